@@ -1,0 +1,119 @@
+# `make run` and `make test` are the two that matter; `make help` lists the others.
+
+PYTHON ?= python3
+PORT ?= 4730
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+# What the targets leave behind for a reader: logs and trial's temporary folder.
+OUT := build
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+# Modules without Twisted, a clock or I/O: every line and branch of them is covered by unit tests.
+PURE := constants errors wire adminlines jobs changes uniques queues agenda moments roster policies broker counters
+comma := ,
+empty :=
+space := $(empty) $(empty)
+PURE_FILES := $(subst $(space),$(comma),$(PURE:%=txgear/%.py))
+
+STEPS := lint types unit integration docs wheel
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo '  PYTHON=python3.12 chooses the interpreter, PORT=4731 the port of `make run`.'
+
+# The stamps lie in the environment itself and go with it; only a change of pyproject.toml makes
+# them old.
+RUNNABLE := $(VENV)/.installed
+DEVELOPABLE := $(VENV)/.installed-dev
+
+$(BIN)/python:
+	@echo "==> a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv --prompt txgear $(VENV)
+
+$(RUNNABLE): pyproject.toml | $(BIN)/python
+	@echo "==> installing txgear into $(VENV)"
+	@$(PIP) -e .
+	@touch $@
+
+$(DEVELOPABLE): pyproject.toml | $(BIN)/python
+	@echo "==> installing txgear and the tools of its development into $(VENV)"
+	@$(PIP) -e '.[dev]'
+	@touch $@ $(RUNNABLE)
+
+$(OUT):
+	@mkdir -p $@
+
+.PHONY: run
+run: $(RUNNABLE) ## a job server on 127.0.0.1:4730, its jobs in memory
+	@exec $(BIN)/twistd -n --pidfile= txgear --port $(PORT) --store memory:
+
+# One step after the other, whatever -j says: the tests measure time. The last lines repeat what the two
+# suites said of themselves.
+.PHONY: test
+test: $(DEVELOPABLE) | $(OUT) ## everything that is checked before a change is taken in
+	@status=0; .ci/debian-packages || status=$$?; \
+	case $$status in 0) export TXGEAR_REQUIRE_INTEROP=1 ;; 3) ;; *) exit $$status ;; esac; \
+	for step in $(STEPS); do $(MAKE) --no-print-directory -j1 $$step; done; \
+	printf '\n==> all passed: %s\n' '$(STEPS)'; \
+	grep -E '^(Ran [0-9]+ tests|PASSED)' $(OUT)/unit.log; \
+	tail -n 1 $(OUT)/integration.log
+
+.PHONY: lint
+lint: $(DEVELOPABLE) ## ruff: rules and format
+	@printf '\n==> lint\n'
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+.PHONY: types
+types: $(DEVELOPABLE) ## mypy, strict
+	@printf '\n==> types\n'
+	@$(BIN)/mypy
+
+.PHONY: unit
+unit: $(DEVELOPABLE) | $(OUT) ## unit tests, and the coverage of the modules without I/O
+	@printf '\n==> unit tests\n'
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m twisted.trial --temp-directory=$(OUT)/trial txgear 2>&1 | tee $(OUT)/unit.log
+	@$(BIN)/coverage report --include='$(PURE_FILES)' --fail-under=100
+
+.PHONY: integration
+integration: $(DEVELOPABLE) | $(OUT) ## real sockets, real processes, clients of other languages
+	@printf '\n==> integration tests\n'
+	@$(BIN)/python -m pytest 2>&1 | tee $(OUT)/integration.log
+
+# From nothing each time: a build that goes on from the last one is silent on the pages it skips.
+.PHONY: docs
+docs: $(DEVELOPABLE) | $(OUT) ## the pages in docs/_build/html, and the notes for the next release
+	@printf '\n==> documentation\n'
+	@rm -rf docs/_build
+	@$(BIN)/sphinx-build -q -W --keep-going -n -b html -d docs/_build/doctrees docs docs/_build/html
+	@rm -rf docs/_build/html/api.sphinx_files
+	@$(BIN)/towncrier build --draft > $(OUT)/changelog.md 2> $(OUT)/towncrier.log || { cat $(OUT)/towncrier.log; exit 1; }
+	@echo 'docs/_build/html/index.html'
+
+.PHONY: wheel
+wheel: $(DEVELOPABLE) ## build it, install it elsewhere, try it, remove it
+	@printf '\n==> the wheel\n'
+	@PYTHON=$(BIN)/python .ci/try-wheel
+
+.PHONY: soak
+soak: $(DEVELOPABLE) ## ten minutes of load with disturbances
+	@$(BIN)/python bench/soak.py --seconds 600
+
+.PHONY: bench
+bench: $(DEVELOPABLE) ## the figures of docs/performance.md
+	@$(BIN)/python bench/run.py
+
+.PHONY: clean
+clean: ## remove all that these targets made
+	@rm -rf $(VENV) $(OUT) dist docs/_build _trial_temp* .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -f twisted/plugins/dropin.cache txgear/plugins/dropin.cache
+	@find txgear tests bench docs twisted -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
