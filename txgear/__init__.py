@@ -1,0 +1,68 @@
+"""
+A Gearman job server, client and worker for Python on Twisted.
+
+The public names live in their modules and are imported at the first use:
+C{import txgear} alone imports nothing of Twisted.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from txgear.client import Client
+    from txgear.constants import HIGH, LOW, NORMAL
+    from txgear.errors import (
+        JobError,
+        JobFailed,
+        JobLost,
+        JobRaised,
+        JobTimeout,
+        NotConnected,
+        ServerError,
+        TxgearError,
+    )
+    from txgear.worker import Worker
+
+__version__: Final = "0.1.0"
+
+_HOMES: Final = {
+    "Client": "client",
+    "Worker": "worker",
+    "HIGH": "constants",
+    "NORMAL": "constants",
+    "LOW": "constants",
+    "JobError": "errors",
+    "JobFailed": "errors",
+    "JobLost": "errors",
+    "JobRaised": "errors",
+    "JobTimeout": "errors",
+    "NotConnected": "errors",
+    "ServerError": "errors",
+    "TxgearError": "errors",
+}
+
+__all__ = [
+    "HIGH",
+    "LOW",
+    "NORMAL",
+    "Client",
+    "JobError",
+    "JobFailed",
+    "JobLost",
+    "JobRaised",
+    "JobTimeout",
+    "NotConnected",
+    "ServerError",
+    "TxgearError",
+    "Worker",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"txgear.{home}"), name)

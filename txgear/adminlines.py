@@ -1,0 +1,100 @@
+"""
+The text commands: a line to a command, an answer to lines.
+
+The words are those of the reference, byte for byte: tools read them by eye and
+by regular expression. List answers end with a line that is a dot, C{OK} with a
+value ends with LF, a bare C{OK} and every C{ERR} with CRLF.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from txgear.constants import MAX_LINE_WORDS
+from txgear.errors import ProtocolError
+from txgear.wire import decimal
+
+OK: Final = b"OK\r\n"
+UNKNOWN_JOB: Final = b"ERR UNKNOWN_JOB\r\n"
+UNKNOWN_ERROR: Final = b"ERR UNKNOWN_ERROR\r\n"
+UNKNOWN_SHOW: Final = b"ERR UNKNOWN_SHOW_ARGUMENTS\r\n"
+FUNCTION_NOT_FOUND: Final = b"ERR function not found\r\n"
+FUNCTION_IN_USE: Final = b"ERR there are still connected workers or executing clients\r\n"
+TOO_LARGE: Final = b"ERR ARGUMENT_TOO_LARGE Function+name+too+large\r\n"
+
+LEVELS: Final = ("FATAL", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG")
+"""gearmand's names for how much is logged, from the least to the most."""
+
+_unprintable = re.compile(rb"[\x00-\x1f\x7f]")
+_unprintable_or_space = re.compile(rb"[\x00-\x20\x7f]")
+
+
+def _escape(match: re.Match[bytes]) -> bytes:
+    return b"\\x%02x" % match[0][0]
+
+
+def shown(name: bytes) -> bytes:
+    """A name for a line of a listing: with control characters it could forge lines."""
+    return _unprintable.sub(_escape, name)
+
+
+def shown_word(name: bytes) -> bytes:
+    """A name for a listing whose columns are parted by spaces."""
+    return _unprintable_or_space.sub(_escape, name)
+
+
+def words(line: bytes) -> list[bytes]:
+    """
+    The words of a text command.
+
+    As in the reference they are parted by single spaces: a leading space makes
+    the command empty, a trailing one makes one more, empty word.
+
+    @raise ProtocolError: there are too many of them.
+    """
+    found = line.split(b" ")
+    if len(found) > MAX_LINE_WORDS:
+        raise ProtocolError(f"a text command of more than {MAX_LINE_WORDS} words")
+    return found
+
+
+def listing(rows: Iterable[bytes]) -> bytes:
+    """A list answer: its rows, then the dot."""
+    return b"".join([row + b"\n" for row in rows]) + b".\n"
+
+
+def row(*columns: bytes | int) -> bytes:
+    """One line of a list answer, its columns parted by tabs."""
+    return b"\t".join([b"%d" % column if isinstance(column, int) else column for column in columns])
+
+
+def ok(value: str) -> bytes:
+    """The answer that is a value."""
+    return b"OK %s\n" % value.encode("utf-8")
+
+
+def unknown_command(command: bytes) -> bytes:
+    """The answer to a command that is none; the reference puts no separator there either."""
+    return b"ERR UNKNOWN_COMMAND Unknown+server+command%s\r\n" % shown(command)
+
+
+def incomplete(command: bytes) -> bytes:
+    """The answer to a command that lacks words."""
+    return (
+        b"ERR INVALID_ARGUMENTS An+incomplete+set+of+arguments+was+sent+to+this+command+%s\r\n" % shown(command)
+    )
+
+
+def limits(values: list[bytes]) -> tuple[int, int, int]:
+    """
+    What C{maxqueue} sets: one number for all priorities, or one each for high,
+    normal and low; what is missing, not positive or no number is no bound (0).
+    """
+    numbers = [max(decimal(value), 0) for value in values[:3]]
+    if len(numbers) == 1:
+        return numbers[0], numbers[0], numbers[0]
+    numbers += [0] * (3 - len(numbers))
+    return numbers[0], numbers[1], numbers[2]
+

@@ -1,0 +1,97 @@
+"""
+The numbers and words of the Gearman protocol.
+
+Packet types carry the names of the protocol's own table. Names that start
+with an underscore in no document (L{TEXT}, L{WRONG_MAGIC}, L{MALFORMED}) are
+kinds that only the decoder hands out; they never stand in a packet's header.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+REQUEST_MAGIC: Final = b"\0REQ"
+RESPONSE_MAGIC: Final = b"\0RES"
+HEADER_SIZE: Final = 12
+"""Bytes of a binary packet before its body: magic, type, length of the body."""
+
+DEFAULT_PORT: Final = 4730
+
+MALFORMED: Final = -2
+"""A packet whose body lacks arguments; its one argument is the type's name."""
+WRONG_MAGIC: Final = -1
+"""A whole packet that carries the magic of the other direction."""
+TEXT: Final = 0
+"""A line of text, without its line end, as its one argument."""
+
+CAN_DO: Final = 1
+CANT_DO: Final = 2
+RESET_ABILITIES: Final = 3
+PRE_SLEEP: Final = 4
+UNUSED: Final = 5
+NOOP: Final = 6
+SUBMIT_JOB: Final = 7
+JOB_CREATED: Final = 8
+GRAB_JOB: Final = 9
+NO_JOB: Final = 10
+JOB_ASSIGN: Final = 11
+WORK_STATUS: Final = 12
+WORK_COMPLETE: Final = 13
+WORK_FAIL: Final = 14
+GET_STATUS: Final = 15
+ECHO_REQ: Final = 16
+ECHO_RES: Final = 17
+SUBMIT_JOB_BG: Final = 18
+ERROR: Final = 19
+STATUS_RES: Final = 20
+SUBMIT_JOB_HIGH: Final = 21
+SET_CLIENT_ID: Final = 22
+CAN_DO_TIMEOUT: Final = 23
+ALL_YOURS: Final = 24
+WORK_EXCEPTION: Final = 25
+OPTION_REQ: Final = 26
+OPTION_RES: Final = 27
+WORK_DATA: Final = 28
+WORK_WARNING: Final = 29
+GRAB_JOB_UNIQ: Final = 30
+JOB_ASSIGN_UNIQ: Final = 31
+SUBMIT_JOB_HIGH_BG: Final = 32
+SUBMIT_JOB_LOW: Final = 33
+SUBMIT_JOB_LOW_BG: Final = 34
+SUBMIT_JOB_SCHED: Final = 35
+SUBMIT_JOB_EPOCH: Final = 36
+SUBMIT_REDUCE_JOB: Final = 37
+SUBMIT_REDUCE_JOB_BACKGROUND: Final = 38
+GRAB_JOB_ALL: Final = 39
+JOB_ASSIGN_ALL: Final = 40
+GET_STATUS_UNIQUE: Final = 41
+STATUS_RES_UNIQUE: Final = 42
+LAST_TYPE: Final = STATUS_RES_UNIQUE
+
+HIGH: Final = 0
+NORMAL: Final = 1
+LOW: Final = 2
+PRIORITIES: Final = (HIGH, NORMAL, LOW)
+"""The three priorities, in the order in which they are served."""
+
+EXCEPTIONS_OPTION: Final = b"exceptions"
+
+UNIQUE_FROM_WORKLOAD: Final = b"-"
+"""The unique that stands for "whoever submits these bytes means this job"."""
+
+MAX_UNIQUE: Final = 64
+"""Bytes of a unique and of a reducer's name, as the reference accepts them."""
+MAX_HANDLE: Final = 63
+"""Bytes of a job handle: libgearman keeps them in 64 bytes with a NUL."""
+MAX_CLIENT_ID: Final = 127
+"""Bytes kept of a client id; the reference cuts longer ones in silence."""
+MAX_OPTION: Final = 63
+"""Bytes of an option's name; the reference knows no longer one."""
+MAX_FUNCTION: Final = 8191
+"""Bytes of a function's name: what fits the reference's receive buffer."""
+MAX_LINE: Final = 8192
+"""Bytes of a text command: what fits the reference's receive buffer."""
+MAX_LINE_WORDS: Final = 5
+"""Words of a text command; with more the reference closes the connection."""
+MAX_PACKET: Final = 64 * 1024 * 1024
+"""Default bound in bytes of one packet's body; the operator may set another."""

@@ -1,0 +1,127 @@
+"""
+A job, its states, and the table of its legal moves.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from txgear.queues import FunctionQueue
+    from txgear.roster import Peer
+    from txgear.uniques import Key
+    from txgear.wire import Data
+
+NEW: Final = 0
+"""Made, and in no queue yet."""
+WAITING: Final = 1
+"""Not to be handed out before its time, or (while the server drains) not at all."""
+QUEUED: Final = 2
+"""In a lane of its function's queue, for the first worker that grabs it."""
+RUNNING: Final = 3
+"""At a worker."""
+ENDED: Final = 4
+"""Done, failed, cancelled or abandoned: nobody hears of it any more."""
+
+STATE_NAMES: Final = ("new", "waiting", "queued", "running", "ended")
+
+MOVES: Final[dict[int, tuple[int, ...]]] = {
+    NEW: (WAITING, QUEUED),
+    WAITING: (WAITING, QUEUED, ENDED),
+    QUEUED: (WAITING, RUNNING, ENDED),
+    RUNNING: (WAITING, QUEUED, ENDED),
+    ENDED: (),
+}
+"""For each state the states that may follow it. What is not here is a defect in the broker."""
+
+
+def _entering(target: int) -> dict[int, int]:
+    return {state: target for state, following in MOVES.items() if target in following}
+
+
+# One table for each state that is entered: C{job.state = TO_QUEUED[job.state]}
+# is the move and its check in one look-up, a KeyError an illegal move.
+TO_WAITING: Final = _entering(WAITING)
+TO_QUEUED: Final = _entering(QUEUED)
+TO_RUNNING: Final = _entering(RUNNING)
+TO_ENDED: Final = _entering(ENDED)
+
+
+class Job:
+    """
+    One piece of work. A server may hold a million of them, hence the slots.
+
+    @ivar handle: its name on the wire, C{prefix:number}.
+    @ivar queue: the queue of its function.
+    @ivar unique: what its first submitter called it; may be empty.
+    @ivar key: what other submits are compared with, or C{None} if none may join.
+    @ivar workload: what the worker gets.
+    @ivar priority: L{constants.HIGH}, C{NORMAL} or C{LOW}.
+    @ivar reducer: the reducer's name for a worker that grabs with GRAB_JOB_ALL, or empty.
+    @ivar background: true if it is to be done even when no client waits for it.
+    @ivar clients: those who hear of it, newest first; the same peer may stand here twice.
+    @ivar worker: who runs it, or C{None}.
+    @ivar retries: how often a worker was lost with it or overran its time.
+    @ivar due: seconds since the epoch at which it may begin (L{WAITING}) or
+        its worker's time is over (L{RUNNING}); 0.0 for never.
+    @ivar numerator: the last progress that its worker told.
+    @ivar denominator: what C{numerator} is a part of.
+    """
+
+    __slots__ = (
+        "background",
+        "clients",
+        "denominator",
+        "due",
+        "handle",
+        "key",
+        "numerator",
+        "priority",
+        "queue",
+        "reducer",
+        "retries",
+        "state",
+        "unique",
+        "worker",
+        "workload",
+    )
+
+    def __init__(
+        self,
+        handle: bytes,
+        queue: FunctionQueue,
+        unique: bytes,
+        key: Key | None,
+        workload: Data,
+        priority: int,
+        background: bool,
+        reducer: bytes,
+    ) -> None:
+        self.handle = handle
+        self.queue = queue
+        self.unique = unique
+        self.key = key
+        self.workload = workload
+        self.priority = priority
+        self.background = background
+        self.reducer = reducer
+        self.state = NEW
+        self.clients: tuple[Peer, ...] = ()
+        self.worker: Peer | None = None
+        self.retries = 0
+        self.due = 0.0
+        self.numerator = 0
+        self.denominator = 0
+
+    @property
+    def number(self) -> int:
+        """Its place in the order in which the server took jobs."""
+        return int(self.handle[self.handle.rindex(b":") + 1 :])
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody would miss it."""
+        return self.background or bool(self.clients)
+
+    def __repr__(self) -> str:
+        return f"<Job {self.handle!r} of {self.queue.name!r}, {STATE_NAMES[self.state]}>"

@@ -1,0 +1,146 @@
+"""
+One function's queue: three lanes, one for each priority, first in first out.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from txgear.constants import PRIORITIES
+from txgear.jobs import QUEUED
+
+if TYPE_CHECKING:
+    from txgear.jobs import Job
+    from txgear.roster import Peer
+
+SLACK: Final = 64
+"""Ended jobs in a lane that are never worth a clean-up."""
+
+
+class FunctionQueue:
+    """
+    All that is known of one function.
+
+    A job that ends while it is queued stays in its lane as a husk, uncounted
+    and without its workload, until it is passed over or swept out with others:
+    taking one out of the middle would cost a walk along the lane.
+
+    @ivar name: the function.
+    @ivar lanes: the queued jobs by priority; C{None} where there never was one.
+    @ivar counts: how many of them are queued, by priority.
+    @ivar ready: the sum of C{counts}.
+    @ivar waiting: jobs that are not to be handed out yet.
+    @ivar running: jobs that are at workers.
+    @ivar workers: the peers that can do it.
+    @ivar woken: how many of them were sent a NOOP for this queue and have not grabbed since.
+    @ivar limits: jobs in all at which a submit of each priority is refused (0 for never), or C{None}.
+    @ivar created: whether an operator asked for it to be kept.
+    """
+
+    __slots__ = (
+        "counts",
+        "created",
+        "lanes",
+        "limits",
+        "name",
+        "ready",
+        "running",
+        "waiting",
+        "woken",
+        "workers",
+    )
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.lanes: list[deque[Job] | None] = [None, None, None]
+        self.counts = [0, 0, 0]
+        self.ready = 0
+        self.waiting = 0
+        self.running = 0
+        self.workers: dict[Peer, None] = {}
+        self.woken = 0
+        self.limits: tuple[int, int, int] | None = None
+        self.created = False
+
+    @property
+    def total(self) -> int:
+        """Jobs of every state, as C{status} shows them and C{maxqueue} counts them."""
+        return self.ready + self.waiting + self.running
+
+    @property
+    def unused(self) -> bool:
+        """Whether nothing would be lost with it."""
+        return not (self.total or self.workers or self.created or self.limits)
+
+    def append(self, job: Job) -> bool:
+        """
+        Queue a job behind all others of its priority.
+
+        @return: whether its lane was empty before.
+        """
+        lane = self._lane(job.priority)
+        lane.append(job)
+        return self._counted(job.priority)
+
+    def restore(self, job: Job) -> bool:
+        """
+        Queue a job that was handed out before at the head of its priority:
+        behind those older ones only that have come back as well.
+
+        @return: whether its lane was empty before.
+        """
+        lane = self._lane(job.priority)
+        place, number = 0, job.number
+        for place, other in enumerate(lane):  # noqa: B007
+            if other.state == QUEUED and not (other.retries and other.number < number):
+                break
+        else:
+            place = len(lane)
+        lane.insert(place, job)
+        return self._counted(job.priority)
+
+    def _lane(self, priority: int) -> deque[Job]:
+        lane = self.lanes[priority]
+        if lane is None:
+            lane = self.lanes[priority] = deque()
+        return lane
+
+    def _counted(self, priority: int) -> bool:
+        self.ready += 1
+        self.counts[priority] += 1
+        return self.counts[priority] == 1
+
+    def take(self, priority: int) -> Job:
+        """The next job of this priority, out of its lane; there is one."""
+        lane = self.lanes[priority]
+        assert lane is not None
+        job = lane.popleft()
+        while job.state != QUEUED:
+            job = lane.popleft()
+        self.ready -= 1
+        self.counts[priority] -= 1
+        return job
+
+    def forget(self, job: Job) -> bool:
+        """
+        Count a queued job out; its state is about to change.
+
+        @return: whether its lane is empty now.
+        """
+        priority = job.priority
+        lane = self._lane(priority)
+        self.ready -= 1
+        self.counts[priority] -= 1
+        left = self.counts[priority]
+        if not left:
+            lane.clear()
+        elif len(lane) > 2 * left + SLACK:
+            self.lanes[priority] = deque(other for other in lane if other.state == QUEUED and other is not job)
+        return not left
+
+    def queued(self, start: int = 0) -> list[Job]:
+        """Every queued job, in the order of being handed out, from the C{start}th on."""
+        jobs = (job for priority in PRIORITIES for job in self.lanes[priority] or () if job.state == QUEUED)
+        return list(islice(jobs, start, None))

@@ -1,0 +1,148 @@
+"""
+The peers, what they can do, who of them sleeps, and whom to wake.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from txgear.jobs import Job
+    from txgear.queues import FunctionQueue
+    from txgear.wire import Data
+
+WAKE_SECONDS: Final = 2.0
+"""
+How long a woken worker may take to grab before another is woken: far longer
+than any that lives needs, and short for a job that nobody else would fetch.
+"""
+
+
+class Peer:
+    """
+    One connection, as the broker knows it: a client, a worker, or both.
+
+    @ivar descriptor: the number that C{workers} shows for it, its socket's where it has one.
+    @ivar address: where it comes from.
+    @ivar client_id: what it calls itself.
+    @ivar exceptions: whether it asked for WORK_EXCEPTION packets.
+    @ivar abilities: the queues of the functions that it can do, with the seconds
+        that it gives itself for a job (0.0 for no bound).
+    @ivar running: the jobs that it holds as a worker, oldest first.
+    @ivar attached: the jobs that it waits for as a client.
+    @ivar asleep: whether it waits for a NOOP.
+    @ivar woken_for: the queue for which it was sent a NOOP that it has not answered.
+    """
+
+    __slots__ = (
+        "abilities",
+        "address",
+        "asleep",
+        "attached",
+        "client_id",
+        "descriptor",
+        "exceptions",
+        "running",
+        "woken_for",
+    )
+
+    def __init__(self, descriptor: int, address: str, exceptions: bool = False) -> None:
+        self.descriptor = descriptor
+        self.address = address
+        self.client_id = b"-"
+        self.exceptions = exceptions
+        self.abilities: dict[FunctionQueue, float] = {}
+        self.running: dict[Job, None] = {}
+        self.attached: set[Job] = set()
+        self.asleep = False
+        self.woken_for: FunctionQueue | None = None
+
+    def __repr__(self) -> str:
+        return f"<Peer {self.descriptor} {self.address}>"
+
+
+class Outbox(Protocol):
+    """Whoever carries packets to the peers."""
+
+    def send(self, peer: Peer, kind: int, *arguments: Data) -> None:
+        """
+        Carry one packet to a peer, after all others to it.
+
+        @param kind: the packet's type.
+        @param arguments: its arguments; only the last may be large.
+        """
+
+
+class Roster:
+    """
+    Who is connected, who sleeps, and who was woken.
+
+    @ivar peers: all of them, the newest last.
+    """
+
+    def __init__(self) -> None:
+        self.peers: dict[Peer, None] = {}
+        self._asleep: dict[Peer, None] = {}  # who fell asleep first is first
+        self._woken: dict[Peer, float] = {}  # when the NOOP was sent, earliest first
+
+    @property
+    def anybody_asleep(self) -> bool:
+        """Whether it is worth looking for a sleeper."""
+        return bool(self._asleep)
+
+    def fall_asleep(self, peer: Peer) -> None:
+        """The peer waits for a NOOP from now on."""
+        self.rise(peer)
+        peer.asleep = True
+        self._asleep[peer] = None
+
+    def rise(self, peer: Peer) -> FunctionQueue | None:
+        """
+        The peer neither sleeps nor is being woken any more.
+
+        @return: the queue for which it had been woken.
+        """
+        if peer.asleep:
+            peer.asleep = False
+            del self._asleep[peer]
+            return None
+        queue = peer.woken_for
+        if queue is not None:
+            peer.woken_for = None
+            queue.woken -= 1
+            del self._woken[peer]
+        return queue
+
+    def wake(self, queue: FunctionQueue, peer: Peer, now: float) -> None:
+        """The sleeping peer is sent a NOOP for this queue."""
+        peer.asleep = False
+        del self._asleep[peer]
+        peer.woken_for = queue
+        queue.woken += 1
+        self._woken[peer] = now
+
+    def sleepers(self, queue: FunctionQueue, wanted: int) -> list[Peer]:
+        """
+        Up to C{wanted} sleepers that can do this function, the longest asleep
+        first where that is cheap to tell: the shorter list is walked.
+        """
+        found: list[Peer] = []
+        candidates = self._asleep if len(self._asleep) <= len(queue.workers) else queue.workers
+        for peer in candidates:
+            if peer.asleep and queue in peer.abilities:
+                found.append(peer)
+                if len(found) == wanted:
+                    break
+        return found
+
+    def next_overdue(self) -> float | None:
+        """When the earliest woken worker is given up."""
+        for sent in self._woken.values():
+            return sent + WAKE_SECONDS
+        return None
+
+    def pop_overdue(self, now: float) -> Peer | None:
+        """The earliest woken worker, if it took too long; it still has to be told to L{rise}."""
+        for peer, sent in self._woken.items():
+            return peer if sent + WAKE_SECONDS <= now else None
+        return None
