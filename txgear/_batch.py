@@ -1,0 +1,126 @@
+"""
+Reads of many connections in one turn.
+
+Twisted's reactor calls each ready connection on its own, in a logging context:
+with small packets that costs as much as the work itself, and each peer that is
+written to is sent its packets in as many system calls as connections had
+something for it. Here the connections wait in an epoll of their own, which is
+one descriptor to the reactor. When it is ready, all that are ready are read,
+and then the turn ends once: measured with 256 clients and 64 workers, this
+takes a third off a job.
+
+Only readiness is ours. The transport reads by its own C{doRead}; it is given
+back to the reactor as soon as there is anything but bytes to read, so that the
+end of a connection is Twisted's affair, as is all writing.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable
+from typing import Final
+
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.internet.tcp import Connection
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+AVAILABLE: Final = hasattr(select, "epoll")
+"""Whether this system has epoll; without it the reactor reads as always."""
+
+MAX_EVENTS: Final = 64
+"""Connections that are read in one turn at the most: what they are answered waits for the last of them."""
+MERGE_FROM: Final = 4
+"""
+Connections from which their turns are made one. With two or three the peers
+would only wait for each other, where they could work side by side.
+"""
+
+
+@implementer(IReadDescriptor)
+class BatchedReads:
+    """
+    The plain TCP connections of one server, read together.
+
+    @ivar reading: whether a turn is under way, which L{end_turn} will end.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: IReactorFDSet, end_turn: Callable[[], None]) -> None:
+        """
+        @param end_turn: called once after each round of reads.
+        """
+        self._reactor = reactor
+        self._end_turn = end_turn
+        self._epoll = select.epoll()
+        self._transports: dict[int, Connection] = {}
+        self.reading = False
+        reactor.addReader(self)
+
+    def add(self, transport: Connection) -> None:
+        """Read this connection here from now on."""
+        transport.stopReading()
+        fd = transport.fileno()
+        self._transports[fd] = transport
+        self._epoll.register(fd, select.EPOLLIN)
+
+    def remove(self, fd: int, transport: Connection) -> None:
+        """
+        Read this connection here no more; nothing happens if it was not.
+
+        @param fd: its descriptor, which a connection that is lost does not know any more.
+        """
+        if self._transports.get(fd) is transport:
+            del self._transports[fd]
+            if transport.connected:
+                self._epoll.unregister(fd)
+
+    def doRead(self) -> None:
+        """
+        Part of C{IReadDescriptor}: some of the connections are ready.
+        """
+        transports = self._transports
+        events = self._epoll.poll(0, MAX_EVENTS)
+        self.reading = len(events) >= MERGE_FROM
+        for fd, event in events:
+            transport = transports.get(fd)
+            if transport is None:
+                continue
+            try:
+                ended = event != select.EPOLLIN or transport.doRead()
+            except Exception:
+                # As in the reactor: a defect of ours costs the one connection.
+                self.log.failure("a connection failed")
+                transport.abortConnection()
+            else:
+                if ended:
+                    self.remove(fd, transport)
+                    transport.startReading()
+        if self.reading:
+            self.reading = False
+            self._end_turn()
+
+    def fileno(self) -> int:
+        """Part of C{IReadDescriptor}."""
+        return self._epoll.fileno()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Part of C{IReadDescriptor}: the reactor gives up all that it reads."""
+        self.stop()
+
+    def logPrefix(self) -> str:
+        """Part of C{IReadDescriptor}."""
+        return "txgear"
+
+    def stop(self) -> None:
+        """Give the connections back to the reactor, and the descriptor to the system."""
+        if self._epoll.closed:
+            return
+        self.reading = False
+        self._reactor.removeReader(self)
+        for transport in self._transports.values():
+            transport.startReading()
+        self._transports.clear()
+        self._epoll.close()

@@ -1,0 +1,316 @@
+"""
+What every connection of ours has in common, on either side: packets cut from
+what arrives, chunks written with bounds, and an end that cannot be put off.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IDelayedCall, IPullProducer, IPushProducer, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.tcp import Connection
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from txgear._batch import BatchedReads
+from txgear.errors import ProtocolError
+from txgear.wire import PIECES_FROM, Data, Decoder
+
+if TYPE_CHECKING:
+    import socket
+
+    from twisted.python.failure import Failure
+
+PAUSE_FROM: Final = 64 * 1024 * 1024
+"""
+Unwritten bytes from which a peer is no longer read, so that one that asks and
+never listens fills no memory. It is as large as the largest packet: a client
+that writes all its jobs before it reads the first result must not wait for us
+while we wait for it.
+"""
+DROP_FROM: Final = 4 * PAUSE_FROM
+"""Unwritten bytes at which a peer is given up: results of its jobs still come when it is paused."""
+STALL_SECONDS: Final = 60.0
+"""How long a paused peer may leave all of its output unread."""
+CLOSE_SECONDS: Final = 10.0
+"""How long a connection that was asked to end may take to send what is left."""
+READ_SIZE: Final = 64 * 1024
+"""Bytes of one read, Twisted's own measure."""
+LARGE_READ_SIZE: Final = 1024 * 1024
+"""Bytes of one read at the most, while a large packet is under way: fewer turns and pieces."""
+SENDMSG_CHUNKS: Final = 1024
+"""What one C{sendmsg} takes (IOV_MAX on Linux)."""
+
+
+@implementer(IPushProducer, IPullProducer)
+class Stream(Protocol):
+    """
+    A connection that speaks packets and lines.
+
+    Subclasses get each packet by L{packet_received}, and L{turn_ended} when
+    all that arrived together has been seen.
+
+    Writing: on a plain TCP connection with nothing unsent, bytes go straight
+    to the socket, which spares the reactor three system calls for each write;
+    what the socket does not take waits here, in pieces, until the transport
+    has room. On any other transport (TLS above all) everything goes through
+    its C{write}.
+
+    @ivar closing: true from L{close} on; nothing more is read or written.
+    @ivar unwritten: bytes that wait for the peer to read.
+    """
+
+    log = Logger()
+
+    pause_from = PAUSE_FROM
+    drop_from = DROP_FROM
+
+    def __init__(self, clock: IReactorTime, decoder: Decoder, reads: BatchedReads | None = None) -> None:
+        """
+        @param clock: for the bounds in time.
+        @param decoder: cuts what arrives.
+        @param reads: reads the connection together with others, if it is a plain TCP one.
+        """
+        self._clock = clock
+        self.decoder = decoder
+        self._reads = reads
+        self._fd = -1
+        self.closing = False
+        self.unwritten = 0
+        self._waiting: list[bytes] = []
+        self._behind = False
+        self._paused = False
+        self._timer: IDelayedCall | None = None
+        self._socket: socket.socket | None = None
+        self._read_size = READ_SIZE
+        self._linger = False
+
+    # What arrives
+
+    def connectionMade(self) -> None:
+        transport = self.transport
+        assert transport is not None
+        if isinstance(transport, Connection) and not transport.TLS:
+            self._socket = transport.getHandle()
+            if self._reads is not None:
+                self._fd = transport.fileno()
+                self._reads.add(transport)
+        else:
+            transport.registerProducer(self, True)  # type: ignore[attr-defined]
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.closing:
+            return
+        decoder = self.decoder
+        try:
+            for kind, arguments in decoder.feed(data):
+                self.packet_received(kind, arguments)
+                if self.closing:
+                    return
+        except ProtocolError as error:
+            self.protocol_broken(error)
+        finally:
+            self.turn_ended()
+        if decoder.missing > PIECES_FROM or self._read_size != READ_SIZE:
+            self._set_read_size(min(max(decoder.missing, READ_SIZE), LARGE_READ_SIZE))
+
+    def _set_read_size(self, size: int) -> None:
+        """Read a large packet in large pieces; small reads stay small, as each is allocated whole."""
+        self._read_size = size
+        if self._socket is not None:
+            self.transport.bufferSize = size  # type: ignore[union-attr]
+
+    def packet_received(self, kind: int, arguments: list[Data]) -> None:
+        """
+        One packet or line has arrived.
+
+        @param kind: its type, or one of the decoder's own kinds.
+        @param arguments: what it carries.
+        """
+        raise NotImplementedError
+
+    def protocol_broken(self, error: ProtocolError) -> None:
+        """Nothing after this point can be understood: by default the connection ends."""
+        self.log.info("{peer}: {error}; connection closed", peer=self.peer_name, error=error)
+        self.abort()
+
+    def turn_ended(self) -> None:
+        """All that arrived together has been seen: a place to write what it caused."""
+
+    # What leaves
+
+    def write_chunks(self, chunks: list[bytes]) -> None:
+        """
+        Write these bytes after all that were written before.
+
+        @param chunks: at least one; the list is the stream's from now on.
+        """
+        if self.closing:
+            return
+        if self._behind:
+            self._wait(chunks)
+            return
+        sock = self._socket
+        if sock is None:
+            self.transport.writeSequence(chunks)  # type: ignore[union-attr]
+            return
+        try:
+            if len(chunks) == 1:
+                data = chunks[0]
+                if (sent := sock.send(data)) == len(data):
+                    return
+            else:
+                size = sum(map(len, chunks))
+                if size <= PIECES_FROM:
+                    chunks = [data := b"".join(chunks)]
+                    sent = sock.send(data)
+                else:
+                    sent = sock.sendmsg(chunks[:SENDMSG_CHUNKS])
+                if sent == size:
+                    return
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            # A broken connection: the reactor finds out at its own attempt.
+            sent = 0
+        self._fall_behind(chunks, sent)
+
+    def _fall_behind(self, chunks: list[bytes], sent: int) -> None:
+        """The socket is full: give the transport a part to wait with, and keep the rest."""
+        first = 0
+        while sent >= len(chunks[first]):
+            sent -= len(chunks[first])
+            first += 1
+        head = chunks[first]
+        transport = self.transport
+        transport.write(head[sent : sent + PIECES_FROM])  # type: ignore[union-attr]
+        # A pull producer is asked for more once all was written. It is asked
+        # at once, too, on being registered: not to be taken for that.
+        transport.registerProducer(self, False)  # type: ignore[union-attr]
+        self._behind = True
+        rest = head[sent + PIECES_FROM :]
+        self._wait([rest, *chunks[first + 1 :]] if rest else chunks[first + 1 :])
+
+    def _wait(self, chunks: list[bytes]) -> None:
+        self._waiting.extend(chunks)
+        self.unwritten += sum(map(len, chunks))
+        if self.unwritten <= self.pause_from:
+            return
+        if self.unwritten > self.drop_from:
+            self.log.warn(
+                "{peer} leaves {size} bytes unread; connection dropped", peer=self.peer_name, size=self.unwritten
+            )
+            self.abort()
+        elif not self._paused:
+            self._paused = True
+            self._stop_reading()
+            self._timer = self._clock.callLater(STALL_SECONDS, self._stalled)
+
+    def _stalled(self) -> None:
+        self._timer = None
+        self.log.warn("{peer} reads nothing; connection dropped", peer=self.peer_name)
+        self.abort()
+
+    def pauseProducing(self) -> None:
+        """The transport (not a plain TCP one) is full: what follows waits here."""
+        self._behind = True
+
+    def resumeProducing(self) -> None:
+        """The transport has written all it had."""
+        if not self._behind:
+            return
+        self._behind = False
+        if self._socket is not None:
+            self.transport.unregisterProducer()  # type: ignore[union-attr]
+        if self._waiting:
+            chunks, self._waiting = self._waiting, []
+            self.unwritten = 0
+            closing, self.closing = self.closing, False
+            self.write_chunks(chunks)
+            self.closing = closing
+        if self._paused and self.unwritten <= self.pause_from and not self.closing:
+            self._paused = False
+            self._cancel_timer()
+            self._start_reading()
+        if self.closing and not self._behind:
+            self._lose()
+
+    def _stop_reading(self) -> None:
+        if self._fd >= 0:
+            self._reads.remove(self._fd, self.transport)  # type: ignore[union-attr, arg-type]
+        self.transport.pauseProducing()  # type: ignore[union-attr]
+
+    def _start_reading(self) -> None:
+        if self._fd >= 0:
+            self._reads.add(self.transport)  # type: ignore[union-attr, arg-type]
+        else:
+            self.transport.resumeProducing()  # type: ignore[union-attr]
+
+    def stopProducing(self) -> None:
+        """The transport is gone; C{connectionLost} follows."""
+
+    # The end
+
+    def close(self, linger: bool = False) -> None:
+        """
+        End the connection once what was written has left, in a bounded time.
+        Nothing that arrives is looked at any more. Doing it twice is doing it
+        once.
+
+        @param linger: end our side only, and leave the rest to the peer: a
+            socket that is closed while more arrives resets the connection, and
+            the peer may never see the last answer.
+        """
+        if self.closing:
+            return
+        self.closing = True
+        self._linger = linger
+        self._cancel_timer()
+        self._timer = self._clock.callLater(CLOSE_SECONDS, self._close_overdue)
+        if not linger:
+            self._stop_reading()
+        if not self._behind:
+            self._lose()
+
+    def _lose(self) -> None:
+        if self._socket is None:
+            self.transport.unregisterProducer()  # type: ignore[union-attr]
+            self.transport.loseConnection()  # type: ignore[union-attr]
+        elif self._linger:
+            self.transport.loseWriteConnection()  # type: ignore[union-attr]
+        else:
+            self.transport.loseConnection()  # type: ignore[union-attr]
+
+    def _close_overdue(self) -> None:
+        self._timer = None
+        self.transport.abortConnection()  # type: ignore[union-attr]
+
+    def abort(self) -> None:
+        """End the connection now; what was not written is lost."""
+        if self._fd >= 0:
+            self._reads.remove(self._fd, self.transport)  # type: ignore[union-attr, arg-type]
+        self.closing = True
+        self._cancel_timer()
+        self._waiting.clear()
+        self.transport.abortConnection()  # type: ignore[union-attr]
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._fd >= 0:
+            self._reads.remove(self._fd, self.transport)  # type: ignore[union-attr, arg-type]
+        self.closing = True
+        self._cancel_timer()
+        self._waiting.clear()
+        if not reason.check(ConnectionDone):
+            self.log.debug("{peer}: {reason}", peer=self.peer_name, reason=reason.getErrorMessage())
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            timer, self._timer = self._timer, None
+            timer.cancel()
+
+    @property
+    def peer_name(self) -> str:
+        """The peer's address, for the log."""
+        return str(self.transport.getPeer()) if self.transport is not None else "a peer"

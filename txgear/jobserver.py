@@ -1,0 +1,154 @@
+"""
+The broker with what it needs of the world: an outbox, a clock, a timer.
+
+This is the public face of the server: what a port speaks is built on a
+L{JobServer}, and on nothing below it but the broker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime
+
+from txgear._batch import AVAILABLE, BatchedReads
+from txgear.broker import UNLIMITED, Broker
+from txgear.constants import MAX_PACKET
+from txgear.outbox import Line, Outbox
+from txgear.roster import Peer
+
+
+@dataclass(frozen=True)
+class Settings:
+    """
+    What the operator decided, for all ports.
+
+    @ivar prefix: what job handles start with.
+    @ivar retries: see L{Broker}.
+    @ivar wakeups: see L{Broker}.
+    @ivar exceptions: whether every connection starts with the C{exceptions} option on.
+    @ivar max_packet: bytes of the largest packet body that is taken.
+    @ivar allow_shutdown: whether the text command C{shutdown} is obeyed.
+    @ivar level: gearmand's name of the level that is logged.
+    """
+
+    prefix: bytes = b"H:localhost"
+    retries: int = UNLIMITED
+    wakeups: int = 0
+    exceptions: bool = False
+    max_packet: int = MAX_PACKET
+    allow_shutdown: bool = False
+    level: str = "ERROR"
+
+
+class JobServer:
+    """
+    One server's broker, as the protocols of its ports use it.
+
+    Each thing that happens to a protocol (bytes, a lost connection, a call of
+    its own) is one turn: it talks to L{broker}, and then calls L{end_turn}.
+
+    @ivar clock: the time.
+    @ivar reads: reads the connections of this server, or C{None}.
+    @ivar seconds: the time now, in seconds since the epoch.
+    @ivar shutdown: called with C{True} to drain first or C{False} to stop at
+        once, when the text command asks for it; whoever owns the process sets it.
+    """
+
+    def __init__(self, clock: IReactorTime, settings: Settings) -> None:
+        """
+        @param clock: the reactor, or a stand-in that only knows the time. Where
+            it can watch descriptors, connections are read in batches.
+        """
+        self.clock = clock
+        self.reads: BatchedReads | None = None
+        if AVAILABLE and IReactorFDSet.providedBy(clock):
+            self.reads = BatchedReads(clock, self._end_turn)
+        self.seconds: Callable[[], float] = clock.seconds
+        self.settings = settings
+        self.outbox = Outbox()
+        self.broker = Broker(self.outbox, settings.prefix, settings.retries, settings.wakeups)
+        self.shutdown: Callable[[bool], None] = lambda graceful: None
+        self._timer: IDelayedCall | None = None
+        self._timer_at = inf
+        self._drained: list[Deferred[None]] = []
+
+    def connect(self, line: Line, descriptor: int, address: str) -> Peer:
+        """
+        Somebody is there.
+
+        @param line: carries packets to it.
+        @param descriptor: the number that the text command C{workers} shows.
+        @param address: where it comes from.
+        @return: how the broker knows it; L{disconnect} ends it.
+        """
+        peer = Peer(descriptor, address, self.settings.exceptions)
+        self.outbox.connect(peer, line)
+        self.broker.connect(peer)
+        return peer
+
+    def disconnect(self, peer: Peer) -> None:
+        """It has gone. This ends a turn."""
+        self.outbox.disconnect(peer)
+        self.broker.disconnect(peer, self.seconds())
+        self.end_turn()
+
+    def end_turn(self) -> None:
+        """
+        Carry out what the turn brought for the peers, and keep the timer
+        right; where several connections are read together, once for all.
+        """
+        if self.reads is None or not self.reads.reading:
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        self.outbox.flush()
+        deadline = self.broker.next_deadline()
+        if deadline is not None and deadline < self._timer_at:
+            self._set_timer(deadline)
+        if self._drained and self.broker.drained:
+            waiting, self._drained = self._drained, []
+            for waiter in waiting:
+                waiter.callback(None)
+
+    def _set_timer(self, deadline: float) -> None:
+        """
+        One timer for the whole server. One that is set too early is left
+        alone: it finds nothing to do and is set anew, once, instead of being
+        moved at each turn.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = deadline
+        self._timer = self.clock.callLater(max(deadline - self.seconds(), 0.0), self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        self._timer_at = inf
+        self.broker.expire(self.seconds())
+        self.end_turn()
+
+    def drain(self) -> Deferred[None]:
+        """
+        Take no new job, and let only those end that run or that clients wait for.
+
+        @return: a Deferred that fires with C{None} once they have ended; cancelling
+            it stops the waiting, not the draining.
+        """
+        done: Deferred[None] = Deferred(lambda waiter: self._drained.remove(waiter))
+        self._drained.append(done)
+        self.broker.drain()
+        self.end_turn()
+        return done
+
+    def stop(self) -> None:
+        """Let go of the reactor; connections that are left are read one by one."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_at = -inf
+        if self.reads is not None:
+            self.reads.stop()

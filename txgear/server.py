@@ -1,0 +1,415 @@
+"""
+A port that speaks Gearman: binary requests, and text commands on the side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from socket import IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET
+from typing import Any, ClassVar, Final
+
+from twisted.internet.interfaces import IAddress, ISystemHandle, ITCPTransport
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.python.failure import Failure
+
+from txgear import admin, moments
+from txgear._stream import Stream
+from txgear.constants import (
+    ALL_YOURS,
+    CANT_DO,
+    CAN_DO,
+    CAN_DO_TIMEOUT,
+    ECHO_REQ,
+    ECHO_RES,
+    ERROR,
+    EXCEPTIONS_OPTION,
+    GET_STATUS,
+    GET_STATUS_UNIQUE,
+    GRAB_JOB,
+    GRAB_JOB_ALL,
+    GRAB_JOB_UNIQ,
+    HIGH,
+    JOB_ASSIGN,
+    JOB_ASSIGN_ALL,
+    JOB_ASSIGN_UNIQ,
+    JOB_CREATED,
+    LOW,
+    MALFORMED,
+    MAX_CLIENT_ID,
+    MAX_OPTION,
+    NORMAL,
+    NO_JOB,
+    OPTION_REQ,
+    OPTION_RES,
+    PRE_SLEEP,
+    RESET_ABILITIES,
+    SET_CLIENT_ID,
+    STATUS_RES,
+    STATUS_RES_UNIQUE,
+    SUBMIT_JOB,
+    SUBMIT_JOB_BG,
+    SUBMIT_JOB_EPOCH,
+    SUBMIT_JOB_HIGH,
+    SUBMIT_JOB_HIGH_BG,
+    SUBMIT_JOB_LOW,
+    SUBMIT_JOB_LOW_BG,
+    SUBMIT_JOB_SCHED,
+    SUBMIT_REDUCE_JOB,
+    SUBMIT_REDUCE_JOB_BACKGROUND,
+    TEXT,
+    WORK_COMPLETE,
+    WORK_DATA,
+    WORK_EXCEPTION,
+    WORK_FAIL,
+    WORK_STATUS,
+    WORK_WARNING,
+    WRONG_MAGIC,
+)
+from txgear.errors import (
+    ArgumentTooLarge,
+    InvalidCommand,
+    InvalidMagic,
+    InvalidPacket,
+    PacketTooLarge,
+    ProtocolError,
+    ServerError,
+    UnknownOption,
+)
+from txgear.jobs import RUNNING, Job
+from txgear.jobserver import JobServer
+from txgear.outbox import Letter
+from txgear.wire import Data, Decoder, Pieces, decimal, large, reduce_workload, response
+from txgear.constants import RESPONSE_MAGIC
+
+SHORTEST_TIMEOUT: Final = 1000
+"""Milliseconds to which the reference raises a shorter CAN_DO_TIMEOUT: some libraries send seconds."""
+LONGEST_TIMEOUT: Final = 2**31
+"""Milliseconds, 24 days; a longer one is no bound."""
+INT64: Final = 2**63
+"""The first number that a time in seconds cannot be."""
+INT32: Final = 2**31
+"""The first number that a job's progress cannot be: C clients read it into an int."""
+
+
+@dataclass(frozen=True)
+class KeepAlive:
+    """
+    TCP keep-alive of accepted connections; 0 leaves the system's own figure.
+
+    @ivar idle: seconds of silence before the first probe.
+    @ivar interval: seconds between probes.
+    @ivar count: probes without an answer after which the connection is dead.
+    """
+
+    idle: int = 0
+    interval: int = 0
+    count: int = 0
+
+
+class GearProtocol(Stream):
+    """
+    One connection to the server: a client, a worker, an operator at a telnet,
+    or all of them at once.
+    """
+
+    def __init__(self, server: JobServer, keep_alive: KeepAlive, number: int) -> None:
+        super().__init__(server.clock, Decoder(limit=server.settings.max_packet), server.reads)
+        self._server = server
+        self._broker = server.broker
+        self._seconds = server.seconds
+        self._send = server.outbox.send
+        self._keep_alive = keep_alive
+        self._number = number
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        transport = self.transport
+        assert transport is not None
+        if ITCPTransport.providedBy(transport):
+            self._set_socket_options(transport)
+        if ISystemHandle.providedBy(transport):
+            self._number = transport.getHandle().fileno()
+        host = getattr(transport.getPeer(), "host", "-")
+        self.peer = self._server.connect(self, self._number, host)
+
+    def _set_socket_options(self, transport: Any) -> None:
+        import socket
+
+        transport.setTcpNoDelay(True)
+        # Always on, as in the reference: the only way to notice a machine that was switched off.
+        transport.setTcpKeepAlive(True)
+        sock = transport.getHandle()
+        for option, value in (
+            ("TCP_KEEPIDLE", self._keep_alive.idle),
+            ("TCP_KEEPINTVL", self._keep_alive.interval),
+            ("TCP_KEEPCNT", self._keep_alive.count),
+        ):
+            if value and hasattr(socket, option):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        self._server.disconnect(self.peer)
+
+    def turn_ended(self) -> None:
+        self._server.end_turn()
+
+    def write_packets(self, packets: list[Letter]) -> None:
+        """Part of L{txgear.outbox.Line}."""
+        chunks: list[bytes] = []
+        for packet in packets:
+            last = packet[-1]
+            if type(last) is Pieces:
+                kind, *arguments = packet[:-1]
+                chunks += large(RESPONSE_MAGIC, kind, arguments, last)  # type: ignore[arg-type]
+            elif packet[0] == TEXT:
+                chunks.append(last)  # type: ignore[arg-type]
+            else:
+                chunks.append(response(*packet))  # type: ignore[arg-type]
+        self.write_chunks(chunks)
+
+    def packet_received(self, kind: int, arguments: list[Data]) -> None:
+        request = self.requests.get(kind)
+        try:
+            if request is None:
+                raise InvalidCommand("Command not expected")
+            request(self, *arguments)
+        except ServerError as error:
+            self._send(self.peer, ERROR, error.code.encode("ascii"), error.text.encode("utf-8"))
+
+    def protocol_broken(self, error: ProtocolError) -> None:
+        if not isinstance(error, PacketTooLarge):
+            super().protocol_broken(error)
+            return
+        self.log.info("{peer}: {error}; connection closed", peer=self.peer_name, error=error)
+        self._send(self.peer, ERROR, ArgumentTooLarge.default_code.encode("ascii"), str(error).encode("ascii"))
+        self._server.outbox.flush()
+        self.close(linger=True)
+
+    # Anybody
+
+    def _echo(self, data: Data) -> None:
+        self._send(self.peer, ECHO_RES, data)
+
+    def _option(self, option: bytes) -> None:
+        name = option.split(b"\0", 1)[0]
+        if len(name) > MAX_OPTION or name.lower() != EXCEPTIONS_OPTION:
+            raise UnknownOption("Server does not recognize given option")
+        self.peer.exceptions = True
+        self._send(self.peer, OPTION_RES, option)
+
+    def _set_client_id(self, client_id: bytes) -> None:
+        self.peer.client_id = client_id[:MAX_CLIENT_ID].removesuffix(b"\0")
+
+    def _text(self, line: bytes) -> None:
+        self._send(self.peer, TEXT, admin.answer(self._server, line))
+
+    def _wrong_magic(self) -> None:
+        raise InvalidMagic("Request magic expected")
+
+    def _malformed(self, name: bytes) -> None:
+        raise InvalidPacket(f"{name.decode('ascii')} lacks arguments")
+
+    # Clients
+
+    def _epoch(self, function: bytes, unique: bytes, when: bytes, workload: Data) -> None:
+        due = decimal(when)
+        if not -INT64 <= due < INT64:
+            raise ArgumentTooLarge("The time is out of range")
+        self._created(
+            self._broker.submit(
+                self.peer, function, unique, workload, self._seconds(), background=True, due=float(due)
+            )
+        )
+
+    def _sched(self, function: bytes, unique: bytes, *rest: Any) -> None:
+        now = self._seconds()
+        due = moments.next_moment(moments.parse_fields(list(rest[:-1])), now)
+        self._created(
+            self._broker.submit(self.peer, function, unique, rest[-1], now, background=True, due=due)
+        )
+
+    def _reduce(self, function: bytes, unique: bytes, reducer: bytes, rest: Data, background: bool = False) -> None:
+        self._created(
+            self._broker.submit(
+                self.peer,
+                function,
+                unique,
+                reduce_workload(rest),
+                self._seconds(),
+                background=background,
+                reducer=reducer,
+            )
+        )
+
+    def _reduce_background(self, function: bytes, unique: bytes, reducer: bytes, rest: Data) -> None:
+        self._reduce(function, unique, reducer, rest, background=True)
+
+    def _created(self, job: Job) -> None:
+        self._send(self.peer, JOB_CREATED, job.handle)
+
+    def _get_status(self, handle: bytes) -> None:
+        handle = handle.removesuffix(b"\0")
+        self._send(self.peer, STATUS_RES, handle, *_status_columns(self._broker.status(handle)))
+
+    def _get_status_unique(self, unique: bytes) -> None:
+        unique = unique.removesuffix(b"\0")
+        job = self._broker.status_unique(unique)
+        clients = b"%d" % len(job.clients) if job is not None else b"0"
+        self._send(self.peer, STATUS_RES_UNIQUE, unique, *_status_columns(job), clients)
+
+    # Workers
+
+    def _can_do(self, function: bytes) -> None:
+        self._broker.can_do(self.peer, function.removesuffix(b"\0"), 0.0, self._seconds())
+
+    def _can_do_timeout(self, function: bytes, timeout: bytes) -> None:
+        milliseconds = decimal(timeout)
+        if not 0 < milliseconds <= LONGEST_TIMEOUT:
+            milliseconds = 0
+        elif milliseconds < SHORTEST_TIMEOUT:
+            milliseconds = SHORTEST_TIMEOUT
+        self._broker.can_do(self.peer, function, milliseconds / 1000, self._seconds())
+
+    def _cant_do(self, function: bytes) -> None:
+        self._broker.cant_do(self.peer, function.removesuffix(b"\0"), self._seconds())
+
+    def _reset_abilities(self) -> None:
+        self._broker.reset_abilities(self.peer, self._seconds())
+
+    def _all_yours(self) -> None:
+        """The worker serves no other server: good to know, but nothing follows from it."""
+
+    def _pre_sleep(self) -> None:
+        self._broker.pre_sleep(self.peer, self._seconds())
+
+    def _grab(self) -> None:
+        job = self._broker.grab(self.peer, self._seconds())
+        if job is None:
+            self._send(self.peer, NO_JOB)
+        else:
+            self._send(self.peer, JOB_ASSIGN, job.handle, job.queue.name, job.workload)
+
+    def _grab_uniq(self) -> None:
+        job = self._broker.grab(self.peer, self._seconds())
+        if job is None:
+            self._send(self.peer, NO_JOB)
+        else:
+            self._assign_uniq(job)
+
+    def _grab_all(self) -> None:
+        job = self._broker.grab(self.peer, self._seconds())
+        if job is None:
+            self._send(self.peer, NO_JOB)
+        elif job.reducer:
+            self._send(
+                self.peer, JOB_ASSIGN_ALL, job.handle, job.queue.name, job.unique, job.reducer, job.workload
+            )
+        else:
+            # As in the reference: libgearman takes JOB_ASSIGN_ALL for a reduce job.
+            self._assign_uniq(job)
+
+    def _assign_uniq(self, job: Job) -> None:
+        self._send(self.peer, JOB_ASSIGN_UNIQ, job.handle, job.queue.name, job.unique, job.workload)
+
+    def _work_data(self, handle: bytes, data: Data) -> None:
+        self._broker.work_data(self.peer, handle, data)
+
+    def _work_warning(self, handle: bytes, data: Data) -> None:
+        self._broker.work_warning(self.peer, handle, data)
+
+    def _work_status(self, handle: bytes, numerator: bytes, denominator: bytes) -> None:
+        progress = _progress(numerator), _progress(denominator)
+        self._broker.work_status(self.peer, handle, numerator, denominator.removesuffix(b"\0"), progress)
+
+    def _work_complete(self, handle: bytes, result: Data) -> None:
+        self._broker.work_complete(self.peer, handle, result)
+
+    def _work_fail(self, handle: bytes) -> None:
+        self._broker.work_fail(self.peer, handle.removesuffix(b"\0"))
+
+    def _work_exception(self, handle: bytes, data: Data) -> None:
+        self._broker.work_exception(self.peer, handle, data)
+
+    requests: ClassVar[dict[int, Callable[..., None]]] = {
+        MALFORMED: _malformed,
+        WRONG_MAGIC: _wrong_magic,
+        TEXT: _text,
+        CAN_DO: _can_do,
+        CANT_DO: _cant_do,
+        RESET_ABILITIES: _reset_abilities,
+        PRE_SLEEP: _pre_sleep,
+        GRAB_JOB: _grab,
+        WORK_STATUS: _work_status,
+        WORK_COMPLETE: _work_complete,
+        WORK_FAIL: _work_fail,
+        GET_STATUS: _get_status,
+        ECHO_REQ: _echo,
+        SET_CLIENT_ID: _set_client_id,
+        CAN_DO_TIMEOUT: _can_do_timeout,
+        ALL_YOURS: _all_yours,
+        WORK_EXCEPTION: _work_exception,
+        OPTION_REQ: _option,
+        WORK_DATA: _work_data,
+        WORK_WARNING: _work_warning,
+        GRAB_JOB_UNIQ: _grab_uniq,
+        SUBMIT_JOB_SCHED: _sched,
+        SUBMIT_JOB_EPOCH: _epoch,
+        SUBMIT_REDUCE_JOB: _reduce,
+        SUBMIT_REDUCE_JOB_BACKGROUND: _reduce_background,
+        GRAB_JOB_ALL: _grab_all,
+        GET_STATUS_UNIQUE: _get_status_unique,
+    }
+    """What to do for each type of packet, and for the decoder's own kinds. No other may be sent to a server."""
+
+
+def _submit(priority: int, background: bool) -> Callable[[GearProtocol, bytes, bytes, Data], None]:
+    def submit(self: GearProtocol, function: bytes, unique: bytes, workload: Data) -> None:
+        peer = self.peer
+        job = self._broker.submit(
+            peer, function, unique, workload, self._seconds(), priority=priority, background=background
+        )
+        self._send(peer, JOB_CREATED, job.handle)
+
+    return submit
+
+
+GearProtocol.requests.update(
+    {
+        SUBMIT_JOB: _submit(NORMAL, False),
+        SUBMIT_JOB_BG: _submit(NORMAL, True),
+        SUBMIT_JOB_HIGH: _submit(HIGH, False),
+        SUBMIT_JOB_HIGH_BG: _submit(HIGH, True),
+        SUBMIT_JOB_LOW: _submit(LOW, False),
+        SUBMIT_JOB_LOW_BG: _submit(LOW, True),
+    }
+)
+
+
+def _status_columns(job: Job | None) -> tuple[bytes, bytes, bytes, bytes]:
+    """Known, running, numerator and denominator, as a status answer has them."""
+    if job is None:
+        return b"0", b"0", b"0", b"0"
+    return b"1", b"%d" % (job.state == RUNNING), b"%d" % job.numerator, b"%d" % job.denominator
+
+
+def _progress(text: bytes) -> int:
+    return min(max(decimal(text), 1 - INT32), INT32 - 1)
+
+
+class GearFactory(Factory):
+    """Makes a L{GearProtocol} for each connection of one port."""
+
+    noisy = False
+
+    def __init__(self, server: JobServer, keep_alive: KeepAlive = KeepAlive()) -> None:
+        self._server = server
+        self._keep_alive = keep_alive
+        self._numbers = count(1)
+
+    def buildProtocol(self, addr: IAddress | None) -> GearProtocol:
+        protocol = GearProtocol(self._server, self._keep_alive, next(self._numbers))
+        protocol.factory = self
+        return protocol
