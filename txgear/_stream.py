@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IPullProducer, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Connection
@@ -200,7 +199,9 @@ class Stream(Protocol):
             return
         if self.unwritten > self.drop_from:
             self.log.warn(
-                "{peer} leaves {size} bytes unread; connection dropped", peer=self.peer_name, size=self.unwritten
+                "{peer} leaves {size} bytes unread; connection dropped",
+                peer=self.peer_name,
+                size=self.unwritten,
             )
             self.abort()
         elif not self._paused:
@@ -302,8 +303,6 @@ class Stream(Protocol):
         self.closing = True
         self._cancel_timer()
         self._waiting.clear()
-        if not reason.check(ConnectionDone):
-            self.log.debug("{peer}: {reason}", peer=self.peer_name, reason=reason.getErrorMessage())
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -82,8 +82,8 @@ def unknown_command(command: bytes) -> bytes:
 
 def incomplete(command: bytes) -> bytes:
     """The answer to a command that lacks words."""
-    return (
-        b"ERR INVALID_ARGUMENTS An+incomplete+set+of+arguments+was+sent+to+this+command+%s\r\n" % shown(command)
+    return b"ERR INVALID_ARGUMENTS An+incomplete+set+of+arguments+was+sent+to+this+command+%s\r\n" % shown(
+        command
     )
 
 
@@ -97,4 +97,3 @@ def limits(values: list[bytes]) -> tuple[int, int, int]:
         return numbers[0], numbers[0], numbers[0]
     numbers += [0] * (3 - len(numbers))
     return numbers[0], numbers[1], numbers[2]
-

@@ -75,6 +75,7 @@ class JobServer:
         self._timer: IDelayedCall | None = None
         self._timer_at = inf
         self._drained: list[Deferred[None]] = []
+        self._closed: Deferred[None] | None = None
 
     def connect(self, line: Line, descriptor: int, address: str) -> Peer:
         """
@@ -95,6 +96,7 @@ class JobServer:
         self.outbox.disconnect(peer)
         self.broker.disconnect(peer, self.seconds())
         self.end_turn()
+        self._check_closed()
 
     def end_turn(self) -> None:
         """
@@ -138,11 +140,31 @@ class JobServer:
         @return: a Deferred that fires with C{None} once they have ended; cancelling
             it stops the waiting, not the draining.
         """
-        done: Deferred[None] = Deferred(lambda waiter: self._drained.remove(waiter))
+        done: Deferred[None] = Deferred(self._drained.remove)
         self._drained.append(done)
         self.broker.drain()
         self.end_turn()
         return done
+
+    def close_connections(self) -> Deferred[None]:
+        """
+        Hang up on everybody, once what was written has left.
+
+        @return: a Deferred that fires with C{None} when nobody is left;
+            cancelling it stops the waiting.
+        """
+        closed: Deferred[None] = Deferred(lambda waiter: setattr(self, "_closed", None))
+        self._closed = closed
+        self.outbox.flush()
+        for line in self.outbox.lines():
+            line.close()
+        self._check_closed()
+        return closed
+
+    def _check_closed(self) -> None:
+        if self._closed is not None and not self.broker.roster.peers:
+            closed, self._closed = self._closed, None
+            closed.callback(None)
 
     def stop(self) -> None:
         """Let go of the reactor; connections that are left are read one by one."""

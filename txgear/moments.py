@@ -33,7 +33,7 @@ def parse_fields(texts: list[bytes]) -> list[int | None]:
     @raise InvalidArgument: one is no number, or out of its bounds.
     """
     fields: list[int | None] = []
-    for text, (name, lowest, highest) in zip(texts, FIELDS):
+    for text, (name, lowest, highest) in zip(texts, FIELDS, strict=True):
         if not text:
             fields.append(None)
         elif text.isdigit() and len(text) < 5 and lowest <= int(text) <= highest:

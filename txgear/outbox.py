@@ -24,6 +24,9 @@ class Line(Protocol):
             L{constants.TEXT} stands for the answer to a text command.
         """
 
+    def close(self) -> None:
+        """End the connection once what was written has left."""
+
 
 class Outbox:
     """
@@ -43,6 +46,10 @@ class Outbox:
         """The peer is out of reach; what was meant for it is dropped."""
         del self._lines[peer]
         self._pending.pop(peer, None)
+
+    def lines(self) -> list[Line]:
+        """All of them."""
+        return list(self._lines.values())
 
     def send(self, peer: Peer, *packet: int | Data) -> None:
         """

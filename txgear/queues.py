@@ -137,7 +137,9 @@ class FunctionQueue:
         if not left:
             lane.clear()
         elif len(lane) > 2 * left + SLACK:
-            self.lanes[priority] = deque(other for other in lane if other.state == QUEUED and other is not job)
+            self.lanes[priority] = deque(
+                other for other in lane if other.state == QUEUED and other is not job
+            )
         return not left
 
     def queued(self, start: int = 0) -> list[Job]:

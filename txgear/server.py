@@ -4,10 +4,10 @@ A port that speaks Gearman: binary requests, and text commands on the side.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
-from socket import IPPROTO_TCP, SO_KEEPALIVE, SOL_SOCKET
 from typing import Any, ClassVar, Final
 
 from twisted.internet.interfaces import IAddress, ISystemHandle, ITCPTransport
@@ -18,9 +18,9 @@ from txgear import admin, moments
 from txgear._stream import Stream
 from txgear.constants import (
     ALL_YOURS,
-    CANT_DO,
     CAN_DO,
     CAN_DO_TIMEOUT,
+    CANT_DO,
     ECHO_REQ,
     ECHO_RES,
     ERROR,
@@ -39,12 +39,13 @@ from txgear.constants import (
     MALFORMED,
     MAX_CLIENT_ID,
     MAX_OPTION,
-    NORMAL,
     NO_JOB,
+    NORMAL,
     OPTION_REQ,
     OPTION_RES,
     PRE_SLEEP,
     RESET_ABILITIES,
+    RESPONSE_MAGIC,
     SET_CLIENT_ID,
     STATUS_RES,
     STATUS_RES_UNIQUE,
@@ -81,7 +82,6 @@ from txgear.jobs import RUNNING, Job
 from txgear.jobserver import JobServer
 from txgear.outbox import Letter
 from txgear.wire import Data, Decoder, Pieces, decimal, large, reduce_workload, response
-from txgear.constants import RESPONSE_MAGIC
 
 SHORTEST_TIMEOUT: Final = 1000
 """Milliseconds to which the reference raises a shorter CAN_DO_TIMEOUT: some libraries send seconds."""
@@ -130,13 +130,12 @@ class GearProtocol(Stream):
         if ITCPTransport.providedBy(transport):
             self._set_socket_options(transport)
         if ISystemHandle.providedBy(transport):
-            self._number = transport.getHandle().fileno()
+            handle: Any = transport.getHandle()
+            self._number = handle.fileno()
         host = getattr(transport.getPeer(), "host", "-")
         self.peer = self._server.connect(self, self._number, host)
 
     def _set_socket_options(self, transport: Any) -> None:
-        import socket
-
         transport.setTcpNoDelay(True)
         # Always on, as in the reference: the only way to notice a machine that was switched off.
         transport.setTcpKeepAlive(True)
@@ -184,7 +183,9 @@ class GearProtocol(Stream):
             super().protocol_broken(error)
             return
         self.log.info("{peer}: {error}; connection closed", peer=self.peer_name, error=error)
-        self._send(self.peer, ERROR, ArgumentTooLarge.default_code.encode("ascii"), str(error).encode("ascii"))
+        self._send(
+            self.peer, ERROR, ArgumentTooLarge.default_code.encode("ascii"), str(error).encode("ascii")
+        )
         self._server.outbox.flush()
         self.close(linger=True)
 
@@ -231,7 +232,9 @@ class GearProtocol(Stream):
             self._broker.submit(self.peer, function, unique, rest[-1], now, background=True, due=due)
         )
 
-    def _reduce(self, function: bytes, unique: bytes, reducer: bytes, rest: Data, background: bool = False) -> None:
+    def _reduce(
+        self, function: bytes, unique: bytes, reducer: bytes, rest: Data, background: bool = False
+    ) -> None:
         self._created(
             self._broker.submit(
                 self.peer,
@@ -362,7 +365,7 @@ class GearProtocol(Stream):
         GRAB_JOB_ALL: _grab_all,
         GET_STATUS_UNIQUE: _get_status_unique,
     }
-    """What to do for each type of packet, and for the decoder's own kinds. No other may be sent to a server."""
+    """What each type of packet asks for; no other may be sent to a server."""
 
 
 def _submit(priority: int, background: bool) -> Callable[[GearProtocol, bytes, bytes, Data], None]:

@@ -8,7 +8,7 @@ An empty unique never joins anything; the unique C{-} stands for the workload.
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, TypeAlias
 
 from txgear.constants import UNIQUE_FROM_WORKLOAD
 from txgear.wire import Data, Pieces
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from txgear.jobs import Job
     from txgear.queues import FunctionQueue
 
-Key = Union[bytes, int]
-"""A unique as it was sent, or for C{-} the digest of the workload, as a number so that no unique equals it."""
+Key: TypeAlias = bytes | int
+"""A unique as sent, or for C{-} the workload's digest: a number, so that no unique equals it."""
 
 
 def key_of(unique: bytes, workload: Data) -> Key | None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Final, Union
+from typing import Final, TypeAlias
 
 from txgear import constants
 from txgear.constants import (
@@ -74,7 +74,7 @@ class Pieces:
         return f"<{self.size} bytes in {len(self.chunks)} pieces>"
 
 
-Data = Union[bytes, Pieces]
+Data: TypeAlias = bytes | Pieces
 """An argument: bytes, or for the data part of a large packet L{Pieces}."""
 
 PACKETS: Final[dict[int, tuple[str, int, bool]]] = {
@@ -130,9 +130,7 @@ PACKETS: Final[dict[int, tuple[str, int, bool]]] = {
 }
 """For each packet type its name, its number of arguments, and whether data follows them."""
 
-_CUTS: Final = [0] + [
-    PACKETS[kind][1] - (0 if PACKETS[kind][2] else 1) for kind in range(1, LAST_TYPE + 1)
-]
+_CUTS: Final = [0] + [PACKETS[kind][1] - (0 if PACKETS[kind][2] else 1) for kind in range(1, LAST_TYPE + 1)]
 """How many NULs end or part the arguments, by type; -1 is a type with no body at all."""
 
 _HAS_DATA: Final = [False] + [PACKETS[kind][2] for kind in range(1, LAST_TYPE + 1)]
@@ -328,6 +326,6 @@ _decimal = re.compile(rb"\s*([+-]?[0-9]{1,30})")
 
 
 def decimal(text: bytes) -> int:
-    """The number that a text starts with, as C's C{strtoll} reads it, up to 30 digits; 0 where there is none."""
+    """The number that a text starts with, as C's C{strtoll} reads it, up to 30 digits; 0 for none."""
     found = _decimal.match(text)
     return int(found[1]) if found else 0

@@ -1,0 +1,124 @@
+"""
+From what C{--listen} says to ports that are open.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from dataclasses import dataclass
+from typing import Any, Final
+
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from txgear.errors import ConfigurationError
+
+LOOPBACK: Final = ("127.0.0.1", "::1")
+"""Where a server listens by default: without access rules it must not be open by accident."""
+
+log = Logger()
+
+
+@dataclass(frozen=True)
+class Place:
+    """
+    Where to listen.
+
+    @ivar address: an address, or for an endpoint string C{None}.
+    @ivar endpoint: an endpoint string, or C{None} for TCP at the address.
+    @ivar optional: whether the machine may lack the address.
+    """
+
+    address: str | None = None
+    endpoint: str | None = None
+    optional: bool = False
+
+
+def places(listen: list[str]) -> list[Place]:
+    """
+    What the operator named, in single addresses.
+
+    @param listen: address literals, host names (which stand for all their
+        addresses) and Twisted endpoint strings; none at all means loopback.
+    @raise ConfigurationError: a name has no address.
+    """
+    if not listen:
+        return [Place(address, optional=True) for address in LOOPBACK]
+    found: dict[Place, None] = {}
+    for text in listen:
+        if isIPAddress(text) or isIPv6Address(text):
+            found[Place(text)] = None
+        elif ":" in text:
+            found[Place(endpoint=text)] = None
+        else:
+            for address in _resolve(text):
+                found[Place(address)] = None
+    return list(found)
+
+
+def _resolve(name: str) -> list[str]:
+    try:
+        answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise ConfigurationError(f"--listen {name}: no address is known by this name ({error})") from error
+    return list(dict.fromkeys(str(answer[4][0]) for answer in answers))
+
+
+def listen(
+    reactor: object, place: Place, port: int, backlog: int, factory: IProtocolFactory
+) -> IListeningPort | None:
+    """
+    Open one port.
+
+    @param port: the TCP port, where the place is an address.
+    @param backlog: connections that the system accepts ahead of us.
+    @return: the open port; C{None} if the place was optional and the machine does not have it.
+    @raise ConfigurationError: it cannot be opened; the text says why in a line.
+    """
+    where = place.endpoint or f"{place.address} port {port}"
+    opened: list[IListeningPort] = []
+    failed: list[Failure] = []
+    try:
+        listening: Deferred[Any] = _endpoint(reactor, place, port, backlog).listen(factory)
+    except Exception as error:
+        # Third-party endpoint parsers raise what they like on a bad string.
+        raise ConfigurationError(f"cannot listen on {where}: {error}") from error
+    listening = listening.addCallbacks(opened.append, failed.append)
+    if opened:
+        return opened[0]
+    if not failed:
+        raise ConfigurationError(f"cannot listen on {where}: this kind of endpoint does not open at once")
+    reason = failed[0].value
+    cause = getattr(reason, "socketError", reason)
+    if place.optional and getattr(cause, "errno", None) in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+        log.info("{where} is not on this machine, and not listened on", where=place.address)
+        return None
+    if isinstance(reason, (CannotListenError, OSError, ValueError)):
+        text = cause.strerror if isinstance(cause, OSError) else str(cause)
+        raise ConfigurationError(f"cannot listen on {where}: {text}") from reason
+    failed[0].raiseException()
+
+
+def _endpoint(reactor: object, place: Place, port: int, backlog: int) -> IStreamServerEndpoint:
+    if place.endpoint is not None:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, place.endpoint)
+        return endpoint
+    assert place.address is not None
+    if isIPv6Address(place.address):
+        return TCP6ServerEndpoint(reactor, port, backlog, place.address)
+    return TCP4ServerEndpoint(reactor, port, backlog, place.address)
+
+
+def shown(port: IListeningPort) -> str:
+    """Where a port listens, for people."""
+    address: Any = port.getHost()
+    host = getattr(address, "host", None)
+    if host is None:
+        return str(getattr(address, "name", address))
+    return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"

@@ -1,0 +1,259 @@
+"""
+The command line of C{twistd txgear}.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Final
+
+from twisted.application.service import IService
+from twisted.plugin import getPlugins
+from twisted.python.usage import Options as UsageOptions
+from twisted.python.usage import UsageError
+
+from txgear import __version__, plugins
+from txgear.adminlines import LEVELS
+from txgear.broker import MAX_PREFIX, UNLIMITED, check_prefix
+from txgear.constants import DEFAULT_PORT, MAX_PACKET
+from txgear.errors import ConfigurationError
+from txgear.interfaces import IProtocolModule
+from txgear.jobserver import Settings
+from txgear.service import ServerService
+
+MAX_RETRIES: Final = 255
+MAX_WAKEUPS: Final = 255
+SMALLEST_MAX_PACKET: Final = 64 * 1024
+
+
+def protocol_modules() -> dict[str, IProtocolModule]:
+    """
+    What is installed here that a port can speak, by name.
+
+    @raise ConfigurationError: two modules have one name.
+    """
+    found: dict[str, IProtocolModule] = {}
+    for module in getPlugins(IProtocolModule, plugins):
+        if module.name in found:
+            raise ConfigurationError(f"two plugins speak {module.name}: uninstall one of them")
+        found[module.name] = module
+    return found
+
+
+def number(option: str, lowest: int, highest: int) -> Callable[[str], int]:
+    """The coercion of an option that is a whole number within bounds."""
+
+    def coerce(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = lowest - 1
+        if not lowest <= value <= highest:
+            raise ValueError(f"--{option}: a whole number from {lowest} to {highest} is wanted, not {text!r}")
+        return value
+
+    return coerce
+
+
+def level(text: str) -> str:
+    """The coercion for C{--verbose}."""
+    if text.upper() not in LEVELS:
+        raise ValueError(f"--verbose: one of {', '.join(LEVELS)} is wanted, not {text!r}")
+    return text.upper()
+
+
+def store(text: str) -> str:
+    """The coercion for C{--store}."""
+    if text != "memory:":
+        raise ValueError(f"--store: memory: is the only store so far, not {text!r}")
+    return text
+
+
+def prefix(text: str) -> bytes:
+    """The coercion for C{--job-handle-prefix}."""
+    try:
+        return check_prefix(os.fsencode(text))
+    except ConfigurationError as error:
+        raise ValueError(f"--job-handle-prefix: {error}") from error
+
+
+def default_prefix() -> bytes:
+    """What gearmand starts handles with, cut where a long host name would leave no room."""
+    name = "".join(letter for letter in os.uname().nodename if letter.isprintable() and letter != " ")
+    return f"H:{name}".encode("ascii", "replace")[:MAX_PREFIX]
+
+
+class Options(UsageOptions):
+    """
+    Options for the job server, by gearmand's names where they mean the same.
+    """
+
+    synopsis = "[options]"
+    longdesc = "A Gearman job server. Its documentation says more of each option."
+
+    modules = protocol_modules()
+
+    optParameters: Sequence[Sequence[Any]] = [
+        ("port", "p", DEFAULT_PORT, "TCP port of the Gearman protocol", number("port", 0, 65535)),
+        (
+            "backlog",
+            "b",
+            1024,
+            "connections that the system accepts ahead of the server",
+            number("backlog", 1, 65535),
+        ),
+        (
+            "job-retries",
+            "j",
+            UNLIMITED,
+            "how often a job may run, its worker lost each time, before it fails; -1 for no bound",
+            number("job-retries", -1, MAX_RETRIES),
+        ),
+        (
+            "job-handle-prefix",
+            None,
+            None,
+            "what job handles start with [default: H: and the host's name]",
+            prefix,
+        ),
+        (
+            "worker-wakeup",
+            "w",
+            0,
+            "workers woken for a job at the most; 0 for as many as there are jobs",
+            number("worker-wakeup", 0, MAX_WAKEUPS),
+        ),
+        (
+            "keepalive-idle",
+            None,
+            -1,
+            "seconds of silence before a TCP keep-alive probe; -1: the system's",
+            number("keepalive-idle", -1, 32767),
+        ),
+        (
+            "keepalive-interval",
+            None,
+            -1,
+            "seconds between TCP keep-alive probes; -1: the system's",
+            number("keepalive-interval", -1, 32767),
+        ),
+        (
+            "keepalive-count",
+            None,
+            -1,
+            "TCP keep-alive probes without answer before the end; -1: the system's",
+            number("keepalive-count", -1, 127),
+        ),
+        (
+            "file-descriptors",
+            "f",
+            None,
+            "files and connections that may be open at once",
+            number("file-descriptors", 16, 2**30),
+        ),
+        (
+            "max-packet",
+            None,
+            MAX_PACKET,
+            "bytes of the largest packet that is taken",
+            number("max-packet", SMALLEST_MAX_PACKET, 2**32 - 1),
+        ),
+        ("verbose", None, "NOTICE", f"what --log-file is told: {', '.join(LEVELS)}", level),
+        ("log-file", "l", None, "write the log to this file, too; SIGHUP reopens it"),
+        ("store", None, "memory:", "where background jobs are kept; memory: is the only store so far", store),
+        *(parameter for module in modules.values() for parameter in module.parameters),
+    ]
+
+    optFlags: Sequence[Sequence[Any]] = [
+        ("keepalive", None, "use the --keepalive-... figures on accepted connections"),
+        ("exceptions", None, "send WORK_EXCEPTION to all clients, not only to those that ask for it"),
+        ("allow-shutdown", None, "obey the text commands shutdown and shutdown graceful"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["listen"] = []
+        self["protocol"] = []
+        self["ignored"] = []
+
+    def opt_listen(self, where: str) -> None:
+        """Listen at an address, a host name or an endpoint string; may repeat [default: 127.0.0.1 and ::1]"""
+        if not where:
+            raise UsageError("--listen: an address, a name or an endpoint is wanted")
+        self["listen"].append(where)
+
+    opt_L = opt_listen
+
+    def opt_protocol(self, name: str) -> None:
+        """Speak this, too, on a port of its own; may repeat"""
+        if name not in self.modules:
+            raise UsageError(f"--protocol {name}: there are {', '.join(sorted(self.modules))}")
+        if name not in self["protocol"]:
+            self["protocol"].append(name)
+
+    opt_r = opt_protocol
+
+    def opt_ignored(self, option: str) -> None:
+        """Mention in the log that this option of gearmand means nothing here; may repeat"""
+        self["ignored"].append(option)
+
+    def opt_version(self) -> None:
+        """Print the version and exit"""
+        print(f"txgear {__version__}")
+        raise SystemExit(0)
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Read the command line.
+
+        C{twistd} answers a mistake with pages of help and the status 0; ours
+        is one line and the status 1.
+        """
+        try:
+            super().parseOptions(options)
+        except UsageError as error:
+            text = str(error).removeprefix("Parameter type enforcement failed: ")
+            raise SystemExit(f"txgear: {text}") from error
+
+    def parseArgs(self, *arguments: str) -> None:
+        """There are options only."""
+        if arguments:
+            raise UsageError(f"{arguments[0]}: the server takes options only")
+
+    def settings(self) -> Settings:
+        """What these options say to all ports."""
+        return Settings(
+            prefix=self["job-handle-prefix"] or default_prefix(),
+            retries=self["job-retries"],
+            wakeups=self["worker-wakeup"],
+            exceptions=bool(self["exceptions"]),
+            max_packet=self["max-packet"],
+            allow_shutdown=bool(self["allow-shutdown"]),
+            level=self["verbose"],
+        )
+
+
+def makeService(options: Options) -> IService:
+    """Part of C{IServiceMaker}: the server that these options describe."""
+    from twisted.internet import reactor
+
+    _print_configuration_errors_as_lines()
+    names = ["gear", *(name for name in options["protocol"] if name != "gear")]
+    return ServerService(reactor, options.settings(), [options.modules[name] for name in names], options)
+
+
+def _print_configuration_errors_as_lines() -> None:
+    """What cannot start says why in a line: C{twistd} lets the exception through to the interpreter."""
+    ordinary = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if isinstance(error, ConfigurationError):
+            # Not sys.stderr, which is the log by now.
+            print(f"txgear: {error}", file=sys.__stderr__)
+        else:
+            ordinary(kind, error, trace)
+
+    sys.excepthook = hook
