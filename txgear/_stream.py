@@ -5,6 +5,7 @@ what arrives, chunks written with bounds, and an end that cannot be put off.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.interfaces import IDelayedCall, IPullProducer, IPushProducer, IReactorTime
@@ -15,7 +16,7 @@ from zope.interface import implementer
 
 from txgear._batch import BatchedReads
 from txgear.errors import ProtocolError
-from txgear.wire import PIECES_FROM, Data, Decoder
+from txgear.wire import PIECES_FROM, Data, Decoder, Packet
 
 if TYPE_CHECKING:
     import socket
@@ -48,7 +49,8 @@ class Stream(Protocol):
     """
     A connection that speaks packets and lines.
 
-    Subclasses get each packet by L{packet_received}, and L{turn_ended} when
+    Subclasses get each packet by L{packet_received} (or all that arrived
+    together by L{packets_received}), and L{turn_ended} when
     all that arrived together has been seen.
 
     Writing: on a plain TCP connection with nothing unsent, bytes go straight
@@ -104,10 +106,7 @@ class Stream(Protocol):
             return
         decoder = self.decoder
         try:
-            for kind, arguments in decoder.feed(data):
-                self.packet_received(kind, arguments)
-                if self.closing:
-                    return
+            self.packets_received(decoder.feed(data))
         except ProtocolError as error:
             self.protocol_broken(error)
         finally:
@@ -120,6 +119,17 @@ class Stream(Protocol):
         self._read_size = size
         if self._socket is not None:
             self.transport.bufferSize = size  # type: ignore[union-attr]
+
+    def packets_received(self, packets: Iterator[Packet]) -> None:
+        """
+        Some packets and lines have arrived together; to be used up.
+
+        @param packets: it raises L{ProtocolError} where nothing more can be understood.
+        """
+        for kind, arguments in packets:
+            self.packet_received(kind, arguments)
+            if self.closing:
+                return
 
     def packet_received(self, kind: int, arguments: list[Data]) -> None:
         """

@@ -68,9 +68,9 @@ def _show(server: JobServer, words: list[bytes]) -> bytes:
     what = [word.lower() for word in words[1:]]
     if not what:
         return adminlines.unknown_command(words[0])
-    if what[0] == b"jobs":
+    if what == [b"jobs"]:
         return listing(row(job.handle, job.retries, int(not job.wanted), int(job.background)) for job in jobs)
-    if what[:2] == [b"unique", b"jobs"]:
+    if what == [b"unique", b"jobs"]:
         return listing(shown(job.unique) for job in jobs)
     return adminlines.UNKNOWN_SHOW
 
@@ -78,20 +78,20 @@ def _show(server: JobServer, words: list[bytes]) -> bytes:
 def _cancel(server: JobServer, words: list[bytes]) -> bytes:
     if len(words) < 3:
         return adminlines.unknown_command(words[0])
-    if words[1].lower() != b"job":
+    if len(words) > 3 or words[1].lower() != b"job":
         return adminlines.UNKNOWN_ERROR
     return adminlines.OK if server.broker.cancel(words[2]) else adminlines.UNKNOWN_JOB
 
 
 def _create(server: JobServer, words: list[bytes]) -> bytes:
-    if len(words) < 3 or words[1].lower() != b"function":
+    if len(words) != 3 or words[1].lower() != b"function":
         return adminlines.incomplete(words[0])
     server.broker.create_function(words[2])
     return adminlines.OK
 
 
 def _drop(server: JobServer, words: list[bytes]) -> bytes:
-    if len(words) < 3 or words[1].lower() != b"function":
+    if len(words) != 3 or words[1].lower() != b"function":
         return adminlines.incomplete(words[0])
     dropped = server.broker.drop_function(words[2])
     if dropped is None:

@@ -6,6 +6,7 @@ others cost nothing until then.
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -46,20 +47,19 @@ class Agenda:
                 self._entries = [entry for entry in self._entries if entry[2].due == entry[0]]
                 heapify(self._entries)
 
-    def next_due(self) -> float | None:
-        """When the earliest is due."""
+    def next_due(self) -> float:
+        """When the earliest is due; infinite for never."""
         entries = self._entries
         while entries:
             due, _, job = entries[0]
             if job.due == due:
                 return due
             heappop(entries)
-        return None
+        return inf
 
     def pop_due(self, now: float) -> Job | None:
         """The earliest job, off the agenda, if its time has come."""
-        due = self.next_due()
-        if due is None or due > now:
+        if self.next_due() > now:
             return None
         job = heappop(self._entries)[2]
         job.due = 0.0

@@ -3,7 +3,7 @@ The rules of a job server: submit, grab, finish, lose, cancel.
 
 The broker knows no socket, no clock and no disk. Each entry is one turn: it is
 told the time as C{now} (seconds since the epoch) where that matters, it hands
-what peers are to hear to the outbox, and L{Broker.next_deadline} says when it
+what peers are to hear to the outbox, and L{Broker.deadline} says when it
 wants L{Broker.expire} called.
 
 Every job is in exactly one place: a lane of its queue (QUEUED), at a worker
@@ -15,6 +15,7 @@ from a worker through L{Broker._lose}.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 from typing import Final
 
 from txgear.agenda import Agenda
@@ -35,7 +36,7 @@ from txgear.constants import (
 from txgear.errors import ArgumentTooLarge, ConfigurationError, JobNotFound, QueueError
 from txgear.jobs import QUEUED, RUNNING, TO_ENDED, TO_QUEUED, TO_RUNNING, TO_WAITING, Job
 from txgear.queues import FunctionQueue
-from txgear.roster import Outbox, Peer, Roster
+from txgear.roster import WAKE_SECONDS, Outbox, Peer, Roster
 from txgear.uniques import Uniques, key_of
 from txgear.wire import Data
 
@@ -65,10 +66,12 @@ class Broker:
     """
     One server's jobs and peers.
 
-    @ivar jobs: every job that has not ended, by handle, the oldest first.
+    @ivar jobs: every job that has not ended, by number, the oldest first.
     @ivar functions: every queue that anything is known of, by name.
     @ivar roster: the peers.
     @ivar draining: whether only what clients wait for is still handed out.
+    @ivar deadline: when L{expire} is to be called at the latest, in seconds
+        since the epoch; infinite for not at all.
     """
 
     def __init__(self, outbox: Outbox, prefix: bytes, retries: int = UNLIMITED, wakeups: int = 0) -> None:
@@ -81,14 +84,16 @@ class Broker:
             0 for as many as there are jobs.
         """
         self._send = outbox.send
-        self._handle_format = prefix.replace(b"%", b"%%") + b":%d"
+        self._prefix = prefix + b":"
+        self._naming = self._prefix.replace(b"%", b"%%") + b"%d"
         self._counter = 0
         self._retries = retries
         self._wakeups = wakeups
-        self.jobs: dict[bytes, Job] = {}
+        self.jobs: dict[int, Job] = {}
         self.functions: dict[bytes, FunctionQueue] = {}
         self.roster = Roster()
         self.draining = False
+        self.deadline = inf
         self._uniques = Uniques()
         self._agenda = Agenda()
         # For each priority the queues that have a job of it, the one that was
@@ -157,7 +162,7 @@ class Broker:
         """The peer works for these queues no more, nor for any that it cannot do."""
         woken_for = self.roster.rise(peer) if peer.woken_for in queues else None
         # The youngest first: each goes to the head, and so the oldest is first in the end.
-        for job in [job for job in reversed(peer.running) if job.queue not in peer.abilities]:
+        for job in [job for job in reversed(peer.running.values()) if job.queue not in peer.abilities]:
             self._lose(job, now)
         if woken_for is not None:
             self._wake(woken_for, now)
@@ -174,7 +179,6 @@ class Broker:
         unique: bytes,
         workload: Data,
         now: float,
-        *,
         priority: int = NORMAL,
         background: bool = False,
         due: float = 0.0,
@@ -197,7 +201,7 @@ class Broker:
             raise QueueError("The server is shutting down")
         queue = self.functions.get(function) or self._queue(function)
         key = key_of(unique, workload)
-        if key is not None:
+        if key in self._uniques.jobs:
             job = self._uniques.find(queue, key)
             if job is not None:
                 self._join(job, client, background)
@@ -207,16 +211,16 @@ class Broker:
             if 0 < limit <= queue.total:
                 raise QueueError("Job queue is full")
         self._counter += 1
-        handle = self._handle_format % self._counter
-        job = Job(handle, queue, unique, key, workload, priority, background, reducer)
+        number = self._counter
+        job = Job(self._naming, number, queue, unique, key, workload, priority, background, reducer)
         if not background:
             self._join(job, client, background)
-        self.jobs[handle] = job
+        self.jobs[number] = job
         if key is not None:
             self._uniques.add(key, job)
         if due > now:
             self._set_aside(job)
-            self._agenda.add(job, due)
+            self._schedule(job, due)
         else:
             self._enqueue(job, now)
         return job
@@ -258,9 +262,9 @@ class Broker:
                 job.worker = worker
                 queue.running += 1
                 self._running += 1
-                worker.running[job] = None
+                worker.running[job.keep_handle(True)] = job
                 if timeout := worker.abilities[queue]:
-                    self._agenda.add(job, now + timeout)
+                    self._schedule(job, now + timeout)
                 break
         if woken_for is not None and woken_for is not queue:
             self._wake(woken_for, now)
@@ -293,8 +297,7 @@ class Broker:
             walked, other = (ring, abilities) if len(ring) <= len(abilities) else (abilities, ring)
             for queue in walked:
                 if queue in other and queue.ready > queue.woken:
-                    self.roster.wake(queue, worker, now)
-                    self._send(worker, NOOP)
+                    self._rouse(queue, worker, now)
                     return
 
     def _wake(self, queue: FunctionQueue, now: float) -> None:
@@ -305,14 +308,19 @@ class Broker:
         if self._wakeups:
             wanted = min(wanted, self._wakeups)
         for peer in self.roster.sleepers(queue, wanted):
-            self.roster.wake(queue, peer, now)
-            self._send(peer, NOOP)
+            self._rouse(queue, peer, now)
+
+    def _rouse(self, queue: FunctionQueue, peer: Peer, now: float) -> None:
+        """Send a sleeper a NOOP, and note when another is to be woken in its place."""
+        self.roster.wake(queue, peer, now)
+        self.deadline = min(self.deadline, now + WAKE_SECONDS)
+        self._send(peer, NOOP)
 
     # What workers say of their jobs
 
     def _owned(self, worker: Peer, handle: bytes, complaint: str) -> Job:
-        job = self.jobs.get(handle)
-        if job is None or job.worker is not worker:
+        job = worker.running.get(handle)
+        if job is None:
             raise JobNotFound(complaint)
         return job
 
@@ -359,8 +367,14 @@ class Broker:
         """
         The job has failed, for good.
 
+        Said of the job that the worker has just ended with an exception, it is
+        let pass: Perl's worker says both, and an ERROR would end it.
+
         @raise JobNotFound: the job is unknown, or not this worker's.
         """
+        if handle == worker.raised:
+            worker.raised = b""
+            return
         self._fail(self._owned(worker, handle, "Job given in work result not found"))
 
     def work_exception(self, worker: Peer, handle: bytes, data: Data) -> None:
@@ -377,6 +391,7 @@ class Broker:
             else:
                 self._send(client, WORK_FAIL, handle)
         self._end(job)
+        worker.raised = handle
 
     def _pass_on(self, job: Job, kind: int, *arguments: Data) -> None:
         for client in job.clients:
@@ -416,7 +431,7 @@ class Broker:
         worker = job.worker
         assert worker is not None
         job.worker = None
-        del worker.running[job]
+        del worker.running[job.keep_handle(False)]
         job.queue.running -= 1
         self._running -= 1
         if job.due:
@@ -453,24 +468,22 @@ class Broker:
             queue.waiting -= 1
             self._agenda.discard(job)
         job.state = TO_ENDED[job.state]
-        del self.jobs[job.handle]
+        del self.jobs[job.number]
         if job.key is not None:
             self._uniques.remove(job.key, job)
         for client in job.clients:
             client.attached.discard(job)
         job.clients = ()
         job.workload = b""
-        self._forget_unused(queue)
+        if not queue.workers:
+            self._forget_unused(queue)
 
     # Time
 
-    def next_deadline(self) -> float | None:
-        """When L{expire} is to be called, in seconds since the epoch; C{None} for not at all."""
-        due = self._agenda.next_due()
-        overdue = self.roster.next_overdue()
-        if due is None or overdue is None:
-            return overdue if due is None else due
-        return min(due, overdue)
+    def _schedule(self, job: Job, due: float) -> None:
+        """Something is to happen to this job at that time."""
+        self._agenda.add(job, due)
+        self.deadline = min(self.deadline, due)
 
     def expire(self, now: float) -> None:
         """
@@ -491,12 +504,17 @@ class Broker:
             queue = self.roster.rise(peer)
             if queue is not None:
                 self._wake(queue, now)
+        # Only here is it moved on: until then a deadline that has lapsed costs one empty call.
+        self.deadline = min(self._agenda.next_due(), self.roster.next_overdue())
 
     # What operators and clients ask
 
     def status(self, handle: bytes) -> Job | None:
         """The job with this handle, until it ends."""
-        return self.jobs.get(handle)
+        number = handle[len(self._prefix) :]
+        job = self.jobs.get(int(number)) if number.isdigit() and len(number) < MAX_HANDLE else None
+        # Only its very handle: there are other ways to write a number.
+        return job if job is not None and job.handle == handle else None
 
     def status_unique(self, unique: bytes) -> Job | None:
         """The newest job with this unique, of whatever function, until it ends."""
@@ -509,7 +527,7 @@ class Broker:
 
         @return: whether there was one.
         """
-        job = self.jobs.get(handle)
+        job = self.status(handle)
         if job is None:
             return False
         self._fail(job)

@@ -51,7 +51,7 @@ class Job:
     """
     One piece of work. A server may hold a million of them, hence the slots.
 
-    @ivar handle: its name on the wire, C{prefix:number}.
+    @ivar number: its place in the order in which the server took jobs.
     @ivar queue: the queue of its function.
     @ivar unique: what its first submitter called it; may be empty.
     @ivar key: what other submits are compared with, or C{None} if none may join.
@@ -72,9 +72,11 @@ class Job:
         "background",
         "clients",
         "denominator",
+        "_handle",
+        "_naming",
         "due",
-        "handle",
         "key",
+        "number",
         "numerator",
         "priority",
         "queue",
@@ -88,7 +90,8 @@ class Job:
 
     def __init__(
         self,
-        handle: bytes,
+        naming: bytes,
+        number: int,
         queue: FunctionQueue,
         unique: bytes,
         key: Key | None,
@@ -97,7 +100,12 @@ class Job:
         background: bool,
         reducer: bytes,
     ) -> None:
-        self.handle = handle
+        """
+        @param naming: what its handle looks like, with C{%d} for the number.
+        """
+        self._naming = naming
+        self._handle = b""
+        self.number = number
         self.queue = queue
         self.unique = unique
         self.key = key
@@ -114,9 +122,19 @@ class Job:
         self.denominator = 0
 
     @property
-    def number(self) -> int:
-        """Its place in the order in which the server took jobs."""
-        return int(self.handle[self.handle.rindex(b":") + 1 :])
+    def handle(self) -> bytes:
+        """Its name on the wire; made when it is needed, as a long queue has millions of them."""
+        return self._handle or self._naming % self.number
+
+    def keep_handle(self, kept: bool) -> bytes:
+        """
+        Keep the handle ready, or no more: while it runs it is needed often.
+
+        @return: the handle.
+        """
+        handle = self.handle
+        self._handle = handle if kept else b""
+        return handle
 
     @property
     def wanted(self) -> bool:

@@ -108,9 +108,8 @@ class JobServer:
 
     def _end_turn(self) -> None:
         self.outbox.flush()
-        deadline = self.broker.next_deadline()
-        if deadline is not None and deadline < self._timer_at:
-            self._set_timer(deadline)
+        if self.broker.deadline < self._timer_at:
+            self._set_timer(self.broker.deadline)
         if self._drained and self.broker.drained:
             waiting, self._drained = self._drained, []
             for waiter in waiting:

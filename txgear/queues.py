@@ -80,9 +80,15 @@ class FunctionQueue:
 
         @return: whether its lane was empty before.
         """
-        lane = self._lane(job.priority)
-        lane.append(job)
-        return self._counted(job.priority)
+        priority = job.priority
+        lane = self.lanes[priority]
+        if lane is None:
+            self.lanes[priority] = deque((job,))
+        else:
+            lane.append(job)
+        self.ready += 1
+        self.counts[priority] += 1
+        return self.counts[priority] == 1
 
     def restore(self, job: Job) -> bool:
         """
@@ -91,6 +97,7 @@ class FunctionQueue:
 
         @return: whether its lane was empty before.
         """
+        # It was in its lane before, so there is one.
         lane = self._lane(job.priority)
         place, number = 0, job.number
         for place, other in enumerate(lane):  # noqa: B007
@@ -99,23 +106,19 @@ class FunctionQueue:
         else:
             place = len(lane)
         lane.insert(place, job)
-        return self._counted(job.priority)
+        self.ready += 1
+        self.counts[job.priority] += 1
+        return self.counts[job.priority] == 1
 
     def _lane(self, priority: int) -> deque[Job]:
+        """The lane of a job that is or was in it."""
         lane = self.lanes[priority]
-        if lane is None:
-            lane = self.lanes[priority] = deque()
+        assert lane is not None
         return lane
-
-    def _counted(self, priority: int) -> bool:
-        self.ready += 1
-        self.counts[priority] += 1
-        return self.counts[priority] == 1
 
     def take(self, priority: int) -> Job:
         """The next job of this priority, out of its lane; there is one."""
-        lane = self.lanes[priority]
-        assert lane is not None
+        lane = self._lane(priority)
         job = lane.popleft()
         while job.state != QUEUED:
             job = lane.popleft()

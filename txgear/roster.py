@@ -4,6 +4,7 @@ The peers, what they can do, who of them sleeps, and whom to wake.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
@@ -28,10 +29,11 @@ class Peer:
     @ivar exceptions: whether it asked for WORK_EXCEPTION packets.
     @ivar abilities: the queues of the functions that it can do, with the seconds
         that it gives itself for a job (0.0 for no bound).
-    @ivar running: the jobs that it holds as a worker, oldest first.
+    @ivar running: the jobs that it holds as a worker, by handle, oldest first.
     @ivar attached: the jobs that it waits for as a client.
     @ivar asleep: whether it waits for a NOOP.
     @ivar woken_for: the queue for which it was sent a NOOP that it has not answered.
+    @ivar raised: the handle of the last job that it ended with an exception.
     """
 
     __slots__ = (
@@ -42,6 +44,7 @@ class Peer:
         "client_id",
         "descriptor",
         "exceptions",
+        "raised",
         "running",
         "woken_for",
     )
@@ -52,10 +55,11 @@ class Peer:
         self.client_id = b"-"
         self.exceptions = exceptions
         self.abilities: dict[FunctionQueue, float] = {}
-        self.running: dict[Job, None] = {}
+        self.running: dict[bytes, Job] = {}
         self.attached: set[Job] = set()
         self.asleep = False
         self.woken_for: FunctionQueue | None = None
+        self.raised = b""
 
     def __repr__(self) -> str:
         return f"<Peer {self.descriptor} {self.address}>"
@@ -135,11 +139,11 @@ class Roster:
                     break
         return found
 
-    def next_overdue(self) -> float | None:
-        """When the earliest woken worker is given up."""
+    def next_overdue(self) -> float:
+        """When the earliest woken worker is given up; infinite for never."""
         for sent in self._woken.values():
             return sent + WAKE_SECONDS
-        return None
+        return inf
 
     def pop_overdue(self, now: float) -> Peer | None:
         """The earliest woken worker, if it took too long; it still has to be told to L{rise}."""

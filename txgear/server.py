@@ -5,7 +5,7 @@ A port that speaks Gearman: binary requests, and text commands on the side.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, ClassVar, Final
@@ -81,7 +81,7 @@ from txgear.errors import (
 from txgear.jobs import RUNNING, Job
 from txgear.jobserver import JobServer
 from txgear.outbox import Letter
-from txgear.wire import Data, Decoder, Pieces, decimal, large, reduce_workload, response
+from txgear.wire import Data, Decoder, Packet, Pieces, decimal, large, reduce_workload, response
 
 SHORTEST_TIMEOUT: Final = 1000
 """Milliseconds to which the reference raises a shorter CAN_DO_TIMEOUT: some libraries send seconds."""
@@ -169,14 +169,13 @@ class GearProtocol(Stream):
                 chunks.append(response(*packet))  # type: ignore[arg-type]
         self.write_chunks(chunks)
 
-    def packet_received(self, kind: int, arguments: list[Data]) -> None:
-        request = self.requests.get(kind)
-        try:
-            if request is None:
-                raise InvalidCommand("Command not expected")
-            request(self, *arguments)
-        except ServerError as error:
-            self._send(self.peer, ERROR, error.code.encode("ascii"), error.text.encode("utf-8"))
+    def packets_received(self, packets: Iterator[Packet]) -> None:
+        requests = self.requests
+        for kind, arguments in packets:
+            try:
+                requests.get(kind, _unexpected)(self, *arguments)
+            except ServerError as error:
+                self._send(self.peer, ERROR, error.code.encode("ascii"), error.text.encode("utf-8"))
 
     def protocol_broken(self, error: ProtocolError) -> None:
         if not isinstance(error, PacketTooLarge):
@@ -368,12 +367,15 @@ class GearProtocol(Stream):
     """What each type of packet asks for; no other may be sent to a server."""
 
 
+def _unexpected(protocol: GearProtocol, *arguments: Data) -> None:
+    """A packet type that no peer may send to a server."""
+    raise InvalidCommand("Command not expected")
+
+
 def _submit(priority: int, background: bool) -> Callable[[GearProtocol, bytes, bytes, Data], None]:
     def submit(self: GearProtocol, function: bytes, unique: bytes, workload: Data) -> None:
         peer = self.peer
-        job = self._broker.submit(
-            peer, function, unique, workload, self._seconds(), priority=priority, background=background
-        )
+        job = self._broker.submit(peer, function, unique, workload, self._seconds(), priority, background)
         self._send(peer, JOB_CREATED, job.handle)
 
     return submit

@@ -38,18 +38,22 @@ def key_of(unique: bytes, workload: Data) -> Key | None:
 
 
 class Uniques:
-    """The jobs that others may join, whatever their function; each until it ends."""
+    """
+    The jobs that others may join, whatever their function; each until it ends.
+
+    @ivar jobs: by key; nearly every unique belongs to one job, so there is a
+        list only where functions share it.
+    """
 
     def __init__(self) -> None:
-        # Nearly every unique belongs to one job: a list only where functions share it.
-        self._jobs: dict[Key, Job | list[Job]] = {}
+        self.jobs: dict[Key, Job | list[Job]] = {}
 
     def __len__(self) -> int:
-        return sum(len(found) if isinstance(found, list) else 1 for found in self._jobs.values())
+        return sum(len(found) if isinstance(found, list) else 1 for found in self.jobs.values())
 
     def find(self, queue: FunctionQueue, key: Key) -> Job | None:
         """The job of this function with this key."""
-        found = self._jobs.get(key)
+        found = self.jobs.get(key)
         if found is None:
             return None
         if isinstance(found, list):
@@ -61,24 +65,24 @@ class Uniques:
         The newest job with this unique, of any function: GET_STATUS_UNIQUE
         names no function.
         """
-        found = self._jobs.get(unique)
+        found = self.jobs.get(unique)
         return found[-1] if isinstance(found, list) else found
 
     def add(self, key: Key, job: Job) -> None:
         """From now on others may join this job; L{find} has found none."""
-        found = self._jobs.setdefault(key, job)
+        found = self.jobs.setdefault(key, job)
         if found is not job:
             if isinstance(found, list):
                 found.append(job)
             else:
-                self._jobs[key] = [found, job]
+                self.jobs[key] = [found, job]
 
     def remove(self, key: Key, job: Job) -> None:
         """Nobody may join this job any more."""
-        found = self._jobs[key]
+        found = self.jobs[key]
         if not isinstance(found, list):
-            del self._jobs[key]
+            del self.jobs[key]
             return
         found.remove(job)
         if len(found) == 1:
-            self._jobs[key] = found[0]
+            self.jobs[key] = found[0]

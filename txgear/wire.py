@@ -185,7 +185,7 @@ class Decoder:
             if self._held < self._needed:
                 return
             parts, extra = self._parts, self._held - self._needed
-            self._parts, self._held = [], 0
+            self._parts, self._held, self._needed = [], 0, 0
             if large:
                 last = parts[-1]
                 parts[-1], data = last[: len(last) - extra], last[len(last) - extra :]
