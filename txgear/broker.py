@@ -291,13 +291,15 @@ class Broker:
         that nobody has been woken for yet: it may have come between the
         worker's last grab and this.
         """
-        self.roster.fall_asleep(worker)
+        woken_for = self.roster.fall_asleep(worker)
         abilities = worker.abilities
         for ring in self._rings:
             walked, other = (ring, abilities) if len(ring) <= len(abilities) else (abilities, ring)
             for queue in walked:
                 if queue in other and queue.ready > queue.woken:
                     self._rouse(queue, worker, now)
+                    if woken_for is not None and woken_for is not queue:
+                        self._wake(woken_for, now)
                     return
 
     def _wake(self, queue: FunctionQueue, now: float) -> None:
@@ -373,7 +375,7 @@ class Broker:
         @raise JobNotFound: the job is unknown, or not this worker's.
         """
         if handle == worker.raised:
-            worker.raised = b""
+            worker.raised = None
             return
         self._fail(self._owned(worker, handle, "Job given in work result not found"))
 
@@ -500,10 +502,8 @@ class Broker:
             else:
                 job.queue.waiting -= 1
                 self._enqueue(job, now)
-        while (peer := self.roster.pop_overdue(now)) is not None:
-            queue = self.roster.rise(peer)
-            if queue is not None:
-                self._wake(queue, now)
+        while (queue := self.roster.pop_overdue(now)) is not None:
+            self._wake(queue, now)
         # Only here is it moved on: until then a deadline that has lapsed costs one empty call.
         self.deadline = min(self._agenda.next_due(), self.roster.next_overdue())
 

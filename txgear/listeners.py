@@ -82,27 +82,37 @@ def listen(
     @raise ConfigurationError: it cannot be opened; the text says why in a line.
     """
     where = place.endpoint or f"{place.address} port {port}"
-    opened: list[IListeningPort] = []
-    failed: list[Failure] = []
     try:
-        listening: Deferred[Any] = _endpoint(reactor, place, port, backlog).listen(factory)
+        return open_endpoint(_endpoint(reactor, place, port, backlog), factory)
+    except CannotListenError as error:
+        reason = error.socketError
+        if place.optional and getattr(reason, "errno", None) in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            log.info("{where} is not on this machine, and not listened on", where=place.address)
+            return None
+        text = reason.strerror if isinstance(reason, OSError) else str(reason)
+        raise ConfigurationError(f"cannot listen on {where}: {text}") from error
     except Exception as error:
-        # Third-party endpoint parsers raise what they like on a bad string.
+        # Endpoints, others' above all, raise what they like where a string makes no sense.
         raise ConfigurationError(f"cannot listen on {where}: {error}") from error
-    listening = listening.addCallbacks(opened.append, failed.append)
-    if opened:
-        return opened[0]
-    if not failed:
-        raise ConfigurationError(f"cannot listen on {where}: this kind of endpoint does not open at once")
-    reason = failed[0].value
-    cause = getattr(reason, "socketError", reason)
-    if place.optional and getattr(cause, "errno", None) in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-        log.info("{where} is not on this machine, and not listened on", where=place.address)
-        return None
-    if isinstance(reason, (CannotListenError, OSError, ValueError)):
-        text = cause.strerror if isinstance(cause, OSError) else str(cause)
-        raise ConfigurationError(f"cannot listen on {where}: {text}") from reason
-    failed[0].raiseException()
+
+
+def open_endpoint(endpoint: IStreamServerEndpoint, factory: IProtocolFactory) -> IListeningPort:
+    """
+    Listen at an endpoint now.
+
+    @raise Exception: what its C{listen} fails with, or C{RuntimeError} if it
+        does not know at once whether it can.
+    """
+    opened: list[IListeningPort | Failure] = []
+    listening: Deferred[Any] = endpoint.listen(factory)
+    listening = listening.addBoth(opened.append)
+    if not opened:
+        listening.cancel()
+        raise RuntimeError("this kind of endpoint does not open at once")
+    result = opened[0]
+    if isinstance(result, Failure):
+        result.raiseException()
+    return result
 
 
 def _endpoint(reactor: object, place: Place, port: int, backlog: int) -> IStreamServerEndpoint:

@@ -33,7 +33,7 @@ class Peer:
     @ivar attached: the jobs that it waits for as a client.
     @ivar asleep: whether it waits for a NOOP.
     @ivar woken_for: the queue for which it was sent a NOOP that it has not answered.
-    @ivar raised: the handle of the last job that it ended with an exception.
+    @ivar raised: the handle of the last job that it ended with an exception, until it speaks of it again. if any.
     """
 
     __slots__ = (
@@ -59,7 +59,7 @@ class Peer:
         self.attached: set[Job] = set()
         self.asleep = False
         self.woken_for: FunctionQueue | None = None
-        self.raised = b""
+        self.raised: bytes | None = None
 
     def __repr__(self) -> str:
         return f"<Peer {self.descriptor} {self.address}>"
@@ -94,11 +94,16 @@ class Roster:
         """Whether it is worth looking for a sleeper."""
         return bool(self._asleep)
 
-    def fall_asleep(self, peer: Peer) -> None:
-        """The peer waits for a NOOP from now on."""
-        self.rise(peer)
+    def fall_asleep(self, peer: Peer) -> FunctionQueue | None:
+        """
+        The peer waits for a NOOP from now on.
+
+        @return: the queue for which it had been woken.
+        """
+        woken_for = self.rise(peer)
         peer.asleep = True
         self._asleep[peer] = None
+        return woken_for
 
     def rise(self, peer: Peer) -> FunctionQueue | None:
         """
@@ -145,8 +150,12 @@ class Roster:
             return sent + WAKE_SECONDS
         return inf
 
-    def pop_overdue(self, now: float) -> Peer | None:
-        """The earliest woken worker, if it took too long; it still has to be told to L{rise}."""
+    def pop_overdue(self, now: float) -> FunctionQueue | None:
+        """
+        Give the earliest woken worker up, if it took too long.
+
+        @return: the queue for which it had been woken.
+        """
         for peer, sent in self._woken.items():
-            return peer if sent + WAKE_SECONDS <= now else None
+            return self.rise(peer) if sent + WAKE_SECONDS <= now else None
         return None

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final
 
@@ -29,14 +29,15 @@ MAX_WAKEUPS: Final = 255
 SMALLEST_MAX_PACKET: Final = 64 * 1024
 
 
-def protocol_modules() -> dict[str, IProtocolModule]:
+def protocol_modules(installed: Iterable[IProtocolModule] | None = None) -> dict[str, IProtocolModule]:
     """
-    What is installed here that a port can speak, by name.
+    What a port can speak, by name.
 
+    @param installed: the modules; by default those that are found on this machine.
     @raise ConfigurationError: two modules have one name.
     """
     found: dict[str, IProtocolModule] = {}
-    for module in getPlugins(IProtocolModule, plugins):
+    for module in getPlugins(IProtocolModule, plugins) if installed is None else installed:
         if module.name in found:
             raise ConfigurationError(f"two plugins speak {module.name}: uninstall one of them")
         found[module.name] = module
