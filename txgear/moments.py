@@ -5,7 +5,7 @@ The next moment that matches the fields of SUBMIT_JOB_SCHED.
 from __future__ import annotations
 
 import time
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from txgear.errors import InvalidArgument
@@ -69,8 +69,10 @@ def next_moment(fields: list[int | None], now: float) -> float:
         if month_day in (None, day.day) and week_day in (None, day.weekday()):
             for each_hour in hours:
                 for each_minute in minutes:
-                    moment = time.mktime((day.year, day.month, day.day, each_hour, each_minute, 0, 0, 0, -1))
-                    if moment > now and time.localtime(moment)[3:5] == (each_hour, each_minute):
+                    # Not mktime: of a time that is shown twice it gives now this one, now the other.
+                    shown = (day.year, day.month, day.day, each_hour, each_minute)
+                    moment = datetime(*shown).timestamp()
+                    if moment > now and time.localtime(moment)[:5] == shown:
                         return moment
         day += timedelta(days=1)
     raise InvalidArgument("No day matches the day of the month, the month and the day of the week")

@@ -37,6 +37,7 @@ class Outbox:
     def __init__(self) -> None:
         self._lines: dict[Peer, Line] = {}
         self._pending: dict[Peer, list[Letter]] = {}
+        self._flushing = False
 
     def connect(self, peer: Peer, line: Line) -> None:
         """This peer is reached by that line."""
@@ -64,11 +65,23 @@ class Outbox:
             pending.append(packet)
 
     def flush(self) -> None:
-        """Write what has gathered; the turn is over."""
-        while self._pending:
-            pending, self._pending = self._pending, {}
-            lines = self._lines
-            for peer, packets in pending.items():
-                line = lines.get(peer)
-                if line is not None:
-                    line.write_packets(packets)
+        """
+        Write what has gathered; the turn is over.
+
+        A line may begin another turn while it is written to: an answer that is
+        complete lets in the next request. What that one brings is written
+        after the rest of this one, so that order is kept.
+        """
+        if self._flushing:
+            return
+        self._flushing = True
+        try:
+            while self._pending:
+                pending, self._pending = self._pending, {}
+                lines = self._lines
+                for peer, packets in pending.items():
+                    line = lines.get(peer)
+                    if line is not None:
+                        line.write_packets(packets)
+        finally:
+            self._flushing = False

@@ -93,7 +93,7 @@ class FunctionQueue:
     def restore(self, job: Job) -> bool:
         """
         Queue a job that was handed out before at the head of its priority:
-        behind those older ones only that have come back as well.
+        behind those older ones only that have come back for the first time as well.
 
         @return: whether its lane was empty before.
         """
@@ -101,7 +101,7 @@ class FunctionQueue:
         lane = self._lane(job.priority)
         place, number = 0, job.number
         for place, other in enumerate(lane):  # noqa: B007
-            if other.state == QUEUED and not (other.retries and other.number < number):
+            if other.state == QUEUED and not (other.retries == 1 and other.number < number):
                 break
         else:
             place = len(lane)

@@ -53,30 +53,9 @@ class TranslateTests(SynchronousTestCase):
 
     def test_short(self) -> None:
         """The short options of a start script are understood."""
+        process = ["-d", "-u", "nobody", "-l", "/tmp/log", "-P", "/tmp/pid", "-f", "99"]
         words = self.words(
-            *[
-                "-d",
-                "-u",
-                "nobody",
-                "-L",
-                "127.0.0.1",
-                "-l",
-                "/tmp/log",
-                "-P",
-                "/tmp/pid",
-                "-p",
-                "4731",
-                "-b",
-                "64",
-                "-j",
-                "3",
-                "-t",
-                "4",
-                "-w",
-                "1",
-                "-f",
-                "99",
-            ]
+            *process, "-L", "127.0.0.1", "-p", "4731", "-b", "64", "-j", "3", "-t", "4", "-w", "1"
         )
         server = words.index("txgear")
         self.assertEqual(words[:server], ["--pidfile=/tmp/pid", "--uid=nobody", "--logfile=/dev/null"])
