@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from twisted.internet.interfaces import IDelayedCall, IPullProducer, IPushProducer, IReactorTime
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IPullProducer,
+    IPushProducer,
+    IReactorTime,
+)
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
@@ -44,7 +50,7 @@ SENDMSG_CHUNKS: Final = 1024
 """What one C{sendmsg} takes (IOV_MAX on Linux)."""
 
 
-@implementer(IPushProducer, IPullProducer)
+@implementer(IHalfCloseableProtocol, IPushProducer, IPullProducer)
 class Stream(Protocol):
     """
     A connection that speaks packets and lines.
@@ -297,6 +303,19 @@ class Stream(Protocol):
     def _close_overdue(self) -> None:
         self._timer = None
         self.transport.abortConnection()  # type: ignore[union-attr]
+
+    def readConnectionLost(self) -> None:
+        """
+        Part of C{IHalfCloseableProtocol}: the peer sends no more. It is sent
+        what it asked for (C{echo status | nc -N}), and that is the end.
+        """
+        if self.closing:
+            self.transport.loseConnection()  # type: ignore[union-attr]
+        else:
+            self.close()
+
+    def writeConnectionLost(self) -> None:
+        """Part of C{IHalfCloseableProtocol}: our side has ended, the peer's is awaited."""
 
     def abort(self) -> None:
         """End the connection now; what was not written is lost."""

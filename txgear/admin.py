@@ -11,7 +11,7 @@ from typing import Final
 from txgear import __version__, adminlines
 from txgear.adminlines import listing, row, shown, shown_word
 from txgear.constants import PRIORITIES
-from txgear.errors import ArgumentTooLarge
+from txgear.errors import ServerError
 from txgear.jobserver import JobServer
 
 Command = Callable[[JobServer, "list[bytes]"], bytes]
@@ -32,8 +32,8 @@ def answer(server: JobServer, line: bytes) -> bytes:
         return adminlines.unknown_command(words[0])
     try:
         return command(server, words)
-    except ArgumentTooLarge:
-        return adminlines.TOO_LARGE
+    except ServerError as error:
+        return adminlines.refused(error)
 
 
 def _status(server: JobServer, words: list[bytes]) -> bytes:

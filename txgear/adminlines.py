@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from txgear.constants import MAX_LINE_WORDS
-from txgear.errors import ProtocolError
+from txgear.errors import ProtocolError, ServerError
 from txgear.wire import decimal
 
 OK: Final = b"OK\r\n"
@@ -22,7 +22,6 @@ UNKNOWN_ERROR: Final = b"ERR UNKNOWN_ERROR\r\n"
 UNKNOWN_SHOW: Final = b"ERR UNKNOWN_SHOW_ARGUMENTS\r\n"
 FUNCTION_NOT_FOUND: Final = b"ERR function not found\r\n"
 FUNCTION_IN_USE: Final = b"ERR there are still connected workers or executing clients\r\n"
-TOO_LARGE: Final = b"ERR ARGUMENT_TOO_LARGE Function+name+too+large\r\n"
 
 LEVELS: Final = ("FATAL", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG")
 """gearmand's names for how much is logged, from the least to the most."""
@@ -78,6 +77,11 @@ def ok(value: str) -> bytes:
 def unknown_command(command: bytes) -> bytes:
     """The answer to a command that is none; the reference puts no separator there either."""
     return b"ERR UNKNOWN_COMMAND Unknown+server+command%s\r\n" % shown(command)
+
+
+def refused(error: ServerError) -> bytes:
+    """The answer to a command that the broker refuses."""
+    return f"ERR {error.code} {error.text.replace(' ', '+')}\r\n".encode()
 
 
 def incomplete(command: bytes) -> bytes:

@@ -33,7 +33,7 @@ from txgear.constants import (
     WORK_STATUS,
     WORK_WARNING,
 )
-from txgear.errors import ArgumentTooLarge, ConfigurationError, JobNotFound, QueueError
+from txgear.errors import ArgumentTooLarge, ConfigurationError, InvalidArgument, JobNotFound, QueueError
 from txgear.jobs import QUEUED, RUNNING, TO_ENDED, TO_QUEUED, TO_RUNNING, TO_WAITING, Job
 from txgear.queues import FunctionQueue
 from txgear.roster import WAKE_SECONDS, Outbox, Peer, Roster
@@ -599,6 +599,8 @@ class Broker:
         if queue is None:
             if len(name) > MAX_FUNCTION:
                 raise ArgumentTooLarge("Function name too large")
+            if b"\0" in name:
+                raise InvalidArgument("A function's name holds no NUL")
             queue = self.functions[name] = FunctionQueue(name)
         return queue
 

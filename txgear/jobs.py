@@ -69,11 +69,11 @@ class Job:
     """
 
     __slots__ = (
+        "_handle",
+        "_naming",
         "background",
         "clients",
         "denominator",
-        "_handle",
-        "_naming",
         "due",
         "key",
         "number",

@@ -7,18 +7,55 @@ L{JobServer}, and on nothing below it but the broker.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
+from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IReactorFDSet,
+    IReactorTime,
+    ISystemHandle,
+    ITCPTransport,
+)
 
 from txgear._batch import AVAILABLE, BatchedReads
 from txgear.broker import UNLIMITED, Broker
 from txgear.constants import MAX_PACKET
 from txgear.outbox import Line, Outbox
 from txgear.roster import Peer
+
+
+@dataclass(frozen=True)
+class KeepAlive:
+    """
+    TCP keep-alive of accepted connections; 0 leaves the system's own figure.
+
+    @ivar idle: seconds of silence before the first probe.
+    @ivar interval: seconds between probes.
+    @ivar count: probes without an answer after which the connection is dead.
+    """
+
+    idle: int = 0
+    interval: int = 0
+    count: int = 0
+
+    def apply(self, transport: Any) -> None:
+        """
+        Set it on a TCP transport. Probes are always on, as in the reference:
+        nothing else notices that a machine was switched off.
+        """
+        transport.setTcpKeepAlive(True)
+        for option, value in (
+            ("TCP_KEEPIDLE", self.idle),
+            ("TCP_KEEPINTVL", self.interval),
+            ("TCP_KEEPCNT", self.count),
+        ):
+            if value and hasattr(socket, option):
+                transport.getHandle().setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 @dataclass(frozen=True)
@@ -33,6 +70,7 @@ class Settings:
     @ivar max_packet: bytes of the largest packet body that is taken.
     @ivar allow_shutdown: whether the text command C{shutdown} is obeyed.
     @ivar level: gearmand's name of the level that is logged.
+    @ivar keep_alive: for accepted TCP connections.
     """
 
     prefix: bytes = b"H:localhost"
@@ -42,6 +80,7 @@ class Settings:
     max_packet: int = MAX_PACKET
     allow_shutdown: bool = False
     level: str = "ERROR"
+    keep_alive: KeepAlive = KeepAlive()
 
 
 class JobServer:
@@ -72,10 +111,29 @@ class JobServer:
         self.outbox = Outbox()
         self.broker = Broker(self.outbox, settings.prefix, settings.retries, settings.wakeups)
         self.shutdown: Callable[[bool], None] = lambda graceful: None
+        self._accepted = 0
         self._timer: IDelayedCall | None = None
         self._timer_at = inf
         self._drained: list[Deferred[None]] = []
         self._closed: Deferred[None] | None = None
+
+    def accept(self, line: Line, transport: Any) -> Peer:
+        """
+        Somebody has connected to a port: set the socket up, and L{connect}.
+
+        @param transport: the new connection; a descriptor or an address that
+            it has is what the text command C{workers} shows.
+        """
+        if ITCPTransport.providedBy(transport):
+            transport.setTcpNoDelay(True)
+            self.settings.keep_alive.apply(transport)
+        if ISystemHandle.providedBy(transport):
+            handle: Any = transport.getHandle()
+            descriptor = handle.fileno()
+        else:
+            self._accepted += 1
+            descriptor = self._accepted
+        return self.connect(line, descriptor, getattr(transport.getPeer(), "host", "-"))
 
     def connect(self, line: Line, descriptor: int, address: str) -> Peer:
         """

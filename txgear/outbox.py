@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from twisted.logger import Logger
+
 from txgear.roster import Peer
 from txgear.wire import Data
 
@@ -33,6 +35,8 @@ class Outbox:
     Gathers packets until L{flush}, so that each peer costs one system call a
     turn, whatever it was sent. Order is kept for each peer.
     """
+
+    log = Logger()
 
     def __init__(self) -> None:
         self._lines: dict[Peer, Line] = {}
@@ -82,6 +86,10 @@ class Outbox:
                 for peer, packets in pending.items():
                     line = lines.get(peer)
                     if line is not None:
-                        line.write_packets(packets)
+                        try:
+                            line.write_packets(packets)
+                        except Exception:
+                            # A defect of one line must not cost the other peers what is theirs.
+                            self.log.failure("what {peer} was to hear is lost", peer=peer)
         finally:
             self._flushing = False

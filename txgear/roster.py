@@ -33,7 +33,7 @@ class Peer:
     @ivar attached: the jobs that it waits for as a client.
     @ivar asleep: whether it waits for a NOOP.
     @ivar woken_for: the queue for which it was sent a NOOP that it has not answered.
-    @ivar raised: the handle of the last job that it ended with an exception, until it speaks of it again. if any.
+    @ivar raised: the handle of the last job that it ended with an exception, until it speaks of it again.
     """
 
     __slots__ = (

@@ -4,13 +4,10 @@ A port that speaks Gearman: binary requests, and text commands on the side.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import count
 from typing import Any, ClassVar, Final
 
-from twisted.internet.interfaces import IAddress, ISystemHandle, ITCPTransport
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 
@@ -93,60 +90,22 @@ INT32: Final = 2**31
 """The first number that a job's progress cannot be: C clients read it into an int."""
 
 
-@dataclass(frozen=True)
-class KeepAlive:
-    """
-    TCP keep-alive of accepted connections; 0 leaves the system's own figure.
-
-    @ivar idle: seconds of silence before the first probe.
-    @ivar interval: seconds between probes.
-    @ivar count: probes without an answer after which the connection is dead.
-    """
-
-    idle: int = 0
-    interval: int = 0
-    count: int = 0
-
-
 class GearProtocol(Stream):
     """
     One connection to the server: a client, a worker, an operator at a telnet,
     or all of them at once.
     """
 
-    def __init__(self, server: JobServer, keep_alive: KeepAlive, number: int) -> None:
+    def __init__(self, server: JobServer) -> None:
         super().__init__(server.clock, Decoder(limit=server.settings.max_packet), server.reads)
         self._server = server
         self._broker = server.broker
         self._seconds = server.seconds
         self._send = server.outbox.send
-        self._keep_alive = keep_alive
-        self._number = number
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        transport = self.transport
-        assert transport is not None
-        if ITCPTransport.providedBy(transport):
-            self._set_socket_options(transport)
-        if ISystemHandle.providedBy(transport):
-            handle: Any = transport.getHandle()
-            self._number = handle.fileno()
-        host = getattr(transport.getPeer(), "host", "-")
-        self.peer = self._server.connect(self, self._number, host)
-
-    def _set_socket_options(self, transport: Any) -> None:
-        transport.setTcpNoDelay(True)
-        # Always on, as in the reference: the only way to notice a machine that was switched off.
-        transport.setTcpKeepAlive(True)
-        sock = transport.getHandle()
-        for option, value in (
-            ("TCP_KEEPIDLE", self._keep_alive.idle),
-            ("TCP_KEEPINTVL", self._keep_alive.interval),
-            ("TCP_KEEPCNT", self._keep_alive.count),
-        ):
-            if value and hasattr(socket, option):
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+        self.peer = self._server.accept(self, self.transport)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
@@ -409,12 +368,10 @@ class GearFactory(Factory):
 
     noisy = False
 
-    def __init__(self, server: JobServer, keep_alive: KeepAlive = KeepAlive()) -> None:
+    def __init__(self, server: JobServer) -> None:
         self._server = server
-        self._keep_alive = keep_alive
-        self._numbers = count(1)
 
     def buildProtocol(self, addr: IAddress | None) -> GearProtocol:
-        protocol = GearProtocol(self._server, self._keep_alive, next(self._numbers))
+        protocol = GearProtocol(self._server)
         protocol.factory = self
         return protocol

@@ -21,7 +21,7 @@ from txgear.broker import MAX_PREFIX, UNLIMITED, check_prefix
 from txgear.constants import DEFAULT_PORT, MAX_PACKET
 from txgear.errors import ConfigurationError
 from txgear.interfaces import IProtocolModule
-from txgear.jobserver import Settings
+from txgear.jobserver import KeepAlive, Settings
 from txgear.service import ServerService
 
 MAX_RETRIES: Final = 255
@@ -95,7 +95,11 @@ class Options(UsageOptions):
     synopsis = "[options]"
     longdesc = "A Gearman job server. Its documentation says more of each option."
 
-    modules = protocol_modules()
+    try:
+        modules = protocol_modules()
+    except ConfigurationError as error:
+        # twistd imports this module for its help, too: there is no hook yet that would print a line.
+        raise SystemExit(f"txgear: {error}") from error
 
     optParameters: Sequence[Sequence[Any]] = [
         ("port", "p", DEFAULT_PORT, "TCP port of the Gearman protocol", number("port", 0, 65535)),
@@ -234,7 +238,14 @@ class Options(UsageOptions):
             max_packet=self["max-packet"],
             allow_shutdown=bool(self["allow-shutdown"]),
             level=self["verbose"],
+            keep_alive=self._keep_alive(),
         )
+
+    def _keep_alive(self) -> KeepAlive:
+        if not self["keepalive"]:
+            return KeepAlive()
+        idle, interval, count = (max(self[f"keepalive-{name}"], 0) for name in ("idle", "interval", "count"))
+        return KeepAlive(idle, interval, count)
 
 
 def makeService(options: Options) -> IService:

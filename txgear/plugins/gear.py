@@ -29,16 +29,9 @@ class Gear:
 
     def factory(self, server: JobServer, options: Mapping[str, Any]) -> IProtocolFactory:
         """Part of L{IProtocolModule}."""
-        from txgear.server import GearFactory, KeepAlive
+        from txgear.server import GearFactory
 
-        keep_alive = KeepAlive()
-        if options["keepalive"]:
-            keep_alive = KeepAlive(
-                idle=max(options["keepalive-idle"], 0),
-                interval=max(options["keepalive-interval"], 0),
-                count=max(options["keepalive-count"], 0),
-            )
-        return GearFactory(server, keep_alive)
+        return GearFactory(server)
 
 
 gear = Gear()

@@ -1,0 +1,394 @@
+"""Programs that the tests start: every one has a bounded life, a log, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from wirepeer import WirePeer
+
+#: A command line template with ``{port}`` and ``{dir}``: run the same tests against another job server.
+SERVER_COMMAND: Final = os.environ.get("TXGEAR_TEST_SERVER_COMMAND", "")
+
+#: Seconds that a program may take to do its part of a test; far more than it needs, for slow machines.
+PATIENCE: Final = 15.0
+
+#: Seconds between SIGTERM and SIGKILL.
+GRACE: Final = 5.0
+
+#: Characters of a program's output that are shown when a test fails.
+SHOWN: Final = 12_000
+
+#: The kernel's name for the state of a socket that accepts connections.
+LISTENING: Final = "0A"
+
+T = TypeVar("T")
+
+
+def wait_until(predicate: Callable[[], T], timeout: float = PATIENCE, what: str = "") -> T:
+    """Call ``predicate`` until it returns something true, and return that; fail after ``timeout`` seconds."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = predicate()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout} s: {what or predicate}")
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    """A port that nobody listens on now, neither on 127.0.0.1 nor on ::1."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as four:
+            four.bind(("127.0.0.1", 0))
+            port = int(four.getsockname()[1])
+            with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as six:
+                try:
+                    six.bind(("::1", port))
+                except OSError as problem:
+                    if problem.errno == errno.EADDRINUSE:
+                        continue
+            return port
+
+
+def twistd() -> list[str]:
+    """The command that starts ``twistd`` with the Python that runs the tests."""
+    script = Path(sys.executable).with_name("twistd")
+    if script.exists():
+        return [str(script)]
+    return [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
+
+
+def txgear() -> list[str]:
+    """The `txgear` command of the Python that runs the tests."""
+    script = Path(sys.executable).with_name("txgear")
+    if script.exists():
+        return [str(script)]
+    return [sys.executable, "-c", "from txgear.cli import main; raise SystemExit(main())"]
+
+
+def listening(pid: int) -> set[tuple[str, int]]:
+    """The addresses and ports at which a process accepts TCP connections, as the kernel tells it."""
+    sockets: dict[str, tuple[str, int]] = {}
+    for table, family in (("/proc/net/tcp", socket.AF_INET), ("/proc/net/tcp6", socket.AF_INET6)):
+        for line in Path(table).read_text().splitlines()[1:]:
+            _, local, _, state, *rest = line.split()
+            if state == LISTENING:
+                address, port = local.split(":")
+                # Four bytes at a time, each in this machine's order.
+                packed = b"".join(
+                    int(address[place : place + 8], 16).to_bytes(4, sys.byteorder)
+                    for place in range(0, len(address), 8)
+                )
+                sockets[f"socket:[{rest[5]}]"] = (socket.inet_ntop(family, packed), int(port, 16))
+    found = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            target = os.readlink(descriptor)
+            if target in sockets:
+                found.add(sockets[target])
+    return found
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    stdin: bytes = b"",
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout: float = PATIENCE,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program to its end and return its status and outputs, whatever they are."""
+    return subprocess.run(
+        [str(word) for word in command],
+        input=stdin,
+        capture_output=True,
+        env={**os.environ, **(env or {})},
+        cwd=cwd,
+        timeout=timeout,
+        check=False,
+    )
+
+
+class Gate:
+    """A named pipe at which a program of any language waits, by reading a byte, until the test opens it."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self.path = path
+        # Opened for both ways, so that neither side ever blocks in open().
+        self._fd = os.open(path, os.O_RDWR)
+
+    def open(self, passes: int = 1) -> None:
+        """Let ``passes`` readers through."""
+        os.write(self._fd, b"." * passes)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class Program:
+    """A program in the background, with its outputs in files."""
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        directory: Path,
+        name: str,
+        *,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self.command = [str(word) for word in command]
+        self.directory = directory
+        self._out = directory / f"{name}.out"
+        self._err = directory / f"{name}.err"
+        source = directory / f"{name}.in"
+        source.write_bytes(stdin)
+        with open(source, "rb") as reads, open(self._out, "wb") as writes, open(self._err, "wb") as complains:
+            self._process = subprocess.Popen(
+                self.command,
+                stdin=reads,
+                stdout=writes,
+                stderr=complains,
+                cwd=directory,
+                env={**os.environ, **(env or {})},
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def stdout(self) -> bytes:
+        return self._out.read_bytes()
+
+    @property
+    def stderr(self) -> bytes:
+        return self._err.read_bytes()
+
+    def wait(self, timeout: float = PATIENCE) -> int:
+        """Wait for the program's own end; its exit status."""
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} still runs after {timeout} s:\n{self.log()}") from None
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def stop(self) -> int:
+        """End the program and its children: SIGTERM, then SIGKILL; the exit status."""
+        if self.running:
+            self._process.terminate()
+            try:
+                self._process.wait(GRACE)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            # Whatever it started; the group is our own child's session, never anybody else's.
+            os.killpg(self._process.pid, signal.SIGKILL)
+        return self._process.wait(GRACE)
+
+    def kill(self) -> None:
+        """End the program as a power cut would."""
+        self._process.kill()
+        self._process.wait(GRACE)
+
+    def log(self) -> str:
+        """What it said so far, for a person to read."""
+        parts = [f"$ {shlex.join(self.command)}  (status {self._process.poll()})"]
+        for path in (self._out, self._err):
+            text = path.read_bytes().decode("utf-8", "backslashreplace")
+            if text:
+                parts.append(f"--- {path.name}\n{text[-SHOWN:]}")
+        return "\n".join(parts)
+
+
+class Programs:
+    """The programs of one test, ended with it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._all: list[Program] = []
+
+    def start(
+        self,
+        command: Sequence[str | Path],
+        *,
+        name: str = "",
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+    ) -> Program:
+        """Start a program in the background."""
+        label = f"{len(self._all)}-{name or Path(command[0]).name}"
+        program = Program(command, self.directory, label, stdin=stdin, env=env)
+        self._all.append(program)
+        return program
+
+    def stop(self) -> None:
+        for program in reversed(self._all):
+            program.stop()
+
+    def log(self) -> str:
+        return "\n\n".join(program.log() for program in self._all)
+
+
+class Server(Program):
+    """A job server in a process of its own, on 127.0.0.1."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *options: str,
+        port: int | None = None,
+        name: str = "server",
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.port = port or free_port()
+        self._peers: list[WirePeer] = []
+        if SERVER_COMMAND:
+            command = shlex.split(SERVER_COMMAND.format(port=self.port, dir=directory))
+        else:
+            command = [
+                *twistd(),
+                "-n",
+                "--pidfile=",
+                "txgear",
+                "--port",
+                str(self.port),
+                "--store",
+                "memory:",
+            ]
+        super().__init__([*command, *options], directory, name, env=env)
+        try:
+            wait_until(self._listens, what=f"a server on port {self.port}")
+        except (AssertionError, TimeoutError):
+            self.stop()
+            raise AssertionError(f"the server does not listen on port {self.port}:\n{self.log()}") from None
+
+    def _listens(self) -> bool:
+        if not self.running:
+            raise AssertionError("the server ended")
+        try:
+            with WirePeer(self.port, timeout=PATIENCE) as peer:
+                # An answer, and then its own end: only then is it at work, and has forgotten us.
+                peer.sync()
+                peer.shut_writing()
+                peer.read_to_end()
+        except ConnectionError:
+            return False
+        return True
+
+    def connect(self, timeout: float = 5.0) -> WirePeer:
+        """A raw connection to the server, closed at the end of the test."""
+        peer = WirePeer(self.port, timeout=timeout)
+        self._peers.append(peer)
+        return peer
+
+    def close_peers(self) -> None:
+        while self._peers:
+            self._peers.pop().close()
+
+    def list(self, command: str) -> list[list[str]]:
+        """The rows of a text command's list answer, split at tabs."""
+        with WirePeer(self.port) as peer:
+            return [row.split("\t") for row in peer.ask_list(command)]
+
+    def status(self, function: str) -> tuple[int, int, int] | None:
+        """What ``status`` says of a function: total, running, workers; nothing if it does not list it."""
+        for name, total, running, workers in self.list("status"):
+            if name == function:
+                return int(total), int(running), int(workers)
+        return None
+
+    def unused(self, function: str) -> bool:
+        """The function has neither jobs nor workers; a server may forget it then, or list it with zeros."""
+        return self.status(function) in (None, (0, 0, 0))
+
+    def wait_for_workers(self, function: str, workers: int = 1) -> None:
+        """Wait until that many workers have registered the function."""
+        wait_until(
+            lambda: (self.status(function) or (0, 0, 0))[2] >= workers,
+            what=f"{workers} worker(s) of {function}",
+        )
+
+    def wait_for_running(self, function: str, running: int = 1) -> None:
+        """Wait until that many jobs of the function are at work."""
+        wait_until(
+            lambda: (self.status(function) or (0, 0, 0))[1] == running,
+            what=f"{running} running job(s) of {function}",
+        )
+
+    def wait_for_total(self, function: str, total: int) -> None:
+        """Wait until the function has that many jobs, waiting and running."""
+        wait_until(
+            lambda: (self.status(function) or (0, 0, 0))[0] == total,
+            what=f"a total of {total} job(s) of {function}",
+        )
+
+    def said(self) -> bytes:
+        """All that it wrote to its own outputs."""
+        return self.stdout + self.stderr
+
+    def calm(self, since: int = 0) -> bool:
+        """It logged no traceback, looking at its outputs from that byte on."""
+        said = self.said()[since:]
+        return b"Traceback (most recent call last)" not in said and b"Unhandled" not in said
+
+    def stop(self) -> int:
+        self.close_peers()
+        return super().stop()
+
+    def log(self) -> str:
+        parts = [super().log()]
+        parts += [
+            f"--- {path.name}\n{path.read_text(errors='backslashreplace')[-SHOWN:]}"
+            for path in sorted(self.directory.glob("server*.log"))
+        ]
+        return "\n".join(parts)
+
+
+class Servers:
+    """Starts servers with options of their own, for one test."""
+
+    def __init__(self, make_folder: Callable[[], Path]) -> None:
+        self._make_folder = make_folder
+        self._all: list[Server] = []
+
+    def __call__(self, *options: str, port: int | None = None) -> Server:
+        server = Server(self._make_folder(), *options, port=port)
+        self._all.append(server)
+        return server
+
+    def stop(self) -> None:
+        for server in self._all:
+            server.stop()
+
+    def calm(self) -> bool:
+        return all(server.calm() for server in self._all)
+
+    def log(self) -> str:
+        return "\n\n".join(server.log() for server in self._all)
+
+
+def programs_folder() -> Path:
+    """Where the programs in other languages are."""
+    return Path(__file__).with_name("programs")

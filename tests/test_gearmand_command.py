@@ -1,0 +1,137 @@
+"""`txgear gearmand`: the server with gearmand's own command line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from processes import Program, Programs, free_port, listening, run, txgear, wait_until
+from startup import Daemons, Done, accepts, assert_one_line
+from wirepeer import P, WirePeer
+
+pytestmark = pytest.mark.txgear_only
+
+
+def gearmand(*options: str, cwd: Path) -> Done:
+    return run([*txgear(), "gearmand", *options], cwd=cwd)
+
+
+def test_gearmand_daemon(tmp_path: Path, daemons: Daemons) -> None:
+    """`txgear gearmand -d` with gearmand's short options: it detaches, with pid file and log file."""
+    port = free_port()
+    pidfile, log = tmp_path / "gearmand.pid", tmp_path / "gearmand.log"
+    short = [
+        "-p",
+        str(port),
+        "-L",
+        "127.0.0.1",
+        "-P",
+        str(pidfile),
+        "-l",
+        str(log),
+        "-d",
+        "--verbose",
+        "INFO",
+    ]
+    done = gearmand(*short, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    pid = daemons.pid(pidfile)
+    wait_until(lambda: accepts("127.0.0.1", port), what="a listening daemon")
+    assert listening(pid) == {("127.0.0.1", port)}
+    with WirePeer(port) as peer:
+        assert peer.ask("getpid") == b"OK %d\n" % pid
+        assert peer.ask("verbose") == b"OK INFO\n"
+    daemons.ends(pid)
+    assert not pidfile.exists()
+    assert "has ended" in log.read_text()
+
+
+def start_gearmand(programs: Programs, log: Path, *options: str) -> tuple[Program, int]:
+    """`txgear gearmand` in the foreground, on 127.0.0.1, when it listens; its port."""
+    port = free_port()
+    place = ["-p", str(port), "-L", "127.0.0.1", "-l", str(log)]
+    program = programs.start([*txgear(), "gearmand", *place, *options], name="gearmand")
+    wait_until(lambda: accepts("127.0.0.1", port), what="a listening server")
+    return program, port
+
+
+def test_gearmand_options_without_meaning(programs: Programs, tmp_path: Path) -> None:
+    """Options that mean nothing here are taken, and the log mentions each."""
+    log = tmp_path / "log"
+    options = [
+        "--threads",
+        "4",
+        "--round-robin",
+        "--hashtable-buckets",
+        "7",
+        "--coredump",
+        "--verbose",
+        "INFO",
+    ]
+    program, port = start_gearmand(programs, log, *options)
+    with WirePeer(port) as peer:
+        assert peer.sync() == []
+    assert program.stop() == 0
+    for option in ("--threads", "--round-robin", "--hashtable-buckets", "--coredump"):
+        assert [line for line in log.read_text().splitlines() if option in line and "ignored" in line]
+
+
+def test_gearmand_options_with_meaning(programs: Programs, tmp_path: Path) -> None:
+    """Options that mean something reach the server."""
+    options = ["-j", "1", "-w", "1", "-b", "17", "-f", "300", "--exceptions", "--job-handle-prefix", "TEST"]
+    program, port = start_gearmand(programs, tmp_path / "log", *options)
+    with WirePeer(port) as client, WirePeer(port) as worker:
+        assert client.submit(b"f", b"data") == b"TEST:1"
+        worker.can_do(b"f")
+        worker.send(P.WORK_EXCEPTION, worker.grab_soon().handle, b"broken")
+        client.expect(P.WORK_EXCEPTION, b"TEST:1", b"broken")
+    assert re.search(r"Max open files\s+300 ", Path(f"/proc/{program.pid}/limits").read_text())
+    assert program.stop() == 0
+
+
+def test_gearmand_config_file(programs: Programs, tmp_path: Path) -> None:
+    """--config-file holds more long options; the command line wins."""
+    path = tmp_path / "gearmand.conf"
+    path.write_text("--verbose DEBUG\n--job-handle-prefix=FILE\n")
+    program, port = start_gearmand(
+        programs, tmp_path / "log", "--config-file", str(path), "--job-handle-prefix", "LINE"
+    )
+    with WirePeer(port) as peer:
+        assert peer.ask("verbose") == b"OK DEBUG\n"
+        assert peer.submit(b"f", type=P.SUBMIT_JOB_BG) == b"LINE:1"
+    assert program.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--nonsense"],
+        ["--port", "many"],
+        ["--config-file", "/no/such/file"],
+        ["--queue-type", "cellar"],
+        ["--verb", "INFO"],
+        ["positional"],
+    ],
+)
+def test_gearmand_mistakes(tmp_path: Path, options: list[str]) -> None:
+    """As with gearmand, a mistake is status 1; here it is one line."""
+    done = gearmand(*options, cwd=tmp_path)
+    assert_one_line(done)
+    assert done.returncode == 1
+
+
+def test_gearmand_check_args(tmp_path: Path) -> None:
+    """--check-args looks at the command line, starts nothing and returns 0 or 1."""
+    assert gearmand("--check-args", "-p", "4730", "-L", "127.0.0.1", cwd=tmp_path).returncode == 0
+    assert gearmand("--check-args", "-p", "many", cwd=tmp_path).returncode == 1
+
+
+def test_gearmand_help_and_version(tmp_path: Path) -> None:
+    """--help and --version answer and return 0."""
+    done = gearmand("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert b"--job-retries" in done.stdout
+    done = gearmand("--version", cwd=tmp_path)
+    assert (done.returncode, bool(re.search(rb"\d+\.\d+", done.stdout))) == (0, True)

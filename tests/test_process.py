@@ -1,0 +1,576 @@
+"""The server as a process: its command line, its signals, what it opens and how it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from needs import requires
+from processes import (
+    PATIENCE,
+    Program,
+    Programs,
+    Server,
+    Servers,
+    free_port,
+    listening,
+    run,
+    twistd,
+    wait_until,
+)
+from startup import Daemons, Done, accepts, assert_one_line
+from wirepeer import Closed, P, WirePeer
+
+pytestmark = pytest.mark.txgear_only
+
+
+def start_and_fail(folder: Path, *options: str, daemon: bool = False) -> Done:
+    """Run `twistd txgear` with something wrong, to its end."""
+    words = [f"--pidfile={folder / 'pid'}", f"--logfile={folder / 'log'}"] if daemon else ["-n", "--pidfile="]
+    return run([*twistd(), *words, "txgear", *options], cwd=folder)
+
+
+# A command line with a mistake
+
+WRONG: Final = [
+    (["--port", "many"], ["port", "many"]),
+    (["--port", "70000"], ["port", "70000"]),
+    (["--backlog", "0"], ["backlog", "'0'"]),
+    (["--verbose", "LOUD"], ["verbose", "LOUD"]),
+    (["--worker-wakeup", "-1"], ["worker-wakeup", "-1"]),
+    (["--job-retries", "none"], ["job-retries", "none"]),
+    (["--file-descriptors", "x"], ["file-descriptors", "x"]),
+    (["--keepalive-idle", "long"], ["keepalive-idle", "long"]),
+    (["--job-handle-prefix", "p" * 64], ["job-handle-prefix"]),
+    (["--store", "cellar:"], ["store", "cellar:"]),
+    (["--protocol", "gopher"], ["protocol", "gopher"]),
+    (["--listen", ""], ["listen"]),
+    (["--nonsense"], ["nonsense"]),
+    (["somewhere"], ["somewhere"]),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), WRONG, ids=[" ".join(options)[:30] for options, _ in WRONG])
+def test_wrong_option(tmp_path: Path, options: list[str], words: list[str]) -> None:
+    """A mistake on the command line is one line on stderr that names it, and a status that is not 0."""
+    assert_one_line(start_and_fail(tmp_path, *options), *words)
+
+
+def test_wrong_option_of_a_daemon(tmp_path: Path) -> None:
+    """The same before it detaches; nothing is left behind."""
+    assert_one_line(start_and_fail(tmp_path, "--port", "many", daemon=True), "port", "many")
+    assert not (tmp_path / "pid").exists()
+
+
+# A server that cannot start
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    """A port at which somebody else listens."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        yield int(other.getsockname()[1])
+
+
+BAD_STARTS: Final = {
+    "port taken": (["--port", "{port}"], "cannot listen on 127.0.0.1"),
+    "address not ours": (["--port", "0", "--listen", "203.0.113.7"], "cannot listen on 203.0.113.7"),
+    "name unknown": (["--port", "0", "--listen", "no-such-host.invalid"], "--listen no-such-host.invalid"),
+    "endpoint unknown": (["--listen", "carrierpigeon:4730"], "cannot listen on carrierpigeon:4730"),
+    "endpoint incomplete": (["--listen", "tcp:"], "cannot listen on tcp:"),
+    "log in no folder": (
+        ["--port", "0", "--log-file", "{dir}/no/such/folder/log"],
+        "cannot open the log file",
+    ),
+    "log is a folder": (["--port", "0", "--log-file", "{dir}"], "cannot open the log file"),
+}
+
+
+@pytest.mark.parametrize("case", list(BAD_STARTS))
+def test_cannot_start(tmp_path: Path, taken_port: int, case: str) -> None:
+    """What hinders a start is said in one line; the status is not 0."""
+    options, reason = BAD_STARTS[case]
+    done = start_and_fail(tmp_path, *(option.format(port=taken_port, dir=tmp_path) for option in options))
+    assert_one_line(done, reason)
+
+
+@pytest.mark.parametrize("case", list(BAD_STARTS))
+def test_daemon_cannot_start(tmp_path: Path, taken_port: int, case: str) -> None:
+    """A daemon that cannot start ends the command with a status that is not 0 and leaves no pid file.
+
+    `twistd` prints a hundred letters of the reason, and a line that points to its log, which has it all.
+    """
+    options, reason = BAD_STARTS[case]
+    done = start_and_fail(
+        tmp_path, *(option.format(port=taken_port, dir=tmp_path) for option in options), daemon=True
+    )
+    assert done.returncode != 0
+    assert b"Traceback" not in done.stdout + done.stderr
+    lines = done.stderr.decode().splitlines()
+    assert len(lines) <= 2
+    assert reason in lines[0]
+    assert not (tmp_path / "pid").exists()
+    log = (tmp_path / "log").read_text()
+    assert reason in log
+    assert "Traceback" not in log
+
+
+def test_port_taken_names_the_port(tmp_path: Path, taken_port: int) -> None:
+    """The line about a port that is taken names address, port and reason."""
+    done = start_and_fail(tmp_path, "--port", str(taken_port))
+    assert_one_line(done, "127.0.0.1", str(taken_port), "in use")
+
+
+# Ending
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ends_by_signal(fresh_server: Server, number: signal.Signals) -> None:
+    """SIGTERM and SIGINT end the server with status 0; its peers' connections are closed."""
+    peer = fresh_server.connect()
+    peer.sync()
+    fresh_server.signal(number)
+    assert peer.read_to_end() == b""
+    assert fresh_server.wait() == 0
+
+
+def test_ends_with_work_under_way(fresh_server: Server) -> None:
+    """SIGTERM waits for no job."""
+    client, worker = fresh_server.connect(), fresh_server.connect()
+    worker.can_do(b"slow")
+    client.submit(b"slow", b"data")
+    worker.grab_soon()
+    client.submit(b"slow", b"more")
+    fresh_server.signal(signal.SIGTERM)
+    assert fresh_server.wait() == 0
+    assert client.read_to_end() == b""
+
+
+def test_restart_on_the_same_port(start_server: Servers) -> None:
+    """A server that was killed while peers were connected can be started again at once."""
+    first = start_server()
+    peers = [first.connect() for _ in range(5)]
+    for peer in peers:
+        peer.sync()
+    first.signal(signal.SIGKILL)
+    first.wait()
+    second = start_server(port=first.port)
+    assert second.connect().sync() == []
+
+
+# Draining
+
+
+def test_drain_of_an_idle_server(fresh_server: Server) -> None:
+    """SIGUSR1 ends a server that has nothing to do, status 0."""
+    fresh_server.connect().sync()
+    fresh_server.signal(signal.SIGUSR1)
+    assert fresh_server.wait() == 0
+
+
+def test_drain_waits_for_running_jobs(fresh_server: Server) -> None:
+    """After SIGUSR1 nobody can connect, the running job is done, its client gets the result: the end."""
+    client, worker = fresh_server.connect(), fresh_server.connect()
+    worker.can_do(b"slow")
+    handle = client.submit(b"slow", b"data")
+    job = worker.grab_soon()
+    fresh_server.signal(signal.SIGUSR1)
+    wait_until(lambda: not accepts("127.0.0.1", fresh_server.port), what="the end of listening")
+    worker.send(P.WORK_STATUS, job.handle, b"1", b"2")
+    client.expect(P.WORK_STATUS, handle, b"1", b"2")
+    assert client.sync() == []
+    assert fresh_server.running
+    worker.complete(job, b"done")
+    client.expect(P.WORK_COMPLETE, handle, b"done")
+    assert fresh_server.wait() == 0
+
+
+def test_drain_waits_for_a_background_job_that_runs(fresh_server: Server) -> None:
+    """A background job that runs is waited for, too."""
+    worker = fresh_server.connect()
+    worker.can_do(b"slow")
+    worker.submit(b"slow", b"data", type=P.SUBMIT_JOB_BG)
+    job = worker.grab_soon()
+    fresh_server.signal(signal.SIGUSR1)
+    wait_until(lambda: not accepts("127.0.0.1", fresh_server.port), what="the end of listening")
+    assert worker.sync() == []
+    worker.complete(job, b"done")
+    assert fresh_server.wait() == 0
+
+
+def test_drain_hands_out_no_background_jobs(fresh_server: Server) -> None:
+    """While it drains, queued background jobs are not handed out, and nobody waits for them in the end."""
+    client, worker, other = (fresh_server.connect() for _ in range(3))
+    worker.can_do(b"slow")
+    other.can_do(b"queued")
+    handle = client.submit(b"slow", b"data")
+    job = worker.grab_soon()
+    client.submit(b"queued", b"data", type=P.SUBMIT_JOB_BG)
+    fresh_server.signal(signal.SIGUSR1)
+    wait_until(lambda: not accepts("127.0.0.1", fresh_server.port), what="the end of listening")
+    assert other.grab() is None
+    worker.complete(job, b"done")
+    client.expect(P.WORK_COMPLETE, handle, b"done")
+    assert fresh_server.wait() == 0
+
+
+def test_drain_waits_for_queued_foreground_jobs(fresh_server: Server) -> None:
+    """A queued job that a client waits for is still handed out and done."""
+    client, worker = fresh_server.connect(), fresh_server.connect()
+    worker.can_do(b"work")
+    first = client.submit(b"work", b"1")
+    second = client.submit(b"work", b"2")
+    job = worker.grab_soon()
+    fresh_server.signal(signal.SIGUSR1)
+    wait_until(lambda: not accepts("127.0.0.1", fresh_server.port), what="the end of listening")
+    worker.complete(job, b"done 1")
+    client.expect(P.WORK_COMPLETE, first, b"done 1")
+    worker.complete(worker.grab_soon(), b"done 2")
+    client.expect(P.WORK_COMPLETE, second, b"done 2")
+    assert fresh_server.wait() == 0
+
+
+def test_drain_ends_when_the_clients_leave(fresh_server: Server) -> None:
+    """When the client of a queued job goes, there is nothing left to wait for."""
+    client, other = fresh_server.connect(), fresh_server.connect()
+    client.submit(b"nobody", b"data")
+    fresh_server.signal(signal.SIGUSR1)
+    wait_until(lambda: not accepts("127.0.0.1", fresh_server.port), what="the end of listening")
+    assert other.sync() == []
+    client.close()
+    assert fresh_server.wait() == 0
+
+
+def test_term_cuts_a_drain_short(fresh_server: Server) -> None:
+    """SIGTERM ends a server that drains."""
+    client = fresh_server.connect()
+    client.submit(b"nobody", b"data")
+    fresh_server.signal(signal.SIGUSR1)
+    wait_until(lambda: not accepts("127.0.0.1", fresh_server.port), what="the end of listening")
+    assert client.sync() == []
+    fresh_server.signal(signal.SIGTERM)
+    assert fresh_server.wait() == 0
+
+
+# The log
+
+
+def test_log_file_is_reopened(start_server: Servers, tmp_path: Path) -> None:
+    """After a rename and SIGHUP the log goes on in a new file; the old one stays as it was."""
+    path, moved = tmp_path / "txgear.log", tmp_path / "txgear.log.1"
+    server = start_server("--log-file", str(path), "--verbose", "DEBUG")
+    wait_until(lambda: "ready" in path.read_text(), what="the first line")
+    path.rename(moved)
+    server.signal(signal.SIGHUP)
+    wait_until(path.exists, what="the new file")
+    before = moved.read_text()
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert "has ended" in path.read_text()
+    assert moved.read_text() == before
+
+
+def test_hangup_without_a_log_file(fresh_server: Server) -> None:
+    """SIGHUP does nothing to a server without a log file."""
+    fresh_server.signal(signal.SIGHUP)
+    assert fresh_server.connect().sync() == []
+    assert fresh_server.running
+
+
+def test_reopening_fails(start_server: Servers, tmp_path: Path) -> None:
+    """If the log cannot be reopened, the server goes on."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    server = start_server("--log-file", str(folder / "log"))
+    (folder / "log").unlink()
+    folder.rmdir()
+    server.signal(signal.SIGHUP)
+    assert server.connect().sync() == []
+    wait_until(lambda: b"cannot open the log file" in server.said(), what="the complaint")
+    assert server.running
+
+
+def test_levels(start_server: Servers, tmp_path: Path) -> None:
+    """--verbose bounds what the log file is told; at ERROR a good start says nothing."""
+    path = tmp_path / "log"
+    server = start_server("--log-file", str(path), "--verbose", "ERROR")
+    assert server.connect().ask("verbose") == b"OK ERROR\n"
+    assert path.read_text() == ""
+
+
+# Where it listens
+
+
+def test_default_addresses(fresh_server: Server) -> None:
+    """By default nobody outside this machine can reach it: it listens on 127.0.0.1 and ::1 only."""
+    expected = {("127.0.0.1", fresh_server.port)}
+    if accepts_ipv6():
+        expected.add(("::1", fresh_server.port))
+    assert listening(fresh_server.pid) == expected
+
+
+def accepts_ipv6() -> bool:
+    """This machine has ::1."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+def test_several_addresses(start_server: Servers) -> None:
+    """--listen may be repeated."""
+    server = start_server("--listen", "127.0.0.1", "--listen", "127.0.0.2")
+    assert listening(server.pid) == {("127.0.0.1", server.port), ("127.0.0.2", server.port)}
+    with WirePeer(server.port, "127.0.0.2") as peer:
+        assert peer.ask("getpid") == b"OK %d\n" % server.pid
+
+
+def test_listen_by_name(start_server: Servers) -> None:
+    """--listen takes a name, which stands for its addresses."""
+    server = start_server("--listen", "localhost")
+    assert ("127.0.0.1", server.port) in listening(server.pid)
+    assert {address for address, _ in listening(server.pid)} <= {"127.0.0.1", "::1"}
+
+
+def started(programs: Programs, *options: str) -> tuple[Program, set[tuple[str, int]]]:
+    """A server whose ports we do not choose, and where it listens."""
+    program = programs.start([*twistd(), "-n", "--pidfile=", "txgear", *options], name="twistd")
+    places = wait_until(lambda: listening(program.pid), what="a listening server")
+    for address, port in places:
+        with WirePeer(port, address) as peer:
+            peer.sync()
+    return program, places
+
+
+def test_listen_at_an_endpoint(programs: Programs) -> None:
+    """--listen takes an endpoint string with a port of its own."""
+    program, places = started(programs, "--listen", "tcp:0:interface=127.0.0.1")
+    assert [address for address, _ in places] == ["127.0.0.1"]
+    with WirePeer(next(iter(places))[1]) as peer:
+        assert peer.ask("getpid") == b"OK %d\n" % program.pid
+    assert program.stop() == 0
+
+
+def test_listen_at_a_socket_file(programs: Programs, tmp_path: Path) -> None:
+    """A Unix socket is an endpoint, too; it is removed at the end."""
+    path = tmp_path / "socket"
+    program = programs.start(
+        [*twistd(), "-n", "--pidfile=", "txgear", "--listen", f"unix:{path}"], name="twistd"
+    )
+    wait_until(path.exists, what="the socket's file")
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.settimeout(PATIENCE)
+        peer.connect(str(path))
+        peer.sendall(b"getpid\n")
+        assert peer.recv(100) == b"OK %d\n" % program.pid
+    assert program.stop() == 0
+    assert not path.exists()
+
+
+# Pid files and daemons
+
+
+def test_pid_file_in_the_foreground(programs: Programs, tmp_path: Path) -> None:
+    """`twistd -n --pidfile` writes its pid and removes the file at the end."""
+    path = tmp_path / "pid"
+    port = str(free_port())
+    program = programs.start([*twistd(), "-n", f"--pidfile={path}", "txgear", "--port", port], name="twistd")
+    wait_until(lambda: accepts("127.0.0.1", int(port)), what="a listening server")
+    with WirePeer(int(port)) as peer:
+        assert peer.ask("getpid") == b"OK %d\n" % program.pid
+    assert int(path.read_text()) == program.pid
+    assert program.stop() == 0
+    assert not path.exists()
+
+
+def test_no_file_is_left_in_the_folder(programs: Programs, tmp_path: Path) -> None:
+    """With `--pidfile=` the current folder stays empty."""
+    program, _ = started(programs, "--port", "0", "--listen", "127.0.0.1")
+    assert program.stop() == 0
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith("0-twistd.")] == []
+
+
+def test_daemon(tmp_path: Path, daemons: Daemons) -> None:
+    """`twistd txgear` detaches and returns 0; SIGTERM ends the daemon, and its pid file goes with it."""
+    port = free_port()
+    path = tmp_path / "pid"
+    command = [*twistd(), f"--pidfile={path}", f"--logfile={tmp_path / 'log'}", "txgear", "--port", str(port)]
+    done = run(command, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    pid = daemons.pid(path)
+    wait_until(lambda: accepts("127.0.0.1", port), what="a listening daemon")
+    with WirePeer(port) as peer:
+        assert peer.ask("getpid") == b"OK %d\n" % pid
+    daemons.ends(pid)
+    assert not path.exists()
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def test_daemon_started_twice(tmp_path: Path, daemons: Daemons) -> None:
+    """A second daemon with the same pid file does not start, and the first one's file stays."""
+    port = free_port()
+    path = tmp_path / "pid"
+    command = [*twistd(), f"--pidfile={path}", f"--logfile={tmp_path / 'log'}", "txgear", "--port", str(port)]
+    assert run(command, cwd=tmp_path).returncode == 0
+    pid = daemons.pid(path)
+    assert run(command, cwd=tmp_path).returncode != 0
+    assert int(path.read_text()) == pid
+    with WirePeer(port) as peer:
+        assert peer.ask("getpid") == b"OK %d\n" % pid
+
+
+# What the options do
+
+
+def test_file_descriptors(start_server: Servers) -> None:
+    """--file-descriptors is the process's limit."""
+    server = start_server("--file-descriptors", "321")
+    assert re.search(r"Max open files\s+321 ", Path(f"/proc/{server.pid}/limits").read_text())
+
+
+def test_out_of_descriptors(start_server: Servers) -> None:
+    """When no more connections can be opened, the open ones go on; new ones are taken when some have left."""
+    server = start_server("--file-descriptors", "64")
+    first = server.connect()
+    first.sync()
+    crowd = [WirePeer(server.port) for _ in range(100)]
+    assert first.sync() == []
+    for peer in crowd:
+        peer.close()
+
+    def is_served() -> bool:
+        try:
+            with WirePeer(server.port) as peer:
+                return peer.sync() == []
+        except (Closed, ConnectionError):
+            return False
+
+    wait_until(is_served, what="a new connection that is served")
+    assert first.sync() == []
+
+
+def test_backlog(start_server: Servers) -> None:
+    """--backlog is what the kernel was told."""
+    server = start_server("--backlog", "23", "--listen", "127.0.0.1")
+    rows = run([requires("ss"), "-Hltn", f"sport = :{server.port}"]).stdout.decode().splitlines()
+    assert [row.split()[2] for row in rows] == ["23"]
+
+
+def keepalive_seconds(server: Server, peer: WirePeer) -> float:
+    """Seconds until the kernel probes the server's end of a connection."""
+    place = f"sport = :{server.port} and dport = :{peer.local_port}"
+    row = run([requires("ss"), "-Htno", place]).stdout.decode()
+    match = re.search(r"timer:\(keepalive,(?:(\d+)min)?(?:([\d.]+)sec)?(?:(\d+)ms)?,", row)
+    assert match, row
+    return 60 * float(match[1] or 0) + float(match[2] or 0) + float(match[3] or 0) / 1000
+
+
+def test_keepalive_by_default(fresh_server: Server) -> None:
+    """Accepted connections are kept alive, as the system does it."""
+    peer = fresh_server.connect()
+    peer.sync()
+    assert keepalive_seconds(fresh_server, peer) > 30
+
+
+def test_keepalive(start_server: Servers) -> None:
+    """--keepalive-idle holds for accepted connections."""
+    server = start_server(
+        "--keepalive", "--keepalive-idle", "20", "--keepalive-interval", "3", "--keepalive-count", "2"
+    )
+    peer = server.connect()
+    peer.sync()
+    assert 10 < keepalive_seconds(server, peer) <= 20
+
+
+def test_job_handle_prefix(start_server: Servers) -> None:
+    """--job-handle-prefix is what handles start with; they count from 1."""
+    server = start_server("--job-handle-prefix", "M:here")
+    peer = server.connect()
+    assert [peer.submit(b"f", type=P.SUBMIT_JOB_BG) for _ in range(3)] == [
+        b"M:here:1",
+        b"M:here:2",
+        b"M:here:3",
+    ]
+
+
+def test_default_handles(fresh_server: Server) -> None:
+    """By default handles are H:, the host's name and a number."""
+    handle = fresh_server.connect().submit(b"f", type=P.SUBMIT_JOB_BG)
+    assert handle == f"H:{os.uname().nodename}:1".encode()
+
+
+@pytest.mark.parametrize(("wakeup", "least", "most"), [("1", 1, 1), ("2", 1, 2), ("0", 1, 3)])
+def test_worker_wakeup(start_server: Servers, wakeup: str, least: int, most: int) -> None:
+    """One job wakes at the most --worker-wakeup of three sleeping workers, and at least one."""
+    server = start_server("--worker-wakeup", wakeup)
+    workers = [server.connect() for _ in range(3)]
+    for worker in workers:
+        worker.can_do(b"f")
+        worker.send(P.PRE_SLEEP)
+        assert worker.sync() == []
+    server.connect().submit(b"f", type=P.SUBMIT_JOB_BG)
+    woken = sum(len(worker.sync()) for worker in workers)
+    assert least <= woken <= most
+
+
+def test_job_retries(start_server: Servers) -> None:
+    """With --job-retries 2 a job whose worker is lost twice fails."""
+    server = start_server("--job-retries", "2")
+    client = server.connect()
+    handle = client.submit(b"deadly", b"data")
+    for _ in range(2):
+        assert client.sync() == []
+        worker = server.connect()
+        worker.can_do(b"deadly")
+        worker.grab_soon()
+        worker.close()
+    client.expect(P.WORK_FAIL, handle)
+
+
+def test_exceptions(start_server: Servers) -> None:
+    """With --exceptions every client gets exceptions without asking."""
+    server = start_server("--exceptions")
+    client, worker = server.connect(), server.connect()
+    worker.can_do(b"f")
+    handle = client.submit(b"f")
+    worker.send(P.WORK_EXCEPTION, worker.grab_soon().handle, b"broken")
+    client.expect(P.WORK_EXCEPTION, handle, b"broken")
+
+
+def test_max_packet(start_server: Servers) -> None:
+    """--max-packet bounds what a peer may send; a packet of that size passes."""
+    server = start_server("--max-packet", str(2**17))
+    peer = server.connect()
+    peer.send(P.ECHO_REQ, b"x" * 2**17)
+    assert len(peer.expect(P.ECHO_RES).body) == 2**17
+    peer.send(P.ECHO_REQ, b"x" * (2**17 + 1))
+    assert peer.expect(P.ERROR).args[0]
+    assert peer.read_to_end() == b""
+
+
+def test_environment_is_not_an_option(
+    tmp_path: Path, programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable like GEARMAND_PORT, which Kubernetes sets for a service of that name, is not read."""
+    monkeypatch.setenv("GEARMAND_PORT", "tcp://10.0.0.1:4730")
+    program, places = started(programs, "--port", "0", "--listen", "127.0.0.1")
+    assert len(places) == 1
+    assert program.stop() == 0
+
+
+def test_starts_in_any_folder(programs: Programs, names: Callable[[str], str]) -> None:
+    """The server needs nothing of the folder it is started in."""
+    program, places = started(
+        programs, "--port", "0", "--listen", "127.0.0.1", "--job-handle-prefix", names("x")
+    )
+    with WirePeer(next(iter(places))[1]) as peer:
+        assert peer.submit(b"f", type=P.SUBMIT_JOB_BG).endswith(b":1")
+    assert program.stop() == 0

@@ -1,0 +1,46 @@
+"""
+Jobs over HTTP, as gearmand's protocol module of this name has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+from txgear.interfaces import IProtocolModule
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IProtocolFactory
+
+    from txgear.jobserver import JobServer
+
+
+def port(text: str) -> int:
+    """The coercion for C{--http-port}."""
+    if not text.isdecimal() or len(text) > 5 or int(text) > 65535:
+        raise ValueError(f"--http-port: a whole number from 0 to 65535 is wanted, not {text!r}")
+    return int(text)
+
+
+@implementer(IPlugin, IProtocolModule)
+class Http:
+    """A request is a job, its response the result."""
+
+    name = "http"
+    description = "jobs over HTTP, by gearmand's requests and headers"
+    parameters: ClassVar[list[tuple[str, str | None, Any, str, Any]]] = [
+        ("http-port", None, 8080, "TCP port of HTTP, with --protocol http", port)
+    ]
+    port_option = "http-port"
+
+    def factory(self, server: JobServer, options: Mapping[str, Any]) -> IProtocolFactory:
+        """Part of L{IProtocolModule}."""
+        from txgear.httpserver import HttpFactory
+
+        return HttpFactory(server)
+
+
+http = Http()

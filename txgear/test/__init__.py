@@ -1,0 +1,1 @@
+"""Unit tests: C{trial txgear}. No sockets, no sleeping, no global reactor."""

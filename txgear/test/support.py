@@ -1,0 +1,205 @@
+"""
+What the unit tests share: an outbox that is a list, a broker with peers around
+it, and connections to a server over transports in memory.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final, TypeAlias
+
+from hypothesis import settings
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+
+from txgear.broker import UNLIMITED, Broker
+from txgear.constants import NOOP, NORMAL, RESPONSE_MAGIC
+from txgear.jobs import Job
+from txgear.jobserver import JobServer, Settings
+from txgear.queues import FunctionQueue
+from txgear.roster import Peer
+from txgear.server import GearFactory
+from txgear.wire import Data
+
+PROPERTY: Final = settings(derandomize=True, database=None, deadline=None, max_examples=100)
+"""How hypothesis is run: the same examples each time, and nothing left behind."""
+
+START: Final = 1000.0
+"""When tests begin, in seconds since the epoch."""
+
+Heard: TypeAlias = "tuple[int | Data, ...]"
+"""A packet as a peer hears it: its type, then its arguments."""
+
+
+def packet(magic: bytes, kind: int, body: bytes = b"") -> bytes:
+    """A packet's bytes by the letter of the protocol, whatever the codec makes of it."""
+    return magic + struct.pack(">II", kind, len(body)) + body
+
+
+def make_job(
+    queue: FunctionQueue | None = None,
+    number: int = 1,
+    *,
+    unique: bytes = b"",
+    priority: int = NORMAL,
+    background: bool = True,
+) -> Job:
+    """A job that no broker knows."""
+    queue = queue or FunctionQueue(b"f")
+    return Job(b"H:test:%d", number, queue, unique, unique or None, b"", priority, background, b"")
+
+
+class Recorder:
+    """An outbox that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Peer, Heard]] = []
+
+    def send(self, peer: Peer, kind: int, *arguments: Data) -> None:
+        self.sent.append((peer, (kind, *arguments)))
+
+    def take(self) -> list[tuple[Peer, Heard]]:
+        """All since the last time."""
+        taken, self.sent = self.sent, []
+        return taken
+
+
+class Room:
+    """
+    A broker, peers around it, and a clock that is moved by hand.
+
+    @ivar now: the time that the broker is told.
+    """
+
+    def __init__(self, retries: int = UNLIMITED, wakeups: int = 0) -> None:
+        self.outbox = Recorder()
+        self.broker = Broker(self.outbox, b"H:test", retries, wakeups)
+        self.now = START
+        self._connected = 0
+
+    def connect(self, *, exceptions: bool = False) -> Peer:
+        """A peer that has just connected."""
+        self._connected += 1
+        peer = Peer(self._connected, "192.0.2.1", exceptions)
+        self.broker.connect(peer)
+        return peer
+
+    def worker(self, *functions: bytes, timeout: float = 0.0) -> Peer:
+        """A new peer that can do these functions."""
+        peer = self.connect()
+        for function in functions:
+            self.broker.can_do(peer, function, timeout, self.now)
+        return peer
+
+    def sleeper(self, *functions: bytes) -> Peer:
+        """A new peer that can do these functions and waits for a NOOP."""
+        peer = self.worker(*functions)
+        self.sleep(peer)
+        return peer
+
+    def leave(self, peer: Peer) -> None:
+        self.broker.disconnect(peer, self.now)
+
+    def submit(
+        self, client: Peer | None, function: bytes = b"f", unique: bytes = b"", workload: Data = b"", **rest: Any
+    ) -> Job:
+        """A submit of this client, or a background one where there is none."""
+        background = client is None
+        return self.broker.submit(client, function, unique, workload, self.now, background=background, **rest)
+
+    def grab(self, worker: Peer) -> Job | None:
+        return self.broker.grab(worker, self.now)
+
+    def grab_all(self, worker: Peer) -> list[Job]:
+        """Everything that this worker is handed, in order, without finishing any."""
+        jobs = []
+        while (job := self.grab(worker)) is not None:
+            jobs.append(job)
+        return jobs
+
+    def sleep(self, worker: Peer) -> None:
+        self.broker.pre_sleep(worker, self.now)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let this much time pass; the broker gets its calls as it asked for them."""
+        end = self.now + seconds
+        while self.broker.deadline <= end:
+            self.now = max(self.broker.deadline, self.now)
+            self.broker.expire(self.now)
+        self.now = end
+
+    def heard(self, peer: Peer) -> list[Heard]:
+        """What this peer was sent since anybody's was asked for; what others were sent is dropped."""
+        return [message for receiver, message in self.outbox.take() if receiver is peer]
+
+    def woken(self) -> list[Peer]:
+        """Who was sent a NOOP since anything was asked for."""
+        return [receiver for receiver, message in self.outbox.take() if message == (NOOP,)]
+
+    def lines(self) -> dict[bytes, tuple[int, int, int, int]]:
+        """Every function with its jobs that are queued, waiting and running, and its workers."""
+        return {
+            name: (queue.ready, queue.waiting, queue.running, len(queue.workers))
+            for name, queue in self.broker.functions.items()
+        }
+
+
+class Line:
+    """
+    One connection to a server, from the peer's side.
+
+    @ivar transport: what the protocol writes to.
+    """
+
+    def __init__(self, port: Port, host: str) -> None:
+        kind = IPv6Address if ":" in host else IPv4Address
+        self.transport = StringTransport(peerAddress=kind("TCP", host, 50000))
+        self.protocol = port.factory.buildProtocol(None)
+        self.protocol.makeConnection(self.transport)
+
+    def tell(self, *packets: bytes) -> None:
+        """Send these bytes, all in one."""
+        self.protocol.dataReceived(b"".join(packets))
+
+    def heard(self) -> bytes:
+        """What came back since the last time."""
+        value: bytes = self.transport.value()
+        self.transport.clear()
+        return value
+
+    def ask(self, *packets: bytes) -> bytes:
+        """Send these bytes, all in one, and return what came back."""
+        self.tell(*packets)
+        return self.heard()
+
+    def leave(self) -> None:
+        self.protocol.connectionLost(Failure(ConnectionDone()))
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server has ended the connection."""
+        return bool(self.transport.disconnecting)
+
+
+class Port:
+    """A server with a clock that stands at L{START}, and connections to it."""
+
+    def __init__(self, **choices: Any) -> None:
+        """
+        @param choices: what differs from the default L{Settings}.
+        """
+        self.clock = Clock()
+        self.clock.advance(START)
+        self.server = JobServer(self.clock, Settings(prefix=b"H:test", **choices))
+        self.factory = GearFactory(self.server)
+
+    def connect(self, host: str = "192.0.2.1") -> Line:
+        return Line(self, host)
+
+
+def error(code: bytes, text: bytes) -> bytes:
+    """An ERROR packet."""
+    return packet(RESPONSE_MAGIC, 19, code + b"\0" + text)

@@ -1,0 +1,65 @@
+"""Tests of L{txgear.adminlines}."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from txgear import adminlines
+from txgear.errors import ProtocolError
+
+
+class WordsTests(SynchronousTestCase):
+    def test_single_spaces_part_them(self) -> None:
+        for line, words in (
+            (b"status", [b"status"]),
+            (b"drop function f", [b"drop", b"function", b"f"]),
+            (b" status", [b"", b"status"]),
+            (b"maxqueue f ", [b"maxqueue", b"f", b""]),
+            (b"", [b""]),
+            (b"a\tb", [b"a\tb"]),
+        ):
+            self.assertEqual(adminlines.words(line), words)
+
+    def test_five_at_the_most(self) -> None:
+        self.assertEqual(len(adminlines.words(b"maxqueue f 1 2 3")), 5)
+        with self.assertRaisesRegex(ProtocolError, "more than 5 words"):
+            adminlines.words(b"maxqueue f 1 2 3 4")
+
+
+class AnswerTests(SynchronousTestCase):
+    def test_a_list_ends_with_a_dot(self) -> None:
+        self.assertEqual(adminlines.listing([]), b".\n")
+        self.assertEqual(adminlines.listing([b"a", b"", b"b"]), b"a\n\nb\n.\n")
+
+    def test_columns_are_parted_by_tabs(self) -> None:
+        self.assertEqual(adminlines.row(b"f", 0, 12), b"f\t0\t12")
+
+    def test_a_value_ends_with_lf_and_the_rest_with_crlf(self) -> None:
+        self.assertEqual(adminlines.ok("1.1"), b"OK 1.1\n")
+        self.assertEqual(adminlines.OK, b"OK\r\n")
+        self.assertEqual(
+            adminlines.unknown_command(b"do it\x07"),
+            b"ERR UNKNOWN_COMMAND Unknown+server+commanddo it\\x07\r\n",
+        )
+        self.assertEqual(
+            adminlines.incomplete(b"drop"),
+            b"ERR INVALID_ARGUMENTS An+incomplete+set+of+arguments+was+sent+to+this+command+drop\r\n",
+        )
+
+    def test_names_cannot_forge_lines_or_columns(self) -> None:
+        self.assertEqual(adminlines.shown(b"a b\n\t\0\x7f\xc3\xa4"), b"a b\\x0a\\x09\\x00\\x7f\xc3\xa4")
+        self.assertEqual(adminlines.shown_word(b"a b\n"), b"a\\x20b\\x0a")
+
+
+class LimitsTests(SynchronousTestCase):
+    def test_what_maxqueue_sets(self) -> None:
+        for values, limits in (
+            ([], (0, 0, 0)),
+            ([b"7"], (7, 7, 7)),
+            ([b"7", b"8"], (7, 8, 0)),
+            ([b"7", b"8", b"9"], (7, 8, 9)),
+            ([b"-1"], (0, 0, 0)),
+            ([b"many"], (0, 0, 0)),
+            ([b"0", b"", b"3"], (0, 0, 3)),
+        ):
+            self.assertEqual(adminlines.limits(values), limits)

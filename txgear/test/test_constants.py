@@ -1,0 +1,31 @@
+"""Tests of L{txgear.constants}, and of the package's own names."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import txgear
+from txgear import constants
+from txgear.wire import PACKETS
+
+
+class ConstantsTests(SynchronousTestCase):
+    def test_every_packet_type_has_the_number_of_its_name(self) -> None:
+        self.assertEqual(sorted(PACKETS), list(range(1, constants.LAST_TYPE + 1)))
+        for number, (name, _, _) in PACKETS.items():
+            self.assertEqual(getattr(constants, name), number)
+
+    def test_the_decoders_own_kinds_are_no_packet_types(self) -> None:
+        for kind in (constants.TEXT, constants.WRONG_MAGIC, constants.MALFORMED):
+            self.assertNotIn(kind, PACKETS)
+
+
+class PackageTests(SynchronousTestCase):
+    def test_the_public_names_are_there(self) -> None:
+        for name in txgear.__all__:
+            self.assertIsNotNone(getattr(txgear, name), name)
+        self.assertIs(txgear.HIGH, constants.HIGH)
+
+    def test_other_names_are_not(self) -> None:
+        with self.assertRaisesRegex(AttributeError, "'txgear' has no attribute 'Handler'"):
+            txgear.Handler  # noqa: B018

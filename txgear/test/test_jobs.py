@@ -1,0 +1,55 @@
+"""Tests of L{txgear.jobs}."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from txgear import jobs
+from txgear.jobs import ENDED, MOVES, NEW, QUEUED, RUNNING, WAITING
+from txgear.roster import Peer
+from txgear.test.support import make_job
+
+TABLES = {
+    WAITING: jobs.TO_WAITING,
+    QUEUED: jobs.TO_QUEUED,
+    RUNNING: jobs.TO_RUNNING,
+    ENDED: jobs.TO_ENDED,
+}
+
+
+class MovesTests(SynchronousTestCase):
+    def test_each_table_takes_the_moves_that_are_legal_and_no_other(self) -> None:
+        for state, following in MOVES.items():
+            for target, table in TABLES.items():
+                if target in following:
+                    self.assertEqual(table[state], target)
+                else:
+                    self.assertNotIn(state, table)
+
+    def test_every_state_but_the_first_can_be_entered_and_the_last_is_final(self) -> None:
+        self.assertEqual({target for following in MOVES.values() for target in following}, set(TABLES))
+        self.assertEqual(MOVES[ENDED], ())
+        self.assertEqual(set(MOVES), {NEW, *TABLES})
+
+    def test_only_a_queued_job_can_be_handed_out(self) -> None:
+        self.assertEqual(jobs.TO_RUNNING, {QUEUED: RUNNING})
+
+
+class JobTests(SynchronousTestCase):
+    def test_its_handle_ends_with_its_number(self) -> None:
+        job = make_job(number=17)
+        self.assertEqual(job.handle, b"H:test:17")
+        for kept in (True, False):
+            self.assertEqual(job.keep_handle(kept), b"H:test:17")
+            self.assertEqual(job.handle, b"H:test:17")
+
+    def test_it_is_wanted_while_anybody_would_miss_it(self) -> None:
+        job = make_job(background=False)
+        self.assertFalse(job.wanted)
+        job.clients = (Peer(1, "-"),)
+        self.assertTrue(job.wanted)
+        self.assertTrue(make_job(background=True).wanted)
+
+    def test_it_shows_its_state(self) -> None:
+        self.assertEqual(repr(make_job()), "<Job b'H:test:1' of b'f', new>")
+        self.assertEqual(len(jobs.STATE_NAMES), len(MOVES))

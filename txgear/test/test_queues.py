@@ -1,0 +1,135 @@
+"""Tests of L{txgear.queues}."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from txgear.constants import HIGH, LOW, NORMAL
+from txgear.jobs import ENDED, QUEUED, RUNNING, Job
+from txgear.queues import SLACK, FunctionQueue
+from txgear.roster import Peer
+from txgear.test.support import make_job
+
+
+class QueueTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.queue = FunctionQueue(b"f")
+        self.made = 0
+
+    def job(self, priority: int = NORMAL) -> Job:
+        self.made += 1
+        return make_job(self.queue, self.made, priority=priority)
+
+    def add(self, priority: int = NORMAL) -> Job:
+        job = self.job(priority)
+        job.state = QUEUED
+        self.queue.append(job)
+        return job
+
+    def take(self, priority: int = NORMAL) -> Job:
+        job = self.queue.take(priority)
+        job.state = RUNNING
+        return job
+
+    def lose(self, job: Job, retries: int = 1) -> None:
+        job.state = QUEUED
+        job.retries = retries
+        self.queue.restore(job)
+
+    def end(self, job: Job) -> None:
+        self.queue.forget(job)
+        job.state = ENDED
+
+    def test_first_in_first_out_in_each_lane(self) -> None:
+        lows, normals = zip(*((self.add(LOW), self.add(NORMAL)) for _ in range(3)))
+        self.assertEqual(self.queue.counts, [0, 3, 3])
+        self.assertEqual([self.take(LOW) for _ in range(3)], list(lows))
+        self.assertEqual([self.take(NORMAL) for _ in range(3)], list(normals))
+        self.assertEqual((self.queue.counts, self.queue.ready), ([0, 0, 0], 0))
+
+    def test_it_says_when_a_lane_begins_and_ends(self) -> None:
+        self.assertTrue(self.queue.append(self.job()))
+        self.assertFalse(self.queue.append(self.job()))
+        self.assertTrue(self.queue.append(self.job(HIGH)))
+        one, other = self.add(LOW), self.add(LOW)
+        self.assertFalse(self.queue.forget(one))
+        one.state = ENDED
+        self.assertTrue(self.queue.forget(other))
+        other.state = ENDED
+        self.assertTrue(self.queue.restore(self.job(LOW)))
+        self.assertFalse(self.queue.restore(self.job(LOW)))
+
+    def test_those_that_ended_are_passed_over(self) -> None:
+        jobs = [self.add() for _ in range(5)]
+        for gone in (0, 1, 3):
+            self.end(jobs[gone])
+        self.assertEqual((self.queue.counts, self.queue.ready), ([0, 2, 0], 2))
+        self.assertEqual(self.queue.queued(), [jobs[2], jobs[4]])
+        self.assertEqual([self.take(), self.take()], [jobs[2], jobs[4]])
+
+    def test_one_that_comes_back_is_first(self) -> None:
+        first, second = self.add(), self.add()
+        self.lose(self.take())
+        self.assertEqual(self.queue.queued(), [first, second])
+
+    def test_those_that_come_back_keep_their_order(self) -> None:
+        jobs = [self.add() for _ in range(6)]
+        for _ in range(4):
+            self.take()
+        self.end(jobs[4])
+        for index in (2, 0, 3, 1):
+            self.lose(jobs[index])
+        self.assertEqual(self.queue.queued(), [*jobs[:4], jobs[5]])
+
+    def test_one_that_comes_back_is_before_those_that_did_so_twice(self) -> None:
+        first, second = self.add(), self.add()
+        self.take()
+        self.take()
+        self.lose(first, retries=2)
+        self.lose(second)
+        self.assertEqual(self.queue.queued(), [second, first])
+
+    def test_those_that_come_back_to_an_empty_lane_keep_their_order(self) -> None:
+        jobs = [self.add() for _ in range(3)]
+        for _ in range(3):
+            self.take()
+        for index in (1, 2, 0):
+            self.lose(jobs[index])
+        self.assertEqual(self.queue.queued(), jobs)
+
+    def test_husks_do_not_pile_up(self) -> None:
+        keep = self.add()
+        for _ in range(10 * SLACK):
+            self.end(self.add())
+        lane = self.queue.lanes[NORMAL]
+        assert lane is not None
+        self.assertLess(len(lane), 2 * SLACK)
+        self.assertEqual(self.queue.queued(), [keep])
+        self.end(keep)
+        self.assertEqual(len(lane), 0)
+
+    def test_the_queued_ones_by_priority_and_from_a_place_on(self) -> None:
+        low, normal, high = self.add(LOW), self.add(NORMAL), self.add(HIGH)
+        self.assertEqual(self.queue.queued(), [high, normal, low])
+        self.assertEqual(self.queue.queued(2), [low])
+        self.assertEqual(self.queue.queued(3), [])
+
+    def test_its_total_is_of_every_state(self) -> None:
+        self.add()
+        self.queue.waiting = 2
+        self.queue.running = 3
+        self.assertEqual(self.queue.total, 6)
+
+    def test_it_is_unused_without_jobs_workers_and_settings(self) -> None:
+        self.assertTrue(self.queue.unused)
+        for attribute, used, unused in (
+            ("waiting", 1, 0),
+            ("workers", {Peer(1, "-"): None}, {}),
+            ("created", True, False),
+            ("limits", (0, 1, 0), None),
+        ):
+            setattr(self.queue, attribute, used)
+            self.assertFalse(self.queue.unused, attribute)
+            setattr(self.queue, attribute, unused)
+        self.add()
+        self.assertFalse(self.queue.unused)
