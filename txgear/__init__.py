@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from txgear.client import Client
+    from txgear.client import Client, Task
     from txgear.constants import HIGH, LOW, NORMAL
     from txgear.errors import (
         JobError,
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
         ServerError,
         TxgearError,
     )
-    from txgear.worker import Worker
+    from txgear.worker import Fail, Worker
 
 __version__: Final = "0.1.0"
 
 _HOMES: Final = {
     "Client": "client",
+    "Task": "client",
+    "Fail": "worker",
     "Worker": "worker",
     "HIGH": "constants",
     "NORMAL": "constants",
@@ -48,6 +50,7 @@ __all__ = [
     "LOW",
     "NORMAL",
     "Client",
+    "Fail",
     "JobError",
     "JobFailed",
     "JobLost",
@@ -55,6 +58,7 @@ __all__ = [
     "JobTimeout",
     "NotConnected",
     "ServerError",
+    "Task",
     "TxgearError",
     "Worker",
     "__version__",

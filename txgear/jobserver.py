@@ -21,12 +21,23 @@ from twisted.internet.interfaces import (
     ISystemHandle,
     ITCPTransport,
 )
+from twisted.protocols.policies import ProtocolWrapper
 
 from txgear._batch import AVAILABLE, BatchedReads
 from txgear.broker import UNLIMITED, Broker
 from txgear.constants import MAX_PACKET
 from txgear.outbox import Line, Outbox
 from txgear.roster import Peer
+
+
+def socket_of(transport: Any) -> socket.socket | None:
+    """The socket of a connection, under TLS and its like; C{None} where there is none."""
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    if not ISystemHandle.providedBy(transport):
+        return None
+    sock: Any = transport.getHandle()
+    return sock  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -49,13 +60,14 @@ class KeepAlive:
         nothing else notices that a machine was switched off.
         """
         transport.setTcpKeepAlive(True)
+        sock = socket_of(transport)
         for option, value in (
             ("TCP_KEEPIDLE", self.idle),
             ("TCP_KEEPINTVL", self.interval),
             ("TCP_KEEPCNT", self.count),
         ):
-            if value and hasattr(socket, option):
-                transport.getHandle().setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+            if value and sock is not None and hasattr(socket, option):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 @dataclass(frozen=True)
@@ -127,12 +139,10 @@ class JobServer:
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
             self.settings.keep_alive.apply(transport)
-        if ISystemHandle.providedBy(transport):
-            handle: Any = transport.getHandle()
-            descriptor = handle.fileno()
-        else:
+        sock = socket_of(transport)
+        if sock is None:
             self._accepted += 1
-            descriptor = self._accepted
+        descriptor = self._accepted if sock is None else sock.fileno()
         return self.connect(line, descriptor, getattr(transport.getPeer(), "host", "-"))
 
     def connect(self, line: Line, descriptor: int, address: str) -> Peer:

@@ -9,8 +9,11 @@ the broker wakes is its own choice; that is held against the rules.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import product
 from math import inf
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -20,7 +23,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.broker import Broker
 from txgear.constants import (
     NOOP,
-    NORMAL,
     PRIORITIES,
     WORK_COMPLETE,
     WORK_DATA,
@@ -37,12 +39,50 @@ from txgear.test.support import START, Heard, Recorder
 TERMINAL = (WORK_COMPLETE, WORK_FAIL, WORK_EXCEPTION)
 MOST_PEERS = 5
 
-peers = st.integers(0, MOST_PEERS - 1)
-functions = st.sampled_from([b"f", b"g", b"h"])
-uniques = st.sampled_from([b"", b"", b"u", b"v", b"-"])
-workloads = st.sampled_from([b"", b"one", b"other"])
-limits = st.sampled_from([0, 0, 2, 3])
-timeouts = st.sampled_from([0.0, 0.0, 1.0, 3.0])
+FUNCTIONS = (b"f", b"g", b"h")
+
+PEERS = tuple(range(MOST_PEERS))
+PLACES = tuple(range(8))
+LIMITS = (0, 2, 3)
+ANSWERS = ("work_data", "work_warning", "work_status", "work_complete", "work_fail", "work_exception")
+
+EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = {
+    "come": (1, {"exceptions": (False, True)}),
+    "go": (1, {"index": PEERS}),
+    "can_do": (3, {"index": PEERS, "name": FUNCTIONS, "timeout": (0.0, 0.0, 1.0, 3.0)}),
+    "cant_do": (1, {"index": PEERS, "name": FUNCTIONS}),
+    "reset_abilities": (1, {"index": PEERS}),
+    "submit": (
+        8,
+        {
+            "index": PEERS,
+            "name": FUNCTIONS,
+            "unique": (b"", b"", b"u", b"v", b"-"),
+            "workload": (b"", b"one", b"other"),
+            "priority": PRIORITIES,
+            "background": (False, True),
+            "delay": (0.0, 0.0, 0.0, 2.0, 5.0),
+        },
+    ),
+    "grab": (8, {"index": PEERS}),
+    "pre_sleep": (4, {"index": PEERS}),
+    "answer": (4, {"index": PEERS, "own": (True, True, False), "which": PLACES, "what": ANSWERS}),
+    "pass_time": (2, {"seconds": (0.5, 1.0, 2.0, 10.0)}),
+    "cancel": (1, {"which": PLACES}),
+    "limit_function": (1, {"name": FUNCTIONS, "bounds": list(product(LIMITS, LIMITS, LIMITS))}),
+    "create_function": (1, {"name": FUNCTIONS}),
+    "drop_function": (1, {"name": FUNCTIONS}),
+    "drain": (1, {}),
+}
+"""What may happen, how often that is tried, and with what."""
+
+# Two draws for each event: that is what takes the time here.
+names = st.sampled_from([name for name, (weight, _) in EVENTS.items() for _ in range(weight)])
+variants = {
+    name: st.sampled_from([(name, dict(zip(choices, values))) for values in product(*choices.values())])
+    for name, (_, choices) in EVENTS.items()
+}
+events = names.flatmap(variants.__getitem__)
 
 
 @dataclass(eq=False)
@@ -128,12 +168,38 @@ class Model:
         self.take_out(known)
         self.jobs.remove(known)
 
-    def tell(self, known: Known, kind: int, *arguments: bytes) -> None:
-        self.told += [(client, (kind, known.job.handle, *arguments)) for client in known.clients]
+    def add(self, known: Known, due: float) -> None:
+        self.jobs.append(known)
+        if due:
+            self.schedule(known, due)
+        else:
+            self.enqueue(known)
+
+    def join(self, known: Known, client: Peer, background: bool) -> None:
+        if background:
+            known.background = True
+        else:
+            known.clients.insert(0, client)
+
+    def answer(self, known: Known, what: str) -> None:
+        """What clients are told of a good answer."""
+        handle = known.job.handle
+        failed, raised = (WORK_FAIL, handle), (WORK_EXCEPTION, handle, b"data")
+        for client in known.clients:
+            told: dict[str, Heard] = {
+                "work_data": (WORK_DATA, handle, b"data"),
+                "work_warning": (WORK_WARNING, handle, b"data"),
+                "work_status": (WORK_STATUS, handle, b"1", b"2"),
+                "work_complete": (WORK_COMPLETE, handle, b"data"),
+                "work_fail": failed,
+                "work_exception": raised if client.exceptions else failed,
+            }
+            self.told.append((client, told[what]))
+        if what in ("work_complete", "work_fail", "work_exception"):
+            self.end(known)
 
     def fail(self, known: Known) -> None:
-        self.tell(known, WORK_FAIL)
-        self.end(known)
+        self.answer(known, "work_fail")
 
     def lose(self, known: Known) -> None:
         known.retries += 1
@@ -220,7 +286,12 @@ class Model:
 
 
 class BrokerMachine(RuleBasedStateMachine):
-    """Each rule does the same to both, and then hears what was said."""
+    """
+    Each event happens to both, and then what the peers hear is compared.
+
+    There is one rule for all: hypothesis leaves half of the rules out of each
+    run, and then little happens.
+    """
 
     @initialize(retries=st.sampled_from([-1, -1, 0, 1, 2]), wakeups=st.sampled_from([0, 0, 1, 2]))
     def start(self, retries: int, wakeups: int) -> None:
@@ -234,11 +305,22 @@ class BrokerMachine(RuleBasedStateMachine):
         self.owed: Counter[tuple[Peer, bytes]] = Counter()
         for number in range(3):
             self.connect(exceptions=number == 0)
-            for name in (b"f", b"g", b"h")[number:]:
-                self.tell_abilities(number, "can", name, 0.0)
+            for name in FUNCTIONS[number:]:
+                self.can_do(self.peers[-1], name, 0.0)
 
-    def peer(self, index: int) -> Peer:
-        return self.peers[index % len(self.peers)]
+    @rule(event=events)
+    def happen(self, event: tuple[str, dict[str, Any]]) -> None:
+        name, arguments = event[0], event[1].copy()
+        if "index" in arguments:
+            arguments["peer"] = self.peers[arguments.pop("index") % len(self.peers)]
+        if "which" in arguments:
+            arguments["handle"] = self.handle(arguments.pop("which"))
+        getattr(self, name)(**arguments)
+        self.hear()
+
+    def handle(self, which: int) -> bytes:
+        """One of the youngest."""
+        return self.handles[-1 - which % len(self.handles)] if self.handles else b"H:test:0"
 
     def hear(self) -> None:
         """Compare what peers were told in this step; take note of who was woken."""
@@ -269,158 +351,86 @@ class BrokerMachine(RuleBasedStateMachine):
         self.model.running[peer] = []
         self.peers.append(peer)
 
-    def disconnect(self, peer: Peer) -> None:
-        self.peers.remove(peer)
-        self.owed = Counter({key: count for key, count in self.owed.items() if key[0] is not peer})
-        self.model.leave(peer)
-        self.broker.disconnect(peer, self.now)
-
-    @rule(comes=st.booleans(), index=peers, exceptions=st.booleans())
-    def come_or_go(self, comes: bool, index: int, exceptions: bool) -> None:
-        if len(self.peers) < (MOST_PEERS if comes else 2):
+    def come(self, exceptions: bool) -> None:
+        if len(self.peers) < MOST_PEERS:
             self.connect(exceptions)
-        else:
-            self.disconnect(self.peer(index))
-        self.hear()
 
-    @rule(
-        index=peers, what=st.sampled_from(["can", "can", "can", "cant", "reset"]), name=functions, timeout=timeouts
-    )
-    def tell_abilities(self, index: int, what: str, name: bytes, timeout: float) -> None:
-        peer = self.peer(index)
-        if what == "can":
-            self.model.abilities[peer][name] = timeout
-            self.broker.can_do(peer, name, timeout, self.now)
-        elif what == "cant":
-            self.model.forget_abilities(peer, [name] if name in self.model.abilities[peer] else [])
-            self.broker.cant_do(peer, name, self.now)
-        else:
-            self.model.forget_abilities(peer, list(self.model.abilities[peer]))
-            self.broker.reset_abilities(peer, self.now)
-        self.hear()
+    def go(self, peer: Peer) -> None:
+        if len(self.peers) > 1:
+            self.peers.remove(peer)
+            self.owed = Counter({key: count for key, count in self.owed.items() if key[0] is not peer})
+            self.model.leave(peer)
+            self.broker.disconnect(peer, self.now)
 
-    @rule(
-        index=peers,
-        name=functions,
-        unique=uniques,
-        workload=workloads,
-        priority=st.sampled_from(PRIORITIES),
-        background=st.booleans(),
-        delay=st.sampled_from([0.0, 0.0, 0.0, 2.0, 5.0]),
-        reducer=st.sampled_from([b"", b"r"]),
-    )
+    def can_do(self, peer: Peer, name: bytes, timeout: float) -> None:
+        self.model.abilities[peer][name] = timeout
+        self.broker.can_do(peer, name, timeout, self.now)
+
+    def cant_do(self, peer: Peer, name: bytes) -> None:
+        self.model.forget_abilities(peer, [name] if name in self.model.abilities[peer] else [])
+        self.broker.cant_do(peer, name, self.now)
+
+    def reset_abilities(self, peer: Peer) -> None:
+        self.model.forget_abilities(peer, list(self.model.abilities[peer]))
+        self.broker.reset_abilities(peer, self.now)
+
     def submit(
         self,
-        index: int,
+        peer: Peer,
         name: bytes,
         unique: bytes,
         workload: bytes,
         priority: int,
         background: bool,
         delay: float,
-        reducer: bytes,
     ) -> None:
-        client = self.peer(index)
-        key = (name, unique, workload if unique == b"-" else b"") if unique else None
-        known = self.model.find(None if unique == b"-" and not workload else key)
+        joinable = unique != b"-" or workload
+        key = (name, unique, workload if unique == b"-" else b"") if unique and joinable else None
+        known = self.model.find(key)
         refused = self.model.draining or (known is None and self.model.refuses(name, priority))
+        due = self.now + delay if delay else 0.0
         try:
-            job = self.broker.submit(
-                client,
-                name,
-                unique,
-                workload,
-                self.now,
-                priority=priority,
-                background=background,
-                due=self.now + delay if delay else 0.0,
-                reducer=reducer,
-            )
+            job = self.broker.submit(peer, name, unique, workload, self.now, priority, background, due)
         except QueueError:
             assert refused
-            self.hear()
             return
         assert not refused
         if not background:
-            self.owed[client, job.handle] += 1
-        if known is None:
-            known = Known(job, name, priority, key, background, [] if background else [client])
-            self.model.jobs.append(known)
-            self.handles.append(job.handle)
-            if delay:
-                self.model.schedule(known, self.now + delay)
-            else:
-                self.model.enqueue(known)
-        else:
+            self.owed[peer, job.handle] += 1
+        if known is not None:
             assert job is known.job
-            if background:
-                known.background = True
-            else:
-                known.clients.insert(0, client)
-        self.hear()
+            self.model.join(known, peer, background)
+            return
+        self.handles.append(job.handle)
+        self.model.add(Known(job, name, priority, key, background, [] if background else [peer]), due)
 
-    @rule(index=peers)
-    def grab(self, index: int) -> None:
-        worker = self.peer(index)
-        known = self.model.grab(worker, self.now)
-        job = self.broker.grab(worker, self.now)
+    def grab(self, peer: Peer) -> None:
+        known = self.model.grab(peer, self.now)
+        job = self.broker.grab(peer, self.now)
         assert job is (known and known.job)
-        self.hear()
 
-    @rule(index=peers)
-    def pre_sleep(self, index: int) -> None:
-        worker = self.peer(index)
-        self.model.rise(worker)
-        self.model.asleep.add(worker)
-        self.broker.pre_sleep(worker, self.now)
-        self.hear()
+    def pre_sleep(self, peer: Peer) -> None:
+        self.model.rise(peer)
+        self.model.asleep.add(peer)
+        self.broker.pre_sleep(peer, self.now)
 
-    @rule(
-        index=peers,
-        own=st.booleans(),
-        which=st.integers(0, 9),
-        what=st.sampled_from(
-            ["work_data", "work_warning", "work_status", "work_complete", "work_fail", "work_exception"]
-        ),
-    )
-    def answer(self, index: int, own: bool, which: int, what: str) -> None:
-        worker = self.peer(index)
-        handles = [known.job.handle for known in self.model.running[worker]] if own else self.handles
-        handle = handles[-1 - which % len(handles)] if handles else b"H:test:0"
-        known = next((known for known in self.model.running[worker] if known.job.handle == handle), None)
+    def answer(self, peer: Peer, own: bool, handle: bytes, what: str) -> None:
+        running = self.model.running[peer]
+        if own and running:
+            handle = running[-1].job.handle
+        known = next((known for known in running if known.job.handle == handle), None)
+        let_pass = what == "work_fail" and handle == peer.raised
         arguments = {"work_status": (b"1", b"2", (1, 2)), "work_fail": ()}.get(what, (b"data",))
-        let_pass = what == "work_fail" and handle == worker.raised
         try:
-            getattr(self.broker, what)(worker, handle, *arguments)
+            getattr(self.broker, what)(peer, handle, *arguments)
         except JobNotFound:
             assert known is None
             assert not let_pass
-        else:
-            assert known is not None or let_pass
+            return
+        assert known is not None or let_pass
         if known is not None:
-            self.expect_answer(known, what)
-        self.hear()
+            self.model.answer(known, what)
 
-    def expect_answer(self, known: Known, what: str) -> None:
-        """What clients are told of a good answer."""
-        if what == "work_data":
-            self.model.tell(known, WORK_DATA, b"data")
-        elif what == "work_warning":
-            self.model.tell(known, WORK_WARNING, b"data")
-        elif what == "work_status":
-            self.model.tell(known, WORK_STATUS, b"1", b"2")
-        elif what == "work_complete":
-            self.model.tell(known, WORK_COMPLETE, b"data")
-            self.model.end(known)
-        elif what == "work_fail":
-            self.model.fail(known)
-        else:
-            handle = known.job.handle
-            failed, raised = (WORK_FAIL, handle), (WORK_EXCEPTION, handle, b"data")
-            self.model.told += [(client, raised if client.exceptions else failed) for client in known.clients]
-            self.model.end(known)
-
-    @rule(seconds=st.sampled_from([0.5, 1.0, 2.0, 10.0]))
     def pass_time(self, seconds: float) -> None:
         end = self.now + seconds
         while self.broker.deadline <= end:
@@ -431,37 +441,23 @@ class BrokerMachine(RuleBasedStateMachine):
             assert self.broker.deadline == self.model.deadline()
         self.now = end
 
-    @rule(
-        what=st.sampled_from(["cancel", "cancel", "maxqueue", "create", "drop", "drain"]),
-        which=st.integers(0, 9),
-        name=functions,
-        bounds=st.tuples(limits, limits, limits),
-    )
-    def operate(self, what: str, which: int, name: bytes, bounds: tuple[int, int, int]) -> None:
-        if what == "cancel" and self.handles:
-            self.cancel(self.handles[-1 - which % len(self.handles)])
-        elif what == "maxqueue":
-            self.model.limits[name] = bounds
-            if not any(bounds):
-                del self.model.limits[name]
-            self.broker.limit_function(name, bounds)
-        elif what == "create":
-            self.model.created.add(name)
-            self.broker.create_function(name)
-        elif what == "drop":
-            self.drop(name)
-        elif what == "drain" and which == 0 and len(self.handles) > 5:
-            self.model.drain()
-            self.broker.drain()
-        self.hear()
-
     def cancel(self, handle: bytes) -> None:
         known = next((known for known in self.model.jobs if known.job.handle == handle), None)
         if known is not None:
             self.model.fail(known)
         assert self.broker.cancel(handle) is (known is not None)
 
-    def drop(self, name: bytes) -> None:
+    def limit_function(self, name: bytes, bounds: tuple[int, int, int]) -> None:
+        self.model.limits[name] = bounds
+        if not any(bounds):
+            del self.model.limits[name]
+        self.broker.limit_function(name, bounds)
+
+    def create_function(self, name: bytes) -> None:
+        self.model.created.add(name)
+        self.broker.create_function(name)
+
+    def drop_function(self, name: bytes) -> None:
         known = name in self.model.functions()
         able = any(name in abilities for abilities in self.model.abilities.values())
         in_use = able or self.model.total(name) > 0
@@ -469,6 +465,11 @@ class BrokerMachine(RuleBasedStateMachine):
         if not in_use:
             self.model.limits.pop(name, None)
             self.model.created.discard(name)
+
+    def drain(self) -> None:
+        if len(self.handles) > 15:  # little happens afterwards
+            self.model.drain()
+            self.broker.drain()
 
     # What is always true
 
@@ -537,16 +538,18 @@ class BrokerMachine(RuleBasedStateMachine):
         """In the end a worker does all that is left, and every client has heard of each job once."""
         if not hasattr(self, "broker"):
             return
-        for peer in [peer for peer in self.peers if self.model.running[peer]]:
-            self.tell_abilities(self.peers.index(peer), "reset", b"f", 0.0)
+        for peer in self.peers:
+            self.reset_abilities(peer)
+            self.hear()
         self.pass_time(100.0)
         self.connect(exceptions=False)
-        last = len(self.peers) - 1
-        for name in (b"f", b"g", b"h"):
-            self.tell_abilities(last, "can", name, 0.0)
-        while self.model.next_job(self.peers[last]) is not None:
+        last = self.peers[-1]
+        for name in FUNCTIONS:
+            self.can_do(last, name, 0.0)
+        while self.model.next_job(last) is not None:
             self.grab(last)
-            self.answer(last, True, 0, "work_complete")
+            self.answer(last, True, b"", "work_complete")
+            self.hear()
         assert not +self.owed
         assert all(self.model.draining and known.background for known in self.model.jobs)
 

@@ -1,0 +1,139 @@
+"""
+What callers may pass to the client and the worker, turned into bytes or refused
+with clear words before anything is sent.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from json import dumps
+from typing import Final
+
+from txgear.constants import MAX_CLIENT_ID, MAX_FUNCTION, MAX_UNIQUE
+
+Text = str | bytes
+"""A name: text, which is sent as UTF-8, or the bytes themselves."""
+
+Workload = bytes | bytearray | memoryview
+
+
+class Absent:
+    """The type of L{ABSENT}."""
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Final = Absent()
+"""Stands for C{json} not being given: C{None} is a JSON value like any other."""
+
+LAST_SECOND: Final = 253402300799
+"""The end of the year 9999. gearmand leaves a time beyond 64 bits without an answer."""
+
+
+def function_name(name: Text) -> bytes:
+    """
+    @raise ValueError: it is empty, too long, or holds a NUL.
+    @raise TypeError: it is neither text nor bytes.
+    """
+    return _checked("function", name, MAX_FUNCTION, empty=False)
+
+
+def unique_key(unique: Text) -> bytes:
+    """
+    @raise ValueError: it is too long, or holds a NUL.
+    @raise TypeError: it is neither text nor bytes.
+    """
+    return _checked("unique", unique, MAX_UNIQUE)
+
+
+def reducer_name(name: Text) -> bytes:
+    """
+    @raise ValueError: it is empty, too long, or holds a NUL.
+    @raise TypeError: it is neither text nor bytes.
+    """
+    return _checked("reducer", name, MAX_UNIQUE, empty=False)
+
+
+def client_id(name: Text) -> bytes:
+    """
+    A space or a line end in it would forge the server's list of workers.
+
+    @raise ValueError: it is too long, or holds a NUL, white space or a control character.
+    @raise TypeError: it is neither text nor bytes.
+    """
+    checked = _checked("client_id", name, MAX_CLIENT_ID)
+    if any(byte <= 0x20 or byte == 0x7F for byte in checked):
+        raise ValueError("client_id holds white space or a control character")
+    return checked
+
+
+def _checked(what: str, value: Text, limit: int, *, empty: bool = True) -> bytes:
+    if isinstance(value, str):
+        value = value.encode("utf-8")
+    elif not isinstance(value, bytes):
+        raise TypeError(f"{what} is {type(value).__name__}, not str or bytes")
+    if not value and not empty:
+        raise ValueError(f"{what} is empty")
+    if len(value) > limit:
+        raise ValueError(f"{what} has {len(value)} bytes, {limit} is the most")
+    if b"\0" in value:
+        raise ValueError(f"{what} holds a NUL")
+    return value
+
+
+def workload_bytes(workload: Workload, json: object) -> bytes:
+    """
+    @param json: a value to send as JSON in place of the workload, or L{ABSENT}.
+    @raise TypeError: the workload is not made of bytes, both were given, or
+        the value has a type that JSON does not know.
+    @raise ValueError: the value has no JSON form.
+    """
+    if json is not ABSENT:
+        if workload:
+            raise TypeError("workload and json were both given")
+        return json_bytes(json)
+    if isinstance(workload, bytes):
+        return workload
+    if isinstance(workload, (bytearray, memoryview)):
+        return bytes(workload)
+    raise TypeError(f"workload is {type(workload).__name__}, not bytes; encode text, or pass json=")
+
+
+def result_bytes(result: object) -> bytes:
+    """
+    What a worker's function returned or sends, as bytes: text is encoded as
+    UTF-8, C{None} is an empty result.
+
+    @raise TypeError: it is something else.
+    """
+    if isinstance(result, bytes):
+        return result
+    if result is None:
+        return b""
+    if isinstance(result, str):
+        return result.encode("utf-8")
+    if isinstance(result, (bytearray, memoryview)):
+        return bytes(result)
+    raise TypeError(
+        f"{type(result).__name__} is not bytes, str or None; a function with json=True returns it"
+    )
+
+
+def json_bytes(value: object) -> bytes:
+    """Compact JSON in UTF-8."""
+    return dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+
+
+def epoch_seconds(at: datetime | float) -> int:
+    """
+    The whole second at which a job is due, never before the time that was asked for.
+
+    @param at: seconds since 1970, or a datetime; a naive one is local time.
+    @raise ValueError: it is before 1970, beyond the year 9999, or no number.
+    """
+    seconds = at.timestamp() if isinstance(at, datetime) else at
+    if not 0 <= seconds <= LAST_SECOND:
+        raise ValueError("at is not between the years 1970 and 9999")
+    return math.ceil(seconds)

@@ -1,0 +1,177 @@
+"""
+A client's connection to a server: which answer belongs to which request, and
+which packet to which job.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Final
+
+from twisted.internet.interfaces import IReactorTime
+
+from txgear._connection import Limits, Server, ServerConnection
+from txgear._requests import TERMINAL, Job, Request
+from txgear.constants import (
+    ERROR,
+    JOB_CREATED,
+    STATUS_RES,
+    STATUS_RES_UNIQUE,
+    WORK_COMPLETE,
+    WORK_DATA,
+    WORK_EXCEPTION,
+    WORK_FAIL,
+    WORK_STATUS,
+    WORK_WARNING,
+)
+from txgear.errors import server_error
+from txgear.wire import Data
+
+HANDLES_REMEMBERED: Final = 10_000
+"""How many handles a client keeps the server of: some two megabytes."""
+
+_WORK: Final = frozenset((WORK_DATA, WORK_WARNING, WORK_STATUS, WORK_COMPLETE, WORK_FAIL, WORK_EXCEPTION))
+_ANSWERS: Final = frozenset((JOB_CREATED, STATUS_RES, STATUS_RES_UNIQUE))
+
+
+class Homes:
+    """Which server gave which handle, for the latest L{HANDLES_REMEMBERED} jobs that have not ended."""
+
+    def __init__(self) -> None:
+        self._servers: OrderedDict[bytes, Server] = OrderedDict()
+
+    def add(self, handle: bytes, server: Server) -> None:
+        """Remember a handle; the oldest one is forgotten where there are too many."""
+        self._servers[handle] = server
+        if len(self._servers) > HANDLES_REMEMBERED:
+            self._servers.popitem(last=False)
+
+    def remove(self, handle: bytes) -> None:
+        """Forget a handle."""
+        self._servers.pop(handle, None)
+
+    def get(self, handle: bytes) -> Server | None:
+        """The server that gave it."""
+        return self._servers.get(handle)
+
+
+class _Attached:
+    """
+    The jobs of one connection that have one handle.
+
+    The server attaches the connection once for each submit, and sends each
+    packet as many times, one copy after the other. The first copy is for all
+    of them, and the others are passed over; from a server that sends only one,
+    all hear as well.
+    """
+
+    __slots__ = ("_last", "_repeats", "jobs")
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self._repeats = 0
+        self._last: tuple[int, list[Data]] | None = None
+
+    def is_copy(self, kind: int, arguments: list[Data]) -> bool:
+        """Whether this packet was there before, for another one of the jobs."""
+        if len(self.jobs) == 1:
+            return False
+        packet = (kind, arguments)
+        if self._repeats and self._last == packet:
+            self._repeats -= 1
+            return True
+        self._last = packet
+        self._repeats = len(self.jobs) - 1
+        return False
+
+
+class ClientConnection(ServerConnection):
+    """
+    A client's connection: its requests are answered strictly in order, while
+    the packets of jobs come in any.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        server: Server,
+        limits: Limits,
+        greeting: list[bytes],
+        homes: Homes,
+        on_ready: Callable[[ClientConnection], object],
+        on_lost: Callable[[ClientConnection, list[Request], str], object],
+    ) -> None:
+        """
+        @param homes: where the handles that come are written down.
+        @param on_ready: called when requests can be sent.
+        @param on_lost: called at the end, with the requests that were not
+            done, in the order in which they were sent, and the reason in words.
+        """
+        super().__init__(clock, server, limits, greeting)
+        self._homes = homes
+        self._on_ready = on_ready
+        self._on_lost = on_lost
+        self._asked: deque[Request] = deque()
+        self._attached: dict[bytes, _Attached] = {}
+
+    def became_ready(self) -> None:
+        self._on_ready(self)
+
+    def went_down(self, reason: str) -> None:
+        asked, self._asked = self._asked, deque()
+        attached, self._attached = self._attached, {}
+        for handle in attached:
+            self._homes.remove(handle)
+        undone: list[Request] = [job for group in attached.values() for job in group.jobs]
+        self._on_lost(self, undone + list(asked), reason)
+
+    def ask(self, request: Request) -> None:
+        """Send a request, and wait for its answer."""
+        request.server = self.server
+        if not self._asked:
+            self.waits_for_answer(True)
+        self._asked.append(request)
+        self.send(*request.chunks)
+        if not request.resend:
+            request.chunks = []
+
+    def _next_asked(self) -> Request:
+        asked = self._asked.popleft()
+        self.waits_for_answer(bool(self._asked))
+        return asked
+
+    def packet_received(self, kind: int, arguments: list[Data]) -> None:
+        if kind in _WORK:
+            self._work(kind, arguments)
+        elif kind in _ANSWERS:
+            if not self._asked or self._asked[0].expects != kind:
+                self.drop("answered what it was not asked")
+                return
+            asked = self._next_asked()
+            if kind == JOB_CREATED:
+                handle = bytes(arguments[0])
+                self._homes.add(handle, self.server)
+                if isinstance(asked, Job):
+                    # One that nobody waits for any more is counted too: its copies come.
+                    self._attached.setdefault(handle, _Attached()).jobs.append(asked)
+            asked.answered(arguments)
+        elif kind == ERROR:
+            # Without a request only the option of the greeting can be meant:
+            # such a server reports exceptions as failures.
+            if self._asked:
+                self._next_asked().failed(server_error(bytes(arguments[0]), bytes(arguments[1])))
+        else:
+            super().packet_received(kind, arguments)
+
+    def _work(self, kind: int, arguments: list[Data]) -> None:
+        # gearmand ends the handle with a NUL where it makes a failure of an exception.
+        handle = bytes(arguments[0]).rstrip(b"\0")
+        group = self._attached.get(handle)
+        if group is None or group.is_copy(kind, arguments):
+            return
+        if kind in TERMINAL:
+            del self._attached[handle]
+            self._homes.remove(handle)
+        for job in group.jobs[:]:
+            job.packet(kind, arguments)

@@ -1,0 +1,468 @@
+"""
+The client: submits jobs, waits for their results, asks after them.
+"""
+
+from __future__ import annotations
+
+import random as _random
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from txgear import _arguments
+from txgear._arguments import ABSENT, Text, Workload
+from txgear._clientconnection import ClientConnection, Homes
+from txgear._connection import (
+    ANSWER_SECONDS,
+    HEARTBEAT_SECONDS,
+    Connector,
+    Limits,
+    Server,
+    ServerArgument,
+    connect_once,
+    server_list,
+)
+from txgear._requests import (
+    BackgroundSubmit,
+    Job,
+    JobStatus,
+    Request,
+    StatusQuestion,
+    Task,
+    UniqueQuestion,
+    submission,
+)
+from txgear.constants import (
+    EXCEPTIONS_OPTION,
+    GET_STATUS,
+    GET_STATUS_UNIQUE,
+    MAX_HANDLE,
+    MAX_PACKET,
+    NORMAL,
+    OPTION_REQ,
+    SET_CLIENT_ID,
+)
+from txgear.errors import NotConnected, TxgearError
+from txgear.wire import request as packet
+
+__all__ = ["Client", "Job", "JobStatus", "Outcome", "Task"]
+
+CONNECT_SECONDS: Final = 30.0
+"""How long a request waits for a server: time for one to be started again, and for several attempts."""
+
+Outcome = bytes | TxgearError
+"""What became of one job of several: its result, or the error that L{Job.result} would fail with."""
+
+RequestT = TypeVar("RequestT", bound=Request)
+
+
+class Client(Service):
+    """
+    A client of one or several job servers.
+
+    It connects when it is first asked for something, to the first server that
+    answers, and stays with it; when that one goes, to the next. A job that was
+    sent is not sent again by itself: it may have run.
+
+    As a service it is closed when its parent stops; it need not be started.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        servers: ServerArgument | Iterable[ServerArgument],
+        *,
+        client_id: Text = b"",
+        connect_timeout: float = CONNECT_SECONDS,
+        answer_timeout: float = ANSWER_SECONDS,
+        heartbeat: float = HEARTBEAT_SECONDS,
+        max_packet: int = MAX_PACKET,
+        random: Callable[[], float] = _random.random,
+    ) -> None:
+        """
+        @param servers: endpoint strings (C{tcp:host:port}, C{tls:host:port},
+            C{unix:/path}), or C{host}, C{host:port}, an address,
+            C{[address]:port}, or endpoint objects. Names are resolved anew at
+            each attempt.
+        @param client_id: what the server's list of connections calls this client.
+        @param connect_timeout: seconds that a request waits for a server, and
+            then fails with L{NotConnected}.
+        @param answer_timeout: seconds after which a server that leaves a
+            request without an answer is given up. A job may take as long as it likes.
+        @param heartbeat: seconds of silence after which the server is asked for
+            an echo; after twice as long it is given up.
+        @param max_packet: bytes of the largest workload that is sent, and of
+            the largest result that is taken.
+        @param random: numbers from 0 to 1, to spread the attempts to connect.
+        @raise ValueError: a server is not understood, or there is none.
+        """
+        self._clock = reactor
+        self._connect_timeout = connect_timeout
+        self._limits = Limits(heartbeat, answer_timeout, max_packet)
+        self._greeting = [packet(OPTION_REQ, EXCEPTIONS_OPTION)]
+        if name := _arguments.client_id(client_id):
+            self._greeting.append(packet(SET_CLIENT_ID, name))
+        self._servers = server_list(reactor, servers)
+        self._connector = Connector(
+            reactor,
+            self._servers,
+            lambda server: self._new_connection(server, self._ready, self._lost),
+            random,
+        )
+        self._connection: ClientConnection | None = None
+        self._visits: set[Request] = set()
+        self._unsent: dict[Request, IDelayedCall] = {}
+        self._homes = Homes()
+        self._closed = False
+
+    # Jobs
+
+    def submit(
+        self,
+        function: Text,
+        workload: Workload = b"",
+        *,
+        unique: Text = b"",
+        priority: int = NORMAL,
+        reducer: Text | None = None,
+        timeout: float | None = None,
+        resend: bool = False,
+        json: object = ABSENT,
+    ) -> Job:
+        """
+        Submit a job and wait for its result.
+
+        @param workload: what the worker gets.
+        @param unique: submits of one function with the same unique, while the
+            job has not ended, share one job; C{-} makes the workload the unique.
+        @param priority: C{HIGH}, C{NORMAL} or C{LOW}, among jobs that wait.
+        @param reducer: the function to which a partition worker gives the parts.
+        @param timeout: seconds from now after which it fails with L{JobTimeout};
+            none by default. The job goes on at the server.
+        @param resend: send the job again when the connection goes down before
+            its result is there. It may run twice then.
+        @param json: a value to send as JSON, in place of C{workload}.
+        @return: the job, on which results and news are waited for.
+        @raise ValueError: an argument that the protocol cannot carry.
+        @raise TypeError: an argument of a wrong type.
+        """
+        return self._ask(
+            self._job(Task(function, workload, unique, priority, reducer, timeout, resend, json))
+        )
+
+    def run(
+        self,
+        function: Text,
+        workload: Workload = b"",
+        *,
+        unique: Text = b"",
+        priority: int = NORMAL,
+        reducer: Text | None = None,
+        timeout: float | None = None,
+        resend: bool = False,
+        json: object = ABSENT,
+    ) -> Deferred[bytes]:
+        """
+        Submit a job and wait for its result, in one. The arguments are those of L{submit}.
+
+        @return: what L{Job.result} gives: fires with the result. Cancelling it
+            stops the waiting; nothing is sent, and a job that is not sent yet never is.
+        """
+        return self.submit(
+            function,
+            workload,
+            unique=unique,
+            priority=priority,
+            reducer=reducer,
+            timeout=timeout,
+            resend=resend,
+            json=json,
+        ).result
+
+    def run_all(
+        self,
+        tasks: Iterable[Task | tuple[Text, Workload]],
+        on_each: Callable[[Task, Outcome], object] | None = None,
+    ) -> Deferred[list[Outcome]]:
+        """
+        Submit many jobs at once, and wait for all of them. One that fails does not stop the others.
+
+        @param tasks: L{Task} objects, or tuples of function and workload.
+        @param on_each: called with a task, and its result or error, as it ends.
+        @return: fires with the results, in the order of the tasks; in the place
+            of a job that failed stands its error. Cancelling it stops the
+            waiting for all that have not ended; nothing is sent.
+        @raise ValueError: an argument of a task that the protocol cannot carry; no job is submitted then.
+        @raise TypeError: an argument of a wrong type; likewise.
+        """
+        planned = [task if isinstance(task, Task) else Task(*task) for task in tasks]
+        jobs = [self._job(task) for task in planned]
+        outcomes: list[Outcome] = [b""] * len(jobs)
+        left = len(jobs)
+        cancelled = False
+
+        def cancel(_: Deferred[list[Outcome]]) -> None:
+            nonlocal cancelled
+            cancelled = True
+            for job in jobs:
+                job.cancel()
+
+        def ended(outcome: Any, place: int) -> None:
+            nonlocal left
+            if cancelled:
+                return
+            outcomes[place] = outcome if isinstance(outcome, bytes) else outcome.value
+            left -= 1
+            if on_each is not None:
+                try:
+                    on_each(planned[place], outcomes[place])
+                except Exception:
+                    self.log.failure("on_each of run_all raised")
+            if not left and not cancelled:
+                all_ended.callback(outcomes)
+
+        all_ended: Deferred[list[Outcome]] = Deferred(cancel)
+        for place, job in enumerate(jobs):
+            _ = job.result.addBoth(ended, place)
+        if jobs:
+            self._ask_all(jobs)
+        else:
+            all_ended.callback(outcomes)
+        return all_ended
+
+    def submit_background(
+        self,
+        function: Text,
+        workload: Workload = b"",
+        *,
+        unique: Text = b"",
+        priority: int = NORMAL,
+        reducer: Text | None = None,
+        at: datetime | float | None = None,
+        resend: bool = False,
+        json: object = ABSENT,
+    ) -> Deferred[bytes]:
+        """
+        Submit a job that runs without anybody waiting for it.
+
+        The arguments are those of L{submit}, but for:
+
+        @param at: when it is due, in whole seconds: a datetime (a naive one is
+            local time), or seconds since 1970. Such a job has C{NORMAL} priority.
+        @param resend: send it again when the connection goes down before the
+            server has taken it. There may be two of it then, if it has no unique.
+        @return: fires with the handle when the server has taken the job; fails
+            with L{ServerError} when it refuses, L{JobLost} when the connection
+            goes down before the answer, L{NotConnected} when there is no server.
+            Cancelling it stops the waiting; nothing is sent, and a job that is
+            not sent yet never is.
+        @raise ValueError: an argument that the protocol cannot carry.
+        @raise TypeError: an argument of a wrong type.
+        """
+        task = Task(function, workload, unique, priority, reducer, None, resend, json)
+        chunks = submission(task, self._limits.max_packet, True, at)
+        return self._ask(BackgroundSubmit(chunks, resend)).answer
+
+    def _job(self, task: Task) -> Job:
+        return Job(
+            _arguments.function_name(task.function),
+            _arguments.unique_key(task.unique),
+            submission(task, self._limits.max_packet),
+            task.timeout,
+            task.resend,
+        )
+
+    # Questions
+
+    def status(self, handle: bytes) -> Deferred[JobStatus]:
+        """
+        Ask how far a job is.
+
+        The server that gave the handle is asked, if the client remembers it;
+        otherwise one after the other, until one knows it.
+
+        @return: fires with a L{JobStatus}; fails with L{NotConnected} when no
+            server could be asked. Cancelling it gives the question up.
+        @raise ValueError: no server gives such a handle.
+        """
+        if not 0 < len(handle) <= MAX_HANDLE or b"\0" in handle:
+            raise ValueError(f"a handle has 1 to {MAX_HANDLE} bytes, none of them NUL")
+        home = self._homes.get(handle)
+        asked = packet(GET_STATUS, handle)
+        return Deferred.fromCoroutine(self._inquire(lambda: StatusQuestion([asked]), home))
+
+    def status_unique(self, unique: Text) -> Deferred[JobStatus]:
+        """
+        Ask after a job by its unique, whatever its function: one server after
+        the other, until one knows it.
+
+        @return: as for L{status}; servers older than gearmand 1.0 refuse with L{ServerError}.
+        @raise ValueError: it is empty, too long, or holds a NUL.
+        """
+        key = _arguments.unique_key(unique)
+        if not key:
+            raise ValueError("unique is empty")
+        asked = packet(GET_STATUS_UNIQUE, key)
+        return Deferred.fromCoroutine(self._inquire(lambda: UniqueQuestion([asked]), None))
+
+    async def _inquire(self, question: Callable[[], StatusQuestion], home: Server | None) -> JobStatus:
+        """
+        @param home: the only server to ask; all of them where it is C{None},
+            the connected one first. One that cannot be reached is passed over.
+        """
+        left = self._servers[:] if home is None else [home]
+        status: JobStatus | None = None
+        problem = NotConnected("the client is closed")
+        connection = self._usable()
+        if home is None or (connection is not None and connection.server is home):
+            asked = question()
+            try:
+                status = await self._ask(asked).answer
+            except NotConnected as error:
+                if asked.server is None:
+                    raise
+                problem = error
+            left = [server for server in left if server is not asked.server]
+        while left and not self._closed and (status is None or not status.known):
+            try:
+                status = await self._visit(left.pop(0), question())
+            except NotConnected as error:
+                problem = error
+        if status is None:
+            raise problem
+        return status
+
+    def _visit(self, server: Server, question: StatusQuestion) -> Deferred[JobStatus]:
+        """Ask a server that is not the connected one, over a connection for this one question."""
+
+        def lost(_: ClientConnection, __: list[Request], why: str) -> None:
+            question.lost(f"{server.name}: {why}")
+
+        def over(_: Request) -> None:
+            self._visits.discard(question)
+            connecting.cancel()
+            if connection.transport is not None:
+                connection.close()
+
+        connection = self._new_connection(server, lambda connection: connection.ask(question), lost)
+        question.on_finished = over
+        self._visits.add(question)
+        connecting = connect_once(self._clock, server, lambda: connection)
+        _ = connecting.addErrback(
+            lambda failure: question.lost(f"{server.name}: {failure.getErrorMessage()}")
+        )
+        return question.answer
+
+    # Connections
+
+    def close(self) -> Deferred[None]:
+        """
+        Leave the server. What waits fails: with L{JobLost} where it was sent,
+        otherwise with L{NotConnected}; and so does what is asked from now on.
+
+        @return: fires when the connection has ended. Cancelling it changes nothing about that.
+        """
+        self._closed = True
+        unsent, self._unsent = self._unsent, {}
+        for timer in unsent.values():
+            timer.cancel()
+        gone = self._connector.stop()
+        for request in [*unsent, *self._visits]:
+            _fail_unsent(request, "the client was closed")
+        return gone
+
+    def startService(self) -> None:
+        """Be usable again after L{close}; still, nothing connects before it must."""
+        super().startService()
+        self._closed = False
+
+    def stopService(self) -> Deferred[None]:
+        """The same as L{close}."""
+        super().stopService()
+        return self.close()
+
+    def _new_connection(
+        self,
+        server: Server,
+        on_ready: Callable[[ClientConnection], object],
+        on_lost: Callable[[ClientConnection, list[Request], str], object],
+    ) -> ClientConnection:
+        return ClientConnection(
+            self._clock, server, self._limits, self._greeting, self._homes, on_ready, on_lost
+        )
+
+    def _usable(self) -> ClientConnection | None:
+        connection = self._connection
+        return None if connection is None or connection.closing else connection
+
+    def _ready(self, connection: ClientConnection) -> None:
+        self._connector.proved()
+        self._connection = connection
+        unsent, self._unsent = self._unsent, {}
+        for timer in unsent.values():
+            timer.cancel()
+        with connection.gathered():
+            for request in unsent:
+                connection.ask(request)
+
+    def _lost(self, connection: ClientConnection, undone: list[Request], why: str) -> None:
+        if self._connection is connection:
+            self._connection = None
+        undone = [request for request in undone if not request.finished]
+        again = [] if self._closed else [request for request in undone if request.resend]
+        for request in again:
+            self._wait(request)
+        for request in undone:
+            if request not in self._unsent:
+                request.lost(f"the connection to {connection.server.name} was lost: {why}")
+
+    def _ask(self, request: RequestT) -> RequestT:
+        self._ask_all([request])
+        return request
+
+    def _ask_all(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            request.begin(self._clock)
+        if self._closed:
+            for request in requests:
+                request.failed(NotConnected("the client is closed"))
+        elif (connection := self._usable()) is not None:
+            with connection.gathered():
+                for request in requests:
+                    connection.ask(request)
+        else:
+            for request in requests:
+                self._wait(request)
+            self._connector.start()
+
+    def _wait(self, request: Request) -> None:
+        """Keep a request until there is a server, or for too long."""
+        self._unsent[request] = self._clock.callLater(self._connect_timeout, self._give_up, request)
+        request.on_finished = self._withdraw
+
+    def _withdraw(self, request: Request) -> None:
+        timer = self._unsent.pop(request, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _give_up(self, request: Request) -> None:
+        del self._unsent[request]
+        why = f"no server could be reached within {self._connect_timeout:g} seconds"
+        if self._connector.problem:
+            why += f"; {self._connector.problem}"
+        _fail_unsent(request, why)
+
+
+def _fail_unsent(request: Request, why: str) -> None:
+    """Fail a request that will not be sent; one that was sent before may have been obeyed then."""
+    if request.server is None:
+        request.failed(NotConnected(why))
+    else:
+        request.lost(why)
