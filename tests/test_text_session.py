@@ -47,6 +47,10 @@ FIXED = [
     (b"a b c d e", UNKNOWN % b"a"),
     (b"", UNKNOWN % b""),
     (b" version", UNKNOWN % b""),
+    (b"  version", UNKNOWN % b""),
+    (b"show   unique  x", b"ERR UNKNOWN_SHOW_ARGUMENTS\r\n"),
+    (b"show jobs ", b"ERR UNKNOWN_SHOW_ARGUMENTS\r\n"),
+    (b"drop  function   never-created", b"ERR function not found\r\n"),
     (b"shutdown", UNKNOWN % b"shutdown"),
     (b"shutdown graceful", UNKNOWN % b"shutdown"),
 ]

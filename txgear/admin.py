@@ -84,14 +84,14 @@ def _cancel(server: JobServer, words: list[bytes]) -> bytes:
 
 
 def _create(server: JobServer, words: list[bytes]) -> bytes:
-    if len(words) != 3 or words[1].lower() != b"function":
+    if len(words) != 3 or words[1].lower() != b"function" or not words[2]:
         return adminlines.incomplete(words[0])
     server.broker.create_function(words[2])
     return adminlines.OK
 
 
 def _drop(server: JobServer, words: list[bytes]) -> bytes:
-    if len(words) != 3 or words[1].lower() != b"function":
+    if len(words) != 3 or words[1].lower() != b"function" or not words[2]:
         return adminlines.incomplete(words[0])
     dropped = server.broker.drop_function(words[2])
     if dropped is None:

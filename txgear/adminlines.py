@@ -26,6 +26,7 @@ FUNCTION_IN_USE: Final = b"ERR there are still connected workers or executing cl
 LEVELS: Final = ("FATAL", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG")
 """gearmand's names for how much is logged, from the least to the most."""
 
+_spaces = re.compile(rb" +")
 _unprintable = re.compile(rb"[\x00-\x1f\x7f]")
 _unprintable_or_space = re.compile(rb"[\x00-\x20\x7f]")
 
@@ -48,12 +49,12 @@ def words(line: bytes) -> list[bytes]:
     """
     The words of a text command.
 
-    As in the reference they are parted by single spaces: a leading space makes
-    the command empty, a trailing one makes one more, empty word.
+    As in the reference they are parted by one space or more; leading spaces
+    make the command empty, trailing ones make one more, empty word.
 
     @raise ProtocolError: there are too many of them.
     """
-    found = line.split(b" ")
+    found = _spaces.split(line)
     if len(found) > MAX_LINE_WORDS:
         raise ProtocolError(f"a text command of more than {MAX_LINE_WORDS} words")
     return found

@@ -92,6 +92,9 @@ class ServerService(Service):
             raise_descriptor_limit(options["file-descriptors"])
         for option in options["ignored"]:
             self.log.info("{option} has no meaning here; it is ignored", option=option)
+        # Before anybody can connect, and again when the reactor has installed its own.
+        self._install_signal_handlers()
+        self._reactor.callWhenRunning(self._install_signal_handlers)
         self.server = JobServer(self._reactor, self._settings)
         self.server.shutdown = self.shutdown
         try:
@@ -100,7 +103,6 @@ class ServerService(Service):
             self.server.stop()
             raise
         gc.set_threshold(GC_THRESHOLD, 20, 100)
-        self._reactor.callWhenRunning(self._install_signal_handlers)
 
     def _listen(self) -> None:
         places = listeners.places(self._options["listen"])
@@ -121,8 +123,8 @@ class ServerService(Service):
 
     def _install_signal_handlers(self) -> None:
         """
-        Once the reactor has installed its own: SIGTERM is a way to end, not to
-        die of, so the status is 0; and SIGUSR1 is not twistd's log rotation.
+        SIGTERM is a way to end, not to die of, so the status is 0; and SIGUSR1
+        is not twistd's log rotation.
         """
         for number, action in (
             (signal.SIGTERM, lambda: self.shutdown(False)),

@@ -9,7 +9,7 @@ from txgear.errors import ProtocolError
 
 
 class WordsTests(SynchronousTestCase):
-    def test_single_spaces_part_them(self) -> None:
+    def test_spaces_part_them(self) -> None:
         for line, words in (
             (b"status", [b"status"]),
             (b"drop function f", [b"drop", b"function", b"f"]),

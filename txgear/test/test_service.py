@@ -44,6 +44,8 @@ class ServiceTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = Reactor()
         self.addCleanup(gc.set_threshold, *gc.get_threshold())
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
 
     def service(self, *words: str, reactor: Any = None) -> ServerService:
         options = Options()
@@ -196,16 +198,17 @@ class EndTests(ServiceTestCase):
 
     def test_signals(self) -> None:
         """SIGTERM and SIGINT stop, SIGUSR1 drains, SIGHUP reopens the log."""
-        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
-        for number in numbers:
-            self.addCleanup(signal.signal, number, signal.getsignal(number))
-        self.started()
+        service = self.started()
+        # The reactor's own come in between.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for hook, arguments, keywords in self.reactor.whenRunningHooks:
             hook(*arguments, **keywords)
         os.kill(os.getpid(), signal.SIGHUP)
-        self.assertEqual(self.reactor.stopped, 0)
+        self.assertFalse(service.server.broker.draining)
         os.kill(os.getpid(), signal.SIGTERM)
         self.assertEqual(self.reactor.stopped, 1)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        self.assertTrue(service.server.broker.draining)
 
     def test_text_command(self) -> None:
         """The text command is heard by the service where it is allowed."""
