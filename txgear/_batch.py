@@ -43,24 +43,30 @@ class BatchedReads:
     """
     The plain TCP connections of one server, read together.
 
-    @ivar reading: whether a turn is under way, which L{end_turn} will end.
+    @ivar reading: whether a turn is under way that ends when all have been read.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: IReactorFDSet, end_turn: Callable[[], None]) -> None:
+    def __init__(
+        self, reactor: IReactorFDSet, end_turn: Callable[[], None], epoll: select.epoll | None = None
+    ) -> None:
         """
         @param end_turn: called once after each round of reads.
+        @param epoll: where the connections wait; a new one by default.
         """
         self._reactor = reactor
         self._end_turn = end_turn
-        self._epoll = select.epoll()
+        self._epoll = select.epoll() if epoll is None else epoll
         self._transports: dict[int, Connection] = {}
         self.reading = False
         reactor.addReader(self)
 
     def add(self, transport: Connection) -> None:
-        """Read this connection here from now on."""
+        """Read this connection here from now on; once this has stopped, the reactor reads it."""
+        if self._epoll.closed:
+            transport.startReading()
+            return
         transport.stopReading()
         fd = transport.fileno()
         self._transports[fd] = transport
@@ -83,7 +89,7 @@ class BatchedReads:
         """
         transports = self._transports
         events = self._epoll.poll(0, MAX_EVENTS)
-        self.reading = len(events) >= MERGE_FROM
+        merged = self.reading = len(events) >= MERGE_FROM
         for fd, event in events:
             transport = transports.get(fd)
             if transport is None:
@@ -98,7 +104,7 @@ class BatchedReads:
                 if ended:
                     self.remove(fd, transport)
                     transport.startReading()
-        if self.reading:
+        if merged:
             self.reading = False
             self._end_turn()
 

@@ -5,6 +5,7 @@ what arrives, chunks written with bounds, and an end that cannot be put off.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -86,7 +87,7 @@ class Stream(Protocol):
         self._fd = -1
         self.closing = False
         self.unwritten = 0
-        self._waiting: list[bytes] = []
+        self._waiting: deque[bytes] = deque()
         self._behind = False
         self._paused = False
         self._timer: IDelayedCall | None = None
@@ -117,7 +118,7 @@ class Stream(Protocol):
             self.protocol_broken(error)
         finally:
             self.turn_ended()
-        if decoder.missing > PIECES_FROM or self._read_size != READ_SIZE:
+        if decoder.needed > PIECES_FROM or self._read_size != READ_SIZE:
             self._set_read_size(min(max(decoder.missing, READ_SIZE), LARGE_READ_SIZE))
 
     def _set_read_size(self, size: int) -> None:
@@ -205,11 +206,18 @@ class Stream(Protocol):
         # at once, too, on being registered: not to be taken for that.
         transport.registerProducer(self, False)  # type: ignore[union-attr]
         self._behind = True
-        rest = head[sent + PIECES_FROM :]
-        self._wait([rest, *chunks[first + 1 :]] if rest else chunks[first + 1 :])
+        rest = chunks[first + 1 :]
+        if len(head) > sent + PIECES_FROM:
+            rest.insert(0, head[sent + PIECES_FROM :])
+        self._waiting.extendleft(reversed(rest))
+        self._check_bounds(rest)
 
     def _wait(self, chunks: list[bytes]) -> None:
         self._waiting.extend(chunks)
+        self._check_bounds(chunks)
+
+    def _check_bounds(self, chunks: list[bytes]) -> None:
+        """Some more chunks wait for the peer to read."""
         self.unwritten += sum(map(len, chunks))
         if self.unwritten <= self.pause_from:
             return
@@ -241,16 +249,21 @@ class Stream(Protocol):
         self._behind = False
         if self._socket is not None:
             self.transport.unregisterProducer()  # type: ignore[union-attr]
-        if self._waiting:
-            chunks, self._waiting = self._waiting, []
-            self.unwritten = 0
-            closing, self.closing = self.closing, False
+        closing, self.closing = self.closing, False
+        waiting = self._waiting
+        while waiting and not self._behind:
+            # Not all at once: each time would cost as much as there is left, however little is taken.
+            chunks = [waiting.popleft() for _ in range(min(len(waiting), SENDMSG_CHUNKS))]
+            self.unwritten -= sum(map(len, chunks))
             self.write_chunks(chunks)
-            self.closing = closing
-        if self._paused and self.unwritten <= self.pause_from and not self.closing:
-            self._paused = False
+        self.closing = closing
+        if self._paused and not self.closing:
             self._cancel_timer()
-            self._start_reading()
+            if self.unwritten <= self.pause_from:
+                self._paused = False
+                self._start_reading()
+            else:  # it does read, if slowly
+                self._timer = self._clock.callLater(STALL_SECONDS, self._stalled)
         if self.closing and not self._behind:
             self._lose()
 

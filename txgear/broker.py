@@ -161,8 +161,7 @@ class Broker:
     def _leave(self, peer: Peer, queues: list[FunctionQueue], now: float) -> None:
         """The peer works for these queues no more, nor for any that it cannot do."""
         woken_for = self.roster.rise(peer) if peer.woken_for in queues else None
-        # The youngest first: each goes to the head, and so the oldest is first in the end.
-        for job in [job for job in reversed(peer.running.values()) if job.queue not in peer.abilities]:
+        for job in [job for job in peer.running.values() if job.queue not in peer.abilities]:
             self._lose(job, now)
         if woken_for is not None:
             self._wake(woken_for, now)
@@ -193,10 +192,9 @@ class Broker:
         @raise ArgumentTooLarge: the unique, the reducer or the function is too long.
         @raise QueueError: the function's queue is full, or the server drains.
         """
-        if len(unique) > MAX_UNIQUE:
+        if len(unique) > MAX_UNIQUE or len(reducer) > MAX_UNIQUE:
+            # The reference has this one text for both.
             raise ArgumentTooLarge("Unique value too large")
-        if len(reducer) > MAX_UNIQUE:
-            raise ArgumentTooLarge("Reducer value too large")
         if self.draining:
             raise QueueError("The server is shutting down")
         queue = self.functions.get(function) or self._queue(function)

@@ -5,7 +5,6 @@ One function's queue: three lanes, one for each priority, first in first out.
 from __future__ import annotations
 
 from collections import deque
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from txgear.constants import PRIORITIES
@@ -145,7 +144,6 @@ class FunctionQueue:
             )
         return not left
 
-    def queued(self, start: int = 0) -> list[Job]:
-        """Every queued job, in the order of being handed out, from the C{start}th on."""
-        jobs = (job for priority in PRIORITIES for job in self.lanes[priority] or () if job.state == QUEUED)
-        return list(islice(jobs, start, None))
+    def queued(self) -> list[Job]:
+        """Every queued job, in the order of being handed out."""
+        return [job for priority in PRIORITIES for job in self.lanes[priority] or () if job.state == QUEUED]

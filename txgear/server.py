@@ -137,13 +137,11 @@ class GearProtocol(Stream):
                 self._send(self.peer, ERROR, error.code.encode("ascii"), error.text.encode("utf-8"))
 
     def protocol_broken(self, error: ProtocolError) -> None:
-        if not isinstance(error, PacketTooLarge):
-            super().protocol_broken(error)
-            return
         self.log.info("{peer}: {error}; connection closed", peer=self.peer_name, error=error)
-        self._send(
-            self.peer, ERROR, ArgumentTooLarge.default_code.encode("ascii"), str(error).encode("ascii")
-        )
+        if isinstance(error, PacketTooLarge):
+            code = ArgumentTooLarge.default_code.encode("ascii")
+            self._send(self.peer, ERROR, code, str(error).encode("ascii"))
+        # What came before it was good, and is answered.
         self._server.outbox.flush()
         self.close(linger=True)
 

@@ -146,9 +146,12 @@ class Decoder:
     Memory grows with what has arrived, never with what a header declares, and
     a packet's arguments are cut within its declared body, never beyond it
     (gearmand looks for a NUL in all it has received, and loses the stream).
+
+    @ivar needed: bytes that an unfinished packet or line must have before it is
+        worth another look; 0 when nothing is unfinished.
     """
 
-    __slots__ = ("_foreign", "_held", "_needed", "_parts", "limit", "magic")
+    __slots__ = ("_foreign", "_held", "_parts", "limit", "magic", "needed")
 
     def __init__(self, magic: bytes = REQUEST_MAGIC, limit: int = MAX_PACKET) -> None:
         """
@@ -161,12 +164,12 @@ class Decoder:
         self.limit = limit
         self._parts: list[bytes] = []  # what has arrived of an unfinished packet or line
         self._held = 0  # bytes in them
-        self._needed = 0  # bytes from which it is worth another look
+        self.needed = 0
 
     @property
     def missing(self) -> int:
         """Bytes that the unfinished packet still wants at least; 0 when nothing is unfinished."""
-        return max(self._needed - self._held, 0)
+        return max(self.needed - self._held, 0)
 
     def feed(self, data: bytes) -> Iterator[Packet]:
         """
@@ -180,12 +183,12 @@ class Decoder:
             end. Nothing can be decoded after it.
         """
         if self._parts:
-            large = self._needed > PIECES_FROM
+            large = self.needed > PIECES_FROM
             self._keep(data)
-            if self._held < self._needed:
+            if self._held < self.needed:
                 return
-            parts, extra = self._parts, self._held - self._needed
-            self._parts, self._held, self._needed = [], 0, 0
+            parts, extra = self._parts, self._held - self.needed
+            self._parts, self._held, self.needed = [], 0, 0
             if large:
                 last = parts[-1]
                 parts[-1], data = last[: len(last) - extra], last[len(last) - extra :]
@@ -203,14 +206,14 @@ class Decoder:
                 if stop < 0:
                     if end - at > MAX_LINE:
                         raise ProtocolError(f"a line of more than {MAX_LINE} bytes")
-                    self._needed = end - at + 1
+                    self.needed = end - at + 1
                     break
                 yield TEXT, [data[at:stop].removesuffix(b"\r")]
                 at = stop + 1
                 continue
             start = at + HEADER_SIZE
             if start > end:
-                self._needed = HEADER_SIZE
+                self.needed = HEADER_SIZE
                 break
             magic, kind, size = _unpack(data, at)
             if magic != expected and magic != self._foreign:
@@ -221,7 +224,7 @@ class Decoder:
                 raise PacketTooLarge(size, self.limit)
             stop = start + size
             if stop > end:
-                self._needed = HEADER_SIZE + size
+                self.needed = HEADER_SIZE + size
                 break
             if magic != expected or size > PIECES_FROM:
                 yield self._packet(magic, kind, [data[start:stop]])

@@ -6,25 +6,35 @@ it, and connections to a server over transports in memory.
 from __future__ import annotations
 
 import struct
+from errno import EAGAIN, EPIPE
 from typing import Any, Final, TypeAlias
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
+from twisted.internet.tcp import Connection
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker import UNLIMITED, Broker
 from txgear.constants import NOOP, NORMAL, RESPONSE_MAGIC
-from txgear.jobs import Job
+from txgear.jobs import ENDED, Job
 from txgear.jobserver import JobServer, Settings
 from txgear.queues import FunctionQueue
 from txgear.roster import Peer
 from txgear.server import GearFactory
 from txgear.wire import Data
 
-PROPERTY: Final = settings(derandomize=True, database=None, deadline=None, max_examples=100)
+PROPERTY: Final = settings(
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=100,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 """How hypothesis is run: the same examples each time, and nothing left behind."""
 
 START: Final = 1000.0
@@ -104,7 +114,12 @@ class Room:
         self.broker.disconnect(peer, self.now)
 
     def submit(
-        self, client: Peer | None, function: bytes = b"f", unique: bytes = b"", workload: Data = b"", **rest: Any
+        self,
+        client: Peer | None,
+        function: bytes = b"f",
+        unique: bytes = b"",
+        workload: Data = b"",
+        **rest: Any,
     ) -> Job:
         """A submit of this client, or a background one where there is none."""
         background = client is None
@@ -145,6 +160,28 @@ class Room:
             name: (queue.ready, queue.waiting, queue.running, len(queue.workers))
             for name, queue in self.broker.functions.items()
         }
+
+
+class RoomTestCase(SynchronousTestCase):
+    """@ivar room: a broker of its own for each test."""
+
+    def setUp(self) -> None:
+        self.room = Room()
+
+    @property
+    def broker(self) -> Broker:
+        return self.room.broker
+
+    def assert_gone(self, job: Job) -> None:
+        """Nothing is left of a job."""
+        self.assertEqual(job.state, ENDED)
+        self.assertIsNone(self.broker.status(job.handle))
+        self.assertEqual(job.workload, b"")
+        if job.unique:
+            self.assertIsNot(self.broker.status_unique(job.unique), job)
+
+    def complete(self, worker: Peer, job: Job, result: bytes = b"done") -> None:
+        self.broker.work_complete(worker, job.handle, result)
 
 
 class Line:
@@ -203,3 +240,95 @@ class Port:
 def error(code: bytes, text: bytes) -> bytes:
     """An ERROR packet."""
     return packet(RESPONSE_MAGIC, 19, code + b"\0" + text)
+
+
+class FakeSocket:
+    """
+    What a TCP connection does with its socket, without one.
+
+    @ivar room: bytes that it still takes; C{None} for no bound.
+    @ivar sent: what it took, one item for each call.
+    @ivar arrived: what it gives, one item for each call.
+    @ivar broken: whether every call fails.
+    @ivar options: what was set.
+    """
+
+    def __init__(self, descriptor: int = 7) -> None:
+        self.descriptor = descriptor
+        self.room: int | None = None
+        self.sent: list[bytes] = []
+        self.arrived: list[bytes] = []
+        self.broken = False
+        self.options: list[tuple[int, int, Any]] = []
+
+    def send(self, data: bytes) -> int:
+        if self.broken:
+            raise BrokenPipeError(EPIPE, "broken")
+        taken = len(data) if self.room is None else min(len(data), self.room)
+        if self.room is not None:
+            if not taken:
+                raise BlockingIOError(EAGAIN, "full or empty")
+            self.room -= taken
+        self.sent.append(bytes(data[:taken]))
+        return taken
+
+    def sendmsg(self, chunks: list[bytes]) -> int:
+        return self.send(b"".join(chunks))
+
+    def recv(self, size: int) -> bytes:
+        if not self.arrived:
+            raise BlockingIOError(EAGAIN, "full or empty")
+        data, rest = self.arrived[0][:size], self.arrived[0][size:]
+        self.arrived[:1] = [rest] if rest else []
+        return data
+
+    def fileno(self) -> int:
+        return self.descriptor
+
+    def setsockopt(self, level: int, option: int, value: Any) -> None:
+        self.options.append((level, option, value))
+
+    def setblocking(self, blocking: bool) -> None: ...
+
+    def shutdown(self, how: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class FakeConnection(Connection):
+    """
+    A plain TCP connection over a L{FakeSocket}.
+
+    @ivar reactor: knows whether it is to be read or written.
+    """
+
+    def __init__(self, protocol: Protocol, reactor: MemoryReactorClock, descriptor: int = 7) -> None:
+        fake: Any = FakeSocket(descriptor)
+        self.fake = fake
+        super().__init__(fake, protocol, reactor)
+        self.connected = 1
+        self.startReading()
+        protocol.makeConnection(self)
+
+    def getPeer(self) -> IPv4Address:
+        return IPv4Address("TCP", "192.0.2.1", 50000)
+
+    def make_room(self, room: int | None = None) -> None:
+        """The peer reads; the reactor writes what waits, as long as there is room."""
+        self.fake.room = room
+        while self in self.reactor.getWriters() and self.fake.room != 0:
+            if ended := self.doWrite():
+                self.connectionLost(Failure(ended))
+
+    def arrive(self, *data: bytes) -> None:
+        """These bytes come in; the reactor reads each, if it reads at all."""
+        for chunk in data:
+            self.fake.arrived.append(chunk)
+            if self in self.reactor.getReaders():
+                self.doRead()
+
+    @property
+    def written(self) -> bytes:
+        """All that the socket took since the last time."""
+        taken, self.fake.sent = b"".join(self.fake.sent), []
+        return taken

@@ -39,7 +39,9 @@ class ServerErrorTests(SynchronousTestCase):
 
 class TreeTests(SynchronousTestCase):
     def test_there_is_one_root(self) -> None:
-        kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+        kinds = [
+            kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)
+        ]
         self.assertIn(errors.JobFailed, kinds)
         for kind in kinds:
             self.assertTrue(issubclass(kind, errors.TxgearError), kind)

@@ -1,0 +1,230 @@
+"""Tests of L{txgear.jobserver}."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+from unittest import skipUnless
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.protocol import Protocol
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.trial.unittest import SynchronousTestCase
+
+from txgear._batch import AVAILABLE
+from txgear.constants import (
+    CAN_DO,
+    ECHO_REQ,
+    ECHO_RES,
+    GRAB_JOB,
+    NOOP,
+    PRE_SLEEP,
+    SUBMIT_JOB,
+    SUBMIT_JOB_BG,
+    SUBMIT_JOB_EPOCH,
+    WORK_COMPLETE,
+)
+from txgear.jobserver import JobServer, KeepAlive, Settings, socket_of
+from txgear.roster import WAKE_SECONDS
+from txgear.server import GearFactory
+from txgear.test.support import START, FakeConnection, Port
+from txgear.wire import request, response
+
+
+class TimerTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.port = Port()
+        self.client = self.port.connect()
+
+    def times(self) -> list[float]:
+        """When timers fire, in seconds from the start."""
+        return [call.getTime() - START for call in self.port.clock.getDelayedCalls()]
+
+    def submit(self, delay: int) -> None:
+        self.client.tell(request(SUBMIT_JOB_EPOCH, b"f", b"", b"%d" % (START + delay), b""))
+
+    def test_there_is_none_without_need(self) -> None:
+        self.client.tell(request(SUBMIT_JOB, b"f", b"", b""))
+        self.assertEqual(self.times(), [])
+
+    def test_there_is_one_for_all(self) -> None:
+        for delay, at in ((30, 30), (20, 20), (25, 20)):
+            self.submit(delay)
+            self.assertEqual(self.times(), [at])
+        self.port.clock.advance(20)
+        self.assertEqual(self.times(), [25])
+        self.port.clock.advance(5)
+        self.assertEqual(self.times(), [30])
+        self.port.clock.advance(5)
+        self.assertEqual(self.times(), [])
+
+    def test_jobs_begin_at_their_time(self) -> None:
+        worker = self.port.connect()
+        worker.tell(request(CAN_DO, b"f"), request(PRE_SLEEP))
+        self.submit(10)
+        self.port.clock.advance(9.9)
+        self.assertEqual(worker.heard(), b"")
+        self.port.clock.advance(0.1)
+        self.assertEqual(worker.heard(), response(NOOP))
+
+    def test_workers_that_do_not_grab_are_given_up(self) -> None:
+        workers = [self.port.connect() for _ in range(2)]
+        for worker in workers:
+            worker.tell(request(CAN_DO, b"f"), request(PRE_SLEEP))
+        self.client.tell(request(SUBMIT_JOB, b"f", b"", b""))
+        self.assertEqual([worker.heard() for worker in workers], [response(NOOP), b""])
+        self.port.clock.advance(WAKE_SECONDS)
+        self.assertEqual([worker.heard() for worker in workers], [b"", response(NOOP)])
+
+    def test_a_time_that_is_over_when_it_is_looked_at_is_now(self) -> None:
+        server = self.port.server
+        server.broker.submit(None, b"f", b"", b"", START - 10, background=True, due=START - 5)
+        server.end_turn()
+        self.assertEqual(self.times(), [0])
+        self.port.clock.advance(0)
+        self.assertEqual(self.times(), [])
+
+    def test_it_may_be_the_furthest_time_there_is(self) -> None:
+        self.client.tell(request(SUBMIT_JOB_EPOCH, b"f", b"", b"%d" % (2**63 - 1), b""))
+        self.assertEqual(len(self.times()), 1)
+
+    def test_a_server_that_stopped_has_none(self) -> None:
+        self.submit(10)
+        self.port.server.stop()
+        self.submit(5)
+        self.assertEqual(self.times(), [])
+        self.port.server.stop()
+
+
+class DrainTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.port = Port()
+        self.client = self.port.connect()
+        self.worker = self.port.connect()
+        self.worker.tell(request(CAN_DO, b"f"))
+
+    def test_an_idle_server_is_drained_at_once(self) -> None:
+        self.assertIsNone(self.successResultOf(self.port.server.drain()))
+
+    def test_it_waits_for_the_jobs_that_clients_wait_for(self) -> None:
+        self.client.tell(request(SUBMIT_JOB, b"f", b"", b""), request(SUBMIT_JOB_BG, b"f", b"", b""))
+        drained = [self.port.server.drain() for _ in range(2)]
+        self.worker.tell(request(GRAB_JOB))
+        self.assertNoResult(drained[0])
+        self.worker.tell(request(WORK_COMPLETE, b"H:test:1", b""))
+        for waiter in drained:
+            self.assertIsNone(self.successResultOf(waiter))
+        self.assertIsNone(self.successResultOf(self.port.server.drain()))
+
+    def test_or_for_the_clients_to_go(self) -> None:
+        self.client.tell(request(SUBMIT_JOB, b"f", b"", b""))
+        drained = self.port.server.drain()
+        self.client.leave()
+        self.assertIsNone(self.successResultOf(drained))
+
+    def test_waiting_may_be_given_up(self) -> None:
+        self.client.tell(request(SUBMIT_JOB, b"f", b"", b""))
+        drained = self.port.server.drain()
+        drained.cancel()
+        self.failureResultOf(drained, CancelledError)
+        self.client.leave()
+        self.assertTrue(self.port.server.broker.draining)
+
+
+class CloseTests(SynchronousTestCase):
+    def test_everybody_hears_what_was_written_and_goes(self) -> None:
+        port = Port()
+        lines = [port.connect() for _ in range(2)]
+        port.server.outbox.send(lines[0].protocol.peer, ECHO_RES, b"last")
+        closed = port.server.close_connections()
+        self.assertEqual([line.closed for line in lines], [True, True])
+        self.assertEqual(lines[0].heard(), response(ECHO_RES, b"last"))
+        lines[0].leave()
+        self.assertNoResult(closed)
+        lines[1].leave()
+        self.assertIsNone(self.successResultOf(closed))
+
+    def test_with_nobody_there_it_is_done(self) -> None:
+        self.assertIsNone(self.successResultOf(Port().server.close_connections()))
+
+    def test_waiting_may_be_given_up(self) -> None:
+        port = Port()
+        line = port.connect()
+        closed = port.server.close_connections()
+        closed.cancel()
+        self.failureResultOf(closed, CancelledError)
+        line.leave()
+
+
+class AcceptTests(SynchronousTestCase):
+    def accepted(self, transport: Any, **choices: Any) -> tuple[int, str]:
+        """Where a peer on this transport comes from, as the text commands show it."""
+        port = Port(**choices)
+        protocol = port.factory.buildProtocol(None)
+        protocol.makeConnection(transport)
+        return protocol.peer.descriptor, protocol.peer.address
+
+    def test_a_connection_without_a_socket_has_a_number(self) -> None:
+        port = Port()
+        self.assertEqual([port.connect().protocol.peer.descriptor for _ in range(3)], [1, 2, 3])
+
+    def test_its_address(self) -> None:
+        for host in ("192.0.2.7", "2001:db8::1"):
+            self.assertEqual(Port().connect(host).protocol.peer.address, host)
+        self.assertEqual(self.accepted(StringTransport(peerAddress=object())), (1, "-"))
+
+    def test_a_socket_is_set_up(self) -> None:
+        for keep_alive, expected in (
+            (KeepAlive(), []),
+            (
+                KeepAlive(idle=1, interval=2, count=3),
+                [("TCP_KEEPIDLE", 1), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3)],
+            ),
+        ):
+            reactor = MemoryReactorClock()
+            connection = FakeConnection(Protocol(), reactor, 12)
+            self.assertEqual(self.accepted(connection, keep_alive=keep_alive), (12, "192.0.2.1"))
+            probes = [
+                (socket.IPPROTO_TCP, getattr(socket, name), value)
+                for name, value in expected
+                if hasattr(socket, name)
+            ]
+            always = [
+                (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+                (socket.SOL_SOCKET, socket.SO_KEEPALIVE, True),
+            ]
+            self.assertEqual(connection.fake.options, always + probes)
+
+    def test_the_socket_under_a_wrapper(self) -> None:
+        connection = FakeConnection(Protocol(), MemoryReactorClock())
+        wrapper = ProtocolWrapper(WrappingFactory(None), Protocol())
+        wrapper.transport = connection
+        self.assertIs(socket_of(wrapper), connection.fake)
+        self.assertIsNone(socket_of(StringTransport()))
+
+
+@skipUnless(AVAILABLE, "this system has no epoll")
+class BatchTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.server = JobServer(self.reactor, Settings())
+        self.addCleanup(self.server.stop)
+
+    def test_a_turn_of_several_connections_ends_once(self) -> None:
+        protocol = GearFactory(self.server).buildProtocol(None)
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        reads = self.server.reads
+        assert reads is not None
+        reads.reading = True
+        protocol.dataReceived(request(ECHO_REQ, b"x"))
+        self.assertEqual(transport.value(), b"")
+        reads.reading = False
+        self.server.end_turn()
+        self.assertEqual(transport.value(), response(ECHO_RES, b"x"))
+
+    def test_the_reactor_is_let_go_of(self) -> None:
+        self.assertEqual(len(self.reactor.getReaders()), 1)
+        self.server.stop()
+        self.assertEqual(self.reactor.getReaders(), [])
