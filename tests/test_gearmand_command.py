@@ -48,6 +48,18 @@ def test_gearmand_daemon(tmp_path: Path, daemons: Daemons) -> None:
     assert "has ended" in log.read_text()
 
 
+def test_gearmand_listens_everywhere(programs: Programs, tmp_path: Path) -> None:
+    """Without `-L` it listens at all addresses of both families, as gearmand does."""
+    port = free_port()
+    program = programs.start([*txgear(), "gearmand", "-p", str(port)], name="gearmand")
+    wait_until(lambda: accepts("127.0.0.1", port), what="a listening server")
+    assert listening(program.pid) == {("0.0.0.0", port), ("::", port)}
+    assert accepts("::1", port)
+    with WirePeer(port) as peer:
+        assert b" 127.0.0.1 - :\n" in peer.ask("workers")
+    assert program.stop() == 0
+
+
 def start_gearmand(programs: Programs, log: Path, *options: str) -> tuple[Program, int]:
     """`txgear gearmand` in the foreground, on 127.0.0.1, when it listens; its port."""
     port = free_port()

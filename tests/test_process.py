@@ -116,7 +116,8 @@ def test_daemon_cannot_start(tmp_path: Path, taken_port: int, case: str) -> None
     lines = done.stderr.decode().splitlines()
     assert len(lines) <= 2
     assert reason in lines[0]
-    assert not (tmp_path / "pid").exists()
+    # The daemon tells its parent before it removes the file.
+    wait_until(lambda: not (tmp_path / "pid").exists(), what="the pid file's end")
     log = (tmp_path / "log").read_text()
     assert reason in log
     assert "Traceback" not in log

@@ -5,15 +5,25 @@ From what C{--listen} says to ports that are open.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from dataclasses import dataclass
 from typing import Any, Final
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
+from twisted.internet.endpoints import (
+    TCP4ServerEndpoint,
+    TCP6ServerEndpoint,
+    serverFromString,
+)
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocolFactory,
+    IReactorSocket,
+    IStreamServerEndpoint,
+)
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -21,6 +31,8 @@ from txgear.errors import ConfigurationError
 
 LOOPBACK: Final = ("127.0.0.1", "::1")
 """Where a server listens by default: without access rules it must not be open by accident."""
+
+IPV6_ANY: Final = "::"
 
 log = Logger()
 
@@ -65,13 +77,13 @@ def places(listen: list[str]) -> list[Place]:
 def _resolve(name: str) -> list[str]:
     try:
         answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:
+    except (OSError, UnicodeError, LookupError) as error:
         raise ConfigurationError(f"--listen {name}: no address is known by this name ({error})") from error
     return list(dict.fromkeys(str(answer[4][0]) for answer in answers))
 
 
 def listen(
-    reactor: object, place: Place, port: int, backlog: int, factory: IProtocolFactory
+    reactor: Any, place: Place, port: int, backlog: int, factory: IProtocolFactory
 ) -> IListeningPort | None:
     """
     Open one port.
@@ -83,6 +95,8 @@ def listen(
     """
     where = place.endpoint or f"{place.address} port {port}"
     try:
+        if place.address == IPV6_ANY:
+            return _listen_on_all_ipv6(reactor, port, backlog, factory)
         return open_endpoint(_endpoint(reactor, place, port, backlog), factory)
     except CannotListenError as error:
         reason = error.socketError
@@ -115,6 +129,26 @@ def open_endpoint(endpoint: IStreamServerEndpoint, factory: IProtocolFactory) ->
     return result
 
 
+def _listen_on_all_ipv6(
+    reactor: IReactorSocket, port: int, backlog: int, factory: IProtocolFactory
+) -> IListeningPort:
+    """
+    Listen on all addresses of IPv6 and on none of IPv4, as the reference does:
+    a socket that Twisted makes takes both, and cannot stand beside 0.0.0.0.
+    """
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setblocking(False)
+            sock.bind((IPV6_ANY, port))
+            sock.listen(backlog)
+            # The reactor takes a duplicate.
+            return reactor.adoptStreamPort(sock.fileno(), socket.AF_INET6, factory)
+    except OSError as error:
+        raise CannotListenError(IPV6_ANY, port, error) from error
+
+
 def _endpoint(reactor: object, place: Place, port: int, backlog: int) -> IStreamServerEndpoint:
     if place.endpoint is not None:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, place.endpoint)
@@ -130,5 +164,6 @@ def shown(port: IListeningPort) -> str:
     address: Any = port.getHost()
     host = getattr(address, "host", None)
     if host is None:
-        return str(getattr(address, "name", address))
+        name = getattr(address, "name", address)
+        return os.fsdecode(name) if isinstance(name, bytes) else str(name)
     return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"

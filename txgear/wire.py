@@ -27,6 +27,7 @@ from txgear.constants import (
     REQUEST_MAGIC,
     RESPONSE_MAGIC,
     TEXT,
+    WORK_STATUS,
     WRONG_MAGIC,
 )
 from txgear.errors import PacketTooLarge, ProtocolError
@@ -285,9 +286,10 @@ def _completed(kind: int, arguments: list[Data], cuts: int) -> Packet:
     """
     What becomes of a packet with too few NULs: where only the one before an
     empty data part is missing the packet is good (gearmand waits for that NUL
-    in the next packet), otherwise it is malformed.
+    in the next packet), otherwise it is malformed. Of a WORK_STATUS the
+    denominator may be missing: one call of Perl's worker leaves it out.
     """
-    if _HAS_DATA[kind] and len(arguments) == cuts:
+    if len(arguments) == cuts and (_HAS_DATA[kind] or kind == WORK_STATUS):
         return kind, [*arguments, b""]
     return MALFORMED, [PACKETS[kind][0].encode("ascii")]
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -106,10 +108,23 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
     return reader.parse_args([*words, *arguments])
 
 
-def translate(arguments: Sequence[str]) -> tuple[list[str], bool]:
+def all_addresses() -> list[str]:
+    """What stands for every address of this machine, which may lack IPv6."""
+    found = ["0.0.0.0"]  # noqa: S104
+    if socket.has_ipv6:
+        with suppress(OSError), socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::", 0))
+            found.append("::")
+    return found
+
+
+def translate(
+    arguments: Sequence[str], everywhere: Callable[[], list[str]] = all_addresses
+) -> tuple[list[str], bool]:
     """
     What gearmand's options are in C{twistd}'s words.
 
+    @param everywhere: finds out what to listen on where that is not said.
     @return: the words after C{twistd}, and whether the process is only to
         check them.
     @raise ConfigurationError: an option cannot be honoured.
@@ -123,7 +138,8 @@ def translate(arguments: Sequence[str]) -> tuple[list[str], bool]:
     server += ["--store", "memory:"]
     if given.listen is None:
         # gearmand listens everywhere unless told otherwise, and start scripts rely on it.
-        server += ["--listen", "0.0.0.0", "--listen", "::"]  # noqa: S104
+        for address in everywhere():
+            server += ["--listen", address]
     if given.verbose is None:
         server += ["--verbose", "ERROR"]
     for name in PASSED_ON:
@@ -151,7 +167,7 @@ def _process_words(given: argparse.Namespace) -> tuple[list[str], list[str]]:
     to_file = given.log_file not in (None, "stderr", "none")
     if to_file:
         server.append(f"--log-file={os.path.abspath(given.log_file)}")
-    if given.syslog or (given.daemon and given.log_file is None):
+    if given.syslog or (given.daemon and given.log_file in (None, "stderr")):
         daemon += ["--syslog", "--prefix=txgear"]
     elif to_file or given.log_file == "none":
         daemon.append("--logfile=/dev/null")

@@ -23,7 +23,9 @@ class TranslateTests(SynchronousTestCase):
     def words(self, *arguments: str) -> list[str]:
         """What twistd is given; the server takes it."""
         # A file that is there, so that no test depends on the machine's own.
-        words, only_check = gearmand.translate([f"--config-file={os.devnull}", *arguments])
+        words, only_check = gearmand.translate(
+            [f"--config-file={os.devnull}", *arguments], lambda: ["0.0.0.0", "::"]
+        )
         self.assertFalse(only_check)
         Options().parseOptions(words[words.index("txgear") + 1 :])
         return words
@@ -132,7 +134,7 @@ class TranslateTests(SynchronousTestCase):
         """A file holds more long options; the command line wins over it."""
         path = Path(self.mktemp())
         path.write_text("--port=1\n--backlog=5  --exceptions\n")
-        words, _ = gearmand.translate(["--config-file", str(path), "--port=2"])
+        words, _ = gearmand.translate(["--config-file", str(path), "--port=2", "-L", "::1"])
         self.assertIn("--port=2", words)
         self.assertNotIn("--port=1", words)
         self.assertIn("--backlog=5", words)
@@ -155,7 +157,7 @@ class RunTests(SynchronousTestCase):
     def test_becomes_the_server(self) -> None:
         """It becomes the C{twistd} beside its Python."""
         ran: list[tuple[str, list[str]]] = []
-        gearmand.run(["-p", "1"], lambda path, words: ran.append((path, words)))
+        gearmand.run(["-p", "1", "-L", "::1"], lambda path, words: ran.append((path, words)))
         [(path, words)] = ran
         self.assertEqual(os.path.basename(path), "twistd")
         self.assertEqual(words[0], path)
@@ -163,8 +165,8 @@ class RunTests(SynchronousTestCase):
 
     def test_check_args(self) -> None:
         """C{--check-args} starts nothing, and finds what the server would refuse."""
-        self.assertEqual(cli.main(["gearmand", "--check-args", "-p", "1"]), 0)
-        error = self.assertRaises(SystemExit, cli.main, ["gearmand", "--check-args", "-p", "x"])
+        self.assertEqual(cli.main(["gearmand", "--check-args", "-p", "1", "-L", "::1"]), 0)
+        error = self.assertRaises(SystemExit, cli.main, ["gearmand", "--check-args", "-p", "x", "-L", "::1"])
         self.assertIn("--port", str(error))
 
     def test_mistake(self) -> None:

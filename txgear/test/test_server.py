@@ -157,10 +157,18 @@ class AnybodyTests(ServerTestCase):
 
     def test_packets_that_lack_arguments(self) -> None:
         for kind, (name, count, _) in PACKETS.items():
-            if count > 1:
+            if count > 1 and kind != WORK_STATUS:
                 answer = self.client.ask(packet(REQUEST_MAGIC, kind, b"\0".join([b"x"] * (count - 1))))
                 self.assertEqual(answer, error(b"INVALID_PACKET", name.encode() + b" lacks arguments"))
         self.assert_alive(self.client)
+
+    def test_a_status_may_lack_its_denominator(self) -> None:
+        self.client.ask(request(SUBMIT_JOB, b"f", b"", b""))
+        self.worker.ask(request(CAN_DO, b"f"), request(GRAB_JOB))
+        self.assertEqual(self.worker.ask(packet(REQUEST_MAGIC, WORK_STATUS, b"H:test:1\x005")), b"")
+        self.assertEqual(self.client.ask(), response(WORK_STATUS, b"H:test:1", b"5", b""))
+        answer = self.client.ask(packet(REQUEST_MAGIC, WORK_STATUS, b"H:test:1"))
+        self.assertEqual(answer, error(b"INVALID_PACKET", b"WORK_STATUS lacks arguments"))
 
     def test_what_is_not_gearman_ends_the_connection_without_an_answer(self) -> None:
         for data in (
