@@ -21,7 +21,6 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IListeningPort,
     IProtocolFactory,
-    IReactorSocket,
     IStreamServerEndpoint,
 )
 from twisted.logger import Logger
@@ -129,9 +128,7 @@ def open_endpoint(endpoint: IStreamServerEndpoint, factory: IProtocolFactory) ->
     return result
 
 
-def _listen_on_all_ipv6(
-    reactor: IReactorSocket, port: int, backlog: int, factory: IProtocolFactory
-) -> IListeningPort:
+def _listen_on_all_ipv6(reactor: Any, port: int, backlog: int, factory: IProtocolFactory) -> IListeningPort:
     """
     Listen on all addresses of IPv6 and on none of IPv4, as the reference does:
     a socket that Twisted makes takes both, and cannot stand beside 0.0.0.0.
@@ -144,7 +141,8 @@ def _listen_on_all_ipv6(
             sock.bind((IPV6_ANY, port))
             sock.listen(backlog)
             # The reactor takes a duplicate.
-            return reactor.adoptStreamPort(sock.fileno(), socket.AF_INET6, factory)
+            opened: IListeningPort = reactor.adoptStreamPort(sock.fileno(), socket.AF_INET6, factory)
+            return opened
     except OSError as error:
         raise CannotListenError(IPV6_ANY, port, error) from error
 
