@@ -84,6 +84,7 @@ class ReadTests(SynchronousTestCase):
         stream = Stream(self.clock, Decoder())
         stream.makeConnection(StringTransport())
         stream.dataReceived(b"stat")
+        self.assertEqual((stream.closing, stream.decoder.missing), (False, 1))
 
     def test_it_knows_its_peer_for_the_log(self) -> None:
         self.assertIn("192.168.1.1", self.stream.peer_name)
