@@ -381,8 +381,10 @@ class Book:
             _, job = self._closed.popleft()
             if job.closed:
                 self.jobs.pop(job.handle, None)
+                # These name the job in turn: now all goes at once, and not with the next garbage.
+                job.accepted = None
                 job.assigned.clear()
-                job.ends.clear()  # they name the job in turn: gone at once, and not with the next garbage
+                job.ends.clear()
                 if job.key is not None and self._by_key.get(job.key) is job:
                     del self._by_key[job.key]
         if len(self.works) > 2 * len(self.jobs) + 1000:
