@@ -64,7 +64,7 @@ def _workers(server: JobServer, words: list[bytes]) -> bytes:
 
 
 def _show(server: JobServer, words: list[bytes]) -> bytes:
-    jobs = server.broker.all_jobs()
+    jobs = server.broker.jobs.values()
     what = [word.lower() for word in words[1:]]
     if not what:
         return adminlines.unknown_command(words[0])

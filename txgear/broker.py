@@ -14,7 +14,6 @@ from a worker through L{Broker._lose}.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import inf
 from typing import Final
 
@@ -585,10 +584,6 @@ class Broker:
     def drained(self) -> bool:
         """Whether no job runs and no client waits for one that could run now."""
         return self.draining and not self._running and not any(self._rings)
-
-    def all_jobs(self) -> Iterator[Job]:
-        """Every job, the oldest first."""
-        return iter(self.jobs.values())
 
     # Functions
 

@@ -180,6 +180,7 @@ class ServerService(Service):
             L{STOP_SECONDS}.
         """
         super().stopService()
+        yield self._closing_ports
         yield self._close_ports()
         closed = self.server.close_connections()
         yield closed.addTimeout(STOP_SECONDS, self._reactor, onTimeoutCancel=lambda result, timeout: None)

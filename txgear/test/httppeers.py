@@ -202,4 +202,4 @@ class HttpTestCase(SynchronousTestCase):
 
     def queued(self) -> list[tuple[bytes, bytes]]:
         """The function and the workload of each job, the oldest first."""
-        return [(job.queue.name, bytes(job.workload)) for job in self.broker.all_jobs()]
+        return [(job.queue.name, bytes(job.workload)) for job in self.broker.jobs.values()]

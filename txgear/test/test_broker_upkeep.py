@@ -297,7 +297,7 @@ class HandleTests(SynchronousTestCase):
         self.assertEqual(
             [room.submit(None).handle for _ in range(3)], [b"H:test:1", b"H:test:2", b"H:test:3"]
         )
-        self.assertEqual([job.number for job in room.broker.all_jobs()], [1, 2, 3])
+        self.assertEqual([job.number for job in room.broker.jobs.values()], [1, 2, 3])
 
     def test_whatever_the_prefix(self) -> None:
         for prefix in (b"100%d", b"x" * MAX_PREFIX):

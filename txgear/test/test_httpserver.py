@@ -135,7 +135,7 @@ class RequestTests(HttpTestCase):
         answer = self.ask("POST", "/f", "X-Gearman-Background: true", body=b"x")
         self.assertEqual((answer.status, answer.command), (202, "JOB_CREATED"))
         self.assertEqual(answer.body, answer.handle + b"\n")
-        (job,) = self.broker.all_jobs()
+        (job,) = self.broker.jobs.values()
         self.assertTrue(job.background)
         self.assertEqual(job.handle, answer.handle)
 
@@ -150,7 +150,7 @@ class RequestTests(HttpTestCase):
         """Names and words of headers are compared without regard to case."""
         answer = self.ask("POST", "/f", "x-gearman-BACKGROUND: True", "X-GEARMAN-PRIORITY: High", body=b"x")
         self.assertEqual(answer.status, 202)
-        (job,) = self.broker.all_jobs()
+        (job,) = self.broker.jobs.values()
         self.assertEqual(job.priority, NORMAL - 1)
 
     def test_priorities(self) -> None:
@@ -280,7 +280,7 @@ class BodyTests(HttpTestCase):
         client, worker = self.connect(), self.worker()
         client.send(b"POST /f HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
         client.send(b"".join(b"1\r\n%c\r\n" % byte for byte in workload) + b"0\r\n\r\n")
-        (job,) = self.broker.all_jobs()
+        (job,) = self.broker.jobs.values()
         pieces: Any = job.workload
         self.assertLess(len(pieces.chunks), 5)
         self.assertEqual(worker.grab()[2], workload)
@@ -521,7 +521,7 @@ class StreamTests(HttpTestCase):
         """A job that only this client waited for is dropped with it."""
         client = self.connect()
         client.ask("POST", "/f", body=b"x")
-        self.assertEqual([job.state for job in self.broker.all_jobs()], [QUEUED])
+        self.assertEqual([job.state for job in self.broker.jobs.values()], [QUEUED])
         client.leave()
         self.assertEqual(self.queued(), [])
 
