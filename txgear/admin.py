@@ -45,7 +45,7 @@ def _status(server: JobServer, words: list[bytes]) -> bytes:
 
 def _prioritystatus(server: JobServer, words: list[bytes]) -> bytes:
     return listing(
-        row(shown(queue.name), *(queue.counts[priority] for priority in PRIORITIES), len(queue.workers))
+        row(shown(queue.name), *map(queue.queued_of, PRIORITIES), len(queue.workers))
         for queue in server.broker.functions.values()
     )
 
@@ -80,7 +80,7 @@ def _cancel(server: JobServer, words: list[bytes]) -> bytes:
         return adminlines.unknown_command(words[0])
     if len(words) > 3 or words[1].lower() != b"job":
         return adminlines.UNKNOWN_ERROR
-    return adminlines.OK if server.broker.cancel(words[2]) else adminlines.UNKNOWN_JOB
+    return adminlines.OK if server.broker.cancel(words[2], server.seconds()) else adminlines.UNKNOWN_JOB
 
 
 def _create(server: JobServer, words: list[bytes]) -> bytes:

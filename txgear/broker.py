@@ -3,28 +3,28 @@ The rules of a job server: submit, grab, finish, lose, cancel.
 
 The broker knows no socket, no clock and no disk. Each entry is one turn: it is
 told the time as C{now} (seconds since the epoch) where that matters, it hands
-what peers are to hear to the outbox, and L{Broker.deadline} says when it
-wants L{Broker.expire} called.
+what peers are to hear to the outbox and what is to be kept to the journal, and
+L{Broker.deadline} says when it wants L{Broker.expire} called.
 
-Every job is in exactly one place: a lane of its queue (QUEUED), at a worker
-(RUNNING), or set aside (WAITING, until its time or, while the server drains,
-for good). All the ends of a job go through L{Broker._end}, all its ways back
-from a worker through L{Broker._lose}.
+Here is what happens to jobs and why; where they are, and how they move, is
+L{txgear.dispatch}'s affair. All the ends of a job go through C{_end}, all its
+ways back from a worker through L{Broker._lose}.
 """
 
 from __future__ import annotations
 
-from math import inf
+from collections.abc import Iterable
 from typing import Final
 
-from txgear.agenda import Agenda
+from txgear.changes import Journal, StoredJob, Storing
 from txgear.constants import (
-    MAX_FUNCTION,
+    ERROR,
+    JOB_CREATED,
     MAX_HANDLE,
     MAX_UNIQUE,
-    NOOP,
     NORMAL,
     PRIORITIES,
+    UNIQUE_FROM_WORKLOAD,
     WORK_COMPLETE,
     WORK_DATA,
     WORK_EXCEPTION,
@@ -32,11 +32,21 @@ from txgear.constants import (
     WORK_STATUS,
     WORK_WARNING,
 )
-from txgear.errors import ArgumentTooLarge, ConfigurationError, InvalidArgument, JobNotFound, QueueError
-from txgear.jobs import QUEUED, RUNNING, TO_ENDED, TO_QUEUED, TO_RUNNING, TO_WAITING, Job
+from txgear.dispatch import Dispatch
+from txgear.errors import ArgumentTooLarge, ConfigurationError, JobNotFound, QueueError
+from txgear.jobs import (
+    ENDED,
+    PAGED,
+    RUNNING,
+    STORING,
+    TO_RUNNING,
+    TO_STORING,
+    WAITING,
+    Job,
+)
 from txgear.queues import FunctionQueue
-from txgear.roster import WAKE_SECONDS, Outbox, Peer, Roster
-from txgear.uniques import Uniques, key_of
+from txgear.roster import Outbox, Peer
+from txgear.uniques import Key, key_of
 from txgear.wire import Data
 
 UNLIMITED: Final = -1
@@ -44,6 +54,12 @@ UNLIMITED: Final = -1
 
 MAX_PREFIX: Final = MAX_HANDLE - 19
 """Bytes of a handle's prefix: a colon and 18 digits must fit behind it, whatever the number."""
+
+LAST_NUMBER: Final = 2**63 - 1
+"""The last number that a job can have: what a database keeps as a whole number."""
+
+QUEUE_MEMORY: Final = 256 * 1024 * 1024
+"""Bytes of workloads that are kept in memory, where the operator says nothing else."""
 
 EXPIRE_BATCH: Final = 1000
 """Jobs that one call of L{Broker.expire} moves at the most, so that others get their turn between."""
@@ -61,19 +77,27 @@ def check_prefix(prefix: bytes) -> bytes:
     return prefix
 
 
-class Broker:
-    """
-    One server's jobs and peers.
+def _naming(prefix: bytes) -> bytes:
+    """What handles that start with this look like."""
+    return prefix.replace(b"%", b"%%") + b":%d"
 
-    @ivar jobs: every job that has not ended, by number, the oldest first.
-    @ivar functions: every queue that anything is known of, by name.
-    @ivar roster: the peers.
-    @ivar draining: whether only what clients wait for is still handed out.
-    @ivar deadline: when L{expire} is to be called at the latest, in seconds
-        since the epoch; infinite for not at all.
+
+class Broker(Dispatch):
+    """
+    One server's jobs and peers, as those who ask and those who work see them.
+
+    @ivar halted: whether the server ends: who leaves now leaves its jobs as they are.
     """
 
-    def __init__(self, outbox: Outbox, prefix: bytes, retries: int = UNLIMITED, wakeups: int = 0) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        prefix: bytes,
+        retries: int = UNLIMITED,
+        wakeups: int = 0,
+        journal: Journal | None = None,
+        queue_memory: int = QUEUE_MEMORY,
+    ) -> None:
         """
         @param outbox: takes the packets.
         @param prefix: what handles start with; see L{check_prefix}.
@@ -81,26 +105,15 @@ class Broker:
             time, before it fails; 0 and 1 both mean once, L{UNLIMITED} no bound.
         @param wakeups: NOOPs that are sent at the most when a job is queued;
             0 for as many as there are jobs.
+        @param journal: carries background jobs to the disk; without one they are in memory only.
+        @param queue_memory: bytes of stored jobs' workloads that are kept in memory.
         """
-        self._send = outbox.send
-        self._prefix = prefix + b":"
-        self._naming = self._prefix.replace(b"%", b"%%") + b"%d"
-        self._counter = 0
+        super().__init__(outbox, wakeups, journal, queue_memory)
+        self._prefix = prefix
+        self._naming = _naming(prefix)
         self._retries = retries
-        self._wakeups = wakeups
-        self.jobs: dict[int, Job] = {}
-        self.functions: dict[bytes, FunctionQueue] = {}
-        self.roster = Roster()
-        self.draining = False
-        self.deadline = inf
-        self._uniques = Uniques()
-        self._agenda = Agenda()
-        # For each priority the queues that have a job of it, the one that was
-        # served longest ago first: the round-robin over functions.
-        # Each with the turn at which it came to the end.
-        self._rings: tuple[dict[FunctionQueue, int], ...] = ({}, {}, {})
-        self._turn = 0
-        self._running = 0
+        self._last_number = LAST_NUMBER
+        self.halted = False
 
     # Peers come and go
 
@@ -114,18 +127,21 @@ class Broker:
         for and nobody asked to have done anyway is given up.
         """
         del self.roster.peers[peer]
+        if self.halted:
+            return
         attached, peer.attached = peer.attached, set()
         for job in attached:
             job.clients = tuple(client for client in job.clients if client is not peer)
             if not job.wanted and job.state != RUNNING:
                 self._end(job)
-            elif self.draining and job.state == QUEUED and not job.clients:
-                self._leave_lane(job)
-                self._set_aside(job)
+            elif self.draining and not job.clients:
+                self._withhold(job)
         woken_for = self.roster.rise(peer)
         self.reset_abilities(peer, now)
         if woken_for is not None:
             self._wake(woken_for, now)
+        for queue, priority in {(job.queue, job.priority) for job in attached if job.queue.backs}:
+            self._advance(queue, priority, now)
 
     # What a worker can do
 
@@ -143,6 +159,8 @@ class Broker:
         peer.abilities[queue] = timeout
         if peer.asleep and queue.ready:
             self._wake(queue, now)
+        for priority in list(queue.backs):
+            self._advance(queue, priority, now)
 
     def cant_do(self, peer: Peer, function: bytes, now: float) -> None:
         """The peer does this function no more; its jobs of it are taken back, counted as lost."""
@@ -187,9 +205,10 @@ class Broker:
 
         @param client: who waits for it; of a background submit nobody does.
         @param due: seconds since the epoch before which it must not begin.
-        @return: the job; its handle is the answer to the submit.
+        @return: the job; its handle is the answer to the submit, unless that is
+            to wait for the disk (see L{answer_waits}).
         @raise ArgumentTooLarge: the unique, the reducer or the function is too long.
-        @raise QueueError: the function's queue is full, or the server drains.
+        @raise QueueError: the function's queue is full, no job can be stored, or the server drains.
         """
         if len(unique) > MAX_UNIQUE or len(reducer) > MAX_UNIQUE:
             # The reference has this one text for both.
@@ -207,15 +226,23 @@ class Broker:
             limit = queue.limits[priority]
             if 0 < limit <= queue.total:
                 raise QueueError("Job queue is full")
-        self._counter += 1
-        number = self._counter
+        if self._counter >= self._last_number:
+            self._forget_unused(queue)
+            raise QueueError("No job numbers are left until the store answers")
+        number = self._counter + 1
         job = Job(self._naming, number, queue, unique, key, workload, priority, background, reducer)
         if not background:
             self._join(job, client, background)
+        elif self._journal is not None:
+            self._store(job, due)
+        self._counter = number
         self.jobs[number] = job
         if key is not None:
             self._uniques.add(key, job)
-        if due > now:
+        if job.storing is not None:
+            job.state = TO_STORING[job.state]
+            queue.waiting += 1
+        elif due > now:
             self._set_aside(job)
             self._schedule(job, due)
         else:
@@ -229,10 +256,157 @@ class Broker:
         from a background job.
         """
         if background:
+            if self._journal is not None and not job.background:
+                self._store(job, job.due if job.state == WAITING else 0.0)
             job.background = True
         elif client is not None:
             job.clients = (client, *job.clients)
             client.attached.add(job)
+
+    # Jobs are stored
+
+    def _store(self, job: Job, due: float = 0.0) -> None:
+        """
+        Have a job kept from now on.
+
+        @param due: seconds since the epoch before which it must not begin.
+        @raise QueueError: that is not possible at present.
+        """
+        journal = self._journal
+        assert journal is not None
+        if (refusal := journal.refusal) is not None:
+            self._forget_unused(job.queue)
+            raise QueueError(refusal)
+        digest = job.key.to_bytes(16, "big") if isinstance(job.key, int) else None
+        record = StoredJob(
+            job.number,
+            job.place,
+            self._prefix,
+            job.queue.name,
+            job.unique,
+            digest,
+            job.reducer,
+            job.priority,
+            due,
+            job.retries,
+            job.size,
+        )
+        job.storing = Storing(job, (record, job.workload))
+        journal.add(job.storing)
+
+    @staticmethod
+    def answer_waits(job: Job, background: bool) -> Storing | None:
+        """
+        Whether the answer to a submit waits for the disk.
+
+        @param background: whether it was a background submit.
+        @return: what will hold the answer; C{None} if it is the handle, at once.
+        """
+        # A client that waits for a job that is handed out already needs no disk.
+        return job.storing if background or job.state == STORING else None
+
+    def stored(self, storing: Storing, now: float) -> None:
+        """A job is stored: it may be handed out, and those who submitted it have their answer."""
+        job = storing.job
+        storing.answer = (JOB_CREATED, job.handle)
+        if job.state == ENDED:
+            return
+        pager = self._pager
+        assert pager is not None
+        job.storing = None
+        job.stored = True
+        if job.state != STORING:
+            pager.count(job)
+            return
+        job.queue.waiting -= 1
+        due = storing.addition[0].due
+        pager.admit(job, due > now)
+        if due > now:
+            self._set_aside(job)
+            self._schedule(job, due)
+        else:
+            self._enqueue(job, now)
+
+    def refused(self, storing: Storing, reason: str, now: float) -> None:
+        """
+        A job could not be stored: it is as if those who submitted it for the
+        background had never done so, and they are told why.
+        """
+        job = storing.job
+        job.storing = None
+        storing.answer = (ERROR, QueueError.default_code.encode("ascii"), reason.encode("utf-8"))
+        if job.state == ENDED:
+            return
+        job.background = False
+        if job.state == STORING or not (job.wanted or job.state == RUNNING):
+            self._end(job)
+            self._advance(job.queue, job.priority, now)
+
+    def loaded(self, workloads: Iterable[tuple[Job, bytes | None]], now: float) -> None:
+        """
+        Workloads that were asked for have been read.
+
+        @param workloads: the jobs with theirs, C{None} for one that the store does not have.
+        """
+        pager = self._pager
+        assert pager is not None
+        pager.arrived()
+        lanes: dict[tuple[FunctionQueue, int], None] = {}
+        for job, workload in workloads:
+            if job.state == PAGED:
+                lanes[job.queue, job.priority] = None
+                if workload is None:
+                    # Somebody took it out of the store: nobody can do it any more.
+                    self._fail(job)
+                else:
+                    job.workload = workload
+                    pager.count(job)
+        for queue, priority in lanes:
+            self._advance(queue, priority, now)
+        pager.go_on()
+
+    def reserve(self, first: int, count: int) -> None:
+        """So many numbers are this server's to give to jobs, besides those that it has."""
+        if first != self._last_number + 1:
+            self._counter = first - 1
+        self._last_number = first + count - 1
+
+    @property
+    def numbers_left(self) -> int:
+        """How many jobs can be taken before L{reserve} is called again."""
+        return self._last_number - self._counter
+
+    @property
+    def next_number(self) -> int:
+        """The first number that no job has had."""
+        return self._counter + 1
+
+    def restore(self, record: StoredJob, now: float) -> None:
+        """
+        The server starts again: a job that was kept is queued, or waits for its
+        time, as before. The earlier of two with one priority comes first.
+        """
+        queue = self._queue(record.function)
+        key: Key | None = record.unique or None
+        if key == UNIQUE_FROM_WORKLOAD:
+            key = int.from_bytes(record.digest, "big") if record.digest is not None else None
+        naming = self._naming if record.prefix == self._prefix else _naming(record.prefix)
+        job = Job(
+            naming, record.number, queue, record.unique, key, b"", record.priority, True, record.reducer
+        )
+        job.place, job.size, job.retries = record.place, record.size, record.retries
+        job.stored = True
+        self.jobs[job.number] = job
+        if key is not None:
+            if self._uniques.find(queue, key) is None:
+                self._uniques.add(key, job)
+            else:  # imported beside one of the same name: both are to be done
+                job.key = None
+        if record.due > now:
+            self._set_aside(job)
+            self._schedule(job, record.due)
+        else:
+            self._enqueue(job, now)
 
     # Jobs go to workers
 
@@ -262,25 +436,12 @@ class Broker:
                 worker.running[job.keep_handle(True)] = job
                 if timeout := worker.abilities[queue]:
                     self._schedule(job, now + timeout)
+                if queue.backs:
+                    self._advance(queue, priority, now)
                 break
         if woken_for is not None and woken_for is not queue:
             self._wake(woken_for, now)
         return job
-
-    def _pick(self, ring: dict[FunctionQueue, int], worker: Peer) -> FunctionQueue | None:
-        """The first queue of the ring that the worker can do; the shorter list is walked."""
-        abilities = worker.abilities
-        if len(ring) <= len(abilities):
-            for queue in ring:
-                if queue in abilities:
-                    return queue
-            return None
-        able = [queue for queue in abilities if queue in ring]
-        return min(able, key=ring.__getitem__) if able else None
-
-    def _to_ring_end(self, queue: FunctionQueue, priority: int) -> None:
-        self._turn += 1
-        self._rings[priority][queue] = self._turn
 
     def pre_sleep(self, worker: Peer, now: float) -> None:
         """
@@ -298,22 +459,6 @@ class Broker:
                     if woken_for is not None and woken_for is not queue:
                         self._wake(woken_for, now)
                     return
-
-    def _wake(self, queue: FunctionQueue, now: float) -> None:
-        """Wake as many of those that sleep as there are jobs for them, and no more."""
-        wanted = queue.ready - queue.woken
-        if wanted <= 0 or not self.roster.anybody_asleep:
-            return
-        if self._wakeups:
-            wanted = min(wanted, self._wakeups)
-        for peer in self.roster.sleepers(queue, wanted):
-            self._rouse(queue, peer, now)
-
-    def _rouse(self, queue: FunctionQueue, peer: Peer, now: float) -> None:
-        """Send a sleeper a NOOP, and note when another is to be woken in its place."""
-        self.roster.wake(queue, peer, now)
-        self.deadline = min(self.deadline, now + WAKE_SECONDS)
-        self._send(peer, NOOP)
 
     # What workers say of their jobs
 
@@ -398,44 +543,6 @@ class Broker:
 
     # A job's ways
 
-    def _enqueue(self, job: Job, now: float, *, first: bool = False) -> None:
-        """The job may be handed out: in its turn, or C{first} where it had been."""
-        queue = job.queue
-        if self.draining and not job.clients:
-            self._set_aside(job)
-            return
-        job.state = TO_QUEUED[job.state]
-        if queue.restore(job) if first else queue.append(job):
-            self._to_ring_end(queue, job.priority)
-        if self.roster.anybody_asleep:
-            self._wake(queue, now)
-
-    def _set_aside(self, job: Job) -> None:
-        """The job is not to be handed out for now."""
-        job.state = TO_WAITING[job.state]
-        job.queue.waiting += 1
-
-    def _leave_lane(self, job: Job) -> None:
-        """A queued job is about to be something else."""
-        queue = job.queue
-        if queue.forget(job):
-            self._close_lane(queue, job.priority)
-
-    def _close_lane(self, queue: FunctionQueue, priority: int) -> None:
-        """The last job of this priority has left the queue."""
-        del self._rings[priority][queue]
-
-    def _leave_worker(self, job: Job) -> None:
-        """A running job is about to be something else."""
-        worker = job.worker
-        assert worker is not None
-        job.worker = None
-        del worker.running[job.keep_handle(False)]
-        job.queue.running -= 1
-        self._running -= 1
-        if job.due:
-            self._agenda.discard(job)
-
     def _lose(self, job: Job, now: float) -> None:
         """
         The worker has gone with the job, or overran its time: it is queued
@@ -450,39 +557,19 @@ class Broker:
         else:
             self._leave_worker(job)
             job.numerator = job.denominator = 0
-            self._enqueue(job, now, first=job.retries == 1)
+            first = job.retries == 1
+            if not first:
+                self._put_last(job)
+                if job.stored and self._pager is not None:
+                    self._pager.yield_room(job)
+            self._note(job)
+            self._enqueue(job, now, first=first)
 
     def _fail(self, job: Job) -> None:
         self._pass_on(job, WORK_FAIL, job.handle)
         self._end(job)
 
-    def _end(self, job: Job) -> None:
-        """Nobody hears of this job any more; what it held is given back."""
-        queue = job.queue
-        if job.state == RUNNING:
-            self._leave_worker(job)
-        elif job.state == QUEUED:
-            self._leave_lane(job)
-        else:
-            queue.waiting -= 1
-            self._agenda.discard(job)
-        job.state = TO_ENDED[job.state]
-        del self.jobs[job.number]
-        if job.key is not None:
-            self._uniques.remove(job.key, job)
-        for client in job.clients:
-            client.attached.discard(job)
-        job.clients = ()
-        job.workload = b""
-        if not queue.workers:
-            self._forget_unused(queue)
-
     # Time
-
-    def _schedule(self, job: Job, due: float) -> None:
-        """Something is to happen to this job at that time."""
-        self._agenda.add(job, due)
-        self.deadline = min(self.deadline, due)
 
     def expire(self, now: float) -> None:
         """
@@ -498,6 +585,8 @@ class Broker:
                 self._lose(job, now)
             else:
                 job.queue.waiting -= 1
+                self._put_last(job)
+                self._note(job)
                 self._enqueue(job, now)
         while (queue := self.roster.pop_overdue(now)) is not None:
             self._wake(queue, now)
@@ -508,7 +597,7 @@ class Broker:
 
     def status(self, handle: bytes) -> Job | None:
         """The job with this handle, until it ends."""
-        number = handle[len(self._prefix) :]
+        number = handle.rpartition(b":")[2]
         job = self.jobs.get(int(number)) if number.isdigit() and len(number) < MAX_HANDLE else None
         # Only its very handle: there are other ways to write a number.
         return job if job is not None and job.handle == handle else None
@@ -517,7 +606,7 @@ class Broker:
         """The newest job with this unique, of whatever function, until it ends."""
         return self._uniques.newest(unique)
 
-    def cancel(self, handle: bytes) -> bool:
+    def cancel(self, handle: bytes, now: float) -> bool:
         """
         End a job, queued or running, as if it had failed. Its worker is not
         told; what that says of the job later is not found.
@@ -528,75 +617,5 @@ class Broker:
         if job is None:
             return False
         self._fail(job)
+        self._advance(job.queue, job.priority, now)
         return True
-
-    def create_function(self, name: bytes) -> None:
-        """
-        Keep this function although nobody uses it.
-
-        @raise ArgumentTooLarge: the name is too long.
-        """
-        self._queue(name).created = True
-
-    def drop_function(self, name: bytes) -> bool | None:
-        """
-        Forget the functions of this name, upper and lower case being the same,
-        with their settings, unless one has workers or jobs.
-
-        @return: C{True} if they are forgotten, C{False} if one is in use,
-            C{None} if there is none.
-        """
-        folded = name.lower()
-        found = [queue for queue in self.functions.values() if queue.name.lower() == folded]
-        if not found:
-            return None
-        if any(queue.workers or queue.total for queue in found):
-            return False
-        for queue in found:
-            del self.functions[queue.name]
-        return True
-
-    def limit_function(self, name: bytes, limits: tuple[int, int, int]) -> None:
-        """
-        Refuse submits to this function while it has that many jobs, of
-        whatever state; remembered for a function that nobody has used yet.
-
-        @param limits: for each priority the number of jobs, 0 for no bound.
-        @raise ArgumentTooLarge: the name is too long.
-        """
-        queue = self._queue(name)
-        queue.limits = limits if any(limits) else None
-        self._forget_unused(queue)
-
-    def drain(self) -> None:
-        """
-        Take no new job, and hand out only those that a client waits for; the
-        others wait for good.
-        """
-        self.draining = True
-        for queue in self.functions.values():
-            for job in queue.queued():
-                if not job.clients:
-                    self._leave_lane(job)
-                    self._set_aside(job)
-
-    @property
-    def drained(self) -> bool:
-        """Whether no job runs and no client waits for one that could run now."""
-        return self.draining and not self._running and not any(self._rings)
-
-    # Functions
-
-    def _queue(self, name: bytes) -> FunctionQueue:
-        queue = self.functions.get(name)
-        if queue is None:
-            if len(name) > MAX_FUNCTION:
-                raise ArgumentTooLarge("Function name too large")
-            if b"\0" in name:
-                raise InvalidArgument("A function's name holds no NUL")
-            queue = self.functions[name] = FunctionQueue(name)
-        return queue
-
-    def _forget_unused(self, queue: FunctionQueue) -> None:
-        if queue.unused:
-            self.functions.pop(queue.name, None)

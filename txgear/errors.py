@@ -20,6 +20,38 @@ class ConfigurationError(TxgearError):
     """The server cannot start as it was asked to; the text is one line for the operator."""
 
 
+class StoreError(TxgearError):
+    """The store could not do what it was asked to; the text is one line, for the operator and for clients."""
+
+
+class StoreRefused(StoreError):
+    """
+    The store works, but will not keep what it was given: a row is too large, or the disk is full.
+    Nothing of the batch is kept.
+    """
+
+
+class StoreUnavailable(StoreError):
+    """
+    The store did not answer, or its connection went. What it was asked to do
+    may have been done or not; it has to be opened again.
+    """
+
+
+class StoreUnusable(StoreError, ConfigurationError):
+    """
+    There is no working with this store: another server has it, it is read-only
+    or corrupt, a newer version wrote it, or there is no such place.
+    """
+
+
+class StoreTaken(StoreUnusable):
+    """
+    Another server has had the store while the connection was lost: what this
+    one knows of the jobs in it is not true any more.
+    """
+
+
 class ProtocolError(TxgearError):
     """What the peer sent is not Gearman; nothing after it can be understood."""
 

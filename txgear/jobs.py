@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from txgear.changes import Storing
     from txgear.queues import FunctionQueue
     from txgear.roster import Peer
     from txgear.uniques import Key
@@ -14,22 +15,28 @@ if TYPE_CHECKING:
 
 NEW: Final = 0
 """Made, and in no queue yet."""
-WAITING: Final = 1
+STORING: Final = 1
+"""On its way to the disk: not to be handed out before it is there."""
+WAITING: Final = 2
 """Not to be handed out before its time, or (while the server drains) not at all."""
-QUEUED: Final = 2
+QUEUED: Final = 3
 """In a lane of its function's queue, for the first worker that grabs it."""
-RUNNING: Final = 3
+PAGED: Final = 4
+"""Queued behind what fits into memory: it comes into the lane when its workload has been read."""
+RUNNING: Final = 5
 """At a worker."""
-ENDED: Final = 4
+ENDED: Final = 6
 """Done, failed, cancelled or abandoned: nobody hears of it any more."""
 
-STATE_NAMES: Final = ("new", "waiting", "queued", "running", "ended")
+STATE_NAMES: Final = ("new", "storing", "waiting", "queued", "paged", "running", "ended")
 
 MOVES: Final[dict[int, tuple[int, ...]]] = {
-    NEW: (WAITING, QUEUED),
-    WAITING: (WAITING, QUEUED, ENDED),
+    NEW: (STORING, WAITING, QUEUED, PAGED),
+    STORING: (WAITING, QUEUED, PAGED, ENDED),
+    WAITING: (WAITING, QUEUED, PAGED, ENDED),
     QUEUED: (WAITING, RUNNING, ENDED),
-    RUNNING: (WAITING, QUEUED, ENDED),
+    PAGED: (WAITING, QUEUED, ENDED),
+    RUNNING: (WAITING, QUEUED, PAGED, ENDED),
     ENDED: (),
 }
 """For each state the states that may follow it. What is not here is a defect in the broker."""
@@ -41,8 +48,10 @@ def _entering(target: int) -> dict[int, int]:
 
 # One table for each state that is entered: C{job.state = TO_QUEUED[job.state]}
 # is the move and its check in one look-up, a KeyError an illegal move.
+TO_STORING: Final = _entering(STORING)
 TO_WAITING: Final = _entering(WAITING)
 TO_QUEUED: Final = _entering(QUEUED)
+TO_PAGED: Final = _entering(PAGED)
 TO_RUNNING: Final = _entering(RUNNING)
 TO_ENDED: Final = _entering(ENDED)
 
@@ -51,11 +60,16 @@ class Job:
     """
     One piece of work. A server may hold a million of them, hence the slots.
 
-    @ivar number: its place in the order in which the server took jobs.
+    @ivar number: its place in the order in which the server took jobs; no other job ever has it.
+    @ivar place: its turn among the jobs of its function and priority: its
+        number, or a later one once it was put behind the others.
     @ivar queue: the queue of its function.
     @ivar unique: what its first submitter called it; may be empty.
     @ivar key: what other submits are compared with, or C{None} if none may join.
-    @ivar workload: what the worker gets.
+    @ivar workload: what the worker gets; empty while only the store has it.
+    @ivar size: bytes of the workload, wherever it is.
+    @ivar storing: the job on its way to the store, or C{None}.
+    @ivar stored: whether the store has it.
     @ivar priority: L{constants.HIGH}, C{NORMAL} or C{LOW}.
     @ivar reducer: the reducer's name for a worker that grabs with GRAB_JOB_ALL, or empty.
     @ivar background: true if it is to be done even when no client waits for it.
@@ -78,11 +92,15 @@ class Job:
         "key",
         "number",
         "numerator",
+        "place",
         "priority",
         "queue",
         "reducer",
         "retries",
+        "size",
         "state",
+        "stored",
+        "storing",
         "unique",
         "worker",
         "workload",
@@ -105,11 +123,14 @@ class Job:
         """
         self._naming = naming
         self._handle = b""
-        self.number = number
+        self.number = self.place = number
         self.queue = queue
         self.unique = unique
         self.key = key
         self.workload = workload
+        self.size = len(workload)
+        self.storing: Storing | None = None
+        self.stored = False
         self.priority = priority
         self.background = background
         self.reducer = reducer
@@ -135,6 +156,11 @@ class Job:
         handle = self.handle
         self._handle = handle if kept else b""
         return handle
+
+    @property
+    def loaded(self) -> bool:
+        """Whether its workload is in memory."""
+        return not self.size or bool(self.workload)
 
     @property
     def wanted(self) -> bool:

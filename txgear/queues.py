@@ -1,5 +1,6 @@
 """
-One function's queue: three lanes, one for each priority, first in first out.
+One function's queue: three lanes, one for each priority, first in first out;
+and behind each lane what is too much for the memory.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from txgear.constants import PRIORITIES
-from txgear.jobs import QUEUED
+from txgear.jobs import PAGED, QUEUED
 
 if TYPE_CHECKING:
     from txgear.jobs import Job
@@ -16,6 +17,35 @@ if TYPE_CHECKING:
 
 SLACK: Final = 64
 """Ended jobs in a lane that are never worth a clean-up."""
+
+
+class Back:
+    """
+    The jobs behind one lane, oldest first. As in a lane, those that have ended
+    stay as husks until they are passed over or swept out.
+
+    @ivar jobs: jobs that are PAGED, and husks.
+    @ivar count: how many are PAGED.
+    """
+
+    __slots__ = ("count", "jobs")
+
+    def __init__(self) -> None:
+        self.jobs: deque[Job] = deque()
+        self.count = 0
+
+    def forget(self, job: Job) -> None:
+        """Count a job out; its state is about to change."""
+        self.count -= 1
+        if len(self.jobs) > 2 * self.count + SLACK:
+            self.jobs = deque(other for other in self.jobs if other.state == PAGED and other is not job)
+
+    def first(self) -> Job | None:
+        """The job whose turn it is to come into the lane."""
+        jobs = self.jobs
+        while jobs and jobs[0].state != PAGED:
+            jobs.popleft()
+        return jobs[0] if jobs else None
 
 
 class FunctionQueue:
@@ -30,6 +60,8 @@ class FunctionQueue:
     @ivar lanes: the queued jobs by priority; C{None} where there never was one.
     @ivar counts: how many of them are queued, by priority.
     @ivar ready: the sum of C{counts}.
+    @ivar backs: what is behind each lane, by priority; only where there is something.
+    @ivar paged: the jobs in C{backs}.
     @ivar waiting: jobs that are not to be handed out yet.
     @ivar running: jobs that are at workers.
     @ivar workers: the peers that can do it.
@@ -39,11 +71,13 @@ class FunctionQueue:
     """
 
     __slots__ = (
+        "backs",
         "counts",
         "created",
         "lanes",
         "limits",
         "name",
+        "paged",
         "ready",
         "running",
         "waiting",
@@ -56,6 +90,8 @@ class FunctionQueue:
         self.lanes: list[deque[Job] | None] = [None, None, None]
         self.counts = [0, 0, 0]
         self.ready = 0
+        self.backs: dict[int, Back] = {}
+        self.paged = 0
         self.waiting = 0
         self.running = 0
         self.workers: dict[Peer, None] = {}
@@ -66,7 +102,7 @@ class FunctionQueue:
     @property
     def total(self) -> int:
         """Jobs of every state, as C{status} shows them and C{maxqueue} counts them."""
-        return self.ready + self.waiting + self.running
+        return self.ready + self.paged + self.waiting + self.running
 
     @property
     def unused(self) -> bool:
@@ -98,13 +134,12 @@ class FunctionQueue:
         """
         # It was in its lane before, so there is one.
         lane = self._lane(job.priority)
-        place, number = 0, job.number
-        for place, other in enumerate(lane):  # noqa: B007
-            if other.state == QUEUED and not (other.retries == 1 and other.number < number):
+        for index, other in enumerate(lane):  # noqa: B007
+            if other.state == QUEUED and not (other.retries == 1 and other.place < job.place):
                 break
         else:
-            place = len(lane)
-        lane.insert(place, job)
+            index = len(lane)
+        lane.insert(index, job)
         self.ready += 1
         self.counts[job.priority] += 1
         return self.counts[job.priority] == 1
@@ -145,5 +180,49 @@ class FunctionQueue:
         return not left
 
     def queued(self) -> list[Job]:
-        """Every queued job, in the order of being handed out."""
+        """Every job in the lanes, in the order of being handed out."""
         return [job for priority in PRIORITIES for job in self.lanes[priority] or () if job.state == QUEUED]
+
+    # Behind the lanes
+
+    def append_back(self, job: Job) -> None:
+        """Queue a job behind all others of its priority, those that are not in memory included."""
+        back = self.backs.get(job.priority)
+        if back is None:
+            back = self.backs[job.priority] = Back()
+        back.jobs.append(job)
+        back.count += 1
+        self.paged += 1
+
+    def forget_back(self, job: Job) -> None:
+        """Count a job out that is behind its lane; its state is about to change."""
+        back = self.backs[job.priority]
+        back.forget(job)
+        self.paged -= 1
+        if not back.count:
+            del self.backs[job.priority]
+
+    def pop_loaded(self, priority: int) -> Job | None:
+        """The first job behind this lane, taken out, if its workload is in memory."""
+        back = self.backs.get(priority)
+        job = None if back is None else back.first()
+        if back is None or job is None or not job.loaded:
+            return None
+        back.jobs.popleft()
+        self.forget_back(job)
+        return job
+
+    def behind(self) -> list[Job]:
+        """Every job behind the lanes, in the order of coming into them."""
+        return [
+            job
+            for priority in PRIORITIES
+            if priority in self.backs
+            for job in self.backs[priority].jobs
+            if job.state == PAGED
+        ]
+
+    def queued_of(self, priority: int) -> int:
+        """Jobs of this priority that no worker has, in memory or not."""
+        back = self.backs.get(priority)
+        return self.counts[priority] + (back.count if back is not None else 0)

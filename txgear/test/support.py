@@ -1,6 +1,7 @@
 """
-What the unit tests share: an outbox that is a list, a broker with peers around
-it, and connections to a server over transports in memory.
+What the unit tests share: an outbox that is a list, a journal that waits for
+the test, a broker with peers around it, and connections to a server over
+transports in memory.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker import UNLIMITED, Broker
+from txgear.broker import QUEUE_MEMORY, UNLIMITED, Broker
+from txgear.changes import Addition, Move, StoredJob, Storing, by_place
 from txgear.constants import NOOP, NORMAL, RESPONSE_MAGIC
 from txgear.jobs import ENDED, Job
 from txgear.jobserver import JobServer, Settings
@@ -56,10 +58,17 @@ def make_job(
     unique: bytes = b"",
     priority: int = NORMAL,
     background: bool = True,
+    workload: Data = b"",
 ) -> Job:
     """A job that no broker knows."""
     queue = queue or FunctionQueue(b"f")
-    return Job(b"H:test:%d", number, queue, unique, unique or None, b"", priority, background, b"")
+    return Job(b"H:test:%d", number, queue, unique, unique or None, workload, priority, background, b"")
+
+
+def record(number: int, place: int | None = None, **fields: Any) -> StoredJob:
+    """A job as a store has it, of function C{f} and without a workload where nothing else is said."""
+    plain = StoredJob(number, place or number, b"H:test", b"f", b"", None, b"", NORMAL, 0.0, 0, 0)
+    return plain._replace(**fields)
 
 
 class Recorder:
@@ -77,6 +86,80 @@ class Recorder:
         return taken
 
 
+class FakeJournal:
+    """
+    A journal that does nothing by itself, and what a store behind it would have.
+
+    @ivar refusal: why no job can be kept.
+    @ivar adding: the jobs whose outcome the broker has not been told.
+    @ivar moves: all that was told.
+    @ivar ends: all that was told.
+    @ivar loading: the jobs whose workloads are asked for, if any are.
+    @ivar loads: how many jobs were asked for each time.
+    """
+
+    def __init__(self) -> None:
+        self.refusal: str | None = None
+        self.adding: list[Storing] = []
+        self.moves: list[Move] = []
+        self.ends: list[int] = []
+        self.loading: list[Job] | None = None
+        self.loads: list[int] = []
+        self._kept: dict[int, Addition] = {}
+        self._moved: dict[int, Move] = {}
+
+    def add(self, storing: Storing) -> None:
+        self.adding.append(storing)
+        # What was said of the job before its addition is in the addition.
+        self._moved.pop(storing.addition[0].number, None)
+
+    def move(self, move: Move) -> None:
+        self.moves.append(move)
+        self._moved[move.number] = move
+
+    def end(self, number: int) -> None:
+        self.ends.append(number)
+
+    def load(self, jobs: list[Job]) -> None:
+        assert self.loading is None, "one read at a time"
+        self.loading = jobs
+        self.loads.append(len(jobs))
+
+    def keep(self) -> Storing:
+        """The first that is on its way is written."""
+        storing = self.adding.pop(0)
+        self.put(*storing.addition)
+        return storing
+
+    def put(self, record: StoredJob, workload: Data = b"") -> None:
+        """This is in the store."""
+        self._kept[record.number] = record, workload
+
+    def read(self) -> list[tuple[Job, bytes | None]]:
+        """What was asked for is read, as far as it is there."""
+        assert self.loading is not None, "nothing is asked for"
+        jobs, self.loading = self.loading, None
+        found = [(job, self._kept.get(job.number)) for job in jobs]
+        return [(job, None if kept is None else bytes(kept[1])) for job, kept in found]
+
+    def lose(self, job: Job) -> None:
+        """Somebody has taken this out of the store."""
+        del self._kept[job.number]
+
+    def kept(self) -> list[StoredJob]:
+        """What a server that starts now finds."""
+        found = []
+        for number in sorted(self._kept.keys() - set(self.ends)):
+            record = self._kept[number][0]
+            move = self._moved.get(number)
+            found.append(record._replace(**move._asdict()) if move is not None else record)
+        return found
+
+    def restart(self) -> None:
+        """The server has gone: only what the store has is left."""
+        self.adding, self.loading, self.refusal = [], None, None
+
+
 class Room:
     """
     A broker, peers around it, and a clock that is moved by hand.
@@ -84,9 +167,17 @@ class Room:
     @ivar now: the time that the broker is told.
     """
 
-    def __init__(self, retries: int = UNLIMITED, wakeups: int = 0) -> None:
+    def __init__(
+        self,
+        retries: int = UNLIMITED,
+        wakeups: int = 0,
+        journal: FakeJournal | None = None,
+        queue_memory: int = QUEUE_MEMORY,
+    ) -> None:
         self.outbox = Recorder()
-        self.broker = Broker(self.outbox, b"H:test", retries, wakeups)
+        self.journal = journal
+        self._choices = retries, wakeups, journal, queue_memory
+        self.broker = Broker(self.outbox, b"H:test", *self._choices)
         self.now = START
         self._connected = 0
 
@@ -124,6 +215,60 @@ class Room:
         """A submit of this client, or a background one where there is none."""
         background = client is None
         return self.broker.submit(client, function, unique, workload, self.now, background=background, **rest)
+
+    def cancel(self, job: Job) -> None:
+        assert self.broker.cancel(job.handle, self.now)
+
+    def drain(self) -> None:
+        self.broker.drain(self.now)
+
+    # What the store does; only where there is a journal
+
+    def commit(self, count: int | None = None) -> None:
+        """This many of the jobs that are on their way are stored, or all."""
+        assert self.journal is not None
+        for _ in range(len(self.journal.adding) if count is None else count):
+            self.broker.stored(self.journal.keep(), self.now)
+
+    def refuse(self, reason: str = "no") -> Storing:
+        """The first that is on its way cannot be stored."""
+        assert self.journal is not None
+        storing = self.journal.adding.pop(0)
+        self.broker.refused(storing, reason, self.now)
+        return storing
+
+    def read(self) -> None:
+        """What is asked for is read."""
+        assert self.journal is not None
+        self.broker.loaded(self.journal.read(), self.now)
+
+    def store(self, *workloads: bytes, function: bytes = b"f", **rest: Any) -> list[Job]:
+        """Background jobs with these workloads, stored."""
+        jobs = [self.submit(None, function, workload=workload, **rest) for workload in workloads]
+        self.commit()
+        return jobs
+
+    def restart(self, prefix: bytes = b"H:test", first: int = 1000) -> list[Job]:
+        """
+        The server goes, with all peers; another takes its place.
+
+        @param first: the first number that it has for its jobs.
+        @return: what it found, by number.
+        """
+        assert self.journal is not None
+        self.journal.restart()
+        self.broker = Broker(self.outbox, prefix, *self._choices)
+        self.broker.reserve(first, 1000)
+        for record in by_place(self.journal.kept()):
+            self.broker.restore(record, self.now)
+        return sorted(self.broker.jobs.values(), key=lambda job: job.number)
+
+    @property
+    def memory(self) -> int:
+        """Bytes of stored jobs' workloads that are counted as being in memory."""
+        pager = self.broker._pager
+        assert pager is not None
+        return pager.used
 
     def grab(self, worker: Peer) -> Job | None:
         return self.broker.grab(worker, self.now)
@@ -182,6 +327,25 @@ class RoomTestCase(SynchronousTestCase):
 
     def complete(self, worker: Peer, job: Job, result: bytes = b"done") -> None:
         self.broker.work_complete(worker, job.handle, result)
+
+
+class StoredTestCase(RoomTestCase):
+    """
+    The same with a journal.
+
+    @cvar queue_memory: bytes of workloads that are kept in memory.
+    """
+
+    queue_memory = QUEUE_MEMORY
+
+    def setUp(self) -> None:
+        self.journal = FakeJournal()
+        self.room = Room(journal=self.journal, queue_memory=self.queue_memory)
+
+    def tearDown(self) -> None:
+        """Whatever has happened, memory is counted right."""
+        stored = [job for job in self.broker.jobs.values() if job.stored]
+        self.assertEqual(self.room.memory, sum(len(job.workload) for job in stored))
 
 
 class Line:

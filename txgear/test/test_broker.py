@@ -515,7 +515,7 @@ class CancelTests(RoomTestCase):
         self.job = self.room.submit(self.client, unique=b"u")
 
     def cancel(self) -> None:
-        self.assertTrue(self.broker.cancel(self.job.handle))
+        self.room.cancel(self.job)
         self.assertEqual(self.room.heard(self.client), [(WORK_FAIL, self.job.handle)])
         self.assert_gone(self.job)
 
@@ -536,14 +536,14 @@ class CancelTests(RoomTestCase):
 
     def test_a_job_that_waits_for_its_time(self) -> None:
         later = self.room.submit(None, due=START + 10)
-        self.assertTrue(self.broker.cancel(later.handle))
+        self.room.cancel(later)
         self.assert_gone(later)
         self.room.pass_time(20.0)
         self.assertEqual(self.room.grab_all(self.room.worker(b"f")), [self.job])
 
     def test_twice_is_once(self) -> None:
         self.cancel()
-        self.assertFalse(self.broker.cancel(self.job.handle))
+        self.assertFalse(self.broker.cancel(self.job.handle, self.room.now))
         for handle in (
             b"H:test:99",
             b"",
@@ -553,11 +553,11 @@ class CancelTests(RoomTestCase):
             b"H:fast:2",
             b"H:test:" + b"2" * 99,
         ):
-            self.assertFalse(self.broker.cancel(handle))
+            self.assertFalse(self.broker.cancel(handle, self.room.now))
 
     def test_the_others_keep_their_order(self) -> None:
         others = [self.room.submit(None) for _ in range(3)]
-        self.broker.cancel(others[1].handle)
+        self.room.cancel(others[1])
         self.assertEqual(self.room.grab_all(self.room.worker(b"f")), [self.job, others[0], others[2]])
 
     def test_its_unique_is_free(self) -> None:

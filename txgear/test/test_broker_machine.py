@@ -3,16 +3,19 @@ Any sequence of events: the broker against a model that is slow and simple.
 
 The model keeps lists and nothing else. It says what each step tells the peers,
 and after each step the broker must be in the state that the model is in. Whom
-the broker wakes is its own choice; that is held against the rules.
+the broker wakes and what it reads from the store is its own choice; that is
+held against the rules.
+
+In half of the runs background jobs are stored: commits, refusals and reads
+happen when they happen, so little fits into memory that queues are longer than
+it, and the server may start again with what the store has.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from itertools import product
-from math import inf
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -21,20 +24,22 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker import Broker
+from txgear.changes import by_place
 from txgear.constants import (
+    ERROR,
+    JOB_CREATED,
     NOOP,
     PRIORITIES,
     WORK_COMPLETE,
-    WORK_DATA,
     WORK_EXCEPTION,
     WORK_FAIL,
-    WORK_STATUS,
-    WORK_WARNING,
 )
 from txgear.errors import JobNotFound, QueueError
-from txgear.jobs import QUEUED, RUNNING, WAITING, Job
-from txgear.roster import WAKE_SECONDS, Peer
-from txgear.test.support import START, Heard, Recorder
+from txgear.jobs import PAGED, QUEUED, RUNNING, STORING, WAITING, Job
+from txgear.paging import READ_SHARE
+from txgear.roster import Peer
+from txgear.test.brokermodel import Known, Model
+from txgear.test.support import START, FakeJournal, Recorder
 
 TERMINAL = (WORK_COMPLETE, WORK_FAIL, WORK_EXCEPTION)
 MOST_PEERS = 4
@@ -44,6 +49,8 @@ FUNCTIONS = (b"f", b"g", b"h")
 PEERS = tuple(range(MOST_PEERS))
 PLACES = tuple(range(8))
 LIMITS = (0, 2, 3)
+LONG = b"x" * 150
+BUDGETS = (0, 20, 320, 5000)
 ANSWERS = ("work_data", "work_warning", "work_status", "work_complete", "work_fail", "work_exception")
 
 EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = {
@@ -58,7 +65,7 @@ EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = {
             "index": PEERS,
             "name": FUNCTIONS,
             "unique": (b"", b"", b"u", b"v", b"-"),
-            "workload": (b"", b"one", b"other"),
+            "workload": (b"", b"one", LONG),
             "priority": PRIORITIES,
             "background": (False, True),
             "delay": (0.0, 0.0, 0.0, 2.0, 5.0),
@@ -76,215 +83,33 @@ EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = {
 }
 """What may happen, how often that is tried, and with what."""
 
-# Two draws for each event: that is what takes the time here.
-names = st.sampled_from([name for name, (weight, _) in EVENTS.items() for _ in range(weight)])
-variants = {
-    name: st.sampled_from(
-        [(name, dict(zip(choices, values, strict=True))) for values in product(*choices.values())]
-    )
-    for name, (_, choices) in EVENTS.items()
+STORED_EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = EVENTS | {
+    "flood": (4, {"name": FUNCTIONS, "priority": PRIORITIES, "count": (4, 8), "workload": (b"one", LONG)}),
+    "crash": (2, {"index": PEERS, "name": FUNCTIONS}),
+    "commit": (5, {"count": (1, 1, 3)}),
+    "join": (4, {"index": PEERS, "young": PLACES, "background": (False, True, True)}),
+    "refuse": (2, {"which_one": (0, -1)}),
+    "read": (5, {"missing": (False, False, False, True)}),
+    "down": (1, {"refusal": (None, None, "no")}),
+    "restart": (1, {"away": (0.0, 3.0), "prefix": (b"H:test", b"100%d")}),
 }
-events = names.flatmap(variants.__getitem__)
+"""The same where there is a journal."""
 
 
-@dataclass(eq=False)
-class Known:
-    """What the model knows of a job that has not ended."""
-
-    job: Job
-    function: bytes
-    priority: int
-    key: tuple[bytes, bytes, bytes] | None
-    background: bool
-    clients: list[Peer] = field(default_factory=list)
-    state: int = WAITING
-    worker: Peer | None = None
-    retries: int = 0
-    due: tuple[float, int] | None = None
-
-
-class Model:
-    """What a broker does, by the rules, as simple as it can be said."""
-
-    def __init__(self, retries: int) -> None:
-        self.retries = retries
-        self.jobs: list[Known] = []
-        self.lanes: dict[tuple[bytes, int], list[Known]] = {}
-        self.rings: list[list[bytes]] = [[] for _ in PRIORITIES]
-        self.abilities: dict[Peer, dict[bytes, float]] = {}
-        self.running: dict[Peer, list[Known]] = {}
-        self.asleep: set[Peer] = set()
-        self.woken: dict[Peer, tuple[float, bytes]] = {}
-        self.limits: dict[bytes, tuple[int, ...]] = {}
-        self.created: set[bytes] = set()
-        self.draining = False
-        self.told: list[tuple[Peer, Heard]] = []
-        self.scheduled = 0
-
-    def lane(self, known: Known) -> list[Known]:
-        return self.lanes.setdefault((known.function, known.priority), [])
-
-    def total(self, function: bytes) -> int:
-        return sum(known.function == function for known in self.jobs)
-
-    def functions(self) -> set[bytes]:
-        """Those that anything is known of."""
-        able = {function for abilities in self.abilities.values() for function in abilities}
-        return {known.function for known in self.jobs} | able | set(self.limits) | self.created
-
-    def find(self, key: tuple[bytes, bytes, bytes] | None) -> Known | None:
-        return next((known for known in self.jobs if key is not None and known.key == key), None)
-
-    def refuses(self, function: bytes, priority: int) -> bool:
-        return 0 < self.limits.get(function, (0, 0, 0))[priority] <= self.total(function)
-
-    def schedule(self, known: Known, due: float) -> None:
-        self.scheduled += 1
-        known.due = (due, self.scheduled)
-
-    def enqueue(self, known: Known, *, first: bool = False) -> None:
-        known.due = None
-        if self.draining and not known.clients:
-            known.state = WAITING
-            return
-        known.state = QUEUED
-        lane = self.lane(known)
-        if not lane:
-            self.rings[known.priority].append(known.function)
-        place = 0 if first else len(lane)
-        while place < len(lane) and lane[place].retries == 1 and lane[place].job.number < known.job.number:
-            place += 1
-        lane.insert(place, known)
-
-    def take_out(self, known: Known) -> None:
-        """Off its lane or its worker."""
-        if known.state == QUEUED:
-            self.lane(known).remove(known)
-            if not self.lane(known):
-                self.rings[known.priority].remove(known.function)
-        if known.worker is not None:
-            self.running[known.worker].remove(known)
-        known.state, known.worker, known.due = WAITING, None, None
-
-    def end(self, known: Known) -> None:
-        self.take_out(known)
-        self.jobs.remove(known)
-
-    def add(self, known: Known, due: float) -> None:
-        self.jobs.append(known)
-        if due:
-            self.schedule(known, due)
-        else:
-            self.enqueue(known)
-
-    def join(self, known: Known, client: Peer, background: bool) -> None:
-        if background:
-            known.background = True
-        else:
-            known.clients.insert(0, client)
-
-    def answer(self, known: Known, what: str) -> None:
-        """What clients are told of a good answer."""
-        handle = known.job.handle
-        failed, raised = (WORK_FAIL, handle), (WORK_EXCEPTION, handle, b"data")
-        for client in known.clients:
-            told: dict[str, Heard] = {
-                "work_data": (WORK_DATA, handle, b"data"),
-                "work_warning": (WORK_WARNING, handle, b"data"),
-                "work_status": (WORK_STATUS, handle, b"1", b"2"),
-                "work_complete": (WORK_COMPLETE, handle, b"data"),
-                "work_fail": failed,
-                "work_exception": raised if client.exceptions else failed,
-            }
-            self.told.append((client, told[what]))
-        if what in ("work_complete", "work_fail", "work_exception"):
-            self.end(known)
-
-    def fail(self, known: Known) -> None:
-        self.answer(known, "work_fail")
-
-    def lose(self, known: Known) -> None:
-        known.retries += 1
-        if not (known.background or known.clients):
-            self.end(known)
-        elif 0 <= self.retries <= known.retries:
-            self.fail(known)
-        else:
-            self.take_out(known)
-            self.enqueue(known, first=known.retries == 1)
-
-    def forget_abilities(self, peer: Peer, gone: list[bytes]) -> None:
-        for function in gone:
-            self.abilities[peer].pop(function, None)
-        if peer in self.woken and self.woken[peer][1] in gone:
-            del self.woken[peer]
-        for known in self.running[peer].copy():
-            if known.function in gone:
-                self.lose(known)
-
-    def leave(self, peer: Peer) -> None:
-        for known in self.jobs.copy():
-            if peer in known.clients:
-                known.clients = [client for client in known.clients if client is not peer]
-                if known.state == RUNNING or known.clients:
-                    continue
-                if not known.background:
-                    self.end(known)
-                elif self.draining and known.state == QUEUED:
-                    self.take_out(known)
-        self.rise(peer)
-        self.forget_abilities(peer, list(self.abilities[peer]))
-        del self.abilities[peer], self.running[peer]
-
-    def rise(self, peer: Peer) -> None:
-        self.asleep.discard(peer)
-        self.woken.pop(peer, None)
-
-    def next_job(self, worker: Peer) -> Known | None:
-        for priority, ring in enumerate(self.rings):
-            for function in ring:
-                if function in self.abilities[worker]:
-                    return self.lanes[function, priority][0]
-        return None
-
-    def grab(self, worker: Peer, now: float) -> Known | None:
-        self.rise(worker)
-        known = self.next_job(worker)
-        if known is not None:
-            self.take_out(known)
-            ring = self.rings[known.priority]
-            if known.function in ring:
-                ring.remove(known.function)
-                ring.append(known.function)
-            known.state, known.worker = RUNNING, worker
-            self.running[worker].append(known)
-            if timeout := self.abilities[worker][known.function]:
-                self.schedule(known, now + timeout)
-        return known
-
-    def expire(self, now: float) -> None:
-        for known in sorted(self.jobs, key=lambda known: known.due or (inf, 0)):
-            if known.due is not None and known.due[0] <= now:
-                if known.state == RUNNING:
-                    self.lose(known)
-                else:
-                    self.enqueue(known)
-        for peer, (sent, _) in list(self.woken.items()):
-            if sent + WAKE_SECONDS <= now:
-                del self.woken[peer]
-
-    def deadline(self) -> float:
-        return min(
-            [known.due[0] for known in self.jobs if known.due is not None]
-            + [sent + WAKE_SECONDS for sent, _ in self.woken.values()],
-            default=inf,
+def drawn_from(events: dict[str, tuple[int, dict[str, Iterable[Any]]]]) -> st.SearchStrategy[Any]:
+    """Two draws for each event: that is what takes the time here."""
+    names = st.sampled_from([name for name, (weight, _) in events.items() for _ in range(weight)])
+    variants = {
+        name: st.sampled_from(
+            [(name, dict(zip(choices, values, strict=True))) for values in product(*choices.values())]
         )
+        for name, (_, choices) in events.items()
+    }
+    return names.flatmap(variants.__getitem__)
 
-    def drain(self) -> None:
-        self.draining = True
-        for known in self.jobs:
-            if known.state == QUEUED and not known.clients:
-                self.take_out(known)
+
+RETRIES = st.sampled_from([-1, -1, 0, 1, 2])
+WAKEUPS = st.sampled_from([0, 0, 1, 2])
 
 
 class BrokerMachine(RuleBasedStateMachine):
@@ -295,14 +120,25 @@ class BrokerMachine(RuleBasedStateMachine):
     run, and then little happens.
     """
 
-    @initialize(retries=st.sampled_from([-1, -1, 0, 1, 2]), wakeups=st.sampled_from([0, 0, 1, 2]))
-    def start(self, retries: int, wakeups: int) -> None:
+    broker: Broker
+    model: Model
+    journal: FakeJournal | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
         self.outbox = Recorder()
-        self.broker = Broker(self.outbox, b"H:test", retries, wakeups)
-        self.model = Model(retries)
         self.now = START
-        self.peers: list[Peer] = []
         self.handles: list[bytes] = []
+
+    @initialize(retries=RETRIES, wakeups=WAKEUPS)
+    def start(self, retries: int, wakeups: int) -> None:
+        self.broker = Broker(self.outbox, b"H:test", retries, wakeups)
+        self.model = Model(retries, durable=False, budget=0)
+        self.open_doors()
+
+    def open_doors(self) -> None:
+        """The first peers come."""
+        self.peers: list[Peer] = []
         # How many ends of which job each client is still to hear of.
         self.owed: Counter[tuple[Peer, bytes]] = Counter()
         for number in range(3):
@@ -310,8 +146,11 @@ class BrokerMachine(RuleBasedStateMachine):
             for name in FUNCTIONS[number:]:
                 self.can_do(self.peers[-1], name, 0.0)
 
-    @rule(event=events)
+    @rule(event=drawn_from(EVENTS))
     def happen(self, event: tuple[str, dict[str, Any]]) -> None:
+        self.step(event)
+
+    def step(self, event: tuple[str, dict[str, Any]]) -> None:
         name, arguments = event[0], event[1].copy()
         if "index" in arguments:
             arguments["peer"] = self.peers[arguments.pop("index") % len(self.peers)]
@@ -344,6 +183,16 @@ class BrokerMachine(RuleBasedStateMachine):
         self.model.told = []
         assert all(count >= 0 for count in self.owed.values()), "a job ends once"
 
+    def known(self, job: Job) -> Known:
+        return next(known for known in self.model.jobs if known.job is job)
+
+    def arrange(self) -> None:
+        """Several lanes that were opened at once are served in whichever order."""
+        for ring, expected in zip(self.broker._rings, self.model.rings, strict=True):
+            names = [queue.name for queue in ring]
+            assert set(names) == set(expected)
+            expected[:] = names
+
     # What happens
 
     def connect(self, exceptions: bool) -> None:
@@ -363,6 +212,8 @@ class BrokerMachine(RuleBasedStateMachine):
             self.owed = Counter({key: count for key, count in self.owed.items() if key[0] is not peer})
             self.model.leave(peer)
             self.broker.disconnect(peer, self.now)
+            if self.model.draining:
+                self.arrange()
 
     def can_do(self, peer: Peer, name: bytes, timeout: float) -> None:
         self.model.abilities[peer][name] = timeout
@@ -390,6 +241,9 @@ class BrokerMachine(RuleBasedStateMachine):
         key = (name, unique, workload if unique == b"-" else b"") if unique and joinable else None
         known = self.model.find(key)
         refused = self.model.draining or (known is None and self.model.refuses(name, priority))
+        stores = self.journal is not None and background and not (known and known.background)
+        if stores and self.journal is not None and self.journal.refusal is not None:
+            refused = True
         due = self.now + delay if delay else 0.0
         try:
             job = self.broker.submit(peer, name, unique, workload, self.now, priority, background, due)
@@ -402,14 +256,20 @@ class BrokerMachine(RuleBasedStateMachine):
         if known is not None:
             assert job is known.job
             self.model.join(known, peer, background)
-            return
-        self.handles.append(job.handle)
-        self.model.add(Known(job, name, priority, key, background, [] if background else [peer]), due)
+        else:
+            self.handles.append(job.handle)
+            clients = [] if background else [peer]
+            known = Known(job, name, unique, workload, priority, key, background, clients)
+            self.model.add(known, due)
+        waits = known.storing and (background or known.state == STORING)
+        assert self.broker.answer_waits(job, background) is (job.storing if waits else None)
 
     def grab(self, peer: Peer) -> None:
         known = self.model.grab(peer, self.now)
         job = self.broker.grab(peer, self.now)
         assert job is (known and known.job)
+        if known is not None and job is not None:
+            assert job.workload == known.workload
 
     def pre_sleep(self, peer: Peer) -> None:
         self.model.rise(peer)
@@ -447,7 +307,8 @@ class BrokerMachine(RuleBasedStateMachine):
         known = next((known for known in self.model.jobs if known.job.handle == handle), None)
         if known is not None:
             self.model.fail(known)
-        assert self.broker.cancel(handle) is (known is not None)
+            self.model.advance(known.function, known.priority)
+        assert self.broker.cancel(handle, self.now) is (known is not None)
 
     def limit_function(self, name: bytes, bounds: tuple[int, int, int]) -> None:
         self.model.limits[name] = bounds
@@ -471,15 +332,14 @@ class BrokerMachine(RuleBasedStateMachine):
     def drain(self) -> None:
         if len(self.handles) > 9:  # little happens afterwards
             self.model.drain()
-            self.broker.drain()
+            self.broker.drain(self.now)
+            self.arrange()
 
     # What is always true
 
     @invariant()
     def every_job_is_in_one_place(self) -> None:
-        assert list(self.broker.jobs.values()) == sorted(
-            [known.job for known in self.model.jobs], key=lambda job: job.number
-        )
+        assert self.broker.jobs == {known.job.number: known.job for known in self.model.jobs}
         for known in self.model.jobs:
             job = known.job
             assert job.state == known.state
@@ -490,6 +350,12 @@ class BrokerMachine(RuleBasedStateMachine):
             )
             assert list(job.clients) == known.clients
             assert job.due == (known.due[0] if known.due else 0.0)
+            assert (job.place, job.stored, job.storing is not None) == (
+                known.place,
+                known.stored,
+                known.storing,
+            )
+            assert (job.loaded, job.state != QUEUED or job.loaded) == (known.loaded, True)
         for peer in self.peers:
             assert list(peer.running.values()) == [known.job for known in self.model.running[peer]]
             assert peer.attached == {known.job for known in self.model.jobs if peer in known.clients}
@@ -500,11 +366,18 @@ class BrokerMachine(RuleBasedStateMachine):
         assert set(self.broker.functions) == self.model.functions()
         for name, queue in self.broker.functions.items():
             jobs = [known for known in self.model.jobs if known.function == name]
-            lanes = [self.model.lanes.get((name, priority), []) for priority in PRIORITIES]
-            assert queue.queued() == [known.job for lane in lanes for known in lane]
-            assert queue.counts == [len(lane) for lane in lanes]
+            fronts = [self.model.front(name, priority) for priority in PRIORITIES]
+            behind = [self.model.behind(name, priority) for priority in PRIORITIES]
+            assert queue.queued() == [known.job for front in fronts for known in front]
+            assert queue.behind() == [known.job for back in behind for known in back]
+            assert queue.counts == [len(front) for front in fronts]
+            assert [queue.queued_of(priority) for priority in PRIORITIES] == [
+                len(front) + len(back) for front, back in zip(fronts, behind, strict=True)
+            ]
             assert queue.ready == sum(queue.counts)
-            assert queue.waiting == sum(known.state == WAITING for known in jobs)
+            assert queue.paged == sum(map(len, behind))
+            assert queue.total == len(jobs)
+            assert queue.waiting == sum(known.state in (WAITING, STORING) for known in jobs)
             assert queue.running == sum(known.state == RUNNING for known in jobs)
             assert queue.woken == sum(function == name for _, function in self.model.woken.values())
             assert set(queue.workers) == {peer for peer in self.peers if name in self.model.abilities[peer]}
@@ -532,8 +405,7 @@ class BrokerMachine(RuleBasedStateMachine):
     @invariant()
     def the_deadline_is_never_late(self) -> None:
         assert self.broker.deadline <= self.model.deadline()
-        running = any(known.state == RUNNING for known in self.model.jobs)
-        assert self.broker.drained == (self.model.draining and not running and not any(self.model.rings))
+        assert self.broker.drained == self.model.drained()
 
     @invariant()
     def every_client_is_still_owed_what_it_waits_for(self) -> None:
@@ -552,24 +424,194 @@ class BrokerMachine(RuleBasedStateMachine):
         last = self.peers[-1]
         for name in FUNCTIONS:
             self.can_do(last, name, 0.0)
-        while self.model.next_job(last) is not None:
-            self.grab(last)
-            self.answer(last, True, b"", "work_complete")
+        while self.store_answers() or self.model.next_job(last) is not None:
+            if self.model.next_job(last) is not None:
+                self.grab(last)
+                self.answer(last, True, b"", "work_complete")
             self.hear()
         assert not +self.owed
         assert all(self.model.draining and known.background for known in self.model.jobs)
 
+    def store_answers(self) -> bool:
+        """The store does what it was asked for; whether that was anything."""
+        return False
+
+
+class WatchedJournal(FakeJournal):
+    """Holds what is read against the rules, at the moment when it is asked for."""
+
+    def __init__(self, machine: BrokerMachine, budget: int) -> None:
+        super().__init__()
+        self._machine = machine
+        self._budget = budget
+
+    def load(self, jobs: list[Job]) -> None:
+        super().load(jobs)
+        queue, priority = jobs[0].queue, jobs[0].priority
+        behind = [job for job in queue.behind() if job.priority == priority]
+        assert jobs == [job for job in behind if job in jobs], "they are of one lane, in order"
+        assert jobs[0] is behind[0]
+        assert not any(job.loaded for job in jobs)
+        assert queue.workers
+        size = sum(job.size for job in jobs)
+        assert len(jobs) == 1 or size <= self._budget // READ_SHARE
+        pager = self._machine.broker._pager
+        assert pager is not None
+        missing = len(queue.workers) - queue.counts[priority]
+        assert len(jobs) <= missing or pager.used + size <= self._budget
+
+
+class StoredMachine(BrokerMachine):
+    """The same with a journal."""
+
+    journal: FakeJournal
+
+    @initialize(retries=RETRIES, wakeups=WAKEUPS, budget=st.sampled_from(BUDGETS))
+    def start(self, retries: int, wakeups: int, budget: int) -> None:
+        self.journal = WatchedJournal(self, budget)
+        self.choices = retries, wakeups, self.journal, budget
+        self.broker = Broker(self.outbox, b"H:test", *self.choices)
+        self.model = Model(retries, durable=True, budget=budget)
+        self.open_doors()
+
+    @rule(event=drawn_from(STORED_EVENTS))
+    def happen(self, event: tuple[str, dict[str, Any]]) -> None:
+        self.step(event)
+        assert self.journal.moves == self.model.moves
+        assert self.journal.ends == self.model.ends
+
+    def flood(self, name: bytes, priority: int, count: int, workload: bytes) -> None:
+        """More jobs at once than there is memory for."""
+        for _ in range(count):
+            self.submit(self.peers[0], name, b"", workload, priority, True, 0.0)
+        self.commit(count)
+
+    def crash(self, peer: Peer, name: bytes) -> None:
+        """The next job of this function is lost, and again if it is still the next."""
+        for _ in range(2):
+            self.can_do(peer, name, 0.0)
+            self.hear()
+            self.grab(peer)
+            self.hear()
+            self.reset_abilities(peer)
+            self.hear()
+        self.can_do(peer, name, 0.0)
+
+    def join(self, peer: Peer, young: int, background: bool) -> None:
+        """One more asks for a job that there is, if any has a name."""
+        named = [known for known in self.model.jobs if known.key is not None]
+        if named:
+            known = named[-1 - young % len(named)]
+            same = known.function, known.unique, known.workload, known.priority
+            self.submit(peer, *same, background, 0.0)
+
+    def commit(self, count: int) -> None:
+        """The first jobs on their way are stored, if there are any."""
+        for _ in range(min(count, len(self.journal.adding))):
+            storing = self.journal.keep()
+            self.broker.stored(storing, self.now)
+            assert storing.answer == (JOB_CREATED, storing.job.handle)
+            if storing.job.number in self.broker.jobs:
+                self.model.commit(self.known(storing.job), self.now)
+
+    def refuse(self, which_one: int) -> None:
+        """The first or the last job on its way cannot be stored; those who asked for it are told."""
+        if not self.journal.adding:
+            return
+        storing = self.journal.adding.pop(which_one)
+        alive = storing.job.number in self.broker.jobs
+        if alive:
+            known = self.known(storing.job)
+            if known.state == STORING:
+                for client in known.clients:
+                    self.owed[client, storing.job.handle] -= 1
+            self.model.refuse(known)
+        self.broker.refused(storing, "no", self.now)
+        assert storing.answer == (ERROR, b"QUEUE_ERROR", b"no")
+
+    def read(self, missing: bool) -> None:
+        """What was asked for is read, but for one that the store has lost."""
+        if self.journal.loading is None:
+            return
+        found = self.journal.read()
+        lost = found[0][0] if missing else None
+        wanted = [known for job, _ in found for known in self.model.jobs if known.job is job]
+        self.model.read(wanted, next((known for known in wanted if known.job is lost), None))
+        self.broker.loaded([(job, None if job is lost else workload) for job, workload in found], self.now)
+
+    def down(self, refusal: str | None) -> None:
+        """Jobs can be stored no more, or again."""
+        self.journal.refusal = refusal
+
+    def restart(self, away: float, prefix: bytes) -> None:
+        """The server goes, and another takes its place after a while."""
+        records = self.journal.kept()
+        assert records == self.model.records()
+        self.now += away
+        self.journal.restart()
+        self.broker = Broker(self.outbox, prefix, *self.choices)
+        self.model.counter += 5
+        self.broker.reserve(self.model.counter + 1, 10_000)
+        for record in by_place(records):
+            self.broker.restore(record, self.now)
+        before = {known.job.number: known for known in self.model.jobs}
+        for number, job in self.broker.jobs.items():
+            old = before[number].job
+            for name in ("handle", "unique", "key", "size", "priority", "reducer", "background", "stored"):
+                assert getattr(job, name) == getattr(old, name), name
+            before[number].job = job
+        self.model.restart(self.now)
+        self.open_doors()
+
+    def store_answers(self) -> bool:
+        if self.journal.adding:
+            self.commit(1)
+        elif self.journal.loading is not None:
+            self.read(missing=False)
+        else:
+            return False
+        return True
+
+    def teardown(self) -> None:
+        super().teardown()
+        if hasattr(self, "broker"):
+            self.memory_is_counted_and_no_lane_is_stuck()
+            assert self.journal.kept() == self.model.records()
+
+    # What is always true
+
+    @invariant()
+    def memory_is_counted_and_no_lane_is_stuck(self) -> None:
+        pager = self.broker._pager
+        assert pager is not None
+        assert pager.used == self.model.used()
+        loading = [known for known in self.model.jobs if known.job in (self.journal.loading or ())]
+        coming = {(known.function, known.priority) for known in loading if known.state == PAGED}
+        if self.journal.loading is not None:
+            coming |= {(queue.name, priority) for queue, priority in pager._asking}
+        for name, priority in self.model.lanes:
+            behind = self.model.behind(name, priority)
+            assert not (behind and behind[0].loaded)
+            if behind and len(self.model.front(name, priority)) < self.model.able(name):
+                assert (name, priority) in coming, "nothing waits that nobody will read"
+
 
 class BrokerMachineTests(SynchronousTestCase):
-    def test_any_sequence_of_events(self) -> None:
+    def run_machine(self, machine: type[BrokerMachine]) -> None:
         run_state_machine_as_test(
-            BrokerMachine,
+            machine,
             settings=settings(
                 derandomize=True,
                 database=None,
                 deadline=None,
-                max_examples=150,
+                max_examples=80,
                 stateful_step_count=80,
                 suppress_health_check=[HealthCheck.too_slow],
             ),
         )
+
+    def test_any_sequence_of_events(self) -> None:
+        self.run_machine(BrokerMachine)
+
+    def test_any_sequence_of_events_with_a_store(self) -> None:
+        self.run_machine(StoredMachine)

@@ -196,7 +196,7 @@ class LaterTests(RoomTestCase):
 
     def test_a_deadline_that_has_lapsed_costs_one_empty_call(self) -> None:
         job = self.room.submit(None, due=START + 10)
-        self.broker.cancel(job.handle)
+        self.room.cancel(job)
         self.broker.expire(START + 10)
         self.assertEqual(self.broker.deadline, inf)
 
@@ -329,7 +329,7 @@ class DrainTests(RoomTestCase):
 
     def test_no_new_job_is_taken(self) -> None:
         job = self.room.submit(None, unique=b"u")
-        self.broker.drain()
+        self.room.drain()
         for unique in (b"u", b""):
             with self.assertRaisesRegex(QueueError, "^QUEUE_ERROR: The server is shutting down$"):
                 self.room.submit(self.client, unique=unique)
@@ -338,7 +338,7 @@ class DrainTests(RoomTestCase):
     def test_only_what_clients_wait_for_is_handed_out(self) -> None:
         background = self.room.submit(None)
         foreground = self.room.submit(self.client)
-        self.broker.drain()
+        self.room.drain()
         self.assertEqual(self.room.grab_all(self.worker), [foreground])
         self.assertEqual(background.state, WAITING)
         self.assertFalse(self.broker.drained)
@@ -349,7 +349,7 @@ class DrainTests(RoomTestCase):
         job = self.room.submit(None)
         self.room.grab(self.worker)
         self.assertFalse(self.broker.drained)
-        self.broker.drain()
+        self.room.drain()
         self.assertFalse(self.broker.drained)
         self.complete(self.worker, job)
         self.assertTrue(self.broker.drained)
@@ -357,7 +357,7 @@ class DrainTests(RoomTestCase):
     def test_a_background_job_that_is_lost_waits_for_good(self) -> None:
         job = self.room.submit(None)
         self.room.grab(self.worker)
-        self.broker.drain()
+        self.room.drain()
         self.room.leave(self.worker)
         self.assertEqual(job.state, WAITING)
         self.assertTrue(self.broker.drained)
@@ -366,7 +366,7 @@ class DrainTests(RoomTestCase):
     def test_so_does_one_whose_clients_have_left(self) -> None:
         job = self.room.submit(self.client, unique=b"u")
         self.room.submit(None, unique=b"u")
-        self.broker.drain()
+        self.room.drain()
         self.assertFalse(self.broker.drained)
         self.room.leave(self.client)
         self.assertEqual(job.state, WAITING)
@@ -374,18 +374,18 @@ class DrainTests(RoomTestCase):
 
     def test_so_does_one_whose_time_comes(self) -> None:
         job = self.room.submit(None, due=START + 10)
-        self.broker.drain()
+        self.room.drain()
         self.room.pass_time(10)
         self.assertEqual((job.state, self.broker.deadline), (WAITING, inf))
         self.assertEqual(self.room.lines(), {b"f": (0, 1, 0, 1)})
 
     def test_one_that_waits_for_good_may_be_cancelled(self) -> None:
         job = self.room.submit(None)
-        self.broker.drain()
-        self.assertTrue(self.broker.cancel(job.handle))
+        self.room.drain()
+        self.room.cancel(job)
         self.assert_gone(job)
 
     def test_an_empty_server_is_drained_at_once(self) -> None:
         self.assertFalse(self.broker.drained)
-        self.broker.drain()
+        self.room.drain()
         self.assertTrue(self.broker.drained)

@@ -18,11 +18,11 @@ import txgear
 FLOORS: tuple[tuple[str, str], ...] = (
     ("words", "txgear constants errors"),
     ("bytes", "wire adminlines"),
-    ("rules", "jobs uniques agenda queues roster moments broker"),
+    ("rules", "jobs changes uniques agenda queues roster moments paging dispatch broker"),
     ("promises", "interfaces"),
     (
         "shells",
-        "_batch _stream outbox jobserver listeners server admin httpserver"
+        "_batch _storethread _stream outbox journal stores jobserver listeners server admin httpserver"
         " _arguments _connection _clientconnection _functions _requests _workerconnection client worker",
     ),
     ("doors", "plugins"),

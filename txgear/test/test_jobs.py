@@ -5,13 +5,16 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear import jobs
-from txgear.jobs import ENDED, MOVES, NEW, QUEUED, RUNNING, WAITING
+from txgear.jobs import ENDED, MOVES, NEW, PAGED, QUEUED, RUNNING, STORING, WAITING
 from txgear.roster import Peer
 from txgear.test.support import make_job
+from txgear.wire import Pieces
 
 TABLES = {
+    STORING: jobs.TO_STORING,
     WAITING: jobs.TO_WAITING,
     QUEUED: jobs.TO_QUEUED,
+    PAGED: jobs.TO_PAGED,
     RUNNING: jobs.TO_RUNNING,
     ENDED: jobs.TO_ENDED,
 }
@@ -34,6 +37,9 @@ class MovesTests(SynchronousTestCase):
     def test_only_a_queued_job_can_be_handed_out(self) -> None:
         self.assertEqual(jobs.TO_RUNNING, {QUEUED: RUNNING})
 
+    def test_only_a_new_job_is_on_its_way_to_the_disk(self) -> None:
+        self.assertEqual(jobs.TO_STORING, {NEW: STORING})
+
 
 class JobTests(SynchronousTestCase):
     def test_its_handle_ends_with_its_number(self) -> None:
@@ -42,6 +48,17 @@ class JobTests(SynchronousTestCase):
         for kept in (True, False):
             self.assertEqual(job.keep_handle(kept), b"H:test:17")
             self.assertEqual(job.handle, b"H:test:17")
+
+    def test_its_place_is_its_number_at_first(self) -> None:
+        self.assertEqual(make_job(number=17).place, 17)
+
+    def test_it_is_loaded_while_its_workload_is_in_memory_or_empty(self) -> None:
+        for workload in (b"four", Pieces([b"fo", b"ur"])):
+            job = make_job(workload=workload)
+            self.assertEqual((job.size, job.loaded), (4, True))
+            job.workload = b""
+            self.assertEqual((job.size, job.loaded), (4, False))
+        self.assertTrue(make_job().loaded)
 
     def test_it_is_wanted_while_anybody_would_miss_it(self) -> None:
         job = make_job(background=False)

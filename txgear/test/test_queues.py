@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.constants import HIGH, LOW, NORMAL
-from txgear.jobs import ENDED, QUEUED, RUNNING, Job
-from txgear.queues import SLACK, FunctionQueue
+from txgear.jobs import ENDED, PAGED, QUEUED, RUNNING, Job
+from txgear.queues import SLACK, Back, FunctionQueue
 from txgear.roster import Peer
 from txgear.test.support import make_job
 
@@ -110,7 +110,7 @@ class QueueTests(SynchronousTestCase):
         self.end(keep)
         self.assertEqual(len(lane), 0)
 
-    def test_the_queued_ones_by_priority_and_from_a_place_on(self) -> None:
+    def test_the_queued_ones_by_priority(self) -> None:
         low, normal, high = self.add(LOW), self.add(NORMAL), self.add(HIGH)
         self.assertEqual(self.queue.queued(), [high, normal, low])
 
@@ -118,12 +118,14 @@ class QueueTests(SynchronousTestCase):
         self.add()
         self.queue.waiting = 2
         self.queue.running = 3
-        self.assertEqual(self.queue.total, 6)
+        self.queue.paged = 4
+        self.assertEqual(self.queue.total, 10)
 
     def test_it_is_unused_without_jobs_workers_and_settings(self) -> None:
         self.assertTrue(self.queue.unused)
         for attribute, used, unused in (
             ("waiting", 1, 0),
+            ("paged", 1, 0),
             ("workers", {Peer(1, "-"): None}, {}),
             ("created", True, False),
             ("limits", (0, 1, 0), None),
@@ -133,3 +135,87 @@ class QueueTests(SynchronousTestCase):
             setattr(self.queue, attribute, unused)
         self.add()
         self.assertFalse(self.queue.unused)
+
+
+class BackTests(SynchronousTestCase):
+    """What is behind the lanes."""
+
+    def setUp(self) -> None:
+        self.queue = FunctionQueue(b"f")
+        self.made = 0
+
+    def add(self, priority: int = NORMAL, workload: bytes = b"") -> Job:
+        self.made += 1
+        job = make_job(self.queue, self.made, priority=priority, workload=workload)
+        job.state = PAGED
+        self.queue.append_back(job)
+        return job
+
+    def unload(self, *jobs: Job) -> None:
+        for job in jobs:
+            job.workload = b""
+
+    def pop(self, priority: int = NORMAL) -> Job | None:
+        job = self.queue.pop_loaded(priority)
+        if job is not None:
+            job.state = QUEUED
+        return job
+
+    def end(self, job: Job) -> None:
+        self.queue.forget_back(job)
+        job.state = ENDED
+
+    def test_they_come_out_in_order_as_far_as_they_are_loaded(self) -> None:
+        jobs = [self.add(workload=b"x") for _ in range(4)]
+        self.unload(jobs[2])
+        self.assertEqual([self.pop() for _ in range(3)], [jobs[0], jobs[1], None])
+        jobs[2].workload = b"x"
+        self.assertEqual([self.pop() for _ in range(3)], [jobs[2], jobs[3], None])
+
+    def test_each_priority_has_its_own(self) -> None:
+        low, normal, high = self.add(LOW), self.add(NORMAL), self.add(HIGH)
+        self.assertEqual(self.queue.behind(), [high, normal, low])
+        self.assertIs(self.pop(NORMAL), normal)
+        self.assertEqual(set(self.queue.backs), {HIGH, LOW})
+        self.assertEqual(self.queue.behind(), [high, low])
+
+    def test_there_is_none_where_nothing_is_behind(self) -> None:
+        self.assertIsNone(self.pop())
+        self.pop_all([self.add(), self.add()])
+        self.end(self.add())
+        self.assertEqual((self.queue.backs, self.queue.paged, self.queue.behind()), ({}, 0, []))
+
+    def pop_all(self, expected: list[Job]) -> None:
+        self.assertEqual([self.pop() for _ in expected], expected)
+
+    def test_those_that_ended_are_passed_over(self) -> None:
+        jobs = [self.add() for _ in range(5)]
+        for gone in (0, 1, 3):
+            self.end(jobs[gone])
+        self.assertEqual((self.queue.paged, self.queue.backs[NORMAL].count), (2, 2))
+        self.assertEqual(self.queue.behind(), [jobs[2], jobs[4]])
+        self.pop_all([jobs[2], jobs[4]])
+
+    def test_the_first_of_none_is_none(self) -> None:
+        back = Back()
+        self.assertIsNone(back.first())
+        job = make_job()
+        job.state = ENDED
+        back.jobs.append(job)
+        self.assertIsNone(back.first())
+
+    def test_husks_do_not_pile_up(self) -> None:
+        keep = self.add()
+        for _ in range(10 * SLACK):
+            self.end(self.add())
+        self.assertLess(len(self.queue.backs[NORMAL].jobs), 2 * SLACK)
+        self.assertEqual(self.queue.behind(), [keep])
+
+    def test_they_count_as_queued(self) -> None:
+        for priority in (LOW, LOW, NORMAL):
+            self.add(priority)
+        job = make_job(self.queue, 9, priority=LOW)
+        job.state = QUEUED
+        self.queue.append(job)
+        self.assertEqual([self.queue.queued_of(priority) for priority in (HIGH, NORMAL, LOW)], [0, 1, 3])
+        self.assertEqual((self.queue.ready, self.queue.paged, self.queue.total), (1, 3, 4))

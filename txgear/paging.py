@@ -1,0 +1,129 @@
+"""
+Which workloads are in memory, so that a queue can be longer than the memory.
+
+Workloads of stored jobs are counted against a budget. What is over it is
+dropped and read again as its turn comes. A job without its workload, and all
+that are behind it in its lane, are PAGED: the lane itself holds only what can
+be handed out at once, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from txgear.jobs import PAGED
+
+if TYPE_CHECKING:
+    from txgear.jobs import Job
+    from txgear.queues import FunctionQueue
+
+READ_BYTES: Final = 4 * 1024 * 1024
+"""Workloads that are read at once: milliseconds of a disk, and enough to be rare."""
+READ_SHARE: Final = 16
+"""What part of the budget that is at the most."""
+READ_JOBS: Final = 1000
+"""Jobs that are read at once."""
+
+
+def _priority_of(lane: tuple[FunctionQueue, int]) -> int:
+    return lane[1]
+
+
+class Pager:
+    """
+    One server's budget for workloads.
+
+    @ivar used: bytes of stored jobs' workloads that are in memory.
+    """
+
+    def __init__(self, budget: int, load: Callable[[list[Job]], None]) -> None:
+        """
+        @param budget: bytes that C{used} is to stay below. Only what workers
+            would wait for otherwise is read beyond it.
+        @param load: has the workloads of some jobs read; not called again before L{arrived}.
+        """
+        self.used = 0
+        self._budget = budget
+        self._chunk = min(READ_BYTES, budget // READ_SHARE)
+        self._load = load
+        self._loading = False
+        # Lanes that want a read. None waits for another's whole backlog: each read is a piece.
+        self._asking: dict[tuple[FunctionQueue, int], None] = {}
+
+    def admit(self, job: Job, waits: bool) -> None:
+        """
+        A job has been stored that is about to be queued or set aside: keep its
+        workload if it will be wanted soon and there is room.
+
+        @param waits: whether its time is still to come.
+        """
+        queue = job.queue
+        crowded = self.used + job.size > self._budget and queue.ready >= len(queue.workers)
+        if waits or crowded or job.priority in queue.backs:
+            job.workload = b""
+        else:
+            self.used += job.size
+
+    def count(self, job: Job) -> None:
+        """A job's workload is in memory and stays there for now."""
+        self.used += job.size
+
+    def yield_room(self, job: Job) -> None:
+        """A stored job goes behind the others: give its workload up if there is no room."""
+        if self.used > self._budget or job.priority in job.queue.backs:
+            self.drop(job)
+
+    def drop(self, job: Job) -> None:
+        """A stored job's workload is wanted no more, if it is in memory at all."""
+        if job.workload:
+            self.used -= job.size
+            job.workload = b""
+
+    def ask(self, queue: FunctionQueue, priority: int) -> None:
+        """Something has come behind this lane or has left it: read ahead if that is due."""
+        if priority in queue.backs and queue.workers:
+            self._asking[queue, priority] = None
+            self.go_on()
+
+    def arrived(self) -> None:
+        """What was asked for has been read; L{go_on} follows when it is in its place."""
+        self._loading = False
+
+    def go_on(self) -> None:
+        """Read what else is asked for."""
+        while self._asking and not self._loading:
+            # Of one priority, who has asked first is first.
+            queue, priority = min(self._asking, key=_priority_of)
+            del self._asking[queue, priority]
+            jobs = self._choose(queue, priority)
+            if jobs:
+                self._loading = True
+                self._load(jobs)
+
+    def _choose(self, queue: FunctionQueue, priority: int) -> list[Job]:
+        """
+        What to read for a lane: where there is room a good piece, and
+        otherwise as many jobs as it has workers.
+        """
+        back = queue.backs.get(priority)
+        if back is None or not queue.workers:
+            return []
+        missing = max(len(queue.workers) - queue.counts[priority], 0)
+        wanted = READ_JOBS
+        if self.used + self._chunk > self._budget:
+            wanted = min(wanted, missing)
+        back.first()  # passes husks over
+        chosen: list[Job] = []
+        size = 0
+        for job in islice(back.jobs, wanted):
+            if not job.loaded and job.state == PAGED:
+                if chosen and size + job.size > self._chunk:
+                    break
+                # The first may be larger than a piece.
+                if not missing and self.used + size + job.size > self._budget:
+                    break
+                chosen.append(job)
+                size += job.size
+        return chosen
