@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from twisted.internet.interfaces import IProtocolFactory
 
+    from txgear.changes import Batch, StoredJob
     from txgear.jobserver import JobServer
 
 
@@ -53,4 +54,73 @@ class IProtocolModule(Interface):
         @param options: the whole command line, by long names.
         @return: a protocol factory.
         @raise txgear.errors.ConfigurationError: the options make no sense.
+        """
+
+
+class IJobStore(Interface):
+    """
+    Where background jobs outlive the server.
+
+    Every method blocks until it is done. They are called one at a time, not
+    always from the same thread, and never from the reactor's once the server
+    is up. Each may raise
+
+      - L{txgear.errors.StoreUnavailable}: no answer, or the connection is lost.
+        Nothing but L{open} and L{close} may follow.
+      - L{txgear.errors.StoreRefused}: what was given is not taken, and nothing of
+        it was done; the store can be worked with as before.
+      - L{txgear.errors.StoreUnusable} (L{open} only).
+
+    Jobs are told apart by their number and nothing else.
+    """
+
+    name: str = Attribute("What it is and where, for the log; without a password.")
+
+    def open() -> None:
+        """
+        Connect, lock others out, and bring the schema up to date. Called again after
+        L{txgear.errors.StoreUnavailable}, it lets go of what is left of the old connection first.
+
+        @raise txgear.errors.StoreTaken: since it was opened last, another server has opened it.
+        """
+
+    def reserve(count: int) -> int:
+        """
+        Set that many job numbers apart, for good.
+
+        @return: the first of them; at least 1, and above all that were ever reserved or given to L{close}.
+        """
+
+    def replay(after: int, limit: int) -> list[StoredJob]:
+        """
+        Read what is kept, by and by.
+
+        @param after: a job's number, or 0 for the beginning.
+        @param limit: jobs to return at the most.
+        @return: the kept jobs with a higher number, in the order of their numbers;
+            fewer than C{limit} only if there are no more.
+        """
+
+    def write(batch: Batch) -> None:
+        """
+        Do all that the batch says as one transaction, and return when it would
+        survive a loss of power.
+        """
+
+    def workloads(numbers: Sequence[int]) -> dict[int, bytes]:
+        """
+        Read workloads.
+
+        @return: them by number; without those that are not kept.
+        """
+
+    def known(numbers: Sequence[int]) -> set[int]:
+        """Those of the numbers whose jobs are kept."""
+
+    def close(next_number: int | None) -> None:
+        """
+        Let go of everything; does not fail, and twice is once.
+
+        @param next_number: the first number that was not used, if that is
+            known: those from there on are no longer reserved.
         """

@@ -1,0 +1,437 @@
+"""Database servers that the tests start for themselves: durable, small, and easy to kill.
+
+Each one lives in a folder of its own and listens on a port of its own, on 127.0.0.1 alone. It asks for
+passwords. It ends with the thread that started it, however that one ends: start it from the main thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Final
+from urllib.parse import quote
+
+import psycopg
+import pymysql
+
+from processes import free_port, wait_until
+
+#: Seconds for making a server's files, for its start with recovery, and for its orderly end.
+PATIENCE: Final = 60.0
+
+#: Seconds in which a database must accept a connection, or say why not.
+CONNECT: Final = 5
+
+#: Characters of a server's log that are shown when a test fails.
+SHOWN: Final = 3000
+
+#: Who a job server is to the database, who a test is, and a password that no URL takes as it is.
+USER: Final = "txgear"
+ADMIN: Final = "keeper"
+PASSWORD: Final = "s:e/c@r%t"
+
+#: The database that each server has from the beginning.
+FIRST: Final = "jobs"
+
+Rows = list[tuple[Any, ...]]
+
+
+def processes(of: int) -> list[int]:
+    """A process and all its descendants, itself first."""
+    children: dict[int, list[int]] = {}
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            state, parent = (place / "stat").read_text().rpartition(")")[2].split()[:2]
+            if state != "Z":
+                children.setdefault(int(parent), []).append(int(place.name))
+    found = [of]
+    for pid in found:
+        found += children.get(pid, [])
+    return found
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+class Database(ABC):
+    """A private database server; what is common to all kinds.
+
+    As root it runs as another user, to whom it gives the folder, and who must be able to reach it.
+
+    :ivar url: a database in it, for a user who owns that database and nothing else.
+    """
+
+    #: What it is, for messages; the programs it needs, the server first; the user it runs as instead of root.
+    name: ClassVar[str]
+    programs: ClassVar[tuple[str, ...]]
+    account: ClassVar[str]
+    #: How it is asked to end without waiting for its clients.
+    end: ClassVar[signal.Signals]
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self.options = options
+        self.port = free_port()
+        self.database = FIRST
+        self._numbers = itertools.count(1)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Database:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # What is here
+
+    @classmethod
+    def folders(cls) -> Iterable[Path]:
+        """Where its programs may be although the shell does not look there."""
+        return [Path("/usr/sbin")]
+
+    @classmethod
+    def program(cls, name: str) -> str:
+        """The path of one of its programs, or nothing."""
+        path = os.pathsep.join([os.environ.get("PATH", os.defpath), *map(str, cls.folders())])
+        return shutil.which(name, path=path) or ""
+
+    @classmethod
+    def missing(cls) -> str:
+        """What keeps it from running on this machine; nothing if it can."""
+        for name in (*cls.programs, "setpriv"):
+            if not cls.program(name):
+                return f"there is no program {name}"
+        return ""
+
+    # Its life
+
+    def start(self) -> None:
+        """Start it, after recovery if it was killed, and return when it takes connections."""
+        assert not self.running, f"{self.name} runs already"
+        first = not self._data.exists()
+        if first:
+            self._prepare()
+        with open(self.folder / "log", "ab") as log:
+            self._process = subprocess.Popen(
+                [*self._as_somebody(), self.program(self.programs[0]), *self._arguments(), *self.options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                start_new_session=True,
+            )
+        try:
+            wait_until(self._accepts, PATIENCE, what=f"{self.name} that takes connections")
+            if first:
+                self._populate()
+                self._create(self.database)
+        except BaseException:
+            self.kill()
+            raise
+
+    def stop(self) -> None:
+        """End it in order; it may be paused, or ended."""
+        if self._process is None or not self.running:
+            return
+        self.resume()
+        self._process.send_signal(self.end)
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"{self.name} did not end:\n{self.log()}") from None
+
+    def kill(self) -> None:
+        """End all its processes at once, as a power cut would; :meth:`start` starts it again."""
+        if self._process is None or not self.running:
+            return
+        # Held, it starts nothing more while its children are counted.
+        self._signal([self._process.pid], signal.SIGSTOP)
+        all_of_it = processes(self._process.pid)
+        self._signal(all_of_it, signal.SIGKILL)
+        self._process.wait()
+        wait_until(lambda: not any(map(_alive, all_of_it)), what=f"the end of {self.name}")
+
+    def pause(self) -> None:
+        """Make all its processes hold still; the system goes on taking connections for it."""
+        assert self._process is not None, f"{self.name} was not started"
+        self._signal([self._process.pid], signal.SIGSTOP)
+        self._signal(processes(self._process.pid), signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on; nothing if it is not paused."""
+        assert self._process is not None, f"{self.name} was not started"
+        self._signal(reversed(processes(self._process.pid)), signal.SIGCONT)
+
+    @property
+    def running(self) -> bool:
+        """It was started, and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def log(self) -> str:
+        """The end of what it said, for a person to read."""
+        return (self.folder / "log").read_text(errors="backslashreplace")[-SHOWN:]
+
+    # What is in it
+
+    @property
+    def url(self) -> str:
+        return f"{self.name}://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}/{self.database}"
+
+    def new_database(self) -> str:
+        """Make an empty database, which takes the last one's place; its URL."""
+        self.database = f"jobs_{next(self._numbers)}"
+        self._create(self.database)
+        return self.url
+
+    def clear(self) -> str:
+        """Make the first database as it was in the beginning, the present one, and nobody's; its URL.
+
+        That is cheaper than a new one, which is a thousand files in PostgreSQL.
+        """
+        self.database = FIRST
+        self._clear(FIRST)
+        return self.url
+
+    def execute(self, sql: str, database: str | None = None) -> Rows:
+        """Run a statement as one who may do all, in the present database or another; its rows, if any."""
+        with self._connect(database or self.database) as connection, connection.cursor() as cursor:
+            cursor.execute(sql)
+            return [tuple(row) for row in cursor.fetchall()] if cursor.description else []
+
+    # What differs
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Make the files of a new server in ``self._data``."""
+
+    @abstractmethod
+    def _arguments(self) -> Sequence[str]:
+        """The server's arguments, but for those of the constructor."""
+
+    @abstractmethod
+    def _connect(self, database: str) -> Any:
+        """A connection of the administrator, which commits by itself and closes as a context manager."""
+
+    @abstractmethod
+    def _populate(self) -> None:
+        """Make the user, in a server that has just been made."""
+
+    @abstractmethod
+    def _create(self, database: str) -> None:
+        """Make a database for the user."""
+
+    @abstractmethod
+    def _clear(self, database: str) -> None:
+        """End its sessions, and take all out of it and all settings from it."""
+
+    #: A database that is always there.
+    home: ClassVar[str]
+
+    # Means
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    def _as_somebody(self) -> list[str]:
+        """What goes before a command, so that it ends with us and does not run as root."""
+        words = [self.program("setpriv"), "--pdeathsig", "KILL"]
+        if os.geteuid() == 0:
+            user = pwd.getpwnam(self.account)
+            words += [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+        return [*words, "--"]
+
+    def _make(self, *command: str) -> None:
+        """Run a command that makes files."""
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, self.account)
+        done = subprocess.run(
+            [*self._as_somebody(), *command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            cwd=self.folder,
+            timeout=PATIENCE,
+            check=False,
+        )
+        said = (done.stdout + done.stderr).decode(errors="backslashreplace")
+        assert done.returncode == 0, f"{self.name} cannot be made in {self.folder}:\n{said}"
+
+    def _accepts(self) -> bool:
+        assert self.running, f"{self.name} ended:\n{self.log()}"
+        try:
+            self._connect(self.home).close()
+        except (psycopg.OperationalError, pymysql.OperationalError):
+            return False
+        return True
+
+    @staticmethod
+    def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+class Postgres(Database):
+    """A PostgreSQL server."""
+
+    name = "postgresql"
+    programs = ("postgres", "initdb")
+    account = "postgres"
+    end = signal.SIGINT
+    home = "postgres"
+
+    @classmethod
+    def folders(cls) -> Iterable[Path]:
+        # Debian keeps versions beside each other, out of the shell's path.
+        return sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+
+    def _prepare(self) -> None:
+        password = self.folder / "password"
+        password.write_text(PASSWORD)
+        password.chmod(0o644)
+        self._make(
+            self.program("initdb"),
+            f"--pgdata={self._data}",
+            f"--username={ADMIN}",
+            f"--pwfile={password}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C",
+            # Of these files alone; what the server writes is synced.
+            "--no-sync",
+        )
+
+    def _arguments(self) -> Sequence[str]:
+        settings = {
+            "port": self.port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "on",
+            "synchronous_commit": "on",
+            "full_page_writes": "on",
+            "shared_buffers": "16MB",
+            "max_connections": 30,
+            "max_wal_senders": 0,
+            "jit": "off",
+        }
+        return ["-D", str(self._data), *(f"--{name}={value}" for name, value in settings.items())]
+
+    def _connect(self, database: str) -> psycopg.Connection[tuple[Any, ...]]:
+        return psycopg.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user=ADMIN,
+            password=PASSWORD,
+            dbname=database,
+            autocommit=True,
+            connect_timeout=CONNECT,
+        )
+
+    def _populate(self) -> None:
+        self.execute(f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'", self.home)
+
+    def _create(self, database: str) -> None:
+        self.execute(f"CREATE DATABASE {database} OWNER {USER}", self.home)
+
+    def _clear(self, database: str) -> None:
+        self.execute(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'",  # noqa: S608
+            self.home,
+        )
+        self.execute(f"ALTER DATABASE {database} RESET ALL", self.home)
+        self.execute("DROP SCHEMA public CASCADE", database)
+        self.execute(f"CREATE SCHEMA public AUTHORIZATION {USER}", database)
+
+
+class MariaDB(Database):
+    """A MariaDB server; its URL says ``mysql``."""
+
+    name = "mysql"
+    programs = ("mariadbd", "mariadb-install-db")
+    account = "mysql"
+    end = signal.SIGTERM
+    home = "mysql"
+
+    def _prepare(self) -> None:
+        self._make(
+            self.program("mariadb-install-db"),
+            "--no-defaults",
+            f"--datadir={self._data}",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            "--skip-name-resolve",
+        )
+        # Read at each start, a statement a line. Nobody else can log in then.
+        (self.folder / "init.sql").write_text(
+            f"CREATE USER IF NOT EXISTS '{ADMIN}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
+            f"GRANT ALL ON *.* TO '{ADMIN}'@'127.0.0.1' WITH GRANT OPTION;\n"
+            "DELETE FROM mysql.global_priv WHERE user IN ('root', '');\n"
+            "FLUSH PRIVILEGES;\n"
+        )
+        (self.folder / "init.sql").chmod(0o644)
+
+    def _arguments(self) -> Sequence[str]:
+        return [
+            "--no-defaults",
+            f"--datadir={self._data}",
+            f"--tmpdir={self.folder}",
+            f"--init-file={self.folder / 'init.sql'}",
+            # Below the folder of the data, where the server goes: no path is too long for a socket.
+            "--socket=socket",
+            f"--pid-file={self.folder / 'pid'}",
+            "--bind-address=127.0.0.1",
+            f"--port={self.port}",
+            "--skip-name-resolve",
+            "--skip-log-bin",
+            "--innodb-flush-log-at-trx-commit=1",
+            "--innodb-doublewrite=ON",
+            "--innodb-buffer-pool-size=16M",
+            "--innodb-log-file-size=32M",
+            "--key-buffer-size=1M",
+            "--aria-pagecache-buffer-size=1M",
+            "--max-connections=30",
+        ]
+
+    def _connect(self, database: str) -> pymysql.Connection[Any]:
+        return pymysql.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user=ADMIN,
+            password=PASSWORD,
+            database=database,
+            autocommit=True,
+            connect_timeout=CONNECT,
+        )
+
+    def _populate(self) -> None:
+        self.execute(f"CREATE USER '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'", self.home)
+
+    def _create(self, database: str) -> None:
+        self.execute(f"CREATE DATABASE {database}", self.home)
+        self.execute(f"GRANT ALL ON {database}.* TO '{USER}'@'127.0.0.1'", self.home)
+
+    def _clear(self, database: str) -> None:
+        sessions = f"SELECT id FROM information_schema.processlist WHERE db = '{database}'"  # noqa: S608
+        for (session,) in self.execute(sessions, self.home):
+            with contextlib.suppress(pymysql.OperationalError):
+                # It may have ended by itself.
+                self.execute(f"KILL {session}", self.home)
+        self.execute(f"DROP DATABASE {database}", self.home)
+        self.execute(f"CREATE DATABASE {database}", self.home)

@@ -1,0 +1,88 @@
+"""
+A store that forgets everything when the process ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from heapq import nsmallest
+
+from zope.interface import implementer
+
+from txgear.broker import LAST_NUMBER
+from txgear.changes import Batch, StoredJob
+from txgear.errors import StoreRefused, StoreUnavailable, StoreUnusable
+from txgear.interfaces import IJobStore
+
+
+@implementer(IJobStore)
+class MemoryStore:
+    """
+    A store for tests: what is kept outlives L{close}, so that a server can be
+    started again on the same object. The methods are those of L{IJobStore}.
+    """
+
+    name = "memory:"
+
+    def __init__(self) -> None:
+        self._is_open = False
+        self._jobs: dict[int, StoredJob] = {}
+        self._workloads: dict[int, bytes] = {}
+        self._next = 1
+
+    def open(self) -> None:
+        """See L{IJobStore.open}."""
+        if self._is_open:
+            raise StoreUnusable("the store in memory is in use by another server")
+        self._is_open = True
+
+    def reserve(self, count: int) -> int:
+        """See L{IJobStore.reserve}."""
+        self._check_open()
+        if self._next + count > LAST_NUMBER:
+            raise StoreRefused("the job numbers are used up")
+        first = self._next
+        self._next += count
+        return first
+
+    def replay(self, after: int, limit: int) -> list[StoredJob]:
+        """See L{IJobStore.replay}."""
+        self._check_open()
+        return [
+            self._jobs[number] for number in nsmallest(limit, (each for each in self._jobs if each > after))
+        ]
+
+    def write(self, batch: Batch) -> None:
+        """See L{IJobStore.write}."""
+        self._check_open()
+        jobs = {job.number: job for job, _ in batch.additions}
+        if len(jobs) < len(batch.additions) or not jobs.keys().isdisjoint(self._jobs):
+            raise StoreRefused("a job of that number is kept already")
+        self._jobs.update(jobs)
+        self._workloads.update((job.number, bytes(workload)) for job, workload in batch.additions)
+        for number, place, due, retries in batch.moves:
+            if number in self._jobs:
+                self._jobs[number] = self._jobs[number]._replace(place=place, due=due, retries=retries)
+        for number in batch.ends:
+            self._jobs.pop(number, None)
+            self._workloads.pop(number, None)
+
+    def workloads(self, numbers: Sequence[int]) -> dict[int, bytes]:
+        """See L{IJobStore.workloads}."""
+        self._check_open()
+        return {number: self._workloads[number] for number in numbers if number in self._workloads}
+
+    def known(self, numbers: Sequence[int]) -> set[int]:
+        """See L{IJobStore.known}."""
+        self._check_open()
+        return self._jobs.keys() & set(numbers)
+
+    def close(self, next_number: int | None) -> None:
+        """See L{IJobStore.close}."""
+        if self._is_open and next_number is not None:
+            self._next = next_number
+        self._is_open = False
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise StoreUnavailable("the store is not open")

@@ -1,0 +1,35 @@
+"""
+The revisions of a SQL store's schema, carried out by Alembic on the store's own connection.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection, column, inspect, select, table
+
+from txgear.stores.schema import REVISION_TABLE
+
+
+def revision(connection: Connection) -> str | None:
+    """The revision of the tables that are there; C{None} if they were never finished."""
+    if not inspect(connection).has_table(REVISION_TABLE):
+        return None
+    # Alembic's own name for the column.
+    return connection.execute(select(column("version_num")).select_from(table(REVISION_TABLE))).scalar()
+
+
+def upgrade(connection: Connection) -> None:
+    """
+    Bring the tables to the newest revision, within the transaction that is under way.
+
+    Alembic is imported here: a server whose tables are up to date does without.
+    """
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    # The parser behind it has a meaning for per cent signs.
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,188 @@
+"""
+The statements of a SQL store, each for many rows at once.
+
+A statement costs its own price whatever it does: the way to a database server
+and back, and in SQLite several times the interpreter's lock, for which the
+reactor's thread may be waiting as well. So nothing is done row by row. The texts
+are SQLAlchemy's, made once for each of a few sizes, and go to the driver as
+they are, which knows them again and has them prepared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import chain
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Column, Table, bindparam, delete, insert, literal_column, select, update
+from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
+from sqlalchemy.sql import ClauseElement
+
+from txgear.changes import Move, StoredJob
+from txgear.stores.schema import jobs, numbers, workloads
+
+T = TypeVar("T")
+
+MOST_ROWS: Final = 256
+"""Rows of one statement at the most, a power of two."""
+
+MOST_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of the rows of one statement at the most: above it, statements cost no time but only memory."""
+
+ROW_BYTES: Final = 512
+"""Bytes of a row at the most, without a job's function and without a workload."""
+
+
+def runs(weights: Sequence[int], most_bytes: int) -> Iterator[slice]:
+    """
+    Cut rows into runs, one for each statement; the rows of a run are a power of two.
+
+    @param weights: bytes of each row.
+    @param most_bytes: of a run; a row that is heavier is a run of its own.
+    """
+    start = 0
+    while start < len(weights):
+        rows = min(1 << (len(weights) - start).bit_length() - 1, MOST_ROWS)
+        while rows > 1 and sum(weights[start : start + rows]) > most_bytes:
+            rows //= 2
+        yield slice(start, start + rows)
+        start += rows
+
+
+def parameter(column: Column[Any]) -> Any:
+    """A place for a value of a column. Its name is nothing, its turn in the statement is all."""
+    return bindparam(None, type_=column.type, required=True)
+
+
+def key_of(table: Table) -> Column[Any]:
+    """The one column of its primary key."""
+    return table.primary_key.columns[0]
+
+
+class Statements:
+    """
+    What a store asks of a database, in the SQL of one dialect. Each method
+    works on a cursor of the driver, in whatever transaction that is, and
+    raises the driver's errors.
+
+    @ivar dialect: SQLAlchemy's.
+    @ivar most_bytes: of the rows of one statement.
+    """
+
+    def __init__(self, dialect: Dialect) -> None:
+        """
+        @param dialect: with parameters that are told apart by their order.
+        """
+        self.most_bytes = MOST_BYTES
+        self.dialect = dialect
+        self._next = self.text(select(numbers.c.next))
+        self._advance = self.text(update(numbers).values(next=parameter(numbers.c.next)))
+        self._move = self.text(
+            update(jobs)
+            .values({name: parameter(jobs.c[name]) for name in ("place", "due", "retries")})
+            .where(jobs.c.number == parameter(jobs.c.number))
+        )
+        self._insert_text = cache(self._make_insert)
+        self._delete_text = cache(self._make_delete)
+        self._known_text = cache(self._make_known)
+        self._replay_text = cache(self._make_replay)
+        self._workloads_text = cache(self._make_workloads)
+
+    def text(self, clause: ClauseElement) -> str:
+        """A statement as the driver takes it."""
+        return str(clause.compile(dialect=self.dialect))
+
+    def next(self, cursor: DBAPICursor) -> int:
+        """The first job number that is not reserved."""
+        cursor.execute(self._next)
+        number: int = cursor.fetchall()[0][0]
+        return number
+
+    def advance(self, cursor: DBAPICursor, number: int) -> None:
+        """From now on it is this one."""
+        cursor.execute(self._advance, (number,))
+
+    def move(self, cursor: DBAPICursor, moves: Sequence[Move]) -> None:
+        """Change jobs."""
+        cursor.executemany(
+            self._move, [(place, due, retries, number) for number, place, due, retries in moves]
+        )
+
+    def insert(
+        self, cursor: DBAPICursor, table: Table, rows: Sequence[tuple[Any, ...]], weights: Sequence[int]
+    ) -> None:
+        """
+        Add rows.
+
+        @param weights: bytes of each.
+        """
+        for run in runs(weights, self.most_bytes):
+            cursor.execute(
+                self._insert_text(table, run.stop - run.start), tuple(chain.from_iterable(rows[run]))
+            )
+
+    def delete(self, cursor: DBAPICursor, table: Table, keys: Sequence[Any]) -> None:
+        """Remove the rows that have these keys."""
+        for part in self.lists(keys):
+            cursor.execute(self._delete_text(table, len(part)), part)
+
+    def known(self, cursor: DBAPICursor, table: Table, keys: Sequence[Any]) -> set[Any]:
+        """Those of the keys that have rows."""
+        found: set[Any] = set()
+        for part in self.lists(keys):
+            cursor.execute(self._known_text(table, len(part)), part)
+            found.update(key for (key,) in cursor.fetchall())
+        return found
+
+    def replay(self, cursor: DBAPICursor, after: int, limit: int) -> list[StoredJob]:
+        """So many jobs of higher numbers, in their order."""
+        cursor.execute(self._replay_text(limit), (after,))
+        return list(map(StoredJob._make, cursor.fetchall()))
+
+    def workloads(self, cursor: DBAPICursor, numbers: Sequence[int]) -> dict[int, bytes]:
+        """The workloads of those of the jobs that are kept."""
+        found: dict[int, bytes] = {}
+        for part in self.lists(numbers):
+            cursor.execute(self._workloads_text(len(part)), part)
+            found.update((number, workload or b"") for number, workload in cursor.fetchall())
+        return found
+
+    # The texts
+
+    def among(self, key: Column[Any], keys: int) -> Any:
+        """The condition that a key is in a list of so many."""
+        return key.in_([parameter(key)] * keys)
+
+    def lists(self, keys: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        """Cut keys into lists for L{among}: the last key of each is repeated up to a power of two."""
+        for start in range(0, len(keys), MOST_ROWS):
+            part = tuple(keys[start : start + MOST_ROWS])
+            yield part + part[-1:] * ((1 << (len(part) - 1).bit_length()) - len(part))
+
+    def _make_insert(self, table: Table, rows: int) -> str:
+        head, values, row = self.text(insert(table)).partition(" VALUES ")
+        return head + values + ", ".join([row] * rows)
+
+    def _make_delete(self, table: Table, keys: int) -> str:
+        return self.text(delete(table).where(self.among(key_of(table), keys)))
+
+    def _make_known(self, table: Table, keys: int) -> str:
+        return self.text(select(key_of(table)).where(self.among(key_of(table), keys)))
+
+    def _make_replay(self, limit: int) -> str:
+        return self.text(
+            select(jobs)
+            .where(jobs.c.number > parameter(jobs.c.number))
+            .order_by(jobs.c.number)
+            .limit(literal_column(str(limit)))
+            # Or SQLAlchemy would add one for SQLite, as a parameter.
+            .offset(literal_column("0"))
+        )
+
+    def _make_workloads(self, keys: int) -> str:
+        return self.text(
+            select(jobs.c.number, workloads.c.workload)
+            .outerjoin(workloads, workloads.c.number == jobs.c.number)
+            .where(self.among(jobs.c.number, keys))
+        )

@@ -1,0 +1,317 @@
+"""
+What every store does, whatever it is made of: the tests of the contract of L{IJobStore}.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from zope.interface.verify import verifyObject
+
+from txgear.changes import Addition, Batch, Move, StoredJob
+from txgear.constants import HIGH, LOW, NORMAL
+from txgear.errors import StoreRefused, StoreUnavailable, StoreUnusable
+from txgear.interfaces import IJobStore
+from txgear.wire import Data, Pieces
+
+if TYPE_CHECKING:
+    from twisted.trial.unittest import SynchronousTestCase as Base
+else:
+    Base = object
+
+ALL_BYTES: Final = bytes(range(256))
+LAST: Final = 2**63 - 1
+"""The last number that a job may have."""
+
+
+def stored(
+    number: int,
+    *,
+    place: int = 0,
+    prefix: bytes = b"H:test",
+    function: bytes = b"f",
+    unique: bytes = b"",
+    digest: bytes | None = None,
+    reducer: bytes = b"",
+    priority: int = NORMAL,
+    due: float = 0.0,
+    retries: int = 0,
+    size: int = 0,
+) -> StoredJob:
+    """A job as a store has it."""
+    return StoredJob(
+        number, place or number, prefix, function, unique, digest, reducer, priority, due, retries, size
+    )
+
+
+def addition(number: int, workload: Data = b"") -> Addition:
+    """A job with a workload."""
+    return stored(number, size=len(workload)), workload
+
+
+def adding(*additions: Addition) -> Batch:
+    return Batch(additions, (), ())
+
+
+def ending(numbers: Iterable[int]) -> Batch:
+    return Batch((), (), list(numbers))
+
+
+class StoreContract(Base):
+    """
+    For a test case; what is inherited says how a store is made.
+
+    @ivar store: an empty store, which is open.
+    """
+
+    store: IJobStore
+
+    def make_store(self) -> IJobStore:
+        """A store that is not open, on the place of this test."""
+        raise NotImplementedError
+
+    def setUp(self) -> None:
+        self.store = self.make_store()
+        self.store.open()
+        self.addCleanup(lambda: self.store.close(None))
+
+    def reopen(self, next_number: int | None = None) -> None:
+        """A new server starts where this one has ended."""
+        self.store.close(next_number)
+        self.store = self.make_store()
+        self.store.open()
+
+    def kept(self) -> list[StoredJob]:
+        return self.store.replay(0, 1_000_000)
+
+    def numbers(self) -> list[int]:
+        return [job.number for job in self.kept()]
+
+    # What comes back
+
+    def test_it_provides_the_interface(self) -> None:
+        verifyObject(IJobStore, self.store)
+        self.assertIsInstance(self.store.name, str)
+
+    def test_every_field_comes_back_as_it_went_in(self) -> None:
+        jobs = [
+            stored(1),
+            stored(2, place=LAST, prefix=b"p" * 44, retries=2**31 - 1, size=2**40),
+            stored(3, function=b"", unique=ALL_BYTES[:64], reducer=ALL_BYTES[-64:]),
+            stored(4, function=(ALL_BYTES * 32)[:8191], unique=b"\0" * 64, reducer=b"\0"),
+            stored(5, unique=b"-", digest=ALL_BYTES[:16]),
+            stored(6, unique=b"-", digest=bytes(16)),
+            stored(7, digest=b"\xff" * 16, function=b"trailing \0 ", unique=b"' \\ \" %s ? %(a)s ;"),
+            stored(8, priority=HIGH, due=0.1),
+            stored(9, priority=LOW, due=1735689600.123456, retries=255),
+            stored(10, priority=NORMAL, due=1e300),
+            stored(2**32 + 1, place=2**53 + 1),
+            stored(LAST - 1),
+            stored(LAST),
+        ]
+        self.store.write(adding(*((job, b"") for job in jobs)))
+        self.assertEqual(self.kept(), jobs)
+        self.reopen()
+        self.assertEqual(self.kept(), jobs)
+        self.assertEqual([type(field) for field in self.kept()[4]], [type(field) for field in jobs[4]])
+
+    def test_jobs_are_told_apart_by_their_number_alone(self) -> None:
+        jobs = [
+            stored(1),
+            stored(2, place=1),
+            stored(3, place=1, unique=b"u"),
+            stored(4, place=1, unique=b"u"),
+        ]
+        self.store.write(adding(*((job, b"same") for job in jobs)))
+        self.store.write(ending([1, 3]))
+        self.assertEqual(self.kept(), [jobs[1], jobs[3]])
+
+    def test_workloads_come_back_as_they_went_in(self) -> None:
+        workloads: dict[int, Data] = {
+            1: b"",
+            2: b"\0",
+            3: ALL_BYTES,
+            4: b"'\\\"%s?;--\r\n\x1a" * 100,
+            5: Pieces([b"one ", b"and \0", b"two"]),
+            6: Pieces([]),
+            7: random.Random(7).randbytes(1_000_000),
+            8: b"-",
+            LAST: b"the last",
+        }
+        self.store.write(adding(*(addition(*item) for item in workloads.items())))
+        self.reopen()
+        expected = {number: bytes(workload) for number, workload in workloads.items()}
+        self.assertEqual(self.store.workloads(list(workloads)), expected)
+        self.assertIs(type(self.store.workloads([5])[5]), bytes)
+
+    def test_workloads_of_jobs_that_are_not_kept_are_missing(self) -> None:
+        self.store.write(adding(addition(1, b"one"), addition(2), addition(3, b"three")))
+        self.store.write(ending([3]))
+        self.assertEqual(self.store.workloads([5, 3, 2, 1, 2]), {1: b"one", 2: b""})
+        self.assertEqual(self.store.workloads([4]), {})
+        self.assertEqual(self.store.workloads([]), {})
+
+    def test_known_are_those_that_are_kept(self) -> None:
+        self.store.write(adding(addition(1), addition(2, b"two"), addition(2**40)))
+        self.store.write(ending([1]))
+        self.assertEqual(self.store.known([1, 2, 2, 3, 2**40]), {2, 2**40})
+        self.assertEqual(self.store.known([]), set())
+
+    # What a batch does
+
+    def test_a_batch_adds_then_moves_then_ends(self) -> None:
+        self.store.write(adding(addition(1, b"one"), addition(2, b"two")))
+        self.store.write(
+            Batch(
+                [addition(3, b"three"), addition(4, b"four"), addition(5)],
+                [Move(3, 30, 3.5, 3), Move(4, 40, 4.5, 4), Move(2, 20, 2.5, 2)],
+                [4, 1, 5],
+            )
+        )
+        moved = [
+            stored(2, place=20, due=2.5, retries=2, size=3),
+            stored(3, place=30, due=3.5, retries=3, size=5),
+        ]
+        self.assertEqual(self.kept(), moved)
+        self.assertEqual(self.store.workloads([1, 2, 3, 4, 5]), {2: b"two", 3: b"three"})
+
+    def test_moves_and_ends_may_be_said_twice(self) -> None:
+        self.store.write(adding(addition(1, b"one"), addition(2, b"two")))
+        batch = Batch((), [Move(1, 9, 1.5, 1), Move(7, 9, 1.5, 1), Move(1, 10, 0.0, 2)], [2, 2, 8])
+        for _ in range(2):
+            self.store.write(batch)
+            self.assertEqual(self.kept(), [stored(1, place=10, retries=2, size=3)])
+
+    def test_an_empty_batch_does_nothing(self) -> None:
+        self.store.write(adding(addition(1)))
+        self.store.write(Batch((), (), ()))
+        self.assertEqual(self.kept(), [stored(1)])
+
+    def test_a_job_may_come_again_after_its_end(self) -> None:
+        self.store.write(adding(addition(1, b"one")))
+        self.store.write(ending([1]))
+        self.store.write(adding(addition(1)))
+        self.assertEqual(self.store.workloads([1]), {1: b""})
+
+    def test_nothing_of_a_batch_that_is_refused_is_done(self) -> None:
+        self.store.write(adding(addition(1, b"one"), addition(2, b"two")))
+        before = self.kept()
+        many = [addition(number, b"new") for number in range(3, 1000)]
+        for additions in ([addition(1, b"another")], [*many, addition(2)], [*many, addition(3)]):
+            with self.assertRaises(StoreRefused) as caught:
+                self.store.write(Batch(additions, [Move(1, 5, 5.0, 5)], [2]))
+            self.assertNotIn("\n", str(caught.exception))
+            self.assertEqual(self.kept(), before)
+        self.assertEqual(self.store.workloads(range(1000)), {1: b"one", 2: b"two"})
+        self.store.write(adding(*many))
+        self.assertEqual(len(self.kept()), 999)
+
+    def test_any_number_of_jobs_may_come_and_go_at_once(self) -> None:
+        for count in (1, 2, 3, 7, 64, 255, 256, 257, 511, 1000):
+            jobs = [addition(number, b"%d" % number if number % 3 else b"") for number in range(1, count + 1)]
+            self.store.write(adding(*jobs))
+            self.assertEqual(self.kept(), [job for job, _ in jobs])
+            self.assertEqual(self.store.known(range(2000)), set(range(1, count + 1)))
+            found = self.store.workloads(range(2000))
+            self.assertEqual(found, {job.number: workload for job, workload in jobs})
+            self.store.write(Batch((), [Move(job.number, 7, 0.0, 7) for job, _ in jobs], ()))
+            self.assertEqual({(job.place, job.retries) for job in self.kept()}, {(7, 7)})
+            self.store.write(ending(range(count, 0, -1)))
+            self.assertEqual(self.kept(), [])
+
+    def test_large_workloads_come_and_go_at_once(self) -> None:
+        data = random.Random(1).randbytes(700_000)
+        sizes = [700_000, 1, 600_000, 0, 500_000, 2, 3, 400_000, 300_000, 700_000, 700_000, 700_000]
+        jobs = [addition(number, data[:size]) for number, size in enumerate(sizes, 1)]
+        self.store.write(adding(*jobs))
+        found = self.store.workloads(range(1, len(jobs) + 1))
+        self.assertEqual([len(found[job.number]) for job, _ in jobs], sizes)
+        self.assertTrue(all(found[job.number] == workload for job, workload in jobs))
+
+    # Replay
+
+    def test_replay_reads_chunks_in_the_order_of_numbers(self) -> None:
+        numbers = [*range(1, 500), *range(2**40, 2**40 + 101)]
+        shuffled = random.Random(2).sample(numbers, len(numbers))
+        for start in range(0, len(shuffled), 150):
+            self.store.write(
+                adding(*(addition(number, b"w" * 50) for number in shuffled[start : start + 150]))
+            )
+        for limit in (1, 7, 300, 600, 601):
+            read: list[int] = []
+            while chunk := self.store.replay(read[-1] if read else 0, limit):
+                read += [job.number for job in chunk]
+                self.assertTrue(len(chunk) == limit or len(read) == len(numbers))
+            self.assertEqual(read, numbers)
+        self.assertEqual(self.store.replay(LAST, 10), [])
+
+    # Numbers
+
+    def test_numbers_are_reserved_once(self) -> None:
+        first = self.store.reserve(10)
+        self.assertGreaterEqual(first, 1)
+        second = self.store.reserve(1)
+        self.assertGreaterEqual(second, first + 10)
+        self.reopen()
+        third = self.store.reserve(2**40)
+        self.assertGreater(third, second)
+        self.assertGreaterEqual(self.store.reserve(1), third + 2**40)
+
+    def test_numbers_that_were_not_used_are_given_back_at_the_end(self) -> None:
+        first = self.store.reserve(1000)
+        self.reopen(first + 10)
+        self.assertEqual(self.store.reserve(1000), first + 10)
+        self.reopen(None)
+        self.assertEqual(self.store.reserve(1), first + 1010)
+
+    def test_numbers_are_used_up_at_last(self) -> None:
+        self.reopen(LAST - 1000)
+        first = self.store.reserve(900)
+        self.assertEqual(first, LAST - 1000)
+        for _ in range(2):
+            with self.assertRaises(StoreRefused):
+                self.store.reserve(200)
+        self.assertEqual(self.store.reserve(50), LAST - 100)
+
+    # Opening and closing
+
+    def test_all_is_kept_when_it_is_closed_and_opened(self) -> None:
+        self.store.write(adding(addition(1, b"one"), addition(2)))
+        for _ in range(2):
+            self.store.close(None)
+            self.store.open()
+            self.assertEqual(self.numbers(), [1, 2])
+        self.assertEqual(self.store.workloads([1, 2]), {1: b"one", 2: b""})
+
+    def test_closed_twice_is_closed_once(self) -> None:
+        first = self.store.reserve(100)
+        self.store.close(first + 50)
+        self.store.close(first)
+        self.store.open()
+        self.assertEqual(self.store.reserve(1), first + 50)
+
+    def test_nothing_can_be_done_while_it_is_closed(self) -> None:
+        self.store.close(None)
+        for call in (
+            lambda: self.store.reserve(1),
+            lambda: self.store.replay(0, 1),
+            lambda: self.store.write(adding(addition(1))),
+            lambda: self.store.workloads([1]),
+            lambda: self.store.known([1]),
+        ):
+            with self.assertRaises(StoreUnavailable):
+                call()
+
+    def test_one_server_at_a_time(self) -> None:
+        self.store.write(adding(addition(1)))
+        second = self.make_store()
+        with self.assertRaises(StoreUnusable) as caught:
+            second.open()
+        self.assertIn("in use by another server", str(caught.exception))
+        self.assertEqual(self.numbers(), [1])
+        self.store.close(None)
+        self.store = second
+        self.store.open()
+        self.assertEqual(self.numbers(), [1])

@@ -1,0 +1,397 @@
+"""Tests of L{txgear.stores.sql} on SQLite files."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import sqlite3
+import stat
+import sys
+from contextlib import closing
+from typing import Any
+from unittest import SkipTest
+
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import event
+from twisted.trial.unittest import SynchronousTestCase
+
+from txgear.changes import Batch, Move
+from txgear.errors import StoreRefused, StoreUnavailable, StoreUnusable
+from txgear.interfaces import IJobStore
+from txgear.stores import make_store, migrations, schema
+from txgear.stores.memory import MemoryStore
+from txgear.stores.sql import SqlStore
+from txgear.test.storecontract import StoreContract, adding, addition, ending, stored
+from txgear.test.support import PROPERTY
+
+
+class SQLiteCase(SynchronousTestCase):
+    """A file, and the stores on it."""
+
+    def setUp(self) -> None:
+        self.path = os.path.realpath(self.mktemp())
+        self.store = self.make_store()
+
+    def make_store(self) -> SqlStore:
+        store = make_store(f"sqlite:///{self.path}")
+        self.addCleanup(lambda: store.close(None))
+        return store
+
+    def fill(self) -> None:
+        """Leave a closed store with three jobs."""
+        self.store.open()
+        self.store.write(adding(addition(1, b"one"), addition(2), addition(3, b"three" * 1000)))
+        self.store.close(None)
+
+    def other(self) -> sqlite3.Connection:
+        """What another program does with the file."""
+        connection = sqlite3.connect(self.path, isolation_level=None)
+        self.addCleanup(connection.close)
+        return connection
+
+    def each_connection(self, statement: str) -> None:
+        """Have the store's next connections start with a statement."""
+
+        def run(connection: Any, record: Any) -> None:
+            connection.execute(statement).fetchall()
+
+        event.listen(self.store._dialect.engine, "connect", run)
+
+    def driver(self) -> Any:
+        """The store's own connection."""
+        assert self.store._connection is not None
+        return self.store._connection.connection.driver_connection
+
+    def pragma(self, text: str) -> Any:
+        """Say or ask a pragma there."""
+        rows = self.driver().execute(f"PRAGMA {text}").fetchall()
+        return rows[0][0] if rows else None
+
+    def refusal_to_open(self, store: SqlStore | None = None) -> str:
+        """Why the store cannot be used."""
+        with self.assertRaises(StoreUnusable) as caught:
+            (store or self.store).open()
+        text = str(caught.exception)
+        for noise in ("\n", "SELECT", "sqlalche", "sqlite3."):
+            self.assertNotIn(noise, text)
+        self.assertIn(self.store.name, text)
+        return text
+
+
+class SQLiteContractTests(StoreContract, SynchronousTestCase):
+    def setUp(self) -> None:
+        self.path = os.path.realpath(self.mktemp())
+        super().setUp()
+
+    def make_store(self) -> IJobStore:
+        return make_store(f"sqlite:///{self.path}")
+
+
+class FileTests(SQLiteCase):
+    def test_the_file_and_its_folder_are_for_the_owner_alone(self) -> None:
+        self.path = os.path.join(self.path, "new", "jobs.sqlite")
+        self.store = self.make_store()
+        self.addCleanup(os.umask, os.umask(0))
+        self.store.open()
+        self.store.write(adding(addition(1)))
+        folder = os.path.dirname(self.path)
+        self.assertEqual(stat.S_IMODE(os.stat(folder).st_mode), 0o700)
+        names = sorted(os.listdir(folder))
+        self.assertEqual(names, ["jobs.sqlite", "jobs.sqlite-shm", "jobs.sqlite-wal", "jobs.sqlite.lock"])
+        for name in names:
+            self.assertEqual(stat.S_IMODE(os.stat(os.path.join(folder, name)).st_mode), 0o600, name)
+
+    def test_it_is_durable(self) -> None:
+        self.store.open()
+        self.assertEqual(self.pragma("journal_mode"), "wal")
+        self.assertEqual(self.pragma("synchronous"), 2)
+        self.assertEqual(self.pragma("secure_delete"), 0)
+
+    def test_the_lock_says_who_has_it(self) -> None:
+        self.store.open()
+        text = self.refusal_to_open(self.make_store())
+        self.assertIn(f"in use by another server, process {os.getpid()}", text)
+        self.assertIn(f"{self.path}.lock", text)
+
+    def test_a_lock_that_does_not_say_who_has_it(self) -> None:
+        self.store.open()
+        os.truncate(f"{self.path}.lock", 0)
+        self.assertIn("process unknown", self.refusal_to_open(self.make_store()))
+
+    def test_who_comes_by_a_link_meets_the_same_lock(self) -> None:
+        self.store.open()
+        link = os.path.realpath(self.mktemp())
+        os.symlink(self.path, link)
+        with self.assertRaises(StoreUnusable):
+            make_store(f"sqlite:///{link}").open()
+
+    def test_a_backup_can_be_made_while_it_is_open(self) -> None:
+        self.store.open()
+        self.store.write(adding(addition(1, b"one")))
+        with closing(sqlite3.connect(self.mktemp())) as copy:
+            self.other().backup(copy)
+            self.store.write(adding(addition(2)))
+            self.path = copy.execute("PRAGMA database_list").fetchone()[2]
+        restored = self.make_store()
+        restored.open()
+        self.assertEqual(restored.replay(0, 10), [stored(1, size=3)])
+        self.assertEqual(restored.workloads([1]), {1: b"one"})
+
+    def test_a_folder_is_no_file(self) -> None:
+        os.mkdir(self.path)
+        self.assertIn("it is a folder", self.refusal_to_open())
+
+    def test_a_folder_that_cannot_be_made(self) -> None:
+        with open(self.path, "wb"):
+            pass
+        self.path = os.path.join(self.path, "folder", "jobs.sqlite")
+        self.store = self.make_store()
+        self.assertIn(f"cannot make {os.path.dirname(self.path)}: Not a dir", self.refusal_to_open())
+
+    def test_a_lock_file_that_cannot_be_made(self) -> None:
+        os.mkdir(f"{self.path}.lock")
+        self.assertIn("cannot open the lock file", self.refusal_to_open())
+
+    def test_a_lock_file_that_cannot_be_locked(self) -> None:
+        def fail(file: Any, operation: int) -> None:
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+        self.patch(fcntl, "flock", fail)
+        self.assertRegex(self.refusal_to_open(), r"cannot lock the file .*\.lock: No locks available")
+
+
+class DamageTests(SQLiteCase):
+    def test_a_file_of_something_else(self) -> None:
+        with open(self.path, "wb") as file:
+            file.write(b"no database " * 1000)
+        self.assertIn("it is no SQLite database: move it away", self.refusal_to_open())
+
+    def test_a_damaged_file(self) -> None:
+        self.fill()
+        with open(self.path, "r+b") as file:
+            file.seek(4096)
+            file.write(b"\x55" * 4096 * 8)
+        self.assertIn("it is damaged: restore it from a backup", self.refusal_to_open())
+
+    def test_damage_that_is_found_later(self) -> None:
+        self.fill()
+        self.store.open()
+        other = self.other()
+        other.execute("PRAGMA writable_schema = ON")
+        other.execute("UPDATE sqlite_master SET rootpage = 1 WHERE name = 'txgear_workloads'")
+        other.execute("PRAGMA schema_version = 1000")
+        with self.assertRaises(StoreUnavailable):
+            self.store.workloads([1])
+        self.assertIn("restore it from a backup", self.refusal_to_open())
+
+    def test_a_file_that_cannot_be_written(self) -> None:
+        self.fill()
+        self.each_connection("PRAGMA query_only = ON")
+        text = self.refusal_to_open()
+        self.assertIn("attempt to write a readonly database: let the server's user write the file", text)
+
+    def test_a_place_without_a_write_ahead_log(self) -> None:
+        def connect(*arguments: Any) -> sqlite3.Connection:
+            return sqlite3.connect(":memory:", isolation_level=None)
+
+        event.listen(self.store._dialect.engine, "do_connect", connect)
+        self.assertIn("name a file on a local disk", self.refusal_to_open())
+
+    def test_tables_of_somebody_else(self) -> None:
+        self.other().execute("CREATE TABLE txgear_jobs (id INTEGER)")
+        self.assertIn("its tables are not txgear's", self.refusal_to_open())
+
+    def test_the_numbers_are_gone(self) -> None:
+        self.fill()
+        self.other().execute("DELETE FROM txgear_numbers")
+        self.assertIn("txgear_numbers has 0 rows instead of one", self.refusal_to_open())
+
+    def test_errors_that_are_not_the_databases(self) -> None:
+        for error, expected in ((TypeError("odd\noption"), StoreUnusable), (KeyboardInterrupt(), None)):
+            store = self.make_store()
+
+            def fail(connection: Any, record: Any, error: BaseException = error) -> None:
+                raise error
+
+            event.listen(store._dialect.engine, "connect", fail)
+            with self.assertRaises(expected or type(error)) as caught:
+                store.open()
+            self.assertNotIn("\n", str(caught.exception))
+            store.close(None)
+        self.store.open()
+
+
+class SchemaTests(SQLiteCase):
+    def test_the_revisions_lead_to_the_tables(self) -> None:
+        self.store.open()
+        connection = self.store._connection
+        assert connection is not None
+        context = MigrationContext.configure(connection, opts={"version_table": schema.REVISION_TABLE})
+        self.assertEqual(compare_metadata(context, schema.jobs.metadata), [])
+        self.assertEqual(migrations.revision(connection), schema.REVISIONS[-1])
+
+    def test_each_revision_is_a_file(self) -> None:
+        folder = os.path.join(os.path.dirname(migrations.__file__), "versions")
+        names = sorted(name[:4] for name in os.listdir(folder) if name[0].isdigit())
+        self.assertEqual(names, list(schema.REVISIONS))
+
+    def test_an_upgrade_that_was_interrupted_is_done_again(self) -> None:
+        self.fill()
+        self.other().execute("DELETE FROM txgear_schema")
+        self.store.open()
+        self.assertEqual(len(self.store.replay(0, 10)), 3)
+        self.assertEqual(self.store.reserve(1), 1)
+
+    def test_a_revision_that_is_not_known_yet(self) -> None:
+        self.fill()
+        self.other().execute("UPDATE txgear_schema SET version_num = '0999'")
+        self.assertIn("was written by a newer txgear (its schema is 0999,", self.refusal_to_open())
+        self.assertEqual(self.other().execute("SELECT count(*) FROM txgear_jobs").fetchone(), (3,))
+
+
+class TroubleTests(SQLiteCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.fill()
+        self.store.open()
+
+    def test_a_file_that_is_locked_by_another_program(self) -> None:
+        self.pragma("busy_timeout = 0")
+        other = self.other()
+        other.execute("BEGIN IMMEDIATE")
+        with self.assertRaises(StoreUnavailable) as caught:
+            self.store.write(ending([1]))
+        self.assertEqual(str(caught.exception), "database is locked")
+        # Nothing but open and close may follow, and no other server comes in between.
+        with self.assertRaises(StoreUnavailable):
+            self.store.known([1])
+        self.assertIn("in use by another server", self.refusal_to_open(self.make_store()))
+        self.each_connection("PRAGMA busy_timeout = 0")
+        with self.assertRaises(StoreUnavailable):
+            self.store.open()
+        other.execute("COMMIT")
+        self.store.open()
+        self.assertEqual(self.store.known([1, 2]), {1, 2})
+        self.store.write(ending([1]))
+        self.assertEqual(self.store.known([1, 2]), {2})
+
+    def test_a_locked_file_can_be_read(self) -> None:
+        self.other().execute("BEGIN IMMEDIATE")
+        self.assertEqual(self.store.workloads([1, 2]), {1: b"one", 2: b""})
+        self.assertEqual(len(self.store.replay(0, 10)), 3)
+
+    def test_closing_a_locked_file_keeps_the_numbers(self) -> None:
+        first = self.store.reserve(100)
+        self.pragma("busy_timeout = 0")
+        other = self.other()
+        other.execute("BEGIN IMMEDIATE")
+        self.store.close(first)
+        other.execute("COMMIT")
+        self.store.open()
+        self.assertEqual(self.store.reserve(1), first + 100)
+
+    def test_a_full_disk(self) -> None:
+        before = self.store.replay(0, 10)
+        self.pragma(f"max_page_count = {self.pragma('page_count') + 10}")
+        large = [addition(number, bytes(10_000)) for number in range(4, 30)]
+        with self.assertRaises(StoreRefused) as caught:
+            self.store.write(Batch(large, [Move(1, 5, 5.0, 5)], [2]))
+        self.assertEqual(str(caught.exception), "database or disk is full")
+        self.assertEqual(self.store.replay(0, 10), before)
+        self.store.write(adding(large[0]))
+        self.store.write(ending([4]))
+        self.pragma("max_page_count = 1000000")
+        self.store.write(adding(*large))
+        self.assertEqual(len(self.store.replay(0, 100)), 29)
+
+    def test_a_disk_that_is_full_from_the_start(self) -> None:
+        self.store.close(None)
+        os.unlink(self.path)
+        self.each_connection("PRAGMA max_page_count = 2")
+        self.assertIn("is full: make room", self.refusal_to_open())
+
+    def test_a_workload_that_is_too_large(self) -> None:
+        if sys.version_info < (3, 11):
+            raise SkipTest("Python 3.10 cannot set SQLite's limits")
+        self.driver().setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10_000)
+        with self.assertRaises(StoreRefused):
+            self.store.write(adding(addition(4), addition(5, bytes(10_001))))
+        self.assertEqual(self.store.known([1, 4, 5]), {1})
+
+    def test_a_defect_of_the_caller_leaves_the_store_as_it_was(self) -> None:
+        with self.assertRaises(OverflowError):
+            self.store.write(adding(addition(4), addition(2**63)))
+        self.assertEqual(self.store.known([1, 4]), {1})
+        self.store.write(adding(addition(4)))
+        self.assertEqual(self.store.known([1, 4]), {1, 4})
+
+    def test_opened_again_while_it_is_open(self) -> None:
+        self.store.open()
+        self.assertEqual(self.store.known([1]), {1})
+
+
+class MovingInTests(SQLiteCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.store.open()
+
+    def test_what_was_taken_over_is_known(self) -> None:
+        digests = [bytes([number]) * 32 for number in range(200)] + [
+            bytes(31) + b"%c" % n for n in range(1, 100)
+        ]
+        self.assertEqual(self.store.imported(digests), set())
+        jobs = [addition(number, b"w") for number in range(1, 290)]
+        self.store.take_over(jobs, digests[:290])
+        self.store.write(ending(range(1, 290)))
+        self.assertEqual(self.store.imported(digests), set(digests[:290]))
+        self.assertEqual(self.store.imported([]), set())
+
+    def test_jobs_and_digests_go_together(self) -> None:
+        self.store.take_over([addition(1)], [b"1" * 32])
+        for jobs, digests in (([addition(2)], [b"2" * 32, b"1" * 32]), ([addition(1)], [b"2" * 32])):
+            with self.assertRaises(StoreRefused):
+                self.store.take_over(jobs, digests)
+        self.assertEqual(self.store.known([1, 2]), {1})
+        self.assertEqual(self.store.imported([b"1" * 32, b"2" * 32]), {b"1" * 32})
+
+
+NUMBERS = st.integers(1, 12)
+BATCHES = st.lists(
+    st.builds(
+        Batch,
+        st.lists(st.builds(addition, NUMBERS, st.binary(max_size=5)), max_size=6),
+        st.lists(st.builds(Move, NUMBERS, NUMBERS, st.floats(0, 1e10), st.integers(0, 9)), max_size=6),
+        st.lists(NUMBERS, max_size=6),
+    ),
+    max_size=5,
+)
+
+
+class ModelTests(SQLiteCase):
+    @PROPERTY
+    @given(BATCHES)
+    def test_it_agrees_with_the_store_in_memory(self, batches: list[Batch]) -> None:
+        self.store.open()
+        # What is tried here is not the disk.
+        self.pragma("synchronous = OFF")
+        memory = MemoryStore()
+        memory.open()
+        self.store.write(ending(range(1, 13)))
+        for batch in batches:
+            outcomes = []
+            for store in (self.store, memory):
+                try:
+                    store.write(batch)
+                except StoreRefused:
+                    outcomes.append(False)
+                else:
+                    outcomes.append(True)
+            self.assertEqual(*outcomes)
+            numbers = range(1, 14)
+            self.assertEqual(self.store.replay(0, 99), memory.replay(0, 99))
+            self.assertEqual(self.store.workloads(numbers), memory.workloads(numbers))
+            self.assertEqual(self.store.known(numbers), memory.known(numbers))
