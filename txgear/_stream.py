@@ -86,10 +86,12 @@ class Stream(Protocol):
         self._reads = reads
         self._fd = -1
         self.closing = False
+        self._broken = False
         self.unwritten = 0
         self._waiting: deque[bytes] = deque()
         self._behind = False
         self._paused = False
+        self._held = False
         self._timer: IDelayedCall | None = None
         self._socket: socket.socket | None = None
         self._read_size = READ_SIZE
@@ -109,12 +111,13 @@ class Stream(Protocol):
             transport.registerProducer(self, True)  # type: ignore[attr-defined]
 
     def dataReceived(self, data: bytes) -> None:
-        if self.closing:
+        if self.closing or self._broken:
             return
         decoder = self.decoder
         try:
             self.packets_received(decoder.feed(data))
         except ProtocolError as error:
+            self._broken = True
             self.protocol_broken(error)
         finally:
             self.turn_ended()
@@ -230,7 +233,8 @@ class Stream(Protocol):
             self.abort()
         elif not self._paused:
             self._paused = True
-            self._stop_reading()
+            if not self._held:
+                self._stop_reading()
             self._timer = self._clock.callLater(STALL_SECONDS, self._stalled)
 
     def _stalled(self) -> None:
@@ -261,11 +265,25 @@ class Stream(Protocol):
             self._cancel_timer()
             if self.unwritten <= self.pause_from:
                 self._paused = False
-                self._start_reading()
+                if not self._held:
+                    self._start_reading()
             else:  # it does read, if slowly
                 self._timer = self._clock.callLater(STALL_SECONDS, self._stalled)
         if self.closing and not self._behind:
             self._lose()
+
+    def pause_reading(self) -> None:
+        """Read nothing of the peer until L{resume_reading}, whatever it reads of us."""
+        if not self._held:
+            self._held = True
+            if not self._paused:
+                self._stop_reading()
+
+    def resume_reading(self) -> None:
+        """Follows L{pause_reading}: read the peer again, unless there is another reason not to."""
+        self._held = False
+        if not self._paused and not self.closing:
+            self._start_reading()
 
     def _stop_reading(self) -> None:
         if self._fd >= 0:
@@ -301,6 +319,10 @@ class Stream(Protocol):
         self._timer = self._clock.callLater(CLOSE_SECONDS, self._close_overdue)
         if not linger:
             self._stop_reading()
+        elif self._held:
+            self._held = False
+            if not self._paused:
+                self._start_reading()
         if not self._behind:
             self._lose()
 

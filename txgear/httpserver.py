@@ -227,7 +227,7 @@ class JobRequest(Request):
             except ServerError as error:
                 server.outbox.send(peer, ERROR, error.code.encode("ascii"), error.text.encode("utf-8"))
             else:
-                server.outbox.send(peer, JOB_CREATED, job.handle)
+                server.created(peer, job, background)
             server.end_turn()
 
     def _header(self, name: bytes, default: bytes) -> bytes:
@@ -455,6 +455,12 @@ class HttpChannel(HTTPChannel):
         # None is left where the server has given up on a job that still runs.
         if self.requests:
             self.requests[0].take(packets)
+
+    def pause_reading(self) -> None:
+        """Part of L{txgear.outbox.Line}: no next request is looked at before this one is answered."""
+
+    def resume_reading(self) -> None:
+        """Part of L{txgear.outbox.Line}; see L{pause_reading}."""
 
     # Back-pressure: Twisted's channel goes on with the next request, whatever
     # lies unread of the answers to the last ones. Here they wait.

@@ -24,8 +24,10 @@ from twisted.internet.interfaces import (
 from twisted.protocols.policies import ProtocolWrapper
 
 from txgear._batch import AVAILABLE, BatchedReads
-from txgear.broker import UNLIMITED, Broker
-from txgear.constants import MAX_PACKET
+from txgear.broker import QUEUE_MEMORY, UNLIMITED, Broker
+from txgear.constants import JOB_CREATED, MAX_PACKET
+from txgear.jobs import Job
+from txgear.journal import Journal
 from txgear.outbox import Line, Outbox
 from txgear.roster import Peer
 
@@ -83,6 +85,8 @@ class Settings:
     @ivar allow_shutdown: whether the text command C{shutdown} is obeyed.
     @ivar level: gearmand's name of the level that is logged.
     @ivar keep_alive: for accepted TCP connections.
+    @ivar store_timeout: seconds that a submit waits for the store at the most.
+    @ivar queue_memory: bytes of workloads that are kept in memory; the store has all.
     """
 
     prefix: bytes = b"H:localhost"
@@ -93,6 +97,8 @@ class Settings:
     allow_shutdown: bool = False
     level: str = "ERROR"
     keep_alive: KeepAlive = KeepAlive()
+    store_timeout: float = 5.0
+    queue_memory: int = QUEUE_MEMORY
 
 
 class JobServer:
@@ -109,10 +115,11 @@ class JobServer:
         once, when the text command asks for it; whoever owns the process sets it.
     """
 
-    def __init__(self, clock: IReactorTime, settings: Settings) -> None:
+    def __init__(self, clock: IReactorTime, settings: Settings, journal: Journal | None = None) -> None:
         """
         @param clock: the reactor, or a stand-in that only knows the time. Where
             it can watch descriptors, connections are read in batches.
+        @param journal: carries background jobs to the disk; without one they are in memory only.
         """
         self.clock = clock
         self.reads: BatchedReads | None = None
@@ -121,7 +128,12 @@ class JobServer:
         self.seconds: Callable[[], float] = clock.seconds
         self.settings = settings
         self.outbox = Outbox()
-        self.broker = Broker(self.outbox, settings.prefix, settings.retries, settings.wakeups)
+        self.journal = journal
+        self.broker = Broker(
+            self.outbox, settings.prefix, settings.retries, settings.wakeups, journal, settings.queue_memory
+        )
+        if journal is not None:
+            journal.begin(self.broker, self._store_answered, lambda: self.shutdown(False))
         self.shutdown: Callable[[bool], None] = lambda graceful: None
         self._accepted = 0
         self._timer: IDelayedCall | None = None
@@ -166,6 +178,23 @@ class JobServer:
         self.end_turn()
         self._check_closed()
 
+    def created(self, peer: Peer, job: Job, background: bool) -> None:
+        """
+        Answer a submit with JOB_CREATED: at once, or when the job is safe on
+        disk; with ERROR if it cannot be stored. What else the peer is sent comes behind it.
+
+        @param background: whether it was a background submit.
+        """
+        storing = self.broker.answer_waits(job, background)
+        if storing is None or self.journal is None:
+            self.outbox.send(peer, JOB_CREATED, job.handle)
+        else:
+            self.outbox.hold(peer, storing, self.journal.unsettled > self.settings.queue_memory)
+
+    def _store_answered(self) -> None:
+        self.outbox.release()
+        self._end_turn()
+
     def end_turn(self) -> None:
         """
         Carry out what the turn brought for the peers, and keep the timer
@@ -176,6 +205,8 @@ class JobServer:
 
     def _end_turn(self) -> None:
         self.outbox.flush()
+        if self.journal is not None:
+            self.journal.turn_ended()
         if self.broker.deadline < self._timer_at:
             self._set_timer(self.broker.deadline)
         if self._drained and self.broker.drained:
@@ -209,19 +240,21 @@ class JobServer:
         """
         done: Deferred[None] = Deferred(self._drained.remove)
         self._drained.append(done)
-        self.broker.drain()
+        self.broker.drain(self.seconds())
         self.end_turn()
         return done
 
     def close_connections(self) -> Deferred[None]:
         """
-        Hang up on everybody, once what was written has left.
+        Hang up on everybody, once what was written has left. The jobs stay as
+        they are: that a worker goes now is not its fault.
 
         @return: a Deferred that fires with C{None} when nobody is left;
             cancelling it stops the waiting.
         """
         closed: Deferred[None] = Deferred(lambda waiter: setattr(self, "_closed", None))
         self._closed = closed
+        self.broker.halted = True
         self.outbox.flush()
         for line in self.outbox.lines():
             line.close()

@@ -1,18 +1,30 @@
 """
-What a turn wrote to each peer, carried in one write.
+What a turn wrote to each peer, carried in one write; and what waits for the disk.
+
+Each connection's output is one line. An answer that waits for the disk holds
+its place in it, and all that comes later for that peer stays behind it. Other
+peers' lines go on.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from twisted.logger import Logger
 
+from txgear.changes import Storing
 from txgear.roster import Peer
 from txgear.wire import Data
 
 Letter = tuple["int | Data", ...]
 """A packet on its way out: its type first, then its arguments."""
+
+MOST_HELD: Final = 10_000
+"""Packets that wait behind an answer before the peer is no longer read: some 100 ms of a good disk."""
+MOST_HELD_BYTES: Final = 16 * 1024 * 1024
+"""What these packets and the workloads on their way to the disk may hold in bytes before that."""
 
 
 class Line(Protocol):
@@ -26,8 +38,26 @@ class Line(Protocol):
             L{constants.TEXT} stands for the answer to a text command.
         """
 
+    def pause_reading(self) -> None:
+        """Too much waits for the disk on behalf of this peer: take no more from it for now."""
+
+    def resume_reading(self) -> None:
+        """Nothing waits for the disk any more; follows L{pause_reading} only."""
+
     def close(self) -> None:
         """End the connection once what was written has left."""
+
+
+class _Held:
+    """What one peer is to be sent once the disk has answered."""
+
+    __slots__ = ("letters", "paused", "size", "then")
+
+    def __init__(self) -> None:
+        self.letters: deque[Letter | Storing] = deque()
+        self.size = 0
+        self.paused = False
+        self.then: Callable[[], None] | None = None
 
 
 class Outbox:
@@ -41,6 +71,8 @@ class Outbox:
     def __init__(self) -> None:
         self._lines: dict[Peer, Line] = {}
         self._pending: dict[Peer, list[Letter]] = {}
+        self._held: dict[Peer, _Held] = {}
+        self._afterwards: list[tuple[Peer, Callable[[], None]]] = []
         self._flushing = False
 
     def connect(self, peer: Peer, line: Line) -> None:
@@ -51,6 +83,7 @@ class Outbox:
         """The peer is out of reach; what was meant for it is dropped."""
         del self._lines[peer]
         self._pending.pop(peer, None)
+        self._held.pop(peer, None)
 
     def lines(self) -> list[Line]:
         """All of them."""
@@ -62,11 +95,86 @@ class Outbox:
 
         @param packet: its type and then its arguments.
         """
+        if self._held and (held := self._held.get(peer)) is not None:
+            self._hold(peer, held, packet, _size(packet))
+            return
         pending = self._pending.get(peer)
         if pending is None:
             self._pending[peer] = [packet]
         else:
             pending.append(packet)
+
+    # Answers that wait
+
+    def hold(self, peer: Peer, storing: Storing, crowded: bool = False) -> None:
+        """
+        The next packet for this peer is the answer that C{storing} will have.
+
+        @param crowded: whether so much waits on behalf of all peers that those
+            who add to it are not to be read for now.
+        """
+        held = self._held.get(peer)
+        if held is None:
+            held = self._held[peer] = _Held()
+        self._hold(peer, held, storing, storing.addition[0].size, crowded)
+
+    def _hold(
+        self, peer: Peer, held: _Held, letter: Letter | Storing, size: int, crowded: bool = False
+    ) -> None:
+        held.letters.append(letter)
+        held.size += size
+        if not held.paused and (crowded or held.size > MOST_HELD_BYTES or len(held.letters) > MOST_HELD):
+            held.paused = True
+            if (line := self._lines.get(peer)) is not None:
+                line.pause_reading()
+
+    def release(self) -> None:
+        """Some answers are there: let them go, and what is behind them up to the next that is not."""
+        for peer, held in list(self._held.items()):
+            letters = held.letters
+            ready: list[Letter] = []
+            while letters:
+                letter = letters[0]
+                if isinstance(letter, Storing):
+                    if letter.answer is None:
+                        break
+                    held.size -= letter.addition[0].size
+                    letter = letter.answer
+                else:
+                    held.size -= _size(letter)
+                ready.append(letter)
+                letters.popleft()
+            if ready:
+                self._pending.setdefault(peer, []).extend(ready)
+            if not letters:
+                del self._held[peer]
+                if held.then is not None:
+                    self._afterwards.append((peer, held.then))
+                elif held.paused and (line := self._lines.get(peer)) is not None:
+                    line.resume_reading()
+
+    @property
+    def holding(self) -> bool:
+        """Whether any answer waits."""
+        return bool(self._held)
+
+    def afterwards(self, peer: Peer, call: Callable[[], None]) -> None:
+        """
+        Do something once the peer has been written all that it was sent. Nothing
+        may be sent to it from now on, and it is read no more.
+
+        @param call: made by L{flush}; not at all if the peer goes before.
+        """
+        held = self._held.get(peer)
+        if held is None:
+            self._afterwards.append((peer, call))
+        else:
+            held.then = call
+            if not held.paused:
+                held.paused = True
+                self._lines[peer].pause_reading()
+
+    # The end of a turn
 
     def flush(self) -> None:
         """
@@ -80,8 +188,9 @@ class Outbox:
             return
         self._flushing = True
         try:
-            while self._pending:
+            while self._pending or self._afterwards:
                 pending, self._pending = self._pending, {}
+                afterwards, self._afterwards = self._afterwards, []
                 lines = self._lines
                 for peer, packets in pending.items():
                     line = lines.get(peer)
@@ -91,5 +200,13 @@ class Outbox:
                         except Exception:
                             # A defect of one line must not cost the other peers what is theirs.
                             self.log.failure("what {peer} was to hear is lost", peer=peer)
+                for peer, call in afterwards:
+                    if peer in self._lines:
+                        call()
         finally:
             self._flushing = False
+
+
+def _size(packet: Letter) -> int:
+    """Bytes of a packet's arguments."""
+    return sum(map(len, packet[1:]))  # type: ignore[arg-type]

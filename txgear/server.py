@@ -142,8 +142,16 @@ class GearProtocol(Stream):
             code = ArgumentTooLarge.default_code.encode("ascii")
             self._send(self.peer, ERROR, code, str(error).encode("ascii"))
         # What came before it was good, and is answered.
+        self._server.outbox.afterwards(self.peer, lambda: self.close(linger=True))
         self._server.outbox.flush()
-        self.close(linger=True)
+
+    def readConnectionLost(self) -> None:
+        """The peer sends no more: it is sent what it asked for, and that is the end."""
+        if self.closing:
+            super().readConnectionLost()
+        else:
+            self._server.outbox.afterwards(self.peer, super().readConnectionLost)
+            self._server.outbox.flush()
 
     # Anybody
 
@@ -175,39 +183,33 @@ class GearProtocol(Stream):
         due = decimal(when)
         if not -INT64 <= due < INT64:
             raise ArgumentTooLarge("The time is out of range")
-        self._created(
-            self._broker.submit(
-                self.peer, function, unique, workload, self._seconds(), background=True, due=float(due)
-            )
+        job = self._broker.submit(
+            self.peer, function, unique, workload, self._seconds(), background=True, due=float(due)
         )
+        self._server.created(self.peer, job, background=True)
 
     def _sched(self, function: bytes, unique: bytes, *rest: Any) -> None:
         now = self._seconds()
         due = moments.next_moment(moments.parse_fields(list(rest[:-1])), now)
-        self._created(
-            self._broker.submit(self.peer, function, unique, rest[-1], now, background=True, due=due)
-        )
+        job = self._broker.submit(self.peer, function, unique, rest[-1], now, background=True, due=due)
+        self._server.created(self.peer, job, background=True)
 
     def _reduce(
         self, function: bytes, unique: bytes, reducer: bytes, rest: Data, background: bool = False
     ) -> None:
-        self._created(
-            self._broker.submit(
-                self.peer,
-                function,
-                unique,
-                reduce_workload(rest),
-                self._seconds(),
-                background=background,
-                reducer=reducer,
-            )
+        job = self._broker.submit(
+            self.peer,
+            function,
+            unique,
+            reduce_workload(rest),
+            self._seconds(),
+            background=background,
+            reducer=reducer,
         )
+        self._server.created(self.peer, job, background)
 
     def _reduce_background(self, function: bytes, unique: bytes, reducer: bytes, rest: Data) -> None:
         self._reduce(function, unique, reducer, rest, background=True)
-
-    def _created(self, job: Job) -> None:
-        self._send(self.peer, JOB_CREATED, job.handle)
 
     def _get_status(self, handle: bytes) -> None:
         handle = handle.removesuffix(b"\0")
@@ -333,7 +335,10 @@ def _submit(priority: int, background: bool) -> Callable[[GearProtocol, bytes, b
     def submit(self: GearProtocol, function: bytes, unique: bytes, workload: Data) -> None:
         peer = self.peer
         job = self._broker.submit(peer, function, unique, workload, self._seconds(), priority, background)
-        self._send(peer, JOB_CREATED, job.handle)
+        if job.storing is None:
+            self._send(peer, JOB_CREATED, job.handle)
+        else:
+            self._server.created(peer, job, background)
 
     return submit
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import gc
 import resource
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from twisted.application.service import Service
@@ -16,9 +16,12 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger, globalLogPublisher
 
 from txgear import __version__, listeners
-from txgear.errors import ConfigurationError
-from txgear.interfaces import IProtocolModule
+from txgear._storethread import StoreThread
+from txgear.changes import StoredJob, by_place
+from txgear.errors import ConfigurationError, StoreError, StoreUnusable
+from txgear.interfaces import IJobStore, IProtocolModule
 from txgear.jobserver import JobServer, Settings
+from txgear.journal import NUMBERS, Journal
 from txgear.logs import LogFile
 
 STOP_SECONDS: Final = 5.0
@@ -29,6 +32,12 @@ GC_THRESHOLD: Final = 100_000
 Objects between two looks for cycles. Jobs and packets make none, and Python's
 own figure, 700, makes 3.7 microseconds of 3.1 for a job that is taken into a long queue.
 """
+
+
+REPLAY_CHUNK: Final = 10_000
+"""Jobs that are read at once when the server starts."""
+REPLAY_REPORT: Final = 100_000
+"""Jobs after which the log hears how far that is."""
 
 
 class ServerService(Service):
@@ -47,6 +56,7 @@ class ServerService(Service):
         settings: Settings,
         modules: list[IProtocolModule],
         options: Mapping[str, Any],
+        store: IJobStore | None = None,
     ) -> None:
         """
         @param reactor: the reactor; it is stopped when the server has ended by
@@ -54,11 +64,14 @@ class ServerService(Service):
         @param settings: for all ports.
         @param modules: what is spoken, each on ports of its own.
         @param options: the whole command line, by long names.
+        @param store: where background jobs are kept, not open yet; C{None} for in memory only.
         """
         self._reactor = reactor
         self._settings = settings
         self._modules = modules
         self._options = options
+        self._store = store
+        self._thread: StoreThread | None = None
         self._ports: list[IListeningPort] = []
         self._log_file: LogFile | None = None
         self._stopping = False
@@ -79,7 +92,7 @@ class ServerService(Service):
         self.log.info(
             "txgear {version} is ready: store {store}, listening on {ports}",
             version=__version__,
-            store=self._options["store"],
+            store="memory:" if self._store is None else self._store.name,
             ports=", ".join(listeners.shown(port) for port in self._ports),
         )
 
@@ -95,14 +108,60 @@ class ServerService(Service):
         # Before anybody can connect, and again when the reactor has installed its own.
         self._install_signal_handlers()
         self._reactor.callWhenRunning(self._install_signal_handlers)
-        self.server = JobServer(self._reactor, self._settings)
+        gc.set_threshold(GC_THRESHOLD, 20, 100)
+        journal = None
+        if self._store is not None:
+            self._thread = StoreThread(self._reactor)
+            journal = Journal(self._store, self._thread, self._reactor, self._settings.store_timeout)
+        self.server = JobServer(self._reactor, self._settings, journal)
         self.server.shutdown = self.shutdown
         try:
+            if self._store is not None:
+                self._replay(self._store)
             self._listen()
         except ConfigurationError:
             self.server.stop()
+            self._let_go_of_store()
             raise
-        gc.set_threshold(GC_THRESHOLD, 20, 100)
+
+    def _replay(self, store: IJobStore) -> None:
+        """Open the store and queue what is in it. This blocks: nobody can have connected yet."""
+        broker = self.server.broker
+        started = self.server.seconds()
+        try:
+            store.open()
+            # Above all that are kept.
+            broker.reserve(store.reserve(NUMBERS), NUMBERS)
+            for record in by_place(self._kept_jobs(store)):
+                broker.restore(record, started)
+        except StoreUnusable:
+            raise
+        except StoreError as error:
+            raise ConfigurationError(f"the store {store.name}: {error}") from error
+        if broker.jobs:
+            self.log.info(
+                "{count} jobs are back from the store, in {seconds:.1f} seconds",
+                count=len(broker.jobs),
+                seconds=self.server.seconds() - started,
+            )
+
+    def _kept_jobs(self, store: IJobStore) -> Iterator[StoredJob]:
+        after = count = 0
+        while True:
+            records = store.replay(after, REPLAY_CHUNK)
+            yield from records
+            count += len(records)
+            if len(records) < REPLAY_CHUNK:
+                return
+            after = records[-1].number
+            if not count % REPLAY_REPORT:
+                self.log.info("{count} jobs read from the store", count=count)
+
+    def _let_go_of_store(self) -> None:
+        """The server has not started: close the store, which nobody else uses now."""
+        if self._store is not None and self._thread is not None:
+            self._thread.stop()
+            self._store.close(None)
 
     def _listen(self) -> None:
         places = listeners.places(self._options["listen"])
@@ -155,7 +214,9 @@ class ServerService(Service):
 
     def _drained(self, result: None) -> None:
         left = len(self.server.broker.jobs)
-        if left:
+        if left and self._store is not None:
+            self.log.info("drained; {left} background jobs stay in the store", left=left)
+        elif left:
             self.log.warn("drained; {left} background jobs in memory are given up", left=left)
         self.shutdown(False)
 
@@ -174,16 +235,24 @@ class ServerService(Service):
     @inlineCallbacks
     def stopService(self) -> Any:
         """
-        Stop listening, send the peers what is left for them, and hang up.
+        Stop listening, send the peers what is left for them, hang up, and write
+        to the store what is left for that.
 
         @return: a Deferred that fires when all that is done, or after
-            L{STOP_SECONDS}.
+            L{STOP_SECONDS} for the peers and the store's timeout for each of its steps.
         """
         super().stopService()
         yield self._closing_ports
         yield self._close_ports()
+        journal = self.server.journal
+        if journal is not None:
+            yield journal.settle()
         closed = self.server.close_connections()
         yield closed.addTimeout(STOP_SECONDS, self._reactor, onTimeoutCancel=lambda result, timeout: None)
+        if journal is not None:
+            yield journal.close()
+        if self._thread is not None:
+            self._thread.stop()
         self.server.stop()
         self.log.info("txgear has ended")
         if self._log_file is not None:

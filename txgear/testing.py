@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, execute, fail, maybeDeferred, succeed
 from twisted.internet.error import ConnectionDone, ConnectionLost, ConnectionRefusedError
 from twisted.internet.interfaces import (
     IConsumer,
@@ -28,8 +28,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txgear import admin
+from txgear.changes import by_place
 from txgear.client import Client
+from txgear.interfaces import IJobStore
 from txgear.jobserver import JobServer, Settings
+from txgear.journal import NUMBERS, Journal
 from txgear.server import GearFactory
 from txgear.worker import Job, Worker
 
@@ -170,14 +173,20 @@ class MemoryServer:
         *,
         settings: Settings | None = None,
         beside: MemoryServer | None = None,
+        store: IJobStore | None = None,
     ) -> None:
         """
         @param clock: the test's own clock, if it has one.
         @param settings: what an operator would set.
         @param beside: another server, whose clock this one shares; L{flush} and
             L{advance} of either move both. For clients and workers of several servers.
+        @param store: where background jobs outlive a L{crash}: a
+            L{txgear.stores.memory.MemoryStore}, not opened. It is called where it is, without
+            a thread. Without one jobs are in memory only.
+        @raise txgear.errors.StoreError: the store cannot be opened; another server has it, for instance.
         """
         self._settings = settings or Settings()
+        self._store = store
         self._wires: list[tuple[MemoryServer, _Wire]] = [] if beside is None else beside._wires
         if clock is None:
             clock = Clock() if beside is None else beside.clock
@@ -284,26 +293,55 @@ class MemoryServer:
         self.flush()
 
     def crash(self) -> None:
-        """End the server: connections break, jobs are forgotten, and nobody can connect until L{restart}."""
+        """
+        End the server as a kill would: connections break, jobs that are not in
+        the store are forgotten, and nobody can connect until L{restart}.
+
+        That a job has ended is in the store within L{txgear.journal.UNHURRIED}
+        seconds. A job whose end was not is back after the restart.
+        """
         server, self._server = self._server, None
+        if server is not None and server.journal is not None and self._store is not None:
+            server.journal.abandon()
+            self._store.close(None)
         self.cut()
         if server is not None:
             server.stop()
 
     def restart(self) -> None:
-        """Be there again after L{crash}, with no jobs."""
+        """
+        Be there again after L{crash}, with the jobs that are in the store; without one, with none.
+
+        @raise txgear.errors.StoreError: the store cannot be opened.
+        """
         if self._server is None:
-            self._server = JobServer(self.clock, self._settings)
+            if self._store is None:
+                self._server = JobServer(self.clock, self._settings)
+            else:
+                self._server = self._durable(self._store)
             self._factory = GearFactory(self._server)
+
+    def _durable(self, store: IJobStore) -> JobServer:
+        """A server with what is in the store."""
+        server = JobServer(
+            self.clock, self._settings, Journal(store, execute, self.clock, self._settings.store_timeout)
+        )
+        store.open()
+        server.broker.reserve(store.reserve(NUMBERS), NUMBERS)
+        for record in by_place(store.replay(0, NUMBERS)):
+            server.broker.restore(record, self.clock.seconds())
+        return server
 
     def stop(self) -> None:
         """
         End everything: a cleanup for the end of the test. Jobs that have not
-        ended are given up, and no call is left on the clock.
+        ended are given up, or stay in the store, and no call is left on the clock.
         """
         peers, self._peers = self._peers, []
         stopping = [peer.stopService() for peer in peers]
         self.flush()
+        if self._server is not None and self._server.journal is not None:
+            stopping.append(self._server.journal.close())
         self.crash()
         self.flush()
         for each in stopping:

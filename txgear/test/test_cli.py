@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -22,13 +23,15 @@ class TranslateTests(SynchronousTestCase):
 
     def words(self, *arguments: str) -> list[str]:
         """What twistd is given; the server takes it."""
+        return self.translation(*arguments).words
+
+    def translation(self, *arguments: str) -> gearmand.Translation:
+        """The same, with what the server is not told on its command line."""
         # A file that is there, so that no test depends on the machine's own.
-        words, only_check = gearmand.translate(
-            [f"--config-file={os.devnull}", *arguments], lambda: ["0.0.0.0", "::"]
-        )
-        self.assertFalse(only_check)
-        Options().parseOptions(words[words.index("txgear") + 1 :])
-        return words
+        made = gearmand.translate([f"--config-file={os.devnull}", *arguments], lambda: ["0.0.0.0", "::"])
+        self.assertFalse(made.only_check)
+        Options().parseOptions(made.words[made.words.index("txgear") + 1 :])
+        return made
 
     def refusal(self, *arguments: str) -> str:
         """What is said to options that are refused."""
@@ -42,8 +45,6 @@ class TranslateTests(SynchronousTestCase):
                 "--pidfile=",
                 "-n",
                 "txgear",
-                "--store",
-                "memory:",
                 "--listen",
                 "0.0.0.0",
                 "--listen",
@@ -65,8 +66,6 @@ class TranslateTests(SynchronousTestCase):
             set(words[server + 1 :]),
             {
                 "--log-file=/tmp/log",
-                "--store",
-                "memory:",
                 "--verbose",
                 "ERROR",
                 "--listen=127.0.0.1",
@@ -114,10 +113,22 @@ class TranslateTests(SynchronousTestCase):
         relative = self.words("-d", "-l", "some.log")
         self.assertIn(f"--log-file={os.path.abspath('some.log')}", relative)
 
-    def test_builtin_queue(self) -> None:
-        """gearmand's name for the queue in memory is understood, others are refused."""
-        self.assertIn("memory:", self.words("-q", "BuiltIn"))
-        self.assertIn("redis", self.refusal("-q", "redis"))
+    def test_queue_type(self) -> None:
+        """The queue type becomes the store; a password does not stand on the command line."""
+        made = self.translation("-q", "MySQL", "--mysql-db=jobs", "--mysql-password=secret")
+        self.assertIn("mysql://localhost:3306/jobs", made.words)
+        self.assertEqual(made.environment, {"TXGEAR_STORE_PASSWORD": "secret"})
+        self.assertNotIn("secret", " ".join(made.words))
+
+    def test_queue_options_without_meaning(self) -> None:
+        """Options of queues that say nothing here are mentioned in the log, without their values."""
+        made = self.translation(
+            "-q", "builtin", "--store-queue-on-shutdown", "--libpq-table=t", "--redis-password=secret"
+        )
+        self.assertEqual(made.environment, {})
+        for name in ("store-queue-on-shutdown", "libpq-table", "redis-password"):
+            self.assertIn(f"--ignored=--{name}", made.words)
+        self.assertNotIn("secret", " ".join(made.words))
 
     def test_tls(self) -> None:
         """TLS is never silently left out."""
@@ -134,7 +145,7 @@ class TranslateTests(SynchronousTestCase):
         """A file holds more long options; the command line wins over it."""
         path = Path(self.mktemp())
         path.write_text("--port=1\n--backlog=5  --exceptions\n")
-        words, _ = gearmand.translate(["--config-file", str(path), "--port=2", "-L", "::1"])
+        words = gearmand.translate(["--config-file", str(path), "--port=2", "-L", "::1"]).words
         self.assertIn("--port=2", words)
         self.assertNotIn("--port=1", words)
         self.assertIn("--backlog=5", words)
@@ -156,17 +167,20 @@ class RunTests(SynchronousTestCase):
 
     def test_becomes_the_server(self) -> None:
         """It becomes the C{twistd} beside its Python."""
-        ran: list[tuple[str, list[str]]] = []
-        gearmand.run(["-p", "1", "-L", "::1"], lambda path, words: ran.append((path, words)))
-        [(path, words)] = ran
+        ran: list[tuple[str, list[str], Mapping[str, str]]] = []
+        queue = ["-q", "mysql", "--mysql-db=d", "--mysql-password=secret"]
+        gearmand.run(["-p", "1", "-L", "::1", *queue], lambda *process: ran.append(process))
+        [(path, words, environment)] = ran
         self.assertEqual(os.path.basename(path), "twistd")
         self.assertEqual(words[0], path)
         self.assertIn("--port=1", words)
+        self.assertEqual(environment, {**os.environ, "TXGEAR_STORE_PASSWORD": "secret"})
 
     def test_check_args(self) -> None:
         """C{--check-args} starts nothing, and finds what the server would refuse."""
-        self.assertEqual(cli.main(["gearmand", "--check-args", "-p", "1", "-L", "::1"]), 0)
-        error = self.assertRaises(SystemExit, cli.main, ["gearmand", "--check-args", "-p", "x", "-L", "::1"])
+        words = ["gearmand", "--check-args", "-q", "builtin", "-L", "::1"]
+        self.assertEqual(cli.main([*words, "-p", "1"]), 0)
+        error = self.assertRaises(SystemExit, cli.main, [*words, "-p", "x"])
         self.assertIn("--port", str(error))
 
     def test_mistake(self) -> None:
@@ -175,10 +189,35 @@ class RunTests(SynchronousTestCase):
         self.assertEqual(len(self.err.getvalue().splitlines()), 1)
 
     def test_no_command(self) -> None:
-        """Without a subcommand, or with one that is none, it says how to use it."""
-        for words in ([], ["bogus"]):
-            self.assertEqual(self.assertRaises(SystemExit, cli.main, words).code, 2)
-        self.assertIn("usage: txgear", self.err.getvalue())
+        """Without a subcommand, or with one that is none, a line says so, and the status is 1."""
+        for words in ([], ["bogus"], ["--bogus"]):
+            self.assertEqual(cli.main(words), 1)
+        first, second, third = self.err.getvalue().splitlines()
+        self.assertEqual(first, "txgear: a command is wanted: see txgear --help")
+        self.assertIn("bogus", second)
+        self.assertIn("--bogus", third)
+
+    def test_help(self) -> None:
+        """The help names the subcommands; each has its own."""
+        out = StringIO()
+        self.patch(sys, "stdout", out)
+        for words, expected in (
+            (["--help"], "take over the jobs that a gearmand has stored"),
+            (["gearmand", "--help"], "--job-retries"),
+            (["import", "--help"], "--from-password-file"),
+        ):
+            self.assertEqual(self.assertRaises(SystemExit, cli.main, words).code, 0)
+            self.assertIn(expected, out.getvalue())
+
+    def test_interrupted(self) -> None:
+        """SIGINT ends a command with a line, and the status that shells give it."""
+
+        def interrupted(arguments: Sequence[str]) -> int:
+            raise KeyboardInterrupt
+
+        self.patch(cli, "COMMANDS", {"import": interrupted})
+        self.assertEqual(cli.main(["import"]), 130)
+        self.assertEqual(self.err.getvalue(), "txgear import: interrupted\n")
 
     def test_no_twistd(self) -> None:
         """Where there is no C{twistd} the error says where it was looked for."""

@@ -484,7 +484,7 @@ class StreamTests(HttpTestCase):
     def test_cancelled(self) -> None:
         """A job that an operator cancels has failed."""
         client, _, handle = self.under_way()
-        self.broker.cancel(handle)
+        self.broker.cancel(handle, 0.0)
         self.server.end_turn()
         self.assertEqual(client.answer().status, 500)
 

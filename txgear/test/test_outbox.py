@@ -18,6 +18,10 @@ class NotingLine:
     def write_packets(self, packets: list[Letter]) -> None:
         self.writes.append(packets)
 
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
     def close(self) -> None: ...
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.constants import (
@@ -600,6 +602,10 @@ class SocketTests(SynchronousTestCase):
         refused = error(b"ARGUMENT_TOO_LARGE", b"a packet of 101 bytes is over the limit of 100")
         self.assertEqual(self.connection.written, refused)
         self.assertTrue(self.connection.connected)
+        # Until the peer's side has ended, too.
+        self.connection.readConnectionLost(Failure(ConnectionDone()))
+        self.connection.make_room()
+        self.assertFalse(self.connection.connected)
 
     def test_the_peer_is_gone_with_its_connection(self) -> None:
         self.assertEqual(len(self.server.broker.roster.peers), 1)

@@ -11,20 +11,22 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.testing import StringTransport
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.constants import GRAB_JOB, SUBMIT_JOB, SUBMIT_JOB_BG, WORK_COMPLETE
 from txgear.errors import ConfigurationError
+from txgear.interfaces import IJobStore
 from txgear.jobserver import Settings
 from txgear.service import STOP_SECONDS, ServerService, raise_descriptor_limit
 from txgear.tap import Options
+from txgear.test.durable import ThreadedReactor
 from txgear.test.test_listeners import RefusingReactor
 from txgear.wire import request
 
 
-class Reactor(MemoryReactorClock):
+class Reactor(ThreadedReactor):
     """A reactor that counts its ends, and calls from a signal handler at once."""
 
     def __init__(self) -> None:
@@ -33,9 +35,6 @@ class Reactor(MemoryReactorClock):
 
     def stop(self) -> None:
         self.stopped += 1
-
-    def callFromThread(self, callable: Any, *arguments: Any, **keywords: Any) -> None:
-        callable(*arguments, **keywords)
 
 
 class ServiceTestCase(SynchronousTestCase):
@@ -47,14 +46,14 @@ class ServiceTestCase(SynchronousTestCase):
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
 
-    def service(self, *words: str, reactor: Any = None) -> ServerService:
+    def service(self, *words: str, reactor: Any = None, store: IJobStore | None = None) -> ServerService:
         options = Options()
-        options.parseOptions(words)
+        options.parseOptions(["--store=memory:", *words])
         modules = [options.modules[name] for name in ("gear", *options["protocol"])]
-        return ServerService(reactor or self.reactor, options.settings(), modules, options)
+        return ServerService(reactor or self.reactor, options.settings(), modules, options, store)
 
-    def started(self, *words: str) -> ServerService:
-        service = self.service(*words)
+    def started(self, *words: str, store: IJobStore | None = None) -> ServerService:
+        service = self.service(*words, store=store)
         service.startService()
         self.addCleanup(service.server.stop)
         return service

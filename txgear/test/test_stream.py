@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
+from unittest import skipUnless
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear._batch import AVAILABLE, BatchedReads
 from txgear._stream import (
     CLOSE_SECONDS,
     LARGE_READ_SIZE,
@@ -22,6 +24,7 @@ from txgear._stream import (
 )
 from txgear.constants import CAN_DO, ECHO_REQ, TEXT
 from txgear.test.support import PROPERTY, FakeConnection
+from txgear.test.test_batch import FakeEpoll
 from txgear.wire import PIECES_FROM, Data, Decoder, request
 
 
@@ -31,8 +34,8 @@ class Listening(Stream):
     pause_from = 1000
     drop_from = 4000
 
-    def __init__(self, clock: Any) -> None:
-        super().__init__(clock, Decoder())
+    def __init__(self, clock: Any, reads: BatchedReads | None = None) -> None:
+        super().__init__(clock, Decoder(), reads)
         self.packets: list[tuple[int, list[Data]]] = []
         self.turns = 0
         self.close_at: int | None = None
@@ -376,3 +379,96 @@ class SocketTests(SynchronousTestCase):
         self.transport.make_room()
         self.assertEqual(self.transport.written, b".\n")
         self.assertFalse(self.transport.connected)
+
+
+class PauseTests(SynchronousTestCase):
+    """A connection that is not to be read, for two reasons."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.begin()
+
+    def begin(self, reads: BatchedReads | None = None) -> None:
+        self.stream = Listening(self.reactor, reads)
+        self.transport = FakeConnection(self.stream, self.reactor)
+        self.transport.fake.room = 0
+        self.stream.write_chunks([b"x"])
+
+    def reading(self) -> bool:
+        """Whether it is read; on every transport and in a batch alike."""
+        return self.transport in self.reactor.getReaders()
+
+    def fall_behind(self) -> None:
+        """The peer reads nothing of a lot."""
+        self.stream.write_chunks([b"x" * 1001])
+
+    def test_each_alone(self) -> None:
+        self.stream.pause_reading()
+        self.assertFalse(self.reading())
+        self.stream.resume_reading()
+        self.assertTrue(self.reading())
+        self.fall_behind()
+        self.assertFalse(self.reading())
+        self.transport.make_room()
+        self.assertTrue(self.reading())
+
+    def test_twice_is_once(self) -> None:
+        self.stream.pause_reading()
+        self.stream.pause_reading()
+        self.stream.resume_reading()
+        self.assertTrue(self.reading())
+
+    def test_the_last_that_ends_counts(self) -> None:
+        for held_first in (True, False):
+            for freed_first in (True, False):
+                self.setUp()
+                steps = [self.stream.pause_reading, self.fall_behind]
+                for step in steps if held_first else reversed(steps):
+                    step()
+                    self.assertFalse(self.reading())
+                ends = [self.stream.resume_reading, self.transport.make_room]
+                first, last = ends if freed_first else reversed(ends)
+                first()
+                self.assertFalse(self.reading())
+                last()
+                self.assertTrue(self.reading())
+                self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_the_end_is_no_reason_to_read(self) -> None:
+        for abort in (True, False):
+            self.begin()
+            self.stream.pause_reading()
+            if abort:
+                self.stream.abort()
+            else:
+                self.stream.close()
+            self.stream.resume_reading()
+            self.assertFalse(self.reading())
+
+    def test_a_lingering_close_reads_what_still_comes(self) -> None:
+        """Else the peer could not send it to its end, and would never look at the answer."""
+        self.stream.pause_reading()
+        self.stream.close(linger=True)
+        self.assertTrue(self.reading())
+        self.transport.arrive(b"status\n")
+        self.assertEqual(self.stream.packets, [])
+
+    def test_over_another_transport(self) -> None:
+        stream, transport = Listening(self.reactor), StringTransport()
+        stream.makeConnection(transport)
+        stream.pause_reading()
+        self.assertEqual(transport.producerState, "paused")
+        stream.resume_reading()
+        self.assertEqual(transport.producerState, "producing")
+
+    @skipUnless(AVAILABLE, "this system has no epoll")
+    def test_among_others_that_are_read_together(self) -> None:
+        """It is taken out of the batch, and put back; the reactor does not read it in either case."""
+        epoll = FakeEpoll()
+        self.begin(BatchedReads(self.reactor, lambda: None, cast(Any, epoll)))
+        self.assertEqual(set(epoll.registered), {7})
+        self.stream.pause_reading()
+        self.assertEqual(epoll.registered, {})
+        self.stream.resume_reading()
+        self.assertEqual(set(epoll.registered), {7})
+        self.assertFalse(self.reading())

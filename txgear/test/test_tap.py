@@ -4,8 +4,10 @@ Tests for L{txgear.tap}.
 
 from __future__ import annotations
 
+import os
 import sys
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService
@@ -16,9 +18,10 @@ from zope.interface.verify import verifyObject
 from txgear import __version__
 from txgear.constants import MAX_PACKET
 from txgear.errors import ConfigurationError
-from txgear.interfaces import IProtocolModule
+from txgear.interfaces import IJobStore, IProtocolModule
 from txgear.jobserver import Settings
-from txgear.tap import Options, default_prefix, makeService, protocol_modules
+from txgear.tap import Options, default_prefix, makeService, password, protocol_modules
+from txgear.test.test_cli_gearmandtable import hide
 
 
 def parsed(*words: str) -> Options:
@@ -40,7 +43,6 @@ class OptionsTests(SynchronousTestCase):
         options = parsed()
         self.assertEqual(options["port"], 4730)
         self.assertEqual(options["listen"], [])
-        self.assertEqual(options["store"], "memory:")
         self.assertEqual(
             options.settings(),
             Settings(
@@ -51,6 +53,8 @@ class OptionsTests(SynchronousTestCase):
                 max_packet=MAX_PACKET,
                 allow_shutdown=False,
                 level="NOTICE",
+                store_timeout=5.0,
+                queue_memory=256 * 1024 * 1024,
             ),
         )
 
@@ -64,6 +68,8 @@ class OptionsTests(SynchronousTestCase):
             "--allow-shutdown",
             "--verbose=debug",
             "--job-handle-prefix=H:here",
+            "--store-timeout=7",
+            "--queue-memory=3M",
         )
         self.assertEqual(
             options.settings(),
@@ -75,6 +81,8 @@ class OptionsTests(SynchronousTestCase):
                 max_packet=100000,
                 allow_shutdown=True,
                 level="DEBUG",
+                store_timeout=7.0,
+                queue_memory=3 * 1024 * 1024,
             ),
         )
 
@@ -97,9 +105,32 @@ class OptionsTests(SynchronousTestCase):
             ("keepalive-idle", "1.5"),
             ("file-descriptors", "1"),
             ("max-packet", "5"),
+            ("store-timeout", "0"),
+            ("store-timeout", "3601"),
         ):
             said = self.refusal(f"--{option}={wrong}")
             self.assertTrue(said.startswith(f"txgear: --{option}: a whole number from"), said)
+            self.assertNotIn("\n", said)
+
+    def test_sizes(self) -> None:
+        """A size is in bytes, or in units of 1024, 1024 squared and so on, however these are written."""
+        for text, expected in (
+            ("1048576", 1048576),
+            ("1024K", 1048576),
+            ("1M", 1048576),
+            ("1m", 1048576),
+            ("1MiB", 1048576),
+            ("2g", 2 * 1024**3),
+        ):
+            self.assertEqual(parsed(f"--queue-memory={text}").settings().queue_memory, expected)
+
+    def test_wrong_sizes(self) -> None:
+        """A size that is none, or too small to work with, is one line."""
+        for wrong in ("", "M", "-1M", "1.5G", "1MB", "1T", "1048575", "1 M", "1" * 16):
+            said = self.refusal(f"--queue-memory={wrong}")
+            self.assertTrue(
+                said.startswith("txgear: --queue-memory: bytes are wanted, 1048576 or more"), said
+            )
             self.assertNotIn("\n", said)
 
     def test_wrong_words(self) -> None:
@@ -107,6 +138,10 @@ class OptionsTests(SynchronousTestCase):
         for option, wrong in (
             ("verbose", "LOUD"),
             ("store", "disk:"),
+            ("store", "redis://h/"),
+            ("store", "sqlite://jobs"),
+            ("store", ""),
+            ("store-password-file", "/nowhere/secret"),
             ("job-handle-prefix", "a b"),
             ("job-handle-prefix", "x" * 60),
             ("protocol", "smtp"),
@@ -132,6 +167,86 @@ class OptionsTests(SynchronousTestCase):
         """The default prefix leaves room for the number, whatever the host's name."""
         self.assertTrue(default_prefix().startswith(b"H:"))
         self.assertLessEqual(len(default_prefix()), 44)
+
+
+class StoreTests(SynchronousTestCase):
+    """Where jobs are kept."""
+
+    def store(self, *words: str) -> IJobStore:
+        """The store that these words choose."""
+        store = parsed(*words).store
+        assert store is not None
+        verifyObject(IJobStore, store)
+        return store
+
+    def test_memory(self) -> None:
+        """C{memory:} is no store."""
+        self.assertIsNone(parsed("--store=memory:").store)
+
+    def test_url(self) -> None:
+        """A URL is a store that is not opened yet; its name shows no password."""
+        path = os.path.abspath(self.mktemp())
+        self.assertEqual(self.store(f"--store=sqlite:///{path}").name, f"sqlite:///{path}")
+        self.assertFalse(os.path.exists(path))
+        self.assertNotIn("secret", self.store("--store=mysql://me:secret@localhost/jobs").name)
+
+    def test_default(self) -> None:
+        """Without the option each port has a file of its own."""
+        self.patch(os, "environ", {"STATE_DIRECTORY": "/state"})
+        self.assertEqual(parsed("--port=4731").store_url(), "sqlite:////state/jobs-4731.sqlite")
+        self.assertEqual(parsed("--store=memory:").store_url(), "memory:")
+        self.assertEqual(self.store().name, "sqlite:////state/jobs-4730.sqlite")
+
+    def test_root(self) -> None:
+        """What root's default is others could not write."""
+        self.patch(os, "environ", {"HOME": "/home/me"})
+        for user, folder in ((0, "/var/lib/txgear"), (1000, "/home/me/.local/state/txgear")):
+            self.patch(os, "geteuid", lambda user=user: user)
+            self.assertEqual(parsed().store_url(), f"sqlite:///{folder}/jobs-4730.sqlite")
+
+    def test_no_driver(self) -> None:
+        """Where the database's driver is not installed, that is known before anything starts."""
+        hide(self, "psycopg")
+        said = str(self.assertRaises(SystemExit, parsed, "--store=postgresql://localhost/jobs"))
+        self.assertTrue(said.startswith("txgear: --store: "), said)
+        self.assertIn("txgear[postgresql]", said)
+        self.assertNotIn("\n", said)
+
+
+class PasswordTests(SynchronousTestCase):
+    """Secrets that stand on no command line."""
+
+    def of(self, text: bytes | None, variable: str | None = None) -> str | None:
+        """The password that a file with this text, and the variable, stand for."""
+        path = None
+        if text is not None:
+            path = self.mktemp()
+            Path(path).write_bytes(text)
+        return password("some-file", path, "SECRET", {} if variable is None else {"SECRET": variable})
+
+    def test_nowhere(self) -> None:
+        """There need not be one; an empty variable is none."""
+        self.assertIsNone(self.of(None))
+        self.assertIsNone(self.of(None, ""))
+
+    def test_file(self) -> None:
+        """It is the first line of a file, without its end, whatever the others say."""
+        for text in (b"p w:/@\xc3\xa9", b"p w:/@\xc3\xa9\n", b"p w:/@\xc3\xa9\r\nanother\n"):
+            self.assertEqual(self.of(text), "p w:/@\xe9")
+
+    def test_order(self) -> None:
+        """The file comes before the variable."""
+        self.assertEqual(self.of(None, "variable"), "variable")
+        self.assertEqual(self.of(b"file", "variable"), "file")
+
+    def test_mistakes(self) -> None:
+        """A file that has none, or cannot be read, is one line, which names the option and the file."""
+        for text, expected in ((b"", "is empty"), (b"\nsecret\n", "is empty"), (b"\xff", "not UTF-8")):
+            error = self.assertRaises(ConfigurationError, self.of, text)
+            self.assertIn("--some-file: ", str(error))
+            self.assertIn(expected, str(error))
+        error = self.assertRaises(ConfigurationError, password, "some-file", "/nowhere", "SECRET", {})
+        self.assertEqual(str(error), "--some-file: cannot read /nowhere: No such file or directory")
 
 
 class ModulesTests(SynchronousTestCase):

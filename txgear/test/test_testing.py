@@ -22,8 +22,18 @@ from zope.interface.verify import verifyObject
 from txgear import testing
 from txgear.client import Client, Task
 from txgear.constants import HIGH, LOW, NORMAL
-from txgear.errors import JobFailed, JobLost, JobRaised, NotConnected, QueueError
+from txgear.errors import (
+    JobFailed,
+    JobLost,
+    JobRaised,
+    NotConnected,
+    QueueError,
+    StoreUnavailable,
+    StoreUnusable,
+)
 from txgear.jobserver import Settings
+from txgear.stores.memory import MemoryStore
+from txgear.test.durable import TroubledStore
 from txgear.testing import MemoryServer
 from txgear.worker import Fail, Job, Worker
 
@@ -380,6 +390,161 @@ class MemoryServerTests(TestingTestCase):
         self.assertTrue(end.reading)
 
 
+class DurableTests(TestingTestCase):
+    """A server with a store."""
+
+    def setUp(self) -> None:
+        self.store = TroubledStore()
+        self.server = MemoryServer(store=self.store)
+        self.addCleanup(self.stop)
+        self.client = self.server.client()
+
+    def submit(self, *workloads: bytes) -> list[bytes]:
+        """Background jobs; their handles."""
+        return [self.server.result(self.client.submit_background("f", each)) for each in workloads]
+
+    def runs(self) -> list[bytes]:
+        """A worker for all jobs; the workloads that it gets."""
+        workloads: list[bytes] = []
+        self.server.worker().register("f", lambda job: workloads.append(job.workload))
+        return workloads
+
+    def restart(self) -> None:
+        """Crash and come back, and let everybody connect again."""
+        self.server.crash()
+        self.server.restart()
+        self.server.advance(2)
+
+    def test_crash(self) -> None:
+        """Background jobs are back with their handles, foreground jobs are not."""
+        handles = self.submit(b"one", b"two")
+        lost = self.client.run("f", b"lost")
+        self.server.flush()
+        self.restart()
+        self.failureResultOf(lost, JobLost)
+        for handle in handles:
+            self.assertTrue(self.server.result(self.client.status(handle)).known)
+        self.assertEqual([b"one", b"two"], self.runs_at_once())
+        self.server.advance(1)
+        self.assertEqual({}, self.store.kept)
+        self.restart()
+        self.assertEqual([], self.runs_at_once())
+
+    def runs_at_once(self) -> list[bytes]:
+        """What a new worker gets at once."""
+        runs = self.runs()
+        self.server.flush()
+        return runs
+
+    def test_crash_while_it_runs(self) -> None:
+        """A job that runs in a crash is run again, which does not count as a lost worker."""
+        waiting: list[Job] = []
+
+        def f(job: Job) -> Deferred[None]:
+            waiting.append(job)
+            return Deferred()
+
+        self.server.worker(concurrency=2).register("f", f)
+        self.submit(b"one", b"two")
+        self.assertEqual(2, len(waiting))
+        self.restart()
+        self.assertEqual([b"one", b"two"] * 2, [job.workload for job in waiting])
+        self.assertEqual([0, 0], [job.retries for job in self.store.kept.values()])
+
+    def test_the_last_moment(self) -> None:
+        """What has ended within the moment before the crash is back."""
+        runs = self.runs()
+        self.submit(b"one")
+        self.assertEqual([b"one"], runs)
+        self.server.crash()
+        self.assertEqual([1], list(self.store.kept))
+        self.server.restart()
+        self.server.advance(2)
+        self.assertEqual([b"one", b"one"], runs)
+        self.assertEqual({}, self.store.kept)
+
+    def test_stop(self) -> None:
+        """An orderly end writes what has ended, leaves what has not, and gives numbers back."""
+        self.submit(b"one")
+        self.runs()
+        self.server.flush()
+        self.client = self.server.client()
+        self.assertEqual([b"H:localhost:2"], [self.server.result(self.client.submit_background("g"))])
+        self.stop()
+        self.assertEqual([2], list(self.store.kept))
+        self.assertEqual(3, self.store.closed_with)
+
+    def test_one_after_the_other(self) -> None:
+        """Another server may go on with the store, but not at the same time."""
+        store = MemoryStore()
+        first = MemoryServer(store=store)
+        self.addCleanup(first.stop)
+        first.result(first.client().submit_background("f", b"kept"))
+        self.assertRaises(StoreUnusable, MemoryServer, store=store)
+        first.stop()
+        second = MemoryServer(store=store)
+        self.addCleanup(second.stop)
+        runs: list[bytes] = []
+        second.worker().register("f", lambda job: runs.append(job.workload))
+        second.flush()
+        self.assertEqual([b"kept"], runs)
+
+    def test_trouble(self) -> None:
+        """A store may fail: it is opened again in time, and the client is told why until then."""
+        self.store.fail("write", StoreUnavailable("gone"))
+        self.store.fail("open", StoreUnavailable("gone"), times=3)
+        submitted = self.client.submit_background("f")
+        self.server.flush()
+        self.assertNoResult(submitted)
+        refused = self.server.client().submit_background("f")
+        error = self.assertRaises(QueueError, self.server.result, refused)
+        self.assertEqual("gone", error.text)
+        self.server.advance(1)
+        self.assertEqual(b"H:localhost:1", self.successResultOf(submitted))
+
+    def test_trouble_at_the_end(self) -> None:
+        """Nothing is left of one that never comes back."""
+        self.runs()
+        self.submit(b"one")
+        self.store.fail("write", StoreUnavailable("gone"), times=99)
+        self.store.fail("open", StoreUnavailable("gone"), times=99)
+        self.server.advance(1)
+        refused = self.client.submit_background("f")
+        self.assertRaises(QueueError, self.server.result, refused)
+        self.stop()
+        self.assertEqual([1], list(self.store.kept))
+
+    def test_crash_in_trouble(self) -> None:
+        """Nor of one that was gone in a crash."""
+        self.store.fail("write", StoreUnavailable("gone"))
+        self.store.fail("open", StoreUnavailable("gone"))
+        lost = self.client.submit_background("f")
+        self.server.flush()
+        self.server.crash()
+        self.server.flush()
+        self.failureResultOf(lost)
+        self.assertRaises(StoreUnavailable, self.fail_to_restart)
+        self.restart()
+        self.assertEqual(1, len(self.submit(b"one")))
+
+    def fail_to_restart(self) -> None:
+        """The store is not there."""
+        self.store.fail("open", StoreUnavailable("gone"))
+        self.server.restart()
+
+    def test_settings(self) -> None:
+        """What does not fit into memory is read when it is wanted."""
+        server = MemoryServer(store=MemoryStore(), settings=Settings(queue_memory=0))
+        self.addCleanup(server.stop)
+        client = server.client()
+        for workload in (b"one", b"two"):
+            server.result(client.submit_background("f", workload))
+        runs: list[bytes] = []
+        server.worker().register("f", lambda job: runs.append(job.workload))
+        server.advance(1)
+        self.assertEqual([b"one", b"two"], runs)
+
+
 class DocumentationTests(TestingTestCase):
     """The examples in the documentation run as they are written."""
 
@@ -436,7 +601,7 @@ class DocumentationTests(TestingTestCase):
         """The page about tests."""
         page = self.page("testing.md")
         tests = [page[name] for name in page if name.startswith("test_")]
-        self.assertEqual(4, len(tests))
+        self.assertEqual(5, len(tests))
         for test in tests:
             test()
         result = TestResult()
