@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+from databases import PASSWORD, USER, Database, MariaDB
 from processes import Program, Programs, free_port, listening, run, txgear, wait_until
 from startup import Daemons, Done, accepts, assert_one_line
 from wirepeer import P, WirePeer
@@ -23,6 +25,8 @@ def test_gearmand_daemon(tmp_path: Path, daemons: Daemons) -> None:
     port = free_port()
     pidfile, log = tmp_path / "gearmand.pid", tmp_path / "gearmand.log"
     short = [
+        "-q",
+        "builtin",
         "-p",
         str(port),
         "-L",
@@ -51,7 +55,7 @@ def test_gearmand_daemon(tmp_path: Path, daemons: Daemons) -> None:
 def test_gearmand_listens_everywhere(programs: Programs, tmp_path: Path) -> None:
     """Without `-L` it listens at all addresses of both families, as gearmand does."""
     port = free_port()
-    program = programs.start([*txgear(), "gearmand", "-p", str(port)], name="gearmand")
+    program = programs.start([*txgear(), "gearmand", "-q", "builtin", "-p", str(port)], name="gearmand")
     wait_until(lambda: accepts("127.0.0.1", port), what="a listening server")
     assert listening(program.pid) == {("0.0.0.0", port), ("::", port)}
     assert accepts("::1", port)
@@ -60,12 +64,19 @@ def test_gearmand_listens_everywhere(programs: Programs, tmp_path: Path) -> None
     assert program.stop() == 0
 
 
-def start_gearmand(programs: Programs, log: Path, *options: str) -> tuple[Program, int]:
+def start_gearmand(
+    programs: Programs,
+    log: Path,
+    *options: str,
+    queue: Sequence[str] = ("-q", "builtin"),
+    env: Mapping[str, str] | None = None,
+) -> tuple[Program, int]:
     """`txgear gearmand` in the foreground, on 127.0.0.1, when it listens; its port."""
     port = free_port()
     place = ["-p", str(port), "-L", "127.0.0.1", "-l", str(log)]
-    program = programs.start([*txgear(), "gearmand", *place, *options], name="gearmand")
-    wait_until(lambda: accepts("127.0.0.1", port), what="a listening server")
+    program = programs.start([*txgear(), "gearmand", *place, *queue, *options], name="gearmand", env=env)
+    wait_until(lambda: not program.running or accepts("127.0.0.1", port), what="a listening server")
+    assert program.running, program.log()
     return program, port
 
 
@@ -103,6 +114,53 @@ def test_gearmand_options_with_meaning(programs: Programs, tmp_path: Path) -> No
     assert program.stop() == 0
 
 
+def keeps_jobs(
+    programs: Programs, tmp_path: Path, queue: Sequence[str], env: Mapping[str, str] | None = None
+) -> list[Program]:
+    """A background job is there again after the server was killed; the two that ran."""
+    log = tmp_path / "log"
+    first, port = start_gearmand(programs, log, queue=queue, env=env)
+    with WirePeer(port) as client:
+        handle = client.submit(b"f", b"w", b"u", P.SUBMIT_JOB_BG)
+    first.kill()
+    second, port = start_gearmand(programs, log, queue=queue, env=env)
+    with WirePeer(port) as client:
+        assert client.status_of(handle)[0] == b"1"
+    return [first, second]
+
+
+def test_gearmand_keeps_jobs_in_a_file(programs: Programs, tmp_path: Path) -> None:
+    """Without a queue type jobs are in the port's own file, and with libsqlite3 in the one that is named."""
+    keeps_jobs(programs, tmp_path, ["-q", "libsqlite3", "--libsqlite3-db", "gearmand.db"])
+    assert (tmp_path / "gearmand.db").exists()
+    state = tmp_path / "state"
+    program, port = start_gearmand(programs, tmp_path / "log", queue=[], env={"STATE_DIRECTORY": str(state)})
+    assert (state / f"jobs-{port}.sqlite").exists()
+    assert program.stop() == 0
+
+
+@pytest.mark.parametrize("kind", ["mariadb", "postgres"])
+def test_gearmand_keeps_jobs_in_a_database(
+    kind: str, request: pytest.FixtureRequest, programs: Programs, tmp_path: Path
+) -> None:
+    """gearmand's options name the same database; the password is neither in `ps` nor in the log."""
+    database: Database = request.getfixturevalue(kind)
+    if isinstance(database, MariaDB):
+        queue = ["-q", "mysql", "--mysql-host", "127.0.0.1", "--mysql-port", str(database.port)]
+        queue += ["--mysql-user", USER, "--mysql-password", PASSWORD, "--mysql-db", database.database]
+    else:
+        place = f"host=127.0.0.1 port={database.port} dbname={database.database}"
+        queue = ["-q", "postgres", "--libpq-conninfo", f"{place} user={USER} password='{PASSWORD}'"]
+    for program in keeps_jobs(programs, tmp_path, queue):
+        if program.running:
+            shown = Path(f"/proc/{program.pid}/cmdline").read_bytes()
+            assert USER.encode() in shown
+            assert PASSWORD.encode() not in shown
+            assert program.stop() == 0
+        assert PASSWORD.encode() not in program.stdout + program.stderr
+    assert PASSWORD not in (tmp_path / "log").read_text()
+
+
 def test_gearmand_config_file(programs: Programs, tmp_path: Path) -> None:
     """--config-file holds more long options; the command line wins."""
     path = tmp_path / "gearmand.conf"
@@ -123,6 +181,11 @@ def test_gearmand_config_file(programs: Programs, tmp_path: Path) -> None:
         ["--port", "many"],
         ["--config-file", "/no/such/file"],
         ["--queue-type", "cellar"],
+        ["--queue-type", "redis", "--redis-server", "localhost"],
+        ["--queue-type", "libdrizzle", "--libdrizzle-db=jobs", "--libdrizzle-mysql"],
+        ["--queue-type", "libsqlite3"],
+        ["--queue-type", "mysql", "--mysql-user", "me"],
+        ["--queue-type", "postgres", "--libpq-conninfo", "host"],
         ["--verb", "INFO"],
         ["positional"],
     ],
@@ -136,7 +199,9 @@ def test_gearmand_mistakes(tmp_path: Path, options: list[str]) -> None:
 
 def test_gearmand_check_args(tmp_path: Path) -> None:
     """--check-args looks at the command line, starts nothing and returns 0 or 1."""
-    assert gearmand("--check-args", "-p", "4730", "-L", "127.0.0.1", cwd=tmp_path).returncode == 0
+    good = ["-p", "4730", "-L", "127.0.0.1", "-q", "libsqlite3", "--libsqlite3-db", "jobs.db"]
+    assert gearmand("--check-args", *good, cwd=tmp_path).returncode == 0
+    assert not list(tmp_path.iterdir())
     assert gearmand("--check-args", "-p", "many", cwd=tmp_path).returncode == 1
 
 

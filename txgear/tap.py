@@ -5,8 +5,10 @@ The command line of C{twistd txgear}.
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
@@ -17,16 +19,25 @@ from twisted.python.usage import UsageError
 
 from txgear import __version__, plugins
 from txgear.adminlines import LEVELS
-from txgear.broker import MAX_PREFIX, UNLIMITED, check_prefix
+from txgear.broker import MAX_PREFIX, QUEUE_MEMORY, UNLIMITED, check_prefix
 from txgear.constants import DEFAULT_PORT, MAX_PACKET
 from txgear.errors import ConfigurationError
-from txgear.interfaces import IProtocolModule
+from txgear.interfaces import IJobStore, IProtocolModule
 from txgear.jobserver import KeepAlive, Settings
 from txgear.service import ServerService
+from txgear.stores import TIMEOUT, default_url, make_store
 
 MAX_RETRIES: Final = 255
 MAX_WAKEUPS: Final = 255
 SMALLEST_MAX_PACKET: Final = 64 * 1024
+
+MEMORY: Final = "memory:"
+"""The C{--store} that is none."""
+STORE_PASSWORD: Final = "TXGEAR_STORE_PASSWORD"
+"""The environment variable with the store's password, which a command line would show to everybody."""
+SMALLEST_QUEUE_MEMORY: Final = 1024 * 1024
+
+_SIZE: Final = re.compile(r"([0-9]{1,15})(?:([KMG])(?:iB)?)?", re.IGNORECASE)
 
 
 def protocol_modules(installed: Iterable[IProtocolModule] | None = None) -> dict[str, IProtocolModule]:
@@ -59,18 +70,27 @@ def number(option: str, lowest: int, highest: int) -> Callable[[str], int]:
     return coerce
 
 
+def size(option: str, lowest: int) -> Callable[[str], int]:
+    """The coercion of an option in bytes: C{1048576}, C{1024K}, C{1M} and C{1MiB} are one number."""
+
+    def coerce(text: str) -> int:
+        found = _SIZE.fullmatch(text)
+        value = int(found[1]) << 10 * " KMG".index((found[2] or " ").upper()) if found else 0
+        if value < lowest:
+            raise ValueError(
+                f"--{option}: bytes are wanted, {lowest} or more, with K, M or G behind for larger units,"
+                f" not {text!r}"
+            )
+        return value
+
+    return coerce
+
+
 def level(text: str) -> str:
     """The coercion for C{--verbose}."""
     if text.upper() not in LEVELS:
         raise ValueError(f"--verbose: one of {', '.join(LEVELS)} is wanted, not {text!r}")
     return text.upper()
-
-
-def store(text: str) -> str:
-    """The coercion for C{--store}."""
-    if text != "memory:":
-        raise ValueError(f"--store: memory: is the only store so far, not {text!r}")
-    return text
 
 
 def prefix(text: str) -> bytes:
@@ -87,9 +107,34 @@ def default_prefix() -> bytes:
     return f"H:{name}".encode("ascii", "replace")[:MAX_PREFIX]
 
 
+def password(option: str, path: str | None, variable: str, environ: Mapping[str, str]) -> str | None:
+    """
+    A secret that stands on no command line.
+
+    @param option: what named the file.
+    @param path: the file whose first line it is, or C{None}.
+    @param variable: what holds it where there is no file; empty is the same as unset.
+    @raise ConfigurationError: the file cannot be read, or starts with no password.
+    """
+    if path is None:
+        return environ.get(variable) or None
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            found = file.readline().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigurationError(f"--{option}: cannot read {path}: {why}") from error
+    if not found:
+        raise ConfigurationError(f"--{option}: the first line of {path} is empty")
+    return found
+
+
 class Options(UsageOptions):
     """
     Options for the job server, by gearmand's names where they mean the same.
+
+    @ivar store: where jobs are kept, not opened yet, or C{None} if nowhere;
+        known when the command line has been read.
     """
 
     synopsis = "[options]"
@@ -168,7 +213,35 @@ class Options(UsageOptions):
         ),
         ("verbose", None, "NOTICE", f"what --log-file is told: {', '.join(LEVELS)}", level),
         ("log-file", "l", None, "write the log to this file, too; SIGHUP reopens it"),
-        ("store", None, "memory:", "where background jobs are kept; memory: is the only store so far", store),
+        (
+            "store",
+            None,
+            None,
+            "where background jobs are kept: sqlite:///path, postgresql://..., mysql://..., or memory: for"
+            " memory only [default: a SQLite file for the port, in $STATE_DIRECTORY, else in"
+            " /var/lib/txgear for root, else in $XDG_STATE_HOME/txgear]",
+        ),
+        (
+            "store-password-file",
+            None,
+            None,
+            f"file whose first line is the store's password [default: what {STORE_PASSWORD} holds]",
+        ),
+        (
+            "store-timeout",
+            None,
+            int(TIMEOUT),
+            "seconds that a submit may wait for the store",
+            number("store-timeout", 1, 3600),
+        ),
+        (
+            "queue-memory",
+            None,
+            None,
+            "bytes of workloads that are kept in memory, as 64M or 2G; the others stay in the store until"
+            " their turn comes [default: 256M]",
+            size("queue-memory", SMALLEST_QUEUE_MEMORY),
+        ),
         *(parameter for module in modules.values() for parameter in module.parameters),
     ]
 
@@ -180,6 +253,7 @@ class Options(UsageOptions):
 
     def __init__(self) -> None:
         super().__init__()
+        self.store: IJobStore | None = None
         self["listen"] = []
         self["protocol"] = []
         self["ignored"] = []
@@ -228,6 +302,29 @@ class Options(UsageOptions):
         if arguments:
             raise UsageError(f"{arguments[0]}: the server takes options only")
 
+    def postOptions(self) -> None:
+        """Look at what no single option says; nothing is opened yet."""
+        try:
+            self.store = self._make_store()
+        except ConfigurationError as error:
+            raise UsageError(str(error)) from error
+
+    def _make_store(self) -> IJobStore | None:
+        secret = password("store-password-file", self["store-password-file"], STORE_PASSWORD, os.environ)
+        url = self.store_url()
+        if url == MEMORY:
+            return None
+        try:
+            return make_store(url, secret, float(self["store-timeout"]))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"--store: {error}") from error
+
+    def store_url(self) -> str:
+        """Where jobs are kept: what the command line says, or this port's file."""
+        if self["store"] is not None:
+            return str(self["store"])
+        return default_url(self["port"], os.environ, os.geteuid() == 0)
+
     def settings(self) -> Settings:
         """What these options say to all ports."""
         return Settings(
@@ -239,6 +336,8 @@ class Options(UsageOptions):
             allow_shutdown=bool(self["allow-shutdown"]),
             level=self["verbose"],
             keep_alive=self._keep_alive(),
+            queue_memory=self["queue-memory"] or QUEUE_MEMORY,
+            store_timeout=float(self["store-timeout"]),
         )
 
     def _keep_alive(self) -> KeepAlive:
@@ -254,7 +353,9 @@ def makeService(options: Options) -> IService:
 
     _print_configuration_errors_as_lines()
     names = ["gear", *(name for name in options["protocol"] if name != "gear")]
-    return ServerService(reactor, options.settings(), [options.modules[name] for name in names], options)
+    return ServerService(
+        reactor, options.settings(), [options.modules[name] for name in names], options, options.store
+    )
 
 
 def _print_configuration_errors_as_lines() -> None:

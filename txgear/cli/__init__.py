@@ -1,16 +1,38 @@
 """
-The C{txgear} command: one module here for each subcommand.
+The C{txgear} command: one module here for each subcommand, and what it is made of.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from txgear import __version__
-from txgear.cli import gearmand
+from txgear.cli import gearmand, import_
+from txgear.cli.arguments import Parser
 from txgear.errors import ConfigurationError
+
+COMMANDS: Final = {"gearmand": gearmand.run, "import": import_.run}
+"""What runs each subcommand with the words behind its name, and returns the exit status."""
+
+INTERRUPTED: Final = 130
+"""The exit status after SIGINT, as shells count it."""
+
+
+def parser() -> Parser:
+    """The command line up to the subcommand's name; what is behind it is the subcommand's own affair."""
+    made = Parser(
+        prog="txgear",
+        description="Tools for the txgear job server. The server itself is started by: twistd -n txgear",
+        epilog="txgear COMMAND --help says more of a command.",
+        allow_abbrev=False,
+    )
+    made.add_argument("--version", action="version", version=f"txgear {__version__}")
+    commands = made.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    commands.add_parser("gearmand", add_help=False, help="start the server with gearmand's command line")
+    commands.add_parser("import", add_help=False, help="take over the jobs that a gearmand has stored")
+    return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,24 +42,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     @param arguments: the words after C{txgear}; the process's own by default.
     @return: the exit status.
     """
-    parser = argparse.ArgumentParser(
-        prog="txgear",
-        description="Tools for the txgear job server. The server itself is started by: twistd -n txgear",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"txgear {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    commands.add_parser(
-        "gearmand",
-        add_help=False,
-        help="start the server with gearmand's command line (txgear gearmand --help)",
-    )
     words = list(sys.argv[1:] if arguments is None else arguments)
-    known, rest = parser.parse_known_args(words[:1])
-    assert known.command == "gearmand"
+    name = "txgear"
     try:
-        gearmand.run(rest + words[1:])
+        known, rest = parser().parse_known_args(words[:1])
+        if known.command is None:
+            what = f"a command is wanted, not {rest[0]}" if rest else "a command is wanted"
+            raise ConfigurationError(f"{what}: see txgear --help")
+        name = f"txgear {known.command}"
+        return COMMANDS[known.command](rest + words[1:])
     except ConfigurationError as error:
-        print(f"txgear gearmand: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         return 1
-    return 0
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        return INTERRUPTED

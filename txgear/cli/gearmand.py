@@ -11,12 +11,14 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NamedTuple
 
 from txgear import __version__
+from txgear.cli import queuetypes
+from txgear.cli.arguments import Parser
 from txgear.errors import ConfigurationError
 
 CONFIG_FILE: Final = "/etc/gearmand.conf"
@@ -39,22 +41,33 @@ PASSED_ON: Final = (
 )
 """Options with a value that mean the same to both."""
 
+STORE_PASSWORD: Final = "TXGEAR_STORE_PASSWORD"
+"""The environment variable in which the server looks for its store's password."""
+
 MEANINGLESS: Final = ("hashtable-buckets", "threads")
 """Options with a value for what this server does not have."""
 
 
-class _Parser(argparse.ArgumentParser):
-    """As gearmand: a mistake is one line, and the status is 1."""
+class Translation(NamedTuple):
+    """
+    What gearmand's command line means here.
 
-    def error(self, message: str) -> NoReturn:
-        raise ConfigurationError(message)
+    @ivar words: what C{twistd} is told.
+    @ivar environment: variables that it is given besides: what must not stand on a command line.
+    @ivar only_check: whether the process is only to check all that.
+    """
+
+    words: list[str]
+    environment: dict[str, str]
+    only_check: bool
 
 
 def parser() -> argparse.ArgumentParser:
     """gearmand's command line, as its help lists it."""
-    made = _Parser(
+    made = Parser(
         prog="txgear gearmand",
         description="Start the txgear job server with gearmand's options.",
+        epilog="Jobs that gearmand has stored are not read: txgear import takes them over.",
         allow_abbrev=False,
     )
     add = made.add_argument
@@ -77,7 +90,12 @@ def parser() -> argparse.ArgumentParser:
     add("-l", "--log-file", metavar="FILE", help="log file, stderr, or none")
     add("-P", "--pid-file", metavar="FILE", help="where to write the process id")
     add("-p", "--port", metavar="PORT", help="TCP port [4730]")
-    add("-q", "--queue-type", metavar="NAME", help="builtin: jobs are kept in memory")
+    add(
+        "-q",
+        "--queue-type",
+        metavar="NAME",
+        help="builtin (in memory only), libsqlite3, mysql or postgres [a SQLite file of txgear's own]",
+    )
     add("-r", "--protocol", metavar="NAME", help="speak this, too: http")
     add("-R", "--round-robin", action="store_true", help="accepted; always on here")
     add("--syslog", action="store_true", help="log to syslog")
@@ -87,6 +105,7 @@ def parser() -> argparse.ArgumentParser:
     add("-V", "--version", action="version", version=f"txgear {__version__}")
     add("-w", "--worker-wakeup", metavar="N", help="workers woken for a job at the most")
     add("--ssl", action="store_true", help=argparse.SUPPRESS)
+    queuetypes.add_options(made)
     return made
 
 
@@ -118,24 +137,23 @@ def all_addresses() -> list[str]:
     return found
 
 
-def translate(
-    arguments: Sequence[str], everywhere: Callable[[], list[str]] = all_addresses
-) -> tuple[list[str], bool]:
+def translate(arguments: Sequence[str], everywhere: Callable[[], list[str]] = all_addresses) -> Translation:
     """
     What gearmand's options are in C{twistd}'s words.
 
     @param everywhere: finds out what to listen on where that is not said.
-    @return: the words after C{twistd}, and whether the process is only to
-        check them.
     @raise ConfigurationError: an option cannot be honoured.
     """
     given = options(arguments)
     if given.ssl:
         raise ConfigurationError("--ssl: TLS is not available yet, and plain text is no substitute")
-    if (given.queue_type or "builtin").lower() != "builtin":
-        raise ConfigurationError(f"--queue-type {given.queue_type}: builtin is the only one so far")
     daemon, server = _process_words(given)
-    server += ["--store", "memory:"]
+    environment = {}
+    if given.queue_type is not None:
+        url, password = queuetypes.store(given)
+        server += ["--store", url]
+        if password:
+            environment[STORE_PASSWORD] = password
     if given.listen is None:
         # gearmand listens everywhere unless told otherwise, and start scripts rely on it.
         for address in everywhere():
@@ -151,9 +169,10 @@ def translate(
             server.append(f"--{name}")
     ignored = [name for name in MEANINGLESS if getattr(given, name.replace("-", "_")) is not None]
     ignored += [name for name in ("round-robin", "coredump") if getattr(given, name.replace("-", "_"))]
+    ignored += queuetypes.ignored(given)
     for name in ignored:
         server.append(f"--ignored=--{name}")
-    return [*daemon, "txgear", *server], given.check_args
+    return Translation([*daemon, "txgear", *server], environment, given.check_args)
 
 
 def _process_words(given: argparse.Namespace) -> tuple[list[str], list[str]]:
@@ -187,19 +206,23 @@ def find_twistd() -> str:
     return found
 
 
-def run(arguments: Sequence[str], execute: Callable[[str, list[str]], object] = os.execv) -> None:
+def run(
+    arguments: Sequence[str], execute: Callable[[str, list[str], Mapping[str, str]], object] = os.execve
+) -> int:
     """
     Become the server.
 
     @param arguments: gearmand's options.
-    @param execute: replaces this process.
+    @param execute: replaces this process: the program, its words, its environment.
+    @return: the exit status, where it only checked them.
     @raise ConfigurationError: an option is wrong or cannot be honoured.
     """
-    words, only_check = translate(arguments)
+    words, environment, only_check = translate(arguments)
     if only_check:
         from txgear.tap import Options
 
         Options().parseOptions(words[words.index("txgear") + 1 :])
-        return
-    twistd = find_twistd()
-    execute(twistd, [twistd, *words])
+    else:
+        twistd = find_twistd()
+        execute(twistd, [twistd, *words], {**os.environ, **environment})
+    return 0

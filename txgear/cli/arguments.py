@@ -1,0 +1,22 @@
+"""
+What the subcommands' command lines share.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from txgear.errors import ConfigurationError
+
+
+class Parser(argparse.ArgumentParser):
+    """A mistake on the command line is an error like any other: one line, and the status 1."""
+
+    def error(self, message: str) -> NoReturn:
+        """
+        Part of C{argparse}.
+
+        @raise ConfigurationError: always.
+        """
+        raise ConfigurationError(message)

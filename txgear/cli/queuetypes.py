@@ -1,0 +1,155 @@
+"""
+gearmand's C{--queue-type} and the options of its queues, as a C{--store}.
+
+The store is in the same database, in tables of its own beside gearmand's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Final
+from urllib.parse import quote, urlencode
+
+from txgear.errors import ConfigurationError
+
+TABLES: Final = ("libsqlite3-table", "mysql-table", "libpq-table")
+"""Options that name gearmand's tables."""
+
+OF_STORES: Final = {
+    "libsqlite3": ("libsqlite3-db",),
+    "mysql": ("mysql-host", "mysql-port", "mysql-user", "mysql-password", "mysql-db"),
+    "postgres": ("libpq-conninfo",),
+}
+"""The queue types that have a store, with the options that say where it is."""
+
+OF_OTHERS: Final = {
+    "redis": ("redis-server", "redis-port", "redis-password", "redis-prefix"),
+    "libmemcached": ("libmemcached-servers", "libmemcached-prefix"),
+    "libtokyocabinet": ("libtokyocabinet-file", "libtokyocabinet-optimize"),
+    "libdrizzle": tuple(
+        f"libdrizzle-{name}" for name in ("host", "port", "user", "password", "db", "table", "uds")
+    ),
+}
+"""Those that have none, with their options."""
+
+FLAGS: Final = ("store-queue-on-shutdown", "libdrizzle-mysql")
+"""Options without a value; none of them has a meaning here."""
+
+IN_URL: Final = ("user", "password", "dbname")
+"""Those parts of libpq's connection string that are never options of a URL."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of all queue types; those that say nothing here are not in the help."""
+    add = parser.add_argument
+    add("--libsqlite3-db", metavar="FILE", help="of -q libsqlite3: the file")
+    add("--mysql-host", metavar="NAME", help="of -q mysql [localhost, by TCP]")
+    add("--mysql-port", metavar="PORT", help="of -q mysql [3306]")
+    add("--mysql-user", metavar="NAME", help="of -q mysql [who starts this]")
+    add("--mysql-password", metavar="TEXT", help="of -q mysql; it is passed on in the environment")
+    add("--mysql-db", metavar="NAME", help="of -q mysql: the database")
+    add("--libpq-conninfo", metavar="TEXT", help="of -q postgres: libpq's connection string")
+    for name in TABLES:
+        add(f"--{name}", metavar="NAME", help="accepted; has no meaning here")
+    for names in OF_OTHERS.values():
+        for name in names:
+            add(f"--{name}", help=argparse.SUPPRESS)
+    for name in FLAGS:
+        add(f"--{name}", action="store_true", help=argparse.SUPPRESS)
+
+
+def _value(given: argparse.Namespace, option: str) -> str | None:
+    """What an option was given; empty is the same as not given, as it is to gearmand."""
+    return getattr(given, option.replace("-", "_")) or None
+
+
+def ignored(given: argparse.Namespace) -> list[str]:
+    """
+    The options of queues that were given and say nothing. As to gearmand,
+    those of another type than C{--queue-type} do not matter.
+    """
+    used = OF_STORES.get((given.queue_type or "").lower(), ())
+    mine = [name for names in OF_STORES.values() for name in names if name not in used]
+    others = [name for names in OF_OTHERS.values() for name in names]
+    return [name for name in (*mine, *TABLES, *others, *FLAGS) if _value(given, name)]
+
+
+def store(given: argparse.Namespace) -> tuple[str, str | None]:
+    """
+    The store that stands for C{--queue-type}, which was given.
+
+    @return: the value of C{--store}, and the password, which is not in it.
+    @raise ConfigurationError: there is no such store, or too little was said of it.
+    """
+    name = given.queue_type.lower()
+    if name == "builtin":
+        return "memory:", None
+    if name == "libsqlite3":
+        path = _value(given, "libsqlite3-db")
+        if path is None:
+            raise ConfigurationError(f"--queue-type {given.queue_type} needs --libsqlite3-db")
+        # A daemon works in another folder.
+        return f"sqlite:///{os.path.abspath(path)}", None
+    if name == "mysql":
+        return _mysql(given)
+    if name == "postgres":
+        return _postgres(_value(given, "libpq-conninfo") or "")
+    what = "not available" if name in OF_OTHERS else "unknown"
+    raise ConfigurationError(
+        f"--queue-type {given.queue_type} is {what}:"
+        " there are builtin, libsqlite3, mysql and postgres, and a SQLite file without the option"
+    )
+
+
+def _mysql(given: argparse.Namespace) -> tuple[str, str | None]:
+    database = _value(given, "mysql-db")
+    if database is None:
+        raise ConfigurationError(f"--queue-type {given.queue_type} needs --mysql-db")
+    port = _value(given, "mysql-port") or "3306"
+    if not port.isdecimal():
+        raise ConfigurationError(f"--mysql-port: a number is wanted, not {port!r}")
+    user = _value(given, "mysql-user")
+    place = f"{_host(_value(given, 'mysql-host') or 'localhost')}:{port}"
+    return f"mysql://{_before(user)}{place}/{quote(database, safe='')}", _value(given, "mysql-password")
+
+
+def _postgres(conninfo: str) -> tuple[str, str | None]:
+    """
+    @param conninfo: C{name=value} pairs or a C{postgresql://} URL, as libpq takes them.
+    """
+    try:
+        from psycopg import ProgrammingError
+        from psycopg.conninfo import conninfo_to_dict
+    except ImportError as error:
+        raise ConfigurationError(
+            "--queue-type postgres: psycopg is not installed; pip install 'txgear[postgresql]'"
+        ) from error
+    try:
+        said = {name: str(value) for name, value in conninfo_to_dict(conninfo).items() if value}
+    except ProgrammingError as error:
+        raise ConfigurationError(f"--libpq-conninfo: {' '.join(str(error).split())}") from error
+    # libpq's own default.
+    database = said.get("dbname") or said.get("user")
+    if database is None:
+        raise ConfigurationError("--queue-type postgres needs --libpq-conninfo with a dbname")
+    host, port = said.get("host", ""), said.get("port", "")
+    if not host or "/" in host or "," in host + port:
+        # A folder with a socket, several hosts, or libpq's default: a URL has no place for them.
+        place = ""
+    else:
+        place = _host(said.pop("host")) + (f":{said.pop('port')}" if port else "")
+    rest = {name: value for name, value in said.items() if name not in IN_URL}
+    options = f"?{urlencode(sorted(rest.items()), quote_via=quote)}" if rest else ""
+    url = f"postgresql://{_before(said.get('user'))}{place}/{quote(database, safe='')}{options}"
+    return url, said.get("password")
+
+
+def _before(user: str | None) -> str:
+    """The user's part of a URL."""
+    return "" if user is None else f"{quote(user, safe='')}@"
+
+
+def _host(host: str) -> str:
+    """A host's part of a URL."""
+    return f"[{host}]" if ":" in host else host
