@@ -15,7 +15,7 @@ OUT := build
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 # Modules without Twisted, a clock or I/O: every line and branch of them is covered by unit tests.
-PURE := constants errors wire adminlines jobs changes uniques queues agenda moments roster policies broker counters
+PURE := constants errors wire adminlines jobs changes uniques queues agenda moments roster paging dispatch broker
 comma := ,
 empty :=
 space := $(empty) $(empty)
@@ -25,7 +25,7 @@ STEPS := lint types unit integration docs wheel
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo '  PYTHON=python3.12 chooses the interpreter, PORT=4731 the port of `make run`.'
 
@@ -52,8 +52,8 @@ $(OUT):
 	@mkdir -p $@
 
 .PHONY: run
-run: $(RUNNABLE) ## a job server on 127.0.0.1:4730, its jobs in memory
-	@exec $(BIN)/twistd -n --pidfile= txgear --port $(PORT) --store memory:
+run: $(RUNNABLE) ## a job server on 127.0.0.1:4730, its jobs in a file that the log names
+	@exec $(BIN)/twistd -n --pidfile= txgear --port $(PORT)
 
 # One step after the other, whatever -j says: the tests measure time. The last lines repeat what the two
 # suites said of themselves.
@@ -108,9 +108,17 @@ wheel: $(DEVELOPABLE) ## build it, install it elsewhere, try it, remove it
 soak: $(DEVELOPABLE) ## ten minutes of load with disturbances
 	@$(BIN)/python bench/soak.py --seconds 600
 
+.PHONY: crash
+crash: $(DEVELOPABLE) ## 50 kills under load for each kind of store, and no job lost
+	@$(BIN)/python tests/crash.py
+
 .PHONY: bench
 bench: $(DEVELOPABLE) ## the figures of docs/performance.md
 	@$(BIN)/python bench/run.py
+
+.PHONY: bench-memory
+bench-memory: $(DEVELOPABLE) ## a million jobs of 10 kB in the store; needs 15 GB of disk
+	@$(BIN)/python bench/longqueue.py
 
 .PHONY: clean
 clean: ## remove all that these targets made

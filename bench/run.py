@@ -9,7 +9,9 @@ the first server to each other one, taken round by round, so that a slow spell
 of the machine hits both sides. Only ratios of one run mean anything.
 
 Without C{--server} it compares this txgear with gearmand, where that is
-installed, and with C{floor}, a yardstick that does no more than a server must.
+installed, and with C{floor}, a yardstick that does no more than a server must;
+with C{--durable} the servers keep background jobs on disk before they answer,
+and gearmand in memory is beside them.
 """
 
 from __future__ import annotations
@@ -54,6 +56,16 @@ SCENARIOS = {
     "flood": "--mode submit --jobs 200000 --clients 8 --pipeline 512 --function f",
 }
 
+DURABLE = {
+    # One client that waits for each answer: the time of a commit.
+    "accept1": "--mode submit --jobs 1000 --clients 1 --pipeline 1 --function a",
+    "accept": "--mode submit --jobs 20000 --clients 4 --pipeline 64 --function q --timeout 600",
+    "drain": "--mode drain --jobs 20000 --workers 8 --function q --timeout 600",
+    "steady": "--mode bg --jobs 10000 --clients 8 --pipeline 64 --workers 8 --function g",
+    "flood": "--mode submit --jobs 40000 --clients 8 --pipeline 512 --function f --timeout 600",
+}
+"""The scenarios for servers that keep their queue on disk."""
+
 Figures = dict[str, float]
 Table = dict[str, dict[str, list[Figures]]]
 
@@ -75,19 +87,41 @@ def free_port() -> int:
         return port
 
 
-def default_servers() -> dict[str, str]:
-    """The commands of what there is to compare."""
+def server_command(store: str) -> str:
+    """What starts this txgear with that store."""
     twistd = shutil.which("twistd", path=os.path.dirname(sys.executable)) or "twistd"
-    servers = {"txgear": f"{twistd} -n --pidfile= txgear --port {{port}} --listen 127.0.0.1 --store memory:"}
+    return f"{twistd} -n --pidfile= txgear --port {{port}} --listen 127.0.0.1 --store {store}"
+
+
+def default_servers(durable: bool) -> dict[str, str]:
+    """The commands of what there is to compare."""
+    servers = {"txgear": server_command("sqlite:///{dir}/jobs.sqlite" if durable else "memory:")}
     gearmand = shutil.which("gearmand", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if gearmand is None:
-        print("gearmand is not installed: there is nothing but the floor to compare with", file=sys.stderr)
+        print("gearmand is not installed: it is left out", file=sys.stderr)
     else:
-        servers["gearmand"] = (
-            f"{gearmand} --port={{port}} --listen=127.0.0.1 --log-file=stderr --pid-file={{dir}}/pid"
-        )
-    servers["floor"] = f"{built('floor')} {{port}}"
+        command = f"{gearmand} --port={{port}} --listen=127.0.0.1 --log-file=stderr --pid-file={{dir}}/pid"
+        if durable:
+            servers["gearmand"] = f"{command} -q libsqlite3 --libsqlite3-db={{dir}}/queue.sqlite"
+            servers["gearmand-memory"] = command
+        else:
+            servers["gearmand"] = command
+    if not durable:
+        servers["floor"] = f"{built('floor')} {{port}}"
     return servers
+
+
+def sync_time(folder: str) -> float:
+    """The median time of writing 4 kB and waiting until they are on the disk, in milliseconds."""
+    times = []
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for _ in range(200):
+            file.write(bytes(4096))
+            file.flush()
+            begun = time.perf_counter()
+            os.fdatasync(file.fileno())
+            times.append(time.perf_counter() - begun)
+    return statistics.median(times) * 1000
 
 
 @contextmanager
@@ -200,16 +234,26 @@ def main() -> None:
         help="a server to measure, with {port} for a free port and {dir} for an empty folder; may repeat",
     )
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--only", metavar="SCENARIO,...", help=f"some of {', '.join(SCENARIOS)}")
+    parser.add_argument(
+        "--durable", action="store_true", help="background jobs are on disk before they are answered"
+    )
+    parser.add_argument("--only", metavar="SCENARIO,...", help="some of the scenarios")
     parser.add_argument("--json", type=Path, help="write every figure of every round to this file")
     options = parser.parse_args()
-    servers = dict(text.split("=", 1) for text in options.server) if options.server else default_servers()
-    wanted = options.only.split(",") if options.only else list(SCENARIOS)
-    unknown = [name for name in wanted if name not in SCENARIOS]
+    servers = default_servers(options.durable)
+    if options.server:
+        servers = dict(text.split("=", 1) for text in options.server)
+    scenarios = DURABLE if options.durable else SCENARIOS
+    wanted = options.only.split(",") if options.only else list(scenarios)
+    unknown = [name for name in wanted if name not in scenarios]
     if unknown:
         parser.error(f"no scenario is called {', '.join(unknown)}")
-    figures = measure(servers, {name: SCENARIOS[name] for name in wanted}, options.rounds)
-    print(f"{options.rounds} rounds; medians; ratios are {next(iter(servers))} / the other\n")
+    figures = measure(servers, {name: scenarios[name] for name in wanted}, options.rounds)
+    print(f"{options.rounds} rounds; medians; ratios are {next(iter(servers))} / the other")
+    if options.durable:
+        folder = tempfile.gettempdir()
+        print(f"4 kB are on the disk of {folder} after {sync_time(folder):.2f} ms (median of 200)")
+    print()
     print(table(figures))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from databases import Database, MariaDB, Postgres
+from needs import lacks
 from processes import SERVER_COMMAND, Gate, Programs, Server, Servers
 from startup import Daemons
 
@@ -37,7 +43,7 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed:
         for name, value in getattr(item, "funcargs", {}).items():
-            if isinstance(value, (Server, Servers, Programs)):
+            if isinstance(value, (Server, Servers, Programs, Database)):
                 report.sections.append((f"log of {name}", value.log()))
     return report
 
@@ -80,6 +86,76 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 def fresh_server(start_server: Servers) -> Server:
     """A server that no other test has touched."""
     return start_server()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_directory(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where servers that are started without a store keep it: never where a real server does."""
+    os.environ["STATE_DIRECTORY"] = str(tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Prints figures, whether or not the test fails."""
+
+    def show(text: str) -> None:
+        with capsys.disabled():
+            print(f"\n{text}")
+
+    return show
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MB; only root can make one, and not in every container."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@pytest.fixture(scope="session")
+def databases() -> Iterator[dict[type[Database], Database]]:
+    """The database servers that this run has started so far."""
+    these: dict[type[Database], Database] = {}
+    try:
+        yield these
+    finally:
+        for database in these.values():
+            # Nobody will miss anything, and an end in peace takes seconds.
+            database.kill()
+            shutil.rmtree(database.folder)
+
+
+def _running(kind: type[Database], databases: dict[type[Database], Database]) -> Database:
+    """One that runs, whatever the last test did to it, with an empty database."""
+    lacks(kind.missing())
+    if kind not in databases:
+        # Not below pytest's own folder, which is closed to the users that the servers run as.
+        databases[kind] = kind(Path(tempfile.mkdtemp(prefix="txgear-")))
+    this = databases[kind]
+    if this.running:
+        this.resume()
+    else:
+        this.start()
+    this.clear()
+    return this
+
+
+@pytest.fixture
+def postgres(databases: dict[type[Database], Database]) -> Database:
+    """A PostgreSQL server with an empty database; the test may kill or pause it."""
+    return _running(Postgres, databases)
+
+
+@pytest.fixture
+def mariadb(databases: dict[type[Database], Database]) -> Database:
+    """A MariaDB server with an empty database; the test may kill or pause it."""
+    return _running(MariaDB, databases)
 
 
 @pytest.fixture

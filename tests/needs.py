@@ -37,9 +37,13 @@ def _missing(program: str, php_extension: str, perl_module: str, c_header: str) 
 
 def requires(program: str, *, php_extension: str = "", perl_module: str = "", c_header: str = "") -> str:
     """The path of a program; without it, or what it must have, the test is skipped, or fails if we insist."""
-    reason = _missing(program, php_extension, perl_module, c_header)
+    lacks(_missing(program, php_extension, perl_module, c_header))
+    return shutil.which(program) or program
+
+
+def lacks(reason: str) -> None:
+    """Skip the test for this reason, or fail it if we insist; go on if there is none."""
     if reason and INSISTS:
         pytest.fail(f"{reason}, and TXGEAR_REQUIRE_INTEROP=1 asks for it")
     if reason:
         pytest.skip(reason)
-    return shutil.which(program) or program

@@ -70,6 +70,11 @@ def twistd() -> list[str]:
     return [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
 
 
+def server_command(port: int, store: str) -> list[str]:
+    """The command that runs a job server in the foreground."""
+    return [*twistd(), "-n", "--pidfile=", "txgear", "--port", str(port), "--store", store]
+
+
 def txgear() -> list[str]:
     """The `txgear` command of the Python that runs the tests."""
     script = Path(sys.executable).with_name("txgear")
@@ -252,7 +257,7 @@ class Programs:
 
 
 class Server(Program):
-    """A job server in a process of its own, on 127.0.0.1."""
+    """A job server in a process of its own, on 127.0.0.1; with a store where it has one."""
 
     def __init__(
         self,
@@ -261,22 +266,14 @@ class Server(Program):
         port: int | None = None,
         name: str = "server",
         env: Mapping[str, str] | None = None,
+        store: str = "memory:",
     ) -> None:
         self.port = port or free_port()
         self._peers: list[WirePeer] = []
         if SERVER_COMMAND:
             command = shlex.split(SERVER_COMMAND.format(port=self.port, dir=directory))
         else:
-            command = [
-                *twistd(),
-                "-n",
-                "--pidfile=",
-                "txgear",
-                "--port",
-                str(self.port),
-                "--store",
-                "memory:",
-            ]
+            command = server_command(self.port, store)
         super().__init__([*command, *options], directory, name, env=env)
         try:
             wait_until(self._listens, what=f"a server on port {self.port}")
@@ -373,8 +370,8 @@ class Servers:
         self._make_folder = make_folder
         self._all: list[Server] = []
 
-    def __call__(self, *options: str, port: int | None = None) -> Server:
-        server = Server(self._make_folder(), *options, port=port)
+    def __call__(self, *options: str, port: int | None = None, store: str = "memory:") -> Server:
+        server = Server(self._make_folder(), *options, port=port, store=store)
         self._all.append(server)
         return server
 

@@ -49,7 +49,7 @@ WRONG: Final = [
     (["--file-descriptors", "x"], ["file-descriptors", "x"]),
     (["--keepalive-idle", "long"], ["keepalive-idle", "long"]),
     (["--job-handle-prefix", "p" * 64], ["job-handle-prefix"]),
-    (["--store", "cellar:"], ["store", "cellar:"]),
+    (["--store", "cellar:"], ["store", "sqlite"]),
     (["--protocol", "gopher"], ["protocol", "gopher"]),
     (["--listen", ""], ["listen"]),
     (["--nonsense"], ["nonsense"]),
@@ -570,7 +570,15 @@ def test_environment_is_not_an_option(
 def test_starts_in_any_folder(programs: Programs, names: Callable[[str], str]) -> None:
     """The server needs nothing of the folder it is started in."""
     program, places = started(
-        programs, "--port", "0", "--listen", "127.0.0.1", "--job-handle-prefix", names("x")
+        programs,
+        "--port",
+        "0",
+        "--listen",
+        "127.0.0.1",
+        "--store",
+        "memory:",
+        "--job-handle-prefix",
+        names("x"),
     )
     with WirePeer(next(iter(places))[1]) as peer:
         assert peer.submit(b"f", type=P.SUBMIT_JOB_BG).endswith(b":1")

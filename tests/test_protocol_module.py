@@ -102,6 +102,24 @@ def test_fails(door: tuple[Server, WirePeer], function: str) -> None:
     assert lines.read_until(b"\r\n").startswith(b"error ")
 
 
+def test_background(path: None, start_server: Servers, function: str, tmp_path: Path) -> None:
+    """A background job is answered when it is on disk, and outlives the server."""
+    store = f"sqlite:///{tmp_path / 'jobs.sqlite'}"
+    port = free_port()
+    options = ["--protocol", "lines", "--lines-port", str(port)]
+    server = start_server(*options, store=store)
+    with WirePeer(port, timeout=PATIENCE) as lines:
+        lines.send_raw(f"background {function} Hello\r\nnonsense\r\nsubmit {function} lost\r\n".encode())
+        handle = lines.read_until(b"\r\n").removeprefix(b"job ").removesuffix(b"\r\n")
+        assert lines.read_until(b"\r\n").startswith(b"error INVALID_COMMAND: ")
+        assert lines.read_until(b"\r\n").startswith(b"job ")
+        server.kill()
+    worker = start_server(*options, store=store).connect()
+    worker.can_do(function.encode())
+    job = worker.grab_soon()
+    assert (job.handle, job.workload) == (handle, b"Hello")
+
+
 def test_leaves(door: tuple[Server, WirePeer], function: str) -> None:
     """With its connection goes the job that it waits for."""
     server, lines = door
