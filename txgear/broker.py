@@ -55,8 +55,8 @@ UNLIMITED: Final = -1
 MAX_PREFIX: Final = MAX_HANDLE - 19
 """Bytes of a handle's prefix: a colon and 18 digits must fit behind it, whatever the number."""
 
-LAST_NUMBER: Final = 2**63 - 1
-"""The last number that a job can have: what a database keeps as a whole number."""
+LAST_NUMBER: Final = 10**18 - 1
+"""The last number that a job can have: a database keeps it, and a handle has room for it."""
 
 QUEUE_MEMORY: Final = 256 * 1024 * 1024
 """Bytes of workloads that are kept in memory, where the operator says nothing else."""
@@ -355,8 +355,8 @@ class Broker(Dispatch):
         for job, workload in workloads:
             if job.state == PAGED:
                 lanes[job.queue, job.priority] = None
-                if workload is None:
-                    # Somebody took it out of the store: nobody can do it any more.
+                if workload is None or len(workload) != job.size:
+                    # Somebody has changed the store: nobody can do it any more.
                     self._fail(job)
                 else:
                     job.workload = workload

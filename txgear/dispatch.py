@@ -28,7 +28,8 @@ class Dispatch:
     """
     One server's jobs by place, its functions, and the workers that wait for them.
 
-    @ivar jobs: every job that has not ended, by number, the oldest first.
+    @ivar jobs: every job that has not ended, by number; the oldest first, but
+        for those that had been put behind others before the server started.
     @ivar functions: every queue that anything is known of, by name.
     @ivar roster: the peers.
     @ivar draining: whether only what clients wait for is still handed out.

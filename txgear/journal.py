@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from txgear.interfaces import IJobStore
     from txgear.jobs import Job
 
-NUMBERS: Final = 10_000_000
+NUMBERS: Final = 1_000_000_000
 """Job numbers that are reserved at once; half of them must last while the store is away."""
 UNHURRIED: Final = 0.05
 """Seconds that ends and moves gather for when no submit waits: nobody is kept waiting by them."""
@@ -82,6 +82,7 @@ class Journal:
         self._overdue: IDelayedCall | None = None
         self._retry: IDelayedCall | None = None
         self._unhurried: IDelayedCall | None = None
+        self._gathered = False
         self._idle: list[Deferred[None]] = []
 
     def begin(self, broker: Broker, outcome: Callable[[], None], taken: Callable[[], None]) -> None:
@@ -104,6 +105,9 @@ class Journal:
     def add(self, storing: Storing) -> None:
         """Part of L{txgear.changes.Journal}."""
         self._additions.append(storing)
+        if self._moves:
+            # Said of the same job when it was on its way for the first time.
+            self._moves.pop(storing.addition[0].number, None)
         self.unsettled += storing.addition[0].size
 
     def move(self, move: Move) -> None:
@@ -130,15 +134,18 @@ class Journal:
             return
         if self._lost:
             self._call(self._open_again, self._opened_again)
-        elif self._loading and not self._closing and not (self._additions and self._read_last):
+            return
+        waiting = self._additions or self._retracted or ((self._moves or self._ends) and self._is_due())
+        low = self._broker.numbers_left < NUMBERS // 2 and not self._closing
+        if low and not (self._attempts and (waiting or self._loading)):
+            self._call(lambda: self._store.reserve(NUMBERS), self._reserved)
+        elif self._loading and not self._closing and not (waiting and self._read_last):
             self._read_last = True
             numbers = [job.number for job in self._loading]
             self._call(lambda: self._store.workloads(numbers), self._loaded)
-        elif self._additions or self._retracted or ((self._moves or self._ends) and self._is_due()):
+        elif waiting:
             self._read_last = False
             self._write()
-        elif self._broker.numbers_left < NUMBERS // 2 and not self._closing:
-            self._call(lambda: self._store.reserve(NUMBERS), self._reserved)
         elif not self._moves and not self._ends:
             if self._attempts:
                 self._is_well()
@@ -148,7 +155,7 @@ class Journal:
 
     def _is_due(self) -> bool:
         """Whether changes that nobody waits for are to be written now; if not, they will be in a moment."""
-        if self._closing or self._refusal is not None:
+        if self._closing or self._refusal is not None or self._gathered:
             return True
         if self._unhurried is None:
             self._unhurried = self._clock.callLater(UNHURRIED, self._has_gathered)
@@ -156,8 +163,8 @@ class Journal:
 
     def _has_gathered(self) -> None:
         self._unhurried = None
-        if not self._busy and not self._lost and (self._moves or self._ends):
-            self._write()
+        self._gathered = True
+        self.turn_ended()
 
     def _call(self, call: Callable[[], T], done: Callable[[T], None]) -> None:
         self._busy = True
@@ -241,6 +248,7 @@ class Journal:
         else:
             self._writing, self._additions = self._additions, []
             self._ending, self._ends = self._ends, []
+            self._gathered = False
             moves, self._moves = self._moves, {}
         ends = self._ending
         batch = Batch([storing.addition for storing in self._writing], list(moves.values()), ends)
@@ -330,7 +338,11 @@ class Journal:
 
     def _loaded(self, workloads: dict[int, bytes]) -> None:
         jobs, self._loading = self._loading, []
-        missing = [job.handle.decode("ascii", "replace") for job in jobs if job.number not in workloads]
+        missing = [
+            job.handle.decode("ascii", "replace")
+            for job in jobs
+            if len(workloads.get(job.number, b"")) != job.size
+        ]
         if missing:
             self.log.error("{store} has lost the workloads of {jobs}", store=self._store.name, jobs=missing)
         self._broker.loaded([(job, workloads.get(job.number)) for job in jobs], self._clock.seconds())

@@ -23,6 +23,11 @@ READ_BYTES: Final = 4 * 1024 * 1024
 """Workloads that are read at once: milliseconds of a disk, and enough to be rare."""
 READ_SHARE: Final = 16
 """What part of the budget that is at the most."""
+DRY_SHARE: Final = 1024
+"""
+What part of the budget an empty lane is read beyond it, when others' backlogs
+fill that: a read for each job would be slow.
+"""
 READ_JOBS: Final = 1000
 """Jobs that are read at once."""
 
@@ -105,19 +110,21 @@ class Pager:
     def _choose(self, queue: FunctionQueue, priority: int) -> list[Job]:
         """
         What to read for a lane: where there is room a good piece, and
-        otherwise as many jobs as it has workers.
+        otherwise as many jobs as it has workers, or a small piece if it is dry.
         """
         back = queue.backs.get(priority)
         if back is None or not queue.workers:
             return []
-        missing = max(len(queue.workers) - queue.counts[priority], 0)
-        wanted = READ_JOBS
-        if self.used + self._chunk > self._budget:
-            wanted = min(wanted, missing)
-        back.first()  # passes husks over
+        ready = queue.counts[priority]
+        missing = min(max(len(queue.workers) - ready, 0), READ_JOBS)
+        crowded = self.used + self._chunk > self._budget
+        # Beyond the budget, how many bytes more than the workers need at once.
+        spare = 0 if ready else self._budget // DRY_SHARE
         chosen: list[Job] = []
         size = 0
-        for job in islice(back.jobs, wanted):
+        for index, job in enumerate(islice(back.jobs, READ_JOBS)):
+            if crowded and index >= missing and size >= spare:
+                break
             if not job.loaded and job.state == PAGED:
                 if chosen and size + job.size > self._chunk:
                     break

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from zope.interface.verify import verifyObject
 
+from txgear.broker import LAST_NUMBER
 from txgear.changes import Addition, Batch, Move, StoredJob
 from txgear.constants import HIGH, LOW, NORMAL
 from txgear.errors import StoreRefused, StoreUnavailable, StoreUnusable
@@ -267,13 +268,13 @@ class StoreContract(Base):
         self.assertEqual(self.store.reserve(1), first + 1010)
 
     def test_numbers_are_used_up_at_last(self) -> None:
-        self.reopen(LAST - 1000)
+        self.reopen(LAST_NUMBER - 1000)
         first = self.store.reserve(900)
-        self.assertEqual(first, LAST - 1000)
+        self.assertEqual(first, LAST_NUMBER - 1000)
         for _ in range(2):
             with self.assertRaises(StoreRefused):
                 self.store.reserve(200)
-        self.assertEqual(self.store.reserve(50), LAST - 100)
+        self.assertEqual(self.store.reserve(50), LAST_NUMBER - 100)
 
     # Opening and closing
 

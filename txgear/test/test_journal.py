@@ -290,6 +290,28 @@ class LoadTests(DurableTestCase):
         self.thread.run_all()
         self.assertEqual(self.store.take(), ["workloads", "write", "workloads", "write", "workloads"])
 
+    def test_ends_are_written_however_much_is_read(self) -> None:
+        """Where workers are faster than the disk the next read always waits, and their results go first."""
+        self.begin_anew()
+        for _ in range(9):
+            self.client.tell(*[submit(b"x" * 100)] * 100)
+            self.thread.run_all()
+        # A read is a hundred jobs, and takes half of the time that ends gather for.
+        self.begin(queue_memory=160_000)
+        self.worker = self.other
+        self.worker.tell(request(CAN_DO, b"f"))
+        for number in range(1, 901):
+            if number % 100 == 1:
+                self.assertEqual(len(self.thread.waiting), 1)
+                self.clock.advance(UNHURRIED / 2)
+                while not self.port.server.broker.functions[b"f"].ready:
+                    self.thread.run()
+            self.assertNotEqual(self.grab(), response(NO_JOB))
+            self.worker.tell(done(number))
+        calls = self.store.take()
+        self.assertEqual((calls.count("workloads"), calls.count("write")), (9, 2))
+        self.assertEqual(sum(len(batch.ends) for batch in self.store.batches), 600)
+
     def test_a_workload_that_is_gone(self) -> None:
         """Somebody took it out of the store: its job fails, and the log says so."""
         self.worker.tell(request(CAN_DO, b"f"))
@@ -318,17 +340,24 @@ class NumberTests(DurableTestCase):
     """Job numbers are reserved ahead."""
 
     def test_in_good_time(self) -> None:
-        self.begin_anew(numbers=NUMBERS // 2)
-        self.client.tell(submit())
-        self.thread.run()
-        # Only now are less than half left.
-        self.thread.run()
-        self.assertEqual(self.store.take(), ["write", "reserve"])
-        self.assertEqual(self.port.server.broker.numbers_left, NUMBERS // 2 - 1 + NUMBERS)
-        self.client.tell(submit())
-        self.thread.run()
-        self.assertEqual(self.client.heard(), created(1, 2))
+        self.begin_anew(numbers=NUMBERS // 2 + 1)
+        for number, calls in ((1, ["write"]), (2, ["reserve", "write"]), (3, ["write"])):
+            self.client.tell(submit())
+            self.thread.run_all()
+            self.assertEqual(self.client.heard(), created(number))
+            self.assertEqual(self.store.take(), calls)
+        self.assertEqual(self.port.server.broker.numbers_left, NUMBERS // 2 - 2 + NUMBERS)
         self.assert_well()
+
+    def test_however_much_is_written(self) -> None:
+        """There may always be a next batch."""
+        self.begin_anew(numbers=10)
+        self.client.tell(submit())
+        for _ in range(20):
+            self.client.tell(submit())
+            self.thread.run()
+        self.thread.run_all()
+        self.assertEqual(self.client.heard(), created(*range(1, 22)))
 
     def test_those_that_do_not_follow_on(self) -> None:
         """Somebody else may have reserved some in between."""

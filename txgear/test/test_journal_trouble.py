@@ -169,6 +169,20 @@ class TimeoutTests(TroubleTestCase):
         self.assertEqual(self.numbers(), [1])
         self.assert_well()
 
+    def test_what_is_kept_late_is_taken_out_in_the_end(self) -> None:
+        """The store may be lost while it is, and the server may be about to end."""
+        for after in (False, True):
+            self.begin_anew()
+            self.submit_one()
+            self.clock.advance(5)
+            self.thread.run()
+            self.store.fail("write", GONE, after=after)
+            settled = self.port.journal.settle()
+            self.thread.run_all()
+            self.assertIsNone(self.successResultOf(settled))
+            self.assertEqual(self.store.sizes, [(1, 0, 0), (0, 0, 1), (0, 0, 1)])
+            self.assertEqual(self.numbers(), [])
+
 
 class LostTests(TroubleTestCase):
     """A store whose connection goes."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from txgear.constants import HIGH, LOW, NORMAL, WORK_FAIL
 from txgear.jobs import PAGED, QUEUED, WAITING, Job
-from txgear.paging import READ_BYTES, READ_JOBS, READ_SHARE
+from txgear.paging import DRY_SHARE, READ_BYTES, READ_JOBS, READ_SHARE
 from txgear.roster import Peer
 from txgear.test.support import START, Room, StoredTestCase, record
 
@@ -38,6 +38,31 @@ class PagedTestCase(StoredTestCase):
             elif not any(self.broker._rings):
                 break
         return done
+
+
+class DryTests(PagedTestCase):
+    """The backlog of a function that nobody does fills the memory."""
+
+    queue_memory = 100 * DRY_SHARE
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.flood(1, b"x" * self.queue_memory, function=b"g")
+        self.jobs = self.flood(30, b"x" * 10)
+
+    def test_a_dry_lane_is_read_a_small_piece(self) -> None:
+        self.room.worker(b"f")
+        self.assertEqual(self.journal.loading, self.jobs[:10])
+
+    def test_one_that_is_not_is_read_no_more(self) -> None:
+        worker = self.room.worker(b"f")
+        self.room.read()
+        self.assertIsNone(self.journal.loading)
+        for job in self.jobs[:9]:
+            self.assertIs(self.room.grab(worker), job)
+        self.assertIsNone(self.journal.loading)
+        self.assertIs(self.room.grab(worker), self.jobs[9])
+        self.assertEqual(self.journal.loading, self.jobs[10:20])
 
 
 class OverBudgetTests(PagedTestCase):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -18,9 +18,9 @@ from txgear.test.durable import PATIENCE, ThreadedReactor
 
 class StoreThreadTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.reactor: Any = ThreadedReactor()
+        self.reactor = ThreadedReactor()
         before = set(threading.enumerate())
-        self.calls = StoreThread(self.reactor)
+        self.calls = StoreThread(cast(Any, self.reactor))
         (self.thread,) = set(threading.enumerate()) - before
         self.addCleanup(self.thread.join, PATIENCE)
         self.addCleanup(self.calls.stop)

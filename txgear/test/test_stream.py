@@ -453,6 +453,12 @@ class PauseTests(SynchronousTestCase):
         self.transport.arrive(b"status\n")
         self.assertEqual(self.stream.packets, [])
 
+    def test_unless_the_peer_does_not_read_either(self) -> None:
+        self.fall_behind()
+        self.stream.pause_reading()
+        self.stream.close(linger=True)
+        self.assertFalse(self.reading())
+
     def test_over_another_transport(self) -> None:
         stream, transport = Listening(self.reactor), StringTransport()
         stream.makeConnection(transport)
