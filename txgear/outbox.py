@@ -153,11 +153,6 @@ class Outbox:
                 elif held.paused and (line := self._lines.get(peer)) is not None:
                     line.resume_reading()
 
-    @property
-    def holding(self) -> bool:
-        """Whether any answer waits."""
-        return bool(self._held)
-
     def afterwards(self, peer: Peer, call: Callable[[], None]) -> None:
         """
         Do something once the peer has been written all that it was sent. Nothing

@@ -33,7 +33,6 @@ Objects between two looks for cycles. Jobs and packets make none, and Python's
 own figure, 700, makes 3.7 microseconds of 3.1 for a job that is taken into a long queue.
 """
 
-
 REPLAY_CHUNK: Final = 10_000
 """Jobs that are read at once when the server starts."""
 REPLAY_REPORT: Final = 100_000

@@ -229,4 +229,3 @@ class WithoutStoreTests(DurableTestCase):
         self.port.factory = GearFactory(self.port.server)
         line = self.port.connect()
         self.assertEqual(line.ask(submit(), submit()), created(1, 2))
-        self.assertFalse(self.port.server.outbox.holding)
