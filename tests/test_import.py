@@ -11,7 +11,6 @@ import sqlite3
 import struct
 import subprocess
 import termios
-import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -209,8 +208,8 @@ def test_interrupted(tmp_path: Path) -> None:
         tmp_path / "gearmand.db", [(f"u{number}", "f", 1, b"w" * 500, 0) for number in range(60_000)]
     )
     with Importing(url, store) as importing:
-        wait_until(lambda: store.exists() and store.stat().st_size)
-        time.sleep(0.2)
+        log = tmp_path / "jobs.sqlite-wal"
+        wait_until(lambda: log.exists() and log.stat().st_size > 1_000_000)
         importing.send_signal(signal.SIGINT)
         _, complaint = importing.communicate(timeout=15.0)
         assert importing.returncode == 130
