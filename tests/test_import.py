@@ -193,7 +193,13 @@ class Importing(contextlib.AbstractContextManager["subprocess.Popen[bytes]"]):
         self._command = [*txgear(), "import", f"--from={source}", f"--store=sqlite:///{store}"]
 
     def __enter__(self) -> subprocess.Popen[bytes]:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self._process = subprocess.Popen(
+            self._command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            # A shell has its background jobs ignore it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        )
         return self._process
 
     def __exit__(self, *reason: object) -> None:
