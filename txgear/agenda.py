@@ -1,67 +1,139 @@
 """
-What is to happen to jobs at a time: the earliest is known at once, and the
-others cost nothing until then.
+What is to happen to jobs at which time.
 """
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from math import inf
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from txgear.jobs import Job
+from typing import Final, Generic, Protocol, TypeVar
 
 SLACK: Final = 64
-"""Stale entries that are never worth a clean-up."""
+"""Empty seconds that are not worth a sweep, and entries among which the earliest is looked for."""
+STEP: Final = 100
+"""Entries that are put in order, or passed over, at once."""
 
 
-class Agenda:
+class Timed(Protocol):
     """
-    Jobs by their C{due}. An entry whose job has another C{due} by now is stale;
-    it is passed over when its turn comes, or swept out when half are stale, so
-    that jobs with long timeouts that end early leave nothing behind.
+    @ivar due: when something is to happen to it, in seconds since the epoch; 0.0 for never.
+    """
+
+    due: float
+
+
+T = TypeVar("T", bound=Timed)
+
+
+class Agenda(Generic[T]):
+    """
+    Jobs, and others, by their C{due}.
+
+    They lie by whole seconds, where each can be taken out at once, however many there are: most jobs
+    that have a time for something are over before it. When a second has come it is put in order, some at
+    a time. Only what is taken out after that stays behind as a stale entry, for this second: it is
+    known by the other C{due} that its job has.
     """
 
     def __init__(self) -> None:
-        self._entries: list[tuple[float, int, Job]] = []
+        self._later: dict[int, dict[T, None]] = {}
+        self._seconds: list[int] = []  # of these, as a heap
+        self._begun = -1  # the last second that has come
+        # What it has: first as it lay there, then all of it with the next one last.
+        self._begun_jobs: dict[T, None] = {}
+        self._coming: list[T] = []
+        self._entries: list[tuple[float, int, T]] = []  # a heap
         self._counter = 0
         self._live = 0
 
     def __len__(self) -> int:
         return self._live
 
-    def add(self, job: Job, due: float) -> None:
-        """Note that something is to happen to this job at C{due}, in seconds since the epoch."""
-        job.due = due
-        self._counter += 1
-        self._live += 1
-        heappush(self._entries, (due, self._counter, job))
+    def add(self, job: T, due: float) -> None:
+        """
+        Note that something is to happen to this job, which is not on the agenda yet.
 
-    def discard(self, job: Job) -> None:
+        @param due: when, in seconds since the epoch.
+        """
+        job.due = due
+        self._live += 1
+        second = int(due)
+        if second <= self._begun:
+            self._put_in_order(job)
+            return
+        jobs = self._later.get(second)
+        if jobs is None:
+            jobs = self._later[second] = {}
+            heappush(self._seconds, second)
+        jobs[job] = None
+
+    def discard(self, job: T) -> None:
         """Nothing is to happen to this job any more."""
         if job.due:
+            jobs = self._later.get(int(job.due))
+            if jobs is not None and job in jobs:
+                del jobs[job]
+                if not jobs:
+                    # Its time may be far, and a table stays as large as it ever was.
+                    jobs.clear()
             job.due = 0.0
             self._live -= 1
-            if len(self._entries) > 2 * self._live + SLACK:
-                self._entries = [entry for entry in self._entries if entry[2].due == entry[0]]
-                heapify(self._entries)
+            if len(self._seconds) > 2 * self._live + SLACK:
+                self._later = {second: jobs for second, jobs in self._later.items() if jobs}
+                self._seconds = sorted(self._later)
 
     def next_due(self) -> float:
-        """When the earliest is due; infinite for never."""
-        entries = self._entries
-        while entries:
-            due, _, job = entries[0]
-            if job.due == due:
-                return due
-            heappop(entries)
-        return inf
+        """When the earliest is due, or less than a second earlier; infinite for never."""
+        self._pass_over()
+        due = self._entries[0][0] if self._entries else inf
+        if self._begun_jobs or self._coming:
+            return min(due, self._begun)
+        while self._seconds and self._seconds[0] <= due:
+            jobs = self._later[self._seconds[0]]
+            if jobs:
+                return min(due, self._seconds[0] if len(jobs) > SLACK else min(job.due for job in jobs))
+            del self._later[heappop(self._seconds)]
+        return due
 
-    def pop_due(self, now: float) -> Job | None:
-        """The earliest job, off the agenda, if its time has come."""
-        if self.next_due() > now:
+    def pop_due(self, now: float) -> T | None:
+        """
+        The earliest job, off the agenda, if its time has come.
+
+        @return: C{None} if there is none, or if a great many have to be put in order before; L{next_due}
+            is not in the future then.
+        """
+        self._begin(now)
+        self._pass_over()
+        entries = self._entries
+        if not entries or entries[0][0] > now or entries[0][2].due != entries[0][0]:
             return None
-        job = heappop(self._entries)[2]
+        job = heappop(entries)[2]
         job.due = 0.0
         self._live -= 1
         return job
+
+    def _begin(self, now: float) -> None:
+        """Put what is due in the seconds that have come in order."""
+        for _ in range(STEP):
+            if self._begun_jobs:
+                # Only the last one leaves a dict at once, and to copy and drop a million would take a while.
+                self._coming.append(self._begun_jobs.popitem()[0])
+            elif self._coming:
+                if int((job := self._coming.pop()).due) == self._begun:
+                    self._put_in_order(job)
+            elif self._seconds and self._seconds[0] <= now:
+                self._begun = heappop(self._seconds)
+                self._begun_jobs = self._later.pop(self._begun)
+            else:
+                return
+
+    def _put_in_order(self, job: T) -> None:
+        self._counter += 1
+        heappush(self._entries, (job.due, self._counter, job))
+
+    def _pass_over(self) -> None:
+        """Drop stale entries, up to the first that is not."""
+        for _ in range(STEP):
+            if not self._entries or self._entries[0][2].due == self._entries[0][0]:
+                return
+            heappop(self._entries)

@@ -68,6 +68,16 @@ GET_STATUS_UNIQUE: Final = 41
 STATUS_RES_UNIQUE: Final = 42
 LAST_TYPE: Final = STATUS_RES_UNIQUE
 
+PRIVATE: Final = 0x5458_0000
+"""The packets of this server's own have this and a small number as types; C{54 58} are the letters TX."""
+SUBMIT_JOB_OPTIONS: Final = PRIVATE + 1
+GET_RESULT: Final = PRIVATE + 2
+RESULT: Final = PRIVATE + 3
+GRAB_JOB_OPTIONS: Final = PRIVATE + 4
+JOB_ASSIGN_OPTIONS: Final = PRIVATE + 5
+WORK_BEAT: Final = PRIVATE + 6
+JOB_WITHDRAWN: Final = PRIVATE + 7
+
 HIGH: Final = 0
 NORMAL: Final = 1
 LOW: Final = 2
@@ -75,6 +85,15 @@ PRIORITIES: Final = (HIGH, NORMAL, LOW)
 """The three priorities, in the order in which they are served."""
 
 EXCEPTIONS_OPTION: Final = b"exceptions"
+EXTENSION_OPTION: Final = b"txgear-1"
+"""Who asks for this may send and is sent the packets from L{PRIVATE} on."""
+
+OUTCOME_UNKNOWN: Final = b"unknown"
+"""In RESULT: there was never such a job, or nothing is known of it any more."""
+OUTCOME_PENDING: Final = b"pending"
+"""In RESULT: the job has not ended."""
+OUTCOME_REFUSED: Final = b"refused"
+"""In RESULT: the server cannot tell at present; the data is the reason in words."""
 
 UNIQUE_FROM_WORKLOAD: Final = b"-"
 """The unique that stands for "whoever submits these bytes means this job"."""
@@ -85,8 +104,10 @@ MAX_HANDLE: Final = 63
 """Bytes of a job handle: libgearman keeps them in 64 bytes with a NUL."""
 MAX_CLIENT_ID: Final = 127
 """Bytes kept of a client id; the reference cuts longer ones in silence."""
-MAX_OPTION: Final = 63
-"""Bytes of an option's name; the reference knows no longer one."""
+MAX_OPTIONS: Final = 8192
+"""Bytes of the options of SUBMIT_JOB_OPTIONS: many times what all settings together take."""
+MAX_TOKEN: Final = 64
+"""Bytes of the token that tells the answers to GET_RESULT apart."""
 MAX_FUNCTION: Final = 8191
 """Bytes of a function's name: what fits the reference's receive buffer."""
 MAX_LINE: Final = 8192

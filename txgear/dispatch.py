@@ -5,8 +5,9 @@ Every job is in exactly one place: on its way to the disk (STORING), a lane of
 its queue (QUEUED) or behind it (PAGED), at a worker (RUNNING), or set aside
 (WAITING, until its time or, while the server drains, for good). Here are the
 moves between them with all that belongs to each: whose turn it is, who is
-woken, what is kept, what comes into memory. When and why a job moves is the
-L{txgear.broker}'s affair.
+woken, whether its function's gate is open, what comes into memory. What is
+kept of a job is L{txgear.storage}'s affair, and when and why it moves the
+L{txgear.broker}'s.
 """
 
 from __future__ import annotations
@@ -14,14 +15,29 @@ from __future__ import annotations
 from math import inf
 
 from txgear.agenda import Agenda
-from txgear.changes import Journal, Move
-from txgear.constants import MAX_FUNCTION, NOOP
+from txgear.archive import Archive
+from txgear.changes import Journal
+from txgear.constants import MAX_FUNCTION, NOOP, PRIORITIES
 from txgear.errors import ArgumentTooLarge, InvalidArgument
-from txgear.jobs import PAGED, QUEUED, RUNNING, STORING, TO_ENDED, TO_PAGED, TO_QUEUED, TO_WAITING, Job
+from txgear.gates import Gate
+from txgear.jobs import (
+    ENDINGS,
+    PAGED,
+    QUEUED,
+    RUNNING,
+    STORING,
+    TO_PAGED,
+    TO_QUEUED,
+    TO_WAITING,
+    WAITING,
+    Job,
+)
 from txgear.paging import Pager
+from txgear.policies import Policies
 from txgear.queues import FunctionQueue
 from txgear.roster import WAKE_SECONDS, Outbox, Peer, Roster
 from txgear.uniques import Uniques
+from txgear.wire import Data
 
 
 class Dispatch:
@@ -31,7 +47,9 @@ class Dispatch:
     @ivar jobs: every job that has not ended, by number; the oldest first, but
         for those that had been put behind others before the server started.
     @ivar functions: every queue that anything is known of, by name.
+    @ivar archive: jobs that have ended and are still known.
     @ivar roster: the peers.
+    @ivar policies: what the operator has set.
     @ivar draining: whether only what clients wait for is still handed out.
     @ivar deadline: when C{expire} is to be called at the latest, in seconds
         since the epoch; infinite for not at all.
@@ -52,11 +70,13 @@ class Dispatch:
         self._counter = 0
         self.jobs: dict[int, Job] = {}
         self.functions: dict[bytes, FunctionQueue] = {}
+        self.archive = Archive()
         self.roster = Roster()
         self.draining = False
         self.deadline = inf
+        self.policies = Policies()
         self._uniques = Uniques()
-        self._agenda = Agenda()
+        self._agenda: Agenda[Job | Gate] = Agenda()
         # For each priority the queues that have a job of it, the one that was
         # served longest ago first: the round-robin over functions.
         # Each with the turn at which it came to the end.
@@ -72,15 +92,19 @@ class Dispatch:
         if self.draining and not job.clients:
             self._set_aside(job)
             return
-        if (queue.backs or job.stored) and not first and (job.priority in queue.backs or not job.loaded):
-            job.state = TO_PAGED[job.state]
-            queue.append_back(job)
-            self._advance(queue, job.priority, now)
-            return
+        # One look for all that is rare: this is on the way of each job.
+        if queue.backs or job.stored or job.life is not None:
+            if job.life is not None and job.life.expires:
+                self._schedule(job, job.life.expires)
+            if not first and (job.priority in queue.backs or not job.loaded):
+                job.state = TO_PAGED[job.state]
+                queue.append_back(job)
+                self._advance(queue, job.priority, now)
+                return
         job.state = TO_QUEUED[job.state]
         if queue.restore(job) if first else queue.append(job):
             self._to_ring_end(queue, job.priority)
-        if self.roster.anybody_asleep:
+        if self.roster.asleep:
             self._wake(queue, now)
 
     def _advance(self, queue: FunctionQueue, priority: int, now: float) -> None:
@@ -111,20 +135,30 @@ class Dispatch:
         return min(able, key=ring.__getitem__) if able else None
 
     def _to_ring_end(self, queue: FunctionQueue, priority: int) -> None:
+        if queue.held:
+            return
         self._turn += 1
         self._rings[priority][queue] = self._turn
 
     def _close_lane(self, queue: FunctionQueue, priority: int) -> None:
         """The last job of this priority has left the queue."""
-        del self._rings[priority][queue]
+        self._rings[priority].pop(queue, None)
 
     def _leave_lane(self, job: Job) -> None:
         """A queued job is about to be something else."""
         queue = job.queue
+        if job.due:
+            self._agenda.discard(job)
         if queue.forget(job):
             self._close_lane(queue, job.priority)
 
-    def _leave_worker(self, job: Job) -> None:
+    def _leave_back(self, job: Job) -> None:
+        """A job behind its lane is about to be something else."""
+        if job.due:
+            self._agenda.discard(job)
+        job.queue.forget_back(job)
+
+    def _leave_worker(self, job: Job, now: float) -> None:
         """A running job is about to be something else."""
         worker = job.worker
         assert worker is not None
@@ -134,6 +168,82 @@ class Dispatch:
         self._running -= 1
         if job.due:
             self._agenda.discard(job)
+        if job.queue.gate is not None:
+            self._regulate(job.queue, now)
+
+    # What holds a function back
+
+    def _regulate(self, queue: FunctionQueue, now: float) -> None:
+        """
+        Whether jobs of this function may start may have changed: take it out of
+        the rings, or put it back and wake those that wait for its jobs.
+        """
+        gate = queue.gate
+        room = None if gate is None else gate.room(now)
+        held = room == 0
+        if held != queue.held:
+            queue.held = held
+            for priority in PRIORITIES:
+                if held:
+                    self._close_lane(queue, priority)
+                elif queue.counts[priority]:
+                    self._to_ring_end(queue, priority)
+        if gate is not None:
+            self._agenda.discard(gate)
+            if held and not gate.paused and (opens := gate.opens()) > now:
+                self._agenda.add(gate, opens)
+                self.deadline = min(self.deadline, opens)
+        if not held and queue.ready:
+            self._wake(queue, now, queue.ready)
+
+    def _gate(self, queue: FunctionQueue) -> Gate:
+        """The function's gate; made if there is none."""
+        if queue.gate is None:
+            queue.gate = Gate(queue)
+        return queue.gate
+
+    def _drop_gate(self, queue: FunctionQueue, now: float) -> None:
+        """Nothing may hold this function back any more."""
+        gate = queue.gate
+        if gate is not None and not gate.needed:
+            self._agenda.discard(gate)
+            queue.gate = None
+            self._regulate(queue, now)
+
+    def _look_again(self, gate: Gate, now: float) -> None:
+        """The time has come for which a gate was on the agenda."""
+        gate.refill(now)
+        self._regulate(gate.queue, now)
+        self._forget_unused(gate.queue)
+
+    def _grabbable(self, queue: FunctionQueue, now: float) -> int:
+        """How many of its jobs may be handed out now."""
+        room = None if queue.gate is None else queue.gate.room(now)
+        return queue.ready if room is None else min(queue.ready, room)
+
+    def _set_policy(self, queue: FunctionQueue, now: float) -> None:
+        """Let what the operator has set for this function hold from now on."""
+        policy = queue.policy = self.policies.of(queue.name)
+        if policy is not None and (policy.concurrency or policy.rate):
+            gate = self._gate(queue)
+            gate.concurrency = policy.concurrency
+            gate.set_rate(policy.rate, now)
+            self._regulate(queue, now)
+        elif queue.gate is not None:
+            queue.gate.concurrency = 0
+            queue.gate.set_rate(None, now)
+            self._regulate(queue, now)
+            self._drop_gate(queue, now)
+
+    def set_policies(self, policies: Policies, now: float) -> None:
+        """
+        Let these settings hold from now on, in place of all others. Times that
+        were fixed by earlier ones (when a job expires, is tried again or is forgotten) stay.
+        """
+        self.policies = policies
+        for queue in list(self.functions.values()):
+            self._set_policy(queue, now)
+            self._forget_unused(queue)
 
     # Workers that sleep
 
@@ -144,7 +254,9 @@ class Dispatch:
         @param jobs: how many have just been queued.
         """
         wanted = queue.ready - queue.woken
-        if wanted <= 0 or not self.roster.anybody_asleep:
+        if wanted <= 0 or not self.roster.asleep:
+            return
+        if queue.gate is not None and (wanted := self._grabbable(queue, now) - queue.woken) <= 0:
             return
         if self._wakeups:
             wanted = min(wanted, self._wakeups * jobs)
@@ -175,7 +287,7 @@ class Dispatch:
             self._leave_lane(job)
             self._set_aside(job)
         elif job.state == PAGED:
-            job.queue.forget_back(job)
+            self._leave_back(job)
             self._set_aside(job)
 
     def drain(self, now: float) -> None:
@@ -193,13 +305,24 @@ class Dispatch:
 
     @property
     def drained(self) -> bool:
-        """Whether no job runs and no client waits for one that could run now."""
+        """
+        Whether no job runs, and no client waits for one that could run; of paused functions none can.
+        One that is to be tried again is waited for, unless it is a background job as well: that one is kept.
+        One whose time is still to come for the first time is not.
+        """
         return (
             self.draining
             and not self._running
-            and not any(self._rings)
-            and not any(queue.paged for queue in self.functions.values())
-            and not any(job.state == STORING for peer in self.roster.peers for job in peer.attached)
+            and not any(
+                queue.ready or queue.paged
+                for queue in self.functions.values()
+                if queue.gate is None or not queue.gate.paused
+            )
+            and not any(
+                job.state == STORING or (job.state == WAITING and job.retries and not job.background)
+                for peer in self.roster.peers
+                for job in peer.attached
+            )
         )
 
     def _put_last(self, job: Job) -> None:
@@ -207,39 +330,34 @@ class Dispatch:
         self._counter += 1
         job.place = self._counter
 
-    def _note(self, job: Job) -> None:
-        """A job has moved: the store is to know, if it knows the job."""
-        if self._journal is not None and (job.stored or job.storing is not None):
-            self._journal.move(Move(job.number, job.place, 0.0, job.retries))
+    # Who hears of it
+
+    def _pass_on(self, job: Job, kind: int, *arguments: Data) -> None:
+        for client in job.clients:
+            self._send(client, kind, *arguments)
 
     # The end
 
-    def _end(self, job: Job) -> None:
-        """Nobody hears of this job any more; what it held is given back."""
+    def _conclude(self, job: Job, outcome: int, now: float) -> None:
+        """The job is over, and in no place any more; what it held is given back."""
         queue = job.queue
         if job.state == RUNNING:
-            self._leave_worker(job)
+            self._leave_worker(job, now)
         elif job.state == QUEUED:
             self._leave_lane(job)
         elif job.state == PAGED:
-            queue.forget_back(job)
+            self._leave_back(job)
         else:
             queue.waiting -= 1
             self._agenda.discard(job)
-        job.state = TO_ENDED[job.state]
-        if self._journal is not None and (job.stored or job.storing is not None):
-            self._journal.end(job.number)
-            if job.stored and self._pager is not None:
-                self._pager.drop(job)
+        job.state = ENDINGS[outcome][job.state]
+        queue.bytes -= job.size
         del self.jobs[job.number]
         if job.key is not None:
             self._uniques.remove(job.key, job)
         for client in job.clients:
             client.attached.discard(job)
         job.clients = ()
-        job.workload = b""
-        if not queue.workers:
-            self._forget_unused(queue)
 
     # Functions
 
@@ -254,7 +372,7 @@ class Dispatch:
     def drop_function(self, name: bytes) -> bool | None:
         """
         Forget the functions of this name, upper and lower case being the same,
-        with their settings, unless one has workers or jobs.
+        with their settings, unless one has workers or jobs, kept ones included.
 
         @return: C{True} if they are forgotten, C{False} if one is in use,
             C{None} if there is none.
@@ -263,9 +381,11 @@ class Dispatch:
         found = [queue for queue in self.functions.values() if queue.name.lower() == folded]
         if not found:
             return None
-        if any(queue.workers or queue.total for queue in found):
+        if any(queue.workers or queue.total or queue.kept for queue in found):
             return False
         for queue in found:
+            if queue.gate is not None:
+                self._agenda.discard(queue.gate)
             del self.functions[queue.name]
         return True
 
@@ -289,8 +409,18 @@ class Dispatch:
             if b"\0" in name:
                 raise InvalidArgument("A function's name holds no NUL")
             queue = self.functions[name] = FunctionQueue(name)
+            if self.policies.rules:
+                self._set_policy(queue, 0.0)
         return queue
 
     def _forget_unused(self, queue: FunctionQueue) -> None:
-        if queue.unused:
-            self.functions.pop(queue.name, None)
+        if not queue.unused or self.functions.get(queue.name) is not queue:
+            return
+        gate = queue.gate
+        if gate is not None and gate.full > -inf:
+            # Who comes back at once is not to find a full bucket: it is forgotten when that is so.
+            self._agenda.discard(gate)
+            self._agenda.add(gate, gate.full)
+            self.deadline = min(self.deadline, gate.full)
+        else:
+            del self.functions[queue.name]

@@ -164,6 +164,25 @@ class NotConnected(TxgearError):
     """No server could be reached, or the connection went before the answer came."""
 
 
+class MissingAbility(TxgearError):
+    """
+    The server is not one of this project's, or an older one: it cannot do what was asked for.
+
+    @ivar ability: what it lacks, in words.
+    """
+
+    def __init__(self, server: str, ability: str, why: str) -> None:
+        super().__init__(f"{server} knows nothing of {ability}: {why}")
+        self.ability = ability
+
+
+class ResultUnavailable(TxgearError):
+    """
+    The server cannot tell at present what became of a job: its store does not answer, too
+    many questions wait, or the result does not fit a packet. The text says which.
+    """
+
+
 class JobError(TxgearError):
     """
     A submitted job did not end with a result.

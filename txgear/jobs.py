@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from txgear.changes import Storing
+    from txgear.life import Life
     from txgear.queues import FunctionQueue
     from txgear.roster import Peer
     from txgear.uniques import Key
@@ -25,19 +26,43 @@ PAGED: Final = 4
 """Queued behind what fits into memory: it comes into the lane when its workload has been read."""
 RUNNING: Final = 5
 """At a worker."""
-ENDED: Final = 6
-"""Done, failed, cancelled or abandoned: nobody hears of it any more."""
+DONE: Final = 6
+"""The worker said that it is complete."""
+FAILED: Final = 7
+"""It ended without a result, and nothing is kept of it but that."""
+DEAD: Final = 8
+"""It ended without a result and has no attempt left; an operator may queue it again."""
+CANCELLED: Final = 9
+"""An operator did not want it any more, or nobody was left who did."""
+EXPIRED: Final = 10
+"""No worker had it in time."""
 
-STATE_NAMES: Final = ("new", "storing", "waiting", "queued", "paged", "running", "ended")
+STATE_NAMES: Final = (
+    "new",
+    "storing",
+    "waiting",
+    "queued",
+    "paged",
+    "running",
+    "done",
+    "failed",
+    "dead",
+    "cancelled",
+    "expired",
+)
 
 MOVES: Final[dict[int, tuple[int, ...]]] = {
     NEW: (STORING, WAITING, QUEUED, PAGED),
-    STORING: (WAITING, QUEUED, PAGED, ENDED),
-    WAITING: (WAITING, QUEUED, PAGED, ENDED),
-    QUEUED: (WAITING, RUNNING, ENDED),
-    PAGED: (WAITING, QUEUED, ENDED),
-    RUNNING: (WAITING, QUEUED, PAGED, ENDED),
-    ENDED: (),
+    STORING: (WAITING, QUEUED, PAGED, FAILED, CANCELLED),
+    WAITING: (WAITING, QUEUED, PAGED, CANCELLED, EXPIRED),
+    QUEUED: (WAITING, RUNNING, CANCELLED, EXPIRED),
+    PAGED: (WAITING, QUEUED, FAILED, CANCELLED, EXPIRED),
+    RUNNING: (WAITING, QUEUED, PAGED, DONE, FAILED, DEAD, CANCELLED),
+    DONE: (),
+    FAILED: (),
+    DEAD: (WAITING, QUEUED, PAGED),
+    CANCELLED: (),
+    EXPIRED: (),
 }
 """For each state the states that may follow it. What is not here is a defect in the broker."""
 
@@ -53,7 +78,8 @@ TO_WAITING: Final = _entering(WAITING)
 TO_QUEUED: Final = _entering(QUEUED)
 TO_PAGED: Final = _entering(PAGED)
 TO_RUNNING: Final = _entering(RUNNING)
-TO_ENDED: Final = _entering(ENDED)
+ENDINGS: Final = {state: _entering(state) for state in (DONE, FAILED, DEAD, CANCELLED, EXPIRED)}
+"""The tables of the states that end a job, by state."""
 
 
 class Job:
@@ -67,17 +93,21 @@ class Job:
     @ivar unique: what its first submitter called it; may be empty.
     @ivar key: what other submits are compared with, or C{None} if none may join.
     @ivar workload: what the worker gets; empty while only the store has it.
-    @ivar size: bytes of the workload, wherever it is.
+    @ivar size: bytes of the workload, wherever it is; of its result, where a job has ended with one.
     @ivar storing: the job on its way to the store, or C{None}.
     @ivar stored: whether the store has it.
+    @ivar created: when it was submitted, in seconds since the epoch; 0.0 where that is not known.
+    @ivar since: when it began to run, or ended; there for these states only.
+    @ivar life: what it has beyond the classic protocol, or C{None}.
+    @ivar record: what was its life, of a job that has ended and is kept; there for these only.
     @ivar priority: L{constants.HIGH}, C{NORMAL} or C{LOW}.
     @ivar reducer: the reducer's name for a worker that grabs with GRAB_JOB_ALL, or empty.
     @ivar background: true if it is to be done even when no client waits for it.
     @ivar clients: those who hear of it, newest first; the same peer may stand here twice.
     @ivar worker: who runs it, or C{None}.
     @ivar retries: how often a worker was lost with it or overran its time.
-    @ivar due: seconds since the epoch at which it may begin (L{WAITING}) or
-        its worker's time is over (L{RUNNING}); 0.0 for never.
+    @ivar due: seconds since the epoch at which it may begin (L{WAITING}), its worker's time is over
+        (L{RUNNING}), it expires, or (having ended) it is forgotten; 0.0 for never.
     @ivar numerator: the last progress that its worker told.
     @ivar denominator: what C{numerator} is a part of.
     """
@@ -87,16 +117,20 @@ class Job:
         "_naming",
         "background",
         "clients",
+        "created",
         "denominator",
         "due",
         "key",
+        "life",
         "number",
         "numerator",
         "place",
         "priority",
         "queue",
+        "record",
         "reducer",
         "retries",
+        "since",
         "size",
         "state",
         "stored",
@@ -117,6 +151,7 @@ class Job:
         priority: int,
         background: bool,
         reducer: bytes,
+        created: float = 0.0,
     ) -> None:
         """
         @param naming: what its handle looks like, with C{%d} for the number.
@@ -134,6 +169,10 @@ class Job:
         self.priority = priority
         self.background = background
         self.reducer = reducer
+        self.created = created
+        self.life: Life | None = None
+        self.since: float
+        self.record: bytes
         self.state = NEW
         self.clients: tuple[Peer, ...] = ()
         self.worker: Peer | None = None
@@ -166,6 +205,11 @@ class Job:
     def wanted(self) -> bool:
         """Whether anybody would miss it."""
         return self.background or bool(self.clients)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over."""
+        return self.state >= DONE
 
     def __repr__(self) -> str:
         return f"<Job {self.handle!r} of {self.queue.name!r}, {STATE_NAMES[self.state]}>"

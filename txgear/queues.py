@@ -12,7 +12,9 @@ from txgear.constants import PRIORITIES
 from txgear.jobs import PAGED, QUEUED
 
 if TYPE_CHECKING:
+    from txgear.gates import Gate
     from txgear.jobs import Job
+    from txgear.policies import Policy
     from txgear.roster import Peer
 
 SLACK: Final = 64
@@ -37,7 +39,9 @@ class Back:
     def forget(self, job: Job) -> None:
         """Count a job out; its state is about to change."""
         self.count -= 1
-        if len(self.jobs) > 2 * self.count + SLACK:
+        if self.jobs and self.jobs[0] is job:
+            self.jobs.popleft()
+        elif len(self.jobs) > 2 * self.count + SLACK:
             self.jobs = deque(other for other in self.jobs if other.state == PAGED and other is not job)
 
     def first(self) -> Job | None:
@@ -68,16 +72,26 @@ class FunctionQueue:
     @ivar woken: how many of them were sent a NOOP for this queue and have not grabbed since.
     @ivar limits: jobs in all at which a submit of each priority is refused (0 for never), or C{None}.
     @ivar created: whether an operator asked for it to be kept.
+    @ivar policy: what the operator has set for it, or C{None}.
+    @ivar gate: what holds its jobs back, or C{None}.
+    @ivar held: whether that holds all of them back now.
+    @ivar bytes: of the workloads of all its jobs.
+    @ivar kept: jobs that have ended and are still known.
     """
 
     __slots__ = (
         "backs",
+        "bytes",
         "counts",
         "created",
+        "gate",
+        "held",
+        "kept",
         "lanes",
         "limits",
         "name",
         "paged",
+        "policy",
         "ready",
         "running",
         "waiting",
@@ -98,6 +112,11 @@ class FunctionQueue:
         self.woken = 0
         self.limits: tuple[int, int, int] | None = None
         self.created = False
+        self.policy: Policy | None = None
+        self.gate: Gate | None = None
+        self.held = False
+        self.bytes = 0
+        self.kept = 0
 
     @property
     def total(self) -> int:
@@ -107,7 +126,8 @@ class FunctionQueue:
     @property
     def unused(self) -> bool:
         """Whether nothing would be lost with it."""
-        return not (self.total or self.workers or self.created or self.limits)
+        paused = self.gate is not None and self.gate.paused
+        return not (self.total or self.workers or self.created or self.limits or self.kept or paused)
 
     def append(self, job: Job) -> bool:
         """
@@ -173,6 +193,11 @@ class FunctionQueue:
         left = self.counts[priority]
         if not left:
             lane.clear()
+        elif lane[0] is job:
+            # Whoever takes out many takes the oldest first: that is to cost no sweep.
+            lane.popleft()
+            while lane[0].state != QUEUED:
+                lane.popleft()
         elif len(lane) > 2 * left + SLACK:
             self.lanes[priority] = deque(
                 other for other in lane if other.state == QUEUED and other is not job

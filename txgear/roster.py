@@ -27,6 +27,7 @@ class Peer:
     @ivar address: where it comes from.
     @ivar client_id: what it calls itself.
     @ivar exceptions: whether it asked for WORK_EXCEPTION packets.
+    @ivar extended: whether it speaks this server's own packets too.
     @ivar abilities: the queues of the functions that it can do, with the seconds
         that it gives itself for a job (0.0 for no bound).
     @ivar running: the jobs that it holds as a worker, by handle, oldest first.
@@ -44,6 +45,7 @@ class Peer:
         "client_id",
         "descriptor",
         "exceptions",
+        "extended",
         "raised",
         "running",
         "woken_for",
@@ -54,6 +56,7 @@ class Peer:
         self.address = address
         self.client_id = b"-"
         self.exceptions = exceptions
+        self.extended = False
         self.abilities: dict[FunctionQueue, float] = {}
         self.running: dict[bytes, Job] = {}
         self.attached: set[Job] = set()
@@ -82,17 +85,13 @@ class Roster:
     Who is connected, who sleeps, and who was woken.
 
     @ivar peers: all of them, the newest last.
+    @ivar asleep: those that wait for a NOOP; who fell asleep first is first.
     """
 
     def __init__(self) -> None:
         self.peers: dict[Peer, None] = {}
-        self._asleep: dict[Peer, None] = {}  # who fell asleep first is first
+        self.asleep: dict[Peer, None] = {}
         self._woken: dict[Peer, float] = {}  # when the NOOP was sent, earliest first
-
-    @property
-    def anybody_asleep(self) -> bool:
-        """Whether it is worth looking for a sleeper."""
-        return bool(self._asleep)
 
     def fall_asleep(self, peer: Peer) -> FunctionQueue | None:
         """
@@ -102,7 +101,7 @@ class Roster:
         """
         woken_for = self.rise(peer)
         peer.asleep = True
-        self._asleep[peer] = None
+        self.asleep[peer] = None
         return woken_for
 
     def rise(self, peer: Peer) -> FunctionQueue | None:
@@ -113,7 +112,7 @@ class Roster:
         """
         if peer.asleep:
             peer.asleep = False
-            del self._asleep[peer]
+            del self.asleep[peer]
             return None
         queue = peer.woken_for
         if queue is not None:
@@ -125,7 +124,7 @@ class Roster:
     def wake(self, queue: FunctionQueue, peer: Peer, now: float) -> None:
         """The sleeping peer is sent a NOOP for this queue."""
         peer.asleep = False
-        del self._asleep[peer]
+        del self.asleep[peer]
         peer.woken_for = queue
         queue.woken += 1
         self._woken[peer] = now
@@ -136,7 +135,7 @@ class Roster:
         first where that is cheap to tell: the shorter list is walked.
         """
         found: list[Peer] = []
-        candidates = self._asleep if len(self._asleep) <= len(queue.workers) else queue.workers
+        candidates = self.asleep if len(self.asleep) <= len(queue.workers) else queue.workers
         for peer in candidates:
             if peer.asleep and queue in peer.abilities:
                 found.append(peer)

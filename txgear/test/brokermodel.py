@@ -20,7 +20,7 @@ from txgear.constants import (
     WORK_STATUS,
     WORK_WARNING,
 )
-from txgear.jobs import PAGED, QUEUED, RUNNING, STORING, WAITING, Job
+from txgear.jobs import CANCELLED, DONE, FAILED, PAGED, QUEUED, RUNNING, STORING, WAITING, Job
 from txgear.roster import WAKE_SECONDS, Peer
 from txgear.test.support import Heard
 
@@ -46,6 +46,10 @@ class Known:
     stored: bool = False
     loaded: bool = True
     kept_due: float = 0.0
+    created: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.first_key = self.key
 
     @property
     def size(self) -> int:
@@ -114,10 +118,24 @@ class Model:
         able = {function for abilities in self.abilities.values() for function in abilities}
         return {known.function for known in self.jobs} | able | set(self.limits) | self.created
 
+    def in_use(self, function: bytes) -> bool:
+        """Whether it cannot be dropped."""
+        able = any(function in abilities for abilities in self.abilities.values())
+        return able or self.total(function) > 0
+
+    def drop_function(self, function: bytes) -> None:
+        self.limits.pop(function, None)
+        self.created.discard(function)
+
     def find(self, key: tuple[bytes, bytes, bytes] | None) -> Known | None:
         return next((known for known in self.jobs if key is not None and known.key == key), None)
 
-    def refuses(self, function: bytes, priority: int) -> bool:
+    def still_done(self, key: tuple[bytes, bytes, bytes] | None) -> Known | None:
+        """A job that is done, and is the same: of that nothing is known here."""
+        return None
+
+    def refuses(self, function: bytes, priority: int, size: int) -> bool:
+        """Whether there is no room for one more."""
         return 0 < self.limits.get(function, (0, 0, 0))[priority] <= self.total(function)
 
     def schedule(self, known: Known, due: float) -> None:
@@ -137,7 +155,7 @@ class Model:
             return
         front = self.front(*where)
         if not front:
-            self.rings[known.priority].append(known.function)
+            self.open_lane(*where)
         index = 0
         while index < len(front) and front[index].retries == 1 and front[index].place < known.place:
             index += 1
@@ -150,8 +168,17 @@ class Model:
             if not known.loaded:
                 return
             if not self.front(function, priority):
-                self.rings[priority].append(function)
+                self.open_lane(function, priority)
             known.state = QUEUED
+
+    def open_lane(self, function: bytes, priority: int) -> None:
+        """Its turn comes after those of all others."""
+        if not self.held(function):
+            self.rings[priority].append(function)
+
+    def held(self, function: bytes) -> bool:
+        """Whether no job of this function is to be handed out."""
+        return False
 
     def advance_all(self) -> None:
         for function, priority in self.lanes:
@@ -161,22 +188,23 @@ class Model:
         self.counter += 1
         known.place = self.counter
 
-    def note(self, known: Known) -> None:
+    def note(self, known: Known, due: float = 0.0) -> None:
         if known.storing or known.stored:
-            self.moves.append(Move(known.job.number, known.place, 0.0, known.retries))
-            known.kept_due = 0.0
+            self.moves.append(Move(known.job.number, known.place, due, known.retries))
+            known.kept_due = due
 
     def take_out(self, known: Known) -> None:
         """Off its lane or its worker."""
         if known.state in (QUEUED, PAGED):
             self.lane(known).remove(known)
-            if known.state == QUEUED and not self.front(known.function, known.priority):
-                self.rings[known.priority].remove(known.function)
+            ring = self.rings[known.priority]
+            if known.function in ring and not self.front(known.function, known.priority):
+                ring.remove(known.function)
         if known.worker is not None:
             self.running[known.worker].remove(known)
         known.state, known.worker, known.due = WAITING, None, None
 
-    def end(self, known: Known) -> None:
+    def end(self, known: Known, outcome: int = CANCELLED) -> None:
         self.take_out(known)
         self.jobs.remove(known)
         if known.storing or known.stored:
@@ -187,10 +215,8 @@ class Model:
         self.put_last(known)
         if known.background and self.durable:
             known.state, known.storing, known.kept_due = STORING, True, due
-        elif due:
-            self.schedule(known, due)
         else:
-            self.enqueue(known)
+            self.begin_to_wait(known, due, known.created)
 
     def join(self, known: Known, client: Peer, background: bool) -> None:
         if not background:
@@ -212,16 +238,19 @@ class Model:
         ready = sum(len(self.front(known.function, priority)) for priority in PRIORITIES)
         crowded = full and ready >= self.able(known.function)
         known.loaded = not known.size or not (waits or crowded or self.behind(known.function, known.priority))
-        if waits:
+        self.begin_to_wait(known, known.kept_due, now)
+
+    def begin_to_wait(self, known: Known, due: float, now: float) -> None:
+        if due > now:
             known.state = WAITING
-            self.schedule(known, known.kept_due)
+            self.schedule(known, due)
         else:
             self.enqueue(known)
 
     def refuse(self, known: Known) -> None:
         known.storing = known.background = False
         if known.state == STORING or not (known.clients or known.state == RUNNING):
-            self.end(known)
+            self.end(known, FAILED if known.state == STORING else CANCELLED)
 
     def read(self, wanted: Iterable[Known], missing: Known | None) -> None:
         for known in wanted:
@@ -241,31 +270,31 @@ class Model:
         self.jobs = [known for known in self.jobs if known.stored]
         for known in sorted(self.jobs, key=lambda known: known.place):
             known.clients, known.worker, known.loaded = [], None, not known.size
-            if known.kept_due > now:
-                known.state = WAITING
-                self.schedule(known, known.kept_due)
-            else:
-                self.enqueue(known)
+            self.begin_to_wait(known, known.kept_due, now)
 
     def records(self) -> list[StoredJob]:
         """What the store has."""
         return [
-            StoredJob(
-                known.job.number,
-                known.place,
-                known.job.handle.rpartition(b":")[0],
-                known.function,
-                known.unique,
-                known.digest,
-                known.job.reducer,
-                known.priority,
-                known.kept_due,
-                known.retries,
-                known.size,
-            )
+            self.record(known)
             for known in sorted(self.jobs, key=lambda known: known.job.number)
             if known.stored
         ]
+
+    def record(self, known: Known) -> StoredJob:
+        return StoredJob(
+            known.job.number,
+            known.place,
+            known.job.handle.rpartition(b":")[0],
+            known.function,
+            known.unique,
+            known.digest,
+            known.job.reducer,
+            known.priority,
+            known.kept_due,
+            known.retries,
+            known.size,
+            known.created,
+        )
 
     def answer(self, known: Known, what: str) -> None:
         """What clients are told of a good answer."""
@@ -282,10 +311,13 @@ class Model:
             }
             self.told.append((client, told[what]))
         if what in ("work_complete", "work_fail", "work_exception"):
-            self.end(known)
+            self.end(known, DONE if what == "work_complete" else FAILED)
 
     def fail(self, known: Known) -> None:
         self.answer(known, "work_fail")
+
+    def cancel(self, known: Known) -> None:
+        self.fail(known)
 
     def lose(self, known: Known) -> None:
         known.retries += 1
@@ -297,12 +329,16 @@ class Model:
             self.take_out(known)
             first = known.retries == 1
             if not first:
-                self.put_last(known)
-                full = self.used() > self.budget or self.behind(known.function, known.priority)
-                if known.stored and known.size and full:
-                    known.loaded = False
+                self.put_behind(known)
             self.note(known)
             self.enqueue(known, first=first)
+
+    def put_behind(self, known: Known) -> None:
+        """Behind all others, where it keeps no memory from them."""
+        self.put_last(known)
+        full = self.used() > self.budget or self.behind(known.function, known.priority)
+        if known.stored and known.size and full:
+            known.loaded = False
 
     def forget_abilities(self, peer: Peer, gone: list[bytes]) -> None:
         for function in gone:
@@ -312,6 +348,10 @@ class Model:
         for known in self.running[peer].copy():
             if known.function in gone:
                 self.lose(known)
+
+    def can_do(self, peer: Peer, function: bytes, timeout: float) -> None:
+        self.abilities[peer].pop(function, None)
+        self.abilities[peer][function] = timeout
 
     def leave(self, peer: Peer) -> None:
         for known in self.jobs.copy():
@@ -350,9 +390,12 @@ class Model:
                 ring.append(known.function)
             known.state, known.worker = RUNNING, worker
             self.running[worker].append(known)
-            if timeout := self.abilities[worker][known.function]:
-                self.schedule(known, now + timeout)
+            self.begin(known, worker, now)
         return known
+
+    def begin(self, known: Known, worker: Peer, now: float) -> None:
+        if timeout := self.abilities[worker][known.function]:
+            self.schedule(known, now + timeout)
 
     def expire(self, now: float) -> None:
         for known in sorted(self.jobs, key=lambda known: known.due or (inf, 0)):
@@ -383,5 +426,10 @@ class Model:
 
     def drained(self) -> bool:
         states = {known.state for known in self.jobs}
-        waited_for = any(known.state == STORING and known.clients for known in self.jobs)
+        waited_for = any(self.is_waited_for(known) for known in self.jobs)
         return self.draining and not states & {RUNNING, QUEUED, PAGED} and not waited_for
+
+    def is_waited_for(self, known: Known) -> bool:
+        """Whether a client waits for a job that is on its way to where it can be handed out."""
+        again = known.state == WAITING and known.retries > 0 and not known.background
+        return (known.state == STORING or again) and bool(known.clients)

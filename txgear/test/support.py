@@ -7,6 +7,7 @@ transports in memory.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from errno import EAGAIN, EPIPE
 from typing import Any, Final, TypeAlias
 
@@ -21,10 +22,11 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker import QUEUE_MEMORY, UNLIMITED, Broker
-from txgear.changes import Addition, Move, StoredJob, Storing, by_place
+from txgear.changes import Addition, Mark, Move, Reading, StoredJob, Storing, by_place
 from txgear.constants import NOOP, NORMAL, RESPONSE_MAGIC
-from txgear.jobs import ENDED, Job
+from txgear.jobs import PAGED, QUEUED, RUNNING, STORING, WAITING, Job
 from txgear.jobserver import JobServer, Settings
+from txgear.policies import CLASSIC, Policies
 from txgear.queues import FunctionQueue
 from txgear.roster import Peer
 from txgear.server import GearFactory
@@ -41,6 +43,9 @@ PROPERTY: Final = settings(
 
 START: Final = 1000.0
 """When tests begin, in seconds since the epoch."""
+
+Told: TypeAlias = "tuple[int, bytes, bytes, bool]"
+"""What a watcher is told: how a job ended, its data, its result, and whether that is all."""
 
 Heard: TypeAlias = "tuple[int | Data, ...]"
 """A packet as a peer hears it: its type, then its arguments."""
@@ -71,6 +76,13 @@ def record(number: int, place: int | None = None, **fields: Any) -> StoredJob:
     return plain._replace(**fields)
 
 
+def moved(record: StoredJob, move: Move) -> StoredJob:
+    """A job as a store has it after a move."""
+    return record._replace(
+        **{name: value for name, value in move._asdict().items() if name != "size" or value is not None}
+    )
+
+
 class Recorder:
     """An outbox that keeps what it is given."""
 
@@ -91,20 +103,30 @@ class FakeJournal:
     A journal that does nothing by itself, and what a store behind it would have.
 
     @ivar refusal: why no job can be kept.
+    @ivar behind: whether too much has gathered.
     @ivar adding: the jobs whose outcome the broker has not been told.
     @ivar moves: all that was told.
     @ivar ends: all that was told.
+    @ivar results: what was told, by number.
+    @ivar forgotten: all that was told.
+    @ivar marks: the last of each that was told.
+    @ivar reading: what is asked for by those who want one.
     @ivar loading: the jobs whose workloads are asked for, if any are.
     @ivar loads: how many jobs were asked for each time.
     """
 
     def __init__(self) -> None:
         self.refusal: str | None = None
+        self.behind = False
         self.adding: list[Storing] = []
         self.moves: list[Move] = []
         self.ends: list[int] = []
         self.loading: list[Job] | None = None
         self.loads: list[int] = []
+        self.results: dict[int, bytes] = {}
+        self.forgotten: list[int] = []
+        self.marks: dict[tuple[int, bytes], Mark] = {}
+        self.reading: list[Reading] = []
         self._kept: dict[int, Addition] = {}
         self._moved: dict[int, Move] = {}
 
@@ -125,7 +147,28 @@ class FakeJournal:
         self.loading = jobs
         self.loads.append(len(jobs))
 
-    def keep(self) -> Storing:
+    def keep(self, number: int, result: bytes) -> None:
+        self.results[number] = result
+
+    def forget(self, number: int) -> None:
+        self.forgotten.append(number)
+        self.results.pop(number, None)
+
+    def mark(self, mark: Mark) -> None:
+        self.marks[mark.kind, mark.name] = mark
+
+    def read(self, reading: Reading) -> None:
+        self.reading.append(reading)
+
+    def answer_readings(self) -> None:
+        """What was asked for is read, as far as it is there."""
+        readings, self.reading = self.reading, []
+        for reading in readings:
+            kept = self._kept.get(reading.number)
+            workload = None if kept is None else bytes(kept[1])
+            reading.done(self.results.get(reading.number) if reading.result else workload)
+
+    def settle(self) -> Storing:
         """The first that is on its way is written."""
         storing = self.adding.pop(0)
         self.put(*storing.addition)
@@ -135,7 +178,7 @@ class FakeJournal:
         """This is in the store."""
         self._kept[record.number] = record, workload
 
-    def read(self) -> list[tuple[Job, bytes | None]]:
+    def fetch(self) -> list[tuple[Job, bytes | None]]:
         """What was asked for is read, as far as it is there."""
         assert self.loading is not None, "nothing is asked for"
         jobs, self.loading = self.loading, None
@@ -149,10 +192,10 @@ class FakeJournal:
     def kept(self) -> list[StoredJob]:
         """What a server that starts now finds."""
         found = []
-        for number in sorted(self._kept.keys() - set(self.ends)):
+        for number in sorted(self._kept.keys() - set(self.ends) - set(self.forgotten)):
             record = self._kept[number][0]
             move = self._moved.get(number)
-            found.append(record._replace(**move._asdict()) if move is not None else record)
+            found.append(moved(record, move) if move is not None else record)
         return found
 
     def restart(self) -> None:
@@ -165,6 +208,7 @@ class Room:
     A broker, peers around it, and a clock that is moved by hand.
 
     @ivar now: the time that the broker is told.
+    @ivar policies: what the operator has set, over restarts too.
     """
 
     def __init__(
@@ -173,24 +217,32 @@ class Room:
         wakeups: int = 0,
         journal: FakeJournal | None = None,
         queue_memory: int = QUEUE_MEMORY,
+        chance: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.outbox = Recorder()
         self.journal = journal
-        self._choices = retries, wakeups, journal, queue_memory
+        self.policies = Policies()
+        self._choices = retries, wakeups, journal, queue_memory, chance
         self.broker = Broker(self.outbox, b"H:test", *self._choices)
         self.now = START
         self._connected = 0
 
-    def connect(self, *, exceptions: bool = False) -> Peer:
+    def set(self, function: str = "f", /, **settings: Any) -> None:
+        """Let this policy hold for a function, and none for any other."""
+        self.policies = Policies([(function, CLASSIC.changed(settings))])
+        self.broker.set_policies(self.policies, self.now)
+
+    def connect(self, *, exceptions: bool = False, extended: bool = False) -> Peer:
         """A peer that has just connected."""
         self._connected += 1
         peer = Peer(self._connected, "192.0.2.1", exceptions)
+        peer.extended = extended
         self.broker.connect(peer)
         return peer
 
-    def worker(self, *functions: bytes, timeout: float = 0.0) -> Peer:
+    def worker(self, *functions: bytes, timeout: float = 0.0, extended: bool = False) -> Peer:
         """A new peer that can do these functions."""
-        peer = self.connect()
+        peer = self.connect(extended=extended)
         for function in functions:
             self.broker.can_do(peer, function, timeout, self.now)
         return peer
@@ -228,7 +280,7 @@ class Room:
         """This many of the jobs that are on their way are stored, or all."""
         assert self.journal is not None
         for _ in range(len(self.journal.adding) if count is None else count):
-            self.broker.stored(self.journal.keep(), self.now)
+            self.broker.stored(self.journal.settle(), self.now)
 
     def refuse(self, reason: str = "no") -> Storing:
         """The first that is on its way cannot be stored."""
@@ -240,7 +292,7 @@ class Room:
     def read(self) -> None:
         """What is asked for is read."""
         assert self.journal is not None
-        self.broker.loaded(self.journal.read(), self.now)
+        self.broker.loaded(self.journal.fetch(), self.now)
 
     def store(self, *workloads: bytes, function: bytes = b"f", **rest: Any) -> list[Job]:
         """Background jobs with these workloads, stored."""
@@ -259,8 +311,13 @@ class Room:
         self.journal.restart()
         self.broker = Broker(self.outbox, prefix, *self._choices)
         self.broker.reserve(first, 1000)
+        self.broker.set_policies(self.policies, self.now)
         for record in by_place(self.journal.kept()):
             self.broker.restore(record, self.now)
+        for mark in self.journal.marks.values():
+            if mark.value:
+                self.broker.restore_mark(mark, self.now)
+        self.broker.restored()
         return sorted(self.broker.jobs.values(), key=lambda job: job.number)
 
     @property
@@ -291,6 +348,12 @@ class Room:
             self.broker.expire(self.now)
         self.now = end
 
+    @property
+    def next_call(self) -> float:
+        """When the broker wants to be called, after one call that may not be needed any more."""
+        self.broker.expire(self.now)
+        return self.broker.deadline
+
     def heard(self, peer: Peer) -> list[Heard]:
         """What this peer was sent since anybody's was asked for; what others were sent is dropped."""
         return [message for receiver, message in self.outbox.take() if receiver is peer]
@@ -313,20 +376,69 @@ class RoomTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.room = Room()
 
+    def tearDown(self) -> None:
+        """Whatever has happened, all is counted right."""
+        live: dict[bytes, list[Job]] = {}
+        for job in self.broker.jobs.values():
+            live.setdefault(job.queue.name, []).append(job)
+        kept: dict[bytes, list[Job]] = {}
+        for job in self.broker.archive.jobs.values():
+            kept.setdefault(job.queue.name, []).append(job)
+        self.assertLessEqual(live.keys() | kept.keys(), self.broker.functions.keys())
+        for name, queue in self.broker.functions.items():
+            jobs = live.get(name, [])
+            states = [job.state for job in jobs]
+            self.assertEqual(queue.bytes, sum(job.size for job in jobs))
+            self.assertEqual(queue.kept, len(kept.get(name, [])))
+            self.assertEqual(queue.waiting, states.count(WAITING) + states.count(STORING))
+            self.assertEqual(
+                (queue.ready, queue.paged, queue.running),
+                (states.count(QUEUED), states.count(PAGED), states.count(RUNNING)),
+            )
+            for dead in (False, True):
+                shelf = self.broker.archive.shelf(queue, dead)
+                self.assertEqual(shelf.bytes, sum(job.size for job in shelf.jobs.values()))
+
     @property
     def broker(self) -> Broker:
         return self.room.broker
 
     def assert_gone(self, job: Job) -> None:
         """Nothing is left of a job."""
-        self.assertEqual(job.state, ENDED)
+        self.assertTrue(job.ended)
         self.assertIsNone(self.broker.status(job.handle))
         self.assertEqual(job.workload, b"")
         if job.unique:
             self.assertIsNot(self.broker.status_unique(job.unique), job)
 
     def complete(self, worker: Peer, job: Job, result: bytes = b"done") -> None:
-        self.broker.work_complete(worker, job.handle, result)
+        self.broker.work_complete(worker, job.handle, result, self.room.now)
+
+    def fails(self, worker: Peer, job: Job) -> None:
+        self.broker.work_fail(worker, job.handle, self.room.now)
+
+    def data(self, worker: Peer, job: Job, data: bytes) -> None:
+        self.broker.work_data(worker, job.handle, data, self.room.now)
+
+    def grabbed(self, worker: Peer, job: Job) -> Job:
+        """This worker gets just this job."""
+        self.assertIs(self.room.grab(worker), job)
+        return job
+
+    def outcome(self, job: Job) -> list[Told]:
+        """What those hear, from now on, who wait for this job's end."""
+        told: list[Told] = []
+        self.broker.watch(job, lambda *said: told.append(said))
+        return told
+
+    def brought(self, job: Job) -> bytes | None:
+        """What can be read of a job."""
+        read: list[bytes | None] = []
+        self.broker.read(job, read.append)
+        if self.room.journal is not None:
+            self.room.journal.answer_readings()
+        (found,) = read
+        return found
 
 
 class StoredTestCase(RoomTestCase):
@@ -343,7 +455,8 @@ class StoredTestCase(RoomTestCase):
         self.room = Room(journal=self.journal, queue_memory=self.queue_memory)
 
     def tearDown(self) -> None:
-        """Whatever has happened, memory is counted right."""
+        """And so is memory."""
+        super().tearDown()
         stored = [job for job in self.broker.jobs.values() if job.stored]
         self.assertEqual(self.room.memory, sum(len(job.workload) for job in stored))
 

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.agenda import SLACK, Agenda
+from txgear.agenda import SLACK, STEP, Agenda
 from txgear.jobs import Job
 from txgear.test.support import PROPERTY, make_job
 
 
 class AgendaTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.agenda = Agenda()
+        self.agenda: Agenda[Job] = Agenda()
 
     def add(self, due: float) -> Job:
         one = make_job()
@@ -56,17 +56,56 @@ class AgendaTests(SynchronousTestCase):
         self.assertIs(self.agenda.pop_due(10.0), one)
         self.assertIsNone(self.agenda.pop_due(30.0))
 
-    def test_stale_entries_do_not_pile_up(self) -> None:
+    def test_what_is_discarded_leaves_nothing_behind(self) -> None:
         one = self.add(1e6)
         for due in range(10 * SLACK):
             self.agenda.discard(self.add(1e5 + due))
-        self.assertLess(len(self.agenda._entries), 2 * SLACK)
+            self.agenda.discard(self.add(1e5))
+        self.assertLess(len(self.agenda._seconds), 2 * SLACK)
+        self.assertEqual(self.agenda._later.keys(), set(self.agenda._seconds))
         self.assertIs(self.agenda.pop_due(1e6), one)
+        self.assertEqual((self.agenda._seconds, self.agenda._later, self.agenda._entries), ([], {}, []))
+
+    def test_one_that_is_discarded_when_its_second_has_come(self) -> None:
+        gone, first, one = self.add(10.6), self.add(10.5), self.add(10.7)
+        self.assertIs(self.agenda.pop_due(10.5), first)
+        self.agenda.discard(gone)
+        self.agenda.add(gone, 10.8)
+        self.assertEqual(self.agenda.next_due(), 10.7)
+        self.assertEqual([self.agenda.pop_due(11.0) for _ in range(3)], [one, gone, None])
+
+    def test_a_great_many_in_one_second(self) -> None:
+        """They come in steps, in the order in which they were added where their time is the same."""
+        jobs = [self.add(10.5) for _ in range(3 * STEP)]
+        self.assertEqual(self.agenda.next_due(), 10.0)
+        self.assertIsNone(self.agenda.pop_due(10.0))
+        for gone in jobs[STEP // 2 : 2 * STEP]:
+            self.agenda.discard(gone)
+        left = jobs[: STEP // 2] + jobs[2 * STEP :]
+        found = []
+        while len(self.agenda):
+            self.assertLessEqual(self.agenda.next_due(), 10.5)
+            if (job := self.agenda.pop_due(10.5)) is not None:
+                found.append(job)
+        self.assertEqual(found, left)
+        self.assertEqual((self.agenda.next_due(), self.agenda._entries), (inf, []))
+
+    def test_stale_entries_are_passed_over_in_steps(self) -> None:
+        jobs = [self.add(10.5) for _ in range(3 * STEP)]
+        one = self.add(10.6)
+        for _ in range(7):
+            self.assertIsNone(self.agenda.pop_due(10.0))
+        self.assertEqual(self.agenda.next_due(), 10.5)
+        for job in jobs:
+            self.agenda.discard(job)
+        self.assertIsNone(self.agenda.pop_due(10.6))
+        self.assertEqual(self.agenda.next_due(), 10.5)
+        self.assertIs(self.agenda.pop_due(10.6), one)
 
     @PROPERTY
     @given(st.lists(st.tuples(st.sampled_from(("add", "discard", "pop")), st.integers(1, 9)), max_size=60))
     def test_it_agrees_with_a_list(self, events: list[tuple[str, int]]) -> None:
-        agenda = Agenda()
+        agenda: Agenda[Job] = Agenda()
         jobs: list[Job] = []  # those that are on the agenda, in the order of being added
         for event, number in events:
             if event == "add":

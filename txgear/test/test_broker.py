@@ -17,7 +17,7 @@ from txgear.constants import (
     WORK_WARNING,
 )
 from txgear.errors import ArgumentTooLarge, JobNotFound
-from txgear.jobs import ENDED, QUEUED, RUNNING, Job
+from txgear.jobs import DONE, QUEUED, RUNNING, Job
 from txgear.roster import Peer
 from txgear.test.support import START, Room, RoomTestCase
 from txgear.wire import Pieces
@@ -135,7 +135,7 @@ class UniqueTests(RoomTestCase):
             job = self.room.submit(client, unique=b"u")
         worker = self.room.worker(b"f")
         self.room.grab(worker)
-        self.broker.work_fail(worker, job.handle)
+        self.broker.work_fail(worker, job.handle, self.room.now)
         self.assertEqual(self.room.heard(client), [(WORK_FAIL, job.handle)] * 2)
 
 
@@ -261,7 +261,7 @@ class LostJobTests(RoomTestCase):
         worker = self.room.worker(b"f")
         job = self.room.grab(worker)
         assert job is not None
-        self.broker.work_status(worker, job.handle, b"1", b"2", (1, 2))
+        self.broker.work_status(worker, job.handle, b"1", b"2", (1, 2), self.room.now)
         self.room.leave(worker)
         self.assertEqual((job.numerator, job.denominator, job.worker, job.state), (0, 0, None, QUEUED))
 
@@ -311,12 +311,12 @@ class RetriesTests(SynchronousTestCase):
         client = room.connect()
         job = room.submit(client, unique=b"u")
         runs = 0
-        while runs < 10 and job.state != ENDED:
+        while runs < 10 and not job.ended:
             worker = room.worker(b"f")
             self.assertIs(room.grab(worker), job)
             room.leave(worker)
             runs += 1
-        if job.state == ENDED:
+        if job.ended:
             self.assertEqual(room.heard(client), [(WORK_FAIL, job.handle)])
             self.assertEqual(room.broker.jobs, {})
         return runs
@@ -365,9 +365,9 @@ class TimeoutTests(RoomTestCase):
             self.room.pass_time(1.0)
         self.complete(self.worker, jobs[1])
         self.room.pass_time(2.0)
-        self.assertEqual([job.state for job in jobs], [QUEUED, ENDED, RUNNING])
+        self.assertEqual([job.state for job in jobs], [QUEUED, DONE, RUNNING])
         self.room.pass_time(2.0)
-        self.assertEqual([job.state for job in jobs], [QUEUED, ENDED, QUEUED])
+        self.assertEqual([job.state for job in jobs], [QUEUED, DONE, QUEUED])
 
     def test_a_job_that_ended_in_time_is_never_delivered_again(self) -> None:
         job = self.grab()
@@ -423,7 +423,7 @@ class AnswerTests(RoomTestCase):
             ("work_exception", (b"",)),
         ):
             with self.assertRaises(JobNotFound) as caught:
-                getattr(self.broker, kind)(worker, handle, *arguments)
+                getattr(self.broker, kind)(worker, handle, *arguments, self.room.now)
             complaints.append((kind, caught.exception))
         return complaints
 
@@ -442,10 +442,10 @@ class AnswerTests(RoomTestCase):
         self.assertEqual(self.room.outbox.take(), [])
 
     def test_they_are_passed_on_in_order(self) -> None:
-        self.broker.work_data(self.worker, self.handle, b"part")
-        self.broker.work_warning(self.worker, self.handle, b"careful")
-        self.broker.work_status(self.worker, self.handle, b"01", b"2", (1, 2))
-        self.broker.work_complete(self.worker, self.handle, b"all")
+        self.broker.work_data(self.worker, self.handle, b"part", self.room.now)
+        self.broker.work_warning(self.worker, self.handle, b"careful", self.room.now)
+        self.broker.work_status(self.worker, self.handle, b"01", b"2", (1, 2), self.room.now)
+        self.broker.work_complete(self.worker, self.handle, b"all", self.room.now)
         self.assertEqual(
             self.room.heard(self.client),
             [
@@ -458,13 +458,13 @@ class AnswerTests(RoomTestCase):
         self.assert_gone(self.job)
 
     def test_progress_is_kept(self) -> None:
-        self.broker.work_status(self.worker, self.handle, b"1", b"2", (1, 2))
+        self.broker.work_status(self.worker, self.handle, b"1", b"2", (1, 2), self.room.now)
         job = self.broker.status(self.handle)
         assert job is not None
         self.assertEqual((job.numerator, job.denominator), (1, 2))
 
     def test_a_failure_is_final(self) -> None:
-        self.broker.work_fail(self.worker, self.handle)
+        self.broker.work_fail(self.worker, self.handle, self.room.now)
         self.assertEqual(self.room.heard(self.client), [(WORK_FAIL, self.handle)])
         self.assert_gone(self.job)
 
@@ -473,7 +473,7 @@ class AnswerTests(RoomTestCase):
         job = self.room.submit(asked, unique=b"u")
         self.room.submit(did_not, unique=b"u")
         self.room.grab(self.worker)
-        self.broker.work_exception(self.worker, job.handle, b"why")
+        self.broker.work_exception(self.worker, job.handle, b"why", self.room.now)
         self.assertEqual(
             self.room.outbox.take(),
             [(did_not, (WORK_FAIL, job.handle)), (asked, (WORK_EXCEPTION, job.handle, b"why"))],
@@ -481,13 +481,13 @@ class AnswerTests(RoomTestCase):
         self.assert_gone(job)
 
     def test_a_failure_said_after_an_exception_is_let_pass_once(self) -> None:
-        self.broker.work_exception(self.worker, self.handle, b"why")
-        self.broker.work_fail(self.worker, self.handle)
+        self.broker.work_exception(self.worker, self.handle, b"why", self.room.now)
+        self.broker.work_fail(self.worker, self.handle, self.room.now)
         self.assertEqual(self.room.heard(self.client), [(WORK_FAIL, self.handle)])
         self.assert_not_found(self.worker, self.handle)
 
     def test_stale_answers_are_not_found(self) -> None:
-        self.broker.work_complete(self.worker, self.handle, b"")
+        self.broker.work_complete(self.worker, self.handle, b"", self.room.now)
         self.room.outbox.take()
         self.assert_not_found(self.worker, self.handle)
 

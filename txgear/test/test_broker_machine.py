@@ -14,7 +14,7 @@ it, and the server may start again with what the store has.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Any
 
@@ -37,9 +37,10 @@ from txgear.constants import (
 from txgear.errors import JobNotFound, QueueError
 from txgear.jobs import PAGED, QUEUED, RUNNING, STORING, WAITING, Job
 from txgear.paging import READ_SHARE
+from txgear.queues import FunctionQueue
 from txgear.roster import Peer
 from txgear.test.brokermodel import Known, Model
-from txgear.test.support import START, FakeJournal, Recorder
+from txgear.test.support import START, FakeJournal, Heard, Recorder
 
 TERMINAL = (WORK_COMPLETE, WORK_FAIL, WORK_EXCEPTION)
 MOST_PEERS = 4
@@ -179,12 +180,16 @@ class BrokerMachine(RuleBasedStateMachine):
             assert queue.woken <= queue.ready, "no more are woken than there are jobs"
             assert queue.name in self.model.abilities[peer]
             self.model.woken[peer] = self.now, queue.name
-        assert told == self.model.told
+        self.compare(told, self.model.told)
         self.model.told = []
         assert all(count >= 0 for count in self.owed.values()), "a job ends once"
 
-    def known(self, job: Job) -> Known:
-        return next(known for known in self.model.jobs if known.job is job)
+    def compare(self, told: list[tuple[Peer, Heard]], expected: list[tuple[Peer, Heard]]) -> None:
+        assert told == expected
+
+    def known(self, job: Job) -> Known | None:
+        """What the model knows of it, if it has not ended."""
+        return next((known for known in self.model.jobs if known.job is job), None)
 
     def arrange(self) -> None:
         """Several lanes that were opened at once are served in whichever order."""
@@ -216,7 +221,7 @@ class BrokerMachine(RuleBasedStateMachine):
                 self.arrange()
 
     def can_do(self, peer: Peer, name: bytes, timeout: float) -> None:
-        self.model.abilities[peer][name] = timeout
+        self.model.can_do(peer, name, timeout)
         self.broker.can_do(peer, name, timeout, self.now)
 
     def cant_do(self, peer: Peer, name: bytes) -> None:
@@ -236,33 +241,54 @@ class BrokerMachine(RuleBasedStateMachine):
         priority: int,
         background: bool,
         delay: float,
+        own: Mapping[str, Any] | None = None,
     ) -> None:
         joinable = unique != b"-" or workload
         key = (name, unique, workload if unique == b"-" else b"") if unique and joinable else None
         known = self.model.find(key)
-        refused = self.model.draining or (known is None and self.model.refuses(name, priority))
-        stores = self.journal is not None and background and not (known and known.background)
+        done = self.model.still_done(key) if known is None else None
+        full = known is None and done is None and self.model.refuses(name, priority, len(workload))
+        refused = self.model.draining or full
+        stores = self.journal is not None and background and not (done or (known and known.background))
         if stores and self.journal is not None and self.journal.refusal is not None:
             refused = True
         due = self.now + delay if delay else 0.0
+        asked = peer, name, unique, workload, self.now, priority, background, due
         try:
-            job = self.broker.submit(peer, name, unique, workload, self.now, priority, background, due)
+            job = self.broker.submit(*asked, settings=own) if own else self.broker.submit(*asked)
         except QueueError:
             assert refused
             return
         assert not refused
         if not background:
             self.owed[peer, job.handle] += 1
+        if done is not None:
+            assert job is done.job
+            assert self.broker.answer_waits(job, background) is (job.storing if background else None)
+            if not background:
+                self.repeat(peer, done)
+            return
         if known is not None:
             assert job is known.job
             self.model.join(known, peer, background)
         else:
             self.handles.append(job.handle)
             clients = [] if background else [peer]
-            known = Known(job, name, unique, workload, priority, key, background, clients)
+            known = self.make_known(
+                own or {}, job, name, unique, workload, priority, key, background, clients
+            )
             self.model.add(known, due)
         waits = known.storing and (background or known.state == STORING)
         assert self.broker.answer_waits(job, background) is (job.storing if waits else None)
+
+    def make_known(self, own: Mapping[str, Any], *fields: Any) -> Known:
+        known = Known(*fields)
+        known.created = self.now
+        return known
+
+    def repeat(self, peer: Peer, done: Known) -> None:
+        """What a server does when a client asks for something that is done already."""
+        raise AssertionError("nothing that is done is known here")
 
     def grab(self, peer: Peer) -> None:
         known = self.model.grab(peer, self.now)
@@ -283,15 +309,15 @@ class BrokerMachine(RuleBasedStateMachine):
         known = next((known for known in running if known.job.handle == handle), None)
         let_pass = what == "work_fail" and handle == peer.raised
         arguments = {"work_status": (b"1", b"2", (1, 2)), "work_fail": ()}.get(what, (b"data",))
+        if known is not None:
+            self.model.answer(known, what)
         try:
-            getattr(self.broker, what)(peer, handle, *arguments)
+            getattr(self.broker, what)(peer, handle, *arguments, self.now)
         except JobNotFound:
             assert known is None
             assert not let_pass
             return
         assert known is not None or let_pass
-        if known is not None:
-            self.model.answer(known, what)
 
     def pass_time(self, seconds: float) -> None:
         end = self.now + seconds
@@ -300,13 +326,17 @@ class BrokerMachine(RuleBasedStateMachine):
             self.model.expire(self.now)
             self.broker.expire(self.now)
             self.hear()
-            assert self.broker.deadline == self.model.deadline()
+            self.check_deadline()
         self.now = end
+
+    def check_deadline(self) -> None:
+        """After all that was due."""
+        assert self.broker.deadline == self.model.deadline()
 
     def cancel(self, handle: bytes) -> None:
         known = next((known for known in self.model.jobs if known.job.handle == handle), None)
         if known is not None:
-            self.model.fail(known)
+            self.model.cancel(known)
             self.model.advance(known.function, known.priority)
         assert self.broker.cancel(handle, self.now) is (known is not None)
 
@@ -322,12 +352,10 @@ class BrokerMachine(RuleBasedStateMachine):
 
     def drop_function(self, name: bytes) -> None:
         known = name in self.model.functions()
-        able = any(name in abilities for abilities in self.model.abilities.values())
-        in_use = able or self.model.total(name) > 0
+        in_use = self.model.in_use(name)
         assert self.broker.drop_function(name) is ((not in_use) if known else None)
         if not in_use:
-            self.model.limits.pop(name, None)
-            self.model.created.discard(name)
+            self.model.drop_function(name)
 
     def drain(self) -> None:
         if len(self.handles) > 9:  # little happens afterwards
@@ -356,14 +384,17 @@ class BrokerMachine(RuleBasedStateMachine):
                 known.storing,
             )
             assert (job.loaded, job.state != QUEUED or job.loaded) == (known.loaded, True)
+        self.agenda_is_complete()
         for peer in self.peers:
             assert list(peer.running.values()) == [known.job for known in self.model.running[peer]]
             assert peer.attached == {known.job for known in self.model.jobs if peer in known.clients}
+
+    def agenda_is_complete(self) -> None:
         assert len(self.broker._agenda) == sum(known.due is not None for known in self.model.jobs)
 
     @invariant()
     def functions_know_their_jobs_and_unused_ones_are_forgotten(self) -> None:
-        assert set(self.broker.functions) == self.model.functions()
+        self.functions_are_known()
         for name, queue in self.broker.functions.items():
             jobs = [known for known in self.model.jobs if known.function == name]
             fronts = [self.model.front(name, priority) for priority in PRIORITIES]
@@ -385,6 +416,9 @@ class BrokerMachine(RuleBasedStateMachine):
             assert [queue.name for queue in ring] == expected
             assert all(queue is self.broker.functions[queue.name] for queue in ring)
 
+    def functions_are_known(self) -> None:
+        assert set(self.broker.functions) == self.model.functions()
+
     @invariant()
     def uniques_are_those_of_live_jobs(self) -> None:
         index = self.broker._uniques
@@ -400,7 +434,11 @@ class BrokerMachine(RuleBasedStateMachine):
             assert (peer.woken_for is not None) == (peer in self.model.woken)
             if peer.asleep:
                 for queue in peer.abilities:
-                    assert queue.woken >= queue.ready
+                    assert queue.woken >= self.to_be_woken(queue)
+
+    def to_be_woken(self, queue: FunctionQueue) -> int:
+        """How many workers are to be awake for this function, as long as there are some."""
+        return queue.ready
 
     @invariant()
     def the_deadline_is_never_late(self) -> None:
@@ -477,6 +515,9 @@ class StoredMachine(BrokerMachine):
     @rule(event=drawn_from(STORED_EVENTS))
     def happen(self, event: tuple[str, dict[str, Any]]) -> None:
         self.step(event)
+        self.compare_changes()
+
+    def compare_changes(self) -> None:
         assert self.journal.moves == self.model.moves
         assert self.journal.ends == self.model.ends
 
@@ -508,20 +549,18 @@ class StoredMachine(BrokerMachine):
     def commit(self, count: int) -> None:
         """The first jobs on their way are stored, if there are any."""
         for _ in range(min(count, len(self.journal.adding))):
-            storing = self.journal.keep()
+            storing = self.journal.settle()
             self.broker.stored(storing, self.now)
             assert storing.answer == (JOB_CREATED, storing.job.handle)
-            if storing.job.number in self.broker.jobs:
-                self.model.commit(self.known(storing.job), self.now)
+            if (known := self.known(storing.job)) is not None:
+                self.model.commit(known, self.now)
 
     def refuse(self, which_one: int) -> None:
         """The first or the last job on its way cannot be stored; those who asked for it are told."""
         if not self.journal.adding:
             return
         storing = self.journal.adding.pop(which_one)
-        alive = storing.job.number in self.broker.jobs
-        if alive:
-            known = self.known(storing.job)
+        if (known := self.known(storing.job)) is not None:
             if known.state == STORING:
                 for client in known.clients:
                     self.owed[client, storing.job.handle] -= 1
@@ -533,7 +572,7 @@ class StoredMachine(BrokerMachine):
         """What was asked for is read, but for one that the store has lost."""
         if self.journal.loading is None:
             return
-        found = self.journal.read()
+        found = self.journal.fetch()
         lost = found[0][0] if missing else None
         wanted = [known for job, _ in found for known in self.model.jobs if known.job is job]
         self.model.read(wanted, next((known for known in wanted if known.job is lost), None))
@@ -545,8 +584,8 @@ class StoredMachine(BrokerMachine):
 
     def restart(self, away: float, prefix: bytes) -> None:
         """The server goes, and another takes its place after a while."""
+        self.compare_store()
         records = self.journal.kept()
-        assert records == self.model.records()
         self.now += away
         self.journal.restart()
         self.broker = Broker(self.outbox, prefix, *self.choices)
@@ -576,7 +615,11 @@ class StoredMachine(BrokerMachine):
         super().teardown()
         if hasattr(self, "broker"):
             self.memory_is_counted_and_no_lane_is_stuck()
-            assert self.journal.kept() == self.model.records()
+            self.compare_store()
+
+    def compare_store(self) -> None:
+        """The store has what a server is to find that starts now."""
+        assert self.journal.kept() == self.model.records()
 
     # What is always true
 
@@ -596,22 +639,24 @@ class StoredMachine(BrokerMachine):
                 assert (name, priority) in coming, "nothing waits that nobody will read"
 
 
-class BrokerMachineTests(SynchronousTestCase):
-    def run_machine(self, machine: type[BrokerMachine]) -> None:
-        run_state_machine_as_test(
-            machine,
-            settings=settings(
-                derandomize=True,
-                database=None,
-                deadline=None,
-                max_examples=80,
-                stateful_step_count=80,
-                suppress_health_check=[HealthCheck.too_slow],
-            ),
-        )
+def run_machine(machine: type[BrokerMachine], examples: int = 60) -> None:
+    """The same runs each time."""
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            derandomize=True,
+            database=None,
+            deadline=None,
+            max_examples=examples,
+            stateful_step_count=80,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )
 
+
+class BrokerMachineTests(SynchronousTestCase):
     def test_any_sequence_of_events(self) -> None:
-        self.run_machine(BrokerMachine)
+        run_machine(BrokerMachine)
 
     def test_any_sequence_of_events_with_a_store(self) -> None:
-        self.run_machine(StoredMachine)
+        run_machine(StoredMachine)

@@ -47,8 +47,8 @@ class StoringTests(StoredTestCase):
         workload = Pieces([b"o", b"ne"])
         self.broker.submit(None, b"", b"-", workload, START, HIGH, True)
         digest = blake2b(b"one", digest_size=16).digest()
-        first = StoredJob(1, 1, b"H:test", b"f\xff", b"u" * 64, None, b"reducer", LOW, START + 9, 0, 2)
-        second = StoredJob(2, 2, b"H:test", b"", b"-", digest, b"", HIGH, 0.0, 0, 3)
+        first = StoredJob(1, 1, b"H:test", b"f\xff", b"u" * 64, None, b"reducer", LOW, START + 9, 0, 2, START)
+        second = StoredJob(2, 2, b"H:test", b"", b"-", digest, b"", HIGH, 0.0, 0, 3, START)
         self.assertEqual(
             [storing.addition for storing in self.journal.adding], [(first, b"w\0"), (second, workload)]
         )
@@ -466,13 +466,13 @@ class EndTests(StoredTestCase):
 
     def test_failed(self) -> None:
         job = self.running()
-        self.broker.work_fail(self.worker, job.handle)
+        self.broker.work_fail(self.worker, job.handle, self.room.now)
         self.assert_told(job)
 
     def test_failed_with_a_reason(self) -> None:
         job = self.running()
-        self.broker.work_exception(self.worker, job.handle, b"why")
-        self.broker.work_fail(self.worker, job.handle)
+        self.broker.work_exception(self.worker, job.handle, b"why", self.room.now)
+        self.broker.work_fail(self.worker, job.handle, self.room.now)
         self.assert_told(job)
 
     def test_cancelled_while_it_runs(self) -> None:

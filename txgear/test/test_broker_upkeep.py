@@ -6,11 +6,13 @@ from math import inf
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker import EXPIRE_BATCH, MAX_PREFIX, Broker, check_prefix
+from txgear.broker import Broker
 from txgear.constants import HIGH, LOW, MAX_FUNCTION, MAX_HANDLE
+from txgear.desk import BATCH
 from txgear.errors import ArgumentTooLarge, ConfigurationError, InvalidArgument, QueueError
 from txgear.jobs import QUEUED, WAITING
 from txgear.roster import WAKE_SECONDS
+from txgear.storage import MAX_PREFIX, check_prefix
 from txgear.test.support import START, Recorder, Room, RoomTestCase
 
 
@@ -201,13 +203,14 @@ class LaterTests(RoomTestCase):
         self.assertEqual(self.broker.deadline, inf)
 
     def test_a_great_many_at_once_take_several_calls(self) -> None:
-        for _ in range(EXPIRE_BATCH + 1):
-            self.room.submit(None, due=START + 10)
-        self.broker.expire(START + 10)
-        self.assertEqual(self.room.lines(), {b"f": (EXPIRE_BATCH, 1, 0, 0)})
-        self.assertEqual(self.broker.deadline, START + 10)
-        self.broker.expire(START + 10)
-        self.assertEqual(self.room.lines(), {b"f": (EXPIRE_BATCH + 1, 0, 0, 0)})
+        jobs = [self.room.submit(None, due=START + 10) for _ in range(2 * BATCH)]
+        begun = [0]
+        while self.broker.deadline <= START + 10:
+            self.broker.expire(START + 10)
+            begun.append(self.room.lines()[b"f"][0])
+            self.assertLessEqual(begun[-1] - begun[-2], BATCH)
+        self.assertEqual((begun[-1], self.broker.deadline), (2 * BATCH, inf))
+        self.assertEqual(self.room.grab_all(self.room.worker(b"f")), jobs)
 
 
 class FunctionTests(RoomTestCase):

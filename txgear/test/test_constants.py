@@ -6,13 +6,20 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import txgear
 from txgear import constants
-from txgear.wire import PACKETS
+from txgear.wire import PACKETS, PRIVATE_PACKETS
 
 
 class ConstantsTests(SynchronousTestCase):
     def test_every_packet_type_has_the_number_of_its_name(self) -> None:
         self.assertEqual(sorted(PACKETS), list(range(1, constants.LAST_TYPE + 1)))
         for number, (name, _, _) in PACKETS.items():
+            self.assertEqual(getattr(constants, name), number)
+
+    def test_the_private_ones_are_far_from_all_others(self) -> None:
+        first = constants.PRIVATE + 1
+        self.assertEqual(sorted(PRIVATE_PACKETS), list(range(first, first + len(PRIVATE_PACKETS))))
+        self.assertEqual(constants.PRIVATE.to_bytes(4, "big"), b"TX\0\0")
+        for number, (name, _, _) in PRIVATE_PACKETS.items():
             self.assertEqual(getattr(constants, name), number)
 
     def test_the_decoders_own_kinds_are_no_packet_types(self) -> None:

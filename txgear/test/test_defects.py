@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker import MAX_PREFIX, Broker, check_prefix
+from txgear.broker import Broker
 from txgear.constants import (
     CAN_DO,
     CAN_DO_TIMEOUT,
@@ -40,6 +40,7 @@ from txgear.constants import (
     WORK_STATUS,
 )
 from txgear.errors import ConfigurationError
+from txgear.storage import MAX_PREFIX, check_prefix
 from txgear.test.support import START, Line, Port, Recorder, error, packet
 from txgear.wire import request, response
 

@@ -52,6 +52,11 @@ class TreeTests(SynchronousTestCase):
         self.assertEqual((error.declared, error.limit), (11, 10))
         self.assertEqual(str(error), "a packet of 11 bytes is over the limit of 10")
 
+    def test_a_missing_ability_is_named(self) -> None:
+        error = errors.MissingAbility("jobs.example", "the results of jobs", "UNKNOWN_OPTION: no")
+        self.assertEqual(error.ability, "the results of jobs")
+        self.assertEqual(str(error), "jobs.example knows nothing of the results of jobs: UNKNOWN_OPTION: no")
+
     def test_an_error_of_a_job_knows_its_handle(self) -> None:
         for kind in (errors.JobFailed, errors.JobLost, errors.JobTimeout):
             self.assertEqual(kind("gone", b"H:1").handle, b"H:1")

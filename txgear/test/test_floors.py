@@ -18,15 +18,20 @@ import txgear
 FLOORS: tuple[tuple[str, str], ...] = (
     ("words", "txgear constants errors"),
     ("bytes", "wire adminlines"),
-    ("rules", "jobs changes uniques agenda queues roster moments paging dispatch broker"),
+    (
+        "rules",
+        "jobs changes uniques agenda queues roster moments paging policies gates life archive dispatch"
+        " storage attempts desk inspection broker",
+    ),
     ("promises", "interfaces"),
     (
         "shells",
-        "_batch _storethread _stream outbox journal stores jobserver listeners server admin httpserver"
-        " _arguments _connection _clientconnection _functions _requests _workerconnection client worker",
+        "_batch _storethread _stream outbox journal stores jobserver listeners extension server admin"
+        " httpserver writing schedule _arguments _connection _clientconnection _functions _questions"
+        " _requests _workerconnection client worker",
     ),
     ("doors", "plugins"),
-    ("assembly", "service tap logs cli testing test"),
+    ("assembly", "service config tap logs cli testing test"),
 )
 """The floors from the bottom up, each with its modules and packages; a new one is added here."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear import jobs
-from txgear.jobs import ENDED, MOVES, NEW, PAGED, QUEUED, RUNNING, STORING, WAITING
+from txgear.jobs import DEAD, ENDINGS, MOVES, NEW, PAGED, QUEUED, RUNNING, STORING, WAITING
 from txgear.roster import Peer
 from txgear.test.support import make_job
 from txgear.wire import Pieces
@@ -16,7 +16,7 @@ TABLES = {
     QUEUED: jobs.TO_QUEUED,
     PAGED: jobs.TO_PAGED,
     RUNNING: jobs.TO_RUNNING,
-    ENDED: jobs.TO_ENDED,
+    **ENDINGS,
 }
 
 
@@ -29,9 +29,12 @@ class MovesTests(SynchronousTestCase):
                 else:
                     self.assertNotIn(state, table)
 
-    def test_every_state_but_the_first_can_be_entered_and_the_last_is_final(self) -> None:
+    def test_every_state_but_the_first_can_be_entered_and_the_last_ones_are_final(self) -> None:
         self.assertEqual({target for following in MOVES.values() for target in following}, set(TABLES))
-        self.assertEqual(MOVES[ENDED], ())
+        self.assertEqual(
+            [state for state, following in MOVES.items() if not following], [*ENDINGS.keys() - {DEAD}]
+        )
+        self.assertEqual(MOVES[DEAD], (WAITING, QUEUED, PAGED))
         self.assertEqual(set(MOVES), {NEW, *TABLES})
 
     def test_only_a_queued_job_can_be_handed_out(self) -> None:

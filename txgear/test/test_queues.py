@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.constants import HIGH, LOW, NORMAL
-from txgear.jobs import ENDED, PAGED, QUEUED, RUNNING, Job
+from txgear.jobs import DONE, PAGED, QUEUED, RUNNING, Job
 from txgear.queues import SLACK, Back, FunctionQueue
 from txgear.roster import Peer
 from txgear.test.support import make_job
@@ -38,7 +38,7 @@ class QueueTests(SynchronousTestCase):
 
     def end(self, job: Job) -> None:
         self.queue.forget(job)
-        job.state = ENDED
+        job.state = DONE
 
     def test_first_in_first_out_in_each_lane(self) -> None:
         order = (LOW, NORMAL, LOW, NORMAL, NORMAL, LOW)
@@ -55,9 +55,9 @@ class QueueTests(SynchronousTestCase):
         self.assertTrue(self.queue.append(self.job(HIGH)))
         one, other = self.add(LOW), self.add(LOW)
         self.assertFalse(self.queue.forget(one))
-        one.state = ENDED
+        one.state = DONE
         self.assertTrue(self.queue.forget(other))
-        other.state = ENDED
+        other.state = DONE
         self.assertTrue(self.queue.restore(self.job(LOW)))
         self.assertFalse(self.queue.restore(self.job(LOW)))
 
@@ -68,6 +68,15 @@ class QueueTests(SynchronousTestCase):
         self.assertEqual((self.queue.counts, self.queue.ready), ([0, 2, 0], 2))
         self.assertEqual(self.queue.queued(), [jobs[2], jobs[4]])
         self.assertEqual([self.take(), self.take()], [jobs[2], jobs[4]])
+
+    def test_the_first_to_end_takes_those_behind_it_along_that_ended_before(self) -> None:
+        jobs = [self.add() for _ in range(4)]
+        for gone in (1, 2, 0):
+            self.end(jobs[gone])
+        lane = self.queue.lanes[NORMAL]
+        assert lane is not None
+        self.assertEqual(list(lane), [jobs[3]])
+        self.assertIs(self.take(), jobs[3])
 
     def test_one_that_comes_back_is_first(self) -> None:
         first, second = self.add(), self.add()
@@ -163,7 +172,7 @@ class BackTests(SynchronousTestCase):
 
     def end(self, job: Job) -> None:
         self.queue.forget_back(job)
-        job.state = ENDED
+        job.state = DONE
 
     def test_they_come_out_in_order_as_far_as_they_are_loaded(self) -> None:
         jobs = [self.add(workload=b"x") for _ in range(4)]
@@ -200,7 +209,7 @@ class BackTests(SynchronousTestCase):
         back = Back()
         self.assertIsNone(back.first())
         job = make_job()
-        job.state = ENDED
+        job.state = DONE
         back.jobs.append(job)
         self.assertIsNone(back.first())
 

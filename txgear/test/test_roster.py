@@ -31,10 +31,10 @@ class RosterTests(SynchronousTestCase):
     def test_a_sleeper_is_asleep_until_it_rises(self) -> None:
         peer = self.sleeper(self.queue)
         self.assertTrue(peer.asleep)
-        self.assertTrue(self.roster.anybody_asleep)
+        self.assertTrue(self.roster.asleep)
         self.assertIsNone(self.roster.rise(peer))
         self.assertFalse(peer.asleep)
-        self.assertFalse(self.roster.anybody_asleep)
+        self.assertFalse(self.roster.asleep)
 
     def test_one_that_never_slept_may_rise(self) -> None:
         self.assertIsNone(self.roster.rise(self.worker(self.queue)))

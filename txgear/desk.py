@@ -1,0 +1,342 @@
+"""
+What is asked of the server beside the classic protocol's work: which job is
+meant, what became of it, and the orders of operators.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from txgear.attempts import CANCEL, Attempts
+from txgear.changes import PAUSED, Mark
+from txgear.constants import MAX_HANDLE, WORK_COMPLETE, WORK_DATA, WORK_FAIL
+from txgear.jobs import CANCELLED, DEAD, RUNNING, Job
+from txgear.life import Life
+
+if TYPE_CHECKING:
+    from txgear.life import Watcher
+    from txgear.roster import Peer
+
+BATCH: Final = 250
+"""Jobs that one turn does something to at the most: milliseconds, so that others get their turn between."""
+
+BREAK: Final = 0.01
+"""Seconds until there is another look whether the store has caught up."""
+
+
+class Chore(NamedTuple):
+    """
+    Something to be done to many jobs, some in each turn.
+
+    @ivar jobs: those that are left, the next one last.
+    @ivar each: what is done to each.
+    @ivar then: called at the end.
+    """
+
+    jobs: list[Job]
+    each: Callable[[Job, float], None]
+    then: Callable[[float], None] | None
+
+
+class Desk(Attempts):
+    """
+    Questions and orders, for clients and operators.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        """
+        @param arguments: those of L{Attempts}.
+        """
+        super().__init__(*arguments)
+        self._chores: deque[Chore] = deque()
+
+    # Which job
+
+    def status(self, handle: bytes) -> Job | None:
+        """The job with this handle, until it ends."""
+        number = handle.rpartition(b":")[2]
+        job = self.jobs.get(int(number)) if number.isdigit() and len(number) < MAX_HANDLE else None
+        # Only its very handle: there are other ways to write a number.
+        return job if job is not None and job.handle == handle else None
+
+    def status_unique(self, unique: bytes) -> Job | None:
+        """The newest job with this unique, of whatever function, until it ends."""
+        return self._uniques.newest(unique)
+
+    def cancel(self, handle: bytes, now: float) -> bool:
+        """
+        End a job that is queued, waits or runs; clients hear that it failed. Its worker is told if
+        it understands that; what any other says of the job later is not found.
+
+        @return: whether there was one.
+        """
+        job = self.status(handle)
+        if job is None:
+            return False
+        self._cancel(job, now)
+        return True
+
+    def _cancel(self, job: Job, now: float) -> None:
+        self._give_up(job, CANCELLED, now, b"", CANCEL)
+        self._advance(job.queue, job.priority, now)
+
+    def purge(self, function: bytes, now: float) -> int | None:
+        """
+        Cancel all jobs of a function that no worker has, in this turn and the next ones; none of
+        them is handed out meanwhile.
+
+        @return: how many they are; C{None} if there is no such function.
+        """
+        queue = self.functions.get(function)
+        if queue is None:
+            return None
+        gate = self._gate(queue)
+        gate.closed += 1
+        self._regulate(queue, now)
+
+        def open_again(later: float) -> None:
+            gate.closed -= 1
+            self._regulate(queue, later)
+            self._drop_gate(queue, later)
+            self._forget_unused(queue)
+
+        def cancel(job: Job, later: float) -> None:
+            if job.number in self.jobs and job.state != RUNNING:
+                self._cancel(job, later)
+
+        jobs = [job for job in self.jobs.values() if job.queue is queue and job.worker is None]
+        return self._do_by_and_by(jobs, cancel, now, open_again)
+
+    # What has ended
+
+    def life(self, job: Job) -> Life:
+        """What a job has beyond the classic protocol, for reading only."""
+        if job.ended:
+            return Life.from_bytes(job.record)
+        return job.life or Life()
+
+    def ended(self, handle: bytes) -> Job | None:
+        """The job with this handle that has ended and is still known."""
+        number = handle.rpartition(b":")[2]
+        job = self.archive.jobs.get(int(number)) if number.isdigit() and len(number) < MAX_HANDLE else None
+        return job if job is not None and job.handle == handle else None
+
+    def named(self, function: bytes, unique: bytes) -> Job | None:
+        """
+        The job with this unique; otherwise the one that had it last, if that is still known.
+
+        @param function: its function; empty for any.
+        """
+        if not function:
+            return self._uniques.newest(unique) or self.archive.newest(unique)
+        queue = self.functions.get(function)
+        if queue is None:
+            return None
+        return self._uniques.find(queue, unique) or self.archive.find(queue, unique)
+
+    def repeat(self, client: Peer, job: Job) -> None:
+        """Tell a client, who would have waited for it, what a job has brought that is done already."""
+        handle, life = job.handle, self.life(job)
+
+        def tell(brought: bytes | None) -> None:
+            if client not in self.roster.peers:
+                return
+            if brought is None:
+                # It is done, but an empty result would be a wrong one.
+                self._send(client, WORK_FAIL, handle)
+                return
+            if life.data_size:
+                self._send(client, WORK_DATA, handle, brought[: life.data_size])
+            self._send(client, WORK_COMPLETE, handle, brought[life.data_size :])
+
+        self.read(job, tell)
+
+    def watch(self, job: Job, watcher: Watcher) -> Callable[[], None]:
+        """
+        Have a watcher called when a job ends.
+
+        @return: what is called if nobody wants to know any more.
+        """
+        life = job.life = job.life or Life()
+        token = object()
+        life.watchers[token] = watcher
+
+        def unwatch() -> None:
+            life.watchers.pop(token, None)
+
+        return unwatch
+
+    def requeue(self, handle: bytes, now: float) -> bool:
+        """
+        Give a dead job all its attempts again; it is queued behind all others.
+
+        @return: whether there is such a dead job.
+        """
+        job = self.ended(handle)
+        if job is None or job.state != DEAD:
+            return False
+        self._requeue(job, now)
+        return True
+
+    def _requeue(self, job: Job, now: float) -> None:
+        self.archive.remove(job)
+        job.life = self.life(job)
+        job.life.counts.clear()
+        job.retries = 0
+        self._put_last(job)
+        self._take_in(job)
+        self._note(job)
+        self._enqueue(job, now)
+
+    def forget(self, handle: bytes) -> bool:
+        """
+        Drop a job that has ended, dead or with a result that is kept.
+
+        @return: whether there is one.
+        """
+        job = self.ended(handle)
+        if job is None:
+            return False
+        self._forget(job)
+        return True
+
+    def requeue_all(self, function: bytes, now: float) -> int:
+        """
+        Requeue all the dead of a function, by and by.
+
+        @return: how many they are.
+        """
+        return self._do_by_and_by(self._dead(function), self._if_kept(self._requeue), now)
+
+    def forget_all(self, function: bytes, now: float) -> int:
+        """
+        Drop all the dead of a function, by and by.
+
+        @return: how many they are.
+        """
+        return self._do_by_and_by(
+            self._dead(function), self._if_kept(lambda job, later: self._forget(job)), now
+        )
+
+    def _dead(self, function: bytes) -> list[Job]:
+        queue = self.functions.get(function)
+        return [] if queue is None else list(self.archive.shelf(queue, dead=True).jobs.values())
+
+    def _if_kept(self, each: Callable[[Job, float], None]) -> Callable[[Job, float], None]:
+        def do(job: Job, now: float) -> None:
+            if job.state == DEAD and job.number in self.archive.jobs:
+                each(job, now)
+
+        return do
+
+    # Functions that are paused
+
+    def pause(self, function: bytes, now: float) -> None:
+        """
+        Hand out no job of this function until L{resume}, over restarts too; jobs are still taken.
+
+        @raise ArgumentTooLarge: the name is too long.
+        """
+        queue = self._queue(function)
+        self._gate(queue).paused = True
+        self._regulate(queue, now)
+        self.mark(Mark(PAUSED, function, now))
+
+    def restore_mark(self, mark: Mark, now: float) -> None:
+        """The server starts again: a function that was paused still is."""
+        if mark.kind == PAUSED:
+            queue = self._queue(mark.name)
+            self._gate(queue).paused = True
+            self._regulate(queue, now)
+
+    def resume(self, function: bytes, now: float) -> bool:
+        """
+        Undo L{pause}.
+
+        @return: whether it was paused.
+        """
+        queue = self.functions.get(function)
+        if queue is None or queue.gate is None or not queue.gate.paused:
+            return False
+        queue.gate.paused = False
+        self._regulate(queue, now)
+        self._drop_gate(queue, now)
+        self._forget_unused(queue)
+        self.mark(Mark(PAUSED, function, 0.0))
+        return True
+
+    def drop_function(self, name: bytes) -> bool | None:
+        """As L{txgear.dispatch.Dispatch.drop_function}; that it was paused is forgotten as well."""
+        folded = name.lower()
+        paused = [
+            queue.name
+            for queue in self.functions.values()
+            if queue.name.lower() == folded and queue.gate is not None and queue.gate.paused
+        ]
+        dropped = super().drop_function(name)
+        for function in paused if dropped else ():
+            self.mark(Mark(PAUSED, function, 0.0))
+        return dropped
+
+    # Much at once
+
+    def _forget_old(self, now: float) -> float:
+        """
+        Forget jobs that have been kept for long enough.
+
+        @return: when to go on with it, in seconds since the epoch; infinite for not at all.
+        """
+        agenda = self.archive.agenda
+        if self._is_behind and agenda.next_due() <= now:
+            return now + BREAK
+        for _ in range(BATCH):
+            job = agenda.pop_due(now)
+            if job is None:
+                break
+            self._forget(job)
+        return agenda.next_due()
+
+    def _work_off(self, now: float) -> float:
+        """
+        Go on with what operators want done to many jobs.
+
+        @return: when to go on with it, in seconds since the epoch; infinite if all is done.
+        """
+        if self._chores and self._is_behind:
+            return now + BREAK
+        for _ in range(BATCH):
+            if not self._chores:
+                break
+            chore = self._chores[0]
+            if chore.jobs:
+                chore.each(chore.jobs.pop(), now)
+            else:
+                self._chores.popleft()
+                if chore.then is not None:
+                    chore.then(now)
+        return now if self._chores else inf
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether the store is to have caught up before more is done to a great many."""
+        return self._journal is not None and self._journal.behind
+
+    def _do_by_and_by(
+        self,
+        jobs: list[Job],
+        each: Callable[[Job, float], None],
+        now: float,
+        then: Callable[[float], None] | None = None,
+    ) -> int:
+        """
+        Do something to many jobs, some in each of the next turns.
+
+        @return: how many they are.
+        """
+        jobs.reverse()
+        self._chores.append(Chore(jobs, each, then))
+        self.deadline = min(self.deadline, now)
+        return len(jobs)

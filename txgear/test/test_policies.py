@@ -1,0 +1,361 @@
+"""Tests of L{txgear.policies}."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from txgear.policies import (
+    CLASSIC,
+    MOST_BYTES,
+    MOST_COUNT,
+    MOST_SECONDS,
+    REASONS,
+    Backoff,
+    Keeping,
+    Policies,
+    Policy,
+    PolicyError,
+    Rate,
+    Retries,
+    count,
+    duration,
+    share,
+    size,
+)
+
+
+class ValueTests(SynchronousTestCase):
+    def assert_refused(self, parse: Callable[[Any], Any], *values: Any) -> None:
+        for value in values:
+            with self.assertRaises(PolicyError, msg=repr(value)) as caught:
+                parse(value)
+            self.assertEqual(caught.exception.key, "")
+            self.assertLess(len(str(caught.exception)), 200)
+
+    def test_times(self) -> None:
+        for value, seconds in (
+            (0, 0.0),
+            (90, 90.0),
+            (0.25, 0.25),
+            ("90", 90.0),
+            ("90s", 90.0),
+            ("250ms", 0.25),
+            ("2 m", 120.0),
+            ("1.5h", 5400.0),
+            ("30d", 2592000.0),
+            (MOST_SECONDS, MOST_SECONDS),
+            ("3650d", MOST_SECONDS),
+        ):
+            found = duration(value)
+            self.assertEqual((found, type(found)), (seconds, float))
+
+    def test_what_is_no_time(self) -> None:
+        self.assert_refused(
+            duration,
+            *(-1, -0.1, True, None, [], {}, b"9s", "", "s", "-1s", "1.s", "1 y", "1h30m", " 1s", "1s\n"),
+            *(float("nan"), float("inf"), MOST_SECONDS + 1, "3651d", 10**400, "9" * 13, "x" * 10**6),
+        )
+
+    def test_sizes(self) -> None:
+        for value, number in (
+            (0, 0),
+            (65536, 65536),
+            ("65536", 65536),
+            ("64K", 65536),
+            ("64k", 65536),
+            ("64 KiB", 65536),
+            ("1M", 1 << 20),
+            ("1GiB", 1 << 30),
+            ("2T", 2 << 40),
+            (MOST_BYTES, MOST_BYTES),
+            ("1024T", MOST_BYTES),
+        ):
+            self.assertEqual(size(value), number)
+
+    def test_what_is_no_size(self) -> None:
+        self.assert_refused(
+            size,
+            -1,
+            1.0,
+            True,
+            None,
+            [],
+            "",
+            "K",
+            "-1",
+            "1.5G",
+            "1KB",
+            "1P",
+            "1025T",
+            MOST_BYTES + 1,
+            10**400,
+        )
+
+    def test_counts(self) -> None:
+        self.assertEqual([count(0), count(7), count(MOST_COUNT)], [0, 7, MOST_COUNT])
+        self.assert_refused(count, -1, 1.0, True, None, "7", [], MOST_COUNT + 1, 10**400)
+
+    def test_shares(self) -> None:
+        self.assertEqual([share(0), share(0.5), share(1)], [0.0, 0.5, 1.0])
+        self.assert_refused(share, -0.1, 1.1, True, None, "0.5", float("nan"), 10**400)
+
+    def test_leases(self) -> None:
+        for value, lease in ((0, 0.0), (1, 1.0), ("30s", 30.0)):
+            self.assertEqual(CLASSIC.changed({"lease": value}).lease, lease)
+        for short in (0.1, "999ms"):
+            problem = "lease: 0 for none is wanted, or 1 s or more, not "
+            with self.assertRaisesRegex(PolicyError, problem):
+                CLASSIC.changed({"lease": short}, of_job=True)
+
+    def test_a_most_below_the_first(self) -> None:
+        with self.assertRaisesRegex(PolicyError, "backoff.most: it is less than first, which is '2h'"):
+            CLASSIC.changed({"backoff": {"first": "2h", "most": "1h"}})
+
+
+class RetriesTests(SynchronousTestCase):
+    def test_a_number_counts_all_reasons_together(self) -> None:
+        retries = Retries.parse(2)
+        self.assertTrue(retries.left({"fail": 1}, "fail"))
+        self.assertTrue(retries.left({"fail": 1, "lost": 1}, "lost"))
+        self.assertFalse(retries.left({"fail": 1, "lost": 1, "timeout": 1}, "timeout"))
+
+    def test_none_is_none(self) -> None:
+        self.assertFalse(Retries.parse(0).left({"fail": 1}, "fail"))
+        for reason in REASONS:
+            self.assertFalse(Retries.parse({}).left({reason: 1}, reason))
+
+    def test_a_table_counts_each_reason_by_itself(self) -> None:
+        retries = Retries.parse({"exception": 1, "lost": 2})
+        self.assertTrue(retries.left({"exception": 1}, "exception"))
+        self.assertTrue(retries.left({"exception": 1, "lost": 2}, "lost"))
+        self.assertFalse(retries.left({"exception": 2, "lost": 2}, "exception"))
+        self.assertFalse(retries.left({"lost": 3}, "lost"))
+        self.assertFalse(retries.left({"fail": 1}, "fail"))
+
+    def test_mistakes_are_named(self) -> None:
+        for value, key in (("3", ""), (-1, ""), ({"failure": 1}, "failure"), ({"fail": -1}, "fail")):
+            with self.assertRaises(PolicyError) as caught:
+                Retries.parse(value)
+            self.assertEqual(caught.exception.key, key)
+
+
+class BackoffTests(SynchronousTestCase):
+    def delays(self, value: Any, chance: float = 0.0) -> list[float]:
+        backoff = Backoff.parse(value)
+        return [backoff.delay(attempt, chance) for attempt in range(1, 6)]
+
+    def test_a_time_is_the_same_each_time(self) -> None:
+        self.assertEqual(self.delays("10s", chance=1.0), [10.0] * 5)
+
+    def test_kinds(self) -> None:
+        for kind, delays in (
+            ("fixed", [3.0, 3.0, 3.0, 3.0, 3.0]),
+            ("linear", [3.0, 6.0, 9.0, 12.0, 15.0]),
+            ("exponential", [3.0, 6.0, 12.0, 24.0, 48.0]),
+        ):
+            self.assertEqual(self.delays({"kind": kind, "first": 3, "most": "1h", "jitter": 0}), delays)
+
+    def test_without_a_kind_it_is_exponential(self) -> None:
+        self.assertEqual(self.delays({}), [10.0, 20.0, 40.0, 80.0, 160.0])
+
+    def test_no_longer_than_the_most(self) -> None:
+        for kind in ("fixed", "linear", "exponential"):
+            self.assertEqual(self.delays({"kind": kind, "first": 4, "most": 4}), [4.0] * 5)
+            self.assertEqual(self.delays({"kind": kind, "first": "2h"}), [7200.0] * 5)
+        self.assertEqual(self.delays({"first": 1, "most": "5s"}), [1.0, 2.0, 4.0, 5.0, 5.0])
+        self.assertEqual(Backoff.parse({"most": "1h"}).delay(10**9, 0.0), 3600.0)
+
+    def test_chance_takes_off_up_to_the_jitter(self) -> None:
+        half = {"kind": "fixed", "first": 8, "jitter": 0.5}
+        for chance, delay in ((0.0, 8.0), (0.5, 6.0), (1.0, 4.0)):
+            self.assertEqual(self.delays(half, chance), [delay] * 5)
+        self.assertEqual(self.delays({"first": 10, "most": 10, "jitter": 1}, 1.0), [0.0] * 5)
+
+    def test_mistakes_are_named(self) -> None:
+        for value, key in (
+            ("soon", ""),
+            ({"kind": "cubic"}, "kind"),
+            ({"kind": 1}, "kind"),
+            ({"first": "soon"}, "first"),
+            ({"most": -1}, "most"),
+            ({"jitter": 2}, "jitter"),
+            ({"last": 2}, "last"),
+        ):
+            with self.assertRaises(PolicyError) as caught:
+                Backoff.parse(value)
+            self.assertEqual(caught.exception.key, key)
+
+
+class KeepingTests(SynchronousTestCase):
+    def test_a_time_alone_has_no_other_bounds(self) -> None:
+        self.assertEqual(Keeping.parse("1h"), Keeping(3600.0, 0, 0))
+
+    def test_a_table(self) -> None:
+        self.assertEqual(Keeping.parse({"keep": "1h", "jobs": 5, "bytes": "1K"}), Keeping(3600.0, 5, 1024))
+        self.assertEqual(Keeping.parse({"keep": 0}), Keeping(0.0, 0, 0))
+
+    def test_the_dead_have_bounds_where_none_are_set(self) -> None:
+        for value in ("1h", {"keep": "1h"}):
+            self.assertEqual(CLASSIC.changed({"dead": value}).dead, Keeping(3600.0, 100_000, 1 << 30))
+        dead = CLASSIC.changed({"dead": {"jobs": 0, "bytes": "1K"}}).dead
+        self.assertEqual(dead, Keeping(30 * 86400.0, 0, 1024))
+
+    def test_mistakes_are_named(self) -> None:
+        for value, key in (
+            ({}, "keep"),
+            ({"keep": []}, "keep"),
+            ({"keep": 1, "size": 1}, "size"),
+            (None, ""),
+        ):
+            with self.assertRaises(PolicyError) as caught:
+                Keeping.parse(value)
+            self.assertEqual(caught.exception.key, key)
+
+
+class RateTests(SynchronousTestCase):
+    def test_jobs_in_a_time(self) -> None:
+        for value, interval, burst in (
+            ("1/s", 1.0, 1),
+            ("10/s", 0.1, 1),
+            ("100/s", 0.01, 10),
+            ("30 / m", 2.0, 1),
+            ("2/h", 1800.0, 1),
+            ("4/d", 21600.0, 1),
+        ):
+            self.assertEqual(Rate.parse(value), Rate(interval, burst))
+
+    def test_a_burst_of_ones_own(self) -> None:
+        self.assertEqual(Rate.parse({"jobs": "2/s", "burst": 20}), Rate(0.5, 20))
+        self.assertEqual(Rate.parse({"jobs": "100/s", "burst": 0}), Rate(0.01, 10))
+
+    def test_mistakes_are_named(self) -> None:
+        for value, key in (
+            ("0/s", ""),
+            ("10", ""),
+            ("10/ms", ""),
+            ("1.5/s", ""),
+            (10, ""),
+            ({"burst": 1}, "jobs"),
+            ({"jobs": "often"}, "jobs"),
+            ({"jobs": "1/s", "burst": -1}, "burst"),
+        ):
+            with self.assertRaises(PolicyError) as caught:
+                Rate.parse(value)
+            self.assertEqual(caught.exception.key, key)
+
+    def test_it_is_shown_as_it_was_said(self) -> None:
+        for said in ("1/s", "7/s", "999999999/s", "7/m", "100/h", "5/d", "1/d"):
+            rate = Rate.parse({"jobs": said, "burst": 3})
+            self.assertEqual(rate.shown(), {"jobs": said, "burst": 3})
+        self.assertEqual(Rate.parse("120/m").shown(), {"jobs": "2/s", "burst": 1})
+
+
+ALL: dict[str, Any] = {
+    "retries": {"fail": 3, "lost": 1},
+    "backoff": {"kind": "linear", "first": "1m", "most": "1h", "jitter": 0.5},
+    "dead": {"keep": "7d", "jobs": 10, "bytes": "1M"},
+    "timeout": "5m",
+    "lease": "30s",
+    "expires": "1h",
+    "results": {"keep": "1h", "jobs": 1000, "bytes": "1M"},
+    "once": "1d",
+    "rate": {"jobs": "90/m", "burst": 5},
+    "concurrency": 4,
+    "max_queue": 1000,
+    "max_bytes": "1G",
+}
+"""Every setting, with a value that is not the default."""
+
+
+class PolicyTests(SynchronousTestCase):
+    def test_nothing_is_on_that_nobody_asked_for(self) -> None:
+        self.assertEqual(CLASSIC.changed({}), CLASSIC)
+        self.assertEqual(CLASSIC.shown(), {})
+
+    def test_every_setting(self) -> None:
+        self.assertEqual(
+            CLASSIC.changed(ALL),
+            Policy(
+                Retries(None, {"fail": 3, "lost": 1}),
+                Backoff("linear", 60.0, 3600.0, 0.5),
+                Keeping(604800.0, 10, 1 << 20),
+                300.0,
+                30.0,
+                3600.0,
+                Keeping(3600.0, 1000, 1 << 20),
+                86400.0,
+                Rate(60.0 / 90, 5),
+                4,
+                1000,
+                1 << 30,
+            ),
+        )
+
+    def test_what_is_not_said_stays(self) -> None:
+        policy = CLASSIC.changed({"retries": 3, "timeout": 5}).changed({"timeout": 0})
+        self.assertEqual((policy.retries, policy.timeout), (Retries(3), 0.0))
+
+    def test_what_is_shown_could_stand_in_a_file(self) -> None:
+        for settings in (ALL, {"retries": 0}, {"retries": 5, "backoff": "10s"}, {"results": 60, "once": 1}):
+            policy = CLASSIC.changed(settings)
+            self.assertEqual(CLASSIC.changed(policy.shown()), policy)
+        self.assertEqual(list(CLASSIC.changed({"retries": 0}).shown()), ["retries", "backoff", "dead"])
+        self.assertEqual(CLASSIC.changed({"retries": 0}).shown()["retries"], 0)
+
+    def test_mistakes_are_named_with_their_tables(self) -> None:
+        for settings, key in (
+            ({"retry": 3}, "retry"),
+            ({"retries": "3"}, "retries"),
+            ({"retries": {"fail": "3"}}, "retries.fail"),
+            ({"backoff": {"kind": "cubic"}}, "backoff.kind"),
+            ({"results": {}}, "results.keep"),
+            ({"k" * 10**6: 1}, "k" * 100),
+        ):
+            with self.assertRaises(PolicyError) as caught:
+                CLASSIC.changed(settings)
+            self.assertEqual(caught.exception.key, key)
+            self.assertEqual(str(caught.exception), f"{key}: {caught.exception.problem}")
+
+    def test_settings_that_are_no_table(self) -> None:
+        with self.assertRaises(PolicyError) as caught:
+            CLASSIC.changed(["retries"])  # type: ignore[arg-type]
+        self.assertEqual(str(caught.exception), caught.exception.problem)
+
+    def test_some_are_a_functions_only(self) -> None:
+        for name, value in ALL.items():
+            if name in ("rate", "concurrency", "max_queue", "max_bytes"):
+                with self.assertRaises(PolicyError) as caught:
+                    CLASSIC.changed({name: value}, of_job=True)
+                self.assertEqual(caught.exception.key, name)
+            else:
+                self.assertNotEqual(CLASSIC.changed({name: value}, of_job=True), CLASSIC)
+
+
+class PoliciesTests(SynchronousTestCase):
+    def test_the_first_that_matches_counts(self) -> None:
+        policies = [CLASSIC.changed({"concurrency": number}) for number in range(1, 5)]
+        found = Policies(zip(("mail", "mail-*", "image-??", "*"), policies, strict=True))
+        for function, policy in (
+            (b"mail", policies[0]),
+            (b"mail-out", policies[1]),
+            (b"image-01", policies[2]),
+            (b"image-001", policies[3]),
+            (b"Mail", policies[3]),
+            (b"", policies[3]),
+            (b"a\nb\xff", policies[3]),
+        ):
+            self.assertIs(found.of(function), policy)
+
+    def test_none_may_match(self) -> None:
+        self.assertIsNone(Policies().of(b"f"))
+        self.assertIsNone(Policies([("f", CLASSIC)]).of(b"ff"))
+
+    def test_names_beyond_ascii(self) -> None:
+        self.assertIs(Policies([("caf\xe9-*", CLASSIC)]).of("caf\xe9-1".encode()), CLASSIC)
+
+    def test_patterns_with_brackets(self) -> None:
+        policies = Policies([("[ab]*", CLASSIC)])
+        self.assertEqual([policies.of(name) for name in (b"apple", b"pear")], [CLASSIC, None])
