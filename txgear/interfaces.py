@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IProtocolFactory
 
-    from txgear.changes import Batch, StoredJob
+    from txgear.changes import Batch, Mark, StoredJob
     from txgear.jobserver import JobServer
 
 
@@ -113,6 +113,16 @@ class IJobStore(Interface):
 
         @return: them by number; without those that are not kept.
         """
+
+    def results(numbers: Sequence[int]) -> dict[int, bytes]:
+        """
+        Read results.
+
+        @return: those that are kept and not empty, by number.
+        """
+
+    def marks() -> list[Mark]:
+        """All marks that are kept, with 0 for their numbers."""
 
     def known(numbers: Sequence[int]) -> set[int]:
         """Those of the numbers whose jobs are kept."""

@@ -9,7 +9,7 @@ those whose jobs are on the way waits for the disk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
@@ -17,8 +17,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from txgear.changes import Addition, Batch, Move, Storing
-from txgear.errors import StoreError, StoreRefused, StoreTaken, StoreUnavailable, StoreUnusable
+from txgear.changes import Mark, Move, Reading, Storing
+from txgear.errors import StoreError, StoreTaken, StoreUnusable
+from txgear.writing import Refusals, Unhurried, write_all
 
 if TYPE_CHECKING:
     from txgear.broker import Broker
@@ -29,12 +30,16 @@ NUMBERS: Final = 1_000_000_000
 """Job numbers that are reserved at once; half of them must last while the store is away."""
 UNHURRIED: Final = 0.05
 """Seconds that ends and moves gather for when no submit waits: nobody is kept waiting by them."""
+ENOUGH: Final = 10_000
+"""Changes that have gathered, from which on whoever makes many more is to wait: one batch has them all."""
 FIRST_RETRY: Final = 0.1
 """Seconds to the second attempt at a store that went; each further one takes twice as long."""
 LAST_RETRY: Final = 5.0
 """Seconds between attempts at the most."""
-MOST_REFUSALS: Final = 16
-"""Jobs refused one by one, none of their batch being kept, after which the rest is not tried."""
+MOST_READINGS: Final = 16
+"""Results and workloads, for those who asked for one, that are read at once: any of them may be large."""
+MOST_WAITING: Final = 1000
+"""Of them, that wait at the most; beyond it the answer is that it cannot be read at present."""
 
 T = TypeVar("T")
 InThread = Callable[[Callable[[], Any]], "Deferred[Any]"]
@@ -66,22 +71,22 @@ class Journal:
         self._refusal: str | None = None
         self.unsettled = 0
         self._additions: list[Storing] = []
-        self._moves: dict[int, Move] = {}
-        self._ends: list[int] = []
+        self._unhurried = Unhurried()
+        self._readings: list[Reading] = []
         # Kept after all, when those who submitted them had been told that they are not.
         self._retracted: list[int] = []
         self._loading: list[Job] = []
         # What is at the store, and may be there or not once that has failed.
         self._writing: list[Storing] = []
-        self._ending: list[int] = []
+        self._underway = Unhurried()
         self._busy = False
         self._lost = False
         self._attempts = 0
-        self._read_last = False
+        self._read_last = self._loaded_last = False
         self._closing = self._closed = False
         self._overdue: IDelayedCall | None = None
         self._retry: IDelayedCall | None = None
-        self._unhurried: IDelayedCall | None = None
+        self._gathering: IDelayedCall | None = None
         self._gathered = False
         self._idle: list[Deferred[None]] = []
 
@@ -95,6 +100,11 @@ class Journal:
         self._outcome = outcome
         self._taken = taken
 
+    @property
+    def store_name(self) -> str:
+        """What the store is and where, without a password."""
+        return self._store.name
+
     # What the broker says
 
     @property
@@ -102,21 +112,43 @@ class Journal:
         """Part of L{txgear.changes.Journal}."""
         return self._refusal
 
+    @property
+    def behind(self) -> bool:
+        """Part of L{txgear.changes.Journal}."""
+        return self._refusal is None and len(self._unhurried) > ENOUGH
+
     def add(self, storing: Storing) -> None:
         """Part of L{txgear.changes.Journal}."""
         self._additions.append(storing)
-        if self._moves:
-            # Said of the same job when it was on its way for the first time.
-            self._moves.pop(storing.addition[0].number, None)
         self.unsettled += storing.addition[0].size
 
     def move(self, move: Move) -> None:
         """Part of L{txgear.changes.Journal}."""
-        self._moves[move.number] = move
+        self._unhurried.moves[move.number] = move
 
     def end(self, number: int) -> None:
         """Part of L{txgear.changes.Journal}."""
-        self._ends.append(number)
+        self._unhurried.ends.append(number)
+
+    def keep(self, number: int, result: bytes) -> None:
+        """Part of L{txgear.changes.Journal}."""
+        self._unhurried.results[number] = result
+
+    def forget(self, number: int) -> None:
+        """Part of L{txgear.changes.Journal}."""
+        self._unhurried.results.pop(number, None)
+        self._unhurried.forgotten.append(number)
+
+    def mark(self, mark: Mark) -> None:
+        """Part of L{txgear.changes.Journal}."""
+        self._unhurried.marks[mark.kind, mark.name] = mark
+
+    def read(self, reading: Reading) -> None:
+        """Part of L{txgear.changes.Journal}."""
+        if self._refusal is None and not self._closed and len(self._readings) < MOST_WAITING:
+            self._readings.append(reading)
+        else:
+            reading.done(None)
 
     def load(self, jobs: list[Job]) -> None:
         """Part of L{txgear.changes.Journal}."""
@@ -135,18 +167,23 @@ class Journal:
         if self._lost:
             self._call(self._open_again, self._opened_again)
             return
-        waiting = self._additions or self._retracted or ((self._moves or self._ends) and self._is_due())
+        waiting = self._additions or self._retracted or (self._unhurried and self._is_due())
         low = self._broker.numbers_left < NUMBERS // 2 and not self._closing
+        may_read = not (waiting and self._read_last)
+        may_load = self._loading and may_read and not self._closing
         if low and not (self._attempts and (waiting or self._loading)):
             self._call(lambda: self._store.reserve(NUMBERS), self._reserved)
-        elif self._loading and not self._closing and not (waiting and self._read_last):
-            self._read_last = True
+        elif may_load and not (self._readings and self._loaded_last):
+            self._read_last = self._loaded_last = True
             numbers = [job.number for job in self._loading]
             self._call(lambda: self._store.workloads(numbers), self._loaded)
+        elif self._readings and may_read:
+            self._read_last, self._loaded_last = True, False
+            self._read_some()
         elif waiting:
             self._read_last = False
             self._write()
-        elif not self._moves and not self._ends:
+        elif not self._unhurried:
             if self._attempts:
                 self._is_well()
             idle, self._idle = self._idle, []
@@ -157,12 +194,12 @@ class Journal:
         """Whether changes that nobody waits for are to be written now; if not, they will be in a moment."""
         if self._closing or self._refusal is not None or self._gathered:
             return True
-        if self._unhurried is None:
-            self._unhurried = self._clock.callLater(UNHURRIED, self._has_gathered)
+        if self._gathering is None:
+            self._gathering = self._clock.callLater(UNHURRIED, self._has_gathered)
         return False
 
     def _has_gathered(self) -> None:
-        self._unhurried = None
+        self._gathering = None
         self._gathered = True
         self.turn_ended()
 
@@ -199,6 +236,8 @@ class Journal:
             reason = "The store cannot be used at present"
         self._lost = True
         self._attempts += 1
+        if self._closing:
+            self._drop_readings()
         if failure.check(StoreTaken) and not self._closed:
             self._give_up(reason, detail)
         elif self._attempts > 1 and not self._closed:
@@ -230,6 +269,7 @@ class Journal:
                 detail=detail,
             )
         self._refusal = reason
+        self._drop_readings()
 
     def _try_again(self) -> None:
         self._retry = None
@@ -238,47 +278,56 @@ class Journal:
     # What is done at the store, and what follows
 
     def _write(self) -> None:
-        if self._unhurried is not None:
-            self._unhurried.cancel()
-            self._unhurried = None
-        moves: dict[int, Move] = {}
-        if retracted := self._retracted:
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+        if self._retracted:
             # By themselves, before anything else: one of them may be submitted again.
-            self._ending, self._retracted = retracted, []
+            self._underway = Unhurried()
+            self._underway.forgotten, self._retracted = self._retracted, []
+            retracted = True
         else:
             self._writing, self._additions = self._additions, []
-            self._ending, self._ends = self._ends, []
+            self._underway, self._unhurried = self._unhurried, Unhurried()
             self._gathered = False
-            moves, self._moves = self._moves, {}
-        ends = self._ending
-        batch = Batch([storing.addition for storing in self._writing], list(moves.values()), ends)
+            retracted = False
+        underway = self._underway
+        batch = underway.batch([storing.addition for storing in self._writing])
 
         def unwritten(failure: Failure) -> Failure:
-            # Saying it twice does no harm; what has been said since is newer.
-            self._moves = {**moves, **self._moves}
+            # Saying it twice does no harm.
             if retracted:
-                self._retracted = retracted + self._retracted
+                self._retracted = underway.forgotten + self._retracted
             else:
-                self._ends = ends + self._ends
-            self._ending = []
+                self._unhurried.put_back(underway)
+            self._underway = Unhurried()
             return failure
 
         self._busy = True
         writing = self._in_thread(lambda: write_all(self._store, batch))
         self._follow(writing.addErrback(unwritten), self._written)
 
-    def _written(self, refused: dict[int, StoreRefused]) -> None:
-        """
-        @param refused: why some were not kept, by their place in the batch.
-        """
-        writing, self._writing, self._ending = self._writing, [], []
+    def _written(self, refusals: Refusals) -> None:
+        writing, self._writing = self._writing, []
+        underway, self._underway = self._underway, Unhurried()
         self._watch_anew()
         now = self._clock.seconds()
         for index, storing in enumerate(writing):
-            if index in refused:
-                self._refuse(storing, str(refused[index]))
+            if index in refusals.additions:
+                self._refuse(storing, str(refusals.additions[index]))
             else:
                 self._kept(storing, now)
+        if underway.results:
+            self._broker.shelved(underway.results.keys() - refusals.results.keys())
+        if refusals.results:
+            self.log.error(
+                "{store} does not keep the results of {count} jobs: {reason}",
+                store=self._store.name,
+                count=len(refusals.results),
+                reason=str(next(iter(refusals.results.values()))),
+            )
+            for number in refusals.results:
+                self._broker.not_shelved(number)
 
     def _kept(self, storing: Storing, now: float) -> None:
         """A job is in the store; when its submitter has been told that it is not, it must not stay there."""
@@ -291,6 +340,8 @@ class Journal:
     def _refuse(self, storing: Storing, reason: str) -> None:
         if storing.answer is None:
             self.unsettled -= storing.addition[0].size
+            for unhurried in (self._unhurried, self._underway):
+                unhurried.drop(storing.addition[0].number)
             self._broker.refused(storing, reason, self._clock.seconds())
 
     def _watch_anew(self) -> None:
@@ -336,6 +387,33 @@ class Journal:
         if not self._additions:
             self._watch_anew()
 
+    def _read_some(self) -> None:
+        readings, self._readings = self._readings[:MOST_READINGS], self._readings[MOST_READINGS:]
+        results = [reading.number for reading in readings if reading.result]
+        workloads = [reading.number for reading in readings if not reading.result]
+
+        def read() -> dict[tuple[int, bool], bytes]:
+            found = {(number, True): data for number, data in self._store.results(results).items()}
+            found.update(((number, False), data) for number, data in self._store.workloads(workloads).items())
+            return found
+
+        def unread(failure: Failure) -> Failure:
+            self._readings = readings + self._readings
+            return failure
+
+        def done(found: dict[tuple[int, bool], bytes]) -> None:
+            for reading in readings:
+                reading.done(found.get((reading.number, reading.result)))
+
+        self._busy = True
+        self._follow(self._in_thread(read).addErrback(unread), done)
+
+    def _drop_readings(self) -> None:
+        """The store does not answer: neither do we keep anybody waiting."""
+        readings, self._readings = self._readings, []
+        for reading in readings:
+            reading.done(None)
+
     def _loaded(self, workloads: dict[int, bytes]) -> None:
         jobs, self._loading = self._loading, []
         missing = [
@@ -361,6 +439,7 @@ class Journal:
         """
         self._closing = True
         self._refusal = "The server is shutting down"
+        self._drop_readings()
         if self._closed:
             return succeed(None)
         idle: Deferred[None] = Deferred()
@@ -381,7 +460,7 @@ class Journal:
     def abandon(self) -> None:
         """Do nothing any more, as after a kill: what was not written is lost."""
         self._closed = True
-        for timer in (self._overdue, self._retry, self._unhurried):
+        for timer in (self._overdue, self._retry, self._gathering):
             if timer is not None and timer.active():
                 timer.cancel()
         idle, self._idle = self._idle, []
@@ -390,11 +469,13 @@ class Journal:
 
     def _close(self, result: None) -> Deferred[None] | None:
         self.abandon()
-        if ends := len(self._ending) + len(self._ends):
+        self._drop_readings()
+        self._unhurried.put_back(self._underway)
+        if ended := self._unhurried.count_ended():
             self.log.error(
                 "the store {store} has not taken the last changes; {count} ended jobs will run again",
                 store=self._store.name,
-                count=ends,
+                count=ended,
             )
         if self._busy:
             # It hangs: the thread is left to itself, and the end of the process closes the rest.
@@ -404,51 +485,3 @@ class Journal:
         closing = self._in_thread(lambda: self._store.close(next_number))
         _ = closing.addTimeout(self._timeout, self._clock, onTimeoutCancel=lambda result, timeout: None)
         return closing.addErrback(self._defect)
-
-
-def write_all(store: IJobStore, batch: Batch) -> dict[int, StoreRefused]:
-    """
-    Write a batch, or what the store will take of it: one job that it refuses
-    does not cost the others theirs. Blocks.
-
-    @return: why additions were refused, by their place in the batch.
-    @raise StoreUnavailable: the store is lost, or it takes neither moves nor ends.
-    """
-    try:
-        store.write(batch)
-    except StoreRefused as error:
-        refused = _write_parts(store, batch.additions, error)
-    else:
-        return {}
-    # Last, as they may speak of those that are new.
-    if batch.moves or batch.ends:
-        try:
-            store.write(Batch((), batch.moves, batch.ends))
-        except StoreRefused as error:
-            raise StoreUnavailable(str(error)) from error
-    return refused
-
-
-def _write_parts(
-    store: IJobStore, additions: Sequence[Addition], reason: StoreRefused
-) -> dict[int, StoreRefused]:
-    """Find those that are refused by halves; C{reason} is that of the whole."""
-    refused: dict[int, StoreRefused] = {}
-    any_kept = False
-    parts = [(0, additions)] if additions else []
-    while parts:
-        first, part = parts.pop()
-        if len(refused) >= MOST_REFUSALS and not any_kept:
-            # It is not this one or that one: the disk is full.
-            refused.update(dict.fromkeys(range(first, first + len(part)), reason))
-            continue
-        try:
-            store.write(Batch(part, (), ()))
-            any_kept = True
-        except StoreRefused as error:
-            if len(part) == 1:
-                refused[first] = reason = error
-            else:
-                half = len(part) // 2
-                parts += [(first + half, part[half:]), (first, part[:half])]
-    return refused

@@ -5,14 +5,12 @@ What differs between the databases that a SQL store works with.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.pool import NullPool
 
-from txgear.changes import Addition
 from txgear.errors import ConfigurationError
 from txgear.stores.statements import Statements
 
@@ -28,6 +26,9 @@ class StoreDialect(ABC):
     @ivar name: where it is, as a URL without a password.
     @ivar engine: makes connections.
     @ivar statements: what it is asked.
+    @ivar largest: bytes of the largest workload or result that it takes, if it would not just refuse
+        a larger one; otherwise C{None}.
+    @ivar largest_why: what sets that bound.
     """
 
     package: ClassVar[str] = ""
@@ -42,6 +43,8 @@ class StoreDialect(ABC):
         @raise ConfigurationError: the driver is not installed.
         """
         self.name = name
+        self.largest: int | None = None
+        self.largest_why = ""
         try:
             self.engine: Engine = create_engine(
                 url, poolclass=NullPool, connect_args=connect_args, **self.options
@@ -79,14 +82,6 @@ class StoreDialect(ABC):
     def cursor(self, driver: DBAPIConnection) -> DBAPICursor:
         """A cursor of the driver's connection, for the statements."""
         return driver.cursor()
-
-    @abstractmethod
-    def check(self, additions: Iterable[Addition]) -> None:
-        """
-        See to what the database itself would not just refuse.
-
-        @raise StoreRefused: a job is too large.
-        """
 
     @abstractmethod
     def release(self) -> None:

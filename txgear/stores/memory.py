@@ -9,8 +9,7 @@ from heapq import nsmallest
 
 from zope.interface import implementer
 
-from txgear.broker import LAST_NUMBER
-from txgear.changes import Batch, StoredJob
+from txgear.changes import LAST_NUMBER, Batch, Mark, StoredJob
 from txgear.errors import StoreRefused, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IJobStore
 
@@ -28,6 +27,8 @@ class MemoryStore:
         self._is_open = False
         self._jobs: dict[int, StoredJob] = {}
         self._workloads: dict[int, bytes] = {}
+        self._results: dict[int, bytes] = {}
+        self._marks: dict[tuple[int, bytes], Mark] = {}
         self._next = 1
 
     def open(self) -> None:
@@ -60,17 +61,35 @@ class MemoryStore:
             raise StoreRefused("a job of that number is kept already")
         self._jobs.update(jobs)
         self._workloads.update((job.number, bytes(workload)) for job, workload in batch.additions)
-        for number, place, due, retries in batch.moves:
-            if number in self._jobs:
-                self._jobs[number] = self._jobs[number]._replace(place=place, due=due, retries=retries)
-        for number in batch.ends:
-            self._jobs.pop(number, None)
-            self._workloads.pop(number, None)
+        for move in batch.moves:
+            if (job := self._jobs.get(move.number)) is not None:
+                size = job.size if move.size is None else move.size
+                self._jobs[move.number] = job._replace(**{**move._asdict(), "size": size})
+        for number, result in batch.results:
+            self._workloads[number] = b""
+            self._results[number] = result
+        for number in (*batch.ends, *batch.forgotten):
+            for kept in (self._jobs, self._workloads, self._results):
+                kept.pop(number, None)
+        for mark in batch.marks:
+            self._marks.pop((mark.kind, mark.name), None)
+            if mark.value:
+                self._marks[mark.kind, mark.name] = mark._replace(number=0)
 
     def workloads(self, numbers: Sequence[int]) -> dict[int, bytes]:
         """See L{IJobStore.workloads}."""
         self._check_open()
         return {number: self._workloads[number] for number in numbers if number in self._workloads}
+
+    def results(self, numbers: Sequence[int]) -> dict[int, bytes]:
+        """See L{IJobStore.results}."""
+        self._check_open()
+        return {number: self._results[number] for number in numbers if self._results.get(number)}
+
+    def marks(self) -> list[Mark]:
+        """See L{IJobStore.marks}."""
+        self._check_open()
+        return list(self._marks.values())
 
     def known(self, numbers: Sequence[int]) -> set[int]:
         """See L{IJobStore.known}."""

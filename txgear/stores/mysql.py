@@ -4,19 +4,17 @@ MySQL and MariaDB, by PyMySQL.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from math import ceil
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from txgear.changes import Addition
-from txgear.errors import StoreRefused, StoreUnusable
+from txgear.errors import StoreUnusable
 from txgear.stores.servers import ACCESS, GRACE, OTHERS, READ_ONLY, RIGHTS, ServerDialect
 from txgear.stores.statements import MOST_BYTES, ROW_BYTES
 
-LEAST_PACKET: Final = 64 * 1024
-"""A C{max_allowed_packet} that takes any job but for its workload."""
+LEAST_PACKET: Final = 4 * 1024 * 1024
+"""A C{max_allowed_packet} that takes any job but for its workload: the history of attempts may be long."""
 
 IDLE_SECONDS: Final = 365 * 24 * 3600
 """How long a queue may have nothing to do; MySQL hangs up after eight hours if nobody tells it."""
@@ -43,7 +41,6 @@ class MySQL(ServerDialect):
 
     def __init__(self, url: str, password: str | None, timeout: float) -> None:
         super().__init__(url, password, timeout)
-        self._packet = 0
         # MySQL takes 64 characters.
         self._lock = f"txgear/{self.database}"[:64]
 
@@ -63,11 +60,13 @@ class MySQL(ServerDialect):
             "SET SESSION innodb_lock_wait_timeout = %s, lock_wait_timeout = %s, wait_timeout = %s",
             (seconds, seconds, IDLE_SECONDS),
         )
-        self._packet = connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar_one()
-        if self._packet < LEAST_PACKET:
-            raise StoreUnusable(f"its max_allowed_packet is {self._packet}: set it to {LEAST_PACKET} or more")
+        packet = connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar_one()
+        if packet < LEAST_PACKET:
+            raise StoreUnusable(f"its max_allowed_packet is {packet}: set it to {LEAST_PACKET} or more")
         # PyMySQL may write a byte as two.
-        self.statements.most_bytes = min(MOST_BYTES, self._packet // 2)
+        self.largest = packet // 2 - ROW_BYTES
+        self.largest_why = f"its max_allowed_packet is {packet}"
+        self.statements.most_bytes = min(MOST_BYTES, packet // 2)
 
     def lock(self, connection: Connection) -> bool:
         taken: bool = connection.exec_driver_sql("SELECT GET_LOCK(%s, 0)", (self._lock,)).scalar_one() == 1
@@ -78,15 +77,6 @@ class MySQL(ServerDialect):
             if holder == self.session:
                 connection.exec_driver_sql("KILL %s", (holder,))
         return taken
-
-    def check(self, additions: Iterable[Addition]) -> None:
-        most = self._packet // 2 - ROW_BYTES
-        for _, workload in additions:
-            if len(workload) > most:
-                raise StoreRefused(
-                    f"a workload of {len(workload)} bytes is over the {most} that the database takes: "
-                    f"its max_allowed_packet is {self._packet}"
-                )
 
     def words(self, error: BaseException) -> str:
         return str(error.args[1]) if len(error.args) > 1 else str(error)

@@ -4,7 +4,7 @@ PostgreSQL, by psycopg 3.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from math import ceil
 from typing import Any, Final
@@ -13,7 +13,7 @@ from sqlalchemy import Column, Connection, Table, any_, bindparam, event
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, Dialect
 
-from txgear.changes import Addition
+from txgear.stores.schema import inserted
 from txgear.stores.servers import ACCESS, GRACE, OTHERS, READ_ONLY, RIGHTS, ServerDialect
 from txgear.stores.statements import Statements
 
@@ -65,10 +65,10 @@ class CopyAndArrays(Statements):
     def _make_copy(self, table: Table) -> tuple[str, list[str]]:
         """The statement, and the types of its columns as psycopg knows them."""
         quoted = self.dialect.identifier_preparer
-        columns = ", ".join(quoted.quote(column.name) for column in table.columns)
+        columns = ", ".join(quoted.quote(column.name) for column in inserted(table))
         return (
             f"COPY {quoted.format_table(table)} ({columns}) FROM STDIN (FORMAT BINARY)",
-            [column.type.compile(self.dialect).lower() for column in table.columns],
+            [column.type.compile(self.dialect).lower() for column in inserted(table)],
         )
 
 
@@ -122,9 +122,6 @@ class PostgreSQL(ServerDialect):
     def cursor(self, driver: DBAPIConnection) -> DBAPICursor:
         # Or bytes come as hexadecimal digits.
         return driver.cursor(binary=True)
-
-    def check(self, additions: Iterable[Addition]) -> None:
-        """PostgreSQL takes nearly a gigabyte, and refuses what is larger."""
 
     def words(self, error: BaseException) -> str:
         # Without the statement, the context and the hints.

@@ -18,11 +18,12 @@ from sqlalchemy import (
     MetaData,
     SmallInteger,
     Table,
+    text,
 )
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.types import TypeEngine
 
-REVISIONS: Final = ("0001",)
+REVISIONS: Final = ("0001", "0002")
 """All revisions, up to that of the tables below: the files in C{migrations/versions}."""
 
 REVISION_TABLE: Final = "txgear_schema"
@@ -38,8 +39,8 @@ def _key(name: str, kind: TypeEngine[Any]) -> Column[Any]:
     return Column(name, kind, primary_key=True, autoincrement=False)
 
 
-def _column(name: str, kind: TypeEngine[Any]) -> Column[Any]:
-    return Column(name, kind, nullable=False)
+def _column(name: str, kind: TypeEngine[Any], default: str | None = None) -> Column[Any]:
+    return Column(name, kind, nullable=False, server_default=None if default is None else text(default))
 
 
 def _bytes(most: int) -> TypeEngine[Any]:
@@ -66,6 +67,11 @@ jobs: Final = Table(
     _column("due", Double()),
     _column("retries", Integer()),
     _column("size", BigInteger()),
+    _column("created", Double(), "0"),
+    # Few jobs have these (see LATER).
+    _column("state", SmallInteger(), "0"),
+    _column("ended", Double(), "0"),
+    Column("life", LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql")),
     mysql_engine="InnoDB",
 )
 """The jobs that are kept."""
@@ -79,6 +85,27 @@ workloads: Final = Table(
 )
 """Their workloads, where they are not empty: apart, so that the jobs can be read without them."""
 
+results: Final = Table(
+    "txgear_results",
+    _metadata,
+    _key("number", _NUMBER),
+    _column("result", LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")),
+    mysql_engine="InnoDB",
+)
+"""What ended jobs have brought, where it is kept and not empty."""
+
+marks: Final = Table(
+    "txgear_marks",
+    _metadata,
+    # SHA-256 of the kind, as one byte, and the name: MySQL has no keys as long as a function's name.
+    _key("digest", _digest(32)),
+    _column("kind", SmallInteger()),
+    _column("name", _bytes(8191)),
+    _column("value", Double()),
+    mysql_engine="InnoDB",
+)
+"""What is remembered that is no job."""
+
 numbers: Final = Table(
     "txgear_numbers",
     _metadata,
@@ -91,4 +118,12 @@ numbers: Final = Table(
 imported: Final = Table("txgear_imported", _metadata, _key("digest", _digest(32)), mysql_engine="InnoDB")
 """What has been taken over from another server's queue."""
 
-TABLES: Final = (jobs, workloads, numbers, imported)
+LATER: Final = frozenset({"state", "ended", "life"})
+"""Columns of L{jobs} that a new row leaves to their defaults."""
+
+TABLES: Final = (jobs, workloads, results, marks, numbers, imported)
+
+
+def inserted(table: Table) -> list[Column[Any]]:
+    """The columns of a new row, in their order."""
+    return [column for column in table.columns if table is not jobs or column.name not in LATER]

@@ -17,8 +17,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from zope.interface import implementer
 
-from txgear.broker import LAST_NUMBER
-from txgear.changes import Addition, Batch, StoredJob
+from txgear.changes import LAST_NUMBER, Addition, Batch, Mark, Move, Result, StoredJob
 from txgear.errors import StoreError, StoreRefused, StoreTaken, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IJobStore
 from txgear.stores import migrations, schema
@@ -29,6 +28,9 @@ LOCK_SECONDS: Final = 3.0
 """How long a database may take to notice that the last server is gone."""
 LOCK_INTERVAL: Final = 0.1
 """Seconds between two attempts to take its lock."""
+
+INSERTED: Final = len(schema.inserted(schema.jobs))
+"""Fields of a job that its new row has."""
 
 MOST_WORDS: Final = 300
 """Characters that are passed on of what a database says."""
@@ -208,13 +210,28 @@ class SqlStore:
 
     def write(self, batch: Batch) -> None:
         """See L{IJobStore.write}."""
-        self._dialect.check(batch.additions)
+        statements = self._statements
+        self._check(batch.additions, batch.results)
         with self._writing() as cursor:
             self._add(cursor, batch.additions)
             if batch.moves:
-                self._statements.move(cursor, batch.moves)
+                statements.move(cursor, batch.moves)
+            if batch.results:
+                self._replace(cursor, batch.results)
             for table in (schema.jobs, schema.workloads):
-                self._statements.delete(cursor, table, batch.ends)
+                statements.delete(cursor, table, batch.ends)
+            for table in (schema.jobs, schema.workloads, schema.results):
+                statements.delete(cursor, table, batch.forgotten)
+            if batch.marks:
+                statements.mark(cursor, batch.marks)
+
+    def _replace(self, cursor: DBAPICursor, results: Sequence[Result]) -> None:
+        """Results in place of workloads, or of earlier results."""
+        numbers = [number for number, _ in results]
+        for table in (schema.workloads, schema.results):
+            self._statements.delete(cursor, table, numbers)
+        rows = [(number, result) for number, result in results if result]
+        self._statements.insert(cursor, schema.results, rows, [ROW_BYTES + len(result) for _, result in rows])
 
     def take_over(self, additions: Sequence[Addition], digests: Sequence[bytes]) -> None:
         """
@@ -222,15 +239,31 @@ class SqlStore:
 
         @param digests: 32 bytes for each row of that queue that is not to be taken over again.
         """
-        self._dialect.check(additions)
+        self._check(additions)
         with self._writing() as cursor:
             self._add(cursor, additions)
             rows = [(digest,) for digest in digests]
             self._statements.insert(cursor, schema.imported, rows, [ROW_BYTES] * len(rows))
 
+    def _check(self, additions: Sequence[Addition], results: Sequence[Result] = ()) -> None:
+        """See to what the database itself would not just refuse."""
+        most = self._dialect.largest
+        if most is None:
+            return
+        for what, values in (("a workload", additions), ("a result", results)):
+            for _, value in values:
+                if len(value) > most:
+                    raise StoreRefused(
+                        f"{what} of {len(value)} bytes is over the {most} that the database takes: "
+                        f"{self._dialect.largest_why}"
+                    )
+
     def _add(self, cursor: DBAPICursor, additions: Sequence[Addition]) -> None:
-        jobs = [job for job, _ in additions]
-        self._statements.insert(cursor, schema.jobs, jobs, [ROW_BYTES + len(job.function) for job in jobs])
+        jobs = [job[:INSERTED] for job, _ in additions]
+        weights = [ROW_BYTES + len(job.function) for job, _ in additions]
+        self._statements.insert(cursor, schema.jobs, jobs, weights)
+        if lives := [life_of(job) for job, _ in additions if job.life is not None]:
+            self._statements.move(cursor, lives)
         rows = [(job.number, bytes(workload)) for job, workload in additions if workload]
         self._statements.insert(
             cursor, schema.workloads, rows, [ROW_BYTES + len(workload) for _, workload in rows]
@@ -253,10 +286,25 @@ class SqlStore:
         with self._reading() as cursor:
             return self._statements.known(cursor, schema.jobs, numbers)
 
+    def results(self, numbers: Sequence[int]) -> dict[int, bytes]:
+        """See L{IJobStore.results}."""
+        with self._reading() as cursor:
+            return self._statements.results(cursor, numbers)
+
+    def marks(self) -> list[Mark]:
+        """See L{IJobStore.marks}."""
+        with self._reading() as cursor:
+            return self._statements.marks(cursor)
+
     def imported(self, digests: Sequence[bytes]) -> set[bytes]:
         """Those of the digests that L{take_over} has noted."""
         with self._reading() as cursor:
             return self._statements.known(cursor, schema.imported, digests)
+
+
+def life_of(job: StoredJob) -> Move:
+    """What is left to be said of a job that has just been added."""
+    return Move(job.number, job.place, job.due, job.retries, None, job.state, job.ended, job.life)
 
 
 def _hang_up(connection: Connection) -> None:

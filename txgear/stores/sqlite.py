@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import URL, Connection, func, literal_column, select
 from sqlalchemy.engine.interfaces import DBAPICursor
 
-from txgear.changes import Addition
 from txgear.errors import ConfigurationError, StoreUnusable
 from txgear.stores.dialects import StoreDialect
 from txgear.stores.filelock import FileLock
@@ -124,9 +123,6 @@ class SQLite(StoreDialect):
     def lock(self, connection: Connection) -> bool:
         # That is done with the file.
         return True
-
-    def check(self, additions: Iterable[Addition]) -> None:
-        """SQLite takes a gigabyte, and refuses what is larger."""
 
     def release(self) -> None:
         self._lock.release()

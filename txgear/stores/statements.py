@@ -12,15 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
+from hashlib import sha256
 from itertools import chain
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Column, Table, bindparam, delete, insert, literal_column, select, update
+from sqlalchemy import Column, Table, bindparam, delete, func, insert, literal_column, select, update
 from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
 from sqlalchemy.sql import ClauseElement
 
-from txgear.changes import Move, StoredJob
-from txgear.stores.schema import jobs, numbers, workloads
+from txgear.changes import Mark, Move, StoredJob
+from txgear.stores.schema import inserted, jobs, marks, numbers, results, workloads
 
 T = TypeVar("T")
 
@@ -78,16 +79,21 @@ class Statements:
         self.dialect = dialect
         self._next = self.text(select(numbers.c.next))
         self._advance = self.text(update(numbers).values(next=parameter(numbers.c.next)))
+        changed = {
+            name: parameter(jobs.c[name]) for name in ("place", "due", "retries", "state", "ended", "life")
+        }
         self._move = self.text(
             update(jobs)
-            .values({name: parameter(jobs.c[name]) for name in ("place", "due", "retries")})
+            .values(**changed, size=func.coalesce(parameter(jobs.c.size), jobs.c.size))
             .where(jobs.c.number == parameter(jobs.c.number))
         )
+        self._marks = self.text(select(marks.c.kind, marks.c.name, marks.c.value))
         self._insert_text = cache(self._make_insert)
         self._delete_text = cache(self._make_delete)
         self._known_text = cache(self._make_known)
         self._replay_text = cache(self._make_replay)
         self._workloads_text = cache(self._make_workloads)
+        self._results_text = cache(self._make_results)
 
     def text(self, clause: ClauseElement) -> str:
         """A statement as the driver takes it."""
@@ -105,9 +111,20 @@ class Statements:
 
     def move(self, cursor: DBAPICursor, moves: Sequence[Move]) -> None:
         """Change jobs."""
-        cursor.executemany(
-            self._move, [(place, due, retries, number) for number, place, due, retries in moves]
-        )
+        # SQLAlchemy has them in the order of the table's columns, whichever was asked for.
+        cursor.executemany(self._move, [(*move[1:], move.number) for move in moves])
+
+    def mark(self, cursor: DBAPICursor, changed: Sequence[Mark]) -> None:
+        """Change marks."""
+        rows = [(digest_of(mark), mark.kind, mark.name, mark.value) for mark in changed]
+        self.delete(cursor, marks, [row[0] for row in rows])
+        rows = [row for row in rows if row[-1]]
+        self.insert(cursor, marks, rows, [ROW_BYTES + len(row[2]) for row in rows])
+
+    def marks(self, cursor: DBAPICursor) -> list[Mark]:
+        """All of them."""
+        cursor.execute(self._marks)
+        return [Mark(kind, bytes(name), value) for kind, name, value in cursor.fetchall()]
 
     def insert(
         self, cursor: DBAPICursor, table: Table, rows: Sequence[tuple[Any, ...]], weights: Sequence[int]
@@ -148,6 +165,14 @@ class Statements:
             found.update((number, workload or b"") for number, workload in cursor.fetchall())
         return found
 
+    def results(self, cursor: DBAPICursor, numbers: Sequence[int]) -> dict[int, bytes]:
+        """The results of those of the jobs that have one."""
+        found: dict[int, bytes] = {}
+        for part in self.lists(numbers):
+            cursor.execute(self._results_text(len(part)), part)
+            found.update(cursor.fetchall())
+        return found
+
     # The texts
 
     def among(self, key: Column[Any], keys: int) -> Any:
@@ -161,7 +186,9 @@ class Statements:
             yield part + part[-1:] * ((1 << (len(part) - 1).bit_length()) - len(part))
 
     def _make_insert(self, table: Table, rows: int) -> str:
-        head, values, row = self.text(insert(table)).partition(" VALUES ")
+        head, values, row = self.text(
+            insert(table).values({column.name: parameter(column) for column in inserted(table)})
+        ).partition(" VALUES ")
         return head + values + ", ".join([row] * rows)
 
     def _make_delete(self, table: Table, keys: int) -> str:
@@ -186,3 +213,11 @@ class Statements:
             .outerjoin(workloads, workloads.c.number == jobs.c.number)
             .where(self.among(jobs.c.number, keys))
         )
+
+    def _make_results(self, keys: int) -> str:
+        return self.text(select(results.c.number, results.c.result).where(self.among(results.c.number, keys)))
+
+
+def digest_of(mark: Mark) -> bytes:
+    """The key of a mark's row."""
+    return sha256(bytes([mark.kind]) + mark.name).digest()

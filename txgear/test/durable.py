@@ -19,11 +19,12 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.changes import Batch, StoredJob, by_place
+from txgear.changes import Batch, Mark, StoredJob, by_place
 from txgear.constants import ECHO_REQ, ECHO_RES, JOB_CREATED, SUBMIT_JOB_BG
 from txgear.errors import StoreRefused
 from txgear.jobserver import JobServer, Settings
 from txgear.journal import NUMBERS, InThread, Journal
+from txgear.policies import Policies
 from txgear.server import GearFactory
 from txgear.stores.memory import MemoryStore
 from txgear.test.support import START, Line, Port, error
@@ -56,7 +57,7 @@ class TroubledStore(MemoryStore):
 
     @ivar asked: the names of the calls since the last L{take}.
     @ivar batches: what was to be written, in order, whatever became of it.
-    @ivar too_large: bytes of a workload above which its job is refused.
+    @ivar too_large: bytes of a workload or a result above which it is refused.
     @ivar closed_with: what L{close} was given when it was open last.
     """
 
@@ -92,8 +93,11 @@ class TroubledStore(MemoryStore):
 
     @property
     def sizes(self) -> list[tuple[int, int, int]]:
-        """Of each batch that was to be written, how many additions, moves and ends it had."""
-        return [(len(batch.additions), len(batch.moves), len(batch.ends)) for batch in self.batches]
+        """Of each batch that was to be written, how many additions, moves and ends of both kinds it had."""
+        return [
+            (len(batch.additions), len(batch.moves), len(batch.ends) + len(batch.forgotten))
+            for batch in self.batches
+        ]
 
     def next_fault(self, name: str) -> Fault | None:
         """What goes wrong with this call."""
@@ -132,10 +136,21 @@ class TroubledStore(MemoryStore):
         for job, _ in batch.additions:
             if job.size > self.too_large:
                 raise StoreRefused(f"A workload of {job.size} bytes is too large")
+        for _, result in batch.results:
+            if len(result) > self.too_large:
+                raise StoreRefused(f"A result of {len(result)} bytes is too large")
         super().write(batch)
+        strays = self._results.keys() - self._jobs.keys()
+        assert not strays, f"results of jobs that are not kept: {strays}"
 
     def workloads(self, numbers: Sequence[int]) -> dict[int, bytes]:
         return self._do("workloads", super().workloads, numbers)
+
+    def results(self, numbers: Sequence[int]) -> dict[int, bytes]:
+        return self._do("results", super().results, numbers)
+
+    def marks(self) -> list[Mark]:
+        return self._do("marks", super().marks)
 
     def known(self, numbers: Sequence[int]) -> set[int]:
         return self._do("known", super().known, numbers)
@@ -210,6 +225,7 @@ class DurablePort(Port):
         *,
         clock: Clock | None = None,
         numbers: int = NUMBERS,
+        policies: Policies | None = None,
         **choices: Any,
     ) -> None:
         """
@@ -217,6 +233,7 @@ class DurablePort(Port):
         @param in_thread: where the store is called, by default a L{HandThread}.
         @param clock: by default one of its own that stands at L{START}.
         @param numbers: how many job numbers it begins with.
+        @param policies: what is set for functions.
         @param choices: what differs from the default L{Settings}.
         """
         if clock is None:
@@ -228,10 +245,15 @@ class DurablePort(Port):
         self.journal = Journal(store, in_thread or self.thread, clock, settings.store_timeout)
         self.server = JobServer(clock, settings, self.journal)
         self.factory = GearFactory(self.server)
+        if policies is not None:
+            self.server.broker.set_policies(policies, clock.seconds())
         store.open()
         self.server.broker.reserve(store.reserve(numbers), numbers)
         for record in by_place(store.replay(0, NUMBERS)):
             self.server.broker.restore(record, clock.seconds())
+        self.server.broker.restored()
+        for mark in store.marks():
+            self.server.broker.restore_mark(mark, clock.seconds())
 
 
 def submit(workload: bytes = b"w", function: bytes = b"f", unique: bytes = b"") -> bytes:

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from txgear.constants import ECHO_RES, REQUEST_MAGIC
-from txgear.wire import PACKETS, Decoder, response
+from txgear.wire import PACKETS, PRIVATE_PACKETS, Decoder, response
 
 
 class _Transport(StringTransport):
@@ -61,6 +61,7 @@ class Line:
     def __init__(self, clock: Clock, protocol: IProtocol) -> None:
         self._clock = clock
         self._decoder = Decoder(REQUEST_MAGIC)
+        self._decoder.extended = True
         self.protocol: Any = protocol
         self.transport = _Transport(clock, protocol)
         protocol.makeConnection(self.transport)
@@ -69,7 +70,8 @@ class Line:
         """What has come since the last look: each packet's name and arguments."""
         data = self.transport.value()
         self.transport.clear()
-        return [(PACKETS[kind][0], *map(bytes, arguments)) for kind, arguments in self._decoder.feed(data)]
+        known = {**PACKETS, **PRIVATE_PACKETS}
+        return [(known[kind][0], *map(bytes, arguments)) for kind, arguments in self._decoder.feed(data)]
 
     def send(self, kind: int, *arguments: bytes) -> None:
         """Send a packet."""

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 from zope.interface.verify import verifyObject
 
-from txgear.broker import LAST_NUMBER
-from txgear.changes import Addition, Batch, Move, StoredJob
+from txgear.changes import LAST_NUMBER, PAUSED, SCHEDULED, Addition, Batch, Mark, Move, Result, StoredJob
 from txgear.constants import HIGH, LOW, NORMAL
 from txgear.errors import StoreRefused, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IJobStore
+from txgear.jobs import DEAD, DONE, FAILED
 from txgear.wire import Data, Pieces
 
 if TYPE_CHECKING:
@@ -40,10 +40,28 @@ def stored(
     due: float = 0.0,
     retries: int = 0,
     size: int = 0,
+    created: float = 0.0,
+    state: int = 0,
+    ended: float = 0.0,
+    life: bytes | None = None,
 ) -> StoredJob:
     """A job as a store has it."""
     return StoredJob(
-        number, place or number, prefix, function, unique, digest, reducer, priority, due, retries, size
+        number,
+        place or number,
+        prefix,
+        function,
+        unique,
+        digest,
+        reducer,
+        priority,
+        due,
+        retries,
+        size,
+        created,
+        state,
+        ended,
+        life,
     )
 
 
@@ -56,8 +74,24 @@ def adding(*additions: Addition) -> Batch:
     return Batch(additions, (), ())
 
 
+def moving(*moves: Move) -> Batch:
+    return Batch((), moves, ())
+
+
 def ending(numbers: Iterable[int]) -> Batch:
     return Batch((), (), list(numbers))
+
+
+def bringing(*results: Result) -> Batch:
+    return Batch((), (), (), results)
+
+
+def forgetting(numbers: Iterable[int]) -> Batch:
+    return Batch((), (), (), forgotten=list(numbers))
+
+
+def marking(*marks: Mark) -> Batch:
+    return Batch((), (), (), marks=marks)
 
 
 class StoreContract(Base):
@@ -109,14 +143,15 @@ class StoreContract(Base):
             stored(9, priority=LOW, due=1735689600.123456, retries=255),
             stored(10, priority=NORMAL, due=1e300),
             stored(2**32 + 1, place=2**53 + 1),
-            stored(LAST - 1),
-            stored(LAST),
+            stored(LAST - 1, created=1735689600.123456),
+            stored(LAST, created=0.1, life=b"{}"),
         ]
         self.store.write(adding(*((job, b"") for job in jobs)))
         self.assertEqual(self.kept(), jobs)
         self.reopen()
         self.assertEqual(self.kept(), jobs)
-        self.assertEqual([type(field) for field in self.kept()[4]], [type(field) for field in jobs[4]])
+        for index in (4, -1):
+            self.assertEqual(list(map(type, self.kept()[index])), list(map(type, jobs[index])))
 
     def test_jobs_are_told_apart_by_their_number_alone(self) -> None:
         jobs = [
@@ -202,9 +237,19 @@ class StoreContract(Base):
         many = [addition(number, b"new") for number in range(3, 1000)]
         for additions in ([addition(1, b"another")], [*many, addition(2)], [*many, addition(3)]):
             with self.assertRaises(StoreRefused) as caught:
-                self.store.write(Batch(additions, [Move(1, 5, 5.0, 5)], [2]))
+                self.store.write(
+                    Batch(
+                        additions,
+                        [Move(1, 5, 5.0, 5, 5, DONE, 5.0, b"5")],
+                        [2],
+                        [(1, b"result")],
+                        [2],
+                        [Mark(PAUSED, b"f", 1.0)],
+                    )
+                )
             self.assertNotIn("\n", str(caught.exception))
             self.assertEqual(self.kept(), before)
+            self.assertEqual((self.store.results([1, 2]), self.store.marks()), ({}, []))
         self.assertEqual(self.store.workloads(range(1000)), {1: b"one", 2: b"two"})
         self.store.write(adding(*many))
         self.assertEqual(len(self.kept()), 999)
@@ -230,6 +275,162 @@ class StoreContract(Base):
         found = self.store.workloads(range(1, len(jobs) + 1))
         self.assertEqual([len(found[job.number]) for job, _ in jobs], sizes)
         self.assertTrue(all(found[job.number] == workload for job, workload in jobs))
+
+    # What a job becomes
+
+    def test_moves_tell_all_that_changes(self) -> None:
+        self.store.write(adding(addition(1, b"one"), addition(2, b"two"), addition(3, b"three")))
+        life = ALL_BYTES * 300
+        self.store.write(
+            moving(
+                Move(1, 11, 1e9 + 0.25, 2**31 - 1, 2**40, DEAD, 1735689600.123456, life),
+                Move(2, 12, 0.0, 0, 0, DONE, 0.5, b""),
+                Move(3, 13, 0.0, 1, None, 0, 0.0, b"{}"),
+            )
+        )
+        moved = [
+            stored(1, place=11, due=1e9 + 0.25, retries=2**31 - 1, size=2**40)._replace(
+                state=DEAD, ended=1735689600.123456, life=life
+            ),
+            stored(2, place=12, state=DONE, ended=0.5, life=b""),
+            stored(3, place=13, retries=1, size=5, life=b"{}"),
+        ]
+        self.assertEqual(self.kept(), moved)
+        self.reopen()
+        self.assertEqual(self.kept(), moved)
+        self.assertEqual(list(map(type, self.kept()[0])), list(map(type, moved[0])))
+        # A dead job keeps its workload, and may be queued again.
+        self.assertEqual(self.store.workloads([1, 2]), {1: b"one", 2: b"two"})
+        self.store.write(moving(Move(1, 14, 0.0, 0, 3), Move(2, 2, 0.0, 0)))
+        self.assertEqual(self.kept()[:2], [stored(1, place=14, size=3), stored(2)])
+
+    def test_jobs_come_with_what_was_set_for_them(self) -> None:
+        lives = [None, b"", b"{}", ALL_BYTES, b"x" * 100_000] * 100
+        jobs = [stored(number, life=life, created=number / 8) for number, life in enumerate(lives, 1)]
+        self.store.write(adding(*((job, b"w") for job in jobs)))
+        self.assertEqual(self.kept(), jobs)
+        # What is said of a new job in the same batch is newer.
+        self.store.write(
+            Batch([(stored(1000, life=b"old"), b"")], [Move(1000, 1001, 2.5, 1, 7, FAILED, 3.5, b"new")], ())
+        )
+        newest = stored(1000, place=1001, due=2.5, retries=1, size=7, state=FAILED, ended=3.5, life=b"new")
+        self.assertEqual(self.kept()[-1], newest)
+
+    # Results
+
+    def test_results_take_the_places_of_workloads(self) -> None:
+        self.store.write(adding(*(addition(number, b"w%d" % number) for number in range(1, 6))))
+        self.store.write(bringing((1, b"one"), (2, ALL_BYTES), (3, b"")))
+        for _ in range(2):
+            self.assertEqual(self.store.results([5, 1, 2, 3, 4, 2]), {1: b"one", 2: ALL_BYTES})
+            self.assertEqual(self.store.workloads([1, 2, 3, 4]), {1: b"", 2: b"", 3: b"", 4: b"w4"})
+            self.reopen()
+        self.assertIs(type(self.store.results([1])[1]), bytes)
+        self.assertEqual(self.store.results([]), {})
+        self.assertEqual(self.store.known(range(9)), {1, 2, 3, 4, 5})
+
+    def test_results_are_replaced(self) -> None:
+        self.store.write(adding(addition(1, b"w"), addition(2, b"w"), addition(3, b"w")))
+        self.store.write(bringing((1, b"one"), (2, b"two"), (3, b"")))
+        batch = bringing((1, b"another"), (2, b""), (3, b"three"))
+        for _ in range(2):
+            self.store.write(batch)
+            self.assertEqual(self.store.results([1, 2, 3]), {1: b"another", 3: b"three"})
+
+    def test_a_job_may_come_and_bring_its_result_at_once(self) -> None:
+        self.store.write(
+            Batch([addition(1, b"w")], [Move(1, 1, 9.5, 0, 6, DONE, 2.5, b"{}")], (), [(1, b"result")])
+        )
+        self.assertEqual(self.kept(), [stored(1, due=9.5, size=6, state=DONE, ended=2.5, life=b"{}")])
+        self.assertEqual(self.store.results([1]), {1: b"result"})
+        self.assertEqual(self.store.workloads([1]), {1: b""})
+
+    def test_what_is_forgotten_leaves_nothing(self) -> None:
+        self.store.write(adding(*(addition(number, b"w") for number in range(1, 5))))
+        self.store.write(bringing((1, b"one"), (2, b"two")))
+        # A result that was said of a job before it was forgotten means nothing.
+        batch = Batch((), [Move(1, 9, 0.0, 0, 3, DONE, 1.0)], (), [(3, b"three")], [1, 3, 3, 4, 77])
+        self.store.write(batch)
+        self.store.write(forgetting([1, 3]))
+        self.assertEqual(self.kept(), [stored(2, size=1)])
+        self.assertEqual(self.store.results(range(9)), {2: b"two"})
+        self.assertEqual(self.store.workloads(range(9)), {2: b""})
+        self.store.write(adding(*(addition(number) for number in (1, 3, 4))))
+        self.assertEqual(self.store.results(range(9)), {2: b"two"})
+
+    def test_any_number_of_results_may_come_and_go_at_once(self) -> None:
+        for count in (1, 2, 3, 64, 255, 256, 257, 700):
+            numbers = range(1, count + 1)
+            self.store.write(adding(*(addition(number, b"w") for number in numbers)))
+            results = {number: b"%d" % number if number % 3 else b"" for number in numbers}
+            self.store.write(bringing(*results.items()))
+            kept = {number: result for number, result in results.items() if result}
+            self.assertEqual(self.store.results(range(2000)), kept)
+            self.store.write(forgetting(numbers))
+            self.assertEqual((self.kept(), self.store.results(range(2000))), ([], {}))
+
+    def test_large_results_come_at_once(self) -> None:
+        data = random.Random(3).randbytes(700_000)
+        sizes = [700_000, 1, 600_000, 500_000, 2, 700_000, 700_000, 700_000]
+        self.store.write(adding(*(addition(number) for number in range(1, len(sizes) + 1))))
+        self.store.write(bringing(*((number, data[:size]) for number, size in enumerate(sizes, 1))))
+        found = self.store.results(range(20))
+        self.assertEqual([len(found[number]) for number in sorted(found)], sizes)
+        self.assertTrue(all(data.startswith(result) for result in found.values()))
+
+    # Marks
+
+    def marked(self) -> list[Mark]:
+        return sorted(self.store.marks())
+
+    def test_marks_come_back_as_they_went_in(self) -> None:
+        self.assertEqual(self.store.marks(), [])
+        long = (ALL_BYTES * 32)[:8191]
+        marks = [
+            Mark(PAUSED, b"", 1.0),
+            Mark(PAUSED, b"\0' \" %s ? \\", 0.1),
+            Mark(PAUSED, b"f", 1735689600.123456),
+            Mark(PAUSED, long, 1e300),
+            Mark(PAUSED, long[:-1] + b"x", 5e-324),
+            Mark(SCHEDULED, b"F", 2.0),
+            Mark(SCHEDULED, b"f", 3.0),
+            Mark(SCHEDULED, b"f ", 4.0),
+        ]
+        self.store.write(marking(*marks))
+        self.assertEqual(self.marked(), sorted(marks))
+        self.reopen()
+        self.assertEqual(self.marked(), sorted(marks))
+        types = [int, bytes, float, int]
+        self.assertEqual([list(map(type, mark)) for mark in self.store.marks()], [types] * len(marks))
+
+    def test_marks_change_and_go(self) -> None:
+        self.store.write(
+            marking(Mark(PAUSED, b"f", 1.0), Mark(SCHEDULED, b"f", 2.0), Mark(PAUSED, b"g", 3.0))
+        )
+        batch = marking(Mark(PAUSED, b"f", 4.0), Mark(PAUSED, b"g", 0.0), Mark(PAUSED, b"unknown", 0.0))
+        for _ in range(2):
+            self.store.write(batch)
+            self.assertEqual(self.marked(), [Mark(PAUSED, b"f", 4.0), Mark(SCHEDULED, b"f", 2.0)])
+        self.store.write(marking(Mark(SCHEDULED, b"f", 0.0)))
+        self.assertEqual(self.marked(), [Mark(PAUSED, b"f", 4.0)])
+
+    def test_a_mark_is_kept_together_with_a_job(self) -> None:
+        """Or not at all; which job that was is not kept."""
+        self.store.write(Batch([addition(7)], (), (), marks=[Mark(SCHEDULED, b"s", 60.0, 7)]))
+        self.assertEqual(self.store.marks(), [Mark(SCHEDULED, b"s", 60.0)])
+        with self.assertRaises(StoreRefused):
+            self.store.write(Batch([addition(7)], (), (), marks=[Mark(SCHEDULED, b"s", 120.0, 7)]))
+        self.assertEqual(self.store.marks(), [Mark(SCHEDULED, b"s", 60.0)])
+        self.store.write(forgetting([7]))
+        self.assertEqual(self.store.marks(), [Mark(SCHEDULED, b"s", 60.0)])
+
+    def test_any_number_of_marks_may_come_and_go_at_once(self) -> None:
+        for count in (1, 2, 3, 255, 256, 257, 700):
+            marks = [Mark(PAUSED, b"%d" % number, number) for number in range(1, count + 1)]
+            self.store.write(marking(*marks))
+            self.assertEqual(self.marked(), sorted(marks))
+            self.store.write(marking(*(mark._replace(value=0.0) for mark in marks)))
+            self.assertEqual(self.store.marks(), [])
 
     # Replay
 
@@ -300,6 +501,8 @@ class StoreContract(Base):
             lambda: self.store.replay(0, 1),
             lambda: self.store.write(adding(addition(1))),
             lambda: self.store.workloads([1]),
+            lambda: self.store.results([1]),
+            self.store.marks,
             lambda: self.store.known([1]),
         ):
             with self.assertRaises(StoreUnavailable):

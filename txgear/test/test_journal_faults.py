@@ -2,13 +2,15 @@
 One scenario with all that touches the store, played again and again: each time
 another call to the store fails, until none is left. Whatever fails, nothing that
 was answered is lost or done twice, nothing that was refused is kept or done,
-nothing that has ended stays in the store, and the server goes on.
+nothing that has ended stays in the store but what its policy keeps, results
+and marks are what they were said to be, and the server goes on.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Any, Final
 
@@ -17,6 +19,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.changes import PAUSED, SCHEDULED, Mark, Storing
 from txgear.constants import (
     CAN_DO,
     ERROR,
@@ -36,7 +39,9 @@ from txgear.constants import (
     WORK_EXCEPTION,
     WORK_FAIL,
 )
-from txgear.errors import StoreError, StoreRefused, StoreUnavailable
+from txgear.errors import QueueError, StoreError, StoreRefused, StoreUnavailable
+from txgear.jobs import DEAD
+from txgear.policies import CLASSIC, Policies
 from txgear.test.durable import DurablePort, Fault, TroubledStore
 from txgear.test.support import START
 from txgear.wire import Decoder, request
@@ -49,6 +54,8 @@ ANSWERED_SECONDS: Final = 10.1
 """In which a submit is answered: it may wait for the batch before its own, and then for that."""
 REST_SECONDS: Final = 90.0
 """In which everything has come to rest, whatever failed."""
+
+KEPT: Final = CLASSIC.changed({"retries": 0, "results": "30d"})
 
 GONE = StoreUnavailable("the connection is gone")
 FULL = StoreRefused("the disk is full")
@@ -90,15 +97,20 @@ class FailingStore(TroubledStore):
             self.delay += LATE_SECONDS
         return self.fault
 
-    def labels(self) -> dict[bytes, int]:
-        """The number of each job that is kept, by its workload."""
-        return {workload: number for number, workload in self._workloads.items()}
+    def labels(self, *, ended: bool = False) -> dict[bytes, int]:
+        """The number of each job that is kept and is to be done, or has ended."""
+        return {job.unique: job.number for job in self._jobs.values() if bool(job.state) == ended}
+
+    def may_be_done(self) -> set[bytes]:
+        """The jobs that are to be done, or are dead and could be again."""
+        return {job.unique for job in self._jobs.values() if job.state in {0, DEAD}}
 
 
 class World:
     """
     A server, those around it, and what they know of each job. Jobs are told
-    apart by their workloads, the labels.
+    apart by their workloads, the labels, which are their uniques as well. Those
+    of C{k} are kept when they have ended.
 
     @ivar answered: the jobs that are to be done, with their handles.
     @ivar refused: the jobs that were refused for the background.
@@ -106,6 +118,11 @@ class World:
     @ivar held: the jobs that a worker has.
     @ivar losses: how often a worker was lost with a job.
     @ivar foreground: the jobs that somebody waits for.
+    @ivar brought: the results of jobs that are kept, if they were to be done for nobody in particular.
+    @ivar dead: the jobs that have no attempt left.
+    @ivar readings: results that somebody waits for.
+    @ivar marks: what is to be remembered.
+    @ivar scheduled: the job of the schedule that is on its way.
     """
 
     def __init__(self, store: FailingStore) -> None:
@@ -118,6 +135,11 @@ class World:
         self.held: set[bytes] = set()
         self.losses: dict[bytes, int] = {}
         self.foreground: set[bytes] = set()
+        self.brought: dict[bytes, bytes] = {}
+        self.dead: set[bytes] = set()
+        self.readings: list[bytes] = []
+        self.marks: dict[tuple[int, bytes], float] = {}
+        self.scheduled: tuple[bytes, float, Storing] | None = None
         self.peers: list[Client | Worker] = []
         self.start()
 
@@ -125,16 +147,23 @@ class World:
         """Start the server, as often as it takes; what was there before was killed."""
         self.peers.clear()
         self.held.clear()
+        self.readings.clear()
         for call in self.clock.getDelayedCalls():
             call.cancel()
         while True:
             try:
                 self.port = DurablePort(
-                    self.store, self.in_thread, clock=self.clock, numbers=100, queue_memory=30
+                    self.store,
+                    self.in_thread,
+                    clock=self.clock,
+                    numbers=100,
+                    queue_memory=30,
+                    policies=Policies([("k", KEPT)]),
                 )
             except (StoreError, ZeroDivisionError):
                 continue
             self.store.delay = 0.0
+            self.broker = self.port.server.broker
             return
 
     def in_thread(self, call: Callable[[], Any]) -> Deferred[Any]:
@@ -161,8 +190,76 @@ class World:
         """Everybody hears what there is, and nothing that was promised may be missing."""
         while any(peer.hear() for peer in self.peers):
             pass
-        missing = self.answered.keys() - self.ended - self.store.labels().keys()
+        self.look_after_schedule()
+        missing = self.answered.keys() - self.ended - self.store.may_be_done()
         assert not missing, f"answered, and not in the store: {missing}"
+
+    # What is neither submitted nor done by those around it
+
+    def schedule(self, label: bytes, time: float) -> None:
+        """A schedule's time has come: job and mark are kept together."""
+        try:
+            job = self.broker.submit(
+                None, b"f", label, label, self.clock.seconds(), background=True, schedule=(b"s", time)
+            )
+        except QueueError:
+            return
+        assert job.storing is not None
+        self.scheduled = label, time, job.storing
+        self.port.server.end_turn()
+
+    def look_after_schedule(self) -> None:
+        """See what has become of it; for one that was refused its earlier time is remembered again."""
+        if self.scheduled is None or self.scheduled[2].answer is None:
+            return
+        (label, time, storing), self.scheduled = self.scheduled, None
+        if storing.answer == (JOB_CREATED, storing.job.handle):
+            self.answered[label] = storing.job.handle
+            self.marks[SCHEDULED, b"s"] = time
+        else:
+            self.refused.add(label)
+            self.broker.mark(Mark(SCHEDULED, b"s", self.marks.get((SCHEDULED, b"s"), 0.0)))
+            self.port.server.end_turn()
+
+    def pause(self, function: bytes) -> None:
+        self.broker.pause(function, self.clock.seconds())
+        self.marks[PAUSED, function] = self.clock.seconds()
+        self.port.server.end_turn()
+
+    def resume(self, function: bytes) -> None:
+        assert self.broker.resume(function, self.clock.seconds())
+        del self.marks[PAUSED, function]
+        self.port.server.end_turn()
+
+    def requeue(self) -> None:
+        """All the dead are to be done again."""
+        for label in list(self.dead):
+            assert self.broker.requeue(self.answered[label], self.clock.seconds())
+            self.dead.remove(label)
+            self.ended.remove(label)
+        self.port.server.end_turn()
+
+    def forget(self, *labels: bytes) -> None:
+        """Nobody wants to know any more how these jobs ended."""
+        for label in labels:
+            del self.brought[label]
+            assert self.broker.forget(self.answered[label])
+        self.port.server.end_turn()
+
+    def ask(self) -> None:
+        """Somebody wants to know what each job has brought; at its end, and not without one."""
+        for label, result in self.brought.items():
+            job = self.broker.ended(self.answered[label]) if label in self.answered else None
+            if job is not None:
+                self.readings.append(label)
+                self.broker.read(job, partial(self.hear, label, result))
+        self.port.server.end_turn()
+
+    def hear(self, label: bytes, expected: bytes, result: bytes | None) -> None:
+        self.readings.remove(label)
+        job = self.broker.ended(self.answered[label])
+        lost = job is None or not self.broker.life(job).complete
+        assert result in {expected, None} or (lost and not result), (label, result)
 
     def lost(self, label: bytes) -> None:
         self.held.remove(label)
@@ -205,12 +302,18 @@ class Client(Connection):
         super().__init__(world)
         self.asked: deque[tuple[bytes, float]] = deque()
 
-    def submit(self, *labels: bytes, kind: int = SUBMIT_JOB_BG, when: float | None = None) -> None:
+    def submit(
+        self,
+        *labels: bytes,
+        function: bytes = b"f",
+        kind: int = SUBMIT_JOB_BG,
+        when: float | None = None,
+    ) -> None:
         """Submit these jobs, in one turn; their uniques are their labels."""
         now = self.world.clock.seconds()
         self.asked += [(label, now) for label in labels]
         rest = [] if when is None else [b"%d" % when]
-        self.line.tell(*[request(kind, b"f", label, *rest, label) for label in labels])
+        self.line.tell(*[request(kind, function, label, *rest, label) for label in labels])
 
     def take(self, kind: int, *arguments: bytes) -> None:
         if kind in {JOB_CREATED, ERROR}:
@@ -243,11 +346,11 @@ class Worker(Connection):
     @ivar jobs: what it holds, with the handles.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *functions: bytes) -> None:
         super().__init__(world)
         self.jobs: dict[bytes, bytes] = {}
         self.wanted = 0
-        self.line.tell(request(CAN_DO, b"f"))
+        self.line.tell(*[request(CAN_DO, function) for function in functions or (b"f",)])
 
     def want(self, jobs: int) -> list[bytes]:
         """Get as many more as there are, up to a number; which it has now, the oldest first."""
@@ -278,7 +381,12 @@ class Worker(Connection):
             handle = self.jobs.pop(label)
             self.world.held.remove(label)
             self.world.ended.add(label)
-            self.line.tell(request(kind, handle) if kind == WORK_FAIL else request(kind, handle, b"r"))
+            result = b"the result of " + label
+            if label.startswith(b"k") and kind == WORK_COMPLETE:
+                self.world.brought[label] = result
+            elif label.startswith(b"k"):
+                self.world.dead.add(label)
+            self.line.tell(request(kind, handle) if kind == WORK_FAIL else request(kind, handle, result))
 
     def leave(self) -> None:
         for label in self.jobs:
@@ -296,7 +404,7 @@ class FaultTests(SynchronousTestCase):
         # Submits, alone and together, while others are on the way; one for later.
         client.submit(b"one", b"two", b"three")
         other.submit(b"four")
-        client.submit(b"later", kind=SUBMIT_JOB_EPOCH, when=START + 20)
+        client.submit(b"later", kind=SUBMIT_JOB_EPOCH, when=START + 80)
         other.submit(b"high", kind=SUBMIT_JOB_HIGH_BG)
         world.pass_time(0.01)
         other.submit(b"five", b"six", b"seven", b"eight")
@@ -322,10 +430,43 @@ class FaultTests(SynchronousTestCase):
             world.ended.add(label)
             Client(world).line.tell(b"cancel job %s\n" % world.answered[label])
             client.submit(b"nine")
+        self.keep(world, client)
         # The time of the one for later comes.
-        world.pass_time(START + 21 - world.clock.seconds())
+        world.pass_time(START + 81 - world.clock.seconds())
         jobs = worker.want(2)
         worker.end(WORK_COMPLETE, *jobs)
+
+    def keep(self, world: World, client: Client) -> None:
+        """All that touches what is kept of jobs that have ended, and what is kept beside jobs."""
+        keeper = Worker(world, b"k")
+        client.submit(b"k1", b"k2", b"k3", b"k4", b"k5", function=b"k")
+        world.schedule(b"s1", 60.0)
+        world.pause(b"p")
+        world.pass_time(8.0)
+        # Some are done, one is dead; and what they brought is asked for, now and when it is stored.
+        keeper.end(WORK_COMPLETE, *keeper.want(2))
+        world.ask()
+        world.pause(b"q")
+        keeper.end(WORK_EXCEPTION, *keeper.want(1))
+        world.resume(b"p")
+        world.pass_time(8.0)
+        world.ask()
+        world.schedule(b"s2", 120.0)
+        # The dead one is done after all. Another is forgotten, and one in the turn in which it ends.
+        world.requeue()
+        world.forget(*list(world.brought)[:1])
+        jobs = keeper.want(1)
+        keeper.end(WORK_COMPLETE, *jobs)
+        world.forget(*jobs)
+        world.pass_time(8.0)
+        # One runs for somebody who waits, and ends while it is on its way to the store.
+        waiting = ForegroundClient(world)
+        waiting.submit(b"kboth", function=b"k", kind=SUBMIT_JOB)
+        jobs = keeper.want(3)
+        client.submit(b"kboth", function=b"k")
+        keeper.end(WORK_COMPLETE, *jobs)
+        world.ask()
+        world.pass_time(8.0)
 
     def assert_at_rest(self, world: World) -> None:
         """What is in the store is what is to be done, as the server knows it."""
@@ -333,16 +474,45 @@ class FaultTests(SynchronousTestCase):
             self.assertFalse(isinstance(peer, Client) and peer.asked, "no answer")
         kept = world.store.labels()
         self.assertEqual(kept.keys(), world.answered.keys() - world.ended)
-        jobs = world.port.server.broker.jobs
+        broker = world.broker
         for number, record in world.store.kept.items():
-            job = jobs[number]
+            job = (broker.archive.jobs if record.state else broker.jobs)[number]
             self.assertEqual(
-                (record.place, record.retries, record.unique, record.priority),
-                (job.place, job.retries, job.unique, job.priority),
+                (record.place, record.retries, record.unique, record.priority, record.size, record.created),
+                (job.place, job.retries, job.unique, job.priority, job.size, job.created),
             )
+        jobs = broker.jobs
+        self.assert_kept(world)
         self.assertTrue(kept.keys() <= {job.unique for job in jobs.values()})
         self.assertIsNone(world.port.journal.refusal)
         self.assertEqual(world.port.journal.unsettled, 0)
+
+    def assert_kept(self, world: World) -> None:
+        """So it is with what is kept of those that have ended, and beside jobs."""
+        store, archive = world.store, world.broker.archive
+        self.assertEqual(world.readings, [], "no answer")
+        self.assertEqual(archive.data, {})
+        ended = store.labels(ended=True)
+        self.assertEqual(ended.keys(), (world.brought.keys() | world.dead) & world.answered.keys())
+        self.assertEqual(set(ended.values()), archive.jobs.keys())
+        for label, number in ended.items():
+            record, job = store.kept[number], archive.jobs[number]
+            self.assertEqual(
+                (record.state, record.ended, record.due, record.life),
+                (job.state, job.since, job.due, job.record),
+            )
+            result = store._results.get(number, b"")
+            if label in world.dead:
+                self.assertEqual(store._workloads[number], label)
+            elif world.broker.life(job).complete:
+                self.assertEqual((result, job.size), (world.brought[label], len(result)))
+            else:
+                # Only where the store would not have it.
+                self.assertEqual((store.fault and store.fault.error, result, job.size), (FULL, b"", 0))
+        self.assertEqual(
+            store._marks,
+            {(kind, name): Mark(kind, name, value) for (kind, name), value in world.marks.items()},
+        )
 
     def play(self, store: FailingStore) -> None:
         """The scenario, a kill, and all that is left is done."""
@@ -350,15 +520,21 @@ class FaultTests(SynchronousTestCase):
         self.scenario(world)
         world.pass_time(REST_SECONDS)
         self.assert_at_rest(world)
-        places = sorted((job.place, job.number) for job in store.kept.values() if job.priority != HIGH)
-        retries = {number: job.retries for number, job in store.kept.items()}
-        world.start()
-        self.assertEqual(
-            {number: job.retries for number, job in world.port.server.broker.jobs.items()}, retries
+        to_do = [job for job in store.kept.values() if not job.state]
+        places = sorted(
+            (job.place, job.number) for job in to_do if job.priority != HIGH and job.function == b"f"
         )
+        retries = {job.number: job.retries for job in to_do}
+        world.start()
+        self.assertEqual({number: job.retries for number, job in world.broker.jobs.items()}, retries)
+        gates = {
+            queue.name: queue.gate for queue in world.broker.functions.values() if queue.gate is not None
+        }
+        self.assertEqual([name for name, gate in gates.items() if gate.paused], [b"q"])
         world.foreground.clear()
+        world.ask()
         Client(world).submit(b"last")
-        worker = Worker(world)
+        worker = Worker(world, b"f", b"k")
         labels = store.labels()
         done = []
         while jobs := worker.want(1):
@@ -369,8 +545,14 @@ class FaultTests(SynchronousTestCase):
         by_label = {number: label for label, number in labels.items()}
         order = [by_label[number] for _, number in places]
         self.assertEqual([label for label in done if label in order], order)
+        world.forget(*world.brought.keys() & world.answered.keys())
+        world.brought.clear()
+        world.pass_time(REST_SECONDS)
         self.assertEqual((store.kept, world.answered.keys() - world.ended), ({}, set()))
-        self.assertEqual(world.clock.getDelayedCalls(), [])
+        self.assertEqual((store._workloads, store._results), ({}, {}))
+        # But that by which jobs would be forgotten.
+        soon = world.clock.seconds() + 2 * REST_SECONDS
+        self.assertEqual([call for call in world.clock.getDelayedCalls() if call.getTime() < soon], [])
 
     def play_all(self, places: tuple[int, ...], fault: Fault | None, *, late: bool) -> set[str]:
         """Play it with each call failing in its turn; the names of those that have."""
@@ -396,7 +578,9 @@ class FaultTests(SynchronousTestCase):
         for places in PLACES:
             for late in {True, not in_time}:
                 failed = self.play_all(places, fault, late=late)
-                self.assertTrue(failed >= {"open", "reserve", "replay", "write", "workloads"}, places)
+                self.assertTrue(
+                    failed >= {"open", "reserve", "replay", "write", "workloads", "results", "marks"}, places
+                )
 
     def test_nothing(self) -> None:
         """All goes well; what is refused then would be by a mistake of the scenario."""

@@ -6,9 +6,10 @@ from twisted.internet.defer import Deferred
 
 from txgear.constants import CAN_DO, CANT_DO, GRAB_JOB, JOB_ASSIGN, SUBMIT_JOB, WORK_COMPLETE
 from txgear.errors import StoreRefused, StoreTaken, StoreUnavailable, StoreUnusable
-from txgear.journal import FIRST_RETRY, LAST_RETRY, MOST_REFUSALS, UNHURRIED
+from txgear.journal import FIRST_RETRY, LAST_RETRY, UNHURRIED
 from txgear.test.durable import HANDLES, DurableTestCase, created, refused, submit
 from txgear.wire import request, response
+from txgear.writing import MOST_REFUSALS
 
 LATE = b"The store has not answered for 5 seconds"
 GONE = StoreUnavailable("the connection is gone")

@@ -10,14 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.errors import StoreRefused
 from txgear.stores import schema
 from txgear.stores.dialects import StoreDialect
 from txgear.stores.mysql import MySQL
 from txgear.stores.postgresql import PostgreSQL
 from txgear.stores.sqlite import SQLite
 from txgear.stores.statements import MOST_ROWS, runs
-from txgear.test.storecontract import addition
 from txgear.test.support import PROPERTY
 
 
@@ -151,13 +149,3 @@ class ErrorsTests(SynchronousTestCase):
         for odd in (pymysql.Error("Already closed"), pymysql.InterfaceError()):
             self.check(dialect, odd, False, "")
         self.assertEqual(dialect.words(pymysql.Error("Already closed")), "Already closed")
-
-
-class MySQLPacketTests(SynchronousTestCase):
-    def test_what_does_not_fit_a_packet(self) -> None:
-        dialect = MySQL("mysql://db/jobs", None, 5.0)
-        dialect._packet = 100_000
-        dialect.check([addition(1, bytes(49_000))])
-        with self.assertRaises(StoreRefused) as caught:
-            dialect.check([addition(1), addition(2, bytes(50_000))])
-        self.assertIn("max_allowed_packet is 100000", str(caught.exception))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, column, inspect, select, table
 
-from txgear.stores.schema import REVISION_TABLE
+from txgear.stores.schema import REVISION_TABLE, REVISIONS
 
 
 def revision(connection: Connection) -> str | None:
@@ -19,9 +19,9 @@ def revision(connection: Connection) -> str | None:
     return connection.execute(select(column("version_num")).select_from(table(REVISION_TABLE))).scalar()
 
 
-def upgrade(connection: Connection) -> None:
+def upgrade(connection: Connection, target: str = REVISIONS[-1]) -> None:
     """
-    Bring the tables to the newest revision, within the transaction that is under way.
+    Bring the tables to a revision, within the transaction that is under way.
 
     Alembic is imported here: a server whose tables are up to date does without.
     """
@@ -32,4 +32,4 @@ def upgrade(connection: Connection) -> None:
     # The parser behind it has a meaning for per cent signs.
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, target)
