@@ -6,11 +6,13 @@ with clear words before anything is sent.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import datetime
 from json import dumps
-from typing import Final
+from typing import Any, Final
 
-from txgear.constants import MAX_CLIENT_ID, MAX_FUNCTION, MAX_UNIQUE
+from txgear.constants import MAX_CLIENT_ID, MAX_FUNCTION, MAX_HANDLE, MAX_OPTIONS, MAX_UNIQUE
+from txgear.policies import CLASSIC, PolicyError, duration
 
 Text = str | bytes
 """A name: text, which is sent as UTF-8, or the bytes themselves."""
@@ -67,6 +69,31 @@ def client_id(name: Text) -> bytes:
     if any(byte <= 0x20 or byte == 0x7F for byte in checked):
         raise ValueError("client_id holds white space or a control character")
     return checked
+
+
+def job_handle(handle: Text) -> bytes:
+    """
+    @raise ValueError: no server gives such a handle.
+    @raise TypeError: it is neither text nor bytes.
+    """
+    return _checked("handle", handle, MAX_HANDLE, empty=False)
+
+
+def check_timeout(timeout: float | None) -> None:
+    """
+    @raise ValueError: it is negative, not a number (NaN), or beyond what a float can hold.
+    @raise TypeError: it is neither a number nor C{None}.
+    """
+    if timeout is None:
+        return
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout is {type(timeout).__name__}, not a number of seconds")
+    try:
+        fits = float(timeout) >= 0
+    except OverflowError:
+        fits = False
+    if not fits:
+        raise ValueError(f"timeout is {timeout}, not 0 or more seconds")
 
 
 def _checked(what: str, value: Text, limit: int, *, empty: bool = True) -> bytes:
@@ -137,3 +164,38 @@ def epoch_seconds(at: datetime | float) -> int:
     if not 0 <= seconds <= LAST_SECOND:
         raise ValueError("at is not between the years 1970 and 9999")
     return math.ceil(seconds)
+
+
+def job_options(
+    policy: Mapping[str, Any],
+    priority: str,
+    background: bool,
+    at: datetime | float | None,
+    delay: float | str | None,
+) -> bytes:
+    """
+    What SUBMIT_JOB_OPTIONS says of a job.
+
+    @param policy: settings for this one job, by name.
+    @param delay: a time from now, as L{duration} reads it.
+    @raise ValueError: a setting is not known or makes no sense, there are both a time and
+        a delay, or it is all too long.
+    """
+    options: dict[str, Any] = dict(policy)
+    try:
+        CLASSIC.changed(options, of_job=True)
+    except PolicyError as error:
+        raise ValueError(f"policy: {error}") from error
+    if at is not None and delay is not None:
+        raise ValueError("a job has a time or a delay, not both")
+    if at is not None:
+        options["at"] = epoch_seconds(at)
+    if delay is not None:
+        try:
+            options["delay"] = duration(delay)
+        except PolicyError as error:
+            raise ValueError(f"delay: {error}") from error
+    packed = json_bytes({**options, "priority": priority, "background": background})
+    if len(packed) > MAX_OPTIONS:
+        raise ValueError(f"policy has {len(packed)} bytes as JSON, {MAX_OPTIONS} is the most")
+    return packed

@@ -12,10 +12,14 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 
 from txgear._connection import Limits, Server, ServerConnection
+from txgear._questions import OptionQuestion, ResultQuestion
 from txgear._requests import TERMINAL, Job, Request
 from txgear.constants import (
     ERROR,
+    EXTENSION_OPTION,
     JOB_CREATED,
+    OPTION_RES,
+    RESULT,
     STATUS_RES,
     STATUS_RES_UNIQUE,
     WORK_COMPLETE,
@@ -25,14 +29,20 @@ from txgear.constants import (
     WORK_STATUS,
     WORK_WARNING,
 )
-from txgear.errors import server_error
+from txgear.errors import MissingAbility, server_error
 from txgear.wire import Data
 
 HANDLES_REMEMBERED: Final = 10_000
 """How many handles a client keeps the server of: some two megabytes."""
 
 _WORK: Final = frozenset((WORK_DATA, WORK_WARNING, WORK_STATUS, WORK_COMPLETE, WORK_FAIL, WORK_EXCEPTION))
-_ANSWERS: Final = frozenset((JOB_CREATED, STATUS_RES, STATUS_RES_UNIQUE))
+_ANSWERS: Final = frozenset((JOB_CREATED, STATUS_RES, STATUS_RES_UNIQUE, OPTION_RES))
+
+MOST_TURNED_AWAY: Final = 2
+"""
+Connections that may go down over the question for the extension before it is taken for the
+server's answer: the first may have gone by chance.
+"""
 
 
 class Homes:
@@ -89,7 +99,10 @@ class _Attached:
 class ClientConnection(ServerConnection):
     """
     A client's connection: its requests are answered strictly in order, while
-    the packets of jobs come in any.
+    the packets of jobs come in any, and what became of a job whenever it is known.
+
+    What only a server of this project can do waits until it has said that it
+    is one; it is asked when that is needed for the first time.
     """
 
     def __init__(
@@ -114,6 +127,10 @@ class ClientConnection(ServerConnection):
         self._on_lost = on_lost
         self._asked: deque[Request] = deque()
         self._attached: dict[bytes, _Attached] = {}
+        self._questions: dict[bytes, ResultQuestion] = {}
+        self._prompt = 0  # those of them that do not wait for a job's end
+        self._unsure: list[Request] = []
+        self._lacking: str | None = None
 
     def became_ready(self) -> None:
         self._on_ready(self)
@@ -121,30 +138,88 @@ class ClientConnection(ServerConnection):
     def went_down(self, reason: str) -> None:
         asked, self._asked = self._asked, deque()
         attached, self._attached = self._attached, {}
+        questions, self._questions = self._questions, {}
         for handle in attached:
             self._homes.remove(handle)
         undone: list[Request] = [job for group in attached.values() for job in group.jobs]
-        self._on_lost(self, undone + list(asked), reason)
+        self._on_lost(self, [*undone, *asked, *questions.values(), *self._turned_away(reason)], reason)
 
     def ask(self, request: Request) -> None:
         """Send a request, and wait for its answer."""
         request.server = self.server
-        if not self._asked:
+        if request.ability and not self.extended:
+            self._ask_for_extension(request)
+            return
+        waits = isinstance(request, ResultQuestion) and request.wait
+        if not waits and not self._asked and not self._prompt:
             self.waits_for_answer(True)
-        self._asked.append(request)
+        if isinstance(request, ResultQuestion):
+            self._questions[request.token] = request
+            request.on_cancelled = self._stop_waiting
+            self._prompt += not waits
+        else:
+            self._asked.append(request)
         self.send(*request.chunks)
         if not request.resend:
             request.chunks = []
 
     def _next_asked(self) -> Request:
         asked = self._asked.popleft()
-        self.waits_for_answer(bool(self._asked))
+        self._answer_came()
         return asked
+
+    def _answer_came(self) -> None:
+        self.waits_for_answer(bool(self._asked or self._prompt))
+
+    # What not every server can do
+
+    def _ask_for_extension(self, request: Request) -> None:
+        """Keep a request until the server has said whether it understands it."""
+        if self._lacking is not None:
+            request.failed(MissingAbility(self.server.name, request.ability, self._lacking))
+            return
+        self._unsure.append(request)
+        if len(self._unsure) == 1:
+            self.ask(OptionQuestion(self._granted, self._not_granted))
+
+    def _granted(self) -> None:
+        held, self._unsure = self._unsure, []
+        with self.gathered():
+            for request in held:
+                if not request.finished:
+                    self.ask(request)
+
+    def _not_granted(self, why: str) -> None:
+        self._lacking = why
+        held, self._unsure = self._unsure, []
+        for request in held:
+            request.failed(MissingAbility(self.server.name, request.ability, why))
+
+    def _turned_away(self, reason: str) -> list[Request]:
+        """The connection is lost, and the extension not granted: those that wait for it may try another."""
+        held, self._unsure = self._unsure, []
+        for request in held:
+            request.turned_away += 1
+            if request.turned_away >= MOST_TURNED_AWAY:
+                why = f"asked for it, the connection went down {MOST_TURNED_AWAY} times ({reason})"
+                request.failed(MissingAbility(self.server.name, request.ability, why))
+            else:
+                request.server = None
+        return held
+
+    def _stop_waiting(self, question: ResultQuestion) -> None:
+        """Nobody wants to know any more how this job ends: asked again, the server answers at once."""
+        if question.wait:
+            self.send(question.packet(wait=False))
 
     def packet_received(self, kind: int, arguments: list[Data]) -> None:
         if kind in _WORK:
             self._work(kind, arguments)
-        elif kind in _ANSWERS:
+        elif kind == RESULT:
+            self._result(arguments)
+        elif kind in _ANSWERS and (kind != OPTION_RES or arguments[0] == EXTENSION_OPTION):
+            if kind == OPTION_RES:
+                super().packet_received(kind, arguments)
             if not self._asked or self._asked[0].expects != kind:
                 self.drop("answered what it was not asked")
                 return
@@ -163,6 +238,15 @@ class ClientConnection(ServerConnection):
                 self._next_asked().failed(server_error(bytes(arguments[0]), bytes(arguments[1])))
         else:
             super().packet_received(kind, arguments)
+
+    def _result(self, arguments: list[Data]) -> None:
+        # There is none where two answers have met a question that was asked again.
+        question = self._questions.pop(bytes(arguments[0]), None)
+        if question is not None:
+            if not question.wait:
+                self._prompt -= 1
+                self._answer_came()
+            question.answered(arguments)
 
     def _work(self, kind: int, arguments: list[Data]) -> None:
         # gearmand ends the handle with a NUL where it makes a failure of an exception.

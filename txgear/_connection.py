@@ -37,8 +37,10 @@ from txgear.constants import (
     DEFAULT_PORT,
     ECHO_REQ,
     ECHO_RES,
+    EXTENSION_OPTION,
     MALFORMED,
     MAX_PACKET,
+    OPTION_RES,
     RESPONSE_MAGIC,
     TEXT,
     WRONG_MAGIC,
@@ -159,6 +161,7 @@ class ServerConnection(Stream):
     @ivar server: where it leads.
     @ivar ready: the first echo is back.
     @ivar ended: why the connection has ended, in words; C{None} before.
+    @ivar extended: the server has granted L{EXTENSION_OPTION}.
     """
 
     pause_from = UNBOUNDED
@@ -183,6 +186,10 @@ class ServerConnection(Stream):
         self._asked_at: float | None = None
         self._out: list[bytes] = []
         self._gathering = 0
+
+    @property
+    def extended(self) -> bool:
+        return self.decoder.extended
 
     # What a subclass adds
 
@@ -271,6 +278,9 @@ class ServerConnection(Stream):
                 self.ready = True
                 self._watch_again()
                 self.became_ready()
+        elif kind == OPTION_RES:
+            if bytes(arguments[0]) == EXTENSION_OPTION:
+                self.decoder.extended = True
         elif kind in (TEXT, WRONG_MAGIC, MALFORMED):
             self.drop("does not speak the protocol of Gearman's servers")
 

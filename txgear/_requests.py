@@ -1,13 +1,13 @@
 """
-What a client asks of a server: jobs, background jobs, questions about them.
+What a client asks of a server: jobs, and background jobs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -19,6 +19,7 @@ from txgear._arguments import (
     Workload,
     epoch_seconds,
     function_name,
+    job_options,
     reducer_name,
     unique_key,
     workload_bytes,
@@ -32,8 +33,6 @@ from txgear.constants import (
     NORMAL,
     PRIORITIES,
     REQUEST_MAGIC,
-    STATUS_RES,
-    STATUS_RES_UNIQUE,
     SUBMIT_JOB,
     SUBMIT_JOB_BG,
     SUBMIT_JOB_EPOCH,
@@ -41,6 +40,7 @@ from txgear.constants import (
     SUBMIT_JOB_HIGH_BG,
     SUBMIT_JOB_LOW,
     SUBMIT_JOB_LOW_BG,
+    SUBMIT_JOB_OPTIONS,
     SUBMIT_REDUCE_JOB,
     SUBMIT_REDUCE_JOB_BACKGROUND,
     WORK_COMPLETE,
@@ -49,13 +49,14 @@ from txgear.constants import (
     WORK_FAIL,
     WORK_STATUS,
 )
-from txgear.errors import JobFailed, JobLost, JobRaised, JobTimeout, NotConnected
+from txgear.errors import JobFailed, JobLost, JobRaised, JobTimeout
 from txgear.wire import Data, decimal, large
 
 T = TypeVar("T")
 
 _FOREGROUND: Final = {HIGH: SUBMIT_JOB_HIGH, NORMAL: SUBMIT_JOB, LOW: SUBMIT_JOB_LOW}
 _BACKGROUND: Final = {HIGH: SUBMIT_JOB_HIGH_BG, NORMAL: SUBMIT_JOB_BG, LOW: SUBMIT_JOB_LOW_BG}
+_PRIORITY_WORDS: Final = {HIGH: "high", NORMAL: "normal", LOW: "low"}
 
 TERMINAL: Final = frozenset((WORK_COMPLETE, WORK_FAIL, WORK_EXCEPTION))
 """The packets after which nothing more comes of a job."""
@@ -72,13 +73,19 @@ class Request:
     @ivar server: to which it was sent last, C{None} before.
     @ivar finished: nobody waits for it any more.
     @ivar on_finished: called once when that comes about.
+    @ivar ability: what a server must be able to do for it beyond the protocol
+        of all, in words; empty for nothing.
+    @ivar turned_away: how many connections have gone down before it could be
+        sent, over the question whether the server has that ability.
     """
 
     expects: ClassVar[int] = JOB_CREATED
 
-    def __init__(self, chunks: list[bytes], resend: bool = False) -> None:
+    def __init__(self, chunks: list[bytes], resend: bool = False, ability: str = "") -> None:
         self.chunks = chunks
         self.resend = resend
+        self.ability = ability
+        self.turned_away = 0
         self.server: Server | None = None
         self.finished = False
         self.on_finished: Callable[[Request], object] | None = None
@@ -117,12 +124,16 @@ class Single(Request, Generic[T]):
     """
     A request with one Deferred.
 
+    @cvar unanimous: of a question for a job: whether "unknown" is to be believed only
+        when all servers that may have the job have said so.
     @ivar answer: fires with what the answer means. Cancelling it stops the
         waiting; nothing is sent.
     """
 
-    def __init__(self, chunks: list[bytes], resend: bool = False) -> None:
-        super().__init__(chunks, resend)
+    unanimous: ClassVar[bool] = False
+
+    def __init__(self, chunks: list[bytes], resend: bool = False, ability: str = "") -> None:
+        super().__init__(chunks, resend, ability)
         self.answer: Deferred[T] = Deferred(self._cancel)
 
     def _cancel(self, _: Deferred[T]) -> None:
@@ -156,15 +167,26 @@ class Task:
     timeout: float | None = None
     resend: bool = False
     json: object = ABSENT
+    policy: Mapping[str, Any] | None = None
+
+
+def ability_for(task: Task, delay: float | str | None = None) -> str:
+    """What a server must be able to do to take this job, beyond the protocol of all."""
+    return "policies of single jobs" if task.policy else "delays" if delay is not None else ""
 
 
 def submission(
-    task: Task, max_packet: int, background: bool = False, at: datetime | float | None = None
+    task: Task,
+    max_packet: int,
+    background: bool = False,
+    at: datetime | float | None = None,
+    delay: float | str | None = None,
 ) -> list[bytes]:
     """
     The packet that submits a job, as chunks.
 
     @param max_packet: bytes of its largest body.
+    @param delay: a time from now, as L{txgear.policies.duration} reads it.
     @raise ValueError: something that the protocol cannot carry.
     @raise TypeError: something of a wrong type.
     """
@@ -172,9 +194,15 @@ def submission(
     data = workload_bytes(task.workload, task.json)
     if task.priority not in PRIORITIES:
         raise ValueError(f"priority is {task.priority!r}, not HIGH, NORMAL or LOW")
-    if task.priority != NORMAL and (at is not None or task.reducer is not None):
+    if ability_for(task, delay):
+        if task.reducer is not None:
+            raise ValueError("a job with a policy or a delay has no reducer")
+        kind = SUBMIT_JOB_OPTIONS
+        priority = _PRIORITY_WORDS[task.priority]
+        arguments.append(job_options(task.policy or {}, priority, background, at, delay))
+    elif task.priority != NORMAL and (at is not None or task.reducer is not None):
         raise ValueError("a job with a time or a reducer has NORMAL priority")
-    if at is not None:
+    elif at is not None:
         if task.reducer is not None:
             raise ValueError("a job has a time or a reducer, not both")
         kind = SUBMIT_JOB_EPOCH
@@ -201,53 +229,6 @@ class BackgroundSubmit(Single[bytes]):
         self.failed(JobLost(why, None))
 
 
-@dataclass(frozen=True)
-class JobStatus:
-    """
-    What a server knows of a job.
-
-    A job that has ended is not known, like one that never was.
-
-    @ivar known: the server has the job.
-    @ivar running: a worker has it.
-    @ivar numerator: how far it is, as the worker last said.
-    @ivar denominator: what the numerator is counted up to.
-    @ivar clients: how many clients wait for it; C{None} where the server was
-        asked by handle, which it does not answer.
-    """
-
-    known: bool
-    running: bool
-    numerator: int
-    denominator: int
-    clients: int | None = None
-
-
-class StatusQuestion(Single[JobStatus]):
-    """GET_STATUS."""
-
-    expects = STATUS_RES
-
-    def meaning(self, arguments: list[Data]) -> JobStatus:
-        _, known, running, numerator, denominator = (decimal(bytes(argument)) for argument in arguments)
-        return JobStatus(known != 0, running != 0, numerator, denominator)
-
-    def lost(self, why: str) -> None:
-        self.failed(NotConnected(why))
-
-
-class UniqueQuestion(StatusQuestion):
-    """GET_STATUS_UNIQUE."""
-
-    expects = STATUS_RES_UNIQUE
-
-    def meaning(self, arguments: list[Data]) -> JobStatus:
-        _, known, running, numerator, denominator, clients = (
-            decimal(bytes(argument)) for argument in arguments
-        )
-        return JobStatus(known != 0, running != 0, numerator, denominator, clients)
-
-
 class Job(Request):
     """
     A job that somebody waits for, as L{txgear.client.Client.submit} returns it.
@@ -267,8 +248,9 @@ class Job(Request):
         chunks: list[bytes],
         timeout: float | None = None,
         resend: bool = False,
+        ability: str = "",
     ) -> None:
-        super().__init__(chunks, resend)
+        super().__init__(chunks, resend, ability)
         self._timeout = timeout
         self.function = function
         self.unique = unique

@@ -6,7 +6,7 @@ what arrives, chunks written with bounds, and an end that cannot be put off.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.interfaces import (
@@ -90,6 +90,7 @@ class Stream(Protocol):
         self.unwritten = 0
         self._waiting: deque[bytes] = deque()
         self._behind = False
+        self._caught_up: list[Callable[[], object]] = []
         self._paused = False
         self._held = False
         self._timer: IDelayedCall | None = None
@@ -271,6 +272,20 @@ class Stream(Protocol):
                 self._timer = self._clock.callLater(STALL_SECONDS, self._stalled)
         if self.closing and not self._behind:
             self._lose()
+        elif not self._behind:
+            calls, self._caught_up = self._caught_up, []
+            for call in calls:
+                call()
+
+    def when_caught_up(self, call: Callable[[], object]) -> None:
+        """
+        Have something called once when all that was written until then has left, at once if it has.
+        It is not called if the connection ends before.
+        """
+        if self._behind:
+            self._caught_up.append(call)
+        elif not self.closing:
+            call()
 
     def pause_reading(self) -> None:
         """Read nothing of the peer until L{resume_reading}, whatever it reads of us."""

@@ -17,15 +17,19 @@ from txgear.constants import (
     ERROR,
     GRAB_JOB,
     GRAB_JOB_ALL,
+    GRAB_JOB_OPTIONS,
     GRAB_JOB_UNIQ,
     HEADER_SIZE,
     JOB_ASSIGN,
     JOB_ASSIGN_ALL,
+    JOB_ASSIGN_OPTIONS,
     JOB_ASSIGN_UNIQ,
+    JOB_WITHDRAWN,
     NO_JOB,
     NOOP,
     PRE_SLEEP,
     REQUEST_MAGIC,
+    WORK_BEAT,
     WORK_DATA,
     WORK_STATUS,
     WORK_WARNING,
@@ -43,8 +47,16 @@ ASLEEP: Final = 2
 GRABS: Final = (GRAB_JOB_ALL, GRAB_JOB_UNIQ, GRAB_JOB)
 """
 How a job is asked for, the best first. Only the first tells of a reducer, and
-older servers know only the last two, or the last.
+older servers know only the last two, or the last. A server that has granted the
+extension is asked with GRAB_JOB_OPTIONS.
 """
+
+BEATS: Final = 3
+"""How often a worker is heard of in the time of a lease: two of three beats may be late."""
+MOST_SECONDS: Final = 1e9
+"""No lease or timeout is so long, and no job is tried so often."""
+SHORTEST_BEAT: Final = 0.1
+"""Seconds between two beats at the least, however short a lease is."""
 
 
 class Job:
@@ -59,9 +71,14 @@ class Job:
     @ivar workload: what the client sent.
     @ivar reducer: the function that takes the parts of a partitioned job; empty for all others.
     @ivar server: the name of the server it came from.
+    @ivar attempt: which attempt at this job it is, 1 for the first; 0 where the server does not tell.
+    @ivar lease: seconds that the server waits to hear of the job, 0.0 for no bound. The
+        worker beats by itself, as long as the job has not ended.
+    @ivar timeout: seconds that this attempt may take, 0.0 for no bound or where the server
+        does not tell.
     @ivar gone: true once the server waits for this job no more: its time was
-        up, the connection was lost, or the worker had to stop. A function in a
-        thread may look at it from time to time, and return.
+        up, somebody cancelled it, the connection was lost, or the worker had to
+        stop. A function in a thread may look at it from time to time, and return.
     """
 
     def __init__(
@@ -78,11 +95,15 @@ class Job:
         self.unique = unique
         self.reducer = reducer
         self.workload = workload
+        self.attempt = 0
+        self.lease = 0.0
+        self.timeout = 0.0
         self.server = connection.server.name
         self.gone = False
         self.connection = connection
         self.running: Deferred[Any] | None = None
         self.timer: IDelayedCall | None = None
+        self.beating: IDelayedCall | None = None
         self.from_thread: Callable[..., object] | None = None
 
     def json(self) -> Any:
@@ -138,6 +159,22 @@ class Job:
         if not self.gone:
             self.connection.send(*chunks)
 
+    def beat(self, clock: IReactorTime) -> None:
+        """Tell the server, now and again until L{end}, that the job is being done."""
+        self.beating = clock.callLater(max(self.lease / BEATS, SHORTEST_BEAT), self._beat, clock)
+
+    def _beat(self, clock: IReactorTime) -> None:
+        self.connection.send(request(WORK_BEAT, self.handle))
+        self.beat(clock)
+
+    def end(self) -> None:
+        """There is nothing more to tell of this job."""
+        self.gone = True
+        for call in (self.timer, self.beating):
+            if call is not None:
+                call.cancel()
+        self.timer = self.beating = None
+
 
 class Owner(Protocol):
     """What a connection tells its worker."""
@@ -153,6 +190,9 @@ class Owner(Protocol):
 
     def job_assigned(self, job: Job) -> None:
         """A server has given a job."""
+
+    def job_withdrawn(self, job: Job, reason: str) -> None:
+        """A server does not want a job done here any more."""
 
 
 class WorkerConnection(ServerConnection):
@@ -202,7 +242,7 @@ class WorkerConnection(ServerConnection):
         self.state = GRABBING
         self.grabbed_at = self._clock.seconds()
         self.waits_for_answer(True)
-        self.send(request(GRABS[self._grabs.get(self.server, 0)]))
+        self.send(request(GRAB_JOB_OPTIONS if self.extended else GRABS[self._grabs.get(self.server, 0)]))
 
     def _grab_otherwise(self) -> bool:
         """The server does not know this way to ask; there may be an older one."""
@@ -232,7 +272,7 @@ class WorkerConnection(ServerConnection):
             if self.state == ASLEEP:
                 self.state = AWAKE
                 self._owner.jobs_wanted()
-        elif kind in (NO_JOB, JOB_ASSIGN, JOB_ASSIGN_UNIQ, JOB_ASSIGN_ALL):
+        elif kind in (NO_JOB, JOB_ASSIGN, JOB_ASSIGN_UNIQ, JOB_ASSIGN_ALL, JOB_ASSIGN_OPTIONS):
             if self.state != GRABBING:
                 self.drop("answered what it was not asked")
             elif kind == NO_JOB:
@@ -241,17 +281,29 @@ class WorkerConnection(ServerConnection):
                 self._owner.jobs_wanted()
             else:
                 self._answered(AWAKE)
-                self._assigned(arguments)
+                self._assigned(kind, arguments)
+        elif kind == JOB_WITHDRAWN:
+            job = self.jobs.get(bytes(arguments[0]))
+            if job is not None:  # otherwise its result is on the way
+                self._owner.job_withdrawn(job, bytes(arguments[1]).decode("utf-8", "replace"))
         elif kind == ERROR:
             self._refused(bytes(arguments[0]), bytes(arguments[1]))
         else:
             super().packet_received(kind, arguments)
 
-    def _assigned(self, arguments: list[Data]) -> None:
+    def _assigned(self, kind: int, arguments: list[Data]) -> None:
         handle, function, *others, workload = map(bytes, arguments)
         unique, reducer = (*others, b"", b"")[:2]
         job = Job(self, handle, function, unique, reducer, workload)
+        if kind == JOB_ASSIGN_OPTIONS:
+            try:
+                job.attempt, job.lease, job.timeout = _read_options(others[2])
+            except ValueError as error:
+                self.drop(f"gave a job with options that cannot be read: {error}")
+                return
         self.jobs[handle] = job
+        if job.lease:
+            job.beat(self._clock)
         self._owner.job_assigned(job)
 
     def _refused(self, code: bytes, text: bytes) -> None:
@@ -263,3 +315,22 @@ class WorkerConnection(ServerConnection):
             self.grab()
         else:
             self.drop(f"gives no jobs: {error}")
+
+
+def _read_options(text: bytes) -> tuple[int, float, float]:
+    """
+    The attempt's number, the lease and the timeout of JOB_ASSIGN_OPTIONS; what is not there is 0.
+
+    @raise ValueError: they are nothing of the kind.
+    """
+    try:
+        options = loads(text)
+    except RecursionError as error:
+        raise ValueError(str(error)) from error
+    if not isinstance(options, dict):
+        raise ValueError("no JSON object")
+    numbers = [options.get(name, 0) for name in ("attempt", "lease", "timeout")]
+    if not all(isinstance(number, (int, float)) and 0 <= number < MOST_SECONDS for number in numbers):
+        raise ValueError("a number is wanted")
+    attempt, lease, timeout = numbers
+    return int(attempt), float(lease), float(timeout)

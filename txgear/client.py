@@ -5,14 +5,17 @@ The client: submits jobs, waits for their results, asks after them.
 from __future__ import annotations
 
 import random as _random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from itertools import count
+from typing import Any, Final, Protocol, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from txgear import _arguments
 from txgear._arguments import ABSENT, Text, Workload
@@ -27,30 +30,22 @@ from txgear._connection import (
     connect_once,
     server_list,
 )
-from txgear._requests import (
-    BackgroundSubmit,
-    Job,
-    JobStatus,
-    Request,
-    StatusQuestion,
-    Task,
-    UniqueQuestion,
-    submission,
-)
+from txgear._questions import JobStatus, Result, ResultQuestion, StatusQuestion, UniqueQuestion
+from txgear._requests import BackgroundSubmit, Job, Request, Single, Task, ability_for, submission
 from txgear.constants import (
     EXCEPTIONS_OPTION,
     GET_STATUS,
     GET_STATUS_UNIQUE,
-    MAX_HANDLE,
     MAX_PACKET,
     NORMAL,
     OPTION_REQ,
     SET_CLIENT_ID,
+    UNIQUE_FROM_WORKLOAD,
 )
-from txgear.errors import NotConnected, TxgearError
+from txgear.errors import JobTimeout, MissingAbility, NotConnected, TxgearError
 from txgear.wire import request as packet
 
-__all__ = ["Client", "Job", "JobStatus", "Outcome", "Task"]
+__all__ = ["Client", "Job", "JobStatus", "Outcome", "Result", "Task"]
 
 CONNECT_SECONDS: Final = 30.0
 """How long a request waits for a server: time for one to be started again, and for several attempts."""
@@ -58,7 +53,21 @@ CONNECT_SECONDS: Final = 30.0
 Outcome = bytes | TxgearError
 """What became of one job of several: its result, or the error that L{Job.result} would fail with."""
 
+AGAIN_SECONDS: Final = 1.0
+"""The pause before a server that was visited in vain is visited again."""
+
 RequestT = TypeVar("RequestT", bound=Request)
+
+
+class _Finding(Protocol):
+    """What a server says of a job."""
+
+    @property
+    def known(self) -> bool:
+        """Whether it knows the job."""
+
+
+FindingT = TypeVar("FindingT", bound=_Finding)
 
 
 class Client(Service):
@@ -120,6 +129,7 @@ class Client(Service):
         self._visits: set[Request] = set()
         self._unsent: dict[Request, IDelayedCall] = {}
         self._homes = Homes()
+        self._tokens = count(1)
         self._closed = False
 
     # Jobs
@@ -135,6 +145,7 @@ class Client(Service):
         timeout: float | None = None,
         resend: bool = False,
         json: object = ABSENT,
+        policy: Mapping[str, Any] | None = None,
     ) -> Job:
         """
         Submit a job and wait for its result.
@@ -149,12 +160,16 @@ class Client(Service):
         @param resend: send the job again when the connection goes down before
             its result is there. It may run twice then.
         @param json: a value to send as JSON, in place of C{workload}.
+        @param policy: settings for this one job, over those that the operator has made for
+            its function: C{retries}, C{backoff}, C{dead}, C{timeout}, C{lease}, C{expires},
+            C{results} and C{once}, as in the server's file: C{{"retries": 5, "backoff": "30s"}}.
+            A server that is not one of this project's has none: the job fails with L{MissingAbility}.
         @return: the job, on which results and news are waited for.
-        @raise ValueError: an argument that the protocol cannot carry.
+        @raise ValueError: an argument that the protocol cannot carry, or a negative timeout.
         @raise TypeError: an argument of a wrong type.
         """
         return self._ask(
-            self._job(Task(function, workload, unique, priority, reducer, timeout, resend, json))
+            self._job(Task(function, workload, unique, priority, reducer, timeout, resend, json, policy))
         )
 
     def run(
@@ -168,6 +183,7 @@ class Client(Service):
         timeout: float | None = None,
         resend: bool = False,
         json: object = ABSENT,
+        policy: Mapping[str, Any] | None = None,
     ) -> Deferred[bytes]:
         """
         Submit a job and wait for its result, in one. The arguments are those of L{submit}.
@@ -184,6 +200,7 @@ class Client(Service):
             timeout=timeout,
             resend=resend,
             json=json,
+            policy=policy,
         ).result
 
     def run_all(
@@ -199,7 +216,8 @@ class Client(Service):
         @return: fires with the results, in the order of the tasks; in the place
             of a job that failed stands its error. Cancelling it stops the
             waiting for all that have not ended; nothing is sent.
-        @raise ValueError: an argument of a task that the protocol cannot carry; no job is submitted then.
+        @raise ValueError: an argument of a task that the protocol cannot carry, or a negative
+            timeout; no job is submitted then.
         @raise TypeError: an argument of a wrong type; likewise.
         """
         planned = [task if isinstance(task, Task) else Task(*task) for task in tasks]
@@ -246,8 +264,10 @@ class Client(Service):
         priority: int = NORMAL,
         reducer: Text | None = None,
         at: datetime | float | None = None,
+        delay: float | str | None = None,
         resend: bool = False,
         json: object = ABSENT,
+        policy: Mapping[str, Any] | None = None,
     ) -> Deferred[bytes]:
         """
         Submit a job that runs without anybody waiting for it.
@@ -255,33 +275,40 @@ class Client(Service):
         The arguments are those of L{submit}, but for:
 
         @param at: when it is due, in whole seconds: a datetime (a naive one is
-            local time), or seconds since 1970. Such a job has C{NORMAL} priority.
+            local time), or seconds since 1970. Such a job has C{NORMAL} priority,
+            unless it has a policy.
+        @param delay: how long it waits from now on, by the server's clock: seconds, or
+            words such as C{90s}, C{1.5h} and C{30d}. A server that is not one of
+            this project's has no delays.
         @param resend: send it again when the connection goes down before the
             server has taken it. There may be two of it then, if it has no unique.
         @return: fires with the handle when the server has taken the job; fails
             with L{ServerError} when it refuses, L{JobLost} when the connection
-            goes down before the answer, L{NotConnected} when there is no server.
+            goes down before the answer, L{NotConnected} when there is no server,
+            L{MissingAbility} when it knows nothing of policies or delays.
             Cancelling it stops the waiting; nothing is sent, and a job that is
             not sent yet never is.
         @raise ValueError: an argument that the protocol cannot carry.
         @raise TypeError: an argument of a wrong type.
         """
-        task = Task(function, workload, unique, priority, reducer, None, resend, json)
-        chunks = submission(task, self._limits.max_packet, True, at)
-        return self._ask(BackgroundSubmit(chunks, resend)).answer
+        task = Task(function, workload, unique, priority, reducer, None, resend, json, policy)
+        chunks = submission(task, self._limits.max_packet, True, at, delay)
+        return self._ask(BackgroundSubmit(chunks, resend, ability_for(task, delay))).answer
 
     def _job(self, task: Task) -> Job:
+        _arguments.check_timeout(task.timeout)
         return Job(
             _arguments.function_name(task.function),
             _arguments.unique_key(task.unique),
             submission(task, self._limits.max_packet),
             task.timeout,
             task.resend,
+            ability_for(task),
         )
 
     # Questions
 
-    def status(self, handle: bytes) -> Deferred[JobStatus]:
+    def status(self, handle: Text) -> Deferred[JobStatus]:
         """
         Ask how far a job is.
 
@@ -291,11 +318,11 @@ class Client(Service):
         @return: fires with a L{JobStatus}; fails with L{NotConnected} when no
             server could be asked. Cancelling it gives the question up.
         @raise ValueError: no server gives such a handle.
+        @raise TypeError: it is neither text nor bytes.
         """
-        if not 0 < len(handle) <= MAX_HANDLE or b"\0" in handle:
-            raise ValueError(f"a handle has 1 to {MAX_HANDLE} bytes, none of them NUL")
-        home = self._homes.get(handle)
-        asked = packet(GET_STATUS, handle)
+        name = _arguments.job_handle(handle)
+        asked = packet(GET_STATUS, name)
+        home = self._homes.get(name)
         return Deferred.fromCoroutine(self._inquire(lambda: StatusQuestion([asked]), home))
 
     def status_unique(self, unique: Text) -> Deferred[JobStatus]:
@@ -305,6 +332,7 @@ class Client(Service):
 
         @return: as for L{status}; servers older than gearmand 1.0 refuse with L{ServerError}.
         @raise ValueError: it is empty, too long, or holds a NUL.
+        @raise TypeError: it is neither text nor bytes.
         """
         key = _arguments.unique_key(unique)
         if not key:
@@ -312,35 +340,116 @@ class Client(Service):
         asked = packet(GET_STATUS_UNIQUE, key)
         return Deferred.fromCoroutine(self._inquire(lambda: UniqueQuestion([asked]), None))
 
-    async def _inquire(self, question: Callable[[], StatusQuestion], home: Server | None) -> JobStatus:
+    def fetch(self, handle: Text, *, wait: bool = False, timeout: float | None = None) -> Deferred[Result]:
+        """
+        Ask what became of a job, and for what it brought.
+
+        That is kept for as long as the policy of its function, or of the job, says
+        under C{results}; of a job without one there is nothing but its end to wait for.
+
+        The servers are asked as for L{status}, but no other one's C{unknown} is an answer
+        while one of them could not be asked: it may have the job.
+
+        @param wait: wait for the end of a job that has not ended. Where a connection is lost,
+            the wait goes on over the next one; it fails when a server that may have the job
+            cannot be reached for C{connect_timeout} seconds.
+        @param timeout: seconds from now after which it fails with L{JobTimeout}; none by default.
+        @return: fires with a L{Result}, whatever its outcome is; fails with
+            L{ResultUnavailable} when the server cannot tell at present, with L{MissingAbility}
+            when a server is not one of this project's, with L{NotConnected} when one could not be
+            asked, and with neither of these where another one knows the job. Cancelling it gives
+            the question up.
+        @raise ValueError: no server gives such a handle, or the timeout is negative.
+        @raise TypeError: an argument of a wrong type.
+        """
+        return self._fetch(_arguments.job_handle(handle), b"", b"", wait, timeout)
+
+    def fetch_unique(
+        self, unique: Text, *, function: Text = b"", wait: bool = False, timeout: float | None = None
+    ) -> Deferred[Result]:
+        """
+        What L{fetch} does, for a job by its unique: that which has not ended, if there is one,
+        otherwise the one that ended last.
+
+        @param function: its function; without one, the newest job with this unique that is found.
+        @raise ValueError: the unique is empty, too long, holds a NUL, or is C{-}: each
+            workload has one of its own then, and the job is asked for by its handle. Or the
+            function is no function's name, or the timeout is negative.
+        @raise TypeError: an argument of a wrong type.
+        """
+        key = _arguments.unique_key(unique)
+        if key in (b"", UNIQUE_FROM_WORKLOAD):
+            raise ValueError(f"unique is {key.decode()!r}, which is no job's name")
+        name = _arguments.function_name(function) if function else b""
+        return self._fetch(b"", name, key, wait, timeout)
+
+    def _fetch(
+        self, handle: bytes, function: bytes, unique: bytes, wait: bool, timeout: float | None
+    ) -> Deferred[Result]:
+        _arguments.check_timeout(timeout)
+
+        def question() -> ResultQuestion:
+            return ResultQuestion(b"%d" % next(self._tokens), handle, function, unique, wait)
+
+        def overdue(_: object, seconds: float) -> Failure:
+            return Failure(JobTimeout(f"no result within {seconds:g} seconds", handle or None))
+
+        home = self._homes.get(handle) if handle else None
+        found = Deferred.fromCoroutine(self._inquire(question, home))
+        if timeout is not None:
+            _ = found.addTimeout(timeout, self._clock, onTimeoutCancel=overdue)
+        return found
+
+    async def _inquire(self, question: Callable[[], Single[FindingT]], home: Server | None) -> FindingT:
         """
         @param home: the only server to ask; all of them where it is C{None},
-            the connected one first. One that cannot be reached is passed over.
+            the connected one first. One that cannot be asked is passed over, and where
+            the question waits, tried again after the others.
         """
         left = self._servers[:] if home is None else [home]
-        status: JobStatus | None = None
-        problem = NotConnected("the client is closed")
+        found: FindingT | None = None
+        problems: dict[Server, TxgearError] = {}
         connection = self._usable()
         if home is None or (connection is not None and connection.server is home):
             asked = question()
             try:
-                status = await self._ask(asked).answer
-            except NotConnected as error:
-                if asked.server is None:
+                found = await self._ask(asked).answer
+            except (NotConnected, MissingAbility) as error:
+                # One that is sent again has had the time that there is, at any server.
+                if asked.server is None or (asked.resend and isinstance(error, NotConnected)):
                     raise
-                problem = error
+                if asked.server in left:
+                    problems[asked.server] = error
             left = [server for server in left if server is not asked.server]
-        while left and not self._closed and (status is None or not status.known):
+        tried: set[Server] = set()
+        patience = self._clock.seconds() + self._connect_timeout
+        while left and not self._closed and (found is None or not found.known):
+            server, asked = left.pop(0), question()
             try:
-                status = await self._visit(left.pop(0), question())
+                found = await self._visit(server, asked, AGAIN_SECONDS if server in tried else 0.0)
+                problems.pop(server, None)
+            except MissingAbility as error:
+                problems[server] = error
             except NotConnected as error:
-                problem = error
-        if status is None:
-            raise problem
-        return status
+                problems[server] = error
+                if asked.server is not None:
+                    patience = self._clock.seconds() + self._connect_timeout
+                if asked.resend and self._clock.seconds() < patience:
+                    left.append(server)
+            tried.add(server)
+        if found is not None and (found.known or not asked.unanimous or not problems):
+            return found
+        raise [NotConnected("the client is closed"), *problems.values()][-1]
 
-    def _visit(self, server: Server, question: StatusQuestion) -> Deferred[JobStatus]:
-        """Ask a server that is not the connected one, over a connection for this one question."""
+    def _visit(self, server: Server, question: Single[FindingT], pause: float) -> Deferred[FindingT]:
+        """
+        Ask a server that is not the connected one, over a connection for this one question.
+
+        @param pause: seconds to wait before.
+        """
+
+        def connect(_: object = None) -> Deferred[IProtocol]:
+            return connect_once(self._clock, server, lambda: connection)
 
         def lost(_: ClientConnection, __: list[Request], why: str) -> None:
             question.lost(f"{server.name}: {why}")
@@ -354,7 +463,7 @@ class Client(Service):
         connection = self._new_connection(server, lambda connection: connection.ask(question), lost)
         question.on_finished = over
         self._visits.add(question)
-        connecting = connect_once(self._clock, server, lambda: connection)
+        connecting = connect() if not pause else deferLater(self._clock, pause).addCallback(connect)
         _ = connecting.addErrback(
             lambda failure: question.lost(f"{server.name}: {failure.getErrorMessage()}")
         )
@@ -416,12 +525,13 @@ class Client(Service):
         if self._connection is connection:
             self._connection = None
         undone = [request for request in undone if not request.finished]
-        again = [] if self._closed else [request for request in undone if request.resend]
+        # Those that have nothing left to send were sent, and are not to be sent again.
+        again = [] if self._closed else [request for request in undone if request.chunks]
         for request in again:
             self._wait(request)
         for request in undone:
             if request not in self._unsent:
-                request.lost(f"the connection to {connection.server.name} was lost: {why}")
+                _fail_unsent(request, f"the connection to {connection.server.name} was lost: {why}")
 
     def _ask(self, request: RequestT) -> RequestT:
         self._ask_all([request])

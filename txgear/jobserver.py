@@ -7,6 +7,7 @@ L{JobServer}, and on nothing below it but the broker.
 
 from __future__ import annotations
 
+import random
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -111,6 +112,9 @@ class JobServer:
     @ivar clock: the time.
     @ivar reads: reads the connections of this server, or C{None}.
     @ivar seconds: the time now, in seconds since the epoch.
+    @ivar config: the path of the file of policies and schedules, or C{None}.
+    @ivar schedules: lists what is submitted by the clock; see L{txgear.schedule.Scheduler.listed}.
+        Whoever owns the process sets both.
     @ivar shutdown: called with C{True} to drain first or C{False} to stop at
         once, when the text command asks for it; whoever owns the process sets it.
     """
@@ -130,11 +134,19 @@ class JobServer:
         self.outbox = Outbox()
         self.journal = journal
         self.broker = Broker(
-            self.outbox, settings.prefix, settings.retries, settings.wakeups, journal, settings.queue_memory
+            self.outbox,
+            settings.prefix,
+            settings.retries,
+            settings.wakeups,
+            journal,
+            settings.queue_memory,
+            random.random,
         )
         if journal is not None:
             journal.begin(self.broker, self._store_answered, lambda: self.shutdown(False))
         self.shutdown: Callable[[bool], None] = lambda graceful: None
+        self.config: str | None = None
+        self.schedules: Callable[[], list[dict[str, Any]]] = list
         self._accepted = 0
         self._timer: IDelayedCall | None = None
         self._timer_at = inf
@@ -181,7 +193,8 @@ class JobServer:
     def created(self, peer: Peer, job: Job, background: bool) -> None:
         """
         Answer a submit with JOB_CREATED: at once, or when the job is safe on
-        disk; with ERROR if it cannot be stored. What else the peer is sent comes behind it.
+        disk; with ERROR if it cannot be stored. What else the peer is sent comes
+        behind it: of a job that is done already, what that has brought.
 
         @param background: whether it was a background submit.
         """
@@ -190,6 +203,8 @@ class JobServer:
             self.outbox.send(peer, JOB_CREATED, job.handle)
         else:
             self.outbox.hold(peer, storing, self.journal.unsettled > self.settings.queue_memory)
+        if job.ended and not background:
+            self.broker.repeat(peer, job)
 
     def _store_answered(self) -> None:
         self.outbox.release()

@@ -1,7 +1,7 @@
 """
-What a turn wrote to each peer, carried in one write; and what waits for the disk.
+What a turn wrote to each peer, carried in one write; and what waits, mostly for the disk.
 
-Each connection's output is one line. An answer that waits for the disk holds
+Each connection's output is one line. An answer that is not there yet holds
 its place in it, and all that comes later for that peer stays behind it. Other
 peers' lines go on.
 """
@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from twisted.logger import Logger
 
-from txgear.changes import Storing
+from txgear.constants import TEXT
 from txgear.roster import Peer
 from txgear.wire import Data
 
@@ -25,6 +25,40 @@ MOST_HELD: Final = 10_000
 """Packets that wait behind an answer before the peer is no longer read: some 100 ms of a good disk."""
 MOST_HELD_BYTES: Final = 16 * 1024 * 1024
 """What these packets and the workloads on their way to the disk may hold in bytes before that."""
+
+
+class Awaited(Protocol):
+    """
+    An answer that is not there yet; L{txgear.changes.Storing} is one.
+    """
+
+    @property
+    def answer(self) -> Letter | None:
+        """The answer, C{None} before it is there."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that wait with it; always the same."""
+
+
+class Later:
+    """
+    The answer to a text command, when it cannot be given at once.
+
+    @ivar said: the whole answer, C{None} before it is there.
+    @ivar size: bytes that are on their way because of it.
+    """
+
+    __slots__ = ("said", "size")
+
+    def __init__(self, size: int) -> None:
+        self.said: bytes | None = None
+        self.size = size
+
+    @property
+    def answer(self) -> Letter | None:
+        """Part of L{Awaited}."""
+        return None if self.said is None else (TEXT, self.said)
 
 
 class Line(Protocol):
@@ -49,12 +83,12 @@ class Line(Protocol):
 
 
 class _Held:
-    """What one peer is to be sent once the disk has answered."""
+    """What one peer is to be sent once the first of it is there."""
 
     __slots__ = ("letters", "paused", "size", "then")
 
     def __init__(self) -> None:
-        self.letters: deque[Letter | Storing] = deque()
+        self.letters: deque[Letter | Awaited] = deque()
         self.size = 0
         self.paused = False
         self.then: Callable[[], None] | None = None
@@ -106,9 +140,9 @@ class Outbox:
 
     # Answers that wait
 
-    def hold(self, peer: Peer, storing: Storing, crowded: bool = False) -> None:
+    def hold(self, peer: Peer, awaited: Awaited, crowded: bool = False) -> None:
         """
-        The next packet for this peer is the answer that C{storing} will have.
+        The next packet for this peer is the answer that C{awaited} will have; L{release} follows then.
 
         @param crowded: whether so much waits on behalf of all peers that those
             who add to it are not to be read for now.
@@ -116,10 +150,10 @@ class Outbox:
         held = self._held.get(peer)
         if held is None:
             held = self._held[peer] = _Held()
-        self._hold(peer, held, storing, storing.addition[0].size, crowded)
+        self._hold(peer, held, awaited, awaited.size, crowded)
 
     def _hold(
-        self, peer: Peer, held: _Held, letter: Letter | Storing, size: int, crowded: bool = False
+        self, peer: Peer, held: _Held, letter: Letter | Awaited, size: int, crowded: bool = False
     ) -> None:
         held.letters.append(letter)
         held.size += size
@@ -135,14 +169,15 @@ class Outbox:
             ready: list[Letter] = []
             while letters:
                 letter = letters[0]
-                if isinstance(letter, Storing):
-                    if letter.answer is None:
-                        break
-                    held.size -= letter.addition[0].size
-                    letter = letter.answer
-                else:
+                if isinstance(letter, tuple):
                     held.size -= _size(letter)
-                ready.append(letter)
+                    ready.append(letter)
+                else:
+                    answer = letter.answer
+                    if answer is None:
+                        break
+                    held.size -= letter.size
+                    ready.append(answer)
                 letters.popleft()
             if ready:
                 self._pending.setdefault(peer, []).extend(ready)

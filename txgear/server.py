@@ -22,6 +22,7 @@ from txgear.constants import (
     ECHO_RES,
     ERROR,
     EXCEPTIONS_OPTION,
+    EXTENSION_OPTION,
     GET_STATUS,
     GET_STATUS_UNIQUE,
     GRAB_JOB,
@@ -35,7 +36,6 @@ from txgear.constants import (
     LOW,
     MALFORMED,
     MAX_CLIENT_ID,
-    MAX_OPTION,
     NO_JOB,
     NORMAL,
     OPTION_REQ,
@@ -75,7 +75,8 @@ from txgear.errors import (
     ServerError,
     UnknownOption,
 )
-from txgear.jobs import RUNNING, Job
+from txgear.extension import Extension
+from txgear.jobs import DONE, RUNNING, Job
 from txgear.jobserver import JobServer
 from txgear.outbox import Letter
 from txgear.wire import Data, Decoder, Packet, Pieces, decimal, large, reduce_workload, response
@@ -100,8 +101,9 @@ class GearProtocol(Stream):
         super().__init__(server.clock, Decoder(limit=server.settings.max_packet), server.reads)
         self._server = server
         self._broker = server.broker
-        self._seconds = server.seconds
+        self._now = 0.0
         self._send = server.outbox.send
+        self._extension: Extension | None = None
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -109,6 +111,8 @@ class GearProtocol(Stream):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
+        if self._extension is not None:
+            self._extension.leave()
         self._server.disconnect(self.peer)
 
     def turn_ended(self) -> None:
@@ -129,12 +133,15 @@ class GearProtocol(Stream):
         self.write_chunks(chunks)
 
     def packets_received(self, packets: Iterator[Packet]) -> None:
+        # What came in one read came at one time.
+        self._now = self._server.seconds()
         requests = self.requests
         for kind, arguments in packets:
             try:
                 requests.get(kind, _unexpected)(self, *arguments)
             except ServerError as error:
-                self._send(self.peer, ERROR, error.code.encode("ascii"), error.text.encode("utf-8"))
+                text = error.text.encode("utf-8", "backslashreplace")
+                self._send(self.peer, ERROR, error.code.encode("ascii"), text)
 
     def protocol_broken(self, error: ProtocolError) -> None:
         self.log.info("{peer}: {error}; connection closed", peer=self.peer_name, error=error)
@@ -159,17 +166,26 @@ class GearProtocol(Stream):
         self._send(self.peer, ECHO_RES, data)
 
     def _option(self, option: bytes) -> None:
-        name = option.split(b"\0", 1)[0]
-        if len(name) > MAX_OPTION or name.lower() != EXCEPTIONS_OPTION:
+        name = option.split(b"\0", 1)[0].lower()
+        if name == EXCEPTIONS_OPTION:
+            self.peer.exceptions = True
+        elif name == EXTENSION_OPTION:
+            # From here on the decoder lets the packets pass that the extension takes.
+            self.peer.extended = self.decoder.extended = True
+            self._extension = self._extension or Extension(self._server, self.peer, self)
+        else:
             raise UnknownOption("Server does not recognize given option")
-        self.peer.exceptions = True
         self._send(self.peer, OPTION_RES, option)
 
     def _set_client_id(self, client_id: bytes) -> None:
         self.peer.client_id = client_id[:MAX_CLIENT_ID].removesuffix(b"\0")
 
     def _text(self, line: bytes) -> None:
-        self._send(self.peer, TEXT, admin.answer(self._server, line))
+        answer = admin.answer(self._server, line)
+        if isinstance(answer, bytes):
+            self._send(self.peer, TEXT, answer)
+        else:
+            self._server.outbox.hold(self.peer, answer)
 
     def _wrong_magic(self) -> None:
         raise InvalidMagic("Request magic expected")
@@ -184,14 +200,13 @@ class GearProtocol(Stream):
         if not -INT64 <= due < INT64:
             raise ArgumentTooLarge("The time is out of range")
         job = self._broker.submit(
-            self.peer, function, unique, workload, self._seconds(), background=True, due=float(due)
+            self.peer, function, unique, workload, self._now, background=True, due=float(due)
         )
         self._server.created(self.peer, job, background=True)
 
     def _sched(self, function: bytes, unique: bytes, *rest: Any) -> None:
-        now = self._seconds()
-        due = moments.next_moment(moments.parse_fields(list(rest[:-1])), now)
-        job = self._broker.submit(self.peer, function, unique, rest[-1], now, background=True, due=due)
+        due = moments.next_moment(moments.parse_fields(list(rest[:-1])), self._now)
+        job = self._broker.submit(self.peer, function, unique, rest[-1], self._now, background=True, due=due)
         self._server.created(self.peer, job, background=True)
 
     def _reduce(
@@ -202,7 +217,7 @@ class GearProtocol(Stream):
             function,
             unique,
             reduce_workload(rest),
-            self._seconds(),
+            self._now,
             background=background,
             reducer=reducer,
         )
@@ -224,7 +239,7 @@ class GearProtocol(Stream):
     # Workers
 
     def _can_do(self, function: bytes) -> None:
-        self._broker.can_do(self.peer, function.removesuffix(b"\0"), 0.0, self._seconds())
+        self._broker.can_do(self.peer, function.removesuffix(b"\0"), 0.0, self._now)
 
     def _can_do_timeout(self, function: bytes, timeout: bytes) -> None:
         milliseconds = decimal(timeout)
@@ -232,36 +247,36 @@ class GearProtocol(Stream):
             milliseconds = 0
         elif milliseconds < SHORTEST_TIMEOUT:
             milliseconds = SHORTEST_TIMEOUT
-        self._broker.can_do(self.peer, function, milliseconds / 1000, self._seconds())
+        self._broker.can_do(self.peer, function, milliseconds / 1000, self._now)
 
     def _cant_do(self, function: bytes) -> None:
-        self._broker.cant_do(self.peer, function.removesuffix(b"\0"), self._seconds())
+        self._broker.cant_do(self.peer, function.removesuffix(b"\0"), self._now)
 
     def _reset_abilities(self) -> None:
-        self._broker.reset_abilities(self.peer, self._seconds())
+        self._broker.reset_abilities(self.peer, self._now)
 
     def _all_yours(self) -> None:
         """The worker serves no other server: good to know, but nothing follows from it."""
 
     def _pre_sleep(self) -> None:
-        self._broker.pre_sleep(self.peer, self._seconds())
+        self._broker.pre_sleep(self.peer, self._now)
 
     def _grab(self) -> None:
-        job = self._broker.grab(self.peer, self._seconds())
+        job = self._broker.grab(self.peer, self._now)
         if job is None:
             self._send(self.peer, NO_JOB)
         else:
             self._send(self.peer, JOB_ASSIGN, job.handle, job.queue.name, job.workload)
 
     def _grab_uniq(self) -> None:
-        job = self._broker.grab(self.peer, self._seconds())
+        job = self._broker.grab(self.peer, self._now)
         if job is None:
             self._send(self.peer, NO_JOB)
         else:
             self._assign_uniq(job)
 
     def _grab_all(self) -> None:
-        job = self._broker.grab(self.peer, self._seconds())
+        job = self._broker.grab(self.peer, self._now)
         if job is None:
             self._send(self.peer, NO_JOB)
         elif job.reducer:
@@ -276,23 +291,25 @@ class GearProtocol(Stream):
         self._send(self.peer, JOB_ASSIGN_UNIQ, job.handle, job.queue.name, job.unique, job.workload)
 
     def _work_data(self, handle: bytes, data: Data) -> None:
-        self._broker.work_data(self.peer, handle, data)
+        self._broker.work_data(self.peer, handle, data, self._now)
 
     def _work_warning(self, handle: bytes, data: Data) -> None:
-        self._broker.work_warning(self.peer, handle, data)
+        self._broker.work_warning(self.peer, handle, data, self._now)
 
     def _work_status(self, handle: bytes, numerator: bytes, denominator: bytes) -> None:
         progress = _progress(numerator), _progress(denominator)
-        self._broker.work_status(self.peer, handle, numerator, denominator.removesuffix(b"\0"), progress)
+        self._broker.work_status(
+            self.peer, handle, numerator, denominator.removesuffix(b"\0"), progress, self._now
+        )
 
     def _work_complete(self, handle: bytes, result: Data) -> None:
-        self._broker.work_complete(self.peer, handle, result)
+        self._broker.work_complete(self.peer, handle, result, self._now)
 
     def _work_fail(self, handle: bytes) -> None:
-        self._broker.work_fail(self.peer, handle.removesuffix(b"\0"))
+        self._broker.work_fail(self.peer, handle.removesuffix(b"\0"), self._now)
 
     def _work_exception(self, handle: bytes, data: Data) -> None:
-        self._broker.work_exception(self.peer, handle, data)
+        self._broker.work_exception(self.peer, handle, data, self._now)
 
     requests: ClassVar[dict[int, Callable[..., None]]] = {
         MALFORMED: _malformed,
@@ -334,8 +351,8 @@ def _unexpected(protocol: GearProtocol, *arguments: Data) -> None:
 def _submit(priority: int, background: bool) -> Callable[[GearProtocol, bytes, bytes, Data], None]:
     def submit(self: GearProtocol, function: bytes, unique: bytes, workload: Data) -> None:
         peer = self.peer
-        job = self._broker.submit(peer, function, unique, workload, self._seconds(), priority, background)
-        if job.storing is None:
+        job = self._broker.submit(peer, function, unique, workload, self._now, priority, background)
+        if job.storing is None and job.state < DONE:
             self._send(peer, JOB_CREATED, job.handle)
         else:
             self._server.created(peer, job, background)
@@ -343,6 +360,14 @@ def _submit(priority: int, background: bool) -> Callable[[GearProtocol, bytes, b
     return submit
 
 
+def _private(request: Callable[..., None]) -> Callable[..., None]:
+    def ask(self: GearProtocol, *arguments: Data) -> None:
+        request(self._extension, *arguments)
+
+    return ask
+
+
+GearProtocol.requests.update({kind: _private(request) for kind, request in Extension.requests.items()})
 GearProtocol.requests.update(
     {
         SUBMIT_JOB: _submit(NORMAL, False),

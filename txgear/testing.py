@@ -9,7 +9,7 @@ L{MemoryServer.advance}.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, TypeVar
 
 from twisted.internet.address import IPv4Address
@@ -33,6 +33,7 @@ from txgear.client import Client
 from txgear.interfaces import IJobStore
 from txgear.jobserver import JobServer, Settings
 from txgear.journal import NUMBERS, Journal
+from txgear.policies import CLASSIC, Policies, PolicyError
 from txgear.server import GearFactory
 from txgear.worker import Job, Worker
 
@@ -174,6 +175,7 @@ class MemoryServer:
         settings: Settings | None = None,
         beside: MemoryServer | None = None,
         store: IJobStore | None = None,
+        policies: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         """
         @param clock: the test's own clock, if it has one.
@@ -183,8 +185,12 @@ class MemoryServer:
         @param store: where background jobs outlive a L{crash}: a
             L{txgear.stores.memory.MemoryStore}, not opened. It is called where it is, without
             a thread. Without one jobs are in memory only.
+        @param policies: by pattern of function names, the settings that an operator would
+            make, by name: C{{"mail-*": {"retries": 3}}}. The first pattern that matches counts.
         @raise txgear.errors.StoreError: the store cannot be opened; another server has it, for instance.
+        @raise txgear.policies.PolicyError: a setting is not known or makes no sense.
         """
+        self._policies = _policies(policies or {})
         self._settings = settings or Settings()
         self._store = store
         self._wires: list[tuple[MemoryServer, _Wire]] = [] if beside is None else beside._wires
@@ -280,10 +286,13 @@ class MemoryServer:
         if self._server is None:
             raise ConnectionRefusedError
         self.flush()
-        answer = admin.answer(self._server, line.encode("utf-8")).decode("utf-8")
+        answer = admin.answer(self._server, line.encode("utf-8"))
         self._server.end_turn()
         self.flush()
-        return answer
+        said = answer if isinstance(answer, bytes) else answer.said
+        # Nothing here takes time, the store included.
+        assert said is not None
+        return said.decode("utf-8")
 
     def cut(self) -> None:
         """Break all connections. The server and its jobs stay; clients and workers connect again, in time."""
@@ -316,20 +325,26 @@ class MemoryServer:
         """
         if self._server is None:
             if self._store is None:
-                self._server = JobServer(self.clock, self._settings)
+                self._server = self._with_policies(None)
             else:
                 self._server = self._durable(self._store)
             self._factory = GearFactory(self._server)
 
+    def _with_policies(self, journal: Journal | None) -> JobServer:
+        server = JobServer(self.clock, self._settings, journal)
+        server.broker.set_policies(self._policies, self.clock.seconds())
+        return server
+
     def _durable(self, store: IJobStore) -> JobServer:
         """A server with what is in the store."""
-        server = JobServer(
-            self.clock, self._settings, Journal(store, execute, self.clock, self._settings.store_timeout)
-        )
+        server = self._with_policies(Journal(store, execute, self.clock, self._settings.store_timeout))
         store.open()
         server.broker.reserve(store.reserve(NUMBERS), NUMBERS)
         for record in by_place(store.replay(0, NUMBERS)):
             server.broker.restore(record, self.clock.seconds())
+        server.broker.restored()
+        for mark in store.marks():
+            server.broker.restore_mark(mark, self.clock.seconds())
         return server
 
     def stop(self) -> None:
@@ -355,6 +370,16 @@ class MemoryServer:
         self._count += 1
         self._wires.append((self, _Wire(self._count, self._factory.buildProtocol(None), client)))
         return succeed(client)
+
+
+def _policies(settings: Mapping[str, Mapping[str, Any]]) -> Policies:
+    rules = []
+    for pattern, of_pattern in settings.items():
+        try:
+            rules.append((pattern, CLASSIC.changed(of_pattern)))
+        except PolicyError as error:
+            raise error.within(pattern) from None
+    return Policies(rules)
 
 
 def _middle() -> float:

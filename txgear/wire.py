@@ -131,6 +131,25 @@ PACKETS: Final[dict[int, tuple[str, int, bool]]] = {
 }
 """For each packet type its name, its number of arguments, and whether data follows them."""
 
+PRIVATE_PACKETS: Final[dict[int, tuple[str, int, bool]]] = {
+    kind: (name, arguments, data)
+    for name, arguments, data in (
+        ("SUBMIT_JOB_OPTIONS", 3, True),
+        ("GET_RESULT", 5, False),
+        ("RESULT", 4, True),
+        ("GRAB_JOB_OPTIONS", 0, False),
+        ("JOB_ASSIGN_OPTIONS", 5, True),
+        ("WORK_BEAT", 1, False),
+        ("JOB_WITHDRAWN", 2, False),
+    )
+    for kind in (getattr(constants, name),)
+}
+"""The same for the packets of this server's own, which a peer must have asked for."""
+
+_PRIVATE_CUTS: Final = {
+    kind: arguments - (0 if data else 1) for kind, (_, arguments, data) in PRIVATE_PACKETS.items()
+}
+
 _CUTS: Final = [0] + [PACKETS[kind][1] - (0 if PACKETS[kind][2] else 1) for kind in range(1, LAST_TYPE + 1)]
 """How many NULs end or part the arguments, by type; -1 is a type with no body at all."""
 
@@ -148,11 +167,12 @@ class Decoder:
     a packet's arguments are cut within its declared body, never beyond it
     (gearmand looks for a NUL in all it has received, and loses the stream).
 
+    @ivar extended: whether the packets of this server's own are known; may be set while L{feed} is under way.
     @ivar needed: bytes that an unfinished packet or line must have before it is
         worth another look; 0 when nothing is unfinished.
     """
 
-    __slots__ = ("_foreign", "_held", "_parts", "limit", "magic", "needed")
+    __slots__ = ("_foreign", "_held", "_parts", "extended", "limit", "magic", "needed")
 
     def __init__(self, magic: bytes = REQUEST_MAGIC, limit: int = MAX_PACKET) -> None:
         """
@@ -163,6 +183,7 @@ class Decoder:
         self.magic = magic
         self._foreign = RESPONSE_MAGIC if magic == REQUEST_MAGIC else REQUEST_MAGIC
         self.limit = limit
+        self.extended = False
         self._parts: list[bytes] = []  # what has arrived of an unfinished packet or line
         self._held = 0  # bytes in them
         self.needed = 0
@@ -219,7 +240,11 @@ class Decoder:
             magic, kind, size = _unpack(data, at)
             if magic != expected and magic != self._foreign:
                 raise ProtocolError("neither a Gearman packet nor a line of text")
-            if not 0 < kind <= LAST_TYPE:
+            if 0 < kind <= LAST_TYPE:
+                cuts = _CUTS[kind]
+            elif self.extended and kind in PRIVATE_PACKETS:
+                cuts = _PRIVATE_CUTS[kind]
+            else:
                 raise ProtocolError(f"no packet has the type {kind}")
             if size > self.limit:
                 raise PacketTooLarge(size, self.limit)
@@ -230,7 +255,6 @@ class Decoder:
             if magic != expected or size > PIECES_FROM:
                 yield self._packet(magic, kind, [data[start:stop]])
             else:
-                cuts = _CUTS[kind]
                 arguments: list[Data]
                 if cuts > 0:
                     arguments = data[start:stop].split(b"\0", cuts)  # type: ignore[assignment]
@@ -264,10 +288,10 @@ class Decoder:
         """Cut a large body, or refuse a packet of the other direction."""
         if magic != self.magic:
             return WRONG_MAGIC, []
-        cuts = _CUTS[kind]
+        cuts, has_data = _shape(kind)
         if cuts < 0:
             return kind, []
-        if not _HAS_DATA[kind]:
+        if not has_data:
             parts = [b"".join(parts)]
         elif len(parts) > 1 and parts[0].count(b"\0") < cuts:
             parts = [parts[0] + parts[1], *parts[2:]]
@@ -276,10 +300,17 @@ class Decoder:
         head: list[Data] = list(parts[0].split(b"\0", cuts))
         if len(head) <= cuts:
             return _completed(kind, head, cuts)
-        if _HAS_DATA[kind]:
+        if has_data:
             last = head.pop()
             head.append(Pieces([last, *parts[1:]]))  # type: ignore[list-item]
         return kind, head
+
+
+def _shape(kind: int) -> tuple[int, bool]:
+    """The cuts of a type, and whether data follows them."""
+    if kind <= LAST_TYPE:
+        return _CUTS[kind], _HAS_DATA[kind]
+    return _PRIVATE_CUTS[kind], PRIVATE_PACKETS[kind][2]
 
 
 def _completed(kind: int, arguments: list[Data], cuts: int) -> Packet:
@@ -289,9 +320,9 @@ def _completed(kind: int, arguments: list[Data], cuts: int) -> Packet:
     in the next packet), otherwise it is malformed. Of a WORK_STATUS the
     denominator may be missing: one call of Perl's worker leaves it out.
     """
-    if len(arguments) == cuts and (_HAS_DATA[kind] or kind == WORK_STATUS):
+    if len(arguments) == cuts and (_shape(kind)[1] or kind == WORK_STATUS):
         return kind, [*arguments, b""]
-    return MALFORMED, [PACKETS[kind][0].encode("ascii")]
+    return MALFORMED, [(PACKETS.get(kind) or PRIVATE_PACKETS[kind])[0].encode("ascii")]
 
 
 def reduce_workload(rest: Data) -> bytes:

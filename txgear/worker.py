@@ -33,7 +33,9 @@ from txgear._connection import (
 from txgear._functions import Ability, Fail, Function, Runner, partitioned
 from txgear._workerconnection import AWAKE, GRABBING, Job, WorkerConnection
 from txgear.constants import (
+    EXTENSION_OPTION,
     MAX_PACKET,
+    OPTION_REQ,
     SET_CLIENT_ID,
     WORK_COMPLETE,
     WORK_EXCEPTION,
@@ -74,7 +76,12 @@ class Worker(Service):
     When a connection is lost, the server gives its jobs to other workers. So
     they are given up here: the Deferred or coroutine of each is cancelled. A
     function in a thread cannot be stopped; what it returns is dropped, and it
-    counts as running until it does. The same goes for a job whose time is up.
+    counts as running until it does. The same goes for a job whose time is up,
+    and for one that the server takes back.
+
+    Where a function has a lease at the server, the worker beats by itself until
+    the job's Deferred has fired or its thread has returned. So a lease notices
+    that a worker is gone or stands still, and not that a thread hangs: a timeout does.
     """
 
     log = Logger()
@@ -303,7 +310,9 @@ class Worker(Service):
     # Connections
 
     def _connection(self, server: Server) -> WorkerConnection:
-        greeting = [ability.packet for ability in self._abilities.values()]
+        # A server of another kind answers with an ERROR, and all is as it would be without.
+        greeting = [request(OPTION_REQ, EXTENSION_OPTION)]
+        greeting += [ability.packet for ability in self._abilities.values()]
         if self._client_id:
             greeting.insert(0, request(SET_CLIENT_ID, self._client_id))
         return WorkerConnection(self._reactor, server, self._limits, greeting, self, self._grabs)
@@ -433,12 +442,21 @@ class Worker(Service):
         )
         self._abandon(job)
 
+    def job_withdrawn(self, job: Job, reason: str) -> None:
+        """The server has given a job up, or will give it to others."""
+        self.log.info(
+            "{server} takes back job {handle} of {function}: {reason}",
+            server=job.server,
+            handle=job.handle,
+            function=job.function,
+            reason=reason,
+        )
+        self._abandon(job)
+        self.jobs_wanted()
+
     def _let_go(self, job: Job) -> None:
         """There is nothing more to tell of this job."""
-        job.gone = True
-        if job.timer is not None:
-            job.timer.cancel()
-            job.timer = None
+        job.end()
         # The same worker may have been given the same job again.
         if job.connection.jobs.get(job.handle) is job:
             del job.connection.jobs[job.handle]

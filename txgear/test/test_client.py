@@ -373,6 +373,22 @@ class JobTests(ClientTestCase):
         self.assertEqual([], news)
         self.failureResultOf(job.result, JobTimeout)
 
+    def test_timeout_refused(self) -> None:
+        """A mistake is told by the call; nothing is sent, and no timer runs."""
+        for error, timeouts in (
+            (ValueError, (-1, -0.5, float("nan"), 10**400)),
+            (TypeError, ("5s", b"5", True, [5])),
+        ):
+            for timeout in timeouts:
+                wrong: Any = timeout
+                with self.assertRaisesRegex(error, "^timeout is "):
+                    self.client.submit("f", timeout=wrong)
+                with self.assertRaisesRegex(error, "^timeout is "):
+                    _ = self.client.run("f", timeout=wrong)
+                with self.assertRaisesRegex(error, "^timeout is "):
+                    _ = self.client.run_all([Task("f", timeout=5), Task("g", timeout=wrong)])
+        self.assertEqual((0, []), (self.server.attempts, self.clock.getDelayedCalls()))
+
     def test_timeout_kept(self) -> None:
         """A job that ends in time leaves no timer."""
         job, line = self.submitted("f", timeout=5)
@@ -991,10 +1007,26 @@ class StatusTests(ClientTestCase):
         self.clock.advance(0)
         self.failureResultOf(self.client.status(b"H:1"), NotConnected)
 
+    def test_handle_as_text(self) -> None:
+        """A handle that was kept as text is sent, and its server known, as if it were bytes."""
+        handle = self.client.submit_background("f")
+        self.connect().send(JOB_CREATED, b"H:1")
+        self.successResultOf(handle)
+        self.server.line.lose()
+        self.clock.advance(0)
+        self.second.line.welcome()
+        status = self.client.status("H:1")
+        self.server.line.welcome()
+        self.assertEqual([("GET_STATUS", b"H:1")], self.server.line.packets())
+        self.server.line.send(STATUS_RES, b"H:1", b"1", b"0", b"0", b"0")
+        self.assertTrue(self.successResultOf(status).known)
+
     def test_refused_here(self) -> None:
         """gearmand leaves some of these without an answer."""
-        for handle in (b"", b"x" * 64, b"a\0b"):
+        for handle in (b"", b"x" * 64, b"a\0b", "", "x" * 64):
             self.assertRaises(ValueError, self.client.status, handle)
+        for wrong in (None, 7, bytearray(b"H:1")):
+            self.assertRaises(TypeError, self.client.status, wrong)
         for unique in ("", "x" * 65):
             self.assertRaises(ValueError, self.client.status_unique, unique)
 

@@ -19,7 +19,9 @@ from txgear.constants import (
 )
 from txgear.httpserver import function_name
 from txgear.jobs import QUEUED
+from txgear.policies import CLASSIC, Policies
 from txgear.test.httppeers import Answer, Client, HttpTestCase
+from txgear.test.support import START
 from txgear.wire import PIECES_FROM, request
 
 
@@ -213,6 +215,29 @@ class RequestTests(HttpTestCase):
         self.assertEqual((answer.status, answer.command), (503, "ERROR"))
         self.assertEqual((answer.headers["Retry-After"], answer.body), ("1", b"Job queue is full\n"))
         self.assertFalse(client.closed)
+
+    def test_queue_that_a_policy_bounds(self) -> None:
+        """The same, and the body says by which setting."""
+        self.broker.set_policies(Policies([("f", CLASSIC.changed({"max_bytes": 3}))]), START)
+        self.assertEqual(self.ask("POST", "/f", "X-Gearman-Background: true", body=b"123").status, 202)
+        answer = self.ask("POST", "/f", body=b"4")
+        self.assertEqual((answer.status, answer.body), (503, b"Job queue is full: max_bytes is 3\n"))
+
+    def test_unique_that_is_done(self) -> None:
+        """Where a policy keeps it taken, the response is the result that there was."""
+        self.broker.set_policies(Policies([("f", CLASSIC.changed({"once": 60, "results": 60}))]), START)
+        worker = self.worker()
+        for background, status in (("true", 202), ("false", 200)):
+            headers = [f"X-Gearman-Background: {background}", "X-Gearman-Unique: u"]
+            client = self.connect()
+            client.ask("POST", "/f", *headers, body=b"x")
+            if background == "true":
+                handle = worker.grab()[0]
+                worker.say(WORK_DATA, handle, b"data, ")
+                worker.say(WORK_COMPLETE, handle, b"result")
+            answer = client.answer()
+            self.assertEqual((answer.status, answer.handle), (status, handle))
+        self.assertEqual(answer.body, b"data, result")
 
     def test_draining(self) -> None:
         """A server about to end takes no job, and ends the connection."""

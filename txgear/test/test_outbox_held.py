@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.changes import StoredJob, Storing
-from txgear.constants import ECHO_RES, JOB_CREATED, NOOP, NORMAL
-from txgear.outbox import MOST_HELD, MOST_HELD_BYTES, Letter, Outbox
+from txgear.constants import ECHO_RES, JOB_CREATED, NOOP, NORMAL, TEXT
+from txgear.outbox import MOST_HELD, MOST_HELD_BYTES, Later, Letter, Outbox
 from txgear.roster import Peer
 from txgear.test.support import make_job
 from txgear.wire import Pieces
@@ -147,6 +147,16 @@ class OrderTests(HeldTestCase):
         held.answer = (JOB_CREATED, held.job.handle)
         self.outbox.hold(self.peer, held)
         self.assertEqual(self.answer(), [self.created(1)])
+
+    def test_the_answer_to_a_text_command(self) -> None:
+        later = Later(MOST_HELD_BYTES + 1)
+        self.outbox.hold(self.peer, later)
+        self.assertTrue(self.line.paused)
+        self.send(b"behind")
+        self.assertEqual(self.answer(), [])
+        later.said = b".\n"
+        self.assertEqual(self.answer(), [(TEXT, b".\n"), echo(b"behind")])
+        self.assertFalse(self.line.paused)
 
     def test_other_peers_do_not_wait(self) -> None:
         held = self.hold(1)

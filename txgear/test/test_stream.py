@@ -137,6 +137,21 @@ class TransportTests(SynchronousTestCase):
         self.stream.resumeProducing()
         self.assertEqual(self.written(), b"")
 
+    def test_when_all_has_left(self) -> None:
+        calls: list[int] = []
+        self.stream.when_caught_up(lambda: calls.append(1))
+        self.assertEqual(calls, [1])
+        self.stream.pauseProducing()
+        self.stream.write_chunks([b"one"])
+        self.stream.when_caught_up(lambda: calls.append(len(self.written())))
+        self.assertEqual(calls, [1])
+        self.stream.resumeProducing()
+        self.stream.resumeProducing()
+        self.assertEqual(calls, [1, 3])
+        self.connection_lost()
+        self.stream.when_caught_up(lambda: calls.append(2))
+        self.assertEqual(calls, [1, 3])
+
     def test_a_peer_that_does_not_read_is_not_read(self) -> None:
         self.stream.pauseProducing()
         self.stream.write_chunks([b"x" * 1000])

@@ -601,7 +601,7 @@ class DocumentationTests(TestingTestCase):
         """The page about tests."""
         page = self.page("testing.md")
         tests = [page[name] for name in page if name.startswith("test_")]
-        self.assertEqual(5, len(tests))
+        self.assertEqual(6, len(tests))
         for test in tests:
             test()
         result = TestResult()

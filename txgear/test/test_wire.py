@@ -13,14 +13,17 @@ from txgear.constants import (
     CAN_DO,
     CAN_DO_TIMEOUT,
     ECHO_REQ,
+    GET_RESULT,
     GRAB_JOB,
     JOB_CREATED,
     LAST_TYPE,
     MALFORMED,
     MAX_LINE,
     NOOP,
+    PRIVATE,
     REQUEST_MAGIC,
     RESPONSE_MAGIC,
+    RESULT,
     SET_CLIENT_ID,
     SUBMIT_JOB,
     SUBMIT_REDUCE_JOB,
@@ -34,6 +37,7 @@ from txgear.test.support import PROPERTY, packet
 from txgear.wire import (
     PACKETS,
     PIECES_FROM,
+    PRIVATE_PACKETS,
     Data,
     Decoder,
     Packet,
@@ -57,9 +61,16 @@ def requested(kind: int, body: bytes = b"") -> bytes:
     return packet(REQUEST_MAGIC, kind, body)
 
 
+def extended(magic: bytes = REQUEST_MAGIC) -> Decoder:
+    """A decoder that knows the packets of this server's own."""
+    decoder = Decoder(magic)
+    decoder.extended = True
+    return decoder
+
+
 def sample(kind: int) -> tuple[bytes, list[bytes]]:
     """A good packet of this type, and its arguments."""
-    _, count, data = PACKETS[kind]
+    _, count, data = {**PACKETS, **PRIVATE_PACKETS}[kind]
     arguments = [b"argument-%d" % number for number in range(count)]
     if data:
         arguments.append(b"da\0ta")
@@ -163,6 +174,85 @@ class CutsTests(SynchronousTestCase):
 
     def test_nothing_changes_nothing(self) -> None:
         self.assertEqual(decoded(Decoder(), [b"", b"sta", b"", b"", b"tus\n", b""]), [(TEXT, [b"status"])])
+
+
+PRIVATE_STREAM = b"".join([sample(kind)[0] + sample(GRAB_JOB)[0] for kind in PRIVATE_PACKETS])
+PRIVATE_STREAM += b"status\n" + sample(RESULT)[0] + requested(RESULT, b"t\0h\0done\x000\0" + LARGE)
+IN_PRIVATE_STREAM: list[Packet] = []
+for each in PRIVATE_PACKETS:
+    IN_PRIVATE_STREAM += [(each, list(sample(each)[1])), (GRAB_JOB, [])]
+IN_PRIVATE_STREAM += [
+    (TEXT, [b"status"]),
+    (RESULT, list(sample(RESULT)[1])),
+    (RESULT, [b"t", b"h", b"done", b"0", LARGE]),
+]
+
+
+class PrivateTests(SynchronousTestCase):
+    """The packets of this server's own."""
+
+    def test_every_type(self) -> None:
+        for kind in PRIVATE_PACKETS:
+            whole, arguments = sample(kind)
+            self.assertEqual(decoded(extended(), [whole]), [(kind, arguments)])
+            self.assertEqual(request(kind, *arguments), whole)
+            answer = response(kind, *arguments)
+            self.assertEqual(decoded(extended(RESPONSE_MAGIC), [answer]), [(kind, arguments)])
+            self.assertEqual(decoded(extended(), [answer]), [(WRONG_MAGIC, [])])
+
+    def test_by_the_letter(self) -> None:
+        self.assertEqual(
+            request(GET_RESULT, b"7", b"H:1", b"", b"", b"1"),
+            b"\0REQTX\0\x02\0\0\0\x09" + b"7\0H:1\0\0\x001",
+        )
+
+    def test_whole(self) -> None:
+        self.assertEqual(decoded(extended(), [PRIVATE_STREAM]), IN_PRIVATE_STREAM)
+
+    def test_byte_by_byte(self) -> None:
+        chunks = [PRIVATE_STREAM[at : at + 1] for at in range(len(PRIVATE_STREAM))]
+        self.assertEqual(decoded(extended(), chunks), IN_PRIVATE_STREAM)
+
+    @PROPERTY
+    @given(st.lists(st.integers(0, len(PRIVATE_STREAM)), max_size=30))
+    def test_anyhow(self, cuts: list[int]) -> None:
+        self.assertEqual(decoded(extended(), cut(PRIVATE_STREAM, cuts)), IN_PRIVATE_STREAM)
+
+    def test_too_few_arguments(self) -> None:
+        for kind, (name, count, data) in PRIVATE_PACKETS.items():
+            if count > 1:
+                for last in (b"x", LARGE.replace(b"\0", b"")):
+                    body = b"\0".join([b"x"] * (count - 2) + [last])
+                    found = decoded(extended(), [requested(kind, body)])
+                    self.assertEqual(found, [(MALFORMED, [name.encode()])])
+                    if data:  # the NUL before an empty data part may be missing
+                        found = decoded(extended(), [requested(kind, b"x\0" + body)])
+                        self.assertEqual(found, [(kind, [b"x"] * (count - 1) + [last, b""])])
+
+    def test_a_body_where_there_is_none_to_be_is_dropped(self) -> None:
+        for kind, (_, count, data) in PRIVATE_PACKETS.items():
+            if not count and not data:
+                for body in (b"surprise", LARGE):
+                    self.assertEqual(decoded(extended(), [requested(kind, body)]), [(kind, [])])
+
+    def test_unknown_to_whoever_has_not_asked(self) -> None:
+        for kind in PRIVATE_PACKETS:
+            with self.assertRaisesRegex(ProtocolError, f"no packet has the type {kind}$"):
+                decoded(Decoder(), [sample(kind)[0]])
+
+    def test_others_are_unknown(self) -> None:
+        for kind in (0, LAST_TYPE + 1, PRIVATE, PRIVATE + len(PRIVATE_PACKETS) + 1, 2**32 - 1):
+            with self.assertRaisesRegex(ProtocolError, f"no packet has the type {kind}$"):
+                decoded(extended(), [requested(kind)])
+
+    def test_known_from_the_packet_on_that_asks(self) -> None:
+        """A peer need not wait for the answer."""
+        decoder = Decoder()
+        found: list[Packet] = []
+        for kind, arguments in decoder.feed(sample(GRAB_JOB)[0] + sample(GET_RESULT)[0]):
+            decoder.extended = True
+            found.append((kind, arguments))
+        self.assertEqual(found, [(GRAB_JOB, []), (GET_RESULT, list(sample(GET_RESULT)[1]))])
 
 
 class MalformedTests(SynchronousTestCase):

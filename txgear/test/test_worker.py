@@ -32,6 +32,8 @@ from txgear.errors import JobFailed, JobRaised
 from txgear.test.scripted import ClockTestCase, Line, ScriptedServer
 from txgear.worker import Fail, Job, Worker
 
+ASKED = ("OPTION_REQ", b"txgear-1")
+"""What every server is asked first."""
 GRAB = [("GRAB_JOB_ALL",)]
 
 
@@ -125,7 +127,12 @@ class RegistrationTests(WorkerTestCase):
         worker.startService()
         line = self.server.line
         self.assertEqual(
-            [("SET_CLIENT_ID", b"w1"), ("CAN_DO_TIMEOUT", b"reverse", b"30000"), ("CAN_DO", b"plain")],
+            [
+                ("SET_CLIENT_ID", b"w1"),
+                ASKED,
+                ("CAN_DO_TIMEOUT", b"reverse", b"30000"),
+                ("CAN_DO", b"plain"),
+            ],
             line.welcome(),
         )
         self.assertEqual(GRAB, line.packets())
@@ -137,7 +144,7 @@ class RegistrationTests(WorkerTestCase):
         self.clock.advance(0.4)
         self.assertEqual(1, self.server.attempts)
         self.clock.advance(0.1)
-        self.assertEqual([("CAN_DO", b"f")], self.server.line.welcome())
+        self.assertEqual([ASKED, ("CAN_DO", b"f")], self.server.line.welcome())
         self.assertEqual(GRAB, self.server.line.packets())
 
     def test_later(self) -> None:
@@ -870,7 +877,7 @@ class StopTests(WorkerTestCase):
         self.clock.advance(0)
         self.successResultOf(stopped)
         worker.startService()
-        self.assertEqual([("CAN_DO", b"f")], self.server.line.welcome())
+        self.assertEqual([ASKED, ("CAN_DO", b"f")], self.server.line.welcome())
         self.assertEqual(2, self.server.attempts)
 
 
@@ -899,7 +906,7 @@ class PartitionTests(WorkerTestCase):
 
         worker.startService()
         line = self.server.line
-        self.assertEqual([("CAN_DO", b"count")], line.welcome())
+        self.assertEqual([ASKED, ("CAN_DO", b"count")], line.welcome())
         line.packets()
         line.send(JOB_ASSIGN_ALL, b"H:1", b"count", b"", reducer, b"a b c")
         return line
