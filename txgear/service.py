@@ -17,20 +17,26 @@ from twisted.logger import Logger, globalLogPublisher
 
 from txgear import __version__, listeners
 from txgear._storethread import StoreThread
-from txgear.changes import StoredJob, by_place
+from txgear.changes import PAUSED, Mark, StoredJob, by_place
+from txgear.config import Config, read_config
 from txgear.errors import ConfigurationError, StoreError, StoreUnusable
 from txgear.interfaces import IJobStore, IProtocolModule
+from txgear.jobs import DEAD
 from txgear.jobserver import JobServer, Settings
 from txgear.journal import NUMBERS, Journal
 from txgear.logs import LogFile
+from txgear.schedule import Scheduler
 
 STOP_SECONDS: Final = 5.0
 """How long connections may take to be sent what is left, when the server stops."""
 
-GC_THRESHOLD: Final = 100_000
+GC_THRESHOLDS: Final = (20_000, 5, 1000)
 """
-Objects between two looks for cycles. Jobs and packets make none, and Python's
-own figure, 700, makes 3.7 microseconds of 3.1 for a job that is taken into a long queue.
+Objects between two looks for cycles, after how many of these those that have survived are looked
+through again, and after how many of those all. Jobs and packets make none, and Python's
+own figures, 700, 10 and 10, make 3.7 microseconds of 3.1 for a job that is taken into a long queue.
+Each look but the last kind costs as much an object, whatever the figures, and with higher ones
+the server stands still for longer: for half a second after two million.
 """
 
 REPLAY_CHUNK: Final = 10_000
@@ -44,6 +50,7 @@ class ServerService(Service):
     A job server that listens.
 
     @ivar server: the broker and what belongs to it; there from L{startService} on.
+    @ivar scheduler: what submits by the clock; there from L{startService} on.
     """
 
     log = Logger()
@@ -56,6 +63,7 @@ class ServerService(Service):
         modules: list[IProtocolModule],
         options: Mapping[str, Any],
         store: IJobStore | None = None,
+        config: Config | None = None,
     ) -> None:
         """
         @param reactor: the reactor; it is stopped when the server has ended by
@@ -64,12 +72,14 @@ class ServerService(Service):
         @param modules: what is spoken, each on ports of its own.
         @param options: the whole command line, by long names.
         @param store: where background jobs are kept, not open yet; C{None} for in memory only.
+        @param config: what the file of C{--config} says; the file is read again when SIGHUP comes.
         """
         self._reactor = reactor
         self._settings = settings
         self._modules = modules
         self._options = options
         self._store = store
+        self._config = Config() if config is None else config
         self._thread: StoreThread | None = None
         self._ports: list[IListeningPort] = []
         self._log_file: LogFile | None = None
@@ -107,24 +117,36 @@ class ServerService(Service):
         # Before anybody can connect, and again when the reactor has installed its own.
         self._install_signal_handlers()
         self._reactor.callWhenRunning(self._install_signal_handlers)
-        gc.set_threshold(GC_THRESHOLD, 20, 100)
+        gc.set_threshold(*GC_THRESHOLDS)
         journal = None
         if self._store is not None:
             self._thread = StoreThread(self._reactor)
             journal = Journal(self._store, self._thread, self._reactor, self._settings.store_timeout)
         self.server = JobServer(self._reactor, self._settings, journal)
         self.server.shutdown = self.shutdown
+        self.server.broker.set_policies(self._config.policies, self.server.seconds())
+        self.scheduler = Scheduler(self.server)
+        self.server.config = self._options["config"]
+        self.server.schedules = self.scheduler.listed
+        marks: list[Mark] = []
         try:
             if self._store is not None:
-                self._replay(self._store)
+                marks = self._replay(self._store)
             self._listen()
         except ConfigurationError:
             self.server.stop()
             self._let_go_of_store()
             raise
+        if options["config"] is not None:
+            self.log.info("{path}: {summary}", path=options["config"], summary=self._config.summary)
+        self.scheduler.start(self._config.schedules, marks)
 
-    def _replay(self, store: IJobStore) -> None:
-        """Open the store and queue what is in it. This blocks: nobody can have connected yet."""
+    def _replay(self, store: IJobStore) -> list[Mark]:
+        """
+        Open the store and queue what is in it. This blocks: nobody can have connected yet.
+
+        @return: what else is remembered.
+        """
         broker = self.server.broker
         started = self.server.seconds()
         try:
@@ -133,16 +155,30 @@ class ServerService(Service):
             broker.reserve(store.reserve(NUMBERS), NUMBERS)
             for record in by_place(self._kept_jobs(store)):
                 broker.restore(record, started)
+            broker.restored()
+            marks = store.marks()
+            for mark in marks:
+                if mark.kind == PAUSED:
+                    broker.restore_mark(mark, started)
         except StoreUnusable:
             raise
         except StoreError as error:
             raise ConfigurationError(f"the store {store.name}: {error}") from error
-        if broker.jobs:
-            self.log.info(
-                "{count} jobs are back from the store, in {seconds:.1f} seconds",
-                count=len(broker.jobs),
-                seconds=self.server.seconds() - started,
-            )
+        self._say_what_is_back(self.server.seconds() - started)
+        return marks
+
+    def _say_what_is_back(self, seconds: float) -> None:
+        queued, ended = self.server.broker.jobs, self.server.broker.archive.jobs
+        if not (queued or ended):
+            return
+        dead = sum(job.state == DEAD for job in ended.values())
+        self.log.info(
+            "{count} {jobs} back from the store, in {seconds:.1f} seconds{also}",
+            count=len(queued),
+            jobs="job is" if len(queued) == 1 else "jobs are",
+            seconds=seconds,
+            also=f"; ended ones that are kept: {dead} dead, {len(ended) - dead} others" if ended else "",
+        )
 
     def _kept_jobs(self, store: IJobStore) -> Iterator[StoredJob]:
         after = count = 0
@@ -188,7 +224,7 @@ class ServerService(Service):
             (signal.SIGTERM, lambda: self.shutdown(False)),
             (signal.SIGINT, lambda: self.shutdown(False)),
             (signal.SIGUSR1, lambda: self.shutdown(True)),
-            (signal.SIGHUP, self.reopen_log),
+            (signal.SIGHUP, self.hang_up),
         ):
             signal.signal(number, self._in_reactor(action))
 
@@ -219,6 +255,29 @@ class ServerService(Service):
             self.log.warn("drained; {left} background jobs in memory are given up", left=left)
         self.shutdown(False)
 
+    def hang_up(self) -> None:
+        """What SIGHUP asks for: L{reopen_log}, and L{reload}."""
+        self.reopen_log()
+        self.reload()
+
+    def reload(self) -> None:
+        """
+        Read the file of C{--config} again. If that has a mistake, the log says
+        so, and what was read before stays in force.
+        """
+        path = self._options["config"]
+        if path is None:
+            return
+        try:
+            self._config = read_config(path)
+        except ConfigurationError as error:
+            self.log.error("{error}; the settings stay as they were", error=error)
+            return
+        self.server.broker.set_policies(self._config.policies, self.server.seconds())
+        self.server.end_turn()
+        self.scheduler.replace(self._config.schedules)
+        self.log.info("{path} read again: {summary}", path=path, summary=self._config.summary)
+
     def reopen_log(self) -> None:
         """The log file has been moved away: go on in a new one."""
         if self._log_file is not None:
@@ -241,6 +300,7 @@ class ServerService(Service):
             L{STOP_SECONDS} for the peers and the store's timeout for each of its steps.
         """
         super().stopService()
+        self.scheduler.stop()
         yield self._closing_ports
         yield self._close_ports()
         journal = self.server.journal
@@ -253,6 +313,8 @@ class ServerService(Service):
         if self._thread is not None:
             self._thread.stop()
         self.server.stop()
+        # Or the end of the process would look for cycles once more: six seconds for a million jobs.
+        gc.freeze()
         self.log.info("txgear has ended")
         if self._log_file is not None:
             globalLogPublisher.removeObserver(self._log_file)

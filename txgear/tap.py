@@ -19,12 +19,14 @@ from twisted.python.usage import UsageError
 
 from txgear import __version__, plugins
 from txgear.adminlines import LEVELS
-from txgear.broker import MAX_PREFIX, QUEUE_MEMORY, UNLIMITED, check_prefix
+from txgear.broker import QUEUE_MEMORY, UNLIMITED
+from txgear.config import Config, read_config
 from txgear.constants import DEFAULT_PORT, MAX_PACKET
 from txgear.errors import ConfigurationError
 from txgear.interfaces import IJobStore, IProtocolModule
 from txgear.jobserver import KeepAlive, Settings
 from txgear.service import ServerService
+from txgear.storage import MAX_PREFIX, check_prefix
 from txgear.stores import TIMEOUT, default_url, make_store
 
 MAX_RETRIES: Final = 255
@@ -135,6 +137,7 @@ class Options(UsageOptions):
 
     @ivar store: where jobs are kept, not opened yet, or C{None} if nowhere;
         known when the command line has been read.
+    @ivar config: what the file of C{--config} says; known then, too.
     """
 
     synopsis = "[options]"
@@ -214,6 +217,14 @@ class Options(UsageOptions):
         ("verbose", None, "NOTICE", f"what --log-file is told: {', '.join(LEVELS)}", level),
         ("log-file", "l", None, "write the log to this file, too; SIGHUP reopens it"),
         (
+            "config",
+            None,
+            None,
+            "TOML file with policies of functions and with schedules; SIGHUP has it read again",
+            # The process may change its folder before it is read again.
+            os.path.abspath,
+        ),
+        (
             "store",
             None,
             None,
@@ -254,6 +265,7 @@ class Options(UsageOptions):
     def __init__(self) -> None:
         super().__init__()
         self.store: IJobStore | None = None
+        self.config = Config()
         self["listen"] = []
         self["protocol"] = []
         self["ignored"] = []
@@ -306,8 +318,17 @@ class Options(UsageOptions):
         """Look at what no single option says; nothing is opened yet."""
         try:
             self.store = self._make_store()
+            self.config = self._read_config()
         except ConfigurationError as error:
             raise UsageError(str(error)) from error
+
+    def _read_config(self) -> Config:
+        if self["config"] is None:
+            return Config()
+        try:
+            return read_config(self["config"])
+        except ConfigurationError as error:
+            raise ConfigurationError(f"--config: {error}") from error
 
     def _make_store(self) -> IJobStore | None:
         secret = password("store-password-file", self["store-password-file"], STORE_PASSWORD, os.environ)
@@ -354,7 +375,12 @@ def makeService(options: Options) -> IService:
     _print_configuration_errors_as_lines()
     names = ["gear", *(name for name in options["protocol"] if name != "gear")]
     return ServerService(
-        reactor, options.settings(), [options.modules[name] for name in names], options, options.store
+        reactor,
+        options.settings(),
+        [options.modules[name] for name in names],
+        options,
+        options.store,
+        options.config,
     )
 
 

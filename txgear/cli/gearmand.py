@@ -26,6 +26,7 @@ CONFIG_FILE: Final = "/etc/gearmand.conf"
 
 PASSED_ON: Final = (
     "backlog",
+    "config",
     "file-descriptors",
     "http-port",
     "job-handle-prefix",
@@ -73,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     add = made.add_argument
     add("-b", "--backlog", metavar="N", help="connections that the system accepts ahead of the server")
     add("--check-args", action="store_true", help="check the command line and exit")
+    add("--config", metavar="FILE", help="TOML file with policies of functions and schedules")
     add("--config-file", metavar="FILE", help=f"more long options, parted by white space [{CONFIG_FILE}]")
     add("--coredump", action="store_true", help="accepted; has no meaning here")
     add("-d", "--daemon", action="store_true", help="detach")

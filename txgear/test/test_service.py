@@ -8,14 +8,15 @@ import gc
 import os
 import resource
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.testing import StringTransport
-from twisted.logger import globalLogPublisher
+from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.constants import GRAB_JOB, SUBMIT_JOB, SUBMIT_JOB_BG, WORK_COMPLETE
+from txgear.constants import CAN_DO, GRAB_JOB, NOOP, PRE_SLEEP, SUBMIT_JOB, SUBMIT_JOB_BG, WORK_COMPLETE
 from txgear.errors import ConfigurationError
 from txgear.interfaces import IJobStore
 from txgear.jobserver import Settings
@@ -23,7 +24,7 @@ from txgear.service import STOP_SECONDS, ServerService, raise_descriptor_limit
 from txgear.tap import Options
 from txgear.test.durable import ThreadedReactor
 from txgear.test.test_listeners import RefusingReactor
-from txgear.wire import request
+from txgear.wire import request, response
 
 
 class Reactor(ThreadedReactor):
@@ -50,12 +51,15 @@ class ServiceTestCase(SynchronousTestCase):
         options = Options()
         options.parseOptions(["--store=memory:", *words])
         modules = [options.modules[name] for name in ("gear", *options["protocol"])]
-        return ServerService(reactor or self.reactor, options.settings(), modules, options, store)
+        return ServerService(
+            reactor or self.reactor, options.settings(), modules, options, store, options.config
+        )
 
     def started(self, *words: str, store: IJobStore | None = None) -> ServerService:
         service = self.service(*words, store=store)
         service.startService()
         self.addCleanup(service.server.stop)
+        self.addCleanup(service.scheduler.stop)
         return service
 
     def connect(self) -> tuple[Any, StringTransport]:
@@ -196,7 +200,7 @@ class EndTests(ServiceTestCase):
         self.assertEqual(self.reactor.stopped, 1)
 
     def test_signals(self) -> None:
-        """SIGTERM and SIGINT stop, SIGUSR1 drains, SIGHUP reopens the log."""
+        """SIGTERM and SIGINT stop, SIGUSR1 drains, SIGHUP changes neither."""
         service = self.started()
         # The reactor's own come in between.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -223,3 +227,134 @@ class EndTests(ServiceTestCase):
         protocol, _ = self.connect()
         self.assertTrue(protocol.peer.exceptions)
         self.assertEqual(service.server.settings, Settings(prefix=b"H:x", exceptions=True, level="NOTICE"))
+
+
+class ReloadTests(ServiceTestCase):
+    """The file of C{--config}, at the start and when SIGHUP comes."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.path = Path(self.mktemp()).absolute()
+
+    def write(self, text: str) -> None:
+        self.path.write_text(text, "utf-8")
+
+    def begin(self, text: str, *words: str) -> ServerService:
+        """A server that has started with this in its file."""
+        self.write(text)
+        return self.started(f"--config={self.path}", *words)
+
+    def logged(self, action: Callable[[], object]) -> list[tuple[str, str]]:
+        """What the log hears meanwhile, with its levels."""
+        with capturedLogs() as events:
+            action()
+        return [
+            (event["log_level"].name, (formatEvent(event)).replace(str(self.path), "FILE"))
+            for event in events
+        ]
+
+    def hang_up(self) -> list[tuple[str, str]]:
+        return self.logged(lambda: os.kill(os.getpid(), signal.SIGHUP))
+
+    def submit(self) -> bytes:
+        """What is said to one more submit."""
+        protocol, transport = self.connect()
+        protocol.dataReceived(request(SUBMIT_JOB_BG, b"f", b"", b""))
+        said: bytes = transport.value()
+        protocol.connectionLost()
+        return said
+
+    def test_start(self) -> None:
+        """What stands in it is in force from the first submit on, and the log says how much it is."""
+        lines = self.logged(lambda: self.begin('[[function]]\nname = "f"\nmax_queue = 1\n'))
+        self.assertEqual(lines[0], ("info", "FILE: policies for 1 pattern, 0 schedules"))
+        self.assertEqual(len(lines), 2)
+        self.assertNotIn(b"max_queue", self.submit())
+        self.assertIn(b"max_queue", self.submit())
+
+    def test_reload(self) -> None:
+        """It is read again; what runs already is under what it says now."""
+        self.begin('[[function]]\nname = "f"\nmax_queue = 1\n')
+        self.submit()
+        self.write('[[function]]\nname = "*"\nmax_queue = 2\n')
+        self.assertEqual(self.hang_up(), [("info", "FILE read again: policies for 1 pattern, 0 schedules")])
+        self.assertNotIn(b"max_queue", self.submit())
+        self.assertIn(b"max_queue is 2", self.submit())
+        self.write("")
+        self.hang_up()
+        self.assertNotIn(b"max_queue", self.submit())
+
+    def test_workers_are_woken(self) -> None:
+        """What a reload makes possible is not left until somebody says something."""
+        service = self.begin('[[function]]\nname = "f"\nrate = "1/h"\n')
+        self.submit()
+        self.submit()
+        worker, heard = self.connect()
+        worker.dataReceived(request(CAN_DO, b"f") + request(GRAB_JOB) + request(PRE_SLEEP))
+        heard.clear()
+        self.write("")
+        self.hang_up()
+        self.assertEqual(heard.value(), response(NOOP))
+        self.assertEqual(len(service.server.broker.jobs), 2)
+
+    def test_mistake(self) -> None:
+        """A mistake is said, and all stays as it was; when it is mended, that is taken."""
+        service = self.begin('[[function]]\nname = "f"\nmax_queue = 1\n')
+        self.submit()
+        for wrong, said in (
+            (
+                '[[function]]\nname = "f"\nmax_queue = -1\n',
+                "FILE, line 3: function.max_queue: a whole number",
+            ),
+            ("[[function]", "FILE, line 1: "),
+        ):
+            self.write(wrong)
+            ((level, text),) = self.hang_up()
+            self.assertEqual(level, "error")
+            self.assertTrue(text.startswith(said), text)
+            self.assertTrue(text.endswith("; the settings stay as they were"), text)
+            self.assertIn(b"max_queue is 1", self.submit())
+        self.path.unlink()
+        ((level, text),) = self.hang_up()
+        self.assertEqual(text, "cannot read FILE: No such file or directory; the settings stay as they were")
+        self.assertIn(b"max_queue is 1", self.submit())
+        self.write("")
+        self.hang_up()
+        self.assertNotIn(b"max_queue", self.submit())
+        self.assertFalse(service.server.broker.draining)
+
+    def test_log_file_too(self) -> None:
+        """The log is reopened first: what is said of the file is in the new one."""
+        log = Path(self.mktemp())
+        self.begin("", f"--log-file={log}")
+        os.rename(log, log.with_suffix(".1"))
+        self.hang_up()
+        self.assertIn("read again", log.read_text())
+
+    def test_no_file(self) -> None:
+        """Without the option there is nothing to read."""
+        self.started()
+        self.assertEqual(self.hang_up(), [])
+
+    def test_schedules(self) -> None:
+        """Schedules run, are replaced, and end with the server."""
+        service = self.begin('[[schedule]]\nname = "s"\ncron = "* * * * *"\nfunction = "f"\n')
+        self.reactor.advance(60)
+        self.assertEqual(len(service.server.broker.jobs), 1)
+        self.write('[[schedule]]\nname = "t"\ncron = "*/5 * * * *"\nfunction = "g"\n')
+        self.assertEqual(self.hang_up(), [("info", "FILE read again: policies for 0 patterns, 1 schedule")])
+        for _ in range(5):
+            self.reactor.advance(60)
+        jobs = list(service.server.broker.jobs.values())
+        self.assertEqual([job.queue.name for job in jobs], [b"f", b"g"])
+        self.successResultOf(service.stopService())
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_refused_start(self) -> None:
+        """A server that cannot listen has submitted nothing."""
+        self.write('[[schedule]]\nname = "s"\ncron = "* * * * *"\nfunction = "f"\n')
+        reactor = RefusingReactor(98)
+        service = self.service("--listen=127.0.0.1", f"--config={self.path}", reactor=reactor)
+        self.assertRaises(ConfigurationError, service.startService)
+        self.assertEqual(service.server.broker.jobs, {})
+        self.assertEqual(service.scheduler.schedules, {})

@@ -13,9 +13,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs, formatEvent
 
-from txgear.changes import Batch, StoredJob
+from txgear.changes import PAUSED, SCHEDULED, Batch, Mark, StoredJob
 from txgear.constants import CAN_DO, GRAB_JOB, JOB_ASSIGN, JOB_CREATED, WORK_COMPLETE
 from txgear.errors import ConfigurationError, StoreRefused, StoreUnavailable, StoreUnusable
+from txgear.jobs import DEAD, DONE
 from txgear.journal import NUMBERS
 from txgear.service import REPLAY_CHUNK, REPLAY_REPORT, STOP_SECONDS, ServerService
 from txgear.test.durable import PATIENCE, TroubledStore, refused, submit
@@ -83,8 +84,27 @@ class StoreTestCase(ServiceTestCase):
         self.store.closed_with = None
         self.store.take()
 
-    def start(self) -> ServerService:
-        return self.started(store=self.store)
+    def remember(self, *marks: Mark) -> None:
+        """The store has these marks, from an earlier server."""
+        self.store.open()
+        self.store.write(Batch((), (), (), marks=marks))
+        self.store.close(None)
+
+    def remembered(self) -> list[Mark]:
+        """The marks that the store has, when no server uses it."""
+        self.store.open()
+        marks = self.store.marks()
+        self.store.close(None)
+        return marks
+
+    def config(self, text: str) -> str:
+        """A file for C{--config} with this in it; its path."""
+        path: str = self.mktemp()
+        Path(path).write_text(text, "utf-8")
+        return path
+
+    def start(self, *words: str) -> ServerService:
+        return self.started(*words, store=self.store)
 
     def stop(self, service: ServerService) -> None:
         """End it, when nobody is connected."""
@@ -108,7 +128,7 @@ class ReplayTests(StoreTestCase):
             service = self.start()
         (line,) = [formatEvent(event) for event in events]
         self.assertIn("is ready: store memory:, listening on", line)
-        self.assertEqual(self.store.take(), ["open", "reserve", "replay"])
+        self.assertEqual(self.store.take(), ["open", "reserve", "replay", "marks"])
         protocol, transport = self.connect()
         self.tell(protocol, submit())
         self.assertEqual(transport.value(), response(JOB_CREATED, service.server.settings.prefix + b":1"))
@@ -148,6 +168,72 @@ class ReplayTests(StoreTestCase):
         self.reactor.deliver()
         self.successResultOf(stopping)
         self.assertEqual((self.store.kept[3].due, self.store.kept[3].place), (0.0, 8))
+
+    def test_what_has_ended(self) -> None:
+        """And what is paused."""
+        self.keep(
+            record(1, size=1),
+            record(2, size=1)._replace(state=DEAD, ended=1.0, due=1e9, life=b"{}"),
+            record(3, size=6)._replace(state=DONE, ended=1.0, due=1e9, life=b'{"result":[0,6,true]}'),
+        )
+        self.store.open()
+        self.store.write(Batch((), (), (), [(3, b"result")], marks=[Mark(PAUSED, b"g", 1.0)]))
+        self.store.close(4)
+        with capturedLogs() as events:
+            service = self.start()
+        self.assertEqual(
+            formatEvent(events[0]),
+            "1 job is back from the store, in 0.0 seconds; ended ones that are kept: 1 dead, 1 others",
+        )
+        broker = service.server.broker
+        self.assertEqual((list(broker.jobs), sorted(broker.archive.jobs)), ([1], [2, 3]))
+        gate = broker.functions[b"g"].gate
+        self.assertTrue(gate is not None and gate.paused)
+        answers: list[bytes | None] = []
+        for number in (2, 3):
+            broker.read(broker.archive.jobs[number], answers.append)
+        service.server.end_turn()
+        self.reactor.deliver()
+        self.assertEqual(answers, [b"w", b"result"])
+        self.stop(service)
+
+    def test_only_ended(self) -> None:
+        """They are told also when there is nothing to do."""
+        self.keep(record(1, state=DEAD, ended=1.0, due=1e9))
+        with capturedLogs() as events:
+            service = self.start()
+        self.assertEqual(
+            formatEvent(events[0]),
+            "0 jobs are back from the store, in 0.0 seconds; ended ones that are kept: 1 dead, 0 others",
+        )
+        self.stop(service)
+
+    def test_policies(self) -> None:
+        """Jobs are back under the policies of their functions: their time to begin goes on."""
+        self.reactor.advance(1000)
+        self.keep(record(1, created=990.0), record(2, created=950.0))
+        service = self.start("--config", self.config('[[function]]\nname = "f"\nexpires = 60\n'))
+        self.assertEqual(list(service.server.broker.jobs), [1, 2])
+        self.reactor.advance(10)
+        self.assertEqual(list(service.server.broker.jobs), [1])
+        self.reactor.advance(1)
+        self.reactor.deliver()
+        self.stop(service)
+
+    def test_schedules(self) -> None:
+        """Schedules go on from what is remembered of them, and a restart does not run them again."""
+        self.reactor.advance(1000)
+        self.remember(Mark(SCHEDULED, b"s", 900.0), Mark(SCHEDULED, b"gone", 900.0))
+        path = self.config('[[schedule]]\nname = "s"\ncron = "* * * * *"\nfunction = "f"\n')
+        service = self.start("--config", path)
+        self.assertEqual(len(service.server.broker.jobs), 1)
+        self.reactor.deliver()
+        self.stop(service)
+        service = self.start("--config", path)
+        self.assertEqual(len(service.server.broker.jobs), 1)
+        self.stop(service)
+        self.assertEqual(self.remembered(), [Mark(SCHEDULED, b"s", 960.0)])
+        self.assertEqual(len(self.store.kept), 1)
 
     def test_numbers(self) -> None:
         """New jobs have numbers above all that there ever were."""
@@ -204,7 +290,7 @@ class FailingStartTests(StoreTestCase):
     def test_unavailable(self) -> None:
         """Any call may find the database gone, or refuse: never a silent start without a store."""
         self.keep(record(1))
-        for name in ("open", "reserve", "replay"):
+        for name in ("open", "reserve", "replay", "marks"):
             for error in (StoreUnavailable("nobody listens"), StoreRefused("nobody listens")):
                 self.store.fail(name, error)
                 self.assert_not_started("the store memory:: nobody listens")
@@ -215,7 +301,7 @@ class FailingStartTests(StoreTestCase):
         reactor = RefusingReactor(98)
         service = self.service("--listen=127.0.0.1", reactor=reactor, store=self.store)
         self.assertRaises(ConfigurationError, service.startService)
-        self.assertEqual(self.store.take(), ["open", "reserve", "replay", "close"])
+        self.assertEqual(self.store.take(), ["open", "reserve", "replay", "marks", "close"])
         self.join()
         self.stop(self.start())
 
@@ -306,7 +392,7 @@ class EndTests(StoreTestCase):
         stopping = self.service_running.stopService()
         # Its worker reads and writes to the last moment.
         server = self.service_running.server
-        server.broker.work_complete(self.worker.peer, handle, b"")
+        server.broker.work_complete(self.worker.peer, handle, b"", 0.0)
         server.end_turn()
         self.leave()
         self.reactor.deliver()

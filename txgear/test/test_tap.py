@@ -20,6 +20,7 @@ from txgear.constants import MAX_PACKET
 from txgear.errors import ConfigurationError
 from txgear.interfaces import IJobStore, IProtocolModule
 from txgear.jobserver import Settings
+from txgear.policies import Policy
 from txgear.tap import Options, default_prefix, makeService, password, protocol_modules
 from txgear.test.test_cli_gearmandtable import hide
 
@@ -142,6 +143,7 @@ class OptionsTests(SynchronousTestCase):
             ("store", "sqlite://jobs"),
             ("store", ""),
             ("store-password-file", "/nowhere/secret"),
+            ("config", "/nowhere/txgear.toml"),
             ("job-handle-prefix", "a b"),
             ("job-handle-prefix", "x" * 60),
             ("protocol", "smtp"),
@@ -211,6 +213,42 @@ class StoreTests(SynchronousTestCase):
         self.assertTrue(said.startswith("txgear: --store: "), said)
         self.assertIn("txgear[postgresql]", said)
         self.assertNotIn("\n", said)
+
+
+class ConfigTests(SynchronousTestCase):
+    """The file of C{--config}."""
+
+    def write(self, text: str) -> str:
+        path: str = self.mktemp()
+        Path(path).write_text(text, "utf-8")
+        return path
+
+    def test_none(self) -> None:
+        """Without it nothing is set."""
+        options = parsed()
+        self.assertIsNone(options["config"])
+        self.assertEqual(options.config.summary, "policies for 0 patterns, 0 schedules")
+
+    def test_read(self) -> None:
+        """It is read with the command line, and its path is known from wherever the process goes."""
+        path = self.write('[[function]]\nname = "f"\ntimeout = "5m"\n')
+        options = parsed(f"--config={path}")
+        self.assertEqual(options["config"], os.path.abspath(path))
+        self.assertEqual(options.config.policies.of(b"f"), Policy(timeout=300.0))
+
+    def test_mistake(self) -> None:
+        """A mistake is one line."""
+        path = os.path.abspath(self.write('[[function]]\nname = "f"\ntimeout = "soon"\n'))
+        said = str(self.assertRaises(SystemExit, parsed, f"--config={path}"))
+        self.assertTrue(said.startswith(f"txgear: --config: {path}, line 3: function.timeout: a time"), said)
+        self.assertNotIn("\n", said)
+
+    def test_service(self) -> None:
+        """What was read is what the server starts with."""
+        self.addCleanup(setattr, sys, "excepthook", sys.excepthook)
+        options = parsed("--config", self.write('[[function]]\nname = "f"\nonce = 60\n'))
+        service: Any = makeService(options)
+        self.assertIs(service._config, options.config)
 
 
 class PasswordTests(SynchronousTestCase):
