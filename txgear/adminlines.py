@@ -4,16 +4,21 @@ The text commands: a line to a command, an answer to lines.
 The words are those of the reference, byte for byte: tools read them by eye and
 by regular expression. List answers end with a line that is a dot, C{OK} with a
 value ends with LF, a bare C{OK} and every C{ERR} with CRLF.
+
+This server's own commands answer in the same ways. What they say of names has
+C{\\x} and two hexadecimal digits for a byte that would part words or lines, or
+that is no UTF-8; and so they take it: a space in a word is C{\\x20}.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Container, Iterable
+from typing import Any, Final
 
 from txgear.constants import MAX_LINE_WORDS
-from txgear.errors import ProtocolError, ServerError
+from txgear.errors import InvalidArgument, ProtocolError, ServerError
 from txgear.wire import decimal
 
 OK: Final = b"OK\r\n"
@@ -26,9 +31,13 @@ FUNCTION_IN_USE: Final = b"ERR there are still connected workers or executing cl
 LEVELS: Final = ("FATAL", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG")
 """gearmand's names for how much is logged, from the least to the most."""
 
+MAX_OWN_WORDS: Final = 16
+"""Words of a command that the reference does not know."""
+
 _spaces = re.compile(rb" +")
 _unprintable = re.compile(rb"[\x00-\x1f\x7f]")
 _unprintable_or_space = re.compile(rb"[\x00-\x20\x7f]")
+_escaped = re.compile(rb"\\x([0-9a-fA-F]{2})")
 
 
 def _escape(match: re.Match[bytes]) -> bytes:
@@ -45,18 +54,45 @@ def shown_word(name: bytes) -> bytes:
     return _unprintable_or_space.sub(_escape, name)
 
 
-def words(line: bytes) -> list[bytes]:
+def unescaped(word: bytes) -> bytes:
+    """A word of this server's own commands, its escapes replaced by what they stand for."""
+    return _escaped.sub(lambda match: bytes([int(match[1], 16)]), word)
+
+
+def words(line: bytes, own: Container[bytes] = ()) -> list[bytes]:
     """
     The words of a text command.
 
     As in the reference they are parted by one space or more; leading spaces
     make the command empty, trailing ones make one more, empty word.
 
+    @param own: the commands, in lower case, that may have L{MAX_OWN_WORDS}; all others may have
+        L{MAX_LINE_WORDS}.
     @raise ProtocolError: there are too many of them.
     """
     found = _spaces.split(line)
     if len(found) > MAX_LINE_WORDS:
-        raise ProtocolError(f"a text command of more than {MAX_LINE_WORDS} words")
+        most = MAX_OWN_WORDS if found[0].lower() in own else MAX_LINE_WORDS
+        if len(found) > most:
+            raise ProtocolError(f"a text command of more than {most} words")
+    return found
+
+
+def pairs(words: Iterable[bytes]) -> dict[str, bytes]:
+    """
+    Words such as C{state=queued}: the values by name, the names in lower case.
+
+    @raise InvalidArgument: one is not of this form, or its name was there before.
+    """
+    found: dict[str, bytes] = {}
+    for word in words:
+        if not word:  # a space at the end of the line
+            continue
+        name, equals, value = word.partition(b"=")
+        key = name.decode("ascii", "backslashreplace").lower()
+        if not equals or key in found:
+            raise InvalidArgument(f"{key}: one value is wanted, as in {key}=value")
+        found[key] = unescaped(value)
     return found
 
 
@@ -68,6 +104,26 @@ def listing(rows: Iterable[bytes]) -> bytes:
 def row(*columns: bytes | int) -> bytes:
     """One line of a list answer, its columns parted by tabs."""
     return b"\t".join([b"%d" % column if isinstance(column, int) else column for column in columns])
+
+
+def column(value: Any, *, name: bool = False) -> bytes:
+    """
+    A plain value for a line of a list answer: C{-} where there is none, C{yes} and C{no}, numbers
+    as they are, and JSON for what has parts.
+
+    @param name: whether it is a text that L{unescaped} must bring back from a word.
+    """
+    if value is None or value == "":
+        return b"-"
+    if name and value == "-":
+        return b"\\x2d"
+    if isinstance(value, bool):
+        return b"yes" if value else b"no"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, str):
+        return shown(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8"))
+    return (shown_word if name else shown)(value.encode("utf-8"))
 
 
 def ok(value: str) -> bytes:
@@ -82,7 +138,10 @@ def unknown_command(command: bytes) -> bytes:
 
 def refused(error: ServerError) -> bytes:
     """The answer to a command that the broker refuses."""
-    return f"ERR {error.code} {error.text.replace(' ', '+')}\r\n".encode()
+    return b"ERR %s %s\r\n" % (
+        error.code.encode("ascii"),
+        shown(error.text.replace(" ", "+").encode("utf-8")),
+    )
 
 
 def incomplete(command: bytes) -> bytes:

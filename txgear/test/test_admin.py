@@ -12,6 +12,7 @@ from txgear.constants import (
     ECHO_REQ,
     ECHO_RES,
     GRAB_JOB,
+    HEADER_SIZE,
     MAX_FUNCTION,
     SET_CLIENT_ID,
     SUBMIT_JOB,
@@ -19,9 +20,15 @@ from txgear.constants import (
     SUBMIT_JOB_EPOCH,
     SUBMIT_JOB_HIGH_BG,
     SUBMIT_JOB_LOW_BG,
+    WORK_COMPLETE,
+    WORK_DATA,
+    WORK_EXCEPTION,
     WORK_FAIL,
 )
-from txgear.test.support import Port, error
+from txgear.errors import StoreUnavailable
+from txgear.policies import CLASSIC, Policies
+from txgear.test.durable import DurableTestCase, submit
+from txgear.test.support import START, Port, error
 from txgear.wire import request, response
 
 OK = b"OK\r\n"
@@ -38,8 +45,10 @@ class AdminTestCase(SynchronousTestCase):
         for line, answer in exchanges:
             self.assertEqual(self.operator.ask(line + b"\n"), answer, line)
 
-    def submit(self, function: bytes, unique: bytes = b"", kind: int = SUBMIT_JOB_BG) -> None:
-        self.port.connect().tell(request(kind, function, unique, b""))
+    def submit(self, function: bytes, unique: bytes = b"", kind: int = SUBMIT_JOB_BG) -> bytes:
+        """A job of somebody's; its handle."""
+        answer = self.port.connect().ask(request(kind, function, unique, b""))
+        return answer[HEADER_SIZE:]
 
 
 class ListTests(AdminTestCase):
@@ -239,3 +248,343 @@ class AnswerTests(AdminTestCase):
             (b"shutdown graceful now", b"ERR UNKNOWN_ERROR\r\n"),
         )
         self.assertEqual(asked, [False, True])
+
+
+UNKNOWN_JOB = b"ERR UNKNOWN_JOB\r\n"
+UNKNOWN_FUNCTION = b"ERR UNKNOWN_FUNCTION There+is+no+such+function\r\n"
+PAST = b"1970-01-01T00:16:40.000Z"
+"""L{START} as a moment."""
+
+
+class OwnTestCase(AdminTestCase):
+    """
+    The commands that the reference does not have.
+
+    @ivar worker: can do C{f} and C{a b}.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.worker = self.port.connect()
+        self.worker.tell(request(SET_CLIENT_ID, b"me"), request(CAN_DO, b"f"), request(CAN_DO, b"a b"))
+
+    def set_policies(self, *rules: tuple[str, dict[str, object]]) -> None:
+        policies = Policies([(pattern, CLASSIC.changed(settings)) for pattern, settings in rules])
+        self.port.server.broker.set_policies(policies, START)
+
+    def kill_one(self, function: bytes = b"f", workload: bytes = b"", said: bytes = b"no") -> bytes:
+        """A job dies in its second attempt; its handle."""
+        self.set_policies(("*", {"retries": 1, "backoff": 0}))
+        number = self.port.server.broker.next_number
+        self.port.connect().tell(request(SUBMIT_JOB_BG, function, b"", workload))
+        handle = b"H:test:%d" % number
+        for _ in range(2):
+            self.worker.tell(request(GRAB_JOB), request(WORK_EXCEPTION, handle, said))
+        self.worker.heard()
+        return handle
+
+    def do_one(self, data: bytes, result: bytes, **settings: object) -> bytes:
+        """A job is done, under a policy that keeps results; its handle."""
+        self.set_policies(("*", {"results": "1h", **settings}))
+        number = self.port.server.broker.next_number
+        self.submit(b"f", b"u")
+        handle = b"H:test:%d" % number
+        self.worker.tell(request(GRAB_JOB), request(WORK_DATA, handle, data))
+        self.worker.tell(request(WORK_COMPLETE, handle, result))
+        return handle
+
+    def rows(self, line: bytes) -> dict[bytes, bytes]:
+        """A list answer of keys and values; the last of each key."""
+        answer = self.operator.ask(line + b"\n")
+        self.assertTrue(answer.endswith(b"\n.\n"), answer)
+        return {key: rest for key, _, rest in (row.partition(b"\t") for row in answer[:-3].split(b"\n"))}
+
+
+class OwnListTests(OwnTestCase):
+    def test_nothing(self) -> None:
+        self.check(
+            (b"jobs", EMPTY), (b"JOBS ", EMPTY), (b"dead", EMPTY), (b"kept", EMPTY), (b"policies", EMPTY)
+        )
+
+    def test_jobs(self) -> None:
+        self.submit(b"f")
+        self.submit(b"a b", b"-", SUBMIT_JOB_LOW_BG)
+        self.worker.tell(request(GRAB_JOB))
+        self.port.clock.advance(2.9)
+        running = b"H:test:1\tf\trunning\tnormal\t2\t0\tme\t-\n"
+        queued = b"H:test:2\ta\\x20b\tqueued\tlow\t2\t0\t-\t\\x2d\n"
+        self.check(
+            (b"jobs", running + queued + EMPTY),
+            (b"jobs function=a\\x20b", queued + EMPTY),
+            (b"jobs state=queued,waiting", queued + EMPTY),
+            (b"jobs worker=me older=2 text= limit=1 after=0 state=running", running + EMPTY),
+            (b"jobs older=3s", EMPTY),
+            (b"jobs limit=1", running + b"next\t1\n" + EMPTY),
+            (b"jobs limit=1 after=1", queued + EMPTY),
+        )
+        self.port.server.broker.jobs[1].created = 0.0
+        self.check((b"jobs limit=1", running.replace(b"\t2\t", b"\t-\t") + b"next\t1\n" + EMPTY))
+
+    def test_what_a_worker_calls_itself_can_be_pasted(self) -> None:
+        self.worker.tell(request(SET_CLIENT_ID, "client ü".encode() + b"\\x41\xff"))
+        other = self.port.connect()
+        other.tell(request(CAN_DO, b"f"))
+        for peer in (self.worker, other):
+            self.submit(b"f")
+            peer.tell(request(GRAB_JOB))
+        names = [row.split(b"\t")[6] for row in self.operator.ask(b"jobs\n").split(b"\n")[:2]]
+        self.assertEqual(names, ["client\\x20ü\\x5cx41\\xff".encode(), b"192.0.2.1\\x203"])
+        for number, name in enumerate(names, 1):
+            found = self.operator.ask(b"jobs worker=%s\n" % name).split(b"\t")
+            self.assertEqual((found[0], found[6]), (b"H:test:%d" % number, name))
+            self.assertEqual(self.rows(b"job H:test:%d" % number)[b"worker"], name)
+
+    def test_what_makes_no_sense(self) -> None:
+        wrong = b"ERR INVALID_ARGUMENT "
+        self.check(
+            (b"jobs f", wrong + b"f:+one+value+is+wanted,+as+in+f=value\r\n"),
+            (b"jobs limit=0", wrong + b"limit+is+a+number+from+1+to+200\r\n"),
+            (b"dead state=dead", wrong + b"state+is+not+known;+there+are+function,+text,+after,+limit\r\n"),
+            (b"kept \x07", wrong + b"\\x07:+one+value+is+wanted,+as+in+\\x07=value\r\n"),
+        )
+
+    def test_dead(self) -> None:
+        handle = self.kill_one(b"a b", said=b"not this\ttime")
+        died = handle + b"\ta\\x20b\t" + PAST + b"\t2\texception\t-\tnot this\\x09time\n"
+        self.check((b"dead", died + EMPTY), (b"dead text=this function=a*", died + EMPTY), (b"kept", EMPTY))
+
+    def test_kept(self) -> None:
+        handle = self.do_one(b"ab", b"cde")
+        self.port.clock.advance(60.5)
+        self.check(
+            (b"kept", handle + b"\tf\tdone\t60\t5\t3539\tu\n" + EMPTY),
+            (b"kept text=cd", handle + b"\tf\tdone\t60\t5\t3539\tu\n" + EMPTY),
+            (b"dead", EMPTY),
+        )
+
+    def test_policies(self) -> None:
+        self.set_policies(("a b*", {"retries": 3, "timeout": "1m"}), ("*", {"concurrency": 2}))
+        self.submit(b"a b")
+        first, second = self.operator.ask(b"policies\n").split(b"\n")[:2]
+        self.assertTrue(first.startswith(b'a\\x20b*\t{"retries":3,"backoff":{"kind":"exponential",'), first)
+        self.assertEqual(second, b'*\t{"concurrency":2}')
+        pattern = self.rows(b"policy a\\x20b")[b"pattern"]
+        self.assertEqual(pattern, first.split(b"\t")[0])
+        self.assertIn(b"\ta\\x20b\t", self.operator.ask(b"jobs function=" + pattern + b"\n"))
+        self.check((b"policies f", INCOMPLETE % b"policies"))
+
+    def test_sixteen_words(self) -> None:
+        self.assertIn(b"one+value", self.operator.ask(b"jobs" + b" limit=1" * 15 + b"\n"))
+        self.assertEqual(self.operator.ask(b"jobs" + b" limit=1" * 16 + b"\n"), b"")
+        self.assertTrue(self.operator.closed)
+
+
+INCOMPLETE = b"ERR INVALID_ARGUMENTS An+incomplete+set+of+arguments+was+sent+to+this+command+%s\r\n"
+
+
+class OneJobTests(OwnTestCase):
+    def test_job(self) -> None:
+        self.submit(b"a b", b"u")
+        self.check(
+            (
+                b"job H:test:1",
+                b"handle\tH:test:1\nnumber\t1\nfunction\ta\\x20b\nunique\tu\nstate\tqueued\npriority\tnormal\n"
+                b"background\tyes\ncreated\t" + PAST + b"\nattempts\t0\nsize\t0\nloaded\tyes\nstored\tno\n"
+                b"clients\t0\n" + EMPTY,
+            ),
+            (b"job H:test:2", UNKNOWN_JOB),
+            (b"job", b"ERR INVALID_ARGUMENTS job+wants+the+handle+of+one+job\r\n"),
+            (b"job H:test:1 H:test:2", b"ERR INVALID_ARGUMENTS job+wants+the+handle+of+one+job\r\n"),
+        )
+
+    def test_history(self) -> None:
+        handle = self.kill_one(said=b"not this\ntime")
+        answer = self.operator.ask(b"job " + handle + b"\n")
+        attempt = b"attempt\t" + PAST + b"\t" + PAST + b"\texception\tme\tnot this\\x0atime\n"
+        self.assertIn(b"state\tdead\n", answer)
+        self.assertIn(b'reasons\t{"exception":2}\nsetting\tretries\t1\n', answer)
+        self.assertTrue(answer.endswith(attempt * 2 + EMPTY))
+
+    def test_workload(self) -> None:
+        handle = self.kill_one(workload=b"a b\n\xff\\")
+        shown = b"handle\tH:test:%d\nsize\t6\nshown\t6\nworkload\ta b\\x0a\\xff\\\n"
+        empty = self.submit(b"f")
+        self.check(
+            (b"workload " + handle, shown % 1 + EMPTY),
+            (b"workload " + empty, b"handle\t" + empty + b"\nsize\t0\nshown\t0\nworkload\t\n" + EMPTY),
+            (b"workload H:test:7", UNKNOWN_JOB),
+            (b"workload", b"ERR INVALID_ARGUMENTS workload+wants+the+handle+of+one+job\r\n"),
+        )
+        self.check((b"cancel job " + empty, OK))
+        handle = self.do_one(b"", b"")
+        self.check(
+            (b"workload " + handle, b"ERR NO_WORKLOAD The+job+has+ended,+its+workload+is+not+kept\r\n")
+        )
+
+    def test_result(self) -> None:
+        handle = self.do_one(b"a\t", b"bc")
+        self.check(
+            (
+                b"result " + handle,
+                b"handle\t"
+                + handle
+                + b"\noutcome\tdone\nsize\t4\nshown\t4\ndata\ta\\x09\nresult\tbc\n"
+                + EMPTY,
+            ),
+            (b"result H:test:7", UNKNOWN_JOB),
+        )
+
+    def test_no_result(self) -> None:
+        self.submit(b"f")
+        not_kept = b"ERR NO_RESULT What+the+job+has+brought+is+not+kept\r\n"
+        self.check((b"result H:test:1", b"ERR NO_RESULT The+job+has+not+ended\r\n"), (b"purge f", b"OK 1\n"))
+        self.port.clock.advance(0)
+        self.check((b"result " + self.kill_one(), not_kept))
+        self.check((b"result " + self.do_one(b"", b"large", results={"keep": "1h", "bytes": 1}), not_kept))
+
+
+class ServerTests(OwnTestCase):
+    def test_policy(self) -> None:
+        self.set_policies(("a*", {"concurrency": 2}))
+        self.submit(b"a b", b"u")
+        self.check(
+            (b"maxqueue f 1 2 3", OK),
+            (
+                b"policy a\\x20b",
+                b"function\ta\\x20b\npattern\ta*\npaused\tno\nroom\t2\njobs\t1\nrunning\t0\nbytes\t0\nkept\t0\n"
+                b"workers\t1\nsetting\tconcurrency\t2\n" + EMPTY,
+            ),
+            (b"policy", INCOMPLETE % b"policy"),
+        )
+        self.assertEqual(self.rows(b"policy f")[b"maxqueue"], b'{"high":1,"normal":2,"low":3}')
+
+    def test_schedules(self) -> None:
+        self.check((b"schedules", b".\n"), (b"schedules s", INCOMPLETE % b"schedules"))
+        one = {"name": b"at night", "cron": "0 3 * * *", "timezone": "UTC", "function": b"f"}
+        self.port.server.schedules = lambda: [
+            {**one, "last": START, "next": START + 1.5},
+            {**one, "name": b"s", "last": START, "next": None},
+        ]
+        self.check(
+            (
+                b"schedules",
+                b"at\\x20night\t0 3 * * *\tUTC\tf"
+                b"\t1970-01-01T00:16:40.000Z\t1970-01-01T00:16:41.500Z\n"
+                b"s\t0 3 * * *\tUTC\tf\t1970-01-01T00:16:40.000Z\t-\n.\n",
+            )
+        )
+
+    def test_the_file_is_a_setting(self) -> None:
+        self.assertNotIn(b"config", self.rows(b"settings"))
+        self.port.server.config = "/etc/txgear.toml"
+        self.assertEqual(self.rows(b"settings")[b"config"], b"/etc/txgear.toml")
+
+    def test_settings(self) -> None:
+        rows = self.rows(b"settings")
+        self.assertEqual((rows[b"store"], rows[b"prefix"]), (b"memory:", b"H:test"))
+        self.assertEqual((rows[b"retries"], rows[b"store_timeout"]), (b"-1", b"5"))
+        self.assertEqual((rows[b"allow_shutdown"], rows[b"keep_alive.idle"]), (b"no", b"0"))
+        self.check((b"settings all", INCOMPLETE % b"settings"))
+
+
+class OrderTests(OwnTestCase):
+    def test_purge(self) -> None:
+        for _ in range(3):
+            self.submit(b"a b")
+        self.check(
+            (b"purge a\\x20b", b"OK 3\n"),
+            (b"purge g", UNKNOWN_FUNCTION),
+            (b"purge", b"ERR INVALID_ARGUMENTS purge+wants+the+name+of+one+function\r\n"),
+            (b"purge a b", b"ERR INVALID_ARGUMENTS purge+wants+the+name+of+one+function\r\n"),
+        )
+        self.port.clock.advance(0)
+        self.check((b"jobs", EMPTY))
+
+    def test_pause_and_resume(self) -> None:
+        self.submit(b"f")
+        self.check((b"pause f", OK), (b"pause f", OK))
+        self.assertEqual(self.rows(b"policy f")[b"paused"], b"yes")
+        self.check((b"resume f", OK), (b"resume f", b"ERR NOT_PAUSED The+function+is+not+paused\r\n"))
+        self.check((b"pause", b"ERR INVALID_ARGUMENTS pause+wants+the+name+of+one+function\r\n"))
+        self.check((b"resume", b"ERR INVALID_ARGUMENTS resume+wants+the+name+of+one+function\r\n"))
+
+    def test_a_name_that_is_too_long(self) -> None:
+        self.assertEqual(
+            admin.answer(self.port.server, b"pause " + b"f" * (MAX_FUNCTION + 1)),
+            b"ERR ARGUMENT_TOO_LARGE Function+name+too+large\r\n",
+        )
+
+    def test_requeue(self) -> None:
+        handles = [self.kill_one() for _ in range(3)]
+        self.check(
+            (b"requeue job " + handles[0], OK),
+            (b"requeue job " + handles[0], b"ERR NOT_DEAD The+job+is+not+dead\r\n"),
+            (b"requeue job H:test:7", UNKNOWN_JOB),
+            (b"Requeue Function f", b"OK 2\n"),
+            (b"requeue function g", UNKNOWN_FUNCTION),
+            (b"requeue f", b"ERR INVALID_ARGUMENTS requeue+wants+job+or+function,+and+one+name\r\n"),
+            (b"requeue dead f", b"ERR INVALID_ARGUMENTS requeue+wants+job+or+function,+and+one+name\r\n"),
+        )
+        self.port.clock.advance(0)
+        self.check(
+            (b"requeue function f", b"OK 0\n"),
+            (b"dead", EMPTY),
+            (b"status", b"f\t3\t0\t1\na b\t0\t0\t1\n.\n"),
+        )
+
+    def test_forget(self) -> None:
+        handles = [self.kill_one() for _ in range(3)]
+        live = self.submit(b"f")
+        self.check(
+            (b"forget job " + handles[0], OK),
+            (b"forget job " + handles[0], UNKNOWN_JOB),
+            (b"forget job " + live, b"ERR NOT_ENDED The+job+has+not+ended;+it+can+be+cancelled\r\n"),
+            (b"forget dead f", b"OK 2\n"),
+            (b"forget dead g", UNKNOWN_FUNCTION),
+            (b"forget", b"ERR INVALID_ARGUMENTS forget+wants+job+or+dead,+and+one+name\r\n"),
+        )
+        self.port.clock.advance(0)
+        self.check((b"dead", EMPTY))
+
+
+class StoredTests(DurableTestCase):
+    """What has to be read from the store is answered when it is there."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.client.tell(submit(b"workload"))
+        self.thread.run_all()
+        self.begin()
+
+    def test_it_holds_its_place(self) -> None:
+        asked = b"workload H:test:1\n"
+        self.client.tell(b"version\n" + asked + request(ECHO_REQ, b"x"))
+        self.assertEqual(self.client.heard(), b"OK %s\n" % __version__.encode())
+        self.assert_alive(self.other)
+        self.thread.run_all()
+        shown = b"handle\tH:test:1\nsize\t8\nshown\t8\nworkload\tworkload\n.\n"
+        self.assertEqual(self.client.heard(), shown + response(ECHO_RES, b"x"))
+
+    def test_a_result(self) -> None:
+        self.port.server.broker.set_policies(Policies([("*", CLASSIC.changed({"results": "1h"}))]), START)
+        self.other.tell(request(CAN_DO, b"f"))
+        self.thread.run_all()
+        self.other.tell(request(GRAB_JOB), request(WORK_COMPLETE, b"H:test:1", b"result"))
+        self.run_on(1)
+        self.begin()
+        self.client.tell(b"result H:test:1\n")
+        self.assertEqual(self.client.heard(), b"")
+        self.thread.run_all()
+        self.assertIn(b"\noutcome\tdone\nsize\t6\nshown\t6\ndata\t\nresult\tresult\n.\n", self.client.heard())
+
+    def test_the_store_does_not_answer(self) -> None:
+        self.store.fail("workloads", StoreUnavailable("gone"), times=2)
+        self.store.fail("open", StoreUnavailable("gone"))
+        self.client.tell(b"workload H:test:1\n")
+        self.thread.run_all()
+        self.assertEqual(
+            self.client.heard(), b"ERR NOT_READ The+store+does+not+have+it,+or+does+not+answer\r\n"
+        )
+
+    def test_the_store_is_named(self) -> None:
+        self.assertIn(b"store\tmemory:\n", self.client.ask(b"settings\n"))

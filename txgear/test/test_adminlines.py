@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear import adminlines
-from txgear.errors import ProtocolError
+from txgear.errors import InvalidArgument, ProtocolError, QueueError
 
 
 class WordsTests(SynchronousTestCase):
@@ -24,6 +24,38 @@ class WordsTests(SynchronousTestCase):
         self.assertEqual(len(adminlines.words(b"maxqueue f 1 2 3")), 5)
         with self.assertRaisesRegex(ProtocolError, "more than 5 words"):
             adminlines.words(b"maxqueue f 1 2 3 4")
+
+    def test_sixteen_of_its_own_commands(self) -> None:
+        line = b"JOBS" + b" a=b" * 15
+        self.assertEqual(len(adminlines.words(line, {b"jobs"})), 16)
+        with self.assertRaisesRegex(ProtocolError, "more than 16 words"):
+            adminlines.words(line + b" a=b", {b"jobs"})
+        with self.assertRaisesRegex(ProtocolError, "more than 5 words"):
+            adminlines.words(line, {b"dead"})
+
+    def test_escapes(self) -> None:
+        for word, raw in (
+            (b"a\\x20b\\x0A", b"a b\n"),
+            (b"App\\Jobs\\xMail", b"App\\Jobs\\xMail"),
+            (b"\\x5cx20", b"\\x20"),
+            (b"\\x2", b"\\x2"),
+        ):
+            self.assertEqual(adminlines.unescaped(word), raw)
+
+    def test_pairs(self) -> None:
+        self.assertEqual(
+            adminlines.pairs([b"State=queued", b"text=a\\x20b=c", b"", b"worker="]),
+            {"state": b"queued", "text": b"a b=c", "worker": b""},
+        )
+
+    def test_words_that_are_no_pairs(self) -> None:
+        for words, problem in (
+            ([b"state"], "state: one value is wanted, as in state=value"),
+            ([b"a=1", b"A=2"], "a: one value"),
+            ([b"\xff"], r"\\xff: one value"),
+        ):
+            with self.assertRaisesRegex(InvalidArgument, problem):
+                adminlines.pairs(words)
 
 
 class AnswerTests(SynchronousTestCase):
@@ -45,6 +77,31 @@ class AnswerTests(SynchronousTestCase):
             adminlines.incomplete(b"drop"),
             b"ERR INVALID_ARGUMENTS An+incomplete+set+of+arguments+was+sent+to+this+command+drop\r\n",
         )
+
+    def test_a_refusal_is_one_line(self) -> None:
+        self.assertEqual(
+            adminlines.refused(QueueError("no\r\nroom left")), b"ERR QUEUE_ERROR no\\x0d\\x0aroom+left\r\n"
+        )
+
+    def test_plain_values(self) -> None:
+        for value, shown in (
+            (None, b"-"),
+            ("", b"-"),
+            ("-", b"-"),
+            ("a b\t", b"a b\\x09"),
+            ("\xe4", b"\xc3\xa4"),
+            (True, b"yes"),
+            (False, b"no"),
+            (7, b"7"),
+            (7.0, b"7"),
+            (0.25, b"0.25"),
+            ({"a": 1, "b": ["\xe4", 0.5]}, b'{"a":1,"b":["\xc3\xa4",0.5]}'),
+        ):
+            self.assertEqual(adminlines.column(value), shown)
+
+    def test_names_that_can_be_said(self) -> None:
+        for value, shown in (("", b"-"), ("-", b"\\x2d"), ("a b", b"a\\x20b"), ("\x7f\n", b"\\x7f\\x0a")):
+            self.assertEqual(adminlines.column(value, name=True), shown)
 
     def test_names_cannot_forge_lines_or_columns(self) -> None:
         self.assertEqual(adminlines.shown(b"a b\n\t\0\x7f\xc3\xa4"), b"a b\\x0a\\x09\\x00\\x7f\xc3\xa4")
