@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 PORT ?= 4730
+# A file of policies for `make run`; none where this is empty.
+CONFIG ?=
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -15,7 +17,8 @@ OUT := build
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 # Modules without Twisted, a clock or I/O: every line and branch of them is covered by unit tests.
-PURE := constants errors wire adminlines jobs changes uniques queues agenda moments roster paging dispatch broker
+PURE := constants errors wire adminlines jobs changes uniques queues agenda moments roster paging \
+	policies gates life archive dispatch storage attempts desk inspection broker
 comma := ,
 empty :=
 space := $(empty) $(empty)
@@ -25,9 +28,9 @@ STEPS := lint types unit integration docs wheel
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo '  PYTHON=python3.12 chooses the interpreter, PORT=4731 the port of `make run`.'
+	@echo '  PYTHON=python3.12 chooses the interpreter, PORT=4731 the port of `make run`, CONFIG=policies.toml its policies.'
 
 # The stamps lie in the environment itself and go with it; only a change of pyproject.toml makes
 # them old.
@@ -53,7 +56,7 @@ $(OUT):
 
 .PHONY: run
 run: $(RUNNABLE) ## a job server on 127.0.0.1:4730, its jobs in a file that the log names
-	@exec $(BIN)/twistd -n --pidfile= txgear --port $(PORT)
+	@exec $(BIN)/twistd -n --pidfile= txgear --port $(PORT) $(if $(CONFIG),--config '$(CONFIG)')
 
 # One step after the other, whatever -j says: the tests measure time. The last lines repeat what the two
 # suites said of themselves.
@@ -119,6 +122,10 @@ bench: $(DEVELOPABLE) ## the figures of docs/performance.md
 .PHONY: bench-memory
 bench-memory: $(DEVELOPABLE) ## a million jobs of 10 kB in the store; needs 15 GB of disk
 	@$(BIN)/python bench/longqueue.py
+
+.PHONY: bench-archive
+bench-archive: $(DEVELOPABLE) ## a million dead or kept jobs; needs 4 GB of disk
+	@$(BIN)/python bench/archive.py
 
 .PHONY: clean
 clean: ## remove all that these targets made

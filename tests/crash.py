@@ -10,21 +10,20 @@ import argparse
 import itertools
 import random
 import shutil
-import statistics
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from typing import Final
 
 from crashbook import CHANGED, DUPLICATE, LOST, NUMBER, ORDER, OTHER, RETURNED, Book, Record
+from crashfigures import Figures, table
 from crashpeers import FUNCTIONS, LATER, Grabber, Line, ending, load
 from databases import Database, MariaDB, Postgres
+from lives import Lives
 from processes import Program, Server, free_port, server_command
 from wirepeer import P, packet
 
@@ -53,77 +52,22 @@ SERVERS: Final[dict[str, type[Database]]] = {"postgresql": Postgres, "mysql": Ma
 QUEUE_MEMORY: Final = "1M"
 
 
-@dataclass
-class Figures:
-    """What came of one run."""
-
-    name: str
-    kills: int = 0
-    kills_at_start: int = 0
-    kills_of_database: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    details: list[str] = field(default_factory=list)
-    starts: list[float] = field(default_factory=list)
-
-    HEADINGS = (
-        "store",
-        "kills",
-        "at start",
-        "of the database",
-        "answered",
-        "completed",
-        "refused",
-        "of them there",
-        LOST,
-        DUPLICATE,
-        CHANGED,
-        ORDER,
-        "came back",
-        "of them late",
-        "drained",
-        "before higher ones",
-        "other",
-        "start: median",
-        "longest",
-    )
-
-    def row(self) -> list[str]:
-        """The figures, to be put below :attr:`HEADINGS`."""
-        counts = self.counts
-        numbers = [
-            self.kills,
-            self.kills_at_start,
-            self.kills_of_database,
-            counts["answered"],
-            counts["completed"],
-            counts["refused"],
-            counts["refused yet there"],
-            counts[LOST],
-            counts[DUPLICATE] + counts[NUMBER],
-            counts[CHANGED],
-            counts[ORDER],
-            counts["came back"],
-            counts[RETURNED],
-            counts["drained"],
-            counts["before higher ones"],
-            counts[OTHER],
-        ]
-        times = [f"{statistics.median(self.starts):.2f} s", f"{max(self.starts):.2f} s"]
-        return [self.name, *map(str, numbers), *times]
-
-
-def table(rows: list[Figures]) -> str:
-    """The figures of some runs, for a person to read; a row for each figure."""
-    columns = [list(Figures.HEADINGS), *(figures.row() for figures in rows)]
-    widths = [max(map(len, column)) for column in columns]
-    lines = []
-    for cells in zip(*columns, strict=True):
-        first, *rest = [
-            cell.rjust(width) if index else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        lines.append("  ".join([first, *rest]))
-    return "\n".join(lines)
+#: What is told of a run.
+COLUMNS: Final = (
+    ("answered", ("answered",)),
+    ("completed", ("completed",)),
+    ("refused", ("refused",)),
+    ("of them there", ("refused yet there",)),
+    (LOST, (LOST,)),
+    (DUPLICATE, (DUPLICATE, NUMBER)),
+    (CHANGED, (CHANGED,)),
+    (ORDER, (ORDER,)),
+    ("came back", ("came back",)),
+    ("of them late", (RETURNED,)),
+    ("drained", ("drained",)),
+    ("before higher ones", ("before higher ones",)),
+    (OTHER, (OTHER,)),
+)
 
 
 class Trial:
@@ -135,7 +79,8 @@ class Trial:
         :param seed: of all that is random here.
         :param database: the store's server, if that is to be killed, too.
         """
-        self.figures = Figures(name)
+        self._book = Book()
+        self.figures = Figures(name, COLUMNS, counts=self._book.counts, details=self._book.details)
         self._store = store
         self._folder = folder
         self._seed = seed
@@ -143,14 +88,11 @@ class Trial:
         self._database = database
         self._port = free_port()
         self._numbers: Iterator[int] = itertools.count(1)
-        self._book = Book()
         self._lives = 0
         self._killed_at = 0.0
 
     def run(self, kills: int) -> Figures:
         """Kill the server so many times; then let it come to its end in peace, and look what is left."""
-        self.figures.counts = self._book.counts
-        self.figures.details = self._book.details
         settled = 0.0
         for life in range(kills):
             if life % DRAINS == DRAINS // 2:
@@ -303,6 +245,11 @@ def run(
     return Trial(name, url, folder, f"{seed} {name}", database).run(kills)
 
 
+def run_lives(name: str, url: str, folder: Path, seed: str, kills: int) -> Figures:
+    """Kill a server with policies on this store so many times."""
+    return Lives(name, url, folder, f"{seed} {name} lives").run(kills)
+
+
 def runs(stores: Sequence[str], seed: str, kills: int) -> Iterator[Figures]:
     """Run the test on a store of each kind; those that are servers of their own are then killed, too."""
     with ExitStack() as stack:
@@ -318,22 +265,44 @@ def runs(stores: Sequence[str], seed: str, kills: int) -> Iterator[Figures]:
             yield run(f"{store}, killed too", database.clear(), folder, seed, kills, database)
 
 
+def lives(stores: Sequence[str], seed: str, kills: int) -> Iterator[Figures]:
+    """Run the second test, that of policies, on a store of each kind."""
+    with ExitStack() as stack:
+        for store in stores:
+            folder = temporary(stack)
+            url = f"sqlite:///{folder / 'jobs.sqlite'}"
+            if store in SERVERS:
+                if reason := SERVERS[store].missing():
+                    sys.exit(f"{store}: {reason}")
+                url = stack.enter_context(SERVERS[store](temporary(stack))).url
+            yield run_lives(store, url, folder, seed, kills)
+
+
+#: The tests: of jobs as such, and of what policies and schedules make of them.
+PARTS: Final = {"queue": runs, "lives": lives}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50, help="of the server, in each run [%(default)s]")
     parser.add_argument("--seed", default=str(time.time_ns()), help="of all that is random here [the time]")
     parser.add_argument("--store", action="append", choices=STORES, help="only these")
+    parser.add_argument("--part", action="append", choices=PARTS, help="only these")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
-    done: list[Figures] = []
-    for figures in runs(options.store or STORES, options.seed, options.kills):
-        done.append(figures)
-        print(f"{figures.name}: {figures.kills} kills, {figures.counts[LOST]} jobs lost", flush=True)
-    print(table(done))
-    for figures in done:
-        for detail in figures.details:
-            print(f"{figures.name}: {detail}")
-    wrong = any(figures.details for figures in done)
+    wrong = False
+    for part in options.part or PARTS:
+        done: list[Figures] = []
+        for figures in PARTS[part](options.store or STORES, options.seed, options.kills):
+            done.append(figures)
+            print(
+                f"{part}, {figures.name}: {figures.kills} kills, {figures.counts[LOST]} jobs lost", flush=True
+            )
+        print(table(done))
+        for figures in done:
+            for detail in figures.details:
+                print(f"{figures.name}: {detail}")
+        wrong = wrong or any(figures.details for figures in done)
     print("verdict:", "failed" if wrong else "passed")
     return 1 if wrong else 0
 

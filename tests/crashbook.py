@@ -37,6 +37,26 @@ NUMBER: Final = "number used twice"
 OTHER: Final = "other"
 
 
+class Ledger:
+    """What a crash test found, told by many threads.
+
+    :ivar counts: the figures, and how often each kind of wrong was found.
+    :ivar details: the first few of what was wrong.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self.counts: Counter[str] = Counter()
+        self.details: list[str] = []
+
+    def wrong(self, what: str, detail: object) -> None:
+        """Note that something is not as it must be."""
+        with self._lock:
+            self.counts[what] += 1
+            if len(self.details) < SHOWN:
+                self.details.append(f"{what}: {detail}")
+
+
 class Content(NamedTuple):
     """All that a worker gets of a job; instead of the workload its size and digest."""
 
@@ -107,17 +127,11 @@ class Record:
         return f"{self.handle.decode(errors='backslashreplace')} ({asked.content if asked else self.seen})"
 
 
-class Book:
-    """All jobs of one run over many lives of the server.
-
-    :ivar counts: the figures, and how often each kind of wrong was found.
-    :ivar details: the first few of what was wrong.
-    """
+class Book(Ledger):
+    """All jobs of one run over many lives of the server."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self.counts: Counter[str] = Counter()
-        self.details: list[str] = []
+        super().__init__()
         self._jobs: dict[bytes, Record] = {}
         self._gone: dict[bytes, None] = {}
         self._pending: set[Ask] = set()
@@ -130,13 +144,6 @@ class Book:
         self._last_of_client: dict[int, int] = {}
         #: When the last submit was sent whose job the store has taken, by the monotonic clock.
         self.last_kept = 0.0
-
-    def wrong(self, what: str, detail: object) -> None:
-        """Note that something is not as it must be."""
-        with self._lock:
-            self.counts[what] += 1
-            if len(self.details) < SHOWN:
-                self.details.append(f"{what}: {detail}")
 
     # Clients
 

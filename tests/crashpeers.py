@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final
 from zlib import crc32
 
-from crashbook import OTHER, Ask, Book, Record, content
+from crashbook import OTHER, Ask, Book, Ledger, Record, content
 from wirepeer import HEADER, P, packet
 
 #: Seconds in which any answer must come; a store that is away costs five of them.
@@ -44,13 +44,21 @@ class Gone(Exception):
 class Line:
     """A connection: packets out, packets in."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, greeting: bytes = b"") -> None:
+        """
+        :param greeting: sent at once.
+        """
         try:
             self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
         except ConnectionError as error:
             raise Gone from error
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._file = self._socket.makefile("rb", 1 << 16)
+        try:
+            self.send(greeting)
+        except Gone:
+            self.close()
+            raise
 
     def close(self) -> None:
         self._file.close()
@@ -76,11 +84,23 @@ class Line:
         """The rows of a text command's list answer."""
         self.send(command + b"\n")
         rows: list[bytes] = []
-        while (row := self._file.readline()) != b".\n":
-            if not row:
-                raise Gone
+        while (row := self._row()) != b".\n":
             rows.append(row[:-1])
         return rows
+
+    def word(self, command: bytes) -> bytes:
+        """A text command's answer of one line."""
+        self.send(command + b"\n")
+        return self._row().rstrip(b"\r\n")
+
+    def _row(self) -> bytes:
+        try:
+            row: bytes = self._file.readline()
+        except ConnectionError as error:
+            raise Gone from error
+        if not row.endswith(b"\n"):
+            raise Gone
+        return row
 
     def _exactly(self, size: int) -> bytes:
         try:
@@ -202,8 +222,7 @@ def client(port: int, book: Book, wishes: Wishes, at_once: int, pause: float) ->
 
 def joiner(port: int, book: Book, wishes: Wishes, turns: random.Random, pause: float) -> None:
     """Ask for one job twice, to wait for it and for the background, in either order."""
-    waits, leaves = Line(port), Line(port)
-    try:
+    with contextlib.closing(Line(port)) as waits, contextlib.closing(Line(port)) as leaves:
         while True:
             unique, workload = wishes.shared()
             both = [(waits, False), (leaves, True)]
@@ -215,9 +234,6 @@ def joiner(port: int, book: Book, wishes: Wishes, turns: random.Random, pause: f
                 line.send(data)
                 _answers(line, book, [ask])
             time.sleep(pause)
-    finally:
-        waits.close()
-        leaves.close()
 
 
 # Workers
@@ -227,9 +243,8 @@ class Grabber:
     """One worker's connection, at work for some functions."""
 
     def __init__(self, port: int, book: Book, *functions: bytes) -> None:
-        self.line = Line(port)
+        self.line = Line(port, b"".join(packet(P.CAN_DO, function) for function in functions))
         self._book = book
-        self.line.send(b"".join(packet(P.CAN_DO, function) for function in functions))
 
     def grab(self, before: bytes = b"") -> Record | None:
         """Send this, if anything, and ask for a job; nothing if there is none now."""
@@ -309,7 +324,7 @@ def mortal(port: int, book: Book, chance: random.Random, pause: float) -> None:
 class Crowd:
     """The threads of one life of the server."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Ledger) -> None:
         self._book = book
         self._threads: list[threading.Thread] = []
 

@@ -1,4 +1,4 @@
-"""The crash test in its short form: five kills for each kind of store, and one of each database with it."""
+"""The crash tests in short: five kills for each kind of store, and one of each database with it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from typing import Final
 
 import pytest
 
-from crash import run, table
+from crash import run, run_lives
+from crashbook import CHANGED, DUPLICATE, LOST, NUMBER, OTHER, RETURNED
+from crashfigures import table
 from databases import Database
 
 pytestmark = pytest.mark.txgear_only
 
 KILLS: Final = 5
 KILLS_OF_BOTH: Final = 1
+
+#: What may be wrong. All else that is counted must have been tried.
+WRONG: Final = (LOST, DUPLICATE, NUMBER, RETURNED, CHANGED, OTHER)
 
 #: Of all that is random; it is told with the figures.
 SEED: Final = os.environ.get("TXGEAR_CRASH_SEED") or str(time.time_ns())
@@ -64,3 +69,30 @@ def test_postgresql_killed_too(tell: Tell, tmp_path: Path, postgres: Database) -
 def test_mariadb_killed_too(tell: Tell, tmp_path: Path, mariadb: Database) -> None:
     """The same if MariaDB itself is killed, too."""
     crash(tell, "mysql, killed too", mariadb.url, tmp_path, KILLS_OF_BOTH, mariadb)
+
+
+def crash_lives(tell: Tell, name: str, url: str, folder: Path) -> None:
+    """The same for jobs with policies, and for schedules."""
+    figures = run_lives(name, url, folder, SEED, KILLS)
+    tell(f"TXGEAR_CRASH_SEED={SEED}\n{table([figures])}")
+    assert not figures.details, "\n".join(figures.details)
+    assert figures.kills == KILLS
+    for _, keys in figures.columns:
+        for what in keys:
+            # Nothing need be undone, though a little mostly is.
+            assert what in (*WRONG, "undone") or figures.counts[what] > 0, what
+
+
+def test_lives_sqlite(tell: Tell, tmp_path: Path) -> None:
+    """Attempts, the dead, results, uniques that stay taken and schedules survive: on SQLite."""
+    crash_lives(tell, "sqlite", f"sqlite:///{tmp_path / 'jobs.sqlite'}", tmp_path)
+
+
+def test_lives_postgresql(tell: Tell, tmp_path: Path, postgres: Database) -> None:
+    """The same on PostgreSQL."""
+    crash_lives(tell, "postgresql", postgres.url, tmp_path)
+
+
+def test_lives_mariadb(tell: Tell, tmp_path: Path, mariadb: Database) -> None:
+    """The same on MariaDB."""
+    crash_lives(tell, "mysql", mariadb.url, tmp_path)

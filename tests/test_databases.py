@@ -24,12 +24,24 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from databases import PASSWORD, USER, Database, MariaDB, Postgres
 from processes import free_port
-from txgear.changes import Batch, Move
+from txgear.changes import PAUSED, Batch, Mark, Move
 from txgear.errors import StoreRefused, StoreTaken, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IJobStore
-from txgear.stores import make_store, schema
+from txgear.jobs import DONE
+from txgear.life import MOST_ATTEMPTS, MOST_TEXT, Attempt, Life, in_words
+from txgear.stores import make_store, migrations, schema
+from txgear.stores.mysql import LEAST_PACKET
 from txgear.stores.sql import SqlStore
-from txgear.test.storecontract import StoreContract, adding, addition, ending, stored
+from txgear.test.storecontract import (
+    StoreContract,
+    adding,
+    addition,
+    bringing,
+    ending,
+    forgetting,
+    moving,
+    stored,
+)
 
 
 class TestPostgresContract(StoreContract, SynchronousTestCase):
@@ -109,8 +121,64 @@ def test_a_server_that_was_cut_off_notices_another(store: SqlStore, database: Da
 def test_the_revisions_lead_to_the_tables(store: SqlStore) -> None:
     store.open()
     assert store._connection is not None
-    context = MigrationContext.configure(store._connection, opts={"version_table": schema.REVISION_TABLE})
+    context = MigrationContext.configure(
+        store._connection, opts={"version_table": schema.REVISION_TABLE, "compare_type": True}
+    )
     assert compare_metadata(context, schema.jobs.metadata) == []
+
+
+def from_first_revision(store: SqlStore, database: Database) -> None:
+    """Leave tables as the first revision made them, with two jobs in them."""
+    with store._dialect.engine.connect() as connection:
+        migrations.upgrade(connection, "0001")
+        connection.commit()
+    database.execute(
+        "INSERT INTO txgear_jobs VALUES"
+        " (1, 9, 'p', 'f', 'u', NULL, '', 1, 0.5, 3, 3), (2, 2, 'p', 'f', '', NULL, 'r', 0, 0, 0, 0)"
+    )
+    database.execute("INSERT INTO txgear_workloads VALUES (1, 'one')")
+    database.execute("UPDATE txgear_numbers SET next = 100")
+
+
+@pytest.mark.parametrize("columns", range(5))
+def test_a_database_of_the_first_revision(store: SqlStore, database: Database, columns: int) -> None:
+    """Its jobs are kept; where the upgrade was interrupted on the way, the rest of it is done."""
+    from_first_revision(store, database)
+    double = "DOUBLE PRECISION"
+    for name, kind in [("created", double), ("state", "SMALLINT"), ("ended", double)][:columns]:
+        database.execute(f"ALTER TABLE txgear_jobs ADD COLUMN {name} {kind} DEFAULT 0 NOT NULL")
+    if columns == 4:
+        kind = "BYTEA" if isinstance(database, Postgres) else "MEDIUMBLOB"
+        database.execute(f"ALTER TABLE txgear_jobs ADD COLUMN life {kind}")
+        with store._dialect.engine.connect() as connection:
+            schema.results.create(connection)
+            connection.commit()
+    store.open()
+    assert store._connection is not None
+    context = MigrationContext.configure(
+        store._connection,
+        opts={"version_table": schema.REVISION_TABLE, "compare_type": True, "compare_server_default": True},
+    )
+    assert compare_metadata(context, schema.jobs.metadata) == []
+    assert migrations.revision(store._connection) == schema.REVISIONS[-1]
+    jobs = [
+        stored(1, place=9, prefix=b"p", unique=b"u", priority=1, due=0.5, retries=3, size=3),
+        stored(2, prefix=b"p", reducer=b"r", priority=0),
+    ]
+    assert store.replay(0, 10) == jobs
+    assert store.workloads([1, 2]) == {1: b"one", 2: b""}
+    assert (store.results([1, 2]), store.marks(), store.reserve(1)) == ({}, [], 100)
+    store.write(
+        Batch(
+            [(stored(3, created=5.5, life=b"{}"), b"")],
+            [Move(1, 1, 9.5, 0, 6, DONE, 7.5)],
+            (),
+            [(1, b"result")],
+            marks=[Mark(PAUSED, b"f", 1.0)],
+        )
+    )
+    assert store.replay(2, 10) == [stored(3, created=5.5, life=b"{}")]
+    assert (store.results([1, 2]), store.marks()) == ({1: b"result"}, [Mark(PAUSED, b"f", 1.0)])
 
 
 def test_an_upgrade_that_was_interrupted_is_done_again(store: SqlStore, database: Database) -> None:
@@ -338,12 +406,26 @@ def test_mysql_refuses_what_does_not_fit_a_packet(mariadb: Database) -> None:
     before = mariadb.execute("SELECT @@global.max_allowed_packet")[0][0]
     store = make_store(mariadb.url)
     try:
-        mariadb.execute("SET GLOBAL max_allowed_packet = 65536")
+        mariadb.execute(f"SET GLOBAL max_allowed_packet = {LEAST_PACKET}")
         store.open()
-        fits = 65536 // 2 - 512
-        with pytest.raises(StoreRefused, match="max_allowed_packet is 65536"):
+        fits = LEAST_PACKET // 2 - 512
+        with pytest.raises(StoreRefused, match=f"max_allowed_packet is {LEAST_PACKET}"):
             store.write(adding(addition(1), addition(2, bytes(fits + 1))))
         assert store.known([1, 2]) == set()
+        store.write(adding(addition(2000)))
+        with pytest.raises(StoreRefused, match="a result of"):
+            store.write(bringing((2000, bytes(fits + 1))))
+        store.write(bringing((2000, b"'" * fits)))
+        assert store.results([2000]) == {2000: b"'" * fits}
+        # What is known of attempts that failed, at the worst.
+        life = Life()
+        for _ in range(MOST_ATTEMPTS):
+            life.note(
+                Attempt(0.1, 0.2, "exception", "w" * 100, in_words("\N{FIRE}".encode() * MOST_TEXT * 9))
+            )
+        store.write(moving(Move(2000, 2000, 0.0, 0, life=life.to_bytes())))
+        assert store.replay(1999, 1)[0].life == life.to_bytes()
+        store.write(forgetting([2000]))
         # A packet each, and several to a packet.
         jobs = [addition(number, b"'" * (fits if number < 4 else 500)) for number in range(1, 1000)]
         store.write(adding(*jobs))
@@ -352,8 +434,8 @@ def test_mysql_refuses_what_does_not_fit_a_packet(mariadb: Database) -> None:
         store.write(adding(*long))
         assert store.replay(999, 1000) == [job for job, _ in long]
         store.close(None)
-        mariadb.execute("SET GLOBAL max_allowed_packet = 16384")
-        assert "set it to 65536 or more" in refusal_to_open(store)
+        mariadb.execute("SET GLOBAL max_allowed_packet = 2097152")
+        assert f"set it to {LEAST_PACKET} or more" in refusal_to_open(store)
     finally:
         store.close(None)
         mariadb.execute(f"SET GLOBAL max_allowed_packet = {before}")

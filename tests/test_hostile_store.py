@@ -162,14 +162,14 @@ def test_slow_store(tell: Tell, start_server: Servers, postgres: Database) -> No
 def test_job_too_large(tell: Tell, start_server: Servers, mariadb: Database) -> None:
     """A job that MariaDB does not take is refused; those around it, in the same batch, are kept."""
     usual = mariadb.execute("SELECT @@GLOBAL.max_allowed_packet")[0][0]
-    mariadb.execute(f"SET GLOBAL max_allowed_packet = {2**20}")
+    mariadb.execute(f"SET GLOBAL max_allowed_packet = {2**22}")
     try:
         server = start_server(store=mariadb.url)
     finally:
         mariadb.execute(f"SET GLOBAL max_allowed_packet = {usual}")
     with Witnesses(server.port) as witnesses:
         line = Line(server.port)
-        small, large = (packet(P.SUBMIT_JOB_BG, KEPT, b"", b"x" * size) for size in (1000, 2**21))
+        small, large = (packet(P.SUBMIT_JOB_BG, KEPT, b"", b"x" * size) for size in (1000, 2**23))
         line.send(small * 20 + large + small * 20)
         answers = [line.read() for _ in range(41)]
         line.close()
@@ -183,7 +183,7 @@ def test_job_too_large(tell: Tell, start_server: Servers, mariadb: Database) -> 
     kept = {body for kind, body in answers if kind == P.JOB_CREATED}
     assert len(kept) == 40
     tell(
-        f"mysql, a job of 2 MiB where 1 MiB fits: {reason.decode()!r}; its 40 neighbours kept; "
+        f"mysql, a job of 8 MiB where 4 MiB fits: {reason.decode()!r}; its 40 neighbours kept; "
         f"meanwhile {times}"
     )
     server.kill()
