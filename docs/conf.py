@@ -31,7 +31,8 @@ author = "the txgear authors"
 copyright = "2026, the txgear authors"
 release = version = txgear.__version__
 
-extensions = ["myst_parser", "pydoctor.sphinx_ext.build_apidocs", "sphinx.ext.intersphinx"]
+sys.path.insert(0, str(Path(__file__).parent))
+extensions = ["myst_parser", "pydoctor.sphinx_ext.build_apidocs", "sphinx.ext.intersphinx", "jobstates"]
 exclude_patterns = ["_build", "news.d"]
 html_theme = "furo"
 html_title = f"txgear {release}"
