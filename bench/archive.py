@@ -56,11 +56,6 @@ REST: Final = 0.4
 """Seconds in which a server that has nothing to do hardly computes."""
 QUIET: Final = 0.1
 """What part of them it does, at the most: the echoes are some of that."""
-GROWTH: Final = 1 / 3000
-"""
-Milliseconds a job that the server may stall beyond the bound where all of them are queued:
-the tables of the jobs double then, which Python does in one go.
-"""
 PATIENCE: Final = 1800.0
 """Seconds that anything may take."""
 
@@ -226,7 +221,7 @@ class Watch:
     """
     Sends echoes while the server is busy.
 
-    @ivar worst: milliseconds of the longest wait of all, less what it was allowed to be longer.
+    @ivar worst: milliseconds of the longest wait of all.
     """
 
     def __init__(self, port: int, pid: int) -> None:
@@ -238,11 +233,10 @@ class Watch:
         self._pinger.close()
         self._peer.close()
 
-    def until(self, over: Callable[[Peer], bool], allowance: float = 0.0) -> tuple[float, float]:
+    def until(self, over: Callable[[Peer], bool]) -> tuple[float, float]:
         """
         Wait for something, and then until the server has come to rest, the store's share included.
 
-        @param allowance: milliseconds that it may stall beyond the bound.
         @return: seconds until it was so, and the longest wait in milliseconds.
         """
         begun = looked = time.monotonic()
@@ -260,7 +254,7 @@ class Watch:
             elif ended is not None and now - looked >= REST:
                 before, used = used, computed(self._pid)
                 if used - before < QUIET * (now - looked):
-                    self.worst = max(self.worst, longest * 1000 - allowance)
+                    self.worst = max(self.worst, longest * 1000)
                     return ended - begun, longest * 1000
                 looked = now
         sys.exit(f"not over after {PATIENCE:g} s")
@@ -327,12 +321,12 @@ def start(pid: int, seconds: float, watch: Watch) -> Rows:
     ]
 
 
-def order(watch: Watch, peer: Peer, command: str, what: str, jobs: int, allowance: float = 0.0) -> Rows:
+def order(watch: Watch, peer: Peer, command: str, what: str, jobs: int) -> Rows:
     """Give an order that is about that many jobs, and wait until none of C{what} is left."""
     (answer,) = peer.orders([command])
     if answer != f"OK {jobs}":
         sys.exit(f"{command}: {answer!r} instead of {jobs}")
-    seconds, stall = watch.until(lambda peer: not peer.count(what), allowance)
+    seconds, stall = watch.until(lambda peer: not peer.count(what))
     name = command.replace(FUNCTION, "...")
     return [(f"`{name}`, s", f"{seconds:.1f}"), (f"`{name}`, stall, ms", f"{stall:.1f}")]
 
@@ -353,7 +347,7 @@ def dead(path: Path, first: int, jobs: int) -> tuple[Rows, float]:
             spent = timed(lambda commands=commands: peer.orders(commands), 1)  # type: ignore[misc]
             rows.append((f"{len(handles)} times `{verb} job HANDLE`, ms", spent.partition(" ")[0]))
         left = jobs - 2 * PAGE
-        rows += order(watch, peer, f"requeue function {FUNCTION}", "kept", left, left * GROWTH)
+        rows += order(watch, peer, f"requeue function {FUNCTION}", "kept", left)
         if peer.count("jobs") != left + PAGE:
             sys.exit(f"{peer.count('jobs')} jobs are queued instead of {left + PAGE}")
         rows += pages(peer, "jobs", first + PAGE, left + PAGE)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost
 
 from txgear.client import Client, Result, Task
@@ -645,8 +645,8 @@ class SeveralServersTests(OptionsTestCase):
         self.assertEqual("done", self.successResultOf(found).outcome)
         self.assertEqual([], self.second.line.packets())
 
-    def test_a_wait_at_a_classic_server(self) -> None:
-        """What the next server cannot do says nothing of a job that it cannot have."""
+    def cut_while_waiting(self) -> Deferred[Result]:
+        """A wait at the server that has the job; its connection is lost, and the next one is asked."""
         _ = self.both.submit_background("f")
         self.server.line.welcome()
         self.server.line.packets()
@@ -655,6 +655,11 @@ class SeveralServersTests(OptionsTestCase):
         self.grant().packets()
         self.server.line.lose()
         self.clock.advance(1)
+        return found
+
+    def test_a_wait_at_a_classic_server(self) -> None:
+        """What the next server cannot do says nothing of a job that it cannot have."""
+        found = self.cut_while_waiting()
         self.second.line.welcome()
         self.second.line.send(*UNKNOWN_OPTION)
         self.answer(self.grant(self.server.line), b"unknown")
@@ -662,14 +667,7 @@ class SeveralServersTests(OptionsTestCase):
 
     def test_a_wait_at_the_next_server(self) -> None:
         """A wait that goes on at another server comes back to the one that knows the job."""
-        _ = self.both.submit_background("f")
-        self.server.line.welcome()
-        self.server.line.packets()
-        self.server.line.send(JOB_CREATED, b"H:1")
-        found = self.both.fetch(b"H:1", wait=True)
-        self.grant().packets()
-        self.server.line.lose()
-        self.clock.advance(1)
+        found = self.cut_while_waiting()
         self.answer(self.grant(self.second.line), b"unknown")
         self.answer(self.grant(self.server.line), b"done")
         self.assertEqual("done", self.successResultOf(found).outcome)
