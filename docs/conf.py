@@ -26,6 +26,9 @@ ROOT: Final = Path(__file__).parent.parent
 PACKAGE: Final = ROOT / "txgear"
 INVENTORIES: Final = ROOT / "docs" / "_build" / "inventories"
 
+PUBLIC: Final = ("client", "worker", "testing", "errors", "policies", "interfaces", "stores")
+"""The modules whose names are promised."""
+
 project = "txgear"
 author = "the txgear authors"
 copyright = "2026, the txgear authors"
@@ -35,6 +38,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 extensions = ["myst_parser", "pydoctor.sphinx_ext.build_apidocs", "sphinx.ext.intersphinx", "jobstates"]
 exclude_patterns = ["_build", "news.d"]
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_title = f"txgear {release}"
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -45,11 +50,16 @@ pydoctor_url_path = "api/"
 pydoctor_args = [
     f"--project-name={project}",
     f"--project-version={release}",
+    # The way back from the API to the pages.
+    "--project-url=../index.html",
     f"--project-base-dir={ROOT}",
     "--docformat=epytext",
     "--theme=readthedocs",
     "--privacy=HIDDEN:txgear.test",
     "--privacy=HIDDEN:txgear.test.**",
+    # What users may build on; the rest is shown on demand, for those who work on txgear itself.
+    "--privacy=PRIVATE:txgear.*",
+    *(f"--privacy=PUBLIC:txgear.{module}" for module in PUBLIC),
     "--html-output={outdir}/api",
     f"--intersphinx-file={INVENTORIES}/twisted.inv::https://docs.twisted.org/en/stable/api",
     f"--intersphinx-file={INVENTORIES}/python.inv::https://docs.python.org/3",
