@@ -1,5 +1,7 @@
 """
 The text commands, over the broker: those of the reference, and this server's own.
+
+Here are those that look; those that change something are L{txgear.orders}.
 """
 
 from __future__ import annotations
@@ -9,23 +11,25 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
-from txgear import __version__, adminlines, inspection
-from txgear.adminlines import column, listing, row, shown, shown_word
+from txgear import __version__, adminlines, inspection, orders
+from txgear.adminlines import column, for_line, listing, row, shown, shown_alone, shown_word, text
 from txgear.constants import PRIORITIES
 from txgear.errors import ServerError
-from txgear.inspection import OF_ENDED, OF_JOBS, Search
+from txgear.inspection import OF_ENDED, OF_FUNCTIONS, OF_JOBS, Search
 from txgear.jobs import DEAD, Job
 from txgear.jobserver import JobServer
 from txgear.outbox import Later
+from txgear.roster import Peer
 
 Command = Callable[[JobServer, "list[bytes]"], bytes]
 OwnCommand = Callable[[JobServer, "list[bytes]"], "bytes | Later"]
 
 
-def answer(server: JobServer, line: bytes) -> bytes | Later:
+def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Later:
     """
     Do what a text command says.
 
+    @param peer: whose command it is.
     @param line: the command without its line end.
     @return: the whole answer, or what will have it when the store has been read; C{gearadmin} reads
         until 5 ms of silence, so it has to leave in one write.
@@ -35,13 +39,17 @@ def answer(server: JobServer, line: bytes) -> bytes | Later:
     name = words[0].lower()
     try:
         if (command := COMMANDS.get(name)) is not None:
-            return command(server, words)
-        if (own := OWN_COMMANDS.get(name)) is not None:
+            said: bytes | Later = command(server, words)
+        elif (own := OWN_COMMANDS.get(name)) is not None:
             # A space at the end of the line is no word.
-            return own(server, [words[0], *(word for word in words[1:] if word)])
-        return adminlines.unknown_command(words[0])
+            said = own(server, [words[0], *(word for word in words[1:] if word)])
+        else:
+            return adminlines.unknown_command(words[0])
     except ServerError as error:
         return adminlines.refused(error)
+    if isinstance(said, bytes) and (name in orders.COMMANDS or name in orders.OWN_COMMANDS):
+        orders.note(peer, line, said)
+    return said
 
 
 def _status(server: JobServer, words: list[bytes]) -> bytes:
@@ -65,7 +73,7 @@ def _workers(server: JobServer, words: list[bytes]) -> bytes:
             peer.descriptor,
             shown_word(peer.address.encode("ascii", "replace")),
             shown_word(peer.client_id) or b"-",
-            b"".join([b" " + shown(queue.name) for queue in reversed(peer.abilities)]),
+            b"".join([b" " + shown_word(queue.name) for queue in reversed(peer.abilities)]),
         )
         for peer in reversed(server.broker.roster.peers)
     )
@@ -79,42 +87,12 @@ def _show(server: JobServer, words: list[bytes]) -> bytes:
     if what == [b"jobs"]:
         # There may be a million.
         return listing(
-            b"%s\t%d\t%d\t%d" % (job.handle, job.retries, not job.wanted, job.background) for job in jobs
+            b"%s\t%d\t%d\t%d" % (shown(job.handle), job.retries, not job.wanted, job.background)
+            for job in jobs
         )
     if what == [b"unique", b"jobs"]:
-        return listing(shown(job.unique) for job in jobs)
+        return listing(shown_alone(job.unique) for job in jobs)
     return adminlines.UNKNOWN_SHOW
-
-
-def _cancel(server: JobServer, words: list[bytes]) -> bytes:
-    if len(words) < 3:
-        return adminlines.unknown_command(words[0])
-    if len(words) > 3 or words[1].lower() != b"job":
-        return adminlines.UNKNOWN_ERROR
-    return adminlines.OK if server.broker.cancel(words[2], server.seconds()) else adminlines.UNKNOWN_JOB
-
-
-def _create(server: JobServer, words: list[bytes]) -> bytes:
-    if len(words) != 3 or words[1].lower() != b"function" or not words[2]:
-        return adminlines.incomplete(words[0])
-    server.broker.create_function(words[2])
-    return adminlines.OK
-
-
-def _drop(server: JobServer, words: list[bytes]) -> bytes:
-    if len(words) != 3 or words[1].lower() != b"function" or not words[2]:
-        return adminlines.incomplete(words[0])
-    dropped = server.broker.drop_function(words[2])
-    if dropped is None:
-        return adminlines.FUNCTION_NOT_FOUND
-    return adminlines.OK if dropped else adminlines.FUNCTION_IN_USE
-
-
-def _maxqueue(server: JobServer, words: list[bytes]) -> bytes:
-    if len(words) < 2:
-        return adminlines.incomplete(words[0])
-    server.broker.limit_function(words[1], adminlines.limits(words[2:]))
-    return adminlines.OK
 
 
 def _getpid(server: JobServer, words: list[bytes]) -> bytes:
@@ -129,29 +107,15 @@ def _version(server: JobServer, words: list[bytes]) -> bytes:
     return adminlines.ok(__version__)
 
 
-def _shutdown(server: JobServer, words: list[bytes]) -> bytes:
-    if not server.settings.allow_shutdown:
-        return adminlines.unknown_command(words[0])
-    what = [word.lower() for word in words[1:]]
-    if what not in ([], [b"graceful"]):
-        return adminlines.UNKNOWN_ERROR
-    server.shutdown(bool(what))
-    return adminlines.OK
-
-
 COMMANDS: Final[dict[bytes, Command]] = {
     b"status": _status,
     b"prioritystatus": _prioritystatus,
     b"workers": _workers,
     b"show": _show,
-    b"cancel": _cancel,
-    b"create": _create,
-    b"drop": _drop,
-    b"maxqueue": _maxqueue,
     b"getpid": _getpid,
     b"verbose": _verbose,
     b"version": _version,
-    b"shutdown": _shutdown,
+    **orders.COMMANDS,
 }
 """Every text command by its first word, in lower case."""
 
@@ -197,6 +161,12 @@ def _kept(server: JobServer, words: list[bytes]) -> bytes:
     return _page(page, "handle", "function", "outcome", "age", "size", "left", "unique")
 
 
+def _functions(server: JobServer, words: list[bytes]) -> bytes:
+    search = Search.parse(adminlines.pairs(words[1:]), OF_FUNCTIONS)
+    names = ("function", "queued", "waiting", "running", "workers", "dead", "kept", "paused", "maxqueue")
+    return listing(_columns(found, names) for found in inspection.functions(server.broker, search))
+
+
 def _whole(seconds: float | None) -> int | None:
     return None if seconds is None else int(seconds)
 
@@ -228,7 +198,8 @@ def _job(server: JobServer, words: list[bytes]) -> bytes:
 def _policy(server: JobServer, words: list[bytes]) -> bytes:
     if len(words) != 2:
         return adminlines.incomplete(words[0])
-    found = inspection.policy(server.broker, adminlines.unescaped(words[1]), server.seconds())
+    function = inspection.function_name(server.broker, words[1])
+    found = inspection.policy(server.broker, function, server.seconds())
     settings = found.pop("settings")
     rows = [row(b"setting", column(name), column(value)) for name, value in settings.items()]
     return listing(_details(found) + rows)
@@ -247,10 +218,10 @@ def _schedules(server: JobServer, words: list[bytes]) -> bytes:
         return adminlines.incomplete(words[0])
     return listing(
         row(
-            column(inspection.text(found["name"]), name=True),
+            column(text(found["name"]), name=True),
             column(found["cron"]),
             column(found["timezone"]),
-            column(inspection.text(found["function"]), name=True),
+            column(text(found["function"]), name=True),
             column(inspection.moment(found["last"])),
             column(None if found["next"] is None else inspection.moment(found["next"])),
         )
@@ -274,8 +245,8 @@ def _named(server: JobServer, words: list[bytes]) -> Job | None:
     @raise ServerError: it has not two.
     """
     if len(words) != 2:
-        raise ServerError(f"{inspection.text(words[0])} wants the handle of one job", "INVALID_ARGUMENTS")
-    return inspection.find(server.broker, adminlines.unescaped(words[1]))
+        raise ServerError(f"{text(words[0])} wants the handle of one job", "INVALID_ARGUMENTS")
+    return inspection.find(server.broker, words[1])
 
 
 def _workload(server: JobServer, words: list[bytes]) -> bytes | Later:
@@ -310,7 +281,7 @@ def _read(server: JobServer, job: Job, inspect: Callable[[bytes], dict[str, Any]
         else:
             facts = inspect(found).items()
             later.said = listing(
-                row(name.encode("ascii"), shown(value.encode("utf-8")) if isinstance(value, str) else value)
+                row(name.encode("ascii"), for_line(value) if isinstance(value, str) else value)
                 for name, value in facts
             )
 
@@ -318,81 +289,8 @@ def _read(server: JobServer, job: Job, inspect: Callable[[bytes], dict[str, Any]
     return later.said or later
 
 
-# This server's own: orders
-
-
-def _function(words: list[bytes]) -> bytes:
-    """
-    The function that a command of two words is about.
-
-    @raise ServerError: it has not two.
-    """
-    if len(words) != 2:
-        raise ServerError(f"{inspection.text(words[0])} wants the name of one function", "INVALID_ARGUMENTS")
-    return adminlines.unescaped(words[1])
-
-
-def _unknown_function() -> ServerError:
-    return ServerError("There is no such function", "UNKNOWN_FUNCTION")
-
-
-def _purge(server: JobServer, words: list[bytes]) -> bytes:
-    purged = server.broker.purge(_function(words), server.seconds())
-    if purged is None:
-        raise _unknown_function()
-    return adminlines.ok(str(purged))
-
-
-def _pause(server: JobServer, words: list[bytes]) -> bytes:
-    server.broker.pause(_function(words), server.seconds())
-    return adminlines.OK
-
-
-def _resume(server: JobServer, words: list[bytes]) -> bytes:
-    if not server.broker.resume(_function(words), server.seconds()):
-        raise ServerError("The function is not paused", "NOT_PAUSED")
-    return adminlines.OK
-
-
-def _requeue(server: JobServer, words: list[bytes]) -> bytes:
-    broker, (what, name) = server.broker, _what(words, b"job", b"function")
-    if what == b"job":
-        if broker.requeue(name, server.seconds()):
-            return adminlines.OK
-        if inspection.find(broker, name) is None:
-            return adminlines.UNKNOWN_JOB
-        raise ServerError("The job is not dead", "NOT_DEAD")
-    if name not in broker.functions:
-        raise _unknown_function()
-    return adminlines.ok(str(broker.requeue_all(name, server.seconds())))
-
-
-def _forget(server: JobServer, words: list[bytes]) -> bytes:
-    broker, (what, name) = server.broker, _what(words, b"job", b"dead")
-    if what == b"job":
-        if broker.forget(name):
-            return adminlines.OK
-        if inspection.find(broker, name) is None:
-            return adminlines.UNKNOWN_JOB
-        raise ServerError("The job has not ended; it can be cancelled", "NOT_ENDED")
-    if name not in broker.functions:
-        raise _unknown_function()
-    return adminlines.ok(str(broker.forget_all(name, server.seconds())))
-
-
-def _what(words: list[bytes], *kinds: bytes) -> tuple[bytes, bytes]:
-    """
-    What a command of three words is about, and its name.
-
-    @raise ServerError: it is not one of these kinds, or it has not three.
-    """
-    if len(words) != 3 or words[1].lower() not in kinds:
-        wanted = " or ".join(kind.decode("ascii") for kind in kinds)
-        raise ServerError(f"{inspection.text(words[0])} wants {wanted}, and one name", "INVALID_ARGUMENTS")
-    return words[1].lower(), adminlines.unescaped(words[2])
-
-
 OWN_COMMANDS: Final[dict[bytes, OwnCommand]] = {
+    b"functions": _functions,
     b"jobs": _jobs,
     b"dead": _dead,
     b"kept": _kept,
@@ -403,10 +301,6 @@ OWN_COMMANDS: Final[dict[bytes, OwnCommand]] = {
     b"policy": _policy,
     b"settings": _settings,
     b"schedules": _schedules,
-    b"purge": _purge,
-    b"pause": _pause,
-    b"resume": _resume,
-    b"requeue": _requeue,
-    b"forget": _forget,
+    **orders.OWN_COMMANDS,
 }
 """Those that the reference does not have."""

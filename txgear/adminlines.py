@@ -5,9 +5,14 @@ The words are those of the reference, byte for byte: tools read them by eye and
 by regular expression. List answers end with a line that is a dot, C{OK} with a
 value ends with LF, a bare C{OK} and every C{ERR} with CRLF.
 
-This server's own commands answer in the same ways. What they say of names has
-C{\\x} and two hexadecimal digits for a byte that would part words or lines, or
-that is no UTF-8; and so they take it: a space in a word is C{\\x20}.
+This server's own commands answer in the same ways.
+
+There is one rule for what peers bring, names above all: C{\\x} and two
+hexadecimal digits are one byte, and any other backslash is a backslash. So are
+written bytes that would part lines or columns, what is no UTF-8, and a
+backslash behind which C{x} and two digits would be misread; all else is as it
+is. L{unescaped} undoes it: no two names look alike, and what was printed can be
+said again.
 """
 
 from __future__ import annotations
@@ -35,28 +40,55 @@ MAX_OWN_WORDS: Final = 16
 """Words of a command that the reference does not know."""
 
 _spaces = re.compile(rb" +")
-_unprintable = re.compile(rb"[\x00-\x1f\x7f]")
-_unprintable_or_space = re.compile(rb"[\x00-\x20\x7f]")
+_ordinary = re.compile(rb"[\x21-\x5b\x5d-\x7e]*")
+_ambiguous = re.compile(rb"\\(?=x[0-9a-fA-F]{2})")
+# Besides those of ASCII the control characters and line ends of Unicode: some terminals obey
+# the ones, and some programs part lines at the others.
+_controls = re.compile(rb"[\x00-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
+_controls_and_space = re.compile(rb" |" + _controls.pattern)
 _escaped = re.compile(rb"\\x([0-9a-fA-F]{2})")
 
 
 def _escape(match: re.Match[bytes]) -> bytes:
-    return b"\\x%02x" % match[0][0]
+    return b"".join([b"\\x%02x" % byte for byte in match[0]])
+
+
+def text(raw: bytes) -> str:
+    """
+    Bytes as text from which all of them can be told: what is no UTF-8 is escaped, and a
+    backslash that would look like the beginning of that.
+    """
+    return _ambiguous.sub(rb"\\x5c", raw).decode("utf-8", "backslashreplace")
+
+
+def for_line(text: str) -> bytes:
+    """The same text for a line of a listing: with control characters it could forge lines."""
+    return _controls.sub(_escape, text.encode("utf-8"))
+
+
+def for_word(text: str) -> bytes:
+    """The same text for one word of a line."""
+    return _controls_and_space.sub(_escape, text.encode("utf-8"))
 
 
 def shown(name: bytes) -> bytes:
-    """A name for a line of a listing: with control characters it could forge lines."""
-    return _unprintable.sub(_escape, name)
+    """A name for a line of a listing."""
+    return name if _ordinary.fullmatch(name) else for_line(text(name))
 
 
 def shown_word(name: bytes) -> bytes:
     """A name for a listing whose columns are parted by spaces."""
-    return _unprintable_or_space.sub(_escape, name)
+    return name if _ordinary.fullmatch(name) else for_word(text(name))
+
+
+def shown_alone(name: bytes) -> bytes:
+    """A name that is a whole line of a listing: a dot would be the end of that."""
+    return b"\\x2e" if name == b"." else shown(name)
 
 
 def unescaped(word: bytes) -> bytes:
-    """A word of this server's own commands, its escapes replaced by what they stand for."""
-    return _escaped.sub(lambda match: bytes([int(match[1], 16)]), word)
+    """What was shown as this word."""
+    return _escaped.sub(lambda match: bytes([int(match[1], 16)]), word) if b"\\x" in word else word
 
 
 def words(line: bytes, own: Container[bytes] = ()) -> list[bytes]:
@@ -89,7 +121,7 @@ def pairs(words: Iterable[bytes]) -> dict[str, bytes]:
         if not word:  # a space at the end of the line
             continue
         name, equals, value = word.partition(b"=")
-        key = name.decode("ascii", "backslashreplace").lower()
+        key = text(name).lower()
         if not equals or key in found:
             raise InvalidArgument(f"{key}: one value is wanted, as in {key}=value")
         found[key] = unescaped(value)
@@ -111,19 +143,20 @@ def column(value: Any, *, name: bool = False) -> bytes:
     A plain value for a line of a list answer: C{-} where there is none, C{yes} and C{no}, numbers
     as they are, and JSON for what has parts.
 
-    @param name: whether it is a text that L{unescaped} must bring back from a word.
+    @param value: of text, what L{text} made of it.
+    @param name: whether it is to be one word.
     """
     if value is None or value == "":
         return b"-"
-    if name and value == "-":
+    if value == "-":
         return b"\\x2d"
     if isinstance(value, bool):
         return b"yes" if value else b"no"
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, str):
-        return shown(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8"))
-    return (shown_word if name else shown)(value.encode("utf-8"))
+        return for_line(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    return for_word(value) if name else for_line(value)
 
 
 def ok(value: str) -> bytes:
@@ -140,7 +173,7 @@ def refused(error: ServerError) -> bytes:
     """The answer to a command that the broker refuses."""
     return b"ERR %s %s\r\n" % (
         error.code.encode("ascii"),
-        shown(error.text.replace(" ", "+").encode("utf-8")),
+        for_line(error.text.replace(" ", "+")),
     )
 
 

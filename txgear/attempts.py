@@ -99,9 +99,7 @@ class Attempts(Storage):
     def _attempt(self, job: Job, reason: str, now: float, said: Data) -> Attempt:
         worker = job.worker
         assert worker is not None
-        name = worker.client_id.decode("utf-8", "replace")
-        shown = name if name not in ("", "-") else f"{worker.address} {worker.descriptor}"
-        return Attempt(job.since, now, reason, shown, in_words(said))
+        return Attempt(job.since, now, reason, worker.name, in_words(said))
 
     def _give_up(self, job: Job, outcome: int, now: float, said: Data, reason: str) -> None:
         """No attempt is left: those who wait are told."""

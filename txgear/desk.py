@@ -6,7 +6,7 @@ meant, what became of it, and the orders of operators.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -25,6 +25,19 @@ BATCH: Final = 250
 
 BREAK: Final = 0.01
 """Seconds until there is another look whether the store has caught up."""
+
+
+def _of_handle(jobs: Mapping[int, Job], handle: bytes) -> Job | None:
+    """
+    The one of these jobs that has this handle. Perl's client puts the server in front of it,
+    C{127.0.0.1:4730//H:desk:1}: that is no part of it.
+    """
+    number = handle.rpartition(b":")[2]
+    job = jobs.get(int(number)) if number.isdigit() and len(number) < MAX_HANDLE else None
+    # Only its very handle: there are other ways to write a number.
+    if job is None or job.handle in (handle, handle.partition(b"//")[2]):
+        return job
+    return None
 
 
 class Chore(NamedTuple):
@@ -57,10 +70,7 @@ class Desk(Attempts):
 
     def status(self, handle: bytes) -> Job | None:
         """The job with this handle, until it ends."""
-        number = handle.rpartition(b":")[2]
-        job = self.jobs.get(int(number)) if number.isdigit() and len(number) < MAX_HANDLE else None
-        # Only its very handle: there are other ways to write a number.
-        return job if job is not None and job.handle == handle else None
+        return _of_handle(self.jobs, handle)
 
     def status_unique(self, unique: bytes) -> Job | None:
         """The newest job with this unique, of whatever function, until it ends."""
@@ -120,9 +130,7 @@ class Desk(Attempts):
 
     def ended(self, handle: bytes) -> Job | None:
         """The job with this handle that has ended and is still known."""
-        number = handle.rpartition(b":")[2]
-        job = self.archive.jobs.get(int(number)) if number.isdigit() and len(number) < MAX_HANDLE else None
-        return job if job is not None and job.handle == handle else None
+        return _of_handle(self.archive.jobs, handle)
 
     def named(self, function: bytes, unique: bytes) -> Job | None:
         """

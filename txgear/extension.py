@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
+from txgear.adminlines import unescaped
 from txgear.constants import (
     GET_RESULT,
     GRAB_JOB_OPTIONS,
@@ -231,8 +232,8 @@ class Extension:
         outcome = STATE_NAMES[job.state].encode("ascii")
         if job.state == DEAD:
             # Its workload is kept, for another attempt; of what it brought, the last attempt's words.
-            text = life.attempts[-1].text if life.attempts else ""
-            self._answer(token, job.handle, outcome, result=text.encode("utf-8", "replace"))
+            words = life.attempts[-1].text if life.attempts else ""
+            self._answer(token, job.handle, outcome, result=unescaped(words.encode("utf-8")))
         elif not life.complete:
             self._answer(token, job.handle, outcome, complete=False)
         else:

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from time import gmtime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from txgear.adminlines import shown_word, text, unescaped
 from txgear.constants import PRIORITIES
-from txgear.errors import InvalidArgument
+from txgear.errors import InvalidArgument, ServerError
 from txgear.jobs import DEAD, PAGED, QUEUED, RUNNING, STATE_NAMES, STORING, WAITING, Job
 from txgear.policies import CLASSIC, PolicyError, duration
 from txgear.wire import Data, decimal
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from txgear.life import Attempt, Life
     from txgear.policies import Policy
     from txgear.queues import FunctionQueue
-    from txgear.roster import Peer
 
 MOST_ROWS: Final = 200
 """Jobs of one page at the most."""
@@ -64,18 +64,8 @@ class Bounds(NamedTuple):
 BOUNDS: Final = Bounds()
 """Those of a server at work."""
 
-_ambiguous = re.compile(rb"\\(?=x[0-9a-fA-F]{2})")
-
 
 # Values
-
-
-def text(raw: bytes) -> str:
-    """
-    Bytes as text: what is not UTF-8 is shown as C{\\xff}, and a backslash that would look like
-    the beginning of that as C{\\x5c}, so that all bytes can be told from it.
-    """
-    return _ambiguous.sub(rb"\\x5c", raw).decode("utf-8", "backslashreplace")
 
 
 def moment(seconds: float) -> str | None:
@@ -100,14 +90,6 @@ def _since(moment: float, now: float) -> float | None:
 def state_name(job: Job) -> str:
     """How a job is, in the words that an operator knows."""
     return STATE_NAMES[QUEUED if job.state == PAGED else job.state]
-
-
-def worker_name(worker: Peer | None) -> str | None:
-    """What a worker calls itself, or where it comes from."""
-    if worker is None:
-        return None
-    name = text(worker.client_id)
-    return name if name not in ("", "-") else f"{worker.address} {worker.descriptor}"
 
 
 def _attempts(job: Job, life: Life | None) -> int:
@@ -153,6 +135,12 @@ def _limit(value: bytes) -> int:
     return decimal(value)
 
 
+def _yes_or_no(value: bytes) -> bool:
+    if value.lower() not in (b"yes", b"no"):
+        raise InvalidArgument("paused is yes or no")
+    return value.lower() == b"yes"
+
+
 _PARSERS: Final[dict[str, Callable[[bytes], Any]]] = {
     "function": _pattern,
     "state": _states,
@@ -161,18 +149,21 @@ _PARSERS: Final[dict[str, Callable[[bytes], Any]]] = {
     "text": bytes,
     "after": _after,
     "limit": _limit,
+    "paused": _yes_or_no,
 }
 
-OF_JOBS: Final = tuple(_PARSERS)
+OF_JOBS: Final = ("function", "state", "worker", "older", "text", "after", "limit")
 """What L{jobs} can be asked for."""
 OF_ENDED: Final = ("function", "text", "after", "limit")
 """What L{dead} and L{kept} can be asked for."""
+OF_FUNCTIONS: Final = ("function", "paused")
+"""What L{functions} can be asked for."""
 
 
 @dataclass(frozen=True)
 class Search:
     """
-    Which jobs are wanted; all of it holds for each of them.
+    Which jobs are wanted, or functions; all of it holds for each of them.
 
     @ivar function: matches the names of their functions.
     @ivar state: how they are.
@@ -181,6 +172,7 @@ class Search:
     @ivar text: stands in what is known of them (see L{jobs}, L{dead} and L{kept}); empty for anything.
     @ivar after: their numbers are higher than this one.
     @ivar limit: how many at the most.
+    @ivar paused: whether an operator has paused them; C{None} for whether or not.
     """
 
     function: re.Pattern[bytes] = EVERY
@@ -190,13 +182,14 @@ class Search:
     text: bytes = b""
     after: int = 0
     limit: int = DEFAULT_ROWS
+    paused: bool | None = None
 
     @classmethod
     def parse(cls, words: Mapping[str, bytes], known: Collection[str]) -> Search:
         """
         @param words: what is asked for, by name: C{function} (a pattern in the shell's manner), C{state}
-            (one or more, parted by commas), C{worker}, C{older} (see L{duration}), C{text}, C{after} and
-            C{limit}.
+            (one or more, parted by commas), C{worker}, C{older} (see L{duration}), C{text}, C{after},
+            C{limit} and C{paused} (yes or no).
         @param known: the names that may be there.
         @raise InvalidArgument: one may not, or has a value that makes no sense.
         """
@@ -285,7 +278,7 @@ def jobs(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) ->
         young = search.older and job.created and now - job.created < search.older
         if state not in search.state or young or not wanted(job.queue):
             return 1, None
-        worker = worker_name(job.worker)
+        worker = job.worker.name if job.worker else None
         if search.worker and search.worker not in (worker or ""):
             return 1, None
         work = 1
@@ -402,12 +395,43 @@ def kept(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) ->
     return _page(broker.archive.jobs, broker.next_number - 1, search, look, bounds)
 
 
+# What is meant
+
+
+def known_function(broker: Broker, word: bytes) -> bytes | None:
+    """
+    The name of a function that there is, from a word: what is shown so counts before what is called so,
+    such as PHP's C{App\\xdebug\\Job}.
+
+    @return: C{None} if there is no such function.
+    """
+    return next((name for name in (unescaped(word), word) if name in broker.functions), None)
+
+
+def function_name(broker: Broker, word: bytes) -> bytes:
+    """
+    The name of a function that there need not be, from a word.
+
+    @raise ServerError: there is no such function, and the word has an escape that hardly was meant as
+        one, as it stands for a byte that needs none, or is no UTF-8.
+    """
+    if (known := known_function(broker, word)) is not None:
+        return known
+    name = unescaped(word)
+    if name != word and (shown_word(name) != word or name.decode("utf-8", "ignore").encode() != name):
+        raise ServerError("There is no such function", "UNKNOWN_FUNCTION")
+    return name
+
+
 # One job
 
 
-def find(broker: Broker, handle: bytes) -> Job | None:
-    """The job with this handle, whether or not it has ended."""
-    return broker.status(handle) or broker.ended(handle)
+def find(broker: Broker, word: bytes) -> Job | None:
+    """The job whose handle was said, as it is shown or as it is; whether or not it has ended."""
+    for handle in dict.fromkeys((unescaped(word), word)):
+        if (job := broker.status(handle) or broker.ended(handle)) is not None:
+            return job
+    return None
 
 
 def _policy(job: Job, life: Life) -> Policy:
@@ -460,7 +484,7 @@ def _of_live(job: Job, life: Life, now: float) -> dict[str, Any]:
         "clients": len(job.clients),
         "begins": moment(begins),
         "expires": moment(life.expires),
-        "worker": worker_name(job.worker),
+        "worker": job.worker.name if job.worker else None,
         "began": moment(job.since) if running else None,
         "overdue": moment(overdue) if running else None,
         "lease": life.lease if leased else None,
@@ -509,6 +533,44 @@ def result(job: Job, life: Life, found: bytes) -> dict[str, Any]:
     }
 
 
+# Functions
+
+
+def functions(broker: Broker, search: Search) -> Iterator[dict[str, Any]]:
+    """
+    Functions that the server knows: how many of its jobs are C{queued}, C{waiting} (for their time) and
+    C{running}, how many C{workers} it has, how many of its jobs that have ended are C{dead} and
+    otherwise C{kept}; whether an operator has it C{paused}, and the C{maxqueue} that one has set: a
+    number for each priority, or C{None}.
+    """
+    wanted = search.functions()
+    for queue in broker.functions.values():
+        if search.paused not in (None, _paused(queue)) or not wanted(queue):
+            continue
+        dead = len(broker.archive.shelf(queue, dead=True).jobs) if queue.kept else 0
+        yield {
+            "function": text(queue.name),
+            "queued": queue.ready + queue.paged,
+            "waiting": queue.waiting,
+            "running": queue.running,
+            "workers": len(queue.workers),
+            "dead": dead,
+            "kept": queue.kept - dead,
+            "paused": _paused(queue),
+            "maxqueue": _maxqueue(queue),
+        }
+
+
+def _paused(queue: FunctionQueue) -> bool:
+    return queue.gate is not None and queue.gate.paused
+
+
+def _maxqueue(queue: FunctionQueue) -> dict[str, int] | None:
+    if queue.limits is None:
+        return None
+    return {PRIORITY_NAMES[priority]: queue.limits[priority] for priority in PRIORITIES}
+
+
 # What is set
 
 
@@ -534,15 +596,12 @@ def policy(broker: Broker, function: bytes, now: float) -> dict[str, Any]:
     pattern, settings = next(rules, (None, CLASSIC))
     queue = broker.functions.get(function)
     gate = None if queue is None else queue.gate
-    limits = None if queue is None else queue.limits
     return {
         "function": text(function),
         "pattern": None if pattern is None else text(pattern.encode("utf-8")),
         "settings": settings.shown(),
-        "paused": gate is not None and gate.paused,
-        "maxqueue": None
-        if limits is None
-        else {PRIORITY_NAMES[priority]: limits[priority] for priority in PRIORITIES},
+        "paused": queue is not None and _paused(queue),
+        "maxqueue": None if queue is None else _maxqueue(queue),
         "room": None if gate is None else gate.room(now),
         "jobs": 0 if queue is None else queue.total,
         "running": 0 if queue is None else queue.running,

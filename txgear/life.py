@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from txgear.adminlines import text
 from txgear.wire import Data
 
 if TYPE_CHECKING:
@@ -175,10 +176,9 @@ class Life:
 
 
 def in_words(said: Data) -> str:
-    """What a worker said when it failed, as text of a bounded length."""
-    text = bytes(said)[: MOST_TEXT * 4].decode("utf-8", "backslashreplace")
-    return _shortened(text, MOST_TEXT)
+    """What a worker said when it failed, as L{text} of a bounded length."""
+    return _shortened(text(bytes(said)[: MOST_TEXT * 4]), MOST_TEXT)
 
 
-def _shortened(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 3] + "..."
+def _shortened(words: str, most: int) -> str:
+    return words if len(words) <= most else words[: most - 3] + "..."

@@ -7,6 +7,8 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
+from txgear.adminlines import text
+
 if TYPE_CHECKING:
     from txgear.jobs import Job
     from txgear.queues import FunctionQueue
@@ -63,6 +65,11 @@ class Peer:
         self.asleep = False
         self.woken_for: FunctionQueue | None = None
         self.raised: bytes | None = None
+
+    @property
+    def name(self) -> str:
+        """What it calls itself, or where it comes from, for people to read."""
+        return f"{self.address} {self.descriptor}" if self.client_id in (b"", b"-") else text(self.client_id)
 
     def __repr__(self) -> str:
         return f"<Peer {self.descriptor} {self.address}>"

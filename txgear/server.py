@@ -181,7 +181,7 @@ class GearProtocol(Stream):
         self.peer.client_id = client_id[:MAX_CLIENT_ID].removesuffix(b"\0")
 
     def _text(self, line: bytes) -> None:
-        answer = admin.answer(self._server, line)
+        answer = admin.answer(self._server, self.peer, line)
         if isinstance(answer, bytes):
             self._send(self.peer, TEXT, answer)
         else:

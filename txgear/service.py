@@ -17,6 +17,7 @@ from twisted.logger import Logger, globalLogPublisher
 
 from txgear import __version__, listeners
 from txgear._storethread import StoreThread
+from txgear.adminlines import shown_word
 from txgear.changes import PAUSED, Mark, StoredJob, by_place
 from txgear.config import Config, read_config
 from txgear.errors import ConfigurationError, StoreError, StoreUnusable
@@ -38,6 +39,9 @@ own figures, 700, 10 and 10, make 3.7 microseconds of 3.1 for a job that is take
 Each look but the last kind costs as much an object, whatever the figures, and with higher ones
 the server stands still for longer: for half a second after two million.
 """
+
+MOST_NAMED: Final = 20
+"""Paused functions that the log names at the start; a command lists all."""
 
 REPLAY_CHUNK: Final = 10_000
 """Jobs that are read at once when the server starts."""
@@ -157,15 +161,26 @@ class ServerService(Service):
                 broker.restore(record, started)
             broker.restored()
             marks = store.marks()
-            for mark in marks:
-                if mark.kind == PAUSED:
-                    broker.restore_mark(mark, started)
+            paused = [mark for mark in marks if mark.kind == PAUSED]
+            for mark in paused:
+                broker.restore_mark(mark, started)
         except StoreUnusable:
             raise
         except StoreError as error:
             raise ConfigurationError(f"the store {store.name}: {error}") from error
         self._say_what_is_back(self.server.seconds() - started)
+        self._say_what_is_paused([mark.name for mark in paused])
         return marks
+
+    def _say_what_is_paused(self, functions: list[bytes]) -> None:
+        """Nobody wonders why their jobs wait who has read this."""
+        if functions:
+            more = len(functions) - MOST_NAMED
+            self.log.warn(
+                "paused, until `resume` is said: {functions}{more}",
+                functions=" ".join(shown_word(name).decode("utf-8") for name in functions[:MOST_NAMED]),
+                more=f" and {more} more" if more > 0 else "",
+            )
 
     def _say_what_is_back(self, seconds: float) -> None:
         queued, ended = self.server.broker.jobs, self.server.broker.archive.jobs

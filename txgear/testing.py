@@ -34,6 +34,7 @@ from txgear.interfaces import IJobStore
 from txgear.jobserver import JobServer, Settings
 from txgear.journal import NUMBERS, Journal
 from txgear.policies import CLASSIC, Policies, PolicyError
+from txgear.roster import Peer
 from txgear.server import GearFactory
 from txgear.worker import Job, Worker
 
@@ -286,7 +287,7 @@ class MemoryServer:
         if self._server is None:
             raise ConnectionRefusedError
         self.flush()
-        answer = admin.answer(self._server, line.encode("utf-8"))
+        answer = admin.answer(self._server, Peer(0, "a test"), line.encode("utf-8"))
         self._server.end_turn()
         self.flush()
         said = answer if isinstance(answer, bytes) else answer.said

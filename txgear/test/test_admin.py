@@ -27,6 +27,7 @@ from txgear.constants import (
 )
 from txgear.errors import StoreUnavailable
 from txgear.policies import CLASSIC, Policies
+from txgear.roster import Peer
 from txgear.test.durable import DurableTestCase, submit
 from txgear.test.support import START, Port, error
 from txgear.wire import request, response
@@ -39,6 +40,11 @@ class AdminTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.port = Port()
         self.operator = self.port.connect()
+
+    @property
+    def peer(self) -> Peer:
+        """The operator, as the broker knows it."""
+        return self.operator.protocol.peer
 
     def check(self, *exchanges: tuple[bytes, bytes]) -> None:
         """Each line is answered so, whatever its line end."""
@@ -104,6 +110,32 @@ class ListTests(AdminTestCase):
             (b"show unique jobs", b"u\\x0a.\n" + EMPTY),
         )
 
+    def test_names_are_one_to_one(self) -> None:
+        names = {
+            b"look\talike": b"look\\x09alike",
+            b"look\\x09alike": b"look\\x5cx09alike",
+            b"App\\Jobs\\Mail": b"App\\Jobs\\Mail",
+            b"caf\xe9": b"caf\\xe9",
+            b"caf\xc3\xa9": b"caf\xc3\xa9",
+            b"a b": b"a b",
+        }
+        for name in names:
+            self.submit(name, name)
+        listed = b"".join(name + b"\n" for name in names.values()) + EMPTY
+        self.check(
+            (b"show unique jobs", listed),
+            (b"status", listed.replace(b"\n", b"\t1\t0\t0\n", 6)),
+        )
+
+    def test_a_row_is_not_the_end_of_the_list(self) -> None:
+        for unique in (b"first", b".", b"..", b". ", b"last."):
+            self.submit(b"f", unique)
+        self.check((b"show unique jobs", b"first\n\\x2e\n..\n. \nlast.\n" + EMPTY))
+
+    def test_a_function_with_a_blank_is_one_function_of_a_worker(self) -> None:
+        self.operator.tell(request(CAN_DO, b"send mail"), request(CAN_DO, b"g"))
+        self.check((b"workers", b"1 192.0.2.1 - : g send\\x20mail\n" + EMPTY))
+
     def test_show(self) -> None:
         self.submit(b"f", b"u")
         client = self.port.connect()
@@ -143,8 +175,39 @@ class CancelTests(AdminTestCase):
         self.assertEqual(client.heard(), response(WORK_FAIL, b"H:test:1"))
         self.check((b"status", EMPTY))
 
+    def test_perl_puts_the_server_before_the_handle(self) -> None:
+        self.submit(b"f")
+        self.check(
+            (b"cancel job 127.0.0.1:4731/H:test:1", b"ERR UNKNOWN_JOB\r\n"),
+            (b"cancel job 127.0.0.1:4731//H:test:1", OK),
+        )
+
+    def test_a_dead_job_has_ended(self) -> None:
+        policy = CLASSIC.changed({"retries": 0, "dead": {"keep": 60}})
+        self.port.server.broker.set_policies(Policies([("*", policy)]), self.port.server.seconds())
+        self.submit(b"f")
+        worker = self.port.connect()
+        worker.tell(request(CAN_DO, b"f"), request(GRAB_JOB), request(WORK_FAIL, b"H:test:1"))
+        self.check((b"cancel job H:test:1", b"ERR UNKNOWN_JOB\r\n"))
+
 
 class FunctionTests(AdminTestCase):
+    def test_names_that_look_like_escapes(self) -> None:
+        """As in the reference they are what they are, unless it is a name as it is shown."""
+        self.check(
+            (b"create function App\\xdebug\\Job", OK),
+            (b"create function App\\x5cxdebug\\Job", OK),
+            (b"status", b"App\\x5cxdebug\\Job\t0\t0\t0\n" + EMPTY),
+            (b"maxqueue App\\x5cxdebug\\Job 3", OK),
+            (b"drop function app\\xdebug\\job", OK),
+            (b"status", EMPTY),
+            (b"create function App\\xdebug\\Job", OK),
+            (b"drop function App\\x5cxDebug\\Job", OK),
+            (b"status", EMPTY),
+            (b"maxqueue App\\xdebug\\Job 3", OK),
+            (b"status", b"App\\x5cxdebug\\Job\t0\t0\t0\n" + EMPTY),
+        )
+
     def test_create_function(self) -> None:
         self.check(
             (b"create function wxyz", OK),
@@ -201,7 +264,7 @@ class FunctionTests(AdminTestCase):
         # No line that a connection takes is long enough; what others hand in may be.
         for command in (b"create function ", b"maxqueue "):
             self.assertEqual(
-                admin.answer(self.port.server, command + b"f" * (MAX_FUNCTION + 1)),
+                admin.answer(self.port.server, self.peer, command + b"f" * (MAX_FUNCTION + 1)),
                 b"ERR ARGUMENT_TOO_LARGE Function+name+too+large\r\n",
             )
 
@@ -220,7 +283,7 @@ class AnswerTests(AdminTestCase):
 
     def test_unknown_commands(self) -> None:
         for line in (b"stats", b"", b" status", b"shutdown", b"shutdown graceful", b"\x80\x07"):
-            word = line.split(b" ")[0].replace(b"\x07", b"\\x07")
+            word = line.split(b" ")[0].replace(b"\x80\x07", b"\\x80\\x07")
             self.check((line, b"ERR UNKNOWN_COMMAND Unknown+server+command" + word + b"\r\n"))
 
     def test_too_many_words_end_the_connection(self) -> None:
@@ -508,9 +571,21 @@ class OrderTests(OwnTestCase):
         self.check((b"pause", b"ERR INVALID_ARGUMENTS pause+wants+the+name+of+one+function\r\n"))
         self.check((b"resume", b"ERR INVALID_ARGUMENTS resume+wants+the+name+of+one+function\r\n"))
 
+    def test_names_that_look_like_escapes(self) -> None:
+        typed, shown = b"App\\xdebug\\Job", b"App\\x5cxdebug\\Job"
+        self.check((b"pause " + typed, UNKNOWN_FUNCTION), (b"policy " + typed, UNKNOWN_FUNCTION))
+        self.submit(typed)
+        for word in (typed, shown):
+            self.check((b"pause " + word, OK))
+            self.assertEqual(self.rows(b"policy " + word)[b"paused"], b"yes")
+            self.check((b"resume " + word, OK), (b"purge " + word, b"OK 1\n"))
+            self.port.clock.advance(0)
+            self.submit(typed)
+            self.check((b"requeue function " + word, b"OK 0\n"), (b"forget dead " + word, b"OK 0\n"))
+
     def test_a_name_that_is_too_long(self) -> None:
         self.assertEqual(
-            admin.answer(self.port.server, b"pause " + b"f" * (MAX_FUNCTION + 1)),
+            admin.answer(self.port.server, self.peer, b"pause " + b"f" * (MAX_FUNCTION + 1)),
             b"ERR ARGUMENT_TOO_LARGE Function+name+too+large\r\n",
         )
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear import adminlines
 from txgear.errors import InvalidArgument, ProtocolError, QueueError
+from txgear.test.support import PROPERTY
 
 
 class WordsTests(SynchronousTestCase):
@@ -87,7 +90,7 @@ class AnswerTests(SynchronousTestCase):
         for value, shown in (
             (None, b"-"),
             ("", b"-"),
-            ("-", b"-"),
+            ("-", b"\\x2d"),
             ("a b\t", b"a b\\x09"),
             ("\xe4", b"\xc3\xa4"),
             (True, b"yes"),
@@ -106,6 +109,32 @@ class AnswerTests(SynchronousTestCase):
     def test_names_cannot_forge_lines_or_columns(self) -> None:
         self.assertEqual(adminlines.shown(b"a b\n\t\0\x7f\xc3\xa4"), b"a b\\x0a\\x09\\x00\\x7f\xc3\xa4")
         self.assertEqual(adminlines.shown_word(b"a b\n"), b"a\\x20b\\x0a")
+
+    def test_what_no_line_has(self) -> None:
+        """Line ends and controls of Unicode, what is no UTF-8, and what would be read as an escape."""
+        for raw, shown in (
+            (b"a\xc2\x85b\xe2\x80\xa8c\xe2\x80\xa9", b"a\\xc2\\x85b\\xe2\\x80\\xa8c\\xe2\\x80\\xa9"),
+            (b"\xc2\x9b2J", b"\\xc2\\x9b2J"),
+            (b"caf\xe9", b"caf\\xe9"),
+            (b"\\x09", b"\\x5cx09"),
+            (b"\\\\x09", b"\\\\x5cx09"),
+            (b"App\\Xmas\\xmas", b"App\\Xmas\\xmas"),
+        ):
+            self.assertEqual((adminlines.shown(raw), adminlines.shown_word(raw)), (shown, shown))
+
+    def test_a_dot_that_is_no_end(self) -> None:
+        self.assertEqual(list(map(adminlines.shown_alone, (b".", b"..", b""))), [b"\\x2e", b"..", b""])
+
+    @PROPERTY
+    @given(st.binary(max_size=12) | st.text("\\x5cfF0. \t\x85\u2028\xe9", max_size=12).map(str.encode))
+    def test_all_that_is_shown_can_be_told_from_it(self, raw: bytes) -> None:
+        """So no two look alike; and nothing can be taken for the end of a line or of the list."""
+        for show in (adminlines.shown, adminlines.shown_word, adminlines.shown_alone):
+            shown = show(raw)
+            self.assertEqual(adminlines.unescaped(shown), raw)
+            self.assertLessEqual(len(shown.decode("utf-8").splitlines()), 1)
+        self.assertNotEqual(adminlines.shown_alone(raw), b".")
+        self.assertNotIn(b" ", adminlines.shown_word(raw))
 
 
 class LimitsTests(SynchronousTestCase):

@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("promises", "interfaces"),
     (
         "shells",
-        "_batch _storethread _stream outbox journal stores jobserver listeners extension server admin"
+        "_batch _storethread _stream outbox journal stores jobserver listeners extension server admin orders"
         " httpserver writing schedule _arguments _connection _clientconnection _functions _questions"
         " _requests _workerconnection client worker",
     ),

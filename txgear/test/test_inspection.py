@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear import adminlines, inspection
+from txgear.broker import Broker
 from txgear.constants import HIGH, LOW
-from txgear.errors import InvalidArgument
-from txgear.inspection import OF_ENDED, OF_JOBS, Bounds, Search
+from txgear.errors import InvalidArgument, ServerError
+from txgear.inspection import OF_ENDED, OF_FUNCTIONS, OF_JOBS, Bounds, Search
 from txgear.jobs import Job
 from txgear.policies import CLASSIC, Policies
 from txgear.roster import Peer
-from txgear.test.support import PROPERTY, START, FakeJournal, Room
+from txgear.test.support import PROPERTY, START, FakeJournal, Recorder, Room
 from txgear.wire import Pieces
 
 PAST = "1970-01-01T00:16:40.000Z"
@@ -35,7 +36,7 @@ class ValueTests(SynchronousTestCase):
     @PROPERTY
     @given(st.binary(max_size=12) | st.text(alphabet="\\x5cfF0- \n", max_size=12).map(str.encode))
     def test_a_name_that_is_shown_can_be_said(self, raw: bytes) -> None:
-        shown = inspection.text(raw)
+        shown = adminlines.text(raw)
         json.dumps(shown).encode("utf-8")
         word = adminlines.column(shown, name=True)
         self.assertNotRegex(word, rb"[\x00-\x20\x7f]")
@@ -48,7 +49,7 @@ class ValueTests(SynchronousTestCase):
             (b"\\xff", "\\x5cxff"),
             (b"a\nb", "a\nb"),
         ):
-            self.assertEqual(inspection.text(raw), shown)
+            self.assertEqual(adminlines.text(raw), shown)
 
     def test_moment(self) -> None:
         for seconds, shown in (
@@ -255,6 +256,118 @@ class JobsTests(InspectionTestCase):
         self.set_policy(retries=5, backoff=0)
         self.fail_one(self.room.worker(b"f"), b"")
         self.assertEqual([job["attempts"] for job in self.jobs()["jobs"]], [3])
+
+
+class WordTests(InspectionTestCase):
+    """What is meant by a word of a command."""
+
+    TYPED = b"App\\xdebug\\Job"
+    """A class of PHP; it looks as if it had an escape."""
+
+    def refused(self, word: bytes) -> bool:
+        with self.assertRaises(ServerError) as raised:
+            inspection.function_name(self.broker, word)
+        return bool(raised.exception.code == "UNKNOWN_FUNCTION")
+
+    def name(self, word: bytes) -> bytes:
+        return inspection.function_name(self.broker, word)
+
+    def test_what_is_shown_counts_before_what_is_called_so(self) -> None:
+        tab, literal = b"look\talike", b"look\\x09alike"
+        self.room.submit(None, literal)
+        self.assertEqual(inspection.known_function(self.broker, literal), literal)
+        self.room.submit(None, tab)
+        self.assertEqual(inspection.known_function(self.broker, literal), tab)
+        self.assertEqual(inspection.known_function(self.broker, adminlines.shown(literal)), literal)
+        self.assertIsNone(inspection.known_function(self.broker, b"look"))
+
+    def test_a_name_that_is_typed_as_it_is(self) -> None:
+        self.assertTrue(self.refused(self.TYPED))
+        self.room.submit(None, self.TYPED)
+        self.assertEqual(self.name(self.TYPED), self.TYPED)
+        self.assertEqual(self.name(adminlines.shown_word(self.TYPED)), self.TYPED)
+
+    def test_a_function_that_nobody_knows_yet(self) -> None:
+        for word, name in (
+            (b"plain", b"plain"),
+            (b"App\\Job", b"App\\Job"),
+            (b"gr\xc3\xb6\xc3\x9fe", b"gr\xc3\xb6\xc3\x9fe"),
+            (b"\xff", b"\xff"),
+            (b"send\\x20m\xc3\xa4il", b"send m\xc3\xa4il"),
+            (b"App\\x5cxdebug", b"App\\xdebug"),
+        ):
+            self.assertEqual(self.name(word), name)
+        for word in (b"App\\x41pi", b"\\xff", b"a\\x20b\\xc3"):
+            self.assertTrue(self.refused(word), word)
+
+    def test_handles(self) -> None:
+        job = self.room.submit(None)
+        for word in (job.handle, b"127.0.0.1:4730//" + job.handle, job.handle.replace(b":", b"\\x3a")):
+            self.assertIs(inspection.find(self.broker, word), job)
+        for word in (b"", b"//", b"H:test:01", b"a/" + job.handle, b"a//b//" + job.handle):
+            self.assertIsNone(inspection.find(self.broker, word))
+        self.room.cancel(job)
+        self.assertIsNone(inspection.find(self.broker, job.handle))
+
+    def test_a_prefix_that_looks_like_an_escape(self) -> None:
+        broker = Broker(Recorder(), b"H:a\\x41//b")
+        job = broker.submit(None, b"f", b"", b"", START)
+        for word in (job.handle, b"host//" + job.handle, adminlines.shown(job.handle)):
+            self.assertIs(inspection.find(broker, word), job)
+
+
+class FunctionTests(InspectionTestCase):
+    def functions(self, **words: bytes) -> list[dict[str, Any]]:
+        return list(inspection.functions(self.broker, Search.parse(words, OF_FUNCTIONS)))
+
+    def test_what_is_told_of_each(self) -> None:
+        for due in (0.0, 0.0, self.room.now + 9):
+            self.room.submit(None, due=due)
+        self.room.grab(self.room.worker(b"f"))
+        self.broker.limit_function(b"f", (0, 7, 0))
+        self.assertEqual(
+            self.functions(),
+            [
+                {
+                    "function": "f",
+                    "queued": 1,
+                    "waiting": 1,
+                    "running": 1,
+                    "workers": 1,
+                    "dead": 0,
+                    "kept": 0,
+                    "paused": False,
+                    "maxqueue": {"high": 0, "normal": 7, "low": 0},
+                }
+            ],
+        )
+
+    def test_those_that_have_ended(self) -> None:
+        self.set_policy(retries=0, dead={"keep": 60}, results="1h")
+        worker = self.room.worker(b"f")
+        for _ in range(3):
+            self.room.submit(None)
+        self.fail_one(worker, b"")
+        self.fail_one(worker, b"")
+        self.complete(worker)
+        (found,) = self.functions()
+        self.assertEqual((found["dead"], found["kept"]), (2, 1))
+
+    def test_filters(self) -> None:
+        for name in (b"a", b"b", b"c"):
+            self.broker.create_function(name)
+        self.broker.pause(b"b", self.room.now)
+        for words, names in (
+            ({}, ["a", "b", "c"]),
+            ({"paused": b"yes"}, ["b"]),
+            ({"paused": b"No"}, ["a", "c"]),
+            ({"function": b"[bc]", "paused": b"no"}, ["c"]),
+        ):
+            self.assertEqual([found["function"] for found in self.functions(**words)], names)
+        with self.assertRaisesRegex(InvalidArgument, "paused is yes or no"):
+            self.functions(paused=b"perhaps")
+        with self.assertRaisesRegex(InvalidArgument, "state is not known; there are function, paused"):
+            self.functions(state=b"queued")
 
 
 class PageTests(InspectionTestCase):

@@ -177,7 +177,7 @@ class ReplayTests(StoreTestCase):
             record(3, size=6)._replace(state=DONE, ended=1.0, due=1e9, life=b'{"result":[0,6,true]}'),
         )
         self.store.open()
-        self.store.write(Batch((), (), (), [(3, b"result")], marks=[Mark(PAUSED, b"g", 1.0)]))
+        self.store.write(Batch((), (), (), [(3, b"result")], marks=[Mark(PAUSED, b"g h", 1.0)]))
         self.store.close(4)
         with capturedLogs() as events:
             service = self.start()
@@ -185,9 +185,10 @@ class ReplayTests(StoreTestCase):
             formatEvent(events[0]),
             "1 job is back from the store, in 0.0 seconds; ended ones that are kept: 1 dead, 1 others",
         )
+        self.assertEqual(formatEvent(events[1]), "paused, until `resume` is said: g\\x20h")
         broker = service.server.broker
         self.assertEqual((list(broker.jobs), sorted(broker.archive.jobs)), ([1], [2, 3]))
-        gate = broker.functions[b"g"].gate
+        gate = broker.functions[b"g h"].gate
         self.assertTrue(gate is not None and gate.paused)
         answers: list[bytes | None] = []
         for number in (2, 3):
@@ -195,6 +196,18 @@ class ReplayTests(StoreTestCase):
         service.server.end_turn()
         self.reactor.deliver()
         self.assertEqual(answers, [b"w", b"result"])
+        self.stop(service)
+
+    def test_a_great_many_are_paused(self) -> None:
+        self.store.open()
+        marks = [Mark(PAUSED, b"f%02d" % number, 1.0) for number in range(23)]
+        self.store.write(Batch((), (), (), (), marks=marks))
+        self.store.close(1)
+        with capturedLogs() as events:
+            service = self.start()
+        said = formatEvent(events[0])
+        self.assertTrue(said.startswith("paused, until `resume` is said: f00 f01 "))
+        self.assertTrue(said.endswith(" f19 and 3 more"))
         self.stop(service)
 
     def test_only_ended(self) -> None:
