@@ -27,6 +27,7 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
     IReactorTime,
     IStreamClientEndpoint,
+    ITCPTransport,
 )
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
@@ -242,6 +243,9 @@ class ServerConnection(Stream):
 
     def connectionMade(self) -> None:
         super().connectionMade()
+        if ITCPTransport.providedBy(self.transport):
+            # A packet must not wait for the acknowledgement of the one before, which the server delays.
+            self.transport.setTcpNoDelay(True)
         self._watcher = self._clock.callLater(ATTEMPT_SECONDS, self._greeting_overdue)
         self.send(*self._greeting, request(ECHO_REQ, _PROBE))
 

@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from txgear import __version__, adminlines, inspection, orders
 from txgear.adminlines import column, for_line, listing, row, shown, shown_alone, shown_word, text
+from txgear.connections import connections
 from txgear.constants import PRIORITIES
 from txgear.errors import ServerError
-from txgear.inspection import OF_ENDED, OF_FUNCTIONS, OF_JOBS, Search
+from txgear.inspection import OF_CONNECTIONS, OF_ENDED, OF_FUNCTIONS, OF_JOBS, Search
 from txgear.jobs import DEAD, Job
 from txgear.jobserver import JobServer
 from txgear.outbox import Later
@@ -167,6 +168,31 @@ def _functions(server: JobServer, words: list[bytes]) -> bytes:
     return listing(_columns(found, names) for found in inspection.functions(server.broker, search))
 
 
+def _connections(server: JobServer, words: list[bytes]) -> bytes:
+    search = Search.parse(adminlines.pairs(words[1:]), OF_CONNECTIONS)
+    page = connections(server.broker, server.quick_acks, search)
+    rows = []
+    for found in page["connections"]:
+        names = b" ".join(column(name, name=True) for name in found["names"])
+        milliseconds = None if found["round_trip"] is None else f"{found['round_trip'] * 1000:.3f}"
+        rows.append(
+            row(
+                found["descriptor"],
+                column(found["address"], name=True),
+                column(found["client_id"], name=True),
+                column(milliseconds),
+                column(found["quickack"]),
+                found["quickacks"],
+                found["functions"],
+                names or b"-",
+            )
+        )
+    if page["next"] is not None:
+        rows.append(row(b"next", page["next"]))
+    rows.append(row(b"total", *page["total"].values()))
+    return listing(rows)
+
+
 def _whole(seconds: float | None) -> int | None:
     return None if seconds is None else int(seconds)
 
@@ -297,6 +323,7 @@ OWN_COMMANDS: Final[dict[bytes, OwnCommand]] = {
     b"job": _job,
     b"workload": _workload,
     b"result": _result,
+    b"connections": _connections,
     b"policies": _policies,
     b"policy": _policy,
     b"settings": _settings,

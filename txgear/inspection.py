@@ -135,21 +135,25 @@ def _limit(value: bytes) -> int:
     return decimal(value)
 
 
-def _yes_or_no(value: bytes) -> bool:
-    if value.lower() not in (b"yes", b"no"):
-        raise InvalidArgument("paused is yes or no")
-    return value.lower() == b"yes"
+def _yes_or_no(name: str) -> Callable[[bytes], bool]:
+    def parse(value: bytes) -> bool:
+        if value.lower() not in (b"yes", b"no"):
+            raise InvalidArgument(f"{name} is yes or no")
+        return value.lower() == b"yes"
+
+    return parse
 
 
 _PARSERS: Final[dict[str, Callable[[bytes], Any]]] = {
     "function": _pattern,
     "state": _states,
     "worker": text,
+    "quickack": _yes_or_no("quickack"),
     "older": _older,
     "text": bytes,
     "after": _after,
     "limit": _limit,
-    "paused": _yes_or_no,
+    "paused": _yes_or_no("paused"),
 }
 
 OF_JOBS: Final = ("function", "state", "worker", "older", "text", "after", "limit")
@@ -158,16 +162,19 @@ OF_ENDED: Final = ("function", "text", "after", "limit")
 """What L{dead} and L{kept} can be asked for."""
 OF_FUNCTIONS: Final = ("function", "paused")
 """What L{functions} can be asked for."""
+OF_CONNECTIONS: Final = ("worker", "quickack", "after", "limit")
+"""What L{txgear.connections.connections} can be asked for."""
 
 
 @dataclass(frozen=True)
 class Search:
     """
-    Which jobs are wanted, or functions; all of it holds for each of them.
+    Which jobs are wanted, or functions, or connections; all of it holds for each of them.
 
     @ivar function: matches the names of their functions.
     @ivar state: how they are.
     @ivar worker: stands in the name of the worker that has them; empty for whether or not one has them.
+    @ivar quickack: whether they are acknowledged at once; C{None} for whether or not.
     @ivar older: seconds since they were submitted, at the least.
     @ivar text: stands in what is known of them (see L{jobs}, L{dead} and L{kept}); empty for anything.
     @ivar after: their numbers are higher than this one.
@@ -178,6 +185,7 @@ class Search:
     function: re.Pattern[bytes] = EVERY
     state: frozenset[str] = frozenset(LIVE_STATES)
     worker: str = ""
+    quickack: bool | None = None
     older: float = 0.0
     text: bytes = b""
     after: int = 0
@@ -188,8 +196,8 @@ class Search:
     def parse(cls, words: Mapping[str, bytes], known: Collection[str]) -> Search:
         """
         @param words: what is asked for, by name: C{function} (a pattern in the shell's manner), C{state}
-            (one or more, parted by commas), C{worker}, C{older} (see L{duration}), C{text}, C{after},
-            C{limit} and C{paused} (yes or no).
+            (one or more, parted by commas), C{worker}, C{quickack} (yes or no), C{older} (see L{duration}),
+            C{text}, C{after}, C{limit} and C{paused} (yes or no).
         @param known: the names that may be there.
         @raise InvalidArgument: one may not, or has a value that makes no sense.
         """

@@ -30,6 +30,7 @@ from txgear.constants import JOB_CREATED, MAX_PACKET
 from txgear.jobs import Job
 from txgear.journal import Journal
 from txgear.outbox import Line, Outbox
+from txgear.quickacks import Tally
 from txgear.roster import Peer
 
 
@@ -112,6 +113,7 @@ class JobServer:
     @ivar clock: the time.
     @ivar reads: reads the connections of this server, or C{None}.
     @ivar seconds: the time now, in seconds since the epoch.
+    @ivar quick_acks: counts the acknowledgements that were sent at once.
     @ivar config: the path of the file of policies and schedules, or C{None}.
     @ivar schedules: lists what is submitted by the clock; see L{txgear.schedule.Scheduler.listed}.
         Whoever owns the process sets both.
@@ -132,6 +134,7 @@ class JobServer:
         self.seconds: Callable[[], float] = clock.seconds
         self.settings = settings
         self.outbox = Outbox()
+        self.quick_acks = Tally()
         self.journal = journal
         self.broker = Broker(
             self.outbox,

@@ -138,6 +138,10 @@ class Outbox:
         else:
             pending.append(packet)
 
+    def has_for(self, peer: Peer) -> bool:
+        """Whether something leaves for this peer when the turn ends."""
+        return peer in self._pending
+
     # Answers that wait
 
     def hold(self, peer: Peer, awaited: Awaited, crowded: bool = False) -> None:

@@ -12,6 +12,7 @@ from txgear.adminlines import text
 if TYPE_CHECKING:
     from txgear.jobs import Job
     from txgear.queues import FunctionQueue
+    from txgear.quickacks import QuickAcks
     from txgear.wire import Data
 
 WAKE_SECONDS: Final = 2.0
@@ -19,6 +20,17 @@ WAKE_SECONDS: Final = 2.0
 How long a woken worker may take to grab before another is woken: far longer
 than any that lives needs, and short for a job that nobody else would fetch.
 """
+
+
+class Link(Protocol):
+    """What can be known of the way to a peer; L{txgear._tcplink.TcpLink} is one."""
+
+    @property
+    def acks(self) -> QuickAcks:
+        """Whether the peer is acknowledged at once, and how often it was."""
+
+    def round_trip(self) -> float:
+        """Seconds to the peer and back."""
 
 
 class Peer:
@@ -36,6 +48,7 @@ class Peer:
     @ivar attached: the jobs that it waits for as a client.
     @ivar asleep: whether it waits for a NOOP.
     @ivar woken_for: the queue for which it was sent a NOOP that it has not answered.
+    @ivar link: the way to it, if it is one of which something is known.
     @ivar raised: the handle of the last job that it ended with an exception, until it speaks of it again.
     """
 
@@ -48,6 +61,7 @@ class Peer:
         "descriptor",
         "exceptions",
         "extended",
+        "link",
         "raised",
         "running",
         "woken_for",
@@ -65,6 +79,7 @@ class Peer:
         self.asleep = False
         self.woken_for: FunctionQueue | None = None
         self.raised: bytes | None = None
+        self.link: Link | None = None
 
     @property
     def name(self) -> str:

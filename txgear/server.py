@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from txgear import admin, moments
 from txgear._stream import Stream
+from txgear._tcplink import TcpLink
 from txgear.constants import (
     ALL_YOURS,
     CAN_DO,
@@ -77,8 +78,9 @@ from txgear.errors import (
 )
 from txgear.extension import Extension
 from txgear.jobs import DONE, RUNNING, Job
-from txgear.jobserver import JobServer
+from txgear.jobserver import JobServer, socket_of
 from txgear.outbox import Letter
+from txgear.quickacks import DELAYED_FROM
 from txgear.wire import Data, Decoder, Packet, Pieces, decimal, large, reduce_workload, response
 
 SHORTEST_TIMEOUT: Final = 1000
@@ -102,12 +104,16 @@ class GearProtocol(Stream):
         self._server = server
         self._broker = server.broker
         self._now = 0.0
+        self._answered = True
+        self._link: TcpLink | None = None
+        self._marked = False
         self._send = server.outbox.send
         self._extension: Extension | None = None
 
     def connectionMade(self) -> None:
         super().connectionMade()
         self.peer = self._server.accept(self, self.transport)
+        self._link = self.peer.link = TcpLink.over(socket_of(self.transport), self._server.quick_acks)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
@@ -116,10 +122,14 @@ class GearProtocol(Stream):
         self._server.disconnect(self.peer)
 
     def turn_ended(self) -> None:
+        # Before the turn ends: in one that several connections share, the answer leaves later.
+        if self._marked and not (self.closing or self._server.outbox.has_for(self.peer)):
+            self._marked = self._link.unanswered()  # type: ignore[union-attr]
         self._server.end_turn()
 
     def write_packets(self, packets: list[Letter]) -> None:
         """Part of L{txgear.outbox.Line}."""
+        self._answered = True
         chunks: list[bytes] = []
         for packet in packets:
             last = packet[-1]
@@ -134,7 +144,11 @@ class GearProtocol(Stream):
 
     def packets_received(self, packets: Iterator[Packet]) -> None:
         # What came in one read came at one time.
-        self._now = self._server.seconds()
+        now = self._server.seconds()
+        if not self._answered and now - self._now > DELAYED_FROM and self._link is not None:
+            self._marked = self._link.came_late(now - self._now)
+        self._now = now
+        self._answered = False
         requests = self.requests
         for kind, arguments in packets:
             try:

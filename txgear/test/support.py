@@ -6,6 +6,7 @@ transports in memory.
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections.abc import Callable
 from errno import EAGAIN, EPIPE
@@ -528,10 +529,15 @@ class FakeSocket:
     @ivar arrived: what it gives, one item for each call.
     @ivar broken: whether every call fails.
     @ivar options: what was set.
+    @ivar waited: milliseconds since the last data came, as the system tells it.
+    @ivar round_trips: microseconds of a round trip, smoothed and the shortest.
     """
 
-    def __init__(self, descriptor: int = 7) -> None:
+    def __init__(self, descriptor: int = 7, family: int = socket.AF_INET) -> None:
         self.descriptor = descriptor
+        self.family = family
+        self.waited = 0
+        self.round_trips: tuple[int, ...] = (5000, 50)
         self.room: int | None = None
         self.sent: list[bytes] = []
         self.arrived: list[bytes] = []
@@ -564,6 +570,12 @@ class FakeSocket:
 
     def setsockopt(self, level: int, option: int, value: Any) -> None:
         self.options.append((level, option, value))
+
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        """Linux's C{tcp_info}, as far as anybody reads it."""
+        smoothed, *shortest = self.round_trips
+        info = struct.pack("=52xI12xI", self.waited, smoothed)
+        return info + b"".join(struct.pack("=76xI", value) for value in shortest)
 
     def setblocking(self, blocking: bool) -> None: ...
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear import __version__, admin
+from txgear._tcplink import AVAILABLE
 from txgear.constants import (
     CAN_DO,
     ECHO_REQ,
@@ -29,7 +31,7 @@ from txgear.errors import StoreUnavailable
 from txgear.policies import CLASSIC, Policies
 from txgear.roster import Peer
 from txgear.test.durable import DurableTestCase, submit
-from txgear.test.support import START, Port, error
+from txgear.test.support import START, FakeConnection, Port, error
 from txgear.wire import request, response
 
 OK = b"OK\r\n"
@@ -387,6 +389,25 @@ class OwnListTests(OwnTestCase):
         )
         self.port.server.broker.jobs[1].created = 0.0
         self.check((b"jobs limit=1", running.replace(b"\t2\t", b"\t-\t") + b"next\t1\n" + EMPTY))
+
+    def test_connections(self) -> None:
+        protocol = self.port.factory.buildProtocol(None)
+        FakeConnection(protocol, MemoryReactorClock(), 12)
+        protocol.dataReceived(request(CAN_DO, b"a b") + request(CAN_DO, b"g"))
+        self.worker.tell(request(CAN_DO, b"h"))
+        ours = b"%d\t192.0.2.1\t-\t-\tno\t0\t0\t-\n" % self.operator.protocol.peer.descriptor
+        me = b"%d\t192.0.2.1\tme\t-\tno\t0\t3\tf a\\x20b h\n" % self.worker.protocol.peer.descriptor
+        known = b"0.050" if AVAILABLE else b"-"
+        other = b"12\t192.0.2.1\t-\t" + known + b"\tno\t0\t2\ta\\x20b g\n"
+        total = b"total\t3\t0\t0\n" + EMPTY
+        self.check(
+            (b"connections", ours + me + other + total),
+            (b"connections worker=me", me + total),
+            (b"connections limit=1", ours + b"next\t1\n" + total),
+            (b"connections after=2 limit=1", other + total),
+            (b"connections quickack=yes", total),
+            (b"connections quickack=1", b"ERR INVALID_ARGUMENT quickack+is+yes+or+no\r\n"),
+        )
 
     def test_what_a_worker_calls_itself_can_be_pasted(self) -> None:
         self.worker.tell(request(SET_CLIENT_ID, "client ü".encode() + b"\\x41\xff"))

@@ -4,6 +4,7 @@ Tests for L{txgear._connection} and L{txgear._arguments}: what client and worker
 
 from __future__ import annotations
 
+import socket
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,6 +26,7 @@ from txgear import _arguments
 from txgear._connection import Connector, Limits, Server, ServerConnection, connect_once, server_list
 from txgear.constants import NO_JOB
 from txgear.test.scripted import ClockTestCase, ScriptedServer
+from txgear.test.support import FakeConnection
 from txgear.wire import request
 
 
@@ -202,6 +204,13 @@ class ServerConnectionTests(ClockTestCase):
         self.assertTrue(self.connection.ready)
         self.line.send(NO_JOB)
         self.assertFalse(self.line.ended)
+
+    def test_no_packet_waits_for_the_acknowledgement_of_another(self) -> None:
+        """Nagle's algorithm is off where there is TCP."""
+        connection = ServerConnection(self.clock, Server("server", self.endpoint), Limits(), [])
+        fake = FakeConnection(connection, MemoryReactorClock()).fake
+        self.addCleanup(connection.connectionLost)
+        self.assertIn((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), fake.options)
 
     def test_another_echo(self) -> None:
         """Only the answer to its own echo makes it ready."""

@@ -21,14 +21,14 @@ FLOORS: tuple[tuple[str, str], ...] = (
     (
         "rules",
         "jobs changes uniques agenda queues roster moments paging policies gates life archive dispatch"
-        " storage attempts desk inspection broker",
+        " storage attempts desk inspection connections quickacks broker",
     ),
     ("promises", "interfaces"),
     (
         "shells",
-        "_batch _storethread _stream outbox journal stores jobserver listeners extension server admin orders"
-        " httpserver writing schedule _arguments _connection _clientconnection _functions _questions"
-        " _requests _workerconnection client worker",
+        "_batch _storethread _stream _tcplink outbox journal stores jobserver listeners extension server"
+        " admin orders httpserver writing schedule _arguments _connection _clientconnection _functions"
+        " _questions _requests _workerconnection client worker",
     ),
     ("doors", "plugins"),
     ("assembly", "service config tap logs cli testing test"),
