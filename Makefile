@@ -119,6 +119,10 @@ crash: $(DEVELOPABLE) ## 50 kills under load for each kind of store, and no job 
 bench: $(DEVELOPABLE) ## the figures of docs/performance.md
 	@$(BIN)/python bench/run.py
 
+.PHONY: bench-nagle
+bench-nagle: $(DEVELOPABLE) ## a worker that waits for acknowledgements, as many libraries have them
+	@$(BIN)/python bench/nagle.py
+
 .PHONY: bench-memory
 bench-memory: $(DEVELOPABLE) ## a million jobs of 10 kB in the store; needs 15 GB of disk
 	@$(BIN)/python bench/longqueue.py
