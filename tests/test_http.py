@@ -424,6 +424,64 @@ def test_client_that_goes_away(web: Web, function: str) -> None:
     web.server.wait_for_total(function, 0)
 
 
+def post(function: str, size: int) -> bytes:
+    """A request whose job is its own."""
+    return f"POST /{function} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode() + bytes(size)
+
+
+@pytest.mark.txgear_only
+@pytest.mark.parametrize("ahead", [0, 10, 17_000, 40_000])
+def test_client_that_has_sent_ahead_and_goes_away(web: Web, function: str, ahead: int) -> None:
+    """Beyond 16 KiB of the next request the connection is not read; its end is noticed all the same."""
+    connection = socket.create_connection(("127.0.0.1", web.port), PATIENCE)
+    connection.sendall(post(function, 1) + (post(function, ahead) if ahead else b""))
+    web.server.wait_for_total(function, 1)
+    connection.close()
+    web.server.wait_for_total(function, 0)
+
+
+@pytest.mark.txgear_only
+def test_half_closed(web: Web, function: str, programs: Programs) -> None:
+    """`nc -N` ends its own side, and waits for the answer."""
+    request = post(function, 1)
+    nc = programs.start([requires("nc"), "-N", "127.0.0.1", str(web.port)], name="nc", stdin=request)
+    worker = web.worker(function)
+    worker.complete(worker.grab_soon(), b"result")
+    assert nc.wait() == 0
+    (answer,) = parse(nc.stdout)
+    assert (answer.status, answer.body) == (DONE, b"result")
+
+
+@pytest.mark.txgear_only
+@pytest.mark.parametrize("ahead", [0, 17_000])
+def test_half_closed_for_a_while(web: Web, function: str, ahead: int) -> None:
+    """One that waits longer is told that its job is under way, and is answered all that it asked."""
+    worker = web.worker(function)
+    with socket.create_connection(("127.0.0.1", web.port), PATIENCE) as connection:
+        connection.sendall(post(function, 1) + (post(function, ahead) if ahead else b""))
+        connection.shutdown(socket.SHUT_WR)
+        received = connection.recv(65536)
+        assert received == b"HTTP/1.1 102 Processing\r\n\r\n"
+        for _ in range(2 if ahead else 1):
+            worker.complete(worker.grab_soon(), b"result")
+        with connection.makefile("rb") as answers:
+            received += answers.read()
+    assert received.count(b"result") == (2 if ahead else 1)
+
+
+@pytest.mark.txgear_only
+def test_what_is_no_request_is_told_so(web: Web) -> None:
+    """Also a client that is still sending then sees the answer."""
+    for request in (b"nonsense\r\n\r\n", b"GET /x HTTP/1.1\r\n" + b"X-Long: y\r\n" * 100_000):
+        with socket.create_connection(("127.0.0.1", web.port), PATIENCE) as connection:
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+            with connection.makefile("rb") as reading:
+                (answer,) = parse(reading.read())
+        assert answer.status == BAD
+        assert answer.body.startswith(b"This is no request")
+
+
 @pytest.mark.txgear_only
 @pytest.mark.parametrize(
     "request_bytes",

@@ -8,15 +8,20 @@ streamed as the worker sends it, connections are kept.
 Every path is a function's name, so this is L{twisted.web.http} without
 resources. A connection is one peer of the broker, and HTTP has one request at
 a time on it: whatever the broker says to the peer belongs to that request.
+
+A client that ends its own side only (C{nc -N}) is answered; one that has gone
+is noticed, and its job dropped, whatever it has sent ahead. At first they look
+alike: the one who has gone has its system answer the next bytes with a reset.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
-from twisted.internet.interfaces import IAddress, IDelayedCall
+from twisted.internet.interfaces import IAddress, IDelayedCall, IHalfCloseableProtocol, ITCPTransport
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -33,8 +38,10 @@ from twisted.web.http import (
     Request,
     datetimeToString,
 )
+from zope.interface import implementer
 
 from txgear import __version__
+from txgear._hangups import ENDED, GONE, state_of
 from txgear._stream import CLOSE_SECONDS, DROP_FROM, STALL_SECONDS
 from txgear.constants import (
     ERROR,
@@ -49,7 +56,7 @@ from txgear.constants import (
     WORK_FAIL,
 )
 from txgear.errors import ArgumentTooLarge, QueueError, ServerError
-from txgear.jobserver import JobServer
+from txgear.jobserver import JobServer, KeepAlive
 from txgear.outbox import Letter
 from txgear.wire import PIECES_FROM, Data, Pieces
 
@@ -60,6 +67,23 @@ one: Twisted's own figure. While a job is under way there is no such bound.
 """
 RETRY_SECONDS: Final = 1
 """What C{Retry-After} asks of those that met a full queue or a server about to end."""
+LOOK_SECONDS: Final = 0.5
+"""
+Between two looks whether a client is still there that is not read, or that has ended its own side. A job
+that ends in this time is answered without L{PROCESSING}.
+"""
+PROCESSING: Final = b"HTTP/1.1 102 Processing\r\n\r\n"
+"""
+What brings a reset from a client that has gone. To one that is there it says nothing: any number of such
+answers may come before the one that counts (RFC 9110, 15.2).
+"""
+PROCESSING_SECONDS: Final = 30.0
+"""Between two of them."""
+CLOSE_WATCH: Final = KeepAlive(idle=10, interval=10, count=6)
+"""
+For clients that nothing can be said to ahead of the answer, as HTTP/1.0 has no such answers: a system forgets
+a connection on which it waits for our end only (Linux after a minute), and resets it at the next probe.
+"""
 MAX_LENGTH_DIGITS: Final = 30
 """Characters of a C{Content-Length} that are looked at; Python refuses to read thousands of digits."""
 
@@ -241,6 +265,11 @@ class JobRequest(Request):
 
     # What becomes of the job
 
+    @property
+    def silent(self) -> bool:
+        """Whether nothing has been answered yet, and something may be that is no answer."""
+        return self._phase == WAITING and self.clientproto == b"HTTP/1.1"
+
     def take(self, packets: list[Letter]) -> None:
         """
         The broker says something of the job. Warnings and progress have no
@@ -408,6 +437,7 @@ class JobRequest(Request):
         self._forget()
 
 
+@implementer(IHalfCloseableProtocol)
 class HttpChannel(HTTPChannel):
     """
     One connection, which is one peer of the broker, and the line to it.
@@ -420,12 +450,19 @@ class HttpChannel(HTTPChannel):
     requestFactory = JobRequest  # type: ignore[assignment]
     transport: Any
 
-    def __init__(self, server: JobServer) -> None:
+    def __init__(self, server: JobServer, state_of: Callable[[Any], int]) -> None:
+        """
+        @param state_of: how a connection is found out to be; see L{txgear._hangups}.
+        """
         super().__init__()
         self.server = server
         self.full = False
         self.timeOut = IDLE_SECONDS
         self._overdue: IDelayedCall | None = None
+        self._state_of = state_of
+        self._looking: IDelayedCall | None = None
+        self._input_ended = self._deaf = self._receiving = False
+        self._say_something_at = 0.0
 
     def callLater(self, period: float, function: Any) -> IDelayedCall:
         """Part of L{twisted.protocols.policies.TimeoutMixin}."""
@@ -437,8 +474,9 @@ class HttpChannel(HTTPChannel):
         self.peer.exceptions = True
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._overdue is not None:
-            self._overdue.cancel()
+        for call in (self._overdue, self._looking):
+            if call is not None:
+                call.cancel()
         super().connectionLost(reason)
         self.server.disconnect(self.peer)
 
@@ -449,6 +487,42 @@ class HttpChannel(HTTPChannel):
             line = b"Content-Length: too long"
         valid: bool = super().headerReceived(line)
         return valid
+
+    def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802
+        """Twisted has found something that is no request; its own answer says nothing."""
+        text = b"This is no request of HTTP/1.0 or HTTP/1.1, or its headers are too large\n"
+        self.transport.writeSequence(
+            [
+                b"HTTP/1.1 400 Bad Request\r\nServer: %s\r\n" % SERVER,
+                b"Date: %s\r\n" % datetimeToString(self.server.seconds()),
+                b"Content-Type: %s\r\nContent-Length: %d\r\n" % (TEXT, len(text)),
+                b"Connection: close\r\n\r\n",
+                text,
+            ]
+        )
+        # Nothing more is understood. But a connection that is closed while more comes is reset, and the
+        # client may not see this: our side ends, and what comes is passed over for some time.
+        self.paused = self._deaf = True
+        self.setTimeout(None)
+        self.end_soon()
+        self.transport.unregisterProducer()
+        self.transport.loseWriteConnection()
+
+    def loseConnection(self) -> None:
+        """End the connection once what was written has left."""
+        if self._deaf:
+            self.transport.loseConnection()
+        else:
+            super().loseConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Some bytes have arrived."""
+        if self._deaf:
+            return
+        outer, self._receiving = self._receiving, True
+        super().dataReceived(data)
+        self._receiving = outer
+        self._end_behind_the_last()
 
     def write_packets(self, packets: list[Letter]) -> None:
         """Part of L{txgear.outbox.Line}."""
@@ -484,6 +558,58 @@ class HttpChannel(HTTPChannel):
         """An answer is written; what was sent ahead of it is the next request."""
         self.paused = self.full
         super().requestDone(request)
+        self._end_behind_the_last()
+
+    # Clients that send no more
+
+    def readConnectionLost(self) -> None:
+        """Part of C{IHalfCloseableProtocol}: the client sends no more, and may be gone."""
+        self._input_ended = True
+        if self._handlingRequest:
+            self._look_later()
+        self._end_behind_the_last()
+
+    def writeConnectionLost(self) -> None:
+        """Part of C{IHalfCloseableProtocol}: our side has ended, the client's is awaited."""
+
+    def _end_behind_the_last(self) -> None:
+        """What was asked for is answered, and nothing more can come."""
+        if self._input_ended and not (self._handlingRequest or self._receiving or self.full):
+            self.hang_up()
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """A part of a body has arrived, or, ahead of the answer to a request, of the next ones."""
+        super().rawDataReceived(data)
+        if self._handlingRequest:
+            # From some size on Twisted stops to read.
+            self._look_later()
+
+    def _look_later(self) -> None:
+        if self._looking is None:
+            self._looking = self.server.clock.callLater(LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        """Is the client still there whose job is under way?"""
+        self._looking = None
+        if not self._handlingRequest:
+            return
+        state = self._state_of(self.transport)
+        if state == GONE:
+            self.abort()
+            return
+        if self._input_ended or state == ENDED:
+            self._say_something()
+        self._look_later()
+
+    def _say_something(self) -> None:
+        now = self.server.seconds()
+        if now < self._say_something_at:
+            return
+        self._say_something_at = now + PROCESSING_SECONDS
+        if self.requests and self.requests[0].silent:
+            self.transport.write(PROCESSING)
+        elif ITCPTransport.providedBy(self.transport):
+            CLOSE_WATCH.apply(self.transport)
 
     # The end
 
@@ -526,9 +652,13 @@ class HttpFactory(Factory):
 
     noisy = False
 
-    def __init__(self, server: JobServer) -> None:
+    def __init__(self, server: JobServer, state_of: Callable[[Any], int] = state_of) -> None:
+        """
+        @param state_of: how a connection is found out to be; see L{txgear._hangups}.
+        """
         self._server = server
+        self._state_of = state_of
 
     def buildProtocol(self, addr: IAddress | None) -> HttpChannel:
         # Its factory stays unset: twisted.web would ask that for an access log.
-        return HttpChannel(self._server)
+        return HttpChannel(self._server, self._state_of)

@@ -15,6 +15,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear._hangups import HERE
 from txgear.constants import CAN_DO, GRAB_JOB_UNIQ, RESPONSE_MAGIC
 from txgear.httpserver import HttpChannel, HttpFactory
 from txgear.test.support import Line, Port
@@ -29,11 +30,17 @@ class Pipe(StringTransport):
     A transport that is full when more than L{ROOM} bytes of it are unread.
 
     @ivar stuck: whether the peer reads nothing.
+    @ivar ended: whether our side has ended, and the peer's is awaited.
+    @ivar state: what a look at it tells.
     """
 
     def __init__(self) -> None:
         super().__init__(peerAddress=IPv4Address("TCP", "192.0.2.9", 50000))
-        self.stuck = False
+        self.stuck = self.ended = False
+        self.state = HERE
+
+    def loseWriteConnection(self) -> None:
+        self.ended = True
 
     def _fill(self) -> None:
         if self.stuck and self.producer is not None and len(self.value()) > ROOM:
@@ -126,13 +133,17 @@ class Client:
         (answer,) = self.answers(method)
         return answer
 
+    def end_input(self) -> None:
+        """Send no more; by this alone it cannot be told from one who has gone."""
+        self.protocol.readConnectionLost()
+
     def leave(self) -> None:
         self.protocol.connectionLost(Failure(ConnectionDone()))
 
     @property
     def closed(self) -> bool:
         """Whether the server ends the connection once what was written has left."""
-        return bool(self.transport.disconnecting)
+        return bool(self.transport.disconnecting or self.transport.ended)
 
     @property
     def aborted(self) -> bool:
@@ -178,7 +189,7 @@ class HttpTestCase(SynchronousTestCase):
         self.server = self.port.server
         self.broker = self.server.broker
         self.clock = self.port.clock
-        self.factory = HttpFactory(self.server)
+        self.factory = HttpFactory(self.server, lambda transport: int(transport.state))
 
     def connect(self) -> Client:
         return Client(self.factory)

@@ -602,6 +602,9 @@ class FakeConnection(Connection):
     def getPeer(self) -> IPv4Address:
         return IPv4Address("TCP", "192.0.2.1", 50000)
 
+    def getHost(self) -> IPv4Address:
+        return IPv4Address("TCP", "192.0.2.2", 4730)
+
     def make_room(self, room: int | None = None) -> None:
         """The peer reads; the reactor writes what waits, as long as there is room."""
         self.fake.room = room

@@ -26,8 +26,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("promises", "interfaces"),
     (
         "shells",
-        "_batch _storethread _stream _tcplink outbox journal stores jobserver listeners extension server"
-        " admin orders httpserver writing schedule _arguments _connection _clientconnection _functions"
+        "_batch _hangups _storethread _stream _tcplink outbox journal stores jobserver listeners extension"
+        " server admin orders httpserver writing schedule _arguments _connection _clientconnection _functions"
         " _questions _requests _workerconnection client worker",
     ),
     ("doors", "plugins"),

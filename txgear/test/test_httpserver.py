@@ -408,7 +408,9 @@ class BodyTests(HttpTestCase):
         ):
             client = self.connect()
             client.send(nonsense)
-            self.assertEqual(client.heard(), b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            answer = client.answer()
+            self.assertEqual((answer.status, answer.headers["Connection"]), (400, "close"))
+            self.assertRegex(answer.body, b"^This is no request .*\n$")
             self.assertTrue(client.closed)
             client.leave()
         self.assertEqual((self.queued(), list(self.broker.roster.peers)), ([], []))

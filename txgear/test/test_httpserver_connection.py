@@ -6,19 +6,22 @@ readers, time, the server's end; and for L{txgear.plugins.http}.
 from __future__ import annotations
 
 import http.client
+import socket
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from txgear import httpserver
+from txgear._hangups import ENDED, GONE, HERE
 from txgear.constants import CAN_DO, PRE_SLEEP, RESPONSE_MAGIC, WORK_COMPLETE, WORK_DATA, WORK_FAIL
-from txgear.httpserver import HttpChannel
+from txgear.httpserver import HttpChannel, HttpFactory
 from txgear.interfaces import IProtocolModule
 from txgear.plugins.http import http as http_module
 from txgear.test.httppeers import ROOM, Client, HttpTestCase, Worker
-from txgear.test.support import Port, packet
+from txgear.test.support import FakeConnection, Port, packet
 from txgear.wire import request
 
 
@@ -108,6 +111,145 @@ class ConnectionTests(HttpTestCase):
         self.assertEqual(self.queued(), [])
         self.assertEqual(len(client.answer().body), ROOM + 1)
         self.assertEqual(self.queued(), [(b"f", b"second")])
+
+
+class HangUpTests(HttpTestCase):
+    """A client that sends no more: gone, or only silent?"""
+
+    PROCESSING = b"HTTP/1.1 102 Processing\r\n\r\n"
+
+    def assert_dropped(self, client: Client) -> None:
+        """It was noticed that the client has gone, and so its job has."""
+        self.assertTrue(client.aborted)
+        client.leave()
+        self.assertEqual(self.queued(), [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def waiting(self, *headers: str, version: str = "1.1") -> Client:
+        """A client that waits for a worker."""
+        client = self.connect()
+        client.ask("POST", "/f", *headers, body=b"x", version=version)
+        return client
+
+    def test_half_closed_and_answered_at_once(self) -> None:
+        """A short job is answered as ever, and then the connection ends."""
+        client, worker, handle = self.under_way()
+        client.end_input()
+        self.assertFalse(client.closed)
+        worker.say(WORK_COMPLETE, handle, b"result")
+        self.assertEqual(client.answer().body, b"result")
+        self.assertTrue(client.closed)
+        self.clock.advance(1)
+
+    def test_half_closed_and_answered_in_time(self) -> None:
+        """Until then it is told now and then that the server is at it."""
+        client, worker, handle = self.under_way()
+        client.end_input()
+        self.clock.advance(httpserver.LOOK_SECONDS)
+        self.assertEqual(client.heard(), self.PROCESSING)
+        self.clock.pump([0.5] * 59)
+        self.assertEqual(client.heard(), b"")
+        self.clock.pump([0.5] * 2)
+        self.assertEqual(client.heard(), self.PROCESSING)
+        worker.say(WORK_COMPLETE, handle, b"result")
+        self.assertEqual(client.answer().body, b"result")
+        self.assertTrue(client.closed)
+
+    def test_several_are_answered(self) -> None:
+        """All that was asked for before the end; half a request is none."""
+        client, worker = self.connect(), self.worker()
+        for number in (b"1", b"2"):
+            client.ask("POST", "/f", body=number)
+        client.send(b"POST /f HT")
+        client.end_input()
+        for number in (b"1", b"2"):
+            handle, _, workload = worker.grab()
+            self.assertEqual(workload, number)
+            worker.say(WORK_COMPLETE, handle, workload)
+        self.assertEqual([answer.body for answer in client.answers()], [b"1", b"2"])
+        self.assertTrue(client.closed)
+
+    def test_answers_that_are_not_read_yet(self) -> None:
+        """The end waits for those requests that wait for the client to read."""
+        client = self.connect()
+        client.transport.stuck = True
+        client.send(b"HEAD /f HTTP/1.1\r\n\r\n" * 5000)
+        client.end_input()
+        self.assertFalse(client.closed)
+        self.assertEqual(client.heard_all().count(b"HTTP/1.1 404"), 5000)
+        self.assertTrue(client.closed)
+
+    def test_no_request_under_way(self) -> None:
+        """A client that has nothing to wait for is hung up on."""
+        for part in (b"", b"POST /f HT", b"POST /f HTTP/1.1\r\nContent-Length: 9\r\n\r\nx"):
+            client = self.connect()
+            client.send(part)
+            client.end_input()
+            self.assertTrue(client.closed)
+
+    def test_gone(self) -> None:
+        """A reset is the answer to what was said to it."""
+        client = self.waiting()
+        client.end_input()
+        self.clock.advance(httpserver.LOOK_SECONDS)
+        self.assertEqual(client.heard(), self.PROCESSING)
+        client.transport.state = GONE
+        self.clock.advance(httpserver.LOOK_SECONDS)
+        self.assert_dropped(client)
+
+    def test_gone_behind_what_it_sent_ahead(self) -> None:
+        """The end is seen, though it is not read; and what it asked for next is never looked at."""
+        for size in (10, 17_000, 40_000):
+            client = self.waiting()
+            client.ask("POST", "/g", body=bytes(size))
+            self.clock.pump([httpserver.LOOK_SECONDS] * 3)
+            self.assertEqual(client.heard(), b"")
+            client.transport.state = ENDED
+            self.clock.advance(httpserver.LOOK_SECONDS)
+            self.assertEqual(client.heard(), self.PROCESSING)
+            client.transport.state = GONE
+            self.clock.advance(httpserver.LOOK_SECONDS)
+            self.assert_dropped(client)
+
+    def test_sent_ahead_and_answered(self) -> None:
+        """No look is left over when nothing is under way."""
+        client, worker, handle = self.under_way()
+        client.ask("POST", "/f", "X-Gearman-Background: true", body=bytes(20_000))
+        self.assertEqual(client.transport.producerState, "paused")
+        worker.say(WORK_COMPLETE, handle, b"result")
+        self.assertEqual([answer.status for answer in client.answers()], [200, 202])
+        self.assertEqual(client.transport.producerState, "producing")
+        client.transport.state = GONE
+        self.clock.advance(httpserver.LOOK_SECONDS)
+        self.assertFalse(client.aborted)
+
+    def test_nothing_can_be_said(self) -> None:
+        """To HTTP/1.0, and within an answer: the system's probes find out."""
+        for version, kind in (("1.0", None), ("1.1", WORK_DATA)):
+            client, worker, handle = self.under_way(body=version.encode(), version=version)
+            if kind is not None:
+                worker.say(kind, handle, b"data")
+            client.heard()
+            client.end_input()
+            self.clock.advance(httpserver.LOOK_SECONDS)
+            self.assertEqual(client.heard(), b"")
+            client.transport.state = GONE
+            self.clock.advance(httpserver.LOOK_SECONDS)
+            self.assertTrue(client.aborted)
+            client.leave()
+
+    def test_the_systems_probes(self) -> None:
+        """They are made soon, then."""
+        channel = HttpFactory(self.server, lambda transport: HERE).buildProtocol(None)
+        transport = FakeConnection(channel, MemoryReactorClock())
+        channel.dataReceived(b"GET /f HTTP/1.0\r\n\r\n")
+        transport.fake.options.clear()
+        channel.readConnectionLost()
+        self.clock.advance(httpserver.LOOK_SECONDS)
+        options = {option: value for _, option, value in transport.fake.options}
+        self.assertEqual(options[socket.SO_KEEPALIVE], 1)
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            self.assertEqual(options[socket.TCP_KEEPIDLE], 10)
 
 
 class SlowReaderTests(HttpTestCase):
@@ -240,11 +382,21 @@ class TimeTests(HttpTestCase):
         """A connection that is being ended already is not ended again."""
         client = self.connect()
         client.send(b"nonsense\r\n\r\n")
-        self.assertTrue(client.closed)
-        self.clock.advance(60)
+        self.assertTrue(client.transport.ended)
+        self.clock.advance(9)
+        client.send(b"nonsense\r\n\r\n" * 2)
+        self.assertEqual(client.heard().count(b"HTTP/1.1 400"), 1)
         self.assertFalse(client.aborted)
-        self.clock.advance(10)
+        self.clock.advance(1)
         self.assertTrue(client.aborted)
+
+    def test_refused_and_hung_up(self) -> None:
+        """Once the client has ended as well, nothing is waited for."""
+        client = self.connect()
+        client.send(b"nonsense\r\n\r\n")
+        self.assertFalse(client.transport.disconnecting)
+        client.end_input()
+        self.assertTrue(client.transport.disconnecting)
 
 
 class EndTests(HttpTestCase):
