@@ -71,12 +71,19 @@ def client_id(name: Text) -> bytes:
     return checked
 
 
-def job_handle(handle: Text) -> bytes:
+def job_handle(handle: Text) -> tuple[str, bytes]:
     """
+    @return: the address of the server that gave it, and the handle there. Only Perl's clients
+        put the address before it: C{127.0.0.1:4730//H:desk:1}; otherwise it is empty.
     @raise ValueError: no server gives such a handle.
     @raise TypeError: it is neither text nor bytes.
     """
-    return _checked("handle", handle, MAX_HANDLE, empty=False)
+    if isinstance(handle, str):
+        handle = handle.encode("utf-8")
+    address = b""
+    if isinstance(handle, bytes):
+        address, _, handle = handle.rpartition(b"//")
+    return address.decode("utf-8", "replace"), _checked("handle", handle, MAX_HANDLE, empty=False)
 
 
 def check_timeout(timeout: float | None) -> None:
@@ -84,16 +91,48 @@ def check_timeout(timeout: float | None) -> None:
     @raise ValueError: it is negative, not a number (NaN), or beyond what a float can hold.
     @raise TypeError: it is neither a number nor C{None}.
     """
-    if timeout is None:
-        return
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-        raise TypeError(f"timeout is {type(timeout).__name__}, not a number of seconds")
+    if timeout is not None:
+        seconds("timeout", timeout)
+
+
+def seconds(what: str, value: float, *, positive: bool = False) -> float:
+    """
+    @param what: what the argument is called.
+    @param positive: 0 is not enough.
+    @raise ValueError: it is negative, not a number (NaN), or beyond what a float can hold.
+    @raise TypeError: it is no number.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{what} is {type(value).__name__}, not a number of seconds")
     try:
-        fits = float(timeout) >= 0
+        fits = float(value) > 0 if positive else float(value) >= 0
     except OverflowError:
         fits = False
     if not fits:
-        raise ValueError(f"timeout is {timeout}, not 0 or more seconds")
+        raise ValueError(f"{what} is {value}, not {'more than 0' if positive else '0 or more'} seconds")
+    return value
+
+
+def count(what: str, value: int) -> int:
+    """
+    @param what: what the argument is called.
+    @raise ValueError: it is less than 1.
+    @raise TypeError: it is no whole number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{what} is {type(value).__name__}, not a whole number")
+    if value < 1:
+        raise ValueError(f"{what} is less than 1")
+    return value
+
+
+def check_callable(what: str, value: object) -> None:
+    """
+    @param what: what the argument is called.
+    @raise TypeError: it cannot be called.
+    """
+    if not callable(value):
+        raise TypeError(f"{what} is {type(value).__name__}, which cannot be called")
 
 
 def _checked(what: str, value: Text, limit: int, *, empty: bool = True) -> bytes:
@@ -158,12 +197,15 @@ def epoch_seconds(at: datetime | float) -> int:
     The whole second at which a job is due, never before the time that was asked for.
 
     @param at: seconds since 1970, or a datetime; a naive one is local time.
-    @raise ValueError: it is before 1970, beyond the year 9999, or no number.
+    @raise ValueError: it is before 1970, beyond the year 9999, or not a number (NaN).
+    @raise TypeError: it is neither.
     """
-    seconds = at.timestamp() if isinstance(at, datetime) else at
-    if not 0 <= seconds <= LAST_SECOND:
+    if isinstance(at, bool) or not isinstance(at, (datetime, int, float)):
+        raise TypeError(f"at is {type(at).__name__}, not a datetime or seconds since 1970")
+    moment = at.timestamp() if isinstance(at, datetime) else at
+    if not 0 <= moment <= LAST_SECOND:
         raise ValueError("at is not between the years 1970 and 9999")
-    return math.ceil(seconds)
+    return math.ceil(moment)
 
 
 def job_options(

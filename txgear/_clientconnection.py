@@ -6,20 +6,23 @@ which packet to which job.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 
-from txgear._connection import Limits, Server, ServerConnection
+from txgear._connection import Limits, ServerConnection
 from txgear._questions import OptionQuestion, ResultQuestion
 from txgear._requests import TERMINAL, Job, Request
+from txgear._servers import Server
 from txgear.constants import (
     ERROR,
     EXTENSION_OPTION,
     JOB_CREATED,
     OPTION_RES,
     RESULT,
+    SHUTTING_DOWN,
     STATUS_RES,
     STATUS_RES_UNIQUE,
     WORK_COMPLETE,
@@ -29,7 +32,7 @@ from txgear.constants import (
     WORK_STATUS,
     WORK_WARNING,
 )
-from txgear.errors import MissingAbility, server_error
+from txgear.errors import MissingAbility, QueueError, server_error
 from txgear.wire import Data
 
 HANDLES_REMEMBERED: Final = 10_000
@@ -114,17 +117,22 @@ class ClientConnection(ServerConnection):
         homes: Homes,
         on_ready: Callable[[ClientConnection], object],
         on_lost: Callable[[ClientConnection, list[Request], str], object],
+        on_refused: Callable[[ClientConnection, Request, QueueError], object],
     ) -> None:
         """
         @param homes: where the handles that come are written down.
         @param on_ready: called when requests can be sent.
         @param on_lost: called at the end, with the requests that were not
             done, in the order in which they were sent, and the reason in words.
+        @param on_refused: called with a job that was not taken because the server is about to
+            end, and with what it said.
         """
         super().__init__(clock, server, limits, greeting)
         self._homes = homes
         self._on_ready = on_ready
         self._on_lost = on_lost
+        self._on_refused = on_refused
+        self._retired = False
         self._asked: deque[Request] = deque()
         self._attached: dict[bytes, _Attached] = {}
         self._questions: dict[bytes, ResultQuestion] = {}
@@ -136,13 +144,46 @@ class ClientConnection(ServerConnection):
         self._on_ready(self)
 
     def went_down(self, reason: str) -> None:
+        held, self._unsure = self._unsure, []
+        undone = self.forget()
+        self._on_lost(self, [*undone, *self._turned_away(held, reason)], reason)
+
+    def forget(self) -> list[Request]:
+        """
+        Wait for nothing any more.
+
+        @return: the requests that were not done, in the order in which they were sent, and then
+            those that were not sent yet.
+        """
         asked, self._asked = self._asked, deque()
         attached, self._attached = self._attached, {}
         questions, self._questions = self._questions, {}
+        unsure, self._unsure = self._unsure, []
         for handle in attached:
             self._homes.remove(handle)
-        undone: list[Request] = [job for group in attached.values() for job in group.jobs]
-        self._on_lost(self, [*undone, *asked, *questions.values(), *self._turned_away(reason)], reason)
+        for request in unsure:
+            request.server = None
+        jobs = [job for group in attached.values() for job in group.jobs]
+        return [*jobs, *asked, *questions.values(), *unsure]
+
+    def retire(self) -> None:
+        """Nothing new will be asked here: end when nobody waits for what was asked any more."""
+        if not self._retired:
+            self._retired = True
+            for request in self._waited_for():
+                request.on_finished = lambda _: self._leave_if_done()
+
+    def _waited_for(self) -> Iterator[Request]:
+        jobs = (job for group in self._attached.values() for job in group.jobs)
+        requests = chain(jobs, self._asked, self._questions.values(), self._unsure)
+        return (request for request in requests if not request.finished)
+
+    def _leave_if_done(self) -> None:
+        if self._retired and next(self._waited_for(), None) is None:
+            self.close()
+
+    def turn_ended(self) -> None:
+        self._leave_if_done()
 
     def ask(self, request: Request) -> None:
         """Send a request, and wait for its answer."""
@@ -160,8 +201,6 @@ class ClientConnection(ServerConnection):
         else:
             self._asked.append(request)
         self.send(*request.chunks)
-        if not request.resend:
-            request.chunks = []
 
     def _next_asked(self) -> Request:
         asked = self._asked.popleft()
@@ -195,9 +234,8 @@ class ClientConnection(ServerConnection):
         for request in held:
             request.failed(MissingAbility(self.server.name, request.ability, why))
 
-    def _turned_away(self, reason: str) -> list[Request]:
+    def _turned_away(self, held: list[Request], reason: str) -> list[Request]:
         """The connection is lost, and the extension not granted: those that wait for it may try another."""
-        held, self._unsure = self._unsure, []
         for request in held:
             request.turned_away += 1
             if request.turned_away >= MOST_TURNED_AWAY:
@@ -235,7 +273,12 @@ class ClientConnection(ServerConnection):
             # Without a request only the option of the greeting can be meant:
             # such a server reports exceptions as failures.
             if self._asked:
-                self._next_asked().failed(server_error(bytes(arguments[0]), bytes(arguments[1])))
+                asked = self._next_asked()
+                error = server_error(bytes(arguments[0]), bytes(arguments[1]))
+                if isinstance(error, QueueError) and error.text == SHUTTING_DOWN:
+                    self._on_refused(self, asked, error)
+                else:
+                    asked.failed(error)
         else:
             super().packet_received(kind, arguments)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults, maybeDeferred
@@ -48,8 +49,17 @@ class Ability:
     json: bool
 
     def __post_init__(self) -> None:
-        if self.timeout is not None and not 0.001 <= self.timeout <= LONGEST_TIMEOUT:
-            raise ValueError(f"timeout is {self.timeout:g}, not from 0.001 to {LONGEST_TIMEOUT} seconds")
+        if self.timeout is not None:
+            _arguments.seconds("timeout", self.timeout)
+            if not 0.001 <= self.timeout <= LONGEST_TIMEOUT:
+                raise ValueError(f"timeout is {self.timeout:g}, not from 0.001 to {LONGEST_TIMEOUT} seconds")
+        _arguments.check_callable("call", self.call)
+        if self.blocking and any(map(iscoroutinefunction, (self.call, type(self.call).__call__))):
+            raise TypeError("a function with blocking=True is called in a thread; it cannot be async")
+        if isgeneratorfunction(self.call) or isasyncgenfunction(self.call):
+            raise TypeError(
+                "a function with yield returns no result; inlineCallbacks or async may be missing"
+            )
 
     @property
     def packet(self) -> bytes:

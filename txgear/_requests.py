@@ -17,6 +17,7 @@ from txgear._arguments import (
     ABSENT,
     Text,
     Workload,
+    check_callable,
     epoch_seconds,
     function_name,
     job_options,
@@ -24,7 +25,7 @@ from txgear._arguments import (
     unique_key,
     workload_bytes,
 )
-from txgear._connection import Server
+from txgear._servers import Server
 from txgear.constants import (
     HEADER_SIZE,
     HIGH,
@@ -49,7 +50,7 @@ from txgear.constants import (
     WORK_FAIL,
     WORK_STATUS,
 )
-from txgear.errors import JobFailed, JobLost, JobRaised, JobTimeout
+from txgear.errors import JobFailed, JobLost, JobRaised, JobTimeout, ServerError
 from txgear.wire import Data, decimal, large
 
 T = TypeVar("T")
@@ -67,7 +68,7 @@ class Request:
     Something that a server answers once.
 
     @cvar expects: the packet type of a good answer.
-    @ivar chunks: the request's bytes; none once they are sent and will not be
+    @ivar chunks: the request's bytes; none once it is answered and will not be
         sent again.
     @ivar resend: send it again when the connection goes down before it is done.
     @ivar server: to which it was sent last, C{None} before.
@@ -77,6 +78,8 @@ class Request:
         of all, in words; empty for nothing.
     @ivar turned_away: how many connections have gone down before it could be
         sent, over the question whether the server has that ability.
+    @ivar refused: what servers have said that did not take it because they are about to end.
+    @ivar until: where there are such, when the waiting for another one ends.
     """
 
     expects: ClassVar[int] = JOB_CREATED
@@ -86,6 +89,8 @@ class Request:
         self.resend = resend
         self.ability = ability
         self.turned_away = 0
+        self.refused: dict[Server, ServerError] = {}
+        self.until = 0.0
         self.server: Server | None = None
         self.finished = False
         self.on_finished: Callable[[Request], object] | None = None
@@ -194,6 +199,8 @@ def submission(
     data = workload_bytes(task.workload, task.json)
     if task.priority not in PRIORITIES:
         raise ValueError(f"priority is {task.priority!r}, not HIGH, NORMAL or LOW")
+    if task.policy is not None and not isinstance(task.policy, Mapping):
+        raise TypeError(f"policy is {type(task.policy).__name__}, not a mapping of settings")
     if ability_for(task, delay):
         if task.reducer is not None:
             raise ValueError("a job with a policy or a delay has no reducer")
@@ -307,7 +314,9 @@ class Job(Request):
         Call this with numerator and denominator whenever the worker tells how far it is.
 
         @return: the job itself.
+        @raise TypeError: it cannot be called.
         """
+        check_callable("call", call)
         self._on_status.append(call)
         return self
 
@@ -317,7 +326,9 @@ class Job(Request):
         job's L{result} does not contain them.
 
         @return: the job itself.
+        @raise TypeError: it cannot be called.
         """
+        check_callable("call", call)
         self._on_data.append(call)
         return self
 
@@ -326,7 +337,9 @@ class Job(Request):
         Call this with each warning of the worker.
 
         @return: the job itself.
+        @raise TypeError: it cannot be called.
         """
+        check_callable("call", call)
         self._on_warning.append(call)
         return self
 
@@ -348,6 +361,8 @@ class Job(Request):
         if self.finished:
             return
         self.handle = handle = bytes(arguments[0])
+        if not self.resend:
+            self.chunks = []
         waiters, self._creation = self._creation, []
         for waiter in waiters:
             waiter.callback(handle)

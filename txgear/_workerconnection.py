@@ -12,7 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from txgear._arguments import Workload, result_bytes
-from txgear._connection import Limits, Server, ServerConnection
+from txgear._connection import Limits, ServerConnection
+from txgear._servers import Server
 from txgear.constants import (
     ERROR,
     GRAB_JOB,
@@ -203,6 +204,7 @@ class WorkerConnection(ServerConnection):
 
     @ivar state: L{AWAKE}, L{GRABBING} or L{ASLEEP}.
     @ivar grabbed_at: when it last asked for a job.
+    @ivar slow: it has left that unanswered for so long that others were asked.
     @ivar jobs: those that came from here and are under way, by handle.
     """
 
@@ -224,6 +226,7 @@ class WorkerConnection(ServerConnection):
         self._grabs = grabs
         self.state = AWAKE
         self.grabbed_at = 0.0
+        self.slow = False
         self.jobs: dict[bytes, Job] = {}
 
     @property
@@ -241,6 +244,7 @@ class WorkerConnection(ServerConnection):
         """Ask for a job."""
         self.state = GRABBING
         self.grabbed_at = self._clock.seconds()
+        self.slow = False
         self.waits_for_answer(True)
         self.send(request(GRAB_JOB_OPTIONS if self.extended else GRABS[self._grabs.get(self.server, 0)]))
 

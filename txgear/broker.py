@@ -22,6 +22,7 @@ from txgear.constants import (
     MAX_UNIQUE,
     NORMAL,
     PRIORITIES,
+    SHUTTING_DOWN,
     UNIQUE_FROM_WORKLOAD,
     WORK_COMPLETE,
     WORK_DATA,
@@ -204,7 +205,7 @@ class Broker(Desk):
             # The reference has this one text for both.
             raise ArgumentTooLarge("Unique value too large")
         if self.draining:
-            raise QueueError("The server is shutting down")
+            raise QueueError(SHUTTING_DOWN)
         if settings:
             _check(settings)
         queue = self.functions.get(function) or self._queue(function)

@@ -8,10 +8,11 @@ import random as _random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import count
+from math import inf
 from typing import Any, Final, Protocol, TypeVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -20,18 +21,12 @@ from twisted.python.failure import Failure
 from txgear import _arguments
 from txgear._arguments import ABSENT, Text, Workload
 from txgear._clientconnection import ClientConnection, Homes
-from txgear._connection import (
-    ANSWER_SECONDS,
-    HEARTBEAT_SECONDS,
-    Connector,
-    Limits,
-    Server,
-    ServerArgument,
-    connect_once,
-    server_list,
-)
+from txgear._connection import ANSWER_SECONDS, ATTEMPT_SECONDS, HEARTBEAT_SECONDS, Limits
+from txgear._connector import Connector, connect_once, ended
 from txgear._questions import JobStatus, Result, ResultQuestion, StatusQuestion, UniqueQuestion
 from txgear._requests import BackgroundSubmit, Job, Request, Single, Task, ability_for, submission
+from txgear._servers import Server, ServerArgument, server_list
+from txgear._steady import LATE, steady
 from txgear.constants import (
     EXCEPTIONS_OPTION,
     GET_STATUS,
@@ -42,7 +37,7 @@ from txgear.constants import (
     SET_CLIENT_ID,
     UNIQUE_FROM_WORKLOAD,
 )
-from txgear.errors import JobTimeout, MissingAbility, NotConnected, TxgearError
+from txgear.errors import JobTimeout, MissingAbility, NotConnected, QueueError, TxgearError
 from txgear.wire import request as packet
 
 __all__ = ["Client", "Job", "JobStatus", "Outcome", "Result", "Task"]
@@ -78,6 +73,10 @@ class Client(Service):
     answers, and stays with it; when that one goes, to the next. A job that was
     sent is not sent again by itself: it may have run.
 
+    A server that drains refuses jobs, and goes when those that it has are done. So the client
+    leaves it: what was refused and what follows is for the next server, while the jobs that were
+    taken are waited for where they are. The refusal is an error where no server takes the job.
+
     As a service it is closed when its parent stops; it need not be started.
     """
 
@@ -106,27 +105,30 @@ class Client(Service):
         @param answer_timeout: seconds after which a server that leaves a
             request without an answer is given up. A job may take as long as it likes.
         @param heartbeat: seconds of silence after which the server is asked for
-            an echo; after twice as long it is given up.
+            an echo; it is given up when that is not there after as long again.
         @param max_packet: bytes of the largest workload that is sent, and of
             the largest result that is taken.
         @param random: numbers from 0 to 1, to spread the attempts to connect.
-        @raise ValueError: a server is not understood, or there is none.
+        @raise ValueError: a server is not understood, or there is none, or a number makes no sense.
+        @raise TypeError: an argument of a wrong type.
         """
-        self._clock = reactor
-        self._connect_timeout = connect_timeout
-        self._limits = Limits(heartbeat, answer_timeout, max_packet)
+        self._servers = server_list(reactor, servers)
+        self._clock = steady(reactor)
+        self._connect_timeout = _arguments.seconds("connect_timeout", connect_timeout)
+        self._limits = Limits.checked(heartbeat, answer_timeout, max_packet)
+        _arguments.check_callable("random", random)
         self._greeting = [packet(OPTION_REQ, EXCEPTIONS_OPTION)]
         if name := _arguments.client_id(client_id):
             self._greeting.append(packet(SET_CLIENT_ID, name))
-        self._servers = server_list(reactor, servers)
         self._connector = Connector(
-            reactor,
+            self._clock,
             self._servers,
             lambda server: self._new_connection(server, self._ready, self._lost),
+            self._unreachable,
             random,
         )
         self._connection: ClientConnection | None = None
-        self._visits: set[Request] = set()
+        self._visits: dict[Request, ClientConnection] = {}
         self._unsent: dict[Request, IDelayedCall] = {}
         self._homes = Homes()
         self._tokens = count(1)
@@ -220,7 +222,9 @@ class Client(Service):
             timeout; no job is submitted then.
         @raise TypeError: an argument of a wrong type; likewise.
         """
-        planned = [task if isinstance(task, Task) else Task(*task) for task in tasks]
+        planned = [_task(task) for task in tasks]
+        if on_each is not None:
+            _arguments.check_callable("on_each", on_each)
         jobs = [self._job(task) for task in planned]
         outcomes: list[Outcome] = [b""] * len(jobs)
         left = len(jobs)
@@ -320,9 +324,8 @@ class Client(Service):
         @raise ValueError: no server gives such a handle.
         @raise TypeError: it is neither text nor bytes.
         """
-        name = _arguments.job_handle(handle)
+        name, home = self._home(handle)
         asked = packet(GET_STATUS, name)
-        home = self._homes.get(name)
         return Deferred.fromCoroutine(self._inquire(lambda: StatusQuestion([asked]), home))
 
     def status_unique(self, unique: Text) -> Deferred[JobStatus]:
@@ -362,7 +365,8 @@ class Client(Service):
         @raise ValueError: no server gives such a handle, or the timeout is negative.
         @raise TypeError: an argument of a wrong type.
         """
-        return self._fetch(_arguments.job_handle(handle), b"", b"", wait, timeout)
+        name, home = self._home(handle)
+        return self._fetch(name, b"", b"", wait, timeout, home)
 
     def fetch_unique(
         self, unique: Text, *, function: Text = b"", wait: bool = False, timeout: float | None = None
@@ -381,10 +385,16 @@ class Client(Service):
         if key in (b"", UNIQUE_FROM_WORKLOAD):
             raise ValueError(f"unique is {key.decode()!r}, which is no job's name")
         name = _arguments.function_name(function) if function else b""
-        return self._fetch(b"", name, key, wait, timeout)
+        return self._fetch(b"", name, key, wait, timeout, None)
 
     def _fetch(
-        self, handle: bytes, function: bytes, unique: bytes, wait: bool, timeout: float | None
+        self,
+        handle: bytes,
+        function: bytes,
+        unique: bytes,
+        wait: bool,
+        timeout: float | None,
+        home: Server | None,
     ) -> Deferred[Result]:
         _arguments.check_timeout(timeout)
 
@@ -394,11 +404,16 @@ class Client(Service):
         def overdue(_: object, seconds: float) -> Failure:
             return Failure(JobTimeout(f"no result within {seconds:g} seconds", handle or None))
 
-        home = self._homes.get(handle) if handle else None
         found = Deferred.fromCoroutine(self._inquire(question, home))
         if timeout is not None:
             _ = found.addTimeout(timeout, self._clock, onTimeoutCancel=overdue)
         return found
+
+    def _home(self, handle: Text) -> tuple[bytes, Server | None]:
+        """A handle, and the server that gave it, if that is known."""
+        address, name = _arguments.job_handle(handle)
+        named = [server for server in self._servers if address and server.address == address]
+        return name, named[0] if named else self._homes.get(name)
 
     async def _inquire(self, question: Callable[[], Single[FindingT]], home: Server | None) -> FindingT:
         """
@@ -409,11 +424,11 @@ class Client(Service):
         left = self._servers[:] if home is None else [home]
         found: FindingT | None = None
         problems: dict[Server, TxgearError] = {}
-        connection = self._usable()
-        if home is None or (connection is not None and connection.server is home):
+        open_home = None if home is None else self._open_to(home)
+        if home is None or open_home is not None:
             asked = question()
             try:
-                found = await self._ask(asked).answer
+                found = await self._ask(asked, open_home).answer
             except (NotConnected, MissingAbility) as error:
                 # One that is sent again has had the time that there is, at any server.
                 if asked.server is None or (asked.resend and isinstance(error, NotConnected)):
@@ -443,10 +458,13 @@ class Client(Service):
 
     def _visit(self, server: Server, question: Single[FindingT], pause: float) -> Deferred[FindingT]:
         """
-        Ask a server that is not the connected one, over a connection for this one question.
+        Ask a server that is not the connected one, over a connection for this one question; or
+        over that which is kept to one that drains, as it takes no other any more.
 
         @param pause: seconds to wait before.
         """
+        if not question.resend and (there := self._open_to(server)) is not None:
+            return self._ask(question, there).answer
 
         def connect(_: object = None) -> Deferred[IProtocol]:
             return connect_once(self._clock, server, lambda: connection)
@@ -455,14 +473,14 @@ class Client(Service):
             question.lost(f"{server.name}: {why}")
 
         def over(_: Request) -> None:
-            self._visits.discard(question)
+            del self._visits[question]
             connecting.cancel()
             if connection.transport is not None:
                 connection.close()
 
         connection = self._new_connection(server, lambda connection: connection.ask(question), lost)
         question.on_finished = over
-        self._visits.add(question)
+        self._visits[question] = connection
         connecting = connect() if not pause else deferLater(self._clock, pause).addCallback(connect)
         _ = connecting.addErrback(
             lambda failure: question.lost(f"{server.name}: {failure.getErrorMessage()}")
@@ -482,10 +500,14 @@ class Client(Service):
         unsent, self._unsent = self._unsent, {}
         for timer in unsent.values():
             timer.cancel()
-        gone = self._connector.stop()
-        for request in [*unsent, *self._visits]:
+        visits = dict(self._visits)
+        sent = [request for connection in self._connector.connections for request in connection.forget()]
+        gone = [self._connector.stop(), *map(ended, visits.values())]
+        for request in [*unsent, *visits, *sent]:
             _fail_unsent(request, "the client was closed")
-        return gone
+        closed: Deferred[None] = Deferred()
+        _ = gatherResults(gone).addCallback(lambda _: closed.callback(None))
+        return closed
 
     def startService(self) -> None:
         """Be usable again after L{close}; still, nothing connects before it must."""
@@ -504,12 +526,22 @@ class Client(Service):
         on_lost: Callable[[ClientConnection, list[Request], str], object],
     ) -> ClientConnection:
         return ClientConnection(
-            self._clock, server, self._limits, self._greeting, self._homes, on_ready, on_lost
+            self._clock, server, self._limits, self._greeting, self._homes, on_ready, on_lost, self._refused
         )
 
     def _usable(self) -> ClientConnection | None:
         connection = self._connection
         return None if connection is None or connection.closing else connection
+
+    def _open_to(self, server: Server) -> ClientConnection | None:
+        """A connection to this server, be it that which is used or one that was left."""
+        for connection in self._connector.connections:
+            if connection.server is server and connection.ready and not connection.closing:
+                return connection
+        return None
+
+    def _unreachable(self, server: Server, why: str) -> None:
+        self.log.warn("{server} cannot be reached: {why}", server=server.name, why=why)
 
     def _ready(self, connection: ClientConnection) -> None:
         self._connector.proved()
@@ -525,25 +557,47 @@ class Client(Service):
         if self._connection is connection:
             self._connection = None
         undone = [request for request in undone if not request.finished]
-        # Those that have nothing left to send were sent, and are not to be sent again.
-        again = [] if self._closed else [request for request in undone if request.chunks]
+        again = [request for request in undone if request.resend or request.server is None]
         for request in again:
+            request.refused.clear()
             self._wait(request)
         for request in undone:
             if request not in self._unsent:
                 _fail_unsent(request, f"the connection to {connection.server.name} was lost: {why}")
 
-    def _ask(self, request: RequestT) -> RequestT:
-        self._ask_all([request])
+    def _refused(self, connection: ClientConnection, request: Request, error: QueueError) -> None:
+        """A server that is about to end has not taken a job: it is for the next one, if there is one."""
+        if not request.refused:
+            request.until = self._clock.seconds() + self._connect_timeout
+        request.refused[connection.server] = error
+        if len(request.refused) == len(self._servers):
+            request.failed(error)
+            return
+        if connection is self._connection:
+            self.log.info("{server} is about to end; it gets no more jobs", server=connection.server.name)
+            self._connection = None
+            self._connector.leave()
+        connection.retire()
+        if not request.finished:
+            if not request.resend:
+                request.server = None
+            self._send([request], self._usable())
+
+    def _ask(self, request: RequestT, connection: ClientConnection | None = None) -> RequestT:
+        request.begin(self._clock)
+        self._send([request], connection or self._usable())
         return request
 
     def _ask_all(self, requests: Sequence[Request]) -> None:
         for request in requests:
             request.begin(self._clock)
+        self._send(requests, self._usable())
+
+    def _send(self, requests: Sequence[Request], connection: ClientConnection | None) -> None:
         if self._closed:
             for request in requests:
                 request.failed(NotConnected("the client is closed"))
-        elif (connection := self._usable()) is not None:
+        elif connection is not None:
             with connection.gathered():
                 for request in requests:
                     connection.ask(request)
@@ -554,7 +608,9 @@ class Client(Service):
 
     def _wait(self, request: Request) -> None:
         """Keep a request until there is a server, or for too long."""
-        self._unsent[request] = self._clock.callLater(self._connect_timeout, self._give_up, request)
+        now = self._clock.seconds()
+        patience = max(request.until - now, 0.0) if request.refused else self._connect_timeout
+        self._unsent[request] = self._clock.callLater(patience, self._give_up, request, now + patience)
         request.on_finished = self._withdraw
 
     def _withdraw(self, request: Request) -> None:
@@ -562,12 +618,31 @@ class Client(Service):
         if timer is not None:
             timer.cancel()
 
-    def _give_up(self, request: Request) -> None:
+    def _give_up(self, request: Request, due: float) -> None:
+        if self._clock.seconds() - due > LATE:
+            # We stood still: the attempt to connect that is under way has had no time.
+            self._unsent[request] = self._clock.callLater(ATTEMPT_SECONDS, self._give_up, request, inf)
+            return
         del self._unsent[request]
+        if request.refused:
+            request.failed(list(request.refused.values())[-1])
+            return
         why = f"no server could be reached within {self._connect_timeout:g} seconds"
         if self._connector.problem:
             why += f"; {self._connector.problem}"
         _fail_unsent(request, why)
+
+
+def _task(task: object) -> Task:
+    """
+    @raise TypeError: it is neither.
+    """
+    if isinstance(task, Task):
+        return task
+    if not isinstance(task, (tuple, list)) or not 1 <= len(task) <= 2:
+        # A text would be cut into letters.
+        raise TypeError(f"a task is a Task, or a tuple of function and workload, not {task!r:.50}")
+    return Task(*task)
 
 
 def _fail_unsent(request: Request, why: str) -> None:

@@ -95,6 +95,9 @@ OUTCOME_PENDING: Final = b"pending"
 OUTCOME_REFUSED: Final = b"refused"
 """In RESULT: the server cannot tell at present; the data is the reason in words."""
 
+SHUTTING_DOWN: Final = "The server is shutting down"
+"""With QUEUE_ERROR: nothing was taken, and the next server may be asked."""
+
 UNIQUE_FROM_WORKLOAD: Final = b"-"
 """The unique that stands for "whoever submits these bytes means this job"."""
 

@@ -21,16 +21,11 @@ from twisted.python.threadpool import ThreadPool
 
 from txgear import _arguments
 from txgear._arguments import Text
-from txgear._connection import (
-    ANSWER_SECONDS,
-    HEARTBEAT_SECONDS,
-    Connector,
-    Limits,
-    Server,
-    ServerArgument,
-    server_list,
-)
+from txgear._connection import ANSWER_SECONDS, HEARTBEAT_SECONDS, Limits
+from txgear._connector import Connector
 from txgear._functions import Ability, Fail, Function, Runner, partitioned
+from txgear._servers import Server, ServerArgument, server_list
+from txgear._steady import steady
 from txgear._workerconnection import AWAKE, GRABBING, Job, WorkerConnection
 from txgear.constants import (
     EXTENSION_OPTION,
@@ -111,30 +106,34 @@ class Worker(Service):
         @param answer_timeout: seconds after which a server that leaves a
             request without an answer is given up.
         @param heartbeat: seconds of silence after which a server is asked for
-            an echo; after twice as long it is given up.
+            an echo; it is given up when that is not there after as long again.
         @param max_packet: bytes of the largest workload that is taken, and of
             the largest result that is sent.
         @param random: numbers from 0 to 1, to spread the attempts to connect.
         @param in_thread: runs a blocking function, given it and its job, and
             returns a Deferred; by default in a pool of C{concurrency} threads
             of the worker's own.
-        @raise ValueError: a server is not understood, or there is none.
+        @raise ValueError: a server is not understood, or there is none, or a number makes no sense.
+        @raise TypeError: an argument of a wrong type.
         """
-        if concurrency < 1:
-            raise ValueError("concurrency is less than 1")
-        self._reactor = reactor
         self._servers = server_list(reactor, servers)
-        self._concurrency = concurrency
+        self._reactor = reactor
+        self._clock = steady(reactor)
+        self._concurrency = _arguments.count("concurrency", concurrency)
         self._client_id = _arguments.client_id(client_id)
-        self._stop_timeout = stop_timeout
-        self._limits = Limits(heartbeat, answer_timeout, max_packet)
+        self._stop_timeout = _arguments.seconds("stop_timeout", stop_timeout)
+        self._limits = Limits.checked(heartbeat, answer_timeout, max_packet)
+        _arguments.check_callable("random", random)
         self._random = random
+        if in_thread is not None:
+            _arguments.check_callable("in_thread", in_thread)
         self._in_thread = in_thread or self._run_in_pool
         self._pool: ThreadPool | None = None
         self._abilities: dict[bytes, Ability] = {}
         self._grabs: dict[Server, int] = {}
         self._connectors: dict[Server, Connector[WorkerConnection]] = {}
         self._leaving: set[Server] = set()
+        self._problems: dict[Server, str] = {}
         self._ready: list[WorkerConnection] = []
         self._running: set[Job] = set()
         self._held: deque[Job] = deque()
@@ -172,7 +171,12 @@ class Worker(Service):
         @param json: it returns a value that is sent as JSON.
         @raise ValueError: the name cannot be sent or is registered already, or
             the timeout is not positive.
+        @raise TypeError: the name is none: the decorator was written without it, for instance;
+            or what is decorated is nothing that gives a result.
         """
+        if callable(name):
+            raise TypeError('a function has a name at the servers: @worker.function("name")')
+        _arguments.function_name(name)
 
         def register(call: FunctionT) -> FunctionT:
             self.register(name, call, timeout=timeout, blocking=blocking, json=json)
@@ -194,6 +198,7 @@ class Worker(Service):
 
         @param call: called with each job.
         @raise ValueError: as for L{function}.
+        @raise TypeError: as for L{function}.
         """
         checked = _arguments.function_name(name)
         if checked in self._abilities:
@@ -234,9 +239,15 @@ class Worker(Service):
             function may return.
         @param timeout: as for L{function}.
         @raise ValueError: as for L{function}.
+        @raise TypeError: as for L{function}, or C{client} has no C{run}.
         """
+        _arguments.function_name(name)
+        _arguments.check_callable("aggregate", aggregate)
+        if not callable(getattr(client, "run", None)):
+            raise TypeError(f"client is {type(client).__name__}, not a Client")
 
         def register(split: FunctionT) -> FunctionT:
+            _arguments.check_callable("split", split)
             self.register(name, partial(partitioned, client, split, aggregate), timeout=timeout)
             return split
 
@@ -245,11 +256,19 @@ class Worker(Service):
     # Twisted's hooks
 
     def startService(self) -> None:
-        """Connect to all servers, and begin to work."""
+        """
+        Connect to all servers, and begin to work; while the worker stops, as soon as it has stopped.
+        """
         super().startService()
+        if not self._stopping:
+            self._begin()
+
+    def _begin(self) -> None:
         for server in self._servers:
             if server not in self._connectors:
-                connector = Connector(self._reactor, [server], self._connection, self._random)
+                connector = Connector(
+                    self._clock, [server], self._connection, self._unreachable, self._random
+                )
                 self._connectors[server] = connector
                 connector.start()
 
@@ -264,7 +283,7 @@ class Worker(Service):
         stopped: Deferred[None] = Deferred()
         self._stopping.append(stopped)
         if self._stop_timer is None:
-            self._stop_timer = self._reactor.callLater(self._stop_timeout, self._stop_now)
+            self._stop_timer = self._clock.callLater(self._stop_timeout, self._stop_now)
         self._leave()
         return stopped
 
@@ -296,6 +315,8 @@ class Worker(Service):
         waiting, self._stopping = self._stopping, []
         for stopped in waiting:
             stopped.callback(None)
+        if self.running and not self._stopping:
+            self._begin()
 
     def _stop_now(self) -> None:
         self._stop_timer = None
@@ -315,15 +336,30 @@ class Worker(Service):
         greeting += [ability.packet for ability in self._abilities.values()]
         if self._client_id:
             greeting.insert(0, request(SET_CLIENT_ID, self._client_id))
-        return WorkerConnection(self._reactor, server, self._limits, greeting, self, self._grabs)
+        return WorkerConnection(self._clock, server, self._limits, greeting, self, self._grabs)
 
     def _connected(self) -> list[WorkerConnection]:
         """Those that are not ending, whether the server has answered yet or not."""
         connections = [connector.connection for connector in self._connectors.values()]
         return [connection for connection in connections if connection is not None and not connection.closing]
 
+    def _unreachable(self, server: Server, why: str) -> None:
+        """
+        A server cannot be reached, for a new reason. Where there is no other, nothing goes on here: of
+        all events Twisted shows only critical ones where nobody has set up a log.
+        """
+        self._problems[server] = why
+        if len(self._problems) < len(self._servers):
+            self.log.warn("{server} cannot be reached: {why}", server=server.name, why=why)
+        else:
+            problems = "; ".join(f"{server.name}: {why}" for server, why in self._problems.items())
+            self.log.critical(
+                "no server can be reached, the worker tries again: {problems}", problems=problems
+            )
+
     def connection_ready(self, connection: WorkerConnection) -> None:
         """A server has answered for the first time."""
+        self._problems.pop(connection.server, None)
         self._connectors[connection.server].proved()
         self._ready.insert(0, connection)
         self.log.info(
@@ -349,25 +385,28 @@ class Worker(Service):
         if self._stopping:
             self._leave()
             return
-        now = self._reactor.seconds()
-        fresh = [
+        asked = [
             connection.grabbed_at
             for connection in self._ready
-            if connection.state == GRABBING and now - connection.grabbed_at < GRAB_SECONDS
+            if connection.state == GRABBING and not connection.slow
         ]
         room = self._concurrency - len(self._running) - len(self._held)
         awake = [
             connection for connection in self._ready if connection.state == AWAKE and not connection.closing
         ]
-        for connection in awake[: max(room - len(fresh), 0)]:
+        for connection in awake[: max(room - len(asked), 0)]:
             self._ready.remove(connection)
             self._ready.append(connection)
             connection.grab()
-        if len(awake) > room - len(fresh) and room > 0 and fresh and self._grab_timer is None:
-            self._grab_timer = self._reactor.callLater(min(fresh) + GRAB_SECONDS - now, self._grab_overdue)
+        if len(awake) > room - len(asked) and room > 0 and asked and self._grab_timer is None:
+            overdue = min(asked) + GRAB_SECONDS - self._clock.seconds()
+            self._grab_timer = self._clock.callLater(max(overdue, 0.0), self._grab_overdue)
 
     def _grab_overdue(self) -> None:
         self._grab_timer = None
+        now = self._clock.seconds()
+        for connection in self._ready:
+            connection.slow = now - connection.grabbed_at >= GRAB_SECONDS
         self.jobs_wanted()
 
     # Jobs
@@ -388,7 +427,7 @@ class Worker(Service):
             return
         self._running.add(job)
         if ability.timeout is not None:
-            job.timer = self._reactor.callLater(ability.timeout, self._overdue, job, ability.timeout)
+            job.timer = self._clock.callLater(ability.timeout, self._overdue, job, ability.timeout)
         if ability.blocking:
             job.from_thread = _from_thread(self._reactor)
             job.running = maybeDeferred(self._in_thread, ability.call, job)

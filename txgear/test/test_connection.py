@@ -5,184 +5,21 @@ Tests for L{txgear._connection} and L{txgear._arguments}: what client and worker
 from __future__ import annotations
 
 import socket
-from types import SimpleNamespace
-from typing import Any
 
-from twisted.internet._resolver import SimpleResolverComplexifier
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.endpoints import (
-    HostnameEndpoint,
-    TCP4ClientEndpoint,
-    TCP6ClientEndpoint,
-    UNIXClientEndpoint,
-)
-from twisted.internet.interfaces import IReactorPluggableNameResolver
-from twisted.internet.protocol import Factory
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import alsoProvides
 
 from txgear import _arguments
-from txgear._connection import Connector, Limits, Server, ServerConnection, connect_once, server_list
-from txgear.constants import NO_JOB
+from txgear._connection import ATTEMPT_SECONDS, Limits, ServerConnection
+from txgear._connector import connect_once
+from txgear._servers import Server
+from txgear._steady import Steady
+from txgear.constants import ECHO_RES, NO_JOB
 from txgear.test.scripted import ClockTestCase, ScriptedServer
 from txgear.test.support import FakeConnection
-from txgear.wire import request
-
-
-class ServerListTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.reactor = MemoryReactorClock()
-
-    def endpoint(self, server: str) -> Any:
-        (found,) = server_list(self.reactor, server)
-        self.assertEqual(server, found.name)
-        return found.endpoint
-
-    def test_addresses(self) -> None:
-        """An address stands for itself, with the default port or one of its own."""
-        for text, kind, host, port in (
-            ("192.0.2.1", TCP4ClientEndpoint, "192.0.2.1", 4730),
-            ("192.0.2.1:4731", TCP4ClientEndpoint, "192.0.2.1", 4731),
-            ("::1", TCP6ClientEndpoint, "::1", 4730),
-            ("[::1]", TCP6ClientEndpoint, "::1", 4730),
-            ("[2001:db8::7]:4731", TCP6ClientEndpoint, "2001:db8::7", 4731),
-        ):
-            endpoint = self.endpoint(text)
-            self.assertIsInstance(endpoint, kind)
-            _ = endpoint.connect(Factory())
-            self.assertEqual((host, port), self.reactor.tcpClients[-1][:2])
-
-    def test_names(self) -> None:
-        """A name is resolved at each attempt."""
-        for text, port in (("gear.example", 4730), ("gear.example:4731", 4731)):
-            endpoint = self.endpoint(text)
-            self.assertIsInstance(endpoint, HostnameEndpoint)
-            self.assertIn(f"gear.example:{port}", repr(endpoint))
-        resolved: list[str] = []
-
-        def look_up(name: str, timeout: object = None) -> Deferred[str]:
-            resolved.append(name)
-            return succeed(f"192.0.2.{len(resolved)}")
-
-        names: Any = SimpleNamespace(getHostByName=look_up)
-        self.reactor.nameResolver = SimpleResolverComplexifier(names)
-        # Older releases of Twisted leave it to the test to say so.
-        alsoProvides(self.reactor, IReactorPluggableNameResolver)
-        endpoint = self.endpoint("gear.example")
-        for _ in range(2):
-            _ = endpoint.connect(Factory())
-        self.assertEqual(["gear.example"] * 2, resolved)
-        self.assertEqual(["192.0.2.1", "192.0.2.2"], [client[0] for client in self.reactor.tcpClients])
-
-    def test_endpoint_strings(self) -> None:
-        """Anything else is an endpoint string."""
-        self.assertIsInstance(self.endpoint("tcp:192.0.2.1:4730"), TCP4ClientEndpoint)
-        self.assertIsInstance(self.endpoint("unix:/run/gear"), UNIXClientEndpoint)
-        _ = self.endpoint("tls:gear.example:4730").connect(Factory())
-
-    def test_objects(self) -> None:
-        """An endpoint is taken as it is, alone or among others."""
-        endpoint = ScriptedServer(self.reactor, "mine")
-        (found,) = server_list(self.reactor, endpoint)
-        self.assertEqual(("mine", endpoint), (found.name, found.endpoint))
-        self.assertEqual(2, len(server_list(self.reactor, ["192.0.2.1", endpoint])))
-
-    def test_refused(self) -> None:
-        """What is none of these is refused."""
-        for bad in ("", ":4730", "host:0", "host:65536", "[::1]x", "[::1]:x", "[name]:1", "no such:thing"):
-            self.assertRaises(ValueError, server_list, self.reactor, bad)
-        self.assertRaises(ValueError, server_list, self.reactor, [])
-
-
-class ConnectorTests(ClockTestCase):
-    """Which server is connected next, and when."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.random = 1.0
-        self.servers = [ScriptedServer(self.clock, name) for name in ("one", "two", "three")]
-
-    def connector(self, count: int) -> Connector[ServerConnection]:
-        servers = [Server(repr(endpoint), endpoint) for endpoint in self.servers[:count]]
-        connector: Connector[ServerConnection] = Connector(
-            self.clock, servers, self.build, lambda: self.random
-        )
-
-        def stop() -> None:
-            stopped = connector.stop()
-            self.clock.advance(0)
-            self.successResultOf(stopped)
-
-        self.addCleanup(stop)
-        connector.start()
-        connector.start()
-        return connector
-
-    def build(self, server: Server) -> ServerConnection:
-        return ServerConnection(self.clock, server, Limits(), [])
-
-    def moments(self, seconds: float) -> list[tuple[str, float]]:
-        """Which server is tried when."""
-        found = []
-        before = [server.attempts for server in self.servers]
-        for _ in range(round(seconds * 100)):
-            self.clock.advance(0.01)
-            for n, server in enumerate(self.servers):
-                if server.attempts != before[n]:
-                    before[n] = server.attempts
-                    found.append((repr(server), round(self.clock.seconds(), 1)))
-        return found
-
-    def test_rounds(self) -> None:
-        """All servers are tried in turn without a wait; waits double, up to ten seconds, with some chance."""
-        for server in self.servers:
-            server.refusing = True
-        self.random = 0.0
-        self.connector(3)
-        self.assertEqual(
-            [("two", 0.0), ("three", 0.0), ("one", 0.3), ("two", 0.3), ("three", 0.3), ("one", 0.8)],
-            self.moments(1)[:6],
-        )
-        self.assertEqual(
-            [("one", 1.8), ("one", 3.8), ("one", 7.8), ("one", 12.8), ("one", 17.8)],
-            [moment for moment in self.moments(19) if moment[0] == "one"],
-        )
-
-    def test_name(self) -> None:
-        """Twisted's log of attempts names the server."""
-        connector = self.connector(2)
-        self.assertEqual("one", str(connector))
-
-    def test_short_success(self) -> None:
-        """A server that answers and then goes at once is not tried faster and faster."""
-        connector = self.connector(1)
-        (server,) = self.servers[:1]
-        waits = []
-        for _ in range(4):
-            server.line.welcome()
-            connector.proved()
-            server.line.lose()
-            before = self.clock.seconds()
-            waits.append(round(self.moments(6)[0][1] - before, 1))
-        self.assertEqual([0.5, 1.0, 2.0, 4.0], waits)
-        server.line.welcome()
-        connector.proved()
-        self.clock.advance(10)
-        server.line.lose()
-        before = self.clock.seconds()
-        self.assertEqual(0.5, round(self.moments(6)[0][1] - before, 1))
-
-    def test_connect_once(self) -> None:
-        """An endpoint that raises is one that fails."""
-
-        class Broken:
-            def connect(self, factory: object) -> None:
-                raise ZeroDivisionError
-
-        server = Server("broken", Broken())  # type: ignore[arg-type]
-        attempt = connect_once(self.clock, server, lambda: self.build(server))
-        self.failureResultOf(attempt, ZeroDivisionError)
+from txgear.wire import Data, request
 
 
 class ServerConnectionTests(ClockTestCase):
@@ -248,6 +85,175 @@ class ServerConnectionTests(ClockTestCase):
             self.clock.advance(10)
             self.line.send(17, b"")
         self.assertTrue(self.line.ended)
+
+
+class PauseTests(ClockTestCase):
+    """
+    We stand still for a while: a function blocks, the process is stopped, the machine sleeps.
+
+    As in a reactor, all timers that are due run before anything is read.
+    """
+
+    heartbeat = 30.0
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.endpoint = ScriptedServer(self.clock)
+        self.connection = self.connect(Steady(self.clock, self.clock.seconds))
+
+    def connect(self, clock: IReactorTime) -> Asking:
+        server = Server("server", self.endpoint)
+        connection = Asking(clock, server, Limits(heartbeat=self.heartbeat), [])
+        _ = connect_once(clock, server, lambda: connection)
+        self.line = self.endpoint.line
+        self.addCleanup(self.line.lose)
+        return connection
+
+    def pause(self, seconds: float, *answers: int) -> None:
+        """Stand still; then these packets lie in the socket."""
+        for kind in answers:
+            self.clock.callLater(seconds, self.line.send, kind, *([b""] if kind == ECHO_RES else []))
+        self.clock.advance(seconds)
+
+    def echoes(self) -> int:
+        return [packet[0] for packet in self.line.packets()].count("ECHO_REQ")
+
+    def test_nothing_was_due(self) -> None:
+        """Before the echo is sent nothing can be missed, however long it takes."""
+        self.line.welcome()
+        self.pause(1000)
+        self.assertEqual(1, self.echoes())
+        self.clock.pump([1] * 29)
+        self.assertFalse(self.line.ended)
+        self.clock.advance(1)
+        self.assertTrue(self.line.ended)
+
+    def test_the_echo_is_there(self) -> None:
+        """What has come meanwhile is read before the server is judged."""
+        self.line.welcome()
+        self.clock.advance(30)
+        self.assertEqual(1, self.echoes())
+        self.pause(1000, ECHO_RES)
+        self.assertFalse(self.line.ended)
+        self.clock.pump([1] * 30)
+        self.assertEqual(1, self.echoes())
+
+    def test_the_echo_comes_later(self) -> None:
+        """The server, or the line, may have stood still as well: it has its time again, but only once."""
+        self.line.welcome()
+        self.clock.advance(30)
+        self.pause(1000)
+        self.clock.pump([1] * 29)
+        self.assertFalse(self.line.ended)
+        self.pause(1000)
+        self.assertTrue(self.line.ended)
+
+    def test_spared_again_after_life(self) -> None:
+        """A server that was heard has its time again after the next pause."""
+        self.line.welcome()
+        for _ in range(3):
+            self.clock.advance(30)
+            self.pause(1000)
+            self.clock.pump([1] * 29)
+            self.line.send(ECHO_RES, b"")
+        self.assertFalse(self.line.ended)
+
+    def test_a_little_late(self) -> None:
+        """A busy turn is no pause, but what is in the socket counts even so."""
+        self.line.welcome()
+        self.clock.advance(30)
+        self.pause(31, ECHO_RES)
+        self.assertFalse(self.line.ended)
+        self.clock.advance(30)
+        self.pause(31)
+        self.assertTrue(self.line.ended)
+
+    def test_greeting(self) -> None:
+        self.pause(1000, ECHO_RES)
+        self.assertFalse(self.line.ended)
+
+    def test_greeting_comes_later(self) -> None:
+        self.pause(1000)
+        self.clock.advance(ATTEMPT_SECONDS - 1)
+        self.line.welcome()
+        self.assertTrue(self.connection.ready)
+
+    def test_greeting_never_comes(self) -> None:
+        self.pause(1000)
+        self.clock.advance(ATTEMPT_SECONDS)
+        self.assertTrue(self.line.ended)
+
+    def test_the_answer_is_there(self) -> None:
+        """A server that has answered is not taken for one that does not know the request."""
+        self.line.welcome()
+        self.connection.waits_for_answer(True)
+        self.pause(62, NO_JOB)
+        self.assertEqual((False, 0), (self.line.ended, self.connection.left))
+        self.clock.pump([1] * 29)
+        self.assertFalse(self.line.ended)
+
+    def test_the_answer_comes_later(self) -> None:
+        """The pause is not the server's time; what was left of it is."""
+        self.line.welcome()
+        self.connection.waits_for_answer(True)
+        self.pause(1000, ECHO_RES)
+        for _ in range(29):
+            self.clock.advance(1)
+            self.line.send(ECHO_RES, b"")
+        self.assertFalse(self.line.ended)
+        self.clock.advance(1)
+        self.assertEqual((True, 1), (self.line.ended, self.connection.left))
+
+    def test_clock_set_forward(self) -> None:
+        """The reactor's timers run too early then."""
+        now = 0.0
+        wall = Clock()
+        self.connection = self.connect(Steady(wall, lambda: now))
+        self.line.welcome()
+        self.connection.waits_for_answer(True)
+        wall.advance(120)
+        self.assertEqual(0, self.echoes())
+        now = 30.0
+        wall.advance(30)
+        self.assertEqual((False, 1), (self.line.ended, self.echoes()))
+        self.line.send(NO_JOB)
+        now = 60.0
+        wall.advance(30)
+        self.assertFalse(self.line.ended)
+
+    def test_clock_set_back(self) -> None:
+        """Spans that are measured then are right."""
+        now = 0.0
+        wall = Clock()
+        wall.advance(3600)
+        self.connection = self.connect(Steady(wall, lambda: now))
+        self.line.welcome()
+        wall.rightNow -= 3600
+        now = 20.0
+        wall.advance(20)
+        self.line.send(NO_JOB)
+        now = 50.0
+        wall.advance(3610)
+        self.assertEqual((False, 1), (self.line.ended, self.echoes()))
+
+
+class Asking(ServerConnection):
+    """
+    One whose requests are answered by NO_JOB.
+
+    @ivar left: how many were left unanswered.
+    """
+
+    left = 0
+
+    def packet_received(self, kind: int, arguments: list[Data]) -> None:
+        if kind == NO_JOB:
+            self.waits_for_answer(False)
+        super().packet_received(kind, arguments)
+
+    def unanswered(self) -> None:
+        self.left += 1
+        super().unanswered()
 
 
 class ArgumentTests(SynchronousTestCase):

@@ -27,8 +27,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     (
         "shells",
         "_batch _hangups _storethread _stream _tcplink outbox journal stores jobserver listeners extension"
-        " server admin orders httpserver writing schedule _arguments _connection _clientconnection _functions"
-        " _questions _requests _workerconnection client worker",
+        " server admin orders httpserver writing schedule _arguments _servers _steady _connection _connector"
+        " _clientconnection _functions _questions _requests _workerconnection client worker",
     ),
     ("doors", "plugins"),
     ("assembly", "service config tap logs cli testing test"),
