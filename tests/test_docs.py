@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import Final, NamedTuple
 import pytest
 
 from operating import configured
-from processes import Servers, run
+from processes import Program, Programs, Server, Servers, run, twistd, wait_until
 from txgear import admin
 from txgear.config import parse_config
 from txgear.policies import Policy
 from txgear.wire import PACKETS, PRIVATE_PACKETS, Decoder
+from wirepeer import P
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
 
@@ -211,3 +213,43 @@ def test_tests_for_users_pass(tmp_path: Path) -> None:
     path.write_text("\n".join(python(DOCS / "howto" / "testing.md")))
     done = run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", path], cwd=tmp_path)
     assert done.returncode == 0, done.stdout.decode()
+
+
+def tac(page: str, port: int, folder: Path) -> Path:
+    """The .tac file of a page, for a server at this port."""
+    (text,) = [text for text in python(DOCS / "howto" / page) if "application = Application(" in text]
+    path = folder / "example.tac"
+    servers = '["gear1.example", "gear2.example"]'
+    assert servers in text
+    path.write_text(text.replace(servers, f'"127.0.0.1:{port}"'))
+    return path
+
+
+def end(program: Program) -> None:
+    """As a service manager would; twistd ends by the signal itself then."""
+    program.signal(signal.SIGTERM)
+    assert program.wait() == -signal.SIGTERM, program.log()
+    assert b"Traceback" not in program.stdout + program.stderr
+    assert b"Unhandled" not in program.stdout + program.stderr
+
+
+def test_worker_tac(server: Server, programs: Programs, tmp_path: Path) -> None:
+    """The worker's file is one that twistd runs, and stops."""
+    path = tac("worker.md", server.port, tmp_path)
+    program = programs.start([*twistd(), "-n", "--pidfile=", "-y", path])
+    server.wait_for_workers("reverse")
+    peer = server.connect()
+    handle = peer.submit(b"reverse", b"abc")
+    peer.expect(P.WORK_COMPLETE, handle, b"cba")
+    end(program)
+    wait_until(lambda: server.unused("reverse"), what="the worker's end")
+
+
+def test_client_tac(server: Server, programs: Programs, tmp_path: Path) -> None:
+    """The client's file is one, too: with something to do."""
+    path = tac("client.md", server.port, tmp_path)
+    with path.open("a") as file:
+        file.write('reactor.callWhenRunning(client.submit_background, "from_tac")\n')
+    program = programs.start([*twistd(), "-n", "--pidfile=", "-y", path])
+    server.wait_for_total("from_tac", 1)
+    end(program)

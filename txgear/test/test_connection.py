@@ -1,5 +1,5 @@
 """
-Tests for L{txgear._connection} and L{txgear._arguments}: what client and worker share.
+Tests for L{txgear._connection}: whether a server still lives.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ import socket
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
-from twisted.trial.unittest import SynchronousTestCase
 
-from txgear import _arguments
 from txgear._connection import ATTEMPT_SECONDS, Limits, ServerConnection
 from txgear._connector import connect_once
 from txgear._servers import Server
@@ -254,11 +252,3 @@ class Asking(ServerConnection):
     def unanswered(self) -> None:
         self.left += 1
         super().unanswered()
-
-
-class ArgumentTests(SynchronousTestCase):
-    """What is not seen in the tests of client and worker."""
-
-    def test_absent(self) -> None:
-        """A signature in the documentation shows what stands for "not given"."""
-        self.assertEqual("ABSENT", repr(_arguments.ABSENT))

@@ -15,7 +15,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.interfaces import IConsumer, IPushProducer, IStreamClientEndpoint, ITransport
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -578,7 +577,7 @@ class DocumentationTests(TestingTestCase):
         self.assertEqual([b"r", b"r"], self.server.result(page["thumbnails"](client, [b"1", b"2"])))
         self.assertEqual(b"!dlroW olleH", self.server.result(page["careful"](client)))
         self.assertTrue(self.server.result(page["remind"](client, b"m")))
-        (service,) = IServiceCollection(page["application"](MemoryReactorClock()))
+        (service,) = IServiceCollection(page["application"])
         self.assertIsInstance(service, Client)
 
     def test_worker(self) -> None:
@@ -594,7 +593,7 @@ class DocumentationTests(TestingTestCase):
         self.assertEqual(b"", self.server.result(client.run("archive")))
         self.assertRaises(JobFailed, self.server.result, client.run("mail"))
         self.assertEqual(b"3", self.server.result(client.run("count", b"a b\nc", reducer="count-part")))
-        (service,) = IServiceCollection(page["application"](MemoryReactorClock()))
+        (service,) = IServiceCollection(page["application"])
         self.assertIsInstance(service, Worker)
 
     def test_testing(self) -> None:

@@ -456,6 +456,25 @@ class GrabTests(WorkerTestCase):
         self.assertEqual([b"T:1", b"H:1"], [job.handle for job in self.jobs])
         self.assertEqual(([], [("WORK_COMPLETE", b"T:1", b"")]), (one.packets(), two.packets()))
 
+    def test_a_pause_of_our_own(self) -> None:
+        """After a function that blocked a server is not late with its answer: that may lie in the socket."""
+        others = [ScriptedServer(self.clock, name) for name in ("two", "three")]
+        worker = self.start(self.server, *others, concurrency=2)
+
+        def block(job: Job) -> None:
+            self.clock.rightNow += 3
+
+        worker.register("block", block)
+        lines = [server.line for server in (self.server, *others)]
+        for line in lines:
+            line.packets()
+        self.assign(lines[0], b"H:1", function=b"block")
+        asked = [packet for line in lines for packet in line.packets() if packet == GRAB[0]]
+        self.assertEqual(1, len(asked))
+        self.assign(lines[1], b"T:1")
+        self.clock.advance(0)
+        self.assertEqual([b"T:1"], [job.handle for job in self.jobs])
+
     def test_held_job_is_lost(self) -> None:
         """A job that waits for room is given up with its connection."""
         second = ScriptedServer(self.clock)
