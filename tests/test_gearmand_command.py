@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping, Sequence
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from databases import PASSWORD, USER, Database, MariaDB
-from processes import Program, Programs, free_port, listening, run, txgear, wait_until
+from needs import requires
+from processes import PATIENCE, Program, Programs, free_port, listening, run, txgear, wait_until
 from startup import Daemons, Done, accepts, assert_one_line
 from wirepeer import P, WirePeer
 
@@ -154,8 +159,9 @@ def test_gearmand_keeps_jobs_in_a_database(
     for program in keeps_jobs(programs, tmp_path, queue):
         if program.running:
             shown = Path(f"/proc/{program.pid}/cmdline").read_bytes()
-            assert USER.encode() in shown
+            assert b"gearmand" in shown
             assert PASSWORD.encode() not in shown
+            assert f"://{USER}@" in (tmp_path / "log").read_text()
             assert program.stop() == 0
         assert PASSWORD.encode() not in program.stdout + program.stderr
     assert PASSWORD not in (tmp_path / "log").read_text()
@@ -181,6 +187,14 @@ def test_gearmand_config_file(programs: Programs, tmp_path: Path) -> None:
         ["--port", "many"],
         ["--config-file", "/no/such/file"],
         ["--queue-type", "cellar"],
+        ["--threads", "abc"],
+        ["--user", "no-such-user"],
+        ["-P", "/nosuch/dir/pid", "-d"],
+        ["-P", "/nosuch/dir/pid"],
+        ["--ssl"],
+        ["--ssl-key", "key.pem"],
+        ["-q", "libsqlite3", "--libsqlite3-db", "/nosuch/dir/x.db"],
+        ["-q", "libsqlite3", "--libsqlite3-db", "/nosuch/dir/x.db", "-d"],
         ["--queue-type", "redis", "--redis-server", "localhost"],
         ["--queue-type", "libdrizzle", "--libdrizzle-db=jobs", "--libdrizzle-mysql"],
         ["--queue-type", "libsqlite3"],
@@ -203,6 +217,76 @@ def test_gearmand_check_args(tmp_path: Path) -> None:
     assert gearmand("--check-args", *good, cwd=tmp_path).returncode == 0
     assert not list(tmp_path.iterdir())
     assert gearmand("--check-args", "-p", "many", cwd=tmp_path).returncode == 1
+
+
+def test_gearmand_check_args_is_quick(tmp_path: Path, tell: Callable[[str], None]) -> None:
+    """--check-args loads neither Twisted nor a library of databases, where it needs none."""
+    script = "import sys; from txgear.cli import main; main(sys.argv[1:]); print(*sys.modules)"
+    words = ["--check-args", "-p", "4730", "-q", "libsqlite3", "--libsqlite3-db", "jobs.db", "-u", "root"]
+    done = run([sys.executable, "-c", script, "gearmand", *words], cwd=tmp_path)
+    loaded = {name.partition(".")[0] for name in done.stdout.decode().split()}
+    assert "txgear" in loaded
+    assert not loaded & {"twisted", "sqlalchemy", "alembic", "zope", "cronsim"}
+    began = time.monotonic()
+    assert gearmand(*words, cwd=tmp_path).returncode == 0
+    tell(f"--check-args took {time.monotonic() - began:.2f} s")
+
+
+def test_gearmand_in_lists_of_processes(programs: Programs, tmp_path: Path) -> None:
+    """Scripts look for gearmand by name, in ps, by pgrep and in what has a port open."""
+    program, port = start_gearmand(programs, tmp_path / "log")
+    assert Path(f"/proc/{program.pid}/cmdline").read_bytes().startswith(b"gearmand")
+    assert Path(f"/proc/{program.pid}/comm").read_text() == "gearmand\n"
+    rows = run([requires("ss"), "-Hltnp", f"sport = :{port}"]).stdout.decode()
+    assert f'"gearmand",pid={program.pid}' in rows
+
+
+def test_gearmand_names_its_store(programs: Programs, tmp_path: Path) -> None:
+    """At gearmand's own level, ERROR, the log file says which queue was taken."""
+    log = tmp_path / "log"
+    queue = ["-q", "libsqlite3", "--libsqlite3-db", str(tmp_path / "jobs.db")]
+    start_gearmand(programs, log, queue=queue)
+    assert f"store sqlite:///{tmp_path}/jobs.db" in log.read_text()
+
+
+def test_few_file_descriptors(programs: Programs, tmp_path: Path) -> None:
+    """gearmand takes -f 10; so do we, and it is raised to what the server needs."""
+    program, port = start_gearmand(programs, tmp_path / "log", "-f", "10", "--verbose", "INFO")
+    assert re.search(r"Max open files\s+64 ", Path(f"/proc/{program.pid}/limits").read_text())
+    assert "--file-descriptors 10 is too few" in (tmp_path / "log").read_text()
+    with WirePeer(port) as peer:
+        assert peer.sync() == []
+
+
+@pytest.mark.parametrize("home", [None, "", "relative", "~"])
+def test_no_home(tmp_path: Path, home: str | None) -> None:
+    """A user that has no home is asked where its jobs are to be kept; nothing is made in this folder."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can be somebody without a home")
+    folder = tmp_path / "here"
+    folder.mkdir()
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("HOME", "STATE_DIRECTORY")
+    }
+    if home is not None:
+        environment["HOME"] = home
+    script = (
+        # Once as we are: all is loaded then, from a folder that the other one may not be able to read.
+        "import os, sys; from txgear.cli import main; main([*sys.argv[1:], '-q', 'builtin']);"
+        " os.setgroups([]); os.setgid(2000000000); os.setuid(2000000000);"
+        " raise SystemExit(main(sys.argv[1:]))"
+    )
+    folder.chmod(0o777)
+    done = subprocess.run(
+        [sys.executable, "-c", script, "gearmand", "--check-args"],
+        capture_output=True,
+        env=environment,
+        cwd=folder,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert_one_line(done, "--store", "STATE_DIRECTORY", "XDG_STATE_HOME")
+    assert list(folder.iterdir()) == []
 
 
 def test_gearmand_help_and_version(tmp_path: Path) -> None:

@@ -34,7 +34,8 @@ LEVELS: Final = {
 @implementer(ILogObserver)
 class LogFile:
     """
-    Writes events of a level and above to a file.
+    Writes events of a level and above to a file, and at all levels those with a true C{always}: by
+    gearmand's default level, ERROR, the file would not say which queue was taken.
 
     Twisted's own log file cannot be told to filter or to reopen from a plugin.
     """
@@ -54,13 +55,15 @@ class LogFile:
             self._file: IO[str] = open(self.path, "a", encoding="utf-8")  # noqa: SIM115
         except OSError as error:
             raise ConfigurationError(f"cannot open the log file {self.path}: {error.strerror}") from error
-        self._observer = FilteringLogObserver(
-            textFileLogObserver(self._file), [LogLevelFilterPredicate(self._level)]
-        )
+        self._write = textFileLogObserver(self._file)
+        self._filter = FilteringLogObserver(self._write, [LogLevelFilterPredicate(self._level)])
 
     def __call__(self, event: LogEvent) -> None:
         """Part of C{ILogObserver}."""
-        self._observer(event)
+        if event.get("always"):
+            self._write(event)
+        else:
+            self._filter(event)
 
     def reopen(self) -> None:
         """

@@ -43,6 +43,9 @@ the server stands still for longer: for half a second after two million.
 MOST_NAMED: Final = 20
 """Paused functions that the log names at the start; a command lists all."""
 
+NEEDED_DESCRIPTORS: Final = 64
+"""Descriptors that a server has at least: about a dozen are its own, the others are for peers."""
+
 REPLAY_CHUNK: Final = 10_000
 """Jobs that are read at once when the server starts."""
 REPLAY_REPORT: Final = 100_000
@@ -107,6 +110,7 @@ class ServerService(Service):
             version=__version__,
             store="memory:" if self._store is None else self._store.name,
             ports=", ".join(listeners.shown(port) for port in self._ports),
+            always=True,
         )
 
     def _start(self) -> None:
@@ -114,8 +118,8 @@ class ServerService(Service):
         if options["log-file"] is not None:
             self._log_file = LogFile(options["log-file"], self._settings.level)
             globalLogPublisher.addObserver(self._log_file)
-        if options["file-descriptors"] is not None:
-            raise_descriptor_limit(options["file-descriptors"])
+        if options["file-descriptors"]:
+            self._limit_descriptors(options["file-descriptors"])
         for option in options["ignored"]:
             self.log.info("{option} has no meaning here; it is ignored", option=option)
         # Before anybody can connect, and again when the reactor has installed its own.
@@ -144,6 +148,16 @@ class ServerService(Service):
         if options["config"] is not None:
             self.log.info("{path}: {summary}", path=options["config"], summary=self._config.summary)
         self.scheduler.start(self._config.schedules, marks)
+
+    def _limit_descriptors(self, wanted: int) -> None:
+        """gearmand takes any number, so start scripts may have one with which nobody could connect."""
+        if wanted < NEEDED_DESCRIPTORS:
+            self.log.warn(
+                "--file-descriptors {wanted} is too few; it is {needed} now",
+                wanted=wanted,
+                needed=NEEDED_DESCRIPTORS,
+            )
+        raise_descriptor_limit(max(wanted, NEEDED_DESCRIPTORS))
 
     def _replay(self, store: IJobStore) -> list[Mark]:
         """

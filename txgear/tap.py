@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from getopt import getopt
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 from twisted.application.service import IService
@@ -25,21 +24,22 @@ from txgear.constants import DEFAULT_PORT, MAX_PACKET
 from txgear.errors import ConfigurationError
 from txgear.interfaces import IJobStore, IProtocolModule
 from txgear.jobserver import KeepAlive, Settings
-from txgear.service import ServerService
-from txgear.storage import MAX_PREFIX, check_prefix
+from txgear.pidfile import PidFile
+from txgear.process import (
+    ProcessService,
+    StandardError,
+    check_twistd,
+    open_standard_descriptors,
+    print_mistakes_as_lines,
+)
+from txgear.storage import MAX_PREFIX
 from txgear.stores import TIMEOUT, default_url, make_store
-
-MAX_RETRIES: Final = 255
-MAX_WAKEUPS: Final = 255
-SMALLEST_MAX_PACKET: Final = 64 * 1024
+from txgear.values import COERCIONS
 
 MEMORY: Final = "memory:"
 """The C{--store} that is none."""
 STORE_PASSWORD: Final = "TXGEAR_STORE_PASSWORD"
 """The environment variable with the store's password, which a command line would show to everybody."""
-SMALLEST_QUEUE_MEMORY: Final = 1024 * 1024
-
-_SIZE: Final = re.compile(r"([0-9]{1,15})(?:([KMG])(?:iB)?)?", re.IGNORECASE)
 
 
 def protocol_modules(installed: Iterable[IProtocolModule] | None = None) -> dict[str, IProtocolModule]:
@@ -55,52 +55,6 @@ def protocol_modules(installed: Iterable[IProtocolModule] | None = None) -> dict
             raise ConfigurationError(f"two plugins speak {module.name}: uninstall one of them")
         found[module.name] = module
     return found
-
-
-def number(option: str, lowest: int, highest: int) -> Callable[[str], int]:
-    """The coercion of an option that is a whole number within bounds."""
-
-    def coerce(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = lowest - 1
-        if not lowest <= value <= highest:
-            raise ValueError(f"--{option}: a whole number from {lowest} to {highest} is wanted, not {text!r}")
-        return value
-
-    return coerce
-
-
-def size(option: str, lowest: int) -> Callable[[str], int]:
-    """The coercion of an option in bytes: C{1048576}, C{1024K}, C{1M} and C{1MiB} are one number."""
-
-    def coerce(text: str) -> int:
-        found = _SIZE.fullmatch(text)
-        value = int(found[1]) << 10 * " KMG".index((found[2] or " ").upper()) if found else 0
-        if value < lowest:
-            raise ValueError(
-                f"--{option}: bytes are wanted, {lowest} or more, with K, M or G behind for larger units,"
-                f" not {text!r}"
-            )
-        return value
-
-    return coerce
-
-
-def level(text: str) -> str:
-    """The coercion for C{--verbose}."""
-    if text.upper() not in LEVELS:
-        raise ValueError(f"--verbose: one of {', '.join(LEVELS)} is wanted, not {text!r}")
-    return text.upper()
-
-
-def prefix(text: str) -> bytes:
-    """The coercion for C{--job-handle-prefix}."""
-    try:
-        return check_prefix(os.fsencode(text))
-    except ConfigurationError as error:
-        raise ValueError(f"--job-handle-prefix: {error}") from error
 
 
 def default_prefix() -> bytes:
@@ -138,6 +92,8 @@ class Options(UsageOptions):
     @ivar store: where jobs are kept, not opened yet, or C{None} if nowhere;
         known when the command line has been read.
     @ivar config: what the file of C{--config} says; known then, too.
+    @ivar notes: what somebody should know of the options, a line each.
+    @ivar pid_file: the file that C{twistd} was told of; the server takes it over.
     """
 
     synopsis = "[options]"
@@ -150,71 +106,71 @@ class Options(UsageOptions):
         raise SystemExit(f"txgear: {error}") from error
 
     optParameters: Sequence[Sequence[Any]] = [
-        ("port", "p", DEFAULT_PORT, "TCP port of the Gearman protocol", number("port", 0, 65535)),
+        ("port", "p", DEFAULT_PORT, "TCP port of the Gearman protocol", COERCIONS["port"]),
         (
             "backlog",
             "b",
             1024,
             "connections that the system accepts ahead of the server",
-            number("backlog", 1, 65535),
+            COERCIONS["backlog"],
         ),
         (
             "job-retries",
             "j",
             UNLIMITED,
             "how often a job may run, its worker lost each time, before it fails; -1 for no bound",
-            number("job-retries", -1, MAX_RETRIES),
+            COERCIONS["job-retries"],
         ),
         (
             "job-handle-prefix",
             None,
             None,
             "what job handles start with [default: H: and the host's name]",
-            prefix,
+            COERCIONS["job-handle-prefix"],
         ),
         (
             "worker-wakeup",
             "w",
             0,
             "workers woken for a job at the most; 0 for as many as there are jobs",
-            number("worker-wakeup", 0, MAX_WAKEUPS),
+            COERCIONS["worker-wakeup"],
         ),
         (
             "keepalive-idle",
             None,
             -1,
             "seconds of silence before a TCP keep-alive probe; -1: the system's",
-            number("keepalive-idle", -1, 32767),
+            COERCIONS["keepalive-idle"],
         ),
         (
             "keepalive-interval",
             None,
             -1,
             "seconds between TCP keep-alive probes; -1: the system's",
-            number("keepalive-interval", -1, 32767),
+            COERCIONS["keepalive-interval"],
         ),
         (
             "keepalive-count",
             None,
             -1,
             "TCP keep-alive probes without answer before the end; -1: the system's",
-            number("keepalive-count", -1, 127),
+            COERCIONS["keepalive-count"],
         ),
         (
             "file-descriptors",
             "f",
             None,
             "files and connections that may be open at once",
-            number("file-descriptors", 16, 2**30),
+            COERCIONS["file-descriptors"],
         ),
         (
             "max-packet",
             None,
             MAX_PACKET,
-            "bytes of the largest packet that is taken",
-            number("max-packet", SMALLEST_MAX_PACKET, 2**32 - 1),
+            "bytes of the largest packet that is taken, as 64M or 1G",
+            COERCIONS["max-packet"],
         ),
-        ("verbose", None, "NOTICE", f"what --log-file is told: {', '.join(LEVELS)}", level),
+        ("verbose", None, "NOTICE", f"what --log-file is told: {', '.join(LEVELS)}", COERCIONS["verbose"]),
         ("log-file", "l", None, "write the log to this file, too; SIGHUP reopens it"),
         (
             "config",
@@ -243,7 +199,7 @@ class Options(UsageOptions):
             None,
             int(TIMEOUT),
             "seconds that a submit may wait for the store",
-            number("store-timeout", 1, 3600),
+            COERCIONS["store-timeout"],
         ),
         (
             "queue-memory",
@@ -251,7 +207,7 @@ class Options(UsageOptions):
             None,
             "bytes of workloads that are kept in memory, as 64M or 2G; the others stay in the store until"
             " their turn comes [default: 256M]",
-            size("queue-memory", SMALLEST_QUEUE_MEMORY),
+            COERCIONS["queue-memory"],
         ),
         *(parameter for module in modules.values() for parameter in module.parameters),
     ]
@@ -266,6 +222,8 @@ class Options(UsageOptions):
         super().__init__()
         self.store: IJobStore | None = None
         self.config = Config()
+        self.notes: list[str] = []
+        self.pid_file: PidFile | None = None
         self["listen"] = []
         self["protocol"] = []
         self["ignored"] = []
@@ -303,11 +261,50 @@ class Options(UsageOptions):
         C{twistd} answers a mistake with pages of help and the status 0; ours
         is one line and the status 1.
         """
+        if self.parent is not None:
+            open_standard_descriptors()
+        words = [] if options is None else list(options)
         try:
-            super().parseOptions(options)
+            super().parseOptions(words)
         except UsageError as error:
             text = str(error).removeprefix("Parameter type enforcement failed: ")
-            raise SystemExit(f"txgear: {text}") from error
+            raise SystemExit(f"txgear: {text}{self._hint(text)}") from error
+        self.notes += self._without_effect(words)
+
+    def _hint(self, text: str) -> str:
+        """The commonest slip with C{twistd}: its own options stand behind the word."""
+        found = re.match(r"option (-{1,2})([a-z-]+) ", text)
+        if found is None or self.parent is None:
+            return ""
+        dashes, name = found.groups()
+        long = [each.rstrip("=") for each in self.parent.longOpt]
+        if name not in (long if dashes == "--" else self.parent.shortOpt.replace(":", "")):
+            return ""
+        return f"; it is twistd's own, and stands before the word txgear: twistd {dashes}{name} ... txgear"
+
+    def _without_effect(self, words: Sequence[str]) -> list[str]:
+        """
+        Options that were given and say nothing without another one.
+
+        @param words: a command line that makes sense.
+        """
+        given = {
+            self.synonyms[option.lstrip("-")]
+            for option, _ in getopt(list(words), self.shortOpt, self.longOpt)[0]
+        }
+        lacks = [
+            (name, f"--protocol {module.name}")
+            for module in self.modules.values()
+            if module.name not in ("gear", *self["protocol"])
+            for name, *_ in module.parameters
+        ]
+        if not self["keepalive"]:
+            lacks += [(f"keepalive-{name}", "--keepalive") for name in ("idle", "interval", "count")]
+        notes = [f"--{name} has no effect without {other}" for name, other in lacks if name in given]
+        if self.store is None:
+            idle = ("store-password-file", "store-timeout", "queue-memory")
+            notes += [f"--{name} has no effect with --store {MEMORY}" for name in idle if name in given]
+        return notes
 
     def parseArgs(self, *arguments: str) -> None:
         """There are options only."""
@@ -317,10 +314,18 @@ class Options(UsageOptions):
     def postOptions(self) -> None:
         """Look at what no single option says; nothing is opened yet."""
         try:
+            if self.parent is not None:
+                check_twistd(self.parent)
+                self._take_over_pid_file(self.parent)
             self.store = self._make_store()
             self.config = self._read_config()
         except ConfigurationError as error:
             raise UsageError(str(error)) from error
+
+    def _take_over_pid_file(self, twistd: UsageOptions) -> None:
+        if twistd.get("pidfile"):
+            self.pid_file = PidFile(twistd["pidfile"])
+            twistd["pidfile"] = ""
 
     def _read_config(self) -> Config:
         if self["config"] is None:
@@ -336,7 +341,7 @@ class Options(UsageOptions):
         if url == MEMORY:
             return None
         try:
-            return make_store(url, secret, float(self["store-timeout"]))
+            return make_store(url, secret, float(self["store-timeout"]), own_folder=self["store"] is None)
         except ConfigurationError as error:
             raise ConfigurationError(f"--store: {error}") from error
 
@@ -372,27 +377,18 @@ def makeService(options: Options) -> IService:
     """Part of C{IServiceMaker}: the server that these options describe."""
     from twisted.internet import reactor
 
-    _print_configuration_errors_as_lines()
+    print_mistakes_as_lines()
+    parent = options.parent
+    daemon = parent is not None and not parent.get("nodaemon", True)
     names = ["gear", *(name for name in options["protocol"] if name != "gear")]
-    return ServerService(
+    return ProcessService(
         reactor,
         options.settings(),
         [options.modules[name] for name in names],
         options,
         options.store,
         options.config,
+        pid_file=options.pid_file,
+        notes=options.notes,
+        stderr=StandardError(daemon),
     )
-
-
-def _print_configuration_errors_as_lines() -> None:
-    """What cannot start says why in a line: C{twistd} lets the exception through to the interpreter."""
-    ordinary = sys.excepthook
-
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if isinstance(error, ConfigurationError):
-            # Not sys.stderr, which is the log by now.
-            print(f"txgear: {error}", file=sys.__stderr__)
-        else:
-            ordinary(kind, error, trace)
-
-    sys.excepthook = hook

@@ -37,6 +37,4 @@ $worker->addServers($servers);
 foreach ($functions as $name => $function) {
     $worker->addFunction("{$prefix}_{$name}", $function);
 }
-while (true) {
-    $worker->work();
-}
+while ($worker->work());

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import socket
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from txgear import __version__
 from txgear.cli import queuetypes
 from txgear.cli.arguments import Parser
+from txgear.constants import DEFAULT_PORT
 from txgear.errors import ConfigurationError
+from txgear.stores import check_store, default_url
+from txgear.values import COERCIONS, number
 
 CONFIG_FILE: Final = "/etc/gearmand.conf"
 """Where gearmand looks for more options when it is not told otherwise."""
@@ -45,8 +46,17 @@ PASSED_ON: Final = (
 STORE_PASSWORD: Final = "TXGEAR_STORE_PASSWORD"
 """The environment variable in which the server looks for its store's password."""
 
-MEANINGLESS: Final = ("hashtable-buckets", "threads")
-"""Options with a value for what this server does not have."""
+MEANINGLESS: Final = {
+    "hashtable-buckets": number("hashtable-buckets", 0, 2**32 - 1),
+    "threads": number("threads", 0, 2**32 - 1),
+}
+"""Options with a number for what this server does not have."""
+
+TLS: Final = ("ssl", "ssl-ca-file", "ssl-certificate", "ssl-key")
+"""Options that must not be taken as long as they would mean nothing."""
+
+TITLE: Final = "gearmand"
+"""What scripts look for in lists of processes; C{ps ax | grep gearmand}, C{pgrep -x gearmand}."""
 
 
 class Translation(NamedTuple):
@@ -55,12 +65,14 @@ class Translation(NamedTuple):
 
     @ivar words: what C{twistd} is told.
     @ivar environment: variables that it is given besides: what must not stand on a command line.
-    @ivar only_check: whether the process is only to check all that.
+    @ivar store: where jobs are to be kept.
+    @ivar given: the command line as it was read.
     """
 
     words: list[str]
     environment: dict[str, str]
-    only_check: bool
+    store: str | None
+    given: argparse.Namespace
 
 
 def parser() -> argparse.ArgumentParser:
@@ -107,6 +119,8 @@ def parser() -> argparse.ArgumentParser:
     add("-V", "--version", action="version", version=f"txgear {__version__}")
     add("-w", "--worker-wakeup", metavar="N", help="workers woken for a job at the most")
     add("--ssl", action="store_true", help=argparse.SUPPRESS)
+    for name in TLS[1:]:
+        add(f"--{name}", help=argparse.SUPPRESS)
     queuetypes.add_options(made)
     return made
 
@@ -147,10 +161,16 @@ def translate(arguments: Sequence[str], everywhere: Callable[[], list[str]] = al
     @raise ConfigurationError: an option cannot be honoured.
     """
     given = options(arguments)
-    if given.ssl:
-        raise ConfigurationError("--ssl: TLS is not available yet, and plain text is no substitute")
+    for name in TLS:
+        if _value(given, name):
+            raise ConfigurationError(
+                f"--{name}: gearmand's options for TLS are not taken; a port with TLS is"
+                " --listen ssl:4730:privateKey=FILE:certKey=FILE"
+            )
+    _check_values(given)
     daemon, server = _process_words(given)
     environment = {}
+    url = None
     if given.queue_type is not None:
         url, password = queuetypes.store(given)
         server += ["--store", url]
@@ -163,18 +183,40 @@ def translate(arguments: Sequence[str], everywhere: Callable[[], list[str]] = al
     if given.verbose is None:
         server += ["--verbose", "ERROR"]
     for name in PASSED_ON:
-        value = getattr(given, name.replace("-", "_"))
+        value = _value(given, name)
         if value is not None:
             server += [f"--{name}={value}"]
     for name in ("keepalive", "exceptions"):
-        if getattr(given, name):
+        if _value(given, name):
             server.append(f"--{name}")
-    ignored = [name for name in MEANINGLESS if getattr(given, name.replace("-", "_")) is not None]
-    ignored += [name for name in ("round-robin", "coredump") if getattr(given, name.replace("-", "_"))]
+    ignored = [name for name in MEANINGLESS if _value(given, name) is not None]
+    ignored += [name for name in ("round-robin", "coredump") if _value(given, name)]
     ignored += queuetypes.ignored(given)
     for name in ignored:
         server.append(f"--ignored=--{name}")
-    return Translation([*daemon, "txgear", *server], environment, given.check_args)
+    return Translation([*daemon, "txgear", *server], environment, url, given)
+
+
+def _value(given: argparse.Namespace, name: str) -> Any:
+    return getattr(given, name.replace("-", "_"))
+
+
+def _check_values(given: argparse.Namespace) -> None:
+    """What the server would find out later, and what it is not told of."""
+    for name, coerce in {**COERCIONS, **MEANINGLESS}.items():
+        text = getattr(given, name.replace("-", "_"), None)
+        if text is not None:
+            try:
+                coerce(text)
+            except ValueError as error:
+                raise ConfigurationError(str(error)) from error
+    if given.user is not None:
+        from txgear.users import find_user
+
+        try:
+            find_user(given.user)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"--user: {error}") from error
 
 
 def _process_words(given: argparse.Namespace) -> tuple[list[str], list[str]]:
@@ -195,36 +237,59 @@ def _process_words(given: argparse.Namespace) -> tuple[list[str], list[str]]:
     return daemon, server
 
 
-def find_twistd() -> str:
+def check(made: Translation) -> None:
     """
-    The C{twistd} of the Python that runs us.
+    Look at what is behind the command line, as far as that can be done without starting anything
+    and without Twisted: C{--check-args} stands in scripts that do not want to wait.
 
-    @raise ConfigurationError: there is none.
+    @raise ConfigurationError: the server would not start with that.
     """
-    beside = os.path.dirname(sys.executable)
-    found = shutil.which("twistd", path=beside) or shutil.which("twistd")
-    if found is None:
-        raise ConfigurationError(f"twistd is not in {beside} nor on the PATH")
-    return found
-
-
-def run(
-    arguments: Sequence[str], execute: Callable[[str, list[str], Mapping[str, str]], object] = os.execve
-) -> int:
-    """
-    Become the server.
-
-    @param arguments: gearmand's options.
-    @param execute: replaces this process: the program, its words, its environment.
-    @return: the exit status, where it only checked them.
-    @raise ConfigurationError: an option is wrong or cannot be honoured.
-    """
-    words, environment, only_check = translate(arguments)
-    if only_check:
+    given = made.given
+    port = DEFAULT_PORT if given.port is None else int(given.port)
+    url = made.store or default_url(port, os.environ, os.geteuid() == 0)
+    if url != "memory:":
+        check_store(url, made.environment.get(STORE_PASSWORD))
+    if given.protocol not in (None, "gear", "http") or given.config is not None:
         from txgear.tap import Options
 
-        Options().parseOptions(words[words.index("txgear") + 1 :])
+        Options().parseOptions(made.words[made.words.index("txgear") + 1 :])
+
+
+def serve(words: Sequence[str]) -> None:
+    """
+    Be C{twistd}, until the server ends.
+
+    @param words: its command line.
+    @raise ConfigurationError: C{twistd} does not take it.
+    """
+    import setproctitle
+    from twisted.python.usage import UsageError
+    from twisted.scripts.twistd import ServerOptions, runApp  # type: ignore[attr-defined]
+
+    # The list of processes shows no password now, either.
+    setproctitle.setproctitle(f"{TITLE} (txgear)")
+    setproctitle.setthreadtitle(TITLE)
+    twistd = ServerOptions()
+    try:
+        twistd.parseOptions(list(words))
+    except UsageError as error:
+        raise ConfigurationError(str(error)) from error
+    runApp(twistd)
+
+
+def run(arguments: Sequence[str], serve: Callable[[Sequence[str]], None] = serve) -> int:
+    """
+    Be the server, or only check its command line.
+
+    @param arguments: gearmand's options.
+    @param serve: runs the server until it ends.
+    @return: the exit status.
+    @raise ConfigurationError: an option is wrong or cannot be honoured.
+    """
+    made = translate(arguments)
+    if made.given.check_args:
+        check(made)
     else:
-        twistd = find_twistd()
-        execute(twistd, [twistd, *words], {**os.environ, **environment})
+        os.environ.update(made.environment)
+        serve(made.words)
     return 0

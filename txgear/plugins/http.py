@@ -11,18 +11,12 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from txgear.interfaces import IProtocolModule
+from txgear.values import COERCIONS
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IProtocolFactory
 
     from txgear.jobserver import JobServer
-
-
-def port(text: str) -> int:
-    """The coercion for C{--http-port}."""
-    if not text.isdecimal() or len(text) > 5 or int(text) > 65535:
-        raise ValueError(f"--http-port: a whole number from 0 to 65535 is wanted, not {text!r}")
-    return int(text)
 
 
 @implementer(IPlugin, IProtocolModule)
@@ -32,7 +26,7 @@ class Http:
     name = "http"
     description = "jobs over HTTP, by gearmand's requests and headers"
     parameters: ClassVar[list[tuple[str, str | None, Any, str, Any]]] = [
-        ("http-port", None, 8080, "TCP port of HTTP, with --protocol http", port)
+        ("http-port", None, 8080, "TCP port of HTTP, with --protocol http", COERCIONS["http-port"])
     ]
     port_option = "http-port"
 

@@ -7,6 +7,8 @@ Importing this imports no database library; L{make_store} does.
 from __future__ import annotations
 
 import os
+import pwd
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from txgear.errors import ConfigurationError
@@ -22,7 +24,46 @@ TIMEOUT: Final = 5.0
 SCHEMES: Final = ("sqlite", "postgresql", "mysql", "mariadb")
 
 
-def make_store(url: str, password: str | None = None, timeout: float = TIMEOUT) -> SqlStore:
+def sqlite_path(url: str) -> str | None:
+    """
+    The path that a URL names, or C{None} if it is no SQLite file's.
+
+    @raise ConfigurationError: there is no store with such a URL, or there can be no such file.
+    """
+    scheme, colon, rest = url.partition("://")
+    if not colon or scheme not in SCHEMES:
+        # Not the URL: it may hold a password.
+        shown = f"starts with {scheme}://" if colon else "has no scheme"
+        raise ConfigurationError(
+            f"a store's URL starts with {', '.join(SCHEMES)} and ://, or it is memory: for none; this one"
+            f" {shown}"
+        )
+    if scheme != "sqlite":
+        return None
+    if not rest.startswith("/"):
+        raise ConfigurationError("sqlite:///path has three slashes before the path")
+    path = rest[1:]
+    if not path or path == ":memory:":
+        raise ConfigurationError("sqlite:///path names a file; to keep nothing, the store is memory:")
+    if "\0" in path:
+        raise ConfigurationError("the path of a SQLite file holds no NUL")
+    return path
+
+
+def check_store(url: str, password: str | None = None) -> None:
+    """
+    See whether there can be such a store, without loading a library of databases where that is
+    not needed.
+
+    @raise ConfigurationError: as L{make_store} does.
+    """
+    if sqlite_path(url) is None:
+        make_store(url, password)
+
+
+def make_store(
+    url: str, password: str | None = None, timeout: float = TIMEOUT, own_folder: bool = False
+) -> SqlStore:
     """
     Make the store that a URL names; nothing is connected or opened yet.
 
@@ -31,21 +72,18 @@ def make_store(url: str, password: str | None = None, timeout: float = TIMEOUT) 
         C{mariadb://...}; options of the driver may follow these behind a question mark.
     @param password: for the database; replaces the one in the URL.
     @param timeout: seconds that the database has for an answer.
+    @param own_folder: whether the folder of a SQLite file may be made: nobody named it, so that it
+        is no slip of the pen.
     @raise ConfigurationError: the URL makes no sense, or the database's driver is not installed.
     """
-    scheme, colon, rest = url.partition("://")
-    if not colon or scheme not in SCHEMES:
-        # Not the URL: it may hold a password.
-        shown = f"starts with {scheme}://" if colon else "has no scheme"
-        raise ConfigurationError(f"a store's URL starts with {', '.join(SCHEMES)} and ://; this one {shown}")
+    path = sqlite_path(url)
     from txgear.stores.sql import SqlStore
 
-    if scheme == "sqlite":
+    if path is not None:
         from txgear.stores.sqlite import SQLite
 
-        if not rest.startswith("/"):
-            raise ConfigurationError("sqlite:///path has three slashes before the path")
-        return SqlStore(SQLite(rest[1:]))
+        return SqlStore(SQLite(path, own_folder))
+    scheme = url.partition("://")[0]
     if scheme == "postgresql":
         from txgear.stores.postgresql import PostgreSQL
 
@@ -61,15 +99,33 @@ def default_url(port: int, environ: Mapping[str, str], root: bool) -> str:
 
     @param port: the server's port.
     @param environ: the environment; C{STATE_DIRECTORY} (from systemd, its first folder) comes first.
+    @raise ConfigurationError: there is no absolute path for it.
     @param root: whether the server is root's: its files are in C{/var/lib/txgear}. Others' are in
         C{txgear} below C{XDG_STATE_HOME}, by default C{~/.local/state}.
     """
     folder = environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if folder and not os.path.isabs(folder):
+        raise ConfigurationError(f"STATE_DIRECTORY is no absolute path: {folder}")
     if not folder and root:
         folder = "/var/lib/txgear"
     if not folder:
-        home = environ.get("HOME") or os.path.expanduser("~")
         state = environ.get("XDG_STATE_HOME", "")
         # The specification of that variable: a relative path is to be ignored.
-        folder = os.path.join(state if os.path.isabs(state) else os.path.join(home, ".local/state"), "txgear")
+        folder = os.path.join(
+            state if os.path.isabs(state) else os.path.join(_home(environ), ".local/state"), "txgear"
+        )
     return f"sqlite:///{os.path.join(folder, f'jobs-{port}.sqlite')}"
+
+
+def _home(environ: Mapping[str, str]) -> str:
+    """Never one that depends on where the process is: each folder would have a queue of its own."""
+    home = environ.get("HOME")
+    if home is None:
+        with suppress(KeyError):
+            home = pwd.getpwuid(os.geteuid()).pw_dir
+    if home is None or not os.path.isabs(home):
+        raise ConfigurationError(
+            "nobody said where jobs are kept, and this user has no home folder: give --store, or set"
+            " STATE_DIRECTORY or XDG_STATE_HOME"
+        )
+    return home

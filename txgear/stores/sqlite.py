@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import URL, Connection, func, literal_column, select
 from sqlalchemy.engine.interfaces import DBAPICursor
 
-from txgear.errors import ConfigurationError, StoreUnusable
+from txgear.errors import StoreUnusable
 from txgear.stores.dialects import StoreDialect
 from txgear.stores.filelock import FileLock
 from txgear.stores.schema import jobs, workloads
@@ -81,17 +81,14 @@ class SQLite(StoreDialect):
     begin = "BEGIN IMMEDIATE"
     kind_of_statements = OneRow
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, own_folder: bool = False) -> None:
         """
         @param path: the file; a relative one is looked for from where the process is now.
-        @raise ConfigurationError: there can be no such file.
+        @param own_folder: whether its folder is made where there is none.
         """
-        if not path or path == ":memory:":
-            raise ConfigurationError("sqlite:///path names a file; to keep nothing, the store is memory:")
-        if "\0" in path:
-            raise ConfigurationError("the path of a SQLite file holds no NUL")
         # The process may go to another folder; and who comes by a link must meet the same lock.
         self._path = os.path.realpath(path)
+        self._own_folder = own_folder
         self._lock = FileLock(f"{self._path}.lock")
         super().__init__(
             f"sqlite:///{self._path}",
@@ -101,9 +98,13 @@ class SQLite(StoreDialect):
         )
 
     def prepare(self) -> None:
-        """Make the folder and the file, for the server's user alone, and take the lock."""
+        """Make the file, and the folder if it is our own, for the server's user alone, and take the lock."""
         try:
-            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
+            folder = os.path.dirname(self._path)
+            if self._own_folder:
+                os.makedirs(folder, mode=0o700, exist_ok=True)
+            elif not os.path.isdir(folder):
+                raise StoreUnusable(f"there is no folder {folder}: make it, or name another file")
             self._lock.take()
             # Only a file that is new is opened: to close one is to give up all of SQLite's locks on it.
             with contextlib.suppress(FileExistsError):

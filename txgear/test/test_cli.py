@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -29,7 +29,7 @@ class TranslateTests(SynchronousTestCase):
         """The same, with what the server is not told on its command line."""
         # A file that is there, so that no test depends on the machine's own.
         made = gearmand.translate([f"--config-file={os.devnull}", *arguments], lambda: ["0.0.0.0", "::"])
-        self.assertFalse(made.only_check)
+        self.assertFalse(made.given.check_args)
         Options().parseOptions(made.words[made.words.index("txgear") + 1 :])
         return made
 
@@ -56,12 +56,12 @@ class TranslateTests(SynchronousTestCase):
 
     def test_short(self) -> None:
         """The short options of a start script are understood."""
-        process = ["-d", "-u", "nobody", "-l", "/tmp/log", "-P", "/tmp/pid", "-f", "99"]
+        process = ["-d", "-u", "root", "-l", "/tmp/log", "-P", "/tmp/pid", "-f", "99"]
         words = self.words(
             *process, "-L", "127.0.0.1", "-p", "4731", "-b", "64", "-j", "3", "-t", "4", "-w", "1"
         )
         server = words.index("txgear")
-        self.assertEqual(words[:server], ["--pidfile=/tmp/pid", "--uid=nobody", "--logfile=/dev/null"])
+        self.assertEqual(words[:server], ["--pidfile=/tmp/pid", "--uid=root", "--logfile=/dev/null"])
         self.assertEqual(
             set(words[server + 1 :]),
             {
@@ -132,7 +132,22 @@ class TranslateTests(SynchronousTestCase):
 
     def test_tls(self) -> None:
         """TLS is never silently left out."""
-        self.assertIn("--ssl", self.refusal("--ssl"))
+        for option in ("--ssl", "--ssl-ca-file=ca", "--ssl-certificate=c", "--ssl-key=k"):
+            said = self.refusal(option)
+            self.assertIn(option.partition("=")[0], said)
+            self.assertIn("--listen ssl:", said)
+
+    def test_values(self) -> None:
+        """A wrong value is found before anything starts, also of an option that has no meaning here."""
+        for option in (
+            "--port=x",
+            "--threads=abc",
+            "--hashtable-buckets=many",
+            "--verbose=LOUD",
+            "--http-port=-1",
+        ):
+            self.assertIn(option.partition("=")[0], self.refusal(option))
+        self.assertEqual(self.refusal("--user=no-such-user"), "--user: there is no user no-such-user")
 
     def test_mistakes(self) -> None:
         """An unknown option, an abbreviation, a stray word and a missing value are refused by name."""
@@ -166,22 +181,45 @@ class RunTests(SynchronousTestCase):
         self.patch(sys, "stderr", self.err)
 
     def test_becomes_the_server(self) -> None:
-        """It becomes the C{twistd} beside its Python."""
-        ran: list[tuple[str, list[str], Mapping[str, str]]] = []
+        """It is C{twistd} with our words; a password is in the environment only."""
+        self.patch(os, "environ", {})
+        ran: list[list[str]] = []
         queue = ["-q", "mysql", "--mysql-db=d", "--mysql-password=secret"]
-        gearmand.run(["-p", "1", "-L", "::1", *queue], lambda *process: ran.append(process))
-        [(path, words, environment)] = ran
-        self.assertEqual(os.path.basename(path), "twistd")
-        self.assertEqual(words[0], path)
+        gearmand.run(["-p", "1", "-L", "::1", *queue], lambda words: ran.append(list(words)))
+        [words] = ran
         self.assertIn("--port=1", words)
-        self.assertEqual(environment, {**os.environ, "TXGEAR_STORE_PASSWORD": "secret"})
+        self.assertNotIn("secret", " ".join(words))
+        self.assertEqual(os.environ, {"TXGEAR_STORE_PASSWORD": "secret"})
+
+    def check(self, *words: str) -> int:
+        return cli.main(["gearmand", "--check-args", f"--config-file={os.devnull}", "-L", "::1", *words])
 
     def test_check_args(self) -> None:
         """C{--check-args} starts nothing, and finds what the server would refuse."""
-        words = ["gearmand", "--check-args", "-q", "builtin", "-L", "::1"]
-        self.assertEqual(cli.main([*words, "-p", "1"]), 0)
-        error = self.assertRaises(SystemExit, cli.main, [*words, "-p", "x"])
-        self.assertIn("--port", str(error))
+        config = Path(self.mktemp())
+        config.write_text("[[function]]\n")
+        self.patch(os, "environ", {"HOME": "/home/me"})
+        for good in (
+            (),
+            ("-p", "1"),
+            ("-q", "builtin"),
+            ("-q", "libsqlite3", "--libsqlite3-db=f"),
+            ("-r", "http"),
+        ):
+            self.assertEqual(self.check(*good), 0, good)
+        self.assertEqual(self.err.getvalue(), "")
+        for bad, expected in (
+            (("-p", "x"), "--port"),
+            (("-q", "libsqlite3", "--libsqlite3-db=a\0b"), "NUL"),
+        ):
+            self.assertEqual(self.check(*bad), 1)
+            self.assertIn(expected, self.err.getvalue().splitlines()[-1])
+        for bad in (("-r", "gopher"), ("--config", str(config))):
+            self.assertRaises(SystemExit, self.check, *bad)
+        self.patch(os, "geteuid", lambda: 12345)
+        self.patch(os, "environ", {"HOME": ""})
+        self.assertEqual(self.check(), 1)
+        self.assertIn("XDG_STATE_HOME", self.err.getvalue().splitlines()[-1])
 
     def test_mistake(self) -> None:
         """A mistake is one line, and the status 1."""
@@ -218,10 +256,3 @@ class RunTests(SynchronousTestCase):
         self.patch(cli, "COMMANDS", {"import": interrupted})
         self.assertEqual(cli.main(["import"]), 130)
         self.assertEqual(self.err.getvalue(), "txgear import: interrupted\n")
-
-    def test_no_twistd(self) -> None:
-        """Where there is no C{twistd} the error says where it was looked for."""
-        self.patch(sys, "executable", "/nowhere/python")
-        self.patch(os, "environ", {"PATH": "/nowhere"})
-        error = self.assertRaises(ConfigurationError, gearmand.find_twistd)
-        self.assertIn("/nowhere", str(error))

@@ -21,7 +21,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     (
         "rules",
         "jobs changes uniques agenda queues roster moments paging policies gates life archive dispatch"
-        " storage attempts desk inspection connections quickacks broker",
+        " storage attempts desk inspection connections quickacks broker values",
     ),
     ("promises", "interfaces"),
     (
@@ -31,7 +31,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
         " _clientconnection _functions _questions _requests _workerconnection client worker",
     ),
     ("doors", "plugins"),
-    ("assembly", "service config tap logs cli testing test"),
+    ("assembly", "users pidfile service process config tap logs cli __main__ testing test"),
 )
 """The floors from the bottom up, each with its modules and packages; a new one is added here."""
 

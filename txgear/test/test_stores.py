@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 import sys
 from unittest.mock import patch
 
@@ -112,6 +113,20 @@ class DefaultUrlTests(SynchronousTestCase):
 
     def test_a_user_without_a_home_in_the_environment(self) -> None:
         self.assertRegex(default_url(4, {}, False), r"^sqlite:////.*/txgear/jobs-4\.sqlite$")
+
+    def test_no_home(self) -> None:
+        """Nor one that is relative: each folder would have a queue of its own."""
+        for home in ("", "relative", "~"):
+            error = self.assertRaises(ConfigurationError, default_url, 4, {"HOME": home}, False)
+            for way in ("--store", "STATE_DIRECTORY", "XDG_STATE_HOME"):
+                self.assertIn(way, str(error))
+        self.patch(pwd, "getpwuid", {}.__getitem__)
+        self.assertRaises(ConfigurationError, default_url, 4, {}, False)
+        self.assertEqual(default_url(4, {"XDG_STATE_HOME": "/x"}, False), "sqlite:////x/txgear/jobs-4.sqlite")
+
+    def test_a_relative_state_directory(self) -> None:
+        error = self.assertRaises(ConfigurationError, default_url, 4, {"STATE_DIRECTORY": "here"}, True)
+        self.assertEqual(str(error), "STATE_DIRECTORY is no absolute path: here")
 
     def test_the_url_makes_a_store(self) -> None:
         url = default_url(4, {"STATE_DIRECTORY": "/var/lib/odd?name"}, True)

@@ -45,8 +45,8 @@ class SQLiteCase(SynchronousTestCase):
         self.path = os.path.realpath(self.mktemp())
         self.store = self.make_store()
 
-    def make_store(self) -> SqlStore:
-        store = make_store(f"sqlite:///{self.path}")
+    def make_store(self, own_folder: bool = False) -> SqlStore:
+        store = make_store(f"sqlite:///{self.path}", own_folder=own_folder)
         self.addCleanup(lambda: store.close(None))
         return store
 
@@ -103,7 +103,7 @@ class SQLiteContractTests(StoreContract, SynchronousTestCase):
 class FileTests(SQLiteCase):
     def test_the_file_and_its_folder_are_for_the_owner_alone(self) -> None:
         self.path = os.path.join(self.path, "new", "jobs.sqlite")
-        self.store = self.make_store()
+        self.store = self.make_store(own_folder=True)
         self.addCleanup(os.umask, os.umask(0))
         self.store.open()
         self.store.write(adding(addition(1)))
@@ -158,8 +158,15 @@ class FileTests(SQLiteCase):
         with open(self.path, "wb"):
             pass
         self.path = os.path.join(self.path, "folder", "jobs.sqlite")
-        self.store = self.make_store()
+        self.store = self.make_store(own_folder=True)
         self.assertIn(f"cannot make {os.path.dirname(self.path)}: Not a dir", self.refusal_to_open())
+
+    def test_a_folder_that_somebody_has_named(self) -> None:
+        """A slip of the pen is no new, empty queue."""
+        self.path = os.path.join(self.path, "jobs.sqlite")
+        self.store = self.make_store()
+        self.assertIn(f"there is no folder {os.path.dirname(self.path)}", self.refusal_to_open())
+        self.assertFalse(os.path.exists(os.path.dirname(self.path)))
 
     def test_a_lock_file_that_cannot_be_made(self) -> None:
         os.mkdir(f"{self.path}.lock")

@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.application.service import IService
 from twisted.plugin import IPlugin
+from twisted.scripts.twistd import ServerOptions  # type: ignore[attr-defined]
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -21,6 +22,7 @@ from txgear.errors import ConfigurationError
 from txgear.interfaces import IJobStore, IProtocolModule
 from txgear.jobserver import Settings
 from txgear.policies import Policy
+from txgear.process import NotStarted
 from txgear.tap import Options, default_prefix, makeService, password, protocol_modules
 from txgear.test.test_cli_gearmandtable import hide
 
@@ -104,8 +106,8 @@ class OptionsTests(SynchronousTestCase):
             ("job-retries", "256"),
             ("worker-wakeup", "-1"),
             ("keepalive-idle", "1.5"),
-            ("file-descriptors", "1"),
-            ("max-packet", "5"),
+            ("keepalive-count", "1_0"),
+            ("file-descriptors", "-1"),
             ("store-timeout", "0"),
             ("store-timeout", "3601"),
         ):
@@ -121,18 +123,20 @@ class OptionsTests(SynchronousTestCase):
             ("1M", 1048576),
             ("1m", 1048576),
             ("1MiB", 1048576),
+            ("1 M", 1048576),
             ("2g", 2 * 1024**3),
         ):
             self.assertEqual(parsed(f"--queue-memory={text}").settings().queue_memory, expected)
+            self.assertEqual(parsed(f"--max-packet={text}").settings().max_packet, expected)
 
     def test_wrong_sizes(self) -> None:
         """A size that is none, or too small to work with, is one line."""
-        for wrong in ("", "M", "-1M", "1.5G", "1MB", "1T", "1048575", "1 M", "1" * 16):
+        for wrong in ("", "M", "-1M", "1.5G", "1MB", "2000T", "1048575", "1" * 16):
             said = self.refusal(f"--queue-memory={wrong}")
-            self.assertTrue(
-                said.startswith("txgear: --queue-memory: bytes are wanted, 1048576 or more"), said
-            )
+            self.assertTrue(said.startswith("txgear: --queue-memory: bytes are wanted, 1048576 to "), said)
             self.assertNotIn("\n", said)
+        for wrong in ("5", "4G"):
+            self.assertIn("--max-packet: bytes are wanted", self.refusal(f"--max-packet={wrong}"))
 
     def test_wrong_words(self) -> None:
         """So are other values that mean nothing."""
@@ -153,6 +157,26 @@ class OptionsTests(SynchronousTestCase):
             self.assertIn(f"--{option}", said)
             self.assertNotIn("\n", said)
 
+    def test_memory_by_a_slip(self) -> None:
+        """Who leaves out the colon is told how it is written."""
+        self.assertIn("memory: for none", self.refusal("--store=memory"))
+
+    def test_options_without_effect(self) -> None:
+        """An option that says nothing without another one is named, and one that does is not."""
+        self.assertEqual(
+            parsed("--http-port=8080", "--keepalive-idle", "60").notes,
+            [
+                "--http-port has no effect without --protocol http",
+                "--keepalive-idle has no effect without --keepalive",
+            ],
+        )
+        self.assertEqual(
+            parsed("--store=memory:", "--queue-memory=1G").notes,
+            ["--queue-memory has no effect with --store memory:"],
+        )
+        right = ("--http-port=1", "-r", "http", "--keepalive", "--keepalive-idle=60", "--queue-memory=1G")
+        self.assertEqual(parsed(*right).notes, [])
+
     def test_unknown(self) -> None:
         """An option or an argument that is not ours is named."""
         self.assertIn("bogus", self.refusal("--bogus"))
@@ -169,6 +193,70 @@ class OptionsTests(SynchronousTestCase):
         """The default prefix leaves room for the number, whatever the host's name."""
         self.assertTrue(default_prefix().startswith(b"H:"))
         self.assertLessEqual(len(default_prefix()), 44)
+
+
+class TwistdTests(SynchronousTestCase):
+    """The server's options, behind C{twistd}'s."""
+
+    def twistd(self, *words: str) -> ServerOptions:
+        """C{twistd}'s options, of which the server has not seen any yet."""
+        made = ServerOptions()
+        made["nodaemon"] = True
+        for word in words:
+            name, _, value = word.partition("=")
+            made[name] = value
+        return made
+
+    def behind(self, twistd: ServerOptions, *words: str) -> Options:
+        """The server's options behind these."""
+        options = Options()
+        options.parent = twistd
+        options.parseOptions(words)
+        return options
+
+    def test_own_options_of_twistd(self) -> None:
+        """Those that stand behind the word get a hint; what nobody has gets none."""
+        for word, expected in (("-n", "twistd -n ... txgear"), ("--pidfile=", "twistd --pidfile ... txgear")):
+            said = str(self.assertRaises(SystemExit, self.behind, self.twistd(), word))
+            self.assertIn(expected, said)
+            self.assertNotIn("\n", said)
+        for word in ("--bogus", "-Z"):
+            said = str(self.assertRaises(SystemExit, self.behind, self.twistd(), word))
+            self.assertNotIn("twistd", said)
+        self.assertNotIn("twistd", str(self.assertRaises(SystemExit, parsed, "-n")))
+
+    def test_pid_file(self) -> None:
+        """The server takes the pid file over; C{twistd} does not look at it."""
+        path = os.path.abspath(self.mktemp())
+        twistd = self.twistd(f"pidfile={path}")
+        pid_file = self.behind(twistd).pid_file
+        assert pid_file is not None
+        self.assertEqual((pid_file.path, twistd["pidfile"]), (path, ""))
+        self.assertIsNone(self.behind(self.twistd("pidfile=")).pid_file)
+
+    def test_what_would_end_in_a_traceback(self) -> None:
+        """Folders and files that are not there, and users that we cannot become, are one line."""
+        folder = self.mktemp()
+        os.mkdir(folder)
+        for word in (
+            "rundir=/nowhere",
+            "logfile=/nowhere/log",
+            f"logfile={folder}",
+            "uid=2000000000",
+        ):
+            said = str(self.assertRaises(SystemExit, self.behind, self.twistd(word)))
+            self.assertTrue(said.startswith(f"txgear: --{word.partition('=')[0]}: "), said)
+            self.assertNotIn("\n", said)
+        for word in ("logfile=-", "logfile=/dev/null", f"logfile={folder}/log", "syslog=1"):
+            self.behind(self.twistd(word))
+
+    def test_only_root(self) -> None:
+        """What only root can do is said before it is tried."""
+        self.patch(os, "geteuid", lambda: 12345)
+        for word in ("chroot=/", "gid=1", "uid=0"):
+            said = str(self.assertRaises(SystemExit, self.behind, self.twistd(word), "--store=memory:"))
+            self.assertIn(f"--{word.partition('=')[0]}: ", said)
+            self.assertIn("only root", said)
 
 
 class StoreTests(SynchronousTestCase):
@@ -327,6 +415,9 @@ class MakeServiceTests(SynchronousTestCase):
         self.patch(sys, "__stderr__", err)
         error = ConfigurationError("no room")
         sys.excepthook(ConfigurationError, error, None)
+        self.assertEqual(err.getvalue(), "txgear: no room\n")
+        # That was said when it happened.
+        sys.excepthook(NotStarted, NotStarted(), None)
         self.assertEqual(err.getvalue(), "txgear: no room\n")
         self.assertEqual(ordinary, [])
         defect = ValueError()

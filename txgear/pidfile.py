@@ -1,0 +1,112 @@
+"""
+The file with the number of the server's process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from txgear.errors import ConfigurationError
+
+MOST_BYTES: Final = 64
+"""What is read of a pid file: a number is shorter."""
+
+
+def is_another_twistd(pid: int, processes: Path = Path("/proc")) -> bool:
+    """
+    Whether that process is a C{twistd} that runs something else, which does not lock its pid file.
+
+    @param processes: what the system tells of processes; where it tells nothing, nobody is one.
+    """
+    try:
+        words = (processes / str(pid) / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return b"twistd" in map(os.path.basename, words) and b"txgear" not in words
+
+
+class PidFile:
+    """
+    A pid file that is locked as long as its server lives. So it does not matter what its number
+    means by now: numbers are used again, in a container above all, where each first process is 1.
+
+    Twisted's own goes by the number, and such a file stops the server until somebody removes it.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = os.path.abspath(path)
+        self._descriptor: int | None = None
+
+    def take(self) -> None:
+        """
+        Write our number, over one that is left from a process that has ended.
+
+        @raise ConfigurationError: a server lives that has the file; what is in it is no number, or
+            another program's; or it cannot be written.
+        """
+        while True:
+            descriptor = self._opened()
+            try:
+                self._lock(descriptor)
+                self._check(descriptor)
+                # The last holder may have removed it, after we opened it and before it was locked.
+                if self._is_at_its_place(descriptor):
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, b"%d" % os.getpid(), 0)
+                    self._descriptor = descriptor
+                    return
+            except OSError as error:
+                raise self._unwritable(error) from error
+            finally:
+                if self._descriptor is None:
+                    os.close(descriptor)
+
+    def _opened(self) -> int:
+        try:
+            return os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> ConfigurationError:
+        return ConfigurationError(f"cannot write the pid file {self.path}: {error.strerror}")
+
+    def _lock(self, descriptor: int) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, MOST_BYTES, 0).decode("ascii", "replace").strip()
+            raise ConfigurationError(
+                f"another server runs, process {holder or 'unknown'}, which holds the pid file {self.path}"
+            ) from error
+
+    def _check(self, descriptor: int) -> None:
+        """Nobody holds it: may it be overwritten?"""
+        text = os.pread(descriptor, MOST_BYTES, 0).strip()
+        if text and not text.isdigit():
+            raise ConfigurationError(f"{self.path} is no pid file: there is something else in it")
+        if text and int(text) != os.getpid() and is_another_twistd(int(text)):
+            raise ConfigurationError(
+                f"another twistd runs, process {int(text)}, and the pid file {self.path} is its own:"
+                " name another one"
+            )
+
+    def _is_at_its_place(self, descriptor: int) -> bool:
+        with suppress(FileNotFoundError):
+            return os.path.samestat(os.stat(self.path), os.fstat(descriptor))
+        return False
+
+    def release(self) -> None:
+        """Remove the file, if we have it; where we may not, as another user by now, empty it."""
+        if self._descriptor is None:
+            return
+        try:
+            if self._is_at_its_place(self._descriptor):
+                os.unlink(self.path)
+        except OSError:
+            os.ftruncate(self._descriptor, 0)
+        os.close(self._descriptor)
+        self._descriptor = None
