@@ -9,17 +9,19 @@ one descriptor to the reactor. When it is ready, all that are ready are read,
 and then the turn ends once: measured with 256 clients and 64 workers, this
 takes a third off a job.
 
-Only readiness is ours. The transport reads by its own C{doRead}; it is given
-back to the reactor as soon as there is anything but bytes to read, so that the
-end of a connection is Twisted's affair, as is all writing.
+Only readiness is ours. The transport reads by its own C{doRead}, and is told
+of the peer's end as the reactor would tell it; it is given back to the reactor where
+there is anything else than bytes and that, and all writing is the reactor's.
 """
 
 from __future__ import annotations
 
 import select
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
@@ -31,6 +33,11 @@ AVAILABLE: Final = hasattr(select, "epoll")
 
 MAX_EVENTS: Final = 64
 """Connections that are read in one turn at the most: what they are answered waits for the last of them."""
+READ_SECONDS: Final = 0.01
+"""
+How long one turn may take, as far as that can be put off: of those that are read later hardly more
+than one request each is looked at.
+"""
 MERGE_FROM: Final = 4
 """
 Connections from which their turns are made one. With two or three the peers
@@ -44,21 +51,29 @@ class BatchedReads:
     The plain TCP connections of one server, read together.
 
     @ivar reading: whether a turn is under way that ends when all have been read.
+    @ivar ends: when that turn is to end, in C{seconds}; infinite while there is none.
     """
 
     log = Logger()
 
     def __init__(
-        self, reactor: IReactorFDSet, end_turn: Callable[[], None], epoll: select.epoll | None = None
+        self,
+        reactor: IReactorFDSet,
+        end_turn: Callable[[], None],
+        seconds: Callable[[], float],
+        epoll: select.epoll | None = None,
     ) -> None:
         """
         @param end_turn: called once after each round of reads.
+        @param seconds: tells how long a turn takes.
         @param epoll: where the connections wait; a new one by default.
         """
         self._reactor = reactor
         self._end_turn = end_turn
         self._epoll = select.epoll() if epoll is None else epoll
+        self._seconds = seconds
         self._transports: dict[int, Connection] = {}
+        self.ends = inf
         self.reading = False
         reactor.addReader(self)
 
@@ -90,23 +105,41 @@ class BatchedReads:
         transports = self._transports
         events = self._epoll.poll(0, MAX_EVENTS)
         merged = self.reading = len(events) >= MERGE_FROM
+        if merged:
+            self.ends = self._seconds() + READ_SECONDS
         for fd, event in events:
             transport = transports.get(fd)
             if transport is None:
                 continue
             try:
-                ended = event != select.EPOLLIN or transport.doRead()
+                if event != select.EPOLLIN:
+                    self._give_back(fd, transport)
+                elif ended := transport.doRead():
+                    self._ended(fd, transport, ended)
             except Exception:
                 # As in the reactor: a defect of ours costs the one connection.
                 self.log.failure("a connection failed")
                 transport.abortConnection()
-            else:
-                if ended:
-                    self.remove(fd, transport)
-                    transport.startReading()
         if merged:
             self.reading = False
+            self.ends = inf
             self._end_turn()
+
+    def _give_back(self, fd: int, transport: Connection) -> None:
+        self.remove(fd, transport)
+        transport.startReading()
+
+    def _ended(self, fd: int, transport: Connection, why: Exception) -> None:
+        """
+        The peer sends no more. Ten thousand that leave at once are told of it here: the reactor would
+        have to watch each of them before, and to read it once more.
+        """
+        if isinstance(why, ConnectionDone):
+            transport.readConnectionLost(Failure(why))
+            if transport.connected:
+                self.remove(fd, transport)
+        else:
+            self._give_back(fd, transport)
 
     def fileno(self) -> int:
         """Part of C{IReadDescriptor}."""

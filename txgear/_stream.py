@@ -16,9 +16,11 @@ from twisted.internet.interfaces import (
     IPushProducer,
     IReactorTime,
 )
+from twisted.internet.main import CONNECTION_DONE
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txgear._batch import BatchedReads
@@ -27,8 +29,6 @@ from txgear.wire import PIECES_FROM, Data, Decoder, Packet
 
 if TYPE_CHECKING:
     import socket
-
-    from twisted.python.failure import Failure
 
 PAUSE_FROM: Final = 64 * 1024 * 1024
 """
@@ -49,6 +49,14 @@ LARGE_READ_SIZE: Final = 1024 * 1024
 """Bytes of one read at the most, while a large packet is under way: fewer turns and pieces."""
 SENDMSG_CHUNKS: Final = 1024
 """What one C{sendmsg} takes (IOV_MAX on Linux)."""
+
+# Why a peer is not read; several may hold.
+UNREAD: Final = 1
+"""It leaves what it is sent unread."""
+HELD: Final = 2
+"""Too much waits for the disk on its behalf."""
+BEHIND: Final = 4
+"""What was read of it last is not gone through; see L{txgear._turns}."""
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer, IPullProducer)
@@ -91,8 +99,7 @@ class Stream(Protocol):
         self._waiting: deque[bytes] = deque()
         self._behind = False
         self._caught_up: list[Callable[[], object]] = []
-        self._paused = False
-        self._held = False
+        self._stopped = 0
         self._timer: IDelayedCall | None = None
         self._socket: socket.socket | None = None
         self._read_size = READ_SIZE
@@ -112,16 +119,23 @@ class Stream(Protocol):
             transport.registerProducer(self, True)  # type: ignore[attr-defined]
 
     def dataReceived(self, data: bytes) -> None:
-        if self.closing or self._broken:
-            return
-        decoder = self.decoder
+        if not (self.closing or self._broken):
+            self.take(self.decoder.feed(data))
+
+    def take(self, packets: Iterator[Packet]) -> None:
+        """
+        One turn: what has arrived together, or what an earlier turn has left of it.
+
+        @param packets: as L{Decoder.feed} yields them.
+        """
         try:
-            self.packets_received(decoder.feed(data))
+            self.packets_received(packets)
         except ProtocolError as error:
             self._broken = True
             self.protocol_broken(error)
         finally:
             self.turn_ended()
+        decoder = self.decoder
         if decoder.needed > PIECES_FROM or self._read_size != READ_SIZE:
             self._set_read_size(min(max(decoder.missing, READ_SIZE), LARGE_READ_SIZE))
 
@@ -232,10 +246,8 @@ class Stream(Protocol):
                 size=self.unwritten,
             )
             self.abort()
-        elif not self._paused:
-            self._paused = True
-            if not self._held:
-                self._stop_reading()
+        elif not self._stopped & UNREAD:
+            self.stop_reading(UNREAD)
             self._timer = self._clock.callLater(STALL_SECONDS, self._stalled)
 
     def _stalled(self) -> None:
@@ -262,12 +274,10 @@ class Stream(Protocol):
             self.unwritten -= sum(map(len, chunks))
             self.write_chunks(chunks)
         self.closing = closing
-        if self._paused and not self.closing:
+        if self._stopped & UNREAD and not self.closing:
             self._cancel_timer()
             if self.unwritten <= self.pause_from:
-                self._paused = False
-                if not self._held:
-                    self._start_reading()
+                self.go_on_reading(UNREAD)
             else:  # it does read, if slowly
                 self._timer = self._clock.callLater(STALL_SECONDS, self._stalled)
         if self.closing and not self._behind:
@@ -289,16 +299,24 @@ class Stream(Protocol):
 
     def pause_reading(self) -> None:
         """Read nothing of the peer until L{resume_reading}, whatever it reads of us."""
-        if not self._held:
-            self._held = True
-            if not self._paused:
-                self._stop_reading()
+        self.stop_reading(HELD)
 
     def resume_reading(self) -> None:
         """Follows L{pause_reading}: read the peer again, unless there is another reason not to."""
-        self._held = False
-        if not self._paused and not self.closing:
-            self._start_reading()
+        self.go_on_reading(HELD)
+
+    def stop_reading(self, reason: int) -> None:
+        """Read nothing of the peer while this reason holds; told twice it holds once."""
+        if not self._stopped:
+            self._stop_reading()
+        self._stopped |= reason
+
+    def go_on_reading(self, reason: int) -> None:
+        """This reason holds no more, if it did: read the peer again, if no other holds."""
+        if self._stopped & reason:
+            self._stopped &= ~reason
+            if not self._stopped and not self.closing:
+                self._start_reading()
 
     def _stop_reading(self) -> None:
         if self._fd >= 0:
@@ -334,9 +352,9 @@ class Stream(Protocol):
         self._timer = self._clock.callLater(CLOSE_SECONDS, self._close_overdue)
         if not linger:
             self._stop_reading()
-        elif self._held:
-            self._held = False
-            if not self._paused:
+        elif self._stopped:
+            self._stopped &= UNREAD
+            if not self._stopped:
                 self._start_reading()
         if not self._behind:
             self._lose()
@@ -361,8 +379,11 @@ class Stream(Protocol):
         """
         if self.closing:
             self.transport.loseConnection()  # type: ignore[union-attr]
-        else:
+        elif self._behind or self._socket is None:
             self.close()
+        else:
+            # All has been written. When ten thousand leave, another turn for each of them would count.
+            self.transport.connectionLost(Failure(CONNECTION_DONE))  # type: ignore[union-attr]
 
     def writeConnectionLost(self) -> None:
         """Part of C{IHalfCloseableProtocol}: our side has ended, the peer's is awaited."""

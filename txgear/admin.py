@@ -7,7 +7,7 @@ Here are those that look; those that change something are L{txgear.orders}.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -16,31 +16,35 @@ from txgear.adminlines import column, for_line, listing, row, shown, shown_alone
 from txgear.connections import connections
 from txgear.constants import PRIORITIES
 from txgear.errors import ServerError
+from txgear.gathering import Listing
 from txgear.inspection import OF_CONNECTIONS, OF_ENDED, OF_FUNCTIONS, OF_JOBS, Search
 from txgear.jobs import DEAD, Job
 from txgear.jobserver import JobServer
 from txgear.outbox import Later
+from txgear.queues import FunctionQueue
 from txgear.roster import Peer
 
-Command = Callable[[JobServer, "list[bytes]"], bytes]
+Command = Callable[[JobServer, "list[bytes]"], "bytes | Listing"]
 OwnCommand = Callable[[JobServer, "list[bytes]"], "bytes | Later"]
 
 
-def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Later:
+def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Later | Listing:
     """
     Do what a text command says.
 
     @param peer: whose command it is.
     @param line: the command without its line end.
-    @return: the whole answer, or what will have it when the store has been read; C{gearadmin} reads
-        until 5 ms of silence, so it has to leave in one write.
+    @return: the whole answer, what will have it when the store has been read, or a list that is to be
+        gathered; C{gearadmin} reads until 5 ms of silence, so it has to leave in one write.
     @raise txgear.errors.ProtocolError: the line has too many words.
     """
     words = adminlines.words(line, OWN_COMMANDS)
     name = words[0].lower()
     try:
         if (command := COMMANDS.get(name)) is not None:
-            said: bytes | Later = command(server, words)
+            said: bytes | Later | Listing = command(server, words)
+            if isinstance(said, Listing) and not said.long:
+                said = bytes(said)
         elif (own := OWN_COMMANDS.get(name)) is not None:
             # A space at the end of the line is no word.
             said = own(server, [words[0], *(word for word in words[1:] if word)])
@@ -53,47 +57,60 @@ def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Later:
     return said
 
 
-def _status(server: JobServer, words: list[bytes]) -> bytes:
-    return listing(
-        row(shown(queue.name), queue.total, queue.running, len(queue.workers))
-        for queue in server.broker.functions.values()
+def _of_functions(server: JobServer, line: Callable[[FunctionQueue], bytes]) -> Listing:
+    functions = server.broker.functions
+    return Listing(len(functions), lambda: (b"%s\n" % line(queue) for queue in list(functions.values())))
+
+
+def _status(server: JobServer, words: list[bytes]) -> Listing:
+    return _of_functions(
+        server, lambda queue: row(shown(queue.name), queue.total, queue.running, len(queue.workers))
     )
 
 
-def _prioritystatus(server: JobServer, words: list[bytes]) -> bytes:
-    return listing(
-        row(shown(queue.name), *map(queue.queued_of, PRIORITIES), len(queue.workers))
-        for queue in server.broker.functions.values()
+def _prioritystatus(server: JobServer, words: list[bytes]) -> Listing:
+    return _of_functions(
+        server, lambda queue: row(shown(queue.name), *map(queue.queued_of, PRIORITIES), len(queue.workers))
     )
 
 
-def _workers(server: JobServer, words: list[bytes]) -> bytes:
-    return listing(
-        b"%d %s %s :%s"
-        % (
-            peer.descriptor,
-            shown_word(peer.address.encode("ascii", "replace")),
-            shown_word(peer.client_id) or b"-",
-            b"".join([b" " + shown_word(queue.name) for queue in reversed(peer.abilities)]),
-        )
-        for peer in reversed(server.broker.roster.peers)
-    )
+def _workers(server: JobServer, words: list[bytes]) -> Listing:
+    peers = server.broker.roster.peers
+
+    def pieces() -> Iterator[bytes]:
+        for peer in reversed(list(peers)):
+            yield b"%d %s %s :" % (
+                peer.descriptor,
+                shown_word(peer.address.encode("ascii", "replace")),
+                shown_word(peer.client_id) or b"-",
+            )
+            # One of them may do a hundred thousand functions.
+            for queue in reversed(list(peer.abilities)):
+                yield b" " + shown_word(queue.name)
+            yield b"\n"
+
+    return Listing(sum(2 + len(peer.abilities) for peer in peers), pieces)
 
 
-def _show(server: JobServer, words: list[bytes]) -> bytes:
-    jobs = server.broker.jobs.values()
+def _show(server: JobServer, words: list[bytes]) -> bytes | Listing:
     what = [word.lower() for word in words[1:]]
     if not what:
         return adminlines.unknown_command(words[0])
     if what == [b"jobs"]:
-        # There may be a million.
-        return listing(
-            b"%s\t%d\t%d\t%d" % (shown(job.handle), job.retries, not job.wanted, job.background)
-            for job in jobs
+        return _of_jobs(
+            server,
+            lambda job: (
+                b"%s\t%d\t%d\t%d\n" % (shown(job.handle), job.retries, not job.wanted, job.background)
+            ),
         )
     if what == [b"unique", b"jobs"]:
-        return listing(shown_alone(job.unique) for job in jobs)
+        return _of_jobs(server, lambda job: b"%s\n" % shown_alone(job.unique))
     return adminlines.UNKNOWN_SHOW
+
+
+def _of_jobs(server: JobServer, line: Callable[[Job], bytes]) -> Listing:
+    jobs = server.broker.jobs
+    return Listing(len(jobs), lambda: (line(job) for job in list(jobs.values()) if not job.ended))
 
 
 def _getpid(server: JobServer, words: list[bytes]) -> bytes:

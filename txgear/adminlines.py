@@ -27,6 +27,8 @@ from txgear.errors import InvalidArgument, ProtocolError, ServerError
 from txgear.wire import decimal
 
 OK: Final = b"OK\r\n"
+END: Final = b".\n"
+"""Ends a list."""
 UNKNOWN_JOB: Final = b"ERR UNKNOWN_JOB\r\n"
 UNKNOWN_ERROR: Final = b"ERR UNKNOWN_ERROR\r\n"
 UNKNOWN_SHOW: Final = b"ERR UNKNOWN_SHOW_ARGUMENTS\r\n"
@@ -130,7 +132,7 @@ def pairs(words: Iterable[bytes]) -> dict[str, bytes]:
 
 def listing(rows: Iterable[bytes]) -> bytes:
     """A list answer: its rows, then the dot."""
-    return b"".join([row + b"\n" for row in rows]) + b".\n"
+    return b"".join([row + b"\n" for row in rows]) + END
 
 
 def row(*columns: bytes | int) -> bytes:

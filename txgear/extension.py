@@ -285,11 +285,11 @@ class Extension:
 
     # Workers
 
-    def _grab(self) -> None:
+    def _grab(self) -> int:
         job = self._broker.grab(self._peer, self._server.seconds())
         if job is None:
             self._send(NO_JOB)
-            return
+            return 0
         life = job.life
         overdue = job.due if life is None else life.overdue
         options = b'{"attempt":%d,"lease":%.9g,"timeout":%.9g}' % (
@@ -300,14 +300,15 @@ class Extension:
         self._send(
             JOB_ASSIGN_OPTIONS, job.handle, job.queue.name, job.unique, job.reducer, options, job.workload
         )
+        return job.size
 
     def _beat(self, handle: bytes) -> None:
         self._broker.beat(self._peer, handle.removesuffix(b"\0"), self._server.seconds())
 
-    requests: ClassVar[dict[int, Callable[..., None]]] = {
+    requests: ClassVar[dict[int, Callable[..., int | None]]] = {
         SUBMIT_JOB_OPTIONS: _submit,
         GET_RESULT: _get_result,
         GRAB_JOB_OPTIONS: _grab,
         WORK_BEAT: _beat,
     }
-    """What each type of packet asks for."""
+    """What each type of packet asks for; see L{txgear.server.GearProtocol.requests}."""

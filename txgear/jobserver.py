@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.interfaces import (
     IDelayedCall,
     IReactorFDSet,
@@ -24,9 +24,11 @@ from twisted.internet.interfaces import (
 )
 from twisted.protocols.policies import ProtocolWrapper
 
+from txgear import _turns
 from txgear._batch import AVAILABLE, BatchedReads
 from txgear.broker import QUEUE_MEMORY, UNLIMITED, Broker
 from txgear.constants import JOB_CREATED, MAX_PACKET
+from txgear.gathering import GATHERINGS
 from txgear.jobs import Job
 from txgear.journal import Journal
 from txgear.outbox import Line, Outbox
@@ -128,10 +130,12 @@ class JobServer:
         @param journal: carries background jobs to the disk; without one they are in memory only.
         """
         self.clock = clock
+        self.seconds: Callable[[], float] = clock.seconds
         self.reads: BatchedReads | None = None
         if AVAILABLE and IReactorFDSet.providedBy(clock):
-            self.reads = BatchedReads(clock, self._end_turn)
-        self.seconds: Callable[[], float] = clock.seconds
+            self.reads = BatchedReads(clock, self._end_turn, self.seconds)
+        self.cooperator = _turns.cooperator(clock, self.seconds)
+        self.gathering = DeferredSemaphore(GATHERINGS)
         self.settings = settings
         self.outbox = Outbox()
         self.quick_acks = Tally()
@@ -290,5 +294,6 @@ class JobServer:
             self._timer.cancel()
             self._timer = None
         self._timer_at = -inf
+        self.cooperator.stop()
         if self.reads is not None:
             self.reads.stop()

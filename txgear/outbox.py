@@ -81,6 +81,9 @@ class Line(Protocol):
     def close(self) -> None:
         """End the connection once what was written has left."""
 
+    def abort(self) -> None:
+        """End the connection now; what was not written is lost."""
+
 
 class _Held:
     """What one peer is to be sent once the first of it is there."""
@@ -208,6 +211,10 @@ class Outbox:
                 held.paused = True
                 self._lines[peer].pause_reading()
 
+    def nothing_for(self, peer: Peer) -> bool:
+        """Whether there is nothing that the peer is still to be written."""
+        return peer not in self._pending and peer not in self._held
+
     # The end of a turn
 
     def flush(self) -> None:
@@ -232,8 +239,10 @@ class Outbox:
                         try:
                             line.write_packets(packets)
                         except Exception:
-                            # A defect of one line must not cost the other peers what is theirs.
-                            self.log.failure("what {peer} was to hear is lost", peer=peer)
+                            # A defect of one line must not cost the other peers what is theirs. Its peer
+                            # counts answers: it would take the next one for the one that is lost.
+                            self.log.failure("what {peer} was to hear is lost; connection dropped", peer=peer)
+                            line.abort()
                 for peer, call in afterwards:
                     if peer in self._lines:
                         call()

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Final
 
 from twisted.internet.interfaces import IAddress
-from twisted.internet.protocol import Factory, connectionDone
-from twisted.python.failure import Failure
+from twisted.internet.protocol import Factory
 
 from txgear import admin, moments
-from txgear._stream import Stream
+from txgear._stream import BEHIND
 from txgear._tcplink import TcpLink
+from txgear._turns import LOOK_EVERY, TURN_BYTES, TURN_SECONDS, ShortTurns, Steps
 from txgear.constants import (
     ALL_YOURS,
     CAN_DO,
@@ -77,11 +77,12 @@ from txgear.errors import (
     UnknownOption,
 )
 from txgear.extension import Extension
+from txgear.gathering import gather
 from txgear.jobs import DONE, RUNNING, Job
 from txgear.jobserver import JobServer, socket_of
-from txgear.outbox import Letter
+from txgear.outbox import Later, Letter
 from txgear.quickacks import DELAYED_FROM
-from txgear.wire import Data, Decoder, Packet, Pieces, decimal, large, reduce_workload, response
+from txgear.wire import PIECES_FROM, Data, Decoder, Packet, Pieces, decimal, large, reduce_workload, response
 
 SHORTEST_TIMEOUT: Final = 1000
 """Milliseconds to which the reference raises a shorter CAN_DO_TIMEOUT: some libraries send seconds."""
@@ -89,18 +90,21 @@ LONGEST_TIMEOUT: Final = 2**31
 """Milliseconds, 24 days; a longer one is no bound."""
 INT64: Final = 2**63
 """The first number that a time in seconds cannot be."""
+MUCH: Final = PIECES_FROM
+"""Bytes for which an answer to a text command is counted at the least: it may take milliseconds."""
 INT32: Final = 2**31
 """The first number that a job's progress cannot be: C clients read it into an int."""
 
 
-class GearProtocol(Stream):
+class GearProtocol(ShortTurns):
     """
     One connection to the server: a client, a worker, an operator at a telnet,
     or all of them at once.
     """
 
     def __init__(self, server: JobServer) -> None:
-        super().__init__(server.clock, Decoder(limit=server.settings.max_packet), server.reads)
+        decoder = Decoder(limit=server.settings.max_packet)
+        super().__init__(server.clock, decoder, server.reads, server.cooperator)
         self._server = server
         self._broker = server.broker
         self._now = 0.0
@@ -109,14 +113,15 @@ class GearProtocol(Stream):
         self._marked = False
         self._send = server.outbox.send
         self._extension: Extension | None = None
+        self._list: Steps | None = None
 
     def connectionMade(self) -> None:
         super().connectionMade()
         self.peer = self._server.accept(self, self.transport)
         self._link = self.peer.link = TcpLink.over(socket_of(self.transport), self._server.quick_acks)
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        super().connectionLost(reason)
+    def left(self) -> None:
+        """The connection is gone, and what it sent has been gone through."""
         if self._extension is not None:
             self._extension.leave()
         self._server.disconnect(self.peer)
@@ -134,6 +139,9 @@ class GearProtocol(Stream):
         for packet in packets:
             last = packet[-1]
             if type(last) is Pieces:
+                if packet[0] == TEXT:
+                    chunks += last.chunks
+                    continue
                 kind, *arguments = packet[:-1]
                 chunks += large(RESPONSE_MAGIC, kind, arguments, last)  # type: ignore[arg-type]
             elif packet[0] == TEXT:
@@ -150,12 +158,34 @@ class GearProtocol(Stream):
         self._now = now
         self._answered = False
         requests = self.requests
+        brought, left = 0, LOOK_EVERY
         for kind, arguments in packets:
             try:
-                requests.get(kind, _unexpected)(self, *arguments)
+                much = requests.get(kind, _unexpected)(self, *arguments)
+                if much:
+                    brought += much
+                    left -= LOOK_EVERY * much // MUCH
             except ServerError as error:
                 text = error.text.encode("utf-8", "backslashreplace")
                 self._send(self.peer, ERROR, error.code.encode("ascii"), text)
+            left -= 1
+            if left < 0:
+                if self._is_long(brought):
+                    first, self._list = self._list, None
+                    self.put_off(packets, first)
+                    return
+                left = LOOK_EVERY
+
+    def _is_long(self, brought: int) -> bool:
+        """
+        Whether a turn has been long enough.
+
+        @param brought: bytes that it has brought the peer, as far as they were counted.
+        """
+        if self._list is not None or brought > TURN_BYTES or self._stopped & ~BEHIND:
+            return True
+        now, reads = self._server.seconds(), self._reads
+        return now > self._now + TURN_SECONDS or (reads is not None and now > reads.ends)
 
     def protocol_broken(self, error: ProtocolError) -> None:
         self.log.info("{peer}: {error}; connection closed", peer=self.peer_name, error=error)
@@ -166,12 +196,12 @@ class GearProtocol(Stream):
         self._server.outbox.afterwards(self.peer, lambda: self.close(linger=True))
         self._server.outbox.flush()
 
-    def readConnectionLost(self) -> None:
+    def asked_for_all(self) -> None:
         """The peer sends no more: it is sent what it asked for, and that is the end."""
-        if self.closing:
-            super().readConnectionLost()
+        if self.closing or (not self._behind and self._server.outbox.nothing_for(self.peer)):
+            super().asked_for_all()
         else:
-            self._server.outbox.afterwards(self.peer, super().readConnectionLost)
+            self._server.outbox.afterwards(self.peer, super().asked_for_all)
             self._server.outbox.flush()
 
     # Anybody
@@ -194,12 +224,21 @@ class GearProtocol(Stream):
     def _set_client_id(self, client_id: bytes) -> None:
         self.peer.client_id = client_id[:MAX_CLIENT_ID].removesuffix(b"\0")
 
-    def _text(self, line: bytes) -> None:
-        answer = admin.answer(self._server, self.peer, line)
+    def _text(self, line: bytes) -> int:
+        server = self._server
+        answer = admin.answer(server, self.peer, line)
         if isinstance(answer, bytes):
             self._send(self.peer, TEXT, answer)
+            return max(len(answer), MUCH)
+        if isinstance(answer, Later):
+            server.outbox.hold(self.peer, answer)
         else:
-            self._server.outbox.hold(self.peer, answer)
+            self._list = gather(self, answer, server.gathering, server.seconds, self._listed)
+        return MUCH
+
+    def _listed(self, answer: Data) -> None:
+        self._send(self.peer, TEXT, answer)
+        self._server.end_turn()
 
     def _wrong_magic(self) -> None:
         raise InvalidMagic("Request magic expected")
@@ -275,31 +314,35 @@ class GearProtocol(Stream):
     def _pre_sleep(self) -> None:
         self._broker.pre_sleep(self.peer, self._now)
 
-    def _grab(self) -> None:
+    def _grab(self) -> int:
         job = self._broker.grab(self.peer, self._now)
         if job is None:
             self._send(self.peer, NO_JOB)
-        else:
-            self._send(self.peer, JOB_ASSIGN, job.handle, job.queue.name, job.workload)
+            return 0
+        self._send(self.peer, JOB_ASSIGN, job.handle, job.queue.name, job.workload)
+        return job.size
 
-    def _grab_uniq(self) -> None:
+    def _grab_uniq(self) -> int:
         job = self._broker.grab(self.peer, self._now)
         if job is None:
             self._send(self.peer, NO_JOB)
-        else:
-            self._assign_uniq(job)
+            return 0
+        self._assign_uniq(job)
+        return job.size
 
-    def _grab_all(self) -> None:
+    def _grab_all(self) -> int:
         job = self._broker.grab(self.peer, self._now)
         if job is None:
             self._send(self.peer, NO_JOB)
-        elif job.reducer:
+            return 0
+        if job.reducer:
             self._send(
                 self.peer, JOB_ASSIGN_ALL, job.handle, job.queue.name, job.unique, job.reducer, job.workload
             )
         else:
             # As in the reference: libgearman takes JOB_ASSIGN_ALL for a reduce job.
             self._assign_uniq(job)
+        return job.size
 
     def _assign_uniq(self, job: Job) -> None:
         self._send(self.peer, JOB_ASSIGN_UNIQ, job.handle, job.queue.name, job.unique, job.workload)
@@ -325,7 +368,7 @@ class GearProtocol(Stream):
     def _work_exception(self, handle: bytes, data: Data) -> None:
         self._broker.work_exception(self.peer, handle, data, self._now)
 
-    requests: ClassVar[dict[int, Callable[..., None]]] = {
+    requests: ClassVar[dict[int, Callable[..., int | None]]] = {
         MALFORMED: _malformed,
         WRONG_MAGIC: _wrong_magic,
         TEXT: _text,
@@ -354,7 +397,10 @@ class GearProtocol(Stream):
         GRAB_JOB_ALL: _grab_all,
         GET_STATUS_UNIQUE: _get_status_unique,
     }
-    """What each type of packet asks for; no other may be sent to a server."""
+    """
+    What each type of packet asks for; no other may be sent to a server. Each returns the bytes that
+    it brings the peer, where those may be many more than the packet has.
+    """
 
 
 def _unexpected(protocol: GearProtocol, *arguments: Data) -> None:
@@ -374,9 +420,9 @@ def _submit(priority: int, background: bool) -> Callable[[GearProtocol, bytes, b
     return submit
 
 
-def _private(request: Callable[..., None]) -> Callable[..., None]:
-    def ask(self: GearProtocol, *arguments: Data) -> None:
-        request(self._extension, *arguments)
+def _private(request: Callable[..., int | None]) -> Callable[..., int | None]:
+    def ask(self: GearProtocol, *arguments: Data) -> int | None:
+        return request(self._extension, *arguments)
 
     return ask
 

@@ -33,6 +33,7 @@ from txgear.client import Client
 from txgear.interfaces import IJobStore
 from txgear.jobserver import JobServer, Settings
 from txgear.journal import NUMBERS, Journal
+from txgear.outbox import Later
 from txgear.policies import CLASSIC, Policies, PolicyError
 from txgear.roster import Peer
 from txgear.server import GearFactory
@@ -290,7 +291,7 @@ class MemoryServer:
         answer = admin.answer(self._server, Peer(0, "a test"), line.encode("utf-8"))
         self._server.end_turn()
         self.flush()
-        said = answer if isinstance(answer, bytes) else answer.said
+        said = answer.said if isinstance(answer, Later) else bytes(answer)
         # Nothing here takes time, the store included.
         assert said is not None
         return said.decode("utf-8")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
-from errno import EAGAIN, EPIPE
+from errno import EAGAIN, ECONNRESET, EPIPE
 from typing import Any, Final, TypeAlias
 
 from hypothesis import HealthCheck, settings
@@ -559,6 +559,8 @@ class FakeSocket:
         return self.send(b"".join(chunks))
 
     def recv(self, size: int) -> bytes:
+        if self.broken:
+            raise ConnectionResetError(ECONNRESET, "reset")
         if not self.arrived:
             raise BlockingIOError(EAGAIN, "full or empty")
         data, rest = self.arrived[0][:size], self.arrived[0][size:]

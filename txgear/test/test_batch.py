@@ -77,7 +77,7 @@ class BatchedReadsTests(SynchronousTestCase):
         self.reads = self.make(cast("select.epoll", self.epoll))
 
     def make(self, epoll: select.epoll | None = None) -> BatchedReads:
-        return BatchedReads(self.reactor, lambda: self.notes.append("end"), epoll)
+        return BatchedReads(self.reactor, lambda: self.notes.append("end"), self.reactor.seconds, epoll)
 
     def connect(self, count: int) -> list[FakeConnection]:
         return [
@@ -128,15 +128,34 @@ class BatchedReadsTests(SynchronousTestCase):
         self.arrive(*[(connection, b"a\n") for connection in connections])
         self.assertEqual([bool(connection.fake.arrived) for connection in connections].count(True), 5)
 
-    def test_the_end_of_a_connection_is_the_reactors_affair(self) -> None:
-        gone, hung_up, other = self.connect(3)
-        gone.fake.arrived.append(b"")
+    def test_a_peer_that_leaves_is_gone_at_once(self) -> None:
+        gone, other = self.connect(2)
+        self.arrive((gone, b""))
+        self.assertFalse(gone.connected)
+        self.assertTrue(gone.disconnected)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.assertEqual(self.watched(other), (True, False))
+
+    def test_one_that_only_sends_no_more_gets_what_is_left_for_it(self) -> None:
+        [connection] = self.connect(1)
+        connection.fake.room = 0
+        cast("Noting", connection.protocol).write_chunks([b"an answer"])
+        self.arrive((connection, b""))
+        self.assertTrue(connection.connected)
+        self.assertEqual(self.watched(connection), (False, False))
+        connection.make_room()
+        self.assertEqual(connection.written, b"an answer")
+        self.assertFalse(connection.connected)
+
+    def test_any_other_end_is_the_reactors_affair(self) -> None:
+        reset, hung_up, other = self.connect(3)
+        reset.fake.broken = True
         self.epoll.ready = [
-            (gone.fileno(), select.EPOLLIN),
+            (reset.fileno(), select.EPOLLIN),
             (hung_up.fileno(), select.EPOLLIN | select.EPOLLHUP),
         ]
         self.reads.doRead()
-        for connection in (gone, hung_up):
+        for connection in (reset, hung_up):
             self.assertEqual(self.watched(connection), (False, True))
             self.assertTrue(connection.connected)
         self.assertEqual(self.watched(other), (True, False))

@@ -5,15 +5,20 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.constants import ECHO_RES, NOOP
-from txgear.outbox import Letter, Outbox
+from txgear.outbox import Later, Letter, Outbox
 from txgear.roster import Peer
 
 
 class NotingLine:
-    """A line that keeps what it was to write; each item is one write."""
+    """
+    A line that keeps what it was to write; each item is one write.
+
+    @ivar aborted: whether it was ended.
+    """
 
     def __init__(self) -> None:
         self.writes: list[list[Letter]] = []
+        self.aborted = False
 
     def write_packets(self, packets: list[Letter]) -> None:
         self.writes.append(packets)
@@ -23,6 +28,9 @@ class NotingLine:
     def resume_reading(self) -> None: ...
 
     def close(self) -> None: ...
+
+    def abort(self) -> None:
+        self.aborted = True
 
 
 class BrokenLine(NotingLine):
@@ -91,10 +99,22 @@ class OutboxTests(SynchronousTestCase):
 
     def test_a_defect_of_one_line_costs_the_others_nothing(self) -> None:
         first, second = self.peers
-        self.outbox.connect(first, BrokenLine())
+        broken = BrokenLine()
+        self.outbox.connect(first, broken)
         for _ in range(2):
             self.outbox.send(first, NOOP)
             self.outbox.send(second, NOOP)
             self.outbox.flush()
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
         self.assertEqual(self.lines[1].writes, [[(NOOP,)], [(NOOP,)]])
+        # Its peer would wait for the answer that is lost, and take the next one for it.
+        self.assertEqual([broken.aborted, self.lines[1].aborted], [True, False])
+
+    def test_whether_there_is_something_for_a_peer(self) -> None:
+        peer, other = self.peers
+        self.outbox.send(peer, NOOP)
+        self.assertEqual([self.outbox.nothing_for(each) for each in (peer, other)], [False, True])
+        self.outbox.flush()
+        self.assertTrue(self.outbox.nothing_for(peer))
+        self.outbox.hold(peer, Later(0))
+        self.assertFalse(self.outbox.nothing_for(peer))

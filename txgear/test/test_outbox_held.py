@@ -37,6 +37,8 @@ class PausableLine:
 
     def close(self) -> None: ...
 
+    def abort(self) -> None: ...
+
     def take(self) -> list[Letter]:
         """What was written since the last time."""
         taken, self.written = self.written, []

@@ -486,7 +486,7 @@ class PauseTests(SynchronousTestCase):
     def test_among_others_that_are_read_together(self) -> None:
         """It is taken out of the batch, and put back; the reactor does not read it in either case."""
         epoll = FakeEpoll()
-        self.begin(BatchedReads(self.reactor, lambda: None, cast(Any, epoll)))
+        self.begin(BatchedReads(self.reactor, lambda: None, self.reactor.seconds, cast(Any, epoll)))
         self.assertEqual(set(epoll.registered), {7})
         self.stream.pause_reading()
         self.assertEqual(epoll.registered, {})
