@@ -85,6 +85,7 @@ unit: $(DEVELOPABLE) | $(OUT) ## unit tests, and the coverage of the modules wit
 	@printf '\n==> unit tests\n'
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m twisted.trial --temp-directory=$(OUT)/trial txgear 2>&1 | tee $(OUT)/unit.log
+	@! grep -E '^PASSED.*skips=' $(OUT)/unit.log || { echo 'nothing is to be skipped here'; exit 1; }
 	@$(BIN)/coverage report --include='$(PURE_FILES)' --fail-under=100
 
 .PHONY: integration

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from errno import EAGAIN, ECONNRESET, EPIPE
 from typing import Any, Final, TypeAlias
 
-from hypothesis import HealthCheck, settings
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
@@ -32,15 +31,6 @@ from txgear.queues import FunctionQueue
 from txgear.roster import Peer
 from txgear.server import GearFactory
 from txgear.wire import Data
-
-PROPERTY: Final = settings(
-    derandomize=True,
-    database=None,
-    deadline=None,
-    max_examples=100,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-"""How hypothesis is run: the same examples each time, and nothing left behind."""
 
 START: Final = 1000.0
 """When tests begin, in seconds since the epoch."""

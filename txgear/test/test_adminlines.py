@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear import adminlines
 from txgear.errors import InvalidArgument, ProtocolError, QueueError
-from txgear.test.support import PROPERTY
+from txgear.test.extras import PROPERTY, given, st
 
 
 class WordsTests(SynchronousTestCase):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from math import inf
 
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.agenda import SLACK, STEP, Agenda
 from txgear.jobs import Job
-from txgear.test.support import PROPERTY, make_job
+from txgear.test.extras import PROPERTY, given, st
+from txgear.test.support import make_job
 
 
 class AgendaTests(SynchronousTestCase):

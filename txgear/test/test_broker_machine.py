@@ -18,9 +18,6 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Any
 
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker import Broker
@@ -40,6 +37,16 @@ from txgear.paging import READ_SHARE
 from txgear.queues import FunctionQueue
 from txgear.roster import Peer
 from txgear.test.brokermodel import Known, Model
+from txgear.test.extras import (
+    HealthCheck,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+    settings,
+    st,
+)
 from txgear.test.support import START, FakeJournal, Heard, Recorder
 
 TERMINAL = (WORK_COMPLETE, WORK_FAIL, WORK_EXCEPTION)

@@ -14,8 +14,6 @@ from collections.abc import Iterable, Mapping
 from math import inf
 from typing import Any, Final
 
-from hypothesis import strategies as st
-from hypothesis.stateful import initialize, invariant, rule
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker import Broker
@@ -29,6 +27,7 @@ from txgear.queues import FunctionQueue
 from txgear.roster import Peer
 from txgear.test.brokerlife import Attempt, End, Life, LifeModel, Living, Rules, Settings
 from txgear.test.brokermodel import Known
+from txgear.test.extras import initialize, invariant, rule, st
 from txgear.test.support import Heard
 from txgear.test.test_broker_machine import (
     ANSWERS,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.changes import StoredJob, Storing, by_place
-from txgear.test.support import PROPERTY, make_job, record
+from txgear.test.extras import PROPERTY, given, st
+from txgear.test.support import make_job, record
 
 
 class ByPlaceTests(SynchronousTestCase):

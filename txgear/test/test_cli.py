@@ -16,6 +16,7 @@ from txgear import cli
 from txgear.cli import gearmand
 from txgear.errors import ConfigurationError
 from txgear.tap import Options
+from txgear.test.extras import needs
 
 
 class TranslateTests(SynchronousTestCase):
@@ -113,6 +114,7 @@ class TranslateTests(SynchronousTestCase):
         relative = self.words("-d", "-l", "some.log")
         self.assertIn(f"--log-file={os.path.abspath('some.log')}", relative)
 
+    @needs("pymysql")
     def test_queue_type(self) -> None:
         """The queue type becomes the store; a password does not stand on the command line."""
         made = self.translation("-q", "MySQL", "--mysql-db=jobs", "--mysql-password=secret")

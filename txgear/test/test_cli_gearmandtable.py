@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.cli.gearmandtable import GearmandTable, Row, gearmand_table
 from txgear.errors import ConfigurationError
+from txgear.test.extras import needs
 
 GEARMANDS = (
     "CREATE TABLE {table} ( unique_key TEXT, function_name TEXT, priority INTEGER, data BLOB,"
@@ -216,6 +217,7 @@ class UrlTests(SynchronousTestCase):
             hide(self, name)
             self.assertIn(f"pip install 'txgear[{extra}]'", self.refusal(url))
 
+    @needs("psycopg", "pymysql")
     def test_names(self) -> None:
         """Each kind of database has gearmand's own table name; no name shows a password."""
         for url, expected in (

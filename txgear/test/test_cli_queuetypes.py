@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.cli import queuetypes
 from txgear.cli.arguments import Parser
 from txgear.errors import ConfigurationError
+from txgear.test.extras import needs
 from txgear.test.test_cli_gearmandtable import hide
 
 
@@ -79,6 +80,7 @@ class QueueTypesTests(SynchronousTestCase):
         self.assertIn("--mysql-db", self.refusal("mysql"))
         self.assertIn("--mysql-port", self.refusal("mysql", "--mysql-db=d", "--mysql-port=many"))
 
+    @needs("psycopg")
     def test_postgres(self) -> None:
         """libpq's connection strings, of both forms."""
         pairs = "host=db.example port=5433 user='me' password='it''s' dbname=jobs".replace("''", "\\'")
@@ -91,11 +93,13 @@ class QueueTypesTests(SynchronousTestCase):
             self.store("Postgres", f"--libpq-conninfo={url}"), ("postgresql://me@db.example/jobs", "it's")
         )
 
+    @needs("psycopg")
     def test_postgres_options(self) -> None:
         """What else libpq is told it is told through the URL."""
         url, _ = self.store("postgres", "--libpq-conninfo=host=h dbname=d sslmode=require options='-c x=1'")
         self.assertEqual(url, "postgresql://h/d?options=-c%20x%3D1&sslmode=require")
 
+    @needs("psycopg")
     def test_postgres_elsewhere(self) -> None:
         """Sockets, several hosts and libpq's own default have no place in a URL but behind it."""
         url, _ = self.store("postgres", "--libpq-conninfo=host=/run/postgresql port=5433 dbname=jobs")
@@ -105,11 +109,13 @@ class QueueTypesTests(SynchronousTestCase):
         url, _ = self.store("postgres", "--libpq-conninfo=user=me dbname=jobs")
         self.assertEqual(url, "postgresql://me@/jobs")
 
+    @needs("psycopg")
     def test_postgres_database(self) -> None:
         """The database's name is the user's by default, as libpq has it; one of them must be said."""
         self.assertEqual(self.store("postgres", "--libpq-conninfo=user=me"), ("postgresql://me@/me", None))
         self.assertIn("dbname", self.refusal("postgres"))
 
+    @needs("psycopg")
     def test_postgres_mistake(self) -> None:
         """What libpq does not understand is refused, and the option named."""
         self.assertIn("--libpq-conninfo", self.refusal("postgres", "--libpq-conninfo=bogus"))

@@ -131,5 +131,13 @@ class FloorsTests(SynchronousTestCase):
                     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                         self.assertNotIn(f"{node.value.id}.{node.attr}", asked, name)
 
+    def test_what_may_be_missing_is_imported_where_it_is_needed(self) -> None:
+        """The tests are installed with the package; all that can run without their extra are to run."""
+        for path in ROOT.glob("test/*.py"):
+            for node in ast.parse(path.read_bytes()).body:
+                if isinstance(node, (ast.Import, ast.ImportFrom)):
+                    names = {name.split(".")[0] for name in imports(ast.Module([node], []))}
+                    self.assertEqual(names & {"hypothesis", "psycopg", "pymysql"}, set(), path.name)
+
     def test_the_package_alone_imports_none_of_its_modules(self) -> None:
         self.assertEqual(imported_modules("txgear"), set())

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear import adminlines, inspection
@@ -17,7 +15,8 @@ from txgear.inspection import OF_ENDED, OF_FUNCTIONS, OF_JOBS, Bounds, Search
 from txgear.jobs import Job
 from txgear.policies import CLASSIC, Policies
 from txgear.roster import Peer
-from txgear.test.support import PROPERTY, START, FakeJournal, Recorder, Room
+from txgear.test.extras import PROPERTY, given, st
+from txgear.test.support import START, FakeJournal, Recorder, Room
 from txgear.wire import Pieces
 
 PAST = "1970-01-01T00:16:40.000Z"

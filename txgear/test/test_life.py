@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.jobs import DONE
 from txgear.life import MOST_ATTEMPTS, MOST_EARLIER, MOST_TEXT, Attempt, Life, in_words
-from txgear.test.support import PROPERTY, Told
+from txgear.test.extras import PROPERTY, given, st
+from txgear.test.support import Told
 from txgear.wire import Pieces
 
 

@@ -12,6 +12,7 @@ from txgear.errors import ConfigurationError
 from txgear.interfaces import IJobStore
 from txgear.stores import default_url, make_store
 from txgear.stores.memory import MemoryStore
+from txgear.test.extras import needs
 from txgear.test.storecontract import StoreContract
 
 
@@ -33,6 +34,7 @@ class MakeStoreTests(SynchronousTestCase):
         self.assertNotIn("\n", text)
         return text
 
+    @needs("psycopg", "pymysql")
     def test_names_show_where_it_is_and_no_password(self) -> None:
         for url, name in (
             ("sqlite:////var/lib/jobs.sqlite", "sqlite:////var/lib/jobs.sqlite"),
@@ -45,6 +47,7 @@ class MakeStoreTests(SynchronousTestCase):
             if "sqlite" not in url:
                 self.assertEqual(make_store(url, "secret").name, name)
 
+    @needs("psycopg", "pymysql")
     def test_a_password_given_apart_is_the_one(self) -> None:
         for url in ("postgresql://me:old@db/jobs", "mysql://me@db/jobs"):
             self.assertEqual(make_store(url, "p@ss/word")._dialect.engine.url.password, "p@ss/word")
@@ -78,6 +81,7 @@ class MakeStoreTests(SynchronousTestCase):
             self.assertIn(words, text, url)
             self.assertNotIn("secret", text)
 
+    @needs("psycopg", "pymysql")
     def test_a_driver_that_is_not_installed(self) -> None:
         for url, module, extra in (
             ("postgresql://me:secret@db/jobs", "psycopg", "txgear[postgresql]"),

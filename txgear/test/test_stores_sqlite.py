@@ -14,8 +14,6 @@ from unittest import SkipTest
 
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlalchemy import event, inspect
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -26,6 +24,7 @@ from txgear.jobs import DONE, ENDINGS
 from txgear.stores import make_store, migrations, schema
 from txgear.stores.memory import MemoryStore
 from txgear.stores.sql import SqlStore
+from txgear.test.extras import PROPERTY, given, st
 from txgear.test.storecontract import (
     StoreContract,
     adding,
@@ -35,7 +34,6 @@ from txgear.test.storecontract import (
     marking,
     stored,
 )
-from txgear.test.support import PROPERTY
 
 
 class SQLiteCase(SynchronousTestCase):

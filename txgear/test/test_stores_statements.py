@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import psycopg
-import pymysql
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.stores import schema
@@ -16,7 +12,7 @@ from txgear.stores.mysql import MySQL
 from txgear.stores.postgresql import PostgreSQL
 from txgear.stores.sqlite import SQLite
 from txgear.stores.statements import MOST_ROWS, runs
-from txgear.test.support import PROPERTY
+from txgear.test.extras import PROPERTY, given, needs, st
 
 
 class RunsTests(SynchronousTestCase):
@@ -66,6 +62,7 @@ class ListsTests(SynchronousTestCase):
 
 
 class TextsTests(SynchronousTestCase):
+    @needs("psycopg", "pymysql")
     def test_sql(self) -> None:
         for dialect, insert, delete in (
             (
@@ -95,7 +92,10 @@ class ErrorsTests(SynchronousTestCase):
         self.assertIn(advice, dialect.hopeless(error))
         self.assertTrue(advice or not dialect.hopeless(error), repr(error))
 
+    @needs("psycopg")
     def test_postgresql(self) -> None:
+        import psycopg
+
         dialect = PostgreSQL("postgresql://db/jobs", None, 5.0)
         for state, refuses, advice in (
             ("53100", True, ""),
@@ -125,7 +125,10 @@ class ErrorsTests(SynchronousTestCase):
             self.check(dialect, psycopg.OperationalError(words), False, advice)
         self.check(dialect, psycopg.ProgrammingError('invalid connection option "a"'), False, "URL")
 
+    @needs("pymysql")
     def test_mysql(self) -> None:
+        import pymysql
+
         dialect = MySQL("mysql://db/jobs", None, 5.0)
         for number, words, refuses, advice in (
             (1021, "Disk full", True, ""),

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any, cast
 from unittest import skipUnless
 
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
@@ -23,7 +21,8 @@ from txgear._stream import (
     Stream,
 )
 from txgear.constants import CAN_DO, ECHO_REQ, TEXT
-from txgear.test.support import PROPERTY, FakeConnection
+from txgear.test.extras import PROPERTY, given, st
+from txgear.test.support import FakeConnection
 from txgear.test.test_batch import FakeEpoll
 from txgear.wire import PIECES_FROM, Data, Decoder, request
 

@@ -24,6 +24,7 @@ from txgear.jobserver import Settings
 from txgear.policies import Policy
 from txgear.process import NotStarted
 from txgear.tap import Options, default_prefix, makeService, password, protocol_modules
+from txgear.test.extras import needs
 from txgear.test.test_cli_gearmandtable import hide
 
 
@@ -273,6 +274,7 @@ class StoreTests(SynchronousTestCase):
         """C{memory:} is no store."""
         self.assertIsNone(parsed("--store=memory:").store)
 
+    @needs("pymysql")
     def test_url(self) -> None:
         """A URL is a store that is not opened yet; its name shows no password."""
         path = os.path.abspath(self.mktemp())

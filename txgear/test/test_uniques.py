@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.jobs import Job
 from txgear.queues import FunctionQueue
-from txgear.test.support import PROPERTY, make_job
+from txgear.test.extras import PROPERTY, given, st
+from txgear.test.support import make_job
 from txgear.uniques import Uniques, key_of
 from txgear.wire import Pieces
 

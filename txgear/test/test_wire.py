@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.constants import (
@@ -33,7 +31,8 @@ from txgear.constants import (
     WRONG_MAGIC,
 )
 from txgear.errors import PacketTooLarge, ProtocolError
-from txgear.test.support import PROPERTY, packet
+from txgear.test.extras import PROPERTY, given, st
+from txgear.test.support import packet
 from txgear.wire import (
     PACKETS,
     PIECES_FROM,

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.changes import PAUSED, SCHEDULED, Addition, Batch, Mark, Move
 from txgear.errors import StoreRefused, StoreUnavailable
 from txgear.jobs import DEAD, DONE
 from txgear.test.durable import Fault, TroubledStore
+from txgear.test.extras import PROPERTY, given, st
 from txgear.test.storecontract import addition, stored
-from txgear.test.support import PROPERTY
 from txgear.writing import MOST_REFUSALS, Refusals, Unhurried, write_all
 
 FULL = StoreRefused("The disk is full")
