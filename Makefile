@@ -124,6 +124,10 @@ bench: $(DEVELOPABLE) ## the figures of docs/performance.md
 bench-nagle: $(DEVELOPABLE) ## a worker that waits for acknowledgements, as many libraries have them
 	@$(BIN)/python bench/nagle.py
 
+.PHONY: libraries
+libraries: $(DEVELOPABLE) ## the table of client libraries in docs/compatibility.md; some minutes
+	@$(BIN)/python bench/libraries.py
+
 .PHONY: bench-memory
 bench-memory: $(DEVELOPABLE) ## a million jobs of 10 kB in the store; needs 15 GB of disk
 	@$(BIN)/python bench/longqueue.py

@@ -72,6 +72,18 @@ class Peer:
             raise RuntimeError(f"a packet of type {found} came instead of {kind}: {body!r}")
         return body
 
+    def ask(self, line: bytes) -> bytes:
+        """The first line of the answer to a text command."""
+        self._socket.sendall(line + b"\n")
+        return self._file.readline()[:-1]
+
+    def ask_list(self, line: bytes) -> list[bytes]:
+        """The rows of the answer to a text command."""
+        rows = [self.ask(line)]
+        while rows[-1] != b".":
+            rows.append(self._file.readline()[:-1])
+        return rows[:-1]
+
     def close(self) -> None:
         """End the connection."""
         self._file.close()
