@@ -53,7 +53,7 @@ class Library:
     @ivar origin: C{pypi}, C{npm} or C{debian}, or C{here} for txgear itself.
     @ivar package: what is installed; for npm and PyPI with its version.
     @ivar command: what starts its peer, C{{peers}} being the folder of the programs; C{worker} or C{client}
-        and the port follow.
+        and the port follow, and a function where a result is wanted.
     """
 
     name: str
@@ -109,12 +109,12 @@ class Row:
     refused: str = "not tried"
     restart: str = "not tried"
     speed: str = "not tried"
+    client: bool = False
 
     def works(self) -> str:
         """Whether both its worker and its client did what they are for."""
         worker = self.speed[:1].isdigit()
-        client = "goes on" in self.refused
-        return "yes" if worker and client else "worker" if worker else "no"
+        return "yes" if worker and self.client else "worker" if worker else "client" if self.client else "no"
 
 
 def installed(library: Library, folder: Path) -> tuple[str, dict[str, str]]:
@@ -245,18 +245,17 @@ def speed(server: Server, worker: list[str], environment: dict[str, str]) -> str
             watch.close()
 
 
-def refused(server: Server, library: list[str], environment: dict[str, str]) -> str:
-    """What a client makes of a submit that is refused."""
-    # One job waits, and that is the most.
-    server.submit("full")
-    limit = server.peer()
-    limit.ask(b"maxqueue full 1")
-    limit.close()
-    with started([*library, "worker", str(server.port)], environment):
-        if not server.wait_for_workers(1):
-            return "not tried: its worker does not come"
+def outcomes(server: Server, library: list[str], environment: dict[str, str], first: str) -> tuple[str, str]:
+    """
+    What a client says of two jobs that it submits, while there is a worker.
+
+    @param first: the function of the first job.
+    """
+    command = [*library, "client", str(server.port), first]
+    with started([*library, "worker", str(server.port), "echo"], environment):
+        server.wait_for_workers(1)
         client = subprocess.Popen(
-            [*library, "client", str(server.port)],
+            command,
             env={**os.environ, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -265,13 +264,25 @@ def refused(server: Server, library: list[str], environment: dict[str, str]) -> 
         try:
             said, _ = client.communicate(timeout=CLIENT_SECONDS)
         except subprocess.TimeoutExpired:
+            # Not all of them end, whether or not they have their answers.
             os.killpg(client.pid, signal.SIGKILL)
             said, _ = client.communicate()
+    server.wait_for_workers(0)
     found: dict[str, str] = {}
     for line in said.decode("utf-8", "replace").splitlines():
         number, _, outcome = line.partition(" ")
         found.setdefault(number, outcome)
-    first, second = found.get("1", ""), found.get("2", "")
+    return found.get("1", ""), found.get("2", "")
+
+
+def refused(server: Server, library: list[str], environment: dict[str, str]) -> str:
+    """What a client makes of a submit that is refused."""
+    # One job waits, and that is the most.
+    server.submit("full")
+    limit = server.peer()
+    limit.ask(b"maxqueue full 1")
+    limit.close()
+    first, second = outcomes(server, library, environment, "full")
     if first.startswith("result"):
         return "**takes the next job's result for this one's**"
     if second == "result second":
@@ -311,8 +322,8 @@ def tried(library: Library) -> Row:
             worker = [*command, "worker", str(server.port)]
             row.speed = speed(server, worker, environment)
             server.wait_for_workers(0)
+            row.client = outcomes(server, command, environment, "echo") == ("result first", "result second")
             row.refused = refused(server, command, environment)
-            server.wait_for_workers(0)
             row.restart = restart(server, worker, environment)
         finally:
             server.stop()

@@ -1,4 +1,4 @@
-"""PyPI's aiogear: C{aiogear_peer.py worker|client PORT}."""
+"""PyPI's aiogear: C{aiogear_peer.py worker|client PORT [FUNCTION]}."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def main() -> None:
         await loop.create_connection(lambda: aiogear.Worker(echo, loop=loop), "127.0.0.1", port)
         await asyncio.Event().wait()
     _, client = await loop.create_connection(lambda: aiogear.Client(loop=loop), "127.0.0.1", port)
-    jobs = [submit(client, 1, "full", "first"), submit(client, 2, "echo", "second")]
+    jobs = [submit(client, 1, sys.argv[3], "first"), submit(client, 2, "echo", "second")]
     await asyncio.gather(*jobs)
 
 

@@ -1,4 +1,4 @@
-"""PyPI's gear: C{gear_peer.py worker|client PORT}."""
+"""PyPI's gear: C{gear_peer.py worker|client PORT [FUNCTION]}."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if role == "worker":
     while True:
         job = peer.getJob()
         job.sendWorkComplete(job.arguments)
-for number, function, workload in ((1, b"full", b"first"), (2, b"echo", b"second")):
+for number, function, workload in ((1, sys.argv[3].encode(), b"first"), (2, b"echo", b"second")):
     job = gear.Job(function, workload)
     try:
         peer.submitJob(job)

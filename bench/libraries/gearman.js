@@ -1,7 +1,7 @@
-// npm's gearman: node gearman.js worker|client PORT
+// npm's gearman: node gearman.js worker|client PORT [FUNCTION]
 "use strict";
 const gearman = require("gearman");
-const [role, port] = process.argv.slice(2);
+const [role, port, first] = process.argv.slice(2);
 const peer = gearman("127.0.0.1", Number(port));
 const handles = {};
 let created = 0;
@@ -19,7 +19,7 @@ peer.connect(() => {
     peer.addFunction("echo");
     peer.preSleep();
   } else {
-    peer.submitJob("full", "first");
+    peer.submitJob(first, "first");
     peer.submitJob("echo", "second");
   }
 });

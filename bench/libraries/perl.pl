@@ -1,9 +1,9 @@
-# Debian's libgearman-client-perl: perl perl.pl worker|client PORT
+# Debian's libgearman-client-perl: perl perl.pl worker|client PORT [FUNCTION]
 use strict;
 use warnings;
 
 $| = 1;
-my ($role, $port) = @ARGV;
+my ($role, $port, $first) = @ARGV;
 my @servers = ("127.0.0.1:$port");
 if ($role eq 'worker') {
     require Gearman::Worker;
@@ -13,7 +13,7 @@ if ($role eq 'worker') {
 }
 require Gearman::Client;
 my $client = Gearman::Client->new(job_servers => \@servers);
-for ([1, 'full', 'first'], [2, 'echo', 'second']) {
+for ([1, $first, 'first'], [2, 'echo', 'second']) {
     my ($number, $function, $workload) = @$_;
     my $result = eval { $client->do_task($function, $workload) };
     print "$number ", defined $result ? "result $$result" : 'error ' . ($@ || 'failed') =~ s/\n.*//sr, "\n";

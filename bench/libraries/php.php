@@ -1,6 +1,6 @@
 <?php
-// Debian's php-gearman: php php.php worker|client PORT
-[, $role, $port] = $argv;
+// Debian's php-gearman: php php.php worker|client PORT [FUNCTION]
+[, $role, $port, $first] = [...$argv, ''];
 if ($role === 'worker') {
     $worker = new GearmanWorker();
     $worker->addServer('127.0.0.1', (int) $port);
@@ -14,7 +14,7 @@ if ($role === 'worker') {
 }
 $client = new GearmanClient();
 $client->addServer('127.0.0.1', (int) $port);
-foreach ([[1, 'full', 'first'], [2, 'echo', 'second']] as [$number, $function, $workload]) {
+foreach ([[1, $first, 'first'], [2, 'echo', 'second']] as [$number, $function, $workload]) {
     $result = @$client->doNormal($function, $workload);
     $done = $client->returnCode() === GEARMAN_SUCCESS;
     echo "$number ", $done ? "result $result" : 'error ' . strtok($client->error(), "\n"), "\n";

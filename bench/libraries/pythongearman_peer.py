@@ -1,4 +1,4 @@
-"""The family of PyPI's old gearman: C{pythongearman_peer.py MODULE worker|client PORT}."""
+"""The family of PyPI's old gearman: C{pythongearman_peer.py MODULE worker|client PORT [FUNCTION]}."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from typing import Any
 
 gearman: Any = importlib.import_module(sys.argv[1])
 role, servers = sys.argv[2], [f"127.0.0.1:{sys.argv[3]}"]
+# One of them wants bytes as they travel, the others text.
+in_bytes = sys.argv[1] == "gearman"
 
 
-class Bytes(gearman.DataEncoder):  # type: ignore[misc]
+def said(text: str) -> Any:
+    return text.encode() if in_bytes else text
+
+
+class AsItIs(gearman.DataEncoder):  # type: ignore[misc]
     """Workloads as they are."""
 
     @classmethod
@@ -24,15 +30,13 @@ class Bytes(gearman.DataEncoder):  # type: ignore[misc]
 
 if role == "worker":
     worker = gearman.GearmanWorker(servers)
-    worker.data_encoder = Bytes
-    # One of them wants the names as they travel.
-    name = b"echo" if sys.argv[1] == "gearman" else "echo"
-    worker.register_task(name, lambda worker, job: job.data)
+    worker.data_encoder = AsItIs
+    worker.register_task(said("echo"), lambda worker, job: job.data)
     worker.work()
 client = gearman.GearmanClient(servers)
-client.data_encoder = Bytes
-for number, function, workload in ((1, "full", b"first"), (2, "echo", b"second")):
-    request = client.submit_job(function, workload, background=False, poll_timeout=3.0)
+client.data_encoder = AsItIs
+for number, function, workload in ((1, sys.argv[4], "first"), (2, "echo", "second")):
+    request = client.submit_job(function, said(workload), background=False, poll_timeout=3.0)
     result = request.result
     if isinstance(result, bytes):
         result = result.decode()

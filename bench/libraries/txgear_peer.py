@@ -1,4 +1,4 @@
-"""txgear's own: C{txgear_peer.py worker|client PORT}."""
+"""txgear's own: C{txgear_peer.py worker|client PORT [FUNCTION]}."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from txgear import Client, Worker
 from txgear.errors import TxgearError
 
 
-async def main(reactor: Any, role: str, port: str) -> None:
+async def main(reactor: Any, role: str, port: str, first: str = "") -> None:
     server = f"127.0.0.1:{port}"
     if role == "worker":
         worker = Worker(reactor, server)
@@ -21,7 +21,7 @@ async def main(reactor: Any, role: str, port: str) -> None:
         worker.startService()
         await Deferred()
     client = Client(reactor, server)
-    for number, function, workload in ((1, "full", b"first"), (2, "echo", b"second")):
+    for number, function, workload in ((1, first, b"first"), (2, "echo", b"second")):
         try:
             result = await client.run(function, workload)
             print(number, "result", result.decode(), flush=True)
