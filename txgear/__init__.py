@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         ServerError,
         TxgearError,
     )
+    from txgear.monotonic import use_monotonic_clock
     from txgear.worker import Fail, Worker
 
 __version__: Final = "0.1.0"
@@ -34,6 +35,7 @@ _HOMES: Final = {
     "Task": "client",
     "Fail": "worker",
     "Worker": "worker",
+    "use_monotonic_clock": "monotonic",
     "HIGH": "constants",
     "NORMAL": "constants",
     "LOW": "constants",
@@ -68,6 +70,7 @@ __all__ = [
     "TxgearError",
     "Worker",
     "__version__",
+    "use_monotonic_clock",
 ]
 
 

@@ -16,7 +16,7 @@ STEP: Final = 100
 
 class Timed(Protocol):
     """
-    @ivar due: when something is to happen to it, in seconds since the epoch; 0.0 for never.
+    @ivar due: when something is to happen to it; 0.0 for never.
     """
 
     due: float
@@ -27,7 +27,7 @@ T = TypeVar("T", bound=Timed)
 
 class Agenda(Generic[T]):
     """
-    Jobs, and others, by their C{due}.
+    Jobs, and others, by their C{due}, all of them in seconds by one clock. That may be set back.
 
     They lie by whole seconds, where each can be taken out at once, however many there are: most jobs
     that have a time for something are over before it. When a second has come it is put in order, some at
@@ -53,7 +53,7 @@ class Agenda(Generic[T]):
         """
         Note that something is to happen to this job, which is not on the agenda yet.
 
-        @param due: when, in seconds since the epoch.
+        @param due: when.
         """
         job.due = due
         self._live += 1

@@ -65,7 +65,7 @@ class Archive:
         """
         Keep a job that has ended.
 
-        @param until: when it is to be forgotten, in seconds since the epoch.
+        @param until: when it is to be forgotten, by the server's time.
         """
         self.jobs[job.number] = job
         self.agenda.add(job, until)

@@ -99,7 +99,7 @@ class Attempts(Storage):
     def _attempt(self, job: Job, reason: str, now: float, said: Data) -> Attempt:
         worker = job.worker
         assert worker is not None
-        return Attempt(job.since, now, reason, worker.name, in_words(said))
+        return Attempt(self.wall(job.since), self.wall(now), reason, worker.name, in_words(said))
 
     def _give_up(self, job: Job, outcome: int, now: float, said: Data, reason: str) -> None:
         """No attempt is left: those who wait are told."""
@@ -174,6 +174,7 @@ class Attempts(Storage):
             self._advance(job.queue, job.priority, now)
         else:
             job.queue.waiting -= 1
+            self._cancel_wait(job)
             self._put_last(job)
             self._note(job)
             self._enqueue(job, now)

@@ -2,9 +2,12 @@
 The rules of a job server: submit, grab, finish, try again, lose, cancel.
 
 The broker knows no socket, no clock and no disk. Each entry is one turn: it is
-told the time as C{now} (seconds since the epoch) where that matters, it hands
-what peers are to hear to the outbox and what is to be kept to the journal, and
-L{Broker.deadline} says when it wants L{Broker.expire} called.
+told the server's time as C{now} where that matters, it hands what peers are to
+hear to the outbox and what is to be kept to the journal, and L{Broker.deadline}
+says when it wants L{Broker.expire} called.
+
+The server's time is in seconds: those since the epoch when the server started, and
+counted on from there by a clock that nobody can set.
 
 Here is what happens to jobs and why; where they are, and how they move, is
 L{txgear.dispatch}'s affair, and what is kept of them L{txgear.storage}'s. All the
@@ -15,6 +18,7 @@ through L{Broker._over}.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from txgear.changes import SCHEDULED, Mark
@@ -30,6 +34,7 @@ from txgear.constants import (
     WORK_WARNING,
 )
 from txgear.desk import BATCH, Desk
+from txgear.dispatch import LOOK_SECONDS
 from txgear.errors import ArgumentTooLarge, InvalidArgument, JobNotFound, QueueError
 from txgear.gates import Gate
 from txgear.jobs import (
@@ -38,7 +43,6 @@ from txgear.jobs import (
     RUNNING,
     TO_RUNNING,
     TO_STORING,
-    WAITING,
     Job,
 )
 from txgear.life import Life
@@ -186,14 +190,16 @@ class Broker(Desk):
         reducer: bytes = b"",
         settings: Mapping[str, Any] | None = None,
         schedule: tuple[bytes, float] | None = None,
+        delay: float = 0.0,
     ) -> Job:
         """
         A client wants a job done, or joins the one that is the same.
 
         @param client: who waits for it; of a background submit nobody does.
-        @param due: seconds since the epoch before which it must not begin.
+        @param due: when it may begin at the earliest, by the wall clock, in seconds since the epoch.
         @param settings: what is to hold for this job, over its function's policy.
         @param schedule: which schedule it is for, and for which time: that is remembered with it.
+        @param delay: seconds before which it must not begin, where C{due} does not say that.
         @return: the job; its handle is the answer to the submit, unless that is
             to wait for the disk (see L{txgear.storage.Storage.answer_waits}). It may be done already, where
             its unique is still taken: a client that waits is to be told by L{txgear.desk.Desk.repeat}.
@@ -240,7 +246,7 @@ class Broker(Desk):
         if not background:
             self._join(job, client, background)
         elif self._journal is not None:
-            self._store(job, due)
+            self._store(job, due, now + delay if delay else 0.0)
             if schedule is not None:
                 self._mark_schedule(schedule, number)
         self._counter = number
@@ -251,8 +257,8 @@ class Broker(Desk):
         if job.storing is not None:
             job.state = TO_STORING[job.state]
             queue.waiting += 1
-        elif due > now:
-            self._begin_to_wait(job, due, now)
+        elif due or delay:
+            self._begin_to_wait(job, due, now, now + delay if delay else 0.0)
         else:
             self._enqueue(job, now)
         return job
@@ -287,7 +293,7 @@ class Broker(Desk):
         """
         if background:
             if self._journal is not None and not job.background:
-                self._store(job, job.due if job.state == WAITING else 0.0)
+                self._store(job, self.begins(job))
             job.background = True
         elif client is not None:
             job.clients = (client, *job.clients)
@@ -478,8 +484,15 @@ class Broker(Desk):
                 self._look_again(due, now)
             else:
                 self._time_has_come(due, now)
+        calendar = self._calendar
+        for _ in range(BATCH):
+            appointment = calendar.pop_due(now + self.offset)
+            if appointment is None:
+                break
+            self._time_has_come(appointment.job, now)
         go_on = min(self._work_off(now), self._forget_old(now))
         while (queue := self.roster.pop_overdue(now)) is not None:
             self._wake(queue, now)
         # Only here is it moved on: until then a deadline that has lapsed costs one empty call.
-        self.deadline = min(self._agenda.next_due(), self.roster.next_overdue(), go_on)
+        look = min(calendar.next_due() - self.offset, now + LOOK_SECONDS) if calendar else inf
+        self.deadline = min(self._agenda.next_due(), look, self.roster.next_overdue(), go_on)

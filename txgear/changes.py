@@ -27,7 +27,8 @@ LAST_NUMBER: Final = 10**18 - 1
 
 class StoredJob(NamedTuple):
     """
-    All that is kept of a job but its workload, in the order of a store's columns.
+    All that is kept of a job but its workload, in the order of a store's columns. All times are by the
+    wall clock: the next server has no other time in common with this one.
 
     @ivar number: what tells it from all others, in its handle too; never used
         twice; 1 to L{LAST_NUMBER}.
@@ -143,15 +144,17 @@ class Storing:
 
     @ivar job: the job.
     @ivar addition: what is to be kept, as it was when it was submitted.
+    @ivar begins: when the delay is over that it was submitted with, by the server's time; 0.0 for none.
     @ivar answer: the packet for each of them (its type, then its arguments)
         once the outcome is known, C{None} before.
     """
 
-    __slots__ = ("addition", "answer", "job")
+    __slots__ = ("addition", "answer", "begins", "job")
 
-    def __init__(self, job: Job, addition: Addition) -> None:
+    def __init__(self, job: Job, addition: Addition, begins: float = 0.0) -> None:
         self.job = job
         self.addition = addition
+        self.begins = begins
         self.answer: tuple[int | Data, ...] | None = None
 
     @property

@@ -251,7 +251,7 @@ class Desk(Attempts):
         queue = self._queue(function)
         self._gate(queue).paused = True
         self._regulate(queue, now)
-        self.mark(Mark(PAUSED, function, now))
+        self.mark(Mark(PAUSED, function, self.wall(now)))
 
     def restore_mark(self, mark: Mark, now: float) -> None:
         """The server starts again: a function that was paused still is."""
@@ -295,7 +295,7 @@ class Desk(Attempts):
         """
         Forget jobs that have been kept for long enough.
 
-        @return: when to go on with it, in seconds since the epoch; infinite for not at all.
+        @return: when to go on with it, by the server's time; infinite for not at all.
         """
         agenda = self.archive.agenda
         if self._is_behind and agenda.next_due() <= now:
@@ -311,7 +311,7 @@ class Desk(Attempts):
         """
         Go on with what operators want done to many jobs.
 
-        @return: when to go on with it, in seconds since the epoch; infinite if all is done.
+        @return: when to go on with it, by the server's time; infinite if all is done.
         """
         if self._chores and self._is_behind:
             return now + BREAK

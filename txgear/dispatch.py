@@ -8,11 +8,16 @@ moves between them with all that belongs to each: whose turn it is, who is
 woken, whether its function's gate is open, what comes into memory. What is
 kept of a job is L{txgear.storage}'s affair, and when and why it moves the
 L{txgear.broker}'s.
+
+Spans are measured by the server's time, which nobody can set; what is said,
+kept and shown is the wall clock's. Where the two meet, L{Dispatch.offset} is
+between them.
 """
 
 from __future__ import annotations
 
 from math import inf
+from typing import Final
 
 from txgear.agenda import Agenda
 from txgear.archive import Archive
@@ -30,6 +35,7 @@ from txgear.jobs import (
     TO_QUEUED,
     TO_WAITING,
     WAITING,
+    Appointment,
     Job,
 )
 from txgear.paging import Pager
@@ -38,6 +44,9 @@ from txgear.queues import FunctionQueue
 from txgear.roster import WAKE_SECONDS, Outbox, Peer, Roster
 from txgear.uniques import Uniques
 from txgear.wire import Data
+
+LOOK_SECONDS: Final = 1.0
+"""Between two looks at the wall clock while a job waits for a time by it: it may be set meanwhile."""
 
 
 class Dispatch:
@@ -51,8 +60,9 @@ class Dispatch:
     @ivar roster: the peers.
     @ivar policies: what the operator has set.
     @ivar draining: whether only what clients wait for is still handed out.
-    @ivar deadline: when C{expire} is to be called at the latest, in seconds
-        since the epoch; infinite for not at all.
+    @ivar offset: what the wall clock is ahead of the server's time, in seconds; see L{clock_changed}.
+    @ivar deadline: when C{expire} is to be called at the latest, by the server's time; infinite for
+        not at all.
     """
 
     def __init__(self, outbox: Outbox, wakeups: int, journal: Journal | None, queue_memory: int) -> None:
@@ -73,10 +83,13 @@ class Dispatch:
         self.archive = Archive()
         self.roster = Roster()
         self.draining = False
+        self.offset = 0.0
         self.deadline = inf
         self.policies = Policies()
         self._uniques = Uniques()
         self._agenda: Agenda[Job | Gate] = Agenda()
+        # By the wall clock.
+        self._calendar: Agenda[Appointment] = Agenda()
         # For each priority the queues that have a job of it, the one that was
         # served longest ago first: the round-robin over functions.
         # Each with the turn at which it came to the end.
@@ -281,6 +294,44 @@ class Dispatch:
         self._agenda.add(job, due)
         self.deadline = min(self.deadline, due)
 
+    def _appoint(self, job: Job, due: float, now: float) -> None:
+        """The job waits for this time by the wall clock."""
+        job.appointment = Appointment(job)
+        self._calendar.add(job.appointment, due)
+        self.deadline = min(self.deadline, due - self.offset, now + LOOK_SECONDS)
+
+    def _cancel_wait(self, job: Job) -> None:
+        """Whatever a job waited for is of no interest any more."""
+        self._agenda.discard(job)
+        if job.appointment is not None:
+            self._calendar.discard(job.appointment)
+            job.appointment = None
+
+    def begins(self, job: Job) -> float:
+        """When a job that waits is to begin, by the wall clock; 0.0 for one that does not wait for a time."""
+        if job.appointment is not None:
+            return job.appointment.due
+        expires = 0.0 if job.life is None else job.life.expires
+        # Of a job that waits and expires before its time, that is all that is to come.
+        return self.wall(job.due) if job.state == WAITING and job.due != expires else 0.0
+
+    def wall(self, moment: float) -> float:
+        """
+        @param moment: by the server's time; 0.0 for never.
+        @return: the same by the wall clock.
+        """
+        return moment and moment + self.offset
+
+    def clock_changed(self, offset: float, now: float) -> None:
+        """
+        The wall clock has been set: what waits for a time by it comes sooner or later than was
+        thought, and nothing else does.
+
+        @param offset: what it is ahead of the server's time from now on.
+        """
+        self.offset = offset
+        self.deadline = min(self.deadline, now)
+
     def _withhold(self, job: Job) -> None:
         """The server drains: a job that could be handed out waits for good."""
         if job.state == QUEUED:
@@ -349,7 +400,7 @@ class Dispatch:
             self._leave_back(job)
         else:
             queue.waiting -= 1
-            self._agenda.discard(job)
+            self._cancel_wait(job)
         job.state = ENDINGS[outcome][job.state]
         queue.bytes -= job.size
         del self.jobs[job.number]
@@ -418,9 +469,10 @@ class Dispatch:
             return
         gate = queue.gate
         if gate is not None and gate.full > -inf:
-            # Who comes back at once is not to find a full bucket: it is forgotten when that is so.
-            self._agenda.discard(gate)
-            self._agenda.add(gate, gate.full)
-            self.deadline = min(self.deadline, gate.full)
+            # Who comes back at once is not to find a full bucket: it is forgotten when that is so. Nor
+            # is who comes back when the next token is there to find it held: that is looked at before.
+            if not gate.due:
+                self._agenda.add(gate, gate.full)
+                self.deadline = min(self.deadline, gate.full)
         else:
             del self.functions[queue.name]

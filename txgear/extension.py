@@ -59,17 +59,19 @@ class Order(NamedTuple):
 
     @ivar priority: L{HIGH}, L{NORMAL} or L{LOW}.
     @ivar background: whether nobody waits for the job.
-    @ivar due: seconds since the epoch before which it must not begin; 0.0 for at once.
+    @ivar due: seconds since the epoch before which it must not begin, by the wall clock; 0.0 for at once.
+    @ivar delay: seconds before which it must not begin.
     @ivar settings: all others: what is to hold for this job, by name.
     """
 
     priority: int
     background: bool
     due: float
+    delay: float
     settings: dict[str, Any]
 
 
-def read_options(text: bytes, now: float) -> Order:
+def read_options(text: bytes) -> Order:
     """
     Read the options of SUBMIT_JOB_OPTIONS: a JSON object in UTF-8, or nothing.
 
@@ -93,7 +95,7 @@ def read_options(text: bytes, now: float) -> Order:
         raise InvalidArgument(f"background: true or false is wanted, not {background!r}")
     if "at" in settings and "delay" in settings:
         raise InvalidArgument("delay: a job has a time or a delay, not both")
-    due = 0.0
+    due = delay = 0.0
     if "at" in settings:
         at = settings.pop("at")
         # Compared before it is made a float: JSON has whole numbers for which there is none.
@@ -104,10 +106,10 @@ def read_options(text: bytes, now: float) -> Order:
         due = float(at)
     elif "delay" in settings:
         try:
-            due = now + duration(settings.pop("delay"))
+            delay = duration(settings.pop("delay"))
         except PolicyError as error:
             raise InvalidArgument(f"delay: {error}") from error
-    return Order(_PRIORITIES[priority], background, due, settings)
+    return Order(_PRIORITIES[priority], background, due, delay, settings)
 
 
 def _no_number(word: str) -> float:
@@ -148,18 +150,20 @@ class Extension:
     # Clients
 
     def _submit(self, function: bytes, unique: bytes, options: bytes, workload: Data) -> None:
-        now = self._server.seconds()
-        order = read_options(options, now)
+        order = read_options(options)
+        if order.due:
+            self._server.wall_clock()
         job = self._broker.submit(
             self._peer,
             function,
             unique,
             workload,
-            now,
+            self._server.seconds(),
             order.priority,
             order.background,
             order.due,
             settings=order.settings or None,
+            delay=order.delay,
         )
         self._server.created(self._peer, job, order.background)
 

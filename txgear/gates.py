@@ -26,7 +26,7 @@ class Gate:
     @ivar concurrency: jobs that may run at once; 0 for no bound.
     @ivar rate: how fast they may start, or C{None}.
     @ivar full: when the bucket will be full; minus infinity where it is.
-    @ivar due: when it is to be looked at again, in seconds since the epoch; 0.0 for never.
+    @ivar due: when it is to be looked at again, by the server's time; 0.0 for never.
     """
 
     __slots__ = ("closed", "concurrency", "due", "full", "paused", "queue", "rate")
@@ -63,7 +63,7 @@ class Gate:
         return max(int(rate.burst - missing), 1)
 
     def opens(self) -> float:
-        """When the next token is there, in seconds since the epoch; it may be over."""
+        """When the next token is there, by the server's time; it may be over."""
         return -inf if self.rate is None else self.full - (self.rate.burst - 1) * self.rate.interval
 
     def started(self, now: float) -> None:

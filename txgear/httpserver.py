@@ -353,7 +353,7 @@ class JobRequest(Request):
         server = self._server
         self.setResponseCode(status)
         self.setHeader(b"Server", SERVER)
-        self.setHeader(b"Date", datetimeToString(server.seconds()))
+        self.setHeader(b"Date", datetimeToString(server.wall_clock()))
         self.setHeader(b"Content-Type", kind)
         # A GET that is answered from somebody's cache does not run its job.
         self.setHeader(b"Cache-Control", b"no-store")

@@ -72,7 +72,7 @@ def moment(seconds: float) -> str | None:
     """
     A time in ISO 8601, UTC, to the millisecond; one beyond the year 9999 is shown as its end.
 
-    @param seconds: since the epoch.
+    @param seconds: since the epoch, by the wall clock.
     @return: C{None} for 0.0, which is never, or not known.
     """
     if not seconds:
@@ -347,7 +347,7 @@ def dead(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) ->
         return work, {
             "handle": text(job.handle),
             "function": text(job.queue.name),
-            "died": moment(job.since),
+            "died": moment(broker.wall(job.since)),
             "age": _since(job.since, now),
             "attempts": _attempts(job, life),
             "reason": None if last is None else last.reason,
@@ -466,10 +466,10 @@ def job(broker: Broker, job: Job, now: float) -> dict[str, Any]:
         "priority": PRIORITY_NAMES[job.priority],
         "background": job.background,
         "reducer": text(job.reducer) or None,
-        "created": moment(job.created),
+        "created": moment(broker.wall(job.created)),
         "attempts": _attempts(job, life),
     }
-    found.update(_of_ended(job, life) if job.ended else _of_live(job, life, now))
+    found.update(_of_ended(broker, job, life) if job.ended else _of_live(broker, job, life, now))
     found["reasons"] = dict(life.counts)
     found["settings"] = _policy(job, life).shown()
     found["history"] = [
@@ -479,22 +479,20 @@ def job(broker: Broker, job: Job, now: float) -> dict[str, Any]:
     return found
 
 
-def _of_live(job: Job, life: Life, now: float) -> dict[str, Any]:
+def _of_live(broker: Broker, job: Job, life: Life, now: float) -> dict[str, Any]:
     running = job.state == RUNNING
     leased = running and bool(life.lease)
-    # Of a job that waits and expires before its time, that is all that is to come.
-    begins = job.due if job.state == WAITING and job.due != life.expires else 0.0
     overdue = life.overdue or (0.0 if leased else job.due)
     return {
         "size": job.size,
         "loaded": job.loaded,
         "stored": job.stored,
         "clients": len(job.clients),
-        "begins": moment(begins),
-        "expires": moment(life.expires),
+        "begins": moment(broker.begins(job)),
+        "expires": moment(broker.wall(life.expires)),
         "worker": job.worker.name if job.worker else None,
-        "began": moment(job.since) if running else None,
-        "overdue": moment(overdue) if running else None,
+        "began": moment(broker.wall(job.since)) if running else None,
+        "overdue": moment(broker.wall(overdue)) if running else None,
         "lease": life.lease if leased else None,
         "silent": _since(life.beat, now) if leased else None,
         "numerator": job.numerator if running else None,
@@ -502,14 +500,14 @@ def _of_live(job: Job, life: Life, now: float) -> dict[str, Any]:
     }
 
 
-def _of_ended(job: Job, life: Life) -> dict[str, Any]:
+def _of_ended(broker: Broker, job: Job, life: Life) -> dict[str, Any]:
     died = job.state == DEAD
     complete = life.complete and not died
     return {
         "size": job.size if died else None,
         "stored": job.stored,
-        "ended": moment(job.since),
-        "forgotten": moment(job.due),
+        "ended": moment(broker.wall(job.since)),
+        "forgotten": moment(broker.wall(job.due)),
         "data_size": life.data_size if complete else None,
         "result_size": life.result_size if complete else None,
     }

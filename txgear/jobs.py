@@ -82,6 +82,21 @@ ENDINGS: Final = {state: _entering(state) for state in (DONE, FAILED, DEAD, CANC
 """The tables of the states that end a job, by state."""
 
 
+class Appointment:
+    """
+    That a job is not to begin before a time by the wall clock.
+
+    @ivar job: the job.
+    @ivar due: the time, in seconds since the epoch; 0.0 where it waits for that no more.
+    """
+
+    __slots__ = ("due", "job")
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.due = 0.0
+
+
 class Job:
     """
     One piece of work. A server may hold a million of them, hence the slots.
@@ -96,7 +111,7 @@ class Job:
     @ivar size: bytes of the workload, wherever it is; of its result, where a job has ended with one.
     @ivar storing: the job on its way to the store, or C{None}.
     @ivar stored: whether the store has it.
-    @ivar created: when it was submitted, in seconds since the epoch; 0.0 where that is not known.
+    @ivar created: when it was submitted, by the server's time; 0.0 where that is not known.
     @ivar since: when it began to run, or ended; there for these states only.
     @ivar life: what it has beyond the classic protocol, or C{None}.
     @ivar record: what was its life, of a job that has ended and is kept; there for these only.
@@ -106,8 +121,9 @@ class Job:
     @ivar clients: those who hear of it, newest first; the same peer may stand here twice.
     @ivar worker: who runs it, or C{None}.
     @ivar retries: how often a worker was lost with it or overran its time.
-    @ivar due: seconds since the epoch at which it may begin (L{WAITING}), its worker's time is over
-        (L{RUNNING}), it expires, or (having ended) it is forgotten; 0.0 for never.
+    @ivar due: when it is tried again or its delay is over (L{WAITING}), its worker's time is over
+        (L{RUNNING}), it expires, or (having ended) it is forgotten, by the server's time; 0.0 for never.
+    @ivar appointment: the time by the wall clock for which it waits (L{WAITING}), or C{None}.
     @ivar numerator: the last progress that its worker told.
     @ivar denominator: what C{numerator} is a part of.
     """
@@ -115,6 +131,7 @@ class Job:
     __slots__ = (
         "_handle",
         "_naming",
+        "appointment",
         "background",
         "clients",
         "created",
@@ -178,6 +195,7 @@ class Job:
         self.worker: Peer | None = None
         self.retries = 0
         self.due = 0.0
+        self.appointment: Appointment | None = None
         self.numerator = 0
         self.denominator = 0
 

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.interfaces import (
@@ -105,6 +105,12 @@ class Settings:
     queue_memory: int = QUEUE_MEMORY
 
 
+LOOK_SECONDS: Final = 1.0
+"""Between two looks at the wall clock while nobody speaks of a time by it."""
+STEP_SECONDS: Final = 0.05
+"""What it is ahead or behind at the least to have been set: two readings are never of the same moment."""
+
+
 class JobServer:
     """
     One server's broker, as the protocols of its ports use it.
@@ -114,7 +120,6 @@ class JobServer:
 
     @ivar clock: the time.
     @ivar reads: reads the connections of this server, or C{None}.
-    @ivar seconds: the time now, in seconds since the epoch.
     @ivar quick_acks: counts the acknowledgements that were sent at once.
     @ivar config: the path of the file of policies and schedules, or C{None}.
     @ivar schedules: lists what is submitted by the clock; see L{txgear.schedule.Scheduler.listed}.
@@ -123,19 +128,29 @@ class JobServer:
         once, when the text command asks for it; whoever owns the process sets it.
     """
 
-    def __init__(self, clock: IReactorTime, settings: Settings, journal: Journal | None = None) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        settings: Settings,
+        journal: Journal | None = None,
+        wall_seconds: Callable[[], float] | None = None,
+    ) -> None:
         """
         @param clock: the reactor, or a stand-in that only knows the time. Where
             it can watch descriptors, connections are read in batches.
         @param journal: carries background jobs to the disk; without one they are in memory only.
+        @param wall_seconds: reads the wall clock, in seconds since the epoch; by default C{clock} is
+            that as well.
         """
         self.clock = clock
-        self.seconds: Callable[[], float] = clock.seconds
         self.reads: BatchedReads | None = None
         if AVAILABLE and IReactorFDSet.providedBy(clock):
-            self.reads = BatchedReads(clock, self._end_turn, self.seconds)
-        self.cooperator = _turns.cooperator(clock, self.seconds)
+            self.reads = BatchedReads(clock, self._end_turn, clock.seconds)
+        self.cooperator = _turns.cooperator(clock, clock.seconds)
         self.gathering = DeferredSemaphore(GATHERINGS)
+        self._seconds: Callable[[], float] = clock.seconds
+        self._wall_seconds: Callable[[], float] = wall_seconds or clock.seconds
+        self._next_look = -inf
         self.settings = settings
         self.outbox = Outbox()
         self.quick_acks = Tally()
@@ -159,6 +174,29 @@ class JobServer:
         self._timer_at = inf
         self._drained: list[Deferred[None]] = []
         self._closed: Deferred[None] | None = None
+
+    def seconds(self) -> float:
+        """
+        The server's time now: spans are measured by it. It started as the wall clock's, but
+        that may have been set since; see L{wall_clock}.
+        """
+        now = self._seconds()
+        if now >= self._next_look:
+            self._look_at_wall_clock(now)
+        return now
+
+    def wall_clock(self) -> float:
+        """The time by the wall clock now, in seconds since the epoch: times that somebody names are by it."""
+        now = self._seconds()
+        self._look_at_wall_clock(now)
+        return now + self.broker.offset
+
+    def _look_at_wall_clock(self, now: float) -> None:
+        """Has it been set?"""
+        self._next_look = now + LOOK_SECONDS
+        offset = self._wall_seconds() - now
+        if abs(offset - self.broker.offset) >= STEP_SECONDS:
+            self.broker.clock_changed(offset, now)
 
     def accept(self, line: Line, transport: Any) -> Peer:
         """
@@ -250,7 +288,9 @@ class JobServer:
     def _timer_fired(self) -> None:
         self._timer = None
         self._timer_at = inf
-        self.broker.expire(self.seconds())
+        now = self._seconds()
+        self._look_at_wall_clock(now)
+        self.broker.expire(now)
         self.end_turn()
 
     def drain(self) -> Deferred[None]:

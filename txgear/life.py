@@ -27,7 +27,7 @@ class Attempt(NamedTuple):
     """
     One attempt that ended without a result.
 
-    @ivar began: when the worker got the job, in seconds since the epoch.
+    @ivar began: when the worker got the job, by the wall clock, in seconds since the epoch.
     @ivar ended: when it ended.
     @ivar reason: how: one of L{txgear.policies.REASONS}.
     @ivar worker: who had it: its client id, or where it came from.
@@ -56,7 +56,7 @@ class Life:
     @ivar settings: what its submitter set for it, by name; empty for nothing.
     @ivar attempts: those that ended without a result, the newest last.
     @ivar counts: how many there were, by reason.
-    @ivar expires: when it ends unless a worker has had it, in seconds since the epoch; 0.0 for never.
+    @ivar expires: when it ends unless a worker has had it, by the server's time; 0.0 for never.
     @ivar overdue: when the attempt that is under way has taken too long; 0.0 for never.
     @ivar lease: seconds that its worker may be silent; 0.0 for no bound.
     @ivar beat: when its worker was last heard of.

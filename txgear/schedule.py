@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 RETRY: Final = 10.0
 """Seconds after which it is looked at what became of a job, and a refused one is submitted again."""
-LONGEST_SLEEP: Final = 60.0
-"""Seconds between two looks at the clock at the most: it may be set, and a machine may be suspended."""
+LONGEST_SLEEP: Final = 1.0
+"""Seconds between two looks at the wall clock: it may be set, and a machine may be suspended."""
 
 UTC: Final = "UTC"
 """The time zone where none is named."""
@@ -158,8 +158,9 @@ class Scheduler:
         self._submitted: dict[bytes, tuple[float, Storing]] = {}
         # For which time a job was refused last.
         self._refused: dict[bytes, float] = {}
-        # When each is to be seen to.
+        # When each is to be seen to, by the server's time, while the wall clock is ahead of that by so much.
         self._due: dict[bytes, float] = {}
+        self._offset = 0.0
         self._timer: IDelayedCall | None = None
         self._running = False
 
@@ -193,9 +194,9 @@ class Scheduler:
         """
         All that are in force, in the order of the file, by plain values: what each says, C{last},
         the time for which it has run or from which on it counts, and C{next}, in seconds since
-        the epoch; C{None} where there will be none.
+        the epoch by the wall clock; C{None} where there will be none.
         """
-        now = self._server.seconds()
+        now = self._server.wall_clock()
         found = []
         for name, schedule in self.schedules.items():
             self._settle(name)
@@ -221,7 +222,7 @@ class Scheduler:
 
     def _take(self, schedules: Iterable[Schedule]) -> None:
         self.schedules = {schedule.name: schedule for schedule in schedules}
-        now = self._server.seconds()
+        now = self._server.wall_clock()
         mark = self._server.broker.mark
         for name in self._marks.keys() - self.schedules.keys():
             self._forget(name)
@@ -229,7 +230,7 @@ class Scheduler:
         for name in self.schedules.keys() - self._marks.keys():
             self._marks[name] = now
             mark(Mark(SCHEDULED, name, now))
-        self._due = dict.fromkeys(self.schedules, now)
+        self._due = dict.fromkeys(self.schedules, -inf)
 
     def _forget(self, name: bytes) -> None:
         for known in (self._marks, self._submitted, self._refused):
@@ -241,30 +242,34 @@ class Scheduler:
             self._timer.cancel()
         self._timer = None
         if self._running and not self._server.broker.draining:
+            wall = self._server.wall_clock()
             now = self._server.seconds()
+            if self._server.broker.offset != self._offset:
+                self._offset = self._server.broker.offset
+                self._due = dict.fromkeys(self.schedules, -inf)
             for name, due in self._due.items():
                 if due <= now:
-                    self._due[name] = self._see_to(self.schedules[name], now)
+                    self._due[name] = now + self._see_to(self.schedules[name], wall)
             if self._due:
                 delay = min(max(min(self._due.values()) - now, 0.0), LONGEST_SLEEP)
                 self._timer = self._server.clock.callLater(delay, self._look)
         self._server.end_turn()
 
-    def _see_to(self, schedule: Schedule, now: float) -> float:
+    def _see_to(self, schedule: Schedule, wall: float) -> float:
         """
         Submit what a schedule has due.
 
-        @return: when it is to be seen to again.
+        @return: seconds until it is to be seen to again.
         """
         name = schedule.name
         if not self._settle(name):
-            return now + RETRY
+            return RETRY
         mark = self._marks[name]
-        missed = schedule.last(mark, now)
-        if missed is not None and not self._submit(schedule, missed, now):
-            return min(now + RETRY, schedule.following(now))
-        following = schedule.following(max(mark, now))
-        return min(now + RETRY, following) if name in self._submitted else following
+        missed = schedule.last(mark, wall)
+        if missed is not None and not self._submit(schedule, missed):
+            return min(RETRY, schedule.following(wall) - wall)
+        wait = schedule.following(max(mark, wall)) - wall
+        return min(RETRY, wait) if name in self._submitted else wait
 
     def _settle(self, name: bytes) -> bool:
         """
@@ -286,7 +291,7 @@ class Scheduler:
             self._refuse(name, at, bytes(storing.answer[-1]).decode("utf-8", "replace"))
         return True
 
-    def _submit(self, schedule: Schedule, at: float, now: float) -> bool:
+    def _submit(self, schedule: Schedule, at: float) -> bool:
         """
         @return: whether the job was taken; if it is on its way, that is not known yet.
         """
@@ -296,7 +301,7 @@ class Scheduler:
                 schedule.function,
                 schedule.unique,
                 schedule.workload,
-                now,
+                self._server.seconds(),
                 schedule.priority,
                 background=True,
                 schedule=(schedule.name, at),

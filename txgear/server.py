@@ -252,13 +252,14 @@ class GearProtocol(ShortTurns):
         due = decimal(when)
         if not -INT64 <= due < INT64:
             raise ArgumentTooLarge("The time is out of range")
+        self._server.wall_clock()
         job = self._broker.submit(
             self.peer, function, unique, workload, self._now, background=True, due=float(due)
         )
         self._server.created(self.peer, job, background=True)
 
     def _sched(self, function: bytes, unique: bytes, *rest: Any) -> None:
-        due = moments.next_moment(moments.parse_fields(list(rest[:-1])), self._now)
+        due = moments.next_moment(moments.parse_fields(list(rest[:-1])), self._server.wall_clock())
         job = self._broker.submit(self.peer, function, unique, rest[-1], self._now, background=True, due=due)
         self._server.created(self.peer, job, background=True)
 

@@ -71,6 +71,7 @@ class ServerService(Service):
         options: Mapping[str, Any],
         store: IJobStore | None = None,
         config: Config | None = None,
+        wall_seconds: Callable[[], float] | None = None,
     ) -> None:
         """
         @param reactor: the reactor; it is stopped when the server has ended by
@@ -80,6 +81,7 @@ class ServerService(Service):
         @param options: the whole command line, by long names.
         @param store: where background jobs are kept, not open yet; C{None} for in memory only.
         @param config: what the file of C{--config} says; the file is read again when SIGHUP comes.
+        @param wall_seconds: reads the wall clock; by default the reactor's clock is that as well.
         """
         self._reactor = reactor
         self._settings = settings
@@ -87,6 +89,7 @@ class ServerService(Service):
         self._options = options
         self._store = store
         self._config = Config() if config is None else config
+        self._wall_seconds = wall_seconds
         self._thread: StoreThread | None = None
         self._ports: list[IListeningPort] = []
         self._log_file: LogFile | None = None
@@ -130,7 +133,7 @@ class ServerService(Service):
         if self._store is not None:
             self._thread = StoreThread(self._reactor)
             journal = Journal(self._store, self._thread, self._reactor, self._settings.store_timeout)
-        self.server = JobServer(self._reactor, self._settings, journal)
+        self.server = JobServer(self._reactor, self._settings, journal, self._wall_seconds)
         self.server.shutdown = self.shutdown
         self.server.broker.set_policies(self._config.policies, self.server.seconds())
         self.scheduler = Scheduler(self.server)

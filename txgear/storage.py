@@ -70,11 +70,12 @@ class Storage(Dispatch):
 
     # To the disk
 
-    def _store(self, job: Job, due: float = 0.0) -> None:
+    def _store(self, job: Job, due: float = 0.0, begins: float = 0.0) -> None:
         """
         Have a job kept from now on.
 
-        @param due: seconds since the epoch before which it must not begin.
+        @param due: before which it must not begin, by the wall clock.
+        @param begins: the same by the server's time, where that is what it waits for.
         @raise QueueError: that is not possible at present.
         """
         journal = self._journal
@@ -92,15 +93,15 @@ class Storage(Dispatch):
             digest,
             job.reducer,
             job.priority,
-            due,
+            due or self.wall(begins),
             job.retries,
             job.size,
-            job.created,
+            self.wall(job.created),
             0,
             0.0,
             None if job.life is None else job.life.to_bytes(),
         )
-        job.storing = Storing(job, (record, job.workload))
+        job.storing = Storing(job, (record, job.workload), begins)
         journal.add(job.storing)
 
     @staticmethod
@@ -132,9 +133,9 @@ class Storage(Dispatch):
             pager.count(job)
             return
         job.queue.waiting -= 1
-        due = storing.addition[0].due
-        pager.admit(job, due > now)
-        self._begin_to_wait(job, due, now)
+        due = 0.0 if storing.begins else storing.addition[0].due
+        pager.admit(job, due > now + self.offset or storing.begins > now)
+        self._begin_to_wait(job, due, now, storing.begins)
 
     def refused(self, storing: Storing, reason: str, now: float) -> None:
         """
@@ -153,20 +154,33 @@ class Storage(Dispatch):
             self._end(job, FAILED if job.state == STORING else CANCELLED, now)
             self._advance(job.queue, job.priority, now)
 
-    def _begin_to_wait(self, job: Job, due: float, now: float) -> None:
-        """The job is queued, or set aside until its time; one that expires now, until that is done."""
+    def _begin_to_wait(self, job: Job, due: float, now: float, begins: float = 0.0) -> None:
+        """
+        The job is queued, or set aside until its time; one that expires now, until that is done.
+
+        @param due: its time by the wall clock, or 0.0.
+        @param begins: its time by the server's, or 0.0.
+        """
         expires = 0.0 if job.life is None else job.life.expires
-        if due > now or 0.0 < expires <= now:
-            self._set_aside(job)
-            self._schedule(job, min(due, expires) if due and expires else due or expires)
-        else:
+        early = due > now + self.offset
+        if not (early or begins > now or 0.0 < expires <= now):
             self._enqueue(job, now)
+            return
+        self._set_aside(job)
+        if early:
+            self._appoint(job, due, now)
+        if begins or expires:
+            self._schedule(job, min(begins, expires) if begins and expires else begins or expires)
 
     def _note(self, job: Job, due: float = 0.0) -> None:
-        """A job has moved: the store is to know, if it knows the job."""
+        """
+        A job has moved: the store is to know, if it knows the job.
+
+        @param due: when it is to begin, by the server's time; 0.0 for at once.
+        """
         if self._journal is not None and (job.stored or job.storing is not None):
             life = None if job.life is None else job.life.to_bytes()
-            self._journal.move(Move(job.number, job.place, due, job.retries, life=life))
+            self._journal.move(Move(job.number, job.place, self.wall(due), job.retries, life=life))
 
     def loaded(self, workloads: Iterable[tuple[Job, bytes | None]], now: float) -> None:
         """
@@ -232,15 +246,15 @@ class Storage(Dispatch):
             record.priority,
             True,
             record.reducer,
-            record.created,
+            record.created and record.created - self.offset,
         )
         job.place, job.size, job.retries = record.place, record.size, record.retries
         job.stored = True
         if record.state:
             job.state = record.state
-            job.since = record.ended
+            job.since = record.ended - self.offset
             job.record = record.life or b"{}"
-            self._keep(job, record.due)
+            self._keep(job, record.due - self.offset)
             return
         if record.life is not None:
             try:
@@ -351,7 +365,16 @@ class Storage(Dispatch):
         """A job is kept that has ended: the store is to know, if it knows the job."""
         if self._journal is not None and (job.stored or job.storing is not None):
             self._journal.move(
-                Move(job.number, job.place, job.due, job.retries, job.size, job.state, job.since, job.record)
+                Move(
+                    job.number,
+                    job.place,
+                    self.wall(job.due),
+                    job.retries,
+                    job.size,
+                    job.state,
+                    self.wall(job.since),
+                    job.record,
+                )
             )
 
     def _replace_result(self, job: Job, brought: bytes) -> None:

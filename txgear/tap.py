@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from getopt import getopt
 from pathlib import Path
@@ -24,6 +25,7 @@ from txgear.constants import DEFAULT_PORT, MAX_PACKET
 from txgear.errors import ConfigurationError
 from txgear.interfaces import IJobStore, IProtocolModule
 from txgear.jobserver import KeepAlive, Settings
+from txgear.monotonic import use_monotonic_clock
 from txgear.pidfile import PidFile
 from txgear.process import (
     ProcessService,
@@ -377,6 +379,7 @@ def makeService(options: Options) -> IService:
     """Part of C{IServiceMaker}: the server that these options describe."""
     from twisted.internet import reactor
 
+    use_monotonic_clock(reactor)
     print_mistakes_as_lines()
     parent = options.parent
     daemon = parent is not None and not parent.get("nodaemon", True)
@@ -388,6 +391,7 @@ def makeService(options: Options) -> IService:
         options,
         options.store,
         options.config,
+        time.time,
         pid_file=options.pid_file,
         notes=options.notes,
         stderr=StandardError(daemon),

@@ -25,7 +25,7 @@ from txgear.constants import (
     WORK_FAIL,
 )
 from txgear.jobs import CANCELLED, DEAD, DONE, EXPIRED, FAILED, PAGED, QUEUED, RUNNING, WAITING
-from txgear.roster import WAKE_SECONDS, Peer
+from txgear.roster import Peer
 from txgear.test.brokermodel import Known, Model
 
 Settings = Mapping[str, Any]
@@ -70,7 +70,8 @@ class Living(Known):
     @ivar expires: when it ends unless it has begun, 0.0 for never.
     @ivar beyond: whether anything is known of it that no classic job has.
     @ivar sent: what its worker has sent; C{missed} if not all of it was kept.
-    @ivar ended: when it did, and C{brought} what is kept of that; C{until} when.
+    @ivar ended: when it did, and C{brought} what is kept of that; C{until} when. C{kept_end}: both, as
+        the store has them.
     @ivar counted: whether it counts for the bounds.
     """
 
@@ -88,6 +89,7 @@ class Living(Known):
     watchers: list[int] = field(default_factory=list)
     ended: float = 0.0
     until: float = 0.0
+    kept_end: tuple[float, float] = (0.0, 0.0)
     brought: bytes = b""
     data_size: int = 0
     complete: bool = True
@@ -255,11 +257,11 @@ class LifeModel(Model):
         once = self.setting(known, "once")
         return known.state == DONE and known.key is not None and known.ended + once > self.now
 
-    def add(self, known: Known, due: float) -> None:
+    def add(self, known: Known, due: float, delay: float = 0.0) -> None:
         assert isinstance(known, Living)
         known.beyond = bool(known.settings)
         self.limit_wait(known)
-        super().add(known, due)
+        super().add(known, due, delay)
 
     def limit_wait(self, known: Living) -> None:
         seconds = self.setting(known, "expires")
@@ -267,13 +269,23 @@ class LifeModel(Model):
             known.expires = known.created + seconds
             known.beyond = True
 
-    def begin_to_wait(self, known: Known, due: float, now: float) -> None:
+    def begin_to_wait(self, known: Known, due: float, now: float, begins: float = 0.0) -> None:
         assert isinstance(known, Living)
-        if due > now or 0 < known.expires <= now:
+        if due > self.wall(now):
             known.state = WAITING
-            self.schedule(known, min(due or inf, known.expires or inf))
+            self.appoint(known, due)
+        elif begins > now or 0 < known.expires <= now:
+            known.state = WAITING
         else:
             self.enqueue(known)
+            return
+        if (soonest := min(begins or inf, known.expires or inf)) < inf:
+            self.schedule(known, soonest)
+
+    def waits_until(self, known: Known) -> float:
+        assert isinstance(known, Living)
+        expires = known.at is None and known.due is not None and known.due[0] == known.expires
+        return 0.0 if expires else super().waits_until(known)
 
     def enqueue(self, known: Known, *, first: bool = False) -> None:
         assert isinstance(known, Living)
@@ -340,7 +352,8 @@ class LifeModel(Model):
             worker = f"192.0.2.1 {known.worker.descriptor}"
             known.beyond = True
             known.counts[reason] += 1
-            known.attempts.append((known.began, self.now, reason, worker, said.decode()))
+            began, ended = self.wall(known.began), self.wall(self.now)
+            known.attempts.append((began, ended, reason, worker, said.decode()))
         retries = self.setting(known, "retries")
         if retries is None and reason in ("fail", "exception"):
             self.give_up(known, FAILED, reason, said)
@@ -456,9 +469,13 @@ class LifeModel(Model):
             known.brought, known.data_size = data + said, len(data)
         known.state, known.ended, known.until, known.clients = outcome, self.now, self.now + keep, []
         self.schedule(known, known.until)
+        self.note_end(known)
         self.remember(known)
         if bounds is not None:
             self.make_room(known, bounds)
+
+    def note_end(self, known: Living) -> None:
+        known.kept_end = self.wall(known.ended), self.wall(known.until)
 
     def remember(self, known: Living) -> None:
         self.past.append(known)
@@ -489,6 +506,7 @@ class LifeModel(Model):
 
     def lose_result(self, known: Living) -> None:
         known.brought, known.data_size, known.complete, known.counted = b"", 0, False, False
+        self.note_end(known)
 
     def forget(self, known: Living) -> None:
         self.past.remove(known)
@@ -534,20 +552,29 @@ class LifeModel(Model):
             if known.state == RUNNING:
                 self.look_at(known)
             elif 0 < known.expires <= now:
-                self.told += [(client, (WORK_FAIL, known.job.handle)) for client in known.clients]
-                self.finish(known, EXPIRED)
-                self.advance(known.function, known.priority)
+                self.expire_job(known)
             else:
-                self.put_last(known)
-                self.note(known)
-                self.enqueue(known)
+                self.begin_at_last(known)
+        while (known := self.next_at(now)) is not None:
+            known.at = None
+            if 0 < known.expires <= now:
+                self.expire_job(known)
+            else:
+                self.begin_at_last(known)
         self.work_off()
         for known in self.past[:]:
             if known.until <= now:
                 self.forget(known)
-        for peer, (sent, _) in list(self.woken.items()):
-            if sent + WAKE_SECONDS <= now:
-                del self.woken[peer]
+        self.give_up_woken(now)
+
+    def expire_job(self, known: Living) -> None:
+        self.told += [(client, (WORK_FAIL, known.job.handle)) for client in known.clients]
+        self.finish(known, EXPIRED)
+        self.advance(known.function, known.priority)
+
+    def next_at(self, now: float) -> Living | None:
+        due = [known for known in self.jobs if known.at is not None and known.at[0] <= self.wall(now)]
+        return min(due, key=lambda known: known.at or (inf, 0), default=None)
 
     def next_due(self, now: float) -> Living | None:
         due = [known for known in self.jobs if known.due is not None and known.due[0] <= now]
@@ -607,6 +634,12 @@ class LifeModel(Model):
         else:
             super().refuse(known)
 
+    def count_anew(self) -> None:
+        for known in self.past:
+            known.created = known.kept_created
+            known.ended, known.until = known.kept_end
+        super().count_anew()
+
     def restart(self, now: float) -> None:
         self.chores.clear()
         self.full.clear()
@@ -636,7 +669,10 @@ class LifeModel(Model):
         for known in self.past:
             if known.stored:
                 live[known.job.number] = self.record(known)._replace(
-                    due=known.until, size=known.kept_size, state=known.state, ended=known.ended
+                    due=known.kept_end[1],
+                    size=known.kept_size,
+                    state=known.state,
+                    ended=known.kept_end[0],
                 )
         return [live[number] for number in sorted(live)]
 

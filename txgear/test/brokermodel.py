@@ -41,12 +41,15 @@ class Known:
     worker: Peer | None = None
     retries: int = 0
     due: tuple[float, int] | None = None
+    at: tuple[float, int] | None = None
+    begins: float = 0.0
     place: int = 0
     storing: bool = False
     stored: bool = False
     loaded: bool = True
     kept_due: float = 0.0
     created: float = 0.0
+    kept_created: float = 0.0
 
     def __post_init__(self) -> None:
         self.first_key = self.key
@@ -71,6 +74,8 @@ class Model:
 
     A lane here is all that is queued: what can be handed out, and behind it
     what is PAGED.
+
+    A job's C{due} is by the server's time, its C{at} by the wall clock, which is C{offset} ahead.
     """
 
     def __init__(self, retries: int, durable: bool, budget: int) -> None:
@@ -92,6 +97,7 @@ class Model:
         self.draining = False
         self.told: list[tuple[Peer, Heard]] = []
         self.scheduled = 0
+        self.offset = 0.0
 
     def lane(self, known: Known) -> list[Known]:
         return self.lanes.setdefault((known.function, known.priority), [])
@@ -142,8 +148,16 @@ class Model:
         self.scheduled += 1
         known.due = (due, self.scheduled)
 
+    def appoint(self, known: Known, at: float) -> None:
+        self.scheduled += 1
+        known.at = (at, self.scheduled)
+
+    def wall(self, moment: float) -> float:
+        """The same by the wall clock."""
+        return moment + self.offset if moment else 0.0
+
     def enqueue(self, known: Known, *, first: bool = False) -> None:
-        known.due = None
+        known.due = known.at = None
         if self.draining and not known.clients:
             known.state = WAITING
             return
@@ -190,8 +204,8 @@ class Model:
 
     def note(self, known: Known, due: float = 0.0) -> None:
         if known.storing or known.stored:
-            self.moves.append(Move(known.job.number, known.place, due, known.retries))
-            known.kept_due = due
+            known.kept_due = self.wall(due)
+            self.moves.append(Move(known.job.number, known.place, known.kept_due, known.retries))
 
     def take_out(self, known: Known) -> None:
         """Off its lane or its worker."""
@@ -202,7 +216,7 @@ class Model:
                 ring.remove(known.function)
         if known.worker is not None:
             self.running[known.worker].remove(known)
-        known.state, known.worker, known.due = WAITING, None, None
+        known.state, known.worker, known.due, known.at = WAITING, None, None, None
 
     def end(self, known: Known, outcome: int = CANCELLED) -> None:
         self.take_out(known)
@@ -210,22 +224,30 @@ class Model:
         if known.storing or known.stored:
             self.ends.append(known.job.number)
 
-    def add(self, known: Known, due: float) -> None:
+    def add(self, known: Known, due: float, delay: float = 0.0) -> None:
         self.jobs.append(known)
         self.put_last(known)
+        known.begins = known.created + delay if delay else 0.0
         if known.background and self.durable:
-            known.state, known.storing, known.kept_due = STORING, True, due
+            known.state = STORING
+            self.store(known, due or self.wall(known.begins))
         else:
-            self.begin_to_wait(known, due, known.created)
+            self.begin_to_wait(known, due, known.created, known.begins)
 
     def join(self, known: Known, client: Peer, background: bool) -> None:
         if not background:
             known.clients.insert(0, client)
             return
         if self.durable and not known.background:
-            known.storing = True
-            known.kept_due = known.due[0] if known.state == WAITING and known.due else 0.0
+            self.store(known, self.waits_until(known) if known.state == WAITING else 0.0)
         known.background = True
+
+    def store(self, known: Known, due: float) -> None:
+        known.storing, known.kept_due, known.kept_created = True, due, self.wall(known.created)
+
+    def waits_until(self, known: Known) -> float:
+        """By the wall clock."""
+        return known.at[0] if known.at else self.wall(known.due[0]) if known.due else 0.0
 
     # What the store does
 
@@ -234,16 +256,20 @@ class Model:
         if known.state != STORING:
             return
         full = self.used() > self.budget  # it is counted already
-        waits = known.kept_due > now
+        due = 0.0 if known.begins else known.kept_due
+        waits = due > self.wall(now) or known.begins > now
         ready = sum(len(self.front(known.function, priority)) for priority in PRIORITIES)
         crowded = full and ready >= self.able(known.function)
         known.loaded = not known.size or not (waits or crowded or self.behind(known.function, known.priority))
-        self.begin_to_wait(known, known.kept_due, now)
+        self.begin_to_wait(known, due, now, known.begins)
 
-    def begin_to_wait(self, known: Known, due: float, now: float) -> None:
-        if due > now:
+    def begin_to_wait(self, known: Known, due: float, now: float, begins: float = 0.0) -> None:
+        if due > self.wall(now):
             known.state = WAITING
-            self.schedule(known, due)
+            self.appoint(known, due)
+        elif begins > now:
+            known.state = WAITING
+            self.schedule(known, begins)
         else:
             self.enqueue(known)
 
@@ -260,6 +286,12 @@ class Model:
                 known.loaded = True
         self.advance_all()
 
+    def count_anew(self) -> None:
+        """The next server's time begins with what the wall clock shows."""
+        for known in self.jobs:
+            known.created = known.kept_created
+        self.offset = 0.0
+
     def restart(self, now: float) -> None:
         """Only what the store has is left."""
         self.draining = False
@@ -270,6 +302,7 @@ class Model:
         self.jobs = [known for known in self.jobs if known.stored]
         for known in sorted(self.jobs, key=lambda known: known.place):
             known.clients, known.worker, known.loaded = [], None, not known.size
+            known.due, known.at = None, None
             self.begin_to_wait(known, known.kept_due, now)
 
     def records(self) -> list[StoredJob]:
@@ -293,7 +326,7 @@ class Model:
             known.kept_due,
             known.retries,
             known.size,
-            known.created,
+            known.kept_created,
         )
 
     def answer(self, known: Known, what: str) -> None:
@@ -403,9 +436,19 @@ class Model:
                 if known.state == RUNNING:
                     self.lose(known)
                 else:
-                    self.put_last(known)
-                    self.note(known)
-                    self.enqueue(known)
+                    self.begin_at_last(known)
+        for known in sorted(self.jobs, key=lambda known: known.at or (inf, 0)):
+            if known.at is not None and known.at[0] <= self.wall(now):
+                self.begin_at_last(known)
+        self.give_up_woken(now)
+
+    def begin_at_last(self, known: Known) -> None:
+        """What it waited for is over."""
+        self.put_last(known)
+        self.note(known)
+        self.enqueue(known)
+
+    def give_up_woken(self, now: float) -> None:
         for peer, (sent, _) in list(self.woken.items()):
             if sent + WAKE_SECONDS <= now:
                 del self.woken[peer]
@@ -413,6 +456,7 @@ class Model:
     def deadline(self) -> float:
         return min(
             [known.due[0] for known in self.jobs if known.due is not None]
+            + [known.at[0] - self.offset for known in self.jobs if known.at is not None]
             + [sent + WAKE_SECONDS for sent, _ in self.woken.values()],
             default=inf,
         )

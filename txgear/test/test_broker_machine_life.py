@@ -624,7 +624,8 @@ class StoredLifeMachine(LifeMachine, StoredMachine):
     def restart(self, away: float, prefix: bytes) -> None:
         self.compare_store()
         records = self.journal.kept()
-        self.now += away
+        self.now += away + self.model.offset
+        self.model.count_anew()
         self.journal.restart()
         self.broker = Broker(self.outbox, prefix, *self.choices)
         self.broker.set_policies(policies(self.model.rules), self.now)
@@ -640,8 +641,9 @@ class StoredLifeMachine(LifeMachine, StoredMachine):
         for known in [*self.model.jobs, *self.model.past]:
             old, number = known.job, known.job.number
             job = (self.broker.archive.jobs if known in self.model.past else self.broker.jobs)[number]
-            for name in ("handle", "unique", "priority", "reducer", "background", "stored", "created"):
+            for name in ("handle", "unique", "priority", "reducer", "background", "stored"):
                 assert getattr(job, name) == getattr(old, name), name
+            assert job.created == known.created
             assert (job.key is None) == (known.key is None)
             known.job = job
         self.open_doors()

@@ -32,7 +32,8 @@ class RestoreTests(StoredTestCase):
         self.assertEqual((job.number, job.place, job.handle), (7, 12, b"H:other:7"))
         self.assertEqual((job.queue.name, job.unique, job.key), (b"g\xff", b"u" * 64, b"u" * 64))
         self.assertEqual(
-            (job.reducer, job.priority, job.due, job.retries), (b"reducer", HIGH, START + 5.5, 3)
+            (job.reducer, job.priority, self.broker.begins(job), job.retries),
+            (b"reducer", HIGH, START + 5.5, 3),
         )
         self.assertEqual((job.size, job.workload, job.loaded), (4, b"", False))
         self.assertEqual((job.background, job.stored, job.storing, job.clients), (True, True, None, ()))
@@ -125,7 +126,7 @@ class RestoreTests(StoredTestCase):
 
     def test_a_time_to_come_is_waited_for(self) -> None:
         (job,) = self.restored(record(7, due=START + 10))
-        self.assertEqual((job.state, self.broker.deadline), (WAITING, START + 10))
+        self.assertEqual((job.state, self.broker.begins(job)), (WAITING, START + 10))
         self.room.pass_time(10)
         self.assertEqual((job.state, job.place), (QUEUED, 1000))
 

@@ -188,8 +188,8 @@ class LaterTests(RoomTestCase):
 
     def test_one_deadline_for_all(self) -> None:
         self.assertEqual(self.broker.deadline, inf)
-        for due in (30, 10, 20):
-            self.room.submit(None, due=START + due)
+        for delay in (30, 10, 20):
+            self.room.submit(None, delay=delay)
         self.assertEqual(self.broker.deadline, START + 10)
         self.room.pass_time(10)
         self.assertEqual(self.broker.deadline, START + 20)
@@ -197,7 +197,7 @@ class LaterTests(RoomTestCase):
         self.assertEqual(self.broker.deadline, inf)
 
     def test_a_deadline_that_has_lapsed_costs_one_empty_call(self) -> None:
-        job = self.room.submit(None, due=START + 10)
+        job = self.room.submit(None, delay=10)
         self.room.cancel(job)
         self.broker.expire(START + 10)
         self.assertEqual(self.broker.deadline, inf)

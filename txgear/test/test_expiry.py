@@ -190,7 +190,7 @@ class StoredExpiryTests(StoredTestCase):
         self.room.store(b"work", due=START + 60)
         self.room.restart()
         job = self.job()
-        self.assertEqual((job.state, self.broker.deadline), (WAITING, START + 10))
+        self.assertEqual((job.state, job.due), (WAITING, START + 10))
 
     def test_one_that_was_tried_before_does_not_end(self) -> None:
         self.room.set(expires=10, retries=5, backoff=0)

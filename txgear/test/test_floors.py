@@ -27,7 +27,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     (
         "shells",
         "_batch _hangups _storethread _stream _tcplink outbox journal stores jobserver listeners extension"
-        " server admin orders _turns gathering httpserver writing schedule _arguments _servers _steady"
+        " server monotonic admin orders _turns gathering httpserver writing schedule _arguments _servers _steady"
         " _connection _connector _clientconnection _functions _questions _requests _workerconnection client"
         " worker",
     ),

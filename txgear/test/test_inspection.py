@@ -605,7 +605,11 @@ class JobTests(InspectionTestCase):
         self.set_policy(expires=50)
         job = self.room.submit(None, due=START + 100)
         found = self.job(job)
-        self.assertEqual((found["begins"], found["expires"]), (None, "1970-01-01T00:17:30.000Z"))
+        expires = "1970-01-01T00:17:30.000Z"
+        self.assertEqual((found["begins"], found["expires"]), ("1970-01-01T00:18:20.000Z", expires))
+        job = self.room.submit(None, delay=100)
+        found = self.job(job)
+        self.assertEqual((found["begins"], found["expires"]), (None, expires))
 
     def test_one_that_runs(self) -> None:
         worker = self.room.worker(b"f", timeout=20.0)

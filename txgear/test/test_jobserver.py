@@ -49,14 +49,23 @@ class TimerTests(SynchronousTestCase):
         self.assertEqual(self.times(), [])
 
     def test_there_is_one_for_all(self) -> None:
+        server = self.port.server
         for delay, at in ((30, 30), (20, 20), (25, 20)):
-            self.submit(delay)
+            server.broker.submit(None, b"f", b"", b"", START, background=True, delay=delay)
+            server.end_turn()
             self.assertEqual(self.times(), [at])
         self.port.clock.advance(20)
         self.assertEqual(self.times(), [25])
         self.port.clock.advance(5)
         self.assertEqual(self.times(), [30])
         self.port.clock.advance(5)
+        self.assertEqual(self.times(), [])
+
+    def test_the_wall_clock_is_looked_at_while_a_job_waits_for_it(self) -> None:
+        self.submit(3)
+        for second in (1, 2, 3):
+            self.assertEqual(self.times(), [second])
+            self.port.clock.advance(1)
         self.assertEqual(self.times(), [])
 
     def test_jobs_begin_at_their_time(self) -> None:

@@ -270,6 +270,15 @@ class RateTests(LimitsTestCase):
         self.room.pass_time(3600)
         self.assertEqual((self.room.lines(), self.room.next_call), ({}, inf))
 
+    def test_nor_does_it_wait_for_more_than_the_next_token(self) -> None:
+        self.room.set(rate={"jobs": "1/s", "burst": 3})
+        for job in self.submit(3):
+            self.complete(self.worker, self.grabbed(self.worker, job))
+        self.room.leave(self.worker)
+        self.room.pass_time(1)
+        (job,) = self.submit(1)
+        self.grabbed(self.room.worker(b"f"), job)
+
     def test_one_that_was_never_used_is_forgotten_at_once(self) -> None:
         self.room.set(rate="1/h")
         self.room.leave(self.worker)
