@@ -375,6 +375,9 @@ class LifeMachine(BrokerMachine):
         assert known is not None
 
     def check_deadline(self) -> None:
+        if self.broker.deadline <= self.now:
+            # A function's last kept job was forgotten: it is looked at once more whether that is needed.
+            self.broker.expire(self.now)
         assert self.now < self.broker.deadline <= self.model.deadline()
 
     def pause(self, name: bytes) -> None:
