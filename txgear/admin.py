@@ -36,7 +36,7 @@ def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Later | Listin
     @param line: the command without its line end.
     @return: the whole answer, what will have it when the store has been read, or a list that is to be
         gathered; C{gearadmin} reads until 5 ms of silence, so it has to leave in one write.
-    @raise txgear.errors.ProtocolError: the line has too many words.
+    @raise txgear.errors.ProtocolError: the line has too many words, or is of an HTTP request.
     """
     words = adminlines.words(line, OWN_COMMANDS)
     name = words[0].lower()
@@ -53,7 +53,7 @@ def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Later | Listin
     except ServerError as error:
         return adminlines.refused(error)
     if isinstance(said, bytes) and (name in orders.COMMANDS or name in orders.OWN_COMMANDS):
-        orders.note(peer, line, said)
+        orders.note(server.notices, peer, line, said)
     return said
 
 

@@ -42,6 +42,14 @@ MAX_OWN_WORDS: Final = 16
 """Words of a command that the reference does not know."""
 
 _spaces = re.compile(rb" +")
+HTTP_WORDS: Final = frozenset(
+    (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH", b"HOST:")
+)
+"""
+What the first lines of an HTTP request begin with, in capitals. The rest of it is not to be obeyed: a web
+page can have a browser post any lines to any port of its machine.
+"""
+
 _ordinary = re.compile(rb"[\x21-\x5b\x5d-\x7e]*")
 _ambiguous = re.compile(rb"\\(?=x[0-9a-fA-F]{2})")
 # Besides those of ASCII the control characters and line ends of Unicode: some terminals obey
@@ -102,9 +110,11 @@ def words(line: bytes, own: Container[bytes] = ()) -> list[bytes]:
 
     @param own: the commands, in lower case, that may have L{MAX_OWN_WORDS}; all others may have
         L{MAX_LINE_WORDS}.
-    @raise ProtocolError: there are too many of them.
+    @raise ProtocolError: there are too many of them, or it is HTTP.
     """
     found = _spaces.split(line)
+    if found[0].upper() in HTTP_WORDS:
+        raise ProtocolError("HTTP, which is not spoken on this port")
     if len(found) > MAX_LINE_WORDS:
         most = MAX_OWN_WORDS if found[0].lower() in own else MAX_LINE_WORDS
         if len(found) > most:

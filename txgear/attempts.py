@@ -5,7 +5,7 @@ A job's attempts: how each begins, how it ends without a result, and what comes 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from txgear.constants import JOB_WITHDRAWN, WORK_EXCEPTION, WORK_FAIL
 from txgear.jobs import CANCELLED, DEAD, EXPIRED, FAILED, RUNNING, Job
@@ -22,9 +22,22 @@ CANCEL: Final = "cancelled"
 """Why a job is withdrawn that an operator did not want any more."""
 
 
+class Witness(Protocol):
+    """Whoever tells operators of what they would not hear of otherwise."""
+
+    def taken_back(self, job: Job, reason: str, now: float) -> None:
+        """
+        A job is about to be taken from its worker, which is still there.
+
+        @param reason: L{TIMEOUT} or L{SILENT}.
+        """
+
+
 class Attempts(Storage):
     """
     Jobs that are tried again by their functions' policies; where there is none, by the classic rules.
+
+    @ivar witness: hears what happens; whoever owns the broker sets it.
     """
 
     def __init__(
@@ -45,6 +58,7 @@ class Attempts(Storage):
         super().__init__(outbox, prefix, wakeups, journal, queue_memory)
         self._retries = retries
         self._chance = chance
+        self.witness: Witness | None = None
 
     def _begin(self, job: Job, worker: Peer, now: float) -> None:
         """A worker has got a job: how long may it take, and be silent?"""
@@ -157,6 +171,11 @@ class Attempts(Storage):
             if job.stored and self._pager is not None:
                 self._pager.yield_room(job)
 
+    def _overran(self, job: Job, reason: str, now: float) -> None:
+        if self.witness is not None:
+            self.witness.taken_back(job, reason, now)
+        self._over(job, reason, now)
+
     def _time_has_come(self, job: Job, now: float) -> None:
         life = job.life
         if job.state == RUNNING:
@@ -165,9 +184,9 @@ class Attempts(Storage):
                 if silent > now and (not life.overdue or life.overdue > now):
                     self._schedule(job, min(silent, life.overdue or silent))
                     return
-                self._over(job, TIMEOUT if silent > now else SILENT, now)
+                self._overran(job, TIMEOUT if silent > now else SILENT, now)
             else:
-                self._over(job, TIMEOUT, now)
+                self._overran(job, TIMEOUT, now)
         elif life is not None and 0.0 < life.expires <= now:
             self._pass_on(job, WORK_FAIL, job.handle)
             self._finish(job, EXPIRED, now)

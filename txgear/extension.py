@@ -147,6 +147,11 @@ class Extension:
         for stop in waits.values():
             stop()
 
+    @property
+    def waits(self) -> int:
+        """Questions that are not answered yet."""
+        return len(self._waits) + len(self._questions) + self._reading
+
     # Clients
 
     def _submit(self, function: bytes, unique: bytes, options: bytes, workload: Data) -> None:
@@ -187,7 +192,7 @@ class Extension:
             self._answer(token, handle, OUTCOME_UNKNOWN)
         elif not job.ended and wait == b"0":
             self._answer(token, job.handle, OUTCOME_PENDING)
-        elif len(self._waits) + len(self._questions) + self._reading >= MOST_WAITS:
+        elif self.waits >= MOST_WAITS:
             self._refuse(token, job.handle, f"{MOST_WAITS} questions of this connection wait already")
         elif job.ended:
             self._questions.append((token, job))

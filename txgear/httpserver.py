@@ -613,6 +613,11 @@ class HttpChannel(HTTPChannel):
 
     # The end
 
+    def drain(self) -> None:
+        """Part of L{txgear.outbox.Line}. A request that has begun is answered before the end."""
+        if not self.requests:
+            self.hang_up()
+
     def timeoutConnection(self) -> None:
         """Neither a request nor a part of one has come for L{IDLE_SECONDS}."""
         self.close()

@@ -31,6 +31,7 @@ from txgear.constants import JOB_CREATED, MAX_PACKET
 from txgear.gathering import GATHERINGS
 from txgear.jobs import Job
 from txgear.journal import Journal
+from txgear.notices import Notices
 from txgear.outbox import Line, Outbox
 from txgear.quickacks import Tally
 from txgear.roster import Peer
@@ -91,6 +92,9 @@ class Settings:
     @ivar keep_alive: for accepted TCP connections.
     @ivar store_timeout: seconds that a submit waits for the store at the most.
     @ivar queue_memory: bytes of workloads that are kept in memory; the store has all.
+    @ivar can_do_timeout_unit: one of L{txgear.values.UNITS}, for the CAN_DO_TIMEOUT of peers that speak the classic
+        protocol only; for all others it is the protocol's.
+    @ivar refuse_by_closing: whether a submit of such a peer is refused by the end of its connection.
     """
 
     prefix: bytes = b"H:localhost"
@@ -103,6 +107,8 @@ class Settings:
     keep_alive: KeepAlive = KeepAlive()
     store_timeout: float = 5.0
     queue_memory: int = QUEUE_MEMORY
+    can_do_timeout_unit: str = "milliseconds"
+    refuse_by_closing: bool = False
 
 
 LOOK_SECONDS: Final = 1.0
@@ -120,6 +126,7 @@ class JobServer:
 
     @ivar clock: the time.
     @ivar reads: reads the connections of this server, or C{None}.
+    @ivar notices: what the log is told of peers and jobs, however many.
     @ivar quick_acks: counts the acknowledgements that were sent at once.
     @ivar config: the path of the file of policies and schedules, or C{None}.
     @ivar schedules: lists what is submitted by the clock; see L{txgear.schedule.Scheduler.listed}.
@@ -153,6 +160,7 @@ class JobServer:
         self._next_look = -inf
         self.settings = settings
         self.outbox = Outbox()
+        self.notices = Notices(clock)
         self.quick_acks = Tally()
         self.journal = journal
         self.broker = Broker(
@@ -164,6 +172,7 @@ class JobServer:
             settings.queue_memory,
             random.random,
         )
+        self.broker.witness = self.notices
         if journal is not None:
             journal.begin(self.broker, self._store_answered, lambda: self.shutdown(False))
         self.shutdown: Callable[[bool], None] = lambda graceful: None
@@ -304,6 +313,9 @@ class JobServer:
         self._drained.append(done)
         self.broker.drain(self.seconds())
         self.end_turn()
+        # A client that stays would be refused all that it submits; one that is hung up on looks elsewhere.
+        for line in self.outbox.lines():
+            line.drain()
         return done
 
     def close_connections(self) -> Deferred[None]:
@@ -335,5 +347,6 @@ class JobServer:
             self._timer = None
         self._timer_at = -inf
         self.cooperator.stop()
+        self.notices.stop()
         if self.reads is not None:
             self.reads.stop()

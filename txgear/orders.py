@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from txgear import adminlines, inspection
 from txgear.adminlines import for_line, shown, text, unescaped
 from txgear.errors import ServerError
 from txgear.jobserver import JobServer
+from txgear.notices import Notices
 from txgear.roster import Peer
 
 Order = Callable[[JobServer, "list[bytes]"], bytes]
@@ -22,10 +23,13 @@ Order = Callable[[JobServer, "list[bytes]"], bytes]
 MOST_NOTED: Final = 400
 """Bytes of a command that the log is told: more than any has whose names are of use to a reader."""
 
+MOST_ORDERS: Final = 100
+"""Orders from one address that the log is told in a minute: more are a program's, and are counted."""
+
 log = Logger()
 
 
-def note(peer: Peer, line: bytes, answer: bytes) -> None:
+def note(notices: Notices, peer: Peer, line: bytes, answer: bytes) -> None:
     """
     Tell the log that an order was carried out; of one that was refused there is nothing to tell.
 
@@ -33,8 +37,12 @@ def note(peer: Peer, line: bytes, answer: bytes) -> None:
     @param answer: what came of it.
     """
     if answer.startswith(b"OK"):
-        log.info(
+        notices.say(
+            log,
+            LogLevel.info,
+            ("order", peer.address),
             "{address} ({client_id}): {order}: {answer}",
+            burst=MOST_ORDERS,
             address=peer.address,
             client_id=shown(peer.client_id).decode("utf-8"),
             order=for_line(line[:MOST_NOTED].decode("utf-8", "backslashreplace")).decode("utf-8"),

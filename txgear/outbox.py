@@ -78,6 +78,9 @@ class Line(Protocol):
     def resume_reading(self) -> None:
         """Nothing waits for the disk any more; follows L{pause_reading} only."""
 
+    def drain(self) -> None:
+        """The server drains: end the connection if nothing is waited for on it, or once that is so."""
+
     def close(self) -> None:
         """End the connection once what was written has left."""
 

@@ -5,15 +5,18 @@ A port that speaks Gearman: binary requests, and text commands on the side.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import date
 from typing import Any, ClassVar, Final
 
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
+from twisted.logger import LogLevel
 
 from txgear import admin, moments
 from txgear._stream import BEHIND
 from txgear._tcplink import TcpLink
 from txgear._turns import LOOK_EVERY, TURN_BYTES, TURN_SECONDS, ShortTurns, Steps
+from txgear.adminlines import for_line, shown
 from txgear.constants import (
     ALL_YOURS,
     CAN_DO,
@@ -54,6 +57,7 @@ from txgear.constants import (
     SUBMIT_JOB_HIGH_BG,
     SUBMIT_JOB_LOW,
     SUBMIT_JOB_LOW_BG,
+    SUBMIT_JOB_OPTIONS,
     SUBMIT_JOB_SCHED,
     SUBMIT_REDUCE_JOB,
     SUBMIT_REDUCE_JOB_BACKGROUND,
@@ -73,6 +77,7 @@ from txgear.errors import (
     InvalidPacket,
     PacketTooLarge,
     ProtocolError,
+    QueueError,
     ServerError,
     UnknownOption,
 )
@@ -82,12 +87,17 @@ from txgear.jobs import DONE, RUNNING, Job
 from txgear.jobserver import JobServer, socket_of
 from txgear.outbox import Later, Letter
 from txgear.quickacks import DELAYED_FROM
+from txgear.values import UNITS
 from txgear.wire import PIECES_FROM, Data, Decoder, Packet, Pieces, decimal, large, reduce_workload, response
 
-SHORTEST_TIMEOUT: Final = 1000
-"""Milliseconds to which the reference raises a shorter CAN_DO_TIMEOUT: some libraries send seconds."""
-LONGEST_TIMEOUT: Final = 2**31
-"""Milliseconds, 24 days; a longer one is no bound."""
+MILLISECOND: Final = UNITS["milliseconds"]
+SHORTEST_TIMEOUT: Final = 1.0
+"""Seconds to which the reference raises a shorter CAN_DO_TIMEOUT: some libraries send seconds."""
+LONGEST_TIMEOUT: Final = 2**31 * MILLISECOND
+"""Seconds, 24 days; a longer one is no bound."""
+YEAR: Final = 366 * 86400.0
+"""Seconds within which a date comes again; that it is another day of the week then is hardly meant."""
+QUEUE_ERROR: Final = QueueError.default_code.encode("ascii")
 INT64: Final = 2**63
 """The first number that a time in seconds cannot be."""
 MUCH: Final = PIECES_FROM
@@ -114,6 +124,9 @@ class GearProtocol(ShortTurns):
         self._send = server.outbox.send
         self._extension: Extension | None = None
         self._list: Steps | None = None
+        self._refuses_by_closing = server.settings.refuse_by_closing
+        self._departing = False
+        self._is_operator = False
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -135,6 +148,8 @@ class GearProtocol(ShortTurns):
     def write_packets(self, packets: list[Letter]) -> None:
         """Part of L{txgear.outbox.Line}."""
         self._answered = True
+        if self._refuses_by_closing and not self.peer.extended:
+            packets = self._up_to_refusal(packets)
         chunks: list[bytes] = []
         for packet in packets:
             last = packet[-1]
@@ -148,7 +163,10 @@ class GearProtocol(ShortTurns):
                 chunks.append(last)  # type: ignore[arg-type]
             else:
                 chunks.append(response(*packet))  # type: ignore[arg-type]
-        self.write_chunks(chunks)
+        if chunks:
+            self.write_chunks(chunks)
+        if self._departing:
+            self._depart()
 
     def packets_received(self, packets: Iterator[Packet]) -> None:
         # What came in one read came at one time.
@@ -166,8 +184,7 @@ class GearProtocol(ShortTurns):
                     brought += much
                     left -= LOOK_EVERY * much // MUCH
             except ServerError as error:
-                text = error.text.encode("utf-8", "backslashreplace")
-                self._send(self.peer, ERROR, error.code.encode("ascii"), text)
+                self._refuse(kind, error)
             left -= 1
             if left < 0:
                 if self._is_long(brought):
@@ -187,6 +204,45 @@ class GearProtocol(ShortTurns):
         now, reads = self._server.seconds(), self._reads
         return now > self._now + TURN_SECONDS or (reads is not None and now > reads.ends)
 
+    def _refuse(self, kind: int, error: ServerError) -> None:
+        """
+        A request is not carried out.
+
+        @raise ProtocolError: it is a submit, and its answer would not be understood.
+        """
+        if kind in SUBMITS:
+            if self._refuses_by_closing and not self.peer.extended:
+                raise ProtocolError(f"a submit is refused ({error.text})")
+            self._departing = self._broker.draining
+        text = error.text.encode("utf-8", "backslashreplace")
+        self._send(self.peer, ERROR, error.code.encode("ascii"), text)
+
+    def _up_to_refusal(self, packets: list[Letter]) -> list[Letter]:
+        """What comes before the news that a job could not be stored; the connection ends there."""
+        for index, packet in enumerate(packets):
+            if packet[:2] == (ERROR, QUEUE_ERROR):
+                self._server.outbox.afterwards(self.peer, lambda: self.close(linger=True))
+                return packets[:index]
+        return packets
+
+    # The server drains
+
+    def drain(self) -> None:
+        """
+        Part of L{txgear.outbox.Line}. Workers stay, as there are jobs for them; so do operators, who may want
+        to see what happens, and those who still wait for something, until they have it.
+        """
+        if not (self._is_operator or self.decoder.needed):
+            self._departing = True
+            self._depart()
+
+    def _depart(self) -> None:
+        """Hang up on a client if there is nothing more for it here."""
+        peer = self.peer
+        waits = peer.abilities or peer.attached or (self._extension is not None and self._extension.waits)
+        if not waits and not self._catching_up and self._server.outbox.nothing_for(peer):
+            self.close(linger=True)
+
     def protocol_broken(self, error: ProtocolError) -> None:
         self.log.info("{peer}: {error}; connection closed", peer=self.peer_name, error=error)
         if isinstance(error, PacketTooLarge):
@@ -195,6 +251,11 @@ class GearProtocol(ShortTurns):
         # What came before it was good, and is answered.
         self._server.outbox.afterwards(self.peer, lambda: self.close(linger=True))
         self._server.outbox.flush()
+
+    def _caught_up_with_it(self) -> None:
+        super()._caught_up_with_it()
+        if self._departing and not self.closing:
+            self._depart()
 
     def asked_for_all(self) -> None:
         """The peer sends no more: it is sent what it asked for, and that is the end."""
@@ -225,6 +286,7 @@ class GearProtocol(ShortTurns):
         self.peer.client_id = client_id[:MAX_CLIENT_ID].removesuffix(b"\0")
 
     def _text(self, line: bytes) -> int:
+        self._is_operator = True
         server = self._server
         answer = admin.answer(server, self.peer, line)
         if isinstance(answer, bytes):
@@ -246,6 +308,35 @@ class GearProtocol(ShortTurns):
     def _malformed(self, name: bytes) -> None:
         raise InvalidPacket(f"{name.decode('ascii')} lacks arguments")
 
+    # What was hardly meant
+
+    def _doubt_unit(self, function: bytes, seconds: float) -> None:
+        peer = self.peer
+        self._server.notices.say(
+            self.log,
+            LogLevel.warn,
+            (SHORTEST_TIMEOUT, peer.address, peer.client_id),
+            "{worker} gives itself {milliseconds:g} milliseconds for a job of {function}, and gets"
+            " {shortest:g}. If it means seconds, see --can-do-timeout-unit",
+            worker=for_line(peer.name).decode("utf-8"),
+            milliseconds=seconds / MILLISECOND,
+            function=shown(function).decode("utf-8"),
+            shortest=SHORTEST_TIMEOUT / MILLISECOND,
+        )
+
+    def _doubt_weekday(self, function: bytes, due: float) -> None:
+        peer = self.peer
+        self._server.notices.say(
+            self.log,
+            LogLevel.warn,
+            (YEAR, peer.address, peer.client_id),
+            "{client} submits a job of {function} for a date that has its day of the week only on {due}."
+            " If that is not meant: 0 is Monday",
+            client=for_line(peer.name).decode("utf-8"),
+            function=shown(function).decode("utf-8"),
+            due=date.fromtimestamp(due).isoformat(),
+        )
+
     # Clients
 
     def _epoch(self, function: bytes, unique: bytes, when: bytes, workload: Data) -> None:
@@ -259,7 +350,11 @@ class GearProtocol(ShortTurns):
         self._server.created(self.peer, job, background=True)
 
     def _sched(self, function: bytes, unique: bytes, *rest: Any) -> None:
-        due = moments.next_moment(moments.parse_fields(list(rest[:-1])), self._server.wall_clock())
+        now = self._server.wall_clock()
+        fields = moments.parse_fields(list(rest[:-1]))
+        due = moments.next_moment(fields, now)
+        if None not in fields[2:] and due > now + YEAR:
+            self._doubt_weekday(function, due)
         job = self._broker.submit(self.peer, function, unique, rest[-1], self._now, background=True, due=due)
         self._server.created(self.peer, job, background=True)
 
@@ -296,12 +391,14 @@ class GearProtocol(ShortTurns):
         self._broker.can_do(self.peer, function.removesuffix(b"\0"), 0.0, self._now)
 
     def _can_do_timeout(self, function: bytes, timeout: bytes) -> None:
-        milliseconds = decimal(timeout)
-        if not 0 < milliseconds <= LONGEST_TIMEOUT:
-            milliseconds = 0
-        elif milliseconds < SHORTEST_TIMEOUT:
-            milliseconds = SHORTEST_TIMEOUT
-        self._broker.can_do(self.peer, function, milliseconds / 1000, self._now)
+        meant = self._server.settings.can_do_timeout_unit
+        seconds = decimal(timeout) * (MILLISECOND if self.peer.extended else UNITS[meant])
+        if not 0 < seconds <= LONGEST_TIMEOUT:
+            seconds = 0.0
+        elif seconds < SHORTEST_TIMEOUT:
+            self._doubt_unit(function, seconds)
+            seconds = SHORTEST_TIMEOUT
+        self._broker.can_do(self.peer, function, seconds, self._now)
 
     def _cant_do(self, function: bytes) -> None:
         self._broker.cant_do(self.peer, function.removesuffix(b"\0"), self._now)
@@ -439,6 +536,24 @@ GearProtocol.requests.update(
         SUBMIT_JOB_LOW_BG: _submit(LOW, True),
     }
 )
+
+
+SUBMITS: Final = frozenset(
+    (
+        SUBMIT_JOB,
+        SUBMIT_JOB_BG,
+        SUBMIT_JOB_HIGH,
+        SUBMIT_JOB_HIGH_BG,
+        SUBMIT_JOB_LOW,
+        SUBMIT_JOB_LOW_BG,
+        SUBMIT_JOB_SCHED,
+        SUBMIT_JOB_EPOCH,
+        SUBMIT_REDUCE_JOB,
+        SUBMIT_REDUCE_JOB_BACKGROUND,
+        SUBMIT_JOB_OPTIONS,
+    )
+)
+"""The requests that are answered with JOB_CREATED."""
 
 
 def _status_columns(job: Job | None) -> tuple[bytes, bytes, bytes, bytes]:

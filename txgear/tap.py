@@ -211,12 +211,25 @@ class Options(UsageOptions):
             " their turn comes [default: 256M]",
             COERCIONS["queue-memory"],
         ),
+        (
+            "can-do-timeout-unit",
+            None,
+            "milliseconds",
+            "what workers mean by the number of CAN_DO_TIMEOUT: milliseconds, as the protocol has it, or"
+            " seconds, as some libraries do; txgear's own are understood in any case",
+            COERCIONS["can-do-timeout-unit"],
+        ),
         *(parameter for module in modules.values() for parameter in module.parameters),
     ]
 
     optFlags: Sequence[Sequence[Any]] = [
         ("keepalive", None, "use the --keepalive-... figures on accepted connections"),
         ("exceptions", None, "send WORK_EXCEPTION to all clients, not only to those that ask for it"),
+        (
+            "refuse-by-closing",
+            None,
+            "refuse a submit by closing the connection, for client libraries that do not understand ERROR",
+        ),
         ("allow-shutdown", None, "obey the text commands shutdown and shutdown graceful"),
     ]
 
@@ -366,6 +379,8 @@ class Options(UsageOptions):
             keep_alive=self._keep_alive(),
             queue_memory=self["queue-memory"] or QUEUE_MEMORY,
             store_timeout=float(self["store-timeout"]),
+            can_do_timeout_unit=self["can-do-timeout-unit"],
+            refuse_by_closing=bool(self["refuse-by-closing"]),
         )
 
     def _keep_alive(self) -> KeepAlive:

@@ -23,6 +23,9 @@ LARGEST_MAX_PACKET: Final = 2**32 - 1
 """A packet's header has 32 bits for it."""
 SMALLEST_QUEUE_MEMORY: Final = 1024 * 1024
 
+UNITS: Final = {"milliseconds": 0.001, "seconds": 1.0}
+"""What libraries send with CAN_DO_TIMEOUT, in seconds; the protocol's own is first."""
+
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,15}")
 
 
@@ -74,8 +77,16 @@ def prefix(text: str) -> bytes:
         raise ValueError(f"--job-handle-prefix: {error}") from error
 
 
+def unit(text: str) -> str:
+    """The coercion for C{--can-do-timeout-unit}."""
+    if text not in UNITS:
+        raise ValueError(f"--can-do-timeout-unit: {' or '.join(UNITS)} is wanted, not {text!r}")
+    return text
+
+
 COERCIONS: Final[dict[str, Callable[[str], Any]]] = {
     "backlog": number("backlog", 1, 65535),
+    "can-do-timeout-unit": unit,
     "file-descriptors": number("file-descriptors", 0, 2**30),
     "http-port": number("http-port", 0, 65535),
     "job-handle-prefix": prefix,

@@ -27,6 +27,7 @@ CONFIG_FILE: Final = "/etc/gearmand.conf"
 
 PASSED_ON: Final = (
     "backlog",
+    "can-do-timeout-unit",
     "config",
     "file-descriptors",
     "http-port",
@@ -85,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = made.add_argument
     add("-b", "--backlog", metavar="N", help="connections that the system accepts ahead of the server")
+    add("--can-do-timeout-unit", metavar="UNIT", help="what workers mean: milliseconds or seconds")
     add("--check-args", action="store_true", help="check the command line and exit")
     add("--config", metavar="FILE", help="TOML file with policies of functions and schedules")
     add("--config-file", metavar="FILE", help=f"more long options, parted by white space [{CONFIG_FILE}]")
@@ -111,6 +113,7 @@ def parser() -> argparse.ArgumentParser:
         help="builtin (in memory only), libsqlite3, mysql or postgres [a SQLite file of txgear's own]",
     )
     add("-r", "--protocol", metavar="NAME", help="speak this, too: http")
+    add("--refuse-by-closing", action="store_true", help="for clients that do not understand ERROR")
     add("-R", "--round-robin", action="store_true", help="accepted; always on here")
     add("--syslog", action="store_true", help="log to syslog")
     add("-t", "--threads", metavar="N", help="accepted; has no meaning here")
@@ -186,7 +189,7 @@ def translate(arguments: Sequence[str], everywhere: Callable[[], list[str]] = al
         value = _value(given, name)
         if value is not None:
             server += [f"--{name}={value}"]
-    for name in ("keepalive", "exceptions"):
+    for name in ("keepalive", "exceptions", "refuse-by-closing"):
         if _value(given, name):
             server.append(f"--{name}")
     ignored = [name for name in MEANINGLESS if _value(given, name) is not None]

@@ -327,6 +327,7 @@ class DurableTestCase(SynchronousTestCase):
     def assert_well(self) -> None:
         """The server has nothing to do, and takes jobs."""
         self.thread.run_all()
+        self.port.server.notices.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
         line = self.port.connect()
         line.tell(submit(b"", b"well"))

@@ -294,6 +294,15 @@ class AnswerTests(AdminTestCase):
         self.assertEqual(self.operator.ask(b"maxqueue f 1\nmaxqueue f 1 2 3 4\nstatus\n"), OK)
         self.assertTrue(self.operator.closed)
 
+    def test_http_ends_the_connection(self) -> None:
+        """A browser is made to post commands: none of them is obeyed."""
+        self.submit(b"f")
+        post = b"POST / HTTP/1.1\r\nHost: 127.0.0.1:4730\r\nContent-Length: 9\r\n\r\npurge f\r\n"
+        self.assertEqual(self.operator.ask(b"version\n" + post), b"OK %s\n" % __version__.encode())
+        self.assertTrue(self.operator.closed)
+        self.operator = self.port.connect()
+        self.check((b"status", b"f\t1\t0\t0\n" + EMPTY))
+
     def test_lines_and_packets_may_be_mixed(self) -> None:
         self.assertEqual(
             self.operator.ask(b"status\r\n", request(ECHO_REQ, b"x"), b"version\nstatus\n"),

@@ -34,6 +34,18 @@ class WordsTests(SynchronousTestCase):
         with self.assertRaisesRegex(ProtocolError, "more than 5 words"):
             adminlines.words(line, {b"dead"})
 
+    def test_http_is_none(self) -> None:
+        """What a web page has a browser post is not to be carried out line by line."""
+        for line in (
+            b"POST / HTTP/1.1",
+            b"GET /status HTTP/1.0",
+            b"options * HTTP/1.1",
+            b"Host: here",
+        ):
+            with self.assertRaisesRegex(ProtocolError, "HTTP, which is not spoken on this port"):
+                adminlines.words(line)
+        self.assertEqual(adminlines.words(b"show post"), [b"show", b"post"])
+
     def test_escapes(self) -> None:
         for word, raw in (
             (b"a\\x20b\\x0A", b"a b\n"),

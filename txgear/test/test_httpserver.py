@@ -242,8 +242,9 @@ class RequestTests(HttpTestCase):
     def test_draining(self) -> None:
         """A server about to end takes no job, and ends the connection."""
         client = self.connect()
+        client.send(b"POST /f HTTP/1.1\r\n")
         drained = self.server.drain()
-        client.ask("POST", "/f", body=b"x")
+        client.send(b"Content-Length: 1\r\n\r\nx")
         answer = client.answer()
         self.assertEqual((answer.status, answer.headers["Connection"]), (503, "close"))
         self.assertTrue(client.closed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.logger import capturedLogs, formatEvent
 
+from txgear import orders
 from txgear.constants import SET_CLIENT_ID
 from txgear.test.test_admin import AdminTestCase
 from txgear.wire import request
@@ -34,6 +35,16 @@ class NoteTests(AdminTestCase):
     def test_nothing_is_said_of_what_was_refused_or_looked_at(self) -> None:
         lines = (b"cancel job H:test:9", b"resume f", b"status", b"functions", b"purge", b"shutdown")
         self.assertEqual(self.noted(*lines), [])
+
+    def test_a_flood_is_counted(self) -> None:
+        said = self.noted(*[b"maxqueue f 1"] * 250)
+        self.assertEqual(len(said), orders.MOST_ORDERS)
+        with capturedLogs() as events:
+            self.port.clock.advance(60)
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            ["192.0.2.1 (-): maxqueue f 1: OK; 149 more like it in the last minute"],
+        )
 
     def test_a_long_one_is_cut(self) -> None:
         (said,) = self.noted(b"pause " + b"f" * 8000)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -15,6 +18,7 @@ from txgear.constants import (
     ECHO_REQ,
     ECHO_RES,
     ERROR,
+    EXTENSION_OPTION,
     GET_STATUS,
     GET_STATUS_UNIQUE,
     GRAB_JOB,
@@ -242,6 +246,8 @@ class SubmitTests(ServerTestCase):
                 )
 
     def test_a_server_that_drains_takes_none(self) -> None:
+        """Also of an operator, who is not hung up on at once."""
+        self.client.ask(b"version\n")
         self.assertIsNone(self.successResultOf(self.port.server.drain()))
         refused = error(b"QUEUE_ERROR", b"The server is shutting down")
         self.assertEqual(self.client.ask(request(SUBMIT_JOB, b"f", b"", b"")), refused)
@@ -295,6 +301,28 @@ class LaterTests(ServerTestCase):
         begins = self.port.server.broker.begins(job)
         self.assertEqual((job.state, begins, job.unique), (WAITING, 1020.0, b"u"))
         self.assertTrue(job.background)
+
+    def test_sched_for_a_date_that_is_another_day_of_the_week(self) -> None:
+        """
+        27 November 1970 is a Friday, 4 here and 5 where the week begins with Sunday: for a
+        Saturday it is a year later. The log says so.
+        """
+        for fields, said in (
+            ((b"0", b"12", b"27", b"11", b"4"), 0),
+            ((b"0", b"12", b"27", b"", b"5"), 0),
+            ((b"0", b"12", b"29", b"2", b""), 0),
+            ((b"0", b"12", b"27", b"11", b"5"), 1),
+            ((b"0", b"12", b"27", b"11", b"5"), 0),
+        ):
+            with capturedLogs() as events:
+                self.client.ask(request(SUBMIT_JOB_SCHED, b"f g", b"", *fields, b"w"))
+            self.assertEqual(len(events), said, fields)
+            for event in events:
+                self.assertEqual(
+                    formatEvent(event),
+                    "192.0.2.1 1 submits a job of f g for a date that has its day of the week only on"
+                    " 1971-11-27. If that is not meant: 0 is Monday",
+                )
 
     def test_sched_that_makes_no_sense(self) -> None:
         for fields, text in (
@@ -436,8 +464,40 @@ class AbilityTests(ServerTestCase):
             self.begin()
             self.client.ask(request(SUBMIT_JOB_BG, b"f", b"", b""))
             self.worker.ask(request(CAN_DO_TIMEOUT, b"f", text), request(GRAB_JOB))
-            times = [call.getTime() - START for call in self.port.clock.getDelayedCalls()]
-            self.assertEqual(times, [] if seconds is None else [seconds], text)
+            deadline = self.port.server.broker.deadline - START
+            self.assertEqual(deadline, inf if seconds is None else seconds, text)
+
+    def hints(self, *packets: bytes, worker: Line | None = None) -> list[str]:
+        """What the log hears of these."""
+        with capturedLogs() as events:
+            self.assertEqual((worker or self.worker).ask(*packets), b"")
+        return [formatEvent(event) for event in events]
+
+    def test_a_timeout_that_hardly_is_milliseconds(self) -> None:
+        """The log says so, once a worker."""
+        self.worker.tell(request(SET_CLIENT_ID, b"mail\n1"))
+        self.assertEqual(
+            self.hints(*(request(CAN_DO_TIMEOUT, function, b"5") for function in (b"f g", b"h", b"i"))),
+            [
+                "mail\\x0a1 gives itself 5 milliseconds for a job of f g, and gets 1000."
+                " If it means seconds, see --can-do-timeout-unit"
+            ],
+        )
+        self.assertEqual(self.hints(request(CAN_DO_TIMEOUT, b"f", b"1000")), [])
+        other = self.port.connect()
+        other.tell(request(SET_CLIENT_ID, b"mail 2"))
+        self.assertEqual(len(self.hints(request(CAN_DO_TIMEOUT, b"f", b"1"), worker=other)), 1)
+
+    def test_a_site_whose_workers_mean_seconds(self) -> None:
+        """Those that speak our own packets mean what the protocol has."""
+        self.port = Port(can_do_timeout_unit="seconds")
+        worker, own = self.port.connect(), self.port.connect()
+        own.ask(request(OPTION_REQ, EXTENSION_OPTION))
+        self.assertEqual(self.hints(request(CAN_DO_TIMEOUT, b"f", b"5"), worker=worker), [])
+        self.assertEqual(self.hints(request(CAN_DO_TIMEOUT, b"f", b"7000"), worker=own), [])
+        (queue,) = self.port.server.broker.functions.values()
+        peers = self.port.server.broker.roster.peers
+        self.assertEqual([peer.abilities[queue] for peer in peers], [5.0, 7.0])
 
     def test_a_job_that_overruns_its_time_goes_to_another(self) -> None:
         self.client.ask(request(SUBMIT_JOB, b"f", b"", b""))
