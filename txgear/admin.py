@@ -25,7 +25,7 @@ from txgear.queues import FunctionQueue
 from txgear.roster import Peer
 
 Command = Callable[[JobServer, "list[bytes]"], "bytes | Listing"]
-OwnCommand = Callable[[JobServer, "list[bytes]"], "bytes | Later"]
+OwnCommand = Callable[[JobServer, "list[bytes]"], "bytes | Later | Listing"]
 
 
 def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Later | Listing:
@@ -43,8 +43,6 @@ def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Later | Listin
     try:
         if (command := COMMANDS.get(name)) is not None:
             said: bytes | Later | Listing = command(server, words)
-            if isinstance(said, Listing) and not said.long:
-                said = bytes(said)
         elif (own := OWN_COMMANDS.get(name)) is not None:
             # A space at the end of the line is no word.
             said = own(server, [words[0], *(word for word in words[1:] if word)])
@@ -52,6 +50,8 @@ def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Later | Listin
             return adminlines.unknown_command(words[0])
     except ServerError as error:
         return adminlines.refused(error)
+    if isinstance(said, Listing) and not said.long:
+        return bytes(said)
     if isinstance(said, bytes) and (name in orders.COMMANDS or name in orders.OWN_COMMANDS):
         orders.note(server.notices, peer, line, said)
     return said
@@ -179,10 +179,15 @@ def _kept(server: JobServer, words: list[bytes]) -> bytes:
     return _page(page, "handle", "function", "outcome", "age", "size", "left", "unique")
 
 
-def _functions(server: JobServer, words: list[bytes]) -> bytes:
+def _functions(server: JobServer, words: list[bytes]) -> Listing:
     search = Search.parse(adminlines.pairs(words[1:]), OF_FUNCTIONS)
     names = ("function", "queued", "waiting", "running", "workers", "dead", "kept", "paused", "maxqueue")
-    return listing(_columns(found, names) for found in inspection.functions(server.broker, search))
+    found = inspection.functions(server.broker, search)
+
+    def line(queue: FunctionQueue) -> bytes:
+        return b"%s\n" % _columns(inspection.function(server.broker, queue), names)
+
+    return Listing(len(found), lambda: map(line, found))
 
 
 def _connections(server: JobServer, words: list[bytes]) -> bytes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from time import gmtime
@@ -542,29 +542,34 @@ def result(job: Job, life: Life, found: bytes) -> dict[str, Any]:
 # Functions
 
 
-def functions(broker: Broker, search: Search) -> Iterator[dict[str, Any]]:
+def functions(broker: Broker, search: Search) -> list[FunctionQueue]:
+    """The functions that the server knows and that are wanted, in the order in which they became known."""
+    matches = search.function.fullmatch
+    return [
+        queue
+        for queue in broker.functions.values()
+        if search.paused in (None, _paused(queue)) and matches(queue.name)
+    ]
+
+
+def function(broker: Broker, queue: FunctionQueue) -> dict[str, Any]:
     """
-    Functions that the server knows: how many of its jobs are C{queued}, C{waiting} (for their time) and
-    C{running}, how many C{workers} it has, how many of its jobs that have ended are C{dead} and
-    otherwise C{kept}; whether an operator has it C{paused}, and the C{maxqueue} that one has set: a
-    number for each priority, or C{None}.
+    How many of its jobs are C{queued}, C{waiting} (for their time) and C{running}, how many C{workers} it
+    has, how many of its jobs that have ended are C{dead} and otherwise C{kept}; whether an operator has it
+    C{paused}, and the C{maxqueue} that one has set: a number for each priority, or C{None}.
     """
-    wanted = search.functions()
-    for queue in broker.functions.values():
-        if search.paused not in (None, _paused(queue)) or not wanted(queue):
-            continue
-        dead = len(broker.archive.shelf(queue, dead=True).jobs) if queue.kept else 0
-        yield {
-            "function": text(queue.name),
-            "queued": queue.ready + queue.paged,
-            "waiting": queue.waiting,
-            "running": queue.running,
-            "workers": len(queue.workers),
-            "dead": dead,
-            "kept": queue.kept - dead,
-            "paused": _paused(queue),
-            "maxqueue": _maxqueue(queue),
-        }
+    dead = len(broker.archive.shelf(queue, dead=True).jobs) if queue.kept else 0
+    return {
+        "function": text(queue.name),
+        "queued": queue.ready + queue.paged,
+        "waiting": queue.waiting,
+        "running": queue.running,
+        "workers": len(queue.workers),
+        "dead": dead,
+        "kept": queue.kept - dead,
+        "paused": _paused(queue),
+        "maxqueue": _maxqueue(queue),
+    }
 
 
 def _paused(queue: FunctionQueue) -> bool:

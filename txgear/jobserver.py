@@ -92,8 +92,8 @@ class Settings:
     @ivar keep_alive: for accepted TCP connections.
     @ivar store_timeout: seconds that a submit waits for the store at the most.
     @ivar queue_memory: bytes of workloads that are kept in memory; the store has all.
-    @ivar can_do_timeout_unit: one of L{txgear.values.UNITS}, for the CAN_DO_TIMEOUT of peers that speak the classic
-        protocol only; for all others it is the protocol's.
+    @ivar can_do_timeout_unit: one of L{txgear.values.UNITS}, for the CAN_DO_TIMEOUT of peers that speak
+        the classic protocol only; for all others it is the protocol's.
     @ivar refuse_by_closing: whether a submit of such a peer is refused by the end of its connection.
     """
 

@@ -74,6 +74,8 @@ class OptionsTests(SynchronousTestCase):
             "--job-handle-prefix=H:here",
             "--store-timeout=7",
             "--queue-memory=3M",
+            "--can-do-timeout-unit=seconds",
+            "--refuse-by-closing",
         )
         self.assertEqual(
             options.settings(),
@@ -87,6 +89,8 @@ class OptionsTests(SynchronousTestCase):
                 level="DEBUG",
                 store_timeout=7.0,
                 queue_memory=3 * 1024 * 1024,
+                can_do_timeout_unit="seconds",
+                refuse_by_closing=True,
             ),
         )
 

@@ -17,6 +17,7 @@ class ValuesTests(SynchronousTestCase):
             ("max-packet", "64M", 64 << 20),
             ("queue-memory", "2 GiB", 2 << 30),
             ("verbose", "info", "INFO"),
+            ("can-do-timeout-unit", "seconds", "seconds"),
             ("job-handle-prefix", "H:here", b"H:here"),
         ):
             self.assertEqual(COERCIONS[name](text), expected)
@@ -30,6 +31,7 @@ class ValuesTests(SynchronousTestCase):
             ("max-packet", "64MB"),
             ("max-packet", "1"),
             ("verbose", "loud"),
+            ("can-do-timeout-unit", "minutes"),
             ("job-handle-prefix", "a b"),
         ):
             said = str(self.assertRaises(ValueError, COERCIONS[name], text))
