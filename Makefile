@@ -17,7 +17,7 @@ OUT := build
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 # Modules without Twisted, a clock or I/O: every line and branch of them is covered by unit tests.
-PURE := constants errors wire adminlines jobs changes uniques queues agenda moments roster paging \
+PURE := constants errors wire adminlines jobs changes uniques queues agenda chores moments roster paging \
 	policies gates life archive dispatch storage attempts desk inspection connections quickacks broker values
 comma := ,
 empty :=

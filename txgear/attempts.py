@@ -129,7 +129,9 @@ class Attempts(Storage):
     def _withdraw(self, job: Job, reason: str) -> None:
         """Tell a worker that is still there, and understands it, that the job is not its own any more."""
         worker = job.worker
-        if worker is not None and worker.extended and reason in (TIMEOUT, SILENT, CANCEL):
+        if worker is None or worker not in self.roster.peers:
+            return
+        if worker.extended and reason in (TIMEOUT, SILENT, CANCEL):
             self._send(worker, JOB_WITHDRAWN, job.handle, reason.encode("ascii"))
 
     def _lose(self, job: Job, now: float, reason: str) -> None:
@@ -192,7 +194,7 @@ class Attempts(Storage):
             self._finish(job, EXPIRED, now)
             self._advance(job.queue, job.priority, now)
         else:
-            job.queue.waiting -= 1
+            del job.queue.aside[job]
             self._cancel_wait(job)
             self._put_last(job)
             self._note(job)

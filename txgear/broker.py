@@ -17,11 +17,12 @@ through L{Broker._over}.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from txgear.changes import SCHEDULED, Mark
+from txgear.chores import BATCH, Chore
 from txgear.constants import (
     MAX_UNIQUE,
     NORMAL,
@@ -33,7 +34,7 @@ from txgear.constants import (
     WORK_STATUS,
     WORK_WARNING,
 )
-from txgear.desk import BATCH, Desk
+from txgear.desk import Desk
 from txgear.dispatch import LOOK_SECONDS
 from txgear.errors import ArgumentTooLarge, InvalidArgument, JobNotFound, QueueError
 from txgear.gates import Gate
@@ -58,6 +59,14 @@ if TYPE_CHECKING:
 
 UNLIMITED: Final = -1
 """Retries without a bound."""
+
+MOST_AWAITED: Final = 250_000
+"""
+Jobs that one connection waits for at the most, and clients that wait for one job: 150 MB of
+memory. Nobody who reads the answers has as many under way.
+"""
+MOST_ABILITIES: Final = 20_000
+"""Functions that one connection can do at the most: it takes all of them back in some milliseconds."""
 
 QUEUE_MEMORY: Final = 256 * 1024 * 1024
 """Bytes of workloads that are kept in memory, where the operator says nothing else."""
@@ -118,19 +127,29 @@ class Broker(Desk):
         del self.roster.peers[peer]
         if self.halted:
             return
-        attached, peer.attached = peer.attached, set()
-        for job in attached:
-            job.clients = tuple(client for client in job.clients if client is not peer)
-            if not job.wanted and job.state != RUNNING:
-                self._end(job, CANCELLED, now)
-            elif self.draining and not job.clients:
-                self._withhold(job)
         woken_for = self.roster.rise(peer)
+        if peer.attached:
+            attached, peer.attached = peer.attached, {}
+            self._by_and_by(self._part(peer, attached), now)
         self.reset_abilities(peer, now)
         if woken_for is not None:
             self._wake(woken_for, now)
-        for queue, priority in {(job.queue, job.priority) for job in attached if job.queue.backs}:
-            self._advance(queue, priority, now)
+
+    def _part(self, client: Peer, attached: Iterable[Job]) -> Chore:
+        """
+        A client has left these jobs. Until its turn has come one of them may be handed out, as if it
+        had been a moment earlier.
+        """
+        now = yield
+        for job in attached:
+            job.part(client)
+            if not (job.wanted or job.state == RUNNING or job.ended):
+                self._end(job, CANCELLED, now)
+            elif self.draining and not job.clients:
+                self._withhold(job)
+            if job.priority in job.queue.backs:
+                self._advance(job.queue, job.priority, now)
+            now = yield
 
     # What a worker can do
 
@@ -140,40 +159,55 @@ class Broker(Desk):
 
         @param timeout: seconds that it gives itself for a job, 0.0 for no bound.
         @raise ArgumentTooLarge: the function's name is too long.
+        @raise QueueError: there are too many functions, or the peer can do too many.
         """
         queue = self._queue(function)
-        queue.workers[peer] = None
-        # The newest is last, also when it is said again: C{workers} shows it so.
-        peer.abilities.pop(queue, None)
-        peer.abilities[queue] = timeout
+        if len(peer.abilities) >= MOST_ABILITIES and queue not in peer.abilities:
+            self._forget_unused(queue)
+            raise QueueError(f"A connection has at most {MOST_ABILITIES} functions")
+        self.roster.learn(peer, queue, timeout)
         if peer.asleep and queue.ready:
             self._wake(queue, now)
-        for priority in list(queue.backs):
+        for priority in sorted(queue.backs):
             self._advance(queue, priority, now)
 
     def cant_do(self, peer: Peer, function: bytes, now: float) -> None:
         """The peer does this function no more; its jobs of it are taken back, counted as lost."""
         queue = self.functions.get(function)
         if queue is not None and queue in peer.abilities:
-            del peer.abilities[queue]
             self._leave(peer, [queue], now)
 
     def reset_abilities(self, peer: Peer, now: float) -> None:
         """The peer does nothing any more; all its jobs are taken back, counted as lost."""
-        queues = list(peer.abilities)
-        peer.abilities.clear()
-        self._leave(peer, queues, now)
+        self._leave(peer, list(peer.abilities), now)
 
     def _leave(self, peer: Peer, queues: list[FunctionQueue], now: float) -> None:
         """The peer works for these queues no more, nor for any that it cannot do."""
         woken_for = self.roster.rise(peer) if peer.woken_for in queues else None
-        for job in [job for job in peer.running.values() if job.queue not in peer.abilities]:
-            self._over(job, LOST, now)
+        self.roster.unlearn(peer, queues)
+        abilities = peer.abilities
+        lost, left = peer.running, {}
+        if abilities:
+            lost = {handle: job for handle, job in lost.items() if job.queue not in abilities}
+            left = {handle: job for handle, job in peer.running.items() if job.queue in abilities}
+        if lost or queues:
+            # From here on the peer has nothing more to say of them.
+            peer.running = left
+            self._by_and_by(self._give_back(peer, lost.values(), queues), now)
         if woken_for is not None:
             self._wake(woken_for, now)
+
+    def _give_back(self, worker: Peer, lost: Iterable[Job], queues: list[FunctionQueue]) -> Chore:
+        """Jobs are taken back from a worker that has given up their functions."""
+        now = yield
+        for job in lost:
+            # Its time may have been over meanwhile, and the worker may have got it again.
+            if job.worker is worker and worker.running.get(job.handle) is not job:
+                self._over(job, LOST, now)
+            now = yield
         for queue in queues:
-            queue.workers.pop(peer, None)
             self._forget_unused(queue)
+            now = yield
 
     # Jobs come
 
@@ -205,7 +239,8 @@ class Broker(Desk):
             its unique is still taken: a client that waits is to be told by L{txgear.desk.Desk.repeat}.
         @raise ArgumentTooLarge: the unique, the reducer or the function is too long.
         @raise InvalidArgument: the settings make no sense.
-        @raise QueueError: the function's queue is full, no job can be stored, or the server drains.
+        @raise QueueError: the function's queue is full, no job can be stored, the server drains, there are
+            too many functions, or the client waits for too many jobs.
         """
         if len(unique) > MAX_UNIQUE or len(reducer) > MAX_UNIQUE:
             # The reference has this one text for both.
@@ -244,7 +279,12 @@ class Broker(Desk):
             job.life = Life(settings) if settings else None
             self._limit_wait(job, now)
         if not background:
-            self._join(job, client, background)
+            if client is not None:
+                if len(client.attached) >= MOST_AWAITED:
+                    self._forget_unused(queue)
+                    raise QueueError(f"A connection waits for at most {MOST_AWAITED} jobs")
+                job.clients = (client,)
+                client.attached[job] = None
         elif self._journal is not None:
             self._store(job, due, now + delay if delay else 0.0)
             if schedule is not None:
@@ -256,7 +296,7 @@ class Broker(Desk):
             self._uniques.add(key, job)
         if job.storing is not None:
             job.state = TO_STORING[job.state]
-            queue.waiting += 1
+            queue.aside[job] = None
         elif due or delay:
             self._begin_to_wait(job, due, now, now + delay if delay else 0.0)
         else:
@@ -295,9 +335,11 @@ class Broker(Desk):
             if self._journal is not None and not job.background:
                 self._store(job, self.begins(job))
             job.background = True
-        elif client is not None:
-            job.clients = (client, *job.clients)
-            client.attached.add(job)
+        else:
+            assert client is not None
+            if len(job.clients) >= MOST_AWAITED or len(client.attached) >= MOST_AWAITED:
+                raise QueueError(f"At most {MOST_AWAITED} wait for a job, or a connection for jobs")
+            job.join(client)
 
     # Jobs go to workers
 
@@ -491,7 +533,9 @@ class Broker(Desk):
                 break
             self._time_has_come(appointment.job, now)
         go_on = min(self._work_off(now), self._forget_old(now))
-        while (queue := self.roster.pop_overdue(now)) is not None:
+        for _ in range(BATCH):
+            if (queue := self.roster.pop_overdue(now)) is None:
+                break
             self._wake(queue, now)
         # Only here is it moved on: until then a deadline that has lapsed costs one empty call.
         look = min(calendar.next_due() - self.offset, now + LOOK_SECONDS) if calendar else inf

@@ -1,9 +1,9 @@
 """
 The numbers and words of the Gearman protocol.
 
-Packet types carry the names of the protocol's own table. Names that start
-with an underscore in no document (L{TEXT}, L{WRONG_MAGIC}, L{MALFORMED}) are
-kinds that only the decoder hands out; they never stand in a packet's header.
+Packet types carry the names of the protocol's own table. L{TEXT}, L{WRONG_MAGIC} and
+L{MALFORMED} stand in no such table, nor in a packet's header: with them the decoder
+says that it has found something else than a packet.
 """
 
 from __future__ import annotations

@@ -5,23 +5,21 @@ meant, what became of it, and the orders of operators.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from txgear.attempts import CANCEL, Attempts
 from txgear.changes import PAUSED, Mark
+from txgear.chores import BATCH, Chore, Chores
 from txgear.constants import MAX_HANDLE, WORK_COMPLETE, WORK_DATA, WORK_FAIL
 from txgear.jobs import CANCELLED, DEAD, RUNNING, Job
 from txgear.life import Life
 
 if TYPE_CHECKING:
     from txgear.life import Watcher
+    from txgear.queues import FunctionQueue
     from txgear.roster import Peer
-
-BATCH: Final = 250
-"""Jobs that one turn does something to at the most: milliseconds, so that others get their turn between."""
 
 BREAK: Final = 0.01
 """Seconds until there is another look whether the store has caught up."""
@@ -40,20 +38,6 @@ def _of_handle(jobs: Mapping[int, Job], handle: bytes) -> Job | None:
     return None
 
 
-class Chore(NamedTuple):
-    """
-    Something to be done to many jobs, some in each turn.
-
-    @ivar jobs: those that are left, the next one last.
-    @ivar each: what is done to each.
-    @ivar then: called at the end.
-    """
-
-    jobs: list[Job]
-    each: Callable[[Job, float], None]
-    then: Callable[[float], None] | None
-
-
 class Desk(Attempts):
     """
     Questions and orders, for clients and operators.
@@ -64,7 +48,8 @@ class Desk(Attempts):
         @param arguments: those of L{Attempts}.
         """
         super().__init__(*arguments)
-        self._chores: deque[Chore] = deque()
+        # What operators want done: it waits until the store has caught up.
+        self._orders = Chores()
 
     # Which job
 
@@ -107,18 +92,21 @@ class Desk(Attempts):
         gate.closed += 1
         self._regulate(queue, now)
 
-        def open_again(later: float) -> None:
-            gate.closed -= 1
-            self._regulate(queue, later)
-            self._drop_gate(queue, later)
-            self._forget_unused(queue)
+        count = queue.total - queue.running
+        self._order(self._purge(queue, queue.places()), now)
+        return count
 
-        def cancel(job: Job, later: float) -> None:
-            if job.number in self.jobs and job.state != RUNNING:
-                self._cancel(job, later)
-
-        jobs = [job for job in self.jobs.values() if job.queue is queue and job.worker is None]
-        return self._do_by_and_by(jobs, cancel, now, open_again)
+    def _purge(self, queue: FunctionQueue, jobs: list[Job]) -> Chore:
+        now = yield
+        for job in jobs:
+            if not (job.ended or job.state == RUNNING):
+                self._cancel(job, now)
+            now = yield
+        gate = self._gate(queue)
+        gate.closed -= 1
+        self._regulate(queue, now)
+        self._drop_gate(queue, now)
+        self._forget_unused(queue)
 
     # What has ended
 
@@ -217,7 +205,7 @@ class Desk(Attempts):
 
         @return: how many they are.
         """
-        return self._do_by_and_by(self._dead(function), self._if_kept(self._requeue), now)
+        return self._to_each_dead(function, self._requeue, now)
 
     def forget_all(self, function: bytes, now: float) -> int:
         """
@@ -225,20 +213,21 @@ class Desk(Attempts):
 
         @return: how many they are.
         """
-        return self._do_by_and_by(
-            self._dead(function), self._if_kept(lambda job, later: self._forget(job)), now
-        )
+        return self._to_each_dead(function, lambda job, later: self._forget(job), now)
 
-    def _dead(self, function: bytes) -> list[Job]:
+    def _to_each_dead(self, function: bytes, do: Callable[[Job, float], None], now: float) -> int:
         queue = self.functions.get(function)
-        return [] if queue is None else list(self.archive.shelf(queue, dead=True).jobs.values())
+        dead = [] if queue is None else list(self.archive.shelf(queue, dead=True).jobs.values())
 
-    def _if_kept(self, each: Callable[[Job, float], None]) -> Callable[[Job, float], None]:
-        def do(job: Job, now: float) -> None:
-            if job.state == DEAD and job.number in self.archive.jobs:
-                each(job, now)
+        def each() -> Chore:
+            later = yield
+            for job in dead:
+                if job.state == DEAD and job.number in self.archive.jobs:
+                    do(job, later)
+                later = yield
 
-        return do
+        self._order(each(), now)
+        return len(dead)
 
     # Functions that are paused
 
@@ -256,7 +245,7 @@ class Desk(Attempts):
     def restore_mark(self, mark: Mark, now: float) -> None:
         """The server starts again: a function that was paused still is."""
         if mark.kind == PAUSED:
-            queue = self._queue(mark.name)
+            queue = self._queue(mark.name, bounded=False)
             self._gate(queue).paused = True
             self._regulate(queue, now)
 
@@ -309,42 +298,23 @@ class Desk(Attempts):
 
     def _work_off(self, now: float) -> float:
         """
-        Go on with what operators want done to many jobs.
+        Go on with what is done to many jobs.
 
         @return: when to go on with it, by the server's time; infinite if all is done.
         """
-        if self._chores and self._is_behind:
-            return now + BREAK
-        for _ in range(BATCH):
-            if not self._chores:
-                break
-            chore = self._chores[0]
-            if chore.jobs:
-                chore.each(chore.jobs.pop(), now)
-            else:
-                self._chores.popleft()
-                if chore.then is not None:
-                    chore.then(now)
-        return now if self._chores else inf
+        self._leaving.work(now)
+        if self._orders and not self._is_behind:
+            self._orders.work(now)
+        if self._leaving or (self._orders and not self._is_behind):
+            return now
+        return now + BREAK if self._orders else inf
 
     @property
     def _is_behind(self) -> bool:
         """Whether the store is to have caught up before more is done to a great many."""
         return self._journal is not None and self._journal.behind
 
-    def _do_by_and_by(
-        self,
-        jobs: list[Job],
-        each: Callable[[Job, float], None],
-        now: float,
-        then: Callable[[float], None] | None = None,
-    ) -> int:
-        """
-        Do something to many jobs, some in each of the next turns.
-
-        @return: how many they are.
-        """
-        jobs.reverse()
-        self._chores.append(Chore(jobs, each, then))
+    def _order(self, chore: Chore, now: float) -> None:
+        """Have this done in the next turns."""
+        self._orders.add(chore)
         self.deadline = min(self.deadline, now)
-        return len(jobs)

@@ -22,8 +22,9 @@ from typing import Final
 from txgear.agenda import Agenda
 from txgear.archive import Archive
 from txgear.changes import Journal
+from txgear.chores import Chore, Chores
 from txgear.constants import MAX_FUNCTION, NOOP, PRIORITIES
-from txgear.errors import ArgumentTooLarge, InvalidArgument
+from txgear.errors import ArgumentTooLarge, InvalidArgument, QueueError
 from txgear.gates import Gate
 from txgear.jobs import (
     ENDINGS,
@@ -47,6 +48,11 @@ from txgear.wire import Data
 
 LOOK_SECONDS: Final = 1.0
 """Between two looks at the wall clock while a job waits for a time by it: it may be set meanwhile."""
+MOST_FUNCTIONS: Final = 100_000
+"""
+Functions that there may be before no new name is taken, whoever brings it: each takes 1.5 kB, and its
+name. What the store has at the start is not counted against it.
+"""
 
 
 class Dispatch:
@@ -96,6 +102,10 @@ class Dispatch:
         self._rings: tuple[dict[FunctionQueue, int], ...] = ({}, {}, {})
         self._turn = 0
         self._running = 0
+        # What comes of peers that leave, and of the draining: it waits for nothing.
+        self._leaving = Chores()
+        # While the server begins to drain: the functions whose jobs have not all been looked at.
+        self._unsifted: dict[FunctionQueue, None] = {}
 
     # Into a lane, and to a worker
 
@@ -176,7 +186,8 @@ class Dispatch:
         worker = job.worker
         assert worker is not None
         job.worker = None
-        del worker.running[job.keep_handle(False)]
+        # It is not there any more where the worker has given up the function.
+        worker.running.pop(job.keep_handle(False), None)
         job.queue.running -= 1
         self._running -= 1
         if job.due:
@@ -193,7 +204,7 @@ class Dispatch:
         """
         gate = queue.gate
         room = None if gate is None else gate.room(now)
-        held = room == 0
+        held = room == 0 or queue in self._unsifted
         if held != queue.held:
             queue.held = held
             for priority in PRIORITIES:
@@ -287,7 +298,7 @@ class Dispatch:
     def _set_aside(self, job: Job) -> None:
         """The job is not to be handed out for now."""
         job.state = TO_WAITING[job.state]
-        job.queue.waiting += 1
+        job.queue.aside[job] = None
 
     def _schedule(self, job: Job, due: float) -> None:
         """Something is to happen to this job at that time."""
@@ -344,15 +355,38 @@ class Dispatch:
     def drain(self, now: float) -> None:
         """
         Take no new job, and hand out only those that a client waits for; the
-        others wait for good.
+        others wait for good. A function of which there are many has to wait until they are sorted out.
         """
+        if self.draining:
+            return
         self.draining = True
-        for queue in self.functions.values():
-            for job in [*queue.queued(), *queue.behind()]:
+        self._unsifted = dict.fromkeys(
+            queue for queue in self.functions.values() if queue.ready or queue.paged
+        )
+        for queue in self._unsifted:
+            queue.held = True
+        self._rings = ({}, {}, {})
+        self._by_and_by(self._sift(list(self._unsifted)), now)
+
+    def _sift(self, queues: list[FunctionQueue]) -> Chore:
+        """Withhold what no client waits for, and let the rest be handed out."""
+        now = yield
+        for queue in queues:
+            for job in queue.places():
                 if not job.clients:
                     self._withhold(job)
-            for priority in list(queue.backs):
+                now = yield
+            del self._unsifted[queue]
+            for priority in sorted(queue.backs):
                 self._advance(queue, priority, now)
+            self._regulate(queue, now)
+            now = yield
+
+    def _by_and_by(self, chore: Chore, now: float) -> None:
+        """Do this: the first part at once, the rest as soon as others have had their turn."""
+        self._leaving.start(chore, now)
+        if self._leaving:
+            self.deadline = min(self.deadline, now)
 
     @property
     def drained(self) -> bool:
@@ -399,7 +433,7 @@ class Dispatch:
         elif job.state == PAGED:
             self._leave_back(job)
         else:
-            queue.waiting -= 1
+            del queue.aside[job]
             self._cancel_wait(job)
         job.state = ENDINGS[outcome][job.state]
         queue.bytes -= job.size
@@ -407,7 +441,7 @@ class Dispatch:
         if job.key is not None:
             self._uniques.remove(job.key, job)
         for client in job.clients:
-            client.attached.discard(job)
+            client.attached.pop(job, None)
         job.clients = ()
 
     # Functions
@@ -417,6 +451,7 @@ class Dispatch:
         Keep this function although nobody uses it.
 
         @raise ArgumentTooLarge: the name is too long.
+        @raise QueueError: there are too many functions.
         """
         self._queue(name).created = True
 
@@ -447,18 +482,28 @@ class Dispatch:
 
         @param limits: for each priority the number of jobs, 0 for no bound.
         @raise ArgumentTooLarge: the name is too long.
+        @raise QueueError: there are too many functions.
         """
         queue = self._queue(name)
         queue.limits = limits if any(limits) else None
         self._forget_unused(queue)
 
-    def _queue(self, name: bytes) -> FunctionQueue:
+    def _queue(self, name: bytes, *, bounded: bool = True) -> FunctionQueue:
+        """
+        The queue of this function; a new one, if there is none.
+
+        @param bounded: whether there may be too many.
+        @raise ArgumentTooLarge: the name is too long.
+        @raise QueueError: there are as many functions as there may be.
+        """
         queue = self.functions.get(name)
         if queue is None:
             if len(name) > MAX_FUNCTION:
                 raise ArgumentTooLarge("Function name too large")
             if b"\0" in name:
                 raise InvalidArgument("A function's name holds no NUL")
+            if bounded and len(self.functions) >= MOST_FUNCTIONS:
+                raise QueueError(f"There are {MOST_FUNCTIONS} functions, and no room for another")
             queue = self.functions[name] = FunctionQueue(name)
             if self.policies.rules:
                 self._set_policy(queue, 0.0)

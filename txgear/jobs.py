@@ -4,6 +4,7 @@ A job, its states, and the table of its legal moves.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -97,6 +98,39 @@ class Appointment:
         self.due = 0.0
 
 
+class Crowd:
+    """
+    The clients of a job that has several, newest first; the same peer may be there several times.
+
+    Any number of them may come and go: each costs the same.
+    """
+
+    __slots__ = ("_counter", "_joins", "_places")
+
+    def __init__(self, first: Peer) -> None:
+        self._counter = 0
+        self._joins: dict[int, Peer] = {}  # in the order of their coming
+        self._places: dict[Peer, list[int]] = {}
+        self.add(first)
+
+    def __len__(self) -> int:
+        return len(self._joins)
+
+    def __iter__(self) -> Iterator[Peer]:
+        return reversed(self._joins.values())
+
+    def add(self, client: Peer) -> None:
+        """One more, or one once more."""
+        self._counter += 1
+        self._joins[self._counter] = client
+        self._places.setdefault(client, []).append(self._counter)
+
+    def remove(self, client: Peer) -> None:
+        """This peer is none of them any more, however often it was there, if it was."""
+        for place in self._places.pop(client, ()):
+            del self._joins[place]
+
+
 class Job:
     """
     One piece of work. A server may hold a million of them, hence the slots.
@@ -118,9 +152,10 @@ class Job:
     @ivar priority: L{constants.HIGH}, C{NORMAL} or C{LOW}.
     @ivar reducer: the reducer's name for a worker that grabs with GRAB_JOB_ALL, or empty.
     @ivar background: true if it is to be done even when no client waits for it.
-    @ivar clients: those who hear of it, newest first; the same peer may stand here twice.
+    @ivar clients: those who hear of it, newest first; the same peer may be there several times. Most jobs
+        have one or none: only of several it is a L{Crowd}.
     @ivar worker: who runs it, or C{None}.
-    @ivar retries: how often a worker was lost with it or overran its time.
+    @ivar retries: how many of its attempts have ended without a result and were followed by another.
     @ivar due: when it is tried again or its delay is over (L{WAITING}), its worker's time is over
         (L{RUNNING}), it expires, or (having ended) it is forgotten, by the server's time; 0.0 for never.
     @ivar appointment: the time by the wall clock for which it waits (L{WAITING}), or C{None}.
@@ -191,7 +226,7 @@ class Job:
         self.since: float
         self.record: bytes
         self.state = NEW
-        self.clients: tuple[Peer, ...] = ()
+        self.clients: tuple[()] | tuple[Peer] | Crowd = ()
         self.worker: Peer | None = None
         self.retries = 0
         self.due = 0.0
@@ -213,6 +248,25 @@ class Job:
         handle = self.handle
         self._handle = handle if kept else b""
         return handle
+
+    def join(self, client: Peer) -> None:
+        """One more waits for it."""
+        clients = self.clients
+        if not clients:
+            self.clients = (client,)
+        else:
+            if isinstance(clients, tuple):
+                clients = self.clients = Crowd(clients[0])
+            clients.add(client)
+        client.attached[self] = None
+
+    def part(self, client: Peer) -> None:
+        """A client does not wait for it any more, if it did."""
+        clients = self.clients
+        if isinstance(clients, Crowd):
+            clients.remove(client)
+        elif client in clients:
+            self.clients = ()
 
     @property
     def loaded(self) -> bool:

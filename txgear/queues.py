@@ -6,6 +6,7 @@ and behind each lane what is too much for the memory.
 from __future__ import annotations
 
 from collections import deque
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final
 
 from txgear.constants import PRIORITIES
@@ -41,6 +42,8 @@ class Back:
         self.count -= 1
         if self.jobs and self.jobs[0] is job:
             self.jobs.popleft()
+        elif self.jobs and self.jobs[-1] is job:
+            self.jobs.pop()
         elif len(self.jobs) > 2 * self.count + SLACK:
             self.jobs = deque(other for other in self.jobs if other.state == PAGED and other is not job)
 
@@ -62,13 +65,17 @@ class FunctionQueue:
 
     @ivar name: the function.
     @ivar lanes: the queued jobs by priority; C{None} where there never was one.
+    @ivar returned: by priority, those that have come back from a worker for the first time: a heap by
+        their places, before all that is in the lane; only where there are some.
     @ivar counts: how many of them are queued, by priority.
     @ivar ready: the sum of C{counts}.
     @ivar backs: what is behind each lane, by priority; only where there is something.
     @ivar paged: the jobs in C{backs}.
-    @ivar waiting: jobs that are not to be handed out yet.
+    @ivar aside: jobs that are not to be handed out yet.
     @ivar running: jobs that are at workers.
     @ivar workers: the peers that can do it.
+    @ivar asleep: those of them that wait for a NOOP, who fell asleep first being first; see
+        L{txgear.roster.Roster}.
     @ivar woken: how many of them were sent a NOOP for this queue and have not grabbed since.
     @ivar limits: jobs in all at which a submit of each priority is refused (0 for never), or C{None}.
     @ivar created: whether an operator asked for it to be kept.
@@ -80,6 +87,8 @@ class FunctionQueue:
     """
 
     __slots__ = (
+        "aside",
+        "asleep",
         "backs",
         "bytes",
         "counts",
@@ -93,8 +102,8 @@ class FunctionQueue:
         "paged",
         "policy",
         "ready",
+        "returned",
         "running",
-        "waiting",
         "woken",
         "workers",
     )
@@ -102,13 +111,15 @@ class FunctionQueue:
     def __init__(self, name: bytes) -> None:
         self.name = name
         self.lanes: list[deque[Job] | None] = [None, None, None]
+        self.returned: dict[int, list[tuple[int, Job]]] = {}
         self.counts = [0, 0, 0]
         self.ready = 0
         self.backs: dict[int, Back] = {}
         self.paged = 0
-        self.waiting = 0
+        self.aside: dict[Job, None] = {}
         self.running = 0
         self.workers: dict[Peer, None] = {}
+        self.asleep: dict[Peer, None] = {}
         self.woken = 0
         self.limits: tuple[int, int, int] | None = None
         self.created = False
@@ -121,7 +132,12 @@ class FunctionQueue:
     @property
     def total(self) -> int:
         """Jobs of every state, as C{status} shows them and C{maxqueue} counts them."""
-        return self.ready + self.paged + self.waiting + self.running
+        return self.ready + self.paged + len(self.aside) + self.running
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that are not to be handed out yet."""
+        return len(self.aside)
 
     @property
     def unused(self) -> bool:
@@ -152,32 +168,33 @@ class FunctionQueue:
 
         @return: whether its lane was empty before.
         """
-        # It was in its lane before, so there is one.
-        lane = self._lane(job.priority)
-        for index, other in enumerate(lane):  # noqa: B007
-            if other.state == QUEUED and not (other.retries == 1 and other.place < job.place):
-                break
-        else:
-            index = len(lane)
-        lane.insert(index, job)
+        heappush(self.returned.setdefault(job.priority, []), (job.place, job))
         self.ready += 1
         self.counts[job.priority] += 1
         return self.counts[job.priority] == 1
 
-    def _lane(self, priority: int) -> deque[Job]:
-        """The lane of a job that is or was in it."""
-        lane = self.lanes[priority]
-        assert lane is not None
-        return lane
-
     def take(self, priority: int) -> Job:
         """The next job of this priority, out of its lane; there is one."""
-        lane = self._lane(priority)
+        self.ready -= 1
+        self.counts[priority] -= 1
+        if self.returned and (returned := self._take_returned(priority)) is not None:
+            return returned
+        lane = self.lanes[priority]
+        assert lane is not None
         job = lane.popleft()
         while job.state != QUEUED:
             job = lane.popleft()
-        self.ready -= 1
-        self.counts[priority] -= 1
+        return job
+
+    def _take_returned(self, priority: int) -> Job | None:
+        """The first of those that have come back."""
+        heap = self.returned.get(priority)
+        job = None
+        while heap and job is None:
+            first = heappop(heap)[1]
+            job = first if first.state == QUEUED else None
+        if not heap:
+            self.returned.pop(priority, None)
         return job
 
     def forget(self, job: Job) -> bool:
@@ -187,26 +204,65 @@ class FunctionQueue:
         @return: whether its lane is empty now.
         """
         priority = job.priority
-        lane = self._lane(priority)
         self.ready -= 1
         self.counts[priority] -= 1
         left = self.counts[priority]
+        lane = self.lanes[priority]
         if not left:
-            lane.clear()
-        elif lane[0] is job:
+            if lane:
+                lane.clear()
+            self.returned.pop(priority, None)
+        elif lane and lane[0] is job:
             # Whoever takes out many takes the oldest first: that is to cost no sweep.
             lane.popleft()
-            while lane[0].state != QUEUED:
+            while lane and lane[0].state != QUEUED:
                 lane.popleft()
-        elif len(lane) > 2 * left + SLACK:
-            self.lanes[priority] = deque(
-                other for other in lane if other.state == QUEUED and other is not job
-            )
+        elif lane and lane[-1] is job:
+            lane.pop()
+            while lane and lane[-1].state != QUEUED:
+                lane.pop()
+        else:
+            husks = len(lane or ()) + len(self.returned.get(priority, ())) - left
+            if husks > left + SLACK:
+                self._sweep(priority, job)
         return not left
+
+    def _sweep(self, priority: int, gone: Job) -> None:
+        """Take the husks out of a lane."""
+        lane = self.lanes[priority]
+        if lane:
+            self.lanes[priority] = deque(job for job in lane if job.state == QUEUED and job is not gone)
+        if heap := self.returned.pop(priority, None):
+            # Sorted, as here, they are a heap.
+            left = sorted(item for item in heap if item[1].state == QUEUED and item[1] is not gone)
+            if left:
+                self.returned[priority] = left
 
     def queued(self) -> list[Job]:
         """Every job in the lanes, in the order of being handed out."""
-        return [job for priority in PRIORITIES for job in self.lanes[priority] or () if job.state == QUEUED]
+        return [
+            job
+            for priority in PRIORITIES
+            for job in (*self._in_order(priority), *(self.lanes[priority] or ()))
+            if job.state == QUEUED
+        ]
+
+    def places(self) -> list[Job]:
+        """
+        Every job that no worker has: those in the lanes and behind them, in the order of being handed out,
+        then those that wait; and husks.
+        """
+        found: list[Job] = []
+        for priority in PRIORITIES:
+            found += self._in_order(priority)
+            found += self.lanes[priority] or ()
+            if priority in self.backs:
+                found += self.backs[priority].jobs
+        return [*found, *self.aside]
+
+    def _in_order(self, priority: int) -> list[Job]:
+        """Those that have come back."""
+        return [job for _, job in sorted(self.returned.get(priority, ()))]
 
     # Behind the lanes
 

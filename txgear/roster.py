@@ -4,6 +4,7 @@ The peers, what they can do, who of them sleeps, and whom to wake.
 
 from __future__ import annotations
 
+from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -33,6 +34,13 @@ class Link(Protocol):
         """Seconds to the peer and back."""
 
 
+BROAD: Final = 64
+"""
+Abilities with which a sleeper is not noted with each function that it can do: to fall asleep and
+to be woken is to cost as much as a few jobs, whatever a peer has announced.
+"""
+
+
 class Peer:
     """
     One connection, as the broker knows it: a client, a worker, or both.
@@ -45,7 +53,7 @@ class Peer:
     @ivar abilities: the queues of the functions that it can do, with the seconds
         that it gives itself for a job (0.0 for no bound).
     @ivar running: the jobs that it holds as a worker, by handle, oldest first.
-    @ivar attached: the jobs that it waits for as a client.
+    @ivar attached: the jobs that it waits for as a client, in the order of its first asking for them.
     @ivar asleep: whether it waits for a NOOP.
     @ivar woken_for: the queue for which it was sent a NOOP that it has not answered.
     @ivar link: the way to it, if it is one of which something is known.
@@ -75,7 +83,7 @@ class Peer:
         self.extended = False
         self.abilities: dict[FunctionQueue, float] = {}
         self.running: dict[bytes, Job] = {}
-        self.attached: set[Job] = set()
+        self.attached: dict[Job, None] = {}
         self.asleep = False
         self.woken_for: FunctionQueue | None = None
         self.raised: bytes | None = None
@@ -106,6 +114,9 @@ class Roster:
     """
     Who is connected, who sleeps, and who was woken.
 
+    Sleepers are noted with the functions that they can do, so that nobody looks for
+    them among those who are busy; only those who can do a great many are kept apart.
+
     @ivar peers: all of them, the newest last.
     @ivar asleep: those that wait for a NOOP; who fell asleep first is first.
     """
@@ -113,6 +124,7 @@ class Roster:
     def __init__(self) -> None:
         self.peers: dict[Peer, None] = {}
         self.asleep: dict[Peer, None] = {}
+        self._broad: dict[Peer, None] = {}  # those of them that can do a great many functions
         self._woken: dict[Peer, float] = {}  # when the NOOP was sent, earliest first
 
     def fall_asleep(self, peer: Peer) -> FunctionQueue | None:
@@ -124,7 +136,44 @@ class Roster:
         woken_for = self.rise(peer)
         peer.asleep = True
         self.asleep[peer] = None
+        self._enter(peer)
         return woken_for
+
+    def _enter(self, peer: Peer) -> None:
+        """Note a sleeper where it will be looked for."""
+        if len(peer.abilities) > BROAD:
+            self._broad[peer] = None
+        else:
+            for queue in peer.abilities:
+                queue.asleep[peer] = None
+
+    def _take_out(self, peer: Peer) -> None:
+        if peer in self._broad:
+            del self._broad[peer]
+        else:
+            for queue in peer.abilities:
+                del queue.asleep[peer]
+
+    def learn(self, peer: Peer, queue: FunctionQueue, timeout: float) -> None:
+        """The peer can do one function more, or has another timeout for it."""
+        if peer.asleep:
+            self._take_out(peer)
+        queue.workers[peer] = None
+        # The newest is last, also when it is said again: C{workers} shows it so.
+        peer.abilities.pop(queue, None)
+        peer.abilities[queue] = timeout
+        if peer.asleep:
+            self._enter(peer)
+
+    def unlearn(self, peer: Peer, queues: list[FunctionQueue]) -> None:
+        """The peer can do these no more."""
+        if peer.asleep:
+            self._take_out(peer)
+        for queue in queues:
+            del peer.abilities[queue]
+            del queue.workers[peer]
+        if peer.asleep:
+            self._enter(peer)
 
     def rise(self, peer: Peer) -> FunctionQueue | None:
         """
@@ -133,8 +182,7 @@ class Roster:
         @return: the queue for which it had been woken.
         """
         if peer.asleep:
-            peer.asleep = False
-            del self.asleep[peer]
+            self._wake_up(peer)
             return None
         queue = peer.woken_for
         if queue is not None:
@@ -145,24 +193,25 @@ class Roster:
 
     def wake(self, queue: FunctionQueue, peer: Peer, now: float) -> None:
         """The sleeping peer is sent a NOOP for this queue."""
-        peer.asleep = False
-        del self.asleep[peer]
+        self._wake_up(peer)
         peer.woken_for = queue
         queue.woken += 1
         self._woken[peer] = now
 
+    def _wake_up(self, peer: Peer) -> None:
+        peer.asleep = False
+        del self.asleep[peer]
+        self._take_out(peer)
+
     def sleepers(self, queue: FunctionQueue, wanted: int) -> list[Peer]:
         """
         Up to C{wanted} sleepers that can do this function, the longest asleep
-        first where that is cheap to tell: the shorter list is walked.
+        first; after all others those that can do a great many.
         """
-        found: list[Peer] = []
-        candidates = self.asleep if len(self.asleep) <= len(queue.workers) else queue.workers
-        for peer in candidates:
-            if peer.asleep and queue in peer.abilities:
-                found.append(peer)
-                if len(found) == wanted:
-                    break
+        found = list(islice(queue.asleep, wanted))
+        if self._broad and len(found) < wanted:
+            able = (peer for peer in self._broad if queue in peer.abilities)
+            found += islice(able, wanted - len(found))
         return found
 
     def next_overdue(self) -> float:

@@ -33,11 +33,12 @@ STOP_SECONDS: Final = 5.0
 
 GC_THRESHOLDS: Final = (20_000, 5, 1000)
 """
-Objects between two looks for cycles, after how many of these those that have survived are looked
-through again, and after how many of those all. Jobs and packets make none, and Python's
-own figures, 700, 10 and 10, make 3.7 microseconds of 3.1 for a job that is taken into a long queue.
-Each look but the last kind costs as much an object, whatever the figures, and with higher ones
-the server stands still for longer: for half a second after two million.
+The thresholds of Python's cycle collector, for its three generations; its own are 700, 10 and 10.
+
+Jobs and packets make no cycles, and each look for them costs time: with Python's figures a job that is
+taken into a long queue takes 3.7 microseconds, with these 3.1. Higher figures for the first two
+save nothing more. A look through all objects makes the server stand still, for half a second where there
+are two million, so the third lets that be rare.
 """
 
 MOST_NAMED: Final = 20

@@ -132,7 +132,7 @@ class Storage(Dispatch):
         if job.state != STORING:
             pager.count(job)
             return
-        job.queue.waiting -= 1
+        del job.queue.aside[job]
         due = 0.0 if storing.begins else storing.addition[0].due
         pager.admit(job, due > now + self.offset or storing.begins > now)
         self._begin_to_wait(job, due, now, storing.begins)
@@ -231,7 +231,7 @@ class Storage(Dispatch):
 
         @raise ConfigurationError: what was kept of its life cannot be read.
         """
-        queue = self._queue(record.function)
+        queue = self._queue(record.function, bounded=False)
         key: Key | None = record.unique or None
         if key == UNIQUE_FROM_WORKLOAD:
             key = int.from_bytes(record.digest, "big") if record.digest is not None else None

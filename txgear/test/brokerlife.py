@@ -24,7 +24,7 @@ from txgear.constants import (
     WORK_EXCEPTION,
     WORK_FAIL,
 )
-from txgear.jobs import CANCELLED, DEAD, DONE, EXPIRED, FAILED, PAGED, QUEUED, RUNNING, WAITING
+from txgear.jobs import CANCELLED, DEAD, DONE, EXPIRED, FAILED, PAGED, QUEUED, RUNNING, STORING, WAITING
 from txgear.roster import Peer
 from txgear.test.brokermodel import Known, Model
 
@@ -531,7 +531,10 @@ class LifeModel(Model):
     def do_later(self, function: bytes, what: str) -> int:
         """What operators want done to many jobs."""
         if what == "purge":
-            jobs = [known for known in self.jobs if known.function == function and known.state != RUNNING]
+            lanes = [self.lanes.get((function, priority), []) for priority in PRIORITIES]
+            queued = [known for lane in lanes for known in lane if isinstance(known, Living)]
+            waiting = [known for known in self.jobs if known.state in (WAITING, STORING)]
+            jobs = queued + [known for known in waiting if known.function == function]
         else:
             jobs = self.dead(function)
         self.chores.append(Chore(function, what, jobs, what == "purge"))

@@ -169,7 +169,7 @@ class LeavingClientTests(RoomTestCase):
         self.room.submit(other, unique=b"u")
         self.room.submit(self.client, unique=b"u")
         self.room.leave(self.client)
-        self.assertEqual(job.clients, (other,))
+        self.assertEqual(list(job.clients), [other])
         self.room.leave(other)
         self.assert_gone(job)
 

@@ -425,7 +425,7 @@ class BrokerMachine(RuleBasedStateMachine):
         assert len(self.broker._calendar) == sum(known.at is not None for known in self.model.jobs)
         for peer in self.peers:
             assert list(peer.running.values()) == [known.job for known in self.model.running[peer]]
-            assert peer.attached == {known.job for known in self.model.jobs if peer in known.clients}
+            assert set(peer.attached) == {known.job for known in self.model.jobs if peer in known.clients}
 
     def agenda_is_complete(self) -> None:
         assert len(self.broker._agenda) == sum(known.due is not None for known in self.model.jobs)

@@ -252,7 +252,7 @@ class RefusedTests(StoredTestCase):
         storing = self.broker.answer_waits(job, background=False)
         self.assertIs(self.room.refuse(), storing)
         self.assert_gone(job)
-        self.assertEqual((self.room.heard(self.client), self.client.attached), ([], set()))
+        self.assertEqual((self.room.heard(self.client), self.client.attached), ([], {}))
 
     def test_a_foreground_job_goes_on_as_such(self) -> None:
         job = self.made_background()
@@ -544,7 +544,7 @@ class NumberTests(StoredTestCase):
                 QueueError, "^QUEUE_ERROR: No job numbers are left until the store answers$"
             ):
                 self.room.submit(each, b"g", b"v")
-        self.assertEqual((self.room.lines(), client.attached), ({b"f": (1, 0, 0, 0)}, {job}))
+        self.assertEqual((self.room.lines(), client.attached), ({b"f": (1, 0, 0, 0)}, {job: None}))
         self.assertIs(self.room.submit(client, unique=b"u"), job)
         self.broker.reserve(6, 1)
         self.assertEqual(self.numbers(1), [6])

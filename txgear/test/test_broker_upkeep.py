@@ -7,8 +7,8 @@ from math import inf
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker import Broker
+from txgear.chores import BATCH
 from txgear.constants import HIGH, LOW, MAX_FUNCTION, MAX_HANDLE
-from txgear.desk import BATCH
 from txgear.errors import ArgumentTooLarge, ConfigurationError, InvalidArgument, QueueError
 from txgear.jobs import QUEUED, WAITING
 from txgear.roster import WAKE_SECONDS

@@ -6,8 +6,9 @@ from math import inf
 from typing import Any
 
 from txgear.changes import SCHEDULED, Mark
+from txgear.chores import BATCH
 from txgear.constants import WORK_FAIL
-from txgear.desk import BATCH, BREAK
+from txgear.desk import BREAK
 from txgear.errors import InvalidArgument, QueueError
 from txgear.jobs import CANCELLED, DEAD, DONE, PAGED, QUEUED, RUNNING, STORING, WAITING, Job
 from txgear.roster import Peer

@@ -20,7 +20,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("bytes", "wire adminlines"),
     (
         "rules",
-        "jobs changes uniques agenda queues roster moments paging policies gates life archive dispatch"
+        "jobs changes uniques agenda chores queues roster moments paging policies gates life archive dispatch"
         " storage attempts desk inspection connections quickacks broker values",
     ),
     ("promises", "interfaces"),

@@ -92,13 +92,59 @@ class QueueTests(SynchronousTestCase):
             self.lose(jobs[index])
         self.assertEqual(self.queue.queued(), [*jobs[:4], jobs[5]])
 
-    def test_one_that_comes_back_is_before_those_that_did_so_twice(self) -> None:
-        first, second = self.add(), self.add()
-        self.take()
-        self.take()
-        self.lose(first, retries=2)
-        self.lose(second)
-        self.assertEqual(self.queue.queued(), [second, first])
+    def test_one_that_comes_back_is_before_those_that_never_left(self) -> None:
+        jobs = [self.add() for _ in range(3)]
+        self.lose(self.take())
+        self.assertEqual(self.queue.places(), jobs)
+        self.assertEqual([self.take() for _ in range(3)], jobs)
+        self.assertEqual(self.queue.returned, {})
+
+    def test_one_that_ends_after_it_came_back_is_passed_over(self) -> None:
+        jobs = [self.add() for _ in range(4)]
+        for _ in range(2):
+            self.take()
+        self.lose(jobs[0])
+        self.lose(jobs[1])
+        self.end(jobs[0])
+        self.assertEqual([self.take() for _ in range(3)], jobs[1:])
+        self.assertEqual((self.queue.ready, self.queue.returned), (0, {}))
+
+    def test_the_last_of_those_that_came_back_may_end(self) -> None:
+        jobs = [self.add() for _ in range(2)]
+        self.lose(self.take())
+        self.end(jobs[0])
+        self.assertEqual(self.take(), jobs[1])
+        self.lose(jobs[1])
+        self.end(jobs[1])
+        self.assertEqual((self.queue.ready, self.queue.returned), (0, {}))
+
+    def test_husks_of_those_that_came_back_do_not_pile_up(self) -> None:
+        jobs = [self.add() for _ in range(10 * SLACK)]
+        for _ in jobs[1:]:
+            self.take()
+        for job in jobs[1:-1]:
+            self.lose(job)
+        keep = self.add()
+        for job in jobs[2:-1]:
+            self.end(job)
+        self.assertLess(len(self.queue.returned[NORMAL]), 2 * SLACK)
+        self.assertEqual(self.queue.queued(), [jobs[1], jobs[-1], keep])
+        last = [self.add() for _ in range(10 * SLACK)]
+        self.end(jobs[1])
+        for job in last[1:-1]:
+            self.end(job)
+        self.assertEqual(self.queue.returned, {})
+        self.assertEqual(self.queue.queued(), [jobs[-1], keep, last[0], last[-1]])
+
+    def test_who_ends_the_newest_first_sweeps_nothing(self) -> None:
+        jobs = [self.add() for _ in range(10 * SLACK)]
+        self.end(jobs[-2])
+        lane = self.queue.lanes[NORMAL]
+        assert lane is not None
+        for job in [jobs[-1], *jobs[-3:3:-1]]:
+            self.end(job)
+        self.assertIs(self.queue.lanes[NORMAL], lane)
+        self.assertEqual(list(lane), jobs[:4])
 
     def test_those_that_come_back_to_an_empty_lane_keep_their_order(self) -> None:
         jobs = [self.add() for _ in range(3)]
@@ -125,7 +171,7 @@ class QueueTests(SynchronousTestCase):
 
     def test_its_total_is_of_every_state(self) -> None:
         self.add()
-        self.queue.waiting = 2
+        self.queue.aside = dict.fromkeys([self.job(), self.job()])
         self.queue.running = 3
         self.queue.paged = 4
         self.assertEqual(self.queue.total, 10)
@@ -133,7 +179,7 @@ class QueueTests(SynchronousTestCase):
     def test_it_is_unused_without_jobs_workers_and_settings(self) -> None:
         self.assertTrue(self.queue.unused)
         for attribute, used, unused in (
-            ("waiting", 1, 0),
+            ("aside", {self.job(): None}, {}),
             ("paged", 1, 0),
             ("workers", {Peer(1, "-"): None}, {}),
             ("created", True, False),
