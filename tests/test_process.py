@@ -92,7 +92,16 @@ BAD_STARTS: Final = {
     "address not ours": (["--port", "0", "--listen", "203.0.113.7"], "cannot listen on 203.0.113.7"),
     "name unknown": (["--port", "0", "--listen", "no-such-host.invalid"], "--listen no-such-host.invalid"),
     "endpoint unknown": (["--listen", "carrierpigeon:4730"], "cannot listen on carrierpigeon:4730"),
-    "endpoint incomplete": (["--listen", "tcp:"], "cannot listen on tcp:"),
+    "endpoint incomplete": (["--listen", "tcp:"], "cannot listen on tcp:: '' is no port"),
+    "endpoint without a port": (["--listen", "tcp:abc"], "cannot listen on tcp:abc: 'abc' is no port"),
+    "port of an address": (["--listen", "127.0.0.1:473000"], "127.0.0.1:473000: '473000' is no port"),
+    "port of an address of IPv6": (["--listen", "[::1]:x"], "[::1]:x: 'x' is no port"),
+    "socket in no folder": (["--listen", "unix:/nosuch/s"], "unix:/nosuch/s: there is no folder /nosuch"),
+    "socket that is a file": (["--listen", "unix:{dir}/file"], "it is a file, and no socket"),
+    "no key for TLS": (
+        ["--listen", "ssl:0:privateKey=/nosuch/key.pem"],
+        "No such file or directory: /nosuch/key.pem",
+    ),
     "log in no folder": (
         ["--port", "0", "--log-file", "{dir}/no/such/folder/log"],
         "cannot open the log file",
@@ -105,6 +114,7 @@ BAD_STARTS: Final = {
 def test_cannot_start(tmp_path: Path, taken_port: int, case: str) -> None:
     """What hinders a start is said in one line; the status is not 0."""
     options, reason = BAD_STARTS[case]
+    (tmp_path / "file").touch()
     done = start_and_fail(tmp_path, *(option.format(port=taken_port, dir=tmp_path) for option in options))
     assert_one_line(done, reason)
 
@@ -116,6 +126,7 @@ def test_daemon_cannot_start(tmp_path: Path, taken_port: int, case: str) -> None
     The whole reason is one line of its standard error, and in the log; twistd itself would pass on 100 bytes.
     """
     options, reason = BAD_STARTS[case]
+    (tmp_path / "file").touch()
     done = start_and_fail(
         tmp_path, *(option.format(port=taken_port, dir=tmp_path) for option in options), daemon=True
     )
@@ -379,6 +390,55 @@ def test_listen_at_a_socket_file(programs: Programs, tmp_path: Path) -> None:
         assert peer.recv(100) == b"OK %d\n" % program.pid
     assert program.stop() == 0
     assert not path.exists()
+
+
+def asks_pid(path: Path) -> bytes:
+    """What the server at a socket's file says to `getpid`."""
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.settimeout(PATIENCE)
+        peer.connect(str(path))
+        peer.sendall(b"getpid\n")
+        return peer.recv(100)
+
+
+def test_socket_file_that_was_left_behind(programs: Programs, tmp_path: Path) -> None:
+    """What a killed server leaves, and a lock with our own number, stop nobody; a server that lives does."""
+    path, lock = tmp_path / "socket", tmp_path / "socket.lock"
+    words = [
+        *twistd(),
+        "-n",
+        "--pidfile=",
+        "txgear",
+        "--store",
+        "memory:",
+        "--listen",
+        f"unix:{path}:mode=600",
+    ]
+    first = programs.start(words, name="first")
+    wait_until(path.exists, what="the socket's file")
+    assert_one_line(run(words, cwd=tmp_path), "another server listens there", str(path))
+    assert asks_pid(path) == b"OK %d\n" % first.pid
+    first.kill()
+    assert path.exists()
+    lock.unlink()
+    # As in a container, where the first process is number 1 each time.
+    second = programs.start(["sh", "-c", 'ln -s $$ "$0"; exec "$@"', str(lock), *words], name="second")
+    wait_until(lambda: b"is ready" in second.stdout, what="a server")
+    assert asks_pid(path) == b"OK %d\n" % second.pid
+    assert second.stop() == 0
+    assert not path.exists()
+
+
+def test_listen_at_an_address_with_a_port(programs: Programs) -> None:
+    """--listen takes the forms that the client takes; other protocols keep to their own ports."""
+    port, other = free_port(), free_port()
+    _, places = started(
+        programs, "--listen", f"127.0.0.1:{port}", "--listen", f"localhost:{other}", "--store", "memory:"
+    )
+    assert places >= {("127.0.0.1", port), ("127.0.0.1", other)}
+    if accepts_ipv6():
+        _, places = started(programs, "--listen", f"[::1]:{free_port()}", "--listen", "[::1]", "--port", "0")
+        assert [address for address, _ in places] == ["::1", "::1"]
 
 
 # Pid files and daemons

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,12 +27,18 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from txgear import unixsockets
 from txgear.errors import ConfigurationError
 
 LOOPBACK: Final = ("127.0.0.1", "::1")
 """Where a server listens by default: without access rules it must not be open by accident."""
 
 IPV6_ANY: Final = "::"
+
+MAX_PORT: Final = 65535
+
+_NAME: Final = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+"""A host's name with a domain."""
 
 log = Logger()
 
@@ -44,11 +51,13 @@ class Place:
     @ivar address: an address, or for an endpoint string C{None}.
     @ivar endpoint: an endpoint string, or C{None} for TCP at the address.
     @ivar optional: whether the machine may lack the address.
+    @ivar port: the address's own port, or C{None} for that of the protocol.
     """
 
     address: str | None = None
     endpoint: str | None = None
     optional: bool = False
+    port: int | None = None
 
 
 def places(listen: list[str]) -> list[Place]:
@@ -56,21 +65,56 @@ def places(listen: list[str]) -> list[Place]:
     What the operator named, in single addresses.
 
     @param listen: address literals, host names (which stand for all their
-        addresses) and Twisted endpoint strings; none at all means loopback.
-    @raise ConfigurationError: a name has no address.
+        addresses), both with or without a port of their own, as the client takes them, and
+        Twisted endpoint strings; none at all means loopback.
+    @raise ConfigurationError: a name has no address, or what should be a port is none.
     """
     if not listen:
         return [Place(address, optional=True) for address in LOOPBACK]
     found: dict[Place, None] = {}
     for text in listen:
-        if isIPAddress(text) or isIPv6Address(text):
-            found[Place(text)] = None
-        elif ":" in text:
+        host, port = _host_and_port(text)
+        if host is None:
             found[Place(endpoint=text)] = None
+        elif isIPAddress(host) or isIPv6Address(host):
+            found[Place(host, port=port)] = None
         else:
-            for address in _resolve(text):
-                found[Place(address)] = None
+            for address in _resolve(host):
+                found[Place(address, port=port)] = None
     return list(found)
+
+
+def _host_and_port(text: str) -> tuple[str | None, int | None]:
+    """
+    The parts of what is no endpoint string; C{None} for the host if it is one.
+
+    @raise ConfigurationError: what stands in the place of the port is none.
+    """
+    if isIPv6Address(text) or ":" not in text:
+        return text, None
+    host, _, port = text.rpartition(":")
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]")
+        if not port and isIPv6Address(host):
+            return host, None
+        port = port.removeprefix(":")
+    # Types of endpoints have no dots; what else has a colon may be one of another package's.
+    if not (isIPAddress(host) or isIPv6Address(host) or host == "localhost" or _NAME.fullmatch(host)):
+        return None, None
+    return host, _port(text, port)
+
+
+def _port(where: str, text: str) -> int:
+    try:
+        return _checked_port(text)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"cannot listen on {where}: {error}") from error
+
+
+def _checked_port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) <= MAX_PORT):
+        raise ConfigurationError(f"{text!r} is no port from 0 to {MAX_PORT}")
+    return int(text)
 
 
 def _resolve(name: str) -> list[str]:
@@ -87,13 +131,16 @@ def listen(
     """
     Open one port.
 
-    @param port: the TCP port, where the place is an address.
+    @param port: the TCP port, where the place is an address without a port of its own.
     @param backlog: connections that the system accepts ahead of us.
     @return: the open port; C{None} if the place was optional and the machine does not have it.
     @raise ConfigurationError: it cannot be opened; the text says why in a line.
     """
+    port = port if place.port is None else place.port
     where = place.endpoint or f"{place.address} port {port}"
     try:
+        if place.endpoint is not None:
+            _look_at(place.endpoint)
         if place.address == IPV6_ANY:
             return _listen_on_all_ipv6(reactor, port, backlog, factory)
         return open_endpoint(_endpoint(reactor, place, port, backlog), factory)
@@ -104,9 +151,32 @@ def listen(
             return None
         text = reason.strerror if isinstance(reason, OSError) else str(reason)
         raise ConfigurationError(f"cannot listen on {where}: {text}") from error
+    except ConfigurationError as error:
+        raise ConfigurationError(f"cannot listen on {where}: {error}") from error
+    except OSError as error:
+        file = f": {error.filename}" if error.filename else ""
+        raise ConfigurationError(f"cannot listen on {where}: {error.strerror or error}{file}") from error
     except Exception as error:
         # Endpoints, others' above all, raise what they like where a string makes no sense.
         raise ConfigurationError(f"cannot listen on {where}: {error}") from error
+
+
+def _look_at(endpoint: str) -> None:
+    """
+    What Twisted says of these mistakes speaks of Python, and of its own lock of a socket that was
+    left behind it believes too much.
+
+    @raise ConfigurationError: that cannot be listened on.
+    """
+    kind, _, rest = endpoint.partition(":")
+    if kind in ("tcp", "ssl"):
+        port = rest.partition(":")[0].removeprefix("port=")
+        # Another setting may come first.
+        if "=" not in port:
+            _checked_port(port)
+    path = unixsockets.path_of(endpoint)
+    if path is not None:
+        unixsockets.make_room(path)
 
 
 def open_endpoint(endpoint: IStreamServerEndpoint, factory: IProtocolFactory) -> IListeningPort:

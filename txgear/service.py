@@ -236,8 +236,12 @@ class ServerService(Service):
         for module in self._modules:
             factory = module.factory(self.server, self._options)
             port = self._options[module.port_option]
-            # An endpoint string has a port of its own: it is the Gearman protocol's.
-            wanted = [place for place in places if place.address is not None or module.port_option == "port"]
+            # What has a port of its own is the Gearman protocol's.
+            wanted = [
+                place
+                for place in places
+                if module.port_option == "port" or (place.address is not None and place.port is None)
+            ]
             opened = [
                 listeners.listen(self._reactor, place, port, self._options["backlog"], factory)
                 for place in wanted or listeners.places([])

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from getopt import getopt
 from pathlib import Path
 from typing import Any, Final
@@ -57,6 +57,24 @@ def protocol_modules(installed: Iterable[IProtocolModule] | None = None) -> dict
             raise ConfigurationError(f"two plugins speak {module.name}: uninstall one of them")
         found[module.name] = module
     return found
+
+
+def named(option: str, coerce: Callable[[str], Any]) -> Callable[[str], Any]:
+    """
+    The coercion of a plugin's option, which may say nothing of its name.
+
+    @param coerce: raises C{ValueError} with whatever words, as C{int} does.
+    """
+
+    def coerce_with_name(text: str) -> Any:
+        try:
+            return coerce(text)
+        except ValueError as error:
+            if str(error).startswith(f"--{option}: "):
+                raise
+            raise ValueError(f"--{option}: {text!r} is not taken: {error}") from error
+
+    return coerce_with_name
 
 
 def default_prefix() -> bytes:
@@ -219,7 +237,11 @@ class Options(UsageOptions):
             " seconds, as some libraries do; txgear's own are understood in any case",
             COERCIONS["can-do-timeout-unit"],
         ),
-        *(parameter for module in modules.values() for parameter in module.parameters),
+        *(
+            (name, short, default, text, named(name, coerce))
+            for module in modules.values()
+            for name, short, default, text, coerce in module.parameters
+        ),
     ]
 
     optFlags: Sequence[Sequence[Any]] = [

@@ -26,10 +26,10 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("promises", "interfaces"),
     (
         "shells",
-        "_batch _hangups _storethread _stream _tcplink notices outbox journal stores jobserver listeners"
-        " extension server admin orders _turns gathering httpserver writing schedule monotonic _arguments"
-        " _servers _steady _connection _connector _clientconnection _functions _questions _requests"
-        " _workerconnection client worker",
+        "_batch _hangups _storethread _stream _tcplink notices outbox journal stores jobserver unixsockets"
+        " listeners extension server admin orders _turns gathering httpserver writing schedule monotonic"
+        " _arguments _servers _steady _connection _connector _clientconnection _functions _questions"
+        " _requests _workerconnection client worker",
     ),
     ("doors", "plugins"),
     ("assembly", "users pidfile service process config tap logs cli __main__ testing test"),

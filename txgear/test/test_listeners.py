@@ -38,6 +38,22 @@ class PlacesTests(SynchronousTestCase):
         """What has a colon and is no address is an endpoint string."""
         self.assertEqual(places(["unix:/run/txgear"]), [Place(endpoint="unix:/run/txgear")])
 
+    def test_ports_of_their_own(self) -> None:
+        """An address or a host with a port, as the client takes it."""
+        self.assertEqual(
+            places(["127.0.0.1:4731", "[::1]:4732", "[::1]"]),
+            [Place("127.0.0.1", port=4731), Place("::1", port=4732), Place("::1")],
+        )
+        self.assertIn(Place("127.0.0.1", port=1), places(["localhost:1"]))
+        for text in ("tcp:4731", "ssl:1:privateKey=k", "unix:/run/a.b:mode=600", "carrierpigeon:1"):
+            self.assertEqual(places([text]), [Place(endpoint=text)])
+
+    def test_wrong_ports(self) -> None:
+        for text in ("127.0.0.1:x", "[::1]:65536", "[::1]x", "gear.example:", "localhost:-1"):
+            error = self.assertRaises(ConfigurationError, places, [text])
+            self.assertIn("is no port from 0 to 65535", str(error))
+            self.assertIn(text, str(error))
+
     def test_unknown_name(self) -> None:
         """A name without an address is an error that says so."""
         error = self.assertRaises(ConfigurationError, places, ["no-such-host.invalid"])
@@ -67,6 +83,25 @@ class ListenTests(SynchronousTestCase):
         assert port is not None
         # The stand-in does not tell the address.
         self.assertEqual(shown(port), "0.0.0.0:4730")
+
+    def test_its_own_port(self) -> None:
+        """That of the place comes before the protocol's."""
+        reactor = MemoryReactorClock()
+        listen(reactor, Place("127.0.0.1", port=99), 4730, 7, Factory())
+        self.assertEqual(reactor.tcpServers[0][0], 99)
+
+    def test_words(self) -> None:
+        """What Twisted says in the words of Python is said in those of the option."""
+        for text, expected in (
+            ("tcp:abc", "cannot listen on tcp:abc: 'abc' is no port from 0 to 65535"),
+            ("tcp:port=abc", "cannot listen on tcp:port=abc: 'abc' is no port from 0 to 65535"),
+            ("unix:/nosuch/s", "cannot listen on unix:/nosuch/s: there is no folder /nosuch"),
+            ("ssl:1:privateKey=/nosuch/k", "No such file or directory: /nosuch/k"),
+        ):
+            error = self.assertRaises(
+                ConfigurationError, listen, MemoryReactorClock(), Place(endpoint=text), 1, 7, Factory()
+            )
+            self.assertIn(expected, str(error))
 
     def test_ipv6(self) -> None:
         """A literal of IPv6 is bound alike, and shown with brackets."""

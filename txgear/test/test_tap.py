@@ -23,9 +23,10 @@ from txgear.interfaces import IJobStore, IProtocolModule
 from txgear.jobserver import Settings
 from txgear.policies import Policy
 from txgear.process import NotStarted
-from txgear.tap import Options, default_prefix, makeService, password, protocol_modules
+from txgear.tap import Options, default_prefix, makeService, named, password, protocol_modules
 from txgear.test.extras import needs
 from txgear.test.test_cli_gearmandtable import hide
+from txgear.values import COERCIONS
 
 
 def parsed(*words: str) -> Options:
@@ -383,6 +384,15 @@ class PasswordTests(SynchronousTestCase):
 
 class ModulesTests(SynchronousTestCase):
     """What a port can speak."""
+
+    def test_options(self) -> None:
+        """An option of a module whose coercion does not know its name is named all the same."""
+        self.assertEqual(named("lines-port", int)("4731"), 4731)
+        error = self.assertRaises(ValueError, named("lines-port", int), "x")
+        self.assertTrue(str(error).startswith("--lines-port: 'x' is not taken: "), str(error))
+        with_name = named("http-port", COERCIONS["http-port"])
+        error = self.assertRaises(ValueError, with_name, "x")
+        self.assertEqual(str(error).count("--http-port"), 1)
 
     def test_found(self) -> None:
         """Our own modules are found, and provide what they say."""
