@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from certificates import certificate
 from processes import Programs, Servers, free_port, programs_folder, wait_until
 from wirepeer import P
 
@@ -53,6 +55,24 @@ def tutorial(name: str, port: int) -> str:
     found: str = script.replace('"127.0.0.1"', f'"127.0.0.1:{port}"')
     assert str(port) in found
     return found
+
+
+def test_worker_at_a_server_that_is_not_trusted(
+    start_server: Servers, programs: Programs, tmp_path: Path
+) -> None:
+    """The connection is made, and ends: that is told as well, once."""
+    key, certified = certificate(tmp_path)
+    port = free_port()
+    start_server(
+        "--listen=127.0.0.1", f"--listen=ssl:{port}:interface=127.0.0.1:privateKey={key}:certKey={certified}"
+    )
+    script = tutorial("worker.py", port).replace(f'"127.0.0.1:{port}"', f'"tls:localhost:{port}"')
+    worker = programs.start([sys.executable, "-c", script])
+    wait_until(lambda: b"certificate verify failed" in worker.stderr, what="the reason")
+    # Two more attempts or three.
+    time.sleep(2)
+    assert worker.stderr.startswith(b"no server can be reached, the worker tries again: tls:localhost:")
+    assert worker.stderr.count(b"\n") == 1
 
 
 def test_worker_without_a_server(start_server: Servers, programs: Programs) -> None:

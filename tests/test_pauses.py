@@ -84,6 +84,20 @@ def test_client_is_stopped(server: Server, programs: Programs, function: str) ->
         worker.close()
 
 
+def test_clock_is_set(server: Server, programs: Programs, function: str) -> None:
+    """Forward by two minutes, back by an hour, forward again: nothing of it is the server's doing."""
+    worker = start(programs, "leaping_worker.py", server.port, function)
+    server.wait_for_workers(function)
+    peer = server.connect()
+    for leap in (b"120", b"-3600", b"7200", b"0"):
+        handle = peer.submit(function.encode(), leap)
+        peer.expect(P.WORK_COMPLETE, handle, b"leapt")
+        # Its timers run now, if they are wrong.
+        time.sleep(0.3)
+    assert_never_dropped(worker)
+    assert worker.stderr.count(b"working at") == 1
+
+
 def test_a_server_that_is_silent(start_server: object, programs: Programs, function: str) -> None:
     """It is still noticed: after the heartbeat, and as long again for the echo."""
     server: Server = start_server()  # type: ignore[operator]

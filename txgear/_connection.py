@@ -277,16 +277,17 @@ class ServerConnection(Stream):
 
     def _watch(self) -> None:
         self._watcher = None
+        # What follows is reckoned as in L{_watch_again}, or rounding would have us look again and again.
         now = self._clock.seconds()
         if now - self._due > PAUSE * self._heartbeat:
             self._forgive(now)
-        if self._asked_at is not None and now - self._asked_at >= self._answer_timeout:
+        if self._asked_at is not None and now >= self._asked_at + self._answer_timeout:
             self.unanswered()
             self.drop(f"left a request unanswered for {self._answer_timeout:g} seconds")
-        elif self._echo_at is not None and now - self._echo_at >= self._patience:
+        elif self._echo_at is not None and now >= self._echo_at + self._patience:
             self.drop(f"did not answer within {self._patience:g} seconds")
         else:
-            if self._echo_at is None and now - self._alive_at >= self._heartbeat:
+            if self._echo_at is None and now >= self._alive_at + self._heartbeat:
                 self._ask_for_echo()
             self._watch_again()
 

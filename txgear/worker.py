@@ -406,7 +406,7 @@ class Worker(Service):
         self._grab_timer = None
         now = self._clock.seconds()
         for connection in self._ready:
-            connection.slow = now - connection.grabbed_at >= GRAB_SECONDS
+            connection.slow = now >= connection.grabbed_at + GRAB_SECONDS
         self.jobs_wanted()
 
     # Jobs

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from itertools import product
 
+from twisted.internet.defer import Deferred
+
 from txgear._connection import Limits, ServerConnection
 from txgear._connector import Connector, connect_once
 from txgear._servers import Server
@@ -124,6 +126,21 @@ class ConnectorTests(ClockTestCase):
         self.assertEqual([refused, late, silent], self.problems)
         self.moments(60)
         self.assertEqual([refused, late, silent, refused], self.problems)
+
+    def test_stopped_when_told(self) -> None:
+        """Whoever is told of a problem may stop it."""
+        self.servers[0].refusing = True
+        stopping: list[Deferred[None]] = []
+        connector = Connector(
+            self.clock,
+            [Server("one", self.servers[0])],
+            self.build,
+            lambda server, why: stopping.append(connector.stop()),
+            lambda: self.random,
+        )
+        connector.start()
+        self.successResultOf(stopping[0])
+        self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_leave(self) -> None:
         """The next server is connected at once, and the connection to the last one stays until it ends."""
