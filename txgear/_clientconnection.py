@@ -132,6 +132,7 @@ class ClientConnection(ServerConnection):
         self._on_ready = on_ready
         self._on_lost = on_lost
         self._on_refused = on_refused
+        self._refusal: QueueError | None = None
         self._retired = False
         self._asked: deque[Request] = deque()
         self._attached: dict[bytes, _Attached] = {}
@@ -145,8 +146,17 @@ class ClientConnection(ServerConnection):
 
     def went_down(self, reason: str) -> None:
         held, self._unsure = self._unsure, []
+        refusal = self._refusal
+        # One refusal is for all jobs that follow: a server that drains may hang up before it answers each.
+        refused: list[Request] = []
+        if refusal is not None:
+            refused = [request for request in self._asked if request.expects == JOB_CREATED]
+            self._asked = deque(request for request in self._asked if request.expects != JOB_CREATED)
         undone = self.forget()
         self._on_lost(self, [*undone, *self._turned_away(held, reason)], reason)
+        if refusal is not None:
+            for request in refused:
+                self._on_refused(self, request, refusal)
 
     def forget(self) -> list[Request]:
         """
@@ -276,6 +286,7 @@ class ClientConnection(ServerConnection):
                 asked = self._next_asked()
                 error = server_error(bytes(arguments[0]), bytes(arguments[1]))
                 if isinstance(error, QueueError) and error.text == SHUTTING_DOWN:
+                    self._refusal = error
                     self._on_refused(self, asked, error)
                 else:
                     asked.failed(error)

@@ -129,6 +129,24 @@ class RefusedTests(DrainTestCase):
             line.send(JOB_CREATED, b"H:%d" % n)
             self.assertEqual(b"H:%d" % n, self.successResultOf(answer))
 
+    def test_hung_up(self) -> None:
+        """The server may answer the first and hang up: the others were not taken either."""
+        answers = [self.client.submit_background("g", b"%d" % n) for n in range(3)]
+        status = self.client.status(b"H:1")
+        cancelled = self.client.submit_background("g")
+        self.line.packets()
+        self.refuse()
+        cancelled.cancel()
+        self.failureResultOf(cancelled, CancelledError)
+        self.line.lose()
+        self.failureResultOf(self.job.result, JobLost)
+        self.failureResultOf(status, NotConnected)
+        line = self.welcome(self.two)
+        self.assertEqual([b"0", b"1", b"2"], [packet[3] for packet in line.packets()])
+        for answer in answers:
+            line.send(JOB_CREATED, b"H:2")
+            self.successResultOf(answer)
+
     def test_other_refusals(self) -> None:
         """They are the caller's affair."""
         refused = self.client.submit_background("g")
@@ -182,7 +200,15 @@ class NoOtherTests(DrainTestCase):
         self.refuse(self.server.line)
         self.assertEqual(SHUTTING_DOWN, self.failureResultOf(refused, QueueError).value.text)
         self.assertFalse(self.server.line.ended)
+        also = [client.submit_background("g") for _ in range(2)]
+        self.server.line.packets()
+        self.server.line.send(*REFUSAL)
+        self.failureResultOf(also[0], QueueError)
+        self.server.line.lose()
+        self.failureResultOf(also[1], QueueError)
+        self.clock.advance(0.5)
         self.ask(client)
+        self.server.line.welcome()
         self.assertEqual([("SUBMIT_JOB_BG", b"g", b"", b"")], self.server.line.packets())
 
     def test_all_drain(self) -> None:
