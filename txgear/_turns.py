@@ -49,6 +49,18 @@ class ShortTurns(Stream):
     the time now and then, and hands what is left to L{put_off}.
     """
 
+    __slots__ = (
+        "_arrived",
+        "_behind_by",
+        "_catching_up",
+        "_cooperator",
+        "_dropped",
+        "_first",
+        "_half_closed",
+        "_lost",
+        "_wake",
+    )
+
     def __init__(
         self, clock: IReactorTime, decoder: Decoder, reads: BatchedReads | None, cooperator: Cooperator
     ) -> None:

@@ -112,6 +112,22 @@ class GearProtocol(ShortTurns):
     or all of them at once.
     """
 
+    __slots__ = (
+        "_answered",
+        "_broker",
+        "_departing",
+        "_extension",
+        "_is_operator",
+        "_link",
+        "_list",
+        "_marked",
+        "_now",
+        "_refuses_by_closing",
+        "_send",
+        "_server",
+        "peer",
+    )
+
     def __init__(self, server: JobServer) -> None:
         decoder = Decoder(limit=server.settings.max_packet)
         super().__init__(server.clock, decoder, server.reads, server.cooperator)

@@ -120,6 +120,11 @@ class ServerTestCase(SynchronousTestCase):
 
 
 class AnybodyTests(ServerTestCase):
+    def test_what_is_ours_lies_in_slots(self) -> None:
+        """A dict of more than 30 attributes is shared with no other connection, and there may be 10,000."""
+        self.client.ask(request(ECHO_REQ, b""))
+        self.assertEqual(set(self.client.protocol.__dict__), {"connected", "factory", "transport"})
+
     def test_echo(self) -> None:
         for data in (b"", b"x", b"\0\0REQ\0", b"x" * (PIECES_FROM + 1)):
             self.assertEqual(self.client.ask(request(ECHO_REQ, data)), response(ECHO_RES, data))
