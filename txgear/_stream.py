@@ -59,6 +59,10 @@ BEHIND: Final = 4
 """What was read of it last is not gone through; see L{txgear._turns}."""
 
 
+def _write_nowhere(chunks: list[bytes]) -> None:
+    """In the place of L{Stream.write_chunks}, when nobody reads."""
+
+
 @implementer(IHalfCloseableProtocol, IPushProducer, IPullProducer)
 class Stream(Protocol):
     """
@@ -225,6 +229,11 @@ class Stream(Protocol):
                     return
         except BlockingIOError:
             sent = 0
+        except (BrokenPipeError, ConnectionResetError):
+            # The peer has gone, and reads no answer. What it has sent before is still to be read: were the
+            # transport told to write, that would be lost.
+            self.write_chunks = _write_nowhere  # type: ignore[method-assign]
+            return
         except OSError:
             # A broken connection: the reactor finds out at its own attempt.
             sent = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
-from errno import EAGAIN, ECONNRESET, EPIPE
+from errno import EAGAIN, ECONNRESET, ETIMEDOUT
 from typing import Any, Final, TypeAlias
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -517,7 +517,7 @@ class FakeSocket:
     @ivar room: bytes that it still takes; C{None} for no bound.
     @ivar sent: what it took, one item for each call.
     @ivar arrived: what it gives, one item for each call.
-    @ivar broken: whether every call fails.
+    @ivar broken: whether every call fails; sending does with C{error}.
     @ivar options: what was set.
     @ivar waited: milliseconds since the last data came, as the system tells it.
     @ivar round_trips: microseconds of a round trip, smoothed and the shortest.
@@ -532,11 +532,12 @@ class FakeSocket:
         self.sent: list[bytes] = []
         self.arrived: list[bytes] = []
         self.broken = False
+        self.error: OSError = OSError(ETIMEDOUT, "broken")
         self.options: list[tuple[int, int, Any]] = []
 
     def send(self, data: bytes) -> int:
         if self.broken:
-            raise BrokenPipeError(EPIPE, "broken")
+            raise self.error
         taken = len(data) if self.room is None else min(len(data), self.room)
         if self.room is not None:
             if not taken:

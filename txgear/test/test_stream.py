@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from errno import ECONNRESET, EPIPE
 from typing import Any, cast
 from unittest import skipUnless
 
@@ -317,6 +318,18 @@ class SocketTests(SynchronousTestCase):
         self.transport.make_room()
         self.assertTrue(self.stream.closing)
         self.assertFalse(self.transport.connected)
+
+    def test_what_a_peer_sent_before_it_left_is_read(self) -> None:
+        """Answers that nobody reads are dropped; the end is found where reading finds it."""
+        for error in (BrokenPipeError(EPIPE, "broken"), ConnectionResetError(ECONNRESET, "reset")):
+            self.setUp()
+            self.fake.broken, self.fake.error = True, error
+            self.stream.write_chunks([b"one"])
+            self.assertEqual((self.writing(), self.reading()), (False, True))
+            self.fake.broken = False
+            self.transport.arrive(b"two\n")
+            self.stream.write_chunks([b"answer"])
+            self.assertEqual((self.stream.packets[-1], self.transport.written), ((TEXT, [b"two"]), b""))
 
     def test_a_peer_that_does_not_read_is_not_read(self) -> None:
         self.fake.room = 0
