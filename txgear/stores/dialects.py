@@ -79,6 +79,13 @@ class StoreDialect(ABC):
         @return: whether that is so now; false if another server keeps us off.
         """
 
+    def check(self, driver: DBAPIConnection) -> None:  # noqa: B027 - most have nothing to do
+        """
+        See that what has just been committed is where it will be looked for.
+
+        @raise StoreUnusable: it is not.
+        """
+
     def cursor(self, driver: DBAPIConnection) -> DBAPICursor:
         """A cursor of the driver's connection, for the statements."""
         return driver.cursor()

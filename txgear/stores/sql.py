@@ -176,6 +176,12 @@ class SqlStore:
             if self._dialect.begin:
                 cursor.execute(self._dialect.begin)
             yield cursor
+        try:
+            # After the commit, and before anybody is told of it.
+            self._dialect.check(self._raw())
+        except (StoreUnusable, self._driver.Error) as error:
+            self._drop()
+            raise StoreUnavailable(_in_short(str(error))) from error
 
     def _raw(self) -> DBAPIConnection:
         """The driver's connection."""

@@ -4,22 +4,28 @@ SQLite: a file, and beside it a write-ahead log, and our lock.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import URL, Connection, func, literal_column, select
-from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
+from twisted.logger import Logger
 
 from txgear.errors import StoreUnusable
 from txgear.stores.dialects import StoreDialect
-from txgear.stores.filelock import FileLock
+from txgear.stores.filelock import FileLock, OwnFile
 from txgear.stores.schema import jobs, workloads
 from txgear.stores.statements import Statements, parameter
 
 BUSY_SECONDS: Final = 1.0
 """How long a statement waits for another process; whoever calls the store tries again."""
+
+LOG_BYTES: Final = 16 * 1024 * 1024
+"""
+Bytes above which the log gives space back that it took while somebody read for long. It has some 4 MiB, and
+the largest batch; below that, blocks that are there already spare each commit work of the file system.
+"""
 
 PRAGMAS: Final = (
     # Each commit is on the disk before the answer goes out.
@@ -27,8 +33,7 @@ PRAGMAS: Final = (
     # Debian's SQLite would fill with zeros what is deleted: with workloads of 10 kB that takes
     # ten times as long as the deletion itself.
     "PRAGMA secure_delete = OFF",
-    # A log that grew during a long backup gives its space back.
-    f"PRAGMA journal_size_limit = {64 * 1024 * 1024}",
+    f"PRAGMA journal_size_limit = {LOG_BYTES}",
 )
 
 OTHERS: Final = "its tables are not txgear's: name another file"
@@ -73,9 +78,11 @@ class OneRow(Statements):
 
 class SQLite(StoreDialect):
     """
-    A file. The lock is one beside it and not SQLite's own exclusive mode, so
-    that backups can be made while the server runs.
+    A file. The locks are one beside it, which says whose it is, and one on the file itself; not
+    SQLite's own exclusive mode, so that backups can be made while the server runs.
     """
+
+    log = Logger()
 
     # At once: a transaction that reads before it writes may find that it is too late for that.
     begin = "BEGIN IMMEDIATE"
@@ -90,6 +97,9 @@ class SQLite(StoreDialect):
         self._path = os.path.realpath(path)
         self._own_folder = own_folder
         self._lock = FileLock(f"{self._path}.lock")
+        self._file = OwnFile(self._path)
+        # What SQLite has beside it, once it is there, as it was when the file was opened.
+        self._beside: dict[str, os.stat_result] = {}
         super().__init__(
             f"sqlite:///{self._path}",
             URL.create("sqlite", database=self._path),
@@ -98,7 +108,10 @@ class SQLite(StoreDialect):
         )
 
     def prepare(self) -> None:
-        """Make the file, and the folder if it is our own, for the server's user alone, and take the lock."""
+        """Make the file, and the folder if it is our own, for the server's user alone, and take the locks."""
+        if self._file.held:
+            # Nothing is made where the file has gone.
+            self._file.check()
         try:
             folder = os.path.dirname(self._path)
             if self._own_folder:
@@ -106,13 +119,9 @@ class SQLite(StoreDialect):
             elif not os.path.isdir(folder):
                 raise StoreUnusable(f"there is no folder {folder}: make it, or name another file")
             self._lock.take()
-            # Only a file that is new is opened: to close one is to give up all of SQLite's locks on it.
-            with contextlib.suppress(FileExistsError):
-                os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            self._file.take()
         except OSError as error:
             raise StoreUnusable(f"cannot make {error.filename}: {error.strerror}") from error
-        if os.path.isdir(self._path):
-            raise StoreUnusable("it is a folder, not a file")
 
     def settle(self, connection: Connection) -> None:
         mode = connection.exec_driver_sql("PRAGMA journal_mode = WAL").scalar_one()
@@ -120,12 +129,36 @@ class SQLite(StoreDialect):
             raise StoreUnusable("SQLite cannot keep a write-ahead log there: name a file on a local disk")
         for pragma in PRAGMAS:
             connection.exec_driver_sql(pragma)
+        self._beside.clear()
+
+    def check(self, driver: DBAPIConnection) -> None:
+        try:
+            self._file.check()
+            for path in (f"{self._path}-wal", f"{self._path}-shm"):
+                self._check_beside(path)
+        except StoreUnusable:
+            # SQLite has all of it open still. What the log has is brought into the file, as nobody can
+            # say which of them will be found again, and no other file is to meet this log.
+            driver.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            raise
+        if self._lock.lost:
+            self._lock.take()
+            self.log.warn("somebody has removed the lock file of {path}; it is made anew", path=self._path)
+
+    def _check_beside(self, path: str) -> None:
+        try:
+            found = os.stat(path)
+        except OSError:
+            found = None
+        if found is None or not os.path.samestat(found, self._beside.setdefault(path, found)):
+            raise StoreUnusable(f"somebody has removed {path}, which belongs to it")
 
     def lock(self, connection: Connection) -> bool:
         # That is done with the file.
         return True
 
     def release(self) -> None:
+        self._file.release()
         self._lock.release()
 
     def words(self, error: BaseException) -> str:
