@@ -14,8 +14,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -319,11 +320,19 @@ def test_a_table_that_somebody_else_holds(store: SqlStore, database: Database) -
 
 
 class Cable:
-    """The way to a server, which can be cut so that neither end hears of it."""
+    """
+    The way to a server, which can be cut so that neither end hears of it.
 
-    def __init__(self, port: int) -> None:
+    :ivar rate: bytes that it carries in a second.
+    """
+
+    def __init__(self, port: int, rate: float = inf) -> None:
         self._server = port
+        self.rate = rate
         self._listener = socket.create_server(("127.0.0.1", 0))
+        if rate < inf:
+            # What has been taken here has arrived, as far as the sender knows.
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         self.port = self._listener.getsockname()[1]
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
@@ -348,6 +357,7 @@ class Cable:
         assert isinstance(key.fileobj, socket.socket)
         data = key.fileobj.recv(65536)
         if data:
+            time.sleep(len(data) / self.rate)
             key.data.sendall(data)
         else:
             self._selector.unregister(key.fileobj)
@@ -389,6 +399,37 @@ def test_a_connection_that_only_the_server_believes_in(database: Database) -> No
         cable.close()
 
 
+#: Bytes of a large workload, and how many a slow line carries in a second: several times the deadline.
+LARGE: Final = 6 * 2**20
+SLOW: Final = 1.2 * 2**20
+
+
+def test_a_slow_line(database: Database) -> None:
+    """What takes longer than the deadline, and gets on, is written and read; several at once as well."""
+    cable = Cable(database.port, SLOW)
+    store = make_store(database.url.replace(str(database.port), str(cable.port)), timeout=1.0)
+    try:
+        store.open()
+        workload = os.urandom(LARGE // 2 if isinstance(database, MariaDB) else LARGE)
+        before = time.monotonic()
+        store.write(adding(addition(1, workload), addition(2, b"two")))
+        assert time.monotonic() - before > 2.5
+        before = time.monotonic()
+        assert store.workloads([1, 2]) == {1: workload, 2: b"two"}
+        assert time.monotonic() - before > 2.0
+        store.write(bringing((1, workload)))
+        assert store.results([1]) == {1: workload}
+        # One that has stopped is still found out.
+        cable.cut()
+        before = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            store.write(adding(addition(3, workload)))
+        assert time.monotonic() - before < 6.0
+    finally:
+        store.close(None)
+        cable.close()
+
+
 # What differs
 
 
@@ -418,13 +459,12 @@ def test_mysql_refuses_what_does_not_fit_a_packet(mariadb: Database) -> None:
         store.write(bringing((2000, b"'" * fits)))
         assert store.results([2000]) == {2000: b"'" * fits}
         # What is known of attempts that failed, at the worst.
-        life = Life()
-        for _ in range(MOST_ATTEMPTS):
-            life.note(
-                Attempt(0.1, 0.2, "exception", "w" * 100, in_words("\N{FIRE}".encode() * MOST_TEXT * 9))
-            )
-        store.write(moving(Move(2000, 2000, 0.0, 0, life=life.to_bytes())))
-        assert store.replay(1999, 1)[0].life == life.to_bytes()
+        for sign in ("\N{FIRE}", "\x01", "\\"):
+            life = Life()
+            for _ in range(MOST_ATTEMPTS):
+                life.note(Attempt(0.1, 0.2, "exception", sign * 127, in_words(sign.encode() * MOST_TEXT * 9)))
+            store.write(moving(Move(2000, 2000, 0.0, 0, life=life.to_bytes())))
+            assert store.replay(1999, 1)[0].life == life.to_bytes()
         store.write(forgetting([2000]))
         # A packet each, and several to a packet.
         jobs = [addition(number, b"'" * (fits if number < 4 else 500)) for number in range(1, 1000)]
@@ -434,8 +474,37 @@ def test_mysql_refuses_what_does_not_fit_a_packet(mariadb: Database) -> None:
         store.write(adding(*long))
         assert store.replay(999, 1000) == [job for job, _ in long]
         store.close(None)
-        mariadb.execute("SET GLOBAL max_allowed_packet = 2097152")
+        mariadb.execute("SET GLOBAL max_allowed_packet = 262144")
         assert f"set it to {LEAST_PACKET} or more" in refusal_to_open(store)
+    finally:
+        store.close(None)
+        mariadb.execute(f"SET GLOBAL max_allowed_packet = {before}")
+
+
+def test_mysql_reads_what_does_not_fit_a_packet_any_more(mariadb: Database) -> None:
+    """It was written when max_allowed_packet was higher."""
+    before = mariadb.execute("SELECT @@global.max_allowed_packet")[0][0]
+    store = make_store(mariadb.url)
+    try:
+        store.open()
+        sizes = (LEAST_PACKET - 1024, LEAST_PACKET - 512, LEAST_PACKET, 3 * LEAST_PACKET, 2**22 + 1)
+        jobs = [
+            (stored(number, size=size), os.urandom(size)) for number, size in enumerate((0, 1, *sizes), 1)
+        ]
+        store.write(adding(*jobs))
+        store.write(adding(addition(100), addition(101)))
+        store.write(bringing((100, jobs[-1][1]), (101, b"short")))
+        store.close(None)
+        mariadb.execute(f"SET GLOBAL max_allowed_packet = {LEAST_PACKET}")
+        store.open()
+        assert store.workloads(range(200)) == {
+            **{job.number: workload for job, workload in jobs},
+            100: b"",
+            101: b"",
+        }
+        assert store.results(range(200)) == {100: jobs[-1][1], 101: b"short"}
+        with pytest.raises(StoreRefused, match=f"max_allowed_packet is {LEAST_PACKET}"):
+            store.write(adding(addition(200, jobs[-1][1])))
     finally:
         store.close(None)
         mariadb.execute(f"SET GLOBAL max_allowed_packet = {before}")

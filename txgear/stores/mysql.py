@@ -4,17 +4,23 @@ MySQL and MariaDB, by PyMySQL.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from math import ceil
 from typing import Any, Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Column, Connection, event, func, literal_column, select
+from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
 
 from txgear.errors import StoreUnusable
+from txgear.stores.schema import jobs, results, workloads
 from txgear.stores.servers import ACCESS, GRACE, OTHERS, READ_ONLY, RIGHTS, ServerDialect
-from txgear.stores.statements import MOST_BYTES, ROW_BYTES
+from txgear.stores.statements import MOST_BYTES, ROW_BYTES, Statements, key_of, parameter
 
-LEAST_PACKET: Final = 4 * 1024 * 1024
-"""A C{max_allowed_packet} that takes any job but for its workload: the history of attempts may be long."""
+LEAST_PACKET: Final = 512 * 1024
+"""
+A C{max_allowed_packet} that takes any job but for its workload: the history of 50 attempts is up to
+110 kB of JSON, and PyMySQL may write a byte as two.
+"""
 
 IDLE_SECONDS: Final = 365 * 24 * 3600
 """How long a queue may have nothing to do; MySQL hangs up after eight hours if nobody tells it."""
@@ -28,6 +34,65 @@ ADVICE: Final = {
 """What to do, by the number of the error."""
 
 
+class InPieces(Statements):
+    """
+    Workloads and results that come in pieces where they are larger than a packet: they were written when
+    C{max_allowed_packet} was higher, and a row that is larger costs the connection.
+
+    @ivar piece: bytes that one packet has room for.
+    """
+
+    piece = LEAST_PACKET - ROW_BYTES
+
+    def workloads(self, cursor: DBAPICursor, numbers: Sequence[int]) -> dict[int, bytes]:
+        return self._whole(cursor, self._workloads_text, numbers, workloads.c.workload)
+
+    def results(self, cursor: DBAPICursor, numbers: Sequence[int]) -> dict[int, bytes]:
+        return self._whole(cursor, self._results_text, numbers, results.c.result)
+
+    def _whole(
+        self,
+        cursor: DBAPICursor,
+        text: Callable[[int], str],
+        numbers: Sequence[int],
+        column: Column[Any],
+    ) -> dict[int, bytes]:
+        found: dict[int, bytes] = {}
+        for part in self.lists(numbers):
+            cursor.execute(text(len(part)), (self.piece, *part))
+            for number, first, size in cursor.fetchall():
+                pieces = [first or b""]
+                for start in range(self.piece, size or 0, self.piece):
+                    # Positions are counted from 1.
+                    cursor.execute(self._piece_text(column), (start + 1, self.piece, number))
+                    pieces += cursor.fetchall()[0]
+                found[number] = b"".join(pieces)
+        return found
+
+    @staticmethod
+    def _first(column: Column[Any]) -> tuple[Any, ...]:
+        """A value's first piece, and how long it is."""
+        first = func.substring(column, literal_column("1"), parameter(key_of(column.table)))
+        return first, func.length(column)
+
+    def _piece_text(self, column: Column[Any]) -> str:
+        key = key_of(column.table)
+        piece = func.substring(column, parameter(key), parameter(key))
+        return self.text(select(piece).where(key == parameter(key)))
+
+    def _make_workloads(self, keys: int) -> str:
+        return self.text(
+            select(jobs.c.number, *self._first(workloads.c.workload))
+            .outerjoin(workloads, workloads.c.number == jobs.c.number)
+            .where(self.among(jobs.c.number, keys))
+        )
+
+    def _make_results(self, keys: int) -> str:
+        return self.text(
+            select(results.c.number, *self._first(results.c.result)).where(self.among(results.c.number, keys))
+        )
+
+
 class MySQL(ServerDialect):
     """
     A database of MySQL or MariaDB.
@@ -38,9 +103,12 @@ class MySQL(ServerDialect):
 
     driver = "mysql+pymysql"
     package = "txgear[mysql]"
+    kind_of_statements = InPieces
+    statements: InPieces
 
     def __init__(self, url: str, password: str | None, timeout: float) -> None:
         super().__init__(url, password, timeout)
+        event.listen(self.engine, "do_connect", self._connect)
         # MySQL takes 64 characters.
         self._lock = f"txgear/{self.database}"[:64]
 
@@ -53,6 +121,12 @@ class MySQL(ServerDialect):
             "read_timeout": self.timeout + GRACE,
             "write_timeout": self.timeout + GRACE,
         }
+
+    def _connect(self, dialect: Dialect, record: Any, args: Any, kwargs: Any) -> Any:
+        """What SQLAlchemy connects by."""
+        from txgear.stores.pymysqlconnection import PatientConnection
+
+        return PatientConnection(*args, **kwargs)
 
     def settle(self, connection: Connection) -> None:
         seconds = ceil(self.timeout)
@@ -67,6 +141,7 @@ class MySQL(ServerDialect):
         self.largest = packet // 2 - ROW_BYTES
         self.largest_why = f"its max_allowed_packet is {packet}"
         self.statements.most_bytes = min(MOST_BYTES, packet // 2)
+        self.statements.piece = packet - ROW_BYTES
 
     def lock(self, connection: Connection) -> bool:
         taken: bool = connection.exec_driver_sql("SELECT GET_LOCK(%s, 0)", (self._lock,)).scalar_one() == 1

@@ -17,6 +17,12 @@ from txgear.stores.schema import inserted
 from txgear.stores.servers import ACCESS, GRACE, OTHERS, READ_ONLY, RIGHTS, ServerDialect
 from txgear.stores.statements import Statements
 
+LARGEST_SECONDS: Final = 600.0
+"""
+Seconds that a statement has beside its timeout: the largest workload, 64 MiB, at a megabit a second.
+One that stands still is given up by the connection long before.
+"""
+
 LOCK: Final = int.from_bytes(b"txgear", "big")
 """The advisory lock of the server that has the database."""
 
@@ -97,11 +103,11 @@ class PostgreSQL(ServerDialect):
 
     def settle(self, connection: Connection) -> None:
         connection.exec_driver_sql(
-            "SELECT set_config('statement_timeout', %s, false),"
+            "SELECT set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false),"
             # Or what is answered could be lost. All stronger values are the operator's choice.
             " CASE current_setting('synchronous_commit')"
             " WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END",
-            (f"{ceil(self.timeout * 1000)}ms",),
+            (f"{ceil(self.timeout * 1000)}ms", f"{ceil((self.timeout + LARGEST_SECONDS) * 1000)}ms"),
         )
 
     def lock(self, connection: Connection) -> bool:

@@ -12,7 +12,12 @@ import psycopg
 from psycopg.abc import PQGen
 from psycopg.waiting import Ready, Wait
 
+from txgear.stores.unsent import unsent
+
 RV = TypeVar("RV")
+
+LOOK: Final = 0.1
+"""Seconds between two looks at how much of what was sent has arrived."""
 
 MASKS: Final = {Wait.R: select.POLLIN, Wait.W: select.POLLOUT, Wait.RW: select.POLLIN | select.POLLOUT}
 
@@ -20,9 +25,10 @@ MASKS: Final = {Wait.R: select.POLLIN, Wait.W: select.POLLOUT, Wait.RW: select.P
 class BoundedConnection(psycopg.Connection[Any]):
     """
     PostgreSQL's own timeouts are no use when it has stopped, and TCP's are none when its system
-    goes on without it: a statement that takes too long is given up here, with the connection.
+    goes on without it: a statement that does not get on is given up here, with the connection. One that
+    does has its time, as a large workload takes long on a slow line.
 
-    @ivar patience: seconds that each statement has.
+    @ivar patience: seconds without a byte that comes or leaves.
     """
 
     patience = 5.0
@@ -31,16 +37,20 @@ class BoundedConnection(psycopg.Connection[Any]):
         """
         Through this comes all that talks to the server: run what yields the events that it waits for.
         """
-        deadline = monotonic() + self.patience
         poll = select.poll()
         try:
             wanted = next(gen)
             while True:
-                poll.register(self.pgconn.socket, MASKS[wanted])
-                events = poll.poll(max(0.0, deadline - monotonic()) * 1000)
-                if not events:
-                    self.close()
-                    raise psycopg.OperationalError(f"no answer within {self.patience:g} seconds")
+                socket = self.pgconn.socket
+                poll.register(socket, MASKS[wanted])
+                left, since = unsent(socket), monotonic()
+                while not (events := poll.poll(LOOK * 1000)):
+                    before, left = left, unsent(socket)
+                    if left < before:
+                        since = monotonic()
+                    elif monotonic() - since >= self.patience:
+                        self.close()
+                        raise psycopg.OperationalError(f"no answer within {self.patience:g} seconds")
                 wanted = gen.send(_ready(events[0][1]))
         except StopIteration as end:
             result: RV = end.value

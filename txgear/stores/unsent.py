@@ -1,0 +1,14 @@
+"""
+What was written to a socket and has not arrived yet.
+"""
+
+from __future__ import annotations
+
+import sys
+from fcntl import ioctl
+from termios import TIOCOUTQ
+
+
+def unsent(descriptor: int) -> int:
+    """Bytes that wait in a socket: as long as they become fewer, the line is slow and not dead."""
+    return int.from_bytes(ioctl(descriptor, TIOCOUTQ, bytes(4)), sys.byteorder)
