@@ -88,7 +88,10 @@ class GearmandTable(ABC):
             inspector = inspect(engine)
             if not inspector.has_table(self._table):
                 raise ConfigurationError(f"there is no {self.name}; --table names another")
-            self._columns = {column["name"] for column in inspector.get_columns(self._table)}
+            with engine.connect() as connection:
+                # Their names only: of types such as SQLite's int(10) SQLAlchemy would warn.
+                empty = f"SELECT * FROM {self._quoted(engine)} WHERE 1 = 0"  # noqa: S608
+                self._columns = set(connection.exec_driver_sql(empty).keys())
             missing = set(COLUMNS) - self._columns - {OPTIONAL}
             if missing:
                 raise ConfigurationError(
