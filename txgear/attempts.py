@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from txgear.changes import Journal
     from txgear.roster import Outbox, Peer
 
+UNREAD_SECONDS: Final = 1.0
+"""Seconds for which a worker has more time whose words we do not read: then there is another look."""
+
 CANCEL: Final = "cancelled"
 """Why a job is withdrawn that an operator did not want any more."""
 
@@ -181,6 +184,10 @@ class Attempts(Storage):
     def _time_has_come(self, job: Job, now: float) -> None:
         life = job.life
         if job.state == RUNNING:
+            if job.worker is not None and job.worker.unread:
+                # What it has said meanwhile is on its way to us.
+                self._schedule(job, now + UNREAD_SECONDS)
+                return
             if life is not None and life.lease:
                 silent = life.beat + life.lease
                 if silent > now and (not life.overdue or life.overdue > now):

@@ -25,6 +25,13 @@ LAST_NUMBER: Final = 10**18 - 1
 """The last number that a job can have: a database keeps it, and a handle has room for it."""
 
 
+UNREADABLE_SECONDS: Final = 60.0
+"""
+Seconds for which a job is set aside whose workload cannot be read: that the disk is mended, or the line
+faster, is noticed soon, and a read that may cost the connection is rare.
+"""
+
+
 class StoredJob(NamedTuple):
     """
     All that is kept of a job but its workload, in the order of a store's columns. All times are by the
@@ -190,6 +197,19 @@ class Journal(Protocol):
     @property
     def refusal(self) -> str | None:
         """Why no job can be kept at present, for the client to read; C{None} if all is well."""
+
+    def ask(self) -> None:
+        """A job was to be kept, and was refused: the store had better be tried again soon."""
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so much is on its way that those who add to it had better not be read for now."""
+
+    def has_room(self, size: int) -> bool:
+        """
+        Whether a result of this many bytes may be kept: while the store does not answer, they have
+        a bound. If not, it is counted as one that is not kept.
+        """
 
     @property
     def behind(self) -> bool:

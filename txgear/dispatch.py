@@ -80,6 +80,7 @@ class Dispatch:
         @param queue_memory: bytes of stored jobs' workloads that are kept in memory.
         """
         self._send = outbox.send
+        self._pause = outbox.pause
         self._wakeups = wakeups
         self._journal = journal
         self._pager = Pager(queue_memory, journal.load) if journal is not None else None

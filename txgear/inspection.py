@@ -486,6 +486,7 @@ def _of_live(broker: Broker, job: Job, life: Life, now: float) -> dict[str, Any]
     return {
         "size": job.size,
         "loaded": job.loaded,
+        "unreadable": job in broker.unreadable,
         "stored": job.stored,
         "clients": len(job.clients),
         "begins": moment(broker.begins(job)),

@@ -174,7 +174,9 @@ class JobServer:
         )
         self.broker.witness = self.notices
         if journal is not None:
-            journal.begin(self.broker, self._store_answered, lambda: self.shutdown(False))
+            journal.begin(
+                self.broker, self._store_answered, lambda: self.shutdown(False), settings.queue_memory
+            )
         self.shutdown: Callable[[bool], None] = lambda graceful: None
         self.config: str | None = None
         self.schedules: Callable[[], list[dict[str, Any]]] = list
@@ -262,6 +264,8 @@ class JobServer:
 
     def _store_answered(self) -> None:
         self.outbox.release()
+        if self.journal is not None and not self.journal.crowded:
+            self.outbox.resume()
         self._end_turn()
 
     def end_turn(self) -> None:

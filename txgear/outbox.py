@@ -112,6 +112,7 @@ class Outbox:
         self._lines: dict[Peer, Line] = {}
         self._pending: dict[Peer, list[Letter]] = {}
         self._held: dict[Peer, _Held] = {}
+        self._paused: set[Peer] = set()
         self._afterwards: list[tuple[Peer, Callable[[], None]]] = []
         self._flushing = False
 
@@ -124,6 +125,7 @@ class Outbox:
         del self._lines[peer]
         self._pending.pop(peer, None)
         self._held.pop(peer, None)
+        self._paused.discard(peer)
 
     def lines(self) -> list[Line]:
         """All of them."""
@@ -169,8 +171,34 @@ class Outbox:
         held.size += size
         if not held.paused and (crowded or held.size > MOST_HELD_BYTES or len(held.letters) > MOST_HELD):
             held.paused = True
-            if (line := self._lines.get(peer)) is not None:
-                line.pause_reading()
+            self._stop_reading(peer)
+
+    def pause(self, peer: Peer) -> None:
+        """
+        Part of L{txgear.roster.Outbox}: it adds to what is on its way to the disk, and that is too
+        much; L{resume} follows.
+        """
+        if peer in self._lines and peer not in self._paused:
+            self._paused.add(peer)
+            self._stop_reading(peer)
+
+    def resume(self) -> None:
+        """There is room again on the way to the disk: read those who were paused for that reason alone."""
+        paused, self._paused = self._paused, set()
+        for peer in paused:
+            held = self._held.get(peer)
+            if held is None or not held.paused:
+                self._go_on_reading(peer)
+
+    def _stop_reading(self, peer: Peer) -> None:
+        if (line := self._lines.get(peer)) is not None:
+            peer.unread = True
+            line.pause_reading()
+
+    def _go_on_reading(self, peer: Peer) -> None:
+        if (line := self._lines.get(peer)) is not None:
+            peer.unread = False
+            line.resume_reading()
 
     def release(self) -> None:
         """Some answers are there: let them go, and what is behind them up to the next that is not."""
@@ -195,8 +223,8 @@ class Outbox:
                 del self._held[peer]
                 if held.then is not None:
                     self._afterwards.append((peer, held.then))
-                elif held.paused and (line := self._lines.get(peer)) is not None:
-                    line.resume_reading()
+                elif held.paused and peer not in self._paused:
+                    self._go_on_reading(peer)
 
     def afterwards(self, peer: Peer, call: Callable[[], None]) -> None:
         """
@@ -212,7 +240,7 @@ class Outbox:
             held.then = call
             if not held.paused:
                 held.paused = True
-                self._lines[peer].pause_reading()
+                self._stop_reading(peer)
 
     def nothing_for(self, peer: Peer) -> bool:
         """Whether there is nothing that the peer is still to be written."""

@@ -41,6 +41,7 @@ class Pager:
     One server's budget for workloads.
 
     @ivar used: bytes of stored jobs' workloads that are in memory.
+    @ivar unreadable: the jobs that are set aside as theirs could not be read.
     """
 
     def __init__(self, budget: int, load: Callable[[list[Job]], None]) -> None:
@@ -50,6 +51,7 @@ class Pager:
         @param load: has the workloads of some jobs read; not called again before L{arrived}.
         """
         self.used = 0
+        self.unreadable: set[Job] = set()
         self._budget = budget
         self._chunk = min(READ_BYTES, budget // READ_SHARE)
         self._load = load
@@ -85,6 +87,8 @@ class Pager:
         if job.workload:
             self.used -= job.size
             job.workload = b""
+        elif self.unreadable:
+            self.unreadable.discard(job)
 
     def ask(self, queue: FunctionQueue, priority: int) -> None:
         """Something has come behind this lane or has left it: read ahead if that is due."""

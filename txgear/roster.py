@@ -57,6 +57,7 @@ class Peer:
     @ivar asleep: whether it waits for a NOOP.
     @ivar woken_for: the queue for which it was sent a NOOP that it has not answered.
     @ivar link: the way to it, if it is one of which something is known.
+    @ivar unread: whether the server reads nothing of it for now, so that its silence means nothing.
     @ivar raised: the handle of the last job that it ended with an exception, until it speaks of it again.
     """
 
@@ -72,6 +73,7 @@ class Peer:
         "link",
         "raised",
         "running",
+        "unread",
         "woken_for",
     )
 
@@ -88,6 +90,7 @@ class Peer:
         self.woken_for: FunctionQueue | None = None
         self.raised: bytes | None = None
         self.link: Link | None = None
+        self.unread = False
 
     @property
     def name(self) -> str:
@@ -108,6 +111,9 @@ class Outbox(Protocol):
         @param kind: the packet's type.
         @param arguments: its arguments; only the last may be large.
         """
+
+    def pause(self, peer: Peer) -> None:
+        """Take no more from this peer until less is on its way to the disk."""
 
 
 class Roster:

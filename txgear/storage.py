@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
-from txgear.changes import LAST_NUMBER, Mark, Move, Reading, StoredJob, Storing
+from txgear.changes import LAST_NUMBER, UNREADABLE_SECONDS, Mark, Move, Reading, StoredJob, Storing
 from txgear.constants import ERROR, JOB_CREATED, MAX_HANDLE, UNIQUE_FROM_WORKLOAD, WORK_FAIL
 from txgear.dispatch import Dispatch
 from txgear.errors import ConfigurationError, QueueError
@@ -82,6 +82,7 @@ class Storage(Dispatch):
         assert journal is not None
         if (refusal := journal.refusal) is not None:
             self._forget_unused(job.queue)
+            journal.ask()
             raise QueueError(refusal)
         digest = job.key.to_bytes(16, "big") if isinstance(job.key, int) else None
         record = StoredJob(
@@ -182,28 +183,63 @@ class Storage(Dispatch):
             life = None if job.life is None else job.life.to_bytes()
             self._journal.move(Move(job.number, job.place, self.wall(due), job.retries, life=life))
 
-    def loaded(self, workloads: Iterable[tuple[Job, bytes | None]], now: float) -> None:
+    def loaded(
+        self,
+        workloads: Iterable[tuple[Job, bytes | None]],
+        now: float,
+        unreadable: Iterable[Job] = (),
+        more: bool = False,
+    ) -> None:
         """
         Workloads that were asked for have been read.
 
         @param workloads: the jobs with theirs, C{None} for one that the store does not have.
+        @param unreadable: jobs whose workloads the store has, and cannot read.
+        @param more: whether others of those that were asked for are still to come.
         """
         pager = self._pager
         assert pager is not None
-        pager.arrived()
+        if not more:
+            pager.arrived()
         lanes: dict[tuple[FunctionQueue, int], None] = {}
         for job, workload in workloads:
             if job.state == PAGED:
                 lanes[job.queue, job.priority] = None
+                pager.unreadable.discard(job)
                 if workload is None or len(workload) != job.size:
                     # Somebody has changed the store: nobody can do it any more.
                     self._fail(job, now)
                 else:
                     job.workload = workload
                     pager.count(job)
+        for job in unreadable:
+            if job.state == PAGED:
+                lanes[job.queue, job.priority] = None
+                pager.unreadable.add(job)
+                self._put_off(job, now)
         for queue, priority in lanes:
             self._advance(queue, priority, now)
         pager.go_on()
+
+    def _put_off(self, job: Job, now: float) -> None:
+        """
+        The job's workload cannot be read: it makes way for the others, and is tried again behind
+        them. Those who wait for it are told that it failed, as nobody knows for how long that goes on.
+        """
+        clients, job.clients = job.clients, ()
+        for client in clients:
+            client.attached.discard(job)
+            self._send(client, WORK_FAIL, job.handle)
+        self._leave_back(job)
+        self._set_aside(job)
+        due = now + UNREADABLE_SECONDS
+        expires = 0.0 if job.life is None else job.life.expires
+        self._schedule(job, min(due, expires) if expires else due)
+
+    @property
+    def unreadable(self) -> set[Job]:
+        """The jobs that are set aside as their workloads cannot be read."""
+        return set() if self._pager is None else self._pager.unreadable
 
     def reserve(self, first: int, count: int) -> None:
         """So many numbers are this server's to give to jobs, besides those that it has."""
@@ -334,12 +370,16 @@ class Storage(Dispatch):
         if (life := job.life) is None:
             life = Life()
         data, result = life.take_data(), bytes(said)
+        worker = job.worker
         self._conclude(job, outcome, now)
         if job.stored and self._pager is not None:
             self._pager.drop(job)
         brought = b""
         if outcome != DEAD:
             if bounds is None or data is None or 0 < bounds.bytes < len(data) + len(result):
+                life.complete = False
+            elif self._journal is not None and not self._journal.has_room(len(data) + len(result)):
+                # Those who waited have it; nobody else will.
                 life.complete = False
             else:
                 life.data_size, life.result_size = len(data), len(result)
@@ -353,6 +393,8 @@ class Storage(Dispatch):
         self._note_end(job)
         if outcome != DEAD:
             self._replace_result(job, brought)
+            if worker is not None and self._journal is not None and self._journal.crowded:
+                self._pause(worker)
         if bounds is not None:
             self._make_room(job, bounds, now)
         life.tell(outcome, data or b"", result, complete=data is not None)

@@ -21,7 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.changes import Batch, Mark, StoredJob, by_place
 from txgear.constants import ECHO_REQ, ECHO_RES, JOB_CREATED, SUBMIT_JOB_BG
-from txgear.errors import StoreRefused
+from txgear.errors import StoreRefused, StoreUnavailable
 from txgear.jobserver import JobServer, Settings
 from txgear.journal import NUMBERS, InThread, Journal
 from txgear.policies import Policies
@@ -58,6 +58,8 @@ class TroubledStore(MemoryStore):
     @ivar asked: the names of the calls since the last L{take}.
     @ivar batches: what was to be written, in order, whatever became of it.
     @ivar too_large: bytes of a workload or a result above which it is refused.
+    @ivar unreadable: the numbers of jobs whose workloads and results cannot be read.
+    @ivar unreadable_why: what reading them raises.
     @ivar closed_with: what L{close} was given when it was open last.
     """
 
@@ -66,6 +68,8 @@ class TroubledStore(MemoryStore):
         self.asked: list[str] = []
         self.batches: list[Batch] = []
         self.too_large = 10**9
+        self.unreadable: set[int] = set()
+        self.unreadable_why: Exception = StoreUnavailable("the disk is damaged")
         self.closed_with: int | None = None
         self._faults: dict[str, deque[Fault]] = {}
 
@@ -144,10 +148,19 @@ class TroubledStore(MemoryStore):
         assert not strays, f"results of jobs that are not kept: {strays}"
 
     def workloads(self, numbers: Sequence[int]) -> dict[int, bytes]:
-        return self._do("workloads", super().workloads, numbers)
+        return self._do("workloads", self._read, super().workloads, numbers)
 
     def results(self, numbers: Sequence[int]) -> dict[int, bytes]:
-        return self._do("results", super().results, numbers)
+        return self._do("results", self._read, super().results, numbers)
+
+    def _read(
+        self, read: Callable[[Sequence[int]], dict[int, bytes]], numbers: Sequence[int]
+    ) -> dict[int, bytes]:
+        if not self.unreadable.isdisjoint(numbers):
+            why = self.unreadable_why
+            self._is_open = isinstance(why, StoreRefused)
+            raise type(why)(*why.args)
+        return read(numbers)
 
     def marks(self) -> list[Mark]:
         return self._do("marks", super().marks)

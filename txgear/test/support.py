@@ -75,10 +75,18 @@ def moved(record: StoredJob, move: Move) -> StoredJob:
 
 
 class Recorder:
-    """An outbox that keeps what it is given."""
+    """
+    An outbox that keeps what it is given.
+
+    @ivar paused: the peers of whom no more is to be taken.
+    """
 
     def __init__(self) -> None:
         self.sent: list[tuple[Peer, Heard]] = []
+        self.paused: list[Peer] = []
+
+    def pause(self, peer: Peer) -> None:
+        self.paused.append(peer)
 
     def send(self, peer: Peer, kind: int, *arguments: Data) -> None:
         self.sent.append((peer, (kind, *arguments)))
@@ -95,6 +103,9 @@ class FakeJournal:
 
     @ivar refusal: why no job can be kept.
     @ivar behind: whether too much has gathered.
+    @ivar crowded: whether too much is on its way.
+    @ivar room: bytes of the largest result that there is room for.
+    @ivar asked: how often somebody was refused.
     @ivar adding: the jobs whose outcome the broker has not been told.
     @ivar moves: all that was told.
     @ivar ends: all that was told.
@@ -109,6 +120,9 @@ class FakeJournal:
     def __init__(self) -> None:
         self.refusal: str | None = None
         self.behind = False
+        self.crowded = False
+        self.room = 10**9
+        self.asked = 0
         self.adding: list[Storing] = []
         self.moves: list[Move] = []
         self.ends: list[int] = []
@@ -120,6 +134,12 @@ class FakeJournal:
         self.reading: list[Reading] = []
         self._kept: dict[int, Addition] = {}
         self._moved: dict[int, Move] = {}
+
+    def ask(self) -> None:
+        self.asked += 1
+
+    def has_room(self, size: int) -> bool:
+        return size <= self.room
 
     def add(self, storing: Storing) -> None:
         self.adding.append(storing)

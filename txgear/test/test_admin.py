@@ -482,7 +482,9 @@ class OneJobTests(OwnTestCase):
             (
                 b"job H:test:1",
                 b"handle\tH:test:1\nnumber\t1\nfunction\ta\\x20b\nunique\tu\nstate\tqueued\npriority\tnormal\n"
-                b"background\tyes\ncreated\t" + PAST + b"\nattempts\t0\nsize\t0\nloaded\tyes\nstored\tno\n"
+                b"background\tyes\ncreated\t"
+                + PAST
+                + b"\nattempts\t0\nsize\t0\nloaded\tyes\nunreadable\tno\nstored\tno\n"
                 b"clients\t0\n" + EMPTY,
             ),
             (b"job H:test:2", UNKNOWN_JOB),

@@ -583,6 +583,7 @@ class JobTests(InspectionTestCase):
                 "attempts": 0,
                 "size": 3,
                 "loaded": True,
+                "unreadable": False,
                 "stored": False,
                 "clients": 1,
                 "begins": None,

@@ -425,11 +425,17 @@ class ReadingTests(KeptTestCase):
         loaded: list[tuple[Job, bytes | None]] = []
 
         class Hungry(Broker):
-            def loaded(self, workloads: Iterable[tuple[Job, bytes | None]], now: float) -> None:
+            def loaded(
+                self,
+                workloads: Iterable[tuple[Job, bytes | None]],
+                now: float,
+                unreadable: Iterable[Job] = (),
+                more: bool = False,
+            ) -> None:
                 loaded.extend(workloads)
                 journal.load([job for job, _ in workloads])
 
-        journal.begin(Hungry(self.port.server.outbox, b"H:test"), self.turn, lambda: None)
+        journal.begin(Hungry(self.port.server.outbox, b"H:test"), self.turn, lambda: None, 0)
         journal.load([self.broker.jobs[4]])
         self.turn()
         answered: list[bytes | None] = []
