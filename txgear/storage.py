@@ -231,10 +231,7 @@ class Storage(Dispatch):
             client.attached.discard(job)
             self._send(client, WORK_FAIL, job.handle)
         self._leave_back(job)
-        self._set_aside(job)
-        due = now + UNREADABLE_SECONDS
-        expires = 0.0 if job.life is None else job.life.expires
-        self._schedule(job, min(due, expires) if expires else due)
+        self._begin_to_wait(job, 0.0, now, now + UNREADABLE_SECONDS)
 
     @property
     def unreadable(self) -> set[Job]:
