@@ -226,10 +226,10 @@ class Storage(Dispatch):
         The job's workload cannot be read: it makes way for the others, and is tried again behind
         them. Those who wait for it are told that it failed, as nobody knows for how long that goes on.
         """
-        clients, job.clients = job.clients, ()
-        for client in clients:
-            client.attached.discard(job)
-            self._send(client, WORK_FAIL, job.handle)
+        self._pass_on(job, WORK_FAIL, job.handle)
+        for client in job.clients:
+            client.attached.pop(job, None)
+        job.clients = ()
         self._leave_back(job)
         self._begin_to_wait(job, 0.0, now, now + UNREADABLE_SECONDS)
 
