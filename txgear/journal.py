@@ -578,6 +578,8 @@ class Journal:
     def _drop_readings(self) -> None:
         """The store does not answer: neither do we keep anybody waiting."""
         readings, self._readings = self._readings, []
+        # What comes later has not been tried yet.
+        self._reads = Portion(MOST_READINGS)
         for reading in readings:
             self._tell(reading.done, None)
 
