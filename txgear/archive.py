@@ -23,6 +23,10 @@ MOST_AT_ONCE: Final = 100
 """Jobs that make room for one at the most: when the bounds were lowered, that takes some ends."""
 
 
+def _end(job: Job) -> float:
+    return job.since
+
+
 class Shelf:
     """
     What is kept of one function's dead, or of its others.
@@ -38,18 +42,37 @@ class Shelf:
         self.jobs: OrderedDict[int, Job] = OrderedDict()
         self.bytes = 0
 
+    def add(self, job: Job) -> None:
+        """One more; its size is to stay as it is."""
+        self.jobs[job.number] = job
+        self.bytes += job.size
+
+    def surplus(self, bounds: Keeping) -> list[Job]:
+        """The oldest that are too many by these bounds; never the newest, and not very many at once."""
+        number, size = len(self.jobs), self.bytes
+        found: list[Job] = []
+        for job in islice(self.jobs.values(), MOST_AT_ONCE):
+            if number <= 1 or not (0 < bounds.jobs < number or 0 < bounds.bytes < size):
+                break
+            found.append(job)
+            number -= 1
+            size -= job.size
+        return found
+
 
 class Archive:
     """
     All that is kept, until its time is over or there is too much of it.
 
     @ivar jobs: by number, in the order of their ends.
+    @ivar own: those of them that are kept because of settings of their own.
     @ivar agenda: when they are to be forgotten.
     @ivar data: what such a job brought, where that is in memory.
     """
 
     def __init__(self) -> None:
         self.jobs: dict[int, Job] = {}
+        self.own = Shelf()
         self.agenda: Agenda[Job] = Agenda()
         self.data: dict[int, bytes] = {}
         self._uniques = Uniques()
@@ -61,20 +84,24 @@ class Archive:
         """The dead of a function, or the others that are kept of it."""
         return self._shelves.get((queue, dead)) or Shelf()
 
-    def put(self, job: Job, until: float) -> None:
+    def put(self, job: Job, until: float, counted: bool = True, own: bool = False) -> None:
         """
         Keep a job that has ended.
 
+        @param counted: whether it counts for the bounds of its function's; not if only its unique is kept.
+        @param own: whether settings of its own are the reason.
         @param until: when it is to be forgotten, by the server's time.
         """
         self.jobs[job.number] = job
         self.agenda.add(job, until)
-        place = job.queue, job.state == DEAD
-        shelf = self._shelves.get(place)
-        if shelf is None:
-            shelf = self._shelves[place] = Shelf()
-        shelf.jobs[job.number] = job
-        shelf.bytes += job.size
+        if counted:
+            place = job.queue, job.state == DEAD
+            shelf = self._shelves.get(place)
+            if shelf is None:
+                shelf = self._shelves[place] = Shelf()
+            shelf.add(job)
+        if own:
+            self.own.add(job)
         job.queue.kept += 1
         if job.key is not None:
             last = self._uniques.find(job.queue, job.key)
@@ -85,7 +112,7 @@ class Archive:
 
     def sort(self) -> None:
         """Put jobs that were not added in the order of their ends into it."""
-        for jobs in (self.jobs, *(shelf.jobs for shelf in self._shelves.values())):
+        for jobs in (self.jobs, self.own.jobs, *(shelf.jobs for shelf in self._shelves.values())):
             ordered = sorted(jobs.items(), key=lambda item: item[1].since)
             jobs.clear()
             jobs.update(ordered)
@@ -98,16 +125,12 @@ class Archive:
 
     def surplus(self, job: Job, bounds: Keeping) -> list[Job]:
         """The oldest of those beside this one that are too many by these bounds; not the job itself."""
-        shelf = self._shelves[job.queue, job.state == DEAD]
-        number, size = len(shelf.jobs), shelf.bytes
-        found: list[Job] = []
-        for other in islice(shelf.jobs.values(), MOST_AT_ONCE):
-            if other is job or not (0 < bounds.jobs < number or 0 < bounds.bytes < size):
-                break
-            found.append(other)
-            number -= 1
-            size -= other.size
-        return found
+        shelf = self._shelves.get((job.queue, job.state == DEAD))
+        return [] if shelf is None or job.number not in shelf.jobs else shelf.surplus(bounds)
+
+    def beyond(self, ceiling: Keeping) -> list[Job]:
+        """The oldest of those that are kept by settings of their own, and are too many by this ceiling."""
+        return self.own.surplus(ceiling)
 
     def remove(self, job: Job) -> None:
         """Keep this one no more."""
@@ -115,6 +138,8 @@ class Archive:
         self.agenda.discard(job)
         self.data.pop(job.number, None)
         self._take_off(job)
+        if self.own.jobs.pop(job.number, None) is not None:
+            self.own.bytes -= job.size
         job.queue.kept -= 1
         if job.key is not None:
             self._take_name(job, job.key)
@@ -135,6 +160,8 @@ class Archive:
         """Keep of this one only that it has ended, and how; it counts no more for any bounds."""
         self.data.pop(job.number, None)
         self._take_off(job)
+        if job.number in self.own.jobs:
+            self.own.bytes -= job.size
         job.size = 0
 
     def _take_off(self, job: Job) -> None:
@@ -158,5 +185,6 @@ class Archive:
         return next((job for job in reversed(self._older.get((queue, key), [])) if job.state == DONE), None)
 
     def newest(self, unique: bytes) -> Job | None:
-        """One with this unique, of whatever function."""
-        return self._uniques.newest(unique)
+        """The one with this unique that ended last, of whatever function."""
+        found = self._uniques.jobs.get(unique)
+        return max(reversed(found), key=_end) if isinstance(found, list) else found

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
-from txgear.constants import JOB_WITHDRAWN, WORK_EXCEPTION, WORK_FAIL
+from txgear.constants import JOB_WITHDRAWN, RESTARTED, WORK_EXCEPTION, WORK_FAIL
 from txgear.jobs import CANCELLED, DEAD, EXPIRED, FAILED, RUNNING, Job
 from txgear.life import Attempt, Life, in_words
 from txgear.policies import EXCEPTION, FAIL, SILENT, TIMEOUT
@@ -169,8 +169,12 @@ class Attempts(Storage):
         self._withdraw(job, reason)
         self._leave_worker(job, now)
         job.numerator = job.denominator = 0
-        if job.life is not None:
-            job.life.start_again()
+        if (life := job.life) is not None:
+            if life.collected != 0:
+                for client in job.clients:
+                    if client.restarts:
+                        self._send(client, RESTARTED, job.handle)
+            life.start_again()
         if last:
             self._put_last(job)
             if job.stored and self._pager is not None:

@@ -306,7 +306,7 @@ class Broker(Desk):
     def _still_done(self, queue: FunctionQueue, key: Key, now: float) -> Job | None:
         """The job that is done and has taken this unique for a while."""
         job = self.archive.find_done(queue, key)
-        return job if job is not None and self._takes_unique(job, now) else None
+        return job if job is not None and self._takes_unique(job, self.life(job), now) else None
 
     def _check_room(self, queue: FunctionQueue, size: int) -> None:
         """

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from txgear.constants import HIGH, LOW, MAX_FUNCTION, MAX_UNIQUE, NORMAL
 from txgear.errors import ConfigurationError
-from txgear.policies import CLASSIC, Policies, Policy, PolicyError
+from txgear.policies import CEILING, CLASSIC, Policies, Policy, PolicyError
 from txgear.schedule import Schedule, check_cron, check_timezone
 
 if sys.version_info >= (3, 11):
@@ -125,8 +125,8 @@ def _syntax(text: str, problem: str) -> str:
 
 def _config(tables: Mapping[str, Any]) -> Config:
     for name in tables:
-        if name not in ("function", "schedule"):
-            raise _Mistake([name], "there is no such table; there are function and schedule")
+        if name not in ("function", "schedule", "ceiling"):
+            raise _Mistake([name], "there is no such table; there are function, schedule and ceiling")
     rules: list[tuple[str, Policy]] = []
     for number, table in _array(tables, "function"):
         rules += _made("function", number, _rules, table)
@@ -136,7 +136,11 @@ def _config(tables: Mapping[str, Any]) -> Config:
         if schedule.name in schedules:
             raise _Mistake(["schedule", number, "name"], "another schedule above has this name")
         schedules[schedule.name] = schedule
-    return Config(Policies(rules), tuple(schedules.values()))
+    try:
+        ceiling = CEILING.changed(tables.get("ceiling", {}))
+    except PolicyError as error:
+        raise _Mistake(["ceiling", *error.key.split(".")], error.problem) from error
+    return Config(Policies(rules, ceiling), tuple(schedules.values()))
 
 
 def _array(tables: Mapping[str, Any], name: str) -> Iterator[tuple[int, dict[str, Any]]]:

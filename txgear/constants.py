@@ -3,7 +3,7 @@ The numbers and words of the Gearman protocol.
 
 Packet types carry the names of the protocol's own table. L{TEXT}, L{WRONG_MAGIC} and
 L{MALFORMED} stand in no such table, nor in a packet's header: with them the decoder
-says that it has found something else than a packet.
+says that it has found something else than a packet. L{RESTARTED} is no packet either.
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ HEADER_SIZE: Final = 12
 
 DEFAULT_PORT: Final = 4730
 
+RESTARTED: Final = -3
+"""
+What a worker has sent of a job is void, as its attempt is over and another begins: a notice to peers that
+ask for it, with the handle as its one argument. It is never written.
+"""
 MALFORMED: Final = -2
 """A packet whose body lacks arguments; its one argument is the type's name."""
 WRONG_MAGIC: Final = -1

@@ -140,15 +140,19 @@ class Desk(Attempts):
         def tell(brought: bytes | None) -> None:
             if client not in self.roster.peers:
                 return
-            if brought is None:
-                # It is done, but an empty result would be a wrong one.
+            if brought is None or len(brought) != life.data_size + life.result_size:
+                # It is done, but an empty result would be a wrong one. Doing it again would break the promise
+                # of C{once}, so this is all that can be said.
                 self._send(client, WORK_FAIL, handle)
                 return
             if life.data_size:
                 self._send(client, WORK_DATA, handle, brought[: life.data_size])
             self._send(client, WORK_COMPLETE, handle, brought[life.data_size :])
 
-        self.read(job, tell)
+        if life.complete is False:
+            tell(None)
+        else:
+            self.read(job, tell)
 
     def watch(self, job: Job, watcher: Watcher) -> Callable[[], None]:
         """

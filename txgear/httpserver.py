@@ -49,6 +49,7 @@ from txgear.constants import (
     JOB_CREATED,
     LOW,
     NORMAL,
+    RESTARTED,
     UNIQUE_FROM_WORKLOAD,
     WORK_COMPLETE,
     WORK_DATA,
@@ -289,6 +290,10 @@ class JobRequest(Request):
                 self._stream(data)
             elif kind == WORK_COMPLETE:
                 self._complete(data)
+            elif kind == RESTARTED:
+                if self._phase == STREAMING:
+                    # What the next attempt sends is no continuation of this body.
+                    self._break()
             elif kind == WORK_FAIL:
                 self._fail(b"WORK_FAIL", TEXT, b"The job has failed\n")
             elif kind == WORK_EXCEPTION:
@@ -471,7 +476,7 @@ class HttpChannel(HTTPChannel):
     def connectionMade(self) -> None:
         super().connectionMade()
         self.peer = self.server.accept(self, self.transport)
-        self.peer.exceptions = True
+        self.peer.exceptions = self.peer.restarts = True
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         for call in (self._overdue, self._looking):

@@ -27,7 +27,6 @@ from txgear.wire import Data, decimal
 if TYPE_CHECKING:
     from txgear.broker import Broker
     from txgear.life import Attempt, Life
-    from txgear.policies import Policy
     from txgear.queues import FunctionQueue
 
 MOST_ROWS: Final = 200
@@ -442,11 +441,6 @@ def find(broker: Broker, word: bytes) -> Job | None:
     return None
 
 
-def _policy(job: Job, life: Life) -> Policy:
-    policy = job.queue.policy or CLASSIC
-    return policy.changed(life.settings, of_job=True) if life.settings else policy
-
-
 def job(broker: Broker, job: Job, now: float) -> dict[str, Any]:
     """
     All that is known of a job.
@@ -471,7 +465,7 @@ def job(broker: Broker, job: Job, now: float) -> dict[str, Any]:
     }
     found.update(_of_ended(broker, job, life) if job.ended else _of_live(broker, job, life, now))
     found["reasons"] = dict(life.counts)
-    found["settings"] = _policy(job, life).shown()
+    found["settings"] = life.policy(job.queue.policy or CLASSIC, broker.policies).shown()
     found["history"] = [
         {**attempt._asdict(), "began": moment(attempt.began), "ended": moment(attempt.ended)}
         for attempt in life.attempts

@@ -15,6 +15,8 @@ from txgear.wire import Data
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from txgear.policies import Policies, Policy
+
 MOST_ATTEMPTS: Final = 50
 """Attempts that are remembered in full, the newest; of older ones only how many there were."""
 MOST_TEXT: Final = 2000
@@ -64,7 +66,9 @@ class Life:
     @ivar collected: bytes of it; C{None} once a part of it was not kept.
     @ivar data_size: bytes of C{data}, of a job that has ended.
     @ivar result_size: bytes of its result, or of what it said when it failed.
-    @ivar complete: whether data and result are kept; false when they were too large.
+    @ivar complete: whether data and result are kept; false when they were too large, or have made room
+        for others; C{None} where none were to be kept.
+    @ivar own: what its settings made of its function's policy.
     @ivar watchers: who wants to know when it has ended.
     """
 
@@ -79,6 +83,7 @@ class Life:
         "expires",
         "lease",
         "overdue",
+        "own",
         "result_size",
         "settings",
         "watchers",
@@ -96,8 +101,23 @@ class Life:
         self.collected: int | None = 0
         self.data_size = 0
         self.result_size = 0
-        self.complete = True
+        self.complete: bool | None = True
+        self.own: tuple[Policy, Policies, Policy] | None = None
         self.watchers: dict[object, Watcher] = {}
+
+    def policy(self, base: Policy, policies: Policies) -> Policy:
+        """
+        What holds for its job: that is asked at each packet of it, and found out once.
+
+        @param base: its function's.
+        @param policies: what the operator has set.
+        """
+        if not self.settings:
+            return base
+        own = self.own
+        if own is None or own[0] is not base or own[1] is not policies:
+            own = self.own = base, policies, base.with_own(self.settings, policies.ceiling)
+        return own[2]
 
     def note(self, attempt: Attempt) -> None:
         """One more has ended without a result."""

@@ -14,6 +14,7 @@ from twisted.logger import Logger, LogLevel
 from txgear import adminlines, inspection
 from txgear.adminlines import for_line, shown, text, unescaped
 from txgear.errors import ServerError
+from txgear.jobs import DEAD
 from txgear.jobserver import JobServer
 from txgear.notices import Notices
 from txgear.roster import Peer
@@ -175,6 +176,8 @@ def _requeue(server: JobServer, words: list[bytes]) -> bytes:
     job = inspection.find(broker, name)
     if job is None:
         return adminlines.UNKNOWN_JOB
+    if job.ended and job.state != DEAD:
+        raise ServerError("The job is over, and its workload is not kept: submit it again", "NO_WORKLOAD")
     if not broker.requeue(job.handle, server.seconds()):
         raise ServerError("The job is not dead", "NOT_DEAD")
     return adminlines.OK

@@ -276,6 +276,13 @@ DEAD: Final = Keeping(30 * 86400.0, 100_000, 1 << 30)
 """How the dead are kept, where nothing else is said: nobody is to run out of disk by default."""
 
 
+CEILING: Final = Keeping(30 * 86400.0, 100_000, 1 << 30)
+"""
+What is kept of jobs because of their own settings, over all functions, where the operator says nothing
+else: any client may ask for it.
+"""
+
+
 @dataclass(frozen=True)
 class Rate:
     """
@@ -369,6 +376,23 @@ class Policy:
         """
         return replace(self, **_table(settings, _OF_JOB if of_job else _OF_FUNCTION))
 
+    def with_own(self, settings: Mapping[str, Any], ceiling: Keeping) -> Policy:
+        """
+        What holds for a job that has settings of its own.
+
+        @param ceiling: what these may ask to keep; more is kept where the function's policy says so.
+        @raise PolicyError: a setting is not known or makes no sense.
+        """
+        found = self.changed(settings, of_job=True)
+        results = found.results
+        if results is not None and results is not self.results:
+            most = self.results or ceiling
+            keep = min(results.keep, max(most.keep, ceiling.keep))
+            largest = max(most.bytes or MOST_BYTES, ceiling.bytes or MOST_BYTES)
+            results = replace(results, keep=keep, bytes=min(results.bytes or MOST_BYTES, largest))
+        dead = replace(found.dead, keep=min(found.dead.keep, max(self.dead.keep, ceiling.keep)))
+        return replace(found, results=results, dead=dead, once=min(found.once, max(self.once, ceiling.keep)))
+
     def shown(self) -> dict[str, Any]:
         """All settings that are in force, by name, as they could stand in a file."""
         found = {item.name: getattr(self, item.name) for item in fields(self)}
@@ -418,12 +442,15 @@ class Policies:
     """
     What is set for which functions: the first pattern that a function's name
     matches is the one that counts.
+
+    @ivar ceiling: what all jobs together may have kept by settings of their own.
     """
 
-    def __init__(self, rules: Iterable[tuple[str, Policy]] = ()) -> None:
+    def __init__(self, rules: Iterable[tuple[str, Policy]] = (), ceiling: Keeping = CEILING) -> None:
         """
         @param rules: patterns in the shell's manner (C{*}, C{?}, C{[abc]}), each with its policy.
         """
+        self.ceiling = ceiling
         self.rules = [
             (pattern, re.compile(fnmatch.translate(pattern).encode("utf-8"), re.DOTALL), policy)
             for pattern, policy in rules

@@ -49,6 +49,8 @@ class Peer:
     @ivar address: where it comes from.
     @ivar client_id: what it calls itself.
     @ivar exceptions: whether it asked for WORK_EXCEPTION packets.
+    @ivar restarts: whether it is to be told by L{RESTARTED<txgear.constants.RESTARTED>} that what was sent of
+        a job is void.
     @ivar extended: whether it speaks this server's own packets too.
     @ivar abilities: the queues of the functions that it can do, with the seconds
         that it gives itself for a job (0.0 for no bound).
@@ -72,6 +74,7 @@ class Peer:
         "extended",
         "link",
         "raised",
+        "restarts",
         "running",
         "unread",
         "woken_for",
@@ -83,6 +86,7 @@ class Peer:
         self.client_id = b"-"
         self.exceptions = exceptions
         self.extended = False
+        self.restarts = False
         self.abilities: dict[FunctionQueue, float] = {}
         self.running: dict[bytes, Job] = {}
         self.attached: dict[Job, None] = {}

@@ -15,7 +15,7 @@ from txgear.dispatch import Dispatch
 from txgear.errors import ConfigurationError, QueueError
 from txgear.jobs import CANCELLED, DEAD, DONE, FAILED, PAGED, RUNNING, STORING, Job
 from txgear.life import Life
-from txgear.policies import CLASSIC, Keeping, Policy
+from txgear.policies import CLASSIC, Keeping, Policy, PolicyError
 from txgear.uniques import Key
 from txgear.wire import Data
 
@@ -64,9 +64,7 @@ class Storage(Dispatch):
     def _policy(self, job: Job) -> Policy:
         """What holds for this job: its function's policy, and over that its own settings."""
         policy = job.queue.policy or CLASSIC
-        if job.life is not None and job.life.settings:
-            policy = policy.changed(job.life.settings, of_job=True)
-        return policy
+        return policy if job.life is None else job.life.policy(policy, self.policies)
 
     # To the disk
 
@@ -283,19 +281,22 @@ class Storage(Dispatch):
         )
         job.place, job.size, job.retries = record.place, record.size, record.retries
         job.stored = True
+        life = None
+        if record.life is not None:
+            try:
+                life = Life.from_bytes(record.life)
+                life.policy(queue.policy or CLASSIC, self.policies)
+            except (ValueError, PolicyError) as error:
+                raise ConfigurationError(
+                    f"what the store has of {job.handle!r} is damaged: {error}"
+                ) from error
         if record.state:
             job.state = record.state
             job.since = record.ended - self.offset
             job.record = record.life or b"{}"
-            self._keep(job, record.due - self.offset)
+            self._keep(job, record.due - self.offset, life or Life(), now)
             return
-        if record.life is not None:
-            try:
-                job.life = Life.from_bytes(record.life)
-            except ValueError as error:
-                raise ConfigurationError(
-                    f"what the store has of {job.handle!r} is damaged: {error}"
-                ) from error
+        job.life = life
         self._limit_wait(job, now)
         self._take_in(job)
         self._begin_to_wait(job, record.due, now)
@@ -355,12 +356,7 @@ class Storage(Dispatch):
         if outcome == DEAD and 0 < (job.queue.policy or CLASSIC).dead.bytes < job.size:
             # All others would have to make room for it, and it would be too large still.
             outcome = FAILED
-        bounds = policy.dead if outcome == DEAD else policy.results
-        if bounds is not None and not bounds.keep:
-            bounds = None
-        keep = 0.0 if bounds is None else bounds.keep
-        if outcome == DONE and job.key is not None:
-            keep = max(keep, policy.once)
+        bounds, keep = self._keeping(policy, job, outcome)
         if not (keep and job.background):
             self._end(job, outcome, now, said)
             return
@@ -373,7 +369,9 @@ class Storage(Dispatch):
             self._pager.drop(job)
         brought = b""
         if outcome != DEAD:
-            if bounds is None or data is None or 0 < bounds.bytes < len(data) + len(result):
+            if bounds is None:
+                life.complete = None
+            elif data is None or 0 < bounds.bytes < len(data) + len(result):
                 life.complete = False
             elif self._journal is not None and not self._journal.has_room(len(data) + len(result)):
                 # Those who waited have it; nobody else will.
@@ -386,7 +384,7 @@ class Storage(Dispatch):
         if brought:
             self.archive.data[job.number] = brought
         job.life, job.since, job.record = None, now, life.to_bytes() or b"{}"
-        self._keep(job, now + keep)
+        self._keep(job, now + keep, life, now)
         self._note_end(job)
         if outcome != DEAD:
             self._replace_result(job, brought)
@@ -394,10 +392,44 @@ class Storage(Dispatch):
                 self._pause(worker)
         if bounds is not None:
             self._make_room(job, bounds, now)
+        for other in self.archive.beyond(self.policies.ceiling):
+            self._forget(other)
         life.tell(outcome, data or b"", result, complete=data is not None)
 
-    def _keep(self, job: Job, until: float) -> None:
-        self.archive.put(job, until)
+    @staticmethod
+    def _keeping(policy: Policy, job: Job, outcome: int) -> tuple[Keeping | None, float]:
+        """
+        How a job is kept that has ended.
+
+        @return: the bounds for what it brought, or for the dead; C{None} where it is not kept for that. And
+            for how many seconds something is known of it.
+        """
+        bounds = policy.dead if outcome == DEAD else policy.results
+        if bounds is not None and not bounds.keep:
+            bounds = None
+        keep = 0.0 if bounds is None else bounds.keep
+        if outcome == DONE and job.key is not None:
+            keep = max(keep, policy.once)
+        return bounds, keep
+
+    def _keep(self, job: Job, until: float, life: Life, now: float) -> None:
+        """
+        Keep a job that has ended.
+
+        @param life: what was its life.
+        """
+        own = False
+        if life.settings:
+            # Without them its function's jobs never die, or are kept for a shorter time.
+            base = job.queue.policy or CLASSIC
+            own = job.state == DEAD and base.retries is None
+            own = (
+                own
+                or self._keeping(base, job, job.state)[1]
+                < self._keeping(life.policy(base, self.policies), job, job.state)[1]
+            )
+        counted = job.state == DEAD or bool(life.complete) or not self._takes_unique(job, life, now)
+        self.archive.put(job, until, counted, own)
         self.deadline = min(self.deadline, until)
 
     def _note_end(self, job: Job) -> None:
@@ -430,20 +462,17 @@ class Storage(Dispatch):
         policy = job.queue.policy or CLASSIC
         bounds = policy.dead if job.state == DEAD else policy.results or bounds
         for other in self.archive.surplus(job, bounds):
-            if self._takes_unique(other, now):
+            if self._takes_unique(other, Life.from_bytes(other.record), now):
                 self._lose_result(other)
                 self._replace_result(other, b"")
             else:
                 self._forget(other)
 
-    @staticmethod
-    def _takes_unique(job: Job, now: float) -> bool:
+    def _takes_unique(self, job: Job, life: Life, now: float) -> bool:
         """Whether the unique of a job that has ended is not free yet."""
         if job.state != DONE or job.key is None:
             return False
-        settings = Life.from_bytes(job.record).settings
-        policy = (job.queue.policy or CLASSIC).changed(settings, of_job=True)
-        return job.since + policy.once > now
+        return job.since + life.policy(job.queue.policy or CLASSIC, self.policies).once > now
 
     def _forget(self, job: Job) -> None:
         """Nothing is known any more of a job that has ended."""

@@ -49,7 +49,7 @@ class Life(NamedTuple):
     attempts: list[Attempt]
     data_size: int
     result_size: int
-    complete: bool
+    complete: bool | None
 
 
 class End(NamedTuple):
@@ -92,7 +92,7 @@ class Living(Known):
     kept_end: tuple[float, float] = (0.0, 0.0)
     brought: bytes = b""
     data_size: int = 0
-    complete: bool = True
+    complete: bool | None = True
     counted: bool = True
     turns: dict[float, int] = field(default_factory=dict)
 
@@ -463,7 +463,9 @@ class LifeModel(Model):
         most = (bounds or {}).get("bytes", 0)
         if outcome == DEAD:
             known.loaded = known.loaded and not (known.stored and known.size)
-        elif bounds is None or known.missed or 0 < most < len(data + said):
+        elif bounds is None:
+            known.complete = None
+        elif known.missed or 0 < most < len(data + said):
             known.complete = False
         else:
             known.brought, known.data_size = data + said, len(data)
@@ -479,7 +481,8 @@ class LifeModel(Model):
 
     def remember(self, known: Living) -> None:
         self.past.append(known)
-        known.counted = True
+        # What is known only for its unique counts no more, also after a restart.
+        known.counted = known.state == DEAD or bool(known.complete) or not self.takes_unique(known)
 
     def make_room(self, known: Living, bounds: dict[str, float]) -> None:
         """What its function's policy says counts before its own."""

@@ -167,6 +167,9 @@ class Worker:
         ((_, (handle, _, unique, workload)),) = self._heard()
         return handle, unique, bytes(workload)
 
+    def leave(self) -> None:
+        self.line.leave()
+
     def say(self, kind: int, *arguments: bytes) -> None:
         """Send a packet; the server has nothing against it."""
         self.line.tell(request(kind, *arguments))

@@ -513,7 +513,11 @@ class OneJobTests(OwnTestCase):
         self.check((b"cancel job " + empty, OK))
         handle = self.do_one(b"", b"")
         self.check(
-            (b"workload " + handle, b"ERR NO_WORKLOAD The+job+has+ended,+its+workload+is+not+kept\r\n")
+            (b"workload " + handle, b"ERR NO_WORKLOAD The+job+has+ended,+its+workload+is+not+kept\r\n"),
+            (
+                b"requeue job " + handle,
+                b"ERR NO_WORKLOAD The+job+is+over,+and+its+workload+is+not+kept:+submit+it+again\r\n",
+            ),
         )
 
     def test_result(self) -> None:

@@ -537,6 +537,25 @@ class StreamTests(HttpTestCase):
         worker.say(WORK_FAIL, handle)
         self.assertTrue(client.aborted)
 
+    def test_next_attempt_is_no_continuation(self) -> None:
+        """What two workers send, one after the other, makes no body that looks whole."""
+        client, worker, handle = self.under_way()
+        worker.say(WORK_DATA, handle, b"one,two,")
+        worker.leave()
+        heard = client.heard()
+        self.assertTrue(client.closed)
+        self.assertTrue(heard.endswith(b"8\r\none,two,\r\n"), heard)
+
+    def test_lost_attempt_that_sent_nothing_is_not_seen(self) -> None:
+        client, worker, handle = self.under_way()
+        worker.leave()
+        worker = self.worker()
+        self.assertEqual(worker.grab()[0], handle)
+        worker.say(WORK_DATA, handle, b"one,")
+        worker.say(WORK_COMPLETE, handle, b"two")
+        answer = client.answer()
+        self.assertEqual((answer.status, answer.body), (200, b"one,two"))
+
     def test_broken_end_is_bounded(self) -> None:
         """A client that does not read what is left of a broken answer is cut off."""
         client, worker, handle = self.under_way()
