@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -213,7 +214,9 @@ class ServerConnection(Stream):
             watcher.cancel()
         super().connectionLost(reason)
         self._out.clear()
-        self.ended = self._dropped or reason.getErrorMessage()
+        # Twisted has two texts for this one, which depend on who closes its half first.
+        why = str(ConnectionDone()) if reason.check(ConnectionDone) else reason.getErrorMessage()
+        self.ended = self._dropped or why
         self.went_down(self.ended)
         waiting, self._waiting_for_end = self._waiting_for_end, []
         for call in waiting:

@@ -28,19 +28,21 @@ one server make no more than some thousand attempts a second of it.
 class _ConnectionFactory(Factory):
     noisy = False
 
-    def __init__(self, build: Callable[[], ServerConnection]) -> None:
+    def __init__(self, build: Callable[[], ServerConnection | None]) -> None:
         self._build = build
 
-    def buildProtocol(self, addr: IAddress | None) -> ServerConnection:
+    def buildProtocol(self, addr: IAddress | None) -> ServerConnection | None:
         return self._build()
 
 
 def connect_once(
-    clock: IReactorTime, server: Server, build: Callable[[], ServerConnection]
+    clock: IReactorTime, server: Server, build: Callable[[], ServerConnection | None]
 ) -> Deferred[IProtocol]:
     """
     Connect, this once, within L{ATTEMPT_SECONDS}.
 
+    @param build: makes the connection's protocol, or C{None} if it is not wanted any more: not every
+        endpoint can be stopped in the middle of an attempt.
     @return: fires with what C{build} made; fails as the endpoint does, or with
         C{TimeoutError}. Cancelling gives the attempt up.
     """
@@ -108,6 +110,7 @@ class Connector(Generic[ConnectionT]):
         self._told: dict[Server, str] = {}
         self._running = False
         self._attempt: Deferred[IProtocol] | None = None
+        self._trying: object | None = None
         self._timer: IDelayedCall | None = None
         self._kept: ConnectionT | None = None
         self.connection: ConnectionT | None = None
@@ -129,7 +132,7 @@ class Connector(Generic[ConnectionT]):
             changes nothing about that.
         """
         self._running = False
-        self._kept = None
+        self._kept = self._trying = None
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
             attempt.cancel()
@@ -165,12 +168,17 @@ class Connector(Generic[ConnectionT]):
         self._timer = None
         server = self._servers[self._current]
 
+        self._trying = this = object()
+
+        def build() -> ConnectionT | None:
+            return self._built(server) if self._trying is this else None
+
         def failed(failure: Failure) -> None:
-            if self._attempt is attempt:
+            if self._trying is this:
                 self._failed(server, failure.getErrorMessage())
 
-        attempt = self._attempt = connect_once(self._clock, server, lambda: self._built(server))
-        _ = attempt.addErrback(failed)
+        self._attempt = connect_once(self._clock, server, build)
+        _ = self._attempt.addErrback(failed)
 
     def _built(self, server: Server) -> ConnectionT:
         self.connection = self._kept = connection = self._build(server)
@@ -199,7 +207,7 @@ class Connector(Generic[ConnectionT]):
     def _next(self) -> None:
         """Go on to the next server, after a while."""
         if self._running:
-            self._kept = self._attempt = None
+            self._kept = self._trying = None
             delay = self._delay()
             self.log.debug(
                 "attempt {attempt} at {server} in {delay:.1f} seconds",

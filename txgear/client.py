@@ -467,7 +467,7 @@ class Client(Service):
             return self._ask(question, there).answer
 
         def connect(_: object = None) -> Deferred[IProtocol]:
-            return connect_once(self._clock, server, lambda: connection)
+            return connect_once(self._clock, server, lambda: None if question.finished else connection)
 
         def lost(_: ClientConnection, __: list[Request], why: str) -> None:
             question.lost(f"{server.name}: {why}")

@@ -108,6 +108,7 @@ class ScriptedServer:
     @ivar hanging: attempts to connect neither succeed nor fail.
     @ivar attempts: how many there were.
     @ivar given_up: how many of the hanging ones were cancelled.
+    @ivar stubborn: the hanging ones cannot be stopped; they go on by L{go_on}.
     @ivar lines: the connections that were made.
     """
 
@@ -116,12 +117,17 @@ class ScriptedServer:
         self._name = name
         self.refusing = False
         self.hanging = False
+        self.stubborn = False
+        self._stubborn: list[IProtocolFactory] = []
         self.attempts = 0
         self.given_up = 0
         self.lines: list[Line] = []
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         self.attempts += 1
+        if self.stubborn:
+            self._stubborn.append(protocolFactory)
+            return Deferred(lambda _: None)
         if self.hanging:
             return Deferred(self._give_up)
         if self.refusing:
@@ -133,6 +139,17 @@ class ScriptedServer:
 
     def _give_up(self, _: Deferred[IProtocol]) -> None:
         self.given_up += 1
+
+    def go_on(self) -> bool:
+        """
+        The oldest attempt that could not be stopped gets through.
+
+        @return: whether the connection is wanted.
+        """
+        protocol = self._stubborn.pop(0).buildProtocol(None)  # type: ignore[arg-type]
+        if protocol is not None:
+            self.lines.append(Line(self._clock, protocol))
+        return protocol is not None
 
     @property
     def line(self) -> Line:

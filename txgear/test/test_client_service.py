@@ -8,10 +8,11 @@ from itertools import product
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from txgear.constants import JOB_CREATED
 from txgear.errors import JobLost, NotConnected
+from txgear.test.scripted import ScriptedServer
 from txgear.test.test_client import ClientTestCase
 
 SUBMIT_G = ("SUBMIT_JOB", b"g", b"", b"")
@@ -106,6 +107,17 @@ class OrderTests(ClientTestCase):
         self.assertNoResult(closed)
         self.clock.advance(0)
         self.successResultOf(closed)
+
+    def test_visit_comes_too_late(self) -> None:
+        """An attempt that cannot be stopped brings no connection that nobody closes."""
+        client = self.make_client([ScriptedServer(self.clock), self.server])
+        client._homes.add(b"H:1", client._servers[1])
+        self.server.stubborn = True
+        for end in (lambda found: found.cancel(), lambda found: self.clock.advance(11)):
+            found = client.status(b"H:1")
+            end(found)
+            self.failureResultOf(found, CancelledError, NotConnected)
+            self.assertFalse(self.server.go_on())
 
     def test_any_order(self) -> None:
         """Nothing raises, every Deferred fires, and what was asked last is what holds."""

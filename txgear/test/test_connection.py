@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import socket
 
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
@@ -67,6 +68,11 @@ class ServerConnectionTests(ClockTestCase):
         with self.connection.gathered():
             pass
         self.assertEqual(1, self.line.transport.writes)
+
+    def test_closed_cleanly(self) -> None:
+        """It is said in one way, whichever of its errors Twisted has for it."""
+        self.line.lose(ConnectionDone("Connection done"))
+        self.assertEqual("Connection was closed cleanly.", self.connection.ended)
 
     def test_drop_once(self) -> None:
         """A connection that has been given up is not given up again."""

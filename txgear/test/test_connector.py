@@ -142,6 +142,19 @@ class ConnectorTests(ClockTestCase):
         self.successResultOf(stopping[0])
         self.assertEqual([], self.clock.getDelayedCalls())
 
+    def test_too_late(self) -> None:
+        """Where an attempt cannot be stopped, nobody wants the connection any more that it brings."""
+        (server,) = self.servers[:1]
+        server.stubborn = True
+        connector = self.connector(1)
+        self.successResultOf(connector.stop())
+        self.assertFalse(server.go_on())
+        connector.start()
+        self.assertTrue(server.go_on())
+        server.line.lose()
+        self.clock.pump([1] * 11)
+        self.assertFalse(server.go_on())
+
     def test_leave(self) -> None:
         """The next server is connected at once, and the connection to the last one stays until it ends."""
         connector = self.connector(2)
