@@ -118,11 +118,11 @@ class GearProtocol(ShortTurns):
         "_departing",
         "_extension",
         "_is_operator",
+        "_is_special",
         "_link",
         "_list",
         "_marked",
         "_now",
-        "_refuses_by_closing",
         "_send",
         "_server",
         "peer",
@@ -140,7 +140,8 @@ class GearProtocol(ShortTurns):
         self._send = server.outbox.send
         self._extension: Extension | None = None
         self._list: Steps | None = None
-        self._refuses_by_closing = server.settings.refuse_by_closing
+        # Whether a write is to be looked at: one look for all that is rare.
+        self._is_special = server.settings.refuse_by_closing
         self._departing = False
         self._is_operator = False
 
@@ -164,8 +165,9 @@ class GearProtocol(ShortTurns):
     def write_packets(self, packets: list[Letter]) -> None:
         """Part of L{txgear.outbox.Line}."""
         self._answered = True
-        if self._refuses_by_closing and not self.peer.extended:
-            packets = self._up_to_refusal(packets)
+        special = self._is_special
+        if special and not (packets := self._up_to_refusal(packets)):
+            return
         chunks: list[bytes] = []
         for packet in packets:
             last = packet[-1]
@@ -179,9 +181,8 @@ class GearProtocol(ShortTurns):
                 chunks.append(last)  # type: ignore[arg-type]
             else:
                 chunks.append(response(*packet))  # type: ignore[arg-type]
-        if chunks:
-            self.write_chunks(chunks)
-        if self._departing:
+        self.write_chunks(chunks)
+        if special:
             self._depart()
 
     def packets_received(self, packets: Iterator[Packet]) -> None:
@@ -227,15 +228,21 @@ class GearProtocol(ShortTurns):
         @raise ProtocolError: it is a submit, and its answer would not be understood.
         """
         if kind in SUBMITS:
-            if self._refuses_by_closing and not self.peer.extended:
+            if self._refuses_by_closing:
                 raise ProtocolError(f"a submit is refused ({error.text})")
-            self._departing = self._broker.draining
+            if self._broker.draining:
+                self._departing = self._is_special = True
         text = error.text.encode("utf-8", "backslashreplace")
         self._send(self.peer, ERROR, error.code.encode("ascii"), text)
 
+    @property
+    def _refuses_by_closing(self) -> bool:
+        """Whether a submit of this peer is refused by the end of its connection."""
+        return self._server.settings.refuse_by_closing and not self.peer.extended
+
     def _up_to_refusal(self, packets: list[Letter]) -> list[Letter]:
-        """What comes before the news that a job could not be stored; the connection ends there."""
-        for index, packet in enumerate(packets):
+        """What comes before the news that a job could not be stored, where that ends the connection."""
+        for index, packet in enumerate(packets if self._refuses_by_closing else ()):
             if packet[:2] == (ERROR, QUEUE_ERROR):
                 self._server.outbox.afterwards(self.peer, lambda: self.close(linger=True))
                 return packets[:index]
@@ -248,15 +255,18 @@ class GearProtocol(ShortTurns):
         Part of L{txgear.outbox.Line}. Workers stay, as there are jobs for them; so do operators, who may want
         to see what happens, and those who still wait for something, until they have it.
         """
-        if not (self._is_operator or self.decoder.needed):
-            self._departing = True
+        if not self._is_operator:
+            self._departing = self._is_special = True
             self._depart()
 
     def _depart(self) -> None:
-        """Hang up on a client if there is nothing more for it here."""
+        """Hang up on a client of a server that drains, if there is nothing more for it here."""
+        if not self._departing or self.closing:
+            return
         peer = self.peer
+        asks = self.decoder.needed or self._catching_up
         waits = peer.abilities or peer.attached or (self._extension is not None and self._extension.waits)
-        if not waits and not self._catching_up and self._server.outbox.nothing_for(peer):
+        if not asks and not waits and self._server.outbox.nothing_for(peer):
             self.close(linger=True)
 
     def protocol_broken(self, error: ProtocolError) -> None:
@@ -270,8 +280,7 @@ class GearProtocol(ShortTurns):
 
     def _caught_up_with_it(self) -> None:
         super()._caught_up_with_it()
-        if self._departing and not self.closing:
-            self._depart()
+        self._depart()
 
     def asked_for_all(self) -> None:
         """The peer sends no more: it is sent what it asked for, and that is the end."""

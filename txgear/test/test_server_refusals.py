@@ -118,6 +118,17 @@ class DrainTests(SynchronousTestCase):
         self.assertEqual(self.client.ask(whole[20:]), GOING)
         self.assertTrue(self.client.closed)
 
+    def test_half_a_request_behind_the_last_job(self) -> None:
+        handle = self.waiting(self.client)
+        self.drain()
+        whole = request(SUBMIT_JOB, b"f", b"", b"workload")
+        self.client.tell(whole[:20])
+        self.worker.tell(request(WORK_COMPLETE, handle, b"done"))
+        self.client.heard()
+        self.assertFalse(self.client.closed)
+        self.assertEqual(self.client.ask(whole[20:]), GOING)
+        self.assertTrue(self.client.closed)
+
     def test_questions_are_answered(self) -> None:
         handle = self.waiting(self.port.connect())
         self.client.ask(request(OPTION_REQ, EXTENSION_OPTION))
