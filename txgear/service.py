@@ -151,7 +151,8 @@ class ServerService(Service):
             raise
         if options["config"] is not None:
             self.log.info("{path}: {summary}", path=options["config"], summary=self._config.summary)
-        self.scheduler.start(self._config.schedules, marks)
+            # Without the option nothing is said of schedules: what is remembered of them stays.
+            self.scheduler.start(self._config.schedules, marks)
 
     def _limit_descriptors(self, wanted: int) -> None:
         """gearmand takes any number, so start scripts may have one with which nobody could connect."""

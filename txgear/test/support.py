@@ -214,6 +214,21 @@ class FakeJournal:
         self.adding, self.loading, self.refusal = [], None, None
 
 
+class WallClock:
+    """
+    A wall clock that is set by hand.
+
+    @ivar ahead: what it is ahead of the server's time.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return self._clock.seconds() + self.ahead
+
+
 class Room:
     """
     A broker, peers around it, and a clock that is moved by hand.
@@ -282,6 +297,10 @@ class Room:
     def cancel(self, job: Job) -> None:
         assert self.broker.cancel(job.handle, self.now)
 
+    def set_clock(self, ahead: float) -> None:
+        """The wall clock is set, to this much ahead of the server's time."""
+        self.broker.clock_changed(ahead, self.now)
+
     def drain(self) -> None:
         self.broker.drain(self.now)
 
@@ -320,6 +339,8 @@ class Room:
         """
         assert self.journal is not None
         self.journal.restart()
+        # The next server's time begins with what the wall clock shows.
+        self.now += self.broker.offset
         self.broker = Broker(self.outbox, prefix, *self._choices)
         self.broker.reserve(first, 1000)
         self.broker.set_policies(self.policies, self.now)
@@ -518,7 +539,8 @@ class Port:
         """
         self.clock = Clock()
         self.clock.advance(START)
-        self.server = JobServer(self.clock, Settings(prefix=b"H:test", **choices))
+        self.wall = WallClock(self.clock)
+        self.server = JobServer(self.clock, Settings(prefix=b"H:test", **choices), wall_seconds=self.wall)
         self.factory = GearFactory(self.server)
 
     def connect(self, host: str = "192.0.2.1") -> Line:

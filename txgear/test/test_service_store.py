@@ -248,6 +248,15 @@ class ReplayTests(StoreTestCase):
         self.assertEqual(self.remembered(), [Mark(SCHEDULED, b"s", 960.0)])
         self.assertEqual(len(self.store.kept), 1)
 
+    def test_no_file_of_schedules(self) -> None:
+        """A start without the option, to look at something, forgets nothing of them."""
+        self.reactor.advance(1000)
+        self.remember(Mark(SCHEDULED, b"s", 900.0))
+        service = self.start()
+        self.assertEqual((service.server.schedules(), len(service.server.broker.jobs)), ([], 0))
+        self.stop(service)
+        self.assertEqual(self.remembered(), [Mark(SCHEDULED, b"s", 900.0)])
+
     def test_numbers(self) -> None:
         """New jobs have numbers above all that there ever were."""
         self.keep(record(3))
