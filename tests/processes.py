@@ -370,8 +370,14 @@ class Servers:
         self._make_folder = make_folder
         self._all: list[Server] = []
 
-    def __call__(self, *options: str, port: int | None = None, store: str = "memory:") -> Server:
-        server = Server(self._make_folder(), *options, port=port, store=store)
+    def __call__(
+        self,
+        *options: str,
+        port: int | None = None,
+        store: str = "memory:",
+        env: Mapping[str, str] | None = None,
+    ) -> Server:
+        server = Server(self._make_folder(), *options, port=port, store=store, env=env)
         self._all.append(server)
         return server
 
