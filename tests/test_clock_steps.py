@@ -108,7 +108,7 @@ def lasting(span: float = SPAN) -> Iterator[Callable[[], None]]:
 
 
 def begin(server: Server) -> dict[str, tuple[float, WirePeer]]:
-    """Something waits for each kind of span: by name, since when, and who is sent a packet when it is over."""
+    """Something waits for each kind of span: since when, and who is sent a packet when it is over."""
     client = server.connect()
     client.submit(b"brief")
     waiting = {"brief": (time.monotonic(), client)}

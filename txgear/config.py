@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from txgear.constants import HIGH, LOW, MAX_FUNCTION, MAX_UNIQUE, NORMAL
+from txgear.crontimes import check_cron, check_timezone
 from txgear.errors import ConfigurationError
 from txgear.policies import CEILING, CLASSIC, Policies, Policy, PolicyError
-from txgear.schedule import Schedule, check_cron, check_timezone
+from txgear.schedule import Schedule
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone, tzinfo
+from datetime import datetime, timezone
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
-from zoneinfo import ZoneInfo
 
-from cronsim import CronSim, CronSimError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from txgear.changes import SCHEDULED, Mark, Storing
 from txgear.constants import JOB_CREATED, NORMAL
+from txgear.crontimes import UTC, times
 from txgear.errors import ServerError
 
 if TYPE_CHECKING:
@@ -30,50 +29,11 @@ RETRY: Final = 10.0
 LONGEST_SLEEP: Final = 1.0
 """Seconds between two looks at the wall clock: it may be set, and a machine may be suspended."""
 
-UTC: Final = "UTC"
-"""The time zone where none is named."""
-
 _LOOKS_BACK: Final = (3600.0, 86400.0, 32 * 86400.0, 366 * 86400.0, inf)
 """
 How far to look back for the last time that was missed, one after the other: so that
 a line for each minute is not followed through a year, and one for a year is found.
 """
-_SOME_DAY: Final = datetime(2000, 1, 1, tzinfo=timezone.utc)
-
-
-def check_cron(text: str) -> str:
-    """
-    @param text: minute, hour, day of the month, month and day of the week, as in Debian's crontab.
-    @return: the same.
-    @raise ValueError: it is no such line, or its time never comes.
-    """
-    if len(text.split()) != 5:
-        raise ValueError(f"five fields are wanted, as in '30 2 * * MON-FRI', not {text!r}")
-    try:
-        next(CronSim(text, _SOME_DAY))
-    except CronSimError as error:
-        raise ValueError(f"{str(error).lower()} in {text!r}") from error
-    except StopIteration:
-        raise ValueError(f"there is no such day: {text!r}") from None
-    return text
-
-
-def check_timezone(name: str) -> str:
-    """
-    @param name: as in the IANA time zone database, such as C{Europe/Berlin}.
-    @return: the same.
-    @raise ValueError: there is no such time zone.
-    """
-    try:
-        _zone(name)
-    except (KeyError, ValueError, OSError) as error:
-        raise ValueError(f"there is no time zone {name!r}; one such as 'Europe/Berlin' is wanted") from error
-    return name
-
-
-def _zone(name: str) -> tzinfo:
-    # The library has a short way for this very object.
-    return timezone.utc if name == UTC else ZoneInfo(name)
 
 
 @dataclass(frozen=True)
@@ -82,8 +42,8 @@ class Schedule:
     When to submit which job.
 
     @ivar name: what tells it from others, and under which its last time is remembered.
-    @ivar cron: see L{check_cron}.
-    @ivar timezone: see L{check_timezone}.
+    @ivar cron: see L{txgear.crontimes.check_cron}.
+    @ivar timezone: see L{txgear.crontimes.check_timezone}.
     @ivar function: the job's function.
     @ivar workload: the job's workload.
     @ivar unique: the job's unique: while the last job with it has not ended, no other is added.
@@ -99,19 +59,8 @@ class Schedule:
     priority: int = NORMAL
 
     def times(self, after: float) -> Iterator[float]:
-        """
-        When it runs, in seconds since the epoch, the earliest first, beginning
-        after that time. When clocks are put forward, a fixed time that is
-        skipped is made up for as soon as they have been; when they are put
-        back, a fixed time that is shown twice counts the first time.
-        """
-        latest = after
-        for moment in CronSim(self.cron, datetime.fromtimestamp(after, _zone(self.timezone))):
-            seconds = moment.timestamp()
-            # Not so for one that is shown twice, asked for in between.
-            if seconds > latest:
-                latest = seconds
-                yield seconds
+        """When it runs, beginning after that time; see L{txgear.crontimes.times}."""
+        return times(self.cron, self.timezone, after)
 
     def following(self, after: float) -> float:
         """The first time after this one; infinite if there is none."""

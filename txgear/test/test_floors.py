@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
         "shells",
         "_batch _hangups _storethread _stream _tcplink notices outbox journal stores jobserver unixsockets"
         " listeners extension server admin orders _turns gathering httpserver reading writing"
-        " schedule monotonic"
+        " crontimes schedule monotonic"
         " _arguments _servers _steady _connection _connector _clientconnection _functions _questions"
         " _requests _workerconnection client worker",
     ),

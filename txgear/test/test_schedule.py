@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timezone
-from itertools import islice
 from math import inf
 
 from twisted.logger import capturedLogs, formatEvent
@@ -17,7 +16,7 @@ from txgear.constants import CAN_DO, GRAB_JOB, HIGH, NORMAL, WORK_COMPLETE
 from txgear.errors import StoreRefused, StoreUnavailable
 from txgear.jobs import STORING
 from txgear.policies import Policies, Policy
-from txgear.schedule import LONGEST_SLEEP, RETRY, Schedule, Scheduler, check_cron, check_timezone
+from txgear.schedule import LONGEST_SLEEP, RETRY, Schedule, Scheduler
 from txgear.test.durable import DurableTestCase, TroubledStore, submit
 from txgear.test.support import START, Port
 from txgear.wire import request
@@ -39,47 +38,8 @@ def schedule(cron: str = "* * * * *", zone: str = "UTC", *, name: bytes = b"s", 
     return Schedule(name, cron, fields.pop("function", b"f"), zone, **fields)  # type: ignore[arg-type]
 
 
-class TimesTests(SynchronousTestCase):
-    """When a schedule runs."""
-
-    def assert_times(self, cron: str, zone: str, after: str, *expected: str) -> None:
-        found = islice(schedule(cron, zone).times(at(after)), len(expected))
-        self.assertEqual([shown(seconds) for seconds in found], list(expected))
-
-    def test_utc(self) -> None:
-        """A time is after the one that was asked for, if only by a second."""
-        self.assert_times("30 2 * * *", "UTC", "2026-03-01 02:29:59", "2026-03-01 02:30", "2026-03-02 02:30")
-        self.assert_times("30 2 * * *", "UTC", "2026-03-01 02:30", "2026-03-02 02:30")
-        self.assert_times("0 0 * * FRI", "UTC", "2026-03-01", "2026-03-06 00:00", "2026-03-13 00:00")
-
-    def test_fractions(self) -> None:
-        """Nobody runs twice within a second."""
-        self.assertEqual(schedule().following(60.4), 120.0)
-        self.assertEqual(schedule().following(59.6), 60.0)
-
-    def test_zone(self) -> None:
-        """It is that zone's clock that counts."""
-        self.assert_times("30 2 * * *", BERLIN, "2026-01-01", "2026-01-01 01:30", "2026-01-02 01:30")
-        self.assert_times("30 2 * * *", BERLIN, "2026-07-01", "2026-07-01 00:30", "2026-07-02 00:30")
-        self.assert_times("0 0 * * *", "Asia/Kathmandu", "2026-07-01", "2026-07-01 18:15")
-
-    def test_clocks_put_forward(self) -> None:
-        """A fixed time that is skipped is made up for at once; a line for each hour simply goes on."""
-        self.assert_times("30 2 * * *", BERLIN, "2026-03-28 12:00", "2026-03-29 01:00", "2026-03-30 00:30")
-        self.assert_times("10,40 2 * * *", BERLIN, "2026-03-28 12:00", "2026-03-29 01:00", "2026-03-30 00:10")
-        self.assert_times("30 * * * *", BERLIN, "2026-03-29 00:00", "2026-03-29 00:30", "2026-03-29 01:30")
-
-    def test_clocks_put_back(self) -> None:
-        """A fixed time that is shown twice counts the first time; a line for each hour runs both times."""
-        self.assert_times("30 2 * * *", BERLIN, "2026-10-24 12:00", "2026-10-25 00:30", "2026-10-26 01:30")
-        self.assert_times("30 2 * * *", BERLIN, "2026-10-25 01:10", "2026-10-26 01:30")
-        self.assert_times("30 * * * *", BERLIN, "2026-10-25 00:00", "2026-10-25 00:30", "2026-10-25 01:30")
-
-    def test_no_time_left(self) -> None:
-        """Where there is none within the library's fifty years, it never comes."""
-        never = Schedule(b"s", "0 0 */31 2 SUN#2", b"f")
-        self.assertEqual(never.following(START), inf)
-        self.assertIsNone(never.last(START, at("2000-01-01")))
+class LastTests(SynchronousTestCase):
+    """The times that were missed."""
 
     def test_last(self) -> None:
         """The last of the times that were missed, however long that was."""
@@ -96,34 +56,11 @@ class TimesTests(SynchronousTestCase):
         ):
             self.assertEqual(shown(schedule(cron).last(at(after), at(until))), expected, cron)
 
-
-class CheckTests(SynchronousTestCase):
-    """What makes no sense."""
-
-    def problem(self, cron: str) -> str:
-        return str(self.assertRaises(ValueError, check_cron, cron))
-
-    def test_cron(self) -> None:
-        for good in ("* * * * *", "*/5 1-3,5 L * mon-fri", "0 0 29 2 MON#5"):
-            self.assertEqual(check_cron(good), good)
-
-    def test_wrong_cron(self) -> None:
-        """The field is named; a line for each second is none, nor is a day that never comes."""
-        self.assertEqual(self.problem("0 24 * * *"), "bad hour in '0 24 * * *'")
-        self.assertEqual(self.problem("0 0 31 4 *"), "bad day-of-month in '0 0 31 4 *'")
-        self.assertEqual(self.problem("0 0 */31 2 SUN#2"), "there is no such day: '0 0 */31 2 SUN#2'")
-        for wrong in ("", "* * * *", "* * * * * *", "@daily"):
-            self.assertTrue(self.problem(wrong).startswith("five fields are wanted"), wrong)
-
-    def test_zone(self) -> None:
-        for good in ("UTC", BERLIN, "America/Argentina/Buenos_Aires"):
-            self.assertEqual(check_timezone(good), good)
-
-    def test_wrong_zone(self) -> None:
-        """Whatever the library says of them."""
-        for wrong in ("", "Mars", "America", "../x", "/etc/localtime", "a" * 300, "tzdata.zi"):
-            error = self.assertRaises(ValueError, check_timezone, wrong)
-            self.assertTrue(str(error).startswith(f"there is no time zone {wrong!r}"), wrong)
+    def test_no_time_left(self) -> None:
+        """Where there is none within the library's fifty years, it never comes."""
+        never = Schedule(b"s", "0 0 */31 2 SUN#2", b"f")
+        self.assertEqual(never.following(START), inf)
+        self.assertIsNone(never.last(START, at("2000-01-01")))
 
 
 class SchedulerTests(SynchronousTestCase):
@@ -223,6 +160,47 @@ class SchedulerTests(SynchronousTestCase):
         (timer,) = self.clock.getDelayedCalls()
         self.assertEqual(timer.getTime(), START + LONGEST_SLEEP)
         self.clock.advance(at("2026-05-01"))
+        self.assertEqual(len(self.taken()), 1)
+
+    def test_wall_clock_put_forward(self) -> None:
+        """It is the wall clock that counts: what it passes over has run for its last time within a second."""
+        self.start(schedule("0 * * * *"))
+        self.port.wall.ahead = 2 * 3600.0
+        self.clock.advance(LONGEST_SLEEP)
+        self.assertEqual(len(self.taken()), 1)
+        self.assertEqual(self.scheduler.listed()[0]["last"], 7200.0)
+        self.assertEqual(self.scheduler.listed()[0]["next"], 10800.0)
+        self.port.wall.ahead = 0.0
+        for _ in range(9000):
+            self.clock.advance(1)
+        self.assertEqual(self.taken(), [], "no time comes twice")
+        self.clock.advance(800)
+        self.assertEqual(len(self.taken()), 1)
+
+    def test_wall_clock_put_back(self) -> None:
+        """The next time comes when the clock shows it."""
+        self.start(schedule("0 * * * *"))
+        self.port.wall.ahead = -600.0
+        self.clock.advance(LONGEST_SLEEP)
+        self.run_to(3600 + 599)
+        self.assertEqual(self.taken(), [])
+        self.run_to(3600 + 600)
+        self.assertEqual(len(self.taken()), 1)
+
+    def test_refused_and_the_wall_clock_put_back(self) -> None:
+        """A job that was refused is due again when the clock shows its time again, and not before."""
+        self.broker.limit_function(b"f", (1, 1, 1))
+        first = self.broker.submit(None, b"f", b"", b"", START, background=True)
+        self.start(schedule())
+        with capturedLogs():
+            self.run_to(1020)
+            self.port.wall.ahead = -600.0
+            self.clock.advance(LONGEST_SLEEP)
+            self.broker.cancel(first.handle, self.clock.seconds())
+            self.clock.advance(RETRY)
+        self.assertEqual(self.taken(), [])
+        self.port.wall.ahead = 0.0
+        self.clock.advance(LONGEST_SLEEP)
         self.assertEqual(len(self.taken()), 1)
 
     def test_clock_put_back(self) -> None:

@@ -1,0 +1,117 @@
+"""
+When cron lines run: as with Debian's cron, on days when clocks are changed as well.
+
+What a line's fields match is the library's affair; at which moments a clock on the wall
+shows that is ours, as the library goes by one hour (Lord Howe Island's clocks are changed by half
+of one) and loses runs of lines such as C{0 */6 * * *}.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone, tzinfo
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+UTC: Final = "UTC"
+"""The time zone where none is named."""
+
+_DAY: Final = 86400.0
+_SOME_DAY: Final = datetime(2000, 1, 1, tzinfo=timezone.utc)
+
+
+def check_cron(text: str) -> str:
+    """
+    @param text: minute, hour, day of the month, month and day of the week, as in Debian's crontab.
+    @return: the same.
+    @raise ValueError: it is no such line, or its time never comes.
+    """
+    if len(text.split()) != 5:
+        raise ValueError(f"five fields are wanted, as in '30 2 * * MON-FRI', not {text!r}")
+    try:
+        next(CronSim(text, _SOME_DAY))
+    except CronSimError as error:
+        raise ValueError(f"{str(error).lower()} in {text!r}") from error
+    except StopIteration:
+        raise ValueError(f"there is no such day: {text!r}") from None
+    return text
+
+
+def check_timezone(name: str) -> str:
+    """
+    @param name: as in the IANA time zone database, such as C{Europe/Berlin}.
+    @return: the same.
+    @raise ValueError: there is no such time zone.
+    """
+    try:
+        _zone(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"there is no time zone {name!r}; one such as 'Europe/Berlin' is wanted") from error
+    return name
+
+
+def _zone(name: str) -> tzinfo:
+    return timezone.utc if name == UTC else ZoneInfo(name)
+
+
+def times(cron: str, zone_name: str, after: float) -> Iterator[float]:
+    """
+    When a line runs, in seconds since the epoch, the earliest first, beginning after that time.
+
+    A line whose minute or hour begins with C{*} follows real time: what the clock skips it does not
+    run for, and what the clock shows twice it runs for twice. Any other one runs once for each time: for
+    one that is skipped as soon as the clock has been put forward, for one that comes twice the first time.
+
+    @param cron: see L{check_cron}.
+    @param zone_name: see L{check_timezone}.
+    """
+    zone = _zone(zone_name)
+    follows = any(field.startswith("*") for field in cron.split()[:2])
+    here = datetime.fromtimestamp(after, zone)
+    # If the clock is about to be put back, some of what it has shown already will come again.
+    back = max(_offset(here) - _offset(datetime.fromtimestamp(after + _DAY, zone)), timedelta())
+    latest = after
+    second_times: deque[float] = deque()
+    for face in CronSim(cron, here.replace(tzinfo=timezone.utc) - back):
+        shown = face.replace(tzinfo=zone)
+        moment = shown.timestamp()
+        if not _is_shown(shown):
+            if follows:
+                continue
+            moment = _put_forward(shown)
+        elif follows:
+            second_times.append(shown.replace(fold=1).timestamp())
+        while second_times and second_times[0] < moment:
+            if second_times[0] > latest:
+                yield second_times[0]
+            latest = max(latest, second_times.popleft())
+        if moment > latest:
+            latest = moment
+            yield moment
+
+
+def _offset(shown: datetime) -> timedelta:
+    return shown.utcoffset() or timedelta()
+
+
+def _is_shown(shown: datetime) -> bool:
+    """Whether the clock ever shows that."""
+    return datetime.fromtimestamp(shown.timestamp(), shown.tzinfo).replace(fold=0) == shown.replace(fold=0)
+
+
+def _put_forward(shown: datetime) -> float:
+    """When the clock was put forward past this time, which it does not show."""
+    # As if it had been done before, and as if it had not yet.
+    before, after = shown.replace(fold=1).timestamp(), shown.timestamp()
+    zone = shown.tzinfo
+    offset = _offset(datetime.fromtimestamp(after, zone))
+    while after - before > 1.0:
+        middle = (before + after) // 2
+        if _offset(datetime.fromtimestamp(middle, zone)) == offset:
+            after = middle
+        else:
+            before = middle
+    return after
