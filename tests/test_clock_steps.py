@@ -6,7 +6,9 @@ measured by that.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +21,7 @@ import pytest
 
 from needs import lacks
 from operating import configured
-from processes import Programs, Server, Servers, programs_folder
+from processes import Programs, Server, Servers, programs_folder, wait_until
 from wirepeer import P, WirePeer
 
 pytestmark = pytest.mark.txgear_only
@@ -178,6 +180,27 @@ def test_workers_that_were_woken(start_server: Servers, clock: Clock, step: int)
         first.expect(P.NOOP)
         second.expect(P.NOOP, timeout=10)
         over()
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR])
+def test_patience_with_the_store(start_server: Servers, clock: Clock, tmp_path: Path, step: int) -> None:
+    """A submit waits for a store that does not answer as long as ever, and the next attempt comes in time."""
+    path = tmp_path / "jobs.sqlite"
+    server = start_server("--store-timeout", "3", store=f"sqlite:///{path}", env=clock.environment)
+    peer = server.connect()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with lasting() as over:
+            peer.send(P.SUBMIT_JOB_BG, b"f", b"", b"")
+            clock.set(step)
+            peer.expect(P.ERROR, timeout=15)
+            over()
+
+    def is_taken() -> bool:
+        peer.send(P.SUBMIT_JOB_BG, b"f", b"", b"")
+        return peer.read().type == P.JOB_CREATED
+
+    wait_until(is_taken)
 
 
 def at(peer: WirePeer, function: bytes, due: float) -> None:
