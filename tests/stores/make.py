@@ -1,0 +1,144 @@
+"""Makes a store with the version of txgear that runs it, for the tests of later versions: see README.md.
+
+Usage: python make.py FILE
+"""
+
+from __future__ import annotations
+
+import sys
+from hashlib import sha256
+from typing import Any, Final
+
+from txgear.changes import PAUSED, SCHEDULED, Batch, Mark, Move, StoredJob
+from txgear.jobs import DEAD, DONE, FAILED
+from txgear.life import Attempt, Life
+from txgear.stores import make_store
+
+#: Seconds since the epoch: when all this was, and a time that no test will see.
+THEN: Final = 1_790_000_000.5
+FAR: Final = 4_102_444_800.0
+
+#: Bytes of the large workload: dozens of SQLite's pages.
+LARGE: Final = 150_000
+
+
+def large() -> bytes:
+    """The large workload: nothing that could be mistaken for zeros, or for another part of itself."""
+    return b"".join(sha256(b"%d" % number).digest() for number in range(LARGE // 32 + 1))[:LARGE]
+
+
+def life(**fields: Any) -> bytes:
+    """What is kept of a job beyond the classic protocol."""
+    made = Life(fields.pop("settings", None))
+    for name, value in fields.items():
+        setattr(made, name, value)
+    kept = made.to_bytes()
+    assert kept is not None
+    return kept
+
+
+def failures(count: int) -> list[Attempt]:
+    """Attempts that ended without a result."""
+    return [
+        Attempt(THEN + number, THEN + number + 0.5, "exception", "worker-1", f"no {number} \u20ac")
+        for number in range(count)
+    ]
+
+
+def jobs() -> list[tuple[StoredJob, bytes, bytes | None]]:
+    """All jobs as they are to be found, with their workloads; of those that were done, with their results."""
+    made: list[tuple[StoredJob, bytes, bytes | None]] = []
+
+    def add(workload: bytes = b"", result: bytes | None = None, **fields: Any) -> None:
+        number = len(made) + 1
+        settings: dict[str, Any] = {
+            "number": number,
+            "place": number,
+            "prefix": b"H:old",
+            "function": b"f",
+            "unique": b"",
+            "digest": None,
+            "reducer": b"",
+            "priority": 1,
+            "due": 0.0,
+            "retries": 0,
+            "size": len(workload if result is None else result),
+            "created": THEN + number,
+            **fields,
+        }
+        made.append((StoredJob(**settings), workload, result))
+
+    for priority in (2, 1, 0):
+        for unique in (b"", b"u%d" % priority):
+            add(b"workload of %d" % priority, priority=priority, unique=unique)
+    add(b"by its digest", unique=b"-", digest=sha256(b"by its digest").digest()[:16])
+    add(b"", function=b"empty")
+    add(bytes(range(256)), function="f\u00fcr alle Bytes \\x01".encode(), unique=bytes(range(1, 65)))
+    add(large(), function=b"large")
+    add(b"a\0b", function=b"reduce", reducer=b"sum")
+    add(b"of another host", prefix=b"H:older")
+    add(b"not before 2100", function=b"later", due=FAR)
+    add(b"its time is over", function=b"later", due=THEN)
+    add(b"lost once", function=b"lost", retries=1)
+    add(b"lost twice", function=b"lost", retries=2, place=100)
+    tried = {"attempts": failures(3), "counts": {"exception": 3}}
+    add(b"tried thrice", function=b"tried", retries=3, place=101, life=life(**tried))
+    settings = {"retries": {"fail": 5}, "backoff": 1.5}
+    add(b"with settings", function=b"tried", due=FAR, life=life(settings=settings))
+    add(b"dead", function=b"dead", due=FAR, state=DEAD, ended=THEN + 50, life=life(**tried))
+    add(b"", function=b"dead", due=FAR, state=DEAD, ended=THEN + 51, life=life(**tried))
+    done = life(data_size=5, result_size=11)
+    add(
+        result=b"data and result.",
+        function=b"done",
+        unique=b"r1",
+        due=FAR,
+        state=DONE,
+        ended=THEN + 60,
+        life=done,
+    )
+    add(result=b"", function=b"done", unique=b"r2", due=FAR, state=DONE, ended=THEN + 61, life=b"{}")
+    add(result=large(), function=b"done", due=FAR, state=DONE, ended=THEN + 62, life=life(result_size=LARGE))
+    add(result=b"why", function=b"done", due=FAR, state=FAILED, ended=THEN + 63, life=life(result_size=3))
+    return made
+
+
+def marks() -> list[Mark]:
+    """What is remembered beside jobs."""
+    return [
+        Mark(PAUSED, b"paused", THEN),
+        Mark(SCHEDULED, b"nightly", THEN + 1),
+        Mark(SCHEDULED, b"x" * 8000, 1.0),
+    ]
+
+
+def digests() -> list[bytes]:
+    """Rows of another server's queue that have been taken over."""
+    return [sha256(b"row %d" % number).digest() for number in range(3)]
+
+
+def main(path: str) -> None:
+    store = make_store(f"sqlite:///{path}")
+    store.open()
+    first = store.reserve(1000)
+    added, moves, results = [], [], []
+    for job, workload, result in jobs():
+        fresh = job._replace(size=len(workload), state=0, ended=0.0, life=None)
+        added.append((fresh, workload))
+        if job.life is not None:
+            size = None if result is None else job.size
+            moves.append(
+                Move(job.number, job.place, job.due, job.retries, size, job.state, job.ended, job.life)
+            )
+        if result is not None:
+            results.append((job.number, result))
+    # One that has ended, and is not to be there any more.
+    gone = added[0][0]._replace(number=900, place=900)
+    store.write(Batch([*added, (gone, b"gone")], (), ()))
+    store.write(Batch((), moves, [900], results, marks=marks()))
+    store.take_over([], digests())
+    store.close(first + 500)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

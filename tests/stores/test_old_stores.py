@@ -1,0 +1,86 @@
+"""Stores that earlier versions have written are opened by today's, and nothing is lost."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from make import digests, jobs, marks
+
+from crashpeers import Line
+from processes import Servers
+from txgear.changes import PAUSED
+from txgear.jobs import DEAD
+from txgear.stores import make_store
+from wirepeer import P, packet
+
+pytestmark = pytest.mark.txgear_only
+
+FILES = sorted(Path(__file__).parent.glob("*.sqlite"))
+
+
+@pytest.fixture(params=FILES, ids=lambda file: file.stem)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A copy of such a file: opening it brings its tables up to date."""
+    return f"sqlite:///{shutil.copy(request.param, tmp_path / 'jobs.sqlite')}"
+
+
+def test_there_is_one() -> None:
+    assert FILES
+
+
+def test_all_is_there(url: str) -> None:
+    store = make_store(url)
+    store.open()
+    try:
+        assert store.replay(0, 1000) == [job for job, _, _ in jobs()]
+        numbers = range(1, 1000)
+        assert store.workloads(numbers) == {
+            job.number: workload if result is None else b"" for job, workload, result in jobs()
+        }
+        assert store.results(numbers) == {job.number: result for job, _, result in jobs() if result}
+        assert sorted(store.marks()) == sorted(marks())
+        assert store.imported([*digests(), bytes(32)]) == set(digests())
+        # After those that were reserved and not given back.
+        assert store.reserve(1) == 501
+    finally:
+        store.close(None)
+
+
+def test_a_server_goes_on_with_it(url: str, start_server: Servers) -> None:
+    """Each job that is due is handed out, those of higher priority first; the others are as they were."""
+    server = start_server("--job-handle-prefix", "H:new", store=url)
+    line = Line(server.port)
+    waiting = {job.prefix + b":%d" % job.number for job, _, _ in jobs() if not job.state}
+    assert {row.split(b"\t")[0] for row in line.lines(b"show jobs")} == waiting
+    due = [(job, workload) for job, workload, _ in jobs() if not job.state and job.due < 4e9]
+    done = []
+    for function in dict.fromkeys(job.function for job, _ in due):
+        line.send(packet(P.CAN_DO, function))
+        expected = sorted((job.priority, job.place) for job, _ in due if job.function == function)
+        got: list[tuple[int, int]] = []
+        while len(got) < len(expected):
+            line.send(packet(P.GRAB_JOB_UNIQ))
+            kind, body = line.read()
+            if kind == P.NO_JOB:
+                line.send(packet(P.PRE_SLEEP))
+                assert line.read()[0] == P.NOOP
+                continue
+            handle, name, unique, workload = body.split(b"\0", 3)
+            job, kept = next(each for each in due if each[0].prefix + b":%d" % each[0].number == handle)
+            assert (name, unique, workload) == (job.function, job.unique, kept)
+            got.append((job.priority, job.place))
+            done.append(handle)
+            line.send(packet(P.WORK_COMPLETE, handle, b""))
+        assert [priority for priority, _ in got] == [priority for priority, _ in expected]
+        if function != b"later":
+            assert got == expected
+        line.send(packet(P.CANT_DO, function))
+    assert {row.split(b"\t")[0] for row in line.lines(b"show jobs")} == waiting - set(done)
+    dead = [job.prefix + b":%d" % job.number for job, _, _ in jobs() if job.state == DEAD]
+    assert [row.split(b"\t")[0] for row in line.lines(b"dead")] == dead
+    for mark in marks():
+        if mark.kind == PAUSED:
+            assert b"paused\tyes" in line.lines(b"policy " + mark.name)
+    line.close()
