@@ -22,6 +22,7 @@ from crashpeers import Grabber, Line
 from databases import PASSWORD, Database
 from hostile import KEPT, WRITTEN, Outage, Peer, Witnesses, background, handles, summary
 from processes import Server, Servers, wait_until
+from txgear.test.test_stores_sqlite import damage
 from wirepeer import P, packet
 
 pytestmark = pytest.mark.txgear_only
@@ -110,6 +111,62 @@ def test_store_that_goes_away(
         assert len(refused) > 20
         assert refused[-5] < AT_ONCE
         assert refused[-1] < TIMEOUT + LATE
+
+
+def test_file_that_is_moved_away(tell: Tell, start_server: Servers, tmp_path: Path) -> None:
+    """SQLite's file is not at its place for 8 s: nothing is answered that would not be found again."""
+    path = tmp_path / "jobs.sqlite"
+    away = tmp_path / "away"
+    server = start_server(store=f"sqlite:///{path}")
+    outage = Outage("sqlite, moved away", server, 8.0, lambda: path.rename(away), lambda: away.rename(path))
+    all_at_once(tell, [outage], lambda outage: start_server(store=f"sqlite:///{path}"))
+    has_waited(outage)
+    assert f"somebody has removed {path}" in server.log()
+
+
+def test_workload_that_cannot_be_read(tell: Tell, start_server: Servers, tmp_path: Path) -> None:
+    """A page of the disk is damaged: all other jobs are done, more are kept; that one can be cancelled."""
+    path = tmp_path / "jobs.sqlite"
+    url = f"sqlite:///{path}"
+    server = start_server(store=url)
+    line = Line(server.port)
+    workloads = [b"%d of them." % number * 3000 for number in range(20)]
+    line.send(b"".join(packet(P.SUBMIT_JOB_BG, KEPT, b"", workload) for workload in workloads))
+    created = [line.read()[1] for _ in workloads]
+    line.close()
+    assert server.stop() == 0
+    damage(str(path), b"7 of them.")
+    server = start_server("--queue-memory", "1M", store=url)
+    bad = created[7]
+    with Witnesses(server.port) as witnesses:
+        client = Peer(server.port, background(b"more", b"x"))
+        worker = Grabber(server.port, Book(), KEPT)
+        done: set[bytes] = set()
+        while len(done) < len(workloads) - 1:
+            record = worker.grab()
+            if record is None:
+                worker.sleep()
+            else:
+                done.add(record.handle)
+                worker.end(record, P.WORK_COMPLETE)
+        # That is soon done, and the figures are of some time.
+        time.sleep(1.0)
+        times = witnesses.judge()
+        seen = client.stop()
+    assert done == set(created) - {bad}
+    assert all(one.kept for one in seen)
+    log = server.log()
+    assert log.count("cannot read the workloads of") == 1
+    assert bad.decode() in log
+    operator = Line(server.port)
+    assert any(row == b"unreadable\tyes" for row in operator.lines(b"job " + bad))
+    assert operator.word(b"cancel job " + bad) == b"OK"
+    operator.close()
+    worker.line.close()
+    time.sleep(WRITTEN)
+    server.kill()
+    assert set(handles(start_server(store=url).port)) == {one.body for one in seen}
+    tell(f"sqlite, a damaged page: {len(done)} of {len(workloads)} jobs done meanwhile; {times}")
 
 
 def test_short_store_timeout(start_server: Servers, tmp_path: Path) -> None:

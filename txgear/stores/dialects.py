@@ -86,6 +86,10 @@ class StoreDialect(ABC):
         @raise StoreUnusable: it is not.
         """
 
+    def damaged(self, error: BaseException) -> bool:
+        """Whether an error says that some rows are damaged, and others can be worked with."""
+        return False
+
     def cursor(self, driver: DBAPIConnection) -> DBAPICursor:
         """A cursor of the driver's connection, for the statements."""
         return driver.cursor()

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Table, select, update
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from zope.interface import implementer
@@ -50,6 +50,9 @@ class SqlStore:
         self._driver: Any = dialect.engine.dialect.loaded_dbapi
         self._connection: Connection | None = None
         self._opening: int | None = None  # which of all openings is ours
+        # Whether the last batch met with damage, and the jobs whose rows have it.
+        self._suspicious = False
+        self._damaged: set[int] = set()
 
     # Its life
 
@@ -106,7 +109,9 @@ class SqlStore:
         if revision != newest:
             migrations.upgrade(connection)
         for table in schema.TABLES:
-            connection.execute(select(table).limit(1)).all()
+            connection.execute(select(table).limit(0)).all()
+            # Not the whole row: one workload that is damaged is no reason not to begin.
+            connection.execute(select(*table.primary_key.columns).limit(1)).all()
         self._count_opening(connection)
 
     def _count_opening(self, connection: Connection) -> None:
@@ -216,8 +221,17 @@ class SqlStore:
 
     def write(self, batch: Batch) -> None:
         """See L{IJobStore.write}."""
-        statements = self._statements
         self._check(batch.additions, batch.results)
+        if self._suspicious:
+            self._find_damaged(batch)
+        try:
+            self._write(batch)
+        except StoreUnavailable as error:
+            self._suspicious = self._dialect.damaged(error)
+            raise
+
+    def _write(self, batch: Batch) -> None:
+        statements = self._statements
         with self._writing() as cursor:
             self._add(cursor, batch.additions)
             if batch.moves:
@@ -225,9 +239,9 @@ class SqlStore:
             if batch.results:
                 self._replace(cursor, batch.results)
             for table in (schema.jobs, schema.workloads):
-                statements.delete(cursor, table, batch.ends)
+                self._delete(cursor, table, batch.ends)
             for table in (schema.jobs, schema.workloads, schema.results):
-                statements.delete(cursor, table, batch.forgotten)
+                self._delete(cursor, table, batch.forgotten)
             if batch.marks:
                 statements.mark(cursor, batch.marks)
 
@@ -235,9 +249,32 @@ class SqlStore:
         """Results in place of workloads, or of earlier results."""
         numbers = [number for number, _ in results]
         for table in (schema.workloads, schema.results):
-            self._statements.delete(cursor, table, numbers)
+            self._delete(cursor, table, numbers)
         rows = [(number, result) for number, result in results if result]
         self._statements.insert(cursor, schema.results, rows, [ROW_BYTES + len(result) for _, result in rows])
+
+    def _delete(self, cursor: DBAPICursor, table: Table, numbers: Sequence[int]) -> None:
+        """Remove rows, but for those that cannot be: these belong to no job any more."""
+        if self._damaged and table is not schema.jobs:
+            numbers = [number for number in numbers if number not in self._damaged]
+        self._statements.delete(cursor, table, numbers)
+
+    def _find_damaged(self, batch: Batch) -> None:
+        """
+        The last batch was not written as something is damaged: what cannot be read cannot be removed either,
+        and must not keep all that is to be written from being so.
+        """
+        self._suspicious = False
+        for number in (*batch.ends, *batch.forgotten, *(number for number, _ in batch.results)):
+            for read in (self._statements.workloads, self._statements.results):
+                try:
+                    with self._reading() as cursor:
+                        read(cursor, [number])
+                except StoreUnavailable as error:
+                    if not self._dialect.damaged(error):
+                        raise
+                    self._damaged.add(number)
+                    self.open()
 
     def take_over(self, additions: Sequence[Addition], digests: Sequence[bytes]) -> None:
         """

@@ -164,6 +164,9 @@ class SQLite(StoreDialect):
     def words(self, error: BaseException) -> str:
         return str(error)
 
+    def damaged(self, error: BaseException) -> bool:
+        return "malformed" in str(error)
+
     def refuses(self, error: BaseException) -> bool:
         # The disk, and a value.
         return any(words in str(error) for words in ("is full", "too big"))

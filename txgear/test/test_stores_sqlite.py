@@ -29,6 +29,7 @@ from txgear.test.storecontract import (
     StoreContract,
     adding,
     addition,
+    bringing,
     ending,
     forgetting,
     marking,
@@ -87,6 +88,24 @@ class SQLiteCase(SynchronousTestCase):
             self.assertNotIn(noise, text)
         self.assertIn(self.store.name, text)
         return text
+
+
+PAGE = 4096
+"""SQLite's size of a page."""
+
+
+def damage(path: str, workload: bytes) -> None:
+    """Damage a page with a part of this workload, in a closed file: it begins with the next one's number."""
+    with open(path, "r+b") as file:
+        pages = file.read()
+        for start in range(0, len(pages), PAGE):
+            page = pages[start : start + PAGE]
+            # Not the page of the table, which has parts of others.
+            if workload * 3 in page and 0 < int.from_bytes(page[:4], "big") < len(pages) // PAGE:
+                file.seek(start)
+                file.write(b"\xff" * 4)
+                return
+    raise AssertionError("there is no such page")
 
 
 class SQLiteContractTests(StoreContract, SynchronousTestCase):
@@ -237,6 +256,51 @@ class DamageTests(SQLiteCase):
             self.assertNotIn("\n", str(caught.exception))
             store.close(None)
         self.store.open()
+
+
+class DamagedWorkloadTests(SQLiteCase):
+    """A page of one workload is damaged."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.store.open()
+        self.store.write(
+            adding(*[addition(number, b"%d of them." % number * 3000) for number in range(1, 6)])
+        )
+        self.store.close(None)
+        damage(self.path, b"3 of them.")
+        self.store.open()
+
+    def write_twice(self, batch: Batch) -> None:
+        """The first time the damage is met with."""
+        with self.assertRaises(StoreUnavailable):
+            self.store.write(batch)
+        self.store.open()
+        self.store.write(batch)
+
+    def test_the_others_are_read(self) -> None:
+        with self.assertRaises(StoreUnavailable):
+            self.store.workloads([1, 2, 3])
+        self.store.open()
+        self.assertEqual(set(self.store.workloads([1, 2, 4, 5])), {1, 2, 4, 5})
+
+    def test_its_job_can_end(self) -> None:
+        """With others, in each way; the row that cannot be removed is nobody's then."""
+        self.write_twice(ending([2, 3, 4]))
+        self.assertEqual(self.store.known(range(10)), {1, 5})
+        self.assertEqual(set(self.store.workloads(range(10))), {1, 5})
+        self.store.write(forgetting([1, 3, 5]))
+        self.assertEqual(self.store.known(range(10)), set())
+
+    def test_it_is_the_first_one(self) -> None:
+        self.store.write(ending([1, 2]))
+        self.store.close(None)
+        self.store.open()
+        self.assertEqual(self.store.known(range(10)), {3, 4, 5})
+
+    def test_it_can_have_a_result(self) -> None:
+        self.write_twice(bringing((3, b"result"), (4, b"another")))
+        self.assertEqual(self.store.results([3, 4]), {3: b"result", 4: b"another"})
 
 
 class SchemaTests(SQLiteCase):
