@@ -19,7 +19,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.main import CONNECTION_DONE
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Connection
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -55,6 +55,8 @@ UNREAD: Final = 1
 """It leaves what it is sent unread."""
 HELD: Final = 2
 """Too much waits for the disk on its behalf."""
+CROWDED: Final = 8
+"""All peers together hold too much of what has not arrived whole; see L{txgear._budget}."""
 BEHIND: Final = 4
 """What was read of it last is not gone through; see L{txgear._turns}."""
 
@@ -126,6 +128,7 @@ class Stream(Protocol):
         self._timer: IDelayedCall | None = None
         self._socket: socket.socket | None = None
         self._read_size = READ_SIZE
+        self._unfinished = 0
         self._linger = False
 
     # What arrives
@@ -158,15 +161,23 @@ class Stream(Protocol):
             self.protocol_broken(error)
         finally:
             self.turn_ended()
-        decoder = self.decoder
-        if decoder.needed > PIECES_FROM or self._read_size != READ_SIZE:
-            self._set_read_size(min(max(decoder.missing, READ_SIZE), LARGE_READ_SIZE))
+        if self.decoder.needed or self._unfinished:
+            self.unfinished(self.decoder.held)
 
-    def _set_read_size(self, size: int) -> None:
-        """Read a large packet in large pieces; small reads stay small, as each is allocated whole."""
-        self._read_size = size
-        if self._socket is not None:
-            self.transport.bufferSize = size  # type: ignore[union-attr]
+    def unfinished(self, held: int) -> None:
+        """
+        Something has not arrived whole, or now it has.
+
+        @param held: bytes of it that have come; 0 for nothing.
+        """
+        self._unfinished = held
+        # A large packet is read in large pieces; small reads stay small, as each is allocated whole.
+        large = self.decoder.needed > PIECES_FROM
+        size = min(max(self.decoder.missing, READ_SIZE), LARGE_READ_SIZE) if large else READ_SIZE
+        if size != self._read_size:
+            self._read_size = size
+            if self._socket is not None:
+                self.transport.bufferSize = size  # type: ignore[union-attr]
 
     def packets_received(self, packets: Iterator[Packet]) -> None:
         """
@@ -190,8 +201,16 @@ class Stream(Protocol):
 
     def protocol_broken(self, error: ProtocolError) -> None:
         """Nothing after this point can be understood: by default the connection ends."""
-        self.log.info("{peer}: {error}; connection closed", peer=self.peer_name, error=error)
+        self.complain(LogLevel.info, "{peer}: {error}; connection closed", error=error)
         self.abort()
+
+    def complain(self, level: LogLevel, text: str, **fields: object) -> None:
+        """
+        Tell the log of something that is the peer's fault.
+
+        @param text: the format of the line; C{peer} is one of its fields.
+        """
+        self.log.emit(level, text, peer=self.peer_name, **fields)
 
     def turn_ended(self) -> None:
         """All that arrived together has been seen: a place to write what it caused."""
@@ -268,11 +287,8 @@ class Stream(Protocol):
         if self.unwritten <= self.pause_from:
             return
         if self.unwritten > self.drop_from:
-            self.log.warn(
-                "{peer} leaves {size} bytes unread; connection dropped",
-                peer=self.peer_name,
-                size=self.unwritten,
-            )
+            text = "{peer} leaves {size} bytes unread; connection dropped"
+            self.complain(LogLevel.warn, text, size=self.unwritten)
             self.abort()
         elif not self._stopped & UNREAD:
             self.stop_reading(UNREAD)
@@ -280,7 +296,7 @@ class Stream(Protocol):
 
     def _stalled(self) -> None:
         self._timer = None
-        self.log.warn("{peer} reads nothing; connection dropped", peer=self.peer_name)
+        self.complain(LogLevel.warn, "{peer} reads nothing; connection dropped")
         self.abort()
 
     def pauseProducing(self) -> None:

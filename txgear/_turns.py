@@ -16,10 +16,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import Cooperator, SchedulerStopped
+from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from txgear._batch import BatchedReads
-from txgear._stream import BEHIND, PAUSE_FROM, Stream
+from txgear._budget import Budget
+from txgear._stream import BEHIND, CROWDED, PAUSE_FROM, Stream
 from txgear.wire import Decoder, Packet
 
 TURN_SECONDS: Final = 0.005
@@ -62,13 +64,20 @@ class ShortTurns(Stream):
     )
 
     def __init__(
-        self, clock: IReactorTime, decoder: Decoder, reads: BatchedReads | None, cooperator: Cooperator
+        self,
+        clock: IReactorTime,
+        decoder: Decoder,
+        reads: BatchedReads | None,
+        cooperator: Cooperator,
+        budget: Budget,
     ) -> None:
         """
         @param cooperator: does what is put off.
+        @param budget: bounds what has not arrived whole.
         """
         super().__init__(clock, decoder, reads)
         self._cooperator = cooperator
+        self._budget = budget
         self._behind_by: Iterator[Packet] | None = None
         self._first: Steps | None = None
         self._arrived: list[bytes] = []
@@ -90,8 +99,10 @@ class ShortTurns(Stream):
             self.stop_reading(BEHIND)
             # A transport that is paused may still give what it has taken from the socket before: TLS does.
             self.dataReceived = self._arrived.append  # type: ignore[method-assign, assignment]
+            # What is done at the end may stop the cooperator: not within a task of its own.
             done: Any = self._cooperator.cooperate(self._catch_up()).whenDone()
-            done.addErrback(self._failed)
+            done.addCallbacks(lambda task: self._caught_up_with_it(), self._failed)
+            done.addErrback(lambda failure: self.log.failure("a connection failed", failure))
 
     def _catch_up(self) -> Steps:
         while not self._dropped and (self._behind_by is not None or (self._arrived and not self._broken)):
@@ -109,7 +120,6 @@ class ShortTurns(Stream):
                 packets = self.decoder.feed(data)
             self.take(packets)
             yield None
-        self._caught_up_with_it()
 
     def _caught_up_with_it(self) -> None:
         self._catching_up = False
@@ -151,6 +161,39 @@ class ShortTurns(Stream):
         super().go_on_reading(reason)
         self.look_again()
 
+    # What has not arrived whole
+
+    def unfinished(self, held: int) -> None:
+        """As in L{Stream}; the budget hears of it."""
+        super().unfinished(held)
+        if not self.closing:
+            self._budget.holds(self, held)
+
+    @property
+    def missing(self) -> int:
+        """Part of L{txgear._budget.Holder}."""
+        return self.decoder.missing
+
+    @property
+    def is_read(self) -> bool:
+        """Part of L{txgear._budget.Holder}."""
+        return not self._stopped
+
+    def wait_for_memory(self) -> None:
+        """Part of L{txgear._budget.Holder}."""
+        self.stop_reading(CROWDED)
+
+    def go_on(self) -> None:
+        """Part of L{txgear._budget.Holder}."""
+        self.go_on_reading(CROWDED)
+
+    def give_up(self, why: str) -> None:
+        """Part of L{txgear._budget.Holder}."""
+        self.complain(LogLevel.info, "{peer} {why}; connection dropped", why=why)
+        self.abort()
+
+    # The end
+
     def readConnectionLost(self) -> None:
         """The peer sends no more: it is sent what it asked for, and that is the end."""
         if self._catching_up and not self.closing:
@@ -176,6 +219,7 @@ class ShortTurns(Stream):
         self._dropped = True
         self._behind_by = self._first = None
         self._arrived.clear()
+        self._budget.holds(self, 0)
         self.look_again()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -185,6 +229,8 @@ class ShortTurns(Stream):
         """
         super().connectionLost(reason)
         self._lost = True
+        if self._unfinished:
+            self._budget.holds(self, 0)
         if self._catching_up:
             self.look_again()
         else:

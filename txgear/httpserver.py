@@ -23,7 +23,7 @@ from urllib.parse import unquote_to_bytes
 
 from twisted.internet.interfaces import IAddress, IDelayedCall, IHalfCloseableProtocol, ITCPTransport
 from twisted.internet.protocol import Factory, connectionDone
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from twisted.web.http import (
     ACCEPTED,
@@ -41,6 +41,7 @@ from twisted.web.http import (
 from zope.interface import implementer
 
 from txgear import __version__
+from txgear._budget import LARGE
 from txgear._hangups import ENDED, GONE, state_of
 from txgear._stream import CLOSE_SECONDS, DROP_FROM, STALL_SECONDS
 from txgear.constants import (
@@ -150,6 +151,7 @@ class JobRequest(Request):
         self._received: list[bytes] = []
         self._small = bytearray()  # the end of what was received
         self._size = 0
+        self._length: int | None = None
         self._whole = False
         self._unwritten: deque[bytes] = deque()
         self._unwritten_size = 0
@@ -164,6 +166,7 @@ class JobRequest(Request):
 
         @param length: bytes of the body, or C{None} if it comes in chunks.
         """
+        self._length = length
         if length is not None and length > self._server.settings.max_packet:
             self._refuse_body()
 
@@ -175,9 +178,12 @@ class JobRequest(Request):
         if self._phase != RECEIVING:
             return
         self._size += len(data)
-        if self._size > self._server.settings.max_packet:
+        most = self._server.settings.max_packet
+        if self._size > most:
             self._refuse_body()
             return
+        if self._size > LARGE:
+            self._connection.body_has(self._size, (self._length or most) - self._size)
         self._small += data
         if len(self._small) >= PIECES_FROM:
             self._received.append(bytes(self._small))
@@ -190,6 +196,7 @@ class JobRequest(Request):
         """
         self._received.clear()
         self._small.clear()
+        self._connection.body_has(0)
         # It must not be asked for after all.
         self.requestHeaders.removeHeader(b"Expect")
         self.clientproto = b"HTTP/1.1"  # what the request says is not known before its end
@@ -206,6 +213,7 @@ class JobRequest(Request):
         @param version: C{HTTP/1.0} or C{HTTP/1.1}.
         """
         self._whole = True
+        self._connection.body_has(0)
         if self._phase != RECEIVING:
             self._pump()
             return
@@ -381,7 +389,7 @@ class JobRequest(Request):
         self._unwritten_size += len(data)
         self._pump()
         if self._unwritten_size > DROP_FROM:
-            self._drop("{peer} leaves {size} bytes unread; connection dropped")
+            self.drop("{peer} leaves {size} bytes unread; connection dropped")
 
     def _pump(self) -> None:
         connection = self._connection
@@ -416,11 +424,18 @@ class JobRequest(Request):
 
     def _stalled(self) -> None:
         self._stall = None
-        self._drop("{peer} reads nothing of {size} bytes; connection dropped")
+        self.drop("{peer} reads nothing of {size} bytes; connection dropped")
 
-    def _drop(self, why: str) -> None:
+    def drop(self, why: str) -> None:
+        """
+        End the connection at once.
+
+        @param why: for the log, a format with the peer and the bytes that are unwritten.
+        """
         connection = self._connection
-        self.log.warn(why, peer=connection.getPeer(), size=self._unwritten_size)
+        self._server.notices.complain(
+            self.log, LogLevel.warn, why, peer=connection.getPeer(), size=self._unwritten_size
+        )
         self._phase = OVER
         self._forget()
         connection.abort()
@@ -468,6 +483,8 @@ class HttpChannel(HTTPChannel):
         self._looking: IDelayedCall | None = None
         self._input_ended = self._deaf = self._receiving = False
         self._say_something_at = 0.0
+        self._crowded = False
+        self.missing = 0
 
     def callLater(self, period: float, function: Any) -> IDelayedCall:
         """Part of L{twisted.protocols.policies.TimeoutMixin}."""
@@ -483,6 +500,7 @@ class HttpChannel(HTTPChannel):
             if call is not None:
                 call.cancel()
         super().connectionLost(reason)
+        self.server.budget.holds(self, 0)
         self.server.disconnect(self.peer)
 
     def headerReceived(self, line: bytes) -> bool:
@@ -554,7 +572,8 @@ class HttpChannel(HTTPChannel):
         """The transport has written all it had."""
         self.full = self.paused = False
         super().resumeProducing()
-        self.transport.resumeProducing()
+        if not self._crowded:
+            self.transport.resumeProducing()
         if self.requests:
             self.requests[0].resume()
         self.dataReceived(b"")
@@ -564,6 +583,41 @@ class HttpChannel(HTTPChannel):
         self.paused = self.full
         super().requestDone(request)
         self._end_behind_the_last()
+
+    # Bodies that have not arrived whole; see L{txgear._budget.Holder}
+
+    def body_has(self, size: int, missing: int = 0) -> None:
+        """
+        A part of a body has come, or it is whole.
+
+        @param size: bytes of it; 0 for nothing that is unfinished.
+        @param missing: bytes that are still to come at the most.
+        """
+        self.missing = missing
+        self.server.budget.holds(self, size)
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the client could send more."""
+        return not (self.full or self._crowded)
+
+    def wait_for_memory(self) -> None:
+        """Read no more."""
+        self._crowded = True
+        # It is not the client that is silent.
+        self.setTimeout(None)
+        self.transport.pauseProducing()
+
+    def go_on(self) -> None:
+        """Follows L{wait_for_memory}."""
+        self._crowded = False
+        self.setTimeout(self.timeOut)
+        if not self.full:
+            self.transport.resumeProducing()
+
+    def give_up(self, why: str) -> None:
+        """Drop the connection."""
+        self.requests[0].drop(f"{{peer}} {why}; connection dropped")
 
     # Clients that send no more
 

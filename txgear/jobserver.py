@@ -23,9 +23,11 @@ from twisted.internet.interfaces import (
     ITCPTransport,
 )
 from twisted.protocols.policies import ProtocolWrapper
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 from txgear import _turns
 from txgear._batch import AVAILABLE, BatchedReads
+from txgear._budget import UNFINISHED_MEMORY, Budget
 from txgear.broker import QUEUE_MEMORY, UNLIMITED, Broker
 from txgear.constants import JOB_CREATED, MAX_PACKET
 from txgear.gathering import GATHERINGS
@@ -45,6 +47,22 @@ def socket_of(transport: Any) -> socket.socket | None:
         return None
     sock: Any = transport.getHandle()
     return sock  # type: ignore[no-any-return]
+
+
+def host_of(transport: Any) -> str:
+    """Where a connection comes from."""
+    return str(getattr(transport.getPeer(), "host", "-"))
+
+
+def before_first_data(protocol: Any, call: Callable[[], object]) -> None:
+    """Have something called once, when a protocol is about to get its first data."""
+
+    def data_received(data: bytes) -> None:
+        del protocol.dataReceived
+        call()
+        protocol.dataReceived(data)
+
+    protocol.dataReceived = data_received
 
 
 @dataclass(frozen=True)
@@ -87,6 +105,7 @@ class Settings:
     @ivar wakeups: see L{Broker}.
     @ivar exceptions: whether every connection starts with the C{exceptions} option on.
     @ivar max_packet: bytes of the largest packet body that is taken.
+    @ivar unfinished_memory: bytes of all peers' packets that have not arrived whole.
     @ivar allow_shutdown: whether the text command C{shutdown} is obeyed.
     @ivar level: gearmand's name of the level that is logged.
     @ivar keep_alive: for accepted TCP connections.
@@ -102,6 +121,7 @@ class Settings:
     wakeups: int = 0
     exceptions: bool = False
     max_packet: int = MAX_PACKET
+    unfinished_memory: int = UNFINISHED_MEMORY
     allow_shutdown: bool = False
     level: str = "ERROR"
     keep_alive: KeepAlive = KeepAlive()
@@ -159,6 +179,8 @@ class JobServer:
         self._wall_seconds: Callable[[], float] = wall_seconds or clock.seconds
         self._next_look = -inf
         self.settings = settings
+        largest = min(settings.max_packet, settings.unfinished_memory)
+        self.budget = Budget(clock, self.seconds, settings.unfinished_memory, largest)
         self.outbox = Outbox()
         self.notices = Notices(clock)
         self.quick_acks = Tally()
@@ -223,7 +245,11 @@ class JobServer:
         if sock is None:
             self._accepted += 1
         descriptor = self._accepted if sock is None else sock.fileno()
-        return self.connect(line, descriptor, getattr(transport.getPeer(), "host", "-"))
+        peer = self.connect(line, descriptor, host_of(transport))
+        if isinstance(transport, ProtocolWrapper) and not isinstance(transport, TLSMemoryBIOProtocol):
+            # Behind haproxy: what stands before the first data says who it is. Until then it is the proxy.
+            before_first_data(transport.wrappedProtocol, lambda: setattr(peer, "address", host_of(transport)))
+        return peer
 
     def connect(self, line: Line, descriptor: int, address: str) -> Peer:
         """
@@ -352,5 +378,6 @@ class JobServer:
         self._timer_at = -inf
         self.cooperator.stop()
         self.notices.stop()
+        self.budget.stop()
         if self.reads is not None:
             self.reads.stop()

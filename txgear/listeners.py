@@ -20,6 +20,7 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
+    IFileDescriptor,
     IListeningPort,
     IProtocolFactory,
     IStreamServerEndpoint,
@@ -39,6 +40,8 @@ MAX_PORT: Final = 65535
 
 _NAME: Final = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 """A host's name with a domain."""
+_OWN_BACKLOG: Final = re.compile(r"(^|[:\\])(backlog=|systemd\\?:)")
+"""Finds in an endpoint string what says its backlog: it does, or the unit file of systemd."""
 
 log = Logger()
 
@@ -143,7 +146,10 @@ def listen(
             _look_at(place.endpoint)
         if place.address == IPV6_ANY:
             return _listen_on_all_ipv6(reactor, port, backlog, factory)
-        return open_endpoint(_endpoint(reactor, place, port, backlog), factory)
+        opened = open_endpoint(_endpoint(reactor, place, port, backlog), factory)
+        if place.endpoint is not None and not _OWN_BACKLOG.search(place.endpoint):
+            _set_backlog(opened, backlog)
+        return opened
     except CannotListenError as error:
         reason = error.socketError
         if place.optional and getattr(reason, "errno", None) in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
@@ -215,6 +221,15 @@ def _listen_on_all_ipv6(reactor: Any, port: int, backlog: int, factory: IProtoco
             return opened
     except OSError as error:
         raise CannotListenError(IPV6_ANY, port, error) from error
+
+
+def _set_backlog(port: IListeningPort, backlog: int) -> None:
+    """
+    Say it again to a socket that listens: an endpoint string has Twisted's 50 otherwise, whatever its kind.
+    """
+    if IFileDescriptor.providedBy(port):
+        with socket.socket(fileno=os.dup(port.fileno())) as sock:
+            sock.listen(backlog)
 
 
 def _endpoint(reactor: object, place: Place, port: int, backlog: int) -> IStreamServerEndpoint:

@@ -17,6 +17,8 @@ from txgear.policies import SILENT
 
 MINUTE: Final = 60.0
 """Seconds between two lines of one kind, once there have been as many as are said at once."""
+COMPLAINTS: Final = 20
+"""Lines about peers that are said at once, of each kind in a minute: enough to see who they are."""
 MOST_KINDS: Final = 1000
 """Kinds that are told apart in a minute, as peers may bring any number; others go by their texts alone."""
 
@@ -71,6 +73,15 @@ class Notices:
             found.last = log, level, text, fields
         if self._timer is None:
             self._timer = self._clock.callLater(MINUTE, self._minute_over)
+
+    def complain(self, log: Logger, level: LogLevel, text: str, **fields: Any) -> None:
+        """
+        Tell a log of something that is a peer's fault: thousands may do the same thing in a minute, and
+        nobody's disk or pipe is to be filled by that.
+
+        @param text: the format of the line, which is its kind, too.
+        """
+        self.say(log, level, text, text, COMPLAINTS, **fields)
 
     def _minute_over(self) -> None:
         self._timer = None

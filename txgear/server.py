@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any, ClassVar, Final
 
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IHandshakeListener
 from twisted.internet.protocol import Factory
 from twisted.logger import LogLevel
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from zope.interface import implementer
 
 from txgear import admin, moments
 from txgear._stream import BEHIND
@@ -100,12 +102,15 @@ YEAR: Final = 366 * 86400.0
 QUEUE_ERROR: Final = QueueError.default_code.encode("ascii")
 INT64: Final = 2**63
 """The first number that a time in seconds cannot be."""
+HANDSHAKE_SECONDS: Final = 15.0
+"""How long a TLS handshake may take: until then a connection costs twice what it does later."""
 MUCH: Final = PIECES_FROM
 """Bytes for which an answer to a text command is counted at the least: it may take milliseconds."""
 INT32: Final = 2**31
 """The first number that a job's progress cannot be: C clients read it into an int."""
 
 
+@implementer(IHandshakeListener)
 class GearProtocol(ShortTurns):
     """
     One connection to the server: a client, a worker, an operator at a telnet,
@@ -130,7 +135,7 @@ class GearProtocol(ShortTurns):
 
     def __init__(self, server: JobServer) -> None:
         decoder = Decoder(limit=server.settings.max_packet)
-        super().__init__(server.clock, decoder, server.reads, server.cooperator)
+        super().__init__(server.clock, decoder, server.reads, server.cooperator, server.budget)
         self._server = server
         self._broker = server.broker
         self._now = 0.0
@@ -149,6 +154,16 @@ class GearProtocol(ShortTurns):
         super().connectionMade()
         self.peer = self._server.accept(self, self.transport)
         self._link = self.peer.link = TcpLink.over(socket_of(self.transport), self._server.quick_acks)
+        if isinstance(self.transport, TLSMemoryBIOProtocol):
+            self._timer = self._clock.callLater(HANDSHAKE_SECONDS, self._handshake_overdue)
+
+    def handshakeCompleted(self) -> None:
+        """Part of C{IHandshakeListener}: there is TLS now."""
+        self._cancel_timer()
+
+    def _handshake_overdue(self) -> None:
+        self._timer = None
+        self.give_up("has made no TLS handshake")
 
     def left(self) -> None:
         """The connection is gone, and what it sent has been gone through."""
@@ -270,7 +285,7 @@ class GearProtocol(ShortTurns):
             self.close(linger=True)
 
     def protocol_broken(self, error: ProtocolError) -> None:
-        self.log.info("{peer}: {error}; connection closed", peer=self.peer_name, error=error)
+        self.complain(LogLevel.info, "{peer}: {error}; connection closed", error=error)
         if isinstance(error, PacketTooLarge):
             code = ArgumentTooLarge.default_code.encode("ascii")
             self._send(self.peer, ERROR, code, str(error).encode("ascii"))
@@ -281,6 +296,10 @@ class GearProtocol(ShortTurns):
     def _caught_up_with_it(self) -> None:
         super()._caught_up_with_it()
         self._depart()
+
+    def complain(self, level: LogLevel, text: str, **fields: object) -> None:
+        """As in L{txgear._stream.Stream}: some at once, and then each minute how many more there were."""
+        self._server.notices.complain(self.log, level, text, peer=self.peer_name, **fields)
 
     def asked_for_all(self) -> None:
         """The peer sends no more: it is sent what it asked for, and that is the end."""

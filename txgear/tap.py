@@ -18,6 +18,7 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from txgear import __version__, plugins
+from txgear._budget import UNFINISHED_MEMORY
 from txgear.adminlines import LEVELS
 from txgear.broker import QUEUE_MEMORY, UNLIMITED
 from txgear.config import Config, read_config
@@ -190,6 +191,14 @@ class Options(UsageOptions):
             "bytes of the largest packet that is taken, as 64M or 1G",
             COERCIONS["max-packet"],
         ),
+        (
+            "unfinished-memory",
+            None,
+            None,
+            "bytes of packets of all peers that have not arrived whole, as 64M or 2G; beyond that the large"
+            " ones wait for each other [default: 512M]",
+            COERCIONS["unfinished-memory"],
+        ),
         ("verbose", None, "NOTICE", f"what --log-file is told: {', '.join(LEVELS)}", COERCIONS["verbose"]),
         ("log-file", "l", None, "write the log to this file, too; SIGHUP reopens it"),
         (
@@ -354,6 +363,7 @@ class Options(UsageOptions):
             if self.parent is not None:
                 check_twistd(self.parent)
                 self._take_over_pid_file(self.parent)
+            self._unfinished_memory()
             self.store = self._make_store()
             self.config = self._read_config()
         except ConfigurationError as error:
@@ -396,6 +406,7 @@ class Options(UsageOptions):
             wakeups=self["worker-wakeup"],
             exceptions=bool(self["exceptions"]),
             max_packet=self["max-packet"],
+            unfinished_memory=self._unfinished_memory(),
             allow_shutdown=bool(self["allow-shutdown"]),
             level=self["verbose"],
             keep_alive=self._keep_alive(),
@@ -404,6 +415,18 @@ class Options(UsageOptions):
             can_do_timeout_unit=self["can-do-timeout-unit"],
             refuse_by_closing=bool(self["refuse-by-closing"]),
         )
+
+    def _unfinished_memory(self) -> int:
+        """
+        @raise ConfigurationError: not even one packet has room in it.
+        """
+        largest: int = self["max-packet"]
+        memory: int = self["unfinished-memory"] or max(UNFINISHED_MEMORY, 2 * largest)
+        if memory < largest:
+            raise ConfigurationError(
+                f"--unfinished-memory {memory}: a packet may have {largest} bytes, and is to have room in it"
+            )
+        return memory
 
     def _keep_alive(self) -> KeepAlive:
         if not self["keepalive"]:

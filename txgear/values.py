@@ -98,6 +98,7 @@ COERCIONS: Final[dict[str, Callable[[str], Any]]] = {
     "port": number("port", 0, 65535),
     "queue-memory": size("queue-memory", SMALLEST_QUEUE_MEMORY),
     "store-timeout": number("store-timeout", 1, 3600),
+    "unfinished-memory": size("unfinished-memory", SMALLEST_MAX_PACKET),
     "verbose": level,
     "worker-wakeup": number("worker-wakeup", 0, MAX_WAKEUPS),
 }

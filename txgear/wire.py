@@ -193,6 +193,11 @@ class Decoder:
         """Bytes that the unfinished packet still wants at least; 0 when nothing is unfinished."""
         return max(self.needed - self._held, 0)
 
+    @property
+    def held(self) -> int:
+        """Bytes of the unfinished packet or line; 0 when nothing is unfinished."""
+        return self._held
+
     def feed(self, data: bytes) -> Iterator[Packet]:
         """
         Take what arrived, yield what is whole.

@@ -301,6 +301,7 @@ class SlowReaderTests(HttpTestCase):
         worker.say(WORK_DATA, handle, b"more")
         client.leave()
         worker.say(WORK_COMPLETE, handle)
+        self.server.notices.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_too_much(self) -> None:
@@ -313,6 +314,7 @@ class SlowReaderTests(HttpTestCase):
         worker.line.tell(request(WORK_DATA, handle, b"d" * 4 * ROOM))
         self.assertTrue(client.aborted)
         client.leave()
+        self.server.notices.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_failure_waits_for_the_data(self) -> None:

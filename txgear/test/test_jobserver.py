@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import Any, cast
 from unittest import skipUnless
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import Protocol
+from twisted.internet.ssl import CertificateOptions
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.protocols.haproxy import proxyEndpoint
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from txgear._batch import AVAILABLE
 from txgear.constants import (
@@ -25,11 +33,77 @@ from txgear.constants import (
     SUBMIT_JOB_EPOCH,
     WORK_COMPLETE,
 )
+from txgear.httpserver import HttpFactory
 from txgear.jobserver import JobServer, KeepAlive, Settings, socket_of
 from txgear.roster import WAKE_SECONDS
-from txgear.server import GearFactory
+from txgear.server import HANDSHAKE_SECONDS, GearFactory
 from txgear.test.support import START, FakeConnection, Port
 from txgear.wire import request, response
+
+
+class TcpTransport(StringTransport):
+    """A connection whose socket may be set up."""
+
+    def setTcpNoDelay(self, enabled: bool) -> None: ...
+
+    def setTcpKeepAlive(self, enabled: bool) -> None: ...
+
+
+class SeemingTests(SynchronousTestCase):
+    """Connections that are not what they seem at first."""
+
+    def setUp(self) -> None:
+        self.port = Port()
+
+    def test_a_tls_peer_that_says_nothing(self) -> None:
+        clock = self.port.clock
+        tls = TLSMemoryBIOFactory(CertificateOptions(), False, self.port.factory, clock)
+        silent, other = TcpTransport(), TcpTransport()
+        for transport in (silent, other):
+            connection = tls.buildProtocol(IPv4Address("TCP", "192.0.2.1", 5000))
+            connection.makeConnection(transport)
+        cast("Any", connection.wrappedProtocol).handshakeCompleted()
+        clock.advance(HANDSHAKE_SECONDS - 1)
+        self.assertFalse(silent.disconnected)
+        clock.advance(1)
+        self.assertEqual([silent.disconnected, other.disconnected], [True, False])
+
+    def test_a_tls_peer_that_leaves_before(self) -> None:
+        clock = self.port.clock
+        tls = TLSMemoryBIOFactory(CertificateOptions(), False, self.port.factory, clock)
+        connection = tls.buildProtocol(IPv4Address("TCP", "192.0.2.1", 5000))
+        connection.makeConnection(TcpTransport())
+        connection.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_a_client_behind_a_proxy(self) -> None:
+        for factory in (self.port.factory, HttpFactory(self.port.server)):
+            wrapper = proxyEndpoint(CatchingEndpoint())
+            wrapper.listen(factory)
+            outer = CatchingEndpoint.caught.buildProtocol(None)
+            outer.makeConnection(StringTransport(peerAddress=IPv4Address("TCP", "192.0.2.9", 1)))
+            peer = outer.wrappedProtocol.peer
+            outer.dataReceived(b"PROXY TCP4 192.0.2.7 192.0.2.8 4000 4730\r\n")
+            self.assertEqual(peer.address, "192.0.2.9")
+            outer.dataReceived(b"GET / HTTP/1.1\r\n")
+            self.assertEqual(peer.address, "192.0.2.7")
+            outer.dataReceived(b"\r\n")
+            self.assertIn(peer, self.port.server.broker.roster.peers)
+
+
+@implementer(IStreamServerEndpoint)
+class CatchingEndpoint:
+    """
+    An endpoint that does not listen.
+
+    @cvar caught: the factory that was to listen last.
+    """
+
+    caught: Any = None
+
+    def listen(self, factory: Any) -> Deferred[Any]:
+        CatchingEndpoint.caught = factory
+        return succeed(None)
 
 
 class TimerTests(SynchronousTestCase):

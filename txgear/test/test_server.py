@@ -64,6 +64,7 @@ from txgear.constants import (
 )
 from txgear.jobs import RUNNING, WAITING, Job
 from txgear.jobserver import JobServer, Settings
+from txgear.notices import COMPLAINTS, MINUTE
 from txgear.server import GearFactory
 from txgear.test.support import START, FakeConnection, Line, Port, error, packet
 from txgear.wire import PACKETS, PIECES_FROM, request, response
@@ -117,6 +118,21 @@ class ServerTestCase(SynchronousTestCase):
 
     def assert_alive(self, line: Line) -> None:
         self.assertEqual(line.ask(request(ECHO_REQ, b"still there")), response(ECHO_RES, b"still there"))
+
+
+class LogTests(ServerTestCase):
+    def test_peers_that_do_the_same_wrong_thing_are_counted(self) -> None:
+        with capturedLogs() as events:
+            for _ in range(2000):
+                self.port.connect().tell(b"\0nonsense....")
+            self.assertEqual(len(events), COMPLAINTS)
+            for minutes in range(1, 4):
+                self.port.connect().tell(b"\0nonsense....")
+                self.port.clock.advance(MINUTE)
+                self.assertEqual(len(events), COMPLAINTS + minutes)
+        self.assertIn(
+            f"; {2000 - COMPLAINTS} more like it in the last minute", formatEvent(events[COMPLAINTS])
+        )
 
 
 class AnybodyTests(ServerTestCase):

@@ -77,6 +77,7 @@ class OptionsTests(SynchronousTestCase):
             "--queue-memory=3M",
             "--can-do-timeout-unit=seconds",
             "--refuse-by-closing",
+            "--unfinished-memory=200K",
         )
         self.assertEqual(
             options.settings(),
@@ -92,6 +93,7 @@ class OptionsTests(SynchronousTestCase):
                 queue_memory=3 * 1024 * 1024,
                 can_do_timeout_unit="seconds",
                 refuse_by_closing=True,
+                unfinished_memory=200 * 1024,
             ),
         )
 
@@ -143,6 +145,13 @@ class OptionsTests(SynchronousTestCase):
             self.assertNotIn("\n", said)
         for wrong in ("5", "4G"):
             self.assertIn("--max-packet: bytes are wanted", self.refusal(f"--max-packet={wrong}"))
+
+    def test_memory_for_unfinished_packets(self) -> None:
+        """One packet has room in it; by default it grows with that."""
+        self.assertEqual(parsed().settings().unfinished_memory, 512 * 1024 * 1024)
+        self.assertEqual(parsed("--max-packet=1G").settings().unfinished_memory, 2 * 1024**3)
+        said = self.refusal("--unfinished-memory=1M")
+        self.assertIn("--unfinished-memory 1048576: a packet may have 67108864 bytes", said)
 
     def test_wrong_words(self) -> None:
         """So are other values that mean nothing."""

@@ -206,6 +206,15 @@ class TimeTests(TurnTestCase):
         self.run_all()
         self.assertNotIn(self.peer.protocol.peer, self.port.server.broker.roster.peers)
 
+    def test_the_server_may_stop_when_the_last_has_left(self) -> None:
+        self.peer.tell(echoes(MANY))
+        closed = self.port.server.close_connections()
+        closed = closed.addCallback(lambda result: self.port.server.stop())
+        for line in (self.other, self.peer):
+            line.leave()
+        self.run_all()
+        self.assertIsNone(self.successResultOf(closed))
+
     def test_the_end_of_the_server_is_no_defect(self) -> None:
         self.peer.tell(echoes(MANY))
         self.port.server.stop()
