@@ -128,6 +128,10 @@ bench-nagle: $(DEVELOPABLE) ## a worker that waits for acknowledgements, as many
 libraries: $(DEVELOPABLE) ## the table of client libraries in docs/compatibility.md; some minutes
 	@$(BIN)/python bench/libraries.py
 
+.PHONY: bench-stalls
+bench-stalls: $(DEVELOPABLE) ## what one peer can do to all others; ONLY=status,unread for some of it
+	@$(BIN)/python bench/stalls.py $(if $(ONLY),--only '$(ONLY)')
+
 .PHONY: bench-memory
 bench-memory: $(DEVELOPABLE) ## a million jobs of 10 kB in the store; needs 15 GB of disk
 	@$(BIN)/python bench/longqueue.py

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import struct
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from processes import PATIENCE, Server, Servers, free_port, wait_until
+from processes import PATIENCE, Server, Servers, free_port, server_command, wait_until
 
 pytestmark = pytest.mark.txgear_only
 
@@ -208,3 +209,36 @@ def test_behind_haproxy(start_server: Servers) -> None:
         peer.sendall(b"\0nonsense....")
         assert peer.recv(100) == b""
     wait_until(lambda: "192.0.2.7" in server.log(), what="a line of the log")
+
+
+def test_a_log_that_nobody_reads(tmp_path: Path) -> None:
+    """A reader of standard output that stalls stops nobody; what is lost is counted."""
+    port = free_port()
+    command = [*server_command(port, "memory:"), "--max-packet=64K"]
+    with ExitStack() as stack:
+        process = stack.enter_context(
+            subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=tmp_path, pipesize=4096
+            )
+        )
+        stack.callback(process.kill)
+        assert process.stdout is not None
+        wait_until(lambda: listens(port), what="a server that listens")
+        # More than this pipe holds.
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as peer:
+            for number in range(500):
+                peer.sendall(b"pause function-that-has-a-name-of-its-own-%d\n" % number)
+                read_until(peer, lambda data: data.endswith(b"OK\r\n"))
+            assert echo(peer) < LONGEST * 4
+        process.terminate()
+        said = process.stdout.read()
+        assert process.wait(PATIENCE) == 0
+        assert b"is ready" in said
+        assert len(said) > 8192
+
+
+def listens(port: int) -> bool:
+    """Whether somebody takes connections there."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+        return True
+    return False

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Final, TextIO
 
 from twisted.logger import Logger
 
+from txgear._trim import Trimmer, c_library_trim
 from txgear.errors import ConfigurationError, TxgearError
 from txgear.pidfile import PidFile
 from txgear.service import ServerService
@@ -156,18 +157,26 @@ class ProcessService(ServerService):
     log = Logger(namespace=f"{ServerService.__module__}.{ServerService.__name__}")
 
     def __init__(
-        self, *arguments: Any, pid_file: PidFile | None, notes: Sequence[str], stderr: StandardError
+        self,
+        *arguments: Any,
+        pid_file: PidFile | None,
+        notes: Sequence[str],
+        stderr: StandardError,
+        guard: Callable[[], None],
     ) -> None:
         """
         @param arguments: those of L{ServerService}.
         @param pid_file: where the number of the process is to stand.
         @param notes: what somebody should know of the options; said in the log and to whoever starts us.
         @param stderr: where that is said, and why the server has not started.
+        @param guard: sees, once it has started, that nobody who reads its output can stop it.
         """
         super().__init__(*arguments)
         self._pid_file = pid_file
         self._notes = notes
         self._stderr = stderr
+        self._guard = guard
+        self._trimmer: Trimmer | None = None
 
     def privilegedStartService(self) -> None:
         """Still as the user who starts it, before another one is all that we are: take the pid file."""
@@ -192,8 +201,17 @@ class ProcessService(ServerService):
             self.log.warn("{note}", note=note)
             self._stderr.say(note)
         self._stderr.close()
+        self._guard()
+        if (trim := c_library_trim()) is not None:
+            self._trimmer = Trimmer(self._reactor, self.server.seconds, trim)
         if self._pid_file is not None:
             self._reactor.addSystemEventTrigger("after", "shutdown", self._pid_file.release)
+
+    def stopService(self) -> Any:
+        """As in L{ServerService}."""
+        if self._trimmer is not None:
+            self._trimmer.stop()
+        return super().stopService()
 
     @contextmanager
     def _told(self) -> Iterator[None]:

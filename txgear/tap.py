@@ -19,6 +19,7 @@ from twisted.python.usage import UsageError
 
 from txgear import __version__, plugins
 from txgear._budget import UNFINISHED_MEMORY
+from txgear._logpipe import guard_output
 from txgear.adminlines import LEVELS
 from txgear.broker import QUEUE_MEMORY, UNLIMITED
 from txgear.config import Config, read_config
@@ -455,4 +456,5 @@ def makeService(options: Options) -> IService:
         pid_file=options.pid_file,
         notes=options.notes,
         stderr=StandardError(daemon),
+        guard=guard_output,
     )

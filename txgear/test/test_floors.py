@@ -34,7 +34,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
         " _requests _workerconnection client worker",
     ),
     ("doors", "plugins"),
-    ("assembly", "users pidfile service process config tap logs cli __main__ testing test"),
+    ("assembly", "users pidfile _logpipe _trim service process config tap logs cli __main__ testing test"),
 )
 """The floors from the bottom up, each with its modules and packages; a new one is added here."""
 
