@@ -231,10 +231,14 @@ def serving(command: str | None) -> Iterator[Server]:
 Attack = Callable[[Server], "str | None"]
 
 
-def functions(server: Server, count: int, length: int = 20) -> socket.socket:
-    """A worker with that many functions."""
+def functions(server: Server, count: int, length: int = 20, kind: int = 0) -> socket.socket:
+    """
+    A worker with that many functions.
+
+    @param kind: tells its functions from those of others.
+    """
     worker = server.connect()
-    names = (b"%d" % number + b"f" * (length - len(b"%d" % number)) for number in range(count))
+    names = [(b"%d-%d-" % (number, kind)).ljust(length, b"f") for number in range(count)]
     worker.sendall(b"".join([packet(CAN_DO, name) for name in names]))
     settle(worker)
     return worker
@@ -445,7 +449,7 @@ ATTACKS: Final[dict[str, tuple[str, Attack]]] = {
     ),
     "many": (
         "one `status`, 100,000 functions",
-        lines(b"status\n", 1, lambda server: [functions(server, 100_000)]),
+        lines(b"status\n", 1, lambda server: [functions(server, 10_000, 20, first) for first in range(10)]),
     ),
     "million": (
         "one `show unique jobs`, 1,000,000 jobs",
@@ -456,10 +460,10 @@ ATTACKS: Final[dict[str, tuple[str, Attack]]] = {
         lines(b"jobs text=nowhere\n", READ, lambda server: [jobs(server, 1_000_000)]),
     ),
     "grabs": ("64 KiB of GRAB_JOB from each of 20, 3,000 functions", grabs),
-    "idle": ("10,000 idle connections leave", lambda server: leave(server, 8_000, b"")),
+    "idle": ("10,000 idle connections leave", lambda server: leave(server, 10_000, b"")),
     "asleep": (
         "10,000 sleeping workers leave",
-        lambda server: leave(server, 8_000, packet(CAN_DO, b"f") + packet(PRE_SLEEP)),
+        lambda server: leave(server, 10_000, packet(CAN_DO, b"f") + packet(PRE_SLEEP)),
     ),
     "unfinished": ("12 peers with 60 of 63 MiB sent", unfinished),
     "unread": ("10 peers never read their echoes", never_read),

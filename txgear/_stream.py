@@ -97,6 +97,7 @@ class Stream(Protocol):
         "_socket",
         "_stopped",
         "_timer",
+        "_unfinished",
         "_waiting",
         "closing",
         "decoder",

@@ -54,6 +54,7 @@ class ShortTurns(Stream):
     __slots__ = (
         "_arrived",
         "_behind_by",
+        "_budget",
         "_catching_up",
         "_cooperator",
         "_dropped",
