@@ -62,6 +62,7 @@ class Budget:
 
     @ivar size: bytes in all.
     @ivar used: bytes that are held now.
+    @ivar freed: bytes that were, and are not any more.
     """
 
     log = Logger()
@@ -77,6 +78,7 @@ class Budget:
         self.size = size
         self._limit = size - largest
         self.used = 0
+        self.freed = 0
         self._held: dict[Holder, tuple[int, float]] = {}  # bytes, and since when; oldest first
         self._waiting: dict[Holder, None] = {}  # who waits longest is first
         self._favourite: Holder | None = None
@@ -91,6 +93,7 @@ class Budget:
         """
         before = self._held.pop(holder, (0, 0.0))[0]
         self.used += size - before
+        self.freed += max(before - size, 0)
         if size:
             self._held[holder] = size, self._seconds()
             if self._timer is None:

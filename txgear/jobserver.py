@@ -184,6 +184,7 @@ class JobServer:
         self.outbox = Outbox()
         self.notices = Notices(clock)
         self.quick_acks = Tally()
+        self.unread = 0
         self.journal = journal
         self.broker = Broker(
             self.outbox,
@@ -250,6 +251,10 @@ class JobServer:
             # Behind haproxy: what stands before the first data says who it is. Until then it is the proxy.
             before_first_data(transport.wrappedProtocol, lambda: setattr(peer, "address", host_of(transport)))
         return peer
+
+    def freed(self) -> int:
+        """Bytes that were freed in large pieces so far: what went unread, and packets that had begun."""
+        return self.unread + self.budget.freed
 
     def connect(self, line: Line, descriptor: int, address: str) -> Peer:
         """

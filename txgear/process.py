@@ -203,7 +203,7 @@ class ProcessService(ServerService):
         self._stderr.close()
         self._guard()
         if (trim := c_library_trim()) is not None:
-            self._trimmer = Trimmer(self._reactor, self.server.seconds, trim)
+            self._trimmer = Trimmer(self._reactor, self.server.seconds, trim, self.server.freed)
         if self._pid_file is not None:
             self._reactor.addSystemEventTrigger("after", "shutdown", self._pid_file.release)
 

@@ -169,6 +169,7 @@ class GearProtocol(ShortTurns):
         """The connection is gone, and what it sent has been gone through."""
         if self._extension is not None:
             self._extension.leave()
+        self._server.unread += self.unwritten
         self._server.disconnect(self.peer)
 
     def turn_ended(self) -> None:
