@@ -146,17 +146,10 @@ class Stream(Protocol):
             transport.registerProducer(self, True)  # type: ignore[attr-defined]
 
     def dataReceived(self, data: bytes) -> None:
-        if not (self.closing or self._broken):
-            self.take(self.decoder.feed(data))
-
-    def take(self, packets: Iterator[Packet]) -> None:
-        """
-        One turn: what has arrived together, or what an earlier turn has left of it.
-
-        @param packets: as L{Decoder.feed} yields them.
-        """
+        if self.closing or self._broken:
+            return
         try:
-            self.packets_received(packets)
+            self.packets_received(self.decoder.feed(data))
         except ProtocolError as error:
             self._broken = True
             self.protocol_broken(error)

@@ -90,7 +90,7 @@ from txgear.jobserver import JobServer, socket_of
 from txgear.outbox import Later, Letter
 from txgear.quickacks import DELAYED_FROM
 from txgear.values import UNITS
-from txgear.wire import PIECES_FROM, Data, Decoder, Packet, Pieces, decimal, large, reduce_workload, response
+from txgear.wire import Data, Decoder, Packet, Pieces, decimal, large, reduce_workload, response
 
 MILLISECOND: Final = UNITS["milliseconds"]
 SHORTEST_TIMEOUT: Final = 1.0
@@ -104,8 +104,10 @@ INT64: Final = 2**63
 """The first number that a time in seconds cannot be."""
 HANDSHAKE_SECONDS: Final = 15.0
 """How long a TLS handshake may take: until then a connection costs twice what it does later."""
-MUCH: Final = PIECES_FROM
-"""Bytes for which an answer to a text command is counted at the least: it may take milliseconds."""
+LOOK_SHIFT: Final = 12
+"""So many bytes, as a power of two, that are brought count as one more request: a look after 64 KiB."""
+MUCH: Final = (LOOK_EVERY + 1) << LOOK_SHIFT
+"""Bytes for which an answer to a text command is counted at the least: each may take long."""
 INT32: Final = 2**31
 """The first number that a job's progress cannot be: C clients read it into an int."""
 
@@ -215,7 +217,7 @@ class GearProtocol(ShortTurns):
                 much = requests.get(kind, _unexpected)(self, *arguments)
                 if much:
                     brought += much
-                    left -= LOOK_EVERY * much // MUCH
+                    left -= much >> LOOK_SHIFT
             except ServerError as error:
                 self._refuse(kind, error)
             left -= 1
