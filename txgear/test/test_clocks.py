@@ -257,6 +257,15 @@ class TimesTests(RoomTestCase):
         self.room.pass_time(0)
         self.assertEqual({job.state for job in jobs}, {QUEUED})
 
+    def test_a_great_many_that_wait_for_the_same_span(self) -> None:
+        jobs = self.room.store(*[b""] * 600, delay=10.0)
+        self.room.now += 10
+        for _ in range(2):
+            self.room.broker.expire(self.room.now)
+            self.assertLessEqual(self.room.broker.deadline, self.room.now)
+        self.room.pass_time(0)
+        self.assertEqual({job.state for job in jobs}, {QUEUED})
+
 
 class ServerTests(SynchronousTestCase):
     """The server notices that the wall clock was set."""
