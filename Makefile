@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 # Modules without Twisted, a clock or I/O: every line and branch of them is covered by unit tests.
 PURE := constants errors wire adminlines jobs changes uniques queues agenda chores moments roster paging \
-	policies gates life archive dispatch storage attempts desk inspection connections quickacks broker values
+	patterns policies gates life archive dispatch storage attempts desk inspection connections quickacks broker values
 comma := ,
 empty :=
 space := $(empty) $(empty)
@@ -56,7 +56,7 @@ $(OUT):
 
 .PHONY: run
 run: $(RUNNABLE) ## a job server on 127.0.0.1:4730, its jobs in a file that the log names
-	@exec $(BIN)/twistd -n --pidfile= txgear --port $(PORT) $(if $(CONFIG),--config '$(CONFIG)')
+	@.ci/serve $(PORT) $(BIN)/twistd -n --pidfile= txgear --port $(PORT) $(if $(CONFIG),--config '$(CONFIG)')
 
 # One step after the other, whatever -j says: the tests measure time. The last lines repeat what the two
 # suites said of themselves.

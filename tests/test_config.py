@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,32 @@ def hang_up(server: Server, log: Path, says: str) -> str:
 
     (line,) = wait_until(said, what=f"{says!r} in the log")
     return line
+
+
+def test_check(file: Path) -> None:
+    """`txgear check` shows what a file says without starting a server; so does `python -m txgear check`."""
+    file.write_text(ONE + '[[function]]\nname = "bounded.mail"\nretries = 1\n')
+    shown = f"{file}, line 5 never counts: 'bounded*' in line 2 takes all that 'bounded.mail' matches"
+    for command in (txgear(), [sys.executable, "-m", "txgear"]):
+        done = run([*command, "check", file])
+        assert (done.returncode, done.stderr) == (0, b"")
+        lines = done.stdout.decode().splitlines()
+        assert lines[1:3] == ["function bounded*", "  max_queue = 1"]
+        assert lines[-1] == shown
+    file.write_text(WRONG + "[[schedule]]\n")
+    done = run([*txgear(), "check", file])
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert [line.split(": ")[1] for line in done.stderr.decode().splitlines()] == [
+        f"{file}, line 4",
+        f"{file}, line 5",
+    ]
+
+
+def test_rules_that_never_count(start_server: Servers, file: Path) -> None:
+    """The server mentions them when it starts."""
+    file.write_text(TWO + ONE)
+    server = start_server("--config", str(file))
+    assert b"line 6 never counts: 'bounded*' in line 3 takes all" in server.said()
 
 
 def test_mistakes(file: Path, tmp_path: Path) -> None:

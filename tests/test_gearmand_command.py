@@ -289,6 +289,56 @@ def test_no_home(tmp_path: Path, home: str | None) -> None:
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("daemon", [False, True])
+def test_queue_left_behind(programs: Programs, daemons: Daemons, tmp_path: Path, daemon: bool) -> None:
+    """Who puts `txgear gearmand` in gearmand's place is told of the jobs in gearmand's own table."""
+    path, log, port = tmp_path / "queue.sqlite", tmp_path / "log", free_port()
+    real = programs.start(
+        [
+            requires("gearmand"),
+            *("-L", "127.0.0.1", "-p", str(port), "-l", "none"),
+            *("-q", "libsqlite3", "--libsqlite3-db", str(path)),
+        ],
+        name="gearmand",
+    )
+    wait_until(lambda: accepts("127.0.0.1", port), what="gearmand")
+    with WirePeer(port) as client:
+        for number in range(3):
+            client.submit(b"f", b"w", b"u%d" % number, P.SUBMIT_JOB_BG)
+    assert real.stop() == 0
+    line = (
+        f"3 jobs of gearmand are in table gearman_queue of sqlite:///{path}; `txgear import` takes them over"
+    )
+    words = [
+        *txgear(),
+        "gearmand",
+        "-p",
+        str(free_port()),
+        "-L",
+        "127.0.0.1",
+        "-l",
+        str(log),
+        "--verbose",
+        "INFO",
+    ]
+    words += ["-q", "libsqlite3", "--libsqlite3-db", str(path), "-P", str(tmp_path / "pid")]
+    program = programs.start([*words, *(["-d"] if daemon else [])], name="txgear")
+    if daemon:
+        assert program.wait() == 0
+        daemons.ends(daemons.pid(tmp_path / "pid"))
+    else:
+        wait_until(lambda: b"takes them over" in program.stderr, what="the line")
+        assert program.stop() == 0
+    assert program.stderr.decode().splitlines() == [f"txgear: {line}"]
+    assert line in log.read_text()
+    done = run([*txgear(), "import", "--from", f"sqlite:///{path}", "--store", f"sqlite:///{path}"])
+    assert (done.returncode, done.stderr) == (0, b""), done
+    program = programs.start(words, name="again")
+    wait_until(lambda: "3 jobs are back" in log.read_text(), what="the jobs")
+    assert program.stop() == 0
+    assert b"of gearmand" not in program.stderr
+
+
 def test_gearmand_help_and_version(tmp_path: Path) -> None:
     """--help and --version answer and return 0."""
     done = gearmand("--help", cwd=tmp_path)

@@ -25,6 +25,7 @@ from processes import (
     free_port,
     listening,
     run,
+    server_command,
     twistd,
     txgear,
     wait_until,
@@ -788,3 +789,19 @@ def test_starts_in_any_folder(programs: Programs, names: Callable[[str], str]) -
     with WirePeer(next(iter(places))[1]) as peer:
         assert peer.submit(b"f", type=P.SUBMIT_JOB_BG).endswith(b":1")
     assert program.stop() == 0
+
+
+def test_first_words(programs: Programs, tmp_path: Path) -> None:
+    """`make run` ends its start with what to do next, and says what may be in the way when it fails."""
+    serve, port = Path(__file__).parents[1] / ".ci" / "serve", free_port()
+    words = [str(serve), str(port), *server_command(port, "memory:")]
+    program = programs.start(words, name="serve")
+    wait_until(lambda: b"docs/tutorial.md" in program.stdout, what="the first words")
+    assert program.stdout.index(b"is ready") < program.stdout.index(f"gearman -p {port} -w -f".encode())
+    done = run(words, cwd=tmp_path)
+    assert done.returncode == 1
+    assert b"make run PORT=4731" in done.stderr
+    assert b"docs/tutorial.md" not in done.stdout
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 0
+    assert not accepts("127.0.0.1", port)

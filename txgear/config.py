@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ from typing import Any, Final
 from txgear.constants import HIGH, LOW, MAX_FUNCTION, MAX_UNIQUE, NORMAL
 from txgear.crontimes import check_cron, check_timezone
 from txgear.errors import ConfigurationError
+from txgear.patterns import never_count
 from txgear.policies import CEILING, CLASSIC, Policies, Policy, PolicyError
 from txgear.schedule import Schedule
 
@@ -40,10 +42,12 @@ class Config:
 
     @ivar policies: of functions, by patterns.
     @ivar schedules: each with a name of its own.
+    @ivar warnings: what is right and surely not meant, a line each.
     """
 
     policies: Policies = field(default_factory=Policies)
     schedules: tuple[Schedule, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -53,6 +57,18 @@ class Config:
             f"policies for {patterns} pattern{'s' * (patterns != 1)},"
             f" {schedules} schedule{'s' * (schedules != 1)}"
         )
+
+
+class ConfigMistakes(ConfigurationError):
+    """
+    The file makes no sense; the text is the first mistake.
+
+    @ivar lines: all that were found, one for each table.
+    """
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__(lines[0])
+        self.lines = lines
 
 
 class _Mistake(Exception):
@@ -79,7 +95,7 @@ def read_config(path: str) -> Config:
     """
     Read the file.
 
-    @raise ConfigurationError: it cannot be read, or it has a mistake.
+    @raise ConfigurationError: it cannot be read, or it has a mistake (L{ConfigMistakes}).
     """
     try:
         if Path(path).exists() and not Path(path).is_file():
@@ -106,11 +122,22 @@ def parse_config(text: str, name: str) -> Config:
         raise ConfigurationError(f"{name}, {_syntax(text, str(error))}") from error
     except RecursionError as error:
         raise ConfigurationError(f"{name}: its values are nested too deeply") from error
-    try:
-        return _config(tables)
-    except _Mistake as mistake:
-        line = _line_of(text, tables, mistake.path)
-        raise ConfigurationError(f"{name}, line {line}: {mistake.key}: {mistake.problem}") from mistake
+
+    def line_of(path: list[str | int]) -> int:
+        return _line_of(text, tables, path)
+
+    mistakes: list[_Mistake] = []
+    policies, paths, schedules = _tables(tables, mistakes)
+    if mistakes:
+        raise ConfigMistakes(
+            [f"{name}, line {line_of(each.path)}: {each.key}: {each.problem}" for each in mistakes]
+        )
+    warnings = [
+        f"{name}, line {line_of(paths[place])} never counts: {policies.rules[earlier][0]!r} in line"
+        f" {line_of(paths[earlier])} takes all that {policies.rules[place][0]!r} matches"
+        for place, earlier in never_count([pattern for pattern, *_ in policies.rules])
+    ]
+    return Config(policies, schedules, tuple(warnings))
 
 
 def _syntax(text: str, problem: str) -> str:
@@ -124,38 +151,58 @@ def _syntax(text: str, problem: str) -> str:
 # What is in the file
 
 
-def _config(tables: Mapping[str, Any]) -> Config:
-    for name in tables:
-        if name not in ("function", "schedule", "ceiling"):
-            raise _Mistake([name], "there is no such table; there are function, schedule and ceiling")
+def _tables(
+    tables: Mapping[str, Any], mistakes: list[_Mistake]
+) -> tuple[Policies, list[list[str | int]], tuple[Schedule, ...]]:
+    """
+    @param mistakes: takes what is wrong.
+    @return: what is right: the policies, the path of each one's pattern, and the schedules.
+    """
+    mistakes += [
+        _Mistake([name], "there is no such table; there are function, schedule and ceiling")
+        for name in tables
+        if name not in ("function", "schedule", "ceiling")
+    ]
     rules: list[tuple[str, Policy]] = []
-    for number, table in _array(tables, "function"):
-        rules += _made("function", number, _rules, table)
+    paths: list[list[str | int]] = []
+    for number, table in _array(tables, "function", mistakes):
+        with _collected(mistakes, "function", number):
+            found = _rules(table)
+            rules += found
+            key = "name" if "name" in table else "names"
+            paths += [["function", number, key]] * len(found)
     schedules: dict[bytes, Schedule] = {}
-    for number, table in _array(tables, "schedule"):
-        schedule = _made("schedule", number, _schedule, table)
-        if schedule.name in schedules:
-            raise _Mistake(["schedule", number, "name"], "another schedule above has this name")
-        schedules[schedule.name] = schedule
-    try:
+    for number, table in _array(tables, "schedule", mistakes):
+        with _collected(mistakes, "schedule", number):
+            schedule = _schedule(table)
+            if schedule.name in schedules:
+                raise PolicyError("name", "another schedule above has this name")
+            schedules[schedule.name] = schedule
+    ceiling = CEILING
+    with _collected(mistakes, "ceiling"):
         ceiling = CEILING.changed(tables.get("ceiling", {}))
-    except PolicyError as error:
-        raise _Mistake(["ceiling", *error.key.split(".")], error.problem) from error
-    return Config(Policies(rules, ceiling), tuple(schedules.values()))
+    return Policies(rules, ceiling), paths, tuple(schedules.values())
 
 
-def _array(tables: Mapping[str, Any], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _array(
+    tables: Mapping[str, Any], name: str, mistakes: list[_Mistake]
+) -> Iterator[tuple[int, dict[str, Any]]]:
     found = tables.get(name, [])
     if not isinstance(found, list) or not all(isinstance(table, dict) for table in found):
-        raise _Mistake([name], f"each one begins with [[{name}]]")
-    return enumerate(found)
+        mistakes.append(_Mistake([name], f"each one begins with [[{name}]]"))
+        return
+    yield from enumerate(found)
 
 
-def _made(name: str, number: int, make: Callable[[dict[str, Any]], Any], table: dict[str, Any]) -> Any:
+@contextmanager
+def _collected(mistakes: list[_Mistake], *path: str | int) -> Iterator[None]:
+    """
+    @param path: of the table that is read there.
+    """
     try:
-        return make(table)
+        yield
     except PolicyError as error:
-        raise _Mistake([name, number, *error.key.split(".")], error.problem) from error
+        mistakes.append(_Mistake([*path, *error.key.split(".")], error.problem))
 
 
 def _rules(table: dict[str, Any]) -> list[tuple[str, Policy]]:

@@ -11,10 +11,10 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Final, TextIO
 
-from twisted.logger import Logger
-
 from txgear._trim import Trimmer, c_library_trim
+from txgear.changes import Mark
 from txgear.errors import ConfigurationError, TxgearError
+from txgear.interfaces import IJobStore
 from txgear.pidfile import PidFile
 from txgear.service import ServerService
 from txgear.users import find_user
@@ -154,8 +154,6 @@ class ProcessService(ServerService):
     A L{ServerService} that is all that its process does.
     """
 
-    log = Logger(namespace=f"{ServerService.__module__}.{ServerService.__name__}")
-
     def __init__(
         self,
         *arguments: Any,
@@ -173,7 +171,7 @@ class ProcessService(ServerService):
         """
         super().__init__(*arguments)
         self._pid_file = pid_file
-        self._notes = notes
+        self._notes = list(notes)
         self._stderr = stderr
         self._guard = guard
         self._trimmer: Trimmer | None = None
@@ -188,6 +186,23 @@ class ProcessService(ServerService):
                     self.log.critical("{error}", error=error)
                     raise
         super().privilegedStartService()
+
+    def _replay(self, store: IJobStore) -> list[Mark]:
+        """And look for another queue, which who came from gearmand may have forgotten."""
+        marks = super()._replay(store)
+        table = self._options["gearmand-table"]
+        if table is not None:
+            # Loaded already, where it is one.
+            from txgear.stores.sql import SqlStore
+
+            if not isinstance(store, SqlStore):
+                return marks
+            rows, taken = store.leftovers(table)
+            if rows > taken:
+                jobs = "1 job of gearmand is" if rows == 1 else f"{rows} jobs of gearmand are"
+                done = f"has taken over {taken} of them" if taken else "takes them over"
+                self._notes.append(f"{jobs} in table {table} of {store.name}; `txgear import` {done}")
+        return marks
 
     def startService(self) -> None:
         """

@@ -151,6 +151,7 @@ class ServerService(Service):
             raise
         if options["config"] is not None:
             self.log.info("{path}: {summary}", path=options["config"], summary=self._config.summary)
+            self._warn_of_config()
             # Without the option nothing is said of schedules: what is remembered of them stays.
             self.scheduler.start(self._config.schedules, marks)
 
@@ -315,6 +316,11 @@ class ServerService(Service):
         self.server.end_turn()
         self.scheduler.replace(self._config.schedules)
         self.log.info("{path} read again: {summary}", path=path, summary=self._config.summary)
+        self._warn_of_config()
+
+    def _warn_of_config(self) -> None:
+        for warning in self._config.warnings:
+            self.log.warn("{warning}", warning=warning)
 
     def reopen_log(self) -> None:
         """The log file has been moved away: go on in a new one."""

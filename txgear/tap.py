@@ -232,6 +232,12 @@ class Options(UsageOptions):
             COERCIONS["store-timeout"],
         ),
         (
+            "gearmand-table",
+            None,
+            None,
+            "table of a gearmand in the store's database: the start mentions jobs that are left there",
+        ),
+        (
             "queue-memory",
             None,
             None,

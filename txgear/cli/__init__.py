@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from txgear import __version__
-from txgear.cli import gearmand, import_
+from txgear.cli import check, gearmand, import_
 from txgear.cli.arguments import Parser
 from txgear.errors import ConfigurationError
 
-COMMANDS: Final = {"gearmand": gearmand.run, "import": import_.run}
+COMMANDS: Final = {"check": check.run, "gearmand": gearmand.run, "import": import_.run}
 """What runs each subcommand with the words behind its name, and returns the exit status."""
 
 INTERRUPTED: Final = 130
@@ -30,6 +30,7 @@ def parser() -> Parser:
     )
     made.add_argument("--version", action="version", version=f"txgear {__version__}")
     commands = made.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    commands.add_parser("check", add_help=False, help="check a file of policies and schedules")
     commands.add_parser("gearmand", add_help=False, help="start the server with gearmand's command line")
     commands.add_parser("import", add_help=False, help="take over the jobs that a gearmand has stored")
     return made

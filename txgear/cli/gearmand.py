@@ -81,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     made = Parser(
         prog="txgear gearmand",
         description="Start the txgear job server with gearmand's options.",
-        epilog="Jobs that gearmand has stored are not read: txgear import takes them over.",
+        epilog="Jobs that gearmand has stored are counted, not read: txgear import takes them over.",
         allow_abbrev=False,
     )
     add = made.add_argument
@@ -177,6 +177,9 @@ def translate(arguments: Sequence[str], everywhere: Callable[[], list[str]] = al
     if given.queue_type is not None:
         url, password = queuetypes.store(given)
         server += ["--store", url]
+        table = queuetypes.table(given)
+        if table is not None:
+            server.append(f"--gearmand-table={table}")
         if password:
             environment[STORE_PASSWORD] = password
     if given.listen is None:

@@ -13,8 +13,12 @@ from urllib.parse import quote, urlencode
 
 from txgear.errors import ConfigurationError
 
-TABLES: Final = ("libsqlite3-table", "mysql-table", "libpq-table")
-"""Options that name gearmand's tables."""
+TABLES: Final = {
+    "libsqlite3": ("libsqlite3-table", "gearman_queue"),
+    "mysql": ("mysql-table", "gearman_queue"),
+    "postgres": ("libpq-table", "queue"),
+}
+"""The options that name gearmand's tables, by the queue type, and gearmand's own names."""
 
 OF_STORES: Final = {
     "libsqlite3": ("libsqlite3-db",),
@@ -50,8 +54,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--mysql-password", metavar="TEXT", help="of -q mysql; it is passed on in the environment")
     add("--mysql-db", metavar="NAME", help="of -q mysql: the database")
     add("--libpq-conninfo", metavar="TEXT", help="of -q postgres: libpq's connection string")
-    for name in TABLES:
-        add(f"--{name}", metavar="NAME", help="accepted; has no meaning here")
+    for name, default in TABLES.values():
+        add(f"--{name}", metavar="NAME", help=f"where gearmand's own jobs are looked for [{default}]")
     for names in OF_OTHERS.values():
         for name in names:
             add(f"--{name}", help=argparse.SUPPRESS)
@@ -72,7 +76,14 @@ def ignored(given: argparse.Namespace) -> list[str]:
     used = OF_STORES.get((given.queue_type or "").lower(), ())
     mine = [name for names in OF_STORES.values() for name in names if name not in used]
     others = [name for names in OF_OTHERS.values() for name in names]
-    return [name for name in (*mine, *TABLES, *others, *FLAGS) if _value(given, name)]
+    tables = [name for kind, (name, _) in TABLES.items() if kind != (given.queue_type or "").lower()]
+    return [name for name in (*mine, *tables, *others, *FLAGS) if _value(given, name)]
+
+
+def table(given: argparse.Namespace) -> str | None:
+    """gearmand's table for C{--queue-type}, which was given, or C{None} where it has none."""
+    found = TABLES.get(given.queue_type.lower())
+    return None if found is None else _value(given, found[0]) or found[1]
 
 
 def store(given: argparse.Namespace) -> tuple[str, str | None]:

@@ -20,8 +20,9 @@ from zope.interface import implementer
 from txgear.changes import LAST_NUMBER, Addition, Batch, Mark, Move, Result, StoredJob
 from txgear.errors import StoreError, StoreRefused, StoreTaken, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IJobStore
-from txgear.stores import migrations, schema
+from txgear.stores import leftovers, migrations, schema
 from txgear.stores.dialects import StoreDialect
+from txgear.stores.leftovers import Leftovers
 from txgear.stores.statements import ROW_BYTES
 
 LOCK_SECONDS: Final = 3.0
@@ -153,6 +154,16 @@ class SqlStore:
         connection, self._connection = self._connection, None
         if connection is not None:
             _hang_up(connection)
+
+    def leftovers(self, table: str) -> Leftovers:
+        """
+        See whether a gearmand has left jobs in this database. For the start, before others use the store.
+
+        @param table: where it keeps them.
+        """
+        if self._connection is None:
+            raise StoreUnavailable("the store is not open")
+        return leftovers.look(self._connection, table)
 
     # Transactions
 

@@ -122,6 +122,16 @@ class TranslateTests(SynchronousTestCase):
         self.assertEqual(made.environment, {"TXGEAR_STORE_PASSWORD": "secret"})
         self.assertNotIn("secret", " ".join(made.words))
 
+    def test_tables(self) -> None:
+        """gearmand's table is looked at, by its own name or by that which gearmand was told."""
+        queue = ("-q", "libsqlite3", "--libsqlite3-db=f")
+        self.assertIn("--gearmand-table=gearman_queue", self.words(*queue))
+        words = self.words(*queue, "--libsqlite3-table=jobs", "--mysql-table=other")
+        self.assertIn("--gearmand-table=jobs", words)
+        self.assertIn("--ignored=--mysql-table", words)
+        self.assertNotIn("--ignored=--libsqlite3-table", words)
+        self.assertFalse([word for word in self.words("-q", "builtin") if "table" in word])
+
     def test_queue_options_without_meaning(self) -> None:
         """Options of queues that say nothing here are mentioned in the log, without their values."""
         made = self.translation(

@@ -136,7 +136,7 @@ class QueueTypesTests(SynchronousTestCase):
         self.assertEqual(self.ignored(), [])
         self.assertEqual(
             self.ignored("--queue-type=mysql", "--mysql-db=d", "--mysql-table=t", "--libsqlite3-db=f"),
-            ["libsqlite3-db", "mysql-table"],
+            ["libsqlite3-db"],
         )
         self.assertEqual(
             self.ignored("--mysql-db=d", "--libdrizzle-mysql", "--store-queue-on-shutdown"),

@@ -52,6 +52,23 @@ function = "poll"
 '''
 
 
+class WarningsTests(SynchronousTestCase):
+    """What is right, and surely not meant."""
+
+    def test_rules_that_never_count(self) -> None:
+        text = (
+            '[[function]]\nname = "*"\n\n[[function]]\nname = "mail"\n[[function]]\nnames = [\n"a",\n"b"]\n'
+        )
+        self.assertEqual(
+            parse_config(text, "x").warnings,
+            tuple(
+                f"x, line {line} never counts: '*' in line 2 takes all that {name!r} matches"
+                for line, name in ((5, "mail"), (7, "a"), (7, "b"))
+            ),
+        )
+        self.assertEqual(parse_config(GOOD, "x").warnings, ())
+
+
 class GoodTests(SynchronousTestCase):
     """What a file without mistakes says."""
 

@@ -20,8 +20,8 @@ FLOORS: tuple[tuple[str, str], ...] = (
     ("bytes", "wire adminlines"),
     (
         "rules",
-        "jobs changes uniques agenda chores queues roster moments paging policies gates life archive dispatch"
-        " storage attempts desk inspection connections quickacks broker values",
+        "jobs changes uniques agenda chores queues roster moments paging patterns policies gates life"
+        " archive dispatch storage attempts desk inspection connections quickacks broker values",
     ),
     ("promises", "interfaces"),
     (

@@ -1,0 +1,113 @@
+"""
+C{txgear check}: what a file of policies and schedules says, before a server reads it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
+
+from txgear.cli.arguments import Parser
+
+if TYPE_CHECKING:
+    from txgear.config import Config
+    from txgear.policies import Policy
+    from txgear.schedule import Schedule
+
+TIMES: Final = 3
+"""How many of the next times of a schedule are shown."""
+
+EPILOG: Final = (
+    "The exit status is 1, with a line for each, if there are mistakes. Rules that never count are none."
+)
+
+
+def parser() -> Parser:
+    """The command line."""
+    made = Parser(
+        prog="txgear check",
+        description="Check a file for the server's --config, and show what is in it.",
+        epilog=EPILOG,
+        allow_abbrev=False,
+    )
+    made.add_argument("file", metavar="FILE", help="the TOML file")
+    made.add_argument("functions", metavar="FUNCTION", nargs="*", help="show only which policy these have")
+    return made
+
+
+def settings(policy: Policy) -> Iterator[str]:
+    """What is set, as it could stand in the file."""
+    for name, value in policy.shown().items():
+        yield f"  {name} = {_toml(value)}"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{name} = {_toml(inner)}' for name, inner in value.items())} }}"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def rules(config: Config) -> Iterator[str]:
+    """Each pattern, in the order in which they are looked at."""
+    for pattern, _, policy in config.policies.rules:
+        yield f"function {pattern}"
+        yield from settings(policy)
+
+
+def of_functions(config: Config, functions: Sequence[str]) -> Iterator[str]:
+    """Which policy each of these has."""
+    for function in functions:
+        name = function.encode("utf-8", "surrogateescape")
+        rule = next((rule for rule in config.policies.rules if rule[1].fullmatch(name)), None)
+        if rule is None:
+            yield f"function {function}: no policy"
+        else:
+            yield f"function {function}: that of {rule[0]}"
+            yield from settings(rule[2])
+
+
+def schedules(config: Config, now: float) -> Iterator[str]:
+    """Each schedule, with its next times where its clock is."""
+    for schedule in config.schedules:
+        name, function = schedule.name.decode("utf-8"), schedule.function.decode("utf-8")
+        yield f"schedule {name}: {function} at {schedule.cron}"
+        yield f"  next: {_next(schedule, now)}"
+
+
+def _next(schedule: Schedule, now: float) -> str:
+    zone = ZoneInfo(schedule.timezone)
+    times = islice(schedule.times(now), TIMES)
+    return ", ".join(f"{datetime.fromtimestamp(at, zone):%a %Y-%m-%d %H:%M:%S %Z}" for at in times) or "never"
+
+
+def run(arguments: Sequence[str]) -> int:
+    """
+    Check the file, and print what is in it.
+
+    @param arguments: the words after C{txgear check}.
+    @return: the exit status.
+    @raise ConfigurationError: the file cannot be read, or is no TOML.
+    """
+    given = parser().parse_args(arguments)
+    from txgear.config import ConfigMistakes, read_config
+
+    try:
+        config = read_config(given.file)
+    except ConfigMistakes as error:
+        for line in error.lines:
+            print(f"txgear check: {line}", file=sys.stderr)
+        return 1
+    print(f"{given.file}: {config.summary}")
+    if given.functions:
+        lines = list(of_functions(config, given.functions))
+    else:
+        lines = [*rules(config), *schedules(config, time.time())]
+    for line in (*lines, *config.warnings):
+        print(line)
+    return 0

@@ -1,0 +1,71 @@
+"""
+Patterns of functions' names, in the shell's manner. The first that matches counts: which of them never do?
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+_TOKEN: Final = re.compile(r"\*|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
+"""C{*}, C{?}, a choice in brackets, or a letter."""
+
+_SOME: Final = "\ufdd0"
+_ONE: Final = "\ufdd1"
+"""Stand for what C{*} and C{?} may match; letters that are none."""
+
+
+def _letters(pattern: str) -> str:
+    """Names are matched by bytes."""
+    return pattern.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def _example(pattern: str) -> str:
+    """A name that stands for all that match."""
+    tokens = _TOKEN.findall(_letters(pattern))
+    return "".join(
+        _SOME if token == "*" else _ONE if token == "?" or len(token) > 1 else token for token in tokens
+    )
+
+
+def _matcher(pattern: str) -> re.Pattern[str]:
+    """
+    What matches a name of L{_example} only if it matches all for which that stands.
+    """
+    parts = []
+    for token in _TOKEN.findall(_letters(pattern)):
+        if token == "*":
+            parts.append(".*")
+        elif token == "?":
+            parts.append(f"[^{_SOME}]")
+        elif len(token) > 1:
+            # A choice: of a letter that is known, without the end that fnmatch adds.
+            parts.append(f"(?![{_SOME}{_ONE}]){fnmatch.translate(token)[:-2]}")
+        else:
+            parts.append(re.escape(token))
+    return re.compile("".join(parts), re.DOTALL)
+
+
+def never_count(patterns: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """
+    Those before which another one comes that takes all their names.
+
+    @param patterns: in the order in which they are looked at.
+    @return: the place of each, and of the first that takes its names. That several together do so
+        is not seen.
+    """
+    plain: dict[str, int] = {}
+    wild: list[tuple[int, re.Pattern[str]]] = []
+    for place, pattern in enumerate(patterns):
+        example = _example(pattern)
+        before = [earlier for earlier, matcher in wild if matcher.fullmatch(example)]
+        if pattern in plain:
+            before.append(plain[pattern])
+        if before:
+            yield place, min(before)
+            continue
+        plain[pattern] = place
+        if example != _letters(pattern):
+            wild.append((place, _matcher(pattern)))
