@@ -242,3 +242,27 @@ def listens(port: int) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
         return True
     return False
+
+
+def test_the_last_descriptors(start_server: Servers) -> None:
+    """Those that are connected are served on, an operator still gets in, and the log stays short."""
+    server = start_server("--file-descriptors=100")
+    with ExitStack() as stack:
+        first = stack.enter_context(connect(server))
+        echo(first)
+        lines = server.log().count("\n")
+        closed = 0
+        for _ in range(300):
+            peer = stack.enter_context(connect(server))
+            try:
+                peer.sendall(packet(16, b"x"))
+                closed += peer.recv(100) == b""
+            except ConnectionError:
+                closed += 1
+        assert 210 < closed < 290
+        assert echo(first) < LONGEST * 4
+        operator = stack.enter_context(connect(server))
+        for _ in range(2):
+            operator.sendall(b"version\n")
+            assert operator.recv(100).startswith(b"OK ")
+        assert server.log().count("\n") - lines < 60

@@ -42,6 +42,7 @@ from zope.interface import implementer
 
 from txgear import __version__
 from txgear._budget import LARGE
+from txgear._descriptors import close_now
 from txgear._hangups import ENDED, GONE, state_of
 from txgear._stream import CLOSE_SECONDS, DROP_FROM, STALL_SECONDS
 from txgear.constants import (
@@ -494,6 +495,10 @@ class HttpChannel(HTTPChannel):
         super().connectionMade()
         self.peer = self.server.accept(self, self.transport)
         self.peer.exceptions = self.peer.restarts = True
+        if self.peer.descriptor >= self.server.descriptors.text_only:
+            text = "{peer}: no descriptors are left; connection closed"
+            self.server.notices.complain(JobRequest.log, LogLevel.warn, text, peer=self.transport.getPeer())
+            close_now(self.transport)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         for call in (self._overdue, self._looking):

@@ -28,6 +28,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from txgear import _turns
 from txgear._batch import AVAILABLE, BatchedReads
 from txgear._budget import UNFINISHED_MEMORY, Budget
+from txgear._descriptors import Descriptors
 from txgear.broker import QUEUE_MEMORY, UNLIMITED, Broker
 from txgear.constants import JOB_CREATED, MAX_PACKET
 from txgear.gathering import GATHERINGS
@@ -183,6 +184,7 @@ class JobServer:
         self.budget = Budget(clock, self.seconds, settings.unfinished_memory, largest)
         self.outbox = Outbox()
         self.notices = Notices(clock)
+        self.descriptors = Descriptors()
         self.quick_acks = Tally()
         self.unread = 0
         self.journal = journal

@@ -15,6 +15,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from txgear import admin, moments
+from txgear._descriptors import SPOKEN_SECONDS, close_now
 from txgear._stream import BEHIND
 from txgear._tcplink import TcpLink
 from txgear._turns import LOOK_EVERY, TURN_BYTES, TURN_SECONDS, ShortTurns, Steps
@@ -156,8 +157,30 @@ class GearProtocol(ShortTurns):
         super().connectionMade()
         self.peer = self._server.accept(self, self.transport)
         self._link = self.peer.link = TcpLink.over(socket_of(self.transport), self._server.quick_acks)
-        if isinstance(self.transport, TLSMemoryBIOProtocol):
+        if self.peer.descriptor >= self._server.descriptors.text_only:
+            self._has_one_of_the_last()
+        elif isinstance(self.transport, TLSMemoryBIOProtocol):
             self._timer = self._clock.callLater(HANDSHAKE_SECONDS, self._handshake_overdue)
+
+    def _has_one_of_the_last(self) -> None:
+        """Nearly no descriptors are left: this connection is good for text commands, or for nothing."""
+        if self.peer.descriptor >= self._server.descriptors.refused:
+            self.complain(LogLevel.warn, "{peer}: no descriptors are left; connection closed")
+            close_now(self.transport)
+            return
+        timer = self._timer = self._clock.callLater(SPOKEN_SECONDS, self._spoken_overdue)
+
+        def text(protocol: GearProtocol, line: bytes) -> int:
+            if protocol._timer is timer:
+                protocol._cancel_timer()
+            return protocol._text(line)
+
+        refused = dict.fromkeys(self.requests, _only_for_operators)
+        self.requests = {**refused, TEXT: text}  # type: ignore[misc]
+
+    def _spoken_overdue(self) -> None:
+        self._timer = None
+        self.give_up("has one of the last descriptors, and gives no text command")
 
     def handshakeCompleted(self) -> None:
         """Part of C{IHandshakeListener}: there is TLS now."""
@@ -546,6 +569,13 @@ class GearProtocol(ShortTurns):
     What each type of packet asks for; no other may be sent to a server. Each returns the bytes that
     it brings the peer, where those may be many more than the packet has.
     """
+
+
+def _only_for_operators(protocol: GearProtocol, *arguments: Data) -> int | None:
+    # At once: while it lingered, it would have the descriptor.
+    if not protocol.closing:
+        protocol.give_up("has one of the last descriptors, and gives no text command")
+    return None
 
 
 def _unexpected(protocol: GearProtocol, *arguments: Data) -> None:

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger, globalLogPublisher
 
 from txgear import __version__, listeners
+from txgear._descriptors import Descriptors, soft_limit
 from txgear._storethread import StoreThread
 from txgear.adminlines import shown_word
 from txgear.changes import PAUSED, Mark, StoredJob, by_place
@@ -136,6 +137,7 @@ class ServerService(Service):
             journal = Journal(self._store, self._thread, self._reactor, self._settings.store_timeout)
         self.server = JobServer(self._reactor, self._settings, journal, self._wall_seconds)
         self.server.shutdown = self.shutdown
+        self.server.descriptors = Descriptors(soft_limit())
         self.server.broker.set_policies(self._config.policies, self.server.seconds())
         self.scheduler = Scheduler(self.server)
         self.server.config = self._options["config"]

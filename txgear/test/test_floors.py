@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
         "_batch _hangups _storethread _stream _tcplink notices outbox journal stores jobserver unixsockets"
         " listeners extension server admin orders _turns gathering httpserver reading writing"
         " crontimes schedule monotonic"
-        " _budget"
+        " _budget _descriptors"
         " _arguments _servers _steady _connection _connector _clientconnection _functions _questions"
         " _requests _workerconnection client worker",
     ),
