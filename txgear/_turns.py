@@ -125,7 +125,7 @@ class ShortTurns(Stream):
 
     def take(self, packets: Iterator[Packet]) -> None:
         """
-        One more turn, just as L{dataReceived} takes one: that has it all for itself, as one call more for
+        One more turn, just as C{dataReceived} takes one: that has it all for itself, as one call more for
         each read costs two hundredths of a job.
 
         @param packets: what an earlier turn has left.
