@@ -683,7 +683,10 @@ class LifeModel(Model):
         return [live[number] for number in sorted(live)]
 
     def repeat(self, client: Peer, known: Living) -> None:
-        """One who would have waited for it is told what it has brought."""
+        """One who would have waited for it is told what it has brought, or that this is gone."""
+        if known.complete is False:
+            self.told.append((client, (WORK_FAIL, known.job.handle)))
+            return
         data, result = known.brought[: known.data_size], known.brought[known.data_size :]
         if data:
             self.told.append((client, (WORK_DATA, known.job.handle, data)))
