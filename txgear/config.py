@@ -63,7 +63,7 @@ class ConfigMistakes(ConfigurationError):
     """
     The file makes no sense; the text is the first mistake.
 
-    @ivar lines: all that were found, one for each table.
+    @ivar lines: the first of each table, in the order of the file.
     """
 
     def __init__(self, lines: list[str]) -> None:
@@ -129,8 +129,9 @@ def parse_config(text: str, name: str) -> Config:
     mistakes: list[_Mistake] = []
     policies, paths, schedules = _tables(tables, mistakes)
     if mistakes:
+        found = sorted(mistakes, key=lambda each: line_of(each.path))
         raise ConfigMistakes(
-            [f"{name}, line {line_of(each.path)}: {each.key}: {each.problem}" for each in mistakes]
+            [f"{name}, line {line_of(each.path)}: {each.key}: {each.problem}" for each in found]
         )
     warnings = [
         f"{name}, line {line_of(paths[place])} never counts: {policies.rules[earlier][0]!r} in line"

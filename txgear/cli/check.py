@@ -24,7 +24,8 @@ TIMES: Final = 3
 """How many of the next times of a schedule are shown."""
 
 EPILOG: Final = (
-    "The exit status is 1, with a line for each, if there are mistakes. Rules that never count are none."
+    "If there are mistakes, the first one of each table is a line, and the exit status is 1. A rule that"
+    " never counts is no mistake."
 )
 
 
@@ -37,7 +38,9 @@ def parser() -> Parser:
         allow_abbrev=False,
     )
     made.add_argument("file", metavar="FILE", help="the TOML file")
-    made.add_argument("functions", metavar="FUNCTION", nargs="*", help="show only which policy these have")
+    made.add_argument(
+        "functions", metavar="FUNCTION", nargs="*", default=[], help="show only which policy these have"
+    )
     return made
 
 

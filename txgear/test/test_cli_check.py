@@ -72,24 +72,24 @@ class CheckTests(SynchronousTestCase):
         self.assertEqual(self.out.getvalue().splitlines()[-1], "function other: no policy")
 
     def test_mistakes(self) -> None:
-        """One line for each table that has one, and the status 1."""
+        """One line for each table that has one, in the order of the file, and the status 1."""
         text = """\
+[[schedule]]
+name = "x"
+cron = "soon"
+function = "f"
 [[function]]
 name = "a"
 retries = -1
 [[function]]
 names = []
-[[schedule]]
-name = "x"
-cron = "soon"
-function = "f"
 [other]
 """
         self.assertEqual(self.check(text), 1)
         lines = self.err.getvalue().splitlines()
         self.assertEqual(len(lines), 4, lines)
-        for number in (3, 5, 8, 10):
-            self.assertTrue(any(f", line {number}: " in line for line in lines), lines)
+        for number, line in zip((3, 7, 9, 10), lines, strict=True):
+            self.assertIn(f", line {number}: ", line)
         self.assertEqual(self.out.getvalue(), "")
 
     def test_no_file(self) -> None:
@@ -100,6 +100,11 @@ function = "f"
         )
         self.assertEqual(self.check("[["), 1)
         self.assertEqual(len(self.err.getvalue().splitlines()), 2)
+
+    def test_only_the_file_is_wanted(self) -> None:
+        """Functions may follow, and are not asked for."""
+        self.assertEqual(cli.main(["check"]), 1)
+        self.assertEqual(self.err.getvalue(), "txgear check: the following arguments are required: FILE\n")
 
     def test_times(self) -> None:
         """The next times of a schedule, as its own clock shows them."""
