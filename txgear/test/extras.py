@@ -18,7 +18,8 @@ Tested = TypeVar("Tested", bound=Callable[..., Any])
 def reason(*packages: str) -> str:
     """Why to skip what needs these, or nothing if they are all here."""
     missing = [name for name in packages if find_spec(name) is None]
-    return f"{' and '.join(missing)} is not installed: pip install 'txgear[test]'" if missing else ""
+    verb = "is" if len(missing) == 1 else "are"
+    return f"{' and '.join(missing)} {verb} not installed: pip install 'txgear[test]'" if missing else ""
 
 
 def needs(*packages: str) -> Callable[[Tested], Tested]:

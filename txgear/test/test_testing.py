@@ -4,13 +4,6 @@ Tests for L{txgear.testing}, which are tests of server, client and worker togeth
 
 from __future__ import annotations
 
-import builtins
-import re
-from pathlib import Path
-from typing import Any
-from unittest import SkipTest, TestResult
-
-from twisted.application.service import IServiceCollection
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.interfaces import IConsumer, IPushProducer, IStreamClientEndpoint, ITransport
@@ -542,67 +535,3 @@ class DurableTests(TestingTestCase):
         server.worker().register("f", lambda job: runs.append(job.workload))
         server.advance(1)
         self.assertEqual([b"one", b"two"], runs)
-
-
-class DocumentationTests(TestingTestCase):
-    """The examples in the documentation run as they are written."""
-
-    def page(self, name: str) -> dict[str, Any]:
-        """Run a page's examples, one after the other, and return what they define."""
-        path = Path(__file__).parents[2] / "docs" / "howto" / name
-        if not path.exists():
-            raise SkipTest("the documentation is not here")
-        text = path.read_text("utf-8")
-        found: dict[str, Any] = {"__name__": name}
-        self.patch(builtins, "print", lambda *_: None)
-        for number, block in enumerate(re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)):
-            exec(compile(block, f"{name}, example {number + 1}", "exec"), found)  # noqa: S102
-        return found
-
-    def test_client(self) -> None:
-        """The page about clients."""
-        page = self.page("client.md")
-        worker = self.reverser()
-        client = self.server.client()
-
-        @worker.function("resize")
-        def resize(job: Job) -> bytes:
-            job.set_status(1, 2)
-            job.send_data(b"d")
-            job.send_warning(b"w")
-            return b"r"
-
-        self.server.result(page["with_callbacks"](client))
-        self.assertEqual(b"r", self.server.result(page["resize"](client, b"photo")))
-        self.assertEqual([b"r", b"r"], self.server.result(page["thumbnails"](client, [b"1", b"2"])))
-        self.assertEqual(b"!dlroW olleH", self.server.result(page["careful"](client)))
-        self.assertTrue(self.server.result(page["remind"](client, b"m")))
-        (service,) = IServiceCollection(page["application"])
-        self.assertIsInstance(service, Client)
-
-    def test_worker(self) -> None:
-        """The page about workers."""
-        page = self.page("worker.md")
-        worker = self.server.worker(concurrency=2)
-        client = self.server.client()
-        page["add_functions"](worker)
-        page["add_count"](worker, client)
-        self.assertEqual(b"the rest", self.server.result(client.run("resize")))
-        self.assertEqual(b"6", self.server.result(client.run("add", json=[1, 2, 3])))
-        self.assertEqual(b"", self.server.result(client.run("archive")))
-        self.assertEqual(b"", self.server.result(client.run("archive")))
-        self.assertRaises(JobFailed, self.server.result, client.run("mail"))
-        self.assertEqual(b"3", self.server.result(client.run("count", b"a b\nc", reducer="count-part")))
-        (service,) = IServiceCollection(page["application"])
-        self.assertIsInstance(service, Worker)
-
-    def test_testing(self) -> None:
-        """The page about tests."""
-        page = self.page("testing.md")
-        tests = [page[name] for name in page if name.startswith("test_")]
-        self.assertEqual(6, len(tests))
-        for test in tests:
-            test()
-        result = TestResult()
-        page["ShoutTests"]("test_before_there_is_a_worker").run(result)
-        self.assertEqual((1, True), (result.testsRun, result.wasSuccessful()))
