@@ -282,11 +282,18 @@ class GearProtocol(ShortTurns):
         return self._server.settings.refuse_by_closing and not self.peer.extended
 
     def _up_to_refusal(self, packets: list[Letter]) -> list[Letter]:
-        """What comes before the news that a job could not be stored, where that ends the connection."""
+        """
+        Where a job could not be stored, and that ends the connection: write what comes before the news of it.
+
+        @return: what is still to be written, in any other case all.
+        """
         for index, packet in enumerate(packets if self._refuses_by_closing else ()):
             if packet[:2] == (ERROR, QUEUE_ERROR):
-                self._server.outbox.afterwards(self.peer, lambda: self.close(linger=True))
-                return packets[:index]
+                if index:
+                    self.write_packets(packets[:index])
+                # At once: the answers that still wait for the disk would be taken for this one.
+                self.close(linger=True)
+                return []
         return packets
 
     # The server drains

@@ -240,3 +240,14 @@ class StoredClosingTests(DurableTestCase):
         self.thread.run()
         self.assertEqual(client.heard(), ECHOED)
         self.assertTrue(client.closed)
+
+    def test_nothing_comes_behind_what_the_store_refuses(self) -> None:
+        # The answer to the next submit would be taken for the one that is left out.
+        self.begin_anew(refuse_by_closing=True)
+        client = self.client
+        self.store.too_large = 1
+        client.tell(submit(b"too large"), submit(b"2"))
+        client.tell(submit(b"3"), ECHO)
+        self.thread.run_all()
+        self.assertEqual(client.heard(), b"")
+        self.assertTrue(client.closed)
