@@ -340,6 +340,8 @@ class Broker(Desk):
             if len(job.clients) >= MOST_AWAITED or len(client.attached) >= MOST_AWAITED:
                 raise QueueError(f"At most {MOST_AWAITED} wait for a job, or a connection for jobs")
             job.join(client)
+        if (gate := job.queue.gate) is not None and gate.closed:
+            gate.spared.add(job)
 
     # Jobs go to workers
 

@@ -17,6 +17,7 @@ from txgear.jobs import CANCELLED, DEAD, RUNNING, Job
 from txgear.life import Life
 
 if TYPE_CHECKING:
+    from txgear.gates import Gate
     from txgear.life import Watcher
     from txgear.queues import FunctionQueue
     from txgear.roster import Peer
@@ -81,7 +82,8 @@ class Desk(Attempts):
     def purge(self, function: bytes, now: float) -> int | None:
         """
         Cancel all jobs of a function that no worker has, in this turn and the next ones; none of
-        them is handed out meanwhile.
+        them is handed out meanwhile. One that is submitted again before its turn has come stays: whoever
+        does that now is not to lose it.
 
         @return: how many they are; C{None} if there is no such function.
         """
@@ -90,20 +92,23 @@ class Desk(Attempts):
             return None
         gate = self._gate(queue)
         gate.closed += 1
+        gate.spared.clear()
         self._regulate(queue, now)
 
         count = queue.total - queue.running
-        self._order(self._purge(queue, queue.places()), now)
+        self._order(self._purge(gate, queue.places()), now)
         return count
 
-    def _purge(self, queue: FunctionQueue, jobs: list[Job]) -> Chore:
+    def _purge(self, gate: Gate, jobs: list[Job]) -> Chore:
         now = yield
         for job in jobs:
-            if not (job.ended or job.state == RUNNING):
+            if not (job.ended or job.state == RUNNING or job in gate.spared):
                 self._cancel(job, now)
             now = yield
-        gate = self._gate(queue)
+        queue = gate.queue
         gate.closed -= 1
+        if not gate.closed:
+            gate.spared.clear()
         self._regulate(queue, now)
         self._drop_gate(queue, now)
         self._forget_unused(queue)

@@ -9,6 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from txgear.jobs import Job
     from txgear.policies import Rate
     from txgear.queues import FunctionQueue
 
@@ -23,18 +24,20 @@ class Gate:
     @ivar queue: the function's.
     @ivar paused: whether no job is to start.
     @ivar closed: how many others want no job to start for now.
+    @ivar spared: jobs that are not to be purged after all, as somebody has submitted them again.
     @ivar concurrency: jobs that may run at once; 0 for no bound.
     @ivar rate: how fast they may start, or C{None}.
     @ivar full: when the bucket will be full; minus infinity where it is.
     @ivar due: when it is to be looked at again, by the server's time; 0.0 for never.
     """
 
-    __slots__ = ("closed", "concurrency", "due", "full", "paused", "queue", "rate")
+    __slots__ = ("closed", "concurrency", "due", "full", "paused", "queue", "rate", "spared")
 
     def __init__(self, queue: FunctionQueue) -> None:
         self.queue = queue
         self.paused = False
         self.closed = 0
+        self.spared: set[Job] = set()
         self.concurrency = 0
         self.rate: Rate | None = None
         self.full = -inf

@@ -276,6 +276,30 @@ class PurgeTests(DeskTestCase):
         self.room.pass_time(0)
         self.assert_gone(job)
 
+    def test_one_that_is_submitted_again_meanwhile_is_left(self) -> None:
+        background, foreground, other = (
+            self.room.submit(None, unique=unique) for unique in (b"1", b"2", b"3")
+        )
+        self.assertEqual(self.purge(), 3)
+        self.assertIs(self.room.submit(None, unique=b"1"), background)
+        self.assertIs(self.room.submit(self.client, unique=b"2"), foreground)
+        self.room.pass_time(0)
+        self.assertEqual(
+            [job.state for job in (background, foreground, other)], [QUEUED, QUEUED, CANCELLED]
+        )
+        self.grabbed(self.worker, background)
+        self.assertEqual(self.purge(), 1)
+        self.room.pass_time(0)
+        self.assertEqual(foreground.state, CANCELLED)
+
+    def test_a_later_purge_takes_what_was_submitted_again_after_an_earlier_one(self) -> None:
+        job = self.room.submit(None, unique=b"1")
+        self.purge()
+        self.room.submit(None, unique=b"1")
+        self.purge()
+        self.room.pass_time(0)
+        self.assertEqual(job.state, CANCELLED)
+
     def test_one_that_comes_back_meanwhile_is_left(self) -> None:
         first, second = self.submit(2)
         self.grabbed(self.worker, first)
