@@ -19,7 +19,6 @@ from txgear.life import Life
 if TYPE_CHECKING:
     from txgear.gates import Gate
     from txgear.life import Watcher
-    from txgear.queues import FunctionQueue
     from txgear.roster import Peer
 
 BREAK: Final = 0.01

@@ -522,7 +522,7 @@ class HttpChannel(HTTPChannel):
         self.transport.writeSequence(
             [
                 b"HTTP/1.1 400 Bad Request\r\nServer: %s\r\n" % SERVER,
-                b"Date: %s\r\n" % datetimeToString(self.server.seconds()),
+                b"Date: %s\r\n" % datetimeToString(self.server.wall_clock()),
                 b"Content-Type: %s\r\nContent-Length: %d\r\n" % (TEXT, len(text)),
                 b"Connection: close\r\n\r\n",
                 text,

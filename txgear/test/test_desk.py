@@ -284,9 +284,7 @@ class PurgeTests(DeskTestCase):
         self.assertIs(self.room.submit(None, unique=b"1"), background)
         self.assertIs(self.room.submit(self.client, unique=b"2"), foreground)
         self.room.pass_time(0)
-        self.assertEqual(
-            [job.state for job in (background, foreground, other)], [QUEUED, QUEUED, CANCELLED]
-        )
+        self.assertEqual([job.state for job in (background, foreground, other)], [QUEUED, QUEUED, CANCELLED])
         self.grabbed(self.worker, background)
         self.assertEqual(self.purge(), 1)
         self.room.pass_time(0)

@@ -64,6 +64,16 @@ class RequestTests(HttpTestCase):
             ],
         )
 
+    def test_date(self) -> None:
+        """It is the wall clock's, whatever the server's own time is."""
+        self.port.wall.ahead = 86400
+        client, worker, handle = self.under_way()
+        worker.say(WORK_COMPLETE, handle, b"")
+        other = self.connect()
+        other.send(b"nonsense\r\n\r\n")
+        for answer in (client.answer(), other.answer()):
+            self.assertEqual(answer.headers["Date"], "Fri, 02 Jan 1970 00:16:40 GMT")
+
     def test_empty_result(self) -> None:
         """A result may be empty, and a workload as well."""
         client, worker, handle = self.under_way(body=b"")
