@@ -290,10 +290,12 @@ class ServerService(Service):
 
     def _drained(self, result: None) -> None:
         left = len(self.server.broker.jobs)
+        one = left == 1
+        jobs = "1 background job" if one else f"{left} background jobs"
         if left and self._store is not None:
-            self.log.info("drained; {left} background jobs stay in the store", left=left)
+            self.log.info("drained; {jobs} {stay} in the store", jobs=jobs, stay="stays" if one else "stay")
         elif left:
-            self.log.warn("drained; {left} background jobs in memory are given up", left=left)
+            self.log.warn("drained; {jobs} in memory {are} given up", jobs=jobs, are="is" if one else "are")
         self.shutdown(False)
 
     def hang_up(self) -> None:

@@ -440,16 +440,24 @@ class EndTests(StoreTestCase):
     def test_drain(self) -> None:
         """Background jobs that wait stay in the store, which is nothing to worry about."""
         self.tell(self.client, submit(), submit())
+        self.drain("drained; 2 background jobs stay in the store", 1, 2)
+
+    def test_drain_of_one(self) -> None:
+        """One of them is no "1 jobs"."""
+        self.tell(self.client, submit())
+        self.drain("drained; 1 background job stays in the store", 1)
+
+    def drain(self, line: str, *kept: int) -> None:
         with capturedLogs() as events:
             self.service_running.shutdown(True)
         lines = [formatEvent(event) for event in events]
-        self.assertEqual(lines[1:], ["drained; 2 background jobs stay in the store"])
+        self.assertEqual(lines[1:], [line])
         self.assertEqual(self.reactor.stopped, 1)
         stopping = self.service_running.stopService()
         self.leave()
         self.reactor.deliver()
         self.successResultOf(stopping)
-        self.assertEqual(list(self.store.kept), [1, 2])
+        self.assertEqual(tuple(self.store.kept), kept)
 
     def test_timeout(self) -> None:
         """C{--store-timeout} reaches the journal."""
