@@ -85,8 +85,12 @@ def check_twistd(options: Mapping[str, Any]) -> None:
 
 
 def _check_folder(option: str, path: str) -> None:
-    if not os.path.isdir(path):
-        raise ConfigurationError(f"--{option}: there is no folder {path}")
+    try:
+        os.stat(os.path.join(path, "."))
+    except OSError as error:
+        # The default is the current one, which another user may have left us in.
+        folder = os.path.abspath(path)
+        raise ConfigurationError(f"--{option}: cannot enter the folder {folder}: {error.strerror}") from error
 
 
 def _check_log(options: Mapping[str, Any]) -> None:

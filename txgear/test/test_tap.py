@@ -255,6 +255,7 @@ class TwistdTests(SynchronousTestCase):
         os.mkdir(folder)
         for word in (
             "rundir=/nowhere",
+            f"rundir={__file__}",
             "logfile=/nowhere/log",
             f"logfile={folder}",
             "uid=2000000000",
