@@ -43,6 +43,8 @@ class Attempts(Storage):
     @ivar witness: hears what happens; whoever owns the broker sets it.
     """
 
+    __slots__ = ("_chance", "_retries", "witness")
+
     def __init__(
         self,
         outbox: Outbox,

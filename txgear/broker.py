@@ -89,6 +89,8 @@ class Broker(Desk):
     @ivar halted: whether the server ends: who leaves now leaves its jobs as they are.
     """
 
+    __slots__ = ("halted",)
+
     def __init__(
         self,
         outbox: Outbox,

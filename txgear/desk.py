@@ -43,6 +43,8 @@ class Desk(Attempts):
     Questions and orders, for clients and operators.
     """
 
+    __slots__ = ("_orders",)
+
     def __init__(self, *arguments: Any) -> None:
         """
         @param arguments: those of L{Attempts}.

@@ -50,6 +50,8 @@ class Storage(Dispatch):
     The jobs that outlive the server, and those that outlive their ends.
     """
 
+    __slots__ = ("_last_number", "_naming", "_prefix")
+
     def __init__(
         self, outbox: Outbox, prefix: bytes, wakeups: int, journal: Journal | None, queue_memory: int
     ) -> None:
