@@ -119,6 +119,7 @@ class Chore:
     what: str
     jobs: list[Living]
     holds: bool = False
+    spared: list[Known] = field(default_factory=list)
 
 
 class LifeModel(Model):
@@ -182,9 +183,7 @@ class LifeModel(Model):
 
     def room(self, function: bytes) -> float:
         """How many jobs of it may start now."""
-        if function in self.paused or any(
-            chore.holds and chore.function == function for chore in self.chores
-        ):
+        if function in self.paused or self.purges(function):
             return 0
         room = inf
         if concurrency := self.set_for(function, "concurrency"):
@@ -195,6 +194,14 @@ class LifeModel(Model):
             missing = max(self.full.get(function, 0.0) - self.now, 0.0) / interval
             room = min(room, max(int(burst - missing), 0))
         return room
+
+    def purges(self, function: bytes) -> list[Chore]:
+        return [chore for chore in self.chores if chore.holds and chore.function == function]
+
+    def join(self, known: Known, client: Peer, background: bool) -> None:
+        super().join(known, client, background)
+        for chore in self.purges(known.function):
+            chore.spared.append(known)
 
     def held(self, function: bytes) -> bool:
         return not self.room(function)
@@ -540,6 +547,8 @@ class LifeModel(Model):
             jobs = queued + [known for known in waiting if known.function == function]
         else:
             jobs = self.dead(function)
+        for chore in self.purges(function) if what == "purge" else ():
+            chore.spared.clear()
         self.chores.append(Chore(function, what, jobs, what == "purge"))
         return len(jobs)
 
@@ -599,7 +608,7 @@ class LifeModel(Model):
             chore = self.chores[0]
             for known in chore.jobs:
                 if chore.what == "purge":
-                    if known in self.jobs and known.state != RUNNING:
+                    if known in self.jobs and known.state != RUNNING and known not in chore.spared:
                         self.cancel(known)
                         self.advance(known.function, known.priority)
                 elif known in self.past and known.state == DEAD:

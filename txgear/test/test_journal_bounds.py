@@ -334,7 +334,7 @@ class DefectTests(BoundsTestCase):
 
     def broken(self, **methods: Any) -> None:
         """The broker fails where it is told what came of something."""
-        kind = type("Broken", (Broker,), methods)
+        kind = type("Broken", (Broker,), {"__slots__": (), **methods})
         self.broker.__class__ = kind
 
     def test_those_who_submitted_are_answered(self) -> None:
