@@ -148,7 +148,7 @@ class Broker(Desk):
             if not (job.wanted or job.state == RUNNING or job.ended):
                 self._end(job, CANCELLED, now)
             elif self.draining and not job.clients:
-                self._withhold(job)
+                self._withhold(job, now)
             if job.priority in job.queue.backs:
                 self._advance(job.queue, job.priority, now)
             now = yield
@@ -167,9 +167,12 @@ class Broker(Desk):
         if len(peer.abilities) >= MOST_ABILITIES and queue not in peer.abilities:
             self._forget_unused(queue)
             raise QueueError(f"A connection has at most {MOST_ABILITIES} functions")
+        barred = peer.barred is not None
         self.roster.learn(peer, queue, timeout)
         if peer.asleep and queue.ready:
             self._wake(queue, now)
+        if barred and peer.asleep:
+            self._settle(peer, now)
         for priority in sorted(queue.backs):
             self._advance(queue, priority, now)
 
@@ -186,6 +189,7 @@ class Broker(Desk):
     def _leave(self, peer: Peer, queues: list[FunctionQueue], now: float) -> None:
         """The peer works for these queues no more, nor for any that it cannot do."""
         woken_for = self.roster.rise(peer) if peer.woken_for in queues else None
+        barred = peer.barred is not None
         self.roster.unlearn(peer, queues)
         abilities = peer.abilities
         lost, left = peer.running, {}
@@ -198,6 +202,8 @@ class Broker(Desk):
             self._by_and_by(self._give_back(peer, lost.values(), queues), now)
         if woken_for is not None:
             self._wake(woken_for, now)
+        if barred and peer.asleep:
+            self._settle(peer, now)
 
     def _give_back(self, worker: Peer, lost: Iterable[Job], queues: list[FunctionQueue]) -> Chore:
         """Jobs are taken back from a worker that has given up their functions."""
@@ -360,9 +366,15 @@ class Broker(Desk):
         queue = job = None
         for priority in PRIORITIES:
             ring = self._rings[priority]
-            if ring and (queue := self._pick(ring, worker)) is not None:
-                job = queue.take(priority)
+            if ring and (queue := self._pick(priority, worker)) is not None:
                 if not queue.counts[priority]:
+                    # It is being read: what is of a lower priority waits, unless the store does not answer.
+                    queue = None
+                    if self._pager is not None and self._pager.trusts(now):
+                        break
+                    continue
+                job = queue.take(priority)
+                if not queue.counts[priority] and priority not in queue.backs:
                     self._close_lane(queue, priority)
                 elif len(ring) > 1:
                     del ring[queue]
@@ -394,15 +406,9 @@ class Broker(Desk):
         worker's last grab and this.
         """
         woken_for = self.roster.fall_asleep(worker)
-        abilities = worker.abilities
-        for ring in self._rings:
-            walked, other = (ring, abilities) if len(ring) <= len(abilities) else (abilities, ring)
-            for queue in walked:
-                if queue in other and queue.ready > queue.woken and self._grabbable(queue, now) > queue.woken:
-                    self._rouse(queue, worker, now)
-                    if woken_for is not None and woken_for is not queue:
-                        self._wake(woken_for, now)
-                    return
+        self._settle(worker, now)
+        if woken_for is not None and woken_for is not worker.woken_for:
+            self._wake(woken_for, now)
 
     # What workers say of their jobs
 
@@ -541,6 +547,12 @@ class Broker(Desk):
             if (queue := self.roster.pop_overdue(now)) is None:
                 break
             self._wake(queue, now)
+        if self._pager is not None and self.roster.barred:
+            if not self._pager.trusts(now):
+                for priority in PRIORITIES:
+                    self._unbar(priority, now)
+            else:
+                go_on = min(go_on, self._pager.trusted)
         # Only here is it moved on: until then a deadline that has lapsed costs one empty call.
         look = min(calendar.next_due() - self.offset, now + LOOK_SECONDS) if calendar else inf
         self.deadline = min(self._agenda.next_due(), look, self.roster.next_overdue(), go_on)

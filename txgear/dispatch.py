@@ -124,8 +124,8 @@ class Dispatch:
         self._agenda: Agenda[Job | Gate] = Agenda()
         # By the wall clock.
         self._calendar: Agenda[Appointment] = Agenda()
-        # For each priority the queues that have a job of it, the one that was
-        # served longest ago first: the round-robin over functions.
+        # For each priority the queues that have a job of it, whether or not one is in memory, the one
+        # that was served longest ago first: the round-robin over functions.
         # Each with the turn at which it came to the end.
         self._rings: tuple[dict[FunctionQueue, int], ...] = ({}, {}, {})
         self._turn = 0
@@ -149,11 +149,12 @@ class Dispatch:
                 self._schedule(job, job.life.expires)
             if not first and (job.priority in queue.backs or not job.loaded):
                 job.state = TO_PAGED[job.state]
-                queue.append_back(job)
+                if queue.append_back(job):
+                    self._to_ring_end(queue, job.priority)
                 self._advance(queue, job.priority, now)
                 return
         job.state = TO_QUEUED[job.state]
-        if queue.restore(job) if first else queue.append(job):
+        if (queue.restore(job) if first else queue.append(job)) and job.priority not in queue.backs:
             self._to_ring_end(queue, job.priority)
         if self.roster.asleep:
             self._wake(queue, now)
@@ -164,26 +165,61 @@ class Dispatch:
         lane whose workloads are there, and have others read.
         """
         advanced = 0
+        dry = not queue.counts[priority]
         while (job := queue.pop_loaded(priority)) is not None:
             advanced += 1
             job.state = TO_QUEUED[job.state]
-            if queue.append(job):
-                self._to_ring_end(queue, priority)
+            queue.append(job)
         if advanced:
             self._wake(queue, now, advanced)
         if self._pager is not None:
-            self._pager.ask(queue, priority)
+            self._pager.ask(queue, priority, now)
+        if advanced and dry:
+            self._unbar(priority, now)
 
-    def _pick(self, ring: dict[FunctionQueue, int], worker: Peer) -> FunctionQueue | None:
-        """The first queue of the ring that the worker can do; the shorter list is walked."""
-        abilities = worker.abilities
+    def _pick(self, priority: int, worker: Peer) -> FunctionQueue | None:
+        """
+        The first queue of a ring that the worker can do; the shorter list is walked. One of which nothing
+        is in memory yet only where there is no other.
+        """
+        ring, abilities = self._rings[priority], worker.abilities
         if len(ring) <= len(abilities):
+            dry = None
             for queue in ring:
                 if queue in abilities:
-                    return queue
-            return None
+                    if queue.counts[priority]:
+                        return queue
+                    dry = dry or queue
+            return dry
         able = [queue for queue in abilities if queue in ring]
-        return min(able, key=ring.__getitem__) if able else None
+        ready = [queue for queue in able if queue.counts[priority]] or able
+        return min(ready, key=ring.__getitem__) if ready else None
+
+    def _settle(self, worker: Peer, now: float) -> None:
+        """
+        A worker is asleep: is there a job for it that nobody has been woken for? While one of a
+        higher priority is being read, those of lower ones are for others.
+        """
+        abilities = worker.abilities
+        for priority, ring in enumerate(self._rings):
+            dry = False
+            walked, other = (ring, abilities) if len(ring) <= len(abilities) else (abilities, ring)
+            for queue in walked:
+                if queue in other:
+                    if not queue.counts[priority]:
+                        dry = True
+                    elif queue.ready > queue.woken and self._grabbable(queue, now) > queue.woken:
+                        self._rouse(queue, worker, now)
+                        return
+            if dry and self._pager is not None and self._pager.trusts(now):
+                self.roster.bar(worker, priority)
+                self.deadline = min(self.deadline, self._pager.trusted)
+                return
+
+    def _unbar(self, priority: int, now: float) -> None:
+        """Something of this priority is not being read any more: whoever waits may have something else."""
+        for worker in self.roster.unbar(priority):
+            self._settle(worker, now)
 
     def _to_ring_end(self, queue: FunctionQueue, priority: int) -> None:
         if queue.held:
@@ -200,14 +236,18 @@ class Dispatch:
         queue = job.queue
         if job.due:
             self._agenda.discard(job)
-        if queue.forget(job):
+        if queue.forget(job) and job.priority not in queue.backs:
             self._close_lane(queue, job.priority)
 
-    def _leave_back(self, job: Job) -> None:
+    def _leave_back(self, job: Job, now: float) -> None:
         """A job behind its lane is about to be something else."""
+        queue, priority = job.queue, job.priority
         if job.due:
             self._agenda.discard(job)
-        job.queue.forget_back(job)
+        queue.forget_back(job)
+        if priority not in queue.backs and not queue.counts[priority]:
+            self._close_lane(queue, priority)
+            self._unbar(priority, now)
 
     def _leave_worker(self, job: Job, now: float) -> None:
         """A running job is about to be something else."""
@@ -238,7 +278,9 @@ class Dispatch:
             for priority in PRIORITIES:
                 if held:
                     self._close_lane(queue, priority)
-                elif queue.counts[priority]:
+                    if priority in queue.backs:
+                        self._unbar(priority, now)
+                elif queue.counts[priority] or priority in queue.backs:
                     self._to_ring_end(queue, priority)
         if gate is not None:
             self._agenda.discard(gate)
@@ -371,13 +413,13 @@ class Dispatch:
         self.offset = offset
         self.deadline = min(self.deadline, now)
 
-    def _withhold(self, job: Job) -> None:
+    def _withhold(self, job: Job, now: float) -> None:
         """The server drains: a job that could be handed out waits for good."""
         if job.state == QUEUED:
             self._leave_lane(job)
             self._set_aside(job)
         elif job.state == PAGED:
-            self._leave_back(job)
+            self._leave_back(job, now)
             self._set_aside(job)
 
     def drain(self, now: float) -> None:
@@ -394,6 +436,8 @@ class Dispatch:
         for queue in self._unsifted:
             queue.held = True
         self._rings = ({}, {}, {})
+        for priority in PRIORITIES:
+            self._unbar(priority, now)
         self._by_and_by(self._sift(list(self._unsifted)), now)
 
     def _sift(self, queues: list[FunctionQueue]) -> Chore:
@@ -402,7 +446,7 @@ class Dispatch:
         for queue in queues:
             for job in queue.places():
                 if not job.clients:
-                    self._withhold(job)
+                    self._withhold(job, now)
                 now = yield
             del self._unsifted[queue]
             for priority in sorted(queue.backs):
@@ -459,7 +503,7 @@ class Dispatch:
         elif job.state == QUEUED:
             self._leave_lane(job)
         elif job.state == PAGED:
-            self._leave_back(job)
+            self._leave_back(job, now)
         else:
             del queue.aside[job]
             self._cancel_wait(job)

@@ -9,10 +9,12 @@ be handed out at once, in order.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from txgear.constants import PRIORITIES
 from txgear.jobs import PAGED
 
 if TYPE_CHECKING:
@@ -32,8 +34,11 @@ READ_JOBS: Final = 1000
 """Jobs that are read at once."""
 
 
-def _priority_of(lane: tuple[FunctionQueue, int]) -> int:
-    return lane[1]
+PATIENCE: Final = 2.0
+"""
+Seconds for which jobs of lower priorities wait for one that is being read: far more than a
+store that answers takes, and short where one does not.
+"""
 
 
 class Pager:
@@ -41,6 +46,7 @@ class Pager:
     One server's budget for workloads.
 
     @ivar used: bytes of stored jobs' workloads that are in memory.
+    @ivar trusted: until when whoever wants what is being read is to wait for it.
     @ivar unreadable: the jobs that are set aside as theirs could not be read.
     """
 
@@ -56,8 +62,9 @@ class Pager:
         self._chunk = min(READ_BYTES, budget // READ_SHARE)
         self._load = load
         self._loading = False
-        # Lanes that want a read. None waits for another's whole backlog: each read is a piece.
-        self._asking: dict[tuple[FunctionQueue, int], None] = {}
+        self.trusted = 0.0
+        # Lanes that want a read, by priority. None waits for another's whole backlog: each read is a piece.
+        self._asking: list[OrderedDict[FunctionQueue, None]] = [OrderedDict() for _ in PRIORITIES]
 
     def admit(self, job: Job, waits: bool) -> None:
         """
@@ -90,31 +97,39 @@ class Pager:
         elif self.unreadable:
             self.unreadable.discard(job)
 
-    def ask(self, queue: FunctionQueue, priority: int) -> None:
+    def ask(self, queue: FunctionQueue, priority: int, now: float) -> None:
         """Something has come behind this lane or has left it: read ahead if that is due."""
         if priority in queue.backs and queue.workers:
-            self._asking[queue, priority] = None
-            self.go_on()
+            self._asking[priority][queue] = None
+        self.go_on(now)
+
+    def trusts(self, now: float) -> bool:
+        """Whether something is being read, and will soon be there."""
+        return self._loading and now < self.trusted
 
     def arrived(self) -> None:
         """What was asked for has been read; L{go_on} follows when it is in its place."""
         self._loading = False
 
-    def go_on(self) -> None:
+    def go_on(self, now: float) -> None:
         """Read what else is asked for."""
-        while self._asking and not self._loading:
-            # Of one priority, who has asked first is first.
-            queue, priority = min(self._asking, key=_priority_of)
-            del self._asking[queue, priority]
+        while not self._loading:
+            # The highest priority; of one, who has asked first.
+            priority = next((priority for priority in PRIORITIES if self._asking[priority]), None)
+            if priority is None:
+                return
+            queue, _ = self._asking[priority].popitem(last=False)
             jobs = self._choose(queue, priority)
             if jobs:
                 self._loading = True
+                self.trusted = now + PATIENCE
                 self._load(jobs)
 
     def _choose(self, queue: FunctionQueue, priority: int) -> list[Job]:
         """
         What to read for a lane: where there is room a good piece, and
-        otherwise as many jobs as it has workers, or a small piece if it is dry.
+        otherwise as many jobs as it has workers, or a piece if it is dry; a good one if
+        lanes like that have not taken much yet.
         """
         back = queue.backs.get(priority)
         if back is None or not queue.workers:
@@ -123,7 +138,10 @@ class Pager:
         missing = min(max(len(queue.workers) - ready, 0), READ_JOBS)
         crowded = self.used + self._chunk > self._budget
         # Beyond the budget, how many bytes more than the workers need at once.
-        spare = 0 if ready else self._budget // DRY_SHARE
+        spare = 0
+        if not ready:
+            little = self.used <= self._budget + self._chunk
+            spare = self._chunk if little else self._budget // DRY_SHARE
         chosen: list[Job] = []
         size = 0
         for index, job in enumerate(islice(back.jobs, READ_JOBS)):

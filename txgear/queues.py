@@ -266,14 +266,19 @@ class FunctionQueue:
 
     # Behind the lanes
 
-    def append_back(self, job: Job) -> None:
-        """Queue a job behind all others of its priority, those that are not in memory included."""
+    def append_back(self, job: Job) -> bool:
+        """
+        Queue a job behind all others of its priority, those that are not in memory included.
+
+        @return: whether there was no other.
+        """
         back = self.backs.get(job.priority)
         if back is None:
             back = self.backs[job.priority] = Back()
         back.jobs.append(job)
         back.count += 1
         self.paged += 1
+        return back.count == 1 and not self.counts[job.priority]
 
     def forget_back(self, job: Job) -> None:
         """Count a job out that is behind its lane; its state is about to change."""

@@ -9,6 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
 from txgear.adminlines import text
+from txgear.constants import PRIORITIES
 
 if TYPE_CHECKING:
     from txgear.jobs import Job
@@ -57,6 +58,8 @@ class Peer:
     @ivar running: the jobs that it holds as a worker, by handle, oldest first.
     @ivar attached: the jobs that it waits for as a client, in the order of its first asking for them.
     @ivar asleep: whether it waits for a NOOP.
+    @ivar barred: while it sleeps: the priority of which something is being read that it can do, so that no
+        job of a lower one is for it; C{None} for none.
     @ivar woken_for: the queue for which it was sent a NOOP that it has not answered.
     @ivar link: the way to it, if it is one of which something is known.
     @ivar unread: whether the server reads nothing of it for now, so that its silence means nothing.
@@ -68,6 +71,7 @@ class Peer:
         "address",
         "asleep",
         "attached",
+        "barred",
         "client_id",
         "descriptor",
         "exceptions",
@@ -91,6 +95,7 @@ class Peer:
         self.running: dict[bytes, Job] = {}
         self.attached: dict[Job, None] = {}
         self.asleep = False
+        self.barred: int | None = None
         self.woken_for: FunctionQueue | None = None
         self.raised: bytes | None = None
         self.link: Link | None = None
@@ -135,6 +140,7 @@ class Roster:
         self.peers: dict[Peer, None] = {}
         self.asleep: dict[Peer, None] = {}
         self._broad: dict[Peer, None] = {}  # those of them that can do a great many functions
+        self._barred: list[dict[Peer, None]] = [{} for _ in PRIORITIES]  # and those that wait for a read
         self._woken: dict[Peer, float] = {}  # when the NOOP was sent, earliest first
 
     def fall_asleep(self, peer: Peer) -> FunctionQueue | None:
@@ -158,22 +164,51 @@ class Roster:
                 queue.asleep[peer] = None
 
     def _take_out(self, peer: Peer) -> None:
-        if peer in self._broad:
+        if peer.barred is not None:
+            del self._barred[peer.barred][peer]
+            peer.barred = None
+        elif peer in self._broad:
             del self._broad[peer]
         else:
             for queue in peer.abilities:
                 del queue.asleep[peer]
 
+    @property
+    def barred(self) -> bool:
+        """Whether any sleeper waits for something that is being read."""
+        return any(self._barred)
+
+    def bar(self, peer: Peer, priority: int) -> None:
+        """A sleeper waits for something of this priority that is being read."""
+        self._take_out(peer)
+        peer.barred = priority
+        self._barred[priority][peer] = None
+
+    def unbar(self, priority: int) -> list[Peer]:
+        """
+        Nobody waits for anything of this priority that is being read.
+
+        @return: those who did.
+        """
+        peers = list(self._barred[priority])
+        for peer in peers:
+            self._take_out(peer)
+            self._enter(peer)
+        return peers
+
     def learn(self, peer: Peer, queue: FunctionQueue, timeout: float) -> None:
         """The peer can do one function more, or has another timeout for it."""
-        if peer.asleep:
+        moves = peer.asleep and (peer.barred is not None or len(peer.abilities) == BROAD)
+        if moves:
             self._take_out(peer)
         queue.workers[peer] = None
         # The newest is last, also when it is said again: C{workers} shows it so.
         peer.abilities.pop(queue, None)
         peer.abilities[queue] = timeout
-        if peer.asleep:
+        if moves:
             self._enter(peer)
+        elif peer.asleep and peer not in self._broad:
+            queue.asleep[peer] = None
 
     def unlearn(self, peer: Peer, queues: list[FunctionQueue]) -> None:
         """The peer can do these no more."""
@@ -216,12 +251,18 @@ class Roster:
     def sleepers(self, queue: FunctionQueue, wanted: int) -> list[Peer]:
         """
         Up to C{wanted} sleepers that can do this function, the longest asleep
-        first; after all others those that can do a great many.
+        first; after all others those that can do a great many, and those that wait for something of a
+        higher priority.
         """
         found = list(islice(queue.asleep, wanted))
         if self._broad and len(found) < wanted:
             able = (peer for peer in self._broad if queue in peer.abilities)
             found += islice(able, wanted - len(found))
+        for priority, barred in enumerate(self._barred):
+            if barred:
+                ready = sum(queue.counts[: priority + 1]) - queue.woken
+                able = (peer for peer in barred if queue in peer.abilities)
+                found += islice(able, max(min(wanted, ready) - len(found), 0))
         return found
 
     def next_overdue(self) -> float:

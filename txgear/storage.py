@@ -219,7 +219,7 @@ class Storage(Dispatch):
                 self._put_off(job, now)
         for queue, priority in lanes:
             self._advance(queue, priority, now)
-        pager.go_on()
+        pager.go_on(now)
 
     def _put_off(self, job: Job, now: float) -> None:
         """
@@ -230,7 +230,7 @@ class Storage(Dispatch):
         for client in job.clients:
             client.attached.pop(job, None)
         job.clients = ()
-        self._leave_back(job)
+        self._leave_back(job, now)
         self._begin_to_wait(job, 0.0, now, now + UNREADABLE_SECONDS)
 
     @property

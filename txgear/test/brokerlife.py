@@ -237,7 +237,7 @@ class LifeModel(Model):
             chore.holds = chore.holds and chore.function in remembered
         names = {known.function for known in self.jobs}
         for priority, ring in zip(PRIORITIES, self.rings, strict=True):
-            open_ones = {name for name in names if self.front(name, priority) and not self.held(name)}
+            open_ones = {name for name in names if self.lanes.get((name, priority)) and not self.held(name)}
             ring[:] = [name for name in ring if name in open_ones]
             ring += sorted(open_ones.difference(ring))
 

@@ -97,6 +97,7 @@ class Model:
         self.draining = False
         self.told: list[tuple[Peer, Heard]] = []
         self.scheduled = 0
+        self.read_until = -inf  # when whoever waits for a read gives up
         self.offset = 0.0
 
     def lane(self, known: Known) -> list[Known]:
@@ -162,14 +163,14 @@ class Model:
             known.state = WAITING
             return
         lane, where = self.lane(known), (known.function, known.priority)
+        if not lane:
+            self.open_lane(*where)
         if not first:
             known.state = PAGED
             lane.append(known)
             self.advance(*where)
             return
         front = self.front(*where)
-        if not front:
-            self.open_lane(*where)
         index = 0
         while index < len(front) and front[index].retries == 1 and front[index].place < known.place:
             index += 1
@@ -181,8 +182,6 @@ class Model:
         for known in self.behind(function, priority):
             if not known.loaded:
                 return
-            if not self.front(function, priority):
-                self.open_lane(function, priority)
             known.state = QUEUED
 
     def open_lane(self, function: bytes, priority: int) -> None:
@@ -212,7 +211,7 @@ class Model:
         if known.state in (QUEUED, PAGED):
             self.lane(known).remove(known)
             ring = self.rings[known.priority]
-            if known.function in ring and not self.front(known.function, known.priority):
+            if known.function in ring and not self.lane(known):
                 ring.remove(known.function)
         if known.worker is not None:
             self.running[known.worker].remove(known)
@@ -405,16 +404,20 @@ class Model:
         self.asleep.discard(peer)
         self.woken.pop(peer, None)
 
-    def next_job(self, worker: Peer) -> Known | None:
+    def next_job(self, worker: Peer, now: float) -> Known | None:
+        """Of one whose workload is being read, what is of a lower priority waits."""
         for priority, ring in enumerate(self.rings):
-            for function in ring:
-                if function in self.abilities[worker]:
+            able = [function for function in ring if function in self.abilities[worker]]
+            for function in able:
+                if self.front(function, priority):
                     return self.lanes[function, priority][0]
+            if able and now < self.read_until:
+                return None
         return None
 
     def grab(self, worker: Peer, now: float) -> Known | None:
         self.rise(worker)
-        known = self.next_job(worker)
+        known = self.next_job(worker, now)
         if known is not None:
             self.take_out(known)
             ring = self.rings[known.priority]

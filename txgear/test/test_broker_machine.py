@@ -35,7 +35,7 @@ from txgear.constants import (
 from txgear.dispatch import LOOK_SECONDS
 from txgear.errors import JobNotFound, QueueError
 from txgear.jobs import PAGED, QUEUED, RUNNING, STORING, WAITING, Job
-from txgear.paging import READ_SHARE
+from txgear.paging import PATIENCE, READ_SHARE
 from txgear.queues import FunctionQueue
 from txgear.roster import Peer
 from txgear.test.brokermodel import Known, Model
@@ -367,7 +367,8 @@ class BrokerMachine(RuleBasedStateMachine):
     def check_deadline(self) -> None:
         """After all that was due."""
         look = self.now + LOOK_SECONDS if any(known.at for known in self.model.jobs) else inf
-        assert self.broker.deadline == min(self.model.deadline(), look)
+        patience = self.model.read_until if self.broker.roster.barred else inf
+        assert self.broker.deadline == min(self.model.deadline(), look, patience)
 
     def cancel(self, handle: bytes) -> None:
         known = next((known for known in self.model.jobs if known.job.handle == handle), None)
@@ -472,7 +473,17 @@ class BrokerMachine(RuleBasedStateMachine):
             assert (peer.woken_for is not None) == (peer in self.model.woken)
             if peer.asleep:
                 for queue in peer.abilities:
-                    assert queue.woken >= self.to_be_woken(queue)
+                    assert queue.woken >= min(self.to_be_woken(queue), self.meant_for(peer, queue))
+            assert peer.barred is None or self.waits_for_a_read(peer, peer.barred)
+
+    def meant_for(self, peer: Peer, queue: FunctionQueue) -> int:
+        """How many jobs of a function a sleeper may have: none of lower priorities than what it waits for."""
+        return sum(queue.counts[: 3 if peer.barred is None else peer.barred + 1])
+
+    def waits_for_a_read(self, peer: Peer, priority: int) -> bool:
+        """Whether something of this priority that the sleeper can do is not in memory."""
+        able = [name for name in self.model.rings[priority] if name in self.model.abilities[peer]]
+        return any(not self.model.front(name, priority) for name in able)
 
     def to_be_woken(self, queue: FunctionQueue) -> int:
         """How many workers are to be awake for this function, as long as there are some."""
@@ -503,8 +514,8 @@ class BrokerMachine(RuleBasedStateMachine):
         last = self.peers[-1]
         for name in FUNCTIONS:
             self.can_do(last, name, 0.0)
-        while self.store_answers() or self.model.next_job(last) is not None:
-            if self.model.next_job(last) is not None:
+        while self.store_answers() or self.model.next_job(last, self.now) is not None:
+            if self.model.next_job(last, self.now) is not None:
                 self.grab(last)
                 self.answer(last, True, b"", "work_complete")
             self.hear()
@@ -537,7 +548,10 @@ class WatchedJournal(FakeJournal):
         pager = self._machine.broker._pager
         assert pager is not None
         missing = len(queue.workers) - queue.counts[priority]
-        assert len(jobs) <= missing or pager.used + size <= self._budget
+        little = not queue.counts[priority] and pager.used <= self._budget * (1 + 1 / READ_SHARE)
+        assert len(jobs) <= missing or little or pager.used + size <= self._budget
+        assert not any(map(len, pager._asking[:priority])), "high lanes are read first"
+        self._machine.model.read_until = self._machine.now + PATIENCE
 
 
 class StoredMachine(BrokerMachine):
@@ -615,6 +629,7 @@ class StoredMachine(BrokerMachine):
         if self.journal.loading is None:
             return
         found = self.journal.fetch()
+        self.model.read_until = -inf
         lost = found[0][0] if missing else None
         wanted = [known for job, _ in found for known in self.model.jobs if known.job is job]
         self.model.read(wanted, next((known for known in wanted if known.job is lost), None))
@@ -631,6 +646,7 @@ class StoredMachine(BrokerMachine):
         self.now += away + self.model.offset
         self.model.count_anew()
         self.journal.restart()
+        self.model.read_until = -inf
         self.broker = Broker(self.outbox, prefix, *self.choices)
         self.model.counter += 5
         self.broker.reserve(self.model.counter + 1, 10_000)
@@ -674,7 +690,7 @@ class StoredMachine(BrokerMachine):
         loading = [known for known in self.model.jobs if known.job in (self.journal.loading or ())]
         coming = {(known.function, known.priority) for known in loading if known.state == PAGED}
         if self.journal.loading is not None:
-            coming |= {(queue.name, priority) for queue, priority in pager._asking}
+            coming |= {(queue.name, priority) for priority in PRIORITIES for queue in pager._asking[priority]}
         for name, priority in self.model.lanes:
             behind = self.model.behind(name, priority)
             assert not (behind and behind[0].loaded)

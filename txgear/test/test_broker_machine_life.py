@@ -485,7 +485,8 @@ class LifeMachine(BrokerMachine):
             assert (queue.gate is not None and queue.gate.paused) == (name in self.model.paused)
             for priority in (HIGH, NORMAL, LOW):
                 in_ring = queue in self.broker._rings[priority]
-                assert in_ring == (queue.counts[priority] > 0 and not queue.held)
+                there = queue.counts[priority] > 0 or priority in queue.backs
+                assert in_ring == (there and not queue.held)
 
     @invariant()
     def what_has_ended_is_known_until_its_time_is_over(self) -> None:

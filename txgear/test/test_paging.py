@@ -24,6 +24,11 @@ class PagedTestCase(StoredTestCase):
     def flood(self, count: int, workload: bytes = BIG, **rest: Any) -> list[Job]:
         return self.room.store(*[workload] * count, **rest)
 
+    def fill(self) -> None:
+        """Use up all memory, and that by which it may be exceeded."""
+        self.room.worker(b"full")
+        self.flood(1, b"x" * 2 * self.queue_memory, function=b"full")
+
     def drain_queue(self, *workers: Peer) -> list[Job]:
         """All that the workers are handed in turn and do at once; the store answers when it is asked."""
         done: list[Job] = []
@@ -47,7 +52,7 @@ class DryTests(PagedTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.flood(1, b"x" * self.queue_memory, function=b"g")
+        self.fill()
         self.jobs = self.flood(30, b"x" * 10)
 
     def test_a_dry_lane_is_read_a_small_piece(self) -> None:
@@ -173,14 +178,21 @@ class ReadTests(PagedTestCase):
         self.assertEqual(self.journal.loads, [])
 
     def test_as_many_as_there_are_workers_where_there_is_no_room(self) -> None:
-        jobs = self.flood(2, b"x" * 50, function=b"g") + self.flood(9, b"x")
+        self.fill()
+        jobs = self.flood(9, b"x")
         workers = [self.room.worker(b"f")]
-        self.assertEqual(self.journal.loading, [jobs[2]])
+        self.assertEqual(self.journal.loading, jobs[:1])
         workers += [self.room.worker(b"f") for _ in range(4)]
         self.room.read()
-        self.assertEqual(self.journal.loading, jobs[3:7])
+        self.assertEqual(self.journal.loading, jobs[1:5])
         self.room.read()
-        self.assertEqual((self.journal.loading, jobs[2].queue.ready), (None, 5))
+        self.assertEqual((self.journal.loading, jobs[0].queue.ready), (None, 5))
+
+    def test_a_good_piece_for_a_dry_lane_where_there_is_little_beyond_the_room(self) -> None:
+        self.flood(2, b"x" * 50, function=b"g")
+        jobs = self.flood(20, b"x")
+        self.room.worker(b"f")
+        self.assertEqual(self.journal.loading, jobs[: self.queue_memory // READ_SHARE])
 
     def test_a_good_piece_where_there_is(self) -> None:
         for number in range(1, 20):
@@ -242,7 +254,7 @@ class ReadTests(PagedTestCase):
 
     def test_only_what_is_not_there_and_still_wanted(self) -> None:
         client = self.room.connect()
-        self.flood(2, b"x" * 50, function=b"x")
+        self.fill()
         one, other, gone = self.flood(3, b"x")
         there = self.room.submit(client, workload=b"x")
         (last,) = self.flood(1, b"x")
@@ -262,23 +274,20 @@ class ReadTests(PagedTestCase):
         self.assertEqual(self.journal.loads, [1])
         self.assertEqual(len(self.drain_queue(*workers)), 9)
 
-    def test_high_lanes_are_first_and_functions_take_turns(self) -> None:
-        self.flood(2, function=b"x")
+    def test_high_lanes_are_read_first_and_functions_take_turns(self) -> None:
+        self.fill()
         wanted = [(b"f", NORMAL), (b"f", HIGH), (b"g", NORMAL)]
         jobs = {(name, each): self.flood(3, function=name, priority=each) for name, each in wanted}
         worker = self.room.worker(b"f", b"g")
-        read: list[Job] = []
-        for _ in range(9):
-            loading = self.journal.loading
-            assert loading is not None
-            read += loading
-            self.room.read()
-            job = self.room.grab(worker)
-            assert job is not None
-            self.complete(worker, job)
-        self.assertEqual(read[0], jobs[b"f", HIGH][0])
-        self.assertEqual(len(read), 9)
-        self.assertEqual(self.journal.loading, None)
+        done: list[Job] = []
+        for _ in range(30):
+            if (job := self.room.grab(worker)) is not None:
+                self.complete(worker, job)
+                done.append(job)
+            elif self.journal.loading is not None:
+                self.room.read()
+        low = [job for pair in zip(jobs[b"f", NORMAL], jobs[b"g", NORMAL], strict=True) for job in pair]
+        self.assertEqual(done, jobs[b"f", HIGH] + low)
 
     def test_its_arrival_wakes_as_many_as_can_do_something(self) -> None:
         for wakeups in (0, 1):
