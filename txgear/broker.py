@@ -195,7 +195,8 @@ class Broker(Desk):
         lost, left = peer.running, {}
         if abilities:
             lost = {handle: job for handle, job in lost.items() if job.queue not in abilities}
-            left = {handle: job for handle, job in peer.running.items() if job.queue in abilities}
+            if len(lost) < len(peer.running):
+                left = {handle: job for handle, job in peer.running.items() if handle not in lost}
         if lost or queues:
             # From here on the peer has nothing more to say of them.
             peer.running = left

@@ -664,6 +664,8 @@ class LifeModel(Model):
         self.past = []
         for known in sorted(past, key=lambda known: known.ended):
             known.loaded = not known.size
+            # That another had its name when it was queued again is known to no store.
+            known.key = known.first_key
             self.remember(known)
         taken = set()
         self.jobs.sort(key=lambda known: known.place)
