@@ -217,10 +217,12 @@ class OrdersTests(BoundsTestCase):
         self.assertEqual(self.states(jobs), {CANCELLED})
 
     def test_many_that_are_due(self) -> None:
-        jobs = self.submit(MANY, due=self.room.now + 1)
-        self.room.now += 1
-        self.assert_pieces(lambda: None, 40)
-        self.assertEqual(self.states(jobs), {QUEUED})
+        choices: tuple[dict[str, Any], ...] = ({"due": self.room.now + 1}, {"delay": 1.0})
+        for wait in choices:
+            jobs = [self.room.submit(None, **wait) for _ in range(MANY)]
+            self.room.now += 1
+            self.assert_pieces(lambda: None, 40)
+            self.assertEqual(self.states(jobs), {QUEUED})
 
     def test_many_that_were_woken_and_do_not_come(self) -> None:
         sleepers = [self.room.sleeper(b"f") for _ in range(MANY)]
