@@ -643,7 +643,8 @@ class StoredMachine(BrokerMachine):
         """The server goes, and another takes its place after a while."""
         self.compare_store()
         records = self.journal.kept()
-        self.now += away + self.model.offset
+        # Not before 1970, however often the clock was set back: 0.0 is never.
+        self.now = max(self.now + away + self.model.offset, START)
         self.model.count_anew()
         self.journal.restart()
         self.model.read_until = -inf

@@ -28,7 +28,7 @@ from txgear.roster import Peer
 from txgear.test.brokerlife import Attempt, End, Life, LifeModel, Living, Rules, Settings
 from txgear.test.brokermodel import Known
 from txgear.test.extras import initialize, invariant, rule, st
-from txgear.test.support import Heard
+from txgear.test.support import START, Heard
 from txgear.test.test_broker_machine import (
     ANSWERS,
     BUDGETS,
@@ -628,8 +628,10 @@ class StoredLifeMachine(LifeMachine, StoredMachine):
     def restart(self, away: float, prefix: bytes) -> None:
         self.compare_store()
         records = self.journal.kept()
-        self.now += away + self.model.offset
+        # As there.
+        self.now = max(self.now + away + self.model.offset, START)
         self.model.count_anew()
+        self.model.read_until = -inf
         self.journal.restart()
         self.broker = Broker(self.outbox, prefix, *self.choices)
         self.broker.set_policies(policies(self.model.rules), self.now)
