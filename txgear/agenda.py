@@ -31,8 +31,8 @@ class Agenda(Generic[T]):
 
     They lie by whole seconds, where each can be taken out at once, however many there are: most jobs
     that have a time for something are over before it. When a second has come it is put in order, some at
-    a time. Only what is taken out after that stays behind as a stale entry, for this second: it is
-    known by the other C{due} that its job has.
+    a time. Only what is taken out after that stays behind as a stale entry, for this second. Of two that
+    are due at one moment the one comes first that was added first.
     """
 
     def __init__(self) -> None:
@@ -43,6 +43,7 @@ class Agenda(Generic[T]):
         self._begun_jobs: dict[T, None] = {}
         self._coming: list[T] = []
         self._entries: list[tuple[float, int, T]] = []  # a heap
+        self._numbers: dict[T, int] = {}  # the entries of it that are not stale
         self._counter = 0
         self._live = 0
 
@@ -76,6 +77,8 @@ class Agenda(Generic[T]):
                 if not jobs:
                     # Its time may be far, and a table stays as large as it ever was.
                     jobs.clear()
+            else:
+                self._numbers.pop(job, None)
             job.due = 0.0
             self._live -= 1
             if len(self._seconds) > 2 * self._live + SLACK:
@@ -105,9 +108,10 @@ class Agenda(Generic[T]):
         self._begin(now)
         self._pass_over()
         entries = self._entries
-        if not entries or entries[0][0] > now or entries[0][2].due != entries[0][0]:
+        if not entries or entries[0][0] > now or self._is_stale(entries[0]):
             return None
         job = heappop(entries)[2]
+        del self._numbers[job]
         job.due = 0.0
         self._live -= 1
         return job
@@ -129,11 +133,15 @@ class Agenda(Generic[T]):
 
     def _put_in_order(self, job: T) -> None:
         self._counter += 1
+        self._numbers[job] = self._counter
         heappush(self._entries, (job.due, self._counter, job))
+
+    def _is_stale(self, entry: tuple[float, int, T]) -> bool:
+        return self._numbers.get(entry[2]) != entry[1]
 
     def _pass_over(self) -> None:
         """Drop stale entries, up to the first that is not."""
         for _ in range(STEP):
-            if not self._entries or self._entries[0][2].due == self._entries[0][0]:
+            if not self._entries or not self._is_stale(self._entries[0]):
                 return
             heappop(self._entries)

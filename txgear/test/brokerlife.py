@@ -94,7 +94,6 @@ class Living(Known):
     data_size: int = 0
     complete: bool | None = True
     counted: bool = True
-    turns: dict[float, int] = field(default_factory=dict)
 
     @property
     def name(self) -> tuple[bytes, bytes] | None:
@@ -554,13 +553,6 @@ class LifeModel(Model):
 
     # Time
 
-    def schedule(self, known: Known, due: float) -> None:
-        """Of two that are due at one moment the one is first for which that moment was named first."""
-        assert isinstance(known, Living)
-        super().schedule(known, due)
-        assert known.due is not None
-        known.due = due, known.turns.setdefault(due, known.due[1])
-
     def expire(self, now: float) -> None:
         while (known := self.next_due(now)) is not None:
             known.due = None
@@ -658,8 +650,6 @@ class LifeModel(Model):
     def restart(self, now: float) -> None:
         self.chores.clear()
         self.full.clear()
-        for known in [*self.jobs, *self.past]:
-            known.turns = {}
         past = sorted((known for known in self.past if known.stored), key=lambda known: known.place)
         self.past = []
         for known in sorted(past, key=lambda known: known.ended):

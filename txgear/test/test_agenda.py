@@ -73,6 +73,17 @@ class AgendaTests(SynchronousTestCase):
         self.assertEqual(self.agenda.next_due(), 10.7)
         self.assertEqual([self.agenda.pop_due(11.0) for _ in range(3)], [one, gone, None])
 
+    def test_one_that_is_added_again_is_behind_those_of_its_time(self) -> None:
+        """Whether or not its second has come."""
+        for looked in (False, True):
+            one, other = self.add(8.5), self.add(8.5)
+            if looked:
+                self.assertIsNone(self.agenda.pop_due(8.0))
+            self.agenda.discard(one)
+            self.agenda.add(one, 8.5)
+            self.assertEqual([self.agenda.pop_due(9.0) for _ in range(3)], [other, one, None])
+            self.agenda = Agenda()
+
     def test_a_great_many_in_one_second(self) -> None:
         """They come in steps, in the order in which they were added where their time is the same."""
         jobs = [self.add(10.5) for _ in range(3 * STEP)]
