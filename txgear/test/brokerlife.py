@@ -543,6 +543,9 @@ class LifeModel(Model):
             lanes = [self.lanes.get((function, priority), []) for priority in PRIORITIES]
             queued = [known for lane in lanes for known in lane if isinstance(known, Living)]
             waiting = [known for known in self.jobs if known.state in (WAITING, STORING)]
+            # In which order they are cancelled is the broker's own choice.
+            places = {job: place for known in waiting for place, job in enumerate(known.job.queue.aside)}
+            waiting.sort(key=lambda known: places[known.job])
             jobs = queued + [known for known in waiting if known.function == function]
         else:
             jobs = self.dead(function)
