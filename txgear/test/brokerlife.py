@@ -479,7 +479,7 @@ class LifeModel(Model):
         self.schedule(known, known.until)
         self.note_end(known)
         self.remember(known)
-        if bounds is not None:
+        if bounds is not None and known.counted:
             self.make_room(known, bounds)
 
     def note_end(self, known: Living) -> None:
