@@ -202,6 +202,8 @@ class Dispatch:
         """
         abilities = worker.abilities
         for priority, ring in enumerate(self._rings):
+            if not ring:
+                continue
             dry = False
             walked, other = (ring, abilities) if len(ring) <= len(abilities) else (abilities, ring)
             for queue in walked:

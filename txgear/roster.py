@@ -255,7 +255,9 @@ class Roster:
         higher priority.
         """
         found = list(islice(queue.asleep, wanted))
-        if self._broad and len(found) < wanted:
+        if len(found) == wanted:
+            return found
+        if self._broad:
             able = (peer for peer in self._broad if queue in peer.abilities)
             found += islice(able, wanted - len(found))
         for priority, barred in enumerate(self._barred):
