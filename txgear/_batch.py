@@ -51,6 +51,8 @@ class BatchedReads:
     The plain TCP connections of one server, read together.
 
     @ivar reading: whether a turn is under way that ends when all have been read.
+    @ivar now: when what is being read was ready, in C{seconds}: what comes together comes at one time, and
+        to ask for it costs as much as a small request; 0.0 while nothing is read.
     @ivar ends: when that turn is to end, in C{seconds}; infinite while there is none.
     """
 
@@ -74,6 +76,7 @@ class BatchedReads:
         self._seconds = seconds
         self._transports: dict[int, Connection] = {}
         self.ends = inf
+        self.now = 0.0
         self.reading = False
         reactor.addReader(self)
 
@@ -105,8 +108,9 @@ class BatchedReads:
         transports = self._transports
         events = self._epoll.poll(0, MAX_EVENTS)
         merged = self.reading = len(events) >= MERGE_FROM
+        self.now = self._seconds()
         if merged:
-            self.ends = self._seconds() + READ_SECONDS
+            self.ends = self.now + READ_SECONDS
         for fd, event in events:
             transport = transports.get(fd)
             if transport is None:
@@ -120,6 +124,7 @@ class BatchedReads:
                 # As in the reactor: a defect of ours costs the one connection.
                 self.log.failure("a connection failed")
                 transport.abortConnection()
+        self.now = 0.0
         if merged:
             self.reading = False
             self.ends = inf

@@ -261,7 +261,9 @@ class Broker(Desk):
         queue = self.functions.get(function) or self._queue(function)
         # Nearly every unique is its own key, and needs no call for that.
         key: Key | None = unique
-        if not unique or unique == UNIQUE_FROM_WORKLOAD:
+        if not unique:
+            key = None
+        elif unique == UNIQUE_FROM_WORKLOAD:
             key = key_of(unique, workload)
         if key in self._uniques.jobs:
             job = self._uniques.find(queue, key)
@@ -362,7 +364,9 @@ class Broker(Desk):
 
         @return: the job, which is the worker's from now on, or C{None}.
         """
-        woken_for = self.roster.rise(worker)
+        woken_for = None
+        if worker.asleep or worker.woken_for is not None:
+            woken_for = self.roster.rise(worker)
         worker.raised = None
         queue = job = None
         for priority in PRIORITIES:

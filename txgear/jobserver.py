@@ -173,7 +173,7 @@ class JobServer:
         self.clock = clock
         self.reads: BatchedReads | None = None
         if AVAILABLE and IReactorFDSet.providedBy(clock):
-            self.reads = BatchedReads(clock, self._end_turn, clock.seconds)
+            self.reads = BatchedReads(clock, self.end_turn, self.seconds)
         self.cooperator = _turns.cooperator(clock, clock.seconds)
         self.gathering = DeferredSemaphore(GATHERINGS)
         self._seconds: Callable[[], float] = clock.seconds
@@ -299,17 +299,15 @@ class JobServer:
         self.outbox.release()
         if self.journal is not None and not self.journal.crowded:
             self.outbox.resume()
-        self._end_turn()
+        self.end_turn()
 
     def end_turn(self) -> None:
         """
         Carry out what the turn brought for the peers, and keep the timer
         right; where several connections are read together, once for all.
         """
-        if self.reads is None or not self.reads.reading:
-            self._end_turn()
-
-    def _end_turn(self) -> None:
+        if self.reads is not None and self.reads.reading:
+            return
         self.outbox.flush()
         if self.journal is not None:
             self.journal.turn_ended()

@@ -201,7 +201,9 @@ class GearProtocol(ShortTurns):
         # Before the turn ends: in one that several connections share, the answer leaves later.
         if self._marked and not (self.closing or self._server.outbox.has_for(self.peer)):
             self._marked = self._link.unanswered()  # type: ignore[union-attr]
-        self._server.end_turn()
+        # Where several connections are read together the turn ends once for all: no call for each of them.
+        if self._reads is None or not self._reads.reading:
+            self._server.end_turn()
 
     def write_packets(self, packets: list[Letter]) -> None:
         """Part of L{txgear.outbox.Line}."""
@@ -228,7 +230,8 @@ class GearProtocol(ShortTurns):
 
     def packets_received(self, packets: Iterator[Packet]) -> None:
         # What came in one read came at one time.
-        now = self._server.seconds()
+        reads = self._reads
+        now = (reads is not None and reads.now) or self._server.seconds()
         if not self._answered and now - self._now > DELAYED_FROM and self._link is not None:
             self._marked = self._link.came_late(now - self._now)
         self._now = now
@@ -259,8 +262,9 @@ class GearProtocol(ShortTurns):
         """
         if self._list is not None or brought > TURN_BYTES or self._stopped & ~BEHIND:
             return True
-        now, reads = self._server.seconds(), self._reads
-        return now > self._now + TURN_SECONDS or (reads is not None and now > reads.ends)
+        reads = self._reads
+        ends = reads.ends if reads is not None and reads.reading else self._now + TURN_SECONDS
+        return self._server.seconds() > ends
 
     def _refuse(self, kind: int, error: ServerError) -> None:
         """
