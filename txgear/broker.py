@@ -22,7 +22,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from txgear.changes import SCHEDULED, Mark
-from txgear.chores import BATCH, Chore
+from txgear.chores import BATCH, Chore, one_by_one
 from txgear.constants import (
     MAX_UNIQUE,
     NORMAL,
@@ -131,8 +131,9 @@ class Broker(Desk):
             return
         woken_for = self.roster.rise(peer)
         if peer.attached:
-            attached, peer.attached = peer.attached, {}
-            self._by_and_by(self._part(peer, attached), now)
+            left = one_by_one(peer.attached)
+            peer.attached = {}
+            self._by_and_by(self._part(peer, left), now)
         self.reset_abilities(peer, now)
         if woken_for is not None:
             self._wake(woken_for, now)

@@ -5,8 +5,11 @@ What is done to a great many jobs: some in each turn, so that others get theirs 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator
-from typing import Final, TypeAlias
+from collections.abc import Generator, Iterable, Iterator
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from txgear.jobs import Job
 
 BATCH: Final = 250
 """Jobs that one turn does something to at the most: milliseconds, whatever is done and however it is kept."""
@@ -18,6 +21,15 @@ time, in seconds; the first comes before all that is done.
 
 What it has not come to yet may have changed meanwhile: it looks at each job anew.
 """
+
+
+def one_by_one(jobs: Iterable[Job]) -> Iterator[Job]:
+    """These, in order, each let go of as it comes: to free 100,000 at the end would be a long turn."""
+    left = list(jobs)
+    left.reverse()
+    del jobs
+    while left:
+        yield left.pop()
 
 
 class Chores:

@@ -5,13 +5,13 @@ meant, what became of it, and the orders of operators.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from txgear.attempts import CANCEL, Attempts
 from txgear.changes import PAUSED, Mark
-from txgear.chores import BATCH, Chore, Chores
+from txgear.chores import BATCH, Chore, Chores, one_by_one
 from txgear.constants import MAX_HANDLE, WORK_COMPLETE, WORK_DATA, WORK_FAIL
 from txgear.jobs import CANCELLED, DEAD, RUNNING, Job
 from txgear.life import Life
@@ -97,10 +97,10 @@ class Desk(Attempts):
         self._regulate(queue, now)
 
         count = queue.total - queue.running
-        self._order(self._purge(gate, queue.places()), now)
+        self._order(self._purge(gate, one_by_one(queue.places())), now)
         return count
 
-    def _purge(self, gate: Gate, jobs: list[Job]) -> Chore:
+    def _purge(self, gate: Gate, jobs: Iterable[Job]) -> Chore:
         now = yield
         for job in jobs:
             if not (job.ended or job.state == RUNNING or job in gate.spared):

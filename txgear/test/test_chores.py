@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.chores import BATCH, Chore, Chores
+from txgear.chores import BATCH, Chore, Chores, one_by_one
+from txgear.test.support import make_job
 
 
 class ChoresTests(SynchronousTestCase):
@@ -58,3 +61,12 @@ class ChoresTests(SynchronousTestCase):
         self.assertRaises(ZeroDivisionError, self.chores.work, 1.0)
         self.chores.work(2.0)
         self.assertEqual((self.done, len(self.chores)), ([("a", 2.0)], 0))
+
+    def test_what_is_done_one_by_one_is_let_go_of(self) -> None:
+        jobs = [make_job() for _ in range(3)]
+        names, watched = [job.handle for job in jobs], [sys.getrefcount(job) for job in jobs]
+        left = one_by_one(jobs.copy())
+        self.assertEqual([next(left).handle for _ in range(2)], names[:2])
+        held = [sys.getrefcount(job) for job in jobs]
+        self.assertEqual(held, [*watched[:2], watched[2] + 1])
+        self.assertEqual([job.handle for job in left], names[2:])
