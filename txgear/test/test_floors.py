@@ -27,7 +27,7 @@ FLOORS: tuple[tuple[str, str], ...] = (
     (
         "shells",
         "_batch _hangups _storethread _stream _tcplink notices outbox journal stores jobserver unixsockets"
-        " listeners extension server admin orders _turns gathering httpserver reading writing"
+        " listeners extension server admin orders _turns gathering _httprequest httpserver reading writing"
         " crontimes schedule monotonic"
         " _budget _descriptors"
         " _arguments _servers _steady _connection _connector _clientconnection _functions _questions"

@@ -1,593 +1,500 @@
 """
-Tests for L{txgear.httpserver}: what requests mean and how they are answered.
+Tests for the connections of L{txgear.httpserver}: many requests on one, slow
+readers, time, the server's end; and for L{txgear.plugins.http}.
 """
 
 from __future__ import annotations
 
 import http.client
+import socket
 from typing import Any
 
-from txgear import __version__
-from txgear.constants import (
-    NORMAL,
-    WORK_COMPLETE,
-    WORK_DATA,
-    WORK_EXCEPTION,
-    WORK_FAIL,
-    WORK_STATUS,
-    WORK_WARNING,
-)
-from txgear.httpserver import function_name
-from txgear.jobs import QUEUED
-from txgear.policies import CLASSIC, Policies
-from txgear.test.httppeers import Answer, Client, HttpTestCase
-from txgear.test.support import START
-from txgear.wire import PIECES_FROM, request
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from txgear import _httprequest, httpserver
+from txgear._hangups import ENDED, GONE, HERE
+from txgear.constants import CAN_DO, PRE_SLEEP, RESPONSE_MAGIC, WORK_COMPLETE, WORK_DATA, WORK_FAIL
+from txgear.httpserver import HttpChannel, HttpFactory
+from txgear.interfaces import IProtocolModule
+from txgear.plugins.http import http as http_module
+from txgear.test.httppeers import ROOM, Client, HttpTestCase, Worker
+from txgear.test.support import FakeConnection, Port, packet
+from txgear.wire import request
 
 
-class RequestTests(HttpTestCase):
-    """What a request means."""
+class ConnectionTests(HttpTestCase):
+    """More than one request on a connection."""
 
-    def test_result(self) -> None:
-        """
-        The body of a POST or PUT is the workload, the body of the response the
-        result, and the headers tell the job's handle.
-        """
-        for method in ("POST", "PUT"):
-            client, worker = self.connect(), self.worker()
-            client.ask(method, "/f", body=b"Hello")
-            self.assertEqual(client.heard(), b"")
-            handle, unique, workload = worker.grab()
-            self.assertEqual((unique, workload), (b"-", b"Hello"))
-            worker.say(WORK_COMPLETE, handle, b"olleH")
-            answer = client.answer(method)
-            self.assertEqual((answer.status, answer.body), (200, b"olleH"))
-            self.assertEqual((answer.command, answer.handle), ("WORK_COMPLETE", handle))
-            self.assertFalse(client.closed)
-
-    def test_headers(self) -> None:
-        """A response says who made it, when, how long it is, and that it is not for caches."""
-        client, worker, handle = self.under_way()
-        worker.say(WORK_COMPLETE, handle, b"result")
-        head = client.heard().decode("ascii").partition("\r\n\r\n")[0].split("\r\n")
-        self.assertEqual(head[0], "HTTP/1.1 200 OK")
-        self.assertEqual(
-            sorted(head[1:]),
-            [
-                "Cache-Control: no-store",
-                "Content-Length: 6",
-                "Content-Type: application/octet-stream",
-                "Date: Thu, 01 Jan 1970 00:16:40 GMT",
-                f"Server: txgear/{__version__}",
-                "X-Gearman-Command: WORK_COMPLETE",
-                "X-Gearman-Job-Handle: H:test:1",
-            ],
-        )
-
-    def test_date(self) -> None:
-        """It is the wall clock's, whatever the server's own time is."""
-        self.port.wall.ahead = 86400
-        client, worker, handle = self.under_way()
-        worker.say(WORK_COMPLETE, handle, b"")
-        other = self.connect()
-        other.send(b"nonsense\r\n\r\n")
-        for answer in (client.answer(), other.answer()):
-            self.assertEqual(answer.headers["Date"], "Fri, 02 Jan 1970 00:16:40 GMT")
-
-    def test_empty_result(self) -> None:
-        """A result may be empty, and a workload as well."""
-        client, worker, handle = self.under_way(body=b"")
-        worker.say(WORK_COMPLETE, handle, b"")
-        answer = client.answer()
-        self.assertEqual((answer.status, answer.body, answer.headers["Content-Length"]), (200, b"", "0"))
-
-    def test_get(self) -> None:
-        """A GET submits an empty workload, as with gearmand; a body, which would be lost, is refused."""
+    def test_keep_alive(self) -> None:
+        """One request after the other."""
         client, worker = self.connect(), self.worker()
-        client.ask("GET", "/f")
-        handle, _, workload = worker.grab()
-        self.assertEqual(workload, b"")
-        worker.say(WORK_COMPLETE, handle, b"result")
-        self.assertEqual(client.answer("GET").body, b"result")
-        self.assertEqual(self.ask("GET", "/f", body=b"lost").status, 400)
-        self.assertEqual(self.queued(), [])
+        for number in (b"1", b"2"):
+            client.ask("POST", "/f", body=number)
+            handle, _, workload = worker.grab()
+            worker.say(WORK_COMPLETE, handle, b"result " + workload)
+            self.assertEqual(client.answer().body, b"result " + number)
 
-    def test_form_is_a_workload(self) -> None:
-        """What curl calls a form, and any other type, is a workload like all others."""
-        for kind in (
-            "application/x-www-form-urlencoded",
-            "multipart/form-data; boundary=x",
-            "multipart/form-data",
-        ):
-            self.connect().ask("POST", "/f", f"Content-Type: {kind}", body=b"a=b&c=d&" + kind.encode())
-        self.assertEqual(len(self.queued()), 3)
-        self.assertEqual(self.queued()[0], (b"f", b"a=b&c=d&application/x-www-form-urlencoded"))
-
-    def test_version_is_mirrored(self) -> None:
-        """HTTP/1.0 is answered in HTTP/1.0, and the connection ends."""
-        client, worker, handle = self.under_way(version="1.0")
+    def test_close(self) -> None:
+        """A client may ask for the end."""
+        client, worker, handle = self.under_way("Connection: close")
         worker.say(WORK_COMPLETE, handle, b"result")
-        answer = client.heard()
-        self.assertEqual(answer[:17], b"HTTP/1.0 200 OK\r\n")
-        self.assertIn(b"\r\nContent-Length: 6\r\n", answer)
+        self.assertEqual(client.answer().headers["Connection"], "close")
         self.assertTrue(client.closed)
 
-    def test_function_names(self) -> None:
-        """The path names the function, decoded, without leading slashes, and without the query."""
-        for target, name in (
-            (b"/f", b"f"),
-            (b"//f", b"f"),
-            (b"/f/g", b"f/g"),
-            (b"/a%20b%2Fc%0A%c3%A9", b"a b/c\n\xc3\xa9"),
-            (b"/%2Ff", b"/f"),
-            (b"/f?a=b?c", b"f"),
-            (b"/100%", b"100%"),
-            (b"/a+b", b"a+b"),
-            (b"http://proxied:80/f%21?a=b", b"f!"),
-            (b"http://proxied", b""),
-            (b"/", b""),
-            (b"/?f", b""),
-            (b"*", b""),
-            (b"f", b""),
-        ):
-            self.assertEqual(function_name(target), name, target)
-
-    def test_no_function(self) -> None:
-        """Without a function there is nothing to be found."""
-        for method in ("POST", "GET", "HEAD"):
-            self.assertEqual(self.ask(method, "/").status, 404)
-
-    def test_nul_parts_arguments(self) -> None:
-        """A NUL in a name would end it in a packet to a worker, and begin the next argument."""
-        self.assertEqual(self.ask("POST", "/f%00g", body=b"x").status, 400)
-        self.assertEqual(self.queued(), [])
-
-    def test_background(self) -> None:
-        """X-Gearman-Background answers when the job is created; the body is its handle."""
-        answer = self.ask("POST", "/f", "X-Gearman-Background: true", body=b"x")
-        self.assertEqual((answer.status, answer.command), (202, "JOB_CREATED"))
-        self.assertEqual(answer.body, answer.handle + b"\n")
-        (job,) = self.broker.jobs.values()
-        self.assertTrue(job.background)
-        self.assertEqual(job.handle, answer.handle)
-
-    def test_background_goes_on_without_its_client(self) -> None:
-        """Nobody waits for a background job, so nobody takes it along."""
-        client = self.connect()
-        client.ask("PUT", "/f", "X-Gearman-Background: true", body=b"x")
-        client.leave()
-        self.assertEqual(self.queued(), [(b"f", b"x")])
-
-    def test_header_words(self) -> None:
-        """Names and words of headers are compared without regard to case."""
-        answer = self.ask("POST", "/f", "x-gearman-BACKGROUND: True", "X-GEARMAN-PRIORITY: High", body=b"x")
-        self.assertEqual(answer.status, 202)
-        (job,) = self.broker.jobs.values()
-        self.assertEqual(job.priority, NORMAL - 1)
-
-    def test_priorities(self) -> None:
-        """X-Gearman-Priority orders jobs; without it they are normal, as with `normal`."""
-        for word in ("low", "", "normal", "high"):
-            header = [f"X-Gearman-Priority: {word}"] if word else []
-            self.ask("POST", "/f", "X-Gearman-Background: true", *header, body=word.encode())
-        worker = self.worker()
-        self.assertEqual([worker.grab()[2] for _ in range(4)], [b"high", b"", b"normal", b"low"])
-
-    def test_unknown_words(self) -> None:
-        """A word that means nothing is refused, not overlooked."""
-        for header in ("X-Gearman-Priority: highest", "X-Gearman-Priority:", "X-Gearman-Background: yes"):
-            answer = self.ask("POST", "/f", header, body=b"x")
-            self.assertEqual(answer.status, 400)
-            self.assertIn(header.partition(":")[0].encode(), answer.body)
-        self.assertEqual(self.queued(), [])
-
-    def test_unique(self) -> None:
-        """X-Gearman-Unique makes two requests one job, whatever their bodies; both get the result."""
-        one, two, worker = self.connect(), self.connect(), self.worker()
-        for client, body in ((one, b"1"), (two, b"2")):
-            client.ask("POST", "/f", "X-Gearman-Unique: u", body=body)
-        handle, unique, workload = worker.grab()
-        self.assertEqual((unique, workload, len(self.queued())), (b"u", b"1", 1))
-        worker.say(WORK_COMPLETE, handle, b"shared")
-        self.assertEqual([client.answer().body for client in (one, two)], [b"shared", b"shared"])
-
-    def test_equal_bodies_are_one_job(self) -> None:
-        """Without the header the workload is what makes jobs the same, as with gearmand."""
-        for body in (b"same", b"same", b"other"):
-            self.connect().ask("POST", "/f", body=body)
-        self.assertEqual(self.queued(), [(b"f", b"same"), (b"f", b"other")])
-
-    def test_empty_unique(self) -> None:
-        """An empty unique keeps jobs apart, whatever their bodies."""
-        for _ in range(2):
-            self.connect().ask("POST", "/f", "X-Gearman-Unique:", body=b"same")
-        self.assertEqual(self.queued(), [(b"f", b"same")] * 2)
-
-    def test_long_unique(self) -> None:
-        """A unique has 64 bytes at the most."""
-        self.connect().ask("POST", "/f", "X-Gearman-Unique: " + "u" * 64, body=b"x")
-        self.assertEqual(len(self.queued()), 1)
-        answer = self.ask("POST", "/g", "X-Gearman-Unique: " + "u" * 65, body=b"x")
-        self.assertEqual((answer.status, answer.command), (400, "ERROR"))
-        self.assertEqual(answer.body, b"Unique value too large\n")
-
-    def test_long_function(self) -> None:
-        """A function's name that is too long is the client's mistake, too."""
-        self.assertEqual(self.ask("POST", "/" + "f" * 8192, body=b"x").status, 400)
-
-    def test_full_queue(self) -> None:
-        """A full queue is not the client's fault: it may come again."""
-        self.broker.limit_function(b"f", (1, 1, 1))
-        self.assertEqual(self.ask("POST", "/f", "X-Gearman-Background: true", body=b"1").status, 202)
-        client = self.connect()
-        client.ask("POST", "/f", body=b"2")
-        answer = client.answer()
-        self.assertEqual((answer.status, answer.command), (503, "ERROR"))
-        self.assertEqual((answer.headers["Retry-After"], answer.body), ("1", b"Job queue is full\n"))
-        self.assertFalse(client.closed)
-
-    def test_queue_that_a_policy_bounds(self) -> None:
-        """The same, and the body says by which setting."""
-        self.broker.set_policies(Policies([("f", CLASSIC.changed({"max_bytes": 3}))]), START)
-        self.assertEqual(self.ask("POST", "/f", "X-Gearman-Background: true", body=b"123").status, 202)
-        answer = self.ask("POST", "/f", body=b"4")
-        self.assertEqual((answer.status, answer.body), (503, b"Job queue is full: max_bytes is 3\n"))
-
-    def test_unique_that_is_done(self) -> None:
-        """Where a policy keeps it taken, the response is the result that there was."""
-        self.broker.set_policies(Policies([("f", CLASSIC.changed({"once": 60, "results": 60}))]), START)
-        worker = self.worker()
-        for background, status in (("true", 202), ("false", 200)):
-            headers = [f"X-Gearman-Background: {background}", "X-Gearman-Unique: u"]
-            client = self.connect()
-            client.ask("POST", "/f", *headers, body=b"x")
-            if background == "true":
-                handle = worker.grab()[0]
-                worker.say(WORK_DATA, handle, b"data, ")
-                worker.say(WORK_COMPLETE, handle, b"result")
-            answer = client.answer()
-            self.assertEqual((answer.status, answer.handle), (status, handle))
-        self.assertEqual(answer.body, b"data, result")
-
-    def test_draining(self) -> None:
-        """A server about to end takes no job, and ends the connection."""
-        client = self.connect()
-        client.send(b"POST /f HTTP/1.1\r\n")
-        drained = self.server.drain()
-        client.send(b"Content-Length: 1\r\n\r\nx")
-        answer = client.answer()
-        self.assertEqual((answer.status, answer.headers["Connection"]), (503, "close"))
-        self.assertTrue(client.closed)
-        self.successResultOf(drained)
-
-    def test_unknown_error(self) -> None:
-        """What else may go wrong with a job is the server's fault."""
-        client = self.connect()
-        client.ask("POST", "/f", body=b"x")
-        self.server.outbox.send(client.protocol.peer, 19, b"DISK_FULL", b"The disk is full")
-        self.server.end_turn()
-        answer = client.answer()
-        self.assertEqual((answer.status, answer.command, answer.body), (500, "ERROR", b"The disk is full\n"))
-
-    def test_head(self) -> None:
-        """HEAD asks whether a function is known, and submits nothing."""
-        client = self.connect()
-        self.worker(b"known")
-        for target, status in (("/known", 200), ("/unknown", 404), ("/", 404)):
-            client.ask("HEAD", target)
-            self.assertEqual(client.answer("HEAD").status, status)
-        self.assertEqual(self.queued(), [])
-        client.ask("HEAD", "/known")
-        self.assertTrue(client.heard().endswith(b"\r\n\r\n"))
-        self.assertFalse(client.closed)
-
-    def test_other_methods(self) -> None:
-        """A method that makes no job is refused with those that do; TRACE, above all, echoes nothing."""
-        for method in ("TRACE", "DELETE", "OPTIONS", "BREW", "post"):
-            answer = self.ask(method, "/f", body=b"x")
-            self.assertEqual((answer.status, answer.headers["Allow"]), (405, "GET, HEAD, POST, PUT"))
-        self.assertEqual(self.queued(), [])
-
-    def test_peer(self) -> None:
-        """A connection is one peer, with its address, and is no longer when it has ended."""
-        client = self.connect()
-        (peer,) = self.broker.roster.peers
-        self.assertEqual((peer.descriptor, peer.address, peer.exceptions), (1, "192.0.2.9", True))
-        client.ask("HEAD", "/f")
-        client.leave()
-        self.assertEqual(list(self.broker.roster.peers), [])
-
-
-class BodyTests(HttpTestCase):
-    """How a workload arrives."""
-
-    def test_large(self) -> None:
-        """A large body passes whole, however it is cut, in pieces that are never joined here."""
-        workload = bytes(range(256)) * 1000
+    def test_pipelined(self) -> None:
+        """Requests that were sent ahead are looked at one by one."""
         client, worker = self.connect(), self.worker()
-        client.send(b"POST /f HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(workload))
-        for at in range(0, len(workload), 10_000):
-            client.send(workload[at : at + 10_000])
-        self.assertEqual(worker.grab()[2], workload)
-
-    def test_chunked(self) -> None:
-        """A body in chunks is one workload; chunks of a byte do not cost the memory of an object each."""
-        workload = b"01" * PIECES_FROM
-        client, worker = self.connect(), self.worker()
-        client.send(b"POST /f HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
-        client.send(b"".join(b"1\r\n%c\r\n" % byte for byte in workload) + b"0\r\n\r\n")
-        (job,) = self.broker.jobs.values()
-        pieces: Any = job.workload
-        self.assertLess(len(pieces.chunks), 5)
-        self.assertEqual(worker.grab()[2], workload)
-
-    def test_leave_to_send(self) -> None:
-        """A client that asks before it sends a body is told to."""
-        client = self.connect()
-        client.send(b"POST /f HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
-        self.assertEqual(client.heard(), b"HTTP/1.1 100 Continue\r\n\r\n")
-        client.send(b"12345")
-        self.assertEqual(self.queued(), [(b"f", b"12345")])
-
-    def refused(self, client: Client) -> Answer:
-        """The refusal of a body."""
-        answer = client.answer()
-        self.assertEqual((answer.status, answer.headers["Connection"]), (413, "close"))
-        self.assertEqual(answer.body, b"A workload has at most 1000 bytes\n")
-        return answer
-
-    def test_too_large(self) -> None:
-        """A length over the limit is refused before the body comes, which is passed over; then it is over."""
-        self.start(max_packet=1000)
-        client = self.connect()
-        client.send(b"POST /f HTTP/1.1\r\nContent-Length: 1001\r\n\r\n")
-        self.refused(client)
-        self.assertFalse(client.closed)
-        client.send(b"1" * 1000)
-        self.assertFalse(client.closed)
-        client.send(b"1POST /f HTTP/1.1\r\nContent-Length: 1\r\n\r\n1")
-        self.assertEqual(client.heard(), b"")
-        self.assertTrue(client.closed)
-        client.leave()
-        self.assertEqual((self.queued(), self.clock.getDelayedCalls()), ([], []))
-
-    def test_largest(self) -> None:
-        """A body of just the limit is taken."""
-        self.start(max_packet=1000)
-        self.connect().ask("POST", "/f", body=b"1" * 1000)
-        self.assertEqual(len(self.queued()), 1)
-
-    def test_too_large_is_not_asked_for(self) -> None:
-        """A client that asks first is told at once."""
-        self.start(max_packet=1000)
-        client = self.connect()
         client.send(
-            b"PUT /f HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 99999999999999999999\r\n\r\n"
+            b"".join(b"POST /f HTTP/1.1\r\nContent-Length: 1\r\n\r\n%d" % number for number in range(5))
         )
-        self.refused(client)
+        for _ in range(5):
+            self.assertEqual(len(self.queued()), 1)
+            handle, _, workload = worker.grab()
+            worker.say(WORK_COMPLETE, handle, b"result " + workload)
+        self.assertEqual([answer.body for answer in client.answers()], [b"result %d" % n for n in range(5)])
 
-    def test_too_many_chunks(self) -> None:
-        """Chunks are counted as they come."""
-        self.start(max_packet=1000)
+    def test_pipelined_background(self) -> None:
+        """A thousand of them are a loop, not a recursion."""
         client = self.connect()
-        client.send(b"POST /f HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n" + b"1" * 1000 + b"\r\n")
+        client.ask("POST", "/f", body=b"first")
+        head = b"POST /f HTTP/1.1\r\nX-Gearman-Background: true\r\nContent-Length: 4\r\n\r\n"
+        client.send(b"".join(head + b"%04d" % number for number in range(200)))
+        self.assertEqual(len(self.queued()), 1)
+        worker = self.worker()
+        worker.say(WORK_COMPLETE, worker.grab()[0])
+        self.assertEqual([answer.status for answer in client.answers()], [200] + [202] * 200)
+        client.send(b"".join(head + b"%04d" % number for number in range(200, 1200)))
+        self.assertEqual([answer.status for answer in client.answers()], [202] * 1000)
+        self.assertEqual(len(self.queued()), 1200)
+
+    def test_order_for_others(self) -> None:
+        """
+        The next request begins while the outbox is emptied; what it brings for
+        others comes after what they are yet to get.
+        """
+        client, worker, handle = self.under_way()
+        client.ask("POST", "/f", body=b"next")
+        other = self.port.connect()
+        other.tell(request(CAN_DO, b"f"), request(PRE_SLEEP))
+        # One turn: the result for the client first, then what the sleeper is sent.
+        self.broker.work_complete(worker.line.protocol.peer, handle, b"result", 0.0)
+        self.server.outbox.send(other.protocol.peer, 17, b"first")
+        self.server.end_turn()
+        self.assertEqual(client.answer().body, b"result")
+        self.assertEqual(other.heard(), packet(RESPONSE_MAGIC, 17, b"first") + packet(RESPONSE_MAGIC, 6))
+
+    def test_answers_nobody_reads(self) -> None:
+        """A client that only asks is not read any more, nor are its requests looked at, until it reads."""
+        client = self.connect()
+        client.transport.stuck = True
+        ask = b"HEAD /f HTTP/1.1\r\n\r\n"
+        client.send(ask * 5000)
+        answered = client.transport.value().count(b"HTTP/1.1 404")
+        self.assertLess(answered, 500)
+        self.assertEqual(client.transport.producerState, "paused")
+        # Whatever was on its way.
+        client.send(ask)
+        self.assertEqual(client.transport.value().count(b"HTTP/1.1 404"), answered)
+        self.assertEqual(client.heard_all().count(b"HTTP/1.1 404"), 5001)
+        self.assertEqual(client.transport.producerState, "producing")
+
+    def test_pipelined_behind_a_full_connection(self) -> None:
+        """What was sent ahead keeps its order, when the answer before it fills the connection."""
+        client, worker, handle = self.under_way()
+        client.transport.stuck = True
+        client.send(b"POST /f HTTP/1.1\r\nContent-Length: 6\r\n\r\nse")
+        worker.say(WORK_COMPLETE, handle, b"r" * (ROOM + 1))
+        client.send(b"cond")
+        self.assertEqual(self.queued(), [])
+        self.assertEqual(len(client.answer().body), ROOM + 1)
+        self.assertEqual(self.queued(), [(b"f", b"second")])
+
+
+class HangUpTests(HttpTestCase):
+    """A client that sends no more: gone, or only silent?"""
+
+    PROCESSING = b"HTTP/1.1 102 Processing\r\n\r\n"
+
+    def assert_dropped(self, client: Client) -> None:
+        """It was noticed that the client has gone, and so its job has."""
+        self.assertTrue(client.aborted)
+        client.leave()
+        self.assertEqual(self.queued(), [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def waiting(self, *headers: str, version: str = "1.1") -> Client:
+        """A client that waits for a worker."""
+        client = self.connect()
+        client.ask("POST", "/f", *headers, body=b"x", version=version)
+        return client
+
+    def test_half_closed_and_answered_at_once(self) -> None:
+        """A short job is answered as ever, and then the connection ends."""
+        client, worker, handle = self.under_way()
+        client.end_input()
+        self.assertFalse(client.closed)
+        worker.say(WORK_COMPLETE, handle, b"result")
+        self.assertEqual(client.answer().body, b"result")
+        self.assertTrue(client.closed)
+        self.clock.advance(1)
+
+    def test_half_closed_and_answered_in_time(self) -> None:
+        """Until then it is told now and then that the server is at it."""
+        client, worker, handle = self.under_way()
+        client.end_input()
+        self.clock.advance(httpserver.LOOK_SECONDS)
+        self.assertEqual(client.heard(), self.PROCESSING)
+        self.clock.pump([0.5] * 59)
         self.assertEqual(client.heard(), b"")
-        client.send(b"1\r\n1\r\n")
-        self.refused(client)
-        client.send(b"1\r\n1\r\n0\r\n\r\n")
-        self.assertEqual(client.heard(), b"")
+        self.clock.pump([0.5] * 2)
+        self.assertEqual(client.heard(), self.PROCESSING)
+        worker.say(WORK_COMPLETE, handle, b"result")
+        self.assertEqual(client.answer().body, b"result")
         self.assertTrue(client.closed)
 
-    def test_too_large_without_end(self) -> None:
-        """Whoever goes on sending what was refused is cut off."""
-        self.start(max_packet=1000)
+    def test_several_are_answered(self) -> None:
+        """All that was asked for before the end; half a request is none."""
+        client, worker = self.connect(), self.worker()
+        for number in (b"1", b"2"):
+            client.ask("POST", "/f", body=number)
+        client.send(b"POST /f HT")
+        client.end_input()
+        for number in (b"1", b"2"):
+            handle, _, workload = worker.grab()
+            self.assertEqual(workload, number)
+            worker.say(WORK_COMPLETE, handle, workload)
+        self.assertEqual([answer.body for answer in client.answers()], [b"1", b"2"])
+        self.assertTrue(client.closed)
+
+    def test_answers_that_are_not_read_yet(self) -> None:
+        """The end waits for those requests that wait for the client to read."""
         client = self.connect()
-        client.send(b"POST /f HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n")
-        for _ in range(9):
-            client.send(b"1" * 1000)
-            self.clock.advance(1)
+        client.transport.stuck = True
+        client.send(b"HEAD /f HTTP/1.1\r\n\r\n" * 5000)
+        client.end_input()
+        self.assertFalse(client.closed)
+        self.assertEqual(client.heard_all().count(b"HTTP/1.1 404"), 5000)
+        self.assertTrue(client.closed)
+
+    def test_no_request_under_way(self) -> None:
+        """A client that has nothing to wait for is hung up on."""
+        for part in (b"", b"POST /f HT", b"POST /f HTTP/1.1\r\nContent-Length: 9\r\n\r\nx"):
+            client = self.connect()
+            client.send(part)
+            client.end_input()
+            self.assertTrue(client.closed)
+
+    def test_gone(self) -> None:
+        """A reset is the answer to what was said to it."""
+        client = self.waiting()
+        client.end_input()
+        self.clock.advance(httpserver.LOOK_SECONDS)
+        self.assertEqual(client.heard(), self.PROCESSING)
+        client.transport.state = GONE
+        self.clock.advance(httpserver.LOOK_SECONDS)
+        self.assert_dropped(client)
+
+    def test_gone_behind_what_it_sent_ahead(self) -> None:
+        """The end is seen, though it is not read; and what it asked for next is never looked at."""
+        for size in (10, 17_000, 40_000):
+            client = self.waiting()
+            client.ask("POST", "/g", body=bytes(size))
+            self.clock.pump([httpserver.LOOK_SECONDS] * 3)
+            self.assertEqual(client.heard(), b"")
+            client.transport.state = ENDED
+            self.clock.advance(httpserver.LOOK_SECONDS)
+            self.assertEqual(client.heard(), self.PROCESSING)
+            client.transport.state = GONE
+            self.clock.advance(httpserver.LOOK_SECONDS)
+            self.assert_dropped(client)
+
+    def test_sent_ahead_and_answered(self) -> None:
+        """No look is left over when nothing is under way."""
+        client, worker, handle = self.under_way()
+        client.ask("POST", "/f", "X-Gearman-Background: true", body=bytes(20_000))
+        self.assertEqual(client.transport.producerState, "paused")
+        worker.say(WORK_COMPLETE, handle, b"result")
+        self.assertEqual([answer.status for answer in client.answers()], [200, 202])
+        self.assertEqual(client.transport.producerState, "producing")
+        client.transport.state = GONE
+        self.clock.advance(httpserver.LOOK_SECONDS)
+        self.assertFalse(client.aborted)
+
+    def test_nothing_can_be_said(self) -> None:
+        """To HTTP/1.0, and within an answer: the system's probes find out."""
+        for version, kind in (("1.0", None), ("1.1", WORK_DATA)):
+            client, worker, handle = self.under_way(body=version.encode(), version=version)
+            if kind is not None:
+                worker.say(kind, handle, b"data")
+            client.heard()
+            client.end_input()
+            self.clock.advance(httpserver.LOOK_SECONDS)
+            self.assertEqual(client.heard(), b"")
+            client.transport.state = GONE
+            self.clock.advance(httpserver.LOOK_SECONDS)
+            self.assertTrue(client.aborted)
+            client.leave()
+
+    def test_the_systems_probes(self) -> None:
+        """They are made soon, then."""
+        channel = HttpFactory(self.server, lambda transport: HERE).buildProtocol(None)
+        transport = FakeConnection(channel, MemoryReactorClock())
+        channel.dataReceived(b"GET /f HTTP/1.0\r\n\r\n")
+        transport.fake.options.clear()
+        channel.readConnectionLost()
+        self.clock.advance(httpserver.LOOK_SECONDS)
+        options = {option: value for _, option, value in transport.fake.options}
+        self.assertEqual(options[socket.SO_KEEPALIVE], 1)
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            self.assertEqual(options[socket.TCP_KEEPIDLE], 10)
+
+
+class SlowReaderTests(HttpTestCase):
+    """A client that reads slowly, or not at all."""
+
+    def stuck(self, result: bytes, kind: int = WORK_COMPLETE) -> tuple[Client, Worker, bytes]:
+        """A client that reads nothing of this result."""
+        client, worker, handle = self.under_way()
+        client.transport.stuck = True
+        worker.line.tell(request(kind, handle, result))
+        return client, worker, handle
+
+    def test_waits(self) -> None:
+        """What the connection does not take waits, and is all written in the end."""
+        result = bytes(range(256)) * 4096
+        client, _, _ = self.stuck(result)
+        heard = b""
+        for _ in range(3):
+            self.assertLess(len(client.transport.value()), 3 * ROOM)
+            self.assertEqual(client.transport.producerState, "paused")
+            self.clock.advance(59)
+            heard += client.heard()
+        heard += client.heard_all()
+        self.assertEqual(heard.partition(b"\r\n\r\n")[2], result)
+        self.assertFalse(client.closed)
+
+    def test_still_listens(self) -> None:
+        """A client that has caught up is listened to again, while its job goes on: it may hang up."""
+        client, _, _ = self.stuck(b"d" * 4 * ROOM, WORK_DATA)
+        self.assertEqual(client.transport.producerState, "paused")
+        client.heard_all()
+        self.assertEqual(client.transport.producerState, "producing")
+
+    def test_next_request(self) -> None:
+        """The connection goes on after a slow answer."""
+        client, worker, _ = self.stuck(b"r" * 4 * ROOM)
+        client.ask("POST", "/f", body=b"next")
+        client.transport.stuck = False
+        client.heard()
+        self.assertEqual(worker.grab()[2], b"next")
+
+    def test_stalled(self) -> None:
+        """A client that reads nothing for a minute is dropped, and its job is not."""
+        client, worker, handle = self.stuck(b"d" * 4 * ROOM, WORK_DATA)
+        self.clock.advance(59)
+        self.assertFalse(client.aborted)
+        self.clock.advance(1)
+        self.assertTrue(client.aborted)
+        worker.say(WORK_DATA, handle, b"more")
+        client.leave()
+        worker.say(WORK_COMPLETE, handle)
+        self.server.notices.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_too_much(self) -> None:
+        """Data that comes faster than it is read does not fill the memory."""
+        self.patch(_httprequest, "DROP_FROM", 10 * ROOM)
+        client, worker, handle = self.stuck(b"d" * 4 * ROOM, WORK_DATA)
+        self.assertFalse(client.aborted)
+        worker.line.tell(request(WORK_DATA, handle, b"d" * 4 * ROOM))
+        self.assertFalse(client.aborted)
+        worker.line.tell(request(WORK_DATA, handle, b"d" * 4 * ROOM))
+        self.assertTrue(client.aborted)
+        client.leave()
+        self.server.notices.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_failure_waits_for_the_data(self) -> None:
+        """An answer is broken off behind what was sent of it."""
+        client, worker, handle = self.stuck(b"d" * 4 * ROOM, WORK_DATA)
+        worker.line.tell(request(WORK_FAIL, handle))
+        self.assertFalse(client.closed)
+        with self.assertRaises(http.client.IncompleteRead) as caught:
+            client.answer()
+        self.assertEqual(caught.exception.partial, b"d" * 4 * ROOM)
+        self.assertTrue(client.closed)
+        self.assertFalse(client.aborted)
+
+    def test_client_leaves(self) -> None:
+        """Nothing is left of an answer that nobody waits for."""
+        client, _, _ = self.stuck(b"r" * 4 * ROOM)
+        client.leave()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class TimeTests(HttpTestCase):
+    """How long things may take."""
+
+    def test_long_job(self) -> None:
+        """A job may take as long as it likes; a silent client waits for it."""
+        client, worker, handle = self.under_way()
+        self.clock.pump([60] * 60 * 24)
+        self.assertFalse(client.closed)
+        worker.say(WORK_DATA, handle, b"at ")
+        self.clock.pump([60] * 60 * 24)
+        self.assertFalse(client.closed)
+        worker.say(WORK_COMPLETE, handle, b"last")
+        self.assertEqual(client.answer().body, b"at last")
+
+    def assert_bounded(self, client: Client, seconds: float = 60) -> None:
+        """The connection is ended after this time, and cut off if that takes too long."""
+        self.clock.advance(seconds - 1)
+        self.assertFalse(client.closed)
+        self.clock.advance(1)
+        self.assertTrue(client.closed)
+        self.assertFalse(client.aborted)
+        self.clock.advance(10)
+        self.assertTrue(client.aborted)
+        client.leave()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_silence(self) -> None:
+        """A connection without a request ends after a minute."""
+        self.assert_bounded(self.connect())
+
+    def test_silence_after_a_request(self) -> None:
+        """The minute begins anew with an answer."""
+        client, worker, handle = self.under_way()
+        self.clock.advance(3600)
+        worker.say(WORK_COMPLETE, handle)
+        self.assert_bounded(client)
+
+    def test_half_a_request(self) -> None:
+        """So does it with each part of a request, of its head or its body."""
+        for part in (b"POST /f HT", b"POST /f HTTP/1.1\r\nContent-Length: 10\r\n\r\n12345"):
+            client = self.connect()
+            self.clock.advance(59)
+            client.send(part)
+            self.assert_bounded(client)
+
+    def test_refused_twice(self) -> None:
+        """A connection that is being ended already is not ended again."""
+        client = self.connect()
+        client.send(b"nonsense\r\n\r\n")
+        self.assertTrue(client.transport.ended)
+        self.clock.advance(9)
+        client.send(b"nonsense\r\n\r\n" * 2)
+        self.assertEqual(client.heard().count(b"HTTP/1.1 400"), 1)
         self.assertFalse(client.aborted)
         self.clock.advance(1)
         self.assertTrue(client.aborted)
 
-    def test_refused_before_the_end(self) -> None:
-        """A server that ends while a refused body comes leaves the connection to its bound."""
-        self.start(max_packet=1000)
+    def test_refused_and_hung_up(self) -> None:
+        """Once the client has ended as well, nothing is waited for."""
         client = self.connect()
-        client.send(b"POST /f HTTP/1.1\r\nContent-Length: 1001\r\n\r\n")
-        client.protocol.close()
-        self.refused(client)
-        self.clock.advance(10)
-        self.assertTrue(client.aborted)
+        client.send(b"nonsense\r\n\r\n")
+        self.assertFalse(client.transport.disconnecting)
+        client.end_input()
+        self.assertTrue(client.transport.disconnecting)
 
-    def test_impossible_lengths(self) -> None:
-        """A length that is no number, or one of thousands of digits, is a bad request and no more."""
-        for length in ("many", "-5", "", "9" * 5000, "0" * 5000 + "1"):
+
+class EndTests(HttpTestCase):
+    """The server ends."""
+
+    def closing(self) -> Deferred[None]:
+        """Have it hang up on everybody; fires when everybody has gone."""
+        return self.server.close_connections()
+
+    def test_idle(self) -> None:
+        """A connection without a request, or with a part of one, is closed."""
+        for part in (b"", b"POST /f HTTP/1.1\r\n"):
             client = self.connect()
-            client.ask("POST", "/f", f"Content-Length: {length}")
-            self.assertTrue(client.heard().startswith(b"HTTP/1.1 400 "), length)
+            client.send(part)
+            gone = self.closing()
             self.assertTrue(client.closed)
+            self.assertNoResult(gone)
             client.leave()
+            self.successResultOf(gone)
 
-    def test_nonsense(self) -> None:
-        """What is not HTTP is refused, and two lengths are one too many."""
-        for nonsense in (
-            b"nonsense\r\n\r\n",
-            b"GET /f HTTP/9.9\r\n\r\n",
-            b"POST /f HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-            b"POST /f HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nmany\r\n",
-        ):
-            client = self.connect()
-            client.send(nonsense)
-            answer = client.answer()
-            self.assertEqual((answer.status, answer.headers["Connection"]), (400, "close"))
-            self.assertRegex(answer.body, b"^This is no request .*\n$")
-            self.assertTrue(client.closed)
-            client.leave()
-        self.assertEqual((self.queued(), list(self.broker.roster.peers)), ([], []))
-
-
-class StreamTests(HttpTestCase):
-    """What the worker says before the end."""
-
-    def test_defect_18_work_data(self) -> None:
-        """
-        In gearmand each WORK_DATA packet loses its last byte and overwrites
-        the headers, 8 kB of them overflow the heap, and any other packet for
-        an HTTP client aborts the server.
-        """
+    def test_waiting(self) -> None:
+        """Who waits for a result is told that it does not come; what comes nevertheless is too late."""
         client, worker, handle = self.under_way()
-        pieces = [b"%07d\n" % number * 1000 for number in range(20)]
-        for piece in pieces:
-            worker.say(WORK_DATA, handle, piece)
-            worker.say(WORK_WARNING, handle, b"careful")
-            worker.say(WORK_STATUS, handle, b"1", b"2")
-        worker.say(WORK_COMPLETE, handle, b"the end")
+        gone = self.closing()
         answer = client.answer()
-        self.assertEqual((answer.status, answer.handle), (200, handle))
-        self.assertEqual(answer.body, b"".join(pieces) + b"the end")
-        self.assertIsNone(answer.headers["Content-Length"])
-
-    def test_data_as_it_comes(self) -> None:
-        """Each part leaves at once, as a chunk."""
-        client, worker, handle = self.under_way()
-        worker.say(WORK_DATA, handle, b"first")
-        head, _, body = client.heard().partition(b"\r\n\r\n")
-        self.assertIn(b"\r\nTransfer-Encoding: chunked\r\n", head + b"\r\n")
-        self.assertIn(b"\r\nX-Gearman-Command: WORK_DATA", head)
-        self.assertEqual(body, b"5\r\nfirst\r\n")
-        worker.say(WORK_DATA, handle, b"second")
-        self.assertEqual(client.heard(), b"6\r\nsecond\r\n")
-        worker.say(WORK_COMPLETE, handle, b"")
-        self.assertEqual(client.heard(), b"0\r\n\r\n")
-        self.assertFalse(client.closed)
-
-    def test_empty_data(self) -> None:
-        """Empty data says nothing; above all it is not the last chunk, and begins no answer."""
-        client, worker, handle = self.under_way()
-        worker.say(WORK_DATA, handle, b"")
-        self.assertEqual(client.heard(), b"")
-        worker.say(WORK_FAIL, handle)
-        self.assertEqual(client.answer().status, 500)
-
-    def test_data_in_http_1_0(self) -> None:
-        """HTTP/1.0 knows no chunks: the answer ends with the connection."""
-        client, worker, handle = self.under_way(version="1.0")
-        worker.say(WORK_DATA, handle, b"some ")
-        self.assertFalse(client.closed)
-        worker.say(WORK_COMPLETE, handle, b"result")
-        head, _, body = client.heard().partition(b"\r\n\r\n")
-        self.assertNotIn(b"Transfer-Encoding", head)
-        self.assertEqual(body, b"some result")
+        self.assertEqual((answer.status, answer.headers["Connection"]), (503, "close"))
+        self.assertEqual((answer.handle, answer.body), (handle, b"The server is shutting down\n"))
         self.assertTrue(client.closed)
-        self.assertFalse(client.aborted)
-
-    def test_data_and_end_in_one_turn(self) -> None:
-        """All that a worker sends at once is taken in its order, and nothing after the end."""
-        client, worker, handle = self.under_way()
-        worker.line.tell(
-            request(WORK_DATA, handle, b"1"), request(WORK_COMPLETE, handle, b"2"), request(WORK_FAIL, handle)
-        )
-        self.assertEqual(client.answer().body, b"12")
-
-    def test_large_result(self) -> None:
-        """A result that arrived in pieces leaves in them."""
-        client, worker, handle = self.under_way()
-        result = bytes(range(256)) * 4096
-        said = request(WORK_COMPLETE, handle, result)
-        for at in range(0, len(said), 100_000):
-            worker.line.tell(said[at : at + 100_000])
-        answer = client.answer()
-        self.assertEqual((answer.headers["Content-Length"], answer.body), (str(len(result)), result))
-
-    def test_failure(self) -> None:
-        """A job that fails is an error of the server's side, with its handle."""
-        client, worker, handle = self.under_way()
-        worker.say(WORK_FAIL, handle)
-        answer = client.answer()
-        self.assertEqual((answer.status, answer.command, answer.handle), (500, "WORK_FAIL", handle))
-        self.assertEqual(answer.body, b"The job has failed\n")
-        self.assertFalse(client.closed)
-
-    def test_exception(self) -> None:
-        """What a worker says of an exception is the response's body."""
-        client, worker, handle = self.under_way()
-        worker.say(WORK_EXCEPTION, handle, b"\xffbroken")
-        answer = client.answer()
-        self.assertEqual((answer.status, answer.command, answer.handle), (500, "WORK_EXCEPTION", handle))
-        self.assertEqual(
-            (answer.headers["Content-Type"], answer.body), ("application/octet-stream", b"\xffbroken")
-        )
-
-    def test_cancelled(self) -> None:
-        """A job that an operator cancels has failed."""
-        client, _, handle = self.under_way()
-        self.broker.cancel(handle, 0.0)
+        self.broker.work_complete(worker.line.protocol.peer, handle, b"result", 0.0)
         self.server.end_turn()
-        self.assertEqual(client.answer().status, 500)
+        self.assertEqual(client.heard(), b"")
+        self.assertNoResult(gone)
+        client.leave()
+        worker.line.leave()
+        self.successResultOf(gone)
 
-    def test_failure_after_data(self) -> None:
-        """What was begun as a success is broken off, and not taken for whole; what was sent arrives."""
-        for kind, reason in ((WORK_FAIL, []), (WORK_EXCEPTION, [b"broken"])):
-            client, worker, handle = self.under_way()
-            worker.say(WORK_DATA, handle, b"part")
-            worker.say(kind, handle, *reason)
-            self.assertTrue(client.closed)
-            self.assertFalse(client.aborted)
-            with self.assertRaises(http.client.IncompleteRead) as caught:
-                client.answer()
-            self.assertEqual(caught.exception.partial, b"part")
-            client.leave()
-            self.assertEqual(self.clock.getDelayedCalls(), [])
-
-    def test_failure_after_data_in_http_1_0(self) -> None:
-        """Where the end of the connection is the end of the answer, only a reset says that it is none."""
-        client, worker, handle = self.under_way(version="1.0")
-        worker.say(WORK_DATA, handle, b"part")
-        worker.say(WORK_FAIL, handle)
-        self.assertTrue(client.aborted)
-
-    def test_next_attempt_is_no_continuation(self) -> None:
-        """What two workers send, one after the other, makes no body that looks whole."""
+    def test_streaming(self) -> None:
+        """A part of a result stays one."""
         client, worker, handle = self.under_way()
-        worker.say(WORK_DATA, handle, b"one,two,")
-        worker.leave()
-        heard = client.heard()
+        worker.say(WORK_DATA, handle, b"part")
+        gone = self.closing()
         self.assertTrue(client.closed)
-        self.assertTrue(heard.endswith(b"8\r\none,two,\r\n"), heard)
+        self.assertRaises(http.client.IncompleteRead, client.answer)
+        self.assertNoResult(gone)
 
-    def test_lost_attempt_that_sent_nothing_is_not_seen(self) -> None:
+    def test_answer_under_way(self) -> None:
+        """An answer that is known is written to its end before the connection is closed."""
         client, worker, handle = self.under_way()
-        worker.leave()
-        worker = self.worker()
-        self.assertEqual(worker.grab()[0], handle)
-        worker.say(WORK_DATA, handle, b"one,")
-        worker.say(WORK_COMPLETE, handle, b"two")
-        answer = client.answer()
-        self.assertEqual((answer.status, answer.body), (200, b"one,two"))
+        client.transport.stuck = True
+        worker.line.tell(request(WORK_COMPLETE, handle, b"r" * 4 * ROOM))
+        gone = self.closing()
+        self.assertFalse(client.closed)
+        self.assertTrue(client.heard_all().endswith(b"r" * 4 * ROOM))
+        self.assertTrue(client.closed)
+        self.assertNoResult(gone)
 
-    def test_broken_end_is_bounded(self) -> None:
-        """A client that does not read what is left of a broken answer is cut off."""
+    def test_result_in_the_last_turn(self) -> None:
+        """The last result of a server that drains leaves before the connection counts as gone."""
         client, worker, handle = self.under_way()
-        worker.say(WORK_DATA, handle, b"part")
-        worker.say(WORK_FAIL, handle)
+        drained = self.server.drain()
+        worker.say(WORK_COMPLETE, handle, b"last")
+        self.successResultOf(drained)
+        gone = self.closing()
+        self.assertEqual(client.answer().body, b"last")
+        self.assertTrue(client.closed)
+        worker.line.leave()
+        self.assertNoResult(gone)
+        client.leave()
+        self.successResultOf(gone)
+
+    def test_nobody_leaves(self) -> None:
+        """Twice is once, and a client that does not let go is cut off."""
+        client = self.connect()
+        gone = self.closing()
+        client.protocol.close()
         self.clock.advance(10)
         self.assertTrue(client.aborted)
+        self.assertNoResult(gone)
 
-    def test_client_leaves(self) -> None:
-        """A job that only this client waited for is dropped with it."""
-        client = self.connect()
-        client.ask("POST", "/f", body=b"x")
-        self.assertEqual([job.state for job in self.broker.jobs.values()], [QUEUED])
-        client.leave()
-        self.assertEqual(self.queued(), [])
 
-    def test_client_leaves_while_the_job_runs(self) -> None:
-        """What the worker says of such a job goes nowhere."""
-        client, worker, handle = self.under_way()
-        worker.say(WORK_DATA, handle, b"part")
-        client.leave()
-        client.heard()
-        worker.say(WORK_DATA, handle, b"part")
-        worker.say(WORK_COMPLETE, handle, b"result")
-        self.assertEqual(client.heard(), b"")
+class ModuleTests(SynchronousTestCase):
+    """The plugin."""
+
+    def test_provides(self) -> None:
+        """It is what the server looks for, and makes what listens."""
+        verifyObject(IProtocolModule, http_module)
+        self.assertEqual((http_module.name, http_module.port_option), ("http", "http-port"))
+        port = Port()
+        factory: Any = http_module.factory(port.server, {"http-port": 8080})
+        self.assertIsInstance(factory.buildProtocol(None), HttpChannel)
+
+    def test_option(self) -> None:
+        """Its port is a number, 8080 by default."""
+        ((name, short, default, _, coerce),) = http_module.parameters
+        self.assertEqual((name, short, default), ("http-port", None, 8080))
+        self.assertEqual([coerce(text) for text in ("0", "80", "65535")], [0, 80, 65535])
+        for text in ("", "x", "-1", "8080.0", "65536", "9" * 5000, " 80"):
+            error = self.assertRaises(ValueError, coerce, text)
+            self.assertIn("--http-port: a whole number from 0 to 65535 is wanted, not ", str(error))

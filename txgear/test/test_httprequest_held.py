@@ -1,5 +1,5 @@
 """
-Tests for L{txgear.httpserver} with a store: what is answered when.
+Tests for L{txgear._httprequest} with a store: what is answered when.
 """
 
 from __future__ import annotations
