@@ -41,7 +41,7 @@ FIRST_RETRY: Final = 0.1
 LAST_RETRY: Final = 5.0
 """Seconds between attempts at the most."""
 RETRY_WHEN_ASKED: Final = 1.0
-"""Seconds between attempts at the most, where jobs come that are to be kept."""
+"""Seconds between attempts at the most, where jobs come that are to be kept, or the server ends."""
 MOST_READINGS: Final = 16
 """Results and workloads, for those who asked for one, that are read at once: any of them may be large."""
 MOST_WAITING: Final = 1000
@@ -103,6 +103,8 @@ class Journal:
         self._asked = False
         self._read_last = self._loaded_last = False
         self._closing = self._closed = False
+        # Since when the server's end waits for a store that has not answered since.
+        self._silent_since: float | None = None
         self._overdue: IDelayedCall | None = None
         self._retry: IDelayedCall | None = None
         self._gathering: IDelayedCall | None = None
@@ -236,6 +238,7 @@ class Journal:
             self._write()
         elif not self._unhurried:
             self._is_well()
+            self._silent_since = None
             idle, self._idle = self._idle, []
             for waiter in idle:
                 waiter.callback(None)
@@ -307,6 +310,8 @@ class Journal:
 
     def _is_well(self) -> None:
         self._attempts = 0
+        if self._silent_since is not None:
+            self._silent_since = self._clock.seconds()
         if self._refusal is not None and not self._closing:
             self._refusal = None
             self.log.info("the store {store} answers again", store=self._store.name)
@@ -353,7 +358,8 @@ class Journal:
         elif self._attempts > 1 and not self._closed:
             self._refuse_from_now(reason, detail)
             if self._retry is None:
-                delay = min(FIRST_RETRY * 2.0 ** min(self._attempts - 2, 10), LAST_RETRY)
+                most = RETRY_WHEN_ASKED if self._closing else LAST_RETRY
+                delay = min(FIRST_RETRY * 2.0 ** min(self._attempts - 2, 10), most)
                 self._retry = self._clock.callLater(delay, self._try_again)
         self._outcome()
 
@@ -616,18 +622,27 @@ class Journal:
         The server is about to end: take no job any more, and write what there is.
 
         @return: a Deferred that fires with C{None} when nobody waits for the store
-            any more; where that does not answer, after the timeout.
+            any more; where that does not answer, after the timeout, and at once where
+            it has not answered for so long since an earlier call.
         """
         self._closing = True
         self._refusal = "The server is shutting down"
         self._drop_readings()
         # Answers that are there now would be held by nobody but us.
         self._outcome()
-        if self._closed:
+        now = self._clock.seconds()
+        if self._silent_since is None:
+            self._silent_since = now
+        patience = self._silent_since + self._timeout - now
+        if self._closed or patience <= 0:
             return succeed(None)
+        if self._retry is not None:
+            # Its turn may come after the end.
+            self._retry.cancel()
+            self._retry = None
         idle: Deferred[None] = Deferred()
         self._idle.append(idle)
-        _ = idle.addTimeout(self._timeout, self._clock, onTimeoutCancel=lambda result, timeout: None)
+        _ = idle.addTimeout(patience, self._clock, onTimeoutCancel=lambda result, timeout: None)
         self.turn_ended()
         return idle
 
@@ -636,7 +651,7 @@ class Journal:
         Write what has come since L{settle}, and let go of the store.
 
         @return: a Deferred that fires with C{None} when that is done; where the
-            store does not answer, after the timeout.
+            store does not answer, when L{settle} gives it up.
         """
         return self.settle().addCallback(self._close)
 

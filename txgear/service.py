@@ -344,8 +344,8 @@ class ServerService(Service):
         Stop listening, send the peers what is left for them, hang up, and write
         to the store what is left for that.
 
-        @return: a Deferred that fires when all that is done, or after
-            L{STOP_SECONDS} for the peers and the store's timeout for each of its steps.
+        @return: a Deferred that fires when all that is done. The peers have L{STOP_SECONDS}
+            for it; a store that does not answer is waited for once, for its timeout.
         """
         super().stopService()
         self.scheduler.stop()

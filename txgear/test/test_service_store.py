@@ -423,7 +423,7 @@ class EndTests(StoreTestCase):
         self.assertEqual(self.store.kept, {})
 
     def test_hanging(self) -> None:
-        """A store that does not answer holds up each of the steps for its timeout, and no longer."""
+        """A store that does not answer holds up the end for its timeout, once."""
         self.store.gate.clear()
         self.addCleanup(self.store.gate.set)
         self.client.dataReceived(submit())
@@ -431,11 +431,51 @@ class EndTests(StoreTestCase):
         self.reactor.advance(5)
         self.assertEqual(self.take(self.heard), refused(b"The server is shutting down"))
         self.assertTrue(self.heard.disconnecting)
-        self.reactor.advance(STOP_SECONDS)
         self.assertNoResult(stopping)
+        self.leave()
+        self.successResultOf(stopping)
+
+    def test_hanging_peers(self) -> None:
+        """Peers that do not let go have their time besides."""
+        self.store.gate.clear()
+        self.addCleanup(self.store.gate.set)
+        self.client.dataReceived(submit())
+        stopping = self.service_running.stopService()
         self.reactor.advance(5)
+        self.assertNoResult(stopping)
+        self.reactor.advance(STOP_SECONDS)
         self.successResultOf(stopping)
         self.leave()
+
+    def test_lost(self) -> None:
+        """So does one that is lost, whatever the log says of what it has not taken."""
+        handle = self.run_a_job()
+        gone = StoreUnavailable("the connection is gone")
+        self.store.fail("write", gone)
+        self.store.fail("open", gone, times=100)
+        self.worker.dataReceived(request(WORK_COMPLETE, handle, b""))
+        stopping = self.service_running.stopService()
+        self.reactor.deliver()  # the write
+        self.reactor.deliver()  # opened again at once
+        for seconds in (0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0):
+            self.reactor.advance(seconds)
+            self.reactor.deliver()
+        self.reactor.advance(0.4)
+        self.assertNoResult(stopping)
+        with capturedLogs() as events:
+            self.reactor.advance(0.2)
+            self.leave()
+            self.reactor.deliver()  # closed
+        self.successResultOf(stopping)
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            [
+                "the store memory: has not taken the last changes; 1 ended jobs will run again",
+                "txgear has ended",
+            ],
+        )
+        self.assertEqual((self.store.take()[-1], self.store.closed_with), ("close", None))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_drain(self) -> None:
         """Background jobs that wait stay in the store, which is nothing to worry about."""
