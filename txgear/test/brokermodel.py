@@ -5,12 +5,12 @@ else. L{txgear.test.test_broker_machine} holds the broker against it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import inf
 
-from txgear.changes import Move, StoredJob
+from txgear.changes import UNREADABLE_SECONDS, Move, StoredJob
 from txgear.constants import (
     PRIORITIES,
     WORK_COMPLETE,
@@ -47,6 +47,7 @@ class Known:
     storing: bool = False
     stored: bool = False
     loaded: bool = True
+    unreadable: bool = False
     kept_due: float = 0.0
     created: float = 0.0
     kept_created: float = 0.0
@@ -277,13 +278,28 @@ class Model:
         if known.state == STORING or not (known.clients or known.state == RUNNING):
             self.end(known, FAILED if known.state == STORING else CANCELLED)
 
-    def read(self, wanted: Iterable[Known], missing: Known | None) -> None:
+    def read(
+        self, wanted: Collection[Known], missing: Known | None, bad: Collection[Known], now: float
+    ) -> None:
+        """
+        @param bad: those of them that cannot be read.
+        """
         for known in wanted:
-            if known.state == PAGED:
+            if known.state == PAGED and known not in bad:
                 if known is missing:
                     self.fail(known)
-                known.loaded = True
+                known.loaded, known.unreadable = True, False
+        for known in bad:
+            if known.state == PAGED:
+                self.put_off(known, now)
         self.advance_all()
+
+    def put_off(self, known: Known, now: float) -> None:
+        """Others go on, and nobody waits for it who would not know for how long."""
+        self.told += [(client, (WORK_FAIL, known.job.handle)) for client in known.clients]
+        known.clients, known.unreadable = [], True
+        self.take_out(known)
+        self.begin_to_wait(known, 0.0, now, now + UNREADABLE_SECONDS)
 
     def count_anew(self) -> None:
         """The next server's time begins with what the wall clock shows."""
@@ -300,7 +316,7 @@ class Model:
         self.rings = [[] for _ in PRIORITIES]
         self.jobs = [known for known in self.jobs if known.stored]
         for known in sorted(self.jobs, key=lambda known: known.place):
-            known.clients, known.worker, known.loaded = [], None, not known.size
+            known.clients, known.worker, known.loaded, known.unreadable = [], None, not known.size, False
             known.due, known.at = None, None
             self.begin_to_wait(known, known.kept_due, now)
 

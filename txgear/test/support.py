@@ -189,10 +189,15 @@ class FakeJournal:
         """This is in the store."""
         self._kept[record.number] = record, workload
 
-    def fetch(self) -> list[tuple[Job, bytes | None]]:
-        """What was asked for is read, as far as it is there."""
+    def fetch(self, most: int | None = None) -> list[tuple[Job, bytes | None]]:
+        """
+        What was asked for is read, as far as it is there.
+
+        @param most: how many of the jobs, the first ones; the others are still to come.
+        """
         assert self.loading is not None, "nothing is asked for"
-        jobs, self.loading = self.loading, None
+        jobs = self.loading[:most]
+        self.loading = self.loading[len(jobs) :] or None
         found = [(job, self._kept.get(job.number)) for job in jobs]
         return [(job, None if kept is None else bytes(kept[1])) for job, kept in found]
 

@@ -5,10 +5,6 @@ The model keeps lists and nothing else. It says what each step tells the peers,
 and after each step the broker must be in the state that the model is in. Whom
 the broker wakes and what it reads from the store is its own choice; that is
 held against the rules.
-
-In half of the runs background jobs are stored: commits, refusals and reads
-happen when they happen, so little fits into memory that queues are longer than
-it, and the server may start again with what the store has.
 """
 
 from __future__ import annotations
@@ -22,10 +18,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker import Broker
-from txgear.changes import by_place
 from txgear.constants import (
-    ERROR,
-    JOB_CREATED,
     NOOP,
     PRIORITIES,
     WORK_COMPLETE,
@@ -34,8 +27,7 @@ from txgear.constants import (
 )
 from txgear.dispatch import LOOK_SECONDS
 from txgear.errors import JobNotFound, QueueError
-from txgear.jobs import PAGED, QUEUED, RUNNING, STORING, WAITING, Job
-from txgear.paging import PATIENCE, READ_SHARE
+from txgear.jobs import QUEUED, RUNNING, STORING, WAITING, Job
 from txgear.queues import FunctionQueue
 from txgear.roster import Peer
 from txgear.test.brokermodel import Known, Model
@@ -62,7 +54,6 @@ LIMITS = (0, 2, 3)
 LONG = b"x" * 150
 OFFSETS = (-600.0, -3.0, 0.0, 3.0, 600.0)
 """What the wall clock can be set to, beside the server's time."""
-BUDGETS = (0, 20, 320, 5000)
 ANSWERS = ("work_data", "work_warning", "work_status", "work_complete", "work_fail", "work_exception")
 
 EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = {
@@ -105,18 +96,6 @@ EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = {
     "drain": (1, {}),
 }
 """What may happen, how often that is tried, and with what."""
-
-STORED_EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = EVENTS | {
-    "flood": (4, {"name": FUNCTIONS, "priority": PRIORITIES, "count": (4, 8), "workload": (b"one", LONG)}),
-    "crash": (2, {"index": PEERS, "name": FUNCTIONS}),
-    "commit": (5, {"count": (1, 1, 3)}),
-    "join": (4, {"index": PEERS, "young": PLACES, "background": (False, True, True)}),
-    "refuse": (2, {"which_one": (0, -1)}),
-    "read": (5, {"missing": (False, False, False, True)}),
-    "down": (1, {"refusal": (None, None, "no")}),
-    "restart": (1, {"away": (0.0, 3.0), "prefix": (b"H:test", b"100%d")}),
-}
-"""The same where there is a journal."""
 
 
 def drawn_from(events: dict[str, tuple[int, dict[str, Iterable[Any]]]]) -> st.SearchStrategy[Any]:
@@ -527,178 +506,6 @@ class BrokerMachine(RuleBasedStateMachine):
         return False
 
 
-class WatchedJournal(FakeJournal):
-    """Holds what is read against the rules, at the moment when it is asked for."""
-
-    def __init__(self, machine: BrokerMachine, budget: int) -> None:
-        super().__init__()
-        self._machine = machine
-        self._budget = budget
-
-    def load(self, jobs: list[Job]) -> None:
-        super().load(jobs)
-        queue, priority = jobs[0].queue, jobs[0].priority
-        behind = [job for job in queue.behind() if job.priority == priority]
-        assert jobs == [job for job in behind if job in jobs], "they are of one lane, in order"
-        assert jobs[0] is behind[0]
-        assert not any(job.loaded for job in jobs)
-        assert queue.workers
-        size = sum(job.size for job in jobs)
-        assert len(jobs) == 1 or size <= self._budget // READ_SHARE
-        pager = self._machine.broker._pager
-        assert pager is not None
-        missing = len(queue.workers) - queue.counts[priority]
-        little = not queue.counts[priority] and pager.used <= self._budget * (1 + 1 / READ_SHARE)
-        assert len(jobs) <= missing or little or pager.used + size <= self._budget
-        assert not any(map(len, pager._asking[:priority])), "high lanes are read first"
-        self._machine.model.read_until = self._machine.now + PATIENCE
-
-
-class StoredMachine(BrokerMachine):
-    """The same with a journal."""
-
-    journal: FakeJournal
-
-    @initialize(retries=RETRIES, wakeups=WAKEUPS, budget=st.sampled_from(BUDGETS))
-    def start(self, retries: int, wakeups: int, budget: int) -> None:
-        self.journal = WatchedJournal(self, budget)
-        self.choices = retries, wakeups, self.journal, budget
-        self.broker = Broker(self.outbox, b"H:test", *self.choices)
-        self.model = Model(retries, durable=True, budget=budget)
-        self.open_doors()
-
-    @rule(event=drawn_from(STORED_EVENTS))
-    def happen(self, event: tuple[str, dict[str, Any]]) -> None:
-        self.step(event)
-        self.compare_changes()
-
-    def compare_changes(self) -> None:
-        # What a worker has sent makes a life of its job; that is the other machine's affair.
-        assert [move._replace(life=None) for move in self.journal.moves] == self.model.moves
-        assert self.journal.ends == self.model.ends
-
-    def flood(self, name: bytes, priority: int, count: int, workload: bytes) -> None:
-        """More jobs at once than there is memory for."""
-        for _ in range(count):
-            self.submit(self.peers[0], name, b"", workload, priority, True, 0.0)
-        self.commit(count)
-
-    def crash(self, peer: Peer, name: bytes) -> None:
-        """The next job of this function is lost, and again if it is still the next."""
-        for _ in range(2):
-            self.can_do(peer, name, 0.0)
-            self.hear()
-            self.grab(peer)
-            self.hear()
-            self.reset_abilities(peer)
-            self.hear()
-        self.can_do(peer, name, 0.0)
-
-    def join(self, peer: Peer, young: int, background: bool) -> None:
-        """One more asks for a job that there is, if any has a name."""
-        named = [known for known in self.model.jobs if known.key is not None]
-        if named:
-            known = named[-1 - young % len(named)]
-            same = known.function, known.unique, known.workload, known.priority
-            self.submit(peer, *same, background, 0.0)
-
-    def commit(self, count: int) -> None:
-        """The first jobs on their way are stored, if there are any."""
-        for _ in range(min(count, len(self.journal.adding))):
-            storing = self.journal.settle()
-            self.broker.stored(storing, self.now)
-            assert storing.answer == (JOB_CREATED, storing.job.handle)
-            if (known := self.known(storing.job)) is not None:
-                self.model.commit(known, self.now)
-
-    def refuse(self, which_one: int) -> None:
-        """The first or the last job on its way cannot be stored; those who asked for it are told."""
-        if not self.journal.adding:
-            return
-        storing = self.journal.adding.pop(which_one)
-        if (known := self.known(storing.job)) is not None:
-            if known.state == STORING:
-                for client in known.clients:
-                    self.owed[client, storing.job.handle] -= 1
-            self.model.refuse(known)
-        self.broker.refused(storing, "no", self.now)
-        assert storing.answer == (ERROR, b"QUEUE_ERROR", b"no")
-
-    def read(self, missing: bool) -> None:
-        """What was asked for is read, but for one that the store has lost."""
-        if self.journal.loading is None:
-            return
-        found = self.journal.fetch()
-        self.model.read_until = -inf
-        lost = found[0][0] if missing else None
-        wanted = [known for job, _ in found for known in self.model.jobs if known.job is job]
-        self.model.read(wanted, next((known for known in wanted if known.job is lost), None))
-        self.broker.loaded([(job, None if job is lost else workload) for job, workload in found], self.now)
-
-    def down(self, refusal: str | None) -> None:
-        """Jobs can be stored no more, or again."""
-        self.journal.refusal = refusal
-
-    def restart(self, away: float, prefix: bytes) -> None:
-        """The server goes, and another takes its place after a while."""
-        self.compare_store()
-        records = self.journal.kept()
-        # Not before 1970, however often the clock was set back: 0.0 is never.
-        self.now = max(self.now + away + self.model.offset, START)
-        self.model.count_anew()
-        self.journal.restart()
-        self.model.read_until = -inf
-        self.broker = Broker(self.outbox, prefix, *self.choices)
-        self.model.counter += 5
-        self.broker.reserve(self.model.counter + 1, 10_000)
-        for record in by_place(records):
-            self.broker.restore(record, self.now)
-        before = {known.job.number: known for known in self.model.jobs}
-        for number, job in self.broker.jobs.items():
-            old = before[number].job
-            for name in ("handle", "unique", "key", "size", "priority", "reducer", "background", "stored"):
-                assert getattr(job, name) == getattr(old, name), name
-            before[number].job = job
-        self.model.restart(self.now)
-        self.open_doors()
-
-    def store_answers(self) -> bool:
-        if self.journal.adding:
-            self.commit(1)
-        elif self.journal.loading is not None:
-            self.read(missing=False)
-        else:
-            return False
-        return True
-
-    def teardown(self) -> None:
-        super().teardown()
-        if hasattr(self, "broker"):
-            self.memory_is_counted_and_no_lane_is_stuck()
-            self.compare_store()
-
-    def compare_store(self) -> None:
-        """The store has what a server is to find that starts now."""
-        assert [record._replace(life=None) for record in self.journal.kept()] == self.model.records()
-
-    # What is always true
-
-    @invariant()
-    def memory_is_counted_and_no_lane_is_stuck(self) -> None:
-        pager = self.broker._pager
-        assert pager is not None
-        assert pager.used == self.model.used()
-        loading = [known for known in self.model.jobs if known.job in (self.journal.loading or ())]
-        coming = {(known.function, known.priority) for known in loading if known.state == PAGED}
-        if self.journal.loading is not None:
-            coming |= {(queue.name, priority) for priority in PRIORITIES for queue in pager._asking[priority]}
-        for name, priority in self.model.lanes:
-            behind = self.model.behind(name, priority)
-            assert not (behind and behind[0].loaded)
-            if behind and len(self.model.front(name, priority)) < self.model.able(name):
-                assert (name, priority) in coming, "nothing waits that nobody will read"
-
-
 def run_machine(machine: type[BrokerMachine], examples: int = 60) -> None:
     """The same runs each time."""
     run_state_machine_as_test(
@@ -717,6 +524,3 @@ def run_machine(machine: type[BrokerMachine], examples: int = 60) -> None:
 class BrokerMachineTests(SynchronousTestCase):
     def test_any_sequence_of_events(self) -> None:
         run_machine(BrokerMachine)
-
-    def test_any_sequence_of_events_with_a_store(self) -> None:
-        run_machine(StoredMachine)

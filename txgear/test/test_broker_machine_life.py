@@ -31,21 +31,18 @@ from txgear.test.extras import initialize, invariant, rule, st
 from txgear.test.support import START, Heard
 from txgear.test.test_broker_machine import (
     ANSWERS,
-    BUDGETS,
     EVENTS,
     FUNCTIONS,
     LONG,
     PEERS,
     PLACES,
     RETRIES,
-    STORED_EVENTS,
     WAKEUPS,
     BrokerMachine,
-    StoredMachine,
-    WatchedJournal,
     drawn_from,
     run_machine,
 )
+from txgear.test.test_broker_machine_stored import BUDGETS, STORED_EVENTS, StoredMachine, WatchedJournal
 
 TRIES: Final[Settings] = {"retries": 2, "backoff": 2.0, "dead": {"keep": 8.0, "jobs": 2}, "timeout": 3.0}
 EACH: Final[Settings] = {
@@ -162,9 +159,17 @@ STORED_LIFE_EVENTS: Final[dict[str, tuple[int, dict[str, Iterable[Any]]]]] = (
     | {
         "flood": (
             3,
-            {"name": FUNCTIONS, "priority": PRIORITIES, "count": (4, 8), "workload": (b"one", LONG)},
+            {
+                "name": FUNCTIONS,
+                "priority": PRIORITIES,
+                "count": (4, 8),
+                "workload": (b"one", LONG),
+                "named": (False, False, True),
+            },
         ),
         "crash": (1, {"index": PEERS, "name": FUNCTIONS}),
+        "misread": (10, STORED_EVENTS["misread"][1]),
+        "retry": (6, STORED_EVENTS["retry"][1]),
         "shelve": (4, {"kept": (True, True, False)}),
         "restart": (2, {"away": (0.0, 3.0), "prefix": (b"H:test", b"100%d")}),
     }
