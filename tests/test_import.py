@@ -53,12 +53,12 @@ def gearmand(programs: Programs, *queue: str) -> tuple[Program, int]:
     return program, port
 
 
-def gearmand_table(path: Path, rows: Iterable[tuple[Any, ...]]) -> str:
-    """A SQLite file as gearmand writes it; its URL."""
+def gearmand_table(path: Path, rows: Iterable[tuple[Any, ...]], number: str = "INTEGER") -> str:
+    """A SQLite file as gearmand writes it, but for the type of its numbers; its URL."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(
-            "CREATE TABLE gearman_queue ( unique_key TEXT, function_name TEXT, priority INTEGER,"
-            " data BLOB, when_to_run INTEGER, PRIMARY KEY (unique_key, function_name))"
+            f"CREATE TABLE gearman_queue ( unique_key TEXT, function_name TEXT, priority {number},"
+            f" data BLOB, when_to_run {number}, PRIMARY KEY (unique_key, function_name))"
         )
         connection.executemany("INSERT INTO gearman_queue VALUES (?, ?, ?, ?, ?)", rows)
         connection.commit()
@@ -256,6 +256,14 @@ def test_rows_that_are_not_taken(tmp_path: Path) -> None:
         "1 not taken, there is no function: function and unique NULL 'none'",
     ]
     assert [job[:3] for job in jobs(store)] == [(b"good", b"f", 1), (b"odd", b"f", 1)]
+
+
+def test_nothing_warns(tmp_path: Path) -> None:
+    """Not even of a type such as SQLite takes, too, and SQLAlchemy wonders at."""
+    source = gearmand_table(tmp_path / "gearmand.db", [("u", "f", 1, b"w", LATER)], "int(10)")
+    store = tmp_path / "new.sqlite"
+    assert said(move(source, f"sqlite:///{store}", env={"PYTHONWARNINGS": "error"})) == ["1 taken over"]
+    assert jobs(store) == [(b"u", b"f", 1, LATER, b"w")]
 
 
 def test_default_store(tmp_path: Path) -> None:

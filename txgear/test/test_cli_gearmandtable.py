@@ -8,6 +8,7 @@ import os
 import shutil
 import sqlite3
 import sys
+import warnings
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,14 @@ class SQLiteTests(SynchronousTestCase):
         """A table that knows no times is read as well."""
         [row] = self.table(self.make([("u", "f", 1, b"w")], OLD)).rows()
         self.assertEqual(row, Row(b"f", b"u", 1, None, b"w"))
+
+    def test_type_with_a_length(self) -> None:
+        """SQLAlchemy warns of such a type where it is asked for one: nobody is to see that."""
+        path = self.make([("u", "f", 1, b"w", 0)], GEARMANDS.replace("INTEGER", "int(10)"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            [row] = self.table(path).rows()
+        self.assertEqual(row, Row(b"f", b"u", 1, 0, b"w"))
 
     def test_other_name(self) -> None:
         """The table may have another name, of any form."""
