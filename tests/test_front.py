@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from needs import requires
-from processes import Gate, Programs, Server, Servers, run, wait_until
+from processes import Gate, Program, Programs, Server, Servers, run, wait_until
 from wirepeer import P, WirePeer, packet
 
 pytestmark = pytest.mark.txgear_only
@@ -109,40 +109,76 @@ def test_orders_are_logged_and_what_is_paused_is_named(start_server: Servers, tm
 
 
 def test_clients_of_a_server_that_drains_go_to_the_next(
-    start_server: Servers, programs: Programs, function: str, tmp_path: Path
+    start_server: Servers, programs: Programs, tmp_path: Path
 ) -> None:
     """Of PHP's client one submit is lost, and the next is the other server's."""
     php = requires("php", php_extension="gearman")
-    first, second = start_server(), start_server()
-    places = f"127.0.0.1:{second.port},127.0.0.1:{first.port}"
-    name = function.encode()
-    workers = {}
-    for server in (first, second):
-        workers[server] = server.connect()
-        workers[server].can_do(name, b"slow")
-    gate = Gate(tmp_path / "gate")
-    client = programs.start([php, "-r", CLIENT_OF_TWO % function, places, gate.path], name="client")
+    # libgearman 1.1.20 with several servers waits for ever, now and then, for an answer that has come and
+    # that it does not read, with gearmand as well.
+    for attempt in range(6):
+        drained = _ServerThatDrains(start_server)
+        gate = Gate(tmp_path / f"gate{attempt}")
+        client = programs.start(
+            [php, "-r", CLIENT_OF_TWO % "f", drained.places, gate.path], name=f"client{attempt}"
+        )
+        try:
+            drained.play(gate, client)
+        except ClientWaits:
+            continue
+        finally:
+            gate.close()
+        return
+    raise AssertionError("the client has never read its answers")
 
-    def ask(expected: bytes, server: Server | None) -> None:
+
+class ClientWaits(Exception):
+    """A client has not read an answer that was sent."""
+
+
+class _ServerThatDrains:
+    """Two servers with a worker each, of which the first drains while somebody waits for a job of it."""
+
+    def __init__(self, start_server: Servers) -> None:
+        self.first, self.second = start_server(), start_server()
+        self.places = f"127.0.0.1:{self.second.port},127.0.0.1:{self.first.port}"
+        self.workers = {}
+        for server in (self.first, self.second):
+            worker = self.workers[server] = server.connect()
+            worker.can_do(b"f", b"slow")
+            # The first job of a server takes longer to be answered than all others.
+            client = server.connect()
+            for _ in range(20):
+                client.submit(b"f", b"")
+                job = worker.grab_soon()
+                worker.complete(job, b"")
+                client.expect(P.WORK_COMPLETE, job.handle, b"")
+            client.close()
+
+    def play(self, gate: Gate, client: Program) -> None:
+        self.ask(gate, client, b"0 one", self.first)
+        # Somebody waits for a job, so that the drain does not end.
+        waiting, worker = self.first.connect(), self.workers[self.first]
+        waiting.submit(b"slow", b"")
+        job = worker.grab_soon()
+        self.first.signal(signal.SIGUSR1)
+        wait_until(lambda: b"draining" in self.first.said(), what="the server to drain")
+        self.ask(gate, client, b"14 ", None)
+        self.ask(gate, client, b"0 two", self.second)
+        worker.complete(job, b"last")
+        waiting.expect(P.WORK_COMPLETE, job.handle, b"last")
+        assert waiting.read_to_end() == b""
+        assert self.first.wait() == 0
+
+    def ask(self, gate: Gate, client: Program, expected: bytes, server: Server | None) -> None:
+        before = client.stdout
         gate.open()
         if server is not None:
-            workers[server].complete(workers[server].grab_soon(), expected.split()[1])
-        wait_until(lambda: client.stdout.endswith(expected + b"\n"), what=f"{expected!r}")
-
-    ask(b"0 one", first)
-    # Somebody waits for a job, so that the drain does not end.
-    waiting = first.connect()
-    waiting.submit(b"slow", b"")
-    job = workers[first].grab_soon()
-    first.signal(signal.SIGUSR1)
-    wait_until(lambda: b"draining" in first.said(), what="the server to drain")
-    ask(b"14 ", None)
-    ask(b"0 two", second)
-    workers[first].complete(job, b"last")
-    waiting.expect(P.WORK_COMPLETE, job.handle, b"last")
-    assert waiting.read_to_end() == b""
-    assert first.wait() == 0
-    gate.close()
+            self.workers[server].complete(self.workers[server].grab_soon(), expected.split()[1])
+        try:
+            wait_until(lambda: client.stdout != before and client.stdout.endswith(b"\n"), timeout=3)
+        except AssertionError as error:
+            raise ClientWaits from error
+        assert client.stdout == before + expected + b"\n"
 
 
 def test_refused_by_closing(start_server: Servers) -> None:
