@@ -121,7 +121,7 @@ def test_php_job_dies_and_is_requeued(
     # What happened before is still known.
     assert len(operator.job(handle).attempts) == 3
     assert server.status(f"{function}_needs") == (0, 0, 1)
-    assert operator.order(f"requeue job {handle}").startswith("ERR NOT_DEAD")
+    assert operator.order(f"requeue job {handle}").startswith("ERR NO_WORKLOAD")
 
 
 # Perl
