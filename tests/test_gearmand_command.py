@@ -246,7 +246,8 @@ def test_gearmand_names_its_store(programs: Programs, tmp_path: Path) -> None:
     log = tmp_path / "log"
     queue = ["-q", "libsqlite3", "--libsqlite3-db", str(tmp_path / "jobs.db")]
     start_gearmand(programs, log, queue=queue)
-    assert f"store sqlite:///{tmp_path}/jobs.db" in log.read_text()
+    # It says so once it listens.
+    wait_until(lambda: f"store sqlite:///{tmp_path}/jobs.db" in log.read_text(), what="the store in the log")
 
 
 def test_few_file_descriptors(programs: Programs, tmp_path: Path) -> None:
