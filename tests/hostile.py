@@ -203,16 +203,19 @@ class Outage:
         seconds: float,
         begin: Callable[[], object],
         end: Callable[[], object],
+        late: int = 0,
     ) -> None:
         """
         :param begin: takes the store away, for so many seconds.
         :param end: brings it back.
+        :param late: clients that come while it is away: all others may have a job on the way as it goes.
         """
         self.name = name
         self.server = server
         self.seconds = seconds
         self._begin = begin
         self._end = end
+        self._late = late
         self.seen: list[Seen] = []
         # Jobs that must be there at the end, with their counts of lost workers.
         self._expected: dict[bytes, int] = {}
@@ -233,10 +236,13 @@ class Outage:
         self._running = [self._grab(self._worker) for _ in range(10)]
         self._lost = self._grab(self._dying)
         self._witnesses = Witnesses(port)
-        self._clients = [Peer(port, background(b"more", b"y" * 100)) for _ in range(4)]
+        self._clients = self._more_clients(4)
         time.sleep(0.5)
         self._began = time.monotonic()
         self._begin()
+
+    def _more_clients(self, count: int) -> list[Peer]:
+        return [Peer(self.server.port, background(b"more", b"y" * 100)) for _ in range(count)]
 
     @staticmethod
     def _grab(worker: Grabber) -> Record:
@@ -251,6 +257,7 @@ class Outage:
             del self._expected[record.handle]
         self._dying.line.close()
         self._expected[self._lost.handle] = 1
+        self._clients += self._more_clients(self._late)
 
     def wait(self) -> None:
         """Wait until the time is over, and end the outage."""

@@ -41,7 +41,7 @@ FIRST_RETRY: Final = 0.1
 LAST_RETRY: Final = 5.0
 """Seconds between attempts at the most."""
 RETRY_WHEN_ASKED: Final = 1.0
-"""Seconds between attempts at the most, where jobs come that are to be kept, or the server ends."""
+"""Seconds between attempts at the most, where jobs come or wait that are to be kept, or the server ends."""
 MOST_READINGS: Final = 16
 """Results and workloads, for those who asked for one, that are read at once: any of them may be large."""
 MOST_WAITING: Final = 1000
@@ -358,7 +358,9 @@ class Journal:
         elif self._attempts > 1 and not self._closed:
             self._refuse_from_now(reason, detail)
             if self._retry is None:
-                most = RETRY_WHEN_ASKED if self._closing else LAST_RETRY
+                # While submits wait, each attempt may still be in time for them.
+                waited_for = self._closing or self._overdue is not None
+                most = RETRY_WHEN_ASKED if waited_for else LAST_RETRY
                 delay = min(FIRST_RETRY * 2.0 ** min(self._attempts - 2, 10), most)
                 self._retry = self._clock.callLater(delay, self._try_again)
         self._outcome()

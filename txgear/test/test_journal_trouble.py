@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from txgear.constants import CAN_DO, CANT_DO, GRAB_JOB, JOB_ASSIGN, SUBMIT_JOB, WORK_COMPLETE
 from txgear.errors import StoreRefused, StoreTaken, StoreUnavailable, StoreUnusable
-from txgear.journal import FIRST_RETRY, LAST_RETRY, UNHURRIED
+from txgear.journal import FIRST_RETRY, LAST_RETRY, RETRY_WHEN_ASKED, UNHURRIED
 from txgear.test.durable import HANDLES, DurableTestCase, created, refused, submit
 from txgear.wire import request, response
 from txgear.writing import MOST_REFUSALS
@@ -231,8 +231,20 @@ class LostTests(TroubleTestCase):
             moments += [round(self.clock.seconds() - start, 1)] * self.store.take().count("open")
             next_call = min(call.getTime() for call in self.clock.getDelayedCalls())
             self.clock.advance(next_call - self.clock.seconds())
-        self.assertEqual(moments, [0.0, 0.1, 0.3, 0.7, 1.5, 3.1, 6.3, 11.3, 16.3, 21.3])
-        self.assertEqual((FIRST_RETRY, LAST_RETRY), (0.1, 5.0))
+        # For five seconds somebody waits.
+        self.assertEqual(moments, [0.0, 0.1, 0.3, 0.7, 1.5, 2.5, 3.5, 4.5, 5.5, 10.5, 15.5, 20.5])
+        self.assertEqual((FIRST_RETRY, RETRY_WHEN_ASKED, LAST_RETRY), (0.1, 1.0, 5.0))
+
+    def test_who_waits_is_not_refused_where_it_is_back_in_time(self) -> None:
+        self.store.fail("open", StoreUnavailable("nobody listens"), times=10**6)
+        self.store.fail("write", GONE)
+        self.submit_one()
+        self.run_on(3.8)
+        self.assertEqual(self.client.heard(), b"")
+        self.store.mend()
+        self.run_on(1)
+        self.assertEqual(self.client.heard(), created(1))
+        self.assertEqual(self.numbers(), [1])
 
     def test_another_server_has_it_now(self) -> None:
         """What this one knows is not true any more: it ends, and writes nothing."""
@@ -265,7 +277,7 @@ class LostTests(TroubleTestCase):
         self.assert_well()
 
     def test_but_not_for_ever(self) -> None:
-        self.store.fail("open", StoreUnusable("somebody else has it"), times=8)
+        self.store.fail("open", StoreUnusable("somebody else has it"), times=9)
         self.store.fail("write", GONE, after=True)
         self.submit_one()
         self.run_on(6)
