@@ -14,22 +14,14 @@ has C{{key}} and C{{certificate}} in it is spoken to through TLS.
 from __future__ import annotations
 
 import argparse
-import datetime
 import socket
 import ssl
 import statistics
 import struct
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+import trustme
 
 from run import default_servers, running, server_command
 
@@ -45,16 +37,17 @@ HEADER: Final = struct.Struct(">4sII")
 class Peer:
     """One connection to a server."""
 
-    def __init__(self, port: int, trusted: Path | None, nodelay: bool) -> None:
+    def __init__(self, port: int, authority: trustme.CA | None, nodelay: bool) -> None:
         """
-        @param trusted: the certificate of a server that speaks TLS.
+        @param authority: who has signed the certificate of a server that speaks TLS.
         @param nodelay: whether Nagle's algorithm is off.
         """
         sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
         if nodelay:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if trusted is not None:
-            context = ssl.create_default_context(cafile=str(trusted))
+        if authority is not None:
+            context = ssl.create_default_context()
+            authority.configure_trust(context)
             sock = context.wrap_socket(sock, server_hostname="localhost")
         self._socket = sock
         self._file = sock.makefile("rb")
@@ -90,18 +83,18 @@ class Peer:
         self._socket.close()
 
 
-def measure(port: int, trusted: Path | None, jobs: int) -> float:
+def measure(port: int, authority: trustme.CA | None, jobs: int) -> float:
     """
     Queue the jobs and do them.
 
     @return: jobs a second, from the tenth on.
     """
-    client = Peer(port, trusted, nodelay=True)
+    client = Peer(port, authority, nodelay=True)
     for _ in range(jobs):
         client.send(SUBMIT_JOB_BG, b"nagle", b"", b"x" * 64)
     for _ in range(jobs):
         client.expect(JOB_CREATED)
-    worker = Peer(port, trusted, nodelay=False)
+    worker = Peer(port, authority, nodelay=False)
     worker.send(CAN_DO, b"nagle")
     worker.send(GRAB_JOB)
     begun = 0.0
@@ -116,36 +109,6 @@ def measure(port: int, trusted: Path | None, jobs: int) -> float:
     worker.close()
     client.close()
     return (jobs - COUNT_FROM) / seconds
-
-
-@contextmanager
-def certificate() -> Iterator[tuple[Path, Path]]:
-    """A key and a certificate for localhost, as long as they are needed."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    with tempfile.TemporaryDirectory(prefix="txgear-bench-") as folder:
-        key_path, certificate_path = Path(folder, "key.pem"), Path(folder, "certificate.pem")
-        key_path.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        certificate_path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-        yield key_path, certificate_path
 
 
 def servers_here() -> dict[str, str]:
@@ -178,12 +141,17 @@ def main() -> None:
         servers = dict(text.split("=", 1) for text in options.server)
     names = list(servers)
     figures: dict[str, list[float]] = {name: [] for name in names}
-    with certificate() as (key, trusted):
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost")
+    with (
+        issued.private_key_pem.tempfile() as key,
+        issued.cert_chain_pems[0].tempfile() as certificate,
+    ):
         for turn in range(options.rounds):
             first = turn % len(names)
             for name in names[first:] + names[:first]:
-                command = servers[name].replace("{key}", str(key)).replace("{certificate}", str(trusted))
-                tls = trusted if command != servers[name] else None
+                command = servers[name].replace("{key}", key).replace("{certificate}", certificate)
+                tls = authority if command != servers[name] else None
                 with running(command) as (_, port):
                     figures[name].append(measure(port, tls, options.jobs))
     print(f"{options.rounds} rounds of {options.jobs} jobs; medians; ratios are {names[0]} / the other\n")

@@ -89,11 +89,12 @@ def test_over_tcp(fresh_server: Server, function: str) -> None:
 @pytest.mark.txgear_only
 def test_over_tls(start_server: Servers, function: str, tmp_path: Path) -> None:
     """Over TLS: it is the socket below that waits."""
-    key, trusted = certificate(tmp_path)
+    files, authority = certificate(tmp_path)
     port = free_port()
-    endpoint = f"ssl:{port}:interface=127.0.0.1:privateKey={key}:certKey={trusted}"
+    endpoint = f"ssl:{port}:interface=127.0.0.1:{files}"
     server = start_server("--listen=127.0.0.1", f"--listen={endpoint}")
-    context = ssl.create_default_context(cafile=str(trusted))
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
     with (
         socket.create_connection(("127.0.0.1", port), PATIENCE) as plain,
         context.wrap_socket(plain, server_hostname="localhost") as sock,

@@ -61,11 +61,9 @@ def test_worker_at_a_server_that_is_not_trusted(
     start_server: Servers, programs: Programs, tmp_path: Path
 ) -> None:
     """The connection is made, and ends: that is told as well, once."""
-    key, certified = certificate(tmp_path)
+    files, _ = certificate(tmp_path)
     port = free_port()
-    start_server(
-        "--listen=127.0.0.1", f"--listen=ssl:{port}:interface=127.0.0.1:privateKey={key}:certKey={certified}"
-    )
+    start_server("--listen=127.0.0.1", f"--listen=ssl:{port}:interface=127.0.0.1:{files}")
     script = tutorial("worker.py", port).replace(f'"127.0.0.1:{port}"', f'"tls:localhost:{port}"')
     worker = programs.start([sys.executable, "-c", script])
     wait_until(lambda: b"certificate verify failed" in worker.stderr, what="the reason")

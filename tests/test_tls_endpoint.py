@@ -16,11 +16,12 @@ from processes import PATIENCE, Servers, free_port
 @pytest.mark.txgear_only
 def test_tls(start_server: Servers, tmp_path: Path) -> None:
     """Packets, large ones too, and text commands are answered through TLS; `workers` tells the address."""
-    key, trusted = certificate(tmp_path)
+    files, authority = certificate(tmp_path)
     port = free_port()
-    endpoint = f"ssl:{port}:interface=127.0.0.1:privateKey={key}:certKey={trusted}"
+    endpoint = f"ssl:{port}:interface=127.0.0.1:{files}"
     start_server("--listen=127.0.0.1", f"--listen={endpoint}", "--keepalive", "--keepalive-idle=7")
-    context = ssl.create_default_context(cafile=str(trusted))
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
     with (
         socket.create_connection(("127.0.0.1", port), PATIENCE) as plain,
         context.wrap_socket(plain, server_hostname="localhost") as peer,
