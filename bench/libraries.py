@@ -204,12 +204,14 @@ class Server:
 
 
 @contextmanager
-def started(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def started(
+    command: list[str], environment: dict[str, str], stdout: int = subprocess.DEVNULL
+) -> Iterator[subprocess.Popen[bytes]]:
     """A program, as long as it is needed."""
     process = subprocess.Popen(
         command,
         env={**os.environ, **environment},
-        stdout=subprocess.DEVNULL,
+        stdout=stdout,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
@@ -254,19 +256,13 @@ def outcomes(server: Server, library: list[str], environment: dict[str, str], fi
     command = [*library, "client", str(server.port), first]
     with started([*library, "worker", str(server.port), "echo"], environment):
         server.wait_for_workers(1)
-        client = subprocess.Popen(
-            command,
-            env={**os.environ, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            said, _ = client.communicate(timeout=CLIENT_SECONDS)
-        except subprocess.TimeoutExpired:
-            # Not all of them end, whether or not they have their answers.
-            os.killpg(client.pid, signal.SIGKILL)
-            said, _ = client.communicate()
+        with started(command, environment, subprocess.PIPE) as client:
+            try:
+                said, _ = client.communicate(timeout=CLIENT_SECONDS)
+            except subprocess.TimeoutExpired:
+                # Not all of them end, whether or not they have their answers.
+                os.killpg(client.pid, signal.SIGKILL)
+                said, _ = client.communicate()
     server.wait_for_workers(0)
     found: dict[str, str] = {}
     for line in said.decode("utf-8", "replace").splitlines():

@@ -327,17 +327,16 @@ def leave(server: Server, count: int, greeting: bytes) -> None:
     time.sleep(2.0)
 
 
-def unfinished(server: Server) -> None:
-    """12 peers that send 60 of 63 MiB."""
-    peers = [server.connect() for _ in range(12)]
+def all_at_once(server: Server, count: int, patience: float, pieces: list[bytes]) -> None:
+    """That many peers send these, as far as they are taken, and leave."""
+    peers = [server.connect() for _ in range(count)]
     server.longest()
 
     def send(peer: socket.socket) -> None:
-        peer.settimeout(5.0)
+        peer.settimeout(patience)
         with suppress(OSError):
-            peer.sendall(_header.pack(REQUEST_MAGIC, ECHO_REQ, 63 * MIB))
-            for _ in range(60):
-                peer.sendall(bytes(MIB))
+            for piece in pieces:
+                peer.sendall(piece)
 
     senders = [threading.Thread(target=send, args=(peer,)) for peer in peers]
     for sender in senders:
@@ -346,27 +345,17 @@ def unfinished(server: Server) -> None:
         sender.join()
     for peer in peers:
         peer.close()
+
+
+def unfinished(server: Server) -> None:
+    """12 peers that send 60 of 63 MiB."""
+    head = _header.pack(REQUEST_MAGIC, ECHO_REQ, 63 * MIB)
+    all_at_once(server, 12, 5.0, [head, *[bytes(MIB)] * 60])
 
 
 def never_read(server: Server) -> None:
     """10 peers that never read their echoes, of 1 MiB each."""
-    peers = [server.connect() for _ in range(10)]
-    echo = packet(ECHO_REQ, bytes(MIB))
-
-    def send(peer: socket.socket) -> None:
-        peer.settimeout(3.0)
-        with suppress(OSError):
-            for _ in range(100):
-                peer.sendall(echo)
-
-    server.longest()
-    senders = [threading.Thread(target=send, args=(peer,)) for peer in peers]
-    for sender in senders:
-        sender.start()
-    for sender in senders:
-        sender.join()
-    for peer in peers:
-        peer.close()
+    all_at_once(server, 10, 3.0, [packet(ECHO_REQ, bytes(MIB))] * 100)
 
 
 def bad_peers(server: Server) -> str:

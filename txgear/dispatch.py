@@ -47,7 +47,7 @@ from txgear.uniques import Uniques
 from txgear.wire import Data
 
 LOOK_SECONDS: Final = 1.0
-"""Between two looks at the wall clock while a job waits for a time by it: it may be set meanwhile."""
+"""Between two looks at the wall clock, by whoever needs it: it may be set meanwhile."""
 MOST_FUNCTIONS: Final = 100_000
 """
 Functions that there may be before no new name is taken, whoever brings it: each takes 1.5 kB, and its

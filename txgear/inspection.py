@@ -596,10 +596,7 @@ def policy(broker: Broker, function: bytes, now: float) -> dict[str, Any]:
         priority, or C{None}; C{room}, how many jobs may start now, or C{None} for any number; and how many
         there are.
     """
-    rules = (
-        (pattern, policy) for pattern, matches, policy in broker.policies.rules if matches.fullmatch(function)
-    )
-    pattern, settings = next(rules, (None, CLASSIC))
+    pattern, settings = broker.policies.rule(function) or (None, CLASSIC)
     queue = broker.functions.get(function)
     gate = None if queue is None else queue.gate
     return {

@@ -31,6 +31,7 @@ from txgear._budget import UNFINISHED_MEMORY, Budget
 from txgear._descriptors import Descriptors
 from txgear.broker import QUEUE_MEMORY, UNLIMITED, Broker
 from txgear.constants import JOB_CREATED, MAX_PACKET
+from txgear.dispatch import LOOK_SECONDS
 from txgear.gathering import GATHERINGS
 from txgear.jobs import Job
 from txgear.journal import Journal
@@ -132,8 +133,6 @@ class Settings:
     refuse_by_closing: bool = False
 
 
-LOOK_SECONDS: Final = 1.0
-"""Between two looks at the wall clock while nobody speaks of a time by it."""
 STEP_SECONDS: Final = 0.05
 """What it is ahead or behind at the least to have been set: two readings are never of the same moment."""
 

@@ -456,6 +456,14 @@ class Policies:
             for pattern, policy in rules
         ]
 
+    def rule(self, function: bytes) -> tuple[str, Policy] | None:
+        """The pattern that counts for a function, and its policy; C{None} if none matches."""
+        for pattern, matches, policy in self.rules:
+            if matches.fullmatch(function):
+                return pattern, policy
+        return None
+
     def of(self, function: bytes) -> Policy | None:
         """The policy of a function, or C{None}."""
-        return next((policy for _, pattern, policy in self.rules if pattern.fullmatch(function)), None)
+        rule = self.rule(function)
+        return None if rule is None else rule[1]

@@ -391,30 +391,40 @@ class GearProtocol(ShortTurns):
 
     # What was hardly meant
 
-    def _doubt_unit(self, function: bytes, seconds: float) -> None:
+    def _doubt(self, doubt: float, text: str, function: bytes, **fields: Any) -> None:
+        """
+        Mention what this peer, or another one like it, has asked for.
+
+        @param doubt: tells it from others.
+        @param text: the format of the line; the C{peer} and the C{function} are among its fields.
+        """
         peer = self.peer
         self._server.notices.say(
             self.log,
             LogLevel.warn,
-            (SHORTEST_TIMEOUT, peer.address, peer.client_id),
-            "{worker} gives itself {milliseconds:g} milliseconds for a job of {function}, and gets"
-            " {shortest:g}. If it means seconds, see --can-do-timeout-unit",
-            worker=for_line(peer.name).decode("utf-8"),
-            milliseconds=seconds / MILLISECOND,
+            (doubt, peer.address, peer.client_id),
+            text,
+            peer=for_line(peer.name).decode("utf-8"),
             function=shown(function).decode("utf-8"),
+            **fields,
+        )
+
+    def _doubt_unit(self, function: bytes, seconds: float) -> None:
+        self._doubt(
+            SHORTEST_TIMEOUT,
+            "{peer} gives itself {milliseconds:g} milliseconds for a job of {function}, and gets"
+            " {shortest:g}. If it means seconds, see --can-do-timeout-unit",
+            function,
+            milliseconds=seconds / MILLISECOND,
             shortest=SHORTEST_TIMEOUT / MILLISECOND,
         )
 
     def _doubt_weekday(self, function: bytes, due: float) -> None:
-        peer = self.peer
-        self._server.notices.say(
-            self.log,
-            LogLevel.warn,
-            (YEAR, peer.address, peer.client_id),
-            "{client} submits a job of {function} for a date that has its day of the week only on {due}."
+        self._doubt(
+            YEAR,
+            "{peer} submits a job of {function} for a date that has its day of the week only on {due}."
             " If that is not meant: 0 is Monday",
-            client=for_line(peer.name).decode("utf-8"),
-            function=shown(function).decode("utf-8"),
+            function,
             due=date.fromtimestamp(due).isoformat(),
         )
 

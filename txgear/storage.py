@@ -424,12 +424,9 @@ class Storage(Dispatch):
         if life.settings:
             # Without them its function's jobs never die, or are kept for a shorter time.
             base = job.queue.policy or CLASSIC
-            own = job.state == DEAD and base.retries is None
-            own = (
-                own
-                or self._keeping(base, job, job.state)[1]
-                < self._keeping(life.policy(base, self.policies), job, job.state)[1]
-            )
+            without = self._keeping(base, job, job.state)[1]
+            keep = self._keeping(life.policy(base, self.policies), job, job.state)[1]
+            own = keep > without or (job.state == DEAD and base.retries is None)
         counted = job.state == DEAD or bool(life.complete) or not self._takes_unique(job, life, now)
         self.archive.put(job, until, counted, own)
         self.deadline = min(self.deadline, until)

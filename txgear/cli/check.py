@@ -66,13 +66,12 @@ def rules(config: Config) -> Iterator[str]:
 def of_functions(config: Config, functions: Sequence[str]) -> Iterator[str]:
     """Which policy each of these has."""
     for function in functions:
-        name = function.encode("utf-8", "surrogateescape")
-        rule = next((rule for rule in config.policies.rules if rule[1].fullmatch(name)), None)
+        rule = config.policies.rule(function.encode("utf-8", "surrogateescape"))
         if rule is None:
             yield f"function {function}: no policy"
         else:
             yield f"function {function}: that of {rule[0]}"
-            yield from settings(rule[2])
+            yield from settings(rule[1])
 
 
 def schedules(config: Config, now: float) -> Iterator[str]:

@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker import Broker
 from txgear.changes import PAUSED, by_place
-from txgear.constants import HIGH, LOW, NOOP, NORMAL, PRIORITIES
+from txgear.constants import HIGH, LOW, NOOP, NORMAL
 from txgear.errors import JobNotFound
 from txgear.jobs import DEAD, RUNNING, Job
 from txgear.life import Life as JobLife
@@ -157,17 +157,8 @@ STORED_LIFE_EVENTS: Final[dict[str, tuple[int, dict[str, Iterable[Any]]]]] = (
     STORED_EVENTS
     | LIFE_EVENTS
     | {
-        "flood": (
-            3,
-            {
-                "name": FUNCTIONS,
-                "priority": PRIORITIES,
-                "count": (4, 8),
-                "workload": (b"one", LONG),
-                "named": (False, False, True),
-            },
-        ),
-        "crash": (1, {"index": PEERS, "name": FUNCTIONS}),
+        "flood": (3, STORED_EVENTS["flood"][1]),
+        "crash": (1, STORED_EVENTS["crash"][1]),
         "misread": (10, STORED_EVENTS["misread"][1]),
         "retry": (6, STORED_EVENTS["retry"][1]),
         "shelve": (4, {"kept": (True, True, False)}),
