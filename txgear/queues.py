@@ -5,7 +5,7 @@ and behind each lane what is too much for the memory.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final
 
@@ -119,7 +119,8 @@ class FunctionQueue:
         self.aside: dict[Job, None] = {}
         self.running = 0
         self.workers: dict[Peer, None] = {}
-        self.asleep: dict[Peer, None] = {}
+        # Taken from its front: a plain dict would be walked over all that has been taken since it grew.
+        self.asleep: OrderedDict[Peer, None] = OrderedDict()
         self.woken = 0
         self.limits: tuple[int, int, int] | None = None
         self.created = False
