@@ -39,7 +39,7 @@ class FileLock:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._file: IO[str] | None = None
+        self._file: IO[bytes] | None = None
 
     def take(self) -> None:
         """
@@ -53,14 +53,14 @@ class FileLock:
                 return
             self.release()
         try:
-            file = open(self._path, "a+", encoding="ascii", opener=_private)  # noqa: SIM115
+            file = open(self._path, "ab+", opener=_private)  # noqa: SIM115
         except OSError as error:
             raise StoreUnusable(f"cannot open the lock file {self._path}: {error.strerror}") from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
-            holder = file.read().strip() or "unknown"
+            holder = file.read().decode("ascii", "replace").strip() or "unknown"
             file.close()
             raise StoreUnusable(
                 f"it is in use by another server, process {holder}, which holds {self._path}"
@@ -69,7 +69,7 @@ class FileLock:
             file.close()
             raise StoreUnusable(f"cannot lock the file {self._path}: {error.strerror}") from error
         file.truncate(0)
-        file.write(f"{os.getpid()}\n")
+        file.write(b"%d\n" % os.getpid())
         file.flush()
         self._file = file
 
