@@ -310,33 +310,33 @@ def test_queue_left_behind(programs: Programs, daemons: Daemons, tmp_path: Path,
     line = (
         f"3 jobs of gearmand are in table gearman_queue of sqlite:///{path}; `txgear import` takes them over"
     )
-    words = [
-        *txgear(),
-        "gearmand",
-        "-p",
-        str(free_port()),
-        "-L",
-        "127.0.0.1",
-        "-l",
-        str(log),
-        "--verbose",
-        "INFO",
-    ]
-    words += ["-q", "libsqlite3", "--libsqlite3-db", str(path), "-P", str(tmp_path / "pid")]
+    port = free_port()
+    place = ["-p", str(port), "-L", "127.0.0.1", "-P", str(tmp_path / "pid")]
+    logs = ["-l", str(log), "--verbose", "INFO"]
+    words = [*txgear(), "gearmand", *place, *logs, "-q", "libsqlite3", "--libsqlite3-db", str(path)]
+
+    def serves() -> bool:
+        """It says what it says before it answers, and before it knows what to do with signals."""
+        if not accepts("127.0.0.1", port):
+            return False
+        with WirePeer(port) as peer:
+            return peer.sync() == []
+
     program = programs.start([*words, *(["-d"] if daemon else [])], name="txgear")
     if daemon:
         assert program.wait() == 0
         daemons.ends(daemons.pid(tmp_path / "pid"))
     else:
-        wait_until(lambda: b"takes them over" in program.stderr, what="the line")
+        wait_until(serves, what="the server")
         assert program.stop() == 0
     assert program.stderr.decode().splitlines() == [f"txgear: {line}"]
     assert line in log.read_text()
     done = run([*txgear(), "import", "--from", f"sqlite:///{path}", "--store", f"sqlite:///{path}"])
     assert (done.returncode, done.stderr) == (0, b""), done
     program = programs.start(words, name="again")
-    wait_until(lambda: "3 jobs are back" in log.read_text(), what="the jobs")
+    wait_until(serves, what="the server")
     assert program.stop() == 0
+    assert "3 jobs are back" in log.read_text()
     assert b"of gearmand" not in program.stderr
 
 
