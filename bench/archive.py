@@ -31,11 +31,11 @@ from pathlib import Path
 from typing import Final
 
 from run import free_port, server_command
-from txgear.changes import Batch, Move, StoredJob
-from txgear.constants import ECHO_REQ, NORMAL, REQUEST_MAGIC
-from txgear.jobs import DEAD, DONE
-from txgear.life import Attempt, Life
+from txgear.broker.history import Attempt, Life
+from txgear.broker.jobs import DEAD, DONE
+from txgear.broker.records import Batch, Move, StoredJob
 from txgear.policies import FAIL
+from txgear.protocol.constants import ECHO_REQ, NORMAL, REQUEST_MAGIC
 from txgear.stores import make_store
 
 FUNCTION: Final = "archive"

@@ -11,8 +11,8 @@ from typing import ClassVar
 
 from soakjobs import COMPLETE, EXCEPTION, FAIL, FILLING, Attach, End, Job, Submit, Work
 from soakpeers import FUNCTIONS, SHARED_UNIQUES, Peer, Question, Scene, choose, shown
-from txgear import constants as c
-from txgear.wire import request
+from txgear.protocol import constants as c
+from txgear.protocol.packets import request
 
 
 class Client(Peer):

@@ -22,9 +22,9 @@ from typing import ClassVar, Final, TypeVar
 
 from soakbook import PATIENCE, Book
 from soakjobs import FILLING, End, Submit, Work
-from txgear import constants as c
 from txgear.errors import ProtocolError
-from txgear.wire import PACKETS, Decoder
+from txgear.protocol import constants as c
+from txgear.protocol.packets import PACKETS, Decoder
 
 FUNCTIONS: Final = [b"soak%d" % number for number in range(30)]
 WEIGHTS: Final = [1 / (rank + 5) for rank in range(len(FUNCTIONS))]

@@ -11,8 +11,8 @@ from typing import ClassVar, Final
 
 from soakjobs import COMPLETE, EXCEPTION, FAIL, Assignment, End, Job
 from soakpeers import FUNCTIONS, Peer, Question, Scene, choose, shown
-from txgear import constants as c
-from txgear.wire import request
+from txgear.protocol import constants as c
+from txgear.protocol.packets import request
 
 
 def news_of(assignment: Assignment, sequence: int) -> bytes:

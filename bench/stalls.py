@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Final
 
 from run import free_port, server_command
-from txgear.constants import (
+from txgear.protocol.constants import (
     CAN_DO,
     ECHO_REQ,
     GRAB_JOB,

@@ -15,7 +15,7 @@ from typing import Final
 
 from crashbook import CHANGED, DUPLICATE, LOST, OTHER, SETTLED, Ledger
 from livespeers import SINGLE, TICKS
-from txgear.changes import SCHEDULED, Batch, Mark, StoredJob
+from txgear.broker.records import SCHEDULED, Batch, Mark, StoredJob
 from txgear.stores import make_store
 from txgear.stores.sql import SqlStore
 

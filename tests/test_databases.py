@@ -25,15 +25,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from databases import PASSWORD, USER, Database, MariaDB, Postgres
 from processes import free_port
-from txgear.changes import PAUSED, Batch, Mark, Move
+from txgear.broker.history import MOST_ATTEMPTS, MOST_TEXT, Attempt, Life, in_words
+from txgear.broker.jobs import DONE
+from txgear.broker.records import PAUSED, Batch, Mark, Move
 from txgear.errors import StoreRefused, StoreTaken, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IJobStore
-from txgear.jobs import DONE
-from txgear.life import MOST_ATTEMPTS, MOST_TEXT, Attempt, Life, in_words
 from txgear.stores import make_store, migrations, schema
 from txgear.stores.mysql import LEAST_PACKET
 from txgear.stores.sql import SqlStore
-from txgear.test.storecontract import (
+from txgear.test.support.storecontract import (
     StoreContract,
     adding,
     addition,

@@ -13,10 +13,10 @@ import pytest
 
 from operating import configured
 from processes import Program, Programs, Server, Servers, run, twistd, wait_until
-from txgear import admin
-from txgear.config import parse_config
+from txgear.daemon.config import parse_config
 from txgear.policies import Policy
-from txgear.wire import PACKETS, PRIVATE_PACKETS, Decoder
+from txgear.protocol.packets import PACKETS, PRIVATE_PACKETS, Decoder
+from txgear.server import textcommands
 from wirepeer import P
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
@@ -121,9 +121,8 @@ def test_all_settings_are_described() -> None:
 
 def test_all_commands_are_described() -> None:
     page = (DOCS / "commands.md").read_text()
-    missing = [
-        command.decode() for command in admin.OWN_COMMANDS if not re.search(rf"`{command.decode()}[ `]", page)
-    ]
+    words = [command.decode() for command in textcommands.OWN_COMMANDS]
+    missing = [word for word in words if not re.search(rf"`{word}[ `]", page)]
     assert not missing
 
 

@@ -22,7 +22,7 @@ from crashpeers import Grabber, Line
 from databases import PASSWORD, Database
 from hostile import KEPT, WRITTEN, Outage, Peer, Witnesses, background, handles, summary
 from processes import Server, Servers, wait_until
-from txgear.test.test_stores_sqlite import damage
+from txgear.test.stores.test_sqlite import damage
 from wirepeer import P, packet
 
 pytestmark = pytest.mark.txgear_only

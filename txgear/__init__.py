@@ -10,9 +10,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
+from txgear._version import __version__
+
 if TYPE_CHECKING:
     from txgear.client import Client, Task
-    from txgear.constants import HIGH, LOW, NORMAL
     from txgear.errors import (
         JobError,
         JobFailed,
@@ -25,20 +26,19 @@ if TYPE_CHECKING:
         ServerError,
         TxgearError,
     )
-    from txgear.monotonic import use_monotonic_clock
+    from txgear.net.monotonic import use_monotonic_clock
+    from txgear.protocol.constants import HIGH, LOW, NORMAL
     from txgear.worker import Fail, Worker
-
-__version__: Final = "0.1.0"
 
 _HOMES: Final = {
     "Client": "client",
     "Task": "client",
     "Fail": "worker",
     "Worker": "worker",
-    "use_monotonic_clock": "monotonic",
-    "HIGH": "constants",
-    "NORMAL": "constants",
-    "LOW": "constants",
+    "use_monotonic_clock": "net.monotonic",
+    "HIGH": "protocol.constants",
+    "NORMAL": "protocol.constants",
+    "LOW": "protocol.constants",
     "JobError": "errors",
     "JobFailed": "errors",
     "JobLost": "errors",

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IProtocolFactory
 
-    from txgear.changes import Batch, Mark, StoredJob
-    from txgear.jobserver import JobServer
+    from txgear.broker.records import Batch, Mark, StoredJob
+    from txgear.server.jobserver import JobServer
 
 
 class IProtocolModule(Interface):

@@ -27,16 +27,16 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from txgear import admin
-from txgear.changes import by_place
+from txgear.broker.records import by_place
+from txgear.broker.sleepers import Peer
 from txgear.client import Client
 from txgear.interfaces import IJobStore
-from txgear.jobserver import JobServer, Settings
 from txgear.journal import NUMBERS, Journal
-from txgear.outbox import Later
 from txgear.policies import CLASSIC, Policies, PolicyError
-from txgear.roster import Peer
-from txgear.server import GearFactory
+from txgear.server import textcommands
+from txgear.server.gear import GearFactory
+from txgear.server.jobserver import JobServer, Settings
+from txgear.server.outbox import Later
 from txgear.worker import Job, Worker
 
 __all__ = ["MemoryServer"]
@@ -288,7 +288,7 @@ class MemoryServer:
         if self._server is None:
             raise ConnectionRefusedError
         self.flush()
-        answer = admin.answer(self._server, Peer(0, "a test"), line.encode("utf-8"))
+        answer = textcommands.answer(self._server, Peer(0, "a test"), line.encode("utf-8"))
         self._server.end_turn()
         self.flush()
         said = answer.said if isinstance(answer, Later) else bytes(answer)

@@ -9,9 +9,9 @@ import sys
 from hashlib import sha256
 from typing import Any, Final
 
-from txgear.changes import PAUSED, SCHEDULED, Batch, Mark, Move, StoredJob
-from txgear.jobs import DEAD, DONE, FAILED
-from txgear.life import Attempt, Life
+from txgear.broker.history import Attempt, Life
+from txgear.broker.jobs import DEAD, DONE, FAILED
+from txgear.broker.records import PAUSED, SCHEDULED, Batch, Mark, Move, StoredJob
 from txgear.stores import make_store
 
 #: Seconds since the epoch: when all this was, and a time that no test will see.

@@ -10,8 +10,8 @@ from make import digests, jobs, marks
 
 from crashpeers import Line
 from processes import Servers
-from txgear.changes import PAUSED
-from txgear.jobs import DEAD
+from txgear.broker.jobs import DEAD
+from txgear.broker.records import PAUSED
 from txgear.stores import make_store
 from wirepeer import P, packet
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from txgear import __version__
+from txgear._version import __version__
 from txgear.cli import check, gearmand, import_
 from txgear.cli.arguments import Parser
 from txgear.errors import ConfigurationError

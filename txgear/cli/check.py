@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo
 from txgear.cli.arguments import Parser
 
 if TYPE_CHECKING:
-    from txgear.config import Config
+    from txgear.daemon.config import Config
     from txgear.policies import Policy
-    from txgear.schedule import Schedule
+    from txgear.server.schedules import Schedule
 
 TIMES: Final = 3
 """How many of the next times of a schedule are shown."""
@@ -97,7 +97,7 @@ def run(arguments: Sequence[str]) -> int:
     @raise ConfigurationError: the file cannot be read, or is no TOML.
     """
     given = parser().parse_args(arguments)
-    from txgear.config import ConfigMistakes, read_config
+    from txgear.daemon.config import ConfigMistakes, read_config
 
     try:
         config = read_config(given.file)

@@ -14,13 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from txgear import __version__
+from txgear._version import __version__
 from txgear.cli import queuetypes
 from txgear.cli.arguments import Parser
-from txgear.constants import DEFAULT_PORT
 from txgear.errors import ConfigurationError
+from txgear.protocol.constants import DEFAULT_PORT
+from txgear.server.values import COERCIONS, number
 from txgear.stores import check_store, default_url
-from txgear.values import COERCIONS, number
 
 CONFIG_FILE: Final = "/etc/gearmand.conf"
 """Where gearmand looks for more options when it is not told otherwise."""
@@ -217,7 +217,7 @@ def _check_values(given: argparse.Namespace) -> None:
             except ValueError as error:
                 raise ConfigurationError(str(error)) from error
     if given.user is not None:
-        from txgear.users import find_user
+        from txgear.daemon.users import find_user
 
         try:
             find_user(given.user)
@@ -256,7 +256,7 @@ def check(made: Translation) -> None:
     if url != "memory:":
         check_store(url, made.environment.get(STORE_PASSWORD))
     if given.protocol not in (None, "gear", "http") or given.config is not None:
-        from txgear.tap import Options
+        from txgear.daemon.tap import Options
 
         Options().parseOptions(made.words[made.words.index("txgear") + 1 :])
 

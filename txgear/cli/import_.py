@@ -12,8 +12,8 @@ from contextlib import closing
 from typing import Final
 
 from txgear.cli.arguments import Parser
-from txgear.constants import DEFAULT_PORT
 from txgear.errors import ConfigurationError, StoreError
+from txgear.protocol.constants import DEFAULT_PORT
 
 PASSWORD: Final = "TXGEAR_IMPORT_PASSWORD"
 """The environment variable with the password of what is read."""
@@ -99,8 +99,8 @@ def run(arguments: Sequence[str]) -> int:
 
     from txgear.cli.gearmandtable import gearmand_table
     from txgear.cli.takeover import Takeover
+    from txgear.daemon.tap import Options, default_prefix, password
     from txgear.stores.sql import SqlStore
-    from txgear.tap import Options, default_prefix, password
 
     secret = password("from-password-file", given.from_password_file, PASSWORD, os.environ)
     table = gearmand_table(given.source, given.table, secret)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 
-from txgear.changes import Addition, StoredJob
+from txgear.broker.records import Addition, StoredJob
+from txgear.broker.uniques import key_of
 from txgear.cli.gearmandtable import Row
-from txgear.constants import MAX_FUNCTION, MAX_UNIQUE, NORMAL, PRIORITIES
 from txgear.errors import StoreRefused
-from txgear.uniques import key_of
+from txgear.protocol.constants import MAX_FUNCTION, MAX_UNIQUE, NORMAL, PRIORITIES
 
 CHUNK_ROWS: Final = 2000
 CHUNK_BYTES: Final = 4 * 1024 * 1024

@@ -15,7 +15,7 @@ from txgear.interfaces import IProtocolModule
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IProtocolFactory
 
-    from txgear.jobserver import JobServer
+    from txgear.server.jobserver import JobServer
 
 
 @implementer(IPlugin, IProtocolModule)
@@ -29,7 +29,7 @@ class Gear:
 
     def factory(self, server: JobServer, options: Mapping[str, Any]) -> IProtocolFactory:
         """Part of L{IProtocolModule}."""
-        from txgear.server import GearFactory
+        from txgear.server.gear import GearFactory
 
         return GearFactory(server)
 

@@ -11,12 +11,12 @@ from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from txgear.interfaces import IProtocolModule
-from txgear.values import COERCIONS
+from txgear.server.values import COERCIONS
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IProtocolFactory
 
-    from txgear.jobserver import JobServer
+    from txgear.server.jobserver import JobServer
 
 
 @implementer(IPlugin, IProtocolModule)
@@ -32,7 +32,7 @@ class Http:
 
     def factory(self, server: JobServer, options: Mapping[str, Any]) -> IProtocolFactory:
         """Part of L{IProtocolModule}."""
-        from txgear.httpserver import HttpFactory
+        from txgear.server.http import HttpFactory
 
         return HttpFactory(server)
 

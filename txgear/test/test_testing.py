@@ -13,7 +13,6 @@ from zope.interface.verify import verifyObject
 
 from txgear import testing
 from txgear.client import Client, Task
-from txgear.constants import HIGH, LOW, NORMAL
 from txgear.errors import (
     JobFailed,
     JobLost,
@@ -23,9 +22,10 @@ from txgear.errors import (
     StoreUnavailable,
     StoreUnusable,
 )
-from txgear.jobserver import Settings
+from txgear.protocol.constants import HIGH, LOW, NORMAL
+from txgear.server.jobserver import Settings
 from txgear.stores.memory import MemoryStore
-from txgear.test.durable import TroubledStore
+from txgear.test.support.durable import TroubledStore
 from txgear.testing import MemoryServer
 from txgear.worker import Fail, Job, Worker
 

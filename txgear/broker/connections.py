@@ -1,0 +1,71 @@
+"""
+Who is connected, for operators: plain values, as in L{txgear.broker.inspection}.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
+
+from txgear.broker.inspection import BOUNDS, Bounds, Search
+from txgear.protocol.textlines import text
+
+if TYPE_CHECKING:
+    from txgear.broker.broker import Broker
+    from txgear.broker.quickacks import Tally
+    from txgear.broker.sleepers import Peer
+
+MOST_NAMES: Final = 10
+"""Functions that are named for each connection; it may have thousands."""
+
+
+def connections(broker: Broker, tally: Tally, search: Search, bounds: Bounds = BOUNDS) -> dict[str, Any]:
+    """
+    The connections, by their descriptors.
+
+    @param tally: what they have in common.
+    @param search: C{worker} stands in a client id, or in the address of one without.
+    @return: C{connections}, a dict for each with C{descriptor}, C{address}, C{client_id} (or C{None}),
+        C{round_trip} (seconds, C{None} if it is not known), C{quickack} (whether it is acknowledged at
+        once, see L{txgear.broker.quickacks}), C{quickacks} (how often), C{functions} (their number) and
+        C{names} (of the first L{MOST_NAMES} of them); C{next}, which is what to ask for with C{after}, or
+        C{None} at the end; and C{total}, with C{connections}, C{quickack} (how many are acknowledged at
+        once now), and C{quickacks} (of all that there were).
+    """
+    peers = broker.roster.peers
+    marked = sum(_marked(peer) for peer in peers)
+    total = {"connections": len(peers), "quickack": marked, "quickacks": tally.given}
+    found = [peer for peer in peers if peer.descriptor > search.after]
+    if search.quickack is not None:
+        found = [peer for peer in found if _marked(peer) == search.quickack]
+    found.sort(key=attrgetter("descriptor"))
+    rows: list[dict[str, Any]] = []
+    following: int | None = None
+    last = search.after
+    for looked, peer in enumerate(found):
+        if len(rows) == search.limit or looked == bounds.work:
+            following = last
+            break
+        last = peer.descriptor
+        if not search.worker or search.worker in peer.name:
+            rows.append(_row(peer))
+    return {"connections": rows, "next": following, "total": total}
+
+
+def _marked(peer: Peer) -> bool:
+    return peer.link is not None and peer.link.acks.marked
+
+
+def _row(peer: Peer) -> dict[str, Any]:
+    link = peer.link
+    return {
+        "descriptor": peer.descriptor,
+        "address": peer.address,
+        "client_id": None if peer.client_id == b"-" else text(peer.client_id) or None,
+        "round_trip": None if link is None else round(link.round_trip(), 6),
+        "quickack": _marked(peer),
+        "quickacks": 0 if link is None else link.acks.given,
+        "functions": len(peer.abilities),
+        "names": [text(queue.name) for queue in islice(peer.abilities, MOST_NAMES)],
+    }

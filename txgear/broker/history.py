@@ -1,0 +1,204 @@
+"""
+What a job has beyond the classic protocol: settings of its own, the history of
+its attempts, and what is kept when it has ended. Most jobs have none of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from txgear.protocol.packets import Data
+from txgear.protocol.textlines import text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from txgear.policies import Policies, Policy
+
+MOST_ATTEMPTS: Final = 50
+"""Attempts that are remembered in full, the newest; of older ones only how many there were."""
+MOST_TEXT: Final = 2000
+"""Characters that are kept of what a worker said when it failed last."""
+MOST_EARLIER: Final = 200
+"""Characters that are kept of what was said at earlier attempts: it is all written anew with each one."""
+
+
+class Attempt(NamedTuple):
+    """
+    One attempt that ended without a result.
+
+    @ivar began: when the worker got the job, by the wall clock, in seconds since the epoch.
+    @ivar ended: when it ended.
+    @ivar reason: how: one of L{txgear.policies.REASONS}.
+    @ivar worker: who had it: its client id, or where it came from.
+    @ivar text: what it said.
+    """
+
+    began: float
+    ended: float
+    reason: str
+    worker: str
+    text: str
+
+
+# Made once: of each job that is kept there is a record.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+Watcher = Callable[[int, bytes, bytes, bool], None]
+"""
+Called once when a job has ended: with how (its state), what its worker had sent before, its
+result or what it said when it failed, and whether that is all of it.
+"""
+
+
+class Life:
+    """
+    @ivar settings: what its submitter set for it, by name; empty for nothing.
+    @ivar attempts: those that ended without a result, the newest last.
+    @ivar counts: how many there were, by reason.
+    @ivar expires: when it ends unless a worker has had it, by the server's time; 0.0 for never.
+    @ivar overdue: when the attempt that is under way has taken too long; 0.0 for never.
+    @ivar lease: seconds that its worker may be silent; 0.0 for no bound.
+    @ivar beat: when its worker was last heard of.
+    @ivar data: what its worker has sent with WORK_DATA, if results are kept.
+    @ivar collected: bytes of it; C{None} once a part of it was not kept.
+    @ivar data_size: bytes of C{data}, of a job that has ended.
+    @ivar result_size: bytes of its result, or of what it said when it failed.
+    @ivar complete: whether data and result are kept; false when they were too large, or have made room
+        for others; C{None} where none were to be kept.
+    @ivar own: what its settings made of its function's policy.
+    @ivar watchers: who wants to know when it has ended.
+    """
+
+    __slots__ = (
+        "attempts",
+        "beat",
+        "collected",
+        "complete",
+        "counts",
+        "data",
+        "data_size",
+        "expires",
+        "lease",
+        "overdue",
+        "own",
+        "result_size",
+        "settings",
+        "watchers",
+    )
+
+    def __init__(self, settings: Mapping[str, Any] | None = None) -> None:
+        self.settings = settings or {}
+        self.attempts: list[Attempt] = []
+        self.counts: dict[str, int] = {}
+        self.expires = 0.0
+        self.overdue = 0.0
+        self.lease = 0.0
+        self.beat = 0.0
+        self.data: list[Data] = []
+        self.collected: int | None = 0
+        self.data_size = 0
+        self.result_size = 0
+        self.complete: bool | None = True
+        self.own: tuple[Policy, Policies, Policy] | None = None
+        self.watchers: dict[object, Watcher] = {}
+
+    def policy(self, base: Policy, policies: Policies) -> Policy:
+        """
+        What holds for its job: that is asked at each packet of it, and found out once.
+
+        @param base: its function's.
+        @param policies: what the operator has set.
+        """
+        if not self.settings:
+            return base
+        own = self.own
+        if own is None or own[0] is not base or own[1] is not policies:
+            own = self.own = base, policies, base.with_own(self.settings, policies.ceiling)
+        return own[2]
+
+    def note(self, attempt: Attempt) -> None:
+        """One more has ended without a result."""
+        if self.attempts:
+            last = self.attempts[-1]
+            self.attempts[-1] = last._replace(text=_shortened(last.text, MOST_EARLIER))
+        self.counts[attempt.reason] = self.counts.get(attempt.reason, 0) + 1
+        self.attempts.append(attempt)
+        del self.attempts[:-MOST_ATTEMPTS]
+
+    def collect(self, data: Data, most: int) -> None:
+        """
+        Keep a part of the result.
+
+        @param most: bytes at which nothing is kept any more; 0 for no bound.
+        """
+        if self.collected is None:
+            return
+        self.collected += len(data)
+        if most and self.collected > most:
+            self.miss()
+        else:
+            self.data.append(data)
+
+    def miss(self) -> None:
+        """A part of the result is not kept: then the others are not either."""
+        self.collected = None
+        self.data = []
+
+    def start_again(self) -> None:
+        """What the last attempt brought is worth nothing."""
+        self.data = []
+        self.collected = 0
+        self.overdue = self.lease = 0.0
+
+    def take_data(self) -> bytes | None:
+        """What its worker has sent before the result, joined; C{None} if that is not all."""
+        data, self.data = self.data, []
+        return None if self.collected is None else b"".join(map(bytes, data))
+
+    def tell(self, outcome: int, data: bytes, result: bytes, complete: bool) -> None:
+        """Tell those who wait for the end."""
+        watchers, self.watchers = self.watchers, {}
+        for watcher in watchers.values():
+            watcher(outcome, data, result, complete)
+
+    def to_bytes(self) -> bytes | None:
+        """What a store keeps of it, C{None} if that is nothing."""
+        record: dict[str, Any] = {}
+        if self.settings:
+            record["settings"] = self.settings
+        if self.counts:
+            record["counts"] = self.counts
+        if self.attempts:
+            record["attempts"] = self.attempts
+        if self.data_size or self.result_size or not self.complete:
+            record["result"] = [self.data_size, self.result_size, self.complete]
+        return _encode(record).encode("utf-8", "surrogatepass") if record else None
+
+    @classmethod
+    def from_bytes(cls, kept: bytes) -> Life:
+        """
+        The other way round.
+
+        @raise ValueError: it is not what L{to_bytes} made.
+        """
+        record = json.loads(kept)
+        try:
+            life = cls(record.get("settings"))
+            life.counts = {str(reason): int(number) for reason, number in record.get("counts", {}).items()}
+            life.attempts = [Attempt(*attempt) for attempt in record.get("attempts", [])]
+            life.data_size, life.result_size, life.complete = record.get("result", [0, 0, True])
+        except (AttributeError, TypeError) as error:
+            raise ValueError(f"not the life of a job: {error}") from error
+        return life
+
+
+def in_words(said: Data) -> str:
+    """What a worker said when it failed, as L{text} of a bounded length."""
+    return _shortened(text(bytes(said)[: MOST_TEXT * 4]), MOST_TEXT)
+
+
+def _shortened(words: str, most: int) -> str:
+    return words if len(words) <= most else words[: most - 3] + "..."

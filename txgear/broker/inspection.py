@@ -1,0 +1,630 @@
+"""
+What an operator can see of the server: its jobs, those that have ended, and what is set.
+
+All of it is plain: dicts and lists of text, numbers and C{None}, as JSON has them, for
+whoever shows them. Nothing here changes anything. A list comes in pages, and making one
+takes milliseconds, however many jobs there are: a page may have no rows and still say
+where the next one begins.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import cache
+from time import gmtime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from txgear.broker.jobs import DEAD, PAGED, QUEUED, RUNNING, STATE_NAMES, STORING, WAITING, Job
+from txgear.errors import InvalidArgument, ServerError
+from txgear.policies import CLASSIC, PolicyError, duration
+from txgear.protocol.constants import PRIORITIES
+from txgear.protocol.packets import Data, decimal
+from txgear.protocol.textlines import shown_word, text, unescaped
+
+if TYPE_CHECKING:
+    from txgear.broker.broker import Broker
+    from txgear.broker.history import Attempt, Life
+    from txgear.broker.queues import FunctionQueue
+
+MOST_ROWS: Final = 200
+"""Jobs of one page at the most."""
+DEFAULT_ROWS: Final = 50
+"""Jobs of one page where nothing else is asked for."""
+MOST_SEARCHED: Final = 1 << 20
+"""Bytes of a workload in which a text is looked for, its first."""
+MOST_SHOWN: Final = 64 * 1024
+"""Bytes of a workload or a result that are shown."""
+
+PRIORITY_NAMES: Final = ("high", "normal", "low")
+LIVE_STATES: Final = tuple(STATE_NAMES[state] for state in (WAITING, STORING, QUEUED, RUNNING))
+"""How a job can be that has not ended; one that is paged is queued, as far as an operator goes."""
+
+LAST_SECOND: Final = 253402300799.0
+"""The last one of the year 9999."""
+
+
+class Bounds(NamedTuple):
+    """
+    What one page may cost.
+
+    @ivar work: jobs that are looked at, and what else takes as long as that, a microsecond or so.
+    @ivar numbers: that are tried, most of jobs that have ended long ago; some milliseconds.
+    @ivar few: jobs that are rather sorted than looked up by all numbers that they could have.
+    """
+
+    work: int = 10_000
+    numbers: int = 100_000
+    few: int = 10_000
+
+
+BOUNDS: Final = Bounds()
+"""Those of a server at work."""
+
+
+# Values
+
+
+def moment(seconds: float) -> str | None:
+    """
+    A time in ISO 8601, UTC, to the millisecond; one beyond the year 9999 is shown as its end.
+
+    @param seconds: since the epoch, by the wall clock.
+    @return: C{None} for 0.0, which is never, or not known.
+    """
+    if not seconds:
+        return None
+    whole, thousandths = divmod(int(min(seconds, LAST_SECOND) * 1000), 1000)
+    year, month, day, hour, minute, second = gmtime(whole)[:6]
+    return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{thousandths:03}Z"
+
+
+def _since(moment: float, now: float) -> float | None:
+    """Seconds since then, C{None} if that is not known."""
+    return round(max(now - moment, 0.0), 3) if moment else None
+
+
+def state_name(job: Job) -> str:
+    """How a job is, in the words that an operator knows."""
+    return STATE_NAMES[QUEUED if job.state == PAGED else job.state]
+
+
+def _attempts(job: Job, life: Life | None) -> int:
+    """How many have ended without a result."""
+    return max(job.retries, sum(life.counts.values())) if life is not None else job.retries
+
+
+# What is looked for
+
+
+def _pattern(value: bytes) -> re.Pattern[bytes]:
+    # Byte by byte, as the patterns of policies are matched.
+    return re.compile(fnmatch.translate(value.decode("latin-1")).encode("latin-1"))
+
+
+EVERY: Final = _pattern(b"*")
+"""Matches every function."""
+
+
+def _states(value: bytes) -> frozenset[str]:
+    found = frozenset(text(value).lower().split(","))
+    if not found.issubset(LIVE_STATES):
+        raise InvalidArgument(f"state is one or more of {', '.join(LIVE_STATES)}, parted by commas")
+    return found
+
+
+def _older(value: bytes) -> float:
+    try:
+        return duration(text(value))
+    except PolicyError as error:
+        raise InvalidArgument(f"older: {error.problem}") from error
+
+
+def _after(value: bytes) -> int:
+    if not value.isdigit():
+        raise InvalidArgument("after is the number that the last page gave for the next")
+    return decimal(value)
+
+
+def _limit(value: bytes) -> int:
+    if not (value.isdigit() and 1 <= decimal(value) <= MOST_ROWS):
+        raise InvalidArgument(f"limit is a number from 1 to {MOST_ROWS}")
+    return decimal(value)
+
+
+def _yes_or_no(name: str) -> Callable[[bytes], bool]:
+    def parse(value: bytes) -> bool:
+        if value.lower() not in (b"yes", b"no"):
+            raise InvalidArgument(f"{name} is yes or no")
+        return value.lower() == b"yes"
+
+    return parse
+
+
+_PARSERS: Final[dict[str, Callable[[bytes], Any]]] = {
+    "function": _pattern,
+    "state": _states,
+    "worker": text,
+    "quickack": _yes_or_no("quickack"),
+    "older": _older,
+    "text": bytes,
+    "after": _after,
+    "limit": _limit,
+    "paused": _yes_or_no("paused"),
+}
+
+OF_JOBS: Final = ("function", "state", "worker", "older", "text", "after", "limit")
+"""What L{jobs} can be asked for."""
+OF_ENDED: Final = ("function", "text", "after", "limit")
+"""What L{dead} and L{kept} can be asked for."""
+OF_FUNCTIONS: Final = ("function", "paused")
+"""What L{functions} can be asked for."""
+OF_CONNECTIONS: Final = ("worker", "quickack", "after", "limit")
+"""What L{txgear.broker.connections.connections} can be asked for."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """
+    Which jobs are wanted, or functions, or connections; all of it holds for each of them.
+
+    @ivar function: matches the names of their functions.
+    @ivar state: how they are.
+    @ivar worker: stands in the name of the worker that has them; empty for whether or not one has them.
+    @ivar quickack: whether they are acknowledged at once; C{None} for whether or not.
+    @ivar older: seconds since they were submitted, at the least.
+    @ivar text: stands in what is known of them (see L{jobs}, L{dead} and L{kept}); empty for anything.
+    @ivar after: their numbers are higher than this one.
+    @ivar limit: how many at the most.
+    @ivar paused: whether an operator has paused them; C{None} for whether or not.
+    """
+
+    function: re.Pattern[bytes] = EVERY
+    state: frozenset[str] = frozenset(LIVE_STATES)
+    worker: str = ""
+    quickack: bool | None = None
+    older: float = 0.0
+    text: bytes = b""
+    after: int = 0
+    limit: int = DEFAULT_ROWS
+    paused: bool | None = None
+
+    @classmethod
+    def parse(cls, words: Mapping[str, bytes], known: Collection[str]) -> Search:
+        """
+        @param words: what is asked for, by name: C{function} (a pattern in the shell's manner), C{state}
+            (one or more, parted by commas), C{worker}, C{quickack} (yes or no), C{older} (see L{duration}),
+            C{text}, C{after}, C{limit} and C{paused} (yes or no).
+        @param known: the names that may be there.
+        @raise InvalidArgument: one may not, or has a value that makes no sense.
+        """
+        for name in words:
+            if name not in known:
+                raise InvalidArgument(f"{name} is not known; there are {', '.join(known)}")
+        return cls(**{name: _PARSERS[name](value) for name, value in words.items()})
+
+    def functions(self) -> Callable[[FunctionQueue], bool]:
+        """Tells whether a function is wanted; each is looked at once."""
+        return cache(lambda queue: self.function.fullmatch(queue.name) is not None)
+
+
+# Pages
+
+Look = Callable[[Job], "tuple[int, dict[str, Any] | None]"]
+"""Looks at a job: how much work that was, and its row if it is wanted."""
+
+
+def _page(jobs: Mapping[int, Job], last: int, search: Search, look: Look, bounds: Bounds) -> dict[str, Any]:
+    """
+    Some of these jobs, by their numbers.
+
+    Many are not sorted for each page: a dict knows at once whether a job of a number is in it, and of a
+    long queue nearly all are that could be. Only where a great many numbers have none, as when
+    another server has begun with higher ones, all are looked through for the next: that is done soonest
+    by a plain loop, as they need not be in the order of their numbers.
+
+    @param last: the highest number that any has.
+    """
+    rows: list[dict[str, Any]] = []
+    work = 0
+    after = first = search.after
+    few = len(jobs) <= bounds.few
+    stop = min(first + bounds.numbers, last)
+    for number in sorted(jobs) if few else range(first + 1, stop + 1):
+        job = jobs.get(number)
+        if job is None or number <= first:
+            continue
+        if len(rows) == search.limit or work >= bounds.work:
+            return {"jobs": rows, "next": after}
+        after = number
+        done, row = look(job)
+        work += done
+        if row is not None:
+            rows.append(row)
+    if few or stop >= last:
+        return {"jobs": rows, "next": None}
+    if after > first:
+        return {"jobs": rows, "next": stop}
+    following = last + 1
+    for number in jobs:
+        if number < following and number > stop:
+            following = number
+    return {"jobs": rows, "next": None if following > last else following - 1}
+
+
+def _contains(data: Data, wanted: bytes) -> bool:
+    """Whether these bytes stand in the first part of the others."""
+    if isinstance(data, bytes):
+        return data.find(wanted, 0, MOST_SEARCHED) >= 0
+    head, size = [], 0
+    for chunk in data.chunks:
+        head.append(chunk)
+        size += len(chunk)
+        if size >= MOST_SEARCHED:
+            break
+    return b"".join(head).find(wanted, 0, MOST_SEARCHED) >= 0
+
+
+def jobs(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) -> dict[str, Any]:
+    """
+    Jobs that have not ended.
+
+    A text is looked for in their uniques, and in those workloads that are in memory.
+
+    @return: C{jobs}, a dict for each with C{handle}, C{function}, C{state}, C{priority}, C{age} (seconds, or
+        C{None} if that is not known), C{attempts} (that have ended without a result), C{worker} (or
+        C{None}) and C{unique}; and C{next}, which is what to ask for with C{after}, or C{None} at the end.
+    """
+    wanted = search.functions()
+
+    def look(job: Job) -> tuple[int, dict[str, Any] | None]:
+        state = state_name(job)
+        # Of one whose age is not known, an earlier version of the server was the first to have it.
+        young = search.older and job.created and now - job.created < search.older
+        if state not in search.state or young or not wanted(job.queue):
+            return 1, None
+        worker = job.worker.name if job.worker else None
+        if search.worker and search.worker not in (worker or ""):
+            return 1, None
+        work = 1
+        if search.text and search.text not in job.unique:
+            work += min(len(job.workload), MOST_SEARCHED) >> 10
+            if not _contains(job.workload, search.text):
+                return work, None
+        return work, {
+            "handle": text(job.handle),
+            "function": text(job.queue.name),
+            "state": state,
+            "priority": PRIORITY_NAMES[job.priority],
+            "age": _since(job.created, now),
+            "attempts": _attempts(job, job.life),
+            "worker": worker,
+            "unique": text(job.unique),
+        }
+
+    candidates: Mapping[int, Job] = broker.jobs
+    if search.worker or search.state == {STATE_NAMES[RUNNING]}:
+        candidates = {job.number: job for peer in broker.roster.peers for job in peer.running.values()}
+    return _page(candidates, broker.next_number - 1, search, look, bounds)
+
+
+# What has ended
+
+
+def _parsing(job: Job) -> int:
+    """How much work it is to read what is kept of a job."""
+    return 8 + (len(job.record) >> 8)
+
+
+def dead(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) -> dict[str, Any]:
+    """
+    The dead.
+
+    A text is looked for in their uniques, in what their workers said, and in those workloads
+    that are in memory.
+
+    @return: C{jobs}, a dict for each with C{handle}, C{function}, C{died} (when), C{age} (seconds since),
+        C{attempts}, C{reason} and C{text} (of the last attempt), C{size} (of the workload) and C{unique}; and
+        C{next}, as with L{jobs}.
+    """
+    wanted = search.functions()
+
+    def look(job: Job) -> tuple[int, dict[str, Any] | None]:
+        if job.state != DEAD or not wanted(job.queue):
+            return 1, None
+        work = 1 + _parsing(job)
+        life = broker.life(job)
+        if search.text and search.text not in job.unique:
+            said = any(search.text in attempt.text.encode("utf-8") for attempt in life.attempts)
+            if not said:
+                work += min(len(job.workload), MOST_SEARCHED) >> 10
+                if not _contains(job.workload, search.text):
+                    return work, None
+        last: Attempt | None = life.attempts[-1] if life.attempts else None
+        return work, {
+            "handle": text(job.handle),
+            "function": text(job.queue.name),
+            "died": moment(broker.wall(job.since)),
+            "age": _since(job.since, now),
+            "attempts": _attempts(job, life),
+            "reason": None if last is None else last.reason,
+            "text": None if last is None else last.text,
+            "size": job.size,
+            "unique": text(job.unique),
+        }
+
+    shelves = [
+        broker.archive.shelf(queue, dead=True).jobs
+        for queue in broker.functions.values()
+        if queue.kept and wanted(queue)
+    ]
+    candidates: Mapping[int, Job] = broker.archive.jobs
+    if len(shelves) == 1:
+        candidates = shelves[0]
+    elif sum(map(len, shelves)) <= bounds.few:
+        candidates = {number: job for shelf in shelves for number, job in shelf.items()}
+    return _page(candidates, broker.next_number - 1, search, look, bounds)
+
+
+def kept(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) -> dict[str, Any]:
+    """
+    Jobs that have ended otherwise than dead, and are still known.
+
+    A text is looked for in their uniques, and in those results that are in memory.
+
+    @return: C{jobs}, a dict for each with C{handle}, C{function}, C{outcome}, C{age} (seconds since the
+        end), C{size} (of what it brought; C{None} if that is not kept), C{left} (seconds until it is
+        forgotten) and C{unique}; and C{next}, as with L{jobs}.
+    """
+    wanted = search.functions()
+
+    def look(job: Job) -> tuple[int, dict[str, Any] | None]:
+        if job.state == DEAD or not wanted(job.queue):
+            return 1, None
+        work = 1
+        if search.text and search.text not in job.unique:
+            brought = broker.archive.data.get(job.number, b"")
+            work += min(len(brought), MOST_SEARCHED) >> 10
+            if not _contains(brought, search.text):
+                return work, None
+        return work + _parsing(job), {
+            "handle": text(job.handle),
+            "function": text(job.queue.name),
+            "outcome": state_name(job),
+            "age": _since(job.since, now),
+            "size": job.size if broker.life(job).complete else None,
+            "left": round(max(job.due - now, 0.0), 3),
+            "unique": text(job.unique),
+        }
+
+    return _page(broker.archive.jobs, broker.next_number - 1, search, look, bounds)
+
+
+# What is meant
+
+
+def known_function(broker: Broker, word: bytes) -> bytes | None:
+    """
+    The name of a function that there is, from a word: what is shown so counts before what is called so,
+    such as PHP's C{App\\xdebug\\Job}.
+
+    @return: C{None} if there is no such function.
+    """
+    return next((name for name in (unescaped(word), word) if name in broker.functions), None)
+
+
+def function_name(broker: Broker, word: bytes) -> bytes:
+    """
+    The name of a function that there need not be, from a word.
+
+    @raise ServerError: there is no such function, and the word has an escape that hardly was meant as
+        one, as it stands for a byte that needs none, or is no UTF-8.
+    """
+    if (known := known_function(broker, word)) is not None:
+        return known
+    name = unescaped(word)
+    if name != word and (shown_word(name) != word or name.decode("utf-8", "ignore").encode() != name):
+        raise ServerError("There is no such function", "UNKNOWN_FUNCTION")
+    return name
+
+
+# One job
+
+
+def find(broker: Broker, word: bytes) -> Job | None:
+    """The job whose handle was said, as it is shown or as it is; whether or not it has ended."""
+    for handle in dict.fromkeys((unescaped(word), word)):
+        if (job := broker.status(handle) or broker.ended(handle)) is not None:
+            return job
+    return None
+
+
+def job(broker: Broker, job: Job, now: float) -> dict[str, Any]:
+    """
+    All that is known of a job.
+
+    @return: what every job has; of one that has not ended, where it is, who waits for it and who runs it;
+        of one that has, when that was and what is kept of it. What is not there, or not known, is C{None}.
+        C{settings} are those in force for it, C{history} its attempts that ended without a result,
+        the newest last.
+    """
+    life = broker.life(job)
+    found: dict[str, Any] = {
+        "handle": text(job.handle),
+        "number": job.number,
+        "function": text(job.queue.name),
+        "unique": text(job.unique),
+        "state": state_name(job),
+        "priority": PRIORITY_NAMES[job.priority],
+        "background": job.background,
+        "reducer": text(job.reducer) or None,
+        "created": moment(broker.wall(job.created)),
+        "attempts": _attempts(job, life),
+    }
+    found.update(_of_ended(broker, job, life) if job.ended else _of_live(broker, job, life, now))
+    found["reasons"] = dict(life.counts)
+    found["settings"] = life.policy(job.queue.policy or CLASSIC, broker.policies).shown()
+    found["history"] = [
+        {**attempt._asdict(), "began": moment(attempt.began), "ended": moment(attempt.ended)}
+        for attempt in life.attempts
+    ]
+    return found
+
+
+def _of_live(broker: Broker, job: Job, life: Life, now: float) -> dict[str, Any]:
+    running = job.state == RUNNING
+    leased = running and bool(life.lease)
+    overdue = life.overdue or (0.0 if leased else job.due)
+    return {
+        "size": job.size,
+        "loaded": job.loaded,
+        "unreadable": job in broker.unreadable,
+        "stored": job.stored,
+        "clients": len(job.clients),
+        "begins": moment(broker.begins(job)),
+        "expires": moment(broker.wall(life.expires)),
+        "worker": job.worker.name if job.worker else None,
+        "began": moment(broker.wall(job.since)) if running else None,
+        "overdue": moment(broker.wall(overdue)) if running else None,
+        "lease": life.lease if leased else None,
+        "silent": _since(life.beat, now) if leased else None,
+        "numerator": job.numerator if running else None,
+        "denominator": job.denominator if running else None,
+    }
+
+
+def _of_ended(broker: Broker, job: Job, life: Life) -> dict[str, Any]:
+    died = job.state == DEAD
+    complete = life.complete and not died
+    return {
+        "size": job.size if died else None,
+        "stored": job.stored,
+        "ended": moment(broker.wall(job.since)),
+        "forgotten": moment(broker.wall(job.due)),
+        "data_size": life.data_size if complete else None,
+        "result_size": life.result_size if complete else None,
+    }
+
+
+def workload(job: Job, found: bytes) -> dict[str, Any]:
+    """
+    @param found: the whole workload.
+    @return: C{size} in bytes, how many of them are C{shown}, and these as C{workload}.
+    """
+    shown = found[:MOST_SHOWN]
+    return {"handle": text(job.handle), "size": len(found), "shown": len(shown), "workload": text(shown)}
+
+
+def result(job: Job, life: Life, found: bytes) -> dict[str, Any]:
+    """
+    @param found: all that it brought.
+    @return: the C{outcome}, C{size} in bytes, how many of them are C{shown}, and these: C{data} is what the
+        worker sent before the C{result}, which is what it said last.
+    """
+    shown = found[:MOST_SHOWN]
+    return {
+        "handle": text(job.handle),
+        "outcome": state_name(job),
+        "size": len(found),
+        "shown": len(shown),
+        "data": text(shown[: life.data_size]),
+        "result": text(shown[life.data_size :]),
+    }
+
+
+# Functions
+
+
+def functions(broker: Broker, search: Search) -> list[FunctionQueue]:
+    """The functions that the server knows and that are wanted, in the order in which they became known."""
+    matches = search.function.fullmatch
+    return [
+        queue
+        for queue in broker.functions.values()
+        if search.paused in (None, _paused(queue)) and matches(queue.name)
+    ]
+
+
+def function(broker: Broker, queue: FunctionQueue) -> dict[str, Any]:
+    """
+    How many of its jobs are C{queued}, C{waiting} (for their time) and C{running}, how many C{workers} it
+    has, how many of its jobs that have ended are C{dead} and otherwise C{kept}; whether an operator has it
+    C{paused}, and the C{maxqueue} that one has set: a number for each priority, or C{None}.
+    """
+    dead = len(broker.archive.shelf(queue, dead=True).jobs) if queue.kept else 0
+    return {
+        "function": text(queue.name),
+        "queued": queue.ready + queue.paged,
+        "waiting": queue.waiting,
+        "running": queue.running,
+        "workers": len(queue.workers),
+        "dead": dead,
+        "kept": queue.kept - dead,
+        "paused": _paused(queue),
+        "maxqueue": _maxqueue(queue),
+    }
+
+
+def _paused(queue: FunctionQueue) -> bool:
+    return queue.gate is not None and queue.gate.paused
+
+
+def _maxqueue(queue: FunctionQueue) -> dict[str, int] | None:
+    if queue.limits is None:
+        return None
+    return {PRIORITY_NAMES[priority]: queue.limits[priority] for priority in PRIORITIES}
+
+
+# What is set
+
+
+def policies(broker: Broker) -> list[dict[str, Any]]:
+    """Every rule in force, the first that matches being the one that counts: C{pattern} and C{settings}."""
+    return [
+        {"pattern": text(pattern.encode("utf-8")), "settings": policy.shown()}
+        for pattern, _, policy in broker.policies.rules
+    ]
+
+
+def policy(broker: Broker, function: bytes, now: float) -> dict[str, Any]:
+    """
+    What holds for a function, whether or not there are jobs of it.
+
+    @return: C{pattern} (of its rule, or C{None}) and C{settings}; C{paused}; C{maxqueue}, a number for each
+        priority, or C{None}; C{room}, how many jobs may start now, or C{None} for any number; and how many
+        there are.
+    """
+    pattern, settings = broker.policies.rule(function) or (None, CLASSIC)
+    queue = broker.functions.get(function)
+    gate = None if queue is None else queue.gate
+    return {
+        "function": text(function),
+        "pattern": None if pattern is None else text(pattern.encode("utf-8")),
+        "settings": settings.shown(),
+        "paused": queue is not None and _paused(queue),
+        "maxqueue": None if queue is None else _maxqueue(queue),
+        "room": None if gate is None else gate.room(now),
+        "jobs": 0 if queue is None else queue.total,
+        "running": 0 if queue is None else queue.running,
+        "bytes": 0 if queue is None else queue.bytes,
+        "kept": 0 if queue is None else queue.kept,
+        "workers": 0 if queue is None else len(queue.workers),
+    }
+
+
+def settings(chosen: Mapping[str, Any], store: str) -> dict[str, Any]:
+    """
+    What the operator decided for the whole server.
+
+    @param chosen: the settings by name; a table in it becomes settings with a dot in their names.
+    @param store: what the store calls itself.
+    """
+    found: dict[str, Any] = {"store": store}
+    for name, value in chosen.items():
+        if isinstance(value, Mapping):
+            found.update({f"{name}.{key}": inner for key, inner in value.items()})
+        else:
+            found[name] = text(value) if isinstance(value, bytes) else value
+    return found

@@ -1,0 +1,91 @@
+"""
+How many of a function's jobs may start now: its rate, how many run at once, and
+whether an operator has paused it.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from txgear.broker.jobs import Job
+    from txgear.broker.queues import FunctionQueue
+    from txgear.policies import Rate
+
+
+class Gate:
+    """
+    What holds the jobs of one function back.
+
+    The bucket of tokens is kept as the time at which it will be full: nothing
+    has to be done while it fills.
+
+    @ivar queue: the function's.
+    @ivar paused: whether no job is to start.
+    @ivar closed: how many others want no job to start for now.
+    @ivar spared: jobs that are not to be purged after all, as somebody has submitted them again.
+    @ivar concurrency: jobs that may run at once; 0 for no bound.
+    @ivar rate: how fast they may start, or C{None}.
+    @ivar full: when the bucket will be full; minus infinity where it is.
+    @ivar due: when it is to be looked at again, by the server's time; 0.0 for never.
+    """
+
+    __slots__ = ("closed", "concurrency", "due", "full", "paused", "queue", "rate", "spared")
+
+    def __init__(self, queue: FunctionQueue) -> None:
+        self.queue = queue
+        self.paused = False
+        self.closed = 0
+        self.spared: set[Job] = set()
+        self.concurrency = 0
+        self.rate: Rate | None = None
+        self.full = -inf
+        self.due = 0.0
+
+    @property
+    def needed(self) -> bool:
+        """Whether it holds anything back, ever."""
+        return self.paused or bool(self.closed or self.concurrency) or self.rate is not None
+
+    def room(self, now: float) -> int | None:
+        """How many jobs may start now; C{None} for no bound."""
+        if self.paused or self.closed:
+            return 0
+        room = max(self.concurrency - self.queue.running, 0) if self.concurrency else None
+        if self.rate is not None:
+            tokens = self._tokens(self.rate, now)
+            room = tokens if room is None else min(room, tokens)
+        return room
+
+    def _tokens(self, rate: Rate, now: float) -> int:
+        if now < self.opens():
+            return 0
+        missing = max(self.full - now, 0.0) / rate.interval
+        # At the very moment for which L{opens} was asked there is one, whatever the last digit says.
+        return max(int(rate.burst - missing), 1)
+
+    def opens(self) -> float:
+        """When the next token is there, by the server's time; it may be over."""
+        return -inf if self.rate is None else self.full - (self.rate.burst - 1) * self.rate.interval
+
+    def started(self, now: float) -> None:
+        """A job has started."""
+        if self.rate is not None:
+            self.full = max(self.full, now) + self.rate.interval
+
+    def set_rate(self, rate: Rate | None, now: float) -> None:
+        """Let this rate hold from now on; tokens that are missing stay so, and come at the new rate."""
+        if rate == self.rate:
+            return
+        if rate is None or self.rate is None:
+            self.full = -inf
+        else:
+            missing = max(self.full - now, 0.0) / self.rate.interval
+            self.full = now + min(missing, rate.burst) * rate.interval
+        self.rate = rate
+
+    def refill(self, now: float) -> None:
+        """Forget when the bucket was to be full, if it is by now."""
+        if self.full <= now:
+            self.full = -inf

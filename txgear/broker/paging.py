@@ -1,0 +1,158 @@
+"""
+Which workloads are in memory, so that a queue can be longer than the memory.
+
+Workloads of stored jobs are counted against a budget. What is over it is
+dropped and read again as its turn comes. A job without its workload, and all
+that are behind it in its lane, are PAGED: the lane itself holds only what can
+be handed out at once, in order.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from txgear.broker.jobs import PAGED
+from txgear.protocol.constants import PRIORITIES
+
+if TYPE_CHECKING:
+    from txgear.broker.jobs import Job
+    from txgear.broker.queues import FunctionQueue
+
+READ_BYTES: Final = 4 * 1024 * 1024
+"""Workloads that are read at once: milliseconds of a disk, and enough to be rare."""
+READ_SHARE: Final = 16
+"""What part of the budget that is at the most."""
+DRY_SHARE: Final = 1024
+"""
+What part of the budget an empty lane is read beyond it, when others' backlogs
+fill that: a read for each job would be slow.
+"""
+READ_JOBS: Final = 1000
+"""Jobs that are read at once."""
+
+
+PATIENCE: Final = 2.0
+"""
+Seconds for which jobs of lower priorities wait for one that is being read: far more than a
+store that answers takes, and short where one does not.
+"""
+
+
+class Pager:
+    """
+    One server's budget for workloads.
+
+    @ivar used: bytes of stored jobs' workloads that are in memory.
+    @ivar trusted: until when whoever wants what is being read is to wait for it.
+    @ivar unreadable: the jobs that are set aside as theirs could not be read.
+    """
+
+    def __init__(self, budget: int, load: Callable[[list[Job]], None]) -> None:
+        """
+        @param budget: bytes that C{used} is to stay below. Only what workers
+            would wait for otherwise is read beyond it.
+        @param load: has the workloads of some jobs read; not called again before L{arrived}.
+        """
+        self.used = 0
+        self.unreadable: set[Job] = set()
+        self._budget = budget
+        self._chunk = min(READ_BYTES, budget // READ_SHARE)
+        self._load = load
+        self._loading = False
+        self.trusted = 0.0
+        # Lanes that want a read, by priority. None waits for another's whole backlog: each read is a piece.
+        self._asking: list[OrderedDict[FunctionQueue, None]] = [OrderedDict() for _ in PRIORITIES]
+
+    def admit(self, job: Job, waits: bool) -> None:
+        """
+        A job has been stored that is about to be queued or set aside: keep its
+        workload if it will be wanted soon and there is room.
+
+        @param waits: whether its time is still to come.
+        """
+        queue = job.queue
+        crowded = self.used + job.size > self._budget and queue.ready >= len(queue.workers)
+        if waits or crowded or job.priority in queue.backs:
+            job.workload = b""
+        else:
+            self.used += job.size
+
+    def count(self, job: Job) -> None:
+        """A job's workload is in memory and stays there for now."""
+        self.used += job.size
+
+    def yield_room(self, job: Job) -> None:
+        """A stored job goes behind the others: give its workload up if there is no room."""
+        if self.used > self._budget or job.priority in job.queue.backs:
+            self.drop(job)
+
+    def drop(self, job: Job) -> None:
+        """A stored job's workload is wanted no more, if it is in memory at all."""
+        if job.workload:
+            self.used -= job.size
+            job.workload = b""
+        elif self.unreadable:
+            self.unreadable.discard(job)
+
+    def ask(self, queue: FunctionQueue, priority: int, now: float) -> None:
+        """Something has come behind this lane or has left it: read ahead if that is due."""
+        if priority in queue.backs and queue.workers:
+            self._asking[priority][queue] = None
+        self.go_on(now)
+
+    def trusts(self, now: float) -> bool:
+        """Whether something is being read, and will soon be there."""
+        return self._loading and now < self.trusted
+
+    def arrived(self) -> None:
+        """What was asked for has been read; L{go_on} follows when it is in its place."""
+        self._loading = False
+
+    def go_on(self, now: float) -> None:
+        """Read what else is asked for."""
+        while not self._loading:
+            # The highest priority; of one, who has asked first.
+            priority = next((priority for priority in PRIORITIES if self._asking[priority]), None)
+            if priority is None:
+                return
+            queue, _ = self._asking[priority].popitem(last=False)
+            jobs = self._choose(queue, priority)
+            if jobs:
+                self._loading = True
+                self.trusted = now + PATIENCE
+                self._load(jobs)
+
+    def _choose(self, queue: FunctionQueue, priority: int) -> list[Job]:
+        """
+        What to read for a lane: where there is room a good piece, and
+        otherwise as many jobs as it has workers, or a piece if it is dry; a good one if
+        lanes like that have not taken much yet.
+        """
+        back = queue.backs.get(priority)
+        if back is None or not queue.workers:
+            return []
+        ready = queue.counts[priority]
+        missing = min(max(len(queue.workers) - ready, 0), READ_JOBS)
+        crowded = self.used + self._chunk > self._budget
+        # Beyond the budget, how many bytes more than the workers need at once.
+        spare = 0
+        if not ready:
+            little = self.used <= self._budget + self._chunk
+            spare = self._chunk if little else self._budget // DRY_SHARE
+        chosen: list[Job] = []
+        size = 0
+        for index, job in enumerate(islice(back.jobs, READ_JOBS)):
+            if crowded and index >= missing and size >= spare:
+                break
+            if not job.loaded and job.state == PAGED:
+                if chosen and size + job.size > self._chunk:
+                    break
+                # The first may be larger than a piece.
+                if not missing and self.used + size + job.size > self._budget:
+                    break
+                chosen.append(job)
+                size += job.size
+        return chosen

@@ -1,0 +1,88 @@
+"""
+Which submit is the same job.
+
+Two submits mean one job when they name the same function and the same unique.
+An empty unique never joins anything; the unique C{-} stands for the workload.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING, TypeAlias
+
+from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
+from txgear.protocol.packets import Data, Pieces
+
+if TYPE_CHECKING:
+    from txgear.broker.jobs import Job
+    from txgear.broker.queues import FunctionQueue
+
+Key: TypeAlias = bytes | int
+"""A unique as sent, or for C{-} the workload's digest: a number, so that no unique equals it."""
+
+
+def key_of(unique: bytes, workload: Data) -> Key | None:
+    """
+    What a submit is compared by, or C{None} when it is a job of its own.
+
+    As in the reference, C{-} with an empty workload joins nothing.
+    """
+    if unique != UNIQUE_FROM_WORKLOAD:
+        return unique or None
+    if not workload:
+        return None
+    digest = blake2b(digest_size=16)
+    for chunk in workload.chunks if isinstance(workload, Pieces) else (workload,):
+        digest.update(chunk)
+    return int.from_bytes(digest.digest(), "big")
+
+
+class Uniques:
+    """
+    The jobs that others may join, whatever their function; each until it ends.
+
+    @ivar jobs: by key; nearly every unique belongs to one job, so there is a
+        list only where functions share it.
+    """
+
+    def __init__(self) -> None:
+        self.jobs: dict[Key, Job | list[Job]] = {}
+
+    def __len__(self) -> int:
+        return sum(len(found) if isinstance(found, list) else 1 for found in self.jobs.values())
+
+    def find(self, queue: FunctionQueue, key: Key) -> Job | None:
+        """The job of this function with this key."""
+        found = self.jobs.get(key)
+        if found is None:
+            return None
+        if isinstance(found, list):
+            return next((job for job in found if job.queue is queue), None)
+        return found if found.queue is queue else None
+
+    def newest(self, unique: bytes) -> Job | None:
+        """
+        The newest job with this unique, of any function: GET_STATUS_UNIQUE
+        names no function.
+        """
+        found = self.jobs.get(unique)
+        return found[-1] if isinstance(found, list) else found
+
+    def add(self, key: Key, job: Job) -> None:
+        """From now on others may join this job; L{find} has found none."""
+        found = self.jobs.setdefault(key, job)
+        if found is not job:
+            if isinstance(found, list):
+                found.append(job)
+            else:
+                self.jobs[key] = [found, job]
+
+    def remove(self, key: Key, job: Job) -> None:
+        """Nobody may join this job any more."""
+        found = self.jobs[key]
+        if not isinstance(found, list):
+            del self.jobs[key]
+            return
+        found.remove(job)
+        if len(found) == 1:
+            self.jobs[key] = found[0]

@@ -1,0 +1,315 @@
+"""
+A client's connection to a server: which answer belongs to which request, and
+which packet to which job.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Final
+
+from twisted.internet.interfaces import IReactorTime
+
+from txgear.client.questions import OptionQuestion, ResultQuestion
+from txgear.client.requests import TERMINAL, Job, Request
+from txgear.errors import MissingAbility, QueueError, server_error
+from txgear.net.serverconnection import Limits, ServerConnection
+from txgear.net.servers import Server
+from txgear.protocol.constants import (
+    ERROR,
+    EXTENSION_OPTION,
+    JOB_CREATED,
+    OPTION_RES,
+    RESULT,
+    SHUTTING_DOWN,
+    STATUS_RES,
+    STATUS_RES_UNIQUE,
+    WORK_COMPLETE,
+    WORK_DATA,
+    WORK_EXCEPTION,
+    WORK_FAIL,
+    WORK_STATUS,
+    WORK_WARNING,
+)
+from txgear.protocol.packets import Data
+
+HANDLES_REMEMBERED: Final = 10_000
+"""How many handles a client keeps the server of: some two megabytes."""
+
+_WORK: Final = frozenset((WORK_DATA, WORK_WARNING, WORK_STATUS, WORK_COMPLETE, WORK_FAIL, WORK_EXCEPTION))
+_ANSWERS: Final = frozenset((JOB_CREATED, STATUS_RES, STATUS_RES_UNIQUE, OPTION_RES))
+
+MOST_TURNED_AWAY: Final = 2
+"""
+Connections that may go down over the question for the extension before it is taken for the
+server's answer: the first may have gone by chance.
+"""
+
+
+class Homes:
+    """Which server gave which handle, for the latest L{HANDLES_REMEMBERED} jobs that have not ended."""
+
+    def __init__(self) -> None:
+        self._servers: OrderedDict[bytes, Server] = OrderedDict()
+
+    def add(self, handle: bytes, server: Server) -> None:
+        """Remember a handle; the oldest one is forgotten where there are too many."""
+        self._servers[handle] = server
+        if len(self._servers) > HANDLES_REMEMBERED:
+            self._servers.popitem(last=False)
+
+    def remove(self, handle: bytes) -> None:
+        """Forget a handle."""
+        self._servers.pop(handle, None)
+
+    def get(self, handle: bytes) -> Server | None:
+        """The server that gave it."""
+        return self._servers.get(handle)
+
+
+class _Attached:
+    """
+    The jobs of one connection that have one handle.
+
+    The server attaches the connection once for each submit, and sends each
+    packet as many times, one copy after the other. The first copy is for all
+    of them, and the others are passed over; from a server that sends only one,
+    all hear as well.
+    """
+
+    __slots__ = ("_last", "_repeats", "jobs")
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self._repeats = 0
+        self._last: tuple[int, list[Data]] | None = None
+
+    def is_copy(self, kind: int, arguments: list[Data]) -> bool:
+        """Whether this packet was there before, for another one of the jobs."""
+        if len(self.jobs) == 1:
+            return False
+        packet = (kind, arguments)
+        if self._repeats and self._last == packet:
+            self._repeats -= 1
+            return True
+        self._last = packet
+        self._repeats = len(self.jobs) - 1
+        return False
+
+
+class ClientConnection(ServerConnection):
+    """
+    A client's connection: its requests are answered strictly in order, while
+    the packets of jobs come in any, and what became of a job whenever it is known.
+
+    What only a server of this project can do waits until it has said that it
+    is one; it is asked when that is needed for the first time.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        server: Server,
+        limits: Limits,
+        greeting: list[bytes],
+        homes: Homes,
+        on_ready: Callable[[ClientConnection], object],
+        on_lost: Callable[[ClientConnection, list[Request], str], object],
+        on_refused: Callable[[ClientConnection, Request, QueueError], object],
+    ) -> None:
+        """
+        @param homes: where the handles that come are written down.
+        @param on_ready: called when requests can be sent.
+        @param on_lost: called at the end, with the requests that were not
+            done, in the order in which they were sent, and the reason in words.
+        @param on_refused: called with a job that was not taken because the server is about to
+            end, and with what it said.
+        """
+        super().__init__(clock, server, limits, greeting)
+        self._homes = homes
+        self._on_ready = on_ready
+        self._on_lost = on_lost
+        self._on_refused = on_refused
+        self._refusal: QueueError | None = None
+        self._retired = False
+        self._asked: deque[Request] = deque()
+        self._attached: dict[bytes, _Attached] = {}
+        self._questions: dict[bytes, ResultQuestion] = {}
+        self._prompt = 0  # those of them that do not wait for a job's end
+        self._unsure: list[Request] = []
+        self._lacking: str | None = None
+
+    def became_ready(self) -> None:
+        self._on_ready(self)
+
+    def went_down(self, reason: str) -> None:
+        held, self._unsure = self._unsure, []
+        refusal = self._refusal
+        # One refusal is for all jobs that follow: a server that drains may hang up before it answers each.
+        refused: list[Request] = []
+        if refusal is not None:
+            refused = [request for request in self._asked if request.expects == JOB_CREATED]
+            self._asked = deque(request for request in self._asked if request.expects != JOB_CREATED)
+        undone = self.forget()
+        self._on_lost(self, [*undone, *self._turned_away(held, reason)], reason)
+        if refusal is not None:
+            for request in refused:
+                self._on_refused(self, request, refusal)
+
+    def forget(self) -> list[Request]:
+        """
+        Wait for nothing any more.
+
+        @return: the requests that were not done, in the order in which they were sent, and then
+            those that were not sent yet.
+        """
+        asked, self._asked = self._asked, deque()
+        attached, self._attached = self._attached, {}
+        questions, self._questions = self._questions, {}
+        unsure, self._unsure = self._unsure, []
+        for handle in attached:
+            self._homes.remove(handle)
+        for request in unsure:
+            request.server = None
+        jobs = [job for group in attached.values() for job in group.jobs]
+        return [*jobs, *asked, *questions.values(), *unsure]
+
+    def retire(self) -> None:
+        """Nothing new will be asked here: end when nobody waits for what was asked any more."""
+        if not self._retired:
+            self._retired = True
+            for request in self._waited_for():
+                request.on_finished = lambda _: self._leave_if_done()
+
+    def _waited_for(self) -> Iterator[Request]:
+        jobs = (job for group in self._attached.values() for job in group.jobs)
+        requests = chain(jobs, self._asked, self._questions.values(), self._unsure)
+        return (request for request in requests if not request.finished)
+
+    def _leave_if_done(self) -> None:
+        if self._retired and next(self._waited_for(), None) is None:
+            self.close()
+
+    def turn_ended(self) -> None:
+        self._leave_if_done()
+
+    def ask(self, request: Request) -> None:
+        """Send a request, and wait for its answer."""
+        request.server = self.server
+        if request.ability and not self.extended:
+            self._ask_for_extension(request)
+            return
+        waits = isinstance(request, ResultQuestion) and request.wait
+        if not waits and not self._asked and not self._prompt:
+            self.waits_for_answer(True)
+        if isinstance(request, ResultQuestion):
+            self._questions[request.token] = request
+            request.on_cancelled = self._stop_waiting
+            self._prompt += not waits
+        else:
+            self._asked.append(request)
+        self.send(*request.chunks)
+
+    def _next_asked(self) -> Request:
+        asked = self._asked.popleft()
+        self._answer_came()
+        return asked
+
+    def _answer_came(self) -> None:
+        self.waits_for_answer(bool(self._asked or self._prompt))
+
+    # What not every server can do
+
+    def _ask_for_extension(self, request: Request) -> None:
+        """Keep a request until the server has said whether it understands it."""
+        if self._lacking is not None:
+            request.failed(MissingAbility(self.server.name, request.ability, self._lacking))
+            return
+        self._unsure.append(request)
+        if len(self._unsure) == 1:
+            self.ask(OptionQuestion(self._granted, self._not_granted))
+
+    def _granted(self) -> None:
+        held, self._unsure = self._unsure, []
+        with self.gathered():
+            for request in held:
+                if not request.finished:
+                    self.ask(request)
+
+    def _not_granted(self, why: str) -> None:
+        self._lacking = why
+        held, self._unsure = self._unsure, []
+        for request in held:
+            request.failed(MissingAbility(self.server.name, request.ability, why))
+
+    def _turned_away(self, held: list[Request], reason: str) -> list[Request]:
+        """The connection is lost, and the extension not granted: those that wait for it may try another."""
+        for request in held:
+            request.turned_away += 1
+            if request.turned_away >= MOST_TURNED_AWAY:
+                why = f"asked for it, the connection went down {MOST_TURNED_AWAY} times ({reason})"
+                request.failed(MissingAbility(self.server.name, request.ability, why))
+            else:
+                request.server = None
+        return held
+
+    def _stop_waiting(self, question: ResultQuestion) -> None:
+        """Nobody wants to know any more how this job ends: asked again, the server answers at once."""
+        if question.wait:
+            self.send(question.packet(wait=False))
+
+    def packet_received(self, kind: int, arguments: list[Data]) -> None:
+        if kind in _WORK:
+            self._work(kind, arguments)
+        elif kind == RESULT:
+            self._result(arguments)
+        elif kind in _ANSWERS and (kind != OPTION_RES or arguments[0] == EXTENSION_OPTION):
+            if kind == OPTION_RES:
+                super().packet_received(kind, arguments)
+            if not self._asked or self._asked[0].expects != kind:
+                self.drop("answered what it was not asked")
+                return
+            asked = self._next_asked()
+            if kind == JOB_CREATED:
+                handle = bytes(arguments[0])
+                self._homes.add(handle, self.server)
+                if isinstance(asked, Job):
+                    # One that nobody waits for any more is counted too: its copies come.
+                    self._attached.setdefault(handle, _Attached()).jobs.append(asked)
+            asked.answered(arguments)
+        elif kind == ERROR:
+            # Without a request only the option of the greeting can be meant:
+            # such a server reports exceptions as failures.
+            if self._asked:
+                asked = self._next_asked()
+                error = server_error(bytes(arguments[0]), bytes(arguments[1]))
+                if isinstance(error, QueueError) and error.text == SHUTTING_DOWN:
+                    self._refusal = error
+                    self._on_refused(self, asked, error)
+                else:
+                    asked.failed(error)
+        else:
+            super().packet_received(kind, arguments)
+
+    def _result(self, arguments: list[Data]) -> None:
+        # There is none where two answers have met a question that was asked again.
+        question = self._questions.pop(bytes(arguments[0]), None)
+        if question is not None:
+            if not question.wait:
+                self._prompt -= 1
+                self._answer_came()
+            question.answered(arguments)
+
+    def _work(self, kind: int, arguments: list[Data]) -> None:
+        # gearmand ends the handle with a NUL where it makes a failure of an exception.
+        handle = bytes(arguments[0]).rstrip(b"\0")
+        group = self._attached.get(handle)
+        if group is None or group.is_copy(kind, arguments):
+            return
+        if kind in TERMINAL:
+            del self._attached[handle]
+            self._homes.remove(handle)
+        for job in group.jobs[:]:
+            job.packet(kind, arguments)

@@ -1,0 +1,467 @@
+"""
+The command line of C{twistd txgear}.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from getopt import getopt
+from pathlib import Path
+from typing import Any, Final
+
+from twisted.application.service import IService
+from twisted.plugin import getPlugins
+from twisted.python.usage import Options as UsageOptions
+from twisted.python.usage import UsageError
+
+from txgear import plugins
+from txgear._version import __version__
+from txgear.broker.broker import QUEUE_MEMORY, UNLIMITED
+from txgear.broker.storage import MAX_PREFIX
+from txgear.daemon.config import Config, read_config
+from txgear.daemon.logpipe import guard_output
+from txgear.daemon.pidfile import PidFile
+from txgear.daemon.process import (
+    ProcessService,
+    StandardError,
+    check_twistd,
+    open_standard_descriptors,
+    print_mistakes_as_lines,
+)
+from txgear.errors import ConfigurationError
+from txgear.interfaces import IJobStore, IProtocolModule
+from txgear.net.monotonic import use_monotonic_clock
+from txgear.protocol.constants import DEFAULT_PORT, MAX_PACKET
+from txgear.protocol.textlines import LEVELS
+from txgear.server.budget import UNFINISHED_MEMORY
+from txgear.server.jobserver import KeepAlive, Settings
+from txgear.server.values import COERCIONS
+from txgear.stores import TIMEOUT, default_url, make_store
+
+MEMORY: Final = "memory:"
+"""The C{--store} that is none."""
+STORE_PASSWORD: Final = "TXGEAR_STORE_PASSWORD"
+"""The environment variable with the store's password, which a command line would show to everybody."""
+
+
+def protocol_modules(installed: Iterable[IProtocolModule] | None = None) -> dict[str, IProtocolModule]:
+    """
+    What a port can speak, by name.
+
+    @param installed: the modules; by default those that are found on this machine.
+    @raise ConfigurationError: two modules have one name.
+    """
+    found: dict[str, IProtocolModule] = {}
+    for module in getPlugins(IProtocolModule, plugins) if installed is None else installed:
+        if module.name in found:
+            raise ConfigurationError(f"two plugins speak {module.name}: uninstall one of them")
+        found[module.name] = module
+    return found
+
+
+def named(option: str, coerce: Callable[[str], Any]) -> Callable[[str], Any]:
+    """
+    The coercion of a plugin's option, which may say nothing of its name.
+
+    @param coerce: raises C{ValueError} with whatever words, as C{int} does.
+    """
+
+    def coerce_with_name(text: str) -> Any:
+        try:
+            return coerce(text)
+        except ValueError as error:
+            if str(error).startswith(f"--{option}: "):
+                raise
+            raise ValueError(f"--{option}: {text!r} is not taken: {error}") from error
+
+    return coerce_with_name
+
+
+def default_prefix() -> bytes:
+    """What gearmand starts handles with, cut where a long host name would leave no room."""
+    name = "".join(letter for letter in os.uname().nodename if letter.isprintable() and letter != " ")
+    return f"H:{name}".encode("ascii", "replace")[:MAX_PREFIX]
+
+
+def password(option: str, path: str | None, variable: str, environ: Mapping[str, str]) -> str | None:
+    """
+    A secret that stands on no command line.
+
+    @param option: what named the file.
+    @param path: the file whose first line it is, or C{None}.
+    @param variable: what holds it where there is no file; empty is the same as unset.
+    @raise ConfigurationError: the file cannot be read, or starts with no password.
+    """
+    if path is None:
+        return environ.get(variable) or None
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            found = file.readline().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigurationError(f"--{option}: cannot read {path}: {why}") from error
+    if not found:
+        raise ConfigurationError(f"--{option}: the first line of {path} is empty")
+    return found
+
+
+class Options(UsageOptions):
+    """
+    Options for the job server, by gearmand's names where they mean the same.
+
+    @ivar store: where jobs are kept, not opened yet, or C{None} if nowhere;
+        known when the command line has been read.
+    @ivar config: what the file of C{--config} says; known then, too.
+    @ivar notes: what somebody should know of the options, a line each.
+    @ivar pid_file: the file that C{twistd} was told of; the server takes it over.
+    """
+
+    synopsis = "[options]"
+    longdesc = "A Gearman job server. Its documentation says more of each option."
+
+    try:
+        modules = protocol_modules()
+    except ConfigurationError as error:
+        # twistd imports this module for its help, too: there is no hook yet that would print a line.
+        raise SystemExit(f"txgear: {error}") from error
+
+    optParameters: Sequence[Sequence[Any]] = [
+        ("port", "p", DEFAULT_PORT, "TCP port of the Gearman protocol", COERCIONS["port"]),
+        (
+            "backlog",
+            "b",
+            1024,
+            "connections that the system accepts ahead of the server",
+            COERCIONS["backlog"],
+        ),
+        (
+            "job-retries",
+            "j",
+            UNLIMITED,
+            "how often a job may run, its worker lost each time, before it fails; -1 for no bound",
+            COERCIONS["job-retries"],
+        ),
+        (
+            "job-handle-prefix",
+            None,
+            None,
+            "what job handles start with [default: H: and the host's name]",
+            COERCIONS["job-handle-prefix"],
+        ),
+        (
+            "worker-wakeup",
+            "w",
+            0,
+            "workers woken for a job at the most; 0 for as many as there are jobs",
+            COERCIONS["worker-wakeup"],
+        ),
+        (
+            "keepalive-idle",
+            None,
+            -1,
+            "seconds of silence before a TCP keep-alive probe; -1: the system's",
+            COERCIONS["keepalive-idle"],
+        ),
+        (
+            "keepalive-interval",
+            None,
+            -1,
+            "seconds between TCP keep-alive probes; -1: the system's",
+            COERCIONS["keepalive-interval"],
+        ),
+        (
+            "keepalive-count",
+            None,
+            -1,
+            "TCP keep-alive probes without answer before the end; -1: the system's",
+            COERCIONS["keepalive-count"],
+        ),
+        (
+            "file-descriptors",
+            "f",
+            None,
+            "files and connections that may be open at once",
+            COERCIONS["file-descriptors"],
+        ),
+        (
+            "max-packet",
+            None,
+            MAX_PACKET,
+            "bytes of the largest packet that is taken, as 64M or 1G",
+            COERCIONS["max-packet"],
+        ),
+        (
+            "unfinished-memory",
+            None,
+            None,
+            "bytes of packets of all peers that have not arrived whole, as 64M or 2G; beyond that the large"
+            " ones wait for each other [default: 512M]",
+            COERCIONS["unfinished-memory"],
+        ),
+        ("verbose", None, "NOTICE", f"what --log-file is told: {', '.join(LEVELS)}", COERCIONS["verbose"]),
+        ("log-file", "l", None, "write the log to this file, too; SIGHUP reopens it"),
+        (
+            "config",
+            None,
+            None,
+            "TOML file with policies of functions and with schedules; SIGHUP has it read again",
+            # The process may change its folder before it is read again.
+            os.path.abspath,
+        ),
+        (
+            "store",
+            None,
+            None,
+            "where background jobs are kept: sqlite:///path, postgresql://..., mysql://..., or memory: for"
+            " memory only [default: a SQLite file for the port, in $STATE_DIRECTORY, else in"
+            " /var/lib/txgear for root, else in $XDG_STATE_HOME/txgear]",
+        ),
+        (
+            "store-password-file",
+            None,
+            None,
+            f"file whose first line is the store's password [default: what {STORE_PASSWORD} holds]",
+        ),
+        (
+            "store-timeout",
+            None,
+            int(TIMEOUT),
+            "seconds that a submit may wait for the store",
+            COERCIONS["store-timeout"],
+        ),
+        (
+            "gearmand-table",
+            None,
+            None,
+            "table of a gearmand in the store's database: the start mentions jobs that are left there",
+        ),
+        (
+            "queue-memory",
+            None,
+            None,
+            "bytes of workloads that are kept in memory, as 64M or 2G; the others stay in the store until"
+            " their turn comes [default: 256M]",
+            COERCIONS["queue-memory"],
+        ),
+        (
+            "can-do-timeout-unit",
+            None,
+            "milliseconds",
+            "what workers mean by the number of CAN_DO_TIMEOUT: milliseconds, as the protocol has it, or"
+            " seconds, as some libraries do; txgear's own are understood in any case",
+            COERCIONS["can-do-timeout-unit"],
+        ),
+        *(
+            (name, short, default, text, named(name, coerce))
+            for module in modules.values()
+            for name, short, default, text, coerce in module.parameters
+        ),
+    ]
+
+    optFlags: Sequence[Sequence[Any]] = [
+        ("keepalive", None, "use the --keepalive-... figures on accepted connections"),
+        ("exceptions", None, "send WORK_EXCEPTION to all clients, not only to those that ask for it"),
+        (
+            "refuse-by-closing",
+            None,
+            "refuse a submit by closing the connection, for client libraries that do not understand ERROR",
+        ),
+        ("allow-shutdown", None, "obey the text commands shutdown and shutdown graceful"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store: IJobStore | None = None
+        self.config = Config()
+        self.notes: list[str] = []
+        self.pid_file: PidFile | None = None
+        self["listen"] = []
+        self["protocol"] = []
+        self["ignored"] = []
+
+    def opt_listen(self, where: str) -> None:
+        """Listen at an address, a host name or an endpoint string; may repeat [default: 127.0.0.1 and ::1]"""
+        if not where:
+            raise UsageError("--listen: an address, a name or an endpoint is wanted")
+        self["listen"].append(where)
+
+    opt_L = opt_listen
+
+    def opt_protocol(self, name: str) -> None:
+        """Speak this, too, on a port of its own; may repeat"""
+        if name not in self.modules:
+            raise UsageError(f"--protocol {name}: there are {', '.join(sorted(self.modules))}")
+        if name not in self["protocol"]:
+            self["protocol"].append(name)
+
+    opt_r = opt_protocol
+
+    def opt_ignored(self, option: str) -> None:
+        """Mention in the log that this option of gearmand means nothing here; may repeat"""
+        self["ignored"].append(option)
+
+    def opt_version(self) -> None:
+        """Print the version and exit"""
+        print(f"txgear {__version__}")
+        raise SystemExit(0)
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Read the command line.
+
+        C{twistd} answers a mistake with pages of help and the status 0; ours
+        is one line and the status 1.
+        """
+        if self.parent is not None:
+            open_standard_descriptors()
+        words = [] if options is None else list(options)
+        try:
+            super().parseOptions(words)
+        except UsageError as error:
+            text = str(error).removeprefix("Parameter type enforcement failed: ")
+            raise SystemExit(f"txgear: {text}{self._hint(text)}") from error
+        self.notes += self._without_effect(words)
+
+    def _hint(self, text: str) -> str:
+        """The commonest slip with C{twistd}: its own options stand behind the word."""
+        found = re.match(r"option (-{1,2})([a-z-]+) ", text)
+        if found is None or self.parent is None:
+            return ""
+        dashes, name = found.groups()
+        long = [each.rstrip("=") for each in self.parent.longOpt]
+        if name not in (long if dashes == "--" else self.parent.shortOpt.replace(":", "")):
+            return ""
+        return f"; it is twistd's own, and stands before the word txgear: twistd {dashes}{name} ... txgear"
+
+    def _without_effect(self, words: Sequence[str]) -> list[str]:
+        """
+        Options that were given and say nothing without another one.
+
+        @param words: a command line that makes sense.
+        """
+        given = {
+            self.synonyms[option.lstrip("-")]
+            for option, _ in getopt(list(words), self.shortOpt, self.longOpt)[0]
+        }
+        lacks = [
+            (name, f"--protocol {module.name}")
+            for module in self.modules.values()
+            if module.name not in ("gear", *self["protocol"])
+            for name, *_ in module.parameters
+        ]
+        if not self["keepalive"]:
+            lacks += [(f"keepalive-{name}", "--keepalive") for name in ("idle", "interval", "count")]
+        notes = [f"--{name} has no effect without {other}" for name, other in lacks if name in given]
+        if self.store is None:
+            idle = ("store-password-file", "store-timeout", "queue-memory")
+            notes += [f"--{name} has no effect with --store {MEMORY}" for name in idle if name in given]
+        return notes
+
+    def parseArgs(self, *arguments: str) -> None:
+        """There are options only."""
+        if arguments:
+            raise UsageError(f"{arguments[0]}: the server takes options only")
+
+    def postOptions(self) -> None:
+        """Look at what no single option says; nothing is opened yet."""
+        try:
+            if self.parent is not None:
+                check_twistd(self.parent)
+                self._take_over_pid_file(self.parent)
+            self._unfinished_memory()
+            self.store = self._make_store()
+            self.config = self._read_config()
+        except ConfigurationError as error:
+            raise UsageError(str(error)) from error
+
+    def _take_over_pid_file(self, twistd: UsageOptions) -> None:
+        if twistd.get("pidfile"):
+            self.pid_file = PidFile(twistd["pidfile"])
+            twistd["pidfile"] = ""
+
+    def _read_config(self) -> Config:
+        if self["config"] is None:
+            return Config()
+        try:
+            return read_config(self["config"])
+        except ConfigurationError as error:
+            raise ConfigurationError(f"--config: {error}") from error
+
+    def _make_store(self) -> IJobStore | None:
+        secret = password("store-password-file", self["store-password-file"], STORE_PASSWORD, os.environ)
+        url = self.store_url()
+        if url == MEMORY:
+            return None
+        try:
+            return make_store(url, secret, float(self["store-timeout"]), own_folder=self["store"] is None)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"--store: {error}") from error
+
+    def store_url(self) -> str:
+        """Where jobs are kept: what the command line says, or this port's file."""
+        if self["store"] is not None:
+            return str(self["store"])
+        return default_url(self["port"], os.environ, os.geteuid() == 0)
+
+    def settings(self) -> Settings:
+        """What these options say to all ports."""
+        return Settings(
+            prefix=self["job-handle-prefix"] or default_prefix(),
+            retries=self["job-retries"],
+            wakeups=self["worker-wakeup"],
+            exceptions=bool(self["exceptions"]),
+            max_packet=self["max-packet"],
+            unfinished_memory=self._unfinished_memory(),
+            allow_shutdown=bool(self["allow-shutdown"]),
+            level=self["verbose"],
+            keep_alive=self._keep_alive(),
+            queue_memory=self["queue-memory"] or QUEUE_MEMORY,
+            store_timeout=float(self["store-timeout"]),
+            can_do_timeout_unit=self["can-do-timeout-unit"],
+            refuse_by_closing=bool(self["refuse-by-closing"]),
+        )
+
+    def _unfinished_memory(self) -> int:
+        """
+        @raise ConfigurationError: not even one packet has room in it.
+        """
+        largest: int = self["max-packet"]
+        memory: int = self["unfinished-memory"] or max(UNFINISHED_MEMORY, 2 * largest)
+        if memory < largest:
+            raise ConfigurationError(
+                f"--unfinished-memory {memory}: a packet may have {largest} bytes, and is to have room in it"
+            )
+        return memory
+
+    def _keep_alive(self) -> KeepAlive:
+        if not self["keepalive"]:
+            return KeepAlive()
+        idle, interval, count = (max(self[f"keepalive-{name}"], 0) for name in ("idle", "interval", "count"))
+        return KeepAlive(idle, interval, count)
+
+
+def makeService(options: Options) -> IService:
+    """Part of C{IServiceMaker}: the server that these options describe."""
+    from twisted.internet import reactor
+
+    use_monotonic_clock(reactor)
+    print_mistakes_as_lines()
+    parent = options.parent
+    daemon = parent is not None and not parent.get("nodaemon", True)
+    names = ["gear", *(name for name in options["protocol"] if name != "gear")]
+    return ProcessService(
+        reactor,
+        options.settings(),
+        [options.modules[name] for name in names],
+        options,
+        options.store,
+        options.config,
+        time.time,
+        pid_file=options.pid_file,
+        notes=options.notes,
+        stderr=StandardError(daemon),
+        guard=guard_output,
+    )

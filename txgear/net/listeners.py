@@ -1,0 +1,252 @@
+"""
+From what C{--listen} says to ports that are open.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+from dataclasses import dataclass
+from typing import Any, Final
+
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import (
+    TCP4ServerEndpoint,
+    TCP6ServerEndpoint,
+    serverFromString,
+)
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import (
+    IFileDescriptor,
+    IListeningPort,
+    IProtocolFactory,
+    IStreamServerEndpoint,
+)
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from txgear.errors import ConfigurationError
+from txgear.net import unixsockets
+
+LOOPBACK: Final = ("127.0.0.1", "::1")
+"""Where a server listens by default: without access rules it must not be open by accident."""
+
+IPV6_ANY: Final = "::"
+
+MAX_PORT: Final = 65535
+
+_NAME: Final = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+"""A host's name with a domain."""
+_OWN_BACKLOG: Final = re.compile(r"(^|[:\\])(backlog=|systemd\\?:)")
+"""Finds in an endpoint string what says its backlog: it does, or the unit file of systemd."""
+
+log = Logger()
+
+
+@dataclass(frozen=True)
+class Place:
+    """
+    Where to listen.
+
+    @ivar address: an address, or for an endpoint string C{None}.
+    @ivar endpoint: an endpoint string, or C{None} for TCP at the address.
+    @ivar optional: whether the machine may lack the address.
+    @ivar port: the address's own port, or C{None} for that of the protocol.
+    """
+
+    address: str | None = None
+    endpoint: str | None = None
+    optional: bool = False
+    port: int | None = None
+
+
+def places(listen: list[str]) -> list[Place]:
+    """
+    What the operator named, in single addresses.
+
+    @param listen: address literals, host names (which stand for all their
+        addresses), both with or without a port of their own, as the client takes them, and
+        Twisted endpoint strings; none at all means loopback.
+    @raise ConfigurationError: a name has no address, or what should be a port is none.
+    """
+    if not listen:
+        return [Place(address, optional=True) for address in LOOPBACK]
+    found: dict[Place, None] = {}
+    for text in listen:
+        host, port = _host_and_port(text)
+        if host is None:
+            found[Place(endpoint=text)] = None
+        elif isIPAddress(host) or isIPv6Address(host):
+            found[Place(host, port=port)] = None
+        else:
+            for address in _resolve(host):
+                found[Place(address, port=port)] = None
+    return list(found)
+
+
+def _host_and_port(text: str) -> tuple[str | None, int | None]:
+    """
+    The parts of what is no endpoint string; C{None} for the host if it is one.
+
+    @raise ConfigurationError: what stands in the place of the port is none.
+    """
+    if isIPv6Address(text) or ":" not in text:
+        return text, None
+    host, _, port = text.rpartition(":")
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]")
+        if not port and isIPv6Address(host):
+            return host, None
+        port = port.removeprefix(":")
+    # Types of endpoints have no dots; what else has a colon may be one of another package's.
+    if not (isIPAddress(host) or isIPv6Address(host) or host == "localhost" or _NAME.fullmatch(host)):
+        return None, None
+    return host, _port(text, port)
+
+
+def _port(where: str, text: str) -> int:
+    try:
+        return _checked_port(text)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"cannot listen on {where}: {error}") from error
+
+
+def _checked_port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) <= MAX_PORT):
+        raise ConfigurationError(f"{text!r} is no port from 0 to {MAX_PORT}")
+    return int(text)
+
+
+def _resolve(name: str) -> list[str]:
+    try:
+        answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError, LookupError) as error:
+        raise ConfigurationError(f"--listen {name}: no address is known by this name ({error})") from error
+    return list(dict.fromkeys(str(answer[4][0]) for answer in answers))
+
+
+def listen(
+    reactor: Any, place: Place, port: int, backlog: int, factory: IProtocolFactory
+) -> IListeningPort | None:
+    """
+    Open one port.
+
+    @param port: the TCP port, where the place is an address without a port of its own.
+    @param backlog: connections that the system accepts ahead of us.
+    @return: the open port; C{None} if the place was optional and the machine does not have it.
+    @raise ConfigurationError: it cannot be opened; the text says why in a line.
+    """
+    port = port if place.port is None else place.port
+    where = place.endpoint or f"{place.address} port {port}"
+    try:
+        if place.endpoint is not None:
+            _look_at(place.endpoint)
+        if place.address == IPV6_ANY:
+            return _listen_on_all_ipv6(reactor, port, backlog, factory)
+        opened = open_endpoint(_endpoint(reactor, place, port, backlog), factory)
+        if place.endpoint is not None and not _OWN_BACKLOG.search(place.endpoint):
+            _set_backlog(opened, backlog)
+        return opened
+    except CannotListenError as error:
+        reason = error.socketError
+        if place.optional and getattr(reason, "errno", None) in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            log.info("{where} is not on this machine, and not listened on", where=place.address)
+            return None
+        text = reason.strerror if isinstance(reason, OSError) else str(reason)
+        raise ConfigurationError(f"cannot listen on {where}: {text}") from error
+    except ConfigurationError as error:
+        raise ConfigurationError(f"cannot listen on {where}: {error}") from error
+    except OSError as error:
+        file = f": {error.filename}" if error.filename else ""
+        raise ConfigurationError(f"cannot listen on {where}: {error.strerror or error}{file}") from error
+    except Exception as error:
+        # Endpoints, others' above all, raise what they like where a string makes no sense.
+        raise ConfigurationError(f"cannot listen on {where}: {error}") from error
+
+
+def _look_at(endpoint: str) -> None:
+    """
+    What Twisted says of these mistakes speaks of Python, and of its own lock of a socket that was
+    left behind it believes too much.
+
+    @raise ConfigurationError: that cannot be listened on.
+    """
+    kind, _, rest = endpoint.partition(":")
+    if kind in ("tcp", "ssl"):
+        port = rest.partition(":")[0].removeprefix("port=")
+        # Another setting may come first.
+        if "=" not in port:
+            _checked_port(port)
+    path = unixsockets.path_of(endpoint)
+    if path is not None:
+        unixsockets.make_room(path)
+
+
+def open_endpoint(endpoint: IStreamServerEndpoint, factory: IProtocolFactory) -> IListeningPort:
+    """
+    Listen at an endpoint now.
+
+    @raise Exception: what its C{listen} fails with, or C{RuntimeError} if it
+        does not know at once whether it can.
+    """
+    opened: list[IListeningPort | Failure] = []
+    listening: Deferred[Any] = endpoint.listen(factory)
+    listening = listening.addBoth(opened.append)
+    if not opened:
+        listening.cancel()
+        raise RuntimeError("this kind of endpoint does not open at once")
+    result = opened[0]
+    if isinstance(result, Failure):
+        result.raiseException()
+    return result
+
+
+def _listen_on_all_ipv6(reactor: Any, port: int, backlog: int, factory: IProtocolFactory) -> IListeningPort:
+    """
+    Listen on all addresses of IPv6 and on none of IPv4, as the reference does:
+    a socket that Twisted makes takes both, and cannot stand beside 0.0.0.0.
+    """
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setblocking(False)
+            sock.bind((IPV6_ANY, port))
+            sock.listen(backlog)
+            # The reactor takes a duplicate.
+            opened: IListeningPort = reactor.adoptStreamPort(sock.fileno(), socket.AF_INET6, factory)
+            return opened
+    except OSError as error:
+        raise CannotListenError(IPV6_ANY, port, error) from error
+
+
+def _set_backlog(port: IListeningPort, backlog: int) -> None:
+    """
+    Say it again to a socket that listens: an endpoint string has Twisted's 50 otherwise, whatever its kind.
+    """
+    if IFileDescriptor.providedBy(port):
+        with socket.socket(fileno=os.dup(port.fileno())) as sock:
+            sock.listen(backlog)
+
+
+def _endpoint(reactor: object, place: Place, port: int, backlog: int) -> IStreamServerEndpoint:
+    if place.endpoint is not None:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, place.endpoint)
+        return endpoint
+    assert place.address is not None
+    if isIPv6Address(place.address):
+        return TCP6ServerEndpoint(reactor, port, backlog, place.address)
+    return TCP4ServerEndpoint(reactor, port, backlog, place.address)
+
+
+def shown(port: IListeningPort) -> str:
+    """Where a port listens, for people."""
+    address: Any = port.getHost()
+    host = getattr(address, "host", None)
+    if host is None:
+        name = getattr(address, "name", address)
+        return os.fsdecode(name) if isinstance(name, bytes) else str(name)
+    return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"

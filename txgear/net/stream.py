@@ -1,0 +1,453 @@
+"""
+What every connection of ours has in common, on either side: packets cut from
+what arrives, chunks written with bounds, and an end that cannot be put off.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IPullProducer,
+    IPushProducer,
+    IReactorTime,
+)
+from twisted.internet.main import CONNECTION_DONE
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.tcp import Connection
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from txgear.errors import ProtocolError
+from txgear.net.batchedreads import BatchedReads
+from txgear.protocol.packets import PIECES_FROM, Data, Decoder, Packet
+
+if TYPE_CHECKING:
+    import socket
+
+PAUSE_FROM: Final = 64 * 1024 * 1024
+"""
+Unwritten bytes from which a peer is no longer read, so that one that asks and
+never listens fills no memory. It is as large as the largest packet: a client
+that writes all its jobs before it reads the first result must not wait for us
+while we wait for it.
+"""
+DROP_FROM: Final = 4 * PAUSE_FROM
+"""Unwritten bytes at which a peer is given up: results of its jobs still come when it is paused."""
+STALL_SECONDS: Final = 60.0
+"""How long a paused peer may leave all of its output unread."""
+CLOSE_SECONDS: Final = 10.0
+"""How long a connection that was asked to end may take to send what is left."""
+READ_SIZE: Final = 64 * 1024
+"""Bytes of one read, Twisted's own measure."""
+LARGE_READ_SIZE: Final = 1024 * 1024
+"""Bytes of one read at the most, while a large packet is under way: fewer turns and pieces."""
+SENDMSG_CHUNKS: Final = 1024
+"""What one C{sendmsg} takes (IOV_MAX on Linux)."""
+
+# Why a peer is not read; several may hold.
+UNREAD: Final = 1
+"""It leaves what it is sent unread."""
+HELD: Final = 2
+"""Too much waits for the disk on its behalf."""
+CROWDED: Final = 8
+"""All peers together hold too much of what has not arrived whole; see L{txgear.server.budget}."""
+BEHIND: Final = 4
+"""What was read of it last is not gone through; see L{txgear.server.turns}."""
+
+
+def _write_nowhere(chunks: list[bytes]) -> None:
+    """In the place of L{Stream.write_chunks}, when nobody reads."""
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer, IPullProducer)
+class Stream(Protocol):
+    """
+    A connection that speaks packets and lines.
+
+    Subclasses get each packet by L{packet_received} (or all that arrived
+    together by L{packets_received}), and L{turn_ended} when
+    all that arrived together has been seen.
+
+    Writing: on a plain TCP connection with nothing unsent, bytes go straight
+    to the socket, which spares the reactor three system calls for each write;
+    what the socket does not take waits here, in pieces, until the transport
+    has room. On any other transport (TLS above all) everything goes through
+    its C{write}.
+
+    @ivar closing: true from L{close} on; nothing more is read or written.
+    @ivar unwritten: bytes that wait for the peer to read.
+    """
+
+    # With more than 30 attributes in it a dict is the instance's own: 1.3 KB for each connection.
+    __slots__ = (
+        "_behind",
+        "_broken",
+        "_caught_up",
+        "_clock",
+        "_fd",
+        "_linger",
+        "_read_size",
+        "_reads",
+        "_socket",
+        "_stopped",
+        "_timer",
+        "_unfinished",
+        "_waiting",
+        "closing",
+        "decoder",
+        "unwritten",
+    )
+
+    log = Logger()
+
+    pause_from = PAUSE_FROM
+    drop_from = DROP_FROM
+
+    def __init__(self, clock: IReactorTime, decoder: Decoder, reads: BatchedReads | None = None) -> None:
+        """
+        @param clock: for the bounds in time.
+        @param decoder: cuts what arrives.
+        @param reads: reads the connection together with others, if it is a plain TCP one.
+        """
+        self._clock = clock
+        self.decoder = decoder
+        self._reads = reads
+        self._fd = -1
+        self.closing = False
+        self._broken = False
+        self.unwritten = 0
+        self._waiting: deque[bytes] = deque()
+        self._behind = False
+        self._caught_up: list[Callable[[], object]] = []
+        self._stopped = 0
+        self._timer: IDelayedCall | None = None
+        self._socket: socket.socket | None = None
+        self._read_size = READ_SIZE
+        self._unfinished = 0
+        self._linger = False
+
+    # What arrives
+
+    def connectionMade(self) -> None:
+        transport = self.transport
+        assert transport is not None
+        if isinstance(transport, Connection) and not transport.TLS:
+            self._socket = transport.getHandle()
+            if self._reads is not None:
+                self._fd = transport.fileno()
+                self._reads.add(transport)
+        else:
+            transport.registerProducer(self, True)  # type: ignore[attr-defined]
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.closing or self._broken:
+            return
+        try:
+            self.packets_received(self.decoder.feed(data))
+        except ProtocolError as error:
+            self._broken = True
+            self.protocol_broken(error)
+        finally:
+            self.turn_ended()
+        if self.decoder.needed or self._unfinished:
+            self.unfinished(self.decoder.held)
+
+    def unfinished(self, held: int) -> None:
+        """
+        Something has not arrived whole, or now it has.
+
+        @param held: bytes of it that have come; 0 for nothing.
+        """
+        self._unfinished = held
+        # A large packet is read in large pieces; small reads stay small, as each is allocated whole.
+        large = self.decoder.needed > PIECES_FROM
+        size = min(max(self.decoder.missing, READ_SIZE), LARGE_READ_SIZE) if large else READ_SIZE
+        if size != self._read_size:
+            self._read_size = size
+            if self._socket is not None:
+                self.transport.bufferSize = size  # type: ignore[union-attr]
+
+    def packets_received(self, packets: Iterator[Packet]) -> None:
+        """
+        Some packets and lines have arrived together; to be used up.
+
+        @param packets: it raises L{ProtocolError} where nothing more can be understood.
+        """
+        for kind, arguments in packets:
+            self.packet_received(kind, arguments)
+            if self.closing:
+                return
+
+    def packet_received(self, kind: int, arguments: list[Data]) -> None:
+        """
+        One packet or line has arrived.
+
+        @param kind: its type, or one of the decoder's own kinds.
+        @param arguments: what it carries.
+        """
+        raise NotImplementedError
+
+    def protocol_broken(self, error: ProtocolError) -> None:
+        """Nothing after this point can be understood: by default the connection ends."""
+        self.complain(LogLevel.info, "{peer}: {error}; connection closed", error=error)
+        self.abort()
+
+    def complain(self, level: LogLevel, text: str, **fields: object) -> None:
+        """
+        Tell the log of something that is the peer's fault.
+
+        @param text: the format of the line; C{peer} is one of its fields.
+        """
+        self.log.emit(level, text, peer=self.peer_name, **fields)
+
+    def turn_ended(self) -> None:
+        """All that arrived together has been seen: a place to write what it caused."""
+
+    # What leaves
+
+    def write_chunks(self, chunks: list[bytes]) -> None:
+        """
+        Write these bytes after all that were written before.
+
+        @param chunks: at least one; the list is the stream's from now on.
+        """
+        if self.closing:
+            return
+        if self._behind:
+            self._wait(chunks)
+            return
+        sock = self._socket
+        if sock is None:
+            self.transport.writeSequence(chunks)  # type: ignore[union-attr]
+            return
+        try:
+            if len(chunks) == 1:
+                data = chunks[0]
+                if (sent := sock.send(data)) == len(data):
+                    return
+            else:
+                size = sum(map(len, chunks))
+                if size <= PIECES_FROM:
+                    chunks = [data := b"".join(chunks)]
+                    sent = sock.send(data)
+                else:
+                    sent = sock.sendmsg(chunks[:SENDMSG_CHUNKS])
+                if sent == size:
+                    return
+        except BlockingIOError:
+            sent = 0
+        except (BrokenPipeError, ConnectionResetError):
+            # The peer has gone, and reads no answer. What it has sent before is still to be read: were the
+            # transport told to write, that would be lost.
+            self.write_chunks = _write_nowhere  # type: ignore[method-assign]
+            return
+        except OSError:
+            # A broken connection: the reactor finds out at its own attempt.
+            sent = 0
+        self._fall_behind(chunks, sent)
+
+    def _fall_behind(self, chunks: list[bytes], sent: int) -> None:
+        """The socket is full: give the transport a part to wait with, and keep the rest."""
+        first = 0
+        while sent >= len(chunks[first]):
+            sent -= len(chunks[first])
+            first += 1
+        head = chunks[first]
+        transport = self.transport
+        transport.write(head[sent : sent + PIECES_FROM])  # type: ignore[union-attr]
+        # A pull producer is asked for more once all was written. It is asked
+        # at once, too, on being registered: not to be taken for that.
+        transport.registerProducer(self, False)  # type: ignore[union-attr]
+        self._behind = True
+        rest = chunks[first + 1 :]
+        if len(head) > sent + PIECES_FROM:
+            rest.insert(0, head[sent + PIECES_FROM :])
+        self._waiting.extendleft(reversed(rest))
+        self._check_bounds(rest)
+
+    def _wait(self, chunks: list[bytes]) -> None:
+        self._waiting.extend(chunks)
+        self._check_bounds(chunks)
+
+    def _check_bounds(self, chunks: list[bytes]) -> None:
+        """Some more chunks wait for the peer to read."""
+        self.unwritten += sum(map(len, chunks))
+        if self.unwritten <= self.pause_from:
+            return
+        if self.unwritten > self.drop_from:
+            text = "{peer} leaves {size} bytes unread; connection dropped"
+            self.complain(LogLevel.warn, text, size=self.unwritten)
+            self.abort()
+        elif not self._stopped & UNREAD:
+            self.stop_reading(UNREAD)
+            self._timer = self._clock.callLater(STALL_SECONDS, self._stalled)
+
+    def _stalled(self) -> None:
+        self._timer = None
+        self.complain(LogLevel.warn, "{peer} reads nothing; connection dropped")
+        self.abort()
+
+    def pauseProducing(self) -> None:
+        """The transport (not a plain TCP one) is full: what follows waits here."""
+        self._behind = True
+
+    def resumeProducing(self) -> None:
+        """The transport has written all it had."""
+        if not self._behind:
+            return
+        self._behind = False
+        if self._socket is not None:
+            self.transport.unregisterProducer()  # type: ignore[union-attr]
+        closing, self.closing = self.closing, False
+        waiting = self._waiting
+        while waiting and not self._behind:
+            # Not all at once: each time would cost as much as there is left, however little is taken.
+            chunks = [waiting.popleft() for _ in range(min(len(waiting), SENDMSG_CHUNKS))]
+            self.unwritten -= sum(map(len, chunks))
+            self.write_chunks(chunks)
+        self.closing = closing
+        if self._stopped & UNREAD and not self.closing:
+            self._cancel_timer()
+            if self.unwritten <= self.pause_from:
+                self.go_on_reading(UNREAD)
+            else:  # it does read, if slowly
+                self._timer = self._clock.callLater(STALL_SECONDS, self._stalled)
+        if self.closing and not self._behind:
+            self._lose()
+        elif not self._behind:
+            calls, self._caught_up = self._caught_up, []
+            for call in calls:
+                call()
+
+    def when_caught_up(self, call: Callable[[], object]) -> None:
+        """
+        Have something called once when all that was written until then has left, at once if it has.
+        It is not called if the connection ends before.
+        """
+        if self._behind:
+            self._caught_up.append(call)
+        elif not self.closing:
+            call()
+
+    def pause_reading(self) -> None:
+        """Read nothing of the peer until L{resume_reading}, whatever it reads of us."""
+        self.stop_reading(HELD)
+
+    def resume_reading(self) -> None:
+        """Follows L{pause_reading}: read the peer again, unless there is another reason not to."""
+        self.go_on_reading(HELD)
+
+    def stop_reading(self, reason: int) -> None:
+        """Read nothing of the peer while this reason holds; told twice it holds once."""
+        if not self._stopped:
+            self._stop_reading()
+        self._stopped |= reason
+
+    def go_on_reading(self, reason: int) -> None:
+        """This reason holds no more, if it did: read the peer again, if no other holds."""
+        if self._stopped & reason:
+            self._stopped &= ~reason
+            if not self._stopped and not self.closing:
+                self._start_reading()
+
+    def _stop_reading(self) -> None:
+        if self._fd >= 0:
+            self._reads.remove(self._fd, self.transport)  # type: ignore[union-attr, arg-type]
+        self.transport.pauseProducing()  # type: ignore[union-attr]
+
+    def _start_reading(self) -> None:
+        if self._fd >= 0:
+            self._reads.add(self.transport)  # type: ignore[union-attr, arg-type]
+        else:
+            self.transport.resumeProducing()  # type: ignore[union-attr]
+
+    def stopProducing(self) -> None:
+        """The transport is gone; C{connectionLost} follows."""
+
+    # The end
+
+    def close(self, linger: bool = False) -> None:
+        """
+        End the connection once what was written has left, in a bounded time.
+        Nothing that arrives is looked at any more. Doing it twice is doing it
+        once.
+
+        @param linger: end our side only, and leave the rest to the peer: a
+            socket that is closed while more arrives resets the connection, and
+            the peer may never see the last answer.
+        """
+        if self.closing:
+            return
+        self.closing = True
+        self._linger = linger
+        self._cancel_timer()
+        self._timer = self._clock.callLater(CLOSE_SECONDS, self._close_overdue)
+        if not linger:
+            self._stop_reading()
+        elif self._stopped:
+            self._stopped &= UNREAD
+            if not self._stopped:
+                self._start_reading()
+        if not self._behind:
+            self._lose()
+
+    def _lose(self) -> None:
+        if self._socket is None:
+            self.transport.unregisterProducer()  # type: ignore[union-attr]
+            self.transport.loseConnection()  # type: ignore[union-attr]
+        elif self._linger:
+            self.transport.loseWriteConnection()  # type: ignore[union-attr]
+        else:
+            self.transport.loseConnection()  # type: ignore[union-attr]
+
+    def _close_overdue(self) -> None:
+        self._timer = None
+        self.transport.abortConnection()  # type: ignore[union-attr]
+
+    def readConnectionLost(self) -> None:
+        """
+        Part of C{IHalfCloseableProtocol}: the peer sends no more. It is sent
+        what it asked for (C{echo status | nc -N}), and that is the end.
+        """
+        if self.closing:
+            self.transport.loseConnection()  # type: ignore[union-attr]
+        elif self._behind or self._socket is None:
+            self.close()
+        else:
+            # All has been written. When ten thousand leave, another turn for each of them would count.
+            self.transport.connectionLost(Failure(CONNECTION_DONE))  # type: ignore[union-attr]
+
+    def writeConnectionLost(self) -> None:
+        """Part of C{IHalfCloseableProtocol}: our side has ended, the peer's is awaited."""
+
+    def abort(self) -> None:
+        """End the connection now; what was not written is lost."""
+        if self._fd >= 0:
+            self._reads.remove(self._fd, self.transport)  # type: ignore[union-attr, arg-type]
+        self.closing = True
+        self._cancel_timer()
+        self._waiting.clear()
+        self.transport.abortConnection()  # type: ignore[union-attr]
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._fd >= 0:
+            self._reads.remove(self._fd, self.transport)  # type: ignore[union-attr, arg-type]
+        self.closing = True
+        self._cancel_timer()
+        self._waiting.clear()
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            timer, self._timer = self._timer, None
+            timer.cancel()
+
+    @property
+    def peer_name(self) -> str:
+        """The peer's address, for the log."""
+        return str(self.transport.getPeer()) if self.transport is not None else "a peer"

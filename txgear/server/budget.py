@@ -1,0 +1,170 @@
+"""
+Memory for what has not arrived whole: one budget for all peers.
+
+A packet is held until its last byte has come, and it may have 64 MiB. Beyond
+the budget the large ones wait unread, and one of them at a time goes on, who
+waits longest first: so each is finished in the end, and room is kept for that one. Whoever holds
+something unfinished and sends nothing more of it is given up after a while.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from txgear.protocol.packets import PIECES_FROM
+
+UNFINISHED_MEMORY: Final = 512 * 1024 * 1024
+"""Bytes for all peers, where the operator says nothing else: eight of the largest packets."""
+LARGE: Final = PIECES_FROM // 4
+"""Bytes from which something unfinished may have to wait: nearly all packets are smaller, and never do."""
+SILENT_SECONDS: Final = 60.0
+"""How long a peer may leave something unfinished without sending one byte of it."""
+PATIENCE: Final = 10.0
+"""In how many seconds the one that goes on, while others wait, must send L{PROGRESS} bytes."""
+PROGRESS: Final = 1024 * 1024
+"""100 kB a second: the others that wait for it may be many."""
+LOOK_SECONDS: Final = 5.0
+"""Seconds between two looks for those that are silent."""
+
+
+class Holder(Protocol):
+    """A connection that holds something unfinished."""
+
+    @property
+    def missing(self) -> int:
+        """Bytes that it still wants at least."""
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the peer could send more, as far as it goes by us."""
+
+    def wait_for_memory(self) -> None:
+        """Read no more."""
+
+    def go_on(self) -> None:
+        """Follows L{wait_for_memory}."""
+
+    def give_up(self, why: str) -> None:
+        """
+        Drop the connection.
+
+        @param why: for the log.
+        """
+
+
+class Budget:
+    """
+    Who holds how much, and who waits.
+
+    @ivar size: bytes in all.
+    @ivar used: bytes that are held now.
+    @ivar freed: bytes that were, and are not any more.
+    """
+
+    log = Logger()
+
+    def __init__(self, clock: IReactorTime, seconds: Callable[[], float], size: int, largest: int) -> None:
+        """
+        @param seconds: tells how long somebody is silent.
+        @param size: bytes in all; at least C{largest}.
+        @param largest: bytes of the largest packet: so much is kept for the one that goes on.
+        """
+        self._clock = clock
+        self._seconds = seconds
+        self.size = size
+        self._limit = size - largest
+        self.used = 0
+        self.freed = 0
+        self._held: dict[Holder, tuple[int, float]] = {}  # bytes, and since when; oldest first
+        self._waiting: dict[Holder, None] = {}  # who waits longest is first
+        self._favourite: Holder | None = None
+        self._counted = 0.0, 0  # since when it is the favourite's turn to send, and what it held then
+        self._timer: IDelayedCall | None = None
+
+    def holds(self, holder: Holder, size: int) -> None:
+        """
+        A connection has been read, or has ended.
+
+        @param size: bytes that it holds now of something unfinished; 0 for nothing.
+        """
+        before = self._held.pop(holder, (0, 0.0))[0]
+        self.used += size - before
+        self.freed += max(before - size, 0)
+        if size:
+            self._held[holder] = size, self._seconds()
+            if self._timer is None:
+                self._timer = self._clock.callLater(LOOK_SECONDS, self._look)
+        else:
+            self._waiting.pop(holder, None)
+            if not self._held:
+                self.stop()
+        if holder is self._favourite and size < before:
+            self._favourite = None
+        if self.used > self._limit:
+            if self.used - size + before <= self._limit:
+                # From now on: each that went on would take one more read of a megabyte.
+                for other, (held, _) in list(self._held.items()):
+                    self._wait(other, held)
+            else:
+                self._wait(holder, size)
+        if self._waiting:
+            self._serve()
+
+    def _wait(self, holder: Holder, held: int) -> None:
+        if held > LARGE and holder is not self._favourite and holder not in self._waiting:
+            self._waiting[holder] = None
+            holder.wait_for_memory()
+
+    def _serve(self) -> None:
+        """Let those go on for whom there is room, and one in any case."""
+        room = self._limit - self.used
+        for holder in list(self._waiting) if room > 0 else ():
+            if holder.missing <= room:
+                room -= holder.missing
+                self._go_on(holder)
+        if self._favourite is None and self._waiting:
+            self._favourite = next(iter(self._waiting))
+            self._counted = self._seconds(), self._held[self._favourite][0]
+            self._go_on(self._favourite)
+
+    def _go_on(self, holder: Holder) -> None:
+        del self._waiting[holder]
+        # It was not silent: it was not heard.
+        self._held[holder] = self._held.pop(holder)[0], self._seconds()
+        holder.go_on()
+
+    def _look(self) -> None:
+        """Give up who is silent for too long, and who goes on too slowly while others wait."""
+        self._timer = None
+        now = self._seconds()
+        favourite = self._favourite
+        if favourite is not None and self._waiting:
+            since, before = self._counted
+            held = self._held[favourite][0]
+            if held >= before + PROGRESS or not favourite.is_read:
+                self._counted = now, held
+            elif now - since >= PATIENCE:
+                self._favourite = None
+                favourite.give_up("sends too slowly, and others wait for the memory that it holds")
+        for holder, (held, heard) in list(self._held.items()):
+            if now - heard < SILENT_SECONDS:
+                break
+            if holder not in self._held:
+                continue
+            if holder.is_read:
+                holder.give_up("sends nothing more of what it has begun")
+            else:
+                del self._held[holder]
+                self._held[holder] = held, now
+        if self._held and self._timer is None:
+            self._timer = self._clock.callLater(LOOK_SECONDS, self._look)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

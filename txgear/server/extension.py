@@ -1,0 +1,323 @@
+"""
+This server's own requests, for peers that have asked for C{txgear-1}: jobs with
+settings of their own, results that are fetched, workers that beat.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+
+from txgear.broker.history import Life
+from txgear.broker.jobs import DEAD, STATE_NAMES, Job
+from txgear.broker.sleepers import Peer
+from txgear.errors import ArgumentTooLarge, InvalidArgument
+from txgear.policies import PolicyError, duration
+from txgear.protocol.constants import (
+    GET_RESULT,
+    GRAB_JOB_OPTIONS,
+    HIGH,
+    JOB_ASSIGN_OPTIONS,
+    LOW,
+    MAX_OPTIONS,
+    MAX_TOKEN,
+    NO_JOB,
+    NORMAL,
+    OUTCOME_PENDING,
+    OUTCOME_REFUSED,
+    OUTCOME_UNKNOWN,
+    RESULT,
+    SUBMIT_JOB_OPTIONS,
+    WORK_BEAT,
+)
+from txgear.protocol.packets import PIECES_FROM, Data, Pieces
+from txgear.protocol.textlines import unescaped
+from txgear.server.jobserver import JobServer
+
+if TYPE_CHECKING:
+    from txgear.net.stream import Stream
+
+MOST_WAITS: Final = 1000
+"""
+Questions of one peer that wait for a job's end or for the store: each costs some
+hundred bytes, and those at the store as much as the results they bring.
+"""
+AT_ONCE: Final = 8 * 1024 * 1024
+"""Bytes of results that one peer is brought before those have left that it was brought last."""
+LAST_SECOND: Final = 253402300799
+"""The end of the year 9999: a later time is a mistake."""
+
+_PRIORITIES: Final = {"high": HIGH, "normal": NORMAL, "low": LOW}
+
+
+class Order(NamedTuple):
+    """
+    What the options of a submit say.
+
+    @ivar priority: L{HIGH}, L{NORMAL} or L{LOW}.
+    @ivar background: whether nobody waits for the job.
+    @ivar due: seconds since the epoch before which it must not begin, by the wall clock; 0.0 for at once.
+    @ivar delay: seconds before which it must not begin.
+    @ivar settings: all others: what is to hold for this job, by name.
+    """
+
+    priority: int
+    background: bool
+    due: float
+    delay: float
+    settings: dict[str, Any]
+
+
+def read_options(text: bytes) -> Order:
+    """
+    Read the options of SUBMIT_JOB_OPTIONS: a JSON object in UTF-8, or nothing.
+
+    @raise ArgumentTooLarge: they are longer than L{MAX_OPTIONS}.
+    @raise InvalidArgument: they are no such thing, or one of them makes no sense. The
+        settings are not looked at.
+    """
+    if len(text) > MAX_OPTIONS:
+        raise ArgumentTooLarge(f"Options of {len(text)} bytes are over the limit of {MAX_OPTIONS}")
+    try:
+        settings = json.loads(text.decode("utf-8"), parse_constant=_no_number) if text else {}
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgument(f"The options are not JSON: {error}") from error
+    if not isinstance(settings, dict):
+        raise InvalidArgument("The options are no JSON object")
+    priority = settings.pop("priority", "normal")
+    if not isinstance(priority, str) or priority not in _PRIORITIES:
+        raise InvalidArgument(f"priority: one of high, normal and low is wanted, not {priority!r}")
+    background = settings.pop("background", True)
+    if not isinstance(background, bool):
+        raise InvalidArgument(f"background: true or false is wanted, not {background!r}")
+    if "at" in settings and "delay" in settings:
+        raise InvalidArgument("delay: a job has a time or a delay, not both")
+    due = delay = 0.0
+    if "at" in settings:
+        at = settings.pop("at")
+        # Compared before it is made a float: JSON has whole numbers for which there is none.
+        if not isinstance(at, (int, float)) or isinstance(at, bool) or not 0 <= at <= LAST_SECOND:
+            raise InvalidArgument(
+                f"at: seconds since 1970 are wanted, to the end of the year 9999, not {at!r}"
+            )
+        due = float(at)
+    elif "delay" in settings:
+        try:
+            delay = duration(settings.pop("delay"))
+        except PolicyError as error:
+            raise InvalidArgument(f"delay: {error}") from error
+    return Order(_PRIORITIES[priority], background, due, delay, settings)
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no number")
+
+
+class Extension:
+    """
+    What one peer asks for beyond the classic protocol. That it spoke of
+    C{txgear-1} is the caller's affair.
+    """
+
+    def __init__(self, server: JobServer, peer: Peer, stream: Stream) -> None:
+        """
+        @param stream: leads to the peer.
+        """
+        self._server = server
+        self._broker = server.broker
+        self._peer = peer
+        self._stream = stream
+        self._send = partial(server.outbox.send, peer)
+        self._waits: dict[bytes, Callable[[], object]] = {}
+        # Jobs that have ended, whose results are to be read.
+        self._questions: deque[tuple[bytes, Job]] = deque()
+        self._reading = 0
+        self._asked_for = 0
+        self._pausing = False
+        self._left = False
+
+    def leave(self) -> None:
+        """The peer has gone: nobody is to be told anything any more."""
+        self._left = True
+        self._questions.clear()
+        waits, self._waits = self._waits, {}
+        for stop in waits.values():
+            stop()
+
+    @property
+    def waits(self) -> int:
+        """Questions that are not answered yet."""
+        return len(self._waits) + len(self._questions) + self._reading
+
+    # Clients
+
+    def _submit(self, function: bytes, unique: bytes, options: bytes, workload: Data) -> None:
+        order = read_options(options)
+        if order.due:
+            self._server.wall_clock()
+        job = self._broker.submit(
+            self._peer,
+            function,
+            unique,
+            workload,
+            self._server.seconds(),
+            order.priority,
+            order.background,
+            order.due,
+            settings=order.settings or None,
+            delay=order.delay,
+        )
+        self._server.created(self._peer, job, order.background)
+
+    def _get_result(self, token: bytes, handle: bytes, function: bytes, unique: bytes, wait: bytes) -> None:
+        wait = wait.removesuffix(b"\0")
+        if len(token) > MAX_TOKEN:
+            raise ArgumentTooLarge(f"A token has {MAX_TOKEN} bytes at the most")
+        if wait not in (b"0", b"1"):
+            raise InvalidArgument("wait: 0 or 1 is wanted")
+        if not handle and not unique:
+            raise InvalidArgument("handle: a handle or a unique is wanted")
+        if (stop := self._waits.pop(token, None)) is not None:
+            # A question takes the place of the one with its token.
+            stop()
+        broker = self._broker
+        if handle:
+            job = broker.status(handle) or broker.ended(handle)
+        else:
+            job = broker.named(function, unique)
+        if job is None:
+            self._answer(token, handle, OUTCOME_UNKNOWN)
+        elif not job.ended and wait == b"0":
+            self._answer(token, job.handle, OUTCOME_PENDING)
+        elif self.waits >= MOST_WAITS:
+            self._refuse(token, job.handle, f"{MOST_WAITS} questions of this connection wait already")
+        elif job.ended:
+            self._questions.append((token, job))
+            self._bring_some()
+        else:
+            self._waits[token] = broker.watch(job, partial(self._ended, token, job.handle))
+
+    def _ended(
+        self, token: bytes, handle: bytes, outcome: int, data: bytes, result: bytes, complete: bool
+    ) -> None:
+        """A job that was waited for has ended. Its result is there even where it is not kept."""
+        del self._waits[token]
+        self._answer(token, handle, STATE_NAMES[outcome].encode("ascii"), data, result, complete)
+
+    def _bring_some(self) -> None:
+        """Bring what was asked for, but not more at once than the peer takes: one question is short."""
+        while self._questions and not self._pausing:
+            size = self._questions[0][1].size
+            if self._asked_for and self._asked_for + size > AT_ONCE:
+                self._pausing = True
+                if not self._reading:
+                    self._pause()
+                return
+            self._asked_for += size
+            self._bring(*self._questions.popleft())
+
+    def _pause(self) -> None:
+        """All that was asked for has been read: go on when it has left."""
+        self._server.clock.callLater(0, self._stream.when_caught_up, self._go_on)
+
+    def _go_on(self) -> None:
+        self._asked_for = 0
+        self._pausing = False
+        self._bring_some()
+        self._server.end_turn()
+
+    def _bring(self, token: bytes, job: Job) -> None:
+        """Answer with what is kept of a job that has ended; it may have been requeued or forgotten since."""
+        if not job.ended:
+            self._answer(token, job.handle, OUTCOME_PENDING)
+            return
+        if self._broker.ended(job.handle) is not job:
+            self._answer(token, job.handle, OUTCOME_UNKNOWN)
+            return
+        life = self._broker.life(job)
+        outcome = STATE_NAMES[job.state].encode("ascii")
+        if job.state == DEAD:
+            # Its workload is kept, for another attempt; of what it brought, the last attempt's words.
+            words = life.attempts[-1].text if life.attempts else ""
+            self._answer(token, job.handle, outcome, result=unescaped(words.encode("utf-8")))
+        elif not life.complete:
+            self._answer(token, job.handle, outcome, complete=False)
+        else:
+            self._reading += 1
+            self._broker.read(job, partial(self._read, token, job, life))
+
+    def _read(self, token: bytes, job: Job, life: Life, brought: bytes | None) -> None:
+        self._reading -= 1
+        if self._left:
+            return
+        if self._pausing and not self._reading:
+            self._pause()
+        if brought is not None and len(brought) == life.data_size + life.result_size:
+            outcome = STATE_NAMES[job.state].encode("ascii")
+            self._answer(token, job.handle, outcome, brought[: life.data_size], brought[life.data_size :])
+        elif self._broker.ended(job.handle) is not job:
+            self._answer(token, job.handle, OUTCOME_UNKNOWN)
+        elif not self._broker.life(job).complete:
+            # It has made room for others while it was to be read.
+            self._answer(token, job.handle, STATE_NAMES[job.state].encode("ascii"), complete=False)
+        else:
+            self._refuse(token, job.handle, "The result cannot be read at present")
+
+    def _answer(
+        self,
+        token: bytes,
+        handle: bytes,
+        outcome: bytes,
+        data: bytes = b"",
+        result: bytes = b"",
+        complete: bool = True,
+    ) -> None:
+        size = b"%d" % len(data) if complete else b"-"
+        whole = len(data) + len(result)
+        most = self._server.settings.max_packet - sum(map(len, (token, handle, outcome, size))) - 4
+        if whole > most:
+            # A peer drops the connection over a packet that is larger than it takes.
+            self._refuse(token, handle, f"What it brought, {whole} bytes, does not fit a packet")
+            return
+        body = Pieces([data, result]) if whole > PIECES_FROM else data + result
+        self._send(RESULT, token, handle, outcome, size, body)
+
+    def _refuse(self, token: bytes, handle: bytes, why: str) -> None:
+        """
+        A question that makes sense cannot be answered. An ERROR would not say which one,
+        and answers to others may come before it.
+        """
+        self._send(RESULT, token, handle, OUTCOME_REFUSED, b"-", why.encode("ascii"))
+
+    # Workers
+
+    def _grab(self) -> int:
+        job = self._broker.grab(self._peer, self._server.seconds())
+        if job is None:
+            self._send(NO_JOB)
+            return 0
+        life = job.life
+        overdue = job.due if life is None else life.overdue
+        options = b'{"attempt":%d,"lease":%.9g,"timeout":%.9g}' % (
+            job.retries + 1,
+            self._broker.lease(job),
+            overdue - job.since if overdue else 0.0,
+        )
+        self._send(
+            JOB_ASSIGN_OPTIONS, job.handle, job.queue.name, job.unique, job.reducer, options, job.workload
+        )
+        return job.size
+
+    def _beat(self, handle: bytes) -> None:
+        self._broker.beat(self._peer, handle.removesuffix(b"\0"), self._server.seconds())
+
+    requests: ClassVar[dict[int, Callable[..., int | None]]] = {
+        SUBMIT_JOB_OPTIONS: _submit,
+        GET_RESULT: _get_result,
+        GRAB_JOB_OPTIONS: _grab,
+        WORK_BEAT: _beat,
+    }
+    """What each type of packet asks for; see L{txgear.server.gear.GearProtocol.requests}."""

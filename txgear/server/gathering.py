@@ -1,0 +1,95 @@
+"""
+Answers of text commands that are too long for one turn.
+
+A list of a million jobs takes seconds to write down. It is gathered some
+milliseconds at a time, and written as one answer at the end: C{gearadmin} reads until 5 ms of
+silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Final
+
+from twisted.internet.defer import DeferredSemaphore
+
+from txgear.errors import ServerError
+from txgear.net.stream import DROP_FROM
+from txgear.protocol import textlines
+from txgear.protocol.packets import Data, Pieces
+from txgear.server.turns import TURN_SECONDS, ShortTurns, Steps
+
+AT_ONCE: Final = 50
+"""Pieces of a list that is answered at once: with the longest names some milliseconds."""
+LOOK_EVERY: Final = 32
+"""Pieces between two looks at the time: some 20 microseconds, or with the longest names 3 ms."""
+MOST_GATHERED: Final = DROP_FROM // 2
+"""Bytes of an answer at the most: a peer that leaves twice as many unread is dropped."""
+GATHERINGS: Final = 2
+"""Lists that are gathered at the same time, for all peers: one that is long does not stop one that is not."""
+
+
+class Listing:
+    """
+    A list answer, without the dot at its end.
+
+    @ivar count: how many pieces it has.
+    @ivar pieces: yields them; what it lists is to be taken down when it begins, as it changes meanwhile.
+    """
+
+    __slots__ = ("count", "pieces")
+
+    def __init__(self, count: int, pieces: Callable[[], Iterator[bytes]]) -> None:
+        self.count = count
+        self.pieces = pieces
+
+    @property
+    def long(self) -> bool:
+        """Whether it is to be gathered."""
+        return self.count > AT_ONCE
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self.pieces()) + textlines.END
+
+
+def gather(
+    stream: ShortTurns,
+    listing: Listing,
+    turn: DeferredSemaphore,
+    seconds: Callable[[], float],
+    done: Callable[[Data], None],
+) -> Steps:
+    """
+    Gather a long list, once all that the peer was sent before has left: one that asks and asks, and never
+    reads, is brought one answer. Nothing is done any more when the connection has ended.
+
+    @param turn: lets in some at the same time.
+    @param done: called with the answer.
+    """
+    yield from stream.until_caught_up()
+    yield turn.acquire().addCallback(lambda acquired: None)
+    try:
+        pieces = listing.pieces()
+        gathered: list[bytes] = []
+        size = 0
+        whole = False
+        while not whole and not stream.closing:
+            part: list[bytes] = []
+            end = seconds() + TURN_SECONDS
+            while not whole and seconds() < end:
+                some = b"".join(islice(pieces, LOOK_EVERY))
+                whole = not some
+                part.append(some)
+            gathered.append(b"".join(part))
+            size += len(gathered[-1])
+            if size > MOST_GATHERED:
+                error = ServerError(f"The list has more than {MOST_GATHERED} bytes", "TOO_LONG")
+                gathered, whole = [textlines.refused(error)], True
+            elif whole:
+                gathered.append(textlines.END)
+            yield None
+    finally:
+        turn.release()
+    if whole:
+        done(Pieces(gathered))

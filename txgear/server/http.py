@@ -1,0 +1,331 @@
+"""
+A port that speaks HTTP: a request is a job, its response is the result.
+
+Every path is a function's name, so this is L{twisted.web.http} without
+resources. A connection is kept, and is one peer of the broker; HTTP has one
+request at a time on it: whatever the broker says to the peer belongs to that
+request, see L{txgear.server.httprequest}.
+
+A client that ends its own side only (C{nc -N}) is answered; one that has gone
+is noticed, and its job dropped, whatever it has sent ahead. At first they look
+alike: the one who has gone has its system answer the next bytes with a reset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.interfaces import IAddress, IDelayedCall, IHalfCloseableProtocol, ITCPTransport
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.logger import LogLevel
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel, Request, datetimeToString
+from zope.interface import implementer
+
+from txgear.net.stream import CLOSE_SECONDS
+from txgear.server.descriptors import close_now
+from txgear.server.hangups import ENDED, GONE, state_of
+from txgear.server.httprequest import SERVER, TEXT, JobRequest
+from txgear.server.jobserver import JobServer, KeepAlive
+from txgear.server.outbox import Letter
+
+IDLE_SECONDS: Final = 60
+"""
+How long a connection may be silent while it waits for a request or the rest of
+one: Twisted's own figure. While a job is under way there is no such bound.
+"""
+LOOK_SECONDS: Final = 0.5
+"""
+Between two looks whether a client is still there that is not read, or that has ended its own side. A job
+that ends in this time is answered without L{PROCESSING}.
+"""
+PROCESSING: Final = b"HTTP/1.1 102 Processing\r\n\r\n"
+"""
+What brings a reset from a client that has gone. To one that is there it says nothing: any number of such
+answers may come before the one that counts (RFC 9110, 15.2).
+"""
+PROCESSING_SECONDS: Final = 30.0
+"""Between two of them."""
+CLOSE_WATCH: Final = KeepAlive(idle=10, interval=10, count=6)
+"""
+For clients that nothing can be said to ahead of the answer, as HTTP/1.0 has no such answers: a system forgets
+a connection on which it waits for our end only (Linux after a minute), and resets it at the next probe.
+"""
+MAX_LENGTH_DIGITS: Final = 30
+"""Characters of a C{Content-Length} that are looked at; Python refuses to read thousands of digits."""
+
+
+@implementer(IHalfCloseableProtocol)
+class HttpChannel(HTTPChannel):
+    """
+    One connection, which is one peer of the broker, and the line to it.
+
+    @ivar server: the broker and what belongs to it.
+    @ivar peer: how the broker knows this connection.
+    @ivar full: whether the transport has more to write than it likes.
+    """
+
+    requestFactory = JobRequest  # type: ignore[assignment]
+    transport: Any
+
+    def __init__(self, server: JobServer, state_of: Callable[[Any], int]) -> None:
+        """
+        @param state_of: how a connection is found out to be; see L{txgear.server.hangups}.
+        """
+        super().__init__()
+        self.server = server
+        self.full = False
+        self.timeOut = IDLE_SECONDS
+        self._overdue: IDelayedCall | None = None
+        self._state_of = state_of
+        self._looking: IDelayedCall | None = None
+        self._input_ended = self._deaf = self._receiving = False
+        self._say_something_at = 0.0
+        self._crowded = False
+        self.missing = 0
+
+    def callLater(self, period: float, function: Any) -> IDelayedCall:
+        """Part of L{twisted.protocols.policies.TimeoutMixin}."""
+        return self.server.clock.callLater(period, function)
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.peer = self.server.accept(self, self.transport)
+        self.peer.exceptions = self.peer.restarts = True
+        if self.peer.descriptor >= self.server.descriptors.text_only:
+            text = "{peer}: no descriptors are left; connection closed"
+            self.server.notices.complain(JobRequest.log, LogLevel.warn, text, peer=self.transport.getPeer())
+            close_now(self.transport)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        for call in (self._overdue, self._looking):
+            if call is not None:
+                call.cancel()
+        super().connectionLost(reason)
+        self.server.budget.holds(self, 0)
+        self.server.disconnect(self.peer)
+
+    def headerReceived(self, line: bytes) -> bool:
+        """A header has arrived: whether it is one."""
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length" and len(value) > MAX_LENGTH_DIGITS:
+            line = b"Content-Length: too long"
+        valid: bool = super().headerReceived(line)
+        return valid
+
+    def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802
+        """Twisted has found something that is no request; its own answer says nothing."""
+        text = b"This is no request of HTTP/1.0 or HTTP/1.1, or its headers are too large\n"
+        self.transport.writeSequence(
+            [
+                b"HTTP/1.1 400 Bad Request\r\nServer: %s\r\n" % SERVER,
+                b"Date: %s\r\n" % datetimeToString(self.server.wall_clock()),
+                b"Content-Type: %s\r\nContent-Length: %d\r\n" % (TEXT, len(text)),
+                b"Connection: close\r\n\r\n",
+                text,
+            ]
+        )
+        # Nothing more is understood. But a connection that is closed while more comes is reset, and the
+        # client may not see this: our side ends, and what comes is passed over for some time.
+        self.paused = self._deaf = True
+        self.setTimeout(None)
+        self.end_soon()
+        self.transport.unregisterProducer()
+        self.transport.loseWriteConnection()
+
+    def loseConnection(self) -> None:
+        """End the connection once what was written has left."""
+        if self._deaf:
+            self.transport.loseConnection()
+        else:
+            super().loseConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Some bytes have arrived."""
+        if self._deaf:
+            return
+        outer, self._receiving = self._receiving, True
+        super().dataReceived(data)
+        self._receiving = outer
+        self._end_behind_the_last()
+
+    def write_packets(self, packets: list[Letter]) -> None:
+        """Part of L{txgear.server.outbox.Line}."""
+        # None is left where the server has given up on a job that still runs.
+        if self.requests:
+            self.requests[0].take(packets)
+
+    def pause_reading(self) -> None:
+        """Part of L{txgear.server.outbox.Line}: no next request is looked at before this one is answered."""
+
+    def resume_reading(self) -> None:
+        """Part of L{txgear.server.outbox.Line}; see L{pause_reading}."""
+
+    # Back-pressure: Twisted's channel goes on with the next request, whatever
+    # lies unread of the answers to the last ones. Here they wait.
+
+    def pauseProducing(self) -> None:
+        """The transport is full: nothing more is read until it is not."""
+        self.full = True
+        super().pauseProducing()
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The transport has written all it had."""
+        self.full = self.paused = False
+        super().resumeProducing()
+        if not self._crowded:
+            self.transport.resumeProducing()
+        if self.requests:
+            self.requests[0].resume()
+        self.dataReceived(b"")
+
+    def requestDone(self, request: Request) -> None:
+        """An answer is written; what was sent ahead of it is the next request."""
+        self.paused = self.full
+        super().requestDone(request)
+        self._end_behind_the_last()
+
+    # Bodies that have not arrived whole; see L{txgear.server.budget.Holder}
+
+    def body_has(self, size: int, missing: int = 0) -> None:
+        """
+        A part of a body has come, or it is whole.
+
+        @param size: bytes of it; 0 for nothing that is unfinished.
+        @param missing: bytes that are still to come at the most.
+        """
+        self.missing = missing
+        self.server.budget.holds(self, size)
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the client could send more."""
+        return not (self.full or self._crowded)
+
+    def wait_for_memory(self) -> None:
+        """Read no more."""
+        self._crowded = True
+        # It is not the client that is silent.
+        self.setTimeout(None)
+        self.transport.pauseProducing()
+
+    def go_on(self) -> None:
+        """Follows L{wait_for_memory}."""
+        self._crowded = False
+        self.setTimeout(self.timeOut)
+        if not self.full:
+            self.transport.resumeProducing()
+
+    def give_up(self, why: str) -> None:
+        """Drop the connection."""
+        self.requests[0].drop(f"{{peer}} {why}; connection dropped")
+
+    # Clients that send no more
+
+    def readConnectionLost(self) -> None:
+        """Part of C{IHalfCloseableProtocol}: the client sends no more, and may be gone."""
+        self._input_ended = True
+        if self._handlingRequest:
+            self._look_later()
+        self._end_behind_the_last()
+
+    def writeConnectionLost(self) -> None:
+        """Part of C{IHalfCloseableProtocol}: our side has ended, the client's is awaited."""
+
+    def _end_behind_the_last(self) -> None:
+        """What was asked for is answered, and nothing more can come."""
+        if self._input_ended and not (self._handlingRequest or self._receiving or self.full):
+            self.hang_up()
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """A part of a body has arrived, or, ahead of the answer to a request, of the next ones."""
+        super().rawDataReceived(data)
+        if self._handlingRequest:
+            # From some size on Twisted stops to read.
+            self._look_later()
+
+    def _look_later(self) -> None:
+        if self._looking is None:
+            self._looking = self.server.clock.callLater(LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        """Is the client still there whose job is under way?"""
+        self._looking = None
+        if not self._handlingRequest:
+            return
+        state = self._state_of(self.transport)
+        if state == GONE:
+            self.abort()
+            return
+        if self._input_ended or state == ENDED:
+            self._say_something()
+        self._look_later()
+
+    def _say_something(self) -> None:
+        now = self.server.seconds()
+        if now < self._say_something_at:
+            return
+        self._say_something_at = now + PROCESSING_SECONDS
+        if self.requests and self.requests[0].silent:
+            self.transport.write(PROCESSING)
+        elif ITCPTransport.providedBy(self.transport):
+            CLOSE_WATCH.apply(self.transport)
+
+    # The end
+
+    def drain(self) -> None:
+        """Part of L{txgear.server.outbox.Line}. A request that has begun is answered before the end."""
+        if not self.requests:
+            self.hang_up()
+
+    def timeoutConnection(self) -> None:
+        """Neither a request nor a part of one has come for L{IDLE_SECONDS}."""
+        self.close()
+
+    def close(self) -> None:
+        """
+        Part of L{txgear.server.outbox.Line}: end the connection once the answer under
+        way has left, or one that says that no other will come; in a bounded time.
+        """
+        self.end_soon()
+        if not (self.requests and self.requests[0].give_up()):
+            self.hang_up()
+
+    def end_soon(self) -> None:
+        """Let this answer be the connection's last, and let it not take long."""
+        self.persistent = 0
+        if self._overdue is None:
+            self._overdue = self.server.clock.callLater(CLOSE_SECONDS, self._end_overdue)
+
+    def _end_overdue(self) -> None:
+        self._overdue = None
+        self.abort()
+
+    def hang_up(self) -> None:
+        """End the connection once what was written has left, in a bounded time."""
+        self.end_soon()
+        if not self.transport.disconnecting:
+            self.loseConnection()
+
+    def abort(self) -> None:
+        """End the connection at once, and so that the client notices."""
+        self.transport.abortConnection()
+
+
+class HttpFactory(Factory):
+    """Makes an L{HttpChannel} for each connection of one port."""
+
+    noisy = False
+
+    def __init__(self, server: JobServer, state_of: Callable[[Any], int] = state_of) -> None:
+        """
+        @param state_of: how a connection is found out to be; see L{txgear.server.hangups}.
+        """
+        self._server = server
+        self._state_of = state_of
+
+    def buildProtocol(self, addr: IAddress | None) -> HttpChannel:
+        # Its factory stays unset: twisted.web would ask that for an access log.
+        return HttpChannel(self._server, self._state_of)

@@ -1,0 +1,422 @@
+"""
+One HTTP request: the job that it submits, and the answer that its result is.
+
+Headers are those of gearmand's C{http} module; what they mean is HTTP: function
+names are percent-encoded, the status says how it ended, data is streamed as the
+worker sends it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_to_bytes
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
+from twisted.web.http import (
+    ACCEPTED,
+    BAD_REQUEST,
+    INTERNAL_SERVER_ERROR,
+    NOT_ALLOWED,
+    NOT_FOUND,
+    OK,
+    REQUEST_ENTITY_TOO_LARGE,
+    SERVICE_UNAVAILABLE,
+    Request,
+    datetimeToString,
+)
+
+from txgear._version import __version__
+from txgear.errors import ArgumentTooLarge, QueueError, ServerError
+from txgear.net.stream import DROP_FROM, STALL_SECONDS
+from txgear.protocol.constants import (
+    ERROR,
+    HIGH,
+    JOB_CREATED,
+    LOW,
+    NORMAL,
+    RESTARTED,
+    UNIQUE_FROM_WORKLOAD,
+    WORK_COMPLETE,
+    WORK_DATA,
+    WORK_EXCEPTION,
+    WORK_FAIL,
+)
+from txgear.protocol.packets import PIECES_FROM, Data, Pieces
+from txgear.server.budget import LARGE
+from txgear.server.outbox import Letter
+
+if TYPE_CHECKING:
+    from txgear.server.http import HttpChannel
+
+RETRY_SECONDS: Final = 1
+"""What C{Retry-After} asks of those that met a full queue or a server about to end."""
+
+SERVER: Final = f"txgear/{__version__}".encode("ascii")
+METHODS: Final = (b"GET", b"HEAD", b"POST", b"PUT")
+PRIORITY_WORDS: Final = {b"high": HIGH, b"normal": NORMAL, b"low": LOW}
+BACKGROUND_WORDS: Final = {b"true": True, b"false": False}
+STATUSES: Final = {
+    ArgumentTooLarge.default_code.encode("ascii"): BAD_REQUEST,
+    QueueError.default_code.encode("ascii"): SERVICE_UNAVAILABLE,
+}
+"""What the broker's errors are in HTTP; those that are not here are the server's own fault."""
+
+BYTES: Final = b"application/octet-stream"
+TEXT: Final = b"text/plain; charset=utf-8"
+
+# What has become of a request; each later one is a larger number.
+RECEIVING: Final = 0
+"""It has not arrived whole."""
+WAITING: Final = 1
+"""Its job is under way, and nothing has been answered."""
+STREAMING: Final = 2
+"""Its job is under way, and a part of the result has been answered."""
+ENDING: Final = 3
+"""The whole answer is known."""
+OVER: Final = 4
+"""All has been written."""
+
+
+def function_name(target: bytes) -> bytes:
+    """
+    The function that a request is for.
+
+    @param target: what stands in the request line: a path, or as proxies are
+        asked a whole address; what follows a question mark is no part of it.
+    @return: the path without its leading slashes, percent-decoded; may be empty.
+    """
+    path = target.partition(b"?")[0]
+    if not path.startswith(b"/"):
+        path = path.partition(b"://")[2].partition(b"/")[2]
+    return unquote_to_bytes(path.lstrip(b"/"))
+
+
+class JobRequest(Request):
+    """
+    One request, with the job that it submits and the answer.
+
+    The answer is written as fast as the connection takes it, and what it does
+    not take waits here, so that the request ends only when nearly all has
+    left: Twisted's idle timeout begins then, and must not meet a client that
+    is still reading.
+    """
+
+    log = Logger()
+
+    def __init__(self, channel: HttpChannel, queued: object = False) -> None:
+        super().__init__(channel)
+        self._connection = channel
+        self._server = channel.server
+        self._phase = RECEIVING
+        self._background = False
+        self._handle = b""
+        self._received: list[bytes] = []
+        self._small = bytearray()  # the end of what was received
+        self._size = 0
+        self._length: int | None = None
+        self._whole = False
+        self._unwritten: deque[bytes] = deque()
+        self._unwritten_size = 0
+        self._broken = False
+        self._stall: IDelayedCall | None = None
+
+    # The request
+
+    def gotLength(self, length: int | None) -> None:
+        """
+        The headers have arrived.
+
+        @param length: bytes of the body, or C{None} if it comes in chunks.
+        """
+        self._length = length
+        if length is not None and length > self._server.settings.max_packet:
+            self._refuse_body()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """
+        A part of the body has arrived. It is kept in memory, as workloads are,
+        in pieces that are not small whatever the client sends.
+        """
+        if self._phase != RECEIVING:
+            return
+        self._size += len(data)
+        most = self._server.settings.max_packet
+        if self._size > most:
+            self._refuse_body()
+            return
+        if self._size > LARGE:
+            self._connection.body_has(self._size, (self._length or most) - self._size)
+        self._small += data
+        if len(self._small) >= PIECES_FROM:
+            self._received.append(bytes(self._small))
+            self._small.clear()
+
+    def _refuse_body(self) -> None:
+        """
+        Answer at once, and pass over what still comes, for some time: a client
+        that is busy sending may not see the answer to a connection that is closed.
+        """
+        self._received.clear()
+        self._small.clear()
+        self._connection.body_has(0)
+        # It must not be asked for after all.
+        self.requestHeaders.removeHeader(b"Expect")
+        self.clientproto = b"HTTP/1.1"  # what the request says is not known before its end
+        self._connection.end_soon()
+        limit = self._server.settings.max_packet
+        self._tell(REQUEST_ENTITY_TOO_LARGE, f"A workload has at most {limit} bytes")
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """
+        The request is whole. Forms and cookies in it mean nothing here.
+
+        @param command: its method.
+        @param path: the target, as it stands in the request line.
+        @param version: C{HTTP/1.0} or C{HTTP/1.1}.
+        """
+        self._whole = True
+        self._connection.body_has(0)
+        if self._phase != RECEIVING:
+            self._pump()
+            return
+        self.method, self.uri, self.clientproto = command, path, version
+        function = function_name(path)
+        if command not in METHODS:
+            self.setHeader(b"Allow", b", ".join(METHODS))
+            self._tell(NOT_ALLOWED, "A job is submitted with POST, PUT or GET")
+        elif not function:
+            self._tell(NOT_FOUND, "The path is to name a function")
+        elif command == b"HEAD":
+            known = function in self._server.broker.functions
+            self._tell(OK if known else NOT_FOUND, "")
+        else:
+            self._submit(function)
+
+    def _submit(self, function: bytes) -> None:
+        unique = self._header(b"X-Gearman-Unique", UNIQUE_FROM_WORKLOAD)
+        priority = PRIORITY_WORDS.get(self._header(b"X-Gearman-Priority", b"normal").lower())
+        background = BACKGROUND_WORDS.get(self._header(b"X-Gearman-Background", b"false").lower())
+        if priority is None:
+            self._tell(BAD_REQUEST, "X-Gearman-Priority is high, normal or low")
+        elif background is None:
+            self._tell(BAD_REQUEST, "X-Gearman-Background is true or false")
+        elif b"\0" in function + unique:
+            # It parts arguments in the packets to workers.
+            self._tell(BAD_REQUEST, "Functions and uniques hold no NUL")
+        elif self.method == b"GET" and self._size:
+            self._tell(BAD_REQUEST, "A GET has no workload, use POST")
+        else:
+            self._phase = WAITING
+            self._background = background
+            server, peer = self._server, self._connection.peer
+            try:
+                job = server.broker.submit(
+                    peer,
+                    function,
+                    unique,
+                    self._workload(),
+                    server.seconds(),
+                    priority=priority,
+                    background=background,
+                )
+            except ServerError as error:
+                server.outbox.send(peer, ERROR, error.code.encode("ascii"), error.text.encode("utf-8"))
+            else:
+                server.created(peer, job, background)
+            server.end_turn()
+
+    def _header(self, name: bytes, default: bytes) -> bytes:
+        value = self.getHeader(name)
+        return default if value is None else value
+
+    def _workload(self) -> Data:
+        chunks, self._received = [*self._received, bytes(self._small)], []
+        self._small.clear()
+        return chunks[0] if len(chunks) == 1 else Pieces(chunks)
+
+    # What becomes of the job
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing has been answered yet, and something may be that is no answer."""
+        return self._phase == WAITING and self.clientproto == b"HTTP/1.1"
+
+    def take(self, packets: list[Letter]) -> None:
+        """
+        The broker says something of the job. Warnings and progress have no
+        place in a response, and are left out.
+
+        @param packets: in order; each its type and then its arguments.
+        """
+        for kind, *arguments in packets:
+            if self._phase >= ENDING:
+                break
+            data: Any = arguments[-1] if arguments else b""
+            if kind == JOB_CREATED:
+                self._handle = data
+                if self._background:
+                    self._answer(ACCEPTED, b"JOB_CREATED", TEXT, data + b"\n")
+            elif kind == WORK_DATA:
+                self._stream(data)
+            elif kind == WORK_COMPLETE:
+                self._complete(data)
+            elif kind == RESTARTED:
+                if self._phase == STREAMING:
+                    # What the next attempt sends is no continuation of this body.
+                    self._break()
+            elif kind == WORK_FAIL:
+                self._fail(b"WORK_FAIL", TEXT, b"The job has failed\n")
+            elif kind == WORK_EXCEPTION:
+                self._fail(b"WORK_EXCEPTION", BYTES, data)
+            elif kind == ERROR:
+                code: Any = arguments[0]
+                self._tell(STATUSES.get(code, INTERNAL_SERVER_ERROR), data.decode("utf-8"), b"ERROR")
+
+    def _stream(self, data: Data) -> None:
+        if not data:
+            return
+        if self._phase == WAITING:
+            self._phase = STREAMING
+            # Before the end there is no knowing whether it will be WORK_COMPLETE.
+            self._head(OK, b"WORK_DATA", BYTES)
+        self._put(data)
+
+    def _complete(self, result: Data) -> None:
+        if self._phase == WAITING:
+            self._answer(OK, b"WORK_COMPLETE", BYTES, result)
+        else:
+            self._phase = ENDING
+            self._put(result)
+
+    def _fail(self, command: bytes, kind: bytes, reason: Data) -> None:
+        if self._phase == WAITING:
+            self._answer(INTERNAL_SERVER_ERROR, command, kind, reason)
+        else:
+            self._break()
+
+    def give_up(self) -> bool:
+        """
+        The server is about to end: no result will come any more.
+
+        @return: whether there is an answer to be written, after which the
+            connection ends by itself.
+        """
+        if self._phase == WAITING:
+            self._tell(SERVICE_UNAVAILABLE, "The server is shutting down", b"ERROR")
+        elif self._phase == STREAMING:
+            self._break()
+        return self._phase != RECEIVING
+
+    # The answer
+
+    def _tell(self, status: int, text: str, command: bytes = b"") -> None:
+        """Answer with a line of our own."""
+        self._answer(status, command, TEXT, f"{text}\n".encode())
+
+    def _answer(self, status: int, command: bytes, kind: bytes, body: Data) -> None:
+        """Answer with a body that is all there."""
+        self._phase = ENDING
+        self._head(status, command, kind)
+        if self.method == b"HEAD":
+            body = b""
+        else:
+            self.setHeader(b"Content-Length", b"%d" % len(body))
+        self._put(body)
+
+    def _head(self, status: int, command: bytes, kind: bytes) -> None:
+        """Set the headers; they are written with the first byte that follows."""
+        server = self._server
+        self.setResponseCode(status)
+        self.setHeader(b"Server", SERVER)
+        self.setHeader(b"Date", datetimeToString(server.wall_clock()))
+        self.setHeader(b"Content-Type", kind)
+        # A GET that is answered from somebody's cache does not run its job.
+        self.setHeader(b"Cache-Control", b"no-store")
+        if status == SERVICE_UNAVAILABLE:
+            self.setHeader(b"Retry-After", b"%d" % RETRY_SECONDS)
+        if self._handle:
+            self.setHeader(b"X-Gearman-Job-Handle", self._handle)
+        if command:
+            self.setHeader(b"X-Gearman-Command", command)
+        if server.broker.draining:
+            self._connection.persistent = 0
+        if not self._connection.persistent:
+            self.setHeader(b"Connection", b"close")
+
+    def _put(self, data: Data) -> None:
+        """Write this after all that was written before."""
+        for chunk in data.chunks if isinstance(data, Pieces) else (data,):
+            # In parts, to be told between them that the connection is full.
+            self._unwritten.extend(chunk[at : at + PIECES_FROM] for at in range(0, len(chunk), PIECES_FROM))
+        self._unwritten_size += len(data)
+        self._pump()
+        if self._unwritten_size > DROP_FROM:
+            self.drop("{peer} leaves {size} bytes unread; connection dropped")
+
+    def _pump(self) -> None:
+        connection = self._connection
+        while self._unwritten and not connection.full:
+            chunk = self._unwritten.popleft()
+            self._unwritten_size -= len(chunk)
+            self.write(chunk)
+        if self._unwritten:
+            if self._stall is None:
+                self._stall = self._server.clock.callLater(STALL_SECONDS, self._stalled)
+        elif self._phase == ENDING and self._whole:
+            self._phase = OVER
+            if not self._broken:
+                self.finish()
+            elif self.chunked:
+                # Without the last chunk the client knows, and has all that was sent.
+                connection.hang_up()
+            else:
+                # What HTTP/1.0 has no length for ends with the connection: only a reset is no end.
+                connection.abort()
+
+    def _break(self) -> None:
+        """End what was begun so that nobody takes it for whole."""
+        self._phase = ENDING
+        self._broken = True
+        self._pump()
+
+    def resume(self) -> None:
+        """The connection takes more."""
+        self._cancel_stall()
+        self._pump()
+
+    def _stalled(self) -> None:
+        self._stall = None
+        self.drop("{peer} reads nothing of {size} bytes; connection dropped")
+
+    def drop(self, why: str) -> None:
+        """
+        End the connection at once.
+
+        @param why: for the log, a format with the peer and the bytes that are unwritten.
+        """
+        connection = self._connection
+        self._server.notices.complain(
+            self.log, LogLevel.warn, why, peer=connection.getPeer(), size=self._unwritten_size
+        )
+        self._phase = OVER
+        self._forget()
+        connection.abort()
+
+    def _forget(self) -> None:
+        self._cancel_stall()
+        self._unwritten.clear()
+        self._unwritten_size = 0
+
+    def _cancel_stall(self) -> None:
+        if self._stall is not None:
+            stall, self._stall = self._stall, None
+            stall.cancel()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The client is gone before its answer."""
+        super().connectionLost(reason)
+        self._phase = OVER
+        self._forget()

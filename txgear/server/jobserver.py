@@ -1,0 +1,387 @@
+"""
+The broker with what it needs of the world: an outbox, a clock, a timer.
+
+This is the public face of the server: what a port speaks is built on a
+L{JobServer}, and on nothing below it but the broker.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IReactorFDSet,
+    IReactorTime,
+    ISystemHandle,
+    ITCPTransport,
+)
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+
+from txgear.broker.broker import QUEUE_MEMORY, UNLIMITED, Broker
+from txgear.broker.dispatcher import LOOK_SECONDS
+from txgear.broker.jobs import Job
+from txgear.broker.quickacks import Tally
+from txgear.broker.sleepers import Peer
+from txgear.journal import Journal
+from txgear.net.batchedreads import AVAILABLE, BatchedReads
+from txgear.protocol.constants import JOB_CREATED, MAX_PACKET
+from txgear.server import turns
+from txgear.server.budget import UNFINISHED_MEMORY, Budget
+from txgear.server.descriptors import Descriptors
+from txgear.server.gathering import GATHERINGS
+from txgear.server.notices import Notices
+from txgear.server.outbox import Line, Outbox
+
+
+def socket_of(transport: Any) -> socket.socket | None:
+    """The socket of a connection, under TLS and its like; C{None} where there is none."""
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    if not ISystemHandle.providedBy(transport):
+        return None
+    sock: Any = transport.getHandle()
+    return sock  # type: ignore[no-any-return]
+
+
+def host_of(transport: Any) -> str:
+    """Where a connection comes from."""
+    return str(getattr(transport.getPeer(), "host", "-"))
+
+
+def before_first_data(protocol: Any, call: Callable[[], object]) -> None:
+    """Have something called once, when a protocol is about to get its first data."""
+
+    def data_received(data: bytes) -> None:
+        del protocol.dataReceived
+        call()
+        protocol.dataReceived(data)
+
+    protocol.dataReceived = data_received
+
+
+@dataclass(frozen=True)
+class KeepAlive:
+    """
+    TCP keep-alive of accepted connections; 0 leaves the system's own figure.
+
+    @ivar idle: seconds of silence before the first probe.
+    @ivar interval: seconds between probes.
+    @ivar count: probes without an answer after which the connection is dead.
+    """
+
+    idle: int = 0
+    interval: int = 0
+    count: int = 0
+
+    def apply(self, transport: Any) -> None:
+        """
+        Set it on a TCP transport. Probes are always on, as in the reference:
+        nothing else notices that a machine was switched off.
+        """
+        transport.setTcpKeepAlive(True)
+        sock = socket_of(transport)
+        for option, value in (
+            ("TCP_KEEPIDLE", self.idle),
+            ("TCP_KEEPINTVL", self.interval),
+            ("TCP_KEEPCNT", self.count),
+        ):
+            if value and sock is not None and hasattr(socket, option):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """
+    What the operator decided, for all ports.
+
+    @ivar prefix: what job handles start with.
+    @ivar retries: see L{Broker}.
+    @ivar wakeups: see L{Broker}.
+    @ivar exceptions: whether every connection starts with the C{exceptions} option on.
+    @ivar max_packet: bytes of the largest packet body that is taken.
+    @ivar unfinished_memory: bytes of all peers' packets that have not arrived whole.
+    @ivar allow_shutdown: whether the text command C{shutdown} is obeyed.
+    @ivar level: gearmand's name of the level that is logged.
+    @ivar keep_alive: for accepted TCP connections.
+    @ivar store_timeout: seconds that a submit waits for the store at the most.
+    @ivar queue_memory: bytes of workloads that are kept in memory; the store has all.
+    @ivar can_do_timeout_unit: one of L{txgear.server.values.UNITS}, for the CAN_DO_TIMEOUT of peers that
+        speak the classic protocol only; for all others it is the protocol's.
+    @ivar refuse_by_closing: whether a submit of such a peer is refused by the end of its connection.
+    """
+
+    prefix: bytes = b"H:localhost"
+    retries: int = UNLIMITED
+    wakeups: int = 0
+    exceptions: bool = False
+    max_packet: int = MAX_PACKET
+    unfinished_memory: int = UNFINISHED_MEMORY
+    allow_shutdown: bool = False
+    level: str = "ERROR"
+    keep_alive: KeepAlive = KeepAlive()
+    store_timeout: float = 5.0
+    queue_memory: int = QUEUE_MEMORY
+    can_do_timeout_unit: str = "milliseconds"
+    refuse_by_closing: bool = False
+
+
+STEP_SECONDS: Final = 0.05
+"""What it is ahead or behind at the least to have been set: two readings are never of the same moment."""
+
+
+class JobServer:
+    """
+    One server's broker, as the protocols of its ports use it.
+
+    Each thing that happens to a protocol (bytes, a lost connection, a call of
+    its own) is one turn: it talks to L{broker}, and then calls L{end_turn}.
+
+    @ivar clock: the time.
+    @ivar reads: reads the connections of this server, or C{None}.
+    @ivar notices: what the log is told of peers and jobs, however many.
+    @ivar quick_acks: counts the acknowledgements that were sent at once.
+    @ivar config: the path of the file of policies and schedules, or C{None}.
+    @ivar schedules: lists what is submitted by the clock; see L{txgear.server.schedules.Scheduler.listed}.
+        Whoever owns the process sets both.
+    @ivar shutdown: called with C{True} to drain first or C{False} to stop at
+        once, when the text command asks for it; whoever owns the process sets it.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        settings: Settings,
+        journal: Journal | None = None,
+        wall_seconds: Callable[[], float] | None = None,
+    ) -> None:
+        """
+        @param clock: the reactor, or a stand-in that only knows the time. Where
+            it can watch descriptors, connections are read in batches.
+        @param journal: carries background jobs to the disk; without one they are in memory only.
+        @param wall_seconds: reads the wall clock, in seconds since the epoch; by default C{clock} is
+            that as well.
+        """
+        self.clock = clock
+        self.reads: BatchedReads | None = None
+        if AVAILABLE and IReactorFDSet.providedBy(clock):
+            self.reads = BatchedReads(clock, self.end_turn, self.seconds)
+        self.cooperator = turns.cooperator(clock, clock.seconds)
+        self.gathering = DeferredSemaphore(GATHERINGS)
+        self._seconds: Callable[[], float] = clock.seconds
+        self._wall_seconds: Callable[[], float] = wall_seconds or clock.seconds
+        self._next_look = -inf
+        self.settings = settings
+        largest = min(settings.max_packet, settings.unfinished_memory)
+        self.budget = Budget(clock, self.seconds, settings.unfinished_memory, largest)
+        self.outbox = Outbox()
+        self.notices = Notices(clock)
+        self.descriptors = Descriptors()
+        self.quick_acks = Tally()
+        self.unread = 0
+        self.journal = journal
+        self.broker = Broker(
+            self.outbox,
+            settings.prefix,
+            settings.retries,
+            settings.wakeups,
+            journal,
+            settings.queue_memory,
+            random.random,
+        )
+        self.broker.witness = self.notices
+        if journal is not None:
+            journal.begin(
+                self.broker, self._store_answered, lambda: self.shutdown(False), settings.queue_memory
+            )
+        self.shutdown: Callable[[bool], None] = lambda graceful: None
+        self.config: str | None = None
+        self.schedules: Callable[[], list[dict[str, Any]]] = list
+        self._accepted = 0
+        self._timer: IDelayedCall | None = None
+        self._timer_at = inf
+        self._drained: list[Deferred[None]] = []
+        self._closed: Deferred[None] | None = None
+
+    def seconds(self) -> float:
+        """
+        The server's time now: spans are measured by it. It started as the wall clock's, but
+        that may have been set since; see L{wall_clock}.
+        """
+        now = self._seconds()
+        if now >= self._next_look:
+            self._look_at_wall_clock(now)
+        return now
+
+    def wall_clock(self) -> float:
+        """The time by the wall clock now, in seconds since the epoch: times that somebody names are by it."""
+        now = self._seconds()
+        self._look_at_wall_clock(now)
+        return now + self.broker.offset
+
+    def _look_at_wall_clock(self, now: float) -> None:
+        """Has it been set?"""
+        self._next_look = now + LOOK_SECONDS
+        offset = self._wall_seconds() - now
+        if abs(offset - self.broker.offset) >= STEP_SECONDS:
+            self.broker.clock_changed(offset, now)
+
+    def accept(self, line: Line, transport: Any) -> Peer:
+        """
+        Somebody has connected to a port: set the socket up, and L{connect}.
+
+        @param transport: the new connection; a descriptor or an address that
+            it has is what the text command C{workers} shows.
+        """
+        if ITCPTransport.providedBy(transport):
+            transport.setTcpNoDelay(True)
+            self.settings.keep_alive.apply(transport)
+        sock = socket_of(transport)
+        if sock is None:
+            self._accepted += 1
+        descriptor = self._accepted if sock is None else sock.fileno()
+        peer = self.connect(line, descriptor, host_of(transport))
+        if isinstance(transport, ProtocolWrapper) and not isinstance(transport, TLSMemoryBIOProtocol):
+            # Behind haproxy: what stands before the first data says who it is. Until then it is the proxy.
+            before_first_data(transport.wrappedProtocol, lambda: setattr(peer, "address", host_of(transport)))
+        return peer
+
+    def freed(self) -> int:
+        """Bytes that were freed in large pieces so far: what went unread, and packets that had begun."""
+        return self.unread + self.budget.freed
+
+    def connect(self, line: Line, descriptor: int, address: str) -> Peer:
+        """
+        Somebody is there.
+
+        @param line: carries packets to it.
+        @param descriptor: the number that the text command C{workers} shows.
+        @param address: where it comes from.
+        @return: how the broker knows it; L{disconnect} ends it.
+        """
+        peer = Peer(descriptor, address, self.settings.exceptions)
+        self.outbox.connect(peer, line)
+        self.broker.connect(peer)
+        return peer
+
+    def disconnect(self, peer: Peer) -> None:
+        """It has gone. This ends a turn."""
+        self.outbox.disconnect(peer)
+        self.broker.disconnect(peer, self.seconds())
+        self.end_turn()
+        self._check_closed()
+
+    def created(self, peer: Peer, job: Job, background: bool) -> None:
+        """
+        Answer a submit with JOB_CREATED: at once, or when the job is safe on
+        disk; with ERROR if it cannot be stored. What else the peer is sent comes
+        behind it: of a job that is done already, what that has brought.
+
+        @param background: whether it was a background submit.
+        """
+        storing = self.broker.answer_waits(job, background)
+        if storing is None or self.journal is None:
+            self.outbox.send(peer, JOB_CREATED, job.handle)
+        else:
+            self.outbox.hold(peer, storing, self.journal.unsettled > self.settings.queue_memory)
+        if job.ended and not background:
+            self.broker.repeat(peer, job)
+
+    def _store_answered(self) -> None:
+        self.outbox.release()
+        if self.journal is not None and not self.journal.crowded:
+            self.outbox.resume()
+        self.end_turn()
+
+    def end_turn(self) -> None:
+        """
+        Carry out what the turn brought for the peers, and keep the timer
+        right; where several connections are read together, once for all.
+        """
+        if self.reads is not None and self.reads.reading:
+            return
+        self.outbox.flush()
+        if self.journal is not None:
+            self.journal.turn_ended()
+        if self.broker.deadline < self._timer_at:
+            self._set_timer(self.broker.deadline)
+        if self._drained and self.broker.drained:
+            waiting, self._drained = self._drained, []
+            for waiter in waiting:
+                waiter.callback(None)
+
+    def _set_timer(self, deadline: float) -> None:
+        """
+        One timer for the whole server. One that is set too early is left
+        alone: it finds nothing to do and is set anew, once, instead of being
+        moved at each turn.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = deadline
+        self._timer = self.clock.callLater(max(deadline - self.seconds(), 0.0), self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        self._timer_at = inf
+        now = self._seconds()
+        self._look_at_wall_clock(now)
+        self.broker.expire(now)
+        self.end_turn()
+
+    def drain(self) -> Deferred[None]:
+        """
+        Take no new job, and let only those end that run or that clients wait for.
+
+        @return: a Deferred that fires with C{None} once they have ended; cancelling
+            it stops the waiting, not the draining.
+        """
+        done: Deferred[None] = Deferred(self._drained.remove)
+        self._drained.append(done)
+        self.broker.drain(self.seconds())
+        self.end_turn()
+        # A client that stays would be refused all that it submits; one that is hung up on looks elsewhere.
+        for line in self.outbox.lines():
+            line.drain()
+        return done
+
+    def close_connections(self) -> Deferred[None]:
+        """
+        Hang up on everybody, once what was written has left. The jobs stay as
+        they are: that a worker goes now is not its fault.
+
+        @return: a Deferred that fires with C{None} when nobody is left;
+            cancelling it stops the waiting.
+        """
+        closed: Deferred[None] = Deferred(lambda waiter: setattr(self, "_closed", None))
+        self._closed = closed
+        self.broker.halted = True
+        self.outbox.flush()
+        for line in self.outbox.lines():
+            line.close()
+        self._check_closed()
+        return closed
+
+    def _check_closed(self) -> None:
+        if self._closed is not None and not self.broker.roster.peers:
+            closed, self._closed = self._closed, None
+            closed.callback(None)
+
+    def stop(self) -> None:
+        """Let go of the reactor; connections that are left are read one by one."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_at = -inf
+        self.cooperator.stop()
+        self.notices.stop()
+        self.budget.stop()
+        if self.reads is not None:
+            self.reads.stop()

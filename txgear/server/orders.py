@@ -1,0 +1,214 @@
+"""
+The text commands that change something: orders of operators, over the broker.
+
+Each one that is carried out is a line in the log, with who gave it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from twisted.logger import Logger, LogLevel
+
+from txgear.broker import inspection
+from txgear.broker.jobs import DEAD
+from txgear.broker.sleepers import Peer
+from txgear.errors import ServerError
+from txgear.protocol import textlines
+from txgear.protocol.textlines import for_line, shown, text, unescaped
+from txgear.server.jobserver import JobServer
+from txgear.server.notices import Notices
+
+Order = Callable[[JobServer, "list[bytes]"], bytes]
+
+MOST_NOTED: Final = 400
+"""Bytes of a command that the log is told: more than any has whose names are of use to a reader."""
+
+MOST_ORDERS: Final = 100
+"""Orders from one address that the log is told in a minute: more are a program's, and are counted."""
+
+log = Logger()
+
+
+def note(notices: Notices, peer: Peer, line: bytes, answer: bytes) -> None:
+    """
+    Tell the log that an order was carried out; of one that was refused there is nothing to tell.
+
+    @param line: the command.
+    @param answer: what came of it.
+    """
+    if answer.startswith(b"OK"):
+        notices.say(
+            log,
+            LogLevel.info,
+            ("order", peer.address),
+            "{address} ({client_id}): {order}: {answer}",
+            burst=MOST_ORDERS,
+            address=peer.address,
+            client_id=shown(peer.client_id).decode("utf-8"),
+            order=for_line(line[:MOST_NOTED].decode("utf-8", "backslashreplace")).decode("utf-8"),
+            answer=answer.decode("ascii").strip(),
+        )
+
+
+# What they are about
+
+
+def _wanted(words: list[bytes], what: str) -> ServerError:
+    return ServerError(f"{text(words[0])} wants {what}", "INVALID_ARGUMENTS")
+
+
+def _unknown_function() -> ServerError:
+    return ServerError("There is no such function", "UNKNOWN_FUNCTION")
+
+
+def _function(server: JobServer, words: list[bytes]) -> bytes:
+    """
+    The function that a command of two words is about.
+
+    @raise ServerError: it has not two, or the second is no name.
+    """
+    if len(words) != 2:
+        raise _wanted(words, "the name of one function")
+    return inspection.function_name(server.broker, words[1])
+
+
+def _what(words: list[bytes], *kinds: bytes) -> tuple[bytes, bytes]:
+    """
+    What a command of three words is about, and its name as it was said.
+
+    @raise ServerError: it is not one of these kinds, or it has not three.
+    """
+    if len(words) != 3 or words[1].lower() not in kinds:
+        raise _wanted(words, f"{' or '.join(kind.decode('ascii') for kind in kinds)}, and one name")
+    return words[1].lower(), words[2]
+
+
+# Those of the reference
+
+
+def _cancel(server: JobServer, words: list[bytes]) -> bytes:
+    if len(words) < 3:
+        return textlines.unknown_command(words[0])
+    if len(words) > 3 or words[1].lower() != b"job":
+        return textlines.UNKNOWN_ERROR
+    job = inspection.find(server.broker, words[2])
+    if job is None or not server.broker.cancel(job.handle, server.seconds()):
+        return textlines.UNKNOWN_JOB
+    return textlines.OK
+
+
+def _create(server: JobServer, words: list[bytes]) -> bytes:
+    if len(words) != 3 or words[1].lower() != b"function" or not words[2]:
+        return textlines.incomplete(words[0])
+    server.broker.create_function(_known_or_said(server, words[2]))
+    return textlines.OK
+
+
+def _drop(server: JobServer, words: list[bytes]) -> bytes:
+    if len(words) != 3 or words[1].lower() != b"function" or not words[2]:
+        return textlines.incomplete(words[0])
+    dropped = server.broker.drop_function(unescaped(words[2]))
+    if dropped is None:
+        dropped = server.broker.drop_function(words[2])
+    if dropped is None:
+        return textlines.FUNCTION_NOT_FOUND
+    return textlines.OK if dropped else textlines.FUNCTION_IN_USE
+
+
+def _maxqueue(server: JobServer, words: list[bytes]) -> bytes:
+    if len(words) < 2:
+        return textlines.incomplete(words[0])
+    server.broker.limit_function(_known_or_said(server, words[1]), textlines.limits(words[2:]))
+    return textlines.OK
+
+
+def _known_or_said(server: JobServer, word: bytes) -> bytes:
+    """As in the reference the name is what was said, unless a function is shown so that is known."""
+    return inspection.known_function(server.broker, word) or word
+
+
+def _shutdown(server: JobServer, words: list[bytes]) -> bytes:
+    if not server.settings.allow_shutdown:
+        return textlines.unknown_command(words[0])
+    what = [word.lower() for word in words[1:]]
+    if what not in ([], [b"graceful"]):
+        return textlines.UNKNOWN_ERROR
+    server.shutdown(bool(what))
+    return textlines.OK
+
+
+COMMANDS: Final[dict[bytes, Order]] = {
+    b"cancel": _cancel,
+    b"create": _create,
+    b"drop": _drop,
+    b"maxqueue": _maxqueue,
+    b"shutdown": _shutdown,
+}
+"""By the first word, in lower case."""
+
+
+# This server's own
+
+
+def _purge(server: JobServer, words: list[bytes]) -> bytes:
+    purged = server.broker.purge(_function(server, words), server.seconds())
+    if purged is None:
+        raise _unknown_function()
+    return textlines.ok(str(purged))
+
+
+def _pause(server: JobServer, words: list[bytes]) -> bytes:
+    server.broker.pause(_function(server, words), server.seconds())
+    return textlines.OK
+
+
+def _resume(server: JobServer, words: list[bytes]) -> bytes:
+    if not server.broker.resume(_function(server, words), server.seconds()):
+        raise ServerError("The function is not paused", "NOT_PAUSED")
+    return textlines.OK
+
+
+def _requeue(server: JobServer, words: list[bytes]) -> bytes:
+    broker, (what, name) = server.broker, _what(words, b"job", b"function")
+    if what == b"function":
+        return _all(server, name, broker.requeue_all)
+    job = inspection.find(broker, name)
+    if job is None:
+        return textlines.UNKNOWN_JOB
+    if job.ended and job.state != DEAD:
+        raise ServerError("The job is over, and its workload is not kept: submit it again", "NO_WORKLOAD")
+    if not broker.requeue(job.handle, server.seconds()):
+        raise ServerError("The job is not dead", "NOT_DEAD")
+    return textlines.OK
+
+
+def _forget(server: JobServer, words: list[bytes]) -> bytes:
+    broker, (what, name) = server.broker, _what(words, b"job", b"dead")
+    if what == b"dead":
+        return _all(server, name, broker.forget_all)
+    job = inspection.find(broker, name)
+    if job is None:
+        return textlines.UNKNOWN_JOB
+    if not broker.forget(job.handle):
+        raise ServerError("The job has not ended; it can be cancelled", "NOT_ENDED")
+    return textlines.OK
+
+
+def _all(server: JobServer, name: bytes, do: Callable[[bytes, float], int]) -> bytes:
+    """Do something to all the dead of a function."""
+    function = inspection.known_function(server.broker, name)
+    if function is None:
+        raise _unknown_function()
+    return textlines.ok(str(do(function, server.seconds())))
+
+
+OWN_COMMANDS: Final[dict[bytes, Order]] = {
+    b"purge": _purge,
+    b"pause": _pause,
+    b"resume": _resume,
+    b"requeue": _requeue,
+    b"forget": _forget,
+}
+"""Those that the reference does not have."""

@@ -1,0 +1,286 @@
+"""
+What a turn wrote to each peer, carried in one write; and what waits, mostly for the disk.
+
+Each connection's output is one line. An answer that is not there yet holds
+its place in it, and all that comes later for that peer stays behind it. Other
+peers' lines go on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from twisted.logger import Logger
+
+from txgear.broker.sleepers import Peer
+from txgear.protocol.constants import TEXT
+from txgear.protocol.packets import Data
+
+Letter = tuple["int | Data", ...]
+"""A packet on its way out: its type first, then its arguments."""
+
+MOST_HELD: Final = 10_000
+"""Packets that wait behind an answer before the peer is no longer read: some 100 ms of a good disk."""
+MOST_HELD_BYTES: Final = 16 * 1024 * 1024
+"""What these packets and the workloads on their way to the disk may hold in bytes before that."""
+
+
+class Awaited(Protocol):
+    """
+    An answer that is not there yet; L{txgear.broker.records.Storing} is one.
+    """
+
+    @property
+    def answer(self) -> Letter | None:
+        """The answer, C{None} before it is there."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that wait with it; always the same."""
+
+
+class Later:
+    """
+    The answer to a text command, when it cannot be given at once.
+
+    @ivar said: the whole answer, C{None} before it is there.
+    @ivar size: bytes that are on their way because of it.
+    """
+
+    __slots__ = ("said", "size")
+
+    def __init__(self, size: int) -> None:
+        self.said: bytes | None = None
+        self.size = size
+
+    @property
+    def answer(self) -> Letter | None:
+        """Part of L{Awaited}."""
+        return None if self.said is None else (TEXT, self.said)
+
+
+class Line(Protocol):
+    """How one peer is reached."""
+
+    def write_packets(self, packets: list[Letter]) -> None:
+        """
+        Write what a turn brought for this peer.
+
+        @param packets: in order; each its type and then its arguments. The type
+            L{constants.TEXT} stands for the answer to a text command.
+        """
+
+    def pause_reading(self) -> None:
+        """Too much waits for the disk on behalf of this peer: take no more from it for now."""
+
+    def resume_reading(self) -> None:
+        """Nothing waits for the disk any more; follows L{pause_reading} only."""
+
+    def drain(self) -> None:
+        """The server drains: end the connection if nothing is waited for on it, or once that is so."""
+
+    def close(self) -> None:
+        """End the connection once what was written has left."""
+
+    def abort(self) -> None:
+        """End the connection now; what was not written is lost."""
+
+
+class _Held:
+    """What one peer is to be sent once the first of it is there."""
+
+    __slots__ = ("letters", "paused", "size", "then")
+
+    def __init__(self) -> None:
+        self.letters: deque[Letter | Awaited] = deque()
+        self.size = 0
+        self.paused = False
+        self.then: Callable[[], None] | None = None
+
+
+class Outbox:
+    """
+    Gathers packets until L{flush}, so that each peer costs one system call a
+    turn, whatever it was sent. Order is kept for each peer.
+    """
+
+    log = Logger()
+
+    def __init__(self) -> None:
+        self._lines: dict[Peer, Line] = {}
+        self._pending: dict[Peer, list[Letter]] = {}
+        self._held: dict[Peer, _Held] = {}
+        self._paused: set[Peer] = set()
+        self._afterwards: list[tuple[Peer, Callable[[], None]]] = []
+        self._flushing = False
+
+    def connect(self, peer: Peer, line: Line) -> None:
+        """This peer is reached by that line."""
+        self._lines[peer] = line
+
+    def disconnect(self, peer: Peer) -> None:
+        """The peer is out of reach; what was meant for it is dropped."""
+        del self._lines[peer]
+        self._pending.pop(peer, None)
+        self._held.pop(peer, None)
+        self._paused.discard(peer)
+
+    def lines(self) -> list[Line]:
+        """All of them."""
+        return list(self._lines.values())
+
+    def send(self, peer: Peer, *packet: int | Data) -> None:
+        """
+        Keep one packet for a peer until the turn ends.
+
+        @param packet: its type and then its arguments.
+        """
+        if self._held and (held := self._held.get(peer)) is not None:
+            self._hold(peer, held, packet, _size(packet))
+            return
+        pending = self._pending.get(peer)
+        if pending is None:
+            self._pending[peer] = [packet]
+        else:
+            pending.append(packet)
+
+    def has_for(self, peer: Peer) -> bool:
+        """Whether something leaves for this peer when the turn ends."""
+        return peer in self._pending
+
+    # Answers that wait
+
+    def hold(self, peer: Peer, awaited: Awaited, crowded: bool = False) -> None:
+        """
+        The next packet for this peer is the answer that C{awaited} will have; L{release} follows then.
+
+        @param crowded: whether so much waits on behalf of all peers that those
+            who add to it are not to be read for now.
+        """
+        held = self._held.get(peer)
+        if held is None:
+            held = self._held[peer] = _Held()
+        self._hold(peer, held, awaited, awaited.size, crowded)
+
+    def _hold(
+        self, peer: Peer, held: _Held, letter: Letter | Awaited, size: int, crowded: bool = False
+    ) -> None:
+        held.letters.append(letter)
+        held.size += size
+        if not held.paused and (crowded or held.size > MOST_HELD_BYTES or len(held.letters) > MOST_HELD):
+            held.paused = True
+            self._stop_reading(peer)
+
+    def pause(self, peer: Peer) -> None:
+        """
+        Part of L{txgear.broker.sleepers.Outbox}: it adds to what is on its way to the disk, and that is too
+        much; L{resume} follows.
+        """
+        if peer in self._lines and peer not in self._paused:
+            self._paused.add(peer)
+            self._stop_reading(peer)
+
+    def resume(self) -> None:
+        """There is room again on the way to the disk: read those who were paused for that reason alone."""
+        paused, self._paused = self._paused, set()
+        for peer in paused:
+            held = self._held.get(peer)
+            if held is None or not held.paused:
+                self._go_on_reading(peer)
+
+    def _stop_reading(self, peer: Peer) -> None:
+        if (line := self._lines.get(peer)) is not None:
+            peer.unread = True
+            line.pause_reading()
+
+    def _go_on_reading(self, peer: Peer) -> None:
+        if (line := self._lines.get(peer)) is not None:
+            peer.unread = False
+            line.resume_reading()
+
+    def release(self) -> None:
+        """Some answers are there: let them go, and what is behind them up to the next that is not."""
+        for peer, held in list(self._held.items()):
+            letters = held.letters
+            ready: list[Letter] = []
+            while letters:
+                letter = letters[0]
+                if isinstance(letter, tuple):
+                    held.size -= _size(letter)
+                    ready.append(letter)
+                else:
+                    answer = letter.answer
+                    if answer is None:
+                        break
+                    held.size -= letter.size
+                    ready.append(answer)
+                letters.popleft()
+            if ready:
+                self._pending.setdefault(peer, []).extend(ready)
+            if not letters:
+                del self._held[peer]
+                if held.then is not None:
+                    self._afterwards.append((peer, held.then))
+                elif held.paused and peer not in self._paused:
+                    self._go_on_reading(peer)
+
+    def afterwards(self, peer: Peer, call: Callable[[], None]) -> None:
+        """
+        Do something once the peer has been written all that it was sent. Nothing
+        may be sent to it from now on, and it is read no more.
+
+        @param call: made by L{flush}; not at all if the peer goes before.
+        """
+        held = self._held.get(peer)
+        if held is None:
+            self._afterwards.append((peer, call))
+        else:
+            held.then = call
+            if not held.paused:
+                held.paused = True
+                self._stop_reading(peer)
+
+    def nothing_for(self, peer: Peer) -> bool:
+        """Whether there is nothing that the peer is still to be written."""
+        return peer not in self._pending and peer not in self._held
+
+    # The end of a turn
+
+    def flush(self) -> None:
+        """
+        Write what has gathered; the turn is over.
+
+        A line may begin another turn while it is written to: an answer that is
+        complete lets in the next request. What that one brings is written
+        after the rest of this one, so that order is kept.
+        """
+        if self._flushing:
+            return
+        self._flushing = True
+        try:
+            while self._pending or self._afterwards:
+                pending, self._pending = self._pending, {}
+                afterwards, self._afterwards = self._afterwards, []
+                lines = self._lines
+                for peer, packets in pending.items():
+                    line = lines.get(peer)
+                    if line is not None:
+                        try:
+                            line.write_packets(packets)
+                        except Exception:
+                            # A defect of one line must not cost the other peers what is theirs. Its peer
+                            # counts answers: it would take the next one for the one that is lost.
+                            self.log.failure("what {peer} was to hear is lost; connection dropped", peer=peer)
+                            line.abort()
+                for peer, call in afterwards:
+                    if peer in self._lines:
+                        call()
+        finally:
+            self._flushing = False
+
+
+def _size(packet: Letter) -> int:
+    """Bytes of a packet's arguments."""
+    return sum(map(len, packet[1:]))  # type: ignore[arg-type]

@@ -1,0 +1,278 @@
+"""
+Schedules: cron lines that submit background jobs.
+
+That a schedule has run is remembered together with the job, in one
+transaction: it never runs twice for one time, whatever happens in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from txgear.broker.records import SCHEDULED, Mark, Storing
+from txgear.errors import ServerError
+from txgear.protocol.constants import JOB_CREATED, NORMAL
+from txgear.server.crontimes import UTC, times
+
+if TYPE_CHECKING:
+    from txgear.server.jobserver import JobServer
+
+RETRY: Final = 10.0
+"""Seconds after which it is looked at what became of a job, and a refused one is submitted again."""
+LONGEST_SLEEP: Final = 1.0
+"""Seconds between two looks at the wall clock: it may be set, and a machine may be suspended."""
+
+_LOOKS_BACK: Final = (3600.0, 86400.0, 32 * 86400.0, 366 * 86400.0, inf)
+"""
+How far to look back for the last time that was missed, one after the other: so that
+a line for each minute is not followed through a year, and one for a year is found.
+"""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """
+    When to submit which job.
+
+    @ivar name: what tells it from others, and under which its last time is remembered.
+    @ivar cron: see L{txgear.server.crontimes.check_cron}.
+    @ivar timezone: see L{txgear.server.crontimes.check_timezone}.
+    @ivar function: the job's function.
+    @ivar workload: the job's workload.
+    @ivar unique: the job's unique: while the last job with it has not ended, no other is added.
+    @ivar priority: the job's priority.
+    """
+
+    name: bytes
+    cron: str
+    function: bytes
+    timezone: str = UTC
+    workload: bytes = b""
+    unique: bytes = b""
+    priority: int = NORMAL
+
+    def times(self, after: float) -> Iterator[float]:
+        """When it runs, beginning after that time; see L{txgear.server.crontimes.times}."""
+        return times(self.cron, self.timezone, after)
+
+    def following(self, after: float) -> float:
+        """The first time after this one; infinite if there is none."""
+        return next(self.times(after), inf)
+
+    def last(self, after: float, until: float) -> float | None:
+        """The last of its times after C{after} that is not after C{until}, or C{None}."""
+        for span in _LOOKS_BACK:
+            found = None
+            for seconds in self.times(max(after, until - span)):
+                if seconds > until:
+                    break
+                found = seconds
+            if found is not None or until - span <= after:
+                return found
+        return None
+
+    def same_times(self, other: Schedule) -> bool:
+        """Whether the other one runs at the same times."""
+        return (self.cron, self.timezone) == (other.cron, other.timezone)
+
+
+class Scheduler:
+    """
+    Submits the jobs of schedules when their time has come.
+
+    Of the times that were missed, because the server was down, busy or could
+    not store the job, only the last one counts.
+
+    @ivar schedules: those that are in force, by name.
+    """
+
+    log = Logger()
+
+    def __init__(self, server: JobServer) -> None:
+        """
+        @param server: takes the jobs, and has the clock.
+        """
+        self._server = server
+        self.schedules: dict[bytes, Schedule] = {}
+        # The last time for which each has run, or from when on it counts.
+        self._marks: dict[bytes, float] = {}
+        # For which time a job is on its way to the store.
+        self._submitted: dict[bytes, tuple[float, Storing]] = {}
+        # For which time a job was refused last.
+        self._refused: dict[bytes, float] = {}
+        # When each is to be seen to, by the server's time, while the wall clock is ahead of that by so much.
+        self._due: dict[bytes, float] = {}
+        self._offset = 0.0
+        self._timer: IDelayedCall | None = None
+        self._running = False
+
+    def start(self, schedules: Iterable[Schedule], marks: Iterable[Mark]) -> None:
+        """
+        Begin, with a job for each schedule that missed its time. One that is
+        new begins with its next time. This is a turn of its own.
+
+        @param schedules: each with a name of its own.
+        @param marks: what is remembered of the last ones.
+        """
+        self._running = True
+        self._marks = {mark.name: mark.value for mark in marks if mark.kind == SCHEDULED}
+        self._take(schedules)
+        self._look()
+
+    def replace(self, schedules: Iterable[Schedule]) -> None:
+        """
+        Let these be in force in place of all others. One that is new, or runs
+        at other times than before, begins with its next time. This is a turn of its own.
+        """
+        schedules = tuple(schedules)
+        for schedule in schedules:
+            old = self.schedules.get(schedule.name)
+            if old is not None and not old.same_times(schedule):
+                self._forget(schedule.name)
+        self._take(schedules)
+        self._look()
+
+    def listed(self) -> list[dict[str, Any]]:
+        """
+        All that are in force, in the order of the file, by plain values: what each says, C{last},
+        the time for which it has run or from which on it counts, and C{next}, in seconds since
+        the epoch by the wall clock; C{None} where there will be none.
+        """
+        now = self._server.wall_clock()
+        found = []
+        for name, schedule in self.schedules.items():
+            self._settle(name)
+            following = schedule.following(max(now, self._marks[name]))
+            found.append(
+                {
+                    "name": name,
+                    "cron": schedule.cron,
+                    "timezone": schedule.timezone,
+                    "function": schedule.function,
+                    "last": self._marks[name],
+                    "next": None if following == inf else following,
+                }
+            )
+        return found
+
+    def stop(self) -> None:
+        """Submit nothing any more."""
+        self._running = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _take(self, schedules: Iterable[Schedule]) -> None:
+        self.schedules = {schedule.name: schedule for schedule in schedules}
+        now = self._server.wall_clock()
+        mark = self._server.broker.mark
+        for name in self._marks.keys() - self.schedules.keys():
+            self._forget(name)
+            mark(Mark(SCHEDULED, name, 0.0))
+        for name in self.schedules.keys() - self._marks.keys():
+            self._marks[name] = now
+            mark(Mark(SCHEDULED, name, now))
+        self._due = dict.fromkeys(self.schedules, -inf)
+
+    def _forget(self, name: bytes) -> None:
+        for known in (self._marks, self._submitted, self._refused):
+            known.pop(name, None)
+
+    def _look(self) -> None:
+        """See to those that are due, and set the timer for the next one."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        if self._running and not self._server.broker.draining:
+            wall = self._server.wall_clock()
+            now = self._server.seconds()
+            if self._server.broker.offset != self._offset:
+                self._offset = self._server.broker.offset
+                self._due = dict.fromkeys(self.schedules, -inf)
+            for name, due in self._due.items():
+                if due <= now:
+                    self._due[name] = now + self._see_to(self.schedules[name], wall)
+            if self._due:
+                delay = min(max(min(self._due.values()) - now, 0.0), LONGEST_SLEEP)
+                self._timer = self._server.clock.callLater(delay, self._look)
+        self._server.end_turn()
+
+    def _see_to(self, schedule: Schedule, wall: float) -> float:
+        """
+        Submit what a schedule has due.
+
+        @return: seconds until it is to be seen to again.
+        """
+        name = schedule.name
+        if not self._settle(name):
+            return RETRY
+        mark = self._marks[name]
+        missed = schedule.last(mark, wall)
+        if missed is not None and not self._submit(schedule, missed):
+            return min(RETRY, schedule.following(wall) - wall)
+        wait = schedule.following(max(mark, wall)) - wall
+        return min(RETRY, wait) if name in self._submitted else wait
+
+    def _settle(self, name: bytes) -> bool:
+        """
+        Hear what has become of the last job of a schedule.
+
+        @return: whether that is known, or there is none.
+        """
+        if name not in self._submitted:
+            return True
+        at, storing = self._submitted[name]
+        if storing.answer is None:
+            return False
+        del self._submitted[name]
+        if storing.answer[0] == JOB_CREATED:
+            self._marks[name] = at
+        else:
+            # The store may have the refused one's, if it took the job too late.
+            self._server.broker.mark(Mark(SCHEDULED, name, self._marks[name]))
+            self._refuse(name, at, bytes(storing.answer[-1]).decode("utf-8", "replace"))
+        return True
+
+    def _submit(self, schedule: Schedule, at: float) -> bool:
+        """
+        @return: whether the job was taken; if it is on its way, that is not known yet.
+        """
+        try:
+            job = self._server.broker.submit(
+                None,
+                schedule.function,
+                schedule.unique,
+                schedule.workload,
+                self._server.seconds(),
+                schedule.priority,
+                background=True,
+                schedule=(schedule.name, at),
+            )
+        except ServerError as error:
+            self._refuse(schedule.name, at, error.text)
+            return False
+        if job.storing is not None:
+            self._submitted[schedule.name] = at, job.storing
+        else:
+            self._marks[schedule.name] = at
+        return True
+
+    def _refuse(self, name: bytes, at: float, reason: str) -> None:
+        """A job was not taken; that is said once for each time."""
+        if self._refused.get(name) != at:
+            self._refused[name] = at
+            self.log.error(
+                "schedule {name}: the job for {at} is not taken: {reason};"
+                " trying again every {seconds:g} s until the next time",
+                name=name.decode("utf-8", "replace"),
+                at=datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+                reason=reason,
+                seconds=RETRY,
+            )

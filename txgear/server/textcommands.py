@@ -1,0 +1,358 @@
+"""
+The text commands, over the broker: those of the reference, and this server's own.
+
+Here are those that look; those that change something are L{txgear.server.orders}.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+from txgear._version import __version__
+from txgear.broker import inspection
+from txgear.broker.connections import connections
+from txgear.broker.inspection import OF_CONNECTIONS, OF_ENDED, OF_FUNCTIONS, OF_JOBS, Search
+from txgear.broker.jobs import DEAD, Job
+from txgear.broker.queues import FunctionQueue
+from txgear.broker.sleepers import Peer
+from txgear.errors import ServerError
+from txgear.protocol import textlines
+from txgear.protocol.constants import PRIORITIES
+from txgear.protocol.textlines import column, for_line, listing, row, shown, shown_alone, shown_word, text
+from txgear.server import orders
+from txgear.server.gathering import Listing
+from txgear.server.jobserver import JobServer
+from txgear.server.outbox import Later
+
+Command = Callable[[JobServer, "list[bytes]"], "bytes | Listing"]
+OwnCommand = Callable[[JobServer, "list[bytes]"], "bytes | Later | Listing"]
+
+
+def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Later | Listing:
+    """
+    Do what a text command says.
+
+    @param peer: whose command it is.
+    @param line: the command without its line end.
+    @return: the whole answer, what will have it when the store has been read, or a list that is to be
+        gathered; C{gearadmin} reads until 5 ms of silence, so it has to leave in one write.
+    @raise txgear.errors.ProtocolError: the line has too many words, or is of an HTTP request.
+    """
+    words = textlines.words(line, OWN_COMMANDS)
+    name = words[0].lower()
+    try:
+        if (command := COMMANDS.get(name)) is not None:
+            said: bytes | Later | Listing = command(server, words)
+        elif (own := OWN_COMMANDS.get(name)) is not None:
+            # A space at the end of the line is no word.
+            said = own(server, [words[0], *(word for word in words[1:] if word)])
+        else:
+            return textlines.unknown_command(words[0])
+    except ServerError as error:
+        return textlines.refused(error)
+    if isinstance(said, Listing) and not said.long:
+        return bytes(said)
+    if isinstance(said, bytes) and (name in orders.COMMANDS or name in orders.OWN_COMMANDS):
+        orders.note(server.notices, peer, line, said)
+    return said
+
+
+def _of_functions(server: JobServer, line: Callable[[FunctionQueue], bytes]) -> Listing:
+    functions = server.broker.functions
+    return Listing(len(functions), lambda: (b"%s\n" % line(queue) for queue in list(functions.values())))
+
+
+def _status(server: JobServer, words: list[bytes]) -> Listing:
+    return _of_functions(
+        server, lambda queue: row(shown(queue.name), queue.total, queue.running, len(queue.workers))
+    )
+
+
+def _prioritystatus(server: JobServer, words: list[bytes]) -> Listing:
+    return _of_functions(
+        server, lambda queue: row(shown(queue.name), *map(queue.queued_of, PRIORITIES), len(queue.workers))
+    )
+
+
+def _workers(server: JobServer, words: list[bytes]) -> Listing:
+    peers = server.broker.roster.peers
+
+    def pieces() -> Iterator[bytes]:
+        for peer in reversed(list(peers)):
+            yield b"%d %s %s :" % (
+                peer.descriptor,
+                shown_word(peer.address.encode("ascii", "replace")),
+                shown_word(peer.client_id) or b"-",
+            )
+            # One of them may do a hundred thousand functions.
+            for queue in reversed(list(peer.abilities)):
+                yield b" " + shown_word(queue.name)
+            yield b"\n"
+
+    return Listing(sum(2 + len(peer.abilities) for peer in peers), pieces)
+
+
+def _show(server: JobServer, words: list[bytes]) -> bytes | Listing:
+    what = [word.lower() for word in words[1:]]
+    if not what:
+        return textlines.unknown_command(words[0])
+    if what == [b"jobs"]:
+        return _of_jobs(
+            server,
+            lambda job: (
+                b"%s\t%d\t%d\t%d\n" % (shown(job.handle), job.retries, not job.wanted, job.background)
+            ),
+        )
+    if what == [b"unique", b"jobs"]:
+        return _of_jobs(server, lambda job: b"%s\n" % shown_alone(job.unique))
+    return textlines.UNKNOWN_SHOW
+
+
+def _of_jobs(server: JobServer, line: Callable[[Job], bytes]) -> Listing:
+    jobs = server.broker.jobs
+    return Listing(len(jobs), lambda: (line(job) for job in list(jobs.values()) if not job.ended))
+
+
+def _getpid(server: JobServer, words: list[bytes]) -> bytes:
+    return textlines.ok(str(os.getpid()))
+
+
+def _verbose(server: JobServer, words: list[bytes]) -> bytes:
+    return textlines.ok(server.settings.level)
+
+
+def _version(server: JobServer, words: list[bytes]) -> bytes:
+    return textlines.ok(__version__)
+
+
+COMMANDS: Final[dict[bytes, Command]] = {
+    b"status": _status,
+    b"prioritystatus": _prioritystatus,
+    b"workers": _workers,
+    b"show": _show,
+    b"getpid": _getpid,
+    b"verbose": _verbose,
+    b"version": _version,
+    **orders.COMMANDS,
+}
+"""Every text command by its first word, in lower case."""
+
+
+# This server's own: lists
+
+
+NAMES: Final = frozenset(("handle", "function", "unique", "reducer", "worker", "pattern"))
+"""What is shown so that it can stand as a word in a command."""
+
+
+def _columns(found: Mapping[str, Any], names: Iterable[str]) -> bytes:
+    return row(*(column(found[name], name=name in NAMES) for name in names))
+
+
+def _page(page: Mapping[str, Any], *names: str) -> bytes:
+    """A page of jobs, these columns of each."""
+    rows = [_columns(job, names) for job in page["jobs"]]
+    if page["next"] is not None:
+        rows.append(row(b"next", page["next"]))
+    return listing(rows)
+
+
+def _jobs(server: JobServer, words: list[bytes]) -> bytes:
+    search = Search.parse(textlines.pairs(words[1:]), OF_JOBS)
+    page = inspection.jobs(server.broker, search, server.seconds())
+    for job in page["jobs"]:
+        job["age"] = _whole(job["age"])
+    return _page(page, "handle", "function", "state", "priority", "age", "attempts", "worker", "unique")
+
+
+def _dead(server: JobServer, words: list[bytes]) -> bytes:
+    search = Search.parse(textlines.pairs(words[1:]), OF_ENDED)
+    page = inspection.dead(server.broker, search, server.seconds())
+    return _page(page, "handle", "function", "died", "attempts", "reason", "unique", "text")
+
+
+def _kept(server: JobServer, words: list[bytes]) -> bytes:
+    search = Search.parse(textlines.pairs(words[1:]), OF_ENDED)
+    page = inspection.kept(server.broker, search, server.seconds())
+    for job in page["jobs"]:
+        job["age"], job["left"] = _whole(job["age"]), _whole(job["left"])
+    return _page(page, "handle", "function", "outcome", "age", "size", "left", "unique")
+
+
+def _functions(server: JobServer, words: list[bytes]) -> Listing:
+    search = Search.parse(textlines.pairs(words[1:]), OF_FUNCTIONS)
+    names = ("function", "queued", "waiting", "running", "workers", "dead", "kept", "paused", "maxqueue")
+    found = inspection.functions(server.broker, search)
+
+    def line(queue: FunctionQueue) -> bytes:
+        return b"%s\n" % _columns(inspection.function(server.broker, queue), names)
+
+    return Listing(len(found), lambda: map(line, found))
+
+
+def _connections(server: JobServer, words: list[bytes]) -> bytes:
+    search = Search.parse(textlines.pairs(words[1:]), OF_CONNECTIONS)
+    page = connections(server.broker, server.quick_acks, search)
+    rows = []
+    for found in page["connections"]:
+        names = b" ".join(column(name, name=True) for name in found["names"])
+        milliseconds = None if found["round_trip"] is None else f"{found['round_trip'] * 1000:.3f}"
+        rows.append(
+            row(
+                found["descriptor"],
+                column(found["address"], name=True),
+                column(found["client_id"], name=True),
+                column(milliseconds),
+                column(found["quickack"]),
+                found["quickacks"],
+                found["functions"],
+                names or b"-",
+            )
+        )
+    if page["next"] is not None:
+        rows.append(row(b"next", page["next"]))
+    rows.append(row(b"total", *page["total"].values()))
+    return listing(rows)
+
+
+def _whole(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds)
+
+
+def _policies(server: JobServer, words: list[bytes]) -> bytes:
+    if len(words) != 1:
+        return textlines.incomplete(words[0])
+    return listing(_columns(rule, ("pattern", "settings")) for rule in inspection.policies(server.broker))
+
+
+# This server's own: one job, one function, the server
+
+
+def _job(server: JobServer, words: list[bytes]) -> bytes:
+    job = _named(server, words)
+    if job is None:
+        return textlines.UNKNOWN_JOB
+    found = inspection.job(server.broker, job, server.seconds())
+    settings, history = found.pop("settings"), found.pop("history")
+    rows = _details(found)
+    rows += [row(b"setting", column(name), column(value)) for name, value in settings.items()]
+    rows += [
+        b"attempt\t" + _columns(attempt, ("began", "ended", "reason", "worker", "text"))
+        for attempt in history
+    ]
+    return listing(rows)
+
+
+def _policy(server: JobServer, words: list[bytes]) -> bytes:
+    if len(words) != 2:
+        return textlines.incomplete(words[0])
+    function = inspection.function_name(server.broker, words[1])
+    found = inspection.policy(server.broker, function, server.seconds())
+    settings = found.pop("settings")
+    rows = [row(b"setting", column(name), column(value)) for name, value in settings.items()]
+    return listing(_details(found) + rows)
+
+
+def _settings(server: JobServer, words: list[bytes]) -> bytes:
+    if len(words) != 1:
+        return textlines.incomplete(words[0])
+    store = "memory:" if server.journal is None else server.journal.store_name
+    found = {"config": server.config, **inspection.settings(asdict(server.settings), store)}
+    return listing(_details(found))
+
+
+def _schedules(server: JobServer, words: list[bytes]) -> bytes:
+    if len(words) != 1:
+        return textlines.incomplete(words[0])
+    return listing(
+        row(
+            column(text(found["name"]), name=True),
+            column(found["cron"]),
+            column(found["timezone"]),
+            column(text(found["function"]), name=True),
+            column(inspection.moment(found["last"])),
+            column(None if found["next"] is None else inspection.moment(found["next"])),
+        )
+        for found in server.schedules()
+    )
+
+
+def _details(found: Mapping[str, Any]) -> list[bytes]:
+    """A row for each that is there; no and 0 are."""
+    return [
+        row(name.encode("ascii"), column(value, name=name in NAMES))
+        for name, value in found.items()
+        if value is not None and value not in ("", {})
+    ]
+
+
+def _named(server: JobServer, words: list[bytes]) -> Job | None:
+    """
+    The job that a command of two words is about.
+
+    @raise ServerError: it has not two.
+    """
+    if len(words) != 2:
+        raise ServerError(f"{text(words[0])} wants the handle of one job", "INVALID_ARGUMENTS")
+    return inspection.find(server.broker, words[1])
+
+
+def _workload(server: JobServer, words: list[bytes]) -> bytes | Later:
+    job = _named(server, words)
+    if job is None:
+        return textlines.UNKNOWN_JOB
+    if job.ended and job.state != DEAD:
+        raise ServerError("The job has ended, its workload is not kept", "NO_WORKLOAD")
+    return _read(server, job, lambda found: inspection.workload(job, found))
+
+
+def _result(server: JobServer, words: list[bytes]) -> bytes | Later:
+    job = _named(server, words)
+    if job is None:
+        return textlines.UNKNOWN_JOB
+    if not job.ended:
+        raise ServerError("The job has not ended", "NO_RESULT")
+    life = server.broker.life(job)
+    if job.state == DEAD or not life.complete:
+        raise ServerError("What the job has brought is not kept", "NO_RESULT")
+    return _read(server, job, lambda found: inspection.result(job, life, found))
+
+
+def _read(server: JobServer, job: Job, inspect: Callable[[bytes], dict[str, Any]]) -> bytes | Later:
+    """What is shown of a job's workload or result, once that has been read."""
+    later = Later(job.size)
+
+    def come(found: bytes | None) -> None:
+        if found is None:
+            error = ServerError("The store does not have it, or does not answer", "NOT_READ")
+            later.said = textlines.refused(error)
+        else:
+            facts = inspect(found).items()
+            later.said = listing(
+                row(name.encode("ascii"), for_line(value) if isinstance(value, str) else value)
+                for name, value in facts
+            )
+
+    server.broker.read(job, come)
+    return later.said or later
+
+
+OWN_COMMANDS: Final[dict[bytes, OwnCommand]] = {
+    b"functions": _functions,
+    b"jobs": _jobs,
+    b"dead": _dead,
+    b"kept": _kept,
+    b"job": _job,
+    b"workload": _workload,
+    b"result": _result,
+    b"connections": _connections,
+    b"policies": _policies,
+    b"policy": _policy,
+    b"settings": _settings,
+    b"schedules": _schedules,
+    **orders.OWN_COMMANDS,
+}
+"""Those that the reference does not have."""

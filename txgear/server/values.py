@@ -1,0 +1,105 @@
+"""
+What the values of the server's options may be.
+
+C{twistd txgear} reads them with its options, C{txgear gearmand} checks them
+without Twisted: its C{--check-args} is over in a moment.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from txgear import policies
+from txgear.errors import ConfigurationError
+from txgear.protocol.textlines import LEVELS
+
+MAX_RETRIES: Final = 255
+MAX_WAKEUPS: Final = 255
+SMALLEST_MAX_PACKET: Final = 64 * 1024
+LARGEST_MAX_PACKET: Final = 2**32 - 1
+"""A packet's header has 32 bits for it."""
+SMALLEST_QUEUE_MEMORY: Final = 1024 * 1024
+
+UNITS: Final = {"milliseconds": 0.001, "seconds": 1.0}
+"""What libraries send with CAN_DO_TIMEOUT, in seconds; the protocol's own is first."""
+
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,15}")
+
+
+def number(option: str, lowest: int, highest: int) -> Callable[[str], int]:
+    """The coercion of an option that is a whole number within bounds."""
+
+    def coerce(text: str) -> int:
+        value = int(text) if _NUMBER.fullmatch(text) else lowest - 1
+        if not lowest <= value <= highest:
+            raise ValueError(f"--{option}: a whole number from {lowest} to {highest} is wanted, not {text!r}")
+        return value
+
+    return coerce
+
+
+def size(option: str, lowest: int, highest: int = policies.MOST_BYTES) -> Callable[[str], int]:
+    """The coercion of an option in bytes, which are written as in the file of policies: C{1048576}, C{1M}."""
+
+    def coerce(text: str) -> int:
+        try:
+            value = policies.size(text)
+        except policies.PolicyError:
+            value = lowest - 1
+        if not lowest <= value <= highest:
+            raise ValueError(
+                f"--{option}: bytes are wanted, {lowest} to {highest}, with K, M or G behind for larger"
+                f" units, not {text!r}"
+            )
+        return value
+
+    return coerce
+
+
+def level(text: str) -> str:
+    """The coercion for C{--verbose}."""
+    if text.upper() not in LEVELS:
+        raise ValueError(f"--verbose: one of {', '.join(LEVELS)} is wanted, not {text!r}")
+    return text.upper()
+
+
+def prefix(text: str) -> bytes:
+    """The coercion for C{--job-handle-prefix}."""
+    # All rules come with it.
+    from txgear.broker.storage import check_prefix
+
+    try:
+        return check_prefix(os.fsencode(text))
+    except ConfigurationError as error:
+        raise ValueError(f"--job-handle-prefix: {error}") from error
+
+
+def unit(text: str) -> str:
+    """The coercion for C{--can-do-timeout-unit}."""
+    if text not in UNITS:
+        raise ValueError(f"--can-do-timeout-unit: {' or '.join(UNITS)} is wanted, not {text!r}")
+    return text
+
+
+COERCIONS: Final[dict[str, Callable[[str], Any]]] = {
+    "backlog": number("backlog", 1, 65535),
+    "can-do-timeout-unit": unit,
+    "file-descriptors": number("file-descriptors", 0, 2**30),
+    "http-port": number("http-port", 0, 65535),
+    "job-handle-prefix": prefix,
+    "job-retries": number("job-retries", -1, MAX_RETRIES),
+    "keepalive-count": number("keepalive-count", -1, 127),
+    "keepalive-idle": number("keepalive-idle", -1, 32767),
+    "keepalive-interval": number("keepalive-interval", -1, 32767),
+    "max-packet": size("max-packet", SMALLEST_MAX_PACKET, LARGEST_MAX_PACKET),
+    "port": number("port", 0, 65535),
+    "queue-memory": size("queue-memory", SMALLEST_QUEUE_MEMORY),
+    "store-timeout": number("store-timeout", 1, 3600),
+    "unfinished-memory": size("unfinished-memory", SMALLEST_MAX_PACKET),
+    "verbose": level,
+    "worker-wakeup": number("worker-wakeup", 0, MAX_WAKEUPS),
+}
+"""What makes an option's value of its text, or raises C{ValueError} with a line about it."""

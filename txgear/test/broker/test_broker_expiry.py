@@ -1,0 +1,227 @@
+"""Tests of jobs that end because they have not begun in time."""
+
+from __future__ import annotations
+
+from math import inf
+
+from txgear.broker.jobs import CANCELLED, DONE, EXPIRED, PAGED, QUEUED, RUNNING, STORING, WAITING, Job
+from txgear.protocol.constants import WORK_FAIL
+from txgear.test.support.rooms import START, FakeJournal, Room, RoomTestCase, StoredTestCase
+
+
+class ExpiryTests(RoomTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.client = self.room.connect()
+        self.worker = self.room.worker(b"f")
+
+    def test_one_that_is_queued(self) -> None:
+        self.room.set(expires=10)
+        job = self.room.submit(self.client)
+        self.room.pass_time(9.9)
+        self.assertEqual(job.state, QUEUED)
+        self.room.pass_time(0.1)
+        self.assertEqual((job.state, self.room.next_call), (EXPIRED, inf))
+        self.assertEqual(self.room.heard(self.client), [(WORK_FAIL, job.handle)])
+        self.assertIsNone(self.room.grab(self.worker))
+        self.assert_gone(job)
+
+    def test_each_has_its_own_time(self) -> None:
+        self.room.set(expires=10)
+        first = self.room.submit(None)
+        self.room.pass_time(5)
+        second, third = self.room.submit(None), self.room.submit(None, settings={"expires": 100})
+        forever = self.room.submit(None, settings={"expires": 0})
+        self.room.pass_time(5)
+        self.assertEqual((first.state, second.state), (EXPIRED, QUEUED))
+        self.room.pass_time(5)
+        self.assertEqual((second.state, third.state), (EXPIRED, QUEUED))
+        self.room.pass_time(1000)
+        self.assertEqual((third.state, forever.state), (EXPIRED, QUEUED))
+
+    def test_a_job_of_a_function_without_a_policy(self) -> None:
+        job = self.room.submit(None, settings={"expires": 10})
+        self.room.pass_time(10)
+        self.assertEqual(job.state, EXPIRED)
+
+    def test_one_that_has_begun_does_not(self) -> None:
+        self.room.set(expires=10, retries=9, backoff=20)
+        job = self.room.submit(None)
+        self.grabbed(self.worker, job)
+        self.room.pass_time(100)
+        self.assertEqual(job.state, RUNNING)
+        self.fails(self.worker, job)
+        self.room.pass_time(100)
+        self.assertEqual(job.state, QUEUED)
+        self.grabbed(self.worker, job)
+        self.complete(self.worker, job)
+        self.assertEqual((job.state, self.room.next_call), (DONE, inf))
+
+    def test_nor_one_that_was_lost(self) -> None:
+        self.room.set(expires=10)
+        job = self.room.submit(None)
+        self.grabbed(self.worker, job)
+        self.room.leave(self.worker)
+        self.room.pass_time(100)
+        self.assertEqual((job.state, job.retries), (QUEUED, 1))
+
+    def test_one_that_waits_for_its_time(self) -> None:
+        self.room.set(expires=10)
+        early, late = self.room.submit(None, due=START + 5), self.room.submit(None, due=START + 20)
+        self.assertEqual((early.state, late.state), (WAITING, WAITING))
+        self.room.pass_time(9)
+        self.assertEqual((early.state, late.state), (QUEUED, WAITING))
+        self.room.pass_time(1)
+        self.assertEqual((early.state, late.state), (EXPIRED, EXPIRED))
+
+    def test_one_whose_function_is_held(self) -> None:
+        self.room.set(expires=10, concurrency=1)
+        first, second = self.room.submit(None), self.room.submit(None)
+        self.grabbed(self.worker, first)
+        self.broker.pause(b"f", self.room.now)
+        self.room.pass_time(10)
+        self.assertEqual((first.state, second.state), (RUNNING, EXPIRED))
+
+    def test_one_that_is_cancelled_before(self) -> None:
+        self.room.set(expires=10)
+        job = self.room.submit(None)
+        self.room.cancel(job)
+        self.assertEqual((job.state, self.room.next_call), (CANCELLED, inf))
+
+    def test_its_unique_is_free(self) -> None:
+        self.room.set(expires=10)
+        job = self.room.submit(None, unique=b"u")
+        self.room.pass_time(10)
+        self.assertIsNot(self.room.submit(None, unique=b"u"), job)
+
+    def test_times_that_were_fixed_stay(self) -> None:
+        self.room.set(expires=10)
+        job = self.room.submit(None)
+        self.room.set(expires=100)
+        other = self.room.submit(None)
+        self.room.pass_time(10)
+        self.assertEqual((job.state, other.state), (EXPIRED, QUEUED))
+
+    def test_while_the_server_drains_none_ends_that_nobody_waits_for(self) -> None:
+        self.room.set(expires=10)
+        waited_for, left = self.room.submit(self.client), self.room.submit(None)
+        self.room.drain()
+        self.room.pass_time(10)
+        self.assertEqual((waited_for.state, left.state), (EXPIRED, WAITING))
+        self.assertTrue(self.broker.drained)
+
+
+class StoredExpiryTests(StoredTestCase):
+    def job(self) -> Job:
+        (job,) = self.broker.jobs.values()
+        return job
+
+    def test_the_journal_is_told(self) -> None:
+        self.room.set(expires=10)
+        (job,) = self.room.store(b"work")
+        self.room.pass_time(10)
+        self.assertEqual(self.journal.ends, [job.number])
+
+    def test_one_that_is_read_when_its_turn_comes(self) -> None:
+        self.journal = FakeJournal()
+        self.room = Room(journal=self.journal, queue_memory=4)
+        self.room.set(expires=10)
+        jobs = self.room.store(b"1234", b"1234", b"1234")
+        worker = self.room.worker(b"f")
+        self.assertEqual([job.state for job in jobs], [QUEUED, PAGED, PAGED])
+        self.grabbed(worker, jobs[0])
+        self.room.pass_time(10)
+        self.assertEqual([job.state for job in jobs], [RUNNING, EXPIRED, EXPIRED])
+        self.assertEqual(self.room.lines(), {b"f": (0, 0, 1, 1)})
+
+    def test_one_that_is_not_in_memory_and_is_cancelled_before(self) -> None:
+        self.journal = FakeJournal()
+        self.room = Room(journal=self.journal, queue_memory=4)
+        self.room.set(expires=10)
+        jobs = self.room.store(b"1234", b"1234")
+        self.room.cancel(jobs[1])
+        self.assertEqual((jobs[1].state, len(self.broker._agenda)), (CANCELLED, 1))
+
+    def test_one_that_is_on_its_way_when_its_time_is_over(self) -> None:
+        self.room.set(expires=10)
+        worker = self.room.worker(b"f")
+        job = self.room.submit(None, workload=b"work")
+        self.room.pass_time(20)
+        self.assertEqual(job.state, STORING)
+        self.room.commit()
+        self.assertIsNone(self.room.grab(worker))
+        self.room.pass_time(0)
+        self.assertEqual((job.state, self.journal.ends), (EXPIRED, [job.number]))
+
+    def test_one_that_a_background_submit_joins(self) -> None:
+        self.room.set(expires=10)
+        job = self.room.submit(self.room.connect(), unique=b"u", workload=b"work")
+        self.room.submit(None, unique=b"u")
+        self.room.pass_time(10)
+        self.assertEqual(job.state, EXPIRED)
+        self.room.commit()
+        self.room.restart()
+        self.assertEqual(self.broker.jobs, {})
+
+    def test_the_time_goes_on_while_the_server_is_down(self) -> None:
+        self.room.set(expires=10)
+        self.room.store(b"work")
+        self.room.pass_time(4)
+        self.room.restart()
+        self.room.pass_time(5.9)
+        job = self.job()
+        self.assertFalse(job.ended)
+        self.room.pass_time(0.1)
+        self.assertEqual(job.state, EXPIRED)
+
+    def test_one_whose_time_is_over_is_not_handed_out_after_that(self) -> None:
+        self.room.set(expires=10)
+        self.room.store(b"", b"")
+        self.journal.put(self.journal.kept()[0]._replace(number=9, place=9, due=START + 5))
+        self.room.now += 20
+        self.room.restart()
+        jobs = list(self.broker.jobs.values())
+        self.assertIsNone(self.room.grab(self.room.worker(b"f")))
+        self.room.pass_time(0)
+        self.assertEqual([job.state for job in jobs], [EXPIRED] * 3)
+
+    def test_one_that_waits_for_its_time_over_a_restart(self) -> None:
+        self.room.set(expires=10)
+        self.room.store(b"work", due=START + 60)
+        self.room.restart()
+        job = self.job()
+        self.assertEqual((job.state, job.due), (WAITING, START + 10))
+
+    def test_one_that_was_tried_before_does_not_end(self) -> None:
+        self.room.set(expires=10, retries=5, backoff=0)
+        worker = self.room.worker(b"f")
+        (job,) = self.room.store(b"work")
+        self.grabbed(worker, job)
+        self.fails(worker, job)
+        self.room.restart()
+        self.room.pass_time(100)
+        self.assertEqual(self.job().state, PAGED)
+
+    def test_nor_one_that_was_dead_and_is_to_be_done_again(self) -> None:
+        self.room.set(expires=10, retries=0)
+        worker = self.room.worker(b"f")
+        (job,) = self.room.store(b"work")
+        self.grabbed(worker, job)
+        self.fails(worker, job)
+        self.assertTrue(self.broker.requeue(job.handle, self.room.now))
+        self.room.restart()
+        self.room.pass_time(100)
+        self.assertEqual(self.job().state, PAGED)
+
+    def test_one_from_an_older_store_has_its_time_from_the_start_on(self) -> None:
+        self.room.set(expires=10)
+        self.room.store(b"work")
+        (kept,) = self.journal.kept()
+        self.journal.put(kept._replace(created=0.0))
+        self.room.pass_time(9)
+        self.room.restart()
+        self.room.pass_time(9)
+        job = self.job()
+        self.assertFalse(job.ended)
+        self.room.pass_time(1)
+        self.assertEqual(job.state, EXPIRED)

@@ -1,0 +1,668 @@
+"""
+Any sequence of events, with policies in force: L{txgear.test.broker.test_broker_machine}
+for the rest of a job's life.
+
+Functions have policies from the start, which may be replaced; some jobs have
+settings of their own. Attempts fail, time out, go silent and are lost; jobs
+expire, die, are kept, requeued, cancelled and purged; and the server may start
+again with what the store has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import inf
+from typing import Any, Final
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from txgear.broker.broker import Broker
+from txgear.broker.history import Life as JobLife
+from txgear.broker.jobs import DEAD, RUNNING, Job
+from txgear.broker.queues import FunctionQueue
+from txgear.broker.records import PAUSED, by_place
+from txgear.broker.sleepers import Peer
+from txgear.errors import JobNotFound
+from txgear.policies import CLASSIC, Policies
+from txgear.protocol.constants import HIGH, LOW, NOOP, NORMAL
+from txgear.test.broker.test_broker_machine import (
+    ANSWERS,
+    EVENTS,
+    FUNCTIONS,
+    LONG,
+    PEERS,
+    PLACES,
+    RETRIES,
+    WAKEUPS,
+    BrokerMachine,
+    drawn_from,
+    run_machine,
+)
+from txgear.test.broker.test_broker_machine_stored import (
+    BUDGETS,
+    STORED_EVENTS,
+    StoredMachine,
+    WatchedJournal,
+)
+from txgear.test.support.brokerlife import Attempt, End, Life, LifeModel, Living, Rules, Settings
+from txgear.test.support.brokermodel import Known
+from txgear.test.support.extras import initialize, invariant, rule, st
+from txgear.test.support.rooms import START, Heard
+
+TRIES: Final[Settings] = {"retries": 2, "backoff": 2.0, "dead": {"keep": 8.0, "jobs": 2}, "timeout": 3.0}
+EACH: Final[Settings] = {
+    "retries": {"fail": 1, "lost": 2, "timeout": 1},
+    "backoff": {"kind": "linear", "first": 1.0, "most": 1.5, "jitter": 0.5},
+    "dead": {"keep": 20.0, "bytes": 200},
+    "results": {"keep": 6.0, "bytes": 10, "jobs": 2},
+}
+LEASE: Final[Settings] = {
+    "lease": 2.0,
+    "timeout": 5.0,
+    "retries": {"silent": 2, "exception": 3},
+    "backoff": {"kind": "exponential", "first": 0.5, "most": 1.5},
+    "once": 4.0,
+    "dead": 6.0,
+}
+ONCE: Final[Settings] = {"once": 5.0, "results": {"keep": 3.0, "jobs": 1}, "max_queue": 4}
+FLOW: Final[Settings] = {"rate": {"jobs": "1/s", "burst": 2}, "concurrency": 2, "max_bytes": 320}
+NARROW: Final[Settings] = {
+    "concurrency": 1,
+    "retries": 1,
+    "backoff": 0.0,
+    "results": {"keep": 10.0, "bytes": 9},
+}
+BRIEF: Final[Settings] = {"expires": 3.0, "results": 10.0, "rate": "2/s"}
+NONE_LEFT: Final[Settings] = {"retries": 0, "dead": {"keep": 4.0, "jobs": 1}, "expires": 6.0, "lease": 1.0}
+
+RULES: Final[tuple[Rules, ...]] = (
+    (("f", TRIES), ("g", EACH)),
+    (("f", LEASE), ("[gh]", ONCE)),
+    (("g", FLOW), ("*", NARROW)),
+    (("f", BRIEF), ("h", NONE_LEFT)),
+    (("h", TRIES), ("f", EACH), ("?", FLOW)),
+    (("f", {**NARROW, **ONCE}), ("g", {**LEASE, **BRIEF})),
+    (),
+)
+CHOICES: Final = st.sampled_from(range(len(RULES) - 1))
+
+OWN: Final[tuple[Settings, ...]] = (
+    {"retries": 1, "backoff": 1.0},
+    {"retries": {"lost": 1, "silent": 1}, "dead": 5.0, "backoff": 0.0},
+    {"expires": 2.0, "results": 4.0},
+    {"results": {"keep": 5.0, "bytes": 6}, "once": 7.0},
+    {"results": {"keep": 0.0}, "timeout": 2.0},
+    {"lease": 1.5, "retries": 0},
+)
+
+FATES: Final = ("work_fail", "work_exception", "lost", "silent", "timeout")
+
+LIFE_EVENTS: Final[dict[str, tuple[int, dict[str, Iterable[Any]]]]] = EVENTS | {
+    "submit_own": (
+        6,
+        {
+            "index": PEERS,
+            "name": FUNCTIONS,
+            "unique": (b"", b"u", b"u", b"v"),
+            "workload": (b"one", LONG),
+            "background": (True, True, False),
+            "own": range(len(OWN)),
+        },
+    ),
+    "work": (8, {"index": PEERS, "name": FUNCTIONS, "what": (*ANSWERS, "beat"), "then": ANSWERS}),
+    "toil": (8, {"index": PEERS, "name": FUNCTIONS, "what": (*FATES, "work_complete"), "times": (2, 3, 4)}),
+    "do": (
+        6,
+        {
+            "index": PEERS,
+            "name": FUNCTIONS,
+            "unique": (b"", b"u", b"v"),
+            "own": (None, *range(len(OWN))),
+            "times": (1, 2, 3),
+            "at_once": (False, True),
+            "background": (True, True, False),
+        },
+    ),
+    "nurse": (
+        5,
+        {
+            "index": PEERS,
+            "name": FUNCTIONS,
+            "own": (None, *range(len(OWN))),
+            "watched": (False, True),
+            "what": (*ANSWERS[:3], "work_data", "beat"),
+            "then": (*ANSWERS[3:], "cancel"),
+        },
+    ),
+    "grab": (4, {"index": PEERS}),
+    "pre_sleep": (4, {"index": PEERS}),
+    "beat": (1, {"index": PEERS, "own": (True, True, False), "handle_of": PLACES}),
+    "pass_time": (6, {"seconds": (0.5, 1.0, 1.0, 2.0, 5.0)}),
+    "pause": (1, {"name": FUNCTIONS}),
+    "resume": (2, {"name": FUNCTIONS}),
+    "purge": (1, {"name": (*FUNCTIONS, b"never")}),
+    "requeue": (3, {"ended": PLACES}),
+    "forget": (1, {"ended": PLACES}),
+    "all_dead": (
+        3,
+        {
+            "index": PEERS,
+            "name": FUNCTIONS,
+            "what": ("requeue", "requeue", "forget"),
+            "between": (False, True),
+        },
+    ),
+    "watch": (2, {"which": PLACES}),
+    "look_up": (2, {"ended": PLACES}),
+    "reload": (2, {"rules": range(len(RULES))}),
+    "drain": (1, {}),
+}
+
+STORED_LIFE_EVENTS: Final[dict[str, tuple[int, dict[str, Iterable[Any]]]]] = (
+    STORED_EVENTS
+    | LIFE_EVENTS
+    | {
+        "flood": (3, STORED_EVENTS["flood"][1]),
+        "crash": (1, STORED_EVENTS["crash"][1]),
+        "misread": (10, STORED_EVENTS["misread"][1]),
+        "retry": (6, STORED_EVENTS["retry"][1]),
+        "shelve": (4, {"kept": (True, True, False)}),
+        "restart": (2, {"away": (0.0, 3.0), "prefix": (b"H:test", b"100%d")}),
+    }
+)
+
+
+def policies(rules: Rules) -> Policies:
+    return Policies([(pattern, CLASSIC.changed(settings)) for pattern, settings in rules])
+
+
+def life_of(kept: bytes | None) -> Life:
+    life = JobLife.from_bytes(kept or b"{}")
+    attempts: list[Attempt] = [(*attempt,) for attempt in life.attempts]
+    counts = {reason: count for reason, count in life.counts.items() if count}
+    return Life(life.settings, counts, attempts, life.data_size, life.result_size, life.complete)
+
+
+class LifeMachine(BrokerMachine):
+    """The same with policies."""
+
+    model: LifeModel
+
+    @initialize(retries=RETRIES, wakeups=WAKEUPS, rules=CHOICES)
+    def start(self, retries: int, wakeups: int, rules: int) -> None:
+        self.broker = Broker(self.outbox, b"H:test", retries, wakeups)
+        self.model = LifeModel(RULES[rules], lambda: self.now, retries, durable=False, budget=0)
+        self.begin_watch()
+        self.broker.set_policies(policies(RULES[rules]), self.now)
+        self.open_doors()
+
+    def begin_watch(self) -> None:
+        self.seen: list[End] = []
+        self.watched = 0
+
+    @rule(event=drawn_from(LIFE_EVENTS))
+    def happen(self, event: tuple[str, dict[str, Any]]) -> None:
+        self.step(event)
+
+    def step(self, event: tuple[str, dict[str, Any]]) -> None:
+        name, arguments = event[0], event[1].copy()
+        if "ended" in arguments:
+            which, past = arguments.pop("ended"), self.model.past
+            dead = [known for known in past if known.state == DEAD]
+            past = dead if dead and name == "requeue" else past
+            arguments["known"] = past[-1 - which % len(past)] if past else None
+        if "handle_of" in arguments:
+            arguments["handle"] = self.handle(arguments.pop("handle_of"))
+        super().step((name, arguments))
+
+    def hear(self) -> None:
+        """Compare what watchers and peers were told; who is woken can do something."""
+        self.model.turn_over(self.broker.functions)
+        for peer, message in self.outbox.sent:
+            if message == (NOOP,) and peer.woken_for is not None:
+                assert not self.model.held(peer.woken_for.name)
+        super().hear()
+        assert sorted(self.seen) == sorted(self.model.seen)
+        self.seen, self.model.seen = [], []
+        self.arrange()
+
+    def arrange(self) -> None:
+        self.model.turn_over(self.broker.functions)
+        super().arrange()
+
+    def compare(self, told: list[tuple[Peer, Heard]], expected: list[tuple[Peer, Heard]]) -> None:
+        """What a peer hears of a job is in order; between several that end at once there is none."""
+
+        def by_job(messages: list[tuple[Peer, Heard]]) -> dict[tuple[Peer, Any], list[Heard]]:
+            found: dict[tuple[Peer, Any], list[Heard]] = {}
+            for peer, message in messages:
+                found.setdefault((peer, message[1]), []).append(message)
+            return found
+
+        assert by_job(told) == by_job(expected)
+
+    def known(self, job: Job) -> Known | None:
+        return next((known for known in [*self.model.jobs, *self.model.past] if known.job is job), None)
+
+    def make_known(self, own: Mapping[str, Any], *fields: Any) -> Known:
+        known = Living(*fields)
+        known.created, known.settings = self.now, own
+        return known
+
+    # What happens
+
+    def connect(self, exceptions: bool) -> None:
+        super().connect(exceptions)
+        self.peers[-1].extended = self.peers[-1].descriptor % 3 != 2
+
+    def submit_own(
+        self, peer: Peer, name: bytes, unique: bytes, workload: bytes, background: bool, own: int
+    ) -> None:
+        self.submit(peer, name, unique, workload, NORMAL, background, 0.0, OWN[own])
+
+    def repeat(self, peer: Peer, done: Known) -> None:
+        assert isinstance(done, Living)
+        self.model.repeat(peer, done)
+        self.broker.repeat(peer, done.job)
+        self.answer_readings()
+
+    def answer_readings(self) -> None:
+        """Nothing is read later where nothing is stored."""
+
+    def grab(self, peer: Peer) -> None:
+        super().grab(peer)
+        self.model.turn_over(self.broker.functions)
+        assert [[queue.name for queue in ring] for ring in self.broker._rings] == self.model.rings
+
+    def work(self, peer: Peer, name: bytes, what: str, then: str) -> None:
+        """An attempt of some job of this function, as far as it goes."""
+        self.allow(peer, name)
+        self.grab(peer)
+        self.hear()
+        if what == "beat":
+            self.beat(peer, True, b"")
+            return
+        self.answer(peer, True, b"", what)
+        self.hear()
+        if self.model.running[peer]:
+            self.answer(peer, True, b"", then)
+
+    def toil(self, peer: Peer, name: bytes, what: str, times: int) -> None:
+        """Several attempts that end in the same way, with some time between them."""
+        for _ in range(times):
+            self.settle()
+            self.allow(peer, name)
+            self.grab(peer)
+            self.hear()
+            if what.startswith("work"):
+                self.answer(peer, True, b"", what)
+            elif what == "lost":
+                self.cant_do(peer, name)
+            else:
+                self.pass_time(2.0 if what == "silent" else 3.0)
+            self.hear()
+            self.pass_time(0.5 if what == "work_complete" else 2.0)
+
+    def do(
+        self,
+        peer: Peer,
+        name: bytes,
+        unique: bytes,
+        own: int | None,
+        times: int,
+        at_once: bool,
+        background: bool,
+    ) -> None:
+        """Jobs are submitted, done, the last one first if there are several, and asked for again."""
+        settings = None if own is None else OWN[own]
+        for priority in (LOW, NORMAL, HIGH)[:times]:
+            self.submit(self.peers[0], name, unique, b"one", priority, True, 0.0, settings)
+            self.hear()
+            self.settle()
+            if not at_once:
+                self.work(peer, name, "work_data", "work_complete")
+                self.hear()
+        for _ in range(times if at_once else 0):
+            self.work(peer, name, "work_status", "work_complete")
+            self.hear()
+            self.pass_time(0.5)
+        self.submit(self.peers[0], name, unique, b"one", HIGH, background, 0.0, settings)
+
+    def nurse(self, peer: Peer, name: bytes, own: int | None, watched: bool, what: str, then: str) -> None:
+        """A worker takes its time for a job, and is heard of now and then."""
+        self.submit(self.peers[0], name, b"", b"one", HIGH, True, 0.0, None if own is None else OWN[own])
+        self.hear()
+        self.settle()
+        self.allow(peer, name)
+        self.grab(peer)
+        self.hear()
+        if self.model.running[peer] and watched:
+            self.watch(self.model.running[peer][-1].job.handle)
+        for seconds in (1.0, 1.5):
+            self.pass_time(seconds)
+            if what == "beat":
+                self.beat(peer, True, b"")
+            elif self.model.running[peer]:
+                self.answer(peer, True, b"", what)
+            self.hear()
+        if self.model.running[peer]:
+            if then == "cancel":
+                self.cancel(self.model.running[peer][-1].job.handle)
+            else:
+                self.answer(peer, True, b"", then)
+
+    def allow(self, peer: Peer, name: bytes) -> None:
+        """Where it has said so already, its timeout stays."""
+        if name not in self.model.abilities[peer]:
+            self.can_do(peer, name, 0.0)
+            self.hear()
+
+    def settle(self) -> None:
+        """Whatever was asked of the store has been done, where there is one."""
+
+    def beat(self, peer: Peer, own: bool, handle: bytes) -> None:
+        running = self.model.running[peer]
+        if own and running:
+            handle = running[-1].job.handle
+        known = next((known for known in running if known.job.handle == handle), None)
+        if known is not None:
+            assert isinstance(known, Living)
+            self.model.hear_of(known)
+        try:
+            self.broker.beat(peer, handle, self.now)
+        except JobNotFound:
+            assert known is None
+            return
+        assert known is not None
+
+    def check_deadline(self) -> None:
+        if self.broker.deadline <= self.now:
+            # A function's last kept job was forgotten: it is looked at once more whether that is needed.
+            self.broker.expire(self.now)
+        assert self.now < self.broker.deadline <= self.model.deadline()
+
+    def pause(self, name: bytes) -> None:
+        self.model.paused.add(name)
+        self.broker.pause(name, self.now)
+
+    def resume(self, name: bytes) -> None:
+        paused = name in self.model.paused
+        self.model.paused.discard(name)
+        assert self.broker.resume(name, self.now) is paused
+
+    def purge(self, name: bytes) -> None:
+        count = self.model.do_later(name, "purge") if name in self.broker.functions else None
+        assert self.broker.purge(name, self.now) == count
+
+    def requeue(self, known: Living | None) -> None:
+        handle = b"H:test:0" if known is None else known.job.handle
+        able = known is not None and known.state == DEAD
+        if known is not None and able:
+            self.model.requeue(known)
+        assert self.broker.requeue(handle, self.now) is able
+
+    def forget(self, known: Living | None) -> None:
+        handle = b"H:test:0" if known is None else known.job.handle
+        if known is not None:
+            self.model.forget(known)
+        assert self.broker.forget(handle) is (known is not None)
+
+    def all_dead(self, peer: Peer, name: bytes, what: str, between: bool) -> None:
+        """Before their turn comes one of them may be requeued, and done."""
+        order = self.broker.requeue_all if what == "requeue" else self.broker.forget_all
+        assert order(name, self.now) == self.model.do_later(name, what)
+        dead = self.model.dead(name)
+        if dead and between:
+            self.hear()
+            self.requeue(dead[-1])
+            self.hear()
+            self.settle()
+            self.work(peer, name, "work_status", "work_complete")
+
+    def watch(self, handle: bytes) -> None:
+        known = next((known for known in self.model.jobs if known.job.handle == handle), None)
+        if known is None:
+            return
+        self.watched += 1
+        who = self.watched
+
+        def watcher(outcome: int, data: bytes, result: bytes, complete: bool) -> None:
+            self.seen.append(End(who, outcome, data, result, complete))
+
+        unwatch = self.broker.watch(known.job, watcher)
+        known.beyond = True
+        if who % 3:
+            known.watchers.append(who)
+        else:
+            unwatch()
+
+    def look_up(self, known: Living | None) -> None:
+        """Read what is kept of a job that has ended."""
+        if known is None:
+            return
+        job = self.broker.ended(known.job.handle)
+        assert job is known.job
+        assert self.broker.status(job.handle) is None
+        read: list[bytes | None] = []
+        self.broker.read(job, read.append)
+        self.answer_readings()
+        assert read == [known.workload if known.state == DEAD else known.brought]
+
+    def reload(self, rules: int) -> None:
+        self.model.reload(RULES[rules])
+        self.broker.set_policies(policies(RULES[rules]), self.now)
+
+    # What is always true
+
+    def agenda_is_complete(self) -> None:
+        gates = [queue.gate for queue in self.broker.functions.values() if queue.gate is not None]
+        due = [known for known in self.model.jobs if known.due is not None]
+        assert len(self.broker._agenda) == len(due) + sum(gate.due > 0 for gate in gates)
+        assert len(self.broker.archive.agenda) == len(self.model.past)
+
+    def functions_are_known(self) -> None:
+        """Those that are about to be forgotten, as nothing is owed any more, may still be there."""
+        expected = self.model.functions()
+        assert expected <= set(self.broker.functions)
+        for name in set(self.broker.functions) - expected:
+            gate = self.broker.functions[name].gate
+            assert gate is not None
+            assert gate.closed or 0 < gate.due <= self.now
+            assert self.broker.deadline <= self.now
+
+    def to_be_woken(self, queue: FunctionQueue) -> int:
+        """Where jobs start at a rate, those who are awake wake others."""
+        room = min(queue.ready, self.model.room(queue.name))
+        return int(min(room, 1) if self.model.rate(queue.name) is not None else room)
+
+    @invariant()
+    def functions_have_their_policies(self) -> None:
+        for name, queue in self.broker.functions.items():
+            shown = self.model.policy(name)
+            assert queue.policy == (None if shown is None else CLASSIC.changed(shown))
+            assert queue.bytes == self.model.bytes_of(name)
+            assert queue.kept == sum(known.function == name for known in self.model.past)
+            assert queue.held == self.model.held(name)
+            assert (queue.gate is not None and queue.gate.paused) == (name in self.model.paused)
+            for priority in (HIGH, NORMAL, LOW):
+                in_ring = queue in self.broker._rings[priority]
+                there = queue.counts[priority] > 0 or priority in queue.backs
+                assert in_ring == (there and not queue.held)
+
+    @invariant()
+    def what_has_ended_is_known_until_its_time_is_over(self) -> None:
+        archive = self.broker.archive
+        assert list(archive.jobs.values()) == [known.job for known in self.model.past]
+        for known in self.model.past:
+            job = known.job
+            assert (job.state, job.since, job.due) == (known.state, known.ended, known.until)
+            assert (job.size, job.place, job.retries) == (known.kept_size, known.place, known.retries)
+            assert (job.stored, job.storing is not None) == (known.stored, known.storing)
+            assert life_of(job.record) == known.life()
+            assert (job.worker, job.clients, job.life) == (None, (), None)
+            assert known.state == DEAD or not job.workload
+        for name in FUNCTIONS:
+            for unique in (b"u", b"v"):
+                key = name, unique, b""
+                expected = self.model.find(key) or self.model.named(key)
+                assert self.broker.named(name, unique) is (expected and expected.job)
+            queue = self.broker.functions.get(name)
+            for dead in (False, True):
+                shelf = [
+                    known
+                    for known in self.model.past
+                    if known.function == name and (known.state == DEAD) == dead and known.counted
+                ]
+                found = None if queue is None else archive.shelf(queue, dead)
+                assert [known.job for known in shelf] == list(found.jobs.values() if found else ())
+                assert sum(known.kept_size for known in shelf) == (found.bytes if found else 0)
+
+    @invariant()
+    def attempts_are_counted(self) -> None:
+        for known in self.model.jobs:
+            life = known.job.life
+            assert (life is not None) >= known.beyond
+            if life is not None:
+                assert (life.settings, life.counts) == (known.settings, +known.counts)
+                assert [tuple(attempt) for attempt in life.attempts] == known.attempts
+                assert life.expires == (known.expires if known.state != RUNNING else 0.0)
+                assert len(life.watchers) == len(known.watchers)
+            if known.state == RUNNING and known.worker is not None and known.worker.extended:
+                assert self.broker.lease(known.job) == known.lease
+
+    def teardown(self) -> None:
+        """Nothing holds anything back any more."""
+        if not hasattr(self, "broker"):
+            return
+        for name in FUNCTIONS:
+            self.resume(name)
+            self.hear()
+        for peer in self.peers:
+            self.reset_abilities(peer)
+            self.hear()
+        self.reload(len(RULES) - 1)
+        self.hear()
+        super().teardown()
+        self.pass_time(100 * 86400.0)
+        assert not self.model.past
+        if not self.model.draining:
+            assert self.broker.deadline == inf
+            assert not len(self.broker._agenda)
+
+    def store_answers(self) -> bool:
+        self.pass_time(0.0)
+        return False
+
+
+class StoredLifeJournal(WatchedJournal):
+    """@ivar shelving: the jobs whose results are on their way."""
+
+    def __init__(self, machine: BrokerMachine, budget: int) -> None:
+        super().__init__(machine, budget)
+        self.shelving: list[int] = []
+
+    def keep(self, number: int, result: bytes) -> None:
+        super().keep(number, result)
+        self.shelving.append(number)
+
+    def restart(self) -> None:
+        super().restart()
+        self.shelving = []
+
+
+class StoredLifeMachine(LifeMachine, StoredMachine):
+    """The same with a journal."""
+
+    journal: StoredLifeJournal
+
+    @initialize(retries=RETRIES, wakeups=WAKEUPS, budget=st.sampled_from(BUDGETS), rules=CHOICES)
+    def start(self, retries: int, wakeups: int, budget: int, rules: int) -> None:
+        self.journal = StoredLifeJournal(self, budget)
+        self.choices = retries, wakeups, self.journal, budget
+        self.broker = Broker(self.outbox, b"H:test", *self.choices)
+        self.model = LifeModel(RULES[rules], lambda: self.now, retries, durable=True, budget=budget)
+        self.begin_watch()
+        self.broker.set_policies(policies(RULES[rules]), self.now)
+        self.open_doors()
+
+    @rule(event=drawn_from(STORED_LIFE_EVENTS))
+    def happen(self, event: tuple[str, dict[str, Any]]) -> None:
+        self.step(event)
+        self.compare_changes()
+
+    def compare_changes(self) -> None:
+        self.compare_store()
+
+    def compare_store(self) -> None:
+        kept = self.journal.kept()
+        assert [record._replace(life=None) for record in kept] == self.model.records()
+        lives = {
+            known.job.number: known.life() for known in [*self.model.jobs, *self.model.past] if known.stored
+        }
+        assert {record.number: life_of(record.life) for record in kept} == lives
+        paused = {name for (kind, name), mark in self.journal.marks.items() if kind == PAUSED and mark.value}
+        assert paused == self.model.paused
+
+    def answer_readings(self) -> None:
+        self.journal.answer_readings()
+
+    def settle(self) -> None:
+        while StoredMachine.store_answers(self):
+            self.hear()
+
+    def shelve(self, kept: bool) -> None:
+        """The first of the results that are on their way is in the store, or never will be."""
+        if not self.journal.shelving or self.journal.shelving[0] in (
+            storing.addition[0].number for storing in self.journal.adding
+        ):
+            return
+        number = self.journal.shelving.pop(0)
+        if kept or not self.journal.results.get(number) or number in self.journal.shelving:
+            self.broker.shelved([number])
+            return
+        del self.journal.results[number]
+        known = next((known for known in self.model.past if known.job.number == number), None)
+        if known is not None:
+            self.model.lose_result(known)
+        self.broker.not_shelved(number)
+
+    def restart(self, away: float, prefix: bytes) -> None:
+        self.compare_store()
+        records = self.journal.kept()
+        # As there.
+        self.now = max(self.now + away + self.model.offset, START)
+        self.model.count_anew()
+        self.model.read_until = -inf
+        self.journal.restart()
+        self.broker = Broker(self.outbox, prefix, *self.choices)
+        self.broker.set_policies(policies(self.model.rules), self.now)
+        self.model.counter += 5
+        self.broker.reserve(self.model.counter + 1, 10_000)
+        for record in by_place(records):
+            self.broker.restore(record, self.now)
+        self.broker.restored()
+        for mark in self.journal.marks.values():
+            if mark.value:
+                self.broker.restore_mark(mark, self.now)
+        self.model.restart(self.now)
+        for known in [*self.model.jobs, *self.model.past]:
+            old, number = known.job, known.job.number
+            job = (self.broker.archive.jobs if known in self.model.past else self.broker.jobs)[number]
+            for name in ("handle", "unique", "priority", "reducer", "background", "stored"):
+                assert getattr(job, name) == getattr(old, name), name
+            assert job.created == known.created
+            assert (job.key is None) == (known.key is None)
+            known.job = job
+        self.open_doors()
+
+    def store_answers(self) -> bool:
+        self.pass_time(0.0)
+        return StoredMachine.store_answers(self)
+
+
+class LifeMachineTests(SynchronousTestCase):
+    def test_any_sequence_of_events(self) -> None:
+        run_machine(LifeMachine, 30)
+
+    def test_any_sequence_of_events_with_a_store(self) -> None:
+        run_machine(StoredLifeMachine, 30)

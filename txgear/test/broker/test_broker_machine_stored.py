@@ -1,0 +1,335 @@
+"""
+Any sequence of events, with a store: L{txgear.test.broker.test_broker_machine} where
+background jobs are kept.
+
+Commits, refusals and reads happen when they happen, so little fits into memory
+that queues are longer than it, some of what the store has cannot be read for
+now, and the server may start again with that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import inf
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from txgear.broker.broker import Broker
+from txgear.broker.jobs import PAGED, STORING, Job
+from txgear.broker.paging import PATIENCE, READ_SHARE
+from txgear.broker.records import UNREADABLE_SECONDS, by_place
+from txgear.broker.sleepers import Peer
+from txgear.protocol.constants import ERROR, JOB_CREATED, LOW, NORMAL, PRIORITIES
+from txgear.test.broker.test_broker_machine import (
+    EVENTS,
+    FUNCTIONS,
+    LONG,
+    PEERS,
+    PLACES,
+    RETRIES,
+    WAKEUPS,
+    BrokerMachine,
+    drawn_from,
+    run_machine,
+)
+from txgear.test.support.brokermodel import Known, Model
+from txgear.test.support.extras import initialize, invariant, rule, st
+from txgear.test.support.rooms import START, FakeJournal
+
+BUDGETS = (0, 20, 320, 5000)
+
+STORED_EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = EVENTS | {
+    "flood": (
+        4,
+        {
+            "name": FUNCTIONS,
+            "priority": PRIORITIES,
+            "count": (4, 8),
+            "workload": (b"one", LONG),
+            "named": (False, False, True),
+        },
+    ),
+    "crash": (2, {"index": PEERS, "name": FUNCTIONS}),
+    "commit": (5, {"count": (1, 1, 3)}),
+    "join": (4, {"index": PEERS, "young": PLACES, "background": (False, True, True)}),
+    "refuse": (2, {"which_one": (0, -1)}),
+    "read": (5, {"missing": (False, False, False, True)}),
+    "misread": (
+        6,
+        {
+            "index": PEERS,
+            "name": FUNCTIONS,
+            "workload": (b"one", LONG),
+            "before": ("", "join", "cancel", "sleep"),
+            "most": (1, 2, 100),
+            "bad": range(1, 8),
+        },
+    ),
+    "retry": (3, {"index": PEERS, "first": ("", "", "join", "cancel"), "bad": (0, 0, 1, 7)}),
+    "down": (1, {"refusal": (None, None, "no")}),
+    "restart": (1, {"away": (0.0, 3.0), "prefix": (b"H:test", b"100%d")}),
+}
+"""The same where there is a journal."""
+
+
+class WatchedJournal(FakeJournal):
+    """Holds what is read against the rules, at the moment when it is asked for."""
+
+    def __init__(self, machine: BrokerMachine, budget: int) -> None:
+        super().__init__()
+        self._machine = machine
+        self._budget = budget
+
+    def load(self, jobs: list[Job]) -> None:
+        super().load(jobs)
+        queue, priority = jobs[0].queue, jobs[0].priority
+        behind = [job for job in queue.behind() if job.priority == priority]
+        assert jobs == [job for job in behind if job in jobs], "they are of one lane, in order"
+        assert jobs[0] is behind[0]
+        assert not any(job.loaded for job in jobs)
+        assert queue.workers
+        size = sum(job.size for job in jobs)
+        assert len(jobs) == 1 or size <= self._budget // READ_SHARE
+        pager = self._machine.broker._pager
+        assert pager is not None
+        missing = len(queue.workers) - queue.counts[priority]
+        little = not queue.counts[priority] and pager.used <= self._budget * (1 + 1 / READ_SHARE)
+        assert len(jobs) <= missing or little or pager.used + size <= self._budget
+        assert not any(map(len, pager._asking[:priority])), "high lanes are read first"
+        self._machine.model.read_until = self._machine.now + PATIENCE
+
+
+class StoredMachine(BrokerMachine):
+    """The same with a journal."""
+
+    journal: FakeJournal
+
+    @initialize(retries=RETRIES, wakeups=WAKEUPS, budget=st.sampled_from(BUDGETS))
+    def start(self, retries: int, wakeups: int, budget: int) -> None:
+        self.journal = WatchedJournal(self, budget)
+        self.choices = retries, wakeups, self.journal, budget
+        self.broker = Broker(self.outbox, b"H:test", *self.choices)
+        self.model = Model(retries, durable=True, budget=budget)
+        self.open_doors()
+
+    @rule(event=drawn_from(STORED_EVENTS))
+    def happen(self, event: tuple[str, dict[str, Any]]) -> None:
+        self.step(event)
+        self.compare_changes()
+
+    def compare_changes(self) -> None:
+        # What a worker has sent makes a life of its job; that is the other machine's affair.
+        assert [move._replace(life=None) for move in self.journal.moves] == self.model.moves
+        assert self.journal.ends == self.model.ends
+
+    def flood(self, name: bytes, priority: int, count: int, workload: bytes, named: bool) -> None:
+        """More jobs at once than there is memory for."""
+        for _ in range(count):
+            unique = b"%d" % len(self.handles) if named else b""
+            self.submit(self.peers[0], name, unique, workload, priority, True, 0.0)
+        self.commit(count)
+
+    def crash(self, peer: Peer, name: bytes) -> None:
+        """The next job of this function is lost, and again if it is still the next."""
+        for _ in range(2):
+            self.can_do(peer, name, 0.0)
+            self.hear()
+            self.grab(peer)
+            self.hear()
+            self.reset_abilities(peer)
+            self.hear()
+        self.can_do(peer, name, 0.0)
+
+    def join(self, peer: Peer, young: int, background: bool) -> None:
+        """One more asks for a job that there is, if any has a name."""
+        named = [known for known in self.model.jobs if known.key is not None]
+        self.join_first(peer, named[-1 - young % len(named) :] if named else [], background)
+
+    def join_first(self, peer: Peer, jobs: list[Known], background: bool) -> None:
+        """One more asks for the first of these that has a name."""
+        for known in jobs:
+            if known.key is not None:
+                same = known.function, known.unique, known.workload, known.priority
+                self.submit(peer, *same, background, 0.0)
+                return
+
+    def commit(self, count: int) -> None:
+        """The first jobs on their way are stored, if there are any."""
+        for _ in range(min(count, len(self.journal.adding))):
+            storing = self.journal.settle()
+            self.broker.stored(storing, self.now)
+            assert storing.answer == (JOB_CREATED, storing.job.handle)
+            if (known := self.known(storing.job)) is not None:
+                self.model.commit(known, self.now)
+
+    def refuse(self, which_one: int) -> None:
+        """The first or the last job on its way cannot be stored; those who asked for it are told."""
+        if not self.journal.adding:
+            return
+        storing = self.journal.adding.pop(which_one)
+        if (known := self.known(storing.job)) is not None:
+            if known.state == STORING:
+                for client in known.clients:
+                    self.owed[client, storing.job.handle] -= 1
+            self.model.refuse(known)
+        self.broker.refused(storing, "no", self.now)
+        assert storing.answer == (ERROR, b"QUEUE_ERROR", b"no")
+
+    def read(self, missing: bool) -> None:
+        """What was asked for is read, but for one that the store has lost."""
+        if self.journal.loading is None:
+            return
+        found = self.journal.fetch()
+        self.model.read_until = -inf
+        lost = found[0][0] if missing else None
+        wanted = self.all_known(job for job, _ in found)
+        missing_one = next((known for known in wanted if known.job is lost), None)
+        self.model.read(wanted, missing_one, (), self.now)
+        self.broker.loaded([(job, None if job is lost else workload) for job, workload in found], self.now)
+
+    def all_known(self, jobs: Iterable[Job]) -> list[Known]:
+        """What the model knows of those of them that have not ended."""
+        return [known for job in jobs for known in self.model.jobs if known.job is job]
+
+    def misread(self, peer: Peer, name: bytes, workload: bytes, before: str, most: int, bad: int) -> None:
+        """
+        Some of what is asked for cannot be read, and some may be still to come. Where nothing is
+        asked for, that is made likely first.
+
+        @param before: what happens just before.
+        """
+        if self.journal.loading is None:
+            if name not in self.model.abilities[peer]:
+                self.can_do(peer, name, 0.0)
+            self.flood(name, NORMAL, 4, workload, named=True)
+            self.hear()
+        asked = self.all_known(self.journal.loading or ())
+        if before == "join":
+            self.join_first(peer, asked, False)
+        elif before == "cancel" and asked:
+            self.cancel(asked[0].job.handle)
+        elif before == "sleep" and asked:
+            self.wait_for_all(peer, asked)
+        self.hear()
+        self.read_some(most, bad)
+
+    def wait_for_all(self, peer: Peer, asked: list[Known]) -> None:
+        """Of this lane there is nothing but what is asked for; a worker waits for it beside a lower one."""
+        name, priority = asked[0].function, asked[0].priority
+        for known in self.model.lane(asked[0]).copy():
+            if known not in asked:
+                self.cancel(known.job.handle)
+                self.hear()
+        if name not in self.model.abilities[peer]:
+            self.can_do(peer, name, 0.0)
+        if priority < LOW:
+            self.submit(peer, name, b"", b"one", LOW, False, 0.0)
+        self.hear()
+        self.pre_sleep(peer)
+
+    def read_some(self, most: int, bad: int) -> None:
+        """
+        @param most: how many are settled.
+        @param bad: a bit for each that cannot be read, three in turn.
+        """
+        if self.journal.loading is None:
+            return
+        found = self.journal.fetch(most)
+        more = self.journal.loading is not None
+        if not more:
+            self.model.read_until = -inf
+        unreadable = [job for index, (job, _) in enumerate(found) if bad >> index % 3 & 1]
+        put_off = self.all_known(unreadable)
+        self.model.read(self.all_known(job for job, _ in found), None, put_off, self.now)
+        good = [(job, workload) for job, workload in found if job not in unreadable]
+        self.broker.loaded(good, self.now, unreadable, more)
+
+    def retry(self, peer: Peer, first: str, bad: int) -> None:
+        """
+        The time has come for all that could not be read; that may go on.
+
+        @param first: what is done to one of them before.
+        """
+        unreadable = [known for known in self.model.jobs if known.unreadable]
+        if not unreadable:
+            return
+        if first == "join":
+            self.join_first(peer, unreadable, False)
+        elif first == "cancel":
+            self.cancel(unreadable[0].job.handle)
+        self.hear()
+        self.pass_time(UNREADABLE_SECONDS)
+        while (loading := self.journal.loading) and self.broker.unreadable.isdisjoint(loading):
+            self.read(missing=False)
+            self.hear()
+        self.read_some(100, bad)
+
+    def down(self, refusal: str | None) -> None:
+        """Jobs can be stored no more, or again."""
+        self.journal.refusal = refusal
+
+    def restart(self, away: float, prefix: bytes) -> None:
+        """The server goes, and another takes its place after a while."""
+        self.compare_store()
+        records = self.journal.kept()
+        # Not before 1970, however often the clock was set back: 0.0 is never.
+        self.now = max(self.now + away + self.model.offset, START)
+        self.model.count_anew()
+        self.journal.restart()
+        self.model.read_until = -inf
+        self.broker = Broker(self.outbox, prefix, *self.choices)
+        self.model.counter += 5
+        self.broker.reserve(self.model.counter + 1, 10_000)
+        for record in by_place(records):
+            self.broker.restore(record, self.now)
+        before = {known.job.number: known for known in self.model.jobs}
+        for number, job in self.broker.jobs.items():
+            old = before[number].job
+            for name in ("handle", "unique", "key", "size", "priority", "reducer", "background", "stored"):
+                assert getattr(job, name) == getattr(old, name), name
+            before[number].job = job
+        self.model.restart(self.now)
+        self.open_doors()
+
+    def store_answers(self) -> bool:
+        if self.journal.adding:
+            self.commit(1)
+        elif self.journal.loading is not None:
+            self.read(missing=False)
+        else:
+            return False
+        return True
+
+    def teardown(self) -> None:
+        super().teardown()
+        if hasattr(self, "broker"):
+            self.memory_is_counted_and_no_lane_is_stuck()
+            self.compare_store()
+
+    def compare_store(self) -> None:
+        """The store has what a server is to find that starts now."""
+        assert [record._replace(life=None) for record in self.journal.kept()] == self.model.records()
+
+    # What is always true
+
+    @invariant()
+    def memory_is_counted_and_no_lane_is_stuck(self) -> None:
+        pager = self.broker._pager
+        assert pager is not None
+        assert pager.used == self.model.used()
+        assert self.broker.unreadable == {known.job for known in self.model.jobs if known.unreadable}
+        loading = [known for known in self.model.jobs if known.job in (self.journal.loading or ())]
+        coming = {(known.function, known.priority) for known in loading if known.state == PAGED}
+        if self.journal.loading is not None:
+            coming |= {(queue.name, priority) for priority in PRIORITIES for queue in pager._asking[priority]}
+        for name, priority in self.model.lanes:
+            behind = self.model.behind(name, priority)
+            assert not (behind and behind[0].loaded)
+            if behind and len(self.model.front(name, priority)) < self.model.able(name):
+                assert (name, priority) in coming, "nothing waits that nobody will read"
+
+
+class StoredMachineTests(SynchronousTestCase):
+    def test_any_sequence_of_events(self) -> None:
+        run_machine(StoredMachine)

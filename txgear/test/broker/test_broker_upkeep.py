@@ -1,0 +1,394 @@
+"""Tests of L{txgear.broker.broker}: whom it wakes, what it does later, what it forgets and how it drains."""
+
+from __future__ import annotations
+
+from math import inf
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from txgear.broker.broker import Broker
+from txgear.broker.chores import BATCH
+from txgear.broker.jobs import QUEUED, WAITING
+from txgear.broker.sleepers import WAKE_SECONDS
+from txgear.broker.storage import MAX_PREFIX, check_prefix
+from txgear.errors import ArgumentTooLarge, ConfigurationError, InvalidArgument, QueueError
+from txgear.protocol.constants import HIGH, LOW, MAX_FUNCTION, MAX_HANDLE
+from txgear.test.support.rooms import START, Recorder, Room, RoomTestCase
+
+
+class WakeUpTests(RoomTestCase):
+    def test_a_job_wakes_one_worker(self) -> None:
+        sleepers = [self.room.sleeper(b"f") for _ in range(3)]
+        self.room.submit(None)
+        self.assertEqual(self.room.woken(), sleepers[:1])
+        self.room.submit(None)
+        self.assertEqual(self.room.woken(), sleepers[1:2])
+
+    def test_the_one_that_can_do_it(self) -> None:
+        self.room.sleeper(b"g")
+        sleeper = self.room.sleeper(b"f", b"g")
+        self.room.submit(None)
+        self.assertEqual(self.room.woken(), [sleeper])
+
+    def test_who_is_awake_gets_no_noop(self) -> None:
+        self.room.worker(b"f")
+        self.room.submit(None)
+        self.assertEqual(self.room.outbox.take(), [])
+
+    def test_who_was_woken_gets_no_second_one(self) -> None:
+        sleeper = self.room.sleeper(b"f")
+        for _ in range(3):
+            self.room.submit(None)
+        self.assertEqual(self.room.woken(), [sleeper])
+
+    def test_who_falls_asleep_beside_a_job_is_woken_at_once(self) -> None:
+        worker = self.room.worker(b"f")
+        self.room.submit(None)
+        self.room.sleep(worker)
+        self.assertEqual(self.room.woken(), [worker])
+
+    def test_unless_others_are_woken_for_all_jobs(self) -> None:
+        self.room.sleeper(b"f")
+        self.room.submit(None)
+        self.room.woken()
+        self.room.sleeper(b"f")
+        self.assertEqual(self.room.woken(), [])
+
+    def test_who_falls_asleep_again_without_grabbing_is_woken_again(self) -> None:
+        sleeper = self.room.sleeper(b"f")
+        self.room.submit(None)
+        self.room.woken()
+        self.room.sleep(sleeper)
+        self.assertEqual(self.room.woken(), [sleeper])
+
+    def test_a_sleeper_that_learns_what_is_queued_is_woken(self) -> None:
+        sleeper = self.room.sleeper(b"g")
+        self.room.submit(None)
+        self.broker.can_do(sleeper, b"f", 0.0, self.room.now)
+        self.assertEqual(self.room.woken(), [sleeper])
+
+    def test_a_woken_worker_that_takes_another_job_has_another_woken(self) -> None:
+        first = self.room.sleeper(b"f", b"g")
+        self.room.submit(None, b"f")
+        second = self.room.sleeper(b"f")
+        self.room.submit(None, b"g", priority=HIGH)
+        self.room.woken()
+        job = self.room.grab(first)
+        assert job is not None
+        self.assertEqual(job.queue.name, b"g")
+        self.assertEqual(self.room.woken(), [second])
+
+    def test_a_woken_worker_that_sleeps_on_beside_another_job_has_another_woken(self) -> None:
+        first = self.room.sleeper(b"f", b"g")
+        self.room.submit(None, b"f")
+        second = self.room.sleeper(b"f")
+        self.room.submit(None, b"g", priority=HIGH)
+        self.room.woken()
+        self.room.sleep(first)
+        self.assertEqual(self.room.woken(), [first, second])
+
+    def test_a_woken_worker_that_goes_or_gives_up_has_another_woken(self) -> None:
+        for gives_up in (
+            Room.leave,
+            lambda room, peer: room.broker.cant_do(peer, b"f", room.now),
+            lambda room, peer: room.broker.reset_abilities(peer, room.now),
+        ):
+            room = Room()
+            first, second = room.sleeper(b"f"), room.sleeper(b"f")
+            room.submit(None)
+            self.assertEqual(room.woken(), [first])
+            gives_up(room, first)
+            self.assertEqual(room.woken(), [second])
+
+    def test_a_woken_worker_that_does_not_grab_has_another_woken(self) -> None:
+        sleepers = [self.room.sleeper(b"f") for _ in range(3)]
+        self.room.submit(None)
+        self.assertEqual(self.room.woken(), sleepers[:1])
+        self.room.pass_time(WAKE_SECONDS / 2)
+        self.assertEqual(self.room.woken(), [])
+        self.room.pass_time(WAKE_SECONDS / 2)
+        self.assertEqual(self.room.woken(), sleepers[1:2])
+        self.room.pass_time(WAKE_SECONDS)
+        self.assertEqual(self.room.woken(), sleepers[2:])
+
+    def test_but_not_when_somebody_else_has_taken_the_job(self) -> None:
+        self.room.sleeper(b"f")
+        self.room.submit(None)
+        self.room.sleeper(b"f")
+        self.room.grab(self.room.worker(b"f"))
+        self.room.woken()
+        self.room.pass_time(WAKE_SECONDS)
+        self.assertEqual(self.room.woken(), [])
+
+    def test_after_a_lot_of_jobs_no_worker_sleeps(self) -> None:
+        sleepers = [self.room.sleeper(b"f") for _ in range(5)]
+        for _ in range(10):
+            self.room.submit(None)
+        self.assertEqual(self.room.woken(), sleepers)
+
+    def test_at_most_so_many_noops_for_a_job(self) -> None:
+        self.room = Room(wakeups=1)
+        worker = self.room.worker(b"f")
+        for _ in range(4):
+            self.room.submit(None)
+        sleepers = [self.room.sleeper(b"g") for _ in range(3)]
+        for sleeper in sleepers:
+            self.broker.can_do(sleeper, b"f", 0.0, self.room.now)
+        self.assertEqual(self.room.woken(), sleepers)
+        self.assertEqual(len(self.room.grab_all(worker)), 4)
+        for sleeper in sleepers:
+            self.room.grab(sleeper)
+            self.room.sleep(sleeper)
+        self.room.leave(worker)
+        self.assertEqual(len(self.room.woken()), 3)
+
+    def test_a_job_that_waits_for_its_time_wakes_nobody_until_then(self) -> None:
+        sleeper = self.room.sleeper(b"f")
+        self.room.submit(None, due=START + 10)
+        self.assertEqual(self.room.woken(), [])
+        self.room.pass_time(10.0)
+        self.assertEqual(self.room.woken(), [sleeper])
+
+
+class LaterTests(RoomTestCase):
+    """Jobs that wait for their time."""
+
+    def test_not_before_its_time(self) -> None:
+        worker = self.room.worker(b"f")
+        job = self.room.submit(None, due=START + 10)
+        self.assertEqual(job.state, WAITING)
+        self.assertEqual(self.room.lines(), {b"f": (0, 1, 0, 1)})
+        self.assertIsNone(self.room.grab(worker))
+        self.room.pass_time(9.9)
+        self.assertIsNone(self.room.grab(worker))
+        self.room.pass_time(0.1)
+        self.assertIs(self.room.grab(worker), job)
+
+    def test_a_time_that_is_over_is_now(self) -> None:
+        for due in (START, START - 1, -1.0, 0.0):
+            self.assertEqual(self.room.submit(None, due=due).state, QUEUED)
+
+    def test_the_others_go_on(self) -> None:
+        self.room.submit(None, due=START + 10)
+        low = self.room.submit(None, priority=LOW)
+        self.assertIs(self.room.grab(self.room.worker(b"f")), low)
+
+    def test_in_the_order_of_their_times(self) -> None:
+        later = [self.room.submit(None, due=START + due) for due in (30, 10, 20)]
+        self.room.pass_time(30)
+        self.assertEqual(self.room.grab_all(self.room.worker(b"f")), [later[1], later[2], later[0]])
+
+    def test_they_are_joined_as_others_are(self) -> None:
+        client = self.room.connect()
+        job = self.room.submit(None, unique=b"u", due=START + 10)
+        self.assertIs(self.room.submit(client, unique=b"u"), job)
+        self.room.leave(client)
+        self.room.pass_time(10)
+        self.assertIs(self.room.grab(self.room.worker(b"f")), job)
+
+    def test_one_deadline_for_all(self) -> None:
+        self.assertEqual(self.broker.deadline, inf)
+        for delay in (30, 10, 20):
+            self.room.submit(None, delay=delay)
+        self.assertEqual(self.broker.deadline, START + 10)
+        self.room.pass_time(10)
+        self.assertEqual(self.broker.deadline, START + 20)
+        self.room.pass_time(20)
+        self.assertEqual(self.broker.deadline, inf)
+
+    def test_a_deadline_that_has_lapsed_costs_one_empty_call(self) -> None:
+        job = self.room.submit(None, delay=10)
+        self.room.cancel(job)
+        self.broker.expire(START + 10)
+        self.assertEqual(self.broker.deadline, inf)
+
+    def test_a_great_many_at_once_take_several_calls(self) -> None:
+        jobs = [self.room.submit(None, due=START + 10) for _ in range(2 * BATCH)]
+        begun = [0]
+        while self.broker.deadline <= START + 10:
+            self.broker.expire(START + 10)
+            begun.append(self.room.lines()[b"f"][0])
+            self.assertLessEqual(begun[-1] - begun[-2], BATCH)
+        self.assertEqual((begun[-1], self.broker.deadline), (2 * BATCH, inf))
+        self.assertEqual(self.room.grab_all(self.room.worker(b"f")), jobs)
+
+
+class FunctionTests(RoomTestCase):
+    def limit(self, high: int, normal: int, low: int) -> None:
+        self.broker.limit_function(b"f", (high, normal, low))
+
+    def test_a_full_queue_takes_no_new_job(self) -> None:
+        self.limit(0, 2, 1)
+        worker = self.room.worker(b"f")
+        first = self.room.submit(None, unique=b"u", priority=LOW)
+        with self.assertRaisesRegex(QueueError, "^QUEUE_ERROR: Job queue is full$"):
+            self.room.submit(None, priority=LOW)
+        self.room.submit(None, due=START + 10)
+        self.room.grab(worker)
+        with self.assertRaises(QueueError):
+            self.room.submit(None)
+        self.assertIs(self.room.submit(None, unique=b"u"), first)
+        self.room.submit(None, priority=HIGH)
+        self.complete(worker, first)
+        self.limit(0, 0, 0)
+        self.room.submit(None)
+
+    def test_a_limit_is_remembered_for_a_function_nobody_uses_yet(self) -> None:
+        self.limit(1, 1, 1)
+        self.assertEqual(self.room.lines(), {b"f": (0, 0, 0, 0)})
+        self.room.submit(None)
+        self.assertRaises(QueueError, self.room.submit, None)
+
+    def test_no_limit_leaves_nothing_behind(self) -> None:
+        self.limit(0, 0, 0)
+        self.assertEqual(self.room.lines(), {})
+
+    def test_a_function_is_forgotten_with_its_last_job_and_worker(self) -> None:
+        worker = self.room.worker(b"f", b"g")
+        job = self.room.submit(None)
+        self.room.grab(worker)
+        self.broker.cant_do(worker, b"g", self.room.now)
+        self.assertEqual(self.room.lines(), {b"f": (0, 0, 1, 1)})
+        self.complete(worker, job)
+        self.assertEqual(self.room.lines(), {b"f": (0, 0, 0, 1)})
+        self.broker.reset_abilities(worker, self.room.now)
+        self.assertEqual(self.room.lines(), {})
+
+    def test_what_was_created_is_kept(self) -> None:
+        self.broker.create_function(b"f")
+        self.room.leave(self.room.worker(b"f"))
+        self.assertEqual(self.room.lines(), {b"f": (0, 0, 0, 0)})
+
+    def test_dropping(self) -> None:
+        self.assertIsNone(self.broker.drop_function(b"f"))
+        self.limit(1, 1, 1)
+        self.broker.create_function(b"F")
+        self.assertTrue(self.broker.drop_function(b"f"))
+        self.assertEqual(self.room.lines(), {})
+        self.room.submit(None)
+        self.room.submit(None)
+
+    def test_what_is_in_use_is_not_dropped(self) -> None:
+        worker = self.room.worker(b"f")
+        self.assertIs(self.broker.drop_function(b"f"), False)
+        self.room.submit(None, due=START + 10)
+        self.room.leave(worker)
+        self.assertIs(self.broker.drop_function(b"F"), False)
+        self.assertEqual(self.room.lines(), {b"f": (0, 1, 0, 0)})
+
+    def test_names_that_will_not_do(self) -> None:
+        longest = b"f" * MAX_FUNCTION
+        self.broker.create_function(longest)
+        for name, kind, complaint in (
+            (longest + b"f", ArgumentTooLarge, "Function name too large"),
+            (b"f\0g", InvalidArgument, "A function's name holds no NUL"),
+        ):
+            for refused in (
+                self.broker.create_function,
+                lambda name: self.broker.limit_function(name, (1, 1, 1)),
+                lambda name: self.broker.can_do(self.room.connect(), name, 0.0, START),
+                lambda name: self.room.submit(None, name),
+            ):
+                with self.assertRaisesRegex(kind, complaint):
+                    refused(name)
+        self.assertEqual(list(self.room.lines()), [longest])
+
+
+class HandleTests(SynchronousTestCase):
+    def test_they_count_from_one(self) -> None:
+        room = Room()
+        self.assertEqual(
+            [room.submit(None).handle for _ in range(3)], [b"H:test:1", b"H:test:2", b"H:test:3"]
+        )
+        self.assertEqual([job.number for job in room.broker.jobs.values()], [1, 2, 3])
+
+    def test_whatever_the_prefix(self) -> None:
+        for prefix in (b"100%d", b"x" * MAX_PREFIX):
+            self.assertEqual(check_prefix(prefix), prefix)
+            broker = Broker(Recorder(), prefix)
+            handles = [broker.submit(None, b"f", b"", b"", START).handle for _ in range(2)]
+            self.assertEqual(handles, [prefix + b":1", prefix + b":2"])
+
+    def test_the_longest_prefix_leaves_room_for_every_number(self) -> None:
+        self.assertEqual(len(b"x" * MAX_PREFIX + b":%d" % (10**18 - 1)), MAX_HANDLE)
+
+    def test_prefixes_that_will_not_do(self) -> None:
+        for prefix, complaint in (
+            (b"", "1 to 44 bytes, this one 0"),
+            (b"x" * (MAX_PREFIX + 1), "1 to 44 bytes, this one 45"),
+            (b"H: host", "no spaces and no control characters"),
+            (b"H:\n", "no spaces and no control characters"),
+            (b"H:\x7f", "no spaces and no control characters"),
+        ):
+            with self.assertRaisesRegex(ConfigurationError, complaint):
+                check_prefix(prefix)
+
+
+class DrainTests(RoomTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.client = self.room.connect()
+        self.worker = self.room.worker(b"f")
+
+    def test_no_new_job_is_taken(self) -> None:
+        job = self.room.submit(None, unique=b"u")
+        self.room.drain()
+        for unique in (b"u", b""):
+            with self.assertRaisesRegex(QueueError, "^QUEUE_ERROR: The server is shutting down$"):
+                self.room.submit(self.client, unique=unique)
+        self.assertEqual(job.clients, ())
+
+    def test_only_what_clients_wait_for_is_handed_out(self) -> None:
+        background = self.room.submit(None)
+        foreground = self.room.submit(self.client)
+        self.room.drain()
+        self.assertEqual(self.room.grab_all(self.worker), [foreground])
+        self.assertEqual(background.state, WAITING)
+        self.assertFalse(self.broker.drained)
+        self.complete(self.worker, foreground)
+        self.assertTrue(self.broker.drained)
+
+    def test_running_jobs_end(self) -> None:
+        job = self.room.submit(None)
+        self.room.grab(self.worker)
+        self.assertFalse(self.broker.drained)
+        self.room.drain()
+        self.assertFalse(self.broker.drained)
+        self.complete(self.worker, job)
+        self.assertTrue(self.broker.drained)
+
+    def test_a_background_job_that_is_lost_waits_for_good(self) -> None:
+        job = self.room.submit(None)
+        self.room.grab(self.worker)
+        self.room.drain()
+        self.room.leave(self.worker)
+        self.assertEqual(job.state, WAITING)
+        self.assertTrue(self.broker.drained)
+        self.assertIsNone(self.room.grab(self.room.worker(b"f")))
+
+    def test_so_does_one_whose_clients_have_left(self) -> None:
+        job = self.room.submit(self.client, unique=b"u")
+        self.room.submit(None, unique=b"u")
+        self.room.drain()
+        self.assertFalse(self.broker.drained)
+        self.room.leave(self.client)
+        self.assertEqual(job.state, WAITING)
+        self.assertTrue(self.broker.drained)
+
+    def test_so_does_one_whose_time_comes(self) -> None:
+        job = self.room.submit(None, due=START + 10)
+        self.room.drain()
+        self.room.pass_time(10)
+        self.assertEqual((job.state, self.broker.deadline), (WAITING, inf))
+        self.assertEqual(self.room.lines(), {b"f": (0, 1, 0, 1)})
+
+    def test_one_that_waits_for_good_may_be_cancelled(self) -> None:
+        job = self.room.submit(None)
+        self.room.drain()
+        self.room.cancel(job)
+        self.assert_gone(job)
+
+    def test_an_empty_server_is_drained_at_once(self) -> None:
+        self.assertFalse(self.broker.drained)
+        self.room.drain()
+        self.assertTrue(self.broker.drained)

@@ -1,0 +1,776 @@
+"""Tests of L{txgear.broker.inspection}."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from txgear.broker import inspection
+from txgear.broker.broker import Broker
+from txgear.broker.inspection import OF_ENDED, OF_FUNCTIONS, OF_JOBS, Bounds, Search
+from txgear.broker.jobs import Job
+from txgear.broker.sleepers import Peer
+from txgear.errors import InvalidArgument, ServerError
+from txgear.policies import CLASSIC, Policies
+from txgear.protocol import textlines
+from txgear.protocol.constants import HIGH, LOW
+from txgear.protocol.packets import Pieces
+from txgear.test.support.extras import PROPERTY, given, st
+from txgear.test.support.rooms import START, FakeJournal, Recorder, Room
+
+PAST = "1970-01-01T00:16:40.000Z"
+"""L{START} as a moment."""
+
+
+def handles(page: dict[str, Any]) -> list[str]:
+    return [job["handle"] for job in page["jobs"]]
+
+
+def numbers(page: dict[str, Any]) -> list[int]:
+    return [int(handle.rpartition(":")[2]) for handle in handles(page)]
+
+
+class ValueTests(SynchronousTestCase):
+    @PROPERTY
+    @given(st.binary(max_size=12) | st.text(alphabet="\\x5cfF0- \n", max_size=12).map(str.encode))
+    def test_a_name_that_is_shown_can_be_said(self, raw: bytes) -> None:
+        shown = textlines.text(raw)
+        json.dumps(shown).encode("utf-8")
+        word = textlines.column(shown, name=True)
+        self.assertNotRegex(word, rb"[\x00-\x20\x7f]")
+        self.assertEqual(textlines.unescaped(word) if raw else b"", raw)
+
+    def test_text(self) -> None:
+        for raw, shown in (
+            (b"App\\Jobs\\Mail", "App\\Jobs\\Mail"),
+            (b"\xc3\xa4\xff", "\xe4\\xff"),
+            (b"\\xff", "\\x5cxff"),
+            (b"a\nb", "a\nb"),
+        ):
+            self.assertEqual(textlines.text(raw), shown)
+
+    def test_moment(self) -> None:
+        for seconds, shown in (
+            (0.0, None),
+            (START, PAST),
+            (1234567890.1239, "2009-02-13T23:31:30.123Z"),
+            (2.0**63, "9999-12-31T23:59:59.000Z"),
+        ):
+            self.assertEqual(inspection.moment(seconds), shown)
+
+
+class SearchTests(SynchronousTestCase):
+    def test_everything_where_nothing_is_said(self) -> None:
+        self.assertEqual(Search.parse({}, OF_JOBS), Search())
+        self.assertEqual((Search().limit, Search().after), (50, 0))
+        self.assertTrue(Search().function.fullmatch(b"\xff\n"))
+
+    def test_values(self) -> None:
+        search = Search.parse(
+            {
+                "function": b"mail.?[\xe0-\xff]",
+                "state": b"Queued,waiting",
+                "worker": b"w\xff",
+                "older": b"1.5h",
+                "text": b"\xff",
+                "after": b"12",
+                "limit": b"200",
+            },
+            OF_JOBS,
+        )
+        self.assertTrue(search.function.fullmatch(b"mail.\xff\xff"))
+        self.assertFalse(search.function.fullmatch(b"mail.\xffx"))
+        self.assertEqual(search.state, {"queued", "waiting"})
+        self.assertEqual((search.worker, search.older, search.text), ("w\\xff", 5400.0, b"\xff"))
+        self.assertEqual((search.after, search.limit), (12, 200))
+
+    def test_mistakes(self) -> None:
+        for name, value, problem in (
+            ("state", b"paged", "state is one or more of waiting, storing, queued, running, "),
+            ("state", b"", "state is"),
+            ("older", b"old", "older: a time is wanted, .* not 'old'"),
+            ("after", b"-1", "after is the number"),
+            ("after", b"", "after is the number"),
+            ("limit", b"0", "limit is a number from 1 to 200"),
+            ("limit", b"201", "limit is a number from 1 to 200"),
+            ("limit", b"many", "limit is a number from 1 to 200"),
+            ("size", b"1", "size is not known; there are function, state, "),
+        ):
+            with self.assertRaisesRegex(InvalidArgument, problem):
+                Search.parse({name: value}, OF_JOBS)
+        with self.assertRaisesRegex(
+            InvalidArgument, "state is not known; there are function, text, after, limit"
+        ):
+            Search.parse({"state": b"queued"}, OF_ENDED)
+
+
+class InspectionTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.room = Room()
+        self.broker = self.room.broker
+        self.bounds = Bounds()
+
+    def with_store(self) -> FakeJournal:
+        """A store beneath the broker from now on."""
+        journal = FakeJournal()
+        self.room = Room(journal=journal)
+        self.broker = self.room.broker
+        return journal
+
+    def set_policy(self, **settings: Any) -> None:
+        """One for all functions."""
+        self.broker.set_policies(Policies([("*", CLASSIC.changed(settings))]), self.room.now)
+
+    def search(self, **words: bytes) -> Search:
+        return Search.parse(words, OF_JOBS)
+
+    def jobs(self, **words: bytes) -> dict[str, Any]:
+        return inspection.jobs(self.broker, self.search(**words), self.room.now, self.bounds)
+
+    def dead(self, **words: bytes) -> dict[str, Any]:
+        return inspection.dead(self.broker, self.search(**words), self.room.now, self.bounds)
+
+    def kept(self, **words: bytes) -> dict[str, Any]:
+        return inspection.kept(self.broker, self.search(**words), self.room.now, self.bounds)
+
+    def job(self, job: Job) -> dict[str, Any]:
+        found = inspection.job(self.broker, job, self.room.now)
+        json.dumps(found)
+        return found
+
+    def run_one(self, worker: Peer) -> Job:
+        job = self.room.grab(worker)
+        assert job is not None
+        return job
+
+    def complete(self, worker: Peer, result: bytes = b"") -> Job:
+        job = self.run_one(worker)
+        self.broker.work_complete(worker, job.handle, result, self.room.now)
+        return job
+
+    def fail_one(self, worker: Peer, said: bytes) -> Job:
+        job = self.run_one(worker)
+        self.broker.work_exception(worker, job.handle, said, self.room.now)
+        return job
+
+
+class JobsTests(InspectionTestCase):
+    def test_a_row(self) -> None:
+        client = self.room.connect()
+        self.room.submit(client, b"a b", b"u\xff", priority=HIGH)
+        self.room.now += 1.5
+        self.assertEqual(
+            self.jobs(),
+            {
+                "jobs": [
+                    {
+                        "handle": "H:test:1",
+                        "function": "a b",
+                        "state": "queued",
+                        "priority": "high",
+                        "age": 1.5,
+                        "attempts": 0,
+                        "worker": None,
+                        "unique": "u\\xff",
+                    }
+                ],
+                "next": None,
+            },
+        )
+
+    def test_states(self) -> None:
+        self.with_store()
+        worker = self.room.worker(b"f")
+        worker.client_id = b"me"
+        self.room.store(b"1", b"2")
+        self.run_one(worker)
+        self.room.submit(None, due=START + 100)
+        self.room.commit()
+        self.room.submit(None)
+        states = [(job["state"], job["worker"]) for job in self.jobs()["jobs"]]
+        self.assertEqual(states, [("running", "me"), ("queued", None), ("waiting", None), ("storing", None)])
+        self.assertEqual(numbers(self.jobs(state=b"storing,waiting")), [3, 4])
+        self.assertEqual(numbers(self.jobs(state=b"running")), [1])
+
+    def test_one_that_is_paged_is_queued(self) -> None:
+        self.with_store()
+        self.room.store(b"1")
+        (job,) = self.room.restart()
+        self.broker = self.room.broker
+        self.assertFalse(job.loaded)
+        self.assertEqual([job["state"] for job in self.jobs(state=b"queued")["jobs"]], ["queued"])
+
+    def test_workers(self) -> None:
+        named, other = self.room.worker(b"f"), self.room.worker(b"f")
+        named.client_id = b"mailer 7"
+        for _ in range(3):
+            self.room.submit(None)
+        for worker in (named, other):
+            self.run_one(worker)
+        self.assertEqual([job["worker"] for job in self.jobs()["jobs"]], ["mailer 7", "192.0.2.1 2", None])
+        self.assertEqual(numbers(self.jobs(worker=b"mail")), [1])
+        self.assertEqual(numbers(self.jobs(worker=b"192.0.2.1")), [2])
+        self.assertEqual(numbers(self.jobs(worker=b"mail", state=b"queued")), [])
+
+    def test_functions(self) -> None:
+        for function in (b"mail", b"mail.big", b"f"):
+            self.room.submit(None, function, priority=LOW)
+        self.assertEqual(numbers(self.jobs(function=b"mail*")), [1, 2])
+        self.assertEqual(numbers(self.jobs(function=b"mail")), [1])
+        self.assertEqual(numbers(self.jobs(function=b"?")), [3])
+
+    def test_age(self) -> None:
+        for _ in range(3):
+            self.room.submit(None)
+            self.room.now += 60
+        self.assertEqual([job["age"] for job in self.jobs()["jobs"]], [180.0, 120.0, 60.0])
+        self.assertEqual(numbers(self.jobs(older=b"2m")), [1, 2])
+        self.assertEqual(numbers(self.jobs(older=b"121s")), [1])
+
+    def test_an_age_that_is_not_known(self) -> None:
+        """Jobs of an earlier version are older than anything."""
+        self.room.submit(None).created = 0.0
+        self.assertEqual([job["age"] for job in self.jobs(older=b"1d")["jobs"]], [None])
+
+    def test_text(self) -> None:
+        for unique, workload in (
+            (b"order-17", b""),
+            (b"", b"... order-17 ..."),
+            (b"", Pieces([b"x" * 700_000, b"order-", b"17", b"x"])),
+            (b"", Pieces([b"x" * 700_000, b"x" * 700_000, b"order-17"])),
+            (b"order-18", b"order-19"),
+        ):
+            self.room.submit(None, unique=unique, workload=workload)
+        self.assertEqual(numbers(self.jobs(text=b"order-17")), [1, 2, 3])
+        self.assertEqual(numbers(self.jobs(text=b"order-")), [1, 2, 3, 5])
+
+    def test_attempts(self) -> None:
+        self.room.submit(None)
+        for _ in range(2):
+            worker = self.room.worker(b"f")
+            self.run_one(worker)
+            self.room.leave(worker)
+        self.assertEqual([job["attempts"] for job in self.jobs()["jobs"]], [2])
+        self.set_policy(retries=5, backoff=0)
+        self.fail_one(self.room.worker(b"f"), b"")
+        self.assertEqual([job["attempts"] for job in self.jobs()["jobs"]], [3])
+
+
+class WordTests(InspectionTestCase):
+    """What is meant by a word of a command."""
+
+    TYPED = b"App\\xdebug\\Job"
+    """A class of PHP; it looks as if it had an escape."""
+
+    def refused(self, word: bytes) -> bool:
+        with self.assertRaises(ServerError) as raised:
+            inspection.function_name(self.broker, word)
+        return bool(raised.exception.code == "UNKNOWN_FUNCTION")
+
+    def name(self, word: bytes) -> bytes:
+        return inspection.function_name(self.broker, word)
+
+    def test_what_is_shown_counts_before_what_is_called_so(self) -> None:
+        tab, literal = b"look\talike", b"look\\x09alike"
+        self.room.submit(None, literal)
+        self.assertEqual(inspection.known_function(self.broker, literal), literal)
+        self.room.submit(None, tab)
+        self.assertEqual(inspection.known_function(self.broker, literal), tab)
+        self.assertEqual(inspection.known_function(self.broker, textlines.shown(literal)), literal)
+        self.assertIsNone(inspection.known_function(self.broker, b"look"))
+
+    def test_a_name_that_is_typed_as_it_is(self) -> None:
+        self.assertTrue(self.refused(self.TYPED))
+        self.room.submit(None, self.TYPED)
+        self.assertEqual(self.name(self.TYPED), self.TYPED)
+        self.assertEqual(self.name(textlines.shown_word(self.TYPED)), self.TYPED)
+
+    def test_a_function_that_nobody_knows_yet(self) -> None:
+        for word, name in (
+            (b"plain", b"plain"),
+            (b"App\\Job", b"App\\Job"),
+            (b"gr\xc3\xb6\xc3\x9fe", b"gr\xc3\xb6\xc3\x9fe"),
+            (b"\xff", b"\xff"),
+            (b"send\\x20m\xc3\xa4il", b"send m\xc3\xa4il"),
+            (b"App\\x5cxdebug", b"App\\xdebug"),
+        ):
+            self.assertEqual(self.name(word), name)
+        for word in (b"App\\x41pi", b"\\xff", b"a\\x20b\\xc3"):
+            self.assertTrue(self.refused(word), word)
+
+    def test_handles(self) -> None:
+        job = self.room.submit(None)
+        for word in (job.handle, b"127.0.0.1:4730//" + job.handle, job.handle.replace(b":", b"\\x3a")):
+            self.assertIs(inspection.find(self.broker, word), job)
+        for word in (b"", b"//", b"H:test:01", b"a/" + job.handle, b"a//b//" + job.handle):
+            self.assertIsNone(inspection.find(self.broker, word))
+        self.room.cancel(job)
+        self.assertIsNone(inspection.find(self.broker, job.handle))
+
+    def test_a_prefix_that_looks_like_an_escape(self) -> None:
+        broker = Broker(Recorder(), b"H:a\\x41//b")
+        job = broker.submit(None, b"f", b"", b"", START)
+        for word in (job.handle, b"host//" + job.handle, textlines.shown(job.handle)):
+            self.assertIs(inspection.find(broker, word), job)
+
+
+class FunctionTests(InspectionTestCase):
+    def functions(self, **words: bytes) -> list[dict[str, Any]]:
+        found = inspection.functions(self.broker, Search.parse(words, OF_FUNCTIONS))
+        return [inspection.function(self.broker, queue) for queue in found]
+
+    def test_what_is_told_of_each(self) -> None:
+        for due in (0.0, 0.0, self.room.now + 9):
+            self.room.submit(None, due=due)
+        self.room.grab(self.room.worker(b"f"))
+        self.broker.limit_function(b"f", (0, 7, 0))
+        self.assertEqual(
+            self.functions(),
+            [
+                {
+                    "function": "f",
+                    "queued": 1,
+                    "waiting": 1,
+                    "running": 1,
+                    "workers": 1,
+                    "dead": 0,
+                    "kept": 0,
+                    "paused": False,
+                    "maxqueue": {"high": 0, "normal": 7, "low": 0},
+                }
+            ],
+        )
+
+    def test_those_that_have_ended(self) -> None:
+        self.set_policy(retries=0, dead={"keep": 60}, results="1h")
+        worker = self.room.worker(b"f")
+        for _ in range(3):
+            self.room.submit(None)
+        self.fail_one(worker, b"")
+        self.fail_one(worker, b"")
+        self.complete(worker)
+        (found,) = self.functions()
+        self.assertEqual((found["dead"], found["kept"]), (2, 1))
+
+    def test_filters(self) -> None:
+        for name in (b"a", b"b", b"c"):
+            self.broker.create_function(name)
+        self.broker.pause(b"b", self.room.now)
+        for words, names in (
+            ({}, ["a", "b", "c"]),
+            ({"paused": b"yes"}, ["b"]),
+            ({"paused": b"No"}, ["a", "c"]),
+            ({"function": b"[bc]", "paused": b"no"}, ["c"]),
+        ):
+            self.assertEqual([found["function"] for found in self.functions(**words)], names)
+        with self.assertRaisesRegex(InvalidArgument, "paused is yes or no"):
+            self.functions(paused=b"perhaps")
+        with self.assertRaisesRegex(InvalidArgument, "state is not known; there are function, paused"):
+            self.functions(state=b"queued")
+
+
+class PageTests(InspectionTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.bounds = Bounds(few=0)
+
+    def pages(self, **words: bytes) -> list[list[int]]:
+        """The numbers of all pages, each asked for as the last one says."""
+        found, after = [], 0
+        while True:
+            page = self.jobs(after=b"%d" % after, **words)
+            found.append(numbers(page))
+            if page["next"] is None:
+                return found
+            self.assertGreater(page["next"], after)
+            after = page["next"]
+
+    def test_one_after_the_other(self) -> None:
+        for _ in range(7):
+            self.room.submit(None)
+        for few in (0, 100):
+            self.bounds = Bounds(few=few)
+            self.assertEqual(self.pages(), [[1, 2, 3, 4, 5, 6, 7]])
+            self.assertEqual(self.pages(limit=b"3"), [[1, 2, 3], [4, 5, 6], [7]])
+            self.assertEqual(self.pages(limit=b"7"), [[1, 2, 3, 4, 5, 6, 7]])
+            self.assertEqual(self.jobs(after=b"7"), {"jobs": [], "next": None})
+            self.assertEqual(self.jobs(after=b"9" * 40), {"jobs": [], "next": None})
+
+    def test_in_the_order_of_numbers(self) -> None:
+        """One that was dead is the last that the broker has."""
+        jobs = [self.room.submit(None) for _ in range(4)]
+        self.broker.jobs[jobs[0].number] = self.broker.jobs.pop(jobs[0].number)
+        self.bounds = Bounds()
+        self.assertEqual(self.pages(limit=b"3"), [[1, 2, 3], [4]])
+
+    def test_none_may_be_wanted(self) -> None:
+        self.bounds = Bounds(few=0, work=3)
+        for index in range(8):
+            self.room.submit(None, b"g" if index == 6 else b"f")
+        self.assertEqual(self.pages(function=b"g"), [[], [], [7]])
+
+    def test_a_search_in_workloads_is_work(self) -> None:
+        self.bounds = Bounds(few=0, work=4)
+        for _ in range(4):
+            self.room.submit(None, workload=b"x" * 3072)
+        self.assertEqual(self.pages(text=b"x"), [[1], [2], [3], [4]])
+        self.assertEqual(self.pages(text=b"y"), [[], [], [], []])
+
+    def test_numbers_that_no_job_has(self) -> None:
+        self.bounds = Bounds(few=0, numbers=10)
+        jobs = [self.room.submit(None) for _ in range(60)]
+        for job in jobs:
+            if job.number not in (2, 3, 8, 15, 55, 56):
+                self.room.cancel(job)
+        self.assertEqual(self.pages(), [[2, 3, 8], [15], [], [55, 56]])
+        for number in (55, 56):
+            self.room.cancel(jobs[number - 1])
+        self.assertEqual(self.pages(), [[2, 3, 8], [15], []])
+
+    def test_another_server_has_begun_with_higher_numbers(self) -> None:
+        self.room.submit(None)
+        self.broker.reserve(10**9, 1000)
+        self.room.submit(None)
+        self.assertEqual(self.pages(), [[1], [], [10**9]])
+        self.broker.reserve(2 * 10**9, 1000)
+        self.room.submit(None)
+        # Requeued, and so behind the one that is newer.
+        self.broker.jobs[10**9] = self.broker.jobs.pop(10**9)
+        self.assertEqual(self.pages(), [[1], [], [10**9], [], [2 * 10**9]])
+
+
+class DeadTests(InspectionTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.set_policy(retries=1, backoff=0)
+        self.worker = self.room.worker(b"f", b"g")
+
+    def kill_one(self, function: bytes = b"f", said: bytes = b"no", **rest: Any) -> Job:
+        """A job that dies one second later."""
+        job = self.room.submit(None, function, **rest)
+        for _ in range(2):
+            self.fail_one(self.worker, said)
+        self.room.now += 1
+        return job
+
+    def test_a_row(self) -> None:
+        self.kill_one(said=b"no \xff\n", workload=b"xyz", unique=b"u")
+        self.assertEqual(
+            self.dead(),
+            {
+                "jobs": [
+                    {
+                        "handle": "H:test:1",
+                        "function": "f",
+                        "died": PAST,
+                        "age": 1.0,
+                        "attempts": 2,
+                        "reason": "exception",
+                        "text": "no \\xff\n",
+                        "size": 3,
+                        "unique": "u",
+                    }
+                ],
+                "next": None,
+            },
+        )
+
+    def test_what_is_looked_for(self) -> None:
+        jobs = [
+            self.kill_one(b"f", b"\xc3\xa4rger", unique=b"one"),
+            self.kill_one(b"g", workload=b"two"),
+            self.kill_one(b"g", workload=b"one"),
+        ]
+        first, second, third = (job.number for job in jobs)
+        for few in (0, 100):
+            self.bounds = Bounds(few=few)
+            self.assertEqual(numbers(self.dead()), [first, second, third])
+            self.assertEqual(numbers(self.dead(function=b"g")), [second, third])
+            self.assertEqual(numbers(self.dead(function=b"h")), [])
+            self.assertEqual(numbers(self.dead(text=b"one")), [first, third])
+            self.assertEqual(numbers(self.dead(text=b"\xc3\xa4")), [first])
+            self.assertEqual(numbers(self.dead(text=b"no")), [second, third])
+            self.assertEqual(numbers(self.dead(limit=b"1", after=b"%d" % first)), [second])
+
+    def test_the_others_are_not_dead(self) -> None:
+        self.set_policy(retries=0, results="1h")
+        self.room.submit(None, b"f")
+        self.complete(self.worker)
+        self.room.submit(None, b"g")
+        self.fail_one(self.worker, b"")
+        self.bounds = Bounds(few=0)
+        self.assertEqual(numbers(self.dead()), [2])
+        self.assertEqual(numbers(self.kept()), [1])
+
+    def test_nothing_is_known_of_the_attempts(self) -> None:
+        self.kill_one().record = b"{}"
+        (row,) = self.dead()["jobs"]
+        self.assertEqual((row["reason"], row["text"]), (None, None))
+
+
+class KeptTests(InspectionTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.set_policy(results={"keep": "1h", "bytes": 10}, once="1h", expires="30m")
+        self.worker = self.room.worker(b"f")
+
+    def do_one(self, result: bytes, unique: bytes = b"") -> Job:
+        self.room.submit(None, unique=unique)
+        return self.complete(self.worker, result)
+
+    def test_rows(self) -> None:
+        self.do_one(b"result", b"u")
+        self.room.now += 60
+        self.do_one(b"a large result")
+        self.assertEqual(
+            self.kept()["jobs"],
+            [
+                {
+                    "handle": "H:test:1",
+                    "function": "f",
+                    "outcome": "done",
+                    "age": 60.0,
+                    "size": 6,
+                    "left": 3540.0,
+                    "unique": "u",
+                },
+                {
+                    "handle": "H:test:2",
+                    "function": "f",
+                    "outcome": "done",
+                    "age": 0.0,
+                    "size": None,
+                    "left": 3600.0,
+                    "unique": "",
+                },
+            ],
+        )
+
+    def test_what_is_looked_for(self) -> None:
+        for result, unique in ((b"one", b""), (b"", b"one"), (b"two", b"x")):
+            self.do_one(result, unique)
+        self.assertEqual(numbers(self.kept(text=b"one")), [1, 2])
+        self.assertEqual(numbers(self.kept(function=b"g")), [])
+        self.assertEqual(numbers(self.kept(after=b"1", limit=b"1")), [2])
+
+    def test_outcomes(self) -> None:
+        self.room.submit(None)
+        self.room.cancel(self.room.submit(None))
+        self.room.pass_time(1800)
+        self.assertEqual(
+            sorted((job["handle"], job["outcome"]) for job in self.kept()["jobs"]),
+            [("H:test:1", "expired"), ("H:test:2", "cancelled")],
+        )
+
+
+class JobTests(InspectionTestCase):
+    def test_one_that_is_queued(self) -> None:
+        client = self.room.connect()
+        job = self.room.submit(client, unique=b"u", workload=b"xyz", reducer=b"r")
+        self.assertEqual(
+            self.job(job),
+            {
+                "handle": "H:test:1",
+                "number": 1,
+                "function": "f",
+                "unique": "u",
+                "state": "queued",
+                "priority": "normal",
+                "background": False,
+                "reducer": "r",
+                "created": PAST,
+                "attempts": 0,
+                "size": 3,
+                "loaded": True,
+                "unreadable": False,
+                "stored": False,
+                "clients": 1,
+                "begins": None,
+                "expires": None,
+                "worker": None,
+                "began": None,
+                "overdue": None,
+                "lease": None,
+                "silent": None,
+                "numerator": None,
+                "denominator": None,
+                "reasons": {},
+                "settings": {},
+                "history": [],
+            },
+        )
+
+    def test_one_that_waits(self) -> None:
+        job = self.room.submit(None, due=START + 100)
+        self.assertEqual(self.job(job)["begins"], "1970-01-01T00:18:20.000Z")
+        self.set_policy(expires=50)
+        job = self.room.submit(None, due=START + 100)
+        found = self.job(job)
+        expires = "1970-01-01T00:17:30.000Z"
+        self.assertEqual((found["begins"], found["expires"]), ("1970-01-01T00:18:20.000Z", expires))
+        job = self.room.submit(None, delay=100)
+        found = self.job(job)
+        self.assertEqual((found["begins"], found["expires"]), (None, expires))
+
+    def test_one_that_runs(self) -> None:
+        worker = self.room.worker(b"f", timeout=20.0)
+        job = self.room.submit(None)
+        self.run_one(worker)
+        self.broker.work_status(worker, job.handle, b"1", b"2", (1, 2), self.room.now)
+        found = self.job(job)
+        self.assertEqual((found["state"], found["worker"]), ("running", "192.0.2.1 1"))
+        self.assertEqual((found["began"], found["overdue"]), (PAST, "1970-01-01T00:17:00.000Z"))
+        self.assertEqual((found["numerator"], found["denominator"], found["lease"]), (1, 2, None))
+
+    def test_one_whose_worker_beats(self) -> None:
+        for timeout, overdue in ((0, None), (60, "1970-01-01T00:17:40.000Z")):
+            self.setUp()
+            self.set_policy(lease=10, timeout=timeout)
+            worker = self.room.worker(b"f")
+            worker.extended = True
+            job = self.room.submit(None)
+            self.run_one(worker)
+            self.room.now += 4
+            found = self.job(job)
+            self.assertEqual((found["lease"], found["silent"], found["overdue"]), (10.0, 4.0, overdue))
+
+    def test_settings_and_history(self) -> None:
+        self.set_policy(retries=1, backoff=0, timeout=60)
+        worker = self.room.worker(b"f")
+        worker.client_id = b"me"
+        job = self.room.submit(None, workload=b"xyz", settings={"timeout": 5, "results": "1h"})
+        self.fail_one(worker, b"first")
+        self.room.now += 2
+        settings = self.job(job)["settings"]
+        self.assertEqual((settings["timeout"], settings["retries"]), (5.0, 1))
+        self.assertEqual(settings["results"]["keep"], 3600.0)
+        self.run_one(worker)
+        self.room.now += 1
+        self.broker.work_fail(worker, job.handle, self.room.now)
+        found = self.job(job)
+        self.assertEqual((found["state"], found["size"], found["attempts"]), ("dead", 3, 2))
+        self.assertEqual((found["data_size"], found["result_size"]), (None, None))
+        self.assertEqual(found["ended"], "1970-01-01T00:16:43.000Z")
+        self.assertEqual(found["forgotten"], "1970-01-31T00:16:43.000Z")
+        self.assertEqual(found["reasons"], {"exception": 1, "fail": 1})
+        self.assertEqual(found["settings"], settings)
+        self.assertEqual(
+            found["history"],
+            [
+                {"began": PAST, "ended": PAST, "reason": "exception", "worker": "me", "text": "first"},
+                {
+                    "began": "1970-01-01T00:16:42.000Z",
+                    "ended": "1970-01-01T00:16:43.000Z",
+                    "reason": "fail",
+                    "worker": "me",
+                    "text": "",
+                },
+            ],
+        )
+
+    def test_one_that_is_done(self) -> None:
+        self.set_policy(results="1h")
+        worker = self.room.worker(b"f")
+        self.room.submit(None)
+        job = self.run_one(worker)
+        self.broker.work_data(worker, job.handle, b"ab", self.room.now)
+        self.broker.work_complete(worker, job.handle, b"cde", self.room.now)
+        found = self.job(job)
+        self.assertEqual((found["state"], found["size"]), ("done", None))
+        self.assertEqual((found["data_size"], found["result_size"]), (2, 3))
+        self.assertNotIn("clients", found)
+
+    def test_find(self) -> None:
+        self.set_policy(results="1h")
+        job = self.room.submit(None)
+        self.assertIs(inspection.find(self.broker, b"H:test:1"), job)
+        self.complete(self.room.worker(b"f"))
+        self.assertIs(inspection.find(self.broker, b"H:test:1"), job)
+        self.assertIsNone(inspection.find(self.broker, b"H:test:2"))
+
+
+class BytesTests(InspectionTestCase):
+    def test_a_workload(self) -> None:
+        job = self.room.submit(None)
+        self.assertEqual(
+            inspection.workload(job, b"a\xff\n"),
+            {"handle": "H:test:1", "size": 3, "shown": 3, "workload": "a\\xff\n"},
+        )
+        large = inspection.workload(job, b"x" * 100_000)
+        self.assertEqual((large["size"], large["shown"], len(large["workload"])), (100_000, 65536, 65536))
+
+    def test_a_result(self) -> None:
+        self.set_policy(results="1h")
+        worker = self.room.worker(b"f")
+        self.room.submit(None)
+        job = self.run_one(worker)
+        self.broker.work_data(worker, job.handle, b"ab", self.room.now)
+        self.broker.work_complete(worker, job.handle, b"c", self.room.now)
+        self.assertEqual(
+            inspection.result(job, self.broker.life(job), b"abc"),
+            {"handle": "H:test:1", "outcome": "done", "size": 3, "shown": 3, "data": "ab", "result": "c"},
+        )
+
+
+class SetTests(InspectionTestCase):
+    def test_policies(self) -> None:
+        rules = [("mail.*", CLASSIC.changed({"retries": 3})), ("*", CLASSIC.changed({"timeout": "1m"}))]
+        self.broker.set_policies(Policies(rules), START)
+        found = inspection.policies(self.broker)
+        self.assertEqual([rule["pattern"] for rule in found], ["mail.*", "*"])
+        self.assertEqual(found[0]["settings"]["retries"], 3)
+        self.assertEqual(found[1]["settings"], {"timeout": 60.0})
+
+    def test_a_function_that_nobody_knows(self) -> None:
+        self.assertEqual(
+            inspection.policy(self.broker, b"f\xff", START),
+            {
+                "function": "f\\xff",
+                "pattern": None,
+                "settings": {},
+                "paused": False,
+                "maxqueue": None,
+                "room": None,
+                "jobs": 0,
+                "running": 0,
+                "bytes": 0,
+                "kept": 0,
+                "workers": 0,
+            },
+        )
+        self.set_policy(concurrency=2)
+        found = inspection.policy(self.broker, b"f", START)
+        self.assertEqual((found["pattern"], found["settings"]), ("*", {"concurrency": 2}))
+
+    def test_a_function_at_work(self) -> None:
+        self.set_policy(concurrency=2, results="1h")
+        worker = self.room.worker(b"f")
+        for _ in range(3):
+            self.room.submit(None, workload=b"xyz")
+        self.complete(worker)
+        self.run_one(worker)
+        self.broker.limit_function(b"f", (1, 0, 7))
+        found = inspection.policy(self.broker, b"f", START)
+        self.assertEqual(found["maxqueue"], {"high": 1, "normal": 0, "low": 7})
+        self.assertEqual((found["paused"], found["room"]), (False, 1))
+        self.assertEqual((found["jobs"], found["running"], found["kept"]), (2, 1, 1))
+        self.assertEqual((found["bytes"], found["workers"]), (6, 1))
+        self.broker.pause(b"f", START)
+        found = inspection.policy(self.broker, b"f", START)
+        self.assertEqual((found["paused"], found["room"]), (True, 0))
+
+    def test_settings(self) -> None:
+        chosen = {"prefix": b"H:\xff", "retries": -1, "keep_alive": {"idle": 7, "count": 0}, "level": "ERROR"}
+        self.assertEqual(
+            inspection.settings(chosen, "memory:"),
+            {
+                "store": "memory:",
+                "prefix": "H:\\xff",
+                "retries": -1,
+                "keep_alive.idle": 7,
+                "keep_alive.count": 0,
+                "level": "ERROR",
+            },
+        )

@@ -1,0 +1,548 @@
+"""Tests of L{txgear.broker.operations}: which job is meant, and the orders of operators."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+from txgear.broker.chores import BATCH
+from txgear.broker.jobs import CANCELLED, DEAD, DONE, PAGED, QUEUED, RUNNING, STORING, WAITING, Job
+from txgear.broker.operations import BREAK
+from txgear.broker.records import SCHEDULED, Mark
+from txgear.broker.sleepers import Peer
+from txgear.errors import InvalidArgument, QueueError
+from txgear.protocol.constants import WORK_FAIL
+from txgear.test.support.rooms import START, FakeJournal, Room, RoomTestCase, StoredTestCase
+
+
+class DeskTestCase(RoomTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.client = self.room.connect()
+        self.worker = self.room.worker(b"f")
+
+    def submit(self, count: int, **rest: Any) -> list[Job]:
+        return [self.room.submit(None, **rest) for _ in range(count)]
+
+    def dead(self, count: int = 1, **rest: Any) -> list[Job]:
+        """Jobs of a function that is not tried again, which have failed."""
+        self.room.set(retries=0)
+        jobs = self.submit(count, **rest)
+        if self.room.journal is not None:
+            self.room.commit()
+        for job in jobs:
+            self.fails(self.worker, self.grabbed(self.worker, job))
+            self.assertEqual(job.state, DEAD)
+        return jobs
+
+
+class WhichTests(DeskTestCase):
+    def test_one_that_has_ended_is_found_by_its_very_handle(self) -> None:
+        (job,) = self.dead()
+        self.assertIs(self.broker.ended(job.handle), job)
+        self.assertIsNone(self.broker.status(job.handle))
+        for handle in (
+            b"",
+            b"1",
+            b"H:test:",
+            b"H:test:01",
+            b"H:test:2",
+            b"H:fast:1",
+            b"H:test:\xb2",
+            b"9" * 99,
+        ):
+            self.assertIsNone(self.broker.ended(handle))
+            self.assertFalse(self.broker.forget(handle))
+            self.assertFalse(self.broker.requeue(handle, self.room.now))
+
+    def test_one_that_lives_is_not_among_them(self) -> None:
+        job = self.room.submit(None)
+        self.assertIsNone(self.broker.ended(job.handle))
+        self.assertFalse(self.broker.forget(job.handle))
+        self.assertFalse(self.broker.requeue(job.handle, self.room.now))
+
+    def test_by_unique_the_living_come_first(self) -> None:
+        (dead,) = self.dead(unique=b"u")
+        job = self.room.submit(None, b"g", b"u")
+        self.assertIs(self.broker.named(b"", b"u"), job)
+        self.assertIs(self.broker.named(b"g", b"u"), job)
+        self.assertIs(self.broker.named(b"f", b"u"), dead)
+        for function, unique in ((b"f", b"v"), (b"", b"v"), (b"h", b"u"), (b"", b""), (b"f", b"")):
+            self.assertIsNone(self.broker.named(function, unique))
+
+
+class RequeueTests(DeskTestCase):
+    def test_it_has_all_its_attempts_again_and_its_history(self) -> None:
+        (job,) = self.dead(workload=b"work")
+        self.room.set(retries=1, backoff=0)
+        self.room.pass_time(5)
+        self.assertTrue(self.broker.requeue(job.handle, self.room.now))
+        self.assertFalse(self.broker.requeue(job.handle, self.room.now))
+        self.assertEqual((job.state, job.retries, self.broker.archive.jobs), (QUEUED, 0, {}))
+        self.assertIs(self.broker.status(job.handle), job)
+        for state in (QUEUED, DEAD):
+            self.fails(self.worker, self.grabbed(self.worker, job))
+            self.assertEqual(job.state, state)
+        life = self.broker.life(job)
+        self.assertEqual([attempt.ended for attempt in life.attempts], [START, START + 5, START + 5])
+        self.assertEqual((life.counts, job.since), ({"fail": 2}, START + 5))
+
+    def test_it_comes_behind_all_others(self) -> None:
+        dead = self.dead()
+        jobs = self.submit(2)
+        self.broker.requeue(dead[0].handle, self.room.now)
+        self.assertEqual(self.room.grab_all(self.worker), jobs + dead)
+
+    def test_a_worker_is_woken_for_it(self) -> None:
+        (job,) = self.dead()
+        sleeper = self.room.sleeper(b"f")
+        self.broker.requeue(job.handle, self.room.now)
+        self.assertEqual(self.room.woken(), [sleeper])
+
+    def test_its_unique_is_its_own_again(self) -> None:
+        (job,) = self.dead(unique=b"u")
+        self.broker.requeue(job.handle, self.room.now)
+        self.assertIs(self.room.submit(self.client, unique=b"u"), job)
+        self.complete(self.worker, self.grabbed(self.worker, job))
+        self.assertIsNone(self.broker.named(b"f", b"u"))
+
+    def test_unless_another_has_it_meanwhile(self) -> None:
+        (job,) = self.dead(unique=b"u")
+        other = self.room.submit(None, unique=b"u")
+        self.broker.requeue(job.handle, self.room.now)
+        self.assertIs(self.broker.named(b"f", b"u"), other)
+        self.assertEqual(self.room.grab_all(self.worker), [other, job])
+        self.complete(self.worker, job)
+        self.assertIs(self.broker.named(b"f", b"u"), other)
+
+    def test_once_done_its_result_is_kept_as_any(self) -> None:
+        """Also if what it had brought before it died was too much."""
+        self.room.set(retries=0, results={"keep": 60, "bytes": 5})
+        job = self.room.submit(None)
+        self.grabbed(self.worker, job)
+        self.data(self.worker, job, b"123456")
+        self.fails(self.worker, job)
+        self.broker.requeue(job.handle, self.room.now)
+        self.complete(self.worker, self.grabbed(self.worker, job))
+        life = self.broker.life(job)
+        self.assertEqual((job.state, life.complete, self.brought(job)), (DONE, True, b"done"))
+        self.assertEqual(len(life.attempts), 1)
+
+    def test_only_the_dead_are(self) -> None:
+        self.room.set(results=60)
+        (job,) = self.submit(1)
+        self.complete(self.worker, self.grabbed(self.worker, job))
+        self.assertFalse(self.broker.requeue(job.handle, self.room.now))
+        self.assertEqual(self.broker.requeue_all(b"f", self.room.now), 0)
+        self.assertEqual(job.state, DONE)
+
+    def test_it_is_not_forgotten_when_it_would_have_been(self) -> None:
+        self.room.set(retries=0, dead=60)
+        (job,) = self.submit(1)
+        self.fails(self.worker, self.grabbed(self.worker, job))
+        self.broker.requeue(job.handle, self.room.now)
+        self.room.pass_time(60)
+        self.assertEqual(job.state, QUEUED)
+
+    def test_while_the_server_drains_it_waits(self) -> None:
+        (job,) = self.dead()
+        self.room.drain()
+        self.broker.requeue(job.handle, self.room.now)
+        self.assertEqual(job.state, WAITING)
+        self.assertTrue(self.broker.drained)
+
+    def test_all_of_a_function_by_and_by(self) -> None:
+        jobs = self.dead(BATCH + 3)
+        (other,) = [self.room.submit(None, b"g", settings={"retries": 0})]
+        worker = self.room.worker(b"g")
+        self.fails(worker, self.grabbed(worker, other))
+        self.assertEqual(self.broker.requeue_all(b"none", self.room.now), 0)
+        self.broker.expire(self.room.now)
+        self.assertEqual(self.broker.requeue_all(b"f", self.room.now), BATCH + 3)
+        self.assertEqual(self.broker.deadline, self.room.now)
+        self.broker.forget(jobs[1].handle)
+        self.broker.expire(self.room.now)
+        self.assertEqual(self.room.lines()[b"f"], (BATCH - 1, 0, 0, 1))
+        self.room.pass_time(0)
+        self.assertEqual(self.room.lines()[b"f"], (BATCH + 2, 0, 0, 1))
+        self.assertEqual(self.room.grab_all(self.worker), [jobs[0], *jobs[2:]])
+        self.assertEqual(list(self.broker.archive.jobs.values()), [other])
+
+
+class ForgetTests(DeskTestCase):
+    def test_one(self) -> None:
+        first, second = self.dead(2, workload=b"work")
+        self.assertTrue(self.broker.forget(first.handle))
+        self.assertFalse(self.broker.forget(first.handle))
+        self.assertEqual(list(self.broker.archive.jobs.values()), [second])
+        self.assertEqual(first.workload, b"")
+
+    def test_with_the_last_one_its_function(self) -> None:
+        (job,) = self.dead()
+        self.room.leave(self.worker)
+        self.assertEqual(self.room.lines(), {b"f": (0, 0, 0, 0)})
+        self.broker.forget(job.handle)
+        self.assertEqual((self.room.lines(), self.room.next_call), ({}, inf))
+
+    def test_all_the_dead_of_a_function_by_and_by(self) -> None:
+        self.room.set(results=60)
+        (done,) = self.submit(1)
+        self.complete(self.worker, self.grabbed(self.worker, done))
+        jobs = self.dead(BATCH + 3)
+        self.assertEqual(self.broker.forget_all(b"none", self.room.now), 0)
+        self.broker.expire(self.room.now)
+        self.assertEqual(self.broker.forget_all(b"f", self.room.now), BATCH + 3)
+        self.broker.requeue(jobs[5].handle, self.room.now)
+        self.broker.expire(self.room.now)
+        self.assertEqual(len(self.broker.archive.jobs), 4)
+        self.room.pass_time(0)
+        self.assertEqual(list(self.broker.archive.jobs.values()), [done])
+        self.assertEqual((jobs[5].state, self.room.next_call), (QUEUED, START + 60))
+
+    def test_one_that_is_done_by_the_time_its_turn_comes_is_kept(self) -> None:
+        jobs = self.dead(BATCH + 3)
+        self.room.set(retries=0, results=60)
+        self.broker.forget_all(b"f", self.room.now)
+        self.broker.requeue(jobs[-1].handle, self.room.now)
+        self.complete(self.worker, self.grabbed(self.worker, jobs[-1]))
+        self.room.pass_time(0)
+        self.assertEqual(list(self.broker.archive.jobs.values()), [jobs[-1]])
+
+    def test_orders_are_carried_out_one_after_another(self) -> None:
+        jobs = self.dead(3)
+        self.assertEqual(self.broker.requeue_all(b"f", self.room.now), 3)
+        self.assertEqual(self.broker.forget_all(b"f", self.room.now), 3)
+        self.room.pass_time(0)
+        self.assertEqual([job.state for job in jobs], [QUEUED] * 3)
+
+
+class PurgeTests(DeskTestCase):
+    def purge(self, function: bytes = b"f") -> int | None:
+        return self.broker.purge(function, self.room.now)
+
+    def test_all_that_no_worker_has(self) -> None:
+        running = self.room.submit(None)
+        self.grabbed(self.worker, running)
+        queued, waiting = self.room.submit(None), self.room.submit(None, due=START + 9)
+        (other,) = [self.room.submit(None, b"g")]
+        self.assertEqual(self.purge(), 2)
+        self.room.pass_time(0)
+        self.assertEqual(
+            [job.state for job in (running, queued, waiting, other)],
+            [RUNNING, CANCELLED, CANCELLED, QUEUED],
+        )
+        self.complete(self.worker, running)
+        self.assertEqual(self.room.next_call, inf)
+
+    def test_clients_are_told(self) -> None:
+        job = self.room.submit(self.client)
+        told = self.outcome(job)
+        self.purge()
+        self.room.pass_time(0)
+        self.assertEqual(self.room.heard(self.client), [(WORK_FAIL, job.handle)])
+        self.assertEqual(told, [(CANCELLED, b"", b"", True)])
+
+    def test_a_function_that_there_is_not(self) -> None:
+        self.assertIsNone(self.purge(b"none"))
+
+    def test_one_without_jobs(self) -> None:
+        self.assertEqual(self.purge(), 0)
+        self.room.pass_time(0)
+        job = self.room.submit(None)
+        self.grabbed(self.worker, job)
+        self.assertIsNone(job.queue.gate)
+
+    def test_none_is_handed_out_meanwhile(self) -> None:
+        jobs = self.submit(BATCH * 2)
+        sleeper = self.room.sleeper(b"f")
+        self.room.woken()
+        self.assertEqual(self.purge(), BATCH * 2)
+        new = self.room.submit(None)
+        self.assertIsNone(self.room.grab(self.worker))
+        self.room.sleep(sleeper)
+        self.broker.expire(self.room.now)
+        self.assertEqual([job.state for job in (jobs[BATCH - 1], jobs[BATCH])], [CANCELLED, QUEUED])
+        self.assertIsNone(self.room.grab(self.worker))
+        self.assertEqual(self.room.woken(), [])
+        self.room.pass_time(0)
+        self.assertEqual(self.room.woken(), [sleeper])
+        self.grabbed(self.worker, new)
+
+    def test_one_that_ends_before_its_turn(self) -> None:
+        job = self.room.submit(self.client)
+        self.purge()
+        self.room.leave(self.client)
+        self.assertEqual(job.state, CANCELLED)
+        self.room.pass_time(0)
+        self.assert_gone(job)
+
+    def test_one_that_is_submitted_again_meanwhile_is_left(self) -> None:
+        background, foreground, other = (
+            self.room.submit(None, unique=unique) for unique in (b"1", b"2", b"3")
+        )
+        self.assertEqual(self.purge(), 3)
+        self.assertIs(self.room.submit(None, unique=b"1"), background)
+        self.assertIs(self.room.submit(self.client, unique=b"2"), foreground)
+        self.room.pass_time(0)
+        self.assertEqual([job.state for job in (background, foreground, other)], [QUEUED, QUEUED, CANCELLED])
+        self.grabbed(self.worker, background)
+        self.assertEqual(self.purge(), 1)
+        self.room.pass_time(0)
+        self.assertEqual(foreground.state, CANCELLED)
+
+    def test_a_later_purge_takes_what_was_submitted_again_after_an_earlier_one(self) -> None:
+        job = self.room.submit(None, unique=b"1")
+        self.purge()
+        self.room.submit(None, unique=b"1")
+        self.purge()
+        self.room.pass_time(0)
+        self.assertEqual(job.state, CANCELLED)
+
+    def test_one_that_comes_back_meanwhile_is_left(self) -> None:
+        first, second = self.submit(2)
+        self.grabbed(self.worker, first)
+        self.assertEqual(self.purge(), 1)
+        self.room.leave(self.worker)
+        self.room.pass_time(0)
+        self.assertEqual((first.state, second.state), (QUEUED, CANCELLED))
+        self.grabbed(self.room.worker(b"f"), first)
+
+    def test_one_that_was_dead_and_is_queued_again(self) -> None:
+        (job,) = self.dead()
+        self.broker.requeue(job.handle, self.room.now)
+        self.purge()
+        self.room.pass_time(0)
+        self.assertEqual(job.state, CANCELLED)
+
+    def test_of_one_that_is_paused(self) -> None:
+        self.broker.pause(b"f", self.room.now)
+        self.submit(2)
+        self.assertEqual(self.purge(), 2)
+        self.room.pass_time(0)
+        job = self.room.submit(None)
+        self.assertIsNone(self.room.grab(self.worker))
+        self.broker.resume(b"f", self.room.now)
+        self.grabbed(self.worker, job)
+
+    def test_twice_at_a_time(self) -> None:
+        self.submit(2)
+        self.purge()
+        self.purge()
+        self.broker.resume(b"f", self.room.now)
+        self.room.pass_time(0)
+        job = self.room.submit(None)
+        self.grabbed(self.worker, job)
+
+    def test_policies_that_come_meanwhile(self) -> None:
+        self.submit(BATCH + 1)
+        self.purge()
+        self.broker.expire(self.room.now)
+        self.room.set(concurrency=1)
+        self.assertIsNone(self.room.grab(self.worker))
+        self.room.set("g")
+        self.assertIsNone(self.room.grab(self.worker))
+        self.room.pass_time(0)
+        self.grabbed(self.worker, self.room.submit(None))
+
+    def test_the_last_job_takes_its_function_with_it(self) -> None:
+        self.room.leave(self.worker)
+        self.submit(2)
+        self.purge()
+        self.room.pass_time(0)
+        self.assertEqual(self.room.lines(), {})
+
+    def test_a_function_of_the_same_name_that_came_meanwhile(self) -> None:
+        self.room.leave(self.worker)
+        jobs = self.submit(2)
+        self.purge()
+        for job in jobs:
+            self.room.cancel(job)
+        self.assertEqual(self.room.lines(), {})
+        new = self.room.submit(None)
+        self.room.pass_time(0)
+        self.assertEqual(self.room.lines(), {b"f": (1, 0, 0, 0)})
+        self.grabbed(self.room.worker(b"f"), new)
+
+    def test_what_is_kept_stays(self) -> None:
+        (job,) = self.dead()
+        self.purge()
+        self.room.pass_time(0)
+        self.assertEqual(job.state, DEAD)
+
+
+class DropFunctionTests(DeskTestCase):
+    def test_not_while_jobs_of_it_are_kept(self) -> None:
+        (job,) = self.dead()
+        self.room.leave(self.worker)
+        self.assertIs(self.broker.drop_function(b"F"), False)
+        self.broker.create_function(b"f")
+        self.broker.forget(job.handle)
+        self.assertIs(self.broker.drop_function(b"F"), True)
+        self.assertIsNone(self.broker.drop_function(b"f"))
+
+
+class StoredDeskTests(StoredTestCase, DeskTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.client = self.room.connect()
+        self.worker: Peer = self.room.worker(b"f")
+
+    def again(self) -> None:
+        self.room.restart()
+        self.worker = self.room.worker(b"f")
+
+    def test_one_that_is_queued_again_outlives_the_server(self) -> None:
+        (job,) = self.dead(workload=b"work")
+        self.broker.requeue(job.handle, self.room.now)
+        self.assertEqual(job.state, PAGED)
+        self.again()
+        self.room.read()
+        (job,) = self.broker.jobs.values()
+        self.assertEqual([attempt.reason for attempt in self.broker.life(job).attempts], ["fail"])
+        self.assertEqual(self.broker.life(job).counts, {})
+        self.grabbed(self.worker, job)
+        self.assertEqual(job.workload, b"work")
+
+    def test_many_wait_for_a_store_that_is_behind(self) -> None:
+        self.dead(BATCH + 3)
+        self.journal.behind = True
+        self.broker.requeue_all(b"f", self.room.now)
+        self.broker.expire(self.room.now)
+        self.assertEqual(self.broker.deadline, self.room.now + BREAK)
+        self.room.pass_time(1)
+        self.assertEqual(len(self.broker.archive.jobs), BATCH + 3)
+        self.journal.behind = False
+        self.room.pass_time(BREAK)
+        self.assertEqual((len(self.broker.archive.jobs), self.broker.deadline), (0, inf))
+
+    def test_what_is_old_waits_for_it_too(self) -> None:
+        self.dead(BATCH + 3, settings={"dead": 60})
+        self.journal.behind = True
+        self.room.pass_time(60)
+        self.assertEqual(self.broker.deadline, self.room.now + BREAK)
+        self.assertEqual(len(self.broker.archive.jobs), BATCH + 3)
+        self.journal.behind = False
+        left = [BATCH + 3]
+        while self.broker.deadline <= self.room.now + BREAK:
+            self.broker.expire(self.room.now)
+            left.append(len(self.broker.archive.jobs))
+        self.assertIn(3, left)
+        self.assertEqual((left[-1], self.broker.deadline), (0, inf))
+
+    def test_one_that_was_dead_when_the_server_started(self) -> None:
+        self.dead(workload=b"work", unique=b"u")
+        self.again()
+        (job,) = self.broker.archive.jobs.values()
+        self.broker.requeue(job.handle, self.room.now)
+        self.room.read()
+        self.assertIs(self.room.submit(self.client, unique=b"u"), job)
+        self.grabbed(self.worker, job)
+        self.complete(self.worker, job)
+        self.assertEqual(self.journal.ends, [job.number])
+
+    def test_one_that_is_queued_again_before_it_is_stored(self) -> None:
+        self.room.set(retries=0)
+        job = self.room.submit(self.client, unique=b"u", workload=b"work")
+        self.grabbed(self.worker, job)
+        self.room.submit(None, unique=b"u")
+        self.fails(self.worker, job)
+        self.broker.requeue(job.handle, self.room.now)
+        self.assertEqual((job.state, job.workload), (QUEUED, b"work"))
+        self.room.commit()
+        self.assertEqual(self.room.memory, 4)
+        self.grabbed(self.worker, job)
+
+    def test_and_then_refused(self) -> None:
+        self.room.set(retries=0)
+        job = self.room.submit(self.client, unique=b"u", workload=b"work")
+        self.grabbed(self.worker, job)
+        self.room.submit(None, unique=b"u")
+        self.fails(self.worker, job)
+        self.broker.requeue(job.handle, self.room.now)
+        self.room.refuse()
+        self.assert_gone(job)
+
+    def test_one_that_is_dropped_is_dropped_for_good(self) -> None:
+        (job,) = self.dead(workload=b"work")
+        self.broker.forget(job.handle)
+        self.assertEqual(self.journal.forgotten, [job.number])
+        self.again()
+        self.assertEqual(self.broker.archive.jobs, {})
+
+    def test_a_purge_takes_those_that_are_not_in_memory_and_those_on_their_way(self) -> None:
+        self.journal = FakeJournal()
+        self.room = Room(journal=self.journal, queue_memory=4)
+        stored = self.room.store(b"1234", b"1234", b"1234")
+        storing = self.room.submit(None, workload=b"1234")
+        self.assertEqual([job.state for job in (*stored, storing)], [QUEUED, PAGED, PAGED, STORING])
+        self.assertEqual(self.broker.purge(b"f", self.room.now), 4)
+        self.room.pass_time(0)
+        self.room.commit()
+        for job in (*stored, storing):
+            self.assert_gone(job)
+        self.assertEqual(len(self.journal.ends), 4)
+        self.assertEqual(self.room.lines(), {})
+
+
+class SettingsTests(DeskTestCase):
+    """Settings of one job."""
+
+    def test_those_that_make_no_sense_are_refused(self) -> None:
+        for settings, text in (
+            ({"retry": 1}, "retry: there is no such setting"),
+            ({"retries": -1}, "retries: a whole number"),
+            ({"rate": "1/s"}, "rate: there is no such setting"),
+        ):
+            with self.assertRaises(InvalidArgument) as caught:
+                self.room.submit(None, b"g", settings=settings)
+            self.assertIn(text, caught.exception.text)
+        self.assertEqual(self.broker.functions.keys(), {b"f"})
+
+    def test_of_one_that_joins_another_they_are_let_pass(self) -> None:
+        job = self.room.submit(None, unique=b"u")
+        self.assertIs(self.room.submit(None, unique=b"u", settings={"retries": 5}), job)
+        self.assertIsNone(job.life)
+
+    def test_they_are_over_those_of_the_function(self) -> None:
+        self.room.set(timeout=100, retries=0)
+        job = self.room.submit(None, settings={"timeout": 5})
+        self.grabbed(self.worker, job)
+        self.room.pass_time(5)
+        self.assertEqual(job.state, DEAD)
+
+
+class ScheduleTests(StoredTestCase):
+    """That a schedule has run is remembered with its job."""
+
+    def submit(self, when: float, **rest: Any) -> Job:
+        return self.room.submit(None, schedule=(b"nightly", when), **rest)
+
+    def assert_marked(self, when: float, number: int) -> None:
+        mark = Mark(SCHEDULED, b"nightly", when, number)
+        self.assertEqual(self.journal.marks, {(SCHEDULED, b"nightly"): mark})
+
+    def test_with_a_job_of_its_own(self) -> None:
+        self.assert_marked(START, self.submit(START).number)
+
+    def test_with_the_one_that_it_joins_until_that_is_stored(self) -> None:
+        job = self.submit(START, unique=b"u")
+        self.assertIs(self.submit(START + 1, unique=b"u"), job)
+        self.assert_marked(START + 1, job.number)
+        self.room.commit()
+        self.submit(START + 2, unique=b"u")
+        self.assert_marked(START + 2, 0)
+
+    def test_alone_where_the_unique_is_still_taken(self) -> None:
+        self.room.set(once=60)
+        worker = self.room.worker(b"f")
+        (job,) = self.room.store(b"work", unique=b"u")
+        self.complete(worker, self.grabbed(worker, job))
+        self.assertIs(self.submit(START, unique=b"u"), job)
+        self.assert_marked(START, 0)
+
+    def test_not_if_it_is_refused(self) -> None:
+        self.room.set(max_queue=1)
+        self.room.store(b"work")
+        with self.assertRaises(QueueError):
+            self.submit(START)
+        self.assertEqual(self.journal.marks, {})

@@ -1,0 +1,73 @@
+"""Tests of L{txgear.broker.uniques}."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from txgear.broker.jobs import Job
+from txgear.broker.queues import FunctionQueue
+from txgear.broker.uniques import Uniques, key_of
+from txgear.protocol.packets import Pieces
+from txgear.test.support.extras import PROPERTY, given, st
+from txgear.test.support.rooms import make_job
+
+
+class KeyTests(SynchronousTestCase):
+    def test_a_unique_is_its_own_key_whatever_the_workload(self) -> None:
+        self.assertEqual(key_of(b"u", b"one"), key_of(b"u", b"other"))
+        self.assertNotEqual(key_of(b"u", b""), key_of(b"U", b""))
+
+    def test_uniques_are_kept_whole(self) -> None:
+        self.assertNotEqual(key_of(b"u" * 63 + b"1", b""), key_of(b"u" * 63 + b"2", b""))
+
+    def test_an_empty_one_has_none(self) -> None:
+        self.assertIsNone(key_of(b"", b"workload"))
+
+    def test_a_dash_is_the_workload(self) -> None:
+        self.assertEqual(key_of(b"-", b"one"), key_of(b"-", b"one"))
+        self.assertNotEqual(key_of(b"-", b"one"), key_of(b"-", b"other"))
+        self.assertIsNone(key_of(b"-", b""))
+
+    @PROPERTY
+    @given(st.binary(min_size=1, max_size=20), st.integers(0, 20))
+    def test_a_dash_is_the_workload_however_it_arrived(self, workload: bytes, at: int) -> None:
+        self.assertEqual(key_of(b"-", Pieces([workload[:at], workload[at:]])), key_of(b"-", workload))
+
+    def test_no_unique_equals_the_key_of_a_workload(self) -> None:
+        self.assertNotIsInstance(key_of(b"-", b"one"), bytes)
+
+
+class UniquesTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.uniques = Uniques()
+        self.queues = [FunctionQueue(b"f"), FunctionQueue(b"g"), FunctionQueue(b"h")]
+        self.jobs = [make_job(queue, unique=b"u") for queue in self.queues]
+
+    def found(self) -> list[Job | None]:
+        return [self.uniques.find(queue, b"u") for queue in self.queues]
+
+    def test_a_unique_belongs_to_its_function(self) -> None:
+        for count, one in enumerate(self.jobs, 1):
+            self.uniques.add(b"u", one)
+            self.assertEqual(self.found(), self.jobs[:count] + [None] * (3 - count))
+            self.assertEqual(len(self.uniques), count)
+
+    def test_one_that_ends_leaves_the_others(self) -> None:
+        for order in ((0, 1, 2), (1, 0, 2), (2, 1, 0)):
+            left: list[Job | None] = list(self.jobs)
+            for one in self.jobs:
+                self.uniques.add(b"u", one)
+            for index in order:
+                self.uniques.remove(b"u", self.jobs[index])
+                left[index] = None
+                self.assertEqual(self.found(), left)
+            self.assertEqual(len(self.uniques), 0)
+
+    def test_the_newest_of_any_function(self) -> None:
+        self.assertIsNone(self.uniques.newest(b"u"))
+        for one in self.jobs:
+            self.uniques.add(b"u", one)
+            self.assertIs(self.uniques.newest(b"u"), one)
+        self.uniques.remove(b"u", self.jobs[2])
+        self.assertIs(self.uniques.newest(b"u"), self.jobs[1])
+        self.assertIsNone(self.uniques.newest(b"v"))

@@ -1,0 +1,120 @@
+"""
+Tests for L{txgear.cli.check}.
+"""
+
+from __future__ import annotations
+
+import sys
+from io import StringIO
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from txgear import cli
+from txgear.cli.check import schedules
+from txgear.daemon.config import parse_config
+
+FILE = """\
+[[function]]
+name = "*"
+retries = 5
+[function.backoff]
+kind = "fixed"
+
+[[function]]
+names = ["mail", "report"]
+rate = "10/s"
+
+[[schedule]]
+name = "nightly"
+cron = "30 2 * * *"
+timezone = "Europe/Berlin"
+function = "report"
+"""
+
+
+class CheckTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.out, self.err = StringIO(), StringIO()
+        self.patch(sys, "stdout", self.out)
+        self.patch(sys, "stderr", self.err)
+        self.path = Path(self.mktemp())
+
+    def check(self, text: str, *words: str) -> int:
+        self.path.write_text(text, "utf-8")
+        return cli.main(["check", str(self.path), *words])
+
+    def test_what_is_in_it(self) -> None:
+        """Each pattern with its settings, each schedule, and what never counts; the status is 0."""
+        self.assertEqual(self.check(FILE), 0)
+        lines = self.out.getvalue().splitlines()
+        self.assertEqual(lines[0], f"{self.path}: policies for 3 patterns, 1 schedule")
+        self.assertEqual(lines[1:3], ["function *", "  retries = 5"])
+        self.assertIn('  backoff = { kind = "fixed", first = 10.0, most = 3600.0, jitter = 0.1 }', lines)
+        self.assertIn('  rate = { jobs = "10/s", burst = 1 }', lines)
+        self.assertIn("schedule nightly: report at 30 2 * * *", lines)
+        self.assertEqual(
+            lines[-2:],
+            [
+                f"{self.path}, line 8 never counts: '*' in line 2 takes all that {name!r} matches"
+                for name in ("mail", "report")
+            ],
+        )
+        self.assertEqual(self.err.getvalue(), "")
+
+    def test_functions(self) -> None:
+        """Which policy a function has."""
+        text = '[[function]]\nname = "mail.*"\nretries = 1\n'
+        self.assertEqual(self.check(text, "mail.send", "other"), 0)
+        self.assertEqual(
+            self.out.getvalue().splitlines()[1:3], ["function mail.send: that of mail.*", "  retries = 1"]
+        )
+        self.assertEqual(self.out.getvalue().splitlines()[-1], "function other: no policy")
+
+    def test_mistakes(self) -> None:
+        """One line for each table that has one, in the order of the file, and the status 1."""
+        text = """\
+[[schedule]]
+name = "x"
+cron = "soon"
+function = "f"
+[[function]]
+name = "a"
+retries = -1
+[[function]]
+names = []
+[other]
+"""
+        self.assertEqual(self.check(text), 1)
+        lines = self.err.getvalue().splitlines()
+        self.assertEqual(len(lines), 4, lines)
+        for number, line in zip((3, 7, 9, 10), lines, strict=True):
+            self.assertIn(f", line {number}: ", line)
+        self.assertEqual(self.out.getvalue(), "")
+
+    def test_no_file(self) -> None:
+        self.assertEqual(cli.main(["check", "/nowhere/policies.toml"]), 1)
+        self.assertEqual(
+            self.err.getvalue(),
+            "txgear check: cannot read /nowhere/policies.toml: No such file or directory\n",
+        )
+        self.assertEqual(self.check("[["), 1)
+        self.assertEqual(len(self.err.getvalue().splitlines()), 2)
+
+    def test_only_the_file_is_wanted(self) -> None:
+        """Functions may follow, and are not asked for."""
+        self.assertEqual(cli.main(["check"]), 1)
+        self.assertEqual(self.err.getvalue(), "txgear check: the following arguments are required: FILE\n")
+
+    def test_times(self) -> None:
+        """The next times of a schedule, as its own clock shows them."""
+        config = parse_config(FILE, "x")
+        # Saturday before the clocks are put back.
+        self.assertEqual(
+            list(schedules(config, 1792845000.0)),
+            [
+                "schedule nightly: report at 30 2 * * *",
+                "  next: Sun 2026-10-25 02:30:00 CEST, Mon 2026-10-26 02:30:00 CET,"
+                " Tue 2026-10-27 02:30:00 CET",
+            ],
+        )

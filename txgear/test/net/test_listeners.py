@@ -1,0 +1,163 @@
+"""
+Tests for L{txgear.net.listeners}.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from txgear.errors import ConfigurationError
+from txgear.net.listeners import Place, listen, open_endpoint, places, shown
+
+
+class PlacesTests(SynchronousTestCase):
+    """What C{--listen} names."""
+
+    def test_default(self) -> None:
+        """Without a word the server listens on loopback only, as far as the machine has it."""
+        self.assertEqual(places([]), [Place("127.0.0.1", optional=True), Place("::1", optional=True)])
+
+    def test_literals(self) -> None:
+        """Address literals of both families are taken as they are, once each."""
+        self.assertEqual(places(["0.0.0.0", "::", "0.0.0.0"]), [Place("0.0.0.0"), Place("::")])
+
+    def test_name(self) -> None:
+        """A name stands for all its addresses, none of them optional."""
+        found = places(["localhost"])
+        self.assertIn(Place("127.0.0.1"), found)
+        self.assertLessEqual({place.address for place in found}, {"127.0.0.1", "::1"})
+
+    def test_endpoint(self) -> None:
+        """What has a colon and is no address is an endpoint string."""
+        self.assertEqual(places(["unix:/run/txgear"]), [Place(endpoint="unix:/run/txgear")])
+
+    def test_ports_of_their_own(self) -> None:
+        """An address or a host with a port, as the client takes it."""
+        self.assertEqual(
+            places(["127.0.0.1:4731", "[::1]:4732", "[::1]"]),
+            [Place("127.0.0.1", port=4731), Place("::1", port=4732), Place("::1")],
+        )
+        self.assertIn(Place("127.0.0.1", port=1), places(["localhost:1"]))
+        for text in ("tcp:4731", "ssl:1:privateKey=k", "unix:/run/a.b:mode=600", "carrierpigeon:1"):
+            self.assertEqual(places([text]), [Place(endpoint=text)])
+
+    def test_wrong_ports(self) -> None:
+        for text in ("127.0.0.1:x", "[::1]:65536", "[::1]x", "gear.example:", "localhost:-1"):
+            error = self.assertRaises(ConfigurationError, places, [text])
+            self.assertIn("is no port from 0 to 65535", str(error))
+            self.assertIn(text, str(error))
+
+    def test_unknown_name(self) -> None:
+        """A name without an address is an error that says so."""
+        error = self.assertRaises(ConfigurationError, places, ["no-such-host.invalid"])
+        self.assertIn("no-such-host.invalid", str(error))
+
+
+class RefusingReactor(MemoryReactorClock):
+    """A reactor on which nothing can be bound."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
+        raise CannotListenError(interface, port, OSError(self.number, "the reason"))
+
+
+class ListenTests(SynchronousTestCase):
+    """Opening ports."""
+
+    def test_ipv4(self) -> None:
+        """A literal of IPv4 is bound with the port and the backlog."""
+        reactor = MemoryReactorClock()
+        factory = Factory()
+        port = listen(reactor, Place("127.0.0.1"), 4730, 7, factory)
+        self.assertEqual(reactor.tcpServers, [(4730, factory, 7, "127.0.0.1")])
+        assert port is not None
+        # The stand-in does not tell the address.
+        self.assertEqual(shown(port), "0.0.0.0:4730")
+
+    def test_its_own_port(self) -> None:
+        """That of the place comes before the protocol's."""
+        reactor = MemoryReactorClock()
+        listen(reactor, Place("127.0.0.1", port=99), 4730, 7, Factory())
+        self.assertEqual(reactor.tcpServers[0][0], 99)
+
+    def test_words(self) -> None:
+        """What Twisted says in the words of Python is said in those of the option."""
+        for text, expected in (
+            ("tcp:abc", "cannot listen on tcp:abc: 'abc' is no port from 0 to 65535"),
+            ("tcp:port=abc", "cannot listen on tcp:port=abc: 'abc' is no port from 0 to 65535"),
+            ("unix:/nosuch/s", "cannot listen on unix:/nosuch/s: there is no folder /nosuch"),
+            ("ssl:1:privateKey=/nosuch/k", "No such file or directory: /nosuch/k"),
+        ):
+            error = self.assertRaises(
+                ConfigurationError, listen, MemoryReactorClock(), Place(endpoint=text), 1, 7, Factory()
+            )
+            self.assertIn(expected, str(error))
+
+    def test_ipv6(self) -> None:
+        """A literal of IPv6 is bound alike, and shown with brackets."""
+        reactor = MemoryReactorClock()
+        port = listen(reactor, Place("::1"), 4730, 7, Factory())
+        self.assertEqual(reactor.tcpServers[0][3], "::1")
+        assert port is not None
+        self.assertEqual(shown(port), "[::1]:4730")
+
+    def test_endpoint(self) -> None:
+        """An endpoint string has its own port."""
+        reactor = MemoryReactorClock()
+        listen(reactor, Place(endpoint="tcp:99:interface=127.0.0.1"), 4730, 7, Factory())
+        self.assertEqual(reactor.tcpServers[0][0], 99)
+
+    def test_unix(self) -> None:
+        """A UNIX socket is shown by its path."""
+        port = listen(MemoryReactorClock(), Place(endpoint="unix:/tmp/of-txgear"), 4730, 7, Factory())
+        assert port is not None
+        self.assertIn("of-txgear", shown(port))
+
+    def test_bad_endpoint(self) -> None:
+        """What is no endpoint is an error in a line."""
+        for text in ("bogus:1", "tcp:x:y:z", "tcp:port"):
+            error = self.assertRaises(
+                ConfigurationError, listen, MemoryReactorClock(), Place(endpoint=text), 1, 7, Factory()
+            )
+            self.assertIn(f"cannot listen on {text}", str(error))
+
+    def test_taken(self) -> None:
+        """A port that is taken is an error that names the place and the reason."""
+        reactor = RefusingReactor(errno.EADDRINUSE)
+        error = self.assertRaises(ConfigurationError, listen, reactor, Place("127.0.0.1"), 4730, 7, Factory())
+        self.assertEqual(str(error), "cannot listen on 127.0.0.1 port 4730: the reason")
+
+    def test_lacking_default(self) -> None:
+        """A default address that the machine lacks is passed over."""
+        reactor = RefusingReactor(errno.EADDRNOTAVAIL)
+        self.assertIs(listen(reactor, Place("::1", optional=True), 4730, 7, Factory()), None)
+
+    def test_lacking(self) -> None:
+        """An address that was asked for and is lacking is an error."""
+        reactor = RefusingReactor(errno.EADDRNOTAVAIL)
+        self.assertRaises(ConfigurationError, listen, reactor, Place("::1"), 4730, 7, Factory())
+
+    def test_taken_default(self) -> None:
+        """A default address that exists and is taken is an error, too."""
+        reactor = RefusingReactor(errno.EADDRINUSE)
+        self.assertRaises(ConfigurationError, listen, reactor, Place("::1", optional=True), 1, 7, Factory())
+
+    def test_slow_endpoint(self) -> None:
+        """An endpoint that cannot say at once whether it listens is of no use: a start must fail or not."""
+
+        class Slow:
+            def listen(self, factory: Any) -> Deferred[Any]:
+                return Deferred()
+
+        error = self.assertRaises(RuntimeError, open_endpoint, Slow(), Factory())
+        self.assertIn("at once", str(error))

@@ -1,0 +1,127 @@
+"""
+Tests for L{txgear.net.servers}: what callers may write for a server.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from twisted.internet._resolver import SimpleResolverComplexifier
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+    UNIXClientEndpoint,
+)
+from twisted.internet.interfaces import IReactorPluggableNameResolver
+from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import alsoProvides
+
+from txgear.net.servers import server_list
+from txgear.test.support.scripted import ScriptedServer
+
+
+class ServerListTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+
+    def endpoint(self, server: str) -> Any:
+        (found,) = server_list(self.reactor, server)
+        self.assertEqual(server, found.name)
+        return found.endpoint
+
+    def test_addresses(self) -> None:
+        """An address stands for itself, with the default port or one of its own."""
+        for text, kind, host, port in (
+            ("192.0.2.1", TCP4ClientEndpoint, "192.0.2.1", 4730),
+            ("192.0.2.1:4731", TCP4ClientEndpoint, "192.0.2.1", 4731),
+            ("::1", TCP6ClientEndpoint, "::1", 4730),
+            ("[::1]", TCP6ClientEndpoint, "::1", 4730),
+            ("[2001:db8::7]:4731", TCP6ClientEndpoint, "2001:db8::7", 4731),
+        ):
+            endpoint = self.endpoint(text)
+            self.assertIsInstance(endpoint, kind)
+            _ = endpoint.connect(Factory())
+            self.assertEqual((host, port), self.reactor.tcpClients[-1][:2])
+
+    def test_names(self) -> None:
+        """A name is resolved at each attempt."""
+        for text, port in (("gear.example", 4730), ("gear.example:4731", 4731)):
+            endpoint = self.endpoint(text)
+            self.assertIsInstance(endpoint, HostnameEndpoint)
+            self.assertIn(f"gear.example:{port}", repr(endpoint))
+        resolved: list[str] = []
+
+        def look_up(name: str, timeout: object = None) -> Deferred[str]:
+            resolved.append(name)
+            return succeed(f"192.0.2.{len(resolved)}")
+
+        names: Any = SimpleNamespace(getHostByName=look_up)
+        self.reactor.nameResolver = SimpleResolverComplexifier(names)
+        # Older releases of Twisted leave it to the test to say so.
+        alsoProvides(self.reactor, IReactorPluggableNameResolver)
+        endpoint = self.endpoint("gear.example")
+        for _ in range(2):
+            _ = endpoint.connect(Factory())
+        self.assertEqual(["gear.example"] * 2, resolved)
+        self.assertEqual(["192.0.2.1", "192.0.2.2"], [client[0] for client in self.reactor.tcpClients])
+
+    def test_endpoint_strings(self) -> None:
+        """Anything else is an endpoint string."""
+        self.assertIsInstance(self.endpoint("tcp:192.0.2.1:4730"), TCP4ClientEndpoint)
+        self.assertIsInstance(self.endpoint("unix:/run/gear"), UNIXClientEndpoint)
+        _ = self.endpoint("tls:gear.example:4730").connect(Factory())
+
+    def test_objects(self) -> None:
+        """An endpoint is taken as it is, alone or among others."""
+        endpoint = ScriptedServer(self.reactor, "mine")
+        (found,) = server_list(self.reactor, endpoint)
+        self.assertEqual(("mine", endpoint), (found.name, found.endpoint))
+        self.assertEqual(2, len(server_list(self.reactor, ["192.0.2.1", endpoint])))
+
+    def test_addresses_of_handles(self) -> None:
+        """How others call a server, before the handles that it gives."""
+        for text, address in (
+            ("192.0.2.1", "192.0.2.1:4730"),
+            ("gear.example:4731", "gear.example:4731"),
+            ("::1", "[::1]:4730"),
+            ("tcp:192.0.2.1:4730", ""),
+        ):
+            (found,) = server_list(self.reactor, text)
+            self.assertEqual(address, found.address)
+
+    def assert_said(self, error: type[Exception], words: str, servers: Any, reactor: Any = None) -> None:
+        raised = self.assertRaises(error, server_list, reactor or self.reactor, servers)
+        self.assertIn(words, str(raised))
+
+    def test_words(self) -> None:
+        """Whoever makes a mistake is told what is wanted."""
+        host = "is neither a host, with a port from 1 to 65535 or without, nor an endpoint string"
+        for text in (
+            "gear.example:473O",
+            "tcp:",
+            "tcp:gear.example",
+            "tls:gear.example:473O",
+            "gear example",
+        ):
+            self.assert_said(ValueError, f"{text!r} {host}", text)
+        for text in ("a,b", "a,b:4731", "a:4730,b:4731"):
+            self.assert_said(ValueError, f"several are a list: {text.split(',')}", text)
+        self.assertEqual("unix:/run/a,b", server_list(self.reactor, "unix:/run/a,b")[0].name)
+        wrong: tuple[Any, ...] = (4730, None, b"127.0.0.1")
+        for servers in wrong:
+            kind = type(servers).__name__
+            self.assert_said(TypeError, f"servers is {kind}, not text, an endpoint, or a list", servers)
+        for servers in (("127.0.0.1", 4730), [("127.0.0.1", 4730)], [b"127.0.0.1"], [None]):
+            self.assert_said(TypeError, "a server is text, such as 'gear.example:4730', or an", servers)
+        self.assert_said(TypeError, "reactor is str, not a reactor", "127.0.0.1", "127.0.0.1")
+
+    def test_refused(self) -> None:
+        """What is none of these is refused."""
+        for bad in ("", ":4730", "host:0", "host:65536", "[::1]x", "[::1]:x", "[name]:1", "no such:thing"):
+            self.assertRaises(ValueError, server_list, self.reactor, bad)
+        self.assertRaises(ValueError, server_list, self.reactor, [])

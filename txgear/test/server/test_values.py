@@ -1,0 +1,38 @@
+"""
+Tests for L{txgear.server.values}.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from txgear.server.values import COERCIONS
+
+
+class ValuesTests(SynchronousTestCase):
+    def test_right(self) -> None:
+        for name, text, expected in (
+            ("port", "4730", 4730),
+            ("job-retries", "-1", -1),
+            ("max-packet", "64M", 64 << 20),
+            ("queue-memory", "2 GiB", 2 << 30),
+            ("verbose", "info", "INFO"),
+            ("can-do-timeout-unit", "seconds", "seconds"),
+            ("job-handle-prefix", "H:here", b"H:here"),
+        ):
+            self.assertEqual(COERCIONS[name](text), expected)
+
+    def test_wrong(self) -> None:
+        """What is said names the option and what was given."""
+        for name, text in (
+            ("port", "x"),
+            ("port", "4_730"),
+            ("port", "65536"),
+            ("max-packet", "64MB"),
+            ("max-packet", "1"),
+            ("verbose", "loud"),
+            ("can-do-timeout-unit", "minutes"),
+            ("job-handle-prefix", "a b"),
+        ):
+            said = str(self.assertRaises(ValueError, COERCIONS[name], text))
+            self.assertTrue(said.startswith(f"--{name}: "), said)

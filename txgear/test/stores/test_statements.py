@@ -1,0 +1,154 @@
+"""Tests of L{txgear.stores.statements}, and of what the dialects make of errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from txgear.stores import schema
+from txgear.stores.dialects import StoreDialect
+from txgear.stores.mysql import MySQL
+from txgear.stores.postgresql import PostgreSQL
+from txgear.stores.sqlite import SQLite
+from txgear.stores.statements import MOST_ROWS, runs
+from txgear.test.support.extras import PROPERTY, given, needs, st
+
+
+class RunsTests(SynchronousTestCase):
+    def rows(self, weights: Sequence[int], most: int = 1000) -> list[int]:
+        return [run.stop - run.start for run in runs(weights, most)]
+
+    def test_few_sizes(self) -> None:
+        self.assertEqual(self.rows([]), [])
+        self.assertEqual(self.rows([1]), [1])
+        self.assertEqual(self.rows([1] * 7), [4, 2, 1])
+        self.assertEqual(self.rows([1] * (2 * MOST_ROWS + 66)), [MOST_ROWS, MOST_ROWS, 64, 2])
+
+    def test_no_run_is_too_heavy(self) -> None:
+        self.assertEqual(self.rows([300] * 8), [2, 2, 2, 2])
+        self.assertEqual(self.rows([1000, 1001, 5, 5]), [1, 1, 2])
+        self.assertEqual(self.rows([1, 1, 1, 9999]), [2, 1, 1])
+
+    @PROPERTY
+    @given(st.lists(st.integers(0, 600), max_size=700), st.integers(0, 2000))
+    def test_every_row_is_in_one_run(self, weights: list[int], most: int) -> None:
+        cut = list(runs(weights, most))
+        self.assertEqual(
+            [row for run in cut for row in range(run.start, run.stop)], list(range(len(weights)))
+        )
+        for run in cut:
+            size = run.stop - run.start
+            self.assertEqual(size & (size - 1), 0)
+            self.assertTrue(size == 1 or sum(weights[run]) <= most)
+
+
+class ListsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.lists = SQLite("/jobs").statements.lists
+
+    def test_the_last_key_fills_a_list_up(self) -> None:
+        self.assertEqual(list(self.lists([])), [])
+        self.assertEqual(list(self.lists([7])), [(7,)])
+        self.assertEqual(list(self.lists([1, 2, 3, 4, 5])), [(1, 2, 3, 4, 5, 5, 5, 5)])
+
+    @PROPERTY
+    @given(st.lists(st.integers(), max_size=700))
+    def test_every_key_is_in_its_turn(self, keys: list[int]) -> None:
+        cut = list(self.lists(keys))
+        self.assertTrue(all(len(part) in (1, 2, 4, 8, 16, 32, 64, 128, MOST_ROWS) for part in cut))
+        self.assertEqual([key for part in cut for key in part][: len(keys)], keys)
+        self.assertTrue(all(key == keys[-1] for part in cut[-1:] for key in part[len(keys) % MOST_ROWS :]))
+
+
+class TextsTests(SynchronousTestCase):
+    @needs("psycopg", "pymysql")
+    def test_sql(self) -> None:
+        for dialect, insert, delete in (
+            (
+                SQLite("/jobs"),
+                "INSERT INTO txgear_workloads (number, workload) VALUES (?, ?), (?, ?)",
+                "DELETE FROM txgear_workloads WHERE txgear_workloads.number IN (?, ?)",
+            ),
+            (
+                MySQL("mysql://db/jobs", None, 5.0),
+                "INSERT INTO txgear_workloads (number, workload) VALUES (%s, %s), (%s, %s)",
+                "DELETE FROM txgear_workloads WHERE txgear_workloads.number IN (%s, %s)",
+            ),
+        ):
+            statements = dialect.statements
+            self.assertEqual(statements._insert_text(schema.workloads, 2), insert)
+            self.assertEqual(statements._delete_text(schema.workloads, 2), delete)
+            self.assertIs(
+                statements._insert_text(schema.jobs, 256), statements._insert_text(schema.jobs, 256)
+            )
+
+
+class ErrorsTests(SynchronousTestCase):
+    """What drivers raise, where no server can be made to."""
+
+    def check(self, dialect: StoreDialect, error: BaseException, refuses: bool, advice: str) -> None:
+        self.assertEqual(dialect.refuses(error), refuses, repr(error))
+        self.assertIn(advice, dialect.hopeless(error))
+        self.assertTrue(advice or not dialect.hopeless(error), repr(error))
+
+    @needs("psycopg")
+    def test_postgresql(self) -> None:
+        import psycopg
+
+        dialect = PostgreSQL("postgresql://db/jobs", None, 5.0)
+        for state, refuses, advice in (
+            ("53100", True, ""),
+            ("54000", True, ""),
+            ("53300", False, ""),
+            ("57P03", False, ""),
+            ("57014", False, ""),
+            ("55P03", False, ""),
+            ("28P01", False, "password"),
+            ("3D000", False, "database"),
+            ("42501", False, "let the server's user"),
+            ("42P01", False, "not txgear's"),
+            ("25006", False, "read-only"),
+        ):
+            error = psycopg.errors.lookup(state)("some words")
+            self.check(dialect, error, refuses, advice)
+            self.assertEqual(dialect.words(error), "some words")
+        for words, advice in (
+            ('FATAL:  password authentication failed for user "me"', "password"),
+            ('FATAL:  database "jobs" does not exist', "password"),
+            ("fe_sendauth: no password supplied", "password"),
+            ('FATAL:  no pg_hba.conf entry for host "::1"', "password"),
+            ('FATAL:  role "me" is not permitted to log in', "password"),
+            ("FATAL:  the database system is starting up", ""),
+            ("Connection refused", ""),
+        ):
+            self.check(dialect, psycopg.OperationalError(words), False, advice)
+        self.check(dialect, psycopg.ProgrammingError('invalid connection option "a"'), False, "URL")
+
+    @needs("pymysql")
+    def test_mysql(self) -> None:
+        import pymysql
+
+        dialect = MySQL("mysql://db/jobs", None, 5.0)
+        for number, words, refuses, advice in (
+            (1021, "Disk full", True, ""),
+            (1114, "The table is full", True, ""),
+            (1118, "Row size too large", True, ""),
+            (1030, 'Got error 28 "No space left on device" from storage engine', True, ""),
+            (1030, 'Got error 5 "Input/output error" from storage engine', False, ""),
+            (1040, "Too many connections", False, ""),
+            (1205, "Lock wait timeout exceeded", False, ""),
+            (2003, "Can't connect", False, ""),
+            (2013, "Lost connection", False, ""),
+            (1045, "Access denied", False, "password"),
+            (1049, "Unknown database", False, "database"),
+            (1142, "INSERT command denied", False, "let the server's user"),
+            (1146, "Table doesn't exist", False, "not txgear's"),
+            (1290, "running with the --read-only option", False, "read-only"),
+        ):
+            error = pymysql.OperationalError(number, words)
+            self.check(dialect, error, refuses, advice)
+            self.assertEqual(dialect.words(error), words)
+        for odd in (pymysql.Error("Already closed"), pymysql.InterfaceError()):
+            self.check(dialect, odd, False, "")
+        self.assertEqual(dialect.words(pymysql.Error("Already closed")), "Already closed")

@@ -1,0 +1,498 @@
+"""
+What a broker does, by its rules, as simple as it can be said: lists and nothing
+else. L{txgear.test.broker.test_broker_machine} holds the broker against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from math import inf
+
+from txgear.broker.jobs import CANCELLED, DONE, FAILED, PAGED, QUEUED, RUNNING, STORING, WAITING, Job
+from txgear.broker.records import UNREADABLE_SECONDS, Move, StoredJob
+from txgear.broker.sleepers import WAKE_SECONDS, Peer
+from txgear.protocol.constants import (
+    PRIORITIES,
+    WORK_COMPLETE,
+    WORK_DATA,
+    WORK_EXCEPTION,
+    WORK_FAIL,
+    WORK_STATUS,
+    WORK_WARNING,
+)
+from txgear.test.support.rooms import Heard
+
+
+@dataclass(eq=False)
+class Known:
+    """What the model knows of a job that has not ended."""
+
+    job: Job
+    function: bytes
+    unique: bytes
+    workload: bytes
+    priority: int
+    key: tuple[bytes, bytes, bytes] | None
+    background: bool
+    clients: list[Peer] = field(default_factory=list)
+    state: int = WAITING
+    worker: Peer | None = None
+    retries: int = 0
+    due: tuple[float, int] | None = None
+    at: tuple[float, int] | None = None
+    begins: float = 0.0
+    place: int = 0
+    storing: bool = False
+    stored: bool = False
+    loaded: bool = True
+    unreadable: bool = False
+    kept_due: float = 0.0
+    created: float = 0.0
+    kept_created: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.first_key = self.key
+
+    @property
+    def size(self) -> int:
+        return len(self.workload)
+
+    @property
+    def digest(self) -> bytes | None:
+        stands_for_workload = self.unique == b"-" and self.workload
+        return blake2b(self.workload, digest_size=16).digest() if stands_for_workload else None
+
+    @property
+    def takes_memory(self) -> bool:
+        return self.stored and self.loaded
+
+
+class Model:
+    """
+    What a broker does, by the rules, as simple as it can be said.
+
+    A lane here is all that is queued: what can be handed out, and behind it
+    what is PAGED.
+
+    A job's C{due} is by the server's time, its C{at} by the wall clock, which is C{offset} ahead.
+    """
+
+    def __init__(self, retries: int, durable: bool, budget: int) -> None:
+        self.retries = retries
+        self.durable = durable
+        self.budget = budget
+        self.counter = 0
+        self.moves: list[Move] = []
+        self.ends: list[int] = []
+        self.jobs: list[Known] = []
+        self.lanes: dict[tuple[bytes, int], list[Known]] = {}
+        self.rings: list[list[bytes]] = [[] for _ in PRIORITIES]
+        self.abilities: dict[Peer, dict[bytes, float]] = {}
+        self.running: dict[Peer, list[Known]] = {}
+        self.asleep: set[Peer] = set()
+        self.woken: dict[Peer, tuple[float, bytes]] = {}
+        self.limits: dict[bytes, tuple[int, ...]] = {}
+        self.created: set[bytes] = set()
+        self.draining = False
+        self.told: list[tuple[Peer, Heard]] = []
+        self.scheduled = 0
+        self.read_until = -inf  # when whoever waits for a read gives up
+        self.offset = 0.0
+
+    def lane(self, known: Known) -> list[Known]:
+        return self.lanes.setdefault((known.function, known.priority), [])
+
+    def front(self, function: bytes, priority: int) -> list[Known]:
+        """What can be handed out at once."""
+        return [known for known in self.lanes.get((function, priority), []) if known.state == QUEUED]
+
+    def behind(self, function: bytes, priority: int) -> list[Known]:
+        """What waits until there is room in memory."""
+        return [known for known in self.lanes.get((function, priority), []) if known.state == PAGED]
+
+    def able(self, function: bytes) -> int:
+        return sum(function in abilities for abilities in self.abilities.values())
+
+    def used(self) -> int:
+        return sum(known.size for known in self.jobs if known.takes_memory)
+
+    def total(self, function: bytes) -> int:
+        return sum(known.function == function for known in self.jobs)
+
+    def functions(self) -> set[bytes]:
+        """Those that anything is known of."""
+        able = {function for abilities in self.abilities.values() for function in abilities}
+        return {known.function for known in self.jobs} | able | set(self.limits) | self.created
+
+    def in_use(self, function: bytes) -> bool:
+        """Whether it cannot be dropped."""
+        able = any(function in abilities for abilities in self.abilities.values())
+        return able or self.total(function) > 0
+
+    def drop_function(self, function: bytes) -> None:
+        self.limits.pop(function, None)
+        self.created.discard(function)
+
+    def find(self, key: tuple[bytes, bytes, bytes] | None) -> Known | None:
+        return next((known for known in self.jobs if key is not None and known.key == key), None)
+
+    def still_done(self, key: tuple[bytes, bytes, bytes] | None) -> Known | None:
+        """A job that is done, and is the same: of that nothing is known here."""
+        return None
+
+    def refuses(self, function: bytes, priority: int, size: int) -> bool:
+        """Whether there is no room for one more."""
+        return 0 < self.limits.get(function, (0, 0, 0))[priority] <= self.total(function)
+
+    def schedule(self, known: Known, due: float) -> None:
+        self.scheduled += 1
+        known.due = (due, self.scheduled)
+
+    def appoint(self, known: Known, at: float) -> None:
+        self.scheduled += 1
+        known.at = (at, self.scheduled)
+
+    def wall(self, moment: float) -> float:
+        """The same by the wall clock."""
+        return moment + self.offset if moment else 0.0
+
+    def enqueue(self, known: Known, *, first: bool = False) -> None:
+        known.due = known.at = None
+        if self.draining and not known.clients:
+            known.state = WAITING
+            return
+        lane, where = self.lane(known), (known.function, known.priority)
+        if not lane:
+            self.open_lane(*where)
+        if not first:
+            known.state = PAGED
+            lane.append(known)
+            self.advance(*where)
+            return
+        front = self.front(*where)
+        index = 0
+        while index < len(front) and front[index].retries == 1 and front[index].place < known.place:
+            index += 1
+        known.state = QUEUED
+        lane.insert(index, known)
+
+    def advance(self, function: bytes, priority: int) -> None:
+        """Whoever is first behind the front comes into it if its workload is there."""
+        for known in self.behind(function, priority):
+            if not known.loaded:
+                return
+            known.state = QUEUED
+
+    def open_lane(self, function: bytes, priority: int) -> None:
+        """Its turn comes after those of all others."""
+        if not self.held(function):
+            self.rings[priority].append(function)
+
+    def held(self, function: bytes) -> bool:
+        """Whether no job of this function is to be handed out."""
+        return False
+
+    def advance_all(self) -> None:
+        for function, priority in self.lanes:
+            self.advance(function, priority)
+
+    def put_last(self, known: Known) -> None:
+        self.counter += 1
+        known.place = self.counter
+
+    def note(self, known: Known, due: float = 0.0) -> None:
+        if known.storing or known.stored:
+            known.kept_due = self.wall(due)
+            self.moves.append(Move(known.job.number, known.place, known.kept_due, known.retries))
+
+    def take_out(self, known: Known) -> None:
+        """Off its lane or its worker."""
+        if known.state in (QUEUED, PAGED):
+            self.lane(known).remove(known)
+            ring = self.rings[known.priority]
+            if known.function in ring and not self.lane(known):
+                ring.remove(known.function)
+        if known.worker is not None:
+            self.running[known.worker].remove(known)
+        known.state, known.worker, known.due, known.at = WAITING, None, None, None
+
+    def end(self, known: Known, outcome: int = CANCELLED) -> None:
+        self.take_out(known)
+        self.jobs.remove(known)
+        if known.storing or known.stored:
+            self.ends.append(known.job.number)
+
+    def add(self, known: Known, due: float, delay: float = 0.0) -> None:
+        self.jobs.append(known)
+        self.put_last(known)
+        known.begins = known.created + delay if delay else 0.0
+        if known.background and self.durable:
+            known.state = STORING
+            self.store(known, due or self.wall(known.begins))
+        else:
+            self.begin_to_wait(known, due, known.created, known.begins)
+
+    def join(self, known: Known, client: Peer, background: bool) -> None:
+        if not background:
+            known.clients.insert(0, client)
+            return
+        if self.durable and not known.background:
+            self.store(known, self.waits_until(known) if known.state == WAITING else 0.0)
+        known.background = True
+
+    def store(self, known: Known, due: float) -> None:
+        known.storing, known.kept_due, known.kept_created = True, due, self.wall(known.created)
+
+    def waits_until(self, known: Known) -> float:
+        """By the wall clock."""
+        return known.at[0] if known.at else self.wall(known.due[0]) if known.due else 0.0
+
+    # What the store does
+
+    def commit(self, known: Known, now: float) -> None:
+        known.storing, known.stored = False, True
+        if known.state != STORING:
+            return
+        full = self.used() > self.budget  # it is counted already
+        due = 0.0 if known.begins else known.kept_due
+        waits = due > self.wall(now) or known.begins > now
+        ready = sum(len(self.front(known.function, priority)) for priority in PRIORITIES)
+        crowded = full and ready >= self.able(known.function)
+        known.loaded = not known.size or not (waits or crowded or self.behind(known.function, known.priority))
+        self.begin_to_wait(known, due, now, known.begins)
+
+    def begin_to_wait(self, known: Known, due: float, now: float, begins: float = 0.0) -> None:
+        if due > self.wall(now):
+            known.state = WAITING
+            self.appoint(known, due)
+        elif begins > now:
+            known.state = WAITING
+            self.schedule(known, begins)
+        else:
+            self.enqueue(known)
+
+    def refuse(self, known: Known) -> None:
+        known.storing = known.background = False
+        if known.state == STORING or not (known.clients or known.state == RUNNING):
+            self.end(known, FAILED if known.state == STORING else CANCELLED)
+
+    def read(
+        self, wanted: Collection[Known], missing: Known | None, bad: Collection[Known], now: float
+    ) -> None:
+        """
+        @param bad: those of them that cannot be read.
+        """
+        for known in wanted:
+            if known.state == PAGED and known not in bad:
+                if known is missing:
+                    self.fail(known)
+                known.loaded, known.unreadable = True, False
+        for known in bad:
+            if known.state == PAGED:
+                self.put_off(known, now)
+        self.advance_all()
+
+    def put_off(self, known: Known, now: float) -> None:
+        """Others go on, and nobody waits for it who would not know for how long."""
+        self.told += [(client, (WORK_FAIL, known.job.handle)) for client in known.clients]
+        known.clients, known.unreadable = [], True
+        self.take_out(known)
+        self.begin_to_wait(known, 0.0, now, now + UNREADABLE_SECONDS)
+
+    def count_anew(self) -> None:
+        """The next server's time begins with what the wall clock shows."""
+        for known in self.jobs:
+            known.created = known.kept_created
+        self.offset = 0.0
+
+    def restart(self, now: float) -> None:
+        """Only what the store has is left."""
+        self.draining = False
+        self.asleep.clear()
+        for nothing in (self.lanes, self.abilities, self.running, self.woken, self.limits, self.created):
+            nothing.clear()
+        self.rings = [[] for _ in PRIORITIES]
+        self.jobs = [known for known in self.jobs if known.stored]
+        for known in sorted(self.jobs, key=lambda known: known.place):
+            known.clients, known.worker, known.loaded, known.unreadable = [], None, not known.size, False
+            known.due, known.at = None, None
+            self.begin_to_wait(known, known.kept_due, now)
+
+    def records(self) -> list[StoredJob]:
+        """What the store has."""
+        return [
+            self.record(known)
+            for known in sorted(self.jobs, key=lambda known: known.job.number)
+            if known.stored
+        ]
+
+    def record(self, known: Known) -> StoredJob:
+        return StoredJob(
+            known.job.number,
+            known.place,
+            known.job.handle.rpartition(b":")[0],
+            known.function,
+            known.unique,
+            known.digest,
+            known.job.reducer,
+            known.priority,
+            known.kept_due,
+            known.retries,
+            known.size,
+            known.kept_created,
+        )
+
+    def answer(self, known: Known, what: str) -> None:
+        """What clients are told of a good answer."""
+        handle = known.job.handle
+        failed, raised = (WORK_FAIL, handle), (WORK_EXCEPTION, handle, b"data")
+        for client in known.clients:
+            told: dict[str, Heard] = {
+                "work_data": (WORK_DATA, handle, b"data"),
+                "work_warning": (WORK_WARNING, handle, b"data"),
+                "work_status": (WORK_STATUS, handle, b"1", b"2"),
+                "work_complete": (WORK_COMPLETE, handle, b"data"),
+                "work_fail": failed,
+                "work_exception": raised if client.exceptions else failed,
+            }
+            self.told.append((client, told[what]))
+        if what in ("work_complete", "work_fail", "work_exception"):
+            self.end(known, DONE if what == "work_complete" else FAILED)
+
+    def fail(self, known: Known) -> None:
+        self.answer(known, "work_fail")
+
+    def cancel(self, known: Known) -> None:
+        self.fail(known)
+
+    def lose(self, known: Known) -> None:
+        known.retries += 1
+        if not (known.background or known.clients):
+            self.end(known)
+        elif 0 <= self.retries <= known.retries:
+            self.fail(known)
+        else:
+            self.take_out(known)
+            first = known.retries == 1
+            if not first:
+                self.put_behind(known)
+            self.note(known)
+            self.enqueue(known, first=first)
+
+    def put_behind(self, known: Known) -> None:
+        """Behind all others, where it keeps no memory from them."""
+        self.put_last(known)
+        full = self.used() > self.budget or self.behind(known.function, known.priority)
+        if known.stored and known.size and full:
+            known.loaded = False
+
+    def forget_abilities(self, peer: Peer, gone: list[bytes]) -> None:
+        for function in gone:
+            self.abilities[peer].pop(function, None)
+        if peer in self.woken and self.woken[peer][1] in gone:
+            del self.woken[peer]
+        for known in self.running[peer].copy():
+            if known.function in gone:
+                self.lose(known)
+
+    def can_do(self, peer: Peer, function: bytes, timeout: float) -> None:
+        self.abilities[peer].pop(function, None)
+        self.abilities[peer][function] = timeout
+
+    def leave(self, peer: Peer) -> None:
+        for known in self.jobs.copy():
+            if peer in known.clients:
+                known.clients = [client for client in known.clients if client is not peer]
+                if known.state == RUNNING or known.clients:
+                    continue
+                if not known.background:
+                    self.end(known)
+                elif self.draining and known.state in (QUEUED, PAGED):
+                    self.take_out(known)
+        self.rise(peer)
+        self.forget_abilities(peer, list(self.abilities[peer]))
+        del self.abilities[peer], self.running[peer]
+        self.advance_all()
+
+    def rise(self, peer: Peer) -> None:
+        self.asleep.discard(peer)
+        self.woken.pop(peer, None)
+
+    def next_job(self, worker: Peer, now: float) -> Known | None:
+        """Of one whose workload is being read, what is of a lower priority waits."""
+        for priority, ring in enumerate(self.rings):
+            able = [function for function in ring if function in self.abilities[worker]]
+            for function in able:
+                if self.front(function, priority):
+                    return self.lanes[function, priority][0]
+            if able and now < self.read_until:
+                return None
+        return None
+
+    def grab(self, worker: Peer, now: float) -> Known | None:
+        self.rise(worker)
+        known = self.next_job(worker, now)
+        if known is not None:
+            self.take_out(known)
+            ring = self.rings[known.priority]
+            if known.function in ring:
+                ring.remove(known.function)
+                ring.append(known.function)
+            known.state, known.worker = RUNNING, worker
+            self.running[worker].append(known)
+            self.begin(known, worker, now)
+        return known
+
+    def begin(self, known: Known, worker: Peer, now: float) -> None:
+        if timeout := self.abilities[worker][known.function]:
+            self.schedule(known, now + timeout)
+
+    def expire(self, now: float) -> None:
+        for known in sorted(self.jobs, key=lambda known: known.due or (inf, 0)):
+            if known.due is not None and known.due[0] <= now:
+                if known.state == RUNNING:
+                    self.lose(known)
+                else:
+                    self.begin_at_last(known)
+        for known in sorted(self.jobs, key=lambda known: known.at or (inf, 0)):
+            if known.at is not None and known.at[0] <= self.wall(now):
+                self.begin_at_last(known)
+        self.give_up_woken(now)
+
+    def begin_at_last(self, known: Known) -> None:
+        """What it waited for is over."""
+        self.put_last(known)
+        self.note(known)
+        self.enqueue(known)
+
+    def give_up_woken(self, now: float) -> None:
+        for peer, (sent, _) in list(self.woken.items()):
+            if sent + WAKE_SECONDS <= now:
+                del self.woken[peer]
+
+    def deadline(self) -> float:
+        return min(
+            [known.due[0] for known in self.jobs if known.due is not None]
+            + [known.at[0] - self.offset for known in self.jobs if known.at is not None]
+            + [sent + WAKE_SECONDS for sent, _ in self.woken.values()],
+            default=inf,
+        )
+
+    def drain(self) -> None:
+        self.draining = True
+        for known in self.jobs:
+            if known.state in (QUEUED, PAGED) and not known.clients:
+                self.take_out(known)
+        self.advance_all()
+
+    def drained(self) -> bool:
+        states = {known.state for known in self.jobs}
+        waited_for = any(self.is_waited_for(known) for known in self.jobs)
+        return self.draining and not states & {RUNNING, QUEUED, PAGED} and not waited_for
+
+    def is_waited_for(self, known: Known) -> bool:
+        """Whether a client waits for a job that is on its way to where it can be handed out."""
+        again = known.state == WAITING and known.retries > 0 and not known.background
+        return (known.state == STORING or again) and bool(known.clients)

@@ -1,0 +1,100 @@
+"""
+What a worker's function is, and what it may do besides returning a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+from typing import Any, Final, Protocol
+
+from twisted.internet.defer import Deferred, FirstError, gatherResults, maybeDeferred
+
+from txgear.errors import TxgearError
+from txgear.net import arguments
+from txgear.protocol.constants import CAN_DO, CAN_DO_TIMEOUT
+from txgear.protocol.packets import request
+from txgear.worker.connection import Job
+
+LONGEST_TIMEOUT: Final = 2_000_000
+"""Seconds of a job, some 23 days: in milliseconds it must fit the server's 32 bits."""
+
+Function = Callable[[Job], Any]
+
+
+class Fail(TxgearError):
+    """
+    A worker's function raises it so that its job fails, without an exception:
+    the client gets WORK_FAIL, which carries no text.
+    """
+
+
+@dataclass(frozen=True)
+class Ability:
+    """
+    A function that a worker has registered.
+
+    @ivar name: what it is called at the servers.
+    @ivar call: called with each job.
+    @ivar timeout: seconds that a job may take, or C{None}.
+    @ivar blocking: it is called in a thread.
+    @ivar json: what it returns is sent as JSON.
+    """
+
+    name: bytes
+    call: Function
+    timeout: float | None
+    blocking: bool
+    json: bool
+
+    def __post_init__(self) -> None:
+        if self.timeout is not None:
+            arguments.seconds("timeout", self.timeout)
+            if not 0.001 <= self.timeout <= LONGEST_TIMEOUT:
+                raise ValueError(f"timeout is {self.timeout:g}, not from 0.001 to {LONGEST_TIMEOUT} seconds")
+        arguments.check_callable("call", self.call)
+        if self.blocking and any(map(iscoroutinefunction, (self.call, type(self.call).__call__))):
+            raise TypeError("a function with blocking=True is called in a thread; it cannot be async")
+        if isgeneratorfunction(self.call) or isasyncgenfunction(self.call):
+            raise TypeError(
+                "a function with yield returns no result; inlineCallbacks or async may be missing"
+            )
+
+    @property
+    def packet(self) -> bytes:
+        """What registers it at a server."""
+        if self.timeout is None:
+            return request(CAN_DO, self.name)
+        return request(CAN_DO_TIMEOUT, self.name, b"%d" % round(self.timeout * 1000))
+
+
+class Runner(Protocol):
+    """What gives out the parts of a partitioned job: a L{txgear.client.Client}, above all."""
+
+    def run(self, function: bytes, workload: bytes) -> Deferred[bytes]:
+        """Run a job; fires with its result."""
+
+
+async def partitioned(
+    client: Runner, split: Function, aggregate: Callable[[list[bytes]], Any], job: Job
+) -> Any:
+    """
+    What a partition function does with a job: cut it, have the parts run, and put the results together.
+
+    @param split: cuts the job; returns the parts, or a Deferred of them.
+    @param aggregate: puts the results together.
+    """
+    parts = [arguments.result_bytes(part) for part in await maybeDeferred(split, job)]
+    if not job.reducer:
+        for part in parts:
+            job.send_data(part)
+        return None
+    runs = [client.run(job.reducer, part) for part in parts]
+    try:
+        results = await gatherResults(runs, consumeErrors=True)
+    except FirstError as error:
+        for run in runs:
+            run.cancel()
+        error.subFailure.raiseException()
+    return await maybeDeferred(aggregate, results)
