@@ -33,7 +33,7 @@ from typing import Final
 from run import free_port, server_command
 from txgear.broker.history import Attempt, Life
 from txgear.broker.jobs import DEAD, DONE
-from txgear.broker.records import Batch, Move, StoredJob
+from txgear.broker.records import Batch, JobRecord, JobUpdate
 from txgear.policies import FAIL
 from txgear.protocol.constants import ECHO_REQ, NORMAL, REQUEST_MAGIC
 from txgear.stores import make_store
@@ -136,7 +136,7 @@ def fill(path: Path, jobs: int, state: int) -> int:
         numbers = range(start, min(start + WRITTEN, first + jobs))
         additions = [
             (
-                StoredJob(
+                JobRecord(
                     number,
                     number,
                     PREFIX.encode(),
@@ -155,7 +155,7 @@ def fill(path: Path, jobs: int, state: int) -> int:
             for number in numbers
         ]
         size = None if state == DEAD else len(RESULT)
-        moves = [Move(number, number, now + 86400.0, 0, size, state, now, record) for number in numbers]
+        moves = [JobUpdate(number, number, now + 86400.0, 0, size, state, now, record) for number in numbers]
         results = [] if state == DEAD else [(number, RESULT) for number in numbers]
         store.write(Batch(additions, moves, [], results))
     store.close(first + jobs)

@@ -15,7 +15,7 @@ from typing import Final
 
 from crashbook import CHANGED, DUPLICATE, LOST, OTHER, SETTLED, Ledger
 from livespeers import SINGLE, TICKS
-from txgear.broker.records import SCHEDULED, Batch, Mark, StoredJob
+from txgear.broker.records import SCHEDULED, Batch, JobRecord, StoredValue
 from txgear.stores import make_store
 from txgear.stores.sql import SqlStore
 
@@ -62,7 +62,7 @@ class Schedules:
             known.mark = minute(now) - MINUTE * self._random.randint(1, MOST_MINUTES)
             known.times.clear()
             with self._store() as store:
-                store.write(Batch((), (), (), marks=[Mark(SCHEDULED, name, known.mark)]))
+                store.write(Batch((), (), (), marks=[StoredValue(SCHEDULED, name, known.mark)]))
         self._book.counts["set back"] += 1
 
     def examine(self, started: float, up: float, ended: float, done: set[int] | None = None) -> None:
@@ -122,8 +122,8 @@ class Schedules:
         return set().union(*(known.numbers for known in self._known.values()))
 
 
-def _all(store: SqlStore) -> list[StoredJob]:
-    found: list[StoredJob] = []
+def _all(store: SqlStore) -> list[JobRecord]:
+    found: list[JobRecord] = []
     while len(part := store.replay(found[-1].number if found else 0, 10_000)) == 10_000:
         found += part
     return found + part

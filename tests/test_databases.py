@@ -27,7 +27,7 @@ from databases import PASSWORD, USER, Database, MariaDB, Postgres
 from processes import free_port
 from txgear.broker.history import MOST_ATTEMPTS, MOST_TEXT, Attempt, Life, in_words
 from txgear.broker.jobs import DONE
-from txgear.broker.records import PAUSED, Batch, Mark, Move
+from txgear.broker.records import PAUSED, Batch, JobUpdate, StoredValue
 from txgear.errors import StoreRefused, StoreTaken, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IJobStore
 from txgear.stores import make_store, migrations, schema
@@ -172,14 +172,14 @@ def test_a_database_of_the_first_revision(store: SqlStore, database: Database, c
     store.write(
         Batch(
             [(stored(3, created=5.5, life=b"{}"), b"")],
-            [Move(1, 1, 9.5, 0, 6, DONE, 7.5)],
+            [JobUpdate(1, 1, 9.5, 0, 6, DONE, 7.5)],
             (),
             [(1, b"result")],
-            marks=[Mark(PAUSED, b"f", 1.0)],
+            marks=[StoredValue(PAUSED, b"f", 1.0)],
         )
     )
     assert store.replay(2, 10) == [stored(3, created=5.5, life=b"{}")]
-    assert (store.results([1, 2]), store.marks()) == ({1: b"result"}, [Mark(PAUSED, b"f", 1.0)])
+    assert (store.results([1, 2]), store.marks()) == ({1: b"result"}, [StoredValue(PAUSED, b"f", 1.0)])
 
 
 def test_an_upgrade_that_was_interrupted_is_done_again(store: SqlStore, database: Database) -> None:
@@ -282,7 +282,7 @@ def test_a_server_that_is_killed(store: SqlStore, database: Database) -> None:
     database.start()
     store.open()
     assert store.workloads([1, 2, 3]) == {1: b"one", 2: b""}
-    store.write(Batch([addition(3)], [Move(1, 9, 0.5, 1)], [2]))
+    store.write(Batch([addition(3)], [JobUpdate(1, 9, 0.5, 1)], [2]))
     assert store.replay(0, 9) == [stored(1, place=9, due=0.5, retries=1, size=3), stored(3)]
 
 
@@ -463,7 +463,7 @@ def test_mysql_refuses_what_does_not_fit_a_packet(mariadb: Database) -> None:
             life = Life()
             for _ in range(MOST_ATTEMPTS):
                 life.note(Attempt(0.1, 0.2, "exception", sign * 127, in_words(sign.encode() * MOST_TEXT * 9)))
-            store.write(moving(Move(2000, 2000, 0.0, 0, life=life.to_bytes())))
+            store.write(moving(JobUpdate(2000, 2000, 0.0, 0, life=life.to_bytes())))
             assert store.replay(1999, 1)[0].life == life.to_bytes()
         store.write(forgetting([2000]))
         # A packet each, and several to a packet.

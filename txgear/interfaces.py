@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IProtocolFactory
 
-    from txgear.broker.records import Batch, Mark, StoredJob
+    from txgear.broker.records import Batch, JobRecord, StoredValue
     from txgear.server.jobserver import JobServer
 
 
@@ -91,7 +91,7 @@ class IJobStore(Interface):
         @return: the first of them; at least 1, and above all that were ever reserved or given to L{close}.
         """
 
-    def replay(after: int, limit: int) -> list[StoredJob]:
+    def replay(after: int, limit: int) -> list[JobRecord]:
         """
         Read what is kept, by and by.
 
@@ -121,7 +121,7 @@ class IJobStore(Interface):
         @return: those that are kept and not empty, by number.
         """
 
-    def marks() -> list[Mark]:
+    def marks() -> list[StoredValue]:
         """All marks that are kept, with 0 for their numbers."""
 
     def known(numbers: Sequence[int]) -> set[int]:

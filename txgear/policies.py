@@ -236,7 +236,7 @@ class Backoff:
 
 
 @dataclass(frozen=True)
-class Keeping:
+class Retention:
     """
     How long and how many ended jobs of a function are kept; what is oldest goes first.
 
@@ -250,14 +250,14 @@ class Keeping:
     bytes: int = 0
 
     @classmethod
-    def parse(cls, value: Any) -> Keeping:
+    def parse(cls, value: Any) -> Retention:
         """A table, or a time alone, which has no bounds."""
         found = cls._settings(value)
         if "keep" not in found:
             raise PolicyError("keep", "the time is missing")
         return cls(**found)
 
-    def changed(self, value: Any) -> Keeping:
+    def changed(self, value: Any) -> Retention:
         """The same, but for what is set."""
         return replace(self, **self._settings(value))
 
@@ -272,11 +272,11 @@ class Keeping:
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
-DEAD: Final = Keeping(30 * 86400.0, 100_000, 1 << 30)
+DEAD: Final = Retention(30 * 86400.0, 100_000, 1 << 30)
 """How the dead are kept, where nothing else is said: nobody is to run out of disk by default."""
 
 
-CEILING: Final = Keeping(30 * 86400.0, 100_000, 1 << 30)
+CEILING: Final = Retention(30 * 86400.0, 100_000, 1 << 30)
 """
 What is kept of jobs because of their own settings, over all functions, where the operator says nothing
 else: any client may ask for it.
@@ -356,11 +356,11 @@ class Policy:
 
     retries: Retries | None = None
     backoff: Backoff = Backoff()
-    dead: Keeping = DEAD
+    dead: Retention = DEAD
     timeout: float = 0.0
     lease: float = 0.0
     expires: float = 0.0
-    results: Keeping | None = None
+    results: Retention | None = None
     once: float = 0.0
     rate: Rate | None = None
     concurrency: int = 0
@@ -376,7 +376,7 @@ class Policy:
         """
         return replace(self, **_table(settings, _OF_JOB if of_job else _OF_FUNCTION))
 
-    def with_own(self, settings: Mapping[str, Any], ceiling: Keeping) -> Policy:
+    def with_own(self, settings: Mapping[str, Any], ceiling: Retention) -> Policy:
         """
         What holds for a job that has settings of its own.
 
@@ -422,7 +422,7 @@ _OF_JOB: Final[dict[str, Callable[[Any], Any]]] = {
     "timeout": duration,
     "lease": _lease,
     "expires": duration,
-    "results": Keeping.parse,
+    "results": Retention.parse,
     "once": duration,
 }
 
@@ -446,7 +446,7 @@ class Policies:
     @ivar ceiling: what all jobs together may have kept by settings of their own.
     """
 
-    def __init__(self, rules: Iterable[tuple[str, Policy]] = (), ceiling: Keeping = CEILING) -> None:
+    def __init__(self, rules: Iterable[tuple[str, Policy]] = (), ceiling: Retention = CEILING) -> None:
         """
         @param rules: patterns in the shell's manner (C{*}, C{?}, C{[abc]}), each with its policy.
         """

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from txgear.broker.history import Attempt, Life
 from txgear.broker.jobs import DEAD, DONE, FAILED
-from txgear.broker.records import PAUSED, SCHEDULED, Batch, Mark, Move, StoredJob
+from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobRecord, JobUpdate, StoredValue
 from txgear.stores import make_store
 
 #: Seconds since the epoch: when all this was, and a time that no test will see.
@@ -45,9 +45,9 @@ def failures(count: int) -> list[Attempt]:
     ]
 
 
-def jobs() -> list[tuple[StoredJob, bytes, bytes | None]]:
+def jobs() -> list[tuple[JobRecord, bytes, bytes | None]]:
     """All jobs as they are to be found, with their workloads; of those that were done, with their results."""
-    made: list[tuple[StoredJob, bytes, bytes | None]] = []
+    made: list[tuple[JobRecord, bytes, bytes | None]] = []
 
     def add(workload: bytes = b"", result: bytes | None = None, **fields: Any) -> None:
         number = len(made) + 1
@@ -66,7 +66,7 @@ def jobs() -> list[tuple[StoredJob, bytes, bytes | None]]:
             "created": THEN + number,
             **fields,
         }
-        made.append((StoredJob(**settings), workload, result))
+        made.append((JobRecord(**settings), workload, result))
 
     for priority in (2, 1, 0):
         for unique in (b"", b"u%d" % priority):
@@ -103,12 +103,12 @@ def jobs() -> list[tuple[StoredJob, bytes, bytes | None]]:
     return made
 
 
-def marks() -> list[Mark]:
+def marks() -> list[StoredValue]:
     """What is remembered beside jobs."""
     return [
-        Mark(PAUSED, b"paused", THEN),
-        Mark(SCHEDULED, b"nightly", THEN + 1),
-        Mark(SCHEDULED, b"x" * 8000, 1.0),
+        StoredValue(PAUSED, b"paused", THEN),
+        StoredValue(SCHEDULED, b"nightly", THEN + 1),
+        StoredValue(SCHEDULED, b"x" * 8000, 1.0),
     ]
 
 
@@ -128,7 +128,7 @@ def main(path: str) -> None:
         if job.life is not None:
             size = None if result is None else job.size
             moves.append(
-                Move(job.number, job.place, job.due, job.retries, size, job.state, job.ended, job.life)
+                JobUpdate(job.number, job.place, job.due, job.retries, size, job.state, job.ended, job.life)
             )
         if result is not None:
             results.append((job.number, result))

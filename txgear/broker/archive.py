@@ -15,8 +15,8 @@ from txgear.broker.uniques import Key, Uniques
 
 if TYPE_CHECKING:
     from txgear.broker.jobs import Job
-    from txgear.broker.queues import FunctionQueue
-    from txgear.policies import Keeping
+    from txgear.broker.queues import Function
+    from txgear.policies import Retention
 
 
 MOST_AT_ONCE: Final = 100
@@ -47,7 +47,7 @@ class Shelf:
         self.jobs[job.number] = job
         self.bytes += job.size
 
-    def surplus(self, bounds: Keeping) -> list[Job]:
+    def surplus(self, bounds: Retention) -> list[Job]:
         """The oldest that are too many by these bounds; never the newest, and not very many at once."""
         number, size = len(self.jobs), self.bytes
         found: list[Job] = []
@@ -77,10 +77,10 @@ class Archive:
         self.data: dict[int, bytes] = {}
         self._uniques = Uniques()
         # Where several have one name those that ended before the last one, in that order.
-        self._older: dict[tuple[FunctionQueue, Key], list[Job]] = {}
-        self._shelves: dict[tuple[FunctionQueue, bool], Shelf] = {}
+        self._older: dict[tuple[Function, Key], list[Job]] = {}
+        self._shelves: dict[tuple[Function, bool], Shelf] = {}
 
-    def shelf(self, queue: FunctionQueue, dead: bool) -> Shelf:
+    def shelf(self, queue: Function, dead: bool) -> Shelf:
         """The dead of a function, or the others that are kept of it."""
         return self._shelves.get((queue, dead)) or Shelf()
 
@@ -123,12 +123,12 @@ class Archive:
             *older[:], last = sorted([*older, last], key=lambda job: job.since)
             self._uniques.add(key, last)
 
-    def surplus(self, job: Job, bounds: Keeping) -> list[Job]:
+    def surplus(self, job: Job, bounds: Retention) -> list[Job]:
         """The oldest of those beside this one that are too many by these bounds; not the job itself."""
         shelf = self._shelves.get((job.queue, job.state == DEAD))
         return [] if shelf is None or job.number not in shelf.jobs else shelf.surplus(bounds)
 
-    def beyond(self, ceiling: Keeping) -> list[Job]:
+    def beyond(self, ceiling: Retention) -> list[Job]:
         """The oldest of those that are kept by settings of their own, and are too many by this ceiling."""
         return self.own.surplus(ceiling)
 
@@ -173,11 +173,11 @@ class Archive:
             if not shelf.jobs:
                 del self._shelves[place]
 
-    def find(self, queue: FunctionQueue, key: Key) -> Job | None:
+    def find(self, queue: Function, key: Key) -> Job | None:
         """The job of this function and key that ended last."""
         return self._uniques.find(queue, key)
 
-    def find_done(self, queue: FunctionQueue, key: Key) -> Job | None:
+    def find_done(self, queue: Function, key: Key) -> Job | None:
         """The same, of those that were done."""
         last = self._uniques.find(queue, key)
         if last is None or last.state == DONE:

@@ -34,7 +34,7 @@ from txgear.broker.jobs import (
 )
 from txgear.broker.limits import Gate
 from txgear.broker.operations import Desk
-from txgear.broker.records import SCHEDULED, Mark
+from txgear.broker.records import SCHEDULED, StoredValue
 from txgear.broker.uniques import key_of
 from txgear.errors import ArgumentTooLarge, InvalidArgument, JobNotFound, QueueError
 from txgear.policies import CLASSIC, EXCEPTION, FAIL, LOST, PolicyError
@@ -52,7 +52,7 @@ from txgear.protocol.constants import (
 from txgear.protocol.packets import Data
 
 if TYPE_CHECKING:
-    from txgear.broker.queues import FunctionQueue
+    from txgear.broker.queues import Function
     from txgear.broker.records import Journal
     from txgear.broker.sleepers import Outbox, Peer
     from txgear.broker.uniques import Key
@@ -187,7 +187,7 @@ class Broker(Desk):
         """The peer does nothing any more; all its jobs are taken back, counted as lost."""
         self._leave(peer, list(peer.abilities), now)
 
-    def _leave(self, peer: Peer, queues: list[FunctionQueue], now: float) -> None:
+    def _leave(self, peer: Peer, queues: list[Function], now: float) -> None:
         """The peer works for these queues no more, nor for any that it cannot do."""
         woken_for = self.roster.rise(peer) if peer.woken_for in queues else None
         barred = peer.barred is not None
@@ -207,7 +207,7 @@ class Broker(Desk):
         if barred and peer.asleep:
             self._settle(peer, now)
 
-    def _give_back(self, worker: Peer, lost: Iterable[Job], queues: list[FunctionQueue]) -> Chore:
+    def _give_back(self, worker: Peer, lost: Iterable[Job], queues: list[Function]) -> Chore:
         """Jobs are taken back from a worker that has given up their functions."""
         now = yield
         for job in lost:
@@ -315,12 +315,12 @@ class Broker(Desk):
             self._enqueue(job, now)
         return job
 
-    def _still_done(self, queue: FunctionQueue, key: Key, now: float) -> Job | None:
+    def _still_done(self, queue: Function, key: Key, now: float) -> Job | None:
         """The job that is done and has taken this unique for a while."""
         job = self.archive.find_done(queue, key)
         return job if job is not None and self._takes_unique(job, self.life(job), now) else None
 
-    def _check_room(self, queue: FunctionQueue, size: int) -> None:
+    def _check_room(self, queue: Function, size: int) -> None:
         """
         @raise QueueError: the function's policy has no room for one more job of this size.
         """
@@ -335,7 +335,7 @@ class Broker(Desk):
 
     def _mark_schedule(self, schedule: tuple[bytes, float] | None, number: int) -> None:
         if schedule is not None:
-            self.mark(Mark(SCHEDULED, *schedule, number))
+            self.mark(StoredValue(SCHEDULED, *schedule, number))
 
     def _join(self, job: Job, client: Peer | None, background: bool) -> None:
         """

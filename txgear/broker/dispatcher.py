@@ -36,7 +36,7 @@ from txgear.broker.jobs import (
 )
 from txgear.broker.limits import Gate
 from txgear.broker.paging import Pager
-from txgear.broker.queues import FunctionQueue
+from txgear.broker.queues import Function
 from txgear.broker.records import Journal
 from txgear.broker.sleepers import WAKE_SECONDS, Outbox, Peer, Roster
 from txgear.broker.timers import Agenda
@@ -113,7 +113,7 @@ class Dispatch:
         self._pager = Pager(queue_memory, journal.load) if journal is not None else None
         self._counter = 0
         self.jobs: dict[int, Job] = {}
-        self.functions: dict[bytes, FunctionQueue] = {}
+        self.functions: dict[bytes, Function] = {}
         self.archive = Archive()
         self.roster = Roster()
         self.draining = False
@@ -127,13 +127,13 @@ class Dispatch:
         # For each priority the queues that have a job of it, whether or not one is in memory, the one
         # that was served longest ago first: the round-robin over functions.
         # Each with the turn at which it came to the end.
-        self._rings: tuple[dict[FunctionQueue, int], ...] = ({}, {}, {})
+        self._rings: tuple[dict[Function, int], ...] = ({}, {}, {})
         self._turn = 0
         self._running = 0
         # What comes of peers that leave, and of the draining: it waits for nothing.
         self._leaving = Chores()
         # While the server begins to drain: the functions whose jobs have not all been looked at.
-        self._unsifted: dict[FunctionQueue, None] = {}
+        self._unsifted: dict[Function, None] = {}
 
     # Into a lane, and to a worker
 
@@ -159,7 +159,7 @@ class Dispatch:
         if self.roster.asleep:
             self._wake(queue, now)
 
-    def _advance(self, queue: FunctionQueue, priority: int, now: float) -> None:
+    def _advance(self, queue: Function, priority: int, now: float) -> None:
         """
         What is behind a lane has changed, or its place in front: let those into the
         lane whose workloads are there, and have others read.
@@ -177,7 +177,7 @@ class Dispatch:
         if advanced and dry:
             self._unbar(priority, now)
 
-    def _pick(self, priority: int, worker: Peer) -> FunctionQueue | None:
+    def _pick(self, priority: int, worker: Peer) -> Function | None:
         """
         The first queue of a ring that the worker can do; the shorter list is walked. One of which nothing
         is in memory yet only where there is no other.
@@ -223,13 +223,13 @@ class Dispatch:
         for worker in self.roster.unbar(priority):
             self._settle(worker, now)
 
-    def _to_ring_end(self, queue: FunctionQueue, priority: int) -> None:
+    def _to_ring_end(self, queue: Function, priority: int) -> None:
         if queue.held:
             return
         self._turn += 1
         self._rings[priority][queue] = self._turn
 
-    def _close_lane(self, queue: FunctionQueue, priority: int) -> None:
+    def _close_lane(self, queue: Function, priority: int) -> None:
         """The last job of this priority has left the queue."""
         self._rings[priority].pop(queue, None)
 
@@ -267,7 +267,7 @@ class Dispatch:
 
     # What holds a function back
 
-    def _regulate(self, queue: FunctionQueue, now: float) -> None:
+    def _regulate(self, queue: Function, now: float) -> None:
         """
         Whether jobs of this function may start may have changed: take it out of
         the rings, or put it back and wake those that wait for its jobs.
@@ -292,13 +292,13 @@ class Dispatch:
         if not held and queue.ready:
             self._wake(queue, now, queue.ready)
 
-    def _gate(self, queue: FunctionQueue) -> Gate:
+    def _gate(self, queue: Function) -> Gate:
         """The function's gate; made if there is none."""
         if queue.gate is None:
             queue.gate = Gate(queue)
         return queue.gate
 
-    def _drop_gate(self, queue: FunctionQueue, now: float) -> None:
+    def _drop_gate(self, queue: Function, now: float) -> None:
         """Nothing may hold this function back any more."""
         gate = queue.gate
         if gate is not None and not gate.needed:
@@ -312,12 +312,12 @@ class Dispatch:
         self._regulate(gate.queue, now)
         self._forget_unused(gate.queue)
 
-    def _grabbable(self, queue: FunctionQueue, now: float) -> int:
+    def _grabbable(self, queue: Function, now: float) -> int:
         """How many of its jobs may be handed out now."""
         room = None if queue.gate is None else queue.gate.room(now)
         return queue.ready if room is None else min(queue.ready, room)
 
-    def _set_policy(self, queue: FunctionQueue, now: float) -> None:
+    def _set_policy(self, queue: Function, now: float) -> None:
         """Let what the operator has set for this function hold from now on."""
         policy = queue.policy = self.policies.of(queue.name)
         if policy is not None and (policy.concurrency or policy.rate):
@@ -343,7 +343,7 @@ class Dispatch:
 
     # Workers that sleep
 
-    def _wake(self, queue: FunctionQueue, now: float, jobs: int = 1) -> None:
+    def _wake(self, queue: Function, now: float, jobs: int = 1) -> None:
         """
         Wake as many of those that sleep as there are jobs for them, and no more.
 
@@ -359,7 +359,7 @@ class Dispatch:
         for peer in self.roster.sleepers(queue, wanted):
             self._rouse(queue, peer, now)
 
-    def _rouse(self, queue: FunctionQueue, peer: Peer, now: float) -> None:
+    def _rouse(self, queue: Function, peer: Peer, now: float) -> None:
         """Send a sleeper a NOOP, and note when another is to be woken in its place."""
         self.roster.wake(queue, peer, now)
         self.deadline = min(self.deadline, now + WAKE_SECONDS)
@@ -442,7 +442,7 @@ class Dispatch:
             self._unbar(priority, now)
         self._by_and_by(self._sift(list(self._unsifted)), now)
 
-    def _sift(self, queues: list[FunctionQueue]) -> Chore:
+    def _sift(self, queues: list[Function]) -> Chore:
         """Withhold what no client waits for, and let the rest be handed out."""
         now = yield
         for queue in queues:
@@ -562,7 +562,7 @@ class Dispatch:
         queue.limits = limits if any(limits) else None
         self._forget_unused(queue)
 
-    def _queue(self, name: bytes, *, bounded: bool = True) -> FunctionQueue:
+    def _queue(self, name: bytes, *, bounded: bool = True) -> Function:
         """
         The queue of this function; a new one, if there is none.
 
@@ -578,12 +578,12 @@ class Dispatch:
                 raise InvalidArgument("A function's name holds no NUL")
             if bounded and len(self.functions) >= MOST_FUNCTIONS:
                 raise QueueError(f"There are {MOST_FUNCTIONS} functions, and no room for another")
-            queue = self.functions[name] = FunctionQueue(name)
+            queue = self.functions[name] = Function(name)
             if self.policies.rules:
                 self._set_policy(queue, 0.0)
         return queue
 
-    def _forget_unused(self, queue: FunctionQueue) -> None:
+    def _forget_unused(self, queue: Function) -> None:
         if not queue.unused or self.functions.get(queue.name) is not queue:
             return
         gate = queue.gate

@@ -27,7 +27,7 @@ from txgear.protocol.textlines import shown_word, text, unescaped
 if TYPE_CHECKING:
     from txgear.broker.broker import Broker
     from txgear.broker.history import Attempt, Life
-    from txgear.broker.queues import FunctionQueue
+    from txgear.broker.queues import Function
 
 MOST_ROWS: Final = 200
 """Jobs of one page at the most."""
@@ -205,7 +205,7 @@ class Search:
                 raise InvalidArgument(f"{name} is not known; there are {', '.join(known)}")
         return cls(**{name: _PARSERS[name](value) for name, value in words.items()})
 
-    def functions(self) -> Callable[[FunctionQueue], bool]:
+    def functions(self) -> Callable[[Function], bool]:
         """Tells whether a function is wanted; each is looked at once."""
         return cache(lambda queue: self.function.fullmatch(queue.name) is not None)
 
@@ -537,7 +537,7 @@ def result(job: Job, life: Life, found: bytes) -> dict[str, Any]:
 # Functions
 
 
-def functions(broker: Broker, search: Search) -> list[FunctionQueue]:
+def functions(broker: Broker, search: Search) -> list[Function]:
     """The functions that the server knows and that are wanted, in the order in which they became known."""
     matches = search.function.fullmatch
     return [
@@ -547,7 +547,7 @@ def functions(broker: Broker, search: Search) -> list[FunctionQueue]:
     ]
 
 
-def function(broker: Broker, queue: FunctionQueue) -> dict[str, Any]:
+def function(broker: Broker, queue: Function) -> dict[str, Any]:
     """
     How many of its jobs are C{queued}, C{waiting} (for their time) and C{running}, how many C{workers} it
     has, how many of its jobs that have ended are C{dead} and otherwise C{kept}; whether an operator has it
@@ -567,11 +567,11 @@ def function(broker: Broker, queue: FunctionQueue) -> dict[str, Any]:
     }
 
 
-def _paused(queue: FunctionQueue) -> bool:
+def _paused(queue: Function) -> bool:
     return queue.gate is not None and queue.gate.paused
 
 
-def _maxqueue(queue: FunctionQueue) -> dict[str, int] | None:
+def _maxqueue(queue: Function) -> dict[str, int] | None:
     if queue.limits is None:
         return None
     return {PRIORITY_NAMES[priority]: queue.limits[priority] for priority in PRIORITIES}

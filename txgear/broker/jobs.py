@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from txgear.broker.history import Life
-    from txgear.broker.queues import FunctionQueue
+    from txgear.broker.queues import Function
     from txgear.broker.records import Storing
     from txgear.broker.sleepers import Peer
     from txgear.broker.uniques import Key
@@ -196,7 +196,7 @@ class Job:
         self,
         naming: bytes,
         number: int,
-        queue: FunctionQueue,
+        queue: Function,
         unique: bytes,
         key: Key | None,
         workload: Data,

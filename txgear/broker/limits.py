@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from txgear.broker.jobs import Job
-    from txgear.broker.queues import FunctionQueue
+    from txgear.broker.queues import Function
     from txgear.policies import Rate
 
 
@@ -33,7 +33,7 @@ class Gate:
 
     __slots__ = ("closed", "concurrency", "due", "full", "paused", "queue", "rate", "spared")
 
-    def __init__(self, queue: FunctionQueue) -> None:
+    def __init__(self, queue: Function) -> None:
         self.queue = queue
         self.paused = False
         self.closed = 0

@@ -13,7 +13,7 @@ from txgear.broker.attempts import CANCEL, Attempts
 from txgear.broker.chores import BATCH, Chore, Chores, one_by_one
 from txgear.broker.history import Life
 from txgear.broker.jobs import CANCELLED, DEAD, RUNNING, Job
-from txgear.broker.records import PAUSED, Mark
+from txgear.broker.records import PAUSED, StoredValue
 from txgear.protocol.constants import MAX_HANDLE, WORK_COMPLETE, WORK_DATA, WORK_FAIL
 
 if TYPE_CHECKING:
@@ -250,9 +250,9 @@ class Desk(Attempts):
         queue = self._queue(function)
         self._gate(queue).paused = True
         self._regulate(queue, now)
-        self.mark(Mark(PAUSED, function, self.wall(now)))
+        self.mark(StoredValue(PAUSED, function, self.wall(now)))
 
-    def restore_mark(self, mark: Mark, now: float) -> None:
+    def restore_mark(self, mark: StoredValue, now: float) -> None:
         """The server starts again: a function that was paused still is."""
         if mark.kind == PAUSED:
             queue = self._queue(mark.name, bounded=False)
@@ -272,7 +272,7 @@ class Desk(Attempts):
         self._regulate(queue, now)
         self._drop_gate(queue, now)
         self._forget_unused(queue)
-        self.mark(Mark(PAUSED, function, 0.0))
+        self.mark(StoredValue(PAUSED, function, 0.0))
         return True
 
     def drop_function(self, name: bytes) -> bool | None:
@@ -285,7 +285,7 @@ class Desk(Attempts):
         ]
         dropped = super().drop_function(name)
         for function in paused if dropped else ():
-            self.mark(Mark(PAUSED, function, 0.0))
+            self.mark(StoredValue(PAUSED, function, 0.0))
         return dropped
 
     # Much at once

@@ -19,7 +19,7 @@ from txgear.protocol.constants import PRIORITIES
 
 if TYPE_CHECKING:
     from txgear.broker.jobs import Job
-    from txgear.broker.queues import FunctionQueue
+    from txgear.broker.queues import Function
 
 READ_BYTES: Final = 4 * 1024 * 1024
 """Workloads that are read at once: milliseconds of a disk, and enough to be rare."""
@@ -64,7 +64,7 @@ class Pager:
         self._loading = False
         self.trusted = 0.0
         # Lanes that want a read, by priority. None waits for another's whole backlog: each read is a piece.
-        self._asking: list[OrderedDict[FunctionQueue, None]] = [OrderedDict() for _ in PRIORITIES]
+        self._asking: list[OrderedDict[Function, None]] = [OrderedDict() for _ in PRIORITIES]
 
     def admit(self, job: Job, waits: bool) -> None:
         """
@@ -97,7 +97,7 @@ class Pager:
         elif self.unreadable:
             self.unreadable.discard(job)
 
-    def ask(self, queue: FunctionQueue, priority: int, now: float) -> None:
+    def ask(self, queue: Function, priority: int, now: float) -> None:
         """Something has come behind this lane or has left it: read ahead if that is due."""
         if priority in queue.backs and queue.workers:
             self._asking[priority][queue] = None
@@ -125,7 +125,7 @@ class Pager:
                 self.trusted = now + PATIENCE
                 self._load(jobs)
 
-    def _choose(self, queue: FunctionQueue, priority: int) -> list[Job]:
+    def _choose(self, queue: Function, priority: int) -> list[Job]:
         """
         What to read for a lane: where there is room a good piece, and
         otherwise as many jobs as it has workers, or a piece if it is dry; a good one if

@@ -55,7 +55,7 @@ class Back:
         return jobs[0] if jobs else None
 
 
-class FunctionQueue:
+class Function:
     """
     All that is known of one function.
 

@@ -32,7 +32,7 @@ faster, is noticed soon, and a read that may cost the connection is rare.
 """
 
 
-class StoredJob(NamedTuple):
+class JobRecord(NamedTuple):
     """
     All that is kept of a job but its workload, in the order of a store's columns. All times are by the
     wall clock: the next server has no other time in common with this one.
@@ -75,7 +75,7 @@ class StoredJob(NamedTuple):
     life: bytes | None = None
 
 
-Addition: TypeAlias = "tuple[StoredJob, Data]"
+NewJob: TypeAlias = "tuple[JobRecord, Data]"
 """A job that is to be kept, with its workload."""
 
 
@@ -83,9 +83,9 @@ Result: TypeAlias = "tuple[int, bytes]"
 """A job's number, and what it brought."""
 
 
-class Move(NamedTuple):
+class JobUpdate(NamedTuple):
     """
-    What has changed of a kept job; the fields mean what they do in L{StoredJob}.
+    What has changed of a kept job; the fields mean what they do in L{JobRecord}.
 
     @ivar size: C{None} where it is what it was.
     """
@@ -100,7 +100,7 @@ class Move(NamedTuple):
     life: bytes | None = None
 
 
-class Mark(NamedTuple):
+class StoredValue(NamedTuple):
     """
     Something to remember that is no job.
 
@@ -137,12 +137,12 @@ class Batch(NamedTuple):
     @ivar marks: what else is to be remembered, each kind and name once.
     """
 
-    additions: Sequence[Addition]
-    moves: Sequence[Move]
+    additions: Sequence[NewJob]
+    moves: Sequence[JobUpdate]
     ends: Sequence[int]
     results: Sequence[Result] = ()
     forgotten: Sequence[int] = ()
-    marks: Sequence[Mark] = ()
+    marks: Sequence[StoredValue] = ()
 
 
 class Storing:
@@ -158,7 +158,7 @@ class Storing:
 
     __slots__ = ("addition", "answer", "begins", "job")
 
-    def __init__(self, job: Job, addition: Addition, begins: float = 0.0) -> None:
+    def __init__(self, job: Job, addition: NewJob, begins: float = 0.0) -> None:
         self.job = job
         self.addition = addition
         self.begins = begins
@@ -218,7 +218,7 @@ class Journal(Protocol):
     def add(self, storing: Storing) -> None:
         """Keep this job."""
 
-    def move(self, move: Move) -> None:
+    def move(self, move: JobUpdate) -> None:
         """A kept job, or one that is on its way, has changed."""
 
     def end(self, number: int) -> None:
@@ -230,7 +230,7 @@ class Journal(Protocol):
     def forget(self, number: int) -> None:
         """Keep this job no more, nor its result; it is kept or on its way."""
 
-    def mark(self, mark: Mark) -> None:
+    def mark(self, mark: StoredValue) -> None:
         """Remember something else."""
 
     def read(self, reading: Reading) -> None:
@@ -240,14 +240,14 @@ class Journal(Protocol):
         """Read the workloads of these jobs, one such list at a time."""
 
 
-def by_place(records: Iterable[StoredJob]) -> Iterator[StoredJob]:
+def by_place(records: Iterable[JobRecord]) -> Iterator[JobRecord]:
     """
     Jobs in the order of their places, which is how they are to be queued.
 
     @param records: jobs in the order of their numbers; only those that were put
         behind others have a place that is not their number, and theirs is later.
     """
-    moved: list[tuple[int, StoredJob]] = []
+    moved: list[tuple[int, JobRecord]] = []
     for record in records:
         if record.place != record.number:
             heappush(moved, (record.place, record))

@@ -13,7 +13,7 @@ from txgear.protocol.textlines import text
 
 if TYPE_CHECKING:
     from txgear.broker.jobs import Job
-    from txgear.broker.queues import FunctionQueue
+    from txgear.broker.queues import Function
     from txgear.broker.quickacks import QuickAcks
     from txgear.protocol.packets import Data
 
@@ -91,12 +91,12 @@ class Peer:
         self.exceptions = exceptions
         self.extended = False
         self.restarts = False
-        self.abilities: dict[FunctionQueue, float] = {}
+        self.abilities: dict[Function, float] = {}
         self.running: dict[bytes, Job] = {}
         self.attached: dict[Job, None] = {}
         self.asleep = False
         self.barred: int | None = None
-        self.woken_for: FunctionQueue | None = None
+        self.woken_for: Function | None = None
         self.raised: bytes | None = None
         self.link: Link | None = None
         self.unread = False
@@ -143,7 +143,7 @@ class Roster:
         self._barred: list[dict[Peer, None]] = [{} for _ in PRIORITIES]  # and those that wait for a read
         self._woken: dict[Peer, float] = {}  # when the NOOP was sent, earliest first
 
-    def fall_asleep(self, peer: Peer) -> FunctionQueue | None:
+    def fall_asleep(self, peer: Peer) -> Function | None:
         """
         The peer waits for a NOOP from now on.
 
@@ -196,7 +196,7 @@ class Roster:
             self._enter(peer)
         return peers
 
-    def learn(self, peer: Peer, queue: FunctionQueue, timeout: float) -> None:
+    def learn(self, peer: Peer, queue: Function, timeout: float) -> None:
         """The peer can do one function more, or has another timeout for it."""
         moves = peer.asleep and (peer.barred is not None or len(peer.abilities) == BROAD)
         if moves:
@@ -210,7 +210,7 @@ class Roster:
         elif peer.asleep and peer not in self._broad:
             queue.asleep[peer] = None
 
-    def unlearn(self, peer: Peer, queues: list[FunctionQueue]) -> None:
+    def unlearn(self, peer: Peer, queues: list[Function]) -> None:
         """The peer can do these no more."""
         if peer.asleep:
             self._take_out(peer)
@@ -220,7 +220,7 @@ class Roster:
         if peer.asleep:
             self._enter(peer)
 
-    def rise(self, peer: Peer) -> FunctionQueue | None:
+    def rise(self, peer: Peer) -> Function | None:
         """
         The peer neither sleeps nor is being woken any more.
 
@@ -236,7 +236,7 @@ class Roster:
             del self._woken[peer]
         return queue
 
-    def wake(self, queue: FunctionQueue, peer: Peer, now: float) -> None:
+    def wake(self, queue: Function, peer: Peer, now: float) -> None:
         """The sleeping peer is sent a NOOP for this queue."""
         self._wake_up(peer)
         peer.woken_for = queue
@@ -248,7 +248,7 @@ class Roster:
         del self.asleep[peer]
         self._take_out(peer)
 
-    def sleepers(self, queue: FunctionQueue, wanted: int) -> list[Peer]:
+    def sleepers(self, queue: Function, wanted: int) -> list[Peer]:
         """
         Up to C{wanted} sleepers that can do this function, the longest asleep
         first; after all others those that can do a great many, and those that wait for something of a
@@ -273,7 +273,7 @@ class Roster:
             return sent + WAKE_SECONDS
         return inf
 
-    def pop_overdue(self, now: float) -> FunctionQueue | None:
+    def pop_overdue(self, now: float) -> Function | None:
         """
         Give the earliest woken worker up, if it took too long.
 

@@ -12,15 +12,23 @@ from typing import TYPE_CHECKING, Final
 from txgear.broker.dispatcher import Dispatch
 from txgear.broker.history import Life
 from txgear.broker.jobs import CANCELLED, DEAD, DONE, FAILED, PAGED, RUNNING, STORING, Job
-from txgear.broker.records import LAST_NUMBER, UNREADABLE_SECONDS, Mark, Move, Reading, StoredJob, Storing
+from txgear.broker.records import (
+    LAST_NUMBER,
+    UNREADABLE_SECONDS,
+    JobRecord,
+    JobUpdate,
+    Reading,
+    StoredValue,
+    Storing,
+)
 from txgear.broker.uniques import Key
 from txgear.errors import ConfigurationError, QueueError
-from txgear.policies import CLASSIC, Keeping, Policy, PolicyError
+from txgear.policies import CLASSIC, Policy, PolicyError, Retention
 from txgear.protocol.constants import ERROR, JOB_CREATED, MAX_HANDLE, UNIQUE_FROM_WORKLOAD, WORK_FAIL
 from txgear.protocol.packets import Data
 
 if TYPE_CHECKING:
-    from txgear.broker.queues import FunctionQueue
+    from txgear.broker.queues import Function
     from txgear.broker.records import Journal
     from txgear.broker.sleepers import Outbox
 
@@ -85,7 +93,7 @@ class Storage(Dispatch):
             journal.ask()
             raise QueueError(refusal)
         digest = job.key.to_bytes(16, "big") if isinstance(job.key, int) else None
-        record = StoredJob(
+        record = JobRecord(
             job.number,
             job.place,
             self._prefix,
@@ -181,7 +189,7 @@ class Storage(Dispatch):
         """
         if self._journal is not None and (job.stored or job.storing is not None):
             life = None if job.life is None else job.life.to_bytes()
-            self._journal.move(Move(job.number, job.place, self.wall(due), job.retries, life=life))
+            self._journal.move(JobUpdate(job.number, job.place, self.wall(due), job.retries, life=life))
 
     def loaded(
         self,
@@ -201,7 +209,7 @@ class Storage(Dispatch):
         assert pager is not None
         if not more:
             pager.arrived()
-        lanes: dict[tuple[FunctionQueue, int], None] = {}
+        lanes: dict[tuple[Function, int], None] = {}
         for job, workload in workloads:
             if job.state == PAGED:
                 lanes[job.queue, job.priority] = None
@@ -256,7 +264,7 @@ class Storage(Dispatch):
 
     # From the disk
 
-    def restore(self, record: StoredJob, now: float) -> None:
+    def restore(self, record: JobRecord, now: float) -> None:
         """
         The server starts again: a job that was kept is queued, or waits for its
         time, as before. The earlier of two with one priority comes first. One that
@@ -399,7 +407,7 @@ class Storage(Dispatch):
         life.tell(outcome, data or b"", result, complete=data is not None)
 
     @staticmethod
-    def _keeping(policy: Policy, job: Job, outcome: int) -> tuple[Keeping | None, float]:
+    def _keeping(policy: Policy, job: Job, outcome: int) -> tuple[Retention | None, float]:
         """
         How a job is kept that has ended.
 
@@ -435,7 +443,7 @@ class Storage(Dispatch):
         """A job is kept that has ended: the store is to know, if it knows the job."""
         if self._journal is not None and (job.stored or job.storing is not None):
             self._journal.move(
-                Move(
+                JobUpdate(
                     job.number,
                     job.place,
                     self.wall(job.due),
@@ -451,7 +459,7 @@ class Storage(Dispatch):
         if self._journal is not None and (job.stored or job.storing is not None):
             self._journal.keep(job.number, brought)
 
-    def _make_room(self, job: Job, bounds: Keeping, now: float) -> None:
+    def _make_room(self, job: Job, bounds: Retention, now: float) -> None:
         """
         The function's oldest kept jobs make room for this one; but a unique that is taken stays taken.
 
@@ -515,7 +523,7 @@ class Storage(Dispatch):
         else:
             done(None)
 
-    def mark(self, mark: Mark) -> None:
+    def mark(self, mark: StoredValue) -> None:
         """Remember something over restarts, if anything is kept."""
         if self._journal is not None:
             self._journal.mark(mark)

@@ -15,7 +15,7 @@ from txgear.protocol.packets import Data, Pieces
 
 if TYPE_CHECKING:
     from txgear.broker.jobs import Job
-    from txgear.broker.queues import FunctionQueue
+    from txgear.broker.queues import Function
 
 Key: TypeAlias = bytes | int
 """A unique as sent, or for C{-} the workload's digest: a number, so that no unique equals it."""
@@ -51,7 +51,7 @@ class Uniques:
     def __len__(self) -> int:
         return sum(len(found) if isinstance(found, list) else 1 for found in self.jobs.values())
 
-    def find(self, queue: FunctionQueue, key: Key) -> Job | None:
+    def find(self, queue: Function, key: Key) -> Job | None:
         """The job of this function with this key."""
         found = self.jobs.get(key)
         if found is None:

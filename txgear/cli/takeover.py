@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 
-from txgear.broker.records import Addition, StoredJob
+from txgear.broker.records import JobRecord, NewJob
 from txgear.broker.uniques import key_of
 from txgear.cli.gearmandtable import Row
 from txgear.errors import StoreRefused
@@ -38,7 +38,7 @@ class Store(Protocol):
     def imported(self, digests: Sequence[bytes]) -> set[bytes]:
         """Those that were taken over before."""
 
-    def take_over(self, additions: Sequence[Addition], digests: Sequence[bytes]) -> None:
+    def take_over(self, additions: Sequence[NewJob], digests: Sequence[bytes]) -> None:
         """Keep the jobs, and note the digests, as one transaction."""
 
 
@@ -65,10 +65,10 @@ class Content(NamedTuple):
             made.update(part)
         return made.digest()
 
-    def addition(self, number: int, prefix: bytes) -> Addition:
+    def addition(self, number: int, prefix: bytes) -> NewJob:
         """The job, as a store takes it."""
         key = key_of(self.unique, self.workload)
-        job = StoredJob(
+        job = JobRecord(
             number=number,
             place=number,
             prefix=prefix,

@@ -18,7 +18,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from txgear.client.connection import ClientConnection, Homes
+from txgear.client.connection import ClientConnection, HandleMap
 from txgear.client.questions import JobStatus, Result, ResultQuestion, StatusQuestion, UniqueQuestion
 from txgear.client.requests import BackgroundSubmit, Job, Request, Single, Task, ability_for, submission
 from txgear.errors import JobTimeout, MissingAbility, NotConnected, QueueError, TxgearError
@@ -130,7 +130,7 @@ class Client(Service):
         self._connection: ClientConnection | None = None
         self._visits: dict[Request, ClientConnection] = {}
         self._unsent: dict[Request, IDelayedCall] = {}
-        self._homes = Homes()
+        self._homes = HandleMap()
         self._tokens = count(1)
         self._closed = False
 

@@ -48,7 +48,7 @@ server's answer: the first may have gone by chance.
 """
 
 
-class Homes:
+class HandleMap:
     """Which server gave which handle, for the latest L{HANDLES_REMEMBERED} jobs that have not ended."""
 
     def __init__(self) -> None:
@@ -114,7 +114,7 @@ class ClientConnection(ServerConnection):
         server: Server,
         limits: Limits,
         greeting: list[bytes],
-        homes: Homes,
+        homes: HandleMap,
         on_ready: Callable[[ClientConnection], object],
         on_lost: Callable[[ClientConnection, list[Request], str], object],
         on_refused: Callable[[ClientConnection, Request, QueueError], object],

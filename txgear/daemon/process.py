@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Final, TextIO
 
-from txgear.broker.records import Mark
+from txgear.broker.records import StoredValue
 from txgear.daemon.pidfile import PidFile
 from txgear.daemon.service import ServerService
 from txgear.daemon.trim import Trimmer, c_library_trim
@@ -191,7 +191,7 @@ class ProcessService(ServerService):
                     raise
         super().privilegedStartService()
 
-    def _replay(self, store: IJobStore) -> list[Mark]:
+    def _replay(self, store: IJobStore) -> list[StoredValue]:
         """And look for another queue, which who came from gearmand may have forgotten."""
         marks = super()._replay(store)
         table = self._options["gearmand-table"]

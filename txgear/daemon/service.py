@@ -17,7 +17,7 @@ from twisted.logger import Logger, globalLogPublisher
 
 from txgear._version import __version__
 from txgear.broker.jobs import DEAD
-from txgear.broker.records import PAUSED, Mark, StoredJob, by_place
+from txgear.broker.records import PAUSED, JobRecord, StoredValue, by_place
 from txgear.daemon.config import Config, read_config
 from txgear.daemon.logs import LogFile
 from txgear.errors import ConfigurationError, StoreError, StoreUnusable
@@ -143,7 +143,7 @@ class ServerService(Service):
         self.scheduler = Scheduler(self.server)
         self.server.config = self._options["config"]
         self.server.schedules = self.scheduler.listed
-        marks: list[Mark] = []
+        marks: list[StoredValue] = []
         try:
             if self._store is not None:
                 marks = self._replay(self._store)
@@ -168,7 +168,7 @@ class ServerService(Service):
             )
         raise_descriptor_limit(max(wanted, NEEDED_DESCRIPTORS))
 
-    def _replay(self, store: IJobStore) -> list[Mark]:
+    def _replay(self, store: IJobStore) -> list[StoredValue]:
         """
         Open the store and queue what is in it. This blocks: nobody can have connected yet.
 
@@ -218,7 +218,7 @@ class ServerService(Service):
             also=f"; ended ones that are kept: {dead} dead, {len(ended) - dead} others" if ended else "",
         )
 
-    def _kept_jobs(self, store: IJobStore) -> Iterator[StoredJob]:
+    def _kept_jobs(self, store: IJobStore) -> Iterator[JobRecord]:
         after = count = 0
         while True:
             records = store.replay(after, REPLAY_CHUNK)

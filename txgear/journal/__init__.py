@@ -19,10 +19,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txgear.broker.paging import READ_JOBS
-from txgear.broker.records import UNREADABLE_SECONDS, Mark, Move, Reading, Storing
+from txgear.broker.records import UNREADABLE_SECONDS, JobUpdate, Reading, StoredValue, Storing
 from txgear.errors import QueueError, StoreError, StoreRefused, StoreTaken, StoreUnusable
 from txgear.journal.reading import Portion
-from txgear.journal.writing import MOST_BYTES, MOST_ROWS, Refusals, Unhurried, fitting, write_all
+from txgear.journal.writing import MOST_BYTES, MOST_ROWS, Refusals, WriteBuffer, fitting, write_all
 from txgear.protocol.constants import ERROR
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Journal:
         # Results that there was no room for while the store did not answer.
         self._turned_away = 0
         self._additions: list[Storing] = []
-        self._unhurried = Unhurried()
+        self._unhurried = WriteBuffer()
         self._readings: list[Reading] = []
         # Kept after all, when those who submitted them had been told that they are not.
         self._retracted: list[int] = []
@@ -93,7 +93,7 @@ class Journal:
         self._reads = Portion(MOST_READINGS)
         # What is at the store, and may be there or not once that has failed.
         self._writing: deque[Storing] = deque()
-        self._underway = Unhurried()
+        self._underway = WriteBuffer()
         self._busy = False
         self._lost = False
         # Whether it was a read that failed, which says nothing of writes.
@@ -170,7 +170,7 @@ class Journal:
         self._additions.append(storing)
         self.unsettled += storing.addition[0].size + JOB_BYTES
 
-    def move(self, move: Move) -> None:
+    def move(self, move: JobUpdate) -> None:
         """Part of L{txgear.broker.records.Journal}."""
         self._unhurried.moves[move.number] = move
 
@@ -187,7 +187,7 @@ class Journal:
         self.unsettled -= self._unhurried.drop_result(number)
         self._unhurried.forgotten.append(number)
 
-    def mark(self, mark: Mark) -> None:
+    def mark(self, mark: StoredValue) -> None:
         """Part of L{txgear.broker.records.Journal}."""
         self._unhurried.marks[mark.kind, mark.name] = mark
 
@@ -402,7 +402,7 @@ class Journal:
             self._gathering = None
         if self._retracted:
             # By themselves, before anything else: one of them may be submitted again.
-            self._underway = Unhurried()
+            self._underway = WriteBuffer()
             self._underway.forgotten, self._retracted = (
                 self._retracted[:MOST_ROWS],
                 self._retracted[MOST_ROWS:],
@@ -420,7 +420,7 @@ class Journal:
                 self._retracted = underway.forgotten + self._retracted
             else:
                 self.unsettled -= self._unhurried.put_back(underway)
-            self._underway = Unhurried()
+            self._underway = WriteBuffer()
 
         self._call(lambda: write_all(self._store, batch), self._written, unwritten)
 
@@ -432,14 +432,14 @@ class Journal:
             taken = fitting([storing.addition[0].size for storing in additions])
         self._writing, self._additions = deque(additions[:taken]), additions[taken:]
         if not self._additions and unhurried.fits:
-            self._underway, self._unhurried = unhurried, Unhurried()
+            self._underway, self._unhurried = unhurried, WriteBuffer()
         else:
             self._underway = unhurried.cut({storing.addition[0].number for storing in self._additions})
         # What is left has gathered long enough.
         self._gathered = bool(self._unhurried)
 
     def _written(self, refusals: Refusals) -> None:
-        underway, self._underway = self._underway, Unhurried()
+        underway, self._underway = self._underway, WriteBuffer()
         self.unsettled -= underway.bytes
         self._watch_anew()
         now = self._clock.seconds()

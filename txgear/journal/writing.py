@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from txgear.broker.records import Addition, Batch, Mark, Move, Result
+from txgear.broker.records import Batch, JobUpdate, NewJob, Result, StoredValue
 from txgear.errors import StoreRefused, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def fitting(sizes: Sequence[int]) -> int:
     return min(len(sizes), MOST_ROWS)
 
 
-class Unhurried:
+class WriteBuffer:
     """
     Changes that nobody waits for.
 
@@ -60,11 +60,11 @@ class Unhurried:
     __slots__ = ("bytes", "ends", "forgotten", "marks", "moves", "results")
 
     def __init__(self) -> None:
-        self.moves: dict[int, Move] = {}
+        self.moves: dict[int, JobUpdate] = {}
         self.ends: list[int] = []
         self.results: dict[int, bytes] = {}
         self.forgotten: list[int] = []
-        self.marks: dict[tuple[int, bytes], Mark] = {}
+        self.marks: dict[tuple[int, bytes], StoredValue] = {}
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -91,7 +91,7 @@ class Unhurried:
         self.bytes -= less
         return less
 
-    def put_back(self, earlier: Unhurried) -> int:
+    def put_back(self, earlier: WriteBuffer) -> int:
         """
         These have not been written after all: what has been said since is newer.
 
@@ -122,14 +122,14 @@ class Unhurried:
         """Whether one batch has room for all."""
         return len(self) <= MOST_ROWS and self.bytes <= MOST_BYTES
 
-    def cut(self, later: Collection[int]) -> Unhurried:
+    def cut(self, later: Collection[int]) -> WriteBuffer:
         """
         Take out what one batch has room for. A job's move and its result stay together: a result takes
         the place of the workload, which a job that has not ended still needs.
 
         @param later: jobs that are added by a later batch; what is said of them waits for that.
         """
-        part = Unhurried()
+        part = WriteBuffer()
         results = list(islice(self.results, MOST_ROWS))
         if later:
             results = [number for number in results if number not in later]
@@ -151,7 +151,7 @@ class Unhurried:
         """How many jobs have ended by what is said here."""
         return len({*self.ends, *(move.number for move in self.moves.values() if move.state)})
 
-    def batch(self, additions: Sequence[Addition]) -> Batch:
+    def batch(self, additions: Sequence[NewJob]) -> Batch:
         """All of it, and these."""
         return Batch(
             additions,
@@ -196,7 +196,7 @@ def write_all(store: IJobStore, batch: Batch) -> Refusals:
     else:
         return Refusals({}, {})
 
-    def add(part: Sequence[Addition]) -> None:
+    def add(part: Sequence[NewJob]) -> None:
         numbers = {job.number for job, _ in part}
         marks = [mark for mark in batch.marks if mark.number in numbers]
         store.write(Batch(part, (), (), marks=marks))

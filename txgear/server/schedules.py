@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from txgear.broker.records import SCHEDULED, Mark, Storing
+from txgear.broker.records import SCHEDULED, StoredValue, Storing
 from txgear.errors import ServerError
 from txgear.protocol.constants import JOB_CREATED, NORMAL
 from txgear.server.crontimes import UTC, times
@@ -113,7 +113,7 @@ class Scheduler:
         self._timer: IDelayedCall | None = None
         self._running = False
 
-    def start(self, schedules: Iterable[Schedule], marks: Iterable[Mark]) -> None:
+    def start(self, schedules: Iterable[Schedule], marks: Iterable[StoredValue]) -> None:
         """
         Begin, with a job for each schedule that missed its time. One that is
         new begins with its next time. This is a turn of its own.
@@ -175,10 +175,10 @@ class Scheduler:
         mark = self._server.broker.mark
         for name in self._marks.keys() - self.schedules.keys():
             self._forget(name)
-            mark(Mark(SCHEDULED, name, 0.0))
+            mark(StoredValue(SCHEDULED, name, 0.0))
         for name in self.schedules.keys() - self._marks.keys():
             self._marks[name] = now
-            mark(Mark(SCHEDULED, name, now))
+            mark(StoredValue(SCHEDULED, name, now))
         self._due = dict.fromkeys(self.schedules, -inf)
 
     def _forget(self, name: bytes) -> None:
@@ -236,7 +236,7 @@ class Scheduler:
             self._marks[name] = at
         else:
             # The store may have the refused one's, if it took the job too late.
-            self._server.broker.mark(Mark(SCHEDULED, name, self._marks[name]))
+            self._server.broker.mark(StoredValue(SCHEDULED, name, self._marks[name]))
             self._refuse(name, at, bytes(storing.answer[-1]).decode("utf-8", "replace"))
         return True
 

@@ -16,7 +16,7 @@ from txgear.broker import inspection
 from txgear.broker.connections import connections
 from txgear.broker.inspection import OF_CONNECTIONS, OF_ENDED, OF_FUNCTIONS, OF_JOBS, Search
 from txgear.broker.jobs import DEAD, Job
-from txgear.broker.queues import FunctionQueue
+from txgear.broker.queues import Function
 from txgear.broker.sleepers import Peer
 from txgear.errors import ServerError
 from txgear.protocol import textlines
@@ -60,7 +60,7 @@ def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Later | Listin
     return said
 
 
-def _of_functions(server: JobServer, line: Callable[[FunctionQueue], bytes]) -> Listing:
+def _of_functions(server: JobServer, line: Callable[[Function], bytes]) -> Listing:
     functions = server.broker.functions
     return Listing(len(functions), lambda: (b"%s\n" % line(queue) for queue in list(functions.values())))
 
@@ -187,7 +187,7 @@ def _functions(server: JobServer, words: list[bytes]) -> Listing:
     names = ("function", "queued", "waiting", "running", "workers", "dead", "kept", "paused", "maxqueue")
     found = inspection.functions(server.broker, search)
 
-    def line(queue: FunctionQueue) -> bytes:
+    def line(queue: Function) -> bytes:
         return b"%s\n" % _columns(inspection.function(server.broker, queue), names)
 
     return Listing(len(found), lambda: map(line, found))

@@ -9,7 +9,7 @@ from heapq import nsmallest
 
 from zope.interface import implementer
 
-from txgear.broker.records import LAST_NUMBER, Batch, Mark, StoredJob
+from txgear.broker.records import LAST_NUMBER, Batch, JobRecord, StoredValue
 from txgear.errors import StoreRefused, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IJobStore
 
@@ -25,10 +25,10 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._is_open = False
-        self._jobs: dict[int, StoredJob] = {}
+        self._jobs: dict[int, JobRecord] = {}
         self._workloads: dict[int, bytes] = {}
         self._results: dict[int, bytes] = {}
-        self._marks: dict[tuple[int, bytes], Mark] = {}
+        self._marks: dict[tuple[int, bytes], StoredValue] = {}
         self._next = 1
 
     def open(self) -> None:
@@ -46,7 +46,7 @@ class MemoryStore:
         self._next += count
         return first
 
-    def replay(self, after: int, limit: int) -> list[StoredJob]:
+    def replay(self, after: int, limit: int) -> list[JobRecord]:
         """See L{IJobStore.replay}."""
         self._check_open()
         return [
@@ -86,7 +86,7 @@ class MemoryStore:
         self._check_open()
         return {number: self._results[number] for number in numbers if self._results.get(number)}
 
-    def marks(self) -> list[Mark]:
+    def marks(self) -> list[StoredValue]:
         """See L{IJobStore.marks}."""
         self._check_open()
         return list(self._marks.values())

@@ -55,7 +55,7 @@ def _digest(size: int) -> TypeEngine[Any]:
 jobs: Final = Table(
     "txgear_jobs",
     _metadata,
-    # In the order of a StoredJob.
+    # In the order of a JobRecord.
     _key("number", _NUMBER),
     _column("place", BigInteger()),
     _column("prefix", _bytes(64)),

@@ -17,7 +17,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from zope.interface import implementer
 
-from txgear.broker.records import LAST_NUMBER, Addition, Batch, Mark, Move, Result, StoredJob
+from txgear.broker.records import LAST_NUMBER, Batch, JobRecord, JobUpdate, NewJob, Result, StoredValue
 from txgear.errors import StoreError, StoreRefused, StoreTaken, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IJobStore
 from txgear.stores import leftovers, migrations, schema
@@ -287,7 +287,7 @@ class SqlStore:
                     self._damaged.add(number)
                     self.open()
 
-    def take_over(self, additions: Sequence[Addition], digests: Sequence[bytes]) -> None:
+    def take_over(self, additions: Sequence[NewJob], digests: Sequence[bytes]) -> None:
         """
         Keep jobs that come from another server's queue, and note that they came, as one transaction.
 
@@ -299,7 +299,7 @@ class SqlStore:
             rows = [(digest,) for digest in digests]
             self._statements.insert(cursor, schema.imported, rows, [ROW_BYTES] * len(rows))
 
-    def _check(self, additions: Sequence[Addition], results: Sequence[Result] = ()) -> None:
+    def _check(self, additions: Sequence[NewJob], results: Sequence[Result] = ()) -> None:
         """See to what the database itself would not just refuse."""
         most = self._dialect.largest
         if most is None:
@@ -312,7 +312,7 @@ class SqlStore:
                         f"{self._dialect.largest_why}"
                     )
 
-    def _add(self, cursor: DBAPICursor, additions: Sequence[Addition]) -> None:
+    def _add(self, cursor: DBAPICursor, additions: Sequence[NewJob]) -> None:
         jobs = [job[:INSERTED] for job, _ in additions]
         weights = [ROW_BYTES + len(job.function) for job, _ in additions]
         self._statements.insert(cursor, schema.jobs, jobs, weights)
@@ -325,7 +325,7 @@ class SqlStore:
 
     # Reading
 
-    def replay(self, after: int, limit: int) -> list[StoredJob]:
+    def replay(self, after: int, limit: int) -> list[JobRecord]:
         """See L{IJobStore.replay}."""
         with self._reading() as cursor:
             return self._statements.replay(cursor, after, limit)
@@ -345,7 +345,7 @@ class SqlStore:
         with self._reading() as cursor:
             return self._statements.results(cursor, numbers)
 
-    def marks(self) -> list[Mark]:
+    def marks(self) -> list[StoredValue]:
         """See L{IJobStore.marks}."""
         with self._reading() as cursor:
             return self._statements.marks(cursor)
@@ -356,9 +356,9 @@ class SqlStore:
             return self._statements.known(cursor, schema.imported, digests)
 
 
-def life_of(job: StoredJob) -> Move:
+def life_of(job: JobRecord) -> JobUpdate:
     """What is left to be said of a job that has just been added."""
-    return Move(job.number, job.place, job.due, job.retries, None, job.state, job.ended, job.life)
+    return JobUpdate(job.number, job.place, job.due, job.retries, None, job.state, job.ended, job.life)
 
 
 def _hang_up(connection: Connection) -> None:

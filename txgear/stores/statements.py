@@ -20,7 +20,7 @@ from sqlalchemy import Column, Table, bindparam, delete, func, insert, literal_c
 from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
 from sqlalchemy.sql import ClauseElement
 
-from txgear.broker.records import Mark, Move, StoredJob
+from txgear.broker.records import JobRecord, JobUpdate, StoredValue
 from txgear.stores.schema import inserted, jobs, marks, numbers, results, workloads
 
 T = TypeVar("T")
@@ -109,22 +109,22 @@ class Statements:
         """From now on it is this one."""
         cursor.execute(self._advance, (number,))
 
-    def move(self, cursor: DBAPICursor, moves: Sequence[Move]) -> None:
+    def move(self, cursor: DBAPICursor, moves: Sequence[JobUpdate]) -> None:
         """Change jobs."""
         # SQLAlchemy has them in the order of the table's columns, whichever was asked for.
         cursor.executemany(self._move, [(*move[1:], move.number) for move in moves])
 
-    def mark(self, cursor: DBAPICursor, changed: Sequence[Mark]) -> None:
+    def mark(self, cursor: DBAPICursor, changed: Sequence[StoredValue]) -> None:
         """Change marks."""
         rows = [(digest_of(mark), mark.kind, mark.name, mark.value) for mark in changed]
         self.delete(cursor, marks, [row[0] for row in rows])
         rows = [row for row in rows if row[-1]]
         self.insert(cursor, marks, rows, [ROW_BYTES + len(row[2]) for row in rows])
 
-    def marks(self, cursor: DBAPICursor) -> list[Mark]:
+    def marks(self, cursor: DBAPICursor) -> list[StoredValue]:
         """All of them."""
         cursor.execute(self._marks)
-        return [Mark(kind, bytes(name), value) for kind, name, value in cursor.fetchall()]
+        return [StoredValue(kind, bytes(name), value) for kind, name, value in cursor.fetchall()]
 
     def insert(
         self, cursor: DBAPICursor, table: Table, rows: Sequence[tuple[Any, ...]], weights: Sequence[int]
@@ -152,10 +152,10 @@ class Statements:
             found.update(key for (key,) in cursor.fetchall())
         return found
 
-    def replay(self, cursor: DBAPICursor, after: int, limit: int) -> list[StoredJob]:
+    def replay(self, cursor: DBAPICursor, after: int, limit: int) -> list[JobRecord]:
         """So many jobs of higher numbers, in their order."""
         cursor.execute(self._replay_text(limit), (after,))
-        return list(map(StoredJob._make, cursor.fetchall()))
+        return list(map(JobRecord._make, cursor.fetchall()))
 
     def workloads(self, cursor: DBAPICursor, numbers: Sequence[int]) -> dict[int, bytes]:
         """The workloads of those of the jobs that are kept."""
@@ -218,6 +218,6 @@ class Statements:
         return self.text(select(results.c.number, results.c.result).where(self.among(results.c.number, keys)))
 
 
-def digest_of(mark: Mark) -> bytes:
+def digest_of(mark: StoredValue) -> bytes:
     """The key of a mark's row."""
     return sha256(bytes([mark.kind]) + mark.name).digest()

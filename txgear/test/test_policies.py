@@ -14,11 +14,11 @@ from txgear.policies import (
     MOST_SECONDS,
     REASONS,
     Backoff,
-    Keeping,
     Policies,
     Policy,
     PolicyError,
     Rate,
+    Retention,
     Retries,
     count,
     duration,
@@ -191,17 +191,19 @@ class BackoffTests(SynchronousTestCase):
 
 class KeepingTests(SynchronousTestCase):
     def test_a_time_alone_has_no_other_bounds(self) -> None:
-        self.assertEqual(Keeping.parse("1h"), Keeping(3600.0, 0, 0))
+        self.assertEqual(Retention.parse("1h"), Retention(3600.0, 0, 0))
 
     def test_a_table(self) -> None:
-        self.assertEqual(Keeping.parse({"keep": "1h", "jobs": 5, "bytes": "1K"}), Keeping(3600.0, 5, 1024))
-        self.assertEqual(Keeping.parse({"keep": 0}), Keeping(0.0, 0, 0))
+        self.assertEqual(
+            Retention.parse({"keep": "1h", "jobs": 5, "bytes": "1K"}), Retention(3600.0, 5, 1024)
+        )
+        self.assertEqual(Retention.parse({"keep": 0}), Retention(0.0, 0, 0))
 
     def test_the_dead_have_bounds_where_none_are_set(self) -> None:
         for value in ("1h", {"keep": "1h"}):
-            self.assertEqual(CLASSIC.changed({"dead": value}).dead, Keeping(3600.0, 100_000, 1 << 30))
+            self.assertEqual(CLASSIC.changed({"dead": value}).dead, Retention(3600.0, 100_000, 1 << 30))
         dead = CLASSIC.changed({"dead": {"jobs": 0, "bytes": "1K"}}).dead
-        self.assertEqual(dead, Keeping(30 * 86400.0, 0, 1024))
+        self.assertEqual(dead, Retention(30 * 86400.0, 0, 1024))
 
     def test_mistakes_are_named(self) -> None:
         for value, key in (
@@ -211,7 +213,7 @@ class KeepingTests(SynchronousTestCase):
             (None, ""),
         ):
             with self.assertRaises(PolicyError) as caught:
-                Keeping.parse(value)
+                Retention.parse(value)
             self.assertEqual(caught.exception.key, key)
 
 
@@ -281,11 +283,11 @@ class PolicyTests(SynchronousTestCase):
             Policy(
                 Retries(None, {"fail": 3, "lost": 1}),
                 Backoff("linear", 60.0, 3600.0, 0.5),
-                Keeping(604800.0, 10, 1 << 20),
+                Retention(604800.0, 10, 1 << 20),
                 300.0,
                 30.0,
                 3600.0,
-                Keeping(3600.0, 1000, 1 << 20),
+                Retention(3600.0, 1000, 1 << 20),
                 86400.0,
                 Rate(60.0 / 90, 5),
                 4,

@@ -6,15 +6,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.archive import MOST_AT_ONCE, Archive
 from txgear.broker.jobs import DEAD, DONE, Job
-from txgear.broker.queues import FunctionQueue
-from txgear.policies import Keeping
+from txgear.broker.queues import Function
+from txgear.policies import Retention
 from txgear.test.support.rooms import make_job
 
 
 class ArchiveTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.archive = Archive()
-        self.queue = FunctionQueue(b"f")
+        self.queue = Function(b"f")
         self.number = 0
 
     def job(self, size: int = 0, state: int = DONE, unique: bytes = b"", since: float = 0.0) -> Job:
@@ -41,7 +41,7 @@ class ArchiveTests(SynchronousTestCase):
 
     def test_functions_too(self) -> None:
         self.put(3)
-        self.queue = FunctionQueue(b"g")
+        self.queue = Function(b"g")
         self.assertEqual(self.shelf(False), ([], 0))
 
     def test_one_that_is_removed_leaves_nothing(self) -> None:
@@ -91,20 +91,20 @@ class ArchiveTests(SynchronousTestCase):
     def test_what_is_too_many_is_the_oldest(self) -> None:
         jobs = [self.put(10) for _ in range(5)]
         for bounds, surplus in (
-            (Keeping(1.0), []),
-            (Keeping(1.0, jobs=5), []),
-            (Keeping(1.0, jobs=3), jobs[:2]),
-            (Keeping(1.0, bytes=50), []),
-            (Keeping(1.0, bytes=49), jobs[:1]),
-            (Keeping(1.0, bytes=15), jobs[:4]),
-            (Keeping(1.0, jobs=4, bytes=20), jobs[:3]),
-            (Keeping(1.0, jobs=1, bytes=1), jobs[:4]),
+            (Retention(1.0), []),
+            (Retention(1.0, jobs=5), []),
+            (Retention(1.0, jobs=3), jobs[:2]),
+            (Retention(1.0, bytes=50), []),
+            (Retention(1.0, bytes=49), jobs[:1]),
+            (Retention(1.0, bytes=15), jobs[:4]),
+            (Retention(1.0, jobs=4, bytes=20), jobs[:3]),
+            (Retention(1.0, jobs=1, bytes=1), jobs[:4]),
         ):
             self.assertEqual(self.archive.surplus(jobs[-1], bounds), surplus)
 
     def test_not_too_many_at_once(self) -> None:
         jobs = [self.put() for _ in range(MOST_AT_ONCE * 2)]
-        self.assertEqual(self.archive.surplus(jobs[-1], Keeping(1.0, jobs=1)), jobs[:MOST_AT_ONCE])
+        self.assertEqual(self.archive.surplus(jobs[-1], Retention(1.0, jobs=1)), jobs[:MOST_AT_ONCE])
 
     def test_one_that_is_stripped_is_known_and_counts_no_more(self) -> None:
         first, second = self.put(10, unique=b"u"), self.put(10)

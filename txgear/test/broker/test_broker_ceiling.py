@@ -8,7 +8,7 @@ from txgear.broker import history
 from txgear.broker.jobs import DEAD, DONE, Job
 from txgear.daemon.config import parse_config
 from txgear.errors import ConfigurationError
-from txgear.policies import CEILING, CLASSIC, MOST_BYTES, MOST_SECONDS, Keeping, Policies
+from txgear.policies import CEILING, CLASSIC, MOST_BYTES, MOST_SECONDS, Policies, Retention
 from txgear.protocol.constants import RESTARTED, WORK_COMPLETE, WORK_DATA, WORK_FAIL
 from txgear.test.broker.test_broker_bounds import calls
 from txgear.test.support.rooms import RoomTestCase, StoredTestCase, record
@@ -20,7 +20,7 @@ class KeepingTestCase(RoomTestCase):
         self.client = self.room.connect()
         self.worker = self.room.worker(b"f")
 
-    def limit(self, ceiling: Keeping, **settings: Any) -> None:
+    def limit(self, ceiling: Retention, **settings: Any) -> None:
         """Let this ceiling hold, and this policy for f."""
         rules = [("f", CLASSIC.changed(settings))] if settings else []
         self.room.policies = Policies(rules, ceiling)
@@ -40,7 +40,7 @@ class KeepingTestCase(RoomTestCase):
 
 class CeilingTests(KeepingTestCase):
     def test_it_bounds_the_time(self) -> None:
-        self.limit(Keeping(60.0))
+        self.limit(Retention(60.0))
         for settings in ({"results": MOST_SECONDS}, {"once": MOST_SECONDS}):
             job = self.do(unique=b"u", settings=settings)
             self.assertEqual(job.due, self.room.now + 60)
@@ -50,31 +50,31 @@ class CeilingTests(KeepingTestCase):
         self.assertEqual((job.state, job.due), (DEAD, self.room.now + CLASSIC.dead.keep))
 
     def test_what_the_function_keeps_is_not_bounded_by_it(self) -> None:
-        self.limit(Keeping(60.0, 1, 1), results={"keep": 120, "bytes": 0}, once=180)
+        self.limit(Retention(60.0, 1, 1), results={"keep": 120, "bytes": 0}, once=180)
         for settings in ({"results": 600}, {"once": 600}, {"results": 90, "once": 90}, {}):
             self.do(unique=b"%r" % settings, settings=settings)
         self.assertEqual([job.due - self.room.now for job in self.kept()], [180.0, 180.0, 90.0, 180.0])
 
     def test_it_bounds_the_number_over_all_functions(self) -> None:
-        self.limit(Keeping(60.0, 3))
+        self.limit(Retention(60.0, 3))
         self.broker.can_do(self.worker, b"g", 0.0, self.room.now)
         jobs = [self.do(function=function, settings={"results": 60}) for function in (b"f", b"g") * 3]
         self.assertEqual(self.kept(), jobs[-3:])
 
     def test_uniques_that_stay_taken_count(self) -> None:
-        self.limit(Keeping(60.0, 2))
+        self.limit(Retention(60.0, 2))
         jobs = [self.do(unique=b"%d" % number, settings={"once": 60}) for number in range(4)]
         self.assertEqual(self.kept(), jobs[-2:])
         self.assertIsNot(self.room.submit(None, unique=b"0"), jobs[0])
         self.assertIs(self.room.submit(None, unique=b"3"), jobs[3])
 
     def test_the_dead_count_where_the_function_has_none(self) -> None:
-        self.limit(Keeping(60.0, 1))
+        self.limit(Retention(60.0, 1))
         jobs = [self.room.submit(None, settings={"retries": 0}) for _ in range(2)]
         for job in jobs:
             self.fails(self.worker, self.grabbed(self.worker, job))
         self.assertEqual(self.kept(), jobs[1:])
-        self.limit(Keeping(60.0, 1), retries=0)
+        self.limit(Retention(60.0, 1), retries=0)
         more = self.room.submit(None, settings={"retries": 0})
         self.fails(self.worker, self.grabbed(self.worker, more))
         self.assertEqual(self.kept(), [jobs[1], more])
@@ -82,7 +82,7 @@ class CeilingTests(KeepingTestCase):
         self.assertEqual((len(self.broker.archive.own.jobs), self.broker.archive.own.bytes), (0, 0))
 
     def test_it_bounds_the_bytes(self) -> None:
-        self.limit(Keeping(60.0, 0, 10))
+        self.limit(Retention(60.0, 0, 10))
         jobs = [self.do(b"1234", settings={"results": 60}) for _ in range(3)]
         self.assertEqual(self.kept(), jobs[1:])
         large = self.do(b"x" * 11, settings={"results": {"keep": 60, "bytes": 999}})
@@ -90,13 +90,13 @@ class CeilingTests(KeepingTestCase):
         self.assertEqual(self.broker.archive.own.bytes, 8)
 
     def test_what_lost_its_result_counts_no_bytes(self) -> None:
-        self.limit(Keeping(60.0, 0, 10))
+        self.limit(Retention(60.0, 0, 10))
         job = self.do(b"1234", settings={"results": 60})
         self.broker.not_shelved(job.number)
         self.assertEqual(self.broker.archive.own.bytes, 0)
 
     def test_what_others_keep_is_not_in_the_way(self) -> None:
-        self.limit(Keeping(60.0, 1), results=60)
+        self.limit(Retention(60.0, 1), results=60)
         jobs = [self.do() for _ in range(3)]
         self.assertEqual(self.kept(), jobs)
 
@@ -106,12 +106,12 @@ class CeilingTests(KeepingTestCase):
         self.assertGreater(CEILING.jobs * CEILING.bytes, 0)
 
     def test_of_these_zero_is_no_bound(self) -> None:
-        policy = CLASSIC.with_own({"results": 60}, Keeping(60.0))
-        self.assertEqual(policy.results, Keeping(60.0, 0, MOST_BYTES))
+        policy = CLASSIC.with_own({"results": 60}, Retention(60.0))
+        self.assertEqual(policy.results, Retention(60.0, 0, MOST_BYTES))
 
     def test_it_stands_in_the_file(self) -> None:
         config = parse_config('[ceiling]\nkeep = "1h"\nbytes = "1K"\n', "x.toml")
-        self.assertEqual(config.policies.ceiling, Keeping(3600.0, CEILING.jobs, 1024))
+        self.assertEqual(config.policies.ceiling, Retention(3600.0, CEILING.jobs, 1024))
         self.assertEqual(parse_config("", "x.toml").policies.ceiling, CEILING)
         error = self.assertRaises(ConfigurationError, parse_config, "[ceiling]\nkept = 1\n", "x.toml")
         self.assertIn("x.toml, line 2: ceiling.kept: there is no such setting", str(error))
@@ -169,7 +169,7 @@ class NotKeptTests(KeepingTestCase):
 
 class NewestTests(KeepingTestCase):
     def test_of_functions_that_share_a_unique_it_is_the_one_that_ended_last(self) -> None:
-        self.limit(Keeping(60.0))
+        self.limit(Retention(60.0))
         self.broker.can_do(self.worker, b"g", 0.0, self.room.now)
         ended = []
         for function in (b"f", b"f", b"g", b"f"):
@@ -216,7 +216,7 @@ class StoredKeepingTests(StoredTestCase, KeepingTestCase):
         self.assertEqual(self.shelf(), [1])
 
     def test_the_ceiling_holds_over_a_restart(self) -> None:
-        self.limit(Keeping(600.0, 3))
+        self.limit(Retention(600.0, 3))
         for _ in range(3):
             self.do(settings={"results": 600})
             self.room.pass_time(1)

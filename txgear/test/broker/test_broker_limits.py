@@ -6,7 +6,7 @@ from math import inf
 from typing import Any
 
 from txgear.broker.jobs import PAGED, QUEUED, RUNNING, WAITING, Job
-from txgear.broker.records import PAUSED, SCHEDULED, Mark
+from txgear.broker.records import PAUSED, SCHEDULED, StoredValue
 from txgear.broker.sleepers import WAKE_SECONDS, Peer
 from txgear.errors import ArgumentTooLarge, QueueError
 from txgear.policies import CLASSIC, Policies
@@ -441,7 +441,7 @@ class StoredPauseTests(StoredTestCase):
         self.room.store(b"work")
         self.broker.pause(b"f", self.room.now)
         self.broker.pause(b"g", self.room.now)
-        self.assertEqual(self.journal.marks[PAUSED, b"f"], Mark(PAUSED, b"f", START))
+        self.assertEqual(self.journal.marks[PAUSED, b"f"], StoredValue(PAUSED, b"f", START))
         self.broker.resume(b"g", self.room.now)
         self.assertEqual(self.journal.marks[PAUSED, b"g"].value, 0.0)
         (job,) = self.room.restart()
@@ -470,7 +470,7 @@ class StoredPauseTests(StoredTestCase):
         self.assertIsNone(self.room.grab(self.room.worker(b"f")))
 
     def test_other_marks_are_others_affair(self) -> None:
-        self.broker.restore_mark(Mark(SCHEDULED, b"f", START), self.room.now)
+        self.broker.restore_mark(StoredValue(SCHEDULED, b"f", START), self.room.now)
         self.assertEqual(self.broker.functions, {})
 
     def test_what_is_behind_the_lane_comes_in_when_it_may(self) -> None:

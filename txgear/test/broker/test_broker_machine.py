@@ -20,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.broker.broker import Broker
 from txgear.broker.dispatcher import LOOK_SECONDS
 from txgear.broker.jobs import QUEUED, RUNNING, STORING, WAITING, Job
-from txgear.broker.queues import FunctionQueue
+from txgear.broker.queues import Function
 from txgear.broker.sleepers import Peer
 from txgear.errors import JobNotFound, QueueError
 from txgear.protocol.constants import (
@@ -455,7 +455,7 @@ class BrokerMachine(RuleBasedStateMachine):
                     assert queue.woken >= min(self.to_be_woken(queue), self.meant_for(peer, queue))
             assert peer.barred is None or self.waits_for_a_read(peer, peer.barred)
 
-    def meant_for(self, peer: Peer, queue: FunctionQueue) -> int:
+    def meant_for(self, peer: Peer, queue: Function) -> int:
         """How many jobs of a function a sleeper may have: none of lower priorities than what it waits for."""
         return sum(queue.counts[: 3 if peer.barred is None else peer.barred + 1])
 
@@ -464,7 +464,7 @@ class BrokerMachine(RuleBasedStateMachine):
         able = [name for name in self.model.rings[priority] if name in self.model.abilities[peer]]
         return any(not self.model.front(name, priority) for name in able)
 
-    def to_be_woken(self, queue: FunctionQueue) -> int:
+    def to_be_woken(self, queue: Function) -> int:
         """How many workers are to be awake for this function, as long as there are some."""
         return queue.ready
 

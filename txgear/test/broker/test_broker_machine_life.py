@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.broker.broker import Broker
 from txgear.broker.history import Life as JobLife
 from txgear.broker.jobs import DEAD, RUNNING, Job
-from txgear.broker.queues import FunctionQueue
+from txgear.broker.queues import Function
 from txgear.broker.records import PAUSED, by_place
 from txgear.broker.sleepers import Peer
 from txgear.errors import JobNotFound
@@ -470,7 +470,7 @@ class LifeMachine(BrokerMachine):
             assert gate.closed or 0 < gate.due <= self.now
             assert self.broker.deadline <= self.now
 
-    def to_be_woken(self, queue: FunctionQueue) -> int:
+    def to_be_woken(self, queue: Function) -> int:
         """Where jobs start at a rate, those who are awake wake others."""
         room = min(queue.ready, self.model.room(queue.name))
         return int(min(room, 1) if self.model.rate(queue.name) is not None else room)

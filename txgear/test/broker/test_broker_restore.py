@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from txgear.broker.jobs import PAGED, QUEUED, WAITING, Job
-from txgear.broker.records import StoredJob
+from txgear.broker.records import JobRecord
 from txgear.broker.uniques import key_of
 from txgear.protocol.constants import HIGH, LOW, WORK_COMPLETE
 from txgear.test.support.rooms import START, StoredTestCase, record
 
 
 class RestoreTests(StoredTestCase):
-    def restored(self, *records: StoredJob, workload: bytes = b"work") -> list[Job]:
+    def restored(self, *records: JobRecord, workload: bytes = b"work") -> list[Job]:
         """A server finds these; each that has a size has this workload."""
         for found in records:
             self.journal.put(found, workload if found.size else b"")
@@ -27,7 +27,7 @@ class RestoreTests(StoredTestCase):
         return numbers
 
     def test_every_field_comes_back(self) -> None:
-        kept = StoredJob(7, 12, b"H:other", b"g\xff", b"u" * 64, None, b"reducer", HIGH, START + 5.5, 3, 4)
+        kept = JobRecord(7, 12, b"H:other", b"g\xff", b"u" * 64, None, b"reducer", HIGH, START + 5.5, 3, 4)
         (job,) = self.restored(kept)
         self.assertEqual((job.number, job.place, job.handle), (7, 12, b"H:other:7"))
         self.assertEqual((job.queue.name, job.unique, job.key), (b"g\xff", b"u" * 64, b"u" * 64))

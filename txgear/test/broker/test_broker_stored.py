@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 
 from txgear.broker.jobs import QUEUED, RUNNING, STORING, WAITING, Job
-from txgear.broker.records import Move, StoredJob
+from txgear.broker.records import JobRecord, JobUpdate
 from txgear.broker.sleepers import Peer
 from txgear.errors import QueueError
 from txgear.protocol.constants import ERROR, HIGH, JOB_CREATED, LOW, NORMAL, WORK_COMPLETE, WORK_FAIL
@@ -47,8 +47,8 @@ class StoringTests(StoredTestCase):
         workload = Pieces([b"o", b"ne"])
         self.broker.submit(None, b"", b"-", workload, START, HIGH, True)
         digest = blake2b(b"one", digest_size=16).digest()
-        first = StoredJob(1, 1, b"H:test", b"f\xff", b"u" * 64, None, b"reducer", LOW, START + 9, 0, 2, START)
-        second = StoredJob(2, 2, b"H:test", b"", b"-", digest, b"", HIGH, 0.0, 0, 3, START)
+        first = JobRecord(1, 1, b"H:test", b"f\xff", b"u" * 64, None, b"reducer", LOW, START + 9, 0, 2, START)
+        second = JobRecord(2, 2, b"H:test", b"", b"-", digest, b"", HIGH, 0.0, 0, 3, START)
         self.assertEqual(
             [storing.addition for storing in self.journal.adding], [(first, b"w\0"), (second, workload)]
         )
@@ -366,15 +366,15 @@ class MoveTests(StoredTestCase):
     def test_a_lost_job_is_counted_and_keeps_its_place_once(self) -> None:
         job, *others = self.room.store(b"1", b"2", b"3")
         self.lose(job)
-        self.assertEqual(self.journal.moves, [Move(1, 1, 0.0, 1)])
+        self.assertEqual(self.journal.moves, [JobUpdate(1, 1, 0.0, 1)])
         self.lose(job)
-        self.assertEqual(self.journal.moves[1:], [Move(1, 4, 0.0, 2)])
+        self.assertEqual(self.journal.moves[1:], [JobUpdate(1, 4, 0.0, 2)])
         for other in others:
             worker = self.room.worker(b"f")
             self.room.grab(worker)
             self.complete(worker, other)
         self.lose(job)
-        self.assertEqual(self.journal.moves[2:], [Move(1, 5, 0.0, 3)])
+        self.assertEqual(self.journal.moves[2:], [JobUpdate(1, 5, 0.0, 3)])
         self.assertEqual((job.place, job.retries), (5, 3))
         self.assertEqual(self.room.submit(None).number, 6)
 
@@ -385,7 +385,7 @@ class MoveTests(StoredTestCase):
         self.room.grab(worker)
         self.room.submit(None, unique=b"u")
         self.room.leave(worker)
-        self.assertEqual(self.journal.moves, [Move(job.number, 1, 0.0, 1)])
+        self.assertEqual(self.journal.moves, [JobUpdate(job.number, 1, 0.0, 1)])
         self.room.commit()
         self.assertEqual(self.journal.kept()[0].retries, 1)
 
@@ -393,14 +393,14 @@ class MoveTests(StoredTestCase):
         (job,) = self.room.store(b"work")
         self.room.grab(self.room.worker(b"f", timeout=5.0))
         self.room.pass_time(5)
-        self.assertEqual(self.journal.moves, [Move(job.number, job.number, 0.0, 1)])
+        self.assertEqual(self.journal.moves, [JobUpdate(job.number, job.number, 0.0, 1)])
 
     def test_one_whose_time_has_come_is_behind_those_that_are_there(self) -> None:
         later, now = self.room.submit(None, due=START + 10), self.room.submit(None)
         self.room.commit()
         self.assertEqual((later.state, now.state), (WAITING, QUEUED))
         self.room.pass_time(10)
-        self.assertEqual(self.journal.moves, [Move(1, 3, 0.0, 0)])
+        self.assertEqual(self.journal.moves, [JobUpdate(1, 3, 0.0, 0)])
         self.assertEqual(now.queue.queued(), [now, later])
 
     def test_it_keeps_that_turn_when_its_worker_is_lost(self) -> None:
@@ -622,7 +622,7 @@ class DrainTests(StoredTestCase):
         self.room.leave(self.worker)
         self.room.pass_time(10)
         self.assertEqual((job.state, later.state), (WAITING, WAITING))
-        self.assertEqual(self.journal.moves, [Move(1, 1, 0.0, 1), Move(2, 3, 0.0, 0)])
+        self.assertEqual(self.journal.moves, [JobUpdate(1, 1, 0.0, 1), JobUpdate(2, 3, 0.0, 0)])
 
 
 class HaltedTests(StoredTestCase):

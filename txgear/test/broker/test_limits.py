@@ -7,13 +7,13 @@ from math import inf
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.limits import Gate
-from txgear.broker.queues import FunctionQueue
+from txgear.broker.queues import Function
 from txgear.policies import Rate
 
 
 class GateTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.queue = FunctionQueue(b"f")
+        self.queue = Function(b"f")
         self.gate = Gate(self.queue)
 
     def start(self, count: int, now: float) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from txgear.broker.chores import BATCH
 from txgear.broker.jobs import CANCELLED, DEAD, DONE, PAGED, QUEUED, RUNNING, STORING, WAITING, Job
 from txgear.broker.operations import BREAK
-from txgear.broker.records import SCHEDULED, Mark
+from txgear.broker.records import SCHEDULED, StoredValue
 from txgear.broker.sleepers import Peer
 from txgear.errors import InvalidArgument, QueueError
 from txgear.protocol.constants import WORK_FAIL
@@ -518,7 +518,7 @@ class ScheduleTests(StoredTestCase):
         return self.room.submit(None, schedule=(b"nightly", when), **rest)
 
     def assert_marked(self, when: float, number: int) -> None:
-        mark = Mark(SCHEDULED, b"nightly", when, number)
+        mark = StoredValue(SCHEDULED, b"nightly", when, number)
         self.assertEqual(self.journal.marks, {(SCHEDULED, b"nightly"): mark})
 
     def test_with_a_job_of_its_own(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.jobs import DONE, PAGED, QUEUED, RUNNING, Job
-from txgear.broker.queues import SLACK, Back, FunctionQueue
+from txgear.broker.queues import SLACK, Back, Function
 from txgear.broker.sleepers import Peer
 from txgear.protocol.constants import HIGH, LOW, NORMAL
 from txgear.test.support.rooms import make_job
@@ -13,7 +13,7 @@ from txgear.test.support.rooms import make_job
 
 class QueueTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.queue = FunctionQueue(b"f")
+        self.queue = Function(b"f")
         self.made = 0
 
     def job(self, priority: int = NORMAL) -> Job:
@@ -196,7 +196,7 @@ class BackTests(SynchronousTestCase):
     """What is behind the lanes."""
 
     def setUp(self) -> None:
-        self.queue = FunctionQueue(b"f")
+        self.queue = Function(b"f")
         self.made = 0
 
     def add(self, priority: int = NORMAL, workload: bytes = b"") -> Job:

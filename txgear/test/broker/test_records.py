@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.records import StoredJob, Storing, by_place
+from txgear.broker.records import JobRecord, Storing, by_place
 from txgear.test.support.extras import PROPERTY, given, st
 from txgear.test.support.rooms import make_job, record
 
 
 class ByPlaceTests(SynchronousTestCase):
-    def order(self, *records: StoredJob) -> list[int]:
+    def order(self, *records: JobRecord) -> list[int]:
         return [record.number for record in by_place(records)]
 
     def test_those_that_never_moved_stay_in_the_order_of_their_numbers(self) -> None:
@@ -34,7 +34,7 @@ class ByPlaceTests(SynchronousTestCase):
         """A million of them are never in memory at once."""
         taken = []
 
-        def records() -> Iterator[StoredJob]:
+        def records() -> Iterator[JobRecord]:
             for number in range(1, 6):
                 taken.append(number)
                 yield record(number, 5 if number == 2 else None)

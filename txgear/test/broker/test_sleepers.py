@@ -6,24 +6,24 @@ from math import inf
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.queues import FunctionQueue
+from txgear.broker.queues import Function
 from txgear.broker.sleepers import WAKE_SECONDS, Peer, Roster
 
 
 class RosterTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.roster = Roster()
-        self.queue = FunctionQueue(b"f")
-        self.other = FunctionQueue(b"g")
+        self.queue = Function(b"f")
+        self.other = Function(b"g")
 
-    def worker(self, *queues: FunctionQueue) -> Peer:
+    def worker(self, *queues: Function) -> Peer:
         peer = Peer(1, "192.0.2.1")
         for queue in queues:
             queue.workers[peer] = None
             peer.abilities[queue] = 0.0
         return peer
 
-    def sleeper(self, *queues: FunctionQueue) -> Peer:
+    def sleeper(self, *queues: Function) -> Peer:
         peer = self.worker(*queues)
         self.roster.fall_asleep(peer)
         return peer
@@ -67,7 +67,7 @@ class RosterTests(SynchronousTestCase):
         self.worker(self.queue)
         self.assertEqual(self.roster.sleepers(self.queue, 9), [both, one])
         self.assertEqual(self.roster.sleepers(self.other, 9), [both])
-        self.assertEqual(self.roster.sleepers(FunctionQueue(b"h"), 9), [])
+        self.assertEqual(self.roster.sleepers(Function(b"h"), 9), [])
 
     def test_no_more_than_are_wanted_and_the_longest_asleep_first(self) -> None:
         sleepers = [self.sleeper(self.queue) for _ in range(4)]

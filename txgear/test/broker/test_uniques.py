@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.jobs import Job
-from txgear.broker.queues import FunctionQueue
+from txgear.broker.queues import Function
 from txgear.broker.uniques import Uniques, key_of
 from txgear.protocol.packets import Pieces
 from txgear.test.support.extras import PROPERTY, given, st
@@ -40,7 +40,7 @@ class KeyTests(SynchronousTestCase):
 class UniquesTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.uniques = Uniques()
-        self.queues = [FunctionQueue(b"f"), FunctionQueue(b"g"), FunctionQueue(b"h")]
+        self.queues = [Function(b"f"), Function(b"g"), Function(b"h")]
         self.jobs = [make_job(queue, unique=b"u") for queue in self.queues]
 
     def found(self) -> list[Job | None]:

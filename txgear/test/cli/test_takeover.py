@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.records import Addition, StoredJob
+from txgear.broker.records import JobRecord, NewJob
 from txgear.broker.uniques import key_of
 from txgear.cli.gearmandtable import Row
 from txgear.cli.takeover import CHUNK_BYTES, CHUNK_ROWS, Report, Takeover, shown
@@ -28,7 +28,7 @@ class RememberingStore:
     """
 
     def __init__(self) -> None:
-        self.jobs: list[Addition] = []
+        self.jobs: list[NewJob] = []
         self.transactions: list[int] = []
         self.limit = self.patience = 2**40
         self._digests: set[bytes] = set()
@@ -42,7 +42,7 @@ class RememberingStore:
     def imported(self, digests: Sequence[bytes]) -> set[bytes]:
         return self._digests.intersection(digests)
 
-    def take_over(self, additions: Sequence[Addition], digests: Sequence[bytes]) -> None:
+    def take_over(self, additions: Sequence[NewJob], digests: Sequence[bytes]) -> None:
         if len(self.transactions) == self.patience:
             raise StoreUnavailable("gone")
         if any(job.size > self.limit for job, _ in additions):
@@ -77,7 +77,7 @@ class TakeoverTests(SynchronousTestCase):
         takeover.take(rows)
         return takeover.report
 
-    def taken(self) -> list[StoredJob]:
+    def taken(self) -> list[JobRecord]:
         """The jobs that are kept."""
         return [job for job, _ in self.store.jobs]
 
@@ -99,7 +99,7 @@ class TakeoverTests(SynchronousTestCase):
             self.store.jobs,
             [
                 (
-                    StoredJob(
+                    JobRecord(
                         number=100,
                         place=100,
                         prefix=b"H:here",

@@ -1032,7 +1032,7 @@ class StatusTests(ClientTestCase):
 
     def test_remembers_so_many(self) -> None:
         """The oldest handle is forgotten when there are too many."""
-        homes = _clientconnection.Homes()
+        homes = _clientconnection.HandleMap()
         server: Any = object()
         for n in range(_clientconnection.HANDLES_REMEMBERED + 1):
             homes.add(b"%d" % n, server)

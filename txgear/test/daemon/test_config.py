@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.daemon.config import Config, parse_config, read_config
 from txgear.errors import ConfigurationError
-from txgear.policies import Backoff, Keeping, Policy, Rate, Retries
+from txgear.policies import Backoff, Policy, Rate, Retention, Retries
 from txgear.protocol.constants import HIGH, LOW, NORMAL
 from txgear.server.schedules import Schedule
 
@@ -77,7 +77,7 @@ class GoodTests(SynchronousTestCase):
         policies = parse_config(GOOD, "x").policies
         mail = Policy(retries=Retries(5), backoff=Backoff("linear", 10.0))
         self.assertEqual(policies.of(b"mail.send"), mail)
-        images = Policy(rate=Rate(0.1, 1), results=Keeping(3600.0, 0, 65536))
+        images = Policy(rate=Rate(0.1, 1), results=Retention(3600.0, 0, 65536))
         self.assertEqual([policies.of(name) for name in (b"thumbnail", b"convert_x")], [images, images])
         self.assertIsNone(policies.of(b"mail"))
         both = parse_config('[[function]]\nname="a*"\n[[function]]\nname="ab"\nretries=1', "x").policies

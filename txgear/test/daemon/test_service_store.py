@@ -14,7 +14,7 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs, formatEvent
 
 from txgear.broker.jobs import DEAD, DONE
-from txgear.broker.records import PAUSED, SCHEDULED, Batch, Mark, StoredJob
+from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobRecord, StoredValue
 from txgear.daemon.service import REPLAY_CHUNK, REPLAY_REPORT, STOP_SECONDS, ServerService
 from txgear.errors import ConfigurationError, StoreRefused, StoreUnavailable, StoreUnusable
 from txgear.journal import NUMBERS
@@ -38,7 +38,7 @@ class LongStore(TroubledStore):
         self.jobs = jobs
         self.chunks: list[tuple[int, int]] = []
 
-    def replay(self, after: int, limit: int) -> list[StoredJob]:
+    def replay(self, after: int, limit: int) -> list[JobRecord]:
         records = [record(number) for number in range(after + 1, min(after + limit, self.jobs) + 1)]
         self.chunks.append((after, len(records)))
         return records
@@ -74,7 +74,7 @@ class StoreTestCase(ServiceTestCase):
             thread.join(PATIENCE)
             self.assertFalse(thread.is_alive())
 
-    def keep(self, *records: StoredJob) -> None:
+    def keep(self, *records: JobRecord) -> None:
         """The store has these jobs, from an earlier server."""
         self.store.open()
         first = self.store.reserve(NUMBERS)
@@ -84,13 +84,13 @@ class StoreTestCase(ServiceTestCase):
         self.store.closed_with = None
         self.store.take()
 
-    def remember(self, *marks: Mark) -> None:
+    def remember(self, *marks: StoredValue) -> None:
         """The store has these marks, from an earlier server."""
         self.store.open()
         self.store.write(Batch((), (), (), marks=marks))
         self.store.close(None)
 
-    def remembered(self) -> list[Mark]:
+    def remembered(self) -> list[StoredValue]:
         """The marks that the store has, when no server uses it."""
         self.store.open()
         marks = self.store.marks()
@@ -177,7 +177,7 @@ class ReplayTests(StoreTestCase):
             record(3, size=6)._replace(state=DONE, ended=1.0, due=1e9, life=b'{"result":[0,6,true]}'),
         )
         self.store.open()
-        self.store.write(Batch((), (), (), [(3, b"result")], marks=[Mark(PAUSED, b"g h", 1.0)]))
+        self.store.write(Batch((), (), (), [(3, b"result")], marks=[StoredValue(PAUSED, b"g h", 1.0)]))
         self.store.close(4)
         with capturedLogs() as events:
             service = self.start()
@@ -200,7 +200,7 @@ class ReplayTests(StoreTestCase):
 
     def test_a_great_many_are_paused(self) -> None:
         self.store.open()
-        marks = [Mark(PAUSED, b"f%02d" % number, 1.0) for number in range(23)]
+        marks = [StoredValue(PAUSED, b"f%02d" % number, 1.0) for number in range(23)]
         self.store.write(Batch((), (), (), (), marks=marks))
         self.store.close(1)
         with capturedLogs() as events:
@@ -236,7 +236,7 @@ class ReplayTests(StoreTestCase):
     def test_schedules(self) -> None:
         """Schedules go on from what is remembered of them, and a restart does not run them again."""
         self.reactor.advance(1000)
-        self.remember(Mark(SCHEDULED, b"s", 900.0), Mark(SCHEDULED, b"gone", 900.0))
+        self.remember(StoredValue(SCHEDULED, b"s", 900.0), StoredValue(SCHEDULED, b"gone", 900.0))
         path = self.config('[[schedule]]\nname = "s"\ncron = "* * * * *"\nfunction = "f"\n')
         service = self.start("--config", path)
         self.assertEqual(len(service.server.broker.jobs), 1)
@@ -245,17 +245,17 @@ class ReplayTests(StoreTestCase):
         service = self.start("--config", path)
         self.assertEqual(len(service.server.broker.jobs), 1)
         self.stop(service)
-        self.assertEqual(self.remembered(), [Mark(SCHEDULED, b"s", 960.0)])
+        self.assertEqual(self.remembered(), [StoredValue(SCHEDULED, b"s", 960.0)])
         self.assertEqual(len(self.store.kept), 1)
 
     def test_no_file_of_schedules(self) -> None:
         """A start without the option, to look at something, forgets nothing of them."""
         self.reactor.advance(1000)
-        self.remember(Mark(SCHEDULED, b"s", 900.0))
+        self.remember(StoredValue(SCHEDULED, b"s", 900.0))
         service = self.start()
         self.assertEqual((service.server.schedules(), len(service.server.broker.jobs)), ([], 0))
         self.stop(service)
-        self.assertEqual(self.remembered(), [Mark(SCHEDULED, b"s", 900.0)])
+        self.assertEqual(self.remembered(), [StoredValue(SCHEDULED, b"s", 900.0)])
 
     def test_numbers(self) -> None:
         """New jobs have numbers above all that there ever were."""

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.jobs import DEAD
-from txgear.broker.records import PAUSED, SCHEDULED, Mark, Storing
+from txgear.broker.records import PAUSED, SCHEDULED, StoredValue, Storing
 from txgear.errors import QueueError, StoreError, StoreRefused, StoreUnavailable
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import (
@@ -218,7 +218,7 @@ class World:
             self.marks[SCHEDULED, b"s"] = time
         else:
             self.refused.add(label)
-            self.broker.mark(Mark(SCHEDULED, b"s", self.marks.get((SCHEDULED, b"s"), 0.0)))
+            self.broker.mark(StoredValue(SCHEDULED, b"s", self.marks.get((SCHEDULED, b"s"), 0.0)))
             self.port.server.end_turn()
 
     def pause(self, function: bytes) -> None:
@@ -511,7 +511,7 @@ class FaultTests(SynchronousTestCase):
                 self.assertEqual((store.fault and store.fault.error, result, job.size), (FULL, b"", 0))
         self.assertEqual(
             store._marks,
-            {(kind, name): Mark(kind, name, value) for (kind, name), value in world.marks.items()},
+            {(kind, name): StoredValue(kind, name, value) for (kind, name), value in world.marks.items()},
         )
 
     def play(self, store: FailingStore) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from txgear.broker.broker import Broker
 from txgear.broker.jobs import DONE, Job
-from txgear.broker.records import PAUSED, SCHEDULED, Mark, Reading
+from txgear.broker.records import PAUSED, SCHEDULED, Reading, StoredValue
 from txgear.errors import QueueError, StoreRefused, StoreUnavailable
 from txgear.journal import ENOUGH, FIRST_RETRY, MOST_READINGS, MOST_WAITING, UNHURRIED
 from txgear.policies import CLASSIC, Policies
@@ -48,7 +48,7 @@ class KeptTestCase(DurableTestCase):
         """Something has been said to the journal in this turn."""
         self.port.server.end_turn()
 
-    def mark(self, *marks: Mark) -> None:
+    def mark(self, *marks: StoredValue) -> None:
         """In one turn."""
         for mark in marks:
             self.broker.mark(mark)
@@ -69,7 +69,7 @@ class KeptTestCase(DurableTestCase):
         self.turn()
         return answers
 
-    def marks(self) -> list[Mark]:
+    def marks(self) -> list[StoredValue]:
         """What would be there after a crash."""
         return sorted(self.store._marks.values())
 
@@ -189,21 +189,21 @@ class ResultTests(KeptTestCase):
             self.submit_all(b"w", b"w", b"w")
             self.complete(1, b"first")
             self.complete(2, b"second")
-            self.mark(Mark(PAUSED, b"a", 1.0), Mark(PAUSED, b"b", 1.0))
+            self.mark(StoredValue(PAUSED, b"a", 1.0), StoredValue(PAUSED, b"b", 1.0))
             self.clock.advance(UNHURRIED)
             self.store.fail("write", GONE, after=after)
             self.store.fail("open", GONE, times=2)
             self.thread.run_all()
             self.complete(3, b"third")
             self.broker.forget(HANDLES[2])
-            self.mark(Mark(PAUSED, b"b", 0.0), Mark(PAUSED, b"c", 2.0))
+            self.mark(StoredValue(PAUSED, b"b", 0.0), StoredValue(PAUSED, b"c", 2.0))
             self.assertEqual(self.in_memory(), {1: b"first", 3: b"third"})
             self.assertEqual(len(self.store.batches), 1)
             self.run_on(1)
             self.assertEqual(len(self.store.batches), 2)
             self.assertEqual(self.numbers(), [1, 3])
             self.assertEqual(self.store._results, {1: b"first", 3: b"third"})
-            self.assertEqual(self.marks(), [Mark(PAUSED, b"a", 1.0), Mark(PAUSED, b"c", 2.0)])
+            self.assertEqual(self.marks(), [StoredValue(PAUSED, b"a", 1.0), StoredValue(PAUSED, b"c", 2.0)])
             self.assertEqual(self.in_memory(), {})
             self.assert_well()
 
@@ -280,19 +280,24 @@ class MarkTests(KeptTestCase):
     """What is remembered beside jobs."""
 
     def test_they_are_written_by_and_by(self) -> None:
-        self.mark(Mark(PAUSED, b"f", 1.0), Mark(PAUSED, b"g", 1.0))
-        self.mark(Mark(PAUSED, b"f", 2.0), Mark(SCHEDULED, b"f", 3.0))
+        self.mark(StoredValue(PAUSED, b"f", 1.0), StoredValue(PAUSED, b"g", 1.0))
+        self.mark(StoredValue(PAUSED, b"f", 2.0), StoredValue(SCHEDULED, b"f", 3.0))
         self.assertEqual(len(self.thread.waiting), 0)
         self.clock.advance(UNHURRIED)
         self.thread.run()
         self.assertEqual(
-            self.marks(), [Mark(PAUSED, b"f", 2.0), Mark(PAUSED, b"g", 1.0), Mark(SCHEDULED, b"f", 3.0)]
+            self.marks(),
+            [
+                StoredValue(PAUSED, b"f", 2.0),
+                StoredValue(PAUSED, b"g", 1.0),
+                StoredValue(SCHEDULED, b"f", 3.0),
+            ],
         )
         (batch,) = self.store.batches
         self.assertEqual(len(batch.marks), 3)
-        self.mark(Mark(PAUSED, b"f", 0.0))
+        self.mark(StoredValue(PAUSED, b"f", 0.0))
         self.run_on(1)
-        self.assertEqual(self.marks(), [Mark(PAUSED, b"g", 1.0), Mark(SCHEDULED, b"f", 3.0)])
+        self.assertEqual(self.marks(), [StoredValue(PAUSED, b"g", 1.0), StoredValue(SCHEDULED, b"f", 3.0)])
         self.assert_well()
 
     def test_a_schedule_and_its_job_are_one_batch(self) -> None:
@@ -300,7 +305,7 @@ class MarkTests(KeptTestCase):
         self.thread.run()
         (batch,) = self.store.batches
         self.assertEqual(([each.number for each, _ in batch.additions], len(batch.marks)), ([job.number], 1))
-        self.assertEqual((self.marks(), self.numbers()), ([Mark(SCHEDULED, b"nightly", 60.0)], [1]))
+        self.assertEqual((self.marks(), self.numbers()), ([StoredValue(SCHEDULED, b"nightly", 60.0)], [1]))
 
     def test_nor_is_the_one_there_without_the_other(self) -> None:
         """Whatever is refused beside them."""
@@ -314,12 +319,13 @@ class MarkTests(KeptTestCase):
                     None, b"g", b"", workload, self.clock.seconds(), background=True, schedule=(name, 60.0)
                 )
             self.client.tell(submit(b"x" * 11))
-            self.broker.mark(Mark(PAUSED, b"g", 1.0))
+            self.broker.mark(StoredValue(PAUSED, b"g", 1.0))
             self.turn()
             self.run_on(1)
             kept = [name for name in (b"first", b"second") if name != large]
             self.assertEqual(
-                self.marks(), [Mark(PAUSED, b"g", 1.0), *[Mark(SCHEDULED, name, 60.0) for name in kept]]
+                self.marks(),
+                [StoredValue(PAUSED, b"g", 1.0), *[StoredValue(SCHEDULED, name, 60.0) for name in kept]],
             )
             self.assertEqual(len(self.numbers()), 1 + len(kept))
             self.assert_well()
@@ -328,12 +334,12 @@ class MarkTests(KeptTestCase):
         """Neither what is at the store and lost, nor what has gathered."""
         self.schedule(b"first", 60.0)
         self.schedule(b"second", 60.0)
-        self.mark(Mark(PAUSED, b"f", 1.0))
+        self.mark(StoredValue(PAUSED, b"f", 1.0))
         self.clock.advance(5)
         self.assertEqual(self.broker.jobs, {})
         self.store.fail("write", GONE)
         self.run_on(1)
-        self.assertEqual((self.marks(), self.numbers()), ([Mark(PAUSED, b"f", 1.0)], []))
+        self.assertEqual((self.marks(), self.numbers()), ([StoredValue(PAUSED, b"f", 1.0)], []))
         self.assert_well()
 
     def test_a_job_whose_commit_was_lost_is_written_with_its_mark(self) -> None:
@@ -342,7 +348,9 @@ class MarkTests(KeptTestCase):
             self.schedule(b"nightly", 60.0)
             self.store.fail("write", GONE, after=after)
             self.run_on(1)
-            self.assertEqual((self.marks(), self.numbers()), ([Mark(SCHEDULED, b"nightly", 60.0)], [1]))
+            self.assertEqual(
+                (self.marks(), self.numbers()), ([StoredValue(SCHEDULED, b"nightly", 60.0)], [1])
+            )
             self.assertEqual(list(self.broker.jobs), [1])
             for batch in self.store.batches:
                 self.assertTrue(after or (batch.additions and batch.marks))
@@ -556,7 +564,7 @@ class ReadingTests(KeptTestCase):
     def test_the_last_results_are_written(self) -> None:
         self.complete(4, b"r4")
         self.broker.forget(HANDLES[1])
-        self.mark(Mark(PAUSED, b"f", 1.0))
+        self.mark(StoredValue(PAUSED, b"f", 1.0))
         closing = self.journal.close()
         self.thread.run_all()
         self.assertIsNone(self.successResultOf(closing))
@@ -587,7 +595,7 @@ class BehindTests(KeptTestCase):
     """Whether whoever changes a great many jobs is to wait."""
 
     def test_until_it_is_written(self) -> None:
-        marks = [Mark(PAUSED, b"f%d" % number, START) for number in range(ENOUGH + 1)]
+        marks = [StoredValue(PAUSED, b"f%d" % number, START) for number in range(ENOUGH + 1)]
         self.mark(*marks[:-1])
         self.assertFalse(self.journal.behind)
         self.mark(marks[-1])
@@ -600,7 +608,7 @@ class BehindTests(KeptTestCase):
     def test_not_for_a_store_that_is_away(self) -> None:
         """Nobody knows for how long."""
         self.store.fail("write", GONE, times=2)
-        self.mark(*[Mark(PAUSED, b"f%d" % number, START) for number in range(ENOUGH + 1)])
+        self.mark(*[StoredValue(PAUSED, b"f%d" % number, START) for number in range(ENOUGH + 1)])
         self.clock.advance(UNHURRIED)
         self.thread.run()
         self.assertTrue(self.journal.behind)

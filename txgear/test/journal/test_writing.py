@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.jobs import DEAD, DONE
-from txgear.broker.records import PAUSED, SCHEDULED, Addition, Batch, Mark, Move
+from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobUpdate, NewJob, StoredValue
 from txgear.errors import StoreRefused, StoreUnavailable
-from txgear.journal.writing import MOST_REFUSALS, Refusals, Unhurried, write_all
+from txgear.journal.writing import MOST_REFUSALS, Refusals, WriteBuffer, write_all
 from txgear.test.support.durable import Fault, TroubledStore
 from txgear.test.support.extras import PROPERTY, given, st
 from txgear.test.support.storecontract import addition, stored
@@ -20,13 +20,13 @@ EMPTY = Batch((), (), ())
 
 
 def unhurried(
-    moves: Sequence[Move] = (),
+    moves: Sequence[JobUpdate] = (),
     ends: Sequence[int] = (),
     results: Sequence[tuple[int, bytes]] = (),
     forgotten: Sequence[int] = (),
-    marks: Sequence[Mark] = (),
-) -> Unhurried:
-    made = Unhurried()
+    marks: Sequence[StoredValue] = (),
+) -> WriteBuffer:
+    made = WriteBuffer()
     made.moves = {move.number: move for move in moves}
     made.ends = list(ends)
     made.results = dict(results)
@@ -37,66 +37,80 @@ def unhurried(
 
 class UnhurriedTests(SynchronousTestCase):
     def test_it_is_false_while_there_is_nothing(self) -> None:
-        self.assertFalse(Unhurried())
+        self.assertFalse(WriteBuffer())
         for filled in (
-            unhurried(moves=[Move(1, 1, 0.0, 0)]),
+            unhurried(moves=[JobUpdate(1, 1, 0.0, 0)]),
             unhurried(ends=[1]),
             unhurried(results=[(1, b"")]),
             unhurried(forgotten=[1]),
-            unhurried(marks=[Mark(PAUSED, b"", 0.0)]),
+            unhurried(marks=[StoredValue(PAUSED, b"", 0.0)]),
         ):
             self.assertTrue(filled)
 
     def test_all_of_it_is_a_batch(self) -> None:
-        moves, marks = [Move(2, 2, 0.0, 0), Move(1, 1, 0.0, 0)], [Mark(PAUSED, b"f", 1.0)]
+        moves, marks = [JobUpdate(2, 2, 0.0, 0), JobUpdate(1, 1, 0.0, 0)], [StoredValue(PAUSED, b"f", 1.0)]
         additions = [addition(7, b"w")]
         batch = unhurried(moves, [3, 3], [(5, b"r"), (4, b"")], [6], marks).batch(additions)
         self.assertEqual(batch, Batch(additions, moves, [3, 3], [(5, b"r"), (4, b"")], [6], marks))
 
     def test_what_has_been_said_since_is_newer(self) -> None:
         now = unhurried(
-            [Move(1, 10, 0.0, 0), Move(2, 20, 0.0, 0)],
+            [JobUpdate(1, 10, 0.0, 0), JobUpdate(2, 20, 0.0, 0)],
             [1],
             [(1, b"new"), (2, b"new")],
             [1],
-            [Mark(PAUSED, b"f", 2.0), Mark(PAUSED, b"g", 2.0)],
+            [StoredValue(PAUSED, b"f", 2.0), StoredValue(PAUSED, b"g", 2.0)],
         )
         now.put_back(
             unhurried(
-                [Move(2, 2, 0.0, 0), Move(3, 3, 0.0, 0)],
+                [JobUpdate(2, 2, 0.0, 0), JobUpdate(3, 3, 0.0, 0)],
                 [2, 1],
                 [(2, b"old"), (3, b"old")],
                 [2],
-                [Mark(PAUSED, b"f", 1.0), Mark(SCHEDULED, b"f", 1.0)],
+                [StoredValue(PAUSED, b"f", 1.0), StoredValue(SCHEDULED, b"f", 1.0)],
             )
         )
         batch = now.batch(())
-        self.assertEqual(sorted(batch.moves), [Move(1, 10, 0.0, 0), Move(2, 20, 0.0, 0), Move(3, 3, 0.0, 0)])
+        self.assertEqual(
+            sorted(batch.moves), [JobUpdate(1, 10, 0.0, 0), JobUpdate(2, 20, 0.0, 0), JobUpdate(3, 3, 0.0, 0)]
+        )
         self.assertEqual((batch.ends, batch.forgotten), ([2, 1, 1], [2, 1]))
         self.assertEqual(sorted(batch.results), [(1, b"new"), (2, b"new"), (3, b"old")])
         self.assertEqual(
             sorted(batch.marks),
-            [Mark(PAUSED, b"f", 2.0), Mark(PAUSED, b"g", 2.0), Mark(SCHEDULED, b"f", 1.0)],
+            [
+                StoredValue(PAUSED, b"f", 2.0),
+                StoredValue(PAUSED, b"g", 2.0),
+                StoredValue(SCHEDULED, b"f", 1.0),
+            ],
         )
 
     def test_what_was_to_be_kept_with_a_job_goes_with_it(self) -> None:
-        marks = [Mark(SCHEDULED, b"a", 1.0, 1), Mark(SCHEDULED, b"b", 1.0, 2), Mark(SCHEDULED, b"c", 1.0, 1)]
-        moves = [Move(1, 1, 0.0, 0), Move(2, 2, 0.0, 0)]
-        some = unhurried(moves, [1], [(1, b"r"), (2, b"r")], [1], [*marks, Mark(PAUSED, b"a", 1.0)])
+        marks = [
+            StoredValue(SCHEDULED, b"a", 1.0, 1),
+            StoredValue(SCHEDULED, b"b", 1.0, 2),
+            StoredValue(SCHEDULED, b"c", 1.0, 1),
+        ]
+        moves = [JobUpdate(1, 1, 0.0, 0), JobUpdate(2, 2, 0.0, 0)]
+        some = unhurried(moves, [1], [(1, b"r"), (2, b"r")], [1], [*marks, StoredValue(PAUSED, b"a", 1.0)])
         some.drop(1)
         some.drop(3)
         self.assertEqual(
             some.batch(()),
-            Batch((), moves[1:], [1], [(2, b"r")], [1], [marks[1], Mark(PAUSED, b"a", 1.0)]),
+            Batch((), moves[1:], [1], [(2, b"r")], [1], [marks[1], StoredValue(PAUSED, b"a", 1.0)]),
         )
-        nothing = Unhurried()
+        nothing = WriteBuffer()
         nothing.drop(1)
         self.assertFalse(nothing)
 
     def test_the_jobs_that_have_ended_are_counted_once(self) -> None:
-        moves = [Move(1, 1, 0.0, 0), Move(2, 2, 0.0, 0, state=DONE), Move(3, 3, 0.0, 0, state=DEAD)]
+        moves = [
+            JobUpdate(1, 1, 0.0, 0),
+            JobUpdate(2, 2, 0.0, 0, state=DONE),
+            JobUpdate(3, 3, 0.0, 0, state=DEAD),
+        ]
         self.assertEqual(unhurried(moves, [3, 4, 4], [(2, b"r")], [5]).count_ended(), 3)
-        self.assertEqual(Unhurried().count_ended(), 0)
+        self.assertEqual(WriteBuffer().count_ended(), 0)
 
 
 class LostStore(TroubledStore):
@@ -144,11 +158,11 @@ class WriteAllTests(SynchronousTestCase):
     def test_what_is_taken_as_a_whole(self) -> None:
         batch = Batch(
             [addition(6)],
-            [Move(6, 9, 0.0, 1)],
+            [JobUpdate(6, 9, 0.0, 1)],
             [1],
             [(2, b"two")],
             [3],
-            [Mark(PAUSED, b"f", 1.0), Mark(SCHEDULED, b"s", 1.0, 6)],
+            [StoredValue(PAUSED, b"f", 1.0), StoredValue(SCHEDULED, b"s", 1.0, 6)],
         )
         self.assertEqual(write_all(self.store, batch), Refusals({}, {}))
         self.assertEqual(self.store.batches, [batch])
@@ -163,7 +177,7 @@ class WriteAllTests(SynchronousTestCase):
     def test_results_are_found_by_halves_and_those_that_are_refused_are_empty(self) -> None:
         self.store.write(Batch((), (), (), [(2, b"earlier")]))
         results = [(1, b"one"), (2, b"x" * 11), (3, b"three"), (4, b"x" * 12), (5, b"")]
-        moves = [Move(number, number, 0.0, 0, len(result), DONE, 1.0) for number, result in results]
+        moves = [JobUpdate(number, number, 0.0, 0, len(result), DONE, 1.0) for number, result in results]
         _, refused = self.write(Batch((), moves, (), results))
         self.assertEqual(
             refused, {2: f"A result of 11 bytes {TOO_LARGE}", 4: f"A result of 12 bytes {TOO_LARGE}"}
@@ -178,23 +192,23 @@ class WriteAllTests(SynchronousTestCase):
             self.write(
                 Batch(
                     additions,
-                    [Move(2, 7, 0.0, 1)],
+                    [JobUpdate(2, 7, 0.0, 1)],
                     [1],
                     [*results, (3, b"three")],
                     [4],
-                    [Mark(PAUSED, b"f", 1.0)],
+                    [StoredValue(PAUSED, b"f", 1.0)],
                 )
             )
             self.assertEqual(self.numbers(), [2, 3, 5])
             self.assertEqual(self.store.kept[2], stored(2, place=7, retries=1, size=1))
             self.assertEqual(self.store.results(range(9)), {3: b"three"})
-            self.assertEqual(self.store.marks(), [Mark(PAUSED, b"f", 1.0)])
+            self.assertEqual(self.store.marks(), [StoredValue(PAUSED, b"f", 1.0)])
 
     def test_moves_and_results_of_jobs_that_are_new(self) -> None:
         self.write(
             Batch(
                 [addition(6), addition(7, b"x" * 11), addition(8, b"w")],
-                [Move(6, 9, 0.0, 1), Move(7, 9, 0.0, 1)],
+                [JobUpdate(6, 9, 0.0, 1), JobUpdate(7, 9, 0.0, 1)],
                 [8],
                 [(6, b"six"), (7, b"seven")],
             )
@@ -210,10 +224,15 @@ class WriteAllTests(SynchronousTestCase):
         self.assertEqual(self.numbers(), [2, 4, 5])
 
     def test_a_mark_goes_with_its_job(self) -> None:
-        marks = [Mark(SCHEDULED, b"%d" % number, 1.0, number) for number in range(6, 16)]
+        marks = [StoredValue(SCHEDULED, b"%d" % number, 1.0, number) for number in range(6, 16)]
         additions = [addition(number, b"x" * (11 if number in (7, 12) else 1)) for number in range(6, 16)]
         self.write(
-            Batch(additions, (), (), marks=[*marks, Mark(PAUSED, b"f", 1.0), Mark(SCHEDULED, b"s", 1.0)])
+            Batch(
+                additions,
+                (),
+                (),
+                marks=[*marks, StoredValue(PAUSED, b"f", 1.0), StoredValue(SCHEDULED, b"s", 1.0)],
+            )
         )
         self.assertEqual(
             {mark.name for mark in self.store.marks()},
@@ -226,8 +245,8 @@ class WriteAllTests(SynchronousTestCase):
             self.assertTrue(with_job <= numbers)
 
     def test_a_mark_of_a_job_that_is_kept_already(self) -> None:
-        self.write(Batch([addition(6, b"x" * 11)], (), (), marks=[Mark(SCHEDULED, b"s", 1.0, 5)]))
-        self.assertEqual(self.store.marks(), [Mark(SCHEDULED, b"s", 1.0)])
+        self.write(Batch([addition(6, b"x" * 11)], (), (), marks=[StoredValue(SCHEDULED, b"s", 1.0, 5)]))
+        self.assertEqual(self.store.marks(), [StoredValue(SCHEDULED, b"s", 1.0)])
 
     def test_a_full_disk_is_not_asked_for_each_of_them(self) -> None:
         self.store.fail("write", FULL, times=100)
@@ -260,11 +279,11 @@ class WriteAllTests(SynchronousTestCase):
     def test_a_store_that_takes_not_even_that_is_lost(self) -> None:
         """Neither moves, ends and marks, nor that there is no result."""
         for batch, refusals in (
-            (Batch((), [Move(1, 9, 0.0, 1)], ()), 2),
+            (Batch((), [JobUpdate(1, 9, 0.0, 1)], ()), 2),
             (Batch((), (), [1]), 2),
             (Batch((), (), (), forgotten=[1]), 2),
-            (Batch((), (), (), marks=[Mark(PAUSED, b"f", 1.0)]), 2),
-            (Batch([addition(6)], (), (), marks=[Mark(PAUSED, b"f", 1.0)]), 3),
+            (Batch((), (), (), marks=[StoredValue(PAUSED, b"f", 1.0)]), 2),
+            (Batch([addition(6)], (), (), marks=[StoredValue(PAUSED, b"f", 1.0)]), 3),
             (Batch((), (), (), [(1, b"r")]), 3),
         ):
             self.begin()
@@ -275,7 +294,7 @@ class WriteAllTests(SynchronousTestCase):
             self.assertEqual(len(self.store.batches), refusals)
 
     def test_a_store_that_is_lost_on_the_way(self) -> None:
-        batch = Batch([addition(6, b"x" * 11), addition(7)], [Move(1, 9, 0.0, 1)], (), [(2, b"x" * 11)])
+        batch = Batch([addition(6, b"x" * 11), addition(7)], [JobUpdate(1, 9, 0.0, 1)], (), [(2, b"x" * 11)])
         self.write(batch)
         # The whole; both jobs, each of them; the move; the result, and that there is none.
         self.assertEqual(len(self.store.batches), 7)
@@ -299,8 +318,8 @@ class WriteAllTests(SynchronousTestCase):
         self.begin()
         # Or it would be taken for a full disk.
         sizes = [0, *sizes]
-        additions: list[Addition] = [addition(number, b"x" * size) for number, size in enumerate(sizes, 10)]
-        marks = [Mark(SCHEDULED, b"%d" % job.number, 1.0, job.number) for job, _ in additions]
+        additions: list[NewJob] = [addition(number, b"x" * size) for number, size in enumerate(sizes, 10)]
+        marks = [StoredValue(SCHEDULED, b"%d" % job.number, 1.0, job.number) for job, _ in additions]
         refusals = write_all(
             self.store,
             Batch(

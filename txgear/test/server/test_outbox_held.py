@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.records import StoredJob, Storing
+from txgear.broker.records import JobRecord, Storing
 from txgear.broker.sleepers import Peer
 from txgear.protocol.constants import ECHO_RES, JOB_CREATED, NOOP, NORMAL, TEXT
 from txgear.protocol.packets import Pieces
@@ -66,7 +66,7 @@ class ClosingLine(PausableLine):
 def storing(number: int, size: int = 1) -> Storing:
     """A job on its way to the disk."""
     job = make_job(number=number)
-    record = StoredJob(number, number, b"H:test", b"f", b"", None, b"", NORMAL, 0.0, 0, size)
+    record = JobRecord(number, number, b"H:test", b"f", b"", None, b"", NORMAL, 0.0, 0, size)
     return Storing(job, (record, b"x" * size))
 
 

@@ -12,7 +12,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.jobs import STORING
-from txgear.broker.records import PAUSED, SCHEDULED, Mark
+from txgear.broker.records import PAUSED, SCHEDULED, StoredValue
 from txgear.errors import StoreRefused, StoreUnavailable
 from txgear.policies import Policies, Policy
 from txgear.protocol.constants import CAN_DO, GRAB_JOB, HIGH, NORMAL, WORK_COMPLETE
@@ -71,7 +71,7 @@ class SchedulerTests(SynchronousTestCase):
         self.clock, self.broker = self.port.clock, self.port.server.broker
         self.scheduler = Scheduler(self.port.server)
 
-    def start(self, *schedules: Schedule, marks: Iterable[Mark] = ()) -> None:
+    def start(self, *schedules: Schedule, marks: Iterable[StoredValue] = ()) -> None:
         self.scheduler.start(schedules, marks)
 
     def taken(self) -> list[tuple[bytes, bytes]]:
@@ -205,7 +205,7 @@ class SchedulerTests(SynchronousTestCase):
 
     def test_clock_put_back(self) -> None:
         """No time comes twice when the clock is put back."""
-        self.start(schedule(), marks=[Mark(SCHEDULED, b"s", 1200.0)])
+        self.start(schedule(), marks=[StoredValue(SCHEDULED, b"s", 1200.0)])
         self.run_to(1230)
         self.assertEqual(self.taken(), [])
         self.run_to(1260)
@@ -213,7 +213,7 @@ class SchedulerTests(SynchronousTestCase):
 
     def test_missed(self) -> None:
         """Of several times that were missed only the last counts, at the start and later."""
-        self.start(schedule(), marks=[Mark(SCHEDULED, b"s", 60.0), Mark(PAUSED, b"s", 990.0)])
+        self.start(schedule(), marks=[StoredValue(SCHEDULED, b"s", 60.0), StoredValue(PAUSED, b"s", 990.0)])
         self.assertEqual(len(self.taken()), 1)
         self.clock.advance(600)
         self.assertEqual(len(self.taken()), 1)
@@ -224,7 +224,7 @@ class SchedulerTests(SynchronousTestCase):
 
     def test_nothing_missed(self) -> None:
         """One that has run for its last time, or is new, begins with its next time."""
-        self.start(schedule(), schedule(name=b"t"), marks=[Mark(SCHEDULED, b"s", 960.0)])
+        self.start(schedule(), schedule(name=b"t"), marks=[StoredValue(SCHEDULED, b"s", 960.0)])
         self.assertEqual(self.taken(), [])
         self.run_to(1020)
         self.assertEqual(len(self.taken()), 2)
@@ -376,7 +376,7 @@ class StoredSchedulerTests(DurableTestCase):
         self.run_to(1021)
         (batch,) = self.store.batches
         ((job, _),) = batch.additions
-        self.assertEqual(batch.marks, [Mark(SCHEDULED, b"s", 1020.0, job.number)])
+        self.assertEqual(batch.marks, [StoredValue(SCHEDULED, b"s", 1020.0, job.number)])
 
     def test_restart(self) -> None:
         """Whenever the server is killed, no time has two jobs, and none has none."""

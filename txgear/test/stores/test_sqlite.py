@@ -18,7 +18,7 @@ from sqlalchemy import event, inspect
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.jobs import DONE, ENDINGS
-from txgear.broker.records import PAUSED, SCHEDULED, Addition, Batch, Mark, Move, StoredJob
+from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobRecord, JobUpdate, NewJob, StoredValue
 from txgear.errors import StoreRefused, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IJobStore
 from txgear.stores import make_store, migrations, schema
@@ -351,7 +351,7 @@ class SchemaTests(SQLiteCase):
         self.store.write(
             Batch(
                 [(stored(3, created=5.5, life=b"{}"), b"")],
-                [Move(1, 1, 9.5, 0, 6, DONE, 7.5)],
+                [JobUpdate(1, 1, 9.5, 0, 6, DONE, 7.5)],
                 (),
                 [(1, b"result")],
             )
@@ -380,7 +380,7 @@ class SchemaTests(SQLiteCase):
             self.assertEqual(self.store.replay(0, 10), jobs)
             self.assert_newest()
 
-    def fill_first_revision(self) -> list[StoredJob]:
+    def fill_first_revision(self) -> list[JobRecord]:
         """Leave a file as the first revision made it, with two jobs in it."""
         connection = self.store._dialect.engine.connect()
         self.store._dialect.prepare()
@@ -456,7 +456,7 @@ class TroubleTests(SQLiteCase):
         self.pragma(f"max_page_count = {self.pragma('page_count') + 10}")
         large = [addition(number, bytes(10_000)) for number in range(4, 30)]
         with self.assertRaises(StoreRefused) as caught:
-            self.store.write(Batch(large, [Move(1, 5, 5.0, 5)], [2]))
+            self.store.write(Batch(large, [JobUpdate(1, 5, 5.0, 5)], [2]))
         self.assertEqual(str(caught.exception), "database or disk is full")
         self.assertEqual(self.store.replay(0, 10), before)
         self.store.write(adding(large[0]))
@@ -522,13 +522,13 @@ LIVES = st.none() | st.binary(max_size=5)
 
 
 @st.composite
-def new_jobs(draw: st.DrawFn) -> Addition:
+def new_jobs(draw: st.DrawFn) -> NewJob:
     job, workload = addition(draw(NUMBERS), draw(st.binary(max_size=5)))
     return job._replace(created=draw(TIMES), life=draw(LIVES)), workload
 
 
 MOVES = st.builds(
-    Move,
+    JobUpdate,
     NUMBERS,
     NUMBERS,
     TIMES,
@@ -538,7 +538,9 @@ MOVES = st.builds(
     TIMES,
     LIVES,
 )
-MARKS = st.builds(Mark, st.sampled_from([PAUSED, SCHEDULED]), st.sampled_from([b"", b"f", b"g"]), TIMES)
+MARKS = st.builds(
+    StoredValue, st.sampled_from([PAUSED, SCHEDULED]), st.sampled_from([b"", b"f", b"g"]), TIMES
+)
 
 
 @st.composite

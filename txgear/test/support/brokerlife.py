@@ -27,7 +27,7 @@ from txgear.broker.jobs import (
     STORING,
     WAITING,
 )
-from txgear.broker.records import StoredJob
+from txgear.broker.records import JobRecord
 from txgear.broker.sleepers import Peer
 from txgear.protocol.constants import (
     JOB_WITHDRAWN,
@@ -684,7 +684,7 @@ class LifeModel(Model):
         for known in sorted(past, key=lambda known: known.place):
             self.schedule(known, known.until)
 
-    def records(self) -> list[StoredJob]:
+    def records(self) -> list[JobRecord]:
         """What the store has, but for the lives."""
         live = {record.number: record for record in super().records()}
         for known in self.past:

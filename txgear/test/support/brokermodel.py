@@ -11,7 +11,7 @@ from hashlib import blake2b
 from math import inf
 
 from txgear.broker.jobs import CANCELLED, DONE, FAILED, PAGED, QUEUED, RUNNING, STORING, WAITING, Job
-from txgear.broker.records import UNREADABLE_SECONDS, Move, StoredJob
+from txgear.broker.records import UNREADABLE_SECONDS, JobRecord, JobUpdate
 from txgear.broker.sleepers import WAKE_SECONDS, Peer
 from txgear.protocol.constants import (
     PRIORITIES,
@@ -84,7 +84,7 @@ class Model:
         self.durable = durable
         self.budget = budget
         self.counter = 0
-        self.moves: list[Move] = []
+        self.moves: list[JobUpdate] = []
         self.ends: list[int] = []
         self.jobs: list[Known] = []
         self.lanes: dict[tuple[bytes, int], list[Known]] = {}
@@ -205,7 +205,7 @@ class Model:
     def note(self, known: Known, due: float = 0.0) -> None:
         if known.storing or known.stored:
             known.kept_due = self.wall(due)
-            self.moves.append(Move(known.job.number, known.place, known.kept_due, known.retries))
+            self.moves.append(JobUpdate(known.job.number, known.place, known.kept_due, known.retries))
 
     def take_out(self, known: Known) -> None:
         """Off its lane or its worker."""
@@ -320,7 +320,7 @@ class Model:
             known.due, known.at = None, None
             self.begin_to_wait(known, known.kept_due, now)
 
-    def records(self) -> list[StoredJob]:
+    def records(self) -> list[JobRecord]:
         """What the store has."""
         return [
             self.record(known)
@@ -328,8 +328,8 @@ class Model:
             if known.stored
         ]
 
-    def record(self, known: Known) -> StoredJob:
-        return StoredJob(
+    def record(self, known: Known) -> JobRecord:
+        return JobRecord(
             known.job.number,
             known.place,
             known.job.handle.rpartition(b":")[0],

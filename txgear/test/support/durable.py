@@ -19,7 +19,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.records import Batch, Mark, StoredJob, by_place
+from txgear.broker.records import Batch, JobRecord, StoredValue, by_place
 from txgear.errors import StoreRefused, StoreUnavailable
 from txgear.journal import NUMBERS, InThread, Journal
 from txgear.policies import Policies
@@ -91,7 +91,7 @@ class TroubledStore(MemoryStore):
         return taken
 
     @property
-    def kept(self) -> dict[int, StoredJob]:
+    def kept(self) -> dict[int, JobRecord]:
         """What would be there after a crash."""
         return dict(self._jobs)
 
@@ -129,7 +129,7 @@ class TroubledStore(MemoryStore):
     def reserve(self, count: int) -> int:
         return self._do("reserve", super().reserve, count)
 
-    def replay(self, after: int, limit: int) -> list[StoredJob]:
+    def replay(self, after: int, limit: int) -> list[JobRecord]:
         return self._do("replay", super().replay, after, limit)
 
     def write(self, batch: Batch) -> None:
@@ -162,7 +162,7 @@ class TroubledStore(MemoryStore):
             raise type(why)(*why.args)
         return read(numbers)
 
-    def marks(self) -> list[Mark]:
+    def marks(self) -> list[StoredValue]:
         return self._do("marks", super().marks)
 
     def known(self, numbers: Sequence[int]) -> set[int]:

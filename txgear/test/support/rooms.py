@@ -23,8 +23,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.broker import QUEUE_MEMORY, UNLIMITED, Broker
 from txgear.broker.jobs import PAGED, QUEUED, RUNNING, STORING, WAITING, Job
-from txgear.broker.queues import FunctionQueue
-from txgear.broker.records import Addition, Mark, Move, Reading, StoredJob, Storing, by_place
+from txgear.broker.queues import Function
+from txgear.broker.records import JobRecord, JobUpdate, NewJob, Reading, StoredValue, Storing, by_place
 from txgear.broker.sleepers import Peer
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import NOOP, NORMAL, RESPONSE_MAGIC
@@ -48,7 +48,7 @@ def packet(magic: bytes, kind: int, body: bytes = b"") -> bytes:
 
 
 def make_job(
-    queue: FunctionQueue | None = None,
+    queue: Function | None = None,
     number: int = 1,
     *,
     unique: bytes = b"",
@@ -57,17 +57,17 @@ def make_job(
     workload: Data = b"",
 ) -> Job:
     """A job that no broker knows."""
-    queue = queue or FunctionQueue(b"f")
+    queue = queue or Function(b"f")
     return Job(b"H:test:%d", number, queue, unique, unique or None, workload, priority, background, b"")
 
 
-def record(number: int, place: int | None = None, **fields: Any) -> StoredJob:
+def record(number: int, place: int | None = None, **fields: Any) -> JobRecord:
     """A job as a store has it, of function C{f} and without a workload where nothing else is said."""
-    plain = StoredJob(number, place or number, b"H:test", b"f", b"", None, b"", NORMAL, 0.0, 0, 0)
+    plain = JobRecord(number, place or number, b"H:test", b"f", b"", None, b"", NORMAL, 0.0, 0, 0)
     return plain._replace(**fields)
 
 
-def moved(record: StoredJob, move: Move) -> StoredJob:
+def moved(record: JobRecord, move: JobUpdate) -> JobRecord:
     """A job as a store has it after a move."""
     return record._replace(
         **{name: value for name, value in move._asdict().items() if name != "size" or value is not None}
@@ -124,16 +124,16 @@ class FakeJournal:
         self.room = 10**9
         self.asked = 0
         self.adding: list[Storing] = []
-        self.moves: list[Move] = []
+        self.moves: list[JobUpdate] = []
         self.ends: list[int] = []
         self.loading: list[Job] | None = None
         self.loads: list[int] = []
         self.results: dict[int, bytes] = {}
         self.forgotten: list[int] = []
-        self.marks: dict[tuple[int, bytes], Mark] = {}
+        self.marks: dict[tuple[int, bytes], StoredValue] = {}
         self.reading: list[Reading] = []
-        self._kept: dict[int, Addition] = {}
-        self._moved: dict[int, Move] = {}
+        self._kept: dict[int, NewJob] = {}
+        self._moved: dict[int, JobUpdate] = {}
 
     def ask(self) -> None:
         self.asked += 1
@@ -146,7 +146,7 @@ class FakeJournal:
         # What was said of the job before its addition is in the addition.
         self._moved.pop(storing.addition[0].number, None)
 
-    def move(self, move: Move) -> None:
+    def move(self, move: JobUpdate) -> None:
         self.moves.append(move)
         self._moved[move.number] = move
 
@@ -165,7 +165,7 @@ class FakeJournal:
         self.forgotten.append(number)
         self.results.pop(number, None)
 
-    def mark(self, mark: Mark) -> None:
+    def mark(self, mark: StoredValue) -> None:
         self.marks[mark.kind, mark.name] = mark
 
     def read(self, reading: Reading) -> None:
@@ -185,7 +185,7 @@ class FakeJournal:
         self.put(*storing.addition)
         return storing
 
-    def put(self, record: StoredJob, workload: Data = b"") -> None:
+    def put(self, record: JobRecord, workload: Data = b"") -> None:
         """This is in the store."""
         self._kept[record.number] = record, workload
 
@@ -205,7 +205,7 @@ class FakeJournal:
         """Somebody has taken this out of the store."""
         del self._kept[job.number]
 
-    def kept(self) -> list[StoredJob]:
+    def kept(self) -> list[JobRecord]:
         """What a server that starts now finds."""
         found = []
         for number in sorted(self._kept.keys() - set(self.ends) - set(self.forgotten)):

@@ -15,12 +15,12 @@ from txgear.broker.records import (
     LAST_NUMBER,
     PAUSED,
     SCHEDULED,
-    Addition,
     Batch,
-    Mark,
-    Move,
+    JobRecord,
+    JobUpdate,
+    NewJob,
     Result,
-    StoredJob,
+    StoredValue,
 )
 from txgear.errors import StoreRefused, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IJobStore
@@ -54,9 +54,9 @@ def stored(
     state: int = 0,
     ended: float = 0.0,
     life: bytes | None = None,
-) -> StoredJob:
+) -> JobRecord:
     """A job as a store has it."""
-    return StoredJob(
+    return JobRecord(
         number,
         place or number,
         prefix,
@@ -75,16 +75,16 @@ def stored(
     )
 
 
-def addition(number: int, workload: Data = b"") -> Addition:
+def addition(number: int, workload: Data = b"") -> NewJob:
     """A job with a workload."""
     return stored(number, size=len(workload)), workload
 
 
-def adding(*additions: Addition) -> Batch:
+def adding(*additions: NewJob) -> Batch:
     return Batch(additions, (), ())
 
 
-def moving(*moves: Move) -> Batch:
+def moving(*moves: JobUpdate) -> Batch:
     return Batch((), moves, ())
 
 
@@ -100,7 +100,7 @@ def forgetting(numbers: Iterable[int]) -> Batch:
     return Batch((), (), (), forgotten=list(numbers))
 
 
-def marking(*marks: Mark) -> Batch:
+def marking(*marks: StoredValue) -> Batch:
     return Batch((), (), (), marks=marks)
 
 
@@ -128,7 +128,7 @@ class StoreContract(Base):
         self.store = self.make_store()
         self.store.open()
 
-    def kept(self) -> list[StoredJob]:
+    def kept(self) -> list[JobRecord]:
         return self.store.replay(0, 1_000_000)
 
     def numbers(self) -> list[int]:
@@ -212,7 +212,7 @@ class StoreContract(Base):
         self.store.write(
             Batch(
                 [addition(3, b"three"), addition(4, b"four"), addition(5)],
-                [Move(3, 30, 3.5, 3), Move(4, 40, 4.5, 4), Move(2, 20, 2.5, 2)],
+                [JobUpdate(3, 30, 3.5, 3), JobUpdate(4, 40, 4.5, 4), JobUpdate(2, 20, 2.5, 2)],
                 [4, 1, 5],
             )
         )
@@ -225,7 +225,9 @@ class StoreContract(Base):
 
     def test_moves_and_ends_may_be_said_twice(self) -> None:
         self.store.write(adding(addition(1, b"one"), addition(2, b"two")))
-        batch = Batch((), [Move(1, 9, 1.5, 1), Move(7, 9, 1.5, 1), Move(1, 10, 0.0, 2)], [2, 2, 8])
+        batch = Batch(
+            (), [JobUpdate(1, 9, 1.5, 1), JobUpdate(7, 9, 1.5, 1), JobUpdate(1, 10, 0.0, 2)], [2, 2, 8]
+        )
         for _ in range(2):
             self.store.write(batch)
             self.assertEqual(self.kept(), [stored(1, place=10, retries=2, size=3)])
@@ -250,11 +252,11 @@ class StoreContract(Base):
                 self.store.write(
                     Batch(
                         additions,
-                        [Move(1, 5, 5.0, 5, 5, DONE, 5.0, b"5")],
+                        [JobUpdate(1, 5, 5.0, 5, 5, DONE, 5.0, b"5")],
                         [2],
                         [(1, b"result")],
                         [2],
-                        [Mark(PAUSED, b"f", 1.0)],
+                        [StoredValue(PAUSED, b"f", 1.0)],
                     )
                 )
             self.assertNotIn("\n", str(caught.exception))
@@ -272,7 +274,7 @@ class StoreContract(Base):
             self.assertEqual(self.store.known(range(2000)), set(range(1, count + 1)))
             found = self.store.workloads(range(2000))
             self.assertEqual(found, {job.number: workload for job, workload in jobs})
-            self.store.write(Batch((), [Move(job.number, 7, 0.0, 7) for job, _ in jobs], ()))
+            self.store.write(Batch((), [JobUpdate(job.number, 7, 0.0, 7) for job, _ in jobs], ()))
             self.assertEqual({(job.place, job.retries) for job in self.kept()}, {(7, 7)})
             self.store.write(ending(range(count, 0, -1)))
             self.assertEqual(self.kept(), [])
@@ -293,9 +295,9 @@ class StoreContract(Base):
         life = ALL_BYTES * 300
         self.store.write(
             moving(
-                Move(1, 11, 1e9 + 0.25, 2**31 - 1, 2**40, DEAD, 1735689600.123456, life),
-                Move(2, 12, 0.0, 0, 0, DONE, 0.5, b""),
-                Move(3, 13, 0.0, 1, None, 0, 0.0, b"{}"),
+                JobUpdate(1, 11, 1e9 + 0.25, 2**31 - 1, 2**40, DEAD, 1735689600.123456, life),
+                JobUpdate(2, 12, 0.0, 0, 0, DONE, 0.5, b""),
+                JobUpdate(3, 13, 0.0, 1, None, 0, 0.0, b"{}"),
             )
         )
         moved = [
@@ -311,7 +313,7 @@ class StoreContract(Base):
         self.assertEqual(list(map(type, self.kept()[0])), list(map(type, moved[0])))
         # A dead job keeps its workload, and may be queued again.
         self.assertEqual(self.store.workloads([1, 2]), {1: b"one", 2: b"two"})
-        self.store.write(moving(Move(1, 14, 0.0, 0, 3), Move(2, 2, 0.0, 0)))
+        self.store.write(moving(JobUpdate(1, 14, 0.0, 0, 3), JobUpdate(2, 2, 0.0, 0)))
         self.assertEqual(self.kept()[:2], [stored(1, place=14, size=3), stored(2)])
 
     def test_jobs_come_with_what_was_set_for_them(self) -> None:
@@ -321,7 +323,11 @@ class StoreContract(Base):
         self.assertEqual(self.kept(), jobs)
         # What is said of a new job in the same batch is newer.
         self.store.write(
-            Batch([(stored(1000, life=b"old"), b"")], [Move(1000, 1001, 2.5, 1, 7, FAILED, 3.5, b"new")], ())
+            Batch(
+                [(stored(1000, life=b"old"), b"")],
+                [JobUpdate(1000, 1001, 2.5, 1, 7, FAILED, 3.5, b"new")],
+                (),
+            )
         )
         newest = stored(1000, place=1001, due=2.5, retries=1, size=7, state=FAILED, ended=3.5, life=b"new")
         self.assertEqual(self.kept()[-1], newest)
@@ -349,7 +355,7 @@ class StoreContract(Base):
 
     def test_a_job_may_come_and_bring_its_result_at_once(self) -> None:
         self.store.write(
-            Batch([addition(1, b"w")], [Move(1, 1, 9.5, 0, 6, DONE, 2.5, b"{}")], (), [(1, b"result")])
+            Batch([addition(1, b"w")], [JobUpdate(1, 1, 9.5, 0, 6, DONE, 2.5, b"{}")], (), [(1, b"result")])
         )
         self.assertEqual(self.kept(), [stored(1, due=9.5, size=6, state=DONE, ended=2.5, life=b"{}")])
         self.assertEqual(self.store.results([1]), {1: b"result"})
@@ -359,7 +365,7 @@ class StoreContract(Base):
         self.store.write(adding(*(addition(number, b"w") for number in range(1, 5))))
         self.store.write(bringing((1, b"one"), (2, b"two")))
         # A result that was said of a job before it was forgotten means nothing.
-        batch = Batch((), [Move(1, 9, 0.0, 0, 3, DONE, 1.0)], (), [(3, b"three")], [1, 3, 3, 4, 77])
+        batch = Batch((), [JobUpdate(1, 9, 0.0, 0, 3, DONE, 1.0)], (), [(3, b"three")], [1, 3, 3, 4, 77])
         self.store.write(batch)
         self.store.write(forgetting([1, 3]))
         self.assertEqual(self.kept(), [stored(2, size=1)])
@@ -390,21 +396,21 @@ class StoreContract(Base):
 
     # Marks
 
-    def marked(self) -> list[Mark]:
+    def marked(self) -> list[StoredValue]:
         return sorted(self.store.marks())
 
     def test_marks_come_back_as_they_went_in(self) -> None:
         self.assertEqual(self.store.marks(), [])
         long = (ALL_BYTES * 32)[:8191]
         marks = [
-            Mark(PAUSED, b"", 1.0),
-            Mark(PAUSED, b"\0' \" %s ? \\", 0.1),
-            Mark(PAUSED, b"f", 1735689600.123456),
-            Mark(PAUSED, long, 1e300),
-            Mark(PAUSED, long[:-1] + b"x", 5e-324),
-            Mark(SCHEDULED, b"F", 2.0),
-            Mark(SCHEDULED, b"f", 3.0),
-            Mark(SCHEDULED, b"f ", 4.0),
+            StoredValue(PAUSED, b"", 1.0),
+            StoredValue(PAUSED, b"\0' \" %s ? \\", 0.1),
+            StoredValue(PAUSED, b"f", 1735689600.123456),
+            StoredValue(PAUSED, long, 1e300),
+            StoredValue(PAUSED, long[:-1] + b"x", 5e-324),
+            StoredValue(SCHEDULED, b"F", 2.0),
+            StoredValue(SCHEDULED, b"f", 3.0),
+            StoredValue(SCHEDULED, b"f ", 4.0),
         ]
         self.store.write(marking(*marks))
         self.assertEqual(self.marked(), sorted(marks))
@@ -415,28 +421,38 @@ class StoreContract(Base):
 
     def test_marks_change_and_go(self) -> None:
         self.store.write(
-            marking(Mark(PAUSED, b"f", 1.0), Mark(SCHEDULED, b"f", 2.0), Mark(PAUSED, b"g", 3.0))
+            marking(
+                StoredValue(PAUSED, b"f", 1.0),
+                StoredValue(SCHEDULED, b"f", 2.0),
+                StoredValue(PAUSED, b"g", 3.0),
+            )
         )
-        batch = marking(Mark(PAUSED, b"f", 4.0), Mark(PAUSED, b"g", 0.0), Mark(PAUSED, b"unknown", 0.0))
+        batch = marking(
+            StoredValue(PAUSED, b"f", 4.0),
+            StoredValue(PAUSED, b"g", 0.0),
+            StoredValue(PAUSED, b"unknown", 0.0),
+        )
         for _ in range(2):
             self.store.write(batch)
-            self.assertEqual(self.marked(), [Mark(PAUSED, b"f", 4.0), Mark(SCHEDULED, b"f", 2.0)])
-        self.store.write(marking(Mark(SCHEDULED, b"f", 0.0)))
-        self.assertEqual(self.marked(), [Mark(PAUSED, b"f", 4.0)])
+            self.assertEqual(
+                self.marked(), [StoredValue(PAUSED, b"f", 4.0), StoredValue(SCHEDULED, b"f", 2.0)]
+            )
+        self.store.write(marking(StoredValue(SCHEDULED, b"f", 0.0)))
+        self.assertEqual(self.marked(), [StoredValue(PAUSED, b"f", 4.0)])
 
     def test_a_mark_is_kept_together_with_a_job(self) -> None:
         """Or not at all; which job that was is not kept."""
-        self.store.write(Batch([addition(7)], (), (), marks=[Mark(SCHEDULED, b"s", 60.0, 7)]))
-        self.assertEqual(self.store.marks(), [Mark(SCHEDULED, b"s", 60.0)])
+        self.store.write(Batch([addition(7)], (), (), marks=[StoredValue(SCHEDULED, b"s", 60.0, 7)]))
+        self.assertEqual(self.store.marks(), [StoredValue(SCHEDULED, b"s", 60.0)])
         with self.assertRaises(StoreRefused):
-            self.store.write(Batch([addition(7)], (), (), marks=[Mark(SCHEDULED, b"s", 120.0, 7)]))
-        self.assertEqual(self.store.marks(), [Mark(SCHEDULED, b"s", 60.0)])
+            self.store.write(Batch([addition(7)], (), (), marks=[StoredValue(SCHEDULED, b"s", 120.0, 7)]))
+        self.assertEqual(self.store.marks(), [StoredValue(SCHEDULED, b"s", 60.0)])
         self.store.write(forgetting([7]))
-        self.assertEqual(self.store.marks(), [Mark(SCHEDULED, b"s", 60.0)])
+        self.assertEqual(self.store.marks(), [StoredValue(SCHEDULED, b"s", 60.0)])
 
     def test_any_number_of_marks_may_come_and_go_at_once(self) -> None:
         for count in (1, 2, 3, 255, 256, 257, 700):
-            marks = [Mark(PAUSED, b"%d" % number, number) for number in range(1, count + 1)]
+            marks = [StoredValue(PAUSED, b"%d" % number, number) for number in range(1, count + 1)]
             self.store.write(marking(*marks))
             self.assertEqual(self.marked(), sorted(marks))
             self.store.write(marking(*(mark._replace(value=0.0) for mark in marks)))
