@@ -15,7 +15,7 @@ from twisted.application.service import IServiceCollection
 from txgear.client import Client
 from txgear.errors import JobFailed
 from txgear.testing import MemoryServer
-from txgear.worker import Job, Worker
+from txgear.worker import Worker, WorkerJob
 
 HOWTO: Final = Path(__file__).parent.parent / "docs" / "howto"
 
@@ -52,7 +52,7 @@ def test_client(server: MemoryServer) -> None:
     client = server.client()
 
     @worker.function("resize")
-    def resize(job: Job) -> bytes:
+    def resize(job: WorkerJob) -> bytes:
         job.set_status(1, 2)
         job.send_data(b"d")
         job.send_warning(b"w")

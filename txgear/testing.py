@@ -37,7 +37,7 @@ from txgear.server import textcommands
 from txgear.server.gear import GearFactory
 from txgear.server.jobserver import JobServer, Settings
 from txgear.server.outbox import Later
-from txgear.worker import Job, Worker
+from txgear.worker import Worker, WorkerJob
 
 __all__ = ["MemoryServer"]
 
@@ -388,5 +388,5 @@ def _middle() -> float:
     return 0.5
 
 
-def _without_thread(call: Callable[[Job], Any], job: Job) -> Deferred[Any]:
+def _without_thread(call: Callable[[WorkerJob], Any], job: WorkerJob) -> Deferred[Any]:
     return maybeDeferred(call, job)

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from txgear.client.connection import ClientConnection, HandleMap
 from txgear.client.questions import JobStatus, Result, ResultQuestion, StatusQuestion, UniqueQuestion
-from txgear.client.requests import BackgroundSubmit, Job, Request, Single, Task, ability_for, submission
+from txgear.client.requests import BackgroundSubmit, ClientJob, Request, Single, Task, ability_for, submission
 from txgear.errors import JobTimeout, MissingAbility, NotConnected, QueueError, TxgearError
 from txgear.net import arguments as _arguments
 from txgear.net.arguments import ABSENT, Text, Workload
@@ -40,13 +40,13 @@ from txgear.protocol.constants import (
 )
 from txgear.protocol.packets import request as packet
 
-__all__ = ["Client", "Job", "JobStatus", "Outcome", "Result", "Task"]
+__all__ = ["Client", "ClientJob", "JobStatus", "Outcome", "Result", "Task"]
 
 CONNECT_SECONDS: Final = 30.0
 """How long a request waits for a server: time for one to be started again, and for several attempts."""
 
 Outcome = bytes | TxgearError
-"""What became of one job of several: its result, or the error that L{Job.result} would fail with."""
+"""What became of one job of several: its result, or the error that L{ClientJob.result} would fail with."""
 
 AGAIN_SECONDS: Final = 1.0
 """The pause before a server that was visited in vain is visited again."""
@@ -148,7 +148,7 @@ class Client(Service):
         resend: bool = False,
         json: object = ABSENT,
         policy: Mapping[str, Any] | None = None,
-    ) -> Job:
+    ) -> ClientJob:
         """
         Submit a job and wait for its result.
 
@@ -190,7 +190,7 @@ class Client(Service):
         """
         Submit a job and wait for its result, in one. The arguments are those of L{submit}.
 
-        @return: what L{Job.result} gives: fires with the result. Cancelling it
+        @return: what L{ClientJob.result} gives: fires with the result. Cancelling it
             stops the waiting; nothing is sent, and a job that is not sent yet never is.
         """
         return self.submit(
@@ -299,9 +299,9 @@ class Client(Service):
         chunks = submission(task, self._limits.max_packet, True, at, delay)
         return self._ask(BackgroundSubmit(chunks, resend, ability_for(task, delay))).answer
 
-    def _job(self, task: Task) -> Job:
+    def _job(self, task: Task) -> ClientJob:
         _arguments.check_timeout(task.timeout)
-        return Job(
+        return ClientJob(
             _arguments.function_name(task.function),
             _arguments.unique_key(task.unique),
             submission(task, self._limits.max_packet),

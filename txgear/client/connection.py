@@ -13,7 +13,7 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 
 from txgear.client.questions import OptionQuestion, ResultQuestion
-from txgear.client.requests import TERMINAL, Job, Request
+from txgear.client.requests import TERMINAL, ClientJob, Request
 from txgear.errors import MissingAbility, QueueError, server_error
 from txgear.net.serverconnection import Limits, ServerConnection
 from txgear.net.servers import Server
@@ -41,7 +41,7 @@ HANDLES_REMEMBERED: Final = 10_000
 _WORK: Final = frozenset((WORK_DATA, WORK_WARNING, WORK_STATUS, WORK_COMPLETE, WORK_FAIL, WORK_EXCEPTION))
 _ANSWERS: Final = frozenset((JOB_CREATED, STATUS_RES, STATUS_RES_UNIQUE, OPTION_RES))
 
-MOST_TURNED_AWAY: Final = 2
+MOST_REFUSALS: Final = 2
 """
 Connections that may go down over the question for the extension before it is taken for the
 server's answer: the first may have gone by chance.
@@ -82,7 +82,7 @@ class _Attached:
     __slots__ = ("_last", "_repeats", "jobs")
 
     def __init__(self) -> None:
-        self.jobs: list[Job] = []
+        self.jobs: list[ClientJob] = []
         self._repeats = 0
         self._last: tuple[int, list[Data]] | None = None
 
@@ -138,14 +138,14 @@ class ClientConnection(ServerConnection):
         self._attached: dict[bytes, _Attached] = {}
         self._questions: dict[bytes, ResultQuestion] = {}
         self._prompt = 0  # those of them that do not wait for a job's end
-        self._unsure: list[Request] = []
+        self._awaiting_extension: list[Request] = []
         self._lacking: str | None = None
 
     def became_ready(self) -> None:
         self._on_ready(self)
 
     def went_down(self, reason: str) -> None:
-        held, self._unsure = self._unsure, []
+        held, self._awaiting_extension = self._awaiting_extension, []
         refusal = self._refusal
         # One refusal is for all jobs that follow: a server that drains may hang up before it answers each.
         refused: list[Request] = []
@@ -168,7 +168,7 @@ class ClientConnection(ServerConnection):
         asked, self._asked = self._asked, deque()
         attached, self._attached = self._attached, {}
         questions, self._questions = self._questions, {}
-        unsure, self._unsure = self._unsure, []
+        unsure, self._awaiting_extension = self._awaiting_extension, []
         for handle in attached:
             self._homes.remove(handle)
         for request in unsure:
@@ -185,7 +185,7 @@ class ClientConnection(ServerConnection):
 
     def _waited_for(self) -> Iterator[Request]:
         jobs = (job for group in self._attached.values() for job in group.jobs)
-        requests = chain(jobs, self._asked, self._questions.values(), self._unsure)
+        requests = chain(jobs, self._asked, self._questions.values(), self._awaiting_extension)
         return (request for request in requests if not request.finished)
 
     def _leave_if_done(self) -> None:
@@ -227,12 +227,12 @@ class ClientConnection(ServerConnection):
         if self._lacking is not None:
             request.failed(MissingAbility(self.server.name, request.ability, self._lacking))
             return
-        self._unsure.append(request)
-        if len(self._unsure) == 1:
+        self._awaiting_extension.append(request)
+        if len(self._awaiting_extension) == 1:
             self.ask(OptionQuestion(self._granted, self._not_granted))
 
     def _granted(self) -> None:
-        held, self._unsure = self._unsure, []
+        held, self._awaiting_extension = self._awaiting_extension, []
         with self.gathered():
             for request in held:
                 if not request.finished:
@@ -240,16 +240,16 @@ class ClientConnection(ServerConnection):
 
     def _not_granted(self, why: str) -> None:
         self._lacking = why
-        held, self._unsure = self._unsure, []
+        held, self._awaiting_extension = self._awaiting_extension, []
         for request in held:
             request.failed(MissingAbility(self.server.name, request.ability, why))
 
     def _turned_away(self, held: list[Request], reason: str) -> list[Request]:
         """The connection is lost, and the extension not granted: those that wait for it may try another."""
         for request in held:
-            request.turned_away += 1
-            if request.turned_away >= MOST_TURNED_AWAY:
-                why = f"asked for it, the connection went down {MOST_TURNED_AWAY} times ({reason})"
+            request.refusals += 1
+            if request.refusals >= MOST_REFUSALS:
+                why = f"asked for it, the connection went down {MOST_REFUSALS} times ({reason})"
                 request.failed(MissingAbility(self.server.name, request.ability, why))
             else:
                 request.server = None
@@ -275,7 +275,7 @@ class ClientConnection(ServerConnection):
             if kind == JOB_CREATED:
                 handle = bytes(arguments[0])
                 self._homes.add(handle, self.server)
-                if isinstance(asked, Job):
+                if isinstance(asked, ClientJob):
                     # One that nobody waits for any more is counted too: its copies come.
                     self._attached.setdefault(handle, _Attached()).jobs.append(asked)
             asked.answered(arguments)

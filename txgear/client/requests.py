@@ -76,7 +76,7 @@ class Request:
     @ivar on_finished: called once when that comes about.
     @ivar ability: what a server must be able to do for it beyond the protocol
         of all, in words; empty for nothing.
-    @ivar turned_away: how many connections have gone down before it could be
+    @ivar refusals: how many connections have gone down before it could be
         sent, over the question whether the server has that ability.
     @ivar refused: what servers have said that did not take it because they are about to end.
     @ivar until: where there are such, when the waiting for another one ends.
@@ -88,7 +88,7 @@ class Request:
         self.chunks = chunks
         self.resend = resend
         self.ability = ability
-        self.turned_away = 0
+        self.refusals = 0
         self.refused: dict[Server, ServerError] = {}
         self.until = 0.0
         self.server: Server | None = None
@@ -236,7 +236,7 @@ class BackgroundSubmit(Single[bytes]):
         self.failed(JobLost(why, None))
 
 
-class Job(Request):
+class ClientJob(Request):
     """
     A job that somebody waits for, as L{txgear.client.Client.submit} returns it.
 
@@ -309,7 +309,7 @@ class Job(Request):
             waiter.callback(self._outcome)
         return waiter
 
-    def on_status(self, call: Callable[[int, int], object]) -> Job:
+    def on_status(self, call: Callable[[int, int], object]) -> ClientJob:
         """
         Call this with numerator and denominator whenever the worker tells how far it is.
 
@@ -320,7 +320,7 @@ class Job(Request):
         self._on_status.append(call)
         return self
 
-    def on_data(self, call: Callable[[bytes], object]) -> Job:
+    def on_data(self, call: Callable[[bytes], object]) -> ClientJob:
         """
         Call this with each part of the result that the worker sends ahead. The
         job's L{result} does not contain them.
@@ -332,7 +332,7 @@ class Job(Request):
         self._on_data.append(call)
         return self
 
-    def on_warning(self, call: Callable[[bytes], object]) -> Job:
+    def on_warning(self, call: Callable[[bytes], object]) -> ClientJob:
         """
         Call this with each warning of the worker.
 

@@ -27,7 +27,7 @@ from txgear.server.jobserver import Settings
 from txgear.stores.memory import MemoryStore
 from txgear.test.support.durable import TroubledStore
 from txgear.testing import MemoryServer
-from txgear.worker import Fail, Job, Worker
+from txgear.worker import Fail, Worker, WorkerJob
 
 
 class TestingTestCase(SynchronousTestCase):
@@ -70,11 +70,11 @@ class TogetherTests(TestingTestCase):
         worker = self.server.worker()
 
         @worker.function("fail")
-        def fail(job: Job) -> None:
+        def fail(job: WorkerJob) -> None:
             raise Fail()
 
         @worker.function("raise")
-        async def raises(job: Job) -> None:
+        async def raises(job: WorkerJob) -> None:
             raise ValueError("no")
 
         client = self.server.client()
@@ -96,7 +96,7 @@ class TogetherTests(TestingTestCase):
         worker = self.server.worker()
 
         @worker.function("count", blocking=True)
-        def count(job: Job) -> str:
+        def count(job: WorkerJob) -> str:
             for n in range(2):
                 job.set_status(n, 2)
                 job.send_data(b"%d" % n)
@@ -113,10 +113,10 @@ class TogetherTests(TestingTestCase):
         """Two submits of one client with one unique are one job; each hears everything once."""
         worker = self.server.worker()
         gate: Deferred[bytes] = Deferred()
-        runs: list[Job] = []
+        runs: list[WorkerJob] = []
 
         @worker.function("f")
-        async def f(job: Job) -> bytes:
+        async def f(job: WorkerJob) -> bytes:
             runs.append(job)
             await gate
             job.send_data(b"same")
@@ -168,10 +168,10 @@ class TogetherTests(TestingTestCase):
     def test_timeout(self) -> None:
         """A job that takes too long is given up by its worker, and goes to whoever asks next."""
         worker = self.server.worker()
-        tries: list[Job] = []
+        tries: list[WorkerJob] = []
 
         @worker.function("f", timeout=10)
-        async def f(job: Job) -> bytes:
+        async def f(job: WorkerJob) -> bytes:
             tries.append(job)
             if len(tries) == 1:
                 await Deferred()
@@ -203,7 +203,7 @@ class TogetherTests(TestingTestCase):
         worker.register("len", lambda job: str(len(job.workload)))
 
         @worker.partition("sizes", client, aggregate=b"+".join)
-        def split(job: Job) -> list[bytes]:
+        def split(job: WorkerJob) -> list[bytes]:
             return job.workload.split()
 
         self.assertEqual(b"1+2+3", self.server.result(client.run("sizes", b"a bb ccc", reducer="len")))
@@ -284,7 +284,7 @@ class MemoryServerTests(TestingTestCase):
         runs: list[bytes] = []
         waiting: list[Deferred[bytes]] = []
 
-        def f(job: Job) -> Deferred[bytes]:
+        def f(job: WorkerJob) -> Deferred[bytes]:
             runs.append(job.handle)
             waiting.append(Deferred())
             return waiting[-1]
@@ -323,7 +323,7 @@ class MemoryServerTests(TestingTestCase):
         worker = self.server.worker()
 
         @worker.function("f")
-        def f(job: Job) -> None:
+        def f(job: WorkerJob) -> None:
             self.server.crash()
 
         lost = [self.server.client().run("f"), self.server.client().run("g")]
@@ -430,9 +430,9 @@ class DurableTests(TestingTestCase):
 
     def test_crash_while_it_runs(self) -> None:
         """A job that runs in a crash is run again, which does not count as a lost worker."""
-        waiting: list[Job] = []
+        waiting: list[WorkerJob] = []
 
-        def f(job: Job) -> Deferred[None]:
+        def f(job: WorkerJob) -> Deferred[None]:
             waiting.append(job)
             return Deferred()
 

@@ -16,7 +16,7 @@ from txgear.errors import JobFailed, JobTimeout, QueueError, ServerError
 from txgear.policies import PolicyError
 from txgear.stores.memory import MemoryStore
 from txgear.testing import MemoryServer
-from txgear.worker import Fail, Job, Worker
+from txgear.worker import Fail, Worker, WorkerJob
 
 HOUR = 3600.0
 
@@ -42,7 +42,7 @@ class PoliciesTestCase(SynchronousTestCase):
         worker = self.server.worker()
 
         @worker.function(name)
-        def call(job: Job) -> bytes:
+        def call(job: WorkerJob) -> bytes:
             self.attempts.append(job.attempt)
             if job.attempt <= int(job.workload):
                 raise Fail
@@ -158,7 +158,7 @@ class OfOneJobTests(PoliciesTestCase):
         worker = self.server.worker()
 
         @worker.function("f")
-        def call(job: Job) -> bytes:
+        def call(job: WorkerJob) -> bytes:
             if not self.attempts:
                 raise ValueError("no disk")
             return b"r"
@@ -251,7 +251,7 @@ class LeaseTests(PoliciesTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.jobs: list[Job] = []
+        self.jobs: list[WorkerJob] = []
         self.running: list[Deferred[bytes]] = []
         self.cancelled: list[int] = []
 
@@ -259,7 +259,7 @@ class LeaseTests(PoliciesTestCase):
         worker = self.server.worker(**options)
 
         @worker.function(name)
-        def call(job: Job) -> Deferred[bytes]:
+        def call(job: WorkerJob) -> Deferred[bytes]:
             number = len(self.jobs)
             self.jobs.append(job)
             self.running.append(Deferred(lambda _: self.cancelled.append(number)))

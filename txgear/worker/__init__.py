@@ -35,10 +35,10 @@ from txgear.protocol.constants import (
     WORK_FAIL,
 )
 from txgear.protocol.packets import request
-from txgear.worker.connection import AWAKE, GRABBING, Job, WorkerConnection
+from txgear.worker.connection import AWAKE, GRABBING, WorkerConnection, WorkerJob
 from txgear.worker.functions import Ability, Fail, Function, Runner, partitioned
 
-__all__ = ["Fail", "Job", "Worker"]
+__all__ = ["Fail", "Worker", "WorkerJob"]
 
 STOP_SECONDS: Final = 60.0
 """
@@ -56,7 +56,7 @@ MAX_EXCEPTION: Final = 65536
 """Bytes of an exception's text that are sent at the most."""
 
 FunctionT = TypeVar("FunctionT", bound=Function)
-InThread = Callable[[Function, Job], "Deferred[Any]"]
+InThread = Callable[[Function, WorkerJob], "Deferred[Any]"]
 """Runs a blocking function with its job, and fires with what it returns."""
 
 
@@ -135,8 +135,8 @@ class Worker(Service):
         self._leaving: set[Server] = set()
         self._problems: dict[Server, str] = {}
         self._ready: list[WorkerConnection] = []
-        self._running: set[Job] = set()
-        self._held: deque[Job] = deque()
+        self._running: set[WorkerJob] = set()
+        self._held: deque[WorkerJob] = deque()
         self._grab_timer: IDelayedCall | None = None
         self._stop_timer: IDelayedCall | None = None
         self._stopping: list[Deferred[None]] = []
@@ -158,7 +158,7 @@ class Worker(Service):
             def reverse(job):
                 return job.workload[::-1]
 
-        The function is called with a L{Job}. It returns bytes, text (sent as
+        The function is called with a L{WorkerJob}. It returns bytes, text (sent as
         UTF-8) or C{None}, or a Deferred of one of them, or is a coroutine
         function. Where it raises L{Fail}, the job fails; where it raises
         anything else, the client is told the exception's text, and the log has all of it.
@@ -411,7 +411,7 @@ class Worker(Service):
 
     # Jobs
 
-    def job_assigned(self, job: Job) -> None:
+    def job_assigned(self, job: WorkerJob) -> None:
         """A server has given a job."""
         if len(self._running) < self._concurrency:
             self._start(job)
@@ -419,7 +419,7 @@ class Worker(Service):
             # Two servers have been asked, as one of them took so long to answer.
             self._held.append(job)
 
-    def _start(self, job: Job) -> None:
+    def _start(self, job: WorkerJob) -> None:
         ability = self._abilities.get(job.function)
         if ability is None:
             self.log.warn("{server} gave a job of {function}", server=job.server, function=job.function)
@@ -436,7 +436,7 @@ class Worker(Service):
         _ = job.running.addBoth(self._finished, job, ability.json)
         self.jobs_wanted()
 
-    def _run_in_pool(self, call: Function, job: Job) -> Deferred[Any]:
+    def _run_in_pool(self, call: Function, job: WorkerJob) -> Deferred[Any]:
         if self._pool is None:
             self._pool = ThreadPool(0, self._concurrency, "txgear-worker")
             # A thread that never ends must not keep the process from ending.
@@ -444,7 +444,7 @@ class Worker(Service):
             self._pool.start()
         return deferToThreadPool(IReactorFromThreads(self._reactor), self._pool, call, job)
 
-    def _finished(self, outcome: object, job: Job, json: bool) -> None:
+    def _finished(self, outcome: object, job: WorkerJob, json: bool) -> None:
         """A job's function has returned or raised."""
         self._running.discard(job)
         with job.connection.gathered():
@@ -454,7 +454,7 @@ class Worker(Service):
                 self._start(self._held.popleft())
             self.jobs_wanted()
 
-    def _end(self, outcome: object, job: Job, json: bool) -> list[bytes]:
+    def _end(self, outcome: object, job: WorkerJob, json: bool) -> list[bytes]:
         """The packet that ends a job."""
         if not isinstance(outcome, Failure):
             try:
@@ -471,7 +471,7 @@ class Worker(Service):
         text = f"{type(outcome.value).__name__}: {outcome.getErrorMessage()}"
         return job.packet(WORK_EXCEPTION, [job.handle], text.encode("utf-8", "replace")[:MAX_EXCEPTION])
 
-    def _overdue(self, job: Job, timeout: float) -> None:
+    def _overdue(self, job: WorkerJob, timeout: float) -> None:
         job.timer = None
         self.log.warn(
             "job {handle} of {function} has not ended within {timeout} seconds; it is given up",
@@ -481,7 +481,7 @@ class Worker(Service):
         )
         self._abandon(job)
 
-    def job_withdrawn(self, job: Job, reason: str) -> None:
+    def job_withdrawn(self, job: WorkerJob, reason: str) -> None:
         """The server has given a job up, or will give it to others."""
         self.log.info(
             "{server} takes back job {handle} of {function}: {reason}",
@@ -493,14 +493,14 @@ class Worker(Service):
         self._abandon(job)
         self.jobs_wanted()
 
-    def _let_go(self, job: Job) -> None:
+    def _let_go(self, job: WorkerJob) -> None:
         """There is nothing more to tell of this job."""
         job.end()
         # The same worker may have been given the same job again.
         if job.connection.jobs.get(job.handle) is job:
             del job.connection.jobs[job.handle]
 
-    def _abandon(self, job: Job) -> None:
+    def _abandon(self, job: WorkerJob) -> None:
         """Nobody waits for this job here any more: the server gives it to others."""
         self._let_go(job)
         if job in self._held:

@@ -60,7 +60,7 @@ SHORTEST_BEAT: Final = 0.1
 """Seconds between two beats at the least, however short a lease is."""
 
 
-class Job:
+class WorkerJob:
     """
     A job that was grabbed: what a worker's function is called with.
 
@@ -189,10 +189,10 @@ class Owner(Protocol):
     def jobs_wanted(self) -> None:
         """A server may have a job, or there may be room for one."""
 
-    def job_assigned(self, job: Job) -> None:
+    def job_assigned(self, job: WorkerJob) -> None:
         """A server has given a job."""
 
-    def job_withdrawn(self, job: Job, reason: str) -> None:
+    def job_withdrawn(self, job: WorkerJob, reason: str) -> None:
         """A server does not want a job done here any more."""
 
 
@@ -227,7 +227,7 @@ class WorkerConnection(ServerConnection):
         self.state = AWAKE
         self.grabbed_at = 0.0
         self.slow = False
-        self.jobs: dict[bytes, Job] = {}
+        self.jobs: dict[bytes, WorkerJob] = {}
 
     @property
     def idle(self) -> bool:
@@ -298,7 +298,7 @@ class WorkerConnection(ServerConnection):
     def _assigned(self, kind: int, arguments: list[Data]) -> None:
         handle, function, *others, workload = map(bytes, arguments)
         unique, reducer = (*others, b"", b"")[:2]
-        job = Job(self, handle, function, unique, reducer, workload)
+        job = WorkerJob(self, handle, function, unique, reducer, workload)
         if kind == JOB_ASSIGN_OPTIONS:
             try:
                 job.attempt, job.lease, job.timeout = _read_options(others[2])

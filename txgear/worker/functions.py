@@ -15,12 +15,12 @@ from txgear.errors import TxgearError
 from txgear.net import arguments
 from txgear.protocol.constants import CAN_DO, CAN_DO_TIMEOUT
 from txgear.protocol.packets import request
-from txgear.worker.connection import Job
+from txgear.worker.connection import WorkerJob
 
 LONGEST_TIMEOUT: Final = 2_000_000
 """Seconds of a job, some 23 days: in milliseconds it must fit the server's 32 bits."""
 
-Function = Callable[[Job], Any]
+Function = Callable[[WorkerJob], Any]
 
 
 class Fail(TxgearError):
@@ -77,7 +77,7 @@ class Runner(Protocol):
 
 
 async def partitioned(
-    client: Runner, split: Function, aggregate: Callable[[list[bytes]], Any], job: Job
+    client: Runner, split: Function, aggregate: Callable[[list[bytes]], Any], job: WorkerJob
 ) -> Any:
     """
     What a partition function does with a job: cut it, have the parts run, and put the results together.

@@ -14,7 +14,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost
 
-from txgear.client import Client, Job, JobStatus, Outcome, Task
+from txgear.client import Client, ClientJob, JobStatus, Outcome, Task
 from txgear.client import connection as _clientconnection
 from txgear.client.requests import BackgroundSubmit, Request, Single, submission
 from txgear.errors import (
@@ -72,7 +72,7 @@ class ClientTestCase(ClockTestCase):
         self.server.line.welcome()
         return self.server.line
 
-    def submitted(self, *arguments: Any, handle: bytes = b"H:1", **options: Any) -> tuple[Job, Line]:
+    def submitted(self, *arguments: Any, handle: bytes = b"H:1", **options: Any) -> tuple[ClientJob, Line]:
         """A job that the server has taken."""
         job = self.client.submit(*arguments, **options)
         if len(self.server.lines) == 1 and not self.server.line.protocol.ready:
@@ -411,7 +411,7 @@ class JobTests(ClientTestCase):
 class CoalescedTests(ClientTestCase):
     """Jobs of one connection that share a handle."""
 
-    def share(self, *handles: bytes) -> tuple[list[list[bytes]], list[Job], Line]:
+    def share(self, *handles: bytes) -> tuple[list[list[bytes]], list[ClientJob], Line]:
         heard: list[list[bytes]] = []
         jobs = []
         for handle in handles:
@@ -538,7 +538,7 @@ class LostTests(ClientTestCase):
     def test_submit_while_failing(self) -> None:
         """Whoever submits again when told of the loss is served by the next connection."""
         job, line = self.submitted("f")
-        again: list[Job] = []
+        again: list[ClientJob] = []
         _ = job.result.addErrback(lambda _: again.append(self.client.submit("again")))
         line.lose()
         self.clock.advance(1)

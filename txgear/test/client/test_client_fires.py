@@ -15,7 +15,7 @@ from txgear.client import Client
 from txgear.errors import TxgearError
 from txgear.stores.memory import MemoryStore
 from txgear.testing import MemoryServer
-from txgear.worker import Fail, Job, Worker
+from txgear.worker import Fail, Worker, WorkerJob
 
 RUNS: Final = 100
 """Orders that are tried; each takes some 20 ms."""
@@ -51,7 +51,7 @@ class _World:
         self.handles = [b"H:localhost:1"]
         self.waiting: dict[Deferred[Any], str] = {}
 
-    def do(self, job: Job) -> Deferred[bytes]:
+    def do(self, job: WorkerJob) -> Deferred[bytes]:
         """Jobs take up to ten seconds, and some fail; what nobody wants any more is given up."""
         done: Deferred[bytes] = Deferred()
         chance = self.random.random()

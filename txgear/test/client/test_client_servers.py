@@ -14,7 +14,7 @@ from txgear.client import Client, Result
 from txgear.errors import JobTimeout, NotConnected
 from txgear.stores.memory import MemoryStore
 from txgear.testing import MemoryServer
-from txgear.worker import Job
+from txgear.worker import WorkerJob
 
 
 class TwoServersTestCase(SynchronousTestCase):
@@ -49,7 +49,7 @@ class TwoServersTestCase(SynchronousTestCase):
     def work(self) -> None:
         """Let somebody do the job."""
 
-        def do(job: Job) -> bytes:
+        def do(job: WorkerJob) -> bytes:
             return b"r"
 
         self.second.worker().register("f", do)

@@ -30,7 +30,7 @@ from txgear.protocol.constants import (
     NOOP,
 )
 from txgear.test.support.scripted import ClockTestCase, Line, ScriptedServer
-from txgear.worker import Fail, Job, Worker
+from txgear.worker import Fail, Worker, WorkerJob
 
 ASKED = ("OPTION_REQ", b"txgear-1")
 """What every server is asked first."""
@@ -63,7 +63,7 @@ class WorkerTestCase(ClockTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.server = ScriptedServer(self.clock)
-        self.jobs: list[Job] = []
+        self.jobs: list[WorkerJob] = []
         self.results: list[Deferred[Any]] = []
         self.cancelled: list[bytes] = []
 
@@ -78,7 +78,7 @@ class WorkerTestCase(ClockTestCase):
         self.addCleanup(stop)
         return worker
 
-    def wait(self, job: Job) -> Deferred[Any]:
+    def wait(self, job: WorkerJob) -> Deferred[Any]:
         """A function whose jobs last until the test ends them."""
         result: Deferred[Any] = Deferred(lambda _: self.cancelled.append(job.handle))
         self.jobs.append(job)
@@ -98,7 +98,7 @@ class WorkerTestCase(ClockTestCase):
         """The answer to a grab."""
         line.send(JOB_ASSIGN_UNIQ, handle, function, b"", workload)
 
-    def run_one(self, call: Callable[[Job], Any], **options: Any) -> list[tuple[Any, ...]]:
+    def run_one(self, call: Callable[[WorkerJob], Any], **options: Any) -> list[tuple[Any, ...]]:
         """What a worker with this function answers to a job with the workload "work"."""
         worker = self.make_worker(**options.pop("worker", {}))
         worker.register("g", call, **options)
@@ -116,11 +116,11 @@ class RegistrationTests(WorkerTestCase):
         worker = self.make_worker(client_id="w1")
 
         @worker.function("reverse", timeout=30)
-        def reverse(job: Job) -> bytes:
+        def reverse(job: WorkerJob) -> bytes:
             return job.workload[::-1]
 
         @worker.function(b"plain")
-        def plain(job: Job) -> None:
+        def plain(job: WorkerJob) -> None:
             """Does nothing."""
 
         self.assertEqual((b"cba", None), (reverse(mock_job(b"abc")), plain(mock_job(b""))))
@@ -182,7 +182,7 @@ class RegistrationTests(WorkerTestCase):
         self.assertRaises(ValueError, self.make_worker, client_id="two words")
 
 
-def returning(result: object, job: Job) -> object:
+def returning(result: object, job: WorkerJob) -> object:
     """A function that returns what it is told to."""
     return result
 
@@ -200,9 +200,9 @@ def mock_job(workload: bytes) -> Any:
 class JobTests(WorkerTestCase):
     def test_complete(self) -> None:
         """The result and the next request leave together."""
-        seen: list[Job] = []
+        seen: list[WorkerJob] = []
 
-        def g(job: Job) -> bytes:
+        def g(job: WorkerJob) -> bytes:
             seen.append(job)
             return b"re\0sult"
 
@@ -247,7 +247,7 @@ class JobTests(WorkerTestCase):
         """A coroutine function is awaited."""
         gate: Deferred[bytes] = Deferred()
 
-        async def g(job: Job) -> bytes:
+        async def g(job: WorkerJob) -> bytes:
             return job.workload + await gate
 
         self.assertEqual([], self.run_one(g))
@@ -285,7 +285,7 @@ class JobTests(WorkerTestCase):
     def test_fail(self) -> None:
         """C{Fail} fails the job, without an exception in the log."""
 
-        def g(job: Job) -> None:
+        def g(job: WorkerJob) -> None:
             raise Fail("no such photo")
 
         self.assertEqual([("WORK_FAIL", b"H:1"), *GRAB], self.run_one(g))
@@ -293,7 +293,7 @@ class JobTests(WorkerTestCase):
     def test_raise(self) -> None:
         """Anything else that is raised is told as text, and nothing after it; the log has all of it."""
 
-        async def g(job: Job) -> None:
+        async def g(job: WorkerJob) -> None:
             raise KeyError("é" * 40000)
 
         ((*head, text), *rest) = self.run_one(g)
@@ -306,7 +306,7 @@ class JobTests(WorkerTestCase):
     def test_cancelled_by_itself(self) -> None:
         """A function that fails because something of its own was cancelled has raised."""
 
-        async def g(job: Job) -> None:
+        async def g(job: WorkerJob) -> None:
             gate: Deferred[None] = Deferred()
             gate.cancel()
             await gate
@@ -318,7 +318,7 @@ class JobTests(WorkerTestCase):
     def test_news(self) -> None:
         """Data, warnings and status of a job."""
 
-        def g(job: Job) -> None:
+        def g(job: WorkerJob) -> None:
             job.send_data(b"da\0ta")
             job.send_data("text")
             job.send_warning(memoryview(b"careful"))
@@ -340,7 +340,7 @@ class JobTests(WorkerTestCase):
     def test_too_large(self) -> None:
         """What the server would drop the connection for is refused here: its jobs would go round for ever."""
 
-        def g(job: Job) -> bytes:
+        def g(job: WorkerJob) -> bytes:
             self.assertRaises(ValueError, job.send_data, bytes(97))
             return bytes(97)
 
@@ -461,7 +461,7 @@ class GrabTests(WorkerTestCase):
         others = [ScriptedServer(self.clock, name) for name in ("two", "three")]
         worker = self.start(self.server, *others, concurrency=2)
 
-        def block(job: Job) -> None:
+        def block(job: WorkerJob) -> None:
             self.clock.rightNow += 3
 
         worker.register("block", block)
@@ -586,7 +586,7 @@ class GivenUpTests(WorkerTestCase):
 
         waiting: list[Deferred[bytes]] = [Deferred(), Deferred()]
 
-        async def ignores_cancel(job: Job) -> bytes:
+        async def ignores_cancel(job: WorkerJob) -> bytes:
             number = len(tries)
             tries.append(Deferred())
             with contextlib.suppress(CancelledError):
@@ -646,7 +646,7 @@ class GivenUpTests(WorkerTestCase):
     def test_error_of_its_own(self) -> None:
         """A job that raises something else on being cancelled is logged."""
 
-        async def g(job: Job) -> None:
+        async def g(job: WorkerJob) -> None:
             try:
                 await Deferred()
             finally:
@@ -663,7 +663,7 @@ class ThreadTests(WorkerTestCase):
         self.clock = self.thread_clock = ThreadClock()
         self.server = ScriptedServer(self.clock)
 
-    def in_thread(self, call: Callable[[Job], Any], job: Job) -> Deferred[Any]:
+    def in_thread(self, call: Callable[[WorkerJob], Any], job: WorkerJob) -> Deferred[Any]:
         """Stands for a thread: the test calls the function, and ends it."""
         self.jobs.append(job)
         self.results.append(Deferred())
@@ -672,7 +672,7 @@ class ThreadTests(WorkerTestCase):
     def test_injected(self) -> None:
         """Whoever passes the threads runs blocking functions; what they send goes through the reactor."""
 
-        def g(job: Job) -> bytes:
+        def g(job: WorkerJob) -> bytes:
             job.send_data(b"d")
             return b"r"
 
@@ -704,7 +704,7 @@ class ThreadTests(WorkerTestCase):
     def test_in_thread_raises(self) -> None:
         """Threads that cannot be had are an exception of the job's."""
 
-        def none_left(call: object, job: Job) -> Deferred[Any]:
+        def none_left(call: object, job: WorkerJob) -> Deferred[Any]:
             raise RuntimeError("no thread")
 
         ((*_, text), _) = self.run_one(
@@ -717,7 +717,7 @@ class ThreadTests(WorkerTestCase):
         """By default there is a pool of threads, of the worker's own."""
         threads: list[threading.Thread] = []
 
-        def g(job: Job) -> bytes:
+        def g(job: WorkerJob) -> bytes:
             threads.append(threading.current_thread())
             job.set_status(1, 2)
             return b"r"
@@ -750,7 +750,7 @@ class ThreadTests(WorkerTestCase):
         self.addCleanup(gate.set)
         threads: list[threading.Thread] = []
 
-        def g(job: Job) -> None:
+        def g(job: WorkerJob) -> None:
             threads.append(threading.current_thread())
             job.send_data(b"")
             gate.wait(30)
@@ -920,7 +920,7 @@ class PartitionTests(WorkerTestCase):
         worker = self.make_worker()
 
         @worker.partition("count", self, aggregate=b"+".join)
-        def split(job: Job) -> list[str]:
+        def split(job: WorkerJob) -> list[str]:
             return job.workload.decode().split()
 
         worker.startService()

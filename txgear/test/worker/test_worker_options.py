@@ -21,7 +21,7 @@ from txgear.protocol.constants import (
 )
 from txgear.test.support.scripted import Line, ScriptedServer
 from txgear.test.worker.test_worker import ThreadClock, WorkerTestCase
-from txgear.worker import Job, Worker
+from txgear.worker import Worker, WorkerJob
 
 GRAB = ("GRAB_JOB_OPTIONS",)
 BEAT = ("WORK_BEAT", b"H:1")
@@ -222,7 +222,7 @@ class BeatTests(OptionsTestCase):
         self.server = ScriptedServer(self.clock)
         blocked: list[Deferred[bytes]] = []
 
-        def in_thread(call: object, job: Job) -> Deferred[bytes]:
+        def in_thread(call: object, job: WorkerJob) -> Deferred[bytes]:
             blocked.append(Deferred())
             return blocked[-1]
 
