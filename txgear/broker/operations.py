@@ -322,7 +322,7 @@ class Desk(Attempts):
     @property
     def _is_behind(self) -> bool:
         """Whether the store is to have caught up before more is done to a great many."""
-        return self._journal is not None and self._journal.behind
+        return self._journal is not None and self._journal.backlogged
 
     def _order(self, chore: Chore, now: float) -> None:
         """Have this done in the next turns."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 from txgear.protocol.packets import Data
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from txgear.broker.jobs import Job
 
@@ -189,16 +189,15 @@ class Reading:
 
 class Journal(Protocol):
     """
-    Whoever carries changes to the disk, in order. Nothing here waits: what
-    comes of it is told to the broker later, by C{stored}, C{refused}, C{loaded},
-    C{shelved} and C{not_shelved}.
+    Carries changes to the store, in order. No call waits: what has become of it, the broker is told
+    later, as a L{JournalListener}.
     """
 
     @property
-    def refusal(self) -> str | None:
+    def unavailable(self) -> str | None:
         """Why no job can be kept at present, for the client to read; C{None} if all is well."""
 
-    def ask(self) -> None:
+    def retry_soon(self) -> None:
         """A job was to be kept, and was refused: the store had better be tried again soon."""
 
     @property
@@ -212,32 +211,84 @@ class Journal(Protocol):
         """
 
     @property
-    def behind(self) -> bool:
+    def backlogged(self) -> bool:
         """Whether what is done to a great many jobs had better go on later: the changes only gather."""
 
     def add(self, storing: Storing) -> None:
         """Keep this job."""
 
-    def move(self, move: JobUpdate) -> None:
+    def update(self, update: JobUpdate) -> None:
         """A kept job, or one that is on its way, has changed."""
 
-    def end(self, number: int) -> None:
-        """Keep this job no more; it is kept or on its way."""
+    def delete(self, number: int) -> None:
+        """Keep this job no more, which has no result; it is kept or on its way."""
 
-    def keep(self, number: int, result: bytes) -> None:
-        """Keep this in place of the workload of a job that has ended; its move has been told."""
-
-    def forget(self, number: int) -> None:
+    def delete_all(self, number: int) -> None:
         """Keep this job no more, nor its result; it is kept or on its way."""
 
-    def mark(self, mark: StoredValue) -> None:
-        """Remember something else."""
+    def put_result(self, number: int, result: bytes) -> None:
+        """Keep this in place of the workload of a job that has ended; its update has been told."""
+
+    def put_value(self, value: StoredValue) -> None:
+        """Keep something that is no job."""
 
     def read(self, reading: Reading) -> None:
-        """Read something that is kept."""
+        """Read the result or the workload of one kept job."""
 
     def load(self, jobs: list[Job]) -> None:
-        """Read the workloads of these jobs, one such list at a time."""
+        """Read the workloads of these jobs; one such list at a time."""
+
+
+class JournalListener(Protocol):
+    """
+    What a L{Journal} tells the broker, and asks it. Each call is made outside of the broker's turns.
+    """
+
+    @property
+    def numbers_left(self) -> int:
+        """How many jobs can be taken before L{reserve} is called again."""
+
+    @property
+    def next_number(self) -> int:
+        """The first number that no job has had."""
+
+    @property
+    def unreadable(self) -> Collection[Job]:
+        """The jobs that are set aside as their workloads cannot be read."""
+
+    def reserve(self, first: int, count: int) -> None:
+        """So many job numbers, from the first on, are this server's."""
+
+    def stored(self, storing: Storing, now: float) -> None:
+        """A job is in the store."""
+
+    def refused(self, storing: Storing, reason: str, now: float) -> None:
+        """
+        A job could not be stored.
+
+        @param reason: why, for those who submitted it.
+        """
+
+    def result_stored(self, numbers: Iterable[int]) -> None:
+        """The results of these jobs are in the store."""
+
+    def result_refused(self, number: int) -> None:
+        """The store does not keep the result of this job."""
+
+    def loaded(
+        self,
+        workloads: Iterable[tuple[Job, bytes | None]],
+        now: float,
+        unreadable: Iterable[Job] = (),
+        more: bool = False,
+    ) -> None:
+        """
+        Some of the jobs that were to be loaded have been read, in their order.
+
+        @param workloads: the jobs with theirs, C{None} for one that the store does not have.
+        @param unreadable: jobs whose workloads the store has, and cannot read.
+        @param more: whether others are still to come.
+        """
 
 
 def by_place(records: Iterable[JobRecord]) -> Iterator[JobRecord]:

@@ -88,9 +88,9 @@ class Storage(Dispatch):
         """
         journal = self._journal
         assert journal is not None
-        if (refusal := journal.refusal) is not None:
+        if (refusal := journal.unavailable) is not None:
             self._forget_unused(job.queue)
-            journal.ask()
+            journal.retry_soon()
             raise QueueError(refusal)
         digest = job.key.to_bytes(16, "big") if isinstance(job.key, int) else None
         record = JobRecord(
@@ -189,7 +189,7 @@ class Storage(Dispatch):
         """
         if self._journal is not None and (job.stored or job.storing is not None):
             life = None if job.life is None else job.life.to_bytes()
-            self._journal.move(JobUpdate(job.number, job.place, self.wall(due), job.retries, life=life))
+            self._journal.update(JobUpdate(job.number, job.place, self.wall(due), job.retries, life=life))
 
     def loaded(
         self,
@@ -341,7 +341,7 @@ class Storage(Dispatch):
         """Nobody hears of this job any more."""
         self._conclude(job, outcome, now)
         if self._journal is not None and (job.stored or job.storing is not None):
-            self._journal.end(job.number)
+            self._journal.delete(job.number)
             if job.stored and self._pager is not None:
                 self._pager.drop(job)
         job.workload = b""
@@ -442,7 +442,7 @@ class Storage(Dispatch):
     def _note_end(self, job: Job) -> None:
         """A job is kept that has ended: the store is to know, if it knows the job."""
         if self._journal is not None and (job.stored or job.storing is not None):
-            self._journal.move(
+            self._journal.update(
                 JobUpdate(
                     job.number,
                     job.place,
@@ -457,7 +457,7 @@ class Storage(Dispatch):
 
     def _replace_result(self, job: Job, brought: bytes) -> None:
         if self._journal is not None and (job.stored or job.storing is not None):
-            self._journal.keep(job.number, brought)
+            self._journal.put_result(job.number, brought)
 
     def _make_room(self, job: Job, bounds: Retention, now: float) -> None:
         """
@@ -485,17 +485,17 @@ class Storage(Dispatch):
         """Nothing is known any more of a job that has ended."""
         self.archive.remove(job)
         if self._journal is not None and (job.stored or job.storing is not None):
-            self._journal.forget(job.number)
+            self._journal.delete_all(job.number)
         job.workload = b""
         if not job.queue.workers:
             self._forget_unused(job.queue)
 
-    def shelved(self, numbers: Iterable[int]) -> None:
+    def result_stored(self, numbers: Iterable[int]) -> None:
         """The store has these results."""
         for number in numbers:
             self.archive.data.pop(number, None)
 
-    def not_shelved(self, number: int) -> None:
+    def result_refused(self, number: int) -> None:
         """The store does not keep this result: how the job ended is still known."""
         job = self.archive.jobs.get(number)
         if job is not None:
@@ -526,4 +526,4 @@ class Storage(Dispatch):
     def mark(self, mark: StoredValue) -> None:
         """Remember something over restarts, if anything is kept."""
         if self._journal is not None:
-            self._journal.mark(mark)
+            self._journal.put_value(mark)

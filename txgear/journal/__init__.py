@@ -19,14 +19,20 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txgear.broker.paging import READ_JOBS
-from txgear.broker.records import UNREADABLE_SECONDS, JobUpdate, Reading, StoredValue, Storing
+from txgear.broker.records import (
+    UNREADABLE_SECONDS,
+    JobUpdate,
+    JournalListener,
+    Reading,
+    StoredValue,
+    Storing,
+)
 from txgear.errors import QueueError, StoreError, StoreRefused, StoreTaken, StoreUnusable
 from txgear.journal.reading import Portion
 from txgear.journal.writing import MOST_BYTES, MOST_ROWS, Refusals, WriteBuffer, fitting, write_all
 from txgear.protocol.constants import ERROR
 
 if TYPE_CHECKING:
-    from txgear.broker.broker import Broker
     from txgear.broker.jobs import Job
     from txgear.interfaces import IJobStore
 
@@ -62,7 +68,7 @@ class Journal:
 
     This is the broker's L{txgear.broker.records.Journal}.
 
-    @ivar unsettled: bytes that jobs and results on their way take.
+    @ivar pending_bytes: bytes that jobs and results on their way take.
     """
 
     log = Logger()
@@ -80,7 +86,7 @@ class Journal:
         self._timeout = timeout
         self._room = LEAST_ROOM
         self._refusal: str | None = None
-        self.unsettled = 0
+        self.pending_bytes = 0
         # Results that there was no room for while the store did not answer.
         self._turned_away = 0
         self._additions: list[Storing] = []
@@ -93,7 +99,7 @@ class Journal:
         self._reads = Portion(MOST_READINGS)
         # What is at the store, and may be there or not once that has failed.
         self._writing: deque[Storing] = deque()
-        self._underway = WriteBuffer()
+        self._in_flight = WriteBuffer()
         self._busy = False
         self._lost = False
         # Whether it was a read that failed, which says nothing of writes.
@@ -113,7 +119,7 @@ class Journal:
         self._idle: list[Deferred[None]] = []
 
     def begin(
-        self, broker: Broker, outcome: Callable[[], None], taken: Callable[[], None], room: int
+        self, broker: JournalListener, outcome: Callable[[], None], taken: Callable[[], None], room: int
     ) -> None:
         """
         @param broker: is told what becomes of its jobs.
@@ -134,62 +140,62 @@ class Journal:
     # What the broker says
 
     @property
-    def refusal(self) -> str | None:
+    def unavailable(self) -> str | None:
         """Part of L{txgear.broker.records.Journal}."""
         return self._refusal
 
     @property
-    def behind(self) -> bool:
+    def backlogged(self) -> bool:
         """Part of L{txgear.broker.records.Journal}."""
         return self._refusal is None and len(self._unhurried) > ENOUGH
 
     @property
     def crowded(self) -> bool:
         """Part of L{txgear.broker.records.Journal}."""
-        return self._refusal is None and self.unsettled > self._room
+        return self._refusal is None and self.pending_bytes > self._room
 
     def has_room(self, size: int) -> bool:
         """Part of L{txgear.broker.records.Journal}."""
-        if self._refusal is None or not size or self.unsettled + size <= self._room:
+        if self._refusal is None or not size or self.pending_bytes + size <= self._room:
             return True
         if not self._turned_away:
             self.log.error(
                 "until the store {store} answers, no more results are kept: {size} bytes wait for it",
                 store=self._store.name,
-                size=self.unsettled,
+                size=self.pending_bytes,
             )
         self._turned_away += 1
         return False
 
-    def ask(self) -> None:
+    def retry_soon(self) -> None:
         """Part of L{txgear.broker.records.Journal}."""
         self._asked = True
 
     def add(self, storing: Storing) -> None:
         """Part of L{txgear.broker.records.Journal}."""
         self._additions.append(storing)
-        self.unsettled += storing.addition[0].size + JOB_BYTES
+        self.pending_bytes += storing.addition[0].size + JOB_BYTES
 
-    def move(self, move: JobUpdate) -> None:
+    def update(self, update: JobUpdate) -> None:
         """Part of L{txgear.broker.records.Journal}."""
-        self._unhurried.moves[move.number] = move
+        self._unhurried.moves[update.number] = update
 
-    def end(self, number: int) -> None:
+    def delete(self, number: int) -> None:
         """Part of L{txgear.broker.records.Journal}."""
         self._unhurried.ends.append(number)
 
-    def keep(self, number: int, result: bytes) -> None:
+    def put_result(self, number: int, result: bytes) -> None:
         """Part of L{txgear.broker.records.Journal}."""
-        self.unsettled += self._unhurried.keep(number, result)
+        self.pending_bytes += self._unhurried.keep(number, result)
 
-    def forget(self, number: int) -> None:
+    def delete_all(self, number: int) -> None:
         """Part of L{txgear.broker.records.Journal}."""
-        self.unsettled -= self._unhurried.drop_result(number)
+        self.pending_bytes -= self._unhurried.drop_result(number)
         self._unhurried.forgotten.append(number)
 
-    def mark(self, mark: StoredValue) -> None:
+    def put_value(self, value: StoredValue) -> None:
         """Part of L{txgear.broker.records.Journal}."""
-        self._unhurried.marks[mark.kind, mark.name] = mark
+        self._unhurried.marks[value.kind, value.name] = value
 
     def read(self, reading: Reading) -> None:
         """Part of L{txgear.broker.records.Journal}."""
@@ -402,8 +408,8 @@ class Journal:
             self._gathering = None
         if self._retracted:
             # By themselves, before anything else: one of them may be submitted again.
-            self._underway = WriteBuffer()
-            self._underway.forgotten, self._retracted = (
+            self._in_flight = WriteBuffer()
+            self._in_flight.forgotten, self._retracted = (
                 self._retracted[:MOST_ROWS],
                 self._retracted[MOST_ROWS:],
             )
@@ -411,16 +417,16 @@ class Journal:
         else:
             self._take_batch()
             retracted = False
-        underway = self._underway
-        batch = underway.batch([storing.addition for storing in self._writing])
+        in_flight = self._in_flight
+        batch = in_flight.batch([storing.addition for storing in self._writing])
 
         def unwritten() -> None:
             # Saying it twice does no harm.
             if retracted:
-                self._retracted = underway.forgotten + self._retracted
+                self._retracted = in_flight.forgotten + self._retracted
             else:
-                self.unsettled -= self._unhurried.put_back(underway)
-            self._underway = WriteBuffer()
+                self.pending_bytes -= self._unhurried.restore(in_flight)
+            self._in_flight = WriteBuffer()
 
         self._call(lambda: write_all(self._store, batch), self._written, unwritten)
 
@@ -428,19 +434,19 @@ class Journal:
         """What is written next: all that has gathered, or the first of it."""
         additions, unhurried = self._additions, self._unhurried
         taken = len(additions)
-        if taken > MOST_ROWS or self.unsettled > MOST_BYTES:
+        if taken > MOST_ROWS or self.pending_bytes > MOST_BYTES:
             taken = fitting([storing.addition[0].size for storing in additions])
         self._writing, self._additions = deque(additions[:taken]), additions[taken:]
         if not self._additions and unhurried.fits:
-            self._underway, self._unhurried = unhurried, WriteBuffer()
+            self._in_flight, self._unhurried = unhurried, WriteBuffer()
         else:
-            self._underway = unhurried.cut({storing.addition[0].number for storing in self._additions})
+            self._in_flight = unhurried.cut({storing.addition[0].number for storing in self._additions})
         # What is left has gathered long enough.
         self._gathered = bool(self._unhurried)
 
     def _written(self, refusals: Refusals) -> None:
-        underway, self._underway = self._underway, WriteBuffer()
-        self.unsettled -= underway.bytes
+        in_flight, self._in_flight = self._in_flight, WriteBuffer()
+        self.pending_bytes -= in_flight.bytes
         self._watch_anew()
         now = self._clock.seconds()
         for index in range(len(self._writing)):
@@ -450,8 +456,8 @@ class Journal:
                 self._refuse(storing, str(refusals.additions[index]))
             else:
                 self._kept(storing, now)
-        if underway.results:
-            self._tell(self._broker.shelved, underway.results.keys() - refusals.results.keys())
+        if in_flight.results:
+            self._tell(self._broker.result_stored, in_flight.results.keys() - refusals.results.keys())
         if refusals.results:
             self.log.error(
                 "{store} does not keep the results of {count} jobs: {reason}",
@@ -460,21 +466,21 @@ class Journal:
                 reason=str(next(iter(refusals.results.values()))),
             )
             for number in refusals.results:
-                self._tell(self._broker.not_shelved, number)
+                self._tell(self._broker.result_refused, number)
 
     def _kept(self, storing: Storing, now: float) -> None:
         """A job is in the store; when its submitter has been told that it is not, it must not stay there."""
         if storing.answer is None:
-            self.unsettled -= storing.addition[0].size + JOB_BYTES
+            self.pending_bytes -= storing.addition[0].size + JOB_BYTES
             self._tell_of(storing, self._broker.stored, now)
         else:
             self._retracted.append(storing.addition[0].number)
 
     def _refuse(self, storing: Storing, reason: str) -> None:
         if storing.answer is None:
-            self.unsettled -= storing.addition[0].size + JOB_BYTES
-            for unhurried in (self._unhurried, self._underway):
-                self.unsettled -= unhurried.drop(storing.addition[0].number)
+            self.pending_bytes -= storing.addition[0].size + JOB_BYTES
+            for unhurried in (self._unhurried, self._in_flight):
+                self.pending_bytes -= unhurried.drop(storing.addition[0].number)
             self._tell_of(storing, self._broker.refused, reason, self._clock.seconds())
 
     def _watch_anew(self) -> None:
@@ -670,7 +676,7 @@ class Journal:
     def _close(self, result: None) -> Deferred[None] | None:
         self.abandon()
         self._drop_readings()
-        self.unsettled -= self._unhurried.put_back(self._underway)
+        self.pending_bytes -= self._unhurried.restore(self._in_flight)
         if ended := self._unhurried.count_ended():
             self.log.error(
                 "the store {store} has not taken the last changes; {count} ended jobs will run again",

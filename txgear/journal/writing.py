@@ -91,7 +91,7 @@ class WriteBuffer:
         self.bytes -= less
         return less
 
-    def put_back(self, earlier: WriteBuffer) -> int:
+    def restore(self, earlier: WriteBuffer) -> int:
         """
         These have not been written after all: what has been said since is newer.
 

@@ -290,7 +290,7 @@ class JobServer:
         if storing is None or self.journal is None:
             self.outbox.send(peer, JOB_CREATED, job.handle)
         else:
-            self.outbox.hold(peer, storing, self.journal.unsettled > self.settings.queue_memory)
+            self.outbox.hold(peer, storing, self.journal.pending_bytes > self.settings.queue_memory)
         if job.ended and not background:
             self.broker.repeat(peer, job)
 

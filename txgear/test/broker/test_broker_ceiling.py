@@ -92,7 +92,7 @@ class CeilingTests(KeepingTestCase):
     def test_what_lost_its_result_counts_no_bytes(self) -> None:
         self.limit(Retention(60.0, 0, 10))
         job = self.do(b"1234", settings={"results": 60})
-        self.broker.not_shelved(job.number)
+        self.broker.result_refused(job.number)
         self.assertEqual(self.broker.archive.own.bytes, 0)
 
     def test_what_others_keep_is_not_in_the_way(self) -> None:

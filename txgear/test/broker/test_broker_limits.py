@@ -590,7 +590,7 @@ class StoredBoundsTests(StoredTestCase):
     def test_one_that_the_store_refuses_at_once_does_not_count(self) -> None:
         self.room.set(max_bytes=4)
         self.broker.create_function(b"f")
-        self.journal.refusal = "no"
+        self.journal.unavailable = "no"
         with self.assertRaises(QueueError):
             self.room.submit(None, workload=b"1234")
         self.assertEqual(self.broker.functions[b"f"].bytes, 0)

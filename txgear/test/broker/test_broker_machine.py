@@ -256,7 +256,7 @@ class BrokerMachine(RuleBasedStateMachine):
         full = known is None and done is None and self.model.refuses(name, priority, len(workload))
         refused = self.model.draining or full
         stores = self.journal is not None and background and not (done or (known and known.background))
-        if stores and self.journal is not None and self.journal.refusal is not None:
+        if stores and self.journal is not None and self.journal.unavailable is not None:
             refused = True
         due = self.now + self.model.offset + delay if delay else 0.0
         asked = peer, name, unique, workload, self.now, priority, background, due

@@ -555,19 +555,19 @@ class LifeMachine(BrokerMachine):
 
 
 class StoredLifeJournal(WatchedJournal):
-    """@ivar shelving: the jobs whose results are on their way."""
+    """@ivar storing_results: the jobs whose results are on their way."""
 
     def __init__(self, machine: BrokerMachine, budget: int) -> None:
         super().__init__(machine, budget)
-        self.shelving: list[int] = []
+        self.storing_results: list[int] = []
 
-    def keep(self, number: int, result: bytes) -> None:
-        super().keep(number, result)
-        self.shelving.append(number)
+    def put_result(self, number: int, result: bytes) -> None:
+        super().put_result(number, result)
+        self.storing_results.append(number)
 
     def restart(self) -> None:
         super().restart()
-        self.shelving = []
+        self.storing_results = []
 
 
 class StoredLifeMachine(LifeMachine, StoredMachine):
@@ -612,19 +612,19 @@ class StoredLifeMachine(LifeMachine, StoredMachine):
 
     def shelve(self, kept: bool) -> None:
         """The first of the results that are on their way is in the store, or never will be."""
-        if not self.journal.shelving or self.journal.shelving[0] in (
+        if not self.journal.storing_results or self.journal.storing_results[0] in (
             storing.addition[0].number for storing in self.journal.adding
         ):
             return
-        number = self.journal.shelving.pop(0)
-        if kept or not self.journal.results.get(number) or number in self.journal.shelving:
-            self.broker.shelved([number])
+        number = self.journal.storing_results.pop(0)
+        if kept or not self.journal.results.get(number) or number in self.journal.storing_results:
+            self.broker.result_stored([number])
             return
         del self.journal.results[number]
         known = next((known for known in self.model.past if known.job.number == number), None)
         if known is not None:
             self.model.lose_result(known)
-        self.broker.not_shelved(number)
+        self.broker.result_refused(number)
 
     def restart(self, away: float, prefix: bytes) -> None:
         self.compare_store()

@@ -267,7 +267,7 @@ class StoredMachine(BrokerMachine):
 
     def down(self, refusal: str | None) -> None:
         """Jobs can be stored no more, or again."""
-        self.journal.refusal = refusal
+        self.journal.unavailable = refusal
 
     def restart(self, away: float, prefix: bytes) -> None:
         """The server goes, and another takes its place after a while."""

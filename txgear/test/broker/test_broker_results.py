@@ -455,7 +455,7 @@ class StoredResultsTests(StoredTestCase, ResultsTestCase):
 
     def shelve(self) -> None:
         """The store has all results."""
-        self.broker.shelved(list(self.journal.results))
+        self.broker.result_stored(list(self.journal.results))
 
     def again(self) -> None:
         self.room.restart()
@@ -533,12 +533,12 @@ class StoredResultsTests(StoredTestCase, ResultsTestCase):
     def test_a_result_that_the_store_does_not_take(self) -> None:
         self.room.set(results=60)
         job = self.do()
-        self.broker.not_shelved(job.number)
+        self.broker.result_refused(job.number)
         self.assertEqual((self.parts(job), self.broker.archive.data), (None, {}))
         move = self.journal.moves[-1]
         self.assertEqual((move.size, move.state, move.life), (0, DONE, b'{"result":[0,0,false]}'))
         self.broker.forget(job.handle)
-        self.broker.not_shelved(job.number)
+        self.broker.result_refused(job.number)
 
     def test_one_that_ends_before_it_is_stored(self) -> None:
         self.room.set(results=60)

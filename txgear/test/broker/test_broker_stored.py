@@ -311,7 +311,7 @@ class JournalRefusesTests(StoredTestCase):
         self.client = self.room.connect()
         self.foreground = self.room.submit(self.client, unique=b"fore")
         (self.background,) = self.room.store(b"work", unique=b"back")
-        self.journal.refusal = "The store is locked"
+        self.journal.unavailable = "The store is locked"
 
     def assert_refused(self, function: bytes = b"f", unique: bytes = b"") -> None:
         lines, number, uniques = self.room.lines(), self.broker.next_number, len(self.broker._uniques)
@@ -338,9 +338,9 @@ class JournalRefusesTests(StoredTestCase):
         self.assertIs(self.room.submit(None, unique=b"back"), self.background)
 
     def test_what_is_on_its_way_may_be_joined(self) -> None:
-        self.journal.refusal = None
+        self.journal.unavailable = None
         job = self.room.submit(None, unique=b"u")
-        self.journal.refusal = "late"
+        self.journal.unavailable = "late"
         self.assertIs(self.room.submit(None, unique=b"u"), job)
         self.assertIs(self.broker.answer_waits(job, background=True), job.storing)
 

@@ -405,23 +405,23 @@ class StoredDeskTests(StoredTestCase, DeskTestCase):
 
     def test_many_wait_for_a_store_that_is_behind(self) -> None:
         self.dead(BATCH + 3)
-        self.journal.behind = True
+        self.journal.backlogged = True
         self.broker.requeue_all(b"f", self.room.now)
         self.broker.expire(self.room.now)
         self.assertEqual(self.broker.deadline, self.room.now + BREAK)
         self.room.pass_time(1)
         self.assertEqual(len(self.broker.archive.jobs), BATCH + 3)
-        self.journal.behind = False
+        self.journal.backlogged = False
         self.room.pass_time(BREAK)
         self.assertEqual((len(self.broker.archive.jobs), self.broker.deadline), (0, inf))
 
     def test_what_is_old_waits_for_it_too(self) -> None:
         self.dead(BATCH + 3, settings={"dead": 60})
-        self.journal.behind = True
+        self.journal.backlogged = True
         self.room.pass_time(60)
         self.assertEqual(self.broker.deadline, self.room.now + BREAK)
         self.assertEqual(len(self.broker.archive.jobs), BATCH + 3)
-        self.journal.behind = False
+        self.journal.backlogged = False
         left = [BATCH + 3]
         while self.broker.deadline <= self.room.now + BREAK:
             self.broker.expire(self.room.now)

@@ -400,11 +400,11 @@ class CrowdTests(DurableTestCase):
         self.begin_anew(queue_memory=JOB_BYTES + 100)
         self.client.tell(submit(b"x" * 100))
         self.other.tell(submit(b"x"))
-        self.assertEqual(self.port.journal.unsettled, 2 * JOB_BYTES + 101)
+        self.assertEqual(self.port.journal.pending_bytes, 2 * JOB_BYTES + 101)
         self.assertEqual(self.client.transport.producerState, "producing")
         self.assertEqual(self.other.transport.producerState, "paused")
         self.thread.run_all()
-        self.assertEqual(self.port.journal.unsettled, 0)
+        self.assertEqual(self.port.journal.pending_bytes, 0)
         self.assertEqual(self.other.transport.producerState, "producing")
         self.assertEqual((self.client.heard(), self.other.heard()), (created(1), created(2)))
 

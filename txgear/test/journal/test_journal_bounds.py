@@ -65,15 +65,15 @@ class ResultsTests(BoundsTestCase):
 
     def test_they_are_counted(self) -> None:
         self.complete(1, 2, size=1000)
-        self.assertEqual(self.journal.unsettled, 2000)
+        self.assertEqual(self.journal.pending_bytes, 2000)
         self.broker.forget(HANDLES[1])
-        self.assertEqual(self.journal.unsettled, 1000)
+        self.assertEqual(self.journal.pending_bytes, 1000)
         self.store.fail("write", GONE)
         self.clock.advance(UNHURRIED)
         self.thread.run()
-        self.assertEqual(self.journal.unsettled, 1000)
+        self.assertEqual(self.journal.pending_bytes, 1000)
         self.run_on(1)
-        self.assertEqual(self.journal.unsettled, 0)
+        self.assertEqual(self.journal.pending_bytes, 0)
         self.assertEqual(self.store._results, {2: b"r" * 1000})
 
     def test_one_that_is_forgotten_while_it_is_written(self) -> None:
@@ -86,7 +86,7 @@ class ResultsTests(BoundsTestCase):
             if error is not None:
                 self.store.fail("write", error)
             self.run_on(1)
-            self.assertEqual((self.journal.unsettled, self.store._results, self.numbers()), (0, {}, []))
+            self.assertEqual((self.journal.pending_bytes, self.store._results, self.numbers()), (0, {}, []))
 
     def test_a_worker_that_adds_to_too_many_is_not_read_for_the_time(self) -> None:
         self.complete(*range(1, 11), size=100_000)
@@ -125,7 +125,7 @@ class ResultsTests(BoundsTestCase):
             for number in range(2, 60):
                 self.complete(number, size=100_000)
         self.assertEqual(self.state(), "producing")
-        self.assertEqual(self.journal.unsettled, 1_000_000)
+        self.assertEqual(self.journal.pending_bytes, 1_000_000)
         self.assertEqual(
             [formatEvent(event) for event in events],
             ["until the store memory: answers, no more results are kept: 1000000 bytes wait for it"],
@@ -145,7 +145,7 @@ class ResultsTests(BoundsTestCase):
         self.assertEqual(
             [number for number, result in sorted(self.store._results.items()) if result], [*range(1, 11), 60]
         )
-        self.assertEqual(self.journal.unsettled, 0)
+        self.assertEqual(self.journal.pending_bytes, 0)
         self.assertEqual(
             [
                 number
@@ -228,7 +228,7 @@ class BatchTests(BoundsTestCase):
         self.run_on(1)
         self.assertEqual(self.sizes(), [(1, 1)] + [(4, MOST_BYTES)] * 3)
         self.assertEqual(len(self.numbers()), 13)
-        self.assertEqual(self.journal.unsettled, 0)
+        self.assertEqual(self.journal.pending_bytes, 0)
 
     def test_one_that_is_larger_is_a_batch_of_its_own(self) -> None:
         self.submit_one()
@@ -265,7 +265,7 @@ class BatchTests(BoundsTestCase):
             moved = {move.number for move in batch.moves if move.state}
             self.assertEqual(moved, {number for number, _ in batch.results})
         self.assertEqual(len(self.store._results), count)
-        self.assertEqual((self.journal.unsettled, self.broker.archive.data), (0, {}))
+        self.assertEqual((self.journal.pending_bytes, self.broker.archive.data), (0, {}))
 
     def test_after_an_outage(self) -> None:
         """What has gathered is written piece by piece; a kill in between leaves each job what it needs."""

@@ -254,7 +254,7 @@ class EndTests(TroubleTestCase):
         self.store.fail("write", GONE)
         self.store.fail("open", StoreTaken("another server"))
         self.thread.run_all()
-        self.assertEqual(self.port.journal.unsettled, 0)
+        self.assertEqual(self.port.journal.pending_bytes, 0)
         self.run_on(10)
         closing = self.close()
         self.thread.run()

@@ -484,8 +484,8 @@ class FaultTests(SynchronousTestCase):
         jobs = broker.jobs
         self.assert_kept(world)
         self.assertTrue(kept.keys() <= {job.unique for job in jobs.values()})
-        self.assertIsNone(world.port.journal.refusal)
-        self.assertEqual(world.port.journal.unsettled, 0)
+        self.assertIsNone(world.port.journal.unavailable)
+        self.assertEqual(world.port.journal.pending_bytes, 0)
 
     def assert_kept(self, world: World) -> None:
         """So it is with what is kept of those that have ended, and beside jobs."""

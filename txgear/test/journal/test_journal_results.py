@@ -597,11 +597,11 @@ class BehindTests(KeptTestCase):
     def test_until_it_is_written(self) -> None:
         marks = [StoredValue(PAUSED, b"f%d" % number, START) for number in range(ENOUGH + 1)]
         self.mark(*marks[:-1])
-        self.assertFalse(self.journal.behind)
+        self.assertFalse(self.journal.backlogged)
         self.mark(marks[-1])
-        self.assertTrue(self.journal.behind)
+        self.assertTrue(self.journal.backlogged)
         self.clock.advance(UNHURRIED)
-        self.assertFalse(self.journal.behind)
+        self.assertFalse(self.journal.backlogged)
         self.run_on(1)
         self.assertEqual(self.marks(), sorted(marks))
 
@@ -611,11 +611,11 @@ class BehindTests(KeptTestCase):
         self.mark(*[StoredValue(PAUSED, b"f%d" % number, START) for number in range(ENOUGH + 1)])
         self.clock.advance(UNHURRIED)
         self.thread.run()
-        self.assertTrue(self.journal.behind)
+        self.assertTrue(self.journal.backlogged)
         self.thread.run()
         self.clock.advance(UNHURRIED)
         self.thread.run()
-        self.assertFalse(self.journal.behind)
+        self.assertFalse(self.journal.backlogged)
 
     def test_too_many_readings(self) -> None:
         """What they are to bring is not to fill the memory."""

@@ -49,7 +49,7 @@ class TimeoutTests(TroubleTestCase):
         )
         self.assertEqual(self.client.heard(), refused(LATE) * 2)
         self.assertEqual(self.other.heard(), refused(LATE))
-        self.assertEqual(self.port.journal.unsettled, 0)
+        self.assertEqual(self.port.journal.pending_bytes, 0)
         self.assertEqual(self.client.ask(submit()), refused(LATE))
         self.assertEqual(self.client.ask(request(SUBMIT_JOB, b"g", b"", b"")), created(4))
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -61,7 +61,7 @@ class UnhurriedTests(SynchronousTestCase):
             [1],
             [StoredValue(PAUSED, b"f", 2.0), StoredValue(PAUSED, b"g", 2.0)],
         )
-        now.put_back(
+        now.restore(
             unhurried(
                 [JobUpdate(2, 2, 0.0, 0), JobUpdate(3, 3, 0.0, 0)],
                 [2, 1],

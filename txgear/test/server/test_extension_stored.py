@@ -117,7 +117,7 @@ class StoredTests(DurableTestCase):
         """Only that it is done is still known."""
         self.finish()
         self.client.tell(asked())
-        self.port.server.broker.not_shelved(1)
+        self.port.server.broker.result_refused(1)
         self.store._results.clear()
         self.thread.run_all()
         self.assertEqual(self.client.heard(), told(b"done", b"-"))

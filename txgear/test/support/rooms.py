@@ -101,8 +101,8 @@ class FakeJournal:
     """
     A journal that does nothing by itself, and what a store behind it would have.
 
-    @ivar refusal: why no job can be kept.
-    @ivar behind: whether too much has gathered.
+    @ivar unavailable: why no job can be kept.
+    @ivar backlogged: whether too much has gathered.
     @ivar crowded: whether too much is on its way.
     @ivar room: bytes of the largest result that there is room for.
     @ivar asked: how often somebody was refused.
@@ -118,8 +118,8 @@ class FakeJournal:
     """
 
     def __init__(self) -> None:
-        self.refusal: str | None = None
-        self.behind = False
+        self.unavailable: str | None = None
+        self.backlogged = False
         self.crowded = False
         self.room = 10**9
         self.asked = 0
@@ -135,7 +135,7 @@ class FakeJournal:
         self._kept: dict[int, NewJob] = {}
         self._moved: dict[int, JobUpdate] = {}
 
-    def ask(self) -> None:
+    def retry_soon(self) -> None:
         self.asked += 1
 
     def has_room(self, size: int) -> bool:
@@ -146,11 +146,11 @@ class FakeJournal:
         # What was said of the job before its addition is in the addition.
         self._moved.pop(storing.addition[0].number, None)
 
-    def move(self, move: JobUpdate) -> None:
-        self.moves.append(move)
-        self._moved[move.number] = move
+    def update(self, update: JobUpdate) -> None:
+        self.moves.append(update)
+        self._moved[update.number] = update
 
-    def end(self, number: int) -> None:
+    def delete(self, number: int) -> None:
         self.ends.append(number)
 
     def load(self, jobs: list[Job]) -> None:
@@ -158,15 +158,15 @@ class FakeJournal:
         self.loading = jobs
         self.loads.append(len(jobs))
 
-    def keep(self, number: int, result: bytes) -> None:
+    def put_result(self, number: int, result: bytes) -> None:
         self.results[number] = result
 
-    def forget(self, number: int) -> None:
+    def delete_all(self, number: int) -> None:
         self.forgotten.append(number)
         self.results.pop(number, None)
 
-    def mark(self, mark: StoredValue) -> None:
-        self.marks[mark.kind, mark.name] = mark
+    def put_value(self, value: StoredValue) -> None:
+        self.marks[value.kind, value.name] = value
 
     def read(self, reading: Reading) -> None:
         self.reading.append(reading)
@@ -216,7 +216,7 @@ class FakeJournal:
 
     def restart(self) -> None:
         """The server has gone: only what the store has is left."""
-        self.adding, self.loading, self.refusal = [], None, None
+        self.adding, self.loading, self.unavailable = [], None, None
 
 
 class WallClock:
