@@ -26,10 +26,13 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo '  PYTHON=python3.12 chooses the interpreter, PORT=4731 the port of `make run`, CONFIG=policies.toml its policies.'
+	@echo '  T=txgear.test.broker lets `make unit` run only these: a folder, a module, a class or one test.'
 
 # The stamps lie in the environment itself and go with it; only a change of pyproject.toml makes
-# them old.
+# them old. There is one for each extra, so that nobody waits for what a target does not need.
 RUNNABLE := $(VENV)/.installed
+TESTABLE := $(VENV)/.installed-test
+DOCUMENTABLE := $(VENV)/.installed-docs
 DEVELOPABLE := $(VENV)/.installed-dev
 
 $(BIN)/python:
@@ -41,10 +44,11 @@ $(RUNNABLE): pyproject.toml | $(BIN)/python
 	@$(PIP) -e .
 	@touch $@
 
-$(DEVELOPABLE): pyproject.toml | $(BIN)/python
-	@echo "==> installing txgear and the tools of its development into $(VENV)"
-	@$(PIP) -e '.[dev]'
-	@touch $@ $(RUNNABLE)
+# The extra `dev` holds the two others.
+$(VENV)/.installed-%: pyproject.toml | $(BIN)/python
+	@echo "==> installing txgear with its extra [$*] into $(VENV)"
+	@$(PIP) -e '.[$*]'
+	@touch $@ $(RUNNABLE) $(if $(filter dev,$*),$(TESTABLE) $(DOCUMENTABLE))
 
 $(OUT):
 	@mkdir -p $@
@@ -76,21 +80,25 @@ types: $(DEVELOPABLE) ## mypy, strict
 	@$(BIN)/mypy
 
 .PHONY: unit
-unit: $(DEVELOPABLE) | $(OUT) ## unit tests, and the coverage of the modules without I/O
+unit: $(TESTABLE) | $(OUT) ## unit tests, and the coverage of the modules without I/O
 	@printf '\n==> unit tests\n'
+ifneq ($(T),)
+	@$(BIN)/python -m twisted.trial --temp-directory=$(OUT)/trial $(T)
+else
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m twisted.trial --temp-directory=$(OUT)/trial txgear 2>&1 | tee $(OUT)/unit.log
 	@! grep -E '^PASSED.*skips=' $(OUT)/unit.log || { echo 'nothing is to be skipped here'; exit 1; }
 	@$(BIN)/coverage report --include='$(PURE)' --fail-under=100
+endif
 
 .PHONY: integration
-integration: $(DEVELOPABLE) | $(OUT) ## real sockets, real processes, clients of other languages
+integration: $(TESTABLE) | $(OUT) ## real sockets, real processes, clients of other languages
 	@printf '\n==> integration tests\n'
 	@$(BIN)/python -m pytest 2>&1 | tee $(OUT)/integration.log
 
 # From nothing each time: a build that goes on from the last one is silent on the pages it skips.
 .PHONY: docs
-docs: $(DEVELOPABLE) | $(OUT) ## the pages in docs/_build/html, and the notes for the next release
+docs: $(DOCUMENTABLE) | $(OUT) ## the pages in docs/_build/html, and the notes for the next release
 	@printf '\n==> documentation\n'
 	@rm -rf docs/_build
 	@$(BIN)/sphinx-build -q -W --keep-going -n -b html -d docs/_build/doctrees docs docs/_build/html
@@ -104,35 +112,35 @@ wheel: $(DEVELOPABLE) ## build it, install it elsewhere, try it, remove it
 	@PYTHON=$(BIN)/python .ci/try-wheel
 
 .PHONY: soak
-soak: $(DEVELOPABLE) ## ten minutes of load with disturbances
+soak: $(TESTABLE) ## ten minutes of load with disturbances
 	@$(BIN)/python bench/soak.py --seconds 600
 
 .PHONY: crash
-crash: $(DEVELOPABLE) ## 50 kills under load for each kind of store, and no job lost
+crash: $(TESTABLE) ## 50 kills under load for each kind of store, and no job lost
 	@$(BIN)/python tests/crash.py
 
 .PHONY: bench
-bench: $(DEVELOPABLE) ## the figures of docs/performance.md
+bench: $(TESTABLE) ## the figures of docs/performance.md
 	@$(BIN)/python bench/run.py
 
 .PHONY: bench-nagle
-bench-nagle: $(DEVELOPABLE) ## a worker that waits for acknowledgements, as many libraries have them
+bench-nagle: $(TESTABLE) ## a worker that waits for acknowledgements, as many libraries have them
 	@$(BIN)/python bench/nagle.py
 
 .PHONY: libraries
-libraries: $(DEVELOPABLE) ## the table of client libraries in docs/compatibility.md; some minutes
+libraries: $(TESTABLE) ## the table of client libraries in docs/compatibility.md; some minutes
 	@$(BIN)/python bench/libraries.py
 
 .PHONY: bench-stalls
-bench-stalls: $(DEVELOPABLE) ## what one peer can do to all others; ONLY=status,unread for some of it
+bench-stalls: $(TESTABLE) ## what one peer can do to all others; ONLY=status,unread for some of it
 	@$(BIN)/python bench/stalls.py $(if $(ONLY),--only '$(ONLY)')
 
 .PHONY: bench-memory
-bench-memory: $(DEVELOPABLE) ## a million jobs of 10 kB in the store; needs 15 GB of disk
+bench-memory: $(TESTABLE) ## a million jobs of 10 kB in the store; needs 15 GB of disk
 	@$(BIN)/python bench/longqueue.py
 
 .PHONY: bench-archive
-bench-archive: $(DEVELOPABLE) ## a million dead or kept jobs; needs 4 GB of disk
+bench-archive: $(TESTABLE) ## a million dead or kept jobs; needs 4 GB of disk
 	@$(BIN)/python bench/archive.py
 
 .PHONY: clean
