@@ -14,6 +14,7 @@ from typing import Final
 import pytest
 
 from processes import PATIENCE, Server, Servers, free_port, run, twistd
+from txgear.interfaces import IJobServer
 from wirepeer import P, WirePeer
 
 PAGE: Final = Path(__file__).parent.parent / "docs" / "howto" / "protocol-plugin.md"
@@ -63,6 +64,13 @@ def door(path: None, start_server: Servers) -> Iterator[tuple[Server, WirePeer]]
     server = start_server("--protocol", "lines", "--lines-port", str(port))
     with WirePeer(port, timeout=PATIENCE) as lines:
         yield server, lines
+
+
+def test_keeps_to_the_interface() -> None:
+    """What the page uses of the server is promised to every plugin."""
+    used = set(re.findall(r"_server\.(\w+)", files_of_the_page()["txgear_lines.py"]))
+    assert used
+    assert used <= set(IJobServer.names())
 
 
 def test_is_a_distribution(installed: Path) -> None:

@@ -1,5 +1,5 @@
 """
-What others may provide to a txgear server.
+What others may provide to a txgear server, and what the server provides to them.
 
 Light on purpose: the plugin cache pickles these interfaces, and every plugin
 imports them.
@@ -7,7 +7,7 @@ imports them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from zope.interface import Attribute, Interface
 
@@ -15,10 +15,111 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from twisted.internet.interfaces import IProtocolFactory
+    from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 
+    from txgear.broker.broker import Broker
+    from txgear.broker.jobs import Job
     from txgear.broker.records import Batch, JobRecord, StoredValue
-    from txgear.server.jobserver import JobServer
+    from txgear.broker.sleepers import Outbox, Peer
+    from txgear.protocol.packets import Packet
+
+
+class PeerLine(Protocol):
+    """
+    How one peer is reached. A protocol module provides one for each connection.
+    """
+
+    def write_packets(self, packets: list[Packet]) -> None:
+        """
+        Write what a turn brought for this peer.
+
+        @param packets: in order; each its type and then its arguments. The type
+            L{constants.TEXT} stands for the answer to a text command.
+        """
+
+    def pause_reading(self) -> None:
+        """Too much waits for the disk on behalf of this peer: take no more from it for now."""
+
+    def resume_reading(self) -> None:
+        """Nothing waits for the disk any more; follows L{pause_reading} only."""
+
+    def drain(self) -> None:
+        """The server drains: end the connection if nothing is waited for on it, or once that is so."""
+
+    def close(self) -> None:
+        """End the connection once what was written has left."""
+
+    def abort(self) -> None:
+        """End the connection now; what was not written is lost."""
+
+
+class IServerSettings(Interface):
+    """What the operator decided, as far as every protocol keeps to it."""
+
+    max_packet: int = Attribute("Bytes of the largest packet body that is taken, and so of a workload.")
+
+
+class IJobServer(Interface):
+    """
+    A job server, as the protocols of its ports use it.
+
+    Whatever happens to a protocol (bytes, a lost connection, a call of its own) is one turn:
+    the protocol calls the L{broker}, and then L{end_turn}.
+    """
+
+    clock: IReactorTime = Attribute("The reactor's clock, for timers.")
+
+    settings: IServerSettings = Attribute("What the operator decided; does not change.")
+
+    broker: Broker = Attribute("The rules: takes jobs, gives them to workers, and ends them.")
+
+    outbox: Outbox = Attribute(
+        "Takes the packets for peers; each comes to the C{write_packets} of its peer's line, in order."
+    )
+
+    def seconds() -> float:
+        """The server's time now. Spans are measured by it; nobody can set it."""
+
+    def wall_clock() -> float:
+        """The time of day, in seconds since the epoch: for what is shown, and for times that peers name."""
+
+    def accept(line: PeerLine, transport: Any) -> Peer:
+        """
+        Set up the socket of a new connection (TCP_NODELAY, keep-alive), and L{connect} it.
+
+        @param line: carries packets to the peer.
+        @param transport: the connection. Its descriptor and its address are what the text command
+            C{workers} shows.
+        @return: how the broker knows the peer; L{disconnect} ends it.
+        """
+
+    def connect(line: PeerLine, descriptor: int, address: str) -> Peer:
+        """
+        Make a peer known to the broker.
+
+        @param line: carries packets to the peer.
+        @param descriptor: the number that the text command C{workers} shows.
+        @param address: where the peer comes from.
+        @return: how the broker knows the peer; L{disconnect} ends it.
+        """
+
+    def disconnect(peer: Peer) -> None:
+        """
+        Forget a peer whose connection has ended; call it once. Jobs that only this peer waited for
+        are dropped, and jobs that it was doing go to other workers. This ends a turn.
+        """
+
+    def created(peer: Peer, job: Job, background: bool) -> None:
+        """
+        Answer a submit: with JOB_CREATED, at once or when the job is safe on disk, or with ERROR if it
+        cannot be stored. All that the peer is sent later comes behind this answer.
+
+        @param job: what C{broker.submit} returned.
+        @param background: whether it was a background submit.
+        """
+
+    def end_turn() -> None:
+        """Send the packets that this turn brought, and set the timer for the next one."""
 
 
 class IProtocolModule(Interface):
@@ -46,11 +147,11 @@ class IProtocolModule(Interface):
 
     port_option: str = Attribute("The option that has the number of its TCP port.")
 
-    def factory(server: JobServer, options: Mapping[str, Any]) -> IProtocolFactory:
+    def factory(server: IJobServer, options: Mapping[str, Any]) -> IProtocolFactory:
         """
         Make what listens on the module's ports; called once, before they open.
 
-        @param server: the broker, the outbox, the clock and the settings.
+        @param server: all of the job server that a protocol may use.
         @param options: the whole command line, by long names.
         @return: a protocol factory.
         @raise txgear.errors.ConfigurationError: the options make no sense.

@@ -36,7 +36,7 @@ from txgear.policies import CLASSIC, Policies, PolicyError
 from txgear.server import textcommands
 from txgear.server.gear import GearFactory
 from txgear.server.jobserver import JobServer, Settings
-from txgear.server.outbox import Later
+from txgear.server.outbox import TextReply
 from txgear.worker import Worker, WorkerJob
 
 __all__ = ["MemoryServer"]
@@ -291,7 +291,7 @@ class MemoryServer:
         answer = textcommands.answer(self._server, Peer(0, "a test"), line.encode("utf-8"))
         self._server.end_turn()
         self.flush()
-        said = answer.said if isinstance(answer, Later) else bytes(answer)
+        said = answer.text if isinstance(answer, TextReply) else bytes(answer)
         # Nothing here takes time, the store included.
         assert said is not None
         return said.decode("utf-8")

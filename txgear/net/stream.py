@@ -25,7 +25,7 @@ from zope.interface import implementer
 
 from txgear.errors import ProtocolError
 from txgear.net.batchedreads import BatchedReads
-from txgear.protocol.packets import PIECES_FROM, Data, Decoder, Packet
+from txgear.protocol.packets import PIECES_FROM, Data, Decoder, Received
 
 if TYPE_CHECKING:
     import socket
@@ -173,7 +173,7 @@ class Stream(Protocol):
             if self._socket is not None:
                 self.transport.bufferSize = size  # type: ignore[union-attr]
 
-    def packets_received(self, packets: Iterator[Packet]) -> None:
+    def packets_received(self, packets: Iterator[Received]) -> None:
         """
         Some packets and lines have arrived together; to be used up.
 

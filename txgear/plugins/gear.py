@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
-from txgear.interfaces import IProtocolModule
+from txgear.interfaces import IJobServer, IProtocolModule
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IProtocolFactory
-
-    from txgear.server.jobserver import JobServer
 
 
 @implementer(IPlugin, IProtocolModule)
@@ -27,10 +25,13 @@ class Gear:
     parameters: ClassVar[list[tuple[str, str | None, Any, str, Any]]] = []
     port_option = "port"
 
-    def factory(self, server: JobServer, options: Mapping[str, Any]) -> IProtocolFactory:
+    def factory(self, server: IJobServer, options: Mapping[str, Any]) -> IProtocolFactory:
         """Part of L{IProtocolModule}."""
         from txgear.server.gear import GearFactory
+        from txgear.server.jobserver import JobServer
 
+        # It is a part of the server, which uses more of it than others may.
+        assert isinstance(server, JobServer)
         return GearFactory(server)
 
 

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
-from txgear.interfaces import IProtocolModule
+from txgear.interfaces import IJobServer, IProtocolModule
 from txgear.server.values import COERCIONS
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IProtocolFactory
-
-    from txgear.server.jobserver import JobServer
 
 
 @implementer(IPlugin, IProtocolModule)
@@ -30,10 +28,13 @@ class Http:
     ]
     port_option = "http-port"
 
-    def factory(self, server: JobServer, options: Mapping[str, Any]) -> IProtocolFactory:
+    def factory(self, server: IJobServer, options: Mapping[str, Any]) -> IProtocolFactory:
         """Part of L{IProtocolModule}."""
         from txgear.server.http import HttpFactory
+        from txgear.server.jobserver import JobServer
 
+        # It is a part of the server, which uses more of it than others may.
+        assert isinstance(server, JobServer)
         return HttpFactory(server)
 
 

@@ -155,7 +155,10 @@ _CUTS: Final = [0] + [PACKETS[kind][1] - (0 if PACKETS[kind][2] else 1) for kind
 
 _HAS_DATA: Final = [False] + [PACKETS[kind][2] for kind in range(1, LAST_TYPE + 1)]
 
-Packet = tuple[int, "list[Data]"]
+Packet = tuple["int | Data", ...]
+"""A packet to be sent: its type first, then its arguments. Only the last one may be L{Pieces}."""
+
+Received = tuple[int, "list[Data]"]
 """What the decoder yields: a packet type, L{TEXT}, L{WRONG_MAGIC} or L{MALFORMED}, and the arguments."""
 
 
@@ -198,7 +201,7 @@ class Decoder:
         """Bytes of the unfinished packet or line; 0 when nothing is unfinished."""
         return self._held
 
-    def feed(self, data: bytes) -> Iterator[Packet]:
+    def feed(self, data: bytes) -> Iterator[Received]:
         """
         Take what arrived, yield what is whole.
 
@@ -289,7 +292,7 @@ class Decoder:
             data = parts.pop() + data
         parts.append(data)
 
-    def _packet(self, magic: bytes, kind: int, parts: list[bytes]) -> Packet:
+    def _packet(self, magic: bytes, kind: int, parts: list[bytes]) -> Received:
         """Cut a large body, or refuse a packet of the other direction."""
         if magic != self.magic:
             return WRONG_MAGIC, []
@@ -318,7 +321,7 @@ def _shape(kind: int) -> tuple[int, bool]:
     return _PRIVATE_CUTS[kind], PRIVATE_PACKETS[kind][2]
 
 
-def _completed(kind: int, arguments: list[Data], cuts: int) -> Packet:
+def _completed(kind: int, arguments: list[Data], cuts: int) -> Received:
     """
     What becomes of a packet with too few NULs: where only the one before an
     empty data part is missing the packet is good (gearmand waits for that NUL

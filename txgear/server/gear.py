@@ -82,14 +82,24 @@ from txgear.protocol.constants import (
     WORK_WARNING,
     WRONG_MAGIC,
 )
-from txgear.protocol.packets import Data, Decoder, Packet, Pieces, decimal, large, reduce_workload, response
+from txgear.protocol.packets import (
+    Data,
+    Decoder,
+    Packet,
+    Pieces,
+    Received,
+    decimal,
+    large,
+    reduce_workload,
+    response,
+)
 from txgear.protocol.textlines import for_line, shown
 from txgear.server import textcommands
 from txgear.server.descriptors import SPOKEN_SECONDS, close_now
 from txgear.server.extension import Extension
 from txgear.server.gathering import gather
 from txgear.server.jobserver import JobServer, socket_of
-from txgear.server.outbox import Later, Letter
+from txgear.server.outbox import TextReply
 from txgear.server.tcplink import TcpLink
 from txgear.server.turns import LOOK_EVERY, TURN_BYTES, TURN_SECONDS, ShortTurns, Steps
 from txgear.server.values import UNITS
@@ -206,8 +216,8 @@ class GearProtocol(ShortTurns):
         if self._reads is None or not self._reads.reading:
             self._server.end_turn()
 
-    def write_packets(self, packets: list[Letter]) -> None:
-        """Part of L{txgear.server.outbox.Line}."""
+    def write_packets(self, packets: list[Packet]) -> None:
+        """Part of L{txgear.interfaces.PeerLine}."""
         self._answered = True
         special = self._is_special
         if special and not (packets := self._up_to_refusal(packets)):
@@ -229,7 +239,7 @@ class GearProtocol(ShortTurns):
         if special:
             self._depart()
 
-    def packets_received(self, packets: Iterator[Packet]) -> None:
+    def packets_received(self, packets: Iterator[Received]) -> None:
         # What came in one read came at one time.
         reads = self._reads
         now = (reads is not None and reads.now) or self._server.seconds()
@@ -286,7 +296,7 @@ class GearProtocol(ShortTurns):
         """Whether a submit of this peer is refused by the end of its connection."""
         return self._server.settings.refuse_by_closing and not self.peer.extended
 
-    def _up_to_refusal(self, packets: list[Letter]) -> list[Letter]:
+    def _up_to_refusal(self, packets: list[Packet]) -> list[Packet]:
         """
         Where a job could not be stored, and that ends the connection: write what comes before the news of it.
 
@@ -305,7 +315,7 @@ class GearProtocol(ShortTurns):
 
     def drain(self) -> None:
         """
-        Part of L{txgear.server.outbox.Line}. Workers stay, as there are jobs for them; so do operators, who
+        Part of L{txgear.interfaces.PeerLine}. Workers stay, as there are jobs for them; so do operators, who
         may want to see what happens, and those who still wait for something, until they have it.
         """
         if not self._is_operator:
@@ -374,7 +384,7 @@ class GearProtocol(ShortTurns):
         if isinstance(answer, bytes):
             self._send(self.peer, TEXT, answer)
             return max(len(answer), MUCH)
-        if isinstance(answer, Later):
+        if isinstance(answer, TextReply):
             server.outbox.hold(self.peer, answer)
         else:
             self._list = gather(self, answer, server.gathering, server.seconds, self._listed)

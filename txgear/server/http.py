@@ -24,11 +24,11 @@ from twisted.web.http import HTTPChannel, Request, datetimeToString
 from zope.interface import implementer
 
 from txgear.net.stream import CLOSE_SECONDS
+from txgear.protocol.packets import Packet
 from txgear.server.descriptors import close_now
 from txgear.server.hangups import ENDED, GONE, state_of
 from txgear.server.httprequest import SERVER, TEXT, JobRequest
 from txgear.server.jobserver import JobServer, KeepAlive
-from txgear.server.outbox import Letter
 
 IDLE_SECONDS: Final = 60
 """
@@ -150,17 +150,17 @@ class HttpChannel(HTTPChannel):
         self._receiving = outer
         self._end_behind_the_last()
 
-    def write_packets(self, packets: list[Letter]) -> None:
-        """Part of L{txgear.server.outbox.Line}."""
+    def write_packets(self, packets: list[Packet]) -> None:
+        """Part of L{txgear.interfaces.PeerLine}."""
         # None is left where the server has given up on a job that still runs.
         if self.requests:
             self.requests[0].take(packets)
 
     def pause_reading(self) -> None:
-        """Part of L{txgear.server.outbox.Line}: no next request is looked at before this one is answered."""
+        """Part of L{txgear.interfaces.PeerLine}: no next request is looked at before this one is answered."""
 
     def resume_reading(self) -> None:
-        """Part of L{txgear.server.outbox.Line}; see L{pause_reading}."""
+        """Part of L{txgear.interfaces.PeerLine}; see L{pause_reading}."""
 
     # Back-pressure: Twisted's channel goes on with the next request, whatever
     # lies unread of the answers to the last ones. Here they wait.
@@ -276,7 +276,7 @@ class HttpChannel(HTTPChannel):
     # The end
 
     def drain(self) -> None:
-        """Part of L{txgear.server.outbox.Line}. A request that has begun is answered before the end."""
+        """Part of L{txgear.interfaces.PeerLine}. A request that has begun is answered before the end."""
         if not self.requests:
             self.hang_up()
 
@@ -286,7 +286,7 @@ class HttpChannel(HTTPChannel):
 
     def close(self) -> None:
         """
-        Part of L{txgear.server.outbox.Line}: end the connection once the answer under
+        Part of L{txgear.interfaces.PeerLine}: end the connection once the answer under
         way has left, or one that says that no other will come; in a bounded time.
         """
         self.end_soon()

@@ -9,7 +9,7 @@ worker sends it.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.interfaces import IDelayedCall
@@ -29,6 +29,7 @@ from twisted.web.http import (
 )
 
 from txgear._version import __version__
+from txgear.broker.sleepers import Peer
 from txgear.errors import ArgumentTooLarge, QueueError, ServerError
 from txgear.net.stream import DROP_FROM, STALL_SECONDS
 from txgear.protocol.constants import (
@@ -44,12 +45,9 @@ from txgear.protocol.constants import (
     WORK_EXCEPTION,
     WORK_FAIL,
 )
-from txgear.protocol.packets import PIECES_FROM, Data, Pieces
+from txgear.protocol.packets import PIECES_FROM, Data, Packet, Pieces
 from txgear.server.budget import LARGE
-from txgear.server.outbox import Letter
-
-if TYPE_CHECKING:
-    from txgear.server.http import HttpChannel
+from txgear.server.jobserver import JobServer
 
 RETRY_SECONDS: Final = 1
 """What C{Retry-After} asks of those that met a full queue or a server about to end."""
@@ -94,6 +92,42 @@ def function_name(target: bytes) -> bytes:
     return unquote_to_bytes(path.lstrip(b"/"))
 
 
+class Connection(Protocol):
+    """
+    What a request needs of the connection that carries it; L{txgear.server.http.HttpChannel} is one.
+
+    @ivar server: takes the job.
+    @ivar peer: how the broker knows the connection.
+    @ivar persistent: whether another request may follow this one.
+    @ivar full: whether the transport has more to write than it likes.
+    """
+
+    server: JobServer
+    peer: Peer
+    persistent: Any
+    full: bool
+
+    def body_has(self, size: int, missing: int = 0) -> None:
+        """
+        A part of the body has come, or it is whole.
+
+        @param size: bytes of it; 0 for nothing that is unfinished.
+        @param missing: bytes that are still to come at the most.
+        """
+
+    def end_soon(self) -> None:
+        """Let this answer be the connection's last, and let it not take long."""
+
+    def hang_up(self) -> None:
+        """End the connection once what was written has left, in a bounded time."""
+
+    def abort(self) -> None:
+        """End the connection at once, and so that the client notices."""
+
+    def getPeer(self) -> object:
+        """Where the connection comes from."""
+
+
 class JobRequest(Request):
     """
     One request, with the job that it submits and the answer.
@@ -106,8 +140,8 @@ class JobRequest(Request):
 
     log = Logger()
 
-    def __init__(self, channel: HttpChannel, queued: object = False) -> None:
-        super().__init__(channel)
+    def __init__(self, channel: Connection, queued: object = False) -> None:
+        super().__init__(channel)  # type: ignore[arg-type]
         self._connection = channel
         self._server = channel.server
         self._phase = RECEIVING
@@ -244,7 +278,7 @@ class JobRequest(Request):
         """Whether nothing has been answered yet, and something may be that is no answer."""
         return self._phase == WAITING and self.clientproto == b"HTTP/1.1"
 
-    def take(self, packets: list[Letter]) -> None:
+    def take(self, packets: list[Packet]) -> None:
         """
         The broker says something of the job. Warnings and progress have no
         place in a response, and are left out.

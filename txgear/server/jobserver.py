@@ -24,12 +24,14 @@ from twisted.internet.interfaces import (
 )
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOProtocol
+from zope.interface import implementer
 
 from txgear.broker.broker import QUEUE_MEMORY, UNLIMITED, Broker
 from txgear.broker.dispatcher import LOOK_SECONDS
 from txgear.broker.jobs import Job
 from txgear.broker.quickacks import Tally
 from txgear.broker.sleepers import Peer
+from txgear.interfaces import IJobServer, IServerSettings, PeerLine
 from txgear.journal import Journal
 from txgear.net.batchedreads import AVAILABLE, BatchedReads
 from txgear.protocol.constants import JOB_CREATED, MAX_PACKET
@@ -38,7 +40,7 @@ from txgear.server.budget import UNFINISHED_MEMORY, Budget
 from txgear.server.descriptors import Descriptors
 from txgear.server.gathering import GATHERINGS
 from txgear.server.notices import Notices
-from txgear.server.outbox import Line, Outbox
+from txgear.server.outbox import Outbox
 
 
 def socket_of(transport: Any) -> socket.socket | None:
@@ -97,6 +99,7 @@ class KeepAlive:
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
+@implementer(IServerSettings)
 @dataclass(frozen=True)
 class Settings:
     """
@@ -137,6 +140,7 @@ STEP_SECONDS: Final = 0.05
 """What it is ahead or behind at the least to have been set: two readings are never of the same moment."""
 
 
+@implementer(IJobServer)
 class JobServer:
     """
     One server's broker, as the protocols of its ports use it.
@@ -233,7 +237,7 @@ class JobServer:
         if abs(offset - self.broker.offset) >= STEP_SECONDS:
             self.broker.clock_changed(offset, now)
 
-    def accept(self, line: Line, transport: Any) -> Peer:
+    def accept(self, line: PeerLine, transport: Any) -> Peer:
         """
         Somebody has connected to a port: set the socket up, and L{connect}.
 
@@ -257,7 +261,7 @@ class JobServer:
         """Bytes that were freed in large pieces so far: what went unread, and packets that had begun."""
         return self.unread + self.budget.freed
 
-    def connect(self, line: Line, descriptor: int, address: str) -> Peer:
+    def connect(self, line: PeerLine, descriptor: int, address: str) -> Peer:
         """
         Somebody is there.
 

@@ -15,11 +15,9 @@ from typing import Final, Protocol
 from twisted.logger import Logger
 
 from txgear.broker.sleepers import Peer
+from txgear.interfaces import PeerLine
 from txgear.protocol.constants import TEXT
-from txgear.protocol.packets import Data
-
-Letter = tuple["int | Data", ...]
-"""A packet on its way out: its type first, then its arguments."""
+from txgear.protocol.packets import Data, Packet
 
 MOST_HELD: Final = 10_000
 """Packets that wait behind an answer before the peer is no longer read: some 100 ms of a good disk."""
@@ -33,7 +31,7 @@ class Awaited(Protocol):
     """
 
     @property
-    def answer(self) -> Letter | None:
+    def answer(self) -> Packet | None:
         """The answer, C{None} before it is there."""
 
     @property
@@ -41,51 +39,24 @@ class Awaited(Protocol):
         """Bytes that wait with it; always the same."""
 
 
-class Later:
+class TextReply:
     """
     The answer to a text command, when it cannot be given at once.
 
-    @ivar said: the whole answer, C{None} before it is there.
+    @ivar text: the whole answer, C{None} before it is there.
     @ivar size: bytes that are on their way because of it.
     """
 
-    __slots__ = ("said", "size")
+    __slots__ = ("size", "text")
 
     def __init__(self, size: int) -> None:
-        self.said: bytes | None = None
+        self.text: bytes | None = None
         self.size = size
 
     @property
-    def answer(self) -> Letter | None:
+    def answer(self) -> Packet | None:
         """Part of L{Awaited}."""
-        return None if self.said is None else (TEXT, self.said)
-
-
-class Line(Protocol):
-    """How one peer is reached."""
-
-    def write_packets(self, packets: list[Letter]) -> None:
-        """
-        Write what a turn brought for this peer.
-
-        @param packets: in order; each its type and then its arguments. The type
-            L{constants.TEXT} stands for the answer to a text command.
-        """
-
-    def pause_reading(self) -> None:
-        """Too much waits for the disk on behalf of this peer: take no more from it for now."""
-
-    def resume_reading(self) -> None:
-        """Nothing waits for the disk any more; follows L{pause_reading} only."""
-
-    def drain(self) -> None:
-        """The server drains: end the connection if nothing is waited for on it, or once that is so."""
-
-    def close(self) -> None:
-        """End the connection once what was written has left."""
-
-    def abort(self) -> None:
-        """End the connection now; what was not written is lost."""
+        return None if self.text is None else (TEXT, self.text)
 
 
 class _Held:
@@ -94,7 +65,7 @@ class _Held:
     __slots__ = ("letters", "paused", "size", "then")
 
     def __init__(self) -> None:
-        self.letters: deque[Letter | Awaited] = deque()
+        self.letters: deque[Packet | Awaited] = deque()
         self.size = 0
         self.paused = False
         self.then: Callable[[], None] | None = None
@@ -109,14 +80,14 @@ class Outbox:
     log = Logger()
 
     def __init__(self) -> None:
-        self._lines: dict[Peer, Line] = {}
-        self._pending: dict[Peer, list[Letter]] = {}
+        self._lines: dict[Peer, PeerLine] = {}
+        self._pending: dict[Peer, list[Packet]] = {}
         self._held: dict[Peer, _Held] = {}
         self._paused: set[Peer] = set()
         self._afterwards: list[tuple[Peer, Callable[[], None]]] = []
         self._flushing = False
 
-    def connect(self, peer: Peer, line: Line) -> None:
+    def connect(self, peer: Peer, line: PeerLine) -> None:
         """This peer is reached by that line."""
         self._lines[peer] = line
 
@@ -127,7 +98,7 @@ class Outbox:
         self._held.pop(peer, None)
         self._paused.discard(peer)
 
-    def lines(self) -> list[Line]:
+    def lines(self) -> list[PeerLine]:
         """All of them."""
         return list(self._lines.values())
 
@@ -165,7 +136,7 @@ class Outbox:
         self._hold(peer, held, awaited, awaited.size, crowded)
 
     def _hold(
-        self, peer: Peer, held: _Held, letter: Letter | Awaited, size: int, crowded: bool = False
+        self, peer: Peer, held: _Held, letter: Packet | Awaited, size: int, crowded: bool = False
     ) -> None:
         held.letters.append(letter)
         held.size += size
@@ -204,7 +175,7 @@ class Outbox:
         """Some answers are there: let them go, and what is behind them up to the next that is not."""
         for peer, held in list(self._held.items()):
             letters = held.letters
-            ready: list[Letter] = []
+            ready: list[Packet] = []
             while letters:
                 letter = letters[0]
                 if isinstance(letter, tuple):
@@ -281,6 +252,6 @@ class Outbox:
             self._flushing = False
 
 
-def _size(packet: Letter) -> int:
+def _size(packet: Packet) -> int:
     """Bytes of a packet's arguments."""
     return sum(map(len, packet[1:]))  # type: ignore[arg-type]

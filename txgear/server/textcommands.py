@@ -25,13 +25,13 @@ from txgear.protocol.textlines import column, for_line, listing, row, shown, sho
 from txgear.server import orders
 from txgear.server.gathering import Listing
 from txgear.server.jobserver import JobServer
-from txgear.server.outbox import Later
+from txgear.server.outbox import TextReply
 
 Command = Callable[[JobServer, "list[bytes]"], "bytes | Listing"]
-OwnCommand = Callable[[JobServer, "list[bytes]"], "bytes | Later | Listing"]
+OwnCommand = Callable[[JobServer, "list[bytes]"], "bytes | TextReply | Listing"]
 
 
-def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Later | Listing:
+def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | TextReply | Listing:
     """
     Do what a text command says.
 
@@ -45,7 +45,7 @@ def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Later | Listin
     name = words[0].lower()
     try:
         if (command := COMMANDS.get(name)) is not None:
-            said: bytes | Later | Listing = command(server, words)
+            said: bytes | TextReply | Listing = command(server, words)
         elif (own := OWN_COMMANDS.get(name)) is not None:
             # A space at the end of the line is no word.
             said = own(server, [words[0], *(word for word in words[1:] if word)])
@@ -300,7 +300,7 @@ def _named(server: JobServer, words: list[bytes]) -> Job | None:
     return inspection.find(server.broker, words[1])
 
 
-def _workload(server: JobServer, words: list[bytes]) -> bytes | Later:
+def _workload(server: JobServer, words: list[bytes]) -> bytes | TextReply:
     job = _named(server, words)
     if job is None:
         return textlines.UNKNOWN_JOB
@@ -309,7 +309,7 @@ def _workload(server: JobServer, words: list[bytes]) -> bytes | Later:
     return _read(server, job, lambda found: inspection.workload(job, found))
 
 
-def _result(server: JobServer, words: list[bytes]) -> bytes | Later:
+def _result(server: JobServer, words: list[bytes]) -> bytes | TextReply:
     job = _named(server, words)
     if job is None:
         return textlines.UNKNOWN_JOB
@@ -321,23 +321,23 @@ def _result(server: JobServer, words: list[bytes]) -> bytes | Later:
     return _read(server, job, lambda found: inspection.result(job, life, found))
 
 
-def _read(server: JobServer, job: Job, inspect: Callable[[bytes], dict[str, Any]]) -> bytes | Later:
+def _read(server: JobServer, job: Job, inspect: Callable[[bytes], dict[str, Any]]) -> bytes | TextReply:
     """What is shown of a job's workload or result, once that has been read."""
-    later = Later(job.size)
+    later = TextReply(job.size)
 
     def come(found: bytes | None) -> None:
         if found is None:
             error = ServerError("The store does not have it, or does not answer", "NOT_READ")
-            later.said = textlines.refused(error)
+            later.text = textlines.refused(error)
         else:
             facts = inspect(found).items()
-            later.said = listing(
+            later.text = listing(
                 row(name.encode("ascii"), for_line(value) if isinstance(value, str) else value)
                 for name, value in facts
             )
 
     server.broker.read(job, come)
-    return later.said or later
+    return later.text or later
 
 
 OWN_COMMANDS: Final[dict[bytes, OwnCommand]] = {

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from txgear.errors import ProtocolError
 from txgear.net.batchedreads import BatchedReads
 from txgear.net.stream import BEHIND, CROWDED, PAUSE_FROM, Stream
-from txgear.protocol.packets import Decoder, Packet
+from txgear.protocol.packets import Decoder, Received
 from txgear.server.budget import Budget
 
 TURN_SECONDS: Final = 0.005
@@ -80,7 +80,7 @@ class ShortTurns(Stream):
         super().__init__(clock, decoder, reads)
         self._cooperator = cooperator
         self._budget = budget
-        self._behind_by: Iterator[Packet] | None = None
+        self._behind_by: Iterator[Received] | None = None
         self._first: Steps | None = None
         self._arrived: list[bytes] = []
         self._catching_up = False
@@ -89,7 +89,7 @@ class ShortTurns(Stream):
         self._dropped = False
         self._wake: Deferred[None] | None = None
 
-    def put_off(self, packets: Iterator[Packet], first: Steps | None = None) -> None:
+    def put_off(self, packets: Iterator[Received], first: Steps | None = None) -> None:
         """
         This turn has been long enough: go on with its packets in a later one.
 
@@ -123,7 +123,7 @@ class ShortTurns(Stream):
             self.take(packets)
             yield None
 
-    def take(self, packets: Iterator[Packet]) -> None:
+    def take(self, packets: Iterator[Received]) -> None:
         """
         One more turn, just as C{dataReceived} takes one: that has it all for itself, as one call more for
         each read costs two hundredths of a job.

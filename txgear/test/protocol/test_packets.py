@@ -37,8 +37,8 @@ from txgear.protocol.packets import (
     PRIVATE_PACKETS,
     Data,
     Decoder,
-    Packet,
     Pieces,
+    Received,
     decimal,
     large,
     reduce_workload,
@@ -52,7 +52,7 @@ LARGE = bytes(range(256)) * (PIECES_FROM // 256) + b"x"
 """A body from which data travels in pieces."""
 
 
-def decoded(decoder: Decoder, chunks: Iterable[bytes]) -> list[Packet]:
+def decoded(decoder: Decoder, chunks: Iterable[bytes]) -> list[Received]:
     return [found for chunk in chunks for found in decoder.feed(chunk)]
 
 
@@ -83,7 +83,7 @@ def cut(whole: bytes, cuts: Iterable[int]) -> list[bytes]:
 
 
 STREAM = b"".join([sample(kind)[0] + b"status\r\nworkers\n" for kind in PACKETS]) + requested(ECHO_REQ, LARGE)
-IN_STREAM: list[Packet] = []
+IN_STREAM: list[Received] = []
 for each in PACKETS:
     IN_STREAM += [(each, list(sample(each)[1])), (TEXT, [b"status"]), (TEXT, [b"workers"])]
 IN_STREAM.append((ECHO_REQ, [LARGE]))
@@ -159,8 +159,8 @@ class CutsTests(SynchronousTestCase):
     ) -> None:
         stream = requested(GRAB_JOB) + requested(WORK_STATUS, rest) + rest
 
-        def outcome(chunks: list[bytes]) -> tuple[list[Packet], bool]:
-            found: list[Packet] = []
+        def outcome(chunks: list[bytes]) -> tuple[list[Received], bool]:
+            found: list[Received] = []
             decoder = Decoder(limit=1000)
             try:
                 for chunk in chunks:
@@ -177,7 +177,7 @@ class CutsTests(SynchronousTestCase):
 
 PRIVATE_STREAM = b"".join([sample(kind)[0] + sample(GRAB_JOB)[0] for kind in PRIVATE_PACKETS])
 PRIVATE_STREAM += b"status\n" + sample(RESULT)[0] + requested(RESULT, b"t\0h\0done\x000\0" + LARGE)
-IN_PRIVATE_STREAM: list[Packet] = []
+IN_PRIVATE_STREAM: list[Received] = []
 for each in PRIVATE_PACKETS:
     IN_PRIVATE_STREAM += [(each, list(sample(each)[1])), (GRAB_JOB, [])]
 IN_PRIVATE_STREAM += [
@@ -247,7 +247,7 @@ class PrivateTests(SynchronousTestCase):
     def test_known_from_the_packet_on_that_asks(self) -> None:
         """A peer need not wait for the answer."""
         decoder = Decoder()
-        found: list[Packet] = []
+        found: list[Received] = []
         for kind, arguments in decoder.feed(sample(GRAB_JOB)[0] + sample(GET_RESULT)[0]):
             decoder.extended = True
             found.append((kind, arguments))

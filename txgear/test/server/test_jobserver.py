@@ -19,8 +19,10 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
+from zope.interface.verify import verifyObject
 
 from txgear.broker.sleepers import WAKE_SECONDS
+from txgear.interfaces import IJobServer, IServerSettings
 from txgear.net.batchedreads import AVAILABLE
 from txgear.protocol.constants import (
     CAN_DO,
@@ -47,6 +49,13 @@ class TcpTransport(StringTransport):
     def setTcpNoDelay(self, enabled: bool) -> None: ...
 
     def setTcpKeepAlive(self, enabled: bool) -> None: ...
+
+
+class PromisesTests(SynchronousTestCase):
+    def test_all_that_a_plugin_may_use_is_there(self) -> None:
+        server = Port().server
+        self.assertTrue(verifyObject(IJobServer, server))
+        self.assertTrue(verifyObject(IServerSettings, server.settings))
 
 
 class SeemingTests(SynchronousTestCase):

@@ -6,7 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.sleepers import Peer
 from txgear.protocol.constants import ECHO_RES, NOOP
-from txgear.server.outbox import Later, Letter, Outbox
+from txgear.protocol.packets import Packet
+from txgear.server.outbox import Outbox, TextReply
 
 
 class NotingLine:
@@ -17,10 +18,10 @@ class NotingLine:
     """
 
     def __init__(self) -> None:
-        self.writes: list[list[Letter]] = []
+        self.writes: list[list[Packet]] = []
         self.aborted = False
 
-    def write_packets(self, packets: list[Letter]) -> None:
+    def write_packets(self, packets: list[Packet]) -> None:
         self.writes.append(packets)
 
     def pause_reading(self) -> None: ...
@@ -36,7 +37,7 @@ class NotingLine:
 
 
 class BrokenLine(NotingLine):
-    def write_packets(self, packets: list[Letter]) -> None:
+    def write_packets(self, packets: list[Packet]) -> None:
         raise ValueError("broken")
 
 
@@ -49,7 +50,7 @@ class EagerLine(NotingLine):
         self.peer = peer
         self.other = other
 
-    def write_packets(self, packets: list[Letter]) -> None:
+    def write_packets(self, packets: list[Packet]) -> None:
         super().write_packets(packets)
         if len(self.writes) == 1:
             self.outbox.send(self.other, ECHO_RES, b"second turn")
@@ -118,5 +119,5 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual([self.outbox.nothing_for(each) for each in (peer, other)], [False, True])
         self.outbox.flush()
         self.assertTrue(self.outbox.nothing_for(peer))
-        self.outbox.hold(peer, Later(0))
+        self.outbox.hold(peer, TextReply(0))
         self.assertFalse(self.outbox.nothing_for(peer))

@@ -7,8 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.broker.records import JobRecord, Storing
 from txgear.broker.sleepers import Peer
 from txgear.protocol.constants import ECHO_RES, JOB_CREATED, NOOP, NORMAL, TEXT
-from txgear.protocol.packets import Pieces
-from txgear.server.outbox import MOST_HELD, MOST_HELD_BYTES, Later, Letter, Outbox
+from txgear.protocol.packets import Packet, Pieces
+from txgear.server.outbox import MOST_HELD, MOST_HELD_BYTES, Outbox, TextReply
 from txgear.test.support.rooms import make_job
 
 
@@ -21,10 +21,10 @@ class PausableLine:
     """
 
     def __init__(self) -> None:
-        self.written: list[Letter] = []
+        self.written: list[Packet] = []
         self.paused = False
 
-    def write_packets(self, packets: list[Letter]) -> None:
+    def write_packets(self, packets: list[Packet]) -> None:
         self.written += packets
 
     def pause_reading(self) -> None:
@@ -41,7 +41,7 @@ class PausableLine:
 
     def abort(self) -> None: ...
 
-    def take(self) -> list[Letter]:
+    def take(self) -> list[Packet]:
         """What was written since the last time."""
         taken, self.written = self.written, []
         return taken
@@ -54,9 +54,9 @@ class ClosingLine(PausableLine):
         super().__init__()
         self.outbox = outbox
         self.other = other
-        self.closed: list[list[Letter]] = []
+        self.closed: list[list[Packet]] = []
 
-    def write_packets(self, packets: list[Letter]) -> None:
+    def write_packets(self, packets: list[Packet]) -> None:
         super().write_packets(packets)
         self.outbox.send(self.other, NOOP)
         self.outbox.afterwards(self.other, lambda: self.closed.append(list(self.written)))
@@ -70,7 +70,7 @@ def storing(number: int, size: int = 1) -> Storing:
     return Storing(job, (record, b"x" * size))
 
 
-def echo(text: bytes) -> Letter:
+def echo(text: bytes) -> Packet:
     return (ECHO_RES, text)
 
 
@@ -90,7 +90,7 @@ class HeldTestCase(SynchronousTestCase):
     def send(self, text: bytes) -> None:
         self.outbox.send(self.peer, *echo(text))
 
-    def answer(self, *answered: Storing) -> list[Letter]:
+    def answer(self, *answered: Storing) -> list[Packet]:
         """The disk has answered; what the peer hears."""
         for each in answered:
             each.answer = (JOB_CREATED, each.job.handle)
@@ -98,7 +98,7 @@ class HeldTestCase(SynchronousTestCase):
         self.outbox.flush()
         return self.line.take()
 
-    def created(self, number: int) -> Letter:
+    def created(self, number: int) -> Packet:
         return (JOB_CREATED, b"H:test:%d" % number)
 
 
@@ -153,12 +153,12 @@ class OrderTests(HeldTestCase):
         self.assertEqual(self.answer(), [self.created(1)])
 
     def test_the_answer_to_a_text_command(self) -> None:
-        later = Later(MOST_HELD_BYTES + 1)
+        later = TextReply(MOST_HELD_BYTES + 1)
         self.outbox.hold(self.peer, later)
         self.assertTrue(self.line.paused)
         self.send(b"behind")
         self.assertEqual(self.answer(), [])
-        later.said = b".\n"
+        later.text = b".\n"
         self.assertEqual(self.answer(), [(TEXT, b".\n"), echo(b"behind")])
         self.assertFalse(self.line.paused)
 
@@ -316,7 +316,7 @@ class ReentryTests(HeldTestCase):
         held = storing(1)
 
         class Eager(PausableLine):
-            def write_packets(self, packets: list[Letter]) -> None:
+            def write_packets(self, packets: list[Packet]) -> None:
                 super().write_packets(packets)
                 if len(self.written) == 1:
                     outbox.hold(peer, held)
