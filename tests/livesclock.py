@@ -62,7 +62,7 @@ class Schedules:
             known.mark = minute(now) - MINUTE * self._random.randint(1, MOST_MINUTES)
             known.times.clear()
             with self._store() as store:
-                store.write(Batch((), (), (), marks=[StoredValue(SCHEDULED, name, known.mark)]))
+                store.write(Batch((), (), (), values=[StoredValue(SCHEDULED, name, known.mark)]))
         self._book.counts["set back"] += 1
 
     def examine(self, started: float, up: float, ended: float, done: set[int] | None = None) -> None:
@@ -75,7 +75,7 @@ class Schedules:
         """
         with self._store() as store:
             records = [record for record in _all(store) if record.function in self._known]
-            marks = {mark.name: mark.value for mark in store.marks() if mark.kind == SCHEDULED}
+            marks = {mark.name: mark.value for mark in store.values() if mark.kind == SCHEDULED}
         for name, known in self._known.items():
             mark = marks.get(name, 0.0)
             jobs = {record.number: record for record in records if record.function == name}

@@ -168,18 +168,18 @@ def test_a_database_of_the_first_revision(store: SqlStore, database: Database, c
     ]
     assert store.replay(0, 10) == jobs
     assert store.workloads([1, 2]) == {1: b"one", 2: b""}
-    assert (store.results([1, 2]), store.marks(), store.reserve(1)) == ({}, [], 100)
+    assert (store.results([1, 2]), store.values(), store.reserve(1)) == ({}, [], 100)
     store.write(
         Batch(
-            [(stored(3, created=5.5, life=b"{}"), b"")],
+            [(stored(3, created=5.5, history=b"{}"), b"")],
             [JobUpdate(1, 1, 9.5, 0, 6, DONE, 7.5)],
             (),
             [(1, b"result")],
-            marks=[StoredValue(PAUSED, b"f", 1.0)],
+            values=[StoredValue(PAUSED, b"f", 1.0)],
         )
     )
-    assert store.replay(2, 10) == [stored(3, created=5.5, life=b"{}")]
-    assert (store.results([1, 2]), store.marks()) == ({1: b"result"}, [StoredValue(PAUSED, b"f", 1.0)])
+    assert store.replay(2, 10) == [stored(3, created=5.5, history=b"{}")]
+    assert (store.results([1, 2]), store.values()) == ({1: b"result"}, [StoredValue(PAUSED, b"f", 1.0)])
 
 
 def test_an_upgrade_that_was_interrupted_is_done_again(store: SqlStore, database: Database) -> None:
@@ -463,8 +463,8 @@ def test_mysql_refuses_what_does_not_fit_a_packet(mariadb: Database) -> None:
             life = Life()
             for _ in range(MOST_ATTEMPTS):
                 life.note(Attempt(0.1, 0.2, "exception", sign * 127, in_words(sign.encode() * MOST_TEXT * 9)))
-            store.write(moving(JobUpdate(2000, 2000, 0.0, 0, life=life.to_bytes())))
-            assert store.replay(1999, 1)[0].life == life.to_bytes()
+            store.write(moving(JobUpdate(2000, 2000, 0.0, 0, history=life.to_bytes())))
+            assert store.replay(1999, 1)[0].history == life.to_bytes()
         store.write(forgetting([2000]))
         # A packet each, and several to a packet.
         jobs = [addition(number, b"'" * (fits if number < 4 else 500)) for number in range(1, 1000)]

@@ -222,8 +222,8 @@ class IJobStore(Interface):
         @return: those that are kept and not empty, by number.
         """
 
-    def marks() -> list[StoredValue]:
-        """All marks that are kept, with 0 for their numbers."""
+    def values() -> list[StoredValue]:
+        """All values that are kept, with 0 for their numbers."""
 
     def known(numbers: Sequence[int]) -> set[int]:
         """Those of the numbers whose jobs are kept."""

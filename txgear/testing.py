@@ -345,7 +345,7 @@ class MemoryServer:
         for record in by_place(store.replay(0, NUMBERS)):
             server.broker.restore(record, self.clock.seconds())
         server.broker.restored()
-        for mark in store.marks():
+        for mark in store.values():
             server.broker.restore_mark(mark, self.clock.seconds())
         return server
 

@@ -27,7 +27,7 @@ def large() -> bytes:
     return b"".join(sha256(b"%d" % number).digest() for number in range(LARGE // 32 + 1))[:LARGE]
 
 
-def life(**fields: Any) -> bytes:
+def history(**fields: Any) -> bytes:
     """What is kept of a job beyond the classic protocol."""
     made = Life(fields.pop("settings", None))
     for name, value in fields.items():
@@ -82,12 +82,12 @@ def jobs() -> list[tuple[JobRecord, bytes, bytes | None]]:
     add(b"lost once", function=b"lost", retries=1)
     add(b"lost twice", function=b"lost", retries=2, place=100)
     tried = {"attempts": failures(3), "counts": {"exception": 3}}
-    add(b"tried thrice", function=b"tried", retries=3, place=101, life=life(**tried))
+    add(b"tried thrice", function=b"tried", retries=3, place=101, history=history(**tried))
     settings = {"retries": {"fail": 5}, "backoff": 1.5}
-    add(b"with settings", function=b"tried", due=FAR, life=life(settings=settings))
-    add(b"dead", function=b"dead", due=FAR, state=DEAD, ended=THEN + 50, life=life(**tried))
-    add(b"", function=b"dead", due=FAR, state=DEAD, ended=THEN + 51, life=life(**tried))
-    done = life(data_size=5, result_size=11)
+    add(b"with settings", function=b"tried", due=FAR, history=history(settings=settings))
+    add(b"dead", function=b"dead", due=FAR, state=DEAD, ended=THEN + 50, history=history(**tried))
+    add(b"", function=b"dead", due=FAR, state=DEAD, ended=THEN + 51, history=history(**tried))
+    done = history(data_size=5, result_size=11)
     add(
         result=b"data and result.",
         function=b"done",
@@ -95,11 +95,25 @@ def jobs() -> list[tuple[JobRecord, bytes, bytes | None]]:
         due=FAR,
         state=DONE,
         ended=THEN + 60,
-        life=done,
+        history=done,
     )
-    add(result=b"", function=b"done", unique=b"r2", due=FAR, state=DONE, ended=THEN + 61, life=b"{}")
-    add(result=large(), function=b"done", due=FAR, state=DONE, ended=THEN + 62, life=life(result_size=LARGE))
-    add(result=b"why", function=b"done", due=FAR, state=FAILED, ended=THEN + 63, life=life(result_size=3))
+    add(result=b"", function=b"done", unique=b"r2", due=FAR, state=DONE, ended=THEN + 61, history=b"{}")
+    add(
+        result=large(),
+        function=b"done",
+        due=FAR,
+        state=DONE,
+        ended=THEN + 62,
+        history=history(result_size=LARGE),
+    )
+    add(
+        result=b"why",
+        function=b"done",
+        due=FAR,
+        state=FAILED,
+        ended=THEN + 63,
+        history=history(result_size=3),
+    )
     return made
 
 
@@ -123,19 +137,21 @@ def main(path: str) -> None:
     first = store.reserve(1000)
     added, moves, results = [], [], []
     for job, workload, result in jobs():
-        fresh = job._replace(size=len(workload), state=0, ended=0.0, life=None)
+        fresh = job._replace(size=len(workload), state=0, ended=0.0, history=None)
         added.append((fresh, workload))
-        if job.life is not None:
+        if job.history is not None:
             size = None if result is None else job.size
             moves.append(
-                JobUpdate(job.number, job.place, job.due, job.retries, size, job.state, job.ended, job.life)
+                JobUpdate(
+                    job.number, job.place, job.due, job.retries, size, job.state, job.ended, job.history
+                )
             )
         if result is not None:
             results.append((job.number, result))
     # One that has ended, and is not to be there any more.
     gone = added[0][0]._replace(number=900, place=900)
     store.write(Batch([*added, (gone, b"gone")], (), ()))
-    store.write(Batch((), moves, [900], results, marks=marks()))
+    store.write(Batch((), moves, [900], results, values=marks()))
     store.take_over([], digests())
     store.close(first + 500)
 

@@ -40,7 +40,7 @@ def test_all_is_there(url: str) -> None:
             job.number: workload if result is None else b"" for job, workload, result in jobs()
         }
         assert store.results(numbers) == {job.number: result for job, _, result in jobs() if result}
-        assert sorted(store.marks()) == sorted(marks())
+        assert sorted(store.values()) == sorted(marks())
         assert store.imported([*digests(), bytes(32)]) == set(digests())
         # After those that were reserved and not given back.
         assert store.reserve(1) == 501

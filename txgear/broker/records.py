@@ -55,7 +55,7 @@ class JobRecord(NamedTuple):
     @ivar created: when it was submitted, in seconds since the epoch; 0.0 where that is not known.
     @ivar state: how it has ended (L{txgear.broker.jobs}), or 0.
     @ivar ended: when it did, in seconds since the epoch, or 0.0.
-    @ivar life: L{txgear.broker.history.Life.to_bytes}, or C{None} where there is nothing to say.
+    @ivar history: L{txgear.broker.history.Life.to_bytes}, or C{None} where there is nothing to say.
     """
 
     number: int
@@ -72,7 +72,7 @@ class JobRecord(NamedTuple):
     created: float = 0.0
     state: int = 0
     ended: float = 0.0
-    life: bytes | None = None
+    history: bytes | None = None
 
 
 NewJob: TypeAlias = "tuple[JobRecord, Data]"
@@ -97,7 +97,7 @@ class JobUpdate(NamedTuple):
     size: int | None = None
     state: int = 0
     ended: float = 0.0
-    life: bytes | None = None
+    history: bytes | None = None
 
 
 class StoredValue(NamedTuple):
@@ -106,7 +106,7 @@ class StoredValue(NamedTuple):
 
     @ivar kind: what it is: L{PAUSED} or L{SCHEDULED}.
     @ivar name: of which function, or which schedule.
-    @ivar value: what it is to be from now on, not negative; 0.0 is the same as no mark.
+    @ivar value: what it is to be from now on, not negative; 0.0 is the same as none.
     @ivar number: the job with which it is kept, together or not at all; 0 for none.
     """
 
@@ -124,25 +124,25 @@ SCHEDULED: Final = 2
 
 class Batch(NamedTuple):
     """
-    Changes that are kept together or not at all.
+    Changes that are kept together or not at all. They are carried out in the order of the fields but
+    for C{results}, which come after the updates and before anything is deleted.
 
-    @ivar additions: jobs that are new, and have not ended; carried out first.
-    @ivar moves: what has changed of jobs that are kept, carried out next; of one that
-        is not kept it means nothing.
-    @ivar ends: the numbers of jobs that are to be kept no more, carried out
-        last; a number that is not kept means nothing, and one may stand here twice.
-    @ivar results: numbers of kept jobs that have ended, each once, with what is to be kept in
-        place of their workload, or of an earlier result; carried out after the moves.
-    @ivar forgotten: like C{ends}, of jobs that may have results.
-    @ivar marks: what else is to be remembered, each kind and name once.
+    @ivar new_jobs: jobs that the store does not have yet, and that have not ended.
+    @ivar updates: what has changed of jobs that are kept; of one that is not kept it means nothing.
+    @ivar deleted: numbers of jobs that are to be kept no more, and that have no results; a number that
+        is not kept means nothing, and one may stand here twice.
+    @ivar results: numbers of kept jobs that have ended, each once, with the result that is to be kept
+        in place of their workload, or of an earlier result.
+    @ivar deleted_all: like C{deleted}, of jobs that may have results.
+    @ivar values: what else is to be kept, each kind and name once.
     """
 
-    additions: Sequence[NewJob]
-    moves: Sequence[JobUpdate]
-    ends: Sequence[int]
+    new_jobs: Sequence[NewJob]
+    updates: Sequence[JobUpdate]
+    deleted: Sequence[int]
     results: Sequence[Result] = ()
-    forgotten: Sequence[int] = ()
-    marks: Sequence[StoredValue] = ()
+    deleted_all: Sequence[int] = ()
+    values: Sequence[StoredValue] = ()
 
 
 class Storing:

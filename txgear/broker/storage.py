@@ -189,7 +189,7 @@ class Storage(Dispatch):
         """
         if self._journal is not None and (job.stored or job.storing is not None):
             life = None if job.life is None else job.life.to_bytes()
-            self._journal.update(JobUpdate(job.number, job.place, self.wall(due), job.retries, life=life))
+            self._journal.update(JobUpdate(job.number, job.place, self.wall(due), job.retries, history=life))
 
     def loaded(
         self,
@@ -292,9 +292,9 @@ class Storage(Dispatch):
         job.place, job.size, job.retries = record.place, record.size, record.retries
         job.stored = True
         life = None
-        if record.life is not None:
+        if record.history is not None:
             try:
-                life = Life.from_bytes(record.life)
+                life = Life.from_bytes(record.history)
                 life.policy(queue.policy or CLASSIC, self.policies)
             except (ValueError, PolicyError) as error:
                 raise ConfigurationError(
@@ -303,7 +303,7 @@ class Storage(Dispatch):
         if record.state:
             job.state = record.state
             job.since = record.ended - self.offset
-            job.record = record.life or b"{}"
+            job.record = record.history or b"{}"
             self._keep(job, record.due - self.offset, life or Life(), now)
             return
         job.life = life

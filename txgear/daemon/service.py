@@ -183,7 +183,7 @@ class ServerService(Service):
             for record in by_place(self._kept_jobs(store)):
                 broker.restore(record, started)
             broker.restored()
-            marks = store.marks()
+            marks = store.values()
             paused = [mark for mark in marks if mark.kind == PAUSED]
             for mark in paused:
                 broker.restore_mark(mark, started)

@@ -198,18 +198,18 @@ def write_all(store: IJobStore, batch: Batch) -> Refusals:
 
     def add(part: Sequence[NewJob]) -> None:
         numbers = {job.number for job, _ in part}
-        marks = [mark for mark in batch.marks if mark.number in numbers]
-        store.write(Batch(part, (), (), marks=marks))
+        marks = [mark for mark in batch.values if mark.number in numbers]
+        store.write(Batch(part, (), (), values=marks))
 
     def replace(part: Sequence[Result]) -> None:
         store.write(Batch((), (), (), part))
 
-    additions = _by_halves(batch.additions, add, reason)
-    own = {job.number for job, _ in batch.additions}
-    gone = {batch.additions[index][0].number for index in additions}.union(batch.ends, batch.forgotten)
-    marks = [mark for mark in batch.marks if mark.number not in own]
+    additions = _by_halves(batch.new_jobs, add, reason)
+    own = {job.number for job, _ in batch.new_jobs}
+    gone = {batch.new_jobs[index][0].number for index in additions}.union(batch.deleted, batch.deleted_all)
+    marks = [mark for mark in batch.values if mark.number not in own]
     # Later, as they may speak of jobs that are new; and what ends may make room for results.
-    rest = Batch((), batch.moves, batch.ends, forgotten=batch.forgotten, marks=marks)
+    rest = Batch((), batch.updates, batch.deleted, deleted_all=batch.deleted_all, values=marks)
     try:
         if any(rest):
             store.write(rest)

@@ -28,7 +28,7 @@ class MemoryStore:
         self._jobs: dict[int, JobRecord] = {}
         self._workloads: dict[int, bytes] = {}
         self._results: dict[int, bytes] = {}
-        self._marks: dict[tuple[int, bytes], StoredValue] = {}
+        self._values: dict[tuple[int, bytes], StoredValue] = {}
         self._next = 1
 
     def open(self) -> None:
@@ -56,25 +56,25 @@ class MemoryStore:
     def write(self, batch: Batch) -> None:
         """See L{IJobStore.write}."""
         self._check_open()
-        jobs = {job.number: job for job, _ in batch.additions}
-        if len(jobs) < len(batch.additions) or not jobs.keys().isdisjoint(self._jobs):
+        jobs = {job.number: job for job, _ in batch.new_jobs}
+        if len(jobs) < len(batch.new_jobs) or not jobs.keys().isdisjoint(self._jobs):
             raise StoreRefused("a job of that number is kept already")
         self._jobs.update(jobs)
-        self._workloads.update((job.number, bytes(workload)) for job, workload in batch.additions)
-        for move in batch.moves:
-            if (job := self._jobs.get(move.number)) is not None:
-                size = job.size if move.size is None else move.size
-                self._jobs[move.number] = job._replace(**{**move._asdict(), "size": size})
+        self._workloads.update((job.number, bytes(workload)) for job, workload in batch.new_jobs)
+        for update in batch.updates:
+            if (job := self._jobs.get(update.number)) is not None:
+                size = job.size if update.size is None else update.size
+                self._jobs[update.number] = job._replace(**{**update._asdict(), "size": size})
         for number, result in batch.results:
             self._workloads[number] = b""
             self._results[number] = result
-        for number in (*batch.ends, *batch.forgotten):
+        for number in (*batch.deleted, *batch.deleted_all):
             for kept in (self._jobs, self._workloads, self._results):
                 kept.pop(number, None)
-        for mark in batch.marks:
-            self._marks.pop((mark.kind, mark.name), None)
-            if mark.value:
-                self._marks[mark.kind, mark.name] = mark._replace(number=0)
+        for value in batch.values:
+            self._values.pop((value.kind, value.name), None)
+            if value.value:
+                self._values[value.kind, value.name] = value._replace(number=0)
 
     def workloads(self, numbers: Sequence[int]) -> dict[int, bytes]:
         """See L{IJobStore.workloads}."""
@@ -86,10 +86,10 @@ class MemoryStore:
         self._check_open()
         return {number: self._results[number] for number in numbers if self._results.get(number)}
 
-    def marks(self) -> list[StoredValue]:
-        """See L{IJobStore.marks}."""
+    def values(self) -> list[StoredValue]:
+        """See L{IJobStore.values}."""
         self._check_open()
-        return list(self._marks.values())
+        return list(self._values.values())
 
     def known(self, numbers: Sequence[int]) -> set[int]:
         """See L{IJobStore.known}."""

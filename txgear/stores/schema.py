@@ -71,7 +71,8 @@ jobs: Final = Table(
     # Few jobs have these (see LATER).
     _column("state", SmallInteger(), "0"),
     _column("ended", Double(), "0"),
-    Column("life", LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql")),
+    # Databases have it as life, which is what it was called first.
+    Column("life", LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql"), key="history"),
     mysql_engine="InnoDB",
 )
 """The jobs that are kept."""
@@ -94,7 +95,8 @@ results: Final = Table(
 )
 """What ended jobs have brought, where it is kept and not empty."""
 
-marks: Final = Table(
+stored_values: Final = Table(
+    # Marks, in all databases, is what they were called first.
     "txgear_marks",
     _metadata,
     # SHA-256 of the kind, as one byte, and the name: MySQL has no keys as long as a function's name.
@@ -104,7 +106,7 @@ marks: Final = Table(
     _column("value", Double()),
     mysql_engine="InnoDB",
 )
-"""What is remembered that is no job."""
+"""What is kept that is no job."""
 
 numbers: Final = Table(
     "txgear_numbers",
@@ -118,12 +120,12 @@ numbers: Final = Table(
 imported: Final = Table("txgear_imported", _metadata, _key("digest", _digest(32)), mysql_engine="InnoDB")
 """What has been taken over from another server's queue."""
 
-LATER: Final = frozenset({"state", "ended", "life"})
+LATER: Final = frozenset({"state", "ended", "history"})
 """Columns of L{jobs} that a new row leaves to their defaults."""
 
-TABLES: Final = (jobs, workloads, results, marks, numbers, imported)
+TABLES: Final = (jobs, workloads, results, stored_values, numbers, imported)
 
 
 def inserted(table: Table) -> list[Column[Any]]:
     """The columns of a new row, in their order."""
-    return [column for column in table.columns if table is not jobs or column.name not in LATER]
+    return [column for column in table.columns if table is not jobs or column.key not in LATER]

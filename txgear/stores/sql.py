@@ -232,7 +232,7 @@ class SqlStore:
 
     def write(self, batch: Batch) -> None:
         """See L{IJobStore.write}."""
-        self._check(batch.additions, batch.results)
+        self._check(batch.new_jobs, batch.results)
         if self._suspicious:
             self._find_damaged(batch)
         try:
@@ -244,17 +244,17 @@ class SqlStore:
     def _write(self, batch: Batch) -> None:
         statements = self._statements
         with self._writing() as cursor:
-            self._add(cursor, batch.additions)
-            if batch.moves:
-                statements.move(cursor, batch.moves)
+            self._add(cursor, batch.new_jobs)
+            if batch.updates:
+                statements.update(cursor, batch.updates)
             if batch.results:
                 self._replace(cursor, batch.results)
             for table in (schema.jobs, schema.workloads):
-                self._delete(cursor, table, batch.ends)
+                self._delete(cursor, table, batch.deleted)
             for table in (schema.jobs, schema.workloads, schema.results):
-                self._delete(cursor, table, batch.forgotten)
-            if batch.marks:
-                statements.mark(cursor, batch.marks)
+                self._delete(cursor, table, batch.deleted_all)
+            if batch.values:
+                statements.put_values(cursor, batch.values)
 
     def _replace(self, cursor: DBAPICursor, results: Sequence[Result]) -> None:
         """Results in place of workloads, or of earlier results."""
@@ -276,7 +276,7 @@ class SqlStore:
         and must not keep all that is to be written from being so.
         """
         self._suspicious = False
-        for number in (*batch.ends, *batch.forgotten, *(number for number, _ in batch.results)):
+        for number in (*batch.deleted, *batch.deleted_all, *(number for number, _ in batch.results)):
             for read in (self._statements.workloads, self._statements.results):
                 try:
                     with self._reading() as cursor:
@@ -287,24 +287,24 @@ class SqlStore:
                     self._damaged.add(number)
                     self.open()
 
-    def take_over(self, additions: Sequence[NewJob], digests: Sequence[bytes]) -> None:
+    def take_over(self, new_jobs: Sequence[NewJob], digests: Sequence[bytes]) -> None:
         """
         Keep jobs that come from another server's queue, and note that they came, as one transaction.
 
         @param digests: 32 bytes for each row of that queue that is not to be taken over again.
         """
-        self._check(additions)
+        self._check(new_jobs)
         with self._writing() as cursor:
-            self._add(cursor, additions)
+            self._add(cursor, new_jobs)
             rows = [(digest,) for digest in digests]
             self._statements.insert(cursor, schema.imported, rows, [ROW_BYTES] * len(rows))
 
-    def _check(self, additions: Sequence[NewJob], results: Sequence[Result] = ()) -> None:
+    def _check(self, new_jobs: Sequence[NewJob], results: Sequence[Result] = ()) -> None:
         """See to what the database itself would not just refuse."""
         most = self._dialect.largest
         if most is None:
             return
-        for what, values in (("a workload", additions), ("a result", results)):
+        for what, values in (("a workload", new_jobs), ("a result", results)):
             for _, value in values:
                 if len(value) > most:
                     raise StoreRefused(
@@ -312,13 +312,13 @@ class SqlStore:
                         f"{self._dialect.largest_why}"
                     )
 
-    def _add(self, cursor: DBAPICursor, additions: Sequence[NewJob]) -> None:
-        jobs = [job[:INSERTED] for job, _ in additions]
-        weights = [ROW_BYTES + len(job.function) for job, _ in additions]
+    def _add(self, cursor: DBAPICursor, new_jobs: Sequence[NewJob]) -> None:
+        jobs = [job[:INSERTED] for job, _ in new_jobs]
+        weights = [ROW_BYTES + len(job.function) for job, _ in new_jobs]
         self._statements.insert(cursor, schema.jobs, jobs, weights)
-        if lives := [life_of(job) for job, _ in additions if job.life is not None]:
-            self._statements.move(cursor, lives)
-        rows = [(job.number, bytes(workload)) for job, workload in additions if workload]
+        if histories := [history_of(job) for job, _ in new_jobs if job.history is not None]:
+            self._statements.update(cursor, histories)
+        rows = [(job.number, bytes(workload)) for job, workload in new_jobs if workload]
         self._statements.insert(
             cursor, schema.workloads, rows, [ROW_BYTES + len(workload) for _, workload in rows]
         )
@@ -345,10 +345,10 @@ class SqlStore:
         with self._reading() as cursor:
             return self._statements.results(cursor, numbers)
 
-    def marks(self) -> list[StoredValue]:
-        """See L{IJobStore.marks}."""
+    def values(self) -> list[StoredValue]:
+        """See L{IJobStore.values}."""
         with self._reading() as cursor:
-            return self._statements.marks(cursor)
+            return self._statements.values(cursor)
 
     def imported(self, digests: Sequence[bytes]) -> set[bytes]:
         """Those of the digests that L{take_over} has noted."""
@@ -356,9 +356,9 @@ class SqlStore:
             return self._statements.known(cursor, schema.imported, digests)
 
 
-def life_of(job: JobRecord) -> JobUpdate:
+def history_of(job: JobRecord) -> JobUpdate:
     """What is left to be said of a job that has just been added."""
-    return JobUpdate(job.number, job.place, job.due, job.retries, None, job.state, job.ended, job.life)
+    return JobUpdate(job.number, job.place, job.due, job.retries, None, job.state, job.ended, job.history)
 
 
 def _hang_up(connection: Connection) -> None:

@@ -21,7 +21,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
 from sqlalchemy.sql import ClauseElement
 
 from txgear.broker.records import JobRecord, JobUpdate, StoredValue
-from txgear.stores.schema import inserted, jobs, marks, numbers, results, workloads
+from txgear.stores.schema import inserted, jobs, numbers, results, stored_values, workloads
 
 T = TypeVar("T")
 
@@ -80,14 +80,14 @@ class Statements:
         self._next = self.text(select(numbers.c.next))
         self._advance = self.text(update(numbers).values(next=parameter(numbers.c.next)))
         changed = {
-            name: parameter(jobs.c[name]) for name in ("place", "due", "retries", "state", "ended", "life")
+            name: parameter(jobs.c[name]) for name in ("place", "due", "retries", "state", "ended", "history")
         }
-        self._move = self.text(
+        self._update = self.text(
             update(jobs)
             .values(**changed, size=func.coalesce(parameter(jobs.c.size), jobs.c.size))
             .where(jobs.c.number == parameter(jobs.c.number))
         )
-        self._marks = self.text(select(marks.c.kind, marks.c.name, marks.c.value))
+        self._values = self.text(select(stored_values.c.kind, stored_values.c.name, stored_values.c.value))
         self._insert_text = cache(self._make_insert)
         self._delete_text = cache(self._make_delete)
         self._known_text = cache(self._make_known)
@@ -109,21 +109,21 @@ class Statements:
         """From now on it is this one."""
         cursor.execute(self._advance, (number,))
 
-    def move(self, cursor: DBAPICursor, moves: Sequence[JobUpdate]) -> None:
+    def update(self, cursor: DBAPICursor, updates: Sequence[JobUpdate]) -> None:
         """Change jobs."""
         # SQLAlchemy has them in the order of the table's columns, whichever was asked for.
-        cursor.executemany(self._move, [(*move[1:], move.number) for move in moves])
+        cursor.executemany(self._update, [(*each[1:], each.number) for each in updates])
 
-    def mark(self, cursor: DBAPICursor, changed: Sequence[StoredValue]) -> None:
-        """Change marks."""
-        rows = [(digest_of(mark), mark.kind, mark.name, mark.value) for mark in changed]
-        self.delete(cursor, marks, [row[0] for row in rows])
+    def put_values(self, cursor: DBAPICursor, changed: Sequence[StoredValue]) -> None:
+        """Keep values, each in place of the one of its kind and name; a value of 0.0 is removed."""
+        rows = [(digest_of(each), each.kind, each.name, each.value) for each in changed]
+        self.delete(cursor, stored_values, [row[0] for row in rows])
         rows = [row for row in rows if row[-1]]
-        self.insert(cursor, marks, rows, [ROW_BYTES + len(row[2]) for row in rows])
+        self.insert(cursor, stored_values, rows, [ROW_BYTES + len(row[2]) for row in rows])
 
-    def marks(self, cursor: DBAPICursor) -> list[StoredValue]:
-        """All of them."""
-        cursor.execute(self._marks)
+    def values(self, cursor: DBAPICursor) -> list[StoredValue]:
+        """All values that are kept."""
+        cursor.execute(self._values)
         return [StoredValue(kind, bytes(name), value) for kind, name, value in cursor.fetchall()]
 
     def insert(
@@ -218,6 +218,6 @@ class Statements:
         return self.text(select(results.c.number, results.c.result).where(self.among(results.c.number, keys)))
 
 
-def digest_of(mark: StoredValue) -> bytes:
-    """The key of a mark's row."""
-    return sha256(bytes([mark.kind]) + mark.name).digest()
+def digest_of(value: StoredValue) -> bytes:
+    """The key of a value's row."""
+    return sha256(bytes([value.kind]) + value.name).digest()

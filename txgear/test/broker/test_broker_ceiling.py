@@ -228,7 +228,7 @@ class StoredKeepingTests(StoredTestCase, KeepingTestCase):
     def test_a_damaged_record_of_one_that_has_ended_is_found_at_the_start(self) -> None:
         """And not later, by a peer that has nothing to do with it."""
         for life in (b"{", b'{"settings": {"once": -1}}', b'{"settings": 3}'):
-            self.journal.put(record(1, state=DONE, due=self.room.now + 9, life=life), b"")
+            self.journal.put(record(1, state=DONE, due=self.room.now + 9, history=life), b"")
             error = self.assertRaises(ConfigurationError, self.room.restart)
             self.assertIn("what the store has of b'H:test:1' is damaged", str(error))
         self.journal.put(record(1, state=DONE, due=self.room.now + 9), b"")

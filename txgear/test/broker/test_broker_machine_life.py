@@ -595,11 +595,11 @@ class StoredLifeMachine(LifeMachine, StoredMachine):
 
     def compare_store(self) -> None:
         kept = self.journal.kept()
-        assert [record._replace(life=None) for record in kept] == self.model.records()
+        assert [record._replace(history=None) for record in kept] == self.model.records()
         lives = {
             known.job.number: known.life() for known in [*self.model.jobs, *self.model.past] if known.stored
         }
-        assert {record.number: life_of(record.life) for record in kept} == lives
+        assert {record.number: life_of(record.history) for record in kept} == lives
         paused = {name for (kind, name), mark in self.journal.marks.items() if kind == PAUSED and mark.value}
         assert paused == self.model.paused
 

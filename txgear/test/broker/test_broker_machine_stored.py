@@ -120,7 +120,7 @@ class StoredMachine(BrokerMachine):
 
     def compare_changes(self) -> None:
         # What a worker has sent makes a life of its job; that is the other machine's affair.
-        assert [move._replace(life=None) for move in self.journal.moves] == self.model.moves
+        assert [move._replace(history=None) for move in self.journal.moves] == self.model.moves
         assert self.journal.ends == self.model.ends
 
     def flood(self, name: bytes, priority: int, count: int, workload: bytes, named: bool) -> None:
@@ -309,7 +309,7 @@ class StoredMachine(BrokerMachine):
 
     def compare_store(self) -> None:
         """The store has what a server is to find that starts now."""
-        assert [record._replace(life=None) for record in self.journal.kept()] == self.model.records()
+        assert [record._replace(history=None) for record in self.journal.kept()] == self.model.records()
 
     # What is always true
 

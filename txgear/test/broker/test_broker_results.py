@@ -479,7 +479,7 @@ class StoredResultsTests(StoredTestCase, ResultsTestCase):
         job = self.do(b"result", workload=b"work", unique=b"u")
         (move,) = self.journal.moves
         self.assertEqual(
-            (move.number, move.size, move.state, move.ended, move.due, move.life),
+            (move.number, move.size, move.state, move.ended, move.due, move.history),
             (job.number, 6, DONE, START, START + 60, b'{"result":[0,6,true]}'),
         )
         self.assertEqual((self.journal.results, self.journal.ends), ({job.number: b"result"}, []))
@@ -536,7 +536,7 @@ class StoredResultsTests(StoredTestCase, ResultsTestCase):
         self.broker.result_refused(job.number)
         self.assertEqual((self.parts(job), self.broker.archive.data), (None, {}))
         move = self.journal.moves[-1]
-        self.assertEqual((move.size, move.state, move.life), (0, DONE, b'{"result":[0,0,false]}'))
+        self.assertEqual((move.size, move.state, move.history), (0, DONE, b'{"result":[0,0,false]}'))
         self.broker.forget(job.handle)
         self.broker.result_refused(job.number)
 
@@ -619,7 +619,7 @@ class StoredResultsTests(StoredTestCase, ResultsTestCase):
 
     def test_what_is_damaged_stops_the_start(self) -> None:
         for kept in (b"[]", b"{"):
-            self.journal.put(record(7, life=kept))
+            self.journal.put(record(7, history=kept))
             with self.assertRaises(ConfigurationError) as caught:
                 self.room.restart()
             self.assertIn("H:test:7", str(caught.exception))

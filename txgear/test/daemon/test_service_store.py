@@ -87,13 +87,13 @@ class StoreTestCase(ServiceTestCase):
     def remember(self, *marks: StoredValue) -> None:
         """The store has these marks, from an earlier server."""
         self.store.open()
-        self.store.write(Batch((), (), (), marks=marks))
+        self.store.write(Batch((), (), (), values=marks))
         self.store.close(None)
 
     def remembered(self) -> list[StoredValue]:
         """The marks that the store has, when no server uses it."""
         self.store.open()
-        marks = self.store.marks()
+        marks = self.store.values()
         self.store.close(None)
         return marks
 
@@ -128,7 +128,7 @@ class ReplayTests(StoreTestCase):
             service = self.start()
         (line,) = [formatEvent(event) for event in events]
         self.assertIn("is ready: store memory:, listening on", line)
-        self.assertEqual(self.store.take(), ["open", "reserve", "replay", "marks"])
+        self.assertEqual(self.store.take(), ["open", "reserve", "replay", "values"])
         protocol, transport = self.connect()
         self.tell(protocol, submit())
         self.assertEqual(transport.value(), response(JOB_CREATED, service.server.settings.prefix + b":1"))
@@ -173,11 +173,11 @@ class ReplayTests(StoreTestCase):
         """And what is paused."""
         self.keep(
             record(1, size=1),
-            record(2, size=1)._replace(state=DEAD, ended=1.0, due=1e9, life=b"{}"),
-            record(3, size=6)._replace(state=DONE, ended=1.0, due=1e9, life=b'{"result":[0,6,true]}'),
+            record(2, size=1)._replace(state=DEAD, ended=1.0, due=1e9, history=b"{}"),
+            record(3, size=6)._replace(state=DONE, ended=1.0, due=1e9, history=b'{"result":[0,6,true]}'),
         )
         self.store.open()
-        self.store.write(Batch((), (), (), [(3, b"result")], marks=[StoredValue(PAUSED, b"g h", 1.0)]))
+        self.store.write(Batch((), (), (), [(3, b"result")], values=[StoredValue(PAUSED, b"g h", 1.0)]))
         self.store.close(4)
         with capturedLogs() as events:
             service = self.start()
@@ -201,7 +201,7 @@ class ReplayTests(StoreTestCase):
     def test_a_great_many_are_paused(self) -> None:
         self.store.open()
         marks = [StoredValue(PAUSED, b"f%02d" % number, 1.0) for number in range(23)]
-        self.store.write(Batch((), (), (), (), marks=marks))
+        self.store.write(Batch((), (), (), (), values=marks))
         self.store.close(1)
         with capturedLogs() as events:
             service = self.start()
@@ -312,7 +312,7 @@ class FailingStartTests(StoreTestCase):
     def test_unavailable(self) -> None:
         """Any call may find the database gone, or refuse: never a silent start without a store."""
         self.keep(record(1))
-        for name in ("open", "reserve", "replay", "marks"):
+        for name in ("open", "reserve", "replay", "values"):
             for error in (StoreUnavailable("nobody listens"), StoreRefused("nobody listens")):
                 self.store.fail(name, error)
                 self.assert_not_started("the store memory:: nobody listens")
@@ -323,7 +323,7 @@ class FailingStartTests(StoreTestCase):
         reactor = RefusingReactor(98)
         service = self.service("--listen=127.0.0.1", reactor=reactor, store=self.store)
         self.assertRaises(ConfigurationError, service.startService)
-        self.assertEqual(self.store.take(), ["open", "reserve", "replay", "marks", "close"])
+        self.assertEqual(self.store.take(), ["open", "reserve", "replay", "values", "close"])
         self.join()
         self.stop(self.start())
 

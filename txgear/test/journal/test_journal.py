@@ -310,7 +310,7 @@ class LoadTests(DurableTestCase):
             self.worker.tell(done(number))
         calls = self.store.take()
         self.assertEqual((calls.count("workloads"), calls.count("write")), (9, 2))
-        self.assertEqual(sum(len(batch.ends) for batch in self.store.batches), 600)
+        self.assertEqual(sum(len(batch.deleted) for batch in self.store.batches), 600)
 
     def test_a_workload_that_is_gone(self) -> None:
         """Somebody took it out of the store: its job fails, and the log says so."""

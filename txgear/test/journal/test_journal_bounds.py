@@ -216,8 +216,7 @@ class BatchTests(BoundsTestCase):
     def sizes(self) -> list[tuple[int, int]]:
         """Of each batch, how many additions it has and how many bytes these."""
         return [
-            (len(batch.additions), sum(job.size for job, _ in batch.additions))
-            for batch in self.store.batches
+            (len(batch.new_jobs), sum(job.size for job, _ in batch.new_jobs)) for batch in self.store.batches
         ]
 
     def test_by_its_bytes(self) -> None:
@@ -262,7 +261,7 @@ class BatchTests(BoundsTestCase):
         results = [batch for batch in self.store.batches if batch.results]
         self.assertEqual([len(batch.results) for batch in results], [16, 14])
         for batch in results:
-            moved = {move.number for move in batch.moves if move.state}
+            moved = {move.number for move in batch.updates if move.state}
             self.assertEqual(moved, {number for number, _ in batch.results})
         self.assertEqual(len(self.store._results), count)
         self.assertEqual((self.journal.pending_bytes, self.broker.archive.data), (0, {}))

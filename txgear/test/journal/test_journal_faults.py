@@ -498,7 +498,7 @@ class FaultTests(SynchronousTestCase):
         for label, number in ended.items():
             record, job = store.kept[number], archive.jobs[number]
             self.assertEqual(
-                (record.state, record.ended, record.due, record.life),
+                (record.state, record.ended, record.due, record.history),
                 (job.state, job.since, job.due, job.record),
             )
             result = store._results.get(number, b"")
@@ -510,7 +510,7 @@ class FaultTests(SynchronousTestCase):
                 # Only where the store would not have it.
                 self.assertEqual((store.fault and store.fault.error, result, job.size), (FULL, b"", 0))
         self.assertEqual(
-            store._marks,
+            store._values,
             {(kind, name): StoredValue(kind, name, value) for (kind, name), value in world.marks.items()},
         )
 
@@ -584,7 +584,7 @@ class FaultTests(SynchronousTestCase):
             for late in {True, not in_time}:
                 failed = self.play_all(places, fault, late=late)
                 self.assertTrue(
-                    failed >= {"open", "reserve", "replay", "write", "workloads", "results", "marks"}, places
+                    failed >= {"open", "reserve", "replay", "write", "workloads", "results", "values"}, places
                 )
 
     def test_nothing(self) -> None:

@@ -71,7 +71,7 @@ class KeptTestCase(DurableTestCase):
 
     def marks(self) -> list[StoredValue]:
         """What would be there after a crash."""
-        return sorted(self.store._marks.values())
+        return sorted(self.store._values.values())
 
     def in_memory(self) -> dict[int, bytes]:
         """The results that wait for the store."""
@@ -101,7 +101,7 @@ class ResultTests(KeptTestCase):
         self.thread.run()
         self.assertEqual(self.in_memory(), {})
         (batch,) = self.store.batches
-        self.assertEqual(([move.number for move in batch.moves], batch.ends), ([1, 2], []))
+        self.assertEqual(([move.number for move in batch.updates], batch.deleted), ([1, 2], []))
         self.assertEqual(batch.results, [(1, b"first"), (2, b"")])
         kept = self.store.kept
         self.assertEqual(
@@ -145,8 +145,8 @@ class ResultTests(KeptTestCase):
         self.clock.advance(UNHURRIED)
         self.thread.run_all()
         self.assertEqual([(self.store.kept[number].size) for number in range(1, 5)], [10, 0, 3, 0])
-        self.assertIn(b"false", self.store.kept[2].life or b"")
-        self.assertNotIn(b"false", self.store.kept[1].life or b"")
+        self.assertIn(b"false", self.store.kept[2].history or b"")
+        self.assertNotIn(b"false", self.store.kept[1].history or b"")
         self.store.too_large = 10**9
         self.assert_well()
 
@@ -158,7 +158,7 @@ class ResultTests(KeptTestCase):
         self.clock.advance(UNHURRIED)
         self.thread.run()
         (batch,) = self.store.batches
-        self.assertEqual((batch.results, batch.forgotten), ([(2, b"second")], [1]))
+        self.assertEqual((batch.results, batch.deleted_all), ([(2, b"second")], [1]))
         self.assertEqual(self.numbers(), [2])
 
     def test_it_may_be_forgotten_while_it_is_written(self) -> None:
@@ -294,7 +294,7 @@ class MarkTests(KeptTestCase):
             ],
         )
         (batch,) = self.store.batches
-        self.assertEqual(len(batch.marks), 3)
+        self.assertEqual(len(batch.values), 3)
         self.mark(StoredValue(PAUSED, b"f", 0.0))
         self.run_on(1)
         self.assertEqual(self.marks(), [StoredValue(PAUSED, b"g", 1.0), StoredValue(SCHEDULED, b"f", 3.0)])
@@ -304,7 +304,7 @@ class MarkTests(KeptTestCase):
         job = self.schedule(b"nightly", 60.0)
         self.thread.run()
         (batch,) = self.store.batches
-        self.assertEqual(([each.number for each, _ in batch.additions], len(batch.marks)), ([job.number], 1))
+        self.assertEqual(([each.number for each, _ in batch.new_jobs], len(batch.values)), ([job.number], 1))
         self.assertEqual((self.marks(), self.numbers()), ([StoredValue(SCHEDULED, b"nightly", 60.0)], [1]))
 
     def test_nor_is_the_one_there_without_the_other(self) -> None:
@@ -353,7 +353,7 @@ class MarkTests(KeptTestCase):
             )
             self.assertEqual(list(self.broker.jobs), [1])
             for batch in self.store.batches:
-                self.assertTrue(after or (batch.additions and batch.marks))
+                self.assertTrue(after or (batch.new_jobs and batch.values))
             self.assert_well()
 
     def test_none_is_submitted_while_the_store_is_lost(self) -> None:
@@ -569,7 +569,7 @@ class ReadingTests(KeptTestCase):
         self.thread.run_all()
         self.assertIsNone(self.successResultOf(closing))
         self.assertEqual(self.store._results, {2: b"r2", 3: b"r3", 4: b"r4"})
-        self.assertEqual(len(self.store._marks), 1)
+        self.assertEqual(len(self.store._values), 1)
 
     def test_jobs_whose_ends_are_lost_are_counted(self) -> None:
         """Wherever they are, each once; not those that are only forgotten, or have come back."""

@@ -72,12 +72,13 @@ class UnhurriedTests(SynchronousTestCase):
         )
         batch = now.batch(())
         self.assertEqual(
-            sorted(batch.moves), [JobUpdate(1, 10, 0.0, 0), JobUpdate(2, 20, 0.0, 0), JobUpdate(3, 3, 0.0, 0)]
+            sorted(batch.updates),
+            [JobUpdate(1, 10, 0.0, 0), JobUpdate(2, 20, 0.0, 0), JobUpdate(3, 3, 0.0, 0)],
         )
-        self.assertEqual((batch.ends, batch.forgotten), ([2, 1, 1], [2, 1]))
+        self.assertEqual((batch.deleted, batch.deleted_all), ([2, 1, 1], [2, 1]))
         self.assertEqual(sorted(batch.results), [(1, b"new"), (2, b"new"), (3, b"old")])
         self.assertEqual(
-            sorted(batch.marks),
+            sorted(batch.values),
             [
                 StoredValue(PAUSED, b"f", 2.0),
                 StoredValue(PAUSED, b"g", 2.0),
@@ -202,7 +203,7 @@ class WriteAllTests(SynchronousTestCase):
             self.assertEqual(self.numbers(), [2, 3, 5])
             self.assertEqual(self.store.kept[2], stored(2, place=7, retries=1, size=1))
             self.assertEqual(self.store.results(range(9)), {3: b"three"})
-            self.assertEqual(self.store.marks(), [StoredValue(PAUSED, b"f", 1.0)])
+            self.assertEqual(self.store.values(), [StoredValue(PAUSED, b"f", 1.0)])
 
     def test_moves_and_results_of_jobs_that_are_new(self) -> None:
         self.write(
@@ -231,22 +232,22 @@ class WriteAllTests(SynchronousTestCase):
                 additions,
                 (),
                 (),
-                marks=[*marks, StoredValue(PAUSED, b"f", 1.0), StoredValue(SCHEDULED, b"s", 1.0)],
+                values=[*marks, StoredValue(PAUSED, b"f", 1.0), StoredValue(SCHEDULED, b"s", 1.0)],
             )
         )
         self.assertEqual(
-            {mark.name for mark in self.store.marks()},
+            {mark.name for mark in self.store.values()},
             {*(b"%d" % number for number in range(6, 16) if number not in (7, 12)), b"f", b"s"},
         )
         # In one transaction with it, whichever that is.
         for batch in self.store.batches[1:]:
-            numbers = {job.number for job, _ in batch.additions}
-            with_job = {mark.number for mark in batch.marks if mark.number}
+            numbers = {job.number for job, _ in batch.new_jobs}
+            with_job = {mark.number for mark in batch.values if mark.number}
             self.assertTrue(with_job <= numbers)
 
     def test_a_mark_of_a_job_that_is_kept_already(self) -> None:
-        self.write(Batch([addition(6, b"x" * 11)], (), (), marks=[StoredValue(SCHEDULED, b"s", 1.0, 5)]))
-        self.assertEqual(self.store.marks(), [StoredValue(SCHEDULED, b"s", 1.0)])
+        self.write(Batch([addition(6, b"x" * 11)], (), (), values=[StoredValue(SCHEDULED, b"s", 1.0, 5)]))
+        self.assertEqual(self.store.values(), [StoredValue(SCHEDULED, b"s", 1.0)])
 
     def test_a_full_disk_is_not_asked_for_each_of_them(self) -> None:
         self.store.fail("write", FULL, times=100)
@@ -270,7 +271,7 @@ class WriteAllTests(SynchronousTestCase):
 
     def test_nothing_more_is_written_than_there_is(self) -> None:
         self.write(Batch([addition(6, b"x" * 11), addition(7)], (), ()))
-        self.assertTrue(all(batch.additions for batch in self.store.batches))
+        self.assertTrue(all(batch.new_jobs for batch in self.store.batches))
         self.store.fail("write", FULL)
         self.store.batches.clear()
         self.assertEqual(self.write(EMPTY), ({}, {}))
@@ -281,9 +282,9 @@ class WriteAllTests(SynchronousTestCase):
         for batch, refusals in (
             (Batch((), [JobUpdate(1, 9, 0.0, 1)], ()), 2),
             (Batch((), (), [1]), 2),
-            (Batch((), (), (), forgotten=[1]), 2),
-            (Batch((), (), (), marks=[StoredValue(PAUSED, b"f", 1.0)]), 2),
-            (Batch([addition(6)], (), (), marks=[StoredValue(PAUSED, b"f", 1.0)]), 3),
+            (Batch((), (), (), deleted_all=[1]), 2),
+            (Batch((), (), (), values=[StoredValue(PAUSED, b"f", 1.0)]), 2),
+            (Batch([addition(6)], (), (), values=[StoredValue(PAUSED, b"f", 1.0)]), 3),
             (Batch((), (), (), [(1, b"r")]), 3),
         ):
             self.begin()
@@ -335,7 +336,7 @@ class WriteAllTests(SynchronousTestCase):
         kept = {index + 10 for index in range(len(sizes))} - {index + 10 for index in large}
         self.assertEqual(refusals.additions.keys(), large)
         self.assertEqual(set(self.numbers()), kept | {1, 2, 3, 4, 5} - forgotten)
-        self.assertEqual({mark.name for mark in self.store.marks()}, {b"%d" % number for number in kept})
+        self.assertEqual({mark.name for mark in self.store.values()}, {b"%d" % number for number in kept})
         brought = {number: size for number, size in results.items() if number not in forgotten}
         self.assertEqual(
             {number: len(result) for number, result in self.store.results(range(9)).items()},

@@ -336,7 +336,7 @@ class StoredSchedulerTests(DurableTestCase):
         self.begin()
         self.clock.advance(now - START)
         self.scheduler = Scheduler(self.port.server)
-        self.scheduler.start(schedules, self.store.marks())
+        self.scheduler.start(schedules, self.store.values())
         self.thread.run_all()
 
     def start_again(self, *schedules: Schedule) -> None:
@@ -348,7 +348,7 @@ class StoredSchedulerTests(DurableTestCase):
 
     def marks(self) -> dict[bytes, float]:
         """What would be remembered after a crash."""
-        return {mark.name: mark.value for mark in self.store.marks() if mark.kind == SCHEDULED}
+        return {mark.name: mark.value for mark in self.store.values() if mark.kind == SCHEDULED}
 
     def test_first_sight(self) -> None:
         """That a schedule was seen is remembered: what it misses from then on is made up for."""
@@ -375,8 +375,8 @@ class StoredSchedulerTests(DurableTestCase):
         self.store.batches.clear()
         self.run_to(1021)
         (batch,) = self.store.batches
-        ((job, _),) = batch.additions
-        self.assertEqual(batch.marks, [StoredValue(SCHEDULED, b"s", 1020.0, job.number)])
+        ((job, _),) = batch.new_jobs
+        self.assertEqual(batch.values, [StoredValue(SCHEDULED, b"s", 1020.0, job.number)])
 
     def test_restart(self) -> None:
         """Whenever the server is killed, no time has two jobs, and none has none."""

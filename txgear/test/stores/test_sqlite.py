@@ -345,19 +345,19 @@ class SchemaTests(SQLiteCase):
         self.store.open()
         self.assertEqual(self.store.replay(0, 10), jobs)
         self.assertEqual(self.store.workloads([1, 2]), {1: b"one", 2: b""})
-        self.assertEqual((self.store.results([1, 2]), self.store.marks()), ({}, []))
+        self.assertEqual((self.store.results([1, 2]), self.store.values()), ({}, []))
         self.assertEqual(self.store.imported([b"i" * 32]), {b"i" * 32})
         self.assertEqual(self.store.reserve(1), 100)
         self.store.write(
             Batch(
-                [(stored(3, created=5.5, life=b"{}"), b"")],
+                [(stored(3, created=5.5, history=b"{}"), b"")],
                 [JobUpdate(1, 1, 9.5, 0, 6, DONE, 7.5)],
                 (),
                 [(1, b"result")],
             )
         )
         self.assertEqual(self.store.results([1]), {1: b"result"})
-        self.assertEqual(self.store.replay(2, 10), [stored(3, created=5.5, life=b"{}")])
+        self.assertEqual(self.store.replay(2, 10), [stored(3, created=5.5, history=b"{}")])
         self.assertEqual((self.store.replay(0, 1)[0].state, self.store.replay(0, 1)[0].size), (DONE, 6))
         self.assert_newest()
 
@@ -524,7 +524,7 @@ LIVES = st.none() | st.binary(max_size=5)
 @st.composite
 def new_jobs(draw: st.DrawFn) -> NewJob:
     job, workload = addition(draw(NUMBERS), draw(st.binary(max_size=5)))
-    return job._replace(created=draw(TIMES), life=draw(LIVES)), workload
+    return job._replace(created=draw(TIMES), history=draw(LIVES)), workload
 
 
 MOVES = st.builds(
@@ -574,14 +574,14 @@ class ModelTests(SQLiteCase):
         memory = MemoryStore()
         memory.open()
         self.store.write(forgetting(range(1, 13)))
-        self.store.write(marking(*(mark._replace(value=0.0) for mark in self.store.marks())))
+        self.store.write(marking(*(mark._replace(value=0.0) for mark in self.store.values())))
         with_results: set[int] = set()
         for _ in range(data.draw(st.integers(1, 5))):
             batch = data.draw(batches(memory.known(range(13))))
             with_results |= {number for number, _ in batch.results}
             # Those are forgotten.
             ends = data.draw(st.lists(NUMBERS, max_size=6))
-            batch = batch._replace(ends=[number for number in ends if number not in with_results])
+            batch = batch._replace(deleted=[number for number in ends if number not in with_results])
             outcomes = []
             for store in (self.store, memory):
                 try:
@@ -596,4 +596,4 @@ class ModelTests(SQLiteCase):
             self.assertEqual(self.store.workloads(numbers), memory.workloads(numbers))
             self.assertEqual(self.store.results(numbers), memory.results(numbers))
             self.assertEqual(self.store.known(numbers), memory.known(numbers))
-            self.assertEqual(sorted(self.store.marks()), sorted(memory.marks()))
+            self.assertEqual(sorted(self.store.values()), sorted(memory.values()))

@@ -97,9 +97,9 @@ class TroubledStore(MemoryStore):
 
     @property
     def sizes(self) -> list[tuple[int, int, int]]:
-        """Of each batch that was to be written, how many additions, moves and ends of both kinds it had."""
+        """Of each batch that was to be written, how many new jobs, updates and deletions it had."""
         return [
-            (len(batch.additions), len(batch.moves), len(batch.ends) + len(batch.forgotten))
+            (len(batch.new_jobs), len(batch.updates), len(batch.deleted) + len(batch.deleted_all))
             for batch in self.batches
         ]
 
@@ -137,7 +137,7 @@ class TroubledStore(MemoryStore):
         self._do("write", self._write, batch)
 
     def _write(self, batch: Batch) -> None:
-        for job, _ in batch.additions:
+        for job, _ in batch.new_jobs:
             if job.size > self.too_large:
                 raise StoreRefused(f"A workload of {job.size} bytes is too large")
         for _, result in batch.results:
@@ -162,8 +162,8 @@ class TroubledStore(MemoryStore):
             raise type(why)(*why.args)
         return read(numbers)
 
-    def marks(self) -> list[StoredValue]:
-        return self._do("marks", super().marks)
+    def values(self) -> list[StoredValue]:
+        return self._do("values", super().values)
 
     def known(self, numbers: Sequence[int]) -> set[int]:
         return self._do("known", super().known, numbers)
@@ -265,7 +265,7 @@ class DurablePort(Port):
         for record in by_place(store.replay(0, NUMBERS)):
             self.server.broker.restore(record, clock.seconds())
         self.server.broker.restored()
-        for mark in store.marks():
+        for mark in store.values():
             self.server.broker.restore_mark(mark, clock.seconds())
 
 

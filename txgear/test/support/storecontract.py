@@ -53,7 +53,7 @@ def stored(
     created: float = 0.0,
     state: int = 0,
     ended: float = 0.0,
-    life: bytes | None = None,
+    history: bytes | None = None,
 ) -> JobRecord:
     """A job as a store has it."""
     return JobRecord(
@@ -71,7 +71,7 @@ def stored(
         created,
         state,
         ended,
-        life,
+        history,
     )
 
 
@@ -97,11 +97,11 @@ def bringing(*results: Result) -> Batch:
 
 
 def forgetting(numbers: Iterable[int]) -> Batch:
-    return Batch((), (), (), forgotten=list(numbers))
+    return Batch((), (), (), deleted_all=list(numbers))
 
 
 def marking(*marks: StoredValue) -> Batch:
-    return Batch((), (), (), marks=marks)
+    return Batch((), (), (), values=marks)
 
 
 class StoreContract(Base):
@@ -154,7 +154,7 @@ class StoreContract(Base):
             stored(10, priority=NORMAL, due=1e300),
             stored(2**32 + 1, place=2**53 + 1),
             stored(LAST - 1, created=1735689600.123456),
-            stored(LAST, created=0.1, life=b"{}"),
+            stored(LAST, created=0.1, history=b"{}"),
         ]
         self.store.write(adding(*((job, b"") for job in jobs)))
         self.assertEqual(self.kept(), jobs)
@@ -261,7 +261,7 @@ class StoreContract(Base):
                 )
             self.assertNotIn("\n", str(caught.exception))
             self.assertEqual(self.kept(), before)
-            self.assertEqual((self.store.results([1, 2]), self.store.marks()), ({}, []))
+            self.assertEqual((self.store.results([1, 2]), self.store.values()), ({}, []))
         self.assertEqual(self.store.workloads(range(1000)), {1: b"one", 2: b"two"})
         self.store.write(adding(*many))
         self.assertEqual(len(self.kept()), 999)
@@ -302,10 +302,10 @@ class StoreContract(Base):
         )
         moved = [
             stored(1, place=11, due=1e9 + 0.25, retries=2**31 - 1, size=2**40)._replace(
-                state=DEAD, ended=1735689600.123456, life=life
+                state=DEAD, ended=1735689600.123456, history=life
             ),
-            stored(2, place=12, state=DONE, ended=0.5, life=b""),
-            stored(3, place=13, retries=1, size=5, life=b"{}"),
+            stored(2, place=12, state=DONE, ended=0.5, history=b""),
+            stored(3, place=13, retries=1, size=5, history=b"{}"),
         ]
         self.assertEqual(self.kept(), moved)
         self.reopen()
@@ -318,18 +318,18 @@ class StoreContract(Base):
 
     def test_jobs_come_with_what_was_set_for_them(self) -> None:
         lives = [None, b"", b"{}", ALL_BYTES, b"x" * 100_000] * 100
-        jobs = [stored(number, life=life, created=number / 8) for number, life in enumerate(lives, 1)]
+        jobs = [stored(number, history=life, created=number / 8) for number, life in enumerate(lives, 1)]
         self.store.write(adding(*((job, b"w") for job in jobs)))
         self.assertEqual(self.kept(), jobs)
         # What is said of a new job in the same batch is newer.
         self.store.write(
             Batch(
-                [(stored(1000, life=b"old"), b"")],
+                [(stored(1000, history=b"old"), b"")],
                 [JobUpdate(1000, 1001, 2.5, 1, 7, FAILED, 3.5, b"new")],
                 (),
             )
         )
-        newest = stored(1000, place=1001, due=2.5, retries=1, size=7, state=FAILED, ended=3.5, life=b"new")
+        newest = stored(1000, place=1001, due=2.5, retries=1, size=7, state=FAILED, ended=3.5, history=b"new")
         self.assertEqual(self.kept()[-1], newest)
 
     # Results
@@ -357,7 +357,7 @@ class StoreContract(Base):
         self.store.write(
             Batch([addition(1, b"w")], [JobUpdate(1, 1, 9.5, 0, 6, DONE, 2.5, b"{}")], (), [(1, b"result")])
         )
-        self.assertEqual(self.kept(), [stored(1, due=9.5, size=6, state=DONE, ended=2.5, life=b"{}")])
+        self.assertEqual(self.kept(), [stored(1, due=9.5, size=6, state=DONE, ended=2.5, history=b"{}")])
         self.assertEqual(self.store.results([1]), {1: b"result"})
         self.assertEqual(self.store.workloads([1]), {1: b""})
 
@@ -397,10 +397,10 @@ class StoreContract(Base):
     # Marks
 
     def marked(self) -> list[StoredValue]:
-        return sorted(self.store.marks())
+        return sorted(self.store.values())
 
     def test_marks_come_back_as_they_went_in(self) -> None:
-        self.assertEqual(self.store.marks(), [])
+        self.assertEqual(self.store.values(), [])
         long = (ALL_BYTES * 32)[:8191]
         marks = [
             StoredValue(PAUSED, b"", 1.0),
@@ -417,7 +417,7 @@ class StoreContract(Base):
         self.reopen()
         self.assertEqual(self.marked(), sorted(marks))
         types = [int, bytes, float, int]
-        self.assertEqual([list(map(type, mark)) for mark in self.store.marks()], [types] * len(marks))
+        self.assertEqual([list(map(type, mark)) for mark in self.store.values()], [types] * len(marks))
 
     def test_marks_change_and_go(self) -> None:
         self.store.write(
@@ -442,13 +442,13 @@ class StoreContract(Base):
 
     def test_a_mark_is_kept_together_with_a_job(self) -> None:
         """Or not at all; which job that was is not kept."""
-        self.store.write(Batch([addition(7)], (), (), marks=[StoredValue(SCHEDULED, b"s", 60.0, 7)]))
-        self.assertEqual(self.store.marks(), [StoredValue(SCHEDULED, b"s", 60.0)])
+        self.store.write(Batch([addition(7)], (), (), values=[StoredValue(SCHEDULED, b"s", 60.0, 7)]))
+        self.assertEqual(self.store.values(), [StoredValue(SCHEDULED, b"s", 60.0)])
         with self.assertRaises(StoreRefused):
-            self.store.write(Batch([addition(7)], (), (), marks=[StoredValue(SCHEDULED, b"s", 120.0, 7)]))
-        self.assertEqual(self.store.marks(), [StoredValue(SCHEDULED, b"s", 60.0)])
+            self.store.write(Batch([addition(7)], (), (), values=[StoredValue(SCHEDULED, b"s", 120.0, 7)]))
+        self.assertEqual(self.store.values(), [StoredValue(SCHEDULED, b"s", 60.0)])
         self.store.write(forgetting([7]))
-        self.assertEqual(self.store.marks(), [StoredValue(SCHEDULED, b"s", 60.0)])
+        self.assertEqual(self.store.values(), [StoredValue(SCHEDULED, b"s", 60.0)])
 
     def test_any_number_of_marks_may_come_and_go_at_once(self) -> None:
         for count in (1, 2, 3, 255, 256, 257, 700):
@@ -456,7 +456,7 @@ class StoreContract(Base):
             self.store.write(marking(*marks))
             self.assertEqual(self.marked(), sorted(marks))
             self.store.write(marking(*(mark._replace(value=0.0) for mark in marks)))
-            self.assertEqual(self.store.marks(), [])
+            self.assertEqual(self.store.values(), [])
 
     # Replay
 
@@ -528,7 +528,7 @@ class StoreContract(Base):
             lambda: self.store.write(adding(addition(1))),
             lambda: self.store.workloads([1]),
             lambda: self.store.results([1]),
-            self.store.marks,
+            self.store.values,
             lambda: self.store.known([1]),
         ):
             with self.assertRaises(StoreUnavailable):
