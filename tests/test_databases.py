@@ -33,7 +33,7 @@ from txgear.interfaces import IJobStore
 from txgear.stores import make_store, migrations, schema
 from txgear.stores.mysql import LEAST_PACKET
 from txgear.stores.sql import SqlStore
-from txgear.test.support.storecontract import (
+from txgear.test.support.stores import (
     StoreContract,
     adding,
     addition,

@@ -25,7 +25,7 @@ from txgear.errors import (
 from txgear.protocol.constants import HIGH, LOW, NORMAL
 from txgear.server.jobserver import Settings
 from txgear.stores.memory import MemoryStore
-from txgear.test.support.durable import TroubledStore
+from txgear.test.support.journal import FaultyStore
 from txgear.testing import MemoryServer
 from txgear.worker import Fail, Worker, WorkerJob
 
@@ -386,7 +386,7 @@ class DurableTests(TestingTestCase):
     """A server with a store."""
 
     def setUp(self) -> None:
-        self.store = TroubledStore()
+        self.store = FaultyStore()
         self.server = MemoryServer(store=self.store)
         self.addCleanup(self.stop)
         self.client = self.server.client()

@@ -8,7 +8,7 @@ from txgear.broker.archive import MOST_AT_ONCE, Archive
 from txgear.broker.jobs import DEAD, DONE, Job
 from txgear.broker.queues import Function
 from txgear.policies import Retention
-from txgear.test.support.rooms import make_job
+from txgear.test.support.broker import make_job
 
 
 class ArchiveTests(SynchronousTestCase):

@@ -17,29 +17,30 @@ from txgear.protocol.constants import (
     WORK_FAIL,
     WORK_STATUS,
 )
-from txgear.test.support.rooms import START, FakeJournal, Room, RoomTestCase, StoredTestCase
+from txgear.test.support.broker import BrokerFixture, BrokerTestCase, DurableBrokerTestCase, FakeJournal
+from txgear.test.support.clock import START
 
 
-class AttemptsTestCase(RoomTestCase):
+class AttemptsTestCase(BrokerTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.client = self.room.connect()
-        self.worker = self.room.worker(b"f")
+        self.client = self.fixture.connect()
+        self.worker = self.fixture.worker(b"f")
 
     def end(self, job: Job, reason: str) -> None:
         """The next attempt at this job, which is the only one, ends in this way."""
         timeout = 5.0 if reason == "timeout" else 0.0
-        worker = self.room.worker(b"f", timeout=timeout, extended=reason == "silent")
+        worker = self.fixture.worker(b"f", timeout=timeout, extended=reason == "silent")
         self.grabbed(worker, job)
-        now = self.room.now
+        now = self.fixture.now
         if reason == "fail":
             self.broker.work_fail(worker, job.handle, now)
         elif reason == "exception":
             self.broker.work_exception(worker, job.handle, b"why", now)
         elif reason == "lost":
-            self.room.leave(worker)
+            self.fixture.leave(worker)
         else:
-            self.room.pass_time(5.0)
+            self.fixture.pass_time(5.0)
 
     def history(self, job: Job) -> list[str]:
         return [attempt.reason for attempt in self.broker.life(job).attempts]
@@ -47,33 +48,33 @@ class AttemptsTestCase(RoomTestCase):
 
 class RetriesTests(AttemptsTestCase):
     def test_it_is_tried_again_and_nobody_hears_of_the_failures(self) -> None:
-        self.room.set(retries=2, backoff=0)
-        job = self.room.submit(self.client)
+        self.fixture.set(retries=2, backoff=0)
+        job = self.fixture.submit(self.client)
         for _ in range(2):
             self.grabbed(self.worker, job)
             self.fails(self.worker, job)
             self.assertEqual(job.state, QUEUED)
         self.grabbed(self.worker, job)
         self.complete(self.worker, job)
-        self.assertEqual(self.room.heard(self.client), [(WORK_COMPLETE, job.handle, b"done")])
+        self.assertEqual(self.fixture.heard(self.client), [(WORK_COMPLETE, job.handle, b"done")])
         self.assert_gone(job)
 
     def test_each_reason_is_tried_again(self) -> None:
         for reason in REASONS:
-            self.room = Room()
-            self.room.set(retries=1, backoff=0, lease=5)
-            client = self.room.connect()
-            job = self.room.submit(client)
+            self.fixture = BrokerFixture()
+            self.fixture.set(retries=1, backoff=0, lease=5)
+            client = self.fixture.connect()
+            job = self.fixture.submit(client)
             self.end(job, reason)
             self.assertEqual((job.state, job.retries, self.history(job)), (QUEUED, 1, [reason]))
-            self.assertEqual(self.room.heard(client), [])
+            self.assertEqual(self.fixture.heard(client), [])
             self.end(job, reason)
             self.assertEqual(job.state, FAILED)
-            self.assertEqual(self.room.heard(client), [(WORK_FAIL, job.handle)])
+            self.assertEqual(self.fixture.heard(client), [(WORK_FAIL, job.handle)])
 
     def test_a_total_counts_them_together(self) -> None:
-        self.room.set(retries=3, backoff=0, lease=5)
-        job = self.room.submit(None)
+        self.fixture.set(retries=3, backoff=0, lease=5)
+        job = self.fixture.submit(None)
         for reason in ("fail", "silent", "lost"):
             self.end(job, reason)
             self.assertEqual(job.state, QUEUED)
@@ -81,8 +82,8 @@ class RetriesTests(AttemptsTestCase):
         self.assertEqual((job.state, self.history(job)), (DEAD, ["fail", "silent", "lost", "timeout"]))
 
     def test_each_by_itself(self) -> None:
-        self.room.set(retries={"fail": 1, "lost": 2}, backoff=0)
-        job = self.room.submit(None)
+        self.fixture.set(retries={"fail": 1, "lost": 2}, backoff=0)
+        job = self.fixture.submit(None)
         for reason in ("lost", "fail", "lost"):
             self.end(job, reason)
             self.assertEqual(job.state, QUEUED)
@@ -90,22 +91,22 @@ class RetriesTests(AttemptsTestCase):
         self.assertEqual(job.state, DEAD)
 
     def test_one_that_is_not_named_is_the_end(self) -> None:
-        self.room.set(retries={"fail": 9}, backoff=0)
-        job = self.room.submit(None)
+        self.fixture.set(retries={"fail": 9}, backoff=0)
+        job = self.fixture.submit(None)
         self.end(job, "exception")
         self.assertEqual(job.state, DEAD)
 
     def test_without_retries_in_a_policy_the_first_failure_is_the_end(self) -> None:
-        self.room.set(retries=0)
+        self.fixture.set(retries=0)
         for client, state in ((self.client, FAILED), (None, DEAD)):
-            job = self.room.submit(client)
+            job = self.fixture.submit(client)
             self.end(job, "fail")
             self.assertEqual(job.state, state)
 
     def test_the_room_and_not_the_classic_count_decides(self) -> None:
-        self.room = Room(retries=1)
-        self.room.set(retries=3, backoff=0)
-        job = self.room.submit(None)
+        self.fixture = BrokerFixture(retries=1)
+        self.fixture.set(retries=3, backoff=0)
+        job = self.fixture.submit(None)
         for _ in range(3):
             self.end(job, "lost")
             self.assertEqual(job.state, QUEUED)
@@ -113,8 +114,8 @@ class RetriesTests(AttemptsTestCase):
         self.assertEqual(job.state, DEAD)
 
     def test_a_policy_that_does_not_speak_of_them_leaves_the_classic_rules(self) -> None:
-        self.room = Room(retries=2)
-        self.room.set(timeout=100)
+        self.fixture = BrokerFixture(retries=2)
+        self.fixture.set(timeout=100)
         for reasons, state in (
             (["fail"], FAILED),
             (["exception"], FAILED),
@@ -122,60 +123,60 @@ class RetriesTests(AttemptsTestCase):
             (["lost", "lost"], FAILED),
             (["timeout", "lost"], FAILED),
         ):
-            job = self.room.submit(None)
+            job = self.fixture.submit(None)
             for reason in reasons:
                 self.end(job, reason)
             self.assertEqual(job.state, state)
             if state == QUEUED:
-                self.room.cancel(job)
+                self.fixture.cancel(job)
         self.assertEqual(self.broker.archive.jobs, {})
 
     def test_classically_the_first_loss_keeps_its_place(self) -> None:
-        self.room.set(timeout=100)
-        first, second = self.room.submit(None), self.room.submit(None)
+        self.fixture.set(timeout=100)
+        first, second = self.fixture.submit(None), self.fixture.submit(None)
         self.end(first, "lost")
-        self.assertEqual(self.room.grab_all(self.worker), [first, second])
+        self.assertEqual(self.fixture.grab_all(self.worker), [first, second])
 
     def test_with_a_policy_it_goes_behind_the_others(self) -> None:
-        self.room.set(retries=5, backoff=0)
-        first, second = self.room.submit(None), self.room.submit(None)
+        self.fixture.set(retries=5, backoff=0)
+        first, second = self.fixture.submit(None), self.fixture.submit(None)
         self.end(first, "lost")
-        self.assertEqual(self.room.grab_all(self.worker), [second, first])
+        self.assertEqual(self.fixture.grab_all(self.worker), [second, first])
 
     def test_a_job_has_settings_of_its_own(self) -> None:
-        self.room.set(retries=0)
+        self.fixture.set(retries=0)
         settings = {"retries": 1, "backoff": "7s"}
-        job = self.room.submit(None, settings=settings)
-        other = self.room.submit(None, b"g", settings=settings)
+        job = self.fixture.submit(None, settings=settings)
+        other = self.fixture.submit(None, b"g", settings=settings)
         for each in (job, other):
-            worker = self.room.worker(each.queue.name)
+            worker = self.fixture.worker(each.queue.name)
             self.grabbed(worker, each)
             self.fails(worker, each)
             self.assertEqual((each.state, each.due), (WAITING, START + 7))
 
     def test_nobody_wants_it_any_more(self) -> None:
-        self.room.set(retries=5, backoff=0)
-        job = self.room.submit(self.client)
+        self.fixture.set(retries=5, backoff=0)
+        job = self.fixture.submit(self.client)
         self.grabbed(self.worker, job)
-        self.room.leave(self.client)
+        self.fixture.leave(self.client)
         self.assertEqual(job.state, RUNNING)
         self.fails(self.worker, job)
         self.assertEqual(job.state, CANCELLED)
         self.assert_gone(job)
 
     def test_data_that_were_sent_stay_sent_and_progress_begins_again(self) -> None:
-        self.room.set(retries=1, backoff=0)
-        job = self.room.submit(self.client)
+        self.fixture.set(retries=1, backoff=0)
+        job = self.fixture.submit(self.client)
         self.grabbed(self.worker, job)
         self.data(self.worker, job, b"one")
-        self.broker.work_status(self.worker, job.handle, b"1", b"2", (1, 2), self.room.now)
+        self.broker.work_status(self.worker, job.handle, b"1", b"2", (1, 2), self.fixture.now)
         self.fails(self.worker, job)
         self.assertEqual((job.numerator, job.denominator), (0, 0))
         self.grabbed(self.worker, job)
         self.data(self.worker, job, b"one again")
         self.complete(self.worker, job)
         self.assertEqual(
-            self.room.heard(self.client),
+            self.fixture.heard(self.client),
             [
                 (WORK_DATA, job.handle, b"one"),
                 (WORK_STATUS, job.handle, b"1", b"2"),
@@ -185,47 +186,48 @@ class RetriesTests(AttemptsTestCase):
         )
 
     def test_who_joins_between_two_attempts_hears_of_the_last(self) -> None:
-        self.room.set(retries=1, backoff=60)
-        job = self.room.submit(self.client, unique=b"u")
+        self.fixture.set(retries=1, backoff=60)
+        job = self.fixture.submit(self.client, unique=b"u")
         self.end(job, "fail")
-        late = self.room.connect()
-        self.assertIs(self.room.submit(late, unique=b"u"), job)
-        self.room.pass_time(60)
+        late = self.fixture.connect()
+        self.assertIs(self.fixture.submit(late, unique=b"u"), job)
+        self.fixture.pass_time(60)
         self.end(job, "fail")
         self.assertEqual(
-            self.room.outbox.take(), [(late, (WORK_FAIL, job.handle)), (self.client, (WORK_FAIL, job.handle))]
+            self.fixture.outbox.take(),
+            [(late, (WORK_FAIL, job.handle)), (self.client, (WORK_FAIL, job.handle))],
         )
 
     def test_one_that_waits_is_cancelled(self) -> None:
-        self.room.set(retries=1, backoff=60)
-        job = self.room.submit(self.client)
+        self.fixture.set(retries=1, backoff=60)
+        job = self.fixture.submit(self.client)
         self.end(job, "fail")
-        self.room.cancel(job)
-        self.assertEqual(self.room.heard(self.client), [(WORK_FAIL, job.handle)])
-        self.assertEqual((job.state, self.room.next_call), (CANCELLED, inf))
+        self.fixture.cancel(job)
+        self.assertEqual(self.fixture.heard(self.client), [(WORK_FAIL, job.handle)])
+        self.assertEqual((job.state, self.fixture.next_call), (CANCELLED, inf))
 
     def test_one_that_waits_goes_with_its_client(self) -> None:
-        self.room.set(retries=1, backoff=60)
-        job = self.room.submit(self.client)
+        self.fixture.set(retries=1, backoff=60)
+        job = self.fixture.submit(self.client)
         self.end(job, "fail")
-        self.room.leave(self.client)
+        self.fixture.leave(self.client)
         self.assert_gone(job)
 
     def test_while_the_server_drains_one_whose_time_is_to_come_is_not_waited_for(self) -> None:
-        job = self.room.submit(self.client, due=self.room.now + 86400)
-        self.room.drain()
+        job = self.fixture.submit(self.client, due=self.fixture.now + 86400)
+        self.fixture.drain()
         self.assertEqual((job.state, self.broker.drained), (WAITING, True))
 
     def test_while_the_server_drains_one_that_somebody_waits_for_is_tried_again(self) -> None:
-        self.room.set(retries=2, backoff=10)
-        job, background = self.room.submit(self.client), self.room.submit(None)
+        self.fixture.set(retries=2, backoff=10)
+        job, background = self.fixture.submit(self.client), self.fixture.submit(None)
         self.grabbed(self.worker, job)
         self.grabbed(self.worker, background)
-        self.room.drain()
+        self.fixture.drain()
         self.assertFalse(self.broker.drained)
         self.fails(self.worker, job)
         self.fails(self.worker, background)
-        self.room.pass_time(10)
+        self.fixture.pass_time(10)
         self.assertEqual((job.state, background.state), (QUEUED, WAITING))
         self.assertFalse(self.broker.drained)
         self.grabbed(self.worker, job)
@@ -235,33 +237,33 @@ class RetriesTests(AttemptsTestCase):
 
 class ExceptionTests(AttemptsTestCase):
     def test_the_last_text_is_told_to_those_who_asked_for_exceptions(self) -> None:
-        self.room.set(retries=1, backoff=0)
-        asked = self.room.connect(exceptions=True)
-        job = self.room.submit(asked, unique=b"u")
-        self.room.submit(self.client, unique=b"u")
+        self.fixture.set(retries=1, backoff=0)
+        asked = self.fixture.connect(exceptions=True)
+        job = self.fixture.submit(asked, unique=b"u")
+        self.fixture.submit(self.client, unique=b"u")
         for text in (b"first", b"second"):
-            self.assertEqual(self.room.outbox.take(), [])
+            self.assertEqual(self.fixture.outbox.take(), [])
             self.grabbed(self.worker, job)
-            self.broker.work_exception(self.worker, job.handle, text, self.room.now)
+            self.broker.work_exception(self.worker, job.handle, text, self.fixture.now)
         self.assertEqual(
-            self.room.outbox.take(),
+            self.fixture.outbox.take(),
             [(self.client, (WORK_FAIL, job.handle)), (asked, (WORK_EXCEPTION, job.handle, b"second"))],
         )
 
     def test_one_that_ends_otherwise_is_a_failure_to_all(self) -> None:
-        self.room.set(retries=1, backoff=0)
-        asked = self.room.connect(exceptions=True)
-        job = self.room.submit(asked)
+        self.fixture.set(retries=1, backoff=0)
+        asked = self.fixture.connect(exceptions=True)
+        job = self.fixture.submit(asked)
         self.end(job, "exception")
         self.end(job, "lost")
-        self.assertEqual(self.room.heard(asked), [(WORK_FAIL, job.handle)])
+        self.assertEqual(self.fixture.heard(asked), [(WORK_FAIL, job.handle)])
 
     def test_the_failure_that_perl_says_behind_it_is_let_pass(self) -> None:
-        self.room.set(retries=1, backoff=0)
-        job = self.room.submit(self.client)
+        self.fixture.set(retries=1, backoff=0)
+        job = self.fixture.submit(self.client)
         for state in (QUEUED, FAILED):
             self.grabbed(self.worker, job)
-            self.broker.work_exception(self.worker, job.handle, b"why", self.room.now)
+            self.broker.work_exception(self.worker, job.handle, b"why", self.fixture.now)
             self.fails(self.worker, job)
             self.assertEqual(job.state, state)
         self.assertEqual(job.retries, 1)
@@ -269,20 +271,20 @@ class ExceptionTests(AttemptsTestCase):
             self.fails(self.worker, job)
 
     def test_but_not_of_the_next_attempt(self) -> None:
-        self.room.set(retries=2, backoff=0)
-        job = self.room.submit(None)
+        self.fixture.set(retries=2, backoff=0)
+        job = self.fixture.submit(None)
         self.grabbed(self.worker, job)
-        self.broker.work_exception(self.worker, job.handle, b"why", self.room.now)
+        self.broker.work_exception(self.worker, job.handle, b"why", self.fixture.now)
         self.grabbed(self.worker, job)
         self.fails(self.worker, job)
         self.assertEqual(self.history(job), ["exception", "fail"])
 
     def test_nor_of_one_that_another_has_by_now(self) -> None:
-        self.room.set(retries=2, backoff=0)
-        job = self.room.submit(None)
+        self.fixture.set(retries=2, backoff=0)
+        job = self.fixture.submit(None)
         self.grabbed(self.worker, job)
-        self.broker.work_exception(self.worker, job.handle, b"why", self.room.now)
-        other = self.room.worker(b"f")
+        self.broker.work_exception(self.worker, job.handle, b"why", self.fixture.now)
+        other = self.fixture.worker(b"f")
         self.grabbed(other, job)
         self.fails(self.worker, job)
         self.assertIs(job.worker, other)
@@ -291,18 +293,18 @@ class ExceptionTests(AttemptsTestCase):
 class BackoffTests(AttemptsTestCase):
     def waits(self, attempts: int, **settings: Any) -> list[float]:
         """How long a job waits between its attempts."""
-        self.room.set(retries=attempts, **settings)
-        job = self.room.submit(None)
+        self.fixture.set(retries=attempts, **settings)
+        job = self.fixture.submit(None)
         waits = []
         for _ in range(attempts):
             self.end(job, "fail")
             self.assertEqual(job.state, WAITING)
-            waits.append(round(self.broker.deadline - self.room.now, 6))
-            self.room.pass_time(waits[-1] - 0.001)
+            waits.append(round(self.broker.deadline - self.fixture.now, 6))
+            self.fixture.pass_time(waits[-1] - 0.001)
             self.assertEqual(job.state, WAITING)
-            self.room.pass_time(0.001)
+            self.fixture.pass_time(0.001)
             self.assertEqual(job.state, QUEUED)
-        self.room.cancel(job)
+        self.fixture.cancel(job)
         return waits
 
     def test_kinds(self) -> None:
@@ -314,58 +316,58 @@ class BackoffTests(AttemptsTestCase):
 
     def test_chance_takes_its_share(self) -> None:
         chances = iter([0.0, 0.5, 1.0])
-        self.room = Room(chance=lambda: next(chances))
+        self.fixture = BrokerFixture(chance=lambda: next(chances))
         backoff = {"kind": "fixed", "first": 10, "jitter": 0.2}
         self.assertEqual(self.waits(3, backoff=backoff), [10.0, 9.0, 8.0])
 
     def test_it_counts_all_attempts_whatever_ended_them(self) -> None:
-        self.room.set(retries={"fail": 9, "lost": 9}, backoff={"kind": "linear", "first": 10, "jitter": 0})
-        job = self.room.submit(None)
+        self.fixture.set(retries={"fail": 9, "lost": 9}, backoff={"kind": "linear", "first": 10, "jitter": 0})
+        job = self.fixture.submit(None)
         for reason, due in (("fail", START + 10), ("lost", START + 10 + 20), ("fail", START + 30 + 30)):
             self.end(job, reason)
             self.assertEqual(job.due, due)
-            self.room.pass_time(due - self.room.now)
+            self.fixture.pass_time(due - self.fixture.now)
 
     def test_a_sleeper_is_woken_when_the_time_has_come(self) -> None:
-        self.room.set(retries=1, backoff=10)
-        job = self.room.submit(None)
+        self.fixture.set(retries=1, backoff=10)
+        job = self.fixture.submit(None)
         self.end(job, "fail")
-        sleeper = self.room.sleeper(b"f")
-        self.room.pass_time(9.9)
-        self.assertEqual(self.room.woken(), [])
-        self.room.pass_time(0.1)
-        self.assertEqual(self.room.woken(), [sleeper])
+        sleeper = self.fixture.sleeper(b"f")
+        self.fixture.pass_time(9.9)
+        self.assertEqual(self.fixture.woken(), [])
+        self.fixture.pass_time(0.1)
+        self.assertEqual(self.fixture.woken(), [sleeper])
         self.grabbed(sleeper, job)
 
     def test_at_its_time_it_comes_behind_all_others(self) -> None:
-        self.room.set(retries=1, backoff=10)
-        first = self.room.submit(None)
+        self.fixture.set(retries=1, backoff=10)
+        first = self.fixture.submit(None)
         self.end(first, "fail")
-        second = self.room.submit(None)
-        self.room.pass_time(10)
-        self.assertEqual(self.room.grab_all(self.worker), [second, first])
+        second = self.fixture.submit(None)
+        self.fixture.pass_time(10)
+        self.assertEqual(self.fixture.grab_all(self.worker), [second, first])
 
 
 class DeadTests(AttemptsTestCase):
     def die(self, workload: bytes = b"work", **rest: Any) -> Job:
-        job = self.room.submit(None, workload=workload, **rest)
+        job = self.fixture.submit(None, workload=workload, **rest)
         self.grabbed(self.worker, job)
         self.fails(self.worker, job)
         self.assertEqual(job.state, DEAD)
         return job
 
     def test_it_is_known_with_its_history(self) -> None:
-        self.room.set(retries=2, backoff=10)
+        self.fixture.set(retries=2, backoff=10)
         self.worker.client_id = b"mailer"
-        job = self.room.submit(None, workload=b"work", unique=b"u")
+        job = self.fixture.submit(None, workload=b"work", unique=b"u")
         self.grabbed(self.worker, job)
-        self.room.pass_time(1)
-        self.broker.work_exception(self.worker, job.handle, b"refus\xc3\xa9", self.room.now)
-        self.room.pass_time(10)
+        self.fixture.pass_time(1)
+        self.broker.work_exception(self.worker, job.handle, b"refus\xc3\xa9", self.fixture.now)
+        self.fixture.pass_time(10)
         self.end(job, "lost")
-        self.room.pass_time(10)
+        self.fixture.pass_time(10)
         self.grabbed(self.worker, job)
-        self.room.pass_time(3)
+        self.fixture.pass_time(3)
         self.fails(self.worker, job)
         self.assertEqual(
             self.broker.life(job).attempts,
@@ -382,75 +384,75 @@ class DeadTests(AttemptsTestCase):
         self.assertIsNone(self.broker.status(job.handle))
 
     def test_those_who_wait_are_told(self) -> None:
-        self.room.set(retries=0)
-        job = self.room.submit(None, unique=b"u")
-        self.room.submit(self.client, unique=b"u")
+        self.fixture.set(retries=0)
+        job = self.fixture.submit(None, unique=b"u")
+        self.fixture.submit(self.client, unique=b"u")
         told = self.outcome(job)
         self.end(job, "exception")
-        self.assertEqual(self.room.heard(self.client), [(WORK_FAIL, job.handle)])
+        self.assertEqual(self.fixture.heard(self.client), [(WORK_FAIL, job.handle)])
         self.assertEqual((job.state, told), (DEAD, [(DEAD, b"", b"why", True)]))
 
     def test_it_is_forgotten_when_it_is_old(self) -> None:
-        self.room.set(retries=0, dead="1h")
+        self.fixture.set(retries=0, dead="1h")
         job = self.die()
-        self.room.pass_time(3599)
+        self.fixture.pass_time(3599)
         self.assertIs(self.broker.ended(job.handle), job)
-        self.room.pass_time(1)
+        self.fixture.pass_time(1)
         self.assertIsNone(self.broker.ended(job.handle))
         self.assertEqual((job.workload, self.broker.deadline), (b"", inf))
 
     def test_the_oldest_make_room(self) -> None:
-        self.room.set(retries=0, dead={"keep": "1h", "jobs": 2})
+        self.fixture.set(retries=0, dead={"keep": "1h", "jobs": 2})
         jobs = [self.die() for _ in range(3)]
         self.assertEqual(list(self.broker.archive.jobs.values()), jobs[1:])
-        self.room.set(retries=0, dead={"keep": "1h", "bytes": 10})
+        self.fixture.set(retries=0, dead={"keep": "1h", "bytes": 10})
         last = self.die(b"1234567")
         self.assertEqual(list(self.broker.archive.jobs.values()), [last])
 
     def test_one_that_is_larger_than_all_room_has_failed(self) -> None:
         """Whatever it says itself: the others would have to go for it."""
-        self.room.set(retries=0, dead={"keep": "1h", "bytes": 10}, results=60)
+        self.fixture.set(retries=0, dead={"keep": "1h", "bytes": 10}, results=60)
         last = self.die(b"w" * 10)
-        job = self.room.submit(None, workload=b"w" * 11, settings={"dead": {"bytes": 100}})
+        job = self.fixture.submit(None, workload=b"w" * 11, settings={"dead": {"bytes": 100}})
         self.fails(self.worker, self.grabbed(self.worker, job))
         self.assertEqual(job.state, FAILED)
         self.assertEqual(list(self.broker.archive.jobs.values()), [last, job])
 
     def test_what_one_job_says_of_itself_costs_no_other_its_place(self) -> None:
-        self.room.set(retries=0, dead={"keep": "1h", "jobs": 5})
+        self.fixture.set(retries=0, dead={"keep": "1h", "jobs": 5})
         job = self.die()
         self.die(settings={"dead": {"keep": "2h", "jobs": 1}})
         self.assertIs(self.broker.ended(job.handle), job)
-        self.room.pass_time(3600)
+        self.fixture.pass_time(3600)
         self.assertEqual(len(self.broker.archive.jobs), 1)
 
     def test_none_are_kept_for_no_time(self) -> None:
-        self.room.set(retries=0, dead=0)
+        self.fixture.set(retries=0, dead=0)
         job = self.die()
         self.assertEqual(self.broker.archive.jobs, {})
         self.assert_gone(job)
 
     def test_those_of_clients_that_wait_are_not_kept(self) -> None:
-        self.room.set(retries=0)
-        self.end(self.room.submit(self.client), "fail")
+        self.fixture.set(retries=0)
+        self.end(self.fixture.submit(self.client), "fail")
         self.assertEqual(self.broker.archive.jobs, {})
 
     def test_its_unique_is_free(self) -> None:
-        self.room.set(retries=0)
+        self.fixture.set(retries=0)
         dead = self.die(unique=b"u")
-        job = self.room.submit(None, unique=b"u")
+        job = self.fixture.submit(None, unique=b"u")
         self.assertIsNot(job, dead)
         self.assertIs(self.broker.named(b"f", b"u"), job)
-        self.room.cancel(job)
+        self.fixture.cancel(job)
         self.assertIs(self.broker.named(b"", b"u"), dead)
 
 
-class StoredAttemptsTests(StoredTestCase):
+class StoredAttemptsTests(DurableBrokerTestCase):
     """What the journal is told, and what a server that starts again makes of it."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.worker = self.room.worker(b"f")
+        self.worker = self.fixture.worker(b"f")
 
     def fail_once(self, job: Job) -> None:
         self.grabbed(self.worker, job)
@@ -458,8 +460,8 @@ class StoredAttemptsTests(StoredTestCase):
 
     def again(self) -> None:
         """The server starts again, with the worker."""
-        self.room.restart()
-        self.worker = self.room.worker(b"f")
+        self.fixture.restart()
+        self.worker = self.fixture.worker(b"f")
 
     def job(self, number: int = 1) -> Job:
         return self.broker.jobs[number]
@@ -468,45 +470,45 @@ class StoredAttemptsTests(StoredTestCase):
         """A job whose turn it is, with its workload."""
         job = self.job(number)
         if job.state == PAGED:
-            self.room.read()
+            self.fixture.read()
         return job
 
     def test_attempts_and_waits_outlive_it(self) -> None:
-        self.room.set(retries=2, backoff=60)
-        (job,) = self.room.store(b"work")
+        self.fixture.set(retries=2, backoff=60)
+        (job,) = self.fixture.store(b"work")
         self.fail_once(job)
         self.again()
         job = self.job()
         self.assertEqual((job.state, self.broker.begins(job), job.retries), (WAITING, START + 60, 1))
         self.assertEqual([each.reason for each in self.broker.life(self.job()).attempts], ["fail"])
-        self.room.pass_time(60)
+        self.fixture.pass_time(60)
         self.fail_once(self.ready())
         self.again()
-        self.room.pass_time(60)
+        self.fixture.pass_time(60)
         job = self.ready()
         self.fail_once(job)
         self.assertEqual((job.state, self.broker.life(job).counts), (DEAD, {"fail": 3}))
 
     def test_settings_of_one_job_outlive_it(self) -> None:
-        self.room.store(b"work", settings={"retries": 1, "backoff": 5})
+        self.fixture.store(b"work", settings={"retries": 1, "backoff": 5})
         self.again()
         self.fail_once(self.ready())
         self.assertEqual((self.job().state, self.job().due), (WAITING, START + 5))
 
     def test_one_that_ran_is_queued_and_its_attempt_not_counted(self) -> None:
-        self.room.set(retries=1)
-        (job,) = self.room.store(b"work")
+        self.fixture.set(retries=1)
+        (job,) = self.fixture.store(b"work")
         self.grabbed(self.worker, job)
         self.again()
         self.assertEqual((self.job().retries, self.broker.life(self.job()).counts), (0, {}))
 
     def test_the_dead_outlive_it(self) -> None:
-        self.room.set(retries=0, dead="1h")
-        (job,) = self.room.store(b"work", unique=b"u")
+        self.fixture.set(retries=0, dead="1h")
+        (job,) = self.fixture.store(b"work", unique=b"u")
         self.fail_once(job)
         self.assertEqual((job.workload, self.brought(job)), (b"", b"work"))
         self.assertEqual((self.journal.results, self.journal.ends), ({}, []))
-        self.room.pass_time(10)
+        self.fixture.pass_time(10)
         self.again()
         self.assertEqual(self.broker.jobs, {})
         back = self.broker.named(b"f", b"u")
@@ -514,85 +516,85 @@ class StoredAttemptsTests(StoredTestCase):
         self.assertEqual((back.state, back.since, back.size), (DEAD, START, 4))
         self.assertEqual([each.reason for each in self.broker.life(back).attempts], ["fail"])
         self.assertEqual(self.brought(back), b"work")
-        self.room.pass_time(3589)
+        self.fixture.pass_time(3589)
         self.assertEqual(self.journal.forgotten, [])
-        self.room.pass_time(1)
+        self.fixture.pass_time(1)
         self.assertEqual((self.journal.forgotten, self.broker.archive.jobs), ([1], {}))
         self.assertEqual(self.broker.functions.keys(), {b"f"})
 
     def test_one_that_is_dead_before_it_is_stored(self) -> None:
-        self.room.set(retries=0)
-        client = self.room.connect()
-        job = self.room.submit(client, unique=b"u", workload=b"work")
+        self.fixture.set(retries=0)
+        client = self.fixture.connect()
+        job = self.fixture.submit(client, unique=b"u", workload=b"work")
         self.grabbed(self.worker, job)
-        self.room.submit(None, unique=b"u")
+        self.fixture.submit(None, unique=b"u")
         self.fails(self.worker, job)
         self.assertEqual((job.state, job.workload, self.brought(job)), (DEAD, b"work", b"work"))
-        self.room.commit()
+        self.fixture.commit()
         self.assertEqual((job.stored, job.workload, self.brought(job)), (True, b"", b"work"))
         self.again()
         self.assertEqual(len(self.broker.archive.jobs), 1)
 
     def test_one_that_is_dead_and_then_refused(self) -> None:
-        self.room.set(retries=0)
-        job = self.room.submit(self.room.connect(), unique=b"u", workload=b"work")
+        self.fixture.set(retries=0)
+        job = self.fixture.submit(self.fixture.connect(), unique=b"u", workload=b"work")
         self.grabbed(self.worker, job)
-        self.room.submit(None, unique=b"u")
+        self.fixture.submit(None, unique=b"u")
         self.fails(self.worker, job)
-        self.room.refuse()
-        self.assertEqual((self.broker.archive.jobs, job.workload, self.room.next_call), ({}, b"", inf))
+        self.fixture.refuse()
+        self.assertEqual((self.broker.archive.jobs, job.workload, self.fixture.next_call), ({}, b"", inf))
 
     def test_the_order_of_ends_outlives_it(self) -> None:
-        self.room.set(retries=0, dead={"keep": "1h", "jobs": 2})
-        first, second = self.room.store(b"1", b"2")
-        self.assertEqual(self.room.grab_all(self.worker), [first, second])
+        self.fixture.set(retries=0, dead={"keep": "1h", "jobs": 2})
+        first, second = self.fixture.store(b"1", b"2")
+        self.assertEqual(self.fixture.grab_all(self.worker), [first, second])
         self.fails(self.worker, second)
-        self.room.pass_time(1)
+        self.fixture.pass_time(1)
         self.fails(self.worker, first)
         self.again()
         self.assertEqual(list(self.broker.archive.jobs), [2, 1])
-        (third,) = self.room.store(b"3")
+        (third,) = self.fixture.store(b"3")
         self.fail_once(third)
         self.assertEqual(list(self.broker.archive.jobs), [1, third.number])
 
     def test_where_the_memory_is_full_its_workload_goes(self) -> None:
         self.journal = FakeJournal()
-        self.room = Room(journal=self.journal, queue_memory=8)
-        self.worker = self.room.worker(b"f")
-        self.room.set(retries=2, backoff=0)
-        first, second = self.room.store(b"12345678", b"12345678")
+        self.fixture = BrokerFixture(journal=self.journal, queue_memory=8)
+        self.worker = self.fixture.worker(b"f")
+        self.fixture.set(retries=2, backoff=0)
+        first, second = self.fixture.store(b"12345678", b"12345678")
         self.assertEqual((first.state, second.state), (QUEUED, PAGED))
         self.grabbed(self.worker, first)
-        self.room.read()
+        self.fixture.read()
         self.fails(self.worker, first)
         self.assertEqual((first.state, first.workload, second.state), (PAGED, b"", QUEUED))
         self.grabbed(self.worker, second)
         self.complete(self.worker, second)
-        self.room.read()
+        self.fixture.read()
         self.grabbed(self.worker, first)
         self.complete(self.worker, first)
         self.assertEqual((first.state, self.journal.ends), (DONE, [2, 1]))
 
     def test_without_a_policy_any_more_the_classic_rules_hold(self) -> None:
-        self.room.set(retries=5, backoff=0)
-        (job,) = self.room.store(b"work")
+        self.fixture.set(retries=5, backoff=0)
+        (job,) = self.fixture.store(b"work")
         self.fail_once(job)
-        self.room.set("g")
+        self.fixture.set("g")
         self.fail_once(job)
         self.assert_gone(job)
 
 
 class PeerTests(AttemptsTestCase):
     def test_jobs_of_a_worker_that_gives_a_function_up_are_lost(self) -> None:
-        self.room.set(retries=1, backoff=0)
+        self.fixture.set(retries=1, backoff=0)
         leave: list[Any] = [
-            lambda peer: self.broker.cant_do(peer, b"f", self.room.now),
-            lambda peer: self.broker.reset_abilities(peer, self.room.now),
+            lambda peer: self.broker.cant_do(peer, b"f", self.fixture.now),
+            lambda peer: self.broker.reset_abilities(peer, self.fixture.now),
         ]
         for give_up in leave:
-            worker: Peer = self.room.worker(b"f")
-            job = self.room.submit(None)
+            worker: Peer = self.fixture.worker(b"f")
+            job = self.fixture.submit(None)
             self.grabbed(worker, job)
             give_up(worker)
             self.assertEqual((job.state, self.history(job)), (QUEUED, ["lost"]))
-            self.room.cancel(job)
+            self.fixture.cancel(job)

@@ -20,206 +20,207 @@ from txgear.protocol.constants import (
     WORK_WARNING,
 )
 from txgear.protocol.packets import Pieces
-from txgear.test.support.rooms import START, Room, RoomTestCase
+from txgear.test.support.broker import BrokerFixture, BrokerTestCase
+from txgear.test.support.clock import START
 
 
-class OrderTests(RoomTestCase):
+class OrderTests(BrokerTestCase):
     def submit(self, function: bytes, priority: int) -> Job:
-        return self.room.submit(None, function, priority=priority)
+        return self.fixture.submit(None, function, priority=priority)
 
     def test_first_in_first_out_within_a_function_and_priority(self) -> None:
-        jobs = [self.room.submit(None) for _ in range(5)]
-        self.assertEqual(self.room.grab_all(self.room.worker(b"f")), jobs)
+        jobs = [self.fixture.submit(None) for _ in range(5)]
+        self.assertEqual(self.fixture.grab_all(self.fixture.worker(b"f")), jobs)
 
     def test_priority_is_global_over_a_workers_functions(self) -> None:
         wanted = [(b"f", HIGH), (b"g", HIGH), (b"g", NORMAL), (b"f", NORMAL), (b"f", LOW)]
         jobs = {each: self.submit(*each) for each in reversed(wanted)}
         order = [jobs[b"g", HIGH], jobs[b"f", HIGH], jobs[b"f", NORMAL], jobs[b"g", NORMAL], jobs[b"f", LOW]]
-        self.assertEqual(self.room.grab_all(self.room.worker(b"f", b"g")), order)
+        self.assertEqual(self.fixture.grab_all(self.fixture.worker(b"f", b"g")), order)
 
     def test_functions_take_turns_within_a_priority(self) -> None:
         many = [self.submit(b"many", NORMAL) for _ in range(4)]
         few = [self.submit(b"few", NORMAL) for _ in range(2)]
-        worker = self.room.worker(b"few", b"many")
-        self.assertEqual(self.room.grab_all(worker), [many[0], few[0], many[1], few[1], many[2], many[3]])
+        worker = self.fixture.worker(b"few", b"many")
+        self.assertEqual(self.fixture.grab_all(worker), [many[0], few[0], many[1], few[1], many[2], many[3]])
 
     def test_functions_take_turns_where_there_are_more_of_them_than_abilities(self) -> None:
         names = [b"f%d" % number for number in range(9)]
         jobs = {name: [self.submit(name, NORMAL) for _ in range(2)] for name in names}
-        worker = self.room.worker(b"f7", b"f3", b"f5")
+        worker = self.fixture.worker(b"f7", b"f3", b"f5")
         order = [jobs[name][turn] for turn in range(2) for name in (b"f3", b"f5", b"f7")]
-        self.assertEqual(self.room.grab_all(worker), order)
+        self.assertEqual(self.fixture.grab_all(worker), order)
 
     def test_a_worker_gets_only_what_it_can_do(self) -> None:
         for functions in ([b"f"], [b"f", b"g", b"h"]):
             for function in functions:
-                self.room.submit(None, function)
-            self.assertEqual(self.room.grab_all(self.room.worker(b"x")), [])
-            self.assertEqual(self.room.grab_all(self.room.worker(b"x", b"y", b"z", b"w")), [])
+                self.fixture.submit(None, function)
+            self.assertEqual(self.fixture.grab_all(self.fixture.worker(b"x")), [])
+            self.assertEqual(self.fixture.grab_all(self.fixture.worker(b"x", b"y", b"z", b"w")), [])
 
     def test_a_worker_may_hold_several_jobs(self) -> None:
-        client = self.room.connect()
-        jobs = [self.room.submit(client) for _ in range(2)]
-        worker = self.room.worker(b"f")
-        self.room.grab_all(worker)
+        client = self.fixture.connect()
+        jobs = [self.fixture.submit(client) for _ in range(2)]
+        worker = self.fixture.worker(b"f")
+        self.fixture.grab_all(worker)
         for job in reversed(jobs):
             self.complete(worker, job)
         self.assertEqual(
-            self.room.heard(client), [(WORK_COMPLETE, job.handle, b"done") for job in reversed(jobs)]
+            self.fixture.heard(client), [(WORK_COMPLETE, job.handle, b"done") for job in reversed(jobs)]
         )
 
 
-class UniqueTests(RoomTestCase):
+class UniqueTests(BrokerTestCase):
     def test_the_same_unique_of_the_same_function_is_the_same_job(self) -> None:
         for unique in (b"u", b"x" * MAX_UNIQUE):
-            first = self.room.submit(None, unique=unique, workload=b"one")
-            self.assertIs(self.room.submit(None, unique=unique, workload=b"other", priority=HIGH), first)
+            first = self.fixture.submit(None, unique=unique, workload=b"one")
+            self.assertIs(self.fixture.submit(None, unique=unique, workload=b"other", priority=HIGH), first)
             self.assertEqual((first.workload, first.priority), (b"one", NORMAL))
             self.assertEqual(first.queue.total, len(self.broker.jobs))
 
     def test_uniques_of_64_bytes_are_kept_whole(self) -> None:
-        first, other = (self.room.submit(None, unique=b"x" * 63 + last) for last in (b"1", b"2"))
+        first, other = (self.fixture.submit(None, unique=b"x" * 63 + last) for last in (b"1", b"2"))
         self.assertIsNot(first, other)
         self.assertEqual(first.unique, b"x" * 63 + b"1")
 
     def test_longer_ones_are_refused(self) -> None:
         with self.assertRaisesRegex(ArgumentTooLarge, "^ARGUMENT_TOO_LARGE: Unique value too large$"):
-            self.room.submit(None, unique=b"x" * 65)
+            self.fixture.submit(None, unique=b"x" * 65)
         with self.assertRaisesRegex(ArgumentTooLarge, "Unique value too large"):
-            self.room.submit(None, reducer=b"x" * 65)
-        self.assertEqual(self.room.lines(), {})
+            self.fixture.submit(None, reducer=b"x" * 65)
+        self.assertEqual(self.fixture.counts(), {})
 
     def test_another_function_makes_another_job(self) -> None:
-        first = self.room.submit(None, b"f", b"u")
-        other = self.room.submit(None, b"g", b"u")
+        first = self.fixture.submit(None, b"f", b"u")
+        other = self.fixture.submit(None, b"g", b"u")
         self.assertIsNot(first, other)
         self.assertIs(self.broker.status_unique(b"u"), other)
 
     def test_empty_uniques_are_never_joined(self) -> None:
-        self.assertIsNot(self.room.submit(None), self.room.submit(None))
+        self.assertIsNot(self.fixture.submit(None), self.fixture.submit(None))
 
     def test_a_dash_is_the_workload(self) -> None:
-        first = self.room.submit(None, unique=b"-", workload=b"one")
-        self.assertIs(self.room.submit(None, unique=b"-", workload=Pieces([b"o", b"ne"])), first)
-        self.assertIsNot(self.room.submit(None, unique=b"-", workload=b"other"), first)
-        self.assertIsNot(self.room.submit(None, b"g", unique=b"-", workload=b"one"), first)
+        first = self.fixture.submit(None, unique=b"-", workload=b"one")
+        self.assertIs(self.fixture.submit(None, unique=b"-", workload=Pieces([b"o", b"ne"])), first)
+        self.assertIsNot(self.fixture.submit(None, unique=b"-", workload=b"other"), first)
+        self.assertIsNot(self.fixture.submit(None, b"g", unique=b"-", workload=b"one"), first)
         self.assertIsNone(self.broker.status_unique(b"-"))
 
     def test_a_dash_without_a_workload_is_never_joined(self) -> None:
-        self.assertIsNot(self.room.submit(None, unique=b"-"), self.room.submit(None, unique=b"-"))
+        self.assertIsNot(self.fixture.submit(None, unique=b"-"), self.fixture.submit(None, unique=b"-"))
 
     def test_a_job_that_ended_is_not_joined(self) -> None:
-        worker = self.room.worker(b"f")
-        first = self.room.submit(None, unique=b"u")
-        self.room.grab(worker)
+        worker = self.fixture.worker(b"f")
+        first = self.fixture.submit(None, unique=b"u")
+        self.fixture.grab(worker)
         self.complete(worker, first)
         self.assert_gone(first)
-        self.assertIsNot(self.room.submit(None, unique=b"u"), first)
+        self.assertIsNot(self.fixture.submit(None, unique=b"u"), first)
 
     def test_all_who_joined_hear_of_it_the_newest_first(self) -> None:
-        clients = [self.room.connect() for _ in range(3)]
-        job = self.room.submit(clients[0], unique=b"u")
-        worker = self.room.worker(b"f")
-        self.room.submit(clients[1], unique=b"u")
-        self.room.grab(worker)
-        self.room.submit(clients[2], unique=b"u")
+        clients = [self.fixture.connect() for _ in range(3)]
+        job = self.fixture.submit(clients[0], unique=b"u")
+        worker = self.fixture.worker(b"f")
+        self.fixture.submit(clients[1], unique=b"u")
+        self.fixture.grab(worker)
+        self.fixture.submit(clients[2], unique=b"u")
         self.complete(worker, job)
         self.assertEqual(
-            self.room.outbox.take(),
+            self.fixture.outbox.take(),
             [(client, (WORK_COMPLETE, job.handle, b"done")) for client in reversed(clients)],
         )
 
     def test_a_client_that_joined_twice_hears_twice(self) -> None:
-        client = self.room.connect()
+        client = self.fixture.connect()
         for _ in range(2):
-            job = self.room.submit(client, unique=b"u")
-        worker = self.room.worker(b"f")
-        self.room.grab(worker)
-        self.broker.work_fail(worker, job.handle, self.room.now)
-        self.assertEqual(self.room.heard(client), [(WORK_FAIL, job.handle)] * 2)
+            job = self.fixture.submit(client, unique=b"u")
+        worker = self.fixture.worker(b"f")
+        self.fixture.grab(worker)
+        self.broker.work_fail(worker, job.handle, self.fixture.now)
+        self.assertEqual(self.fixture.heard(client), [(WORK_FAIL, job.handle)] * 2)
 
 
-class LeavingClientTests(RoomTestCase):
+class LeavingClientTests(BrokerTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.client = self.room.connect()
+        self.client = self.fixture.connect()
 
     def test_an_abandoned_queued_job_is_gone_at_once(self) -> None:
-        job = self.room.submit(self.client, unique=b"u")
-        self.room.leave(self.client)
+        job = self.fixture.submit(self.client, unique=b"u")
+        self.fixture.leave(self.client)
         self.assert_gone(job)
-        self.assertEqual(self.room.lines(), {})
-        self.assertIsNot(self.room.submit(None, unique=b"u"), job)
+        self.assertEqual(self.fixture.counts(), {})
+        self.assertIsNot(self.fixture.submit(None, unique=b"u"), job)
 
     def test_a_foreground_job_that_a_background_request_joined_survives(self) -> None:
-        job = self.room.submit(self.client, unique=b"u")
-        self.room.submit(None, unique=b"u")
-        self.room.leave(self.client)
-        self.assertIs(self.room.grab(self.room.worker(b"f")), job)
+        job = self.fixture.submit(self.client, unique=b"u")
+        self.fixture.submit(None, unique=b"u")
+        self.fixture.leave(self.client)
+        self.assertIs(self.fixture.grab(self.fixture.worker(b"f")), job)
 
     def test_a_background_job_that_a_client_joined_survives(self) -> None:
-        job = self.room.submit(None, unique=b"u")
-        self.room.submit(self.client, unique=b"u")
-        self.room.leave(self.client)
-        self.assertIs(self.room.grab(self.room.worker(b"f")), job)
+        job = self.fixture.submit(None, unique=b"u")
+        self.fixture.submit(self.client, unique=b"u")
+        self.fixture.leave(self.client)
+        self.assertIs(self.fixture.grab(self.fixture.worker(b"f")), job)
 
     def test_a_job_lives_as_long_as_one_client_waits(self) -> None:
-        other = self.room.connect()
-        job = self.room.submit(self.client, unique=b"u")
-        self.room.submit(other, unique=b"u")
-        self.room.submit(self.client, unique=b"u")
-        self.room.leave(self.client)
+        other = self.fixture.connect()
+        job = self.fixture.submit(self.client, unique=b"u")
+        self.fixture.submit(other, unique=b"u")
+        self.fixture.submit(self.client, unique=b"u")
+        self.fixture.leave(self.client)
         self.assertEqual(list(job.clients), [other])
-        self.room.leave(other)
+        self.fixture.leave(other)
         self.assert_gone(job)
 
     def test_a_running_job_goes_on_and_its_result_goes_nowhere(self) -> None:
-        worker = self.room.worker(b"f")
-        job = self.room.submit(self.client, unique=b"u")
-        self.room.grab(worker)
-        self.room.leave(self.client)
+        worker = self.fixture.worker(b"f")
+        job = self.fixture.submit(self.client, unique=b"u")
+        self.fixture.grab(worker)
+        self.fixture.leave(self.client)
         self.assertIs(self.broker.status(job.handle), job)
         self.complete(worker, job)
-        self.assertEqual(self.room.outbox.take(), [])
+        self.assertEqual(self.fixture.outbox.take(), [])
         self.assert_gone(job)
 
     def test_an_abandoned_running_job_is_alive_again_when_joined(self) -> None:
-        worker = self.room.worker(b"f")
-        job = self.room.submit(self.client, unique=b"u")
-        self.room.grab(worker)
-        self.room.leave(self.client)
-        other = self.room.connect()
-        self.assertIs(self.room.submit(other, unique=b"u"), job)
-        self.room.leave(worker)
-        second = self.room.worker(b"f")
-        self.assertIs(self.room.grab(second), job)
+        worker = self.fixture.worker(b"f")
+        job = self.fixture.submit(self.client, unique=b"u")
+        self.fixture.grab(worker)
+        self.fixture.leave(self.client)
+        other = self.fixture.connect()
+        self.assertIs(self.fixture.submit(other, unique=b"u"), job)
+        self.fixture.leave(worker)
+        second = self.fixture.worker(b"f")
+        self.assertIs(self.fixture.grab(second), job)
         self.complete(second, job)
-        self.assertEqual(self.room.heard(other), [(WORK_COMPLETE, job.handle, b"done")])
+        self.assertEqual(self.fixture.heard(other), [(WORK_COMPLETE, job.handle, b"done")])
 
     def test_an_abandoned_running_job_ends_with_its_worker(self) -> None:
-        worker = self.room.worker(b"f")
-        job = self.room.submit(self.client)
-        self.room.grab(worker)
-        self.room.leave(self.client)
-        self.room.leave(worker)
+        worker = self.fixture.worker(b"f")
+        job = self.fixture.submit(self.client)
+        self.fixture.grab(worker)
+        self.fixture.leave(self.client)
+        self.fixture.leave(worker)
         self.assert_gone(job)
-        self.assertEqual(self.room.lines(), {})
+        self.assertEqual(self.fixture.counts(), {})
 
 
-class LostJobTests(RoomTestCase):
+class LostJobTests(BrokerTestCase):
     """A worker goes with its job, or overruns its time."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.client = self.room.connect()
-        self.jobs = [self.room.submit(self.client) for _ in range(4)]
+        self.client = self.fixture.connect()
+        self.jobs = [self.fixture.submit(self.client) for _ in range(4)]
 
     def lose(self, count: int = 1) -> None:
         """A worker takes this many jobs and goes."""
-        worker = self.room.worker(b"f")
+        worker = self.fixture.worker(b"f")
         for _ in range(count):
-            self.room.grab(worker)
-        self.room.leave(worker)
+            self.fixture.grab(worker)
+        self.fixture.leave(worker)
 
     def order(self) -> list[Job]:
         return self.jobs[0].queue.queued()
@@ -234,11 +235,11 @@ class LostJobTests(RoomTestCase):
         self.assertEqual(self.order(), self.jobs)
 
     def test_those_of_several_workers_keep_their_order(self) -> None:
-        workers = [self.room.worker(b"f") for _ in range(3)]
+        workers = [self.fixture.worker(b"f") for _ in range(3)]
         for worker in workers:
-            self.room.grab(worker)
+            self.fixture.grab(worker)
         for index in (1, 0, 2):
-            self.room.leave(workers[index])
+            self.fixture.leave(workers[index])
         self.assertEqual(self.order(), self.jobs)
 
     def test_from_the_second_time_on_it_goes_behind_all_others(self) -> None:
@@ -253,34 +254,34 @@ class LostJobTests(RoomTestCase):
         self.assertEqual(self.order(), [others[2], first, *others[:2]])
 
     def test_it_stays_in_its_priority(self) -> None:
-        high = self.room.submit(None, priority=HIGH)
+        high = self.fixture.submit(None, priority=HIGH)
         self.lose(2)
         self.assertEqual(self.order(), [high, *self.jobs])
 
     def test_its_progress_is_forgotten(self) -> None:
-        worker = self.room.worker(b"f")
-        job = self.room.grab(worker)
+        worker = self.fixture.worker(b"f")
+        job = self.fixture.grab(worker)
         assert job is not None
-        self.broker.work_status(worker, job.handle, b"1", b"2", (1, 2), self.room.now)
-        self.room.leave(worker)
+        self.broker.work_status(worker, job.handle, b"1", b"2", (1, 2), self.fixture.now)
+        self.fixture.leave(worker)
         self.assertEqual((job.numerator, job.denominator, job.worker, job.state), (0, 0, None, QUEUED))
 
     def test_its_clients_are_not_told(self) -> None:
         self.lose(4)
-        self.assertEqual(self.room.outbox.take(), [])
+        self.assertEqual(self.fixture.outbox.take(), [])
 
     def test_a_sleeper_is_woken_for_it(self) -> None:
-        worker = self.room.worker(b"f")
-        self.room.grab_all(worker)
-        sleepers = [self.room.sleeper(b"f") for _ in range(5)]
-        self.room.leave(worker)
-        self.assertEqual(self.room.woken(), sleepers[:4])
+        worker = self.fixture.worker(b"f")
+        self.fixture.grab_all(worker)
+        sleepers = [self.fixture.sleeper(b"f") for _ in range(5)]
+        self.fixture.leave(worker)
+        self.assertEqual(self.fixture.woken(), sleepers[:4])
 
     def test_saying_cant_do_is_losing_it(self) -> None:
-        worker = self.room.worker(b"f", b"g")
-        other = self.room.submit(self.client, b"g")
-        self.room.grab_all(worker)
-        self.broker.cant_do(worker, b"f", self.room.now)
+        worker = self.fixture.worker(b"f", b"g")
+        other = self.fixture.submit(self.client, b"g")
+        self.fixture.grab_all(worker)
+        self.broker.cant_do(worker, b"f", self.fixture.now)
         self.assertEqual(self.order(), self.jobs)
         self.assertEqual([job.retries for job in (*self.jobs, other)], [1, 1, 1, 1, 0])
         with self.assertRaises(JobNotFound):
@@ -288,37 +289,37 @@ class LostJobTests(RoomTestCase):
         self.complete(worker, other)
 
     def test_resetting_abilities_is_losing_all(self) -> None:
-        worker = self.room.worker(b"f", b"g")
-        other = self.room.submit(self.client, b"g")
-        self.room.grab_all(worker)
-        self.broker.reset_abilities(worker, self.room.now)
+        worker = self.fixture.worker(b"f", b"g")
+        other = self.fixture.submit(self.client, b"g")
+        self.fixture.grab_all(worker)
+        self.broker.reset_abilities(worker, self.fixture.now)
         self.assertEqual([job.state for job in (*self.jobs, other)], [QUEUED] * 5)
-        self.assertIsNone(self.room.grab(worker))
+        self.assertIsNone(self.fixture.grab(worker))
 
     def test_cant_do_of_what_it_cannot_do_changes_nothing(self) -> None:
-        worker = self.room.worker(b"f")
-        self.room.grab(worker)
-        self.broker.cant_do(worker, b"x", self.room.now)
-        self.room.submit(None, b"g")
-        self.broker.cant_do(worker, b"g", self.room.now)
+        worker = self.fixture.worker(b"f")
+        self.fixture.grab(worker)
+        self.broker.cant_do(worker, b"x", self.fixture.now)
+        self.fixture.submit(None, b"g")
+        self.broker.cant_do(worker, b"g", self.fixture.now)
         self.assertEqual(self.jobs[0].worker, worker)
 
 
 class RetriesTests(SynchronousTestCase):
     def runs(self, retries: int) -> int:
         """How often a job runs whose workers all go, and whether its client hears that it failed."""
-        room = Room(retries)
-        client = room.connect()
-        job = room.submit(client, unique=b"u")
+        fixture = BrokerFixture(retries)
+        client = fixture.connect()
+        job = fixture.submit(client, unique=b"u")
         runs = 0
         while runs < 10 and not job.ended:
-            worker = room.worker(b"f")
-            self.assertIs(room.grab(worker), job)
-            room.leave(worker)
+            worker = fixture.worker(b"f")
+            self.assertIs(fixture.grab(worker), job)
+            fixture.leave(worker)
             runs += 1
         if job.ended:
-            self.assertEqual(room.heard(client), [(WORK_FAIL, job.handle)])
-            self.assertEqual(room.broker.jobs, {})
+            self.assertEqual(fixture.heard(client), [(WORK_FAIL, job.handle)])
+            self.assertEqual(fixture.broker.jobs, {})
         return runs
 
     def test_as_often_as_was_set(self) -> None:
@@ -329,87 +330,87 @@ class RetriesTests(SynchronousTestCase):
         self.assertEqual(self.runs(-1), 10)
 
     def test_a_background_job_is_given_up_too(self) -> None:
-        room = Room(retries=0)
-        room.submit(None)
-        worker = room.worker(b"f")
-        room.grab(worker)
-        room.leave(worker)
-        self.assertEqual(room.lines(), {})
+        fixture = BrokerFixture(retries=0)
+        fixture.submit(None)
+        worker = fixture.worker(b"f")
+        fixture.grab(worker)
+        fixture.leave(worker)
+        self.assertEqual(fixture.counts(), {})
 
 
-class TimeoutTests(RoomTestCase):
+class TimeoutTests(BrokerTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.client = self.room.connect()
-        self.worker = self.room.worker(b"f", timeout=5.0)
+        self.client = self.fixture.connect()
+        self.worker = self.fixture.worker(b"f", timeout=5.0)
 
     def grab(self) -> Job:
-        job = self.room.submit(self.client)
-        self.assertIs(self.room.grab(self.worker), job)
+        job = self.fixture.submit(self.client)
+        self.assertIs(self.fixture.grab(self.worker), job)
         return job
 
     def test_a_job_that_overruns_its_time_is_lost(self) -> None:
         job = self.grab()
-        self.room.pass_time(4.9)
+        self.fixture.pass_time(4.9)
         self.assertEqual(job.state, RUNNING)
-        self.room.pass_time(0.1)
+        self.fixture.pass_time(0.1)
         self.assertEqual((job.state, job.retries), (QUEUED, 1))
         with self.assertRaises(JobNotFound):
             self.complete(self.worker, job)
-        self.assertIs(self.room.grab(self.room.worker(b"f")), job)
+        self.assertIs(self.fixture.grab(self.fixture.worker(b"f")), job)
 
     def test_each_job_has_its_own_time(self) -> None:
         jobs = []
         for _ in range(3):
             jobs.append(self.grab())
-            self.room.pass_time(1.0)
+            self.fixture.pass_time(1.0)
         self.complete(self.worker, jobs[1])
-        self.room.pass_time(2.0)
+        self.fixture.pass_time(2.0)
         self.assertEqual([job.state for job in jobs], [QUEUED, DONE, RUNNING])
-        self.room.pass_time(2.0)
+        self.fixture.pass_time(2.0)
         self.assertEqual([job.state for job in jobs], [QUEUED, DONE, QUEUED])
 
     def test_a_job_that_ended_in_time_is_never_delivered_again(self) -> None:
         job = self.grab()
         self.complete(self.worker, job)
-        self.room.pass_time(10.0)
-        self.assertIsNone(self.room.grab(self.worker))
-        self.assertEqual(self.room.lines(), {b"f": (0, 0, 0, 1)})
+        self.fixture.pass_time(10.0)
+        self.assertIsNone(self.fixture.grab(self.worker))
+        self.assertEqual(self.fixture.counts(), {b"f": (0, 0, 0, 1)})
 
     def test_falling_asleep_does_not_stop_it(self) -> None:
         job = self.grab()
-        self.room.sleep(self.worker)
-        self.room.pass_time(5.0)
+        self.fixture.sleep(self.worker)
+        self.fixture.pass_time(5.0)
         self.assertEqual(job.retries, 1)
-        self.assertEqual(self.room.woken(), [self.worker])
+        self.assertEqual(self.fixture.woken(), [self.worker])
 
     def test_saying_can_do_again_replaces_it_for_later_jobs(self) -> None:
         first = self.grab()
-        self.broker.can_do(self.worker, b"f", 0.0, self.room.now)
+        self.broker.can_do(self.worker, b"f", 0.0, self.fixture.now)
         second = self.grab()
-        self.room.pass_time(100.0)
+        self.fixture.pass_time(100.0)
         self.assertEqual((first.retries, second.retries), (1, 0))
 
     def test_the_last_one_fails_for_good(self) -> None:
-        room = Room(retries=1)
-        client, worker = room.connect(), room.worker(b"f", timeout=5.0)
-        job = room.submit(client)
-        room.grab(worker)
-        room.pass_time(5.0)
-        self.assertEqual(room.heard(client), [(WORK_FAIL, job.handle)])
-        self.assertEqual(room.broker.jobs, {})
+        fixture = BrokerFixture(retries=1)
+        client, worker = fixture.connect(), fixture.worker(b"f", timeout=5.0)
+        job = fixture.submit(client)
+        fixture.grab(worker)
+        fixture.pass_time(5.0)
+        self.assertEqual(fixture.heard(client), [(WORK_FAIL, job.handle)])
+        self.assertEqual(fixture.broker.jobs, {})
 
 
-class AnswerTests(RoomTestCase):
+class AnswerTests(BrokerTestCase):
     """What workers say of their jobs."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.client = self.room.connect()
-        self.worker = self.room.worker(b"f")
-        self.job = self.room.submit(self.client)
+        self.client = self.fixture.connect()
+        self.worker = self.fixture.worker(b"f")
+        self.job = self.fixture.submit(self.client)
         self.handle = self.job.handle
-        self.room.grab(self.worker)
+        self.fixture.grab(self.worker)
 
     def answers(self, worker: Peer, handle: bytes) -> list[tuple[str, JobNotFound]]:
         """What comes of each kind of answer that is out of place."""
@@ -423,7 +424,7 @@ class AnswerTests(RoomTestCase):
             ("work_exception", (b"",)),
         ):
             with self.assertRaises(JobNotFound) as caught:
-                getattr(self.broker, kind)(worker, handle, *arguments, self.room.now)
+                getattr(self.broker, kind)(worker, handle, *arguments, self.fixture.now)
             complaints.append((kind, caught.exception))
         return complaints
 
@@ -439,15 +440,15 @@ class AnswerTests(RoomTestCase):
                 ("work_exception", "An exception was received for a job that does not exist"),
             ],
         )
-        self.assertEqual(self.room.outbox.take(), [])
+        self.assertEqual(self.fixture.outbox.take(), [])
 
     def test_they_are_passed_on_in_order(self) -> None:
-        self.broker.work_data(self.worker, self.handle, b"part", self.room.now)
-        self.broker.work_warning(self.worker, self.handle, b"careful", self.room.now)
-        self.broker.work_status(self.worker, self.handle, b"01", b"2", (1, 2), self.room.now)
-        self.broker.work_complete(self.worker, self.handle, b"all", self.room.now)
+        self.broker.work_data(self.worker, self.handle, b"part", self.fixture.now)
+        self.broker.work_warning(self.worker, self.handle, b"careful", self.fixture.now)
+        self.broker.work_status(self.worker, self.handle, b"01", b"2", (1, 2), self.fixture.now)
+        self.broker.work_complete(self.worker, self.handle, b"all", self.fixture.now)
         self.assertEqual(
-            self.room.heard(self.client),
+            self.fixture.heard(self.client),
             [
                 (WORK_DATA, self.handle, b"part"),
                 (WORK_WARNING, self.handle, b"careful"),
@@ -458,45 +459,45 @@ class AnswerTests(RoomTestCase):
         self.assert_gone(self.job)
 
     def test_progress_is_kept(self) -> None:
-        self.broker.work_status(self.worker, self.handle, b"1", b"2", (1, 2), self.room.now)
+        self.broker.work_status(self.worker, self.handle, b"1", b"2", (1, 2), self.fixture.now)
         job = self.broker.status(self.handle)
         assert job is not None
         self.assertEqual((job.numerator, job.denominator), (1, 2))
 
     def test_a_failure_is_final(self) -> None:
-        self.broker.work_fail(self.worker, self.handle, self.room.now)
-        self.assertEqual(self.room.heard(self.client), [(WORK_FAIL, self.handle)])
+        self.broker.work_fail(self.worker, self.handle, self.fixture.now)
+        self.assertEqual(self.fixture.heard(self.client), [(WORK_FAIL, self.handle)])
         self.assert_gone(self.job)
 
     def test_an_exception_is_final_and_told_to_those_who_asked_for_it(self) -> None:
-        asked, did_not = self.room.connect(exceptions=True), self.room.connect()
-        job = self.room.submit(asked, unique=b"u")
-        self.room.submit(did_not, unique=b"u")
-        self.room.grab(self.worker)
-        self.broker.work_exception(self.worker, job.handle, b"why", self.room.now)
+        asked, did_not = self.fixture.connect(exceptions=True), self.fixture.connect()
+        job = self.fixture.submit(asked, unique=b"u")
+        self.fixture.submit(did_not, unique=b"u")
+        self.fixture.grab(self.worker)
+        self.broker.work_exception(self.worker, job.handle, b"why", self.fixture.now)
         self.assertEqual(
-            self.room.outbox.take(),
+            self.fixture.outbox.take(),
             [(did_not, (WORK_FAIL, job.handle)), (asked, (WORK_EXCEPTION, job.handle, b"why"))],
         )
         self.assert_gone(job)
 
     def test_a_failure_said_after_an_exception_is_let_pass_once(self) -> None:
-        self.broker.work_exception(self.worker, self.handle, b"why", self.room.now)
-        self.broker.work_fail(self.worker, self.handle, self.room.now)
-        self.assertEqual(self.room.heard(self.client), [(WORK_FAIL, self.handle)])
+        self.broker.work_exception(self.worker, self.handle, b"why", self.fixture.now)
+        self.broker.work_fail(self.worker, self.handle, self.fixture.now)
+        self.assertEqual(self.fixture.heard(self.client), [(WORK_FAIL, self.handle)])
         self.assert_not_found(self.worker, self.handle)
 
     def test_stale_answers_are_not_found(self) -> None:
-        self.broker.work_complete(self.worker, self.handle, b"", self.room.now)
-        self.room.outbox.take()
+        self.broker.work_complete(self.worker, self.handle, b"", self.fixture.now)
+        self.fixture.outbox.take()
         self.assert_not_found(self.worker, self.handle)
 
     def test_answers_of_another_worker_are_not_found(self) -> None:
-        self.assert_not_found(self.room.worker(b"f"), self.handle)
+        self.assert_not_found(self.fixture.worker(b"f"), self.handle)
         self.assert_not_found(self.client, self.handle)
 
     def test_answers_to_what_was_not_grabbed_are_not_found(self) -> None:
-        self.assert_not_found(self.worker, self.room.submit(None).handle)
+        self.assert_not_found(self.worker, self.fixture.submit(None).handle)
         for handle in (
             b"",
             b"H:test:0",
@@ -508,42 +509,42 @@ class AnswerTests(RoomTestCase):
             self.assert_not_found(self.worker, handle)
 
 
-class CancelTests(RoomTestCase):
+class CancelTests(BrokerTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.client = self.room.connect()
-        self.job = self.room.submit(self.client, unique=b"u")
+        self.client = self.fixture.connect()
+        self.job = self.fixture.submit(self.client, unique=b"u")
 
     def cancel(self) -> None:
-        self.room.cancel(self.job)
-        self.assertEqual(self.room.heard(self.client), [(WORK_FAIL, self.job.handle)])
+        self.fixture.cancel(self.job)
+        self.assertEqual(self.fixture.heard(self.client), [(WORK_FAIL, self.job.handle)])
         self.assert_gone(self.job)
 
     def test_a_queued_job(self) -> None:
         self.cancel()
-        self.assertEqual(self.room.lines(), {})
-        self.assertIsNone(self.room.grab(self.room.worker(b"f")))
+        self.assertEqual(self.fixture.counts(), {})
+        self.assertIsNone(self.fixture.grab(self.fixture.worker(b"f")))
 
     def test_a_running_job_is_never_heard_of_again(self) -> None:
-        worker = self.room.worker(b"f")
-        self.room.grab(worker)
+        worker = self.fixture.worker(b"f")
+        self.fixture.grab(worker)
         self.cancel()
         with self.assertRaises(JobNotFound):
             self.complete(worker, self.job)
-        self.room.leave(worker)
-        self.assertEqual(self.room.outbox.take(), [])
-        self.assertEqual(self.room.lines(), {})
+        self.fixture.leave(worker)
+        self.assertEqual(self.fixture.outbox.take(), [])
+        self.assertEqual(self.fixture.counts(), {})
 
     def test_a_job_that_waits_for_its_time(self) -> None:
-        later = self.room.submit(None, due=START + 10)
-        self.room.cancel(later)
+        later = self.fixture.submit(None, due=START + 10)
+        self.fixture.cancel(later)
         self.assert_gone(later)
-        self.room.pass_time(20.0)
-        self.assertEqual(self.room.grab_all(self.room.worker(b"f")), [self.job])
+        self.fixture.pass_time(20.0)
+        self.assertEqual(self.fixture.grab_all(self.fixture.worker(b"f")), [self.job])
 
     def test_twice_is_once(self) -> None:
         self.cancel()
-        self.assertFalse(self.broker.cancel(self.job.handle, self.room.now))
+        self.assertFalse(self.broker.cancel(self.job.handle, self.fixture.now))
         for handle in (
             b"H:test:99",
             b"",
@@ -553,13 +554,13 @@ class CancelTests(RoomTestCase):
             b"H:fast:2",
             b"H:test:" + b"2" * 99,
         ):
-            self.assertFalse(self.broker.cancel(handle, self.room.now))
+            self.assertFalse(self.broker.cancel(handle, self.fixture.now))
 
     def test_the_others_keep_their_order(self) -> None:
-        others = [self.room.submit(None) for _ in range(3)]
-        self.room.cancel(others[1])
-        self.assertEqual(self.room.grab_all(self.room.worker(b"f")), [self.job, others[0], others[2]])
+        others = [self.fixture.submit(None) for _ in range(3)]
+        self.fixture.cancel(others[1])
+        self.assertEqual(self.fixture.grab_all(self.fixture.worker(b"f")), [self.job, others[0], others[2]])
 
     def test_its_unique_is_free(self) -> None:
         self.cancel()
-        self.assertIsNot(self.room.submit(None, unique=b"u"), self.job)
+        self.assertIsNot(self.fixture.submit(None, unique=b"u"), self.job)

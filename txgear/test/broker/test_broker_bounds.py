@@ -18,7 +18,7 @@ from txgear.broker.jobs import CANCELLED, PAGED, QUEUED, RUNNING, WAITING, Job
 from txgear.broker.sleepers import BROAD, WAKE_SECONDS, Peer
 from txgear.errors import QueueError
 from txgear.protocol.constants import HIGH, NORMAL, WORK_COMPLETE
-from txgear.test.support.rooms import RoomTestCase, StoredTestCase
+from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase
 
 MANY = 4 * BATCH
 
@@ -39,9 +39,9 @@ def calls(do: Callable[[], Any]) -> int:
     return counted
 
 
-class BoundsTestCase(RoomTestCase):
+class BoundsTestCase(BrokerTestCase):
     def submit(self, count: int, client: Peer | None = None, **rest: Any) -> list[Job]:
-        return [self.room.submit(client, **rest) for _ in range(count)]
+        return [self.fixture.submit(client, **rest) for _ in range(count)]
 
     def states(self, jobs: list[Job]) -> set[int]:
         return {job.state for job in jobs}
@@ -58,8 +58,8 @@ class BoundsTestCase(RoomTestCase):
         """
         longest = calls(begin)
         turns = 0
-        while self.broker.deadline <= self.room.now:
-            longest = max(longest, calls(lambda: self.broker.expire(self.room.now)))
+        while self.broker.deadline <= self.fixture.now:
+            longest = max(longest, calls(lambda: self.broker.expire(self.fixture.now)))
             turns += 1
         self.assertGreaterEqual(turns, MANY // BATCH - 1)
         self.assertLess(longest, (BATCH + 20) * each)
@@ -67,144 +67,144 @@ class BoundsTestCase(RoomTestCase):
 
 class LeavingTests(BoundsTestCase):
     def test_a_client_with_many_jobs(self) -> None:
-        client = self.room.connect()
+        client = self.fixture.connect()
         jobs = self.submit(MANY, client)
-        self.assert_pieces(lambda: self.room.leave(client), 40)
+        self.assert_pieces(lambda: self.fixture.leave(client), 40)
         self.assertEqual(self.states(jobs), {CANCELLED})
-        self.assertEqual(self.room.lines(), {})
+        self.assertEqual(self.fixture.counts(), {})
 
     def test_a_job_that_is_still_his_may_be_joined(self) -> None:
-        client, other = self.room.connect(), self.room.connect()
-        jobs = [self.room.submit(client, unique=b"%d" % number) for number in range(MANY)]
-        self.room.leave(client)
-        self.assertIs(self.room.submit(other, unique=b"%d" % (MANY - 1)), jobs[-1])
-        self.room.pass_time(0)
+        client, other = self.fixture.connect(), self.fixture.connect()
+        jobs = [self.fixture.submit(client, unique=b"%d" % number) for number in range(MANY)]
+        self.fixture.leave(client)
+        self.assertIs(self.fixture.submit(other, unique=b"%d" % (MANY - 1)), jobs[-1])
+        self.fixture.pass_time(0)
         self.assertEqual(list(self.broker.jobs.values()), [jobs[-1]])
         self.assertEqual(list(jobs[-1].clients), [other])
 
     def test_one_that_ends_meanwhile_has_ended(self) -> None:
-        client, worker = self.room.connect(), self.room.worker(b"f")
+        client, worker = self.fixture.connect(), self.fixture.worker(b"f")
         jobs = self.submit(MANY, client)
-        self.room.leave(client)
-        job = self.room.grab(worker)
+        self.fixture.leave(client)
+        job = self.fixture.grab(worker)
         assert job is not None
         self.complete(worker, job)
-        running = self.room.grab(worker)
-        self.room.pass_time(0)
+        running = self.fixture.grab(worker)
+        self.fixture.pass_time(0)
         self.assertEqual(list(self.broker.jobs.values()), [running])
         self.assertEqual(self.states(jobs), {CANCELLED, job.state, RUNNING})
 
     def test_a_dead_one_that_is_queued_again_meanwhile_is_another_ones(self) -> None:
-        client, worker, last = self.room.connect(), self.room.worker(b"g"), self.room.connect()
+        client, worker, last = self.fixture.connect(), self.fixture.worker(b"g"), self.fixture.connect()
         self.submit(MANY, client)
-        job = self.room.submit(client, b"g", unique=b"u", settings={"retries": 0})
-        self.room.submit(None, b"g", unique=b"u")
-        self.room.leave(client)
+        job = self.fixture.submit(client, b"g", unique=b"u", settings={"retries": 0})
+        self.fixture.submit(None, b"g", unique=b"u")
+        self.fixture.leave(client)
         self.fails(worker, self.grabbed(worker, job))
-        self.broker.requeue(job.handle, self.room.now)
+        self.broker.requeue(job.handle, self.fixture.now)
         for _ in range(2):
-            self.room.submit(last, b"g", unique=b"u")
-        self.room.pass_time(0)
+            self.fixture.submit(last, b"g", unique=b"u")
+        self.fixture.pass_time(0)
         self.assertEqual((job.state, list(job.clients)), (QUEUED, [last, last]))
 
     def test_a_worker_with_many_jobs(self) -> None:
-        worker = self.room.worker(b"f")
+        worker = self.fixture.worker(b"f")
         jobs = self.submit(MANY)
-        self.room.grab_all(worker)
-        self.assert_pieces(lambda: self.room.leave(worker), 40)
+        self.fixture.grab_all(worker)
+        self.assert_pieces(lambda: self.fixture.leave(worker), 40)
         self.assertEqual(self.states(jobs), {QUEUED})
-        self.assertEqual(self.room.grab_all(self.room.worker(b"f")), jobs)
+        self.assertEqual(self.fixture.grab_all(self.fixture.worker(b"f")), jobs)
 
     def test_a_worker_that_gives_up_a_function(self) -> None:
         for give_up in (
-            lambda worker: self.broker.cant_do(worker, b"f", self.room.now),
-            lambda worker: self.broker.reset_abilities(worker, self.room.now),
+            lambda worker: self.broker.cant_do(worker, b"f", self.fixture.now),
+            lambda worker: self.broker.reset_abilities(worker, self.fixture.now),
         ):
-            worker = self.room.worker(b"f", b"g")
+            worker = self.fixture.worker(b"f", b"g")
             jobs = self.submit(MANY)
-            self.room.grab_all(worker)
+            self.fixture.grab_all(worker)
             self.assert_pieces(lambda worker=worker, give_up=give_up: give_up(worker), 40)  # type: ignore[misc]
             self.assertEqual(self.states(jobs), {QUEUED})
-            self.assertEqual(self.room.grab_all(self.room.worker(b"f")), jobs)
+            self.assertEqual(self.fixture.grab_all(self.fixture.worker(b"f")), jobs)
 
     def test_what_it_says_of_them_meanwhile_is_not_heard(self) -> None:
-        worker = self.room.worker(b"f")
+        worker = self.fixture.worker(b"f")
         jobs = self.submit(MANY)
-        self.room.grab_all(worker)
-        self.broker.cant_do(worker, b"f", self.room.now)
+        self.fixture.grab_all(worker)
+        self.broker.cant_do(worker, b"f", self.fixture.now)
         self.assertRaisesRegex(Exception, "not found", self.complete, worker, jobs[-1])
-        self.room.pass_time(0)
+        self.fixture.pass_time(0)
         self.assertEqual(self.states(jobs), {QUEUED})
 
     def test_one_whose_time_is_over_meanwhile_and_that_it_gets_again(self) -> None:
-        worker = self.room.worker(b"f", timeout=5.0)
+        worker = self.fixture.worker(b"f", timeout=5.0)
         jobs = self.submit(MANY)
-        self.room.grab_all(worker)
-        self.broker.cant_do(worker, b"f", self.room.now)
-        self.room.now += 5.0
-        self.broker._time_has_come(jobs[-1], self.room.now)
-        self.broker.can_do(worker, b"f", 0.0, self.room.now)
+        self.fixture.grab_all(worker)
+        self.broker.cant_do(worker, b"f", self.fixture.now)
+        self.fixture.now += 5.0
+        self.broker._time_has_come(jobs[-1], self.fixture.now)
+        self.broker.can_do(worker, b"f", 0.0, self.fixture.now)
         lost = {job for job in jobs if job.state == QUEUED}
-        again = set(self.room.grab_all(worker))
+        again = set(self.fixture.grab_all(worker))
         self.assertEqual(again, lost)
         self.assertIn(jobs[-1], again)
-        self.room.pass_time(0)
+        self.fixture.pass_time(0)
         self.assertEqual({job for job in jobs if job.state == RUNNING}, again)
 
     def test_the_other_functions_of_a_worker_are_not_touched(self) -> None:
-        worker = self.room.worker(b"f", b"g")
+        worker = self.fixture.worker(b"f", b"g")
         (kept,) = self.submit(1, function=b"g")
         (lost,) = self.submit(1)
-        self.room.grab_all(worker)
-        self.broker.cant_do(worker, b"f", self.room.now)
+        self.fixture.grab_all(worker)
+        self.broker.cant_do(worker, b"f", self.fixture.now)
         self.assertEqual((kept.state, lost.state), (RUNNING, QUEUED))
         self.complete(worker, kept)
 
     def test_a_worker_with_many_functions(self) -> None:
-        worker = self.room.worker(*(b"%d" % number for number in range(MANY)))
-        self.assert_pieces(lambda: self.room.leave(worker), 20)
+        worker = self.fixture.worker(*(b"%d" % number for number in range(MANY)))
+        self.assert_pieces(lambda: self.fixture.leave(worker), 20)
         self.assertEqual(self.broker.functions, {})
 
 
 class OrdersTests(BoundsTestCase):
     def test_draining_with_many_jobs(self) -> None:
-        client, worker = self.room.connect(), self.room.worker(b"f", b"g")
+        client, worker = self.fixture.connect(), self.fixture.worker(b"f", b"g")
         jobs = self.submit(MANY)
         (wanted,) = self.submit(1, client)
         (other,) = self.submit(1, client, function=b"g")
-        self.assert_pieces(self.room.drain, 30)
+        self.assert_pieces(self.fixture.drain, 30)
         self.assertEqual(self.states(jobs), {WAITING})
-        self.assertEqual(self.room.grab_all(worker), [wanted, other])
+        self.assertEqual(self.fixture.grab_all(worker), [wanted, other])
 
     def test_while_they_are_sorted_out_none_is_handed_out(self) -> None:
-        client = self.room.connect()
+        client = self.fixture.connect()
         self.submit(MANY)
         (wanted,) = self.submit(1, client)
-        sleeper = self.room.sleeper(b"f")
-        self.room.woken()
-        self.room.grab(sleeper)
-        self.broker.pause(b"f", self.room.now)
-        self.room.drain()
-        self.broker.resume(b"f", self.room.now)
-        self.assertIsNone(self.room.grab(sleeper))
-        self.room.sleep(sleeper)
+        sleeper = self.fixture.sleeper(b"f")
+        self.fixture.woken()
+        self.fixture.grab(sleeper)
+        self.broker.pause(b"f", self.fixture.now)
+        self.fixture.drain()
+        self.broker.resume(b"f", self.fixture.now)
+        self.assertIsNone(self.fixture.grab(sleeper))
+        self.fixture.sleep(sleeper)
         self.assertFalse(self.broker.drained)
-        self.room.drain()
-        self.room.pass_time(0)
-        self.assertEqual(self.room.woken(), [sleeper])
-        self.assertIs(self.room.grab(sleeper), wanted)
+        self.fixture.drain()
+        self.fixture.pass_time(0)
+        self.assertEqual(self.fixture.woken(), [sleeper])
+        self.assertIs(self.fixture.grab(sleeper), wanted)
 
     def test_purge_looks_at_no_other_function(self) -> None:
         self.submit(3)
-        self.submit(1, due=self.room.now + 9)
+        self.submit(1, due=self.fixture.now + 9)
 
         def steps(others: int) -> int:
             self.submit(others, function=b"g")
             self.submit(2)
 
             def purge() -> None:
-                self.broker.purge(b"f", self.room.now)
-                self.room.pass_time(0)
+                self.broker.purge(b"f", self.fixture.now)
+                self.fixture.pass_time(0)
 
             return calls(purge)
 
@@ -212,23 +212,23 @@ class OrdersTests(BoundsTestCase):
         self.assertEqual(len(self.broker.jobs), MANY + 1)
 
     def test_purge_of_many(self) -> None:
-        jobs = [*self.submit(MANY), *self.submit(MANY, due=self.room.now + 9)]
-        self.assert_pieces(lambda: self.broker.purge(b"f", self.room.now), 45)
+        jobs = [*self.submit(MANY), *self.submit(MANY, due=self.fixture.now + 9)]
+        self.assert_pieces(lambda: self.broker.purge(b"f", self.fixture.now), 45)
         self.assertEqual(self.states(jobs), {CANCELLED})
 
     def test_many_that_are_due(self) -> None:
-        choices: tuple[dict[str, Any], ...] = ({"due": self.room.now + 1}, {"delay": 1.0})
+        choices: tuple[dict[str, Any], ...] = ({"due": self.fixture.now + 1}, {"delay": 1.0})
         for wait in choices:
-            jobs = [self.room.submit(None, **wait) for _ in range(MANY)]
-            self.room.now += 1
+            jobs = [self.fixture.submit(None, **wait) for _ in range(MANY)]
+            self.fixture.now += 1
             self.assert_pieces(lambda: None, 40)
             self.assertEqual(self.states(jobs), {QUEUED})
 
     def test_many_that_were_woken_and_do_not_come(self) -> None:
-        sleepers = [self.room.sleeper(b"f") for _ in range(MANY)]
+        sleepers = [self.fixture.sleeper(b"f") for _ in range(MANY)]
         self.submit(MANY)
-        self.assertEqual(self.room.woken(), sleepers)
-        self.room.now += WAKE_SECONDS
+        self.assertEqual(self.fixture.woken(), sleepers)
+        self.fixture.now += WAKE_SECONDS
         self.assert_pieces(lambda: None, 20)
         self.assertIsNone(sleepers[-1].woken_for)
 
@@ -236,13 +236,13 @@ class OrdersTests(BoundsTestCase):
 class GrowthTests(BoundsTestCase):
     def test_joins_of_one_job(self) -> None:
         def steps(count: int) -> int:
-            clients = [self.room.connect() for _ in range(count)]
+            clients = [self.fixture.connect() for _ in range(count)]
 
             def join_and_leave() -> None:
                 for client in clients:
-                    self.room.submit(client, unique=b"u")
+                    self.fixture.submit(client, unique=b"u")
                 for client in clients:
-                    self.room.leave(client)
+                    self.fixture.leave(client)
 
             return calls(join_and_leave)
 
@@ -250,42 +250,42 @@ class GrowthTests(BoundsTestCase):
         self.assertEqual(self.broker.jobs, {})
 
     def test_who_joined_last_is_answered_first_and_as_often_as_it_joined(self) -> None:
-        one, other, third = (self.room.connect() for _ in range(3))
+        one, other, third = (self.fixture.connect() for _ in range(3))
         for client in (one, other, one, third):
-            job = self.room.submit(client, unique=b"u")
+            job = self.fixture.submit(client, unique=b"u")
         self.assertEqual((list(job.clients), len(job.clients)), ([third, one, other, one], 4))
-        self.room.leave(third)
-        worker = self.room.worker(b"f")
+        self.fixture.leave(third)
+        worker = self.fixture.worker(b"f")
         self.complete(worker, self.grabbed(worker, job))
-        told = [(peer, message[0]) for peer, message in self.room.outbox.take()]
+        told = [(peer, message[0]) for peer, message in self.fixture.outbox.take()]
         self.assertEqual(told, [(peer, WORK_COMPLETE) for peer in (one, other, one)])
 
     def test_jobs_that_come_back(self) -> None:
         """From several workers that are lost one after the other, as they had taken turns."""
 
         def steps(count: int) -> int:
-            workers = [self.room.worker(b"f") for _ in range(count)]
+            workers = [self.fixture.worker(b"f") for _ in range(count)]
             jobs = self.submit(count)
             for worker in workers:
-                self.room.grab(worker)
+                self.fixture.grab(worker)
 
             def lose() -> None:
                 for worker in workers:
-                    self.room.leave(worker)
+                    self.fixture.leave(worker)
 
             lost = calls(lose)
             self.assertEqual(self.broker.functions[b"f"].queued(), jobs)
-            self.broker.purge(b"f", self.room.now)
-            self.room.pass_time(0)
+            self.broker.purge(b"f", self.fixture.now)
+            self.fixture.pass_time(0)
             return lost
 
         self.assert_linear(steps)
 
     def test_a_submit_looks_at_no_busy_worker(self) -> None:
         for _ in range(MANY):
-            self.room.worker(b"f")
-            self.room.sleeper(b"g")
-        self.room.submit(None)
+            self.fixture.worker(b"f")
+            self.fixture.sleeper(b"g")
+        self.fixture.submit(None)
         looked: list[Peer] = []
 
         class Watched(dict[Peer, None]):
@@ -302,94 +302,94 @@ class GrowthTests(BoundsTestCase):
 
     def test_a_sleeper_with_a_great_many_functions(self) -> None:
         names = [b"%d" % number for number in range(BROAD + 1)]
-        narrow, broad = self.room.sleeper(b"f"), self.room.sleeper(b"f", *names)
+        narrow, broad = self.fixture.sleeper(b"f"), self.fixture.sleeper(b"f", *names)
         self.submit(1)
-        self.assertEqual(self.room.woken(), [narrow])
+        self.assertEqual(self.fixture.woken(), [narrow])
         self.submit(2)
-        self.assertEqual(self.room.woken(), [broad])
-        self.room.grab(broad)
+        self.assertEqual(self.fixture.woken(), [broad])
+        self.fixture.grab(broad)
 
         def sleep_and_grab() -> None:
-            self.room.sleep(broad)
-            self.room.grab(broad)
+            self.fixture.sleep(broad)
+            self.fixture.grab(broad)
 
         self.assertLess(calls(sleep_and_grab), 40)
-        self.room.sleep(broad)
-        self.room.woken()
+        self.fixture.sleep(broad)
+        self.fixture.woken()
         for name in names[:5]:
-            self.broker.cant_do(broad, name, self.room.now)
+            self.broker.cant_do(broad, name, self.fixture.now)
         self.submit(1, function=names[-1])
-        self.room.grab(broad)
+        self.fixture.grab(broad)
 
     def test_one_that_learns_while_it_sleeps(self) -> None:
-        sleeper = self.room.sleeper(b"f")
+        sleeper = self.fixture.sleeper(b"f")
         for number in range(BROAD + 1):
-            self.broker.can_do(sleeper, b"%d" % number, 0.0, self.room.now)
+            self.broker.can_do(sleeper, b"%d" % number, 0.0, self.fixture.now)
         self.assertTrue(sleeper.asleep)
         self.submit(1, function=b"0")
-        self.assertEqual(self.room.woken(), [sleeper])
+        self.assertEqual(self.fixture.woken(), [sleeper])
 
 
 class MostTests(BoundsTestCase):
     def test_jobs_that_a_connection_waits_for(self) -> None:
         self.patch(broker, "MOST_AWAITED", 3)
-        client, other = self.room.connect(), self.room.connect()
-        jobs = [self.room.submit(client, unique=b"%d" % number) for number in range(3)]
+        client, other = self.fixture.connect(), self.fixture.connect()
+        jobs = [self.fixture.submit(client, unique=b"%d" % number) for number in range(3)]
         with self.assertRaisesRegex(QueueError, "A connection waits for at most 3 jobs"):
-            self.room.submit(client, b"new")
+            self.fixture.submit(client, b"new")
         with self.assertRaisesRegex(QueueError, "At most 3 wait for a job, or a connection for jobs"):
-            self.room.submit(client, unique=b"1")
+            self.fixture.submit(client, unique=b"1")
         self.assertEqual(list(self.broker.functions), [b"f"])
-        self.room.submit(other)
+        self.fixture.submit(other)
         for _ in range(2):
-            self.room.submit(other, unique=b"1")
+            self.fixture.submit(other, unique=b"1")
         with self.assertRaisesRegex(QueueError, "At most 3 wait"):
-            self.room.submit(other, unique=b"1")
-        self.room.submit(None)
-        self.room.cancel(jobs[0])
-        self.room.submit(client)
+            self.fixture.submit(other, unique=b"1")
+        self.fixture.submit(None)
+        self.fixture.cancel(jobs[0])
+        self.fixture.submit(client)
 
     def test_functions_that_a_connection_can_do(self) -> None:
         self.patch(broker, "MOST_ABILITIES", 3)
-        worker = self.room.worker(b"a", b"b", b"c")
+        worker = self.fixture.worker(b"a", b"b", b"c")
         with self.assertRaisesRegex(QueueError, "A connection has at most 3 functions"):
-            self.broker.can_do(worker, b"d", 0.0, self.room.now)
-        self.broker.can_do(worker, b"a", 1.0, self.room.now)
+            self.broker.can_do(worker, b"d", 0.0, self.fixture.now)
+        self.broker.can_do(worker, b"a", 1.0, self.fixture.now)
         self.assertEqual(list(self.broker.functions), [b"a", b"b", b"c"])
 
     def test_functions_of_all(self) -> None:
         self.patch(dispatcher, "MOST_FUNCTIONS", 2)
-        worker = self.room.worker(b"f", b"g")
+        worker = self.fixture.worker(b"f", b"g")
         with self.assertRaisesRegex(QueueError, "There are 2 functions, and no room for another"):
-            self.room.submit(None, b"new")
+            self.fixture.submit(None, b"new")
         with self.assertRaisesRegex(QueueError, "There are 2 functions"):
-            self.broker.can_do(worker, b"new", 0.0, self.room.now)
+            self.broker.can_do(worker, b"new", 0.0, self.fixture.now)
         with self.assertRaisesRegex(QueueError, "There are 2 functions"):
             self.broker.create_function(b"new")
-        self.room.submit(None)
-        self.room.leave(worker)
-        self.room.submit(None, b"new")
+        self.fixture.submit(None)
+        self.fixture.leave(worker)
+        self.fixture.submit(None, b"new")
 
 
-class StoredBoundsTests(StoredTestCase, BoundsTestCase):
+class StoredBoundsTests(DurableBrokerTestCase, BoundsTestCase):
     queue_memory = 0
 
     def test_draining_sorts_out_what_is_not_in_memory_too(self) -> None:
-        client = self.room.connect()
-        jobs = self.room.store(*[b"x"] * MANY)
-        (joined,) = self.room.store(b"x", unique=b"u", priority=HIGH)
-        self.room.submit(client, unique=b"u")
+        client = self.fixture.connect()
+        jobs = self.fixture.store(*[b"x"] * MANY)
+        (joined,) = self.fixture.store(b"x", unique=b"u", priority=HIGH)
+        self.fixture.submit(client, unique=b"u")
         self.assertEqual(self.states([*jobs, joined]), {PAGED})
-        self.assert_pieces(self.room.drain, 30)
+        self.assert_pieces(self.fixture.drain, 30)
         self.assertEqual(self.states(jobs), {WAITING})
-        worker = self.room.worker(b"f")
-        self.room.read()
-        self.assertEqual((self.room.grab(worker), joined.queue.queued_of(NORMAL)), (joined, 0))
+        worker = self.fixture.worker(b"f")
+        self.fixture.read()
+        self.assertEqual((self.fixture.grab(worker), joined.queue.queued_of(NORMAL)), (joined, 0))
 
     def test_a_client_of_jobs_behind_others_leaves(self) -> None:
-        client = self.room.connect()
-        self.room.store(b"x")
+        client = self.fixture.connect()
+        self.fixture.store(b"x")
         jobs = self.submit(MANY, client)
         self.assertEqual(self.states(jobs), {PAGED})
-        self.assert_pieces(lambda: self.room.leave(client), 60)
+        self.assert_pieces(lambda: self.fixture.leave(client), 60)
         self.assertEqual(self.states(jobs), {CANCELLED})

@@ -11,26 +11,26 @@ from txgear.errors import ConfigurationError
 from txgear.policies import CEILING, CLASSIC, MOST_BYTES, MOST_SECONDS, Policies, Retention
 from txgear.protocol.constants import RESTARTED, WORK_COMPLETE, WORK_DATA, WORK_FAIL
 from txgear.test.broker.test_broker_bounds import calls
-from txgear.test.support.rooms import RoomTestCase, StoredTestCase, record
+from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase, record
 
 
-class KeepingTestCase(RoomTestCase):
+class KeepingTestCase(BrokerTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.client = self.room.connect()
-        self.worker = self.room.worker(b"f")
+        self.client = self.fixture.connect()
+        self.worker = self.fixture.worker(b"f")
 
     def limit(self, ceiling: Retention, **settings: Any) -> None:
         """Let this ceiling hold, and this policy for f."""
         rules = [("f", CLASSIC.changed(settings))] if settings else []
-        self.room.policies = Policies(rules, ceiling)
-        self.broker.set_policies(self.room.policies, self.room.now)
+        self.fixture.policies = Policies(rules, ceiling)
+        self.broker.set_policies(self.fixture.policies, self.fixture.now)
 
     def do(self, result: bytes = b"done", **rest: Any) -> Job:
         """A background job, done."""
-        job = self.room.submit(None, **rest)
-        if self.room.journal is not None:
-            self.room.commit()
+        job = self.fixture.submit(None, **rest)
+        if self.fixture.journal is not None:
+            self.fixture.commit()
         self.complete(self.worker, self.grabbed(self.worker, job), result)
         return job
 
@@ -43,21 +43,21 @@ class CeilingTests(KeepingTestCase):
         self.limit(Retention(60.0))
         for settings in ({"results": MOST_SECONDS}, {"once": MOST_SECONDS}):
             job = self.do(unique=b"u", settings=settings)
-            self.assertEqual(job.due, self.room.now + 60)
-            self.room.pass_time(60)
-        job = self.room.submit(None, settings={"retries": 0, "dead": MOST_SECONDS})
+            self.assertEqual(job.due, self.fixture.now + 60)
+            self.fixture.pass_time(60)
+        job = self.fixture.submit(None, settings={"retries": 0, "dead": MOST_SECONDS})
         self.fails(self.worker, self.grabbed(self.worker, job))
-        self.assertEqual((job.state, job.due), (DEAD, self.room.now + CLASSIC.dead.keep))
+        self.assertEqual((job.state, job.due), (DEAD, self.fixture.now + CLASSIC.dead.keep))
 
     def test_what_the_function_keeps_is_not_bounded_by_it(self) -> None:
         self.limit(Retention(60.0, 1, 1), results={"keep": 120, "bytes": 0}, once=180)
         for settings in ({"results": 600}, {"once": 600}, {"results": 90, "once": 90}, {}):
             self.do(unique=b"%r" % settings, settings=settings)
-        self.assertEqual([job.due - self.room.now for job in self.kept()], [180.0, 180.0, 90.0, 180.0])
+        self.assertEqual([job.due - self.fixture.now for job in self.kept()], [180.0, 180.0, 90.0, 180.0])
 
     def test_it_bounds_the_number_over_all_functions(self) -> None:
         self.limit(Retention(60.0, 3))
-        self.broker.can_do(self.worker, b"g", 0.0, self.room.now)
+        self.broker.can_do(self.worker, b"g", 0.0, self.fixture.now)
         jobs = [self.do(function=function, settings={"results": 60}) for function in (b"f", b"g") * 3]
         self.assertEqual(self.kept(), jobs[-3:])
 
@@ -65,20 +65,20 @@ class CeilingTests(KeepingTestCase):
         self.limit(Retention(60.0, 2))
         jobs = [self.do(unique=b"%d" % number, settings={"once": 60}) for number in range(4)]
         self.assertEqual(self.kept(), jobs[-2:])
-        self.assertIsNot(self.room.submit(None, unique=b"0"), jobs[0])
-        self.assertIs(self.room.submit(None, unique=b"3"), jobs[3])
+        self.assertIsNot(self.fixture.submit(None, unique=b"0"), jobs[0])
+        self.assertIs(self.fixture.submit(None, unique=b"3"), jobs[3])
 
     def test_the_dead_count_where_the_function_has_none(self) -> None:
         self.limit(Retention(60.0, 1))
-        jobs = [self.room.submit(None, settings={"retries": 0}) for _ in range(2)]
+        jobs = [self.fixture.submit(None, settings={"retries": 0}) for _ in range(2)]
         for job in jobs:
             self.fails(self.worker, self.grabbed(self.worker, job))
         self.assertEqual(self.kept(), jobs[1:])
         self.limit(Retention(60.0, 1), retries=0)
-        more = self.room.submit(None, settings={"retries": 0})
+        more = self.fixture.submit(None, settings={"retries": 0})
         self.fails(self.worker, self.grabbed(self.worker, more))
         self.assertEqual(self.kept(), [jobs[1], more])
-        self.broker.requeue(jobs[1].handle, self.room.now)
+        self.broker.requeue(jobs[1].handle, self.fixture.now)
         self.assertEqual((len(self.broker.archive.own.jobs), self.broker.archive.own.bytes), (0, 0))
 
     def test_it_bounds_the_bytes(self) -> None:
@@ -102,7 +102,7 @@ class CeilingTests(KeepingTestCase):
 
     def test_there_is_one_without_a_word_from_the_operator(self) -> None:
         job = self.do(settings={"results": MOST_SECONDS})
-        self.assertEqual(job.due, self.room.now + CEILING.keep)
+        self.assertEqual(job.due, self.fixture.now + CEILING.keep)
         self.assertGreater(CEILING.jobs * CEILING.bytes, 0)
 
     def test_of_these_zero_is_no_bound(self) -> None:
@@ -120,7 +120,7 @@ class CeilingTests(KeepingTestCase):
 class OwnPolicyTests(KeepingTestCase):
     def test_it_is_found_out_once(self) -> None:
         """And not at each packet."""
-        job = self.room.submit(None, settings={"results": 60})
+        job = self.fixture.submit(None, settings={"results": 60})
         self.grabbed(self.worker, job)
         self.data(self.worker, job, b"x")
         self.assertLess(calls(lambda: self.data(self.worker, job, b"x")), 20)
@@ -129,7 +129,7 @@ class OwnPolicyTests(KeepingTestCase):
         assert life.own is not None
         own = life.own[2]
         self.assertIs(self.broker._policy(job), own)
-        self.room.set(results=5, retries=7)
+        self.fixture.set(results=5, retries=7)
         self.assertIsNot(self.broker._policy(job), own)
         self.assertEqual(self.broker._policy(job).shown()["retries"], 7)
 
@@ -139,30 +139,30 @@ class NotKeptTests(KeepingTestCase):
 
     def repeated(self, job: Job) -> list[tuple[Any, ...]]:
         """What a client hears that asks for it again."""
-        self.room.outbox.take()
-        self.assertIs(self.room.submit(self.client, unique=job.unique), job)
+        self.fixture.outbox.take()
+        self.assertIs(self.fixture.submit(self.client, unique=job.unique), job)
         self.broker.repeat(self.client, job)
-        return self.room.heard(self.client)
+        return self.fixture.heard(self.client)
 
     def test_it_has_made_room(self) -> None:
-        self.room.set(once=86400, results={"keep": 3600, "jobs": 1})
+        self.fixture.set(once=86400, results={"keep": 3600, "jobs": 1})
         first, second = self.do(b"one", unique=b"u1"), self.do(b"two", unique=b"u2")
         self.assertEqual(self.repeated(first), [(WORK_FAIL, first.handle)])
         self.assertEqual(self.repeated(second), [(WORK_COMPLETE, second.handle, b"two")])
 
     def test_it_was_too_large(self) -> None:
-        self.room.set(once=86400, results={"keep": 3600, "bytes": 2})
+        self.fixture.set(once=86400, results={"keep": 3600, "bytes": 2})
         job = self.do(b"one", unique=b"u1")
         self.assertEqual(self.repeated(job), [(WORK_FAIL, job.handle)])
 
     def test_none_was_to_be_kept(self) -> None:
         """Then an empty one says that it is done: there is no other that it could be taken for."""
-        self.room.set(once=86400)
+        self.fixture.set(once=86400)
         job = self.do(b"one", unique=b"u1")
         self.assertEqual(self.repeated(job), [(WORK_COMPLETE, job.handle, b"")])
 
     def test_it_brought_nothing(self) -> None:
-        self.room.set(once=86400, results=3600)
+        self.fixture.set(once=86400, results=3600)
         job = self.do(b"", unique=b"u1")
         self.assertEqual(self.repeated(job), [(WORK_COMPLETE, job.handle, b"")])
 
@@ -170,33 +170,33 @@ class NotKeptTests(KeepingTestCase):
 class NewestTests(KeepingTestCase):
     def test_of_functions_that_share_a_unique_it_is_the_one_that_ended_last(self) -> None:
         self.limit(Retention(60.0))
-        self.broker.can_do(self.worker, b"g", 0.0, self.room.now)
+        self.broker.can_do(self.worker, b"g", 0.0, self.fixture.now)
         ended = []
         for function in (b"f", b"f", b"g", b"f"):
             ended.append(self.do(function=function, unique=b"u", settings={"results": 60}))
-            self.room.pass_time(1)
+            self.fixture.pass_time(1)
         for job in (ended[3], ended[2], ended[1], ended[0]):
             self.assertIs(self.broker.named(b"", b"u"), job)
             self.broker.forget(job.handle)
         self.assertIsNone(self.broker.named(b"", b"u"))
 
 
-class StoredKeepingTests(StoredTestCase, KeepingTestCase):
+class StoredKeepingTests(DurableBrokerTestCase, KeepingTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.client = self.room.connect()
-        self.worker = self.room.worker(b"f")
+        self.client = self.fixture.connect()
+        self.worker = self.fixture.worker(b"f")
 
     def again(self) -> None:
-        self.room.restart()
-        self.worker = self.room.worker(b"f")
+        self.fixture.restart()
+        self.worker = self.fixture.worker(b"f")
 
     def shelf(self) -> list[int]:
         shelf = self.broker.archive.shelf(self.broker.functions[b"f"], dead=False)
         return list(shelf.jobs)
 
     def test_what_made_room_counts_no_more_after_a_restart_either(self) -> None:
-        self.room.set(once=86400, results={"keep": 3600, "jobs": 2})
+        self.fixture.set(once=86400, results={"keep": 3600, "jobs": 2})
         for number in range(5):
             self.do(unique=b"%d" % number)
         self.assertEqual(self.shelf(), [4, 5])
@@ -208,10 +208,10 @@ class StoredKeepingTests(StoredTestCase, KeepingTestCase):
         self.assertEqual(len(self.journal.moves), told + 2)
 
     def test_once_its_unique_is_free_it_is_one_as_any(self) -> None:
-        self.room.set(once=10, results={"keep": 3600, "bytes": 2})
+        self.fixture.set(once=10, results={"keep": 3600, "bytes": 2})
         self.do(unique=b"u")
         self.assertEqual(self.shelf(), [])
-        self.room.pass_time(10)
+        self.fixture.pass_time(10)
         self.again()
         self.assertEqual(self.shelf(), [1])
 
@@ -219,7 +219,7 @@ class StoredKeepingTests(StoredTestCase, KeepingTestCase):
         self.limit(Retention(600.0, 3))
         for _ in range(3):
             self.do(settings={"results": 600})
-            self.room.pass_time(1)
+            self.fixture.pass_time(1)
         self.again()
         self.assertEqual(list(self.broker.archive.own.jobs), [1, 2, 3])
         job = self.do(settings={"results": 600})
@@ -228,11 +228,11 @@ class StoredKeepingTests(StoredTestCase, KeepingTestCase):
     def test_a_damaged_record_of_one_that_has_ended_is_found_at_the_start(self) -> None:
         """And not later, by a peer that has nothing to do with it."""
         for life in (b"{", b'{"settings": {"once": -1}}', b'{"settings": 3}'):
-            self.journal.put(record(1, state=DONE, due=self.room.now + 9, history=life), b"")
-            error = self.assertRaises(ConfigurationError, self.room.restart)
+            self.journal.put(record(1, state=DONE, due=self.fixture.now + 9, history=life), b"")
+            error = self.assertRaises(ConfigurationError, self.fixture.restart)
             self.assertIn("what the store has of b'H:test:1' is damaged", str(error))
-        self.journal.put(record(1, state=DONE, due=self.room.now + 9), b"")
-        self.room.restart()
+        self.journal.put(record(1, state=DONE, due=self.fixture.now + 9), b"")
+        self.fixture.restart()
         self.assertEqual(len(self.kept()), 1)
 
 
@@ -242,16 +242,16 @@ class RestartedTests(KeepingTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.client.restarts = True
-        self.other = self.room.connect()
-        self.job = self.room.submit(self.client, unique=b"u")
-        self.room.submit(self.other, unique=b"u")
+        self.other = self.fixture.connect()
+        self.job = self.fixture.submit(self.client, unique=b"u")
+        self.fixture.submit(self.other, unique=b"u")
         self.grabbed(self.worker, self.job)
 
     def lose(self) -> list[tuple[Any, ...]]:
-        self.room.heard(self.client)
-        self.room.leave(self.worker)
-        self.worker = self.room.worker(b"f")
-        told = self.room.outbox.take()
+        self.fixture.heard(self.client)
+        self.fixture.leave(self.worker)
+        self.worker = self.fixture.worker(b"f")
+        told = self.fixture.outbox.take()
         self.assertNotIn(self.other, [peer for peer, _ in told])
         return [message for peer, message in told if peer is self.client]
 
@@ -265,13 +265,13 @@ class RestartedTests(KeepingTestCase):
         self.assertEqual(self.lose(), [])
 
     def test_when_it_is_tried_again_by_a_policy(self) -> None:
-        self.room.set(retries=1)
+        self.fixture.set(retries=1)
         self.data(self.worker, self.job, b"one")
-        self.room.heard(self.client)
+        self.fixture.heard(self.client)
         self.fails(self.worker, self.job)
-        self.assertEqual(self.room.heard(self.client), [(RESTARTED, self.job.handle)])
+        self.assertEqual(self.fixture.heard(self.client), [(RESTARTED, self.job.handle)])
 
     def test_not_when_it_is_the_end(self) -> None:
         self.data(self.worker, self.job, b"one")
         self.fails(self.worker, self.job)
-        self.assertEqual([kind for kind, *_ in self.room.heard(self.client)], [WORK_DATA, WORK_FAIL])
+        self.assertEqual([kind for kind, *_ in self.fixture.heard(self.client)], [WORK_DATA, WORK_FAIL])

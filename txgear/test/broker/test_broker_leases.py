@@ -10,14 +10,15 @@ from txgear.broker.broker import Broker
 from txgear.broker.jobs import CANCELLED, DEAD, FAILED, QUEUED, RUNNING, Job
 from txgear.errors import JobNotFound
 from txgear.protocol.constants import JOB_WITHDRAWN
-from txgear.test.support.rooms import START, Room, RoomTestCase
+from txgear.test.support.broker import BrokerFixture, BrokerTestCase
+from txgear.test.support.clock import START
 
 
-class TimesTestCase(RoomTestCase):
+class TimesTestCase(BrokerTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.client = self.room.connect()
-        self.worker = self.room.worker(b"f")
+        self.client = self.fixture.connect()
+        self.worker = self.fixture.worker(b"f")
 
     def history(self, job: Job) -> list[str]:
         return [attempt.reason for attempt in self.broker.life(job).attempts]
@@ -26,101 +27,101 @@ class TimesTestCase(RoomTestCase):
 class TimeoutTests(TimesTestCase):
     def test_the_shorter_of_both_counts(self) -> None:
         for timeout, own, seconds in ((10, 0.0, 10), (10, 4.0, 4), (3, 4.0, 3), (0, 4.0, 4)):
-            room = Room()
-            room.set(timeout=timeout)
-            worker = room.worker(b"f", timeout=own)
-            job = room.submit(None)
-            self.assertIs(room.grab(worker), job)
-            self.assertEqual(room.broker.deadline, START + seconds)
-            room.pass_time(seconds)
+            fixture = BrokerFixture()
+            fixture.set(timeout=timeout)
+            worker = fixture.worker(b"f", timeout=own)
+            job = fixture.submit(None)
+            self.assertIs(fixture.grab(worker), job)
+            self.assertEqual(fixture.broker.deadline, START + seconds)
+            fixture.pass_time(seconds)
             self.assertEqual((job.state, job.retries), (QUEUED, 1))
 
     def test_without_one_there_is_none(self) -> None:
-        self.room.set(concurrency=5)
-        job = self.room.submit(None)
+        self.fixture.set(concurrency=5)
+        job = self.fixture.submit(None)
         self.grabbed(self.worker, job)
         self.assertEqual(self.broker.deadline, inf)
 
     def test_it_ends_with_the_attempt(self) -> None:
-        self.room.set(timeout=10, retries=5, backoff=0)
-        job = self.room.submit(None)
+        self.fixture.set(timeout=10, retries=5, backoff=0)
+        job = self.fixture.submit(None)
         self.grabbed(self.worker, job)
-        self.room.pass_time(9)
+        self.fixture.pass_time(9)
         self.fails(self.worker, job)
         self.grabbed(self.worker, job)
-        self.room.pass_time(9)
+        self.fixture.pass_time(9)
         self.assertEqual(job.state, RUNNING)
-        self.room.pass_time(1)
+        self.fixture.pass_time(1)
         self.assertEqual(self.history(job), ["fail", "timeout"])
 
     def test_no_beat_helps(self) -> None:
-        worker = self.room.worker(b"f", extended=True)
-        self.room.set(timeout=10, retries=1)
-        job = self.room.submit(None)
+        worker = self.fixture.worker(b"f", extended=True)
+        self.fixture.set(timeout=10, retries=1)
+        job = self.fixture.submit(None)
         self.grabbed(worker, job)
         for _ in range(9):
-            self.room.pass_time(1)
-            self.broker.beat(worker, job.handle, self.room.now)
-        self.room.pass_time(1)
+            self.fixture.pass_time(1)
+            self.broker.beat(worker, job.handle, self.fixture.now)
+        self.fixture.pass_time(1)
         self.assertEqual(self.history(job), ["timeout"])
 
     def test_the_worker_is_told_if_it_understands(self) -> None:
         for settings in ({"timeout": 10}, {"timeout": 10, "retries": 0}, {"timeout": 10, "retries": 1}):
             for extended in (False, True):
-                room = Room(retries=1)
-                room.set(**settings)
-                worker = room.worker(b"f", extended=extended)
-                job = room.submit(None)
-                room.grab(worker)
-                room.pass_time(10)
+                fixture = BrokerFixture(retries=1)
+                fixture.set(**settings)
+                worker = fixture.worker(b"f", extended=extended)
+                job = fixture.submit(None)
+                fixture.grab(worker)
+                fixture.pass_time(10)
                 withdrawn = [(JOB_WITHDRAWN, job.handle, b"timeout")] if extended else []
-                self.assertEqual(room.heard(worker), withdrawn)
+                self.assertEqual(fixture.heard(worker), withdrawn)
                 with self.assertRaises(JobNotFound):
-                    room.broker.work_complete(worker, job.handle, b"", room.now)
+                    fixture.broker.work_complete(worker, job.handle, b"", fixture.now)
 
     def test_it_is_told_too_when_nobody_wants_the_job_any_more(self) -> None:
-        worker = self.room.worker(b"f", timeout=5.0, extended=True)
-        job = self.room.submit(self.client)
+        worker = self.fixture.worker(b"f", timeout=5.0, extended=True)
+        job = self.fixture.submit(self.client)
         self.grabbed(worker, job)
-        self.room.leave(self.client)
-        self.room.pass_time(5)
-        self.assertEqual(self.room.heard(worker), [(JOB_WITHDRAWN, job.handle, b"timeout")])
+        self.fixture.leave(self.client)
+        self.fixture.pass_time(5)
+        self.assertEqual(self.fixture.heard(worker), [(JOB_WITHDRAWN, job.handle, b"timeout")])
         self.assertEqual(job.state, CANCELLED)
 
 
 class LeaseTests(TimesTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.worker = self.room.worker(b"f", extended=True)
+        self.worker = self.fixture.worker(b"f", extended=True)
 
     def start(self, **settings: Any) -> Job:
-        self.room.set(**{"lease": 10, "retries": 5, "backoff": 0, **settings})
-        job = self.room.submit(None)
+        self.fixture.set(**{"lease": 10, "retries": 5, "backoff": 0, **settings})
+        job = self.fixture.submit(None)
         self.grabbed(self.worker, job)
         return job
 
     def beat(self, job: Job) -> None:
-        self.broker.beat(self.worker, job.handle, self.room.now)
+        self.broker.beat(self.worker, job.handle, self.fixture.now)
 
     def test_silence_takes_the_job_away(self) -> None:
         job = self.start()
         self.assertEqual(self.broker.lease(job), 10.0)
-        self.room.pass_time(9.9)
+        self.fixture.pass_time(9.9)
         self.assertEqual(job.state, RUNNING)
-        self.room.pass_time(0.1)
+        self.fixture.pass_time(0.1)
         self.assertEqual((job.state, self.history(job)), (QUEUED, ["silent"]))
-        self.assertEqual(self.room.heard(self.worker), [(JOB_WITHDRAWN, job.handle, b"silent")])
+        self.assertEqual(self.fixture.heard(self.worker), [(JOB_WITHDRAWN, job.handle, b"silent")])
         with self.assertRaises(JobNotFound):
             self.beat(job)
 
     def test_never_from_a_worker_that_beats(self) -> None:
         job = self.start()
         for _ in range(100):
-            self.room.pass_time(9.9)
+            self.fixture.pass_time(9.9)
             self.beat(job)
         self.assertEqual((job.state, job.retries), (RUNNING, 0))
-        self.assertEqual(self.room.heard(self.worker), [])
-        self.room.pass_time(10)
+        self.assertEqual(self.fixture.heard(self.worker), [])
+        self.fixture.pass_time(10)
         self.assertEqual(self.history(job), ["silent"])
 
     def test_whatever_it_says_of_the_job_counts(self) -> None:
@@ -132,28 +133,28 @@ class LeaseTests(TimesTestCase):
             (Broker.beat,),
         ]
         for say, *arguments in says:
-            self.room.pass_time(9)
-            say(self.broker, self.worker, job.handle, *arguments, self.room.now)
-        self.room.pass_time(9)
+            self.fixture.pass_time(9)
+            say(self.broker, self.worker, job.handle, *arguments, self.fixture.now)
+        self.fixture.pass_time(9)
         self.assertEqual(job.state, RUNNING)
 
     def test_a_word_of_one_job_says_nothing_of_another(self) -> None:
-        first, second = self.start(), self.room.submit(None)
+        first, second = self.start(), self.fixture.submit(None)
         self.grabbed(self.worker, second)
-        self.room.pass_time(6)
+        self.fixture.pass_time(6)
         self.beat(second)
-        self.room.pass_time(6)
+        self.fixture.pass_time(6)
         self.assertEqual((first.state, second.state), (QUEUED, RUNNING))
 
     def test_workers_that_cannot_beat_have_none(self) -> None:
-        self.worker = self.room.worker(b"f")
+        self.worker = self.fixture.worker(b"f")
         job = self.start()
         self.assertEqual((self.broker.lease(job), self.broker.deadline), (0.0, inf))
 
     def test_nor_has_a_job_that_went_on_to_one(self) -> None:
         job = self.start()
-        self.room.pass_time(10)
-        plain = self.room.worker(b"f")
+        self.fixture.pass_time(10)
+        plain = self.fixture.worker(b"f")
         self.grabbed(plain, job)
         self.assertEqual((self.broker.lease(job), self.broker.deadline), (0.0, inf))
 
@@ -161,11 +162,11 @@ class LeaseTests(TimesTestCase):
         job = self.start(lease=0)
         self.beat(job)
         self.assertEqual((self.broker.lease(job), job.state), (0.0, RUNNING))
-        self.room.pass_time(1000)
+        self.fixture.pass_time(1000)
         self.assertEqual(job.state, RUNNING)
 
     def test_a_job_without_a_policy_has_none(self) -> None:
-        job = self.room.submit(None)
+        job = self.fixture.submit(None)
         self.grabbed(self.worker, job)
         self.beat(job)
         self.assertEqual(self.broker.lease(job), 0.0)
@@ -173,44 +174,44 @@ class LeaseTests(TimesTestCase):
     def test_the_attempt_may_be_bounded_as_well(self) -> None:
         job = self.start(timeout=25)
         for _ in range(3):
-            self.room.pass_time(8)
+            self.fixture.pass_time(8)
             self.beat(job)
-        self.room.pass_time(0.9)
+        self.fixture.pass_time(0.9)
         self.assertEqual(job.state, RUNNING)
-        self.room.pass_time(0.1)
+        self.fixture.pass_time(0.1)
         self.assertEqual(self.history(job), ["timeout"])
 
     def test_the_worker_of_a_bounded_attempt_may_be_silent(self) -> None:
         job = self.start(timeout=25)
-        self.room.pass_time(10)
+        self.fixture.pass_time(10)
         self.assertEqual(self.history(job), ["silent"])
 
     def test_a_bound_that_is_shorter_than_the_lease(self) -> None:
         job = self.start(timeout=5)
-        self.room.pass_time(5)
+        self.fixture.pass_time(5)
         self.assertEqual(self.history(job), ["timeout"])
 
     def test_silence_without_retries_counts_as_a_loss(self) -> None:
-        self.room = Room(retries=2)
-        self.worker = self.room.worker(b"f", extended=True)
+        self.fixture = BrokerFixture(retries=2)
+        self.worker = self.fixture.worker(b"f", extended=True)
         job = self.start(retries={})
-        self.room.pass_time(10)
+        self.fixture.pass_time(10)
         self.assertEqual(job.state, DEAD)
-        self.room.set(lease=10)
-        job = self.room.submit(None)
+        self.fixture.set(lease=10)
+        job = self.fixture.submit(None)
         for state in (QUEUED, FAILED):
             self.grabbed(self.worker, job)
-            self.room.pass_time(10)
+            self.fixture.pass_time(10)
             self.assertEqual(job.state, state)
 
     def test_one_that_is_cancelled_is_withdrawn(self) -> None:
         job = self.start()
-        self.room.cancel(job)
-        self.assertEqual(self.room.heard(self.worker), [(JOB_WITHDRAWN, job.handle, CANCEL.encode())])
-        self.assertEqual((job.state, self.room.next_call), (CANCELLED, inf))
+        self.fixture.cancel(job)
+        self.assertEqual(self.fixture.heard(self.worker), [(JOB_WITHDRAWN, job.handle, CANCEL.encode())])
+        self.assertEqual((job.state, self.fixture.next_call), (CANCELLED, inf))
 
     def test_a_worker_that_does_not_understand_is_not_told(self) -> None:
-        self.worker = self.room.worker(b"f")
+        self.worker = self.fixture.worker(b"f")
         job = self.start()
-        self.room.cancel(job)
-        self.assertEqual(self.room.heard(self.worker), [])
+        self.fixture.cancel(job)
+        self.assertEqual(self.fixture.heard(self.worker), [])

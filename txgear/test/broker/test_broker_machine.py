@@ -30,7 +30,8 @@ from txgear.protocol.constants import (
     WORK_EXCEPTION,
     WORK_FAIL,
 )
-from txgear.test.support.brokermodel import Known, Model
+from txgear.test.support.broker import FakeJournal, FakeOutbox, Heard
+from txgear.test.support.clock import START
 from txgear.test.support.extras import (
     HealthCheck,
     RuleBasedStateMachine,
@@ -41,7 +42,7 @@ from txgear.test.support.extras import (
     settings,
     st,
 )
-from txgear.test.support.rooms import START, FakeJournal, Heard, Recorder
+from txgear.test.support.model import BrokerModel, ModelJob
 
 TERMINAL = (WORK_COMPLETE, WORK_FAIL, WORK_EXCEPTION)
 MOST_PEERS = 4
@@ -123,19 +124,19 @@ class BrokerMachine(RuleBasedStateMachine):
     """
 
     broker: Broker
-    model: Model
+    model: BrokerModel
     journal: FakeJournal | None = None
 
     def __init__(self) -> None:
         super().__init__()
-        self.outbox = Recorder()
+        self.outbox = FakeOutbox()
         self.now = START
         self.handles: list[bytes] = []
 
     @initialize(retries=RETRIES, wakeups=WAKEUPS)
     def start(self, retries: int, wakeups: int) -> None:
         self.broker = Broker(self.outbox, b"H:test", retries, wakeups)
-        self.model = Model(retries, durable=False, budget=0)
+        self.model = BrokerModel(retries, durable=False, budget=0)
         self.open_doors()
 
     def open_doors(self) -> None:
@@ -188,7 +189,7 @@ class BrokerMachine(RuleBasedStateMachine):
     def compare(self, told: list[tuple[Peer, Heard]], expected: list[tuple[Peer, Heard]]) -> None:
         assert told == expected
 
-    def known(self, job: Job) -> Known | None:
+    def known(self, job: Job) -> ModelJob | None:
         """What the model knows of it, if it has not ended."""
         return next((known for known in self.model.jobs if known.job is job), None)
 
@@ -295,12 +296,12 @@ class BrokerMachine(RuleBasedStateMachine):
         self.model.offset = offset
         self.broker.clock_changed(offset, self.now)
 
-    def make_known(self, own: Mapping[str, Any], *fields: Any) -> Known:
-        known = Known(*fields)
+    def make_known(self, own: Mapping[str, Any], *fields: Any) -> ModelJob:
+        known = ModelJob(*fields)
         known.created = self.now
         return known
 
-    def repeat(self, peer: Peer, done: Known) -> None:
+    def repeat(self, peer: Peer, done: ModelJob) -> None:
         """What a server does when a client asks for something that is done already."""
         raise AssertionError("nothing that is done is known here")
 

@@ -44,10 +44,11 @@ from txgear.test.broker.test_broker_machine_stored import (
     StoredMachine,
     WatchedJournal,
 )
-from txgear.test.support.brokerlife import Attempt, End, Life, LifeModel, Living, Rules, Settings
-from txgear.test.support.brokermodel import Known
+from txgear.test.support.broker import Heard
+from txgear.test.support.clock import START
 from txgear.test.support.extras import initialize, invariant, rule, st
-from txgear.test.support.rooms import START, Heard
+from txgear.test.support.model import ModelJob
+from txgear.test.support.model_policies import Attempt, End, Life, PolicyJob, PolicyModel, Rules, Settings
 
 TRIES: Final[Settings] = {"retries": 2, "backoff": 2.0, "dead": {"keep": 8.0, "jobs": 2}, "timeout": 3.0}
 EACH: Final[Settings] = {
@@ -186,12 +187,12 @@ def life_of(kept: bytes | None) -> Life:
 class LifeMachine(BrokerMachine):
     """The same with policies."""
 
-    model: LifeModel
+    model: PolicyModel
 
     @initialize(retries=RETRIES, wakeups=WAKEUPS, rules=CHOICES)
     def start(self, retries: int, wakeups: int, rules: int) -> None:
         self.broker = Broker(self.outbox, b"H:test", retries, wakeups)
-        self.model = LifeModel(RULES[rules], lambda: self.now, retries, durable=False, budget=0)
+        self.model = PolicyModel(RULES[rules], lambda: self.now, retries, durable=False, budget=0)
         self.begin_watch()
         self.broker.set_policies(policies(RULES[rules]), self.now)
         self.open_doors()
@@ -241,11 +242,11 @@ class LifeMachine(BrokerMachine):
 
         assert by_job(told) == by_job(expected)
 
-    def known(self, job: Job) -> Known | None:
+    def known(self, job: Job) -> ModelJob | None:
         return next((known for known in [*self.model.jobs, *self.model.past] if known.job is job), None)
 
-    def make_known(self, own: Mapping[str, Any], *fields: Any) -> Known:
-        known = Living(*fields)
+    def make_known(self, own: Mapping[str, Any], *fields: Any) -> ModelJob:
+        known = PolicyJob(*fields)
         known.created, known.settings = self.now, own
         return known
 
@@ -260,8 +261,8 @@ class LifeMachine(BrokerMachine):
     ) -> None:
         self.submit(peer, name, unique, workload, NORMAL, background, 0.0, OWN[own])
 
-    def repeat(self, peer: Peer, done: Known) -> None:
-        assert isinstance(done, Living)
+    def repeat(self, peer: Peer, done: ModelJob) -> None:
+        assert isinstance(done, PolicyJob)
         self.model.repeat(peer, done)
         self.broker.repeat(peer, done.job)
         self.answer_readings()
@@ -366,7 +367,7 @@ class LifeMachine(BrokerMachine):
             handle = running[-1].job.handle
         known = next((known for known in running if known.job.handle == handle), None)
         if known is not None:
-            assert isinstance(known, Living)
+            assert isinstance(known, PolicyJob)
             self.model.hear_of(known)
         try:
             self.broker.beat(peer, handle, self.now)
@@ -394,14 +395,14 @@ class LifeMachine(BrokerMachine):
         count = self.model.do_later(name, "purge") if name in self.broker.functions else None
         assert self.broker.purge(name, self.now) == count
 
-    def requeue(self, known: Living | None) -> None:
+    def requeue(self, known: PolicyJob | None) -> None:
         handle = b"H:test:0" if known is None else known.job.handle
         able = known is not None and known.state == DEAD
         if known is not None and able:
             self.model.requeue(known)
         assert self.broker.requeue(handle, self.now) is able
 
-    def forget(self, known: Living | None) -> None:
+    def forget(self, known: PolicyJob | None) -> None:
         handle = b"H:test:0" if known is None else known.job.handle
         if known is not None:
             self.model.forget(known)
@@ -436,7 +437,7 @@ class LifeMachine(BrokerMachine):
         else:
             unwatch()
 
-    def look_up(self, known: Living | None) -> None:
+    def look_up(self, known: PolicyJob | None) -> None:
         """Read what is kept of a job that has ended."""
         if known is None:
             return
@@ -580,7 +581,7 @@ class StoredLifeMachine(LifeMachine, StoredMachine):
         self.journal = StoredLifeJournal(self, budget)
         self.choices = retries, wakeups, self.journal, budget
         self.broker = Broker(self.outbox, b"H:test", *self.choices)
-        self.model = LifeModel(RULES[rules], lambda: self.now, retries, durable=True, budget=budget)
+        self.model = PolicyModel(RULES[rules], lambda: self.now, retries, durable=True, budget=budget)
         self.begin_watch()
         self.broker.set_policies(policies(RULES[rules]), self.now)
         self.open_doors()

@@ -33,9 +33,10 @@ from txgear.test.broker.test_broker_machine import (
     drawn_from,
     run_machine,
 )
-from txgear.test.support.brokermodel import Known, Model
+from txgear.test.support.broker import FakeJournal
+from txgear.test.support.clock import START
 from txgear.test.support.extras import initialize, invariant, rule, st
-from txgear.test.support.rooms import START, FakeJournal
+from txgear.test.support.model import BrokerModel, ModelJob
 
 BUDGETS = (0, 20, 320, 5000)
 
@@ -110,7 +111,7 @@ class StoredMachine(BrokerMachine):
         self.journal = WatchedJournal(self, budget)
         self.choices = retries, wakeups, self.journal, budget
         self.broker = Broker(self.outbox, b"H:test", *self.choices)
-        self.model = Model(retries, durable=True, budget=budget)
+        self.model = BrokerModel(retries, durable=True, budget=budget)
         self.open_doors()
 
     @rule(event=drawn_from(STORED_EVENTS))
@@ -146,7 +147,7 @@ class StoredMachine(BrokerMachine):
         named = [known for known in self.model.jobs if known.key is not None]
         self.join_first(peer, named[-1 - young % len(named) :] if named else [], background)
 
-    def join_first(self, peer: Peer, jobs: list[Known], background: bool) -> None:
+    def join_first(self, peer: Peer, jobs: list[ModelJob], background: bool) -> None:
         """One more asks for the first of these that has a name."""
         for known in jobs:
             if known.key is not None:
@@ -188,7 +189,7 @@ class StoredMachine(BrokerMachine):
         self.model.read(wanted, missing_one, (), self.now)
         self.broker.loaded([(job, None if job is lost else workload) for job, workload in found], self.now)
 
-    def all_known(self, jobs: Iterable[Job]) -> list[Known]:
+    def all_known(self, jobs: Iterable[Job]) -> list[ModelJob]:
         """What the model knows of those of them that have not ended."""
         return [known for job in jobs for known in self.model.jobs if known.job is job]
 
@@ -214,7 +215,7 @@ class StoredMachine(BrokerMachine):
         self.hear()
         self.read_some(most, bad)
 
-    def wait_for_all(self, peer: Peer, asked: list[Known]) -> None:
+    def wait_for_all(self, peer: Peer, asked: list[ModelJob]) -> None:
         """Of this lane there is nothing but what is asked for; a worker waits for it beside a lower one."""
         name, priority = asked[0].function, asked[0].priority
         for known in self.model.lane(asked[0]).copy():

@@ -6,24 +6,25 @@ from txgear.broker.jobs import PAGED, QUEUED, WAITING, Job
 from txgear.broker.records import JobRecord
 from txgear.broker.uniques import key_of
 from txgear.protocol.constants import HIGH, LOW, WORK_COMPLETE
-from txgear.test.support.rooms import START, StoredTestCase, record
+from txgear.test.support.broker import DurableBrokerTestCase, record
+from txgear.test.support.clock import START
 
 
-class RestoreTests(StoredTestCase):
+class RestoreTests(DurableBrokerTestCase):
     def restored(self, *records: JobRecord, workload: bytes = b"work") -> list[Job]:
         """A server finds these; each that has a size has this workload."""
         for found in records:
             self.journal.put(found, workload if found.size else b"")
-        return self.room.restart()
+        return self.fixture.restart()
 
     def order(self, function: bytes = b"f") -> list[int]:
         """What a worker is handed, while the store answers at once."""
-        worker, numbers = self.room.worker(function), []
-        while (job := self.room.grab(worker)) is not None or self.journal.loading is not None:
+        worker, numbers = self.fixture.worker(function), []
+        while (job := self.fixture.grab(worker)) is not None or self.journal.loading is not None:
             if job is not None:
                 numbers.append(job.number)
             if self.journal.loading is not None:
-                self.room.read()
+                self.fixture.read()
         return numbers
 
     def test_every_field_comes_back(self) -> None:
@@ -37,27 +38,27 @@ class RestoreTests(StoredTestCase):
         )
         self.assertEqual((job.size, job.workload, job.loaded), (4, b"", False))
         self.assertEqual((job.background, job.stored, job.storing, job.clients), (True, True, None, ()))
-        self.assertEqual((job.state, self.room.memory), (WAITING, 0))
+        self.assertEqual((job.state, self.fixture.memory), (WAITING, 0))
 
     def test_so_does_what_was_submitted(self) -> None:
-        client = self.room.connect()
-        self.room.store(b"one", unique=b"-", priority=LOW, reducer=b"r")
-        self.room.submit(client)
-        self.room.submit(None)
-        (job,) = self.room.restart()
+        client = self.fixture.connect()
+        self.fixture.store(b"one", unique=b"-", priority=LOW, reducer=b"r")
+        self.fixture.submit(client)
+        self.fixture.submit(None)
+        (job,) = self.fixture.restart()
         self.assertEqual((job.handle, job.unique, job.reducer), (b"H:test:1", b"-", b"r"))
         self.assertEqual((job.priority, job.size, job.key), (LOW, 3, key_of(b"-", b"one")))
 
     def test_it_is_done_as_any_other(self) -> None:
         (job,) = self.restored(record(7, size=4))
-        client, worker = self.room.connect(), self.room.worker(b"f")
-        self.room.read()
-        self.assertIs(self.room.grab(worker), job)
-        self.assertEqual((job.workload, self.room.memory), (b"work", 4))
+        client, worker = self.fixture.connect(), self.fixture.worker(b"f")
+        self.fixture.read()
+        self.assertIs(self.fixture.grab(worker), job)
+        self.assertEqual((job.workload, self.fixture.memory), (b"work", 4))
         self.assertIs(self.broker.status(b"H:test:7"), job)
         self.complete(worker, job)
-        self.assertEqual((self.journal.ends, self.journal.kept(), self.room.memory), ([7], [], 0))
-        self.assertEqual(self.room.heard(client), [])
+        self.assertEqual((self.journal.ends, self.journal.kept(), self.fixture.memory), ([7], [], 0))
+        self.assertEqual(self.fixture.heard(client), [])
 
     def test_handles_keep_their_meaning_whatever_their_prefix(self) -> None:
         prefixes = (b"H:test", b"H:old", b"100%d", b"H:a:b", b"%")
@@ -68,13 +69,13 @@ class RestoreTests(StoredTestCase):
             self.assertIs(self.broker.status(job.handle), job)
         for wrong in (b"H:old:1", b"H:test:2", b"H:test:02", b"2", b":2", b"H:old:x", b"H:old:"):
             self.assertIsNone(self.broker.status(wrong))
-        self.room.cancel(jobs[2])
+        self.fixture.cancel(jobs[2])
         self.assert_gone(jobs[2])
 
     def test_its_own_prefix_may_have_changed(self) -> None:
-        self.room.store(b"work")
-        (old,) = self.room.restart(prefix=b"H:new")
-        (new,) = self.room.store(b"work")
+        self.fixture.store(b"work")
+        (old,) = self.fixture.restart(prefix=b"H:new")
+        (new,) = self.fixture.store(b"work")
         self.assertEqual((old.handle, new.handle), (b"H:test:1", b"H:new:1000"))
         self.assertEqual([kept.prefix for kept in self.journal.kept()], [b"H:test", b"H:new"])
 
@@ -85,23 +86,23 @@ class RestoreTests(StoredTestCase):
 
     def test_others_join_it_by_its_unique(self) -> None:
         (job,) = self.restored(record(7, unique=b"u", size=4))
-        client = self.room.connect()
+        client = self.fixture.connect()
         for each in (client, None):
-            self.assertIs(self.room.submit(each, unique=b"u"), job)
+            self.assertIs(self.fixture.submit(each, unique=b"u"), job)
         self.assertEqual(self.journal.adding, [])
         self.assertIsNone(self.broker.answer_waits(job, background=True))
         self.assertIs(self.broker.status_unique(b"u"), job)
-        worker = self.room.worker(b"f")
-        self.room.read()
-        self.room.grab(worker)
+        worker = self.fixture.worker(b"f")
+        self.fixture.read()
+        self.fixture.grab(worker)
         self.complete(worker, job)
-        self.assertEqual(self.room.heard(client), [(WORK_COMPLETE, job.handle, b"done")])
+        self.assertEqual(self.fixture.heard(client), [(WORK_COMPLETE, job.handle, b"done")])
 
     def test_or_by_its_workload(self) -> None:
-        self.room.store(b"\x00one", b"two", unique=b"-")
-        one, two = self.room.restart()
-        self.assertIs(self.room.submit(None, unique=b"-", workload=b"\x00one"), one)
-        self.assertIs(self.room.submit(None, unique=b"-", workload=b"two"), two)
+        self.fixture.store(b"\x00one", b"two", unique=b"-")
+        one, two = self.fixture.restart()
+        self.assertIs(self.fixture.submit(None, unique=b"-", workload=b"\x00one"), one)
+        self.assertIs(self.fixture.submit(None, unique=b"-", workload=b"two"), two)
         self.assertEqual(len(self.broker.jobs), 2)
         self.assertIsNone(self.broker.status_unique(b"-"))
 
@@ -109,25 +110,25 @@ class RestoreTests(StoredTestCase):
         empty, dash = self.restored(record(1), record(2, unique=b"-"))
         self.assertEqual((empty.key, dash.key), (None, None))
         for unique in (b"", b"-"):
-            self.assertNotIn(self.room.submit(None, unique=unique), (empty, dash))
+            self.assertNotIn(self.fixture.submit(None, unique=unique), (empty, dash))
 
     def test_two_of_one_unique_are_both_done_and_the_first_is_joined(self) -> None:
         found = record(1, unique=b"u"), record(2, unique=b"u"), record(3, unique=b"u", function=b"g")
         first, second, other = self.restored(*found)
         self.assertEqual((first.unique, second.unique), (b"u", b"u"))
-        self.assertIs(self.room.submit(None, unique=b"u"), first)
-        self.assertIs(self.room.submit(None, b"g", unique=b"u"), other)
-        worker = self.room.worker(b"f")
-        self.assertEqual(self.room.grab_all(worker), [first, second])
+        self.assertIs(self.fixture.submit(None, unique=b"u"), first)
+        self.assertIs(self.fixture.submit(None, b"g", unique=b"u"), other)
+        worker = self.fixture.worker(b"f")
+        self.assertEqual(self.fixture.grab_all(worker), [first, second])
         self.complete(worker, first)
-        self.assertNotIn(self.room.submit(None, unique=b"u"), (first, second))
+        self.assertNotIn(self.fixture.submit(None, unique=b"u"), (first, second))
         self.complete(worker, second)
         self.assertEqual(self.journal.ends, [1, 2])
 
     def test_a_time_to_come_is_waited_for(self) -> None:
         (job,) = self.restored(record(7, due=START + 10))
         self.assertEqual((job.state, self.broker.begins(job)), (WAITING, START + 10))
-        self.room.pass_time(10)
+        self.fixture.pass_time(10)
         self.assertEqual((job.state, job.place), (QUEUED, 1000))
 
     def test_a_time_that_came_meanwhile_is_over(self) -> None:
@@ -138,7 +139,7 @@ class RestoreTests(StoredTestCase):
     def test_one_without_a_workload_is_ready_at_once(self) -> None:
         (job,) = self.restored(record(7))
         self.assertEqual(job.state, QUEUED)
-        self.assertIs(self.room.grab(self.room.worker(b"f")), job)
+        self.assertIs(self.fixture.grab(self.fixture.worker(b"f")), job)
         self.assertEqual(self.journal.loads, [])
 
     def test_unless_others_are_before_it(self) -> None:
@@ -155,39 +156,39 @@ class RestoreTests(StoredTestCase):
         self.assertEqual(self.order(), [3, 2, 1, 4])
 
     def test_what_ran_is_where_it_was_and_uncounted(self) -> None:
-        jobs = self.room.store(b"1", b"2", b"3")
-        worker = self.room.worker(b"f")
-        self.assertEqual([self.room.grab(worker) for _ in range(2)], jobs[:2])
-        restored = self.room.restart()
+        jobs = self.fixture.store(b"1", b"2", b"3")
+        worker = self.fixture.worker(b"f")
+        self.assertEqual([self.fixture.grab(worker) for _ in range(2)], jobs[:2])
+        restored = self.fixture.restart()
         self.assertEqual([job.retries for job in restored], [0, 0, 0])
         self.assertEqual(self.order(), [1, 2, 3])
 
     def test_losses_count_on(self) -> None:
         job, other = self.restored(record(1, retries=1), record(2))
-        worker = self.room.worker(b"f")
-        self.room.grab(worker)
-        self.room.leave(worker)
+        worker = self.fixture.worker(b"f")
+        self.fixture.grab(worker)
+        self.fixture.leave(worker)
         self.assertEqual((job.retries, job.place), (2, 1000))
         self.assertEqual(job.queue.queued(), [other, job])
 
     def test_a_turn_behind_the_others_outlives_another_restart(self) -> None:
-        self.room.store(b"1", b"2")
+        self.fixture.store(b"1", b"2")
         for _ in range(2):
-            worker = self.room.worker(b"f")
-            self.room.grab(worker)
-            self.room.leave(worker)
-        self.assertEqual([(job.number, job.place) for job in self.room.restart()], [(1, 3), (2, 2)])
-        self.room.restart(first=2000)
+            worker = self.fixture.worker(b"f")
+            self.fixture.grab(worker)
+            self.fixture.leave(worker)
+        self.assertEqual([(job.number, job.place) for job in self.fixture.restart()], [(1, 3), (2, 2)])
+        self.fixture.restart(first=2000)
         self.assertEqual(self.order(), [2, 1])
 
     def test_nothing_is_read_before_there_is_a_worker(self) -> None:
         (job,) = self.restored(record(1, size=4))
         self.assertEqual((job.state, self.journal.loads), (PAGED, []))
         self.assertEqual((job.queue.paged, job.queue.total), (1, 1))
-        self.room.worker(b"f")
+        self.fixture.worker(b"f")
         self.assertEqual(self.journal.loads, [1])
 
     def test_new_jobs_are_behind_them(self) -> None:
         self.restored(record(1, size=4), record(2, size=4))
-        self.room.store(b"new")
+        self.fixture.store(b"new")
         self.assertEqual(self.order(), [1, 2, 1000])

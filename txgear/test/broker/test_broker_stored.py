@@ -10,35 +10,36 @@ from txgear.broker.sleepers import Peer
 from txgear.errors import QueueError
 from txgear.protocol.constants import ERROR, HIGH, JOB_CREATED, LOW, NORMAL, WORK_COMPLETE, WORK_FAIL
 from txgear.protocol.packets import Pieces
-from txgear.test.support.rooms import START, FakeJournal, Room, RoomTestCase, StoredTestCase
+from txgear.test.support.broker import BrokerFixture, BrokerTestCase, DurableBrokerTestCase, FakeJournal
+from txgear.test.support.clock import START
 
 
-class StoringTests(StoredTestCase):
+class StoringTests(DurableBrokerTestCase):
     """A background job that is on its way to the disk."""
 
     def test_it_is_handed_out_only_when_it_is_stored(self) -> None:
-        worker, sleeper = self.room.worker(b"f"), self.room.sleeper(b"f")
-        job = self.room.submit(None, workload=b"work")
+        worker, sleeper = self.fixture.worker(b"f"), self.fixture.sleeper(b"f")
+        job = self.fixture.submit(None, workload=b"work")
         self.assertEqual((job.state, job.stored), (STORING, False))
-        self.assertEqual(self.room.lines(), {b"f": (0, 1, 0, 2)})
+        self.assertEqual(self.fixture.counts(), {b"f": (0, 1, 0, 2)})
         self.assertEqual(job.queue.total, 1)
-        self.assertIsNone(self.room.grab(worker))
-        self.room.sleep(worker)
-        self.assertEqual(self.room.outbox.take(), [])
-        self.room.commit()
+        self.assertIsNone(self.fixture.grab(worker))
+        self.fixture.sleep(worker)
+        self.assertEqual(self.fixture.outbox.take(), [])
+        self.fixture.commit()
         self.assertEqual((job.state, job.stored, job.storing), (QUEUED, True, None))
-        self.assertEqual(self.room.lines(), {b"f": (1, 0, 0, 2)})
-        self.assertEqual(self.room.woken(), [sleeper])
-        self.assertIs(self.room.grab(sleeper), job)
-        self.assertEqual((job.workload, self.room.memory), (b"work", 4))
+        self.assertEqual(self.fixture.counts(), {b"f": (1, 0, 0, 2)})
+        self.assertEqual(self.fixture.woken(), [sleeper])
+        self.assertIs(self.fixture.grab(sleeper), job)
+        self.assertEqual((job.workload, self.fixture.memory), (b"work", 4))
 
     def test_the_answer_waits_and_is_then_its_handle(self) -> None:
-        job = self.room.submit(None)
+        job = self.fixture.submit(None)
         storing = self.broker.answer_waits(job, background=True)
         assert storing is not None
         self.assertIs(storing, job.storing)
         self.assertIsNone(storing.answer)
-        self.room.commit()
+        self.fixture.commit()
         self.assertEqual(storing.answer, (JOB_CREATED, job.handle))
         self.assertIsNone(self.broker.answer_waits(job, background=True))
 
@@ -56,102 +57,102 @@ class StoringTests(StoredTestCase):
     def test_a_digest_has_16_bytes_whatever_its_value(self) -> None:
         """Some workload's digest begins with a zero."""
         for number in range(300):
-            self.room.submit(None, unique=b"-", workload=b"%d" % number)
+            self.fixture.submit(None, unique=b"-", workload=b"%d" % number)
         digests = [storing.addition[0].digest or b"" for storing in self.journal.adding]
         self.assertEqual({len(digest) for digest in digests}, {16})
         self.assertIn(0, {digest[0] for digest in digests})
 
     def test_all_who_join_it_wait_for_the_same_commit(self) -> None:
-        client = self.room.connect()
-        job = self.room.submit(None, unique=b"u")
-        self.assertIs(self.room.submit(None, unique=b"u"), job)
-        self.assertIs(self.room.submit(client, unique=b"u"), job)
+        client = self.fixture.connect()
+        job = self.fixture.submit(None, unique=b"u")
+        self.assertIs(self.fixture.submit(None, unique=b"u"), job)
+        self.assertIs(self.fixture.submit(client, unique=b"u"), job)
         self.assertEqual(len(self.journal.adding), 1)
         for background in (True, False):
             self.assertIs(self.broker.answer_waits(job, background), job.storing)
-        self.room.commit()
+        self.fixture.commit()
         for background in (True, False):
             self.assertIsNone(self.broker.answer_waits(job, background))
-        worker = self.room.worker(b"f")
-        self.room.grab(worker)
+        worker = self.fixture.worker(b"f")
+        self.fixture.grab(worker)
         self.complete(worker, job)
-        self.assertEqual(self.room.heard(client), [(WORK_COMPLETE, job.handle, b"done")])
+        self.assertEqual(self.fixture.heard(client), [(WORK_COMPLETE, job.handle, b"done")])
 
     def test_those_who_join_when_it_is_stored_do_not_wait(self) -> None:
-        (job,) = self.room.store(b"work", unique=b"u")
-        self.room.submit(self.room.connect(), unique=b"u")
-        self.room.submit(None, unique=b"u")
+        (job,) = self.fixture.store(b"work", unique=b"u")
+        self.fixture.submit(self.fixture.connect(), unique=b"u")
+        self.fixture.submit(None, unique=b"u")
         self.assertEqual((self.journal.adding, job.storing), ([], None))
 
     def test_several_are_queued_in_the_order_of_their_commits(self) -> None:
-        jobs = [self.room.submit(None) for _ in range(3)]
-        self.room.commit(2)
+        jobs = [self.fixture.submit(None) for _ in range(3)]
+        self.fixture.commit(2)
         self.assertEqual(jobs[0].queue.queued(), jobs[:2])
-        self.room.commit()
+        self.fixture.commit()
         self.assertEqual(jobs[0].queue.queued(), jobs)
 
     def test_foreground_jobs_are_not_stored(self) -> None:
-        client, worker = self.room.connect(), self.room.worker(b"f")
-        job = self.room.submit(client, workload=b"work")
+        client, worker = self.fixture.connect(), self.fixture.worker(b"f")
+        job = self.fixture.submit(client, workload=b"work")
         self.assertIsNone(self.broker.answer_waits(job, background=False))
-        self.assertIs(self.room.grab(worker), job)
-        self.room.leave(worker)
-        self.room.grab(self.room.worker(b"f"))
-        self.room.cancel(job)
-        told = self.journal.adding, self.journal.moves, self.journal.ends, self.room.memory
+        self.assertIs(self.fixture.grab(worker), job)
+        self.fixture.leave(worker)
+        self.fixture.grab(self.fixture.worker(b"f"))
+        self.fixture.cancel(job)
+        told = self.journal.adding, self.journal.moves, self.journal.ends, self.fixture.memory
         self.assertEqual(told, ([], [], [], 0))
 
     def test_it_counts_for_the_limit_of_its_function(self) -> None:
         self.broker.limit_function(b"f", (0, 1, 0))
-        self.room.submit(None)
-        self.assertRaises(QueueError, self.room.submit, None)
+        self.fixture.submit(None)
+        self.assertRaises(QueueError, self.fixture.submit, None)
 
     def test_a_client_that_joined_it_may_go(self) -> None:
-        client = self.room.connect()
-        job = self.room.submit(None, unique=b"u")
-        self.room.submit(client, unique=b"u")
-        self.room.leave(client)
+        client = self.fixture.connect()
+        job = self.fixture.submit(None, unique=b"u")
+        self.fixture.submit(client, unique=b"u")
+        self.fixture.leave(client)
         self.assertEqual((job.state, job.clients), (STORING, ()))
-        self.room.commit()
-        self.assertIs(self.room.grab(self.room.worker(b"f")), job)
+        self.fixture.commit()
+        self.assertIs(self.fixture.grab(self.fixture.worker(b"f")), job)
 
     def test_it_may_be_cancelled(self) -> None:
-        client = self.room.connect()
-        job = self.room.submit(None, unique=b"u", workload=b"work")
-        self.room.submit(client, unique=b"u")
+        client = self.fixture.connect()
+        job = self.fixture.submit(None, unique=b"u", workload=b"work")
+        self.fixture.submit(client, unique=b"u")
         storing = job.storing
         assert storing is not None
-        self.room.cancel(job)
-        self.assertEqual(self.room.heard(client), [(WORK_FAIL, job.handle)])
+        self.fixture.cancel(job)
+        self.assertEqual(self.fixture.heard(client), [(WORK_FAIL, job.handle)])
         self.assert_gone(job)
-        self.assertEqual((self.room.lines(), self.journal.ends), ({}, [job.number]))
-        self.room.commit()
+        self.assertEqual((self.fixture.counts(), self.journal.ends), ({}, [job.number]))
+        self.fixture.commit()
         self.assertEqual(storing.answer, (JOB_CREATED, job.handle))
-        self.assertEqual((self.room.lines(), self.journal.kept(), self.room.memory), ({}, [], 0))
+        self.assertEqual((self.fixture.counts(), self.journal.kept(), self.fixture.memory), ({}, [], 0))
 
     def test_one_that_was_cancelled_may_be_refused(self) -> None:
-        job = self.room.submit(None)
-        self.room.cancel(job)
-        self.assertEqual(self.room.refuse("full").answer, (ERROR, b"QUEUE_ERROR", b"full"))
-        self.assertEqual((self.room.lines(), self.journal.ends), ({}, [job.number]))
+        job = self.fixture.submit(None)
+        self.fixture.cancel(job)
+        self.assertEqual(self.fixture.refuse("full").answer, (ERROR, b"QUEUE_ERROR", b"full"))
+        self.assertEqual((self.fixture.counts(), self.journal.ends), ({}, [job.number]))
 
     def test_without_a_journal_nothing_waits(self) -> None:
-        room = Room()
-        job = room.submit(None)
-        self.assertIsNone(room.broker.answer_waits(job, background=True))
+        fixture = BrokerFixture()
+        job = fixture.submit(None)
+        self.assertIsNone(fixture.broker.answer_waits(job, background=True))
         self.assertEqual((job.state, job.stored), (QUEUED, False))
 
 
-class ForegroundMadeBackgroundTests(StoredTestCase):
+class ForegroundMadeBackgroundTests(DurableBrokerTestCase):
     """A background submit that joins a foreground job has it stored then."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.client = self.room.connect()
-        self.job = self.room.submit(self.client, unique=b"u", workload=b"work")
+        self.client = self.fixture.connect()
+        self.job = self.fixture.submit(self.client, unique=b"u", workload=b"work")
 
     def insist(self) -> None:
-        self.assertIs(self.room.submit(None, unique=b"u", workload=b"other"), self.job)
+        self.assertIs(self.fixture.submit(None, unique=b"u", workload=b"other"), self.job)
 
     def test_it_stays_where_it_is(self) -> None:
         self.insist()
@@ -159,165 +160,165 @@ class ForegroundMadeBackgroundTests(StoredTestCase):
         self.assertEqual((self.job.state, storing.addition[1]), (QUEUED, b"work"))
         self.assertIs(self.broker.answer_waits(self.job, background=True), storing)
         self.assertIsNone(self.broker.answer_waits(self.job, background=False))
-        self.room.commit()
+        self.fixture.commit()
         self.assertEqual(storing.answer, (JOB_CREATED, self.job.handle))
-        self.assertEqual((self.job.state, self.job.stored, self.room.memory), (QUEUED, True, 4))
+        self.assertEqual((self.job.state, self.job.stored, self.fixture.memory), (QUEUED, True, 4))
 
     def test_it_is_stored_once(self) -> None:
         self.insist()
         self.insist()
         self.assertEqual(len(self.journal.adding), 1)
-        self.room.commit()
+        self.fixture.commit()
         self.insist()
         self.assertEqual(self.journal.adding, [])
 
     def test_it_may_run_before_it_is_stored(self) -> None:
         self.insist()
-        worker = self.room.worker(b"f")
-        self.assertIs(self.room.grab(worker), self.job)
-        self.room.commit()
-        self.assertEqual((self.job.state, self.job.stored, self.room.memory), (RUNNING, True, 4))
+        worker = self.fixture.worker(b"f")
+        self.assertIs(self.fixture.grab(worker), self.job)
+        self.fixture.commit()
+        self.assertEqual((self.job.state, self.job.stored, self.fixture.memory), (RUNNING, True, 4))
         self.complete(worker, self.job)
-        self.assertEqual((self.journal.ends, self.journal.kept(), self.room.memory), ([1], [], 0))
+        self.assertEqual((self.journal.ends, self.journal.kept(), self.fixture.memory), ([1], [], 0))
 
     def test_it_may_be_made_so_while_it_runs(self) -> None:
-        self.room.grab(self.room.worker(b"f", timeout=5.0))
+        self.fixture.grab(self.fixture.worker(b"f", timeout=5.0))
         self.insist()
         self.assertEqual(self.journal.adding[0].addition[0].due, 0.0)
-        self.room.commit()
+        self.fixture.commit()
         self.assertEqual((self.job.state, self.job.stored), (RUNNING, True))
 
     def test_it_may_end_before_it_is_stored(self) -> None:
         self.insist()
         storing = self.job.storing
         assert storing is not None
-        worker = self.room.worker(b"f")
-        self.room.grab(worker)
+        worker = self.fixture.worker(b"f")
+        self.fixture.grab(worker)
         self.complete(worker, self.job)
         self.assertEqual(self.journal.ends, [1])
-        self.room.commit()
-        self.assertEqual((storing.answer, self.room.memory), ((JOB_CREATED, self.job.handle), 0))
-        self.assertEqual((self.journal.kept(), self.room.lines()), ([], {b"f": (0, 0, 0, 1)}))
+        self.fixture.commit()
+        self.assertEqual((storing.answer, self.fixture.memory), ((JOB_CREATED, self.job.handle), 0))
+        self.assertEqual((self.journal.kept(), self.fixture.counts()), ([], {b"f": (0, 0, 0, 1)}))
 
     def test_it_outlives_its_clients_before_and_after_the_commit(self) -> None:
         self.insist()
-        self.room.leave(self.client)
+        self.fixture.leave(self.client)
         self.assertEqual(self.job.state, QUEUED)
-        self.room.commit()
-        self.assertIs(self.room.grab(self.room.worker(b"f")), self.job)
+        self.fixture.commit()
+        self.assertIs(self.fixture.grab(self.fixture.worker(b"f")), self.job)
 
     def test_what_has_become_of_it_is_kept_too(self) -> None:
         for _ in range(2):
-            worker = self.room.worker(b"f")
-            self.room.grab(worker)
-            self.room.leave(worker)
+            worker = self.fixture.worker(b"f")
+            self.fixture.grab(worker)
+            self.fixture.leave(worker)
         self.insist()
         record = self.journal.adding[0].addition[0]
         self.assertEqual((record.number, record.place, record.retries), (1, self.job.place, 2))
         self.assertEqual((self.job.place, self.journal.moves), (2, []))
 
     def test_the_time_that_it_waits_for_is_kept(self) -> None:
-        later = self.room.submit(self.client, unique=b"later", due=START + 10)
-        self.room.submit(None, unique=b"later")
+        later = self.fixture.submit(self.client, unique=b"later", due=START + 10)
+        self.fixture.submit(None, unique=b"later")
         self.assertEqual(self.journal.adding[0].addition[0].due, START + 10)
-        self.room.commit()
+        self.fixture.commit()
         self.assertEqual(later.state, WAITING)
-        self.room.pass_time(10)
+        self.fixture.pass_time(10)
         self.assertEqual((later.state, self.journal.kept()[0].due), (QUEUED, 0.0))
 
 
-class RefusedTests(StoredTestCase):
+class RefusedTests(DurableBrokerTestCase):
     """A job that could not be stored."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.client = self.room.connect()
+        self.client = self.fixture.connect()
 
     def made_background(self) -> Job:
-        job = self.room.submit(self.client, unique=b"u", workload=b"work")
-        self.room.submit(None, unique=b"u")
+        job = self.fixture.submit(self.client, unique=b"u", workload=b"work")
+        self.fixture.submit(None, unique=b"u")
         return job
 
     def test_it_never_was(self) -> None:
-        job = self.room.submit(None, unique=b"u")
-        storing = self.room.refuse("voll: £5")
+        job = self.fixture.submit(None, unique=b"u")
+        storing = self.fixture.refuse("voll: £5")
         self.assertEqual(storing.answer, (ERROR, b"QUEUE_ERROR", "voll: £5".encode()))
         self.assert_gone(job)
-        self.assertEqual((self.room.lines(), self.journal.ends), ({}, []))
-        self.assertIsNot(self.room.submit(None, unique=b"u"), job)
+        self.assertEqual((self.fixture.counts(), self.journal.ends), ({}, []))
+        self.assertIsNot(self.fixture.submit(None, unique=b"u"), job)
 
     def test_clients_that_joined_it_have_the_same_answer_and_no_other(self) -> None:
-        job = self.room.submit(None, unique=b"u")
-        self.room.submit(self.client, unique=b"u")
+        job = self.fixture.submit(None, unique=b"u")
+        self.fixture.submit(self.client, unique=b"u")
         storing = self.broker.answer_waits(job, background=False)
-        self.assertIs(self.room.refuse(), storing)
+        self.assertIs(self.fixture.refuse(), storing)
         self.assert_gone(job)
-        self.assertEqual((self.room.heard(self.client), self.client.attached), ([], {}))
+        self.assertEqual((self.fixture.heard(self.client), self.client.attached), ([], {}))
 
     def test_a_foreground_job_goes_on_as_such(self) -> None:
         job = self.made_background()
-        self.room.refuse()
+        self.fixture.refuse()
         self.assertEqual((job.state, job.background, job.storing), (QUEUED, False, None))
-        worker = self.room.worker(b"f")
-        self.room.grab(worker)
+        worker = self.fixture.worker(b"f")
+        self.fixture.grab(worker)
         self.complete(worker, job)
-        self.assertEqual(self.room.heard(self.client), [(WORK_COMPLETE, job.handle, b"done")])
-        self.assertEqual((self.journal.ends, self.room.memory), ([], 0))
+        self.assertEqual(self.fixture.heard(self.client), [(WORK_COMPLETE, job.handle, b"done")])
+        self.assertEqual((self.journal.ends, self.fixture.memory), ([], 0))
 
     def test_and_ends_when_its_client_goes(self) -> None:
         job = self.made_background()
-        self.room.refuse()
-        self.room.leave(self.client)
+        self.fixture.refuse()
+        self.fixture.leave(self.client)
         self.assert_gone(job)
-        self.assertEqual((self.room.lines(), self.journal.ends), ({}, []))
+        self.assertEqual((self.fixture.counts(), self.journal.ends), ({}, []))
 
     def test_or_at_once_if_that_has_gone(self) -> None:
         job = self.made_background()
-        self.room.leave(self.client)
-        self.room.refuse()
+        self.fixture.leave(self.client)
+        self.fixture.refuse()
         self.assert_gone(job)
-        self.assertEqual((self.room.lines(), self.journal.ends), ({}, []))
+        self.assertEqual((self.fixture.counts(), self.journal.ends), ({}, []))
 
     def test_but_not_while_it_runs(self) -> None:
         job = self.made_background()
-        worker = self.room.worker(b"f")
-        self.room.grab(worker)
-        self.room.leave(self.client)
-        self.room.refuse()
+        worker = self.fixture.worker(b"f")
+        self.fixture.grab(worker)
+        self.fixture.leave(self.client)
+        self.fixture.refuse()
         self.assertEqual((job.state, job.background), (RUNNING, False))
-        self.room.leave(worker)
+        self.fixture.leave(worker)
         self.assert_gone(job)
         self.assertEqual((self.journal.moves, self.journal.ends), ([], []))
 
     def test_it_may_be_asked_for_again(self) -> None:
         job = self.made_background()
-        self.room.refuse()
+        self.fixture.refuse()
         for _ in range(2):
-            worker = self.room.worker(b"f")
-            self.room.grab(worker)
-            self.room.leave(worker)
-        self.room.submit(None, unique=b"u")
-        self.room.commit()
+            worker = self.fixture.worker(b"f")
+            self.fixture.grab(worker)
+            self.fixture.leave(worker)
+        self.fixture.submit(None, unique=b"u")
+        self.fixture.commit()
         self.assertEqual((job.stored, job.background), (True, True))
         (kept,) = self.journal.kept()
         self.assertEqual((kept.number, kept.place, kept.retries), (1, job.place, 2))
 
 
-class JournalRefusesTests(StoredTestCase):
+class JournalRefusesTests(DurableBrokerTestCase):
     """No job can be stored at present."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.client = self.room.connect()
-        self.foreground = self.room.submit(self.client, unique=b"fore")
-        (self.background,) = self.room.store(b"work", unique=b"back")
+        self.client = self.fixture.connect()
+        self.foreground = self.fixture.submit(self.client, unique=b"fore")
+        (self.background,) = self.fixture.store(b"work", unique=b"back")
         self.journal.unavailable = "The store is locked"
 
     def assert_refused(self, function: bytes = b"f", unique: bytes = b"") -> None:
-        lines, number, uniques = self.room.lines(), self.broker.next_number, len(self.broker._uniques)
+        lines, number, uniques = self.fixture.counts(), self.broker.next_number, len(self.broker._uniques)
         with self.assertRaisesRegex(QueueError, "^QUEUE_ERROR: The store is locked$"):
-            self.room.submit(None, function, unique)
-        self.assertEqual((self.room.lines(), self.broker.next_number), (lines, number))
+            self.fixture.submit(None, function, unique)
+        self.assertEqual((self.fixture.counts(), self.broker.next_number), (lines, number))
         self.assertEqual((len(self.broker._uniques), len(self.broker.jobs)), (uniques, 2))
         self.assertEqual(self.journal.adding, [])
 
@@ -331,132 +332,132 @@ class JournalRefusesTests(StoredTestCase):
     def test_so_is_one_that_joins_a_foreground_job(self) -> None:
         self.assert_refused(unique=b"fore")
         self.assertFalse(self.foreground.background)
-        self.room.leave(self.client)
+        self.fixture.leave(self.client)
         self.assert_gone(self.foreground)
 
     def test_what_is_stored_may_be_joined(self) -> None:
-        self.assertIs(self.room.submit(None, unique=b"back"), self.background)
+        self.assertIs(self.fixture.submit(None, unique=b"back"), self.background)
 
     def test_what_is_on_its_way_may_be_joined(self) -> None:
         self.journal.unavailable = None
-        job = self.room.submit(None, unique=b"u")
+        job = self.fixture.submit(None, unique=b"u")
         self.journal.unavailable = "late"
-        self.assertIs(self.room.submit(None, unique=b"u"), job)
+        self.assertIs(self.fixture.submit(None, unique=b"u"), job)
         self.assertIs(self.broker.answer_waits(job, background=True), job.storing)
 
     def test_foreground_jobs_go_on(self) -> None:
-        job = self.room.submit(self.client)
+        job = self.fixture.submit(self.client)
         self.assertEqual(job.state, QUEUED)
 
     def test_workers_go_on(self) -> None:
-        worker = self.room.worker(b"f")
-        self.assertEqual(self.room.grab_all(worker), [self.foreground, self.background])
+        worker = self.fixture.worker(b"f")
+        self.assertEqual(self.fixture.grab_all(worker), [self.foreground, self.background])
         self.complete(worker, self.background)
         self.assertEqual(self.journal.ends, [2])
 
 
-class MoveTests(StoredTestCase):
+class MoveTests(DurableBrokerTestCase):
     """What the journal is told of jobs that have come back."""
 
     def lose(self, job: Job) -> None:
-        worker = self.room.worker(b"f")
-        self.assertIs(self.room.grab(worker), job)
-        self.room.leave(worker)
+        worker = self.fixture.worker(b"f")
+        self.assertIs(self.fixture.grab(worker), job)
+        self.fixture.leave(worker)
 
     def test_a_lost_job_is_counted_and_keeps_its_place_once(self) -> None:
-        job, *others = self.room.store(b"1", b"2", b"3")
+        job, *others = self.fixture.store(b"1", b"2", b"3")
         self.lose(job)
         self.assertEqual(self.journal.moves, [JobUpdate(1, 1, 0.0, 1)])
         self.lose(job)
         self.assertEqual(self.journal.moves[1:], [JobUpdate(1, 4, 0.0, 2)])
         for other in others:
-            worker = self.room.worker(b"f")
-            self.room.grab(worker)
+            worker = self.fixture.worker(b"f")
+            self.fixture.grab(worker)
             self.complete(worker, other)
         self.lose(job)
         self.assertEqual(self.journal.moves[2:], [JobUpdate(1, 5, 0.0, 3)])
         self.assertEqual((job.place, job.retries), (5, 3))
-        self.assertEqual(self.room.submit(None).number, 6)
+        self.assertEqual(self.fixture.submit(None).number, 6)
 
     def test_one_that_runs_when_it_is_stored_counts_what_happens_on_the_way(self) -> None:
-        client = self.room.connect()
-        job = self.room.submit(client, unique=b"u")
-        worker = self.room.worker(b"f")
-        self.room.grab(worker)
-        self.room.submit(None, unique=b"u")
-        self.room.leave(worker)
+        client = self.fixture.connect()
+        job = self.fixture.submit(client, unique=b"u")
+        worker = self.fixture.worker(b"f")
+        self.fixture.grab(worker)
+        self.fixture.submit(None, unique=b"u")
+        self.fixture.leave(worker)
         self.assertEqual(self.journal.moves, [JobUpdate(job.number, 1, 0.0, 1)])
-        self.room.commit()
+        self.fixture.commit()
         self.assertEqual(self.journal.kept()[0].retries, 1)
 
     def test_one_whose_worker_overran_its_time(self) -> None:
-        (job,) = self.room.store(b"work")
-        self.room.grab(self.room.worker(b"f", timeout=5.0))
-        self.room.pass_time(5)
+        (job,) = self.fixture.store(b"work")
+        self.fixture.grab(self.fixture.worker(b"f", timeout=5.0))
+        self.fixture.pass_time(5)
         self.assertEqual(self.journal.moves, [JobUpdate(job.number, job.number, 0.0, 1)])
 
     def test_one_whose_time_has_come_is_behind_those_that_are_there(self) -> None:
-        later, now = self.room.submit(None, due=START + 10), self.room.submit(None)
-        self.room.commit()
+        later, now = self.fixture.submit(None, due=START + 10), self.fixture.submit(None)
+        self.fixture.commit()
         self.assertEqual((later.state, now.state), (WAITING, QUEUED))
-        self.room.pass_time(10)
+        self.fixture.pass_time(10)
         self.assertEqual(self.journal.moves, [JobUpdate(1, 3, 0.0, 0)])
         self.assertEqual(now.queue.queued(), [now, later])
 
     def test_it_keeps_that_turn_when_its_worker_is_lost(self) -> None:
-        later, now = self.room.submit(None, due=START + 10), self.room.submit(None)
-        self.room.commit()
-        self.room.pass_time(10)
-        self.room.store(b"")
-        workers = [self.room.worker(b"f") for _ in range(2)]
-        self.assertEqual([self.room.grab(worker) for worker in workers], [now, later])
+        later, now = self.fixture.submit(None, due=START + 10), self.fixture.submit(None)
+        self.fixture.commit()
+        self.fixture.pass_time(10)
+        self.fixture.store(b"")
+        workers = [self.fixture.worker(b"f") for _ in range(2)]
+        self.assertEqual([self.fixture.grab(worker) for worker in workers], [now, later])
         for worker in workers:
-            self.room.leave(worker)
+            self.fixture.leave(worker)
         self.assertEqual(now.queue.queued()[:2], [now, later])
 
     def test_a_time_that_came_while_it_was_on_its_way_is_over(self) -> None:
-        job = self.room.submit(None, due=START + 10)
-        self.room.pass_time(10)
+        job = self.fixture.submit(None, due=START + 10)
+        self.fixture.pass_time(10)
         self.assertEqual((job.state, job.due), (STORING, 0.0))
-        self.room.commit()
+        self.fixture.commit()
         self.assertEqual((job.state, self.journal.moves), (QUEUED, []))
 
     def test_its_workload_is_dropped_until_then_and_read_again(self) -> None:
-        (job,) = self.room.store(b"work", due=START + 10)
-        self.assertEqual((job.state, job.workload, self.room.memory), (WAITING, b"", 0))
-        worker = self.room.worker(b"f")
-        self.room.pass_time(10)
-        self.assertIsNone(self.room.grab(worker))
-        self.room.read()
-        self.assertIs(self.room.grab(worker), job)
-        self.assertEqual((job.workload, self.room.memory), (b"work", 4))
+        (job,) = self.fixture.store(b"work", due=START + 10)
+        self.assertEqual((job.state, job.workload, self.fixture.memory), (WAITING, b"", 0))
+        worker = self.fixture.worker(b"f")
+        self.fixture.pass_time(10)
+        self.assertIsNone(self.fixture.grab(worker))
+        self.fixture.read()
+        self.assertIs(self.fixture.grab(worker), job)
+        self.assertEqual((job.workload, self.fixture.memory), (b"work", 4))
 
     def test_without_a_journal_the_turn_is_the_same(self) -> None:
-        room = Room()
-        jobs = [room.submit(None) for _ in range(2)]
+        fixture = BrokerFixture()
+        jobs = [fixture.submit(None) for _ in range(2)]
         for _ in range(2):
-            worker = room.worker(b"f")
-            room.grab(worker)
-            room.leave(worker)
+            worker = fixture.worker(b"f")
+            fixture.grab(worker)
+            fixture.leave(worker)
         self.assertEqual([jobs[0].place, jobs[0].queue.queued()], [3, jobs[::-1]])
 
 
-class EndTests(StoredTestCase):
+class EndTests(DurableBrokerTestCase):
     """The journal is told once that a job has ended, however it did."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.room = Room(retries=2, journal=self.journal)
-        self.worker = self.room.worker(b"f")
+        self.fixture = BrokerFixture(retries=2, journal=self.journal)
+        self.worker = self.fixture.worker(b"f")
 
     def assert_told(self, job: Job) -> None:
         self.assert_gone(job)
         self.assertEqual(self.journal.ends, [job.number])
-        self.assertEqual((self.journal.kept(), self.room.memory), ([], 0))
+        self.assertEqual((self.journal.kept(), self.fixture.memory), ([], 0))
 
     def running(self) -> Job:
-        (job,) = self.room.store(b"work", unique=b"u")
-        self.assertIs(self.room.grab(self.worker), job)
+        (job,) = self.fixture.store(b"work", unique=b"u")
+        self.assertIs(self.fixture.grab(self.worker), job)
         return job
 
     def test_done(self) -> None:
@@ -466,53 +467,53 @@ class EndTests(StoredTestCase):
 
     def test_failed(self) -> None:
         job = self.running()
-        self.broker.work_fail(self.worker, job.handle, self.room.now)
+        self.broker.work_fail(self.worker, job.handle, self.fixture.now)
         self.assert_told(job)
 
     def test_failed_with_a_reason(self) -> None:
         job = self.running()
-        self.broker.work_exception(self.worker, job.handle, b"why", self.room.now)
-        self.broker.work_fail(self.worker, job.handle, self.room.now)
+        self.broker.work_exception(self.worker, job.handle, b"why", self.fixture.now)
+        self.broker.work_fail(self.worker, job.handle, self.fixture.now)
         self.assert_told(job)
 
     def test_cancelled_while_it_runs(self) -> None:
         job = self.running()
-        self.room.cancel(job)
-        self.room.leave(self.worker)
+        self.fixture.cancel(job)
+        self.fixture.leave(self.worker)
         self.assert_told(job)
 
     def test_cancelled_while_it_is_queued(self) -> None:
-        (job,) = self.room.store(b"work")
-        self.room.cancel(job)
+        (job,) = self.fixture.store(b"work")
+        self.fixture.cancel(job)
         self.assert_told(job)
 
     def test_cancelled_while_it_waits_for_its_time(self) -> None:
-        (job,) = self.room.store(b"work", due=START + 10)
-        self.room.cancel(job)
+        (job,) = self.fixture.store(b"work", due=START + 10)
+        self.fixture.cancel(job)
         self.assert_told(job)
 
     def test_given_up(self) -> None:
         job = self.running()
-        self.room.leave(self.worker)
+        self.fixture.leave(self.worker)
         self.assertEqual(self.journal.ends, [])
-        worker = self.room.worker(b"f")
-        self.room.grab(worker)
-        self.room.leave(worker)
+        worker = self.fixture.worker(b"f")
+        self.fixture.grab(worker)
+        self.fixture.leave(worker)
         self.assert_told(job)
 
     def test_a_client_that_joined_and_went_ends_nothing(self) -> None:
-        client = self.room.connect()
+        client = self.fixture.connect()
         job = self.running()
-        self.room.submit(client, unique=b"u")
-        self.room.leave(client)
+        self.fixture.submit(client, unique=b"u")
+        self.fixture.leave(client)
         self.assertEqual((job.state, self.journal.ends), (RUNNING, []))
 
 
-class NumberTests(StoredTestCase):
+class NumberTests(DurableBrokerTestCase):
     """Numbers are reserved in the store before they are used."""
 
     def numbers(self, count: int) -> list[int]:
-        return [self.room.submit(self.room.connect()).number for _ in range(count)]
+        return [self.fixture.submit(self.fixture.connect()).number for _ in range(count)]
 
     def test_they_begin_where_they_are_reserved(self) -> None:
         self.broker.reserve(2**40, 100)
@@ -537,15 +538,15 @@ class NumberTests(StoredTestCase):
 
     def test_without_any_no_job_is_taken_and_nothing_changed(self) -> None:
         self.broker.reserve(5, 1)
-        client = self.room.connect()
-        job = self.room.submit(client, unique=b"u")
+        client = self.fixture.connect()
+        job = self.fixture.submit(client, unique=b"u")
         for each in (client, None):
             with self.assertRaisesRegex(
                 QueueError, "^QUEUE_ERROR: No job numbers are left until the store answers$"
             ):
-                self.room.submit(each, b"g", b"v")
-        self.assertEqual((self.room.lines(), client.attached), ({b"f": (1, 0, 0, 0)}, {job: None}))
-        self.assertIs(self.room.submit(client, unique=b"u"), job)
+                self.fixture.submit(each, b"g", b"v")
+        self.assertEqual((self.fixture.counts(), client.attached), ({b"f": (1, 0, 0, 0)}, {job: None}))
+        self.assertIs(self.fixture.submit(client, unique=b"u"), job)
         self.broker.reserve(6, 1)
         self.assertEqual(self.numbers(1), [6])
 
@@ -553,130 +554,130 @@ class NumberTests(StoredTestCase):
         self.broker.reserve(5, 10)
         self.numbers(2)
         for _ in range(2):
-            worker = self.room.worker(b"f")
-            self.room.grab(worker)
-            self.room.leave(worker)
+            worker = self.fixture.worker(b"f")
+            self.fixture.grab(worker)
+            self.fixture.leave(worker)
         self.assertEqual(self.broker.next_number, 8)
 
 
-class DrainTests(StoredTestCase):
+class DrainTests(DurableBrokerTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.client = self.room.connect()
-        self.worker = self.room.worker(b"f")
+        self.client = self.fixture.connect()
+        self.worker = self.fixture.worker(b"f")
 
     def test_a_job_that_is_stored_now_stays_stored(self) -> None:
-        job = self.room.submit(None, workload=b"work")
-        self.room.drain()
+        job = self.fixture.submit(None, workload=b"work")
+        self.fixture.drain()
         self.assertTrue(self.broker.drained)
-        self.room.commit()
-        self.assertEqual((job.state, self.room.lines()), (WAITING, {b"f": (0, 1, 0, 1)}))
-        self.assertIsNone(self.room.grab(self.worker))
+        self.fixture.commit()
+        self.assertEqual((job.state, self.fixture.counts()), (WAITING, {b"f": (0, 1, 0, 1)}))
+        self.assertIsNone(self.fixture.grab(self.worker))
         self.assertTrue(self.broker.drained)
         self.assertEqual(
             ([job.number], []), ([kept.number for kept in self.journal.kept()], self.journal.ends)
         )
 
     def test_a_client_that_waits_for_it_is_waited_for(self) -> None:
-        job = self.room.submit(None, unique=b"u")
-        self.room.submit(self.client, unique=b"u")
-        self.room.drain()
+        job = self.fixture.submit(None, unique=b"u")
+        self.fixture.submit(self.client, unique=b"u")
+        self.fixture.drain()
         self.assertFalse(self.broker.drained)
-        self.room.commit()
+        self.fixture.commit()
         self.assertFalse(self.broker.drained)
-        self.assertIs(self.room.grab(self.worker), job)
+        self.assertIs(self.fixture.grab(self.worker), job)
         self.complete(self.worker, job)
         self.assertTrue(self.broker.drained)
 
     def test_unless_it_goes(self) -> None:
-        job = self.room.submit(None, unique=b"u")
-        self.room.submit(self.client, unique=b"u")
-        self.room.drain()
-        self.room.leave(self.client)
+        job = self.fixture.submit(None, unique=b"u")
+        self.fixture.submit(self.client, unique=b"u")
+        self.fixture.drain()
+        self.fixture.leave(self.client)
         self.assertTrue(self.broker.drained)
-        self.room.commit()
+        self.fixture.commit()
         self.assertEqual(job.state, WAITING)
 
     def test_or_the_job_cannot_be_stored(self) -> None:
-        self.room.submit(None, unique=b"u")
-        self.room.submit(self.client, unique=b"u")
-        self.room.drain()
-        self.room.refuse()
+        self.fixture.submit(None, unique=b"u")
+        self.fixture.submit(self.client, unique=b"u")
+        self.fixture.drain()
+        self.fixture.refuse()
         self.assertTrue(self.broker.drained)
-        self.assertEqual(self.room.lines(), {b"f": (0, 0, 0, 1)})
+        self.assertEqual(self.fixture.counts(), {b"f": (0, 0, 0, 1)})
 
     def test_a_foreground_job_set_aside_that_cannot_be_stored_is_given_up(self) -> None:
-        job = self.room.submit(self.client, unique=b"u")
-        self.room.submit(None, unique=b"u")
-        self.room.drain()
-        self.room.leave(self.client)
+        job = self.fixture.submit(self.client, unique=b"u")
+        self.fixture.submit(None, unique=b"u")
+        self.fixture.drain()
+        self.fixture.leave(self.client)
         self.assertEqual(job.state, WAITING)
-        self.room.refuse()
+        self.fixture.refuse()
         self.assert_gone(job)
 
     def test_what_happens_is_still_told(self) -> None:
-        job, later = self.room.submit(None), self.room.submit(None, due=START + 10)
-        self.room.commit()
-        self.room.grab(self.worker)
-        self.room.drain()
-        self.room.leave(self.worker)
-        self.room.pass_time(10)
+        job, later = self.fixture.submit(None), self.fixture.submit(None, due=START + 10)
+        self.fixture.commit()
+        self.fixture.grab(self.worker)
+        self.fixture.drain()
+        self.fixture.leave(self.worker)
+        self.fixture.pass_time(10)
         self.assertEqual((job.state, later.state), (WAITING, WAITING))
         self.assertEqual(self.journal.moves, [JobUpdate(1, 1, 0.0, 1), JobUpdate(2, 3, 0.0, 0)])
 
 
-class HaltedTests(StoredTestCase):
+class HaltedTests(DurableBrokerTestCase):
     """The server ends: who is hung up on loses nothing."""
 
     def gone(self, *peers: Peer) -> None:
         self.broker.halted = True
         for peer in peers:
-            self.room.leave(peer)
+            self.fixture.leave(peer)
         self.assertEqual(self.broker.roster.peers, {})
 
     def test_jobs_stay_as_they_are(self) -> None:
-        client, worker = self.room.connect(), self.room.worker(b"f")
-        (stored,) = self.room.store(b"work")
-        foreground = self.room.submit(client)
-        running = self.room.grab(worker)
+        client, worker = self.fixture.connect(), self.fixture.worker(b"f")
+        (stored,) = self.fixture.store(b"work")
+        foreground = self.fixture.submit(client)
+        running = self.fixture.grab(worker)
         assert running is not None
         self.gone(worker, client)
         self.assertIs(running, stored)
         self.assertEqual((running.state, running.retries, foreground.state), (RUNNING, 0, QUEUED))
         self.assertEqual((self.journal.moves, self.journal.ends), ([], []))
-        self.assertEqual(self.room.outbox.take(), [])
+        self.assertEqual(self.fixture.outbox.take(), [])
 
     def test_what_is_on_its_way_may_be_stored_yet(self) -> None:
-        client = self.room.connect()
-        self.room.submit(None, unique=b"u")
-        self.room.submit(client, unique=b"u")
+        client = self.fixture.connect()
+        self.fixture.submit(None, unique=b"u")
+        self.fixture.submit(client, unique=b"u")
         self.gone(client)
-        self.room.commit()
+        self.fixture.commit()
         self.assertEqual(len(self.journal.kept()), 1)
 
 
-class WithoutJournalTests(RoomTestCase):
+class WithoutJournalTests(BrokerTestCase):
     def test_nothing_is_told_and_nothing_is_counted(self) -> None:
-        client, worker = self.room.connect(), self.room.worker(b"f")
-        job = self.room.submit(client, unique=b"u")
-        self.room.submit(None, unique=b"u")
+        client, worker = self.fixture.connect(), self.fixture.worker(b"f")
+        job = self.fixture.submit(client, unique=b"u")
+        self.fixture.submit(None, unique=b"u")
         self.assertEqual((job.background, job.storing), (True, None))
-        self.room.grab(worker)
-        self.room.leave(worker)
-        self.room.cancel(job)
+        self.fixture.grab(worker)
+        self.fixture.leave(worker)
+        self.fixture.cancel(job)
         self.assert_gone(job)
 
 
-class FakeJournalTests(StoredTestCase):
+class FakeJournalTests(DurableBrokerTestCase):
     """What the other tests believe."""
 
     def test_what_is_kept_is_what_was_told(self) -> None:
-        one, other = self.room.store(b"1", b"2")
-        self.room.submit(None)
-        worker = self.room.worker(b"f")
-        self.room.grab_all(worker)
+        one, other = self.fixture.store(b"1", b"2")
+        self.fixture.submit(None)
+        worker = self.fixture.worker(b"f")
+        self.fixture.grab_all(worker)
         self.complete(worker, other)
-        self.room.leave(worker)
+        self.fixture.leave(worker)
         self.assertEqual([(kept.number, kept.retries) for kept in self.journal.kept()], [(1, 1)])
         self.assertEqual(one.priority, NORMAL)
         self.assertEqual(FakeJournal().kept(), [])

@@ -13,268 +13,269 @@ from txgear.broker.sleepers import WAKE_SECONDS
 from txgear.broker.storage import MAX_PREFIX, check_prefix
 from txgear.errors import ArgumentTooLarge, ConfigurationError, InvalidArgument, QueueError
 from txgear.protocol.constants import HIGH, LOW, MAX_FUNCTION, MAX_HANDLE
-from txgear.test.support.rooms import START, Recorder, Room, RoomTestCase
+from txgear.test.support.broker import BrokerFixture, BrokerTestCase, FakeOutbox
+from txgear.test.support.clock import START
 
 
-class WakeUpTests(RoomTestCase):
+class WakeUpTests(BrokerTestCase):
     def test_a_job_wakes_one_worker(self) -> None:
-        sleepers = [self.room.sleeper(b"f") for _ in range(3)]
-        self.room.submit(None)
-        self.assertEqual(self.room.woken(), sleepers[:1])
-        self.room.submit(None)
-        self.assertEqual(self.room.woken(), sleepers[1:2])
+        sleepers = [self.fixture.sleeper(b"f") for _ in range(3)]
+        self.fixture.submit(None)
+        self.assertEqual(self.fixture.woken(), sleepers[:1])
+        self.fixture.submit(None)
+        self.assertEqual(self.fixture.woken(), sleepers[1:2])
 
     def test_the_one_that_can_do_it(self) -> None:
-        self.room.sleeper(b"g")
-        sleeper = self.room.sleeper(b"f", b"g")
-        self.room.submit(None)
-        self.assertEqual(self.room.woken(), [sleeper])
+        self.fixture.sleeper(b"g")
+        sleeper = self.fixture.sleeper(b"f", b"g")
+        self.fixture.submit(None)
+        self.assertEqual(self.fixture.woken(), [sleeper])
 
     def test_who_is_awake_gets_no_noop(self) -> None:
-        self.room.worker(b"f")
-        self.room.submit(None)
-        self.assertEqual(self.room.outbox.take(), [])
+        self.fixture.worker(b"f")
+        self.fixture.submit(None)
+        self.assertEqual(self.fixture.outbox.take(), [])
 
     def test_who_was_woken_gets_no_second_one(self) -> None:
-        sleeper = self.room.sleeper(b"f")
+        sleeper = self.fixture.sleeper(b"f")
         for _ in range(3):
-            self.room.submit(None)
-        self.assertEqual(self.room.woken(), [sleeper])
+            self.fixture.submit(None)
+        self.assertEqual(self.fixture.woken(), [sleeper])
 
     def test_who_falls_asleep_beside_a_job_is_woken_at_once(self) -> None:
-        worker = self.room.worker(b"f")
-        self.room.submit(None)
-        self.room.sleep(worker)
-        self.assertEqual(self.room.woken(), [worker])
+        worker = self.fixture.worker(b"f")
+        self.fixture.submit(None)
+        self.fixture.sleep(worker)
+        self.assertEqual(self.fixture.woken(), [worker])
 
     def test_unless_others_are_woken_for_all_jobs(self) -> None:
-        self.room.sleeper(b"f")
-        self.room.submit(None)
-        self.room.woken()
-        self.room.sleeper(b"f")
-        self.assertEqual(self.room.woken(), [])
+        self.fixture.sleeper(b"f")
+        self.fixture.submit(None)
+        self.fixture.woken()
+        self.fixture.sleeper(b"f")
+        self.assertEqual(self.fixture.woken(), [])
 
     def test_who_falls_asleep_again_without_grabbing_is_woken_again(self) -> None:
-        sleeper = self.room.sleeper(b"f")
-        self.room.submit(None)
-        self.room.woken()
-        self.room.sleep(sleeper)
-        self.assertEqual(self.room.woken(), [sleeper])
+        sleeper = self.fixture.sleeper(b"f")
+        self.fixture.submit(None)
+        self.fixture.woken()
+        self.fixture.sleep(sleeper)
+        self.assertEqual(self.fixture.woken(), [sleeper])
 
     def test_a_sleeper_that_learns_what_is_queued_is_woken(self) -> None:
-        sleeper = self.room.sleeper(b"g")
-        self.room.submit(None)
-        self.broker.can_do(sleeper, b"f", 0.0, self.room.now)
-        self.assertEqual(self.room.woken(), [sleeper])
+        sleeper = self.fixture.sleeper(b"g")
+        self.fixture.submit(None)
+        self.broker.can_do(sleeper, b"f", 0.0, self.fixture.now)
+        self.assertEqual(self.fixture.woken(), [sleeper])
 
     def test_a_woken_worker_that_takes_another_job_has_another_woken(self) -> None:
-        first = self.room.sleeper(b"f", b"g")
-        self.room.submit(None, b"f")
-        second = self.room.sleeper(b"f")
-        self.room.submit(None, b"g", priority=HIGH)
-        self.room.woken()
-        job = self.room.grab(first)
+        first = self.fixture.sleeper(b"f", b"g")
+        self.fixture.submit(None, b"f")
+        second = self.fixture.sleeper(b"f")
+        self.fixture.submit(None, b"g", priority=HIGH)
+        self.fixture.woken()
+        job = self.fixture.grab(first)
         assert job is not None
         self.assertEqual(job.queue.name, b"g")
-        self.assertEqual(self.room.woken(), [second])
+        self.assertEqual(self.fixture.woken(), [second])
 
     def test_a_woken_worker_that_sleeps_on_beside_another_job_has_another_woken(self) -> None:
-        first = self.room.sleeper(b"f", b"g")
-        self.room.submit(None, b"f")
-        second = self.room.sleeper(b"f")
-        self.room.submit(None, b"g", priority=HIGH)
-        self.room.woken()
-        self.room.sleep(first)
-        self.assertEqual(self.room.woken(), [first, second])
+        first = self.fixture.sleeper(b"f", b"g")
+        self.fixture.submit(None, b"f")
+        second = self.fixture.sleeper(b"f")
+        self.fixture.submit(None, b"g", priority=HIGH)
+        self.fixture.woken()
+        self.fixture.sleep(first)
+        self.assertEqual(self.fixture.woken(), [first, second])
 
     def test_a_woken_worker_that_goes_or_gives_up_has_another_woken(self) -> None:
         for gives_up in (
-            Room.leave,
-            lambda room, peer: room.broker.cant_do(peer, b"f", room.now),
-            lambda room, peer: room.broker.reset_abilities(peer, room.now),
+            BrokerFixture.leave,
+            lambda fixture, peer: fixture.broker.cant_do(peer, b"f", fixture.now),
+            lambda fixture, peer: fixture.broker.reset_abilities(peer, fixture.now),
         ):
-            room = Room()
-            first, second = room.sleeper(b"f"), room.sleeper(b"f")
-            room.submit(None)
-            self.assertEqual(room.woken(), [first])
-            gives_up(room, first)
-            self.assertEqual(room.woken(), [second])
+            fixture = BrokerFixture()
+            first, second = fixture.sleeper(b"f"), fixture.sleeper(b"f")
+            fixture.submit(None)
+            self.assertEqual(fixture.woken(), [first])
+            gives_up(fixture, first)
+            self.assertEqual(fixture.woken(), [second])
 
     def test_a_woken_worker_that_does_not_grab_has_another_woken(self) -> None:
-        sleepers = [self.room.sleeper(b"f") for _ in range(3)]
-        self.room.submit(None)
-        self.assertEqual(self.room.woken(), sleepers[:1])
-        self.room.pass_time(WAKE_SECONDS / 2)
-        self.assertEqual(self.room.woken(), [])
-        self.room.pass_time(WAKE_SECONDS / 2)
-        self.assertEqual(self.room.woken(), sleepers[1:2])
-        self.room.pass_time(WAKE_SECONDS)
-        self.assertEqual(self.room.woken(), sleepers[2:])
+        sleepers = [self.fixture.sleeper(b"f") for _ in range(3)]
+        self.fixture.submit(None)
+        self.assertEqual(self.fixture.woken(), sleepers[:1])
+        self.fixture.pass_time(WAKE_SECONDS / 2)
+        self.assertEqual(self.fixture.woken(), [])
+        self.fixture.pass_time(WAKE_SECONDS / 2)
+        self.assertEqual(self.fixture.woken(), sleepers[1:2])
+        self.fixture.pass_time(WAKE_SECONDS)
+        self.assertEqual(self.fixture.woken(), sleepers[2:])
 
     def test_but_not_when_somebody_else_has_taken_the_job(self) -> None:
-        self.room.sleeper(b"f")
-        self.room.submit(None)
-        self.room.sleeper(b"f")
-        self.room.grab(self.room.worker(b"f"))
-        self.room.woken()
-        self.room.pass_time(WAKE_SECONDS)
-        self.assertEqual(self.room.woken(), [])
+        self.fixture.sleeper(b"f")
+        self.fixture.submit(None)
+        self.fixture.sleeper(b"f")
+        self.fixture.grab(self.fixture.worker(b"f"))
+        self.fixture.woken()
+        self.fixture.pass_time(WAKE_SECONDS)
+        self.assertEqual(self.fixture.woken(), [])
 
     def test_after_a_lot_of_jobs_no_worker_sleeps(self) -> None:
-        sleepers = [self.room.sleeper(b"f") for _ in range(5)]
+        sleepers = [self.fixture.sleeper(b"f") for _ in range(5)]
         for _ in range(10):
-            self.room.submit(None)
-        self.assertEqual(self.room.woken(), sleepers)
+            self.fixture.submit(None)
+        self.assertEqual(self.fixture.woken(), sleepers)
 
     def test_at_most_so_many_noops_for_a_job(self) -> None:
-        self.room = Room(wakeups=1)
-        worker = self.room.worker(b"f")
+        self.fixture = BrokerFixture(wakeups=1)
+        worker = self.fixture.worker(b"f")
         for _ in range(4):
-            self.room.submit(None)
-        sleepers = [self.room.sleeper(b"g") for _ in range(3)]
+            self.fixture.submit(None)
+        sleepers = [self.fixture.sleeper(b"g") for _ in range(3)]
         for sleeper in sleepers:
-            self.broker.can_do(sleeper, b"f", 0.0, self.room.now)
-        self.assertEqual(self.room.woken(), sleepers)
-        self.assertEqual(len(self.room.grab_all(worker)), 4)
+            self.broker.can_do(sleeper, b"f", 0.0, self.fixture.now)
+        self.assertEqual(self.fixture.woken(), sleepers)
+        self.assertEqual(len(self.fixture.grab_all(worker)), 4)
         for sleeper in sleepers:
-            self.room.grab(sleeper)
-            self.room.sleep(sleeper)
-        self.room.leave(worker)
-        self.assertEqual(len(self.room.woken()), 3)
+            self.fixture.grab(sleeper)
+            self.fixture.sleep(sleeper)
+        self.fixture.leave(worker)
+        self.assertEqual(len(self.fixture.woken()), 3)
 
     def test_a_job_that_waits_for_its_time_wakes_nobody_until_then(self) -> None:
-        sleeper = self.room.sleeper(b"f")
-        self.room.submit(None, due=START + 10)
-        self.assertEqual(self.room.woken(), [])
-        self.room.pass_time(10.0)
-        self.assertEqual(self.room.woken(), [sleeper])
+        sleeper = self.fixture.sleeper(b"f")
+        self.fixture.submit(None, due=START + 10)
+        self.assertEqual(self.fixture.woken(), [])
+        self.fixture.pass_time(10.0)
+        self.assertEqual(self.fixture.woken(), [sleeper])
 
 
-class LaterTests(RoomTestCase):
+class LaterTests(BrokerTestCase):
     """Jobs that wait for their time."""
 
     def test_not_before_its_time(self) -> None:
-        worker = self.room.worker(b"f")
-        job = self.room.submit(None, due=START + 10)
+        worker = self.fixture.worker(b"f")
+        job = self.fixture.submit(None, due=START + 10)
         self.assertEqual(job.state, WAITING)
-        self.assertEqual(self.room.lines(), {b"f": (0, 1, 0, 1)})
-        self.assertIsNone(self.room.grab(worker))
-        self.room.pass_time(9.9)
-        self.assertIsNone(self.room.grab(worker))
-        self.room.pass_time(0.1)
-        self.assertIs(self.room.grab(worker), job)
+        self.assertEqual(self.fixture.counts(), {b"f": (0, 1, 0, 1)})
+        self.assertIsNone(self.fixture.grab(worker))
+        self.fixture.pass_time(9.9)
+        self.assertIsNone(self.fixture.grab(worker))
+        self.fixture.pass_time(0.1)
+        self.assertIs(self.fixture.grab(worker), job)
 
     def test_a_time_that_is_over_is_now(self) -> None:
         for due in (START, START - 1, -1.0, 0.0):
-            self.assertEqual(self.room.submit(None, due=due).state, QUEUED)
+            self.assertEqual(self.fixture.submit(None, due=due).state, QUEUED)
 
     def test_the_others_go_on(self) -> None:
-        self.room.submit(None, due=START + 10)
-        low = self.room.submit(None, priority=LOW)
-        self.assertIs(self.room.grab(self.room.worker(b"f")), low)
+        self.fixture.submit(None, due=START + 10)
+        low = self.fixture.submit(None, priority=LOW)
+        self.assertIs(self.fixture.grab(self.fixture.worker(b"f")), low)
 
     def test_in_the_order_of_their_times(self) -> None:
-        later = [self.room.submit(None, due=START + due) for due in (30, 10, 20)]
-        self.room.pass_time(30)
-        self.assertEqual(self.room.grab_all(self.room.worker(b"f")), [later[1], later[2], later[0]])
+        later = [self.fixture.submit(None, due=START + due) for due in (30, 10, 20)]
+        self.fixture.pass_time(30)
+        self.assertEqual(self.fixture.grab_all(self.fixture.worker(b"f")), [later[1], later[2], later[0]])
 
     def test_they_are_joined_as_others_are(self) -> None:
-        client = self.room.connect()
-        job = self.room.submit(None, unique=b"u", due=START + 10)
-        self.assertIs(self.room.submit(client, unique=b"u"), job)
-        self.room.leave(client)
-        self.room.pass_time(10)
-        self.assertIs(self.room.grab(self.room.worker(b"f")), job)
+        client = self.fixture.connect()
+        job = self.fixture.submit(None, unique=b"u", due=START + 10)
+        self.assertIs(self.fixture.submit(client, unique=b"u"), job)
+        self.fixture.leave(client)
+        self.fixture.pass_time(10)
+        self.assertIs(self.fixture.grab(self.fixture.worker(b"f")), job)
 
     def test_one_deadline_for_all(self) -> None:
         self.assertEqual(self.broker.deadline, inf)
         for delay in (30, 10, 20):
-            self.room.submit(None, delay=delay)
+            self.fixture.submit(None, delay=delay)
         self.assertEqual(self.broker.deadline, START + 10)
-        self.room.pass_time(10)
+        self.fixture.pass_time(10)
         self.assertEqual(self.broker.deadline, START + 20)
-        self.room.pass_time(20)
+        self.fixture.pass_time(20)
         self.assertEqual(self.broker.deadline, inf)
 
     def test_a_deadline_that_has_lapsed_costs_one_empty_call(self) -> None:
-        job = self.room.submit(None, delay=10)
-        self.room.cancel(job)
+        job = self.fixture.submit(None, delay=10)
+        self.fixture.cancel(job)
         self.broker.expire(START + 10)
         self.assertEqual(self.broker.deadline, inf)
 
     def test_a_great_many_at_once_take_several_calls(self) -> None:
-        jobs = [self.room.submit(None, due=START + 10) for _ in range(2 * BATCH)]
+        jobs = [self.fixture.submit(None, due=START + 10) for _ in range(2 * BATCH)]
         begun = [0]
         while self.broker.deadline <= START + 10:
             self.broker.expire(START + 10)
-            begun.append(self.room.lines()[b"f"][0])
+            begun.append(self.fixture.counts()[b"f"][0])
             self.assertLessEqual(begun[-1] - begun[-2], BATCH)
         self.assertEqual((begun[-1], self.broker.deadline), (2 * BATCH, inf))
-        self.assertEqual(self.room.grab_all(self.room.worker(b"f")), jobs)
+        self.assertEqual(self.fixture.grab_all(self.fixture.worker(b"f")), jobs)
 
 
-class FunctionTests(RoomTestCase):
+class FunctionTests(BrokerTestCase):
     def limit(self, high: int, normal: int, low: int) -> None:
         self.broker.limit_function(b"f", (high, normal, low))
 
     def test_a_full_queue_takes_no_new_job(self) -> None:
         self.limit(0, 2, 1)
-        worker = self.room.worker(b"f")
-        first = self.room.submit(None, unique=b"u", priority=LOW)
+        worker = self.fixture.worker(b"f")
+        first = self.fixture.submit(None, unique=b"u", priority=LOW)
         with self.assertRaisesRegex(QueueError, "^QUEUE_ERROR: Job queue is full$"):
-            self.room.submit(None, priority=LOW)
-        self.room.submit(None, due=START + 10)
-        self.room.grab(worker)
+            self.fixture.submit(None, priority=LOW)
+        self.fixture.submit(None, due=START + 10)
+        self.fixture.grab(worker)
         with self.assertRaises(QueueError):
-            self.room.submit(None)
-        self.assertIs(self.room.submit(None, unique=b"u"), first)
-        self.room.submit(None, priority=HIGH)
+            self.fixture.submit(None)
+        self.assertIs(self.fixture.submit(None, unique=b"u"), first)
+        self.fixture.submit(None, priority=HIGH)
         self.complete(worker, first)
         self.limit(0, 0, 0)
-        self.room.submit(None)
+        self.fixture.submit(None)
 
     def test_a_limit_is_remembered_for_a_function_nobody_uses_yet(self) -> None:
         self.limit(1, 1, 1)
-        self.assertEqual(self.room.lines(), {b"f": (0, 0, 0, 0)})
-        self.room.submit(None)
-        self.assertRaises(QueueError, self.room.submit, None)
+        self.assertEqual(self.fixture.counts(), {b"f": (0, 0, 0, 0)})
+        self.fixture.submit(None)
+        self.assertRaises(QueueError, self.fixture.submit, None)
 
     def test_no_limit_leaves_nothing_behind(self) -> None:
         self.limit(0, 0, 0)
-        self.assertEqual(self.room.lines(), {})
+        self.assertEqual(self.fixture.counts(), {})
 
     def test_a_function_is_forgotten_with_its_last_job_and_worker(self) -> None:
-        worker = self.room.worker(b"f", b"g")
-        job = self.room.submit(None)
-        self.room.grab(worker)
-        self.broker.cant_do(worker, b"g", self.room.now)
-        self.assertEqual(self.room.lines(), {b"f": (0, 0, 1, 1)})
+        worker = self.fixture.worker(b"f", b"g")
+        job = self.fixture.submit(None)
+        self.fixture.grab(worker)
+        self.broker.cant_do(worker, b"g", self.fixture.now)
+        self.assertEqual(self.fixture.counts(), {b"f": (0, 0, 1, 1)})
         self.complete(worker, job)
-        self.assertEqual(self.room.lines(), {b"f": (0, 0, 0, 1)})
-        self.broker.reset_abilities(worker, self.room.now)
-        self.assertEqual(self.room.lines(), {})
+        self.assertEqual(self.fixture.counts(), {b"f": (0, 0, 0, 1)})
+        self.broker.reset_abilities(worker, self.fixture.now)
+        self.assertEqual(self.fixture.counts(), {})
 
     def test_what_was_created_is_kept(self) -> None:
         self.broker.create_function(b"f")
-        self.room.leave(self.room.worker(b"f"))
-        self.assertEqual(self.room.lines(), {b"f": (0, 0, 0, 0)})
+        self.fixture.leave(self.fixture.worker(b"f"))
+        self.assertEqual(self.fixture.counts(), {b"f": (0, 0, 0, 0)})
 
     def test_dropping(self) -> None:
         self.assertIsNone(self.broker.drop_function(b"f"))
         self.limit(1, 1, 1)
         self.broker.create_function(b"F")
         self.assertTrue(self.broker.drop_function(b"f"))
-        self.assertEqual(self.room.lines(), {})
-        self.room.submit(None)
-        self.room.submit(None)
+        self.assertEqual(self.fixture.counts(), {})
+        self.fixture.submit(None)
+        self.fixture.submit(None)
 
     def test_what_is_in_use_is_not_dropped(self) -> None:
-        worker = self.room.worker(b"f")
+        worker = self.fixture.worker(b"f")
         self.assertIs(self.broker.drop_function(b"f"), False)
-        self.room.submit(None, due=START + 10)
-        self.room.leave(worker)
+        self.fixture.submit(None, due=START + 10)
+        self.fixture.leave(worker)
         self.assertIs(self.broker.drop_function(b"F"), False)
-        self.assertEqual(self.room.lines(), {b"f": (0, 1, 0, 0)})
+        self.assertEqual(self.fixture.counts(), {b"f": (0, 1, 0, 0)})
 
     def test_names_that_will_not_do(self) -> None:
         longest = b"f" * MAX_FUNCTION
@@ -286,26 +287,26 @@ class FunctionTests(RoomTestCase):
             for refused in (
                 self.broker.create_function,
                 lambda name: self.broker.limit_function(name, (1, 1, 1)),
-                lambda name: self.broker.can_do(self.room.connect(), name, 0.0, START),
-                lambda name: self.room.submit(None, name),
+                lambda name: self.broker.can_do(self.fixture.connect(), name, 0.0, START),
+                lambda name: self.fixture.submit(None, name),
             ):
                 with self.assertRaisesRegex(kind, complaint):
                     refused(name)
-        self.assertEqual(list(self.room.lines()), [longest])
+        self.assertEqual(list(self.fixture.counts()), [longest])
 
 
 class HandleTests(SynchronousTestCase):
     def test_they_count_from_one(self) -> None:
-        room = Room()
+        fixture = BrokerFixture()
         self.assertEqual(
-            [room.submit(None).handle for _ in range(3)], [b"H:test:1", b"H:test:2", b"H:test:3"]
+            [fixture.submit(None).handle for _ in range(3)], [b"H:test:1", b"H:test:2", b"H:test:3"]
         )
-        self.assertEqual([job.number for job in room.broker.jobs.values()], [1, 2, 3])
+        self.assertEqual([job.number for job in fixture.broker.jobs.values()], [1, 2, 3])
 
     def test_whatever_the_prefix(self) -> None:
         for prefix in (b"100%d", b"x" * MAX_PREFIX):
             self.assertEqual(check_prefix(prefix), prefix)
-            broker = Broker(Recorder(), prefix)
+            broker = Broker(FakeOutbox(), prefix)
             handles = [broker.submit(None, b"f", b"", b"", START).handle for _ in range(2)]
             self.assertEqual(handles, [prefix + b":1", prefix + b":2"])
 
@@ -324,71 +325,71 @@ class HandleTests(SynchronousTestCase):
                 check_prefix(prefix)
 
 
-class DrainTests(RoomTestCase):
+class DrainTests(BrokerTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.client = self.room.connect()
-        self.worker = self.room.worker(b"f")
+        self.client = self.fixture.connect()
+        self.worker = self.fixture.worker(b"f")
 
     def test_no_new_job_is_taken(self) -> None:
-        job = self.room.submit(None, unique=b"u")
-        self.room.drain()
+        job = self.fixture.submit(None, unique=b"u")
+        self.fixture.drain()
         for unique in (b"u", b""):
             with self.assertRaisesRegex(QueueError, "^QUEUE_ERROR: The server is shutting down$"):
-                self.room.submit(self.client, unique=unique)
+                self.fixture.submit(self.client, unique=unique)
         self.assertEqual(job.clients, ())
 
     def test_only_what_clients_wait_for_is_handed_out(self) -> None:
-        background = self.room.submit(None)
-        foreground = self.room.submit(self.client)
-        self.room.drain()
-        self.assertEqual(self.room.grab_all(self.worker), [foreground])
+        background = self.fixture.submit(None)
+        foreground = self.fixture.submit(self.client)
+        self.fixture.drain()
+        self.assertEqual(self.fixture.grab_all(self.worker), [foreground])
         self.assertEqual(background.state, WAITING)
         self.assertFalse(self.broker.drained)
         self.complete(self.worker, foreground)
         self.assertTrue(self.broker.drained)
 
     def test_running_jobs_end(self) -> None:
-        job = self.room.submit(None)
-        self.room.grab(self.worker)
+        job = self.fixture.submit(None)
+        self.fixture.grab(self.worker)
         self.assertFalse(self.broker.drained)
-        self.room.drain()
+        self.fixture.drain()
         self.assertFalse(self.broker.drained)
         self.complete(self.worker, job)
         self.assertTrue(self.broker.drained)
 
     def test_a_background_job_that_is_lost_waits_for_good(self) -> None:
-        job = self.room.submit(None)
-        self.room.grab(self.worker)
-        self.room.drain()
-        self.room.leave(self.worker)
+        job = self.fixture.submit(None)
+        self.fixture.grab(self.worker)
+        self.fixture.drain()
+        self.fixture.leave(self.worker)
         self.assertEqual(job.state, WAITING)
         self.assertTrue(self.broker.drained)
-        self.assertIsNone(self.room.grab(self.room.worker(b"f")))
+        self.assertIsNone(self.fixture.grab(self.fixture.worker(b"f")))
 
     def test_so_does_one_whose_clients_have_left(self) -> None:
-        job = self.room.submit(self.client, unique=b"u")
-        self.room.submit(None, unique=b"u")
-        self.room.drain()
+        job = self.fixture.submit(self.client, unique=b"u")
+        self.fixture.submit(None, unique=b"u")
+        self.fixture.drain()
         self.assertFalse(self.broker.drained)
-        self.room.leave(self.client)
+        self.fixture.leave(self.client)
         self.assertEqual(job.state, WAITING)
         self.assertTrue(self.broker.drained)
 
     def test_so_does_one_whose_time_comes(self) -> None:
-        job = self.room.submit(None, due=START + 10)
-        self.room.drain()
-        self.room.pass_time(10)
+        job = self.fixture.submit(None, due=START + 10)
+        self.fixture.drain()
+        self.fixture.pass_time(10)
         self.assertEqual((job.state, self.broker.deadline), (WAITING, inf))
-        self.assertEqual(self.room.lines(), {b"f": (0, 1, 0, 1)})
+        self.assertEqual(self.fixture.counts(), {b"f": (0, 1, 0, 1)})
 
     def test_one_that_waits_for_good_may_be_cancelled(self) -> None:
-        job = self.room.submit(None)
-        self.room.drain()
-        self.room.cancel(job)
+        job = self.fixture.submit(None)
+        self.fixture.drain()
+        self.fixture.cancel(job)
         self.assert_gone(job)
 
     def test_an_empty_server_is_drained_at_once(self) -> None:
         self.assertFalse(self.broker.drained)
-        self.room.drain()
+        self.fixture.drain()
         self.assertTrue(self.broker.drained)

@@ -7,7 +7,7 @@ import sys
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.chores import BATCH, Chore, Chores, one_by_one
-from txgear.test.support.rooms import make_job
+from txgear.test.support.broker import make_job
 
 
 class ChoresTests(SynchronousTestCase):

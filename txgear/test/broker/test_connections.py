@@ -12,7 +12,7 @@ from txgear.broker.inspection import OF_CONNECTIONS, Bounds, Search
 from txgear.broker.quickacks import SUSPICIONS, QuickAcks, Tally
 from txgear.broker.sleepers import Peer
 from txgear.errors import InvalidArgument
-from txgear.test.support.rooms import Room
+from txgear.test.support.broker import BrokerFixture
 
 
 class Way:
@@ -27,12 +27,12 @@ class Way:
 
 class ConnectionsTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.room = Room()
+        self.fixture = BrokerFixture()
         self.tally = Tally()
 
     def marked(self) -> Peer:
         """A new peer that has been acknowledged once."""
-        peer = self.room.connect()
+        peer = self.fixture.connect()
         way = peer.link = Way(self.tally)
         for _ in range(SUSPICIONS):
             way.acks.came(0.041, 0.0)
@@ -41,7 +41,7 @@ class ConnectionsTests(SynchronousTestCase):
 
     def page(self, work: int = 100, **words: bytes) -> dict[str, Any]:
         search = Search.parse(words, OF_CONNECTIONS)
-        page = connections(self.room.broker, self.tally, search, Bounds(work=work))
+        page = connections(self.fixture.broker, self.tally, search, Bounds(work=work))
         json.dumps(page)
         return page
 
@@ -56,9 +56,9 @@ class ConnectionsTests(SynchronousTestCase):
     def test_what_is_known_of_each(self) -> None:
         worker = self.marked()
         worker.client_id = b"caf\xc3\xa9"
-        self.room.broker.can_do(worker, b"f", 0.0, self.room.now)
-        self.room.broker.can_do(worker, b"g", 0.0, self.room.now)
-        self.room.connect()
+        self.fixture.broker.can_do(worker, b"f", 0.0, self.fixture.now)
+        self.fixture.broker.can_do(worker, b"g", 0.0, self.fixture.now)
+        self.fixture.connect()
         first, second = self.page()["connections"]
         self.assertEqual(
             first,
@@ -80,30 +80,30 @@ class ConnectionsTests(SynchronousTestCase):
 
     def test_of_many_functions_the_first_are_named(self) -> None:
         functions = [b"f%d" % number for number in range(MOST_NAMES + 5)]
-        self.room.worker(*functions)
+        self.fixture.worker(*functions)
         (found,) = self.page()["connections"]
         self.assertEqual(found["functions"], MOST_NAMES + 5)
         self.assertEqual(found["names"], [f"f{number}" for number in range(MOST_NAMES)])
 
     def test_those_that_are_acknowledged_at_once(self) -> None:
-        self.room.connect()
+        self.fixture.connect()
         self.marked()
         gone = self.marked()
-        self.room.leave(gone)
+        self.fixture.leave(gone)
         self.assertEqual(self.descriptors(quickack=b"yes"), [2])
         self.assertEqual(self.page()["total"], {"connections": 2, "quickack": 1, "quickacks": 2})
         self.assertEqual(self.descriptors(quickack=b"no"), [1])
         self.assertRaises(InvalidArgument, self.page, quickack=b"1")
 
     def test_by_name(self) -> None:
-        self.room.connect().client_id = b"mailer-7"
-        self.room.connect()
+        self.fixture.connect().client_id = b"mailer-7"
+        self.fixture.connect()
         self.assertEqual(self.descriptors(worker=b"mailer"), [1])
         self.assertEqual(self.descriptors(worker=b"192.0.2"), [2])
 
     def test_pages(self) -> None:
         for _ in range(5):
-            self.room.connect()
+            self.fixture.connect()
         page = self.page(limit=b"2")
         self.assertEqual(([found["descriptor"] for found in page["connections"]], page["next"]), ([1, 2], 2))
         page = self.page(limit=b"2", after=b"4")
@@ -111,7 +111,7 @@ class ConnectionsTests(SynchronousTestCase):
 
     def test_a_page_is_no_more_than_so_much_work(self) -> None:
         for _ in range(5):
-            self.room.connect()
+            self.fixture.connect()
         page = self.page(3, worker=b"nobody")
         self.assertEqual((page["connections"], page["next"]), ([], 3))
         self.assertEqual(self.page(3, worker=b"nobody", after=b"3")["next"], None)

@@ -7,8 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.broker.history import MOST_ATTEMPTS, MOST_EARLIER, MOST_TEXT, Attempt, Life, in_words
 from txgear.broker.jobs import DONE
 from txgear.protocol.packets import Pieces
+from txgear.test.support.broker import Told
 from txgear.test.support.extras import PROPERTY, given, st
-from txgear.test.support.rooms import Told
 
 
 def attempt(number: int, reason: str = "fail") -> Attempt:

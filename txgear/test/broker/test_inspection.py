@@ -17,8 +17,9 @@ from txgear.policies import CLASSIC, Policies
 from txgear.protocol import textlines
 from txgear.protocol.constants import HIGH, LOW
 from txgear.protocol.packets import Pieces
+from txgear.test.support.broker import BrokerFixture, FakeJournal, FakeOutbox
+from txgear.test.support.clock import START
 from txgear.test.support.extras import PROPERTY, given, st
-from txgear.test.support.rooms import START, FakeJournal, Recorder, Room
 
 PAST = "1970-01-01T00:16:40.000Z"
 """L{START} as a moment."""
@@ -108,59 +109,59 @@ class SearchTests(SynchronousTestCase):
 
 class InspectionTestCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.room = Room()
-        self.broker = self.room.broker
+        self.fixture = BrokerFixture()
+        self.broker = self.fixture.broker
         self.bounds = Bounds()
 
     def with_store(self) -> FakeJournal:
         """A store beneath the broker from now on."""
         journal = FakeJournal()
-        self.room = Room(journal=journal)
-        self.broker = self.room.broker
+        self.fixture = BrokerFixture(journal=journal)
+        self.broker = self.fixture.broker
         return journal
 
     def set_policy(self, **settings: Any) -> None:
         """One for all functions."""
-        self.broker.set_policies(Policies([("*", CLASSIC.changed(settings))]), self.room.now)
+        self.broker.set_policies(Policies([("*", CLASSIC.changed(settings))]), self.fixture.now)
 
     def search(self, **words: bytes) -> Search:
         return Search.parse(words, OF_JOBS)
 
     def jobs(self, **words: bytes) -> dict[str, Any]:
-        return inspection.jobs(self.broker, self.search(**words), self.room.now, self.bounds)
+        return inspection.jobs(self.broker, self.search(**words), self.fixture.now, self.bounds)
 
     def dead(self, **words: bytes) -> dict[str, Any]:
-        return inspection.dead(self.broker, self.search(**words), self.room.now, self.bounds)
+        return inspection.dead(self.broker, self.search(**words), self.fixture.now, self.bounds)
 
     def kept(self, **words: bytes) -> dict[str, Any]:
-        return inspection.kept(self.broker, self.search(**words), self.room.now, self.bounds)
+        return inspection.kept(self.broker, self.search(**words), self.fixture.now, self.bounds)
 
     def job(self, job: Job) -> dict[str, Any]:
-        found = inspection.job(self.broker, job, self.room.now)
+        found = inspection.job(self.broker, job, self.fixture.now)
         json.dumps(found)
         return found
 
     def run_one(self, worker: Peer) -> Job:
-        job = self.room.grab(worker)
+        job = self.fixture.grab(worker)
         assert job is not None
         return job
 
     def complete(self, worker: Peer, result: bytes = b"") -> Job:
         job = self.run_one(worker)
-        self.broker.work_complete(worker, job.handle, result, self.room.now)
+        self.broker.work_complete(worker, job.handle, result, self.fixture.now)
         return job
 
     def fail_one(self, worker: Peer, said: bytes) -> Job:
         job = self.run_one(worker)
-        self.broker.work_exception(worker, job.handle, said, self.room.now)
+        self.broker.work_exception(worker, job.handle, said, self.fixture.now)
         return job
 
 
 class JobsTests(InspectionTestCase):
     def test_a_row(self) -> None:
-        client = self.room.connect()
-        self.room.submit(client, b"a b", b"u\xff", priority=HIGH)
-        self.room.now += 1.5
+        client = self.fixture.connect()
+        self.fixture.submit(client, b"a b", b"u\xff", priority=HIGH)
+        self.fixture.now += 1.5
         self.assertEqual(
             self.jobs(),
             {
@@ -182,13 +183,13 @@ class JobsTests(InspectionTestCase):
 
     def test_states(self) -> None:
         self.with_store()
-        worker = self.room.worker(b"f")
+        worker = self.fixture.worker(b"f")
         worker.client_id = b"me"
-        self.room.store(b"1", b"2")
+        self.fixture.store(b"1", b"2")
         self.run_one(worker)
-        self.room.submit(None, due=START + 100)
-        self.room.commit()
-        self.room.submit(None)
+        self.fixture.submit(None, due=START + 100)
+        self.fixture.commit()
+        self.fixture.submit(None)
         states = [(job["state"], job["worker"]) for job in self.jobs()["jobs"]]
         self.assertEqual(states, [("running", "me"), ("queued", None), ("waiting", None), ("storing", None)])
         self.assertEqual(numbers(self.jobs(state=b"storing,waiting")), [3, 4])
@@ -196,17 +197,17 @@ class JobsTests(InspectionTestCase):
 
     def test_one_that_is_paged_is_queued(self) -> None:
         self.with_store()
-        self.room.store(b"1")
-        (job,) = self.room.restart()
-        self.broker = self.room.broker
+        self.fixture.store(b"1")
+        (job,) = self.fixture.restart()
+        self.broker = self.fixture.broker
         self.assertFalse(job.loaded)
         self.assertEqual([job["state"] for job in self.jobs(state=b"queued")["jobs"]], ["queued"])
 
     def test_workers(self) -> None:
-        named, other = self.room.worker(b"f"), self.room.worker(b"f")
+        named, other = self.fixture.worker(b"f"), self.fixture.worker(b"f")
         named.client_id = b"mailer 7"
         for _ in range(3):
-            self.room.submit(None)
+            self.fixture.submit(None)
         for worker in (named, other):
             self.run_one(worker)
         self.assertEqual([job["worker"] for job in self.jobs()["jobs"]], ["mailer 7", "192.0.2.1 2", None])
@@ -216,22 +217,22 @@ class JobsTests(InspectionTestCase):
 
     def test_functions(self) -> None:
         for function in (b"mail", b"mail.big", b"f"):
-            self.room.submit(None, function, priority=LOW)
+            self.fixture.submit(None, function, priority=LOW)
         self.assertEqual(numbers(self.jobs(function=b"mail*")), [1, 2])
         self.assertEqual(numbers(self.jobs(function=b"mail")), [1])
         self.assertEqual(numbers(self.jobs(function=b"?")), [3])
 
     def test_age(self) -> None:
         for _ in range(3):
-            self.room.submit(None)
-            self.room.now += 60
+            self.fixture.submit(None)
+            self.fixture.now += 60
         self.assertEqual([job["age"] for job in self.jobs()["jobs"]], [180.0, 120.0, 60.0])
         self.assertEqual(numbers(self.jobs(older=b"2m")), [1, 2])
         self.assertEqual(numbers(self.jobs(older=b"121s")), [1])
 
     def test_an_age_that_is_not_known(self) -> None:
         """Jobs of an earlier version are older than anything."""
-        self.room.submit(None).created = 0.0
+        self.fixture.submit(None).created = 0.0
         self.assertEqual([job["age"] for job in self.jobs(older=b"1d")["jobs"]], [None])
 
     def test_text(self) -> None:
@@ -242,19 +243,19 @@ class JobsTests(InspectionTestCase):
             (b"", Pieces([b"x" * 700_000, b"x" * 700_000, b"order-17"])),
             (b"order-18", b"order-19"),
         ):
-            self.room.submit(None, unique=unique, workload=workload)
+            self.fixture.submit(None, unique=unique, workload=workload)
         self.assertEqual(numbers(self.jobs(text=b"order-17")), [1, 2, 3])
         self.assertEqual(numbers(self.jobs(text=b"order-")), [1, 2, 3, 5])
 
     def test_attempts(self) -> None:
-        self.room.submit(None)
+        self.fixture.submit(None)
         for _ in range(2):
-            worker = self.room.worker(b"f")
+            worker = self.fixture.worker(b"f")
             self.run_one(worker)
-            self.room.leave(worker)
+            self.fixture.leave(worker)
         self.assertEqual([job["attempts"] for job in self.jobs()["jobs"]], [2])
         self.set_policy(retries=5, backoff=0)
-        self.fail_one(self.room.worker(b"f"), b"")
+        self.fail_one(self.fixture.worker(b"f"), b"")
         self.assertEqual([job["attempts"] for job in self.jobs()["jobs"]], [3])
 
 
@@ -274,16 +275,16 @@ class WordTests(InspectionTestCase):
 
     def test_what_is_shown_counts_before_what_is_called_so(self) -> None:
         tab, literal = b"look\talike", b"look\\x09alike"
-        self.room.submit(None, literal)
+        self.fixture.submit(None, literal)
         self.assertEqual(inspection.known_function(self.broker, literal), literal)
-        self.room.submit(None, tab)
+        self.fixture.submit(None, tab)
         self.assertEqual(inspection.known_function(self.broker, literal), tab)
         self.assertEqual(inspection.known_function(self.broker, textlines.shown(literal)), literal)
         self.assertIsNone(inspection.known_function(self.broker, b"look"))
 
     def test_a_name_that_is_typed_as_it_is(self) -> None:
         self.assertTrue(self.refused(self.TYPED))
-        self.room.submit(None, self.TYPED)
+        self.fixture.submit(None, self.TYPED)
         self.assertEqual(self.name(self.TYPED), self.TYPED)
         self.assertEqual(self.name(textlines.shown_word(self.TYPED)), self.TYPED)
 
@@ -301,16 +302,16 @@ class WordTests(InspectionTestCase):
             self.assertTrue(self.refused(word), word)
 
     def test_handles(self) -> None:
-        job = self.room.submit(None)
+        job = self.fixture.submit(None)
         for word in (job.handle, b"127.0.0.1:4730//" + job.handle, job.handle.replace(b":", b"\\x3a")):
             self.assertIs(inspection.find(self.broker, word), job)
         for word in (b"", b"//", b"H:test:01", b"a/" + job.handle, b"a//b//" + job.handle):
             self.assertIsNone(inspection.find(self.broker, word))
-        self.room.cancel(job)
+        self.fixture.cancel(job)
         self.assertIsNone(inspection.find(self.broker, job.handle))
 
     def test_a_prefix_that_looks_like_an_escape(self) -> None:
-        broker = Broker(Recorder(), b"H:a\\x41//b")
+        broker = Broker(FakeOutbox(), b"H:a\\x41//b")
         job = broker.submit(None, b"f", b"", b"", START)
         for word in (job.handle, b"host//" + job.handle, textlines.shown(job.handle)):
             self.assertIs(inspection.find(broker, word), job)
@@ -322,9 +323,9 @@ class FunctionTests(InspectionTestCase):
         return [inspection.function(self.broker, queue) for queue in found]
 
     def test_what_is_told_of_each(self) -> None:
-        for due in (0.0, 0.0, self.room.now + 9):
-            self.room.submit(None, due=due)
-        self.room.grab(self.room.worker(b"f"))
+        for due in (0.0, 0.0, self.fixture.now + 9):
+            self.fixture.submit(None, due=due)
+        self.fixture.grab(self.fixture.worker(b"f"))
         self.broker.limit_function(b"f", (0, 7, 0))
         self.assertEqual(
             self.functions(),
@@ -345,9 +346,9 @@ class FunctionTests(InspectionTestCase):
 
     def test_those_that_have_ended(self) -> None:
         self.set_policy(retries=0, dead={"keep": 60}, results="1h")
-        worker = self.room.worker(b"f")
+        worker = self.fixture.worker(b"f")
         for _ in range(3):
-            self.room.submit(None)
+            self.fixture.submit(None)
         self.fail_one(worker, b"")
         self.fail_one(worker, b"")
         self.complete(worker)
@@ -357,7 +358,7 @@ class FunctionTests(InspectionTestCase):
     def test_filters(self) -> None:
         for name in (b"a", b"b", b"c"):
             self.broker.create_function(name)
-        self.broker.pause(b"b", self.room.now)
+        self.broker.pause(b"b", self.fixture.now)
         for words, names in (
             ({}, ["a", "b", "c"]),
             ({"paused": b"yes"}, ["b"]),
@@ -389,7 +390,7 @@ class PageTests(InspectionTestCase):
 
     def test_one_after_the_other(self) -> None:
         for _ in range(7):
-            self.room.submit(None)
+            self.fixture.submit(None)
         for few in (0, 100):
             self.bounds = Bounds(few=few)
             self.assertEqual(self.pages(), [[1, 2, 3, 4, 5, 6, 7]])
@@ -400,7 +401,7 @@ class PageTests(InspectionTestCase):
 
     def test_in_the_order_of_numbers(self) -> None:
         """One that was dead is the last that the broker has."""
-        jobs = [self.room.submit(None) for _ in range(4)]
+        jobs = [self.fixture.submit(None) for _ in range(4)]
         self.broker.jobs[jobs[0].number] = self.broker.jobs.pop(jobs[0].number)
         self.bounds = Bounds()
         self.assertEqual(self.pages(limit=b"3"), [[1, 2, 3], [4]])
@@ -408,34 +409,34 @@ class PageTests(InspectionTestCase):
     def test_none_may_be_wanted(self) -> None:
         self.bounds = Bounds(few=0, work=3)
         for index in range(8):
-            self.room.submit(None, b"g" if index == 6 else b"f")
+            self.fixture.submit(None, b"g" if index == 6 else b"f")
         self.assertEqual(self.pages(function=b"g"), [[], [], [7]])
 
     def test_a_search_in_workloads_is_work(self) -> None:
         self.bounds = Bounds(few=0, work=4)
         for _ in range(4):
-            self.room.submit(None, workload=b"x" * 3072)
+            self.fixture.submit(None, workload=b"x" * 3072)
         self.assertEqual(self.pages(text=b"x"), [[1], [2], [3], [4]])
         self.assertEqual(self.pages(text=b"y"), [[], [], [], []])
 
     def test_numbers_that_no_job_has(self) -> None:
         self.bounds = Bounds(few=0, numbers=10)
-        jobs = [self.room.submit(None) for _ in range(60)]
+        jobs = [self.fixture.submit(None) for _ in range(60)]
         for job in jobs:
             if job.number not in (2, 3, 8, 15, 55, 56):
-                self.room.cancel(job)
+                self.fixture.cancel(job)
         self.assertEqual(self.pages(), [[2, 3, 8], [15], [], [55, 56]])
         for number in (55, 56):
-            self.room.cancel(jobs[number - 1])
+            self.fixture.cancel(jobs[number - 1])
         self.assertEqual(self.pages(), [[2, 3, 8], [15], []])
 
     def test_another_server_has_begun_with_higher_numbers(self) -> None:
-        self.room.submit(None)
+        self.fixture.submit(None)
         self.broker.reserve(10**9, 1000)
-        self.room.submit(None)
+        self.fixture.submit(None)
         self.assertEqual(self.pages(), [[1], [], [10**9]])
         self.broker.reserve(2 * 10**9, 1000)
-        self.room.submit(None)
+        self.fixture.submit(None)
         # Requeued, and so behind the one that is newer.
         self.broker.jobs[10**9] = self.broker.jobs.pop(10**9)
         self.assertEqual(self.pages(), [[1], [], [10**9], [], [2 * 10**9]])
@@ -445,14 +446,14 @@ class DeadTests(InspectionTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.set_policy(retries=1, backoff=0)
-        self.worker = self.room.worker(b"f", b"g")
+        self.worker = self.fixture.worker(b"f", b"g")
 
     def kill_one(self, function: bytes = b"f", said: bytes = b"no", **rest: Any) -> Job:
         """A job that dies one second later."""
-        job = self.room.submit(None, function, **rest)
+        job = self.fixture.submit(None, function, **rest)
         for _ in range(2):
             self.fail_one(self.worker, said)
-        self.room.now += 1
+        self.fixture.now += 1
         return job
 
     def test_a_row(self) -> None:
@@ -496,9 +497,9 @@ class DeadTests(InspectionTestCase):
 
     def test_the_others_are_not_dead(self) -> None:
         self.set_policy(retries=0, results="1h")
-        self.room.submit(None, b"f")
+        self.fixture.submit(None, b"f")
         self.complete(self.worker)
-        self.room.submit(None, b"g")
+        self.fixture.submit(None, b"g")
         self.fail_one(self.worker, b"")
         self.bounds = Bounds(few=0)
         self.assertEqual(numbers(self.dead()), [2])
@@ -514,15 +515,15 @@ class KeptTests(InspectionTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.set_policy(results={"keep": "1h", "bytes": 10}, once="1h", expires="30m")
-        self.worker = self.room.worker(b"f")
+        self.worker = self.fixture.worker(b"f")
 
     def do_one(self, result: bytes, unique: bytes = b"") -> Job:
-        self.room.submit(None, unique=unique)
+        self.fixture.submit(None, unique=unique)
         return self.complete(self.worker, result)
 
     def test_rows(self) -> None:
         self.do_one(b"result", b"u")
-        self.room.now += 60
+        self.fixture.now += 60
         self.do_one(b"a large result")
         self.assertEqual(
             self.kept()["jobs"],
@@ -556,9 +557,9 @@ class KeptTests(InspectionTestCase):
         self.assertEqual(numbers(self.kept(after=b"1", limit=b"1")), [2])
 
     def test_outcomes(self) -> None:
-        self.room.submit(None)
-        self.room.cancel(self.room.submit(None))
-        self.room.pass_time(1800)
+        self.fixture.submit(None)
+        self.fixture.cancel(self.fixture.submit(None))
+        self.fixture.pass_time(1800)
         self.assertEqual(
             sorted((job["handle"], job["outcome"]) for job in self.kept()["jobs"]),
             [("H:test:1", "expired"), ("H:test:2", "cancelled")],
@@ -567,8 +568,8 @@ class KeptTests(InspectionTestCase):
 
 class JobTests(InspectionTestCase):
     def test_one_that_is_queued(self) -> None:
-        client = self.room.connect()
-        job = self.room.submit(client, unique=b"u", workload=b"xyz", reducer=b"r")
+        client = self.fixture.connect()
+        job = self.fixture.submit(client, unique=b"u", workload=b"xyz", reducer=b"r")
         self.assertEqual(
             self.job(job),
             {
@@ -603,22 +604,22 @@ class JobTests(InspectionTestCase):
         )
 
     def test_one_that_waits(self) -> None:
-        job = self.room.submit(None, due=START + 100)
+        job = self.fixture.submit(None, due=START + 100)
         self.assertEqual(self.job(job)["begins"], "1970-01-01T00:18:20.000Z")
         self.set_policy(expires=50)
-        job = self.room.submit(None, due=START + 100)
+        job = self.fixture.submit(None, due=START + 100)
         found = self.job(job)
         expires = "1970-01-01T00:17:30.000Z"
         self.assertEqual((found["begins"], found["expires"]), ("1970-01-01T00:18:20.000Z", expires))
-        job = self.room.submit(None, delay=100)
+        job = self.fixture.submit(None, delay=100)
         found = self.job(job)
         self.assertEqual((found["begins"], found["expires"]), (None, expires))
 
     def test_one_that_runs(self) -> None:
-        worker = self.room.worker(b"f", timeout=20.0)
-        job = self.room.submit(None)
+        worker = self.fixture.worker(b"f", timeout=20.0)
+        job = self.fixture.submit(None)
         self.run_one(worker)
-        self.broker.work_status(worker, job.handle, b"1", b"2", (1, 2), self.room.now)
+        self.broker.work_status(worker, job.handle, b"1", b"2", (1, 2), self.fixture.now)
         found = self.job(job)
         self.assertEqual((found["state"], found["worker"]), ("running", "192.0.2.1 1"))
         self.assertEqual((found["began"], found["overdue"]), (PAST, "1970-01-01T00:17:00.000Z"))
@@ -628,27 +629,27 @@ class JobTests(InspectionTestCase):
         for timeout, overdue in ((0, None), (60, "1970-01-01T00:17:40.000Z")):
             self.setUp()
             self.set_policy(lease=10, timeout=timeout)
-            worker = self.room.worker(b"f")
+            worker = self.fixture.worker(b"f")
             worker.extended = True
-            job = self.room.submit(None)
+            job = self.fixture.submit(None)
             self.run_one(worker)
-            self.room.now += 4
+            self.fixture.now += 4
             found = self.job(job)
             self.assertEqual((found["lease"], found["silent"], found["overdue"]), (10.0, 4.0, overdue))
 
     def test_settings_and_history(self) -> None:
         self.set_policy(retries=1, backoff=0, timeout=60)
-        worker = self.room.worker(b"f")
+        worker = self.fixture.worker(b"f")
         worker.client_id = b"me"
-        job = self.room.submit(None, workload=b"xyz", settings={"timeout": 5, "results": "1h"})
+        job = self.fixture.submit(None, workload=b"xyz", settings={"timeout": 5, "results": "1h"})
         self.fail_one(worker, b"first")
-        self.room.now += 2
+        self.fixture.now += 2
         settings = self.job(job)["settings"]
         self.assertEqual((settings["timeout"], settings["retries"]), (5.0, 1))
         self.assertEqual(settings["results"]["keep"], 3600.0)
         self.run_one(worker)
-        self.room.now += 1
-        self.broker.work_fail(worker, job.handle, self.room.now)
+        self.fixture.now += 1
+        self.broker.work_fail(worker, job.handle, self.fixture.now)
         found = self.job(job)
         self.assertEqual((found["state"], found["size"], found["attempts"]), ("dead", 3, 2))
         self.assertEqual((found["data_size"], found["result_size"]), (None, None))
@@ -672,11 +673,11 @@ class JobTests(InspectionTestCase):
 
     def test_one_that_is_done(self) -> None:
         self.set_policy(results="1h")
-        worker = self.room.worker(b"f")
-        self.room.submit(None)
+        worker = self.fixture.worker(b"f")
+        self.fixture.submit(None)
         job = self.run_one(worker)
-        self.broker.work_data(worker, job.handle, b"ab", self.room.now)
-        self.broker.work_complete(worker, job.handle, b"cde", self.room.now)
+        self.broker.work_data(worker, job.handle, b"ab", self.fixture.now)
+        self.broker.work_complete(worker, job.handle, b"cde", self.fixture.now)
         found = self.job(job)
         self.assertEqual((found["state"], found["size"]), ("done", None))
         self.assertEqual((found["data_size"], found["result_size"]), (2, 3))
@@ -684,16 +685,16 @@ class JobTests(InspectionTestCase):
 
     def test_find(self) -> None:
         self.set_policy(results="1h")
-        job = self.room.submit(None)
+        job = self.fixture.submit(None)
         self.assertIs(inspection.find(self.broker, b"H:test:1"), job)
-        self.complete(self.room.worker(b"f"))
+        self.complete(self.fixture.worker(b"f"))
         self.assertIs(inspection.find(self.broker, b"H:test:1"), job)
         self.assertIsNone(inspection.find(self.broker, b"H:test:2"))
 
 
 class BytesTests(InspectionTestCase):
     def test_a_workload(self) -> None:
-        job = self.room.submit(None)
+        job = self.fixture.submit(None)
         self.assertEqual(
             inspection.workload(job, b"a\xff\n"),
             {"handle": "H:test:1", "size": 3, "shown": 3, "workload": "a\\xff\n"},
@@ -703,11 +704,11 @@ class BytesTests(InspectionTestCase):
 
     def test_a_result(self) -> None:
         self.set_policy(results="1h")
-        worker = self.room.worker(b"f")
-        self.room.submit(None)
+        worker = self.fixture.worker(b"f")
+        self.fixture.submit(None)
         job = self.run_one(worker)
-        self.broker.work_data(worker, job.handle, b"ab", self.room.now)
-        self.broker.work_complete(worker, job.handle, b"c", self.room.now)
+        self.broker.work_data(worker, job.handle, b"ab", self.fixture.now)
+        self.broker.work_complete(worker, job.handle, b"c", self.fixture.now)
         self.assertEqual(
             inspection.result(job, self.broker.life(job), b"abc"),
             {"handle": "H:test:1", "outcome": "done", "size": 3, "shown": 3, "data": "ab", "result": "c"},
@@ -746,9 +747,9 @@ class SetTests(InspectionTestCase):
 
     def test_a_function_at_work(self) -> None:
         self.set_policy(concurrency=2, results="1h")
-        worker = self.room.worker(b"f")
+        worker = self.fixture.worker(b"f")
         for _ in range(3):
-            self.room.submit(None, workload=b"xyz")
+            self.fixture.submit(None, workload=b"xyz")
         self.complete(worker)
         self.run_one(worker)
         self.broker.limit_function(b"f", (1, 0, 7))

@@ -8,7 +8,7 @@ from txgear.broker import jobs
 from txgear.broker.jobs import DEAD, ENDINGS, MOVES, NEW, PAGED, QUEUED, RUNNING, STORING, WAITING
 from txgear.broker.sleepers import Peer
 from txgear.protocol.packets import Pieces
-from txgear.test.support.rooms import make_job
+from txgear.test.support.broker import make_job
 
 TABLES = {
     STORING: jobs.TO_STORING,

@@ -12,24 +12,25 @@ from txgear.broker.records import SCHEDULED, StoredValue
 from txgear.broker.sleepers import Peer
 from txgear.errors import InvalidArgument, QueueError
 from txgear.protocol.constants import WORK_FAIL
-from txgear.test.support.rooms import START, FakeJournal, Room, RoomTestCase, StoredTestCase
+from txgear.test.support.broker import BrokerFixture, BrokerTestCase, DurableBrokerTestCase, FakeJournal
+from txgear.test.support.clock import START
 
 
-class DeskTestCase(RoomTestCase):
+class DeskTestCase(BrokerTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.client = self.room.connect()
-        self.worker = self.room.worker(b"f")
+        self.client = self.fixture.connect()
+        self.worker = self.fixture.worker(b"f")
 
     def submit(self, count: int, **rest: Any) -> list[Job]:
-        return [self.room.submit(None, **rest) for _ in range(count)]
+        return [self.fixture.submit(None, **rest) for _ in range(count)]
 
     def dead(self, count: int = 1, **rest: Any) -> list[Job]:
         """Jobs of a function that is not tried again, which have failed."""
-        self.room.set(retries=0)
+        self.fixture.set(retries=0)
         jobs = self.submit(count, **rest)
-        if self.room.journal is not None:
-            self.room.commit()
+        if self.fixture.journal is not None:
+            self.fixture.commit()
         for job in jobs:
             self.fails(self.worker, self.grabbed(self.worker, job))
             self.assertEqual(job.state, DEAD)
@@ -53,17 +54,17 @@ class WhichTests(DeskTestCase):
         ):
             self.assertIsNone(self.broker.ended(handle))
             self.assertFalse(self.broker.forget(handle))
-            self.assertFalse(self.broker.requeue(handle, self.room.now))
+            self.assertFalse(self.broker.requeue(handle, self.fixture.now))
 
     def test_one_that_lives_is_not_among_them(self) -> None:
-        job = self.room.submit(None)
+        job = self.fixture.submit(None)
         self.assertIsNone(self.broker.ended(job.handle))
         self.assertFalse(self.broker.forget(job.handle))
-        self.assertFalse(self.broker.requeue(job.handle, self.room.now))
+        self.assertFalse(self.broker.requeue(job.handle, self.fixture.now))
 
     def test_by_unique_the_living_come_first(self) -> None:
         (dead,) = self.dead(unique=b"u")
-        job = self.room.submit(None, b"g", b"u")
+        job = self.fixture.submit(None, b"g", b"u")
         self.assertIs(self.broker.named(b"", b"u"), job)
         self.assertIs(self.broker.named(b"g", b"u"), job)
         self.assertIs(self.broker.named(b"f", b"u"), dead)
@@ -74,10 +75,10 @@ class WhichTests(DeskTestCase):
 class RequeueTests(DeskTestCase):
     def test_it_has_all_its_attempts_again_and_its_history(self) -> None:
         (job,) = self.dead(workload=b"work")
-        self.room.set(retries=1, backoff=0)
-        self.room.pass_time(5)
-        self.assertTrue(self.broker.requeue(job.handle, self.room.now))
-        self.assertFalse(self.broker.requeue(job.handle, self.room.now))
+        self.fixture.set(retries=1, backoff=0)
+        self.fixture.pass_time(5)
+        self.assertTrue(self.broker.requeue(job.handle, self.fixture.now))
+        self.assertFalse(self.broker.requeue(job.handle, self.fixture.now))
         self.assertEqual((job.state, job.retries, self.broker.archive.jobs), (QUEUED, 0, {}))
         self.assertIs(self.broker.status(job.handle), job)
         for state in (QUEUED, DEAD):
@@ -90,82 +91,82 @@ class RequeueTests(DeskTestCase):
     def test_it_comes_behind_all_others(self) -> None:
         dead = self.dead()
         jobs = self.submit(2)
-        self.broker.requeue(dead[0].handle, self.room.now)
-        self.assertEqual(self.room.grab_all(self.worker), jobs + dead)
+        self.broker.requeue(dead[0].handle, self.fixture.now)
+        self.assertEqual(self.fixture.grab_all(self.worker), jobs + dead)
 
     def test_a_worker_is_woken_for_it(self) -> None:
         (job,) = self.dead()
-        sleeper = self.room.sleeper(b"f")
-        self.broker.requeue(job.handle, self.room.now)
-        self.assertEqual(self.room.woken(), [sleeper])
+        sleeper = self.fixture.sleeper(b"f")
+        self.broker.requeue(job.handle, self.fixture.now)
+        self.assertEqual(self.fixture.woken(), [sleeper])
 
     def test_its_unique_is_its_own_again(self) -> None:
         (job,) = self.dead(unique=b"u")
-        self.broker.requeue(job.handle, self.room.now)
-        self.assertIs(self.room.submit(self.client, unique=b"u"), job)
+        self.broker.requeue(job.handle, self.fixture.now)
+        self.assertIs(self.fixture.submit(self.client, unique=b"u"), job)
         self.complete(self.worker, self.grabbed(self.worker, job))
         self.assertIsNone(self.broker.named(b"f", b"u"))
 
     def test_unless_another_has_it_meanwhile(self) -> None:
         (job,) = self.dead(unique=b"u")
-        other = self.room.submit(None, unique=b"u")
-        self.broker.requeue(job.handle, self.room.now)
+        other = self.fixture.submit(None, unique=b"u")
+        self.broker.requeue(job.handle, self.fixture.now)
         self.assertIs(self.broker.named(b"f", b"u"), other)
-        self.assertEqual(self.room.grab_all(self.worker), [other, job])
+        self.assertEqual(self.fixture.grab_all(self.worker), [other, job])
         self.complete(self.worker, job)
         self.assertIs(self.broker.named(b"f", b"u"), other)
 
     def test_once_done_its_result_is_kept_as_any(self) -> None:
         """Also if what it had brought before it died was too much."""
-        self.room.set(retries=0, results={"keep": 60, "bytes": 5})
-        job = self.room.submit(None)
+        self.fixture.set(retries=0, results={"keep": 60, "bytes": 5})
+        job = self.fixture.submit(None)
         self.grabbed(self.worker, job)
         self.data(self.worker, job, b"123456")
         self.fails(self.worker, job)
-        self.broker.requeue(job.handle, self.room.now)
+        self.broker.requeue(job.handle, self.fixture.now)
         self.complete(self.worker, self.grabbed(self.worker, job))
         life = self.broker.life(job)
         self.assertEqual((job.state, life.complete, self.brought(job)), (DONE, True, b"done"))
         self.assertEqual(len(life.attempts), 1)
 
     def test_only_the_dead_are(self) -> None:
-        self.room.set(results=60)
+        self.fixture.set(results=60)
         (job,) = self.submit(1)
         self.complete(self.worker, self.grabbed(self.worker, job))
-        self.assertFalse(self.broker.requeue(job.handle, self.room.now))
-        self.assertEqual(self.broker.requeue_all(b"f", self.room.now), 0)
+        self.assertFalse(self.broker.requeue(job.handle, self.fixture.now))
+        self.assertEqual(self.broker.requeue_all(b"f", self.fixture.now), 0)
         self.assertEqual(job.state, DONE)
 
     def test_it_is_not_forgotten_when_it_would_have_been(self) -> None:
-        self.room.set(retries=0, dead=60)
+        self.fixture.set(retries=0, dead=60)
         (job,) = self.submit(1)
         self.fails(self.worker, self.grabbed(self.worker, job))
-        self.broker.requeue(job.handle, self.room.now)
-        self.room.pass_time(60)
+        self.broker.requeue(job.handle, self.fixture.now)
+        self.fixture.pass_time(60)
         self.assertEqual(job.state, QUEUED)
 
     def test_while_the_server_drains_it_waits(self) -> None:
         (job,) = self.dead()
-        self.room.drain()
-        self.broker.requeue(job.handle, self.room.now)
+        self.fixture.drain()
+        self.broker.requeue(job.handle, self.fixture.now)
         self.assertEqual(job.state, WAITING)
         self.assertTrue(self.broker.drained)
 
     def test_all_of_a_function_by_and_by(self) -> None:
         jobs = self.dead(BATCH + 3)
-        (other,) = [self.room.submit(None, b"g", settings={"retries": 0})]
-        worker = self.room.worker(b"g")
+        (other,) = [self.fixture.submit(None, b"g", settings={"retries": 0})]
+        worker = self.fixture.worker(b"g")
         self.fails(worker, self.grabbed(worker, other))
-        self.assertEqual(self.broker.requeue_all(b"none", self.room.now), 0)
-        self.broker.expire(self.room.now)
-        self.assertEqual(self.broker.requeue_all(b"f", self.room.now), BATCH + 3)
-        self.assertEqual(self.broker.deadline, self.room.now)
+        self.assertEqual(self.broker.requeue_all(b"none", self.fixture.now), 0)
+        self.broker.expire(self.fixture.now)
+        self.assertEqual(self.broker.requeue_all(b"f", self.fixture.now), BATCH + 3)
+        self.assertEqual(self.broker.deadline, self.fixture.now)
         self.broker.forget(jobs[1].handle)
-        self.broker.expire(self.room.now)
-        self.assertEqual(self.room.lines()[b"f"], (BATCH - 1, 0, 0, 1))
-        self.room.pass_time(0)
-        self.assertEqual(self.room.lines()[b"f"], (BATCH + 2, 0, 0, 1))
-        self.assertEqual(self.room.grab_all(self.worker), [jobs[0], *jobs[2:]])
+        self.broker.expire(self.fixture.now)
+        self.assertEqual(self.fixture.counts()[b"f"], (BATCH - 1, 0, 0, 1))
+        self.fixture.pass_time(0)
+        self.assertEqual(self.fixture.counts()[b"f"], (BATCH + 2, 0, 0, 1))
+        self.assertEqual(self.fixture.grab_all(self.worker), [jobs[0], *jobs[2:]])
         self.assertEqual(list(self.broker.archive.jobs.values()), [other])
 
 
@@ -179,67 +180,67 @@ class ForgetTests(DeskTestCase):
 
     def test_with_the_last_one_its_function(self) -> None:
         (job,) = self.dead()
-        self.room.leave(self.worker)
-        self.assertEqual(self.room.lines(), {b"f": (0, 0, 0, 0)})
+        self.fixture.leave(self.worker)
+        self.assertEqual(self.fixture.counts(), {b"f": (0, 0, 0, 0)})
         self.broker.forget(job.handle)
-        self.assertEqual((self.room.lines(), self.room.next_call), ({}, inf))
+        self.assertEqual((self.fixture.counts(), self.fixture.next_call), ({}, inf))
 
     def test_all_the_dead_of_a_function_by_and_by(self) -> None:
-        self.room.set(results=60)
+        self.fixture.set(results=60)
         (done,) = self.submit(1)
         self.complete(self.worker, self.grabbed(self.worker, done))
         jobs = self.dead(BATCH + 3)
-        self.assertEqual(self.broker.forget_all(b"none", self.room.now), 0)
-        self.broker.expire(self.room.now)
-        self.assertEqual(self.broker.forget_all(b"f", self.room.now), BATCH + 3)
-        self.broker.requeue(jobs[5].handle, self.room.now)
-        self.broker.expire(self.room.now)
+        self.assertEqual(self.broker.forget_all(b"none", self.fixture.now), 0)
+        self.broker.expire(self.fixture.now)
+        self.assertEqual(self.broker.forget_all(b"f", self.fixture.now), BATCH + 3)
+        self.broker.requeue(jobs[5].handle, self.fixture.now)
+        self.broker.expire(self.fixture.now)
         self.assertEqual(len(self.broker.archive.jobs), 4)
-        self.room.pass_time(0)
+        self.fixture.pass_time(0)
         self.assertEqual(list(self.broker.archive.jobs.values()), [done])
-        self.assertEqual((jobs[5].state, self.room.next_call), (QUEUED, START + 60))
+        self.assertEqual((jobs[5].state, self.fixture.next_call), (QUEUED, START + 60))
 
     def test_one_that_is_done_by_the_time_its_turn_comes_is_kept(self) -> None:
         jobs = self.dead(BATCH + 3)
-        self.room.set(retries=0, results=60)
-        self.broker.forget_all(b"f", self.room.now)
-        self.broker.requeue(jobs[-1].handle, self.room.now)
+        self.fixture.set(retries=0, results=60)
+        self.broker.forget_all(b"f", self.fixture.now)
+        self.broker.requeue(jobs[-1].handle, self.fixture.now)
         self.complete(self.worker, self.grabbed(self.worker, jobs[-1]))
-        self.room.pass_time(0)
+        self.fixture.pass_time(0)
         self.assertEqual(list(self.broker.archive.jobs.values()), [jobs[-1]])
 
     def test_orders_are_carried_out_one_after_another(self) -> None:
         jobs = self.dead(3)
-        self.assertEqual(self.broker.requeue_all(b"f", self.room.now), 3)
-        self.assertEqual(self.broker.forget_all(b"f", self.room.now), 3)
-        self.room.pass_time(0)
+        self.assertEqual(self.broker.requeue_all(b"f", self.fixture.now), 3)
+        self.assertEqual(self.broker.forget_all(b"f", self.fixture.now), 3)
+        self.fixture.pass_time(0)
         self.assertEqual([job.state for job in jobs], [QUEUED] * 3)
 
 
 class PurgeTests(DeskTestCase):
     def purge(self, function: bytes = b"f") -> int | None:
-        return self.broker.purge(function, self.room.now)
+        return self.broker.purge(function, self.fixture.now)
 
     def test_all_that_no_worker_has(self) -> None:
-        running = self.room.submit(None)
+        running = self.fixture.submit(None)
         self.grabbed(self.worker, running)
-        queued, waiting = self.room.submit(None), self.room.submit(None, due=START + 9)
-        (other,) = [self.room.submit(None, b"g")]
+        queued, waiting = self.fixture.submit(None), self.fixture.submit(None, due=START + 9)
+        (other,) = [self.fixture.submit(None, b"g")]
         self.assertEqual(self.purge(), 2)
-        self.room.pass_time(0)
+        self.fixture.pass_time(0)
         self.assertEqual(
             [job.state for job in (running, queued, waiting, other)],
             [RUNNING, CANCELLED, CANCELLED, QUEUED],
         )
         self.complete(self.worker, running)
-        self.assertEqual(self.room.next_call, inf)
+        self.assertEqual(self.fixture.next_call, inf)
 
     def test_clients_are_told(self) -> None:
-        job = self.room.submit(self.client)
+        job = self.fixture.submit(self.client)
         told = self.outcome(job)
         self.purge()
-        self.room.pass_time(0)
-        self.assertEqual(self.room.heard(self.client), [(WORK_FAIL, job.handle)])
+        self.fixture.pass_time(0)
+        self.assertEqual(self.fixture.heard(self.client), [(WORK_FAIL, job.handle)])
         self.assertEqual(told, [(CANCELLED, b"", b"", True)])
 
     def test_a_function_that_there_is_not(self) -> None:
@@ -247,133 +248,133 @@ class PurgeTests(DeskTestCase):
 
     def test_one_without_jobs(self) -> None:
         self.assertEqual(self.purge(), 0)
-        self.room.pass_time(0)
-        job = self.room.submit(None)
+        self.fixture.pass_time(0)
+        job = self.fixture.submit(None)
         self.grabbed(self.worker, job)
         self.assertIsNone(job.queue.gate)
 
     def test_none_is_handed_out_meanwhile(self) -> None:
         jobs = self.submit(BATCH * 2)
-        sleeper = self.room.sleeper(b"f")
-        self.room.woken()
+        sleeper = self.fixture.sleeper(b"f")
+        self.fixture.woken()
         self.assertEqual(self.purge(), BATCH * 2)
-        new = self.room.submit(None)
-        self.assertIsNone(self.room.grab(self.worker))
-        self.room.sleep(sleeper)
-        self.broker.expire(self.room.now)
+        new = self.fixture.submit(None)
+        self.assertIsNone(self.fixture.grab(self.worker))
+        self.fixture.sleep(sleeper)
+        self.broker.expire(self.fixture.now)
         self.assertEqual([job.state for job in (jobs[BATCH - 1], jobs[BATCH])], [CANCELLED, QUEUED])
-        self.assertIsNone(self.room.grab(self.worker))
-        self.assertEqual(self.room.woken(), [])
-        self.room.pass_time(0)
-        self.assertEqual(self.room.woken(), [sleeper])
+        self.assertIsNone(self.fixture.grab(self.worker))
+        self.assertEqual(self.fixture.woken(), [])
+        self.fixture.pass_time(0)
+        self.assertEqual(self.fixture.woken(), [sleeper])
         self.grabbed(self.worker, new)
 
     def test_one_that_ends_before_its_turn(self) -> None:
-        job = self.room.submit(self.client)
+        job = self.fixture.submit(self.client)
         self.purge()
-        self.room.leave(self.client)
+        self.fixture.leave(self.client)
         self.assertEqual(job.state, CANCELLED)
-        self.room.pass_time(0)
+        self.fixture.pass_time(0)
         self.assert_gone(job)
 
     def test_one_that_is_submitted_again_meanwhile_is_left(self) -> None:
         background, foreground, other = (
-            self.room.submit(None, unique=unique) for unique in (b"1", b"2", b"3")
+            self.fixture.submit(None, unique=unique) for unique in (b"1", b"2", b"3")
         )
         self.assertEqual(self.purge(), 3)
-        self.assertIs(self.room.submit(None, unique=b"1"), background)
-        self.assertIs(self.room.submit(self.client, unique=b"2"), foreground)
-        self.room.pass_time(0)
+        self.assertIs(self.fixture.submit(None, unique=b"1"), background)
+        self.assertIs(self.fixture.submit(self.client, unique=b"2"), foreground)
+        self.fixture.pass_time(0)
         self.assertEqual([job.state for job in (background, foreground, other)], [QUEUED, QUEUED, CANCELLED])
         self.grabbed(self.worker, background)
         self.assertEqual(self.purge(), 1)
-        self.room.pass_time(0)
+        self.fixture.pass_time(0)
         self.assertEqual(foreground.state, CANCELLED)
 
     def test_a_later_purge_takes_what_was_submitted_again_after_an_earlier_one(self) -> None:
-        job = self.room.submit(None, unique=b"1")
+        job = self.fixture.submit(None, unique=b"1")
         self.purge()
-        self.room.submit(None, unique=b"1")
+        self.fixture.submit(None, unique=b"1")
         self.purge()
-        self.room.pass_time(0)
+        self.fixture.pass_time(0)
         self.assertEqual(job.state, CANCELLED)
 
     def test_one_that_comes_back_meanwhile_is_left(self) -> None:
         first, second = self.submit(2)
         self.grabbed(self.worker, first)
         self.assertEqual(self.purge(), 1)
-        self.room.leave(self.worker)
-        self.room.pass_time(0)
+        self.fixture.leave(self.worker)
+        self.fixture.pass_time(0)
         self.assertEqual((first.state, second.state), (QUEUED, CANCELLED))
-        self.grabbed(self.room.worker(b"f"), first)
+        self.grabbed(self.fixture.worker(b"f"), first)
 
     def test_one_that_was_dead_and_is_queued_again(self) -> None:
         (job,) = self.dead()
-        self.broker.requeue(job.handle, self.room.now)
+        self.broker.requeue(job.handle, self.fixture.now)
         self.purge()
-        self.room.pass_time(0)
+        self.fixture.pass_time(0)
         self.assertEqual(job.state, CANCELLED)
 
     def test_of_one_that_is_paused(self) -> None:
-        self.broker.pause(b"f", self.room.now)
+        self.broker.pause(b"f", self.fixture.now)
         self.submit(2)
         self.assertEqual(self.purge(), 2)
-        self.room.pass_time(0)
-        job = self.room.submit(None)
-        self.assertIsNone(self.room.grab(self.worker))
-        self.broker.resume(b"f", self.room.now)
+        self.fixture.pass_time(0)
+        job = self.fixture.submit(None)
+        self.assertIsNone(self.fixture.grab(self.worker))
+        self.broker.resume(b"f", self.fixture.now)
         self.grabbed(self.worker, job)
 
     def test_twice_at_a_time(self) -> None:
         self.submit(2)
         self.purge()
         self.purge()
-        self.broker.resume(b"f", self.room.now)
-        self.room.pass_time(0)
-        job = self.room.submit(None)
+        self.broker.resume(b"f", self.fixture.now)
+        self.fixture.pass_time(0)
+        job = self.fixture.submit(None)
         self.grabbed(self.worker, job)
 
     def test_policies_that_come_meanwhile(self) -> None:
         self.submit(BATCH + 1)
         self.purge()
-        self.broker.expire(self.room.now)
-        self.room.set(concurrency=1)
-        self.assertIsNone(self.room.grab(self.worker))
-        self.room.set("g")
-        self.assertIsNone(self.room.grab(self.worker))
-        self.room.pass_time(0)
-        self.grabbed(self.worker, self.room.submit(None))
+        self.broker.expire(self.fixture.now)
+        self.fixture.set(concurrency=1)
+        self.assertIsNone(self.fixture.grab(self.worker))
+        self.fixture.set("g")
+        self.assertIsNone(self.fixture.grab(self.worker))
+        self.fixture.pass_time(0)
+        self.grabbed(self.worker, self.fixture.submit(None))
 
     def test_the_last_job_takes_its_function_with_it(self) -> None:
-        self.room.leave(self.worker)
+        self.fixture.leave(self.worker)
         self.submit(2)
         self.purge()
-        self.room.pass_time(0)
-        self.assertEqual(self.room.lines(), {})
+        self.fixture.pass_time(0)
+        self.assertEqual(self.fixture.counts(), {})
 
     def test_a_function_of_the_same_name_that_came_meanwhile(self) -> None:
-        self.room.leave(self.worker)
+        self.fixture.leave(self.worker)
         jobs = self.submit(2)
         self.purge()
         for job in jobs:
-            self.room.cancel(job)
-        self.assertEqual(self.room.lines(), {})
-        new = self.room.submit(None)
-        self.room.pass_time(0)
-        self.assertEqual(self.room.lines(), {b"f": (1, 0, 0, 0)})
-        self.grabbed(self.room.worker(b"f"), new)
+            self.fixture.cancel(job)
+        self.assertEqual(self.fixture.counts(), {})
+        new = self.fixture.submit(None)
+        self.fixture.pass_time(0)
+        self.assertEqual(self.fixture.counts(), {b"f": (1, 0, 0, 0)})
+        self.grabbed(self.fixture.worker(b"f"), new)
 
     def test_what_is_kept_stays(self) -> None:
         (job,) = self.dead()
         self.purge()
-        self.room.pass_time(0)
+        self.fixture.pass_time(0)
         self.assertEqual(job.state, DEAD)
 
 
 class DropFunctionTests(DeskTestCase):
     def test_not_while_jobs_of_it_are_kept(self) -> None:
         (job,) = self.dead()
-        self.room.leave(self.worker)
+        self.fixture.leave(self.worker)
         self.assertIs(self.broker.drop_function(b"F"), False)
         self.broker.create_function(b"f")
         self.broker.forget(job.handle)
@@ -381,22 +382,22 @@ class DropFunctionTests(DeskTestCase):
         self.assertIsNone(self.broker.drop_function(b"f"))
 
 
-class StoredDeskTests(StoredTestCase, DeskTestCase):
+class StoredDeskTests(DurableBrokerTestCase, DeskTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.client = self.room.connect()
-        self.worker: Peer = self.room.worker(b"f")
+        self.client = self.fixture.connect()
+        self.worker: Peer = self.fixture.worker(b"f")
 
     def again(self) -> None:
-        self.room.restart()
-        self.worker = self.room.worker(b"f")
+        self.fixture.restart()
+        self.worker = self.fixture.worker(b"f")
 
     def test_one_that_is_queued_again_outlives_the_server(self) -> None:
         (job,) = self.dead(workload=b"work")
-        self.broker.requeue(job.handle, self.room.now)
+        self.broker.requeue(job.handle, self.fixture.now)
         self.assertEqual(job.state, PAGED)
         self.again()
-        self.room.read()
+        self.fixture.read()
         (job,) = self.broker.jobs.values()
         self.assertEqual([attempt.reason for attempt in self.broker.life(job).attempts], ["fail"])
         self.assertEqual(self.broker.life(job).counts, {})
@@ -406,25 +407,25 @@ class StoredDeskTests(StoredTestCase, DeskTestCase):
     def test_many_wait_for_a_store_that_is_behind(self) -> None:
         self.dead(BATCH + 3)
         self.journal.backlogged = True
-        self.broker.requeue_all(b"f", self.room.now)
-        self.broker.expire(self.room.now)
-        self.assertEqual(self.broker.deadline, self.room.now + BREAK)
-        self.room.pass_time(1)
+        self.broker.requeue_all(b"f", self.fixture.now)
+        self.broker.expire(self.fixture.now)
+        self.assertEqual(self.broker.deadline, self.fixture.now + BREAK)
+        self.fixture.pass_time(1)
         self.assertEqual(len(self.broker.archive.jobs), BATCH + 3)
         self.journal.backlogged = False
-        self.room.pass_time(BREAK)
+        self.fixture.pass_time(BREAK)
         self.assertEqual((len(self.broker.archive.jobs), self.broker.deadline), (0, inf))
 
     def test_what_is_old_waits_for_it_too(self) -> None:
         self.dead(BATCH + 3, settings={"dead": 60})
         self.journal.backlogged = True
-        self.room.pass_time(60)
-        self.assertEqual(self.broker.deadline, self.room.now + BREAK)
+        self.fixture.pass_time(60)
+        self.assertEqual(self.broker.deadline, self.fixture.now + BREAK)
         self.assertEqual(len(self.broker.archive.jobs), BATCH + 3)
         self.journal.backlogged = False
         left = [BATCH + 3]
-        while self.broker.deadline <= self.room.now + BREAK:
-            self.broker.expire(self.room.now)
+        while self.broker.deadline <= self.fixture.now + BREAK:
+            self.broker.expire(self.fixture.now)
             left.append(len(self.broker.archive.jobs))
         self.assertIn(3, left)
         self.assertEqual((left[-1], self.broker.deadline), (0, inf))
@@ -433,33 +434,33 @@ class StoredDeskTests(StoredTestCase, DeskTestCase):
         self.dead(workload=b"work", unique=b"u")
         self.again()
         (job,) = self.broker.archive.jobs.values()
-        self.broker.requeue(job.handle, self.room.now)
-        self.room.read()
-        self.assertIs(self.room.submit(self.client, unique=b"u"), job)
+        self.broker.requeue(job.handle, self.fixture.now)
+        self.fixture.read()
+        self.assertIs(self.fixture.submit(self.client, unique=b"u"), job)
         self.grabbed(self.worker, job)
         self.complete(self.worker, job)
         self.assertEqual(self.journal.ends, [job.number])
 
     def test_one_that_is_queued_again_before_it_is_stored(self) -> None:
-        self.room.set(retries=0)
-        job = self.room.submit(self.client, unique=b"u", workload=b"work")
+        self.fixture.set(retries=0)
+        job = self.fixture.submit(self.client, unique=b"u", workload=b"work")
         self.grabbed(self.worker, job)
-        self.room.submit(None, unique=b"u")
+        self.fixture.submit(None, unique=b"u")
         self.fails(self.worker, job)
-        self.broker.requeue(job.handle, self.room.now)
+        self.broker.requeue(job.handle, self.fixture.now)
         self.assertEqual((job.state, job.workload), (QUEUED, b"work"))
-        self.room.commit()
-        self.assertEqual(self.room.memory, 4)
+        self.fixture.commit()
+        self.assertEqual(self.fixture.memory, 4)
         self.grabbed(self.worker, job)
 
     def test_and_then_refused(self) -> None:
-        self.room.set(retries=0)
-        job = self.room.submit(self.client, unique=b"u", workload=b"work")
+        self.fixture.set(retries=0)
+        job = self.fixture.submit(self.client, unique=b"u", workload=b"work")
         self.grabbed(self.worker, job)
-        self.room.submit(None, unique=b"u")
+        self.fixture.submit(None, unique=b"u")
         self.fails(self.worker, job)
-        self.broker.requeue(job.handle, self.room.now)
-        self.room.refuse()
+        self.broker.requeue(job.handle, self.fixture.now)
+        self.fixture.refuse()
         self.assert_gone(job)
 
     def test_one_that_is_dropped_is_dropped_for_good(self) -> None:
@@ -471,17 +472,17 @@ class StoredDeskTests(StoredTestCase, DeskTestCase):
 
     def test_a_purge_takes_those_that_are_not_in_memory_and_those_on_their_way(self) -> None:
         self.journal = FakeJournal()
-        self.room = Room(journal=self.journal, queue_memory=4)
-        stored = self.room.store(b"1234", b"1234", b"1234")
-        storing = self.room.submit(None, workload=b"1234")
+        self.fixture = BrokerFixture(journal=self.journal, queue_memory=4)
+        stored = self.fixture.store(b"1234", b"1234", b"1234")
+        storing = self.fixture.submit(None, workload=b"1234")
         self.assertEqual([job.state for job in (*stored, storing)], [QUEUED, PAGED, PAGED, STORING])
-        self.assertEqual(self.broker.purge(b"f", self.room.now), 4)
-        self.room.pass_time(0)
-        self.room.commit()
+        self.assertEqual(self.broker.purge(b"f", self.fixture.now), 4)
+        self.fixture.pass_time(0)
+        self.fixture.commit()
         for job in (*stored, storing):
             self.assert_gone(job)
         self.assertEqual(len(self.journal.ends), 4)
-        self.assertEqual(self.room.lines(), {})
+        self.assertEqual(self.fixture.counts(), {})
 
 
 class SettingsTests(DeskTestCase):
@@ -494,28 +495,28 @@ class SettingsTests(DeskTestCase):
             ({"rate": "1/s"}, "rate: there is no such setting"),
         ):
             with self.assertRaises(InvalidArgument) as caught:
-                self.room.submit(None, b"g", settings=settings)
+                self.fixture.submit(None, b"g", settings=settings)
             self.assertIn(text, caught.exception.text)
         self.assertEqual(self.broker.functions.keys(), {b"f"})
 
     def test_of_one_that_joins_another_they_are_let_pass(self) -> None:
-        job = self.room.submit(None, unique=b"u")
-        self.assertIs(self.room.submit(None, unique=b"u", settings={"retries": 5}), job)
+        job = self.fixture.submit(None, unique=b"u")
+        self.assertIs(self.fixture.submit(None, unique=b"u", settings={"retries": 5}), job)
         self.assertIsNone(job.life)
 
     def test_they_are_over_those_of_the_function(self) -> None:
-        self.room.set(timeout=100, retries=0)
-        job = self.room.submit(None, settings={"timeout": 5})
+        self.fixture.set(timeout=100, retries=0)
+        job = self.fixture.submit(None, settings={"timeout": 5})
         self.grabbed(self.worker, job)
-        self.room.pass_time(5)
+        self.fixture.pass_time(5)
         self.assertEqual(job.state, DEAD)
 
 
-class ScheduleTests(StoredTestCase):
+class ScheduleTests(DurableBrokerTestCase):
     """That a schedule has run is remembered with its job."""
 
     def submit(self, when: float, **rest: Any) -> Job:
-        return self.room.submit(None, schedule=(b"nightly", when), **rest)
+        return self.fixture.submit(None, schedule=(b"nightly", when), **rest)
 
     def assert_marked(self, when: float, number: int) -> None:
         mark = StoredValue(SCHEDULED, b"nightly", when, number)
@@ -528,21 +529,21 @@ class ScheduleTests(StoredTestCase):
         job = self.submit(START, unique=b"u")
         self.assertIs(self.submit(START + 1, unique=b"u"), job)
         self.assert_marked(START + 1, job.number)
-        self.room.commit()
+        self.fixture.commit()
         self.submit(START + 2, unique=b"u")
         self.assert_marked(START + 2, 0)
 
     def test_alone_where_the_unique_is_still_taken(self) -> None:
-        self.room.set(once=60)
-        worker = self.room.worker(b"f")
-        (job,) = self.room.store(b"work", unique=b"u")
+        self.fixture.set(once=60)
+        worker = self.fixture.worker(b"f")
+        (job,) = self.fixture.store(b"work", unique=b"u")
         self.complete(worker, self.grabbed(worker, job))
         self.assertIs(self.submit(START, unique=b"u"), job)
         self.assert_marked(START, 0)
 
     def test_not_if_it_is_refused(self) -> None:
-        self.room.set(max_queue=1)
-        self.room.store(b"work")
+        self.fixture.set(max_queue=1)
+        self.fixture.store(b"work")
         with self.assertRaises(QueueError):
             self.submit(START)
         self.assertEqual(self.journal.marks, {})

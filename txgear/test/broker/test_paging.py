@@ -8,12 +8,13 @@ from txgear.broker.jobs import PAGED, QUEUED, WAITING, Job
 from txgear.broker.paging import DRY_SHARE, READ_BYTES, READ_JOBS, READ_SHARE
 from txgear.broker.sleepers import Peer
 from txgear.protocol.constants import HIGH, LOW, NORMAL, WORK_FAIL
-from txgear.test.support.rooms import START, Room, StoredTestCase, record
+from txgear.test.support.broker import BrokerFixture, DurableBrokerTestCase, record
+from txgear.test.support.clock import START
 
 BIG = b"x" * 40
 
 
-class PagedTestCase(StoredTestCase):
+class PagedTestCase(DurableBrokerTestCase):
     """Two big workloads fit into memory; one is more than is read ahead."""
 
     queue_memory = 100
@@ -22,11 +23,11 @@ class PagedTestCase(StoredTestCase):
         return [job.state for job in jobs]
 
     def flood(self, count: int, workload: bytes = BIG, **rest: Any) -> list[Job]:
-        return self.room.store(*[workload] * count, **rest)
+        return self.fixture.store(*[workload] * count, **rest)
 
     def fill(self) -> None:
         """Use up all memory, and that by which it may be exceeded."""
-        self.room.worker(b"full")
+        self.fixture.worker(b"full")
         self.flood(1, b"x" * 2 * self.queue_memory, function=b"full")
 
     def drain_queue(self, *workers: Peer) -> list[Job]:
@@ -34,12 +35,12 @@ class PagedTestCase(StoredTestCase):
         done: list[Job] = []
         for _ in range(1000):
             for worker in workers:
-                if (job := self.room.grab(worker)) is not None:
+                if (job := self.fixture.grab(worker)) is not None:
                     self.assertEqual(len(job.workload), job.size)
                     done.append(job)
                     self.complete(worker, job)
             if self.journal.loading is not None:
-                self.room.read()
+                self.fixture.read()
             elif not any(self.broker._rings):
                 break
         return done
@@ -56,17 +57,17 @@ class DryTests(PagedTestCase):
         self.jobs = self.flood(30, b"x" * 10)
 
     def test_a_dry_lane_is_read_a_small_piece(self) -> None:
-        self.room.worker(b"f")
+        self.fixture.worker(b"f")
         self.assertEqual(self.journal.loading, self.jobs[:10])
 
     def test_one_that_is_not_is_read_no_more(self) -> None:
-        worker = self.room.worker(b"f")
-        self.room.read()
+        worker = self.fixture.worker(b"f")
+        self.fixture.read()
         self.assertIsNone(self.journal.loading)
         for job in self.jobs[:9]:
-            self.assertIs(self.room.grab(worker), job)
+            self.assertIs(self.fixture.grab(worker), job)
         self.assertIsNone(self.journal.loading)
-        self.assertIs(self.room.grab(worker), self.jobs[9])
+        self.assertIs(self.fixture.grab(worker), self.jobs[9])
         self.assertEqual(self.journal.loading, self.jobs[10:20])
 
 
@@ -74,23 +75,23 @@ class OverBudgetTests(PagedTestCase):
     def test_what_fits_stays_in_memory(self) -> None:
         jobs = self.flood(2)
         self.assertEqual(self.states(jobs), [QUEUED] * 2)
-        self.assertEqual(self.room.memory, 80)
+        self.assertEqual(self.fixture.memory, 80)
 
     def test_the_budget_may_be_used_up(self) -> None:
         jobs = self.flood(4, b"x" * 25)
-        self.assertEqual((self.states(jobs), self.room.memory), ([QUEUED] * 4, 100))
+        self.assertEqual((self.states(jobs), self.fixture.memory), ([QUEUED] * 4, 100))
 
     def test_what_does_not_is_dropped_and_behind(self) -> None:
         jobs = self.flood(4)
         self.assertEqual(self.states(jobs), [QUEUED, QUEUED, PAGED, PAGED])
         self.assertEqual([job.workload for job in jobs], [BIG, BIG, b"", b""])
-        self.assertEqual(self.room.memory, 80)
+        self.assertEqual(self.fixture.memory, 80)
 
     def test_so_is_all_that_comes_later_in_its_lane(self) -> None:
         """Though it would fit."""
         jobs = [*self.flood(3), *self.flood(1, b"x"), *self.flood(1, b"")]
         self.assertEqual(self.states(jobs), [QUEUED, QUEUED, PAGED, PAGED, PAGED])
-        self.assertEqual((jobs[3].workload, self.room.memory), (b"", 80))
+        self.assertEqual((jobs[3].workload, self.fixture.memory), (b"", 80))
 
     def test_another_lane_is_not_behind_it(self) -> None:
         self.flood(3)
@@ -100,32 +101,32 @@ class OverBudgetTests(PagedTestCase):
     def test_a_worker_that_would_wait_for_it_gets_it_beyond_the_budget(self) -> None:
         self.flood(2, function=b"g")
         for _ in range(2):
-            self.room.worker(b"f")
+            self.fixture.worker(b"f")
         jobs = self.flood(3)
         self.assertEqual(self.states(jobs), [QUEUED, QUEUED, PAGED])
-        self.assertEqual(self.room.memory, 160)
+        self.assertEqual(self.fixture.memory, 160)
 
     def test_foreground_jobs_are_not_counted_and_keep_their_turn(self) -> None:
-        client = self.room.connect()
-        self.room.submit(client, workload=BIG * 10)
+        client = self.fixture.connect()
+        self.fixture.submit(client, workload=BIG * 10)
         self.flood(3)
-        late = self.room.submit(client, workload=BIG)
-        self.assertEqual((late.state, late.workload, self.room.memory), (PAGED, BIG, 80))
+        late = self.fixture.submit(client, workload=BIG)
+        self.assertEqual((late.state, late.workload, self.fixture.memory), (PAGED, BIG, 80))
         self.flood(1)
-        late_empty = self.room.submit(client)
-        numbers = [job.number for job in self.drain_queue(self.room.worker(b"f"))]
+        late_empty = self.fixture.submit(client)
+        numbers = [job.number for job in self.drain_queue(self.fixture.worker(b"f"))]
         self.assertEqual(numbers, [1, 2, 3, 4, 5, 6, late_empty.number])
-        self.assertEqual(self.room.memory, 0)
+        self.assertEqual(self.fixture.memory, 0)
 
     def test_a_foreground_job_behind_others_may_be_made_a_background_job(self) -> None:
-        client = self.room.connect()
+        client = self.fixture.connect()
         self.flood(3)
-        job = self.room.submit(client, unique=b"u", workload=BIG)
-        self.room.submit(None, unique=b"u")
-        self.room.commit()
-        self.assertEqual((job.state, job.workload, self.room.memory), (PAGED, BIG, 120))
-        self.assertEqual(len(self.drain_queue(self.room.worker(b"f"))), 4)
-        self.assertEqual(self.room.memory, 0)
+        job = self.fixture.submit(client, unique=b"u", workload=BIG)
+        self.fixture.submit(None, unique=b"u")
+        self.fixture.commit()
+        self.assertEqual((job.state, job.workload, self.fixture.memory), (PAGED, BIG, 120))
+        self.assertEqual(len(self.drain_queue(self.fixture.worker(b"f"))), 4)
+        self.assertEqual(self.fixture.memory, 0)
 
     def test_all_are_counted_and_shown(self) -> None:
         self.flood(4)
@@ -135,31 +136,31 @@ class OverBudgetTests(PagedTestCase):
         self.assertEqual([queue.queued_of(priority) for priority in (HIGH, NORMAL, LOW)], [0, 4, 1])
         self.broker.limit_function(b"f", (5, 5, 5))
         with self.assertRaisesRegex(Exception, "Job queue is full"):
-            self.room.submit(None)
+            self.fixture.submit(None)
 
     def test_they_are_found_joined_and_cancelled_as_others_are(self) -> None:
-        client = self.room.connect()
+        client = self.fixture.connect()
         self.flood(2)
         (job,) = self.flood(1, unique=b"u")
         self.assertIs(self.broker.status(job.handle), job)
-        self.assertIs(self.room.submit(client, unique=b"u"), job)
-        self.room.cancel(job)
-        self.assertEqual(self.room.heard(client), [(WORK_FAIL, job.handle)])
+        self.assertIs(self.fixture.submit(client, unique=b"u"), job)
+        self.fixture.cancel(job)
+        self.assertEqual(self.fixture.heard(client), [(WORK_FAIL, job.handle)])
         self.assert_gone(job)
         self.assertEqual((self.journal.ends, job.queue.paged, job.queue.backs), ([3], 0, {}))
 
     def test_a_client_that_joined_and_goes_changes_nothing(self) -> None:
-        client = self.room.connect()
+        client = self.fixture.connect()
         self.flood(2)
         (job,) = self.flood(1, unique=b"u")
-        self.room.submit(client, unique=b"u")
-        self.room.leave(client)
+        self.fixture.submit(client, unique=b"u")
+        self.fixture.leave(client)
         self.assertEqual(job.state, PAGED)
 
     def test_the_function_is_not_forgotten(self) -> None:
         self.flood(3)
         for job in list(self.broker.jobs.values())[:2]:
-            self.room.cancel(job)
+            self.fixture.cancel(job)
         self.assertEqual(list(self.broker.functions), [b"f"])
         self.assertIs(self.broker.drop_function(b"f"), False)
 
@@ -169,99 +170,99 @@ class ReadTests(PagedTestCase):
 
     def test_nothing_for_a_function_without_workers(self) -> None:
         self.flood(5)
-        self.room.worker(b"g")
+        self.fixture.worker(b"g")
         self.assertEqual(self.journal.loads, [])
 
     def test_nothing_while_workers_have_enough(self) -> None:
         self.flood(3)
-        self.room.worker(b"f")
+        self.fixture.worker(b"f")
         self.assertEqual(self.journal.loads, [])
 
     def test_as_many_as_there_are_workers_where_there_is_no_room(self) -> None:
         self.fill()
         jobs = self.flood(9, b"x")
-        workers = [self.room.worker(b"f")]
+        workers = [self.fixture.worker(b"f")]
         self.assertEqual(self.journal.loading, jobs[:1])
-        workers += [self.room.worker(b"f") for _ in range(4)]
-        self.room.read()
+        workers += [self.fixture.worker(b"f") for _ in range(4)]
+        self.fixture.read()
         self.assertEqual(self.journal.loading, jobs[1:5])
-        self.room.read()
+        self.fixture.read()
         self.assertEqual((self.journal.loading, jobs[0].queue.ready), (None, 5))
 
     def test_a_good_piece_for_a_dry_lane_where_there_is_little_beyond_the_room(self) -> None:
         self.flood(2, b"x" * 50, function=b"g")
         jobs = self.flood(20, b"x")
-        self.room.worker(b"f")
+        self.fixture.worker(b"f")
         self.assertEqual(self.journal.loading, jobs[: self.queue_memory // READ_SHARE])
 
     def test_a_good_piece_where_there_is(self) -> None:
         for number in range(1, 20):
             self.journal.put(record(number, size=2), b"xx")
-        jobs = self.room.restart()
-        self.room.worker(b"f")
+        jobs = self.fixture.restart()
+        self.fixture.worker(b"f")
         self.assertEqual(self.journal.loading, jobs[: self.queue_memory // READ_SHARE // 2])
         while self.journal.loading is not None:
-            self.room.read()
-        self.assertEqual((self.room.memory, self.states(jobs)), (38, [QUEUED] * 19))
+            self.fixture.read()
+        self.assertEqual((self.fixture.memory, self.states(jobs)), (38, [QUEUED] * 19))
 
     def test_one_that_is_larger_than_a_good_piece_is_read_too_if_there_is_room(self) -> None:
         for number in range(1, 4):
             self.journal.put(record(number, size=40), BIG)
-        jobs = self.room.restart()
-        self.room.worker(b"f")
+        jobs = self.fixture.restart()
+        self.fixture.worker(b"f")
         self.assertEqual(self.journal.loading, jobs[:1])
-        self.room.read()
+        self.fixture.read()
         self.assertEqual(self.journal.loading, jobs[1:2])
-        self.room.read()
-        self.assertEqual((self.journal.loading, self.room.memory), (None, 80))
+        self.fixture.read()
+        self.assertEqual((self.journal.loading, self.fixture.memory), (None, 80))
         self.assertEqual(self.states(jobs), [QUEUED, QUEUED, PAGED])
 
     def test_no_more_than_so_many_bytes_at_once(self) -> None:
-        self.room = Room(journal=self.journal)
+        self.fixture = BrokerFixture(journal=self.journal)
         for number in range(1, 6):
             self.journal.put(record(number, size=READ_BYTES // 3))
-        jobs = self.room.restart()
-        self.room.worker(b"f")
+        jobs = self.fixture.restart()
+        self.fixture.worker(b"f")
         self.assertEqual(self.journal.loading, jobs[:3])
 
     def test_no_more_than_so_many_jobs_at_once(self) -> None:
-        self.room = Room(journal=self.journal)
+        self.fixture = BrokerFixture(journal=self.journal)
         for number in range(1, READ_JOBS + 3):
             self.journal.put(record(number, size=1), b"x")
-        self.room.restart()
-        self.room.worker(b"f")
-        self.room.read()
-        self.room.read()
+        self.fixture.restart()
+        self.fixture.worker(b"f")
+        self.fixture.read()
+        self.fixture.read()
         self.assertEqual(self.journal.loads, [READ_JOBS, 2])
 
     def test_ahead_as_room_is_made(self) -> None:
         jobs = self.flood(6)
-        worker = self.room.worker(b"f")
-        self.assertIs(self.room.grab(worker), jobs[0])
+        worker = self.fixture.worker(b"f")
+        self.assertIs(self.fixture.grab(worker), jobs[0])
         self.assertEqual((jobs[0].queue.ready, self.journal.loading), (1, None))
         self.complete(worker, jobs[0])
-        self.assertIs(self.room.grab(worker), jobs[1])
+        self.assertIs(self.fixture.grab(worker), jobs[1])
         self.assertEqual(self.journal.loading, [jobs[2]])
 
     def test_in_order_with_others_that_were_never_dropped(self) -> None:
-        client = self.room.connect()
+        client = self.fixture.connect()
         jobs = self.flood(3)
-        jobs += [self.room.submit(client, workload=b"fore")]
+        jobs += [self.fixture.submit(client, workload=b"fore")]
         jobs += self.flood(2)
-        jobs += [self.room.submit(client)]
-        self.assertEqual(self.drain_queue(self.room.worker(b"f")), jobs)
-        self.assertEqual(self.room.memory, 0)
+        jobs += [self.fixture.submit(client)]
+        self.assertEqual(self.drain_queue(self.fixture.worker(b"f")), jobs)
+        self.assertEqual(self.fixture.memory, 0)
 
     def test_only_what_is_not_there_and_still_wanted(self) -> None:
-        client = self.room.connect()
+        client = self.fixture.connect()
         self.fill()
         one, other, gone = self.flood(3, b"x")
-        there = self.room.submit(client, workload=b"x")
+        there = self.fixture.submit(client, workload=b"x")
         (last,) = self.flood(1, b"x")
-        self.room.cancel(gone)
-        workers = [self.room.worker(b"f") for _ in range(5)]
+        self.fixture.cancel(gone)
+        workers = [self.fixture.worker(b"f") for _ in range(5)]
         self.assertEqual(self.journal.loading, [one])
-        self.room.read()
+        self.fixture.read()
         self.assertEqual(self.journal.loading, [other, last])
         self.assertEqual(self.drain_queue(*workers), [one, other, there, last])
 
@@ -270,7 +271,7 @@ class ReadTests(PagedTestCase):
         self.flood(2, function=b"x")
         for function in (b"f", b"g", b"h"):
             self.flood(3, function=function)
-        workers = [self.room.worker(b"f", b"g", b"h") for _ in range(3)]
+        workers = [self.fixture.worker(b"f", b"g", b"h") for _ in range(3)]
         self.assertEqual(self.journal.loads, [1])
         self.assertEqual(len(self.drain_queue(*workers)), 9)
 
@@ -278,56 +279,56 @@ class ReadTests(PagedTestCase):
         self.fill()
         wanted = [(b"f", NORMAL), (b"f", HIGH), (b"g", NORMAL)]
         jobs = {(name, each): self.flood(3, function=name, priority=each) for name, each in wanted}
-        worker = self.room.worker(b"f", b"g")
+        worker = self.fixture.worker(b"f", b"g")
         done: list[Job] = []
         for _ in range(30):
-            if (job := self.room.grab(worker)) is not None:
+            if (job := self.fixture.grab(worker)) is not None:
                 self.complete(worker, job)
                 done.append(job)
             elif self.journal.loading is not None:
-                self.room.read()
+                self.fixture.read()
         low = [job for pair in zip(jobs[b"f", NORMAL], jobs[b"g", NORMAL], strict=True) for job in pair]
         self.assertEqual(done, jobs[b"f", HIGH] + low)
 
     def test_its_arrival_wakes_as_many_as_can_do_something(self) -> None:
         for wakeups in (0, 1):
             self.journal = type(self.journal)()
-            self.room = Room(wakeups=wakeups, journal=self.journal, queue_memory=3200)
+            self.fixture = BrokerFixture(wakeups=wakeups, journal=self.journal, queue_memory=3200)
             for number in range(1, 4):
                 self.journal.put(record(number, size=4), b"work")
-            self.room.restart()
-            sleepers = [self.room.sleeper(b"f") for _ in range(5)]
-            self.assertEqual(self.room.woken(), [])
-            self.room.read()
-            self.assertEqual(self.room.woken(), sleepers[:3])
+            self.fixture.restart()
+            sleepers = [self.fixture.sleeper(b"f") for _ in range(5)]
+            self.assertEqual(self.fixture.woken(), [])
+            self.fixture.read()
+            self.assertEqual(self.fixture.woken(), sleepers[:3])
 
     def test_a_worker_that_falls_asleep_meanwhile_is_woken_when_it_is_there(self) -> None:
         self.flood(2, function=b"g")
         (job,) = self.flood(1)
-        sleeper = self.room.sleeper(b"f")
-        self.assertEqual(self.room.outbox.take(), [])
-        self.room.read()
-        self.assertEqual(self.room.woken(), [sleeper])
-        self.assertIs(self.room.grab(sleeper), job)
+        sleeper = self.fixture.sleeper(b"f")
+        self.assertEqual(self.fixture.outbox.take(), [])
+        self.fixture.read()
+        self.assertEqual(self.fixture.woken(), [sleeper])
+        self.assertIs(self.fixture.grab(sleeper), job)
 
     def test_workers_that_left_meanwhile(self) -> None:
         self.flood(2, function=b"g")
         (job,) = self.flood(1)
-        worker = self.room.worker(b"f")
-        self.room.leave(worker)
-        self.room.read()
-        self.assertEqual((job.state, self.room.memory), (QUEUED, 120))
-        self.assertIs(self.room.grab(self.room.worker(b"f")), job)
+        worker = self.fixture.worker(b"f")
+        self.fixture.leave(worker)
+        self.fixture.read()
+        self.assertEqual((job.state, self.fixture.memory), (QUEUED, 120))
+        self.assertIs(self.fixture.grab(self.fixture.worker(b"f")), job)
 
     def test_workers_that_left_before_it_was_their_turn(self) -> None:
         for number, function in enumerate((b"f", b"g"), 1):
             self.journal.put(record(number, function=function, size=1), b"x")
-        jobs = self.room.restart()
-        self.room.worker(b"f")
-        self.room.leave(self.room.worker(b"g"))
-        self.room.read()
+        jobs = self.fixture.restart()
+        self.fixture.worker(b"f")
+        self.fixture.leave(self.fixture.worker(b"g"))
+        self.fixture.read()
         self.assertEqual(self.journal.loads, [1])
-        self.room.worker(b"g")
+        self.fixture.worker(b"g")
         self.assertEqual(self.journal.loading, jobs[1:])
 
     def test_a_lane_that_was_emptied_before_it_was_its_turn(self) -> None:
@@ -335,35 +336,35 @@ class ReadTests(PagedTestCase):
         self.flood(2, function=b"f")
         (job,) = self.flood(1, function=b"g")
         for function in (b"f", b"g"):
-            self.room.worker(function)
-        self.room.cancel(job)
-        self.room.read()
+            self.fixture.worker(function)
+        self.fixture.cancel(job)
+        self.fixture.read()
         self.assertEqual(self.journal.loads, [1])
 
     def test_it_does_not_keep_the_next_from_its_turn(self) -> None:
         self.flood(2, function=b"x")
         first, gone, other = [self.flood(1, function=function)[0] for function in (b"f", b"g", b"h")]
         for function in (b"f", b"g", b"h"):
-            self.room.worker(function)
-        self.room.cancel(gone)
+            self.fixture.worker(function)
+        self.fixture.cancel(gone)
         self.assertEqual(self.journal.loading, [first])
-        self.room.read()
+        self.fixture.read()
         self.assertEqual(self.journal.loading, [other])
 
     def test_a_budget_of_nothing_lets_workers_work(self) -> None:
-        self.room = Room(journal=self.journal, queue_memory=0)
+        self.fixture = BrokerFixture(journal=self.journal, queue_memory=0)
         jobs = self.flood(5) + self.flood(1, b"")
-        self.assertEqual((self.states(jobs), self.room.memory), ([PAGED] * 6, 0))
-        self.assertEqual(self.drain_queue(self.room.worker(b"f")), jobs)
+        self.assertEqual((self.states(jobs), self.fixture.memory), ([PAGED] * 6, 0))
+        self.assertEqual(self.drain_queue(self.fixture.worker(b"f")), jobs)
 
     def test_husks_do_not_hold_up_the_rest(self) -> None:
         self.flood(2, function=b"x")
         jobs = self.flood(10)
         for job in jobs[:3] + jobs[4:9]:
-            self.room.cancel(job)
-        self.room.worker(b"f")
-        self.room.worker(b"f")
-        self.assertEqual(self.drain_queue(self.room.worker(b"f")), [jobs[3], jobs[9]])
+            self.fixture.cancel(job)
+        self.fixture.worker(b"f")
+        self.fixture.worker(b"f")
+        self.assertEqual(self.drain_queue(self.fixture.worker(b"f")), [jobs[3], jobs[9]])
 
 
 class GoneTests(PagedTestCase):
@@ -372,95 +373,95 @@ class GoneTests(PagedTestCase):
     def test_one_that_is_cancelled_while_it_is_read(self) -> None:
         self.flood(2, function=b"x")
         jobs = self.flood(2)
-        self.room.worker(b"f")
+        self.fixture.worker(b"f")
         self.assertEqual(self.journal.loading, jobs[:1])
-        self.room.cancel(jobs[0])
-        self.room.read()
-        self.assertEqual((jobs[0].workload, self.room.memory), (b"", 80))
+        self.fixture.cancel(jobs[0])
+        self.fixture.read()
+        self.assertEqual((jobs[0].workload, self.fixture.memory), (b"", 80))
         self.assertEqual(self.journal.loading, jobs[1:])
 
     def test_the_last_of_a_function_that_is_cancelled_while_it_is_read(self) -> None:
         self.flood(2, function=b"x")
         (job,) = self.flood(1)
-        self.room.leave(self.room.worker(b"f"))
-        self.room.cancel(job)
+        self.fixture.leave(self.fixture.worker(b"f"))
+        self.fixture.cancel(job)
         self.assertEqual(list(self.broker.functions), [b"x"])
-        self.room.read()
-        self.assertEqual((list(self.broker.functions), self.room.memory), ([b"x"], 80))
+        self.fixture.read()
+        self.assertEqual((list(self.broker.functions), self.fixture.memory), ([b"x"], 80))
 
     def test_the_only_one_that_was_in_memory(self) -> None:
         self.flood(2, function=b"x")
         jobs = self.flood(3)
-        self.room.sleeper(b"f")
-        self.room.read()
+        self.fixture.sleeper(b"f")
+        self.fixture.read()
         self.assertEqual((self.states(jobs), self.journal.loading), ([QUEUED, PAGED, PAGED], None))
-        self.room.cancel(jobs[0])
+        self.fixture.cancel(jobs[0])
         self.assertEqual(self.journal.loading, [jobs[1]])
 
     def test_the_one_that_the_rest_was_behind(self) -> None:
-        client = self.room.connect()
+        client = self.fixture.connect()
         (job,) = self.flood(3)[2:]
-        behind = self.room.submit(client)
+        behind = self.fixture.submit(client)
         self.assertEqual(behind.state, PAGED)
-        self.room.cancel(job)
+        self.fixture.cancel(job)
         self.assertEqual(behind.state, QUEUED)
         self.assertEqual(behind.queue.backs, {})
 
     def test_and_a_worker_sleeps(self) -> None:
-        client, sleeper = self.room.connect(), self.room.sleeper(b"f")
+        client, sleeper = self.fixture.connect(), self.fixture.sleeper(b"f")
         self.flood(2, function=b"x")
         job, paged = self.flood(2)
-        behind = self.room.submit(client)
-        self.room.grab(sleeper)
-        self.room.sleep(sleeper)
-        self.room.outbox.take()
+        behind = self.fixture.submit(client)
+        self.fixture.grab(sleeper)
+        self.fixture.sleep(sleeper)
+        self.fixture.outbox.take()
         self.assertEqual(self.states([job, paged, behind]), [job.state, PAGED, PAGED])
-        self.room.cancel(paged)
+        self.fixture.cancel(paged)
         self.assertEqual(behind.state, QUEUED)
-        self.assertEqual(self.room.woken(), [sleeper])
+        self.assertEqual(self.fixture.woken(), [sleeper])
 
     def test_a_client_that_goes_with_what_was_in_memory(self) -> None:
-        client = self.room.connect()
+        client = self.fixture.connect()
         self.flood(2, function=b"x")
-        self.room.submit(client)
+        self.fixture.submit(client)
         (paged,) = self.flood(1)
-        self.room.sleeper(b"f")
+        self.fixture.sleeper(b"f")
         self.assertEqual(self.journal.loading, None)
-        self.room.leave(client)
+        self.fixture.leave(client)
         self.assertEqual(self.journal.loading, [paged])
 
     def test_one_that_could_not_be_stored(self) -> None:
-        client = self.room.connect()
+        client = self.fixture.connect()
         self.flood(2, function=b"x")
-        job = self.room.submit(client, unique=b"u")
+        job = self.fixture.submit(client, unique=b"u")
         (paged,) = self.flood(1)
-        self.room.submit(None, unique=b"u")
-        self.room.worker(b"f")
-        self.room.leave(client)
+        self.fixture.submit(None, unique=b"u")
+        self.fixture.worker(b"f")
+        self.fixture.leave(client)
         self.assertEqual((job.state, self.journal.loading), (QUEUED, None))
-        self.room.refuse()
+        self.fixture.refuse()
         self.assert_gone(job)
         self.assertEqual(self.journal.loading, [paged])
 
     def test_one_whose_workload_the_store_has_lost(self) -> None:
-        client = self.room.connect()
+        client = self.fixture.connect()
         self.flood(2, function=b"x")
         lost, *others = self.flood(1, unique=b"u") + self.flood(2)
-        self.room.submit(client, unique=b"u")
-        worker = self.room.worker(b"f")
+        self.fixture.submit(client, unique=b"u")
+        worker = self.fixture.worker(b"f")
         self.journal.lose(lost)
-        self.room.read()
-        self.assertEqual(self.room.heard(client), [(WORK_FAIL, lost.handle)])
+        self.fixture.read()
+        self.assertEqual(self.fixture.heard(client), [(WORK_FAIL, lost.handle)])
         self.assert_gone(lost)
-        self.assertEqual((self.journal.ends, self.room.memory), ([lost.number], 80))
+        self.assertEqual((self.journal.ends, self.fixture.memory), ([lost.number], 80))
         self.assertEqual(self.drain_queue(worker), others)
 
     def test_the_last_whose_workload_the_store_has_lost(self) -> None:
         self.flood(2, function=b"x")
         (lost,) = self.flood(1)
-        self.room.leave(self.room.worker(b"f"))
+        self.fixture.leave(self.fixture.worker(b"f"))
         self.journal.lose(lost)
-        self.room.read()
+        self.fixture.read()
         self.assert_gone(lost)
         self.assertEqual(list(self.broker.functions), [b"x"])
 
@@ -470,83 +471,83 @@ class ComeBackTests(PagedTestCase):
 
     def lose(self) -> Job:
         """The next job's worker goes."""
-        worker = self.room.worker(b"f")
-        job = self.room.grab(worker)
+        worker = self.fixture.worker(b"f")
+        job = self.fixture.grab(worker)
         assert job is not None
-        self.room.leave(worker)
+        self.fixture.leave(worker)
         return job
 
     def test_the_first_time_before_all_others(self) -> None:
         jobs = self.flood(5)
         self.lose()
         self.assertEqual(jobs[0].queue.queued(), jobs[:2])
-        self.assertEqual(self.drain_queue(self.room.worker(b"f")), jobs)
+        self.assertEqual(self.drain_queue(self.fixture.worker(b"f")), jobs)
 
     def test_also_to_a_lane_that_is_empty_meanwhile(self) -> None:
         jobs = self.flood(5)
-        workers = [self.room.worker(b"f") for _ in range(2)]
+        workers = [self.fixture.worker(b"f") for _ in range(2)]
         for worker in workers:
-            self.room.grab(worker)
+            self.fixture.grab(worker)
         self.assertEqual((jobs[0].queue.ready, jobs[0].queue.paged), (0, 3))
         for worker in reversed(workers):
-            self.room.leave(worker)
+            self.fixture.leave(worker)
         self.assertEqual(jobs[0].queue.queued(), jobs[:2])
 
     def test_from_the_second_time_on_behind_all_others_without_its_workload(self) -> None:
         job, *others = self.flood(5)
         self.lose()
         self.lose()
-        self.assertEqual((job.state, job.workload, self.room.memory), (PAGED, b"", 40))
+        self.assertEqual((job.state, job.workload, self.fixture.memory), (PAGED, b"", 40))
         self.assertEqual(job.queue.behind(), [*others[1:], job])
-        self.assertEqual(self.drain_queue(self.room.worker(b"f")), [*others, job])
-        self.assertEqual(self.room.memory, 0)
+        self.assertEqual(self.drain_queue(self.fixture.worker(b"f")), [*others, job])
+        self.assertEqual(self.fixture.memory, 0)
 
     def test_with_it_where_there_is_room(self) -> None:
         job, other = self.flood(2)
         self.lose()
         self.lose()
-        self.assertEqual((job.state, job.workload, self.room.memory), (QUEUED, BIG, 80))
+        self.assertEqual((job.state, job.workload, self.fixture.memory), (QUEUED, BIG, 80))
         self.assertEqual(job.queue.queued(), [other, job])
 
     def test_without_it_where_there_is_none(self) -> None:
         (job,) = self.flood(1)
         self.lose()
-        worker = self.room.worker(b"f")
-        self.room.grab(worker)
-        others = [self.room.worker(b"g") for _ in range(2)]
+        worker = self.fixture.worker(b"f")
+        self.fixture.grab(worker)
+        others = [self.fixture.worker(b"g") for _ in range(2)]
         self.flood(2, function=b"g")
-        self.assertEqual(self.room.memory, 120)
-        self.room.leave(worker)
-        self.assertEqual((job.state, job.workload, self.room.memory), (PAGED, b"", 80))
-        self.assertEqual(len(self.drain_queue(self.room.worker(b"f"), *others)), 3)
+        self.assertEqual(self.fixture.memory, 120)
+        self.fixture.leave(worker)
+        self.assertEqual((job.state, job.workload, self.fixture.memory), (PAGED, b"", 80))
+        self.assertEqual(len(self.drain_queue(self.fixture.worker(b"f"), *others)), 3)
 
     def test_a_foreground_job_keeps_its_workload_behind_them(self) -> None:
-        client = self.room.connect()
-        job = self.room.submit(client, workload=BIG)
+        client = self.fixture.connect()
+        job = self.fixture.submit(client, workload=BIG)
         others = self.flood(3)
         self.lose()
         self.lose()
-        self.assertEqual((job.state, job.workload, self.room.memory), (PAGED, BIG, 80))
-        self.assertEqual(self.drain_queue(self.room.worker(b"f")), [*others, job])
+        self.assertEqual((job.state, job.workload, self.fixture.memory), (PAGED, BIG, 80))
+        self.assertEqual(self.drain_queue(self.fixture.worker(b"f")), [*others, job])
 
     def test_jobs_that_kill_their_workers_do_not_fill_the_memory(self) -> None:
         self.flood(20)
         for _ in range(100):
-            worker = self.room.worker(b"f")
-            while self.room.grab(worker) is None:
-                self.room.read()
-            self.assertLessEqual(self.room.memory, self.queue_memory + len(BIG))
-            self.room.leave(worker)
+            worker = self.fixture.worker(b"f")
+            while self.fixture.grab(worker) is None:
+                self.fixture.read()
+            self.assertLessEqual(self.fixture.memory, self.queue_memory + len(BIG))
+            self.fixture.leave(worker)
         while self.journal.loading is not None:
-            self.room.read()
-        self.assertEqual(len(self.drain_queue(self.room.worker(b"f"))), 20)
+            self.fixture.read()
+        self.assertEqual(len(self.drain_queue(self.fixture.worker(b"f"))), 20)
 
     def test_one_whose_time_comes_is_behind_all_others(self) -> None:
         (later,) = self.flood(1, due=START + 10)
         jobs = self.flood(3)
-        self.room.pass_time(10)
+        self.fixture.pass_time(10)
         self.assertEqual((later.state, jobs[0].queue.behind()), (PAGED, [jobs[2], later]))
-        self.assertEqual(self.drain_queue(self.room.worker(b"f")), [*jobs, later])
+        self.assertEqual(self.drain_queue(self.fixture.worker(b"f")), [*jobs, later])
 
 
 class DrainTests(PagedTestCase):
@@ -554,61 +555,61 @@ class DrainTests(PagedTestCase):
 
     def test_they_wait_for_good(self) -> None:
         jobs = self.flood(4)
-        worker = self.room.worker(b"f")
-        self.room.drain()
+        worker = self.fixture.worker(b"f")
+        self.fixture.drain()
         self.assertEqual(self.states(jobs), [WAITING] * 4)
-        self.assertEqual(self.room.lines(), {b"f": (0, 4, 0, 1)})
+        self.assertEqual(self.fixture.counts(), {b"f": (0, 4, 0, 1)})
         self.assertEqual((jobs[0].queue.paged, jobs[0].queue.backs), (0, {}))
         self.assertTrue(self.broker.drained)
-        self.assertIsNone(self.room.grab(worker))
+        self.assertIsNone(self.fixture.grab(worker))
         self.assertEqual(self.journal.ends, [])
 
     def test_one_that_is_being_read_too(self) -> None:
         self.flood(2, function=b"x")
         (job,) = self.flood(1)
-        self.room.worker(b"f")
-        self.room.drain()
-        self.room.read()
+        self.fixture.worker(b"f")
+        self.fixture.drain()
+        self.fixture.read()
         self.assertEqual((job.state, job.workload), (WAITING, b""))
         self.assertTrue(self.broker.drained)
 
     def test_those_that_clients_wait_for_come_into_the_lane(self) -> None:
-        client, worker = self.room.connect(), self.room.worker(b"f")
+        client, worker = self.fixture.connect(), self.fixture.worker(b"f")
         self.flood(2, function=b"x")
         self.flood(2)
-        foreground = self.room.submit(client)
+        foreground = self.fixture.submit(client)
         self.assertEqual(foreground.state, PAGED)
-        self.room.drain()
+        self.fixture.drain()
         self.assertEqual(foreground.state, QUEUED)
         self.assertFalse(self.broker.drained)
         self.assertEqual(self.drain_queue(worker), [foreground])
         self.assertTrue(self.broker.drained)
 
     def test_or_are_read(self) -> None:
-        client = self.room.connect()
+        client = self.fixture.connect()
         self.flood(3)
         (job,) = self.flood(1, unique=b"u")
-        self.room.submit(client, unique=b"u")
-        self.room.drain()
+        self.fixture.submit(client, unique=b"u")
+        self.fixture.drain()
         self.assertEqual(job.state, PAGED)
         self.assertFalse(self.broker.drained)
-        self.assertEqual(self.drain_queue(self.room.worker(b"f")), [job])
+        self.assertEqual(self.drain_queue(self.fixture.worker(b"f")), [job])
         self.assertTrue(self.broker.drained)
 
     def test_one_whose_clients_leave_makes_way_for_the_next(self) -> None:
-        client, other = self.room.connect(), self.room.connect()
+        client, other = self.fixture.connect(), self.fixture.connect()
         self.flood(2)
         (job,) = self.flood(1, unique=b"u")
-        self.room.submit(client, unique=b"u")
-        foreground = self.room.submit(other)
-        self.room.drain()
+        self.fixture.submit(client, unique=b"u")
+        foreground = self.fixture.submit(other)
+        self.fixture.drain()
         self.assertEqual((job.state, foreground.state), (PAGED, PAGED))
-        self.room.leave(client)
+        self.fixture.leave(client)
         self.assertEqual((job.state, foreground.state), (WAITING, QUEUED))
 
     def test_one_that_waits_for_good_gives_back_what_it_took(self) -> None:
         jobs = self.flood(3)
-        self.room.drain()
+        self.fixture.drain()
         for job in jobs:
-            self.room.cancel(job)
-        self.assertEqual((self.room.memory, self.broker.jobs), (0, {}))
+            self.fixture.cancel(job)
+        self.assertEqual((self.fixture.memory, self.broker.jobs), (0, {}))

@@ -8,7 +8,7 @@ from txgear.broker.jobs import DONE, PAGED, QUEUED, RUNNING, Job
 from txgear.broker.queues import SLACK, Back, Function
 from txgear.broker.sleepers import Peer
 from txgear.protocol.constants import HIGH, LOW, NORMAL
-from txgear.test.support.rooms import make_job
+from txgear.test.support.broker import make_job
 
 
 class QueueTests(SynchronousTestCase):

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.records import JobRecord, Storing, by_place
+from txgear.test.support.broker import make_job, record
 from txgear.test.support.extras import PROPERTY, given, st
-from txgear.test.support.rooms import make_job, record
 
 
 class ByPlaceTests(SynchronousTestCase):

@@ -8,8 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.jobs import Job
 from txgear.broker.timers import SLACK, STEP, Agenda
+from txgear.test.support.broker import make_job
 from txgear.test.support.extras import PROPERTY, given, st
-from txgear.test.support.rooms import make_job
 
 
 class AgendaTests(SynchronousTestCase):

@@ -8,8 +8,8 @@ from txgear.broker.jobs import Job
 from txgear.broker.queues import Function
 from txgear.broker.uniques import Uniques, key_of
 from txgear.protocol.packets import Pieces
+from txgear.test.support.broker import make_job
 from txgear.test.support.extras import PROPERTY, given, st
-from txgear.test.support.rooms import make_job
 
 
 class KeyTests(SynchronousTestCase):

@@ -45,7 +45,8 @@ from txgear.protocol.constants import (
     WORK_STATUS,
     WORK_WARNING,
 )
-from txgear.test.support.scripted import ClockTestCase, Line, ScriptedServer
+from txgear.test.support.client import ScriptedConnection, ScriptedServer
+from txgear.test.support.clock import ClockTestCase
 
 
 class ClientTestCase(ClockTestCase):
@@ -67,12 +68,14 @@ class ClientTestCase(ClockTestCase):
         self.addCleanup(close)
         return client
 
-    def connect(self, *requests: object) -> Line:
+    def connect(self, *requests: object) -> ScriptedConnection:
         """Let the client connect, and pass over its greeting."""
         self.server.line.welcome()
         return self.server.line
 
-    def submitted(self, *arguments: Any, handle: bytes = b"H:1", **options: Any) -> tuple[ClientJob, Line]:
+    def submitted(
+        self, *arguments: Any, handle: bytes = b"H:1", **options: Any
+    ) -> tuple[ClientJob, ScriptedConnection]:
         """A job that the server has taken."""
         job = self.client.submit(*arguments, **options)
         if len(self.server.lines) == 1 and not self.server.line.protocol.ready:
@@ -411,7 +414,7 @@ class JobTests(ClientTestCase):
 class CoalescedTests(ClientTestCase):
     """Jobs of one connection that share a handle."""
 
-    def share(self, *handles: bytes) -> tuple[list[list[bytes]], list[ClientJob], Line]:
+    def share(self, *handles: bytes) -> tuple[list[list[bytes]], list[ClientJob], ScriptedConnection]:
         heard: list[list[bytes]] = []
         jobs = []
         for handle in handles:

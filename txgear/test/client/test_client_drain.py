@@ -20,7 +20,7 @@ from txgear.protocol.constants import (
     WORK_COMPLETE,
 )
 from txgear.test.client.test_client import ClientTestCase
-from txgear.test.support.scripted import Line, ScriptedServer
+from txgear.test.support.client import ScriptedConnection, ScriptedServer
 
 REFUSAL = (ERROR, b"QUEUE_ERROR", SHUTTING_DOWN.encode())
 SUBMIT_G = ("SUBMIT_JOB", b"g", b"", b"")
@@ -41,7 +41,7 @@ class DrainTestCase(ClientTestCase):
         self.line.packets()
         self.one.refusing = True
 
-    def refuse(self, line: Line | None = None) -> None:
+    def refuse(self, line: ScriptedConnection | None = None) -> None:
         line = line or self.line
         line.packets()
         line.send(*REFUSAL)
@@ -51,7 +51,7 @@ class DrainTestCase(ClientTestCase):
         """For a job in whose end the test is not interested."""
         _ = client.submit_background("g").addErrback(lambda _: None)
 
-    def welcome(self, server: ScriptedServer) -> Line:
+    def welcome(self, server: ScriptedServer) -> ScriptedConnection:
         server.line.welcome()
         return server.line
 

@@ -34,14 +34,14 @@ from txgear.protocol.constants import (
     WORK_DATA,
 )
 from txgear.test.client.test_client import ClientTestCase
-from txgear.test.support.scripted import Line, ScriptedServer
+from txgear.test.support.client import ScriptedConnection, ScriptedServer
 
 ASKED = ("OPTION_REQ", b"txgear-1")
 UNKNOWN_OPTION = (ERROR, b"UNKNOWN_OPTION", b"Server does not recognize given option")
 
 
 class OptionsTestCase(ClientTestCase):
-    def grant(self, line: Line | None = None) -> Line:
+    def grant(self, line: ScriptedConnection | None = None) -> ScriptedConnection:
         """Let the server say that it is one of ours; what follows is left to be read."""
         line = line or self.server.line
         if not line.protocol.ready:
@@ -50,7 +50,7 @@ class OptionsTestCase(ClientTestCase):
         line.send(OPTION_RES, b"txgear-1")
         return line
 
-    def submitted_options(self, line: Line) -> dict[str, Any]:
+    def submitted_options(self, line: ScriptedConnection) -> dict[str, Any]:
         """The options of the one submit that the server has got."""
         ((kind, _, _, options, _),) = line.packets()
         self.assertEqual("SUBMIT_JOB_OPTIONS", kind)
@@ -218,7 +218,7 @@ class NegotiationTests(OptionsTestCase):
         self.assertFalse(job.finished)
 
 
-def kinds(line: Line) -> list[str]:
+def kinds(line: ScriptedConnection) -> list[str]:
     """The names of the packets that have come."""
     return [kind for kind, *_ in line.packets()]
 
@@ -538,7 +538,7 @@ class SeveralServersTests(OptionsTestCase):
         self.second = ScriptedServer(self.clock, "second")
         self.both = self.make_client([self.server, self.second])
 
-    def answer(self, line: Line, outcome: bytes, brought: bytes = b"") -> None:
+    def answer(self, line: ScriptedConnection, outcome: bytes, brought: bytes = b"") -> None:
         ((kind, token, *_),) = line.packets()
         self.assertEqual("GET_RESULT", kind)
         line.send(RESULT, token, b"H:1", outcome, b"0", brought)

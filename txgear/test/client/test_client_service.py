@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from txgear.errors import JobLost, NotConnected
 from txgear.protocol.constants import JOB_CREATED
 from txgear.test.client.test_client import ClientTestCase
-from txgear.test.support.scripted import ScriptedServer
+from txgear.test.support.client import ScriptedServer
 
 SUBMIT_G = ("SUBMIT_JOB", b"g", b"", b"")
 

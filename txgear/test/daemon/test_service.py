@@ -32,7 +32,7 @@ from txgear.protocol.constants import (
 from txgear.protocol.packets import request, response
 from txgear.server.jobserver import Settings
 from txgear.test.net.test_listeners import RefusingReactor
-from txgear.test.support.durable import ThreadedReactor
+from txgear.test.support.journal import ThreadedReactor
 
 
 class Reactor(ThreadedReactor):

@@ -22,11 +22,12 @@ from txgear.protocol.constants import CAN_DO, GRAB_JOB, JOB_ASSIGN, JOB_CREATED,
 from txgear.protocol.packets import request, response
 from txgear.test.daemon.test_service import ServiceTestCase
 from txgear.test.net.test_listeners import RefusingReactor
-from txgear.test.support.durable import PATIENCE, TroubledStore, refused, submit
-from txgear.test.support.rooms import record
+from txgear.test.support.broker import record
+from txgear.test.support.journal import PATIENCE, FaultyStore
+from txgear.test.support.server import refused, submit
 
 
-class LongStore(TroubledStore):
+class LongStore(FaultyStore):
     """
     A store with a great many jobs.
 
@@ -44,7 +45,7 @@ class LongStore(TroubledStore):
         return records
 
 
-class HangingStore(TroubledStore):
+class HangingStore(FaultyStore):
     """
     A store whose disk can be stopped.
 

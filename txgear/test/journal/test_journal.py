@@ -25,8 +25,9 @@ from txgear.protocol.constants import (
     WORK_FAIL,
 )
 from txgear.protocol.packets import request, response
-from txgear.test.support.durable import HANDLES, DurablePort, DurableTestCase, TroubledStore, created, submit
-from txgear.test.support.rooms import START
+from txgear.test.support.clock import START
+from txgear.test.support.journal import FaultyStore
+from txgear.test.support.server import HANDLES, DurableServerFixture, DurableServerTestCase, created, submit
 
 VERSION = __version__.encode()
 
@@ -43,7 +44,7 @@ def done(number: int) -> bytes:
     return request(WORK_COMPLETE, HANDLES[number], b"")
 
 
-class GroupCommitTests(DurableTestCase):
+class GroupCommitTests(DurableServerTestCase):
     """One batch at the store at a time; what gathers meanwhile is the next."""
 
     def test_an_answer_waits_for_the_commit(self) -> None:
@@ -165,13 +166,13 @@ class GroupCommitTests(DurableTestCase):
 
     def test_on_the_spot(self) -> None:
         """Where the store is called at once, answers are there in the same turn."""
-        port = DurablePort(TroubledStore(), execute)
-        line = port.connect()
+        fixture = DurableServerFixture(FaultyStore(), execute)
+        line = fixture.connect()
         self.assertEqual(line.ask(submit(), echo(b"x"), submit()), created(1) + echoed(b"x") + created(2))
-        self.assertEqual(port.clock.getDelayedCalls(), [])
+        self.assertEqual(fixture.clock.getDelayedCalls(), [])
 
 
-class UnhurriedTests(DurableTestCase):
+class UnhurriedTests(DurableServerTestCase):
     """Ends and moves that nobody waits for."""
 
     def setUp(self) -> None:
@@ -246,7 +247,7 @@ class UnhurriedTests(DurableTestCase):
         self.assertEqual(self.store.batches, [])
 
 
-class LoadTests(DurableTestCase):
+class LoadTests(DurableServerTestCase):
     """Workloads that are not in memory."""
 
     def setUp(self) -> None:
@@ -304,7 +305,7 @@ class LoadTests(DurableTestCase):
             if number % 100 == 1:
                 self.assertEqual(len(self.thread.waiting), 1)
                 self.clock.advance(UNHURRIED / 2)
-                while not self.port.server.broker.functions[b"f"].ready:
+                while not self.fixture.server.broker.functions[b"f"].ready:
                     self.thread.run()
             self.assertNotEqual(self.grab(), response(NO_JOB))
             self.worker.tell(done(number))
@@ -336,7 +337,7 @@ class LoadTests(DurableTestCase):
             self.assert_well()
 
 
-class NumberTests(DurableTestCase):
+class NumberTests(DurableServerTestCase):
     """Job numbers are reserved ahead."""
 
     def test_in_good_time(self) -> None:
@@ -346,7 +347,7 @@ class NumberTests(DurableTestCase):
             self.thread.run_all()
             self.assertEqual(self.client.heard(), created(number))
             self.assertEqual(self.store.take(), calls)
-        self.assertEqual(self.port.server.broker.numbers_left, NUMBERS // 2 - 2 + NUMBERS)
+        self.assertEqual(self.fixture.server.broker.numbers_left, NUMBERS // 2 - 2 + NUMBERS)
         self.assert_well()
 
     def test_however_much_is_written(self) -> None:
@@ -393,23 +394,23 @@ class NumberTests(DurableTestCase):
         self.assertLess(self.store.take().count("reserve"), 12)
 
 
-class CrowdTests(DurableTestCase):
+class CrowdTests(DurableServerTestCase):
     """Much on its way to the disk."""
 
     def test_those_who_add_to_it_are_not_read(self) -> None:
         self.begin_anew(queue_memory=JOB_BYTES + 100)
         self.client.tell(submit(b"x" * 100))
         self.other.tell(submit(b"x"))
-        self.assertEqual(self.port.journal.pending_bytes, 2 * JOB_BYTES + 101)
+        self.assertEqual(self.fixture.journal.pending_bytes, 2 * JOB_BYTES + 101)
         self.assertEqual(self.client.transport.producerState, "producing")
         self.assertEqual(self.other.transport.producerState, "paused")
         self.thread.run_all()
-        self.assertEqual(self.port.journal.pending_bytes, 0)
+        self.assertEqual(self.fixture.journal.pending_bytes, 0)
         self.assertEqual(self.other.transport.producerState, "producing")
         self.assertEqual((self.client.heard(), self.other.heard()), (created(1), created(2)))
 
 
-class DefectTests(DurableTestCase):
+class DefectTests(DurableServerTestCase):
     """What must not happen."""
 
     def test_a_broker_that_fails_is_told_of(self) -> None:
@@ -419,13 +420,13 @@ class DefectTests(DurableTestCase):
             def stored(self, storing: Storing, now: float) -> None:
                 raise ZeroDivisionError
 
-        journal = self.port.journal
-        broker = self.port.server.broker
-        journal.begin(Broken(self.port.server.outbox, b"H:test"), lambda: None, lambda: None, 0)
+        journal = self.fixture.journal
+        broker = self.fixture.server.broker
+        journal.begin(Broken(self.fixture.server.outbox, b"H:test"), lambda: None, lambda: None, 0)
         self.client.tell(submit())
         self.thread.run()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        journal.begin(broker, self.port.server._store_answered, lambda: None, 0)
+        journal.begin(broker, self.fixture.server._store_answered, lambda: None, 0)
         self.assert_well()
 
 

@@ -23,19 +23,19 @@ from txgear.protocol.constants import (
     WORK_COMPLETE,
 )
 from txgear.protocol.packets import request, response
-from txgear.test.support.durable import HANDLES, DurableTestCase, created, refused, submit
+from txgear.test.support.server import HANDLES, DurableServerTestCase, created, refused, submit
 
 GONE = StoreUnavailable("the connection is gone")
 MIB = 2**20
 KEPT = CLASSIC.changed({"results": "1h", "retries": 0, "lease": 2})
 
 
-class BoundsTestCase(DurableTestCase):
+class BoundsTestCase(DurableServerTestCase):
     """A server that keeps the results of C{f}. The other connection is a worker."""
 
     def begin(self, **choices: Any) -> None:
         super().begin(policies=Policies([("f", KEPT)]), **choices)
-        self.broker, self.journal = self.port.server.broker, self.port.journal
+        self.broker, self.journal = self.fixture.server.broker, self.fixture.journal
         self.other.tell(request(CAN_DO, b"f"))
 
     def running(self, count: int) -> None:
@@ -190,7 +190,7 @@ class ResultsTests(BoundsTestCase):
         self.complete(*range(1, 12), size=100_000)
         self.other.leave()
         self.run_on(1)
-        self.assertEqual(self.port.server.outbox._paused, set())
+        self.assertEqual(self.fixture.server.outbox._paused, set())
 
     def test_one_that_submits_as_well(self) -> None:
         """It is read again when there is neither reason any more."""
@@ -221,7 +221,7 @@ class BatchTests(BoundsTestCase):
 
     def test_by_its_bytes(self) -> None:
         self.submit_one()
-        lines = [self.port.connect() for _ in range(4)]
+        lines = [self.fixture.connect() for _ in range(4)]
         for line in lines:
             line.tell(*[submit(b"x" * 4 * MIB, b"g")] * 3)
         self.run_on(1)
@@ -237,7 +237,7 @@ class BatchTests(BoundsTestCase):
 
     def test_by_its_rows(self) -> None:
         self.submit_one()
-        lines = [self.port.connect() for _ in range(3)]
+        lines = [self.fixture.connect() for _ in range(3)]
         for line in lines:
             line.tell(*[submit(b"", b"g")] * (MOST_ROWS - 1))
         self.run_on(1)

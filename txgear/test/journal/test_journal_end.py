@@ -9,17 +9,17 @@ from txgear.journal import FIRST_RETRY, UNHURRIED
 from txgear.protocol.constants import CAN_DO
 from txgear.protocol.packets import request
 from txgear.test.journal.test_journal_trouble import GONE, TroubleTestCase
-from txgear.test.support.durable import created, refused, submit
+from txgear.test.support.server import created, refused, submit
 
 
 class EndTests(TroubleTestCase):
     """What is written, and how long that may take."""
 
     def settle(self) -> Deferred[None]:
-        return self.port.journal.settle()
+        return self.fixture.journal.settle()
 
     def close(self) -> Deferred[None]:
-        return self.port.journal.close()
+        return self.fixture.journal.close()
 
     def assert_closed(self, next_number: int) -> None:
         self.assertEqual(self.store.closed_with, next_number)
@@ -254,7 +254,7 @@ class EndTests(TroubleTestCase):
         self.store.fail("write", GONE)
         self.store.fail("open", StoreTaken("another server"))
         self.thread.run_all()
-        self.assertEqual(self.port.journal.pending_bytes, 0)
+        self.assertEqual(self.fixture.journal.pending_bytes, 0)
         self.run_on(10)
         closing = self.close()
         self.thread.run()
@@ -266,7 +266,7 @@ class EndTests(TroubleTestCase):
 
     def test_that_it_has_another_server_may_turn_out_after_the_end(self) -> None:
         ended: list[bool] = []
-        self.port.server.shutdown = ended.append
+        self.fixture.server.shutdown = ended.append
         self.submit_one()
         self.store.fail("write", GONE)
         self.store.fail("open", StoreTaken("another server"))

@@ -43,8 +43,9 @@ from txgear.protocol.constants import (
     WORK_FAIL,
 )
 from txgear.protocol.packets import Decoder, request
-from txgear.test.support.durable import DurablePort, Fault, TroubledStore
-from txgear.test.support.rooms import START
+from txgear.test.support.clock import START
+from txgear.test.support.journal import Fault, FaultyStore
+from txgear.test.support.server import DurableServerFixture
 
 ANSWER_SECONDS: Final = 0.001
 """What a call to the store takes."""
@@ -69,7 +70,7 @@ all for a while.
 """
 
 
-class FailingStore(TroubledStore):
+class FailingStore(FaultyStore):
     """
     A store of which one call fails, or a few.
 
@@ -152,7 +153,7 @@ class World:
             call.cancel()
         while True:
             try:
-                self.port = DurablePort(
+                self.fixture = DurableServerFixture(
                     self.store,
                     self.in_thread,
                     clock=self.clock,
@@ -163,7 +164,7 @@ class World:
             except (StoreError, ZeroDivisionError):
                 continue
             self.store.delay = 0.0
-            self.broker = self.port.server.broker
+            self.broker = self.fixture.server.broker
             return
 
     def in_thread(self, call: Callable[[], Any]) -> Deferred[Any]:
@@ -206,7 +207,7 @@ class World:
             return
         assert job.storing is not None
         self.scheduled = label, time, job.storing
-        self.port.server.end_turn()
+        self.fixture.server.end_turn()
 
     def look_after_schedule(self) -> None:
         """See what has become of it; for one that was refused its earlier time is remembered again."""
@@ -219,17 +220,17 @@ class World:
         else:
             self.refused.add(label)
             self.broker.mark(StoredValue(SCHEDULED, b"s", self.marks.get((SCHEDULED, b"s"), 0.0)))
-            self.port.server.end_turn()
+            self.fixture.server.end_turn()
 
     def pause(self, function: bytes) -> None:
         self.broker.pause(function, self.clock.seconds())
         self.marks[PAUSED, function] = self.clock.seconds()
-        self.port.server.end_turn()
+        self.fixture.server.end_turn()
 
     def resume(self, function: bytes) -> None:
         assert self.broker.resume(function, self.clock.seconds())
         del self.marks[PAUSED, function]
-        self.port.server.end_turn()
+        self.fixture.server.end_turn()
 
     def requeue(self) -> None:
         """All the dead are to be done again."""
@@ -237,14 +238,14 @@ class World:
             assert self.broker.requeue(self.answered[label], self.clock.seconds())
             self.dead.remove(label)
             self.ended.remove(label)
-        self.port.server.end_turn()
+        self.fixture.server.end_turn()
 
     def forget(self, *labels: bytes) -> None:
         """Nobody wants to know any more how these jobs ended."""
         for label in labels:
             del self.brought[label]
             assert self.broker.forget(self.answered[label])
-        self.port.server.end_turn()
+        self.fixture.server.end_turn()
 
     def ask(self) -> None:
         """Somebody wants to know what each job has brought; at its end, and not without one."""
@@ -253,7 +254,7 @@ class World:
             if job is not None:
                 self.readings.append(label)
                 self.broker.read(job, partial(self.hear, label, result))
-        self.port.server.end_turn()
+        self.fixture.server.end_turn()
 
     def hear(self, label: bytes, expected: bytes, result: bytes | None) -> None:
         self.readings.remove(label)
@@ -271,7 +272,7 @@ class Connection:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.line = world.port.connect()
+        self.line = world.fixture.connect()
         self.decoder = Decoder(magic=RESPONSE_MAGIC)
         world.peers.append(self)  # type: ignore[arg-type]
 
@@ -484,8 +485,8 @@ class FaultTests(SynchronousTestCase):
         jobs = broker.jobs
         self.assert_kept(world)
         self.assertTrue(kept.keys() <= {job.unique for job in jobs.values()})
-        self.assertIsNone(world.port.journal.unavailable)
-        self.assertEqual(world.port.journal.pending_bytes, 0)
+        self.assertIsNone(world.fixture.journal.unavailable)
+        self.assertEqual(world.fixture.journal.pending_bytes, 0)
 
     def assert_kept(self, world: World) -> None:
         """So it is with what is kept of those that have ended, and beside jobs."""

@@ -13,8 +13,8 @@ from txgear.journal import ENOUGH, FIRST_RETRY, MOST_READINGS, MOST_WAITING, UNH
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import CAN_DO, GRAB_JOB, SUBMIT_JOB, WORK_COMPLETE
 from txgear.protocol.packets import request
-from txgear.test.support.durable import HANDLES, DurableTestCase, created, refused, submit
-from txgear.test.support.rooms import START
+from txgear.test.support.clock import START
+from txgear.test.support.server import HANDLES, DurableServerTestCase, created, refused, submit
 
 GONE = StoreUnavailable("the connection is gone")
 FULL = StoreRefused("The disk is full")
@@ -22,14 +22,14 @@ LATE = b"The store has not answered for 5 seconds"
 KEPT = CLASSIC.changed({"results": "1h", "retries": 0})
 
 
-class KeptTestCase(DurableTestCase):
+class KeptTestCase(DurableServerTestCase):
     """
     A server that keeps the results of C{f}. The other connection is a worker.
     """
 
     def begin(self, **choices: Any) -> None:
         super().begin(policies=Policies([("f", KEPT)]), **choices)
-        self.broker, self.journal = self.port.server.broker, self.port.journal
+        self.broker, self.journal = self.fixture.server.broker, self.fixture.journal
         self.other.tell(request(CAN_DO, b"f"))
 
     def submit_all(self, *workloads: bytes) -> None:
@@ -46,7 +46,7 @@ class KeptTestCase(DurableTestCase):
 
     def turn(self) -> None:
         """Something has been said to the journal in this turn."""
-        self.port.server.end_turn()
+        self.fixture.server.end_turn()
 
     def mark(self, *marks: StoredValue) -> None:
         """In one turn."""
@@ -443,7 +443,7 @@ class ReadingTests(KeptTestCase):
                 loaded.extend(workloads)
                 journal.load([job for job, _ in workloads])
 
-        journal.begin(Hungry(self.port.server.outbox, b"H:test"), self.turn, lambda: None, 0)
+        journal.begin(Hungry(self.fixture.server.outbox, b"H:test"), self.turn, lambda: None, 0)
         journal.load([self.broker.jobs[4]])
         self.turn()
         answered: list[bytes | None] = []

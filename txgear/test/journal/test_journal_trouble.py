@@ -7,13 +7,13 @@ from txgear.journal import FIRST_RETRY, LAST_RETRY, RETRY_WHEN_ASKED, UNHURRIED
 from txgear.journal.writing import MOST_REFUSALS
 from txgear.protocol.constants import CAN_DO, CANT_DO, GRAB_JOB, JOB_ASSIGN, SUBMIT_JOB, WORK_COMPLETE
 from txgear.protocol.packets import request, response
-from txgear.test.support.durable import HANDLES, DurableTestCase, created, refused, submit
+from txgear.test.support.server import HANDLES, DurableServerTestCase, created, refused, submit
 
 LATE = b"The store has not answered for 5 seconds"
 GONE = StoreUnavailable("the connection is gone")
 
 
-class TroubleTestCase(DurableTestCase):
+class TroubleTestCase(DurableServerTestCase):
     def grab(self, *numbers: int) -> None:
         """The other connection becomes a worker, and gets these jobs."""
         self.other.tell(request(CAN_DO, b"f"), *[request(GRAB_JOB)] * len(numbers))
@@ -49,7 +49,7 @@ class TimeoutTests(TroubleTestCase):
         )
         self.assertEqual(self.client.heard(), refused(LATE) * 2)
         self.assertEqual(self.other.heard(), refused(LATE))
-        self.assertEqual(self.port.journal.pending_bytes, 0)
+        self.assertEqual(self.fixture.journal.pending_bytes, 0)
         self.assertEqual(self.client.ask(submit()), refused(LATE))
         self.assertEqual(self.client.ask(request(SUBMIT_JOB, b"g", b"", b"")), created(4))
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -176,7 +176,7 @@ class TimeoutTests(TroubleTestCase):
             self.clock.advance(5)
             self.thread.run()
             self.store.fail("write", GONE, after=after)
-            settled = self.port.journal.settle()
+            settled = self.fixture.journal.settle()
             self.thread.run_all()
             self.assertIsNone(self.successResultOf(settled))
             self.assertEqual(self.store.sizes, [(1, 0, 0), (0, 0, 1), (0, 0, 1)])
@@ -249,7 +249,7 @@ class LostTests(TroubleTestCase):
     def test_another_server_has_it_now(self) -> None:
         """What this one knows is not true any more: it ends, and writes nothing."""
         ended: list[bool] = []
-        self.port.server.shutdown = ended.append
+        self.fixture.server.shutdown = ended.append
         self.store.fail("open", StoreTaken("another server"))
         self.store.fail("write", GONE)
         self.submit_one()
@@ -261,7 +261,7 @@ class LostTests(TroubleTestCase):
         self.other.tell(submit())
         self.assertEqual(self.other.heard(), refused(b"The store cannot be used at present"))
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.successResultOf(self.port.journal.settle())
+        self.successResultOf(self.fixture.journal.settle())
 
     def test_who_waits_goes_on_waiting_and_who_comes_is_refused(self) -> None:
         self.store.fail("open", StoreUnavailable("nobody listens"), times=5)

@@ -24,7 +24,7 @@ from txgear.protocol.constants import (
     WORK_FAIL,
 )
 from txgear.protocol.packets import request, response
-from txgear.test.support.durable import HANDLES, DurableTestCase, created, submit
+from txgear.test.support.server import HANDLES, DurableServerTestCase, created, submit
 
 WHYS = (StoreUnavailable("gone"), StoreRefused("damaged"), ZeroDivisionError("a defect"))
 """What a read may raise."""
@@ -32,7 +32,7 @@ WHYS = (StoreUnavailable("gone"), StoreRefused("damaged"), ZeroDivisionError("a 
 FUNCTIONS = (b"f", b"g", b"h")
 
 
-class UnreadableTestCase(DurableTestCase):
+class UnreadableTestCase(DurableServerTestCase):
     """Three functions with three jobs each are in the store, and no workload is in memory."""
 
     def setUp(self) -> None:
@@ -48,7 +48,7 @@ class UnreadableTestCase(DurableTestCase):
     def work(self) -> list[int]:
         """A worker does all that it gets; the numbers of the jobs."""
         done = []
-        worker = self.port.connect()
+        worker = self.fixture.connect()
         worker.tell(*[request(CAN_DO, name) for name in FUNCTIONS])
         while True:
             self.thread.run_all()
@@ -125,7 +125,7 @@ class LoadTests(UnreadableTestCase):
         self.assertEqual(self.other.heard(), response(NOOP))
         self.assertIn(b"unreadable\tno\n", self.client.ask(b"job H:test:5\n"))
         self.assertEqual(self.work(), [5])
-        self.assertEqual(self.port.server.broker.unreadable, set())
+        self.assertEqual(self.fixture.server.broker.unreadable, set())
 
     def test_it_is_tried_again_after_a_restart(self) -> None:
         self.store.unreadable = {5}
@@ -150,7 +150,7 @@ class LoadTests(UnreadableTestCase):
         self.store.unreadable = {5}
         self.work()
         self.client.ask(b"cancel job H:test:5\n")
-        self.assertEqual(self.port.server.broker.unreadable, set())
+        self.assertEqual(self.fixture.server.broker.unreadable, set())
         self.run_on(1)
         self.assertEqual(self.numbers(), [])
 
@@ -160,7 +160,7 @@ class LoadTests(UnreadableTestCase):
         while self.thread.waiting:
             self.client.tell(b"cancel job H:test:1\n")
             self.thread.run()
-        self.assertEqual(self.port.server.broker.unreadable, set())
+        self.assertEqual(self.fixture.server.broker.unreadable, set())
         self.store.unreadable = set()
         self.assertEqual(set(self.work()), set(range(2, 10)))
 
@@ -188,8 +188,8 @@ class ReadingTests(UnreadableTestCase):
             self.store.unreadable, self.store.unreadable_why = {5}, why
             answers: dict[int, bytes | None] = {}
             for number in range(1, 10):
-                self.port.journal.read(Reading(number, False, partial(answers.__setitem__, number)))
-            self.port.server.end_turn()
+                self.fixture.journal.read(Reading(number, False, partial(answers.__setitem__, number)))
+            self.fixture.server.end_turn()
             self.run_on(1)
             self.assertEqual(answers, {n: None if n == 5 else b"%d" % (n - 1) for n in range(1, 10)})
             self.client.tell(submit())
@@ -206,8 +206,8 @@ class ReadingTests(UnreadableTestCase):
             raise ZeroDivisionError
 
         for number in (1, 2, 3):
-            self.port.journal.read(Reading(number, False, fail if number == 2 else answers.append))
-        self.port.server.end_turn()
+            self.fixture.journal.read(Reading(number, False, fail if number == 2 else answers.append))
+        self.fixture.server.end_turn()
         self.run_on(1)
         self.assertEqual(answers, [b"0", b"2"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.errors import StoreUnavailable
 from txgear.journal.thread import StoreThread
-from txgear.test.support.durable import PATIENCE, ThreadedReactor
+from txgear.test.support.journal import PATIENCE, ThreadedReactor
 
 
 class StoreThreadTests(SynchronousTestCase):

@@ -10,9 +10,9 @@ from txgear.broker.jobs import DEAD, DONE
 from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobUpdate, NewJob, StoredValue
 from txgear.errors import StoreRefused, StoreUnavailable
 from txgear.journal.writing import MOST_REFUSALS, Refusals, WriteBuffer, write_all
-from txgear.test.support.durable import Fault, TroubledStore
 from txgear.test.support.extras import PROPERTY, given, st
-from txgear.test.support.storecontract import addition, stored
+from txgear.test.support.journal import Fault, FaultyStore
+from txgear.test.support.stores import addition, stored
 
 FULL = StoreRefused("The disk is full")
 TOO_LARGE = "is too large"
@@ -114,7 +114,7 @@ class UnhurriedTests(SynchronousTestCase):
         self.assertEqual(WriteBuffer().count_ended(), 0)
 
 
-class LostStore(TroubledStore):
+class LostStore(FaultyStore):
     """A store that takes ten bytes, and is lost at one call to write, counted from the second."""
 
     def __init__(self, call: int) -> None:
@@ -139,7 +139,7 @@ class WriteAllTests(SynchronousTestCase):
         self.begin()
 
     def begin(self) -> None:
-        self.store = TroubledStore()
+        self.store = FaultyStore()
         self.store.open()
         self.store.write(Batch([addition(number, b"w") for number in range(1, 6)], (), ()))
         self.store.too_large = 10

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.client import Client, Task
 from txgear.net import arguments
-from txgear.test.support.scripted import ScriptedServer
+from txgear.test.support.client import ScriptedServer
 from txgear.worker import Worker
 
 

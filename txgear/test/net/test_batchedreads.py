@@ -16,7 +16,7 @@ from txgear.net.batchedreads import AVAILABLE, MAX_EVENTS, MERGE_FROM, BatchedRe
 from txgear.net.stream import Stream
 from txgear.protocol.constants import TEXT
 from txgear.protocol.packets import Data, Decoder
-from txgear.test.support.rooms import FakeConnection
+from txgear.test.support.net import FakeTcpConnection
 
 
 class FakeEpoll:
@@ -79,20 +79,20 @@ class BatchedReadsTests(SynchronousTestCase):
     def make(self, epoll: select.epoll | None = None) -> BatchedReads:
         return BatchedReads(self.reactor, lambda: self.notes.append("end"), self.reactor.seconds, epoll)
 
-    def connect(self, count: int) -> list[FakeConnection]:
+    def connect(self, count: int) -> list[FakeTcpConnection]:
         return [
-            FakeConnection(Noting(self.reactor, self.reads, self.notes), self.reactor, descriptor)
+            FakeTcpConnection(Noting(self.reactor, self.reads, self.notes), self.reactor, descriptor)
             for descriptor in range(10, 10 + count)
         ]
 
-    def arrive(self, *arrived: tuple[FakeConnection, bytes]) -> None:
+    def arrive(self, *arrived: tuple[FakeTcpConnection, bytes]) -> None:
         """Something comes in for these connections; the reactor finds the epoll ready."""
         for connection, data in arrived:
             connection.fake.arrived.append(data)
         self.epoll.ready = [(connection.fileno(), select.EPOLLIN) for connection, _ in arrived]
         self.reads.doRead()
 
-    def watched(self, connection: FakeConnection) -> tuple[bool, bool]:
+    def watched(self, connection: FakeTcpConnection) -> tuple[bool, bool]:
         """Whether a connection is read here, and whether by the reactor."""
         return connection.fake.descriptor in self.epoll.registered, connection in self.reactor.getReaders()
 

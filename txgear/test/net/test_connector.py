@@ -11,7 +11,8 @@ from twisted.internet.defer import Deferred
 from txgear.net.connector import Connector, connect_once
 from txgear.net.serverconnection import Limits, ServerConnection
 from txgear.net.servers import Server
-from txgear.test.support.scripted import ClockTestCase, ScriptedServer
+from txgear.test.support.client import ScriptedServer
+from txgear.test.support.clock import ClockTestCase
 
 
 class ConnectorTests(ClockTestCase):

@@ -17,8 +17,9 @@ from txgear.net.servers import Server
 from txgear.net.steady import Steady
 from txgear.protocol.constants import ECHO_RES, NO_JOB
 from txgear.protocol.packets import Data, request
-from txgear.test.support.rooms import FakeConnection
-from txgear.test.support.scripted import ClockTestCase, ScriptedServer
+from txgear.test.support.client import ScriptedServer
+from txgear.test.support.clock import ClockTestCase
+from txgear.test.support.net import FakeTcpConnection
 
 
 class ServerConnectionTests(ClockTestCase):
@@ -44,7 +45,7 @@ class ServerConnectionTests(ClockTestCase):
     def test_no_packet_waits_for_the_acknowledgement_of_another(self) -> None:
         """Nagle's algorithm is off where there is TCP."""
         connection = ServerConnection(self.clock, Server("server", self.endpoint), Limits(), [])
-        fake = FakeConnection(connection, MemoryReactorClock()).fake
+        fake = FakeTcpConnection(connection, MemoryReactorClock()).fake
         self.addCleanup(connection.connectionLost)
         self.assertIn((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), fake.options)
 

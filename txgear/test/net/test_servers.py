@@ -22,7 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import alsoProvides
 
 from txgear.net.servers import server_list
-from txgear.test.support.scripted import ScriptedServer
+from txgear.test.support.client import ScriptedServer
 
 
 class ServerListTests(SynchronousTestCase):

@@ -25,7 +25,7 @@ from txgear.protocol.constants import CAN_DO, ECHO_REQ, TEXT
 from txgear.protocol.packets import PIECES_FROM, Data, Decoder, request
 from txgear.test.net.test_batchedreads import FakeEpoll
 from txgear.test.support.extras import PROPERTY, given, st
-from txgear.test.support.rooms import FakeConnection
+from txgear.test.support.net import FakeTcpConnection
 
 
 class Listening(Stream):
@@ -238,7 +238,7 @@ class SocketTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
         self.stream = Listening(self.reactor)
-        self.transport = FakeConnection(self.stream, self.reactor)
+        self.transport = FakeTcpConnection(self.stream, self.reactor)
         self.fake = self.transport.fake
 
     def writing(self) -> bool:
@@ -417,7 +417,7 @@ class PauseTests(SynchronousTestCase):
 
     def begin(self, reads: BatchedReads | None = None) -> None:
         self.stream = Listening(self.reactor, reads)
-        self.transport = FakeConnection(self.stream, self.reactor)
+        self.transport = FakeTcpConnection(self.stream, self.reactor)
         self.transport.fake.room = 0
         self.stream.write_chunks([b"x"])
 

@@ -46,7 +46,7 @@ from txgear.protocol.packets import (
     response,
 )
 from txgear.test.support.extras import PROPERTY, given, st
-from txgear.test.support.rooms import packet
+from txgear.test.support.net import packet
 
 LARGE = bytes(range(256)) * (PIECES_FROM // 256) + b"x"
 """A body from which data travels in pieces."""

@@ -11,7 +11,8 @@ from txgear.protocol.constants import ECHO_REQ, REQUEST_MAGIC, SUBMIT_JOB_BG
 from txgear.protocol.packets import Decoder, request
 from txgear.server.budget import LARGE, LOOK_SECONDS, PATIENCE, SILENT_SECONDS, Budget
 from txgear.server.http import HttpFactory
-from txgear.test.support.rooms import Line, Port, packet
+from txgear.test.support.net import packet
+from txgear.test.support.server import FakePeer, ServerFixture
 
 MIB = 1024 * 1024
 SIZE = 100 * MIB
@@ -194,16 +195,16 @@ class ConnectionTests(SynchronousTestCase):
     """Connections as holders."""
 
     def setUp(self) -> None:
-        self.port = Port(max_packet=LARGEST, unfinished_memory=2 * LARGEST)
-        self.budget = self.port.server.budget
+        self.fixture = ServerFixture(max_packet=LARGEST, unfinished_memory=2 * LARGEST)
+        self.budget = self.fixture.server.budget
 
-    def begin(self, count: int, sent: int = 9 * MIB) -> list[Line]:
-        lines = [self.port.connect() for _ in range(count)]
+    def begin(self, count: int, sent: int = 9 * MIB) -> list[FakePeer]:
+        lines = [self.fixture.connect() for _ in range(count)]
         for line in lines:
             line.tell(packet(REQUEST_MAGIC, ECHO_REQ, bytes(LARGEST))[:sent])
         return lines
 
-    def reading(self, line: Line) -> bool:
+    def reading(self, line: FakePeer) -> bool:
         return line.transport.producerState == "producing"
 
     def test_they_wait_unread_and_go_on(self) -> None:
@@ -219,7 +220,7 @@ class ConnectionTests(SynchronousTestCase):
 
     def test_ordinary_packets_do_not_wait(self) -> None:
         self.begin(3)
-        other = self.port.connect()
+        other = self.fixture.connect()
         self.assertIn(b"H:test:1", other.ask(request(SUBMIT_JOB_BG, b"f", b"", b"w")))
         whole = request(SUBMIT_JOB_BG, b"f", b"", b"w")
         other.tell(whole[:5])
@@ -237,10 +238,10 @@ class ConnectionTests(SynchronousTestCase):
             self.budget.stop()
 
     def test_half_a_line_or_a_header_is_not_kept_for_ever(self) -> None:
-        lines = [self.port.connect() for _ in range(4)]
+        lines = [self.fixture.connect() for _ in range(4)]
         for line, sent in zip(lines, (b"stat", b"\0REQ\0", request(ECHO_REQ, b"x"), b""), strict=True):
             line.tell(sent)
-        self.port.clock.pump([LOOK_SECONDS] * (int(SILENT_SECONDS / LOOK_SECONDS) + 1))
+        self.fixture.clock.pump([LOOK_SECONDS] * (int(SILENT_SECONDS / LOOK_SECONDS) + 1))
         dropped = [line.transport.disconnected for line in lines]
         self.assertEqual(dropped, [True, True, False, False])
 
@@ -252,11 +253,11 @@ class ConnectionTests(SynchronousTestCase):
         self.assertEqual((decoder.held, decoder.missing), (0, 0))
 
     def test_http_bodies_are_part_of_it(self) -> None:
-        http = HttpFactory(self.port.server)
+        http = HttpFactory(self.fixture.server)
         [gear] = self.begin(1)
         lines = []
         for _ in range(2):
-            line = self.port.connect()
+            line = self.fixture.connect()
             line.leave()
             line.protocol = http.buildProtocol(None)  # type: ignore[assignment]
             line.transport.clear()
@@ -270,7 +271,7 @@ class ConnectionTests(SynchronousTestCase):
         gear.leave()
         self.assertTrue(self.reading(first))
         first.tell(bytes(MIB))
-        self.assertEqual(len(self.port.server.broker.jobs), 1)
+        self.assertEqual(len(self.fixture.server.broker.jobs), 1)
         self.assertTrue(self.reading(second))
-        self.port.clock.pump([LOOK_SECONDS] * (int(SILENT_SECONDS / LOOK_SECONDS) + 1))
+        self.fixture.clock.pump([LOOK_SECONDS] * (int(SILENT_SECONDS / LOOK_SECONDS) + 1))
         self.assertTrue(second.transport.disconnected or second.transport.disconnecting)

@@ -13,7 +13,7 @@ from txgear.server.descriptors import FOR_OPERATORS, FOR_OURSELVES, SPOKEN_SECON
 from txgear.server.gear import GearFactory
 from txgear.server.http import HttpFactory
 from txgear.server.jobserver import JobServer, Settings
-from txgear.test.support.rooms import FakeConnection
+from txgear.test.support.net import FakeTcpConnection
 
 LIMIT = 100
 TEXT_ONLY = LIMIT - FOR_OURSELVES - FOR_OPERATORS
@@ -31,9 +31,9 @@ class DescriptorTests(SynchronousTestCase):
     def tearDown(self) -> None:
         self.server.stop()
 
-    def connect(self, descriptor: int, factory: Any = None) -> FakeConnection:
+    def connect(self, descriptor: int, factory: Any = None) -> FakeTcpConnection:
         protocol = (factory or GearFactory(self.server)).buildProtocol(None)
-        return FakeConnection(protocol, self.reactor, descriptor)
+        return FakeTcpConnection(protocol, self.reactor, descriptor)
 
     def test_the_system_has_a_bound(self) -> None:
         self.assertGreater(soft_limit(), 10)

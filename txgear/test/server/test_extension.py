@@ -44,7 +44,9 @@ from txgear.protocol.constants import (
 )
 from txgear.protocol.packets import PIECES_FROM, PRIVATE_PACKETS, Decoder, request, response
 from txgear.server.extension import AT_ONCE, MOST_WAITS, Order, read_options
-from txgear.test.support.rooms import START, Line, Port, error, packet
+from txgear.test.support.clock import START
+from txgear.test.support.net import error, packet
+from txgear.test.support.server import FakePeer, ServerFixture
 
 ONE, TWO = b"H:test:1", b"H:test:2"
 GRANTED = response(OPTION_RES, b"txgear-1")
@@ -77,7 +79,7 @@ class ExtensionTestCase(SynchronousTestCase):
 
     def begin(self, policies: dict[str, dict[str, Any]] | None = None, **choices: object) -> None:
         """A server of its own, with a client and a worker that both may speak all of it."""
-        self.port = Port(**choices)
+        self.fixture = ServerFixture(**choices)
         self.set_policies(policies or {})
         self.client = self.extended()
         self.worker = self.extended()
@@ -88,11 +90,11 @@ class ExtensionTestCase(SynchronousTestCase):
 
     @property
     def broker(self) -> Broker:
-        return self.port.server.broker
+        return self.fixture.server.broker
 
-    def extended(self) -> Line:
+    def extended(self) -> FakePeer:
         """A peer that has asked for the extension."""
-        line = self.port.connect()
+        line = self.fixture.connect()
         self.assertEqual(line.ask(request(OPTION_REQ, b"txgear-1")), GRANTED)
         return line
 
@@ -115,7 +117,7 @@ class ExtensionTestCase(SynchronousTestCase):
 class OptionTests(ExtensionTestCase):
     def test_granted(self) -> None:
         for option in (b"txgear-1", b"TxGear-1", b"txgear-1\0", b"txgear-1\0more"):
-            line = self.port.connect()
+            line = self.fixture.connect()
             self.assertFalse(line.protocol.peer.extended)
             self.assertEqual(line.ask(request(OPTION_REQ, option)), response(OPTION_RES, option))
             self.assertTrue(line.protocol.peer.extended)
@@ -124,7 +126,7 @@ class OptionTests(ExtensionTestCase):
     def test_other_versions_are_unknown(self) -> None:
         refused = error(b"UNKNOWN_OPTION", b"Server does not recognize given option")
         for option in (b"txgear", b"txgear-2", b"txgear-10", b""):
-            line = self.port.connect()
+            line = self.fixture.connect()
             self.assertEqual(line.ask(request(OPTION_REQ, option)), refused)
             self.assertFalse(line.protocol.peer.extended)
 
@@ -137,7 +139,7 @@ class OptionTests(ExtensionTestCase):
     def test_without_it_the_connection_ends(self) -> None:
         """As it does in the reference for every type that it does not know."""
         for kind in (LAST_TYPE + 1, *PRIVATE_PACKETS):
-            line = self.port.connect()
+            line = self.fixture.connect()
             echo = line.ask(request(ECHO_REQ, b"before"), request(kind, *[b"x"] * 6))
             self.assertEqual(echo, response(ECHO_RES, b"before"))
             self.assertTrue(line.closed)
@@ -149,7 +151,7 @@ class OptionTests(ExtensionTestCase):
             self.assertTrue(line.closed)
 
     def test_the_option_and_what_it_allows_in_one_piece(self) -> None:
-        line = self.port.connect()
+        line = self.fixture.connect()
         answers = line.ask(request(OPTION_REQ, b"txgear-1"), request(GRAB_JOB_OPTIONS))
         self.assertEqual(answers, GRANTED + response(NO_JOB))
 
@@ -254,15 +256,15 @@ class SubmitTests(ExtensionTestCase):
         self.submit({"delay": "1.5s"})
         self.assertEqual((self.job().state, self.job().due), (WAITING, START + 1.5))
         self.worker.ask(request(CAN_DO, b"f"))
-        self.port.clock.advance(1.4)
+        self.fixture.clock.advance(1.4)
         self.assertEqual(self.worker.ask(request(GRAB_JOB_OPTIONS)), response(NO_JOB))
-        self.port.clock.advance(0.2)
+        self.fixture.clock.advance(0.2)
         self.assertIn(ONE, self.worker.ask(request(GRAB_JOB_OPTIONS)))
 
     def test_at(self) -> None:
         self.submit({"at": START + 10, "priority": "high"})
         job = self.job()
-        begins = self.port.server.broker.begins(job)
+        begins = self.fixture.server.broker.begins(job)
         self.assertEqual((job.state, begins, job.priority), (WAITING, START + 10, HIGH))
         self.submit({"at": START - 10})
         self.assertNotEqual(self.job(TWO).state, WAITING)
@@ -345,9 +347,9 @@ class ResultTests(ExtensionTestCase):
     def test_until_its_time_is_over(self) -> None:
         self.run_job({"results": "1h"})
         self.worker.tell(request(WORK_COMPLETE, ONE, b"r"))
-        self.port.clock.advance(3599)
+        self.fixture.clock.advance(3599)
         self.assertEqual(self.client.ask(asked()), told(b"done", b"0", b"r"))
-        self.port.clock.advance(2)
+        self.fixture.clock.advance(2)
         self.assertEqual(self.client.ask(asked()), told(b"unknown"))
 
     def test_no_result_is_kept(self) -> None:
@@ -387,7 +389,7 @@ class ResultTests(ExtensionTestCase):
         self.assertTrue(self.broker.cancel(ONE, START))
         self.assertEqual(self.client.ask(asked()), told(b"cancelled"))
         self.submit({"results": "1h", "expires": 5})
-        self.port.clock.advance(6)
+        self.fixture.clock.advance(6)
         self.assertEqual(self.client.ask(asked(TWO)), told(b"expired", handle=TWO))
 
     def test_wait(self) -> None:
@@ -420,7 +422,7 @@ class ResultTests(ExtensionTestCase):
         self.client.tell(asked(wait=b"1"))
         self.worker.tell(request(WORK_EXCEPTION, ONE, b"first"))
         self.assertEqual(self.client.heard(), b"")
-        self.port.clock.advance(61)
+        self.fixture.clock.advance(61)
         self.worker.tell(request(GRAB_JOB_OPTIONS), request(WORK_EXCEPTION, ONE, b"second"))
         self.assertEqual(self.client.heard(), told(b"dead", b"0", b"second"))
 
@@ -428,7 +430,7 @@ class ResultTests(ExtensionTestCase):
         self.submit({})
         self.client.tell(asked(wait=b"1"))
         self.broker.cancel(ONE, START)
-        self.port.server.end_turn()
+        self.fixture.server.end_turn()
         self.assertEqual(self.client.heard(), told(b"cancelled"))
 
     def test_wait_for_a_result_that_is_not_kept(self) -> None:
@@ -536,20 +538,20 @@ class ManyResultsTests(ExtensionTestCase):
     def test_in_turn(self) -> None:
         self.ask(1, 2, 3, 4, 5)
         self.assertEqual(self.answers(), self.handles(1, 2))
-        self.port.clock.advance(0)
+        self.fixture.clock.advance(0)
         self.assertEqual(self.answers(), self.handles(3, 4, 5))
         self.ask(6)
         self.assertEqual(self.answers(), self.handles(6))
         self.ask(7)
         self.assertEqual(self.answers(), [])
-        self.port.clock.advance(0)
+        self.fixture.clock.advance(0)
         self.assertEqual(self.answers(), self.handles(7))
 
     def test_who_does_not_read(self) -> None:
         self.ask(1, 2, 3)
         self.answers()
         self.client.protocol.pauseProducing()
-        self.port.clock.advance(0)
+        self.fixture.clock.advance(0)
         self.assertEqual(self.answers(), [])
         self.client.protocol.resumeProducing()
         self.assertEqual(self.answers(), self.handles(3))
@@ -558,14 +560,14 @@ class ManyResultsTests(ExtensionTestCase):
         self.ask(1, 2, 3)
         self.answers()
         self.client.leave()
-        self.port.clock.advance(0)
+        self.fixture.clock.advance(0)
         self.assertEqual(self.answers(), [])
 
     def test_what_changes_meanwhile(self) -> None:
         self.ask(1, 2, 3, 4)
         self.answers()
         self.broker.forget(b"H:test:3")
-        self.port.clock.advance(0)
+        self.fixture.clock.advance(0)
         self.assertEqual(self.answers(), self.handles(3, 4))
 
     def test_one_that_is_queued_again_meanwhile(self) -> None:
@@ -575,7 +577,7 @@ class ManyResultsTests(ExtensionTestCase):
         self.ask(1, 2, 8)
         self.answers()
         self.broker.requeue(b"H:test:8", START)
-        self.port.clock.advance(0)
+        self.fixture.clock.advance(0)
         self.assertEqual(self.client.heard(), told(b"pending", handle=b"H:test:8", token=b"8"))
 
 
@@ -626,7 +628,7 @@ class WorkerTests(ExtensionTestCase):
     def test_attempts_are_counted(self) -> None:
         """With a policy, and without one, where a worker was lost."""
         self.client.tell(request(SUBMIT_JOB_BG, b"f", b"", b"w"))
-        lost = self.port.connect()
+        lost = self.fixture.connect()
         lost.ask(request(CAN_DO, b"f"), request(GRAB_JOB))
         lost.leave()
         self.worker.tell(request(CAN_DO, b"f"))
@@ -641,14 +643,14 @@ class WorkerTests(ExtensionTestCase):
     def test_beats(self) -> None:
         self.leased()
         for _ in range(5):
-            self.port.clock.advance(9)
+            self.fixture.clock.advance(9)
             self.assertEqual(self.worker.ask(request(WORK_BEAT, ONE)), b"")
             self.assertEqual(self.job().state, RUNNING)
 
     def test_silence(self) -> None:
         """The job is taken back, the worker is told, and its next words are about nothing of its own."""
         self.leased()
-        self.port.clock.advance(10)
+        self.fixture.clock.advance(10)
         self.assertEqual(self.worker.heard(), response(JOB_WITHDRAWN, ONE, b"silent"))
         self.assertEqual(self.job().state, WAITING)
         not_found = error(b"JOB_NOT_FOUND", b"Job does not exist on server")
@@ -658,23 +660,23 @@ class WorkerTests(ExtensionTestCase):
     def test_a_timeout(self) -> None:
         """Beats do not help against it."""
         self.run_job({"timeout": 10, "lease": 6, "retries": 1, "backoff": 60})
-        self.port.clock.advance(5)
+        self.fixture.clock.advance(5)
         self.worker.tell(request(WORK_BEAT, ONE))
-        self.port.clock.advance(5)
+        self.fixture.clock.advance(5)
         self.assertEqual(self.worker.heard(), response(JOB_WITHDRAWN, ONE, b"timeout"))
 
     def test_cancelled(self) -> None:
         self.run_job()
         self.broker.cancel(ONE, START)
-        self.port.server.end_turn()
+        self.fixture.server.end_turn()
         self.assertEqual(self.worker.heard(), response(JOB_WITHDRAWN, ONE, b"cancelled"))
 
     def test_a_worker_of_the_classic_protocol_has_no_lease(self) -> None:
         self.submit({"lease": 10, "retries": 1})
-        worker = self.port.connect()
+        worker = self.fixture.connect()
         worker.ask(request(CAN_DO, b"f"), request(GRAB_JOB))
-        self.port.clock.advance(100)
+        self.fixture.clock.advance(100)
         self.assertEqual(self.job().state, RUNNING)
         self.broker.cancel(ONE, START)
-        self.port.server.end_turn()
+        self.fixture.server.end_turn()
         self.assertEqual(worker.heard(), b"")

@@ -20,11 +20,11 @@ from txgear.protocol.constants import (
 from txgear.protocol.packets import request, response
 from txgear.server.extension import AT_ONCE, MOST_WAITS
 from txgear.test.server.test_extension import CREATED, ONE, TWO, asked, told
-from txgear.test.support.durable import DurableTestCase
-from txgear.test.support.rooms import error
+from txgear.test.support.net import error
+from txgear.test.support.server import DurableServerTestCase
 
 
-class StoredTests(DurableTestCase):
+class StoredTests(DurableServerTestCase):
     """Jobs and results that only the store has."""
 
     def begin(self, **choices: Any) -> None:
@@ -108,7 +108,7 @@ class StoredTests(DurableTestCase):
     def test_forgotten_while_it_is_read(self) -> None:
         self.finish()
         self.client.tell(asked())
-        self.assertTrue(self.port.server.broker.forget(ONE))
+        self.assertTrue(self.fixture.server.broker.forget(ONE))
         self.store._results.clear()
         self.thread.run_all()
         self.assertEqual(self.client.heard(), told(b"unknown"))
@@ -117,7 +117,7 @@ class StoredTests(DurableTestCase):
         """Only that it is done is still known."""
         self.finish()
         self.client.tell(asked())
-        self.port.server.broker.result_refused(1)
+        self.fixture.server.broker.result_refused(1)
         self.store._results.clear()
         self.thread.run_all()
         self.assertEqual(self.client.heard(), told(b"done", b"-"))

@@ -67,7 +67,9 @@ from txgear.protocol.packets import PACKETS, PIECES_FROM, request, response
 from txgear.server.gear import GearFactory
 from txgear.server.jobserver import JobServer, Settings
 from txgear.server.notices import COMPLAINTS, MINUTE
-from txgear.test.support.rooms import START, FakeConnection, Line, Port, error, packet
+from txgear.test.support.clock import START
+from txgear.test.support.net import FakeTcpConnection, error, packet
+from txgear.test.support.server import FakePeer, ServerFixture
 
 ONE, TWO, THREE = b"H:test:1", b"H:test:2", b"H:test:3"
 
@@ -102,12 +104,12 @@ class ServerTestCase(SynchronousTestCase):
 
     def begin(self, **choices: object) -> None:
         """A server of its own, with a client and a worker."""
-        self.port = Port(**choices)
-        self.client = self.port.connect()
-        self.worker = self.port.connect()
+        self.fixture = ServerFixture(**choices)
+        self.client = self.fixture.connect()
+        self.worker = self.fixture.connect()
 
     def job(self, handle: bytes = ONE) -> Job:
-        job = self.port.server.broker.status(handle)
+        job = self.fixture.server.broker.status(handle)
         assert job is not None
         return job
 
@@ -116,7 +118,7 @@ class ServerTestCase(SynchronousTestCase):
         self.client.ask(request(SUBMIT_JOB, function, b"u", b""))
         self.worker.ask(request(CAN_DO, function), request(GRAB_JOB))
 
-    def assert_alive(self, line: Line) -> None:
+    def assert_alive(self, line: FakePeer) -> None:
         self.assertEqual(line.ask(request(ECHO_REQ, b"still there")), response(ECHO_RES, b"still there"))
 
 
@@ -124,11 +126,11 @@ class LogTests(ServerTestCase):
     def test_peers_that_do_the_same_wrong_thing_are_counted(self) -> None:
         with capturedLogs() as events:
             for _ in range(2000):
-                self.port.connect().tell(b"\0nonsense....")
+                self.fixture.connect().tell(b"\0nonsense....")
             self.assertEqual(len(events), COMPLAINTS)
             for minutes in range(1, 4):
-                self.port.connect().tell(b"\0nonsense....")
-                self.port.clock.advance(MINUTE)
+                self.fixture.connect().tell(b"\0nonsense....")
+                self.fixture.clock.advance(MINUTE)
                 self.assertEqual(len(events), COMPLAINTS + minutes)
         self.assertIn(
             f"; {2000 - COMPLAINTS} more like it in the last minute", formatEvent(events[COMPLAINTS])
@@ -147,7 +149,7 @@ class AnybodyTests(ServerTestCase):
 
     def test_option(self) -> None:
         for option in (b"exceptions", b"Exceptions", b"exceptions\0", b"exceptions\0more"):
-            client = self.port.connect()
+            client = self.fixture.connect()
             self.assertEqual(client.ask(request(OPTION_REQ, option)), response(OPTION_RES, option))
             self.assertTrue(client.protocol.peer.exceptions)
 
@@ -179,7 +181,7 @@ class AnybodyTests(ServerTestCase):
         for kind in set(PACKETS) - set(NEVER_SENT_TO_A_SERVER):
             _, count, data = PACKETS[kind]
             self.assertNotEqual(
-                self.port.connect().ask(request(kind, *[b"1"] * (count + data))), refused, kind
+                self.fixture.connect().ask(request(kind, *[b"1"] * (count + data))), refused, kind
             )
 
     def test_packets_that_lack_arguments(self) -> None:
@@ -204,7 +206,7 @@ class AnybodyTests(ServerTestCase):
             packet(b"\0REX", ECHO_REQ),
             b"x" * 8193,
         ):
-            line = self.port.connect()
+            line = self.fixture.connect()
             self.assertEqual(line.ask(data), b"")
             self.assertTrue(line.closed)
 
@@ -269,7 +271,7 @@ class SubmitTests(ServerTestCase):
     def test_a_server_that_drains_takes_none(self) -> None:
         """Also of an operator, who is not hung up on at once."""
         self.client.ask(b"version\n")
-        self.assertIsNone(self.successResultOf(self.port.server.drain()))
+        self.assertIsNone(self.successResultOf(self.fixture.server.drain()))
         refused = error(b"QUEUE_ERROR", b"The server is shutting down")
         self.assertEqual(self.client.ask(request(SUBMIT_JOB, b"f", b"", b"")), refused)
 
@@ -300,7 +302,7 @@ class LaterTests(ServerTestCase):
         self.assertEqual((job.state, job.background, job.priority), (WAITING, True, NORMAL))
         self.worker.ask(request(CAN_DO, b"f"))
         self.assertEqual(self.worker.ask(request(GRAB_JOB)), response(NO_JOB))
-        self.port.clock.advance(10)
+        self.fixture.clock.advance(10)
         self.assertEqual(self.worker.ask(request(GRAB_JOB)), response(JOB_ASSIGN, ONE, b"f", b"w"))
 
     def test_an_epoch_that_is_none_or_over_is_now(self) -> None:
@@ -319,7 +321,7 @@ class LaterTests(ServerTestCase):
         self.assertEqual(self.sched(b"", b"", b"", b"", b""), response(JOB_CREATED, ONE))
         job = self.job()
         # The clock stands at 16 minutes and 40 seconds.
-        begins = self.port.server.broker.begins(job)
+        begins = self.fixture.server.broker.begins(job)
         self.assertEqual((job.state, begins, job.unique), (WAITING, 1020.0, b"u"))
         self.assertTrue(job.background)
 
@@ -445,7 +447,7 @@ class AbilityTests(ServerTestCase):
             ([request(CAN_DO, b"f"), request(CANT_DO, b"g")], True),
             ([request(CAN_DO, b"f"), request(RESET_ABILITIES)], False),
         ):
-            worker = self.port.connect()
+            worker = self.fixture.connect()
             self.assertEqual(worker.ask(*packets), b"")
             grabbed = worker.ask(request(GRAB_JOB))
             self.assertEqual(grabbed, response(JOB_ASSIGN, ONE, b"f", b"") if able else response(NO_JOB))
@@ -485,10 +487,10 @@ class AbilityTests(ServerTestCase):
             self.begin()
             self.client.ask(request(SUBMIT_JOB_BG, b"f", b"", b""))
             self.worker.ask(request(CAN_DO_TIMEOUT, b"f", text), request(GRAB_JOB))
-            deadline = self.port.server.broker.deadline - START
+            deadline = self.fixture.server.broker.deadline - START
             self.assertEqual(deadline, inf if seconds is None else seconds, text)
 
-    def hints(self, *packets: bytes, worker: Line | None = None) -> list[str]:
+    def hints(self, *packets: bytes, worker: FakePeer | None = None) -> list[str]:
         """What the log hears of these."""
         with capturedLogs() as events:
             self.assertEqual((worker or self.worker).ask(*packets), b"")
@@ -505,27 +507,27 @@ class AbilityTests(ServerTestCase):
             ],
         )
         self.assertEqual(self.hints(request(CAN_DO_TIMEOUT, b"f", b"1000")), [])
-        other = self.port.connect()
+        other = self.fixture.connect()
         other.tell(request(SET_CLIENT_ID, b"mail 2"))
         self.assertEqual(len(self.hints(request(CAN_DO_TIMEOUT, b"f", b"1"), worker=other)), 1)
 
     def test_a_site_whose_workers_mean_seconds(self) -> None:
         """Those that speak our own packets mean what the protocol has."""
-        self.port = Port(can_do_timeout_unit="seconds")
-        worker, own = self.port.connect(), self.port.connect()
+        self.fixture = ServerFixture(can_do_timeout_unit="seconds")
+        worker, own = self.fixture.connect(), self.fixture.connect()
         own.ask(request(OPTION_REQ, EXTENSION_OPTION))
         self.assertEqual(self.hints(request(CAN_DO_TIMEOUT, b"f", b"5"), worker=worker), [])
         self.assertEqual(self.hints(request(CAN_DO_TIMEOUT, b"f", b"7000"), worker=own), [])
-        (queue,) = self.port.server.broker.functions.values()
-        peers = self.port.server.broker.roster.peers
+        (queue,) = self.fixture.server.broker.functions.values()
+        peers = self.fixture.server.broker.roster.peers
         self.assertEqual([peer.abilities[queue] for peer in peers], [5.0, 7.0])
 
     def test_a_job_that_overruns_its_time_goes_to_another(self) -> None:
         self.client.ask(request(SUBMIT_JOB, b"f", b"", b""))
         self.worker.ask(request(CAN_DO_TIMEOUT, b"f", b"3000"), request(GRAB_JOB))
-        other = self.port.connect()
+        other = self.fixture.connect()
         other.tell(request(CAN_DO, b"f"), request(PRE_SLEEP))
-        self.port.clock.advance(3)
+        self.fixture.clock.advance(3)
         self.assertEqual(other.heard(), response(NOOP))
         self.assertEqual(other.ask(request(GRAB_JOB)), response(JOB_ASSIGN, ONE, b"f", b""))
         self.assertEqual(self.worker.ask(request(WORK_COMPLETE, ONE, b"late")), RESULT_NOT_FOUND)
@@ -561,7 +563,7 @@ class GrabTests(ServerTestCase):
     def test_a_worker_that_leaves_gives_its_job_back(self) -> None:
         self.running()
         self.worker.leave()
-        worker = self.port.connect()
+        worker = self.fixture.connect()
         answer = worker.ask(request(CAN_DO, b"f"), request(GRAB_JOB))
         self.assertEqual(answer, response(JOB_ASSIGN, ONE, b"f", b""))
 
@@ -590,7 +592,7 @@ class WorkTests(ServerTestCase):
         self.client.heard()
         self.assertEqual(self.worker.ask(sent), b"")
         self.assertEqual(self.client.heard(), heard)
-        job = self.port.server.broker.status(ONE)
+        job = self.fixture.server.broker.status(ONE)
         self.assertEqual(job is None, ends)
 
     def test_what_is_passed_on(self) -> None:
@@ -673,7 +675,7 @@ class SocketTests(SynchronousTestCase):
         self.reactor = MemoryReactorClock()
         self.server = JobServer(self.reactor, Settings(max_packet=100))
         self.server.stop()  # and read the connections one by one
-        self.connection = FakeConnection(GearFactory(self.server).buildProtocol(None), self.reactor)
+        self.connection = FakeTcpConnection(GearFactory(self.server).buildProtocol(None), self.reactor)
 
     def test_all_answers_to_what_arrives_together_are_one_write(self) -> None:
         self.connection.arrive(request(ECHO_REQ, b"x") + b"status\n" + request(GRAB_JOB))

@@ -32,8 +32,9 @@ from txgear.protocol.packets import request, response
 from txgear.server.gear import GearFactory
 from txgear.server.jobserver import JobServer, Settings
 from txgear.server.outbox import MOST_HELD
-from txgear.test.support.durable import HANDLES, DurableTestCase, created, refused, submit
-from txgear.test.support.rooms import START, FakeConnection, error
+from txgear.test.support.clock import START
+from txgear.test.support.net import FakeTcpConnection, error
+from txgear.test.support.server import HANDLES, DurableServerTestCase, created, refused, submit
 
 STORED = {
     SUBMIT_JOB_BG: ((), NORMAL),
@@ -48,7 +49,7 @@ NOT_STORED = {SUBMIT_JOB: (), SUBMIT_JOB_HIGH: (), SUBMIT_JOB_LOW: (), SUBMIT_RE
 TOO_LARGE = error(b"ARGUMENT_TOO_LARGE", b"a packet of 200 bytes is over the limit of 100")
 
 
-class SubmitTests(DurableTestCase):
+class SubmitTests(DurableServerTestCase):
     def test_every_kind_is_answered_after_the_commit(self) -> None:
         for number, (kind, (rest, priority)) in enumerate(STORED.items(), 1):
             self.client.tell(request(kind, b"f", b"u%d" % number, *rest, b"w\0%d" % number))
@@ -120,7 +121,7 @@ class SubmitTests(DurableTestCase):
         self.assertEqual(len(self.client.heard()), len(created(1)) + 12 * (MOST_HELD + 1))
 
 
-class EndTests(DurableTestCase):
+class EndTests(DurableServerTestCase):
     """Connections that end while an answer waits."""
 
     def half_close(self) -> None:
@@ -163,7 +164,7 @@ class EndTests(DurableTestCase):
         self.begin_anew(max_packet=100)
         self.client.tell(submit(), request(ECHO_REQ, b"x" * 200)[:50])
         self.client.tell(b"status\n", submit())
-        self.assertEqual(len(self.port.server.broker.jobs), 1)
+        self.assertEqual(len(self.fixture.server.broker.jobs), 1)
         self.thread.run_all()
         self.assertEqual((self.client.heard(), self.client.closed), (created(1) + TOO_LARGE, True))
 
@@ -186,21 +187,21 @@ class EndTests(DurableTestCase):
 
     def test_those_who_are_hung_up_on_have_been_answered(self) -> None:
         self.client.tell(submit())
-        settled = self.port.journal.settle()
+        settled = self.fixture.journal.settle()
         self.thread.run()
         self.assertIsNone(self.successResultOf(settled))
-        self.assertNoResult(self.port.server.close_connections())
+        self.assertNoResult(self.fixture.server.close_connections())
         self.assertEqual((self.client.heard(), self.client.closed), (created(1), True))
 
 
-class SocketTests(DurableTestCase):
+class SocketTests(DurableServerTestCase):
     """Over a plain TCP connection."""
 
     def begin(self, **choices: object) -> None:
         super().begin(max_packet=100, **choices)
         self.reactor = MemoryReactorClock()
-        protocol = GearFactory(self.port.server).buildProtocol(None)
-        self.connection = FakeConnection(protocol, self.reactor)
+        protocol = GearFactory(self.fixture.server).buildProtocol(None)
+        self.connection = FakeTcpConnection(protocol, self.reactor)
 
     def reading(self) -> bool:
         return self.connection in self.reactor.getReaders()
@@ -223,9 +224,9 @@ class SocketTests(DurableTestCase):
         self.assertTrue(self.connection.connected)
 
 
-class WithoutStoreTests(DurableTestCase):
+class WithoutStoreTests(DurableServerTestCase):
     def test_jobs_in_memory_only_are_answered_at_once(self) -> None:
-        self.port.server = JobServer(self.clock, Settings(prefix=b"H:test"))
-        self.port.factory = GearFactory(self.port.server)
-        line = self.port.connect()
+        self.fixture.server = JobServer(self.clock, Settings(prefix=b"H:test"))
+        self.fixture.factory = GearFactory(self.fixture.server)
+        line = self.fixture.connect()
         self.assertEqual(line.ask(submit(), submit()), created(1, 2))

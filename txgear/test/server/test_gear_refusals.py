@@ -28,9 +28,9 @@ from txgear.protocol.constants import (
 from txgear.protocol.packets import request, response
 from txgear.server.gear import SUBMITS, GearFactory, GearProtocol
 from txgear.server.jobserver import JobServer, Settings
-from txgear.test.support.durable import DurableTestCase, created, submit
-from txgear.test.support.httppeers import HttpTestCase
-from txgear.test.support.rooms import FakeConnection, Line, Port, error
+from txgear.test.support.http import HttpTestCase
+from txgear.test.support.net import FakeTcpConnection, error
+from txgear.test.support.server import DurableServerTestCase, FakePeer, ServerFixture, created, submit
 
 GOING = error(b"QUEUE_ERROR", b"The server is shutting down")
 ECHO, ECHOED = request(ECHO_REQ, b"x"), response(ECHO_RES, b"x")
@@ -40,15 +40,15 @@ class DrainTests(SynchronousTestCase):
     """Clients are sent to the next server; the others stay."""
 
     def setUp(self) -> None:
-        self.port = Port()
-        self.client = self.port.connect()
+        self.fixture = ServerFixture()
+        self.client = self.fixture.connect()
 
     def drain(self) -> None:
-        _ = self.port.server.drain()
+        _ = self.fixture.server.drain()
 
-    def waiting(self, client: Line, unique: bytes = b"") -> bytes:
+    def waiting(self, client: FakePeer, unique: bytes = b"") -> bytes:
         """Its answer to a job that a worker has by now, so that the drain takes a while."""
-        worker = self.port.connect()
+        worker = self.fixture.connect()
         worker.tell(request(CAN_DO, b"f"))
         handle = client.ask(request(SUBMIT_JOB, b"f", unique, b""))[12:]
         worker.tell(request(GRAB_JOB))
@@ -57,7 +57,7 @@ class DrainTests(SynchronousTestCase):
 
     def test_who_waits_for_nothing_is_hung_up_on(self) -> None:
         self.client.tell(request(SUBMIT_JOB_BG, b"f", b"", b""))
-        fresh = self.port.connect()
+        fresh = self.fixture.connect()
         self.drain()
         self.assertTrue(self.client.closed and fresh.closed)
 
@@ -73,12 +73,12 @@ class DrainTests(SynchronousTestCase):
 
     def test_for_all_of_them(self) -> None:
         handles = [self.waiting(self.client, unique) for unique in (b"1", b"2")]
-        workers = self.port.server.broker.roster.peers
+        workers = self.fixture.server.broker.roster.peers
         self.drain()
         for handle, closed in zip(handles, (False, True), strict=True):
             (peer,) = [peer for peer in workers if handle in peer.running]
-            self.port.server.broker.work_fail(peer, handle, 0.0)
-            self.port.server.end_turn()
+            self.fixture.server.broker.work_fail(peer, handle, 0.0)
+            self.fixture.server.end_turn()
             self.assertEqual(self.client.heard(), response(WORK_FAIL, handle))
             self.assertEqual(self.client.closed, closed)
 
@@ -92,7 +92,7 @@ class DrainTests(SynchronousTestCase):
 
     def test_workers_stay(self) -> None:
         """Until they have taken back what they can do, and ask for something that they are refused."""
-        both = self.port.connect()
+        both = self.fixture.connect()
         both.tell(request(CAN_DO, b"f"))
         self.waiting(self.client)
         self.drain()
@@ -110,7 +110,7 @@ class DrainTests(SynchronousTestCase):
 
     def test_half_a_request_is_waited_for(self) -> None:
         """It is answered, which is more than a connection that ends tells."""
-        self.waiting(self.port.connect())
+        self.waiting(self.fixture.connect())
         whole = request(SUBMIT_JOB, b"f", b"", b"workload")
         self.client.tell(whole[:20])
         self.drain()
@@ -130,7 +130,7 @@ class DrainTests(SynchronousTestCase):
         self.assertTrue(self.client.closed)
 
     def test_questions_are_answered(self) -> None:
-        handle = self.waiting(self.port.connect())
+        handle = self.waiting(self.fixture.connect())
         self.client.ask(request(OPTION_REQ, EXTENSION_OPTION))
         self.client.tell(request(GET_RESULT, b"1", handle, b"", b"", b"1"))
         self.drain()
@@ -143,9 +143,9 @@ class DrainTests(SynchronousTestCase):
         """A client that is still sending then sees what it was answered."""
         reactor = MemoryReactorClock()
         # It cannot be watched, so connections are read one by one.
-        server = JobServer(self.port.clock, Settings(prefix=b"H:test"))
+        server = JobServer(self.fixture.clock, Settings(prefix=b"H:test"))
         protocol = GearFactory(server).buildProtocol(None)
-        transport = FakeConnection(protocol, reactor)
+        transport = FakeTcpConnection(protocol, reactor)
         transport.arrive(request(SUBMIT_JOB, b"f", b"", b""))
         _ = server.drain()
         transport.arrive(request(SUBMIT_JOB, b"f", b"", b""))
@@ -172,10 +172,10 @@ class HttpDrainTests(HttpTestCase):
         self.assertTrue(client.closed)
 
 
-class StoredDrainTests(DurableTestCase):
+class StoredDrainTests(DurableServerTestCase):
     def test_an_answer_that_waits_for_the_disk(self) -> None:
         self.client.tell(submit(b"w"))
-        _ = self.port.server.drain()
+        _ = self.fixture.server.drain()
         self.assertFalse(self.client.closed)
         self.thread.run()
         self.assertEqual(self.client.heard(), created(1))
@@ -186,8 +186,8 @@ class ClosingTests(SynchronousTestCase):
     """C{--refuse-by-closing}: for libraries that take each ERROR for the answer to another request."""
 
     def setUp(self) -> None:
-        self.port = Port(refuse_by_closing=True)
-        self.client = self.port.connect()
+        self.fixture = ServerFixture(refuse_by_closing=True)
+        self.client = self.fixture.connect()
 
     def test_all_that_came_before_is_answered(self) -> None:
         self.client.tell(b"maxqueue f 1\n")
@@ -204,7 +204,7 @@ class ClosingTests(SynchronousTestCase):
             request(SUBMIT_REDUCE_JOB, b"f", b"", b"r" * 65, b""),
             request(SUBMIT_JOB_SCHED, b"f", b"", b"61", b"", b"", b"", b"", b""),
         ):
-            client = self.port.connect()
+            client = self.fixture.connect()
             self.assertEqual(client.ask(packet), b"")
             self.assertTrue(client.closed)
 
@@ -226,7 +226,7 @@ class ClosingTests(SynchronousTestCase):
             self.assertIn(kind, GearProtocol.requests)
 
 
-class StoredClosingTests(DurableTestCase):
+class StoredClosingTests(DurableServerTestCase):
     """What the store refuses is refused later."""
 
     def test_the_store_refuses(self) -> None:

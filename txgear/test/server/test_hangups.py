@@ -6,7 +6,8 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.server.hangups import HERE, state_of
-from txgear.test.support.rooms import FakeConnection, Port
+from txgear.test.support.net import FakeTcpConnection
+from txgear.test.support.server import ServerFixture
 
 
 class StateTests(SynchronousTestCase):
@@ -14,5 +15,7 @@ class StateTests(SynchronousTestCase):
         self.assertEqual(state_of(StringTransport()), HERE)
 
     def test_a_socket_that_is_closed(self) -> None:
-        transport = FakeConnection(Port().factory.buildProtocol(None), MemoryReactorClock(), descriptor=-1)
+        transport = FakeTcpConnection(
+            ServerFixture().factory.buildProtocol(None), MemoryReactorClock(), descriptor=-1
+        )
         self.assertEqual(state_of(transport), HERE)

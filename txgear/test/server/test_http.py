@@ -22,8 +22,9 @@ from txgear.server import http as httpserver
 from txgear.server import httprequest
 from txgear.server.hangups import ENDED, GONE, HERE
 from txgear.server.http import HttpChannel, HttpFactory
-from txgear.test.support.httppeers import ROOM, Client, HttpTestCase, Worker
-from txgear.test.support.rooms import FakeConnection, Port, packet
+from txgear.test.support.http import TRANSPORT_BUFFER, GearmanWorker, HttpPeer, HttpTestCase
+from txgear.test.support.net import FakeTcpConnection, packet
+from txgear.test.support.server import ServerFixture
 
 
 class ConnectionTests(HttpTestCase):
@@ -78,7 +79,7 @@ class ConnectionTests(HttpTestCase):
         """
         client, worker, handle = self.under_way()
         client.ask("POST", "/f", body=b"next")
-        other = self.port.connect()
+        other = self.fixture.connect()
         other.tell(request(CAN_DO, b"f"), request(PRE_SLEEP))
         # One turn: the result for the client first, then what the sleeper is sent.
         self.broker.work_complete(worker.line.protocol.peer, handle, b"result", 0.0)
@@ -107,10 +108,10 @@ class ConnectionTests(HttpTestCase):
         client, worker, handle = self.under_way()
         client.transport.stuck = True
         client.send(b"POST /f HTTP/1.1\r\nContent-Length: 6\r\n\r\nse")
-        worker.say(WORK_COMPLETE, handle, b"r" * (ROOM + 1))
+        worker.say(WORK_COMPLETE, handle, b"r" * (TRANSPORT_BUFFER + 1))
         client.send(b"cond")
         self.assertEqual(self.queued(), [])
-        self.assertEqual(len(client.answer().body), ROOM + 1)
+        self.assertEqual(len(client.answer().body), TRANSPORT_BUFFER + 1)
         self.assertEqual(self.queued(), [(b"f", b"second")])
 
 
@@ -119,14 +120,14 @@ class HangUpTests(HttpTestCase):
 
     PROCESSING = b"HTTP/1.1 102 Processing\r\n\r\n"
 
-    def assert_dropped(self, client: Client) -> None:
+    def assert_dropped(self, client: HttpPeer) -> None:
         """It was noticed that the client has gone, and so its job has."""
         self.assertTrue(client.aborted)
         client.leave()
         self.assertEqual(self.queued(), [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def waiting(self, *headers: str, version: str = "1.1") -> Client:
+    def waiting(self, *headers: str, version: str = "1.1") -> HttpPeer:
         """A client that waits for a worker."""
         client = self.connect()
         client.ask("POST", "/f", *headers, body=b"x", version=version)
@@ -242,7 +243,7 @@ class HangUpTests(HttpTestCase):
     def test_the_systems_probes(self) -> None:
         """They are made soon, then."""
         channel = HttpFactory(self.server, lambda transport: HERE).buildProtocol(None)
-        transport = FakeConnection(channel, MemoryReactorClock())
+        transport = FakeTcpConnection(channel, MemoryReactorClock())
         channel.dataReceived(b"GET /f HTTP/1.0\r\n\r\n")
         transport.fake.options.clear()
         channel.readConnectionLost()
@@ -256,7 +257,7 @@ class HangUpTests(HttpTestCase):
 class SlowReaderTests(HttpTestCase):
     """A client that reads slowly, or not at all."""
 
-    def stuck(self, result: bytes, kind: int = WORK_COMPLETE) -> tuple[Client, Worker, bytes]:
+    def stuck(self, result: bytes, kind: int = WORK_COMPLETE) -> tuple[HttpPeer, GearmanWorker, bytes]:
         """A client that reads nothing of this result."""
         client, worker, handle = self.under_way()
         client.transport.stuck = True
@@ -269,7 +270,7 @@ class SlowReaderTests(HttpTestCase):
         client, _, _ = self.stuck(result)
         heard = b""
         for _ in range(3):
-            self.assertLess(len(client.transport.value()), 3 * ROOM)
+            self.assertLess(len(client.transport.value()), 3 * TRANSPORT_BUFFER)
             self.assertEqual(client.transport.producerState, "paused")
             self.clock.advance(59)
             heard += client.heard()
@@ -279,14 +280,14 @@ class SlowReaderTests(HttpTestCase):
 
     def test_still_listens(self) -> None:
         """A client that has caught up is listened to again, while its job goes on: it may hang up."""
-        client, _, _ = self.stuck(b"d" * 4 * ROOM, WORK_DATA)
+        client, _, _ = self.stuck(b"d" * 4 * TRANSPORT_BUFFER, WORK_DATA)
         self.assertEqual(client.transport.producerState, "paused")
         client.heard_all()
         self.assertEqual(client.transport.producerState, "producing")
 
     def test_next_request(self) -> None:
         """The connection goes on after a slow answer."""
-        client, worker, _ = self.stuck(b"r" * 4 * ROOM)
+        client, worker, _ = self.stuck(b"r" * 4 * TRANSPORT_BUFFER)
         client.ask("POST", "/f", body=b"next")
         client.transport.stuck = False
         client.heard()
@@ -294,7 +295,7 @@ class SlowReaderTests(HttpTestCase):
 
     def test_stalled(self) -> None:
         """A client that reads nothing for a minute is dropped, and its job is not."""
-        client, worker, handle = self.stuck(b"d" * 4 * ROOM, WORK_DATA)
+        client, worker, handle = self.stuck(b"d" * 4 * TRANSPORT_BUFFER, WORK_DATA)
         self.clock.advance(59)
         self.assertFalse(client.aborted)
         self.clock.advance(1)
@@ -307,12 +308,12 @@ class SlowReaderTests(HttpTestCase):
 
     def test_too_much(self) -> None:
         """Data that comes faster than it is read does not fill the memory."""
-        self.patch(httprequest, "DROP_FROM", 10 * ROOM)
-        client, worker, handle = self.stuck(b"d" * 4 * ROOM, WORK_DATA)
+        self.patch(httprequest, "DROP_FROM", 10 * TRANSPORT_BUFFER)
+        client, worker, handle = self.stuck(b"d" * 4 * TRANSPORT_BUFFER, WORK_DATA)
         self.assertFalse(client.aborted)
-        worker.line.tell(request(WORK_DATA, handle, b"d" * 4 * ROOM))
+        worker.line.tell(request(WORK_DATA, handle, b"d" * 4 * TRANSPORT_BUFFER))
         self.assertFalse(client.aborted)
-        worker.line.tell(request(WORK_DATA, handle, b"d" * 4 * ROOM))
+        worker.line.tell(request(WORK_DATA, handle, b"d" * 4 * TRANSPORT_BUFFER))
         self.assertTrue(client.aborted)
         client.leave()
         self.server.notices.stop()
@@ -320,18 +321,18 @@ class SlowReaderTests(HttpTestCase):
 
     def test_failure_waits_for_the_data(self) -> None:
         """An answer is broken off behind what was sent of it."""
-        client, worker, handle = self.stuck(b"d" * 4 * ROOM, WORK_DATA)
+        client, worker, handle = self.stuck(b"d" * 4 * TRANSPORT_BUFFER, WORK_DATA)
         worker.line.tell(request(WORK_FAIL, handle))
         self.assertFalse(client.closed)
         with self.assertRaises(http.client.IncompleteRead) as caught:
             client.answer()
-        self.assertEqual(caught.exception.partial, b"d" * 4 * ROOM)
+        self.assertEqual(caught.exception.partial, b"d" * 4 * TRANSPORT_BUFFER)
         self.assertTrue(client.closed)
         self.assertFalse(client.aborted)
 
     def test_client_leaves(self) -> None:
         """Nothing is left of an answer that nobody waits for."""
-        client, _, _ = self.stuck(b"r" * 4 * ROOM)
+        client, _, _ = self.stuck(b"r" * 4 * TRANSPORT_BUFFER)
         client.leave()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -350,7 +351,7 @@ class TimeTests(HttpTestCase):
         worker.say(WORK_COMPLETE, handle, b"last")
         self.assertEqual(client.answer().body, b"at last")
 
-    def assert_bounded(self, client: Client, seconds: float = 60) -> None:
+    def assert_bounded(self, client: HttpPeer, seconds: float = 60) -> None:
         """The connection is ended after this time, and cut off if that takes too long."""
         self.clock.advance(seconds - 1)
         self.assertFalse(client.closed)
@@ -449,10 +450,10 @@ class EndTests(HttpTestCase):
         """An answer that is known is written to its end before the connection is closed."""
         client, worker, handle = self.under_way()
         client.transport.stuck = True
-        worker.line.tell(request(WORK_COMPLETE, handle, b"r" * 4 * ROOM))
+        worker.line.tell(request(WORK_COMPLETE, handle, b"r" * 4 * TRANSPORT_BUFFER))
         gone = self.closing()
         self.assertFalse(client.closed)
-        self.assertTrue(client.heard_all().endswith(b"r" * 4 * ROOM))
+        self.assertTrue(client.heard_all().endswith(b"r" * 4 * TRANSPORT_BUFFER))
         self.assertTrue(client.closed)
         self.assertNoResult(gone)
 
@@ -487,8 +488,8 @@ class ModuleTests(SynchronousTestCase):
         """It is what the server looks for, and makes what listens."""
         verifyObject(IProtocolModule, http_module)
         self.assertEqual((http_module.name, http_module.port_option), ("http", "http-port"))
-        port = Port()
-        factory: Any = http_module.factory(port.server, {"http-port": 8080})
+        fixture = ServerFixture()
+        factory: Any = http_module.factory(fixture.server, {"http-port": 8080})
         self.assertIsInstance(factory.buildProtocol(None), HttpChannel)
 
     def test_option(self) -> None:

@@ -21,8 +21,8 @@ from txgear.protocol.constants import (
 )
 from txgear.protocol.packets import PIECES_FROM, request
 from txgear.server.httprequest import function_name
-from txgear.test.support.httppeers import Answer, Client, HttpTestCase
-from txgear.test.support.rooms import START
+from txgear.test.support.clock import START
+from txgear.test.support.http import HttpAnswer, HttpPeer, HttpTestCase
 
 
 class RequestTests(HttpTestCase):
@@ -66,7 +66,7 @@ class RequestTests(HttpTestCase):
 
     def test_date(self) -> None:
         """It is the wall clock's, whatever the server's own time is."""
-        self.port.wall.ahead = 86400
+        self.fixture.wall.ahead = 86400
         client, worker, handle = self.under_way()
         worker.say(WORK_COMPLETE, handle, b"")
         other = self.connect()
@@ -329,7 +329,7 @@ class BodyTests(HttpTestCase):
         client.send(b"12345")
         self.assertEqual(self.queued(), [(b"f", b"12345")])
 
-    def refused(self, client: Client) -> Answer:
+    def refused(self, client: HttpPeer) -> HttpAnswer:
         """The refusal of a body."""
         answer = client.answer()
         self.assertEqual((answer.status, answer.headers["Connection"]), (413, "close"))

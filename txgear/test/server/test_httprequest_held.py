@@ -10,8 +10,9 @@ from txgear.errors import StoreRefused
 from txgear.protocol.constants import MAX_FUNCTION, WORK_COMPLETE
 from txgear.server.http import HttpFactory
 from txgear.server.outbox import MOST_HELD_BYTES
-from txgear.test.support.durable import DurablePort, TroubledStore, created, submit
-from txgear.test.support.httppeers import Answer, Client, HttpTestCase
+from txgear.test.support.http import HttpAnswer, HttpPeer, HttpTestCase
+from txgear.test.support.journal import FaultyStore
+from txgear.test.support.server import DurableServerFixture, created, submit
 
 BACKGROUND = "X-Gearman-Background: true"
 
@@ -20,22 +21,22 @@ class HeldTests(HttpTestCase):
     """Background jobs of a server whose store is called when the test says so."""
 
     def start(self, **choices: Any) -> None:
-        self.store = TroubledStore()
-        port = self.port = DurablePort(self.store, **choices)
-        self.journal = port.journal
-        self.thread = port.thread
-        self.server, self.clock = port.server, port.clock
-        self.broker = port.server.broker
-        self.factory = HttpFactory(port.server)
+        self.store = FaultyStore()
+        fixture = self.fixture = DurableServerFixture(self.store, **choices)
+        self.journal = fixture.journal
+        self.thread = fixture.thread
+        self.server, self.clock = fixture.server, fixture.clock
+        self.broker = fixture.server.broker
+        self.factory = HttpFactory(fixture.server)
 
-    def submit(self, body: bytes = b"x", *headers: str) -> Client:
+    def submit(self, body: bytes = b"x", *headers: str) -> HttpPeer:
         """A background submit that waits for the disk."""
         client = self.connect()
         client.ask("POST", "/f", BACKGROUND, *headers, body=body)
         self.assertEqual(client.heard(), b"")
         return client
 
-    def assert_unavailable(self, answer: Answer, reason: bytes) -> None:
+    def assert_unavailable(self, answer: HttpAnswer, reason: bytes) -> None:
         self.assertEqual((answer.status, answer.command, answer.body), (503, "ERROR", reason + b"\n"))
         self.assertEqual(answer.headers["Retry-After"], "1")
         self.assertIsNone(answer.headers["X-Gearman-Job-Handle"])
@@ -130,7 +131,7 @@ class HeldTests(HttpTestCase):
 
     def test_other_ports(self) -> None:
         """Both ports share a commit."""
-        line = self.port.connect()
+        line = self.fixture.connect()
         first = self.submit()
         line.tell(submit())
         second = self.submit(b"y")

@@ -40,7 +40,9 @@ from txgear.protocol.packets import request, response
 from txgear.server.gear import HANDSHAKE_SECONDS, GearFactory
 from txgear.server.http import HttpFactory
 from txgear.server.jobserver import JobServer, KeepAlive, Settings, socket_of
-from txgear.test.support.rooms import START, FakeConnection, Port
+from txgear.test.support.clock import START
+from txgear.test.support.net import FakeTcpConnection
+from txgear.test.support.server import ServerFixture
 
 
 class TcpTransport(StringTransport):
@@ -53,7 +55,7 @@ class TcpTransport(StringTransport):
 
 class PromisesTests(SynchronousTestCase):
     def test_all_that_a_plugin_may_use_is_there(self) -> None:
-        server = Port().server
+        server = ServerFixture().server
         self.assertTrue(verifyObject(IJobServer, server))
         self.assertTrue(verifyObject(IServerSettings, server.settings))
 
@@ -62,11 +64,11 @@ class SeemingTests(SynchronousTestCase):
     """Connections that are not what they seem at first."""
 
     def setUp(self) -> None:
-        self.port = Port()
+        self.fixture = ServerFixture()
 
     def test_a_tls_peer_that_says_nothing(self) -> None:
-        clock = self.port.clock
-        tls = TLSMemoryBIOFactory(CertificateOptions(), False, self.port.factory, clock)
+        clock = self.fixture.clock
+        tls = TLSMemoryBIOFactory(CertificateOptions(), False, self.fixture.factory, clock)
         silent, other = TcpTransport(), TcpTransport()
         for transport in (silent, other):
             connection = tls.buildProtocol(IPv4Address("TCP", "192.0.2.1", 5000))
@@ -78,15 +80,15 @@ class SeemingTests(SynchronousTestCase):
         self.assertEqual([silent.disconnected, other.disconnected], [True, False])
 
     def test_a_tls_peer_that_leaves_before(self) -> None:
-        clock = self.port.clock
-        tls = TLSMemoryBIOFactory(CertificateOptions(), False, self.port.factory, clock)
+        clock = self.fixture.clock
+        tls = TLSMemoryBIOFactory(CertificateOptions(), False, self.fixture.factory, clock)
         connection = tls.buildProtocol(IPv4Address("TCP", "192.0.2.1", 5000))
         connection.makeConnection(TcpTransport())
         connection.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_a_client_behind_a_proxy(self) -> None:
-        for factory in (self.port.factory, HttpFactory(self.port.server)):
+        for factory in (self.fixture.factory, HttpFactory(self.fixture.server)):
             wrapper = proxyEndpoint(CatchingEndpoint())
             wrapper.listen(factory)
             outer = CatchingEndpoint.caught.buildProtocol(None)
@@ -97,7 +99,7 @@ class SeemingTests(SynchronousTestCase):
             outer.dataReceived(b"GET / HTTP/1.1\r\n")
             self.assertEqual(peer.address, "192.0.2.7")
             outer.dataReceived(b"\r\n")
-            self.assertIn(peer, self.port.server.broker.roster.peers)
+            self.assertIn(peer, self.fixture.server.broker.roster.peers)
 
 
 @implementer(IStreamServerEndpoint)
@@ -117,12 +119,12 @@ class CatchingEndpoint:
 
 class TimerTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.port = Port()
-        self.client = self.port.connect()
+        self.fixture = ServerFixture()
+        self.client = self.fixture.connect()
 
     def times(self) -> list[float]:
         """When timers fire, in seconds from the start."""
-        return [call.getTime() - START for call in self.port.clock.getDelayedCalls()]
+        return [call.getTime() - START for call in self.fixture.clock.getDelayedCalls()]
 
     def submit(self, delay: int) -> None:
         self.client.tell(request(SUBMIT_JOB_EPOCH, b"f", b"", b"%d" % (START + delay), b""))
@@ -132,49 +134,49 @@ class TimerTests(SynchronousTestCase):
         self.assertEqual(self.times(), [])
 
     def test_there_is_one_for_all(self) -> None:
-        server = self.port.server
+        server = self.fixture.server
         for delay, at in ((30, 30), (20, 20), (25, 20)):
             server.broker.submit(None, b"f", b"", b"", START, background=True, delay=delay)
             server.end_turn()
             self.assertEqual(self.times(), [at])
-        self.port.clock.advance(20)
+        self.fixture.clock.advance(20)
         self.assertEqual(self.times(), [25])
-        self.port.clock.advance(5)
+        self.fixture.clock.advance(5)
         self.assertEqual(self.times(), [30])
-        self.port.clock.advance(5)
+        self.fixture.clock.advance(5)
         self.assertEqual(self.times(), [])
 
     def test_the_wall_clock_is_looked_at_while_a_job_waits_for_it(self) -> None:
         self.submit(3)
         for second in (1, 2, 3):
             self.assertEqual(self.times(), [second])
-            self.port.clock.advance(1)
+            self.fixture.clock.advance(1)
         self.assertEqual(self.times(), [])
 
     def test_jobs_begin_at_their_time(self) -> None:
-        worker = self.port.connect()
+        worker = self.fixture.connect()
         worker.tell(request(CAN_DO, b"f"), request(PRE_SLEEP))
         self.submit(10)
-        self.port.clock.advance(9.9)
+        self.fixture.clock.advance(9.9)
         self.assertEqual(worker.heard(), b"")
-        self.port.clock.advance(0.1)
+        self.fixture.clock.advance(0.1)
         self.assertEqual(worker.heard(), response(NOOP))
 
     def test_workers_that_do_not_grab_are_given_up(self) -> None:
-        workers = [self.port.connect() for _ in range(2)]
+        workers = [self.fixture.connect() for _ in range(2)]
         for worker in workers:
             worker.tell(request(CAN_DO, b"f"), request(PRE_SLEEP))
         self.client.tell(request(SUBMIT_JOB, b"f", b"", b""))
         self.assertEqual([worker.heard() for worker in workers], [response(NOOP), b""])
-        self.port.clock.advance(WAKE_SECONDS)
+        self.fixture.clock.advance(WAKE_SECONDS)
         self.assertEqual([worker.heard() for worker in workers], [b"", response(NOOP)])
 
     def test_a_time_that_is_over_when_it_is_looked_at_is_now(self) -> None:
-        server = self.port.server
+        server = self.fixture.server
         server.broker.submit(None, b"f", b"", b"", START - 10, background=True, due=START - 5)
         server.end_turn()
         self.assertEqual(self.times(), [0])
-        self.port.clock.advance(0)
+        self.fixture.clock.advance(0)
         self.assertEqual(self.times(), [])
 
     def test_it_may_be_the_furthest_time_there_is(self) -> None:
@@ -183,53 +185,53 @@ class TimerTests(SynchronousTestCase):
 
     def test_a_server_that_stopped_has_none(self) -> None:
         self.submit(10)
-        self.port.server.stop()
+        self.fixture.server.stop()
         self.submit(5)
         self.assertEqual(self.times(), [])
-        self.port.server.stop()
+        self.fixture.server.stop()
 
 
 class DrainTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.port = Port()
-        self.client = self.port.connect()
-        self.worker = self.port.connect()
+        self.fixture = ServerFixture()
+        self.client = self.fixture.connect()
+        self.worker = self.fixture.connect()
         self.worker.tell(request(CAN_DO, b"f"))
 
     def test_an_idle_server_is_drained_at_once(self) -> None:
-        self.assertIsNone(self.successResultOf(self.port.server.drain()))
+        self.assertIsNone(self.successResultOf(self.fixture.server.drain()))
 
     def test_it_waits_for_the_jobs_that_clients_wait_for(self) -> None:
         self.client.tell(request(SUBMIT_JOB, b"f", b"", b""), request(SUBMIT_JOB_BG, b"f", b"", b""))
-        drained = [self.port.server.drain() for _ in range(2)]
+        drained = [self.fixture.server.drain() for _ in range(2)]
         self.worker.tell(request(GRAB_JOB))
         self.assertNoResult(drained[0])
         self.worker.tell(request(WORK_COMPLETE, b"H:test:1", b""))
         for waiter in drained:
             self.assertIsNone(self.successResultOf(waiter))
-        self.assertIsNone(self.successResultOf(self.port.server.drain()))
+        self.assertIsNone(self.successResultOf(self.fixture.server.drain()))
 
     def test_or_for_the_clients_to_go(self) -> None:
         self.client.tell(request(SUBMIT_JOB, b"f", b"", b""))
-        drained = self.port.server.drain()
+        drained = self.fixture.server.drain()
         self.client.leave()
         self.assertIsNone(self.successResultOf(drained))
 
     def test_waiting_may_be_given_up(self) -> None:
         self.client.tell(request(SUBMIT_JOB, b"f", b"", b""))
-        drained = self.port.server.drain()
+        drained = self.fixture.server.drain()
         drained.cancel()
         self.failureResultOf(drained, CancelledError)
         self.client.leave()
-        self.assertTrue(self.port.server.broker.draining)
+        self.assertTrue(self.fixture.server.broker.draining)
 
 
 class CloseTests(SynchronousTestCase):
     def test_everybody_hears_what_was_written_and_goes(self) -> None:
-        port = Port()
-        lines = [port.connect() for _ in range(2)]
-        port.server.outbox.send(lines[0].protocol.peer, ECHO_RES, b"last")
-        closed = port.server.close_connections()
+        fixture = ServerFixture()
+        lines = [fixture.connect() for _ in range(2)]
+        fixture.server.outbox.send(lines[0].protocol.peer, ECHO_RES, b"last")
+        closed = fixture.server.close_connections()
         self.assertEqual([line.closed for line in lines], [True, True])
         self.assertEqual(lines[0].heard(), response(ECHO_RES, b"last"))
         lines[0].leave()
@@ -238,12 +240,12 @@ class CloseTests(SynchronousTestCase):
         self.assertIsNone(self.successResultOf(closed))
 
     def test_with_nobody_there_it_is_done(self) -> None:
-        self.assertIsNone(self.successResultOf(Port().server.close_connections()))
+        self.assertIsNone(self.successResultOf(ServerFixture().server.close_connections()))
 
     def test_waiting_may_be_given_up(self) -> None:
-        port = Port()
-        line = port.connect()
-        closed = port.server.close_connections()
+        fixture = ServerFixture()
+        line = fixture.connect()
+        closed = fixture.server.close_connections()
         closed.cancel()
         self.failureResultOf(closed, CancelledError)
         line.leave()
@@ -252,18 +254,18 @@ class CloseTests(SynchronousTestCase):
 class AcceptTests(SynchronousTestCase):
     def accepted(self, transport: Any, **choices: Any) -> tuple[int, str]:
         """Where a peer on this transport comes from, as the text commands show it."""
-        port = Port(**choices)
-        protocol = port.factory.buildProtocol(None)
+        fixture = ServerFixture(**choices)
+        protocol = fixture.factory.buildProtocol(None)
         protocol.makeConnection(transport)
         return protocol.peer.descriptor, protocol.peer.address
 
     def test_a_connection_without_a_socket_has_a_number(self) -> None:
-        port = Port()
-        self.assertEqual([port.connect().protocol.peer.descriptor for _ in range(3)], [1, 2, 3])
+        fixture = ServerFixture()
+        self.assertEqual([fixture.connect().protocol.peer.descriptor for _ in range(3)], [1, 2, 3])
 
     def test_its_address(self) -> None:
         for host in ("192.0.2.7", "2001:db8::1"):
-            self.assertEqual(Port().connect(host).protocol.peer.address, host)
+            self.assertEqual(ServerFixture().connect(host).protocol.peer.address, host)
         self.assertEqual(self.accepted(StringTransport(peerAddress=object())), (1, "-"))
 
     def test_a_socket_is_set_up(self) -> None:
@@ -275,7 +277,7 @@ class AcceptTests(SynchronousTestCase):
             ),
         ):
             reactor = MemoryReactorClock()
-            connection = FakeConnection(Protocol(), reactor, 12)
+            connection = FakeTcpConnection(Protocol(), reactor, 12)
             self.assertEqual(self.accepted(connection, keep_alive=keep_alive), (12, "192.0.2.1"))
             probes = [
                 (socket.IPPROTO_TCP, getattr(socket, name), value)
@@ -289,7 +291,7 @@ class AcceptTests(SynchronousTestCase):
             self.assertEqual(connection.fake.options, always + probes)
 
     def test_the_socket_under_a_wrapper(self) -> None:
-        connection = FakeConnection(Protocol(), MemoryReactorClock())
+        connection = FakeTcpConnection(Protocol(), MemoryReactorClock())
         wrapper = ProtocolWrapper(WrappingFactory(None), Protocol())
         wrapper.transport = connection
         self.assertIs(socket_of(wrapper), connection.fake)

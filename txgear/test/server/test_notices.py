@@ -7,7 +7,7 @@ from twisted.logger import Logger, LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.server.notices import MOST_KINDS, Notices
-from txgear.test.support.rooms import Room
+from txgear.test.support.broker import BrokerFixture
 
 
 class NoticesTests(SynchronousTestCase):
@@ -67,17 +67,17 @@ class TakenBackTests(SynchronousTestCase):
     """What the broker has taken back."""
 
     def test_each_function_for_itself(self) -> None:
-        room, clock = Room(), Clock()
-        room.broker.witness = Notices(clock)
-        worker = room.worker(b"a b")
-        room.broker.can_do(worker, b"g", 5.0, room.now)
-        room.submit(None, b"a b")
-        room.submit(None, b"g")
+        fixture, clock = BrokerFixture(), Clock()
+        fixture.broker.witness = Notices(clock)
+        worker = fixture.worker(b"a b")
+        fixture.broker.can_do(worker, b"g", 5.0, fixture.now)
+        fixture.submit(None, b"a b")
+        fixture.submit(None, b"g")
         with capturedLogs() as events:
             for _ in range(3):
-                room.grab(worker)
-                room.grab(worker)
-                room.pass_time(5.0)
+                fixture.grab(worker)
+                fixture.grab(worker)
+                fixture.pass_time(5.0)
             clock.advance(60)
         said = [formatEvent(event) for event in events]
         self.assertEqual(

@@ -40,7 +40,7 @@ class NoteTests(AdminTestCase):
         said = self.noted(*[b"maxqueue f 1"] * 250)
         self.assertEqual(len(said), orders.MOST_ORDERS)
         with capturedLogs() as events:
-            self.port.clock.advance(60)
+            self.fixture.clock.advance(60)
         self.assertEqual(
             [formatEvent(event) for event in events],
             ["192.0.2.1 (-): maxqueue f 1: OK; 149 more like it in the last minute"],

@@ -9,7 +9,7 @@ from txgear.broker.sleepers import Peer
 from txgear.protocol.constants import ECHO_RES, JOB_CREATED, NOOP, NORMAL, TEXT
 from txgear.protocol.packets import Packet, Pieces
 from txgear.server.outbox import MOST_HELD, MOST_HELD_BYTES, Outbox, TextReply
-from txgear.test.support.rooms import make_job
+from txgear.test.support.broker import make_job
 
 
 class PausableLine:

@@ -18,8 +18,9 @@ from txgear.policies import Policies, Policy
 from txgear.protocol.constants import CAN_DO, GRAB_JOB, HIGH, NORMAL, WORK_COMPLETE
 from txgear.protocol.packets import request
 from txgear.server.schedules import LONGEST_SLEEP, RETRY, Schedule, Scheduler
-from txgear.test.support.durable import DurableTestCase, TroubledStore, submit
-from txgear.test.support.rooms import START, Port
+from txgear.test.support.clock import START
+from txgear.test.support.journal import FaultyStore
+from txgear.test.support.server import DurableServerTestCase, ServerFixture, submit
 
 BERLIN = "Europe/Berlin"
 
@@ -67,9 +68,9 @@ class SchedulerTests(SynchronousTestCase):
     """Jobs by the clock, on a server that keeps nothing."""
 
     def setUp(self) -> None:
-        self.port = Port()
-        self.clock, self.broker = self.port.clock, self.port.server.broker
-        self.scheduler = Scheduler(self.port.server)
+        self.fixture = ServerFixture()
+        self.clock, self.broker = self.fixture.clock, self.fixture.server.broker
+        self.scheduler = Scheduler(self.fixture.server)
 
     def start(self, *schedules: Schedule, marks: Iterable[StoredValue] = ()) -> None:
         self.scheduler.start(schedules, marks)
@@ -122,7 +123,7 @@ class SchedulerTests(SynchronousTestCase):
     def test_workers_hear_of_it(self) -> None:
         """A submit by the clock is a turn: who sleeps is woken, without anything else happening."""
         self.start(schedule())
-        worker = self.port.connect()
+        worker = self.fixture.connect()
         worker.tell(request(CAN_DO, b"f") + request(4))
         worker.heard()
         self.run_to(1020)
@@ -165,12 +166,12 @@ class SchedulerTests(SynchronousTestCase):
     def test_wall_clock_put_forward(self) -> None:
         """It is the wall clock that counts: what it passes over has run for its last time within a second."""
         self.start(schedule("0 * * * *"))
-        self.port.wall.ahead = 2 * 3600.0
+        self.fixture.wall.ahead = 2 * 3600.0
         self.clock.advance(LONGEST_SLEEP)
         self.assertEqual(len(self.taken()), 1)
         self.assertEqual(self.scheduler.listed()[0]["last"], 7200.0)
         self.assertEqual(self.scheduler.listed()[0]["next"], 10800.0)
-        self.port.wall.ahead = 0.0
+        self.fixture.wall.ahead = 0.0
         for _ in range(9000):
             self.clock.advance(1)
         self.assertEqual(self.taken(), [], "no time comes twice")
@@ -180,7 +181,7 @@ class SchedulerTests(SynchronousTestCase):
     def test_wall_clock_put_back(self) -> None:
         """The next time comes when the clock shows it."""
         self.start(schedule("0 * * * *"))
-        self.port.wall.ahead = -600.0
+        self.fixture.wall.ahead = -600.0
         self.clock.advance(LONGEST_SLEEP)
         self.run_to(3600 + 599)
         self.assertEqual(self.taken(), [])
@@ -194,12 +195,12 @@ class SchedulerTests(SynchronousTestCase):
         self.start(schedule())
         with capturedLogs():
             self.run_to(1020)
-            self.port.wall.ahead = -600.0
+            self.fixture.wall.ahead = -600.0
             self.clock.advance(LONGEST_SLEEP)
             self.broker.cancel(first.handle, self.clock.seconds())
             self.clock.advance(RETRY)
         self.assertEqual(self.taken(), [])
-        self.port.wall.ahead = 0.0
+        self.fixture.wall.ahead = 0.0
         self.clock.advance(LONGEST_SLEEP)
         self.assertEqual(len(self.taken()), 1)
 
@@ -232,7 +233,7 @@ class SchedulerTests(SynchronousTestCase):
     def test_drain(self) -> None:
         """A server that drains takes nothing."""
         self.start(schedule())
-        self.successResultOf(self.port.server.drain())
+        self.successResultOf(self.fixture.server.drain())
         with capturedLogs() as events:
             self.run_to(1100)
             self.scheduler.replace([schedule("*/2 * * * *")])
@@ -298,7 +299,7 @@ class SchedulerTests(SynchronousTestCase):
         """A job that is not taken is submitted again and again, until it is; the log hears of it once."""
         self.broker.set_policies(Policies([("f", Policy(max_queue=1))]), START)
         self.start(schedule("*/5 * * * *", workload=b"new"))
-        line = self.port.connect()
+        line = self.fixture.connect()
         line.tell(submit(b"old"))
         with capturedLogs() as events:
             self.run_to(1200 + 3 * RETRY)
@@ -318,7 +319,7 @@ class SchedulerTests(SynchronousTestCase):
         """When the next time comes, the last one is given up; there is one job at most."""
         self.broker.set_policies(Policies([("f", Policy(max_queue=1))]), START)
         self.start(schedule())
-        line = self.port.connect()
+        line = self.fixture.connect()
         line.tell(submit(b"old"))
         with capturedLogs() as events:
             self.run_to(1085)
@@ -328,14 +329,14 @@ class SchedulerTests(SynchronousTestCase):
         self.assertEqual(self.taken(), [(b"f", b"")])
 
 
-class StoredSchedulerTests(DurableTestCase):
+class StoredSchedulerTests(DurableServerTestCase):
     """Jobs by the clock on a server with a store."""
 
     def start(self, *schedules: Schedule, now: float = START) -> None:
         """Start the server, again if it was there: the old one is left as after a kill."""
         self.begin()
         self.clock.advance(now - START)
-        self.scheduler = Scheduler(self.port.server)
+        self.scheduler = Scheduler(self.fixture.server)
         self.scheduler.start(schedules, self.store.values())
         self.thread.run_all()
 
@@ -382,7 +383,7 @@ class StoredSchedulerTests(DurableTestCase):
         """Whenever the server is killed, no time has two jobs, and none has none."""
         for killed in (1019.0, 1020.0, 1020.5, 1031.0, 1059.0):
             for written in (False, True):
-                self.store = TroubledStore()
+                self.store = FaultyStore()
                 self.start(schedule("*/10 * * * *"), schedule(name=b"t", function=b"g"))
                 self.run_to(1010)
                 self.clock.advance(killed - 1010)
@@ -449,11 +450,11 @@ class StoredSchedulerTests(DurableTestCase):
         self.start(schedule(function=b"g"))
         self.run_to(1010)
         self.clock.advance(10)
-        (job,) = self.port.server.broker.jobs.values()
+        (job,) = self.fixture.server.broker.jobs.values()
         self.assertEqual(job.state, STORING)
         self.clock.advance(4)
         self.scheduler.replace([schedule(function=b"g")])
-        self.assertEqual(len(self.port.server.broker.jobs), 1)
+        self.assertEqual(len(self.fixture.server.broker.jobs), 1)
         self.run_to(1079)
         self.assertEqual(len(self.store.kept), 1)
         self.run_to(1081)
@@ -486,7 +487,7 @@ class StoredSchedulerTests(DurableTestCase):
         self.start(schedule("*/10 * * * *"))
         self.run_to(1201)
         self.client.tell(request(CAN_DO, b"f") + request(GRAB_JOB))
-        (job,) = self.port.server.broker.jobs.values()
+        (job,) = self.fixture.server.broker.jobs.values()
         self.client.tell(request(WORK_COMPLETE, job.handle, b""))
         self.run_to(1790)
         self.assertEqual(self.store.kept, {})

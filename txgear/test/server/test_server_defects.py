@@ -42,7 +42,10 @@ from txgear.protocol.constants import (
     WORK_STATUS,
 )
 from txgear.protocol.packets import request, response
-from txgear.test.support.rooms import START, Line, Port, Recorder, error, packet
+from txgear.test.support.broker import FakeOutbox
+from txgear.test.support.clock import START
+from txgear.test.support.net import error, packet
+from txgear.test.support.server import FakePeer, ServerFixture
 
 ONE, TWO = b"H:test:1", b"H:test:2"
 NOT_FOUND = error(b"JOB_NOT_FOUND", b"Job given in work result not found")
@@ -50,23 +53,23 @@ NOT_FOUND = error(b"JOB_NOT_FOUND", b"Job given in work result not found")
 
 class DefectTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.port = Port()
-        self.client = self.port.connect()
-        self.other = self.port.connect()
+        self.fixture = ServerFixture()
+        self.client = self.fixture.connect()
+        self.other = self.fixture.connect()
 
-    def submit(self, line: Line, kind: int, function: bytes = b"f", unique: bytes = b"") -> bytes:
+    def submit(self, line: FakePeer, kind: int, function: bytes = b"f", unique: bytes = b"") -> bytes:
         return line.ask(request(kind, function, unique, b"w"))
 
-    def worker(self, *functions: bytes) -> Line:
-        worker = self.port.connect()
+    def worker(self, *functions: bytes) -> FakePeer:
+        worker = self.fixture.connect()
         worker.tell(*[request(CAN_DO, function) for function in functions])
         return worker
 
-    def grab(self, worker: Line) -> bytes:
+    def grab(self, worker: FakePeer) -> bytes:
         return worker.ask(request(GRAB_JOB))
 
     def status(self) -> bytes:
-        return self.port.connect().ask(b"status\n")
+        return self.fixture.connect().ask(b"status\n")
 
     def test_01_background_job_survives_a_joined_client_that_leaves(self) -> None:
         """A background job that a foreground client had joined was never run once that client left."""
@@ -109,7 +112,7 @@ class DefectTests(SynchronousTestCase):
         self.submit(self.client, SUBMIT_JOB)
         self.grab(worker)
         worker.tell(request(WORK_COMPLETE, ONE, b""))
-        self.port.clock.advance(10)
+        self.fixture.clock.advance(10)
         self.assertEqual(self.grab(worker), response(NO_JOB))
         self.assertEqual(self.status(), b"f\t0\t0\t1\n.\n")
 
@@ -121,9 +124,9 @@ class DefectTests(SynchronousTestCase):
             self.submit(self.client, SUBMIT_JOB_BG, function)
             self.grab(worker)
         self.assertEqual(self.status(), b"f\t1\t1\t1\ng\t1\t1\t1\n.\n")
-        self.port.clock.advance(1)
+        self.fixture.clock.advance(1)
         self.assertEqual(self.status(), b"f\t1\t0\t1\ng\t1\t1\t1\n.\n")
-        self.port.clock.advance(1)
+        self.fixture.clock.advance(1)
         self.assertEqual(self.status(), b"f\t1\t0\t1\ng\t1\t0\t1\n.\n")
 
     def test_07_unique_of_64_bytes_is_kept_whole(self) -> None:
@@ -189,7 +192,7 @@ class DefectTests(SynchronousTestCase):
         self.client.tell(request(SUBMIT_JOB_EPOCH, b"f", b"", b"%d" % (START + 10), b"w"))
         worker = self.worker(b"f")
         worker.tell(request(PRE_SLEEP))
-        self.port.clock.advance(10)
+        self.fixture.clock.advance(10)
         self.assertEqual(worker.heard(), response(NOOP))
 
     def test_13_function_with_jobs_is_not_dropped(self) -> None:
@@ -222,12 +225,12 @@ class DefectTests(SynchronousTestCase):
 
     def test_21_addresses_of_ipv6_peers_are_whole(self) -> None:
         """They were cut, or shown as two colons."""
-        line = self.port.connect("2001:db8:1:2:3:4:5:6")
+        line = self.fixture.connect("2001:db8:1:2:3:4:5:6")
         self.assertTrue(line.ask(b"workers\n").startswith(b"3 2001:db8:1:2:3:4:5:6 - :\n"))
 
     def test_22_handles_differ_whatever_their_prefix(self) -> None:
         """A long prefix left no room for the number: all jobs had the same handle."""
-        broker = Broker(Recorder(), check_prefix(b"x" * MAX_PREFIX))
+        broker = Broker(FakeOutbox(), check_prefix(b"x" * MAX_PREFIX))
         handles = {broker.submit(None, b"f", b"", b"", START, background=True).handle for _ in range(3)}
         self.assertEqual(len(handles), 3)
         self.assertRaises(ConfigurationError, check_prefix, b"x" * (MAX_PREFIX + 1))

@@ -24,7 +24,8 @@ from txgear.protocol.constants import (
 from txgear.protocol.packets import request
 from txgear.server.gear import GearProtocol
 from txgear.server.tcplink import AVAILABLE, TcpLink
-from txgear.test.support.rooms import FakeConnection, FakeSocket, Port
+from txgear.test.support.net import FakeSocket, FakeTcpConnection
+from txgear.test.support.server import ServerFixture
 
 DELAYED = 0.041
 """Seconds after which a packet comes that has waited for our acknowledgement."""
@@ -93,12 +94,12 @@ class LinkTests(SynchronousTestCase):
 @skipUnless(AVAILABLE, "this system has no TCP_QUICKACK")
 class ServerTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.port = Port()
-        self.client = self.port.connect()
+        self.fixture = ServerFixture()
+        self.client = self.fixture.connect()
 
     def connect(self) -> tuple[GearProtocol, FakeSocket]:
-        protocol = self.port.factory.buildProtocol(None)
-        fake: FakeSocket = FakeConnection(protocol, MemoryReactorClock()).fake
+        protocol = self.fixture.factory.buildProtocol(None)
+        fake: FakeSocket = FakeTcpConnection(protocol, MemoryReactorClock()).fake
         fake.options.clear()
         return protocol, fake
 
@@ -120,7 +121,7 @@ class ServerTests(SynchronousTestCase):
     def job(self, number: int, gap: float) -> None:
         """A job ends, and some seconds later the next one is asked for."""
         self.complete(number)
-        self.port.clock.advance(gap)
+        self.fixture.clock.advance(gap)
         self.tell(request(GRAB_JOB))
 
     @property
@@ -142,21 +143,21 @@ class ServerTests(SynchronousTestCase):
         for number in range(SUSPICIONS + 1, 20):
             self.job(number, 0.0001)
         self.assertEqual(self.quickacks, 19 - SUSPICIONS)
-        self.assertEqual(self.port.server.quick_acks.given, 19 - SUSPICIONS)
+        self.assertEqual(self.fixture.server.quick_acks.given, 19 - SUSPICIONS)
 
     def test_one_that_asks_in_the_same_packet_is_left_alone(self) -> None:
         self.submit(20)
         self.worker()
         for number in range(1, 20):
             self.tell(request(WORK_COMPLETE, b"H:test:%d" % number, b""), request(GRAB_JOB))
-            self.port.clock.advance(DELAYED)
+            self.fixture.clock.advance(DELAYED)
         self.assertEqual((self.quickacks, self.marked), (0, False))
 
     def test_one_that_is_sent_something_meanwhile_has_not_waited(self) -> None:
         self.worker()
         for _ in range(10):
             self.tell(request(PRE_SLEEP))
-            self.port.clock.advance(DELAYED)
+            self.fixture.clock.advance(DELAYED)
             self.submit(1)  # a NOOP, which carries the acknowledgement
             self.tell(request(GRAB_JOB))
         self.assertFalse(self.marked)
@@ -166,7 +167,7 @@ class ServerTests(SynchronousTestCase):
         self.worker()
         for _ in range(1 + SUSPICIONS + VAIN):
             self.tell(request(WORK_STATUS, b"H:test:1", b"1", b"9"))
-            self.port.clock.advance(DELAYED)
+            self.fixture.clock.advance(DELAYED)
         self.assertEqual((self.marked, self.quickacks), (False, VAIN))
         self.tell(request(WORK_STATUS, b"H:test:1", b"1", b"9"))
         self.assertEqual(self.quickacks, VAIN)
@@ -177,7 +178,7 @@ class ServerTests(SynchronousTestCase):
         whole = request(SUBMIT_JOB_BG, b"g", b"", b"x")
         for _ in range(SUSPICIONS):
             self.tell(whole[:12])
-            self.port.clock.advance(DELAYED)
+            self.fixture.clock.advance(DELAYED)
             self.tell(whole[12:])
         self.tell(whole[:12])
         self.assertEqual((self.marked, self.quickacks), (True, 1))
@@ -188,15 +189,15 @@ class ServerTests(SynchronousTestCase):
         for number in range(1, SUSPICIONS + 1):
             self.job(number, DELAYED)
         reads: Any = type("Reads", (), {"reading": True})()
-        self.port.server.reads = reads
+        self.fixture.server.reads = reads
         self.tell(request(ECHO_REQ, b""))
         self.assertEqual(self.quickacks, 0)
         reads.reading = False
-        self.port.server.end_turn()
+        self.fixture.server.end_turn()
         reads.reading = True
         self.complete(SUSPICIONS + 1)
         self.assertEqual(self.quickacks, 1)
-        self.port.server.reads = None
+        self.fixture.server.reads = None
 
     def test_one_that_is_closed_is_left_alone(self) -> None:
         self.submit(20)
@@ -216,17 +217,17 @@ class ServerTests(SynchronousTestCase):
     def test_a_connection_that_is_none_of_tcp(self) -> None:
         for _ in range(5):
             self.client.tell(request(PRE_SLEEP))
-            self.port.clock.advance(DELAYED)
+            self.fixture.clock.advance(DELAYED)
         self.assertIsNone(self.client.protocol.peer.link)
 
     def test_under_tls(self) -> None:
-        below = FakeConnection(Protocol(), MemoryReactorClock())
+        below = FakeTcpConnection(Protocol(), MemoryReactorClock())
         wrapper = ProtocolWrapper(WrappingFactory(None), Protocol())
         wrapper.makeConnection(below)
-        self.protocol = self.port.factory.buildProtocol(None)
+        self.protocol = self.fixture.factory.buildProtocol(None)
         self.protocol.makeConnection(wrapper)
         self.fake = below.fake
         for _ in range(SUSPICIONS + 1):
             self.tell(request(PRE_SLEEP))
-            self.port.clock.advance(DELAYED)
+            self.fixture.clock.advance(DELAYED)
         self.assertEqual((self.marked, self.quickacks), (True, 1))

@@ -32,8 +32,9 @@ from txgear.protocol.constants import (
 from txgear.protocol.packets import request, response
 from txgear.server import textcommands
 from txgear.server.tcplink import AVAILABLE
-from txgear.test.support.durable import DurableTestCase, submit
-from txgear.test.support.rooms import START, FakeConnection, Port, error
+from txgear.test.support.clock import START
+from txgear.test.support.net import FakeTcpConnection, error
+from txgear.test.support.server import DurableServerTestCase, ServerFixture, submit
 
 OK = b"OK\r\n"
 EMPTY = b".\n"
@@ -41,8 +42,8 @@ EMPTY = b".\n"
 
 class AdminTestCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.port = Port()
-        self.operator = self.port.connect()
+        self.fixture = ServerFixture()
+        self.operator = self.fixture.connect()
 
     @property
     def peer(self) -> Peer:
@@ -56,7 +57,7 @@ class AdminTestCase(SynchronousTestCase):
 
     def submit(self, function: bytes, unique: bytes = b"", kind: int = SUBMIT_JOB_BG) -> bytes:
         """A job of somebody's; its handle."""
-        answer = self.port.connect().ask(request(kind, function, unique, b""))
+        answer = self.fixture.connect().ask(request(kind, function, unique, b""))
         return answer[HEADER_SIZE:]
 
 
@@ -71,13 +72,13 @@ class ListTests(AdminTestCase):
         )
 
     def test_status_counts_all_jobs_those_that_run_and_workers(self) -> None:
-        worker = self.port.connect()
+        worker = self.fixture.connect()
         worker.tell(request(CAN_DO, b"g"), request(CAN_DO, b"f"))
         for _ in range(3):
             self.submit(b"f")
         worker.tell(request(GRAB_JOB))
         self.submit(b"x y")
-        self.port.connect().tell(request(SUBMIT_JOB_EPOCH, b"f", b"", b"99999", b""))
+        self.fixture.connect().tell(request(SUBMIT_JOB_EPOCH, b"f", b"", b"99999", b""))
         self.check(
             (b"status", b"g\t0\t0\t1\nf\t4\t1\t1\nx y\t1\t0\t0\n" + EMPTY),
             (b"status of everything", b"g\t0\t0\t1\nf\t4\t1\t1\nx y\t1\t0\t0\n" + EMPTY),
@@ -86,12 +87,12 @@ class ListTests(AdminTestCase):
     def test_prioritystatus_counts_what_is_queued(self) -> None:
         for kind in (SUBMIT_JOB_LOW_BG, SUBMIT_JOB_HIGH_BG, SUBMIT_JOB_HIGH_BG, SUBMIT_JOB_BG):
             self.submit(b"f", kind=kind)
-        worker = self.port.connect()
+        worker = self.fixture.connect()
         worker.tell(request(CAN_DO, b"f"), request(GRAB_JOB))
         self.check((b"prioritystatus", b"f\t1\t1\t1\t1\n" + EMPTY))
 
     def test_workers_shows_every_connection_and_the_newest_first(self) -> None:
-        worker = self.port.connect("2001:db8::1")
+        worker = self.fixture.connect("2001:db8::1")
         worker.tell(request(SET_CLIENT_ID, b"me"), request(CAN_DO, b"f"), request(CAN_DO, b"g"))
         self.check((b"workers", b"2 2001:db8::1 me : g f\n1 192.0.2.1 - :\n" + EMPTY))
         worker.tell(request(CAN_DO, b"f"))
@@ -101,7 +102,7 @@ class ListTests(AdminTestCase):
         self.check((b"workers", b"1 192.0.2.1 - :\n" + EMPTY))
 
     def test_names_cannot_forge_lines(self) -> None:
-        worker = self.port.connect()
+        worker = self.fixture.connect()
         worker.tell(request(SET_CLIENT_ID, b"a b\n9 evil"), request(CAN_DO, b"f\n.\n\t"))
         self.submit(b"f\n.\n\t", b"u\n.")
         shown = b"f\\x0a.\\x0a\\x09"
@@ -141,12 +142,12 @@ class ListTests(AdminTestCase):
 
     def test_show(self) -> None:
         self.submit(b"f", b"u")
-        client = self.port.connect()
+        client = self.fixture.connect()
         client.tell(request(SUBMIT_JOB, b"f", b"", b""))
-        worker = self.port.connect()
+        worker = self.fixture.connect()
         worker.tell(request(CAN_DO, b"f"), request(GRAB_JOB))
         worker.leave()
-        worker = self.port.connect()
+        worker = self.fixture.connect()
         worker.tell(request(CAN_DO, b"f"), request(GRAB_JOB), request(GRAB_JOB))
         client.leave()
         jobs = b"H:test:1\t1\t0\t1\nH:test:2\t0\t1\t0\n" + EMPTY
@@ -164,7 +165,7 @@ class ListTests(AdminTestCase):
 
 class CancelTests(AdminTestCase):
     def test_cancel_job(self) -> None:
-        client = self.port.connect()
+        client = self.fixture.connect()
         client.tell(request(SUBMIT_JOB, b"f", b"", b""))
         client.heard()
         self.check(
@@ -187,9 +188,9 @@ class CancelTests(AdminTestCase):
 
     def test_a_dead_job_has_ended(self) -> None:
         policy = CLASSIC.changed({"retries": 0, "dead": {"keep": 60}})
-        self.port.server.broker.set_policies(Policies([("*", policy)]), self.port.server.seconds())
+        self.fixture.server.broker.set_policies(Policies([("*", policy)]), self.fixture.server.seconds())
         self.submit(b"f")
-        worker = self.port.connect()
+        worker = self.fixture.connect()
         worker.tell(request(CAN_DO, b"f"), request(GRAB_JOB), request(WORK_FAIL, b"H:test:1"))
         self.check((b"cancel job H:test:1", b"ERR UNKNOWN_JOB\r\n"))
 
@@ -221,7 +222,7 @@ class FunctionTests(AdminTestCase):
 
     def test_drop_function(self) -> None:
         self.submit(b"queued")
-        worker = self.port.connect()
+        worker = self.fixture.connect()
         worker.tell(request(CAN_DO, b"able"))
         in_use = b"ERR there are still connected workers or executing clients\r\n"
         self.check(
@@ -252,7 +253,7 @@ class FunctionTests(AdminTestCase):
         ):
             for kind in (SUBMIT_JOB_HIGH_BG, SUBMIT_JOB_BG, SUBMIT_JOB_LOW_BG):
                 self.setUp()
-                client = self.port.connect()
+                client = self.fixture.connect()
                 client.tell(request(SUBMIT_JOB_BG, b"f", b"", b""))
                 self.check((line, OK))
                 client.heard()
@@ -267,7 +268,7 @@ class FunctionTests(AdminTestCase):
         # No line that a connection takes is long enough; what others hand in may be.
         for command in (b"create function ", b"maxqueue "):
             self.assertEqual(
-                textcommands.answer(self.port.server, self.peer, command + b"f" * (MAX_FUNCTION + 1)),
+                textcommands.answer(self.fixture.server, self.peer, command + b"f" * (MAX_FUNCTION + 1)),
                 b"ERR ARGUMENT_TOO_LARGE Function+name+too+large\r\n",
             )
 
@@ -280,8 +281,8 @@ class AnswerTests(AdminTestCase):
             (b"version", b"OK %s\n" % __version__.encode()),
             (b"VERSION", b"OK %s\n" % __version__.encode()),
         )
-        self.port = Port(level="DEBUG")
-        self.operator = self.port.connect()
+        self.fixture = ServerFixture(level="DEBUG")
+        self.operator = self.fixture.connect()
         self.check((b"verbose", b"OK DEBUG\n"))
 
     def test_unknown_commands(self) -> None:
@@ -301,7 +302,7 @@ class AnswerTests(AdminTestCase):
         post = b"POST / HTTP/1.1\r\nHost: 127.0.0.1:4730\r\nContent-Length: 9\r\n\r\npurge f\r\n"
         self.assertEqual(self.operator.ask(b"version\n" + post), b"OK %s\n" % __version__.encode())
         self.assertTrue(self.operator.closed)
-        self.operator = self.port.connect()
+        self.operator = self.fixture.connect()
         self.check((b"status", b"f\t1\t0\t0\n" + EMPTY))
 
     def test_lines_and_packets_may_be_mixed(self) -> None:
@@ -311,11 +312,11 @@ class AnswerTests(AdminTestCase):
         )
 
     def test_shutdown_where_it_is_allowed(self) -> None:
-        self.port = Port(allow_shutdown=True)
-        self.operator = self.port.connect()
+        self.fixture = ServerFixture(allow_shutdown=True)
+        self.operator = self.fixture.connect()
         self.check((b"shutdown", OK))
         asked: list[bool] = []
-        self.port.server.shutdown = asked.append
+        self.fixture.server.shutdown = asked.append
         self.check(
             (b"shutdown", OK),
             (b"Shutdown Graceful", OK),
@@ -340,18 +341,18 @@ class OwnTestCase(AdminTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.worker = self.port.connect()
+        self.worker = self.fixture.connect()
         self.worker.tell(request(SET_CLIENT_ID, b"me"), request(CAN_DO, b"f"), request(CAN_DO, b"a b"))
 
     def set_policies(self, *rules: tuple[str, dict[str, object]]) -> None:
         policies = Policies([(pattern, CLASSIC.changed(settings)) for pattern, settings in rules])
-        self.port.server.broker.set_policies(policies, START)
+        self.fixture.server.broker.set_policies(policies, START)
 
     def kill_one(self, function: bytes = b"f", workload: bytes = b"", said: bytes = b"no") -> bytes:
         """A job dies in its second attempt; its handle."""
         self.set_policies(("*", {"retries": 1, "backoff": 0}))
-        number = self.port.server.broker.next_number
-        self.port.connect().tell(request(SUBMIT_JOB_BG, function, b"", workload))
+        number = self.fixture.server.broker.next_number
+        self.fixture.connect().tell(request(SUBMIT_JOB_BG, function, b"", workload))
         handle = b"H:test:%d" % number
         for _ in range(2):
             self.worker.tell(request(GRAB_JOB), request(WORK_EXCEPTION, handle, said))
@@ -361,7 +362,7 @@ class OwnTestCase(AdminTestCase):
     def do_one(self, data: bytes, result: bytes, **settings: object) -> bytes:
         """A job is done, under a policy that keeps results; its handle."""
         self.set_policies(("*", {"results": "1h", **settings}))
-        number = self.port.server.broker.next_number
+        number = self.fixture.server.broker.next_number
         self.submit(b"f", b"u")
         handle = b"H:test:%d" % number
         self.worker.tell(request(GRAB_JOB), request(WORK_DATA, handle, data))
@@ -385,7 +386,7 @@ class OwnListTests(OwnTestCase):
         self.submit(b"f")
         self.submit(b"a b", b"-", SUBMIT_JOB_LOW_BG)
         self.worker.tell(request(GRAB_JOB))
-        self.port.clock.advance(2.9)
+        self.fixture.clock.advance(2.9)
         running = b"H:test:1\tf\trunning\tnormal\t2\t0\tme\t-\n"
         queued = b"H:test:2\ta\\x20b\tqueued\tlow\t2\t0\t-\t\\x2d\n"
         self.check(
@@ -397,12 +398,12 @@ class OwnListTests(OwnTestCase):
             (b"jobs limit=1", running + b"next\t1\n" + EMPTY),
             (b"jobs limit=1 after=1", queued + EMPTY),
         )
-        self.port.server.broker.jobs[1].created = 0.0
+        self.fixture.server.broker.jobs[1].created = 0.0
         self.check((b"jobs limit=1", running.replace(b"\t2\t", b"\t-\t") + b"next\t1\n" + EMPTY))
 
     def test_connections(self) -> None:
-        protocol = self.port.factory.buildProtocol(None)
-        FakeConnection(protocol, MemoryReactorClock(), 12)
+        protocol = self.fixture.factory.buildProtocol(None)
+        FakeTcpConnection(protocol, MemoryReactorClock(), 12)
         protocol.dataReceived(request(CAN_DO, b"a b") + request(CAN_DO, b"g"))
         self.worker.tell(request(CAN_DO, b"h"))
         ours = b"%d\t192.0.2.1\t-\t-\tno\t0\t0\t-\n" % self.operator.protocol.peer.descriptor
@@ -421,7 +422,7 @@ class OwnListTests(OwnTestCase):
 
     def test_what_a_worker_calls_itself_can_be_pasted(self) -> None:
         self.worker.tell(request(SET_CLIENT_ID, "client ü".encode() + b"\\x41\xff"))
-        other = self.port.connect()
+        other = self.fixture.connect()
         other.tell(request(CAN_DO, b"f"))
         for peer in (self.worker, other):
             self.submit(b"f")
@@ -449,7 +450,7 @@ class OwnListTests(OwnTestCase):
 
     def test_kept(self) -> None:
         handle = self.do_one(b"ab", b"cde")
-        self.port.clock.advance(60.5)
+        self.fixture.clock.advance(60.5)
         self.check(
             (b"kept", handle + b"\tf\tdone\t60\t5\t3539\tu\n" + EMPTY),
             (b"kept text=cd", handle + b"\tf\tdone\t60\t5\t3539\tu\n" + EMPTY),
@@ -538,7 +539,7 @@ class OneJobTests(OwnTestCase):
         self.submit(b"f")
         not_kept = b"ERR NO_RESULT What+the+job+has+brought+is+not+kept\r\n"
         self.check((b"result H:test:1", b"ERR NO_RESULT The+job+has+not+ended\r\n"), (b"purge f", b"OK 1\n"))
-        self.port.clock.advance(0)
+        self.fixture.clock.advance(0)
         self.check((b"result " + self.kill_one(), not_kept))
         self.check((b"result " + self.do_one(b"", b"large", results={"keep": "1h", "bytes": 1}), not_kept))
 
@@ -561,7 +562,7 @@ class ServerTests(OwnTestCase):
     def test_schedules(self) -> None:
         self.check((b"schedules", b".\n"), (b"schedules s", INCOMPLETE % b"schedules"))
         one = {"name": b"at night", "cron": "0 3 * * *", "timezone": "UTC", "function": b"f"}
-        self.port.server.schedules = lambda: [
+        self.fixture.server.schedules = lambda: [
             {**one, "last": START, "next": START + 1.5},
             {**one, "name": b"s", "last": START, "next": None},
         ]
@@ -576,7 +577,7 @@ class ServerTests(OwnTestCase):
 
     def test_the_file_is_a_setting(self) -> None:
         self.assertNotIn(b"config", self.rows(b"settings"))
-        self.port.server.config = "/etc/txgear.toml"
+        self.fixture.server.config = "/etc/txgear.toml"
         self.assertEqual(self.rows(b"settings")[b"config"], b"/etc/txgear.toml")
 
     def test_settings(self) -> None:
@@ -597,7 +598,7 @@ class OrderTests(OwnTestCase):
             (b"purge", b"ERR INVALID_ARGUMENTS purge+wants+the+name+of+one+function\r\n"),
             (b"purge a b", b"ERR INVALID_ARGUMENTS purge+wants+the+name+of+one+function\r\n"),
         )
-        self.port.clock.advance(0)
+        self.fixture.clock.advance(0)
         self.check((b"jobs", EMPTY))
 
     def test_pause_and_resume(self) -> None:
@@ -616,13 +617,13 @@ class OrderTests(OwnTestCase):
             self.check((b"pause " + word, OK))
             self.assertEqual(self.rows(b"policy " + word)[b"paused"], b"yes")
             self.check((b"resume " + word, OK), (b"purge " + word, b"OK 1\n"))
-            self.port.clock.advance(0)
+            self.fixture.clock.advance(0)
             self.submit(typed)
             self.check((b"requeue function " + word, b"OK 0\n"), (b"forget dead " + word, b"OK 0\n"))
 
     def test_a_name_that_is_too_long(self) -> None:
         self.assertEqual(
-            textcommands.answer(self.port.server, self.peer, b"pause " + b"f" * (MAX_FUNCTION + 1)),
+            textcommands.answer(self.fixture.server, self.peer, b"pause " + b"f" * (MAX_FUNCTION + 1)),
             b"ERR ARGUMENT_TOO_LARGE Function+name+too+large\r\n",
         )
 
@@ -637,7 +638,7 @@ class OrderTests(OwnTestCase):
             (b"requeue f", b"ERR INVALID_ARGUMENTS requeue+wants+job+or+function,+and+one+name\r\n"),
             (b"requeue dead f", b"ERR INVALID_ARGUMENTS requeue+wants+job+or+function,+and+one+name\r\n"),
         )
-        self.port.clock.advance(0)
+        self.fixture.clock.advance(0)
         self.check(
             (b"requeue function f", b"OK 0\n"),
             (b"dead", EMPTY),
@@ -655,11 +656,11 @@ class OrderTests(OwnTestCase):
             (b"forget dead g", UNKNOWN_FUNCTION),
             (b"forget", b"ERR INVALID_ARGUMENTS forget+wants+job+or+dead,+and+one+name\r\n"),
         )
-        self.port.clock.advance(0)
+        self.fixture.clock.advance(0)
         self.check((b"dead", EMPTY))
 
 
-class StoredTests(DurableTestCase):
+class StoredTests(DurableServerTestCase):
     """What has to be read from the store is answered when it is there."""
 
     def setUp(self) -> None:
@@ -678,7 +679,7 @@ class StoredTests(DurableTestCase):
         self.assertEqual(self.client.heard(), shown + response(ECHO_RES, b"x"))
 
     def test_a_result(self) -> None:
-        self.port.server.broker.set_policies(Policies([("*", CLASSIC.changed({"results": "1h"}))]), START)
+        self.fixture.server.broker.set_policies(Policies([("*", CLASSIC.changed({"results": "1h"}))]), START)
         self.other.tell(request(CAN_DO, b"f"))
         self.thread.run_all()
         self.other.tell(request(GRAB_JOB), request(WORK_COMPLETE, b"H:test:1", b"result"))

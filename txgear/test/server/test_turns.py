@@ -31,8 +31,9 @@ from txgear.server.gathering import AT_ONCE, GATHERINGS
 from txgear.server.gear import GearFactory, GearProtocol
 from txgear.server.jobserver import JobServer, Settings
 from txgear.server.turns import LOOK_EVERY, TURN_BYTES
-from txgear.test.support.durable import DurableTestCase, submit
-from txgear.test.support.rooms import START, FakeConnection, Line, Port
+from txgear.test.support.clock import START
+from txgear.test.support.net import FakeTcpConnection
+from txgear.test.support.server import DurableServerTestCase, FakePeer, ServerFixture, submit
 
 VERSION = b"OK %s\n" % __version__.encode("ascii")
 MANY = 1000
@@ -59,7 +60,7 @@ class TickingClock(Clock):
                 call.func(*call.args, **call.kw)
 
 
-class BusyPort(Port):
+class BusyServerFixture(ServerFixture):
     """A server for which everything takes time."""
 
     def __init__(self) -> None:
@@ -93,22 +94,22 @@ def echoed(count: int) -> bytes:
 
 class TurnTestCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.port = BusyPort()
-        self.peer = self.port.connect()
-        self.other = self.port.connect()
+        self.fixture = BusyServerFixture()
+        self.peer = self.fixture.connect()
+        self.other = self.fixture.connect()
 
     def turn(self) -> None:
-        self.port.ticking.turn()
+        self.fixture.ticking.turn()
 
     def run_all(self) -> None:
         """All that was put off."""
         for _ in range(1000):
-            if not any(call.getTime() <= self.port.clock.rightNow for call in self.port.clock.calls):
+            if not any(call.getTime() <= self.fixture.clock.rightNow for call in self.fixture.clock.calls):
                 return
             self.turn()
         self.fail("it has no end")
 
-    def paused(self, line: Line) -> bool:
+    def paused(self, line: FakePeer) -> bool:
         return line.transport.producerState == "paused"
 
 
@@ -132,7 +133,7 @@ class TimeTests(TurnTestCase):
         self.assertEqual(self.peer.ask(request(ECHO_REQ, b"more")), response(ECHO_RES, b"more"))
 
     def test_a_few_are_one_turn_however_long_they_take(self) -> None:
-        self.port.ticking.step = 10.0
+        self.fixture.ticking.step = 10.0
         self.assertEqual(self.peer.ask(echoes(LOOK_EVERY)), echoed(LOOK_EVERY))
         self.assertFalse(self.paused(self.peer))
 
@@ -167,7 +168,7 @@ class TimeTests(TurnTestCase):
     def test_what_a_peer_sent_before_it_left_is_done(self) -> None:
         self.peer.tell(request(SUBMIT_JOB_BG, b"f", b"", b"w") * MANY, request(SUBMIT_JOB, b"f", b"", b"w"))
         self.peer.leave()
-        broker = self.port.server.broker
+        broker = self.fixture.server.broker
         self.assertLess(len(broker.jobs), MANY)
         self.assertIn(self.peer.protocol.peer, broker.roster.peers)
         self.run_all()
@@ -180,13 +181,13 @@ class TimeTests(TurnTestCase):
             self.setUp()
             end = getattr(self.peer.protocol, end.__name__)
             self.peer.tell(request(SUBMIT_JOB_BG, b"f", b"", b"w") * MANY)
-            some = len(self.port.server.broker.jobs)
+            some = len(self.fixture.server.broker.jobs)
             end()
             self.peer.tell(request(SUBMIT_JOB_BG, b"f", b"", b"w"))
             self.peer.leave()
             self.run_all()
-            self.assertEqual(len(self.port.server.broker.jobs), some)
-            self.assertEqual(list(self.port.server.broker.roster.peers), [self.other.protocol.peer])
+            self.assertEqual(len(self.fixture.server.broker.jobs), some)
+            self.assertEqual(list(self.fixture.server.broker.roster.peers), [self.other.protocol.peer])
 
     def test_what_cannot_be_understood_ends_it_after_what_came_before(self) -> None:
         self.peer.tell(echoes(MANY) + WRONG + echoes(1))
@@ -197,20 +198,20 @@ class TimeTests(TurnTestCase):
         self.assertTrue(self.peer.closed)
 
     def test_a_defect_costs_the_one_connection(self) -> None:
-        self.port.factory = FailingFactory(self.port.server)
-        self.peer = self.port.connect()
+        self.fixture.factory = FailingFactory(self.fixture.server)
+        self.peer = self.fixture.connect()
         self.peer.tell(echoes(MANY) + b"fail\n")
         self.run_all()
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
         self.assertTrue(self.peer.transport.disconnected)
         self.peer.leave()
         self.run_all()
-        self.assertNotIn(self.peer.protocol.peer, self.port.server.broker.roster.peers)
+        self.assertNotIn(self.peer.protocol.peer, self.fixture.server.broker.roster.peers)
 
     def test_the_server_may_stop_when_the_last_has_left(self) -> None:
         self.peer.tell(echoes(MANY))
-        closed = self.port.server.close_connections()
-        closed = closed.addCallback(lambda result: self.port.server.stop())
+        closed = self.fixture.server.close_connections()
+        closed = closed.addCallback(lambda result: self.fixture.server.stop())
         for line in (self.other, self.peer):
             line.leave()
         self.run_all()
@@ -218,7 +219,7 @@ class TimeTests(TurnTestCase):
 
     def test_the_end_of_the_server_is_no_defect(self) -> None:
         self.peer.tell(echoes(MANY))
-        self.port.server.stop()
+        self.fixture.server.stop()
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_several_that_are_behind_take_turns(self) -> None:
@@ -235,19 +236,19 @@ class SizeTests(SynchronousTestCase):
     """What a turn brings is counted, where it may be much more than what it was asked with."""
 
     def setUp(self) -> None:
-        self.port = Port()
-        self.peer = self.port.connect()
+        self.fixture = ServerFixture()
+        self.peer = self.fixture.connect()
 
     def test_large_jobs_are_handed_out_in_several_turns(self) -> None:
         for grab in (GRAB_JOB, GRAB_JOB_UNIQ, GRAB_JOB_ALL):
             self.setUp()
             size, count = TURN_BYTES // 4, 20
             for _ in range(count):
-                self.port.connect().tell(request(SUBMIT_JOB_BG, b"f", b"", b"x" * size))
+                self.fixture.connect().tell(request(SUBMIT_JOB_BG, b"f", b"", b"x" * size))
             self.peer.tell(request(CAN_DO, b"f"), request(grab) * (count + 1))
             self.assertLess(len(self.peer.heard()), 2 * TURN_BYTES)
             self.assertEqual(self.peer.transport.producerState, "paused")
-            self.port.clock.advance(0)
+            self.fixture.clock.advance(0)
             self.assertGreater(len(self.peer.heard()), (count - 5) * size)
             self.assertEqual(len(self.peer.protocol.peer.running), count)
             self.assertEqual(self.peer.transport.producerState, "producing")
@@ -256,7 +257,7 @@ class SizeTests(SynchronousTestCase):
         self.peer.tell(b"version\n" * 200)
         first = self.peer.heard()
         self.assertLess(len(first), 100 * len(VERSION))
-        self.port.clock.advance(0)
+        self.fixture.clock.advance(0)
         self.assertEqual(first + self.peer.heard(), VERSION * 200)
 
     def test_a_peer_that_reads_nothing_is_not_served_on(self) -> None:
@@ -264,21 +265,21 @@ class SizeTests(SynchronousTestCase):
         protocol.pauseProducing()
         self.peer.tell(request(ECHO_REQ, b"x" * (PAUSE_FROM // 4)) * 5 + request(ECHO_REQ, b"y") * MANY)
         self.assertGreater(protocol.unwritten, PAUSE_FROM)
-        self.port.clock.advance(0)
+        self.fixture.clock.advance(0)
         self.assertEqual(self.peer.heard(), b"")
         protocol.resumeProducing()
-        self.port.clock.advance(0)
+        self.fixture.clock.advance(0)
         self.assertEqual(self.peer.heard().count(response(ECHO_RES, b"y")), MANY)
 
 
-class HeldTests(DurableTestCase):
+class HeldTests(DurableServerTestCase):
     def test_a_peer_for_whom_too_much_waits_is_not_served_on(self) -> None:
         self.client.tell(submit(b"x" * 2**20) * 20 + b"version\n" * 100)
-        self.assertLess(len(self.port.server.broker.jobs), 20)
+        self.assertLess(len(self.fixture.server.broker.jobs), 20)
         while self.thread.waiting:
             self.thread.run()
-            self.port.clock.advance(0)
-        self.assertEqual(len(self.port.server.broker.jobs), 20)
+            self.fixture.clock.advance(0)
+        self.assertEqual(len(self.fixture.server.broker.jobs), 20)
         self.assertTrue(self.client.heard().endswith(VERSION * 100))
 
 
@@ -287,7 +288,7 @@ class ListTests(TurnTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.worker = self.port.connect()
+        self.worker = self.fixture.connect()
         for number in range(MANY):
             self.worker.tell(request(CAN_DO, b"%d" % number))
         self.status = b"".join([b"%d\t0\t0\t1\n" % number for number in range(MANY)]) + b".\n"
@@ -306,9 +307,9 @@ class ListTests(TurnTestCase):
         self.assertFalse(self.paused(self.peer))
 
     def test_each_list(self) -> None:
-        self.port.connect().tell(request(SUBMIT_JOB_BG, b"0", b"u", b""))
+        self.fixture.connect().tell(request(SUBMIT_JOB_BG, b"0", b"u", b""))
         for number in range(AT_ONCE + 5):
-            self.port.connect().tell(request(SUBMIT_JOB_BG, b"0", b"u%d" % number, b""))
+            self.fixture.connect().tell(request(SUBMIT_JOB_BG, b"0", b"u%d" % number, b""))
         queued = AT_ONCE + 6
         for line, first, rows in (
             (b"status", b"0\t%d\t0\t1\n" % queued, MANY),
@@ -353,7 +354,7 @@ class ListTests(TurnTestCase):
 
     def test_what_changes_meanwhile(self) -> None:
         for number in range(MANY):
-            self.port.connect().tell(request(SUBMIT_JOB_BG, b"0", b"u%d" % number, b""))
+            self.fixture.connect().tell(request(SUBMIT_JOB_BG, b"0", b"u%d" % number, b""))
         self.peer.tell(b"show unique jobs\n")
         for _ in range(5):
             self.turn()
@@ -371,8 +372,8 @@ class ListTests(TurnTestCase):
                 self.turn()
             self.peer.leave()
             self.run_all()
-            self.assertNotIn(self.peer.protocol.peer, self.port.server.broker.roster.peers)
-            self.assertEqual(self.port.server.gathering.tokens, GATHERINGS)
+            self.assertNotIn(self.peer.protocol.peer, self.fixture.server.broker.roster.peers)
+            self.assertEqual(self.fixture.server.gathering.tokens, GATHERINGS)
 
     def test_a_peer_that_asks_and_does_not_read_is_brought_one(self) -> None:
         self.peer.tell(b"status\n" * 20)
@@ -394,13 +395,13 @@ class ListTests(TurnTestCase):
         self.run_all()
         self.peer.leave()
         self.run_all()
-        self.assertNotIn(self.peer.protocol.peer, self.port.server.broker.roster.peers)
+        self.assertNotIn(self.peer.protocol.peer, self.fixture.server.broker.roster.peers)
 
     def test_some_are_gathered_at_the_same_time(self) -> None:
-        lines = [self.port.connect() for _ in range(GATHERINGS + 3)]
+        lines = [self.fixture.connect() for _ in range(GATHERINGS + 3)]
         for line in lines:
             line.tell(b"status\n")
-        while len(self.port.server.gathering.waiting) < 3:
+        while len(self.fixture.server.gathering.waiting) < 3:
             self.turn()
         self.assertEqual([line.heard() for line in lines], [b""] * len(lines))
         self.run_all()
@@ -410,7 +411,7 @@ class ListTests(TurnTestCase):
         name = b"n" * 8000
         for number in range(gathering.MOST_GATHERED // 8000 + 2):
             self.worker.tell(request(CAN_DO, b"%d%s" % (number, name)))
-        self.port.ticking.step = 0.0
+        self.fixture.ticking.step = 0.0
         self.peer.tell(b"status\nversion\n")
         self.run_all()
         refusal = b"ERR TOO_LONG The+list+has+more+than+%d+bytes\r\n" % gathering.MOST_GATHERED
@@ -426,7 +427,7 @@ class SocketTests(SynchronousTestCase):
         if self.server.reads is not None:
             # An epoll knows no descriptor that is none.
             self.server.reads.stop()
-        self.connection = FakeConnection(GearFactory(self.server).buildProtocol(None), self.reactor)
+        self.connection = FakeTcpConnection(GearFactory(self.server).buildProtocol(None), self.reactor)
 
     def test_it_is_read_again_afterwards(self) -> None:
         self.connection.arrive(b"version\n" * 200)

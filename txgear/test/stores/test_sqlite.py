@@ -25,7 +25,7 @@ from txgear.stores import make_store, migrations, schema
 from txgear.stores.memory import MemoryStore
 from txgear.stores.sql import SqlStore
 from txgear.test.support.extras import PROPERTY, given, st
-from txgear.test.support.storecontract import (
+from txgear.test.support.stores import (
     StoreContract,
     adding,
     addition,

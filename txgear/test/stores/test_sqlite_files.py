@@ -16,7 +16,7 @@ from txgear.stores import make_store
 from txgear.stores.filelock import APART
 from txgear.stores.sql import SqlStore
 from txgear.stores.sqlite import LOG_BYTES
-from txgear.test.support.storecontract import adding, addition, ending
+from txgear.test.support.stores import adding, addition, ending
 
 OPEN = "import sys; from txgear.stores import make_store; make_store('sqlite:///' + sys.argv[1]).open()"
 """Another server, which has its own process: a lock of POSIX's is a process's."""

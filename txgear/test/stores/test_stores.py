@@ -13,7 +13,7 @@ from txgear.interfaces import IJobStore
 from txgear.stores import default_url, make_store
 from txgear.stores.memory import MemoryStore
 from txgear.test.support.extras import needs
-from txgear.test.support.storecontract import StoreContract
+from txgear.test.support.stores import StoreContract
 
 
 class MemoryStoreTests(StoreContract, SynchronousTestCase):

@@ -29,7 +29,8 @@ from txgear.protocol.constants import (
     NO_JOB,
     NOOP,
 )
-from txgear.test.support.scripted import ClockTestCase, Line, ScriptedServer
+from txgear.test.support.client import ScriptedConnection, ScriptedServer
+from txgear.test.support.clock import ClockTestCase
 from txgear.worker import Fail, Worker, WorkerJob
 
 ASKED = ("OPTION_REQ", b"txgear-1")
@@ -94,7 +95,9 @@ class WorkerTestCase(ClockTestCase):
             server.line.welcome()
         return worker
 
-    def assign(self, line: Line, handle: bytes, workload: bytes = b"", function: bytes = b"f") -> None:
+    def assign(
+        self, line: ScriptedConnection, handle: bytes, workload: bytes = b"", function: bytes = b"f"
+    ) -> None:
         """The answer to a grab."""
         line.send(JOB_ASSIGN_UNIQ, handle, function, b"", workload)
 
@@ -916,7 +919,7 @@ class PartitionTests(WorkerTestCase):
         self.results.append(Deferred(lambda _: self.given_up.append(arguments[1])))
         return self.results[-1]
 
-    def partitioned(self, reducer: bytes) -> Line:
+    def partitioned(self, reducer: bytes) -> ScriptedConnection:
         worker = self.make_worker()
 
         @worker.partition("count", self, aggregate=b"+".join)

@@ -19,7 +19,7 @@ from txgear.protocol.constants import (
     NOOP,
     OPTION_RES,
 )
-from txgear.test.support.scripted import Line, ScriptedServer
+from txgear.test.support.client import ScriptedConnection, ScriptedServer
 from txgear.test.worker.test_worker import ThreadClock, WorkerTestCase
 from txgear.worker import Worker, WorkerJob
 
@@ -40,13 +40,13 @@ class OptionsTestCase(WorkerTestCase):
             self.grant(server.line)
         return worker
 
-    def grant(self, line: Line) -> None:
+    def grant(self, line: ScriptedConnection) -> None:
         line.send(OPTION_RES, b"txgear-1")
         line.welcome()
         self.assertEqual([GRAB], line.packets())
 
     def assign_options(
-        self, options: bytes = LEASED, handle: bytes = b"H:1", line: Line | None = None
+        self, options: bytes = LEASED, handle: bytes = b"H:1", line: ScriptedConnection | None = None
     ) -> None:
         (line or self.server.line).send(JOB_ASSIGN_OPTIONS, handle, b"f", b"u", b"red", options, b"wo\0rk")
 

@@ -1,5 +1,5 @@
 """
-Servers for the tests of client and worker: endpoints whose far side is the test.
+For the floors C{client} and C{worker}: endpoints whose far side is the test.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClie
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from txgear.protocol.constants import ECHO_RES, REQUEST_MAGIC
@@ -50,7 +49,7 @@ class _Transport(StringTransport):
             self._clock.callLater(0, self._protocol.connectionLost, Failure(reason))
 
 
-class Line:
+class ScriptedConnection:
     """
     One connection that was made to a L{ScriptedServer}.
 
@@ -121,7 +120,7 @@ class ScriptedServer:
         self._stubborn: list[IProtocolFactory] = []
         self.attempts = 0
         self.given_up = 0
-        self.lines: list[Line] = []
+        self.lines: list[ScriptedConnection] = []
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         self.attempts += 1
@@ -134,7 +133,7 @@ class ScriptedServer:
             return fail(ConnectionRefusedError())
         protocol = protocolFactory.buildProtocol(None)  # type: ignore[arg-type]
         assert protocol is not None
-        self.lines.append(Line(self._clock, protocol))
+        self.lines.append(ScriptedConnection(self._clock, protocol))
         return succeed(protocol)
 
     def _give_up(self, _: Deferred[IProtocol]) -> None:
@@ -148,25 +147,13 @@ class ScriptedServer:
         """
         protocol = self._stubborn.pop(0).buildProtocol(None)  # type: ignore[arg-type]
         if protocol is not None:
-            self.lines.append(Line(self._clock, protocol))
+            self.lines.append(ScriptedConnection(self._clock, protocol))
         return protocol is not None
 
     @property
-    def line(self) -> Line:
+    def line(self) -> ScriptedConnection:
         """The latest connection."""
         return self.lines[-1]
 
     def __repr__(self) -> str:
         return self._name
-
-
-class ClockTestCase(SynchronousTestCase):
-    """A test with a clock, which must have nothing left to call when the test ends."""
-
-    def setUp(self) -> None:
-        self.clock = Clock()
-        self.addCleanup(self._nothing_left)
-
-    def _nothing_left(self) -> None:
-        self.clock.advance(0)
-        self.assertEqual([], self.clock.getDelayedCalls())

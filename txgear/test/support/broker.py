@@ -1,24 +1,13 @@
 """
-What the unit tests share: an outbox that is a list, a journal that waits for
-the test, a broker with peers around it, and connections to a server over
-transports in memory.
+For the floor C{broker}: an outbox that is a list, a journal that waits for the test, and a broker with peers
+around it.
 """
 
 from __future__ import annotations
 
-import socket
-import struct
 from collections.abc import Callable
-from errno import EAGAIN, ECONNRESET, ETIMEDOUT
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
-from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.error import ConnectionDone
-from twisted.internet.protocol import Protocol
-from twisted.internet.task import Clock
-from twisted.internet.tcp import Connection
-from twisted.internet.testing import MemoryReactorClock, StringTransport
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.broker import QUEUE_MEMORY, UNLIMITED, Broker
@@ -27,24 +16,16 @@ from txgear.broker.queues import Function
 from txgear.broker.records import JobRecord, JobUpdate, NewJob, Reading, StoredValue, Storing, by_place
 from txgear.broker.sleepers import Peer
 from txgear.policies import CLASSIC, Policies
-from txgear.protocol.constants import NOOP, NORMAL, RESPONSE_MAGIC
+from txgear.protocol.constants import NOOP, NORMAL
 from txgear.protocol.packets import Data
-from txgear.server.gear import GearFactory
-from txgear.server.jobserver import JobServer, Settings
-
-START: Final = 1000.0
-"""When tests begin, in seconds since the epoch."""
+from txgear.test.support.clock import START
 
 Told: TypeAlias = "tuple[int, bytes, bytes, bool]"
 """What a watcher is told: how a job ended, its data, its result, and whether that is all."""
 
+
 Heard: TypeAlias = "tuple[int | Data, ...]"
 """A packet as a peer hears it: its type, then its arguments."""
-
-
-def packet(magic: bytes, kind: int, body: bytes = b"") -> bytes:
-    """A packet's bytes by the letter of the protocol, whatever the codec makes of it."""
-    return magic + struct.pack(">II", kind, len(body)) + body
 
 
 def make_job(
@@ -74,7 +55,7 @@ def moved(record: JobRecord, move: JobUpdate) -> JobRecord:
     )
 
 
-class Recorder:
+class FakeOutbox:
     """
     An outbox that keeps what it is given.
 
@@ -219,22 +200,7 @@ class FakeJournal:
         self.adding, self.loading, self.unavailable = [], None, None
 
 
-class WallClock:
-    """
-    A wall clock that is set by hand.
-
-    @ivar ahead: what it is ahead of the server's time.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.ahead = 0.0
-
-    def __call__(self) -> float:
-        return self._clock.seconds() + self.ahead
-
-
-class Room:
+class BrokerFixture:
     """
     A broker, peers around it, and a clock that is moved by hand.
 
@@ -250,7 +216,7 @@ class Room:
         queue_memory: int = QUEUE_MEMORY,
         chance: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        self.outbox = Recorder()
+        self.outbox = FakeOutbox()
         self.journal = journal
         self.policies = Policies()
         self._choices = retries, wakeups, journal, queue_memory, chance
@@ -399,7 +365,7 @@ class Room:
         """Who was sent a NOOP since anything was asked for."""
         return [receiver for receiver, message in self.outbox.take() if message == (NOOP,)]
 
-    def lines(self) -> dict[bytes, tuple[int, int, int, int]]:
+    def counts(self) -> dict[bytes, tuple[int, int, int, int]]:
         """Every function with its jobs that are queued, waiting and running, and its workers."""
         return {
             name: (queue.ready, queue.waiting, queue.running, len(queue.workers))
@@ -407,11 +373,11 @@ class Room:
         }
 
 
-class RoomTestCase(SynchronousTestCase):
-    """@ivar room: a broker of its own for each test."""
+class BrokerTestCase(SynchronousTestCase):
+    """@ivar fixture: a broker of its own for each test."""
 
     def setUp(self) -> None:
-        self.room = Room()
+        self.fixture = BrokerFixture()
 
     def tearDown(self) -> None:
         """Whatever has happened, all is counted right."""
@@ -438,7 +404,7 @@ class RoomTestCase(SynchronousTestCase):
 
     @property
     def broker(self) -> Broker:
-        return self.room.broker
+        return self.fixture.broker
 
     def assert_gone(self, job: Job) -> None:
         """Nothing is left of a job."""
@@ -449,17 +415,17 @@ class RoomTestCase(SynchronousTestCase):
             self.assertIsNot(self.broker.status_unique(job.unique), job)
 
     def complete(self, worker: Peer, job: Job, result: bytes = b"done") -> None:
-        self.broker.work_complete(worker, job.handle, result, self.room.now)
+        self.broker.work_complete(worker, job.handle, result, self.fixture.now)
 
     def fails(self, worker: Peer, job: Job) -> None:
-        self.broker.work_fail(worker, job.handle, self.room.now)
+        self.broker.work_fail(worker, job.handle, self.fixture.now)
 
     def data(self, worker: Peer, job: Job, data: bytes) -> None:
-        self.broker.work_data(worker, job.handle, data, self.room.now)
+        self.broker.work_data(worker, job.handle, data, self.fixture.now)
 
     def grabbed(self, worker: Peer, job: Job) -> Job:
         """This worker gets just this job."""
-        self.assertIs(self.room.grab(worker), job)
+        self.assertIs(self.fixture.grab(worker), job)
         return job
 
     def outcome(self, job: Job) -> list[Told]:
@@ -472,13 +438,13 @@ class RoomTestCase(SynchronousTestCase):
         """What can be read of a job."""
         read: list[bytes | None] = []
         self.broker.read(job, read.append)
-        if self.room.journal is not None:
-            self.room.journal.answer_readings()
+        if self.fixture.journal is not None:
+            self.fixture.journal.answer_readings()
         (found,) = read
         return found
 
 
-class StoredTestCase(RoomTestCase):
+class DurableBrokerTestCase(BrokerTestCase):
     """
     The same with a journal.
 
@@ -489,178 +455,10 @@ class StoredTestCase(RoomTestCase):
 
     def setUp(self) -> None:
         self.journal = FakeJournal()
-        self.room = Room(journal=self.journal, queue_memory=self.queue_memory)
+        self.fixture = BrokerFixture(journal=self.journal, queue_memory=self.queue_memory)
 
     def tearDown(self) -> None:
         """And so is memory."""
         super().tearDown()
         stored = [job for job in self.broker.jobs.values() if job.stored]
-        self.assertEqual(self.room.memory, sum(len(job.workload) for job in stored))
-
-
-class Line:
-    """
-    One connection to a server, from the peer's side.
-
-    @ivar transport: what the protocol writes to.
-    """
-
-    def __init__(self, port: Port, host: str) -> None:
-        kind = IPv6Address if ":" in host else IPv4Address
-        self.transport = StringTransport(peerAddress=kind("TCP", host, 50000))
-        self.protocol = port.factory.buildProtocol(None)
-        self.protocol.makeConnection(self.transport)
-
-    def tell(self, *packets: bytes) -> None:
-        """Send these bytes, all in one."""
-        self.protocol.dataReceived(b"".join(packets))
-
-    def heard(self) -> bytes:
-        """What came back since the last time."""
-        value: bytes = self.transport.value()
-        self.transport.clear()
-        return value
-
-    def ask(self, *packets: bytes) -> bytes:
-        """Send these bytes, all in one, and return what came back."""
-        self.tell(*packets)
-        return self.heard()
-
-    def leave(self) -> None:
-        self.protocol.connectionLost(Failure(ConnectionDone()))
-
-    @property
-    def closed(self) -> bool:
-        """Whether the server has ended the connection."""
-        return bool(self.transport.disconnecting)
-
-
-class Port:
-    """A server with a clock that stands at L{START}, and connections to it."""
-
-    def __init__(self, **choices: Any) -> None:
-        """
-        @param choices: what differs from the default L{Settings}.
-        """
-        self.clock = Clock()
-        self.clock.advance(START)
-        self.wall = WallClock(self.clock)
-        self.server = JobServer(self.clock, Settings(prefix=b"H:test", **choices), wall_seconds=self.wall)
-        self.factory = GearFactory(self.server)
-
-    def connect(self, host: str = "192.0.2.1") -> Line:
-        return Line(self, host)
-
-
-def error(code: bytes, text: bytes) -> bytes:
-    """An ERROR packet."""
-    return packet(RESPONSE_MAGIC, 19, code + b"\0" + text)
-
-
-class FakeSocket:
-    """
-    What a TCP connection does with its socket, without one.
-
-    @ivar room: bytes that it still takes; C{None} for no bound.
-    @ivar sent: what it took, one item for each call.
-    @ivar arrived: what it gives, one item for each call.
-    @ivar broken: whether every call fails; sending does with C{error}.
-    @ivar options: what was set.
-    @ivar waited: milliseconds since the last data came, as the system tells it.
-    @ivar round_trips: microseconds of a round trip, smoothed and the shortest.
-    """
-
-    def __init__(self, descriptor: int = 7, family: int = socket.AF_INET) -> None:
-        self.descriptor = descriptor
-        self.family = family
-        self.waited = 0
-        self.round_trips: tuple[int, ...] = (5000, 50)
-        self.room: int | None = None
-        self.sent: list[bytes] = []
-        self.arrived: list[bytes] = []
-        self.broken = False
-        self.error: OSError = OSError(ETIMEDOUT, "broken")
-        self.options: list[tuple[int, int, Any]] = []
-
-    def send(self, data: bytes) -> int:
-        if self.broken:
-            raise self.error
-        taken = len(data) if self.room is None else min(len(data), self.room)
-        if self.room is not None:
-            if not taken:
-                raise BlockingIOError(EAGAIN, "full or empty")
-            self.room -= taken
-        self.sent.append(bytes(data[:taken]))
-        return taken
-
-    def sendmsg(self, chunks: list[bytes]) -> int:
-        return self.send(b"".join(chunks))
-
-    def recv(self, size: int) -> bytes:
-        if self.broken:
-            raise ConnectionResetError(ECONNRESET, "reset")
-        if not self.arrived:
-            raise BlockingIOError(EAGAIN, "full or empty")
-        data, rest = self.arrived[0][:size], self.arrived[0][size:]
-        self.arrived[:1] = [rest] if rest else []
-        return data
-
-    def fileno(self) -> int:
-        return self.descriptor
-
-    def setsockopt(self, level: int, option: int, value: Any) -> None:
-        self.options.append((level, option, value))
-
-    def getsockopt(self, level: int, option: int, size: int) -> bytes:
-        """Linux's C{tcp_info}, as far as anybody reads it."""
-        smoothed, *shortest = self.round_trips
-        info = struct.pack("=52xI12xI", self.waited, smoothed)
-        return info + b"".join(struct.pack("=76xI", value) for value in shortest)
-
-    def setblocking(self, blocking: bool) -> None: ...
-
-    def shutdown(self, how: int) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class FakeConnection(Connection):
-    """
-    A plain TCP connection over a L{FakeSocket}.
-
-    @ivar reactor: knows whether it is to be read or written.
-    """
-
-    def __init__(self, protocol: Protocol, reactor: MemoryReactorClock, descriptor: int = 7) -> None:
-        fake: Any = FakeSocket(descriptor)
-        self.fake = fake
-        super().__init__(fake, protocol, reactor)
-        self.connected = 1
-        self.startReading()
-        protocol.makeConnection(self)
-
-    def getPeer(self) -> IPv4Address:
-        return IPv4Address("TCP", "192.0.2.1", 50000)
-
-    def getHost(self) -> IPv4Address:
-        return IPv4Address("TCP", "192.0.2.2", 4730)
-
-    def make_room(self, room: int | None = None) -> None:
-        """The peer reads; the reactor writes what waits, as long as there is room."""
-        self.fake.room = room
-        while self in self.reactor.getWriters() and self.fake.room != 0:
-            if ended := self.doWrite():
-                self.connectionLost(Failure(ended))
-
-    def arrive(self, *data: bytes) -> None:
-        """These bytes come in; the reactor reads each, if it reads at all."""
-        for chunk in data:
-            self.fake.arrived.append(chunk)
-            if self in self.reactor.getReaders():
-                self.doRead()
-
-    @property
-    def written(self) -> bytes:
-        """All that the socket took since the last time."""
-        taken, self.fake.sent = b"".join(self.fake.sent), []
-        return taken
+        self.assertEqual(self.fixture.memory, sum(len(job.workload) for job in stored))

@@ -1,6 +1,6 @@
 """
-What the tests of the HTTP port share: connections to it over transports in
-memory, read by Python's own HTTP client, and workers on the Gearman port.
+For the floor C{server}, its HTTP port: connections to it over transports in memory, read by Python's own HTTP
+client, and workers on the Gearman port.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from txgear.protocol.constants import CAN_DO, GRAB_JOB_UNIQ, RESPONSE_MAGIC
 from txgear.protocol.packets import Decoder, request
 from txgear.server.hangups import HERE
 from txgear.server.http import HttpChannel, HttpFactory
-from txgear.test.support.rooms import Line, Port
+from txgear.test.support.server import FakePeer, ServerFixture
 
-ROOM: Final = 64 * 1024
+TRANSPORT_BUFFER: Final = 64 * 1024
 """Bytes that the transport of these tests takes before it asks for a pause, as Twisted's do."""
 
 
-class Pipe(StringTransport):
+class HttpTransport(StringTransport):
     """
-    A transport that is full when more than L{ROOM} bytes of it are unread.
+    A transport that is full when more than L{TRANSPORT_BUFFER} bytes of it are unread.
 
     @ivar stuck: whether the peer reads nothing.
     @ivar ended: whether our side has ended, and the peer's is awaited.
@@ -43,7 +43,7 @@ class Pipe(StringTransport):
         self.ended = True
 
     def _fill(self) -> None:
-        if self.stuck and self.producer is not None and len(self.value()) > ROOM:
+        if self.stuck and self.producer is not None and len(self.value()) > TRANSPORT_BUFFER:
             self.producer.pauseProducing()
 
     def write(self, data: bytes) -> None:
@@ -55,17 +55,17 @@ class Pipe(StringTransport):
         self._fill()
 
 
-class Stream(BytesIO):
+class _Responses(BytesIO):
     """What C{http.client} reads one answer after the other from."""
 
-    def makefile(self, mode: str) -> Stream:
+    def makefile(self, mode: str) -> _Responses:
         return self
 
     def close(self) -> None:
         """There may be another answer."""
 
 
-class Answer(NamedTuple):
+class HttpAnswer(NamedTuple):
     """A response, read by Python's own client."""
 
     status: int
@@ -81,11 +81,11 @@ class Answer(NamedTuple):
         return str(self.headers["X-Gearman-Job-Handle"]).encode()
 
 
-class Client:
+class HttpPeer:
     """One HTTP connection."""
 
     def __init__(self, factory: HttpFactory) -> None:
-        self.transport = Pipe()
+        self.transport = HttpTransport()
         self.protocol: HttpChannel = factory.buildProtocol(None)
         self.protocol.makeConnection(self.transport)
 
@@ -116,19 +116,19 @@ class Client:
             lines.append(f"Content-Length: {len(body)}")
         self.send("\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b""))
 
-    def answers(self, method: str = "POST") -> list[Answer]:
+    def answers(self, method: str = "POST") -> list[HttpAnswer]:
         """All whole responses that have come."""
-        stream = Stream(self.heard_all())
+        stream = _Responses(self.heard_all())
         size = len(stream.getvalue())
         found = []
         while stream.tell() < size:
             reading: Any = stream
             response = http.client.HTTPResponse(reading, method=method)
             response.begin()
-            found.append(Answer(response.status, response.headers, response.read()))
+            found.append(HttpAnswer(response.status, response.headers, response.read()))
         return found
 
-    def answer(self, method: str = "POST") -> Answer:
+    def answer(self, method: str = "POST") -> HttpAnswer:
         """The one response that has come."""
         (answer,) = self.answers(method)
         return answer
@@ -151,10 +151,10 @@ class Client:
         return bool(self.transport.disconnected)
 
 
-class Worker:
+class GearmanWorker:
     """A worker of one function, on the Gearman port."""
 
-    def __init__(self, line: Line, function: bytes) -> None:
+    def __init__(self, line: FakePeer, function: bytes) -> None:
         self.line = line
         self.line.tell(request(CAN_DO, function))
 
@@ -188,27 +188,27 @@ class HttpTestCase(SynchronousTestCase):
 
         @param choices: what differs from the default settings.
         """
-        self.port = Port(**choices)
-        self.server = self.port.server
+        self.fixture = ServerFixture(**choices)
+        self.server = self.fixture.server
         self.broker = self.server.broker
-        self.clock = self.port.clock
+        self.clock = self.fixture.clock
         self.factory = HttpFactory(self.server, lambda transport: int(transport.state))
 
-    def connect(self) -> Client:
-        return Client(self.factory)
+    def connect(self) -> HttpPeer:
+        return HttpPeer(self.factory)
 
-    def worker(self, function: bytes = b"f") -> Worker:
-        return Worker(self.port.connect(), function)
+    def worker(self, function: bytes = b"f") -> GearmanWorker:
+        return GearmanWorker(self.fixture.connect(), function)
 
     def under_way(
         self, *headers: str, body: bytes = b"x", version: str = "1.1"
-    ) -> tuple[Client, Worker, bytes]:
+    ) -> tuple[HttpPeer, GearmanWorker, bytes]:
         """A foreground job at a worker; with it the client that waits for it, and its handle."""
         client, worker = self.connect(), self.worker()
         client.ask("POST", "/f", *headers, body=body, version=version)
         return client, worker, worker.grab()[0]
 
-    def ask(self, method: str, target: str, *headers: str, body: bytes | None = None) -> Answer:
+    def ask(self, method: str, target: str, *headers: str, body: bytes | None = None) -> HttpAnswer:
         """A request of a new connection that is answered at once."""
         client = self.connect()
         client.ask(method, target, *headers, body=body)

@@ -1,5 +1,5 @@
 """
-What a broker does where policies are in force: L{txgear.test.support.brokermodel} with
+What a broker does where policies are in force: L{txgear.test.support.model} with
 the rest of a job's life. Settings are read as they stand in an operator's file,
 and times are sums: nothing here knows how the broker keeps them.
 
@@ -37,7 +37,7 @@ from txgear.protocol.constants import (
     WORK_EXCEPTION,
     WORK_FAIL,
 )
-from txgear.test.support.brokermodel import Known, Model
+from txgear.test.support.model import BrokerModel, ModelJob
 
 Settings = Mapping[str, Any]
 Rules = Sequence[tuple[str, Settings]]
@@ -74,7 +74,7 @@ class End(NamedTuple):
 
 
 @dataclass(eq=False)
-class Living(Known):
+class PolicyJob(ModelJob):
     """
     The same with its whole life, and what is known of it when that is over.
 
@@ -127,12 +127,12 @@ class Chore:
 
     function: bytes
     what: str
-    jobs: list[Living]
+    jobs: list[PolicyJob]
     holds: bool = False
-    spared: list[Known] = field(default_factory=list)
+    spared: list[ModelJob] = field(default_factory=list)
 
 
-class LifeModel(Model):
+class PolicyModel(BrokerModel):
     """@ivar past: those that have ended and are still known, in the order of their ends."""
 
     def __init__(
@@ -141,8 +141,8 @@ class LifeModel(Model):
         super().__init__(retries, durable, budget)
         self.rules = rules
         self.clock = clock
-        self.jobs: list[Living] = []  # type: ignore[assignment]
-        self.past: list[Living] = []
+        self.jobs: list[PolicyJob] = []  # type: ignore[assignment]
+        self.past: list[PolicyJob] = []
         self.paused: set[bytes] = set()
         self.chores: list[Chore] = []
         self.full: dict[bytes, float] = {}
@@ -162,7 +162,7 @@ class LifeModel(Model):
     def set_for(self, function: bytes, key: str) -> Any:
         return (self.policy(function) or {}).get(key, DEFAULTS.get(key, 0))
 
-    def setting(self, known: Living, key: str) -> Any:
+    def setting(self, known: PolicyJob, key: str) -> Any:
         """A job's own settings are before those of its function."""
         return known.settings[key] if key in known.settings else self.set_for(known.function, key)
 
@@ -208,7 +208,7 @@ class LifeModel(Model):
     def purges(self, function: bytes) -> list[Chore]:
         return [chore for chore in self.chores if chore.holds and chore.function == function]
 
-    def join(self, known: Known, client: Peer, background: bool) -> None:
+    def join(self, known: ModelJob, client: Peer, background: bool) -> None:
         super().join(known, client, background)
         for chore in self.purges(known.function):
             chore.spared.append(known)
@@ -261,33 +261,33 @@ class LifeModel(Model):
 
     # Jobs come and begin
 
-    def still_done(self, key: tuple[bytes, bytes, bytes] | None) -> Living | None:
+    def still_done(self, key: tuple[bytes, bytes, bytes] | None) -> PolicyJob | None:
         """The job that has this unique for a while, although it is done."""
         done = [known for known in self.past if known.key == key and known.state == DONE]
         return done[-1] if key is not None and done and self.takes_unique(done[-1]) else None
 
-    def named(self, key: tuple[bytes, bytes, bytes]) -> Living | None:
+    def named(self, key: tuple[bytes, bytes, bytes]) -> PolicyJob | None:
         """The job that had this unique last."""
         return next((known for known in reversed(self.past) if known.key == key), None)
 
-    def takes_unique(self, known: Living) -> bool:
+    def takes_unique(self, known: PolicyJob) -> bool:
         once = self.setting(known, "once")
         return known.state == DONE and known.key is not None and known.ended + once > self.now
 
-    def add(self, known: Known, due: float, delay: float = 0.0) -> None:
-        assert isinstance(known, Living)
+    def add(self, known: ModelJob, due: float, delay: float = 0.0) -> None:
+        assert isinstance(known, PolicyJob)
         known.beyond = bool(known.settings)
         self.limit_wait(known)
         super().add(known, due, delay)
 
-    def limit_wait(self, known: Living) -> None:
+    def limit_wait(self, known: PolicyJob) -> None:
         seconds = self.setting(known, "expires")
         if seconds and not known.attempts and not known.retries:
             known.expires = known.created + seconds
             known.beyond = True
 
-    def begin_to_wait(self, known: Known, due: float, now: float, begins: float = 0.0) -> None:
-        assert isinstance(known, Living)
+    def begin_to_wait(self, known: ModelJob, due: float, now: float, begins: float = 0.0) -> None:
+        assert isinstance(known, PolicyJob)
         if due > self.wall(now):
             known.state = WAITING
             self.appoint(known, due)
@@ -299,25 +299,25 @@ class LifeModel(Model):
         if (soonest := min(begins or inf, known.expires or inf)) < inf:
             self.schedule(known, soonest)
 
-    def waits_until(self, known: Known) -> float:
-        assert isinstance(known, Living)
+    def waits_until(self, known: ModelJob) -> float:
+        assert isinstance(known, PolicyJob)
         expires = known.at is None and known.due is not None and known.due[0] == known.expires
         return 0.0 if expires else super().waits_until(known)
 
-    def enqueue(self, known: Known, *, first: bool = False) -> None:
-        assert isinstance(known, Living)
+    def enqueue(self, known: ModelJob, *, first: bool = False) -> None:
+        assert isinstance(known, PolicyJob)
         super().enqueue(known, first=first)
         if known.expires and not (self.draining and not known.clients):
             self.schedule(known, known.expires)
 
-    def grab(self, worker: Peer, now: float) -> Known | None:
+    def grab(self, worker: Peer, now: float) -> ModelJob | None:
         known = super().grab(worker, now)
         if known is not None and (rate := self.rate(known.function)) is not None:
             self.full[known.function] = max(self.full.get(known.function, 0.0), now) + rate[0]
         return known
 
-    def begin(self, known: Known, worker: Peer, now: float) -> None:
-        assert isinstance(known, Living)
+    def begin(self, known: ModelJob, worker: Peer, now: float) -> None:
+        assert isinstance(known, PolicyJob)
         known.began, known.expires, known.sent, known.missed = now, 0.0, [], False
         times = self.abilities[worker][known.function], self.setting(known, "timeout")
         known.overdue = now + min((seconds for seconds in times if seconds), default=inf)
@@ -327,7 +327,7 @@ class LifeModel(Model):
             known.beyond = True
         self.look_later(known)
 
-    def look_later(self, known: Living) -> None:
+    def look_later(self, known: PolicyJob) -> None:
         """Its worker's time is over, or it has been silent for too long."""
         due = min(known.overdue, known.beat + known.lease if known.lease else inf)
         if due < inf:
@@ -335,11 +335,11 @@ class LifeModel(Model):
 
     # Attempts end
 
-    def hear_of(self, known: Living) -> None:
+    def hear_of(self, known: PolicyJob) -> None:
         known.beat = self.now
 
-    def answer(self, known: Known, what: str) -> None:
-        assert isinstance(known, Living)
+    def answer(self, known: ModelJob, what: str) -> None:
+        assert isinstance(known, PolicyJob)
         self.hear_of(known)
         if what == "work_complete":
             self.told += [(client, (WORK_COMPLETE, known.job.handle, b"data")) for client in known.clients]
@@ -358,11 +358,11 @@ class LifeModel(Model):
             elif 0 < results.get("bytes", 0) < len(b"".join(known.sent)):
                 known.missed = True
 
-    def lose(self, known: Known) -> None:
-        assert isinstance(known, Living)
+    def lose(self, known: ModelJob) -> None:
+        assert isinstance(known, PolicyJob)
         self.over(known, "lost")
 
-    def over(self, known: Living, reason: str, said: bytes = b"") -> None:
+    def over(self, known: PolicyJob, reason: str, said: bytes = b"") -> None:
         """An attempt has ended without a result."""
         assert known.worker is not None
         if known.beyond or self.policy(known.function) is not None:
@@ -392,7 +392,7 @@ class LifeModel(Model):
         else:
             self.give_up(known, DEAD if known.background else FAILED, reason, said)
 
-    def attempts_left(self, known: Living, retries: Any, reason: str) -> bool:
+    def attempts_left(self, known: PolicyJob, retries: Any, reason: str) -> bool:
         if isinstance(retries, int):
             return sum(known.counts.values()) <= retries
         return known.counts[reason] <= int(retries.get(reason, 0))
@@ -404,7 +404,7 @@ class LifeModel(Model):
         factor = {"fixed": 1, "linear": ended, "exponential": 2 ** (ended - 1)}[backoff["kind"]]
         return float(min(backoff["first"] * factor, backoff["most"]))
 
-    def lose_classically(self, known: Living, reason: str) -> None:
+    def lose_classically(self, known: PolicyJob, reason: str) -> None:
         known.retries += 1
         if 0 <= self.retries <= known.retries:
             self.give_up(known, FAILED, reason)
@@ -416,13 +416,13 @@ class LifeModel(Model):
         self.note(known)
         self.enqueue(known, first=first)
 
-    def take_back(self, known: Living, reason: str) -> None:
+    def take_back(self, known: PolicyJob, reason: str) -> None:
         """What its worker has sent is worth nothing."""
         self.withdraw(known, reason)
         self.take_out(known)
         known.sent, known.missed = [], False
 
-    def withdraw(self, known: Living, reason: str) -> None:
+    def withdraw(self, known: PolicyJob, reason: str) -> None:
         """Its worker hears of it, if it is there and understands that."""
         if (
             known.worker is not None
@@ -431,7 +431,7 @@ class LifeModel(Model):
         ):
             self.told.append((known.worker, (JOB_WITHDRAWN, known.job.handle, reason.encode())))
 
-    def give_up(self, known: Living, outcome: int, reason: str, said: bytes = b"") -> None:
+    def give_up(self, known: PolicyJob, outcome: int, reason: str, said: bytes = b"") -> None:
         self.withdraw(known, reason)
         handle = known.job.handle
         for client in known.clients:
@@ -439,28 +439,28 @@ class LifeModel(Model):
             self.told.append((client, (WORK_EXCEPTION, handle, said) if raised else (WORK_FAIL, handle)))
         self.finish(known, outcome, said)
 
-    def fail(self, known: Known) -> None:
-        assert isinstance(known, Living)
+    def fail(self, known: ModelJob) -> None:
+        assert isinstance(known, PolicyJob)
         self.give_up(known, FAILED, "")
 
-    def cancel(self, known: Known) -> None:
-        assert isinstance(known, Living)
+    def cancel(self, known: ModelJob) -> None:
+        assert isinstance(known, PolicyJob)
         self.give_up(known, CANCELLED, "cancelled")
 
     # What is left of a job
 
-    def tell(self, known: Living, outcome: int, said: bytes) -> None:
+    def tell(self, known: PolicyJob, outcome: int, said: bytes) -> None:
         """Those who watch it hear all that there is of what it brought."""
         data = b"" if known.missed else b"".join(known.sent)
         self.seen += [End(who, outcome, data, said, not known.missed) for who in known.watchers]
         known.watchers = []
 
-    def end(self, known: Known, outcome: int = CANCELLED) -> None:
-        assert isinstance(known, Living)
+    def end(self, known: ModelJob, outcome: int = CANCELLED) -> None:
+        assert isinstance(known, PolicyJob)
         self.tell(known, outcome, b"")
         super().end(known, outcome)
 
-    def finish(self, known: Living, outcome: int, said: bytes = b"") -> None:
+    def finish(self, known: PolicyJob, outcome: int, said: bytes = b"") -> None:
         most = (self.keeping(self.set_for(known.function, "dead")) or {}).get("bytes", 0)
         if outcome == DEAD and 0 < most < known.size:
             outcome = FAILED
@@ -493,15 +493,15 @@ class LifeModel(Model):
         if bounds is not None and known.counted:
             self.make_room(known, bounds)
 
-    def note_end(self, known: Living) -> None:
+    def note_end(self, known: PolicyJob) -> None:
         known.kept_end = self.wall(known.ended), self.wall(known.until)
 
-    def remember(self, known: Living) -> None:
+    def remember(self, known: PolicyJob) -> None:
         self.past.append(known)
         # What is known only for its unique counts no more, also after a restart.
         known.counted = known.state == DEAD or bool(known.complete) or not self.takes_unique(known)
 
-    def make_room(self, known: Living, bounds: dict[str, float]) -> None:
+    def make_room(self, known: PolicyJob, bounds: dict[str, float]) -> None:
         """What its function's policy says counts before its own."""
         if known.state == DEAD:
             bounds = self.keeping(self.set_for(known.function, "dead")) or {}
@@ -524,15 +524,15 @@ class LifeModel(Model):
             else:
                 self.forget(other)
 
-    def lose_result(self, known: Living) -> None:
+    def lose_result(self, known: PolicyJob) -> None:
         known.brought, known.data_size, known.complete, known.counted = b"", 0, False, False
         self.note_end(known)
 
-    def forget(self, known: Living) -> None:
+    def forget(self, known: PolicyJob) -> None:
         self.past.remove(known)
         known.due = None
 
-    def requeue(self, known: Living) -> None:
+    def requeue(self, known: PolicyJob) -> None:
         """All its attempts are before it again; their history stays."""
         self.forget(known)
         known.counts.clear()
@@ -545,14 +545,14 @@ class LifeModel(Model):
         self.note(known)
         self.enqueue(known)
 
-    def dead(self, function: bytes) -> list[Living]:
+    def dead(self, function: bytes) -> list[PolicyJob]:
         return [known for known in self.past if known.function == function and known.state == DEAD]
 
     def do_later(self, function: bytes, what: str) -> int:
         """What operators want done to many jobs."""
         if what == "purge":
             lanes = [self.lanes.get((function, priority), []) for priority in PRIORITIES]
-            queued = [known for lane in lanes for known in lane if isinstance(known, Living)]
+            queued = [known for lane in lanes for known in lane if isinstance(known, PolicyJob)]
             waiting = [known for known in self.jobs if known.state in (WAITING, STORING)]
             # In which order they are cancelled is the broker's own choice.
             places = {job: place for known in waiting for place, job in enumerate(known.job.queue.aside)}
@@ -588,20 +588,20 @@ class LifeModel(Model):
                 self.forget(known)
         self.give_up_woken(now)
 
-    def expire_job(self, known: Living) -> None:
+    def expire_job(self, known: PolicyJob) -> None:
         self.told += [(client, (WORK_FAIL, known.job.handle)) for client in known.clients]
         self.finish(known, EXPIRED)
         self.advance(known.function, known.priority)
 
-    def next_at(self, now: float) -> Living | None:
+    def next_at(self, now: float) -> PolicyJob | None:
         due = [known for known in self.jobs if known.at is not None and known.at[0] <= self.wall(now)]
         return min(due, key=lambda known: known.at or (inf, 0), default=None)
 
-    def next_due(self, now: float) -> Living | None:
+    def next_due(self, now: float) -> PolicyJob | None:
         due = [known for known in self.jobs if known.due is not None and known.due[0] <= now]
         return min(due, key=lambda known: known.due or (inf, 0), default=None)
 
-    def look_at(self, known: Living) -> None:
+    def look_at(self, known: PolicyJob) -> None:
         if known.lease and known.beat + known.lease <= self.now:
             self.over(known, "silent")
         elif known.overdue <= self.now:
@@ -639,16 +639,16 @@ class LifeModel(Model):
 
     # What the store does
 
-    def commit(self, known: Known, now: float) -> None:
-        assert isinstance(known, Living)
+    def commit(self, known: ModelJob, now: float) -> None:
+        assert isinstance(known, PolicyJob)
         if known in self.past:
             known.storing, known.stored = False, True
             known.loaded = not known.size
         else:
             super().commit(known, now)
 
-    def refuse(self, known: Known) -> None:
-        assert isinstance(known, Living)
+    def refuse(self, known: ModelJob) -> None:
+        assert isinstance(known, PolicyJob)
         known.storing = False
         if known in self.past:
             self.forget(known)
@@ -697,7 +697,7 @@ class LifeModel(Model):
                 )
         return [live[number] for number in sorted(live)]
 
-    def repeat(self, client: Peer, known: Living) -> None:
+    def repeat(self, client: Peer, known: PolicyJob) -> None:
         """One who would have waited for it is told what it has brought, or that this is gone."""
         if known.complete is False:
             self.told.append((client, (WORK_FAIL, known.job.handle)))

@@ -22,11 +22,11 @@ from txgear.protocol.constants import (
     WORK_STATUS,
     WORK_WARNING,
 )
-from txgear.test.support.rooms import Heard
+from txgear.test.support.broker import Heard
 
 
 @dataclass(eq=False)
-class Known:
+class ModelJob:
     """What the model knows of a job that has not ended."""
 
     job: Job
@@ -69,7 +69,7 @@ class Known:
         return self.stored and self.loaded
 
 
-class Model:
+class BrokerModel:
     """
     What a broker does, by the rules, as simple as it can be said.
 
@@ -86,11 +86,11 @@ class Model:
         self.counter = 0
         self.moves: list[JobUpdate] = []
         self.ends: list[int] = []
-        self.jobs: list[Known] = []
-        self.lanes: dict[tuple[bytes, int], list[Known]] = {}
+        self.jobs: list[ModelJob] = []
+        self.lanes: dict[tuple[bytes, int], list[ModelJob]] = {}
         self.rings: list[list[bytes]] = [[] for _ in PRIORITIES]
         self.abilities: dict[Peer, dict[bytes, float]] = {}
-        self.running: dict[Peer, list[Known]] = {}
+        self.running: dict[Peer, list[ModelJob]] = {}
         self.asleep: set[Peer] = set()
         self.woken: dict[Peer, tuple[float, bytes]] = {}
         self.limits: dict[bytes, tuple[int, ...]] = {}
@@ -101,14 +101,14 @@ class Model:
         self.read_until = -inf  # when whoever waits for a read gives up
         self.offset = 0.0
 
-    def lane(self, known: Known) -> list[Known]:
+    def lane(self, known: ModelJob) -> list[ModelJob]:
         return self.lanes.setdefault((known.function, known.priority), [])
 
-    def front(self, function: bytes, priority: int) -> list[Known]:
+    def front(self, function: bytes, priority: int) -> list[ModelJob]:
         """What can be handed out at once."""
         return [known for known in self.lanes.get((function, priority), []) if known.state == QUEUED]
 
-    def behind(self, function: bytes, priority: int) -> list[Known]:
+    def behind(self, function: bytes, priority: int) -> list[ModelJob]:
         """What waits until there is room in memory."""
         return [known for known in self.lanes.get((function, priority), []) if known.state == PAGED]
 
@@ -135,10 +135,10 @@ class Model:
         self.limits.pop(function, None)
         self.created.discard(function)
 
-    def find(self, key: tuple[bytes, bytes, bytes] | None) -> Known | None:
+    def find(self, key: tuple[bytes, bytes, bytes] | None) -> ModelJob | None:
         return next((known for known in self.jobs if key is not None and known.key == key), None)
 
-    def still_done(self, key: tuple[bytes, bytes, bytes] | None) -> Known | None:
+    def still_done(self, key: tuple[bytes, bytes, bytes] | None) -> ModelJob | None:
         """A job that is done, and is the same: of that nothing is known here."""
         return None
 
@@ -146,11 +146,11 @@ class Model:
         """Whether there is no room for one more."""
         return 0 < self.limits.get(function, (0, 0, 0))[priority] <= self.total(function)
 
-    def schedule(self, known: Known, due: float) -> None:
+    def schedule(self, known: ModelJob, due: float) -> None:
         self.scheduled += 1
         known.due = (due, self.scheduled)
 
-    def appoint(self, known: Known, at: float) -> None:
+    def appoint(self, known: ModelJob, at: float) -> None:
         self.scheduled += 1
         known.at = (at, self.scheduled)
 
@@ -158,7 +158,7 @@ class Model:
         """The same by the wall clock."""
         return moment + self.offset if moment else 0.0
 
-    def enqueue(self, known: Known, *, first: bool = False) -> None:
+    def enqueue(self, known: ModelJob, *, first: bool = False) -> None:
         known.due = known.at = None
         if self.draining and not known.clients:
             known.state = WAITING
@@ -198,16 +198,16 @@ class Model:
         for function, priority in self.lanes:
             self.advance(function, priority)
 
-    def put_last(self, known: Known) -> None:
+    def put_last(self, known: ModelJob) -> None:
         self.counter += 1
         known.place = self.counter
 
-    def note(self, known: Known, due: float = 0.0) -> None:
+    def note(self, known: ModelJob, due: float = 0.0) -> None:
         if known.storing or known.stored:
             known.kept_due = self.wall(due)
             self.moves.append(JobUpdate(known.job.number, known.place, known.kept_due, known.retries))
 
-    def take_out(self, known: Known) -> None:
+    def take_out(self, known: ModelJob) -> None:
         """Off its lane or its worker."""
         if known.state in (QUEUED, PAGED):
             self.lane(known).remove(known)
@@ -218,13 +218,13 @@ class Model:
             self.running[known.worker].remove(known)
         known.state, known.worker, known.due, known.at = WAITING, None, None, None
 
-    def end(self, known: Known, outcome: int = CANCELLED) -> None:
+    def end(self, known: ModelJob, outcome: int = CANCELLED) -> None:
         self.take_out(known)
         self.jobs.remove(known)
         if known.storing or known.stored:
             self.ends.append(known.job.number)
 
-    def add(self, known: Known, due: float, delay: float = 0.0) -> None:
+    def add(self, known: ModelJob, due: float, delay: float = 0.0) -> None:
         self.jobs.append(known)
         self.put_last(known)
         known.begins = known.created + delay if delay else 0.0
@@ -234,7 +234,7 @@ class Model:
         else:
             self.begin_to_wait(known, due, known.created, known.begins)
 
-    def join(self, known: Known, client: Peer, background: bool) -> None:
+    def join(self, known: ModelJob, client: Peer, background: bool) -> None:
         if not background:
             known.clients.insert(0, client)
             return
@@ -242,16 +242,16 @@ class Model:
             self.store(known, self.waits_until(known) if known.state == WAITING else 0.0)
         known.background = True
 
-    def store(self, known: Known, due: float) -> None:
+    def store(self, known: ModelJob, due: float) -> None:
         known.storing, known.kept_due, known.kept_created = True, due, self.wall(known.created)
 
-    def waits_until(self, known: Known) -> float:
+    def waits_until(self, known: ModelJob) -> float:
         """By the wall clock."""
         return known.at[0] if known.at else self.wall(known.due[0]) if known.due else 0.0
 
     # What the store does
 
-    def commit(self, known: Known, now: float) -> None:
+    def commit(self, known: ModelJob, now: float) -> None:
         known.storing, known.stored = False, True
         if known.state != STORING:
             return
@@ -263,7 +263,7 @@ class Model:
         known.loaded = not known.size or not (waits or crowded or self.behind(known.function, known.priority))
         self.begin_to_wait(known, due, now, known.begins)
 
-    def begin_to_wait(self, known: Known, due: float, now: float, begins: float = 0.0) -> None:
+    def begin_to_wait(self, known: ModelJob, due: float, now: float, begins: float = 0.0) -> None:
         if due > self.wall(now):
             known.state = WAITING
             self.appoint(known, due)
@@ -273,13 +273,13 @@ class Model:
         else:
             self.enqueue(known)
 
-    def refuse(self, known: Known) -> None:
+    def refuse(self, known: ModelJob) -> None:
         known.storing = known.background = False
         if known.state == STORING or not (known.clients or known.state == RUNNING):
             self.end(known, FAILED if known.state == STORING else CANCELLED)
 
     def read(
-        self, wanted: Collection[Known], missing: Known | None, bad: Collection[Known], now: float
+        self, wanted: Collection[ModelJob], missing: ModelJob | None, bad: Collection[ModelJob], now: float
     ) -> None:
         """
         @param bad: those of them that cannot be read.
@@ -294,7 +294,7 @@ class Model:
                 self.put_off(known, now)
         self.advance_all()
 
-    def put_off(self, known: Known, now: float) -> None:
+    def put_off(self, known: ModelJob, now: float) -> None:
         """Others go on, and nobody waits for it who would not know for how long."""
         self.told += [(client, (WORK_FAIL, known.job.handle)) for client in known.clients]
         known.clients, known.unreadable = [], True
@@ -328,7 +328,7 @@ class Model:
             if known.stored
         ]
 
-    def record(self, known: Known) -> JobRecord:
+    def record(self, known: ModelJob) -> JobRecord:
         return JobRecord(
             known.job.number,
             known.place,
@@ -344,7 +344,7 @@ class Model:
             known.kept_created,
         )
 
-    def answer(self, known: Known, what: str) -> None:
+    def answer(self, known: ModelJob, what: str) -> None:
         """What clients are told of a good answer."""
         handle = known.job.handle
         failed, raised = (WORK_FAIL, handle), (WORK_EXCEPTION, handle, b"data")
@@ -361,13 +361,13 @@ class Model:
         if what in ("work_complete", "work_fail", "work_exception"):
             self.end(known, DONE if what == "work_complete" else FAILED)
 
-    def fail(self, known: Known) -> None:
+    def fail(self, known: ModelJob) -> None:
         self.answer(known, "work_fail")
 
-    def cancel(self, known: Known) -> None:
+    def cancel(self, known: ModelJob) -> None:
         self.fail(known)
 
-    def lose(self, known: Known) -> None:
+    def lose(self, known: ModelJob) -> None:
         known.retries += 1
         if not (known.background or known.clients):
             self.end(known)
@@ -381,7 +381,7 @@ class Model:
             self.note(known)
             self.enqueue(known, first=first)
 
-    def put_behind(self, known: Known) -> None:
+    def put_behind(self, known: ModelJob) -> None:
         """Behind all others, where it keeps no memory from them."""
         self.put_last(known)
         full = self.used() > self.budget or self.behind(known.function, known.priority)
@@ -420,7 +420,7 @@ class Model:
         self.asleep.discard(peer)
         self.woken.pop(peer, None)
 
-    def next_job(self, worker: Peer, now: float) -> Known | None:
+    def next_job(self, worker: Peer, now: float) -> ModelJob | None:
         """Of one whose workload is being read, what is of a lower priority waits."""
         for priority, ring in enumerate(self.rings):
             able = [function for function in ring if function in self.abilities[worker]]
@@ -431,7 +431,7 @@ class Model:
                 return None
         return None
 
-    def grab(self, worker: Peer, now: float) -> Known | None:
+    def grab(self, worker: Peer, now: float) -> ModelJob | None:
         self.rise(worker)
         known = self.next_job(worker, now)
         if known is not None:
@@ -445,7 +445,7 @@ class Model:
             self.begin(known, worker, now)
         return known
 
-    def begin(self, known: Known, worker: Peer, now: float) -> None:
+    def begin(self, known: ModelJob, worker: Peer, now: float) -> None:
         if timeout := self.abilities[worker][known.function]:
             self.schedule(known, now + timeout)
 
@@ -461,7 +461,7 @@ class Model:
                 self.begin_at_last(known)
         self.give_up_woken(now)
 
-    def begin_at_last(self, known: Known) -> None:
+    def begin_at_last(self, known: ModelJob) -> None:
         """What it waited for is over."""
         self.put_last(known)
         self.note(known)
@@ -492,7 +492,7 @@ class Model:
         waited_for = any(self.is_waited_for(known) for known in self.jobs)
         return self.draining and not states & {RUNNING, QUEUED, PAGED} and not waited_for
 
-    def is_waited_for(self, known: Known) -> bool:
+    def is_waited_for(self, known: ModelJob) -> bool:
         """Whether a client waits for a job that is on its way to where it can be handed out."""
         again = known.state == WAITING and known.retries > 0 and not known.background
         return (known.state == STORING or again) and bool(known.clients)

@@ -1,6 +1,5 @@
 """
-What the tests of the durable queue share: a store that fails where it is told
-to, the thread on which it is called, and a server that has both.
+For the floor C{journal}: a store that fails where it is told to, and the thread on which it is called.
 """
 
 from __future__ import annotations
@@ -13,30 +12,17 @@ from queue import SimpleQueue
 from typing import Any, Final, NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.records import Batch, JobRecord, StoredValue, by_place
+from txgear.broker.records import Batch, JobRecord, StoredValue
 from txgear.errors import StoreRefused, StoreUnavailable
-from txgear.journal import NUMBERS, InThread, Journal
-from txgear.policies import Policies
-from txgear.protocol.constants import ECHO_REQ, ECHO_RES, JOB_CREATED, SUBMIT_JOB_BG
-from txgear.protocol.packets import request, response
-from txgear.server.gear import GearFactory
-from txgear.server.jobserver import JobServer, Settings
 from txgear.stores.memory import MemoryStore
-from txgear.test.support.rooms import START, Line, Port, error
 
 T = TypeVar("T")
 
 PATIENCE: Final = 10.0
 """Seconds in which a thread has done something that takes no time, on a machine however busy."""
-
-HANDLES = [b"H:test:%d" % number for number in range(1000)]
-"""The handle of each job number."""
 
 
 class Fault(NamedTuple):
@@ -51,7 +37,7 @@ class Fault(NamedTuple):
     after: bool = False
 
 
-class TroubledStore(MemoryStore):
+class FaultyStore(MemoryStore):
     """
     A store in memory that notes what it is asked, and fails as it is told to.
 
@@ -174,7 +160,7 @@ class TroubledStore(MemoryStore):
         self._do("close", super().close, next_number)
 
 
-class HandThread:
+class ManualThread:
     """
     A thread on which nothing happens before the test says so.
 
@@ -222,132 +208,3 @@ class ThreadedReactor(MemoryReactorClock):
     def deliver(self) -> None:
         """Wait for the next call, and make it."""
         self._arrived.get(timeout=PATIENCE)()
-
-
-class DurablePort(Port):
-    """
-    A server with a store, and connections to it.
-
-    @ivar thread: where the store is called.
-    """
-
-    def __init__(
-        self,
-        store: MemoryStore,
-        in_thread: InThread | None = None,
-        *,
-        clock: Clock | None = None,
-        numbers: int = NUMBERS,
-        policies: Policies | None = None,
-        **choices: Any,
-    ) -> None:
-        """
-        @param store: not open; what it keeps is queued.
-        @param in_thread: where the store is called, by default a L{HandThread}.
-        @param clock: by default one of its own that stands at L{START}.
-        @param numbers: how many job numbers it begins with.
-        @param policies: what is set for functions.
-        @param choices: what differs from the default L{Settings}.
-        """
-        if clock is None:
-            clock = Clock()
-            clock.advance(START)
-        self.clock = clock
-        self.thread = HandThread()
-        settings = Settings(prefix=b"H:test", **choices)
-        self.journal = Journal(store, in_thread or self.thread, clock, settings.store_timeout)
-        self.server = JobServer(clock, settings, self.journal)
-        self.factory = GearFactory(self.server)
-        if policies is not None:
-            self.server.broker.set_policies(policies, clock.seconds())
-        store.open()
-        self.server.broker.reserve(store.reserve(numbers), numbers)
-        for record in by_place(store.replay(0, NUMBERS)):
-            self.server.broker.restore(record, clock.seconds())
-        self.server.broker.restored()
-        for mark in store.values():
-            self.server.broker.restore_mark(mark, clock.seconds())
-
-
-def submit(workload: bytes = b"w", function: bytes = b"f", unique: bytes = b"") -> bytes:
-    """A background submit."""
-    return request(SUBMIT_JOB_BG, function, unique, workload)
-
-
-def created(*numbers: int) -> bytes:
-    """The answers to submits that were taken."""
-    return b"".join(response(JOB_CREATED, HANDLES[number]) for number in numbers)
-
-
-def refused(reason: bytes) -> bytes:
-    """The answer to a submit that cannot be stored."""
-    return error(b"QUEUE_ERROR", reason)
-
-
-class DurableTestCase(SynchronousTestCase):
-    """
-    A server whose store is called when the test says so.
-
-    @ivar client: a connection to it.
-    @ivar other: another.
-    """
-
-    def setUp(self) -> None:
-        self.store = TroubledStore()
-        self.begin()
-
-    def begin(self, **choices: Any) -> None:
-        """
-        Start the server, again if it was there: the old one is left as after a kill.
-
-        @param choices: what differs from the default.
-        """
-        self.port = DurablePort(self.store, **choices)
-        self.clock, self.thread = self.port.clock, self.port.thread
-        self.client, self.other = self.port.connect(), self.port.connect()
-        self.thread.run_all()
-        self.store.take()
-        self.store.batches.clear()
-
-    def begin_anew(self, **choices: Any) -> None:
-        """L{begin} with a store that is new, too."""
-        self.store = TroubledStore()
-        self.begin(**choices)
-
-    def run_on(self, seconds: float = 60.0) -> None:
-        """Let this much time pass, the store answering at once."""
-        end = self.clock.seconds() + seconds
-        self.thread.run_all()
-        while self.clock.seconds() < end:
-            self.clock.advance(0.01)
-            self.thread.run_all()
-
-    def submit_one(self) -> None:
-        """The client's submit reaches the store's thread."""
-        self.client.tell(submit())
-        self.assertEqual(len(self.thread.waiting), 1)
-
-    def numbers(self) -> list[int]:
-        """The jobs that are kept, by number."""
-        return sorted(self.store.kept)
-
-    def logged(self, action: Callable[..., Any], *arguments: Any) -> list[str]:
-        """What the log hears while something is done."""
-        with capturedLogs() as events:
-            action(*arguments)
-        return [formatEvent(event) for event in events]
-
-    def assert_well(self) -> None:
-        """The server has nothing to do, and takes jobs."""
-        self.thread.run_all()
-        self.port.server.notices.stop()
-        self.assertEqual(self.clock.getDelayedCalls(), [])
-        line = self.port.connect()
-        line.tell(submit(b"", b"well"))
-        self.thread.run_all()
-        self.assertTrue(line.heard().startswith(response(JOB_CREATED, b"")[:8]))
-        line.leave()
-
-    def assert_alive(self, line: Line) -> None:
-        """A connection is answered at once."""
-        self.assertEqual(line.ask(request(ECHO_REQ, b"x")), response(ECHO_RES, b"x"))
