@@ -201,7 +201,7 @@ class ServerConnection(Stream):
             super().dataReceived(data)
 
     def resumeProducing(self) -> None:
-        if self._behind:
+        if not self.caught_up:
             # A large workload on a slow line: it is being read, if not answered.
             self._lives()
             if self._asked_at is not None:

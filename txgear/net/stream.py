@@ -1,6 +1,6 @@
 """
-What every connection of ours has in common, on either side: packets cut from
-what arrives, chunks written with bounds, and an end that cannot be put off.
+What all connections have in common, those of the server and those to one: packets cut from what
+arrives, chunks written with bounds, and an end that comes in a bounded time.
 """
 
 from __future__ import annotations
@@ -50,6 +50,26 @@ LARGE_READ_SIZE: Final = 1024 * 1024
 SENDMSG_CHUNKS: Final = 1024
 """What one C{sendmsg} takes (IOV_MAX on Linux)."""
 
+# The life of a connection. A state that is later in this list is never followed by an earlier one.
+OPEN: Final = 0
+"""What arrives is looked at, and what is written leaves."""
+BROKEN: Final = 1
+"""What arrives cannot be understood, and is dropped. What is written still leaves."""
+CLOSING: Final = 2
+"""Nothing is read, and nothing more is written. What was written before still leaves."""
+LINGERING: Final = 3
+"""Like L{CLOSING}, but only our side ends: what arrives is read and dropped until the peer ends its own."""
+CLOSED: Final = 4
+"""The connection was aborted or is lost."""
+
+# Where chunks go that are written. One that is closing is L{BLOCKED}, or L{SHUT}.
+FLOWING: Final = 0
+"""To the transport, at once."""
+BLOCKED: Final = 1
+"""Into a queue, until the transport has written what it has."""
+SHUT: Final = 2
+"""Nowhere: the connection ends, or the peer has closed it, and only what it sent before is still read."""
+
 # Why a peer is not read; several may hold.
 UNREAD: Final = 1
 """It leaves what it is sent unread."""
@@ -61,37 +81,28 @@ BEHIND: Final = 4
 """What was read of it last is not gone through; see L{txgear.server.turns}."""
 
 
-def _write_nowhere(chunks: list[bytes]) -> None:
-    """In the place of L{Stream.write_chunks}, when nobody reads."""
-
-
 @implementer(IHalfCloseableProtocol, IPushProducer, IPullProducer)
 class Stream(Protocol):
     """
     A connection that speaks packets and lines.
 
-    Subclasses get each packet by L{packet_received} (or all that arrived
-    together by L{packets_received}), and L{turn_ended} when
-    all that arrived together has been seen.
+    A subclass is given each packet by L{packet_received}, or all that arrived together by
+    L{packets_received}; and then L{turn_ended} is called.
 
-    Writing: on a plain TCP connection with nothing unsent, bytes go straight
-    to the socket, which spares the reactor three system calls for each write;
-    what the socket does not take waits here, in pieces, until the transport
-    has room. On any other transport (TLS above all) everything goes through
-    its C{write}.
+    On a plain TCP connection with nothing unsent, a write goes straight to the socket: that spares the
+    reactor three system calls. What the socket does not take waits here, in pieces, until the transport
+    has room. On any other transport (TLS above all) every write goes through its C{write}.
 
-    @ivar closing: true from L{close} on; nothing more is read or written.
+    @ivar state: how far its life has come: L{OPEN}, L{BROKEN}, L{CLOSING}, L{LINGERING} or L{CLOSED}.
     @ivar unwritten: bytes that wait for the peer to read.
     """
 
     # With more than 30 attributes in it a dict is the instance's own: 1.3 KB for each connection.
     __slots__ = (
-        "_behind",
-        "_broken",
         "_caught_up",
         "_clock",
         "_fd",
-        "_linger",
+        "_output",
         "_read_size",
         "_reads",
         "_socket",
@@ -99,8 +110,8 @@ class Stream(Protocol):
         "_timer",
         "_unfinished",
         "_waiting",
-        "closing",
         "decoder",
+        "state",
         "unwritten",
     )
 
@@ -119,18 +130,26 @@ class Stream(Protocol):
         self.decoder = decoder
         self._reads = reads
         self._fd = -1
-        self.closing = False
-        self._broken = False
+        self.state = OPEN
         self.unwritten = 0
         self._waiting: deque[bytes] = deque()
-        self._behind = False
+        self._output = FLOWING
         self._caught_up: list[Callable[[], object]] = []
         self._stopped = 0
         self._timer: IDelayedCall | None = None
         self._socket: socket.socket | None = None
         self._read_size = READ_SIZE
         self._unfinished = 0
-        self._linger = False
+
+    @property
+    def closing(self) -> bool:
+        """Whether the connection ends or has ended: nothing more is looked at, and nothing more written."""
+        return self.state > BROKEN
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the transport has taken all that was written."""
+        return self._output != BLOCKED
 
     # What arrives
 
@@ -146,13 +165,12 @@ class Stream(Protocol):
             transport.registerProducer(self, True)  # type: ignore[attr-defined]
 
     def dataReceived(self, data: bytes) -> None:
-        if self.closing or self._broken:
+        if self.state:
             return
         try:
             self.packets_received(self.decoder.feed(data))
         except ProtocolError as error:
-            self._broken = True
-            self.protocol_broken(error)
+            self.break_off(error)
         finally:
             self.turn_ended()
         if self.decoder.needed or self._unfinished:
@@ -181,7 +199,7 @@ class Stream(Protocol):
         """
         for kind, arguments in packets:
             self.packet_received(kind, arguments)
-            if self.closing:
+            if self.state > BROKEN:
                 return
 
     def packet_received(self, kind: int, arguments: list[Data]) -> None:
@@ -192,6 +210,11 @@ class Stream(Protocol):
         @param arguments: what it carries.
         """
         raise NotImplementedError
+
+    def break_off(self, error: ProtocolError) -> None:
+        """Look at nothing more that arrives: the peer has broken the protocol."""
+        self.state = max(self.state, BROKEN)
+        self.protocol_broken(error)
 
     def protocol_broken(self, error: ProtocolError) -> None:
         """Nothing after this point can be understood: by default the connection ends."""
@@ -217,10 +240,10 @@ class Stream(Protocol):
 
         @param chunks: at least one; the list is the stream's from now on.
         """
-        if self.closing:
-            return
-        if self._behind:
-            self._wait(chunks)
+        if self._output:
+            if self._output == BLOCKED and not self.closing:
+                self._waiting.extend(chunks)
+                self._check_bounds(chunks)
             return
         sock = self._socket
         if sock is None:
@@ -245,14 +268,14 @@ class Stream(Protocol):
         except (BrokenPipeError, ConnectionResetError):
             # The peer has gone, and reads no answer. What it has sent before is still to be read: were the
             # transport told to write, that would be lost.
-            self.write_chunks = _write_nowhere  # type: ignore[method-assign]
+            self._output = SHUT
             return
         except OSError:
             # A broken connection: the reactor finds out at its own attempt.
             sent = 0
-        self._fall_behind(chunks, sent)
+        self._block(chunks, sent)
 
-    def _fall_behind(self, chunks: list[bytes], sent: int) -> None:
+    def _block(self, chunks: list[bytes], sent: int) -> None:
         """The socket is full: give the transport a part to wait with, and keep the rest."""
         first = 0
         while sent >= len(chunks[first]):
@@ -264,16 +287,12 @@ class Stream(Protocol):
         # A pull producer is asked for more once all was written. It is asked
         # at once, too, on being registered: not to be taken for that.
         transport.registerProducer(self, False)  # type: ignore[union-attr]
-        self._behind = True
+        self._output = BLOCKED
         rest = chunks[first + 1 :]
         if len(head) > sent + PIECES_FROM:
             rest.insert(0, head[sent + PIECES_FROM :])
         self._waiting.extendleft(reversed(rest))
         self._check_bounds(rest)
-
-    def _wait(self, chunks: list[bytes]) -> None:
-        self._waiting.extend(chunks)
-        self._check_bounds(chunks)
 
     def _check_bounds(self, chunks: list[bytes]) -> None:
         """Some more chunks wait for the peer to read."""
@@ -295,32 +314,33 @@ class Stream(Protocol):
 
     def pauseProducing(self) -> None:
         """The transport (not a plain TCP one) is full: what follows waits here."""
-        self._behind = True
+        if self._output == FLOWING:
+            self._output = BLOCKED
 
     def resumeProducing(self) -> None:
         """The transport has written all it had."""
-        if not self._behind:
+        if self._output != BLOCKED:
             return
-        self._behind = False
+        self._output = FLOWING
         if self._socket is not None:
             self.transport.unregisterProducer()  # type: ignore[union-attr]
-        closing, self.closing = self.closing, False
         waiting = self._waiting
-        while waiting and not self._behind:
+        while waiting and self._output == FLOWING:
             # Not all at once: each time would cost as much as there is left, however little is taken.
             chunks = [waiting.popleft() for _ in range(min(len(waiting), SENDMSG_CHUNKS))]
             self.unwritten -= sum(map(len, chunks))
             self.write_chunks(chunks)
-        self.closing = closing
         if self._stopped & UNREAD and not self.closing:
             self._cancel_timer()
             if self.unwritten <= self.pause_from:
                 self.go_on_reading(UNREAD)
             else:  # it does read, if slowly
                 self._timer = self._clock.callLater(STALL_SECONDS, self._stalled)
-        if self.closing and not self._behind:
-            self._lose()
-        elif not self._behind:
+        if self._output == BLOCKED:
+            return
+        if self.closing:
+            self._end()
+        else:
             calls, self._caught_up = self._caught_up, []
             for call in calls:
                 call()
@@ -330,7 +350,7 @@ class Stream(Protocol):
         Have something called once when all that was written until then has left, at once if it has.
         It is not called if the connection ends before.
         """
-        if self._behind:
+        if self._output == BLOCKED:
             self._caught_up.append(call)
         elif not self.closing:
             call()
@@ -384,8 +404,7 @@ class Stream(Protocol):
         """
         if self.closing:
             return
-        self.closing = True
-        self._linger = linger
+        self.state = LINGERING if linger else CLOSING
         self._cancel_timer()
         self._timer = self._clock.callLater(CLOSE_SECONDS, self._close_overdue)
         if not linger:
@@ -394,17 +413,18 @@ class Stream(Protocol):
             self._stopped &= UNREAD
             if not self._stopped:
                 self._start_reading()
-        if not self._behind:
-            self._lose()
+        if self._output != BLOCKED:
+            self._end()
 
-    def _lose(self) -> None:
+    def _end(self) -> None:
+        """Have the transport end the connection: all that was written has left."""
+        self._output = SHUT
+        if self._socket is not None and self.state == LINGERING:
+            self.transport.loseWriteConnection()  # type: ignore[union-attr]
+            return
         if self._socket is None:
             self.transport.unregisterProducer()  # type: ignore[union-attr]
-            self.transport.loseConnection()  # type: ignore[union-attr]
-        elif self._linger:
-            self.transport.loseWriteConnection()  # type: ignore[union-attr]
-        else:
-            self.transport.loseConnection()  # type: ignore[union-attr]
+        self.transport.loseConnection()  # type: ignore[union-attr]
 
     def _close_overdue(self) -> None:
         self._timer = None
@@ -417,7 +437,7 @@ class Stream(Protocol):
         """
         if self.closing:
             self.transport.loseConnection()  # type: ignore[union-attr]
-        elif self._behind or self._socket is None:
+        elif self._output == BLOCKED or self._socket is None:
             self.close()
         else:
             # All has been written. When ten thousand leave, another turn for each of them would count.
@@ -428,17 +448,17 @@ class Stream(Protocol):
 
     def abort(self) -> None:
         """End the connection now; what was not written is lost."""
-        if self._fd >= 0:
-            self._reads.remove(self._fd, self.transport)  # type: ignore[union-attr, arg-type]
-        self.closing = True
-        self._cancel_timer()
-        self._waiting.clear()
+        self._be_closed()
         self.transport.abortConnection()  # type: ignore[union-attr]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._be_closed()
+
+    def _be_closed(self) -> None:
         if self._fd >= 0:
             self._reads.remove(self._fd, self.transport)  # type: ignore[union-attr, arg-type]
-        self.closing = True
+        self.state = CLOSED
+        self._output = SHUT
         self._cancel_timer()
         self._waiting.clear()
 

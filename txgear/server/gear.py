@@ -351,7 +351,7 @@ class GearProtocol(ShortTurns):
 
     def asked_for_all(self) -> None:
         """The peer sends no more: it is sent what it asked for, and that is the end."""
-        if self.closing or (not self._behind and self._server.outbox.nothing_for(self.peer)):
+        if self.closing or (self.caught_up and self._server.outbox.nothing_for(self.peer)):
             super().asked_for_all()
         else:
             self._server.outbox.afterwards(self.peer, super().asked_for_all)

@@ -107,7 +107,7 @@ class ShortTurns(Stream):
             done.addErrback(lambda failure: self.log.failure("a connection failed", failure))
 
     def _catch_up(self) -> Steps:
-        while not self._dropped and (self._behind_by is not None or (self._arrived and not self._broken)):
+        while not self._dropped and (self._behind_by is not None or self._arrived):
             if self._stopped & ~BEHIND and not self._lost:
                 yield self._woken()
                 continue
@@ -133,12 +133,16 @@ class ShortTurns(Stream):
         try:
             self.packets_received(packets)
         except ProtocolError as error:
-            self._broken = True
-            self.protocol_broken(error)
+            self.break_off(error)
         finally:
             self.turn_ended()
         if self.decoder.needed or self._unfinished:
             self.unfinished(self.decoder.held)
+
+    def break_off(self, error: ProtocolError) -> None:
+        """As in L{Stream}: what has arrived after it is not gone through."""
+        self._dropped = True
+        super().break_off(error)
 
     def _caught_up_with_it(self) -> None:
         self._catching_up = False
@@ -171,7 +175,7 @@ class ShortTurns(Stream):
 
     def until_caught_up(self) -> Steps:
         """Wait until the peer has been written all that it was sent, or is gone."""
-        while self._behind and not self.closing:
+        while not (self.caught_up or self.closing):
             self.when_caught_up(self.look_again)
             yield self._woken()
 

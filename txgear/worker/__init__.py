@@ -35,7 +35,7 @@ from txgear.protocol.constants import (
     WORK_FAIL,
 )
 from txgear.protocol.packets import request
-from txgear.worker.connection import AWAKE, GRABBING, WorkerConnection, WorkerJob
+from txgear.worker.connection import AWAKE, GRABBING, OVERDUE, WorkerConnection, WorkerJob
 from txgear.worker.functions import Ability, Fail, Function, Runner, partitioned
 
 __all__ = ["Fail", "Worker", "WorkerJob"]
@@ -385,14 +385,12 @@ class Worker(Service):
         if self._stopping:
             self._leave()
             return
-        asked = [
-            connection.grabbed_at
-            for connection in self._ready
-            if connection.state == GRABBING and not connection.slow
-        ]
+        asked = [connection.grabbed_at for connection in self._ready if connection.activity == GRABBING]
         room = self._concurrency - len(self._running) - len(self._held)
         awake = [
-            connection for connection in self._ready if connection.state == AWAKE and not connection.closing
+            connection
+            for connection in self._ready
+            if connection.activity == AWAKE and not connection.closing
         ]
         for connection in awake[: max(room - len(asked), 0)]:
             self._ready.remove(connection)
@@ -406,7 +404,8 @@ class Worker(Service):
         self._grab_timer = None
         now = self._clock.seconds()
         for connection in self._ready:
-            connection.slow = now >= connection.grabbed_at + GRAB_SECONDS
+            if connection.activity == GRABBING and now >= connection.grabbed_at + GRAB_SECONDS:
+                connection.activity = OVERDUE
         self.jobs_wanted()
 
     # Jobs

@@ -38,12 +38,14 @@ from txgear.protocol.constants import (
 )
 from txgear.protocol.packets import Data, large, request
 
-AWAKE: Final = 0
-"""The server may have a job: it will be asked as soon as there is room for one."""
-GRABBING: Final = 1
-"""The server has been asked for a job."""
-ASLEEP: Final = 2
-"""The server has none, and says so when that changes."""
+ASLEEP: Final = 0
+"""The server has no job, and sends a NOOP when that changes."""
+AWAKE: Final = 1
+"""The server may have a job. It is asked as soon as the worker may start one."""
+GRABBING: Final = 2
+"""The server has been asked for a job, and has not answered."""
+OVERDUE: Final = 3
+"""Like L{GRABBING}, but for so long that other servers are asked as well."""
 
 GRABS: Final = (GRAB_JOB_ALL, GRAB_JOB_UNIQ, GRAB_JOB)
 """
@@ -202,9 +204,8 @@ class WorkerConnection(ServerConnection):
 
     It never asks for a job by itself: its worker does, when there is room.
 
-    @ivar state: L{AWAKE}, L{GRABBING} or L{ASLEEP}.
+    @ivar activity: L{ASLEEP}, L{AWAKE}, L{GRABBING} or L{OVERDUE}.
     @ivar grabbed_at: when it last asked for a job.
-    @ivar slow: it has left that unanswered for so long that others were asked.
     @ivar jobs: those that came from here and are under way, by handle.
     """
 
@@ -224,27 +225,25 @@ class WorkerConnection(ServerConnection):
         super().__init__(clock, server, limits, greeting)
         self._owner = owner
         self._grabs = grabs
-        self.state = AWAKE
+        self.activity = AWAKE
         self.grabbed_at = 0.0
-        self.slow = False
         self.jobs: dict[bytes, WorkerJob] = {}
 
     @property
     def idle(self) -> bool:
         """Whether it can be closed without taking a job back to the server."""
-        return not self.jobs and self.state != GRABBING
+        return not self.jobs and self.activity < GRABBING
 
     def announce(self, ability: bytes) -> None:
         """Register one more function; the server may have jobs for it."""
         self.send(ability)
-        if self.state == ASLEEP:
-            self.state = AWAKE
+        if self.activity == ASLEEP:
+            self.activity = AWAKE
 
     def grab(self) -> None:
         """Ask for a job."""
-        self.state = GRABBING
+        self.activity = GRABBING
         self.grabbed_at = self._clock.seconds()
-        self.slow = False
         self.waits_for_answer(True)
         self.send(request(GRAB_JOB_OPTIONS if self.extended else GRABS[self._grabs.get(self.server, 0)]))
 
@@ -264,20 +263,20 @@ class WorkerConnection(ServerConnection):
         self._owner.connection_ready(self)
 
     def went_down(self, reason: str) -> None:
-        self.state = ASLEEP
+        self.activity = ASLEEP
         self._owner.connection_lost(self, reason)
 
     def _answered(self, state: int) -> None:
-        self.state = state
+        self.activity = state
         self.waits_for_answer(False)
 
     def packet_received(self, kind: int, arguments: list[Data]) -> None:
         if kind == NOOP:
-            if self.state == ASLEEP:
-                self.state = AWAKE
+            if self.activity == ASLEEP:
+                self.activity = AWAKE
                 self._owner.jobs_wanted()
         elif kind in (NO_JOB, JOB_ASSIGN, JOB_ASSIGN_UNIQ, JOB_ASSIGN_ALL, JOB_ASSIGN_OPTIONS):
-            if self.state != GRABBING:
+            if self.activity < GRABBING:
                 self.drop("answered what it was not asked")
             elif kind == NO_JOB:
                 self._answered(ASLEEP)
@@ -312,7 +311,7 @@ class WorkerConnection(ServerConnection):
 
     def _refused(self, code: bytes, text: bytes) -> None:
         error = server_error(code, text)
-        if self.state != GRABBING or error.code == "JOB_NOT_FOUND":
+        if self.activity < GRABBING or error.code == "JOB_NOT_FOUND":
             # The result of a job that the server gave to another worker in the meantime.
             self.log.debug("{server}: {error}", server=self.server.name, error=error)
         elif self._grab_otherwise():

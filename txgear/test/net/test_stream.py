@@ -12,10 +12,16 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.errors import ProtocolError
 from txgear.net.batchedreads import AVAILABLE, BatchedReads
 from txgear.net.stream import (
+    BROKEN,
     CLOSE_SECONDS,
+    CLOSED,
+    CLOSING,
     LARGE_READ_SIZE,
+    LINGERING,
+    OPEN,
     READ_SIZE,
     SENDMSG_CHUNKS,
     STALL_SECONDS,
@@ -92,6 +98,61 @@ class ReadTests(SynchronousTestCase):
     def test_it_knows_its_peer_for_the_log(self) -> None:
         self.assertIn("192.168.1.1", self.stream.peer_name)
         self.assertEqual(Listening(self.clock).peer_name, "a peer")
+
+
+class Answering(Listening):
+    """A stream that does not end where the peer breaks the protocol: something is written before."""
+
+    def protocol_broken(self, error: ProtocolError) -> None:
+        self.write_chunks([b"no"])
+
+
+class StateTests(SynchronousTestCase):
+    """The life of a connection, from L{OPEN} to L{CLOSED}."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.stream = Answering(self.clock)
+        self.transport = StringTransport()
+        self.stream.makeConnection(self.transport)
+
+    def test_a_close_that_waits(self) -> None:
+        for linger, state in ((False, CLOSING), (True, LINGERING)):
+            self.setUp()
+            self.assertEqual((self.stream.state, self.stream.closing), (OPEN, False))
+            self.stream.pauseProducing()
+            self.stream.write_chunks([b"one"])
+            self.assertFalse(self.stream.caught_up)
+            self.stream.close(linger)
+            self.assertEqual((self.stream.state, self.stream.closing), (state, True))
+            self.stream.resumeProducing()
+            self.assertEqual((self.stream.state, self.stream.caught_up), (state, True))
+            self.stream.connectionLost(Failure(ConnectionDone()))
+            self.assertEqual((self.stream.state, self.stream.closing), (CLOSED, True))
+
+    def test_an_abort(self) -> None:
+        self.stream.pauseProducing()
+        self.stream.write_chunks([b"one"])
+        self.stream.abort()
+        self.assertEqual((self.stream.state, self.stream.caught_up), (CLOSED, True))
+        self.stream.pauseProducing()
+        self.stream.resumeProducing()
+        self.assertEqual((self.stream.state, self.transport.value()), (CLOSED, b""))
+
+    def test_after_a_broken_protocol_there_are_answers_but_no_more_requests(self) -> None:
+        self.stream.dataReceived(request(99) + b"status\n")
+        self.assertEqual((self.stream.state, self.stream.closing), (BROKEN, False))
+        self.stream.dataReceived(b"status\n")
+        self.stream.write_chunks([b" more"])
+        self.assertEqual((self.stream.packets, self.transport.value()), ([], b"no more"))
+        self.stream.close(linger=True)
+        self.assertEqual(self.stream.state, LINGERING)
+
+    def test_a_protocol_that_is_broken_where_the_connection_ends_is_no_step_back(self) -> None:
+        self.stream.close_at = 1
+        self.stream.dataReceived(request(CAN_DO, b"f") + request(99))
+        self.stream.break_off(ProtocolError("too late"))
+        self.assertEqual(self.stream.state, CLOSING)
 
 
 class TransportTests(SynchronousTestCase):
