@@ -25,9 +25,10 @@ from txgear.errors import JobTimeout, MissingAbility, NotConnected, QueueError, 
 from txgear.net import arguments as _arguments
 from txgear.net.arguments import ABSENT, Text, Workload
 from txgear.net.connector import Connector, connect_once, ended
-from txgear.net.serverconnection import ANSWER_SECONDS, ATTEMPT_SECONDS, HEARTBEAT_SECONDS, Limits
+from txgear.net.serverconnection import Limits
 from txgear.net.servers import Server, ServerArgument, server_list
 from txgear.net.steady import LATE, steady
+from txgear.net.watchdog import ANSWER_SECONDS, ATTEMPT_SECONDS, HEARTBEAT_SECONDS
 from txgear.protocol.constants import (
     EXCEPTIONS_OPTION,
     GET_STATUS,
@@ -531,12 +532,12 @@ class Client(Service):
 
     def _usable(self) -> ClientConnection | None:
         connection = self._connection
-        return None if connection is None or connection.closing else connection
+        return connection if connection is not None and connection.usable else None
 
     def _open_to(self, server: Server) -> ClientConnection | None:
         """A connection to this server, be it that which is used or one that was left."""
         for connection in self._connector.connections:
-            if connection.server is server and connection.ready and not connection.closing:
+            if connection.server is server and connection.usable:
                 return connection
         return None
 

@@ -1,5 +1,5 @@
 """
-Being connected: to one server for a moment, or to the first of several that answers, for good.
+Connecting: once to one server, or lastingly to the first of several that answers.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from txgear.net.serverconnection import ATTEMPT_SECONDS, ServerConnection
+from txgear.net.serverconnection import ServerConnection
 from txgear.net.servers import Server
+from txgear.net.watchdog import ATTEMPT_SECONDS
 
 FIRST_DELAY: Final = 0.5
 """Seconds, at the most, before a server that went away is tried again."""
@@ -39,12 +40,12 @@ def connect_once(
     clock: IReactorTime, server: Server, build: Callable[[], ServerConnection | None]
 ) -> Deferred[IProtocol]:
     """
-    Connect, this once, within L{ATTEMPT_SECONDS}.
+    Connect once, within L{ATTEMPT_SECONDS}.
 
-    @param build: makes the connection's protocol, or C{None} if it is not wanted any more: not every
-        endpoint can be stopped in the middle of an attempt.
+    @param build: makes the connection's protocol, or returns C{None} if it is not wanted any more: not
+        every endpoint can be stopped in the middle of an attempt.
     @return: fires with what C{build} made; fails as the endpoint does, or with
-        C{TimeoutError}. Cancelling gives the attempt up.
+        C{TimeoutError}. Cancelling it gives the attempt up.
     """
 
     def overdue(_: object, seconds: float) -> Failure:
@@ -67,20 +68,37 @@ def ended(connection: ServerConnection) -> Deferred[None]:
 ConnectionT = TypeVar("ConnectionT", bound=ServerConnection)
 
 
+class _Attempt(Generic[ConnectionT]):
+    """
+    An attempt to connect to a server, and the connection that has come of it.
+
+    @ivar connection: the connection; C{None} before it is made.
+    @ivar connecting: what L{connect_once} returned.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.connection: ConnectionT | None = None
+        self.connecting: Deferred[IProtocol] | None = None
+
+
 class Connector(Generic[ConnectionT]):
     """
     Keeps one connection, to the first of some servers that answers.
 
-    It stays with a server as long as the connection lasts, and goes on to the
-    next one when it is lost, cannot be made, or is left. When all have failed in
-    turn it waits: longer each time, and never all peers equally long.
+    It stays with a server as long as the connection lasts, and goes on to the next one when that is lost,
+    cannot be made, or is left. When all servers have failed in turn it waits: longer each time, and
+    never all peers equally long.
 
-    It does what Twisted's C{ClientService} does, which cannot leave a connection that still has
-    something to bring, does not tell why an attempt failed, and bears no start while it stops.
+    So it is in an attempt, which lasts as long as its connection; or it waits for the next one; or it has
+    stopped. There is never more than one attempt: what is heard of an earlier one is passed over.
+
+    Twisted's C{ClientService} cannot leave a connection that others still need, does not tell why an
+    attempt failed, and bears no start while it stops.
 
     @ivar connection: the connection, or the last one there was.
     @ivar connections: all that have not ended, also those that were left.
-    @ivar problem: which server could not be reached last, and why.
+    @ivar problem: which server could not be reached last, and why; empty if there was none.
     """
 
     log = Logger()
@@ -106,21 +124,17 @@ class Connector(Generic[ConnectionT]):
         self._random = random
         self._failures = 0
         self._proved_at: float | None = None
-        self._current = 0
-        self._told: dict[Server, str] = {}
-        self._running = False
-        self._attempt: Deferred[IProtocol] | None = None
-        self._trying: object | None = None
+        self._index = 0
+        self._problems: dict[Server, str] = {}
+        self._attempt: _Attempt[ConnectionT] | None = None
         self._timer: IDelayedCall | None = None
-        self._kept: ConnectionT | None = None
         self.connection: ConnectionT | None = None
         self.connections: set[ConnectionT] = set()
         self.problem = ""
 
     def start(self) -> None:
         """Connect, and stay connected. Starting it twice is starting it once."""
-        if not self._running:
-            self._running = True
+        if self._attempt is None and self._timer is None:
             self._connect()
 
     def stop(self) -> Deferred[None]:
@@ -131,11 +145,9 @@ class Connector(Generic[ConnectionT]):
         @return: fires when all connections that there are now have ended. Cancelling it
             changes nothing about that.
         """
-        self._running = False
-        self._kept = self._trying = None
         attempt, self._attempt = self._attempt, None
-        if attempt is not None:
-            attempt.cancel()
+        if attempt is not None and attempt.connecting is not None:
+            attempt.connecting.cancel()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -155,67 +167,62 @@ class Connector(Generic[ConnectionT]):
         return stopped
 
     def leave(self) -> None:
-        """Go on to the next server. The connection stays for as long as those need it who wait for it."""
-        if self._kept is not None:
-            self._next()
+        """Go on to the next server. The connection stays for as long as an answer is awaited there."""
+        if self._attempt is not None and self._attempt.connection is not None:
+            self._try_next()
 
     def proved(self) -> None:
         """The connected server has answered."""
         self._proved_at = self._clock.seconds()
-        self._told.pop(self._servers[self._current], None)
+        self._problems.pop(self._servers[self._index], None)
 
     def _connect(self) -> None:
         self._timer = None
-        server = self._servers[self._current]
+        attempt: _Attempt[ConnectionT] = _Attempt(self._servers[self._index])
+        self._attempt = attempt
+        attempt.connecting = connect_once(self._clock, attempt.server, lambda: self._connected(attempt))
+        _ = attempt.connecting.addErrback(lambda failure: self._failed(attempt, failure.getErrorMessage()))
 
-        self._trying = this = object()
-
-        def build() -> ConnectionT | None:
-            return self._built(server) if self._trying is this else None
-
-        def failed(failure: Failure) -> None:
-            if self._trying is this:
-                self._failed(server, failure.getErrorMessage())
-
-        self._attempt = connect_once(self._clock, server, build)
-        _ = self._attempt.addErrback(failed)
-
-    def _built(self, server: Server) -> ConnectionT:
-        self.connection = self._kept = connection = self._build(server)
+    def _connected(self, attempt: _Attempt[ConnectionT]) -> ConnectionT | None:
+        if attempt is not self._attempt:
+            return None
+        self.connection = attempt.connection = connection = self._build(attempt.server)
         self.connections.add(connection)
-        connection.at_end(lambda: self._ended(connection))
+        connection.at_end(lambda: self._ended(attempt, connection))
         return connection
 
-    def _ended(self, connection: ConnectionT) -> None:
+    def _ended(self, attempt: _Attempt[ConnectionT], connection: ConnectionT) -> None:
         self.connections.discard(connection)
         why = str(connection.ended)
-        if connection is not self._kept:
+        if not connection.ready:
+            self._failed(attempt, why)
+        elif attempt is self._attempt:
+            self.problem = f"{attempt.server.name}: {why}"
+            self._try_next()
+
+    def _failed(self, attempt: _Attempt[ConnectionT], why: str) -> None:
+        if attempt is not self._attempt:
             return
-        if connection.ready:
-            self.problem = f"{connection.server.name}: {why}"
-            self._next()
-        else:
-            self._failed(connection.server, why)
-
-    def _failed(self, server: Server, why: str) -> None:
+        server = attempt.server
         self.problem = f"{server.name}: {why}"
-        if self._told.get(server) != why:
-            self._told[server] = why
+        if self._problems.get(server) != why:
+            self._problems[server] = why
             self._on_problem(server, why)
-        self._next()
+        # Who was told of the problem may have stopped us.
+        if attempt is self._attempt:
+            self._try_next()
 
-    def _next(self) -> None:
+    def _try_next(self) -> None:
         """Go on to the next server, after a while."""
-        if self._running:
-            self._kept = self._trying = None
-            delay = self._delay()
-            self.log.debug(
-                "attempt {attempt} at {server} in {delay:.1f} seconds",
-                attempt=self._failures + 1,
-                server=self._servers[self._current].name,
-                delay=delay,
-            )
-            self._timer = self._clock.callLater(delay, self._connect)
+        self._attempt = None
+        delay = self._delay()
+        self.log.debug(
+            "attempt {attempt} at {server} in {delay:.1f} seconds",
+            attempt=self._failures + 1,
+            server=self._servers[self._index].name,
+            delay=delay,
+        )
+        self._timer = self._clock.callLater(delay, self._connect)
 
     def _delay(self) -> float:
         """
@@ -229,7 +236,7 @@ class Connector(Generic[ConnectionT]):
         proved_at, self._proved_at = self._proved_at, None
         if proved_at is not None and self._clock.seconds() - proved_at >= LONGEST_DELAY:
             self._failures = 0
-        self._current = (self._current + 1) % len(self._servers)
+        self._index = (self._index + 1) % len(self._servers)
         self._failures += 1
         rounds, rest = divmod(self._failures, len(self._servers))
         if rest:

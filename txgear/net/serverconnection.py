@@ -1,5 +1,5 @@
 """
-What the client and the worker share: a connection that knows whether its server still lives.
+A connection to a job server: what the client's and the worker's have in common.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
@@ -18,6 +18,7 @@ from txgear.errors import ProtocolError
 from txgear.net.arguments import count, seconds
 from txgear.net.servers import Server
 from txgear.net.stream import Stream
+from txgear.net.watchdog import ANSWER_SECONDS, HEARTBEAT_SECONDS, Watchdog
 from txgear.protocol.constants import (
     ECHO_REQ,
     ECHO_RES,
@@ -31,26 +32,6 @@ from txgear.protocol.constants import (
 )
 from txgear.protocol.packets import Data, Decoder, request
 
-ATTEMPT_SECONDS: Final = 10.0
-"""
-How long one attempt to connect may take, and then the server's first answer: a
-host that is gone must not keep us from the next one.
-"""
-HEARTBEAT_SECONDS: Final = 30.0
-"""
-Silence after which the server is asked for an echo, and then how long it may take for it. It
-is below the minute after which the first NAT boxes and load balancers forget a connection.
-"""
-PAUSE: Final = 0.5
-"""
-The part of a heartbeat by which the watcher may be late before we take it that we stood still
-ourselves: a function blocked, the process was stopped, the machine slept.
-"""
-ANSWER_SECONDS: Final = 60.0
-"""
-How long a server that is alive may leave a request without its answer. A store
-that is busy takes seconds; gearmand leaves some requests unanswered for ever.
-"""
 UNBOUNDED: Final = sys.maxsize
 """
 What waits to be written was in the caller's memory already, and a peer that
@@ -92,19 +73,12 @@ class ServerConnection(Stream):
     """
     A connection to a job server.
 
-    It begins with a greeting and an echo. When the echo is
-    back, the server is known to live, and L{became_ready} is called. From then
-    on silence is broken by another echo, and a server that does not answer is
-    dropped: TCP alone does not notice a host without power for hours.
-
-    What counts is the time since the echo was sent, not since the server was last heard: we may
-    have stood still meanwhile. The clock must be L{steady<txgear.net.steady.steady>}, so that all that
-    has come in such a pause is read before the server is judged.
+    It begins with a greeting and an echo. When the echo is back, the connection is ready, and
+    L{became_ready} is called. A L{Watchdog} drops it when the server does not answer.
 
     @ivar server: where it leads.
-    @ivar ready: the first echo is back.
+    @ivar ready: whether the first echo is back, or was before the connection ended.
     @ivar ended: why the connection has ended, in words; C{None} before.
-    @ivar extended: the server has granted L{EXTENSION_OPTION}.
     """
 
     pause_from = UNBOUNDED
@@ -121,21 +95,28 @@ class ServerConnection(Stream):
         self._dropped: str | None = None
         self._waiting_for_end: list[Callable[[], object]] = []
         self._greeting = greeting
-        self._heartbeat = limits.heartbeat
-        self._answer_timeout = limits.answer_timeout
-        self._watcher: IDelayedCall | None = None
-        self._due = 0.0
-        self._alive_at = 0.0
-        self._echo_at: float | None = None
-        self._patience = ATTEMPT_SECONDS
-        self._spared = False
-        self._asked_at: float | None = None
+        self._watchdog = Watchdog(
+            clock,
+            limits.heartbeat,
+            limits.answer_timeout,
+            lambda: self.send(request(ECHO_REQ, _PROBE)),
+            self.unanswered,
+            self.drop,
+        )
+        self._heard = self._watchdog.heard
+        self.waits_for_answer = self._watchdog.waits_for_answer
         self._out: list[bytes] = []
         self._gathering = 0
 
     @property
     def extended(self) -> bool:
+        """Whether the server has granted L{EXTENSION_OPTION}."""
         return self.decoder.extended
+
+    @property
+    def usable(self) -> bool:
+        """Whether something can be asked here: the server has answered, and the connection does not end."""
+        return self.ready and not self.closing
 
     # What a subclass adds
 
@@ -180,10 +161,6 @@ class ServerConnection(Stream):
         self._flush()
         super().close(linger)
 
-    def waits_for_answer(self, waits: bool) -> None:
-        """Start anew to measure how long the server takes for an answer, or stop."""
-        self._asked_at = self._clock.seconds() if waits else None
-
     # Twisted's hooks
 
     def connectionMade(self) -> None:
@@ -191,27 +168,22 @@ class ServerConnection(Stream):
         if ITCPTransport.providedBy(self.transport):
             # A packet must not wait for the acknowledgement of the one before, which the server delays.
             self.transport.setTcpNoDelay(True)
-        self._alive_at = self._clock.seconds()
-        self._ask_for_echo(*self._greeting)
-        self._watch_again()
+        with self.gathered():
+            self.send(*self._greeting)
+            self._watchdog.start()
 
     def dataReceived(self, data: bytes) -> None:
-        self._lives()
+        self._heard()
         with self.gathered():
             super().dataReceived(data)
 
     def resumeProducing(self) -> None:
         if not self.caught_up:
-            # A large workload on a slow line: it is being read, if not answered.
-            self._lives()
-            if self._asked_at is not None:
-                self._asked_at = self._alive_at
+            self._watchdog.reads()
         super().resumeProducing()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._watcher is not None:
-            watcher, self._watcher = self._watcher, None
-            watcher.cancel()
+        self._watchdog.stop()
         super().connectionLost(reason)
         self._out.clear()
         # Twisted has two texts for this one, which depend on who closes its half first.
@@ -228,9 +200,7 @@ class ServerConnection(Stream):
         if kind == ECHO_RES:
             if not self.ready and arguments[0] == _PROBE:
                 self.ready = True
-                self._patience = self._heartbeat
-                self._lives()
-                self._watch_again()
+                self._watchdog.proved()
                 self.became_ready()
         elif kind == OPTION_RES:
             if bytes(arguments[0]) == EXTENSION_OPTION:
@@ -257,50 +227,3 @@ class ServerConnection(Stream):
             self.log.warn("{server} {why}; connection dropped", server=self.server.name, why=why)
             self._dropped = f"it {why}"
             self.abort()
-
-    def _lives(self) -> None:
-        self._alive_at = self._clock.seconds()
-        if self.ready:
-            self._echo_at = None
-            self._spared = False
-
-    def _ask_for_echo(self, *before: bytes) -> None:
-        self._echo_at = self._clock.seconds()
-        self.send(*before, request(ECHO_REQ, _PROBE))
-
-    def _watch_again(self) -> None:
-        """Look again when something may be overdue, and often enough for what will be asked meanwhile."""
-        now = self._clock.seconds()
-        due = self._alive_at + self._heartbeat if self._echo_at is None else self._echo_at + self._patience
-        due = min(due, (now if self._asked_at is None else self._asked_at) + self._answer_timeout)
-        if self._watcher is not None:
-            self._watcher.cancel()
-        self._due = max(due, now)
-        self._watcher = self._clock.callLater(self._due - now, self._watch)
-
-    def _watch(self) -> None:
-        self._watcher = None
-        # What follows is reckoned as in L{_watch_again}, or rounding would have us look again and again.
-        now = self._clock.seconds()
-        if now - self._due > PAUSE * self._heartbeat:
-            self._forgive(now)
-        if self._asked_at is not None and now >= self._asked_at + self._answer_timeout:
-            self.unanswered()
-            self.drop(f"left a request unanswered for {self._answer_timeout:g} seconds")
-        elif self._echo_at is not None and now >= self._echo_at + self._patience:
-            self.drop(f"did not answer within {self._patience:g} seconds")
-        else:
-            if self._echo_at is None and now >= self._alive_at + self._heartbeat:
-                self._ask_for_echo()
-            self._watch_again()
-
-    def _forgive(self, now: float) -> None:
-        """
-        We stood still; so may have the server, or the line between. What it owes us has more time:
-        the pause for an answer, and for an echo all of it, but only once.
-        """
-        if self._asked_at is not None:
-            self._asked_at += now - self._due
-        if self._echo_at is not None and not self._spared:
-            self._spared = True
-            self._echo_at = now

@@ -22,9 +22,10 @@ from twisted.python.threadpool import ThreadPool
 from txgear.net import arguments as _arguments
 from txgear.net.arguments import Text
 from txgear.net.connector import Connector
-from txgear.net.serverconnection import ANSWER_SECONDS, HEARTBEAT_SECONDS, Limits
+from txgear.net.serverconnection import Limits
 from txgear.net.servers import Server, ServerArgument, server_list
 from txgear.net.steady import steady
+from txgear.net.watchdog import ANSWER_SECONDS, HEARTBEAT_SECONDS
 from txgear.protocol.constants import (
     EXTENSION_OPTION,
     MAX_PACKET,
