@@ -9,11 +9,16 @@ from collections.abc import Sequence
 from typing import Final
 
 from txgear._version import __version__
-from txgear.cli import check, gearmand, import_
+from txgear.cli import check, gearmand, import_, trace
 from txgear.cli.arguments import Parser
 from txgear.errors import ConfigurationError
 
-COMMANDS: Final = {"check": check.run, "gearmand": gearmand.run, "import": import_.run}
+COMMANDS: Final = {
+    "check": check.run,
+    "gearmand": gearmand.run,
+    "import": import_.run,
+    "trace": trace.run,
+}
 """What runs each subcommand with the words behind its name, and returns the exit status."""
 
 INTERRUPTED: Final = 130
@@ -33,6 +38,7 @@ def parser() -> Parser:
     commands.add_parser("check", add_help=False, help="check a file of policies and schedules")
     commands.add_parser("gearmand", add_help=False, help="start the server with gearmand's command line")
     commands.add_parser("import", add_help=False, help="take over the jobs that a gearmand has stored")
+    commands.add_parser("trace", add_help=False, help="show the packets of connections by name")
     return made
 
 

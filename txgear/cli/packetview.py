@@ -1,0 +1,138 @@
+"""
+A connection's bytes as lines for people: each packet by its name, with its arguments.
+
+What a packet declares costs no memory here: of a long one the beginning is kept, and the rest counted.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+from txgear.protocol.constants import HEADER_SIZE, MALFORMED, REQUEST_MAGIC, RESPONSE_MAGIC
+from txgear.protocol.packets import PACKETS, PRIVATE_PACKETS, Decoder
+from txgear.protocol.textlines import shown, shown_word
+
+KEPT: Final = 16 * 1024
+"""Bytes of a packet or a line that are looked at: more than its names and handles take."""
+
+SHOWN: Final = 100
+"""Bytes of an argument or a line that are shown. Of data that is longer only the size is."""
+
+KNOWN: Final = {**PACKETS, **PRIVATE_PACKETS}
+
+_header = struct.Struct(">4sII")
+
+
+class PacketView:
+    """
+    What one side of a connection says, a line of text for each packet.
+
+    It shows also what no server would take: types that are unknown, packets that lack arguments, and
+    bytes that are no packet at all. After these there are only bytes, as nobody knows where a packet begins.
+    """
+
+    def __init__(self, magic: bytes) -> None:
+        """
+        @param magic: what this side's packets begin with: L{REQUEST_MAGIC}, or L{RESPONSE_MAGIC}.
+        """
+        self._magic = magic
+        self._lost = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self._kept = bytearray()
+        self._came = 0
+        self._wanted = HEADER_SIZE
+
+    def feed(self, data: bytes) -> Iterator[str]:
+        """Take what arrived, yield a line for each packet that is whole with it. To be used up."""
+        at, end = 0, len(data)
+        while at < end:
+            if self._lost:
+                yield f"{end - at} bytes: {_shortened(data[at : at + KEPT], end - at)}"
+                return
+            is_text = (self._kept[0] if self._kept else data[at]) != 0
+            if is_text:
+                stop = data.find(b"\n", at) + 1
+                whole = stop > 0
+                stop = stop or end
+            else:
+                stop = min(at + self._wanted - self._came, end)
+                whole = stop == at + self._wanted - self._came
+            self._kept += data[at : min(stop, at + KEPT - len(self._kept))]
+            self._came += stop - at
+            at = stop
+            if whole and not is_text and self._came == HEADER_SIZE:
+                magic, _, size = _header.unpack(self._kept)
+                self._lost = magic not in (REQUEST_MAGIC, RESPONSE_MAGIC)
+                self._wanted += 0 if self._lost else size
+                whole = self._came == self._wanted
+            if whole:
+                yield self._text() if is_text else self._packet()
+                self._begin()
+
+    def end(self) -> Iterator[str]:
+        """Nothing more will arrive: a line for what has not come whole, if there is such."""
+        if not self._came:
+            return
+        if self._kept[0]:
+            yield f"{self._text()} [no end of line]"
+        elif self._came < HEADER_SIZE:
+            yield f"{self._came} bytes of a header of {HEADER_SIZE}: {_shortened(self._kept, self._came)}"
+        else:
+            yield f"{_name(_header.unpack_from(self._kept)[1])} [{self._came} of {self._wanted} bytes]"
+        self._begin()
+
+    def _text(self) -> str:
+        line = bytes(self._kept).removesuffix(b"\n").removesuffix(b"\r")
+        return f"text: {_shortened(line, self._came)}"
+
+    def _packet(self) -> str:
+        """The line for a packet of which the beginning, or all, is kept."""
+        magic, kind, size = _header.unpack_from(self._kept)
+        if self._lost:
+            return f"{self._came} bytes that begin no packet: {_shortened(self._kept, self._came)}"
+        body = self._kept[HEADER_SIZE:]
+        if kind not in KNOWN:
+            return f"{_name(kind)} ({size} bytes)"
+        decoder = Decoder(magic)
+        decoder.extended = True
+        [(found, cut)] = decoder.feed(_header.pack(magic, kind, len(body)) + body)
+        arguments = list(map(bytes, cut))
+        words = [_name(kind)]
+        if found == MALFORMED:
+            words.append(f"[lacks arguments] {_shortened(body, size)}")
+        elif arguments:
+            *first, last = arguments
+            words += map(_argument, first)
+            last_size = len(last) + size - len(body)
+            words.append(_data(last, last_size) if KNOWN[kind][2] else _argument(last, last_size))
+        elif size:
+            words.append(f"[a body of {size} bytes, where there is to be none]")
+        if magic != self._magic:
+            words.append("[with the magic of the other direction]")
+        return " ".join(words)
+
+
+def _name(kind: int) -> str:
+    return KNOWN[kind][0] if kind in KNOWN else f"[unknown type {kind}]"
+
+
+def _shortened(raw: bytes | bytearray, size: int) -> str:
+    """The beginning of some bytes as text; tabs, which part columns, stay."""
+    columns = bytes(raw[:SHOWN]).split(b"\t")
+    text = b"\t".join(map(shown, columns)).decode("utf-8")
+    return f"{text}... ({size} bytes)" if len(raw) > SHOWN else text
+
+
+def _argument(value: bytes, size: int = 0) -> str:
+    if not value:
+        return '""'
+    text = shown_word(value[:SHOWN]).decode("utf-8")
+    return f"{text}...({max(size, len(value))} bytes)" if len(value) > SHOWN else text
+
+
+def _data(value: bytes, size: int) -> str:
+    return f'"{shown(value).decode("utf-8")}"' if size <= SHOWN else f"({size} bytes)"
