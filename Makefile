@@ -57,6 +57,10 @@ $(OUT):
 run: $(RUNNABLE) ## a job server on 127.0.0.1:4730, its jobs in a file that the log names
 	@.ci/serve $(PORT) $(BIN)/twistd -n --pidfile= txgear --port $(PORT) $(if $(CONFIG),--config '$(CONFIG)')
 
+.PHONY: demo
+demo: $(RUNNABLE) ## a server, a worker and a client of examples/ together; TRACE=1 shows their packets
+	@$(BIN)/python examples/demo.py $(if $(TRACE),--trace)
+
 # One step after the other, whatever -j says: the tests measure time. The last lines repeat what the two
 # suites said of themselves.
 .PHONY: test
@@ -147,4 +151,4 @@ bench-archive: $(TESTABLE) ## a million dead or kept jobs; needs 4 GB of disk
 clean: ## remove all that these targets made
 	@rm -rf $(VENV) $(OUT) dist docs/_build _trial_temp* .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@rm -f twisted/plugins/dropin.cache txgear/plugins/dropin.cache
-	@find txgear tests bench docs twisted -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	@find txgear tests bench docs examples twisted -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
