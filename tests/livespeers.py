@@ -75,7 +75,7 @@ results = "1d"
 name = "once"
 retries = 2
 backoff = "100ms"
-once = "1d"
+unique_for = "1d"
 
 [[schedule]]
 name = "ticks"

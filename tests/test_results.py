@@ -216,7 +216,7 @@ def test_life_goes_on_after_a_restart(
 
         [[function]]
         name = "{function}_once"
-        once = "1h"
+        unique_for = "1h"
         """,
     )
     store = f"sqlite:///{tmp_path / 'jobs.sqlite'}"

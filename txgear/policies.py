@@ -40,6 +40,11 @@ MOST_COUNT: Final = 10**9
 MOST_BYTES: Final = 2**50
 """A pebibyte."""
 
+FORMER_NAMES: Final = {"once": "unique_for"}
+"""Settings that were called otherwise in an earlier version, by those names: they are taken under both."""
+
+_FORMER: Final = {name: former for former, name in FORMER_NAMES.items()}
+
 MOST_KEY: Final = 100
 """Characters that are said of a key that is not known."""
 
@@ -48,6 +53,23 @@ _RATE_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _UNITS: Final = {"ms": 0.001, **_RATE_UNITS}
 _SIZE: Final = re.compile(r"(\d{1,15}) *(?:([KMGT])(?:iB)?)?", re.IGNORECASE)
 _RATE: Final = re.compile(r"(\d{1,9}) */ *(s|m|h|d)")
+
+
+def former_names(settings: Mapping[str, Any]) -> list[str]:
+    """Those of the settings that stand there under an earlier name."""
+    return [name for name in FORMER_NAMES if name in settings]
+
+
+def to_stored(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Settings as a store keeps them, under their earliest names: every version since then can read it.
+    """
+    return {_FORMER.get(name, name): value for name, value in settings.items()}
+
+
+def from_stored(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The other way round."""
+    return {FORMER_NAMES.get(name, name): value for name, value in settings.items()}
 
 
 class PolicyError(TxgearError):
@@ -133,10 +155,13 @@ def _table(value: Any, keys: Mapping[str, Callable[[Any], Any]]) -> dict[str, An
         raise PolicyError("", f"a table with {', '.join(keys)} is wanted, not {brief(value)}")
     found: dict[str, Any] = {}
     for key, inner in value.items():
-        if key not in keys:
-            raise PolicyError(str(key)[:MOST_KEY], f"there is no such setting; there are {', '.join(keys)}")
+        name = FORMER_NAMES[key] if key in FORMER_NAMES else str(key)
+        if name not in keys:
+            raise PolicyError(name[:MOST_KEY], f"there is no such setting; there are {', '.join(keys)}")
+        if name != key and name in value:
+            raise PolicyError(key, f"this is {name} under its earlier name, and {name} is set as well")
         try:
-            found[key] = keys[key](inner)
+            found[name] = keys[name](inner)
         except PolicyError as error:
             raise error.within(key) from None
     return found
@@ -347,7 +372,7 @@ class Policy:
     @ivar lease: seconds that a worker that can beat may be silent, 0.0 for no bound.
     @ivar expires: seconds from the submit in which a job must begin, 0.0 for no bound.
     @ivar results: how the results of background jobs are kept; C{None} for not at all.
-    @ivar once: seconds for which the unique of a job that is done stays taken.
+    @ivar unique_for: seconds for which the unique of a job that is done stays taken.
     @ivar rate: how fast jobs may start; C{None} for no bound.
     @ivar concurrency: jobs that may run at once; 0 for no bound.
     @ivar max_queue: jobs, of whatever state, at which submits are refused; 0 for no bound.
@@ -361,7 +386,7 @@ class Policy:
     lease: float = 0.0
     expires: float = 0.0
     results: Retention | None = None
-    once: float = 0.0
+    unique_for: float = 0.0
     rate: Rate | None = None
     concurrency: int = 0
     max_queue: int = 0
@@ -391,7 +416,8 @@ class Policy:
             largest = max(most.bytes or MOST_BYTES, ceiling.bytes or MOST_BYTES)
             results = replace(results, keep=keep, bytes=min(results.bytes or MOST_BYTES, largest))
         dead = replace(found.dead, keep=min(found.dead.keep, max(self.dead.keep, ceiling.keep)))
-        return replace(found, results=results, dead=dead, once=min(found.once, max(self.once, ceiling.keep)))
+        unique_for = min(found.unique_for, max(self.unique_for, ceiling.keep))
+        return replace(found, results=results, dead=dead, unique_for=unique_for)
 
     def shown(self) -> dict[str, Any]:
         """All settings that are in force, by name, as they could stand in a file."""
@@ -423,7 +449,7 @@ _OF_JOB: Final[dict[str, Callable[[Any], Any]]] = {
     "lease": _lease,
     "expires": duration,
     "results": Retention.parse,
-    "once": duration,
+    "unique_for": duration,
 }
 
 _OF_FUNCTION: Final[dict[str, Callable[[Any], Any]]] = {

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from txgear.policies import from_stored, to_stored
 from txgear.protocol.packets import Data
 from txgear.protocol.textlines import text
 
@@ -168,7 +169,7 @@ class Life:
         """What a store keeps of it, C{None} if that is nothing."""
         record: dict[str, Any] = {}
         if self.settings:
-            record["settings"] = self.settings
+            record["settings"] = to_stored(self.settings)
         if self.counts:
             record["counts"] = self.counts
         if self.attempts:
@@ -186,7 +187,7 @@ class Life:
         """
         record = json.loads(kept)
         try:
-            life = cls(record.get("settings"))
+            life = cls(from_stored(record.get("settings", {})))
             life.counts = {str(reason): int(number) for reason, number in record.get("counts", {}).items()}
             life.attempts = [Attempt(*attempt) for attempt in record.get("attempts", [])]
             life.data_size, life.result_size, life.complete = record.get("result", [0, 0, True])

@@ -148,7 +148,7 @@ class Desk(Attempts):
                 return
             if brought is None or len(brought) != life.data_size + life.result_size:
                 # It is done, but an empty result would be a wrong one. Doing it again would break the promise
-                # of C{once}, so this is all that can be said.
+                # of C{unique_for}, so this is all that can be said.
                 self._send(client, WORK_FAIL, handle)
                 return
             if life.data_size:

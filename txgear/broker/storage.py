@@ -419,7 +419,7 @@ class Storage(Dispatch):
             bounds = None
         keep = 0.0 if bounds is None else bounds.keep
         if outcome == DONE and job.key is not None:
-            keep = max(keep, policy.once)
+            keep = max(keep, policy.unique_for)
         return bounds, keep
 
     def _keep(self, job: Job, until: float, life: Life, now: float) -> None:
@@ -479,7 +479,7 @@ class Storage(Dispatch):
         """Whether the unique of a job that has ended is not free yet."""
         if job.state != DONE or job.key is None:
             return False
-        return job.since + life.policy(job.queue.policy or CLASSIC, self.policies).once > now
+        return job.since + life.policy(job.queue.policy or CLASSIC, self.policies).unique_for > now
 
     def _forget(self, job: Job) -> None:
         """Nothing is known any more of a job that has ended."""

@@ -165,7 +165,7 @@ class Client(Service):
         @param json: a value to send as JSON, in place of C{workload}.
         @param policy: settings for this one job, over those that the operator has made for
             its function: C{retries}, C{backoff}, C{dead}, C{timeout}, C{lease}, C{expires},
-            C{results} and C{once}, as in the server's file: C{{"retries": 5, "backoff": "30s"}}.
+            C{results} and C{unique_for}, as in the server's file: C{{"retries": 5, "backoff": "30s"}}.
             A server that is not one of this project's has none: the job fails with L{MissingAbility}.
         @return: the job, on which results and news are waited for.
         @raise ValueError: an argument that the protocol cannot carry, or a negative timeout.

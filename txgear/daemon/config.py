@@ -16,7 +16,15 @@ from typing import Any, Final
 
 from txgear.daemon.patterns import never_count
 from txgear.errors import ConfigurationError
-from txgear.policies import CEILING, CLASSIC, Policies, Policy, PolicyError
+from txgear.policies import (
+    CEILING,
+    CLASSIC,
+    FORMER_NAMES,
+    Policies,
+    Policy,
+    PolicyError,
+    former_names,
+)
 from txgear.protocol.constants import HIGH, LOW, MAX_FUNCTION, MAX_UNIQUE, NORMAL
 from txgear.server.crontimes import check_cron, check_timezone
 from txgear.server.schedules import Schedule
@@ -128,12 +136,20 @@ def parse_config(text: str, name: str) -> Config:
 
     mistakes: list[_Mistake] = []
     policies, paths, schedules = _tables(tables, mistakes)
+    former = [
+        (number, key) for number, table in _array(tables, "function", []) for key in former_names(table)
+    ]
     if mistakes:
         found = sorted(mistakes, key=lambda each: line_of(each.path))
         raise ConfigMistakes(
             [f"{name}, line {line_of(each.path)}: {each.key}: {each.problem}" for each in found]
         )
     warnings = [
+        f"{name}, line {line_of(['function', number, key])}: function.{key} is called"
+        f" {FORMER_NAMES[key]} now; both names are taken"
+        for number, key in former
+    ]
+    warnings += [
         f"{name}, line {line_of(paths[place])} never counts: {policies.rules[earlier][0]!r} in line"
         f" {line_of(paths[earlier])} takes all that {policies.rules[place][0]!r} matches"
         for place, earlier in never_count([pattern for pattern, *_ in policies.rules])

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
+from twisted.logger import Logger, LogLevel
+
 from txgear.broker.history import Life
 from txgear.broker.jobs import DEAD, STATE_NAMES, Job
 from txgear.broker.sleepers import Peer
 from txgear.errors import ArgumentTooLarge, InvalidArgument
-from txgear.policies import PolicyError, duration
+from txgear.policies import FORMER_NAMES, PolicyError, duration, former_names
 from txgear.protocol.constants import (
     GET_RESULT,
     GRAB_JOB_OPTIONS,
@@ -34,7 +36,7 @@ from txgear.protocol.constants import (
     WORK_BEAT,
 )
 from txgear.protocol.packets import PIECES_FROM, Data, Pieces
-from txgear.protocol.textlines import unescaped
+from txgear.protocol.textlines import shown, unescaped
 from txgear.server.jobserver import JobServer
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ AT_ONCE: Final = 8 * 1024 * 1024
 """Bytes of results that one peer is brought before those have left that it was brought last."""
 LAST_SECOND: Final = 253402300799
 """The end of the year 9999: a later time is a mistake."""
+
+log = Logger()
 
 _PRIORITIES: Final = {"high": HIGH, "normal": NORMAL, "low": LOW}
 
@@ -171,6 +175,17 @@ class Extension:
             delay=order.delay,
         )
         self._server.created(self._peer, job, order.background)
+        for former in former_names(order.settings):
+            self._server.notices.say_once(
+                log,
+                LogLevel.warn,
+                "{address} ({client_id}) sets {former} for a job, which is called {name} now;"
+                " both names are taken, and this is said once",
+                address=self._peer.address,
+                client_id=shown(self._peer.client_id).decode("utf-8"),
+                former=former,
+                name=FORMER_NAMES[former],
+            )
 
     def _get_result(self, token: bytes, handle: bytes, function: bytes, unique: bytes, wait: bytes) -> None:
         wait = wait.removesuffix(b"\0")

@@ -48,6 +48,7 @@ class Notices:
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._kinds: dict[Hashable, _Kind] = {}
+        self._said_once: set[str] = set()
         self._timer: IDelayedCall | None = None
 
     def say(
@@ -73,6 +74,16 @@ class Notices:
             found.last = log, level, text, fields
         if self._timer is None:
             self._timer = self._clock.callLater(MINUTE, self._minute_over)
+
+    def say_once(self, log: Logger, level: LogLevel, text: str, **fields: Any) -> None:
+        """
+        Tell a log something that needs no second line, however often it comes.
+
+        @param text: the format of the line, which is its kind, too.
+        """
+        if text not in self._said_once:
+            self._said_once.add(text)
+            log.emit(level, text, **fields)
 
     def complain(self, log: Logger, level: LogLevel, text: str, **fields: Any) -> None:
         """

@@ -22,8 +22,11 @@ from txgear.policies import (
     Retries,
     count,
     duration,
+    former_names,
+    from_stored,
     share,
     size,
+    to_stored,
 )
 
 
@@ -263,7 +266,7 @@ ALL: dict[str, Any] = {
     "lease": "30s",
     "expires": "1h",
     "results": {"keep": "1h", "jobs": 1000, "bytes": "1M"},
-    "once": "1d",
+    "unique_for": "1d",
     "rate": {"jobs": "90/m", "burst": 5},
     "concurrency": 4,
     "max_queue": 1000,
@@ -301,7 +304,12 @@ class PolicyTests(SynchronousTestCase):
         self.assertEqual((policy.retries, policy.timeout), (Retries(3), 0.0))
 
     def test_what_is_shown_could_stand_in_a_file(self) -> None:
-        for settings in (ALL, {"retries": 0}, {"retries": 5, "backoff": "10s"}, {"results": 60, "once": 1}):
+        for settings in (
+            ALL,
+            {"retries": 0},
+            {"retries": 5, "backoff": "10s"},
+            {"results": 60, "unique_for": 1},
+        ):
             policy = CLASSIC.changed(settings)
             self.assertEqual(CLASSIC.changed(policy.shown()), policy)
         self.assertEqual(list(CLASSIC.changed({"retries": 0}).shown()), ["retries", "backoff", "dead"])
@@ -334,6 +342,45 @@ class PolicyTests(SynchronousTestCase):
                 self.assertEqual(caught.exception.key, name)
             else:
                 self.assertNotEqual(CLASSIC.changed({name: value}, of_job=True), CLASSIC)
+
+
+class FormerNamesTests(SynchronousTestCase):
+    """What an earlier version called otherwise."""
+
+    def test_both_names_mean_the_same(self) -> None:
+        for of_job in (False, True):
+            policy = CLASSIC.changed({"once": "1d"}, of_job=of_job)
+            self.assertEqual(policy, CLASSIC.changed({"unique_for": 86400}))
+            self.assertEqual(policy.shown(), {"unique_for": 86400.0})
+
+    def test_not_both_at_once(self) -> None:
+        for settings in ({"once": 1, "unique_for": 2}, {"unique_for": 1, "once": 1}):
+            with self.assertRaises(PolicyError) as caught:
+                CLASSIC.changed(settings)
+            self.assertEqual(
+                str(caught.exception),
+                "once: this is unique_for under its earlier name, and unique_for is set as well",
+            )
+
+    def test_a_mistake_is_named_as_it_was_written(self) -> None:
+        with self.assertRaises(PolicyError) as caught:
+            CLASSIC.changed({"once": "soon"})
+        self.assertEqual(caught.exception.key, "once")
+
+    def test_only_where_it_was_a_setting(self) -> None:
+        with self.assertRaises(PolicyError) as caught:
+            CLASSIC.changed({"results": {"once": 1}})
+        self.assertTrue(caught.exception.problem.startswith("there is no such setting"))
+
+    def test_which_they_are(self) -> None:
+        self.assertEqual(former_names({"retries": 1, "once": 2}), ["once"])
+        self.assertEqual(former_names({"unique_for": 2}), [])
+
+    def test_stores_have_them(self) -> None:
+        """The version before can open what this one has written."""
+        self.assertEqual(to_stored({"retries": 1, "unique_for": 2}), {"retries": 1, "once": 2})
+        self.assertEqual(from_stored({"retries": 1, "once": 2}), {"retries": 1, "unique_for": 2})
+        self.assertEqual(to_stored({"once": 2}), {"once": 2})
 
 
 class PoliciesTests(SynchronousTestCase):

@@ -201,7 +201,7 @@ class OfOneJobTests(PoliciesTestCase):
     def test_once(self) -> None:
         """A unique stays taken: who submits it again is given the job that is done."""
         self.failing()
-        policy = {"once": "1h", "results": "1h"}
+        policy = {"unique_for": "1h", "results": "1h"}
         handle = self.submitted("f", b"0", unique="u", policy=policy)
         self.server.advance(60)
         self.assertEqual(handle, self.submitted("f", b"0", unique="u", policy=policy))

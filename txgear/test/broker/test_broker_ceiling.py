@@ -41,7 +41,7 @@ class KeepingTestCase(BrokerTestCase):
 class CeilingTests(KeepingTestCase):
     def test_it_bounds_the_time(self) -> None:
         self.limit(Retention(60.0))
-        for settings in ({"results": MOST_SECONDS}, {"once": MOST_SECONDS}):
+        for settings in ({"results": MOST_SECONDS}, {"unique_for": MOST_SECONDS}):
             job = self.do(unique=b"u", settings=settings)
             self.assertEqual(job.due, self.fixture.now + 60)
             self.fixture.pass_time(60)
@@ -50,8 +50,8 @@ class CeilingTests(KeepingTestCase):
         self.assertEqual((job.state, job.due), (DEAD, self.fixture.now + CLASSIC.dead.keep))
 
     def test_what_the_function_keeps_is_not_bounded_by_it(self) -> None:
-        self.limit(Retention(60.0, 1, 1), results={"keep": 120, "bytes": 0}, once=180)
-        for settings in ({"results": 600}, {"once": 600}, {"results": 90, "once": 90}, {}):
+        self.limit(Retention(60.0, 1, 1), results={"keep": 120, "bytes": 0}, unique_for=180)
+        for settings in ({"results": 600}, {"unique_for": 600}, {"results": 90, "unique_for": 90}, {}):
             self.do(unique=b"%r" % settings, settings=settings)
         self.assertEqual([job.due - self.fixture.now for job in self.kept()], [180.0, 180.0, 90.0, 180.0])
 
@@ -63,7 +63,7 @@ class CeilingTests(KeepingTestCase):
 
     def test_uniques_that_stay_taken_count(self) -> None:
         self.limit(Retention(60.0, 2))
-        jobs = [self.do(unique=b"%d" % number, settings={"once": 60}) for number in range(4)]
+        jobs = [self.do(unique=b"%d" % number, settings={"unique_for": 60}) for number in range(4)]
         self.assertEqual(self.kept(), jobs[-2:])
         self.assertIsNot(self.fixture.submit(None, unique=b"0"), jobs[0])
         self.assertIs(self.fixture.submit(None, unique=b"3"), jobs[3])
@@ -145,24 +145,24 @@ class NotKeptTests(KeepingTestCase):
         return self.fixture.heard(self.client)
 
     def test_it_has_made_room(self) -> None:
-        self.fixture.set(once=86400, results={"keep": 3600, "jobs": 1})
+        self.fixture.set(unique_for=86400, results={"keep": 3600, "jobs": 1})
         first, second = self.do(b"one", unique=b"u1"), self.do(b"two", unique=b"u2")
         self.assertEqual(self.repeated(first), [(WORK_FAIL, first.handle)])
         self.assertEqual(self.repeated(second), [(WORK_COMPLETE, second.handle, b"two")])
 
     def test_it_was_too_large(self) -> None:
-        self.fixture.set(once=86400, results={"keep": 3600, "bytes": 2})
+        self.fixture.set(unique_for=86400, results={"keep": 3600, "bytes": 2})
         job = self.do(b"one", unique=b"u1")
         self.assertEqual(self.repeated(job), [(WORK_FAIL, job.handle)])
 
     def test_none_was_to_be_kept(self) -> None:
         """Then an empty one says that it is done: there is no other that it could be taken for."""
-        self.fixture.set(once=86400)
+        self.fixture.set(unique_for=86400)
         job = self.do(b"one", unique=b"u1")
         self.assertEqual(self.repeated(job), [(WORK_COMPLETE, job.handle, b"")])
 
     def test_it_brought_nothing(self) -> None:
-        self.fixture.set(once=86400, results=3600)
+        self.fixture.set(unique_for=86400, results=3600)
         job = self.do(b"", unique=b"u1")
         self.assertEqual(self.repeated(job), [(WORK_COMPLETE, job.handle, b"")])
 
@@ -196,7 +196,7 @@ class StoredKeepingTests(DurableBrokerTestCase, KeepingTestCase):
         return list(shelf.jobs)
 
     def test_what_made_room_counts_no_more_after_a_restart_either(self) -> None:
-        self.fixture.set(once=86400, results={"keep": 3600, "jobs": 2})
+        self.fixture.set(unique_for=86400, results={"keep": 3600, "jobs": 2})
         for number in range(5):
             self.do(unique=b"%d" % number)
         self.assertEqual(self.shelf(), [4, 5])
@@ -208,7 +208,7 @@ class StoredKeepingTests(DurableBrokerTestCase, KeepingTestCase):
         self.assertEqual(len(self.journal.moves), told + 2)
 
     def test_once_its_unique_is_free_it_is_one_as_any(self) -> None:
-        self.fixture.set(once=10, results={"keep": 3600, "bytes": 2})
+        self.fixture.set(unique_for=10, results={"keep": 3600, "bytes": 2})
         self.do(unique=b"u")
         self.assertEqual(self.shelf(), [])
         self.fixture.pass_time(10)
@@ -227,7 +227,7 @@ class StoredKeepingTests(DurableBrokerTestCase, KeepingTestCase):
 
     def test_a_damaged_record_of_one_that_has_ended_is_found_at_the_start(self) -> None:
         """And not later, by a peer that has nothing to do with it."""
-        for life in (b"{", b'{"settings": {"once": -1}}', b'{"settings": 3}'):
+        for life in (b"{", b'{"settings": {"unique_for": -1}}', b'{"settings": 3}'):
             self.journal.put(record(1, state=DONE, due=self.fixture.now + 9, history=life), b"")
             error = self.assertRaises(ConfigurationError, self.fixture.restart)
             self.assertIn("what the store has of b'H:test:1' is damaged", str(error))

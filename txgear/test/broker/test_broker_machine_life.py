@@ -62,10 +62,10 @@ LEASE: Final[Settings] = {
     "timeout": 5.0,
     "retries": {"silent": 2, "exception": 3},
     "backoff": {"kind": "exponential", "first": 0.5, "most": 1.5},
-    "once": 4.0,
+    "unique_for": 4.0,
     "dead": 6.0,
 }
-ONCE: Final[Settings] = {"once": 5.0, "results": {"keep": 3.0, "jobs": 1}, "max_queue": 4}
+ONCE: Final[Settings] = {"unique_for": 5.0, "results": {"keep": 3.0, "jobs": 1}, "max_queue": 4}
 FLOW: Final[Settings] = {"rate": {"jobs": "1/s", "burst": 2}, "concurrency": 2, "max_bytes": 320}
 NARROW: Final[Settings] = {
     "concurrency": 1,
@@ -91,7 +91,7 @@ OWN: Final[tuple[Settings, ...]] = (
     {"retries": 1, "backoff": 1.0},
     {"retries": {"lost": 1, "silent": 1}, "dead": 5.0, "backoff": 0.0},
     {"expires": 2.0, "results": 4.0},
-    {"results": {"keep": 5.0, "bytes": 6}, "once": 7.0},
+    {"results": {"keep": 5.0, "bytes": 6}, "unique_for": 7.0},
     {"results": {"keep": 0.0}, "timeout": 2.0},
     {"lease": 1.5, "retries": 0},
 )

@@ -242,7 +242,7 @@ class BoundsTests(ResultsTestCase):
 
 class OnceTests(ResultsTestCase):
     def test_the_unique_stays_taken(self) -> None:
-        self.fixture.set(once=60)
+        self.fixture.set(unique_for=60)
         job = self.do(unique=b"u")
         self.assertEqual(self.parts(job), None)
         self.fixture.pass_time(59.9)
@@ -253,7 +253,7 @@ class OnceTests(ResultsTestCase):
         self.assertIsNot(self.fixture.submit(None, unique=b"u"), job)
 
     def test_only_of_one_that_is_done(self) -> None:
-        self.fixture.set(once=60, results=60, retries=0, expires=5)
+        self.fixture.set(unique_for=60, results=60, retries=0, expires=5)
         job = self.fixture.submit(None, unique=b"u")
         self.grabbed(self.worker, job)
         self.fails(self.worker, job)
@@ -266,23 +266,23 @@ class OnceTests(ResultsTestCase):
         self.assertEqual(self.fixture.submit(None, unique=b"u").state, QUEUED)
 
     def test_of_one_function(self) -> None:
-        self.fixture.set("*", once=60)
+        self.fixture.set("*", unique_for=60)
         job = self.do(unique=b"u")
         self.assertIsNot(self.fixture.submit(None, b"g", b"u"), job)
 
     def test_one_without_a_unique_is_not_kept(self) -> None:
-        self.fixture.set(once=60)
+        self.fixture.set(unique_for=60)
         self.do()
         self.assertEqual(self.kept(), [])
 
     def test_a_unique_that_is_the_workload(self) -> None:
-        self.fixture.set(once=60)
+        self.fixture.set(unique_for=60)
         job = self.do(unique=UNIQUE_FROM_WORKLOAD, workload=b"work")
         self.assertIs(self.fixture.submit(None, unique=UNIQUE_FROM_WORKLOAD, workload=b"work"), job)
         self.assertIsNot(self.fixture.submit(None, unique=UNIQUE_FROM_WORKLOAD, workload=b"other"), job)
 
     def test_it_takes_no_room_from_the_queue(self) -> None:
-        self.fixture.set(once=60, max_queue=1)
+        self.fixture.set(unique_for=60, max_queue=1)
         job = self.do(unique=b"u")
         self.fixture.submit(None)
         self.assertIs(self.fixture.submit(None, unique=b"u"), job)
@@ -291,7 +291,7 @@ class OnceTests(ResultsTestCase):
 
     def test_the_longer_of_both_times_keeps_it(self) -> None:
         for once, results in ((60, 10), (10, 60)):
-            self.fixture.set(once=once, results=results)
+            self.fixture.set(unique_for=once, results=results)
             job = self.do(unique=b"u%d" % once)
             self.fixture.pass_time(10)
             self.assertEqual(self.broker.ended(job.handle), job)
@@ -300,7 +300,7 @@ class OnceTests(ResultsTestCase):
             self.assertIsNone(self.broker.ended(job.handle))
 
     def test_results_make_room_and_uniques_stay(self) -> None:
-        self.fixture.set(once=60, results={"keep": 60, "jobs": 2})
+        self.fixture.set(unique_for=60, results={"keep": 60, "jobs": 2})
         jobs = [self.do(unique=b"%d" % number) for number in range(4)]
         self.assertEqual(self.kept(), jobs)
         self.assertEqual([self.parts(job) for job in jobs], [None, None, (b"", b"done"), (b"", b"done")])
@@ -311,23 +311,23 @@ class OnceTests(ResultsTestCase):
 
     def test_that_of_one_with_a_time_of_its_own_too(self) -> None:
         self.fixture.set(results={"keep": 60, "jobs": 1})
-        job = self.do(unique=b"u", settings={"once": 60})
+        job = self.do(unique=b"u", settings={"unique_for": 60})
         self.do(unique=b"v")
         self.do(unique=b"w")
         self.assertEqual([each.unique for each in self.kept()], [b"u", b"w"])
         self.assertIs(self.fixture.submit(None, unique=b"u"), job)
 
     def test_one_whose_time_is_over_makes_room(self) -> None:
-        self.fixture.set(once=10, results={"keep": 60, "jobs": 1})
+        self.fixture.set(unique_for=10, results={"keep": 60, "jobs": 1})
         self.do(unique=b"u")
         self.fixture.pass_time(10)
         job = self.do(unique=b"v")
         self.assertEqual(self.kept(), [job])
 
     def test_the_operator_changes_the_time(self) -> None:
-        self.fixture.set(once=60)
+        self.fixture.set(unique_for=60)
         job = self.do(unique=b"u")
-        self.fixture.set(once=5)
+        self.fixture.set(unique_for=5)
         self.fixture.pass_time(5)
         again = self.fixture.submit(None, unique=b"u")
         self.assertIsNot(again, job)
@@ -335,13 +335,13 @@ class OnceTests(ResultsTestCase):
         self.assertIs(self.broker.ended(job.handle), job)
 
     def test_without_any_policy_any_more_it_is_free(self) -> None:
-        self.fixture.set(once=60)
+        self.fixture.set(unique_for=60)
         job = self.do(unique=b"u")
         self.fixture.set("g")
         self.assertIsNot(self.fixture.submit(None, unique=b"u"), job)
 
     def test_a_joined_client_hears_what_it_brought(self) -> None:
-        self.fixture.set(once=60, results=60)
+        self.fixture.set(unique_for=60, results=60)
         job = self.fixture.submit(None, unique=b"u")
         self.grabbed(self.worker, job)
         self.data(self.worker, job, b"one")
@@ -356,7 +356,7 @@ class OnceTests(ResultsTestCase):
             self.assertEqual(self.fixture.heard(self.client), heard)
 
     def test_or_that_it_is_done_where_that_is_not_kept(self) -> None:
-        self.fixture.set(once=60)
+        self.fixture.set(unique_for=60)
         job = self.do(unique=b"u")
         self.broker.repeat(self.client, job)
         self.assertEqual(self.fixture.heard(self.client), [(WORK_COMPLETE, job.handle, b"")])
@@ -488,7 +488,7 @@ class StoredResultsTests(DurableBrokerTestCase, ResultsTestCase):
         self.assertEqual(self.journal.forgotten, [job.number])
 
     def test_they_outlive_it(self) -> None:
-        self.fixture.set(results=60, once=60)
+        self.fixture.set(results=60, unique_for=60)
         job = self.fixture.submit(None, unique=b"u", workload=b"work")
         self.fixture.commit()
         self.grabbed(self.worker, job)
@@ -522,7 +522,7 @@ class StoredResultsTests(DurableBrokerTestCase, ResultsTestCase):
         )
 
     def test_that_only_the_unique_is_kept_outlives_it(self) -> None:
-        self.fixture.set(results={"keep": 60, "jobs": 1}, once=60)
+        self.fixture.set(results={"keep": 60, "jobs": 1}, unique_for=60)
         first, second = self.do(unique=b"u"), self.do(unique=b"v")
         self.shelve()
         self.assertEqual(self.journal.results, {first.number: b"", second.number: b"done"})
@@ -585,7 +585,7 @@ class StoredResultsTests(DurableBrokerTestCase, ResultsTestCase):
         self.assertEqual((self.broker.archive.jobs, self.journal.forgotten), ({}, []))
 
     def test_one_that_cannot_be_read(self) -> None:
-        self.fixture.set(results=60, once=60)
+        self.fixture.set(results=60, unique_for=60)
         job = self.do(unique=b"u")
         self.shelve()
         self.journal.results.clear()
@@ -595,7 +595,7 @@ class StoredResultsTests(DurableBrokerTestCase, ResultsTestCase):
         self.assertEqual(self.fixture.heard(self.client), [(WORK_FAIL, job.handle)])
 
     def test_who_has_gone_when_it_was_read_hears_nothing(self) -> None:
-        self.fixture.set(results=60, once=60)
+        self.fixture.set(results=60, unique_for=60)
         job = self.do(unique=b"u")
         self.shelve()
         self.broker.repeat(self.client, job)

@@ -106,6 +106,12 @@ class BytesTests(SynchronousTestCase):
         self.assertEqual((back.counts, back.attempts), (life.counts, life.attempts))
         self.assertEqual((back.data_size, back.result_size, back.complete), (4, 5, True))
 
+    def test_settings_are_kept_under_their_first_names(self) -> None:
+        """The version before is to read them as well; they mean the same under both."""
+        life = Life({"retries": 3, "unique_for": "1h"})
+        self.assertEqual(life.to_bytes(), b'{"settings":{"retries":3,"once":"1h"}}')
+        self.assertEqual(self.there_and_back(life).settings, life.settings)
+
     def test_a_history_without_counts_comes_back(self) -> None:
         """That of a dead job that was queued again."""
         life = Life()

@@ -514,7 +514,7 @@ class DeadTests(InspectionTestCase):
 class KeptTests(InspectionTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.set_policy(results={"keep": "1h", "bytes": 10}, once="1h", expires="30m")
+        self.set_policy(results={"keep": "1h", "bytes": 10}, unique_for="1h", expires="30m")
         self.worker = self.fixture.worker(b"f")
 
     def do_one(self, result: bytes, unique: bytes = b"") -> Job:

@@ -534,7 +534,7 @@ class ScheduleTests(DurableBrokerTestCase):
         self.assert_marked(START + 2, 0)
 
     def test_alone_where_the_unique_is_still_taken(self) -> None:
-        self.fixture.set(once=60)
+        self.fixture.set(unique_for=60)
         worker = self.fixture.worker(b"f")
         (job,) = self.fixture.store(b"work", unique=b"u")
         self.complete(worker, self.grabbed(worker, job))

@@ -62,6 +62,18 @@ class CheckTests(SynchronousTestCase):
         )
         self.assertEqual(self.err.getvalue(), "")
 
+    def test_a_setting_under_an_earlier_name(self) -> None:
+        """It is shown under that of today, and mentioned; the status is 0."""
+        self.assertEqual(self.check('[[function]]\nname = "f"\nonce = 60\n'), 0)
+        self.assertEqual(
+            self.out.getvalue().splitlines()[1:],
+            [
+                "function f",
+                "  unique_for = 60.0",
+                f"{self.path}, line 3: function.once is called unique_for now; both names are taken",
+            ],
+        )
+
     def test_functions(self) -> None:
         """Which policy a function has."""
         text = '[[function]]\nname = "mail.*"\nretries = 1\n'

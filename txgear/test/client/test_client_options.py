@@ -259,8 +259,14 @@ class SubmitTests(OptionsTestCase):
         self.assertEqual({**plain, "delay": 5400.0}, self.options(delay="1.5h"))
         self.assertEqual({**plain, "delay": 0.0, "priority": "high"}, self.options(delay=0, priority=HIGH))
         self.assertEqual(
-            {**plain, "at": 100, "priority": "low", "once": "1d"},
-            self.options(at=99.5, priority=LOW, policy={"once": "1d"}),
+            {**plain, "at": 100, "priority": "low", "unique_for": "1d"},
+            self.options(at=99.5, priority=LOW, policy={"unique_for": "1d"}),
+        )
+
+    def test_a_setting_under_an_earlier_name(self) -> None:
+        """It is sent as it was given: every server that has policies takes it."""
+        self.assertEqual(
+            {"priority": "normal", "background": True, "once": "1d"}, self.options(policy={"once": "1d"})
         )
 
     def test_foreground(self) -> None:

@@ -68,6 +68,21 @@ class WarningsTests(SynchronousTestCase):
         )
         self.assertEqual(parse_config(GOOD, "x").warnings, ())
 
+    def test_settings_under_an_earlier_name(self) -> None:
+        """They count, and are mentioned."""
+        text = '[[function]]\nname = "a"\n\n[[function]]\nname = "b"\nretries = 1\nonce = "1h"\n'
+        config = parse_config(text, "x")
+        self.assertEqual(config.policies.of(b"b"), Policy(Retries(1), unique_for=3600.0))
+        self.assertEqual(
+            config.warnings, ("x, line 7: function.once is called unique_for now; both names are taken",)
+        )
+        error = self.assertRaises(ConfigurationError, parse_config, text + "unique_for = 1\n", "x")
+        self.assertEqual(
+            str(error),
+            "x, line 7: function.once: this is unique_for under its earlier name,"
+            " and unique_for is set as well",
+        )
+
 
 class GoodTests(SynchronousTestCase):
     """What a file without mistakes says."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.broker import Broker
@@ -183,8 +184,10 @@ class ReadOptionsTests(SynchronousTestCase):
             self.assertEqual(read_options(text), Order(NORMAL, True, 0.0, 0.0, {}))
 
     def test_all(self) -> None:
-        text = b'{"priority":"high","background":false,"delay":"1.5h","retries":3,"once":"1d"}'
-        self.assertEqual(read_options(text), Order(HIGH, False, 0.0, 5400.0, {"retries": 3, "once": "1d"}))
+        text = b'{"priority":"high","background":false,"delay":"1.5h","retries":3,"unique_for":"1d"}'
+        self.assertEqual(
+            read_options(text), Order(HIGH, False, 0.0, 5400.0, {"retries": 3, "unique_for": "1d"})
+        )
         self.assertEqual(read_options(b'{"at":1.5,"priority":"low"}'), Order(LOW, True, 1.5, 0.0, {}))
 
     def test_what_is_no_json(self) -> None:
@@ -240,6 +243,22 @@ class SubmitTests(ExtensionTestCase):
         life = self.job().life
         assert life is not None
         self.assertEqual(life.settings, settings)
+
+    def test_a_setting_under_an_earlier_name(self) -> None:
+        """It counts, and the log has one line, whoever else does the same."""
+        with capturedLogs() as events:
+            self.run_job({"once": "1h", "results": "1h"}, b"u")
+            self.assertEqual(self.submit({"once": "1h"}, unique=b"u"), CREATED)
+            self.assertEqual(self.submit({"unique_for": "1h"}, unique=b"u"), CREATED)
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            [
+                "192.0.2.1 (-) sets once for a job, which is called unique_for now;"
+                " both names are taken, and this is said once"
+            ],
+        )
+        both = self.submit({"once": 1, "unique_for": 1})
+        self.assertIn(b"once: this is unique_for under its earlier name", both)
 
     def test_a_job_that_fails_and_then_succeeds(self) -> None:
         """Who waits hears nothing of the first attempts."""
@@ -305,7 +324,7 @@ class SubmitTests(ExtensionTestCase):
 
     def test_a_unique_that_is_done(self) -> None:
         """Where the unique stays taken, who waits is told the result at once."""
-        self.run_job({"once": "1h", "results": "1h"}, b"u")
+        self.run_job({"unique_for": "1h", "results": "1h"}, b"u")
         self.worker.tell(request(WORK_COMPLETE, ONE, b"r"))
         self.assertEqual(
             self.submit({"background": False}, unique=b"u"), CREATED + response(WORK_COMPLETE, ONE, b"r")
@@ -354,7 +373,7 @@ class ResultTests(ExtensionTestCase):
 
     def test_no_result_is_kept(self) -> None:
         """A result that was too large is missing, and so is one of which only the unique is kept."""
-        for options in ({"results": {"keep": "1h", "bytes": 3}}, {"once": "1h"}):
+        for options in ({"results": {"keep": "1h", "bytes": 3}}, {"unique_for": "1h"}):
             self.begin()
             self.run_job(options, b"u")
             self.worker.tell(request(WORK_COMPLETE, ONE, b"long"))

@@ -235,7 +235,7 @@ class RequestTests(HttpTestCase):
 
     def test_unique_that_is_done(self) -> None:
         """Where a policy keeps it taken, the response is the result that there was."""
-        self.broker.set_policies(Policies([("f", CLASSIC.changed({"once": 60, "results": 60}))]), START)
+        self.broker.set_policies(Policies([("f", CLASSIC.changed({"unique_for": 60, "results": 60}))]), START)
         worker = self.worker()
         for background, status in (("true", 202), ("false", 200)):
             headers = [f"X-Gearman-Background: {background}", "X-Gearman-Unique: u"]

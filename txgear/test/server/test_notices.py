@@ -33,6 +33,15 @@ class NoticesTests(SynchronousTestCase):
         self.assertEqual(self.said(seconds=1), ["number 4; 2 more like it in the last minute"])
         self.assertEqual(self.said(5, seconds=60), ["number 5"])
 
+    def test_once_for_good(self) -> None:
+        with capturedLogs() as events:
+            for number in (1, 2):
+                self.notices.say_once(self.log, LogLevel.warn, "number {number}", number=number)
+            self.clock.advance(1000.0)
+            self.notices.say_once(self.log, LogLevel.warn, "other {number}", number=3)
+        self.assertEqual([formatEvent(event) for event in events], ["number 1", "other 3"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_it_is_new_after_a_quiet_minute(self) -> None:
         self.assertEqual(self.said(1, seconds=60), ["number 1"])
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -132,7 +132,7 @@ class SpansTests(BrokerTestCase):
     def test_what_is_kept_of_ended_jobs(self) -> None:
         """A result, and that a unique is taken."""
         for fixture, ahead in self.fixtures():
-            fixture.set(results={"keep": 60}, once=60)
+            fixture.set(results={"keep": 60}, unique_for=60)
             worker = fixture.worker(b"f")
             job = fixture.submit(None, unique=b"u")
             fixture.grab(worker)

@@ -271,7 +271,7 @@ class PolicyModel(BrokerModel):
         return next((known for known in reversed(self.past) if known.key == key), None)
 
     def takes_unique(self, known: PolicyJob) -> bool:
-        once = self.setting(known, "once")
+        once = self.setting(known, "unique_for")
         return known.state == DONE and known.key is not None and known.ended + once > self.now
 
     def add(self, known: ModelJob, due: float, delay: float = 0.0) -> None:
@@ -469,7 +469,7 @@ class PolicyModel(BrokerModel):
             bounds = None
         keep = 0.0 if bounds is None else bounds["keep"]
         if outcome == DONE and known.key is not None:
-            keep = max(keep, self.setting(known, "once"))
+            keep = max(keep, self.setting(known, "unique_for"))
         self.tell(known, outcome, said)
         if not (keep and known.background):
             self.end(known, outcome)
