@@ -27,11 +27,11 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from txgear.broker.records import by_place
 from txgear.broker.sleepers import Peer
 from txgear.client import Client
+from txgear.daemon.restore import restore
 from txgear.interfaces import IJobStore
-from txgear.journal import NUMBERS, Journal
+from txgear.journal import Journal
 from txgear.policies import CLASSIC, Policies, PolicyError
 from txgear.server import textcommands
 from txgear.server.gear import GearFactory
@@ -340,13 +340,7 @@ class MemoryServer:
     def _durable(self, store: IJobStore) -> JobServer:
         """A server with what is in the store."""
         server = self._with_policies(Journal(store, execute, self.clock, self._settings.store_timeout))
-        store.open()
-        server.broker.reserve(store.reserve(NUMBERS), NUMBERS)
-        for record in by_place(store.replay(0, NUMBERS)):
-            server.broker.restore(record, self.clock.seconds())
-        server.broker.restored()
-        for mark in store.values():
-            server.broker.restore_mark(mark, self.clock.seconds())
+        restore(server.broker, store, self.clock.seconds())
         return server
 
     def stop(self) -> None:

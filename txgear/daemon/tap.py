@@ -24,8 +24,9 @@ from txgear.broker.storage import MAX_PREFIX
 from txgear.daemon.config import Config, read_config
 from txgear.daemon.logpipe import guard_output
 from txgear.daemon.pidfile import PidFile
-from txgear.daemon.process import (
-    ProcessService,
+from txgear.daemon.process import ProcessService
+from txgear.daemon.service import BACKLOG
+from txgear.daemon.startup import (
     StandardError,
     check_twistd,
     open_standard_descriptors,
@@ -133,7 +134,7 @@ class Options(UsageOptions):
         (
             "backlog",
             "b",
-            1024,
+            BACKLOG,
             "connections that the system accepts ahead of the server",
             COERCIONS["backlog"],
         ),

@@ -6,20 +6,23 @@ from __future__ import annotations
 
 import gc
 import os
-import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from twisted.application.service import MultiService
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.daemon.service import STOP_SECONDS, ServerService, raise_descriptor_limit
+from txgear.daemon.service import BACKLOG, STOP_SECONDS, ServerService
 from txgear.daemon.tap import Options
-from txgear.errors import ConfigurationError
+from txgear.errors import ConfigurationError, StoreTaken, StoreUnavailable
 from txgear.interfaces import IJobStore
+from txgear.journal import FIRST_RETRY
+from txgear.plugins.gear import gear
+from txgear.plugins.http import http
 from txgear.protocol.constants import (
     CAN_DO,
     GRAB_JOB,
@@ -31,29 +34,17 @@ from txgear.protocol.constants import (
 )
 from txgear.protocol.packets import request, response
 from txgear.server.jobserver import Settings
+from txgear.stores.memory import MemoryStore
 from txgear.test.net.test_listeners import RefusingReactor
-from txgear.test.support.journal import ThreadedReactor
-
-
-class Reactor(ThreadedReactor):
-    """A reactor that counts its ends, and calls from a signal handler at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stopped = 0
-
-    def stop(self) -> None:
-        self.stopped += 1
+from txgear.test.support.journal import FaultyStore, ThreadedReactor
+from txgear.test.support.server import submit
 
 
 class ServiceTestCase(SynchronousTestCase):
     """A service that can be started, and leaves nothing behind."""
 
     def setUp(self) -> None:
-        self.reactor = Reactor()
-        self.addCleanup(gc.set_threshold, *gc.get_threshold())
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
-            self.addCleanup(signal.signal, number, signal.getsignal(number))
+        self.reactor: Any = ThreadedReactor()
 
     def service(self, *words: str, reactor: Any = None, store: IJobStore | None = None) -> ServerService:
         options = Options()
@@ -119,55 +110,9 @@ class StartTests(ServiceTestCase):
         error = self.assertRaises(ConfigurationError, self.service(reactor=RefusingReactor(99)).startService)
         self.assertIn("use --listen", str(error))
 
-    def test_log_file(self) -> None:
-        """C{--log-file} gets the start line, and the options that mean nothing here."""
-        path = Path(self.mktemp())
-        service = self.started(f"--log-file={path}", "--ignored=--threads")
-        log = path.read_text()
-        self.assertIn("--threads has no meaning here", log)
-        self.assertIn("is ready: store memory:, listening on", log)
-        os.rename(path, path.with_suffix(".1"))
-        service.reopen_log()
-        self.assertTrue(path.exists())
-        self.successResultOf(service.stopService())
-        self.assertIn("has ended", path.read_text())
-        self.assertNotIn(service._log_file, globalLogPublisher._observers)
-
-    def test_log_file_cannot_be_reopened(self) -> None:
-        """A log file that cannot be reopened is no reason to stop logging, nor to stop."""
-        path = Path(self.mktemp())
-        service = self.started(f"--log-file={path}")
-        moved = path.with_suffix(".1")
-        os.rename(path, moved)
-        path.mkdir()
-        service.reopen_log()
-        self.assertIn("going on in the old one", moved.read_text())
-        self.successResultOf(service.stopService())
-
-    def test_no_log_file(self) -> None:
-        """Without a log file there is nothing to reopen."""
-        self.started().reopen_log()
-        self.assertEqual(self.reactor.stopped, 0)
-
-    def test_descriptors(self) -> None:
-        """C{--file-descriptors} sets the process's limit; what the system refuses is an error."""
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
-        self.started(f"--file-descriptors={soft - 1}")
-        self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (soft - 1, hard))
-        error = self.assertRaises(ConfigurationError, raise_descriptor_limit, 2**62)
-        self.assertIn("--file-descriptors", str(error))
-
 
 class EndTests(ServiceTestCase):
     """The end, by signals and by command."""
-
-    def test_shutdown(self) -> None:
-        """A shutdown at once stops the reactor, and a second one changes nothing."""
-        service = self.started()
-        service.shutdown(False)
-        service.shutdown(False)
-        self.assertEqual(self.reactor.stopped, 1)
 
     def test_stop_hangs_up(self) -> None:
         """L{ServerService.stopService} closes the ports and the connections, and waits for them."""
@@ -187,47 +132,32 @@ class EndTests(ServiceTestCase):
         self.reactor.advance(STOP_SECONDS)
         self.successResultOf(stopping)
 
+    def test_stop_twice(self) -> None:
+        """One end is waited for by all; where there is nothing to end, there is nothing to wait for."""
+        service = self.started()
+        protocol, _ = self.connect()
+        first, second = service.stopService(), service.stopService()
+        self.assertNoResult(first)
+        self.assertNoResult(second)
+        protocol.connectionLost()
+        for stopping in (first, second, service.stopService(), self.service().stopService()):
+            self.successResultOf(stopping)
+
     def test_drain(self) -> None:
-        """
-        A graceful shutdown waits for the job that runs, gives up the background
-        job that waits, and then stops.
-        """
+        """Draining closes the ports, refuses jobs, and waits for the job that runs. The service runs on."""
         service = self.started()
         client, heard = self.connect()
         worker, _ = self.connect()
         client.dataReceived(request(SUBMIT_JOB, b"f", b"", b"one"))
-        worker.dataReceived(request(1, b"f") + request(GRAB_JOB))
-        client.dataReceived(request(SUBMIT_JOB_BG, b"f", b"", b"two"))
-        service.shutdown(True)
-        service.shutdown(True)
-        self.assertEqual(self.reactor.stopped, 0)
-        handle = next(iter(service.server.broker.jobs.values())).handle
-        heard.clear()
+        worker.dataReceived(request(CAN_DO, b"f") + request(GRAB_JOB))
+        (handle,) = (job.handle for job in service.server.broker.jobs.values())
+        draining = service.drain()
+        self.assertEqual(service.ports, [])
+        self.assertNoResult(draining)
         worker.dataReceived(request(WORK_COMPLETE, handle, b"done"))
         self.assertIn(b"done", heard.value())
-        self.assertEqual(self.reactor.stopped, 1)
-
-    def test_signals(self) -> None:
-        """SIGTERM and SIGINT stop, SIGUSR1 drains, SIGHUP changes neither."""
-        service = self.started()
-        # The reactor's own come in between.
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        for hook, arguments, keywords in self.reactor.whenRunningHooks:
-            hook(*arguments, **keywords)
-        os.kill(os.getpid(), signal.SIGHUP)
-        self.assertFalse(service.server.broker.draining)
-        os.kill(os.getpid(), signal.SIGTERM)
-        self.assertEqual(self.reactor.stopped, 1)
-        os.kill(os.getpid(), signal.SIGUSR1)
-        self.assertTrue(service.server.broker.draining)
-
-    def test_text_command(self) -> None:
-        """The text command is heard by the service where it is allowed."""
-        self.started("--allow-shutdown")
-        protocol, transport = self.connect()
-        protocol.dataReceived(b"shutdown\n")
-        self.assertEqual(transport.value(), b"OK\r\n")
-        self.assertEqual(self.reactor.stopped, 1)
+        self.successResultOf(draining)
+        self.assertTrue(service.running)
 
     def test_settings(self) -> None:
         """The settings reach the ports."""
@@ -238,7 +168,7 @@ class EndTests(ServiceTestCase):
 
 
 class ReloadTests(ServiceTestCase):
-    """The file of C{--config}, at the start and when SIGHUP comes."""
+    """The file of C{--config}, at the start and when it is read again."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -261,8 +191,8 @@ class ReloadTests(ServiceTestCase):
             for event in events
         ]
 
-    def hang_up(self) -> list[tuple[str, str]]:
-        return self.logged(lambda: os.kill(os.getpid(), signal.SIGHUP))
+    def reload(self, service: ServerService) -> list[tuple[str, str]]:
+        return self.logged(service.reload)
 
     def submit(self) -> bytes:
         """What is said to one more submit."""
@@ -282,14 +212,16 @@ class ReloadTests(ServiceTestCase):
 
     def test_reload(self) -> None:
         """It is read again; what runs already is under what it says now."""
-        self.begin('[[function]]\nname = "f"\nmax_queue = 1\n')
+        service = self.begin('[[function]]\nname = "f"\nmax_queue = 1\n')
         self.submit()
         self.write('[[function]]\nname = "*"\nmax_queue = 2\n')
-        self.assertEqual(self.hang_up(), [("info", "FILE read again: policies for 1 pattern, 0 schedules")])
+        self.assertEqual(
+            self.reload(service), [("info", "FILE read again: policies for 1 pattern, 0 schedules")]
+        )
         self.assertNotIn(b"max_queue", self.submit())
         self.assertIn(b"max_queue is 2", self.submit())
         self.write("")
-        self.hang_up()
+        self.reload(service)
         self.assertNotIn(b"max_queue", self.submit())
 
     def test_workers_are_woken(self) -> None:
@@ -301,7 +233,7 @@ class ReloadTests(ServiceTestCase):
         worker.dataReceived(request(CAN_DO, b"f") + request(GRAB_JOB) + request(PRE_SLEEP))
         heard.clear()
         self.write("")
-        self.hang_up()
+        self.reload(service)
         self.assertEqual(heard.value(), response(NOOP))
         self.assertEqual(len(service.server.broker.jobs), 2)
 
@@ -317,32 +249,24 @@ class ReloadTests(ServiceTestCase):
             ("[[function]", "FILE, line 1: "),
         ):
             self.write(wrong)
-            ((level, text),) = self.hang_up()
+            ((level, text),) = self.reload(service)
             self.assertEqual(level, "error")
             self.assertTrue(text.startswith(said), text)
             self.assertTrue(text.endswith("; the settings stay as they were"), text)
             self.assertIn(b"max_queue is 1", self.submit())
         self.path.unlink()
-        ((level, text),) = self.hang_up()
+        ((level, text),) = self.reload(service)
         self.assertEqual(text, "cannot read FILE: No such file or directory; the settings stay as they were")
         self.assertIn(b"max_queue is 1", self.submit())
         self.write("")
-        self.hang_up()
+        self.reload(service)
         self.assertNotIn(b"max_queue", self.submit())
         self.assertFalse(service.server.broker.draining)
 
-    def test_log_file_too(self) -> None:
-        """The log is reopened first: what is said of the file is in the new one."""
-        log = Path(self.mktemp())
-        self.begin("", f"--log-file={log}")
-        os.rename(log, log.with_suffix(".1"))
-        self.hang_up()
-        self.assertIn("read again", log.read_text())
-
     def test_no_file(self) -> None:
         """Without the option there is nothing to read."""
-        self.started()
-        self.assertEqual(self.hang_up(), [])
+        service = self.started()
+        self.assertEqual(self.reload(service), [])
 
     def test_schedules(self) -> None:
         """Schedules run, are replaced, and end with the server."""
@@ -350,7 +274,9 @@ class ReloadTests(ServiceTestCase):
         self.reactor.advance(60)
         self.assertEqual(len(service.server.broker.jobs), 1)
         self.write('[[schedule]]\nname = "t"\ncron = "*/5 * * * *"\nfunction = "g"\n')
-        self.assertEqual(self.hang_up(), [("info", "FILE read again: policies for 0 patterns, 1 schedule")])
+        self.assertEqual(
+            self.reload(service), [("info", "FILE read again: policies for 0 patterns, 1 schedule")]
+        )
         for _ in range(5):
             self.reactor.advance(60)
         jobs = list(service.server.broker.jobs.values())
@@ -366,3 +292,114 @@ class ReloadTests(ServiceTestCase):
         self.assertRaises(ConfigurationError, service.startService)
         self.assertEqual(service.server.broker.jobs, {})
         self.assertEqual(service.scheduler.schedules, {})
+
+
+class ChildTests(SynchronousTestCase):
+    """A server in somebody else's application."""
+
+    def setUp(self) -> None:
+        self.reactor = ThreadedReactor()
+        self.parent = MultiService()
+        self.parent.startService()
+
+    def child(self, **options: Any) -> ServerService:
+        service = ServerService(self.reactor, **options)
+        service.setServiceParent(self.parent)
+        return service
+
+    def command(self, line: bytes) -> bytes:
+        """What the server answers to a text command, or to a packet."""
+        factory: Any = self.reactor.tcpServers[-1][1]
+        protocol = factory.buildProtocol(None)
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        protocol.dataReceived(line)
+        said: bytes = transport.value()
+        self.leaving = protocol
+        return said
+
+    def end(self) -> None:
+        self.successResultOf(self.parent.stopService())
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_defaults(self) -> None:
+        """It speaks Gearman on the loopback addresses, with jobs in memory."""
+        service = self.child()
+        self.assertEqual(
+            [(port, backlog, host) for port, _, backlog, host in self.reactor.tcpServers],
+            [(4730, BACKLOG, "127.0.0.1"), (4730, BACKLOG, "::1")],
+        )
+        self.assertEqual(len(service.ports), 2)
+        self.end()
+        self.assertEqual((service.running, service.ports), (0, []))
+
+    def test_options_of_a_module(self) -> None:
+        """A module's own options have their defaults."""
+        service = self.child(modules=[gear, http], options={"listen": ["127.0.0.2"], "port": 1})
+        self.assertEqual([port for port, _, _, _ in self.reactor.tcpServers], [1, 8080])
+        self.assertEqual(len(service.ports), 2)
+        self.end()
+
+    def test_the_process_is_let_alone(self) -> None:
+        """Signals, the garbage collector and the log's observers are the application's."""
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+        before = [signal.getsignal(number) for number in numbers], gc.get_threshold(), gc.get_freeze_count()
+        observers = list(globalLogPublisher._observers)
+        self.child()
+        self.end()
+        after = [signal.getsignal(number) for number in numbers], gc.get_threshold(), gc.get_freeze_count()
+        self.assertEqual(after, before)
+        self.assertEqual(list(globalLogPublisher._observers), observers)
+
+    def test_the_text_command(self) -> None:
+        """An operator's C{shutdown} ends the server, after its answer; the parent lives on."""
+        service = self.child(settings=Settings(allow_shutdown=True))
+        self.assertEqual(self.command(b"shutdown\n"), b"OK\r\n")
+        self.assertTrue(service.running)
+        self.reactor.advance(0)
+        self.leaving.connectionLost()
+        self.assertFalse(service.running)
+        self.assertTrue(self.parent.running)
+        self.end()
+
+    def test_a_store_that_is_taken(self) -> None:
+        """So does another server that has taken the store."""
+        store = FaultyStore()
+        service = self.child(store=store)
+        store.fail("write", StoreUnavailable("gone"))
+        store.fail("open", StoreTaken("another server has it"))
+        self.command(submit())
+        self.reactor.deliver()
+        self.reactor.advance(FIRST_RETRY)
+        self.reactor.deliver()
+        self.assertTrue(service.running)
+        self.reactor.advance(0)
+        self.leaving.connectionLost()
+        self.reactor.deliver()
+        self.assertFalse(service.running)
+        self.end()
+
+    def test_again(self) -> None:
+        """It can be started again, with what its store has kept."""
+        store = MemoryStore()
+        service = self.child(store=store)
+        for number in (1, 2):
+            self.command(submit())
+            self.reactor.deliver()
+            self.assertEqual(len(service.server.broker.jobs), number)
+            stopping = service.stopService()
+            self.leaving.connectionLost()
+            self.reactor.deliver()
+            self.successResultOf(stopping)
+            service.startService()
+        self.assertEqual(len(service.server.broker.jobs), 2)
+        stopping = self.parent.stopService()
+        self.reactor.deliver()
+        self.successResultOf(stopping)
+
+    def test_a_start_that_fails(self) -> None:
+        """What was opened is closed again."""
+        reactor = RefusingReactor(98)
+        service = ServerService(reactor, options={"listen": ["127.0.0.1"]}, store=MemoryStore())
+        self.assertRaises(ConfigurationError, service.startService)
+        self.successResultOf(service.stopService())

@@ -15,7 +15,8 @@ from twisted.logger import capturedLogs, formatEvent
 
 from txgear.broker.jobs import DEAD, DONE
 from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobRecord, StoredValue
-from txgear.daemon.service import REPLAY_CHUNK, REPLAY_REPORT, STOP_SECONDS, ServerService
+from txgear.daemon.restore import CHUNK, REPORT_EVERY
+from txgear.daemon.service import STOP_SECONDS, ServerService
 from txgear.errors import ConfigurationError, StoreRefused, StoreUnavailable, StoreUnusable
 from txgear.journal import NUMBERS
 from txgear.protocol.constants import CAN_DO, GRAB_JOB, JOB_ASSIGN, JOB_CREATED, WORK_COMPLETE
@@ -267,24 +268,24 @@ class ReplayTests(StoreTestCase):
 
     def test_progress(self) -> None:
         """A long queue is read in chunks, and the log hears how far that is."""
-        store = LongStore(2 * REPLAY_REPORT + 5)
+        store = LongStore(2 * REPORT_EVERY + 5)
         service = self.service(store=store)
         with capturedLogs() as events:
             service.startService()
         lines = [formatEvent(event) for event in events]
-        self.assertEqual(lines[:2], [f"{REPLAY_REPORT * n} jobs read from the store" for n in (1, 2)])
+        self.assertEqual(lines[:2], [f"{REPORT_EVERY * n} jobs read from the store" for n in (1, 2)])
         self.assertTrue(lines[2].startswith(f"{store.jobs} jobs are back from the store, in "))
-        starts = range(0, 2 * REPLAY_REPORT, REPLAY_CHUNK)
-        self.assertEqual(store.chunks, [*((after, REPLAY_CHUNK) for after in starts), (2 * REPLAY_REPORT, 5)])
+        starts = range(0, 2 * REPORT_EVERY, CHUNK)
+        self.assertEqual(store.chunks, [*((after, CHUNK) for after in starts), (2 * REPORT_EVERY, 5)])
         self.stop(service)
 
     def test_whole_chunks(self) -> None:
         """Where the last chunk is full, nothing follows it, and nothing is lost."""
-        store = LongStore(REPLAY_CHUNK)
+        store = LongStore(CHUNK)
         service = self.service(store=store)
         service.startService()
-        self.assertEqual(store.chunks, [(0, REPLAY_CHUNK), (REPLAY_CHUNK, 0)])
-        self.assertEqual(len(service.server.broker.jobs), REPLAY_CHUNK)
+        self.assertEqual(store.chunks, [(0, CHUNK), (CHUNK, 0)])
+        self.assertEqual(len(service.server.broker.jobs), CHUNK)
         self.stop(service)
 
 
@@ -331,9 +332,9 @@ class FailingStartTests(StoreTestCase):
     def test_no_password_in_the_log(self) -> None:
         """The start line names the store as that names itself."""
         self.store.name = "postgresql://user@host/jobs"
-        path = Path(self.mktemp())
-        service = self.started(f"--log-file={path}", store=self.store)
-        self.assertIn("is ready: store postgresql://user@host/jobs, listening on", path.read_text())
+        with capturedLogs() as events:
+            service = self.start()
+        self.assertIn("is ready: store postgresql://user@host/jobs, listening on", formatEvent(events[-1]))
         self.stop(service)
 
 
@@ -489,11 +490,13 @@ class EndTests(StoreTestCase):
         self.drain("drained; 1 background job stays in the store", 1)
 
     def drain(self, line: str, *kept: int) -> None:
+        ended: list[bool] = []
+        self.service_running.end = lambda: ended.append(True)
         with capturedLogs() as events:
             self.service_running.shutdown(True)
         lines = [formatEvent(event) for event in events]
         self.assertEqual(lines[1:], [line])
-        self.assertEqual(self.reactor.stopped, 1)
+        self.assertEqual(ended, [True])
         stopping = self.service_running.stopService()
         self.leave()
         self.reactor.deliver()

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from txgear import __version__
-from txgear.daemon.process import NotStarted
+from txgear.daemon.startup import NotStarted
 from txgear.daemon.tap import Options, default_prefix, makeService, named, password, protocol_modules
 from txgear.errors import ConfigurationError
 from txgear.interfaces import IJobStore, IProtocolModule

@@ -16,7 +16,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.records import by_place
+from txgear.daemon.restore import restore
 from txgear.journal import NUMBERS, InThread, Journal
 from txgear.policies import Policies
 from txgear.protocol.constants import (
@@ -143,13 +143,7 @@ class DurableServerFixture(ServerFixture):
         self.factory = GearFactory(self.server)
         if policies is not None:
             self.server.broker.set_policies(policies, clock.seconds())
-        store.open()
-        self.server.broker.reserve(store.reserve(numbers), numbers)
-        for record in by_place(store.replay(0, NUMBERS)):
-            self.server.broker.restore(record, clock.seconds())
-        self.server.broker.restored()
-        for mark in store.values():
-            self.server.broker.restore_mark(mark, clock.seconds())
+        restore(self.server.broker, store, clock.seconds(), numbers)
 
 
 class DurableServerTestCase(SynchronousTestCase):
