@@ -84,15 +84,16 @@ types: $(DEVELOPABLE) ## mypy, strict
 	@$(BIN)/mypy
 
 .PHONY: unit
-unit: $(TESTABLE) | $(OUT) ## unit tests, and the coverage of the modules without I/O
+unit: $(TESTABLE) | $(OUT) ## unit tests, and the coverage of the modules without I/O, each by its own
 	@printf '\n==> unit tests\n'
 ifneq ($(T),)
 	@$(BIN)/python -m twisted.trial --temp-directory=$(OUT)/trial $(T)
 else
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m twisted.trial --temp-directory=$(OUT)/trial txgear 2>&1 | tee $(OUT)/unit.log
+	@$(BIN)/coverage run .ci/unit.py $(OUT)/trial txgear 2>&1 | tee $(OUT)/unit.log
 	@! grep -E '^PASSED.*skips=' $(OUT)/unit.log || { echo 'nothing is to be skipped here'; exit 1; }
 	@$(BIN)/coverage report --include='$(PURE)' --fail-under=100
+	@$(BIN)/python .ci/covered_alone.py
 endif
 
 .PHONY: integration

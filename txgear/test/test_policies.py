@@ -344,6 +344,46 @@ class PolicyTests(SynchronousTestCase):
                 self.assertNotEqual(CLASSIC.changed({name: value}, of_job=True), CLASSIC)
 
 
+class OwnSettingsTests(SynchronousTestCase):
+    """What holds for a job that has settings of its own, under a ceiling."""
+
+    def test_they_go_before_those_of_the_function(self) -> None:
+        policy = CLASSIC.changed({"retries": 1, "timeout": 5})
+        own = policy.with_own({"timeout": 7}, Retention(60.0))
+        self.assertEqual(own, policy.changed({"timeout": 7}))
+
+    def test_what_is_a_functions_only_is_refused(self) -> None:
+        with self.assertRaises(PolicyError) as caught:
+            CLASSIC.with_own({"rate": "1/s"}, Retention(60.0))
+        self.assertEqual(caught.exception.key, "rate")
+
+    def test_the_ceiling_bounds_every_time_for_which_something_is_kept(self) -> None:
+        own = CLASSIC.with_own({"results": 90, "dead": MOST_SECONDS, "unique_for": 90}, Retention(60.0))
+        self.assertEqual((own.results, own.unique_for), (Retention(60.0, 0, MOST_BYTES), 60.0))
+        self.assertEqual(own.dead, CLASSIC.dead)
+
+    def test_what_the_function_keeps_may_be_kept_by_its_jobs(self) -> None:
+        policy = CLASSIC.changed({"results": 120, "dead": 120, "unique_for": 120})
+        own = policy.with_own({"results": 90, "dead": 600, "unique_for": 600}, Retention(60.0))
+        self.assertEqual(
+            (own.results, own.dead.keep, own.unique_for), (Retention(90.0, 0, MOST_BYTES), 120, 120)
+        )
+
+    def test_bytes(self) -> None:
+        """The larger of what function and ceiling allow; 0 stands for no bound."""
+        for of_function, of_ceiling, asked, bound in (
+            (10, 20, 30, 20),
+            (30, 20, 40, 30),
+            (10, 20, 5, 5),
+            (10, 20, 0, 20),
+            (0, 20, 30, 30),
+            (0, 0, 0, MOST_BYTES),
+        ):
+            policy = CLASSIC.changed({"results": {"keep": 1, "bytes": of_function}})
+            own = policy.with_own({"results": {"keep": 2, "bytes": asked}}, Retention(9.0, 0, of_ceiling))
+            self.assertEqual(own.results, Retention(2.0, 0, bound))
+
+
 class FormerNamesTests(SynchronousTestCase):
     """What an earlier version called otherwise."""
 

@@ -1,0 +1,96 @@
+"""
+Judges whether each module without I/O is covered by its own tests alone: all lines and all branches of
+C{txgear/broker/limits.py} by C{txgear/test/broker/test_limits.py} and C{test_limits_*.py}.
+
+What the tests of others run on their way does not count: whoever changes a module finds in one place what it
+has to do, and these tests alone say whether it still does.
+
+usage: coverage run .ci/unit.py FOLDER [NAME ...] && python .ci/covered_alone.py [FILE ...]
+
+Each FILE is a module; by default all of the floors without I/O.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from itertools import count, groupby
+from pathlib import Path
+from typing import Final
+
+from coverage import Coverage
+
+NOT_YET: Final = {
+    *("archive", "attempts", "broker", "bulk", "dispatcher", "functions", "history", "jobs", "lanes"),
+    *("lifecycle", "model", "operations", "paging", "persistence", "ports", "queues", "records", "retry"),
+    *("sleepers", "states", "storage", "table"),
+}
+"""Modules of the broker that may fail: they are being taken apart, and their tests follow."""
+
+ROOT: Final = Path(__file__).resolve().parent.parent / "txgear"
+
+IMPORTED: Final = "^$"
+"""The context of what runs while modules are imported."""
+
+
+def modules() -> list[Path]:
+    """Those without Twisted, a clock or I/O."""
+    found = [*(ROOT / "protocol").glob("*.py"), *(ROOT / "broker").glob("*.py")]
+    return [*sorted(found), ROOT / "errors.py", ROOT / "policies.py"]
+
+
+def own_tests(module: Path) -> list[Path]:
+    """The test files of a module, those of its aspects included."""
+    folder = ROOT / "test" / module.parent.relative_to(ROOT)
+    return sorted([*folder.glob(f"test_{module.stem}.py"), *folder.glob(f"test_{module.stem}_*.py")])
+
+
+def context_of(test: Path) -> str:
+    """What L{coverage} is asked for, a regular expression."""
+    return f"^{re.escape('.'.join(test.relative_to(ROOT.parent).with_suffix('').parts))}$"
+
+
+def judged(coverage: Coverage, module: Path) -> list[str]:
+    """The lines that its own tests do not run, and the branches that they do not take."""
+    contexts = [IMPORTED, *map(context_of, own_tests(module))]
+    with tempfile.NamedTemporaryFile() as report:
+        coverage.json_report([str(module)], outfile=report.name, contexts=contexts)
+        (found,) = json.load(report)["files"].values()
+    lines = found["missing_lines"]
+    branches = [(line, to) for line, to in found["missing_branches"] if not {line, to} & set(lines)]
+    return [*in_runs(lines), *(f"{line}->{'exit' if to < 0 else to}" for line, to in branches)]
+
+
+def in_runs(lines: list[int]) -> Iterator[str]:
+    """Neighbours as one."""
+    offset = count()
+    for _, run in groupby(lines, lambda line: line - next(offset)):
+        first, *rest = run
+        yield f"{first}-{rest[-1]}" if rest else str(first)
+
+
+def main(names: list[str]) -> int:
+    """@return: the exit status."""
+    coverage = Coverage()
+    coverage.load()
+    chosen = [Path(name).resolve() for name in names] or modules()
+    status = 0
+    for module in chosen:
+        name = module.relative_to(ROOT.parent)
+        may_fail = module.parent.name == "broker" and module.stem in NOT_YET
+        if missing := judged(coverage, module):
+            tests = "" if own_tests(module) else " (it has none)"
+            print(f"{name}{', not yet' if may_fail else ''}: its own tests{tests} miss {', '.join(missing)}")
+            status = status if may_fail else 1
+        elif may_fail:
+            print(f"{name} is covered by its own tests: take it off NOT_YET in {Path(__file__).name}")
+    if not status:
+        print(f"{len(chosen)} modules without I/O: each covered by its own tests, or not asked for yet")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
