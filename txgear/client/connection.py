@@ -1,5 +1,5 @@
 """
-A client's connection to a server: which answer belongs to which request, and
+A client's connection to a server: it knows which answer belongs to which request, and
 which packet to which job.
 """
 
@@ -12,8 +12,9 @@ from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 
+from txgear.client.job import TERMINAL, ClientJob
 from txgear.client.questions import OptionQuestion, ResultQuestion
-from txgear.client.requests import TERMINAL, ClientJob, Request
+from txgear.client.requests import Request
 from txgear.errors import MissingAbility, QueueError, server_error
 from txgear.net.serverconnection import Limits, ServerConnection
 from txgear.net.servers import Server
@@ -43,13 +44,13 @@ _ANSWERS: Final = frozenset((JOB_CREATED, STATUS_RES, STATUS_RES_UNIQUE, OPTION_
 
 MOST_REFUSALS: Final = 2
 """
-Connections that may go down over the question for the extension before it is taken for the
-server's answer: the first may have gone by chance.
+Connections that may go down over the question for the extension before that is taken for the
+server's answer: the first may have gone down by chance.
 """
 
 
 class HandleMap:
-    """Which server gave which handle, for the latest L{HANDLES_REMEMBERED} jobs that have not ended."""
+    """Tells which server gave which handle, for the latest L{HANDLES_REMEMBERED} jobs that have not ended."""
 
     def __init__(self) -> None:
         self._servers: OrderedDict[bytes, Server] = OrderedDict()
@@ -71,12 +72,11 @@ class HandleMap:
 
 class _Attached:
     """
-    The jobs of one connection that have one handle.
+    The jobs of one connection that have the same handle: they were submitted with the same unique.
 
     The server attaches the connection once for each submit, and sends each
-    packet as many times, one copy after the other. The first copy is for all
-    of them, and the others are passed over; from a server that sends only one,
-    all hear as well.
+    packet as many times, one copy after the other. The first copy is passed to all
+    jobs, and the others are dropped. So all jobs get it from a server that sends only one copy, too.
     """
 
     __slots__ = ("_last", "_repeats", "jobs")
@@ -87,7 +87,7 @@ class _Attached:
         self._last: tuple[int, list[Data]] | None = None
 
     def is_copy(self, kind: int, arguments: list[Data]) -> bool:
-        """Whether this packet was there before, for another one of the jobs."""
+        """Whether this packet is a copy, for another one of the jobs."""
         if len(self.jobs) == 1:
             return False
         packet = (kind, arguments)
@@ -101,11 +101,13 @@ class _Attached:
 
 class ClientConnection(ServerConnection):
     """
-    A client's connection: its requests are answered strictly in order, while
-    the packets of jobs come in any, and what became of a job whenever it is known.
+    A client's connection to a server.
 
-    What only a server of this project can do waits until it has said that it
-    is one; it is asked when that is needed for the first time.
+    Requests are answered strictly in their order. The packets of jobs come in any order, and so do the
+    answers to L{ResultQuestion}, which have a token.
+
+    A request that needs the extension waits until the server has granted it. The server is asked for it
+    when that is needed for the first time.
     """
 
     def __init__(
@@ -114,21 +116,21 @@ class ClientConnection(ServerConnection):
         server: Server,
         limits: Limits,
         greeting: list[bytes],
-        homes: HandleMap,
+        handles: HandleMap,
         on_ready: Callable[[ClientConnection], object],
         on_lost: Callable[[ClientConnection, list[Request], str], object],
         on_refused: Callable[[ClientConnection, Request, QueueError], object],
     ) -> None:
         """
-        @param homes: where the handles that come are written down.
+        @param handles: gets the handles of jobs.
         @param on_ready: called when requests can be sent.
         @param on_lost: called at the end, with the requests that were not
             done, in the order in which they were sent, and the reason in words.
         @param on_refused: called with a job that was not taken because the server is about to
-            end, and with what it said.
+            end, and with the server's error.
         """
         super().__init__(clock, server, limits, greeting)
-        self._homes = homes
+        self._handles = handles
         self._on_ready = on_ready
         self._on_lost = on_lost
         self._on_refused = on_refused
@@ -137,15 +139,15 @@ class ClientConnection(ServerConnection):
         self._asked: deque[Request] = deque()
         self._attached: dict[bytes, _Attached] = {}
         self._questions: dict[bytes, ResultQuestion] = {}
-        self._prompt = 0  # those of them that do not wait for a job's end
+        self._prompt_questions = 0  # those that do not wait for a job's end
         self._awaiting_extension: list[Request] = []
-        self._lacking: str | None = None
+        self._why_not_extended: str | None = None
 
     def became_ready(self) -> None:
         self._on_ready(self)
 
     def went_down(self, reason: str) -> None:
-        held, self._awaiting_extension = self._awaiting_extension, []
+        waiting, self._awaiting_extension = self._awaiting_extension, []
         refusal = self._refusal
         # One refusal is for all jobs that follow: a server that drains may hang up before it answers each.
         refused: list[Request] = []
@@ -153,14 +155,14 @@ class ClientConnection(ServerConnection):
             refused = [request for request in self._asked if request.expects == JOB_CREATED]
             self._asked = deque(request for request in self._asked if request.expects != JOB_CREATED)
         undone = self.forget()
-        self._on_lost(self, [*undone, *self._turned_away(held, reason)], reason)
+        self._on_lost(self, [*undone, *self._not_asked(waiting, reason)], reason)
         if refusal is not None:
             for request in refused:
                 self._on_refused(self, request, refusal)
 
     def forget(self) -> list[Request]:
         """
-        Wait for nothing any more.
+        Give all requests back.
 
         @return: the requests that were not done, in the order in which they were sent, and then
             those that were not sent yet.
@@ -170,14 +172,14 @@ class ClientConnection(ServerConnection):
         questions, self._questions = self._questions, {}
         unsure, self._awaiting_extension = self._awaiting_extension, []
         for handle in attached:
-            self._homes.remove(handle)
+            self._handles.remove(handle)
         for request in unsure:
             request.server = None
         jobs = [job for group in attached.values() for job in group.jobs]
         return [*jobs, *asked, *questions.values(), *unsure]
 
     def retire(self) -> None:
-        """Nothing new will be asked here: end when nobody waits for what was asked any more."""
+        """Nothing new will be asked here: close the connection once nobody waits for an answer any more."""
         if not self._retired:
             self._retired = True
             for request in self._waited_for():
@@ -202,12 +204,12 @@ class ClientConnection(ServerConnection):
             self._ask_for_extension(request)
             return
         waits = isinstance(request, ResultQuestion) and request.wait
-        if not waits and not self._asked and not self._prompt:
+        if not waits and not self._asked and not self._prompt_questions:
             self.waits_for_answer(True)
         if isinstance(request, ResultQuestion):
             self._questions[request.token] = request
             request.on_cancelled = self._stop_waiting
-            self._prompt += not waits
+            self._prompt_questions += not waits
         else:
             self._asked.append(request)
         self.send(*request.chunks)
@@ -218,45 +220,45 @@ class ClientConnection(ServerConnection):
         return asked
 
     def _answer_came(self) -> None:
-        self.waits_for_answer(bool(self._asked or self._prompt))
+        self.waits_for_answer(bool(self._asked or self._prompt_questions))
 
-    # What not every server can do
+    # The extension, which not every server has
 
     def _ask_for_extension(self, request: Request) -> None:
-        """Keep a request until the server has said whether it understands it."""
-        if self._lacking is not None:
-            request.failed(MissingAbility(self.server.name, request.ability, self._lacking))
+        """Keep a request until the server has said whether it has the extension."""
+        if self._why_not_extended is not None:
+            request.failed(MissingAbility(self.server.name, request.ability, self._why_not_extended))
             return
         self._awaiting_extension.append(request)
         if len(self._awaiting_extension) == 1:
             self.ask(OptionQuestion(self._granted, self._not_granted))
 
     def _granted(self) -> None:
-        held, self._awaiting_extension = self._awaiting_extension, []
+        waiting, self._awaiting_extension = self._awaiting_extension, []
         with self.gathered():
-            for request in held:
+            for request in waiting:
                 if not request.finished:
                     self.ask(request)
 
     def _not_granted(self, why: str) -> None:
-        self._lacking = why
-        held, self._awaiting_extension = self._awaiting_extension, []
-        for request in held:
+        self._why_not_extended = why
+        waiting, self._awaiting_extension = self._awaiting_extension, []
+        for request in waiting:
             request.failed(MissingAbility(self.server.name, request.ability, why))
 
-    def _turned_away(self, held: list[Request], reason: str) -> list[Request]:
-        """The connection is lost, and the extension not granted: those that wait for it may try another."""
-        for request in held:
+    def _not_asked(self, waiting: list[Request], reason: str) -> list[Request]:
+        """The connection is lost before the extension was granted: those that wait for it may try another."""
+        for request in waiting:
             request.refusals += 1
             if request.refusals >= MOST_REFUSALS:
                 why = f"asked for it, the connection went down {MOST_REFUSALS} times ({reason})"
                 request.failed(MissingAbility(self.server.name, request.ability, why))
             else:
                 request.server = None
-        return held
+        return waiting
 
     def _stop_waiting(self, question: ResultQuestion) -> None:
-        """Nobody wants to know any more how this job ends: asked again, the server answers at once."""
+        """Nobody waits for the end of this job any more. Asked again, the server answers at once."""
         if question.wait:
             self.send(question.packet(wait=False))
 
@@ -274,7 +276,7 @@ class ClientConnection(ServerConnection):
             asked = self._next_asked()
             if kind == JOB_CREATED:
                 handle = bytes(arguments[0])
-                self._homes.add(handle, self.server)
+                self._handles.add(handle, self.server)
                 if isinstance(asked, ClientJob):
                     # One that nobody waits for any more is counted too: its copies come.
                     self._attached.setdefault(handle, _Attached()).jobs.append(asked)
@@ -298,7 +300,7 @@ class ClientConnection(ServerConnection):
         question = self._questions.pop(bytes(arguments[0]), None)
         if question is not None:
             if not question.wait:
-                self._prompt -= 1
+                self._prompt_questions -= 1
                 self._answer_came()
             question.answered(arguments)
 
@@ -310,6 +312,6 @@ class ClientConnection(ServerConnection):
             return
         if kind in TERMINAL:
             del self._attached[handle]
-            self._homes.remove(handle)
+            self._handles.remove(handle)
         for job in group.jobs[:]:
             job.packet(kind, arguments)

@@ -1,6 +1,6 @@
 """
-What a client asks a server besides jobs: how far one is, what became of it, and
-what the server can do.
+Questions of a client to a server: the progress of a job, its result, and whether the server has the
+extension.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from txgear.protocol.packets import request as packet
 @dataclass(frozen=True)
 class JobStatus:
     """
-    What a server knows of a job.
+    The status of a job at a server.
 
     A job that has ended is not known, like one that never was.
 
-    @ivar known: the server has the job.
-    @ivar running: a worker has it.
-    @ivar numerator: how far it is, as the worker last said.
+    @ivar known: whether the server has the job.
+    @ivar running: whether a worker has it.
+    @ivar numerator: its progress, as the worker last reported it.
     @ivar denominator: what the numerator is counted up to.
     @ivar clients: how many clients wait for it; C{None} where the server was
         asked by handle, which it does not answer.
@@ -78,7 +78,7 @@ class UniqueQuestion(StatusQuestion):
 @dataclass(frozen=True)
 class Result:
     """
-    What became of a job, and what it brought.
+    The outcome of a job, and its result.
 
     @ivar handle: the job's handle; empty where no server knows a job of this unique.
     @ivar outcome: C{done}; C{failed}, and it is not tried again; C{dead}: it has no attempt left, and
@@ -86,7 +86,7 @@ class Result:
         wanted it; C{expired} before a worker had it; C{pending}: it has not ended; C{unknown}: there
         was never such a job, or nothing is known of it any more.
     @ivar data: what the worker sent ahead of the result, joined.
-    @ivar result: what the worker returned; of a job that failed or is dead, what the worker said of that.
+    @ivar result: what the worker returned; of a job that failed or is dead, the last worker's message.
     @ivar complete: whether C{data} and C{result} are all that the worker sent. It is false where
         that was not kept, as no policy asks for it, it was too large, or it has made room for
         others. Who waited for the end gets the result even so.
@@ -105,16 +105,16 @@ class Result:
 
     @property
     def ended(self) -> bool:
-        """Whether the job is over."""
+        """Whether the job has ended."""
         return self.known and self.outcome != OUTCOME_PENDING.decode("ascii")
 
 
 class ResultQuestion(Single[Result]):
     """
-    GET_RESULT. Its answer comes whenever it is known, and is told by the token.
+    GET_RESULT. Its answer comes whenever it is known, and is recognized by its token.
 
     @ivar token: what the server sends back with the answer.
-    @ivar wait: whether to answer when the job has ended, if it has not yet.
+    @ivar wait: whether the server answers only when the job has ended.
     @ivar on_cancelled: called when nobody waits for the answer any more.
     """
 
@@ -127,7 +127,7 @@ class ResultQuestion(Single[Result]):
         self._job = handle, function, unique
         self.wait = wait
         self.on_cancelled: Callable[[ResultQuestion], object] | None = None
-        # Asked twice it does no harm, and who waits wants to hear of the end, whatever happens on the way.
+        # Asked twice it does no harm, and who waits needs the end, whatever happens on the way.
         super().__init__([self.packet(wait)], resend=wait, ability="the results of jobs")
 
     def packet(self, wait: bool) -> bytes:
@@ -145,23 +145,23 @@ class ResultQuestion(Single[Result]):
             super().answered(arguments)
 
     def meaning(self, arguments: list[Data]) -> Result:
-        _, handle, outcome, size, brought = map(bytes, arguments)
+        _, handle, outcome, size, body = map(bytes, arguments)
         cut = decimal(size)
-        return Result(handle, outcome.decode("ascii", "replace"), brought[:cut], brought[cut:], size != b"-")
+        return Result(handle, outcome.decode("ascii", "replace"), body[:cut], body[cut:], size != b"-")
 
     def lost(self, why: str) -> None:
         self.failed(NotConnected(why))
 
 
 class OptionQuestion(Request):
-    """OPTION_REQ: does the server speak the packets of this project's own?"""
+    """OPTION_REQ: asks whether the server has the extension, the packets of this project's own."""
 
     expects = OPTION_RES
 
     def __init__(self, granted: Callable[[], object], refused: Callable[[str], object]) -> None:
         """
-        @param granted: called if it does.
-        @param refused: called with the reason if it does not.
+        @param granted: called if it has.
+        @param refused: called with the reason if it has not.
         """
         super().__init__([packet(OPTION_REQ, EXTENSION_OPTION)])
         self._granted = granted
@@ -176,5 +176,5 @@ class OptionQuestion(Request):
         self._refused(str(error))
 
     def lost(self, why: str) -> None:
-        # Those for whom it was asked are the connection's affair.
+        # The connection itself gives back the requests that wait for this answer.
         self.finish()

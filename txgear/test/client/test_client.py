@@ -16,7 +16,8 @@ from twisted.internet.error import ConnectionLost
 
 from txgear.client import Client, ClientJob, JobStatus, Outcome, Task
 from txgear.client import connection as _clientconnection
-from txgear.client.requests import BackgroundSubmit, Request, Single, submission
+from txgear.client.requests import Request, Single
+from txgear.client.submission import BackgroundSubmit, submission
 from txgear.errors import (
     InvalidCommand,
     JobFailed,

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.testing import MemoryReactorClock
 
 from txgear.client import Client, Result
 from txgear.errors import JobLost, JobTimeout, NotConnected, QueueError
@@ -336,12 +337,20 @@ class QuestionTests(DrainTestCase):
 
     def test_perls_handle(self) -> None:
         """It says where the job is; the rest is the handle."""
-        client = Client(self.clock, ["192.0.2.1", "192.0.2.2:4731"])
-        one, two = client._servers
-        self.assertEqual((b"H:1", two), client._home("192.0.2.2:4731//H:1"))
-        self.assertEqual((b"H:1", one), client._home(b"192.0.2.1:4730//H:1"))
-        self.assertEqual((b"H:1", None), client._home(b"gear.example:4730//H:1"))
-        self.assertEqual((b"H:1", None), client._home(b"H:1"))
+        one, two = ("192.0.2.1", 4730), ("192.0.2.2", 4731)
+        for handle, asked in (
+            ("192.0.2.2:4731//H:1", two),
+            (b"192.0.2.1:4730//H:1", one),
+            (b"gear.example:4730//H:1", one),
+            (b"H:1", one),
+        ):
+            reactor = MemoryReactorClock()
+            client = Client(reactor, ["192.0.2.1", "192.0.2.2:4731"])
+            found = client.status(handle)
+            self.assertEqual([asked], [(host, port) for host, port, *_ in reactor.tcpClients])
+            found.cancel()
+            self.failureResultOf(found, CancelledError)
+            self.successResultOf(client.close())
         found = self.client.status("192.0.2.9:4730//H:1")
         self.assertEqual([("GET_STATUS", b"H:1")], self.line.packets())
         self.line.send(STATUS_RES, b"H:1", b"1", b"1", b"1", b"2")

@@ -341,10 +341,8 @@ class FetchTests(OptionsTestCase):
         self.assertEqual("GET_RESULT", kind)
         return found
 
-    def answer(
-        self, outcome: bytes, size: bytes = b"0", brought: bytes = b"", handle: bytes = b"H:1"
-    ) -> None:
-        self.server.line.send(RESULT, self.token, handle, outcome, size, brought)
+    def answer(self, outcome: bytes, size: bytes = b"0", body: bytes = b"", handle: bytes = b"H:1") -> None:
+        self.server.line.send(RESULT, self.token, handle, outcome, size, body)
 
     def test_question(self) -> None:
         """What is sent for a handle, and for a unique."""
@@ -372,10 +370,10 @@ class FetchTests(OptionsTestCase):
             )
 
     def test_what_is_missing(self) -> None:
-        for brought in (b"", b"r"):
+        for body in (b"", b"r"):
             found = self.ask(b"H:1")
-            self.answer(b"done", b"-", brought)
-            self.assertEqual(Result(b"H:1", "done", b"", brought, False), self.successResultOf(found))
+            self.answer(b"done", b"-", body)
+            self.assertEqual(Result(b"H:1", "done", b"", body, False), self.successResultOf(found))
 
     def test_refused(self) -> None:
         found = self.ask(b"H:1")
@@ -544,10 +542,10 @@ class SeveralServersTests(OptionsTestCase):
         self.second = ScriptedServer(self.clock, "second")
         self.both = self.make_client([self.server, self.second])
 
-    def answer(self, line: ScriptedConnection, outcome: bytes, brought: bytes = b"") -> None:
+    def answer(self, line: ScriptedConnection, outcome: bytes, body: bytes = b"") -> None:
         ((kind, token, *_),) = line.packets()
         self.assertEqual("GET_RESULT", kind)
-        line.send(RESULT, token, b"H:1", outcome, b"0", brought)
+        line.send(RESULT, token, b"H:1", outcome, b"0", body)
 
     def connected(self, client: Client) -> None:
         client.submit("f")

@@ -10,6 +10,7 @@ from typing import Any
 from twisted.application.service import MultiService
 from twisted.internet.defer import CancelledError, Deferred
 
+from txgear.client import Client
 from txgear.errors import JobLost, NotConnected
 from txgear.protocol.constants import JOB_CREATED
 from txgear.test.client.test_client import ClientTestCase
@@ -94,15 +95,22 @@ class OrderTests(ClientTestCase):
         for closed in closing:
             self.successResultOf(closed)
 
+    def remember(self, client: Client) -> None:
+        """The client gets a handle of the server, and loses the connection."""
+        taken = client.submit_background("f")
+        self.clock.advance(0)
+        line = self.server.line
+        line.welcome()
+        line.send(JOB_CREATED, b"H:1")
+        self.assertEqual(b"H:1", self.successResultOf(taken))
+        line.lose()
+
     def test_visits(self) -> None:
         """The connections that were made for one question are waited for, too."""
-        _ = self.submitted("f")[0].result.addErrback(lambda _: None)
-        self.client._connector.leave()
-        other = self.make_client([self.server])
-        other._homes.add(b"H:1", other._servers[0])
-        found = other.status(b"H:1")
+        self.remember(self.client)
+        found = self.client.status(b"H:1")
         self.server.line.welcome()
-        closed = other.close()
+        closed = self.client.close()
         self.failureResultOf(found, NotConnected)
         self.assertNoResult(closed)
         self.clock.advance(0)
@@ -110,8 +118,10 @@ class OrderTests(ClientTestCase):
 
     def test_visit_comes_too_late(self) -> None:
         """An attempt that cannot be stopped brings no connection that nobody closes."""
-        client = self.make_client([ScriptedServer(self.clock), self.server])
-        client._homes.add(b"H:1", client._servers[1])
+        other = ScriptedServer(self.clock)
+        client = self.make_client([other, self.server])
+        other.refusing = True
+        self.remember(client)
         self.server.stubborn = True
         for end in (lambda found: found.cancel(), lambda found: self.clock.advance(11)):
             found = client.status(b"H:1")

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.client import Client, Task
+from txgear.client import Client, ClientJob, Task
 from txgear.net import arguments
 from txgear.test.support.client import ScriptedServer
 from txgear.worker import Worker
@@ -103,8 +103,7 @@ class ArgumentTests(WordsTestCase):
         self.assert_said(TypeError, words + "'f'", run_all, "fgh")
 
     def test_news(self) -> None:
-        client = self.make_client()
-        job = client._job(Task("f"))
+        job = ClientJob(b"f", b"", [])
         for listen in (job.on_status, job.on_data, job.on_warning):
             self.assert_said(TypeError, "call is NoneType, which cannot be called", listen, None)
 
