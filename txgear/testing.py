@@ -31,7 +31,7 @@ from txgear.broker.sleepers import Peer
 from txgear.client import Client
 from txgear.daemon.restore import restore
 from txgear.interfaces import IJobStore
-from txgear.journal import Journal
+from txgear.journal.journal import Journal
 from txgear.policies import CLASSIC, Policies, PolicyError
 from txgear.server import textcommands
 from txgear.server.gear import GearFactory
@@ -308,7 +308,7 @@ class MemoryServer:
         End the server as a kill would: connections break, jobs that are not in
         the store are forgotten, and nobody can connect until L{restart}.
 
-        That a job has ended is in the store within L{txgear.journal.UNHURRIED}
+        That a job has ended is in the store within L{txgear.journal.writes.FLUSH_DELAY}
         seconds. A job whose end was not is back after the restart.
         """
         server, self._server = self._server, None

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from txgear.broker.broker import Broker
 from txgear.broker.records import JobRecord, StoredValue, by_place
 from txgear.interfaces import IJobStore
-from txgear.journal import NUMBERS
+from txgear.journal.journal import NUMBERS
 
 CHUNK: Final = 10_000
 """Jobs that are read at once."""

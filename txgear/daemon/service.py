@@ -22,7 +22,7 @@ from txgear.daemon.config import Config, read_config
 from txgear.daemon.restore import restore
 from txgear.errors import ConfigurationError, StoreError, StoreUnusable
 from txgear.interfaces import IJobStore, IProtocolModule
-from txgear.journal import Journal
+from txgear.journal.journal import Journal
 from txgear.journal.thread import StoreThread
 from txgear.net import listeners
 from txgear.plugins.gear import gear

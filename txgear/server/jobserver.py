@@ -32,7 +32,7 @@ from txgear.broker.jobs import Job
 from txgear.broker.quickacks import Tally
 from txgear.broker.sleepers import Peer
 from txgear.interfaces import IJobServer, IServerSettings, PeerLine
-from txgear.journal import Journal
+from txgear.journal.journal import Journal
 from txgear.net.batchedreads import AVAILABLE, BatchedReads
 from txgear.protocol.constants import JOB_CREATED, MAX_PACKET
 from txgear.server import turns

@@ -18,7 +18,7 @@ from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobRecord, StoredVal
 from txgear.daemon.restore import CHUNK, REPORT_EVERY
 from txgear.daemon.service import STOP_SECONDS, ServerService
 from txgear.errors import ConfigurationError, StoreRefused, StoreUnavailable, StoreUnusable
-from txgear.journal import NUMBERS
+from txgear.journal.journal import NUMBERS
 from txgear.protocol.constants import CAN_DO, GRAB_JOB, JOB_ASSIGN, JOB_CREATED, WORK_COMPLETE
 from txgear.protocol.packets import request, response
 from txgear.test.daemon.test_service import ServiceTestCase

@@ -1,4 +1,4 @@
-"""Tests of L{txgear.journal} while all is well, with the server that it belongs to."""
+"""Tests of L{txgear.journal.journal} while all is well, with the server that it belongs to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from txgear import __version__
 from txgear.broker.broker import Broker
 from txgear.broker.records import UNREADABLE_SECONDS, Storing
 from txgear.errors import StoreRefused, StoreUnavailable
-from txgear.journal import FIRST_RETRY, JOB_BYTES, NUMBERS, UNHURRIED
+from txgear.journal.journal import NUMBERS
+from txgear.journal.link import FIRST_RETRY
+from txgear.journal.newjobs import JOB_BYTES
+from txgear.journal.writes import FLUSH_DELAY
 from txgear.protocol.constants import (
     CAN_DO,
     CANT_DO,
@@ -172,7 +175,7 @@ class GroupCommitTests(DurableServerTestCase):
         self.assertEqual(fixture.clock.getDelayedCalls(), [])
 
 
-class UnhurriedTests(DurableServerTestCase):
+class FlushDelayTests(DurableServerTestCase):
     """Ends and moves that nobody waits for."""
 
     def setUp(self) -> None:
@@ -185,10 +188,10 @@ class UnhurriedTests(DurableServerTestCase):
 
     def test_they_gather_for_a_moment(self) -> None:
         self.other.tell(done(1))
-        self.clock.advance(UNHURRIED / 2)
+        self.clock.advance(FLUSH_DELAY / 2)
         self.other.tell(done(2), request(WORK_FAIL, HANDLES[3]))
         self.assertEqual(len(self.thread.waiting), 0)
-        self.clock.advance(UNHURRIED / 2)
+        self.clock.advance(FLUSH_DELAY / 2)
         self.thread.run()
         self.assertEqual(self.store.sizes, [(0, 0, 3)])
         self.assertEqual(self.numbers(), [4])
@@ -205,11 +208,11 @@ class UnhurriedTests(DurableServerTestCase):
 
     def test_those_that_come_while_the_store_is_busy_gather_too(self) -> None:
         self.other.tell(done(1))
-        self.clock.advance(UNHURRIED)
+        self.clock.advance(FLUSH_DELAY)
         self.other.tell(done(2))
         self.thread.run()
         self.assertEqual(len(self.thread.waiting), 0)
-        self.clock.advance(UNHURRIED)
+        self.clock.advance(FLUSH_DELAY)
         self.thread.run()
         self.assertEqual(self.store.sizes, [(0, 0, 1), (0, 0, 1)])
 
@@ -217,16 +220,16 @@ class UnhurriedTests(DurableServerTestCase):
         self.other.tell(done(1))
         self.client.tell(submit())
         self.other.tell(done(2))
-        self.clock.advance(UNHURRIED)
+        self.clock.advance(FLUSH_DELAY)
         self.thread.run()
-        self.run_on(2 * UNHURRIED)
+        self.run_on(2 * FLUSH_DELAY)
         self.assertEqual(self.store.sizes, [(1, 0, 1), (0, 0, 1)])
         self.assert_well()
 
     def test_a_job_that_comes_back_is_moved(self) -> None:
         """The first time to where it was, then behind the others; the newest move is written."""
         self.other.tell(request(CANT_DO, b"f"), request(CAN_DO, b"f"))
-        self.clock.advance(UNHURRIED)
+        self.clock.advance(FLUSH_DELAY)
         self.thread.run()
         self.assertEqual(self.store.sizes, [(0, 4, 0)])
         self.assertEqual(
@@ -235,7 +238,7 @@ class UnhurriedTests(DurableServerTestCase):
         )
         for _ in range(2):
             self.other.tell(request(GRAB_JOB), request(CANT_DO, b"f"), request(CAN_DO, b"f"))
-        self.clock.advance(UNHURRIED)
+        self.clock.advance(FLUSH_DELAY)
         self.thread.run()
         self.assertEqual(self.store.sizes, [(0, 4, 0), (0, 2, 0)])
         self.assertEqual([self.store.kept[number].retries for number in (1, 2, 3, 4)], [2, 2, 1, 1])
@@ -304,7 +307,7 @@ class LoadTests(DurableServerTestCase):
         for number in range(1, 901):
             if number % 100 == 1:
                 self.assertEqual(len(self.thread.waiting), 1)
-                self.clock.advance(UNHURRIED / 2)
+                self.clock.advance(FLUSH_DELAY / 2)
                 while not self.fixture.server.broker.functions[b"f"].ready:
                     self.thread.run()
             self.assertNotEqual(self.grab(), response(NO_JOB))
@@ -430,4 +433,4 @@ class DefectTests(DurableServerTestCase):
         self.assert_well()
 
 
-assert FIRST_RETRY > UNHURRIED, "these tests tell a retry from a write that nobody waits for"
+assert FIRST_RETRY > FLUSH_DELAY, "these tests tell a retry from a write that nobody waits for"

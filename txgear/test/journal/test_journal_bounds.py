@@ -1,4 +1,4 @@
-"""Tests of L{txgear.journal}: what is on its way has bounds, and a defect costs nobody his answer."""
+"""Tests of L{txgear.journal.journal}: what is on its way has bounds, and a defect costs nobody his answer."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from twisted.logger import capturedLogs, formatEvent
 from txgear.broker.broker import Broker
 from txgear.broker.records import Reading, Storing
 from txgear.errors import StoreUnavailable
-from txgear.journal import LEAST_ROOM, RETRY_WHEN_ASKED, UNHURRIED
-from txgear.journal.writing import MOST_BYTES, MOST_ROWS
+from txgear.journal.batches import MOST_BYTES, MOST_ROWS
+from txgear.journal.link import RETRY_WHEN_ASKED
+from txgear.journal.writes import FLUSH_DELAY, LEAST_LIMIT
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import (
     CAN_DO,
@@ -69,7 +70,7 @@ class ResultsTests(BoundsTestCase):
         self.broker.forget(HANDLES[1])
         self.assertEqual(self.journal.pending_bytes, 1000)
         self.store.fail("write", GONE)
-        self.clock.advance(UNHURRIED)
+        self.clock.advance(FLUSH_DELAY)
         self.thread.run()
         self.assertEqual(self.journal.pending_bytes, 1000)
         self.run_on(1)
@@ -81,7 +82,7 @@ class ResultsTests(BoundsTestCase):
             self.begin_anew(queue_memory=MIB)
             self.running(1)
             self.complete(1, size=1000)
-            self.clock.advance(UNHURRIED)
+            self.clock.advance(FLUSH_DELAY)
             self.broker.forget(HANDLES[1])
             if error is not None:
                 self.store.fail("write", error)
@@ -96,7 +97,7 @@ class ResultsTests(BoundsTestCase):
         # Those who have nothing to do with it are.
         self.assert_alive(self.client)
         self.assertEqual(self.client.transport.producerState, "producing")
-        self.clock.advance(UNHURRIED)
+        self.clock.advance(FLUSH_DELAY)
         self.thread.run_all()
         self.assertEqual(self.state(), "producing")
         self.assertEqual(len(self.store._results), 11)
@@ -159,7 +160,7 @@ class ResultsTests(BoundsTestCase):
     def test_a_store_that_hangs_is_found_out(self) -> None:
         """Though nobody waits for it: the worker is read again, and jobs are refused."""
         self.complete(*range(1, 12), size=100_000)
-        self.clock.advance(UNHURRIED)
+        self.clock.advance(FLUSH_DELAY)
         self.assertEqual(self.state(), "paused")
         self.clock.advance(5)
         self.assertEqual(self.state(), "producing")
@@ -174,7 +175,7 @@ class ResultsTests(BoundsTestCase):
         self.assertEqual(self.broker.lease(self.broker.jobs[13]), 2.0)
         self.complete(*range(1, 12), size=100_000)
         self.assertEqual(self.state(), "paused")
-        self.clock.advance(UNHURRIED)
+        self.clock.advance(FLUSH_DELAY)
         self.clock.advance(4)
         self.assertEqual(len(self.other.protocol.peer.running), 2)
         self.thread.run_all()
@@ -196,7 +197,7 @@ class ResultsTests(BoundsTestCase):
         """It is read again when there is neither reason any more."""
         self.complete(*range(1, 12), size=100_000)
         self.other.tell(submit(b"x" * 2 * MIB))
-        self.clock.advance(UNHURRIED)
+        self.clock.advance(FLUSH_DELAY)
         self.assertEqual(self.state(), "paused")
         self.thread.run()
         self.thread.run_all()
@@ -206,7 +207,7 @@ class ResultsTests(BoundsTestCase):
     def test_however_little_memory_the_queue_has(self) -> None:
         self.begin_anew(queue_memory=0)
         self.running(2)
-        self.complete(1, size=LEAST_ROOM - 1000)
+        self.complete(1, size=LEAST_LIMIT - 1000)
         self.assertEqual(self.state(), "producing")
 
 
@@ -273,7 +274,7 @@ class BatchTests(BoundsTestCase):
         self.store.fail("write", GONE)
         self.store.fail("open", GONE, times=2)
         self.complete(*range(1, count + 1), size=MIB)
-        self.clock.advance(UNHURRIED)
+        self.clock.advance(FLUSH_DELAY)
         self.thread.run_all()
         written = 0
         for _ in range(200):
@@ -384,10 +385,10 @@ class DefectTests(BoundsTestCase):
 
     def test_the_journal_itself(self) -> None:
         """Whatever becomes of a batch is looked up, as after a lost connection."""
-        for name in ("_written", "_watch_anew", "_take_batch", "_opened_again"):
+        for name in ("_written", "_watch_anew", "_take_batch", "reopened"):
             self.begin_anew()
-            journal: Any = self.journal
-            whole = getattr(journal, name)
+            writes: Any = self.journal._writes
+            whole = getattr(writes, name)
             calls: list[int] = []
 
             def fail(*arguments: Any, whole: Any = whole, calls: list[int] = calls) -> Any:
@@ -396,8 +397,8 @@ class DefectTests(BoundsTestCase):
                     raise ZeroDivisionError
                 return whole(*arguments)
 
-            setattr(journal, name, fail)
-            if name == "_opened_again":
+            setattr(writes, name, fail)
+            if name == "reopened":
                 self.store.fail("write", GONE)
             self.client.tell(submit(), submit())
             self.run_on(1)
@@ -407,12 +408,12 @@ class DefectTests(BoundsTestCase):
 
     def test_one_that_stays_is_told_of_twice(self) -> None:
         """And those who submit are refused when their time is up, or at once."""
-        journal: Any = self.journal
+        writes: Any = self.journal._writes
 
         def fail(*arguments: Any) -> None:
             raise ZeroDivisionError
 
-        journal._opened_again = fail
+        writes.reopened = fail
         self.store.fail("write", GONE)
         self.submit_one()
         self.run_on(60)

@@ -1,11 +1,12 @@
-"""Tests of L{txgear.journal} at the server's end, as far as the store has to do with that."""
+"""Tests of L{txgear.journal.journal} at the server's end, as far as the store has to do with that."""
 
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
 from txgear.errors import StoreTaken
-from txgear.journal import FIRST_RETRY, UNHURRIED
+from txgear.journal.link import FIRST_RETRY
+from txgear.journal.writes import FLUSH_DELAY
 from txgear.protocol.constants import CAN_DO
 from txgear.protocol.packets import request
 from txgear.test.journal.test_journal_trouble import GONE, TroubleTestCase
@@ -194,7 +195,7 @@ class EndTests(TroubleTestCase):
     def test_the_ends_that_it_hangs_with_count_too(self) -> None:
         self.running()
         self.complete(1, 2)
-        self.clock.advance(UNHURRIED)
+        self.clock.advance(FLUSH_DELAY)
         self.assertEqual(len(self.thread.waiting), 1)
         closing = self.close()
         lines = self.logged(self.clock.advance, 5)

@@ -1,4 +1,4 @@
-"""Tests of L{txgear.journal}: results, marks, and what is read for those who ask."""
+"""Tests of L{txgear.journal.journal}: results, marks, and what is read for those who ask."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from txgear.broker.broker import Broker
 from txgear.broker.jobs import DONE, Job
 from txgear.broker.records import PAUSED, SCHEDULED, Reading, StoredValue
 from txgear.errors import QueueError, StoreRefused, StoreUnavailable
-from txgear.journal import ENOUGH, FIRST_RETRY, MOST_READINGS, MOST_WAITING, UNHURRIED
+from txgear.journal.link import FIRST_RETRY
+from txgear.journal.reads import MOST_READINGS, MOST_WAITING
+from txgear.journal.writes import BACKLOG, FLUSH_DELAY
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import CAN_DO, GRAB_JOB, SUBMIT_JOB, WORK_COMPLETE
 from txgear.protocol.packets import request
@@ -97,7 +99,7 @@ class ResultTests(KeptTestCase):
         self.complete(1, b"first")
         self.complete(2, b"")
         self.assertEqual(self.in_memory(), {1: b"first"})
-        self.clock.advance(UNHURRIED)
+        self.clock.advance(FLUSH_DELAY)
         self.thread.run()
         self.assertEqual(self.in_memory(), {})
         (batch,) = self.store.batches
@@ -114,7 +116,7 @@ class ResultTests(KeptTestCase):
         self.complete(1, b"first")
         self.assertEqual(self.ask(1), [b"first"])
         self.store.fail("write", GONE)
-        self.clock.advance(UNHURRIED)
+        self.clock.advance(FLUSH_DELAY)
         self.thread.run()
         self.assertEqual(self.ask(1), [b"first"])
         self.run_on(1)
@@ -130,7 +132,7 @@ class ResultTests(KeptTestCase):
         self.store.too_large = 10
         for number, size in enumerate((10, 11, 3, 12), 1):
             self.complete(number, b"x" * size)
-        self.clock.advance(UNHURRIED)
+        self.clock.advance(FLUSH_DELAY)
         lines = self.logged(self.thread.run)
         self.assertEqual(
             lines, ["memory: does not keep the results of 2 jobs: A result of 11 bytes is too large"]
@@ -142,7 +144,7 @@ class ResultTests(KeptTestCase):
             self.assertEqual((job.state, self.broker.life(job).complete), (DONE, complete))
         self.assertEqual(self.ask(2), [b""])
         # Which the store is to know, too.
-        self.clock.advance(UNHURRIED)
+        self.clock.advance(FLUSH_DELAY)
         self.thread.run_all()
         self.assertEqual([(self.store.kept[number].size) for number in range(1, 5)], [10, 0, 3, 0])
         self.assertIn(b"false", self.store.kept[2].history or b"")
@@ -155,7 +157,7 @@ class ResultTests(KeptTestCase):
         self.complete(1, b"first")
         self.complete(2, b"second")
         self.broker.forget(HANDLES[1])
-        self.clock.advance(UNHURRIED)
+        self.clock.advance(FLUSH_DELAY)
         self.thread.run()
         (batch,) = self.store.batches
         self.assertEqual((batch.results, batch.deleted_all), ([(2, b"second")], [1]))
@@ -172,7 +174,7 @@ class ResultTests(KeptTestCase):
             self.begin_anew()
             self.submit_all(b"w")
             self.complete(1, b"first")
-            self.clock.advance(UNHURRIED)
+            self.clock.advance(FLUSH_DELAY)
             self.broker.forget(HANDLES[1])
             self.turn()
             if error is not None:
@@ -190,7 +192,7 @@ class ResultTests(KeptTestCase):
             self.complete(1, b"first")
             self.complete(2, b"second")
             self.mark(StoredValue(PAUSED, b"a", 1.0), StoredValue(PAUSED, b"b", 1.0))
-            self.clock.advance(UNHURRIED)
+            self.clock.advance(FLUSH_DELAY)
             self.store.fail("write", GONE, after=after)
             self.store.fail("open", GONE, times=2)
             self.thread.run_all()
@@ -283,7 +285,7 @@ class MarkTests(KeptTestCase):
         self.mark(StoredValue(PAUSED, b"f", 1.0), StoredValue(PAUSED, b"g", 1.0))
         self.mark(StoredValue(PAUSED, b"f", 2.0), StoredValue(SCHEDULED, b"f", 3.0))
         self.assertEqual(len(self.thread.waiting), 0)
-        self.clock.advance(UNHURRIED)
+        self.clock.advance(FLUSH_DELAY)
         self.thread.run()
         self.assertEqual(
             self.marks(),
@@ -588,19 +590,19 @@ class ReadingTests(KeptTestCase):
         )
 
 
-assert FIRST_RETRY > UNHURRIED, "these tests tell a retry from a write that nobody waits for"
+assert FIRST_RETRY > FLUSH_DELAY, "these tests tell a retry from a write that nobody waits for"
 
 
 class BehindTests(KeptTestCase):
     """Whether whoever changes a great many jobs is to wait."""
 
     def test_until_it_is_written(self) -> None:
-        marks = [StoredValue(PAUSED, b"f%d" % number, START) for number in range(ENOUGH + 1)]
+        marks = [StoredValue(PAUSED, b"f%d" % number, START) for number in range(BACKLOG + 1)]
         self.mark(*marks[:-1])
         self.assertFalse(self.journal.backlogged)
         self.mark(marks[-1])
         self.assertTrue(self.journal.backlogged)
-        self.clock.advance(UNHURRIED)
+        self.clock.advance(FLUSH_DELAY)
         self.assertFalse(self.journal.backlogged)
         self.run_on(1)
         self.assertEqual(self.marks(), sorted(marks))
@@ -608,12 +610,12 @@ class BehindTests(KeptTestCase):
     def test_not_for_a_store_that_is_away(self) -> None:
         """Nobody knows for how long."""
         self.store.fail("write", GONE, times=2)
-        self.mark(*[StoredValue(PAUSED, b"f%d" % number, START) for number in range(ENOUGH + 1)])
-        self.clock.advance(UNHURRIED)
+        self.mark(*[StoredValue(PAUSED, b"f%d" % number, START) for number in range(BACKLOG + 1)])
+        self.clock.advance(FLUSH_DELAY)
         self.thread.run()
         self.assertTrue(self.journal.backlogged)
         self.thread.run()
-        self.clock.advance(UNHURRIED)
+        self.clock.advance(FLUSH_DELAY)
         self.thread.run()
         self.assertFalse(self.journal.backlogged)
 

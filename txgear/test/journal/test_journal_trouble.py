@@ -1,10 +1,11 @@
-"""Tests of L{txgear.journal} when the store is slow, lost or full."""
+"""Tests of L{txgear.journal.journal} when the store is slow, lost or full."""
 
 from __future__ import annotations
 
 from txgear.errors import StoreRefused, StoreTaken, StoreUnavailable, StoreUnusable
-from txgear.journal import FIRST_RETRY, LAST_RETRY, RETRY_WHEN_ASKED, UNHURRIED
-from txgear.journal.writing import MOST_REFUSALS
+from txgear.journal.batches import MOST_REFUSALS
+from txgear.journal.link import FIRST_RETRY, LAST_RETRY, RETRY_WHEN_ASKED
+from txgear.journal.writes import FLUSH_DELAY
 from txgear.protocol.constants import CAN_DO, CANT_DO, GRAB_JOB, JOB_ASSIGN, SUBMIT_JOB, WORK_COMPLETE
 from txgear.protocol.packets import request, response
 from txgear.test.support.server import HANDLES, DurableServerTestCase, created, refused, submit
@@ -317,7 +318,7 @@ class LostTests(TroubleTestCase):
             self.running()
             self.other.tell(request(CANT_DO, b"f"), request(CAN_DO, b"f"), request(GRAB_JOB))
             self.complete(1)
-            self.clock.advance(UNHURRIED)
+            self.clock.advance(FLUSH_DELAY)
             self.store.fail("write", GONE, after=after)
             self.other.tell(request(GRAB_JOB), request(CANT_DO, b"f"))
             self.run_on(1)
@@ -331,7 +332,7 @@ class LostTests(TroubleTestCase):
         self.store.fail("write", GONE)
         self.store.fail("open", GONE, times=2)
         self.complete(1)
-        self.clock.advance(UNHURRIED)
+        self.clock.advance(FLUSH_DELAY)
         self.thread.run_all()
         self.complete(2)
         self.clock.advance(FIRST_RETRY)
@@ -349,7 +350,7 @@ class LostTests(TroubleTestCase):
         self.store.fail("write", GONE)
         self.thread.run()
         self.complete(2)
-        self.clock.advance(UNHURRIED)
+        self.clock.advance(FLUSH_DELAY)
         self.run_on(1)
         self.assertEqual(self.numbers(), [3])
         self.assert_well()

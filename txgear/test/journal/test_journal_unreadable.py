@@ -1,4 +1,4 @@
-"""Tests of L{txgear.journal}: what the store has, and cannot read."""
+"""Tests of L{txgear.journal.journal}: what the store has, and cannot read."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from txgear.broker.records import UNREADABLE_SECONDS, Reading
 from txgear.errors import StoreRefused, StoreUnavailable
-from txgear.journal import MOST_READINGS
-from txgear.journal.reading import AT_ONCE
+from txgear.journal.portion import AT_ONCE
+from txgear.journal.reads import MOST_READINGS
 from txgear.protocol.constants import (
     CAN_DO,
     GRAB_JOB,

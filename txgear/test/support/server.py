@@ -17,7 +17,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.daemon.restore import restore
-from txgear.journal import NUMBERS, InThread, Journal
+from txgear.journal.journal import NUMBERS, Journal
+from txgear.journal.link import InThread
 from txgear.policies import Policies
 from txgear.protocol.constants import (
     ECHO_REQ,

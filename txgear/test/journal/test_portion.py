@@ -1,10 +1,10 @@
-"""Tests of L{txgear.journal.reading}."""
+"""Tests of L{txgear.journal.portion}."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.journal.reading import AT_ONCE, PAUSE, Portion
+from txgear.journal.portion import AT_ONCE, PAUSE, Portion
 
 
 class PortionTests(SynchronousTestCase):

@@ -1,0 +1,124 @@
+"""
+Batches: how much one takes, and how it is written. One job or result that the store refuses does not
+cost the others theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from txgear.broker.records import Batch, NewJob, Result
+from txgear.errors import StoreRefused, StoreUnavailable
+
+if TYPE_CHECKING:
+    from txgear.interfaces import IJobStore
+
+T = TypeVar("T")
+
+MOST_ROWS: Final = 10_000
+"""Rows of each kind in one batch: a tenth of a second of a good disk, and more would gain nothing."""
+MOST_BYTES: Final = 16 * 1024 * 1024
+"""
+Bytes of the workloads, and of the results, in one batch, unless one alone has more: a batch
+that grew while a slow line did not take it would never be through.
+"""
+MOST_REFUSALS: Final = 16
+"""Jobs or results refused one by one, none of their batch being kept, after which the rest is not tried."""
+
+
+def fitting(sizes: Sequence[int]) -> int:
+    """
+    How many of the first of these one batch takes; at least one, if there is any.
+
+    @param sizes: bytes of each.
+    """
+    size = 0
+    for index, each in enumerate(islice(sizes, MOST_ROWS)):
+        size += each
+        if size > MOST_BYTES and index:
+            return index
+    return min(len(sizes), MOST_ROWS)
+
+
+class Refusals(NamedTuple):
+    """
+    What a store would not keep.
+
+    @ivar new_jobs: why, by their place in the batch.
+    @ivar results: why, by job number.
+    """
+
+    new_jobs: dict[int, StoreRefused]
+    results: dict[int, StoreRefused]
+
+
+def write_all(store: IJobStore, batch: Batch) -> Refusals:
+    """
+    Write a batch, or what the store will take of it. Blocks.
+
+    @raise StoreUnavailable: the store is lost, or it takes not even updates, deletions and values.
+    """
+    try:
+        store.write(batch)
+    except StoreRefused as error:
+        reason = error
+    else:
+        return Refusals({}, {})
+
+    def add(part: Sequence[NewJob]) -> None:
+        numbers = {job.number for job, _ in part}
+        values = [value for value in batch.values if value.number in numbers]
+        store.write(Batch(part, (), (), values=values))
+
+    def replace(part: Sequence[Result]) -> None:
+        store.write(Batch((), (), (), part))
+
+    refused_jobs = _by_halves(batch.new_jobs, add, reason)
+    new = {job.number for job, _ in batch.new_jobs}
+    gone = {batch.new_jobs[index][0].number for index in refused_jobs}
+    gone.update(batch.deleted, batch.deleted_all)
+    values = [value for value in batch.values if value.number not in new]
+    # Later, as they may speak of jobs that are new; and what is deleted may make room for results.
+    rest = Batch((), batch.updates, batch.deleted, deleted_all=batch.deleted_all, values=values)
+    try:
+        if any(rest):
+            store.write(rest)
+        results = [result for result in batch.results if result[0] not in gone]
+        refused = {results[index][0]: why for index, why in _by_halves(results, replace, reason).items()}
+        if refused:
+            replace([(number, b"") for number in refused])
+    except StoreRefused as error:
+        raise StoreUnavailable(str(error)) from error
+    return Refusals(refused_jobs, refused)
+
+
+def _by_halves(
+    items: Sequence[T], write: Callable[[Sequence[T]], None], reason: StoreRefused
+) -> dict[int, StoreRefused]:
+    """
+    Write all that is not refused, and find what is, by halves.
+
+    @param reason: why it was refused together with others.
+    @return: why, by places.
+    """
+    refused: dict[int, StoreRefused] = {}
+    any_kept = False
+    parts = [(0, items)] if items else []
+    while parts:
+        first, part = parts.pop()
+        if len(refused) >= MOST_REFUSALS and not any_kept:
+            # It is not this one or that one: the disk is full.
+            refused.update(dict.fromkeys(range(first, first + len(part)), reason))
+            continue
+        try:
+            write(part)
+            any_kept = True
+        except StoreRefused as error:
+            if len(part) == 1:
+                refused[first] = reason = error
+            else:
+                half = len(part) // 2
+                parts += [(first + half, part[half:]), (first, part[:half])]
+    return refused

@@ -1,0 +1,130 @@
+"""
+A buffer of changes to kept jobs: what has gathered, and what of it one batch takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from itertools import islice
+
+from txgear.broker.records import Batch, JobUpdate, NewJob, StoredValue
+from txgear.journal.batches import MOST_BYTES, MOST_ROWS, fitting
+
+
+class WriteBuffer:
+    """
+    Changes that nobody waits for.
+
+    None of these can grow without end while the store is away: of each job that is kept there is one
+    update, one result and one deletion at the most, and while it is away no job is taken; of values there
+    is one for each function and schedule. Results are bounded in bytes by whoever adds them.
+
+    @ivar updates: by job number.
+    @ivar deleted: see L{Batch}.
+    @ivar results: by job number.
+    @ivar deleted_all: see L{Batch}.
+    @ivar values: by kind and name.
+    @ivar bytes: of the results.
+    """
+
+    __slots__ = ("bytes", "deleted", "deleted_all", "results", "updates", "values")
+
+    def __init__(self) -> None:
+        self.updates: dict[int, JobUpdate] = {}
+        self.deleted: list[int] = []
+        self.results: dict[int, bytes] = {}
+        self.deleted_all: list[int] = []
+        self.values: dict[tuple[int, bytes], StoredValue] = {}
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        changes = len(self.updates) + len(self.deleted) + len(self.results)
+        return changes + len(self.deleted_all) + len(self.values)
+
+    def put_result(self, number: int, result: bytes) -> None:
+        """Keep this result, in place of an earlier one."""
+        results = self.results
+        self.bytes += len(result) - len(results.pop(number, b""))
+        results[number] = result
+
+    def drop_result(self, number: int) -> None:
+        """There is no result to be kept of this job any more."""
+        self.bytes -= len(self.results.pop(number, b""))
+
+    def restore(self, earlier: WriteBuffer) -> None:
+        """These changes were not written after all; what is here is newer."""
+        for number in (*self.results, *self.deleted_all):
+            earlier.drop_result(number)
+        self.updates = {**earlier.updates, **self.updates}
+        self.deleted = earlier.deleted + self.deleted
+        self.results = {**earlier.results, **self.results}
+        self.deleted_all = earlier.deleted_all + self.deleted_all
+        self.values = {**earlier.values, **self.values}
+        self.bytes += earlier.bytes
+
+    def drop(self, number: int) -> None:
+        """The job with this number was refused: what was to be kept with it is not kept either."""
+        self.updates.pop(number, None)
+        if self.values:
+            self.values = {key: value for key, value in self.values.items() if value.number != number}
+        self.drop_result(number)
+
+    @property
+    def fits(self) -> bool:
+        """Whether one batch has room for all."""
+        return len(self) <= MOST_ROWS and self.bytes <= MOST_BYTES
+
+    def take(self, later: Collection[int]) -> WriteBuffer:
+        """
+        Take out what one batch has room for. A job's update and its result stay together: a result takes
+        the place of the workload, which a job that has not ended still needs.
+
+        @param later: numbers of jobs that a later batch adds; their changes wait for that.
+        """
+        part = WriteBuffer()
+        results = list(islice(self.results, MOST_ROWS))
+        if later:
+            results = [number for number in results if number not in later]
+        for number in results[: fitting([len(self.results[number]) for number in results])]:
+            part.put_result(number, self.results[number])
+            self.drop_result(number)
+            if number in self.updates:
+                part.updates[number] = self.updates.pop(number)
+        for number in list(islice(self.updates, MOST_ROWS)):
+            if number not in self.results and number not in later:
+                part.updates[number] = self.updates.pop(number)
+        part.deleted, self.deleted = _first(self.deleted, later)
+        part.deleted_all, self.deleted_all = _first(self.deleted_all, later)
+        part.values = {key: value for key, value in self.values.items() if value.number not in later}
+        self.values = {key: value for key, value in self.values.items() if value.number in later}
+        return part
+
+    def count_ended(self) -> int:
+        """How many jobs have ended, as these changes say."""
+        return len({*self.deleted, *(update.number for update in self.updates.values() if update.state)})
+
+    def batch(self, new_jobs: Sequence[NewJob]) -> Batch:
+        """All of it, and these."""
+        return Batch(
+            new_jobs,
+            list(self.updates.values()),
+            self.deleted,
+            list(self.results.items()),
+            self.deleted_all,
+            list(self.values.values()),
+        )
+
+    def check(self) -> None:
+        """
+        Assert that the bytes are those of the results. For tests.
+
+        @raise AssertionError: they are not.
+        """
+        assert self.bytes == sum(map(len, self.results.values()))
+
+
+def _first(numbers: list[int], later: Collection[int]) -> tuple[list[int], list[int]]:
+    """Those that a batch has room for, and the others."""
+    first = numbers[:MOST_ROWS]
+    left = [number for number in first if number in later]
+    return [number for number in first if number not in later], left + numbers[MOST_ROWS:]

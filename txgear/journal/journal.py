@@ -1,0 +1,284 @@
+"""
+The journal: what is to be kept of jobs, carried to the store in batches.
+
+One call is at the store at a time, on a thread of its own. While it is there,
+what comes gathers; when it is back, what has gathered is the next batch: one
+transaction, which takes all of it unless that is very much. Nobody waits for a
+timer, and nobody but those whose jobs are on the way waits for the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from txgear.broker.records import JournalListener
+from txgear.journal.link import CLOSED, LOST, OPEN, TAKEN, InThread, Link
+from txgear.journal.reads import Reads
+from txgear.journal.writes import Writes
+
+if TYPE_CHECKING:
+    from txgear.interfaces import IJobStore
+
+NUMBERS: Final = 1_000_000_000
+"""Job numbers that are reserved at once; half of them must last while the store is away."""
+
+
+class Journal:
+    """
+    The changes of one server's jobs, on their way to its store.
+
+    This is the broker's L{txgear.broker.records.Journal}. What the broker says goes straight to L{Writes}
+    and L{Reads}, whose methods are this object's.
+    """
+
+    def __init__(self, store: IJobStore, in_thread: InThread, clock: IReactorTime, timeout: float) -> None:
+        """
+        @param store: open.
+        @param in_thread: calls something where it may block.
+        @param clock: for the bounds in time.
+        @param timeout: seconds that those who submit wait for the store at the most.
+        """
+        self._clock = clock
+        self._timeout = timeout
+        self._link = Link(store, in_thread, clock, self)
+        self._writes = Writes(self._link, clock, timeout, self.turn_ended, self._time_is_up)
+        self._reads = Reads(self._link, clock, self.turn_ended)
+        self._read_last = False
+        self._ending = Ending(clock, timeout)
+
+        self.retry_soon = self._link.retries.soon
+        self.add = self._writes.jobs.add
+        self.update = self._writes.update
+        self.delete = self._writes.delete
+        self.delete_all = self._writes.delete_all
+        self.put_result = self._writes.put_result
+        self.put_value = self._writes.put_value
+        self.has_room = self._writes.has_room
+        self.read = self._reads.readings.read
+        self.load = self._reads.loads.load
+
+    def begin(
+        self, listener: JournalListener, answered: Callable[[], None], taken: Callable[[], None], limit: int
+    ) -> None:
+        """
+        @param listener: is told what becomes of its jobs.
+        @param answered: called after it was told; ends a turn.
+        @param taken: called once if another server has the store now; this one is to end.
+        @param limit: bytes on their way from which on those who add to them are to wait.
+        """
+        self._listener = listener
+        self._answered = answered
+        self._taken = taken
+        self._writes.begin(listener, limit)
+        self._reads.loads.listener = listener
+
+    @property
+    def store_name(self) -> str:
+        """What the store is and where, without a password."""
+        return self._link.name
+
+    @property
+    def unavailable(self) -> str | None:
+        """Part of L{txgear.broker.records.Journal}."""
+        return self._link.unavailable
+
+    @property
+    def crowded(self) -> bool:
+        """Part of L{txgear.broker.records.Journal}."""
+        return self._writes.crowded
+
+    @property
+    def backlogged(self) -> bool:
+        """Part of L{txgear.broker.records.Journal}."""
+        return self._writes.backlogged
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes that jobs and results on their way take."""
+        return self._writes.pending_bytes
+
+    # One call at a time
+
+    def turn_ended(self) -> None:
+        """Call the store for what the turn has brought, unless it is busy."""
+        link = self._link
+        state = link.state
+        try:
+            if state is OPEN:
+                self._call_next()
+            elif not (state is CLOSED or state is TAKEN):
+                self._writes.watch()
+                if state is LOST and link.retries.due():
+                    link.open(self._writes.jobs.numbers_in_flight(), self._writes.reopened)
+        except Exception:
+            link.failed(Failure())
+
+    def _call_next(self) -> None:
+        """Reads and writes take turns; numbers for jobs come before both."""
+        link, writes, reads = self._link, self._writes, self._reads
+        write_due = False
+        if not (nothing := writes.empty):
+            writes.watch()
+            write_due = writes.due()
+        low = self._listener.numbers_left < NUMBERS // 2 and not link.closing
+        if low and not (link.retries.attempts and (write_due or reads.loads.jobs)):
+            link.call(lambda store: store.reserve(NUMBERS), self._reserved)
+        elif reads.ready and not (write_due and self._read_last):
+            self._read_last = True
+            reads.start()
+        elif write_due:
+            self._read_last = False
+            writes.start()
+        elif nothing:
+            if link.retries.attempts or link.unavailable is not None:
+                link.recovered()
+            if link.closing:
+                self._ending.nothing_is_left()
+
+    def _reserved(self, first: int) -> None:
+        self._listener.reserve(first, NUMBERS)
+
+    def _time_is_up(self) -> None:
+        """Those who wait for a batch have waited long enough."""
+        link = self._link
+        reason = link.unavailable or f"The store has not answered for {self._timeout:g} seconds"
+        link.refuse(reason, reason)
+        self._writes.jobs.refuse_all(reason, self._clock.seconds())
+        self._answered()
+
+    # What the link says: L{txgear.journal.link.LinkListener}
+
+    @property
+    def waited_for(self) -> bool:
+        """Part of L{txgear.journal.link.LinkListener}."""
+        return self._link.closing or self._writes.deadline.running
+
+    def answered(self) -> None:
+        """Part of L{txgear.journal.link.LinkListener}."""
+        self._answered()
+
+    def recovered(self) -> None:
+        """Part of L{txgear.journal.link.LinkListener}."""
+        self._ending.answered()
+        self._writes.recovered()
+
+    def lost(self) -> None:
+        """Part of L{txgear.journal.link.LinkListener}."""
+        self._reads.readings.drop()
+
+    def taken(self, reason: str) -> None:
+        """
+        Part of L{txgear.journal.link.LinkListener}: from here on nothing is right that this server says of
+        its jobs.
+        """
+        self._reads.readings.drop()
+        self._writes.jobs.refuse_all(reason, self._clock.seconds())
+        self._stop()
+        self._taken()
+
+    # The end
+
+    def settle(self) -> Deferred[None]:
+        """
+        The server is about to end: take no job any more, and write what there is.
+
+        @return: a Deferred that fires with C{None} when nobody waits for the store
+            any more; where that does not answer, after the timeout, and at once where
+            it has not answered for so long since an earlier call.
+        """
+        link = self._link
+        link.prepare_close()
+        self._reads.readings.drop()
+        # Answers that are there now would be held by nobody but us.
+        self._answered()
+        patience = self._ending.begin()
+        if link.state is CLOSED or link.state is TAKEN or patience <= 0:
+            return succeed(None)
+        # The next attempt at a store that is lost may come after the end.
+        link.retries.stop()
+        settled = self._ending.wait(patience)
+        self.turn_ended()
+        return settled
+
+    def close(self) -> Deferred[None]:
+        """
+        Write what has come since L{settle}, and let go of the store.
+
+        @return: a Deferred that fires with C{None} when that is done; where the
+            store does not answer, when L{settle} gives it up.
+        """
+        return self.settle().addCallback(self._close)
+
+    def _close(self, result: None) -> Deferred[None] | None:
+        closed = self._link.close(self._listener.next_number, self._timeout)
+        self._stop()
+        self._reads.readings.give_up()
+        self._writes.give_up()
+        return closed
+
+    def abandon(self) -> None:
+        """Do nothing any more, as after a kill: what was not written is lost."""
+        self._link.abandon()
+        self._stop()
+
+    def _stop(self) -> None:
+        """Nothing is to come any more."""
+        self._writes.stop()
+        self._reads.stop()
+        self._ending.nothing_is_left()
+
+    def check(self) -> None:
+        """
+        Assert that all counts agree with what is here. For tests.
+
+        @raise AssertionError: they do not.
+        """
+        self._writes.check()
+
+
+class Ending:
+    """
+    The server's end, as far as it waits for the store: as long as that answers, and for some seconds
+    more. What is slow is not lost.
+    """
+
+    def __init__(self, clock: IReactorTime, timeout: float) -> None:
+        """
+        @param timeout: seconds that a store may be silent.
+        """
+        self._clock = clock
+        self._timeout = timeout
+        self._silent_since: float | None = None
+        self._waiting: list[Deferred[None]] = []
+
+    def begin(self) -> float:
+        """The store is waited for from now on, if it is not already; for how many seconds more."""
+        now = self._clock.seconds()
+        if self._silent_since is None:
+            self._silent_since = now
+        return self._silent_since + self._timeout - now
+
+    def wait(self, seconds: float) -> Deferred[None]:
+        """
+        @return: a Deferred that fires with C{None} when nothing is left for the store, or after so long.
+        """
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        return waiting.addTimeout(seconds, self._clock, onTimeoutCancel=lambda result, timeout: None)
+
+    def answered(self) -> None:
+        """The store has answered, and has its time anew."""
+        if self._silent_since is not None:
+            self._silent_since = self._clock.seconds()
+
+    def nothing_is_left(self) -> None:
+        """The store has nothing to do any more."""
+        self._silent_since = None
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(None)

@@ -1,0 +1,160 @@
+"""
+New jobs on their way to the store, each from its submit until those who submitted it have their answer.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from twisted.logger import Logger
+
+from txgear.broker.records import JournalListener, NewJob, Storing
+from txgear.errors import QueueError, StoreRefused
+from txgear.journal.batches import MOST_BYTES, MOST_ROWS, fitting
+from txgear.protocol.constants import ERROR
+
+JOB_BYTES: Final = 1000
+"""What a job on its way takes beside its workload, about: a million empty ones are not nothing."""
+
+
+class Pending:
+    """
+    One job on its way to the store.
+
+    @ivar storing: what the broker has given, and is told of.
+    @ivar new: the job as it is to be kept.
+    @ivar size: bytes that it takes on its way.
+    @ivar settled: whether the broker has been told what has become of it.
+    """
+
+    __slots__ = ("new", "settled", "size", "storing")
+
+    def __init__(self, storing: Storing) -> None:
+        self.storing = storing
+        self.new: NewJob = storing.addition
+        self.size = self.new[0].size + JOB_BYTES
+        self.settled = False
+
+    @property
+    def number(self) -> int:
+        """The job's number."""
+        return self.new[0].number
+
+
+class NewJobs:
+    """
+    All jobs on their way to the store, in order. Those of one batch are in flight at a time.
+
+    @ivar listener: is told what has become of each, once.
+    @ivar waiting: those of which none is at the store yet.
+    @ivar retracted: numbers of jobs that are in the store, though those who submitted them have been told
+        that they are not: to be deleted.
+    @ivar bytes: what those take that are not settled.
+    """
+
+    log = Logger()
+    listener: JournalListener
+
+    def __init__(self, drop: Callable[[int], None]) -> None:
+        """
+        @param drop: called with the number of a job that is refused, before the broker hears of it.
+        """
+        self.waiting: list[Pending] = []
+        self.retracted: list[int] = []
+        self.bytes = 0
+        self._in_flight: deque[Pending] = deque()
+        self._drop = drop
+
+    def add(self, storing: Storing) -> None:
+        """Part of L{txgear.broker.records.Journal}."""
+        pending = Pending(storing)
+        self.waiting.append(pending)
+        self.bytes += pending.size
+
+    def take(self) -> list[NewJob]:
+        """What is written next: all that wait, or the first of them."""
+        waiting = self.waiting
+        taken = len(waiting)
+        if taken > MOST_ROWS or self.bytes > MOST_BYTES:
+            taken = fitting([pending.new[0].size for pending in waiting])
+        self._in_flight, self.waiting = deque(waiting[:taken]), waiting[taken:]
+        return [pending.new for pending in self._in_flight]
+
+    def numbers_in_flight(self) -> list[int]:
+        """The numbers of the jobs that are at the store, and may be in it or not once that has failed."""
+        return [pending.new[0].number for pending in self._in_flight]
+
+    # What becomes of them
+
+    def written(self, refusals: Mapping[int, StoreRefused], now: float) -> None:
+        """
+        The jobs in flight are in the store.
+
+        @param refusals: but for these, by their place in the batch.
+        """
+        in_flight = self._in_flight
+        for index in range(len(in_flight)):
+            # One by one: whatever happens here, what is left is still known to be on its way.
+            pending = in_flight.popleft()
+            if index in refusals:
+                self._refuse(pending, str(refusals[index]), now)
+            elif pending.settled:
+                self.retracted.append(pending.number)
+            else:
+                pending.settled = True
+                self.bytes -= pending.size
+                try:
+                    self.listener.stored(pending.storing, now)
+                except Exception:
+                    self._tell_at_least(pending)
+
+    def found(self, known: set[int], now: float) -> None:
+        """
+        The store was lost with the jobs in flight, and has been looked up.
+
+        @param known: the numbers of those that are in it; the others are to be written again.
+        """
+        in_flight = self._in_flight
+        self._in_flight = deque(pending for pending in in_flight if pending.number in known)
+        self.waiting[:0] = [
+            pending for pending in in_flight if not pending.settled and pending.number not in known
+        ]
+        self.written({}, now)
+
+    def refuse_all(self, reason: str, now: float) -> None:
+        """
+        Nobody is to wait any longer. What is in flight stays there; should it be kept after all, it is
+        deleted again.
+        """
+        waiting, self.waiting = self.waiting, []
+        for pending in [*self._in_flight, *waiting]:
+            self._refuse(pending, reason, now)
+
+    def _refuse(self, pending: Pending, reason: str, now: float) -> None:
+        if not pending.settled:
+            pending.settled = True
+            self.bytes -= pending.size
+            self._drop(pending.number)
+            try:
+                self.listener.refused(pending.storing, reason, now)
+            except Exception:
+                self._tell_at_least(pending)
+
+    def _tell_at_least(self, pending: Pending) -> None:
+        """The broker has failed over a job's outcome, which costs no other job its own."""
+        self.log.failure("a defect in what follows from the store's answers")
+        if pending.storing.answer is None:
+            code = QueueError.default_code.encode("ascii")
+            pending.storing.answer = (ERROR, code, b"internal error of the server")
+
+    def check(self) -> None:
+        """
+        Assert that the bytes are those of the jobs that are not settled. For tests.
+
+        @raise AssertionError: they are not.
+        """
+        assert not any(pending.settled for pending in self.waiting)
+        unsettled = [pending for pending in (*self._in_flight, *self.waiting) if not pending.settled]
+        assert self.bytes == sum(pending.size for pending in unsettled)

@@ -1,0 +1,284 @@
+"""
+What is to be written: it gathers while the store is busy, and is the next batch then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from txgear.broker.records import Batch, JobUpdate, JournalListener, StoredValue
+from txgear.journal.batches import MOST_ROWS, Refusals, write_all
+from txgear.journal.buffer import WriteBuffer
+from txgear.journal.link import Link
+from txgear.journal.newjobs import NewJobs
+from txgear.journal.timer import Timer
+
+FLUSH_DELAY: Final = 0.05
+"""Seconds that changes gather for when no submit waits: nobody is kept waiting by them."""
+BACKLOG: Final = 10_000
+"""Changes that have gathered, from which on whoever makes many more is to wait: one batch has them all."""
+LEAST_LIMIT: Final = 1024 * 1024
+"""Bytes that results on their way may have, however little memory the queue has."""
+
+
+class Writes:
+    """
+    All that is to be written, and the batch that is at the store.
+
+    @ivar jobs: the new jobs.
+    @ivar deadline: runs while somebody waits for a batch.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        link: Link,
+        clock: IReactorTime,
+        patience: float,
+        turn_ended: Callable[[], None],
+        overdue: Callable[[], None],
+    ) -> None:
+        """
+        @param patience: seconds that those who submit wait for the store at the most.
+        @param turn_ended: called when what nobody waits for has gathered long enough.
+        @param overdue: called when they have waited so long.
+        """
+        self.jobs = NewJobs(self._drop)
+        self.deadline = Timer(clock, overdue)
+        self._patience = patience
+        self._flush = Flush(clock, turn_ended)
+        self._link = link
+        self._clock = clock
+        self._limit = LEAST_LIMIT
+        self._buffer = WriteBuffer()
+        self._in_flight = WriteBuffer()
+        self._results_lost = 0
+
+    def begin(self, listener: JournalListener, limit: int) -> None:
+        """
+        @param listener: is told what has become of jobs and results.
+        @param limit: bytes on their way from which on those who add to them are to wait.
+        """
+        self.jobs.listener = self._listener = listener
+        self._limit = max(limit, LEAST_LIMIT)
+
+    # What the broker says
+
+    def update(self, update: JobUpdate) -> None:
+        """Part of L{txgear.broker.records.Journal}."""
+        self._buffer.updates[update.number] = update
+
+    def delete(self, number: int) -> None:
+        """Part of L{txgear.broker.records.Journal}."""
+        self._buffer.deleted.append(number)
+
+    def delete_all(self, number: int) -> None:
+        """Part of L{txgear.broker.records.Journal}."""
+        self._buffer.drop_result(number)
+        self._buffer.deleted_all.append(number)
+
+    def put_result(self, number: int, result: bytes) -> None:
+        """Part of L{txgear.broker.records.Journal}."""
+        self._buffer.put_result(number, result)
+
+    def put_value(self, value: StoredValue) -> None:
+        """Part of L{txgear.broker.records.Journal}."""
+        self._buffer.values[value.kind, value.name] = value
+
+    def has_room(self, size: int) -> bool:
+        """Part of L{txgear.broker.records.Journal}."""
+        if self._link.unavailable is None or not size or self.pending_bytes + size <= self._limit:
+            return True
+        if not self._results_lost:
+            self.log.error(
+                "until the store {store} answers, no more results are kept: {size} bytes wait for it",
+                store=self._link.name,
+                size=self.pending_bytes,
+            )
+        self._results_lost += 1
+        return False
+
+    # How much there is
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes that jobs and results on their way take."""
+        return self.jobs.bytes + self._buffer.bytes + self._in_flight.bytes
+
+    @property
+    def crowded(self) -> bool:
+        """Part of L{txgear.broker.records.Journal}."""
+        if self._link.unavailable is not None:
+            return False
+        return self.jobs.bytes + self._buffer.bytes + self._in_flight.bytes > self._limit
+
+    @property
+    def backlogged(self) -> bool:
+        """Part of L{txgear.broker.records.Journal}."""
+        return self._link.unavailable is None and len(self._buffer) > BACKLOG
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is to be written, now or later."""
+        return not (self.jobs.waiting or self.jobs.retracted or self._buffer)
+
+    def due(self) -> bool:
+        """Whether a batch is to be written now; if not, what has gathered will be in a moment."""
+        if self.jobs.waiting or self.jobs.retracted:
+            return True
+        return self._link.closing or self._link.unavailable is not None or self._flush.due()
+
+    def watch(self) -> None:
+        """A turn has ended: whoever waits from now on does not for ever."""
+        if not self.deadline.running and (self.jobs.waiting or self.crowded):
+            self.deadline.start(self._patience)
+
+    # Batches
+
+    def start(self) -> None:
+        """Write the next batch; there is something to be written, and the link is open."""
+        if self.jobs.retracted:
+            batch, undone = self._take_retracted()
+        else:
+            batch, undone = self._take_batch()
+        self._link.call(lambda store: write_all(store, batch), self._written, undone)
+
+    def _take_retracted(self) -> tuple[Batch, Callable[[], None]]:
+        """Deletions by themselves, before anything else: one of the jobs may be submitted again."""
+        jobs = self.jobs
+        numbers, jobs.retracted = jobs.retracted[:MOST_ROWS], jobs.retracted[MOST_ROWS:]
+        self._flush.cancel()
+
+        def undone() -> None:
+            # To delete them twice does no harm.
+            jobs.retracted = numbers + jobs.retracted
+
+        return Batch((), (), (), deleted_all=numbers), undone
+
+    def _take_batch(self) -> tuple[Batch, Callable[[], None]]:
+        """All that has gathered, or the first of it."""
+        new_jobs = self.jobs.take()
+        if not self.jobs.waiting and self._buffer.fits:
+            self._in_flight, self._buffer = self._buffer, WriteBuffer()
+        else:
+            self._in_flight = self._buffer.take({pending.number for pending in self.jobs.waiting})
+        self._flush.taken(more=bool(self._buffer))
+        return self._in_flight.batch(new_jobs), self._restore
+
+    def _restore(self) -> None:
+        """The batch may not have been written: its changes are written again, which does no harm."""
+        in_flight, self._in_flight = self._in_flight, WriteBuffer()
+        self._buffer.restore(in_flight)
+
+    def _written(self, refusals: Refusals) -> None:
+        in_flight, self._in_flight = self._in_flight, WriteBuffer()
+        self._watch_anew()
+        self.jobs.written(refusals.new_jobs, self._clock.seconds())
+        if in_flight.results:
+            tell = self._listener.result_stored
+            self._link.tell(tell, in_flight.results.keys() - refusals.results.keys())
+        if refusals.results:
+            self.log.error(
+                "{store} does not keep the results of {count} jobs: {reason}",
+                store=self._link.name,
+                count=len(refusals.results),
+                reason=str(next(iter(refusals.results.values()))),
+            )
+            for number in refusals.results:
+                self._link.tell(self._listener.result_refused, number)
+
+    def _watch_anew(self) -> None:
+        """A batch has come back: those who are left have their time from now on."""
+        self.deadline.cancel()
+
+    def reopened(self, known: set[int]) -> None:
+        """
+        The store was lost and is open again.
+
+        @param known: the numbers of those jobs in flight that are in it.
+        """
+        self.jobs.found(known, self._clock.seconds())
+        if not self.jobs.waiting:
+            self._watch_anew()
+
+    def _drop(self, number: int) -> None:
+        """A new job is refused, and what was to be kept with it."""
+        self._buffer.drop(number)
+        self._in_flight.drop(number)
+
+    def recovered(self) -> None:
+        """The store answers: say how many results it has cost that it did not."""
+        if self._results_lost:
+            self.log.error(
+                "the results of {count} jobs are not kept: the store {store} did not answer",
+                count=self._results_lost,
+                store=self._link.name,
+            )
+            self._results_lost = 0
+
+    # The end
+
+    def stop(self) -> None:
+        """Cancel all timers."""
+        self.deadline.cancel()
+        self._flush.cancel()
+
+    def give_up(self) -> None:
+        """Nothing is written any more: say what that costs."""
+        self._restore()
+        if ended := self._buffer.count_ended():
+            self.log.error(
+                "the store {store} has not taken the last changes; {count} ended jobs will run again",
+                store=self._link.name,
+                count=ended,
+            )
+
+    def check(self) -> None:
+        """
+        Assert that the counts agree with what is here. For tests.
+
+        @raise AssertionError: they do not.
+        """
+        self.jobs.check()
+        self._buffer.check()
+        self._in_flight.check()
+
+
+class Flush:
+    """When changes are written that nobody waits for: L{FLUSH_DELAY} after the first of them."""
+
+    def __init__(self, clock: IReactorTime, turn_ended: Callable[[], None]) -> None:
+        """
+        @param turn_ended: called when it is time.
+        """
+        self._timer = Timer(clock, partial(self._time_has_come, turn_ended))
+        self._gathered = False
+
+    def due(self) -> bool:
+        """Whether it is time; if not, it will be in a moment."""
+        if not self._gathered:
+            self._timer.start(FLUSH_DELAY)
+        return self._gathered
+
+    def _time_has_come(self, turn_ended: Callable[[], None]) -> None:
+        self._gathered = True
+        turn_ended()
+
+    def taken(self, *, more: bool) -> None:
+        """
+        A batch of changes is written.
+
+        @param more: whether there are others, which have gathered long enough.
+        """
+        self._timer.cancel()
+        self._gathered = more
+
+    def cancel(self) -> None:
+        """Do not wait any more for the time."""
+        self._timer.cancel()
