@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from txgear.broker.records import JournalListener
 from txgear.journal.link import CLOSED, LOST, OPEN, TAKEN, InThread, Link
 from txgear.journal.reads import Reads
-from txgear.journal.writes import Writes
+from txgear.journal.writes import NOTHING, NOW, Writes
 
 if TYPE_CHECKING:
     from txgear.interfaces import IJobStore
@@ -34,7 +34,11 @@ class Journal:
 
     This is the broker's L{txgear.broker.records.Journal}. What the broker says goes straight to L{Writes}
     and L{Reads}, whose methods are this object's.
+
+    @ivar answered: part of L{txgear.journal.link.LinkListener}; ends a turn of the server's.
     """
+
+    answered: Callable[[], None]
 
     def __init__(self, store: IJobStore, in_thread: InThread, clock: IReactorTime, timeout: float) -> None:
         """
@@ -72,7 +76,7 @@ class Journal:
         @param limit: bytes on their way from which on those who add to them are to wait.
         """
         self._listener = listener
-        self._answered = answered
+        self.answered = answered
         self._taken = taken
         self._writes.begin(listener, limit)
         self._reads.loads.listener = listener
@@ -121,22 +125,18 @@ class Journal:
     def _call_next(self) -> None:
         """Reads and writes take turns; numbers for jobs come before both."""
         link, writes, reads = self._link, self._writes, self._reads
-        write_due = False
-        if not (nothing := writes.empty):
-            writes.watch()
-            write_due = writes.due()
+        need = writes.look()
         low = self._listener.numbers_left < NUMBERS // 2 and not link.closing
-        if low and not (link.retries.attempts and (write_due or reads.loads.jobs)):
+        if low and not (link.retries.attempts and (need is NOW or reads.loads.jobs)):
             link.call(lambda store: store.reserve(NUMBERS), self._reserved)
-        elif reads.ready and not (write_due and self._read_last):
+        elif reads.ready and not (need is NOW and self._read_last):
             self._read_last = True
             reads.start()
-        elif write_due:
+        elif need is NOW:
             self._read_last = False
             writes.start()
-        elif nothing:
-            if link.retries.attempts or link.unavailable is not None:
-                link.recovered()
+        elif need is NOTHING:
+            link.recovered()
             if link.closing:
                 self._ending.nothing_is_left()
 
@@ -149,7 +149,7 @@ class Journal:
         reason = link.unavailable or f"The store has not answered for {self._timeout:g} seconds"
         link.refuse(reason, reason)
         self._writes.jobs.refuse_all(reason, self._clock.seconds())
-        self._answered()
+        self.answered()
 
     # What the link says: L{txgear.journal.link.LinkListener}
 
@@ -157,10 +157,6 @@ class Journal:
     def waited_for(self) -> bool:
         """Part of L{txgear.journal.link.LinkListener}."""
         return self._link.closing or self._writes.deadline.running
-
-    def answered(self) -> None:
-        """Part of L{txgear.journal.link.LinkListener}."""
-        self._answered()
 
     def recovered(self) -> None:
         """Part of L{txgear.journal.link.LinkListener}."""
@@ -195,7 +191,7 @@ class Journal:
         link.prepare_close()
         self._reads.readings.drop()
         # Answers that are there now would be held by nobody but us.
-        self._answered()
+        self.answered()
         patience = self._ending.begin()
         if link.state is CLOSED or link.state is TAKEN or patience <= 0:
             return succeed(None)

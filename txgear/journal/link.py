@@ -75,7 +75,7 @@ class LinkListener(Protocol):
         """A call has come back, whatever came of it: a turn of the server's ends, and another may be made."""
 
     def recovered(self) -> None:
-        """The store has done what it was asked."""
+        """The store was lost, or the server ends; and it has done what it was asked."""
 
     def lost(self) -> None:
         """The store does not answer; who waits for it had better know."""
@@ -265,6 +265,8 @@ class Link:
 
     def recovered(self) -> None:
         """The store is well: it has done what it was asked, or it is there and nothing is asked of it."""
+        if self.unavailable is None and not self.retries.attempts:
+            return
         self.retries.attempts = 0
         if self.unavailable is not None and not self.closing:
             self.unavailable = None

@@ -179,15 +179,12 @@ class Reads:
         """Whether there is something that may be read now."""
         if self._pause.running:
             return False
-        return bool(self.readings.waiting) or self._may_load
-
-    @property
-    def _may_load(self) -> bool:
-        return bool(self.loads.jobs) and not self._link.closing
+        return bool(self.readings.waiting or (self.loads.jobs and not self._link.closing))
 
     def start(self) -> None:
         """Read some of it, of either kind in turn; the reads are L{ready}, and the link is open."""
-        self._loaded_last = self._may_load and not (self.readings.waiting and self._loaded_last)
+        may_load = bool(self.loads.jobs) and not self._link.closing
+        self._loaded_last = may_load and not (self.readings.waiting and self._loaded_last)
         if self._loaded_last:
             self.loads.start()
         else:

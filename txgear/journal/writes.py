@@ -5,6 +5,7 @@ What is to be written: it gathers while the store is busy, and is the next batch
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import IntEnum
 from functools import partial
 from typing import Final
 
@@ -24,6 +25,17 @@ BACKLOG: Final = 10_000
 """Changes that have gathered, from which on whoever makes many more is to wait: one batch has them all."""
 LEAST_LIMIT: Final = 1024 * 1024
 """Bytes that results on their way may have, however little memory the queue has."""
+
+
+class Need(IntEnum):
+    """What is to be written, and when."""
+
+    NOTHING = 0
+    LATER = 1
+    NOW = 2
+
+
+NOTHING, LATER, NOW = Need
 
 
 class Writes:
@@ -123,21 +135,21 @@ class Writes:
         """Part of L{txgear.broker.records.Journal}."""
         return self._link.unavailable is None and len(self._buffer) > BACKLOG
 
-    @property
-    def empty(self) -> bool:
-        """Whether nothing is to be written, now or later."""
-        return not (self.jobs.waiting or self.jobs.retracted or self._buffer)
-
-    def due(self) -> bool:
-        """Whether a batch is to be written now; if not, what has gathered will be in a moment."""
-        if self.jobs.waiting or self.jobs.retracted:
-            return True
-        return self._link.closing or self._link.unavailable is not None or self._flush.due()
-
     def watch(self) -> None:
         """A turn has ended: whoever waits from now on does not for ever."""
         if not self.deadline.running and (self.jobs.waiting or self.crowded):
             self.deadline.start(self._patience)
+
+    def look(self) -> Need:
+        """A turn has ended, and the link is open: what that is needed for."""
+        jobs, link = self.jobs, self._link
+        wanted = jobs.waiting or jobs.retracted
+        if not wanted and not self._buffer:
+            return NOTHING
+        self.watch()
+        if wanted or link.closing or link.unavailable is not None or self._flush.due():
+            return NOW
+        return LATER
 
     # Batches
 
@@ -166,9 +178,10 @@ class Writes:
         new_jobs = self.jobs.take()
         if not self.jobs.waiting and self._buffer.fits:
             self._in_flight, self._buffer = self._buffer, WriteBuffer()
+            self._flush.taken(more=False)
         else:
             self._in_flight = self._buffer.take({pending.number for pending in self.jobs.waiting})
-        self._flush.taken(more=bool(self._buffer))
+            self._flush.taken(more=bool(self._buffer))
         return self._in_flight.batch(new_jobs), self._restore
 
     def _restore(self) -> None:
@@ -262,7 +275,7 @@ class Flush:
 
     def due(self) -> bool:
         """Whether it is time; if not, it will be in a moment."""
-        if not self._gathered:
+        if not self._gathered and not self._timer.running:
             self._timer.start(FLUSH_DELAY)
         return self._gathered
 
@@ -276,7 +289,8 @@ class Flush:
 
         @param more: whether there are others, which have gathered long enough.
         """
-        self._timer.cancel()
+        if self._timer.running:
+            self._timer.cancel()
         self._gathered = more
 
     def cancel(self) -> None:

@@ -20,7 +20,7 @@ from txgear.daemon.service import BACKLOG, STOP_SECONDS, ServerService
 from txgear.daemon.tap import Options
 from txgear.errors import ConfigurationError, StoreTaken, StoreUnavailable
 from txgear.interfaces import IJobStore
-from txgear.journal.journal import FIRST_RETRY
+from txgear.journal.link import FIRST_RETRY
 from txgear.plugins.gear import gear
 from txgear.plugins.http import http
 from txgear.protocol.constants import (

@@ -192,6 +192,7 @@ class World:
         while any(peer.hear() for peer in self.peers):
             pass
         self.look_after_schedule()
+        self.fixture.journal.check()
         missing = self.answered.keys() - self.ended - self.store.may_be_done()
         assert not missing, f"answered, and not in the store: {missing}"
 

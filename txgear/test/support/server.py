@@ -159,6 +159,9 @@ class DurableServerTestCase(SynchronousTestCase):
         self.store = FaultyStore()
         self.begin()
 
+    def tearDown(self) -> None:
+        self.fixture.journal.check()
+
     def begin(self, **choices: Any) -> None:
         """
         Start the server, again if it was there: the old one is left as after a kill.
