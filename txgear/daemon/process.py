@@ -171,7 +171,7 @@ class ProcessService(ServerService):
         return lambda number, frame: self._reactor.callFromThread(action)
 
     def hang_up(self) -> None:
-        """What SIGHUP asks for: L{reopen_log}, and L{reload}."""
+        """What SIGHUP asks for: L{reopen_log}, and L{reload<ServerService.reload>}."""
         self.reopen_log()
         self.reload()
 
