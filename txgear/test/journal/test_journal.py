@@ -319,7 +319,7 @@ class LoadTests(DurableServerTestCase):
     def test_a_workload_that_is_gone(self) -> None:
         """Somebody took it out of the store: its job fails, and the log says so."""
         self.worker.tell(request(CAN_DO, b"f"))
-        del self.store._jobs[1], self.store._workloads[1]
+        self.store.lose(1)
         (line,) = self.logged(self.thread.run)
         self.assertEqual(line, "memory: has lost the workloads of ['H:test:1']")
         self.thread.run_all()

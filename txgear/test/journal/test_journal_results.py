@@ -73,7 +73,7 @@ class KeptTestCase(DurableServerTestCase):
 
     def marks(self) -> list[StoredValue]:
         """What would be there after a crash."""
-        return sorted(self.store._values.values())
+        return sorted(self.store.kept_values.values())
 
     def in_memory(self) -> dict[int, bytes]:
         """The results that wait for the store."""
@@ -88,7 +88,7 @@ class KeptTestCase(DurableServerTestCase):
         self.run_on(1)
         self.assertEqual(len(self.store.batches), batches + 1)
         self.assertEqual(len(self.client.heard()), len(created(1)))
-        self.assertEqual(self.store._results.keys() - self.broker.archive.jobs.keys(), set())
+        self.assertEqual(self.store.kept_results.keys() - self.broker.archive.jobs.keys(), set())
 
 
 class ResultTests(KeptTestCase):
@@ -109,7 +109,7 @@ class ResultTests(KeptTestCase):
         self.assertEqual(
             [(kept[1].state, kept[1].size), (kept[2].state, kept[2].size)], [(DONE, 5), (DONE, 0)]
         )
-        self.assertEqual(self.store._workloads, {1: b"", 2: b"", 3: b"three"})
+        self.assertEqual(self.store.kept_workloads, {1: b"", 2: b"", 3: b"three"})
 
     def test_they_are_in_memory_until_the_store_has_them(self) -> None:
         self.submit_all(b"w")
@@ -138,7 +138,7 @@ class ResultTests(KeptTestCase):
             lines, ["memory: does not keep the results of 2 jobs: A result of 11 bytes is too large"]
         )
         self.assertEqual(self.in_memory(), {})
-        self.assertEqual(self.store._results, {1: b"x" * 10, 2: b"", 3: b"xxx", 4: b""})
+        self.assertEqual(self.store.kept_results, {1: b"x" * 10, 2: b"", 3: b"xxx", 4: b""})
         for number, complete in ((1, True), (2, False), (3, True), (4, False)):
             job = self.broker.archive.jobs[number]
             self.assertEqual((job.state, self.broker.life(job).complete), (DONE, complete))
@@ -181,7 +181,7 @@ class ResultTests(KeptTestCase):
                 self.store.fail("write", error, after=after)
             self.run_on(1)
             self.assertEqual(self.store.take(), calls)
-            self.assertEqual((self.numbers(), self.store._results), ([], {}))
+            self.assertEqual((self.numbers(), self.store.kept_results), ([], {}))
             self.assert_well()
 
     def test_all_is_written_when_the_store_is_back(self) -> None:
@@ -204,7 +204,7 @@ class ResultTests(KeptTestCase):
             self.run_on(1)
             self.assertEqual(len(self.store.batches), 2)
             self.assertEqual(self.numbers(), [1, 3])
-            self.assertEqual(self.store._results, {1: b"first", 3: b"third"})
+            self.assertEqual(self.store.kept_results, {1: b"first", 3: b"third"})
             self.assertEqual(self.marks(), [StoredValue(PAUSED, b"a", 1.0), StoredValue(PAUSED, b"c", 2.0)])
             self.assertEqual(self.in_memory(), {})
             self.assert_well()
@@ -219,7 +219,7 @@ class ResultTests(KeptTestCase):
         self.assertEqual(self.client.ask(submit()), refused(b"The disk is full"))
         self.store.mend()
         self.run_on(5)
-        self.assertEqual(self.store._results, {1: b"first"})
+        self.assertEqual(self.store.kept_results, {1: b"first"})
         self.assertEqual(self.in_memory(), {})
         self.assert_well()
 
@@ -229,7 +229,7 @@ class ResultTests(KeptTestCase):
         self.complete(1, b"first")
         self.run_on(1)
         self.assertEqual(self.client.heard(), created(1))
-        self.assertEqual((self.store.kept[1].state, self.store._results), (DONE, {1: b"first"}))
+        self.assertEqual((self.store.kept[1].state, self.store.kept_results), (DONE, {1: b"first"}))
         self.assertEqual(self.in_memory(), {})
 
     def test_the_job_may_be_refused_in_the_end(self) -> None:
@@ -241,7 +241,7 @@ class ResultTests(KeptTestCase):
             self.complete(1, b"r")
             self.run_on(1)
             self.assertTrue(self.client.heard().endswith(refused(b"A workload of 3 bytes is too large")))
-            self.assertEqual((self.store._results, self.store.kept.get(1)), ({}, None))
+            self.assertEqual((self.store.kept_results, self.store.kept.get(1)), ({}, None))
             self.assertEqual((self.in_memory(), self.broker.archive.jobs), ({}, {}))
             self.assert_well()
 
@@ -261,7 +261,7 @@ class ResultTests(KeptTestCase):
                     if error is not None:
                         self.store.fail("write", error, after=after)
                     self.run_on(1)
-                    self.assertEqual((self.store._results, self.store.kept.get(1)), ({}, None))
+                    self.assertEqual((self.store.kept_results, self.store.kept.get(1)), ({}, None))
                     self.assertEqual((self.in_memory(), self.broker.archive.jobs), ({}, {}))
                     self.assert_well()
 
@@ -570,8 +570,8 @@ class ReadingTests(KeptTestCase):
         closing = self.journal.close()
         self.thread.run_all()
         self.assertIsNone(self.successResultOf(closing))
-        self.assertEqual(self.store._results, {2: b"r2", 3: b"r3", 4: b"r4"})
-        self.assertEqual(len(self.store._values), 1)
+        self.assertEqual(self.store.kept_results, {2: b"r2", 3: b"r3", 4: b"r4"})
+        self.assertEqual(len(self.store.kept_values), 1)
 
     def test_jobs_whose_ends_are_lost_are_counted(self) -> None:
         """Wherever they are, each once; not those that are only forgotten, or have come back."""

@@ -76,10 +76,42 @@ class FaultyStore(MemoryStore):
         taken, self.asked = self.asked, []
         return taken
 
+    # What would be there after a crash
+
     @property
     def kept(self) -> dict[int, JobRecord]:
-        """What would be there after a crash."""
+        """The jobs, by number."""
         return dict(self._jobs)
+
+    @property
+    def kept_workloads(self) -> dict[int, bytes]:
+        """Their workloads; of those that have ended only where they are kept for another run."""
+        return dict(self._workloads)
+
+    @property
+    def kept_results(self) -> dict[int, bytes]:
+        """The results of those that have ended."""
+        return dict(self._results)
+
+    @property
+    def kept_values(self) -> dict[tuple[int, bytes], StoredValue]:
+        """What is no job, by kind and name."""
+        return dict(self._values)
+
+    # What somebody else may do to a store
+
+    def lose(self, number: int) -> None:
+        """A job is taken out of it."""
+        del self._jobs[number], self._workloads[number]
+
+    def lose_results(self) -> None:
+        """All results are taken out of it."""
+        self._results.clear()
+
+    def change_result(self, number: int, result: bytes) -> None:
+        """The result of a job is made another."""
+        assert number in self._results
+        self._results[number] = result
 
     @property
     def sizes(self) -> list[tuple[int, int, int]]:
