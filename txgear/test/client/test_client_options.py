@@ -33,8 +33,7 @@ from txgear.protocol.constants import (
     WORK_COMPLETE,
     WORK_DATA,
 )
-from txgear.test.client.test_client import ClientTestCase
-from txgear.test.support.client import ScriptedConnection, ScriptedServer
+from txgear.test.support.client import ClientTestCase, ScriptedConnection, ScriptedServer
 
 ASKED = ("OPTION_REQ", b"txgear-1")
 UNKNOWN_OPTION = (ERROR, b"UNKNOWN_OPTION", b"Server does not recognize given option")

@@ -13,8 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from txgear.client import Client
 from txgear.errors import JobLost, NotConnected
 from txgear.protocol.constants import JOB_CREATED
-from txgear.test.client.test_client import ClientTestCase
-from txgear.test.support.client import ScriptedServer
+from txgear.test.support.client import ClientTestCase, ScriptedServer
 
 SUBMIT_G = ("SUBMIT_JOB", b"g", b"", b"")
 

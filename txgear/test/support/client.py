@@ -1,5 +1,5 @@
 """
-For the floors C{client} and C{worker}: endpoints whose far side is the test.
+For the floors C{client} and C{worker}: endpoints whose far side is the test, and a client of one.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from txgear.protocol.constants import ECHO_RES, REQUEST_MAGIC
+from txgear.client import Client, ClientJob
+from txgear.protocol.constants import ECHO_RES, JOB_CREATED, REQUEST_MAGIC
 from txgear.protocol.packets import PACKETS, PRIVATE_PACKETS, Decoder, response
+from txgear.test.support.clock import ClockTestCase
 
 
 class _Transport(StringTransport):
@@ -157,3 +159,39 @@ class ScriptedServer:
 
     def __repr__(self) -> str:
         return self._name
+
+
+class ClientTestCase(ClockTestCase):
+    """A client with one server, and a way to end it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server = ScriptedServer(self.clock)
+        self.client = self.make_client([self.server])
+
+    def make_client(self, servers: list[ScriptedServer], **options: Any) -> Client:
+        client = Client(self.clock, servers, random=lambda: 1.0, **options)
+
+        def close() -> None:
+            closed = client.close()
+            self.clock.advance(0)
+            self.successResultOf(closed)
+
+        self.addCleanup(close)
+        return client
+
+    def connect(self, *requests: object) -> ScriptedConnection:
+        """Let the client connect, and pass over its greeting."""
+        self.server.line.welcome()
+        return self.server.line
+
+    def submitted(
+        self, *arguments: Any, handle: bytes = b"H:1", **options: Any
+    ) -> tuple[ClientJob, ScriptedConnection]:
+        """A job that the server has taken."""
+        job = self.client.submit(*arguments, **options)
+        if len(self.server.lines) == 1 and not self.server.line.protocol.ready:
+            self.connect()
+        self.server.line.packets()
+        self.server.line.send(JOB_CREATED, handle)
+        return job, self.server.line

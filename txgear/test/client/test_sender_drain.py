@@ -20,8 +20,7 @@ from txgear.protocol.constants import (
     STATUS_RES,
     WORK_COMPLETE,
 )
-from txgear.test.client.test_client import ClientTestCase
-from txgear.test.support.client import ScriptedConnection, ScriptedServer
+from txgear.test.support.client import ClientTestCase, ScriptedConnection, ScriptedServer
 
 REFUSAL = (ERROR, b"QUEUE_ERROR", SHUTTING_DOWN.encode())
 SUBMIT_G = ("SUBMIT_JOB", b"g", b"", b"")
