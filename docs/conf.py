@@ -35,7 +35,10 @@ copyright = "2026, the txgear authors"
 release = version = txgear.__version__
 
 sys.path.insert(0, str(Path(__file__).parent))
-extensions = ["myst_parser", "pydoctor.sphinx_ext.build_apidocs", "sphinx.ext.intersphinx", "jobstates"]
+extensions = [
+    *("myst_parser", "pydoctor.sphinx_ext.build_apidocs", "sphinx.ext.intersphinx"),
+    *("floors", "jobstates"),
+]
 exclude_patterns = ["_build", "news.d"]
 html_theme = "furo"
 html_static_path = ["_static"]
