@@ -17,7 +17,7 @@ OUT := build
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 # Modules without Twisted, a clock or I/O: every line and branch of them is covered by unit tests.
-PURE := txgear/protocol/*,txgear/broker/*,txgear/errors.py,txgear/policies.py
+PURE := txgear/protocol/*,txgear/broker/*,txgear/errors.py,txgear/quantities.py,txgear/policies.py
 
 STEPS := lint types unit integration docs wheel
 

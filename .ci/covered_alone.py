@@ -39,7 +39,7 @@ IMPORTED: Final = "^$"
 def modules() -> list[Path]:
     """Those without Twisted, a clock or I/O."""
     found = [*(ROOT / "protocol").glob("*.py"), *(ROOT / "broker").glob("*.py")]
-    return [*sorted(found), ROOT / "errors.py", ROOT / "policies.py"]
+    return [*sorted(found), ROOT / "errors.py", ROOT / "quantities.py", ROOT / "policies.py"]
 
 
 def own_tests(module: Path) -> list[Path]:

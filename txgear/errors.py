@@ -20,6 +20,25 @@ class ConfigurationError(TxgearError):
     """The server cannot start as it was asked to; the text is one line for the operator."""
 
 
+class PolicyError(TxgearError):
+    """
+    A setting of a policy makes no sense.
+
+    @ivar key: the name of the setting, with those of the tables that it stands in before it, parted by
+        dots; empty where it is the value itself.
+    @ivar problem: what is wrong with it, in words.
+    """
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(f"{key}: {problem}" if key else problem)
+        self.key = key
+        self.problem = problem
+
+    def within(self, table: str) -> PolicyError:
+        """The same mistake, as it is called outside of a table."""
+        return PolicyError(f"{table}.{self.key}" if self.key else table, self.problem)
+
+
 class StoreError(TxgearError):
     """The store could not do what it was asked to; the text is one line, for the operator and for clients."""
 

@@ -1,9 +1,9 @@
 """
-What the operator set for functions, and a client for one job of its own.
+Policies: what the operator has set for functions, and a client for one job.
 
 A policy is made of settings by name, as they stand in the operator's file and
-in the options of a submit. What is not set is off: a server without policies
-keeps to the classic protocol.
+in the options of a submit. A setting that nobody set is off: a server without
+policies keeps to the classic protocol.
 """
 
 from __future__ import annotations
@@ -15,7 +15,17 @@ from dataclasses import dataclass, field, fields, replace
 from reprlib import repr as brief
 from typing import Any, Final
 
-from txgear.errors import TxgearError
+from txgear.errors import PolicyError
+from txgear.quantities import (
+    MOST_BYTES,
+    MOST_SECONDS,
+    count,
+    duration,
+    fraction,
+    interval,
+    rate_text,
+    size,
+)
 
 FAIL: Final = "fail"
 """The worker said WORK_FAIL."""
@@ -31,137 +41,51 @@ LOST: Final = "lost"
 REASONS: Final = (FAIL, EXCEPTION, TIMEOUT, SILENT, LOST)
 """How an attempt can end without a result."""
 
-MOST_SECONDS: Final = 10 * 365 * 86400.0
-"""Ten years: a time that is longer is a mistake."""
 SHORTEST_LEASE: Final = 1.0
-"""Seconds."""
-MOST_COUNT: Final = 10**9
-"""No bound that anybody means is larger."""
-MOST_BYTES: Final = 2**50
-"""A pebibyte."""
+"""Seconds of a lease at the least: its worker beats a few times in it."""
 
 FORMER_NAMES: Final = {"once": "unique_for"}
-"""Settings that were called otherwise in an earlier version, by those names: they are taken under both."""
+"""Today's names of settings by the names that an earlier version had for them: both are taken."""
 
 _FORMER: Final = {name: former for former, name in FORMER_NAMES.items()}
 
 MOST_KEY: Final = 100
-"""Characters that are said of a key that is not known."""
-
-_DURATION: Final = re.compile(r"(\d{1,12}(?:\.\d{1,6})?) *(ms|s|m|h|d)?")
-_RATE_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_UNITS: Final = {"ms": 0.001, **_RATE_UNITS}
-_SIZE: Final = re.compile(r"(\d{1,15}) *(?:([KMGT])(?:iB)?)?", re.IGNORECASE)
-_RATE: Final = re.compile(r"(\d{1,9}) */ *(s|m|h|d)")
+"""Characters of an unknown key that an error quotes at the most."""
 
 
 def former_names(settings: Mapping[str, Any]) -> list[str]:
-    """Those of the settings that stand there under an earlier name."""
+    """The earlier names that are used in these settings."""
     return [name for name in FORMER_NAMES if name in settings]
 
 
 def to_stored(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """
-    Settings as a store keeps them, under their earliest names: every version since then can read it.
-    """
+    """Settings as a store keeps them: under their earliest names, which every version reads."""
     return {_FORMER.get(name, name): value for name, value in settings.items()}
 
 
 def from_stored(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The other way round."""
+    """The settings that L{to_stored} was given, under today's names."""
     return {FORMER_NAMES.get(name, name): value for name, value in settings.items()}
 
 
-class PolicyError(TxgearError):
+def _parse_table(value: Any, keys: Mapping[str, Callable[[Any], Any]]) -> dict[str, Any]:
     """
-    A setting makes no sense.
+    The values in a table, by today's names of their keys.
 
-    @ivar key: its name, with those of the tables that it stands in before it.
-    @ivar problem: what is wrong with it.
-    """
-
-    def __init__(self, key: str, problem: str) -> None:
-        super().__init__(f"{key}: {problem}" if key else problem)
-        self.key = key
-        self.problem = problem
-
-    def within(self, table: str) -> PolicyError:
-        """The same mistake, seen from outside of a table."""
-        return PolicyError(f"{table}.{self.key}" if self.key else table, self.problem)
-
-
-# Values
-
-
-def duration(value: Any) -> float:
-    """
-    Seconds, from a number or from words such as C{90s}, C{1.5h} and C{30d}.
-
-    @raise PolicyError: it is no time, or longer than L{MOST_SECONDS}.
-    """
-    seconds = -1.0
-    if isinstance(value, str) and (found := _DURATION.fullmatch(value)):
-        seconds = float(found[1]) * _UNITS[found[2] or "s"]
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = value
-    if not 0 <= seconds <= MOST_SECONDS:
-        raise PolicyError(
-            "", f"a time is wanted, such as 90, '90s', '1.5h' or '30d', up to ten years, not {brief(value)}"
-        )
-    return float(seconds)
-
-
-def size(value: Any) -> int:
-    """
-    Bytes, from a number or from words such as C{64K} and C{1GiB}.
-
-    @raise PolicyError: it is no size, or larger than L{MOST_BYTES}.
-    """
-    number = -1
-    if isinstance(value, str) and (found := _SIZE.fullmatch(value)):
-        number = int(found[1]) << 10 * " KMGT".index((found[2] or " ").upper())
-    elif isinstance(value, int) and not isinstance(value, bool):
-        number = value
-    if not 0 <= number <= MOST_BYTES:
-        raise PolicyError("", f"bytes are wanted, such as 65536, '64K' or '1G', not {brief(value)}")
-    return number
-
-
-def count(value: Any) -> int:
-    """
-    @raise PolicyError: it is no whole number from 0 to L{MOST_COUNT}.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_COUNT:
-        raise PolicyError("", f"a whole number from 0 to {MOST_COUNT} is wanted, not {brief(value)}")
-    return value
-
-
-def share(value: Any) -> float:
-    """
-    @raise PolicyError: it is no number from 0 to 1.
-    """
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
-        raise PolicyError("", f"a number from 0 to 1 is wanted, not {brief(value)}")
-    return float(value)
-
-
-def _table(value: Any, keys: Mapping[str, Callable[[Any], Any]]) -> dict[str, Any]:
-    """
-    The values of a table's keys.
-
+    @param keys: what makes the value of each key that the table may have.
     @raise PolicyError: it is no table, has a key that is not known, or a value that makes no sense.
     """
     if not isinstance(value, Mapping):
         raise PolicyError("", f"a table with {', '.join(keys)} is wanted, not {brief(value)}")
     found: dict[str, Any] = {}
-    for key, inner in value.items():
+    for key, item in value.items():
         name = FORMER_NAMES[key] if key in FORMER_NAMES else str(key)
         if name not in keys:
             raise PolicyError(name[:MOST_KEY], f"there is no such setting; there are {', '.join(keys)}")
         if name != key and name in value:
             raise PolicyError(key, f"this is {name} under its earlier name, and {name} is set as well")
         try:
-            found[name] = keys[name](inner)
+            found[name] = keys[name](item)
         except PolicyError as error:
             raise error.within(key) from None
     return found
@@ -172,7 +96,8 @@ class Retries:
     """
     How often a job is tried again.
 
-    @ivar total: attempts after the first, whatever ended them; C{None} where each reason counts by itself.
+    @ivar total: attempts after the first at the most, whatever ended them; C{None} where each reason
+        counts by itself.
     @ivar each: by reason, how many attempts may end with it and be followed by another.
     """
 
@@ -181,24 +106,27 @@ class Retries:
 
     @classmethod
     def parse(cls, value: Any) -> Retries:
-        """A number for all reasons together, or a table with one for each; what is not in it is 0."""
+        """
+        Read a number for all reasons together, or a table with a number for each; a reason that is not
+        in it has 0.
+        """
         if isinstance(value, Mapping):
-            return cls(None, _table(value, dict.fromkeys(REASONS, count)))
+            return cls(None, _parse_table(value, dict.fromkeys(REASONS, count)))
         return cls(count(value))
 
     def left(self, ended: Mapping[str, int], reason: str) -> bool:
         """
         Whether there is another attempt.
 
-        @param ended: how many have ended, by reason, this one included.
-        @param reason: how this one did.
+        @param ended: how many attempts have ended, by reason, the last one included.
+        @param reason: how the last one ended.
         """
         if self.total is not None:
             return sum(ended.values()) <= self.total
         return ended.get(reason, 0) <= self.each.get(reason, 0)
 
-    def shown(self) -> Any:
-        """As it stands in a file."""
+    def as_settings(self) -> Any:
+        """The value as it could stand in a file."""
         return self.total if self.total is not None else dict(self.each)
 
 
@@ -217,8 +145,8 @@ class Backoff:
         times; C{exponential}: C{first}, twice that, four times.
     @ivar first: seconds before the second attempt.
     @ivar most: seconds at the most.
-    @ivar jitter: up to which share of it chance takes off, so that jobs that failed together do
-        not come again together; 0 to 1.
+    @ivar jitter: the part of it that chance takes off at the most, 0 to 1: jobs that failed together
+        are not to come again together.
     """
 
     kind: str = "exponential"
@@ -228,10 +156,12 @@ class Backoff:
 
     @classmethod
     def parse(cls, value: Any) -> Backoff:
-        """A table, or a time, which is the same after each attempt."""
+        """Read a table, or a time, which is the same after each attempt."""
         if isinstance(value, Mapping):
             found = cls(
-                **_table(value, {"kind": _kind, "first": duration, "most": duration, "jitter": share})
+                **_parse_table(
+                    value, {"kind": _kind, "first": duration, "most": duration, "jitter": fraction}
+                )
             )
             if found.first > found.most:
                 if "most" in value:
@@ -244,8 +174,8 @@ class Backoff:
         """
         Seconds to wait.
 
-        @param attempt: how many have ended; 1 or more.
-        @param chance: from 0 to 1, at random.
+        @param attempt: how many attempts have ended; 1 or more.
+        @param chance: a random number from 0 to 1.
         """
         seconds = self.first
         if self.kind == "linear":
@@ -255,19 +185,19 @@ class Backoff:
             seconds *= 2.0 ** min(attempt - 1, 64)
         return min(seconds, self.most) * (1.0 - self.jitter * chance)
 
-    def shown(self) -> Any:
-        """As it stands in a file."""
+    def as_settings(self) -> Any:
+        """The value as it could stand in a file."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
 @dataclass(frozen=True)
 class Retention:
     """
-    How long and how many ended jobs of a function are kept; what is oldest goes first.
+    How long ended jobs are kept, and how many of them; the oldest go first.
 
-    @ivar keep: seconds from the end.
-    @ivar jobs: how many at the most; 0 for no bound.
-    @ivar bytes: of their workloads or results at the most; 0 for no bound.
+    @ivar keep: seconds from the end of the job.
+    @ivar jobs: jobs at the most; 0 for no bound.
+    @ivar bytes: bytes of their workloads or results at the most; 0 for no bound.
     """
 
     keep: float
@@ -276,35 +206,38 @@ class Retention:
 
     @classmethod
     def parse(cls, value: Any) -> Retention:
-        """A table, or a time alone, which has no bounds."""
+        """Read a table, or a time alone, which sets no bounds."""
         found = cls._settings(value)
         if "keep" not in found:
             raise PolicyError("keep", "the time is missing")
         return cls(**found)
 
-    def changed(self, value: Any) -> Retention:
-        """The same, but for what is set."""
+    def with_settings(self, value: Any) -> Retention:
+        """
+        The same, but for what the settings say.
+
+        @raise PolicyError: they make no sense.
+        """
         return replace(self, **self._settings(value))
 
     @staticmethod
     def _settings(value: Any) -> dict[str, Any]:
         if isinstance(value, Mapping):
-            return _table(value, {"keep": duration, "jobs": count, "bytes": size})
+            return _parse_table(value, {"keep": duration, "jobs": count, "bytes": size})
         return {"keep": duration(value)}
 
-    def shown(self) -> Any:
-        """As it stands in a file."""
+    def as_settings(self) -> Any:
+        """The value as it could stand in a file."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
 DEAD: Final = Retention(30 * 86400.0, 100_000, 1 << 30)
-"""How the dead are kept, where nothing else is said: nobody is to run out of disk by default."""
-
+"""The default for dead jobs: nobody is to run out of disk by it."""
 
 CEILING: Final = Retention(30 * 86400.0, 100_000, 1 << 30)
 """
-What is kept of jobs because of their own settings, over all functions, where the operator says nothing
-else: any client may ask for it.
+The default bounds, over all functions together, of what is kept because jobs ask for it by settings of
+their own: any client may do so.
 """
 
 
@@ -313,7 +246,7 @@ class Rate:
     """
     How fast jobs may start: a token bucket.
 
-    @ivar interval: seconds in which a token comes.
+    @ivar interval: seconds from one token to the next.
     @ivar burst: tokens that the bucket holds; 1 or more.
     """
 
@@ -323,50 +256,32 @@ class Rate:
     @classmethod
     def parse(cls, value: Any) -> Rate:
         """
-        C{10/s}, C{100/m}, C{1000/h}, C{5/d}; or a table with C{jobs} and C{burst}. The
-        bucket holds what a tenth of a second brings, and 1 at least, where nothing else is said.
+        Read a rate such as C{10/s}, or a table with such a rate as C{jobs}, and C{burst}. Without that
+        the bucket holds the tokens of a tenth of a second, and 1 at least.
         """
         burst = 0
         if isinstance(value, Mapping):
-            found = _table(value, {"jobs": _rate, "burst": count})
+            found = _parse_table(value, {"jobs": interval, "burst": count})
             if "jobs" not in found:
                 raise PolicyError("jobs", "the rate is missing")
-            interval, burst = found["jobs"], found.get("burst", 0)
+            seconds, burst = found["jobs"], found.get("burst", 0)
         else:
-            interval = _rate(value)
-        return cls(interval, burst or max(1, int(0.1 / interval)))
+            seconds = interval(value)
+        return cls(seconds, burst or max(1, int(0.1 / seconds)))
 
-    def shown(self) -> Any:
-        """As it could stand in a file."""
-        # One of them makes it a whole number: the one with which it was said.
-        jobs = next(
-            f"{round(seconds / self.interval)}/{unit}"
-            for unit, seconds in _RATE_UNITS.items()
-            if abs(seconds / self.interval - round(seconds / self.interval)) < 1e-6
-        )
-        return {"jobs": jobs, "burst": self.burst}
-
-
-def _rate(value: Any) -> float:
-    """Seconds for one job."""
-    found = _RATE.fullmatch(value) if isinstance(value, str) else None
-    if found is None or not int(found[1]):
-        raise PolicyError(
-            "",
-            "jobs in a time are wanted, such as '10/s', '100/m' or '5/d', of 1 to 999999999 jobs,"
-            f" not {brief(value)}",
-        )
-    return _RATE_UNITS[found[2]] / int(found[1])
+    def as_settings(self) -> Any:
+        """The value as it could stand in a file."""
+        return {"jobs": rate_text(self.interval), "burst": self.burst}
 
 
 @dataclass(frozen=True)
 class Policy:
     """
-    All that can be set for a function.
+    Everything that can be set for a function.
 
     @ivar retries: whether and how often a job that ended without a result is tried again; C{None}
         for the classic rules.
-    @ivar backoff: how long it waits for that.
+    @ivar backoff: how long such a job waits for its next attempt.
     @ivar dead: how background jobs are kept that have no attempt left.
     @ivar timeout: seconds for one attempt, 0.0 for no bound.
     @ivar lease: seconds that a worker that can beat may be silent, 0.0 for no bound.
@@ -392,23 +307,23 @@ class Policy:
     max_queue: int = 0
     max_bytes: int = 0
 
-    def changed(self, settings: Mapping[str, Any], of_job: bool = False) -> Policy:
+    def with_settings(self, settings: Mapping[str, Any], for_job: bool = False) -> Policy:
         """
         The same policy, but for what the settings say.
 
-        @param of_job: whether they are those of one job: some are a function's only.
+        @param for_job: whether they are the settings of one job; a function can have more of them.
         @raise PolicyError: a setting is not known or makes no sense.
         """
-        return replace(self, **_table(settings, _OF_JOB if of_job else _OF_FUNCTION))
+        return replace(self, **_parse_table(settings, _JOB_SETTINGS if for_job else _FUNCTION_SETTINGS))
 
-    def with_own(self, settings: Mapping[str, Any], ceiling: Retention) -> Policy:
+    def with_job_settings(self, settings: Mapping[str, Any], ceiling: Retention) -> Policy:
         """
-        What holds for a job that has settings of its own.
+        The policy of one job that has settings of its own.
 
-        @param ceiling: what these may ask to keep; more is kept where the function's policy says so.
+        @param ceiling: what they may ask to be kept; more is kept where the function's policy says so.
         @raise PolicyError: a setting is not known or makes no sense.
         """
-        found = self.changed(settings, of_job=True)
+        found = self.with_settings(settings, for_job=True)
         results = found.results
         if results is not None and results is not self.results:
             most = self.results or ceiling
@@ -419,13 +334,13 @@ class Policy:
         unique_for = min(found.unique_for, max(self.unique_for, ceiling.keep))
         return replace(found, results=results, dead=dead, unique_for=unique_for)
 
-    def shown(self) -> dict[str, Any]:
-        """All settings that are in force, by name, as they could stand in a file."""
+    def as_settings(self) -> dict[str, Any]:
+        """The settings that are not off, by name, as they could stand in a file."""
         found = {item.name: getattr(self, item.name) for item in fields(self)}
         if self.retries is None:
             del found["backoff"], found["dead"]
         return {
-            name: value.shown() if hasattr(value, "shown") else value
+            name: value.as_settings() if hasattr(value, "as_settings") else value
             for name, value in found.items()
             if value
         }
@@ -433,7 +348,9 @@ class Policy:
 
 def _lease(value: Any) -> float:
     """
-    @raise PolicyError: workers could hardly beat so often.
+    Seconds of a lease.
+
+    @raise PolicyError: it is no time, or so short that workers could hardly beat so often.
     """
     seconds = duration(value)
     if 0 < seconds < SHORTEST_LEASE:
@@ -441,10 +358,10 @@ def _lease(value: Any) -> float:
     return seconds
 
 
-_OF_JOB: Final[dict[str, Callable[[Any], Any]]] = {
+_JOB_SETTINGS: Final[dict[str, Callable[[Any], Any]]] = {
     "retries": Retries.parse,
     "backoff": Backoff.parse,
-    "dead": DEAD.changed,
+    "dead": DEAD.with_settings,
     "timeout": duration,
     "lease": _lease,
     "expires": duration,
@@ -452,8 +369,8 @@ _OF_JOB: Final[dict[str, Callable[[Any], Any]]] = {
     "unique_for": duration,
 }
 
-_OF_FUNCTION: Final[dict[str, Callable[[Any], Any]]] = {
-    **_OF_JOB,
+_FUNCTION_SETTINGS: Final[dict[str, Callable[[Any], Any]]] = {
+    **_JOB_SETTINGS,
     "rate": Rate.parse,
     "concurrency": count,
     "max_queue": count,
@@ -466,15 +383,16 @@ CLASSIC: Final = Policy()
 
 class Policies:
     """
-    What is set for which functions: the first pattern that a function's name
-    matches is the one that counts.
+    The policies of all functions, by patterns: the first pattern that a function's name matches counts,
+    and no other.
 
-    @ivar ceiling: what all jobs together may have kept by settings of their own.
+    @ivar rules: each pattern, as text and compiled, and its policy, in the order of the file.
+    @ivar ceiling: bounds of what is kept because jobs ask for it by settings of their own.
     """
 
     def __init__(self, rules: Iterable[tuple[str, Policy]] = (), ceiling: Retention = CEILING) -> None:
         """
-        @param rules: patterns in the shell's manner (C{*}, C{?}, C{[abc]}), each with its policy.
+        @param rules: patterns as the shell has them (C{*}, C{?}, C{[abc]}), each with its policy.
         """
         self.ceiling = ceiling
         self.rules = [
@@ -482,14 +400,14 @@ class Policies:
             for pattern, policy in rules
         ]
 
-    def rule(self, function: bytes) -> tuple[str, Policy] | None:
+    def match(self, function: bytes) -> tuple[str, Policy] | None:
         """The pattern that counts for a function, and its policy; C{None} if none matches."""
-        for pattern, matches, policy in self.rules:
-            if matches.fullmatch(function):
+        for pattern, compiled, policy in self.rules:
+            if compiled.fullmatch(function):
                 return pattern, policy
         return None
 
-    def of(self, function: bytes) -> Policy | None:
-        """The policy of a function, or C{None}."""
-        rule = self.rule(function)
-        return None if rule is None else rule[1]
+    def policy_for(self, function: bytes) -> Policy | None:
+        """The policy of a function; C{None} if it has none."""
+        found = self.match(function)
+        return None if found is None else found[1]

@@ -30,9 +30,10 @@ from zope.interface import implementer
 from txgear.broker.sleepers import Peer
 from txgear.client import Client
 from txgear.daemon.restore import restore
+from txgear.errors import PolicyError
 from txgear.interfaces import IJobStore
 from txgear.journal.journal import Journal
-from txgear.policies import CLASSIC, Policies, PolicyError
+from txgear.policies import CLASSIC, Policies
 from txgear.server import textcommands
 from txgear.server.gear import GearFactory
 from txgear.server.jobserver import JobServer, Settings
@@ -190,7 +191,7 @@ class MemoryServer:
         @param policies: by pattern of function names, the settings that an operator would
             make, by name: C{{"mail-*": {"retries": 3}}}. The first pattern that matches counts.
         @raise txgear.errors.StoreError: the store cannot be opened; another server has it, for instance.
-        @raise txgear.policies.PolicyError: a setting is not known or makes no sense.
+        @raise txgear.errors.PolicyError: a setting is not known or makes no sense.
         """
         self._policies = _policies(policies or {})
         self._settings = settings or Settings()
@@ -372,7 +373,7 @@ def _policies(settings: Mapping[str, Mapping[str, Any]]) -> Policies:
     rules = []
     for pattern, of_pattern in settings.items():
         try:
-            rules.append((pattern, CLASSIC.changed(of_pattern)))
+            rules.append((pattern, CLASSIC.with_settings(of_pattern)))
         except PolicyError as error:
             raise error.within(pattern) from None
     return Policies(rules)

@@ -36,8 +36,8 @@ from txgear.broker.limits import Gate
 from txgear.broker.operations import Desk
 from txgear.broker.records import SCHEDULED, StoredValue
 from txgear.broker.uniques import key_of
-from txgear.errors import ArgumentTooLarge, InvalidArgument, JobNotFound, QueueError
-from txgear.policies import CLASSIC, EXCEPTION, FAIL, LOST, PolicyError
+from txgear.errors import ArgumentTooLarge, InvalidArgument, JobNotFound, PolicyError, QueueError
+from txgear.policies import CLASSIC, EXCEPTION, FAIL, LOST
 from txgear.protocol.constants import (
     MAX_UNIQUE,
     NORMAL,
@@ -77,7 +77,7 @@ def _check(settings: Mapping[str, Any]) -> None:
     @raise InvalidArgument: these are no settings that a job can have.
     """
     try:
-        CLASSIC.changed(settings, of_job=True)
+        CLASSIC.with_settings(settings, for_job=True)
     except PolicyError as error:
         raise InvalidArgument(str(error)) from error
 

@@ -319,7 +319,7 @@ class Dispatch:
 
     def _set_policy(self, queue: Function, now: float) -> None:
         """Let what the operator has set for this function hold from now on."""
-        policy = queue.policy = self.policies.of(queue.name)
+        policy = queue.policy = self.policies.policy_for(queue.name)
         if policy is not None and (policy.concurrency or policy.rate):
             gate = self._gate(queue)
             gate.concurrency = policy.concurrency

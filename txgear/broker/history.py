@@ -117,7 +117,7 @@ class Life:
             return base
         own = self.own
         if own is None or own[0] is not base or own[1] is not policies:
-            own = self.own = base, policies, base.with_own(self.settings, policies.ceiling)
+            own = self.own = base, policies, base.with_job_settings(self.settings, policies.ceiling)
         return own[2]
 
     def note(self, attempt: Attempt) -> None:

@@ -18,11 +18,12 @@ from time import gmtime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from txgear.broker.jobs import DEAD, PAGED, QUEUED, RUNNING, STATE_NAMES, STORING, WAITING, Job
-from txgear.errors import InvalidArgument, ServerError
-from txgear.policies import CLASSIC, PolicyError, duration
+from txgear.errors import InvalidArgument, PolicyError, ServerError
+from txgear.policies import CLASSIC
 from txgear.protocol.constants import PRIORITIES
 from txgear.protocol.packets import Data, decimal
 from txgear.protocol.textlines import shown_word, text, unescaped
+from txgear.quantities import duration
 
 if TYPE_CHECKING:
     from txgear.broker.broker import Broker
@@ -465,7 +466,7 @@ def job(broker: Broker, job: Job, now: float) -> dict[str, Any]:
     }
     found.update(_of_ended(broker, job, life) if job.ended else _of_live(broker, job, life, now))
     found["reasons"] = dict(life.counts)
-    found["settings"] = life.policy(job.queue.policy or CLASSIC, broker.policies).shown()
+    found["settings"] = life.policy(job.queue.policy or CLASSIC, broker.policies).as_settings()
     found["history"] = [
         {**attempt._asdict(), "began": moment(attempt.began), "ended": moment(attempt.ended)}
         for attempt in life.attempts
@@ -583,7 +584,7 @@ def _maxqueue(queue: Function) -> dict[str, int] | None:
 def policies(broker: Broker) -> list[dict[str, Any]]:
     """Every rule in force, the first that matches being the one that counts: C{pattern} and C{settings}."""
     return [
-        {"pattern": text(pattern.encode("utf-8")), "settings": policy.shown()}
+        {"pattern": text(pattern.encode("utf-8")), "settings": policy.as_settings()}
         for pattern, _, policy in broker.policies.rules
     ]
 
@@ -596,13 +597,13 @@ def policy(broker: Broker, function: bytes, now: float) -> dict[str, Any]:
         priority, or C{None}; C{room}, how many jobs may start now, or C{None} for any number; and how many
         there are.
     """
-    pattern, settings = broker.policies.rule(function) or (None, CLASSIC)
+    pattern, settings = broker.policies.match(function) or (None, CLASSIC)
     queue = broker.functions.get(function)
     gate = None if queue is None else queue.gate
     return {
         "function": text(function),
         "pattern": None if pattern is None else text(pattern.encode("utf-8")),
-        "settings": settings.shown(),
+        "settings": settings.as_settings(),
         "paused": queue is not None and _paused(queue),
         "maxqueue": None if queue is None else _maxqueue(queue),
         "room": None if gate is None else gate.room(now),

@@ -22,8 +22,8 @@ from txgear.broker.records import (
     Storing,
 )
 from txgear.broker.uniques import Key
-from txgear.errors import ConfigurationError, QueueError
-from txgear.policies import CLASSIC, Policy, PolicyError, Retention
+from txgear.errors import ConfigurationError, PolicyError, QueueError
+from txgear.policies import CLASSIC, Policy, Retention
 from txgear.protocol.constants import ERROR, JOB_CREATED, MAX_HANDLE, UNIQUE_FROM_WORKLOAD, WORK_FAIL
 from txgear.protocol.packets import Data
 

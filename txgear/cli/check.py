@@ -46,7 +46,7 @@ def parser() -> Parser:
 
 def settings(policy: Policy) -> Iterator[str]:
     """What is set, as it could stand in the file."""
-    for name, value in policy.shown().items():
+    for name, value in policy.as_settings().items():
         yield f"  {name} = {_toml(value)}"
 
 
@@ -66,7 +66,7 @@ def rules(config: Config) -> Iterator[str]:
 def of_functions(config: Config, functions: Sequence[str]) -> Iterator[str]:
     """Which policy each of these has."""
     for function in functions:
-        rule = config.policies.rule(function.encode("utf-8", "surrogateescape"))
+        rule = config.policies.match(function.encode("utf-8", "surrogateescape"))
         if rule is None:
             yield f"function {function}: no policy"
         else:

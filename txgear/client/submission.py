@@ -95,7 +95,7 @@ def submission(
     The packet that submits a job, as chunks.
 
     @param max_packet: bytes of its largest body.
-    @param delay: a time from now, as L{txgear.policies.duration} reads it.
+    @param delay: a time from now, as L{txgear.quantities.duration} reads it.
     @raise ValueError: something that the protocol cannot carry.
     @raise TypeError: something of a wrong type.
     """

@@ -15,16 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from txgear.daemon.patterns import never_count
-from txgear.errors import ConfigurationError
-from txgear.policies import (
-    CEILING,
-    CLASSIC,
-    FORMER_NAMES,
-    Policies,
-    Policy,
-    PolicyError,
-    former_names,
-)
+from txgear.errors import ConfigurationError, PolicyError
+from txgear.policies import CEILING, CLASSIC, FORMER_NAMES, Policies, Policy, former_names
 from txgear.protocol.constants import HIGH, LOW, MAX_FUNCTION, MAX_UNIQUE, NORMAL
 from txgear.server.crontimes import check_cron, check_timezone
 from txgear.server.schedules import Schedule
@@ -197,7 +189,7 @@ def _tables(
             schedules[schedule.name] = schedule
     ceiling = CEILING
     with _collected(mistakes, "ceiling"):
-        ceiling = CEILING.changed(tables.get("ceiling", {}))
+        ceiling = CEILING.with_settings(tables.get("ceiling", {}))
     return Policies(rules, ceiling), paths, tuple(schedules.values())
 
 
@@ -233,7 +225,7 @@ def _rules(table: dict[str, Any]) -> list[tuple[str, Policy]]:
         patterns = [_checked("names", _name, each) for each in names]
     else:
         raise PolicyError("names", f"a list of names or patterns is wanted, not {names!r}")
-    policy = CLASSIC.changed(settings)
+    policy = CLASSIC.with_settings(settings)
     return [(pattern, policy) for pattern in patterns]
 
 

@@ -11,8 +11,10 @@ from datetime import datetime
 from json import dumps
 from typing import Any, Final
 
-from txgear.policies import CLASSIC, PolicyError, duration
+from txgear.errors import PolicyError
+from txgear.policies import CLASSIC
 from txgear.protocol.constants import MAX_CLIENT_ID, MAX_FUNCTION, MAX_HANDLE, MAX_OPTIONS, MAX_UNIQUE
+from txgear.quantities import duration
 
 Text = str | bytes
 """A name: text, which is sent as UTF-8, or the bytes themselves."""
@@ -225,7 +227,7 @@ def job_options(
     """
     options: dict[str, Any] = dict(policy)
     try:
-        CLASSIC.changed(options, of_job=True)
+        CLASSIC.with_settings(options, for_job=True)
     except PolicyError as error:
         raise ValueError(f"policy: {error}") from error
     if at is not None and delay is not None:

@@ -16,8 +16,8 @@ from twisted.logger import Logger, LogLevel
 from txgear.broker.history import Life
 from txgear.broker.jobs import DEAD, STATE_NAMES, Job
 from txgear.broker.sleepers import Peer
-from txgear.errors import ArgumentTooLarge, InvalidArgument
-from txgear.policies import FORMER_NAMES, PolicyError, duration, former_names
+from txgear.errors import ArgumentTooLarge, InvalidArgument, PolicyError
+from txgear.policies import FORMER_NAMES, former_names
 from txgear.protocol.constants import (
     GET_RESULT,
     GRAB_JOB_OPTIONS,
@@ -37,6 +37,7 @@ from txgear.protocol.constants import (
 )
 from txgear.protocol.packets import PIECES_FROM, Data, Pieces
 from txgear.protocol.textlines import shown, unescaped
+from txgear.quantities import duration
 from txgear.server.jobserver import JobServer
 
 if TYPE_CHECKING:

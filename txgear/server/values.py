@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from txgear import policies
-from txgear.errors import ConfigurationError
+from txgear import quantities
+from txgear.errors import ConfigurationError, PolicyError
 from txgear.protocol.textlines import LEVELS
 
 MAX_RETRIES: Final = 255
@@ -41,13 +41,13 @@ def number(option: str, lowest: int, highest: int) -> Callable[[str], int]:
     return coerce
 
 
-def size(option: str, lowest: int, highest: int = policies.MOST_BYTES) -> Callable[[str], int]:
+def size(option: str, lowest: int, highest: int = quantities.MOST_BYTES) -> Callable[[str], int]:
     """The coercion of an option in bytes, which are written as in the file of policies: C{1048576}, C{1M}."""
 
     def coerce(text: str) -> int:
         try:
-            value = policies.size(text)
-        except policies.PolicyError:
+            value = quantities.size(text)
+        except PolicyError:
             value = lowest - 1
         if not lowest <= value <= highest:
             raise ValueError(

@@ -52,6 +52,12 @@ class TreeTests(SynchronousTestCase):
         self.assertEqual((error.declared, error.limit), (11, 10))
         self.assertEqual(str(error), "a packet of 11 bytes is over the limit of 10")
 
+    def test_a_policy_error_knows_its_setting_and_the_tables_around_it(self) -> None:
+        for key, inside in (("fail", "retries.fail"), ("", "retries")):
+            error = errors.PolicyError(key, "no").within("retries")
+            self.assertEqual((error.key, error.problem, str(error)), (inside, "no", f"{inside}: no"))
+        self.assertEqual(str(errors.PolicyError("", "no")), "no")
+
     def test_a_missing_ability_is_named(self) -> None:
         error = errors.MissingAbility("jobs.example", "the results of jobs", "UNKNOWN_OPTION: no")
         self.assertEqual(error.ability, "the results of jobs")

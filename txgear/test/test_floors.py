@@ -18,7 +18,18 @@ from twisted.trial.unittest import SynchronousTestCase
 import txgear
 
 FLOORS: Final = (
-    *("_version", "errors", "policies", "protocol", "broker", "interfaces", "net", "journal", "stores"),
+    *(
+        "_version",
+        "errors",
+        "quantities",
+        "policies",
+        "protocol",
+        "broker",
+        "interfaces",
+        "net",
+        "journal",
+        "stores",
+    ),
     *("client", "worker", "server", "plugins", "daemon", "cli", "testing", "test"),
 )
 """The folders, and the modules beside them, from the first that knows nobody to the last."""
@@ -26,7 +37,7 @@ FLOORS: Final = (
 FACES: Final = ("txgear", "txgear.__main__")
 """What hands out public names, or starts the command: they stand on no floor."""
 
-PURE: Final = frozenset({"_version", "errors", "policies", "protocol", "broker"})
+PURE: Final = frozenset({"_version", "errors", "quantities", "policies", "protocol", "broker"})
 """The floors that know the standard library only, and no clock."""
 
 NEIGHBOURS: Final = frozenset({"stores", "client", "worker", "server"})

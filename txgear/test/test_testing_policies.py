@@ -12,8 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.client import Result
-from txgear.errors import JobFailed, JobTimeout, QueueError, ServerError
-from txgear.policies import PolicyError
+from txgear.errors import JobFailed, JobTimeout, PolicyError, QueueError, ServerError
 from txgear.stores.memory import MemoryStore
 from txgear.testing import MemoryServer
 from txgear.worker import Fail, Worker, WorkerJob

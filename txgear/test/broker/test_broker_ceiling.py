@@ -8,8 +8,9 @@ from txgear.broker import history
 from txgear.broker.jobs import DEAD, DONE, Job
 from txgear.daemon.config import parse_config
 from txgear.errors import ConfigurationError
-from txgear.policies import CEILING, CLASSIC, MOST_BYTES, MOST_SECONDS, Policies, Retention
+from txgear.policies import CEILING, CLASSIC, Policies, Retention
 from txgear.protocol.constants import RESTARTED, WORK_COMPLETE, WORK_DATA, WORK_FAIL
+from txgear.quantities import MOST_BYTES, MOST_SECONDS
 from txgear.test.broker.test_broker_bounds import calls
 from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase, record
 
@@ -22,7 +23,7 @@ class KeepingTestCase(BrokerTestCase):
 
     def limit(self, ceiling: Retention, **settings: Any) -> None:
         """Let this ceiling hold, and this policy for f."""
-        rules = [("f", CLASSIC.changed(settings))] if settings else []
+        rules = [("f", CLASSIC.with_settings(settings))] if settings else []
         self.fixture.policies = Policies(rules, ceiling)
         self.broker.set_policies(self.fixture.policies, self.fixture.now)
 
@@ -106,7 +107,7 @@ class CeilingTests(KeepingTestCase):
         self.assertGreater(CEILING.jobs * CEILING.bytes, 0)
 
     def test_of_these_zero_is_no_bound(self) -> None:
-        policy = CLASSIC.with_own({"results": 60}, Retention(60.0))
+        policy = CLASSIC.with_job_settings({"results": 60}, Retention(60.0))
         self.assertEqual(policy.results, Retention(60.0, 0, MOST_BYTES))
 
     def test_it_stands_in_the_file(self) -> None:
@@ -131,7 +132,7 @@ class OwnPolicyTests(KeepingTestCase):
         self.assertIs(self.broker._policy(job), own)
         self.fixture.set(results=5, retries=7)
         self.assertIsNot(self.broker._policy(job), own)
-        self.assertEqual(self.broker._policy(job).shown()["retries"], 7)
+        self.assertEqual(self.broker._policy(job).as_settings()["retries"], 7)
 
 
 class NotKeptTests(KeepingTestCase):

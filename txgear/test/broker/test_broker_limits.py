@@ -323,7 +323,7 @@ class RateTests(LimitsTestCase):
         self.grabbed(sleeper, jobs[2])
 
     def test_the_first_rule_that_matches_holds_for_new_functions(self) -> None:
-        policies = Policies([("api-*", CLASSIC.changed({"rate": "1/s"})), ("*", CLASSIC)])
+        policies = Policies([("api-*", CLASSIC.with_settings({"rate": "1/s"})), ("*", CLASSIC)])
         self.broker.set_policies(policies, self.fixture.now)
         worker = self.fixture.worker(b"api-x", b"f")
         self.submit(2, b"api-x")

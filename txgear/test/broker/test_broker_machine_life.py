@@ -174,7 +174,7 @@ STORED_LIFE_EVENTS: Final[dict[str, tuple[int, dict[str, Iterable[Any]]]]] = (
 
 
 def policies(rules: Rules) -> Policies:
-    return Policies([(pattern, CLASSIC.changed(settings)) for pattern, settings in rules])
+    return Policies([(pattern, CLASSIC.with_settings(settings)) for pattern, settings in rules])
 
 
 def life_of(kept: bytes | None) -> Life:
@@ -480,7 +480,7 @@ class LifeMachine(BrokerMachine):
     def functions_have_their_policies(self) -> None:
         for name, queue in self.broker.functions.items():
             shown = self.model.policy(name)
-            assert queue.policy == (None if shown is None else CLASSIC.changed(shown))
+            assert queue.policy == (None if shown is None else CLASSIC.with_settings(shown))
             assert queue.bytes == self.model.bytes_of(name)
             assert queue.kept == sum(known.function == name for known in self.model.past)
             assert queue.held == self.model.held(name)

@@ -122,7 +122,7 @@ class InspectionTestCase(SynchronousTestCase):
 
     def set_policy(self, **settings: Any) -> None:
         """One for all functions."""
-        self.broker.set_policies(Policies([("*", CLASSIC.changed(settings))]), self.fixture.now)
+        self.broker.set_policies(Policies([("*", CLASSIC.with_settings(settings))]), self.fixture.now)
 
     def search(self, **words: bytes) -> Search:
         return Search.parse(words, OF_JOBS)
@@ -717,7 +717,10 @@ class BytesTests(InspectionTestCase):
 
 class SetTests(InspectionTestCase):
     def test_policies(self) -> None:
-        rules = [("mail.*", CLASSIC.changed({"retries": 3})), ("*", CLASSIC.changed({"timeout": "1m"}))]
+        rules = [
+            ("mail.*", CLASSIC.with_settings({"retries": 3})),
+            ("*", CLASSIC.with_settings({"timeout": "1m"})),
+        ]
         self.broker.set_policies(Policies(rules), START)
         found = inspection.policies(self.broker)
         self.assertEqual([rule["pattern"] for rule in found], ["mail.*", "*"])

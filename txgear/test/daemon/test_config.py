@@ -72,7 +72,7 @@ class WarningsTests(SynchronousTestCase):
         """They count, and are mentioned."""
         text = '[[function]]\nname = "a"\n\n[[function]]\nname = "b"\nretries = 1\nonce = "1h"\n'
         config = parse_config(text, "x")
-        self.assertEqual(config.policies.of(b"b"), Policy(Retries(1), unique_for=3600.0))
+        self.assertEqual(config.policies.policy_for(b"b"), Policy(Retries(1), unique_for=3600.0))
         self.assertEqual(
             config.warnings, ("x, line 7: function.once is called unique_for now; both names are taken",)
         )
@@ -91,12 +91,14 @@ class GoodTests(SynchronousTestCase):
         """A table for each pattern or list of patterns; the first that matches counts."""
         policies = parse_config(GOOD, "x").policies
         mail = Policy(retries=Retries(5), backoff=Backoff("linear", 10.0))
-        self.assertEqual(policies.of(b"mail.send"), mail)
+        self.assertEqual(policies.policy_for(b"mail.send"), mail)
         images = Policy(rate=Rate(0.1, 1), results=Retention(3600.0, 0, 65536))
-        self.assertEqual([policies.of(name) for name in (b"thumbnail", b"convert_x")], [images, images])
-        self.assertIsNone(policies.of(b"mail"))
+        self.assertEqual(
+            [policies.policy_for(name) for name in (b"thumbnail", b"convert_x")], [images, images]
+        )
+        self.assertIsNone(policies.policy_for(b"mail"))
         both = parse_config('[[function]]\nname="a*"\n[[function]]\nname="ab"\nretries=1', "x").policies
-        self.assertEqual(both.of(b"ab"), Policy())
+        self.assertEqual(both.policy_for(b"ab"), Policy())
 
     def test_schedules(self) -> None:
         """All settings of a schedule, and those that it has without being told."""

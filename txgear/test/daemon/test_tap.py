@@ -339,7 +339,7 @@ class ConfigTests(SynchronousTestCase):
         path = self.write('[[function]]\nname = "f"\ntimeout = "5m"\n')
         options = parsed(f"--config={path}")
         self.assertEqual(options["config"], os.path.abspath(path))
-        self.assertEqual(options.config.policies.of(b"f"), Policy(timeout=300.0))
+        self.assertEqual(options.config.policies.policy_for(b"f"), Policy(timeout=300.0))
 
     def test_mistake(self) -> None:
         """A mistake is one line."""

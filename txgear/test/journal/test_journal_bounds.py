@@ -28,7 +28,7 @@ from txgear.test.support.server import HANDLES, DurableServerTestCase, created, 
 
 GONE = StoreUnavailable("the connection is gone")
 MIB = 2**20
-KEPT = CLASSIC.changed({"results": "1h", "retries": 0, "lease": 2})
+KEPT = CLASSIC.with_settings({"results": "1h", "retries": 0, "lease": 2})
 
 
 class BoundsTestCase(DurableServerTestCase):

@@ -56,7 +56,7 @@ ANSWERED_SECONDS: Final = 10.1
 REST_SECONDS: Final = 90.0
 """In which everything has come to rest, whatever failed."""
 
-KEPT: Final = CLASSIC.changed({"retries": 0, "results": "30d"})
+KEPT: Final = CLASSIC.with_settings({"retries": 0, "results": "30d"})
 
 GONE = StoreUnavailable("the connection is gone")
 FULL = StoreRefused("the disk is full")

@@ -21,7 +21,7 @@ from txgear.test.support.server import HANDLES, DurableServerTestCase, created, 
 GONE = StoreUnavailable("the connection is gone")
 FULL = StoreRefused("The disk is full")
 LATE = b"The store has not answered for 5 seconds"
-KEPT = CLASSIC.changed({"results": "1h", "retries": 0})
+KEPT = CLASSIC.with_settings({"results": "1h", "retries": 0})
 
 
 class KeptTestCase(DurableServerTestCase):

@@ -86,7 +86,7 @@ class ExtensionTestCase(SynchronousTestCase):
         self.worker = self.extended()
 
     def set_policies(self, policies: dict[str, dict[str, Any]]) -> None:
-        rules = [(pattern, CLASSIC.changed(settings)) for pattern, settings in policies.items()]
+        rules = [(pattern, CLASSIC.with_settings(settings)) for pattern, settings in policies.items()]
         self.broker.set_policies(Policies(rules), START)
 
     @property

@@ -228,14 +228,16 @@ class RequestTests(HttpTestCase):
 
     def test_queue_that_a_policy_bounds(self) -> None:
         """The same, and the body says by which setting."""
-        self.broker.set_policies(Policies([("f", CLASSIC.changed({"max_bytes": 3}))]), START)
+        self.broker.set_policies(Policies([("f", CLASSIC.with_settings({"max_bytes": 3}))]), START)
         self.assertEqual(self.ask("POST", "/f", "X-Gearman-Background: true", body=b"123").status, 202)
         answer = self.ask("POST", "/f", body=b"4")
         self.assertEqual((answer.status, answer.body), (503, b"Job queue is full: max_bytes is 3\n"))
 
     def test_unique_that_is_done(self) -> None:
         """Where a policy keeps it taken, the response is the result that there was."""
-        self.broker.set_policies(Policies([("f", CLASSIC.changed({"unique_for": 60, "results": 60}))]), START)
+        self.broker.set_policies(
+            Policies([("f", CLASSIC.with_settings({"unique_for": 60, "results": 60}))]), START
+        )
         worker = self.worker()
         for background, status in (("true", 202), ("false", 200)):
             headers = [f"X-Gearman-Background: {background}", "X-Gearman-Unique: u"]

@@ -187,7 +187,7 @@ class CancelTests(AdminTestCase):
         )
 
     def test_a_dead_job_has_ended(self) -> None:
-        policy = CLASSIC.changed({"retries": 0, "dead": {"keep": 60}})
+        policy = CLASSIC.with_settings({"retries": 0, "dead": {"keep": 60}})
         self.fixture.server.broker.set_policies(Policies([("*", policy)]), self.fixture.server.seconds())
         self.submit(b"f")
         worker = self.fixture.connect()
@@ -345,7 +345,7 @@ class OwnTestCase(AdminTestCase):
         self.worker.tell(request(SET_CLIENT_ID, b"me"), request(CAN_DO, b"f"), request(CAN_DO, b"a b"))
 
     def set_policies(self, *rules: tuple[str, dict[str, object]]) -> None:
-        policies = Policies([(pattern, CLASSIC.changed(settings)) for pattern, settings in rules])
+        policies = Policies([(pattern, CLASSIC.with_settings(settings)) for pattern, settings in rules])
         self.fixture.server.broker.set_policies(policies, START)
 
     def kill_one(self, function: bytes = b"f", workload: bytes = b"", said: bytes = b"no") -> bytes:
@@ -679,7 +679,9 @@ class StoredTests(DurableServerTestCase):
         self.assertEqual(self.client.heard(), shown + response(ECHO_RES, b"x"))
 
     def test_a_result(self) -> None:
-        self.fixture.server.broker.set_policies(Policies([("*", CLASSIC.changed({"results": "1h"}))]), START)
+        self.fixture.server.broker.set_policies(
+            Policies([("*", CLASSIC.with_settings({"results": "1h"}))]), START
+        )
         self.other.tell(request(CAN_DO, b"f"))
         self.thread.run_all()
         self.other.tell(request(GRAB_JOB), request(WORK_COMPLETE, b"H:test:1", b"result"))

@@ -226,7 +226,7 @@ class BrokerFixture:
 
     def set(self, function: str = "f", /, **settings: Any) -> None:
         """Let this policy hold for a function, and none for any other."""
-        self.policies = Policies([(function, CLASSIC.changed(settings))])
+        self.policies = Policies([(function, CLASSIC.with_settings(settings))])
         self.broker.set_policies(self.policies, self.now)
 
     def connect(self, *, exceptions: bool = False, extended: bool = False) -> Peer:
