@@ -31,9 +31,9 @@ from pathlib import Path
 from typing import Final
 
 from run import free_port, server_command
-from txgear.broker.history import Attempt, Life
-from txgear.broker.jobs import DEAD, DONE
+from txgear.broker.history import Attempt, History
 from txgear.broker.records import Batch, JobRecord, JobUpdate
+from txgear.broker.states import DEAD, DONE
 from txgear.policies import FAIL
 from txgear.protocol.constants import ECHO_REQ, NORMAL, REQUEST_MAGIC
 from txgear.stores import make_store
@@ -123,11 +123,11 @@ def fill(path: Path, jobs: int, state: int) -> int:
     store.open()
     first = store.reserve(jobs)
     now = time.time()
-    life = Life()
+    life = History()
     if state == DEAD:
         for attempt in range(3):
             began = now - 3600 + attempt * 600
-            life.note(Attempt(began, began + 2, FAIL, "worker-1", "the relay did not answer"))
+            life.add_attempt(Attempt(began, began + 2, FAIL, "worker-1", "the relay did not answer"))
     else:
         life.result_size = len(RESULT)
     record = life.to_bytes()

@@ -11,7 +11,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from txgear.broker.jobs import MOVES, PAGED, QUEUED, STATE_NAMES
+from txgear.broker.states import MOVES, PAGED, QUEUED, STATE_NAMES
 
 WIDTH: Final = 96
 HEIGHT: Final = 34

@@ -15,7 +15,7 @@ import pytest
 
 from databases import Database, MariaDB, Postgres
 from needs import lacks
-from processes import SERVER_COMMAND, Gate, Programs, Server, Servers
+from processes import SERVER_COMMAND, Programs, Server, Servers, Throttle
 from startup import Daemons
 
 _numbers = itertools.count(1)
@@ -175,9 +175,9 @@ def daemons() -> Iterator[Daemons]:
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Gate]:
+def gate(tmp_path: Path) -> Iterator[Throttle]:
     """A pipe at which a job waits until the test opens it."""
-    this = Gate(tmp_path / "gate")
+    this = Throttle(tmp_path / "gate")
     yield this
     this.close()
 

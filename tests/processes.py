@@ -126,7 +126,7 @@ def run(
     )
 
 
-class Gate:
+class Throttle:
     """A named pipe at which a program of any language waits, by reading a byte, until the test opens it."""
 
     def __init__(self, path: Path) -> None:

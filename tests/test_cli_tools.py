@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from needs import requires
-from processes import Gate, Program, Programs, Server, Servers, free_port, run, wait_until
+from processes import Program, Programs, Server, Servers, Throttle, free_port, run, wait_until
 from wirepeer import P
 
 Done = subprocess.CompletedProcess[bytes]
@@ -335,7 +335,7 @@ def test_default_host_is_localhost(tools: Tools, function: str) -> None:
     )
 
 
-def test_job_of_a_killed_worker_is_given_to_another(tools: Tools, function: str, gate: Gate) -> None:
+def test_job_of_a_killed_worker_is_given_to_another(tools: Tools, function: str, gate: Throttle) -> None:
     """The client of a job whose worker dies still gets its result, from the next worker."""
     first = tools.worker("-f", function, "--", "sh", "-c", f"head -c 1 '{gate.path}'; echo first")
     peer = tools.server.connect()

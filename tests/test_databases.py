@@ -25,9 +25,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from databases import PASSWORD, USER, Database, MariaDB, Postgres
 from processes import free_port
-from txgear.broker.history import MOST_ATTEMPTS, MOST_TEXT, Attempt, Life, in_words
-from txgear.broker.jobs import DONE
+from txgear.broker.history import MOST_ATTEMPTS, MOST_TEXT, Attempt, History, as_text
 from txgear.broker.records import PAUSED, Batch, JobUpdate, StoredValue
+from txgear.broker.states import DONE
 from txgear.errors import StoreRefused, StoreTaken, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IJobStore
 from txgear.stores import make_store, migrations, schema
@@ -460,9 +460,11 @@ def test_mysql_refuses_what_does_not_fit_a_packet(mariadb: Database) -> None:
         assert store.results([2000]) == {2000: b"'" * fits}
         # What is known of attempts that failed, at the worst.
         for sign in ("\N{FIRE}", "\x01", "\\"):
-            life = Life()
+            life = History()
             for _ in range(MOST_ATTEMPTS):
-                life.note(Attempt(0.1, 0.2, "exception", sign * 127, in_words(sign.encode() * MOST_TEXT * 9)))
+                life.add_attempt(
+                    Attempt(0.1, 0.2, "exception", sign * 127, as_text(sign.encode() * MOST_TEXT * 9))
+                )
             store.write(moving(JobUpdate(2000, 2000, 0.0, 0, history=life.to_bytes())))
             assert store.replay(1999, 1)[0].history == life.to_bytes()
         store.write(forgetting([2000]))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from needs import requires
-from processes import Gate, Program, Programs, Server, Servers, run, wait_until
+from processes import Program, Programs, Server, Servers, Throttle, run, wait_until
 from wirepeer import P, WirePeer, packet
 
 pytestmark = pytest.mark.txgear_only
@@ -117,7 +117,7 @@ def test_clients_of_a_server_that_drains_go_to_the_next(
     # that it does not read, with gearmand as well.
     for attempt in range(6):
         drained = _ServerThatDrains(start_server)
-        gate = Gate(tmp_path / f"gate{attempt}")
+        gate = Throttle(tmp_path / f"gate{attempt}")
         client = programs.start(
             [php, "-r", CLIENT_OF_TWO % "f", drained.places, gate.path], name=f"client{attempt}"
         )
@@ -154,7 +154,7 @@ class _ServerThatDrains:
                 client.expect(P.WORK_COMPLETE, job.handle, b"")
             client.close()
 
-    def play(self, gate: Gate, client: Program) -> None:
+    def play(self, gate: Throttle, client: Program) -> None:
         self.ask(gate, client, b"0 one", self.first)
         # Somebody waits for a job, so that the drain does not end.
         waiting, worker = self.first.connect(), self.workers[self.first]
@@ -169,7 +169,7 @@ class _ServerThatDrains:
         assert waiting.read_to_end() == b""
         assert self.first.wait() == 0
 
-    def ask(self, gate: Gate, client: Program, expected: bytes, server: Server | None) -> None:
+    def ask(self, gate: Throttle, client: Program, expected: bytes, server: Server | None) -> None:
         before = client.stdout
         gate.open()
         if server is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from needs import requires
-from processes import Gate, Program, Programs, Server, programs_folder, run, wait_until
+from processes import Program, Programs, Server, Throttle, programs_folder, run, wait_until
 from wirepeer import P
 
 OK = "GEARMAN_SUCCESS"
@@ -89,7 +89,7 @@ def test_foreground(c: C, scenario: str) -> None:
     assert worker.wait() == 0
 
 
-def test_background_and_status(c: C, gate: Gate) -> None:
+def test_background_and_status(c: C, gate: Throttle) -> None:
     """A background job's status is known by handle and by unique, before and while it runs, and not after."""
     unique = f"{c.prefix}-key"
     seen = c.client("background", c.function("hold"), str(gate.path), unique)
@@ -157,7 +157,7 @@ def test_worker_error_is_tried_again(c: C) -> None:
     assert worker.running
 
 
-def test_retries_are_counted(c: C, gate: Gate) -> None:
+def test_retries_are_counted(c: C, gate: Throttle) -> None:
     """`show jobs` counts how often a job's worker was lost."""
     client = c.start_client("execute", c.function("hold"), str(gate.path))
     for lost in range(3):

@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 
 from needs import requires
-from processes import Gate, Program, Programs, Server, Servers, free_port, programs_folder, run, wait_until
+from processes import (
+    Program,
+    Programs,
+    Server,
+    Servers,
+    Throttle,
+    free_port,
+    programs_folder,
+    run,
+    wait_until,
+)
 from wirepeer import P
 
 
@@ -75,7 +85,7 @@ def test_do_task_with_priority(perl: Perl, priority: str) -> None:
     assert perl.client("do", "reverse", "Hello", "priority", priority) == {"result": "olleH"}
 
 
-def test_dispatch_background(perl: Perl, gate: Gate) -> None:
+def test_dispatch_background(perl: Perl, gate: Throttle) -> None:
     """dispatch_background returns a handle that get_status knows until the job is done."""
     seen = perl.client("background", "wait", str(gate.path))
     assert seen["handle"].startswith(f"{perl.servers}//H:")
@@ -195,7 +205,7 @@ def test_empty_result(perl: Perl, function: str, result: str) -> None:
     assert worker.running
 
 
-def test_unique(perl: Perl, gate: Gate) -> None:
+def test_unique(perl: Perl, gate: Throttle) -> None:
     """Two clients that name the same uniq share one job and both get its result."""
     client = perl.start_client("unique", str(gate.path), f"{perl.prefix}-key")
     wait_until(lambda: client.stdout, what="the handles")
@@ -228,7 +238,7 @@ def test_client_timeout(perl: Perl) -> None:
     assert [event[:2] for event in events] == [["task", "fail"]]
 
 
-def test_worker_timeout(perl: Perl, gate: Gate) -> None:
+def test_worker_timeout(perl: Perl, gate: Throttle) -> None:
     """A worker that registered its function with a timeout loses a job that takes longer.
 
     The worker sends the number as it is, and the protocol's unit is the millisecond; a second is the least.
@@ -264,7 +274,7 @@ def test_worker_of_two_servers(
     assert two.client("do", "reverse", "two") == {"result": "owt"}
 
 
-def test_killed_worker(perl: Perl, gate: Gate) -> None:
+def test_killed_worker(perl: Perl, gate: Throttle) -> None:
     """The job of a killed worker is done by the next one."""
     client = perl.start_client("do", "wait", str(gate.path))
     first = perl.worker()

@@ -10,7 +10,17 @@ from typing import Any, Final
 import pytest
 
 from needs import requires
-from processes import Gate, Program, Programs, Server, Servers, free_port, programs_folder, run, wait_until
+from processes import (
+    Program,
+    Programs,
+    Server,
+    Servers,
+    Throttle,
+    free_port,
+    programs_folder,
+    run,
+    wait_until,
+)
 from wirepeer import P
 
 # The library's return codes that PHP shows.
@@ -77,7 +87,7 @@ def test_do(php: Php, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["doBackground", "doHighBackground", "doLowBackground"])
-def test_background(php: Php, how: str, gate: Gate) -> None:
+def test_background(php: Php, how: str, gate: Throttle) -> None:
     """A background job has a handle and a status at once, and is run when a worker comes."""
     seen = php.client("background", how, "wait", str(gate.path))
     assert seen["code"] == SUCCESS
@@ -219,7 +229,7 @@ def test_job_information(php: Php) -> None:
     assert (seen["unique"], seen["size"]) == ("my-unique", 5)
 
 
-def test_unique_jobs_are_run_once(php: Php, gate: Gate) -> None:
+def test_unique_jobs_are_run_once(php: Php, gate: Throttle) -> None:
     """Two clients that ask for the same unique get the one result of one run."""
     unique = f"{php.prefix}-unique"
     clients = [php.start_client("do", "doNormal", "wait", str(gate.path), unique) for _ in range(2)]
@@ -243,7 +253,7 @@ def unique_status(php: Php, unique: str) -> list[int]:
     return answer
 
 
-def test_status_by_unique(php: Php, gate: Gate) -> None:
+def test_status_by_unique(php: Php, gate: Throttle) -> None:
     """jobStatusByUniqueKey knows a job by the client's own name."""
     unique = f"{php.prefix}-key"
     assert php.client("uniquestatus", unique) == [False, False, 0, 0]
@@ -280,7 +290,7 @@ def test_client_timeout(php: Php) -> None:
     assert php.client("timeout")["code"] == TIMEOUT
 
 
-def test_worker_timeout(php: Php, gate: Gate) -> None:
+def test_worker_timeout(php: Php, gate: Throttle) -> None:
     """A job that outlives its function's timeout is given to another worker, whose result the client gets."""
     client = php.start_client("do", "doNormal", "wait", str(gate.path))
     slow = php.worker(0, 1)

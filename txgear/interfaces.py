@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 
     from txgear.broker.broker import Broker
-    from txgear.broker.jobs import Job
+    from txgear.broker.model import Job, Peer
+    from txgear.broker.ports import Outbox
     from txgear.broker.records import Batch, JobRecord, StoredValue
-    from txgear.broker.sleepers import Outbox, Peer
     from txgear.protocol.packets import Packet
 
 

@@ -27,7 +27,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from txgear.broker.sleepers import Peer
+from txgear.broker.model import Peer, Reply
 from txgear.client import Client
 from txgear.daemon.restore import restore
 from txgear.errors import PolicyError
@@ -37,7 +37,6 @@ from txgear.policies import CLASSIC, Policies
 from txgear.server import textcommands
 from txgear.server.gear import GearFactory
 from txgear.server.jobserver import JobServer, Settings
-from txgear.server.outbox import TextReply
 from txgear.worker import Worker, WorkerJob
 
 __all__ = ["MemoryServer"]
@@ -292,10 +291,11 @@ class MemoryServer:
         answer = textcommands.answer(self._server, Peer(0, "a test"), line.encode("utf-8"))
         self._server.end_turn()
         self.flush()
-        said = answer.text if isinstance(answer, TextReply) else bytes(answer)
-        # Nothing here takes time, the store included.
-        assert said is not None
-        return said.decode("utf-8")
+        if isinstance(answer, Reply):
+            # Nothing here takes time, the store included.
+            assert answer.packet is not None
+            answer = bytes(answer.packet[-1])
+        return bytes(answer).decode("utf-8")
 
     def cut(self) -> None:
         """Break all connections. The server and its jobs stay; clients and workers connect again, in time."""
@@ -335,7 +335,7 @@ class MemoryServer:
 
     def _with_policies(self, journal: Journal | None) -> JobServer:
         server = JobServer(self.clock, self._settings, journal)
-        server.broker.set_policies(self._policies, self.clock.seconds())
+        server.broker.operations.set_policies(self._policies, self.clock.seconds())
         return server
 
     def _durable(self, store: IJobStore) -> JobServer:

@@ -9,9 +9,9 @@ import sys
 from hashlib import sha256
 from typing import Any, Final
 
-from txgear.broker.history import Attempt, Life
-from txgear.broker.jobs import DEAD, DONE, FAILED
+from txgear.broker.history import Attempt, History
 from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobRecord, JobUpdate, StoredValue
+from txgear.broker.states import DEAD, DONE, FAILED
 from txgear.stores import make_store
 
 #: Seconds since the epoch: when all this was, and a time that no test will see.
@@ -29,7 +29,7 @@ def large() -> bytes:
 
 def history(**fields: Any) -> bytes:
     """What is kept of a job beyond the classic protocol."""
-    made = Life(fields.pop("settings", None))
+    made = History(fields.pop("settings", None))
     for name, value in fields.items():
         setattr(made, name, value)
     kept = made.to_bytes()

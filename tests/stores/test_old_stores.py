@@ -10,8 +10,8 @@ from make import digests, jobs, marks
 
 from crashpeers import Line
 from processes import Servers
-from txgear.broker.jobs import DEAD
 from txgear.broker.records import PAUSED
+from txgear.broker.states import DEAD
 from txgear.stores import make_store
 from wirepeer import P, packet
 

@@ -1,190 +1,230 @@
 """
-Jobs that have ended and are still known: the dead, those whose results are
-kept, and those whose uniques stay taken.
+What is kept of jobs that have ended: the dead, those with results, and those whose uniques stay taken.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from itertools import islice
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
-from txgear.broker.jobs import DEAD, DONE
-from txgear.broker.timers import Agenda
-from txgear.broker.uniques import Key, Uniques
+from txgear.broker.bulk import BATCH
+from txgear.broker.endedjobs import EndedJobs, Shelf
+from txgear.broker.history import History
+from txgear.broker.states import DEAD, DONE
+from txgear.broker.table import job_of_handle
+from txgear.policies import CLASSIC, Policy, Retention
 
 if TYPE_CHECKING:
-    from txgear.broker.jobs import Job
-    from txgear.broker.queues import Function
-    from txgear.policies import Retention
+    from txgear.broker.functions import Functions
+    from txgear.broker.model import Function, Job
+    from txgear.broker.persistence import Persistence
+    from txgear.broker.timers import Timers
+    from txgear.broker.uniques import Key
+
+PAUSE: Final = 0.01
+"""Seconds until there is another look whether the store has caught up."""
 
 
-MOST_AT_ONCE: Final = 100
-"""Jobs that make room for one at the most: when the bounds were lowered, that takes some ends."""
+def history_of(job: Job) -> History:
+    """What a job has beyond the classic protocol, whether or not it has ended; for reading only."""
+    if job.ended:
+        return History.from_bytes(job.archived)
+    return job.history or History()
 
 
-def _end(job: Job) -> float:
-    return job.since
-
-
-class Shelf:
+def retention(policy: Policy, job: Job, outcome: int) -> tuple[Retention | None, float]:
     """
-    What is kept of one function's dead, or of its others.
+    How a job is kept that has ended.
 
-    @ivar jobs: by number, in the order of their ends.
-    @ivar bytes: the sum of their sizes.
+    @return: the bounds for its result, or for the dead; C{None} where it is not kept for that. And
+        for how many seconds something is known of it.
     """
-
-    __slots__ = ("bytes", "jobs")
-
-    def __init__(self) -> None:
-        # The oldest leave: in a plain dict whoever looks for the first passes over their holes.
-        self.jobs: OrderedDict[int, Job] = OrderedDict()
-        self.bytes = 0
-
-    def add(self, job: Job) -> None:
-        """One more; its size is to stay as it is."""
-        self.jobs[job.number] = job
-        self.bytes += job.size
-
-    def surplus(self, bounds: Retention) -> list[Job]:
-        """The oldest that are too many by these bounds; never the newest, and not very many at once."""
-        number, size = len(self.jobs), self.bytes
-        found: list[Job] = []
-        for job in islice(self.jobs.values(), MOST_AT_ONCE):
-            if number <= 1 or not (0 < bounds.jobs < number or 0 < bounds.bytes < size):
-                break
-            found.append(job)
-            number -= 1
-            size -= job.size
-        return found
+    bounds = policy.dead if outcome == DEAD else policy.results
+    if bounds is not None and not bounds.keep:
+        bounds = None
+    keep = 0.0 if bounds is None else bounds.keep
+    if outcome == DONE and job.key is not None:
+        keep = max(keep, policy.unique_for)
+    return bounds, keep
 
 
 class Archive:
     """
     All that is kept, until its time is over or there is too much of it.
 
-    @ivar jobs: by number, in the order of their ends.
-    @ivar own: those of them that are kept because of settings of their own.
-    @ivar agenda: when they are to be forgotten.
-    @ivar data: what such a job brought, where that is in memory.
+    @ivar ended: the jobs.
+    @ivar jobs: the same by number, in the order of their ends.
+    @ivar results: by number, of those whose results are in memory.
     """
 
-    def __init__(self) -> None:
-        self.jobs: dict[int, Job] = {}
-        self.own = Shelf()
-        self.agenda: Agenda[Job] = Agenda()
-        self.data: dict[int, bytes] = {}
-        self._uniques = Uniques()
-        # Where several have one name those that ended before the last one, in that order.
-        self._older: dict[tuple[Function, Key], list[Job]] = {}
-        self._shelves: dict[tuple[Function, bool], Shelf] = {}
+    __slots__ = ("_functions", "_persistence", "_timers", "ended", "jobs", "results")
 
-    def shelf(self, queue: Function, dead: bool) -> Shelf:
+    def __init__(self, persistence: Persistence, functions: Functions, timers: Timers) -> None:
+        self._persistence = persistence
+        self._functions = functions
+        self._timers = timers
+        self.ended = EndedJobs()
+        self.jobs = self.ended.jobs
+        self.results: dict[int, bytes] = {}
+
+    # Finding
+
+    def by_handle(self, handle: bytes) -> Job | None:
+        """The job with this handle that has ended and is still known."""
+        return job_of_handle(self.jobs, handle)
+
+    def still_done(self, function: Function, key: Key, now: float) -> Job | None:
+        """The job that is done and has taken this unique for a while."""
+        job = self.ended.find_done(function, key)
+        return job if job is not None and self._takes_unique(job, history_of(job), now) else None
+
+    def shelf(self, function: Function, dead: bool) -> Shelf:
         """The dead of a function, or the others that are kept of it."""
-        return self._shelves.get((queue, dead)) or Shelf()
+        return self.ended.shelf(function, dead)
 
-    def put(self, job: Job, until: float, counted: bool = True, own: bool = False) -> None:
+    # Keeping
+
+    def keep(
+        self, job: Job, history: History, bounds: Retention | None, seconds: float, result: bytes, now: float
+    ) -> None:
         """
-        Keep a job that has ended.
+        Keep a job that has just ended, as L{retention} says, and make room for it.
 
-        @param counted: whether it counts for the bounds of its function's; not if only its unique is kept.
-        @param own: whether settings of its own are the reason.
+        @param history: what was its history; it is told how much is kept.
+        @param result: what it has brought: its data, which is C{history.data_size} bytes, and its result. Of
+            a dead one nothing: its workload is kept instead.
+        """
+        dead = job.state == DEAD
+        if not dead:
+            job.workload = b""
+            job.size = len(result)
+            if result:
+                self.results[job.number] = result
+        job.history, job.since, job.archived = None, now, history.to_bytes() or b"{}"
+        self._add(job, now + seconds, history, now)
+        self._persistence.update_ended(job)
+        if not dead:
+            self._persistence.put_result(job, result)
+        if bounds is not None:
+            self._make_room(job, bounds, now)
+        for other in self.ended.beyond(self._functions.policies.ceiling):
+            self.forget(other)
+
+    def restore(self, job: Job, until: float, history: History, now: float) -> None:
+        """
+        The server starts again: this one was kept.
+
         @param until: when it is to be forgotten, by the server's time.
         """
-        self.jobs[job.number] = job
-        self.agenda.add(job, until)
-        if counted:
-            place = job.queue, job.state == DEAD
-            shelf = self._shelves.get(place)
-            if shelf is None:
-                shelf = self._shelves[place] = Shelf()
-            shelf.add(job)
-        if own:
-            self.own.add(job)
-        job.queue.kept += 1
-        if job.key is not None:
-            last = self._uniques.find(job.queue, job.key)
-            if last is not None:
-                self._uniques.remove(job.key, last)
-                self._older.setdefault((job.queue, job.key), []).append(last)
-            self._uniques.add(job.key, job)
+        self._add(job, until, history, now)
 
-    def sort(self) -> None:
-        """Put jobs that were not added in the order of their ends into it."""
-        for jobs in (self.jobs, self.own.jobs, *(shelf.jobs for shelf in self._shelves.values())):
-            ordered = sorted(jobs.items(), key=lambda item: item[1].since)
-            jobs.clear()
-            jobs.update(ordered)
-        for (queue, key), older in self._older.items():
-            last = self._uniques.find(queue, key)
-            assert last is not None
-            self._uniques.remove(key, last)
-            *older[:], last = sorted([*older, last], key=lambda job: job.since)
-            self._uniques.add(key, last)
+    def _add(self, job: Job, until: float, history: History, now: float) -> None:
+        own = False
+        if history.settings:
+            # Without them its function's jobs never die, or are kept for a shorter time.
+            base = job.function.policy or CLASSIC
+            without = retention(base, job, job.state)[1]
+            seconds = retention(history.policy(base, self._functions.policies), job, job.state)[1]
+            own = seconds > without or (job.state == DEAD and base.retries is None)
+        counted = job.state == DEAD or bool(history.complete) or not self._takes_unique(job, history, now)
+        self.ended.add(job, until, counted, own)
+        self._timers.call_at(until)
 
-    def surplus(self, job: Job, bounds: Retention) -> list[Job]:
-        """The oldest of those beside this one that are too many by these bounds; not the job itself."""
-        shelf = self._shelves.get((job.queue, job.state == DEAD))
-        return [] if shelf is None or job.number not in shelf.jobs else shelf.surplus(bounds)
+    def _make_room(self, job: Job, bounds: Retention, now: float) -> None:
+        """
+        The function's oldest kept jobs make room for this one; but a unique that is taken stays taken.
 
-    def beyond(self, ceiling: Retention) -> list[Job]:
-        """The oldest of those that are kept by settings of their own, and are too many by this ceiling."""
-        return self.own.surplus(ceiling)
+        @param bounds: what this job's policy says; what its function's says comes before it, as
+            its submitter has no say about others.
+        """
+        policy = job.function.policy or CLASSIC
+        bounds = policy.dead if job.state == DEAD else policy.results or bounds
+        for other in self.ended.surplus(job, bounds):
+            if self._takes_unique(other, History.from_bytes(other.archived), now):
+                self._drop_result(other)
+                self._persistence.put_result(other, b"")
+            else:
+                self.forget(other)
 
-    def remove(self, job: Job) -> None:
-        """Keep this one no more."""
-        del self.jobs[job.number]
-        self.agenda.discard(job)
-        self.data.pop(job.number, None)
-        self._take_off(job)
-        if self.own.jobs.pop(job.number, None) is not None:
-            self.own.bytes -= job.size
-        job.queue.kept -= 1
-        if job.key is not None:
-            self._take_name(job, job.key)
+    def _takes_unique(self, job: Job, history: History, now: float) -> bool:
+        """Whether the unique of a job that has ended is not free yet."""
+        if job.state != DONE or job.key is None:
+            return False
+        policy = history.policy(job.function.policy or CLASSIC, self._functions.policies)
+        return job.since + policy.unique_for > now
 
-    def _take_name(self, job: Job, key: Key) -> None:
-        place = job.queue, key
-        older = self._older.get(place, [])
-        if self._uniques.find(*place) is not job:
-            older.remove(job)
+    # Results
+
+    def read(self, job: Job, done: Callable[[bytes | None], None]) -> None:
+        """
+        Read a job's workload; its result, if it has ended otherwise than dead.
+
+        @param done: called once, at once or later, with the bytes; with C{None} if they cannot be read.
+        """
+        found: bytes | None = bytes(job.workload)
+        if job.ended and job.state != DEAD:
+            found = self.results.get(job.number)
+        if found or not job.size:
+            done(found or b"")
         else:
-            self._uniques.remove(key, job)
-            if older:
-                self._uniques.add(key, older.pop())
-        if not older:
-            self._older.pop(place, None)
+            self._persistence.read(job, done)
 
-    def strip(self, job: Job) -> None:
-        """Keep of this one only that it has ended, and how; it counts no more for any bounds."""
-        self.data.pop(job.number, None)
-        self._take_off(job)
-        if job.number in self.own.jobs:
-            self.own.bytes -= job.size
-        job.size = 0
+    def result_stored(self, numbers: Iterable[int]) -> None:
+        """The store has these results: they need not be in memory."""
+        for number in numbers:
+            self.results.pop(number, None)
 
-    def _take_off(self, job: Job) -> None:
-        """Off its shelf, if it is there."""
-        place = job.queue, job.state == DEAD
-        shelf = self._shelves.get(place)
-        if shelf is not None and shelf.jobs.pop(job.number, None) is not None:
-            shelf.bytes -= job.size
-            if not shelf.jobs:
-                del self._shelves[place]
+    def result_refused(self, number: int) -> None:
+        """The store does not keep this result: how the job ended is still known."""
+        job = self.jobs.get(number)
+        if job is not None:
+            self._drop_result(job)
 
-    def find(self, queue: Function, key: Key) -> Job | None:
-        """The job of this function and key that ended last."""
-        return self._uniques.find(queue, key)
+    def _drop_result(self, job: Job) -> None:
+        history = History.from_bytes(job.archived)
+        history.data_size, history.result_size, history.complete = 0, 0, False
+        job.archived = history.to_bytes() or b"{}"
+        self.results.pop(job.number, None)
+        self.ended.drop_result(job)
+        self._persistence.update_ended(job)
 
-    def find_done(self, queue: Function, key: Key) -> Job | None:
-        """The same, of those that were done."""
-        last = self._uniques.find(queue, key)
-        if last is None or last.state == DONE:
-            return last
-        return next((job for job in reversed(self._older.get((queue, key), [])) if job.state == DONE), None)
+    # Forgetting
 
-    def newest(self, unique: bytes) -> Job | None:
-        """The one with this unique that ended last, of whatever function."""
-        found = self._uniques.jobs.get(unique)
-        return max(reversed(found), key=_end) if isinstance(found, list) else found
+    def take_out(self, job: Job) -> None:
+        """A job is not kept here any more, as it is to be done again."""
+        self.results.pop(job.number, None)
+        self.ended.remove(job)
+
+    def forget(self, job: Job) -> None:
+        """Nothing is known any more of a job that has ended."""
+        self.take_out(job)
+        self._persistence.delete_all(job)
+        job.workload = b""
+        if not job.function.workers:
+            self._functions.forget_if_unused(job.function)
+
+    def forget_due(self, now: float) -> float:
+        """
+        Forget jobs that have been kept for long enough.
+
+        @return: when to go on with it, by the server's time; infinite for not at all.
+        """
+        due = self.ended.due
+        if self._persistence.backlogged and due.next_due() <= now:
+            return now + PAUSE
+        for _ in range(BATCH):
+            job = due.pop_due(now)
+            if job is None:
+                break
+            self.forget(job)
+        return due.next_due()
+
+    def check(self) -> None:
+        """
+        As L{EndedJobs.check}; and is every result that is in memory one of a job that is kept?
+
+        @raise AssertionError: one is not.
+        """
+        self.ended.check()
+        for number, result in self.results.items():
+            assert self.jobs[number].size == len(result), number

@@ -1,60 +1,60 @@
 """
-The rules of a job server: submit, grab, finish, try again, lose, cancel.
+The verbs of the protocol: submit, grab, finish, and whatever else peers say.
 
-The broker knows no socket, no clock and no disk. Each entry is one turn: it is
-told the server's time as C{now} where that matters, it hands what peers are to
-hear to the outbox and what is to be kept to the journal, and L{Broker.deadline}
-says when it wants L{Broker.expire} called.
+The broker knows no socket, no clock and no disk. Each entry is one turn: it is told the server's time as
+C{now} where that matters, it hands what peers are to hear to the outbox and what is to be kept to the
+journal, and C{timers.deadline} says when it wants L{Broker.expire} called.
 
 The server's time is in seconds: those since the epoch when the server started, and
 counted on from there by a clock that nobody can set.
 
-Here is what happens to jobs and why; where they are, and how they move, is
-L{txgear.broker.dispatcher}'s affair, and what is kept of them L{txgear.broker.storage}'s. All the
-ends of a job go through C{_end} or C{_finish}, all its ways back from a worker
-through L{Broker._over}.
+Three enter here: peers by L{Broker}, operators by L{Broker.operations}, and the store by
+L{Broker.store_events}. Below them each object has one affair, and calls those below it only.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from math import inf
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from txgear.broker.chores import BATCH, Chore, one_by_one
-from txgear.broker.dispatcher import LOOK_SECONDS
-from txgear.broker.history import Life
-from txgear.broker.jobs import (
-    CANCELLED,
-    DONE,
-    RUNNING,
-    TO_RUNNING,
-    TO_STORING,
-    Job,
-)
-from txgear.broker.limits import Gate
-from txgear.broker.operations import Desk
+from txgear.broker.archive import Archive, history_of
+from txgear.broker.bulk import BATCH, BulkTask, BulkTasks, one_by_one
+from txgear.broker.dispatcher import Dispatcher
+from txgear.broker.functions import Functions
+from txgear.broker.history import History
+from txgear.broker.lifecycle import Lifecycle
+from txgear.broker.model import Function, Job
+from txgear.broker.operations import Operations
+from txgear.broker.paging import Pager
+from txgear.broker.persistence import Persistence
 from txgear.broker.records import SCHEDULED, StoredValue
+from txgear.broker.sleepers import Sleepers
+from txgear.broker.states import CANCELLED, DELAYED, DONE, PAGED, QUEUED, RUNNING, STORING
+from txgear.broker.storeevents import StoreEvents
+from txgear.broker.table import JobTable
+from txgear.broker.timers import Timers
 from txgear.broker.uniques import key_of
 from txgear.errors import ArgumentTooLarge, InvalidArgument, JobNotFound, PolicyError, QueueError
 from txgear.policies import CLASSIC, EXCEPTION, FAIL, LOST
 from txgear.protocol.constants import (
     MAX_UNIQUE,
     NORMAL,
-    PRIORITIES,
     SHUTTING_DOWN,
     UNIQUE_FROM_WORKLOAD,
     WORK_COMPLETE,
     WORK_DATA,
+    WORK_FAIL,
     WORK_STATUS,
     WORK_WARNING,
 )
 from txgear.protocol.packets import Data
 
 if TYPE_CHECKING:
-    from txgear.broker.queues import Function
-    from txgear.broker.records import Journal
-    from txgear.broker.sleepers import Outbox, Peer
+    from txgear.broker.history import Watcher
+    from txgear.broker.model import Peer, Reply
+    from txgear.broker.ports import Journal, Outbox
     from txgear.broker.uniques import Key
 
 UNLIMITED: Final = -1
@@ -72,6 +72,25 @@ QUEUE_MEMORY: Final = 256 * 1024 * 1024
 """Bytes of workloads that are kept in memory, where the operator says nothing else."""
 
 
+@dataclass(frozen=True)
+class Rules:
+    """
+    What an operator decides for all jobs.
+
+    @ivar prefix: what handles start with; see L{txgear.broker.table.check_prefix}.
+    @ivar retries: how often a job may run at the most, its worker lost each
+        time, before it fails; 0 and 1 both mean once, L{UNLIMITED} no bound.
+    @ivar wakeups: NOOPs that are sent at the most when a job is queued;
+        0 for as many as there are jobs.
+    @ivar queue_memory: bytes of stored jobs' workloads that are kept in memory.
+    """
+
+    prefix: bytes
+    retries: int = UNLIMITED
+    wakeups: int = 0
+    queue_memory: int = QUEUE_MEMORY
+
+
 def _check(settings: Mapping[str, Any]) -> None:
     """
     @raise InvalidArgument: these are no settings that a job can have.
@@ -82,63 +101,108 @@ def _check(settings: Mapping[str, Any]) -> None:
         raise InvalidArgument(str(error)) from error
 
 
-class Broker(Desk):
+class Broker:
     """
     One server's jobs and peers, as those who ask and those who work see them.
 
+    @ivar peers: those that are connected, the newest last.
     @ivar halted: whether the server ends: who leaves now leaves its jobs as they are.
+    @ivar timers: the one timer of all, and the wall clock.
+    @ivar functions: all that anything is known of.
+    @ivar table: the jobs that have not ended.
+    @ivar dispatcher: which of them is whose turn, and whether the server drains.
+    @ivar archive: the jobs that have ended and are still known.
+    @ivar persistence: what is told to the journal.
+    @ivar lifecycle: what becomes of a job.
+    @ivar operations: the orders of operators.
+    @ivar store_events: what comes from the store.
+    @ivar pager: which workloads are in memory; C{None} where there is no journal.
     """
 
-    __slots__ = ("halted",)
+    __slots__ = (
+        "_awake",
+        "_departures",
+        "_end",
+        "_enqueue",
+        "_send",
+        "_sleepers",
+        "_take",
+        "archive",
+        "dispatcher",
+        "functions",
+        "halted",
+        "lifecycle",
+        "operations",
+        "pager",
+        "peers",
+        "persistence",
+        "store_events",
+        "table",
+        "timers",
+    )
 
     def __init__(
         self,
         outbox: Outbox,
-        prefix: bytes,
-        retries: int = UNLIMITED,
-        wakeups: int = 0,
+        rules: Rules,
         journal: Journal | None = None,
-        queue_memory: int = QUEUE_MEMORY,
         chance: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """
         @param outbox: takes the packets.
-        @param prefix: what handles start with; see L{check_prefix}.
-        @param retries: how often a job may run at the most, its worker lost each
-            time, before it fails; 0 and 1 both mean once, L{UNLIMITED} no bound.
-        @param wakeups: NOOPs that are sent at the most when a job is queued;
-            0 for as many as there are jobs.
         @param journal: carries background jobs to the disk; without one they are in memory only.
-        @param queue_memory: bytes of stored jobs' workloads that are kept in memory.
         @param chance: a number from 0 to 1 at random, for the jitter of retries.
         """
-        super().__init__(outbox, prefix, retries, wakeups, journal, queue_memory, chance)
+        self.peers: dict[Peer, None] = {}
         self.halted = False
+        self.timers = timers = Timers()
+        self.functions = functions = Functions(timers)
+        self.table = table = JobTable(rules.prefix)
+        self.pager = pager = None if journal is None else Pager(rules.queue_memory, journal.load)
+        self._sleepers = Sleepers(outbox.send, timers)
+        self.dispatcher = dispatcher = Dispatcher(functions, self._sleepers, timers, pager, rules.wakeups)
+        self.persistence = persistence = Persistence(journal, pager, rules.prefix, timers)
+        self.archive = archive = Archive(persistence, functions, timers)
+        self.lifecycle = lifecycle = Lifecycle(
+            table, functions, dispatcher, archive, persistence, timers, outbox, rules.retries, chance
+        )
+        self.operations = Operations(table, functions, dispatcher, archive, lifecycle, persistence, timers)
+        self.store_events = StoreEvents(table, functions, dispatcher, archive, lifecycle, pager, timers)
+        # What comes of peers that leave, and of the draining: it waits for nothing.
+        self._departures = BulkTasks()
+        # Called for each job: found at once.
+        self._send = outbox.send
+        self._enqueue = dispatcher.enqueue
+        self._take = dispatcher.take
+        self._awake = self._sleepers.awake
+        self._end = lifecycle.end
 
     # Peers come and go
 
     def connect(self, peer: Peer) -> None:
         """A peer is there."""
-        self.roster.peers[peer] = None
+        self.peers[peer] = None
+        peer.connected = True
 
     def disconnect(self, peer: Peer, now: float) -> None:
         """
         A peer has gone: what it ran is taken back, and what nobody else waits
         for and nobody asked to have done anyway is given up.
         """
-        del self.roster.peers[peer]
+        del self.peers[peer]
+        peer.connected = False
         if self.halted:
             return
-        woken_for = self.roster.rise(peer)
+        woken_for = self._awake(peer)
         if peer.attached:
             left = one_by_one(peer.attached)
             peer.attached = {}
-            self._by_and_by(self._part(peer, left), now)
+            self._run_in_pieces(self._part(peer, left), now)
         self.reset_abilities(peer, now)
         if woken_for is not None:
-            self._wake(woken_for, now)
+            self.dispatcher.wake(woken_for, now)
 
-    def _part(self, client: Peer, attached: Iterable[Job]) -> Chore:
+    def _part(self, client: Peer, attached: Iterable[Job]) -> BulkTask:
         """
         A client has left these jobs. Until its turn has come one of them may be handed out, as if it
         had been a moment earlier.
@@ -147,76 +211,83 @@ class Broker(Desk):
         for job in attached:
             job.part(client)
             if not (job.wanted or job.state == RUNNING or job.ended):
-                self._end(job, CANCELLED, now)
-            elif self.draining and not job.clients:
-                self._withhold(job, now)
-            if job.priority in job.queue.backs:
-                self._advance(job.queue, job.priority, now)
+                self.lifecycle.end(job, CANCELLED, now)
+            elif self.dispatcher.draining and not job.clients:
+                self.dispatcher.withhold(job, now)
+            if job.priority in job.function.lanes.overflow:
+                self.dispatcher.advance(job.function, job.priority, now)
             now = yield
+
+    def _run_in_pieces(self, task: BulkTask, now: float) -> None:
+        """Do this: the first piece at once, the rest as soon as others have had their turn."""
+        self._departures.start(task, now)
+        if self._departures:
+            self.timers.call_at(now)
 
     # What a worker can do
 
-    def can_do(self, peer: Peer, function: bytes, timeout: float, now: float) -> None:
+    def can_do(self, peer: Peer, name: bytes, timeout: float, now: float) -> None:
         """
         The peer can do this function; saying it again replaces its timeout.
 
+        @param name: the function's.
         @param timeout: seconds that it gives itself for a job, 0.0 for no bound.
         @raise ArgumentTooLarge: the function's name is too long.
         @raise QueueError: there are too many functions, or the peer can do too many.
         """
-        queue = self._queue(function)
-        if len(peer.abilities) >= MOST_ABILITIES and queue not in peer.abilities:
-            self._forget_unused(queue)
+        function = self.functions.get(name)
+        if len(peer.abilities) >= MOST_ABILITIES and function not in peer.abilities:
+            self.functions.forget_if_unused(function)
             raise QueueError(f"A connection has at most {MOST_ABILITIES} functions")
         barred = peer.barred is not None
-        self.roster.learn(peer, queue, timeout)
-        if peer.asleep and queue.ready:
-            self._wake(queue, now)
+        self._sleepers.add_ability(peer, function, timeout)
+        if peer.asleep and function.lanes.ready:
+            self.dispatcher.wake(function, now)
         if barred and peer.asleep:
-            self._settle(peer, now)
-        for priority in sorted(queue.backs):
-            self._advance(queue, priority, now)
+            self.dispatcher.settle(peer, now)
+        for priority in sorted(function.lanes.overflow):
+            self.dispatcher.advance(function, priority, now)
 
-    def cant_do(self, peer: Peer, function: bytes, now: float) -> None:
+    def cant_do(self, peer: Peer, name: bytes, now: float) -> None:
         """The peer does this function no more; its jobs of it are taken back, counted as lost."""
-        queue = self.functions.get(function)
-        if queue is not None and queue in peer.abilities:
-            self._leave(peer, [queue], now)
+        function = self.functions.by_name.get(name)
+        if function is not None and function in peer.abilities:
+            self._remove_abilities(peer, [function], now)
 
     def reset_abilities(self, peer: Peer, now: float) -> None:
         """The peer does nothing any more; all its jobs are taken back, counted as lost."""
-        self._leave(peer, list(peer.abilities), now)
+        self._remove_abilities(peer, list(peer.abilities), now)
 
-    def _leave(self, peer: Peer, queues: list[Function], now: float) -> None:
-        """The peer works for these queues no more, nor for any that it cannot do."""
-        woken_for = self.roster.rise(peer) if peer.woken_for in queues else None
+    def _remove_abilities(self, peer: Peer, functions: list[Function], now: float) -> None:
+        """The peer works for these functions no more, nor for any that it cannot do."""
+        woken_for = self._awake(peer) if peer.woken_for in functions else None
         barred = peer.barred is not None
-        self.roster.unlearn(peer, queues)
+        self._sleepers.remove_abilities(peer, functions)
         abilities = peer.abilities
         lost, left = peer.running, {}
         if abilities:
-            lost = {handle: job for handle, job in lost.items() if job.queue not in abilities}
+            lost = {handle: job for handle, job in lost.items() if job.function not in abilities}
             if len(lost) < len(peer.running):
                 left = {handle: job for handle, job in peer.running.items() if handle not in lost}
-        if lost or queues:
+        if lost or functions:
             # From here on the peer has nothing more to say of them.
             peer.running = left
-            self._by_and_by(self._give_back(peer, lost.values(), queues), now)
+            self._run_in_pieces(self._take_back(peer, lost.values(), functions), now)
         if woken_for is not None:
-            self._wake(woken_for, now)
+            self.dispatcher.wake(woken_for, now)
         if barred and peer.asleep:
-            self._settle(peer, now)
+            self.dispatcher.settle(peer, now)
 
-    def _give_back(self, worker: Peer, lost: Iterable[Job], queues: list[Function]) -> Chore:
-        """Jobs are taken back from a worker that has given up their functions."""
+    def _take_back(self, worker: Peer, lost: Iterable[Job], functions: list[Function]) -> BulkTask:
+        """Take jobs back from a worker that has given up their functions."""
         now = yield
         for job in lost:
             # Its time may have been over meanwhile, and the worker may have got it again.
             if job.worker is worker and worker.running.get(job.handle) is not job:
-                self._over(job, LOST, now)
+                self.lifecycle.attempt_ended(job, LOST, now)
             now = yield
-        for queue in queues:
-            self._forget_unused(queue)
+        for function in functions:
+            self.functions.forget_if_unused(function)
             now = yield
 
     # Jobs come
@@ -224,7 +295,7 @@ class Broker(Desk):
     def submit(
         self,
         client: Peer | None,
-        function: bytes,
+        name: bytes,
         unique: bytes,
         workload: Data,
         now: float,
@@ -240,13 +311,14 @@ class Broker(Desk):
         A client wants a job done, or joins the one that is the same.
 
         @param client: who waits for it; of a background submit nobody does.
+        @param name: the function's.
         @param due: when it may begin at the earliest, by the wall clock, in seconds since the epoch.
         @param settings: what is to hold for this job, over its function's policy.
         @param schedule: which schedule it is for, and for which time: that is remembered with it.
         @param delay: seconds before which it must not begin, where C{due} does not say that.
         @return: the job; its handle is the answer to the submit, unless that is to wait for the disk (see
-            C{answer_waits}). It may be done already, where its unique is still taken: a client that waits is
-            to be told by C{repeat}.
+            L{reply_of}). It may be done already, where its unique is still taken: a client that waits is to
+            be told by L{repeat}.
         @raise ArgumentTooLarge: the unique, the reducer or the function is too long.
         @raise InvalidArgument: the settings make no sense.
         @raise QueueError: the function's queue is full, no job can be stored, the server drains, there are
@@ -255,87 +327,85 @@ class Broker(Desk):
         if len(unique) > MAX_UNIQUE or len(reducer) > MAX_UNIQUE:
             # The reference has this one text for both.
             raise ArgumentTooLarge("Unique value too large")
-        if self.draining:
+        if self.dispatcher.draining:
             raise QueueError(SHUTTING_DOWN)
         if settings:
             _check(settings)
-        queue = self.functions.get(function) or self._queue(function)
+        function = self.functions.by_name.get(name) or self.functions.get(name)
+        table = self.table
         # Nearly every unique is its own key, and needs no call for that.
         key: Key | None = unique
         if not unique:
             key = None
         elif unique == UNIQUE_FROM_WORKLOAD:
             key = key_of(unique, workload)
-        if key in self._uniques.jobs:
-            job = self._uniques.find(queue, key)
-            if job is not None:
-                self._join(job, client, background)
-                self._mark_schedule(schedule, 0 if job.storing is None else job.number)
-                return job
-        if queue.policy is not None or queue.kept:
-            done = None if key is None else self._still_done(queue, key, now)
-            if done is not None:
-                self._mark_schedule(schedule, 0)
-                return done
-            self._check_room(queue, len(workload))
-        if queue.limits is not None:
-            limit = queue.limits[priority]
-            if 0 < limit <= queue.total:
-                raise QueueError("Job queue is full")
-        if self._counter >= self._last_number:
-            self._forget_unused(queue)
-            raise QueueError("No job numbers are left until the store answers")
-        number = self._counter + 1
-        job = Job(self._naming, number, queue, unique, key, workload, priority, background, reducer, now)
-        if queue.policy is not None or settings:
-            job.life = Life(settings) if settings else None
-            self._limit_wait(job, now)
-        if not background:
-            if client is not None:
+        if key in table.uniques.jobs and (job := table.uniques.find(function, key)) is not None:
+            self._join(job, client, background)
+            if schedule is not None:
+                self._note_schedule(schedule, 0 if job.reply is None else job.number)
+            return job
+        special = function.policy is not None or settings
+        try:
+            if function.policy is not None or function.kept:
+                done = None if key is None else self.archive.still_done(function, key, now)
+                if done is not None:
+                    if schedule is not None:
+                        self._note_schedule(schedule, 0)
+                    return done
+            if function.policy is not None or function.max_queued is not None:
+                self._check_room(function, priority, len(workload))
+            number = table.last_number + 1
+            if number > table.reserved:
+                raise QueueError("No job numbers are left until the store answers")
+            job = Job(
+                table.naming, number, function, unique, key, workload, priority, background, reducer, now
+            )
+            if special:
+                job.history = History(settings) if settings else None
+                self.lifecycle.set_expiry(job, now)
+            begins = now + delay if delay else 0.0
+            if background:
+                self.persistence.add(job, due or self.timers.wall(begins))
+            elif client is not None:
                 if len(client.attached) >= MOST_AWAITED:
-                    self._forget_unused(queue)
                     raise QueueError(f"A connection waits for at most {MOST_AWAITED} jobs")
                 job.clients = (client,)
                 client.attached[job] = None
-        elif self._journal is not None:
-            self._store(job, due, now + delay if delay else 0.0)
-            if schedule is not None:
-                self._mark_schedule(schedule, number)
-        self._counter = number
-        self.jobs[number] = job
-        queue.bytes += job.size
-        if key is not None:
-            self._uniques.add(key, job)
-        if job.storing is not None:
-            job.state = TO_STORING[job.state]
-            queue.aside[job] = None
+        except QueueError:
+            self.functions.forget_if_unused(function)
+            raise
+        if schedule is not None:
+            self._note_schedule(schedule, number)
+        table.last_number = number
+        table.add(job)
+        if job.reply is not None:
+            self.lifecycle.await_store(job, due, begins)
         elif due or delay:
-            self._begin_to_wait(job, due, now, now + delay if delay else 0.0)
+            self.lifecycle.make_ready(job, due, begins, now)
         else:
             self._enqueue(job, now)
         return job
 
-    def _still_done(self, queue: Function, key: Key, now: float) -> Job | None:
-        """The job that is done and has taken this unique for a while."""
-        job = self.archive.find_done(queue, key)
-        return job if job is not None and self._takes_unique(job, self.life(job), now) else None
-
-    def _check_room(self, queue: Function, size: int) -> None:
+    @staticmethod
+    def _check_room(function: Function, priority: int, size: int) -> None:
         """
-        @raise QueueError: the function's policy has no room for one more job of this size.
+        @raise QueueError: the function has no room for one more job of this priority and size.
         """
-        policy = queue.policy
-        if policy is None:
-            return
-        if 0 < policy.max_queue <= queue.total:
-            raise QueueError(f"Job queue is full: max_queue is {policy.max_queue}")
-        if 0 < policy.max_bytes < queue.bytes + size:
-            self._forget_unused(queue)
-            raise QueueError(f"Job queue is full: max_bytes is {policy.max_bytes}")
+        if (policy := function.policy) is not None:
+            if 0 < policy.max_queue <= function.total:
+                raise QueueError(f"Job queue is full: max_queue is {policy.max_queue}")
+            if 0 < policy.max_bytes < function.bytes + size:
+                raise QueueError(f"Job queue is full: max_bytes is {policy.max_bytes}")
+        if function.max_queued is not None and 0 < function.max_queued[priority] <= function.total:
+            raise QueueError("Job queue is full")
 
-    def _mark_schedule(self, schedule: tuple[bytes, float] | None, number: int) -> None:
-        if schedule is not None:
-            self.mark(StoredValue(SCHEDULED, *schedule, number))
+    def _note_schedule(self, schedule: tuple[bytes, float], number: int) -> None:
+        """
+        Remember that a schedule has run.
+
+        @param number: the job with which that is kept; 0 for none.
+        """
+        self.persistence.put_value(StoredValue(SCHEDULED, *schedule, number))
 
     def _join(self, job: Job, client: Peer | None, background: bool) -> None:
         """
@@ -344,65 +414,99 @@ class Broker(Desk):
         from a background job.
         """
         if background:
-            if self._journal is not None and not job.background:
-                self._store(job, self.begins(job))
+            if not job.background:
+                self.persistence.add(job, self.lifecycle.begins(job))
             job.background = True
         else:
             assert client is not None
             if len(job.clients) >= MOST_AWAITED or len(client.attached) >= MOST_AWAITED:
                 raise QueueError(f"At most {MOST_AWAITED} wait for a job, or a connection for jobs")
             job.join(client)
-        if (gate := job.queue.gate) is not None and gate.closed:
-            gate.spared.add(job)
+        self.operations.spare(job)
+
+    @staticmethod
+    def reply_of(job: Job, background: bool) -> Reply | None:
+        """
+        What the answer to a submit waits for.
+
+        @param background: whether it was a background submit.
+        @return: what will hold the answer; C{None} if it is the handle, at once.
+        """
+        # A client that waits for a job that is handed out already needs no disk.
+        return job.reply if background or job.state == STORING else None
+
+    def repeat(self, client: Peer, job: Job) -> None:
+        """Tell a client, who would have waited for it, what a job has brought that is done already."""
+        handle, history = job.handle, history_of(job)
+
+        def send(found: bytes | None) -> None:
+            if not client.connected:
+                return
+            if found is None or len(found) != history.data_size + history.result_size:
+                # It is done, but an empty result would be a wrong one. Doing it again would break the promise
+                # of C{unique_for}, so this is all that can be said.
+                self._send(client, WORK_FAIL, handle)
+                return
+            if history.data_size:
+                self._send(client, WORK_DATA, handle, found[: history.data_size])
+            self._send(client, WORK_COMPLETE, handle, found[history.data_size :])
+
+        if history.complete is False:
+            send(None)
+        else:
+            self.archive.read(job, send)
+
+    def named(self, name: bytes, unique: bytes) -> Job | None:
+        """
+        The job with this unique; otherwise the one that had it last, if that is still known.
+
+        @param name: its function's; empty for any.
+        """
+        if not name:
+            return self.table.by_unique(unique) or self.archive.ended.newest(unique)
+        function = self.functions.by_name.get(name)
+        if function is None:
+            return None
+        return self.table.uniques.find(function, unique) or self.archive.ended.find(function, unique)
+
+    @staticmethod
+    def watch(job: Job, watcher: Watcher) -> Callable[[], None]:
+        """
+        Have a watcher called when a job ends.
+
+        @return: what is called if nobody wants to know any more.
+        """
+        history = job.history = job.history or History()
+        token = object()
+        history.watchers[token] = watcher
+
+        def unwatch() -> None:
+            history.watchers.pop(token, None)
+
+        return unwatch
 
     # Jobs go to workers
 
     def grab(self, worker: Peer, now: float) -> Job | None:
         """
-        Hand out the next job that this worker can do: of the highest priority
-        over all its functions, of the function that was served longest ago, of
-        that function's jobs the oldest.
+        Hand out the next job that this worker can do: see L{Dispatcher.take}.
 
         @return: the job, which is the worker's from now on, or C{None}.
         """
         woken_for = None
         if worker.asleep or worker.woken_for is not None:
-            woken_for = self.roster.rise(worker)
+            woken_for = self._awake(worker)
         worker.raised = None
-        queue = job = None
-        for priority in PRIORITIES:
-            ring = self._rings[priority]
-            if ring and (queue := self._pick(priority, worker)) is not None:
-                if not queue.counts[priority]:
-                    # It is being read: what is of a lower priority waits, unless the store does not answer.
-                    queue = None
-                    if self._pager is not None and self._pager.trusts(now):
-                        break
-                    continue
-                job = queue.take(priority)
-                if not queue.counts[priority] and priority not in queue.backs:
-                    self._close_lane(queue, priority)
-                elif len(ring) > 1:
-                    del ring[queue]
-                    self._to_ring_end(queue, priority)
-                job.state = TO_RUNNING[job.state]
-                job.worker = worker
-                job.since = now
-                queue.running += 1
-                self._running += 1
-                worker.running[job.keep_handle(True)] = job
-                if queue.policy is not None or job.life is not None:
-                    self._begin(job, worker, now)
-                elif timeout := worker.abilities[queue]:
-                    self._schedule(job, now + timeout)
-                if queue.gate is not None:
-                    queue.gate.started(now)
-                    self._regulate(queue, now)
-                if queue.backs:
-                    self._advance(queue, priority, now)
-                break
-        if woken_for is not None and woken_for is not queue:
-            self._wake(woken_for, now)
+        job = self._take(worker, now)
+        function = None
+        if job is not None:
+            function = job.function
+            if function.policy is not None or job.history is not None:
+                self.lifecycle.begin(job, worker, now)
+            elif timeout := worker.abilities[function]:
+                self.timers.add(job, now + timeout)
+        if woken_for is not None and woken_for is not function:
+            self.dispatcher.wake(woken_for, now)
         return job
 
     def pre_sleep(self, worker: Peer, now: float) -> None:
@@ -411,18 +515,24 @@ class Broker(Desk):
         that nobody has been woken for yet: it may have come between the
         worker's last grab and this.
         """
-        woken_for = self.roster.fall_asleep(worker)
-        self._settle(worker, now)
+        woken_for = self._sleepers.sleep(worker)
+        self.dispatcher.settle(worker, now)
         if woken_for is not None and woken_for is not worker.woken_for:
-            self._wake(woken_for, now)
+            self.dispatcher.wake(woken_for, now)
 
     # What workers say of their jobs
 
-    def _owned(self, worker: Peer, handle: bytes, complaint: str) -> Job:
+    @staticmethod
+    def _job_of(worker: Peer, handle: bytes, complaint: str) -> Job:
         job = worker.running.get(handle)
         if job is None:
             raise JobNotFound(complaint)
         return job
+
+    @staticmethod
+    def lease(job: Job) -> float:
+        """Seconds for which the worker of a job may be silent; 0.0 for no bound."""
+        return 0.0 if job.history is None else job.history.lease
 
     def beat(self, worker: Peer, handle: bytes, now: float) -> None:
         """
@@ -430,12 +540,12 @@ class Broker(Desk):
 
         @raise JobNotFound: the job is unknown, or not this worker's.
         """
-        self._heard(self._owned(worker, handle, "Job does not exist on server"), now)
+        self._heard(self._job_of(worker, handle, "Job does not exist on server"), now)
 
     @staticmethod
     def _heard(job: Job, now: float) -> None:
-        if job.life is not None:
-            job.life.beat = now
+        if job.history is not None:
+            job.history.beat = now
 
     def work_data(self, worker: Peer, handle: bytes, data: Data, now: float) -> None:
         """
@@ -443,19 +553,19 @@ class Broker(Desk):
 
         @raise JobNotFound: the job is unknown, or not this worker's.
         """
-        job = self._owned(worker, handle, "Job does not exist on server")
-        self._pass_on(job, WORK_DATA, handle, data)
+        job = self._job_of(worker, handle, "Job does not exist on server")
+        self.lifecycle.send_clients(job, WORK_DATA, handle, data)
         self._heard(job, now)
-        if (life := job.life) is None:
+        if (history := job.history) is None:
             # No results were kept when it began; should they be later, a part is missing.
-            job.life = Life()
-            job.life.miss()
+            job.history = History()
+            job.history.discard_data()
             return
-        results = self._policy(job).results if job.background else None
+        results = self.functions.policy_of(job).results if job.background else None
         if results is None:
-            life.miss()
+            history.discard_data()
         else:
-            life.collect(data, results.bytes)
+            history.collect(data, results.bytes)
 
     def work_warning(self, worker: Peer, handle: bytes, data: Data, now: float) -> None:
         """
@@ -463,8 +573,8 @@ class Broker(Desk):
 
         @raise JobNotFound: the job is unknown, or not this worker's.
         """
-        job = self._owned(worker, handle, "Job does not exist on server")
-        self._pass_on(job, WORK_WARNING, handle, data)
+        job = self._job_of(worker, handle, "Job does not exist on server")
+        self.lifecycle.send_clients(job, WORK_WARNING, handle, data)
         self._heard(job, now)
 
     def work_status(
@@ -482,9 +592,9 @@ class Broker(Desk):
         @param progress: both as numbers.
         @raise JobNotFound: the job is unknown, or not this worker's.
         """
-        job = self._owned(worker, handle, "Job given in work result not found")
+        job = self._job_of(worker, handle, "Job given in work result not found")
         job.numerator, job.denominator = progress
-        self._pass_on(job, WORK_STATUS, handle, numerator, denominator)
+        self.lifecycle.send_clients(job, WORK_STATUS, handle, numerator, denominator)
         self._heard(job, now)
 
     def work_complete(self, worker: Peer, handle: bytes, result: Data, now: float) -> None:
@@ -493,13 +603,15 @@ class Broker(Desk):
 
         @raise JobNotFound: the job is unknown, or not this worker's.
         """
-        job = self._owned(worker, handle, "Job given in work result not found")
-        if job.clients:
-            self._pass_on(job, WORK_COMPLETE, handle, result)
-        if job.life is None and job.queue.policy is None:
+        job = worker.running.get(handle)
+        if job is None:
+            raise JobNotFound("Job given in work result not found")
+        for client in job.clients:
+            self._send(client, WORK_COMPLETE, handle, result)
+        if job.history is None and job.function.policy is None:
             self._end(job, DONE, now)
         else:
-            self._finish(job, DONE, now, result)
+            self.lifecycle.finish(job, DONE, now, result)
 
     def work_fail(self, worker: Peer, handle: bytes, now: float) -> None:
         """
@@ -513,7 +625,8 @@ class Broker(Desk):
         if handle == worker.raised:
             worker.raised = None
             return
-        self._over(self._owned(worker, handle, "Job given in work result not found"), FAIL, now)
+        job = self._job_of(worker, handle, "Job given in work result not found")
+        self.lifecycle.attempt_ended(job, FAIL, now)
 
     def work_exception(self, worker: Peer, handle: bytes, data: Data, now: float) -> None:
         """
@@ -522,8 +635,8 @@ class Broker(Desk):
 
         @raise JobNotFound: the job is unknown, or not this worker's.
         """
-        job = self._owned(worker, handle, "An exception was received for a job that does not exist")
-        self._over(job, EXCEPTION, now, data)
+        job = self._job_of(worker, handle, "An exception was received for a job that does not exist")
+        self.lifecycle.attempt_ended(job, EXCEPTION, now, data)
         worker.raised = handle
 
     # Time
@@ -534,31 +647,69 @@ class Broker(Desk):
         worker overran its time are taken back, and for workers that did not
         answer a NOOP others are woken. A great many at once take several calls.
         """
+        timers = self.timers
         for _ in range(BATCH):
-            due = self._agenda.pop_due(now)
+            due = timers.pop_due(now)
             if due is None:
                 break
-            if isinstance(due, Gate):
-                self._look_again(due, now)
+            if isinstance(due, Function):
+                self.dispatcher.throttle_due(due, now)
             else:
-                self._time_has_come(due, now)
-        calendar = self._calendar
+                self.lifecycle.time_has_come(due, now)
         for _ in range(BATCH):
-            appointment = calendar.pop_due(now + self.offset)
-            if appointment is None:
+            job = timers.pop_appointment(now)
+            if job is None:
                 break
-            self._time_has_come(appointment.job, now)
-        go_on = min(self._work_off(now), self._forget_old(now))
+            self.lifecycle.time_has_come(job, now)
+        self._departures.work(now)
+        go_on = min(self.operations.work(now), self.archive.forget_due(now))
         for _ in range(BATCH):
-            if (queue := self.roster.pop_overdue(now)) is None:
+            function = self._sleepers.pop_overdue(now)
+            if function is None:
                 break
-            self._wake(queue, now)
-        if self._pager is not None and self.roster.barred:
-            if not self._pager.trusts(now):
-                for priority in PRIORITIES:
-                    self._unbar(priority, now)
-            else:
-                go_on = min(go_on, self._pager.trusted)
+            self.dispatcher.wake(function, now)
+        go_on = min(go_on, self.dispatcher.look_at_barred(now), self._sleepers.next_overdue())
         # Only here is it moved on: until then a deadline that has lapsed costs one empty call.
-        look = min(calendar.next_due() - self.offset, now + LOOK_SECONDS) if calendar else inf
-        self.deadline = min(self._agenda.next_due(), look, self.roster.next_overdue(), go_on)
+        timers.deadline = min(go_on, timers.next_due(now), now if self._departures else go_on)
+
+    def drain(self, now: float) -> None:
+        """
+        Take no new job, and hand out only those that a client waits for; the
+        others wait for good. A function of which there are many has to wait until they are sorted out.
+        """
+        if not self.dispatcher.draining:
+            self._run_in_pieces(self.dispatcher.drain(now), now)
+
+    @property
+    def drained(self) -> bool:
+        """See L{Dispatcher.drained}."""
+        return self.dispatcher.drained(self.peers)
+
+    def check(self) -> None:
+        """
+        Is every job in one place, and does each owner count right? For tests; it walks over all there is.
+
+        @raise AssertionError: something does not agree.
+        """
+        jobs, functions = self.table.jobs.values(), self.functions.by_name.values()
+        for owner in (self.table, self.dispatcher, self.archive, self.lifecycle):
+            owner.check()
+        self._sleepers.check(list(self.peers))
+        waiting = sum(job.due > 0 for job in jobs)
+        self.timers.check(
+            waiting,
+            sum(function.due > 0 for function in functions),
+            sum(job.appointment is not None for job in jobs),
+        )
+        states = Counter((job.function, job.state) for job in jobs)
+        archived = self.archive.jobs.values()
+        assert {job.function for job in (*jobs, *archived)} <= set(functions)
+        for function in functions:
+            lanes = function.lanes
+            assert lanes.ready == states[function, QUEUED], function
+            assert lanes.paged == states[function, PAGED], function
+            assert function.running == states[function, RUNNING], function
+            assert len(function.delayed) == states[function, STORING] + states[function, DELAYED], function
+        if self.pager is not None:
+            used = sum(len(job.workload) for job in jobs if job.stored)
+            assert self.pager.used == used, (self.pager.used, used)

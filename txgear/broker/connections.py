@@ -13,8 +13,8 @@ from txgear.protocol.textlines import text
 
 if TYPE_CHECKING:
     from txgear.broker.broker import Broker
+    from txgear.broker.model import Peer
     from txgear.broker.quickacks import Tally
-    from txgear.broker.sleepers import Peer
 
 MOST_NAMES: Final = 10
 """Functions that are named for each connection; it may have thousands."""
@@ -33,7 +33,7 @@ def connections(broker: Broker, tally: Tally, search: Search, bounds: Bounds = B
         C{None} at the end; and C{total}, with C{connections}, C{quickack} (how many are acknowledged at
         once now), and C{quickacks} (of all that there were).
     """
-    peers = broker.roster.peers
+    peers = broker.peers
     marked = sum(_marked(peer) for peer in peers)
     total = {"connections": len(peers), "quickack": marked, "quickacks": tally.given}
     found = [peer for peer in peers if peer.descriptor > search.after]

@@ -1,597 +1,424 @@
 """
-Where each job is, and its ways from one place to another.
+Which job goes to which worker: the order in which functions are served, who is woken, and what runs.
 
-Every job is in exactly one place: on its way to the disk (STORING), a lane of
-its queue (QUEUED) or behind it (PAGED), at a worker (RUNNING), or set aside
-(WAITING, until its time or, while the server drains, for good). Here are the
-moves between them with all that belongs to each: whose turn it is, who is
-woken, whether its function's gate is open, what comes into memory. What is
-kept of a job is L{txgear.broker.storage}'s affair, and when and why it moves the
-L{txgear.broker.broker}'s.
-
-Spans are measured by the server's time, which nobody can set; what is said,
-kept and shown is the wall clock's. Where the two meet, L{Dispatch.offset} is
-between them.
+Every job is in exactly one place: on its way to the disk (STORING), in a lane of its function (QUEUED) or
+the lane's overflow (PAGED), at a worker (RUNNING), or delayed (DELAYED, until its time or, while the server
+drains, for good). Here are the ways between them, with all that belongs to each.
 """
 
 from __future__ import annotations
 
 from math import inf
-from typing import Final
+from typing import TYPE_CHECKING
 
-from txgear.broker.archive import Archive
-from txgear.broker.chores import Chore, Chores
-from txgear.broker.jobs import (
-    ENDINGS,
+from txgear.broker.states import (
+    DELAYED,
     PAGED,
     QUEUED,
     RUNNING,
     STORING,
+    TO_DELAYED,
     TO_PAGED,
     TO_QUEUED,
-    TO_WAITING,
-    WAITING,
-    Appointment,
-    Job,
+    TO_RUNNING,
 )
-from txgear.broker.limits import Gate
-from txgear.broker.paging import Pager
-from txgear.broker.queues import Function
-from txgear.broker.records import Journal
-from txgear.broker.sleepers import WAKE_SECONDS, Outbox, Peer, Roster
-from txgear.broker.timers import Agenda
-from txgear.broker.uniques import Uniques
-from txgear.errors import ArgumentTooLarge, InvalidArgument, QueueError
-from txgear.policies import Policies
-from txgear.protocol.constants import MAX_FUNCTION, NOOP, PRIORITIES
-from txgear.protocol.packets import Data
+from txgear.protocol.constants import PRIORITIES
 
-LOOK_SECONDS: Final = 1.0
-"""Between two looks at the wall clock, by whoever needs it: it may be set meanwhile."""
-MOST_FUNCTIONS: Final = 100_000
-"""
-Functions that there may be before no new name is taken, whoever brings it: each takes 1.5 kB, and its
-name. What the store has at the start is not counted against it.
-"""
+if TYPE_CHECKING:
+    from txgear.broker.bulk import BulkTask
+    from txgear.broker.functions import Functions
+    from txgear.broker.model import Function, Job, Peer
+    from txgear.broker.paging import Pager
+    from txgear.broker.sleepers import Sleepers
+    from txgear.broker.timers import Timers
 
 
-class Dispatch:
+class Dispatcher:
     """
-    One server's jobs by place, its functions, and the workers that wait for them.
-
-    @ivar jobs: every job that has not ended, by number; the oldest first, but
-        for those that had been put behind others before the server started.
-    @ivar functions: every queue that anything is known of, by name.
-    @ivar archive: jobs that have ended and are still known.
-    @ivar roster: the peers.
-    @ivar policies: what the operator has set.
+    @ivar running: how many jobs are at workers.
     @ivar draining: whether only what clients wait for is still handed out.
-    @ivar offset: what the wall clock is ahead of the server's time, in seconds; see L{clock_changed}.
-    @ivar deadline: when C{expire} is to be called at the latest, by the server's time; infinite for
-        not at all.
+    @ivar rings: for each priority the functions that have a job of it, whether or not one is in memory,
+        the one that was served longest ago first: the round-robin over functions. Each with the turn
+        at which it came to the end.
     """
 
-    # With 30 attributes, and a broker has them, CPython looks up each of them, and each method, in a dict of
-    # the instance's own: that took a tenth of a job's time.
     __slots__ = (
-        "_agenda",
-        "_calendar",
-        "_counter",
-        "_journal",
-        "_leaving",
+        "_asleep",
+        "_functions",
         "_pager",
-        "_pause",
-        "_rings",
-        "_running",
-        "_send",
+        "_sleepers",
+        "_timers",
         "_turn",
-        "_uniques",
         "_unsifted",
         "_wakeups",
-        "archive",
-        "deadline",
         "draining",
-        "functions",
-        "jobs",
-        "offset",
-        "policies",
-        "roster",
+        "rings",
+        "running",
     )
 
-    def __init__(self, outbox: Outbox, wakeups: int, journal: Journal | None, queue_memory: int) -> None:
+    def __init__(
+        self, functions: Functions, sleepers: Sleepers, timers: Timers, pager: Pager | None, wakeups: int
+    ) -> None:
         """
-        @param outbox: takes the packets.
-        @param wakeups: NOOPs that are sent at the most when a job is queued;
-            0 for as many as there are jobs.
-        @param journal: carries background jobs to the disk, if anybody does.
-        @param queue_memory: bytes of stored jobs' workloads that are kept in memory.
+        @param pager: decides which workloads are in memory; C{None} where no job is stored.
+        @param wakeups: NOOPs that are sent at the most when a job is queued; 0 for as many as there are jobs.
         """
-        self._send = outbox.send
-        self._pause = outbox.pause
+        self._functions = functions
+        self._sleepers = sleepers
+        self._asleep = sleepers.asleep
+        self._timers = timers
+        self._pager = pager
         self._wakeups = wakeups
-        self._journal = journal
-        self._pager = Pager(queue_memory, journal.load) if journal is not None else None
-        self._counter = 0
-        self.jobs: dict[int, Job] = {}
-        self.functions: dict[bytes, Function] = {}
-        self.archive = Archive()
-        self.roster = Roster()
-        self.draining = False
-        self.offset = 0.0
-        self.deadline = inf
-        self.policies = Policies()
-        self._uniques = Uniques()
-        self._agenda: Agenda[Job | Gate] = Agenda()
-        # By the wall clock.
-        self._calendar: Agenda[Appointment] = Agenda()
-        # For each priority the queues that have a job of it, whether or not one is in memory, the one
-        # that was served longest ago first: the round-robin over functions.
-        # Each with the turn at which it came to the end.
-        self._rings: tuple[dict[Function, int], ...] = ({}, {}, {})
+        self.rings: tuple[dict[Function, int], ...] = ({}, {}, {})
         self._turn = 0
-        self._running = 0
-        # What comes of peers that leave, and of the draining: it waits for nothing.
-        self._leaving = Chores()
+        self.running = 0
+        self.draining = False
         # While the server begins to drain: the functions whose jobs have not all been looked at.
         self._unsifted: dict[Function, None] = {}
 
-    # Into a lane, and to a worker
+    # Into a place
 
-    def _enqueue(self, job: Job, now: float, *, first: bool = False) -> None:
-        """The job may be handed out: in its turn, or C{first} where it had been."""
-        queue = job.queue
+    def enqueue(self, job: Job, now: float, *, first: bool = False) -> None:
+        """
+        A job that is in no place may be handed out.
+
+        @param first: whether its turn is where it had been, before all others.
+        """
         if self.draining and not job.clients:
-            self._set_aside(job)
+            self.delay(job)
             return
+        function, priority = job.function, job.priority
+        lanes = function.lanes
         # One look for all that is rare: this is on the way of each job.
-        if queue.backs or job.stored or job.life is not None:
-            if job.life is not None and job.life.expires:
-                self._schedule(job, job.life.expires)
-            if not first and (job.priority in queue.backs or not job.loaded):
+        if lanes.overflow or job.stored or job.history is not None:
+            if job.history is not None and job.history.expires:
+                self._timers.add(job, job.history.expires)
+            if not first and (priority in lanes.overflow or not job.loaded):
                 job.state = TO_PAGED[job.state]
-                if queue.append_back(job):
-                    self._to_ring_end(queue, job.priority)
-                self._advance(queue, job.priority, now)
+                if lanes.append_overflow(job):
+                    self._to_ring_end(function, priority)
+                self.advance(function, priority, now)
                 return
         job.state = TO_QUEUED[job.state]
-        if (queue.restore(job) if first else queue.append(job)) and job.priority not in queue.backs:
-            self._to_ring_end(queue, job.priority)
-        if self.roster.asleep:
-            self._wake(queue, now)
+        opened = lanes.put_back(job) if first else lanes.append(job)
+        if opened and not function.throttled and priority not in lanes.overflow:
+            self._turn += 1
+            self.rings[priority][function] = self._turn
+        if self._asleep:
+            self.wake(function, now)
 
-    def _advance(self, queue: Function, priority: int, now: float) -> None:
+    def delay(self, job: Job) -> None:
+        """A job that is in no place is not to be handed out for now."""
+        job.state = TO_DELAYED[job.state]
+        job.function.delayed[job] = None
+
+    def advance(self, function: Function, priority: int, now: float) -> None:
         """
-        What is behind a lane has changed, or its place in front: let those into the
+        What is in an overflow has changed, or the lane before it: let those into the
         lane whose workloads are there, and have others read.
         """
+        lanes = function.lanes
         advanced = 0
-        dry = not queue.counts[priority]
-        while (job := queue.pop_loaded(priority)) is not None:
+        dry = not lanes.counts[priority]
+        while (job := lanes.pop_loaded(priority)) is not None:
             advanced += 1
             job.state = TO_QUEUED[job.state]
-            queue.append(job)
+            lanes.append(job)
         if advanced:
-            self._wake(queue, now, advanced)
+            self.wake(function, now, advanced)
         if self._pager is not None:
-            self._pager.ask(queue, priority, now)
+            self._pager.ask(function, priority, now)
         if advanced and dry:
-            self._unbar(priority, now)
+            self.unbar(priority, now)
 
-    def _pick(self, priority: int, worker: Peer) -> Function | None:
-        """
-        The first queue of a ring that the worker can do; the shorter list is walked. One of which nothing
-        is in memory yet only where there is no other.
-        """
-        ring, abilities = self._rings[priority], worker.abilities
-        if len(ring) <= len(abilities):
-            dry = None
-            for queue in ring:
-                if queue in abilities:
-                    if queue.counts[priority]:
-                        return queue
-                    dry = dry or queue
-            return dry
-        able = [queue for queue in abilities if queue in ring]
-        ready = [queue for queue in able if queue.counts[priority]] or able
-        return min(ready, key=ring.__getitem__) if ready else None
-
-    def _settle(self, worker: Peer, now: float) -> None:
-        """
-        A worker is asleep: is there a job for it that nobody has been woken for? While one of a
-        higher priority is being read, those of lower ones are for others.
-        """
-        abilities = worker.abilities
-        for priority, ring in enumerate(self._rings):
-            if not ring:
-                continue
-            dry = False
-            walked, other = (ring, abilities) if len(ring) <= len(abilities) else (abilities, ring)
-            for queue in walked:
-                if queue in other:
-                    if not queue.counts[priority]:
-                        dry = True
-                    elif queue.ready > queue.woken and self._grabbable(queue, now) > queue.woken:
-                        self._rouse(queue, worker, now)
-                        return
-            if dry and self._pager is not None and self._pager.trusts(now):
-                self.roster.bar(worker, priority)
-                self.deadline = min(self.deadline, self._pager.trusted)
-                return
-
-    def _unbar(self, priority: int, now: float) -> None:
-        """Something of this priority is not being read any more: whoever waits may have something else."""
-        for worker in self.roster.unbar(priority):
-            self._settle(worker, now)
-
-    def _to_ring_end(self, queue: Function, priority: int) -> None:
-        if queue.held:
+    def _to_ring_end(self, function: Function, priority: int) -> None:
+        if function.throttled:
             return
         self._turn += 1
-        self._rings[priority][queue] = self._turn
+        self.rings[priority][function] = self._turn
 
-    def _close_lane(self, queue: Function, priority: int) -> None:
-        """The last job of this priority has left the queue."""
-        self._rings[priority].pop(queue, None)
+    # To a worker
 
-    def _leave_lane(self, job: Job) -> None:
-        """A queued job is about to be something else."""
-        queue = job.queue
+    def take(self, worker: Peer, now: float) -> Job | None:
+        """
+        Hand out the next job that this worker can do: of the highest priority over all its functions, of
+        the function that was served longest ago, of that function's jobs the oldest.
+
+        @return: the job, which is RUNNING now, or C{None}.
+        """
+        for priority in PRIORITIES:
+            ring = self.rings[priority]
+            if not ring or (function := self._pick(ring, priority, worker.abilities)) is None:
+                continue
+            lanes = function.lanes
+            if not lanes.counts[priority]:
+                # It is being read: what is of a lower priority waits, unless the store does not answer.
+                if self._pager is not None and self._pager.trusts(now):
+                    return None
+                continue
+            job = lanes.take(priority)
+            if not lanes.counts[priority] and priority not in lanes.overflow:
+                del ring[function]
+            elif len(ring) > 1:
+                del ring[function]
+                self._to_ring_end(function, priority)
+            job.state = TO_RUNNING[job.state]
+            job.worker = worker
+            job.since = now
+            job.kept_handle = handle = job.naming % job.number
+            worker.running[handle] = job
+            function.running += 1
+            self.running += 1
+            if job.due:
+                self._timers.discard(job)
+            if function.throttle is not None:
+                function.throttle.started(now)
+                self.regulate(function, now)
+            if lanes.overflow:
+                self.advance(function, priority, now)
+            return job
+        return None
+
+    @staticmethod
+    def _pick(ring: dict[Function, int], priority: int, abilities: dict[Function, float]) -> Function | None:
+        """
+        The first function of a ring that a worker can do; the shorter list is walked. One of which nothing
+        is in memory yet only where there is no other.
+        """
+        if len(ring) <= len(abilities):
+            dry = None
+            for function in ring:
+                if function in abilities:
+                    if function.lanes.counts[priority]:
+                        return function
+                    dry = dry or function
+            return dry
+        able = [function for function in abilities if function in ring]
+        ready = [function for function in able if function.lanes.counts[priority]] or able
+        return min(ready, key=ring.__getitem__) if ready else None
+
+    # Out of a place
+
+    def leave(self, job: Job, now: float) -> None:
+        """A job is taken out of whatever place it is in; it is about to be in another, or over."""
+        function = job.function
+        state = job.state
+        if state == RUNNING:
+            worker = job.worker
+            assert worker is not None
+            job.worker = None
+            # It is not there any more where the worker has given up the function.
+            worker.running.pop(job.kept_handle, None)
+            job.kept_handle = b""
+            function.running -= 1
+            self.running -= 1
+            if job.due:
+                self._timers.discard(job)
+            if function.throttle is not None:
+                self.regulate(function, now)
+        elif state == QUEUED:
+            if job.due:
+                self._timers.discard(job)
+            if function.lanes.remove(job) and job.priority not in function.lanes.overflow:
+                self.rings[job.priority].pop(function, None)
+        elif state == PAGED:
+            self._leave_overflow(job, now)
+        else:
+            del function.delayed[job]
+            self._timers.cancel(job)
+
+    def _leave_overflow(self, job: Job, now: float) -> None:
+        function, priority = job.function, job.priority
         if job.due:
-            self._agenda.discard(job)
-        if queue.forget(job) and job.priority not in queue.backs:
-            self._close_lane(queue, job.priority)
-
-    def _leave_back(self, job: Job, now: float) -> None:
-        """A job behind its lane is about to be something else."""
-        queue, priority = job.queue, job.priority
-        if job.due:
-            self._agenda.discard(job)
-        queue.forget_back(job)
-        if priority not in queue.backs and not queue.counts[priority]:
-            self._close_lane(queue, priority)
-            self._unbar(priority, now)
-
-    def _leave_worker(self, job: Job, now: float) -> None:
-        """A running job is about to be something else."""
-        worker = job.worker
-        assert worker is not None
-        job.worker = None
-        # It is not there any more where the worker has given up the function.
-        worker.running.pop(job.keep_handle(False), None)
-        job.queue.running -= 1
-        self._running -= 1
-        if job.due:
-            self._agenda.discard(job)
-        if job.queue.gate is not None:
-            self._regulate(job.queue, now)
+            self._timers.discard(job)
+        function.lanes.remove_overflow(job)
+        if priority not in function.lanes.overflow and not function.lanes.counts[priority]:
+            self.rings[priority].pop(function, None)
+            self.unbar(priority, now)
 
     # What holds a function back
 
-    def _regulate(self, queue: Function, now: float) -> None:
+    def regulate(self, function: Function, now: float) -> None:
         """
         Whether jobs of this function may start may have changed: take it out of
         the rings, or put it back and wake those that wait for its jobs.
         """
-        gate = queue.gate
-        room = None if gate is None else gate.room(now)
-        held = room == 0 or queue in self._unsifted
-        if held != queue.held:
-            queue.held = held
+        throttle, lanes = function.throttle, function.lanes
+        available = None if throttle is None else throttle.available(function.running, now)
+        throttled = available == 0 or function in self._unsifted
+        if throttled != function.throttled:
+            function.throttled = throttled
             for priority in PRIORITIES:
-                if held:
-                    self._close_lane(queue, priority)
-                    if priority in queue.backs:
-                        self._unbar(priority, now)
-                elif queue.counts[priority] or priority in queue.backs:
-                    self._to_ring_end(queue, priority)
-        if gate is not None:
-            self._agenda.discard(gate)
-            if held and not gate.paused and (opens := gate.opens()) > now:
-                self._agenda.add(gate, opens)
-                self.deadline = min(self.deadline, opens)
-        if not held and queue.ready:
-            self._wake(queue, now, queue.ready)
+                if throttled:
+                    self.rings[priority].pop(function, None)
+                    if priority in lanes.overflow:
+                        self.unbar(priority, now)
+                elif lanes.counts[priority] or priority in lanes.overflow:
+                    self._to_ring_end(function, priority)
+        if throttle is not None:
+            self._timers.discard(function)
+            if throttled and not throttle.paused and (opens := throttle.opens()) > now:
+                self._timers.add(function, opens)
+        if not throttled and lanes.ready:
+            self.wake(function, now, lanes.ready)
 
-    def _gate(self, queue: Function) -> Gate:
-        """The function's gate; made if there is none."""
-        if queue.gate is None:
-            queue.gate = Gate(queue)
-        return queue.gate
+    def release_throttle(self, function: Function, now: float) -> None:
+        """A reason to hold this function back is gone; there may be others."""
+        self.regulate(function, now)
+        if self._functions.drop_throttle(function):
+            self.regulate(function, now)
 
-    def _drop_gate(self, queue: Function, now: float) -> None:
-        """Nothing may hold this function back any more."""
-        gate = queue.gate
-        if gate is not None and not gate.needed:
-            self._agenda.discard(gate)
-            queue.gate = None
-            self._regulate(queue, now)
+    def throttle_due(self, function: Function, now: float) -> None:
+        """The time has come for which a throttle was among the timers."""
+        if function.throttle is not None:
+            function.throttle.refill(now)
+        self.regulate(function, now)
+        self._functions.forget_if_unused(function)
 
-    def _look_again(self, gate: Gate, now: float) -> None:
-        """The time has come for which a gate was on the agenda."""
-        gate.refill(now)
-        self._regulate(gate.queue, now)
-        self._forget_unused(gate.queue)
-
-    def _grabbable(self, queue: Function, now: float) -> int:
+    def _available(self, function: Function, now: float) -> int:
         """How many of its jobs may be handed out now."""
-        room = None if queue.gate is None else queue.gate.room(now)
-        return queue.ready if room is None else min(queue.ready, room)
-
-    def _set_policy(self, queue: Function, now: float) -> None:
-        """Let what the operator has set for this function hold from now on."""
-        policy = queue.policy = self.policies.policy_for(queue.name)
-        if policy is not None and (policy.concurrency or policy.rate):
-            gate = self._gate(queue)
-            gate.concurrency = policy.concurrency
-            gate.set_rate(policy.rate, now)
-            self._regulate(queue, now)
-        elif queue.gate is not None:
-            queue.gate.concurrency = 0
-            queue.gate.set_rate(None, now)
-            self._regulate(queue, now)
-            self._drop_gate(queue, now)
-
-    def set_policies(self, policies: Policies, now: float) -> None:
-        """
-        Let these settings hold from now on, in place of all others. Times that
-        were fixed by earlier ones (when a job expires, is tried again or is forgotten) stay.
-        """
-        self.policies = policies
-        for queue in list(self.functions.values()):
-            self._set_policy(queue, now)
-            self._forget_unused(queue)
+        throttle, ready = function.throttle, function.lanes.ready
+        available = None if throttle is None else throttle.available(function.running, now)
+        return ready if available is None else min(ready, available)
 
     # Workers that sleep
 
-    def _wake(self, queue: Function, now: float, jobs: int = 1) -> None:
+    def wake(self, function: Function, now: float, jobs: int = 1) -> None:
         """
         Wake as many of those that sleep as there are jobs for them, and no more.
 
         @param jobs: how many have just been queued.
         """
-        wanted = queue.ready - queue.woken
-        if wanted <= 0 or not self.roster.asleep:
+        wanted = function.lanes.ready - function.woken
+        if wanted <= 0 or not self._asleep:
             return
-        if queue.gate is not None and (wanted := self._grabbable(queue, now) - queue.woken) <= 0:
+        if function.throttle is not None and (wanted := self._available(function, now) - function.woken) <= 0:
             return
         if self._wakeups:
             wanted = min(wanted, self._wakeups * jobs)
-        for peer in self.roster.sleepers(queue, wanted):
-            self._rouse(queue, peer, now)
+        for peer in self._sleepers.find(function, wanted):
+            self._sleepers.send_noop(function, peer, now)
 
-    def _rouse(self, queue: Function, peer: Peer, now: float) -> None:
-        """Send a sleeper a NOOP, and note when another is to be woken in its place."""
-        self.roster.wake(queue, peer, now)
-        self.deadline = min(self.deadline, now + WAKE_SECONDS)
-        self._send(peer, NOOP)
-
-    # Later
-
-    def _set_aside(self, job: Job) -> None:
-        """The job is not to be handed out for now."""
-        job.state = TO_WAITING[job.state]
-        job.queue.aside[job] = None
-
-    def _schedule(self, job: Job, due: float) -> None:
-        """Something is to happen to this job at that time."""
-        self._agenda.add(job, due)
-        self.deadline = min(self.deadline, due)
-
-    def _appoint(self, job: Job, due: float, now: float) -> None:
-        """The job waits for this time by the wall clock."""
-        job.appointment = Appointment(job)
-        self._calendar.add(job.appointment, due)
-        self.deadline = min(self.deadline, due - self.offset, now + LOOK_SECONDS)
-
-    def _cancel_wait(self, job: Job) -> None:
-        """Whatever a job waited for is of no interest any more."""
-        self._agenda.discard(job)
-        if job.appointment is not None:
-            self._calendar.discard(job.appointment)
-            job.appointment = None
-
-    def begins(self, job: Job) -> float:
-        """When a job that waits is to begin, by the wall clock; 0.0 for one that does not wait for a time."""
-        if job.appointment is not None:
-            return job.appointment.due
-        expires = 0.0 if job.life is None else job.life.expires
-        # Of a job that waits and expires before its time, that is all that is to come.
-        return self.wall(job.due) if job.state == WAITING and job.due != expires else 0.0
-
-    def wall(self, moment: float) -> float:
+    def settle(self, worker: Peer, now: float) -> None:
         """
-        @param moment: by the server's time; 0.0 for never.
-        @return: the same by the wall clock.
+        A worker is asleep: is there a job for it that nobody has been woken for? While one of a
+        higher priority is being read, those of lower ones are for others.
         """
-        return moment and moment + self.offset
+        abilities = worker.abilities
+        for priority, ring in enumerate(self.rings):
+            if not ring:
+                continue
+            dry = False
+            walked, other = (ring, abilities) if len(ring) <= len(abilities) else (abilities, ring)
+            for function in walked:
+                if function in other:
+                    lanes = function.lanes
+                    if not lanes.counts[priority]:
+                        dry = True
+                    elif lanes.ready > function.woken and self._available(function, now) > function.woken:
+                        self._sleepers.send_noop(function, worker, now)
+                        return
+            if dry and self._pager is not None and self._pager.trusts(now):
+                self._sleepers.bar(worker, priority)
+                self._timers.call_at(self._pager.trusted)
+                return
 
-    def clock_changed(self, offset: float, now: float) -> None:
-        """
-        The wall clock has been set: what waits for a time by it comes sooner or later than was
-        thought, and nothing else does.
+    def unbar(self, priority: int, now: float) -> None:
+        """Something of this priority is not being read any more: whoever waits may have something else."""
+        for worker in self._sleepers.unbar(priority):
+            self.settle(worker, now)
 
-        @param offset: what it is ahead of the server's time from now on.
+    def look_at_barred(self, now: float) -> float:
         """
-        self.offset = offset
-        self.deadline = min(self.deadline, now)
+        Let those have something else who wait for what is being read, if that takes too long.
 
-    def _withhold(self, job: Job, now: float) -> None:
-        """The server drains: a job that could be handed out waits for good."""
-        if job.state == QUEUED:
-            self._leave_lane(job)
-            self._set_aside(job)
-        elif job.state == PAGED:
-            self._leave_back(job, now)
-            self._set_aside(job)
-
-    def drain(self, now: float) -> None:
+        @return: when to look again, by the server's time; infinite for not at all.
         """
-        Take no new job, and hand out only those that a client waits for; the
-        others wait for good. A function of which there are many has to wait until they are sorted out.
-        """
-        if self.draining:
-            return
-        self.draining = True
-        self._unsifted = dict.fromkeys(
-            queue for queue in self.functions.values() if queue.ready or queue.paged
-        )
-        for queue in self._unsifted:
-            queue.held = True
-        self._rings = ({}, {}, {})
+        if self._pager is None or not self._sleepers.barred:
+            return inf
+        if self._pager.trusts(now):
+            return self._pager.trusted
         for priority in PRIORITIES:
-            self._unbar(priority, now)
-        self._by_and_by(self._sift(list(self._unsifted)), now)
+            self.unbar(priority, now)
+        return inf
 
-    def _sift(self, queues: list[Function]) -> Chore:
+    # The server drains
+
+    def drain(self, now: float) -> BulkTask:
+        """
+        Hand out only jobs that a client waits for; the others are delayed for good. A function of which
+        there are many has to wait until they are sorted out.
+
+        @return: what sorts them out.
+        """
+        self.draining = True
+        for function in self._functions.by_name.values():
+            if function.lanes.ready or function.lanes.paged:
+                function.throttled = True
+                self._unsifted[function] = None
+        self.rings = ({}, {}, {})
+        for priority in PRIORITIES:
+            self.unbar(priority, now)
+        return self._sift(list(self._unsifted))
+
+    def _sift(self, functions: list[Function]) -> BulkTask:
         """Withhold what no client waits for, and let the rest be handed out."""
         now = yield
-        for queue in queues:
-            for job in queue.places():
+        for function in functions:
+            for job in function.unassigned():
                 if not job.clients:
-                    self._withhold(job, now)
+                    self.withhold(job, now)
                 now = yield
-            del self._unsifted[queue]
-            for priority in sorted(queue.backs):
-                self._advance(queue, priority, now)
-            self._regulate(queue, now)
+            del self._unsifted[function]
+            for priority in sorted(function.lanes.overflow):
+                self.advance(function, priority, now)
+            self.regulate(function, now)
             now = yield
 
-    def _by_and_by(self, chore: Chore, now: float) -> None:
-        """Do this: the first part at once, the rest as soon as others have had their turn."""
-        self._leaving.start(chore, now)
-        if self._leaving:
-            self.deadline = min(self.deadline, now)
+    def withhold(self, job: Job, now: float) -> None:
+        """A job that could be handed out is delayed for good."""
+        if job.state in (QUEUED, PAGED):
+            self.leave(job, now)
+            self.delay(job)
 
-    @property
-    def drained(self) -> bool:
+    def drained(self, peers: dict[Peer, None]) -> bool:
         """
         Whether no job runs, and no client waits for one that could run; of paused functions none can.
         One that is to be tried again is waited for, unless it is a background job as well: that one is kept.
         One whose time is still to come for the first time is not.
+
+        @param peers: all that there are.
         """
         return (
             self.draining
-            and not self._running
+            and not self.running
             and not any(
-                queue.ready or queue.paged
-                for queue in self.functions.values()
-                if queue.gate is None or not queue.gate.paused
+                (function.lanes.ready or function.lanes.paged) and not function.paused
+                for function in self._functions.by_name.values()
             )
             and not any(
-                job.state == STORING or (job.state == WAITING and job.retries and not job.background)
-                for peer in self.roster.peers
+                job.state == STORING or (job.state == DELAYED and job.retries and not job.background)
+                for peer in peers
                 for job in peer.attached
             )
         )
 
-    def _put_last(self, job: Job) -> None:
-        """The job's turn comes after that of all others that there are."""
-        self._counter += 1
-        job.place = self._counter
-
-    # Who hears of it
-
-    def _pass_on(self, job: Job, kind: int, *arguments: Data) -> None:
-        for client in job.clients:
-            self._send(client, kind, *arguments)
-
-    # The end
-
-    def _conclude(self, job: Job, outcome: int, now: float) -> None:
-        """The job is over, and in no place any more; what it held is given back."""
-        queue = job.queue
-        if job.state == RUNNING:
-            self._leave_worker(job, now)
-        elif job.state == QUEUED:
-            self._leave_lane(job)
-        elif job.state == PAGED:
-            self._leave_back(job, now)
-        else:
-            del queue.aside[job]
-            self._cancel_wait(job)
-        job.state = ENDINGS[outcome][job.state]
-        queue.bytes -= job.size
-        del self.jobs[job.number]
-        if job.key is not None:
-            self._uniques.remove(job.key, job)
-        for client in job.clients:
-            client.attached.pop(job, None)
-        job.clients = ()
-
-    # Functions
-
-    def create_function(self, name: bytes) -> None:
+    def check(self) -> None:
         """
-        Keep this function although nobody uses it.
+        Do counts, rings and lanes agree?
 
-        @raise ArgumentTooLarge: the name is too long.
-        @raise QueueError: there are too many functions.
+        @raise AssertionError: they do not.
         """
-        self._queue(name).created = True
-
-    def drop_function(self, name: bytes) -> bool | None:
-        """
-        Forget the functions of this name, upper and lower case being the same,
-        with their settings, unless one has workers or jobs, kept ones included.
-
-        @return: C{True} if they are forgotten, C{False} if one is in use,
-            C{None} if there is none.
-        """
-        folded = name.lower()
-        found = [queue for queue in self.functions.values() if queue.name.lower() == folded]
-        if not found:
-            return None
-        if any(queue.workers or queue.total or queue.kept for queue in found):
-            return False
-        for queue in found:
-            if queue.gate is not None:
-                self._agenda.discard(queue.gate)
-            del self.functions[queue.name]
-        return True
-
-    def limit_function(self, name: bytes, limits: tuple[int, int, int]) -> None:
-        """
-        Refuse submits to this function while it has that many jobs, of
-        whatever state; remembered for a function that nobody has used yet.
-
-        @param limits: for each priority the number of jobs, 0 for no bound.
-        @raise ArgumentTooLarge: the name is too long.
-        @raise QueueError: there are too many functions.
-        """
-        queue = self._queue(name)
-        queue.limits = limits if any(limits) else None
-        self._forget_unused(queue)
-
-    def _queue(self, name: bytes, *, bounded: bool = True) -> Function:
-        """
-        The queue of this function; a new one, if there is none.
-
-        @param bounded: whether there may be too many.
-        @raise ArgumentTooLarge: the name is too long.
-        @raise QueueError: there are as many functions as there may be.
-        """
-        queue = self.functions.get(name)
-        if queue is None:
-            if len(name) > MAX_FUNCTION:
-                raise ArgumentTooLarge("Function name too large")
-            if b"\0" in name:
-                raise InvalidArgument("A function's name holds no NUL")
-            if bounded and len(self.functions) >= MOST_FUNCTIONS:
-                raise QueueError(f"There are {MOST_FUNCTIONS} functions, and no room for another")
-            queue = self.functions[name] = Function(name)
-            if self.policies.rules:
-                self._set_policy(queue, 0.0)
-        return queue
-
-    def _forget_unused(self, queue: Function) -> None:
-        if not queue.unused or self.functions.get(queue.name) is not queue:
-            return
-        gate = queue.gate
-        if gate is not None and gate.full > -inf:
-            # Who comes back at once is not to find a full bucket: it is forgotten when that is so. Nor
-            # is who comes back when the next token is there to find it held: that is looked at before.
-            if not gate.due:
-                self._agenda.add(gate, gate.full)
-                self.deadline = min(self.deadline, gate.full)
-        else:
-            del self.functions[queue.name]
+        for function in self._functions.by_name.values():
+            lanes = function.lanes
+            lanes.check()
+            for priority, ring in enumerate(self.rings):
+                some = bool(lanes.counts[priority] or priority in lanes.overflow)
+                assert (function in ring) == (some and not function.throttled), (function, priority)
+            assert all(job.state in (STORING, DELAYED) for job in function.delayed), function
+        running = sum(function.running for function in self._functions.by_name.values())
+        assert self.running == running, (self.running, running)
+        for ring in self.rings:
+            turns = list(ring.values())
+            assert turns == sorted(turns), turns
+            assert not turns or turns[-1] <= self._turn, (turns, self._turn)

@@ -54,7 +54,7 @@ result or what it said when it failed, and whether that is all of it.
 """
 
 
-class Life:
+class History:
     """
     @ivar settings: what its submitter set for it, by name; empty for nothing.
     @ivar attempts: those that ended without a result, the newest last.
@@ -120,7 +120,7 @@ class Life:
             own = self.own = base, policies, base.with_job_settings(self.settings, policies.ceiling)
         return own[2]
 
-    def note(self, attempt: Attempt) -> None:
+    def add_attempt(self, attempt: Attempt) -> None:
         """One more has ended without a result."""
         if self.attempts:
             last = self.attempts[-1]
@@ -139,16 +139,16 @@ class Life:
             return
         self.collected += len(data)
         if most and self.collected > most:
-            self.miss()
+            self.discard_data()
         else:
             self.data.append(data)
 
-    def miss(self) -> None:
+    def discard_data(self) -> None:
         """A part of the result is not kept: then the others are not either."""
         self.collected = None
         self.data = []
 
-    def start_again(self) -> None:
+    def restart(self) -> None:
         """What the last attempt brought is worth nothing."""
         self.data = []
         self.collected = 0
@@ -159,7 +159,7 @@ class Life:
         data, self.data = self.data, []
         return None if self.collected is None else b"".join(map(bytes, data))
 
-    def tell(self, outcome: int, data: bytes, result: bytes, complete: bool) -> None:
+    def notify(self, outcome: int, data: bytes, result: bytes, complete: bool) -> None:
         """Tell those who wait for the end."""
         watchers, self.watchers = self.watchers, {}
         for watcher in watchers.values():
@@ -179,7 +179,7 @@ class Life:
         return _encode(record).encode("utf-8", "surrogatepass") if record else None
 
     @classmethod
-    def from_bytes(cls, kept: bytes) -> Life:
+    def from_bytes(cls, kept: bytes) -> History:
         """
         The other way round.
 
@@ -187,18 +187,18 @@ class Life:
         """
         record = json.loads(kept)
         try:
-            life = cls(from_stored(record.get("settings", {})))
-            life.counts = {str(reason): int(number) for reason, number in record.get("counts", {}).items()}
-            life.attempts = [Attempt(*attempt) for attempt in record.get("attempts", [])]
-            life.data_size, life.result_size, life.complete = record.get("result", [0, 0, True])
+            history = cls(from_stored(record.get("settings", {})))
+            history.counts = {str(reason): int(number) for reason, number in record.get("counts", {}).items()}
+            history.attempts = [Attempt(*attempt) for attempt in record.get("attempts", [])]
+            history.data_size, history.result_size, history.complete = record.get("result", [0, 0, True])
         except (AttributeError, TypeError) as error:
-            raise ValueError(f"not the life of a job: {error}") from error
-        return life
+            raise ValueError(f"not the history of a job: {error}") from error
+        return history
 
 
-def in_words(said: Data) -> str:
-    """What a worker said when it failed, as L{text} of a bounded length."""
-    return _shortened(text(bytes(said)[: MOST_TEXT * 4]), MOST_TEXT)
+def as_text(message: Data) -> str:
+    """A worker's message when it failed, as L{text} of a bounded length."""
+    return _shortened(text(bytes(message)[: MOST_TEXT * 4]), MOST_TEXT)
 
 
 def _shortened(words: str, most: int) -> str:

@@ -17,7 +17,9 @@ from functools import cache
 from time import gmtime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from txgear.broker.jobs import DEAD, PAGED, QUEUED, RUNNING, STATE_NAMES, STORING, WAITING, Job
+from txgear.broker.archive import history_of
+from txgear.broker.model import Job
+from txgear.broker.states import DEAD, DELAYED, PAGED, QUEUED, RUNNING, STATE_NAMES, STORING
 from txgear.errors import InvalidArgument, PolicyError, ServerError
 from txgear.policies import CLASSIC
 from txgear.protocol.constants import PRIORITIES
@@ -27,8 +29,8 @@ from txgear.quantities import duration
 
 if TYPE_CHECKING:
     from txgear.broker.broker import Broker
-    from txgear.broker.history import Attempt, Life
-    from txgear.broker.queues import Function
+    from txgear.broker.history import Attempt, History
+    from txgear.broker.model import Function
 
 MOST_ROWS: Final = 200
 """Jobs of one page at the most."""
@@ -40,7 +42,7 @@ MOST_SHOWN: Final = 64 * 1024
 """Bytes of a workload or a result that are shown."""
 
 PRIORITY_NAMES: Final = ("high", "normal", "low")
-LIVE_STATES: Final = tuple(STATE_NAMES[state] for state in (WAITING, STORING, QUEUED, RUNNING))
+LIVE_STATES: Final = tuple(STATE_NAMES[state] for state in (DELAYED, STORING, QUEUED, RUNNING))
 """How a job can be that has not ended; one that is paged is queued, as far as an operator goes."""
 
 LAST_SECOND: Final = 253402300799.0
@@ -92,7 +94,7 @@ def state_name(job: Job) -> str:
     return STATE_NAMES[QUEUED if job.state == PAGED else job.state]
 
 
-def _attempts(job: Job, life: Life | None) -> int:
+def _attempts(job: Job, life: History | None) -> int:
     """How many have ended without a result."""
     return max(job.retries, sum(life.counts.values())) if life is not None else job.retries
 
@@ -284,7 +286,7 @@ def jobs(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) ->
         state = state_name(job)
         # Of one whose age is not known, an earlier version of the server was the first to have it.
         young = search.older and job.created and now - job.created < search.older
-        if state not in search.state or young or not wanted(job.queue):
+        if state not in search.state or young or not wanted(job.function):
             return 1, None
         worker = job.worker.name if job.worker else None
         if search.worker and search.worker not in (worker or ""):
@@ -296,19 +298,19 @@ def jobs(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) ->
                 return work, None
         return work, {
             "handle": text(job.handle),
-            "function": text(job.queue.name),
+            "function": text(job.function.name),
             "state": state,
             "priority": PRIORITY_NAMES[job.priority],
             "age": _since(job.created, now),
-            "attempts": _attempts(job, job.life),
+            "attempts": _attempts(job, job.history),
             "worker": worker,
             "unique": text(job.unique),
         }
 
-    candidates: Mapping[int, Job] = broker.jobs
+    candidates: Mapping[int, Job] = broker.table.jobs
     if search.worker or search.state == {STATE_NAMES[RUNNING]}:
-        candidates = {job.number: job for peer in broker.roster.peers for job in peer.running.values()}
-    return _page(candidates, broker.next_number - 1, search, look, bounds)
+        candidates = {job.number: job for peer in broker.peers for job in peer.running.values()}
+    return _page(candidates, broker.table.next_number - 1, search, look, bounds)
 
 
 # What has ended
@@ -316,7 +318,7 @@ def jobs(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) ->
 
 def _parsing(job: Job) -> int:
     """How much work it is to read what is kept of a job."""
-    return 8 + (len(job.record) >> 8)
+    return 8 + (len(job.archived) >> 8)
 
 
 def dead(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) -> dict[str, Any]:
@@ -333,10 +335,10 @@ def dead(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) ->
     wanted = search.functions()
 
     def look(job: Job) -> tuple[int, dict[str, Any] | None]:
-        if job.state != DEAD or not wanted(job.queue):
+        if job.state != DEAD or not wanted(job.function):
             return 1, None
         work = 1 + _parsing(job)
-        life = broker.life(job)
+        life = history_of(job)
         if search.text and search.text not in job.unique:
             said = any(search.text in attempt.text.encode("utf-8") for attempt in life.attempts)
             if not said:
@@ -346,8 +348,8 @@ def dead(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) ->
         last: Attempt | None = life.attempts[-1] if life.attempts else None
         return work, {
             "handle": text(job.handle),
-            "function": text(job.queue.name),
-            "died": moment(broker.wall(job.since)),
+            "function": text(job.function.name),
+            "died": moment(broker.timers.wall(job.since)),
             "age": _since(job.since, now),
             "attempts": _attempts(job, life),
             "reason": None if last is None else last.reason,
@@ -358,7 +360,7 @@ def dead(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) ->
 
     shelves = [
         broker.archive.shelf(queue, dead=True).jobs
-        for queue in broker.functions.values()
+        for queue in broker.functions.by_name.values()
         if queue.kept and wanted(queue)
     ]
     candidates: Mapping[int, Job] = broker.archive.jobs
@@ -366,7 +368,7 @@ def dead(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) ->
         candidates = shelves[0]
     elif sum(map(len, shelves)) <= bounds.few:
         candidates = {number: job for shelf in shelves for number, job in shelf.items()}
-    return _page(candidates, broker.next_number - 1, search, look, bounds)
+    return _page(candidates, broker.table.next_number - 1, search, look, bounds)
 
 
 def kept(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) -> dict[str, Any]:
@@ -382,25 +384,25 @@ def kept(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) ->
     wanted = search.functions()
 
     def look(job: Job) -> tuple[int, dict[str, Any] | None]:
-        if job.state == DEAD or not wanted(job.queue):
+        if job.state == DEAD or not wanted(job.function):
             return 1, None
         work = 1
         if search.text and search.text not in job.unique:
-            brought = broker.archive.data.get(job.number, b"")
+            brought = broker.archive.results.get(job.number, b"")
             work += min(len(brought), MOST_SEARCHED) >> 10
             if not _contains(brought, search.text):
                 return work, None
         return work + _parsing(job), {
             "handle": text(job.handle),
-            "function": text(job.queue.name),
+            "function": text(job.function.name),
             "outcome": state_name(job),
             "age": _since(job.since, now),
-            "size": job.size if broker.life(job).complete else None,
+            "size": job.size if history_of(job).complete else None,
             "left": round(max(job.due - now, 0.0), 3),
             "unique": text(job.unique),
         }
 
-    return _page(broker.archive.jobs, broker.next_number - 1, search, look, bounds)
+    return _page(broker.archive.jobs, broker.table.next_number - 1, search, look, bounds)
 
 
 # What is meant
@@ -413,7 +415,7 @@ def known_function(broker: Broker, word: bytes) -> bytes | None:
 
     @return: C{None} if there is no such function.
     """
-    return next((name for name in (unescaped(word), word) if name in broker.functions), None)
+    return next((name for name in (unescaped(word), word) if name in broker.functions.by_name), None)
 
 
 def function_name(broker: Broker, word: bytes) -> bytes:
@@ -437,7 +439,7 @@ def function_name(broker: Broker, word: bytes) -> bytes:
 def find(broker: Broker, word: bytes) -> Job | None:
     """The job whose handle was said, as it is shown or as it is; whether or not it has ended."""
     for handle in dict.fromkeys((unescaped(word), word)):
-        if (job := broker.status(handle) or broker.ended(handle)) is not None:
+        if (job := broker.table.by_handle(handle) or broker.archive.by_handle(handle)) is not None:
             return job
     return None
 
@@ -451,22 +453,22 @@ def job(broker: Broker, job: Job, now: float) -> dict[str, Any]:
         C{settings} are those in force for it, C{history} its attempts that ended without a result,
         the newest last.
     """
-    life = broker.life(job)
+    life = history_of(job)
     found: dict[str, Any] = {
         "handle": text(job.handle),
         "number": job.number,
-        "function": text(job.queue.name),
+        "function": text(job.function.name),
         "unique": text(job.unique),
         "state": state_name(job),
         "priority": PRIORITY_NAMES[job.priority],
         "background": job.background,
         "reducer": text(job.reducer) or None,
-        "created": moment(broker.wall(job.created)),
+        "created": moment(broker.timers.wall(job.created)),
         "attempts": _attempts(job, life),
     }
     found.update(_of_ended(broker, job, life) if job.ended else _of_live(broker, job, life, now))
     found["reasons"] = dict(life.counts)
-    found["settings"] = life.policy(job.queue.policy or CLASSIC, broker.policies).as_settings()
+    found["settings"] = life.policy(job.function.policy or CLASSIC, broker.functions.policies).as_settings()
     found["history"] = [
         {**attempt._asdict(), "began": moment(attempt.began), "ended": moment(attempt.ended)}
         for attempt in life.attempts
@@ -474,21 +476,21 @@ def job(broker: Broker, job: Job, now: float) -> dict[str, Any]:
     return found
 
 
-def _of_live(broker: Broker, job: Job, life: Life, now: float) -> dict[str, Any]:
+def _of_live(broker: Broker, job: Job, life: History, now: float) -> dict[str, Any]:
     running = job.state == RUNNING
     leased = running and bool(life.lease)
     overdue = life.overdue or (0.0 if leased else job.due)
     return {
         "size": job.size,
         "loaded": job.loaded,
-        "unreadable": job in broker.unreadable,
+        "unreadable": job in broker.store_events.unreadable,
         "stored": job.stored,
         "clients": len(job.clients),
-        "begins": moment(broker.begins(job)),
-        "expires": moment(broker.wall(life.expires)),
+        "begins": moment(broker.lifecycle.begins(job)),
+        "expires": moment(broker.timers.wall(life.expires)),
         "worker": job.worker.name if job.worker else None,
-        "began": moment(broker.wall(job.since)) if running else None,
-        "overdue": moment(broker.wall(overdue)) if running else None,
+        "began": moment(broker.timers.wall(job.since)) if running else None,
+        "overdue": moment(broker.timers.wall(overdue)) if running else None,
         "lease": life.lease if leased else None,
         "silent": _since(life.beat, now) if leased else None,
         "numerator": job.numerator if running else None,
@@ -496,14 +498,14 @@ def _of_live(broker: Broker, job: Job, life: Life, now: float) -> dict[str, Any]
     }
 
 
-def _of_ended(broker: Broker, job: Job, life: Life) -> dict[str, Any]:
+def _of_ended(broker: Broker, job: Job, life: History) -> dict[str, Any]:
     died = job.state == DEAD
     complete = life.complete and not died
     return {
         "size": job.size if died else None,
         "stored": job.stored,
-        "ended": moment(broker.wall(job.since)),
-        "forgotten": moment(broker.wall(job.due)),
+        "ended": moment(broker.timers.wall(job.since)),
+        "forgotten": moment(broker.timers.wall(job.due)),
         "data_size": life.data_size if complete else None,
         "result_size": life.result_size if complete else None,
     }
@@ -518,7 +520,7 @@ def workload(job: Job, found: bytes) -> dict[str, Any]:
     return {"handle": text(job.handle), "size": len(found), "shown": len(shown), "workload": text(shown)}
 
 
-def result(job: Job, life: Life, found: bytes) -> dict[str, Any]:
+def result(job: Job, life: History, found: bytes) -> dict[str, Any]:
     """
     @param found: all that it brought.
     @return: the C{outcome}, C{size} in bytes, how many of them are C{shown}, and these: C{data} is what the
@@ -543,7 +545,7 @@ def functions(broker: Broker, search: Search) -> list[Function]:
     matches = search.function.fullmatch
     return [
         queue
-        for queue in broker.functions.values()
+        for queue in broker.functions.by_name.values()
         if search.paused in (None, _paused(queue)) and matches(queue.name)
     ]
 
@@ -557,8 +559,8 @@ def function(broker: Broker, queue: Function) -> dict[str, Any]:
     dead = len(broker.archive.shelf(queue, dead=True).jobs) if queue.kept else 0
     return {
         "function": text(queue.name),
-        "queued": queue.ready + queue.paged,
-        "waiting": queue.waiting,
+        "queued": queue.lanes.ready + queue.lanes.paged,
+        "waiting": len(queue.delayed),
         "running": queue.running,
         "workers": len(queue.workers),
         "dead": dead,
@@ -569,13 +571,13 @@ def function(broker: Broker, queue: Function) -> dict[str, Any]:
 
 
 def _paused(queue: Function) -> bool:
-    return queue.gate is not None and queue.gate.paused
+    return queue.throttle is not None and queue.throttle.paused
 
 
 def _maxqueue(queue: Function) -> dict[str, int] | None:
-    if queue.limits is None:
+    if queue.max_queued is None:
         return None
-    return {PRIORITY_NAMES[priority]: queue.limits[priority] for priority in PRIORITIES}
+    return {PRIORITY_NAMES[priority]: queue.max_queued[priority] for priority in PRIORITIES}
 
 
 # What is set
@@ -585,7 +587,7 @@ def policies(broker: Broker) -> list[dict[str, Any]]:
     """Every rule in force, the first that matches being the one that counts: C{pattern} and C{settings}."""
     return [
         {"pattern": text(pattern.encode("utf-8")), "settings": policy.as_settings()}
-        for pattern, _, policy in broker.policies.rules
+        for pattern, _, policy in broker.functions.policies.rules
     ]
 
 
@@ -597,16 +599,16 @@ def policy(broker: Broker, function: bytes, now: float) -> dict[str, Any]:
         priority, or C{None}; C{room}, how many jobs may start now, or C{None} for any number; and how many
         there are.
     """
-    pattern, settings = broker.policies.match(function) or (None, CLASSIC)
-    queue = broker.functions.get(function)
-    gate = None if queue is None else queue.gate
+    pattern, settings = broker.functions.policies.match(function) or (None, CLASSIC)
+    queue = broker.functions.by_name.get(function)
+    throttle = None if queue is None else queue.throttle
     return {
         "function": text(function),
         "pattern": None if pattern is None else text(pattern.encode("utf-8")),
         "settings": settings.as_settings(),
         "paused": queue is not None and _paused(queue),
         "maxqueue": None if queue is None else _maxqueue(queue),
-        "room": None if gate is None else gate.room(now),
+        "room": None if throttle is None or queue is None else throttle.available(queue.running, now),
         "jobs": 0 if queue is None else queue.total,
         "running": 0 if queue is None else queue.running,
         "bytes": 0 if queue is None else queue.bytes,

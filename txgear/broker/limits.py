@@ -9,54 +9,51 @@ from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from txgear.broker.jobs import Job
-    from txgear.broker.queues import Function
     from txgear.policies import Rate
 
 
-class Gate:
+class Throttle:
     """
     What holds the jobs of one function back.
 
     The bucket of tokens is kept as the time at which it will be full: nothing
     has to be done while it fills.
 
-    @ivar queue: the function's.
-    @ivar paused: whether no job is to start.
-    @ivar closed: how many others want no job to start for now.
-    @ivar spared: jobs that are not to be purged after all, as somebody has submitted them again.
+    @ivar paused: whether an operator wants no job to start.
+    @ivar suspended: how many others want no job to start for now.
     @ivar concurrency: jobs that may run at once; 0 for no bound.
     @ivar rate: how fast they may start, or C{None}.
-    @ivar full: when the bucket will be full; minus infinity where it is.
-    @ivar due: when it is to be looked at again, by the server's time; 0.0 for never.
+    @ivar full: when the bucket will be full, by the server's time; minus infinity where it is.
     """
 
-    __slots__ = ("closed", "concurrency", "due", "full", "paused", "queue", "rate", "spared")
+    __slots__ = ("concurrency", "full", "paused", "rate", "suspended")
 
-    def __init__(self, queue: Function) -> None:
-        self.queue = queue
+    def __init__(self) -> None:
         self.paused = False
-        self.closed = 0
-        self.spared: set[Job] = set()
+        self.suspended = 0
         self.concurrency = 0
         self.rate: Rate | None = None
         self.full = -inf
-        self.due = 0.0
 
     @property
     def needed(self) -> bool:
         """Whether it holds anything back, ever."""
-        return self.paused or bool(self.closed or self.concurrency) or self.rate is not None
+        return self.paused or bool(self.suspended or self.concurrency) or self.rate is not None
 
-    def room(self, now: float) -> int | None:
-        """How many jobs may start now; C{None} for no bound."""
-        if self.paused or self.closed:
+    def available(self, running: int, now: float) -> int | None:
+        """
+        How many jobs may start now.
+
+        @param running: how many run.
+        @return: C{None} for no bound.
+        """
+        if self.paused or self.suspended:
             return 0
-        room = max(self.concurrency - self.queue.running, 0) if self.concurrency else None
+        available = max(self.concurrency - running, 0) if self.concurrency else None
         if self.rate is not None:
             tokens = self._tokens(self.rate, now)
-            room = tokens if room is None else min(room, tokens)
-        return room
+            available = tokens if available is None else min(available, tokens)
+        return available
 
     def _tokens(self, rate: Rate, now: float) -> int:
         if now < self.opens():

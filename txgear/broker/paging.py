@@ -14,12 +14,11 @@ from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from txgear.broker.jobs import PAGED
+from txgear.broker.states import PAGED
 from txgear.protocol.constants import PRIORITIES
 
 if TYPE_CHECKING:
-    from txgear.broker.jobs import Job
-    from txgear.broker.queues import Function
+    from txgear.broker.model import Function, Job
 
 READ_BYTES: Final = 4 * 1024 * 1024
 """Workloads that are read at once: milliseconds of a disk, and enough to be rare."""
@@ -73,9 +72,9 @@ class Pager:
 
         @param waits: whether its time is still to come.
         """
-        queue = job.queue
-        crowded = self.used + job.size > self._budget and queue.ready >= len(queue.workers)
-        if waits or crowded or job.priority in queue.backs:
+        function = job.function
+        crowded = self.used + job.size > self._budget and function.lanes.ready >= len(function.workers)
+        if waits or crowded or job.priority in function.lanes.overflow:
             job.workload = b""
         else:
             self.used += job.size
@@ -86,7 +85,7 @@ class Pager:
 
     def yield_room(self, job: Job) -> None:
         """A stored job goes behind the others: give its workload up if there is no room."""
-        if self.used > self._budget or job.priority in job.queue.backs:
+        if self.used > self._budget or job.priority in job.function.lanes.overflow:
             self.drop(job)
 
     def drop(self, job: Job) -> None:
@@ -97,10 +96,10 @@ class Pager:
         elif self.unreadable:
             self.unreadable.discard(job)
 
-    def ask(self, queue: Function, priority: int, now: float) -> None:
+    def ask(self, function: Function, priority: int, now: float) -> None:
         """Something has come behind this lane or has left it: read ahead if that is due."""
-        if priority in queue.backs and queue.workers:
-            self._asking[priority][queue] = None
+        if priority in function.lanes.overflow and function.workers:
+            self._asking[priority][function] = None
         self.go_on(now)
 
     def trusts(self, now: float) -> bool:
@@ -118,24 +117,24 @@ class Pager:
             priority = next((priority for priority in PRIORITIES if self._asking[priority]), None)
             if priority is None:
                 return
-            queue, _ = self._asking[priority].popitem(last=False)
-            jobs = self._choose(queue, priority)
+            function, _ = self._asking[priority].popitem(last=False)
+            jobs = self._choose(function, priority)
             if jobs:
                 self._loading = True
                 self.trusted = now + PATIENCE
                 self._load(jobs)
 
-    def _choose(self, queue: Function, priority: int) -> list[Job]:
+    def _choose(self, function: Function, priority: int) -> list[Job]:
         """
         What to read for a lane: where there is room a good piece, and
         otherwise as many jobs as it has workers, or a piece if it is dry; a good one if
         lanes like that have not taken much yet.
         """
-        back = queue.backs.get(priority)
-        if back is None or not queue.workers:
+        overflow = function.lanes.overflow.get(priority)
+        if overflow is None or not function.workers:
             return []
-        ready = queue.counts[priority]
-        missing = min(max(len(queue.workers) - ready, 0), READ_JOBS)
+        ready = function.lanes.counts[priority]
+        missing = min(max(len(function.workers) - ready, 0), READ_JOBS)
         crowded = self.used + self._chunk > self._budget
         # Beyond the budget, how many bytes more than the workers need at once.
         spare = 0
@@ -144,7 +143,7 @@ class Pager:
             spare = self._chunk if little else self._budget // DRY_SHARE
         chosen: list[Job] = []
         size = 0
-        for index, job in enumerate(islice(back.jobs, READ_JOBS)):
+        for index, job in enumerate(islice(overflow.items, READ_JOBS)):
             if crowded and index >= missing and size >= spare:
                 break
             if not job.loaded and job.state == PAGED:

@@ -1,21 +1,19 @@
 """
-The peers, what they can do, who of them sleeps, and whom to wake.
+Workers that wait for a NOOP: which of them to wake.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 from math import inf
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from txgear.protocol.constants import PRIORITIES
-from txgear.protocol.textlines import text
+from txgear.protocol.constants import NOOP, PRIORITIES
 
 if TYPE_CHECKING:
-    from txgear.broker.jobs import Job
-    from txgear.broker.queues import Function
-    from txgear.broker.quickacks import QuickAcks
-    from txgear.protocol.packets import Data
+    from txgear.broker.model import Function, Peer
+    from txgear.broker.timers import Timers
 
 WAKE_SECONDS: Final = 2.0
 """
@@ -23,145 +21,88 @@ How long a woken worker may take to grab before another is woken: far longer
 than any that lives needs, and short for a job that nobody else would fetch.
 """
 
-
-class Link(Protocol):
-    """What can be known of the way to a peer; L{txgear.server.tcplink.TcpLink} is one."""
-
-    @property
-    def acks(self) -> QuickAcks:
-        """Whether the peer is acknowledged at once, and how often it was."""
-
-    def round_trip(self) -> float:
-        """Seconds to the peer and back."""
-
-
 BROAD: Final = 64
 """
-Abilities with which a sleeper is not noted with each function that it can do: to fall asleep and
+Abilities with which a sleeper is not noted with each function that it can do: to sleep and
 to be woken is to cost as much as a few jobs, whatever a peer has announced.
 """
 
 
-class Peer:
+class Sleepers:
     """
-    One connection, as the broker knows it: a client, a worker, or both.
-
-    @ivar descriptor: the number that C{workers} shows for it, its socket's where it has one.
-    @ivar address: where it comes from.
-    @ivar client_id: what it calls itself.
-    @ivar exceptions: whether it asked for WORK_EXCEPTION packets.
-    @ivar restarts: whether it is to be told by L{RESTARTED<txgear.protocol.constants.RESTARTED>} that what
-        was sent of a job is void.
-    @ivar extended: whether it speaks this server's own packets too.
-    @ivar abilities: the queues of the functions that it can do, with the seconds
-        that it gives itself for a job (0.0 for no bound).
-    @ivar running: the jobs that it holds as a worker, by handle, oldest first.
-    @ivar attached: the jobs that it waits for as a client, in the order of its first asking for them.
-    @ivar asleep: whether it waits for a NOOP.
-    @ivar barred: while it sleeps: the priority of which something is being read that it can do, so that no
-        job of a lower one is for it; C{None} for none.
-    @ivar woken_for: the queue for which it was sent a NOOP that it has not answered.
-    @ivar link: the way to it, if it is one of which something is known.
-    @ivar unread: whether the server reads nothing of it for now, so that its silence means nothing.
-    @ivar raised: the handle of the last job that it ended with an exception, until it speaks of it again.
-    """
-
-    __slots__ = (
-        "abilities",
-        "address",
-        "asleep",
-        "attached",
-        "barred",
-        "client_id",
-        "descriptor",
-        "exceptions",
-        "extended",
-        "link",
-        "raised",
-        "restarts",
-        "running",
-        "unread",
-        "woken_for",
-    )
-
-    def __init__(self, descriptor: int, address: str, exceptions: bool = False) -> None:
-        self.descriptor = descriptor
-        self.address = address
-        self.client_id = b"-"
-        self.exceptions = exceptions
-        self.extended = False
-        self.restarts = False
-        self.abilities: dict[Function, float] = {}
-        self.running: dict[bytes, Job] = {}
-        self.attached: dict[Job, None] = {}
-        self.asleep = False
-        self.barred: int | None = None
-        self.woken_for: Function | None = None
-        self.raised: bytes | None = None
-        self.link: Link | None = None
-        self.unread = False
-
-    @property
-    def name(self) -> str:
-        """What it calls itself, or where it comes from, for people to read."""
-        return f"{self.address} {self.descriptor}" if self.client_id in (b"", b"-") else text(self.client_id)
-
-    def __repr__(self) -> str:
-        return f"<Peer {self.descriptor} {self.address}>"
-
-
-class Outbox(Protocol):
-    """Whoever carries packets to the peers."""
-
-    def send(self, peer: Peer, kind: int, *arguments: Data) -> None:
-        """
-        Carry one packet to a peer, after all others to it.
-
-        @param kind: the packet's type.
-        @param arguments: its arguments; only the last may be large.
-        """
-
-    def pause(self, peer: Peer) -> None:
-        """Take no more from this peer until less is on its way to the disk."""
-
-
-class Roster:
-    """
-    Who is connected, who sleeps, and who was woken.
+    Who sleeps, and who was woken.
 
     Sleepers are noted with the functions that they can do, so that nobody looks for
     them among those who are busy; only those who can do a great many are kept apart.
 
-    @ivar peers: all of them, the newest last.
     @ivar asleep: those that wait for a NOOP; who fell asleep first is first.
     """
 
-    def __init__(self) -> None:
-        self.peers: dict[Peer, None] = {}
+    __slots__ = ("_barred", "_broad", "_send", "_timers", "_woken", "asleep")
+
+    def __init__(self, send: Callable[[Peer, int], None], timers: Timers) -> None:
+        """
+        @param send: carries a packet to a peer.
+        @param timers: is told when a woken worker is given up.
+        """
+        self._send = send
+        self._timers = timers
         self.asleep: dict[Peer, None] = {}
         self._broad: dict[Peer, None] = {}  # those of them that can do a great many functions
         self._barred: list[dict[Peer, None]] = [{} for _ in PRIORITIES]  # and those that wait for a read
         self._woken: dict[Peer, float] = {}  # when the NOOP was sent, earliest first
 
-    def fall_asleep(self, peer: Peer) -> Function | None:
+    # Sleep
+
+    def sleep(self, peer: Peer) -> Function | None:
         """
         The peer waits for a NOOP from now on.
 
-        @return: the queue for which it had been woken.
+        @return: the function for which it had been woken.
         """
-        woken_for = self.rise(peer)
+        woken_for = self.awake(peer)
         peer.asleep = True
         self.asleep[peer] = None
         self._enter(peer)
         return woken_for
+
+    def awake(self, peer: Peer) -> Function | None:
+        """
+        The peer neither sleeps nor is being woken any more.
+
+        @return: the function for which it had been woken.
+        """
+        if peer.asleep:
+            self._leave(peer)
+            return None
+        function = peer.woken_for
+        if function is not None:
+            peer.woken_for = None
+            function.woken -= 1
+            del self._woken[peer]
+        return function
+
+    def send_noop(self, function: Function, peer: Peer, now: float) -> None:
+        """Wake a sleeper for a job of this function, and note when another is to be woken in its place."""
+        self._leave(peer)
+        peer.woken_for = function
+        function.woken += 1
+        self._woken[peer] = now
+        self._timers.call_at(now + WAKE_SECONDS)
+        self._send(peer, NOOP)
+
+    def _leave(self, peer: Peer) -> None:
+        peer.asleep = False
+        del self.asleep[peer]
+        self._take_out(peer)
 
     def _enter(self, peer: Peer) -> None:
         """Note a sleeper where it will be looked for."""
         if len(peer.abilities) > BROAD:
             self._broad[peer] = None
         else:
-            for queue in peer.abilities:
-                queue.asleep[peer] = None
+            for function in peer.abilities:
+                function.sleepers[peer] = None
 
     def _take_out(self, peer: Peer) -> None:
         if peer.barred is not None:
@@ -170,8 +111,55 @@ class Roster:
         elif peer in self._broad:
             del self._broad[peer]
         else:
-            for queue in peer.abilities:
-                del queue.asleep[peer]
+            for function in peer.abilities:
+                del function.sleepers[peer]
+
+    def find(self, function: Function, wanted: int) -> list[Peer]:
+        """
+        Up to C{wanted} sleepers that can do this function, the longest asleep
+        first; after all others those that can do a great many, and those that wait for something of a
+        higher priority.
+        """
+        found = list(islice(function.sleepers, wanted))
+        if len(found) == wanted:
+            return found
+        if self._broad:
+            able = (peer for peer in self._broad if function in peer.abilities)
+            found += islice(able, wanted - len(found))
+        for priority, barred in enumerate(self._barred):
+            if barred:
+                ready = sum(function.lanes.counts[: priority + 1]) - function.woken
+                able = (peer for peer in barred if function in peer.abilities)
+                found += islice(able, max(min(wanted, ready) - len(found), 0))
+        return found
+
+    # What they can do
+
+    def add_ability(self, peer: Peer, function: Function, timeout: float) -> None:
+        """The peer can do one function more, or has another timeout for it."""
+        moves = peer.asleep and (peer.barred is not None or len(peer.abilities) == BROAD)
+        if moves:
+            self._take_out(peer)
+        function.workers[peer] = None
+        # The newest is last, also when it is said again: C{workers} shows it so.
+        peer.abilities.pop(function, None)
+        peer.abilities[function] = timeout
+        if moves:
+            self._enter(peer)
+        elif peer.asleep and peer not in self._broad:
+            function.sleepers[peer] = None
+
+    def remove_abilities(self, peer: Peer, functions: list[Function]) -> None:
+        """The peer can do these no more."""
+        if peer.asleep:
+            self._take_out(peer)
+        for function in functions:
+            del peer.abilities[function]
+            del function.workers[peer]
+        if peer.asleep:
+            self._enter(peer)
+
+    # What is being read
 
     @property
     def barred(self) -> bool:
@@ -196,76 +184,7 @@ class Roster:
             self._enter(peer)
         return peers
 
-    def learn(self, peer: Peer, queue: Function, timeout: float) -> None:
-        """The peer can do one function more, or has another timeout for it."""
-        moves = peer.asleep and (peer.barred is not None or len(peer.abilities) == BROAD)
-        if moves:
-            self._take_out(peer)
-        queue.workers[peer] = None
-        # The newest is last, also when it is said again: C{workers} shows it so.
-        peer.abilities.pop(queue, None)
-        peer.abilities[queue] = timeout
-        if moves:
-            self._enter(peer)
-        elif peer.asleep and peer not in self._broad:
-            queue.asleep[peer] = None
-
-    def unlearn(self, peer: Peer, queues: list[Function]) -> None:
-        """The peer can do these no more."""
-        if peer.asleep:
-            self._take_out(peer)
-        for queue in queues:
-            del peer.abilities[queue]
-            del queue.workers[peer]
-        if peer.asleep:
-            self._enter(peer)
-
-    def rise(self, peer: Peer) -> Function | None:
-        """
-        The peer neither sleeps nor is being woken any more.
-
-        @return: the queue for which it had been woken.
-        """
-        if peer.asleep:
-            self._wake_up(peer)
-            return None
-        queue = peer.woken_for
-        if queue is not None:
-            peer.woken_for = None
-            queue.woken -= 1
-            del self._woken[peer]
-        return queue
-
-    def wake(self, queue: Function, peer: Peer, now: float) -> None:
-        """The sleeping peer is sent a NOOP for this queue."""
-        self._wake_up(peer)
-        peer.woken_for = queue
-        queue.woken += 1
-        self._woken[peer] = now
-
-    def _wake_up(self, peer: Peer) -> None:
-        peer.asleep = False
-        del self.asleep[peer]
-        self._take_out(peer)
-
-    def sleepers(self, queue: Function, wanted: int) -> list[Peer]:
-        """
-        Up to C{wanted} sleepers that can do this function, the longest asleep
-        first; after all others those that can do a great many, and those that wait for something of a
-        higher priority.
-        """
-        found = list(islice(queue.asleep, wanted))
-        if len(found) == wanted:
-            return found
-        if self._broad:
-            able = (peer for peer in self._broad if queue in peer.abilities)
-            found += islice(able, wanted - len(found))
-        for priority, barred in enumerate(self._barred):
-            if barred:
-                ready = sum(queue.counts[: priority + 1]) - queue.woken
-                able = (peer for peer in barred if queue in peer.abilities)
-                found += islice(able, max(min(wanted, ready) - len(found), 0))
-        return found
+    # Those who do not answer
 
     def next_overdue(self) -> float:
         """When the earliest woken worker is given up; infinite for never."""
@@ -277,8 +196,33 @@ class Roster:
         """
         Give the earliest woken worker up, if it took too long.
 
-        @return: the queue for which it had been woken.
+        @return: the function for which it had been woken.
         """
         for peer, sent in self._woken.items():
-            return self.rise(peer) if sent + WAKE_SECONDS <= now else None
+            return self.awake(peer) if sent + WAKE_SECONDS <= now else None
         return None
+
+    def check(self, peers: list[Peer]) -> None:
+        """
+        Is each sleeper where it will be looked for, and each woken one counted?
+
+        @param peers: all that there are.
+        @raise AssertionError: they are not.
+        """
+        asleep = {peer for peer in peers if peer.asleep}
+        assert asleep == self.asleep.keys(), (asleep, self.asleep)
+        for peer in peers:
+            assert not (peer.asleep and peer.woken_for), peer
+            barred = [priority for priority in PRIORITIES if peer in self._barred[priority]]
+            assert barred == ([] if peer.barred is None else [peer.barred]), (peer, barred)
+            broad = peer.asleep and peer.barred is None and len(peer.abilities) > BROAD
+            assert (peer in self._broad) == broad, peer
+            noted = peer.asleep and peer.barred is None and not broad
+            for function in peer.abilities:
+                assert (peer in function.sleepers) == noted, (peer, function)
+                assert peer in function.workers, (peer, function)
+        woken = {peer: peer.woken_for for peer in peers if peer.woken_for is not None}
+        assert woken.keys() == self._woken.keys(), (woken, self._woken)
+        for function in {function for peer in peers for function in peer.abilities}:
+            count = sum(other is function for other in woken.values())
+            assert function.woken == count, (function, function.woken, count)

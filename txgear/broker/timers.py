@@ -1,147 +1,119 @@
 """
-What is to happen to jobs at which time.
+The one timer of a server: what is to happen to jobs and functions, and when.
+
+Spans are measured by the server's time, which nobody can set; what is said, kept and shown is the wall
+clock's. Where the two meet, L{Timers.offset} is between them.
 """
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
 from math import inf
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final
 
-SLACK: Final = 64
-"""Empty seconds that are not worth a sweep, and entries among which the earliest is looked for."""
-STEP: Final = 100
-"""Entries that are put in order, or passed over, at once."""
+from txgear.broker.model import Appointment, Function, Job
+from txgear.broker.timerqueue import TimerQueue
+
+LOOK_SECONDS: Final = 1.0
+"""Between two looks at the wall clock, by whoever needs it: it may be set meanwhile."""
 
 
-class Timed(Protocol):
+class Timers:
     """
-    @ivar due: when something is to happen to it; 0.0 for never.
+    @ivar deadline: when the broker is to be called at the latest, by the server's time; infinite for
+        not at all.
+    @ivar offset: what the wall clock is ahead of the server's time, in seconds.
     """
 
-    due: float
-
-
-T = TypeVar("T", bound=Timed)
-
-
-class Agenda(Generic[T]):
-    """
-    Jobs, and others, by their C{due}, all of them in seconds by one clock. That may be set back.
-
-    They lie by whole seconds, where each can be taken out at once, however many there are: most jobs
-    that have a time for something are over before it. When a second has come it is put in order, some at
-    a time. Only what is taken out after that stays behind as a stale entry, for this second. Of two that
-    are due at one moment the one comes first that was added first.
-    """
+    __slots__ = ("_appointments", "_queue", "deadline", "offset")
 
     def __init__(self) -> None:
-        self._later: dict[int, dict[T, None]] = {}
-        self._seconds: list[int] = []  # of these, as a heap
-        self._begun = -1  # the last second that has come
-        # What it has: first as it lay there, then all of it with the next one last.
-        self._begun_jobs: dict[T, None] = {}
-        self._coming: list[T] = []
-        self._entries: list[tuple[float, int, T]] = []  # a heap
-        self._numbers: dict[T, int] = {}  # the entries of it that are not stale
-        self._counter = 0
-        self._live = 0
+        self.deadline = inf
+        self.offset = 0.0
+        self._queue: TimerQueue[Job | Function] = TimerQueue()
+        # By the wall clock.
+        self._appointments: TimerQueue[Appointment] = TimerQueue()
 
-    def __len__(self) -> int:
-        return self._live
+    def call_at(self, moment: float) -> None:
+        """Have the broker called at this time, by the server's, or earlier."""
+        self.deadline = min(self.deadline, moment)
 
-    def add(self, job: T, due: float) -> None:
+    def add(self, item: Job | Function, due: float) -> None:
         """
-        Note that something is to happen to this job, which is not on the agenda yet.
+        Something is to happen to this job or function, which waits for nothing yet.
 
-        @param due: when.
+        @param due: when, by the server's time.
         """
-        job.due = due
-        self._live += 1
-        second = int(due)
-        if second <= self._begun:
-            self._put_in_order(job)
-            return
-        jobs = self._later.get(second)
-        if jobs is None:
-            jobs = self._later[second] = {}
-            heappush(self._seconds, second)
-        jobs[job] = None
+        self._queue.add(item, due)
+        self.deadline = min(self.deadline, due)
 
-    def discard(self, job: T) -> None:
-        """Nothing is to happen to this job any more."""
-        if job.due:
-            jobs = self._later.get(int(job.due))
-            if jobs is not None and job in jobs:
-                del jobs[job]
-                if not jobs:
-                    # Its time may be far, and a table stays as large as it ever was.
-                    jobs.clear()
-            else:
-                self._numbers.pop(job, None)
-            job.due = 0.0
-            self._live -= 1
-            if len(self._seconds) > 2 * self._live + SLACK:
-                self._later = {second: jobs for second, jobs in self._later.items() if jobs}
-                self._seconds = sorted(self._later)
+    def discard(self, item: Job | Function) -> None:
+        """Nothing is to happen to it any more."""
+        self._queue.discard(item)
 
-    def next_due(self) -> float:
-        """When the earliest is due, or less than a second earlier; infinite for never."""
-        self._pass_over()
-        due = self._entries[0][0] if self._entries else inf
-        if self._begun_jobs or self._coming:
-            return min(due, self._begun)
-        while self._seconds and self._seconds[0] <= due:
-            jobs = self._later[self._seconds[0]]
-            if jobs:
-                return min(due, self._seconds[0] if len(jobs) > SLACK else min(job.due for job in jobs))
-            del self._later[heappop(self._seconds)]
+    def pop_due(self, now: float) -> Job | Function | None:
+        """
+        The earliest whose time has come, which waits for nothing any more.
+
+        @return: C{None} if there is none, or if a great many have to be put in order before.
+        """
+        return self._queue.pop_due(now)
+
+    # By the wall clock
+
+    def wall(self, moment: float) -> float:
+        """
+        @param moment: by the server's time; 0.0 for never.
+        @return: the same by the wall clock.
+        """
+        return moment and moment + self.offset
+
+    def set_offset(self, offset: float, now: float) -> None:
+        """
+        The wall clock has been set: what waits for a time by it comes sooner or later than was
+        thought, and nothing else does.
+
+        @param offset: what it is ahead of the server's time from now on.
+        """
+        self.offset = offset
+        self.call_at(now)
+
+    def appoint(self, job: Job, due: float, now: float) -> None:
+        """
+        The job waits for a time by the wall clock.
+
+        @param due: that time, in seconds since the epoch.
+        """
+        job.appointment = Appointment(job)
+        self._appointments.add(job.appointment, due)
+        self.call_at(min(due - self.offset, now + LOOK_SECONDS))
+
+    def cancel(self, job: Job) -> None:
+        """Whatever a job waited for is of no interest any more."""
+        self._queue.discard(job)
+        if job.appointment is not None:
+            self._appointments.discard(job.appointment)
+            job.appointment = None
+
+    def pop_appointment(self, now: float) -> Job | None:
+        """The job whose time by the wall clock has come first, as in L{pop_due}."""
+        appointment = self._appointments.pop_due(now + self.offset)
+        return None if appointment is None else appointment.job
+
+    def next_due(self, now: float) -> float:
+        """When something here comes next, or the wall clock is to be looked at, by the server's time."""
+        due = self._queue.next_due()
+        if self._appointments:
+            return min(due, self._appointments.next_due() - self.offset, now + LOOK_SECONDS)
         return due
 
-    def pop_due(self, now: float) -> T | None:
+    def check(self, jobs: int, functions: int, appointments: int) -> None:
         """
-        The earliest job, off the agenda, if its time has come.
+        Is there one entry for each that waits?
 
-        @return: C{None} if there is none, or if a great many have to be put in order before; L{next_due}
-            is not in the future then.
+        @param jobs: how many have a C{due}.
+        @param functions: how many have one.
+        @param appointments: how many jobs have one.
+        @raise AssertionError: there is not.
         """
-        self._begin(now)
-        self._pass_over()
-        entries = self._entries
-        if not entries or entries[0][0] > now or self._is_stale(entries[0]):
-            return None
-        job = heappop(entries)[2]
-        del self._numbers[job]
-        job.due = 0.0
-        self._live -= 1
-        return job
-
-    def _begin(self, now: float) -> None:
-        """Put what is due in the seconds that have come in order."""
-        for _ in range(STEP):
-            if self._begun_jobs:
-                # Only the last one leaves a dict at once, and to copy and drop a million would take a while.
-                self._coming.append(self._begun_jobs.popitem()[0])
-            elif self._coming:
-                if int((job := self._coming.pop()).due) == self._begun:
-                    self._put_in_order(job)
-            elif self._seconds and self._seconds[0] <= now:
-                self._begun = heappop(self._seconds)
-                self._begun_jobs = self._later.pop(self._begun)
-            else:
-                return
-
-    def _put_in_order(self, job: T) -> None:
-        self._counter += 1
-        self._numbers[job] = self._counter
-        heappush(self._entries, (job.due, self._counter, job))
-
-    def _is_stale(self, entry: tuple[float, int, T]) -> bool:
-        return self._numbers.get(entry[2]) != entry[1]
-
-    def _pass_over(self) -> None:
-        """Drop stale entries, up to the first that is not."""
-        for _ in range(STEP):
-            if not self._entries or not self._is_stale(self._entries[0]):
-                return
-            heappop(self._entries)
+        assert len(self._queue) == jobs + functions, (len(self._queue), jobs, functions)
+        assert len(self._appointments) == appointments, (len(self._appointments), appointments)

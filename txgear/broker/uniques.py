@@ -8,17 +8,24 @@ An empty unique never joins anything; the unique C{-} stands for the workload.
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
 from txgear.protocol.packets import Data, Pieces
 
-if TYPE_CHECKING:
-    from txgear.broker.jobs import Job
-    from txgear.broker.queues import Function
-
 Key: TypeAlias = bytes | int
 """A unique as sent, or for C{-} the workload's digest: a number, so that no unique equals it."""
+
+
+class Item(Protocol):
+    """What may have a unique: a job."""
+
+    @property
+    def function(self) -> object:
+        """Whose uniques it shares."""
+
+
+T = TypeVar("T", bound=Item)
 
 
 def key_of(unique: bytes, workload: Data) -> Key | None:
@@ -37,30 +44,32 @@ def key_of(unique: bytes, workload: Data) -> Key | None:
     return int.from_bytes(digest.digest(), "big")
 
 
-class Uniques:
+class Uniques(Generic[T]):
     """
-    The jobs that others may join, whatever their function; each until it ends.
+    The jobs that others may join, whatever their function.
 
     @ivar jobs: by key; nearly every unique belongs to one job, so there is a
         list only where functions share it.
     """
 
+    __slots__ = ("jobs",)
+
     def __init__(self) -> None:
-        self.jobs: dict[Key, Job | list[Job]] = {}
+        self.jobs: dict[Key, T | list[T]] = {}
 
     def __len__(self) -> int:
         return sum(len(found) if isinstance(found, list) else 1 for found in self.jobs.values())
 
-    def find(self, queue: Function, key: Key) -> Job | None:
+    def find(self, function: object, key: Key) -> T | None:
         """The job of this function with this key."""
         found = self.jobs.get(key)
         if found is None:
             return None
         if isinstance(found, list):
-            return next((job for job in found if job.queue is queue), None)
-        return found if found.queue is queue else None
+            return next((job for job in found if job.function is function), None)
+        return found if found.function is function else None
 
-    def newest(self, unique: bytes) -> Job | None:
+    def newest(self, unique: bytes) -> T | None:
         """
         The newest job with this unique, of any function: GET_STATUS_UNIQUE
         names no function.
@@ -68,7 +77,7 @@ class Uniques:
         found = self.jobs.get(unique)
         return found[-1] if isinstance(found, list) else found
 
-    def add(self, key: Key, job: Job) -> None:
+    def add(self, key: Key, job: T) -> None:
         """From now on others may join this job; L{find} has found none."""
         found = self.jobs.setdefault(key, job)
         if found is not job:
@@ -77,7 +86,7 @@ class Uniques:
             else:
                 self.jobs[key] = [found, job]
 
-    def remove(self, key: Key, job: Job) -> None:
+    def remove(self, key: Key, job: T) -> None:
         """Nobody may join this job any more."""
         found = self.jobs[key]
         if not isinstance(found, list):

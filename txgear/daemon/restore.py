@@ -37,13 +37,13 @@ def restore(broker: Broker, store: IJobStore, now: float, numbers: int = NUMBERS
     """
     store.open()
     # The reserved numbers are above those of all jobs that are kept.
-    broker.reserve(store.reserve(numbers), numbers)
+    broker.store_events.reserve(store.reserve(numbers), numbers)
     for record in by_place(_kept_jobs(store)):
-        broker.restore(record, now)
-    broker.restored()
+        broker.store_events.restore(record, now)
+    broker.store_events.restored()
     values = store.values()
     for value in values:
-        broker.restore_mark(value, now)
+        broker.store_events.restore_value(value, now)
     return values
 
 

@@ -16,8 +16,8 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
 from txgear._version import __version__
-from txgear.broker.jobs import DEAD
 from txgear.broker.records import PAUSED, StoredValue
+from txgear.broker.states import DEAD
 from txgear.daemon.config import Config, read_config
 from txgear.daemon.restore import restore
 from txgear.errors import ConfigurationError, StoreError, StoreUnusable
@@ -132,7 +132,7 @@ class ServerService(Service):
         self.server = JobServer(self._reactor, self._settings, journal, self._wall_seconds)
         self.server.shutdown = self.shutdown
         self.server.descriptors = Descriptors(soft_limit())
-        self.server.broker.set_policies(self._config.policies, self.server.seconds())
+        self.server.broker.operations.set_policies(self._config.policies, self.server.seconds())
         self.scheduler = Scheduler(self.server)
         self.server.config = self._options["config"]
         self.server.schedules = self.scheduler.listed
@@ -180,7 +180,7 @@ class ServerService(Service):
             )
 
     def _log_restored_jobs(self, seconds: float) -> None:
-        queued, ended = self.server.broker.jobs, self.server.broker.archive.jobs
+        queued, ended = self.server.broker.table.jobs, self.server.broker.archive.jobs
         if not (queued or ended):
             return
         dead = sum(job.state == DEAD for job in ended.values())
@@ -234,7 +234,7 @@ class ServerService(Service):
         except ConfigurationError as error:
             self.log.error("{error}; the settings stay as they were", error=error)
             return
-        self.server.broker.set_policies(self._config.policies, self.server.seconds())
+        self.server.broker.operations.set_policies(self._config.policies, self.server.seconds())
         self.server.end_turn()
         self.scheduler.replace(self._config.schedules)
         self.log.info("{path} read again: {summary}", path=path, summary=self._config.summary)
@@ -259,7 +259,7 @@ class ServerService(Service):
         return self.server.drain().addCallback(self._drained)
 
     def _drained(self, result: None) -> None:
-        left = len(self.server.broker.jobs)
+        left = len(self.server.broker.table.jobs)
         one = left == 1
         jobs = "1 background job" if one else f"{left} background jobs"
         if left and self._store is not None:
@@ -277,7 +277,7 @@ class ServerService(Service):
             if not self._ending:
                 self._ending = True
                 self.end()
-        elif not self.server.broker.draining:
+        elif not self.server.broker.dispatcher.draining:
             # The service has it, so that nothing collects it as garbage meanwhile.
             self._draining = self.drain().addCallback(lambda drained: self.shutdown(False))
 

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from txgear.broker.records import JournalListener
+from txgear.broker.ports import JournalListener
 from txgear.journal.link import CLOSED, LOST, OPEN, TAKEN, InThread, Link
 from txgear.journal.reads import Reads
 from txgear.journal.writes import NOTHING, NOW, Writes
@@ -32,7 +32,7 @@ class Journal:
     """
     The changes of one server's jobs, on their way to its store.
 
-    This is the broker's L{txgear.broker.records.Journal}. What the broker says goes straight to L{Writes}
+    This is the broker's L{txgear.broker.ports.Journal}. What the broker says goes straight to L{Writes}
     and L{Reads}, whose methods are this object's.
 
     @ivar answered: part of L{txgear.journal.link.LinkListener}; ends a turn of the server's.
@@ -88,17 +88,17 @@ class Journal:
 
     @property
     def unavailable(self) -> str | None:
-        """Part of L{txgear.broker.records.Journal}."""
+        """Part of L{txgear.broker.ports.Journal}."""
         return self._link.unavailable
 
     @property
     def crowded(self) -> bool:
-        """Part of L{txgear.broker.records.Journal}."""
+        """Part of L{txgear.broker.ports.Journal}."""
         return self._writes.crowded
 
     @property
     def backlogged(self) -> bool:
-        """Part of L{txgear.broker.records.Journal}."""
+        """Part of L{txgear.broker.ports.Journal}."""
         return self._writes.backlogged
 
     @property

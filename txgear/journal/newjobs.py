@@ -10,10 +10,12 @@ from typing import Final
 
 from twisted.logger import Logger
 
-from txgear.broker.records import JournalListener, NewJob, Storing
-from txgear.errors import QueueError, StoreRefused
+from txgear.broker.model import Job
+from txgear.broker.ports import JournalListener
+from txgear.broker.records import JobRecord, NewJob
+from txgear.errors import StoreRefused
 from txgear.journal.batches import MOST_BYTES, MOST_ROWS, fitting
-from txgear.protocol.constants import ERROR
+from txgear.protocol.packets import Data
 
 JOB_BYTES: Final = 1000
 """What a job on its way takes beside its workload, about: a million empty ones are not nothing."""
@@ -23,18 +25,18 @@ class Pending:
     """
     One job on its way to the store.
 
-    @ivar storing: what the broker has given, and is told of.
-    @ivar new: the job as it is to be kept.
+    @ivar job: what the broker is told of.
+    @ivar new: the same as it is to be kept.
     @ivar size: bytes that it takes on its way.
     @ivar settled: whether the broker has been told what has become of it.
     """
 
-    __slots__ = ("new", "settled", "size", "storing")
+    __slots__ = ("job", "new", "settled", "size")
 
-    def __init__(self, storing: Storing) -> None:
-        self.storing = storing
-        self.new: NewJob = storing.addition
-        self.size = self.new[0].size + JOB_BYTES
+    def __init__(self, job: Job, new: NewJob) -> None:
+        self.job = job
+        self.new = new
+        self.size = new[0].size + JOB_BYTES
         self.settled = False
 
     @property
@@ -67,9 +69,9 @@ class NewJobs:
         self._in_flight: deque[Pending] = deque()
         self._drop = drop
 
-    def add(self, storing: Storing) -> None:
-        """Part of L{txgear.broker.records.Journal}."""
-        pending = Pending(storing)
+    def add(self, job: Job, record: JobRecord, workload: Data) -> None:
+        """Part of L{txgear.broker.ports.Journal}."""
+        pending = Pending(job, (record, workload))
         self.waiting.append(pending)
         self.bytes += pending.size
 
@@ -106,9 +108,9 @@ class NewJobs:
                 pending.settled = True
                 self.bytes -= pending.size
                 try:
-                    self.listener.stored(pending.storing, now)
+                    self.listener.stored(pending.job, now)
                 except Exception:
-                    self._tell_at_least(pending)
+                    self._log_defect()
 
     def found(self, known: set[int], now: float) -> None:
         """
@@ -138,16 +140,13 @@ class NewJobs:
             self.bytes -= pending.size
             self._drop(pending.number)
             try:
-                self.listener.refused(pending.storing, reason, now)
+                self.listener.refused(pending.job, reason, now)
             except Exception:
-                self._tell_at_least(pending)
+                self._log_defect()
 
-    def _tell_at_least(self, pending: Pending) -> None:
+    def _log_defect(self) -> None:
         """The broker has failed over a job's outcome, which costs no other job its own."""
         self.log.failure("a defect in what follows from the store's answers")
-        if pending.storing.answer is None:
-            code = QueueError.default_code.encode("ascii")
-            pending.storing.answer = (ERROR, code, b"internal error of the server")
 
     def check(self) -> None:
         """

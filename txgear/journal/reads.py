@@ -10,9 +10,10 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from txgear.broker.jobs import Job
+from txgear.broker.model import Job
 from txgear.broker.paging import READ_JOBS
-from txgear.broker.records import UNREADABLE_SECONDS, JournalListener, Reading
+from txgear.broker.ports import JournalListener, Reading
+from txgear.broker.records import UNREADABLE_SECONDS
 from txgear.journal.link import CLOSED, TAKEN, Link
 from txgear.journal.portion import Portion
 from txgear.journal.timer import Timer
@@ -41,7 +42,7 @@ class Readings:
         self._portion = Portion(MOST_READINGS)
 
     def read(self, reading: Reading) -> None:
-        """Part of L{txgear.broker.records.Journal}."""
+        """Part of L{txgear.broker.ports.Journal}."""
         link = self._link
         ended = link.state is CLOSED or link.state is TAKEN
         if link.unavailable is not None or ended or len(self.waiting) >= MOST_WAITING:
@@ -111,7 +112,7 @@ class Loads:
         self._portion = Portion(READ_JOBS)
 
     def load(self, jobs: list[Job]) -> None:
-        """Part of L{txgear.broker.records.Journal}."""
+        """Part of L{txgear.broker.ports.Journal}."""
         self.jobs = jobs
 
     def start(self) -> None:

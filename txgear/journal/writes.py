@@ -12,7 +12,8 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from txgear.broker.records import Batch, JobUpdate, JournalListener, StoredValue
+from txgear.broker.ports import JournalListener
+from txgear.broker.records import Batch, JobUpdate, StoredValue
 from txgear.journal.batches import MOST_ROWS, Refusals, write_all
 from txgear.journal.buffer import WriteBuffer
 from txgear.journal.link import Link
@@ -83,28 +84,28 @@ class Writes:
     # What the broker says
 
     def update(self, update: JobUpdate) -> None:
-        """Part of L{txgear.broker.records.Journal}."""
+        """Part of L{txgear.broker.ports.Journal}."""
         self._buffer.updates[update.number] = update
 
     def delete(self, number: int) -> None:
-        """Part of L{txgear.broker.records.Journal}."""
+        """Part of L{txgear.broker.ports.Journal}."""
         self._buffer.deleted.append(number)
 
     def delete_all(self, number: int) -> None:
-        """Part of L{txgear.broker.records.Journal}."""
+        """Part of L{txgear.broker.ports.Journal}."""
         self._buffer.drop_result(number)
         self._buffer.deleted_all.append(number)
 
     def put_result(self, number: int, result: bytes) -> None:
-        """Part of L{txgear.broker.records.Journal}."""
+        """Part of L{txgear.broker.ports.Journal}."""
         self._buffer.put_result(number, result)
 
     def put_value(self, value: StoredValue) -> None:
-        """Part of L{txgear.broker.records.Journal}."""
+        """Part of L{txgear.broker.ports.Journal}."""
         self._buffer.values[value.kind, value.name] = value
 
     def has_room(self, size: int) -> bool:
-        """Part of L{txgear.broker.records.Journal}."""
+        """Part of L{txgear.broker.ports.Journal}."""
         if self._link.unavailable is None or not size or self.pending_bytes + size <= self._limit:
             return True
         if not self._results_lost:
@@ -125,14 +126,14 @@ class Writes:
 
     @property
     def crowded(self) -> bool:
-        """Part of L{txgear.broker.records.Journal}."""
+        """Part of L{txgear.broker.ports.Journal}."""
         if self._link.unavailable is not None:
             return False
         return self.jobs.bytes + self._buffer.bytes + self._in_flight.bytes > self._limit
 
     @property
     def backlogged(self) -> bool:
-        """Part of L{txgear.broker.records.Journal}."""
+        """Part of L{txgear.broker.ports.Journal}."""
         return self._link.unavailable is None and len(self._buffer) > BACKLOG
 
     def watch(self) -> None:

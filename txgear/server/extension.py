@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from twisted.logger import Logger, LogLevel
 
-from txgear.broker.history import Life
-from txgear.broker.jobs import DEAD, STATE_NAMES, Job
-from txgear.broker.sleepers import Peer
+from txgear.broker.archive import history_of
+from txgear.broker.history import History
+from txgear.broker.model import Job, Peer
+from txgear.broker.states import DEAD, STATE_NAMES
 from txgear.errors import ArgumentTooLarge, InvalidArgument, PolicyError
 from txgear.policies import FORMER_NAMES, former_names
 from txgear.protocol.constants import (
@@ -201,7 +202,7 @@ class Extension:
             stop()
         broker = self._broker
         if handle:
-            job = broker.status(handle) or broker.ended(handle)
+            job = broker.table.by_handle(handle) or broker.archive.by_handle(handle)
         else:
             job = broker.named(function, unique)
         if job is None:
@@ -250,10 +251,10 @@ class Extension:
         if not job.ended:
             self._answer(token, job.handle, OUTCOME_PENDING)
             return
-        if self._broker.ended(job.handle) is not job:
+        if self._broker.archive.by_handle(job.handle) is not job:
             self._answer(token, job.handle, OUTCOME_UNKNOWN)
             return
-        life = self._broker.life(job)
+        life = history_of(job)
         outcome = STATE_NAMES[job.state].encode("ascii")
         if job.state == DEAD:
             # Its workload is kept, for another attempt; of what it brought, the last attempt's words.
@@ -263,9 +264,9 @@ class Extension:
             self._answer(token, job.handle, outcome, complete=False)
         else:
             self._reading += 1
-            self._broker.read(job, partial(self._read, token, job, life))
+            self._broker.archive.read(job, partial(self._read, token, job, life))
 
-    def _read(self, token: bytes, job: Job, life: Life, brought: bytes | None) -> None:
+    def _read(self, token: bytes, job: Job, life: History, brought: bytes | None) -> None:
         self._reading -= 1
         if self._left:
             return
@@ -274,9 +275,9 @@ class Extension:
         if brought is not None and len(brought) == life.data_size + life.result_size:
             outcome = STATE_NAMES[job.state].encode("ascii")
             self._answer(token, job.handle, outcome, brought[: life.data_size], brought[life.data_size :])
-        elif self._broker.ended(job.handle) is not job:
+        elif self._broker.archive.by_handle(job.handle) is not job:
             self._answer(token, job.handle, OUTCOME_UNKNOWN)
-        elif not self._broker.life(job).complete:
+        elif not history_of(job).complete:
             # It has made room for others while it was to be read.
             self._answer(token, job.handle, STATE_NAMES[job.state].encode("ascii"), complete=False)
         else:
@@ -315,7 +316,7 @@ class Extension:
         if job is None:
             self._send(NO_JOB)
             return 0
-        life = job.life
+        life = job.history
         overdue = job.due if life is None else life.overdue
         options = b'{"attempt":%d,"lease":%.9g,"timeout":%.9g}' % (
             job.retries + 1,
@@ -323,7 +324,7 @@ class Extension:
             overdue - job.since if overdue else 0.0,
         )
         self._send(
-            JOB_ASSIGN_OPTIONS, job.handle, job.queue.name, job.unique, job.reducer, options, job.workload
+            JOB_ASSIGN_OPTIONS, job.handle, job.function.name, job.unique, job.reducer, options, job.workload
         )
         return job.size
 

@@ -14,8 +14,9 @@ from twisted.logger import LogLevel
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from txgear.broker.jobs import DONE, RUNNING, Job
+from txgear.broker.model import Job, Reply
 from txgear.broker.quickacks import DELAYED_FROM
+from txgear.broker.states import DONE, RUNNING
 from txgear.errors import (
     ArgumentTooLarge,
     InvalidCommand,
@@ -99,7 +100,6 @@ from txgear.server.descriptors import SPOKEN_SECONDS, close_now
 from txgear.server.extension import Extension
 from txgear.server.gathering import gather
 from txgear.server.jobserver import JobServer, socket_of
-from txgear.server.outbox import TextReply
 from txgear.server.tcplink import TcpLink
 from txgear.server.turns import LOOK_EVERY, TURN_BYTES, TURN_SECONDS, ShortTurns, Steps
 from txgear.server.values import UNITS
@@ -286,7 +286,7 @@ class GearProtocol(ShortTurns):
         if kind in SUBMITS:
             if self._refuses_by_closing:
                 raise ProtocolError(f"a submit is refused ({error.text})")
-            if self._broker.draining:
+            if self._broker.dispatcher.draining:
                 self._departing = self._is_special = True
         text = error.text.encode("utf-8", "backslashreplace")
         self._send(self.peer, ERROR, error.code.encode("ascii"), text)
@@ -384,7 +384,7 @@ class GearProtocol(ShortTurns):
         if isinstance(answer, bytes):
             self._send(self.peer, TEXT, answer)
             return max(len(answer), MUCH)
-        if isinstance(answer, TextReply):
+        if isinstance(answer, Reply):
             server.outbox.hold(self.peer, answer)
         else:
             self._list = gather(self, answer, server.gathering, server.seconds, self._listed)
@@ -479,11 +479,11 @@ class GearProtocol(ShortTurns):
 
     def _get_status(self, handle: bytes) -> None:
         handle = handle.removesuffix(b"\0")
-        self._send(self.peer, STATUS_RES, handle, *_status_columns(self._broker.status(handle)))
+        self._send(self.peer, STATUS_RES, handle, *_status_columns(self._broker.table.by_handle(handle)))
 
     def _get_status_unique(self, unique: bytes) -> None:
         unique = unique.removesuffix(b"\0")
-        job = self._broker.status_unique(unique)
+        job = self._broker.table.by_unique(unique)
         clients = b"%d" % len(job.clients) if job is not None else b"0"
         self._send(self.peer, STATUS_RES_UNIQUE, unique, *_status_columns(job), clients)
 
@@ -519,7 +519,7 @@ class GearProtocol(ShortTurns):
         if job is None:
             self._send(self.peer, NO_JOB)
             return 0
-        self._send(self.peer, JOB_ASSIGN, job.handle, job.queue.name, job.workload)
+        self._send(self.peer, JOB_ASSIGN, job.handle, job.function.name, job.workload)
         return job.size
 
     def _grab_uniq(self) -> int:
@@ -537,7 +537,13 @@ class GearProtocol(ShortTurns):
             return 0
         if job.reducer:
             self._send(
-                self.peer, JOB_ASSIGN_ALL, job.handle, job.queue.name, job.unique, job.reducer, job.workload
+                self.peer,
+                JOB_ASSIGN_ALL,
+                job.handle,
+                job.function.name,
+                job.unique,
+                job.reducer,
+                job.workload,
             )
         else:
             # As in the reference: libgearman takes JOB_ASSIGN_ALL for a reduce job.
@@ -545,7 +551,7 @@ class GearProtocol(ShortTurns):
         return job.size
 
     def _assign_uniq(self, job: Job) -> None:
-        self._send(self.peer, JOB_ASSIGN_UNIQ, job.handle, job.queue.name, job.unique, job.workload)
+        self._send(self.peer, JOB_ASSIGN_UNIQ, job.handle, job.function.name, job.unique, job.workload)
 
     def _work_data(self, handle: bytes, data: Data) -> None:
         self._broker.work_data(self.peer, handle, data, self._now)
@@ -619,7 +625,7 @@ def _submit(priority: int, background: bool) -> Callable[[GearProtocol, bytes, b
     def submit(self: GearProtocol, function: bytes, unique: bytes, workload: Data) -> None:
         peer = self.peer
         job = self._broker.submit(peer, function, unique, workload, self._now, priority, background)
-        if job.storing is None and job.state < DONE:
+        if job.reply is None and job.state < DONE:
             self._send(peer, JOB_CREATED, job.handle)
         else:
             self._server.created(peer, job, background)

@@ -29,7 +29,7 @@ from twisted.web.http import (
 )
 
 from txgear._version import __version__
-from txgear.broker.sleepers import Peer
+from txgear.broker.model import Peer
 from txgear.errors import ArgumentTooLarge, QueueError, ServerError
 from txgear.net.stream import DROP_FROM, STALL_SECONDS
 from txgear.protocol.constants import (
@@ -68,7 +68,7 @@ TEXT: Final = b"text/plain; charset=utf-8"
 # What has become of a request; each later one is a larger number.
 RECEIVING: Final = 0
 """It has not arrived whole."""
-WAITING: Final = 1
+DELAYED: Final = 1
 """Its job is under way, and nothing has been answered."""
 STREAMING: Final = 2
 """Its job is under way, and a part of the result has been answered."""
@@ -224,7 +224,7 @@ class JobRequest(Request):
         elif not function:
             self._tell(NOT_FOUND, "The path is to name a function")
         elif command == b"HEAD":
-            known = function in self._server.broker.functions
+            known = function in self._server.broker.functions.by_name
             self._tell(OK if known else NOT_FOUND, "")
         else:
             self._submit(function)
@@ -243,7 +243,7 @@ class JobRequest(Request):
         elif self.method == b"GET" and self._size:
             self._tell(BAD_REQUEST, "A GET has no workload, use POST")
         else:
-            self._phase = WAITING
+            self._phase = DELAYED
             self._background = background
             server, peer = self._server, self._connection.peer
             try:
@@ -276,7 +276,7 @@ class JobRequest(Request):
     @property
     def silent(self) -> bool:
         """Whether nothing has been answered yet, and something may be that is no answer."""
-        return self._phase == WAITING and self.clientproto == b"HTTP/1.1"
+        return self._phase == DELAYED and self.clientproto == b"HTTP/1.1"
 
     def take(self, packets: list[Packet]) -> None:
         """
@@ -312,21 +312,21 @@ class JobRequest(Request):
     def _stream(self, data: Data) -> None:
         if not data:
             return
-        if self._phase == WAITING:
+        if self._phase == DELAYED:
             self._phase = STREAMING
             # Before the end there is no knowing whether it will be WORK_COMPLETE.
             self._head(OK, b"WORK_DATA", BYTES)
         self._put(data)
 
     def _complete(self, result: Data) -> None:
-        if self._phase == WAITING:
+        if self._phase == DELAYED:
             self._answer(OK, b"WORK_COMPLETE", BYTES, result)
         else:
             self._phase = ENDING
             self._put(result)
 
     def _fail(self, command: bytes, kind: bytes, reason: Data) -> None:
-        if self._phase == WAITING:
+        if self._phase == DELAYED:
             self._answer(INTERNAL_SERVER_ERROR, command, kind, reason)
         else:
             self._break()
@@ -338,7 +338,7 @@ class JobRequest(Request):
         @return: whether there is an answer to be written, after which the
             connection ends by itself.
         """
-        if self._phase == WAITING:
+        if self._phase == DELAYED:
             self._tell(SERVICE_UNAVAILABLE, "The server is shutting down", b"ERROR")
         elif self._phase == STREAMING:
             self._break()
@@ -375,7 +375,7 @@ class JobRequest(Request):
             self.setHeader(b"X-Gearman-Job-Handle", self._handle)
         if command:
             self.setHeader(b"X-Gearman-Command", command)
-        if server.broker.draining:
+        if server.broker.dispatcher.draining:
             self._connection.persistent = 0
         if not self._connection.persistent:
             self.setHeader(b"Connection", b"close")

@@ -26,11 +26,10 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from txgear.broker.broker import QUEUE_MEMORY, UNLIMITED, Broker
-from txgear.broker.dispatcher import LOOK_SECONDS
-from txgear.broker.jobs import Job
+from txgear.broker.broker import QUEUE_MEMORY, UNLIMITED, Broker, Rules
+from txgear.broker.model import Job, Peer
 from txgear.broker.quickacks import Tally
-from txgear.broker.sleepers import Peer
+from txgear.broker.timers import LOOK_SECONDS
 from txgear.interfaces import IJobServer, IServerSettings, PeerLine
 from txgear.journal.journal import Journal
 from txgear.net.batchedreads import AVAILABLE, BatchedReads
@@ -191,19 +190,15 @@ class JobServer:
         self.quick_acks = Tally()
         self.unread = 0
         self.journal = journal
-        self.broker = Broker(
-            self.outbox,
-            settings.prefix,
-            settings.retries,
-            settings.wakeups,
-            journal,
-            settings.queue_memory,
-            random.random,
-        )
-        self.broker.witness = self.notices
+        rules = Rules(settings.prefix, settings.retries, settings.wakeups, settings.queue_memory)
+        self.broker = Broker(self.outbox, rules, journal, random.random)
+        self.broker.lifecycle.witness = self.notices
         if journal is not None:
             journal.begin(
-                self.broker, self._store_answered, lambda: self.shutdown(False), settings.queue_memory
+                self.broker.store_events,
+                self._store_answered,
+                lambda: self.shutdown(False),
+                settings.queue_memory,
             )
         self.shutdown: Callable[[bool], None] = lambda graceful: None
         self.config: str | None = None
@@ -228,14 +223,14 @@ class JobServer:
         """The time by the wall clock now, in seconds since the epoch: times that somebody names are by it."""
         now = self._seconds()
         self._look_at_wall_clock(now)
-        return now + self.broker.offset
+        return now + self.broker.timers.offset
 
     def _look_at_wall_clock(self, now: float) -> None:
         """Has it been set?"""
         self._next_look = now + LOOK_SECONDS
         offset = self._wall_seconds() - now
-        if abs(offset - self.broker.offset) >= STEP_SECONDS:
-            self.broker.clock_changed(offset, now)
+        if abs(offset - self.broker.timers.offset) >= STEP_SECONDS:
+            self.broker.timers.set_offset(offset, now)
 
     def accept(self, line: PeerLine, transport: Any) -> Peer:
         """
@@ -290,16 +285,15 @@ class JobServer:
 
         @param background: whether it was a background submit.
         """
-        storing = self.broker.answer_waits(job, background)
-        if storing is None or self.journal is None:
+        reply = self.broker.reply_of(job, background)
+        if reply is None or self.journal is None:
             self.outbox.send(peer, JOB_CREATED, job.handle)
         else:
-            self.outbox.hold(peer, storing, self.journal.pending_bytes > self.settings.queue_memory)
+            self.outbox.hold(peer, reply, self.journal.pending_bytes > self.settings.queue_memory)
         if job.ended and not background:
             self.broker.repeat(peer, job)
 
     def _store_answered(self) -> None:
-        self.outbox.release()
         if self.journal is not None and not self.journal.crowded:
             self.outbox.resume()
         self.end_turn()
@@ -314,8 +308,8 @@ class JobServer:
         self.outbox.flush()
         if self.journal is not None:
             self.journal.turn_ended()
-        if self.broker.deadline < self._timer_at:
-            self._set_timer(self.broker.deadline)
+        if self.broker.timers.deadline < self._timer_at:
+            self._set_timer(self.broker.timers.deadline)
         if self._drained and self.broker.drained:
             waiting, self._drained = self._drained, []
             for waiter in waiting:
@@ -374,7 +368,7 @@ class JobServer:
         return closed
 
     def _check_closed(self) -> None:
-        if self._closed is not None and not self.broker.roster.peers:
+        if self._closed is not None and not self.broker.peers:
             closed, self._closed = self._closed, None
             closed.callback(None)
 

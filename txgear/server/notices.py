@@ -11,7 +11,7 @@ from typing import Any, Final
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger, LogLevel
 
-from txgear.broker.jobs import Job
+from txgear.broker.model import Job
 from txgear.policies import SILENT
 from txgear.protocol.textlines import for_line, shown
 
@@ -40,7 +40,7 @@ class _Kind:
 class Notices:
     """
     Says such things. It is the witness of what a broker takes back, too; see
-    L{txgear.broker.attempts.Witness}.
+    L{txgear.broker.ports.Witness}.
     """
 
     log = Logger()
@@ -131,11 +131,11 @@ class Notices:
 
     def taken_back(self, job: Job, reason: str, now: float) -> None:
         """
-        Part of L{txgear.broker.attempts.Witness}. A job that never ends in its time is tried again and
+        Part of L{txgear.broker.ports.Witness}. A job that never ends in its time is tried again and
         again, and those who wait hear nothing.
         """
         assert job.worker is not None
-        function = job.queue.name
+        function = job.function.name
         self.say(
             self.log,
             LogLevel.warn,

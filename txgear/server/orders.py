@@ -12,8 +12,8 @@ from typing import Final
 from twisted.logger import Logger, LogLevel
 
 from txgear.broker import inspection
-from txgear.broker.jobs import DEAD
-from txgear.broker.sleepers import Peer
+from txgear.broker.model import Peer
+from txgear.broker.states import DEAD
 from txgear.errors import ServerError
 from txgear.protocol import textlines
 from txgear.protocol.textlines import for_line, shown, text, unescaped
@@ -94,7 +94,7 @@ def _cancel(server: JobServer, words: list[bytes]) -> bytes:
     if len(words) > 3 or words[1].lower() != b"job":
         return textlines.UNKNOWN_ERROR
     job = inspection.find(server.broker, words[2])
-    if job is None or not server.broker.cancel(job.handle, server.seconds()):
+    if job is None or not server.broker.operations.cancel(job.handle, server.seconds()):
         return textlines.UNKNOWN_JOB
     return textlines.OK
 
@@ -102,16 +102,16 @@ def _cancel(server: JobServer, words: list[bytes]) -> bytes:
 def _create(server: JobServer, words: list[bytes]) -> bytes:
     if len(words) != 3 or words[1].lower() != b"function" or not words[2]:
         return textlines.incomplete(words[0])
-    server.broker.create_function(_known_or_said(server, words[2]))
+    server.broker.operations.create_function(_known_or_said(server, words[2]))
     return textlines.OK
 
 
 def _drop(server: JobServer, words: list[bytes]) -> bytes:
     if len(words) != 3 or words[1].lower() != b"function" or not words[2]:
         return textlines.incomplete(words[0])
-    dropped = server.broker.drop_function(unescaped(words[2]))
+    dropped = server.broker.operations.drop_function(unescaped(words[2]))
     if dropped is None:
-        dropped = server.broker.drop_function(words[2])
+        dropped = server.broker.operations.drop_function(words[2])
     if dropped is None:
         return textlines.FUNCTION_NOT_FOUND
     return textlines.OK if dropped else textlines.FUNCTION_IN_USE
@@ -120,7 +120,7 @@ def _drop(server: JobServer, words: list[bytes]) -> bytes:
 def _maxqueue(server: JobServer, words: list[bytes]) -> bytes:
     if len(words) < 2:
         return textlines.incomplete(words[0])
-    server.broker.limit_function(_known_or_said(server, words[1]), textlines.limits(words[2:]))
+    server.broker.operations.limit_function(_known_or_said(server, words[1]), textlines.limits(words[2:]))
     return textlines.OK
 
 
@@ -153,19 +153,19 @@ COMMANDS: Final[dict[bytes, Order]] = {
 
 
 def _purge(server: JobServer, words: list[bytes]) -> bytes:
-    purged = server.broker.purge(_function(server, words), server.seconds())
+    purged = server.broker.operations.purge(_function(server, words), server.seconds())
     if purged is None:
         raise _unknown_function()
     return textlines.ok(str(purged))
 
 
 def _pause(server: JobServer, words: list[bytes]) -> bytes:
-    server.broker.pause(_function(server, words), server.seconds())
+    server.broker.operations.pause(_function(server, words), server.seconds())
     return textlines.OK
 
 
 def _resume(server: JobServer, words: list[bytes]) -> bytes:
-    if not server.broker.resume(_function(server, words), server.seconds()):
+    if not server.broker.operations.resume(_function(server, words), server.seconds()):
         raise ServerError("The function is not paused", "NOT_PAUSED")
     return textlines.OK
 
@@ -173,13 +173,13 @@ def _resume(server: JobServer, words: list[bytes]) -> bytes:
 def _requeue(server: JobServer, words: list[bytes]) -> bytes:
     broker, (what, name) = server.broker, _what(words, b"job", b"function")
     if what == b"function":
-        return _all(server, name, broker.requeue_all)
+        return _all(server, name, broker.operations.requeue_all)
     job = inspection.find(broker, name)
     if job is None:
         return textlines.UNKNOWN_JOB
     if job.ended and job.state != DEAD:
         raise ServerError("The job is over, and its workload is not kept: submit it again", "NO_WORKLOAD")
-    if not broker.requeue(job.handle, server.seconds()):
+    if not broker.operations.requeue(job.handle, server.seconds()):
         raise ServerError("The job is not dead", "NOT_DEAD")
     return textlines.OK
 
@@ -187,11 +187,11 @@ def _requeue(server: JobServer, words: list[bytes]) -> bytes:
 def _forget(server: JobServer, words: list[bytes]) -> bytes:
     broker, (what, name) = server.broker, _what(words, b"job", b"dead")
     if what == b"dead":
-        return _all(server, name, broker.forget_all)
+        return _all(server, name, broker.operations.forget_all)
     job = inspection.find(broker, name)
     if job is None:
         return textlines.UNKNOWN_JOB
-    if not broker.forget(job.handle):
+    if not broker.operations.forget(job.handle):
         raise ServerError("The job has not ended; it can be cancelled", "NOT_ENDED")
     return textlines.OK
 

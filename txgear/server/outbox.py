@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from twisted.logger import Logger
 
-from txgear.broker.sleepers import Peer
+from txgear.broker.model import Peer, Reply
 from txgear.interfaces import PeerLine
-from txgear.protocol.constants import TEXT
 from txgear.protocol.packets import Data, Packet
 
 MOST_HELD: Final = 10_000
@@ -25,47 +24,13 @@ MOST_HELD_BYTES: Final = 16 * 1024 * 1024
 """What these packets and the workloads on their way to the disk may hold in bytes before that."""
 
 
-class Awaited(Protocol):
-    """
-    An answer that is not there yet; L{txgear.broker.records.Storing} is one.
-    """
-
-    @property
-    def answer(self) -> Packet | None:
-        """The answer, C{None} before it is there."""
-
-    @property
-    def size(self) -> int:
-        """Bytes that wait with it; always the same."""
-
-
-class TextReply:
-    """
-    The answer to a text command, when it cannot be given at once.
-
-    @ivar text: the whole answer, C{None} before it is there.
-    @ivar size: bytes that are on their way because of it.
-    """
-
-    __slots__ = ("size", "text")
-
-    def __init__(self, size: int) -> None:
-        self.text: bytes | None = None
-        self.size = size
-
-    @property
-    def answer(self) -> Packet | None:
-        """Part of L{Awaited}."""
-        return None if self.text is None else (TEXT, self.text)
-
-
 class _Held:
     """What one peer is to be sent once the first of it is there."""
 
-    __slots__ = ("letters", "paused", "size", "then")
+    __slots__ = ("items", "paused", "size", "then")
 
     def __init__(self) -> None:
-        self.letters: deque[Packet | Awaited] = deque()
+        self.items: deque[Packet | Reply] = deque()
         self.size = 0
         self.paused = False
         self.then: Callable[[], None] | None = None
@@ -84,6 +49,8 @@ class Outbox:
         self._pending: dict[Peer, list[Packet]] = {}
         self._held: dict[Peer, _Held] = {}
         self._paused: set[Peer] = set()
+        # Those for whom an answer is there that their output has waited for.
+        self._released: dict[Peer, None] = {}
         self._afterwards: list[tuple[Peer, Callable[[], None]]] = []
         self._flushing = False
 
@@ -123,30 +90,43 @@ class Outbox:
 
     # Answers that wait
 
-    def hold(self, peer: Peer, awaited: Awaited, crowded: bool = False) -> None:
+    def hold(self, peer: Peer, reply: Reply, crowded: bool = False) -> None:
         """
-        The next packet for this peer is the answer that C{awaited} will have; L{release} follows then.
+        The next packet for this peer is an answer that may not be there yet; L{release} follows then.
 
         @param crowded: whether so much waits on behalf of all peers that those
             who add to it are not to be read for now.
         """
+        if reply.packet is not None:
+            self.send(peer, *reply.packet)
+            return
         held = self._held.get(peer)
         if held is None:
             held = self._held[peer] = _Held()
-        self._hold(peer, held, awaited, awaited.size, crowded)
+        reply.peers.append(peer)
+        self._hold(peer, held, reply, reply.size, crowded)
 
-    def _hold(
-        self, peer: Peer, held: _Held, letter: Packet | Awaited, size: int, crowded: bool = False
-    ) -> None:
-        held.letters.append(letter)
+    def _hold(self, peer: Peer, held: _Held, item: Packet | Reply, size: int, crowded: bool = False) -> None:
+        held.items.append(item)
         held.size += size
-        if not held.paused and (crowded or held.size > MOST_HELD_BYTES or len(held.letters) > MOST_HELD):
+        if not held.paused and (crowded or held.size > MOST_HELD_BYTES or len(held.items) > MOST_HELD):
             held.paused = True
             self._stop_reading(peer)
 
+    def release(self, reply: Reply, *packet: int | Data) -> None:
+        """
+        Part of L{txgear.broker.ports.Outbox}: an answer is there. It leaves when the turn ends, with what is
+        behind it up to the next answer that is not there.
+
+        @param packet: its type and then its arguments.
+        """
+        reply.packet = packet
+        for peer in reply.peers:
+            self._released[peer] = None
+
     def pause(self, peer: Peer) -> None:
         """
-        Part of L{txgear.broker.sleepers.Outbox}: it adds to what is on its way to the disk, and that is too
+        Part of L{txgear.broker.ports.Outbox}: it adds to what is on its way to the disk, and that is too
         much; L{resume} follows.
         """
         if peer in self._lines and peer not in self._paused:
@@ -171,26 +151,29 @@ class Outbox:
             peer.unread = False
             line.resume_reading()
 
-    def release(self) -> None:
-        """Some answers are there: let them go, and what is behind them up to the next that is not."""
-        for peer, held in list(self._held.items()):
-            letters = held.letters
+    def _let_go(self) -> None:
+        """Have those sent whose answers are there what they have waited for."""
+        released, self._released = self._released, {}
+        for peer in released:
+            held = self._held.get(peer)
+            if held is None:
+                continue
+            items = held.items
             ready: list[Packet] = []
-            while letters:
-                letter = letters[0]
-                if isinstance(letter, tuple):
-                    held.size -= _size(letter)
-                    ready.append(letter)
+            while items:
+                item = items[0]
+                if isinstance(item, tuple):
+                    held.size -= _size(item)
+                    ready.append(item)
+                elif item.packet is None:
+                    break
                 else:
-                    answer = letter.answer
-                    if answer is None:
-                        break
-                    held.size -= letter.size
-                    ready.append(answer)
-                letters.popleft()
+                    held.size -= item.size
+                    ready.append(item.packet)
+                items.popleft()
             if ready:
                 self._pending.setdefault(peer, []).extend(ready)
-            if not letters:
+            if not items:
                 del self._held[peer]
                 if held.then is not None:
                     self._afterwards.append((peer, held.then))
@@ -231,7 +214,9 @@ class Outbox:
             return
         self._flushing = True
         try:
-            while self._pending or self._afterwards:
+            while self._pending or self._afterwards or self._released:
+                if self._released:
+                    self._let_go()
                 pending, self._pending = self._pending, {}
                 afterwards, self._afterwards = self._afterwards, []
                 lines = self._lines

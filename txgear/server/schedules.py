@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from txgear.broker.records import SCHEDULED, StoredValue, Storing
+from txgear.broker.model import Reply
+from txgear.broker.records import SCHEDULED, StoredValue
 from txgear.errors import ServerError
 from txgear.protocol.constants import JOB_CREATED, NORMAL
 from txgear.server.crontimes import UTC, times
@@ -104,7 +105,7 @@ class Scheduler:
         # The last time for which each has run, or from when on it counts.
         self._marks: dict[bytes, float] = {}
         # For which time a job is on its way to the store.
-        self._submitted: dict[bytes, tuple[float, Storing]] = {}
+        self._submitted: dict[bytes, tuple[float, Reply]] = {}
         # For which time a job was refused last.
         self._refused: dict[bytes, float] = {}
         # When each is to be seen to, by the server's time, while the wall clock is ahead of that by so much.
@@ -172,13 +173,13 @@ class Scheduler:
     def _take(self, schedules: Iterable[Schedule]) -> None:
         self.schedules = {schedule.name: schedule for schedule in schedules}
         now = self._server.wall_clock()
-        mark = self._server.broker.mark
+        put_value = self._server.broker.persistence.put_value
         for name in self._marks.keys() - self.schedules.keys():
             self._forget(name)
-            mark(StoredValue(SCHEDULED, name, 0.0))
+            put_value(StoredValue(SCHEDULED, name, 0.0))
         for name in self.schedules.keys() - self._marks.keys():
             self._marks[name] = now
-            mark(StoredValue(SCHEDULED, name, now))
+            put_value(StoredValue(SCHEDULED, name, now))
         self._due = dict.fromkeys(self.schedules, -inf)
 
     def _forget(self, name: bytes) -> None:
@@ -190,11 +191,11 @@ class Scheduler:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
-        if self._running and not self._server.broker.draining:
+        if self._running and not self._server.broker.dispatcher.draining:
             wall = self._server.wall_clock()
             now = self._server.seconds()
-            if self._server.broker.offset != self._offset:
-                self._offset = self._server.broker.offset
+            if self._server.broker.timers.offset != self._offset:
+                self._offset = self._server.broker.timers.offset
                 self._due = dict.fromkeys(self.schedules, -inf)
             for name, due in self._due.items():
                 if due <= now:
@@ -228,16 +229,16 @@ class Scheduler:
         """
         if name not in self._submitted:
             return True
-        at, storing = self._submitted[name]
-        if storing.answer is None:
+        at, reply = self._submitted[name]
+        if reply.packet is None:
             return False
         del self._submitted[name]
-        if storing.answer[0] == JOB_CREATED:
+        if reply.packet[0] == JOB_CREATED:
             self._marks[name] = at
         else:
             # The store may have the refused one's, if it took the job too late.
-            self._server.broker.mark(StoredValue(SCHEDULED, name, self._marks[name]))
-            self._refuse(name, at, bytes(storing.answer[-1]).decode("utf-8", "replace"))
+            self._server.broker.persistence.put_value(StoredValue(SCHEDULED, name, self._marks[name]))
+            self._refuse(name, at, bytes(reply.packet[-1]).decode("utf-8", "replace"))
         return True
 
     def _submit(self, schedule: Schedule, at: float) -> bool:
@@ -258,8 +259,8 @@ class Scheduler:
         except ServerError as error:
             self._refuse(schedule.name, at, error.text)
             return False
-        if job.storing is not None:
-            self._submitted[schedule.name] = at, job.storing
+        if job.reply is not None:
+            self._submitted[schedule.name] = at, job.reply
         else:
             self._marks[schedule.name] = at
         return True

@@ -13,25 +13,24 @@ from typing import Any, Final
 
 from txgear._version import __version__
 from txgear.broker import inspection
+from txgear.broker.archive import history_of
 from txgear.broker.connections import connections
 from txgear.broker.inspection import OF_CONNECTIONS, OF_ENDED, OF_FUNCTIONS, OF_JOBS, Search
-from txgear.broker.jobs import DEAD, Job
-from txgear.broker.queues import Function
-from txgear.broker.sleepers import Peer
+from txgear.broker.model import Function, Job, Peer, Reply
+from txgear.broker.states import DEAD
 from txgear.errors import ServerError
 from txgear.protocol import textlines
-from txgear.protocol.constants import PRIORITIES
+from txgear.protocol.constants import PRIORITIES, TEXT
 from txgear.protocol.textlines import column, for_line, listing, row, shown, shown_alone, shown_word, text
 from txgear.server import orders
 from txgear.server.gathering import Listing
 from txgear.server.jobserver import JobServer
-from txgear.server.outbox import TextReply
 
 Command = Callable[[JobServer, "list[bytes]"], "bytes | Listing"]
-OwnCommand = Callable[[JobServer, "list[bytes]"], "bytes | TextReply | Listing"]
+OwnCommand = Callable[[JobServer, "list[bytes]"], "bytes | Reply | Listing"]
 
 
-def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | TextReply | Listing:
+def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Reply | Listing:
     """
     Do what a text command says.
 
@@ -45,7 +44,7 @@ def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | TextReply | Li
     name = words[0].lower()
     try:
         if (command := COMMANDS.get(name)) is not None:
-            said: bytes | TextReply | Listing = command(server, words)
+            said: bytes | Reply | Listing = command(server, words)
         elif (own := OWN_COMMANDS.get(name)) is not None:
             # A space at the end of the line is no word.
             said = own(server, [words[0], *(word for word in words[1:] if word)])
@@ -61,7 +60,7 @@ def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | TextReply | Li
 
 
 def _of_functions(server: JobServer, line: Callable[[Function], bytes]) -> Listing:
-    functions = server.broker.functions
+    functions = server.broker.functions.by_name
     return Listing(len(functions), lambda: (b"%s\n" % line(queue) for queue in list(functions.values())))
 
 
@@ -73,12 +72,13 @@ def _status(server: JobServer, words: list[bytes]) -> Listing:
 
 def _prioritystatus(server: JobServer, words: list[bytes]) -> Listing:
     return _of_functions(
-        server, lambda queue: row(shown(queue.name), *map(queue.queued_of, PRIORITIES), len(queue.workers))
+        server,
+        lambda queue: row(shown(queue.name), *map(queue.lanes.total_of, PRIORITIES), len(queue.workers)),
     )
 
 
 def _workers(server: JobServer, words: list[bytes]) -> Listing:
-    peers = server.broker.roster.peers
+    peers = server.broker.peers
 
     def pieces() -> Iterator[bytes]:
         for peer in reversed(list(peers)):
@@ -112,7 +112,7 @@ def _show(server: JobServer, words: list[bytes]) -> bytes | Listing:
 
 
 def _of_jobs(server: JobServer, line: Callable[[Job], bytes]) -> Listing:
-    jobs = server.broker.jobs
+    jobs = server.broker.table.jobs
     return Listing(len(jobs), lambda: (line(job) for job in list(jobs.values()) if not job.ended))
 
 
@@ -300,7 +300,7 @@ def _named(server: JobServer, words: list[bytes]) -> Job | None:
     return inspection.find(server.broker, words[1])
 
 
-def _workload(server: JobServer, words: list[bytes]) -> bytes | TextReply:
+def _workload(server: JobServer, words: list[bytes]) -> bytes | Reply:
     job = _named(server, words)
     if job is None:
         return textlines.UNKNOWN_JOB
@@ -309,35 +309,36 @@ def _workload(server: JobServer, words: list[bytes]) -> bytes | TextReply:
     return _read(server, job, lambda found: inspection.workload(job, found))
 
 
-def _result(server: JobServer, words: list[bytes]) -> bytes | TextReply:
+def _result(server: JobServer, words: list[bytes]) -> bytes | Reply:
     job = _named(server, words)
     if job is None:
         return textlines.UNKNOWN_JOB
     if not job.ended:
         raise ServerError("The job has not ended", "NO_RESULT")
-    life = server.broker.life(job)
+    life = history_of(job)
     if job.state == DEAD or not life.complete:
         raise ServerError("What the job has brought is not kept", "NO_RESULT")
     return _read(server, job, lambda found: inspection.result(job, life, found))
 
 
-def _read(server: JobServer, job: Job, inspect: Callable[[bytes], dict[str, Any]]) -> bytes | TextReply:
+def _read(server: JobServer, job: Job, inspect: Callable[[bytes], dict[str, Any]]) -> Reply:
     """What is shown of a job's workload or result, once that has been read."""
-    later = TextReply(job.size)
+    reply = Reply(job.size)
 
     def come(found: bytes | None) -> None:
         if found is None:
             error = ServerError("The store does not have it, or does not answer", "NOT_READ")
-            later.text = textlines.refused(error)
+            answer = textlines.refused(error)
         else:
             facts = inspect(found).items()
-            later.text = listing(
+            answer = listing(
                 row(name.encode("ascii"), for_line(value) if isinstance(value, str) else value)
                 for name, value in facts
             )
+        server.outbox.release(reply, TEXT, answer)
 
-    server.broker.read(job, come)
-    return later.text or later
+    server.broker.archive.read(job, come)
+    return reply
 
 
 OWN_COMMANDS: Final[dict[bytes, OwnCommand]] = {

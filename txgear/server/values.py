@@ -69,7 +69,7 @@ def level(text: str) -> str:
 def prefix(text: str) -> bytes:
     """The coercion for C{--job-handle-prefix}."""
     # All rules come with it.
-    from txgear.broker.storage import check_prefix
+    from txgear.broker.table import check_prefix
 
     try:
         return check_prefix(os.fsencode(text))

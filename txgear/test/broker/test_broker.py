@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.jobs import DONE, QUEUED, RUNNING, Job
-from txgear.broker.sleepers import Peer
+from txgear.broker.model import Job, Peer
+from txgear.broker.states import DONE, QUEUED, RUNNING
 from txgear.errors import ArgumentTooLarge, JobNotFound
 from txgear.protocol.constants import (
     HIGH,
@@ -76,7 +76,7 @@ class UniqueTests(BrokerTestCase):
             first = self.fixture.submit(None, unique=unique, workload=b"one")
             self.assertIs(self.fixture.submit(None, unique=unique, workload=b"other", priority=HIGH), first)
             self.assertEqual((first.workload, first.priority), (b"one", NORMAL))
-            self.assertEqual(first.queue.total, len(self.broker.jobs))
+            self.assertEqual(first.function.total, len(self.broker.table.jobs))
 
     def test_uniques_of_64_bytes_are_kept_whole(self) -> None:
         first, other = (self.fixture.submit(None, unique=b"x" * 63 + last) for last in (b"1", b"2"))
@@ -94,7 +94,7 @@ class UniqueTests(BrokerTestCase):
         first = self.fixture.submit(None, b"f", b"u")
         other = self.fixture.submit(None, b"g", b"u")
         self.assertIsNot(first, other)
-        self.assertIs(self.broker.status_unique(b"u"), other)
+        self.assertIs(self.broker.table.by_unique(b"u"), other)
 
     def test_empty_uniques_are_never_joined(self) -> None:
         self.assertIsNot(self.fixture.submit(None), self.fixture.submit(None))
@@ -104,7 +104,7 @@ class UniqueTests(BrokerTestCase):
         self.assertIs(self.fixture.submit(None, unique=b"-", workload=Pieces([b"o", b"ne"])), first)
         self.assertIsNot(self.fixture.submit(None, unique=b"-", workload=b"other"), first)
         self.assertIsNot(self.fixture.submit(None, b"g", unique=b"-", workload=b"one"), first)
-        self.assertIsNone(self.broker.status_unique(b"-"))
+        self.assertIsNone(self.broker.table.by_unique(b"-"))
 
     def test_a_dash_without_a_workload_is_never_joined(self) -> None:
         self.assertIsNot(self.fixture.submit(None, unique=b"-"), self.fixture.submit(None, unique=b"-"))
@@ -179,7 +179,7 @@ class LeavingClientTests(BrokerTestCase):
         job = self.fixture.submit(self.client, unique=b"u")
         self.fixture.grab(worker)
         self.fixture.leave(self.client)
-        self.assertIs(self.broker.status(job.handle), job)
+        self.assertIs(self.broker.table.by_handle(job.handle), job)
         self.complete(worker, job)
         self.assertEqual(self.fixture.outbox.take(), [])
         self.assert_gone(job)
@@ -223,7 +223,7 @@ class LostJobTests(BrokerTestCase):
         self.fixture.leave(worker)
 
     def order(self) -> list[Job]:
-        return self.jobs[0].queue.queued()
+        return self.jobs[0].function.lanes.queued()
 
     def test_the_first_time_a_job_keeps_its_turn(self) -> None:
         self.lose()
@@ -319,7 +319,7 @@ class RetriesTests(SynchronousTestCase):
             runs += 1
         if job.ended:
             self.assertEqual(fixture.heard(client), [(WORK_FAIL, job.handle)])
-            self.assertEqual(fixture.broker.jobs, {})
+            self.assertEqual(fixture.broker.table.jobs, {})
         return runs
 
     def test_as_often_as_was_set(self) -> None:
@@ -398,7 +398,7 @@ class TimeoutTests(BrokerTestCase):
         fixture.grab(worker)
         fixture.pass_time(5.0)
         self.assertEqual(fixture.heard(client), [(WORK_FAIL, job.handle)])
-        self.assertEqual(fixture.broker.jobs, {})
+        self.assertEqual(fixture.broker.table.jobs, {})
 
 
 class AnswerTests(BrokerTestCase):
@@ -460,7 +460,7 @@ class AnswerTests(BrokerTestCase):
 
     def test_progress_is_kept(self) -> None:
         self.broker.work_status(self.worker, self.handle, b"1", b"2", (1, 2), self.fixture.now)
-        job = self.broker.status(self.handle)
+        job = self.broker.table.by_handle(self.handle)
         assert job is not None
         self.assertEqual((job.numerator, job.denominator), (1, 2))
 
@@ -544,7 +544,7 @@ class CancelTests(BrokerTestCase):
 
     def test_twice_is_once(self) -> None:
         self.cancel()
-        self.assertFalse(self.broker.cancel(self.job.handle, self.fixture.now))
+        self.assertFalse(self.broker.operations.cancel(self.job.handle, self.fixture.now))
         for handle in (
             b"H:test:99",
             b"",
@@ -554,7 +554,7 @@ class CancelTests(BrokerTestCase):
             b"H:fast:2",
             b"H:test:" + b"2" * 99,
         ):
-            self.assertFalse(self.broker.cancel(handle, self.fixture.now))
+            self.assertFalse(self.broker.operations.cancel(handle, self.fixture.now))
 
     def test_the_others_keep_their_order(self) -> None:
         others = [self.fixture.submit(None) for _ in range(3)]

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from txgear.broker import broker, dispatcher
-from txgear.broker.chores import BATCH
-from txgear.broker.jobs import CANCELLED, PAGED, QUEUED, RUNNING, WAITING, Job
-from txgear.broker.sleepers import BROAD, WAKE_SECONDS, Peer
+from txgear.broker import broker, functions
+from txgear.broker.bulk import BATCH
+from txgear.broker.model import Job, Peer
+from txgear.broker.sleepers import BROAD, WAKE_SECONDS
+from txgear.broker.states import CANCELLED, DELAYED, PAGED, QUEUED, RUNNING
 from txgear.errors import QueueError
 from txgear.protocol.constants import HIGH, NORMAL, WORK_COMPLETE
 from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase
@@ -58,7 +59,7 @@ class BoundsTestCase(BrokerTestCase):
         """
         longest = calls(begin)
         turns = 0
-        while self.broker.deadline <= self.fixture.now:
+        while self.broker.timers.deadline <= self.fixture.now:
             longest = max(longest, calls(lambda: self.broker.expire(self.fixture.now)))
             turns += 1
         self.assertGreaterEqual(turns, MANY // BATCH - 1)
@@ -79,7 +80,7 @@ class LeavingTests(BoundsTestCase):
         self.fixture.leave(client)
         self.assertIs(self.fixture.submit(other, unique=b"%d" % (MANY - 1)), jobs[-1])
         self.fixture.pass_time(0)
-        self.assertEqual(list(self.broker.jobs.values()), [jobs[-1]])
+        self.assertEqual(list(self.broker.table.jobs.values()), [jobs[-1]])
         self.assertEqual(list(jobs[-1].clients), [other])
 
     def test_one_that_ends_meanwhile_has_ended(self) -> None:
@@ -91,7 +92,7 @@ class LeavingTests(BoundsTestCase):
         self.complete(worker, job)
         running = self.fixture.grab(worker)
         self.fixture.pass_time(0)
-        self.assertEqual(list(self.broker.jobs.values()), [running])
+        self.assertEqual(list(self.broker.table.jobs.values()), [running])
         self.assertEqual(self.states(jobs), {CANCELLED, job.state, RUNNING})
 
     def test_a_dead_one_that_is_queued_again_meanwhile_is_another_ones(self) -> None:
@@ -101,7 +102,7 @@ class LeavingTests(BoundsTestCase):
         self.fixture.submit(None, b"g", unique=b"u")
         self.fixture.leave(client)
         self.fails(worker, self.grabbed(worker, job))
-        self.broker.requeue(job.handle, self.fixture.now)
+        self.broker.operations.requeue(job.handle, self.fixture.now)
         for _ in range(2):
             self.fixture.submit(last, b"g", unique=b"u")
         self.fixture.pass_time(0)
@@ -142,7 +143,7 @@ class LeavingTests(BoundsTestCase):
         self.fixture.grab_all(worker)
         self.broker.cant_do(worker, b"f", self.fixture.now)
         self.fixture.now += 5.0
-        self.broker._time_has_come(jobs[-1], self.fixture.now)
+        self.broker.lifecycle.time_has_come(jobs[-1], self.fixture.now)
         self.broker.can_do(worker, b"f", 0.0, self.fixture.now)
         lost = {job for job in jobs if job.state == QUEUED}
         again = set(self.fixture.grab_all(worker))
@@ -163,7 +164,7 @@ class LeavingTests(BoundsTestCase):
     def test_a_worker_with_many_functions(self) -> None:
         worker = self.fixture.worker(*(b"%d" % number for number in range(MANY)))
         self.assert_pieces(lambda: self.fixture.leave(worker), 20)
-        self.assertEqual(self.broker.functions, {})
+        self.assertEqual(self.broker.functions.by_name, {})
 
 
 class OrdersTests(BoundsTestCase):
@@ -173,7 +174,7 @@ class OrdersTests(BoundsTestCase):
         (wanted,) = self.submit(1, client)
         (other,) = self.submit(1, client, function=b"g")
         self.assert_pieces(self.fixture.drain, 30)
-        self.assertEqual(self.states(jobs), {WAITING})
+        self.assertEqual(self.states(jobs), {DELAYED})
         self.assertEqual(self.fixture.grab_all(worker), [wanted, other])
 
     def test_while_they_are_sorted_out_none_is_handed_out(self) -> None:
@@ -183,9 +184,9 @@ class OrdersTests(BoundsTestCase):
         sleeper = self.fixture.sleeper(b"f")
         self.fixture.woken()
         self.fixture.grab(sleeper)
-        self.broker.pause(b"f", self.fixture.now)
+        self.broker.operations.pause(b"f", self.fixture.now)
         self.fixture.drain()
-        self.broker.resume(b"f", self.fixture.now)
+        self.broker.operations.resume(b"f", self.fixture.now)
         self.assertIsNone(self.fixture.grab(sleeper))
         self.fixture.sleep(sleeper)
         self.assertFalse(self.broker.drained)
@@ -203,17 +204,17 @@ class OrdersTests(BoundsTestCase):
             self.submit(2)
 
             def purge() -> None:
-                self.broker.purge(b"f", self.fixture.now)
+                self.broker.operations.purge(b"f", self.fixture.now)
                 self.fixture.pass_time(0)
 
             return calls(purge)
 
         self.assertLess(abs(steps(MANY) - steps(1)), 200)
-        self.assertEqual(len(self.broker.jobs), MANY + 1)
+        self.assertEqual(len(self.broker.table.jobs), MANY + 1)
 
     def test_purge_of_many(self) -> None:
         jobs = [*self.submit(MANY), *self.submit(MANY, due=self.fixture.now + 9)]
-        self.assert_pieces(lambda: self.broker.purge(b"f", self.fixture.now), 45)
+        self.assert_pieces(lambda: self.broker.operations.purge(b"f", self.fixture.now), 45)
         self.assertEqual(self.states(jobs), {CANCELLED})
 
     def test_many_that_are_due(self) -> None:
@@ -247,7 +248,7 @@ class GrowthTests(BoundsTestCase):
             return calls(join_and_leave)
 
         self.assert_linear(steps)
-        self.assertEqual(self.broker.jobs, {})
+        self.assertEqual(self.broker.table.jobs, {})
 
     def test_who_joined_last_is_answered_first_and_as_often_as_it_joined(self) -> None:
         one, other, third = (self.fixture.connect() for _ in range(3))
@@ -274,8 +275,8 @@ class GrowthTests(BoundsTestCase):
                     self.fixture.leave(worker)
 
             lost = calls(lose)
-            self.assertEqual(self.broker.functions[b"f"].queued(), jobs)
-            self.broker.purge(b"f", self.fixture.now)
+            self.assertEqual(self.broker.functions.by_name[b"f"].lanes.queued(), jobs)
+            self.broker.operations.purge(b"f", self.fixture.now)
             self.fixture.pass_time(0)
             return lost
 
@@ -294,9 +295,9 @@ class GrowthTests(BoundsTestCase):
                     looked.append(peer)
                     yield peer
 
-        queue = self.broker.functions[b"f"]
+        queue = self.broker.functions.by_name[b"f"]
         queue.workers = Watched(queue.workers)
-        self.broker.roster.asleep = Watched(self.broker.roster.asleep)
+        self.broker._sleepers.asleep = Watched(self.broker._sleepers.asleep)
         self.submit(3)
         self.assertEqual(looked, [])
 
@@ -339,7 +340,7 @@ class MostTests(BoundsTestCase):
             self.fixture.submit(client, b"new")
         with self.assertRaisesRegex(QueueError, "At most 3 wait for a job, or a connection for jobs"):
             self.fixture.submit(client, unique=b"1")
-        self.assertEqual(list(self.broker.functions), [b"f"])
+        self.assertEqual(list(self.broker.functions.by_name), [b"f"])
         self.fixture.submit(other)
         for _ in range(2):
             self.fixture.submit(other, unique=b"1")
@@ -355,17 +356,17 @@ class MostTests(BoundsTestCase):
         with self.assertRaisesRegex(QueueError, "A connection has at most 3 functions"):
             self.broker.can_do(worker, b"d", 0.0, self.fixture.now)
         self.broker.can_do(worker, b"a", 1.0, self.fixture.now)
-        self.assertEqual(list(self.broker.functions), [b"a", b"b", b"c"])
+        self.assertEqual(list(self.broker.functions.by_name), [b"a", b"b", b"c"])
 
     def test_functions_of_all(self) -> None:
-        self.patch(dispatcher, "MOST_FUNCTIONS", 2)
+        self.patch(functions, "MOST_FUNCTIONS", 2)
         worker = self.fixture.worker(b"f", b"g")
         with self.assertRaisesRegex(QueueError, "There are 2 functions, and no room for another"):
             self.fixture.submit(None, b"new")
         with self.assertRaisesRegex(QueueError, "There are 2 functions"):
             self.broker.can_do(worker, b"new", 0.0, self.fixture.now)
         with self.assertRaisesRegex(QueueError, "There are 2 functions"):
-            self.broker.create_function(b"new")
+            self.broker.operations.create_function(b"new")
         self.fixture.submit(None)
         self.fixture.leave(worker)
         self.fixture.submit(None, b"new")
@@ -381,10 +382,10 @@ class StoredBoundsTests(DurableBrokerTestCase, BoundsTestCase):
         self.fixture.submit(client, unique=b"u")
         self.assertEqual(self.states([*jobs, joined]), {PAGED})
         self.assert_pieces(self.fixture.drain, 30)
-        self.assertEqual(self.states(jobs), {WAITING})
+        self.assertEqual(self.states(jobs), {DELAYED})
         worker = self.fixture.worker(b"f")
         self.fixture.read()
-        self.assertEqual((self.fixture.grab(worker), joined.queue.queued_of(NORMAL)), (joined, 0))
+        self.assertEqual((self.fixture.grab(worker), joined.function.lanes.total_of(NORMAL)), (joined, 0))
 
     def test_a_client_of_jobs_behind_others_leaves(self) -> None:
         client = self.fixture.connect()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from txgear.broker import history
-from txgear.broker.jobs import DEAD, DONE, Job
+from txgear.broker.archive import history_of
+from txgear.broker.model import Job
+from txgear.broker.states import DEAD, DONE
 from txgear.daemon.config import parse_config
 from txgear.errors import ConfigurationError
 from txgear.policies import CEILING, CLASSIC, Policies, Retention
@@ -25,7 +27,7 @@ class KeepingTestCase(BrokerTestCase):
         """Let this ceiling hold, and this policy for f."""
         rules = [("f", CLASSIC.with_settings(settings))] if settings else []
         self.fixture.policies = Policies(rules, ceiling)
-        self.broker.set_policies(self.fixture.policies, self.fixture.now)
+        self.broker.operations.set_policies(self.fixture.policies, self.fixture.now)
 
     def do(self, result: bytes = b"done", **rest: Any) -> Job:
         """A background job, done."""
@@ -79,22 +81,24 @@ class CeilingTests(KeepingTestCase):
         more = self.fixture.submit(None, settings={"retries": 0})
         self.fails(self.worker, self.grabbed(self.worker, more))
         self.assertEqual(self.kept(), [jobs[1], more])
-        self.broker.requeue(jobs[1].handle, self.fixture.now)
-        self.assertEqual((len(self.broker.archive.own.jobs), self.broker.archive.own.bytes), (0, 0))
+        self.broker.operations.requeue(jobs[1].handle, self.fixture.now)
+        self.assertEqual(
+            (len(self.broker.archive.ended.own.jobs), self.broker.archive.ended.own.bytes), (0, 0)
+        )
 
     def test_it_bounds_the_bytes(self) -> None:
         self.limit(Retention(60.0, 0, 10))
         jobs = [self.do(b"1234", settings={"results": 60}) for _ in range(3)]
         self.assertEqual(self.kept(), jobs[1:])
         large = self.do(b"x" * 11, settings={"results": {"keep": 60, "bytes": 999}})
-        self.assertEqual((self.brought(large), self.broker.life(large).complete), (b"", False))
-        self.assertEqual(self.broker.archive.own.bytes, 8)
+        self.assertEqual((self.brought(large), history_of(large).complete), (b"", False))
+        self.assertEqual(self.broker.archive.ended.own.bytes, 8)
 
     def test_what_lost_its_result_counts_no_bytes(self) -> None:
         self.limit(Retention(60.0, 0, 10))
         job = self.do(b"1234", settings={"results": 60})
-        self.broker.result_refused(job.number)
-        self.assertEqual(self.broker.archive.own.bytes, 0)
+        self.broker.store_events.result_refused(job.number)
+        self.assertEqual(self.broker.archive.ended.own.bytes, 0)
 
     def test_what_others_keep_is_not_in_the_way(self) -> None:
         self.limit(Retention(60.0, 1), results=60)
@@ -125,14 +129,14 @@ class OwnPolicyTests(KeepingTestCase):
         self.grabbed(self.worker, job)
         self.data(self.worker, job, b"x")
         self.assertLess(calls(lambda: self.data(self.worker, job, b"x")), 20)
-        life = job.life
-        assert isinstance(life, history.Life)
+        life = job.history
+        assert isinstance(life, history.History)
         assert life.own is not None
         own = life.own[2]
-        self.assertIs(self.broker._policy(job), own)
+        self.assertIs(self.broker.functions.policy_of(job), own)
         self.fixture.set(results=5, retries=7)
-        self.assertIsNot(self.broker._policy(job), own)
-        self.assertEqual(self.broker._policy(job).as_settings()["retries"], 7)
+        self.assertIsNot(self.broker.functions.policy_of(job), own)
+        self.assertEqual(self.broker.functions.policy_of(job).as_settings()["retries"], 7)
 
 
 class NotKeptTests(KeepingTestCase):
@@ -178,7 +182,7 @@ class NewestTests(KeepingTestCase):
             self.fixture.pass_time(1)
         for job in (ended[3], ended[2], ended[1], ended[0]):
             self.assertIs(self.broker.named(b"", b"u"), job)
-            self.broker.forget(job.handle)
+            self.broker.operations.forget(job.handle)
         self.assertIsNone(self.broker.named(b"", b"u"))
 
 
@@ -193,7 +197,7 @@ class StoredKeepingTests(DurableBrokerTestCase, KeepingTestCase):
         self.worker = self.fixture.worker(b"f")
 
     def shelf(self) -> list[int]:
-        shelf = self.broker.archive.shelf(self.broker.functions[b"f"], dead=False)
+        shelf = self.broker.archive.shelf(self.broker.functions.by_name[b"f"], dead=False)
         return list(shelf.jobs)
 
     def test_what_made_room_counts_no_more_after_a_restart_either(self) -> None:
@@ -222,7 +226,7 @@ class StoredKeepingTests(DurableBrokerTestCase, KeepingTestCase):
             self.do(settings={"results": 600})
             self.fixture.pass_time(1)
         self.again()
-        self.assertEqual(list(self.broker.archive.own.jobs), [1, 2, 3])
+        self.assertEqual(list(self.broker.archive.ended.own.jobs), [1, 2, 3])
         job = self.do(settings={"results": 600})
         self.assertEqual([each.number for each in self.kept()], [2, 3, job.number])
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from math import inf
 
-from txgear.broker.jobs import CANCELLED, DONE, EXPIRED, PAGED, QUEUED, RUNNING, STORING, WAITING, Job
+from txgear.broker.model import Job
+from txgear.broker.states import CANCELLED, DELAYED, DONE, EXPIRED, PAGED, QUEUED, RUNNING, STORING
 from txgear.protocol.constants import WORK_FAIL
 from txgear.test.support.broker import BrokerFixture, BrokerTestCase, DurableBrokerTestCase, FakeJournal
 from txgear.test.support.clock import START
@@ -69,9 +70,9 @@ class ExpiryTests(BrokerTestCase):
     def test_one_that_waits_for_its_time(self) -> None:
         self.fixture.set(expires=10)
         early, late = self.fixture.submit(None, due=START + 5), self.fixture.submit(None, due=START + 20)
-        self.assertEqual((early.state, late.state), (WAITING, WAITING))
+        self.assertEqual((early.state, late.state), (DELAYED, DELAYED))
         self.fixture.pass_time(9)
-        self.assertEqual((early.state, late.state), (QUEUED, WAITING))
+        self.assertEqual((early.state, late.state), (QUEUED, DELAYED))
         self.fixture.pass_time(1)
         self.assertEqual((early.state, late.state), (EXPIRED, EXPIRED))
 
@@ -79,7 +80,7 @@ class ExpiryTests(BrokerTestCase):
         self.fixture.set(expires=10, concurrency=1)
         first, second = self.fixture.submit(None), self.fixture.submit(None)
         self.grabbed(self.worker, first)
-        self.broker.pause(b"f", self.fixture.now)
+        self.broker.operations.pause(b"f", self.fixture.now)
         self.fixture.pass_time(10)
         self.assertEqual((first.state, second.state), (RUNNING, EXPIRED))
 
@@ -108,13 +109,13 @@ class ExpiryTests(BrokerTestCase):
         waited_for, left = self.fixture.submit(self.client), self.fixture.submit(None)
         self.fixture.drain()
         self.fixture.pass_time(10)
-        self.assertEqual((waited_for.state, left.state), (EXPIRED, WAITING))
+        self.assertEqual((waited_for.state, left.state), (EXPIRED, DELAYED))
         self.assertTrue(self.broker.drained)
 
 
 class StoredExpiryTests(DurableBrokerTestCase):
     def job(self) -> Job:
-        (job,) = self.broker.jobs.values()
+        (job,) = self.broker.table.jobs.values()
         return job
 
     def test_the_journal_is_told(self) -> None:
@@ -141,7 +142,7 @@ class StoredExpiryTests(DurableBrokerTestCase):
         self.fixture.set(expires=10)
         jobs = self.fixture.store(b"1234", b"1234")
         self.fixture.cancel(jobs[1])
-        self.assertEqual((jobs[1].state, len(self.broker._agenda)), (CANCELLED, 1))
+        self.assertEqual((jobs[1].state, jobs[1].due, jobs[0].due > 0), (CANCELLED, 0.0, True))
 
     def test_one_that_is_on_its_way_when_its_time_is_over(self) -> None:
         self.fixture.set(expires=10)
@@ -162,7 +163,7 @@ class StoredExpiryTests(DurableBrokerTestCase):
         self.assertEqual(job.state, EXPIRED)
         self.fixture.commit()
         self.fixture.restart()
-        self.assertEqual(self.broker.jobs, {})
+        self.assertEqual(self.broker.table.jobs, {})
 
     def test_the_time_goes_on_while_the_server_is_down(self) -> None:
         self.fixture.set(expires=10)
@@ -181,7 +182,7 @@ class StoredExpiryTests(DurableBrokerTestCase):
         self.journal.put(self.journal.kept()[0]._replace(number=9, place=9, due=START + 5))
         self.fixture.now += 20
         self.fixture.restart()
-        jobs = list(self.broker.jobs.values())
+        jobs = list(self.broker.table.jobs.values())
         self.assertIsNone(self.fixture.grab(self.fixture.worker(b"f")))
         self.fixture.pass_time(0)
         self.assertEqual([job.state for job in jobs], [EXPIRED] * 3)
@@ -191,7 +192,7 @@ class StoredExpiryTests(DurableBrokerTestCase):
         self.fixture.store(b"work", due=START + 60)
         self.fixture.restart()
         job = self.job()
-        self.assertEqual((job.state, job.due), (WAITING, START + 10))
+        self.assertEqual((job.state, job.due), (DELAYED, START + 10))
 
     def test_one_that_was_tried_before_does_not_end(self) -> None:
         self.fixture.set(expires=10, retries=5, backoff=0)
@@ -209,7 +210,7 @@ class StoredExpiryTests(DurableBrokerTestCase):
         (job,) = self.fixture.store(b"work")
         self.grabbed(worker, job)
         self.fails(worker, job)
-        self.assertTrue(self.broker.requeue(job.handle, self.fixture.now))
+        self.assertTrue(self.broker.operations.requeue(job.handle, self.fixture.now))
         self.fixture.restart()
         self.fixture.pass_time(100)
         self.assertEqual(self.job().state, PAGED)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from txgear.broker.attempts import CANCEL
+from txgear.broker.archive import history_of
 from txgear.broker.broker import Broker
-from txgear.broker.jobs import CANCELLED, DEAD, FAILED, QUEUED, RUNNING, Job
+from txgear.broker.lifecycle import CANCEL
+from txgear.broker.model import Job
+from txgear.broker.states import CANCELLED, DEAD, FAILED, QUEUED, RUNNING
 from txgear.errors import JobNotFound
 from txgear.protocol.constants import JOB_WITHDRAWN
 from txgear.test.support.broker import BrokerFixture, BrokerTestCase
@@ -21,7 +23,7 @@ class TimesTestCase(BrokerTestCase):
         self.worker = self.fixture.worker(b"f")
 
     def history(self, job: Job) -> list[str]:
-        return [attempt.reason for attempt in self.broker.life(job).attempts]
+        return [attempt.reason for attempt in history_of(job).attempts]
 
 
 class TimeoutTests(TimesTestCase):
@@ -32,7 +34,7 @@ class TimeoutTests(TimesTestCase):
             worker = fixture.worker(b"f", timeout=own)
             job = fixture.submit(None)
             self.assertIs(fixture.grab(worker), job)
-            self.assertEqual(fixture.broker.deadline, START + seconds)
+            self.assertEqual(fixture.broker.timers.deadline, START + seconds)
             fixture.pass_time(seconds)
             self.assertEqual((job.state, job.retries), (QUEUED, 1))
 
@@ -40,7 +42,7 @@ class TimeoutTests(TimesTestCase):
         self.fixture.set(concurrency=5)
         job = self.fixture.submit(None)
         self.grabbed(self.worker, job)
-        self.assertEqual(self.broker.deadline, inf)
+        self.assertEqual(self.broker.timers.deadline, inf)
 
     def test_it_ends_with_the_attempt(self) -> None:
         self.fixture.set(timeout=10, retries=5, backoff=0)
@@ -149,14 +151,14 @@ class LeaseTests(TimesTestCase):
     def test_workers_that_cannot_beat_have_none(self) -> None:
         self.worker = self.fixture.worker(b"f")
         job = self.start()
-        self.assertEqual((self.broker.lease(job), self.broker.deadline), (0.0, inf))
+        self.assertEqual((self.broker.lease(job), self.broker.timers.deadline), (0.0, inf))
 
     def test_nor_has_a_job_that_went_on_to_one(self) -> None:
         job = self.start()
         self.fixture.pass_time(10)
         plain = self.fixture.worker(b"f")
         self.grabbed(plain, job)
-        self.assertEqual((self.broker.lease(job), self.broker.deadline), (0.0, inf))
+        self.assertEqual((self.broker.lease(job), self.broker.timers.deadline), (0.0, inf))
 
     def test_where_there_is_none_a_beat_is_let_pass(self) -> None:
         job = self.start(lease=0)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from txgear.broker.jobs import PAGED, QUEUED, RUNNING, WAITING, Job
+from txgear.broker.model import Job, Peer
 from txgear.broker.records import PAUSED, SCHEDULED, StoredValue
-from txgear.broker.sleepers import WAKE_SECONDS, Peer
+from txgear.broker.sleepers import WAKE_SECONDS
+from txgear.broker.states import DELAYED, PAGED, QUEUED, RUNNING
 from txgear.errors import ArgumentTooLarge, QueueError
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import HIGH, LOW, MAX_FUNCTION, NOOP
@@ -140,7 +141,7 @@ class ConcurrencyTests(LimitsTestCase):
         self.complete(self.worker, jobs[1])
         self.grabbed(self.worker, jobs[3])
         self.fixture.set(retries=1)
-        self.assertEqual((jobs[4].queue.gate, jobs[4].queue.held), (None, False))
+        self.assertEqual((jobs[4].function.throttle, jobs[4].function.throttled), (None, False))
         self.grabbed(self.worker, jobs[4])
 
     def test_jobs_that_are_held_can_be_cancelled(self) -> None:
@@ -302,7 +303,7 @@ class RateTests(LimitsTestCase):
         (job,) = self.submit(1)
         self.complete(self.worker, self.grabbed(self.worker, job))
         self.fixture.leave(self.worker)
-        self.assertTrue(self.broker.drop_function(b"f"))
+        self.assertTrue(self.broker.operations.drop_function(b"f"))
         self.assertEqual(self.fixture.next_call, inf)
         self.submit(1)
         self.fixture.pass_time(3600)
@@ -324,7 +325,7 @@ class RateTests(LimitsTestCase):
 
     def test_the_first_rule_that_matches_holds_for_new_functions(self) -> None:
         policies = Policies([("api-*", CLASSIC.with_settings({"rate": "1/s"})), ("*", CLASSIC)])
-        self.broker.set_policies(policies, self.fixture.now)
+        self.broker.operations.set_policies(policies, self.fixture.now)
         worker = self.fixture.worker(b"api-x", b"f")
         self.submit(2, b"api-x")
         self.submit(2)
@@ -341,10 +342,10 @@ class RateTests(LimitsTestCase):
 
 class PauseTests(LimitsTestCase):
     def pause(self, function: bytes = b"f") -> None:
-        self.broker.pause(function, self.fixture.now)
+        self.broker.operations.pause(function, self.fixture.now)
 
     def resume(self, function: bytes = b"f") -> bool:
-        return self.broker.resume(function, self.fixture.now)
+        return self.broker.operations.resume(function, self.fixture.now)
 
     def test_jobs_are_taken_and_not_handed_out(self) -> None:
         (sleeper,) = self.sleepers(1)
@@ -385,7 +386,7 @@ class PauseTests(LimitsTestCase):
         self.pause(b"g")
         self.assertEqual(self.fixture.counts()[b"g"], (0, 0, 0, 0))
         self.assertTrue(self.resume(b"g"))
-        self.assertNotIn(b"g", self.broker.functions)
+        self.assertNotIn(b"g", self.broker.functions.by_name)
 
     def test_a_name_that_is_too_long(self) -> None:
         with self.assertRaises(ArgumentTooLarge):
@@ -401,7 +402,7 @@ class PauseTests(LimitsTestCase):
         self.fixture.set("g")
         self.assertIsNone(self.fixture.grab(self.worker))
         self.assertTrue(self.resume())
-        self.assertIsNone(job.queue.gate)
+        self.assertIsNone(job.function.throttle)
         self.grabbed(self.worker, job)
 
     def test_nobody_is_called_for_tokens_meanwhile(self) -> None:
@@ -418,7 +419,7 @@ class PauseTests(LimitsTestCase):
         self.pause()
         job, other = self.fixture.submit(client), self.fixture.submit(None)
         self.fixture.drain()
-        self.assertEqual((job.state, other.state), (QUEUED, WAITING))
+        self.assertEqual((job.state, other.state), (QUEUED, DELAYED))
         self.assertTrue(self.broker.drained)
 
     def test_unless_it_waits_for_another_function_or_for_one_that_is_resumed(self) -> None:
@@ -436,45 +437,45 @@ class PauseTests(LimitsTestCase):
     def test_without_a_store_it_ends_with_the_server(self) -> None:
         self.pause()
         self.assertIsNone(self.fixture.journal)
-        self.assertTrue(self.broker.drop_function(b"none") is None)
+        self.assertTrue(self.broker.operations.drop_function(b"none") is None)
 
 
 class StoredPauseTests(DurableBrokerTestCase):
     def test_it_outlives_the_server(self) -> None:
         self.fixture.store(b"work")
-        self.broker.pause(b"f", self.fixture.now)
-        self.broker.pause(b"g", self.fixture.now)
+        self.broker.operations.pause(b"f", self.fixture.now)
+        self.broker.operations.pause(b"g", self.fixture.now)
         self.assertEqual(self.journal.marks[PAUSED, b"f"], StoredValue(PAUSED, b"f", START))
-        self.broker.resume(b"g", self.fixture.now)
+        self.broker.operations.resume(b"g", self.fixture.now)
         self.assertEqual(self.journal.marks[PAUSED, b"g"].value, 0.0)
         (job,) = self.fixture.restart()
-        self.assertEqual(self.broker.functions.keys(), {b"f"})
+        self.assertEqual(self.broker.functions.by_name.keys(), {b"f"})
         sleeper = self.fixture.sleeper(b"f")
         self.fixture.read()
         self.assertIsNone(self.fixture.grab(self.fixture.worker(b"f")))
         self.assertEqual(self.fixture.woken(), [])
-        self.assertTrue(self.broker.resume(b"f", self.fixture.now))
+        self.assertTrue(self.broker.operations.resume(b"f", self.fixture.now))
         self.assertEqual(self.fixture.woken(), [sleeper])
         self.grabbed(sleeper, job)
 
     def test_a_function_that_is_dropped_is_not_paused_any_more(self) -> None:
         for function in (b"f", b"F", b"g"):
-            self.broker.pause(function, self.fixture.now)
-        self.broker.create_function(b"ff")
-        self.assertTrue(self.broker.drop_function(b"f"))
+            self.broker.operations.pause(function, self.fixture.now)
+        self.broker.operations.create_function(b"ff")
+        self.assertTrue(self.broker.operations.drop_function(b"f"))
         self.fixture.restart()
-        self.assertEqual(self.broker.functions.keys(), {b"g"})
+        self.assertEqual(self.broker.functions.by_name.keys(), {b"g"})
 
     def test_but_one_that_is_in_use_stays_so(self) -> None:
-        self.broker.pause(b"f", self.fixture.now)
+        self.broker.operations.pause(b"f", self.fixture.now)
         self.fixture.store(b"work")
-        self.assertIs(self.broker.drop_function(b"f"), False)
+        self.assertIs(self.broker.operations.drop_function(b"f"), False)
         self.fixture.restart()
         self.assertIsNone(self.fixture.grab(self.fixture.worker(b"f")))
 
     def test_other_marks_are_others_affair(self) -> None:
-        self.broker.restore_mark(StoredValue(SCHEDULED, b"f", START), self.fixture.now)
-        self.assertEqual(self.broker.functions, {})
+        self.broker.store_events.restore_value(StoredValue(SCHEDULED, b"f", START), self.fixture.now)
+        self.assertEqual(self.broker.functions.by_name, {})
 
     def test_what_is_behind_the_lane_comes_in_when_it_may(self) -> None:
         self.journal = FakeJournal()
@@ -546,7 +547,7 @@ class BoundsTests(LimitsTestCase):
 
     def test_the_classic_bound_holds_as_well(self) -> None:
         self.fixture.set(max_queue=2)
-        self.broker.limit_function(b"f", (1, 3, 3))
+        self.broker.operations.limit_function(b"f", (1, 3, 3))
         self.submit(1)
         self.assert_refused("Job queue is full", priority=HIGH)
         self.submit(1)
@@ -571,8 +572,8 @@ class BoundsTests(LimitsTestCase):
         dead = self.fixture.submit(None, workload=b"1234")
         self.fails(self.worker, self.grabbed(self.worker, dead))
         self.fixture.submit(None, workload=b"1234")
-        self.assertTrue(self.broker.requeue(dead.handle, self.fixture.now))
-        self.assertEqual(dead.queue.bytes, 8)
+        self.assertTrue(self.broker.operations.requeue(dead.handle, self.fixture.now))
+        self.assertEqual(dead.function.bytes, 8)
         self.assert_refused("Job queue is full: max_bytes is 4", workload=b"1")
 
 
@@ -584,7 +585,7 @@ class StoredBoundsTests(DurableBrokerTestCase):
             with self.assertRaises(QueueError):
                 self.fixture.submit(None)
         self.fixture.refuse()
-        self.assertEqual(job.queue.bytes, 0)
+        self.assertEqual(job.function.bytes, 0)
         job = self.fixture.submit(None, workload=b"1234")
         self.fixture.commit()
         with self.assertRaises(QueueError):
@@ -592,11 +593,11 @@ class StoredBoundsTests(DurableBrokerTestCase):
 
     def test_one_that_the_store_refuses_at_once_does_not_count(self) -> None:
         self.fixture.set(max_bytes=4)
-        self.broker.create_function(b"f")
+        self.broker.operations.create_function(b"f")
         self.journal.unavailable = "no"
         with self.assertRaises(QueueError):
             self.fixture.submit(None, workload=b"1234")
-        self.assertEqual(self.broker.functions[b"f"].bytes, 0)
+        self.assertEqual(self.broker.functions.by_name[b"f"].bytes, 0)
 
     def test_those_that_come_back_count(self) -> None:
         self.fixture.set(max_bytes=8)

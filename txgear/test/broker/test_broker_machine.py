@@ -17,11 +17,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.broker import Broker
-from txgear.broker.dispatcher import LOOK_SECONDS
-from txgear.broker.jobs import QUEUED, RUNNING, STORING, WAITING, Job
-from txgear.broker.queues import Function
-from txgear.broker.sleepers import Peer
+from txgear.broker.broker import Broker, Rules
+from txgear.broker.model import Function, Job, Peer
+from txgear.broker.states import DELAYED, QUEUED, RUNNING, STORING
+from txgear.broker.timers import LOOK_SECONDS
 from txgear.errors import JobNotFound, QueueError
 from txgear.protocol.constants import (
     NOOP,
@@ -135,7 +134,7 @@ class BrokerMachine(RuleBasedStateMachine):
 
     @initialize(retries=RETRIES, wakeups=WAKEUPS)
     def start(self, retries: int, wakeups: int) -> None:
-        self.broker = Broker(self.outbox, b"H:test", retries, wakeups)
+        self.broker = Broker(self.outbox, Rules(b"H:test", retries, wakeups))
         self.model = BrokerModel(retries, durable=False, budget=0)
         self.open_doors()
 
@@ -179,7 +178,7 @@ class BrokerMachine(RuleBasedStateMachine):
             self.model.asleep.remove(peer)
             queue = peer.woken_for
             assert queue is not None
-            assert queue.woken <= queue.ready, "no more are woken than there are jobs"
+            assert queue.woken <= queue.lanes.ready, "no more are woken than there are jobs"
             assert queue.name in self.model.abilities[peer]
             self.model.woken[peer] = self.now, queue.name
         self.compare(told, self.model.told)
@@ -195,7 +194,7 @@ class BrokerMachine(RuleBasedStateMachine):
 
     def arrange(self) -> None:
         """Several lanes that were opened at once are served in whichever order."""
-        for ring, expected in zip(self.broker._rings, self.model.rings, strict=True):
+        for ring, expected in zip(self.broker.dispatcher.rings, self.model.rings, strict=True):
             names = [queue.name for queue in ring]
             assert set(names) == set(expected)
             expected[:] = names
@@ -271,7 +270,7 @@ class BrokerMachine(RuleBasedStateMachine):
             self.owed[peer, job.handle] += 1
         if done is not None:
             assert job is done.job
-            assert self.broker.answer_waits(job, background) is (job.storing if background else None)
+            assert self.broker.reply_of(job, background) is (job.reply if background else None)
             if not background:
                 self.repeat(peer, done)
             return
@@ -286,7 +285,7 @@ class BrokerMachine(RuleBasedStateMachine):
             )
             self.model.add(known, due, span)
         waits = known.storing and (background or known.state == STORING)
-        assert self.broker.answer_waits(job, background) is (job.storing if waits else None)
+        assert self.broker.reply_of(job, background) is (job.reply if waits else None)
 
     def submit_delayed(self, peer: Peer, name: bytes, unique: bytes, background: bool, span: float) -> None:
         self.submit(peer, name, unique, b"one", PRIORITIES[1], background, 0.0, span=span)
@@ -294,7 +293,7 @@ class BrokerMachine(RuleBasedStateMachine):
     def set_clock(self, offset: float) -> None:
         """The wall clock is set."""
         self.model.offset = offset
-        self.broker.clock_changed(offset, self.now)
+        self.broker.timers.set_offset(offset, self.now)
 
     def make_known(self, own: Mapping[str, Any], *fields: Any) -> ModelJob:
         known = ModelJob(*fields)
@@ -336,8 +335,8 @@ class BrokerMachine(RuleBasedStateMachine):
 
     def pass_time(self, seconds: float) -> None:
         end = self.now + seconds
-        while self.broker.deadline <= end:
-            self.now = max(self.broker.deadline, self.now)
+        while self.broker.timers.deadline <= end:
+            self.now = max(self.broker.timers.deadline, self.now)
             self.model.expire(self.now)
             self.broker.expire(self.now)
             self.hear()
@@ -347,30 +346,30 @@ class BrokerMachine(RuleBasedStateMachine):
     def check_deadline(self) -> None:
         """After all that was due."""
         look = self.now + LOOK_SECONDS if any(known.at for known in self.model.jobs) else inf
-        patience = self.model.read_until if self.broker.roster.barred else inf
-        assert self.broker.deadline == min(self.model.deadline(), look, patience)
+        patience = self.model.read_until if self.broker._sleepers.barred else inf
+        assert self.broker.timers.deadline == min(self.model.deadline(), look, patience)
 
     def cancel(self, handle: bytes) -> None:
         known = next((known for known in self.model.jobs if known.job.handle == handle), None)
         if known is not None:
             self.model.cancel(known)
             self.model.advance(known.function, known.priority)
-        assert self.broker.cancel(handle, self.now) is (known is not None)
+        assert self.broker.operations.cancel(handle, self.now) is (known is not None)
 
     def limit_function(self, name: bytes, bounds: tuple[int, int, int]) -> None:
         self.model.limits[name] = bounds
         if not any(bounds):
             del self.model.limits[name]
-        self.broker.limit_function(name, bounds)
+        self.broker.operations.limit_function(name, bounds)
 
     def create_function(self, name: bytes) -> None:
         self.model.created.add(name)
-        self.broker.create_function(name)
+        self.broker.operations.create_function(name)
 
     def drop_function(self, name: bytes) -> None:
         known = name in self.model.functions()
         in_use = self.model.in_use(name)
-        assert self.broker.drop_function(name) is ((not in_use) if known else None)
+        assert self.broker.operations.drop_function(name) is ((not in_use) if known else None)
         if not in_use:
             self.model.drop_function(name)
 
@@ -384,7 +383,7 @@ class BrokerMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_job_is_in_one_place(self) -> None:
-        assert self.broker.jobs == {known.job.number: known.job for known in self.model.jobs}
+        assert self.broker.table.jobs == {known.job.number: known.job for known in self.model.jobs}
         for known in self.model.jobs:
             job = known.job
             assert job.state == known.state
@@ -396,55 +395,54 @@ class BrokerMachine(RuleBasedStateMachine):
             assert list(job.clients) == known.clients
             assert job.due == (known.due[0] if known.due else 0.0)
             assert (known.at and known.at[0]) == (job.appointment and job.appointment.due)
-            assert (job.place, job.stored, job.storing is not None) == (
+            assert (job.place, job.stored, job.reply is not None) == (
                 known.place,
                 known.stored,
                 known.storing,
             )
             assert (job.loaded, job.state != QUEUED or job.loaded) == (known.loaded, True)
-        self.agenda_is_complete()
-        assert len(self.broker._calendar) == sum(known.at is not None for known in self.model.jobs)
         for peer in self.peers:
             assert list(peer.running.values()) == [known.job for known in self.model.running[peer]]
             assert set(peer.attached) == {known.job for known in self.model.jobs if peer in known.clients}
 
-    def agenda_is_complete(self) -> None:
-        assert len(self.broker._agenda) == sum(known.due is not None for known in self.model.jobs)
+    @invariant()
+    def it_counts_right(self) -> None:
+        self.broker.check()
 
     @invariant()
     def functions_know_their_jobs_and_unused_ones_are_forgotten(self) -> None:
         self.functions_are_known()
-        for name, queue in self.broker.functions.items():
+        for name, queue in self.broker.functions.by_name.items():
             jobs = [known for known in self.model.jobs if known.function == name]
             fronts = [self.model.front(name, priority) for priority in PRIORITIES]
             behind = [self.model.behind(name, priority) for priority in PRIORITIES]
-            assert queue.queued() == [known.job for front in fronts for known in front]
-            assert queue.behind() == [known.job for back in behind for known in back]
-            assert queue.counts == [len(front) for front in fronts]
-            assert [queue.queued_of(priority) for priority in PRIORITIES] == [
+            assert queue.lanes.queued() == [known.job for front in fronts for known in front]
+            assert queue.lanes.overflowed() == [known.job for back in behind for known in back]
+            assert queue.lanes.counts == [len(front) for front in fronts]
+            assert [queue.lanes.total_of(priority) for priority in PRIORITIES] == [
                 len(front) + len(back) for front, back in zip(fronts, behind, strict=True)
             ]
-            assert queue.ready == sum(queue.counts)
-            assert queue.paged == sum(map(len, behind))
+            assert queue.lanes.ready == sum(queue.lanes.counts)
+            assert queue.lanes.paged == sum(map(len, behind))
             assert queue.total == len(jobs)
-            assert queue.waiting == sum(known.state in (WAITING, STORING) for known in jobs)
+            assert len(queue.delayed) == sum(known.state in (DELAYED, STORING) for known in jobs)
             assert queue.running == sum(known.state == RUNNING for known in jobs)
             assert queue.woken == sum(function == name for _, function in self.model.woken.values())
             assert set(queue.workers) == {peer for peer in self.peers if name in self.model.abilities[peer]}
-        for ring, expected in zip(self.broker._rings, self.model.rings, strict=True):
+        for ring, expected in zip(self.broker.dispatcher.rings, self.model.rings, strict=True):
             assert [queue.name for queue in ring] == expected
-            assert all(queue is self.broker.functions[queue.name] for queue in ring)
+            assert all(queue is self.broker.functions.by_name[queue.name] for queue in ring)
 
     def functions_are_known(self) -> None:
-        assert set(self.broker.functions) == self.model.functions()
+        assert set(self.broker.functions.by_name) == self.model.functions()
 
     @invariant()
     def uniques_are_those_of_live_jobs(self) -> None:
-        index = self.broker._uniques
+        index = self.broker.table.uniques
         assert len(index) == sum(known.job.key is not None for known in self.model.jobs)
         for known in self.model.jobs:
             if known.job.key is not None:
-                assert index.find(known.job.queue, known.job.key) is known.job
+                assert index.find(known.job.function, known.job.key) is known.job
 
     @invariant()
     def nobody_sleeps_beside_a_job(self) -> None:
@@ -458,7 +456,7 @@ class BrokerMachine(RuleBasedStateMachine):
 
     def meant_for(self, peer: Peer, queue: Function) -> int:
         """How many jobs of a function a sleeper may have: none of lower priorities than what it waits for."""
-        return sum(queue.counts[: 3 if peer.barred is None else peer.barred + 1])
+        return sum(queue.lanes.counts[: 3 if peer.barred is None else peer.barred + 1])
 
     def waits_for_a_read(self, peer: Peer, priority: int) -> bool:
         """Whether something of this priority that the sleeper can do is not in memory."""
@@ -467,12 +465,12 @@ class BrokerMachine(RuleBasedStateMachine):
 
     def to_be_woken(self, queue: Function) -> int:
         """How many workers are to be awake for this function, as long as there are some."""
-        return queue.ready
+        return queue.lanes.ready
 
     @invariant()
     def the_deadline_is_never_late(self) -> None:
         # Where the clock has been set forward, what is over by that is to happen now.
-        assert self.broker.deadline <= max(self.model.deadline(), self.now)
+        assert self.broker.timers.deadline <= max(self.model.deadline(), self.now)
         assert self.broker.drained == self.model.drained()
 
     @invariant()

@@ -11,17 +11,17 @@ again with what the store has.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from math import inf
 from typing import Any, Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.broker import Broker
-from txgear.broker.history import Life as JobLife
-from txgear.broker.jobs import DEAD, RUNNING, Job
-from txgear.broker.queues import Function
+from txgear.broker.broker import Broker, Rules
+from txgear.broker.history import History as JobLife
+from txgear.broker.model import Function, Job, Peer
 from txgear.broker.records import PAUSED, by_place
-from txgear.broker.sleepers import Peer
+from txgear.broker.states import DEAD, RUNNING
 from txgear.errors import JobNotFound
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import HIGH, LOW, NOOP, NORMAL
@@ -48,7 +48,15 @@ from txgear.test.support.broker import Heard
 from txgear.test.support.clock import START
 from txgear.test.support.extras import initialize, invariant, rule, st
 from txgear.test.support.model import ModelJob
-from txgear.test.support.model_policies import Attempt, End, Life, PolicyJob, PolicyModel, Rules, Settings
+from txgear.test.support.model_policies import (
+    Attempt,
+    End,
+    History,
+    PolicyJob,
+    PolicyModel,
+    PolicyRules,
+    Settings,
+)
 
 TRIES: Final[Settings] = {"retries": 2, "backoff": 2.0, "dead": {"keep": 8.0, "jobs": 2}, "timeout": 3.0}
 EACH: Final[Settings] = {
@@ -76,7 +84,7 @@ NARROW: Final[Settings] = {
 BRIEF: Final[Settings] = {"expires": 3.0, "results": 10.0, "rate": "2/s"}
 NONE_LEFT: Final[Settings] = {"retries": 0, "dead": {"keep": 4.0, "jobs": 1}, "expires": 6.0, "lease": 1.0}
 
-RULES: Final[tuple[Rules, ...]] = (
+RULES: Final[tuple[PolicyRules, ...]] = (
     (("f", TRIES), ("g", EACH)),
     (("f", LEASE), ("[gh]", ONCE)),
     (("g", FLOW), ("*", NARROW)),
@@ -173,15 +181,15 @@ STORED_LIFE_EVENTS: Final[dict[str, tuple[int, dict[str, Iterable[Any]]]]] = (
 )
 
 
-def policies(rules: Rules) -> Policies:
+def policies(rules: PolicyRules) -> Policies:
     return Policies([(pattern, CLASSIC.with_settings(settings)) for pattern, settings in rules])
 
 
-def life_of(kept: bytes | None) -> Life:
+def life_of(kept: bytes | None) -> History:
     life = JobLife.from_bytes(kept or b"{}")
     attempts: list[Attempt] = [(*attempt,) for attempt in life.attempts]
     counts = {reason: count for reason, count in life.counts.items() if count}
-    return Life(life.settings, counts, attempts, life.data_size, life.result_size, life.complete)
+    return History(life.settings, counts, attempts, life.data_size, life.result_size, life.complete)
 
 
 class LifeMachine(BrokerMachine):
@@ -191,10 +199,10 @@ class LifeMachine(BrokerMachine):
 
     @initialize(retries=RETRIES, wakeups=WAKEUPS, rules=CHOICES)
     def start(self, retries: int, wakeups: int, rules: int) -> None:
-        self.broker = Broker(self.outbox, b"H:test", retries, wakeups)
+        self.broker = Broker(self.outbox, Rules(b"H:test", retries, wakeups))
         self.model = PolicyModel(RULES[rules], lambda: self.now, retries, durable=False, budget=0)
         self.begin_watch()
-        self.broker.set_policies(policies(RULES[rules]), self.now)
+        self.broker.operations.set_policies(policies(RULES[rules]), self.now)
         self.open_doors()
 
     def begin_watch(self) -> None:
@@ -218,7 +226,7 @@ class LifeMachine(BrokerMachine):
 
     def hear(self) -> None:
         """Compare what watchers and peers were told; who is woken can do something."""
-        self.model.turn_over(self.broker.functions)
+        self.model.turn_over(self.broker.functions.by_name)
         for peer, message in self.outbox.sent:
             if message == (NOOP,) and peer.woken_for is not None:
                 assert not self.model.held(peer.woken_for.name)
@@ -228,7 +236,7 @@ class LifeMachine(BrokerMachine):
         self.arrange()
 
     def arrange(self) -> None:
-        self.model.turn_over(self.broker.functions)
+        self.model.turn_over(self.broker.functions.by_name)
         super().arrange()
 
     def compare(self, told: list[tuple[Peer, Heard]], expected: list[tuple[Peer, Heard]]) -> None:
@@ -272,8 +280,8 @@ class LifeMachine(BrokerMachine):
 
     def grab(self, peer: Peer) -> None:
         super().grab(peer)
-        self.model.turn_over(self.broker.functions)
-        assert [[queue.name for queue in ring] for ring in self.broker._rings] == self.model.rings
+        self.model.turn_over(self.broker.functions.by_name)
+        assert [[queue.name for queue in ring] for ring in self.broker.dispatcher.rings] == self.model.rings
 
     def work(self, peer: Peer, name: bytes, what: str, then: str) -> None:
         """An attempt of some job of this function, as far as it goes."""
@@ -377,40 +385,40 @@ class LifeMachine(BrokerMachine):
         assert known is not None
 
     def check_deadline(self) -> None:
-        if self.broker.deadline <= self.now:
+        if self.broker.timers.deadline <= self.now:
             # A function's last kept job was forgotten: it is looked at once more whether that is needed.
             self.broker.expire(self.now)
-        assert self.now < self.broker.deadline <= self.model.deadline()
+        assert self.now < self.broker.timers.deadline <= self.model.deadline()
 
     def pause(self, name: bytes) -> None:
         self.model.paused.add(name)
-        self.broker.pause(name, self.now)
+        self.broker.operations.pause(name, self.now)
 
     def resume(self, name: bytes) -> None:
         paused = name in self.model.paused
         self.model.paused.discard(name)
-        assert self.broker.resume(name, self.now) is paused
+        assert self.broker.operations.resume(name, self.now) is paused
 
     def purge(self, name: bytes) -> None:
-        count = self.model.do_later(name, "purge") if name in self.broker.functions else None
-        assert self.broker.purge(name, self.now) == count
+        count = self.model.do_later(name, "purge") if name in self.broker.functions.by_name else None
+        assert self.broker.operations.purge(name, self.now) == count
 
     def requeue(self, known: PolicyJob | None) -> None:
         handle = b"H:test:0" if known is None else known.job.handle
         able = known is not None and known.state == DEAD
         if known is not None and able:
             self.model.requeue(known)
-        assert self.broker.requeue(handle, self.now) is able
+        assert self.broker.operations.requeue(handle, self.now) is able
 
     def forget(self, known: PolicyJob | None) -> None:
         handle = b"H:test:0" if known is None else known.job.handle
         if known is not None:
             self.model.forget(known)
-        assert self.broker.forget(handle) is (known is not None)
+        assert self.broker.operations.forget(handle) is (known is not None)
 
     def all_dead(self, peer: Peer, name: bytes, what: str, between: bool) -> None:
         """Before their turn comes one of them may be requeued, and done."""
-        order = self.broker.requeue_all if what == "requeue" else self.broker.forget_all
+        order = self.broker.operations.requeue_all if what == "requeue" else self.broker.operations.forget_all
         assert order(name, self.now) == self.model.do_later(name, what)
         dead = self.model.dead(name)
         if dead and between:
@@ -441,54 +449,48 @@ class LifeMachine(BrokerMachine):
         """Read what is kept of a job that has ended."""
         if known is None:
             return
-        job = self.broker.ended(known.job.handle)
+        job = self.broker.archive.by_handle(known.job.handle)
         assert job is known.job
-        assert self.broker.status(job.handle) is None
+        assert self.broker.table.by_handle(job.handle) is None
         read: list[bytes | None] = []
-        self.broker.read(job, read.append)
+        self.broker.archive.read(job, read.append)
         self.answer_readings()
         assert read == [known.workload if known.state == DEAD else known.brought]
 
     def reload(self, rules: int) -> None:
         self.model.reload(RULES[rules])
-        self.broker.set_policies(policies(RULES[rules]), self.now)
+        self.broker.operations.set_policies(policies(RULES[rules]), self.now)
 
     # What is always true
-
-    def agenda_is_complete(self) -> None:
-        gates = [queue.gate for queue in self.broker.functions.values() if queue.gate is not None]
-        due = [known for known in self.model.jobs if known.due is not None]
-        assert len(self.broker._agenda) == len(due) + sum(gate.due > 0 for gate in gates)
-        assert len(self.broker.archive.agenda) == len(self.model.past)
 
     def functions_are_known(self) -> None:
         """Those that are about to be forgotten, as nothing is owed any more, may still be there."""
         expected = self.model.functions()
-        assert expected <= set(self.broker.functions)
-        for name in set(self.broker.functions) - expected:
-            gate = self.broker.functions[name].gate
-            assert gate is not None
-            assert gate.closed or 0 < gate.due <= self.now
-            assert self.broker.deadline <= self.now
+        assert expected <= set(self.broker.functions.by_name)
+        for name in set(self.broker.functions.by_name) - expected:
+            function = self.broker.functions.by_name[name]
+            assert function.throttle is not None
+            assert function.throttle.suspended or 0 < function.due <= self.now
+            assert self.broker.timers.deadline <= self.now
 
     def to_be_woken(self, queue: Function) -> int:
         """Where jobs start at a rate, those who are awake wake others."""
-        room = min(queue.ready, self.model.room(queue.name))
+        room = min(queue.lanes.ready, self.model.room(queue.name))
         return int(min(room, 1) if self.model.rate(queue.name) is not None else room)
 
     @invariant()
     def functions_have_their_policies(self) -> None:
-        for name, queue in self.broker.functions.items():
+        for name, queue in self.broker.functions.by_name.items():
             shown = self.model.policy(name)
             assert queue.policy == (None if shown is None else CLASSIC.with_settings(shown))
             assert queue.bytes == self.model.bytes_of(name)
             assert queue.kept == sum(known.function == name for known in self.model.past)
-            assert queue.held == self.model.held(name)
-            assert (queue.gate is not None and queue.gate.paused) == (name in self.model.paused)
+            assert queue.throttled == self.model.held(name)
+            assert (queue.throttle is not None and queue.throttle.paused) == (name in self.model.paused)
             for priority in (HIGH, NORMAL, LOW):
-                in_ring = queue in self.broker._rings[priority]
-                there = queue.counts[priority] > 0 or priority in queue.backs
-                assert in_ring == (there and not queue.held)
+                in_ring = queue in self.broker.dispatcher.rings[priority]
+                there = queue.lanes.counts[priority] > 0 or priority in queue.lanes.overflow
+                assert in_ring == (there and not queue.throttled)
 
     @invariant()
     def what_has_ended_is_known_until_its_time_is_over(self) -> None:
@@ -498,16 +500,16 @@ class LifeMachine(BrokerMachine):
             job = known.job
             assert (job.state, job.since, job.due) == (known.state, known.ended, known.until)
             assert (job.size, job.place, job.retries) == (known.kept_size, known.place, known.retries)
-            assert (job.stored, job.storing is not None) == (known.stored, known.storing)
-            assert life_of(job.record) == known.life()
-            assert (job.worker, job.clients, job.life) == (None, (), None)
+            assert (job.stored, job.reply is not None) == (known.stored, known.storing)
+            assert life_of(job.archived) == known.life()
+            assert (job.worker, job.clients, job.history) == (None, (), None)
             assert known.state == DEAD or not job.workload
         for name in FUNCTIONS:
             for unique in (b"u", b"v"):
                 key = name, unique, b""
                 expected = self.model.find(key) or self.model.named(key)
                 assert self.broker.named(name, unique) is (expected and expected.job)
-            queue = self.broker.functions.get(name)
+            queue = self.broker.functions.by_name.get(name)
             for dead in (False, True):
                 shelf = [
                     known
@@ -521,7 +523,7 @@ class LifeMachine(BrokerMachine):
     @invariant()
     def attempts_are_counted(self) -> None:
         for known in self.model.jobs:
-            life = known.job.life
+            life = known.job.history
             assert (life is not None) >= known.beyond
             if life is not None:
                 assert (life.settings, life.counts) == (known.settings, +known.counts)
@@ -547,8 +549,8 @@ class LifeMachine(BrokerMachine):
         self.pass_time(100 * 86400.0)
         assert not self.model.past
         if not self.model.draining:
-            assert self.broker.deadline == inf
-            assert not len(self.broker._agenda)
+            assert self.broker.timers.deadline == inf
+            assert self.broker.timers.next_due(self.now) == inf
 
     def store_answers(self) -> bool:
         self.pass_time(0.0)
@@ -579,11 +581,11 @@ class StoredLifeMachine(LifeMachine, StoredMachine):
     @initialize(retries=RETRIES, wakeups=WAKEUPS, budget=st.sampled_from(BUDGETS), rules=CHOICES)
     def start(self, retries: int, wakeups: int, budget: int, rules: int) -> None:
         self.journal = StoredLifeJournal(self, budget)
-        self.choices = retries, wakeups, self.journal, budget
-        self.broker = Broker(self.outbox, b"H:test", *self.choices)
+        self.broker_rules = Rules(b"H:test", retries, wakeups, budget)
+        self.broker = Broker(self.outbox, self.broker_rules, self.journal)
         self.model = PolicyModel(RULES[rules], lambda: self.now, retries, durable=True, budget=budget)
         self.begin_watch()
-        self.broker.set_policies(policies(RULES[rules]), self.now)
+        self.broker.operations.set_policies(policies(RULES[rules]), self.now)
         self.open_doors()
 
     @rule(event=drawn_from(STORED_LIFE_EVENTS))
@@ -614,18 +616,18 @@ class StoredLifeMachine(LifeMachine, StoredMachine):
     def shelve(self, kept: bool) -> None:
         """The first of the results that are on their way is in the store, or never will be."""
         if not self.journal.storing_results or self.journal.storing_results[0] in (
-            storing.addition[0].number for storing in self.journal.adding
+            adding.record.number for adding in self.journal.adding
         ):
             return
         number = self.journal.storing_results.pop(0)
         if kept or not self.journal.results.get(number) or number in self.journal.storing_results:
-            self.broker.result_stored([number])
+            self.broker.store_events.result_stored([number])
             return
         del self.journal.results[number]
         known = next((known for known in self.model.past if known.job.number == number), None)
         if known is not None:
             self.model.lose_result(known)
-        self.broker.result_refused(number)
+        self.broker.store_events.result_refused(number)
 
     def restart(self, away: float, prefix: bytes) -> None:
         self.compare_store()
@@ -635,20 +637,20 @@ class StoredLifeMachine(LifeMachine, StoredMachine):
         self.model.count_anew()
         self.model.read_until = -inf
         self.journal.restart()
-        self.broker = Broker(self.outbox, prefix, *self.choices)
-        self.broker.set_policies(policies(self.model.rules), self.now)
+        self.broker = Broker(self.outbox, replace(self.broker_rules, prefix=prefix), self.journal)
+        self.broker.operations.set_policies(policies(self.model.rules), self.now)
         self.model.counter += 5
-        self.broker.reserve(self.model.counter + 1, 10_000)
+        self.broker.store_events.reserve(self.model.counter + 1, 10_000)
         for record in by_place(records):
-            self.broker.restore(record, self.now)
-        self.broker.restored()
+            self.broker.store_events.restore(record, self.now)
+        self.broker.store_events.restored()
         for mark in self.journal.marks.values():
             if mark.value:
-                self.broker.restore_mark(mark, self.now)
+                self.broker.store_events.restore_value(mark, self.now)
         self.model.restart(self.now)
         for known in [*self.model.jobs, *self.model.past]:
             old, number = known.job, known.job.number
-            job = (self.broker.archive.jobs if known in self.model.past else self.broker.jobs)[number]
+            job = (self.broker.archive.jobs if known in self.model.past else self.broker.table.jobs)[number]
             for name in ("handle", "unique", "priority", "reducer", "background", "stored"):
                 assert getattr(job, name) == getattr(old, name), name
             assert job.created == known.created

@@ -10,16 +10,17 @@ now, and the server may start again with that.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from math import inf
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.broker import Broker
-from txgear.broker.jobs import PAGED, STORING, Job
+from txgear.broker.broker import Broker, Rules
+from txgear.broker.model import Job, Peer
 from txgear.broker.paging import PATIENCE, READ_SHARE
 from txgear.broker.records import UNREADABLE_SECONDS, by_place
-from txgear.broker.sleepers import Peer
+from txgear.broker.states import PAGED, STORING
 from txgear.protocol.constants import ERROR, JOB_CREATED, LOW, NORMAL, PRIORITIES
 from txgear.test.broker.test_broker_machine import (
     EVENTS,
@@ -84,18 +85,18 @@ class WatchedJournal(FakeJournal):
 
     def load(self, jobs: list[Job]) -> None:
         super().load(jobs)
-        queue, priority = jobs[0].queue, jobs[0].priority
-        behind = [job for job in queue.behind() if job.priority == priority]
+        queue, priority = jobs[0].function, jobs[0].priority
+        behind = [job for job in queue.lanes.overflowed() if job.priority == priority]
         assert jobs == [job for job in behind if job in jobs], "they are of one lane, in order"
         assert jobs[0] is behind[0]
         assert not any(job.loaded for job in jobs)
         assert queue.workers
         size = sum(job.size for job in jobs)
         assert len(jobs) == 1 or size <= self._budget // READ_SHARE
-        pager = self._machine.broker._pager
+        pager = self._machine.broker.pager
         assert pager is not None
-        missing = len(queue.workers) - queue.counts[priority]
-        little = not queue.counts[priority] and pager.used <= self._budget * (1 + 1 / READ_SHARE)
+        missing = len(queue.workers) - queue.lanes.counts[priority]
+        little = not queue.lanes.counts[priority] and pager.used <= self._budget * (1 + 1 / READ_SHARE)
         assert len(jobs) <= missing or little or pager.used + size <= self._budget
         assert not any(map(len, pager._asking[:priority])), "high lanes are read first"
         self._machine.model.read_until = self._machine.now + PATIENCE
@@ -109,8 +110,8 @@ class StoredMachine(BrokerMachine):
     @initialize(retries=RETRIES, wakeups=WAKEUPS, budget=st.sampled_from(BUDGETS))
     def start(self, retries: int, wakeups: int, budget: int) -> None:
         self.journal = WatchedJournal(self, budget)
-        self.choices = retries, wakeups, self.journal, budget
-        self.broker = Broker(self.outbox, b"H:test", *self.choices)
+        self.broker_rules = Rules(b"H:test", retries, wakeups, budget)
+        self.broker = Broker(self.outbox, self.broker_rules, self.journal)
         self.model = BrokerModel(retries, durable=True, budget=budget)
         self.open_doors()
 
@@ -158,24 +159,25 @@ class StoredMachine(BrokerMachine):
     def commit(self, count: int) -> None:
         """The first jobs on their way are stored, if there are any."""
         for _ in range(min(count, len(self.journal.adding))):
-            storing = self.journal.settle()
-            self.broker.stored(storing, self.now)
-            assert storing.answer == (JOB_CREATED, storing.job.handle)
-            if (known := self.known(storing.job)) is not None:
+            reply = self.journal.adding[0].reply
+            job = self.journal.settle()
+            self.broker.store_events.stored(job, self.now)
+            assert reply.packet == (JOB_CREATED, job.handle)
+            if (known := self.known(job)) is not None:
                 self.model.commit(known, self.now)
 
     def refuse(self, which_one: int) -> None:
         """The first or the last job on its way cannot be stored; those who asked for it are told."""
         if not self.journal.adding:
             return
-        storing = self.journal.adding.pop(which_one)
-        if (known := self.known(storing.job)) is not None:
+        job, _, _, reply = self.journal.adding.pop(which_one)
+        if (known := self.known(job)) is not None:
             if known.state == STORING:
                 for client in known.clients:
-                    self.owed[client, storing.job.handle] -= 1
+                    self.owed[client, job.handle] -= 1
             self.model.refuse(known)
-        self.broker.refused(storing, "no", self.now)
-        assert storing.answer == (ERROR, b"QUEUE_ERROR", b"no")
+        self.broker.store_events.refused(job, "no", self.now)
+        assert reply.packet == (ERROR, b"QUEUE_ERROR", b"no")
 
     def read(self, missing: bool) -> None:
         """What was asked for is read, but for one that the store has lost."""
@@ -187,7 +189,9 @@ class StoredMachine(BrokerMachine):
         wanted = self.all_known(job for job, _ in found)
         missing_one = next((known for known in wanted if known.job is lost), None)
         self.model.read(wanted, missing_one, (), self.now)
-        self.broker.loaded([(job, None if job is lost else workload) for job, workload in found], self.now)
+        self.broker.store_events.loaded(
+            [(job, None if job is lost else workload) for job, workload in found], self.now
+        )
 
     def all_known(self, jobs: Iterable[Job]) -> list[ModelJob]:
         """What the model knows of those of them that have not ended."""
@@ -244,7 +248,7 @@ class StoredMachine(BrokerMachine):
         put_off = self.all_known(unreadable)
         self.model.read(self.all_known(job for job, _ in found), None, put_off, self.now)
         good = [(job, workload) for job, workload in found if job not in unreadable]
-        self.broker.loaded(good, self.now, unreadable, more)
+        self.broker.store_events.loaded(good, self.now, unreadable, more)
 
     def retry(self, peer: Peer, first: str, bad: int) -> None:
         """
@@ -261,7 +265,7 @@ class StoredMachine(BrokerMachine):
             self.cancel(unreadable[0].job.handle)
         self.hear()
         self.pass_time(UNREADABLE_SECONDS)
-        while (loading := self.journal.loading) and self.broker.unreadable.isdisjoint(loading):
+        while (loading := self.journal.loading) and self.broker.store_events.unreadable.isdisjoint(loading):
             self.read(missing=False)
             self.hear()
         self.read_some(100, bad)
@@ -279,13 +283,13 @@ class StoredMachine(BrokerMachine):
         self.model.count_anew()
         self.journal.restart()
         self.model.read_until = -inf
-        self.broker = Broker(self.outbox, prefix, *self.choices)
+        self.broker = Broker(self.outbox, replace(self.broker_rules, prefix=prefix), self.journal)
         self.model.counter += 5
-        self.broker.reserve(self.model.counter + 1, 10_000)
+        self.broker.store_events.reserve(self.model.counter + 1, 10_000)
         for record in by_place(records):
-            self.broker.restore(record, self.now)
+            self.broker.store_events.restore(record, self.now)
         before = {known.job.number: known for known in self.model.jobs}
-        for number, job in self.broker.jobs.items():
+        for number, job in self.broker.table.jobs.items():
             old = before[number].job
             for name in ("handle", "unique", "key", "size", "priority", "reducer", "background", "stored"):
                 assert getattr(job, name) == getattr(old, name), name
@@ -316,10 +320,12 @@ class StoredMachine(BrokerMachine):
 
     @invariant()
     def memory_is_counted_and_no_lane_is_stuck(self) -> None:
-        pager = self.broker._pager
+        pager = self.broker.pager
         assert pager is not None
         assert pager.used == self.model.used()
-        assert self.broker.unreadable == {known.job for known in self.model.jobs if known.unreadable}
+        assert self.broker.store_events.unreadable == {
+            known.job for known in self.model.jobs if known.unreadable
+        }
         loading = [known for known in self.model.jobs if known.job in (self.journal.loading or ())]
         coming = {(known.function, known.priority) for known in loading if known.state == PAGED}
         if self.journal.loading is not None:

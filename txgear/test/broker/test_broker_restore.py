@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from txgear.broker.jobs import PAGED, QUEUED, WAITING, Job
+from txgear.broker.model import Job
 from txgear.broker.records import JobRecord
+from txgear.broker.states import DELAYED, PAGED, QUEUED
 from txgear.broker.uniques import key_of
 from txgear.protocol.constants import HIGH, LOW, WORK_COMPLETE
 from txgear.test.support.broker import DurableBrokerTestCase, record
@@ -31,14 +32,14 @@ class RestoreTests(DurableBrokerTestCase):
         kept = JobRecord(7, 12, b"H:other", b"g\xff", b"u" * 64, None, b"reducer", HIGH, START + 5.5, 3, 4)
         (job,) = self.restored(kept)
         self.assertEqual((job.number, job.place, job.handle), (7, 12, b"H:other:7"))
-        self.assertEqual((job.queue.name, job.unique, job.key), (b"g\xff", b"u" * 64, b"u" * 64))
+        self.assertEqual((job.function.name, job.unique, job.key), (b"g\xff", b"u" * 64, b"u" * 64))
         self.assertEqual(
-            (job.reducer, job.priority, self.broker.begins(job), job.retries),
+            (job.reducer, job.priority, self.broker.lifecycle.begins(job), job.retries),
             (b"reducer", HIGH, START + 5.5, 3),
         )
         self.assertEqual((job.size, job.workload, job.loaded), (4, b"", False))
-        self.assertEqual((job.background, job.stored, job.storing, job.clients), (True, True, None, ()))
-        self.assertEqual((job.state, self.fixture.memory), (WAITING, 0))
+        self.assertEqual((job.background, job.stored, job.reply, job.clients), (True, True, None, ()))
+        self.assertEqual((job.state, self.fixture.memory), (DELAYED, 0))
 
     def test_so_does_what_was_submitted(self) -> None:
         client = self.fixture.connect()
@@ -55,7 +56,7 @@ class RestoreTests(DurableBrokerTestCase):
         self.fixture.read()
         self.assertIs(self.fixture.grab(worker), job)
         self.assertEqual((job.workload, self.fixture.memory), (b"work", 4))
-        self.assertIs(self.broker.status(b"H:test:7"), job)
+        self.assertIs(self.broker.table.by_handle(b"H:test:7"), job)
         self.complete(worker, job)
         self.assertEqual((self.journal.ends, self.journal.kept(), self.fixture.memory), ([7], [], 0))
         self.assertEqual(self.fixture.heard(client), [])
@@ -66,9 +67,9 @@ class RestoreTests(DurableBrokerTestCase):
         jobs = self.restored(*found)
         for job, prefix in zip(jobs, prefixes, strict=True):
             self.assertEqual(job.handle, prefix + b":%d" % job.number)
-            self.assertIs(self.broker.status(job.handle), job)
+            self.assertIs(self.broker.table.by_handle(job.handle), job)
         for wrong in (b"H:old:1", b"H:test:2", b"H:test:02", b"2", b":2", b"H:old:x", b"H:old:"):
-            self.assertIsNone(self.broker.status(wrong))
+            self.assertIsNone(self.broker.table.by_handle(wrong))
         self.fixture.cancel(jobs[2])
         self.assert_gone(jobs[2])
 
@@ -82,7 +83,7 @@ class RestoreTests(DurableBrokerTestCase):
     def test_numbers_may_be_large(self) -> None:
         (job,) = self.restored(record(2**63 - 1))
         self.assertEqual(job.handle, b"H:test:9223372036854775807")
-        self.assertIs(self.broker.status(job.handle), job)
+        self.assertIs(self.broker.table.by_handle(job.handle), job)
 
     def test_others_join_it_by_its_unique(self) -> None:
         (job,) = self.restored(record(7, unique=b"u", size=4))
@@ -90,8 +91,8 @@ class RestoreTests(DurableBrokerTestCase):
         for each in (client, None):
             self.assertIs(self.fixture.submit(each, unique=b"u"), job)
         self.assertEqual(self.journal.adding, [])
-        self.assertIsNone(self.broker.answer_waits(job, background=True))
-        self.assertIs(self.broker.status_unique(b"u"), job)
+        self.assertIsNone(self.broker.reply_of(job, background=True))
+        self.assertIs(self.broker.table.by_unique(b"u"), job)
         worker = self.fixture.worker(b"f")
         self.fixture.read()
         self.fixture.grab(worker)
@@ -103,8 +104,8 @@ class RestoreTests(DurableBrokerTestCase):
         one, two = self.fixture.restart()
         self.assertIs(self.fixture.submit(None, unique=b"-", workload=b"\x00one"), one)
         self.assertIs(self.fixture.submit(None, unique=b"-", workload=b"two"), two)
-        self.assertEqual(len(self.broker.jobs), 2)
-        self.assertIsNone(self.broker.status_unique(b"-"))
+        self.assertEqual(len(self.broker.table.jobs), 2)
+        self.assertIsNone(self.broker.table.by_unique(b"-"))
 
     def test_but_not_by_what_joins_nothing(self) -> None:
         empty, dash = self.restored(record(1), record(2, unique=b"-"))
@@ -127,14 +128,14 @@ class RestoreTests(DurableBrokerTestCase):
 
     def test_a_time_to_come_is_waited_for(self) -> None:
         (job,) = self.restored(record(7, due=START + 10))
-        self.assertEqual((job.state, self.broker.begins(job)), (WAITING, START + 10))
+        self.assertEqual((job.state, self.broker.lifecycle.begins(job)), (DELAYED, START + 10))
         self.fixture.pass_time(10)
         self.assertEqual((job.state, job.place), (QUEUED, 1000))
 
     def test_a_time_that_came_meanwhile_is_over(self) -> None:
         jobs = self.restored(record(7, due=START), record(8), record(9, due=START - 1))
         self.assertEqual([job.state for job in jobs], [QUEUED] * 3)
-        self.assertEqual(jobs[0].queue.queued(), jobs)
+        self.assertEqual(jobs[0].function.lanes.queued(), jobs)
 
     def test_one_without_a_workload_is_ready_at_once(self) -> None:
         (job,) = self.restored(record(7))
@@ -169,7 +170,7 @@ class RestoreTests(DurableBrokerTestCase):
         self.fixture.grab(worker)
         self.fixture.leave(worker)
         self.assertEqual((job.retries, job.place), (2, 1000))
-        self.assertEqual(job.queue.queued(), [other, job])
+        self.assertEqual(job.function.lanes.queued(), [other, job])
 
     def test_a_turn_behind_the_others_outlives_another_restart(self) -> None:
         self.fixture.store(b"1", b"2")
@@ -184,7 +185,7 @@ class RestoreTests(DurableBrokerTestCase):
     def test_nothing_is_read_before_there_is_a_worker(self) -> None:
         (job,) = self.restored(record(1, size=4))
         self.assertEqual((job.state, self.journal.loads), (PAGED, []))
-        self.assertEqual((job.queue.paged, job.queue.total), (1, 1))
+        self.assertEqual((job.function.lanes.paged, job.function.total), (1, 1))
         self.fixture.worker(b"f")
         self.assertEqual(self.journal.loads, [1])
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from txgear.broker.history import Life
-from txgear.broker.jobs import CANCELLED, DEAD, DONE, EXPIRED, FAILED, QUEUED, RUNNING, STORING, Job
+from txgear.broker.archive import history_of
+from txgear.broker.history import History
+from txgear.broker.model import Job
+from txgear.broker.states import CANCELLED, DEAD, DONE, EXPIRED, FAILED, QUEUED, RUNNING, STORING
 from txgear.errors import ConfigurationError, QueueError
 from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD, WORK_COMPLETE, WORK_DATA, WORK_FAIL
 from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase, record
@@ -32,7 +34,7 @@ class ResultsTestCase(BrokerTestCase):
 
     def parts(self, job: Job) -> tuple[bytes, bytes] | None:
         """What is kept of a job's data and of its result."""
-        life = self.broker.life(job)
+        life = history_of(job)
         if not life.complete:
             self.assertEqual((life.data_size, life.result_size, self.brought(job)), (0, 0, b""))
             return None
@@ -59,7 +61,7 @@ class KeptTests(ResultsTestCase):
         self.assertEqual((job.state, job.workload, job.size, job.since), (DONE, b"", 11, START))
         self.assertEqual(self.parts(job), (b"onetwo", b"three"))
         for found in (
-            self.broker.ended(job.handle),
+            self.broker.archive.by_handle(job.handle),
             self.broker.named(b"f", b"u"),
             self.broker.named(b"", b"u"),
         ):
@@ -79,7 +81,7 @@ class KeptTests(ResultsTestCase):
         self.data(self.worker, job, b"two")
         self.complete(self.worker, job, b"")
         self.assertEqual(self.parts(job), (b"two", b""))
-        self.assertEqual(self.broker.life(job).counts, {"fail": 1})
+        self.assertEqual(history_of(job).counts, {"fail": 1})
 
     def test_how_it_ended_otherwise(self) -> None:
         self.fixture.set(results=60, expires=5)
@@ -87,7 +89,7 @@ class KeptTests(ResultsTestCase):
         self.grabbed(self.worker, job)
         self.broker.work_exception(self.worker, job.handle, b"why", self.fixture.now)
         self.assertEqual((job.state, self.parts(job)), (FAILED, (b"", b"why")))
-        self.assertEqual([each.text for each in self.broker.life(job).attempts], ["why"])
+        self.assertEqual([each.text for each in history_of(job).attempts], ["why"])
         job = self.fixture.submit(None)
         self.fixture.cancel(job)
         self.assertEqual((job.state, self.parts(job)), (CANCELLED, (b"", b"")))
@@ -170,8 +172,8 @@ class KeptTests(ResultsTestCase):
         self.fixture.pass_time(59.9)
         self.assertEqual(self.kept(), [job])
         self.fixture.pass_time(0.1)
-        self.assertEqual((self.kept(), self.broker.archive.data), ([], {}))
-        self.assertIsNone(self.broker.ended(job.handle))
+        self.assertEqual((self.kept(), self.broker.archive.results), ([], {}))
+        self.assertIsNone(self.broker.archive.by_handle(job.handle))
         self.assertIsNone(self.broker.named(b"f", b"u"))
 
     def test_a_function_is_known_as_long_as_a_job_of_it(self) -> None:
@@ -248,7 +250,7 @@ class OnceTests(ResultsTestCase):
         self.fixture.pass_time(59.9)
         self.assertIs(self.fixture.submit(None, unique=b"u"), job)
         self.assertIs(self.fixture.submit(self.client, unique=b"u"), job)
-        self.assertEqual((self.broker.jobs, job.clients), ({}, ()))
+        self.assertEqual((self.broker.table.jobs, job.clients), ({}, ()))
         self.fixture.pass_time(0.1)
         self.assertIsNot(self.fixture.submit(None, unique=b"u"), job)
 
@@ -294,10 +296,10 @@ class OnceTests(ResultsTestCase):
             self.fixture.set(unique_for=once, results=results)
             job = self.do(unique=b"u%d" % once)
             self.fixture.pass_time(10)
-            self.assertEqual(self.broker.ended(job.handle), job)
+            self.assertEqual(self.broker.archive.by_handle(job.handle), job)
             self.assertEqual(self.fixture.submit(None, unique=job.unique) is job, once == 60)
             self.fixture.pass_time(50)
-            self.assertIsNone(self.broker.ended(job.handle))
+            self.assertIsNone(self.broker.archive.by_handle(job.handle))
 
     def test_results_make_room_and_uniques_stay(self) -> None:
         self.fixture.set(unique_for=60, results={"keep": 60, "jobs": 2})
@@ -332,7 +334,7 @@ class OnceTests(ResultsTestCase):
         again = self.fixture.submit(None, unique=b"u")
         self.assertIsNot(again, job)
         self.assertIs(self.broker.named(b"f", b"u"), again)
-        self.assertIs(self.broker.ended(job.handle), job)
+        self.assertIs(self.broker.archive.by_handle(job.handle), job)
 
     def test_without_any_policy_any_more_it_is_free(self) -> None:
         self.fixture.set(unique_for=60)
@@ -456,7 +458,7 @@ class StoredResultsTests(DurableBrokerTestCase, ResultsTestCase):
 
     def shelve(self) -> None:
         """The store has all results."""
-        self.broker.result_stored(list(self.journal.results))
+        self.broker.store_events.result_stored(list(self.journal.results))
 
     def again(self) -> None:
         self.fixture.restart()
@@ -469,10 +471,10 @@ class StoredResultsTests(DurableBrokerTestCase, ResultsTestCase):
     def test_they_are_in_memory_until_the_store_has_them(self) -> None:
         self.fixture.set(results=60)
         job = self.do(workload=b"work")
-        self.assertEqual(self.broker.archive.data, {job.number: b"done"})
+        self.assertEqual(self.broker.archive.results, {job.number: b"done"})
         self.assertEqual(self.parts(job), (b"", b"done"))
         self.shelve()
-        self.assertEqual(self.broker.archive.data, {})
+        self.assertEqual(self.broker.archive.results, {})
         self.assertEqual(self.parts(job), (b"", b"done"))
 
     def test_the_journal_is_told(self) -> None:
@@ -534,12 +536,12 @@ class StoredResultsTests(DurableBrokerTestCase, ResultsTestCase):
     def test_a_result_that_the_store_does_not_take(self) -> None:
         self.fixture.set(results=60)
         job = self.do()
-        self.broker.result_refused(job.number)
-        self.assertEqual((self.parts(job), self.broker.archive.data), (None, {}))
+        self.broker.store_events.result_refused(job.number)
+        self.assertEqual((self.parts(job), self.broker.archive.results), (None, {}))
         move = self.journal.moves[-1]
         self.assertEqual((move.size, move.state, move.history), (0, DONE, b'{"result":[0,0,false]}'))
-        self.broker.forget(job.handle)
-        self.broker.result_refused(job.number)
+        self.broker.operations.forget(job.handle)
+        self.broker.store_events.result_refused(job.number)
 
     def test_one_that_ends_before_it_is_stored(self) -> None:
         self.fixture.set(results=60)
@@ -561,11 +563,11 @@ class StoredResultsTests(DurableBrokerTestCase, ResultsTestCase):
         self.grabbed(self.worker, job)
         self.fixture.submit(None, unique=b"u")
         self.complete(self.worker, job)
-        self.assertTrue(self.broker.forget(job.handle))
+        self.assertTrue(self.broker.operations.forget(job.handle))
         self.assertEqual(self.journal.forgotten, [job.number])
         self.fixture.commit()
         self.again()
-        self.assertEqual((self.broker.archive.jobs, self.broker.jobs), ({}, {}))
+        self.assertEqual((self.broker.archive.jobs, self.broker.table.jobs), ({}, {}))
 
     def test_one_that_was_cancelled_on_its_way(self) -> None:
         self.fixture.set(results=60)
@@ -609,12 +611,12 @@ class StoredResultsTests(DurableBrokerTestCase, ResultsTestCase):
         self.assertEqual(self.brought(self.fixture.submit(None)), b"")
         self.fixture.commit()
         self.again()
-        self.assertEqual(self.brought(self.broker.jobs[1]), b"work")
+        self.assertEqual(self.brought(self.broker.table.jobs[1]), b"work")
 
     def test_one_that_is_nowhere_cannot_be_read(self) -> None:
         self.fixture.set(results=60)
         job = self.do()
-        del self.broker.archive.data[job.number]
+        del self.broker.archive.results[job.number]
         job.stored = False
         self.assertIsNone(self.brought(job))
 
@@ -632,13 +634,13 @@ class StoredResultsTests(DurableBrokerTestCase, ResultsTestCase):
         """A life is kept only where there is something to say."""
         self.journal.put(record(7, state=CANCELLED, due=START + 9, ended=START))
         self.again()
-        self.assertEqual((self.found(7).state, self.broker.life(self.found(7)).attempts), (CANCELLED, []))
+        self.assertEqual((self.found(7).state, history_of(self.found(7)).attempts), (CANCELLED, []))
         self.fixture.pass_time(9)
         self.assertEqual(self.journal.forgotten, [7])
 
     def test_the_life_of_one_that_lives(self) -> None:
         job = self.fixture.submit(None)
-        self.assertIsInstance(self.broker.life(job), Life)
+        self.assertIsInstance(history_of(job), History)
         self.fixture.commit()
         self.grabbed(self.worker, job)
-        self.assertEqual((job.state, self.broker.life(job).attempts), (RUNNING, []))
+        self.assertEqual((job.state, history_of(job).attempts), (RUNNING, []))

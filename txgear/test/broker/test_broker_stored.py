@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-from txgear.broker.jobs import QUEUED, RUNNING, STORING, WAITING, Job
+from txgear.broker.model import Job, Peer
 from txgear.broker.records import JobRecord, JobUpdate
-from txgear.broker.sleepers import Peer
+from txgear.broker.states import DELAYED, QUEUED, RUNNING, STORING
 from txgear.errors import QueueError
 from txgear.protocol.constants import ERROR, HIGH, JOB_CREATED, LOW, NORMAL, WORK_COMPLETE, WORK_FAIL
 from txgear.protocol.packets import Pieces
@@ -22,12 +22,12 @@ class StoringTests(DurableBrokerTestCase):
         job = self.fixture.submit(None, workload=b"work")
         self.assertEqual((job.state, job.stored), (STORING, False))
         self.assertEqual(self.fixture.counts(), {b"f": (0, 1, 0, 2)})
-        self.assertEqual(job.queue.total, 1)
+        self.assertEqual(job.function.total, 1)
         self.assertIsNone(self.fixture.grab(worker))
         self.fixture.sleep(worker)
         self.assertEqual(self.fixture.outbox.take(), [])
         self.fixture.commit()
-        self.assertEqual((job.state, job.stored, job.storing), (QUEUED, True, None))
+        self.assertEqual((job.state, job.stored, job.reply), (QUEUED, True, None))
         self.assertEqual(self.fixture.counts(), {b"f": (1, 0, 0, 2)})
         self.assertEqual(self.fixture.woken(), [sleeper])
         self.assertIs(self.fixture.grab(sleeper), job)
@@ -35,13 +35,13 @@ class StoringTests(DurableBrokerTestCase):
 
     def test_the_answer_waits_and_is_then_its_handle(self) -> None:
         job = self.fixture.submit(None)
-        storing = self.broker.answer_waits(job, background=True)
-        assert storing is not None
-        self.assertIs(storing, job.storing)
-        self.assertIsNone(storing.answer)
+        reply = self.broker.reply_of(job, background=True)
+        assert reply is not None
+        self.assertIs(reply, job.reply)
+        self.assertIsNone(reply.packet)
         self.fixture.commit()
-        self.assertEqual(storing.answer, (JOB_CREATED, job.handle))
-        self.assertIsNone(self.broker.answer_waits(job, background=True))
+        self.assertEqual(reply.packet, (JOB_CREATED, job.handle))
+        self.assertIsNone(self.broker.reply_of(job, background=True))
 
     def test_the_journal_is_told_all_that_is_to_be_kept(self) -> None:
         self.broker.submit(None, b"f\xff", b"u" * 64, b"w\0", START, LOW, True, START + 9, b"reducer")
@@ -51,14 +51,15 @@ class StoringTests(DurableBrokerTestCase):
         first = JobRecord(1, 1, b"H:test", b"f\xff", b"u" * 64, None, b"reducer", LOW, START + 9, 0, 2, START)
         second = JobRecord(2, 2, b"H:test", b"", b"-", digest, b"", HIGH, 0.0, 0, 3, START)
         self.assertEqual(
-            [storing.addition for storing in self.journal.adding], [(first, b"w\0"), (second, workload)]
+            [(adding.record, adding.workload) for adding in self.journal.adding],
+            [(first, b"w\0"), (second, workload)],
         )
 
     def test_a_digest_has_16_bytes_whatever_its_value(self) -> None:
         """Some workload's digest begins with a zero."""
         for number in range(300):
             self.fixture.submit(None, unique=b"-", workload=b"%d" % number)
-        digests = [storing.addition[0].digest or b"" for storing in self.journal.adding]
+        digests = [adding.record.digest or b"" for adding in self.journal.adding]
         self.assertEqual({len(digest) for digest in digests}, {16})
         self.assertIn(0, {digest[0] for digest in digests})
 
@@ -69,10 +70,10 @@ class StoringTests(DurableBrokerTestCase):
         self.assertIs(self.fixture.submit(client, unique=b"u"), job)
         self.assertEqual(len(self.journal.adding), 1)
         for background in (True, False):
-            self.assertIs(self.broker.answer_waits(job, background), job.storing)
+            self.assertIs(self.broker.reply_of(job, background), job.reply)
         self.fixture.commit()
         for background in (True, False):
-            self.assertIsNone(self.broker.answer_waits(job, background))
+            self.assertIsNone(self.broker.reply_of(job, background))
         worker = self.fixture.worker(b"f")
         self.fixture.grab(worker)
         self.complete(worker, job)
@@ -82,19 +83,19 @@ class StoringTests(DurableBrokerTestCase):
         (job,) = self.fixture.store(b"work", unique=b"u")
         self.fixture.submit(self.fixture.connect(), unique=b"u")
         self.fixture.submit(None, unique=b"u")
-        self.assertEqual((self.journal.adding, job.storing), ([], None))
+        self.assertEqual((self.journal.adding, job.reply), ([], None))
 
     def test_several_are_queued_in_the_order_of_their_commits(self) -> None:
         jobs = [self.fixture.submit(None) for _ in range(3)]
         self.fixture.commit(2)
-        self.assertEqual(jobs[0].queue.queued(), jobs[:2])
+        self.assertEqual(jobs[0].function.lanes.queued(), jobs[:2])
         self.fixture.commit()
-        self.assertEqual(jobs[0].queue.queued(), jobs)
+        self.assertEqual(jobs[0].function.lanes.queued(), jobs)
 
     def test_foreground_jobs_are_not_stored(self) -> None:
         client, worker = self.fixture.connect(), self.fixture.worker(b"f")
         job = self.fixture.submit(client, workload=b"work")
-        self.assertIsNone(self.broker.answer_waits(job, background=False))
+        self.assertIsNone(self.broker.reply_of(job, background=False))
         self.assertIs(self.fixture.grab(worker), job)
         self.fixture.leave(worker)
         self.fixture.grab(self.fixture.worker(b"f"))
@@ -103,7 +104,7 @@ class StoringTests(DurableBrokerTestCase):
         self.assertEqual(told, ([], [], [], 0))
 
     def test_it_counts_for_the_limit_of_its_function(self) -> None:
-        self.broker.limit_function(b"f", (0, 1, 0))
+        self.broker.operations.limit_function(b"f", (0, 1, 0))
         self.fixture.submit(None)
         self.assertRaises(QueueError, self.fixture.submit, None)
 
@@ -120,26 +121,26 @@ class StoringTests(DurableBrokerTestCase):
         client = self.fixture.connect()
         job = self.fixture.submit(None, unique=b"u", workload=b"work")
         self.fixture.submit(client, unique=b"u")
-        storing = job.storing
-        assert storing is not None
+        reply = job.reply
+        assert reply is not None
         self.fixture.cancel(job)
         self.assertEqual(self.fixture.heard(client), [(WORK_FAIL, job.handle)])
         self.assert_gone(job)
         self.assertEqual((self.fixture.counts(), self.journal.ends), ({}, [job.number]))
         self.fixture.commit()
-        self.assertEqual(storing.answer, (JOB_CREATED, job.handle))
+        self.assertEqual(reply.packet, (JOB_CREATED, job.handle))
         self.assertEqual((self.fixture.counts(), self.journal.kept(), self.fixture.memory), ({}, [], 0))
 
     def test_one_that_was_cancelled_may_be_refused(self) -> None:
         job = self.fixture.submit(None)
         self.fixture.cancel(job)
-        self.assertEqual(self.fixture.refuse("full").answer, (ERROR, b"QUEUE_ERROR", b"full"))
+        self.assertEqual(self.fixture.refuse("full").packet, (ERROR, b"QUEUE_ERROR", b"full"))
         self.assertEqual((self.fixture.counts(), self.journal.ends), ({}, [job.number]))
 
     def test_without_a_journal_nothing_waits(self) -> None:
         fixture = BrokerFixture()
         job = fixture.submit(None)
-        self.assertIsNone(fixture.broker.answer_waits(job, background=True))
+        self.assertIsNone(fixture.broker.reply_of(job, background=True))
         self.assertEqual((job.state, job.stored), (QUEUED, False))
 
 
@@ -156,12 +157,12 @@ class ForegroundMadeBackgroundTests(DurableBrokerTestCase):
 
     def test_it_stays_where_it_is(self) -> None:
         self.insist()
-        (storing,) = self.journal.adding
-        self.assertEqual((self.job.state, storing.addition[1]), (QUEUED, b"work"))
-        self.assertIs(self.broker.answer_waits(self.job, background=True), storing)
-        self.assertIsNone(self.broker.answer_waits(self.job, background=False))
+        ((_, _, workload, reply),) = self.journal.adding
+        self.assertEqual((self.job.state, workload), (QUEUED, b"work"))
+        self.assertIs(self.broker.reply_of(self.job, background=True), reply)
+        self.assertIsNone(self.broker.reply_of(self.job, background=False))
         self.fixture.commit()
-        self.assertEqual(storing.answer, (JOB_CREATED, self.job.handle))
+        self.assertEqual(reply.packet, (JOB_CREATED, self.job.handle))
         self.assertEqual((self.job.state, self.job.stored, self.fixture.memory), (QUEUED, True, 4))
 
     def test_it_is_stored_once(self) -> None:
@@ -184,20 +185,20 @@ class ForegroundMadeBackgroundTests(DurableBrokerTestCase):
     def test_it_may_be_made_so_while_it_runs(self) -> None:
         self.fixture.grab(self.fixture.worker(b"f", timeout=5.0))
         self.insist()
-        self.assertEqual(self.journal.adding[0].addition[0].due, 0.0)
+        self.assertEqual(self.journal.adding[0].record.due, 0.0)
         self.fixture.commit()
         self.assertEqual((self.job.state, self.job.stored), (RUNNING, True))
 
     def test_it_may_end_before_it_is_stored(self) -> None:
         self.insist()
-        storing = self.job.storing
-        assert storing is not None
+        reply = self.job.reply
+        assert reply is not None
         worker = self.fixture.worker(b"f")
         self.fixture.grab(worker)
         self.complete(worker, self.job)
         self.assertEqual(self.journal.ends, [1])
         self.fixture.commit()
-        self.assertEqual((storing.answer, self.fixture.memory), ((JOB_CREATED, self.job.handle), 0))
+        self.assertEqual((reply.packet, self.fixture.memory), ((JOB_CREATED, self.job.handle), 0))
         self.assertEqual((self.journal.kept(), self.fixture.counts()), ([], {b"f": (0, 0, 0, 1)}))
 
     def test_it_outlives_its_clients_before_and_after_the_commit(self) -> None:
@@ -213,16 +214,16 @@ class ForegroundMadeBackgroundTests(DurableBrokerTestCase):
             self.fixture.grab(worker)
             self.fixture.leave(worker)
         self.insist()
-        record = self.journal.adding[0].addition[0]
+        record = self.journal.adding[0].record
         self.assertEqual((record.number, record.place, record.retries), (1, self.job.place, 2))
         self.assertEqual((self.job.place, self.journal.moves), (2, []))
 
     def test_the_time_that_it_waits_for_is_kept(self) -> None:
         later = self.fixture.submit(self.client, unique=b"later", due=START + 10)
         self.fixture.submit(None, unique=b"later")
-        self.assertEqual(self.journal.adding[0].addition[0].due, START + 10)
+        self.assertEqual(self.journal.adding[0].record.due, START + 10)
         self.fixture.commit()
-        self.assertEqual(later.state, WAITING)
+        self.assertEqual(later.state, DELAYED)
         self.fixture.pass_time(10)
         self.assertEqual((later.state, self.journal.kept()[0].due), (QUEUED, 0.0))
 
@@ -241,8 +242,8 @@ class RefusedTests(DurableBrokerTestCase):
 
     def test_it_never_was(self) -> None:
         job = self.fixture.submit(None, unique=b"u")
-        storing = self.fixture.refuse("voll: £5")
-        self.assertEqual(storing.answer, (ERROR, b"QUEUE_ERROR", "voll: £5".encode()))
+        reply = self.fixture.refuse("voll: £5")
+        self.assertEqual(reply.packet, (ERROR, b"QUEUE_ERROR", "voll: £5".encode()))
         self.assert_gone(job)
         self.assertEqual((self.fixture.counts(), self.journal.ends), ({}, []))
         self.assertIsNot(self.fixture.submit(None, unique=b"u"), job)
@@ -250,15 +251,15 @@ class RefusedTests(DurableBrokerTestCase):
     def test_clients_that_joined_it_have_the_same_answer_and_no_other(self) -> None:
         job = self.fixture.submit(None, unique=b"u")
         self.fixture.submit(self.client, unique=b"u")
-        storing = self.broker.answer_waits(job, background=False)
-        self.assertIs(self.fixture.refuse(), storing)
+        reply = self.broker.reply_of(job, background=False)
+        self.assertIs(self.fixture.refuse(), reply)
         self.assert_gone(job)
         self.assertEqual((self.fixture.heard(self.client), self.client.attached), ([], {}))
 
     def test_a_foreground_job_goes_on_as_such(self) -> None:
         job = self.made_background()
         self.fixture.refuse()
-        self.assertEqual((job.state, job.background, job.storing), (QUEUED, False, None))
+        self.assertEqual((job.state, job.background, job.reply), (QUEUED, False, None))
         worker = self.fixture.worker(b"f")
         self.fixture.grab(worker)
         self.complete(worker, job)
@@ -315,11 +316,15 @@ class JournalRefusesTests(DurableBrokerTestCase):
         self.journal.unavailable = "The store is locked"
 
     def assert_refused(self, function: bytes = b"f", unique: bytes = b"") -> None:
-        lines, number, uniques = self.fixture.counts(), self.broker.next_number, len(self.broker._uniques)
+        lines, number, uniques = (
+            self.fixture.counts(),
+            self.broker.table.next_number,
+            len(self.broker.table.uniques),
+        )
         with self.assertRaisesRegex(QueueError, "^QUEUE_ERROR: The store is locked$"):
             self.fixture.submit(None, function, unique)
-        self.assertEqual((self.fixture.counts(), self.broker.next_number), (lines, number))
-        self.assertEqual((len(self.broker._uniques), len(self.broker.jobs)), (uniques, 2))
+        self.assertEqual((self.fixture.counts(), self.broker.table.next_number), (lines, number))
+        self.assertEqual((len(self.broker.table.uniques), len(self.broker.table.jobs)), (uniques, 2))
         self.assertEqual(self.journal.adding, [])
 
     def test_a_background_job_is_refused_before_anything_has_changed(self) -> None:
@@ -343,7 +348,7 @@ class JournalRefusesTests(DurableBrokerTestCase):
         job = self.fixture.submit(None, unique=b"u")
         self.journal.unavailable = "late"
         self.assertIs(self.fixture.submit(None, unique=b"u"), job)
-        self.assertIs(self.broker.answer_waits(job, background=True), job.storing)
+        self.assertIs(self.broker.reply_of(job, background=True), job.reply)
 
     def test_foreground_jobs_go_on(self) -> None:
         job = self.fixture.submit(self.client)
@@ -399,10 +404,10 @@ class MoveTests(DurableBrokerTestCase):
     def test_one_whose_time_has_come_is_behind_those_that_are_there(self) -> None:
         later, now = self.fixture.submit(None, due=START + 10), self.fixture.submit(None)
         self.fixture.commit()
-        self.assertEqual((later.state, now.state), (WAITING, QUEUED))
+        self.assertEqual((later.state, now.state), (DELAYED, QUEUED))
         self.fixture.pass_time(10)
         self.assertEqual(self.journal.moves, [JobUpdate(1, 3, 0.0, 0)])
-        self.assertEqual(now.queue.queued(), [now, later])
+        self.assertEqual(now.function.lanes.queued(), [now, later])
 
     def test_it_keeps_that_turn_when_its_worker_is_lost(self) -> None:
         later, now = self.fixture.submit(None, due=START + 10), self.fixture.submit(None)
@@ -413,7 +418,7 @@ class MoveTests(DurableBrokerTestCase):
         self.assertEqual([self.fixture.grab(worker) for worker in workers], [now, later])
         for worker in workers:
             self.fixture.leave(worker)
-        self.assertEqual(now.queue.queued()[:2], [now, later])
+        self.assertEqual(now.function.lanes.queued()[:2], [now, later])
 
     def test_a_time_that_came_while_it_was_on_its_way_is_over(self) -> None:
         job = self.fixture.submit(None, due=START + 10)
@@ -424,7 +429,7 @@ class MoveTests(DurableBrokerTestCase):
 
     def test_its_workload_is_dropped_until_then_and_read_again(self) -> None:
         (job,) = self.fixture.store(b"work", due=START + 10)
-        self.assertEqual((job.state, job.workload, self.fixture.memory), (WAITING, b"", 0))
+        self.assertEqual((job.state, job.workload, self.fixture.memory), (DELAYED, b"", 0))
         worker = self.fixture.worker(b"f")
         self.fixture.pass_time(10)
         self.assertIsNone(self.fixture.grab(worker))
@@ -439,7 +444,7 @@ class MoveTests(DurableBrokerTestCase):
             worker = fixture.worker(b"f")
             fixture.grab(worker)
             fixture.leave(worker)
-        self.assertEqual([jobs[0].place, jobs[0].queue.queued()], [3, jobs[::-1]])
+        self.assertEqual([jobs[0].place, jobs[0].function.lanes.queued()], [3, jobs[::-1]])
 
 
 class EndTests(DurableBrokerTestCase):
@@ -516,28 +521,30 @@ class NumberTests(DurableBrokerTestCase):
         return [self.fixture.submit(self.fixture.connect()).number for _ in range(count)]
 
     def test_they_begin_where_they_are_reserved(self) -> None:
-        self.broker.reserve(2**40, 100)
-        self.assertEqual((self.broker.next_number, self.broker.numbers_left), (2**40, 100))
+        self.broker.store_events.reserve(2**40, 100)
+        self.assertEqual((self.broker.table.next_number, self.broker.store_events.numbers_left), (2**40, 100))
         self.assertEqual(self.numbers(2), [2**40, 2**40 + 1])
-        self.assertEqual((self.broker.next_number, self.broker.numbers_left), (2**40 + 2, 98))
-        job = self.broker.status(b"H:test:%d" % 2**40)
+        self.assertEqual(
+            (self.broker.table.next_number, self.broker.store_events.numbers_left), (2**40 + 2, 98)
+        )
+        job = self.broker.table.by_handle(b"H:test:%d" % 2**40)
         assert job is not None
         self.assertEqual(job.number, 2**40)
 
     def test_more_that_follow_are_added(self) -> None:
-        self.broker.reserve(5, 2)
+        self.broker.store_events.reserve(5, 2)
         self.numbers(1)
-        self.broker.reserve(7, 2)
-        self.assertEqual((self.numbers(3), self.broker.numbers_left), ([6, 7, 8], 0))
+        self.broker.store_events.reserve(7, 2)
+        self.assertEqual((self.numbers(3), self.broker.store_events.numbers_left), ([6, 7, 8], 0))
 
     def test_more_that_do_not_follow_are_used_at_once(self) -> None:
-        self.broker.reserve(5, 2)
+        self.broker.store_events.reserve(5, 2)
         self.numbers(1)
-        self.broker.reserve(10, 2)
-        self.assertEqual((self.numbers(2), self.broker.numbers_left), ([10, 11], 0))
+        self.broker.store_events.reserve(10, 2)
+        self.assertEqual((self.numbers(2), self.broker.store_events.numbers_left), ([10, 11], 0))
 
     def test_without_any_no_job_is_taken_and_nothing_changed(self) -> None:
-        self.broker.reserve(5, 1)
+        self.broker.store_events.reserve(5, 1)
         client = self.fixture.connect()
         job = self.fixture.submit(client, unique=b"u")
         for each in (client, None):
@@ -547,17 +554,17 @@ class NumberTests(DurableBrokerTestCase):
                 self.fixture.submit(each, b"g", b"v")
         self.assertEqual((self.fixture.counts(), client.attached), ({b"f": (1, 0, 0, 0)}, {job: None}))
         self.assertIs(self.fixture.submit(client, unique=b"u"), job)
-        self.broker.reserve(6, 1)
+        self.broker.store_events.reserve(6, 1)
         self.assertEqual(self.numbers(1), [6])
 
     def test_a_turn_behind_all_others_takes_one(self) -> None:
-        self.broker.reserve(5, 10)
+        self.broker.store_events.reserve(5, 10)
         self.numbers(2)
         for _ in range(2):
             worker = self.fixture.worker(b"f")
             self.fixture.grab(worker)
             self.fixture.leave(worker)
-        self.assertEqual(self.broker.next_number, 8)
+        self.assertEqual(self.broker.table.next_number, 8)
 
 
 class DrainTests(DurableBrokerTestCase):
@@ -571,7 +578,7 @@ class DrainTests(DurableBrokerTestCase):
         self.fixture.drain()
         self.assertTrue(self.broker.drained)
         self.fixture.commit()
-        self.assertEqual((job.state, self.fixture.counts()), (WAITING, {b"f": (0, 1, 0, 1)}))
+        self.assertEqual((job.state, self.fixture.counts()), (DELAYED, {b"f": (0, 1, 0, 1)}))
         self.assertIsNone(self.fixture.grab(self.worker))
         self.assertTrue(self.broker.drained)
         self.assertEqual(
@@ -596,7 +603,7 @@ class DrainTests(DurableBrokerTestCase):
         self.fixture.leave(self.client)
         self.assertTrue(self.broker.drained)
         self.fixture.commit()
-        self.assertEqual(job.state, WAITING)
+        self.assertEqual(job.state, DELAYED)
 
     def test_or_the_job_cannot_be_stored(self) -> None:
         self.fixture.submit(None, unique=b"u")
@@ -611,7 +618,7 @@ class DrainTests(DurableBrokerTestCase):
         self.fixture.submit(None, unique=b"u")
         self.fixture.drain()
         self.fixture.leave(self.client)
-        self.assertEqual(job.state, WAITING)
+        self.assertEqual(job.state, DELAYED)
         self.fixture.refuse()
         self.assert_gone(job)
 
@@ -622,7 +629,7 @@ class DrainTests(DurableBrokerTestCase):
         self.fixture.drain()
         self.fixture.leave(self.worker)
         self.fixture.pass_time(10)
-        self.assertEqual((job.state, later.state), (WAITING, WAITING))
+        self.assertEqual((job.state, later.state), (DELAYED, DELAYED))
         self.assertEqual(self.journal.moves, [JobUpdate(1, 1, 0.0, 1), JobUpdate(2, 3, 0.0, 0)])
 
 
@@ -633,7 +640,7 @@ class HaltedTests(DurableBrokerTestCase):
         self.broker.halted = True
         for peer in peers:
             self.fixture.leave(peer)
-        self.assertEqual(self.broker.roster.peers, {})
+        self.assertEqual(self.broker.peers, {})
 
     def test_jobs_stay_as_they_are(self) -> None:
         client, worker = self.fixture.connect(), self.fixture.worker(b"f")
@@ -661,7 +668,7 @@ class WithoutJournalTests(BrokerTestCase):
         client, worker = self.fixture.connect(), self.fixture.worker(b"f")
         job = self.fixture.submit(client, unique=b"u")
         self.fixture.submit(None, unique=b"u")
-        self.assertEqual((job.background, job.storing), (True, None))
+        self.assertEqual((job.background, job.reply), (True, None))
         self.fixture.grab(worker)
         self.fixture.leave(worker)
         self.fixture.cancel(job)

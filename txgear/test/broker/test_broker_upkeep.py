@@ -6,11 +6,11 @@ from math import inf
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.broker import Broker
-from txgear.broker.chores import BATCH
-from txgear.broker.jobs import QUEUED, WAITING
+from txgear.broker.broker import Broker, Rules
+from txgear.broker.bulk import BATCH
 from txgear.broker.sleepers import WAKE_SECONDS
-from txgear.broker.storage import MAX_PREFIX, check_prefix
+from txgear.broker.states import DELAYED, QUEUED
+from txgear.broker.table import MAX_PREFIX, check_prefix
 from txgear.errors import ArgumentTooLarge, ConfigurationError, InvalidArgument, QueueError
 from txgear.protocol.constants import HIGH, LOW, MAX_FUNCTION, MAX_HANDLE
 from txgear.test.support.broker import BrokerFixture, BrokerTestCase, FakeOutbox
@@ -76,7 +76,7 @@ class WakeUpTests(BrokerTestCase):
         self.fixture.woken()
         job = self.fixture.grab(first)
         assert job is not None
-        self.assertEqual(job.queue.name, b"g")
+        self.assertEqual(job.function.name, b"g")
         self.assertEqual(self.fixture.woken(), [second])
 
     def test_a_woken_worker_that_sleeps_on_beside_another_job_has_another_woken(self) -> None:
@@ -157,7 +157,7 @@ class LaterTests(BrokerTestCase):
     def test_not_before_its_time(self) -> None:
         worker = self.fixture.worker(b"f")
         job = self.fixture.submit(None, due=START + 10)
-        self.assertEqual(job.state, WAITING)
+        self.assertEqual(job.state, DELAYED)
         self.assertEqual(self.fixture.counts(), {b"f": (0, 1, 0, 1)})
         self.assertIsNone(self.fixture.grab(worker))
         self.fixture.pass_time(9.9)
@@ -188,35 +188,35 @@ class LaterTests(BrokerTestCase):
         self.assertIs(self.fixture.grab(self.fixture.worker(b"f")), job)
 
     def test_one_deadline_for_all(self) -> None:
-        self.assertEqual(self.broker.deadline, inf)
+        self.assertEqual(self.broker.timers.deadline, inf)
         for delay in (30, 10, 20):
             self.fixture.submit(None, delay=delay)
-        self.assertEqual(self.broker.deadline, START + 10)
+        self.assertEqual(self.broker.timers.deadline, START + 10)
         self.fixture.pass_time(10)
-        self.assertEqual(self.broker.deadline, START + 20)
+        self.assertEqual(self.broker.timers.deadline, START + 20)
         self.fixture.pass_time(20)
-        self.assertEqual(self.broker.deadline, inf)
+        self.assertEqual(self.broker.timers.deadline, inf)
 
     def test_a_deadline_that_has_lapsed_costs_one_empty_call(self) -> None:
         job = self.fixture.submit(None, delay=10)
         self.fixture.cancel(job)
         self.broker.expire(START + 10)
-        self.assertEqual(self.broker.deadline, inf)
+        self.assertEqual(self.broker.timers.deadline, inf)
 
     def test_a_great_many_at_once_take_several_calls(self) -> None:
         jobs = [self.fixture.submit(None, due=START + 10) for _ in range(2 * BATCH)]
         begun = [0]
-        while self.broker.deadline <= START + 10:
+        while self.broker.timers.deadline <= START + 10:
             self.broker.expire(START + 10)
             begun.append(self.fixture.counts()[b"f"][0])
             self.assertLessEqual(begun[-1] - begun[-2], BATCH)
-        self.assertEqual((begun[-1], self.broker.deadline), (2 * BATCH, inf))
+        self.assertEqual((begun[-1], self.broker.timers.deadline), (2 * BATCH, inf))
         self.assertEqual(self.fixture.grab_all(self.fixture.worker(b"f")), jobs)
 
 
 class FunctionTests(BrokerTestCase):
     def limit(self, high: int, normal: int, low: int) -> None:
-        self.broker.limit_function(b"f", (high, normal, low))
+        self.broker.operations.limit_function(b"f", (high, normal, low))
 
     def test_a_full_queue_takes_no_new_job(self) -> None:
         self.limit(0, 2, 1)
@@ -256,37 +256,37 @@ class FunctionTests(BrokerTestCase):
         self.assertEqual(self.fixture.counts(), {})
 
     def test_what_was_created_is_kept(self) -> None:
-        self.broker.create_function(b"f")
+        self.broker.operations.create_function(b"f")
         self.fixture.leave(self.fixture.worker(b"f"))
         self.assertEqual(self.fixture.counts(), {b"f": (0, 0, 0, 0)})
 
     def test_dropping(self) -> None:
-        self.assertIsNone(self.broker.drop_function(b"f"))
+        self.assertIsNone(self.broker.operations.drop_function(b"f"))
         self.limit(1, 1, 1)
-        self.broker.create_function(b"F")
-        self.assertTrue(self.broker.drop_function(b"f"))
+        self.broker.operations.create_function(b"F")
+        self.assertTrue(self.broker.operations.drop_function(b"f"))
         self.assertEqual(self.fixture.counts(), {})
         self.fixture.submit(None)
         self.fixture.submit(None)
 
     def test_what_is_in_use_is_not_dropped(self) -> None:
         worker = self.fixture.worker(b"f")
-        self.assertIs(self.broker.drop_function(b"f"), False)
+        self.assertIs(self.broker.operations.drop_function(b"f"), False)
         self.fixture.submit(None, due=START + 10)
         self.fixture.leave(worker)
-        self.assertIs(self.broker.drop_function(b"F"), False)
+        self.assertIs(self.broker.operations.drop_function(b"F"), False)
         self.assertEqual(self.fixture.counts(), {b"f": (0, 1, 0, 0)})
 
     def test_names_that_will_not_do(self) -> None:
         longest = b"f" * MAX_FUNCTION
-        self.broker.create_function(longest)
+        self.broker.operations.create_function(longest)
         for name, kind, complaint in (
             (longest + b"f", ArgumentTooLarge, "Function name too large"),
             (b"f\0g", InvalidArgument, "A function's name holds no NUL"),
         ):
             for refused in (
-                self.broker.create_function,
-                lambda name: self.broker.limit_function(name, (1, 1, 1)),
+                self.broker.operations.create_function,
+                lambda name: self.broker.operations.limit_function(name, (1, 1, 1)),
                 lambda name: self.broker.can_do(self.fixture.connect(), name, 0.0, START),
                 lambda name: self.fixture.submit(None, name),
             ):
@@ -301,12 +301,12 @@ class HandleTests(SynchronousTestCase):
         self.assertEqual(
             [fixture.submit(None).handle for _ in range(3)], [b"H:test:1", b"H:test:2", b"H:test:3"]
         )
-        self.assertEqual([job.number for job in fixture.broker.jobs.values()], [1, 2, 3])
+        self.assertEqual([job.number for job in fixture.broker.table.jobs.values()], [1, 2, 3])
 
     def test_whatever_the_prefix(self) -> None:
         for prefix in (b"100%d", b"x" * MAX_PREFIX):
             self.assertEqual(check_prefix(prefix), prefix)
-            broker = Broker(FakeOutbox(), prefix)
+            broker = Broker(FakeOutbox(), Rules(prefix))
             handles = [broker.submit(None, b"f", b"", b"", START).handle for _ in range(2)]
             self.assertEqual(handles, [prefix + b":1", prefix + b":2"])
 
@@ -344,7 +344,7 @@ class DrainTests(BrokerTestCase):
         foreground = self.fixture.submit(self.client)
         self.fixture.drain()
         self.assertEqual(self.fixture.grab_all(self.worker), [foreground])
-        self.assertEqual(background.state, WAITING)
+        self.assertEqual(background.state, DELAYED)
         self.assertFalse(self.broker.drained)
         self.complete(self.worker, foreground)
         self.assertTrue(self.broker.drained)
@@ -363,7 +363,7 @@ class DrainTests(BrokerTestCase):
         self.fixture.grab(self.worker)
         self.fixture.drain()
         self.fixture.leave(self.worker)
-        self.assertEqual(job.state, WAITING)
+        self.assertEqual(job.state, DELAYED)
         self.assertTrue(self.broker.drained)
         self.assertIsNone(self.fixture.grab(self.fixture.worker(b"f")))
 
@@ -373,14 +373,14 @@ class DrainTests(BrokerTestCase):
         self.fixture.drain()
         self.assertFalse(self.broker.drained)
         self.fixture.leave(self.client)
-        self.assertEqual(job.state, WAITING)
+        self.assertEqual(job.state, DELAYED)
         self.assertTrue(self.broker.drained)
 
     def test_so_does_one_whose_time_comes(self) -> None:
         job = self.fixture.submit(None, due=START + 10)
         self.fixture.drain()
         self.fixture.pass_time(10)
-        self.assertEqual((job.state, self.broker.deadline), (WAITING, inf))
+        self.assertEqual((job.state, self.broker.timers.deadline), (DELAYED, inf))
         self.assertEqual(self.fixture.counts(), {b"f": (0, 1, 0, 1)})
 
     def test_one_that_waits_for_good_may_be_cancelled(self) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.history import MOST_ATTEMPTS, MOST_EARLIER, MOST_TEXT, Attempt, Life, in_words
-from txgear.broker.jobs import DONE
+from txgear.broker.history import MOST_ATTEMPTS, MOST_EARLIER, MOST_TEXT, Attempt, History, as_text
+from txgear.broker.states import DONE
 from txgear.protocol.packets import Pieces
 from txgear.test.support.broker import Told
 from txgear.test.support.extras import PROPERTY, given, st
@@ -17,58 +17,58 @@ def attempt(number: int, reason: str = "fail") -> Attempt:
 
 class HistoryTests(SynchronousTestCase):
     def test_attempts_are_counted_by_reason(self) -> None:
-        life = Life()
+        life = History()
         for number, reason in enumerate(("fail", "lost", "fail")):
-            life.note(attempt(number, reason))
+            life.add_attempt(attempt(number, reason))
         self.assertEqual(life.counts, {"fail": 2, "lost": 1})
         self.assertEqual([each.began for each in life.attempts], [0.0, 1.0, 2.0])
 
     def test_only_the_newest_are_kept_in_full(self) -> None:
-        life = Life()
+        life = History()
         for number in range(MOST_ATTEMPTS + 3):
-            life.note(attempt(number))
+            life.add_attempt(attempt(number))
         self.assertEqual(life.counts, {"fail": MOST_ATTEMPTS + 3})
         self.assertEqual((len(life.attempts), life.attempts[0].began), (MOST_ATTEMPTS, 3.0))
 
     def test_of_what_was_said_before_the_last_time_less_is_kept(self) -> None:
-        life = Life()
+        life = History()
         for text in ("x" * 1000, "y" * MOST_EARLIER, "z" * 1000):
-            life.note(attempt(0)._replace(text=text))
+            life.add_attempt(attempt(0)._replace(text=text))
         earlier = "x" * (MOST_EARLIER - 3) + "..."
         self.assertEqual([each.text for each in life.attempts], [earlier, "y" * MOST_EARLIER, "z" * 1000])
 
 
 class CollectTests(SynchronousTestCase):
     def test_data_are_joined(self) -> None:
-        life = Life()
+        life = History()
         for data in (b"one", Pieces([b"t", b"wo"]), b""):
             life.collect(data, 6)
         self.assertEqual(life.take_data(), b"onetwo")
 
     def test_too_much_is_nothing(self) -> None:
-        life = Life()
+        life = History()
         for data in (b"one", b"more", b""):
             life.collect(data, 6)
         self.assertEqual((life.data, life.take_data()), ([], None))
 
     def test_a_part_that_is_missed_is_all_that_is_missed(self) -> None:
-        life = Life()
+        life = History()
         life.collect(b"one", 0)
-        life.miss()
+        life.discard_data()
         life.collect(b"three", 0)
         self.assertEqual((life.data, life.take_data()), ([], None))
 
     def test_without_a_bound_everything_is_kept(self) -> None:
-        life = Life()
+        life = History()
         life.collect(b"x" * 10**6, 0)
         self.assertEqual(life.take_data(), b"x" * 10**6)
 
     def test_the_next_attempt_begins_from_nothing(self) -> None:
-        life = Life()
+        life = History()
         life.lease = life.overdue = 5.0
         life.collect(b"one", 0)
-        life.miss()
-        life.start_again()
+        life.discard_data()
+        life.restart()
         self.assertEqual((life.lease, life.overdue), (0.0, 0.0))
         life.collect(b"two", 0)
         self.assertEqual(life.take_data(), b"two")
@@ -76,30 +76,30 @@ class CollectTests(SynchronousTestCase):
 
 class WatchersTests(SynchronousTestCase):
     def test_each_is_told_once(self) -> None:
-        life = Life()
+        life = History()
         told: list[Told] = []
         life.watchers = {number: lambda *said: told.append(said) for number in range(2)}
         for _ in range(2):
-            life.tell(DONE, b"data", b"result", True)
+            life.notify(DONE, b"data", b"result", True)
         self.assertEqual(told, [(DONE, b"data", b"result", True)] * 2)
 
 
 class BytesTests(SynchronousTestCase):
-    def there_and_back(self, life: Life) -> Life:
+    def there_and_back(self, life: History) -> History:
         kept = life.to_bytes()
         assert kept is not None
-        return Life.from_bytes(kept)
+        return History.from_bytes(kept)
 
     def test_of_nothing_nothing_is_kept(self) -> None:
-        self.assertIsNone(Life().to_bytes())
-        life = Life.from_bytes(b"{}")
+        self.assertIsNone(History().to_bytes())
+        life = History.from_bytes(b"{}")
         self.assertEqual((life.settings, life.attempts, life.counts, life.complete), ({}, [], {}, True))
         self.assertEqual((life.data_size, life.result_size), (0, 0))
 
     def test_all_that_is_kept_comes_back(self) -> None:
-        life = Life({"retries": 3, "backoff": {"first": "1s"}})
+        life = History({"retries": 3, "backoff": {"first": "1s"}})
         for number in range(3):
-            life.note(attempt(number, "exception"))
+            life.add_attempt(attempt(number, "exception"))
         life.data_size, life.result_size = 4, 5
         back = self.there_and_back(life)
         self.assertEqual(back.settings, life.settings)
@@ -108,34 +108,34 @@ class BytesTests(SynchronousTestCase):
 
     def test_settings_are_kept_under_their_first_names(self) -> None:
         """The version before is to read them as well; they mean the same under both."""
-        life = Life({"retries": 3, "unique_for": "1h"})
+        life = History({"retries": 3, "unique_for": "1h"})
         self.assertEqual(life.to_bytes(), b'{"settings":{"retries":3,"once":"1h"}}')
         self.assertEqual(self.there_and_back(life).settings, life.settings)
 
     def test_a_history_without_counts_comes_back(self) -> None:
         """That of a dead job that was queued again."""
-        life = Life()
-        life.note(attempt(1))
+        life = History()
+        life.add_attempt(attempt(1))
         life.counts.clear()
         back = self.there_and_back(life)
         self.assertEqual((back.counts, back.attempts), ({}, [attempt(1)]))
 
     def test_that_a_result_is_not_kept_comes_back(self) -> None:
-        life = Life()
+        life = History()
         life.complete = False
         self.assertFalse(self.there_and_back(life).complete)
 
     def test_settings_of_any_text_come_back(self) -> None:
         """A client's JSON may have half a character."""
         self.assertEqual(
-            self.there_and_back(Life({"backoff": "\ud800\xe9"})).settings, {"backoff": "\ud800\xe9"}
+            self.there_and_back(History({"backoff": "\ud800\xe9"})).settings, {"backoff": "\ud800\xe9"}
         )
 
     @PROPERTY
     @given(st.text(), st.text())
     def test_any_text(self, worker: str, text: str) -> None:
-        life = Life()
-        life.note(Attempt(0.1, 1 / 3, "fail", worker, text))
+        life = History()
+        life.add_attempt(Attempt(0.1, 1 / 3, "fail", worker, text))
         self.assertEqual(self.there_and_back(life).attempts, life.attempts)
 
     def test_what_is_damaged_is_said_to_be(self) -> None:
@@ -153,16 +153,16 @@ class BytesTests(SynchronousTestCase):
             b'{"result":7}',
         ):
             with self.assertRaises(ValueError, msg=kept):
-                Life.from_bytes(kept)
+                History.from_bytes(kept)
 
 
 class WordsTests(SynchronousTestCase):
     def test_bytes_become_text(self) -> None:
-        self.assertEqual(in_words(b"caf\xc3\xa9"), "caf\xe9")
-        self.assertEqual(in_words(Pieces([b"on", b"e\xff"])), "one\\xff")
+        self.assertEqual(as_text(b"caf\xc3\xa9"), "caf\xe9")
+        self.assertEqual(as_text(Pieces([b"on", b"e\xff"])), "one\\xff")
 
     def test_of_bounded_length(self) -> None:
-        self.assertEqual(in_words(b"x" * MOST_TEXT), "x" * MOST_TEXT)
-        self.assertEqual(in_words(b"x" * (MOST_TEXT + 1)), "x" * (MOST_TEXT - 3) + "...")
-        self.assertEqual(in_words("\U0001f600".encode() * MOST_TEXT), "\U0001f600" * MOST_TEXT)
-        self.assertEqual(len(in_words(b"\xff" * 10**6)), MOST_TEXT)
+        self.assertEqual(as_text(b"x" * MOST_TEXT), "x" * MOST_TEXT)
+        self.assertEqual(as_text(b"x" * (MOST_TEXT + 1)), "x" * (MOST_TEXT - 3) + "...")
+        self.assertEqual(as_text("\U0001f600".encode() * MOST_TEXT), "\U0001f600" * MOST_TEXT)
+        self.assertEqual(len(as_text(b"\xff" * 10**6)), MOST_TEXT)

@@ -8,10 +8,10 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker import inspection
-from txgear.broker.broker import Broker
+from txgear.broker.archive import history_of
+from txgear.broker.broker import Broker, Rules
 from txgear.broker.inspection import OF_ENDED, OF_FUNCTIONS, OF_JOBS, Bounds, Search
-from txgear.broker.jobs import Job
-from txgear.broker.sleepers import Peer
+from txgear.broker.model import Job, Peer
 from txgear.errors import InvalidArgument, ServerError
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol import textlines
@@ -122,7 +122,9 @@ class InspectionTestCase(SynchronousTestCase):
 
     def set_policy(self, **settings: Any) -> None:
         """One for all functions."""
-        self.broker.set_policies(Policies([("*", CLASSIC.with_settings(settings))]), self.fixture.now)
+        self.broker.operations.set_policies(
+            Policies([("*", CLASSIC.with_settings(settings))]), self.fixture.now
+        )
 
     def search(self, **words: bytes) -> Search:
         return Search.parse(words, OF_JOBS)
@@ -311,7 +313,7 @@ class WordTests(InspectionTestCase):
         self.assertIsNone(inspection.find(self.broker, job.handle))
 
     def test_a_prefix_that_looks_like_an_escape(self) -> None:
-        broker = Broker(FakeOutbox(), b"H:a\\x41//b")
+        broker = Broker(FakeOutbox(), Rules(b"H:a\\x41//b"))
         job = broker.submit(None, b"f", b"", b"", START)
         for word in (job.handle, b"host//" + job.handle, textlines.shown(job.handle)):
             self.assertIs(inspection.find(broker, word), job)
@@ -326,7 +328,7 @@ class FunctionTests(InspectionTestCase):
         for due in (0.0, 0.0, self.fixture.now + 9):
             self.fixture.submit(None, due=due)
         self.fixture.grab(self.fixture.worker(b"f"))
-        self.broker.limit_function(b"f", (0, 7, 0))
+        self.broker.operations.limit_function(b"f", (0, 7, 0))
         self.assertEqual(
             self.functions(),
             [
@@ -357,8 +359,8 @@ class FunctionTests(InspectionTestCase):
 
     def test_filters(self) -> None:
         for name in (b"a", b"b", b"c"):
-            self.broker.create_function(name)
-        self.broker.pause(b"b", self.fixture.now)
+            self.broker.operations.create_function(name)
+        self.broker.operations.pause(b"b", self.fixture.now)
         for words, names in (
             ({}, ["a", "b", "c"]),
             ({"paused": b"yes"}, ["b"]),
@@ -402,7 +404,7 @@ class PageTests(InspectionTestCase):
     def test_in_the_order_of_numbers(self) -> None:
         """One that was dead is the last that the broker has."""
         jobs = [self.fixture.submit(None) for _ in range(4)]
-        self.broker.jobs[jobs[0].number] = self.broker.jobs.pop(jobs[0].number)
+        self.broker.table.jobs[jobs[0].number] = self.broker.table.jobs.pop(jobs[0].number)
         self.bounds = Bounds()
         self.assertEqual(self.pages(limit=b"3"), [[1, 2, 3], [4]])
 
@@ -432,13 +434,13 @@ class PageTests(InspectionTestCase):
 
     def test_another_server_has_begun_with_higher_numbers(self) -> None:
         self.fixture.submit(None)
-        self.broker.reserve(10**9, 1000)
+        self.broker.store_events.reserve(10**9, 1000)
         self.fixture.submit(None)
         self.assertEqual(self.pages(), [[1], [], [10**9]])
-        self.broker.reserve(2 * 10**9, 1000)
+        self.broker.store_events.reserve(2 * 10**9, 1000)
         self.fixture.submit(None)
         # Requeued, and so behind the one that is newer.
-        self.broker.jobs[10**9] = self.broker.jobs.pop(10**9)
+        self.broker.table.jobs[10**9] = self.broker.table.jobs.pop(10**9)
         self.assertEqual(self.pages(), [[1], [], [10**9], [], [2 * 10**9]])
 
 
@@ -506,7 +508,7 @@ class DeadTests(InspectionTestCase):
         self.assertEqual(numbers(self.kept()), [1])
 
     def test_nothing_is_known_of_the_attempts(self) -> None:
-        self.kill_one().record = b"{}"
+        self.kill_one().archived = b"{}"
         (row,) = self.dead()["jobs"]
         self.assertEqual((row["reason"], row["text"]), (None, None))
 
@@ -710,7 +712,7 @@ class BytesTests(InspectionTestCase):
         self.broker.work_data(worker, job.handle, b"ab", self.fixture.now)
         self.broker.work_complete(worker, job.handle, b"c", self.fixture.now)
         self.assertEqual(
-            inspection.result(job, self.broker.life(job), b"abc"),
+            inspection.result(job, history_of(job), b"abc"),
             {"handle": "H:test:1", "outcome": "done", "size": 3, "shown": 3, "data": "ab", "result": "c"},
         )
 
@@ -721,7 +723,7 @@ class SetTests(InspectionTestCase):
             ("mail.*", CLASSIC.with_settings({"retries": 3})),
             ("*", CLASSIC.with_settings({"timeout": "1m"})),
         ]
-        self.broker.set_policies(Policies(rules), START)
+        self.broker.operations.set_policies(Policies(rules), START)
         found = inspection.policies(self.broker)
         self.assertEqual([rule["pattern"] for rule in found], ["mail.*", "*"])
         self.assertEqual(found[0]["settings"]["retries"], 3)
@@ -755,13 +757,13 @@ class SetTests(InspectionTestCase):
             self.fixture.submit(None, workload=b"xyz")
         self.complete(worker)
         self.run_one(worker)
-        self.broker.limit_function(b"f", (1, 0, 7))
+        self.broker.operations.limit_function(b"f", (1, 0, 7))
         found = inspection.policy(self.broker, b"f", START)
         self.assertEqual(found["maxqueue"], {"high": 1, "normal": 0, "low": 7})
         self.assertEqual((found["paused"], found["room"]), (False, 1))
         self.assertEqual((found["jobs"], found["running"], found["kept"]), (2, 1, 1))
         self.assertEqual((found["bytes"], found["workers"]), (6, 1))
-        self.broker.pause(b"f", START)
+        self.broker.operations.pause(b"f", START)
         found = inspection.policy(self.broker, b"f", START)
         self.assertEqual((found["paused"], found["room"]), (True, 0))
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from txgear.broker.chores import BATCH
-from txgear.broker.jobs import CANCELLED, DEAD, DONE, PAGED, QUEUED, RUNNING, STORING, WAITING, Job
-from txgear.broker.operations import BREAK
+from txgear.broker.archive import PAUSE, history_of
+from txgear.broker.bulk import BATCH
+from txgear.broker.model import Job, Peer
 from txgear.broker.records import SCHEDULED, StoredValue
-from txgear.broker.sleepers import Peer
+from txgear.broker.states import CANCELLED, DEAD, DELAYED, DONE, PAGED, QUEUED, RUNNING, STORING
 from txgear.errors import InvalidArgument, QueueError
 from txgear.protocol.constants import WORK_FAIL
 from txgear.test.support.broker import BrokerFixture, BrokerTestCase, DurableBrokerTestCase, FakeJournal
@@ -40,8 +40,8 @@ class DeskTestCase(BrokerTestCase):
 class WhichTests(DeskTestCase):
     def test_one_that_has_ended_is_found_by_its_very_handle(self) -> None:
         (job,) = self.dead()
-        self.assertIs(self.broker.ended(job.handle), job)
-        self.assertIsNone(self.broker.status(job.handle))
+        self.assertIs(self.broker.archive.by_handle(job.handle), job)
+        self.assertIsNone(self.broker.table.by_handle(job.handle))
         for handle in (
             b"",
             b"1",
@@ -52,15 +52,15 @@ class WhichTests(DeskTestCase):
             b"H:test:\xb2",
             b"9" * 99,
         ):
-            self.assertIsNone(self.broker.ended(handle))
-            self.assertFalse(self.broker.forget(handle))
-            self.assertFalse(self.broker.requeue(handle, self.fixture.now))
+            self.assertIsNone(self.broker.archive.by_handle(handle))
+            self.assertFalse(self.broker.operations.forget(handle))
+            self.assertFalse(self.broker.operations.requeue(handle, self.fixture.now))
 
     def test_one_that_lives_is_not_among_them(self) -> None:
         job = self.fixture.submit(None)
-        self.assertIsNone(self.broker.ended(job.handle))
-        self.assertFalse(self.broker.forget(job.handle))
-        self.assertFalse(self.broker.requeue(job.handle, self.fixture.now))
+        self.assertIsNone(self.broker.archive.by_handle(job.handle))
+        self.assertFalse(self.broker.operations.forget(job.handle))
+        self.assertFalse(self.broker.operations.requeue(job.handle, self.fixture.now))
 
     def test_by_unique_the_living_come_first(self) -> None:
         (dead,) = self.dead(unique=b"u")
@@ -77,32 +77,32 @@ class RequeueTests(DeskTestCase):
         (job,) = self.dead(workload=b"work")
         self.fixture.set(retries=1, backoff=0)
         self.fixture.pass_time(5)
-        self.assertTrue(self.broker.requeue(job.handle, self.fixture.now))
-        self.assertFalse(self.broker.requeue(job.handle, self.fixture.now))
+        self.assertTrue(self.broker.operations.requeue(job.handle, self.fixture.now))
+        self.assertFalse(self.broker.operations.requeue(job.handle, self.fixture.now))
         self.assertEqual((job.state, job.retries, self.broker.archive.jobs), (QUEUED, 0, {}))
-        self.assertIs(self.broker.status(job.handle), job)
+        self.assertIs(self.broker.table.by_handle(job.handle), job)
         for state in (QUEUED, DEAD):
             self.fails(self.worker, self.grabbed(self.worker, job))
             self.assertEqual(job.state, state)
-        life = self.broker.life(job)
+        life = history_of(job)
         self.assertEqual([attempt.ended for attempt in life.attempts], [START, START + 5, START + 5])
         self.assertEqual((life.counts, job.since), ({"fail": 2}, START + 5))
 
     def test_it_comes_behind_all_others(self) -> None:
         dead = self.dead()
         jobs = self.submit(2)
-        self.broker.requeue(dead[0].handle, self.fixture.now)
+        self.broker.operations.requeue(dead[0].handle, self.fixture.now)
         self.assertEqual(self.fixture.grab_all(self.worker), jobs + dead)
 
     def test_a_worker_is_woken_for_it(self) -> None:
         (job,) = self.dead()
         sleeper = self.fixture.sleeper(b"f")
-        self.broker.requeue(job.handle, self.fixture.now)
+        self.broker.operations.requeue(job.handle, self.fixture.now)
         self.assertEqual(self.fixture.woken(), [sleeper])
 
     def test_its_unique_is_its_own_again(self) -> None:
         (job,) = self.dead(unique=b"u")
-        self.broker.requeue(job.handle, self.fixture.now)
+        self.broker.operations.requeue(job.handle, self.fixture.now)
         self.assertIs(self.fixture.submit(self.client, unique=b"u"), job)
         self.complete(self.worker, self.grabbed(self.worker, job))
         self.assertIsNone(self.broker.named(b"f", b"u"))
@@ -110,7 +110,7 @@ class RequeueTests(DeskTestCase):
     def test_unless_another_has_it_meanwhile(self) -> None:
         (job,) = self.dead(unique=b"u")
         other = self.fixture.submit(None, unique=b"u")
-        self.broker.requeue(job.handle, self.fixture.now)
+        self.broker.operations.requeue(job.handle, self.fixture.now)
         self.assertIs(self.broker.named(b"f", b"u"), other)
         self.assertEqual(self.fixture.grab_all(self.worker), [other, job])
         self.complete(self.worker, job)
@@ -123,9 +123,9 @@ class RequeueTests(DeskTestCase):
         self.grabbed(self.worker, job)
         self.data(self.worker, job, b"123456")
         self.fails(self.worker, job)
-        self.broker.requeue(job.handle, self.fixture.now)
+        self.broker.operations.requeue(job.handle, self.fixture.now)
         self.complete(self.worker, self.grabbed(self.worker, job))
-        life = self.broker.life(job)
+        life = history_of(job)
         self.assertEqual((job.state, life.complete, self.brought(job)), (DONE, True, b"done"))
         self.assertEqual(len(life.attempts), 1)
 
@@ -133,23 +133,23 @@ class RequeueTests(DeskTestCase):
         self.fixture.set(results=60)
         (job,) = self.submit(1)
         self.complete(self.worker, self.grabbed(self.worker, job))
-        self.assertFalse(self.broker.requeue(job.handle, self.fixture.now))
-        self.assertEqual(self.broker.requeue_all(b"f", self.fixture.now), 0)
+        self.assertFalse(self.broker.operations.requeue(job.handle, self.fixture.now))
+        self.assertEqual(self.broker.operations.requeue_all(b"f", self.fixture.now), 0)
         self.assertEqual(job.state, DONE)
 
     def test_it_is_not_forgotten_when_it_would_have_been(self) -> None:
         self.fixture.set(retries=0, dead=60)
         (job,) = self.submit(1)
         self.fails(self.worker, self.grabbed(self.worker, job))
-        self.broker.requeue(job.handle, self.fixture.now)
+        self.broker.operations.requeue(job.handle, self.fixture.now)
         self.fixture.pass_time(60)
         self.assertEqual(job.state, QUEUED)
 
     def test_while_the_server_drains_it_waits(self) -> None:
         (job,) = self.dead()
         self.fixture.drain()
-        self.broker.requeue(job.handle, self.fixture.now)
-        self.assertEqual(job.state, WAITING)
+        self.broker.operations.requeue(job.handle, self.fixture.now)
+        self.assertEqual(job.state, DELAYED)
         self.assertTrue(self.broker.drained)
 
     def test_all_of_a_function_by_and_by(self) -> None:
@@ -157,11 +157,11 @@ class RequeueTests(DeskTestCase):
         (other,) = [self.fixture.submit(None, b"g", settings={"retries": 0})]
         worker = self.fixture.worker(b"g")
         self.fails(worker, self.grabbed(worker, other))
-        self.assertEqual(self.broker.requeue_all(b"none", self.fixture.now), 0)
+        self.assertEqual(self.broker.operations.requeue_all(b"none", self.fixture.now), 0)
         self.broker.expire(self.fixture.now)
-        self.assertEqual(self.broker.requeue_all(b"f", self.fixture.now), BATCH + 3)
-        self.assertEqual(self.broker.deadline, self.fixture.now)
-        self.broker.forget(jobs[1].handle)
+        self.assertEqual(self.broker.operations.requeue_all(b"f", self.fixture.now), BATCH + 3)
+        self.assertEqual(self.broker.timers.deadline, self.fixture.now)
+        self.broker.operations.forget(jobs[1].handle)
         self.broker.expire(self.fixture.now)
         self.assertEqual(self.fixture.counts()[b"f"], (BATCH - 1, 0, 0, 1))
         self.fixture.pass_time(0)
@@ -173,8 +173,8 @@ class RequeueTests(DeskTestCase):
 class ForgetTests(DeskTestCase):
     def test_one(self) -> None:
         first, second = self.dead(2, workload=b"work")
-        self.assertTrue(self.broker.forget(first.handle))
-        self.assertFalse(self.broker.forget(first.handle))
+        self.assertTrue(self.broker.operations.forget(first.handle))
+        self.assertFalse(self.broker.operations.forget(first.handle))
         self.assertEqual(list(self.broker.archive.jobs.values()), [second])
         self.assertEqual(first.workload, b"")
 
@@ -182,7 +182,7 @@ class ForgetTests(DeskTestCase):
         (job,) = self.dead()
         self.fixture.leave(self.worker)
         self.assertEqual(self.fixture.counts(), {b"f": (0, 0, 0, 0)})
-        self.broker.forget(job.handle)
+        self.broker.operations.forget(job.handle)
         self.assertEqual((self.fixture.counts(), self.fixture.next_call), ({}, inf))
 
     def test_all_the_dead_of_a_function_by_and_by(self) -> None:
@@ -190,10 +190,10 @@ class ForgetTests(DeskTestCase):
         (done,) = self.submit(1)
         self.complete(self.worker, self.grabbed(self.worker, done))
         jobs = self.dead(BATCH + 3)
-        self.assertEqual(self.broker.forget_all(b"none", self.fixture.now), 0)
+        self.assertEqual(self.broker.operations.forget_all(b"none", self.fixture.now), 0)
         self.broker.expire(self.fixture.now)
-        self.assertEqual(self.broker.forget_all(b"f", self.fixture.now), BATCH + 3)
-        self.broker.requeue(jobs[5].handle, self.fixture.now)
+        self.assertEqual(self.broker.operations.forget_all(b"f", self.fixture.now), BATCH + 3)
+        self.broker.operations.requeue(jobs[5].handle, self.fixture.now)
         self.broker.expire(self.fixture.now)
         self.assertEqual(len(self.broker.archive.jobs), 4)
         self.fixture.pass_time(0)
@@ -203,23 +203,23 @@ class ForgetTests(DeskTestCase):
     def test_one_that_is_done_by_the_time_its_turn_comes_is_kept(self) -> None:
         jobs = self.dead(BATCH + 3)
         self.fixture.set(retries=0, results=60)
-        self.broker.forget_all(b"f", self.fixture.now)
-        self.broker.requeue(jobs[-1].handle, self.fixture.now)
+        self.broker.operations.forget_all(b"f", self.fixture.now)
+        self.broker.operations.requeue(jobs[-1].handle, self.fixture.now)
         self.complete(self.worker, self.grabbed(self.worker, jobs[-1]))
         self.fixture.pass_time(0)
         self.assertEqual(list(self.broker.archive.jobs.values()), [jobs[-1]])
 
     def test_orders_are_carried_out_one_after_another(self) -> None:
         jobs = self.dead(3)
-        self.assertEqual(self.broker.requeue_all(b"f", self.fixture.now), 3)
-        self.assertEqual(self.broker.forget_all(b"f", self.fixture.now), 3)
+        self.assertEqual(self.broker.operations.requeue_all(b"f", self.fixture.now), 3)
+        self.assertEqual(self.broker.operations.forget_all(b"f", self.fixture.now), 3)
         self.fixture.pass_time(0)
         self.assertEqual([job.state for job in jobs], [QUEUED] * 3)
 
 
 class PurgeTests(DeskTestCase):
     def purge(self, function: bytes = b"f") -> int | None:
-        return self.broker.purge(function, self.fixture.now)
+        return self.broker.operations.purge(function, self.fixture.now)
 
     def test_all_that_no_worker_has(self) -> None:
         running = self.fixture.submit(None)
@@ -251,7 +251,7 @@ class PurgeTests(DeskTestCase):
         self.fixture.pass_time(0)
         job = self.fixture.submit(None)
         self.grabbed(self.worker, job)
-        self.assertIsNone(job.queue.gate)
+        self.assertIsNone(job.function.throttle)
 
     def test_none_is_handed_out_meanwhile(self) -> None:
         jobs = self.submit(BATCH * 2)
@@ -310,26 +310,26 @@ class PurgeTests(DeskTestCase):
 
     def test_one_that_was_dead_and_is_queued_again(self) -> None:
         (job,) = self.dead()
-        self.broker.requeue(job.handle, self.fixture.now)
+        self.broker.operations.requeue(job.handle, self.fixture.now)
         self.purge()
         self.fixture.pass_time(0)
         self.assertEqual(job.state, CANCELLED)
 
     def test_of_one_that_is_paused(self) -> None:
-        self.broker.pause(b"f", self.fixture.now)
+        self.broker.operations.pause(b"f", self.fixture.now)
         self.submit(2)
         self.assertEqual(self.purge(), 2)
         self.fixture.pass_time(0)
         job = self.fixture.submit(None)
         self.assertIsNone(self.fixture.grab(self.worker))
-        self.broker.resume(b"f", self.fixture.now)
+        self.broker.operations.resume(b"f", self.fixture.now)
         self.grabbed(self.worker, job)
 
     def test_twice_at_a_time(self) -> None:
         self.submit(2)
         self.purge()
         self.purge()
-        self.broker.resume(b"f", self.fixture.now)
+        self.broker.operations.resume(b"f", self.fixture.now)
         self.fixture.pass_time(0)
         job = self.fixture.submit(None)
         self.grabbed(self.worker, job)
@@ -375,11 +375,11 @@ class DropFunctionTests(DeskTestCase):
     def test_not_while_jobs_of_it_are_kept(self) -> None:
         (job,) = self.dead()
         self.fixture.leave(self.worker)
-        self.assertIs(self.broker.drop_function(b"F"), False)
-        self.broker.create_function(b"f")
-        self.broker.forget(job.handle)
-        self.assertIs(self.broker.drop_function(b"F"), True)
-        self.assertIsNone(self.broker.drop_function(b"f"))
+        self.assertIs(self.broker.operations.drop_function(b"F"), False)
+        self.broker.operations.create_function(b"f")
+        self.broker.operations.forget(job.handle)
+        self.assertIs(self.broker.operations.drop_function(b"F"), True)
+        self.assertIsNone(self.broker.operations.drop_function(b"f"))
 
 
 class StoredDeskTests(DurableBrokerTestCase, DeskTestCase):
@@ -394,47 +394,47 @@ class StoredDeskTests(DurableBrokerTestCase, DeskTestCase):
 
     def test_one_that_is_queued_again_outlives_the_server(self) -> None:
         (job,) = self.dead(workload=b"work")
-        self.broker.requeue(job.handle, self.fixture.now)
+        self.broker.operations.requeue(job.handle, self.fixture.now)
         self.assertEqual(job.state, PAGED)
         self.again()
         self.fixture.read()
-        (job,) = self.broker.jobs.values()
-        self.assertEqual([attempt.reason for attempt in self.broker.life(job).attempts], ["fail"])
-        self.assertEqual(self.broker.life(job).counts, {})
+        (job,) = self.broker.table.jobs.values()
+        self.assertEqual([attempt.reason for attempt in history_of(job).attempts], ["fail"])
+        self.assertEqual(history_of(job).counts, {})
         self.grabbed(self.worker, job)
         self.assertEqual(job.workload, b"work")
 
     def test_many_wait_for_a_store_that_is_behind(self) -> None:
         self.dead(BATCH + 3)
         self.journal.backlogged = True
-        self.broker.requeue_all(b"f", self.fixture.now)
+        self.broker.operations.requeue_all(b"f", self.fixture.now)
         self.broker.expire(self.fixture.now)
-        self.assertEqual(self.broker.deadline, self.fixture.now + BREAK)
+        self.assertEqual(self.broker.timers.deadline, self.fixture.now + PAUSE)
         self.fixture.pass_time(1)
         self.assertEqual(len(self.broker.archive.jobs), BATCH + 3)
         self.journal.backlogged = False
-        self.fixture.pass_time(BREAK)
-        self.assertEqual((len(self.broker.archive.jobs), self.broker.deadline), (0, inf))
+        self.fixture.pass_time(PAUSE)
+        self.assertEqual((len(self.broker.archive.jobs), self.broker.timers.deadline), (0, inf))
 
     def test_what_is_old_waits_for_it_too(self) -> None:
         self.dead(BATCH + 3, settings={"dead": 60})
         self.journal.backlogged = True
         self.fixture.pass_time(60)
-        self.assertEqual(self.broker.deadline, self.fixture.now + BREAK)
+        self.assertEqual(self.broker.timers.deadline, self.fixture.now + PAUSE)
         self.assertEqual(len(self.broker.archive.jobs), BATCH + 3)
         self.journal.backlogged = False
         left = [BATCH + 3]
-        while self.broker.deadline <= self.fixture.now + BREAK:
+        while self.broker.timers.deadline <= self.fixture.now + PAUSE:
             self.broker.expire(self.fixture.now)
             left.append(len(self.broker.archive.jobs))
         self.assertIn(3, left)
-        self.assertEqual((left[-1], self.broker.deadline), (0, inf))
+        self.assertEqual((left[-1], self.broker.timers.deadline), (0, inf))
 
     def test_one_that_was_dead_when_the_server_started(self) -> None:
         self.dead(workload=b"work", unique=b"u")
         self.again()
         (job,) = self.broker.archive.jobs.values()
-        self.broker.requeue(job.handle, self.fixture.now)
+        self.broker.operations.requeue(job.handle, self.fixture.now)
         self.fixture.read()
         self.assertIs(self.fixture.submit(self.client, unique=b"u"), job)
         self.grabbed(self.worker, job)
@@ -447,7 +447,7 @@ class StoredDeskTests(DurableBrokerTestCase, DeskTestCase):
         self.grabbed(self.worker, job)
         self.fixture.submit(None, unique=b"u")
         self.fails(self.worker, job)
-        self.broker.requeue(job.handle, self.fixture.now)
+        self.broker.operations.requeue(job.handle, self.fixture.now)
         self.assertEqual((job.state, job.workload), (QUEUED, b"work"))
         self.fixture.commit()
         self.assertEqual(self.fixture.memory, 4)
@@ -459,13 +459,13 @@ class StoredDeskTests(DurableBrokerTestCase, DeskTestCase):
         self.grabbed(self.worker, job)
         self.fixture.submit(None, unique=b"u")
         self.fails(self.worker, job)
-        self.broker.requeue(job.handle, self.fixture.now)
+        self.broker.operations.requeue(job.handle, self.fixture.now)
         self.fixture.refuse()
         self.assert_gone(job)
 
     def test_one_that_is_dropped_is_dropped_for_good(self) -> None:
         (job,) = self.dead(workload=b"work")
-        self.broker.forget(job.handle)
+        self.broker.operations.forget(job.handle)
         self.assertEqual(self.journal.forgotten, [job.number])
         self.again()
         self.assertEqual(self.broker.archive.jobs, {})
@@ -476,7 +476,7 @@ class StoredDeskTests(DurableBrokerTestCase, DeskTestCase):
         stored = self.fixture.store(b"1234", b"1234", b"1234")
         storing = self.fixture.submit(None, workload=b"1234")
         self.assertEqual([job.state for job in (*stored, storing)], [QUEUED, PAGED, PAGED, STORING])
-        self.assertEqual(self.broker.purge(b"f", self.fixture.now), 4)
+        self.assertEqual(self.broker.operations.purge(b"f", self.fixture.now), 4)
         self.fixture.pass_time(0)
         self.fixture.commit()
         for job in (*stored, storing):
@@ -497,12 +497,12 @@ class SettingsTests(DeskTestCase):
             with self.assertRaises(InvalidArgument) as caught:
                 self.fixture.submit(None, b"g", settings=settings)
             self.assertIn(text, caught.exception.text)
-        self.assertEqual(self.broker.functions.keys(), {b"f"})
+        self.assertEqual(self.broker.functions.by_name.keys(), {b"f"})
 
     def test_of_one_that_joins_another_they_are_let_pass(self) -> None:
         job = self.fixture.submit(None, unique=b"u")
         self.assertIs(self.fixture.submit(None, unique=b"u", settings={"retries": 5}), job)
-        self.assertIsNone(job.life)
+        self.assertIsNone(job.history)
 
     def test_they_are_over_those_of_the_function(self) -> None:
         self.fixture.set(timeout=100, retries=0)

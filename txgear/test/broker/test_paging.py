@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from txgear.broker.jobs import PAGED, QUEUED, WAITING, Job
+from txgear.broker.model import Job, Peer
 from txgear.broker.paging import DRY_SHARE, READ_BYTES, READ_JOBS, READ_SHARE
-from txgear.broker.sleepers import Peer
+from txgear.broker.states import DELAYED, PAGED, QUEUED
 from txgear.protocol.constants import HIGH, LOW, NORMAL, WORK_FAIL
 from txgear.test.support.broker import BrokerFixture, DurableBrokerTestCase, record
 from txgear.test.support.clock import START
@@ -41,7 +41,7 @@ class PagedTestCase(DurableBrokerTestCase):
                     self.complete(worker, job)
             if self.journal.loading is not None:
                 self.fixture.read()
-            elif not any(self.broker._rings):
+            elif not any(self.broker.dispatcher.rings):
                 break
         return done
 
@@ -131,10 +131,10 @@ class OverBudgetTests(PagedTestCase):
     def test_all_are_counted_and_shown(self) -> None:
         self.flood(4)
         self.flood(1, priority=LOW)
-        queue = self.broker.functions[b"f"]
-        self.assertEqual((queue.ready, queue.paged, queue.total), (2, 3, 5))
-        self.assertEqual([queue.queued_of(priority) for priority in (HIGH, NORMAL, LOW)], [0, 4, 1])
-        self.broker.limit_function(b"f", (5, 5, 5))
+        queue = self.broker.functions.by_name[b"f"]
+        self.assertEqual((queue.lanes.ready, queue.lanes.paged, queue.total), (2, 3, 5))
+        self.assertEqual([queue.lanes.total_of(priority) for priority in (HIGH, NORMAL, LOW)], [0, 4, 1])
+        self.broker.operations.limit_function(b"f", (5, 5, 5))
         with self.assertRaisesRegex(Exception, "Job queue is full"):
             self.fixture.submit(None)
 
@@ -142,12 +142,14 @@ class OverBudgetTests(PagedTestCase):
         client = self.fixture.connect()
         self.flood(2)
         (job,) = self.flood(1, unique=b"u")
-        self.assertIs(self.broker.status(job.handle), job)
+        self.assertIs(self.broker.table.by_handle(job.handle), job)
         self.assertIs(self.fixture.submit(client, unique=b"u"), job)
         self.fixture.cancel(job)
         self.assertEqual(self.fixture.heard(client), [(WORK_FAIL, job.handle)])
         self.assert_gone(job)
-        self.assertEqual((self.journal.ends, job.queue.paged, job.queue.backs), ([3], 0, {}))
+        self.assertEqual(
+            (self.journal.ends, job.function.lanes.paged, job.function.lanes.overflow), ([3], 0, {})
+        )
 
     def test_a_client_that_joined_and_goes_changes_nothing(self) -> None:
         client = self.fixture.connect()
@@ -159,10 +161,10 @@ class OverBudgetTests(PagedTestCase):
 
     def test_the_function_is_not_forgotten(self) -> None:
         self.flood(3)
-        for job in list(self.broker.jobs.values())[:2]:
+        for job in list(self.broker.table.jobs.values())[:2]:
             self.fixture.cancel(job)
-        self.assertEqual(list(self.broker.functions), [b"f"])
-        self.assertIs(self.broker.drop_function(b"f"), False)
+        self.assertEqual(list(self.broker.functions.by_name), [b"f"])
+        self.assertIs(self.broker.operations.drop_function(b"f"), False)
 
 
 class ReadTests(PagedTestCase):
@@ -187,7 +189,7 @@ class ReadTests(PagedTestCase):
         self.fixture.read()
         self.assertEqual(self.journal.loading, jobs[1:5])
         self.fixture.read()
-        self.assertEqual((self.journal.loading, jobs[0].queue.ready), (None, 5))
+        self.assertEqual((self.journal.loading, jobs[0].function.lanes.ready), (None, 5))
 
     def test_a_good_piece_for_a_dry_lane_where_there_is_little_beyond_the_room(self) -> None:
         self.flood(2, b"x" * 50, function=b"g")
@@ -239,7 +241,7 @@ class ReadTests(PagedTestCase):
         jobs = self.flood(6)
         worker = self.fixture.worker(b"f")
         self.assertIs(self.fixture.grab(worker), jobs[0])
-        self.assertEqual((jobs[0].queue.ready, self.journal.loading), (1, None))
+        self.assertEqual((jobs[0].function.lanes.ready, self.journal.loading), (1, None))
         self.complete(worker, jobs[0])
         self.assertIs(self.fixture.grab(worker), jobs[1])
         self.assertEqual(self.journal.loading, [jobs[2]])
@@ -385,9 +387,9 @@ class GoneTests(PagedTestCase):
         (job,) = self.flood(1)
         self.fixture.leave(self.fixture.worker(b"f"))
         self.fixture.cancel(job)
-        self.assertEqual(list(self.broker.functions), [b"x"])
+        self.assertEqual(list(self.broker.functions.by_name), [b"x"])
         self.fixture.read()
-        self.assertEqual((list(self.broker.functions), self.fixture.memory), ([b"x"], 80))
+        self.assertEqual((list(self.broker.functions.by_name), self.fixture.memory), ([b"x"], 80))
 
     def test_the_only_one_that_was_in_memory(self) -> None:
         self.flood(2, function=b"x")
@@ -405,7 +407,7 @@ class GoneTests(PagedTestCase):
         self.assertEqual(behind.state, PAGED)
         self.fixture.cancel(job)
         self.assertEqual(behind.state, QUEUED)
-        self.assertEqual(behind.queue.backs, {})
+        self.assertEqual(behind.function.lanes.overflow, {})
 
     def test_and_a_worker_sleeps(self) -> None:
         client, sleeper = self.fixture.connect(), self.fixture.sleeper(b"f")
@@ -463,7 +465,7 @@ class GoneTests(PagedTestCase):
         self.journal.lose(lost)
         self.fixture.read()
         self.assert_gone(lost)
-        self.assertEqual(list(self.broker.functions), [b"x"])
+        self.assertEqual(list(self.broker.functions.by_name), [b"x"])
 
 
 class ComeBackTests(PagedTestCase):
@@ -480,7 +482,7 @@ class ComeBackTests(PagedTestCase):
     def test_the_first_time_before_all_others(self) -> None:
         jobs = self.flood(5)
         self.lose()
-        self.assertEqual(jobs[0].queue.queued(), jobs[:2])
+        self.assertEqual(jobs[0].function.lanes.queued(), jobs[:2])
         self.assertEqual(self.drain_queue(self.fixture.worker(b"f")), jobs)
 
     def test_also_to_a_lane_that_is_empty_meanwhile(self) -> None:
@@ -488,17 +490,17 @@ class ComeBackTests(PagedTestCase):
         workers = [self.fixture.worker(b"f") for _ in range(2)]
         for worker in workers:
             self.fixture.grab(worker)
-        self.assertEqual((jobs[0].queue.ready, jobs[0].queue.paged), (0, 3))
+        self.assertEqual((jobs[0].function.lanes.ready, jobs[0].function.lanes.paged), (0, 3))
         for worker in reversed(workers):
             self.fixture.leave(worker)
-        self.assertEqual(jobs[0].queue.queued(), jobs[:2])
+        self.assertEqual(jobs[0].function.lanes.queued(), jobs[:2])
 
     def test_from_the_second_time_on_behind_all_others_without_its_workload(self) -> None:
         job, *others = self.flood(5)
         self.lose()
         self.lose()
         self.assertEqual((job.state, job.workload, self.fixture.memory), (PAGED, b"", 40))
-        self.assertEqual(job.queue.behind(), [*others[1:], job])
+        self.assertEqual(job.function.lanes.overflowed(), [*others[1:], job])
         self.assertEqual(self.drain_queue(self.fixture.worker(b"f")), [*others, job])
         self.assertEqual(self.fixture.memory, 0)
 
@@ -507,7 +509,7 @@ class ComeBackTests(PagedTestCase):
         self.lose()
         self.lose()
         self.assertEqual((job.state, job.workload, self.fixture.memory), (QUEUED, BIG, 80))
-        self.assertEqual(job.queue.queued(), [other, job])
+        self.assertEqual(job.function.lanes.queued(), [other, job])
 
     def test_without_it_where_there_is_none(self) -> None:
         (job,) = self.flood(1)
@@ -546,7 +548,7 @@ class ComeBackTests(PagedTestCase):
         (later,) = self.flood(1, due=START + 10)
         jobs = self.flood(3)
         self.fixture.pass_time(10)
-        self.assertEqual((later.state, jobs[0].queue.behind()), (PAGED, [jobs[2], later]))
+        self.assertEqual((later.state, jobs[0].function.lanes.overflowed()), (PAGED, [jobs[2], later]))
         self.assertEqual(self.drain_queue(self.fixture.worker(b"f")), [*jobs, later])
 
 
@@ -557,9 +559,9 @@ class DrainTests(PagedTestCase):
         jobs = self.flood(4)
         worker = self.fixture.worker(b"f")
         self.fixture.drain()
-        self.assertEqual(self.states(jobs), [WAITING] * 4)
+        self.assertEqual(self.states(jobs), [DELAYED] * 4)
         self.assertEqual(self.fixture.counts(), {b"f": (0, 4, 0, 1)})
-        self.assertEqual((jobs[0].queue.paged, jobs[0].queue.backs), (0, {}))
+        self.assertEqual((jobs[0].function.lanes.paged, jobs[0].function.lanes.overflow), (0, {}))
         self.assertTrue(self.broker.drained)
         self.assertIsNone(self.fixture.grab(worker))
         self.assertEqual(self.journal.ends, [])
@@ -570,7 +572,7 @@ class DrainTests(PagedTestCase):
         self.fixture.worker(b"f")
         self.fixture.drain()
         self.fixture.read()
-        self.assertEqual((job.state, job.workload), (WAITING, b""))
+        self.assertEqual((job.state, job.workload), (DELAYED, b""))
         self.assertTrue(self.broker.drained)
 
     def test_those_that_clients_wait_for_come_into_the_lane(self) -> None:
@@ -605,11 +607,11 @@ class DrainTests(PagedTestCase):
         self.fixture.drain()
         self.assertEqual((job.state, foreground.state), (PAGED, PAGED))
         self.fixture.leave(client)
-        self.assertEqual((job.state, foreground.state), (WAITING, QUEUED))
+        self.assertEqual((job.state, foreground.state), (DELAYED, QUEUED))
 
     def test_one_that_waits_for_good_gives_back_what_it_took(self) -> None:
         jobs = self.flood(3)
         self.fixture.drain()
         for job in jobs:
             self.fixture.cancel(job)
-        self.assertEqual((self.fixture.memory, self.broker.jobs), (0, {}))
+        self.assertEqual((self.fixture.memory, self.broker.table.jobs), (0, {}))

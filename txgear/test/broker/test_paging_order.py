@@ -4,9 +4,9 @@ The order of jobs that are not in memory: it is that of those that are, whenever
 
 from __future__ import annotations
 
-from txgear.broker.jobs import PAGED, QUEUED, Job
+from txgear.broker.model import Job, Peer
 from txgear.broker.paging import PATIENCE
-from txgear.broker.sleepers import Peer
+from txgear.broker.states import PAGED, QUEUED
 from txgear.protocol.constants import HIGH, LOW, NORMAL
 from txgear.test.broker.test_paging import PagedTestCase
 from txgear.test.support.broker import record
@@ -109,12 +109,12 @@ class OrderTests(PagedTestCase):
         self.high()
         normal = self.normal(b"g")
         worker = self.asleep(b"f", b"g")
-        self.broker.pause(b"f", self.fixture.now)
+        self.broker.operations.pause(b"f", self.fixture.now)
         self.assertEqual(self.fixture.woken(), [worker])
         self.assertIs(self.fixture.grab(worker), normal[0])
         self.complete(worker, normal[0])
         self.normal(b"g")
-        self.broker.resume(b"f", self.fixture.now)
+        self.broker.operations.resume(b"f", self.fixture.now)
         self.assertIsNone(self.fixture.grab(worker))
 
     def test_when_the_server_drains_what_is_waited_for_goes_on(self) -> None:

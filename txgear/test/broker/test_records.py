@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.records import JobRecord, Storing, by_place
-from txgear.test.support.broker import make_job, record
+from txgear.broker.records import JobRecord, by_place
+from txgear.test.support.broker import record
 from txgear.test.support.extras import PROPERTY, given, st
 
 
@@ -56,10 +56,3 @@ class ByPlaceTests(SynchronousTestCase):
             if place is not None:
                 free.remove(place)
         self.assertEqual(list(by_place(jobs)), sorted(jobs, key=lambda job: job.place))
-
-
-class StoringTests(SynchronousTestCase):
-    def test_it_has_no_answer_yet(self) -> None:
-        job = make_job()
-        storing = Storing(job, (record(1), b"workload"))
-        self.assertEqual((storing.job, storing.addition[1], storing.answer), (job, b"workload", None))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.jobs import Job
-from txgear.broker.queues import Function
+from txgear.broker.model import Function, Job
 from txgear.broker.uniques import Uniques, key_of
 from txgear.protocol.packets import Pieces
 from txgear.test.support.broker import make_job
@@ -39,7 +38,7 @@ class KeyTests(SynchronousTestCase):
 
 class UniquesTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.uniques = Uniques()
+        self.uniques: Uniques[Job] = Uniques()
         self.queues = [Function(b"f"), Function(b"g"), Function(b"h")]
         self.jobs = [make_job(queue, unique=b"u") for queue in self.queues]
 

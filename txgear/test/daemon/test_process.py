@@ -133,7 +133,7 @@ class EndTests(ProcessTestCase):
         service.shutdown(True)
         service.shutdown(True)
         self.assertEqual(self.reactor.stopped, 0)
-        handle = next(iter(service.server.broker.jobs.values())).handle
+        handle = next(iter(service.server.broker.table.jobs.values())).handle
         heard.clear()
         worker.dataReceived(request(WORK_COMPLETE, handle, b"done"))
         self.assertIn(b"done", heard.value())
@@ -147,11 +147,11 @@ class EndTests(ProcessTestCase):
         for hook, arguments, keywords in self.reactor.whenRunningHooks:
             hook(*arguments, **keywords)
         os.kill(os.getpid(), signal.SIGHUP)
-        self.assertFalse(service.server.broker.draining)
+        self.assertFalse(service.server.broker.dispatcher.draining)
         os.kill(os.getpid(), signal.SIGTERM)
         self.assertEqual(self.reactor.stopped, 1)
         os.kill(os.getpid(), signal.SIGUSR1)
-        self.assertTrue(service.server.broker.draining)
+        self.assertTrue(service.server.broker.dispatcher.draining)
 
     def test_text_command(self) -> None:
         """The text command is heard by the service where it is allowed."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.broker import Broker
+from txgear.broker.broker import Broker, Rules
 from txgear.broker.inspection import Search, functions
 from txgear.broker.records import PAUSED, SCHEDULED, Batch, StoredValue
 from txgear.daemon.restore import restore
@@ -18,14 +18,14 @@ from txgear.test.support.journal import FaultyStore
 
 class RestoreTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.broker = Broker(FakeOutbox(), b"H:test")
+        self.broker = Broker(FakeOutbox(), Rules(b"H:test"))
         self.store = FaultyStore()
 
     def test_an_empty_store(self) -> None:
         """It is opened, and gives the broker the numbers of jobs to come."""
         self.assertEqual(restore(self.broker, self.store, START, 10), [])
         self.assertEqual(self.store.take(), ["open", "reserve", "replay", "values"])
-        self.assertEqual((self.broker.jobs, self.broker.next_number), ({}, 1))
+        self.assertEqual((self.broker.table.jobs, self.broker.table.next_number), ({}, 1))
         self.assertEqual(self.store.reserve(1), 11)
 
     def test_jobs_and_values(self) -> None:
@@ -37,8 +37,8 @@ class RestoreTests(SynchronousTestCase):
         self.store.write(Batch([(each, b"w" * each.size) for each in kept], (), (), values=values))
         self.store.close(5)
         self.assertEqual(sorted(restore(self.broker, self.store, START)), sorted(values))
-        self.assertEqual(list(self.broker.jobs), [1, 3, 2])
-        self.assertEqual(self.broker.next_number, 5)
+        self.assertEqual(list(self.broker.table.jobs), [1, 3, 2])
+        self.assertEqual(self.broker.table.next_number, 5)
         self.assertEqual([function.name for function in functions(self.broker, Search(paused=True))], [b"f"])
 
     def test_an_error_of_the_store(self) -> None:

@@ -150,7 +150,7 @@ class EndTests(ServiceTestCase):
         worker, _ = self.connect()
         client.dataReceived(request(SUBMIT_JOB, b"f", b"", b"one"))
         worker.dataReceived(request(CAN_DO, b"f") + request(GRAB_JOB))
-        (handle,) = (job.handle for job in service.server.broker.jobs.values())
+        (handle,) = (job.handle for job in service.server.broker.table.jobs.values())
         draining = service.drain()
         self.assertEqual(service.ports, [])
         self.assertNoResult(draining)
@@ -235,7 +235,7 @@ class ReloadTests(ServiceTestCase):
         self.write("")
         self.reload(service)
         self.assertEqual(heard.value(), response(NOOP))
-        self.assertEqual(len(service.server.broker.jobs), 2)
+        self.assertEqual(len(service.server.broker.table.jobs), 2)
 
     def test_mistake(self) -> None:
         """A mistake is said, and all stays as it was; when it is mended, that is taken."""
@@ -261,7 +261,7 @@ class ReloadTests(ServiceTestCase):
         self.write("")
         self.reload(service)
         self.assertNotIn(b"max_queue", self.submit())
-        self.assertFalse(service.server.broker.draining)
+        self.assertFalse(service.server.broker.dispatcher.draining)
 
     def test_no_file(self) -> None:
         """Without the option there is nothing to read."""
@@ -272,15 +272,15 @@ class ReloadTests(ServiceTestCase):
         """Schedules run, are replaced, and end with the server."""
         service = self.begin('[[schedule]]\nname = "s"\ncron = "* * * * *"\nfunction = "f"\n')
         self.reactor.advance(60)
-        self.assertEqual(len(service.server.broker.jobs), 1)
+        self.assertEqual(len(service.server.broker.table.jobs), 1)
         self.write('[[schedule]]\nname = "t"\ncron = "*/5 * * * *"\nfunction = "g"\n')
         self.assertEqual(
             self.reload(service), [("info", "FILE read again: policies for 0 patterns, 1 schedule")]
         )
         for _ in range(5):
             self.reactor.advance(60)
-        jobs = list(service.server.broker.jobs.values())
-        self.assertEqual([job.queue.name for job in jobs], [b"f", b"g"])
+        jobs = list(service.server.broker.table.jobs.values())
+        self.assertEqual([job.function.name for job in jobs], [b"f", b"g"])
         self.successResultOf(service.stopService())
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
@@ -290,7 +290,7 @@ class ReloadTests(ServiceTestCase):
         reactor = RefusingReactor(98)
         service = self.service("--listen=127.0.0.1", f"--config={self.path}", reactor=reactor)
         self.assertRaises(ConfigurationError, service.startService)
-        self.assertEqual(service.server.broker.jobs, {})
+        self.assertEqual(service.server.broker.table.jobs, {})
         self.assertEqual(service.scheduler.schedules, {})
 
 
@@ -386,13 +386,13 @@ class ChildTests(SynchronousTestCase):
         for number in (1, 2):
             self.command(submit())
             self.reactor.deliver()
-            self.assertEqual(len(service.server.broker.jobs), number)
+            self.assertEqual(len(service.server.broker.table.jobs), number)
             stopping = service.stopService()
             self.leaving.connectionLost()
             self.reactor.deliver()
             self.successResultOf(stopping)
             service.startService()
-        self.assertEqual(len(service.server.broker.jobs), 2)
+        self.assertEqual(len(service.server.broker.table.jobs), 2)
         stopping = self.parent.stopService()
         self.reactor.deliver()
         self.successResultOf(stopping)

@@ -13,8 +13,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs, formatEvent
 
-from txgear.broker.jobs import DEAD, DONE
 from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobRecord, StoredValue
+from txgear.broker.states import DEAD, DONE
 from txgear.daemon.restore import CHUNK, REPORT_EVERY
 from txgear.daemon.service import STOP_SECONDS, ServerService
 from txgear.errors import ConfigurationError, StoreRefused, StoreUnavailable, StoreUnusable
@@ -55,11 +55,11 @@ class HangingStore(FaultyStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self.gate = threading.Event()
-        self.gate.set()
+        self.throttle = threading.Event()
+        self.throttle.set()
 
     def write(self, batch: Batch) -> None:
-        self.gate.wait()
+        self.throttle.wait()
         super().write(batch)
 
 
@@ -162,7 +162,7 @@ class ReplayTests(StoreTestCase):
         self.reactor.deliver()
         protocol.dataReceived(request(GRAB_JOB))
         self.assertEqual(transport.value(), response(JOB_ASSIGN, b"H:test:3", b"f", b"w"))
-        self.assertEqual(service.server.broker.jobs[1].retries, 2)
+        self.assertEqual(service.server.broker.table.jobs[1].retries, 2)
         stopping: Deferred[None] = service.stopService()
         # The time of the last one has come, which is written.
         self.reactor.deliver()
@@ -189,12 +189,12 @@ class ReplayTests(StoreTestCase):
         )
         self.assertEqual(formatEvent(events[1]), "paused, until `resume` is said: g\\x20h")
         broker = service.server.broker
-        self.assertEqual((list(broker.jobs), sorted(broker.archive.jobs)), ([1], [2, 3]))
-        gate = broker.functions[b"g h"].gate
+        self.assertEqual((list(broker.table.jobs), sorted(broker.archive.jobs)), ([1], [2, 3]))
+        gate = broker.functions.by_name[b"g h"].throttle
         self.assertTrue(gate is not None and gate.paused)
         answers: list[bytes | None] = []
         for number in (2, 3):
-            broker.read(broker.archive.jobs[number], answers.append)
+            broker.archive.read(broker.archive.jobs[number], answers.append)
         service.server.end_turn()
         self.reactor.deliver()
         self.assertEqual(answers, [b"w", b"result"])
@@ -228,9 +228,9 @@ class ReplayTests(StoreTestCase):
         self.reactor.advance(1000)
         self.keep(record(1, created=990.0), record(2, created=950.0))
         service = self.start("--config", self.config('[[function]]\nname = "f"\nexpires = 60\n'))
-        self.assertEqual(list(service.server.broker.jobs), [1, 2])
+        self.assertEqual(list(service.server.broker.table.jobs), [1, 2])
         self.reactor.advance(10)
-        self.assertEqual(list(service.server.broker.jobs), [1])
+        self.assertEqual(list(service.server.broker.table.jobs), [1])
         self.reactor.advance(1)
         self.reactor.deliver()
         self.stop(service)
@@ -241,11 +241,11 @@ class ReplayTests(StoreTestCase):
         self.remember(StoredValue(SCHEDULED, b"s", 900.0), StoredValue(SCHEDULED, b"gone", 900.0))
         path = self.config('[[schedule]]\nname = "s"\ncron = "* * * * *"\nfunction = "f"\n')
         service = self.start("--config", path)
-        self.assertEqual(len(service.server.broker.jobs), 1)
+        self.assertEqual(len(service.server.broker.table.jobs), 1)
         self.reactor.deliver()
         self.stop(service)
         service = self.start("--config", path)
-        self.assertEqual(len(service.server.broker.jobs), 1)
+        self.assertEqual(len(service.server.broker.table.jobs), 1)
         self.stop(service)
         self.assertEqual(self.remembered(), [StoredValue(SCHEDULED, b"s", 960.0)])
         self.assertEqual(len(self.store.kept), 1)
@@ -255,7 +255,7 @@ class ReplayTests(StoreTestCase):
         self.reactor.advance(1000)
         self.remember(StoredValue(SCHEDULED, b"s", 900.0))
         service = self.start()
-        self.assertEqual((service.server.schedules(), len(service.server.broker.jobs)), ([], 0))
+        self.assertEqual((service.server.schedules(), len(service.server.broker.table.jobs)), ([], 0))
         self.stop(service)
         self.assertEqual(self.remembered(), [StoredValue(SCHEDULED, b"s", 900.0)])
 
@@ -263,7 +263,7 @@ class ReplayTests(StoreTestCase):
         """New jobs have numbers above all that there ever were."""
         self.keep(record(3))
         service = self.start()
-        self.assertEqual(service.server.broker.next_number, 4)
+        self.assertEqual(service.server.broker.table.next_number, 4)
         self.stop(service)
 
     def test_progress(self) -> None:
@@ -285,7 +285,7 @@ class ReplayTests(StoreTestCase):
         service = self.service(store=store)
         service.startService()
         self.assertEqual(store.chunks, [(0, CHUNK), (CHUNK, 0)])
-        self.assertEqual(len(service.server.broker.jobs), CHUNK)
+        self.assertEqual(len(service.server.broker.table.jobs), CHUNK)
         self.stop(service)
 
 
@@ -364,7 +364,7 @@ class EndTests(StoreTestCase):
         self.tell(self.client, submit())
         self.worker.dataReceived(request(CAN_DO, b"f") + request(GRAB_JOB))
         self.heard.clear()
-        (job,) = self.service_running.server.broker.jobs.values()
+        (job,) = self.service_running.server.broker.table.jobs.values()
         return job.handle
 
     def test_order(self) -> None:
@@ -396,7 +396,7 @@ class EndTests(StoreTestCase):
         self.assertEqual(self.store.sizes, [(1, 0, 0)])
         self.assertEqual((self.store.kept[1].retries, self.store.kept[1].place), (0, 1))
         service = self.started(store=self.store)
-        self.assertEqual(list(service.server.broker.jobs), [1])
+        self.assertEqual(list(service.server.broker.table.jobs), [1])
         self.stop(service)
 
     def test_last_results(self) -> None:
@@ -426,8 +426,8 @@ class EndTests(StoreTestCase):
 
     def test_hanging(self) -> None:
         """A store that does not answer holds up the end for its timeout, once."""
-        self.store.gate.clear()
-        self.addCleanup(self.store.gate.set)
+        self.store.throttle.clear()
+        self.addCleanup(self.store.throttle.set)
         self.client.dataReceived(submit())
         stopping = self.service_running.stopService()
         self.reactor.advance(5)
@@ -439,8 +439,8 @@ class EndTests(StoreTestCase):
 
     def test_hanging_peers(self) -> None:
         """Peers that do not let go have their time besides."""
-        self.store.gate.clear()
-        self.addCleanup(self.store.gate.set)
+        self.store.throttle.clear()
+        self.addCleanup(self.store.throttle.set)
         self.client.dataReceived(submit())
         stopping = self.service_running.stopService()
         self.reactor.advance(5)

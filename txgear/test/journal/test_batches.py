@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.jobs import DONE
 from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobUpdate, NewJob, StoredValue
+from txgear.broker.states import DONE
 from txgear.errors import StoreRefused, StoreUnavailable
 from txgear.journal.batches import MOST_REFUSALS, Refusals, write_all
 from txgear.test.support.extras import PROPERTY, given, st

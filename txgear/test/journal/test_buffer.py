@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.jobs import DEAD, DONE
 from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobUpdate, StoredValue
+from txgear.broker.states import DEAD, DONE
 from txgear.journal.buffer import WriteBuffer
 from txgear.test.support.stores import addition
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.internet.defer import execute
 
 from txgear import __version__
-from txgear.broker.broker import Broker
-from txgear.broker.records import UNREADABLE_SECONDS, Storing
+from txgear.broker.model import Job
+from txgear.broker.records import UNREADABLE_SECONDS
 from txgear.errors import StoreRefused, StoreUnavailable
 from txgear.journal.journal import NUMBERS
 from txgear.journal.link import FIRST_RETRY
@@ -29,7 +29,7 @@ from txgear.protocol.constants import (
 )
 from txgear.protocol.packets import request, response
 from txgear.test.support.clock import START
-from txgear.test.support.journal import FaultyStore
+from txgear.test.support.journal import FaultyStore, Instead
 from txgear.test.support.server import HANDLES, DurableServerFixture, DurableServerTestCase, created, submit
 
 VERSION = __version__.encode()
@@ -308,7 +308,7 @@ class LoadTests(DurableServerTestCase):
             if number % 100 == 1:
                 self.assertEqual(len(self.thread.waiting), 1)
                 self.clock.advance(FLUSH_DELAY / 2)
-                while not self.fixture.server.broker.functions[b"f"].ready:
+                while not self.fixture.server.broker.functions.by_name[b"f"].lanes.ready:
                     self.thread.run()
             self.assertNotEqual(self.grab(), response(NO_JOB))
             self.worker.tell(done(number))
@@ -350,7 +350,7 @@ class NumberTests(DurableServerTestCase):
             self.thread.run_all()
             self.assertEqual(self.client.heard(), created(number))
             self.assertEqual(self.store.take(), calls)
-        self.assertEqual(self.fixture.server.broker.numbers_left, NUMBERS // 2 - 2 + NUMBERS)
+        self.assertEqual(self.fixture.server.broker.store_events.numbers_left, NUMBERS // 2 - 2 + NUMBERS)
         self.assert_well()
 
     def test_however_much_is_written(self) -> None:
@@ -419,17 +419,16 @@ class DefectTests(DurableServerTestCase):
     def test_a_broker_that_fails_is_told_of(self) -> None:
         """A defect of ours is in the log, and the store is still asked."""
 
-        class Broken(Broker):
-            def stored(self, storing: Storing, now: float) -> None:
-                raise ZeroDivisionError
+        def broken(job: Job, now: float) -> None:
+            raise ZeroDivisionError
 
         journal = self.fixture.journal
-        broker = self.fixture.server.broker
-        journal.begin(Broken(self.fixture.server.outbox, b"H:test"), lambda: None, lambda: None, 0)
+        events = self.fixture.server.broker.store_events
+        journal.begin(Instead(events, stored=broken), lambda: None, lambda: None, 0)
         self.client.tell(submit())
         self.thread.run()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        journal.begin(broker, self.fixture.server._store_answered, lambda: None, 0)
+        journal.begin(events, self.fixture.server._store_answered, lambda: None, 0)
         self.assert_well()
 
 

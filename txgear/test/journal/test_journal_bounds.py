@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.logger import capturedLogs, formatEvent
 
-from txgear.broker.broker import Broker
-from txgear.broker.records import Reading, Storing
+from txgear.broker.archive import history_of
+from txgear.broker.model import Job
+from txgear.broker.ports import Reading
 from txgear.errors import StoreUnavailable
 from txgear.journal.batches import MOST_BYTES, MOST_ROWS
 from txgear.journal.link import RETRY_WHEN_ASKED
@@ -24,6 +26,7 @@ from txgear.protocol.constants import (
     WORK_COMPLETE,
 )
 from txgear.protocol.packets import request, response
+from txgear.test.support.journal import Instead
 from txgear.test.support.server import HANDLES, DurableServerTestCase, created, refused, submit
 
 GONE = StoreUnavailable("the connection is gone")
@@ -67,7 +70,7 @@ class ResultsTests(BoundsTestCase):
     def test_they_are_counted(self) -> None:
         self.complete(1, 2, size=1000)
         self.assertEqual(self.journal.pending_bytes, 2000)
-        self.broker.forget(HANDLES[1])
+        self.broker.operations.forget(HANDLES[1])
         self.assertEqual(self.journal.pending_bytes, 1000)
         self.store.fail("write", GONE)
         self.clock.advance(FLUSH_DELAY)
@@ -75,7 +78,7 @@ class ResultsTests(BoundsTestCase):
         self.assertEqual(self.journal.pending_bytes, 1000)
         self.run_on(1)
         self.assertEqual(self.journal.pending_bytes, 0)
-        self.assertEqual(self.store.kept_results, {2: b"r" * 1000})
+        self.assertEqual(self.store._results, {2: b"r" * 1000})
 
     def test_one_that_is_forgotten_while_it_is_written(self) -> None:
         for error in (None, GONE):
@@ -83,13 +86,11 @@ class ResultsTests(BoundsTestCase):
             self.running(1)
             self.complete(1, size=1000)
             self.clock.advance(FLUSH_DELAY)
-            self.broker.forget(HANDLES[1])
+            self.broker.operations.forget(HANDLES[1])
             if error is not None:
                 self.store.fail("write", error)
             self.run_on(1)
-            self.assertEqual(
-                (self.journal.pending_bytes, self.store.kept_results, self.numbers()), (0, {}, [])
-            )
+            self.assertEqual((self.journal.pending_bytes, self.store._results, self.numbers()), (0, {}, []))
 
     def test_a_worker_that_adds_to_too_many_is_not_read_for_the_time(self) -> None:
         self.complete(*range(1, 11), size=100_000)
@@ -102,7 +103,7 @@ class ResultsTests(BoundsTestCase):
         self.clock.advance(FLUSH_DELAY)
         self.thread.run_all()
         self.assertEqual(self.state(), "producing")
-        self.assertEqual(len(self.store.kept_results), 11)
+        self.assertEqual(len(self.store._results), 11)
         self.complete(12, size=10)
         self.assertEqual(self.state(), "producing")
 
@@ -146,16 +147,11 @@ class ResultsTests(BoundsTestCase):
             ],
         )
         self.assertEqual(
-            [number for number, result in sorted(self.store.kept_results.items()) if result],
-            [*range(1, 11), 60],
+            [number for number, result in sorted(self.store._results.items()) if result], [*range(1, 11), 60]
         )
         self.assertEqual(self.journal.pending_bytes, 0)
         self.assertEqual(
-            [
-                number
-                for number in range(1, 61)
-                if self.broker.life(self.broker.archive.jobs[number]).complete
-            ],
+            [number for number in range(1, 61) if history_of(self.broker.archive.jobs[number]).complete],
             [*range(1, 11), 60],
         )
         self.assertEqual({job.state for job in self.store.kept.values()}, {6})
@@ -175,7 +171,7 @@ class ResultsTests(BoundsTestCase):
         self.begin_anew(queue_memory=MIB)
         self.other.ask(request(OPTION_REQ, EXTENSION_OPTION))
         self.running(13)
-        self.assertEqual(self.broker.lease(self.broker.jobs[13]), 2.0)
+        self.assertEqual(self.broker.lease(self.broker.table.jobs[13]), 2.0)
         self.complete(*range(1, 12), size=100_000)
         self.assertEqual(self.state(), "paused")
         self.clock.advance(FLUSH_DELAY)
@@ -267,8 +263,8 @@ class BatchTests(BoundsTestCase):
         for batch in results:
             moved = {move.number for move in batch.updates if move.state}
             self.assertEqual(moved, {number for number, _ in batch.results})
-        self.assertEqual(len(self.store.kept_results), count)
-        self.assertEqual((self.journal.pending_bytes, self.broker.archive.data), (0, {}))
+        self.assertEqual(len(self.store._results), count)
+        self.assertEqual((self.journal.pending_bytes, self.broker.archive.results), (0, {}))
 
     def test_after_an_outage(self) -> None:
         """What has gathered is written piece by piece; a kill in between leaves each job what it needs."""
@@ -286,8 +282,8 @@ class BatchTests(BoundsTestCase):
             else:
                 self.clock.advance(0.01)
             for number, job in self.store.kept.items():
-                self.assertEqual(job.size, len(self.store.kept_results.get(number, b"w")))
-            written = max(written, len(self.store.kept_results))
+                self.assertEqual(job.size, len(self.store._results.get(number, b"w")))
+            written = max(written, len(self.store._results))
         self.assertEqual(written, count)
 
 
@@ -335,36 +331,36 @@ class AskedTests(BoundsTestCase):
 class DefectTests(BoundsTestCase):
     """What must not happen costs nobody his answer."""
 
-    def broken(self, **methods: Any) -> None:
+    def broken(self, **methods: Callable[..., None]) -> None:
         """The broker fails where it is told what came of something."""
-        kind = type("Broken", (Broker,), {"__slots__": (), **methods})
-        self.broker.__class__ = kind
+        server = self.fixture.server
+        listener = Instead(self.broker.store_events, **methods)
+        self.fixture.journal.begin(listener, server._store_answered, lambda: None, 0)
 
     def test_those_who_submitted_are_answered(self) -> None:
-        def stored(broker: Broker, storing: Storing, now: float) -> None:
-            if storing.job.number == 2:
+        def stored(job: Job, now: float) -> None:
+            self.broker.store_events.stored(job, now)
+            if job.number == 2:
                 raise ZeroDivisionError
-            Broker.stored(broker, storing, now)
 
         self.broken(stored=stored)
         self.client.tell(submit(), submit(), submit())
         self.thread.run()
-        self.assertEqual(
-            self.client.heard(), created(1) + refused(b"internal error of the server") + created(3)
-        )
+        self.assertEqual(self.client.heard(), created(1, 2, 3))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.client.tell(submit())
         self.thread.run_all()
         self.assertEqual(self.client.heard(), created(4))
 
     def test_those_who_are_refused_too(self) -> None:
-        def refuse(broker: Broker, storing: Storing, reason: str, now: float) -> None:
+        def refuse(job: Job, reason: str, now: float) -> None:
+            self.broker.store_events.refused(job, reason, now)
             raise ZeroDivisionError
 
         self.broken(refused=refuse)
         self.client.tell(submit(), submit())
         self.clock.advance(5)
-        self.assertEqual(self.client.heard(), refused(b"internal error of the server") * 2)
+        self.assertEqual(self.client.heard(), refused(b"The store has not answered for 5 seconds") * 2)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
 
     def test_those_whose_workloads_are_read(self) -> None:
@@ -373,12 +369,12 @@ class DefectTests(BoundsTestCase):
         self.begin()
         calls: list[int] = []
 
-        def loaded(broker: Broker, *arguments: Any) -> None:
+        def loaded(*arguments: Any) -> None:
             calls.append(1)
             if len(calls) == 1:
-                Broker.loaded(broker, [], 0.0)
+                self.broker.store_events.loaded([], 0.0)
                 raise ZeroDivisionError
-            Broker.loaded(broker, *arguments)
+            self.broker.store_events.loaded(*arguments)
 
         self.broken(loaded=loaded)
         self.other.tell(request(CAN_DO, b"f"))

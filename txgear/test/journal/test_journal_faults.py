@@ -19,8 +19,10 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.jobs import DEAD
-from txgear.broker.records import PAUSED, SCHEDULED, StoredValue, Storing
+from txgear.broker.archive import history_of
+from txgear.broker.model import Reply
+from txgear.broker.records import PAUSED, SCHEDULED, StoredValue
+from txgear.broker.states import DEAD
 from txgear.errors import QueueError, StoreError, StoreRefused, StoreUnavailable
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import (
@@ -140,7 +142,7 @@ class World:
         self.dead: set[bytes] = set()
         self.readings: list[bytes] = []
         self.marks: dict[tuple[int, bytes], float] = {}
-        self.scheduled: tuple[bytes, float, Storing] | None = None
+        self.scheduled: tuple[bytes, float, Reply] | None = None
         self.peers: list[Client | Worker] = []
         self.start()
 
@@ -206,37 +208,39 @@ class World:
             )
         except QueueError:
             return
-        assert job.storing is not None
-        self.scheduled = label, time, job.storing
+        assert job.reply is not None
+        self.scheduled = label, time, job.reply
         self.fixture.server.end_turn()
 
     def look_after_schedule(self) -> None:
         """See what has become of it; for one that was refused its earlier time is remembered again."""
-        if self.scheduled is None or self.scheduled[2].answer is None:
+        if self.scheduled is None or self.scheduled[2].packet is None:
             return
-        (label, time, storing), self.scheduled = self.scheduled, None
-        if storing.answer == (JOB_CREATED, storing.job.handle):
-            self.answered[label] = storing.job.handle
+        (label, time, reply), self.scheduled = self.scheduled, None
+        if reply.packet is not None and reply.packet[0] == JOB_CREATED:
+            self.answered[label] = bytes(reply.packet[1])
             self.marks[SCHEDULED, b"s"] = time
         else:
             self.refused.add(label)
-            self.broker.mark(StoredValue(SCHEDULED, b"s", self.marks.get((SCHEDULED, b"s"), 0.0)))
+            self.broker.persistence.put_value(
+                StoredValue(SCHEDULED, b"s", self.marks.get((SCHEDULED, b"s"), 0.0))
+            )
             self.fixture.server.end_turn()
 
     def pause(self, function: bytes) -> None:
-        self.broker.pause(function, self.clock.seconds())
+        self.broker.operations.pause(function, self.clock.seconds())
         self.marks[PAUSED, function] = self.clock.seconds()
         self.fixture.server.end_turn()
 
     def resume(self, function: bytes) -> None:
-        assert self.broker.resume(function, self.clock.seconds())
+        assert self.broker.operations.resume(function, self.clock.seconds())
         del self.marks[PAUSED, function]
         self.fixture.server.end_turn()
 
     def requeue(self) -> None:
         """All the dead are to be done again."""
         for label in list(self.dead):
-            assert self.broker.requeue(self.answered[label], self.clock.seconds())
+            assert self.broker.operations.requeue(self.answered[label], self.clock.seconds())
             self.dead.remove(label)
             self.ended.remove(label)
         self.fixture.server.end_turn()
@@ -245,22 +249,22 @@ class World:
         """Nobody wants to know any more how these jobs ended."""
         for label in labels:
             del self.brought[label]
-            assert self.broker.forget(self.answered[label])
+            assert self.broker.operations.forget(self.answered[label])
         self.fixture.server.end_turn()
 
     def ask(self) -> None:
         """Somebody wants to know what each job has brought; at its end, and not without one."""
         for label, result in self.brought.items():
-            job = self.broker.ended(self.answered[label]) if label in self.answered else None
+            job = self.broker.archive.by_handle(self.answered[label]) if label in self.answered else None
             if job is not None:
                 self.readings.append(label)
-                self.broker.read(job, partial(self.hear, label, result))
+                self.broker.archive.read(job, partial(self.hear, label, result))
         self.fixture.server.end_turn()
 
     def hear(self, label: bytes, expected: bytes, result: bytes | None) -> None:
         self.readings.remove(label)
-        job = self.broker.ended(self.answered[label])
-        lost = job is None or not self.broker.life(job).complete
+        job = self.broker.archive.by_handle(self.answered[label])
+        lost = job is None or not history_of(job).complete
         assert result in {expected, None} or (lost and not result), (label, result)
 
     def lost(self, label: bytes) -> None:
@@ -478,12 +482,12 @@ class FaultTests(SynchronousTestCase):
         self.assertEqual(kept.keys(), world.answered.keys() - world.ended)
         broker = world.broker
         for number, record in world.store.kept.items():
-            job = (broker.archive.jobs if record.state else broker.jobs)[number]
+            job = (broker.archive.jobs if record.state else broker.table.jobs)[number]
             self.assertEqual(
                 (record.place, record.retries, record.unique, record.priority, record.size, record.created),
                 (job.place, job.retries, job.unique, job.priority, job.size, job.created),
             )
-        jobs = broker.jobs
+        jobs = broker.table.jobs
         self.assert_kept(world)
         self.assertTrue(kept.keys() <= {job.unique for job in jobs.values()})
         self.assertIsNone(world.fixture.journal.unavailable)
@@ -493,7 +497,7 @@ class FaultTests(SynchronousTestCase):
         """So it is with what is kept of those that have ended, and beside jobs."""
         store, archive = world.store, world.broker.archive
         self.assertEqual(world.readings, [], "no answer")
-        self.assertEqual(archive.data, {})
+        self.assertEqual(archive.results, {})
         ended = store.labels(ended=True)
         self.assertEqual(ended.keys(), (world.brought.keys() | world.dead) & world.answered.keys())
         self.assertEqual(set(ended.values()), archive.jobs.keys())
@@ -501,18 +505,18 @@ class FaultTests(SynchronousTestCase):
             record, job = store.kept[number], archive.jobs[number]
             self.assertEqual(
                 (record.state, record.ended, record.due, record.history),
-                (job.state, job.since, job.due, job.record),
+                (job.state, job.since, job.due, job.archived),
             )
-            result = store.kept_results.get(number, b"")
+            result = store._results.get(number, b"")
             if label in world.dead:
-                self.assertEqual(store.kept_workloads[number], label)
-            elif world.broker.life(job).complete:
+                self.assertEqual(store._workloads[number], label)
+            elif history_of(job).complete:
                 self.assertEqual((result, job.size), (world.brought[label], len(result)))
             else:
                 # Only where the store would not have it.
                 self.assertEqual((store.fault and store.fault.error, result, job.size), (FULL, b"", 0))
         self.assertEqual(
-            store.kept_values,
+            store._values,
             {(kind, name): StoredValue(kind, name, value) for (kind, name), value in world.marks.items()},
         )
 
@@ -528,9 +532,11 @@ class FaultTests(SynchronousTestCase):
         )
         retries = {job.number: job.retries for job in to_do}
         world.start()
-        self.assertEqual({number: job.retries for number, job in world.broker.jobs.items()}, retries)
+        self.assertEqual({number: job.retries for number, job in world.broker.table.jobs.items()}, retries)
         gates = {
-            queue.name: queue.gate for queue in world.broker.functions.values() if queue.gate is not None
+            queue.name: queue.throttle
+            for queue in world.broker.functions.by_name.values()
+            if queue.throttle is not None
         }
         self.assertEqual([name for name, gate in gates.items() if gate.paused], [b"q"])
         world.foreground.clear()
@@ -556,7 +562,7 @@ class FaultTests(SynchronousTestCase):
         world.brought.clear()
         world.pass_time(REST_SECONDS)
         self.assertEqual((store.kept, world.answered.keys() - world.ended), ({}, set()))
-        self.assertEqual((store.kept_workloads, store.kept_results), ({}, {}))
+        self.assertEqual((store._workloads, store._results), ({}, {}))
         # But that by which jobs would be forgotten.
         soon = world.clock.seconds() + 2 * REST_SECONDS
         self.assertEqual([call for call in world.clock.getDelayedCalls() if call.getTime() < soon], [])

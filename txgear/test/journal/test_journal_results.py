@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-from txgear.broker.broker import Broker
-from txgear.broker.jobs import DONE, Job
-from txgear.broker.records import PAUSED, SCHEDULED, Reading, StoredValue
+from txgear.broker.archive import history_of
+from txgear.broker.model import Job
+from txgear.broker.ports import Reading
+from txgear.broker.records import PAUSED, SCHEDULED, StoredValue
+from txgear.broker.states import DONE
 from txgear.errors import QueueError, StoreRefused, StoreUnavailable
 from txgear.journal.link import FIRST_RETRY
 from txgear.journal.reads import MOST_READINGS, MOST_WAITING
@@ -16,6 +17,7 @@ from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import CAN_DO, GRAB_JOB, SUBMIT_JOB, WORK_COMPLETE
 from txgear.protocol.packets import request
 from txgear.test.support.clock import START
+from txgear.test.support.journal import Instead
 from txgear.test.support.server import HANDLES, DurableServerTestCase, created, refused, submit
 
 GONE = StoreUnavailable("the connection is gone")
@@ -53,7 +55,7 @@ class KeptTestCase(DurableServerTestCase):
     def mark(self, *marks: StoredValue) -> None:
         """In one turn."""
         for mark in marks:
-            self.broker.mark(mark)
+            self.broker.persistence.put_value(mark)
         self.turn()
 
     def schedule(self, name: bytes, time: float) -> Job:
@@ -67,7 +69,7 @@ class KeptTestCase(DurableServerTestCase):
     def ask(self, number: int) -> list[bytes | None]:
         """Somebody wants to know what this job has brought; where the answer comes to."""
         answers: list[bytes | None] = []
-        self.broker.read(self.broker.archive.jobs[number], answers.append)
+        self.broker.archive.read(self.broker.archive.jobs[number], answers.append)
         self.turn()
         return answers
 
@@ -77,7 +79,7 @@ class KeptTestCase(DurableServerTestCase):
 
     def in_memory(self) -> dict[int, bytes]:
         """The results that wait for the store."""
-        return self.broker.archive.data
+        return self.broker.archive.results
 
     def assert_well(self) -> None:
         """Nothing more is written, and jobs are taken."""
@@ -141,7 +143,7 @@ class ResultTests(KeptTestCase):
         self.assertEqual(self.store.kept_results, {1: b"x" * 10, 2: b"", 3: b"xxx", 4: b""})
         for number, complete in ((1, True), (2, False), (3, True), (4, False)):
             job = self.broker.archive.jobs[number]
-            self.assertEqual((job.state, self.broker.life(job).complete), (DONE, complete))
+            self.assertEqual((job.state, history_of(job).complete), (DONE, complete))
         self.assertEqual(self.ask(2), [b""])
         # Which the store is to know, too.
         self.clock.advance(FLUSH_DELAY)
@@ -156,7 +158,7 @@ class ResultTests(KeptTestCase):
         self.submit_all(b"w", b"w")
         self.complete(1, b"first")
         self.complete(2, b"second")
-        self.broker.forget(HANDLES[1])
+        self.broker.operations.forget(HANDLES[1])
         self.clock.advance(FLUSH_DELAY)
         self.thread.run()
         (batch,) = self.store.batches
@@ -175,7 +177,7 @@ class ResultTests(KeptTestCase):
             self.submit_all(b"w")
             self.complete(1, b"first")
             self.clock.advance(FLUSH_DELAY)
-            self.broker.forget(HANDLES[1])
+            self.broker.operations.forget(HANDLES[1])
             self.turn()
             if error is not None:
                 self.store.fail("write", error, after=after)
@@ -197,7 +199,7 @@ class ResultTests(KeptTestCase):
             self.store.fail("open", GONE, times=2)
             self.thread.run_all()
             self.complete(3, b"third")
-            self.broker.forget(HANDLES[2])
+            self.broker.operations.forget(HANDLES[2])
             self.mark(StoredValue(PAUSED, b"b", 0.0), StoredValue(PAUSED, b"c", 2.0))
             self.assertEqual(self.in_memory(), {1: b"first", 3: b"third"})
             self.assertEqual(len(self.store.batches), 1)
@@ -321,7 +323,7 @@ class MarkTests(KeptTestCase):
                     None, b"g", b"", workload, self.clock.seconds(), background=True, schedule=(name, 60.0)
                 )
             self.client.tell(submit(b"x" * 11))
-            self.broker.mark(StoredValue(PAUSED, b"g", 1.0))
+            self.broker.persistence.put_value(StoredValue(PAUSED, b"g", 1.0))
             self.turn()
             self.run_on(1)
             kept = [name for name in (b"first", b"second") if name != large]
@@ -338,7 +340,7 @@ class MarkTests(KeptTestCase):
         self.schedule(b"second", 60.0)
         self.mark(StoredValue(PAUSED, b"f", 1.0))
         self.clock.advance(5)
-        self.assertEqual(self.broker.jobs, {})
+        self.assertEqual(self.broker.table.jobs, {})
         self.store.fail("write", GONE)
         self.run_on(1)
         self.assertEqual((self.marks(), self.numbers()), ([StoredValue(PAUSED, b"f", 1.0)], []))
@@ -353,7 +355,7 @@ class MarkTests(KeptTestCase):
             self.assertEqual(
                 (self.marks(), self.numbers()), ([StoredValue(SCHEDULED, b"nightly", 60.0)], [1])
             )
-            self.assertEqual(list(self.broker.jobs), [1])
+            self.assertEqual(list(self.broker.table.jobs), [1])
             for batch in self.store.batches:
                 self.assertTrue(after or (batch.new_jobs and batch.values))
             self.assert_well()
@@ -434,19 +436,12 @@ class ReadingTests(KeptTestCase):
         journal = self.journal
         loaded: list[tuple[Job, bytes | None]] = []
 
-        class Hungry(Broker):
-            def loaded(
-                self,
-                workloads: Iterable[tuple[Job, bytes | None]],
-                now: float,
-                unreadable: Iterable[Job] = (),
-                more: bool = False,
-            ) -> None:
-                loaded.extend(workloads)
-                journal.load([job for job, _ in workloads])
+        def hungry(workloads: list[tuple[Job, bytes | None]], *rest: object) -> None:
+            loaded.extend(workloads)
+            journal.load([job for job, _ in workloads])
 
-        journal.begin(Hungry(self.fixture.server.outbox, b"H:test"), self.turn, lambda: None, 0)
-        journal.load([self.broker.jobs[4]])
+        journal.begin(Instead(self.broker.store_events, loaded=hungry), self.turn, lambda: None, 0)
+        journal.load([self.broker.table.jobs[4]])
         self.turn()
         answered: list[bytes | None] = []
         for _ in range(2 * MOST_READINGS):
@@ -565,7 +560,7 @@ class ReadingTests(KeptTestCase):
 
     def test_the_last_results_are_written(self) -> None:
         self.complete(4, b"r4")
-        self.broker.forget(HANDLES[1])
+        self.broker.operations.forget(HANDLES[1])
         self.mark(StoredValue(PAUSED, b"f", 1.0))
         closing = self.journal.close()
         self.thread.run_all()
@@ -578,10 +573,10 @@ class ReadingTests(KeptTestCase):
         self.store.fail("write", GONE, times=100)
         self.store.fail("open", GONE, times=100)
         self.complete(4, b"r4")
-        self.broker.forget(HANDLES[1])
+        self.broker.operations.forget(HANDLES[1])
         self.run_on(1)
         self.complete(5, b"r5")
-        self.broker.forget(HANDLES[5])
+        self.broker.operations.forget(HANDLES[5])
         closing = self.journal.close()
         lines = self.logged(self.run_on, 5)
         self.assertIsNone(self.successResultOf(closing))
@@ -626,7 +621,7 @@ class BehindTests(KeptTestCase):
         self.run_on(1)
         answers: list[bytes | None] = []
         for _ in range(MOST_WAITING + 2):
-            self.broker.read(self.broker.archive.jobs[1], answers.append)
+            self.broker.archive.read(self.broker.archive.jobs[1], answers.append)
         self.assertEqual(answers, [None, None])
         self.turn()
         self.thread.run_all()

@@ -7,7 +7,8 @@ from functools import partial
 
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
-from txgear.broker.records import UNREADABLE_SECONDS, Reading
+from txgear.broker.ports import Reading
+from txgear.broker.records import UNREADABLE_SECONDS
 from txgear.errors import StoreRefused, StoreUnavailable
 from txgear.journal.portion import AT_ONCE
 from txgear.journal.reads import MOST_READINGS
@@ -125,7 +126,7 @@ class LoadTests(UnreadableTestCase):
         self.assertEqual(self.other.heard(), response(NOOP))
         self.assertIn(b"unreadable\tno\n", self.client.ask(b"job H:test:5\n"))
         self.assertEqual(self.work(), [5])
-        self.assertEqual(self.fixture.server.broker.unreadable, set())
+        self.assertEqual(self.fixture.server.broker.store_events.unreadable, set())
 
     def test_it_is_tried_again_after_a_restart(self) -> None:
         self.store.unreadable = {5}
@@ -150,7 +151,7 @@ class LoadTests(UnreadableTestCase):
         self.store.unreadable = {5}
         self.work()
         self.client.ask(b"cancel job H:test:5\n")
-        self.assertEqual(self.fixture.server.broker.unreadable, set())
+        self.assertEqual(self.fixture.server.broker.store_events.unreadable, set())
         self.run_on(1)
         self.assertEqual(self.numbers(), [])
 
@@ -160,7 +161,7 @@ class LoadTests(UnreadableTestCase):
         while self.thread.waiting:
             self.client.tell(b"cancel job H:test:1\n")
             self.thread.run()
-        self.assertEqual(self.fixture.server.broker.unreadable, set())
+        self.assertEqual(self.fixture.server.broker.store_events.unreadable, set())
         self.store.unreadable = set()
         self.assertEqual(set(self.work()), set(range(2, 10)))
 

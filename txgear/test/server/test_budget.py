@@ -271,7 +271,7 @@ class ConnectionTests(SynchronousTestCase):
         gear.leave()
         self.assertTrue(self.reading(first))
         first.tell(bytes(MIB))
-        self.assertEqual(len(self.fixture.server.broker.jobs), 1)
+        self.assertEqual(len(self.fixture.server.broker.table.jobs), 1)
         self.assertTrue(self.reading(second))
         self.fixture.clock.pump([LOOK_SECONDS] * (int(SILENT_SECONDS / LOOK_SECONDS) + 1))
         self.assertTrue(second.transport.disconnected or second.transport.disconnecting)

@@ -67,4 +67,4 @@ class DescriptorTests(SynchronousTestCase):
             self.connect(TEXT_ONLY, HttpFactory(self.server)),
         ):
             self.assertFalse(connection.connected)
-        self.assertEqual(list(self.server.broker.roster.peers), [])
+        self.assertEqual(list(self.server.broker.peers), [])

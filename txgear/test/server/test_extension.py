@@ -9,7 +9,8 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.broker import Broker
-from txgear.broker.jobs import RUNNING, WAITING, Job
+from txgear.broker.model import Job
+from txgear.broker.states import DELAYED, RUNNING
 from txgear.errors import ArgumentTooLarge, InvalidArgument
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import (
@@ -87,7 +88,7 @@ class ExtensionTestCase(SynchronousTestCase):
 
     def set_policies(self, policies: dict[str, dict[str, Any]]) -> None:
         rules = [(pattern, CLASSIC.with_settings(settings)) for pattern, settings in policies.items()]
-        self.broker.set_policies(Policies(rules), START)
+        self.broker.operations.set_policies(Policies(rules), START)
 
     @property
     def broker(self) -> Broker:
@@ -100,7 +101,7 @@ class ExtensionTestCase(SynchronousTestCase):
         return line
 
     def job(self, handle: bytes = ONE) -> Job:
-        job = self.broker.status(handle)
+        job = self.broker.table.by_handle(handle)
         assert job is not None
         return job
 
@@ -135,7 +136,7 @@ class OptionTests(ExtensionTestCase):
         self.submit(b"")
         self.assertEqual(self.client.ask(asked(wait=b"1"), request(OPTION_REQ, b"txgear-1")), GRANTED)
         self.client.leave()
-        self.assertEqual(self.job().life and self.job().life.watchers, {})  # type: ignore[union-attr]
+        self.assertEqual(self.job().history and self.job().history.watchers, {})  # type: ignore[union-attr]
 
     def test_without_it_the_connection_ends(self) -> None:
         """As it does in the reference for every type that it does not know."""
@@ -170,7 +171,7 @@ class OptionTests(ExtensionTestCase):
         """Nobody waits any more, and what was to be said goes nowhere."""
         self.run_job()
         self.assertEqual(self.client.ask(asked(wait=b"1")), b"")
-        life = self.job().life
+        life = self.job().history
         assert life is not None
         self.assertEqual(len(life.watchers), 1)
         self.client.leave()
@@ -226,8 +227,8 @@ class SubmitTests(ExtensionTestCase):
     def test_background(self) -> None:
         self.assertEqual(self.submit(b"", b"wo\0rk", b"u"), CREATED)
         job = self.job()
-        self.assertEqual((job.queue.name, job.unique, job.workload), (b"f", b"u", b"wo\0rk"))
-        self.assertEqual((job.priority, job.background, job.clients, job.life), (NORMAL, True, (), None))
+        self.assertEqual((job.function.name, job.unique, job.workload), (b"f", b"u", b"wo\0rk"))
+        self.assertEqual((job.priority, job.background, job.clients, job.history), (NORMAL, True, (), None))
 
     def test_foreground(self) -> None:
         self.assertEqual(self.submit({"background": False, "priority": "low"}), CREATED)
@@ -240,7 +241,7 @@ class SubmitTests(ExtensionTestCase):
     def test_settings(self) -> None:
         settings = {"retries": {"fail": 2}, "backoff": "5s", "results": "1h"}
         self.assertEqual(self.submit({**settings, "priority": "high"}), CREATED)
-        life = self.job().life
+        life = self.job().history
         assert life is not None
         self.assertEqual(life.settings, settings)
 
@@ -273,7 +274,7 @@ class SubmitTests(ExtensionTestCase):
 
     def test_delay(self) -> None:
         self.submit({"delay": "1.5s"})
-        self.assertEqual((self.job().state, self.job().due), (WAITING, START + 1.5))
+        self.assertEqual((self.job().state, self.job().due), (DELAYED, START + 1.5))
         self.worker.ask(request(CAN_DO, b"f"))
         self.fixture.clock.advance(1.4)
         self.assertEqual(self.worker.ask(request(GRAB_JOB_OPTIONS)), response(NO_JOB))
@@ -283,10 +284,10 @@ class SubmitTests(ExtensionTestCase):
     def test_at(self) -> None:
         self.submit({"at": START + 10, "priority": "high"})
         job = self.job()
-        begins = self.fixture.server.broker.begins(job)
-        self.assertEqual((job.state, begins, job.priority), (WAITING, START + 10, HIGH))
+        begins = self.fixture.server.broker.lifecycle.begins(job)
+        self.assertEqual((job.state, begins, job.priority), (DELAYED, START + 10, HIGH))
         self.submit({"at": START - 10})
-        self.assertNotEqual(self.job(TWO).state, WAITING)
+        self.assertNotEqual(self.job(TWO).state, DELAYED)
 
     def test_mistakes(self) -> None:
         """All are named; what the broker finds, too. Nothing is submitted."""
@@ -307,7 +308,7 @@ class SubmitTests(ExtensionTestCase):
             self.assertEqual(answer[12 : 12 + len(head)], head, options)
             if text is not None:
                 self.assertEqual(answer[12 + len(head) :], text.encode())
-        self.assertEqual(self.broker.jobs, {})
+        self.assertEqual(self.broker.table.jobs, {})
         self.assertEqual(self.client.ask(request(ECHO_REQ, b"x")), response(ECHO_RES, b"x"))
 
     def test_too_large(self) -> None:
@@ -400,12 +401,12 @@ class ResultTests(ExtensionTestCase):
         self.run_job({"retries": 0})
         self.worker.tell(request(WORK_EXCEPTION, ONE, "no dísk".encode()))
         self.assertEqual(self.client.ask(asked()), told(b"dead", b"0", "no dísk".encode()))
-        self.assertTrue(self.broker.requeue(ONE, START))
+        self.assertTrue(self.broker.operations.requeue(ONE, START))
         self.assertEqual(self.client.ask(asked()), told(b"pending"))
 
     def test_cancelled_and_expired(self) -> None:
         self.submit({"results": "1h"})
-        self.assertTrue(self.broker.cancel(ONE, START))
+        self.assertTrue(self.broker.operations.cancel(ONE, START))
         self.assertEqual(self.client.ask(asked()), told(b"cancelled"))
         self.submit({"results": "1h", "expires": 5})
         self.fixture.clock.advance(6)
@@ -448,7 +449,7 @@ class ResultTests(ExtensionTestCase):
     def test_wait_for_a_job_that_is_cancelled(self) -> None:
         self.submit({})
         self.client.tell(asked(wait=b"1"))
-        self.broker.cancel(ONE, START)
+        self.broker.operations.cancel(ONE, START)
         self.fixture.server.end_turn()
         self.assertEqual(self.client.heard(), told(b"cancelled"))
 
@@ -481,7 +482,7 @@ class ResultTests(ExtensionTestCase):
         self.run_job()
         self.client.tell(asked(wait=b"1"), asked(wait=b"1"))
         self.assertEqual(self.client.ask(asked()), told(b"pending"))
-        life = self.job().life
+        life = self.job().history
         assert life is not None
         self.assertEqual(life.watchers, {})
         self.worker.tell(request(WORK_COMPLETE, ONE, b"r"))
@@ -585,7 +586,7 @@ class ManyResultsTests(ExtensionTestCase):
     def test_what_changes_meanwhile(self) -> None:
         self.ask(1, 2, 3, 4)
         self.answers()
-        self.broker.forget(b"H:test:3")
+        self.broker.operations.forget(b"H:test:3")
         self.fixture.clock.advance(0)
         self.assertEqual(self.answers(), self.handles(3, 4))
 
@@ -595,7 +596,7 @@ class ManyResultsTests(ExtensionTestCase):
         self.worker.tell(request(WORK_FAIL, b"H:test:8"))
         self.ask(1, 2, 8)
         self.answers()
-        self.broker.requeue(b"H:test:8", START)
+        self.broker.operations.requeue(b"H:test:8", START)
         self.fixture.clock.advance(0)
         self.assertEqual(self.client.heard(), told(b"pending", handle=b"H:test:8", token=b"8"))
 
@@ -671,7 +672,7 @@ class WorkerTests(ExtensionTestCase):
         self.leased()
         self.fixture.clock.advance(10)
         self.assertEqual(self.worker.heard(), response(JOB_WITHDRAWN, ONE, b"silent"))
-        self.assertEqual(self.job().state, WAITING)
+        self.assertEqual(self.job().state, DELAYED)
         not_found = error(b"JOB_NOT_FOUND", b"Job does not exist on server")
         self.assertEqual(self.worker.ask(request(WORK_BEAT, ONE)), not_found)
         self.assertEqual(self.worker.ask(request(WORK_BEAT, ONE + b"\0")), not_found)
@@ -686,7 +687,7 @@ class WorkerTests(ExtensionTestCase):
 
     def test_cancelled(self) -> None:
         self.run_job()
-        self.broker.cancel(ONE, START)
+        self.broker.operations.cancel(ONE, START)
         self.fixture.server.end_turn()
         self.assertEqual(self.worker.heard(), response(JOB_WITHDRAWN, ONE, b"cancelled"))
 
@@ -696,6 +697,6 @@ class WorkerTests(ExtensionTestCase):
         worker.ask(request(CAN_DO, b"f"), request(GRAB_JOB))
         self.fixture.clock.advance(100)
         self.assertEqual(self.job().state, RUNNING)
-        self.broker.cancel(ONE, START)
+        self.broker.operations.cancel(ONE, START)
         self.fixture.server.end_turn()
         self.assertEqual(worker.heard(), b"")

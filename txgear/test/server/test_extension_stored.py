@@ -100,7 +100,7 @@ class StoredTests(DurableServerTestCase):
     def test_the_store_has_something_else(self) -> None:
         """Somebody has changed it: that is not passed off as the result."""
         self.finish()
-        self.store.change_result(1, b"other")
+        self.store._results[1] = b"other"
         self.client.tell(asked())
         self.thread.run_all()
         self.assertEqual(self.client.heard(), told(b"refused", b"-", b"The result cannot be read at present"))
@@ -108,8 +108,8 @@ class StoredTests(DurableServerTestCase):
     def test_forgotten_while_it_is_read(self) -> None:
         self.finish()
         self.client.tell(asked())
-        self.assertTrue(self.fixture.server.broker.forget(ONE))
-        self.store.lose_results()
+        self.assertTrue(self.fixture.server.broker.operations.forget(ONE))
+        self.store._results.clear()
         self.thread.run_all()
         self.assertEqual(self.client.heard(), told(b"unknown"))
 
@@ -117,8 +117,8 @@ class StoredTests(DurableServerTestCase):
         """Only that it is done is still known."""
         self.finish()
         self.client.tell(asked())
-        self.fixture.server.broker.result_refused(1)
-        self.store.lose_results()
+        self.fixture.server.broker.store_events.result_refused(1)
+        self.store._results.clear()
         self.thread.run_all()
         self.assertEqual(self.client.heard(), told(b"done", b"-"))
 

@@ -10,7 +10,8 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.jobs import RUNNING, WAITING, Job
+from txgear.broker.model import Job
+from txgear.broker.states import DELAYED, RUNNING
 from txgear.protocol.constants import (
     ALL_YOURS,
     CAN_DO,
@@ -109,7 +110,7 @@ class ServerTestCase(SynchronousTestCase):
         self.worker = self.fixture.connect()
 
     def job(self, handle: bytes = ONE) -> Job:
-        job = self.fixture.server.broker.status(handle)
+        job = self.fixture.server.broker.table.by_handle(handle)
         assert job is not None
         return job
 
@@ -299,7 +300,7 @@ class LaterTests(ServerTestCase):
     def test_epoch(self) -> None:
         self.assertEqual(self.epoch(b"%d" % (START + 10)), response(JOB_CREATED, ONE))
         job = self.job()
-        self.assertEqual((job.state, job.background, job.priority), (WAITING, True, NORMAL))
+        self.assertEqual((job.state, job.background, job.priority), (DELAYED, True, NORMAL))
         self.worker.ask(request(CAN_DO, b"f"))
         self.assertEqual(self.worker.ask(request(GRAB_JOB)), response(NO_JOB))
         self.fixture.clock.advance(10)
@@ -321,8 +322,8 @@ class LaterTests(ServerTestCase):
         self.assertEqual(self.sched(b"", b"", b"", b"", b""), response(JOB_CREATED, ONE))
         job = self.job()
         # The clock stands at 16 minutes and 40 seconds.
-        begins = self.fixture.server.broker.begins(job)
-        self.assertEqual((job.state, begins, job.unique), (WAITING, 1020.0, b"u"))
+        begins = self.fixture.server.broker.lifecycle.begins(job)
+        self.assertEqual((job.state, begins, job.unique), (DELAYED, 1020.0, b"u"))
         self.assertTrue(job.background)
 
     def test_sched_for_a_date_that_is_another_day_of_the_week(self) -> None:
@@ -487,7 +488,7 @@ class AbilityTests(ServerTestCase):
             self.begin()
             self.client.ask(request(SUBMIT_JOB_BG, b"f", b"", b""))
             self.worker.ask(request(CAN_DO_TIMEOUT, b"f", text), request(GRAB_JOB))
-            deadline = self.fixture.server.broker.deadline - START
+            deadline = self.fixture.server.broker.timers.deadline - START
             self.assertEqual(deadline, inf if seconds is None else seconds, text)
 
     def hints(self, *packets: bytes, worker: FakePeer | None = None) -> list[str]:
@@ -518,8 +519,8 @@ class AbilityTests(ServerTestCase):
         own.ask(request(OPTION_REQ, EXTENSION_OPTION))
         self.assertEqual(self.hints(request(CAN_DO_TIMEOUT, b"f", b"5"), worker=worker), [])
         self.assertEqual(self.hints(request(CAN_DO_TIMEOUT, b"f", b"7000"), worker=own), [])
-        (queue,) = self.fixture.server.broker.functions.values()
-        peers = self.fixture.server.broker.roster.peers
+        (queue,) = self.fixture.server.broker.functions.by_name.values()
+        peers = self.fixture.server.broker.peers
         self.assertEqual([peer.abilities[queue] for peer in peers], [5.0, 7.0])
 
     def test_a_job_that_overruns_its_time_goes_to_another(self) -> None:
@@ -592,7 +593,7 @@ class WorkTests(ServerTestCase):
         self.client.heard()
         self.assertEqual(self.worker.ask(sent), b"")
         self.assertEqual(self.client.heard(), heard)
-        job = self.fixture.server.broker.status(ONE)
+        job = self.fixture.server.broker.table.by_handle(ONE)
         self.assertEqual(job is None, ends)
 
     def test_what_is_passed_on(self) -> None:
@@ -692,7 +693,7 @@ class SocketTests(SynchronousTestCase):
         self.assertFalse(self.connection.connected)
 
     def test_the_peer_is_gone_with_its_connection(self) -> None:
-        self.assertEqual(len(self.server.broker.roster.peers), 1)
+        self.assertEqual(len(self.server.broker.peers), 1)
         self.connection.abortConnection()
         self.reactor.advance(0)
-        self.assertEqual(len(self.server.broker.roster.peers), 0)
+        self.assertEqual(len(self.server.broker.peers), 0)

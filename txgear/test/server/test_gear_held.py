@@ -164,7 +164,7 @@ class EndTests(DurableServerTestCase):
         self.begin_anew(max_packet=100)
         self.client.tell(submit(), request(ECHO_REQ, b"x" * 200)[:50])
         self.client.tell(b"status\n", submit())
-        self.assertEqual(len(self.fixture.server.broker.jobs), 1)
+        self.assertEqual(len(self.fixture.server.broker.table.jobs), 1)
         self.thread.run_all()
         self.assertEqual((self.client.heard(), self.client.closed), (created(1) + TOO_LARGE, True))
 

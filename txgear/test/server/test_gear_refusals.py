@@ -73,7 +73,7 @@ class DrainTests(SynchronousTestCase):
 
     def test_for_all_of_them(self) -> None:
         handles = [self.waiting(self.client, unique) for unique in (b"1", b"2")]
-        workers = self.fixture.server.broker.roster.peers
+        workers = self.fixture.server.broker.peers
         self.drain()
         for handle, closed in zip(handles, (False, True), strict=True):
             (peer,) = [peer for peer in workers if handle in peer.running]
@@ -150,7 +150,7 @@ class DrainTests(SynchronousTestCase):
         _ = server.drain()
         transport.arrive(request(SUBMIT_JOB, b"f", b"", b""))
         transport.written  # noqa: B018
-        server.broker.cancel(b"H:test:1", 0.0)
+        server.broker.operations.cancel(b"H:test:1", 0.0)
         server.end_turn()
         self.assertTrue(transport._writeDisconnecting)
         self.assertIn(transport, reactor.getReaders())

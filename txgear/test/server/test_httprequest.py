@@ -8,7 +8,7 @@ import http.client
 from typing import Any
 
 from txgear import __version__
-from txgear.broker.jobs import QUEUED
+from txgear.broker.states import QUEUED
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import (
     NORMAL,
@@ -147,7 +147,7 @@ class RequestTests(HttpTestCase):
         answer = self.ask("POST", "/f", "X-Gearman-Background: true", body=b"x")
         self.assertEqual((answer.status, answer.command), (202, "JOB_CREATED"))
         self.assertEqual(answer.body, answer.handle + b"\n")
-        (job,) = self.broker.jobs.values()
+        (job,) = self.broker.table.jobs.values()
         self.assertTrue(job.background)
         self.assertEqual(job.handle, answer.handle)
 
@@ -162,7 +162,7 @@ class RequestTests(HttpTestCase):
         """Names and words of headers are compared without regard to case."""
         answer = self.ask("POST", "/f", "x-gearman-BACKGROUND: True", "X-GEARMAN-PRIORITY: High", body=b"x")
         self.assertEqual(answer.status, 202)
-        (job,) = self.broker.jobs.values()
+        (job,) = self.broker.table.jobs.values()
         self.assertEqual(job.priority, NORMAL - 1)
 
     def test_priorities(self) -> None:
@@ -217,7 +217,7 @@ class RequestTests(HttpTestCase):
 
     def test_full_queue(self) -> None:
         """A full queue is not the client's fault: it may come again."""
-        self.broker.limit_function(b"f", (1, 1, 1))
+        self.broker.operations.limit_function(b"f", (1, 1, 1))
         self.assertEqual(self.ask("POST", "/f", "X-Gearman-Background: true", body=b"1").status, 202)
         client = self.connect()
         client.ask("POST", "/f", body=b"2")
@@ -228,14 +228,14 @@ class RequestTests(HttpTestCase):
 
     def test_queue_that_a_policy_bounds(self) -> None:
         """The same, and the body says by which setting."""
-        self.broker.set_policies(Policies([("f", CLASSIC.with_settings({"max_bytes": 3}))]), START)
+        self.broker.operations.set_policies(Policies([("f", CLASSIC.with_settings({"max_bytes": 3}))]), START)
         self.assertEqual(self.ask("POST", "/f", "X-Gearman-Background: true", body=b"123").status, 202)
         answer = self.ask("POST", "/f", body=b"4")
         self.assertEqual((answer.status, answer.body), (503, b"Job queue is full: max_bytes is 3\n"))
 
     def test_unique_that_is_done(self) -> None:
         """Where a policy keeps it taken, the response is the result that there was."""
-        self.broker.set_policies(
+        self.broker.operations.set_policies(
             Policies([("f", CLASSIC.with_settings({"unique_for": 60, "results": 60}))]), START
         )
         worker = self.worker()
@@ -293,11 +293,11 @@ class RequestTests(HttpTestCase):
     def test_peer(self) -> None:
         """A connection is one peer, with its address, and is no longer when it has ended."""
         client = self.connect()
-        (peer,) = self.broker.roster.peers
+        (peer,) = self.broker.peers
         self.assertEqual((peer.descriptor, peer.address, peer.exceptions), (1, "192.0.2.9", True))
         client.ask("HEAD", "/f")
         client.leave()
-        self.assertEqual(list(self.broker.roster.peers), [])
+        self.assertEqual(list(self.broker.peers), [])
 
 
 class BodyTests(HttpTestCase):
@@ -318,7 +318,7 @@ class BodyTests(HttpTestCase):
         client, worker = self.connect(), self.worker()
         client.send(b"POST /f HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
         client.send(b"".join(b"1\r\n%c\r\n" % byte for byte in workload) + b"0\r\n\r\n")
-        (job,) = self.broker.jobs.values()
+        (job,) = self.broker.table.jobs.values()
         pieces: Any = job.workload
         self.assertLess(len(pieces.chunks), 5)
         self.assertEqual(worker.grab()[2], workload)
@@ -426,7 +426,7 @@ class BodyTests(HttpTestCase):
             self.assertRegex(answer.body, b"^This is no request .*\n$")
             self.assertTrue(client.closed)
             client.leave()
-        self.assertEqual((self.queued(), list(self.broker.roster.peers)), ([], []))
+        self.assertEqual((self.queued(), list(self.broker.peers)), ([], []))
 
 
 class StreamTests(HttpTestCase):
@@ -524,7 +524,7 @@ class StreamTests(HttpTestCase):
     def test_cancelled(self) -> None:
         """A job that an operator cancels has failed."""
         client, _, handle = self.under_way()
-        self.broker.cancel(handle, 0.0)
+        self.broker.operations.cancel(handle, 0.0)
         self.server.end_turn()
         self.assertEqual(client.answer().status, 500)
 
@@ -580,7 +580,7 @@ class StreamTests(HttpTestCase):
         """A job that only this client waited for is dropped with it."""
         client = self.connect()
         client.ask("POST", "/f", body=b"x")
-        self.assertEqual([job.state for job in self.broker.jobs.values()], [QUEUED])
+        self.assertEqual([job.state for job in self.broker.table.jobs.values()], [QUEUED])
         client.leave()
         self.assertEqual(self.queued(), [])
 

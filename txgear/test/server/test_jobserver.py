@@ -99,7 +99,7 @@ class SeemingTests(SynchronousTestCase):
             outer.dataReceived(b"GET / HTTP/1.1\r\n")
             self.assertEqual(peer.address, "192.0.2.7")
             outer.dataReceived(b"\r\n")
-            self.assertIn(peer, self.fixture.server.broker.roster.peers)
+            self.assertIn(peer, self.fixture.server.broker.peers)
 
 
 @implementer(IStreamServerEndpoint)
@@ -223,7 +223,7 @@ class DrainTests(SynchronousTestCase):
         drained.cancel()
         self.failureResultOf(drained, CancelledError)
         self.client.leave()
-        self.assertTrue(self.fixture.server.broker.draining)
+        self.assertTrue(self.fixture.server.broker.dispatcher.draining)
 
 
 class CloseTests(SynchronousTestCase):

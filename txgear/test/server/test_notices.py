@@ -77,7 +77,7 @@ class TakenBackTests(SynchronousTestCase):
 
     def test_each_function_for_itself(self) -> None:
         fixture, clock = BrokerFixture(), Clock()
-        fixture.broker.witness = Notices(clock)
+        fixture.broker.lifecycle.witness = Notices(clock)
         worker = fixture.worker(b"a b")
         fixture.broker.can_do(worker, b"g", 5.0, fixture.now)
         fixture.submit(None, b"a b")

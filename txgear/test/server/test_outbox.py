@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.sleepers import Peer
+from txgear.broker.model import Peer, Reply
 from txgear.protocol.constants import ECHO_RES, NOOP
 from txgear.protocol.packets import Packet
-from txgear.server.outbox import Outbox, TextReply
+from txgear.server.outbox import Outbox
 
 
 class NotingLine:
@@ -119,5 +119,5 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual([self.outbox.nothing_for(each) for each in (peer, other)], [False, True])
         self.outbox.flush()
         self.assertTrue(self.outbox.nothing_for(peer))
-        self.outbox.hold(peer, TextReply(0))
+        self.outbox.hold(peer, Reply(0))
         self.assertFalse(self.outbox.nothing_for(peer))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.records import JobRecord, Storing
-from txgear.broker.sleepers import Peer
-from txgear.protocol.constants import ECHO_RES, JOB_CREATED, NOOP, NORMAL, TEXT
+from txgear.broker.model import Peer, Reply
+from txgear.protocol.constants import ECHO_RES, JOB_CREATED, NOOP, TEXT
 from txgear.protocol.packets import Packet, Pieces
-from txgear.server.outbox import MOST_HELD, MOST_HELD_BYTES, Outbox, TextReply
-from txgear.test.support.broker import make_job
+from txgear.server.outbox import MOST_HELD, MOST_HELD_BYTES, Outbox
 
 
 class PausableLine:
@@ -63,11 +61,12 @@ class ClosingLine(PausableLine):
         self.outbox.flush()
 
 
-def storing(number: int, size: int = 1) -> Storing:
-    """A job on its way to the disk."""
-    job = make_job(number=number)
-    record = JobRecord(number, number, b"H:test", b"f", b"", None, b"", NORMAL, 0.0, 0, size)
-    return Storing(job, (record, b"x" * size))
+class NumberedReply(Reply):
+    """The reply to a submit of the job with this number."""
+
+    def __init__(self, number: int, size: int = 1) -> None:
+        super().__init__(size)
+        self.number = number
 
 
 def echo(text: bytes) -> Packet:
@@ -82,19 +81,18 @@ class HeldTestCase(SynchronousTestCase):
         self.outbox.connect(self.peer, self.line)
         self.outbox.connect(self.other, self.other_line)
 
-    def hold(self, number: int, size: int = 1, *, crowded: bool = False) -> Storing:
-        held = storing(number, size)
-        self.outbox.hold(self.peer, held, crowded)
-        return held
+    def hold(self, number: int, size: int = 1, *, crowded: bool = False) -> NumberedReply:
+        reply = NumberedReply(number, size)
+        self.outbox.hold(self.peer, reply, crowded)
+        return reply
 
     def send(self, text: bytes) -> None:
         self.outbox.send(self.peer, *echo(text))
 
-    def answer(self, *answered: Storing) -> list[Packet]:
+    def answer(self, *answered: NumberedReply) -> list[Packet]:
         """The disk has answered; what the peer hears."""
-        for each in answered:
-            each.answer = (JOB_CREATED, each.job.handle)
-        self.outbox.release()
+        for reply in answered:
+            self.outbox.release(reply, *self.created(reply.number))
         self.outbox.flush()
         return self.line.take()
 
@@ -120,8 +118,7 @@ class OrderTests(HeldTestCase):
         self.hold(1)
         self.send(b"behind")
         self.assertEqual(self.answer(), [])
-        self.outbox.release()
-        self.assertEqual(self.answer(), [])
+        self.assertEqual(self.answer(NumberedReply(2)), [])
 
     def test_in_one_write_with_what_was_sent_before(self) -> None:
         self.send(b"before")
@@ -147,18 +144,18 @@ class OrderTests(HeldTestCase):
         self.assertEqual(self.other_line.take(), [self.created(1)])
 
     def test_the_answer_may_be_there_already(self) -> None:
-        held = storing(1)
-        held.answer = (JOB_CREATED, held.job.handle)
-        self.outbox.hold(self.peer, held)
+        reply = NumberedReply(1)
+        self.outbox.release(reply, *self.created(1))
+        self.outbox.hold(self.peer, reply)
         self.assertEqual(self.answer(), [self.created(1)])
 
     def test_the_answer_to_a_text_command(self) -> None:
-        later = TextReply(MOST_HELD_BYTES + 1)
+        later = Reply(MOST_HELD_BYTES + 1)
         self.outbox.hold(self.peer, later)
         self.assertTrue(self.line.paused)
         self.send(b"behind")
         self.assertEqual(self.answer(), [])
-        later.text = b".\n"
+        self.outbox.release(later, TEXT, b".\n")
         self.assertEqual(self.answer(), [(TEXT, b".\n"), echo(b"behind")])
         self.assertFalse(self.line.paused)
 
@@ -167,7 +164,7 @@ class OrderTests(HeldTestCase):
         self.outbox.send(self.other, NOOP)
         self.outbox.flush()
         self.assertEqual(self.other_line.take(), [(NOOP,)])
-        waiting = storing(2)
+        waiting = NumberedReply(2)
         self.outbox.hold(self.other, waiting)
         self.assertEqual(self.answer(held), [self.created(1)])
         self.assertEqual(self.other_line.take(), [])
@@ -313,7 +310,7 @@ class ReentryTests(HeldTestCase):
 
     def test_it_may_hold_and_release(self) -> None:
         outbox, peer, other = self.outbox, self.peer, self.other
-        held = storing(1)
+        held = NumberedReply(1)
 
         class Eager(PausableLine):
             def write_packets(self, packets: list[Packet]) -> None:
@@ -322,8 +319,7 @@ class ReentryTests(HeldTestCase):
                     outbox.hold(peer, held)
                     outbox.send(peer, *echo(b"behind"))
                     outbox.hold(other, held)
-                    held.answer = (JOB_CREATED, b"H:test:1")
-                    outbox.release()
+                    outbox.release(held, JOB_CREATED, b"H:test:1")
                     outbox.flush()
 
         line = Eager()

@@ -11,8 +11,8 @@ from math import inf
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.jobs import STORING
 from txgear.broker.records import PAUSED, SCHEDULED, StoredValue
+from txgear.broker.states import STORING
 from txgear.errors import StoreRefused, StoreUnavailable
 from txgear.policies import Policies, Policy
 from txgear.protocol.constants import CAN_DO, GRAB_JOB, HIGH, NORMAL, WORK_COMPLETE
@@ -77,10 +77,10 @@ class SchedulerTests(SynchronousTestCase):
 
     def taken(self) -> list[tuple[bytes, bytes]]:
         """The functions and workloads of the jobs so far, which are gone then."""
-        jobs = list(self.broker.jobs.values())
-        found = [(job.queue.name, bytes(job.workload)) for job in jobs]
+        jobs = list(self.broker.table.jobs.values())
+        found = [(job.function.name, bytes(job.workload)) for job in jobs]
         for job in jobs:
-            self.broker.cancel(job.handle, self.clock.seconds())
+            self.broker.operations.cancel(job.handle, self.clock.seconds())
         return found
 
     def advance_to(self, seconds: float) -> None:
@@ -97,11 +97,11 @@ class SchedulerTests(SynchronousTestCase):
             Schedule(b"s", "* * * * *", b"report", workload=b"all", unique=b"u", priority=HIGH),
         )
         self.run_to(1019.9)
-        self.assertEqual(self.broker.jobs, {})
+        self.assertEqual(self.broker.table.jobs, {})
         self.run_to(1020)
-        (job,) = self.broker.jobs.values()
+        (job,) = self.broker.table.jobs.values()
         self.assertEqual(
-            (job.queue.name, job.workload, job.unique, job.priority, job.background, job.clients),
+            (job.function.name, job.workload, job.unique, job.priority, job.background, job.clients),
             (b"report", b"all", b"u", HIGH, True, ()),
         )
         self.assertEqual(Schedule(b"s", "* * * * *", b"f").priority, NORMAL)
@@ -144,10 +144,10 @@ class SchedulerTests(SynchronousTestCase):
         """While the last job has not ended, no other is added."""
         self.start(schedule(unique=b"u"))
         self.run_to(1150)
-        self.assertEqual(len(self.broker.jobs), 1)
+        self.assertEqual(len(self.broker.table.jobs), 1)
         self.taken()
         self.run_to(1200)
-        self.assertEqual(len(self.broker.jobs), 1)
+        self.assertEqual(len(self.broker.table.jobs), 1)
 
     def test_none(self) -> None:
         """Without schedules there is no timer."""
@@ -190,14 +190,14 @@ class SchedulerTests(SynchronousTestCase):
 
     def test_refused_and_the_wall_clock_put_back(self) -> None:
         """A job that was refused is due again when the clock shows its time again, and not before."""
-        self.broker.limit_function(b"f", (1, 1, 1))
+        self.broker.operations.limit_function(b"f", (1, 1, 1))
         first = self.broker.submit(None, b"f", b"", b"", START, background=True)
         self.start(schedule())
         with capturedLogs():
             self.run_to(1020)
             self.fixture.wall.ahead = -600.0
             self.clock.advance(LONGEST_SLEEP)
-            self.broker.cancel(first.handle, self.clock.seconds())
+            self.broker.operations.cancel(first.handle, self.clock.seconds())
             self.clock.advance(RETRY)
         self.assertEqual(self.taken(), [])
         self.fixture.wall.ahead = 0.0
@@ -238,7 +238,7 @@ class SchedulerTests(SynchronousTestCase):
             self.run_to(1100)
             self.scheduler.replace([schedule("*/2 * * * *")])
             self.run_to(1300)
-        self.assertEqual(self.broker.jobs, {})
+        self.assertEqual(self.broker.table.jobs, {})
         self.assertEqual(events, [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -249,7 +249,7 @@ class SchedulerTests(SynchronousTestCase):
         self.scheduler.stop()
         self.scheduler.replace([schedule("*/2 * * * *")])
         self.clock.advance(600)
-        self.assertEqual(self.broker.jobs, {})
+        self.assertEqual(self.broker.table.jobs, {})
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_replace(self) -> None:
@@ -297,7 +297,7 @@ class SchedulerTests(SynchronousTestCase):
 
     def test_full(self) -> None:
         """A job that is not taken is submitted again and again, until it is; the log hears of it once."""
-        self.broker.set_policies(Policies([("f", Policy(max_queue=1))]), START)
+        self.broker.operations.set_policies(Policies([("f", Policy(max_queue=1))]), START)
         self.start(schedule("*/5 * * * *", workload=b"new"))
         line = self.fixture.connect()
         line.tell(submit(b"old"))
@@ -317,7 +317,7 @@ class SchedulerTests(SynchronousTestCase):
 
     def test_full_until_the_next_time(self) -> None:
         """When the next time comes, the last one is given up; there is one job at most."""
-        self.broker.set_policies(Policies([("f", Policy(max_queue=1))]), START)
+        self.broker.operations.set_policies(Policies([("f", Policy(max_queue=1))]), START)
         self.start(schedule())
         line = self.fixture.connect()
         line.tell(submit(b"old"))
@@ -450,11 +450,11 @@ class StoredSchedulerTests(DurableServerTestCase):
         self.start(schedule(function=b"g"))
         self.run_to(1010)
         self.clock.advance(10)
-        (job,) = self.fixture.server.broker.jobs.values()
+        (job,) = self.fixture.server.broker.table.jobs.values()
         self.assertEqual(job.state, STORING)
         self.clock.advance(4)
         self.scheduler.replace([schedule(function=b"g")])
-        self.assertEqual(len(self.fixture.server.broker.jobs), 1)
+        self.assertEqual(len(self.fixture.server.broker.table.jobs), 1)
         self.run_to(1079)
         self.assertEqual(len(self.store.kept), 1)
         self.run_to(1081)
@@ -487,7 +487,7 @@ class StoredSchedulerTests(DurableServerTestCase):
         self.start(schedule("*/10 * * * *"))
         self.run_to(1201)
         self.client.tell(request(CAN_DO, b"f") + request(GRAB_JOB))
-        (job,) = self.fixture.server.broker.jobs.values()
+        (job,) = self.fixture.server.broker.table.jobs.values()
         self.client.tell(request(WORK_COMPLETE, job.handle, b""))
         self.run_to(1790)
         self.assertEqual(self.store.kept, {})

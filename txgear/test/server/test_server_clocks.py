@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker import inspection
-from txgear.broker.jobs import DEAD, QUEUED, RUNNING, WAITING, Job
+from txgear.broker.model import Job
 from txgear.broker.records import PAUSED
 from txgear.broker.sleepers import WAKE_SECONDS
+from txgear.broker.states import DEAD, DELAYED, QUEUED, RUNNING
 from txgear.protocol.constants import (
     CAN_DO,
     CAN_DO_TIMEOUT,
@@ -68,7 +69,7 @@ class SpansTests(BrokerTestCase):
             fixture.grab(worker)
             fixture.broker.work_fail(worker, job.handle, fixture.now)
             for over in self.both_sides(fixture, ahead, 60):
-                self.assertEqual(job.state, QUEUED if over else WAITING)
+                self.assertEqual(job.state, QUEUED if over else DELAYED)
 
     def test_timeouts(self) -> None:
         for fixture, ahead in self.fixtures():
@@ -112,13 +113,14 @@ class SpansTests(BrokerTestCase):
                 self.assertEqual(
                     [kind for kind, *_ in fixture.heard(client)], [WORK_FAIL] * 3 if over else []
                 )
-            self.assertEqual((fixture.broker.jobs, len(fixture.broker._calendar)), ({}, 0))
+            self.assertEqual(fixture.broker.table.jobs, {})
+            fixture.broker.check()
 
     def test_delay(self) -> None:
         for fixture, ahead in self.fixtures():
             job = fixture.submit(None, delay=60.0)
             for over in self.both_sides(fixture, ahead, 60):
-                self.assertEqual(job.state, QUEUED if over else WAITING)
+                self.assertEqual(job.state, QUEUED if over else DELAYED)
 
     def test_delay_of_one_that_is_on_its_way_to_the_store(self) -> None:
         for ahead in AHEAD:
@@ -127,7 +129,7 @@ class SpansTests(BrokerTestCase):
             fixture.set_clock(ahead)
             fixture.commit()
             for over in self.both_sides(fixture, ahead, 60):
-                self.assertEqual(job.state, QUEUED if over else WAITING)
+                self.assertEqual(job.state, QUEUED if over else DELAYED)
 
     def test_what_is_kept_of_ended_jobs(self) -> None:
         """A result, and that a unique is taken."""
@@ -138,7 +140,7 @@ class SpansTests(BrokerTestCase):
             fixture.grab(worker)
             fixture.broker.work_complete(worker, job.handle, b"result", fixture.now)
             for over in self.both_sides(fixture, ahead, 60):
-                self.assertIs(fixture.broker.ended(job.handle), None if over else job)
+                self.assertIs(fixture.broker.archive.by_handle(job.handle), None if over else job)
                 if not over:
                     self.assertIs(fixture.submit(None, unique=b"u"), job)
 
@@ -162,7 +164,7 @@ class TimesTests(BrokerTestCase):
         job = self.fixture.store(b"", due=START + 10)[0]
         self.fixture.set_clock(9)
         self.fixture.pass_time(0.5)
-        self.assertEqual(job.state, WAITING)
+        self.assertEqual(job.state, DELAYED)
         self.fixture.set_clock(10)
         self.fixture.pass_time(0)
         self.assertEqual((job.state, job.appointment), (QUEUED, None))
@@ -171,14 +173,14 @@ class TimesTests(BrokerTestCase):
         job = self.fixture.store(b"", due=START + 10)[0]
         self.fixture.set_clock(-10)
         self.fixture.pass_time(19)
-        self.assertEqual(job.state, WAITING)
+        self.assertEqual(job.state, DELAYED)
         self.fixture.pass_time(1)
         self.assertEqual(job.state, QUEUED)
 
     def test_a_time_that_is_over_by_the_clock(self) -> None:
         self.fixture.set_clock(HOUR)
         jobs = self.fixture.store(b"", due=START + HOUR) + self.fixture.store(b"", due=START + HOUR + 1)
-        self.assertEqual([job.state for job in jobs], [QUEUED, WAITING])
+        self.assertEqual([job.state for job in jobs], [QUEUED, DELAYED])
 
     def test_one_that_has_expired_when_its_time_comes(self) -> None:
         """It does not begin, although that has not been seen to yet."""
@@ -202,10 +204,12 @@ class TimesTests(BrokerTestCase):
             self.fixture.store(b"", delay=10.0)
             self.fixture.pass_time(1)
             jobs = self.fixture.restart()
-            self.assertEqual([job.state for job in jobs], [WAITING] * 2)
-            self.assertEqual([self.fixture.broker.begins(job) for job in jobs], [later + ahead + 10] * 2)
+            self.assertEqual([job.state for job in jobs], [DELAYED] * 2)
+            self.assertEqual(
+                [self.fixture.broker.lifecycle.begins(job) for job in jobs], [later + ahead + 10] * 2
+            )
             self.fixture.pass_time(8.5)
-            self.assertEqual([job.state for job in jobs], [WAITING] * 2)
+            self.assertEqual([job.state for job in jobs], [DELAYED] * 2)
             self.fixture.pass_time(0.5)
             self.assertEqual([job.state for job in jobs], [QUEUED] * 2)
 
@@ -216,9 +220,9 @@ class TimesTests(BrokerTestCase):
         self.fixture.submit(client, unique=b"u", delay=10.0)
         self.fixture.submit(client, unique=b"v", due=START + HOUR + 10)
         for unique in (b"u", b"v"):
-            job = self.fixture.submit(None, unique=unique)
-            assert job.storing is not None
-            self.assertEqual(job.storing.addition[0].due, START + HOUR + 10)
+            self.fixture.submit(None, unique=unique)
+            assert self.fixture.journal is not None
+            self.assertEqual(self.fixture.journal.adding[-1].record.due, START + HOUR + 10)
 
     def test_what_is_kept_of_ended_jobs_is_by_the_clock(self) -> None:
         self.fixture.set(retries=0, dead={"keep": 100})
@@ -248,7 +252,7 @@ class TimesTests(BrokerTestCase):
 
     def test_since_when_a_function_is_paused(self) -> None:
         self.fixture.set_clock(HOUR)
-        self.fixture.broker.pause(b"f", self.fixture.now)
+        self.fixture.broker.operations.pause(b"f", self.fixture.now)
         assert self.fixture.journal is not None
         self.assertEqual(self.fixture.journal.marks[PAUSED, b"f"].value, START + HOUR)
 
@@ -257,7 +261,7 @@ class TimesTests(BrokerTestCase):
         jobs = self.fixture.store(*[b""] * 600, due=START + HOUR)
         self.fixture.set_clock(HOUR)
         self.fixture.broker.expire(self.fixture.now)
-        self.assertEqual(self.fixture.broker.deadline, self.fixture.now)
+        self.assertEqual(self.fixture.broker.timers.deadline, self.fixture.now)
         self.fixture.pass_time(0)
         self.assertEqual({job.state for job in jobs}, {QUEUED})
 
@@ -266,7 +270,7 @@ class TimesTests(BrokerTestCase):
         self.fixture.now += 10
         for _ in range(2):
             self.fixture.broker.expire(self.fixture.now)
-            self.assertLessEqual(self.fixture.broker.deadline, self.fixture.now)
+            self.assertLessEqual(self.fixture.broker.timers.deadline, self.fixture.now)
         self.fixture.pass_time(0)
         self.assertEqual({job.state for job in jobs}, {QUEUED})
 
@@ -281,7 +285,7 @@ class ServerTests(SynchronousTestCase):
 
     def epoch(self, due: float) -> Job:
         self.peer.tell(request(SUBMIT_JOB_EPOCH, b"f", b"", b"%d" % due, b""))
-        return list(self.broker.jobs.values())[-1]
+        return list(self.broker.table.jobs.values())[-1]
 
     def test_forward_within_a_second(self) -> None:
         job = self.epoch(START + HOUR)
@@ -295,7 +299,7 @@ class ServerTests(SynchronousTestCase):
         self.fixture.wall.ahead = -HOUR
         for _ in range(20):
             self.fixture.clock.advance(1)
-        self.assertEqual(job.state, WAITING)
+        self.assertEqual(job.state, DELAYED)
         self.fixture.wall.ahead = 0
         self.fixture.clock.advance(1)
         self.assertEqual(job.state, QUEUED)
@@ -303,14 +307,14 @@ class ServerTests(SynchronousTestCase):
     def test_at_once_where_a_time_is_named(self) -> None:
         self.fixture.wall.ahead = HOUR
         self.assertEqual(self.epoch(START + HOUR - 1).state, QUEUED)
-        self.assertEqual(self.epoch(START + HOUR + 1).state, WAITING)
+        self.assertEqual(self.epoch(START + HOUR + 1).state, DELAYED)
 
     def test_the_next_minute_is_the_clocks(self) -> None:
         self.fixture.wall.ahead = 17
         self.peer.tell(request(SUBMIT_JOB_SCHED, b"f", b"", b"", b"", b"", b"", b"", b""))
-        (job,) = self.broker.jobs.values()
+        (job,) = self.broker.table.jobs.values()
         # The clock stands at 16 minutes and 57 seconds.
-        self.assertEqual(self.broker.begins(job), 1020.0)
+        self.assertEqual(self.broker.lifecycle.begins(job), 1020.0)
         self.fixture.clock.advance(3)
         self.assertEqual(job.state, QUEUED)
 
@@ -319,12 +323,12 @@ class ServerTests(SynchronousTestCase):
         self.fixture.clock.advance(1)
         self.fixture.wall.ahead = -HOUR
         self.peer.tell(request(SUBMIT_JOB_BG, b"f", b"", b""))
-        self.assertEqual(self.broker.offset, -HOUR)
+        self.assertEqual(self.broker.timers.offset, -HOUR)
 
     def test_readings_that_differ_by_little_are_of_one_clock(self) -> None:
         self.fixture.wall.ahead = 0.001
         self.assertEqual(self.fixture.server.wall_clock(), START)
-        self.assertEqual(self.broker.offset, 0.0)
+        self.assertEqual(self.broker.timers.offset, 0.0)
 
     def test_spans_go_on(self) -> None:
         """A job's time at its worker, and a NOOP that is not answered, over the wire."""
@@ -342,7 +346,7 @@ class ServerTests(SynchronousTestCase):
             self.fixture.clock.advance(0.25)
             self.assertEqual(other.heard(), response(NOOP))
             worker.tell(request(GRAB_JOB))
-            (job,) = self.broker.jobs.values()
+            (job,) = self.broker.table.jobs.values()
             self.fixture.clock.advance(59)
             self.assertEqual(job.state, RUNNING)
             self.fixture.wall.ahead = 0.0

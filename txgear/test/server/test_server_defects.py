@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.broker import Broker
-from txgear.broker.storage import MAX_PREFIX, check_prefix
+from txgear.broker.broker import Broker, Rules
+from txgear.broker.table import MAX_PREFIX, check_prefix
 from txgear.errors import ConfigurationError
 from txgear.protocol.constants import (
     CAN_DO,
@@ -230,7 +230,7 @@ class DefectTests(SynchronousTestCase):
 
     def test_22_handles_differ_whatever_their_prefix(self) -> None:
         """A long prefix left no room for the number: all jobs had the same handle."""
-        broker = Broker(FakeOutbox(), check_prefix(b"x" * MAX_PREFIX))
+        broker = Broker(FakeOutbox(), Rules(check_prefix(b"x" * MAX_PREFIX)))
         handles = {broker.submit(None, b"f", b"", b"", START, background=True).handle for _ in range(3)}
         self.assertEqual(len(handles), 3)
         self.assertRaises(ConfigurationError, check_prefix, b"x" * (MAX_PREFIX + 1))

@@ -8,7 +8,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear import __version__
-from txgear.broker.sleepers import Peer
+from txgear.broker.model import Peer
 from txgear.errors import StoreUnavailable
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import (
@@ -188,7 +188,9 @@ class CancelTests(AdminTestCase):
 
     def test_a_dead_job_has_ended(self) -> None:
         policy = CLASSIC.with_settings({"retries": 0, "dead": {"keep": 60}})
-        self.fixture.server.broker.set_policies(Policies([("*", policy)]), self.fixture.server.seconds())
+        self.fixture.server.broker.operations.set_policies(
+            Policies([("*", policy)]), self.fixture.server.seconds()
+        )
         self.submit(b"f")
         worker = self.fixture.connect()
         worker.tell(request(CAN_DO, b"f"), request(GRAB_JOB), request(WORK_FAIL, b"H:test:1"))
@@ -346,12 +348,12 @@ class OwnTestCase(AdminTestCase):
 
     def set_policies(self, *rules: tuple[str, dict[str, object]]) -> None:
         policies = Policies([(pattern, CLASSIC.with_settings(settings)) for pattern, settings in rules])
-        self.fixture.server.broker.set_policies(policies, START)
+        self.fixture.server.broker.operations.set_policies(policies, START)
 
     def kill_one(self, function: bytes = b"f", workload: bytes = b"", said: bytes = b"no") -> bytes:
         """A job dies in its second attempt; its handle."""
         self.set_policies(("*", {"retries": 1, "backoff": 0}))
-        number = self.fixture.server.broker.next_number
+        number = self.fixture.server.broker.table.next_number
         self.fixture.connect().tell(request(SUBMIT_JOB_BG, function, b"", workload))
         handle = b"H:test:%d" % number
         for _ in range(2):
@@ -362,7 +364,7 @@ class OwnTestCase(AdminTestCase):
     def do_one(self, data: bytes, result: bytes, **settings: object) -> bytes:
         """A job is done, under a policy that keeps results; its handle."""
         self.set_policies(("*", {"results": "1h", **settings}))
-        number = self.fixture.server.broker.next_number
+        number = self.fixture.server.broker.table.next_number
         self.submit(b"f", b"u")
         handle = b"H:test:%d" % number
         self.worker.tell(request(GRAB_JOB), request(WORK_DATA, handle, data))
@@ -398,7 +400,7 @@ class OwnListTests(OwnTestCase):
             (b"jobs limit=1", running + b"next\t1\n" + EMPTY),
             (b"jobs limit=1 after=1", queued + EMPTY),
         )
-        self.fixture.server.broker.jobs[1].created = 0.0
+        self.fixture.server.broker.table.jobs[1].created = 0.0
         self.check((b"jobs limit=1", running.replace(b"\t2\t", b"\t-\t") + b"next\t1\n" + EMPTY))
 
     def test_connections(self) -> None:
@@ -679,7 +681,7 @@ class StoredTests(DurableServerTestCase):
         self.assertEqual(self.client.heard(), shown + response(ECHO_RES, b"x"))
 
     def test_a_result(self) -> None:
-        self.fixture.server.broker.set_policies(
+        self.fixture.server.broker.operations.set_policies(
             Policies([("*", CLASSIC.with_settings({"results": "1h"}))]), START
         )
         self.other.tell(request(CAN_DO, b"f"))

@@ -169,25 +169,25 @@ class TimeTests(TurnTestCase):
         self.peer.tell(request(SUBMIT_JOB_BG, b"f", b"", b"w") * MANY, request(SUBMIT_JOB, b"f", b"", b"w"))
         self.peer.leave()
         broker = self.fixture.server.broker
-        self.assertLess(len(broker.jobs), MANY)
-        self.assertIn(self.peer.protocol.peer, broker.roster.peers)
+        self.assertLess(len(broker.table.jobs), MANY)
+        self.assertIn(self.peer.protocol.peer, broker.peers)
         self.run_all()
         # Nobody waits for the last one.
-        self.assertEqual(len(broker.jobs), MANY)
-        self.assertNotIn(self.peer.protocol.peer, broker.roster.peers)
+        self.assertEqual(len(broker.table.jobs), MANY)
+        self.assertNotIn(self.peer.protocol.peer, broker.peers)
 
     def test_unless_the_server_ends_the_connection(self) -> None:
         for end in (self.peer.protocol.abort, self.peer.protocol.close):
             self.setUp()
             end = getattr(self.peer.protocol, end.__name__)
             self.peer.tell(request(SUBMIT_JOB_BG, b"f", b"", b"w") * MANY)
-            some = len(self.fixture.server.broker.jobs)
+            some = len(self.fixture.server.broker.table.jobs)
             end()
             self.peer.tell(request(SUBMIT_JOB_BG, b"f", b"", b"w"))
             self.peer.leave()
             self.run_all()
-            self.assertEqual(len(self.fixture.server.broker.jobs), some)
-            self.assertEqual(list(self.fixture.server.broker.roster.peers), [self.other.protocol.peer])
+            self.assertEqual(len(self.fixture.server.broker.table.jobs), some)
+            self.assertEqual(list(self.fixture.server.broker.peers), [self.other.protocol.peer])
 
     def test_what_cannot_be_understood_ends_it_after_what_came_before(self) -> None:
         self.peer.tell(echoes(MANY) + WRONG + echoes(1))
@@ -206,7 +206,7 @@ class TimeTests(TurnTestCase):
         self.assertTrue(self.peer.transport.disconnected)
         self.peer.leave()
         self.run_all()
-        self.assertNotIn(self.peer.protocol.peer, self.fixture.server.broker.roster.peers)
+        self.assertNotIn(self.peer.protocol.peer, self.fixture.server.broker.peers)
 
     def test_the_server_may_stop_when_the_last_has_left(self) -> None:
         self.peer.tell(echoes(MANY))
@@ -275,11 +275,11 @@ class SizeTests(SynchronousTestCase):
 class HeldTests(DurableServerTestCase):
     def test_a_peer_for_whom_too_much_waits_is_not_served_on(self) -> None:
         self.client.tell(submit(b"x" * 2**20) * 20 + b"version\n" * 100)
-        self.assertLess(len(self.fixture.server.broker.jobs), 20)
+        self.assertLess(len(self.fixture.server.broker.table.jobs), 20)
         while self.thread.waiting:
             self.thread.run()
             self.fixture.clock.advance(0)
-        self.assertEqual(len(self.fixture.server.broker.jobs), 20)
+        self.assertEqual(len(self.fixture.server.broker.table.jobs), 20)
         self.assertTrue(self.client.heard().endswith(VERSION * 100))
 
 
@@ -372,7 +372,7 @@ class ListTests(TurnTestCase):
                 self.turn()
             self.peer.leave()
             self.run_all()
-            self.assertNotIn(self.peer.protocol.peer, self.fixture.server.broker.roster.peers)
+            self.assertNotIn(self.peer.protocol.peer, self.fixture.server.broker.peers)
             self.assertEqual(self.fixture.server.gathering.tokens, GATHERINGS)
 
     def test_a_peer_that_asks_and_does_not_read_is_brought_one(self) -> None:
@@ -395,7 +395,7 @@ class ListTests(TurnTestCase):
         self.run_all()
         self.peer.leave()
         self.run_all()
-        self.assertNotIn(self.peer.protocol.peer, self.fixture.server.broker.roster.peers)
+        self.assertNotIn(self.peer.protocol.peer, self.fixture.server.broker.peers)
 
     def test_some_are_gathered_at_the_same_time(self) -> None:
         lines = [self.fixture.connect() for _ in range(GATHERINGS + 3)]

@@ -17,8 +17,8 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import event, inspect
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.jobs import DONE, ENDINGS
 from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobRecord, JobUpdate, NewJob, StoredValue
+from txgear.broker.states import DONE, TO_ENDED
 from txgear.errors import StoreRefused, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IJobStore
 from txgear.stores import make_store, migrations, schema
@@ -534,7 +534,7 @@ MOVES = st.builds(
     TIMES,
     st.integers(0, 9),
     st.none() | st.integers(0, 2**63 - 1),
-    st.sampled_from([0, *ENDINGS]),
+    st.sampled_from([0, *TO_ENDED]),
     TIMES,
     LIVES,
 )

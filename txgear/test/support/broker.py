@@ -6,15 +6,15 @@ around it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeAlias
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.broker import QUEUE_MEMORY, UNLIMITED, Broker
-from txgear.broker.jobs import PAGED, QUEUED, RUNNING, STORING, WAITING, Job
-from txgear.broker.queues import Function
-from txgear.broker.records import JobRecord, JobUpdate, NewJob, Reading, StoredValue, Storing, by_place
-from txgear.broker.sleepers import Peer
+from txgear.broker.broker import QUEUE_MEMORY, UNLIMITED, Broker, Rules
+from txgear.broker.model import Function, Job, Peer, Reply
+from txgear.broker.ports import Reading
+from txgear.broker.records import JobRecord, JobUpdate, NewJob, StoredValue, by_place
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import NOOP, NORMAL
 from txgear.protocol.packets import Data
@@ -29,7 +29,7 @@ Heard: TypeAlias = "tuple[int | Data, ...]"
 
 
 def make_job(
-    queue: Function | None = None,
+    function: Function | None = None,
     number: int = 1,
     *,
     unique: bytes = b"",
@@ -38,8 +38,8 @@ def make_job(
     workload: Data = b"",
 ) -> Job:
     """A job that no broker knows."""
-    queue = queue or Function(b"f")
-    return Job(b"H:test:%d", number, queue, unique, unique or None, workload, priority, background, b"")
+    function = function or Function(b"f")
+    return Job(b"H:test:%d", number, function, unique, unique or None, workload, priority, background, b"")
 
 
 def record(number: int, place: int | None = None, **fields: Any) -> JobRecord:
@@ -69,6 +69,9 @@ class FakeOutbox:
     def pause(self, peer: Peer) -> None:
         self.paused.append(peer)
 
+    def release(self, reply: Reply, *packet: int | Data) -> None:
+        reply.packet = packet
+
     def send(self, peer: Peer, kind: int, *arguments: Data) -> None:
         self.sent.append((peer, (kind, *arguments)))
 
@@ -76,6 +79,15 @@ class FakeOutbox:
         """All since the last time."""
         taken, self.sent = self.sent, []
         return taken
+
+
+class Adding(NamedTuple):
+    """A job that a journal is to add to the store, and the reply that waits for that."""
+
+    job: Job
+    record: JobRecord
+    workload: Data
+    reply: Reply
 
 
 class FakeJournal:
@@ -104,7 +116,7 @@ class FakeJournal:
         self.crowded = False
         self.room = 10**9
         self.asked = 0
-        self.adding: list[Storing] = []
+        self.adding: list[Adding] = []
         self.moves: list[JobUpdate] = []
         self.ends: list[int] = []
         self.loading: list[Job] | None = None
@@ -122,10 +134,11 @@ class FakeJournal:
     def has_room(self, size: int) -> bool:
         return size <= self.room
 
-    def add(self, storing: Storing) -> None:
-        self.adding.append(storing)
+    def add(self, job: Job, record: JobRecord, workload: Data) -> None:
+        assert job.reply is not None
+        self.adding.append(Adding(job, record, workload, job.reply))
         # What was said of the job before its addition is in the addition.
-        self._moved.pop(storing.addition[0].number, None)
+        self._moved.pop(record.number, None)
 
     def update(self, update: JobUpdate) -> None:
         self.moves.append(update)
@@ -160,11 +173,11 @@ class FakeJournal:
             workload = None if kept is None else bytes(kept[1])
             reading.done(self.results.get(reading.number) if reading.result else workload)
 
-    def settle(self) -> Storing:
+    def settle(self) -> Job:
         """The first that is on its way is written."""
-        storing = self.adding.pop(0)
-        self.put(*storing.addition)
-        return storing
+        adding = self.adding.pop(0)
+        self.put(adding.record, adding.workload)
+        return adding.job
 
     def put(self, record: JobRecord, workload: Data = b"") -> None:
         """This is in the store."""
@@ -219,15 +232,16 @@ class BrokerFixture:
         self.outbox = FakeOutbox()
         self.journal = journal
         self.policies = Policies()
-        self._choices = retries, wakeups, journal, queue_memory, chance
-        self.broker = Broker(self.outbox, b"H:test", *self._choices)
+        self._rules = Rules(b"H:test", retries, wakeups, queue_memory)
+        self._chance = chance
+        self.broker = Broker(self.outbox, self._rules, journal, chance)
         self.now = START
         self._connected = 0
 
     def set(self, function: str = "f", /, **settings: Any) -> None:
         """Let this policy hold for a function, and none for any other."""
         self.policies = Policies([(function, CLASSIC.with_settings(settings))])
-        self.broker.set_policies(self.policies, self.now)
+        self.broker.operations.set_policies(self.policies, self.now)
 
     def connect(self, *, exceptions: bool = False, extended: bool = False) -> Peer:
         """A peer that has just connected."""
@@ -266,11 +280,11 @@ class BrokerFixture:
         return self.broker.submit(client, function, unique, workload, self.now, background=background, **rest)
 
     def cancel(self, job: Job) -> None:
-        assert self.broker.cancel(job.handle, self.now)
+        assert self.broker.operations.cancel(job.handle, self.now)
 
     def set_clock(self, ahead: float) -> None:
         """The wall clock is set, to this much ahead of the server's time."""
-        self.broker.clock_changed(ahead, self.now)
+        self.broker.timers.set_offset(ahead, self.now)
 
     def drain(self) -> None:
         self.broker.drain(self.now)
@@ -281,19 +295,19 @@ class BrokerFixture:
         """This many of the jobs that are on their way are stored, or all."""
         assert self.journal is not None
         for _ in range(len(self.journal.adding) if count is None else count):
-            self.broker.stored(self.journal.settle(), self.now)
+            self.broker.store_events.stored(self.journal.settle(), self.now)
 
-    def refuse(self, reason: str = "no") -> Storing:
+    def refuse(self, reason: str = "no") -> Reply:
         """The first that is on its way cannot be stored."""
         assert self.journal is not None
-        storing = self.journal.adding.pop(0)
-        self.broker.refused(storing, reason, self.now)
-        return storing
+        adding = self.journal.adding.pop(0)
+        self.broker.store_events.refused(adding.job, reason, self.now)
+        return adding.reply
 
     def read(self) -> None:
         """What is asked for is read."""
         assert self.journal is not None
-        self.broker.loaded(self.journal.fetch(), self.now)
+        self.broker.store_events.loaded(self.journal.fetch(), self.now)
 
     def store(self, *workloads: bytes, function: bytes = b"f", **rest: Any) -> list[Job]:
         """Background jobs with these workloads, stored."""
@@ -311,22 +325,23 @@ class BrokerFixture:
         assert self.journal is not None
         self.journal.restart()
         # The next server's time begins with what the wall clock shows.
-        self.now += self.broker.offset
-        self.broker = Broker(self.outbox, prefix, *self._choices)
-        self.broker.reserve(first, 1000)
-        self.broker.set_policies(self.policies, self.now)
+        self.now += self.broker.timers.offset
+        rules = replace(self._rules, prefix=prefix)
+        self.broker = Broker(self.outbox, rules, self.journal, self._chance)
+        self.broker.store_events.reserve(first, 1000)
+        self.broker.operations.set_policies(self.policies, self.now)
         for record in by_place(self.journal.kept()):
-            self.broker.restore(record, self.now)
+            self.broker.store_events.restore(record, self.now)
         for mark in self.journal.marks.values():
             if mark.value:
-                self.broker.restore_mark(mark, self.now)
-        self.broker.restored()
-        return sorted(self.broker.jobs.values(), key=lambda job: job.number)
+                self.broker.store_events.restore_value(mark, self.now)
+        self.broker.store_events.restored()
+        return sorted(self.broker.table.jobs.values(), key=lambda job: job.number)
 
     @property
     def memory(self) -> int:
         """Bytes of stored jobs' workloads that are counted as being in memory."""
-        pager = self.broker._pager
+        pager = self.broker.pager
         assert pager is not None
         return pager.used
 
@@ -346,8 +361,8 @@ class BrokerFixture:
     def pass_time(self, seconds: float) -> None:
         """Let this much time pass; the broker gets its calls as it asked for them."""
         end = self.now + seconds
-        while self.broker.deadline <= end:
-            self.now = max(self.broker.deadline, self.now)
+        while self.broker.timers.deadline <= end:
+            self.now = max(self.broker.timers.deadline, self.now)
             self.broker.expire(self.now)
         self.now = end
 
@@ -355,7 +370,7 @@ class BrokerFixture:
     def next_call(self) -> float:
         """When the broker wants to be called, after one call that may not be needed any more."""
         self.broker.expire(self.now)
-        return self.broker.deadline
+        return self.broker.timers.deadline
 
     def heard(self, peer: Peer) -> list[Heard]:
         """What this peer was sent since anybody's was asked for; what others were sent is dropped."""
@@ -368,8 +383,13 @@ class BrokerFixture:
     def counts(self) -> dict[bytes, tuple[int, int, int, int]]:
         """Every function with its jobs that are queued, waiting and running, and its workers."""
         return {
-            name: (queue.ready, queue.waiting, queue.running, len(queue.workers))
-            for name, queue in self.broker.functions.items()
+            name: (
+                function.lanes.ready,
+                len(function.delayed),
+                function.running,
+                len(function.workers),
+            )
+            for name, function in self.broker.functions.by_name.items()
         }
 
 
@@ -381,26 +401,7 @@ class BrokerTestCase(SynchronousTestCase):
 
     def tearDown(self) -> None:
         """Whatever has happened, all is counted right."""
-        live: dict[bytes, list[Job]] = {}
-        for job in self.broker.jobs.values():
-            live.setdefault(job.queue.name, []).append(job)
-        kept: dict[bytes, list[Job]] = {}
-        for job in self.broker.archive.jobs.values():
-            kept.setdefault(job.queue.name, []).append(job)
-        self.assertLessEqual(live.keys() | kept.keys(), self.broker.functions.keys())
-        for name, queue in self.broker.functions.items():
-            jobs = live.get(name, [])
-            states = [job.state for job in jobs]
-            self.assertEqual(queue.bytes, sum(job.size for job in jobs))
-            self.assertEqual(queue.kept, len(kept.get(name, [])))
-            self.assertEqual(queue.waiting, states.count(WAITING) + states.count(STORING))
-            self.assertEqual(
-                (queue.ready, queue.paged, queue.running),
-                (states.count(QUEUED), states.count(PAGED), states.count(RUNNING)),
-            )
-            for dead in (False, True):
-                shelf = self.broker.archive.shelf(queue, dead)
-                self.assertEqual(shelf.bytes, sum(job.size for job in shelf.jobs.values()))
+        self.broker.check()
 
     @property
     def broker(self) -> Broker:
@@ -409,10 +410,10 @@ class BrokerTestCase(SynchronousTestCase):
     def assert_gone(self, job: Job) -> None:
         """Nothing is left of a job."""
         self.assertTrue(job.ended)
-        self.assertIsNone(self.broker.status(job.handle))
+        self.assertIsNone(self.broker.table.by_handle(job.handle))
         self.assertEqual(job.workload, b"")
         if job.unique:
-            self.assertIsNot(self.broker.status_unique(job.unique), job)
+            self.assertIsNot(self.broker.table.by_unique(job.unique), job)
 
     def complete(self, worker: Peer, job: Job, result: bytes = b"done") -> None:
         self.broker.work_complete(worker, job.handle, result, self.fixture.now)
@@ -437,7 +438,7 @@ class BrokerTestCase(SynchronousTestCase):
     def brought(self, job: Job) -> bytes | None:
         """What can be read of a job."""
         read: list[bytes | None] = []
-        self.broker.read(job, read.append)
+        self.broker.archive.read(job, read.append)
         if self.fixture.journal is not None:
             self.fixture.journal.answer_readings()
         (found,) = read
@@ -456,9 +457,3 @@ class DurableBrokerTestCase(BrokerTestCase):
     def setUp(self) -> None:
         self.journal = FakeJournal()
         self.fixture = BrokerFixture(journal=self.journal, queue_memory=self.queue_memory)
-
-    def tearDown(self) -> None:
-        """And so is memory."""
-        super().tearDown()
-        stored = [job for job in self.broker.jobs.values() if job.stored]
-        self.assertEqual(self.fixture.memory, sum(len(job.workload) for job in stored))

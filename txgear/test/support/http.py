@@ -216,4 +216,4 @@ class HttpTestCase(SynchronousTestCase):
 
     def queued(self) -> list[tuple[bytes, bytes]]:
         """The function and the workload of each job, the oldest first."""
-        return [(job.queue.name, bytes(job.workload)) for job in self.broker.jobs.values()]
+        return [(job.function.name, bytes(job.workload)) for job in self.broker.table.jobs.values()]

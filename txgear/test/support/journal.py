@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
+from txgear.broker.ports import JournalListener
 from txgear.broker.records import Batch, JobRecord, StoredValue
 from txgear.errors import StoreRefused, StoreUnavailable
 from txgear.stores.memory import MemoryStore
@@ -240,3 +241,14 @@ class ThreadedReactor(MemoryReactorClock):
     def deliver(self) -> None:
         """Wait for the next call, and make it."""
         self._arrived.get(timeout=PATIENCE)()
+
+
+class Instead:
+    """A L{JournalListener<txgear.broker.ports.JournalListener>} of which some methods do something else."""
+
+    def __init__(self, listener: JournalListener, **methods: Callable[..., None]) -> None:
+        self._listener = listener
+        self._methods = methods
+
+    def __getattr__(self, name: str) -> Any:
+        return self._methods.get(name) or getattr(self._listener, name)

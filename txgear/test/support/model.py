@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import inf
 
-from txgear.broker.jobs import CANCELLED, DONE, FAILED, PAGED, QUEUED, RUNNING, STORING, WAITING, Job
+from txgear.broker.model import Job, Peer
 from txgear.broker.records import UNREADABLE_SECONDS, JobRecord, JobUpdate
-from txgear.broker.sleepers import WAKE_SECONDS, Peer
+from txgear.broker.sleepers import WAKE_SECONDS
+from txgear.broker.states import CANCELLED, DELAYED, DONE, FAILED, PAGED, QUEUED, RUNNING, STORING
 from txgear.protocol.constants import (
     PRIORITIES,
     WORK_COMPLETE,
@@ -37,7 +38,7 @@ class ModelJob:
     key: tuple[bytes, bytes, bytes] | None
     background: bool
     clients: list[Peer] = field(default_factory=list)
-    state: int = WAITING
+    state: int = DELAYED
     worker: Peer | None = None
     retries: int = 0
     due: tuple[float, int] | None = None
@@ -161,7 +162,7 @@ class BrokerModel:
     def enqueue(self, known: ModelJob, *, first: bool = False) -> None:
         known.due = known.at = None
         if self.draining and not known.clients:
-            known.state = WAITING
+            known.state = DELAYED
             return
         lane, where = self.lane(known), (known.function, known.priority)
         if not lane:
@@ -216,7 +217,7 @@ class BrokerModel:
                 ring.remove(known.function)
         if known.worker is not None:
             self.running[known.worker].remove(known)
-        known.state, known.worker, known.due, known.at = WAITING, None, None, None
+        known.state, known.worker, known.due, known.at = DELAYED, None, None, None
 
     def end(self, known: ModelJob, outcome: int = CANCELLED) -> None:
         self.take_out(known)
@@ -239,7 +240,7 @@ class BrokerModel:
             known.clients.insert(0, client)
             return
         if self.durable and not known.background:
-            self.store(known, self.waits_until(known) if known.state == WAITING else 0.0)
+            self.store(known, self.waits_until(known) if known.state == DELAYED else 0.0)
         known.background = True
 
     def store(self, known: ModelJob, due: float) -> None:
@@ -265,10 +266,10 @@ class BrokerModel:
 
     def begin_to_wait(self, known: ModelJob, due: float, now: float, begins: float = 0.0) -> None:
         if due > self.wall(now):
-            known.state = WAITING
+            known.state = DELAYED
             self.appoint(known, due)
         elif begins > now:
-            known.state = WAITING
+            known.state = DELAYED
             self.schedule(known, begins)
         else:
             self.enqueue(known)
@@ -494,5 +495,5 @@ class BrokerModel:
 
     def is_waited_for(self, known: ModelJob) -> bool:
         """Whether a client waits for a job that is on its way to where it can be handed out."""
-        again = known.state == WAITING and known.retries > 0 and not known.background
+        again = known.state == DELAYED and known.retries > 0 and not known.background
         return (known.state == STORING or again) and bool(known.clients)

@@ -15,9 +15,12 @@ from fnmatch import fnmatchcase
 from math import inf
 from typing import Any, Final, NamedTuple
 
-from txgear.broker.jobs import (
+from txgear.broker.model import Peer
+from txgear.broker.records import JobRecord
+from txgear.broker.states import (
     CANCELLED,
     DEAD,
+    DELAYED,
     DONE,
     EXPIRED,
     FAILED,
@@ -25,10 +28,7 @@ from txgear.broker.jobs import (
     QUEUED,
     RUNNING,
     STORING,
-    WAITING,
 )
-from txgear.broker.records import JobRecord
-from txgear.broker.sleepers import Peer
 from txgear.protocol.constants import (
     JOB_WITHDRAWN,
     PRIORITIES,
@@ -40,7 +40,7 @@ from txgear.protocol.constants import (
 from txgear.test.support.model import BrokerModel, ModelJob
 
 Settings = Mapping[str, Any]
-Rules = Sequence[tuple[str, Settings]]
+PolicyRules = Sequence[tuple[str, Settings]]
 Attempt = tuple[float, float, str, str, str]
 
 DEFAULTS: Final[Settings] = {
@@ -52,7 +52,7 @@ DEFAULTS: Final[Settings] = {
 """What holds where nothing is set; of all others nothing holds."""
 
 
-class Life(NamedTuple):
+class History(NamedTuple):
     """What a store has of a job's life."""
 
     settings: Settings
@@ -116,13 +116,13 @@ class PolicyJob(ModelJob):
         """Of what is kept now that it has ended."""
         return self.size if self.state == DEAD else len(self.brought)
 
-    def life(self) -> Life:
+    def life(self) -> History:
         sizes = self.data_size, len(self.brought) - self.data_size
-        return Life(self.settings, dict(self.counts), self.attempts, *sizes, self.complete)
+        return History(self.settings, dict(self.counts), self.attempts, *sizes, self.complete)
 
 
 @dataclass
-class Chore:
+class BulkTask:
     """What is done to several jobs when time passes."""
 
     function: bytes
@@ -136,7 +136,7 @@ class PolicyModel(BrokerModel):
     """@ivar past: those that have ended and are still known, in the order of their ends."""
 
     def __init__(
-        self, rules: Rules, clock: Callable[[], float], retries: int, durable: bool, budget: int
+        self, rules: PolicyRules, clock: Callable[[], float], retries: int, durable: bool, budget: int
     ) -> None:
         super().__init__(retries, durable, budget)
         self.rules = rules
@@ -144,7 +144,7 @@ class PolicyModel(BrokerModel):
         self.jobs: list[PolicyJob] = []  # type: ignore[assignment]
         self.past: list[PolicyJob] = []
         self.paused: set[bytes] = set()
-        self.chores: list[Chore] = []
+        self.chores: list[BulkTask] = []
         self.full: dict[bytes, float] = {}
         self.seen: list[End] = []
 
@@ -169,7 +169,7 @@ class PolicyModel(BrokerModel):
     def keeping(self, value: Any) -> dict[str, float] | None:
         return {"keep": value} if isinstance(value, (int, float)) else value
 
-    def reload(self, rules: Rules) -> None:
+    def reload(self, rules: PolicyRules) -> None:
         """Tokens that are missing stay so, and come at the new rate."""
         rates = {function: self.rate(function) for function in self.full}
         self.rules = rules
@@ -205,7 +205,7 @@ class PolicyModel(BrokerModel):
             room = min(room, max(int(burst - missing), 0))
         return room
 
-    def purges(self, function: bytes) -> list[Chore]:
+    def purges(self, function: bytes) -> list[BulkTask]:
         return [chore for chore in self.chores if chore.holds and chore.function == function]
 
     def join(self, known: ModelJob, client: Peer, background: bool) -> None:
@@ -289,10 +289,10 @@ class PolicyModel(BrokerModel):
     def begin_to_wait(self, known: ModelJob, due: float, now: float, begins: float = 0.0) -> None:
         assert isinstance(known, PolicyJob)
         if due > self.wall(now):
-            known.state = WAITING
+            known.state = DELAYED
             self.appoint(known, due)
         elif begins > now or 0 < known.expires <= now:
-            known.state = WAITING
+            known.state = DELAYED
         else:
             self.enqueue(known)
             return
@@ -536,7 +536,7 @@ class PolicyModel(BrokerModel):
         """All its attempts are before it again; their history stays."""
         self.forget(known)
         known.counts.clear()
-        known.retries, known.beyond, known.state = 0, True, WAITING
+        known.retries, known.beyond, known.state = 0, True, DELAYED
         known.sent, known.missed = [], False
         self.put_last(known)
         if self.find(known.key) is not None:
@@ -553,16 +553,16 @@ class PolicyModel(BrokerModel):
         if what == "purge":
             lanes = [self.lanes.get((function, priority), []) for priority in PRIORITIES]
             queued = [known for lane in lanes for known in lane if isinstance(known, PolicyJob)]
-            waiting = [known for known in self.jobs if known.state in (WAITING, STORING)]
+            waiting = [known for known in self.jobs if known.state in (DELAYED, STORING)]
             # In which order they are cancelled is the broker's own choice.
-            places = {job: place for known in waiting for place, job in enumerate(known.job.queue.aside)}
+            places = {job: place for known in waiting for place, job in enumerate(known.job.function.delayed)}
             waiting.sort(key=lambda known: places[known.job])
             jobs = queued + [known for known in waiting if known.function == function]
         else:
             jobs = self.dead(function)
         for chore in self.purges(function) if what == "purge" else ():
             chore.spared.clear()
-        self.chores.append(Chore(function, what, jobs, what == "purge"))
+        self.chores.append(BulkTask(function, what, jobs, what == "purge"))
         return len(jobs)
 
     # Time

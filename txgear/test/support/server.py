@@ -143,7 +143,7 @@ class DurableServerFixture(ServerFixture):
         self.server = JobServer(clock, settings, self.journal)
         self.factory = GearFactory(self.server)
         if policies is not None:
-            self.server.broker.set_policies(policies, clock.seconds())
+            self.server.broker.operations.set_policies(policies, clock.seconds())
         restore(self.server.broker, store, clock.seconds(), numbers)
 
 

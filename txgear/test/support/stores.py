@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 from zope.interface.verify import verifyObject
 
-from txgear.broker.jobs import DEAD, DONE, FAILED
 from txgear.broker.records import (
     LAST_NUMBER,
     PAUSED,
@@ -22,6 +21,7 @@ from txgear.broker.records import (
     Result,
     StoredValue,
 )
+from txgear.broker.states import DEAD, DONE, FAILED
 from txgear.errors import StoreRefused, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IJobStore
 from txgear.protocol.constants import HIGH, LOW, NORMAL

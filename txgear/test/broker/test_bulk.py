@@ -1,4 +1,4 @@
-"""Tests of L{txgear.broker.chores}."""
+"""Tests of L{txgear.broker.bulk}."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.chores import BATCH, Chore, Chores, one_by_one
+from txgear.broker.bulk import BATCH, BulkTask, BulkTasks, one_by_one
 from txgear.test.support.broker import make_job
 
 
 class ChoresTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.chores = Chores()
+        self.chores = BulkTasks()
         self.done: list[tuple[str, float]] = []
 
-    def chore(self, name: str, steps: int) -> Chore:
+    def chore(self, name: str, steps: int) -> BulkTask:
         now = yield
         for _ in range(steps):
             self.done.append((name, now))
@@ -52,7 +52,7 @@ class ChoresTests(SynchronousTestCase):
         self.assertEqual(self.done[BATCH:], [("b", 1.0)] * 3)
 
     def test_one_with_a_defect_is_not_done_again(self) -> None:
-        def broken() -> Chore:
+        def broken() -> BulkTask:
             yield
             raise ZeroDivisionError
 

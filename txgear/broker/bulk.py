@@ -1,20 +1,19 @@
 """
-What is done to a great many jobs: some in each turn, so that others get theirs between.
+What is done to a great many jobs, in pieces: some in each turn, so that others get theirs between.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
-if TYPE_CHECKING:
-    from txgear.broker.jobs import Job
+T = TypeVar("T")
 
 BATCH: Final = 250
 """Jobs that one turn does something to at the most: milliseconds, whatever is done and however it is kept."""
 
-Chore: TypeAlias = Generator[None, float, None]
+BulkTask: TypeAlias = Generator[None, float, None]
 """
 Does something to one job, or looks at some, between one C{yield} and the next. Each gives it the
 time, in seconds; the first comes before all that is done.
@@ -23,45 +22,47 @@ What it has not come to yet may have changed meanwhile: it looks at each job ane
 """
 
 
-def one_by_one(jobs: Iterable[Job]) -> Iterator[Job]:
+def one_by_one(items: Iterable[T]) -> Iterator[T]:
     """These, in order, each let go of as it comes: to free 100,000 at the end would be a long turn."""
-    left = list(jobs)
+    left = list(items)
     left.reverse()
-    del jobs
+    del items
     while left:
         yield left.pop()
 
 
-class Chores:
-    """Those that are not done, the one that is at work first."""
+class BulkTasks:
+    """The tasks that are not done, the one that is at work first."""
+
+    __slots__ = ("_tasks",)
 
     def __init__(self) -> None:
-        self._chores: deque[Chore] = deque()
+        self._tasks: deque[BulkTask] = deque()
 
     def __len__(self) -> int:
-        return len(self._chores)
+        return len(self._tasks)
 
-    def add(self, chore: Chore) -> None:
+    def add(self, task: BulkTask) -> None:
         """Do this later, after all others."""
-        next(chore)
-        self._chores.append(chore)
+        next(task)
+        self._tasks.append(task)
 
-    def start(self, chore: Chore, now: float) -> None:
-        """Do the first part of this at once, and what is left later."""
-        next(chore)
+    def start(self, task: BulkTask, now: float) -> None:
+        """Do the first piece of this at once, and what is left later."""
+        next(task)
         try:
             for _ in range(BATCH):
-                chore.send(now)
+                task.send(now)
         except StopIteration:
             return
-        self._chores.append(chore)
+        self._tasks.append(task)
 
     def work(self, now: float) -> None:
-        """Do a part of what is left."""
+        """Do a piece of what is left."""
         for _ in range(BATCH):
-            if not self._chores:
+            if not self._tasks:
                 return
             try:
-                self._chores[0].send(now)
+                self._tasks[0].send(now)
             except StopIteration:
-                self._chores.popleft()
+                self._tasks.popleft()

@@ -1,79 +1,79 @@
-"""Tests of L{txgear.broker.queues}."""
+"""Tests of L{txgear.broker.lanes}."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.jobs import DONE, PAGED, QUEUED, RUNNING, Job
-from txgear.broker.queues import SLACK, Back, Function
-from txgear.broker.sleepers import Peer
+from txgear.broker.lanes import SLACK, Lanes, Overflow
+from txgear.broker.model import Job
+from txgear.broker.states import DONE, PAGED, QUEUED, RUNNING
 from txgear.protocol.constants import HIGH, LOW, NORMAL
 from txgear.test.support.broker import make_job
 
 
-class QueueTests(SynchronousTestCase):
+class LanesTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.queue = Function(b"f")
+        self.lanes: Lanes[Job] = Lanes()
         self.made = 0
 
     def job(self, priority: int = NORMAL) -> Job:
         self.made += 1
-        return make_job(self.queue, self.made, priority=priority)
+        return make_job(None, self.made, priority=priority)
 
     def add(self, priority: int = NORMAL) -> Job:
         job = self.job(priority)
         job.state = QUEUED
-        self.queue.append(job)
+        self.lanes.append(job)
         return job
 
     def take(self, priority: int = NORMAL) -> Job:
-        job = self.queue.take(priority)
+        job = self.lanes.take(priority)
         job.state = RUNNING
         return job
 
     def lose(self, job: Job, retries: int = 1) -> None:
         job.state = QUEUED
         job.retries = retries
-        self.queue.restore(job)
+        self.lanes.put_back(job)
 
     def end(self, job: Job) -> None:
-        self.queue.forget(job)
+        self.lanes.remove(job)
         job.state = DONE
 
     def test_first_in_first_out_in_each_lane(self) -> None:
         order = (LOW, NORMAL, LOW, NORMAL, NORMAL, LOW)
         jobs = [self.add(priority) for priority in order]
-        self.assertEqual(self.queue.counts, [0, 3, 3])
+        self.assertEqual(self.lanes.counts, [0, 3, 3])
         for priority in (LOW, NORMAL):
             expected = [job for job in jobs if job.priority == priority]
             self.assertEqual([self.take(priority) for _ in range(3)], expected)
-        self.assertEqual((self.queue.counts, self.queue.ready), ([0, 0, 0], 0))
+        self.assertEqual((self.lanes.counts, self.lanes.ready), ([0, 0, 0], 0))
 
     def test_it_says_when_a_lane_begins_and_ends(self) -> None:
-        self.assertTrue(self.queue.append(self.job()))
-        self.assertFalse(self.queue.append(self.job()))
-        self.assertTrue(self.queue.append(self.job(HIGH)))
+        self.assertTrue(self.lanes.append(self.job()))
+        self.assertFalse(self.lanes.append(self.job()))
+        self.assertTrue(self.lanes.append(self.job(HIGH)))
         one, other = self.add(LOW), self.add(LOW)
-        self.assertFalse(self.queue.forget(one))
+        self.assertFalse(self.lanes.remove(one))
         one.state = DONE
-        self.assertTrue(self.queue.forget(other))
+        self.assertTrue(self.lanes.remove(other))
         other.state = DONE
-        self.assertTrue(self.queue.restore(self.job(LOW)))
-        self.assertFalse(self.queue.restore(self.job(LOW)))
+        self.assertTrue(self.lanes.put_back(self.job(LOW)))
+        self.assertFalse(self.lanes.put_back(self.job(LOW)))
 
     def test_those_that_ended_are_passed_over(self) -> None:
         jobs = [self.add() for _ in range(5)]
         for gone in (0, 1, 3):
             self.end(jobs[gone])
-        self.assertEqual((self.queue.counts, self.queue.ready), ([0, 2, 0], 2))
-        self.assertEqual(self.queue.queued(), [jobs[2], jobs[4]])
+        self.assertEqual((self.lanes.counts, self.lanes.ready), ([0, 2, 0], 2))
+        self.assertEqual(self.lanes.queued(), [jobs[2], jobs[4]])
         self.assertEqual([self.take(), self.take()], [jobs[2], jobs[4]])
 
     def test_the_first_to_end_takes_those_behind_it_along_that_ended_before(self) -> None:
         jobs = [self.add() for _ in range(4)]
         for gone in (1, 2, 0):
             self.end(jobs[gone])
-        lane = self.queue.lanes[NORMAL]
+        lane = self.lanes._lanes[NORMAL]
         assert lane is not None
         self.assertEqual(list(lane), [jobs[3]])
         self.assertIs(self.take(), jobs[3])
@@ -81,7 +81,7 @@ class QueueTests(SynchronousTestCase):
     def test_one_that_comes_back_is_first(self) -> None:
         first, second = self.add(), self.add()
         self.lose(self.take())
-        self.assertEqual(self.queue.queued(), [first, second])
+        self.assertEqual(self.lanes.queued(), [first, second])
 
     def test_those_that_come_back_keep_their_order(self) -> None:
         jobs = [self.add() for _ in range(6)]
@@ -90,14 +90,14 @@ class QueueTests(SynchronousTestCase):
         self.end(jobs[4])
         for index in (2, 0, 3, 1):
             self.lose(jobs[index])
-        self.assertEqual(self.queue.queued(), [*jobs[:4], jobs[5]])
+        self.assertEqual(self.lanes.queued(), [*jobs[:4], jobs[5]])
 
     def test_one_that_comes_back_is_before_those_that_never_left(self) -> None:
         jobs = [self.add() for _ in range(3)]
         self.lose(self.take())
-        self.assertEqual(self.queue.places(), jobs)
+        self.assertEqual(self.lanes.all(), jobs)
         self.assertEqual([self.take() for _ in range(3)], jobs)
-        self.assertEqual(self.queue.returned, {})
+        self.assertEqual(self.lanes._returned, {})
 
     def test_one_that_ends_after_it_came_back_is_passed_over(self) -> None:
         jobs = [self.add() for _ in range(4)]
@@ -107,7 +107,7 @@ class QueueTests(SynchronousTestCase):
         self.lose(jobs[1])
         self.end(jobs[0])
         self.assertEqual([self.take() for _ in range(3)], jobs[1:])
-        self.assertEqual((self.queue.ready, self.queue.returned), (0, {}))
+        self.assertEqual((self.lanes.ready, self.lanes._returned), (0, {}))
 
     def test_the_last_of_those_that_came_back_may_end(self) -> None:
         jobs = [self.add() for _ in range(2)]
@@ -116,7 +116,7 @@ class QueueTests(SynchronousTestCase):
         self.assertEqual(self.take(), jobs[1])
         self.lose(jobs[1])
         self.end(jobs[1])
-        self.assertEqual((self.queue.ready, self.queue.returned), (0, {}))
+        self.assertEqual((self.lanes.ready, self.lanes._returned), (0, {}))
 
     def test_husks_of_those_that_came_back_do_not_pile_up(self) -> None:
         jobs = [self.add() for _ in range(10 * SLACK)]
@@ -127,23 +127,23 @@ class QueueTests(SynchronousTestCase):
         keep = self.add()
         for job in jobs[2:-1]:
             self.end(job)
-        self.assertLess(len(self.queue.returned[NORMAL]), 2 * SLACK)
-        self.assertEqual(self.queue.queued(), [jobs[1], jobs[-1], keep])
+        self.assertLess(len(self.lanes._returned[NORMAL]), 2 * SLACK)
+        self.assertEqual(self.lanes.queued(), [jobs[1], jobs[-1], keep])
         last = [self.add() for _ in range(10 * SLACK)]
         self.end(jobs[1])
         for job in last[1:-1]:
             self.end(job)
-        self.assertEqual(self.queue.returned, {})
-        self.assertEqual(self.queue.queued(), [jobs[-1], keep, last[0], last[-1]])
+        self.assertEqual(self.lanes._returned, {})
+        self.assertEqual(self.lanes.queued(), [jobs[-1], keep, last[0], last[-1]])
 
     def test_who_ends_the_newest_first_sweeps_nothing(self) -> None:
         jobs = [self.add() for _ in range(10 * SLACK)]
         self.end(jobs[-2])
-        lane = self.queue.lanes[NORMAL]
+        lane = self.lanes._lanes[NORMAL]
         assert lane is not None
         for job in [jobs[-1], *jobs[-3:3:-1]]:
             self.end(job)
-        self.assertIs(self.queue.lanes[NORMAL], lane)
+        self.assertIs(self.lanes._lanes[NORMAL], lane)
         self.assertEqual(list(lane), jobs[:4])
 
     def test_those_that_come_back_to_an_empty_lane_keep_their_order(self) -> None:
@@ -152,58 +152,36 @@ class QueueTests(SynchronousTestCase):
             self.take()
         for index in (1, 2, 0):
             self.lose(jobs[index])
-        self.assertEqual(self.queue.queued(), jobs)
+        self.assertEqual(self.lanes.queued(), jobs)
 
-    def test_husks_do_not_pile_up(self) -> None:
+    def test_tombstones_do_not_pile_up(self) -> None:
         keep = self.add()
         for _ in range(10 * SLACK):
             self.end(self.add())
-        lane = self.queue.lanes[NORMAL]
+        lane = self.lanes._lanes[NORMAL]
         assert lane is not None
         self.assertLess(len(lane), 2 * SLACK)
-        self.assertEqual(self.queue.queued(), [keep])
+        self.assertEqual(self.lanes.queued(), [keep])
         self.end(keep)
         self.assertEqual(len(lane), 0)
 
     def test_the_queued_ones_by_priority(self) -> None:
         low, normal, high = self.add(LOW), self.add(NORMAL), self.add(HIGH)
-        self.assertEqual(self.queue.queued(), [high, normal, low])
-
-    def test_its_total_is_of_every_state(self) -> None:
-        self.add()
-        self.queue.aside = dict.fromkeys([self.job(), self.job()])
-        self.queue.running = 3
-        self.queue.paged = 4
-        self.assertEqual(self.queue.total, 10)
-
-    def test_it_is_unused_without_jobs_workers_and_settings(self) -> None:
-        self.assertTrue(self.queue.unused)
-        for attribute, used, unused in (
-            ("aside", {self.job(): None}, {}),
-            ("paged", 1, 0),
-            ("workers", {Peer(1, "-"): None}, {}),
-            ("created", True, False),
-            ("limits", (0, 1, 0), None),
-        ):
-            setattr(self.queue, attribute, used)
-            self.assertFalse(self.queue.unused, attribute)
-            setattr(self.queue, attribute, unused)
-        self.add()
-        self.assertFalse(self.queue.unused)
+        self.assertEqual(self.lanes.queued(), [high, normal, low])
 
 
-class BackTests(SynchronousTestCase):
+class OverflowTests(SynchronousTestCase):
     """What is behind the lanes."""
 
     def setUp(self) -> None:
-        self.queue = Function(b"f")
+        self.lanes: Lanes[Job] = Lanes()
         self.made = 0
 
     def add(self, priority: int = NORMAL, workload: bytes = b"") -> Job:
         self.made += 1
-        job = make_job(self.queue, self.made, priority=priority, workload=workload)
+        job = make_job(None, self.made, priority=priority, workload=workload)
         job.state = PAGED
-        self.queue.append_back(job)
+        self.lanes.append_overflow(job)
         return job
 
     def unload(self, *jobs: Job) -> None:
@@ -211,13 +189,13 @@ class BackTests(SynchronousTestCase):
             job.workload = b""
 
     def pop(self, priority: int = NORMAL) -> Job | None:
-        job = self.queue.pop_loaded(priority)
+        job = self.lanes.pop_loaded(priority)
         if job is not None:
             job.state = QUEUED
         return job
 
     def end(self, job: Job) -> None:
-        self.queue.forget_back(job)
+        self.lanes.remove_overflow(job)
         job.state = DONE
 
     def test_they_come_out_in_order_as_far_as_they_are_loaded(self) -> None:
@@ -229,16 +207,16 @@ class BackTests(SynchronousTestCase):
 
     def test_each_priority_has_its_own(self) -> None:
         low, normal, high = self.add(LOW), self.add(NORMAL), self.add(HIGH)
-        self.assertEqual(self.queue.behind(), [high, normal, low])
+        self.assertEqual(self.lanes.overflowed(), [high, normal, low])
         self.assertIs(self.pop(NORMAL), normal)
-        self.assertEqual(set(self.queue.backs), {HIGH, LOW})
-        self.assertEqual(self.queue.behind(), [high, low])
+        self.assertEqual(set(self.lanes.overflow), {HIGH, LOW})
+        self.assertEqual(self.lanes.overflowed(), [high, low])
 
     def test_there_is_none_where_nothing_is_behind(self) -> None:
         self.assertIsNone(self.pop())
         self.pop_all([self.add(), self.add()])
         self.end(self.add())
-        self.assertEqual((self.queue.backs, self.queue.paged, self.queue.behind()), ({}, 0, []))
+        self.assertEqual((self.lanes.overflow, self.lanes.paged, self.lanes.overflowed()), ({}, 0, []))
 
     def pop_all(self, expected: list[Job]) -> None:
         self.assertEqual([self.pop() for _ in expected], expected)
@@ -247,30 +225,30 @@ class BackTests(SynchronousTestCase):
         jobs = [self.add() for _ in range(5)]
         for gone in (0, 1, 3):
             self.end(jobs[gone])
-        self.assertEqual((self.queue.paged, self.queue.backs[NORMAL].count), (2, 2))
-        self.assertEqual(self.queue.behind(), [jobs[2], jobs[4]])
+        self.assertEqual((self.lanes.paged, self.lanes.overflow[NORMAL].count), (2, 2))
+        self.assertEqual(self.lanes.overflowed(), [jobs[2], jobs[4]])
         self.pop_all([jobs[2], jobs[4]])
 
     def test_the_first_of_none_is_none(self) -> None:
-        back = Back()
-        self.assertIsNone(back.first())
+        overflow: Overflow[Job] = Overflow()
+        self.assertIsNone(overflow.first())
         job = make_job()
         job.state = DONE
-        back.jobs.append(job)
-        self.assertIsNone(back.first())
+        overflow.items.append(job)
+        self.assertIsNone(overflow.first())
 
-    def test_husks_do_not_pile_up(self) -> None:
+    def test_tombstones_do_not_pile_up(self) -> None:
         keep = self.add()
         for _ in range(10 * SLACK):
             self.end(self.add())
-        self.assertLess(len(self.queue.backs[NORMAL].jobs), 2 * SLACK)
-        self.assertEqual(self.queue.behind(), [keep])
+        self.assertLess(len(self.lanes.overflow[NORMAL].items), 2 * SLACK)
+        self.assertEqual(self.lanes.overflowed(), [keep])
 
     def test_they_count_as_queued(self) -> None:
         for priority in (LOW, LOW, NORMAL):
             self.add(priority)
-        job = make_job(self.queue, 9, priority=LOW)
+        job = make_job(None, 9, priority=LOW)
         job.state = QUEUED
-        self.queue.append(job)
-        self.assertEqual([self.queue.queued_of(priority) for priority in (HIGH, NORMAL, LOW)], [0, 1, 3])
-        self.assertEqual((self.queue.ready, self.queue.paged, self.queue.total), (1, 3, 4))
+        self.lanes.append(job)
+        self.assertEqual([self.lanes.total_of(priority) for priority in (HIGH, NORMAL, LOW)], [0, 1, 3])
+        self.assertEqual((self.lanes.ready, self.lanes.paged), (1, 3))

@@ -1,4 +1,4 @@
-"""Tests of L{txgear.broker.timers}."""
+"""Tests of L{txgear.broker.timerqueue}."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from math import inf
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.jobs import Job
-from txgear.broker.timers import SLACK, STEP, Agenda
+from txgear.broker.model import Job
+from txgear.broker.timerqueue import SLACK, STEP, TimerQueue
 from txgear.test.support.broker import make_job
 from txgear.test.support.extras import PROPERTY, given, st
 
 
 class AgendaTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.agenda: Agenda[Job] = Agenda()
+        self.agenda: TimerQueue[Job] = TimerQueue()
 
     def add(self, due: float) -> Job:
         one = make_job()
@@ -82,7 +82,7 @@ class AgendaTests(SynchronousTestCase):
             self.agenda.discard(one)
             self.agenda.add(one, 8.5)
             self.assertEqual([self.agenda.pop_due(9.0) for _ in range(3)], [other, one, None])
-            self.agenda = Agenda()
+            self.agenda = TimerQueue()
 
     def test_a_great_many_in_one_second(self) -> None:
         """They come in steps, in the order in which they were added where their time is the same."""
@@ -115,7 +115,7 @@ class AgendaTests(SynchronousTestCase):
     @PROPERTY
     @given(st.lists(st.tuples(st.sampled_from(("add", "discard", "pop")), st.integers(1, 9)), max_size=60))
     def test_it_agrees_with_a_list(self, events: list[tuple[str, int]]) -> None:
-        agenda: Agenda[Job] = Agenda()
+        agenda: TimerQueue[Job] = TimerQueue()
         jobs: list[Job] = []  # those that are on the agenda, in the order of being added
         for event, number in events:
             if event == "add":

@@ -5,9 +5,10 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
+from txgear.broker.archive import history_of
 from txgear.broker.history import Attempt
-from txgear.broker.jobs import CANCELLED, DEAD, DONE, FAILED, PAGED, QUEUED, RUNNING, WAITING, Job
-from txgear.broker.sleepers import Peer
+from txgear.broker.model import Job, Peer
+from txgear.broker.states import CANCELLED, DEAD, DELAYED, DONE, FAILED, PAGED, QUEUED, RUNNING
 from txgear.errors import JobNotFound
 from txgear.policies import REASONS
 from txgear.protocol.constants import (
@@ -43,7 +44,7 @@ class AttemptsTestCase(BrokerTestCase):
             self.fixture.pass_time(5.0)
 
     def history(self, job: Job) -> list[str]:
-        return [attempt.reason for attempt in self.broker.life(job).attempts]
+        return [attempt.reason for attempt in history_of(job).attempts]
 
 
 class RetriesTests(AttemptsTestCase):
@@ -149,10 +150,10 @@ class RetriesTests(AttemptsTestCase):
         job = self.fixture.submit(None, settings=settings)
         other = self.fixture.submit(None, b"g", settings=settings)
         for each in (job, other):
-            worker = self.fixture.worker(each.queue.name)
+            worker = self.fixture.worker(each.function.name)
             self.grabbed(worker, each)
             self.fails(worker, each)
-            self.assertEqual((each.state, each.due), (WAITING, START + 7))
+            self.assertEqual((each.state, each.due), (DELAYED, START + 7))
 
     def test_nobody_wants_it_any_more(self) -> None:
         self.fixture.set(retries=5, backoff=0)
@@ -216,7 +217,7 @@ class RetriesTests(AttemptsTestCase):
     def test_while_the_server_drains_one_whose_time_is_to_come_is_not_waited_for(self) -> None:
         job = self.fixture.submit(self.client, due=self.fixture.now + 86400)
         self.fixture.drain()
-        self.assertEqual((job.state, self.broker.drained), (WAITING, True))
+        self.assertEqual((job.state, self.broker.drained), (DELAYED, True))
 
     def test_while_the_server_drains_one_that_somebody_waits_for_is_tried_again(self) -> None:
         self.fixture.set(retries=2, backoff=10)
@@ -228,7 +229,7 @@ class RetriesTests(AttemptsTestCase):
         self.fails(self.worker, job)
         self.fails(self.worker, background)
         self.fixture.pass_time(10)
-        self.assertEqual((job.state, background.state), (QUEUED, WAITING))
+        self.assertEqual((job.state, background.state), (QUEUED, DELAYED))
         self.assertFalse(self.broker.drained)
         self.grabbed(self.worker, job)
         self.complete(self.worker, job)
@@ -298,10 +299,10 @@ class BackoffTests(AttemptsTestCase):
         waits = []
         for _ in range(attempts):
             self.end(job, "fail")
-            self.assertEqual(job.state, WAITING)
-            waits.append(round(self.broker.deadline - self.fixture.now, 6))
+            self.assertEqual(job.state, DELAYED)
+            waits.append(round(self.broker.timers.deadline - self.fixture.now, 6))
             self.fixture.pass_time(waits[-1] - 0.001)
-            self.assertEqual(job.state, WAITING)
+            self.assertEqual(job.state, DELAYED)
             self.fixture.pass_time(0.001)
             self.assertEqual(job.state, QUEUED)
         self.fixture.cancel(job)
@@ -370,18 +371,18 @@ class DeadTests(AttemptsTestCase):
         self.fixture.pass_time(3)
         self.fails(self.worker, job)
         self.assertEqual(
-            self.broker.life(job).attempts,
+            history_of(job).attempts,
             [
                 Attempt(START, START + 1, "exception", "mailer", "refus\xe9"),
                 Attempt(START + 11, START + 11, "lost", "192.0.2.1 3", ""),
                 Attempt(START + 21, START + 24, "fail", "mailer", ""),
             ],
         )
-        self.assertEqual(self.broker.life(job).counts, {"exception": 1, "lost": 1, "fail": 1})
+        self.assertEqual(history_of(job).counts, {"exception": 1, "lost": 1, "fail": 1})
         self.assertEqual((job.since, self.brought(job)), (START + 24, b"work"))
-        self.assertIs(self.broker.ended(job.handle), job)
+        self.assertIs(self.broker.archive.by_handle(job.handle), job)
         self.assertIs(self.broker.named(b"f", b"u"), job)
-        self.assertIsNone(self.broker.status(job.handle))
+        self.assertIsNone(self.broker.table.by_handle(job.handle))
 
     def test_those_who_wait_are_told(self) -> None:
         self.fixture.set(retries=0)
@@ -396,10 +397,10 @@ class DeadTests(AttemptsTestCase):
         self.fixture.set(retries=0, dead="1h")
         job = self.die()
         self.fixture.pass_time(3599)
-        self.assertIs(self.broker.ended(job.handle), job)
+        self.assertIs(self.broker.archive.by_handle(job.handle), job)
         self.fixture.pass_time(1)
-        self.assertIsNone(self.broker.ended(job.handle))
-        self.assertEqual((job.workload, self.broker.deadline), (b"", inf))
+        self.assertIsNone(self.broker.archive.by_handle(job.handle))
+        self.assertEqual((job.workload, self.broker.timers.deadline), (b"", inf))
 
     def test_the_oldest_make_room(self) -> None:
         self.fixture.set(retries=0, dead={"keep": "1h", "jobs": 2})
@@ -422,7 +423,7 @@ class DeadTests(AttemptsTestCase):
         self.fixture.set(retries=0, dead={"keep": "1h", "jobs": 5})
         job = self.die()
         self.die(settings={"dead": {"keep": "2h", "jobs": 1}})
-        self.assertIs(self.broker.ended(job.handle), job)
+        self.assertIs(self.broker.archive.by_handle(job.handle), job)
         self.fixture.pass_time(3600)
         self.assertEqual(len(self.broker.archive.jobs), 1)
 
@@ -464,7 +465,7 @@ class StoredAttemptsTests(DurableBrokerTestCase):
         self.worker = self.fixture.worker(b"f")
 
     def job(self, number: int = 1) -> Job:
-        return self.broker.jobs[number]
+        return self.broker.table.jobs[number]
 
     def ready(self, number: int = 1) -> Job:
         """A job whose turn it is, with its workload."""
@@ -479,28 +480,30 @@ class StoredAttemptsTests(DurableBrokerTestCase):
         self.fail_once(job)
         self.again()
         job = self.job()
-        self.assertEqual((job.state, self.broker.begins(job), job.retries), (WAITING, START + 60, 1))
-        self.assertEqual([each.reason for each in self.broker.life(self.job()).attempts], ["fail"])
+        self.assertEqual(
+            (job.state, self.broker.lifecycle.begins(job), job.retries), (DELAYED, START + 60, 1)
+        )
+        self.assertEqual([each.reason for each in history_of(self.job()).attempts], ["fail"])
         self.fixture.pass_time(60)
         self.fail_once(self.ready())
         self.again()
         self.fixture.pass_time(60)
         job = self.ready()
         self.fail_once(job)
-        self.assertEqual((job.state, self.broker.life(job).counts), (DEAD, {"fail": 3}))
+        self.assertEqual((job.state, history_of(job).counts), (DEAD, {"fail": 3}))
 
     def test_settings_of_one_job_outlive_it(self) -> None:
         self.fixture.store(b"work", settings={"retries": 1, "backoff": 5})
         self.again()
         self.fail_once(self.ready())
-        self.assertEqual((self.job().state, self.job().due), (WAITING, START + 5))
+        self.assertEqual((self.job().state, self.job().due), (DELAYED, START + 5))
 
     def test_one_that_ran_is_queued_and_its_attempt_not_counted(self) -> None:
         self.fixture.set(retries=1)
         (job,) = self.fixture.store(b"work")
         self.grabbed(self.worker, job)
         self.again()
-        self.assertEqual((self.job().retries, self.broker.life(self.job()).counts), (0, {}))
+        self.assertEqual((self.job().retries, history_of(self.job()).counts), (0, {}))
 
     def test_the_dead_outlive_it(self) -> None:
         self.fixture.set(retries=0, dead="1h")
@@ -510,17 +513,17 @@ class StoredAttemptsTests(DurableBrokerTestCase):
         self.assertEqual((self.journal.results, self.journal.ends), ({}, []))
         self.fixture.pass_time(10)
         self.again()
-        self.assertEqual(self.broker.jobs, {})
+        self.assertEqual(self.broker.table.jobs, {})
         back = self.broker.named(b"f", b"u")
         assert back is not None
         self.assertEqual((back.state, back.since, back.size), (DEAD, START, 4))
-        self.assertEqual([each.reason for each in self.broker.life(back).attempts], ["fail"])
+        self.assertEqual([each.reason for each in history_of(back).attempts], ["fail"])
         self.assertEqual(self.brought(back), b"work")
         self.fixture.pass_time(3589)
         self.assertEqual(self.journal.forgotten, [])
         self.fixture.pass_time(1)
         self.assertEqual((self.journal.forgotten, self.broker.archive.jobs), ([1], {}))
-        self.assertEqual(self.broker.functions.keys(), {b"f"})
+        self.assertEqual(self.broker.functions.by_name.keys(), {b"f"})
 
     def test_one_that_is_dead_before_it_is_stored(self) -> None:
         self.fixture.set(retries=0)

@@ -1,0 +1,216 @@
+"""
+A container of jobs that have ended: by number, by unique, and by function on shelves with their bounds.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from txgear.broker.states import DEAD, DONE
+from txgear.broker.timerqueue import TimerQueue
+from txgear.broker.uniques import Key, Uniques
+
+if TYPE_CHECKING:
+    from txgear.broker.model import Function, Job
+    from txgear.policies import Retention
+
+
+MOST_AT_ONCE: Final = 100
+"""Jobs that make room for one at the most: when the bounds were lowered, that takes some ends."""
+
+
+def _end(job: Job) -> float:
+    return job.since
+
+
+class Shelf:
+    """
+    What is kept of one function's dead, or of its others.
+
+    @ivar jobs: by number, in the order of their ends.
+    @ivar bytes: the sum of their sizes.
+    """
+
+    __slots__ = ("bytes", "jobs")
+
+    def __init__(self) -> None:
+        # The oldest leave: in a plain dict whoever looks for the first passes over their holes.
+        self.jobs: OrderedDict[int, Job] = OrderedDict()
+        self.bytes = 0
+
+    def add(self, job: Job) -> None:
+        """One more; its size is to stay as it is."""
+        self.jobs[job.number] = job
+        self.bytes += job.size
+
+    def surplus(self, bounds: Retention) -> list[Job]:
+        """The oldest that are too many by these bounds; never the newest, and not very many at once."""
+        number, size = len(self.jobs), self.bytes
+        found: list[Job] = []
+        for job in islice(self.jobs.values(), MOST_AT_ONCE):
+            if number <= 1 or not (0 < bounds.jobs < number or 0 < bounds.bytes < size):
+                break
+            found.append(job)
+            number -= 1
+            size -= job.size
+        return found
+
+
+class EndedJobs:
+    """
+    Jobs that have ended, in the order of their ends.
+
+    @ivar jobs: by number.
+    @ivar own: those of them that are kept because of settings of their own.
+    @ivar due: when they are to be forgotten.
+    """
+
+    __slots__ = ("_older", "_shelves", "_uniques", "due", "jobs", "own")
+
+    def __init__(self) -> None:
+        self.jobs: dict[int, Job] = {}
+        self.own = Shelf()
+        self.due: TimerQueue[Job] = TimerQueue()
+        self._uniques: Uniques[Job] = Uniques()
+        # Where several have one name those that ended before the last one, in that order.
+        self._older: dict[tuple[Function, Key], list[Job]] = {}
+        self._shelves: dict[tuple[Function, bool], Shelf] = {}
+
+    def shelf(self, function: Function, dead: bool) -> Shelf:
+        """The dead of a function, or the others that are kept of it."""
+        return self._shelves.get((function, dead)) or Shelf()
+
+    def add(self, job: Job, until: float, counted: bool = True, own: bool = False) -> None:
+        """
+        Keep a job that has ended.
+
+        @param counted: whether it counts for the bounds of its function's; not if only its unique is kept.
+        @param own: whether settings of its own are the reason.
+        @param until: when it is to be forgotten, by the server's time.
+        """
+        self.jobs[job.number] = job
+        self.due.add(job, until)
+        if counted:
+            place = job.function, job.state == DEAD
+            shelf = self._shelves.get(place)
+            if shelf is None:
+                shelf = self._shelves[place] = Shelf()
+            shelf.add(job)
+        if own:
+            self.own.add(job)
+        job.function.kept += 1
+        if job.key is not None:
+            last = self._uniques.find(job.function, job.key)
+            if last is not None:
+                self._uniques.remove(job.key, last)
+                self._older.setdefault((job.function, job.key), []).append(last)
+            self._uniques.add(job.key, job)
+
+    def sort(self) -> None:
+        """Put jobs that were not added in the order of their ends into it."""
+        for jobs in (self.jobs, self.own.jobs, *(shelf.jobs for shelf in self._shelves.values())):
+            ordered = sorted(jobs.items(), key=lambda item: item[1].since)
+            jobs.clear()
+            jobs.update(ordered)
+        for (function, key), older in self._older.items():
+            last = self._uniques.find(function, key)
+            assert last is not None
+            self._uniques.remove(key, last)
+            *older[:], last = sorted([*older, last], key=lambda job: job.since)
+            self._uniques.add(key, last)
+
+    def surplus(self, job: Job, bounds: Retention) -> list[Job]:
+        """The oldest of those beside this one that are too many by these bounds; not the job itself."""
+        shelf = self._shelves.get((job.function, job.state == DEAD))
+        return [] if shelf is None or job.number not in shelf.jobs else shelf.surplus(bounds)
+
+    def beyond(self, ceiling: Retention) -> list[Job]:
+        """The oldest of those that are kept by settings of their own, and are too many by this ceiling."""
+        return self.own.surplus(ceiling)
+
+    def remove(self, job: Job) -> None:
+        """Keep this one no more."""
+        del self.jobs[job.number]
+        self.due.discard(job)
+        self._take_off(job)
+        if self.own.jobs.pop(job.number, None) is not None:
+            self.own.bytes -= job.size
+        job.function.kept -= 1
+        if job.key is not None:
+            self._take_name(job, job.key)
+
+    def _take_name(self, job: Job, key: Key) -> None:
+        place = job.function, key
+        older = self._older.get(place, [])
+        if self._uniques.find(*place) is not job:
+            older.remove(job)
+        else:
+            self._uniques.remove(key, job)
+            if older:
+                self._uniques.add(key, older.pop())
+        if not older:
+            self._older.pop(place, None)
+
+    def drop_result(self, job: Job) -> None:
+        """Nothing is left of this one but that it has ended, and how; it counts no more for any bounds."""
+        self._take_off(job)
+        if job.number in self.own.jobs:
+            self.own.bytes -= job.size
+        job.size = 0
+
+    def _take_off(self, job: Job) -> None:
+        """Off its shelf, if it is there."""
+        place = job.function, job.state == DEAD
+        shelf = self._shelves.get(place)
+        if shelf is not None and shelf.jobs.pop(job.number, None) is not None:
+            shelf.bytes -= job.size
+            if not shelf.jobs:
+                del self._shelves[place]
+
+    def find(self, function: Function, key: Key) -> Job | None:
+        """The job of this function and key that ended last."""
+        return self._uniques.find(function, key)
+
+    def find_done(self, function: Function, key: Key) -> Job | None:
+        """The same, of those that were done."""
+        last = self._uniques.find(function, key)
+        if last is None or last.state == DONE:
+            return last
+        return next(
+            (job for job in reversed(self._older.get((function, key), [])) if job.state == DONE), None
+        )
+
+    def newest(self, unique: bytes) -> Job | None:
+        """The one with this unique that ended last, of whatever function."""
+        found = self._uniques.jobs.get(unique)
+        return max(reversed(found), key=_end) if isinstance(found, list) else found
+
+    def check(self) -> None:
+        """
+        Is each job where it will be looked for, and counted?
+
+        @raise AssertionError: one is not.
+        """
+        kept: dict[object, int] = {}
+        for number, job in self.jobs.items():
+            assert number == job.number, job
+            assert job.ended, job
+            assert job.due, job
+            kept[job.function] = kept.get(job.function, 0) + 1
+        for job in self.jobs.values():
+            assert job.function.kept == kept[job.function], (job.function, job.function.kept)
+        assert len(self.due) == len(self.jobs), (len(self.due), len(self.jobs))
+        for (function, dead), shelf in self._shelves.items():
+            assert shelf.jobs, function
+            assert shelf.bytes == sum(job.size for job in shelf.jobs.values()), shelf.jobs
+            for number, job in shelf.jobs.items():
+                assert self.jobs[number] is job, job
+                assert job.function is function, job
+                assert dead == (job.state == DEAD), job
+        assert self.own.jobs.keys() <= self.jobs.keys(), self.own.jobs
+        assert self.own.bytes == sum(job.size for job in self.own.jobs.values()), self.own.bytes
+        older = sum(map(len, self._older.values()))
+        named = sum(job.key is not None for job in self.jobs.values())
+        assert len(self._uniques) + older == named, (len(self._uniques), older, named)

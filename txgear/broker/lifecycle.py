@@ -1,0 +1,406 @@
+"""
+A job's life: how it is admitted, how each attempt begins and ends, and how the job does.
+
+All the ends of a job go through L{Lifecycle.end} or L{Lifecycle.finish}, all its ways back from a worker
+through L{Lifecycle.attempt_ended}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from txgear.broker.archive import retention
+from txgear.broker.history import Attempt, History, as_text
+from txgear.broker.records import UNREADABLE_SECONDS
+from txgear.broker.retry import RetryAfter, decide
+from txgear.broker.states import (
+    CANCELLED,
+    DEAD,
+    DELAYED,
+    EXPIRED,
+    FAILED,
+    RUNNING,
+    STORING,
+    TO_ENDED,
+    TO_STORING,
+)
+from txgear.errors import QueueError
+from txgear.policies import CLASSIC, EXCEPTION, SILENT, TIMEOUT
+from txgear.protocol.constants import ERROR, JOB_CREATED, JOB_WITHDRAWN, RESTARTED, WORK_EXCEPTION, WORK_FAIL
+
+if TYPE_CHECKING:
+    from txgear.broker.archive import Archive
+    from txgear.broker.dispatcher import Dispatcher
+    from txgear.broker.functions import Functions
+    from txgear.broker.model import Job, Peer
+    from txgear.broker.persistence import Persistence
+    from txgear.broker.ports import Outbox, Witness
+    from txgear.broker.table import JobTable
+    from txgear.broker.timers import Timers
+    from txgear.protocol.packets import Data
+
+UNREAD_SECONDS: Final = 1.0
+"""Seconds for which a worker has more time whose packets we do not read: then there is another look."""
+
+CANCEL: Final = "cancelled"
+"""Why a job is withdrawn that an operator did not want any more."""
+
+
+class Lifecycle:
+    """
+    @ivar witness: hears of workers that overran their time; whoever owns the broker sets it.
+    """
+
+    __slots__ = (
+        "_archive",
+        "_chance",
+        "_dispatcher",
+        "_functions",
+        "_outbox",
+        "_persistence",
+        "_retries",
+        "_send",
+        "_starts",
+        "_table",
+        "_timers",
+        "witness",
+    )
+
+    def __init__(
+        self,
+        table: JobTable,
+        functions: Functions,
+        dispatcher: Dispatcher,
+        archive: Archive,
+        persistence: Persistence,
+        timers: Timers,
+        outbox: Outbox,
+        retries: int,
+        chance: Callable[[], float],
+    ) -> None:
+        """
+        @param retries: how often a job may run at the most, its worker lost each
+            time, where no policy says otherwise; negative for no bound.
+        @param chance: a number from 0 to 1 at random.
+        """
+        self._table = table
+        self._functions = functions
+        self._dispatcher = dispatcher
+        self._archive = archive
+        self._persistence = persistence
+        self._timers = timers
+        self._outbox = outbox
+        self._send = outbox.send
+        self._retries = retries
+        self._chance = chance
+        # When jobs may begin that are on their way to the store: by the wall clock, and by the server's time.
+        self._starts: dict[Job, tuple[float, float]] = {}
+        self.witness: Witness | None = None
+
+    # Admission
+
+    def await_store(self, job: Job, due: float, begins: float) -> None:
+        """
+        A new job is on its way to the store; L{stored} or L{refused} follows.
+
+        @param due: before which it must not begin, by the wall clock, or 0.0.
+        @param begins: the same by the server's time, where that is what it waits for.
+        """
+        job.state = TO_STORING[job.state]
+        job.function.delayed[job] = None
+        if due or begins:
+            self._starts[job] = 0.0 if begins else due, begins
+
+    def stored(self, job: Job, now: float) -> None:
+        """A job is stored: those who submitted it have their answer, and it may be handed out."""
+        if (reply := job.reply) is not None:
+            job.reply = None
+            self._outbox.release(reply, JOB_CREATED, job.handle)
+        if job.ended:
+            if job.number in self._archive.jobs:
+                job.stored = True
+                job.workload = b""
+            return
+        job.stored = True
+        if job.state != STORING:
+            self._persistence.count_workload(job)
+            return
+        due, begins = self._starts.pop(job, (0.0, 0.0))
+        del job.function.delayed[job]
+        self._persistence.admit_workload(job, due > self._timers.wall(now) or begins > now)
+        self.make_ready(job, due, begins, now)
+
+    def refused(self, job: Job, reason: str, now: float) -> None:
+        """
+        A job could not be stored: it is as if those who submitted it for the
+        background had never done so, and they are told why.
+        """
+        if (reply := job.reply) is not None:
+            job.reply = None
+            code = QueueError.default_code.encode("ascii")
+            self._outbox.release(reply, ERROR, code, reason.encode("utf-8"))
+        if job.ended:
+            if job.number in self._archive.jobs:
+                self._archive.forget(job)
+            return
+        job.background = False
+        self._starts.pop(job, None)
+        if job.state == STORING or not (job.wanted or job.state == RUNNING):
+            self.end(job, FAILED if job.state == STORING else CANCELLED, now)
+            self._dispatcher.advance(job.function, job.priority, now)
+
+    def make_ready(self, job: Job, due: float, begins: float, now: float) -> None:
+        """
+        A job that is in no place is queued, or delayed until its time; one that expires now, until that
+        is done.
+
+        @param due: its time by the wall clock, or 0.0.
+        @param begins: its time by the server's, or 0.0.
+        """
+        expires = 0.0 if job.history is None else job.history.expires
+        early = due > now + self._timers.offset
+        if not (early or begins > now or 0.0 < expires <= now):
+            self._dispatcher.enqueue(job, now)
+            return
+        self._dispatcher.delay(job)
+        if early:
+            self._timers.appoint(job, due, now)
+        if begins or expires:
+            self._timers.add(job, min(begins, expires) if begins and expires else begins or expires)
+
+    def set_expiry(self, job: Job, now: float) -> None:
+        """If its policy says so, the job ends unless it begins in time; one that has been tried has begun."""
+        history = job.history
+        if (job.function.policy is None and history is None) or job.retries:
+            return
+        if history is not None and history.attempts:
+            return
+        if seconds := self._functions.policy_of(job).expires:
+            job.history = history or History()
+            job.history.expires = (job.created or now) + seconds
+
+    def begins(self, job: Job) -> float:
+        """When a delayed job is to begin, by the wall clock; 0.0 for one that does not wait for a time."""
+        if job.appointment is not None:
+            return job.appointment.due
+        expires = 0.0 if job.history is None else job.history.expires
+        # Of a job that is delayed and expires before its time, that is all that is to come.
+        return self._timers.wall(job.due) if job.state == DELAYED and job.due != expires else 0.0
+
+    def put_off(self, job: Job, now: float) -> None:
+        """
+        The workload of a job cannot be read: it makes way for the others, and is tried again behind
+        them. Those who wait for it are told that it failed, as nobody knows for how long that goes on.
+        """
+        self.send_clients(job, WORK_FAIL, job.handle)
+        job.part_all()
+        self._dispatcher.leave(job, now)
+        self.make_ready(job, 0.0, now + UNREADABLE_SECONDS, now)
+
+    # An attempt
+
+    def begin(self, job: Job, worker: Peer, now: float) -> None:
+        """A worker has got a job that has a policy or a history: how long may it take, and be silent?"""
+        policy = self._functions.policy_of(job)
+        times = [seconds for seconds in (worker.abilities[job.function], policy.timeout) if seconds]
+        lease = policy.lease if worker.extended else 0.0
+        if job.history is not None or lease or (policy.results is not None and job.background):
+            history = job.history = job.history or History()
+            history.restart()
+            history.expires = 0.0
+            history.overdue = now + min(times) if times else 0.0
+            history.lease, history.beat = lease, now
+        if lease:
+            times.append(lease)
+        if times:
+            self._timers.add(job, now + min(times))
+
+    def attempt_ended(self, job: Job, reason: str, now: float, message: Data = b"") -> None:
+        """
+        An attempt has ended without a result: the job is tried again, or ends.
+
+        @param reason: one of L{txgear.policies.REASONS}.
+        @param message: what its worker sent with that.
+        """
+        history = job.history
+        if history is None and job.function.policy is not None:
+            history = job.history = History()
+        if history is not None:
+            history.add_attempt(self._attempt(job, reason, now, message))
+        decision = decide(
+            self._functions.policy_of(job),
+            history.counts if history is not None else {},
+            reason,
+            wanted=job.wanted,
+            background=job.background,
+            lost=job.retries,
+            bound=self._retries,
+            chance=self._chance,
+        )
+        if isinstance(decision, RetryAfter):
+            self._retry(job, decision, reason, now)
+        elif decision.outcome == CANCELLED:
+            self._withdraw(job, reason)
+            self.end(job, CANCELLED, now)
+        else:
+            job.retries += decision.lost
+            self.fail(job, decision.outcome, reason, now, message)
+
+    def _attempt(self, job: Job, reason: str, now: float, message: Data) -> Attempt:
+        worker, wall = job.worker, self._timers.wall
+        assert worker is not None
+        return Attempt(wall(job.since), wall(now), reason, worker.name, as_text(message))
+
+    def _retry(self, job: Job, retry: RetryAfter, reason: str, now: float) -> None:
+        """The job leaves its worker, to be handed out again."""
+        job.retries += 1
+        self._withdraw(job, reason)
+        self._dispatcher.leave(job, now)
+        job.numerator = job.denominator = 0
+        if (history := job.history) is not None:
+            if history.collected != 0:
+                for client in job.clients:
+                    if client.restarts:
+                        self._send(client, RESTARTED, job.handle)
+            history.restart()
+        if not retry.first:
+            self._table.put_last(job)
+            self._persistence.yield_room(job)
+        due = now + retry.delay if retry.delay > 0 else 0.0
+        self._persistence.update(job, due)
+        if due:
+            self._dispatcher.delay(job)
+            self._timers.add(job, due)
+        else:
+            self._dispatcher.enqueue(job, now, first=retry.first)
+
+    def _withdraw(self, job: Job, reason: str) -> None:
+        """Tell a worker that is still there, and understands it, that the job is not its own any more."""
+        worker = job.worker
+        if worker is None or not worker.connected:
+            return
+        if worker.extended and reason in (TIMEOUT, SILENT, CANCEL):
+            self._send(worker, JOB_WITHDRAWN, job.handle, reason.encode("ascii"))
+
+    # Time
+
+    def time_has_come(self, job: Job, now: float) -> None:
+        """What a job was among the timers for: its worker's time is over, or it expires, or it may begin."""
+        history = job.history
+        if job.state == RUNNING:
+            self._look_at_worker(job, now)
+        elif history is not None and 0.0 < history.expires <= now:
+            self.send_clients(job, WORK_FAIL, job.handle)
+            self.finish(job, EXPIRED, now)
+            self._dispatcher.advance(job.function, job.priority, now)
+        else:
+            self._dispatcher.leave(job, now)
+            self._table.put_last(job)
+            self._persistence.update(job)
+            self._dispatcher.enqueue(job, now)
+
+    def _look_at_worker(self, job: Job, now: float) -> None:
+        """Has the worker of a job taken too long, or been silent for too long?"""
+        if job.worker is not None and job.worker.unread:
+            # What it has said meanwhile is on its way to us.
+            self._timers.add(job, now + UNREAD_SECONDS)
+            return
+        reason, history = TIMEOUT, job.history
+        if history is not None and history.lease:
+            silent = history.beat + history.lease
+            if silent > now and (not history.overdue or history.overdue > now):
+                self._timers.add(job, min(silent, history.overdue or silent))
+                return
+            reason = TIMEOUT if silent > now else SILENT
+        if self.witness is not None:
+            self.witness.taken_back(job, reason, now)
+        self.attempt_ended(job, reason, now)
+
+    # The end
+
+    def send_clients(self, job: Job, kind: int, *arguments: Data) -> None:
+        """Send a packet to all who wait for a job."""
+        for client in job.clients:
+            self._send(client, kind, *arguments)
+
+    def fail(self, job: Job, outcome: int, reason: str, now: float, message: Data = b"") -> None:
+        """
+        The job ends without a result: those who wait are told.
+
+        @param outcome: FAILED, DEAD or CANCELLED.
+        @param reason: why its last attempt is over, or L{CANCEL}.
+        """
+        self._withdraw(job, reason)
+        handle = job.handle
+        for client in job.clients:
+            if reason == EXCEPTION and client.exceptions:
+                self._send(client, WORK_EXCEPTION, handle, message)
+            else:
+                self._send(client, WORK_FAIL, handle)
+        self.finish(job, outcome, now, message)
+
+    def finish(self, job: Job, outcome: int, now: float, result: Data = b"") -> None:
+        """
+        The job is over, and what its policy says is kept of it.
+
+        @param result: its result, or its worker's message when it failed.
+        """
+        if outcome == DEAD and 0 < (job.function.policy or CLASSIC).dead.bytes < job.size:
+            # All others would have to make room for it, and it would be too large still.
+            outcome = FAILED
+        bounds, seconds = retention(self._functions.policy_of(job), job, outcome)
+        if not (seconds and job.background):
+            self.end(job, outcome, now, result)
+            return
+        history = job.history or History()
+        data, last = history.take_data(), bytes(result)
+        worker = job.worker
+        self._remove(job, outcome, now)
+        self._starts.pop(job, None)
+        self._persistence.drop_workload(job)
+        brought = b""
+        if outcome != DEAD:
+            if bounds is None:
+                history.complete = None
+            elif data is None or 0 < bounds.bytes < len(data) + len(last):
+                history.complete = False
+            elif not self._persistence.has_room(len(data) + len(last)):
+                # Those who waited have it; nobody else will.
+                history.complete = False
+            else:
+                history.data_size, history.result_size = len(data), len(last)
+                brought = data + last
+        self._archive.keep(job, history, bounds, seconds, brought, now)
+        if outcome != DEAD and worker is not None and self._persistence.crowded:
+            self._outbox.pause(worker)
+        history.notify(outcome, data or b"", last, complete=data is not None)
+
+    def _remove(self, job: Job, outcome: int, now: float) -> None:
+        self._dispatcher.leave(job, now)
+        job.state = TO_ENDED[outcome][job.state]
+        self._table.remove(job)
+
+    def end(self, job: Job, outcome: int, now: float, result: Data = b"") -> None:
+        """The job is over, and nothing is kept of it."""
+        # As in _remove, which is one call more on the way of each job.
+        self._dispatcher.leave(job, now)
+        job.state = TO_ENDED[outcome][job.state]
+        self._table.remove(job)
+        if job.background:
+            self._starts.pop(job, None)
+            self._persistence.delete(job)
+        job.workload = b""
+        if (history := job.history) is not None:
+            data = history.take_data()
+            history.notify(outcome, data or b"", bytes(result), complete=data is not None)
+        if not job.function.workers:
+            self._functions.forget_if_unused(job.function)
+
+    def check(self) -> None:
+        """
+        Is nothing noted for jobs that are not on their way to the store?
+
+        @raise AssertionError: there is.
+        """
+        assert all(job.state == STORING for job in self._starts), self._starts

@@ -1,0 +1,405 @@
+"""
+What the broker is about: jobs, functions and peers. They point at each other, so they live together.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
+
+from txgear.broker.lanes import Lanes
+from txgear.broker.states import DONE, NEW, STATE_NAMES
+from txgear.protocol.textlines import text
+
+if TYPE_CHECKING:
+    from txgear.broker.history import History
+    from txgear.broker.limits import Throttle
+    from txgear.broker.quickacks import QuickAcks
+    from txgear.broker.uniques import Key
+    from txgear.policies import Policy
+    from txgear.protocol.packets import Data
+
+
+class Reply:
+    """
+    The answer to those who submitted a job, while it waits for the disk; it holds its place in the output
+    of each of them.
+
+    @ivar packet: its type and its arguments, or C{None} before it is known.
+    @ivar size: bytes that wait with it.
+    @ivar peers: whose output waits for it.
+    """
+
+    __slots__ = ("packet", "peers", "size")
+
+    def __init__(self, size: int) -> None:
+        self.packet: tuple[int | Data, ...] | None = None
+        self.size = size
+        self.peers: list[Peer] = []
+
+
+class Appointment:
+    """
+    That a job is not to begin before a time by the wall clock.
+
+    @ivar job: the job.
+    @ivar due: the time, in seconds since the epoch; 0.0 where it waits for that no more.
+    """
+
+    __slots__ = ("due", "job")
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.due = 0.0
+
+
+class Crowd:
+    """
+    The clients of a job that has several, newest first; the same peer may be there several times.
+
+    Any number of them may come and go: each costs the same.
+    """
+
+    __slots__ = ("_counter", "_joins", "_places")
+
+    def __init__(self, first: Peer) -> None:
+        self._counter = 0
+        self._joins: dict[int, Peer] = {}  # in the order of their coming
+        self._places: dict[Peer, list[int]] = {}
+        self.add(first)
+
+    def __len__(self) -> int:
+        return len(self._joins)
+
+    def __iter__(self) -> Iterator[Peer]:
+        return reversed(self._joins.values())
+
+    def add(self, client: Peer) -> None:
+        """One more, or one once more."""
+        self._counter += 1
+        self._joins[self._counter] = client
+        self._places.setdefault(client, []).append(self._counter)
+
+    def remove(self, client: Peer) -> None:
+        """This peer is none of them any more, however often it was there, if it was."""
+        for place in self._places.pop(client, ()):
+            del self._joins[place]
+
+
+class Job:
+    """
+    One piece of work. A server may hold a million of them, hence the slots.
+
+    @ivar naming: what its handle looks like, with C{%d} for the number.
+    @ivar kept_handle: its handle, made once, while it runs and is needed often; empty otherwise.
+    @ivar number: its place in the order in which the server took jobs; no other job ever has it.
+    @ivar place: its turn among the jobs of its function and priority: its
+        number, or a later one once it was put behind the others.
+    @ivar function: what is to be done.
+    @ivar unique: what its first submitter called it; may be empty.
+    @ivar key: what other submits are compared with, or C{None} if none may join.
+    @ivar workload: what the worker gets; empty while only the store has it.
+    @ivar size: bytes of the workload, wherever it is; of its result, where a job has ended with one.
+    @ivar reply: what those wait for who submitted it, while it is on its way to the store; otherwise C{None}.
+    @ivar stored: whether the store has it.
+    @ivar created: when it was submitted, by the server's time; 0.0 where that is not known.
+    @ivar since: when it began to run, or ended; there for these states only.
+    @ivar history: what it has beyond the classic protocol, or C{None}.
+    @ivar archived: what was its history, of a job that has ended and is kept; there for these only.
+    @ivar priority: L{constants.HIGH}, C{NORMAL} or C{LOW}.
+    @ivar reducer: the reducer's name for a worker that grabs with GRAB_JOB_ALL, or empty.
+    @ivar background: true if it is to be done even when no client waits for it.
+    @ivar clients: those who hear of it, newest first; the same peer may be there several times. Most jobs
+        have one or none: only of several it is a L{Crowd}.
+    @ivar worker: who runs it, or C{None}.
+    @ivar retries: how many of its attempts have ended without a result and were followed by another.
+    @ivar due: when it is tried again or its delay is over (L{DELAYED}), its worker's time is over
+        (L{RUNNING}), it expires, or (having ended) it is forgotten, by the server's time; 0.0 for never.
+    @ivar appointment: the time by the wall clock for which it waits (L{DELAYED}), or C{None}.
+    @ivar numerator: the last progress that its worker told.
+    @ivar denominator: what C{numerator} is a part of.
+    """
+
+    __slots__ = (
+        "appointment",
+        "archived",
+        "background",
+        "clients",
+        "created",
+        "denominator",
+        "due",
+        "function",
+        "history",
+        "kept_handle",
+        "key",
+        "naming",
+        "number",
+        "numerator",
+        "place",
+        "priority",
+        "reducer",
+        "reply",
+        "retries",
+        "since",
+        "size",
+        "state",
+        "stored",
+        "unique",
+        "worker",
+        "workload",
+    )
+
+    def __init__(
+        self,
+        naming: bytes,
+        number: int,
+        function: Function,
+        unique: bytes,
+        key: Key | None,
+        workload: Data,
+        priority: int,
+        background: bool,
+        reducer: bytes,
+        created: float = 0.0,
+    ) -> None:
+        self.naming = naming
+        self.kept_handle = b""
+        self.number = self.place = number
+        self.function = function
+        self.unique = unique
+        self.key = key
+        self.workload = workload
+        self.size = len(workload)
+        self.reply: Reply | None = None
+        self.stored = False
+        self.priority = priority
+        self.background = background
+        self.reducer = reducer
+        self.created = created
+        self.history: History | None = None
+        self.since: float
+        self.archived: bytes
+        self.state = NEW
+        self.clients: tuple[()] | tuple[Peer] | Crowd = ()
+        self.worker: Peer | None = None
+        self.retries = 0
+        self.due = 0.0
+        self.appointment: Appointment | None = None
+        self.numerator = 0
+        self.denominator = 0
+
+    @property
+    def handle(self) -> bytes:
+        """Its name on the wire; made when it is needed, as a long queue has millions of them."""
+        return self.kept_handle or self.naming % self.number
+
+    def join(self, client: Peer) -> None:
+        """One more waits for it."""
+        clients = self.clients
+        if not clients:
+            self.clients = (client,)
+        else:
+            if isinstance(clients, tuple):
+                clients = self.clients = Crowd(clients[0])
+            clients.add(client)
+        client.attached[self] = None
+
+    def part(self, client: Peer) -> None:
+        """A client does not wait for it any more, if it did."""
+        clients = self.clients
+        if isinstance(clients, Crowd):
+            clients.remove(client)
+        elif client in clients:
+            self.clients = ()
+
+    def part_all(self) -> None:
+        """No client waits for it any more."""
+        for client in self.clients:
+            client.attached.pop(self, None)
+        self.clients = ()
+
+    @property
+    def loaded(self) -> bool:
+        """Whether its workload is in memory."""
+        return not self.size or bool(self.workload)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody would miss it."""
+        return self.background or bool(self.clients)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over."""
+        return self.state >= DONE
+
+    def __repr__(self) -> str:
+        return f"<Job {self.handle!r} of {self.function.name!r}, {STATE_NAMES[self.state]}>"
+
+
+class Function:
+    """
+    All that is known of one function.
+
+    @ivar name: what it is called.
+    @ivar lanes: its jobs that can be handed out, or only wait for their workloads.
+    @ivar delayed: its jobs that are not to be handed out yet.
+    @ivar running: how many of its jobs are at workers.
+    @ivar workers: the peers that can do it.
+    @ivar sleepers: those of them that wait for a NOOP, who fell asleep first being first; see
+        L{txgear.broker.sleepers.Sleepers}.
+    @ivar woken: how many of them were sent a NOOP for this function and have not grabbed since.
+    @ivar max_queued: jobs in all at which a submit of each priority is refused (0 for never), or C{None}.
+    @ivar created: whether an operator asked for it to be kept.
+    @ivar policy: what the operator has set for it, or C{None}.
+    @ivar throttle: what holds its jobs back, or C{None}.
+    @ivar throttled: whether that holds all of them back now.
+    @ivar due: when its throttle is to be looked at again, by the server's time; 0.0 for never.
+    @ivar bytes: of the workloads of all its jobs.
+    @ivar kept: how many jobs have ended and are still known.
+    """
+
+    __slots__ = (
+        "bytes",
+        "created",
+        "delayed",
+        "due",
+        "kept",
+        "lanes",
+        "max_queued",
+        "name",
+        "policy",
+        "running",
+        "sleepers",
+        "throttle",
+        "throttled",
+        "woken",
+        "workers",
+    )
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.lanes: Lanes[Job] = Lanes()
+        self.delayed: dict[Job, None] = {}
+        self.running = 0
+        self.workers: dict[Peer, None] = {}
+        # Taken from its front: a plain dict would be walked over all that has been taken since it grew.
+        self.sleepers: OrderedDict[Peer, None] = OrderedDict()
+        self.woken = 0
+        self.max_queued: tuple[int, int, int] | None = None
+        self.created = False
+        self.policy: Policy | None = None
+        self.throttle: Throttle | None = None
+        self.throttled = False
+        self.due = 0.0
+        self.bytes = 0
+        self.kept = 0
+
+    @property
+    def total(self) -> int:
+        """Jobs of every state, as C{status} shows them and C{maxqueue} counts them."""
+        lanes = self.lanes
+        return lanes.ready + lanes.paged + len(self.delayed) + self.running
+
+    @property
+    def paused(self) -> bool:
+        """Whether an operator has paused it."""
+        return self.throttle is not None and self.throttle.paused
+
+    @property
+    def unused(self) -> bool:
+        """Whether nothing would be lost with it."""
+        return not (self.total or self.workers or self.created or self.max_queued or self.kept or self.paused)
+
+    def unassigned(self) -> list[Job]:
+        """
+        Every job that no worker has: those in the lanes and their overflow, in the order of being handed
+        out, then those that are delayed; and tombstones.
+        """
+        return [*self.lanes.all(), *self.delayed]
+
+    def __repr__(self) -> str:
+        return f"<Function {self.name!r}>"
+
+
+class Link(Protocol):
+    """What can be known of the way to a peer; L{txgear.server.tcplink.TcpLink} is one."""
+
+    @property
+    def acks(self) -> QuickAcks:
+        """Whether the peer is acknowledged at once, and how often it was."""
+
+    def round_trip(self) -> float:
+        """Seconds to the peer and back."""
+
+
+class Peer:
+    """
+    One connection, as the broker knows it: a client, a worker, or both.
+
+    @ivar descriptor: the number that C{workers} shows for it, its socket's where it has one.
+    @ivar address: where it comes from.
+    @ivar client_id: what it calls itself.
+    @ivar connected: whether it is there.
+    @ivar exceptions: whether it asked for WORK_EXCEPTION packets.
+    @ivar restarts: whether it is to be told by L{RESTARTED<txgear.protocol.constants.RESTARTED>} that what
+        was sent of a job is void.
+    @ivar extended: whether it speaks this server's own packets too.
+    @ivar abilities: the functions that it can do, with the seconds
+        that it gives itself for a job (0.0 for no bound).
+    @ivar running: the jobs that it holds as a worker, by handle, oldest first.
+    @ivar attached: the jobs that it waits for as a client, in the order of its first asking for them.
+    @ivar asleep: whether it waits for a NOOP.
+    @ivar barred: while it sleeps: the priority of which something is being read that it can do, so that no
+        job of a lower one is for it; C{None} for none.
+    @ivar woken_for: the function for which it was sent a NOOP that it has not answered.
+    @ivar link: the way to it, if it is one of which something is known.
+    @ivar unread: whether the server reads nothing of it for now, so that its silence means nothing.
+    @ivar raised: the handle of the last job that it ended with an exception, until it speaks of it again.
+    """
+
+    __slots__ = (
+        "abilities",
+        "address",
+        "asleep",
+        "attached",
+        "barred",
+        "client_id",
+        "connected",
+        "descriptor",
+        "exceptions",
+        "extended",
+        "link",
+        "raised",
+        "restarts",
+        "running",
+        "unread",
+        "woken_for",
+    )
+
+    def __init__(self, descriptor: int, address: str, exceptions: bool = False) -> None:
+        self.descriptor = descriptor
+        self.address = address
+        self.client_id = b"-"
+        self.connected = False
+        self.exceptions = exceptions
+        self.extended = False
+        self.restarts = False
+        self.abilities: dict[Function, float] = {}
+        self.running: dict[bytes, Job] = {}
+        self.attached: dict[Job, None] = {}
+        self.asleep = False
+        self.barred: int | None = None
+        self.woken_for: Function | None = None
+        self.raised: bytes | None = None
+        self.link: Link | None = None
+        self.unread = False
+
+    @property
+    def name(self) -> str:
+        """What it calls itself, or where it comes from, for people to read."""
+        return f"{self.address} {self.descriptor}" if self.client_id in (b"", b"-") else text(self.client_id)
+
+    def __repr__(self) -> str:
+        return f"<Peer {self.descriptor} {self.address}>"

@@ -1,0 +1,179 @@
+"""
+What of a job is told to the journal. Nobody else asks whether a job is kept.
+
+Only background jobs are, and of these all that a server must know that starts again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from txgear.broker.model import Reply
+from txgear.broker.ports import Reading
+from txgear.broker.records import JobRecord, JobUpdate
+from txgear.broker.states import DEAD
+from txgear.errors import QueueError
+
+if TYPE_CHECKING:
+    from txgear.broker.model import Job
+    from txgear.broker.paging import Pager
+    from txgear.broker.ports import Journal
+    from txgear.broker.records import StoredValue
+    from txgear.broker.timers import Timers
+
+
+class Persistence:
+    """The broker's side of a L{Journal}; where there is none, nothing is kept."""
+
+    __slots__ = ("_journal", "_pager", "_prefix", "_timers")
+
+    def __init__(self, journal: Journal | None, pager: Pager | None, prefix: bytes, timers: Timers) -> None:
+        """
+        @param journal: carries changes to the disk, if anybody does.
+        @param pager: has the workloads of stored jobs; there where C{journal} is.
+        @param prefix: what handles of new jobs start with.
+        @param timers: has the wall clock's time, which is kept.
+        """
+        self._journal = journal
+        self._pager = pager
+        self._prefix = prefix
+        self._timers = timers
+
+    @property
+    def backlogged(self) -> bool:
+        """Whether the store is to have caught up before more is done to a great many jobs."""
+        return self._journal is not None and self._journal.backlogged
+
+    @property
+    def crowded(self) -> bool:
+        """Whether those who add to what is on its way had better not be read for now."""
+        return self._journal is not None and self._journal.crowded
+
+    def has_room(self, size: int) -> bool:
+        """Whether a result of this many bytes may be kept."""
+        return self._journal is None or self._journal.has_room(size)
+
+    # Jobs
+
+    def add(self, job: Job, due: float = 0.0) -> None:
+        """
+        Have a background job kept from now on, if anything is. What submitters are answered waits for that.
+
+        @param due: before which it must not begin, by the wall clock.
+        @raise QueueError: that is not possible at present.
+        """
+        journal = self._journal
+        if journal is None:
+            return
+        if (reason := journal.unavailable) is not None:
+            journal.retry_soon()
+            raise QueueError(reason)
+        wall = self._timers.wall
+        record = JobRecord(
+            job.number,
+            job.place,
+            self._prefix,
+            job.function.name,
+            job.unique,
+            job.key.to_bytes(16, "big") if isinstance(job.key, int) else None,
+            job.reducer,
+            job.priority,
+            due,
+            job.retries,
+            job.size,
+            wall(job.created),
+            0,
+            0.0,
+            None if job.history is None else job.history.to_bytes(),
+        )
+        job.reply = Reply(job.size)
+        journal.add(job, record, job.workload)
+
+    def update(self, job: Job, due: float = 0.0) -> None:
+        """
+        A job has moved.
+
+        @param due: when it is to begin, by the server's time; 0.0 for at once.
+        """
+        if self._journal is not None and (job.stored or job.reply is not None):
+            history = None if job.history is None else job.history.to_bytes()
+            wall = self._timers.wall
+            self._journal.update(JobUpdate(job.number, job.place, wall(due), job.retries, history=history))
+
+    def update_ended(self, job: Job) -> None:
+        """A job has ended that is archived, or something of that has changed."""
+        if self._journal is not None and (job.stored or job.reply is not None):
+            wall = self._timers.wall
+            self._journal.update(
+                JobUpdate(
+                    job.number,
+                    job.place,
+                    wall(job.due),
+                    job.retries,
+                    job.size,
+                    job.state,
+                    wall(job.since),
+                    job.archived,
+                )
+            )
+
+    def put_result(self, job: Job, result: bytes) -> None:
+        """This is what a job has brought that has ended; L{update_ended} came before."""
+        if self._journal is not None and (job.stored or job.reply is not None):
+            self._journal.put_result(job.number, result)
+
+    def delete(self, job: Job) -> None:
+        """A job has ended, and nothing is kept of it."""
+        if self._journal is not None and (job.stored or job.reply is not None):
+            self._journal.delete(job.number)
+            self.drop_workload(job)
+
+    def delete_all(self, job: Job) -> None:
+        """Nothing is kept any more of a job that was archived."""
+        if self._journal is not None and (job.stored or job.reply is not None):
+            self._journal.delete_all(job.number)
+
+    # Workloads and results
+
+    def admit_workload(self, job: Job, waits: bool) -> None:
+        """
+        A job is stored now, and about to be queued or delayed: is its workload to stay in memory?
+
+        @param waits: whether its time is still to come.
+        """
+        if self._pager is not None:
+            self._pager.admit(job, waits)
+
+    def count_workload(self, job: Job) -> None:
+        """A job is stored now whose workload stays in memory."""
+        if self._pager is not None:
+            self._pager.count(job)
+
+    def drop_workload(self, job: Job) -> None:
+        """The workload of a job is wanted no more in memory, if the store has it."""
+        if job.stored and self._pager is not None:
+            self._pager.drop(job)
+
+    def yield_room(self, job: Job) -> None:
+        """A job goes behind the others: its workload is given up for them, if the store has it."""
+        if job.stored and self._pager is not None:
+            self._pager.yield_room(job)
+
+    def read(self, job: Job, done: Callable[[bytes | None], None]) -> None:
+        """
+        Read what the store has of a job: its result where it has ended otherwise than dead, or its workload.
+
+        @param done: called once, at once or later, with the bytes; with C{None} if they cannot be read.
+        """
+        if self._journal is not None and job.stored:
+            self._journal.read(Reading(job.number, job.ended and job.state != DEAD, done))
+        else:
+            done(None)
+
+    # What else is remembered
+
+    def put_value(self, value: StoredValue) -> None:
+        """Remember something over restarts that is no job, if anything is kept."""
+        if self._journal is not None:
+            self._journal.put_value(value)

@@ -1,0 +1,169 @@
+"""
+What the broker needs of the world: whoever carries packets to the peers, whoever carries changes to the
+disk, and whoever tells operators. Each is passed in; in a test it is a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from txgear.broker.model import Job, Peer, Reply
+    from txgear.broker.records import JobRecord, JobUpdate, StoredValue
+    from txgear.protocol.packets import Data
+
+
+class Outbox(Protocol):
+    """Whoever carries packets to the peers."""
+
+    def send(self, peer: Peer, kind: int, *arguments: Data) -> None:
+        """
+        Carry one packet to a peer, after all others to it.
+
+        @param kind: the packet's type.
+        @param arguments: its arguments; only the last may be large.
+        """
+
+    def release(self, reply: Reply, kind: int, *arguments: Data) -> None:
+        """
+        An answer that has waited is known: carry it to all whose output waits for it.
+
+        @param kind: the packet's type.
+        @param arguments: its arguments.
+        """
+
+    def pause(self, peer: Peer) -> None:
+        """Take no more from this peer until less is on its way to the disk."""
+
+
+class Witness(Protocol):
+    """Whoever tells operators of what they would not hear of otherwise."""
+
+    def taken_back(self, job: Job, reason: str, now: float) -> None:
+        """
+        A job is about to be taken from its worker, which is still there.
+
+        @param reason: L{TIMEOUT<txgear.policies.TIMEOUT>} or L{SILENT<txgear.policies.SILENT>}.
+        """
+
+
+class Reading:
+    """
+    Something of a job that is to be read from the store.
+
+    @ivar number: the job's.
+    @ivar result: whether its result is wanted; otherwise its workload.
+    @ivar done: called once with the bytes; with C{None} if they are not there, or the store does not answer.
+    """
+
+    __slots__ = ("done", "number", "result")
+
+    def __init__(self, number: int, result: bool, done: Callable[[bytes | None], None]) -> None:
+        self.number = number
+        self.result = result
+        self.done = done
+
+
+class Journal(Protocol):
+    """
+    Carries changes to the store, in order. No call waits: what has become of it, a L{JournalListener} is
+    told later.
+    """
+
+    @property
+    def unavailable(self) -> str | None:
+        """Why no job can be kept at present, for the client to read; C{None} if all is well."""
+
+    def retry_soon(self) -> None:
+        """A job was to be kept, and was refused: the store had better be tried again soon."""
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so much is on its way that those who add to it had better not be read for now."""
+
+    def has_room(self, size: int) -> bool:
+        """
+        Whether a result of this many bytes may be kept: while the store does not answer, they have
+        a bound. If not, it is counted as one that is not kept.
+        """
+
+    @property
+    def backlogged(self) -> bool:
+        """Whether what is done to a great many jobs had better go on later: the changes only gather."""
+
+    def add(self, job: Job, record: JobRecord, workload: Data) -> None:
+        """Keep this job."""
+
+    def update(self, update: JobUpdate) -> None:
+        """A kept job, or one that is on its way, has changed."""
+
+    def delete(self, number: int) -> None:
+        """Keep this job no more, which has no result; it is kept or on its way."""
+
+    def delete_all(self, number: int) -> None:
+        """Keep this job no more, nor its result; it is kept or on its way."""
+
+    def put_result(self, number: int, result: bytes) -> None:
+        """Keep this in place of the workload of a job that has ended; its update has been told."""
+
+    def put_value(self, value: StoredValue) -> None:
+        """Keep something that is no job."""
+
+    def read(self, reading: Reading) -> None:
+        """Read the result or the workload of one kept job."""
+
+    def load(self, jobs: list[Job]) -> None:
+        """Read the workloads of these jobs; one such list at a time."""
+
+
+class JournalListener(Protocol):
+    """
+    What a L{Journal} tells the broker, and asks it. Each call is made outside of the broker's turns.
+    """
+
+    @property
+    def numbers_left(self) -> int:
+        """How many jobs can be taken before L{reserve} is called again."""
+
+    @property
+    def next_number(self) -> int:
+        """The first number that no job has had."""
+
+    @property
+    def unreadable(self) -> Collection[Job]:
+        """The jobs that are set aside as their workloads cannot be read."""
+
+    def reserve(self, first: int, count: int) -> None:
+        """So many job numbers, from the first on, are this server's."""
+
+    def stored(self, job: Job, now: float) -> None:
+        """A job is in the store."""
+
+    def refused(self, job: Job, reason: str, now: float) -> None:
+        """
+        A job could not be stored.
+
+        @param reason: why, for those who submitted it.
+        """
+
+    def result_stored(self, numbers: Iterable[int]) -> None:
+        """The results of these jobs are in the store."""
+
+    def result_refused(self, number: int) -> None:
+        """The store does not keep the result of this job."""
+
+    def loaded(
+        self,
+        workloads: Iterable[tuple[Job, bytes | None]],
+        now: float,
+        unreadable: Iterable[Job] = (),
+        more: bool = False,
+    ) -> None:
+        """
+        Some of the jobs that were to be loaded have been read, in their order.
+
+        @param workloads: the jobs with theirs, C{None} for one that the store does not have.
+        @param unreadable: jobs whose workloads the store has, and cannot read.
+        @param more: whether others are still to come.
+        """

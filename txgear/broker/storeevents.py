@@ -1,0 +1,190 @@
+"""
+What comes from the store: when the server starts the jobs that were kept, and later what has become of
+those on their way, and workloads that were asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from txgear.broker.history import History
+from txgear.broker.model import Job
+from txgear.broker.records import PAUSED
+from txgear.broker.states import FAILED, PAGED
+from txgear.broker.table import naming_of
+from txgear.errors import ConfigurationError, PolicyError
+from txgear.policies import CLASSIC
+from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD, WORK_FAIL
+
+if TYPE_CHECKING:
+    from txgear.broker.archive import Archive
+    from txgear.broker.dispatcher import Dispatcher
+    from txgear.broker.functions import Functions
+    from txgear.broker.lifecycle import Lifecycle
+    from txgear.broker.model import Function
+    from txgear.broker.paging import Pager
+    from txgear.broker.records import JobRecord, StoredValue
+    from txgear.broker.table import JobTable
+    from txgear.broker.timers import Timers
+    from txgear.broker.uniques import Key
+
+
+class StoreEvents:
+    """
+    The broker's L{JournalListener<txgear.broker.ports.JournalListener>}, and what restores it.
+
+    @ivar stored: L{Lifecycle.stored}.
+    @ivar refused: L{Lifecycle.refused}.
+    @ivar reserve: L{JobTable.reserve<txgear.broker.table.JobTable.reserve>}.
+    @ivar result_stored: L{Archive.result_stored<txgear.broker.archive.Archive.result_stored>}.
+    @ivar result_refused: L{Archive.result_refused<txgear.broker.archive.Archive.result_refused>}.
+    """
+
+    __slots__ = (
+        "_archive",
+        "_dispatcher",
+        "_functions",
+        "_lifecycle",
+        "_pager",
+        "_table",
+        "_timers",
+        "refused",
+        "reserve",
+        "result_refused",
+        "result_stored",
+        "stored",
+    )
+
+    def __init__(
+        self,
+        table: JobTable,
+        functions: Functions,
+        dispatcher: Dispatcher,
+        archive: Archive,
+        lifecycle: Lifecycle,
+        pager: Pager | None,
+        timers: Timers,
+    ) -> None:
+        self._table = table
+        self._functions = functions
+        self._dispatcher = dispatcher
+        self._archive = archive
+        self._lifecycle = lifecycle
+        self._pager = pager
+        self._timers = timers
+        self.stored = lifecycle.stored
+        self.refused = lifecycle.refused
+        self.reserve = table.reserve
+        self.result_stored = archive.result_stored
+        self.result_refused = archive.result_refused
+
+    @property
+    def numbers_left(self) -> int:
+        """How many jobs can be taken before C{reserve} is called again."""
+        return self._table.numbers_left
+
+    @property
+    def next_number(self) -> int:
+        """The first number that no job has had."""
+        return self._table.next_number
+
+    @property
+    def unreadable(self) -> set[Job]:
+        """The jobs that are set aside as their workloads cannot be read."""
+        return set() if self._pager is None else self._pager.unreadable
+
+    def loaded(
+        self,
+        workloads: Iterable[tuple[Job, bytes | None]],
+        now: float,
+        unreadable: Iterable[Job] = (),
+        more: bool = False,
+    ) -> None:
+        """As in L{JournalListener.loaded<txgear.broker.ports.JournalListener.loaded>}."""
+        pager = self._pager
+        assert pager is not None
+        if not more:
+            pager.arrived()
+        lanes: dict[tuple[Function, int], None] = {}
+        for job, workload in workloads:
+            if job.state == PAGED:
+                lanes[job.function, job.priority] = None
+                pager.unreadable.discard(job)
+                if workload is None or len(workload) != job.size:
+                    # Somebody has changed the store: nobody can do it any more.
+                    self._lifecycle.send_clients(job, WORK_FAIL, job.handle)
+                    self._lifecycle.finish(job, FAILED, now)
+                else:
+                    job.workload = workload
+                    pager.count(job)
+        for job in unreadable:
+            if job.state == PAGED:
+                lanes[job.function, job.priority] = None
+                pager.unreadable.add(job)
+                self._lifecycle.put_off(job, now)
+        for function, priority in lanes:
+            self._dispatcher.advance(function, priority, now)
+        pager.go_on(now)
+
+    # The server starts again
+
+    def restore(self, record: JobRecord, now: float) -> None:
+        """
+        A job that was kept is queued, or waits for its time, as before. The earlier of two with one
+        priority comes first. One that has ended is still known.
+
+        @raise ConfigurationError: what was kept of its history cannot be read.
+        """
+        function = self._functions.get(record.function, bounded=False)
+        key: Key | None = record.unique or None
+        if key == UNIQUE_FROM_WORKLOAD:
+            key = int.from_bytes(record.digest, "big") if record.digest is not None else None
+        own = record.prefix == self._table.prefix
+        offset = self._timers.offset
+        job = Job(
+            self._table.naming if own else naming_of(record.prefix),
+            record.number,
+            function,
+            record.unique,
+            key,
+            b"",
+            record.priority,
+            True,
+            record.reducer,
+            record.created and record.created - offset,
+        )
+        job.place, job.size, job.retries = record.place, record.size, record.retries
+        job.stored = True
+        history = self._history(job, record.history)
+        if record.state:
+            job.state = record.state
+            job.since = record.ended - offset
+            job.archived = record.history or b"{}"
+            self._archive.restore(job, record.due - offset, history or History(), now)
+            return
+        job.history = history
+        self._lifecycle.set_expiry(job, now)
+        self._table.add_again(job)
+        self._lifecycle.make_ready(job, record.due, 0.0, now)
+
+    def _history(self, job: Job, kept: bytes | None) -> History | None:
+        if kept is None:
+            return None
+        try:
+            history = History.from_bytes(kept)
+            history.policy(job.function.policy or CLASSIC, self._functions.policies)
+        except (ValueError, PolicyError) as error:
+            raise ConfigurationError(f"what the store has of {job.handle!r} is damaged: {error}") from error
+        return history
+
+    def restore_value(self, value: StoredValue, now: float) -> None:
+        """A function that was paused still is."""
+        if value.kind == PAUSED:
+            function = self._functions.get(value.name, bounded=False)
+            self._functions.throttle(function).paused = True
+            self._dispatcher.regulate(function, now)
+
+    def restored(self) -> None:
+        """All that was kept has been given to L{restore}."""
+        self._archive.ended.sort()

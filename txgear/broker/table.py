@@ -1,0 +1,148 @@
+"""
+The jobs that have not ended, by number, by handle and by unique; and the numbers that new ones get.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from txgear.broker.records import LAST_NUMBER
+from txgear.broker.uniques import Uniques
+from txgear.errors import ConfigurationError
+from txgear.protocol.constants import MAX_HANDLE
+
+if TYPE_CHECKING:
+    from txgear.broker.model import Job
+
+MAX_PREFIX: Final = MAX_HANDLE - 19
+"""Bytes of a handle's prefix: a colon and 18 digits must fit behind it, whatever the number."""
+
+
+def check_prefix(prefix: bytes) -> bytes:
+    """
+    @return: the prefix, if handles may start with it.
+    @raise ConfigurationError: it is too long, or it would break a text command.
+    """
+    if not prefix or len(prefix) > MAX_PREFIX:
+        raise ConfigurationError(f"a job handle's prefix has 1 to {MAX_PREFIX} bytes, this one {len(prefix)}")
+    if any(byte <= 0x20 or byte == 0x7F for byte in prefix):
+        raise ConfigurationError("a job handle's prefix holds no spaces and no control characters")
+    return prefix
+
+
+def naming_of(prefix: bytes) -> bytes:
+    """What handles that start with this look like, with C{%d} for the number."""
+    return prefix.replace(b"%", b"%%") + b":%d"
+
+
+def job_of_handle(jobs: Mapping[int, Job], handle: bytes) -> Job | None:
+    """
+    The one of these jobs that has this handle. Perl's client puts the server in front of it,
+    C{127.0.0.1:4730//H:desk:1}: that is no part of it.
+    """
+    number = handle.rpartition(b":")[2]
+    job = jobs.get(int(number)) if number.isdigit() and len(number) < MAX_HANDLE else None
+    # Only its very handle: there are other ways to write a number.
+    if job is None or job.handle in (handle, handle.partition(b"//")[2]):
+        return job
+    return None
+
+
+class JobTable:
+    """
+    @ivar jobs: by number; the oldest first, but for those that had been put behind others before the
+        server started.
+    @ivar uniques: those that others may join.
+    @ivar naming: what handles of new jobs look like, with C{%d} for the number.
+    @ivar prefix: what these start with.
+    @ivar last_number: the last number, or place, that was given out.
+    @ivar reserved: the last one that may be.
+    """
+
+    __slots__ = ("jobs", "last_number", "naming", "prefix", "reserved", "uniques")
+
+    def __init__(self, prefix: bytes) -> None:
+        """
+        @param prefix: what handles start with; see L{check_prefix}.
+        """
+        self.jobs: dict[int, Job] = {}
+        self.uniques: Uniques[Job] = Uniques()
+        self.prefix = prefix
+        self.naming = naming_of(prefix)
+        self.last_number = 0
+        self.reserved = LAST_NUMBER
+
+    def add(self, job: Job) -> None:
+        """A job is to be done. If it has a key no other job of its function has that."""
+        self.jobs[job.number] = job
+        job.function.bytes += job.size
+        if (key := job.key) is not None:
+            self.uniques.add(key, job)
+
+    def add_again(self, job: Job) -> None:
+        """The same for one that was here before. Where another has its name by now, both are to be done."""
+        if job.key is not None and self.uniques.find(job.function, job.key) is not None:
+            job.key = None
+        self.add(job)
+
+    def remove(self, job: Job) -> None:
+        """The job is over, or not here any more; no client waits for it now."""
+        del self.jobs[job.number]
+        job.function.bytes -= job.size
+        if (key := job.key) is not None:
+            self.uniques.remove(key, job)
+        if job.clients:
+            job.part_all()
+
+    def by_handle(self, handle: bytes) -> Job | None:
+        """The job with this handle."""
+        return job_of_handle(self.jobs, handle)
+
+    def by_unique(self, unique: bytes) -> Job | None:
+        """The newest job with this unique, of whatever function."""
+        return self.uniques.newest(unique)
+
+    # Numbers
+
+    def put_last(self, job: Job) -> None:
+        """The job's turn comes after that of all others that there are."""
+        self.last_number += 1
+        job.place = self.last_number
+
+    def reserve(self, first: int, count: int) -> None:
+        """So many numbers are this server's to give to jobs, besides those that it has."""
+        if first != self.reserved + 1:
+            self.last_number = first - 1
+        self.reserved = first + count - 1
+
+    @property
+    def numbers_left(self) -> int:
+        """How many jobs can be taken before L{reserve} is called again."""
+        return self.reserved - self.last_number
+
+    @property
+    def next_number(self) -> int:
+        """The first number that no job has had."""
+        return self.last_number + 1
+
+    def check(self) -> None:
+        """
+        Is each job known by its names, and counted with its function?
+
+        @raise AssertionError: one is not.
+        """
+        sizes: dict[object, int] = {}
+        named = 0
+        for number, job in self.jobs.items():
+            assert number == job.number, job
+            assert not job.ended, job
+            sizes[job.function] = sizes.get(job.function, 0) + job.size
+            if job.key is not None:
+                named += 1
+                assert self.uniques.find(job.function, job.key) is job, job
+            for client in job.clients:
+                assert job in client.attached, (job, client)
+        assert len(self.uniques) == named, (len(self.uniques), named)
+        for job in self.jobs.values():
+            assert job.function.bytes == sizes[job.function], (job.function, job.function.bytes)
