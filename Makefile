@@ -58,7 +58,7 @@ run: $(RUNNABLE) ## a job server on 127.0.0.1:4730, its jobs in a file that the 
 	@.ci/serve $(PORT) $(BIN)/twistd -n --pidfile= txgear --port $(PORT) $(if $(CONFIG),--config '$(CONFIG)')
 
 .PHONY: demo
-demo: $(RUNNABLE) ## a server, a worker and a client of examples/ together; TRACE=1 shows their packets
+demo: $(RUNNABLE) ## the programs of examples/ together, some seconds; TRACE=1 shows their packets
 	@$(BIN)/python examples/demo.py $(if $(TRACE),--trace)
 
 # One step after the other, whatever -j says: the tests measure time. The last lines repeat what the two

@@ -1,6 +1,7 @@
 """
 Runs the examples together, as `make demo` does: a server with policies.toml, on a port that is free and with
-a store of its own, then worker.py and client.py. What each of them says is shown; it takes some seconds.
+a store of its own, then worker.py and client.py; beside them embedded.py, which has a server inside. What
+each of them says is shown; it takes some seconds.
 
     python examples/demo.py
     python examples/demo.py --trace     with the packets between them
@@ -12,8 +13,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import re
+import socket
 import sys
 import tempfile
 from collections.abc import Awaitable
@@ -25,7 +28,8 @@ HERE = Path(__file__).parent
 SECONDS = 60.0
 """How long each step may take; all together take six, where the machine is not busy."""
 
-LISTENING = re.compile(r"listening on (127\.0\.0\.1:\d+)")
+READY = re.compile(r"listening on (127\.0\.0\.1:\d+)|^(ready);")
+"""What those say that others wait for."""
 
 T = TypeVar("T")
 
@@ -40,8 +44,8 @@ class Program:
     def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
         self.name = name
         self.process = process
-        self._address = ""
-        self._has_address = asyncio.Event()
+        self._said = ""
+        self._is_ready = asyncio.Event()
         self._showing = asyncio.create_task(self._show())
 
     @classmethod
@@ -61,17 +65,17 @@ class Program:
             # A log's line without its time and its place.
             line = re.sub(r"^\S+ \[[^]]*\] ", "", raw.decode("utf-8", "backslashreplace").rstrip())
             print(f"{self.name:6} | {line}", flush=True)
-            if found := LISTENING.search(line):
-                self._address = found[1]
-                self._has_address.set()
-        self._has_address.set()
+            if found := READY.search(line):
+                self._said = found[1] or found[2]
+                self._is_ready.set()
+        self._is_ready.set()
 
-    async def address(self) -> str:
-        """Where it listens, as soon as it says so."""
-        await in_time(self._has_address.wait())
-        if not self._address:
+    async def ready(self) -> str:
+        """Wait until it says that it is; where it listens, if it says so."""
+        await in_time(self._is_ready.wait())
+        if not self._said:
             raise SystemExit(f"==> the {self.name} has ended before it was ready")
-        return self._address
+        return self._said
 
     async def ended(self) -> int:
         """Wait for its end, and for all that it said; its exit status."""
@@ -91,6 +95,22 @@ class Program:
 
 async def in_time(what: Awaitable[T]) -> T:
     return await asyncio.wait_for(what, SECONDS)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [int(each.getsockname()[1]) for each in sockets]
+
+
+async def ask(port: int, line: str) -> str:
+    """What embedded.py answers to a line."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(line.encode() + b"\n")
+    answer = await in_time(reader.readline())
+    writer.close()
+    return answer.decode().rstrip()
 
 
 async def demo(folder: str, *, with_trace: bool) -> bool:
@@ -114,14 +134,18 @@ async def demo(folder: str, *, with_trace: bool) -> bool:
             *("-n", "--pidfile=", "txgear", "--listen", "127.0.0.1", "--port", "0"),
             *("--store", f"sqlite:///{folder}/jobs.sqlite", "--config", HERE / "policies.toml"),
         )
-        address = await server.address()
+        address = await server.ready()
         if with_trace:
             trace = await start(
                 "trace", sys.executable, "-m", "txgear", "trace", "--listen", "127.0.0.1:0", address
             )
-            address = await trace.address()
+            address = await trace.ready()
         await start("worker", sys.executable, HERE / "worker.py", address)
         client = await start("client", sys.executable, HERE / "client.py", address)
+        ports = free_ports(2)
+        application = await start("app", sys.executable, HERE / "embedded.py", *map(str, ports))
+        await application.ready()
+        print(f"app    | asked for reverse: {await ask(ports[0], 'Hello inside!')}")
         await client.ended()
     finally:
         for program in reversed(programs):

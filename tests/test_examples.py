@@ -25,6 +25,7 @@ SHOWN: Final = {
         *("reverse: !dlroW olleH", "resize: 0 of 4", "resize: 3 of 4", "resize: photo, smaller"),
         *("pending", "mail: done sent to kim@example.org"),
     ],
+    "app": ["ready", "asked for reverse: !edisni olleH"],
     "trace": [
         *(
             "-> CAN_DO reverse",
