@@ -1,18 +1,15 @@
 """
-A worker's connection to a server, and the jobs that it brings.
+A worker's connection to a server, and the jobs that come over it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from json import loads
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
 from txgear.errors import server_error
-from txgear.net.arguments import Workload, result_bytes
 from txgear.net.serverconnection import Limits, ServerConnection
 from txgear.net.servers import Server
 from txgear.protocol.constants import (
@@ -21,7 +18,6 @@ from txgear.protocol.constants import (
     GRAB_JOB_ALL,
     GRAB_JOB_OPTIONS,
     GRAB_JOB_UNIQ,
-    HEADER_SIZE,
     JOB_ASSIGN,
     JOB_ASSIGN_ALL,
     JOB_ASSIGN_OPTIONS,
@@ -30,13 +26,9 @@ from txgear.protocol.constants import (
     NO_JOB,
     NOOP,
     PRE_SLEEP,
-    REQUEST_MAGIC,
-    WORK_BEAT,
-    WORK_DATA,
-    WORK_STATUS,
-    WORK_WARNING,
 )
-from txgear.protocol.packets import Data, large, request
+from txgear.protocol.packets import Data, request
+from txgear.worker.job import WorkerJob
 
 ASLEEP: Final = 0
 """The server has no job, and sends a NOOP when that changes."""
@@ -49,138 +41,17 @@ OVERDUE: Final = 3
 
 GRABS: Final = (GRAB_JOB_ALL, GRAB_JOB_UNIQ, GRAB_JOB)
 """
-How a job is asked for, the best first. Only the first tells of a reducer, and
+The packets that ask for a job, the best first. Only the first gets a job's reducer, and
 older servers know only the last two, or the last. A server that has granted the
 extension is asked with GRAB_JOB_OPTIONS.
 """
 
-BEATS: Final = 3
-"""How often a worker is heard of in the time of a lease: two of three beats may be late."""
 MOST_SECONDS: Final = 1e9
 """No lease or timeout is so long, and no job is tried so often."""
-SHORTEST_BEAT: Final = 0.1
-"""Seconds between two beats at the least, however short a lease is."""
-
-
-class WorkerJob:
-    """
-    A job that was grabbed: what a worker's function is called with.
-
-    What is sent while nobody can be told any more is dropped; see L{gone}.
-
-    @ivar handle: the server's handle for it.
-    @ivar function: the function's name.
-    @ivar unique: the unique, empty if there is none, or an old server does not tell.
-    @ivar workload: what the client sent.
-    @ivar reducer: the function that takes the parts of a partitioned job; empty for all others.
-    @ivar server: the name of the server it came from.
-    @ivar attempt: which attempt at this job it is, 1 for the first; 0 where the server does not tell.
-    @ivar lease: seconds that the server waits to hear of the job, 0.0 for no bound. The
-        worker beats by itself, as long as the job has not ended.
-    @ivar timeout: seconds that this attempt may take, 0.0 for no bound or where the server
-        does not tell.
-    @ivar gone: true once the server waits for this job no more: its time was
-        up, somebody cancelled it, the connection was lost, or the worker had to
-        stop. A function in a thread may look at it from time to time, and return.
-    """
-
-    def __init__(
-        self,
-        connection: WorkerConnection,
-        handle: bytes,
-        function: bytes,
-        unique: bytes,
-        reducer: bytes,
-        workload: bytes,
-    ) -> None:
-        self.handle = handle
-        self.function = function
-        self.unique = unique
-        self.reducer = reducer
-        self.workload = workload
-        self.attempt = 0
-        self.lease = 0.0
-        self.timeout = 0.0
-        self.server = connection.server.name
-        self.gone = False
-        self.connection = connection
-        self.running: Deferred[Any] | None = None
-        self.timer: IDelayedCall | None = None
-        self.beating: IDelayedCall | None = None
-        self.from_thread: Callable[..., object] | None = None
-
-    def json(self) -> Any:
-        """
-        The workload, read as JSON.
-
-        @raise ValueError: it is none.
-        """
-        return loads(self.workload)
-
-    def send_data(self, data: Workload | str) -> None:
-        """
-        Send a part of the result ahead. The result itself does not repeat it.
-
-        @raise ValueError: it does not fit a packet.
-        """
-        self._send(WORK_DATA, [self.handle], result_bytes(data))
-
-    def send_warning(self, data: Workload | str) -> None:
-        """
-        Send a warning; the job goes on.
-
-        @raise ValueError: it does not fit a packet.
-        """
-        self._send(WORK_WARNING, [self.handle], result_bytes(data))
-
-    def set_status(self, numerator: int, denominator: int) -> None:
-        """Tell how far the job is: C{numerator} of C{denominator}."""
-        self._send(WORK_STATUS, [self.handle, b"%d" % numerator], b"%d" % denominator)
-
-    def _send(self, kind: int, arguments: list[bytes], data: bytes) -> None:
-        chunks = self.packet(kind, arguments, data)
-        if self.from_thread is None:
-            self.tell(chunks)
-        else:
-            self.from_thread(self.tell, chunks)
-
-    def packet(self, kind: int, arguments: list[bytes], data: bytes) -> list[bytes]:
-        """
-        A packet about this job, as chunks. A server drops a connection over one
-        that is too large, and gives the job to the next worker, and so on.
-
-        @raise ValueError: it is larger than the worker's C{max_packet}.
-        """
-        chunks = large(REQUEST_MAGIC, kind, arguments, data)
-        limit = self.connection.decoder.limit
-        if sum(map(len, chunks)) > limit + HEADER_SIZE:
-            raise ValueError(f"{len(data)} bytes do not fit a packet of {limit} bytes")
-        return chunks
-
-    def tell(self, chunks: list[bytes]) -> None:
-        """Send a packet about this job, unless it is gone."""
-        if not self.gone:
-            self.connection.send(*chunks)
-
-    def beat(self, clock: IReactorTime) -> None:
-        """Tell the server, now and again until L{end}, that the job is being done."""
-        self.beating = clock.callLater(max(self.lease / BEATS, SHORTEST_BEAT), self._beat, clock)
-
-    def _beat(self, clock: IReactorTime) -> None:
-        self.connection.send(request(WORK_BEAT, self.handle))
-        self.beat(clock)
-
-    def end(self) -> None:
-        """There is nothing more to tell of this job."""
-        self.gone = True
-        for call in (self.timer, self.beating):
-            if call is not None:
-                call.cancel()
-        self.timer = self.beating = None
 
 
 class Owner(Protocol):
-    """What a connection tells its worker."""
+    """What a connection calls: the worker's side of it."""
 
     def connection_ready(self, connection: WorkerConnection) -> None:
         """The server has answered for the first time."""
@@ -189,20 +60,20 @@ class Owner(Protocol):
         """The connection has ended."""
 
     def jobs_wanted(self) -> None:
-        """A server may have a job, or there may be room for one."""
+        """A server may have a job, or one more job may be started."""
 
     def job_assigned(self, job: WorkerJob) -> None:
         """A server has given a job."""
 
     def job_withdrawn(self, job: WorkerJob, reason: str) -> None:
-        """A server does not want a job done here any more."""
+        """A server has given a job up, or gives it to others."""
 
 
 class WorkerConnection(ServerConnection):
     """
     A worker's connection to one server.
 
-    It never asks for a job by itself: its worker does, when there is room.
+    It never asks for a job by itself: its owner calls L{grab} when one more job may be started.
 
     @ivar activity: L{ASLEEP}, L{AWAKE}, L{GRABBING} or L{OVERDUE}.
     @ivar grabbed_at: when it last asked for a job.
@@ -231,7 +102,7 @@ class WorkerConnection(ServerConnection):
 
     @property
     def idle(self) -> bool:
-        """Whether it can be closed without taking a job back to the server."""
+        """Whether it can be closed without giving a job back to the server."""
         return not self.jobs and self.activity < GRABBING
 
     def announce(self, ability: bytes) -> None:
@@ -247,8 +118,18 @@ class WorkerConnection(ServerConnection):
         self.waits_for_answer(True)
         self.send(request(GRAB_JOB_OPTIONS if self.extended else GRABS[self._grabs.get(self.server, 0)]))
 
-    def _grab_otherwise(self) -> bool:
-        """The server does not know this way to ask; there may be an older one."""
+    def release(self, job: WorkerJob) -> None:
+        """The job is not under way here any more."""
+        # The same worker may have been given the same job again.
+        if self.jobs.get(job.handle) is job:
+            del self.jobs[job.handle]
+
+    def _use_older_grab(self) -> bool:
+        """
+        The server does not know the packet that asks for a job: use the next older one.
+
+        @return: whether there is one.
+        """
         grab = self._grabs.get(self.server, 0) + 1
         if grab == len(GRABS):
             return False
@@ -256,8 +137,8 @@ class WorkerConnection(ServerConnection):
         return True
 
     def unanswered(self) -> None:
-        # A server may also pass over a packet that it does not know.
-        self._grab_otherwise()
+        # Some servers ignore a packet that they do not know.
+        self._use_older_grab()
 
     def became_ready(self) -> None:
         self._owner.connection_ready(self)
@@ -287,7 +168,7 @@ class WorkerConnection(ServerConnection):
                 self._assigned(kind, arguments)
         elif kind == JOB_WITHDRAWN:
             job = self.jobs.get(bytes(arguments[0]))
-            if job is not None:  # otherwise its result is on the way
+            if job is not None:  # otherwise its result has been sent
                 self._owner.job_withdrawn(job, bytes(arguments[1]).decode("utf-8", "replace"))
         elif kind == ERROR:
             self._refused(bytes(arguments[0]), bytes(arguments[1]))
@@ -314,7 +195,7 @@ class WorkerConnection(ServerConnection):
         if self.activity < GRABBING or error.code == "JOB_NOT_FOUND":
             # The result of a job that the server gave to another worker in the meantime.
             self.log.debug("{server}: {error}", server=self.server.name, error=error)
-        elif self._grab_otherwise():
+        elif self._use_older_grab():
             self.grab()
         else:
             self.drop(f"gives no jobs: {error}")

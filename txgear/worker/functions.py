@@ -1,5 +1,5 @@
 """
-What a worker's function is, and what it may do besides returning a result.
+A worker's functions: how they are registered, how they fail, and how they part a job.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from txgear.errors import TxgearError
 from txgear.net import arguments
 from txgear.protocol.constants import CAN_DO, CAN_DO_TIMEOUT
 from txgear.protocol.packets import request
-from txgear.worker.connection import WorkerJob
+from txgear.worker.job import WorkerJob
 
 LONGEST_TIMEOUT: Final = 2_000_000
 """Seconds of a job, some 23 days: in milliseconds it must fit the server's 32 bits."""
@@ -25,7 +25,7 @@ Function = Callable[[WorkerJob], Any]
 
 class Fail(TxgearError):
     """
-    A worker's function raises it so that its job fails, without an exception:
+    Raised by a worker's function so that its job fails without an exception:
     the client gets WORK_FAIL, which carries no text.
     """
 
@@ -35,11 +35,11 @@ class Ability:
     """
     A function that a worker has registered.
 
-    @ivar name: what it is called at the servers.
+    @ivar name: its name at the servers.
     @ivar call: called with each job.
-    @ivar timeout: seconds that a job may take, or C{None}.
-    @ivar blocking: it is called in a thread.
-    @ivar json: what it returns is sent as JSON.
+    @ivar timeout: seconds that a job may take; C{None} for no bound.
+    @ivar blocking: whether it is called in a thread.
+    @ivar json: whether its result is sent as JSON.
     """
 
     name: bytes
@@ -63,14 +63,14 @@ class Ability:
 
     @property
     def packet(self) -> bytes:
-        """What registers it at a server."""
+        """The packet that registers it at a server."""
         if self.timeout is None:
             return request(CAN_DO, self.name)
         return request(CAN_DO_TIMEOUT, self.name, b"%d" % round(self.timeout * 1000))
 
 
 class Runner(Protocol):
-    """What gives out the parts of a partitioned job: a L{txgear.client.Client}, above all."""
+    """Submits the parts of a partitioned job; a L{txgear.client.Client} is one."""
 
     def run(self, function: bytes, workload: bytes) -> Deferred[bytes]:
         """Run a job; fires with its result."""
@@ -80,10 +80,11 @@ async def partitioned(
     client: Runner, split: Function, aggregate: Callable[[list[bytes]], Any], job: WorkerJob
 ) -> Any:
     """
-    What a partition function does with a job: cut it, have the parts run, and put the results together.
+    Do the job of a partition function: cut it, have the parts run, and put the results together.
 
+    @param client: submits the parts.
     @param split: cuts the job; returns the parts, or a Deferred of them.
-    @param aggregate: puts the results together.
+    @param aggregate: puts the results together; returns what a function may return.
     """
     parts = [arguments.result_bytes(part) for part in await maybeDeferred(split, job)]
     if not job.reducer:

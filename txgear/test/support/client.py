@@ -1,24 +1,36 @@
 """
-For the floors C{client} and C{worker}: endpoints whose far side is the test, and a client of one.
+For the floors C{client} and C{worker}: endpoints whose far side is the test, and a client
+and a worker that use them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import queue
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionRefusedError
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IProtocol,
+    IProtocolFactory,
+    IReactorFromThreads,
+    IStreamClientEndpoint,
+)
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txgear.client import Client, ClientJob
-from txgear.protocol.constants import ECHO_RES, JOB_CREATED, REQUEST_MAGIC
+from txgear.protocol.constants import ECHO_RES, JOB_ASSIGN_UNIQ, JOB_CREATED, REQUEST_MAGIC
 from txgear.protocol.packets import PACKETS, PRIVATE_PACKETS, Decoder, response
 from txgear.test.support.clock import ClockTestCase
+from txgear.worker import Worker, WorkerJob
+
+ASKED = ("OPTION_REQ", b"txgear-1")
+"""What every server is asked first."""
+GRAB = [("GRAB_JOB_ALL",)]
 
 
 class _Transport(StringTransport):
@@ -195,3 +207,78 @@ class ClientTestCase(ClockTestCase):
         self.server.line.packets()
         self.server.line.send(JOB_CREATED, handle)
         return job, self.server.line
+
+
+@implementer(IReactorFromThreads)
+class ThreadClock(Clock):
+    """
+    A clock that threads can hand calls to.
+
+    @ivar handed: what they handed over, to be called by the test.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.handed: queue.Queue[Callable[[], object]] = queue.Queue()
+
+    def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:
+        self.handed.put(lambda: callable(*args, **kwargs))
+
+    def call_next(self) -> None:
+        """Call what the next one in line has handed over."""
+        self.handed.get(timeout=30)()
+
+
+class WorkerTestCase(ClockTestCase):
+    """A worker with one server, and functions whose jobs the test ends."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server = ScriptedServer(self.clock)
+        self.jobs: list[WorkerJob] = []
+        self.results: list[Deferred[Any]] = []
+        self.cancelled: list[bytes] = []
+
+    def make_worker(self, *servers: ScriptedServer, **options: Any) -> Worker:
+        worker = Worker(self.clock, servers or [self.server], random=lambda: 1.0, **options)
+
+        def stop() -> None:
+            stopped = worker.stopService()
+            self.clock.pump([0, 1000, 0])
+            self.successResultOf(stopped)
+
+        self.addCleanup(stop)
+        return worker
+
+    def wait(self, job: WorkerJob) -> Deferred[Any]:
+        """A function whose jobs last until the test ends them."""
+        result: Deferred[Any] = Deferred(lambda _: self.cancelled.append(job.handle))
+        self.jobs.append(job)
+        self.results.append(result)
+        return result
+
+    def start(self, *servers: ScriptedServer, timeout: float | None = None, **options: Any) -> Worker:
+        """A worker that is connected, has its one function registered, and has asked for a job."""
+        worker = self.make_worker(*servers, **options)
+        worker.register("f", self.wait, timeout=timeout)
+        worker.startService()
+        for server in servers or [self.server]:
+            server.line.welcome()
+        return worker
+
+    def assign(
+        self, line: ScriptedConnection, handle: bytes, workload: bytes = b"", function: bytes = b"f"
+    ) -> None:
+        """The answer to a grab."""
+        line.send(JOB_ASSIGN_UNIQ, handle, function, b"", workload)
+
+    def run_one(self, call: Callable[[WorkerJob], Any], **options: Any) -> list[tuple[Any, ...]]:
+        """What a worker with this function answers to a job with the workload "work"."""
+        worker = self.make_worker(**options.pop("worker", {}))
+        worker.register("g", call, **options)
+        worker.startService()
+        line = self.server.line
+        line.welcome()
+        self.assertEqual(GRAB, line.packets())
+        self.assign(line, b"H:1", b"work", b"g")
+        return line.packets()

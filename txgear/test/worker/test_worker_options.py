@@ -19,8 +19,7 @@ from txgear.protocol.constants import (
     NOOP,
     OPTION_RES,
 )
-from txgear.test.support.client import ScriptedConnection, ScriptedServer
-from txgear.test.worker.test_worker import ThreadClock, WorkerTestCase
+from txgear.test.support.client import ScriptedConnection, ScriptedServer, ThreadClock, WorkerTestCase
 from txgear.worker import Worker, WorkerJob
 
 GRAB = ("GRAB_JOB_OPTIONS",)

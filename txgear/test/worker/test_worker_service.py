@@ -11,8 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from txgear.protocol.constants import NO_JOB, NOOP
-from txgear.test.support.client import ScriptedServer
-from txgear.test.worker.test_worker import ASKED, GRAB, WorkerTestCase
+from txgear.test.support.client import ASKED, GRAB, ScriptedServer, WorkerTestCase
 from txgear.worker import Worker
 
 REFUSED = "Connection was refused by other side."

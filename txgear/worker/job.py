@@ -1,0 +1,169 @@
+"""
+A job that a worker has been given by a server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from json import loads
+from typing import Any, Final, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from txgear.net.arguments import Workload, result_bytes
+from txgear.net.servers import Server
+from txgear.protocol.constants import (
+    HEADER_SIZE,
+    REQUEST_MAGIC,
+    WORK_BEAT,
+    WORK_DATA,
+    WORK_STATUS,
+    WORK_WARNING,
+)
+from txgear.protocol.packets import Decoder, large, request
+
+BEATS: Final = 3
+"""How many beats a worker sends in the time of a lease: two of three may be late."""
+SHORTEST_BEAT: Final = 0.1
+"""Seconds between two beats at the least, however short a lease is."""
+
+
+class JobConnection(Protocol):
+    """The connection that a job came over, as far as the job needs it."""
+
+    server: Server
+    decoder: Decoder
+
+    def send(self, *chunks: bytes) -> None:
+        """Write these."""
+
+    def gathered(self) -> AbstractContextManager[None]:
+        """What is sent within leaves in one write."""
+
+    def release(self, job: WorkerJob) -> None:
+        """The job is not under way any more."""
+
+
+class WorkerJob:
+    """
+    A job that was grabbed: the argument of a worker's function.
+
+    What it sends once the job is L{gone} is dropped.
+
+    @ivar handle: the server's handle for it.
+    @ivar function: the function's name.
+    @ivar unique: the unique; empty if there is none, or an old server does not send it.
+    @ivar workload: the bytes that the client sent.
+    @ivar reducer: the function that takes the parts of a partitioned job; empty for all others.
+    @ivar server: the name of the server it came from.
+    @ivar attempt: which attempt at this job it is, 1 for the first; 0 where the server does not send it.
+    @ivar lease: seconds that the server waits for a sign of life of the job, 0.0 for no bound. The
+        worker beats by itself, as long as the job has not ended.
+    @ivar timeout: seconds that this attempt may take, 0.0 for no bound or where the server
+        does not send it.
+    @ivar gone: true once the server waits for this job no more: its time was
+        up, somebody cancelled it, the connection was lost, or the worker had to
+        stop. A function in a thread may look at it from time to time, and return.
+    """
+
+    def __init__(
+        self,
+        connection: JobConnection,
+        handle: bytes,
+        function: bytes,
+        unique: bytes,
+        reducer: bytes,
+        workload: bytes,
+    ) -> None:
+        self.handle = handle
+        self.function = function
+        self.unique = unique
+        self.reducer = reducer
+        self.workload = workload
+        self.attempt = 0
+        self.lease = 0.0
+        self.timeout = 0.0
+        self.server = connection.server.name
+        self.gone = False
+        # The rest is the worker's.
+        self.connection = connection
+        self.running: Deferred[Any] | None = None
+        self.timer: IDelayedCall | None = None
+        self.next_beat: IDelayedCall | None = None
+        self.from_thread: Callable[..., object] | None = None
+
+    # For users
+
+    def json(self) -> Any:
+        """
+        The workload, read as JSON.
+
+        @raise ValueError: it is none.
+        """
+        return loads(self.workload)
+
+    def send_data(self, data: Workload | str) -> None:
+        """
+        Send a part of the result ahead. The result itself does not repeat it.
+
+        @raise ValueError: it does not fit a packet.
+        """
+        self._send(WORK_DATA, [self.handle], result_bytes(data))
+
+    def send_warning(self, data: Workload | str) -> None:
+        """
+        Send a warning; the job goes on.
+
+        @raise ValueError: it does not fit a packet.
+        """
+        self._send(WORK_WARNING, [self.handle], result_bytes(data))
+
+    def set_status(self, numerator: int, denominator: int) -> None:
+        """Report the job's progress: C{numerator} of C{denominator}."""
+        self._send(WORK_STATUS, [self.handle, b"%d" % numerator], b"%d" % denominator)
+
+    def _send(self, kind: int, arguments: list[bytes], data: bytes) -> None:
+        chunks = self.packet(kind, arguments, data)
+        if self.from_thread is None:
+            self.send(chunks)
+        else:
+            self.from_thread(self.send, chunks)
+
+    # For the worker
+
+    def packet(self, kind: int, arguments: list[bytes], data: bytes) -> list[bytes]:
+        """
+        A packet about this job, as chunks. A server drops a connection over one
+        that is too large, and gives the job to the next worker, and so on.
+
+        @raise ValueError: it is larger than the worker's C{max_packet}.
+        """
+        chunks = large(REQUEST_MAGIC, kind, arguments, data)
+        limit = self.connection.decoder.limit
+        if sum(map(len, chunks)) > limit + HEADER_SIZE:
+            raise ValueError(f"{len(data)} bytes do not fit a packet of {limit} bytes")
+        return chunks
+
+    def send(self, chunks: list[bytes]) -> None:
+        """Send a packet about this job, unless it is gone."""
+        if not self.gone:
+            self.connection.send(*chunks)
+
+    def beat(self, clock: IReactorTime) -> None:
+        """From now on until L{end} send the server signs of life, as often as the lease demands."""
+        self.next_beat = clock.callLater(max(self.lease / BEATS, SHORTEST_BEAT), self._beat, clock)
+
+    def _beat(self, clock: IReactorTime) -> None:
+        self.connection.send(request(WORK_BEAT, self.handle))
+        self.beat(clock)
+
+    def end(self) -> None:
+        """The job has ended, or is given up: send nothing more about it."""
+        self.gone = True
+        for call in (self.timer, self.next_beat):
+            if call is not None:
+                call.cancel()
+        self.timer = self.next_beat = None
+        self.connection.release(self)

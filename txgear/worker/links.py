@@ -1,0 +1,256 @@
+"""
+The servers of a worker: it is connected to all of them, and asks them for jobs in turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from txgear.net.connector import Connector
+from txgear.net.serverconnection import Limits
+from txgear.net.servers import Server
+from txgear.protocol.constants import EXTENSION_OPTION, OPTION_REQ, SET_CLIENT_ID
+from txgear.protocol.packets import request
+from txgear.worker.connection import AWAKE, GRABBING, OVERDUE, WorkerConnection
+from txgear.worker.functions import Ability
+from txgear.worker.job import WorkerJob
+from txgear.worker.running import RunningJobs
+
+GRAB_SECONDS: Final = 1.0
+"""
+How long a server that was asked for a job keeps its claim to the room for it.
+After that another one is asked as well: a worker must not stand idle at a
+server that is dead.
+"""
+
+
+class ServerLinks:
+    """
+    A worker's connections to all its servers; the owner of each L{WorkerConnection}.
+
+    It asks as many servers for a job as there is room for jobs. A server that has just been asked
+    goes to the end of the line.
+
+    It has not started, or works, or stops: then it asks for no more jobs, and closes each connection when no
+    job is under way there. If it is started meanwhile, it works again as soon as it has stopped.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        servers: list[Server],
+        limits: Limits,
+        client_id: bytes,
+        abilities: Mapping[bytes, Ability],
+        jobs: RunningJobs,
+        stop_timeout: float,
+        random: Callable[[], float],
+    ) -> None:
+        """
+        @param client_id: the worker's name at its servers; empty for none.
+        @param abilities: the functions that each server is told when it is connected.
+        @param jobs: runs the jobs that the servers give.
+        @param stop_timeout: seconds that jobs may go on when the worker stops.
+        @param random: numbers from 0 to 1, to spread the attempts to connect.
+        """
+        self._clock = clock
+        self._servers = servers
+        self._limits = limits
+        self._client_id = client_id
+        self._abilities = abilities
+        self._jobs = jobs
+        jobs.jobs_wanted = self.jobs_wanted
+        self._stop_timeout = stop_timeout
+        self._random = random
+        self._grabs: dict[Server, int] = {}
+        self._connectors: dict[Server, Connector[WorkerConnection]] = {}
+        self._leaving: set[Server] = set()
+        self._problems: dict[Server, str] = {}
+        self._ready: list[WorkerConnection] = []
+        self._started = False
+        self._stopping: list[Deferred[None]] = []
+        self._grab_timer: IDelayedCall | None = None
+        self._stop_timer: IDelayedCall | None = None
+
+    # Start and stop
+
+    def start(self) -> None:
+        """Connect to all servers; while it stops, as soon as it has stopped."""
+        self._started = True
+        if not self._stopping:
+            self._connect()
+
+    def stop(self) -> Deferred[None]:
+        """
+        Leave all servers, each when no job is under way there, or after C{stop_timeout} seconds.
+
+        @return: fires when all connections have ended. Cancelling it changes nothing about that.
+        """
+        self._started = False
+        stopped: Deferred[None] = Deferred()
+        self._stopping.append(stopped)
+        if self._stop_timer is None:
+            self._stop_timer = self._clock.callLater(self._stop_timeout, self._stop_now)
+        self._leave()
+        return stopped
+
+    def _connect(self) -> None:
+        for server in self._servers:
+            if server not in self._connectors:
+                connector = Connector(
+                    self._clock, [server], self._connection_to, self._unreachable, self._random
+                )
+                self._connectors[server] = connector
+                connector.start()
+
+    def _leave(self) -> None:
+        """Close the connections over which nothing is under way any more."""
+        for server, connector in list(self._connectors.items()):
+            connection = connector.connection
+            if server not in self._leaving and (connection is None or connection.closing or connection.idle):
+                self._leaving.add(server)
+                _ = connector.stop().addBoth(self._left, server)
+        self._stopped_if_all_left()
+
+    def _left(self, _: object, server: Server) -> None:
+        self._leaving.discard(server)
+        del self._connectors[server]
+        self._stopped_if_all_left()
+
+    def _stopped_if_all_left(self) -> None:
+        if self._connectors or not self._stopping:
+            return
+        for timer in (self._stop_timer, self._grab_timer):
+            if timer is not None:
+                timer.cancel()
+        self._stop_timer = self._grab_timer = None
+        self._jobs.stop_threads()
+        waiting, self._stopping = self._stopping, []
+        for stopped in waiting:
+            stopped.callback(None)
+        if self._started and not self._stopping:
+            self._connect()
+
+    def _stop_now(self) -> None:
+        self._stop_timer = None
+        self.log.warn(
+            "{count} jobs have not ended within {seconds} seconds; they are given up",
+            count=len(self._jobs),
+            seconds=self._stop_timeout,
+        )
+        for connection in self._connected():
+            connection.abort()
+
+    # Connections
+
+    def announce(self, ability: Ability) -> None:
+        """Register one more function at the connected servers."""
+        for connection in self._connected():
+            connection.announce(ability.packet)
+        self.jobs_wanted()
+
+    def _connection_to(self, server: Server) -> WorkerConnection:
+        # A server of another kind answers with an ERROR, and all is as it would be without.
+        greeting = [request(OPTION_REQ, EXTENSION_OPTION)]
+        greeting += [ability.packet for ability in self._abilities.values()]
+        if self._client_id:
+            greeting.insert(0, request(SET_CLIENT_ID, self._client_id))
+        return WorkerConnection(self._clock, server, self._limits, greeting, self, self._grabs)
+
+    def _connected(self) -> list[WorkerConnection]:
+        """The connections that are not ending, whether the server has answered yet or not."""
+        connections = [connector.connection for connector in self._connectors.values()]
+        return [connection for connection in connections if connection is not None and not connection.closing]
+
+    def _unreachable(self, server: Server, why: str) -> None:
+        """
+        A server cannot be reached, for a new reason. Where there is no other, nothing goes on here: of
+        all events Twisted shows only critical ones where nobody has set up a log.
+        """
+        self._problems[server] = why
+        if len(self._problems) < len(self._servers):
+            self.log.warn("{server} cannot be reached: {why}", server=server.name, why=why)
+        else:
+            problems = "; ".join(f"{server.name}: {why}" for server, why in self._problems.items())
+            self.log.critical(
+                "no server can be reached, the worker tries again: {problems}", problems=problems
+            )
+
+    def connection_ready(self, connection: WorkerConnection) -> None:
+        """Part of L{txgear.worker.connection.Owner}: a server has answered for the first time."""
+        self._problems.pop(connection.server, None)
+        self._connectors[connection.server].proved()
+        self._ready.insert(0, connection)
+        self.log.info(
+            "working at {server}: {count} functions",
+            server=connection.server.name,
+            count=len(self._abilities),
+        )
+        self.jobs_wanted()
+
+    def connection_lost(self, connection: WorkerConnection, reason: str) -> None:
+        """Part of L{txgear.worker.connection.Owner}: a connection has ended. Its jobs are given up."""
+        if connection in self._ready:
+            self._ready.remove(connection)
+            self.log.info(
+                "no longer working at {server}: {reason}", server=connection.server.name, reason=reason
+            )
+        for job in list(connection.jobs.values()):
+            self._jobs.give_up(job)
+        self.jobs_wanted()
+
+    # Jobs
+
+    def jobs_wanted(self) -> None:
+        """
+        Part of L{txgear.worker.connection.Owner}: ask as many servers for a job as there is room for jobs.
+        While it stops, close the connections over which nothing is under way any more.
+        """
+        if self._stopping:
+            self._leave()
+            return
+        asked = [connection.grabbed_at for connection in self._ready if connection.activity == GRABBING]
+        room = self._jobs.room
+        awake = [
+            connection
+            for connection in self._ready
+            if connection.activity == AWAKE and not connection.closing
+        ]
+        for connection in awake[: max(room - len(asked), 0)]:
+            self._ready.remove(connection)
+            self._ready.append(connection)
+            connection.grab()
+        if len(awake) > room - len(asked) and room > 0 and asked and self._grab_timer is None:
+            overdue = min(asked) + GRAB_SECONDS - self._clock.seconds()
+            self._grab_timer = self._clock.callLater(max(overdue, 0.0), self._grab_overdue)
+
+    def _grab_overdue(self) -> None:
+        self._grab_timer = None
+        now = self._clock.seconds()
+        for connection in self._ready:
+            if connection.activity == GRABBING and now >= connection.grabbed_at + GRAB_SECONDS:
+                connection.activity = OVERDUE
+        self.jobs_wanted()
+
+    def job_assigned(self, job: WorkerJob) -> None:
+        """Part of L{txgear.worker.connection.Owner}: a server has given a job."""
+        self._jobs.assign(job)
+
+    def job_withdrawn(self, job: WorkerJob, reason: str) -> None:
+        """Part of L{txgear.worker.connection.Owner}: the server has given a job up, or gives it to others."""
+        self.log.info(
+            "{server} takes back job {handle} of {function}: {reason}",
+            server=job.server,
+            handle=job.handle,
+            function=job.function,
+            reason=reason,
+        )
+        self._jobs.give_up(job)
+        self.jobs_wanted()
