@@ -22,7 +22,7 @@ from twisted.protocols.basic import LineOnlyReceiver
 
 from txgear import Client, TxgearError, Worker
 from txgear.daemon.service import ServerService
-from txgear.server.jobserver import Settings
+from txgear.server.settings import Settings
 
 PATIENCE = 30.0
 """Seconds that jobs may take to end, when the application stops."""

@@ -36,7 +36,8 @@ from txgear.journal.journal import Journal
 from txgear.policies import CLASSIC, Policies
 from txgear.server import textcommands
 from txgear.server.gear import GearFactory
-from txgear.server.jobserver import JobServer, Settings
+from txgear.server.jobserver import JobServer
+from txgear.server.settings import Settings
 from txgear.worker import Worker, WorkerJob
 
 __all__ = ["MemoryServer"]

@@ -29,8 +29,9 @@ from txgear.plugins.gear import gear
 from txgear.protocol.constants import DEFAULT_PORT
 from txgear.protocol.textlines import shown_word
 from txgear.server.descriptors import Descriptors, soft_limit
-from txgear.server.jobserver import JobServer, Settings
+from txgear.server.jobserver import JobServer
 from txgear.server.schedules import Scheduler
+from txgear.server.settings import Settings
 
 STOP_SECONDS: Final = 5.0
 """How long connections may take to be sent what is left, when the server stops."""

@@ -38,7 +38,8 @@ from txgear.net.monotonic import use_monotonic_clock
 from txgear.protocol.constants import DEFAULT_PORT, MAX_PACKET
 from txgear.protocol.textlines import LEVELS
 from txgear.server.budget import UNFINISHED_MEMORY
-from txgear.server.jobserver import KeepAlive, Settings
+from txgear.server.settings import Settings
+from txgear.server.sockets import KeepAlive
 from txgear.server.values import COERCIONS
 from txgear.stores import TIMEOUT, default_url, make_store
 

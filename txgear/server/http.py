@@ -26,9 +26,9 @@ from zope.interface import implementer
 from txgear.net.stream import CLOSE_SECONDS
 from txgear.protocol.packets import Packet
 from txgear.server.descriptors import close_now
-from txgear.server.hangups import ENDED, GONE, state_of
 from txgear.server.httprequest import SERVER, TEXT, JobRequest
-from txgear.server.jobserver import JobServer, KeepAlive
+from txgear.server.jobserver import JobServer
+from txgear.server.sockets import ENDED, GONE, KeepAlive, state_of
 
 IDLE_SECONDS: Final = 60
 """
@@ -71,7 +71,7 @@ class HttpChannel(HTTPChannel):
 
     def __init__(self, server: JobServer, state_of: Callable[[Any], int]) -> None:
         """
-        @param state_of: how a connection is found out to be; see L{txgear.server.hangups}.
+        @param state_of: how a connection is found out to be; see L{txgear.server.sockets}.
         """
         super().__init__()
         self.server = server
@@ -321,7 +321,7 @@ class HttpFactory(Factory):
 
     def __init__(self, server: JobServer, state_of: Callable[[Any], int] = state_of) -> None:
         """
-        @param state_of: how a connection is found out to be; see L{txgear.server.hangups}.
+        @param state_of: how a connection is found out to be; see L{txgear.server.sockets}.
         """
         self._server = server
         self._state_of = state_of

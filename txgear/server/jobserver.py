@@ -8,9 +8,7 @@ L{JobServer}, and on nothing below it but the broker.
 from __future__ import annotations
 
 import random
-import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import inf
 from typing import Any, Final
 
@@ -19,121 +17,28 @@ from twisted.internet.interfaces import (
     IDelayedCall,
     IReactorFDSet,
     IReactorTime,
-    ISystemHandle,
     ITCPTransport,
 )
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from txgear.broker.broker import QUEUE_MEMORY, UNLIMITED, Broker, Rules
+from txgear.broker.broker import Broker, Rules
 from txgear.broker.model import Job, Peer
 from txgear.broker.quickacks import Tally
 from txgear.broker.timers import LOOK_SECONDS
-from txgear.interfaces import IJobServer, IServerSettings, PeerLine
+from txgear.interfaces import IJobServer, PeerLine
 from txgear.journal.journal import Journal
 from txgear.net.batchedreads import AVAILABLE, BatchedReads
-from txgear.protocol.constants import JOB_CREATED, MAX_PACKET
+from txgear.protocol.constants import JOB_CREATED
 from txgear.server import turns
-from txgear.server.budget import UNFINISHED_MEMORY, Budget
+from txgear.server.budget import Budget
 from txgear.server.descriptors import Descriptors
-from txgear.server.gathering import GATHERINGS
+from txgear.server.listings import GATHERINGS
 from txgear.server.notices import Notices
 from txgear.server.outbox import Outbox
-
-
-def socket_of(transport: Any) -> socket.socket | None:
-    """The socket of a connection, under TLS and its like; C{None} where there is none."""
-    while isinstance(transport, ProtocolWrapper):
-        transport = transport.transport
-    if not ISystemHandle.providedBy(transport):
-        return None
-    sock: Any = transport.getHandle()
-    return sock  # type: ignore[no-any-return]
-
-
-def host_of(transport: Any) -> str:
-    """Where a connection comes from."""
-    return str(getattr(transport.getPeer(), "host", "-"))
-
-
-def before_first_data(protocol: Any, call: Callable[[], object]) -> None:
-    """Have something called once, when a protocol is about to get its first data."""
-
-    def data_received(data: bytes) -> None:
-        del protocol.dataReceived
-        call()
-        protocol.dataReceived(data)
-
-    protocol.dataReceived = data_received
-
-
-@dataclass(frozen=True)
-class KeepAlive:
-    """
-    TCP keep-alive of accepted connections; 0 leaves the system's own figure.
-
-    @ivar idle: seconds of silence before the first probe.
-    @ivar interval: seconds between probes.
-    @ivar count: probes without an answer after which the connection is dead.
-    """
-
-    idle: int = 0
-    interval: int = 0
-    count: int = 0
-
-    def apply(self, transport: Any) -> None:
-        """
-        Set it on a TCP transport. Probes are always on, as in the reference:
-        nothing else notices that a machine was switched off.
-        """
-        transport.setTcpKeepAlive(True)
-        sock = socket_of(transport)
-        for option, value in (
-            ("TCP_KEEPIDLE", self.idle),
-            ("TCP_KEEPINTVL", self.interval),
-            ("TCP_KEEPCNT", self.count),
-        ):
-            if value and sock is not None and hasattr(socket, option):
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-
-
-@implementer(IServerSettings)
-@dataclass(frozen=True)
-class Settings:
-    """
-    What the operator decided, for all ports.
-
-    @ivar prefix: what job handles start with.
-    @ivar retries: see L{Broker}.
-    @ivar wakeups: see L{Broker}.
-    @ivar exceptions: whether every connection starts with the C{exceptions} option on.
-    @ivar max_packet: bytes of the largest packet body that is taken.
-    @ivar unfinished_memory: bytes of all peers' packets that have not arrived whole.
-    @ivar allow_shutdown: whether the text command C{shutdown} is obeyed.
-    @ivar level: gearmand's name of the level that is logged.
-    @ivar keep_alive: for accepted TCP connections.
-    @ivar store_timeout: seconds that a submit waits for the store at the most.
-    @ivar queue_memory: bytes of workloads that are kept in memory; the store has all.
-    @ivar can_do_timeout_unit: one of L{txgear.server.values.UNITS}, for the CAN_DO_TIMEOUT of peers that
-        speak the classic protocol only; for all others it is the protocol's.
-    @ivar refuse_by_closing: whether a submit of such a peer is refused by the end of its connection.
-    """
-
-    prefix: bytes = b"H:localhost"
-    retries: int = UNLIMITED
-    wakeups: int = 0
-    exceptions: bool = False
-    max_packet: int = MAX_PACKET
-    unfinished_memory: int = UNFINISHED_MEMORY
-    allow_shutdown: bool = False
-    level: str = "ERROR"
-    keep_alive: KeepAlive = KeepAlive()
-    store_timeout: float = 5.0
-    queue_memory: int = QUEUE_MEMORY
-    can_do_timeout_unit: str = "milliseconds"
-    refuse_by_closing: bool = False
-
+from txgear.server.settings import Settings
+from txgear.server.sockets import before_first_data, host_of, socket_of
 
 STEP_SECONDS: Final = 0.05
 """What it is ahead or behind at the least to have been set: two readings are never of the same moment."""

@@ -1,7 +1,7 @@
 """
 The text commands, over the broker: those of the reference, and this server's own.
 
-Here are those that look; those that change something are L{txgear.server.orders}.
+Here are those that look; those that change something are L{txgear.server.operatorcommands}.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from txgear.errors import ServerError
 from txgear.protocol import textlines
 from txgear.protocol.constants import PRIORITIES, TEXT
 from txgear.protocol.textlines import column, for_line, listing, row, shown, shown_alone, shown_word, text
-from txgear.server import orders
-from txgear.server.gathering import Listing
+from txgear.server import operatorcommands
 from txgear.server.jobserver import JobServer
+from txgear.server.listings import Listing
 
 Command = Callable[[JobServer, "list[bytes]"], "bytes | Listing"]
 OwnCommand = Callable[[JobServer, "list[bytes]"], "bytes | Reply | Listing"]
@@ -54,8 +54,10 @@ def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Reply | Listin
         return textlines.refused(error)
     if isinstance(said, Listing) and not said.long:
         return bytes(said)
-    if isinstance(said, bytes) and (name in orders.COMMANDS or name in orders.OWN_COMMANDS):
-        orders.note(server.notices, peer, line, said)
+    if isinstance(said, bytes) and (
+        name in operatorcommands.COMMANDS or name in operatorcommands.OWN_COMMANDS
+    ):
+        operatorcommands.note(server.notices, peer, line, said)
     return said
 
 
@@ -136,7 +138,7 @@ COMMANDS: Final[dict[bytes, Command]] = {
     b"getpid": _getpid,
     b"verbose": _verbose,
     b"version": _version,
-    **orders.COMMANDS,
+    **operatorcommands.COMMANDS,
 }
 """Every text command by its first word, in lower case."""
 
@@ -354,6 +356,6 @@ OWN_COMMANDS: Final[dict[bytes, OwnCommand]] = {
     b"policy": _policy,
     b"settings": _settings,
     b"schedules": _schedules,
-    **orders.OWN_COMMANDS,
+    **operatorcommands.OWN_COMMANDS,
 }
 """Those that the reference does not have."""

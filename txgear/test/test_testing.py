@@ -23,7 +23,7 @@ from txgear.errors import (
     StoreUnusable,
 )
 from txgear.protocol.constants import HIGH, LOW, NORMAL
-from txgear.server.jobserver import Settings
+from txgear.server.settings import Settings
 from txgear.stores.memory import MemoryStore
 from txgear.test.support.journal import FaultyStore
 from txgear.testing import MemoryServer

@@ -33,7 +33,7 @@ from txgear.protocol.constants import (
     WORK_COMPLETE,
 )
 from txgear.protocol.packets import request, response
-from txgear.server.jobserver import Settings
+from txgear.server.settings import Settings
 from txgear.stores.memory import MemoryStore
 from txgear.test.net.test_listeners import RefusingReactor
 from txgear.test.support.journal import FaultyStore, ThreadedReactor

@@ -23,7 +23,7 @@ from txgear.errors import ConfigurationError
 from txgear.interfaces import IJobStore, IProtocolModule
 from txgear.policies import Policy
 from txgear.protocol.constants import MAX_PACKET
-from txgear.server.jobserver import Settings
+from txgear.server.settings import Settings
 from txgear.server.values import COERCIONS
 from txgear.test.cli.test_gearmandtable import hide
 from txgear.test.support.extras import needs

@@ -12,7 +12,8 @@ from txgear.protocol.packets import request
 from txgear.server.descriptors import FOR_OPERATORS, FOR_OURSELVES, SPOKEN_SECONDS, Descriptors, soft_limit
 from txgear.server.gear import GearFactory
 from txgear.server.http import HttpFactory
-from txgear.server.jobserver import JobServer, Settings
+from txgear.server.jobserver import JobServer
+from txgear.server.settings import Settings
 from txgear.test.support.net import FakeTcpConnection
 
 LIMIT = 100

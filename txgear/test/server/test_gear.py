@@ -66,8 +66,9 @@ from txgear.protocol.constants import (
 )
 from txgear.protocol.packets import PACKETS, PIECES_FROM, request, response
 from txgear.server.gear import GearFactory
-from txgear.server.jobserver import JobServer, Settings
+from txgear.server.jobserver import JobServer
 from txgear.server.notices import COMPLAINTS, MINUTE
+from txgear.server.settings import Settings
 from txgear.test.support.clock import START
 from txgear.test.support.net import FakeTcpConnection, error, packet
 from txgear.test.support.server import FakePeer, ServerFixture

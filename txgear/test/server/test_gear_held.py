@@ -30,8 +30,9 @@ from txgear.protocol.constants import (
 )
 from txgear.protocol.packets import request, response
 from txgear.server.gear import GearFactory
-from txgear.server.jobserver import JobServer, Settings
+from txgear.server.jobserver import JobServer
 from txgear.server.outbox import MOST_HELD
+from txgear.server.settings import Settings
 from txgear.test.support.clock import START
 from txgear.test.support.net import FakeTcpConnection, error
 from txgear.test.support.server import HANDLES, DurableServerTestCase, created, refused, submit

@@ -26,8 +26,10 @@ from txgear.protocol.constants import (
     WORK_FAIL,
 )
 from txgear.protocol.packets import request, response
-from txgear.server.gear import SUBMITS, GearFactory, GearProtocol
-from txgear.server.jobserver import JobServer, Settings
+from txgear.server.gear import GearFactory, GearProtocol
+from txgear.server.gearconnection import SUBMITS
+from txgear.server.jobserver import JobServer
+from txgear.server.settings import Settings
 from txgear.test.support.http import HttpTestCase
 from txgear.test.support.net import FakeTcpConnection, error
 from txgear.test.support.server import DurableServerTestCase, FakePeer, ServerFixture, created, submit

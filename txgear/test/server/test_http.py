@@ -20,8 +20,8 @@ from txgear.protocol.constants import CAN_DO, PRE_SLEEP, RESPONSE_MAGIC, WORK_CO
 from txgear.protocol.packets import request
 from txgear.server import http as httpserver
 from txgear.server import httprequest
-from txgear.server.hangups import ENDED, GONE, HERE
 from txgear.server.http import HttpChannel, HttpFactory
+from txgear.server.sockets import ENDED, GONE, HERE
 from txgear.test.support.http import TRANSPORT_BUFFER, GearmanWorker, HttpPeer, HttpTestCase
 from txgear.test.support.net import FakeTcpConnection, packet
 from txgear.test.support.server import ServerFixture

@@ -14,7 +14,6 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.protocols.haproxy import proxyEndpoint
-from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -37,9 +36,12 @@ from txgear.protocol.constants import (
     WORK_COMPLETE,
 )
 from txgear.protocol.packets import request, response
-from txgear.server.gear import HANDSHAKE_SECONDS, GearFactory
+from txgear.server.gear import GearFactory
+from txgear.server.gearconnection import HANDSHAKE_SECONDS
 from txgear.server.http import HttpFactory
-from txgear.server.jobserver import JobServer, KeepAlive, Settings, socket_of
+from txgear.server.jobserver import JobServer
+from txgear.server.settings import Settings
+from txgear.server.sockets import KeepAlive
 from txgear.test.support.clock import START
 from txgear.test.support.net import FakeTcpConnection
 from txgear.test.support.server import ServerFixture
@@ -289,13 +291,6 @@ class AcceptTests(SynchronousTestCase):
                 (socket.SOL_SOCKET, socket.SO_KEEPALIVE, True),
             ]
             self.assertEqual(connection.fake.options, always + probes)
-
-    def test_the_socket_under_a_wrapper(self) -> None:
-        connection = FakeTcpConnection(Protocol(), MemoryReactorClock())
-        wrapper = ProtocolWrapper(WrappingFactory(None), Protocol())
-        wrapper.transport = connection
-        self.assertIs(socket_of(wrapper), connection.fake)
-        self.assertIsNone(socket_of(StringTransport()))
 
 
 @skipUnless(AVAILABLE, "this system has no epoll")

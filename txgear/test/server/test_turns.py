@@ -1,4 +1,4 @@
-"""Tests of L{txgear.server.turns} and L{txgear.server.gathering}: much that one peer asks for in one go."""
+"""Tests of L{txgear.server.turns} and L{txgear.server.listings}: much that one peer asks for in one go."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ from txgear.protocol.constants import (
     TEXT,
 )
 from txgear.protocol.packets import request, response
-from txgear.server import gathering
-from txgear.server.gathering import AT_ONCE, GATHERINGS
+from txgear.server import listings
 from txgear.server.gear import GearFactory, GearProtocol
-from txgear.server.jobserver import JobServer, Settings
+from txgear.server.jobserver import JobServer
+from txgear.server.listings import AT_ONCE, GATHERINGS
+from txgear.server.settings import Settings
 from txgear.server.turns import LOOK_EVERY, TURN_BYTES
 from txgear.test.support.clock import START
 from txgear.test.support.net import FakeTcpConnection
@@ -409,12 +410,12 @@ class ListTests(TurnTestCase):
 
     def test_one_that_nobody_could_take_is_refused(self) -> None:
         name = b"n" * 8000
-        for number in range(gathering.MOST_GATHERED // 8000 + 2):
+        for number in range(listings.MOST_GATHERED // 8000 + 2):
             self.worker.tell(request(CAN_DO, b"%d%s" % (number, name)))
         self.fixture.ticking.step = 0.0
         self.peer.tell(b"status\nversion\n")
         self.run_all()
-        refusal = b"ERR TOO_LONG The+list+has+more+than+%d+bytes\r\n" % gathering.MOST_GATHERED
+        refusal = b"ERR TOO_LONG The+list+has+more+than+%d+bytes\r\n" % listings.MOST_GATHERED
         self.assertEqual(self.peer.heard(), refusal + VERSION)
 
 

@@ -17,8 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.protocol.constants import CAN_DO, GRAB_JOB_UNIQ, RESPONSE_MAGIC
 from txgear.protocol.packets import Decoder, request
-from txgear.server.hangups import HERE
 from txgear.server.http import HttpChannel, HttpFactory
+from txgear.server.sockets import HERE
 from txgear.test.support.server import FakePeer, ServerFixture
 
 TRANSPORT_BUFFER: Final = 64 * 1024

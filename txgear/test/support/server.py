@@ -28,7 +28,8 @@ from txgear.protocol.constants import (
 )
 from txgear.protocol.packets import request, response
 from txgear.server.gear import GearFactory
-from txgear.server.jobserver import JobServer, Settings
+from txgear.server.jobserver import JobServer
+from txgear.server.settings import Settings
 from txgear.stores.memory import MemoryStore
 from txgear.test.support.clock import START, FakeWallClock
 from txgear.test.support.journal import FaultyStore, ManualThread

@@ -1,4 +1,4 @@
-"""Tests of L{txgear.server.orders}: what the log is told; test_textcommands has what they do."""
+"""Tests of L{txgear.server.operatorcommands}: what the log is told; test_textcommands has what they do."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from txgear.protocol.constants import SET_CLIENT_ID
 from txgear.protocol.packets import request
-from txgear.server import orders
+from txgear.server import operatorcommands
 from txgear.test.server.test_textcommands import AdminTestCase
 
 
@@ -38,7 +38,7 @@ class NoteTests(AdminTestCase):
 
     def test_a_flood_is_counted(self) -> None:
         said = self.noted(*[b"maxqueue f 1"] * 250)
-        self.assertEqual(len(said), orders.MOST_ORDERS)
+        self.assertEqual(len(said), operatorcommands.MOST_ORDERS)
         with capturedLogs() as events:
             self.fixture.clock.advance(60)
         self.assertEqual(

@@ -1,0 +1,362 @@
+"""
+A connection of the Gearman port: from packets to requests, and from the outbox to packets.
+
+It knows how long a turn may take, when to acknowledge at once, how a submit is refused, and when to hang up.
+What each request asks for is in L{txgear.server.clientrequests}, L{txgear.server.workerrequests} and
+L{txgear.server.gear}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, Final
+
+from twisted.internet.interfaces import IHandshakeListener
+from twisted.logger import LogLevel
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+from txgear.broker.quickacks import DELAYED_FROM
+from txgear.errors import (
+    ArgumentTooLarge,
+    InvalidCommand,
+    PacketTooLarge,
+    ProtocolError,
+    QueueError,
+    ServerError,
+)
+from txgear.net.stream import BEHIND
+from txgear.protocol.constants import (
+    ERROR,
+    RESPONSE_MAGIC,
+    SUBMIT_JOB,
+    SUBMIT_JOB_BG,
+    SUBMIT_JOB_EPOCH,
+    SUBMIT_JOB_HIGH,
+    SUBMIT_JOB_HIGH_BG,
+    SUBMIT_JOB_LOW,
+    SUBMIT_JOB_LOW_BG,
+    SUBMIT_JOB_OPTIONS,
+    SUBMIT_JOB_SCHED,
+    SUBMIT_REDUCE_JOB,
+    SUBMIT_REDUCE_JOB_BACKGROUND,
+    TEXT,
+)
+from txgear.protocol.packets import Data, Decoder, Packet, Pieces, Received, large, response
+from txgear.protocol.textlines import for_line, shown
+from txgear.server.descriptors import SPOKEN_SECONDS, close_now
+from txgear.server.extension import Extension
+from txgear.server.jobserver import JobServer
+from txgear.server.sockets import socket_of
+from txgear.server.tcplink import TcpLink
+from txgear.server.turns import LOOK_EVERY, TURN_BYTES, TURN_SECONDS, ShortTurns, Steps
+
+QUEUE_ERROR: Final = QueueError.default_code.encode("ascii")
+HANDSHAKE_SECONDS: Final = 15.0
+"""How long a TLS handshake may take: until then a connection costs twice what it does later."""
+LOOK_SHIFT: Final = 12
+"""So many bytes, as a power of two, that are brought count as one more request: a look after 64 KiB."""
+
+Request = Callable[..., "int | None"]
+"""Does what a packet asks for."""
+
+SUBMITS: Final = frozenset(
+    (
+        SUBMIT_JOB,
+        SUBMIT_JOB_BG,
+        SUBMIT_JOB_HIGH,
+        SUBMIT_JOB_HIGH_BG,
+        SUBMIT_JOB_LOW,
+        SUBMIT_JOB_LOW_BG,
+        SUBMIT_JOB_SCHED,
+        SUBMIT_JOB_EPOCH,
+        SUBMIT_REDUCE_JOB,
+        SUBMIT_REDUCE_JOB_BACKGROUND,
+        SUBMIT_JOB_OPTIONS,
+    )
+)
+"""The requests that are answered with JOB_CREATED."""
+
+
+@implementer(IHandshakeListener)
+class GearConnection(ShortTurns):
+    """
+    One connection to the server: a client, a worker, an operator at a telnet,
+    or all of them at once.
+
+    @ivar server: the broker and what belongs to it.
+    @ivar broker: the server's.
+    @ivar peer: how the broker knows the connection; there from C{connectionMade} on.
+    @ivar now: the server's time when the packets arrived that are gone through.
+    @ivar send: puts a packet for a peer into the outbox.
+    @ivar extension: what the peer asks for beyond the classic protocol, once it has asked for that.
+    @ivar listing: gathers a long list, which the peer has just asked for.
+    @ivar is_operator: whether a text command has come.
+    """
+
+    __slots__ = (
+        "_answered",
+        "_leaves_when_idle",
+        "_link",
+        "_marked",
+        "_watches_writes",
+        "broker",
+        "extension",
+        "is_operator",
+        "listing",
+        "now",
+        "peer",
+        "send",
+        "server",
+    )
+
+    requests: ClassVar[Mapping[int, Request]] = {}
+    """
+    What each type of packet asks for; no other may be sent to a server. Each is called with the connection
+    and the packet's arguments. It returns the bytes that it brings the peer, where those may be many more
+    than the packet has.
+    """
+
+    def __init__(self, server: JobServer) -> None:
+        decoder = Decoder(limit=server.settings.max_packet)
+        super().__init__(server.clock, decoder, server.reads, server.cooperator, server.budget)
+        self.server = server
+        self.broker = server.broker
+        self.now = 0.0
+        self._answered = True
+        self._link: TcpLink | None = None
+        self._marked = False
+        self.send = server.outbox.send
+        self.extension: Extension | None = None
+        self.listing: Steps | None = None
+        # Whether a write is to be looked at: one look for all that happens rarely.
+        self._watches_writes = server.settings.refuse_by_closing
+        self._leaves_when_idle = False
+        self.is_operator = False
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.peer = self.server.accept(self, self.transport)
+        self._link = self.peer.link = TcpLink.over(socket_of(self.transport), self.server.quick_acks)
+        if self.peer.descriptor >= self.server.descriptors.text_only:
+            self._serve_operators_only()
+        elif isinstance(self.transport, TLSMemoryBIOProtocol):
+            self._timer = self._clock.callLater(HANDSHAKE_SECONDS, self._handshake_overdue)
+
+    def _serve_operators_only(self) -> None:
+        """Nearly no descriptors are left: this connection is good for text commands, or for nothing."""
+        if self.peer.descriptor >= self.server.descriptors.refused:
+            self.complain(LogLevel.warn, "{peer}: no descriptors are left; connection closed")
+            close_now(self.transport)
+            return
+        timer = self._timer = self._clock.callLater(SPOKEN_SECONDS, self._text_command_overdue)
+
+        answer = self.requests[TEXT]
+
+        def text(connection: GearConnection, line: bytes) -> int | None:
+            if connection._timer is timer:
+                connection._cancel_timer()
+            return answer(connection, line)
+
+        refused = dict.fromkeys(self.requests, _only_for_operators)
+        self.requests = {**refused, TEXT: text}  # type: ignore[misc]
+
+    def _text_command_overdue(self) -> None:
+        self._timer = None
+        self.give_up("has one of the last descriptors, and gives no text command")
+
+    def handshakeCompleted(self) -> None:
+        """Part of C{IHandshakeListener}: there is TLS now."""
+        self._cancel_timer()
+
+    def _handshake_overdue(self) -> None:
+        self._timer = None
+        self.give_up("has made no TLS handshake")
+
+    def left(self) -> None:
+        """The connection is gone, and what it sent has been gone through."""
+        if self.extension is not None:
+            self.extension.leave()
+        self.server.unread += self.unwritten
+        self.server.disconnect(self.peer)
+
+    def turn_ended(self) -> None:
+        # Before the turn ends: in one that several connections share, the answer leaves later.
+        if self._marked and not (self.closing or self.server.outbox.has_for(self.peer)):
+            self._marked = self._link.unanswered()  # type: ignore[union-attr]
+        # Where several connections are read together the turn ends once for all: no call for each of them.
+        if self._reads is None or not self._reads.reading:
+            self.server.end_turn()
+
+    def write_packets(self, packets: list[Packet]) -> None:
+        """Part of L{txgear.interfaces.PeerLine}."""
+        self._answered = True
+        watched = self._watches_writes
+        if watched and not (packets := self._cut_at_refusal(packets)):
+            return
+        chunks: list[bytes] = []
+        for packet in packets:
+            last = packet[-1]
+            if type(last) is Pieces:
+                if packet[0] == TEXT:
+                    chunks += last.chunks
+                    continue
+                kind, *arguments = packet[:-1]
+                chunks += large(RESPONSE_MAGIC, kind, arguments, last)  # type: ignore[arg-type]
+            elif packet[0] == TEXT:
+                chunks.append(last)  # type: ignore[arg-type]
+            else:
+                chunks.append(response(*packet))  # type: ignore[arg-type]
+        self.write_chunks(chunks)
+        if watched:
+            self._leave_if_idle()
+
+    def packets_received(self, packets: Iterator[Received]) -> None:
+        # What came in one read came at one time.
+        reads = self._reads
+        now = (reads is not None and reads.now) or self.server.seconds()
+        if not self._answered and now - self.now > DELAYED_FROM and self._link is not None:
+            self._marked = self._link.came_late(now - self.now)
+        self.now = now
+        self._answered = False
+        requests = self.requests
+        answered, left = 0, LOOK_EVERY
+        for kind, arguments in packets:
+            try:
+                size = requests.get(kind, _unexpected)(self, *arguments)
+                if size:
+                    answered += size
+                    left -= size >> LOOK_SHIFT
+            except ServerError as error:
+                self._refuse(kind, error)
+            left -= 1
+            if left < 0:
+                if self._is_long(answered):
+                    first, self.listing = self.listing, None
+                    self.put_off(packets, first)
+                    return
+                left = LOOK_EVERY
+
+    def _is_long(self, answered: int) -> bool:
+        """
+        Whether a turn has been long enough.
+
+        @param answered: bytes that it has brought the peer, as far as they were counted.
+        """
+        if self.listing is not None or answered > TURN_BYTES or self._stopped & ~BEHIND:
+            return True
+        reads = self._reads
+        ends = reads.ends if reads is not None and reads.reading else self.now + TURN_SECONDS
+        return self.server.seconds() > ends
+
+    def _refuse(self, kind: int, error: ServerError) -> None:
+        """
+        A request is not carried out.
+
+        @raise ProtocolError: it is a submit, and its answer would not be understood.
+        """
+        if kind in SUBMITS:
+            if self._refuses_by_closing:
+                raise ProtocolError(f"a submit is refused ({error.text})")
+            if self.broker.dispatcher.draining:
+                self._leaves_when_idle = self._watches_writes = True
+        text = error.text.encode("utf-8", "backslashreplace")
+        self.send(self.peer, ERROR, error.code.encode("ascii"), text)
+
+    @property
+    def _refuses_by_closing(self) -> bool:
+        """Whether a submit of this peer is refused by the end of its connection."""
+        return self.server.settings.refuse_by_closing and not self.peer.extended
+
+    def _cut_at_refusal(self, packets: list[Packet]) -> list[Packet]:
+        """
+        Where a job could not be stored, and that ends the connection: write what comes before the news of it.
+
+        @return: what is still to be written, in any other case all.
+        """
+        for index, packet in enumerate(packets if self._refuses_by_closing else ()):
+            if packet[:2] == (ERROR, QUEUE_ERROR):
+                if index:
+                    self.write_packets(packets[:index])
+                # At once: the answers that still wait for the disk would be taken for this one.
+                self.close(linger=True)
+                return []
+        return packets
+
+    # The server drains
+
+    def drain(self) -> None:
+        """
+        Part of L{txgear.interfaces.PeerLine}. Workers stay, as there are jobs for them; so do operators, who
+        may want to see what happens, and those who still wait for something, until they have it.
+        """
+        if not self.is_operator:
+            self._leaves_when_idle = self._watches_writes = True
+            self._leave_if_idle()
+
+    def _leave_if_idle(self) -> None:
+        """Hang up on a client of a server that drains, if there is nothing more for it here."""
+        if not self._leaves_when_idle or self.closing:
+            return
+        peer = self.peer
+        asks = self.decoder.needed or self._catching_up
+        waits = peer.abilities or peer.attached or (self.extension is not None and self.extension.waits)
+        if not asks and not waits and self.server.outbox.nothing_for(peer):
+            self.close(linger=True)
+
+    def protocol_broken(self, error: ProtocolError) -> None:
+        self.complain(LogLevel.info, "{peer}: {error}; connection closed", error=error)
+        if isinstance(error, PacketTooLarge):
+            code = ArgumentTooLarge.default_code.encode("ascii")
+            self.send(self.peer, ERROR, code, str(error).encode("ascii"))
+        # What came before it was good, and is answered.
+        self.server.outbox.afterwards(self.peer, lambda: self.close(linger=True))
+        self.server.outbox.flush()
+
+    def _caught_up_with_it(self) -> None:
+        super()._caught_up_with_it()
+        self._leave_if_idle()
+
+    def complain(self, level: LogLevel, text: str, **fields: object) -> None:
+        """As in L{txgear.net.stream.Stream}: some at once, and then each minute how many more there were."""
+        self.server.notices.complain(self.log, level, text, peer=self.peer_name, **fields)
+
+    def asked_for_all(self) -> None:
+        """The peer sends no more: it is sent what it asked for, and that is the end."""
+        if self.closing or (self.caught_up and self.server.outbox.nothing_for(self.peer)):
+            super().asked_for_all()
+        else:
+            self.server.outbox.afterwards(self.peer, super().asked_for_all)
+            self.server.outbox.flush()
+
+    # What was hardly meant
+
+    def warn_of_doubt(self, doubt: float, text: str, function: bytes, **fields: Any) -> None:
+        """
+        Warn that this peer, or another one like it, has asked for what is hardly meant.
+
+        @param doubt: tells it from other doubts.
+        @param text: the format of the line; the C{peer} and the C{function} are among its fields.
+        """
+        peer = self.peer
+        self.server.notices.say(
+            self.log,
+            LogLevel.warn,
+            (doubt, peer.address, peer.client_id),
+            text,
+            peer=for_line(peer.name).decode("utf-8"),
+            function=shown(function).decode("utf-8"),
+            **fields,
+        )
+
+
+def _only_for_operators(connection: GearConnection, *arguments: Data) -> int | None:
+    # At once: while it lingered, it would have the descriptor.
+    if not connection.closing:
+        connection.give_up("has one of the last descriptors, and gives no text command")
+    return None
+
+
+def _unexpected(connection: GearConnection, *arguments: Data) -> None:
+    """A packet type that no peer may send to a server."""
+    raise InvalidCommand("Command not expected")

@@ -1,0 +1,52 @@
+"""
+What the operator decided, for all ports of a server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from zope.interface import implementer
+
+from txgear.broker.broker import QUEUE_MEMORY, UNLIMITED
+from txgear.interfaces import IServerSettings
+from txgear.protocol.constants import MAX_PACKET
+from txgear.server.budget import UNFINISHED_MEMORY
+from txgear.server.sockets import KeepAlive
+
+
+@implementer(IServerSettings)
+@dataclass(frozen=True)
+class Settings:
+    """
+    What the operator decided, for all ports.
+
+    @ivar prefix: what job handles start with.
+    @ivar retries: see L{Broker}.
+    @ivar wakeups: see L{Broker}.
+    @ivar exceptions: whether every connection starts with the C{exceptions} option on.
+    @ivar max_packet: bytes of the largest packet body that is taken.
+    @ivar unfinished_memory: bytes of all peers' packets that have not arrived whole.
+    @ivar allow_shutdown: whether the text command C{shutdown} is obeyed.
+    @ivar level: gearmand's name of the level that is logged.
+    @ivar keep_alive: for accepted TCP connections.
+    @ivar store_timeout: seconds that a submit waits for the store at the most.
+    @ivar queue_memory: bytes of workloads that are kept in memory; the store has all.
+    @ivar can_do_timeout_unit: one of L{txgear.server.values.UNITS}, for the CAN_DO_TIMEOUT of peers that
+        speak the classic protocol only; for all others it is the protocol's.
+    @ivar refuse_by_closing: whether a submit of such a peer is refused by the end of its connection.
+    """
+
+    prefix: bytes = b"H:localhost"
+    retries: int = UNLIMITED
+    wakeups: int = 0
+    exceptions: bool = False
+    max_packet: int = MAX_PACKET
+    unfinished_memory: int = UNFINISHED_MEMORY
+    allow_shutdown: bool = False
+    level: str = "ERROR"
+    keep_alive: KeepAlive = field(default_factory=KeepAlive)
+    store_timeout: float = 5.0
+    queue_memory: int = QUEUE_MEMORY
+    can_do_timeout_unit: str = "milliseconds"
+    refuse_by_closing: bool = False
