@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Final
 
 from txgear.broker.history import Attempt, History
@@ -45,8 +46,12 @@ def failures(count: int) -> list[Attempt]:
     ]
 
 
-def jobs() -> list[tuple[JobRecord, bytes, bytes | None]]:
-    """All jobs as they are to be found, with their workloads; of those that were done, with their results."""
+def jobs(name: str) -> list[tuple[JobRecord, bytes, bytes | None]]:
+    """
+    All jobs as they are to be found, with their workloads; of those that were done, with their results.
+
+    @param name: of the file, without its ending: the first one has not all of them.
+    """
     made: list[tuple[JobRecord, bytes, bytes | None]] = []
 
     def add(workload: bytes = b"", result: bytes | None = None, **fields: Any) -> None:
@@ -114,6 +119,17 @@ def jobs() -> list[tuple[JobRecord, bytes, bytes | None]]:
         ended=THEN + 63,
         history=history(result_size=3),
     )
+    if name == "schema-0002":
+        return made
+    own = {"once": "1d", "results": "1h"}
+    add(b"for its unique", function=b"own", unique=b"queued", history=history(settings=own))
+    add(
+        b"dead", function=b"own", due=FAR, state=DEAD, ended=THEN + 64, history=history(settings=own, **tried)
+    )
+    # These end in a time that no test will see, so that their uniques are always taken.
+    done = history(settings=own, data_size=3, result_size=4)
+    add(result=b"abcdefg", function=b"own", unique=b"taken", due=FAR, state=DONE, ended=FAR - 9, history=done)
+    add(result=b"", function=b"unique", unique=b"taken", due=FAR, state=DONE, ended=FAR - 9, history=b"{}")
     return made
 
 
@@ -136,7 +152,7 @@ def main(path: str) -> None:
     store.open()
     first = store.reserve(1000)
     added, moves, results = [], [], []
-    for job, workload, result in jobs():
+    for job, workload, result in jobs(Path(path).stem):
         fresh = job._replace(size=len(workload), state=0, ended=0.0, history=None)
         added.append((fresh, workload))
         if job.history is not None:
