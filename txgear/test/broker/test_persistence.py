@@ -1,0 +1,179 @@
+"""Tests of L{txgear.broker.persistence}: what of a job is told to the journal."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from txgear.broker.history import Attempt, History
+from txgear.broker.model import Job
+from txgear.broker.paging import Pager
+from txgear.broker.persistence import Persistence
+from txgear.broker.records import PAUSED, JobRecord, JobUpdate, StoredValue
+from txgear.broker.states import DEAD, DONE
+from txgear.broker.timers import Timers
+from txgear.errors import QueueError
+from txgear.policies import FAIL
+from txgear.protocol.constants import LOW
+from txgear.test.support.broker import FakeJournal, make_job
+
+
+class KeptTestCase(SynchronousTestCase):
+    """The wall clock is 100 seconds ahead; 50 bytes of workloads are kept in memory."""
+
+    def setUp(self) -> None:
+        self.journal = FakeJournal()
+        self.pager = Pager(50, self.journal.load)
+        timers = Timers()
+        timers.set_offset(100.0, 0.0)
+        self.persistence = Persistence(self.journal, self.pager, b"H:test", timers)
+
+    def stored(self, workload: bytes = b"four", number: int = 1) -> Job:
+        """A job that the store has, with its workload in memory."""
+        job = make_job(number=number, workload=workload)
+        job.stored = True
+        self.persistence.count_workload(job)
+        return job
+
+
+class JobTests(KeptTestCase):
+    def test_what_is_kept_of_a_job(self) -> None:
+        """Its times are by the wall clock."""
+        job = make_job(number=7, unique=b"u", priority=LOW, workload=b"four")
+        job.place, job.retries, job.created, job.reducer = 9, 2, 5.0, b"r"
+        self.persistence.add(job, 130.0)
+        ((_, record, workload, reply),) = self.journal.adding
+        kept = JobRecord(7, 9, b"H:test", b"f", b"u", None, b"r", LOW, 130.0, 2, 4, 105.0, 0, 0.0, None)
+        self.assertEqual((record, workload), (kept, b"four"))
+        self.assertEqual((reply, reply.size), (job.reply, 4))
+
+    def test_a_unique_that_stands_for_the_workload(self) -> None:
+        job = make_job()
+        job.key = 258
+        self.persistence.add(job)
+        self.assertEqual(self.journal.adding[0].record.digest, bytes(14) + b"\1\2")
+
+    def test_its_history(self) -> None:
+        job = make_job()
+        job.history = history = History({"retries": 3})
+        self.persistence.add(job)
+        self.assertEqual(self.journal.adding[0].record.history, history.to_bytes())
+        history.add_attempt(Attempt(1.0, 2.0, FAIL, "worker", "why"))
+        self.persistence.update(job)
+        self.assertEqual(self.journal.moves[0].history, history.to_bytes())
+
+    def test_while_the_store_is_away_none_is_taken(self) -> None:
+        """And it had better be tried again soon."""
+        self.journal.unavailable = "it is away"
+        job = make_job()
+        error = self.assertRaises(QueueError, self.persistence.add, job)
+        self.assertEqual((error.text, job.reply, self.journal.asked), ("it is away", None, 1))
+
+    def test_a_move(self) -> None:
+        job = self.stored()
+        job.place, job.retries = 9, 2
+        self.persistence.update(job)
+        self.persistence.update(job, 30.0)
+        self.assertEqual(self.journal.moves, [JobUpdate(1, 9, 0.0, 2), JobUpdate(1, 9, 130.0, 2)])
+
+    def test_one_that_is_on_its_way_moves_as_well(self) -> None:
+        job = make_job()
+        self.persistence.add(job)
+        self.persistence.update(job)
+        self.assertEqual(len(self.journal.moves), 1)
+
+    def test_the_end(self) -> None:
+        job = self.stored()
+        self.persistence.delete(job)
+        self.assertEqual((self.journal.ends, job.workload, self.pager.used), ([1], b"", 0))
+
+    def test_what_is_kept_of_one_that_has_ended(self) -> None:
+        job = self.stored()
+        job.state, job.since, job.due, job.size, job.archived = DONE, 10.0, 70.0, 6, b"{}"
+        self.persistence.update_ended(job)
+        self.persistence.put_result(job, b"result")
+        self.assertEqual(self.journal.moves, [JobUpdate(1, 1, 170.0, 0, 6, DONE, 110.0, b"{}")])
+        self.assertEqual(self.journal.results, {1: b"result"})
+        self.persistence.delete_all(job)
+        self.assertEqual((self.journal.forgotten, self.journal.results), ([1], {}))
+
+
+class NotKeptTests(KeptTestCase):
+    def tell_all(self, persistence: Persistence, job: Job) -> None:
+        """All that can be told of a job that nobody adds."""
+        persistence.update(job)
+        persistence.update_ended(job)
+        persistence.put_result(job, b"result")
+        persistence.delete(job)
+        persistence.delete_all(job)
+        persistence.drop_workload(job)
+        persistence.yield_room(job)
+
+    def test_nothing_is_told_of_a_job_that_is_not_kept(self) -> None:
+        self.tell_all(self.persistence, job := make_job(workload=b"four"))
+        journal = self.journal
+        self.assertEqual((journal.moves, journal.ends, journal.forgotten, journal.results), ([], [], [], {}))
+        self.assertEqual((job.workload, self.pager.used), (b"four", 0))
+
+    def test_without_a_journal_nothing_is_kept(self) -> None:
+        persistence = Persistence(None, None, b"H:test", Timers())
+        job = make_job(workload=b"four")
+        job.stored = True
+        persistence.add(job)
+        self.tell_all(persistence, job)
+        persistence.admit_workload(job, waits=True)
+        persistence.count_workload(job)
+        persistence.put_value(StoredValue(PAUSED, b"f", 1.0))
+        self.assertEqual((job.reply, job.workload), (None, b"four"))
+        self.assertEqual((persistence.backlogged, persistence.crowded), (False, False))
+        self.assertTrue(persistence.has_room(10**12))
+        told: list[bytes | None] = []
+        persistence.read(job, told.append)
+        self.assertEqual(told, [None])
+
+
+class StoreTests(KeptTestCase):
+    """How the store is."""
+
+    def test_whether_it_has_caught_up(self) -> None:
+        for there in (True, False):
+            self.journal.backlogged = self.journal.crowded = there
+            self.assertEqual((self.persistence.backlogged, self.persistence.crowded), (there, there))
+
+    def test_room_for_a_result(self) -> None:
+        self.journal.room = 10
+        self.assertEqual([self.persistence.has_room(size) for size in (10, 11)], [True, False])
+
+    def test_what_is_no_job(self) -> None:
+        value = StoredValue(PAUSED, b"f", 1.0)
+        self.persistence.put_value(value)
+        self.assertEqual(list(self.journal.marks.values()), [value])
+
+
+class WorkloadTests(KeptTestCase):
+    def test_there_may_be_no_room_for_it(self) -> None:
+        job = self.stored(b"x" * 60)
+        self.persistence.yield_room(job)
+        self.assertEqual((job.workload, self.pager.used), (b"", 0))
+        job = self.stored(number=2)
+        self.persistence.yield_room(job)
+        self.assertEqual((job.workload, self.pager.used), (b"four", 4))
+
+    def test_of_one_that_waits_it_is_not_kept_in_memory(self) -> None:
+        for waits, workload in ((False, b"four"), (True, b"")):
+            job = make_job(workload=b"four")
+            self.persistence.admit_workload(job, waits)
+            self.assertEqual(job.workload, workload)
+        self.assertEqual(self.pager.used, 4)
+
+    def test_what_is_read(self) -> None:
+        """Of the dead the workload, of others that have ended the result."""
+        job = self.stored()
+        for state, result in ((job.state, False), (DEAD, False), (DONE, True)):
+            job.state = state
+            self.persistence.read(job, lambda found: None)
+            self.assertEqual((self.journal.reading[-1].number, self.journal.reading[-1].result), (1, result))
+
+    def test_of_one_that_is_not_stored_nothing_is(self) -> None:
+        told: list[bytes | None] = []
+        self.persistence.read(make_job(workload=b"four"), told.append)
+        self.assertEqual((told, self.journal.reading), ([None], []))

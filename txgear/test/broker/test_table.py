@@ -1,0 +1,172 @@
+"""Tests of L{txgear.broker.table}."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from txgear.broker.model import Function, Job, Peer
+from txgear.broker.records import LAST_NUMBER
+from txgear.broker.states import DONE
+from txgear.broker.table import MAX_PREFIX, JobTable, check_prefix, job_of_handle, naming_of
+from txgear.errors import ConfigurationError
+from txgear.protocol.constants import MAX_HANDLE
+from txgear.test.support.broker import make_job
+
+
+class PrefixTests(SynchronousTestCase):
+    def test_it_has_room_for_the_longest_number(self) -> None:
+        longest = b"x" * MAX_PREFIX
+        self.assertEqual(check_prefix(longest), longest)
+        self.assertEqual(len(naming_of(longest) % LAST_NUMBER), MAX_HANDLE)
+
+    def test_what_is_none(self) -> None:
+        for prefix in (b"", b"x" * (MAX_PREFIX + 1)):
+            with self.assertRaisesRegex(ConfigurationError, f"has 1 to {MAX_PREFIX} bytes"):
+                check_prefix(prefix)
+        for prefix in (b"H: x", b"H:\n", b"H:\0", b"H:\x7f"):
+            with self.assertRaisesRegex(ConfigurationError, "no spaces and no control characters"):
+                check_prefix(prefix)
+
+    def test_a_percent_sign_is_one(self) -> None:
+        self.assertEqual(naming_of(b"H:50%d") % 7, b"H:50%d:7")
+
+
+class HandleTests(SynchronousTestCase):
+    def test_only_its_very_handle(self) -> None:
+        """There are other ways to write a number."""
+        job = make_job(number=12)
+        jobs = {12: job}
+        for handle in (b"H:test:12", b"127.0.0.1:4730//H:test:12"):
+            self.assertIs(job_of_handle(jobs, handle), job)
+        others = (
+            b"H:test:012",
+            b"H:test:+12",
+            b"H:test:13",
+            b"H:other:12",
+            b"H:test:",
+            b"",
+            b"12",
+            b"H:test:1\xb2",
+        )
+        for handle in (*others, b"H:test:" + b"1" * MAX_HANDLE):
+            self.assertIsNone(job_of_handle(jobs, handle))
+
+
+class TableTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.table = JobTable(b"H:test")
+        self.function = Function(b"f")
+
+    def add(self, number: int, unique: bytes = b"", function: Function | None = None) -> Job:
+        job = make_job(function or self.function, number, unique=unique, workload=b"four")
+        self.table.add(job)
+        return job
+
+    def tearDown(self) -> None:
+        self.table.check()
+
+
+class JobsTests(TableTestCase):
+    def test_a_job_is_found_by_its_names(self) -> None:
+        job = self.add(1, b"u")
+        self.assertEqual(self.table.jobs, {1: job})
+        self.assertIs(self.table.by_handle(b"H:test:1"), job)
+        self.assertIs(self.table.by_unique(b"u"), job)
+        self.assertIsNone(self.table.by_handle(b"H:test:2"))
+        self.assertIsNone(self.table.by_unique(b"v"))
+
+    def test_without_a_unique_it_has_none(self) -> None:
+        self.add(1)
+        self.assertIsNone(self.table.by_unique(b""))
+
+    def test_the_bytes_are_its_functions(self) -> None:
+        job = self.add(1)
+        self.add(2)
+        self.assertEqual(self.function.bytes, 8)
+        self.table.remove(job)
+        self.assertEqual(self.function.bytes, 4)
+
+    def test_what_is_removed_is_found_no_more(self) -> None:
+        job, client = self.add(1, b"u"), Peer(1, "-")
+        job.join(client)
+        self.table.remove(job)
+        self.assertEqual((self.table.jobs, len(self.table.uniques)), ({}, 0))
+        self.assertEqual((client.attached, tuple(job.clients)), ({}, ()))
+
+    def test_the_newest_of_those_that_share_a_unique(self) -> None:
+        first, second = self.add(1, b"u"), self.add(2, b"u", Function(b"g"))
+        self.assertIs(self.table.by_unique(b"u"), second)
+        self.table.remove(second)
+        self.assertIs(self.table.by_unique(b"u"), first)
+
+    def test_one_that_comes_again_yields_its_unique(self) -> None:
+        """By now there is another of its name: both are to be done."""
+        first, again = self.add(1, b"u"), make_job(self.function, 2, unique=b"u")
+        self.table.add_again(again)
+        self.assertEqual((again.key, self.table.by_unique(b"u")), (None, first))
+        other = make_job(self.function, 3, unique=b"v")
+        self.table.add_again(other)
+        self.assertIs(self.table.by_unique(b"v"), other)
+        self.table.add_again(make_job(self.function, 4))
+        self.assertEqual(len(self.table.jobs), 4)
+
+
+class NumbersTests(TableTestCase):
+    def test_at_first_all_are_free(self) -> None:
+        self.assertEqual((self.table.next_number, self.table.numbers_left), (1, LAST_NUMBER))
+
+    def test_those_that_are_reserved(self) -> None:
+        self.table.reserve(1000, 10)
+        self.assertEqual((self.table.next_number, self.table.numbers_left), (1000, 10))
+
+    def test_more_of_them_before_the_last_is_used(self) -> None:
+        self.table.reserve(1000, 10)
+        self.table.last_number = 1004
+        self.table.reserve(1010, 10)
+        self.assertEqual((self.table.next_number, self.table.numbers_left), (1005, 15))
+
+    def test_a_gap_is_left_out(self) -> None:
+        """Another server has had them."""
+        self.table.reserve(1000, 10)
+        self.table.reserve(2000, 10)
+        self.assertEqual((self.table.next_number, self.table.numbers_left), (2000, 10))
+
+    def test_a_place_behind_the_others_is_a_number_that_no_job_gets(self) -> None:
+        self.table.reserve(5, 10)
+        job = self.add(2)
+        self.table.put_last(job)
+        self.assertEqual((job.place, self.table.next_number), (5, 6))
+
+
+class CheckTests(TableTestCase):
+    def assert_found(self) -> None:
+        """The check finds that something is wrong."""
+        self.assertRaises(AssertionError, self.table.check)
+
+    def test_a_job_of_another_number(self) -> None:
+        job = self.table.jobs[2] = self.add(1)
+        self.assert_found()
+        del self.table.jobs[2]
+        job.state = DONE
+        self.assert_found()
+        self.table.remove(job)
+
+    def test_bytes_that_are_not_counted(self) -> None:
+        self.add(1)
+        self.function.bytes += 1
+        self.assert_found()
+        self.function.bytes -= 1
+
+    def test_a_unique_of_nobody(self) -> None:
+        stray = make_job(self.function, 9, unique=b"u")
+        self.table.uniques.add(b"u", stray)
+        self.assert_found()
+        self.table.uniques.remove(b"u", stray)
+
+    def test_a_client_that_does_not_know_what_it_waits_for(self) -> None:
+        job, client = self.add(1), Peer(1, "-")
+        job.join(client)
+        self.table.check()
+        client.attached.clear()
+        self.assert_found()
+        client.attached[job] = None
