@@ -1,4 +1,4 @@
-"""Tests of L{txgear.broker.attempts}: jobs that are tried again, and the dead."""
+"""Tests of L{txgear.broker.lifecycle}: jobs that are tried again, and the dead."""
 
 from __future__ import annotations
 

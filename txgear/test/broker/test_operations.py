@@ -16,7 +16,7 @@ from txgear.test.support.broker import BrokerFixture, BrokerTestCase, DurableBro
 from txgear.test.support.clock import START
 
 
-class DeskTestCase(BrokerTestCase):
+class OperationsTestCase(BrokerTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.client = self.fixture.connect()
@@ -37,7 +37,7 @@ class DeskTestCase(BrokerTestCase):
         return jobs
 
 
-class WhichTests(DeskTestCase):
+class WhichTests(OperationsTestCase):
     def test_one_that_has_ended_is_found_by_its_very_handle(self) -> None:
         (job,) = self.dead()
         self.assertIs(self.broker.archive.by_handle(job.handle), job)
@@ -72,7 +72,7 @@ class WhichTests(DeskTestCase):
             self.assertIsNone(self.broker.named(function, unique))
 
 
-class RequeueTests(DeskTestCase):
+class RequeueTests(OperationsTestCase):
     def test_it_has_all_its_attempts_again_and_its_history(self) -> None:
         (job,) = self.dead(workload=b"work")
         self.fixture.set(retries=1, backoff=0)
@@ -170,7 +170,7 @@ class RequeueTests(DeskTestCase):
         self.assertEqual(list(self.broker.archive.jobs.values()), [other])
 
 
-class ForgetTests(DeskTestCase):
+class ForgetTests(OperationsTestCase):
     def test_one(self) -> None:
         first, second = self.dead(2, workload=b"work")
         self.assertTrue(self.broker.operations.forget(first.handle))
@@ -217,7 +217,7 @@ class ForgetTests(DeskTestCase):
         self.assertEqual([job.state for job in jobs], [QUEUED] * 3)
 
 
-class PurgeTests(DeskTestCase):
+class PurgeTests(OperationsTestCase):
     def purge(self, function: bytes = b"f") -> int | None:
         return self.broker.operations.purge(function, self.fixture.now)
 
@@ -371,7 +371,7 @@ class PurgeTests(DeskTestCase):
         self.assertEqual(job.state, DEAD)
 
 
-class DropFunctionTests(DeskTestCase):
+class DropFunctionTests(OperationsTestCase):
     def test_not_while_jobs_of_it_are_kept(self) -> None:
         (job,) = self.dead()
         self.fixture.leave(self.worker)
@@ -382,7 +382,7 @@ class DropFunctionTests(DeskTestCase):
         self.assertIsNone(self.broker.operations.drop_function(b"f"))
 
 
-class StoredDeskTests(DurableBrokerTestCase, DeskTestCase):
+class StoredOperationsTests(DurableBrokerTestCase, OperationsTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.client = self.fixture.connect()
@@ -485,7 +485,7 @@ class StoredDeskTests(DurableBrokerTestCase, DeskTestCase):
         self.assertEqual(self.fixture.counts(), {})
 
 
-class SettingsTests(DeskTestCase):
+class SettingsTests(OperationsTestCase):
     """Settings of one job."""
 
     def test_those_that_make_no_sense_are_refused(self) -> None:

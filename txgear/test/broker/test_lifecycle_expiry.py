@@ -1,4 +1,4 @@
-"""Tests of jobs that end because they have not begun in time."""
+"""Tests of L{txgear.broker.lifecycle}: jobs that end because they have not begun in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of what is kept of jobs that have ended: their results, and their uniques."""
+"""Tests of L{txgear.broker.archive}: results that are kept, and uniques that stay taken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of L{txgear.broker.attempts}: how long an attempt may take, and its worker be silent."""
+"""Tests of L{txgear.broker.lifecycle}: how long an attempt may take, and its worker be silent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of what jobs may have kept by settings of their own, and of what is answered when it was not kept."""
+"""Tests of L{txgear.broker.archive}: what jobs may have kept, and what is answered when it was not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of L{txgear.broker.broker}: what a server that starts again makes of the jobs that were kept."""
+"""Tests of L{txgear.broker.storeevents}: what a server that starts again makes of what was kept."""
 
 from __future__ import annotations
 

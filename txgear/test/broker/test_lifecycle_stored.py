@@ -1,4 +1,4 @@
-"""Tests of L{txgear.broker.broker}: background jobs that are stored, and what the journal is told of them."""
+"""Tests of L{txgear.broker.lifecycle}: jobs that are stored, and what the journal is told of them."""
 
 from __future__ import annotations
 
