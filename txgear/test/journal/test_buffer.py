@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobUpdate, StoredValue
 from txgear.broker.states import DEAD, DONE
+from txgear.journal.batches import MOST_BYTES, MOST_ROWS
 from txgear.journal.buffer import WriteBuffer
 from txgear.test.support.stores import addition
 
@@ -105,3 +106,69 @@ class WriteBufferTests(SynchronousTestCase):
         ]
         self.assertEqual(holding(moves, [3, 4, 4], [(2, b"r")], [5]).count_ended(), 3)
         self.assertEqual(WriteBuffer().count_ended(), 0)
+
+    def test_results_are_counted_in_bytes(self) -> None:
+        some = WriteBuffer()
+        for number, result in ((1, b"one"), (2, b"two"), (1, b"longer")):
+            some.put_result(number, result)
+        some.check()
+        self.assertEqual((some.bytes, list(some.results)), (9, [2, 1]))
+        some.drop_result(2)
+        some.drop_result(3)
+        some.check()
+        self.assertEqual(some.bytes, 6)
+        earlier = WriteBuffer()
+        earlier.put_result(1, b"old")
+        earlier.put_result(4, b"four")
+        some.restore(earlier)
+        some.check()
+        self.assertEqual(some.bytes, 10)
+        some.bytes += 1
+        self.assertRaises(AssertionError, some.check)
+
+
+class TakeTests(SynchronousTestCase):
+    """What of it one batch takes."""
+
+    def test_whether_it_fits(self) -> None:
+        some = holding(ends=range(MOST_ROWS))
+        self.assertTrue(some.fits)
+        some.deleted_all.append(1)
+        self.assertFalse(some.fits)
+        some = WriteBuffer()
+        some.put_result(1, bytes(MOST_BYTES))
+        self.assertTrue(some.fits)
+        some.put_result(2, b"x")
+        self.assertFalse(some.fits)
+
+    def test_an_update_stays_with_its_result(self) -> None:
+        """One without a result is taken in any case; one that has no update any more is as well."""
+        some = holding(moves=[JobUpdate(number, number, 0.0, 0, state=DONE) for number in (1, 2, 3)])
+        some.put_result(4, b"x")
+        some.put_result(2, bytes(MOST_BYTES - 1))
+        some.put_result(1, b"x")
+        part = some.take(())
+        part.check()
+        some.check()
+        self.assertEqual((list(part.results), sorted(part.updates)), ([4, 2], [2, 3]))
+        self.assertEqual((some.results, list(some.updates)), ({1: b"x"}, [1]))
+
+    def test_what_is_said_of_jobs_that_are_added_later(self) -> None:
+        values = [StoredValue(SCHEDULED, b"%d" % number, 1.0, number) for number in (1, 2)]
+        some = holding([JobUpdate(1, 1, 0.0, 0), JobUpdate(2, 2, 0.0, 0)], [1, 2], (), [2, 1], values)
+        some.put_result(1, b"one")
+        some.put_result(2, b"two")
+        part = some.take({2})
+        self.assertEqual(
+            (list(part.updates), part.deleted, list(part.results), part.deleted_all), ([1], [1], [1], [1])
+        )
+        self.assertEqual(
+            (list(some.updates), some.deleted, list(some.results), some.deleted_all), ([2], [2], [2], [2])
+        )
+        self.assertEqual((list(part.values.values()), list(some.values.values())), (values[:1], values[1:]))
+
+    def test_many_rows(self) -> None:
+        some = holding(ends=range(MOST_ROWS + 1), forgotten=range(MOST_ROWS + 2))
+        part = some.take({0})
+        self.assertEqual((len(part.deleted), len(part.deleted_all)), (MOST_ROWS - 1, MOST_ROWS - 1))
+        self.assertEqual((some.deleted, some.deleted_all), ([0, MOST_ROWS], [0, MOST_ROWS, MOST_ROWS + 1]))

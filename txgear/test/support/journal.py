@@ -1,12 +1,13 @@
 """
-For the floor C{journal}: a store that fails where it is told to, and the thread on which it is called.
+For the floor C{journal}: a store that fails where it is told to, the thread on which it is called, and who is
+told what came of it.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, NamedTuple, TypeVar
@@ -15,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
+from txgear.broker.model import Job
 from txgear.broker.ports import JournalListener
 from txgear.broker.records import Batch, JobRecord, StoredValue
 from txgear.errors import StoreRefused, StoreUnavailable
@@ -252,3 +254,54 @@ class Instead:
 
     def __getattr__(self, name: str) -> Any:
         return self._methods.get(name) or getattr(self._listener, name)
+
+
+class RecordingListener:
+    """
+    What a journal tells the broker.
+
+    @ivar told: its calls, in order: the name, then what it was of.
+    @ivar defects: numbers of jobs over whose outcome this fails.
+    """
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+        self.defects: set[int] = set()
+        self.numbers_left = 10**9
+        self.next_number = 1
+        self.unreadable: set[Job] = set()
+
+    def take(self) -> list[tuple[Any, ...]]:
+        """All since the last time."""
+        taken, self.told = self.told, []
+        return taken
+
+    def reserve(self, first: int, count: int) -> None:
+        self.told.append(("reserve", first, count))
+
+    def stored(self, job: Job, now: float) -> None:
+        self._outcome(job, "stored")
+
+    def refused(self, job: Job, reason: str, now: float) -> None:
+        self._outcome(job, "refused", reason)
+
+    def _outcome(self, job: Job, name: str, *told: str) -> None:
+        if job.number in self.defects:
+            raise ZeroDivisionError
+        self.told.append((name, job.number, *told))
+
+    def result_stored(self, numbers: Iterable[int]) -> None:
+        self.told.append(("result_stored", sorted(numbers)))
+
+    def result_refused(self, number: int) -> None:
+        self.told.append(("result_refused", number))
+
+    def loaded(
+        self,
+        workloads: Iterable[tuple[Job, bytes | None]],
+        now: float,
+        unreadable: Iterable[Job] = (),
+        more: bool = False,
+    ) -> None:
+        found = {job.number: workload for job, workload in workloads}
+        self.told.append(("loaded", found, [job.number for job in unreadable], more))
