@@ -48,7 +48,7 @@ class Holder(Protocol):
     def go_on(self) -> None:
         """Follows L{wait_for_memory}."""
 
-    def give_up(self, why: str) -> None:
+    def drop(self, why: str) -> None:
         """
         Drop the connection.
 
@@ -81,8 +81,8 @@ class Budget:
         self.freed = 0
         self._held: dict[Holder, tuple[int, float]] = {}  # bytes, and since when; oldest first
         self._waiting: dict[Holder, None] = {}  # who waits longest is first
-        self._favourite: Holder | None = None
-        self._counted = 0.0, 0  # since when it is the favourite's turn to send, and what it held then
+        self._privileged: Holder | None = None
+        self._progress = 0.0, 0  # since when it is the privileged's turn to send, and what it held then
         self._timer: IDelayedCall | None = None
 
     def holds(self, holder: Holder, size: int) -> None:
@@ -102,34 +102,34 @@ class Budget:
             self._waiting.pop(holder, None)
             if not self._held:
                 self.stop()
-        if holder is self._favourite and size < before:
-            self._favourite = None
+        if holder is self._privileged and size < before:
+            self._privileged = None
         if self.used > self._limit:
             if self.used - size + before <= self._limit:
                 # From now on: each that went on would take one more read of a megabyte.
                 for other, (held, _) in list(self._held.items()):
-                    self._wait(other, held)
+                    self._make_wait(other, held)
             else:
-                self._wait(holder, size)
+                self._make_wait(holder, size)
         if self._waiting:
-            self._serve()
+            self._let_go_on()
 
-    def _wait(self, holder: Holder, held: int) -> None:
-        if held > LARGE and holder is not self._favourite and holder not in self._waiting:
+    def _make_wait(self, holder: Holder, held: int) -> None:
+        if held > LARGE and holder is not self._privileged and holder not in self._waiting:
             self._waiting[holder] = None
             holder.wait_for_memory()
 
-    def _serve(self) -> None:
+    def _let_go_on(self) -> None:
         """Let those go on for whom there is room, and one in any case."""
         room = self._limit - self.used
         for holder in list(self._waiting) if room > 0 else ():
             if holder.missing <= room:
                 room -= holder.missing
                 self._go_on(holder)
-        if self._favourite is None and self._waiting:
-            self._favourite = next(iter(self._waiting))
-            self._counted = self._seconds(), self._held[self._favourite][0]
-            self._go_on(self._favourite)
+        if self._privileged is None and self._waiting:
+            self._privileged = next(iter(self._waiting))
+            self._progress = self._seconds(), self._held[self._privileged][0]
+            self._go_on(self._privileged)
 
     def _go_on(self, holder: Holder) -> None:
         del self._waiting[holder]
@@ -141,22 +141,22 @@ class Budget:
         """Give up who is silent for too long, and who goes on too slowly while others wait."""
         self._timer = None
         now = self._seconds()
-        favourite = self._favourite
-        if favourite is not None and self._waiting:
-            since, before = self._counted
-            held = self._held[favourite][0]
-            if held >= before + PROGRESS or not favourite.is_read:
-                self._counted = now, held
+        privileged = self._privileged
+        if privileged is not None and self._waiting:
+            since, before = self._progress
+            held = self._held[privileged][0]
+            if held >= before + PROGRESS or not privileged.is_read:
+                self._progress = now, held
             elif now - since >= PATIENCE:
-                self._favourite = None
-                favourite.give_up("sends too slowly, and others wait for the memory that it holds")
+                self._privileged = None
+                privileged.drop("sends too slowly, and others wait for the memory that it holds")
         for holder, (held, heard) in list(self._held.items()):
             if now - heard < SILENT_SECONDS:
                 break
             if holder not in self._held:
                 continue
             if holder.is_read:
-                holder.give_up("sends nothing more of what it has begun")
+                holder.drop("sends nothing more of what it has begun")
             else:
                 del self._held[holder]
                 self._held[holder] = held, now

@@ -44,12 +44,12 @@ from txgear.server.jobserver import JobServer
 if TYPE_CHECKING:
     from txgear.net.stream import Stream
 
-MOST_WAITS: Final = 1000
+MOST_PENDING: Final = 1000
 """
 Questions of one peer that wait for a job's end or for the store: each costs some
 hundred bytes, and those at the store as much as the results they bring.
 """
-AT_ONCE: Final = 8 * 1024 * 1024
+BYTES_AT_ONCE: Final = 8 * 1024 * 1024
 """Bytes of results that one peer is brought before those have left that it was brought last."""
 LAST_SECOND: Final = 253402300799
 """The end of the year 9999: a later time is a mistake."""
@@ -59,7 +59,7 @@ log = Logger()
 _PRIORITIES: Final = {"high": HIGH, "normal": NORMAL, "low": LOW}
 
 
-class Order(NamedTuple):
+class SubmitOptions(NamedTuple):
     """
     What the options of a submit say.
 
@@ -77,7 +77,7 @@ class Order(NamedTuple):
     settings: dict[str, Any]
 
 
-def read_options(text: bytes) -> Order:
+def read_options(text: bytes) -> SubmitOptions:
     """
     Read the options of SUBMIT_JOB_OPTIONS: a JSON object in UTF-8, or nothing.
 
@@ -115,7 +115,7 @@ def read_options(text: bytes) -> Order:
             delay = duration(settings.pop("delay"))
         except PolicyError as error:
             raise InvalidArgument(f"delay: {error}") from error
-    return Order(_PRIORITIES[priority], background, due, delay, settings)
+    return SubmitOptions(_PRIORITIES[priority], background, due, delay, settings)
 
 
 def _no_number(word: str) -> float:
@@ -137,26 +137,26 @@ class Extension:
         self._peer = peer
         self._stream = stream
         self._send = partial(server.outbox.send, peer)
-        self._waits: dict[bytes, Callable[[], object]] = {}
+        self._watched: dict[bytes, Callable[[], object]] = {}
         # Jobs that have ended, whose results are to be read.
-        self._questions: deque[tuple[bytes, Job]] = deque()
+        self._ended_requests: deque[tuple[bytes, Job]] = deque()
         self._reading = 0
-        self._asked_for = 0
+        self._bytes_requested = 0
         self._pausing = False
         self._left = False
 
     def leave(self) -> None:
         """The peer has gone: nobody is to be told anything any more."""
         self._left = True
-        self._questions.clear()
-        waits, self._waits = self._waits, {}
+        self._ended_requests.clear()
+        waits, self._watched = self._watched, {}
         for stop in waits.values():
             stop()
 
     @property
     def waits(self) -> int:
         """Questions that are not answered yet."""
-        return len(self._waits) + len(self._questions) + self._reading
+        return len(self._watched) + len(self._ended_requests) + self._reading
 
     # Clients
 
@@ -178,7 +178,7 @@ class Extension:
         )
         self._server.created(self._peer, job, order.background)
         for former in former_names(order.settings):
-            self._server.notices.say_once(
+            self._server.notices.emit_once(
                 log,
                 LogLevel.warn,
                 "{address} ({client_id}) sets {former} for a job, which is called {name} now;"
@@ -197,7 +197,7 @@ class Extension:
             raise InvalidArgument("wait: 0 or 1 is wanted")
         if not handle and not unique:
             raise InvalidArgument("handle: a handle or a unique is wanted")
-        if (stop := self._waits.pop(token, None)) is not None:
+        if (stop := self._watched.pop(token, None)) is not None:
             # A question takes the place of the one with its token.
             stop()
         broker = self._broker
@@ -209,44 +209,44 @@ class Extension:
             self._answer(token, handle, OUTCOME_UNKNOWN)
         elif not job.ended and wait == b"0":
             self._answer(token, job.handle, OUTCOME_PENDING)
-        elif self.waits >= MOST_WAITS:
-            self._refuse(token, job.handle, f"{MOST_WAITS} questions of this connection wait already")
+        elif self.waits >= MOST_PENDING:
+            self._refuse(token, job.handle, f"{MOST_PENDING} questions of this connection wait already")
         elif job.ended:
-            self._questions.append((token, job))
-            self._bring_some()
+            self._ended_requests.append((token, job))
+            self._answer_some()
         else:
-            self._waits[token] = broker.watch(job, partial(self._ended, token, job.handle))
+            self._watched[token] = broker.watch(job, partial(self._job_ended, token, job.handle))
 
-    def _ended(
+    def _job_ended(
         self, token: bytes, handle: bytes, outcome: int, data: bytes, result: bytes, complete: bool
     ) -> None:
         """A job that was waited for has ended. Its result is there even where it is not kept."""
-        del self._waits[token]
+        del self._watched[token]
         self._answer(token, handle, STATE_NAMES[outcome].encode("ascii"), data, result, complete)
 
-    def _bring_some(self) -> None:
+    def _answer_some(self) -> None:
         """Bring what was asked for, but not more at once than the peer takes: one question is short."""
-        while self._questions and not self._pausing:
-            size = self._questions[0][1].size
-            if self._asked_for and self._asked_for + size > AT_ONCE:
+        while self._ended_requests and not self._pausing:
+            size = self._ended_requests[0][1].size
+            if self._bytes_requested and self._bytes_requested + size > BYTES_AT_ONCE:
                 self._pausing = True
                 if not self._reading:
                     self._pause()
                 return
-            self._asked_for += size
-            self._bring(*self._questions.popleft())
+            self._bytes_requested += size
+            self._answer_ended(*self._ended_requests.popleft())
 
     def _pause(self) -> None:
         """All that was asked for has been read: go on when it has left."""
         self._server.clock.callLater(0, self._stream.when_caught_up, self._go_on)
 
     def _go_on(self) -> None:
-        self._asked_for = 0
+        self._bytes_requested = 0
         self._pausing = False
-        self._bring_some()
+        self._answer_some()
         self._server.end_turn()
 
-    def _bring(self, token: bytes, job: Job) -> None:
+    def _answer_ended(self, token: bytes, job: Job) -> None:
         """Answer with what is kept of a job that has ended; it may have been requeued or forgotten since."""
         if not job.ended:
             self._answer(token, job.handle, OUTCOME_PENDING)
@@ -264,9 +264,9 @@ class Extension:
             self._answer(token, job.handle, outcome, complete=False)
         else:
             self._reading += 1
-            self._broker.archive.read(job, partial(self._read, token, job, life))
+            self._broker.archive.read(job, partial(self._result_read, token, job, life))
 
-    def _read(self, token: bytes, job: Job, life: History, brought: bytes | None) -> None:
+    def _result_read(self, token: bytes, job: Job, life: History, brought: bytes | None) -> None:
         self._reading -= 1
         if self._left:
             return

@@ -73,7 +73,7 @@ def _text(connection: GearConnection, line: bytes) -> int:
         server.outbox.hold(connection.peer, answer)
     else:
         connection.listing = gather(
-            connection, answer, server.gathering, server.seconds, partial(_listed, connection)
+            connection, answer, server.list_slots, server.seconds, partial(_listed, connection)
         )
     return MUCH
 

@@ -163,7 +163,7 @@ class GearConnection(ShortTurns):
 
     def _text_command_overdue(self) -> None:
         self._timer = None
-        self.give_up("has one of the last descriptors, and gives no text command")
+        self.drop("has one of the last descriptors, and gives no text command")
 
     def handshakeCompleted(self) -> None:
         """Part of C{IHandshakeListener}: there is TLS now."""
@@ -171,9 +171,9 @@ class GearConnection(ShortTurns):
 
     def _handshake_overdue(self) -> None:
         self._timer = None
-        self.give_up("has made no TLS handshake")
+        self.drop("has made no TLS handshake")
 
-    def left(self) -> None:
+    def peer_gone(self) -> None:
         """The connection is gone, and what it sent has been gone through."""
         if self.extension is not None:
             self.extension.leave()
@@ -233,7 +233,7 @@ class GearConnection(ShortTurns):
             if left < 0:
                 if self._is_long(answered):
                     first, self.listing = self.listing, None
-                    self.put_off(packets, first)
+                    self.postpone(packets, first)
                     return
                 left = LOOK_EVERY
 
@@ -299,7 +299,7 @@ class GearConnection(ShortTurns):
         if not self._leaves_when_idle or self.closing:
             return
         peer = self.peer
-        asks = self.decoder.needed or self._catching_up
+        asks = self.decoder.needed or self._is_behind
         waits = peer.abilities or peer.attached or (self.extension is not None and self.extension.waits)
         if not asks and not waits and self.server.outbox.nothing_for(peer):
             self.close(linger=True)
@@ -313,20 +313,20 @@ class GearConnection(ShortTurns):
         self.server.outbox.afterwards(self.peer, lambda: self.close(linger=True))
         self.server.outbox.flush()
 
-    def _caught_up_with_it(self) -> None:
-        super()._caught_up_with_it()
+    def _postponed_is_done(self) -> None:
+        super()._postponed_is_done()
         self._leave_if_idle()
 
     def complain(self, level: LogLevel, text: str, **fields: object) -> None:
         """As in L{txgear.net.stream.Stream}: some at once, and then each minute how many more there were."""
         self.server.notices.complain(self.log, level, text, peer=self.peer_name, **fields)
 
-    def asked_for_all(self) -> None:
+    def input_over(self) -> None:
         """The peer sends no more: it is sent what it asked for, and that is the end."""
         if self.closing or (self.caught_up and self.server.outbox.nothing_for(self.peer)):
-            super().asked_for_all()
+            super().input_over()
         else:
-            self.server.outbox.afterwards(self.peer, super().asked_for_all)
+            self.server.outbox.afterwards(self.peer, super().input_over)
             self.server.outbox.flush()
 
     # What was hardly meant
@@ -339,7 +339,7 @@ class GearConnection(ShortTurns):
         @param text: the format of the line; the C{peer} and the C{function} are among its fields.
         """
         peer = self.peer
-        self.server.notices.say(
+        self.server.notices.emit(
             self.log,
             LogLevel.warn,
             (doubt, peer.address, peer.client_id),
@@ -353,7 +353,7 @@ class GearConnection(ShortTurns):
 def _only_for_operators(connection: GearConnection, *arguments: Data) -> int | None:
     # At once: while it lingered, it would have the descriptor.
     if not connection.closing:
-        connection.give_up("has one of the last descriptors, and gives no text command")
+        connection.drop("has one of the last descriptors, and gives no text command")
     return None
 
 

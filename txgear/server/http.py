@@ -32,7 +32,7 @@ from txgear.server.sockets import ENDED, GONE, KeepAlive, state_of
 
 IDLE_SECONDS: Final = 60
 """
-How long a connection may be silent while it waits for a request or the rest of
+How long a connection may be takes_interim_answers while it waits for a request or the rest of
 one: Twisted's own figure. While a job is under way there is no such bound.
 """
 LOOK_SECONDS: Final = 0.5
@@ -79,9 +79,9 @@ class HttpChannel(HTTPChannel):
         self.timeOut = IDLE_SECONDS
         self._overdue: IDelayedCall | None = None
         self._state_of = state_of
-        self._looking: IDelayedCall | None = None
-        self._input_ended = self._deaf = self._receiving = False
-        self._say_something_at = 0.0
+        self._check: IDelayedCall | None = None
+        self._input_ended = self._ignores_input = self._receiving = False
+        self._probe_at = 0.0
         self._crowded = False
         self.missing = 0
 
@@ -99,7 +99,7 @@ class HttpChannel(HTTPChannel):
             close_now(self.transport)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        for call in (self._overdue, self._looking):
+        for call in (self._overdue, self._check):
             if call is not None:
                 call.cancel()
         super().connectionLost(reason)
@@ -128,7 +128,7 @@ class HttpChannel(HTTPChannel):
         )
         # Nothing more is understood. But a connection that is closed while more comes is reset, and the
         # client may not see this: our side ends, and what comes is passed over for some time.
-        self.paused = self._deaf = True
+        self.paused = self._ignores_input = True
         self.setTimeout(None)
         self.end_soon()
         self.transport.unregisterProducer()
@@ -136,25 +136,25 @@ class HttpChannel(HTTPChannel):
 
     def loseConnection(self) -> None:
         """End the connection once what was written has left."""
-        if self._deaf:
+        if self._ignores_input:
             self.transport.loseConnection()
         else:
             super().loseConnection()
 
     def dataReceived(self, data: bytes) -> None:
         """Some bytes have arrived."""
-        if self._deaf:
+        if self._ignores_input:
             return
         outer, self._receiving = self._receiving, True
         super().dataReceived(data)
         self._receiving = outer
-        self._end_behind_the_last()
+        self._end_if_done()
 
     def write_packets(self, packets: list[Packet]) -> None:
         """Part of L{txgear.interfaces.PeerLine}."""
         # None is left where the server has given up on a job that still runs.
         if self.requests:
-            self.requests[0].take(packets)
+            self.requests[0].write_packets(packets)
 
     def pause_reading(self) -> None:
         """Part of L{txgear.interfaces.PeerLine}: no next request is looked at before this one is answered."""
@@ -185,7 +185,7 @@ class HttpChannel(HTTPChannel):
         """An answer is written; what was sent ahead of it is the next request."""
         self.paused = self.full
         super().requestDone(request)
-        self._end_behind_the_last()
+        self._end_if_done()
 
     # Bodies that have not arrived whole; see L{txgear.server.budget.Holder}
 
@@ -207,7 +207,7 @@ class HttpChannel(HTTPChannel):
     def wait_for_memory(self) -> None:
         """Read no more."""
         self._crowded = True
-        # It is not the client that is silent.
+        # It is not the client that is takes_interim_answers.
         self.setTimeout(None)
         self.transport.pauseProducing()
 
@@ -218,7 +218,7 @@ class HttpChannel(HTTPChannel):
         if not self.full:
             self.transport.resumeProducing()
 
-    def give_up(self, why: str) -> None:
+    def drop(self, why: str) -> None:
         """Drop the connection."""
         self.requests[0].drop(f"{{peer}} {why}; connection dropped")
 
@@ -228,13 +228,13 @@ class HttpChannel(HTTPChannel):
         """Part of C{IHalfCloseableProtocol}: the client sends no more, and may be gone."""
         self._input_ended = True
         if self._handlingRequest:
-            self._look_later()
-        self._end_behind_the_last()
+            self._check_client_later()
+        self._end_if_done()
 
     def writeConnectionLost(self) -> None:
         """Part of C{IHalfCloseableProtocol}: our side has ended, the client's is awaited."""
 
-    def _end_behind_the_last(self) -> None:
+    def _end_if_done(self) -> None:
         """What was asked for is answered, and nothing more can come."""
         if self._input_ended and not (self._handlingRequest or self._receiving or self.full):
             self.hang_up()
@@ -244,15 +244,15 @@ class HttpChannel(HTTPChannel):
         super().rawDataReceived(data)
         if self._handlingRequest:
             # From some size on Twisted stops to read.
-            self._look_later()
+            self._check_client_later()
 
-    def _look_later(self) -> None:
-        if self._looking is None:
-            self._looking = self.server.clock.callLater(LOOK_SECONDS, self._look)
+    def _check_client_later(self) -> None:
+        if self._check is None:
+            self._check = self.server.clock.callLater(LOOK_SECONDS, self._check_client)
 
-    def _look(self) -> None:
+    def _check_client(self) -> None:
         """Is the client still there whose job is under way?"""
-        self._looking = None
+        self._check = None
         if not self._handlingRequest:
             return
         state = self._state_of(self.transport)
@@ -260,15 +260,15 @@ class HttpChannel(HTTPChannel):
             self.abort()
             return
         if self._input_ended or state == ENDED:
-            self._say_something()
-        self._look_later()
+            self._probe()
+        self._check_client_later()
 
-    def _say_something(self) -> None:
+    def _probe(self) -> None:
         now = self.server.seconds()
-        if now < self._say_something_at:
+        if now < self._probe_at:
             return
-        self._say_something_at = now + PROCESSING_SECONDS
-        if self.requests and self.requests[0].silent:
+        self._probe_at = now + PROCESSING_SECONDS
+        if self.requests and self.requests[0].takes_interim_answers:
             self.transport.write(PROCESSING)
         elif ITCPTransport.providedBy(self.transport):
             CLOSE_WATCH.apply(self.transport)
@@ -290,7 +290,7 @@ class HttpChannel(HTTPChannel):
         way has left, or one that says that no other will come; in a bounded time.
         """
         self.end_soon()
-        if not (self.requests and self.requests[0].give_up()):
+        if not (self.requests and self.requests[0].answer_shutdown()):
             self.hang_up()
 
     def end_soon(self) -> None:

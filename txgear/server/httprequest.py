@@ -201,7 +201,7 @@ class JobRequest(Request):
         self.clientproto = b"HTTP/1.1"  # what the request says is not known before its end
         self._connection.end_soon()
         limit = self._server.settings.max_packet
-        self._tell(REQUEST_ENTITY_TOO_LARGE, f"A workload has at most {limit} bytes")
+        self._answer_text(REQUEST_ENTITY_TOO_LARGE, f"A workload has at most {limit} bytes")
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """
@@ -214,18 +214,18 @@ class JobRequest(Request):
         self._whole = True
         self._connection.body_has(0)
         if self._phase != RECEIVING:
-            self._pump()
+            self._flush()
             return
         self.method, self.uri, self.clientproto = command, path, version
         function = function_name(path)
         if command not in METHODS:
             self.setHeader(b"Allow", b", ".join(METHODS))
-            self._tell(NOT_ALLOWED, "A job is submitted with POST, PUT or GET")
+            self._answer_text(NOT_ALLOWED, "A job is submitted with POST, PUT or GET")
         elif not function:
-            self._tell(NOT_FOUND, "The path is to name a function")
+            self._answer_text(NOT_FOUND, "The path is to name a function")
         elif command == b"HEAD":
             known = function in self._server.broker.functions.by_name
-            self._tell(OK if known else NOT_FOUND, "")
+            self._answer_text(OK if known else NOT_FOUND, "")
         else:
             self._submit(function)
 
@@ -234,14 +234,14 @@ class JobRequest(Request):
         priority = PRIORITY_WORDS.get(self._header(b"X-Gearman-Priority", b"normal").lower())
         background = BACKGROUND_WORDS.get(self._header(b"X-Gearman-Background", b"false").lower())
         if priority is None:
-            self._tell(BAD_REQUEST, "X-Gearman-Priority is high, normal or low")
+            self._answer_text(BAD_REQUEST, "X-Gearman-Priority is high, normal or low")
         elif background is None:
-            self._tell(BAD_REQUEST, "X-Gearman-Background is true or false")
+            self._answer_text(BAD_REQUEST, "X-Gearman-Background is true or false")
         elif b"\0" in function + unique:
             # It parts arguments in the packets to workers.
-            self._tell(BAD_REQUEST, "Functions and uniques hold no NUL")
+            self._answer_text(BAD_REQUEST, "Functions and uniques hold no NUL")
         elif self.method == b"GET" and self._size:
-            self._tell(BAD_REQUEST, "A GET has no workload, use POST")
+            self._answer_text(BAD_REQUEST, "A GET has no workload, use POST")
         else:
             self._phase = DELAYED
             self._background = background
@@ -274,11 +274,11 @@ class JobRequest(Request):
     # What becomes of the job
 
     @property
-    def silent(self) -> bool:
+    def takes_interim_answers(self) -> bool:
         """Whether nothing has been answered yet, and something may be that is no answer."""
         return self._phase == DELAYED and self.clientproto == b"HTTP/1.1"
 
-    def take(self, packets: list[Packet]) -> None:
+    def write_packets(self, packets: list[Packet]) -> None:
         """
         The broker says something of the job. Warnings and progress have no
         place in a response, and are left out.
@@ -300,14 +300,14 @@ class JobRequest(Request):
             elif kind == RESTARTED:
                 if self._phase == STREAMING:
                     # What the next attempt sends is no continuation of this body.
-                    self._break()
+                    self._break_off()
             elif kind == WORK_FAIL:
                 self._fail(b"WORK_FAIL", TEXT, b"The job has failed\n")
             elif kind == WORK_EXCEPTION:
                 self._fail(b"WORK_EXCEPTION", BYTES, data)
             elif kind == ERROR:
                 code: Any = arguments[0]
-                self._tell(STATUSES.get(code, INTERNAL_SERVER_ERROR), data.decode("utf-8"), b"ERROR")
+                self._answer_text(STATUSES.get(code, INTERNAL_SERVER_ERROR), data.decode("utf-8"), b"ERROR")
 
     def _stream(self, data: Data) -> None:
         if not data:
@@ -316,22 +316,22 @@ class JobRequest(Request):
             self._phase = STREAMING
             # Before the end there is no knowing whether it will be WORK_COMPLETE.
             self._head(OK, b"WORK_DATA", BYTES)
-        self._put(data)
+        self._write(data)
 
     def _complete(self, result: Data) -> None:
         if self._phase == DELAYED:
             self._answer(OK, b"WORK_COMPLETE", BYTES, result)
         else:
             self._phase = ENDING
-            self._put(result)
+            self._write(result)
 
     def _fail(self, command: bytes, kind: bytes, reason: Data) -> None:
         if self._phase == DELAYED:
             self._answer(INTERNAL_SERVER_ERROR, command, kind, reason)
         else:
-            self._break()
+            self._break_off()
 
-    def give_up(self) -> bool:
+    def answer_shutdown(self) -> bool:
         """
         The server is about to end: no result will come any more.
 
@@ -339,14 +339,14 @@ class JobRequest(Request):
             connection ends by itself.
         """
         if self._phase == DELAYED:
-            self._tell(SERVICE_UNAVAILABLE, "The server is shutting down", b"ERROR")
+            self._answer_text(SERVICE_UNAVAILABLE, "The server is shutting down", b"ERROR")
         elif self._phase == STREAMING:
-            self._break()
+            self._break_off()
         return self._phase != RECEIVING
 
     # The answer
 
-    def _tell(self, status: int, text: str, command: bytes = b"") -> None:
+    def _answer_text(self, status: int, text: str, command: bytes = b"") -> None:
         """Answer with a line of our own."""
         self._answer(status, command, TEXT, f"{text}\n".encode())
 
@@ -358,7 +358,7 @@ class JobRequest(Request):
             body = b""
         else:
             self.setHeader(b"Content-Length", b"%d" % len(body))
-        self._put(body)
+        self._write(body)
 
     def _head(self, status: int, command: bytes, kind: bytes) -> None:
         """Set the headers; they are written with the first byte that follows."""
@@ -380,17 +380,17 @@ class JobRequest(Request):
         if not self._connection.persistent:
             self.setHeader(b"Connection", b"close")
 
-    def _put(self, data: Data) -> None:
+    def _write(self, data: Data) -> None:
         """Write this after all that was written before."""
         for chunk in data.chunks if isinstance(data, Pieces) else (data,):
             # In parts, to be told between them that the connection is full.
             self._unwritten.extend(chunk[at : at + PIECES_FROM] for at in range(0, len(chunk), PIECES_FROM))
         self._unwritten_size += len(data)
-        self._pump()
+        self._flush()
         if self._unwritten_size > DROP_FROM:
             self.drop("{peer} leaves {size} bytes unread; connection dropped")
 
-    def _pump(self) -> None:
+    def _flush(self) -> None:
         connection = self._connection
         while self._unwritten and not connection.full:
             chunk = self._unwritten.popleft()
@@ -410,16 +410,16 @@ class JobRequest(Request):
                 # What HTTP/1.0 has no length for ends with the connection: only a reset is no end.
                 connection.abort()
 
-    def _break(self) -> None:
+    def _break_off(self) -> None:
         """End what was begun so that nobody takes it for whole."""
         self._phase = ENDING
         self._broken = True
-        self._pump()
+        self._flush()
 
     def resume(self) -> None:
         """The connection takes more."""
         self._cancel_stall()
-        self._pump()
+        self._flush()
 
     def _stalled(self) -> None:
         self._stall = None
@@ -436,10 +436,10 @@ class JobRequest(Request):
             self.log, LogLevel.warn, why, peer=connection.getPeer(), size=self._unwritten_size
         )
         self._phase = OVER
-        self._forget()
+        self._drop_unwritten()
         connection.abort()
 
-    def _forget(self) -> None:
+    def _drop_unwritten(self) -> None:
         self._cancel_stall()
         self._unwritten.clear()
         self._unwritten_size = 0
@@ -453,4 +453,4 @@ class JobRequest(Request):
         """The client is gone before its answer."""
         super().connectionLost(reason)
         self._phase = OVER
-        self._forget()
+        self._drop_unwritten()

@@ -34,7 +34,7 @@ from txgear.protocol.constants import JOB_CREATED
 from txgear.server import turns
 from txgear.server.budget import Budget
 from txgear.server.descriptors import Descriptors
-from txgear.server.listings import GATHERINGS
+from txgear.server.listings import LISTS_AT_ONCE
 from txgear.server.notices import Notices
 from txgear.server.outbox import Outbox
 from txgear.server.settings import Settings
@@ -82,10 +82,10 @@ class JobServer:
         if AVAILABLE and IReactorFDSet.providedBy(clock):
             self.reads = BatchedReads(clock, self.end_turn, self.seconds)
         self.cooperator = turns.cooperator(clock, clock.seconds)
-        self.gathering = DeferredSemaphore(GATHERINGS)
+        self.list_slots = DeferredSemaphore(LISTS_AT_ONCE)
         self._seconds: Callable[[], float] = clock.seconds
         self._wall_seconds: Callable[[], float] = wall_seconds or clock.seconds
-        self._next_look = -inf
+        self._next_check = -inf
         self.settings = settings
         largest = min(settings.max_packet, settings.unfinished_memory)
         self.budget = Budget(clock, self.seconds, settings.unfinished_memory, largest)
@@ -120,19 +120,19 @@ class JobServer:
         that may have been set since; see L{wall_clock}.
         """
         now = self._seconds()
-        if now >= self._next_look:
-            self._look_at_wall_clock(now)
+        if now >= self._next_check:
+            self._check_wall_clock(now)
         return now
 
     def wall_clock(self) -> float:
         """The time by the wall clock now, in seconds since the epoch: times that somebody names are by it."""
         now = self._seconds()
-        self._look_at_wall_clock(now)
+        self._check_wall_clock(now)
         return now + self.broker.timers.offset
 
-    def _look_at_wall_clock(self, now: float) -> None:
+    def _check_wall_clock(self, now: float) -> None:
         """Has it been set?"""
-        self._next_look = now + LOOK_SECONDS
+        self._next_check = now + LOOK_SECONDS
         offset = self._wall_seconds() - now
         if abs(offset - self.broker.timers.offset) >= STEP_SECONDS:
             self.broker.timers.set_offset(offset, now)
@@ -180,7 +180,7 @@ class JobServer:
         self.outbox.disconnect(peer)
         self.broker.disconnect(peer, self.seconds())
         self.end_turn()
-        self._check_closed()
+        self._check_all_gone()
 
     def created(self, peer: Peer, job: Job, background: bool) -> None:
         """
@@ -235,7 +235,7 @@ class JobServer:
         self._timer = None
         self._timer_at = inf
         now = self._seconds()
-        self._look_at_wall_clock(now)
+        self._check_wall_clock(now)
         self.broker.expire(now)
         self.end_turn()
 
@@ -269,10 +269,10 @@ class JobServer:
         self.outbox.flush()
         for line in self.outbox.lines():
             line.close()
-        self._check_closed()
+        self._check_all_gone()
         return closed
 
-    def _check_closed(self) -> None:
+    def _check_all_gone(self) -> None:
         if self._closed is not None and not self.broker.peers:
             closed, self._closed = self._closed, None
             closed.callback(None)

@@ -24,9 +24,9 @@ AT_ONCE: Final = 50
 """Pieces of a list that is answered at once: with the longest names some milliseconds."""
 LOOK_EVERY: Final = 32
 """Pieces between two looks at the time: some 20 microseconds, or with the longest names 3 ms."""
-MOST_GATHERED: Final = DROP_FROM // 2
+MOST_BYTES: Final = DROP_FROM // 2
 """Bytes of an answer at the most: a peer that leaves twice as many unread is dropped."""
-GATHERINGS: Final = 2
+LISTS_AT_ONCE: Final = 2
 """Lists that are gathered at the same time, for all peers: one that is long does not stop one that is not."""
 
 
@@ -83,8 +83,8 @@ def gather(
                 part.append(some)
             gathered.append(b"".join(part))
             size += len(gathered[-1])
-            if size > MOST_GATHERED:
-                error = ServerError(f"The list has more than {MOST_GATHERED} bytes", "TOO_LONG")
+            if size > MOST_BYTES:
+                error = ServerError(f"The list has more than {MOST_BYTES} bytes", "TOO_LONG")
                 gathered, whole = [textlines.refused(error)], True
             elif whole:
                 gathered.append(textlines.END)

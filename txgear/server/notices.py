@@ -25,15 +25,15 @@ MOST_KINDS: Final = 1000
 
 class _Kind:
     """
-    @ivar said: how many of this minute were said at once.
-    @ivar more: how many were not.
+    @ivar emitted: how many of this minute were logged at once.
+    @ivar counted: how many were only counted.
     @ivar last: what is to be said of the last of those.
     """
 
-    __slots__ = ("last", "more", "said")
+    __slots__ = ("counted", "emitted", "last")
 
     def __init__(self) -> None:
-        self.said = self.more = 0
+        self.emitted = self.counted = 0
         self.last: tuple[Logger, LogLevel, str, dict[str, Any]] | None = None
 
 
@@ -48,10 +48,10 @@ class Notices:
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._kinds: dict[Hashable, _Kind] = {}
-        self._said_once: set[str] = set()
+        self._emitted_once: set[str] = set()
         self._timer: IDelayedCall | None = None
 
-    def say(
+    def emit(
         self, log: Logger, level: LogLevel, kind: Hashable, text: str, burst: int = 1, **fields: Any
     ) -> None:
         """
@@ -66,23 +66,23 @@ class Notices:
         found = self._kinds.get(kind)
         if found is None:
             found = self._kinds[kind] = _Kind()
-        if found.said < burst:
-            found.said += 1
+        if found.emitted < burst:
+            found.emitted += 1
             log.emit(level, text, **fields)
         else:
-            found.more += 1
+            found.counted += 1
             found.last = log, level, text, fields
         if self._timer is None:
             self._timer = self._clock.callLater(MINUTE, self._minute_over)
 
-    def say_once(self, log: Logger, level: LogLevel, text: str, **fields: Any) -> None:
+    def emit_once(self, log: Logger, level: LogLevel, text: str, **fields: Any) -> None:
         """
         Tell a log something that needs no second line, however often it comes.
 
         @param text: the format of the line, which is its kind, too.
         """
-        if text not in self._said_once:
-            self._said_once.add(text)
+        if text not in self._emitted_once:
+            self._emitted_once.add(text)
             log.emit(level, text, **fields)
 
     def complain(self, log: Logger, level: LogLevel, text: str, **fields: Any) -> None:
@@ -92,16 +92,16 @@ class Notices:
 
         @param text: the format of the line, which is its kind, too.
         """
-        self.say(log, level, text, text, COMPLAINTS, **fields)
+        self.emit(log, level, text, text, COMPLAINTS, **fields)
 
     def _minute_over(self) -> None:
         self._timer = None
-        for kind in self._say_more():
+        for kind in self._emit_counted():
             del self._kinds[kind]
         if self._kinds:
             self._timer = self._clock.callLater(MINUTE, self._minute_over)
 
-    def _say_more(self) -> list[Hashable]:
+    def _emit_counted(self) -> list[Hashable]:
         """
         Say how many there were, and begin anew.
 
@@ -113,10 +113,10 @@ class Notices:
                 quiet.append(kind)
                 continue
             log, level, text, fields = found.last
-            others = f"; {found.more - 1} more like it in the last minute" if found.more > 1 else ""
+            others = f"; {found.counted - 1} more like it in the last minute" if found.counted > 1 else ""
             log.emit(level, text + "{others}", **fields, others=others)
             # What goes on is only counted.
-            found.more, found.last = 0, None
+            found.counted, found.last = 0, None
         return quiet
 
     def stop(self) -> None:
@@ -124,7 +124,7 @@ class Notices:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._say_more()
+        self._emit_counted()
         self._kinds.clear()
 
     # What happens in the broker
@@ -136,7 +136,7 @@ class Notices:
         """
         assert job.worker is not None
         function = job.function.name
-        self.say(
+        self.emit(
             self.log,
             LogLevel.warn,
             (reason, function),

@@ -20,18 +20,18 @@ from txgear.protocol.textlines import for_line, shown, text, unescaped
 from txgear.server.jobserver import JobServer
 from txgear.server.notices import Notices
 
-Order = Callable[[JobServer, "list[bytes]"], bytes]
+OperatorCommand = Callable[[JobServer, "list[bytes]"], bytes]
 
-MOST_NOTED: Final = 400
+MOST_SHOWN: Final = 400
 """Bytes of a command that the log is told: more than any has whose names are of use to a reader."""
 
-MOST_ORDERS: Final = 100
+MOST_LOGGED: Final = 100
 """Orders from one address that the log is told in a minute: more are a program's, and are counted."""
 
 log = Logger()
 
 
-def note(notices: Notices, peer: Peer, line: bytes, answer: bytes) -> None:
+def log_command(notices: Notices, peer: Peer, line: bytes, answer: bytes) -> None:
     """
     Tell the log that an order was carried out; of one that was refused there is nothing to tell.
 
@@ -39,15 +39,15 @@ def note(notices: Notices, peer: Peer, line: bytes, answer: bytes) -> None:
     @param answer: what came of it.
     """
     if answer.startswith(b"OK"):
-        notices.say(
+        notices.emit(
             log,
             LogLevel.info,
             ("order", peer.address),
             "{address} ({client_id}): {order}: {answer}",
-            burst=MOST_ORDERS,
+            burst=MOST_LOGGED,
             address=peer.address,
             client_id=shown(peer.client_id).decode("utf-8"),
-            order=for_line(line[:MOST_NOTED].decode("utf-8", "backslashreplace")).decode("utf-8"),
+            order=for_line(line[:MOST_SHOWN].decode("utf-8", "backslashreplace")).decode("utf-8"),
             answer=answer.decode("ascii").strip(),
         )
 
@@ -102,7 +102,7 @@ def _cancel(server: JobServer, words: list[bytes]) -> bytes:
 def _create(server: JobServer, words: list[bytes]) -> bytes:
     if len(words) != 3 or words[1].lower() != b"function" or not words[2]:
         return textlines.incomplete(words[0])
-    server.broker.operations.create_function(_known_or_said(server, words[2]))
+    server.broker.operations.create_function(_known_or_given(server, words[2]))
     return textlines.OK
 
 
@@ -120,11 +120,11 @@ def _drop(server: JobServer, words: list[bytes]) -> bytes:
 def _maxqueue(server: JobServer, words: list[bytes]) -> bytes:
     if len(words) < 2:
         return textlines.incomplete(words[0])
-    server.broker.operations.limit_function(_known_or_said(server, words[1]), textlines.limits(words[2:]))
+    server.broker.operations.limit_function(_known_or_given(server, words[1]), textlines.limits(words[2:]))
     return textlines.OK
 
 
-def _known_or_said(server: JobServer, word: bytes) -> bytes:
+def _known_or_given(server: JobServer, word: bytes) -> bytes:
     """As in the reference the name is what was said, unless a function is shown so that is known."""
     return inspection.known_function(server.broker, word) or word
 
@@ -139,7 +139,7 @@ def _shutdown(server: JobServer, words: list[bytes]) -> bytes:
     return textlines.OK
 
 
-COMMANDS: Final[dict[bytes, Order]] = {
+COMMANDS: Final[dict[bytes, OperatorCommand]] = {
     b"cancel": _cancel,
     b"create": _create,
     b"drop": _drop,
@@ -204,7 +204,7 @@ def _all(server: JobServer, name: bytes, do: Callable[[bytes, float], int]) -> b
     return textlines.ok(str(do(function, server.seconds())))
 
 
-OWN_COMMANDS: Final[dict[bytes, Order]] = {
+OWN_COMMANDS: Final[dict[bytes, OperatorCommand]] = {
     b"purge": _purge,
     b"pause": _pause,
     b"resume": _resume,

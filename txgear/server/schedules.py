@@ -124,8 +124,8 @@ class Scheduler:
         """
         self._running = True
         self._marks = {mark.name: mark.value for mark in marks if mark.kind == SCHEDULED}
-        self._take(schedules)
-        self._look()
+        self._put_in_force(schedules)
+        self._submit_due()
 
     def replace(self, schedules: Iterable[Schedule]) -> None:
         """
@@ -137,8 +137,8 @@ class Scheduler:
             old = self.schedules.get(schedule.name)
             if old is not None and not old.same_times(schedule):
                 self._forget(schedule.name)
-        self._take(schedules)
-        self._look()
+        self._put_in_force(schedules)
+        self._submit_due()
 
     def listed(self) -> list[dict[str, Any]]:
         """
@@ -149,7 +149,7 @@ class Scheduler:
         now = self._server.wall_clock()
         found = []
         for name, schedule in self.schedules.items():
-            self._settle(name)
+            self._take_outcome(name)
             following = schedule.following(max(now, self._marks[name]))
             found.append(
                 {
@@ -170,7 +170,7 @@ class Scheduler:
             self._timer.cancel()
             self._timer = None
 
-    def _take(self, schedules: Iterable[Schedule]) -> None:
+    def _put_in_force(self, schedules: Iterable[Schedule]) -> None:
         self.schedules = {schedule.name: schedule for schedule in schedules}
         now = self._server.wall_clock()
         put_value = self._server.broker.persistence.put_value
@@ -186,7 +186,7 @@ class Scheduler:
         for known in (self._marks, self._submitted, self._refused):
             known.pop(name, None)
 
-    def _look(self) -> None:
+    def _submit_due(self) -> None:
         """See to those that are due, and set the timer for the next one."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
@@ -199,20 +199,20 @@ class Scheduler:
                 self._due = dict.fromkeys(self.schedules, -inf)
             for name, due in self._due.items():
                 if due <= now:
-                    self._due[name] = now + self._see_to(self.schedules[name], wall)
+                    self._due[name] = now + self._submit_missed(self.schedules[name], wall)
             if self._due:
                 delay = min(max(min(self._due.values()) - now, 0.0), LONGEST_SLEEP)
-                self._timer = self._server.clock.callLater(delay, self._look)
+                self._timer = self._server.clock.callLater(delay, self._submit_due)
         self._server.end_turn()
 
-    def _see_to(self, schedule: Schedule, wall: float) -> float:
+    def _submit_missed(self, schedule: Schedule, wall: float) -> float:
         """
         Submit what a schedule has due.
 
         @return: seconds until it is to be seen to again.
         """
         name = schedule.name
-        if not self._settle(name):
+        if not self._take_outcome(name):
             return RETRY
         mark = self._marks[name]
         missed = schedule.last(mark, wall)
@@ -221,7 +221,7 @@ class Scheduler:
         wait = schedule.following(max(mark, wall)) - wall
         return min(RETRY, wait) if name in self._submitted else wait
 
-    def _settle(self, name: bytes) -> bool:
+    def _take_outcome(self, name: bytes) -> bool:
         """
         Hear what has become of the last job of a schedule.
 

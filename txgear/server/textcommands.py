@@ -57,7 +57,7 @@ def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Reply | Listin
     if isinstance(said, bytes) and (
         name in operatorcommands.COMMANDS or name in operatorcommands.OWN_COMMANDS
     ):
-        operatorcommands.note(server.notices, peer, line, said)
+        operatorcommands.log_command(server.notices, peer, line, said)
     return said
 
 

@@ -49,19 +49,19 @@ def cooperator(clock: IReactorTime, seconds: Callable[[], float]) -> Cooperator:
 class ShortTurns(Stream):
     """
     The server's end of a connection. A subclass's C{packets_received} looks at
-    the time now and then, and hands what is left to L{put_off}.
+    the time now and then, and hands what is left to L{postpone}.
     """
 
     __slots__ = (
         "_arrived",
-        "_behind_by",
+        "_before_postponed",
         "_budget",
-        "_catching_up",
         "_cooperator",
         "_dropped",
-        "_first",
         "_half_closed",
+        "_is_behind",
         "_lost",
+        "_postponed",
         "_wake",
     )
 
@@ -80,50 +80,50 @@ class ShortTurns(Stream):
         super().__init__(clock, decoder, reads)
         self._cooperator = cooperator
         self._budget = budget
-        self._behind_by: Iterator[Received] | None = None
-        self._first: Steps | None = None
+        self._postponed: Iterator[Received] | None = None
+        self._before_postponed: Steps | None = None
         self._arrived: list[bytes] = []
-        self._catching_up = False
+        self._is_behind = False
         self._half_closed = False
         self._lost = False
         self._dropped = False
         self._wake: Deferred[None] | None = None
 
-    def put_off(self, packets: Iterator[Received], first: Steps | None = None) -> None:
+    def postpone(self, packets: Iterator[Received], first: Steps | None = None) -> None:
         """
         This turn has been long enough: go on with its packets in a later one.
 
         @param first: what is to be done before.
         """
-        self._behind_by, self._first = packets, first
-        if not self._catching_up:
-            self._catching_up = True
+        self._postponed, self._before_postponed = packets, first
+        if not self._is_behind:
+            self._is_behind = True
             self.stop_reading(BEHIND)
             # A transport that is paused may still give what it has taken from the socket before: TLS does.
             self.dataReceived = self._arrived.append  # type: ignore[method-assign, assignment]
             # What is done at the end may stop the cooperator: not within a task of its own.
-            done: Any = self._cooperator.cooperate(self._catch_up()).whenDone()
-            done.addCallbacks(lambda task: self._caught_up_with_it(), self._failed)
+            done: Any = self._cooperator.cooperate(self._go_through_postponed()).whenDone()
+            done.addCallbacks(lambda task: self._postponed_is_done(), self._failed)
             done.addErrback(lambda failure: self.log.failure("a connection failed", failure))
 
-    def _catch_up(self) -> Steps:
-        while not self._dropped and (self._behind_by is not None or self._arrived):
+    def _go_through_postponed(self) -> Steps:
+        while not self._dropped and (self._postponed is not None or self._arrived):
             if self._stopped & ~BEHIND and not self._lost:
-                yield self._woken()
+                yield self._until_woken()
                 continue
-            if self._first is not None:
-                first, self._first = self._first, None
+            if self._before_postponed is not None:
+                first, self._before_postponed = self._before_postponed, None
                 yield from first
                 continue
-            packets, self._behind_by = self._behind_by, None
+            packets, self._postponed = self._postponed, None
             if packets is None:
                 data = b"".join(self._arrived)
                 self._arrived.clear()
                 packets = self.decoder.feed(data)
-            self.take(packets)
+            self.take_turn(packets)
             yield None
 
-    def take(self, packets: Iterator[Received]) -> None:
+    def take_turn(self, packets: Iterator[Received]) -> None:
         """
         One more turn, just as C{dataReceived} takes one: that has it all for itself, as one call more for
         each read costs two hundredths of a job.
@@ -144,11 +144,11 @@ class ShortTurns(Stream):
         self._dropped = True
         super().break_off(error)
 
-    def _caught_up_with_it(self) -> None:
-        self._catching_up = False
+    def _postponed_is_done(self) -> None:
+        self._is_behind = False
         del self.dataReceived
         if self._lost:
-            self.left()
+            self.peer_gone()
         elif self._half_closed:
             self.readConnectionLost()
         else:
@@ -160,14 +160,14 @@ class ShortTurns(Stream):
             return
         self.log.failure("a connection failed", failure)
         self.abort()
-        self._caught_up_with_it()
+        self._postponed_is_done()
 
-    def _woken(self) -> Deferred[None]:
+    def _until_woken(self) -> Deferred[None]:
         """When to look again whether there is still a reason to wait."""
         self._wake = Deferred()
         return self._wake
 
-    def look_again(self) -> None:
+    def wake(self) -> None:
         """What was waited for may have come."""
         if self._wake is not None:
             wake, self._wake = self._wake, None
@@ -176,13 +176,13 @@ class ShortTurns(Stream):
     def until_caught_up(self) -> Steps:
         """Wait until the peer has been written all that it was sent, or is gone."""
         while not (self.caught_up or self.closing):
-            self.when_caught_up(self.look_again)
-            yield self._woken()
+            self.when_caught_up(self.wake)
+            yield self._until_woken()
 
     def go_on_reading(self, reason: int) -> None:
         """As in L{Stream}; what is read no further may be gone on with."""
         super().go_on_reading(reason)
-        self.look_again()
+        self.wake()
 
     # What has not arrived whole
 
@@ -210,7 +210,7 @@ class ShortTurns(Stream):
         """Part of L{txgear.server.budget.Holder}."""
         self.go_on_reading(CROWDED)
 
-    def give_up(self, why: str) -> None:
+    def drop(self, why: str) -> None:
         """Part of L{txgear.server.budget.Holder}."""
         self.complain(LogLevel.info, "{peer} {why}; connection dropped", why=why)
         self.abort()
@@ -219,31 +219,31 @@ class ShortTurns(Stream):
 
     def readConnectionLost(self) -> None:
         """The peer sends no more: it is sent what it asked for, and that is the end."""
-        if self._catching_up and not self.closing:
+        if self._is_behind and not self.closing:
             self._half_closed = True
         else:
-            self.asked_for_all()
+            self.input_over()
 
-    def asked_for_all(self) -> None:
+    def input_over(self) -> None:
         """The peer sends no more, and all that it sent has been gone through."""
         super().readConnectionLost()
 
     def close(self, linger: bool = False) -> None:
         """As in L{Stream}: what has not been gone through is dropped."""
-        self._drop()
+        self._forget_postponed()
         super().close(linger)
 
     def abort(self) -> None:
         """As in L{Stream}."""
-        self._drop()
+        self._forget_postponed()
         super().abort()
 
-    def _drop(self) -> None:
+    def _forget_postponed(self) -> None:
         self._dropped = True
-        self._behind_by = self._first = None
+        self._postponed = self._before_postponed = None
         self._arrived.clear()
         self._budget.holds(self, 0)
-        self.look_again()
+        self.wake()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
@@ -254,10 +254,10 @@ class ShortTurns(Stream):
         self._lost = True
         if self._unfinished:
             self._budget.holds(self, 0)
-        if self._catching_up:
-            self.look_again()
+        if self._is_behind:
+            self.wake()
         else:
-            self.left()
+            self.peer_gone()
 
-    def left(self) -> None:
+    def peer_gone(self) -> None:
         """The connection is gone, and there is nothing left to do for it."""

@@ -52,7 +52,7 @@ class Sender:
         assert not self.is_read
         self.is_read = True
 
-    def give_up(self, why: str) -> None:
+    def drop(self, why: str) -> None:
         self.dropped = why
         self.sent = 0
         self.budget.holds(self, 0)
@@ -120,10 +120,10 @@ class BudgetTests(SynchronousTestCase):
         for sender in senders:
             sender.send(9 * MIB)
         for sender in senders[:5]:
-            sender.give_up("it leaves")
+            sender.drop("it leaves")
         self.assertEqual([sender.is_read for sender in senders[5:]], [True] * 6)
         for sender in senders[5:]:
-            sender.give_up("it leaves")
+            sender.drop("it leaves")
         self.assertEqual(self.budget.used, 0)
 
     def test_who_goes_on_too_slowly_while_others_wait_is_given_up(self) -> None:
@@ -178,7 +178,7 @@ class BudgetTests(SynchronousTestCase):
                 if choice < 0.9:
                     sender.send(random.choice([1, 1000, MIB]))
                 elif choice < 0.92:
-                    sender.give_up("it leaves")
+                    sender.drop("it leaves")
                     senders[senders.index(sender)] = Sender(self.budget)
                 else:
                     self.clock.advance(0.01)

@@ -45,7 +45,7 @@ from txgear.protocol.constants import (
     WORK_FAIL,
 )
 from txgear.protocol.packets import PIECES_FROM, PRIVATE_PACKETS, Decoder, request, response
-from txgear.server.extension import AT_ONCE, MOST_WAITS, Order, read_options
+from txgear.server.extension import BYTES_AT_ONCE, MOST_PENDING, SubmitOptions, read_options
 from txgear.test.support.clock import START
 from txgear.test.support.net import error, packet
 from txgear.test.support.server import FakePeer, ServerFixture
@@ -182,14 +182,14 @@ class OptionTests(ExtensionTestCase):
 class ReadOptionsTests(SynchronousTestCase):
     def test_nothing(self) -> None:
         for text in (b"", b"{}", b" {}\n"):
-            self.assertEqual(read_options(text), Order(NORMAL, True, 0.0, 0.0, {}))
+            self.assertEqual(read_options(text), SubmitOptions(NORMAL, True, 0.0, 0.0, {}))
 
     def test_all(self) -> None:
         text = b'{"priority":"high","background":false,"delay":"1.5h","retries":3,"unique_for":"1d"}'
         self.assertEqual(
-            read_options(text), Order(HIGH, False, 0.0, 5400.0, {"retries": 3, "unique_for": "1d"})
+            read_options(text), SubmitOptions(HIGH, False, 0.0, 5400.0, {"retries": 3, "unique_for": "1d"})
         )
-        self.assertEqual(read_options(b'{"at":1.5,"priority":"low"}'), Order(LOW, True, 1.5, 0.0, {}))
+        self.assertEqual(read_options(b'{"at":1.5,"priority":"low"}'), SubmitOptions(LOW, True, 1.5, 0.0, {}))
 
     def test_what_is_no_json(self) -> None:
         for text in (b"{", b"\xff{}", b"{} {}", b'{"at":NaN}', b'{"at":-Infinity}', DEEP, b"{}\0"):
@@ -218,7 +218,7 @@ class ReadOptionsTests(SynchronousTestCase):
 
     def test_too_large(self) -> None:
         fits = b" " * 8190 + b"{}"
-        self.assertEqual(read_options(fits), Order(NORMAL, True, 0.0, 0.0, {}))
+        self.assertEqual(read_options(fits), SubmitOptions(NORMAL, True, 0.0, 0.0, {}))
         with self.assertRaisesRegex(ArgumentTooLarge, "Options of 8193 bytes are over the limit of 8192"):
             read_options(fits + b" ")
 
@@ -491,7 +491,7 @@ class ResultTests(ExtensionTestCase):
     def test_too_many_wait(self) -> None:
         """Each peer has so many; others have their own, and places become free."""
         self.run_job()
-        self.client.tell(*[asked(wait=b"1", token=b"%d" % number) for number in range(MOST_WAITS)])
+        self.client.tell(*[asked(wait=b"1", token=b"%d" % number) for number in range(MOST_PENDING)])
         self.assertEqual(self.client.heard(), b"")
         why = b"1000 questions of this connection wait already"
         self.assertEqual(self.client.ask(asked(wait=b"1")), told(b"refused", b"-", why))
@@ -532,7 +532,7 @@ class ResultTests(ExtensionTestCase):
 class ManyResultsTests(ExtensionTestCase):
     """What many results bring is not all brought at once."""
 
-    SIZE = AT_ONCE // 2 - 1
+    SIZE = BYTES_AT_ONCE // 2 - 1
 
     def setUp(self) -> None:
         self.begin({"f": {"results": "1h", "retries": 0}})

@@ -18,7 +18,7 @@ from txgear.protocol.constants import (
     WORK_FAIL,
 )
 from txgear.protocol.packets import request, response
-from txgear.server.extension import AT_ONCE, MOST_WAITS
+from txgear.server.extension import BYTES_AT_ONCE, MOST_PENDING
 from txgear.test.server.test_extension import CREATED, ONE, TWO, asked, told
 from txgear.test.support.net import error
 from txgear.test.support.server import DurableServerTestCase
@@ -125,18 +125,18 @@ class StoredTests(DurableServerTestCase):
     def test_too_many_are_read(self) -> None:
         """They count as waits: each brings its result into memory."""
         self.finish()
-        self.client.tell(*[asked(token=b"%d" % number) for number in range(MOST_WAITS)])
+        self.client.tell(*[asked(token=b"%d" % number) for number in range(MOST_PENDING)])
         why = b"1000 questions of this connection wait already"
         self.assertEqual(self.client.ask(asked()), told(b"refused", b"-", why))
         self.thread.run_all()
-        self.assertEqual(self.client.heard().count(b"dataresult"), MOST_WAITS)
+        self.assertEqual(self.client.heard().count(b"dataresult"), MOST_PENDING)
         self.client.tell(asked())
         self.thread.run_all()
         self.assertEqual(self.client.heard(), told(b"done", b"4", b"dataresult"))
 
     def test_large_ones_are_read_in_turn(self) -> None:
         """Others are asked of the store when those have left that it has brought."""
-        self.finish(b"r" * (AT_ONCE // 2 - len(b"data")))
+        self.finish(b"r" * (BYTES_AT_ONCE // 2 - len(b"data")))
         self.client.tell(*[asked(token=b"%d" % number) for number in range(3)])
         self.thread.run()
         self.assertEqual(self.client.heard().count(b"datar"), 2)

@@ -23,7 +23,7 @@ class NoticesTests(SynchronousTestCase):
         """What the log hears of these, and then of time that passes."""
         with capturedLogs() as events:
             for number in numbers:
-                self.notices.say(self.log, LogLevel.warn, kind, "number {number}", burst, number=number)
+                self.notices.emit(self.log, LogLevel.warn, kind, "number {number}", burst, number=number)
             self.clock.pump([1.0] * int(seconds))
         return [formatEvent(event) for event in events]
 
@@ -36,9 +36,9 @@ class NoticesTests(SynchronousTestCase):
     def test_once_for_good(self) -> None:
         with capturedLogs() as events:
             for number in (1, 2):
-                self.notices.say_once(self.log, LogLevel.warn, "number {number}", number=number)
+                self.notices.emit_once(self.log, LogLevel.warn, "number {number}", number=number)
             self.clock.advance(1000.0)
-            self.notices.say_once(self.log, LogLevel.warn, "other {number}", number=3)
+            self.notices.emit_once(self.log, LogLevel.warn, "other {number}", number=3)
         self.assertEqual([formatEvent(event) for event in events], ["number 1", "other 3"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 

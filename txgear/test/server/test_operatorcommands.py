@@ -38,7 +38,7 @@ class NoteTests(AdminTestCase):
 
     def test_a_flood_is_counted(self) -> None:
         said = self.noted(*[b"maxqueue f 1"] * 250)
-        self.assertEqual(len(said), operatorcommands.MOST_ORDERS)
+        self.assertEqual(len(said), operatorcommands.MOST_LOGGED)
         with capturedLogs() as events:
             self.fixture.clock.advance(60)
         self.assertEqual(

@@ -29,7 +29,7 @@ from txgear.protocol.packets import request, response
 from txgear.server import listings
 from txgear.server.gear import GearFactory, GearProtocol
 from txgear.server.jobserver import JobServer
-from txgear.server.listings import AT_ONCE, GATHERINGS
+from txgear.server.listings import AT_ONCE, LISTS_AT_ONCE
 from txgear.server.settings import Settings
 from txgear.server.turns import LOOK_EVERY, TURN_BYTES
 from txgear.test.support.clock import START
@@ -374,7 +374,7 @@ class ListTests(TurnTestCase):
             self.peer.leave()
             self.run_all()
             self.assertNotIn(self.peer.protocol.peer, self.fixture.server.broker.peers)
-            self.assertEqual(self.fixture.server.gathering.tokens, GATHERINGS)
+            self.assertEqual(self.fixture.server.list_slots.tokens, LISTS_AT_ONCE)
 
     def test_a_peer_that_asks_and_does_not_read_is_brought_one(self) -> None:
         self.peer.tell(b"status\n" * 20)
@@ -399,10 +399,10 @@ class ListTests(TurnTestCase):
         self.assertNotIn(self.peer.protocol.peer, self.fixture.server.broker.peers)
 
     def test_some_are_gathered_at_the_same_time(self) -> None:
-        lines = [self.fixture.connect() for _ in range(GATHERINGS + 3)]
+        lines = [self.fixture.connect() for _ in range(LISTS_AT_ONCE + 3)]
         for line in lines:
             line.tell(b"status\n")
-        while len(self.fixture.server.gathering.waiting) < 3:
+        while len(self.fixture.server.list_slots.waiting) < 3:
             self.turn()
         self.assertEqual([line.heard() for line in lines], [b""] * len(lines))
         self.run_all()
@@ -410,12 +410,12 @@ class ListTests(TurnTestCase):
 
     def test_one_that_nobody_could_take_is_refused(self) -> None:
         name = b"n" * 8000
-        for number in range(listings.MOST_GATHERED // 8000 + 2):
+        for number in range(listings.MOST_BYTES // 8000 + 2):
             self.worker.tell(request(CAN_DO, b"%d%s" % (number, name)))
         self.fixture.ticking.step = 0.0
         self.peer.tell(b"status\nversion\n")
         self.run_all()
-        refusal = b"ERR TOO_LONG The+list+has+more+than+%d+bytes\r\n" % listings.MOST_GATHERED
+        refusal = b"ERR TOO_LONG The+list+has+more+than+%d+bytes\r\n" % listings.MOST_BYTES
         self.assertEqual(self.peer.heard(), refusal + VERSION)
 
 
