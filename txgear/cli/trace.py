@@ -56,7 +56,7 @@ def start(given: Namespace, reactor: Any, say: Callable[[str], object]) -> list[
     @raise ConfigurationError: an address makes no sense, or cannot be listened on.
     """
     from txgear.cli.traceproxy import Tracer
-    from txgear.net.listeners import listen, places
+    from txgear.net.listeners import listen, listen_addresses
     from txgear.net.servers import server_list
 
     for address in (given.server, given.listen):
@@ -67,7 +67,7 @@ def start(given: Namespace, reactor: Any, say: Callable[[str], object]) -> list[
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
     tracer = Tracer(reactor, server, say)
-    ports = [listen(reactor, place, PORT, 50, tracer) for place in places([given.listen])]
+    ports = [listen(reactor, place, PORT, 50, tracer) for place in listen_addresses([given.listen])]
     return [port for port in ports if port is not None]
 
 
@@ -82,7 +82,7 @@ def run(arguments: Sequence[str]) -> int:
     given = parser().parse_args(arguments)
     from twisted.internet import reactor as installed
 
-    from txgear.net.listeners import shown
+    from txgear.net.listeners import shown_address
 
     reactor: Any = installed
     if isinstance(sys.stdout, TextIOWrapper):
@@ -98,7 +98,7 @@ def run(arguments: Sequence[str]) -> int:
                 reactor.stop()
 
     ports = start(given, reactor, say)
-    where = ", ".join(map(shown, ports))
+    where = ", ".join(map(shown_address, ports))
     print(
         f"txgear trace: listening on {where}, for {given.server}; Ctrl-C ends it", file=sys.stderr, flush=True
     )

@@ -119,7 +119,7 @@ class ServerService(Service):
             "txgear {version} is ready: store {store}, listening on {ports}",
             version=__version__,
             store="memory:" if self._store is None else self._store.name,
-            ports=", ".join(listeners.shown(port) for port in self.ports),
+            ports=", ".join(listeners.shown_address(port) for port in self.ports),
             always=True,
         )
 
@@ -200,7 +200,7 @@ class ServerService(Service):
             self._store.close(None)
 
     def _listen(self) -> None:
-        places = listeners.places(self._options["listen"])
+        places = listeners.listen_addresses(self._options["listen"])
         for module in self._modules:
             factory = module.factory(self.server, self._options)
             port = self._options[module.port_option]
@@ -211,7 +211,7 @@ class ServerService(Service):
                 if module.port_option == "port" or (place.address is not None and place.port is None)
             ]
             before = len(self.ports)
-            for place in wanted or listeners.places([]):
+            for place in wanted or listeners.listen_addresses([]):
                 opened = listeners.listen(self._reactor, place, port, self._options["backlog"], factory)
                 if opened is not None:
                     self.ports.append(opened)

@@ -1,6 +1,5 @@
 """
-What callers may pass to the client and the worker, turned into bytes or refused
-with clear words before anything is sent.
+The arguments of the client and the worker: checked, and turned into bytes, before anything is sent.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ def reducer_name(name: Text) -> bytes:
 
 def client_id(name: Text) -> bytes:
     """
-    A space or a line end in it would forge the server's list of workers.
+    The name of a client or a worker. A space or a line end in it would forge the server's list of workers.
 
     @raise ValueError: it is too long, or holds a NUL, white space or a control character.
     @raise TypeError: it is neither text nor bytes.
@@ -171,8 +170,8 @@ def workload_bytes(workload: Workload, json: object) -> bytes:
 
 def result_bytes(result: object) -> bytes:
     """
-    What a worker's function returned or sends, as bytes: text is encoded as
-    UTF-8, C{None} is an empty result.
+    What a worker's function returned or sends, as bytes. Text is encoded as
+    UTF-8; C{None} is an empty result.
 
     @raise TypeError: it is something else.
     """
@@ -218,7 +217,7 @@ def job_options(
     delay: float | str | None,
 ) -> bytes:
     """
-    What SUBMIT_JOB_OPTIONS says of a job.
+    The options of a job in SUBMIT_JOB_OPTIONS, as JSON.
 
     @param policy: settings for this one job, by name.
     @param delay: a time from now, as L{duration} reads it.

@@ -5,13 +5,13 @@ Twisted's reactor calls each ready connection on its own, in a logging context:
 with small packets that costs as much as the work itself, and each peer that is
 written to is sent its packets in as many system calls as connections had
 something for it. Here the connections wait in an epoll of their own, which is
-one descriptor to the reactor. When it is ready, all that are ready are read,
+one descriptor to the reactor. When it is ready, all connections that are ready are read,
 and then the turn ends once: measured with 256 clients and 64 workers, this
 takes a third off a job.
 
-Only readiness is ours. The transport reads by its own C{doRead}, and is told
-of the peer's end as the reactor would tell it; it is given back to the reactor where
-there is anything else than bytes and that, and all writing is the reactor's.
+Only readiness is ours. The transport reads by its own C{doRead}. Where the peer ends its side, the
+transport's C{readConnectionLost} is called, as the reactor would. For any other event the connection is
+given back to the reactor, which does all writing, too.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ AVAILABLE: Final = hasattr(select, "epoll")
 """Whether this system has epoll; without it the reactor reads as always."""
 
 MAX_EVENTS: Final = 64
-"""Connections that are read in one turn at the most: what they are answered waits for the last of them."""
+"""Connections that are read in one turn at the most: the answers to all wait for the last of them."""
 READ_SECONDS: Final = 0.01
 """
-How long one turn may take, as far as that can be put off: of those that are read later hardly more
-than one request each is looked at.
+Seconds after which a turn puts off what it can: of a connection that is read later hardly more
+than one request is carried out in this turn.
 """
 MERGE_FROM: Final = 4
 """
@@ -48,7 +48,7 @@ would only wait for each other, where they could work side by side.
 @implementer(IReadDescriptor)
 class BatchedReads:
     """
-    The plain TCP connections of one server, read together.
+    The plain TCP connections of one server, which are read together.
 
     @ivar reading: whether a turn is under way that ends when all have been read.
     @ivar now: when what is being read was ready, in C{seconds}: what comes together comes at one time, and
@@ -136,8 +136,8 @@ class BatchedReads:
 
     def _ended(self, fd: int, transport: Connection, why: Exception) -> None:
         """
-        The peer sends no more. Ten thousand that leave at once are told of it here: the reactor would
-        have to watch each of them before, and to read it once more.
+        The peer sends no more. Where ten thousand leave at once, this is cheaper than giving each back to
+        the reactor, which would have to watch it, and to read it once more.
         """
         if isinstance(why, ConnectionDone):
             transport.readConnectionLost(Failure(why))

@@ -1,5 +1,5 @@
 """
-From what C{--listen} says to ports that are open.
+Listening: from the values of C{--listen} to open ports.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ log = Logger()
 
 
 @dataclass(frozen=True)
-class Place:
+class ListenAddress:
     """
-    Where to listen.
+    An address to listen on.
 
-    @ivar address: an address, or for an endpoint string C{None}.
-    @ivar endpoint: an endpoint string, or C{None} for TCP at the address.
+    @ivar address: the IP address; C{None} for an endpoint string.
+    @ivar endpoint: the endpoint string; C{None} for TCP at the address.
     @ivar optional: whether the machine may lack the address.
-    @ivar port: the address's own port, or C{None} for that of the protocol.
+    @ivar port: the address's own port; C{None} for that of the protocol.
     """
 
     address: str | None = None
@@ -63,9 +63,9 @@ class Place:
     port: int | None = None
 
 
-def places(listen: list[str]) -> list[Place]:
+def listen_addresses(listen: list[str]) -> list[ListenAddress]:
     """
-    What the operator named, in single addresses.
+    The single addresses that the operator named.
 
     @param listen: address literals, host names (which stand for all their
         addresses), both with or without a port of their own, as the client takes them, and
@@ -73,23 +73,23 @@ def places(listen: list[str]) -> list[Place]:
     @raise ConfigurationError: a name has no address, or what should be a port is none.
     """
     if not listen:
-        return [Place(address, optional=True) for address in LOOPBACK]
-    found: dict[Place, None] = {}
+        return [ListenAddress(address, optional=True) for address in LOOPBACK]
+    found: dict[ListenAddress, None] = {}
     for text in listen:
         host, port = _host_and_port(text)
         if host is None:
-            found[Place(endpoint=text)] = None
+            found[ListenAddress(endpoint=text)] = None
         elif isIPAddress(host) or isIPv6Address(host):
-            found[Place(host, port=port)] = None
+            found[ListenAddress(host, port=port)] = None
         else:
             for address in _resolve(host):
-                found[Place(address, port=port)] = None
+                found[ListenAddress(address, port=port)] = None
     return list(found)
 
 
 def _host_and_port(text: str) -> tuple[str | None, int | None]:
     """
-    The parts of what is no endpoint string; C{None} for the host if it is one.
+    Host and port of a value that is no endpoint string; C{None} for the host of one that is.
 
     @raise ConfigurationError: what stands in the place of the port is none.
     """
@@ -129,7 +129,7 @@ def _resolve(name: str) -> list[str]:
 
 
 def listen(
-    reactor: Any, place: Place, port: int, backlog: int, factory: IProtocolFactory
+    reactor: Any, place: ListenAddress, port: int, backlog: int, factory: IProtocolFactory
 ) -> IListeningPort | None:
     """
     Open one port.
@@ -143,7 +143,7 @@ def listen(
     where = place.endpoint or f"{place.address} port {port}"
     try:
         if place.endpoint is not None:
-            _look_at(place.endpoint)
+            _check_endpoint(place.endpoint)
         if place.address == IPV6_ANY:
             return _listen_on_all_ipv6(reactor, port, backlog, factory)
         opened = open_endpoint(_endpoint(reactor, place, port, backlog), factory)
@@ -167,12 +167,12 @@ def listen(
         raise ConfigurationError(f"cannot listen on {where}: {error}") from error
 
 
-def _look_at(endpoint: str) -> None:
+def _check_endpoint(endpoint: str) -> None:
     """
-    What Twisted says of these mistakes speaks of Python, and of its own lock of a socket that was
-    left behind it believes too much.
+    Check what Twisted does not: its errors for these mistakes speak of Python, and it believes
+    a lock that was left behind beside a socket.
 
-    @raise ConfigurationError: that cannot be listened on.
+    @raise ConfigurationError: the endpoint cannot be listened on.
     """
     kind, _, rest = endpoint.partition(":")
     if kind in ("tcp", "ssl"):
@@ -182,15 +182,15 @@ def _look_at(endpoint: str) -> None:
             _checked_port(port)
     path = unixsockets.path_of(endpoint)
     if path is not None:
-        unixsockets.make_room(path)
+        unixsockets.remove_stale(path)
 
 
 def open_endpoint(endpoint: IStreamServerEndpoint, factory: IProtocolFactory) -> IListeningPort:
     """
-    Listen at an endpoint now.
+    Listen at an endpoint, at once.
 
     @raise Exception: what its C{listen} fails with, or C{RuntimeError} if it
-        does not know at once whether it can.
+        does not fire or fail at once.
     """
     opened: list[IListeningPort | Failure] = []
     listening: Deferred[Any] = endpoint.listen(factory)
@@ -225,14 +225,14 @@ def _listen_on_all_ipv6(reactor: Any, port: int, backlog: int, factory: IProtoco
 
 def _set_backlog(port: IListeningPort, backlog: int) -> None:
     """
-    Say it again to a socket that listens: an endpoint string has Twisted's 50 otherwise, whatever its kind.
+    Set the backlog of a socket that listens: Twisted gives every endpoint string 50 unless it has its own.
     """
     if IFileDescriptor.providedBy(port):
         with socket.socket(fileno=os.dup(port.fileno())) as sock:
             sock.listen(backlog)
 
 
-def _endpoint(reactor: object, place: Place, port: int, backlog: int) -> IStreamServerEndpoint:
+def _endpoint(reactor: object, place: ListenAddress, port: int, backlog: int) -> IStreamServerEndpoint:
     if place.endpoint is not None:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, place.endpoint)
         return endpoint
@@ -242,8 +242,8 @@ def _endpoint(reactor: object, place: Place, port: int, backlog: int) -> IStream
     return TCP4ServerEndpoint(reactor, port, backlog, place.address)
 
 
-def shown(port: IListeningPort) -> str:
-    """Where a port listens, for people."""
+def shown_address(port: IListeningPort) -> str:
+    """The address of an open port, for people."""
     address: Any = port.getHost()
     host = getattr(address, "host", None)
     if host is None:

@@ -1,5 +1,5 @@
 """
-Where the servers are: what callers may write for one, and the endpoint that it stands for.
+The servers of a client or a worker: what callers may write for one, and the endpoint that it stands for.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Server:
     """
     One server to connect to.
 
-    @ivar name: what it is called in logs and errors.
+    @ivar name: its name in logs and errors.
+    @ivar endpoint: leads to it.
     @ivar address: C{host:port}, where it was given as a host or an address; otherwise empty.
     """
 

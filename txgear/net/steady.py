@@ -1,9 +1,9 @@
 """
-Spans of time that are right whatever happens to the clock and to the process.
+Timers that are right whatever happens to the wall clock and to the process.
 
 The timers of Twisted's reactors are measured by the wall clock: when that is set forward, they run
 too early. And after a pause of our own (a function that blocked, SIGSTOP, a machine that slept) a
-reactor calls all timers that are due before it reads what has come meanwhile, so that a watchdog
+reactor calls all timers that are due before it reads what has come meanwhile. So a watchdog
 would take its own pause for the silence of the other side.
 """
 
@@ -24,10 +24,10 @@ LATE: Final = 0.1
 
 def steady(reactor: IReactorTime) -> IReactorTime:
     """
-    Time for spans, of a reactor.
+    The timers of a reactor, made steady.
 
     A timer that was set before the clock is set back runs late by as much, as nothing wakes the
-    reactor before; only who owns the reactor can change that.
+    reactor before; L{txgear.net.monotonic} changes that for the whole reactor.
 
     @return: for one of Twisted's reactors a L{Steady}; anything else, a test's C{Clock} above all, is
         taken for steady itself.
@@ -38,9 +38,9 @@ def steady(reactor: IReactorTime) -> IReactorTime:
 @implementer(IReactorTime)
 class Steady:
     """
-    A reactor's timers, by a clock that nobody sets.
+    A reactor's timers, measured by a clock that nobody sets.
 
-    None runs before its time. One that is late by more than L{LATE} runs a turn of the reactor later,
+    No timer runs before its time. One that is late by more than L{LATE} runs a turn of the reactor later,
     so that what lies in the sockets is read first.
     """
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PAUSE_FROM: Final = 64 * 1024 * 1024
 """
 Unwritten bytes from which a peer is no longer read, so that one that asks and
-never listens fills no memory. It is as large as the largest packet: a client
+never reads the answers fills no memory. It is as large as the largest packet: a client
 that writes all its jobs before it reads the first result must not wait for us
 while we wait for it.
 """
@@ -70,15 +70,15 @@ BLOCKED: Final = 1
 SHUT: Final = 2
 """Nowhere: the connection ends, or the peer has closed it, and only what it sent before is still read."""
 
-# Why a peer is not read; several may hold.
+# Why a peer is not read; several reasons may hold.
 UNREAD: Final = 1
-"""It leaves what it is sent unread."""
+"""The peer does not read what it is sent."""
 HELD: Final = 2
-"""Too much waits for the disk on its behalf."""
-CROWDED: Final = 8
-"""All peers together hold too much of what has not arrived whole; see L{txgear.server.budget}."""
+"""Too many of its answers wait for the disk."""
 BEHIND: Final = 4
-"""What was read of it last is not gone through; see L{txgear.server.turns}."""
+"""What it sent last is not carried out yet; see L{txgear.server.turns}."""
+CROWDED: Final = 8
+"""All peers together have sent too much that has not arrived whole; see L{txgear.server.budget}."""
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer, IPullProducer)
@@ -178,9 +178,9 @@ class Stream(Protocol):
 
     def unfinished(self, held: int) -> None:
         """
-        Something has not arrived whole, or now it has.
+        A packet or line has arrived in part, or the rest of it has arrived.
 
-        @param held: bytes of it that have come; 0 for nothing.
+        @param held: bytes of the part; 0 if there is none any more.
         """
         self._unfinished = held
         # A large packet is read in large pieces; small reads stay small, as each is allocated whole.
@@ -193,9 +193,9 @@ class Stream(Protocol):
 
     def packets_received(self, packets: Iterator[Received]) -> None:
         """
-        Some packets and lines have arrived together; to be used up.
+        Some packets and lines have arrived together.
 
-        @param packets: it raises L{ProtocolError} where nothing more can be understood.
+        @param packets: is to be used up; raises L{ProtocolError} where nothing more can be understood.
         """
         for kind, arguments in packets:
             self.packet_received(kind, arguments)
@@ -217,20 +217,20 @@ class Stream(Protocol):
         self.protocol_broken(error)
 
     def protocol_broken(self, error: ProtocolError) -> None:
-        """Nothing after this point can be understood: by default the connection ends."""
+        """The peer has broken the protocol. By default the connection is aborted."""
         self.complain(LogLevel.info, "{peer}: {error}; connection closed", error=error)
         self.abort()
 
     def complain(self, level: LogLevel, text: str, **fields: object) -> None:
         """
-        Tell the log of something that is the peer's fault.
+        Log something that is the peer's fault.
 
         @param text: the format of the line; C{peer} is one of its fields.
         """
         self.log.emit(level, text, peer=self.peer_name, **fields)
 
     def turn_ended(self) -> None:
-        """All that arrived together has been seen: a place to write what it caused."""
+        """All that arrived together has been carried out; a subclass writes the answers here."""
 
     # What leaves
 
@@ -238,7 +238,7 @@ class Stream(Protocol):
         """
         Write these bytes after all that were written before.
 
-        @param chunks: at least one; the list is the stream's from now on.
+        @param chunks: at least one; the list belongs to the stream from now on.
         """
         if self._output:
             if self._output == BLOCKED and not self.closing:
@@ -276,7 +276,7 @@ class Stream(Protocol):
         self._block(chunks, sent)
 
     def _block(self, chunks: list[bytes], sent: int) -> None:
-        """The socket is full: give the transport a part to wait with, and keep the rest."""
+        """The socket is full: the transport waits with a part until it takes more, and the rest is queued."""
         first = 0
         while sent >= len(chunks[first]):
             sent -= len(chunks[first])
@@ -295,7 +295,7 @@ class Stream(Protocol):
         self._check_bounds(rest)
 
     def _check_bounds(self, chunks: list[bytes]) -> None:
-        """Some more chunks wait for the peer to read."""
+        """More chunks wait for the peer to read: pause it, or drop it."""
         self.unwritten += sum(map(len, chunks))
         if self.unwritten <= self.pause_from:
             return
@@ -313,12 +313,12 @@ class Stream(Protocol):
         self.abort()
 
     def pauseProducing(self) -> None:
-        """The transport (not a plain TCP one) is full: what follows waits here."""
+        """The transport, which is no plain TCP one, is full: what follows is queued."""
         if self._output == FLOWING:
             self._output = BLOCKED
 
     def resumeProducing(self) -> None:
-        """The transport has written all it had."""
+        """The transport has written all that it had: give it what is queued."""
         if self._output != BLOCKED:
             return
         self._output = FLOWING
@@ -347,7 +347,7 @@ class Stream(Protocol):
 
     def when_caught_up(self, call: Callable[[], object]) -> None:
         """
-        Have something called once when all that was written until then has left, at once if it has.
+        Call this once when the transport has taken all that is written, at once if it has.
         It is not called if the connection ends before.
         """
         if self._output == BLOCKED:
@@ -356,21 +356,21 @@ class Stream(Protocol):
             call()
 
     def pause_reading(self) -> None:
-        """Read nothing of the peer until L{resume_reading}, whatever it reads of us."""
+        """Stop reading from the peer until L{resume_reading}."""
         self.stop_reading(HELD)
 
     def resume_reading(self) -> None:
-        """Follows L{pause_reading}: read the peer again, unless there is another reason not to."""
+        """End L{pause_reading}: read from the peer again, unless there is another reason not to."""
         self.go_on_reading(HELD)
 
     def stop_reading(self, reason: int) -> None:
-        """Read nothing of the peer while this reason holds; told twice it holds once."""
+        """Do not read from the peer while this reason holds. A reason that is given twice holds once."""
         if not self._stopped:
             self._stop_reading()
         self._stopped |= reason
 
     def go_on_reading(self, reason: int) -> None:
-        """This reason holds no more, if it did: read the peer again, if no other holds."""
+        """This reason does not hold any more: read from the peer again, unless there is another one."""
         if self._stopped & reason:
             self._stopped &= ~reason
             if not self._stopped and not self.closing:
@@ -394,11 +394,10 @@ class Stream(Protocol):
 
     def close(self, linger: bool = False) -> None:
         """
-        End the connection once what was written has left, in a bounded time.
-        Nothing that arrives is looked at any more. Doing it twice is doing it
-        once.
+        End the connection once what was written has left, within L{CLOSE_SECONDS}.
+        Nothing that arrives is looked at any more. Closing it twice is closing it once.
 
-        @param linger: end our side only, and leave the rest to the peer: a
+        @param linger: end our side only, and wait for the peer to end its own: a
             socket that is closed while more arrives resets the connection, and
             the peer may never see the last answer.
         """
@@ -432,8 +431,8 @@ class Stream(Protocol):
 
     def readConnectionLost(self) -> None:
         """
-        Part of C{IHalfCloseableProtocol}: the peer sends no more. It is sent
-        what it asked for (C{echo status | nc -N}), and that is the end.
+        Part of C{IHalfCloseableProtocol}: the peer sends no more. It still gets
+        what it asked for (C{echo status | nc -N}), and then the connection ends.
         """
         if self.closing:
             self.transport.loseConnection()  # type: ignore[union-attr]

@@ -1,9 +1,9 @@
 """
-Unix sockets that a server has left behind.
+Unix sockets that a killed server has left behind.
 
-Twisted keeps a lock beside the socket, a link to the number of the process. A number is used
-again, in a container above all, where the server is process 1 each time; then the lock of one
-that was killed keeps its successor off for ever. Whether somebody listens is asked of the socket.
+Twisted keeps a lock beside the socket, a symbolic link to the number of the process. A number is used
+again, in a container above all, where the server is process 1 each time. Then the lock of a killed
+server keeps its successor off for ever. So we connect to the socket to find out whether somebody listens.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def path_of(endpoint: str) -> str | None:
     return None if found is None else re.sub(r"\\(.)", r"\1", found[1])
 
 
-def is_alive(path: str) -> bool:
+def is_served(path: str) -> bool:
     """Whether somebody listens there."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(PATIENCE)
@@ -41,7 +41,7 @@ def is_alive(path: str) -> bool:
         return True
 
 
-def make_room(path: str) -> None:
+def remove_stale(path: str) -> None:
     """
     Remove a socket on which nobody listens, and its lock.
 
@@ -54,7 +54,7 @@ def make_room(path: str) -> None:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             raise ConfigurationError("it is a file, and no socket")
     try:
-        if is_alive(path):
+        if is_served(path):
             raise ConfigurationError("another server listens there")
         for left in (path, f"{path}.lock"):
             with suppress(FileNotFoundError):

@@ -14,7 +14,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.errors import ConfigurationError
-from txgear.net.listeners import Place, listen, open_endpoint, places, shown
+from txgear.net.listeners import ListenAddress, listen, listen_addresses, open_endpoint, shown_address
 
 
 class PlacesTests(SynchronousTestCase):
@@ -22,41 +22,46 @@ class PlacesTests(SynchronousTestCase):
 
     def test_default(self) -> None:
         """Without a word the server listens on loopback only, as far as the machine has it."""
-        self.assertEqual(places([]), [Place("127.0.0.1", optional=True), Place("::1", optional=True)])
+        self.assertEqual(
+            listen_addresses([]),
+            [ListenAddress("127.0.0.1", optional=True), ListenAddress("::1", optional=True)],
+        )
 
     def test_literals(self) -> None:
         """Address literals of both families are taken as they are, once each."""
-        self.assertEqual(places(["0.0.0.0", "::", "0.0.0.0"]), [Place("0.0.0.0"), Place("::")])
+        self.assertEqual(
+            listen_addresses(["0.0.0.0", "::", "0.0.0.0"]), [ListenAddress("0.0.0.0"), ListenAddress("::")]
+        )
 
     def test_name(self) -> None:
         """A name stands for all its addresses, none of them optional."""
-        found = places(["localhost"])
-        self.assertIn(Place("127.0.0.1"), found)
+        found = listen_addresses(["localhost"])
+        self.assertIn(ListenAddress("127.0.0.1"), found)
         self.assertLessEqual({place.address for place in found}, {"127.0.0.1", "::1"})
 
     def test_endpoint(self) -> None:
         """What has a colon and is no address is an endpoint string."""
-        self.assertEqual(places(["unix:/run/txgear"]), [Place(endpoint="unix:/run/txgear")])
+        self.assertEqual(listen_addresses(["unix:/run/txgear"]), [ListenAddress(endpoint="unix:/run/txgear")])
 
     def test_ports_of_their_own(self) -> None:
         """An address or a host with a port, as the client takes it."""
         self.assertEqual(
-            places(["127.0.0.1:4731", "[::1]:4732", "[::1]"]),
-            [Place("127.0.0.1", port=4731), Place("::1", port=4732), Place("::1")],
+            listen_addresses(["127.0.0.1:4731", "[::1]:4732", "[::1]"]),
+            [ListenAddress("127.0.0.1", port=4731), ListenAddress("::1", port=4732), ListenAddress("::1")],
         )
-        self.assertIn(Place("127.0.0.1", port=1), places(["localhost:1"]))
+        self.assertIn(ListenAddress("127.0.0.1", port=1), listen_addresses(["localhost:1"]))
         for text in ("tcp:4731", "ssl:1:privateKey=k", "unix:/run/a.b:mode=600", "carrierpigeon:1"):
-            self.assertEqual(places([text]), [Place(endpoint=text)])
+            self.assertEqual(listen_addresses([text]), [ListenAddress(endpoint=text)])
 
     def test_wrong_ports(self) -> None:
         for text in ("127.0.0.1:x", "[::1]:65536", "[::1]x", "gear.example:", "localhost:-1"):
-            error = self.assertRaises(ConfigurationError, places, [text])
+            error = self.assertRaises(ConfigurationError, listen_addresses, [text])
             self.assertIn("is no port from 0 to 65535", str(error))
             self.assertIn(text, str(error))
 
     def test_unknown_name(self) -> None:
         """A name without an address is an error that says so."""
-        error = self.assertRaises(ConfigurationError, places, ["no-such-host.invalid"])
+        error = self.assertRaises(ConfigurationError, listen_addresses, ["no-such-host.invalid"])
         self.assertIn("no-such-host.invalid", str(error))
 
 
@@ -78,16 +83,16 @@ class ListenTests(SynchronousTestCase):
         """A literal of IPv4 is bound with the port and the backlog."""
         reactor = MemoryReactorClock()
         factory = Factory()
-        port = listen(reactor, Place("127.0.0.1"), 4730, 7, factory)
+        port = listen(reactor, ListenAddress("127.0.0.1"), 4730, 7, factory)
         self.assertEqual(reactor.tcpServers, [(4730, factory, 7, "127.0.0.1")])
         assert port is not None
         # The stand-in does not tell the address.
-        self.assertEqual(shown(port), "0.0.0.0:4730")
+        self.assertEqual(shown_address(port), "0.0.0.0:4730")
 
     def test_its_own_port(self) -> None:
         """That of the place comes before the protocol's."""
         reactor = MemoryReactorClock()
-        listen(reactor, Place("127.0.0.1", port=99), 4730, 7, Factory())
+        listen(reactor, ListenAddress("127.0.0.1", port=99), 4730, 7, Factory())
         self.assertEqual(reactor.tcpServers[0][0], 99)
 
     def test_words(self) -> None:
@@ -99,58 +104,74 @@ class ListenTests(SynchronousTestCase):
             ("ssl:1:privateKey=/nosuch/k", "No such file or directory: /nosuch/k"),
         ):
             error = self.assertRaises(
-                ConfigurationError, listen, MemoryReactorClock(), Place(endpoint=text), 1, 7, Factory()
+                ConfigurationError,
+                listen,
+                MemoryReactorClock(),
+                ListenAddress(endpoint=text),
+                1,
+                7,
+                Factory(),
             )
             self.assertIn(expected, str(error))
 
     def test_ipv6(self) -> None:
         """A literal of IPv6 is bound alike, and shown with brackets."""
         reactor = MemoryReactorClock()
-        port = listen(reactor, Place("::1"), 4730, 7, Factory())
+        port = listen(reactor, ListenAddress("::1"), 4730, 7, Factory())
         self.assertEqual(reactor.tcpServers[0][3], "::1")
         assert port is not None
-        self.assertEqual(shown(port), "[::1]:4730")
+        self.assertEqual(shown_address(port), "[::1]:4730")
 
     def test_endpoint(self) -> None:
         """An endpoint string has its own port."""
         reactor = MemoryReactorClock()
-        listen(reactor, Place(endpoint="tcp:99:interface=127.0.0.1"), 4730, 7, Factory())
+        listen(reactor, ListenAddress(endpoint="tcp:99:interface=127.0.0.1"), 4730, 7, Factory())
         self.assertEqual(reactor.tcpServers[0][0], 99)
 
     def test_unix(self) -> None:
         """A UNIX socket is shown by its path."""
-        port = listen(MemoryReactorClock(), Place(endpoint="unix:/tmp/of-txgear"), 4730, 7, Factory())
+        port = listen(MemoryReactorClock(), ListenAddress(endpoint="unix:/tmp/of-txgear"), 4730, 7, Factory())
         assert port is not None
-        self.assertIn("of-txgear", shown(port))
+        self.assertIn("of-txgear", shown_address(port))
 
     def test_bad_endpoint(self) -> None:
         """What is no endpoint is an error in a line."""
         for text in ("bogus:1", "tcp:x:y:z", "tcp:port"):
             error = self.assertRaises(
-                ConfigurationError, listen, MemoryReactorClock(), Place(endpoint=text), 1, 7, Factory()
+                ConfigurationError,
+                listen,
+                MemoryReactorClock(),
+                ListenAddress(endpoint=text),
+                1,
+                7,
+                Factory(),
             )
             self.assertIn(f"cannot listen on {text}", str(error))
 
     def test_taken(self) -> None:
         """A port that is taken is an error that names the place and the reason."""
         reactor = RefusingReactor(errno.EADDRINUSE)
-        error = self.assertRaises(ConfigurationError, listen, reactor, Place("127.0.0.1"), 4730, 7, Factory())
+        error = self.assertRaises(
+            ConfigurationError, listen, reactor, ListenAddress("127.0.0.1"), 4730, 7, Factory()
+        )
         self.assertEqual(str(error), "cannot listen on 127.0.0.1 port 4730: the reason")
 
     def test_lacking_default(self) -> None:
         """A default address that the machine lacks is passed over."""
         reactor = RefusingReactor(errno.EADDRNOTAVAIL)
-        self.assertIs(listen(reactor, Place("::1", optional=True), 4730, 7, Factory()), None)
+        self.assertIs(listen(reactor, ListenAddress("::1", optional=True), 4730, 7, Factory()), None)
 
     def test_lacking(self) -> None:
         """An address that was asked for and is lacking is an error."""
         reactor = RefusingReactor(errno.EADDRNOTAVAIL)
-        self.assertRaises(ConfigurationError, listen, reactor, Place("::1"), 4730, 7, Factory())
+        self.assertRaises(ConfigurationError, listen, reactor, ListenAddress("::1"), 4730, 7, Factory())
 
     def test_taken_default(self) -> None:
         """A default address that exists and is taken is an error, too."""
         reactor = RefusingReactor(errno.EADDRINUSE)
-        self.assertRaises(ConfigurationError, listen, reactor, Place("::1", optional=True), 1, 7, Factory())
+        self.assertRaises(
+            ConfigurationError, listen, reactor, ListenAddress("::1", optional=True), 1, 7, Factory()
+        )
 
     def test_slow_endpoint(self) -> None:
         """An endpoint that cannot say at once whether it listens is of no use: a start must fail or not."""

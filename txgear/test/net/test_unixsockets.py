@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.errors import ConfigurationError
 from txgear.net import unixsockets
-from txgear.net.unixsockets import make_room, path_of
+from txgear.net.unixsockets import path_of, remove_stale
 
 
 class PathTests(SynchronousTestCase):
@@ -36,34 +36,34 @@ class MakeRoomTests(SynchronousTestCase):
         self.addCleanup(folder.cleanup)
         self.path = Path(folder.name) / "s"
         self.lock = Path(folder.name) / "s.lock"
-        self.patch(unixsockets, "is_alive", lambda path: False)
+        self.patch(unixsockets, "is_served", lambda path: False)
 
     def test_nothing(self) -> None:
-        make_room(str(self.path))
+        remove_stale(str(self.path))
 
     def test_left_behind(self) -> None:
         """The socket of a killed server goes, and its lock, whoever's number that has."""
         os.mknod(self.path, 0o140600)
         os.symlink(str(os.getpid()), self.lock)
-        make_room(str(self.path))
+        remove_stale(str(self.path))
         self.assertEqual(list(self.path.parent.iterdir()), [])
 
     def test_alive(self) -> None:
-        self.patch(unixsockets, "is_alive", lambda path: True)
+        self.patch(unixsockets, "is_served", lambda path: True)
         os.symlink("1", self.lock)
-        error = self.assertRaises(ConfigurationError, make_room, str(self.path))
+        error = self.assertRaises(ConfigurationError, remove_stale, str(self.path))
         self.assertEqual(str(error), "another server listens there")
         self.assertTrue(os.path.islink(self.lock))
 
     def test_a_file(self) -> None:
         """What is no socket is somebody's."""
         self.path.write_text("dear diary")
-        error = self.assertRaises(ConfigurationError, make_room, str(self.path))
+        error = self.assertRaises(ConfigurationError, remove_stale, str(self.path))
         self.assertEqual(str(error), "it is a file, and no socket")
         self.assertTrue(self.path.exists())
 
     def test_no_folder(self) -> None:
-        error = self.assertRaises(ConfigurationError, make_room, "/nosuch/s")
+        error = self.assertRaises(ConfigurationError, remove_stale, "/nosuch/s")
         self.assertEqual(str(error), "there is no folder /nosuch")
 
     def test_not_ours(self) -> None:
@@ -72,5 +72,5 @@ class MakeRoomTests(SynchronousTestCase):
 
         os.mknod(self.path, 0o140600)
         self.patch(os, "unlink", refuse)
-        error = self.assertRaises(ConfigurationError, make_room, str(self.path))
+        error = self.assertRaises(ConfigurationError, remove_stale, str(self.path))
         self.assertEqual(str(error), "Permission denied")
