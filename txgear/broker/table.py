@@ -92,8 +92,10 @@ class JobTable:
         job.function.bytes -= job.size
         if (key := job.key) is not None:
             self.uniques.remove(key, job)
-        if job.clients:
-            job.part_all()
+        # As in part_all, which is one call more on the way of each job.
+        for client in job.clients:
+            client.attached.pop(job, None)
+        job.clients = ()
 
     def by_handle(self, handle: bytes) -> Job | None:
         """The job with this handle."""

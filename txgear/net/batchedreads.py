@@ -23,6 +23,7 @@ from typing import Final
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -118,8 +119,19 @@ class BatchedReads:
             try:
                 if event != select.EPOLLIN:
                     self._give_back(fd, transport)
-                elif ended := transport.doRead():
-                    self._ended(fd, transport, ended)
+                    continue
+                # What the transport's own doRead does, with two calls less for each read.
+                try:
+                    data = transport.socket.recv(transport.bufferSize)
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    self._ended(fd, transport, CONNECTION_LOST)
+                    continue
+                if data:
+                    transport.protocol.dataReceived(data)
+                else:
+                    self._ended(fd, transport, CONNECTION_DONE)
             except Exception:
                 # As in the reactor: a defect of ours costs the one connection.
                 self.log.failure("a connection failed")

@@ -98,6 +98,7 @@ class JobServer:
         rules = Rules(settings.prefix, settings.retries, settings.wakeups, settings.queue_memory)
         self.broker = Broker(self.outbox, rules, journal, random.random)
         self.broker.lifecycle.witness = self.notices
+        self._timers = self.broker.timers
         if journal is not None:
             journal.begin(
                 self.broker.store_events,
@@ -213,8 +214,8 @@ class JobServer:
         self.outbox.flush()
         if self.journal is not None:
             self.journal.turn_ended()
-        if self.broker.timers.deadline < self._timer_at:
-            self._set_timer(self.broker.timers.deadline)
+        if self._timers.deadline < self._timer_at:
+            self._set_timer(self._timers.deadline)
         if self._drained and self.broker.drained:
             waiting, self._drained = self._drained, []
             for waiter in waiting:

@@ -79,7 +79,7 @@ def _grab(connection: GearConnection) -> int:
     if job is None:
         connection.send(connection.peer, NO_JOB)
         return 0
-    connection.send(connection.peer, JOB_ASSIGN, job.handle, job.function.name, job.workload)
+    connection.send(connection.peer, JOB_ASSIGN, job.kept_handle, job.function.name, job.workload)
     return job.size
 
 
@@ -114,7 +114,9 @@ def _grab_all(connection: GearConnection) -> int:
 
 
 def _assign_uniq(connection: GearConnection, job: Job) -> None:
-    connection.send(connection.peer, JOB_ASSIGN_UNIQ, job.handle, job.function.name, job.unique, job.workload)
+    connection.send(
+        connection.peer, JOB_ASSIGN_UNIQ, job.kept_handle, job.function.name, job.unique, job.workload
+    )
 
 
 def _work_data(connection: GearConnection, handle: bytes, data: Data) -> None:
