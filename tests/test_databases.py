@@ -105,9 +105,9 @@ def driver_of(store: SqlStore) -> Any:
 def test_a_server_that_was_cut_off_notices_another(store: SqlStore, database: Database) -> None:
     """It may not go on with what it remembers, even when the other has gone again."""
     store.open()
-    store._drop()
+    store._disconnect()
     store.open()  # nobody has been there
-    store._drop()
+    store._disconnect()
     other = make_store(database.url)
     other.open()
     other.close(None)

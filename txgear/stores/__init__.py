@@ -1,7 +1,7 @@
 """
-Where background jobs outlive the server: a store for each kind of URL.
+Stores, in which background jobs outlive the server, and the URLs that name them.
 
-Importing this imports no database library; L{make_store} does.
+Importing this imports no library for databases; L{make_store} does.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from txgear.stores.sql import SqlStore
 
 TIMEOUT: Final = 5.0
-"""Seconds that a database has for an answer, if nobody says otherwise."""
+"""Default of the seconds in which a database has to answer."""
 
 SCHEMES: Final = ("sqlite", "postgresql", "mysql", "mariadb")
 
 
 def sqlite_path(url: str) -> str | None:
     """
-    The path that a URL names, or C{None} if it is no SQLite file's.
+    The path in a URL of a SQLite file; C{None} for a URL of another kind.
 
     @raise ConfigurationError: there is no store with such a URL, or there can be no such file.
     """
@@ -52,8 +52,8 @@ def sqlite_path(url: str) -> str | None:
 
 def check_store(url: str, password: str | None = None) -> None:
     """
-    See whether there can be such a store, without loading a library of databases where that is
-    not needed.
+    See whether a URL names a store, without importing a library for databases where that is not
+    needed.
 
     @raise ConfigurationError: as L{make_store} does.
     """
@@ -71,9 +71,9 @@ def make_store(
         stands there, C{postgresql://user@host/database}, C{mysql://user@host/database} or
         C{mariadb://...}; options of the driver may follow these behind a question mark.
     @param password: for the database; replaces the one in the URL.
-    @param timeout: seconds that the database has for an answer.
-    @param own_folder: whether the folder of a SQLite file may be made: nobody named it, so that it
-        is no slip of the pen.
+    @param timeout: seconds in which the database has to answer.
+    @param own_folder: whether the folder of a SQLite file may be made; it may be where nobody named it,
+        as it cannot be a typing mistake then.
     @raise ConfigurationError: the URL makes no sense, or the database's driver is not installed.
     """
     path = sqlite_path(url)
@@ -95,13 +95,16 @@ def make_store(
 
 def default_url(port: int, environ: Mapping[str, str], root: bool) -> str:
     """
-    The store of a server that was not told of one: a SQLite file for each port.
+    The URL of the store of a server that was given none: a SQLite file for each port.
+
+    Its folder is the first one in C{STATE_DIRECTORY}, which systemd sets; without that
+    C{/var/lib/txgear} for root, and C{txgear} below C{XDG_STATE_HOME}, by default C{~/.local/state}, for
+    other users.
 
     @param port: the server's port.
-    @param environ: the environment; C{STATE_DIRECTORY} (from systemd, its first folder) comes first.
+    @param environ: the environment.
+    @param root: whether the server's user is root.
     @raise ConfigurationError: there is no absolute path for it.
-    @param root: whether the server is root's: its files are in C{/var/lib/txgear}. Others' are in
-        C{txgear} below C{XDG_STATE_HOME}, by default C{~/.local/state}.
     """
     folder = environ.get("STATE_DIRECTORY", "").partition(":")[0]
     if folder and not os.path.isabs(folder):
@@ -118,7 +121,10 @@ def default_url(port: int, environ: Mapping[str, str], root: bool) -> str:
 
 
 def _home(environ: Mapping[str, str]) -> str:
-    """Never one that depends on where the process is: each folder would have a queue of its own."""
+    """
+    The user's home folder. It is absolute: otherwise each folder in which the server is started would have a
+    queue of its own.
+    """
     home = environ.get("HOME")
     if home is None:
         with suppress(KeyError):

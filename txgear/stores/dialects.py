@@ -1,5 +1,5 @@
 """
-What differs between the databases that a SQL store works with.
+What differs between the databases that a SQL store works with, as one abstract class.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from txgear.stores.statements import Statements
 
 class StoreDialect(ABC):
     """
-    One database of one kind: how it is reached, kept from others, and understood when it complains.
+    One database: how it is reached, how other servers are kept off it, and what its errors mean.
 
-    @cvar package: what pip installs its driver with.
-    @cvar options: of the engine.
-    @cvar begin: what starts a transaction that writes, where the driver does not by itself.
-    @cvar kind_of_statements: how it is spoken to.
-    @ivar name: where it is, as a URL without a password.
-    @ivar engine: makes connections.
-    @ivar statements: what it is asked.
-    @ivar largest: bytes of the largest workload or result that it takes, if it would not just refuse
-        a larger one; otherwise C{None}.
-    @ivar largest_why: what sets that bound.
+    @cvar package: what pip is told to install its driver.
+    @cvar options: arguments of SQLAlchemy's C{create_engine}.
+    @cvar begin: the statement that begins a transaction that writes; empty where the driver begins it.
+    @cvar statements_class: makes L{statements}.
+    @ivar name: where the database is, as a URL without a password.
+    @ivar engine: SQLAlchemy's, which makes connections.
+    @ivar statements: the statements in the SQL of this database.
+    @ivar largest_value: bytes of the largest workload or result that it takes, where a larger one costs
+        more than an error; otherwise C{None}.
+    @ivar largest_value_why: what sets that bound, in words.
     """
 
     package: ClassVar[str] = ""
     options: ClassVar[dict[str, Any]] = {}
     begin: ClassVar[str] = ""
-    kind_of_statements: ClassVar[type[Statements]] = Statements
+    statements_class: ClassVar[type[Statements]] = Statements
 
     def __init__(self, name: str, url: URL, connect_args: dict[str, Any]) -> None:
         """
-        @param url: with SQLAlchemy's name of the driver, and all that it takes to connect.
-        @param connect_args: for the driver, beside what the URL says.
+        @param url: with SQLAlchemy's name of the driver, and all that is needed to connect.
+        @param connect_args: arguments of the driver's C{connect}, beside the URL.
         @raise ConfigurationError: the driver is not installed.
         """
         self.name = name
-        self.largest: int | None = None
-        self.largest_why = ""
+        self.largest_value: int | None = None
+        self.largest_value_why = ""
         try:
             self.engine: Engine = create_engine(
                 url, poolclass=NullPool, connect_args=connect_args, **self.options
@@ -53,45 +53,46 @@ class StoreDialect(ABC):
             raise ConfigurationError(
                 f"the store {name} needs a package that is not installed: pip install '{self.package}'"
             ) from error
-        self.statements = self.kind_of_statements(self.engine.dialect)
+        self.statements = self.statements_class(self.engine.dialect)
 
     @abstractmethod
     def prepare(self) -> None:
         """
-        Do what must be done before there is a connection, unless it is done already.
+        Do what must be done before the first connection, unless it is done already.
 
         @raise StoreUnusable: it cannot be done.
         """
 
     @abstractmethod
-    def settle(self, connection: Connection) -> None:
+    def set_up(self, connection: Connection) -> None:
         """
-        Set a new connection up; the caller commits.
+        Set up a new connection; the caller commits.
 
-        @raise StoreUnusable: there is no working with this database.
+        @raise StoreUnusable: the database's own settings do not allow it to be used.
         """
 
     @abstractmethod
     def lock(self, connection: Connection) -> bool:
         """
-        Keep other servers off for as long as this connection lasts; the caller commits.
+        Try to take the lock that keeps other servers off, for as long as this connection lasts; the
+        caller commits.
 
-        @return: whether that is so now; false if another server keeps us off.
+        @return: whether it is taken; false if another server has it.
         """
 
     def check(self, driver: DBAPIConnection) -> None:  # noqa: B027 - most have nothing to do
         """
-        See that what has just been committed is where it will be looked for.
+        See, after a commit, that the next server would find what was committed.
 
-        @raise StoreUnusable: it is not.
+        @raise StoreUnusable: it would not.
         """
 
     def damaged(self, error: BaseException) -> bool:
-        """Whether an error says that some rows are damaged, and others can be worked with."""
+        """Whether an error of the driver says that some rows are damaged; others can still be read."""
         return False
 
     def cursor(self, driver: DBAPIConnection) -> DBAPICursor:
-        """A cursor of the driver's connection, for the statements."""
+        """A new cursor of the driver's connection, for the statements."""
         return driver.cursor()
 
     @abstractmethod
@@ -99,13 +100,13 @@ class StoreDialect(ABC):
         """Undo what L{prepare} did."""
 
     @abstractmethod
-    def words(self, error: BaseException) -> str:
-        """What an error of the driver says, without the driver's own additions."""
+    def message(self, error: BaseException) -> str:
+        """The database's message in an error of the driver, without what the driver adds."""
 
     @abstractmethod
     def refuses(self, error: BaseException) -> bool:
-        """Whether an error says that the database works, and has no room for what it was given."""
+        """Whether an error of the driver says that the database works, but has no room for a value."""
 
     @abstractmethod
-    def hopeless(self, error: BaseException) -> str:
-        """What must be done before the store can be opened; empty where it may be open by itself later."""
+    def remedy(self, error: BaseException) -> str:
+        """What somebody has to do before the store can be opened; empty where trying again may help."""

@@ -1,5 +1,5 @@
 """
-Files by which one server keeps all others off.
+Locks on files, by which one server keeps all others off a database.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from typing import IO, Final
 
 from txgear.errors import StoreUnusable
 
-APART: Final = sys.platform == "linux"
+FLOCK_IS_SEPARATE: Final = sys.platform == "linux"
 """
-Whether C{flock} leaves the locks alone that SQLite takes by C{fcntl}: the BSDs and macOS count both as one
-kind, so that SQLite would find its own file locked.
+Whether the locks of C{flock} are apart from those of C{fcntl}, which SQLite takes. On the BSDs and macOS they
+are one kind, and SQLite would find its own file locked.
 """
 
 
 def _private(path: str, flags: int) -> int:
-    """For C{open}: a file that is new is for its owner alone."""
+    """An opener for C{open}: a new file is for its owner alone."""
     return os.open(path, flags, 0o600)
 
 
 def is_at(path: str, descriptor: int) -> bool:
-    """Whether an open file is what stands at this path still."""
+    """Whether an open file is still the one at this path."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
     except OSError:
@@ -33,8 +33,8 @@ def is_at(path: str, descriptor: int) -> bool:
 
 class FileLock:
     """
-    A lock that the system gives up when the process ends, however it does. The file says which
-    process that is, and stays: a file that comes and goes would be another one for each server.
+    A lock file. The system releases the lock when the process ends, however that happens. The file
+    holds the process's id. It is not removed: two servers could then lock two files of one name.
     """
 
     def __init__(self, path: str) -> None:
@@ -43,10 +43,10 @@ class FileLock:
 
     def take(self) -> None:
         """
-        Take the lock, unless it is held here already. If somebody has removed its file meanwhile,
-        there is a new one.
+        Take the lock, unless this object has it already. If the file was removed meanwhile, a new one
+        is made.
 
-        @raise StoreUnusable: somebody else has it, or there can be no such file.
+        @raise StoreUnusable: another process has the lock, or the file cannot be made.
         """
         if self._file is not None:
             if is_at(self._path, self._file.fileno()):
@@ -75,24 +75,25 @@ class FileLock:
 
     @property
     def lost(self) -> bool:
-        """Whether somebody has removed the file that is held."""
+        """Whether somebody has removed the file that is locked."""
         return self._file is not None and not is_at(self._path, self._file.fileno())
 
     def release(self) -> None:
-        """Give the lock up, if it is held."""
+        """Release the lock, if this object has it."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
 
-class OwnFile:
+class DatabaseFile:
     """
-    The file of a database, held by itself: whoever reaches it by another name, or when the lock beside it
-    was removed, finds it in use; and when it is removed or replaced, that is seen.
+    The file of a database, kept open and locked. A second server finds it in use even where it reaches
+    the file by another name, or where the L{FileLock} beside it was removed. L{check} tells when the
+    file itself is removed or replaced.
 
-    POSIX takes all of a process's C{fcntl} locks on a file away when it closes any descriptor of that,
-    and SQLite's are such locks: this descriptor is opened before SQLite opens the file, and closed
-    after it has closed that.
+    POSIX releases all C{fcntl} locks of a process on a file when the process closes any descriptor of
+    it, and SQLite has such locks. So this descriptor is opened before SQLite opens the file, and closed
+    after SQLite has closed it.
     """
 
     def __init__(self, path: str) -> None:
@@ -101,9 +102,9 @@ class OwnFile:
 
     def take(self) -> None:
         """
-        Hold the file, unless it is held here already; it is made if it is not there.
+        Open and lock the file, unless that is done already. It is made if it is not there.
 
-        @raise StoreUnusable: another server has it, or there can be none.
+        @raise StoreUnusable: another server has it, or it cannot be made.
         """
         if self.held:
             return
@@ -116,7 +117,7 @@ class OwnFile:
                 f"cannot open {self._path}: {error.strerror}: "
                 "let the server's user write the file and its folder"
             ) from error
-        if not APART:
+        if not FLOCK_IS_SEPARATE:
             return
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -132,12 +133,14 @@ class OwnFile:
 
     @property
     def held(self) -> bool:
-        """Whether it is held here."""
+        """Whether the file is open here."""
         return self._descriptor >= 0
 
     def check(self) -> None:
         """
-        @raise StoreUnusable: the file is not at its place any more.
+        See that the file is still at its place.
+
+        @raise StoreUnusable: it is not.
         """
         if is_at(self._path, self._descriptor):
             return
@@ -147,7 +150,7 @@ class OwnFile:
         )
 
     def release(self) -> None:
-        """Let go of it, if it is held; SQLite has closed it."""
+        """Close the file, if it is open; SQLite has closed it already."""
         if self.held:
             os.close(self._descriptor)
             self._descriptor = -1

@@ -1,5 +1,5 @@
 """
-Jobs of a gearmand in the database of a store: it was stopped, and its table is still there.
+Jobs that a gearmand has left in the database of a store: its table is still there.
 """
 
 from __future__ import annotations
@@ -12,25 +12,27 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from txgear.stores import schema
 
 COLUMNS = ("function_name", "unique_key", "priority", "data")
-"""What each of gearmand's tables has, however old it is."""
+"""Columns that each of gearmand's tables has, however old it is."""
 
 
 class Leftovers(NamedTuple):
     """
+    How many jobs there are.
+
     @ivar rows: jobs in gearmand's table.
-    @ivar taken: those that C{txgear import} has taken over, from there or from elsewhere.
+    @ivar taken: jobs that C{txgear import} has taken over, from this table or from another.
     """
 
     rows: int
     taken: int
 
 
-def look(connection: Connection, name: str) -> Leftovers:
+def count_leftovers(connection: Connection, name: str) -> Leftovers:
     """
-    Count them.
+    Count the jobs in gearmand's table; a table that is not there, or not gearmand's, has none.
 
-    @param connection: the store's own, at rest; it is at rest again then.
-    @param name: the table's.
+    @param connection: the store's own, outside of a transaction; it is outside of one again afterwards.
+    @param name: the table's name.
     """
     theirs = table(name, *map(column, COLUMNS))
     try:

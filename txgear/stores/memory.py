@@ -1,5 +1,5 @@
 """
-A store that forgets everything when the process ends.
+A store in memory, for tests.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from txgear.interfaces import IJobStore
 @implementer(IJobStore)
 class MemoryStore:
     """
-    A store for tests: what is kept outlives L{close}, so that a server can be
-    started again on the same object. The methods are those of L{IJobStore}.
+    A store for tests. What it keeps outlives L{close}, but not the process: a
+    server can be started again with the same object. The methods are those of
+    L{IJobStore}.
     """
 
     name = "memory:"

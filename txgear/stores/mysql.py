@@ -1,5 +1,5 @@
 """
-MySQL and MariaDB, by PyMySQL.
+MySQL and MariaDB, with PyMySQL.
 """
 
 from __future__ import annotations
@@ -13,33 +13,33 @@ from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
 
 from txgear.errors import StoreUnusable
 from txgear.stores.schema import jobs, results, workloads
-from txgear.stores.servers import ACCESS, GRACE, OTHERS, READ_ONLY, RIGHTS, ServerDialect
-from txgear.stores.statements import MOST_BYTES, ROW_BYTES, Statements, key_of, parameter
+from txgear.stores.serverdialect import ACCESS, FOREIGN_TABLES, GRACE, READ_ONLY, RIGHTS, ServerDialect
+from txgear.stores.statements import MOST_BYTES, ROW_BYTES, Statements, parameter, primary_key
 
 LEAST_PACKET: Final = 512 * 1024
 """
-A C{max_allowed_packet} that takes any job but for its workload: the history of 50 attempts is up to
-110 kB of JSON, and PyMySQL may write a byte as two.
+Bytes of C{max_allowed_packet} at the least: they take any job without its workload. The history of 50
+attempts is up to 110 kB of JSON, and PyMySQL may write a byte as two.
 """
 
 IDLE_SECONDS: Final = 365 * 24 * 3600
-"""How long a queue may have nothing to do; MySQL hangs up after eight hours if nobody tells it."""
+"""Seconds that a connection may be idle; MySQL's default is eight hours."""
 
 ADVICE: Final = {
     **dict.fromkeys((1044, 1045, 1049, 1130, 1698, 1820, 1862, 2059, 3118), ACCESS),
     **dict.fromkeys((1142, 1143, 1227), RIGHTS),
     **dict.fromkeys((1290, 1792, 1836), READ_ONLY),
-    **dict.fromkeys((1050, 1054, 1146), OTHERS),
+    **dict.fromkeys((1050, 1054, 1146), FOREIGN_TABLES),
 }
-"""What to do, by the number of the error."""
+"""What to do, by MySQL's number of the error."""
 
 
-class InPieces(Statements):
+class MySQLStatements(Statements):
     """
-    Workloads and results that come in pieces where they are larger than a packet: they were written when
-    C{max_allowed_packet} was higher, and a row that is larger costs the connection.
+    Statements that read workloads and results in pieces where they are larger than a packet. Such values
+    were written when C{max_allowed_packet} was higher, and a row that does not fit costs the connection.
 
-    @ivar piece: bytes that one packet has room for.
+    @ivar piece: bytes of one piece at the most.
     """
 
     piece = LEAST_PACKET - ROW_BYTES
@@ -58,7 +58,7 @@ class InPieces(Statements):
         column: Column[Any],
     ) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
-        for part in self.lists(numbers):
+        for part in self.key_lists(numbers):
             cursor.execute(text(len(part)), (self.piece, *part))
             for number, first, size in cursor.fetchall():
                 pieces = [first or b""]
@@ -71,12 +71,12 @@ class InPieces(Statements):
 
     @staticmethod
     def _first(column: Column[Any]) -> tuple[Any, ...]:
-        """A value's first piece, and how long it is."""
-        first = func.substring(column, literal_column("1"), parameter(key_of(column.table)))
+        """Columns of a statement: the first piece of a value, and the value's length."""
+        first = func.substring(column, literal_column("1"), parameter(primary_key(column.table)))
         return first, func.length(column)
 
     def _piece_text(self, column: Column[Any]) -> str:
-        key = key_of(column.table)
+        key = primary_key(column.table)
         piece = func.substring(column, parameter(key), parameter(key))
         return self.text(select(piece).where(key == parameter(key)))
 
@@ -84,27 +84,30 @@ class InPieces(Statements):
         return self.text(
             select(jobs.c.number, *self._first(workloads.c.workload))
             .outerjoin(workloads, workloads.c.number == jobs.c.number)
-            .where(self.among(jobs.c.number, keys))
+            .where(self.is_one_of(jobs.c.number, keys))
         )
 
     def _make_results(self, keys: int) -> str:
         return self.text(
-            select(results.c.number, *self._first(results.c.result)).where(self.among(results.c.number, keys))
+            select(results.c.number, *self._first(results.c.result)).where(
+                self.is_one_of(results.c.number, keys)
+            )
         )
 
 
 class MySQL(ServerDialect):
     """
-    A database of MySQL or MariaDB.
+    A MySQL or MariaDB database.
 
     A statement that is larger than the server's C{max_allowed_packet} costs the
-    connection, without a word why: what is too large is refused here.
+    connection, and the error does not say why. So a value that is too large is
+    refused here (L{largest_value}).
     """
 
     driver = "mysql+pymysql"
     package = "txgear[mysql]"
-    kind_of_statements = InPieces
-    statements: InPieces
+    statements_class = MySQLStatements
+    statements: MySQLStatements
 
     def __init__(self, url: str, password: str | None, timeout: float) -> None:
         super().__init__(url, password, timeout)
@@ -115,7 +118,7 @@ class MySQL(ServerDialect):
     def connect_args(self) -> dict[str, Any]:
         return {
             "charset": "utf8mb4",
-            # Or what does not fit is cut, and a table may come without transactions.
+            # Otherwise a value that does not fit is cut, and a table may be made without transactions.
             "sql_mode": "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION",
             "connect_timeout": self.timeout,
             "read_timeout": self.timeout + GRACE,
@@ -123,12 +126,12 @@ class MySQL(ServerDialect):
         }
 
     def _connect(self, dialect: Dialect, record: Any, args: Any, kwargs: Any) -> Any:
-        """What SQLAlchemy connects by."""
-        from txgear.stores.pymysqlconnection import PatientConnection
+        """SQLAlchemy calls this to connect."""
+        from txgear.stores.pymysqlconnection import PyMySQLConnection
 
-        return PatientConnection(*args, **kwargs)
+        return PyMySQLConnection(*args, **kwargs)
 
-    def settle(self, connection: Connection) -> None:
+    def set_up(self, connection: Connection) -> None:
         seconds = ceil(self.timeout)
         connection.exec_driver_sql(
             "SET SESSION innodb_lock_wait_timeout = %s, lock_wait_timeout = %s, wait_timeout = %s",
@@ -138,8 +141,8 @@ class MySQL(ServerDialect):
         if packet < LEAST_PACKET:
             raise StoreUnusable(f"its max_allowed_packet is {packet}: set it to {LEAST_PACKET} or more")
         # PyMySQL may write a byte as two.
-        self.largest = packet // 2 - ROW_BYTES
-        self.largest_why = f"its max_allowed_packet is {packet}"
+        self.largest_value = packet // 2 - ROW_BYTES
+        self.largest_value_why = f"its max_allowed_packet is {packet}"
         self.statements.most_bytes = min(MOST_BYTES, packet // 2)
         self.statements.piece = packet - ROW_BYTES
 
@@ -153,15 +156,15 @@ class MySQL(ServerDialect):
                 connection.exec_driver_sql("KILL %s", (holder,))
         return taken
 
-    def words(self, error: BaseException) -> str:
+    def message(self, error: BaseException) -> str:
         return str(error.args[1]) if len(error.args) > 1 else str(error)
 
     def refuses(self, error: BaseException) -> bool:
-        # The disk or the table is full, or a row is larger than InnoDB's. "Got error 28" is a full disk, too.
+        # The disk or the table is full, or a row is too large for InnoDB. "Got error 28" is a full disk, too.
         number = _number(error)
-        return number in (1021, 1114, 1118) or (number == 1030 and " 28 " in self.words(error))
+        return number in (1021, 1114, 1118) or (number == 1030 and " 28 " in self.message(error))
 
-    def hopeless(self, error: BaseException) -> str:
+    def remedy(self, error: BaseException) -> str:
         return ADVICE.get(_number(error), "")
 
 

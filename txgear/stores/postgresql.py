@@ -1,5 +1,5 @@
 """
-PostgreSQL, by psycopg 3.
+PostgreSQL, with psycopg 3.
 """
 
 from __future__ import annotations
@@ -13,21 +13,28 @@ from sqlalchemy import Column, Connection, Table, any_, bindparam, event
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, Dialect
 
-from txgear.stores.schema import inserted
-from txgear.stores.servers import ACCESS, GRACE, OTHERS, READ_ONLY, RIGHTS, ServerDialect
+from txgear.stores.schema import inserted_columns
+from txgear.stores.serverdialect import ACCESS, FOREIGN_TABLES, GRACE, READ_ONLY, RIGHTS, ServerDialect
 from txgear.stores.statements import Statements
 
 LARGEST_SECONDS: Final = 600.0
 """
-Seconds that a statement has beside its timeout: the largest workload, 64 MiB, at a megabit a second.
-One that stands still is given up by the connection long before.
+Seconds that a statement has beyond its timeout: the largest workload, 64 MiB, takes as long at a megabit a
+second. The connection gives a statement that stalls up long before.
 """
 
 LOCK: Final = int.from_bytes(b"txgear", "big")
-"""The advisory lock of the server that has the database."""
+"""The number of the advisory lock that the server has which uses the database."""
 
-ADVICE: Final = {"28": ACCESS, "3D": ACCESS, "42501": RIGHTS, "3F": RIGHTS, "25006": READ_ONLY, "42": OTHERS}
-"""What to do, by the beginning of an SQLSTATE; the first that fits."""
+ADVICE: Final = {
+    "28": ACCESS,
+    "3D": ACCESS,
+    "42501": RIGHTS,
+    "3F": RIGHTS,
+    "25006": READ_ONLY,
+    "42": FOREIGN_TABLES,
+}
+"""What to do, by the beginning of the SQLSTATE; the first that fits counts."""
 
 NOT_LET_IN: Final = (
     ("authentication failed", ACCESS),
@@ -37,13 +44,13 @@ NOT_LET_IN: Final = (
     ("not permitted", ACCESS),
     ("invalid connection option", "check what follows the question mark in the URL"),
 )
-"""What PostgreSQL says to those whom it does not let in, without an SQLSTATE, and what to do."""
+"""Parts of messages that come without an SQLSTATE when a connection is refused, and what to do."""
 
 
-class CopyAndArrays(Statements):
+class PostgreSQLStatements(Statements):
     """
-    Rows by COPY, and keys as one array: beside INSERT with many rows and IN with many keys,
-    psycopg needs a tenth of its time for the one and a third for the other.
+    Statements that insert rows by COPY and send keys as one array. Against INSERT with many rows and IN
+    with many keys, psycopg needs a tenth of the time for the first and a third for the second.
     """
 
     def __init__(self, dialect: Dialect) -> None:
@@ -61,20 +68,20 @@ class CopyAndArrays(Statements):
             for row in rows:
                 copy.write_row(row)
 
-    def among(self, key: Column[Any], keys: int) -> Any:
+    def is_one_of(self, key: Column[Any], keys: int) -> Any:
         return key == any_(bindparam(None, type_=ARRAY(key.type), required=True))
 
-    def lists(self, keys: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    def key_lists(self, keys: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         if keys:
             yield (list(keys),)
 
     def _make_copy(self, table: Table) -> tuple[str, list[str]]:
-        """The statement, and the types of its columns as psycopg knows them."""
+        """The COPY statement, and psycopg's names for the types of its columns."""
         quoted = self.dialect.identifier_preparer
-        columns = ", ".join(quoted.quote(column.name) for column in inserted(table))
+        columns = ", ".join(quoted.quote(column.name) for column in inserted_columns(table))
         return (
             f"COPY {quoted.format_table(table)} ({columns}) FROM STDIN (FORMAT BINARY)",
-            [column.type.compile(self.dialect).lower() for column in inserted(table)],
+            [column.type.compile(self.dialect).lower() for column in inserted_columns(table)],
         )
 
 
@@ -83,7 +90,7 @@ class PostgreSQL(ServerDialect):
 
     driver = "postgresql+psycopg"
     package = "txgear[postgresql]"
-    kind_of_statements = CopyAndArrays
+    statements_class = PostgreSQLStatements
 
     def __init__(self, url: str, password: str | None, timeout: float) -> None:
         super().__init__(url, password, timeout)
@@ -94,17 +101,17 @@ class PostgreSQL(ServerDialect):
         return {"connect_timeout": max(2, ceil(self.timeout)), "fallback_application_name": "txgear"}
 
     def _connect(self, dialect: Dialect, record: Any, args: Any, kwargs: Any) -> Any:
-        """What SQLAlchemy connects by."""
-        from txgear.stores.psycopgconnection import BoundedConnection
+        """SQLAlchemy calls this to connect."""
+        from txgear.stores.psycopgconnection import PsycopgConnection
 
-        connection = BoundedConnection.connect(*args, **kwargs)
-        connection.patience = self.timeout + GRACE
+        connection = PsycopgConnection.connect(*args, **kwargs)
+        connection.stall_timeout = self.timeout + GRACE
         return connection
 
-    def settle(self, connection: Connection) -> None:
+    def set_up(self, connection: Connection) -> None:
         connection.exec_driver_sql(
             "SELECT set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false),"
-            # Or what is answered could be lost. All stronger values are the operator's choice.
+            # With it off, a job that was answered could be lost. Stronger values are the operator's choice.
             " CASE current_setting('synchronous_commit')"
             " WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END",
             (f"{ceil(self.timeout * 1000)}ms", f"{ceil((self.timeout + LARGEST_SECONDS) * 1000)}ms"),
@@ -118,7 +125,7 @@ class PostgreSQL(ServerDialect):
             connection.exec_driver_sql(
                 "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
                 " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-                # How it shows the two halves of the number, and that they are of one.
+                # The table shows the two halves of the number; objsubid 1 says that they are of one number.
                 " AND classid = (%s >> 32)::oid AND objid = (%s & 4294967295)::oid AND objsubid = 1"
                 " AND pid = %s",
                 (LOCK, LOCK, self.session),
@@ -126,10 +133,10 @@ class PostgreSQL(ServerDialect):
         return taken
 
     def cursor(self, driver: DBAPIConnection) -> DBAPICursor:
-        # Or bytes come as hexadecimal digits.
+        # Otherwise bytes come as hexadecimal digits.
         return driver.cursor(binary=True)
 
-    def words(self, error: BaseException) -> str:
+    def message(self, error: BaseException) -> str:
         # Without the statement, the context and the hints.
         return getattr(getattr(error, "diag", None), "message_primary", None) or str(error)
 
@@ -137,10 +144,10 @@ class PostgreSQL(ServerDialect):
         # The disk is full, memory is short, something is larger than it may be. Not: too many connections.
         return _state(error).startswith(("53100", "53200", "54"))
 
-    def hopeless(self, error: BaseException) -> str:
+    def remedy(self, error: BaseException) -> str:
         state = _state(error)
         if not state:
-            return next((advice for words, advice in NOT_LET_IN if words in str(error)), "")
+            return next((advice for message, advice in NOT_LET_IN if message in str(error)), "")
         return next((advice for start, advice in ADVICE.items() if state.startswith(start)), "")
 
 

@@ -1,5 +1,5 @@
 """
-A connection to PostgreSQL that does not wait for ever.
+psycopg's connection, with a timeout of its own.
 """
 
 from __future__ import annotations
@@ -16,26 +16,31 @@ from txgear.stores.unsent import unsent
 
 RV = TypeVar("RV")
 
-LOOK: Final = 0.1
-"""Seconds between two looks at how much of what was sent has arrived."""
+LOOK_SECONDS: Final = 0.1
+"""Seconds between two looks at how much has left the socket."""
 
 MASKS: Final = {Wait.R: select.POLLIN, Wait.W: select.POLLOUT, Wait.RW: select.POLLIN | select.POLLOUT}
 
 
-class BoundedConnection(psycopg.Connection[Any]):
+class PsycopgConnection(psycopg.Connection[Any]):
     """
-    PostgreSQL's own timeouts are no use when it has stopped, and TCP's are none when its system
-    goes on without it: a statement that does not get on is given up here, with the connection. One that
-    does has its time, as a large workload takes long on a slow line.
+    A connection that gives a statement up, and itself, when no byte comes or leaves for too long.
 
-    @ivar patience: seconds without a byte that comes or leaves.
+    PostgreSQL's own timeouts do not help when it has stopped, and TCP's do not when its machine goes on
+    without it. A statement that makes progress is not given up: a large workload takes long on a slow
+    line.
+
+    @ivar stall_timeout: seconds for which no byte may come or leave.
     """
 
-    patience = 5.0
+    stall_timeout = 5.0
 
     def wait(self, gen: PQGen[RV], *args: Any, **kwargs: Any) -> RV:
         """
-        Through this comes all that talks to the server: run what yields the events that it waits for.
+        Run a generator of psycopg's, which yields the events that it waits for; all that talks to the
+        server comes through here.
+
+        @raise psycopg.OperationalError: the server has stalled.
         """
         poll = select.poll()
         try:
@@ -43,14 +48,14 @@ class BoundedConnection(psycopg.Connection[Any]):
             while True:
                 socket = self.pgconn.socket
                 poll.register(socket, MASKS[wanted])
-                left, since = unsent(socket), monotonic()
-                while not (events := poll.poll(LOOK * 1000)):
-                    before, left = left, unsent(socket)
-                    if left < before:
+                waiting, since = unsent(socket), monotonic()
+                while not (events := poll.poll(LOOK_SECONDS * 1000)):
+                    before, waiting = waiting, unsent(socket)
+                    if waiting < before:
                         since = monotonic()
-                    elif monotonic() - since >= self.patience:
+                    elif monotonic() - since >= self.stall_timeout:
                         self.close()
-                        raise psycopg.OperationalError(f"no answer within {self.patience:g} seconds")
+                        raise psycopg.OperationalError(f"no answer within {self.stall_timeout:g} seconds")
                 wanted = gen.send(_ready(events[0][1]))
         except StopIteration as end:
             result: RV = end.value
@@ -58,7 +63,7 @@ class BoundedConnection(psycopg.Connection[Any]):
 
 
 def _ready(events: int) -> Ready:
-    """What psycopg may do now; what is wrong with a socket it finds out by reading."""
+    """What psycopg may do now; it finds an error of the socket by reading."""
     if not events & select.POLLOUT:
         return Ready.R
     return Ready.RW if events & ~select.POLLOUT else Ready.W

@@ -1,5 +1,5 @@
 """
-A connection to MySQL that does not count a long way as silence.
+PyMySQL's connection, with timeouts that a slow line does not run into.
 """
 
 from __future__ import annotations
@@ -13,16 +13,19 @@ from pymysql.constants import CR
 from txgear.stores.unsent import unsent
 
 SLICE: Final = 64 * 1024
-"""Bytes that have the whole time for one write: a line that takes these in time is slow, and not dead."""
-LOOK: Final = 0.02
-"""Seconds between two looks at how much of a large packet has arrived."""
+"""Bytes of one write, which has the whole timeout: a line that takes them in that time is slow, not dead."""
+LOOK_SECONDS: Final = 0.02
+"""Seconds between two looks at how much of a large packet has left the socket."""
 
 
-class PatientConnection(pymysql.connections.Connection):
+class PyMySQLConnection(pymysql.connections.Connection):
     """
-    PyMySQL hands up to 16 MiB to the socket at once, and Python's sockets have one deadline for all of
-    that: on a slow line a large workload would never arrive. Nor would its answer be in time while
-    most of it lies in the socket. Its reads have their time for each piece that comes.
+    A connection whose write timeout is for each L{SLICE}.
+
+    PyMySQL gives the socket up to 16 MiB at once, and a Python socket has one deadline for all of it: a
+    large workload would never arrive over a slow line. Its answer would be late as well, as long as
+    most of the workload lies in the socket. Reads need no such care: each piece that comes has the
+    whole timeout.
     """
 
     def _write_bytes(self, data: bytes) -> None:
@@ -32,18 +35,23 @@ class PatientConnection(pymysql.connections.Connection):
         view = memoryview(data)
         for start in range(0, len(view), SLICE):
             super()._write_bytes(view[start : start + SLICE])  # type: ignore[misc]
-        self._see_it_off()
+        self._wait_until_sent()
 
-    def _see_it_off(self) -> None:
-        """Wait until nearly all has left, as long as that gets on."""
-        patience: float = self._write_timeout  # type: ignore[attr-defined]
+    def _wait_until_sent(self) -> None:
+        """
+        Wait until nearly all has left the socket.
+
+        @raise pymysql.OperationalError: nothing has left for as long as the write timeout.
+        """
+        stall_timeout: float = self._write_timeout  # type: ignore[attr-defined]
         descriptor: int = self._sock.fileno()  # type: ignore[attr-defined]
-        left, since = unsent(descriptor), monotonic()
-        while left > SLICE:
-            sleep(LOOK)
-            now_left = unsent(descriptor)
-            if now_left < left:
-                left, since = now_left, monotonic()
-            elif monotonic() - since > patience:
+        waiting, since = unsent(descriptor), monotonic()
+        while waiting > SLICE:
+            sleep(LOOK_SECONDS)
+            still_waiting = unsent(descriptor)
+            if still_waiting < waiting:
+                waiting, since = still_waiting, monotonic()
+            elif monotonic() - since > stall_timeout:
                 self._force_close()  # type: ignore[attr-defined]
-                raise pymysql.OperationalError(CR.CR_SERVER_LOST, f"no answer within {patience:g} seconds")
+                problem = f"no answer within {stall_timeout:g} seconds"
+                raise pymysql.OperationalError(CR.CR_SERVER_LOST, problem)

@@ -1,8 +1,11 @@
 """
-The tables of a SQL store, as its newest revision has them.
+The tables of a SQL store, in their newest revision.
 
-There is no index but the primary keys: jobs come with growing numbers, so that
-each insert is an append.
+There is no index but the primary keys. Jobs come with growing numbers, so each
+insert is an append.
+
+Tables and columns keep the names that they were made with: C{txgear_marks} holds the
+stored values, and C{life} the history of a job.
 """
 
 from __future__ import annotations
@@ -27,11 +30,11 @@ REVISIONS: Final = ("0001", "0002")
 """All revisions, up to that of the tables below: the files in C{migrations/versions}."""
 
 REVISION_TABLE: Final = "txgear_schema"
-"""Where Alembic notes a database's revision; its usual name may be another program's."""
+"""The table in which Alembic notes the revision; its usual name may be another program's."""
 
 _metadata: Final = MetaData()
 
-# On SQLite the number is the row's own.
+# On SQLite this makes the number the rowid.
 _NUMBER: Final = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
 
 
@@ -44,7 +47,7 @@ def _column(name: str, kind: TypeEngine[Any], default: str | None = None) -> Col
 
 
 def _bytes(most: int) -> TypeEngine[Any]:
-    """At most so many bytes; only MySQL asks how many."""
+    """Bytes, of which only MySQL wants to know how many there may be."""
     return LargeBinary().with_variant(mysql.VARBINARY(most), "mysql")
 
 
@@ -68,10 +71,9 @@ jobs: Final = Table(
     _column("retries", Integer()),
     _column("size", BigInteger()),
     _column("created", Double(), "0"),
-    # Few jobs have these (see LATER).
+    # Few jobs have these (see UPDATED_ONLY).
     _column("state", SmallInteger(), "0"),
     _column("ended", Double(), "0"),
-    # Databases have it as life, which is what it was called first.
     Column("life", LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql"), key="history"),
     mysql_engine="InnoDB",
 )
@@ -84,7 +86,7 @@ workloads: Final = Table(
     _column("workload", LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")),
     mysql_engine="InnoDB",
 )
-"""Their workloads, where they are not empty: apart, so that the jobs can be read without them."""
+"""Workloads that are not empty, in a table of their own: jobs are read without them."""
 
 results: Final = Table(
     "txgear_results",
@@ -93,10 +95,9 @@ results: Final = Table(
     _column("result", LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")),
     mysql_engine="InnoDB",
 )
-"""What ended jobs have brought, where it is kept and not empty."""
+"""Results that are kept and not empty."""
 
 stored_values: Final = Table(
-    # Marks, in all databases, is what they were called first.
     "txgear_marks",
     _metadata,
     # SHA-256 of the kind, as one byte, and the name: MySQL has no keys as long as a function's name.
@@ -106,7 +107,7 @@ stored_values: Final = Table(
     _column("value", Double()),
     mysql_engine="InnoDB",
 )
-"""What is kept that is no job."""
+"""Values that are kept beside the jobs (L{txgear.broker.records.StoredValue})."""
 
 numbers: Final = Table(
     "txgear_numbers",
@@ -118,14 +119,14 @@ numbers: Final = Table(
 """One row: the first job number that is not reserved, and how often a server has opened the store."""
 
 imported: Final = Table("txgear_imported", _metadata, _key("digest", _digest(32)), mysql_engine="InnoDB")
-"""What has been taken over from another server's queue."""
+"""Digests of the rows that C{txgear import} has taken over from another server's queue."""
 
-LATER: Final = frozenset({"state", "ended", "history"})
-"""Columns of L{jobs} that a new row leaves to their defaults."""
+UPDATED_ONLY: Final = frozenset({"state", "ended", "history"})
+"""Columns of L{jobs} that an insert leaves to their defaults, and an update sets."""
 
 TABLES: Final = (jobs, workloads, results, stored_values, numbers, imported)
 
 
-def inserted(table: Table) -> list[Column[Any]]:
-    """The columns of a new row, in their order."""
-    return [column for column in table.columns if table is not jobs or column.key not in LATER]
+def inserted_columns(table: Table) -> list[Column[Any]]:
+    """The columns that an insert sets, in the order of the table."""
+    return [column for column in table.columns if table is not jobs or column.key not in UPDATED_ONLY]

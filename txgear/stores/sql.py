@@ -1,8 +1,8 @@
 """
 A store in a SQL database: SQLite, PostgreSQL, MySQL or MariaDB.
 
-SQLAlchemy has the schema, the dialects and the connection, and Alembic the
-revisions of the schema. What is done for each job goes to the driver itself.
+SQLAlchemy provides the schema, the dialects and the connection, and Alembic the
+revisions of the schema. What is done for each job goes to the driver directly.
 """
 
 from __future__ import annotations
@@ -26,22 +26,23 @@ from txgear.stores.leftovers import Leftovers
 from txgear.stores.statements import ROW_BYTES
 
 LOCK_SECONDS: Final = 3.0
-"""How long a database may take to notice that the last server is gone."""
+"""Seconds that a database has to notice that the last server is gone."""
 LOCK_INTERVAL: Final = 0.1
-"""Seconds between two attempts to take its lock."""
+"""Seconds between two attempts to take the database's lock."""
 
-INSERTED: Final = len(schema.inserted(schema.jobs))
-"""Fields of a job that its new row has."""
+NEW_ROW_FIELDS: Final = len(schema.inserted_columns(schema.jobs))
+"""Fields of a L{JobRecord}, from the first, that an insert sets."""
 
-MOST_WORDS: Final = 300
-"""Characters that are passed on of what a database says."""
+MOST_CHARACTERS: Final = 300
+"""Characters of a database's message that are passed on at the most."""
 
 
 @implementer(IJobStore)
 class SqlStore:
     """
-    Jobs in the tables of L{schema}, over one connection. Most methods are those
-    of L{IJobStore}; L{imported} and L{take_over} are for moving in.
+    A store with the tables of L{schema}, over one connection. Most methods are
+    those of L{IJobStore}; L{leftovers}, L{imported} and L{take_over} are for the
+    move from another server.
     """
 
     def __init__(self, dialect: StoreDialect) -> None:
@@ -50,33 +51,34 @@ class SqlStore:
         self._statements = dialect.statements
         self._driver: Any = dialect.engine.dialect.loaded_dbapi
         self._connection: Connection | None = None
-        self._opening: int | None = None  # which of all openings is ours
-        # Whether the last batch met with damage, and the jobs whose rows have it.
-        self._suspicious = False
-        self._damaged: set[int] = set()
+        # How often the store had been opened, by any server, when we opened it.
+        self._opening: int | None = None
+        # Whether the last batch met damaged rows, and the jobs that are known to have such rows.
+        self._damage_seen = False
+        self._damaged_jobs: set[int] = set()
 
-    # Its life
+    # Open and close
 
     def open(self) -> None:
         """See L{IJobStore.open}."""
-        self._drop()
+        self._disconnect()
         try:
             self._dialect.prepare()
             connection = self._connect()
             try:
-                self._dialect.settle(connection)
+                self._dialect.set_up(connection)
                 connection.commit()
                 self._lock(connection)
                 self._bring_up_to_date(connection)
             except BaseException:
-                _hang_up(connection)
+                _close_at_once(connection)
                 raise
         except StoreTaken:
             raise
         except StoreUnusable as error:
             raise self._unusable(str(error)) from error
         except DBAPIError as error:
-            raise self._not_opened(error.orig or error) from error
+            raise self._open_error(error.orig or error) from error
         self._connection = connection
 
     def _connect(self) -> Connection:
@@ -86,7 +88,7 @@ class SqlStore:
             raise
         except (SQLAlchemyError, OSError, RuntimeError, TypeError, ValueError) as error:
             # An option in the URL that the driver does not have, a certificate that is not there.
-            raise StoreUnusable(_in_short(str(error))) from error
+            raise StoreUnusable(_one_line(str(error))) from error
 
     def _lock(self, connection: Connection) -> None:
         deadline = time.monotonic() + LOCK_SECONDS
@@ -98,7 +100,7 @@ class SqlStore:
         connection.commit()
 
     def _bring_up_to_date(self, connection: Connection) -> None:
-        """Make the tables, or what they lack, and see that they can be read and written."""
+        """Make the tables, or bring them to the newest revision; see that they can be read and written."""
         if self._dialect.begin:
             connection.exec_driver_sql(self._dialect.begin)
         revision, newest = migrations.revision(connection), schema.REVISIONS[-1]
@@ -111,12 +113,17 @@ class SqlStore:
             migrations.upgrade(connection)
         for table in schema.TABLES:
             connection.execute(select(table).limit(0)).all()
-            # Not the whole row: one workload that is damaged is no reason not to begin.
+            # Only the key: a damaged workload is no reason not to start.
             connection.execute(select(*table.primary_key.columns).limit(1)).all()
         self._count_opening(connection)
 
     def _count_opening(self, connection: Connection) -> None:
-        """See whether anybody has been here since the last time; and write, as that must be possible."""
+        """
+        Count this opening, which shows that the tables can be written.
+
+        @raise StoreTaken: another server has opened the store since we did.
+        @raise StoreUnusable: the table of numbers is damaged.
+        """
         openings = schema.numbers.c.openings
         found = connection.execute(select(openings)).scalars().all()
         if len(found) != 1:
@@ -130,11 +137,11 @@ class SqlStore:
         connection.commit()
         self._opening = opening
 
-    def _not_opened(self, cause: BaseException) -> StoreError:
-        """What to raise for an error of the driver."""
-        words = _in_short(self._dialect.words(cause))
-        advice = self._dialect.hopeless(cause) or ("make room" if self._refuses(cause) else "")
-        return self._unusable(f"{words}: {advice}") if advice else StoreUnavailable(words)
+    def _open_error(self, cause: BaseException) -> StoreError:
+        """The exception for an error of the driver while the store is opened."""
+        message = _one_line(self._dialect.message(cause))
+        advice = self._dialect.remedy(cause) or ("make room" if self._refuses(cause) else "")
+        return self._unusable(f"{message}: {advice}") if advice else StoreUnavailable(message)
 
     def _unusable(self, reason: str) -> StoreUnusable:
         return StoreUnusable(f"the store {self.name} cannot be used: {reason}")
@@ -142,64 +149,65 @@ class SqlStore:
     def close(self, next_number: int | None) -> None:
         """See L{IJobStore.close}."""
         if self._connection is not None and next_number is not None:
-            # If that fails, some numbers are never used, and nothing else is lost.
-            with contextlib.suppress(StoreError), self._writing() as cursor:
+            # If it fails, some numbers are never used; nothing else is lost.
+            with contextlib.suppress(StoreError), self._write_transaction() as cursor:
                 self._statements.advance(cursor, next_number)
-        self._drop()
+        self._disconnect()
         self._opening = None
         self._dialect.release()
 
-    def _drop(self) -> None:
-        """Forget the connection, whatever state it is in."""
+    def _disconnect(self) -> None:
+        """Close the connection, whatever state it is in."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            _hang_up(connection)
+            _close_at_once(connection)
 
     def leftovers(self, table: str) -> Leftovers:
         """
-        See whether a gearmand has left jobs in this database. For the start, before others use the store.
+        Count the jobs that a gearmand has left in this database. To be called at the start, before the
+        store is used.
 
-        @param table: where it keeps them.
+        @param table: the name of gearmand's table.
         """
         if self._connection is None:
             raise StoreUnavailable("the store is not open")
-        return leftovers.look(self._connection, table)
+        return leftovers.count_leftovers(self._connection, table)
 
     # Transactions
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[DBAPICursor]:
-        """What is done here is committed, or undone; errors of the driver become ours."""
-        driver = self._raw()
+    def _transaction(self) -> Iterator[DBAPICursor]:
+        """A transaction: it is committed, or rolled back on an error; errors of the driver become ours."""
+        driver = self._driver_connection()
         try:
             cursor = self._dialect.cursor(driver)
             yield cursor
             cursor.close()
             driver.commit()
         except BaseException as error:
-            undone = self._roll_back(driver)
+            usable = self._roll_back(driver)
             if not isinstance(error, self._driver.Error):
                 raise
-            words = _in_short(self._dialect.words(error))
-            if undone and self._refuses(error):
-                raise StoreRefused(words) from error
-            self._drop()
-            raise StoreUnavailable(words) from error
+            message = _one_line(self._dialect.message(error))
+            if usable and self._refuses(error):
+                raise StoreRefused(message) from error
+            self._disconnect()
+            raise StoreUnavailable(message) from error
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[DBAPICursor]:
-        with self._reading() as cursor:
+    def _write_transaction(self) -> Iterator[DBAPICursor]:
+        with self._transaction() as cursor:
             if self._dialect.begin:
                 cursor.execute(self._dialect.begin)
             yield cursor
         try:
-            # After the commit, and before anybody is told of it.
-            self._dialect.check(self._raw())
+            # After the commit, and before anybody hears of it.
+            self._dialect.check(self._driver_connection())
         except (StoreUnusable, self._driver.Error) as error:
-            self._drop()
-            raise StoreUnavailable(_in_short(str(error))) from error
+            self._disconnect()
+            raise StoreUnavailable(_one_line(str(error))) from error
 
-    def _raw(self) -> DBAPIConnection:
+    def _driver_connection(self) -> DBAPIConnection:
         """The driver's connection."""
         if self._connection is None:
             raise StoreUnavailable("the store is not open")
@@ -207,11 +215,15 @@ class SqlStore:
         return driver
 
     def _roll_back(self, driver: DBAPIConnection) -> bool:
-        """Undo what is not committed; without the connection, the database does that."""
+        """
+        Roll back.
+
+        @return: whether the connection can still be used.
+        """
         try:
             driver.rollback()
         except self._driver.Error:
-            self._drop()
+            self._disconnect()
             return False
         return True
 
@@ -223,7 +235,7 @@ class SqlStore:
 
     def reserve(self, count: int) -> int:
         """See L{IJobStore.reserve}."""
-        with self._writing() as cursor:
+        with self._write_transaction() as cursor:
             first = self._statements.next(cursor)
             if first + count > LAST_NUMBER:
                 raise StoreRefused("the job numbers are used up")
@@ -233,22 +245,22 @@ class SqlStore:
     def write(self, batch: Batch) -> None:
         """See L{IJobStore.write}."""
         self._check(batch.new_jobs, batch.results)
-        if self._suspicious:
+        if self._damage_seen:
             self._find_damaged(batch)
         try:
             self._write(batch)
         except StoreUnavailable as error:
-            self._suspicious = self._dialect.damaged(error)
+            self._damage_seen = self._dialect.damaged(error)
             raise
 
     def _write(self, batch: Batch) -> None:
         statements = self._statements
-        with self._writing() as cursor:
+        with self._write_transaction() as cursor:
             self._add(cursor, batch.new_jobs)
             if batch.updates:
                 statements.update(cursor, batch.updates)
             if batch.results:
-                self._replace(cursor, batch.results)
+                self._put_results(cursor, batch.results)
             for table in (schema.jobs, schema.workloads):
                 self._delete(cursor, table, batch.deleted)
             for table in (schema.jobs, schema.workloads, schema.results):
@@ -256,8 +268,8 @@ class SqlStore:
             if batch.values:
                 statements.put_values(cursor, batch.values)
 
-    def _replace(self, cursor: DBAPICursor, results: Sequence[Result]) -> None:
-        """Results in place of workloads, or of earlier results."""
+    def _put_results(self, cursor: DBAPICursor, results: Sequence[Result]) -> None:
+        """Keep results in place of workloads, or of earlier results."""
         numbers = [number for number, _ in results]
         for table in (schema.workloads, schema.results):
             self._delete(cursor, table, numbers)
@@ -265,43 +277,47 @@ class SqlStore:
         self._statements.insert(cursor, schema.results, rows, [ROW_BYTES + len(result) for _, result in rows])
 
     def _delete(self, cursor: DBAPICursor, table: Table, numbers: Sequence[int]) -> None:
-        """Remove rows, but for those that cannot be: these belong to no job any more."""
-        if self._damaged and table is not schema.jobs:
-            numbers = [number for number in numbers if number not in self._damaged]
+        """Delete rows, but not damaged ones, as that fails; those left behind belong to no job any more."""
+        if self._damaged_jobs and table is not schema.jobs:
+            numbers = [number for number in numbers if number not in self._damaged_jobs]
         self._statements.delete(cursor, table, numbers)
 
     def _find_damaged(self, batch: Batch) -> None:
         """
-        The last batch was not written as something is damaged: what cannot be read cannot be removed either,
-        and must not keep all that is to be written from being so.
+        Find the jobs of a batch whose rows are damaged, after a batch could not be written for damage. A row
+        that cannot be read cannot be deleted either, and must not keep the whole batch from being written.
         """
-        self._suspicious = False
+        self._damage_seen = False
         for number in (*batch.deleted, *batch.deleted_all, *(number for number, _ in batch.results)):
             for read in (self._statements.workloads, self._statements.results):
                 try:
-                    with self._reading() as cursor:
+                    with self._transaction() as cursor:
                         read(cursor, [number])
                 except StoreUnavailable as error:
                     if not self._dialect.damaged(error):
                         raise
-                    self._damaged.add(number)
+                    self._damaged_jobs.add(number)
                     self.open()
 
     def take_over(self, new_jobs: Sequence[NewJob], digests: Sequence[bytes]) -> None:
         """
-        Keep jobs that come from another server's queue, and note that they came, as one transaction.
+        Keep jobs from another server's queue, and note that they were taken over, in one transaction.
 
         @param digests: 32 bytes for each row of that queue that is not to be taken over again.
         """
         self._check(new_jobs)
-        with self._writing() as cursor:
+        with self._write_transaction() as cursor:
             self._add(cursor, new_jobs)
             rows = [(digest,) for digest in digests]
             self._statements.insert(cursor, schema.imported, rows, [ROW_BYTES] * len(rows))
 
     def _check(self, new_jobs: Sequence[NewJob], results: Sequence[Result] = ()) -> None:
-        """See to what the database itself would not just refuse."""
-        most = self._dialect.largest
+        """
+        Refuse what would cost more than an error in the database.
+
+        @raise StoreRefused: a workload or a result is larger than L{StoreDialect.largest_value}.
+        """
+        most = self._dialect.largest_value
         if most is None:
             return
         for what, values in (("a workload", new_jobs), ("a result", results)):
@@ -309,14 +325,14 @@ class SqlStore:
                 if len(value) > most:
                     raise StoreRefused(
                         f"{what} of {len(value)} bytes is over the {most} that the database takes: "
-                        f"{self._dialect.largest_why}"
+                        f"{self._dialect.largest_value_why}"
                     )
 
     def _add(self, cursor: DBAPICursor, new_jobs: Sequence[NewJob]) -> None:
-        jobs = [job[:INSERTED] for job, _ in new_jobs]
+        jobs = [job[:NEW_ROW_FIELDS] for job, _ in new_jobs]
         weights = [ROW_BYTES + len(job.function) for job, _ in new_jobs]
         self._statements.insert(cursor, schema.jobs, jobs, weights)
-        if histories := [history_of(job) for job, _ in new_jobs if job.history is not None]:
+        if histories := [history_update(job) for job, _ in new_jobs if job.history is not None]:
             self._statements.update(cursor, histories)
         rows = [(job.number, bytes(workload)) for job, workload in new_jobs if workload]
         self._statements.insert(
@@ -327,47 +343,47 @@ class SqlStore:
 
     def replay(self, after: int, limit: int) -> list[JobRecord]:
         """See L{IJobStore.replay}."""
-        with self._reading() as cursor:
+        with self._transaction() as cursor:
             return self._statements.replay(cursor, after, limit)
 
     def workloads(self, numbers: Sequence[int]) -> dict[int, bytes]:
         """See L{IJobStore.workloads}."""
-        with self._reading() as cursor:
+        with self._transaction() as cursor:
             return self._statements.workloads(cursor, numbers)
 
     def known(self, numbers: Sequence[int]) -> set[int]:
         """See L{IJobStore.known}."""
-        with self._reading() as cursor:
+        with self._transaction() as cursor:
             return self._statements.known(cursor, schema.jobs, numbers)
 
     def results(self, numbers: Sequence[int]) -> dict[int, bytes]:
         """See L{IJobStore.results}."""
-        with self._reading() as cursor:
+        with self._transaction() as cursor:
             return self._statements.results(cursor, numbers)
 
     def values(self) -> list[StoredValue]:
         """See L{IJobStore.values}."""
-        with self._reading() as cursor:
+        with self._transaction() as cursor:
             return self._statements.values(cursor)
 
     def imported(self, digests: Sequence[bytes]) -> set[bytes]:
-        """Those of the digests that L{take_over} has noted."""
-        with self._reading() as cursor:
+        """The digests, of those that are asked for, that L{take_over} has noted."""
+        with self._transaction() as cursor:
             return self._statements.known(cursor, schema.imported, digests)
 
 
-def history_of(job: JobRecord) -> JobUpdate:
-    """What is left to be said of a job that has just been added."""
+def history_update(job: JobRecord) -> JobUpdate:
+    """The update that sets the fields of a new job that its insert leaves out."""
     return JobUpdate(job.number, job.place, job.due, job.retries, None, job.state, job.ended, job.history)
 
 
-def _hang_up(connection: Connection) -> None:
-    """Close a connection without another question to a server that may not answer."""
+def _close_at_once(connection: Connection) -> None:
+    """Close a connection without asking the server again, which may not answer."""
     connection.invalidate()
     connection.close()
 
 
-def _in_short(words: str) -> str:
-    """One line of a length that fits a log and a packet."""
-    words = " ".join(words.split())
-    return words if len(words) <= MOST_WORDS else words[:MOST_WORDS] + "..."
+def _one_line(message: str) -> str:
+    """A message as one line that fits a log and a packet."""
+    message = " ".join(message.split())
+    return message if len(message) <= MOST_CHARACTERS else message[:MOST_CHARACTERS] + "..."

@@ -1,5 +1,5 @@
 """
-SQLite: a file, and beside it a write-ahead log, and our lock.
+SQLite: a file, with a write-ahead log and our lock file beside it.
 """
 
 from __future__ import annotations
@@ -14,29 +14,30 @@ from twisted.logger import Logger
 
 from txgear.errors import StoreUnusable
 from txgear.stores.dialects import StoreDialect
-from txgear.stores.filelock import FileLock, OwnFile
+from txgear.stores.filelock import DatabaseFile, FileLock
 from txgear.stores.schema import jobs, workloads
 from txgear.stores.statements import Statements, parameter
 
 BUSY_SECONDS: Final = 1.0
-"""How long a statement waits for another process; whoever calls the store tries again."""
+"""Seconds that a statement waits for another process; whoever calls the store tries again."""
 
 LOG_BYTES: Final = 16 * 1024 * 1024
 """
-Bytes above which the log gives space back that it took while somebody read for long. It has some 4 MiB, and
-the largest batch; below that, blocks that are there already spare each commit work of the file system.
+Bytes to which the log is cut back after it has grown because somebody was reading for long. It usually has
+some 4 MiB and the largest batch. It is not cut below that: blocks that are there already spare each commit
+work of the file system.
 """
 
 PRAGMAS: Final = (
     # Each commit is on the disk before the answer goes out.
     "PRAGMA synchronous = FULL",
-    # Debian's SQLite would fill with zeros what is deleted: with workloads of 10 kB that takes
+    # Debian's SQLite overwrites what is deleted with zeros: with workloads of 10 kB that takes
     # ten times as long as the deletion itself.
     "PRAGMA secure_delete = OFF",
     f"PRAGMA journal_size_limit = {LOG_BYTES}",
 )
 
-OTHERS: Final = "its tables are not txgear's: name another file"
+FOREIGN_TABLES: Final = "its tables are not txgear's: name another file"
 UNWRITABLE: Final = "let the server's user write the file and its folder"
 
 ADVICE: Final = (
@@ -44,22 +45,25 @@ ADVICE: Final = (
     ("malformed", "it is damaged: restore it from a backup, or move it away"),
     ("readonly", UNWRITABLE),
     ("unable to open", UNWRITABLE),
-    ("no such", OTHERS),
-    ("already exists", OTHERS),
+    ("no such", FOREIGN_TABLES),
+    ("already exists", FOREIGN_TABLES),
 )
-"""What SQLite says where trying again is no use, and what to do. Its codes can be had from Python 3.11 on."""
+"""
+Parts of SQLite's messages where trying again does not help, and what to do. Messages, as Python has SQLite's
+codes from 3.11 on only.
+"""
 
 
-class OneRow(Statements):
+class SQLiteStatements(Statements):
     """
-    Workloads as the columns of one row. Each row is a call that gives up the
-    interpreter's lock and waits for it again: beside a busy reactor, 256
-    workloads take 0.8 seconds as rows, and 0.06 as one.
+    Statements that read workloads as the columns of one row. For each row the
+    driver gives up the interpreter's lock and waits for it again: beside a busy
+    reactor, 256 workloads take 0.8 seconds as 256 rows, and 0.06 as one.
     """
 
     def workloads(self, cursor: DBAPICursor, numbers: Sequence[int]) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
-        for part in self.lists(numbers):
+        for part in self.key_lists(numbers):
             cursor.execute(self._workloads_text(len(part)), part)
             row: Sequence[bytes | None] = cursor.fetchall()[0]
             found.update(
@@ -78,39 +82,40 @@ class OneRow(Statements):
 
 class SQLite(StoreDialect):
     """
-    A file. The locks are one beside it, which says whose it is, and one on the file itself; not
-    SQLite's own exclusive mode, so that backups can be made while the server runs.
+    A SQLite file. There are two locks: the lock file beside it, which names the process, and one on
+    the file itself. SQLite's exclusive mode is not used, so that backups can be made while the server
+    runs.
     """
 
     log = Logger()
 
-    # At once: a transaction that reads before it writes may find that it is too late for that.
+    # The write lock is taken at the beginning: a transaction that reads first may not get it any more.
     begin = "BEGIN IMMEDIATE"
-    kind_of_statements = OneRow
+    statements_class = SQLiteStatements
 
     def __init__(self, path: str, own_folder: bool = False) -> None:
         """
-        @param path: the file; a relative one is looked for from where the process is now.
-        @param own_folder: whether its folder is made where there is none.
+        @param path: the file; a relative path starts at the process's folder of now.
+        @param own_folder: whether the file's folder may be made.
         """
-        # The process may go to another folder; and who comes by a link must meet the same lock.
+        # Absolute, as the process may change its folder; and without links, so that there is one lock.
         self._path = os.path.realpath(path)
         self._own_folder = own_folder
         self._lock = FileLock(f"{self._path}.lock")
-        self._file = OwnFile(self._path)
-        # What SQLite has beside it, once it is there, as it was when the file was opened.
-        self._beside: dict[str, os.stat_result] = {}
+        self._file = DatabaseFile(self._path)
+        # The files that SQLite keeps beside it, as they were found after the first commit.
+        self._companions: dict[str, os.stat_result] = {}
         super().__init__(
             f"sqlite:///{self._path}",
             URL.create("sqlite", database=self._path),
-            # Transactions begin where we say so; and any thread may call, one at a time.
+            # We begin transactions ourselves; and any thread may call, one at a time.
             {"isolation_level": None, "check_same_thread": False, "timeout": BUSY_SECONDS},
         )
 
     def prepare(self) -> None:
-        """Make the file, and the folder if it is our own, for the server's user alone, and take the locks."""
+        """Make the file, and the folder if that is our own, for the server's user alone; take the locks."""
         if self._file.held:
-            # Nothing is made where the file has gone.
+            # A file that has gone is not made again.
             self._file.check()
         try:
             folder = os.path.dirname(self._path)
@@ -123,53 +128,53 @@ class SQLite(StoreDialect):
         except OSError as error:
             raise StoreUnusable(f"cannot make {error.filename}: {error.strerror}") from error
 
-    def settle(self, connection: Connection) -> None:
+    def set_up(self, connection: Connection) -> None:
         mode = connection.exec_driver_sql("PRAGMA journal_mode = WAL").scalar_one()
         if mode != "wal":
             raise StoreUnusable("SQLite cannot keep a write-ahead log there: name a file on a local disk")
         for pragma in PRAGMAS:
             connection.exec_driver_sql(pragma)
-        self._beside.clear()
+        self._companions.clear()
 
     def check(self, driver: DBAPIConnection) -> None:
         try:
             self._file.check()
             for path in (f"{self._path}-wal", f"{self._path}-shm"):
-                self._check_beside(path)
+                self._check_companion(path)
         except StoreUnusable:
-            # SQLite has all of it open still. What the log has is brought into the file, as nobody can
-            # say which of them will be found again, and no other file is to meet this log.
+            # SQLite still has the files open. The log is written into the database: nobody can say which
+            # of them will be found again, and no other database is to meet this log.
             driver.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
             raise
         if self._lock.lost:
             self._lock.take()
             self.log.warn("somebody has removed the lock file of {path}; it is made anew", path=self._path)
 
-    def _check_beside(self, path: str) -> None:
+    def _check_companion(self, path: str) -> None:
         try:
             found = os.stat(path)
         except OSError:
             found = None
-        if found is None or not os.path.samestat(found, self._beside.setdefault(path, found)):
+        if found is None or not os.path.samestat(found, self._companions.setdefault(path, found)):
             raise StoreUnusable(f"somebody has removed {path}, which belongs to it")
 
     def lock(self, connection: Connection) -> bool:
-        # That is done with the file.
+        # The locks are taken with the file, in prepare.
         return True
 
     def release(self) -> None:
         self._file.release()
         self._lock.release()
 
-    def words(self, error: BaseException) -> str:
+    def message(self, error: BaseException) -> str:
         return str(error)
 
     def damaged(self, error: BaseException) -> bool:
         return "malformed" in str(error)
 
     def refuses(self, error: BaseException) -> bool:
-        # The disk, and a value.
-        return any(words in str(error) for words in ("is full", "too big"))
+        # The disk is full, or a value is too large.
+        return any(message in str(error) for message in ("is full", "too big"))
 
-    def hopeless(self, error: BaseException) -> str:
-        return next((advice for words, advice in ADVICE if words in str(error)), "")
+    def remedy(self, error: BaseException) -> str:
+        return next((advice for message, advice in ADVICE if message in str(error)), "")

@@ -1,11 +1,12 @@
 """
 The statements of a SQL store, each for many rows at once.
 
-A statement costs its own price whatever it does: the way to a database server
-and back, and in SQLite several times the interpreter's lock, for which the
-reactor's thread may be waiting as well. So nothing is done row by row. The texts
-are SQLAlchemy's, made once for each of a few sizes, and go to the driver as
-they are, which knows them again and has them prepared.
+Each statement has a cost that does not depend on its rows: a round trip to a
+database server, or in SQLite several waits for the interpreter's lock, which the
+reactor's thread may want as well. So nothing is done row by row.
+
+SQLAlchemy writes the text of a statement, once for each of a few numbers of rows.
+The text goes to the driver as it is, which recognises it and keeps it prepared.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
 from sqlalchemy.sql import ClauseElement
 
 from txgear.broker.records import JobRecord, JobUpdate, StoredValue
-from txgear.stores.schema import inserted, jobs, numbers, results, stored_values, workloads
+from txgear.stores.schema import inserted_columns, jobs, numbers, results, stored_values, workloads
 
 T = TypeVar("T")
 
@@ -29,18 +30,18 @@ MOST_ROWS: Final = 256
 """Rows of one statement at the most, a power of two."""
 
 MOST_BYTES: Final = 4 * 1024 * 1024
-"""Bytes of the rows of one statement at the most: above it, statements cost no time but only memory."""
+"""Bytes of the rows of one statement at the most: beyond it, larger ones cost memory and save no time."""
 
 ROW_BYTES: Final = 512
-"""Bytes of a row at the most, without a job's function and without a workload."""
+"""Bytes of a row at the most, without the name of a function, a workload and a result."""
 
 
-def runs(weights: Sequence[int], most_bytes: int) -> Iterator[slice]:
+def row_slices(weights: Sequence[int], most_bytes: int) -> Iterator[slice]:
     """
-    Cut rows into runs, one for each statement; the rows of a run are a power of two.
+    Divide rows among statements: a slice for each, whose number of rows is a power of two.
 
     @param weights: bytes of each row.
-    @param most_bytes: of a run; a row that is heavier is a run of its own.
+    @param most_bytes: bytes of the rows of one slice; a larger row has a slice of its own.
     """
     start = 0
     while start < len(weights):
@@ -52,28 +53,28 @@ def runs(weights: Sequence[int], most_bytes: int) -> Iterator[slice]:
 
 
 def parameter(column: Column[Any]) -> Any:
-    """A place for a value of a column. Its name is nothing, its turn in the statement is all."""
+    """A parameter of a column's type; parameters are told apart by their order, not by names."""
     return bindparam(None, type_=column.type, required=True)
 
 
-def key_of(table: Table) -> Column[Any]:
-    """The one column of its primary key."""
+def primary_key(table: Table) -> Column[Any]:
+    """The column of a table's primary key; each has one."""
     return table.primary_key.columns[0]
 
 
 class Statements:
     """
-    What a store asks of a database, in the SQL of one dialect. Each method
-    works on a cursor of the driver, in whatever transaction that is, and
-    raises the driver's errors.
+    The statements of a store, in the SQL of one dialect. Each method works on a
+    cursor of the driver, in the transaction that is under way, and raises the
+    driver's errors.
 
-    @ivar dialect: SQLAlchemy's.
-    @ivar most_bytes: of the rows of one statement.
+    @ivar dialect: SQLAlchemy's dialect.
+    @ivar most_bytes: bytes of the rows of one statement at the most.
     """
 
     def __init__(self, dialect: Dialect) -> None:
         """
-        @param dialect: with parameters that are told apart by their order.
+        @param dialect: one whose parameters are told apart by their order.
         """
         self.most_bytes = MOST_BYTES
         self.dialect = dialect
@@ -96,7 +97,7 @@ class Statements:
         self._results_text = cache(self._make_results)
 
     def text(self, clause: ClauseElement) -> str:
-        """A statement as the driver takes it."""
+        """The text of a statement, as the driver takes it."""
         return str(clause.compile(dialect=self.dialect))
 
     def next(self, cursor: DBAPICursor) -> int:
@@ -106,12 +107,12 @@ class Statements:
         return number
 
     def advance(self, cursor: DBAPICursor, number: int) -> None:
-        """From now on it is this one."""
+        """Set the first job number that is not reserved."""
         cursor.execute(self._advance, (number,))
 
     def update(self, cursor: DBAPICursor, updates: Sequence[JobUpdate]) -> None:
-        """Change jobs."""
-        # SQLAlchemy has them in the order of the table's columns, whichever was asked for.
+        """Change jobs; those that are not there are passed over."""
+        # SQLAlchemy puts the columns in the order of the table, not of its arguments.
         cursor.executemany(self._update, [(*each[1:], each.number) for each in updates])
 
     def put_values(self, cursor: DBAPICursor, changed: Sequence[StoredValue]) -> None:
@@ -130,72 +131,72 @@ class Statements:
         self, cursor: DBAPICursor, table: Table, rows: Sequence[tuple[Any, ...]], weights: Sequence[int]
     ) -> None:
         """
-        Add rows.
+        Insert rows.
 
-        @param weights: bytes of each.
+        @param weights: bytes of each row.
         """
-        for run in runs(weights, self.most_bytes):
+        for run in row_slices(weights, self.most_bytes):
             cursor.execute(
                 self._insert_text(table, run.stop - run.start), tuple(chain.from_iterable(rows[run]))
             )
 
     def delete(self, cursor: DBAPICursor, table: Table, keys: Sequence[Any]) -> None:
-        """Remove the rows that have these keys."""
-        for part in self.lists(keys):
+        """Delete the rows that have these keys."""
+        for part in self.key_lists(keys):
             cursor.execute(self._delete_text(table, len(part)), part)
 
     def known(self, cursor: DBAPICursor, table: Table, keys: Sequence[Any]) -> set[Any]:
-        """Those of the keys that have rows."""
+        """The keys, of those that are asked for, that have a row."""
         found: set[Any] = set()
-        for part in self.lists(keys):
+        for part in self.key_lists(keys):
             cursor.execute(self._known_text(table, len(part)), part)
             found.update(key for (key,) in cursor.fetchall())
         return found
 
     def replay(self, cursor: DBAPICursor, after: int, limit: int) -> list[JobRecord]:
-        """So many jobs of higher numbers, in their order."""
+        """Jobs with numbers above C{after}, in the order of these; C{limit} of them at the most."""
         cursor.execute(self._replay_text(limit), (after,))
         return list(map(JobRecord._make, cursor.fetchall()))
 
     def workloads(self, cursor: DBAPICursor, numbers: Sequence[int]) -> dict[int, bytes]:
-        """The workloads of those of the jobs that are kept."""
+        """Workloads by number, without those of jobs that are not kept."""
         found: dict[int, bytes] = {}
-        for part in self.lists(numbers):
+        for part in self.key_lists(numbers):
             cursor.execute(self._workloads_text(len(part)), part)
             found.update((number, workload or b"") for number, workload in cursor.fetchall())
         return found
 
     def results(self, cursor: DBAPICursor, numbers: Sequence[int]) -> dict[int, bytes]:
-        """The results of those of the jobs that have one."""
+        """Results by number, without those of jobs that have none."""
         found: dict[int, bytes] = {}
-        for part in self.lists(numbers):
+        for part in self.key_lists(numbers):
             cursor.execute(self._results_text(len(part)), part)
             found.update(cursor.fetchall())
         return found
 
-    # The texts
+    # Texts of statements
 
-    def among(self, key: Column[Any], keys: int) -> Any:
-        """The condition that a key is in a list of so many."""
+    def is_one_of(self, key: Column[Any], keys: int) -> Any:
+        """The condition that a key is in a list of C{keys} parameters."""
         return key.in_([parameter(key)] * keys)
 
-    def lists(self, keys: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-        """Cut keys into lists for L{among}: the last key of each is repeated up to a power of two."""
+    def key_lists(self, keys: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        """Divide keys into lists for L{is_one_of}; the last key is repeated up to a power of two."""
         for start in range(0, len(keys), MOST_ROWS):
             part = tuple(keys[start : start + MOST_ROWS])
             yield part + part[-1:] * ((1 << (len(part) - 1).bit_length()) - len(part))
 
     def _make_insert(self, table: Table, rows: int) -> str:
         head, values, row = self.text(
-            insert(table).values({column.name: parameter(column) for column in inserted(table)})
+            insert(table).values({column.key: parameter(column) for column in inserted_columns(table)})
         ).partition(" VALUES ")
         return head + values + ", ".join([row] * rows)
 
     def _make_delete(self, table: Table, keys: int) -> str:
-        return self.text(delete(table).where(self.among(key_of(table), keys)))
+        return self.text(delete(table).where(self.is_one_of(primary_key(table), keys)))
 
     def _make_known(self, table: Table, keys: int) -> str:
-        return self.text(select(key_of(table)).where(self.among(key_of(table), keys)))
+        return self.text(select(primary_key(table)).where(self.is_one_of(primary_key(table), keys)))
 
     def _make_replay(self, limit: int) -> str:
         return self.text(
@@ -203,7 +204,7 @@ class Statements:
             .where(jobs.c.number > parameter(jobs.c.number))
             .order_by(jobs.c.number)
             .limit(literal_column(str(limit)))
-            # Or SQLAlchemy would add one for SQLite, as a parameter.
+            # Without it, SQLAlchemy adds one for SQLite, as a parameter.
             .offset(literal_column("0"))
         )
 
@@ -211,11 +212,13 @@ class Statements:
         return self.text(
             select(jobs.c.number, workloads.c.workload)
             .outerjoin(workloads, workloads.c.number == jobs.c.number)
-            .where(self.among(jobs.c.number, keys))
+            .where(self.is_one_of(jobs.c.number, keys))
         )
 
     def _make_results(self, keys: int) -> str:
-        return self.text(select(results.c.number, results.c.result).where(self.among(results.c.number, keys)))
+        return self.text(
+            select(results.c.number, results.c.result).where(self.is_one_of(results.c.number, keys))
+        )
 
 
 def digest_of(value: StoredValue) -> bytes:

@@ -1,5 +1,5 @@
 """
-The revisions of a SQL store's schema, carried out by Alembic on the store's own connection.
+The revisions of a SQL store's schema. Alembic carries them out, on the store's own connection.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from txgear.stores.schema import REVISION_TABLE, REVISIONS
 
 
 def revision(connection: Connection) -> str | None:
-    """The revision of the tables that are there; C{None} if they were never finished."""
+    """The revision of the tables in a database; C{None} if there are none, or they were never finished."""
     if not inspect(connection).has_table(REVISION_TABLE):
         return None
-    # Alembic's own name for the column.
+    # Alembic's name for the column.
     return connection.execute(select(column("version_num")).select_from(table(REVISION_TABLE))).scalar()
 
 
@@ -23,13 +23,13 @@ def upgrade(connection: Connection, target: str = REVISIONS[-1]) -> None:
     """
     Bring the tables to a revision, within the transaction that is under way.
 
-    Alembic is imported here: a server whose tables are up to date does without.
+    Alembic is imported here: a server whose tables are up to date does not need it.
     """
     from alembic import command
     from alembic.config import Config
 
     config = Config()
-    # The parser behind it has a meaning for per cent signs.
+    # Alembic's parser gives per cent signs a meaning.
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, target)

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.errors import StoreUnavailable, StoreUnusable
 from txgear.stores import make_store
-from txgear.stores.filelock import APART
+from txgear.stores.filelock import FLOCK_IS_SEPARATE
 from txgear.stores.sql import SqlStore
 from txgear.stores.sqlite import LOG_BYTES
 from txgear.test.support.stores import adding, addition, ending
@@ -48,16 +48,16 @@ class FileTestCase(SynchronousTestCase):
         for suffix in suffixes:
             os.rename(os.path.join(self.folder, "away", "jobs.sqlite" + suffix), self.path + suffix)
 
-    def lost(self, words: str) -> None:
+    def lost(self, message: str) -> None:
         """A write finds that something has gone, and the store cannot be opened again."""
         with self.assertRaises(StoreUnavailable) as caught:
             self.store.write(adding(addition(3)))
-        self.assertIn(words, str(caught.exception))
+        self.assertIn(message, str(caught.exception))
         with self.assertRaises(StoreUnavailable):
             self.store.write(adding(addition(4)))
         with self.assertRaises(StoreUnusable) as again:
             self.store.open()
-        self.assertIn(words, str(again.exception))
+        self.assertIn(message, str(again.exception))
 
     def starts(self, path: str) -> str:
         """Another server is started on a file; what it says, empty if it has it."""
@@ -141,14 +141,14 @@ class TakenTests(FileTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        if not APART:
+        if not FLOCK_IS_SEPARATE:
             self.skipTest("flock and fcntl are one kind of lock here")
 
     def assert_held(self) -> None:
         """The store is as it was, with SQLite's own locks on it."""
         self.store.write(adding(addition(5)))
         self.store.write(ending([5]))
-        driver = self.store._raw()
+        driver = self.store._driver_connection()
         driver.cursor().execute("BEGIN IMMEDIATE")
         # In a process of its own: this one's locks are no hindrance to itself.
         other = subprocess.run(

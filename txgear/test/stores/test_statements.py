@@ -11,13 +11,13 @@ from txgear.stores.dialects import StoreDialect
 from txgear.stores.mysql import MySQL
 from txgear.stores.postgresql import PostgreSQL
 from txgear.stores.sqlite import SQLite
-from txgear.stores.statements import MOST_ROWS, runs
+from txgear.stores.statements import MOST_ROWS, row_slices
 from txgear.test.support.extras import PROPERTY, given, needs, st
 
 
 class RunsTests(SynchronousTestCase):
     def rows(self, weights: Sequence[int], most: int = 1000) -> list[int]:
-        return [run.stop - run.start for run in runs(weights, most)]
+        return [run.stop - run.start for run in row_slices(weights, most)]
 
     def test_few_sizes(self) -> None:
         self.assertEqual(self.rows([]), [])
@@ -33,7 +33,7 @@ class RunsTests(SynchronousTestCase):
     @PROPERTY
     @given(st.lists(st.integers(0, 600), max_size=700), st.integers(0, 2000))
     def test_every_row_is_in_one_run(self, weights: list[int], most: int) -> None:
-        cut = list(runs(weights, most))
+        cut = list(row_slices(weights, most))
         self.assertEqual(
             [row for run in cut for row in range(run.start, run.stop)], list(range(len(weights)))
         )
@@ -45,17 +45,17 @@ class RunsTests(SynchronousTestCase):
 
 class ListsTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.lists = SQLite("/jobs").statements.lists
+        self.key_lists = SQLite("/jobs").statements.key_lists
 
     def test_the_last_key_fills_a_list_up(self) -> None:
-        self.assertEqual(list(self.lists([])), [])
-        self.assertEqual(list(self.lists([7])), [(7,)])
-        self.assertEqual(list(self.lists([1, 2, 3, 4, 5])), [(1, 2, 3, 4, 5, 5, 5, 5)])
+        self.assertEqual(list(self.key_lists([])), [])
+        self.assertEqual(list(self.key_lists([7])), [(7,)])
+        self.assertEqual(list(self.key_lists([1, 2, 3, 4, 5])), [(1, 2, 3, 4, 5, 5, 5, 5)])
 
     @PROPERTY
     @given(st.lists(st.integers(), max_size=700))
     def test_every_key_is_in_its_turn(self, keys: list[int]) -> None:
-        cut = list(self.lists(keys))
+        cut = list(self.key_lists(keys))
         self.assertTrue(all(len(part) in (1, 2, 4, 8, 16, 32, 64, 128, MOST_ROWS) for part in cut))
         self.assertEqual([key for part in cut for key in part][: len(keys)], keys)
         self.assertTrue(all(key == keys[-1] for part in cut[-1:] for key in part[len(keys) % MOST_ROWS :]))
@@ -89,8 +89,8 @@ class ErrorsTests(SynchronousTestCase):
 
     def check(self, dialect: StoreDialect, error: BaseException, refuses: bool, advice: str) -> None:
         self.assertEqual(dialect.refuses(error), refuses, repr(error))
-        self.assertIn(advice, dialect.hopeless(error))
-        self.assertTrue(advice or not dialect.hopeless(error), repr(error))
+        self.assertIn(advice, dialect.remedy(error))
+        self.assertTrue(advice or not dialect.remedy(error), repr(error))
 
     @needs("psycopg")
     def test_postgresql(self) -> None:
@@ -112,8 +112,8 @@ class ErrorsTests(SynchronousTestCase):
         ):
             error = psycopg.errors.lookup(state)("some words")
             self.check(dialect, error, refuses, advice)
-            self.assertEqual(dialect.words(error), "some words")
-        for words, advice in (
+            self.assertEqual(dialect.message(error), "some words")
+        for message, advice in (
             ('FATAL:  password authentication failed for user "me"', "password"),
             ('FATAL:  database "jobs" does not exist', "password"),
             ("fe_sendauth: no password supplied", "password"),
@@ -122,7 +122,7 @@ class ErrorsTests(SynchronousTestCase):
             ("FATAL:  the database system is starting up", ""),
             ("Connection refused", ""),
         ):
-            self.check(dialect, psycopg.OperationalError(words), False, advice)
+            self.check(dialect, psycopg.OperationalError(message), False, advice)
         self.check(dialect, psycopg.ProgrammingError('invalid connection option "a"'), False, "URL")
 
     @needs("pymysql")
@@ -130,7 +130,7 @@ class ErrorsTests(SynchronousTestCase):
         import pymysql
 
         dialect = MySQL("mysql://db/jobs", None, 5.0)
-        for number, words, refuses, advice in (
+        for number, message, refuses, advice in (
             (1021, "Disk full", True, ""),
             (1114, "The table is full", True, ""),
             (1118, "Row size too large", True, ""),
@@ -146,9 +146,9 @@ class ErrorsTests(SynchronousTestCase):
             (1146, "Table doesn't exist", False, "not txgear's"),
             (1290, "running with the --read-only option", False, "read-only"),
         ):
-            error = pymysql.OperationalError(number, words)
+            error = pymysql.OperationalError(number, message)
             self.check(dialect, error, refuses, advice)
-            self.assertEqual(dialect.words(error), words)
+            self.assertEqual(dialect.message(error), message)
         for odd in (pymysql.Error("Already closed"), pymysql.InterfaceError()):
             self.check(dialect, odd, False, "")
-        self.assertEqual(dialect.words(pymysql.Error("Already closed")), "Already closed")
+        self.assertEqual(dialect.message(pymysql.Error("Already closed")), "Already closed")

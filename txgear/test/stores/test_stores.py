@@ -61,7 +61,7 @@ class MakeStoreTests(SynchronousTestCase):
         self.assertRegex(make_store("sqlite:///jobs.sqlite").name, r"^sqlite:////.+/jobs\.sqlite$")
 
     def test_a_url_without_sense(self) -> None:
-        for url, words in (
+        for url, message in (
             ("", "no scheme"),
             ("/var/lib/jobs.sqlite", "no scheme"),
             ("memory:", "no scheme"),
@@ -78,7 +78,7 @@ class MakeStoreTests(SynchronousTestCase):
             ("postgresql://me:secret@db:1:2/jobs", "makes no sense"),
         ):
             text = self.refusal(url)
-            self.assertIn(words, text, url)
+            self.assertIn(message, text, url)
             self.assertNotIn("secret", text)
 
     @needs("psycopg", "pymysql")

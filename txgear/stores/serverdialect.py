@@ -1,5 +1,5 @@
 """
-What PostgreSQL and MySQL have in common: they are somewhere else.
+What PostgreSQL and MySQL have in common: a database server that is reached over a connection.
 """
 
 from __future__ import annotations
@@ -14,23 +14,25 @@ from txgear.errors import ConfigurationError
 from txgear.stores.dialects import StoreDialect
 
 GRACE: Final = 1.0
-"""Seconds that we wait longer than the server, which had better give a statement up itself."""
+"""Seconds that we wait longer than the server does, so that it gives a statement up first."""
 
 ACCESS: Final = "check the user, the password and the database"
 RIGHTS: Final = "let the server's user make and write tables in that database"
 READ_ONLY: Final = "it is read-only: name a database that can be written"
-OTHERS: Final = "its tables are not txgear's: name a database of its own"
+FOREIGN_TABLES: Final = "its tables are not txgear's: name a database of its own"
 
 
 class ServerDialect(StoreDialect):
     """
-    A database at a server. Its lock goes with the connection. A connection that was cut
-    without the server's knowledge may keep it for hours; so the store ends its own last one.
+    A database of a database server.
+
+    Its lock belongs to the connection. Where that was cut unnoticed, the server may keep the lock for
+    hours, so a new connection ends the old one by its number.
 
     @cvar driver: SQLAlchemy's name for the kind of server and the driver.
-    @ivar timeout: seconds that the server has for an answer.
+    @ivar timeout: seconds in which the server has to answer.
     @ivar database: the database's name.
-    @ivar session: the server's number of the last connection that had the lock.
+    @ivar session: the server's number of our last connection that had the lock.
     """
 
     driver: ClassVar[str]
@@ -40,7 +42,7 @@ class ServerDialect(StoreDialect):
         """
         @param url: C{scheme://user:password@host:port/database?options}, the options being the driver's.
         @param password: replaces the one in the URL.
-        @param timeout: seconds that the server has for an answer.
+        @param timeout: seconds in which the server has to answer.
         @raise ConfigurationError: the URL makes no sense.
         """
         scheme = url.partition("://")[0]
@@ -64,10 +66,10 @@ class ServerDialect(StoreDialect):
 
     @abstractmethod
     def connect_args(self) -> dict[str, Any]:
-        """What the driver is told beside the URL."""
+        """Arguments of the driver's C{connect}, beside the URL."""
 
     def prepare(self) -> None:
-        """There is nothing to do on this machine."""
+        """Nothing: there is nothing to prepare on this machine."""
 
     def release(self) -> None:
-        """There is nothing to undo on this machine."""
+        """Nothing: there is nothing to undo on this machine."""
