@@ -1,5 +1,5 @@
 """
-The client: submits jobs, waits for their results, asks after them.
+The client: it submits jobs, waits for their results, and asks for their status.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ class ClientConnection(ServerConnection):
         self._asked: deque[Request] = deque()
         self._attached: dict[bytes, _Attached] = {}
         self._questions: dict[bytes, ResultQuestion] = {}
-        self._prompt_questions = 0  # those that do not wait for a job's end
+        self._prompt_questions: set[bytes] = set()  # the tokens of those that do not wait for a job's end
         self._awaiting_extension: list[Request] = []
         self._why_not_extended: str | None = None
 
@@ -209,7 +209,8 @@ class ClientConnection(ServerConnection):
         if isinstance(request, ResultQuestion):
             self._questions[request.token] = request
             request.on_cancelled = self._stop_waiting
-            self._prompt_questions += not waits
+            if not waits:
+                self._prompt_questions.add(request.token)
         else:
             self._asked.append(request)
         self.send(*request.chunks)
@@ -300,7 +301,7 @@ class ClientConnection(ServerConnection):
         question = self._questions.pop(bytes(arguments[0]), None)
         if question is not None:
             if not question.wait:
-                self._prompt_questions -= 1
+                self._prompt_questions.remove(question.token)
                 self._answer_came()
             question.answered(arguments)
 

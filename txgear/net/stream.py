@@ -461,6 +461,18 @@ class Stream(Protocol):
         self._cancel_timer()
         self._waiting.clear()
 
+    def check(self) -> None:
+        """
+        Do the states and the count of unwritten bytes agree? For tests.
+
+        @raise AssertionError: they do not.
+        """
+        assert self.closing <= (self._output != FLOWING), (self.state, self._output)
+        assert bool(self._waiting) <= (self._output == BLOCKED), self._output
+        if self.state != CLOSED:
+            assert self.unwritten == sum(map(len, self._waiting)), self.unwritten
+        assert bool(self._stopped & UNREAD) <= (self._timer is not None or self.closing), self._stopped
+
     def _cancel_timer(self) -> None:
         if self._timer is not None:
             timer, self._timer = self._timer, None

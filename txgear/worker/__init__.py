@@ -1,5 +1,5 @@
 """
-The worker: registers functions at all its servers, and runs the jobs they give it.
+The worker: it registers functions at all its servers, and runs the jobs that they give it.
 """
 
 from __future__ import annotations

@@ -33,6 +33,9 @@ from txgear.test.net.test_batchedreads import FakeEpoll
 from txgear.test.support.extras import PROPERTY, given, st
 from txgear.test.support.net import FakeTcpConnection
 
+STEPS = ("write", "write", "room", "room", "broken", "stall", "pause", "resume", "close", "linger", "abort")
+"""What may happen to a connection."""
+
 
 class Listening(Stream):
     """A stream that keeps what arrives; it is paused and dropped early."""
@@ -368,9 +371,46 @@ class SocketTests(SynchronousTestCase):
             everything += b"".join(chunks)
             if chunks:
                 self.stream.write_chunks(chunks)
+            self.stream.check()
         self.transport.make_room()
+        self.stream.check()
         self.assertEqual(self.transport.written, everything)
         self.assertEqual((self.stream.unwritten, self.writing()), (0, False))
+
+    @PROPERTY
+    @given(st.lists(st.sampled_from(STEPS), max_size=12))
+    def test_whatever_happens_its_life_goes_forward_and_ends(self, steps: list[str]) -> None:
+        self.setUp()
+        self.fake.room = 10
+        life = [self.stream.state]
+        for step in steps:
+            if step == "write":
+                self.stream.write_chunks([b"x" * 700])
+            elif step == "room":
+                self.transport.make_room(800)
+            elif step == "broken":
+                if self.reading():
+                    self.transport.arrive(request(99))
+            elif step == "stall":
+                self.reactor.advance(STALL_SECONDS)
+            elif step == "pause":
+                self.stream.pause_reading()
+            elif step == "resume":
+                self.stream.resume_reading()
+            elif step == "abort":
+                self.stream.abort()
+            else:
+                self.stream.close(linger=step == "linger")
+            self.stream.check()
+            life.append(self.stream.state)
+        self.assertEqual(life, sorted(life))
+        self.stream.close()
+        self.transport.make_room()
+        self.reactor.advance(CLOSE_SECONDS)
+        self.reactor.advance(0)
+        self.stream.check()
+        self.assertEqual((self.stream.state, self.transport.connected), (CLOSED, 0))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_a_broken_connection_is_the_reactors_affair(self) -> None:
         self.fake.broken = True
