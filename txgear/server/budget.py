@@ -1,10 +1,10 @@
 """
-Memory for what has not arrived whole: one budget for all peers.
+One memory budget for the packets of all peers that have not arrived whole.
 
-A packet is held until its last byte has come, and it may have 64 MiB. Beyond
-the budget the large ones wait unread, and one of them at a time goes on, who
-waits longest first: so each is finished in the end, and room is kept for that one. Whoever holds
-something unfinished and sends nothing more of it is given up after a while.
+A packet is held until its last byte has come, and it may have 64 MiB. When the budget is used up, connections
+with large packets are not read. One of them at a time is read all the same: the one that has waited longest.
+Room for one packet is kept for it, so each packet is finished in the end. A peer that has sent a part of a
+packet and sends no more of it is dropped after a while.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from txgear.protocol.packets import PIECES_FROM
 UNFINISHED_MEMORY: Final = 512 * 1024 * 1024
 """Bytes for all peers, where the operator says nothing else: eight of the largest packets."""
 LARGE: Final = PIECES_FROM // 4
-"""Bytes from which something unfinished may have to wait: nearly all packets are smaller, and never do."""
+"""Bytes of an unfinished packet from which it may have to wait. Nearly all packets are smaller."""
 SILENT_SECONDS: Final = 60.0
-"""How long a peer may leave something unfinished without sending one byte of it."""
+"""How long a peer may leave a packet unfinished without sending one byte of it."""
 PATIENCE: Final = 10.0
-"""In how many seconds the one that goes on, while others wait, must send L{PROGRESS} bytes."""
+"""Seconds in which the privileged one, while others wait, must send L{PROGRESS} bytes."""
 PROGRESS: Final = 1024 * 1024
 """100 kB a second: the others that wait for it may be many."""
 LOOK_SECONDS: Final = 5.0
-"""Seconds between two looks for those that are silent."""
+"""Seconds between two looks for silent peers."""
 
 
 class Holder(Protocol):
-    """A connection that holds something unfinished."""
+    """A connection with an unfinished packet, or an unfinished body of an HTTP request."""
 
     @property
     def missing(self) -> int:
-        """Bytes that it still wants at least."""
+        """Bytes that are still to come at least."""
 
     @property
     def is_read(self) -> bool:
-        """Whether the peer could send more, as far as it goes by us."""
+        """Whether the connection is read, so that the peer could send more."""
 
     def wait_for_memory(self) -> None:
-        """Read no more."""
+        """Read no more until L{go_on}."""
 
     def go_on(self) -> None:
-        """Follows L{wait_for_memory}."""
+        """Read again; follows L{wait_for_memory}."""
 
     def drop(self, why: str) -> None:
         """
@@ -58,20 +58,20 @@ class Holder(Protocol):
 
 class Budget:
     """
-    Who holds how much, and who waits.
+    The budget: who holds how much, and who waits for memory.
 
     @ivar size: bytes in all.
     @ivar used: bytes that are held now.
-    @ivar freed: bytes that were, and are not any more.
+    @ivar freed: bytes that have been freed since the start.
     """
 
     log = Logger()
 
     def __init__(self, clock: IReactorTime, seconds: Callable[[], float], size: int, largest: int) -> None:
         """
-        @param seconds: tells how long somebody is silent.
+        @param seconds: the server's time.
         @param size: bytes in all; at least C{largest}.
-        @param largest: bytes of the largest packet: so much is kept for the one that goes on.
+        @param largest: bytes of the largest packet: so much is kept for the privileged one.
         """
         self._clock = clock
         self._seconds = seconds
@@ -82,14 +82,15 @@ class Budget:
         self._held: dict[Holder, tuple[int, float]] = {}  # bytes, and since when; oldest first
         self._waiting: dict[Holder, None] = {}  # who waits longest is first
         self._privileged: Holder | None = None
-        self._progress = 0.0, 0  # since when it is the privileged's turn to send, and what it held then
+        self._progress = 0.0, 0  # when the privileged one was looked at, and what it held then
         self._timer: IDelayedCall | None = None
 
     def holds(self, holder: Holder, size: int) -> None:
         """
-        A connection has been read, or has ended.
+        Count what a connection holds. Call it after each read of an unfinished packet, and when that is whole
+        or the connection has ended.
 
-        @param size: bytes that it holds now of something unfinished; 0 for nothing.
+        @param size: bytes of the unfinished packet; 0 for none.
         """
         before = self._held.pop(holder, (0, 0.0))[0]
         self.used += size - before
@@ -106,7 +107,7 @@ class Budget:
             self._privileged = None
         if self.used > self._limit:
             if self.used - size + before <= self._limit:
-                # From now on: each that went on would take one more read of a megabyte.
+                # All of them, now: each that was read once more would take another megabyte.
                 for other, (held, _) in list(self._held.items()):
                     self._make_wait(other, held)
             else:
@@ -120,7 +121,7 @@ class Budget:
             holder.wait_for_memory()
 
     def _let_go_on(self) -> None:
-        """Let those go on for whom there is room, and one in any case."""
+        """Have those read again for whom there is room, and one in any case."""
         room = self._limit - self.used
         for holder in list(self._waiting) if room > 0 else ():
             if holder.missing <= room:
@@ -133,12 +134,12 @@ class Budget:
 
     def _go_on(self, holder: Holder) -> None:
         del self._waiting[holder]
-        # It was not silent: it was not heard.
+        # It was not silent: it was not read.
         self._held[holder] = self._held.pop(holder)[0], self._seconds()
         holder.go_on()
 
     def _look(self) -> None:
-        """Give up who is silent for too long, and who goes on too slowly while others wait."""
+        """Drop who is silent for too long, and a privileged one that is too slow while others wait."""
         self._timer = None
         now = self._seconds()
         privileged = self._privileged

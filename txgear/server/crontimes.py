@@ -1,9 +1,9 @@
 """
-When cron lines run: as with Debian's cron, on days when clocks are changed as well.
+The times of cron lines, as Debian's cron has them, also on days when clocks are changed.
 
-What a line's fields match is the library's affair; at which moments a clock on the wall
-shows that is ours, as the library goes by one hour (Lord Howe Island's clocks are changed by half
-of one) and loses runs of lines such as C{0 */6 * * *}.
+cronsim says which times of day a line matches. At which moments the wall clock shows them is worked out
+here: cronsim takes each change for one of an hour (on Lord Howe Island it is half of one), and loses times
+of lines such as C{0 */6 * * *}.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
-The last descriptors: when they run out, an operator still gets in, and the log does not overflow.
+The last descriptors of the process: when they run out, an operator still gets in, and the log is not flooded.
 
-A system gives the lowest number that is free, so the number of a new connection tells how many are left. The
-last ones are for text commands only. When nearly all are taken, new connections are closed
-before the reactor meets that itself: it says three lines for each.
+A system gives the lowest number that is free, so the number of a new connection tells how many are left.
+The last ones are for text commands only. When nearly all are taken, new connections are closed. Otherwise
+the reactor would meet the end of descriptors itself, and log three lines for each connection.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 
 FOR_OPERATORS: Final = 16
-"""Descriptors that are kept for those who give text commands."""
+"""Descriptors that are kept for text commands."""
 FOR_OURSELVES: Final = 8
-"""Descriptors that no connection gets: the store and the log open files now and then."""
+"""Descriptors that no connection gets, as the store and the log open files now and then."""
 SPOKEN_SECONDS: Final = 5.0
-"""How long somebody may take who has one of the last descriptors until the first text command."""
+"""Seconds that a connection with one of the last descriptors may take until its first text command."""
 
 
 class Descriptors:
     """
-    From which number on they are the last.
+    Where the last descriptors begin.
 
     @ivar text_only: connections from this number on are for text commands.
     @ivar refused: connections from this number on are closed.
@@ -47,7 +47,7 @@ def soft_limit() -> float:
 
 
 def close_now(transport: Any) -> None:
-    """End a connection that has just been made: a plain one before another is."""
+    """End a connection that has just been made; a plain one at once, before another is accepted."""
     if isinstance(transport, Connection) and not transport.TLS:
         transport.connectionLost(Failure(ConnectionAborted()))
     else:

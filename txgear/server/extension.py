@@ -1,6 +1,6 @@
 """
-This server's own requests, for peers that have asked for C{txgear-1}: jobs with
-settings of their own, results that are fetched, workers that beat.
+Requests of this server only, for peers that have asked for C{txgear-1}: jobs with settings of their own,
+results that are fetched later, and workers that beat.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ if TYPE_CHECKING:
 
 MOST_PENDING: Final = 1000
 """
-Questions of one peer that wait for a job's end or for the store: each costs some
-hundred bytes, and those at the store as much as the results they bring.
+Requests for results, of one peer, that wait for the end of a job or for the store. Each costs some hundred
+bytes, and one at the store as much as the result has.
 """
 BYTES_AT_ONCE: Final = 8 * 1024 * 1024
-"""Bytes of results that one peer is brought before those have left that it was brought last."""
+"""Bytes of results that are written for one peer before the last ones have left."""
 LAST_SECOND: Final = 253402300799
-"""The end of the year 9999: a later time is a mistake."""
+"""Seconds since 1970 to the end of the year 9999; a later time is a mistake."""
 
 log = Logger()
 
@@ -61,7 +61,7 @@ _PRIORITIES: Final = {"high": HIGH, "normal": NORMAL, "low": LOW}
 
 class SubmitOptions(NamedTuple):
     """
-    What the options of a submit say.
+    The options of a SUBMIT_JOB_OPTIONS.
 
     @ivar priority: L{HIGH}, L{NORMAL} or L{LOW}.
     @ivar background: whether nobody waits for the job.
@@ -124,8 +124,8 @@ def _no_number(word: str) -> float:
 
 class Extension:
     """
-    What one peer asks for beyond the classic protocol. That it spoke of
-    C{txgear-1} is the caller's affair.
+    What one peer asks for beyond the classic protocol. The caller sees to it that the peer has asked for
+    C{txgear-1}.
     """
 
     def __init__(self, server: JobServer, peer: Peer, stream: Stream) -> None:
@@ -146,7 +146,7 @@ class Extension:
         self._left = False
 
     def leave(self) -> None:
-        """The peer has gone: nobody is to be told anything any more."""
+        """The peer has gone: answer nothing any more."""
         self._left = True
         self._ended_requests.clear()
         waits, self._watched = self._watched, {}
@@ -155,7 +155,7 @@ class Extension:
 
     @property
     def waits(self) -> int:
-        """Questions that are not answered yet."""
+        """Requests for results that are not answered yet."""
         return len(self._watched) + len(self._ended_requests) + self._reading
 
     # Clients
@@ -198,7 +198,7 @@ class Extension:
         if not handle and not unique:
             raise InvalidArgument("handle: a handle or a unique is wanted")
         if (stop := self._watched.pop(token, None)) is not None:
-            # A question takes the place of the one with its token.
+            # A request takes the place of the one with its token.
             stop()
         broker = self._broker
         if handle:
@@ -220,12 +220,18 @@ class Extension:
     def _job_ended(
         self, token: bytes, handle: bytes, outcome: int, data: bytes, result: bytes, complete: bool
     ) -> None:
-        """A job that was waited for has ended. Its result is there even where it is not kept."""
+        """
+        Answer, as a job has ended whose result was waited for. Its result is here even where it is not
+        kept.
+        """
         del self._watched[token]
         self._answer(token, handle, STATE_NAMES[outcome].encode("ascii"), data, result, complete)
 
     def _answer_some(self) -> None:
-        """Bring what was asked for, but not more at once than the peer takes: one question is short."""
+        """
+        Answer requests for jobs that have ended, as many as the peer takes: a request is short, a result
+        may be long.
+        """
         while self._ended_requests and not self._pausing:
             size = self._ended_requests[0][1].size
             if self._bytes_requested and self._bytes_requested + size > BYTES_AT_ONCE:
@@ -237,7 +243,7 @@ class Extension:
             self._answer_ended(*self._ended_requests.popleft())
 
     def _pause(self) -> None:
-        """All that was asked for has been read: go on when it has left."""
+        """Go on when all results that have been read have left."""
         self._server.clock.callLater(0, self._stream.when_caught_up, self._go_on)
 
     def _go_on(self) -> None:
@@ -247,7 +253,7 @@ class Extension:
         self._server.end_turn()
 
     def _answer_ended(self, token: bytes, job: Job) -> None:
-        """Answer with what is kept of a job that has ended; it may have been requeued or forgotten since."""
+        """Answer for a job that has ended. It may have been requeued or forgotten since."""
         if not job.ended:
             self._answer(token, job.handle, OUTCOME_PENDING)
             return
@@ -257,7 +263,7 @@ class Extension:
         life = history_of(job)
         outcome = STATE_NAMES[job.state].encode("ascii")
         if job.state == DEAD:
-            # Its workload is kept, for another attempt; of what it brought, the last attempt's words.
+            # Its workload is kept, for another attempt; its result is the text of the last attempt.
             words = life.attempts[-1].text if life.attempts else ""
             self._answer(token, job.handle, outcome, result=unescaped(words.encode("utf-8")))
         elif not life.complete:
@@ -304,8 +310,8 @@ class Extension:
 
     def _refuse(self, token: bytes, handle: bytes, why: str) -> None:
         """
-        A question that makes sense cannot be answered. An ERROR would not say which one,
-        and answers to others may come before it.
+        Answer that there is no answer to a request that makes sense. An ERROR would not say to which one, and
+        answers to others may come before it.
         """
         self._send(RESULT, token, handle, OUTCOME_REFUSED, b"-", why.encode("ascii"))
 

@@ -1,8 +1,8 @@
 """
-The broker with what it needs of the world: an outbox, a clock, a timer.
+The job server: the broker with an outbox, a clock and a timer.
 
-This is the public face of the server: what a port speaks is built on a
-L{JobServer}, and on nothing below it but the broker.
+Protocols are built on a L{JobServer} and its broker. What plugins of others may use of it is
+L{txgear.interfaces.IJobServer}.
 """
 
 from __future__ import annotations
@@ -41,26 +41,38 @@ from txgear.server.settings import Settings
 from txgear.server.sockets import before_first_data, host_of, socket_of
 
 STEP_SECONDS: Final = 0.05
-"""What it is ahead or behind at the least to have been set: two readings are never of the same moment."""
+"""
+Seconds that the wall clock is ahead or behind at the least if it was set. Two readings are never of the
+same moment.
+"""
 
 
 @implementer(IJobServer)
 class JobServer:
     """
-    One server's broker, as the protocols of its ports use it.
+    One job server, as the protocols of its ports use it.
 
-    Each thing that happens to a protocol (bytes, a lost connection, a call of
-    its own) is one turn: it talks to L{broker}, and then calls L{end_turn}.
+    Whatever happens to a protocol (bytes, a lost connection, a call of its own) is one turn: the protocol
+    calls the L{broker}, and then L{end_turn}.
 
-    @ivar clock: the time.
-    @ivar reads: reads the connections of this server, or C{None}.
-    @ivar notices: what the log is told of peers and jobs, however many.
+    @ivar clock: the reactor's clock, for timers.
+    @ivar reads: reads the connections of this server together, or C{None}.
+    @ivar cooperator: does postponed work in pieces.
+    @ivar list_slots: bounds how many long lists are made at the same time.
+    @ivar settings: what the operator decided.
+    @ivar budget: bounds the memory of packets that have not arrived whole.
+    @ivar outbox: takes the packets for peers.
+    @ivar notices: logs what may come in floods.
+    @ivar descriptors: says which descriptors are the last ones.
     @ivar quick_acks: counts the acknowledgements that were sent at once.
+    @ivar unread: bytes that peers had left unread when they went.
+    @ivar journal: carries background jobs to the store, or C{None}.
+    @ivar broker: the rules.
     @ivar config: the path of the file of policies and schedules, or C{None}.
-    @ivar schedules: lists what is submitted by the clock; see L{txgear.server.schedules.Scheduler.listed}.
-        Whoever owns the process sets both.
-    @ivar shutdown: called with C{True} to drain first or C{False} to stop at
-        once, when the text command asks for it; whoever owns the process sets it.
+    @ivar schedules: lists the schedules; see L{txgear.server.schedules.Scheduler.listed}. The service sets
+        it, and C{config}.
+    @ivar shutdown: called when the text command C{shutdown} comes, with whether to drain first; and with
+        C{False} when another server has taken the store. The service sets it.
     """
 
     def __init__(
@@ -71,8 +83,8 @@ class JobServer:
         wall_seconds: Callable[[], float] | None = None,
     ) -> None:
         """
-        @param clock: the reactor, or a stand-in that only knows the time. Where
-            it can watch descriptors, connections are read in batches.
+        @param clock: the reactor, or a clock. Where it can watch descriptors, connections are read in
+            batches.
         @param journal: carries background jobs to the disk; without one they are in memory only.
         @param wall_seconds: reads the wall clock, in seconds since the epoch; by default C{clock} is
             that as well.
@@ -97,6 +109,7 @@ class JobServer:
         self.journal = journal
         rules = Rules(settings.prefix, settings.retries, settings.wakeups, settings.queue_memory)
         self.broker = Broker(self.outbox, rules, journal, random.random)
+        self._timers = self.broker.timers
         self.broker.lifecycle.witness = self.notices
         self._timers = self.broker.timers
         if journal is not None:
@@ -140,10 +153,7 @@ class JobServer:
 
     def accept(self, line: PeerLine, transport: Any) -> Peer:
         """
-        Somebody has connected to a port: set the socket up, and L{connect}.
-
-        @param transport: the new connection; a descriptor or an address that
-            it has is what the text command C{workers} shows.
+        Part of L{IJobServer}.
         """
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
@@ -159,17 +169,15 @@ class JobServer:
         return peer
 
     def freed(self) -> int:
-        """Bytes that were freed in large pieces so far: what went unread, and packets that had begun."""
+        """
+        Bytes of large things that were freed since the start: output that was not read, and unfinished
+        packets.
+        """
         return self.unread + self.budget.freed
 
     def connect(self, line: PeerLine, descriptor: int, address: str) -> Peer:
         """
-        Somebody is there.
-
-        @param line: carries packets to it.
-        @param descriptor: the number that the text command C{workers} shows.
-        @param address: where it comes from.
-        @return: how the broker knows it; L{disconnect} ends it.
+        Part of L{IJobServer}.
         """
         peer = Peer(descriptor, address, self.settings.exceptions)
         self.outbox.connect(peer, line)
@@ -177,7 +185,7 @@ class JobServer:
         return peer
 
     def disconnect(self, peer: Peer) -> None:
-        """It has gone. This ends a turn."""
+        """Part of L{IJobServer}."""
         self.outbox.disconnect(peer)
         self.broker.disconnect(peer, self.seconds())
         self.end_turn()
@@ -185,11 +193,7 @@ class JobServer:
 
     def created(self, peer: Peer, job: Job, background: bool) -> None:
         """
-        Answer a submit with JOB_CREATED: at once, or when the job is safe on
-        disk; with ERROR if it cannot be stored. What else the peer is sent comes
-        behind it: of a job that is done already, what that has brought.
-
-        @param background: whether it was a background submit.
+        Part of L{IJobServer}. Where the job is done already, its result follows the answer.
         """
         reply = self.broker.reply_of(job, background)
         if reply is None or self.journal is None:
@@ -206,8 +210,8 @@ class JobServer:
 
     def end_turn(self) -> None:
         """
-        Carry out what the turn brought for the peers, and keep the timer
-        right; where several connections are read together, once for all.
+        Part of L{IJobServer}. Where several connections are read together, their turns end once, after all of
+        them.
         """
         if self.reads is not None and self.reads.reading:
             return
@@ -223,9 +227,8 @@ class JobServer:
 
     def _set_timer(self, deadline: float) -> None:
         """
-        One timer for the whole server. One that is set too early is left
-        alone: it finds nothing to do and is set anew, once, instead of being
-        moved at each turn.
+        Set the one timer of the server. A timer that is too early is left alone: it finds nothing to do and
+        is set anew, once, instead of being moved at each turn.
         """
         if self._timer is not None:
             self._timer.cancel()
@@ -242,7 +245,7 @@ class JobServer:
 
     def drain(self) -> Deferred[None]:
         """
-        Take no new job, and let only those end that run or that clients wait for.
+        Take no new job, hand out no new background job, and wait for jobs that run or that clients wait for.
 
         @return: a Deferred that fires with C{None} once they have ended; cancelling
             it stops the waiting, not the draining.
@@ -258,11 +261,11 @@ class JobServer:
 
     def close_connections(self) -> Deferred[None]:
         """
-        Hang up on everybody, once what was written has left. The jobs stay as
-        they are: that a worker goes now is not its fault.
+        End all connections, each once what was written has left. The jobs stay as they are: no worker is to
+        blame that goes now.
 
-        @return: a Deferred that fires with C{None} when nobody is left;
-            cancelling it stops the waiting.
+        @return: a Deferred that fires with C{None} when no connection is left; cancelling it stops the
+            waiting.
         """
         closed: Deferred[None] = Deferred(lambda waiter: setattr(self, "_closed", None))
         self._closed = closed
@@ -279,7 +282,7 @@ class JobServer:
             closed.callback(None)
 
     def stop(self) -> None:
-        """Let go of the reactor; connections that are left are read one by one."""
+        """Stop all timers, and the common reading of connections: those that are left are read one by one."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,9 +1,8 @@
 """
-Answers of text commands that are too long for one turn.
+Lists as answers to text commands, which may be too long for one turn.
 
-A list of a million jobs takes seconds to write down. It is gathered some
-milliseconds at a time, and written as one answer at the end: C{gearadmin} reads until 5 ms of
-silence.
+A list of a million jobs takes seconds to make. It is made some milliseconds at a time, and written as one
+answer at the end, because C{gearadmin} reads until 5 ms of silence.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """
-What the log is told of things that may come in floods: the first of a kind at
-once, and then each minute how many more there were.
+Log lines about things that may come in floods. The first of a kind are logged at once; the others are
+counted, and each minute one line says how many there were.
 """
 
 from __future__ import annotations
@@ -16,18 +16,23 @@ from txgear.policies import SILENT
 from txgear.protocol.textlines import for_line, shown
 
 MINUTE: Final = 60.0
-"""Seconds between two lines of one kind, once there have been as many as are said at once."""
+"""Seconds between two lines of one kind, once the burst is used up."""
 COMPLAINTS: Final = 20
-"""Lines about peers that are said at once, of each kind in a minute: enough to see who they are."""
+"""The burst of each kind of complaint about peers: enough to see who they are."""
 MOST_KINDS: Final = 1000
-"""Kinds that are told apart in a minute, as peers may bring any number; others go by their texts alone."""
+"""
+Kinds that are told apart in a minute. Peers may cause any number; the others are told apart by their texts
+only.
+"""
 
 
 class _Kind:
     """
+    One kind of line in this minute.
+
     @ivar emitted: how many of this minute were logged at once.
     @ivar counted: how many were only counted.
-    @ivar last: what is to be said of the last of those.
+    @ivar last: the last line that was only counted.
     """
 
     __slots__ = ("counted", "emitted", "last")
@@ -39,8 +44,7 @@ class _Kind:
 
 class Notices:
     """
-    Says such things. It is the witness of what a broker takes back, too; see
-    L{txgear.broker.ports.Witness}.
+    Writes such lines. It is the L{txgear.broker.ports.Witness} of the broker as well.
     """
 
     log = Logger()
@@ -55,11 +59,11 @@ class Notices:
         self, log: Logger, level: LogLevel, kind: Hashable, text: str, burst: int = 1, **fields: Any
     ) -> None:
         """
-        Tell a log something, now or as one of those that are counted until the minute is over.
+        Log a line, or count it until the minute is over.
 
-        @param kind: what those have in common that are counted together.
+        @param kind: lines of one kind are counted together.
         @param text: the format of the line.
-        @param burst: how many are said at once in a minute.
+        @param burst: how many of a kind are logged at once in a minute.
         """
         if kind not in self._kinds and len(self._kinds) >= MOST_KINDS:
             kind = text
@@ -77,9 +81,9 @@ class Notices:
 
     def emit_once(self, log: Logger, level: LogLevel, text: str, **fields: Any) -> None:
         """
-        Tell a log something that needs no second line, however often it comes.
+        Log a line the first time only.
 
-        @param text: the format of the line, which is its kind, too.
+        @param text: the format of the line, which is its kind as well.
         """
         if text not in self._emitted_once:
             self._emitted_once.add(text)
@@ -87,10 +91,10 @@ class Notices:
 
     def complain(self, log: Logger, level: LogLevel, text: str, **fields: Any) -> None:
         """
-        Tell a log of something that is a peer's fault: thousands may do the same thing in a minute, and
-        nobody's disk or pipe is to be filled by that.
+        Log something that is a peer's fault. Thousands may do the same in a minute, and that must not fill a
+        disk.
 
-        @param text: the format of the line, which is its kind, too.
+        @param text: the format of the line, which is its kind as well.
         """
         self.emit(log, level, text, text, COMPLAINTS, **fields)
 
@@ -103,9 +107,9 @@ class Notices:
 
     def _emit_counted(self) -> list[Hashable]:
         """
-        Say how many there were, and begin anew.
+        Log how many lines were counted, and begin anew.
 
-        @return: the kinds of which nothing came.
+        @return: the kinds of which no line came.
         """
         quiet: list[Hashable] = []
         for kind, found in self._kinds.items():
@@ -120,7 +124,7 @@ class Notices:
         return quiet
 
     def stop(self) -> None:
-        """Say what is left to say."""
+        """Log what has been counted, and count no more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

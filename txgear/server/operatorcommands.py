@@ -1,7 +1,7 @@
 """
-The text commands that change something: orders of operators, over the broker.
+Text commands that change something: those of operators.
 
-Each one that is carried out is a line in the log, with who gave it.
+Each command that is carried out is a line in the log, which says who gave it.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ from txgear.server.notices import Notices
 OperatorCommand = Callable[[JobServer, "list[bytes]"], bytes]
 
 MOST_SHOWN: Final = 400
-"""Bytes of a command that the log is told: more than any has whose names are of use to a reader."""
+"""Bytes of a command that the log shows: more than any has whose names are of use to a reader."""
 
 MOST_LOGGED: Final = 100
-"""Orders from one address that the log is told in a minute: more are a program's, and are counted."""
+"""Commands from one address that are logged in a minute. More come from a program, and are counted."""
 
 log = Logger()
 
 
 def log_command(notices: Notices, peer: Peer, line: bytes, answer: bytes) -> None:
     """
-    Tell the log that an order was carried out; of one that was refused there is nothing to tell.
+    Log a command that was carried out. One that was refused is not logged.
 
     @param line: the command.
-    @param answer: what came of it.
+    @param answer: its answer.
     """
     if answer.startswith(b"OK"):
         notices.emit(
             log,
             LogLevel.info,
-            ("order", peer.address),
-            "{address} ({client_id}): {order}: {answer}",
+            ("command", peer.address),
+            "{address} ({client_id}): {command}: {answer}",
             burst=MOST_LOGGED,
             address=peer.address,
             client_id=shown(peer.client_id).decode("utf-8"),
-            order=for_line(line[:MOST_SHOWN].decode("utf-8", "backslashreplace")).decode("utf-8"),
+            command=for_line(line[:MOST_SHOWN].decode("utf-8", "backslashreplace")).decode("utf-8"),
             answer=answer.decode("ascii").strip(),
         )
 
 
-# What they are about
+# The arguments of commands
 
 
 def _wanted(words: list[bytes], what: str) -> ServerError:
@@ -65,9 +65,9 @@ def _unknown_function() -> ServerError:
 
 def _function(server: JobServer, words: list[bytes]) -> bytes:
     """
-    The function that a command of two words is about.
+    The function that a command names.
 
-    @raise ServerError: it has not two, or the second is no name.
+    @raise ServerError: the command has not two words, or the second is no function's name.
     """
     if len(words) != 2:
         raise _wanted(words, "the name of one function")
@@ -76,16 +76,16 @@ def _function(server: JobServer, words: list[bytes]) -> bytes:
 
 def _what(words: list[bytes], *kinds: bytes) -> tuple[bytes, bytes]:
     """
-    What a command of three words is about, and its name as it was said.
+    The kind of thing that a command names, and the name as it was given.
 
-    @raise ServerError: it is not one of these kinds, or it has not three.
+    @raise ServerError: the command has not three words, or the second is none of these kinds.
     """
     if len(words) != 3 or words[1].lower() not in kinds:
         raise _wanted(words, f"{' or '.join(kind.decode('ascii') for kind in kinds)}, and one name")
     return words[1].lower(), words[2]
 
 
-# Those of the reference
+# Commands of the reference
 
 
 def _cancel(server: JobServer, words: list[bytes]) -> bytes:
@@ -125,7 +125,7 @@ def _maxqueue(server: JobServer, words: list[bytes]) -> bytes:
 
 
 def _known_or_given(server: JobServer, word: bytes) -> bytes:
-    """As in the reference the name is what was said, unless a function is shown so that is known."""
+    """A known function that is shown as this word; otherwise the word itself, as in the reference."""
     return inspection.known_function(server.broker, word) or word
 
 
@@ -149,7 +149,7 @@ COMMANDS: Final[dict[bytes, OperatorCommand]] = {
 """By the first word, in lower case."""
 
 
-# This server's own
+# Commands of this server only
 
 
 def _purge(server: JobServer, words: list[bytes]) -> bytes:
@@ -197,7 +197,7 @@ def _forget(server: JobServer, words: list[bytes]) -> bytes:
 
 
 def _all(server: JobServer, name: bytes, do: Callable[[bytes, float], int]) -> bytes:
-    """Do something to all the dead of a function."""
+    """Do something to all dead jobs of a function."""
     function = inspection.known_function(server.broker, name)
     if function is None:
         raise _unknown_function()
@@ -211,4 +211,4 @@ OWN_COMMANDS: Final[dict[bytes, OperatorCommand]] = {
     b"requeue": _requeue,
     b"forget": _forget,
 }
-"""Those that the reference does not have."""
+"""Commands that the reference does not have."""

@@ -1,8 +1,8 @@
 """
 Schedules: cron lines that submit background jobs.
 
-That a schedule has run is remembered together with the job, in one
-transaction: it never runs twice for one time, whatever happens in between.
+The store keeps the last time of a schedule together with its job, in one transaction. So no schedule runs
+twice for one time, whatever happens in between.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from txgear.server.jobserver import JobServer
 
 RETRY: Final = 10.0
-"""Seconds after which it is looked at what became of a job, and a refused one is submitted again."""
+"""Seconds after which a job that was refused is submitted again, and the outcome of others is asked for."""
 LONGEST_SLEEP: Final = 1.0
-"""Seconds between two looks at the wall clock: it may be set, and a machine may be suspended."""
+"""Seconds between two looks at the wall clock, which may be set; and a machine may be suspended."""
 
 _LOOKS_BACK: Final = (3600.0, 86400.0, 32 * 86400.0, 366 * 86400.0, inf)
 """
-How far to look back for the last time that was missed, one after the other: so that
-a line for each minute is not followed through a year, and one for a year is found.
+Spans in which the last missed time is looked for, one after the other: a line for each minute is not followed
+through a year, and a time of last year is found.
 """
 
 
@@ -42,7 +42,7 @@ class Schedule:
     """
     When to submit which job.
 
-    @ivar name: what tells it from others, and under which its last time is remembered.
+    @ivar name: tells it from others; its last time is kept under this name.
     @ivar cron: see L{txgear.server.crontimes.check_cron}.
     @ivar timezone: see L{txgear.server.crontimes.check_timezone}.
     @ivar function: the job's function.
@@ -86,10 +86,10 @@ class Schedule:
 
 class Scheduler:
     """
-    Submits the jobs of schedules when their time has come.
+    Submits the jobs of schedules at their times.
 
-    Of the times that were missed, because the server was down, busy or could
-    not store the job, only the last one counts.
+    Where times were missed, because the server was down or busy or could not store the job, one job is
+    submitted, for the last of them.
 
     @ivar schedules: those that are in force, by name.
     """
@@ -102,13 +102,13 @@ class Scheduler:
         """
         self._server = server
         self.schedules: dict[bytes, Schedule] = {}
-        # The last time for which each has run, or from when on it counts.
+        # The last time for which each has run; of one that is new, from when on its times count.
         self._marks: dict[bytes, float] = {}
-        # For which time a job is on its way to the store.
+        # The time for which a job is on its way to the store, and the reply that will say what became of it.
         self._submitted: dict[bytes, tuple[float, Reply]] = {}
-        # For which time a job was refused last.
+        # The time for which a job was refused last.
         self._refused: dict[bytes, float] = {}
-        # When each is to be seen to, by the server's time, while the wall clock is ahead of that by so much.
+        # When each is due, by the server's time, as long as the wall clock is ahead of that by this offset.
         self._due: dict[bytes, float] = {}
         self._offset = 0.0
         self._timer: IDelayedCall | None = None
@@ -116,11 +116,11 @@ class Scheduler:
 
     def start(self, schedules: Iterable[Schedule], marks: Iterable[StoredValue]) -> None:
         """
-        Begin, with a job for each schedule that missed its time. One that is
-        new begins with its next time. This is a turn of its own.
+        Begin, with a job for each schedule that has missed a time. A new schedule begins with its next time.
+        This is a turn of its own.
 
         @param schedules: each with a name of its own.
-        @param marks: what is remembered of the last ones.
+        @param marks: the values that the store has kept.
         """
         self._running = True
         self._marks = {mark.name: mark.value for mark in marks if mark.kind == SCHEDULED}
@@ -129,8 +129,8 @@ class Scheduler:
 
     def replace(self, schedules: Iterable[Schedule]) -> None:
         """
-        Let these be in force in place of all others. One that is new, or runs
-        at other times than before, begins with its next time. This is a turn of its own.
+        Put these in force in place of all others. One that is new, or has other times than before, begins
+        with its next time. This is a turn of its own.
         """
         schedules = tuple(schedules)
         for schedule in schedules:
@@ -142,9 +142,9 @@ class Scheduler:
 
     def listed(self) -> list[dict[str, Any]]:
         """
-        All that are in force, in the order of the file, by plain values: what each says, C{last},
-        the time for which it has run or from which on it counts, and C{next}, in seconds since
-        the epoch by the wall clock; C{None} where there will be none.
+        All that are in force, in the order of the file, as plain values: the settings of each; C{last}, the
+        time for which it has run, or from which on its times count; and C{next}, C{None} where there will
+        be none. Both are in seconds since the epoch, by the wall clock.
         """
         now = self._server.wall_clock()
         found = []
@@ -164,7 +164,7 @@ class Scheduler:
         return found
 
     def stop(self) -> None:
-        """Submit nothing any more."""
+        """Submit no more jobs."""
         self._running = False
         if self._timer is not None:
             self._timer.cancel()
@@ -187,7 +187,7 @@ class Scheduler:
             known.pop(name, None)
 
     def _submit_due(self) -> None:
-        """See to those that are due, and set the timer for the next one."""
+        """Submit the jobs of schedules that are due, and set the timer for the next one."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
@@ -207,9 +207,9 @@ class Scheduler:
 
     def _submit_missed(self, schedule: Schedule, wall: float) -> float:
         """
-        Submit what a schedule has due.
+        Submit the job of a schedule, if it has missed a time.
 
-        @return: seconds until it is to be seen to again.
+        @return: seconds until it is due again.
         """
         name = schedule.name
         if not self._take_outcome(name):
@@ -223,9 +223,9 @@ class Scheduler:
 
     def _take_outcome(self, name: bytes) -> bool:
         """
-        Hear what has become of the last job of a schedule.
+        Learn what became of the last job of a schedule.
 
-        @return: whether that is known, or there is none.
+        @return: whether that is known, or there is no such job.
         """
         if name not in self._submitted:
             return True
@@ -243,7 +243,7 @@ class Scheduler:
 
     def _submit(self, schedule: Schedule, at: float) -> bool:
         """
-        @return: whether the job was taken; if it is on its way, that is not known yet.
+        @return: whether the job was taken, or is on its way to the store.
         """
         try:
             job = self._server.broker.submit(
@@ -266,7 +266,7 @@ class Scheduler:
         return True
 
     def _refuse(self, name: bytes, at: float, reason: str) -> None:
-        """A job was not taken; that is said once for each time."""
+        """Log that a job was not taken, once for each time."""
         if self._refused.get(name) != at:
             self._refused[name] = at
             self.log.error(

@@ -1,5 +1,5 @@
 """
-What the operator decided, for all ports of a server.
+Settings of a server, for all its ports.
 """
 
 from __future__ import annotations

@@ -16,16 +16,16 @@ from twisted.protocols.policies import ProtocolWrapper
 HERE: Final = 0
 """The peer may still send."""
 ENDED: Final = 1
-"""It sends no more, but for what has come already; it may still read."""
+"""The peer sends no more; what it has sent before may still be unread. It may still read."""
 GONE: Final = 2
 """There is no connection any more."""
 
 _RDHUP: Final[int] = getattr(select, "POLLRDHUP", 0)
-"""Linux has it; elsewhere an end that has data before it is not seen."""
+"""Of Linux. Elsewhere an end of input that has unread data before it is not seen."""
 
 
 def socket_of(transport: Any) -> socket.socket | None:
-    """The socket of a connection, under TLS and its like; C{None} where there is none."""
+    """The socket of a connection, under TLS and other wrappers; C{None} where there is none."""
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport
     if not ISystemHandle.providedBy(transport):
@@ -35,12 +35,12 @@ def socket_of(transport: Any) -> socket.socket | None:
 
 
 def host_of(transport: Any) -> str:
-    """Where a connection comes from."""
+    """The address that a connection comes from."""
     return str(getattr(transport.getPeer(), "host", "-"))
 
 
 def before_first_data(protocol: Any, call: Callable[[], object]) -> None:
-    """Have something called once, when a protocol is about to get its first data."""
+    """Call something once, just before a protocol gets its first data."""
 
     def data_received(data: bytes) -> None:
         del protocol.dataReceived
@@ -53,7 +53,7 @@ def before_first_data(protocol: Any, call: Callable[[], object]) -> None:
 @dataclass(frozen=True)
 class KeepAlive:
     """
-    TCP keep-alive of accepted connections; 0 leaves the system's own figure.
+    TCP keep-alive of accepted connections. 0 leaves the system's own figure.
 
     @ivar idle: seconds of silence before the first probe.
     @ivar interval: seconds between probes.
@@ -66,8 +66,8 @@ class KeepAlive:
 
     def apply(self, transport: Any) -> None:
         """
-        Set it on a TCP transport. Probes are always on, as in the reference:
-        nothing else notices that a machine was switched off.
+        Set it on a TCP transport. Probes are always on, as in the reference: nothing else notices that a
+        machine was switched off.
         """
         transport.setTcpKeepAlive(True)
         sock = socket_of(transport)
@@ -82,7 +82,10 @@ class KeepAlive:
 
 def state_of(transport: Any) -> int:
     """
-    Look at a connection without reading of it.
+    Look at a connection without reading from it.
+
+    The reactor tells of the end of a connection that it reads or writes. One that it does neither with, as
+    more has come than is wanted for now, has to be looked at.
 
     @return: L{HERE}, L{ENDED} or L{GONE}; L{HERE} where there is no socket to look at.
     """

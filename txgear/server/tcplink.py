@@ -1,5 +1,7 @@
 """
-What the system knows of a TCP connection, and is told: see L{txgear.broker.quickacks}.
+TCP connections as the system sees them: round trips, and acknowledgements that are sent at once.
+
+L{txgear.broker.quickacks} says which connections those are.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from typing import Final
 from txgear.broker.quickacks import QuickAcks, Tally
 
 AVAILABLE: Final = hasattr(socket, "TCP_QUICKACK")
-"""Whether this is Linux; elsewhere an acknowledgement cannot be asked for."""
+"""Whether this is Linux. Elsewhere nothing sends an acknowledgement at once."""
 
 _QUICKACK: Final = getattr(socket, "TCP_QUICKACK", 0)
 _INFO: Final = struct.Struct("=52xI12xI76xI")
@@ -46,18 +48,19 @@ class TcpLink:
 
     def came_late(self, gap: float) -> bool:
         """
-        A packet was read this many seconds after one that was not answered.
+        Note a packet that was read some time after one that was not answered.
 
+        @param gap: that time, in seconds.
         @return: whether the connection is marked now.
         """
         waited, round_trip = self._look()
-        # What has lain here unread is our own delay, not the peer's.
+        # The time for which it has lain here unread is our own delay, not the peer's.
         self.acks.came(gap - waited, round_trip)
         return self.acks.marked
 
     def unanswered(self) -> bool:
         """
-        What was read of a marked peer is not answered: acknowledge it now, if that is wanted.
+        Acknowledge what was read of a marked peer and is not answered, if that is wanted.
 
         @return: whether the connection is still marked.
         """

@@ -1,7 +1,8 @@
 """
-The text commands, over the broker: those of the reference, and this server's own.
+Text commands: those of the reference, and those of this server only.
 
-Here are those that look; those that change something are L{txgear.server.operatorcommands}.
+This module has the commands that show something, and L{answer} for all of them.
+L{txgear.server.operatorcommands} has those that change something.
 """
 
 from __future__ import annotations
@@ -36,46 +37,51 @@ def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Reply | Listin
 
     @param peer: whose command it is.
     @param line: the command without its line end.
-    @return: the whole answer, what will have it when the store has been read, or a list that is to be
-        gathered; C{gearadmin} reads until 5 ms of silence, so it has to leave in one write.
+    @return: the whole answer; a L{Reply} that has it when the store has been read; or a list that is too long
+        for one turn. Each has to leave in one write: C{gearadmin} reads until 5 ms of silence.
     @raise txgear.errors.ProtocolError: the line has too many words, or is of an HTTP request.
     """
     words = textlines.words(line, OWN_COMMANDS)
     name = words[0].lower()
     try:
         if (command := COMMANDS.get(name)) is not None:
-            said: bytes | Reply | Listing = command(server, words)
+            result: bytes | Reply | Listing = command(server, words)
         elif (own := OWN_COMMANDS.get(name)) is not None:
             # A space at the end of the line is no word.
-            said = own(server, [words[0], *(word for word in words[1:] if word)])
+            result = own(server, [words[0], *(word for word in words[1:] if word)])
         else:
             return textlines.unknown_command(words[0])
     except ServerError as error:
         return textlines.refused(error)
-    if isinstance(said, Listing) and not said.long:
-        return bytes(said)
-    if isinstance(said, bytes) and (
+    if isinstance(result, Listing) and not result.long:
+        return bytes(result)
+    if isinstance(result, bytes) and (
         name in operatorcommands.COMMANDS or name in operatorcommands.OWN_COMMANDS
     ):
-        operatorcommands.log_command(server.notices, peer, line, said)
-    return said
+        operatorcommands.log_command(server.notices, peer, line, result)
+    return result
 
 
 def _of_functions(server: JobServer, line: Callable[[Function], bytes]) -> Listing:
     functions = server.broker.functions.by_name
-    return Listing(len(functions), lambda: (b"%s\n" % line(queue) for queue in list(functions.values())))
+    return Listing(
+        len(functions), lambda: (b"%s\n" % line(function) for function in list(functions.values()))
+    )
 
 
 def _status(server: JobServer, words: list[bytes]) -> Listing:
     return _of_functions(
-        server, lambda queue: row(shown(queue.name), queue.total, queue.running, len(queue.workers))
+        server,
+        lambda function: row(shown(function.name), function.total, function.running, len(function.workers)),
     )
 
 
 def _prioritystatus(server: JobServer, words: list[bytes]) -> Listing:
     return _of_functions(
         server,
-        lambda queue: row(shown(queue.name), *map(queue.lanes.total_of, PRIORITIES), len(queue.workers)),
+        lambda function: row(
+            shown(function.name), *map(function.lanes.total_of, PRIORITIES), len(function.workers)
+        ),
     )
 
 
@@ -90,8 +96,8 @@ def _workers(server: JobServer, words: list[bytes]) -> Listing:
                 shown_word(peer.client_id) or b"-",
             )
             # One of them may do a hundred thousand functions.
-            for queue in reversed(list(peer.abilities)):
-                yield b" " + shown_word(queue.name)
+            for function in reversed(list(peer.abilities)):
+                yield b" " + shown_word(function.name)
             yield b"\n"
 
     return Listing(sum(2 + len(peer.abilities) for peer in peers), pieces)
@@ -143,11 +149,11 @@ COMMANDS: Final[dict[bytes, Command]] = {
 """Every text command by its first word, in lower case."""
 
 
-# This server's own: lists
+# Commands of this server only: lists
 
 
 NAMES: Final = frozenset(("handle", "function", "unique", "reducer", "worker", "pattern"))
-"""What is shown so that it can stand as a word in a command."""
+"""Columns whose values are shown so that they can be words of a command."""
 
 
 def _columns(found: Mapping[str, Any], names: Iterable[str]) -> bytes:
@@ -189,8 +195,8 @@ def _functions(server: JobServer, words: list[bytes]) -> Listing:
     names = ("function", "queued", "waiting", "running", "workers", "dead", "kept", "paused", "maxqueue")
     found = inspection.functions(server.broker, search)
 
-    def line(queue: Function) -> bytes:
-        return b"%s\n" % _columns(inspection.function(server.broker, queue), names)
+    def line(function: Function) -> bytes:
+        return b"%s\n" % _columns(inspection.function(server.broker, function), names)
 
     return Listing(len(found), lambda: map(line, found))
 
@@ -230,7 +236,7 @@ def _policies(server: JobServer, words: list[bytes]) -> bytes:
     return listing(_columns(rule, ("pattern", "settings")) for rule in inspection.policies(server.broker))
 
 
-# This server's own: one job, one function, the server
+# Commands of this server only: one job, one function, the server
 
 
 def _job(server: JobServer, words: list[bytes]) -> bytes:
@@ -283,7 +289,7 @@ def _schedules(server: JobServer, words: list[bytes]) -> bytes:
 
 
 def _details(found: Mapping[str, Any]) -> list[bytes]:
-    """A row for each that is there; no and 0 are."""
+    """A row for each value; C{None}, empty text and empty dicts have none."""
     return [
         row(name.encode("ascii"), column(value, name=name in NAMES))
         for name, value in found.items()
@@ -293,9 +299,9 @@ def _details(found: Mapping[str, Any]) -> list[bytes]:
 
 def _named(server: JobServer, words: list[bytes]) -> Job | None:
     """
-    The job that a command of two words is about.
+    The job that a command names.
 
-    @raise ServerError: it has not two.
+    @raise ServerError: the command has not two words.
     """
     if len(words) != 2:
         raise ServerError(f"{text(words[0])} wants the handle of one job", "INVALID_ARGUMENTS")
@@ -324,7 +330,7 @@ def _result(server: JobServer, words: list[bytes]) -> bytes | Reply:
 
 
 def _read(server: JobServer, job: Job, inspect: Callable[[bytes], dict[str, Any]]) -> Reply:
-    """What is shown of a job's workload or result, once that has been read."""
+    """A reply with a job's workload or result, which it has when that has been read."""
     reply = Reply(job.size)
 
     def come(found: bytes | None) -> None:
@@ -358,4 +364,4 @@ OWN_COMMANDS: Final[dict[bytes, OwnCommand]] = {
     b"schedules": _schedules,
     **operatorcommands.OWN_COMMANDS,
 }
-"""Those that the reference does not have."""
+"""Commands that the reference does not have."""

@@ -1,10 +1,9 @@
 """
-Turns that are short, however much one peer asks for in one go.
+Short turns, however much one peer asks for in one go.
 
-A read of 64 KiB holds thousands of requests, and some of them bring a thousand
-times their own size. What a turn does not get through in some milliseconds is
-gone on with in later ones, a piece in each, and everybody else is served
-between. The peer is not read meanwhile, and the order of its answers is kept.
+A read of 64 KiB holds thousands of requests, and some answers are a thousand times as large as the request.
+A turn that has taken some milliseconds postpones the rest of its packets. Later turns take a piece each, and
+other peers are served between them. The peer is not read meanwhile, and the order of its answers is kept.
 """
 
 from __future__ import annotations
@@ -26,18 +25,18 @@ from txgear.protocol.packets import Decoder, Received
 from txgear.server.budget import Budget
 
 TURN_SECONDS: Final = 0.005
-"""How long one peer's requests may take in one turn: several of these in a row are no stall to others."""
+"""How long one peer's requests may take in one turn. Others do not notice several such turns in a row."""
 TURN_BYTES: Final = PAUSE_FROM // 16
-"""Bytes that one turn may bring its peer: to copy them takes a millisecond or two."""
+"""Bytes of answers that one turn may write for its peer: copying them takes a millisecond or two."""
 LOOK_EVERY: Final = 16
 """Requests between two looks at the time: most take some microseconds, the slowest half a millisecond."""
 
 Steps = Iterator["Deferred[None] | None"]
-"""Something done in pieces; a Deferred says when to go on."""
+"""Work that is done in pieces. A piece that yields a Deferred is followed by the next when that has fired."""
 
 
 def cooperator(clock: IReactorTime, seconds: Callable[[], float]) -> Cooperator:
-    """What does the work that is put off: for L{TURN_SECONDS} in each turn of the reactor."""
+    """A L{Cooperator} for postponed work, which it does for L{TURN_SECONDS} in each turn of the reactor."""
 
     def slice_ends() -> Callable[[], bool]:
         end = seconds() + TURN_SECONDS
@@ -48,8 +47,10 @@ def cooperator(clock: IReactorTime, seconds: Callable[[], float]) -> Cooperator:
 
 class ShortTurns(Stream):
     """
-    The server's end of a connection. A subclass's C{packets_received} looks at
-    the time now and then, and hands what is left to L{postpone}.
+    The server's end of a connection, in short turns.
+
+    A subclass's C{packets_received} looks at the time now and then, and passes the packets that are left to
+    L{postpone}.
     """
 
     __slots__ = (
@@ -74,8 +75,8 @@ class ShortTurns(Stream):
         budget: Budget,
     ) -> None:
         """
-        @param cooperator: does what is put off.
-        @param budget: bounds what has not arrived whole.
+        @param cooperator: does postponed work.
+        @param budget: bounds the memory of packets that have not arrived whole.
         """
         super().__init__(clock, decoder, reads)
         self._cooperator = cooperator
@@ -91,9 +92,10 @@ class ShortTurns(Stream):
 
     def postpone(self, packets: Iterator[Received], first: Steps | None = None) -> None:
         """
-        This turn has been long enough: go on with its packets in a later one.
+        End this turn, and handle the rest of its packets in later ones.
 
-        @param first: what is to be done before.
+        @param packets: the rest.
+        @param first: work that comes before them.
         """
         self._postponed, self._before_postponed = packets, first
         if not self._is_behind:
@@ -125,10 +127,10 @@ class ShortTurns(Stream):
 
     def take_turn(self, packets: Iterator[Received]) -> None:
         """
-        One more turn, just as C{dataReceived} takes one: that has it all for itself, as one call more for
-        each read costs two hundredths of a job.
+        Take a turn with postponed packets.
 
-        @param packets: what an earlier turn has left.
+        C{dataReceived} has the same lines for itself: a call more for each read costs two hundredths of a
+        job.
         """
         try:
             self.packets_received(packets)
@@ -140,7 +142,7 @@ class ShortTurns(Stream):
             self.unfinished(self.decoder.held)
 
     def break_off(self, error: ProtocolError) -> None:
-        """As in L{Stream}: what has arrived after it is not gone through."""
+        """As in L{Stream}; postponed packets are dropped."""
         self._dropped = True
         super().break_off(error)
 
@@ -155,7 +157,7 @@ class ShortTurns(Stream):
             self.go_on_reading(BEHIND)
 
     def _failed(self, failure: Failure) -> None:
-        """A defect of ours costs the one connection, as in the reactor."""
+        """Abort the connection over an exception of ours, as the reactor does."""
         if failure.check(SchedulerStopped):
             return
         self.log.failure("a connection failed", failure)
@@ -163,31 +165,31 @@ class ShortTurns(Stream):
         self._postponed_is_done()
 
     def _until_woken(self) -> Deferred[None]:
-        """When to look again whether there is still a reason to wait."""
+        """A Deferred that L{wake} fires."""
         self._wake = Deferred()
         return self._wake
 
     def wake(self) -> None:
-        """What was waited for may have come."""
+        """Look again whether postponed work can go on."""
         if self._wake is not None:
             wake, self._wake = self._wake, None
             wake.callback(None)
 
     def until_caught_up(self) -> Steps:
-        """Wait until the peer has been written all that it was sent, or is gone."""
+        """Wait until all that was written has left, or the connection ends."""
         while not (self.caught_up or self.closing):
             self.when_caught_up(self.wake)
             yield self._until_woken()
 
     def go_on_reading(self, reason: int) -> None:
-        """As in L{Stream}; what is read no further may be gone on with."""
+        """As in L{Stream}; postponed work may go on."""
         super().go_on_reading(reason)
         self.wake()
 
     # What has not arrived whole
 
     def unfinished(self, held: int) -> None:
-        """As in L{Stream}; the budget hears of it."""
+        """As in L{Stream}; the budget counts the bytes."""
         super().unfinished(held)
         if not self.closing:
             self._budget.holds(self, held)
@@ -218,23 +220,23 @@ class ShortTurns(Stream):
     # The end
 
     def readConnectionLost(self) -> None:
-        """The peer sends no more: it is sent what it asked for, and that is the end."""
+        """The peer sends no more. The connection ends when the peer has been sent what it asked for."""
         if self._is_behind and not self.closing:
             self._half_closed = True
         else:
             self.input_over()
 
     def input_over(self) -> None:
-        """The peer sends no more, and all that it sent has been gone through."""
+        """The peer sends no more, and all its packets have been handled."""
         super().readConnectionLost()
 
     def close(self, linger: bool = False) -> None:
-        """As in L{Stream}: what has not been gone through is dropped."""
+        """As in L{Stream}; postponed packets are dropped."""
         self._forget_postponed()
         super().close(linger)
 
     def abort(self) -> None:
-        """As in L{Stream}."""
+        """As in L{Stream}; postponed packets are dropped."""
         self._forget_postponed()
         super().abort()
 
@@ -247,8 +249,8 @@ class ShortTurns(Stream):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        The connection is gone. What was read of it is still gone through: a
-        client that submits and leaves wants it done.
+        The connection is gone. Packets that were read are still handled: a client that submits and leaves
+        wants its jobs done.
         """
         super().connectionLost(reason)
         self._lost = True
@@ -260,4 +262,4 @@ class ShortTurns(Stream):
             self.peer_gone()
 
     def peer_gone(self) -> None:
-        """The connection is gone, and there is nothing left to do for it."""
+        """The connection is gone, and all its packets have been handled."""
