@@ -23,12 +23,6 @@ from typing import Final
 
 from coverage import Coverage
 
-NOT_YET: Final = {
-    *("archive", "broker", "endedjobs", "history", "lanes", "lifecycle", "model", "operations", "paging"),
-    "storeevents",
-}
-"""Modules of the broker that may fail: they have been taken apart, and their tests follow."""
-
 ROOT: Final = Path(__file__).resolve().parent.parent / "txgear"
 
 IMPORTED: Final = "^$"
@@ -78,16 +72,12 @@ def main(names: list[str]) -> int:
     chosen = [Path(name).resolve() for name in names] or modules()
     status = 0
     for module in chosen:
-        name = module.relative_to(ROOT.parent)
-        may_fail = module.parent.name == "broker" and module.stem in NOT_YET
         if missing := judged(coverage, module):
             tests = "" if own_tests(module) else " (it has none)"
-            print(f"{name}{', not yet' if may_fail else ''}: its own tests{tests} miss {', '.join(missing)}")
-            status = status if may_fail else 1
-        elif may_fail:
-            print(f"{name} is covered by its own tests: take it off NOT_YET in {Path(__file__).name}")
+            print(f"{module.relative_to(ROOT.parent)}: its own tests{tests} miss {', '.join(missing)}")
+            status = 1
     if not status:
-        print(f"{len(chosen)} modules without I/O: each covered by its own tests, or not asked for yet")
+        print(f"{len(chosen)} modules without I/O, each covered by its own tests alone")
     return status
 
 

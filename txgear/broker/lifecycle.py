@@ -114,9 +114,9 @@ class Lifecycle:
 
     def stored(self, job: Job, now: float) -> None:
         """A job is stored: those who submitted it have their answer, and it may be handed out."""
-        if (reply := job.reply) is not None:
-            job.reply = None
-            self._outbox.release(reply, JOB_CREATED, job.handle)
+        reply, job.reply = job.reply, None
+        assert reply is not None
+        self._outbox.release(reply, JOB_CREATED, job.handle)
         if job.ended:
             if job.number in self._archive.jobs:
                 job.stored = True
@@ -136,10 +136,10 @@ class Lifecycle:
         A job could not be stored: it is as if those who submitted it for the
         background had never done so, and they are told why.
         """
-        if (reply := job.reply) is not None:
-            job.reply = None
-            code = QueueError.default_code.encode("ascii")
-            self._outbox.release(reply, ERROR, code, reason.encode("utf-8"))
+        reply, job.reply = job.reply, None
+        assert reply is not None
+        code = QueueError.default_code.encode("ascii")
+        self._outbox.release(reply, ERROR, code, reason.encode("utf-8"))
         if job.ended:
             if job.number in self._archive.jobs:
                 self._archive.forget(job)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from txgear.broker.archive import history_of
+from txgear.broker.archive import PAUSE, history_of
+from txgear.broker.bulk import BATCH
 from txgear.broker.history import History
 from txgear.broker.model import Job
 from txgear.broker.states import CANCELLED, DEAD, DONE, EXPIRED, FAILED, QUEUED, RUNNING, STORING
@@ -644,3 +645,31 @@ class StoredResultsTests(DurableBrokerTestCase, ResultsTestCase):
         self.fixture.commit()
         self.grabbed(self.worker, job)
         self.assertEqual((job.state, history_of(job).attempts), (RUNNING, []))
+
+
+class ForgetTests(DurableBrokerTestCase, ResultsTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.client = self.fixture.connect()
+        self.worker = self.fixture.worker(b"f")
+        self.fixture.set(results=60)
+
+    def test_a_store_that_is_behind_is_waited_for(self) -> None:
+        self.do()
+        self.journal.backlogged = True
+        self.fixture.pass_time(60)
+        self.assertEqual((len(self.kept()), self.broker.timers.deadline), (1, self.fixture.now + PAUSE))
+        self.journal.backlogged = False
+        self.fixture.pass_time(PAUSE)
+        self.assertEqual(self.kept(), [])
+
+    def test_not_too_many_in_one_turn(self) -> None:
+        for _ in range(BATCH + 1):
+            self.do()
+        self.fixture.now += 60
+        most = 0
+        while left := len(self.kept()):
+            self.assertLessEqual(self.broker.timers.deadline, self.fixture.now)
+            self.broker.expire(self.fixture.now)
+            most = max(most, left - len(self.kept()))
+        self.assertEqual(most, BATCH)

@@ -11,7 +11,7 @@ from txgear.policies import Retention
 from txgear.test.support.broker import make_job
 
 
-class EndedJobsTests(SynchronousTestCase):
+class EndedJobsTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.ended = EndedJobs()
         self.function = Function(b"f")
@@ -34,6 +34,8 @@ class EndedJobsTests(SynchronousTestCase):
         shelf = self.ended.shelf(self.function, dead)
         return list(shelf.jobs.values()), shelf.bytes
 
+
+class EndedJobsTests(EndedJobsTestCase):
     def test_the_dead_and_others_have_shelves_of_their_own(self) -> None:
         dead, done = self.put(3, DEAD), self.put(5)
         self.assertEqual((self.shelf(True), self.shelf(False)), (([dead], 3), ([done], 5)))
@@ -128,3 +130,65 @@ class EndedJobsTests(SynchronousTestCase):
         self.assertIs(self.ended.newest(b"u"), late)
         self.ended.remove(late)
         self.assertIs(self.ended.newest(b"u"), early)
+
+
+class OwnTests(EndedJobsTestCase):
+    """Those that are kept by settings of their own."""
+
+    def own(self, size: int = 10) -> Job:
+        job = self.job(size)
+        self.ended.add(job, 60.0, own=True)
+        return job
+
+    def test_their_oldest_are_too_many_by_a_ceiling(self) -> None:
+        self.put(10)
+        jobs = [self.own() for _ in range(3)]
+        for ceiling, beyond in (
+            (Retention(1.0), []),
+            (Retention(1.0, jobs=2), jobs[:1]),
+            (Retention(1.0, bytes=10), jobs[:2]),
+        ):
+            self.assertEqual(self.ended.beyond(ceiling), beyond)
+
+    def test_those_that_go_count_no_more(self) -> None:
+        first, second = self.own(), self.own()
+        self.ended.drop_result(first)
+        self.assertEqual(self.ended.own.bytes, 10)
+        self.ended.remove(second)
+        self.assertEqual((list(self.ended.own.jobs), self.ended.own.bytes), ([first.number], 0))
+
+    def test_those_of_which_only_the_unique_is_taken_count_for_no_bounds(self) -> None:
+        job, other = self.job(unique=b"u"), self.put(unique=b"v")
+        self.ended.add(job, 60.0, counted=False)
+        self.assertEqual(self.shelf(False), ([other], 0))
+        self.assertIs(self.ended.find(self.function, b"u"), job)
+        self.assertEqual(self.ended.surplus(job, Retention(1.0, jobs=1)), [])
+
+    def test_a_unique_that_functions_share(self) -> None:
+        """The one that ended last."""
+        late = self.put(unique=b"u", since=3.0)
+        self.function = Function(b"g")
+        self.put(unique=b"u", since=1.0)
+        self.assertIs(self.ended.newest(b"u"), late)
+
+
+class CheckTests(EndedJobsTestCase):
+    def test_what_is_wrong_is_found(self) -> None:
+        first, dead = self.put(3, unique=b"u"), self.put(5, DEAD, unique=b"u")
+        owned = self.job(7)
+        self.ended.add(owned, 60.0, own=True)
+        self.ended.check()
+        for thing, name, wrong in (
+            (self.function, "kept", 7),
+            (self.ended.shelf(self.function, dead=True), "bytes", 7),
+            (self.ended.own, "bytes", 1),
+            (dead, "state", DONE),
+            (first, "key", None),
+            (owned, "number", 9),
+        ):
+            right = getattr(thing, name)
+            setattr(thing, name, wrong)
+            self.assertRaises(AssertionError, self.ended.check)
+            setattr(thing, name, right)
+        self.ended.due.discard(first)
+        self.assertRaises(AssertionError, self.ended.check)

@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.history import MOST_ATTEMPTS, MOST_EARLIER, MOST_TEXT, Attempt, History, as_text
 from txgear.broker.states import DONE
+from txgear.policies import CLASSIC, Policies, Retention
 from txgear.protocol.packets import Pieces
 from txgear.test.support.broker import Told
 from txgear.test.support.extras import PROPERTY, given, st
@@ -166,3 +167,26 @@ class WordsTests(SynchronousTestCase):
         self.assertEqual(as_text(b"x" * (MOST_TEXT + 1)), "x" * (MOST_TEXT - 3) + "...")
         self.assertEqual(as_text("\U0001f600".encode() * MOST_TEXT), "\U0001f600" * MOST_TEXT)
         self.assertEqual(len(as_text(b"\xff" * 10**6)), MOST_TEXT)
+
+
+class PolicyTests(SynchronousTestCase):
+    """What holds for a job; it is asked at each packet of it."""
+
+    def test_without_settings_of_its_own_it_is_its_functions(self) -> None:
+        base = CLASSIC.with_settings({"retries": 1})
+        self.assertIs(History().policy(base, Policies()), base)
+
+    def test_its_own_go_before_those(self) -> None:
+        base = CLASSIC.with_settings({"retries": 1, "timeout": 5})
+        found = History({"timeout": 7}).policy(base, Policies())
+        self.assertEqual((found.retries, found.timeout), (base.retries, 7.0))
+
+    def test_it_is_found_out_once_for_each_state_of_what_is_set(self) -> None:
+        history, policies = History({"results": 600}), Policies((), Retention(60.0))
+        found = history.policy(CLASSIC, policies)
+        self.assertIs(history.policy(CLASSIC, policies), found)
+        self.assertEqual(found.results and found.results.keep, 60.0)
+        other = CLASSIC.with_settings({"timeout": 5})
+        self.assertEqual(history.policy(other, policies).timeout, 5.0)
+        higher = history.policy(CLASSIC, Policies((), Retention(90.0)))
+        self.assertEqual(higher.results and higher.results.keep, 90.0)

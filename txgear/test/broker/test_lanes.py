@@ -244,6 +244,13 @@ class OverflowTests(SynchronousTestCase):
         self.assertLess(len(self.lanes.overflow[NORMAL].items), 2 * SLACK)
         self.assertEqual(self.lanes.overflowed(), [keep])
 
+    def test_nor_those_between_others(self) -> None:
+        jobs = [self.add() for _ in range(10 * SLACK)]
+        for job in jobs[1:-1]:
+            self.end(job)
+        self.assertLess(len(self.lanes.overflow[NORMAL].items), 2 * SLACK)
+        self.assertEqual(self.lanes.overflowed(), [jobs[0], jobs[-1]])
+
     def test_they_count_as_queued(self) -> None:
         for priority in (LOW, LOW, NORMAL):
             self.add(priority)
@@ -252,3 +259,67 @@ class OverflowTests(SynchronousTestCase):
         self.lanes.append(job)
         self.assertEqual([self.lanes.total_of(priority) for priority in (HIGH, NORMAL, LOW)], [0, 1, 3])
         self.assertEqual((self.lanes.ready, self.lanes.paged), (1, 3))
+
+
+class SweepTests(SynchronousTestCase):
+    """Tombstones."""
+
+    def setUp(self) -> None:
+        self.lanes: Lanes[Job] = Lanes()
+
+    def tearDown(self) -> None:
+        self.lanes.check()
+
+    def returned(self, count: int) -> list[Job]:
+        """Jobs that have come back to a lane in which nothing has ever been."""
+        jobs = [make_job(None, number) for number in range(count)]
+        for job in jobs:
+            job.state = QUEUED
+            self.lanes.put_back(job)
+        return jobs
+
+    def test_of_those_that_came_back_to_an_empty_lane(self) -> None:
+        jobs = self.returned(4 * SLACK)
+        for job in jobs[1:-1]:
+            self.lanes.remove(job)
+            job.state = DONE
+        self.assertLess(len(self.lanes.all()), 2 * SLACK)
+        self.assertEqual(self.lanes.queued(), [jobs[0], jobs[-1]])
+
+    def test_those_that_are_left_are_taken_one_after_the_other(self) -> None:
+        jobs = self.returned(3)
+        for job in jobs:
+            self.assertIs(self.lanes.take(NORMAL), job)
+            job.state = RUNNING
+
+    def test_of_an_overflow_whose_newest_go_first(self) -> None:
+        jobs = [make_job(None, number) for number in range(3)]
+        for job in jobs:
+            job.state = PAGED
+            self.lanes.append_overflow(job)
+        for job in reversed(jobs[1:]):
+            self.lanes.remove_overflow(job)
+            job.state = DONE
+        self.assertEqual(self.lanes.all(), jobs[:1])
+
+
+class CheckTests(SynchronousTestCase):
+    def test_counts_that_are_wrong(self) -> None:
+        lanes: Lanes[Job] = Lanes()
+        queued, paged = make_job(None, 1), make_job(None, 2)
+        queued.state, paged.state = QUEUED, PAGED
+        lanes.append(queued)
+        lanes.append_overflow(paged)
+        lanes.check()
+        for wrong, right in ((DONE, QUEUED), (PAGED, QUEUED)):
+            queued.state = wrong
+            self.assertRaises(AssertionError, lanes.check)
+            queued.state = right
+        paged.state = DONE
+        self.assertRaises(AssertionError, lanes.check)
+        paged.state = PAGED
+        for name in ("ready", "paged"):
+            setattr(lanes, name, 7)
+            self.assertRaises(AssertionError, lanes.check)
+            setattr(lanes, name, 1)
+        lanes.check()

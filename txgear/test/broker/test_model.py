@@ -5,8 +5,20 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.limits import Throttle
-from txgear.broker.model import Function, Job, Peer
-from txgear.broker.states import QUEUED
+from txgear.broker.model import Appointment, Function, Job, Peer, Reply
+from txgear.broker.states import (
+    CANCELLED,
+    DEAD,
+    DELAYED,
+    DONE,
+    EXPIRED,
+    FAILED,
+    NEW,
+    PAGED,
+    QUEUED,
+    RUNNING,
+    STORING,
+)
 from txgear.protocol.packets import Pieces
 from txgear.test.support.broker import make_job
 
@@ -35,6 +47,15 @@ class JobTests(SynchronousTestCase):
         job.clients = (Peer(1, "-"),)
         self.assertTrue(job.wanted)
         self.assertTrue(make_job(background=True).wanted)
+
+    def test_it_has_ended_when_it_is_over_however_that_came(self) -> None:
+        job = make_job()
+        for state in (NEW, STORING, DELAYED, QUEUED, PAGED, RUNNING):
+            job.state = state
+            self.assertFalse(job.ended)
+        for state in (DONE, FAILED, DEAD, CANCELLED, EXPIRED):
+            job.state = state
+            self.assertTrue(job.ended)
 
     def test_it_shows_its_state(self) -> None:
         self.assertEqual(repr(make_job()), "<Job b'H:test:1' of b'f', new>")
@@ -80,3 +101,74 @@ class FunctionTests(SynchronousTestCase):
         self.function.delayed[delayed] = None
         self.assertEqual(self.function.unassigned(), [queued, delayed])
         self.assertEqual(repr(self.function), "<Function b'f'>")
+
+
+class ClientsTests(SynchronousTestCase):
+    """Those who wait for a job."""
+
+    def setUp(self) -> None:
+        self.job = make_job()
+        self.peers = [Peer(number, "-") for number in range(3)]
+
+    def join(self, *numbers: int) -> None:
+        for number in numbers:
+            self.job.join(self.peers[number])
+
+    def clients(self) -> list[int]:
+        return [client.descriptor for client in self.job.clients]
+
+    def test_nobody(self) -> None:
+        self.job.part(self.peers[0])
+        self.job.part_all()
+        self.assertEqual((self.clients(), len(self.job.clients)), ([], 0))
+
+    def test_one(self) -> None:
+        self.join(0)
+        self.assertEqual((self.clients(), self.peers[0].attached), ([0], {self.job: None}))
+        self.job.part(self.peers[1])
+        self.assertEqual(self.clients(), [0])
+        self.job.part(self.peers[0])
+        self.assertEqual(self.clients(), [])
+
+    def test_several_the_newest_first(self) -> None:
+        self.join(0, 1, 2)
+        self.assertEqual((self.clients(), len(self.job.clients)), ([2, 1, 0], 3))
+        self.job.part(self.peers[1])
+        self.assertEqual(self.clients(), [2, 0])
+
+    def test_one_that_is_there_several_times(self) -> None:
+        """It has asked as often, and is told as often; when it goes, it goes at once."""
+        self.join(0, 1, 0)
+        self.assertEqual(self.clients(), [0, 1, 0])
+        self.job.part(self.peers[0])
+        self.assertEqual(self.clients(), [1])
+        self.job.part(self.peers[0])
+        self.assertEqual(self.clients(), [1])
+
+    def test_all_at_once(self) -> None:
+        for numbers in ((0,), (0, 1, 2)):
+            self.join(*numbers)
+            self.job.part_all()
+            self.assertEqual((self.clients(), [peer.attached for peer in self.peers]), ([], [{}] * 3))
+
+
+class AppointmentTests(SynchronousTestCase):
+    def test_it_is_for_no_time_at_first(self) -> None:
+        job = make_job()
+        appointment = Appointment(job)
+        self.assertEqual((appointment.job, appointment.due), (job, 0.0))
+
+
+class ReplyTests(SynchronousTestCase):
+    def test_nobody_waits_for_it_at_first_and_it_is_not_known(self) -> None:
+        reply = Reply(7)
+        self.assertEqual((reply.size, reply.packet, reply.peers), (7, None, []))
+
+
+class PeerTests(SynchronousTestCase):
+    def test_its_name(self) -> None:
+        peer = Peer(7, "192.0.2.1")
+        self.assertEqual((peer.name, repr(peer)), ("192.0.2.1 7", "<Peer 7 192.0.2.1>"))
+        for client_id, name in ((b"me", "me"), (b"", "192.0.2.1 7"), (b"-", "192.0.2.1 7")):
+            peer.client_id = client_id
+            self.assertEqual(peer.name, name)

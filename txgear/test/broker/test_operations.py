@@ -9,6 +9,7 @@ from txgear.broker.archive import PAUSE, history_of
 from txgear.broker.bulk import BATCH
 from txgear.broker.model import Job, Peer
 from txgear.broker.states import CANCELLED, DEAD, DELAYED, DONE, PAGED, QUEUED, RUNNING, STORING
+from txgear.errors import QueueError
 from txgear.protocol.constants import WORK_FAIL
 from txgear.test.support.broker import BrokerFixture, BrokerTestCase, DurableBrokerTestCase, FakeJournal
 from txgear.test.support.clock import START
@@ -481,3 +482,29 @@ class StoredOperationsTests(DurableBrokerTestCase, OperationsTestCase):
             self.assert_gone(job)
         self.assertEqual(len(self.journal.ends), 4)
         self.assertEqual(self.fixture.counts(), {})
+
+
+class FunctionsTests(OperationsTestCase):
+    """What an operator says of functions."""
+
+    def test_one_that_is_wanted_although_nobody_uses_it(self) -> None:
+        self.broker.operations.create_function(b"g")
+        self.assertEqual(self.fixture.counts()[b"g"], (0, 0, 0, 0))
+
+    def test_its_bounds_are_remembered_until_they_are_taken_back(self) -> None:
+        self.broker.operations.limit_function(b"g", (0, 1, 0))
+        self.fixture.submit(None, b"g")
+        self.assertRaises(QueueError, self.fixture.submit, None, b"g")
+        self.broker.operations.limit_function(b"h", (0, 1, 0))
+        self.assertIn(b"h", self.broker.functions.by_name)
+        self.broker.operations.limit_function(b"h", (0, 0, 0))
+        self.assertNotIn(b"h", self.broker.functions.by_name)
+
+    def test_a_job_that_there_is_not_is_not_cancelled(self) -> None:
+        self.assertFalse(self.broker.operations.cancel(b"H:test:99", self.fixture.now))
+
+    def test_one_that_was_paused_and_is_dropped_is_not_paused_when_it_comes_again(self) -> None:
+        self.broker.operations.pause(b"g", self.fixture.now)
+        self.assertTrue(self.broker.operations.drop_function(b"g"))
+        job = self.fixture.submit(None, b"g")
+        self.grabbed(self.fixture.worker(b"g"), job)

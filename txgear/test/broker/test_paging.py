@@ -6,6 +6,7 @@ from typing import Any
 
 from txgear.broker.model import Job, Peer
 from txgear.broker.paging import DRY_SHARE, READ_BYTES, READ_JOBS, READ_SHARE
+from txgear.broker.records import UNREADABLE_SECONDS
 from txgear.broker.states import DELAYED, PAGED, QUEUED
 from txgear.protocol.constants import HIGH, LOW, NORMAL, WORK_FAIL
 from txgear.test.support.broker import BrokerFixture, DurableBrokerTestCase, record
@@ -615,3 +616,35 @@ class DrainTests(PagedTestCase):
         for job in jobs:
             self.fixture.cancel(job)
         self.assertEqual((self.fixture.memory, self.broker.table.jobs), (0, {}))
+
+
+class UnreadableTests(PagedTestCase):
+    """Workloads that the store has, and cannot read."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.jobs = self.flood(4)
+        self.worker = self.fixture.worker(b"f")
+        self.assertEqual(self.fixture.grab_all(self.worker), self.jobs[:2])
+        assert self.journal.loading is not None
+        self.loading = self.journal.loading
+        self.journal.loading = None
+        self.broker.store_events.loaded([], self.fixture.now, self.loading)
+
+    def test_the_others_go_on(self) -> None:
+        self.assertEqual(self.broker.store_events.unreadable, set(self.loading))
+        self.assertEqual(self.states(self.loading), [DELAYED] * len(self.loading))
+        self.assertEqual(
+            self.drain_queue(self.worker), [job for job in self.jobs[2:] if job not in self.loading]
+        )
+
+    def test_one_that_is_not_wanted_any_more_is_forgotten(self) -> None:
+        for job in self.loading:
+            self.fixture.cancel(job)
+            self.assert_gone(job)
+        self.assertEqual(self.broker.store_events.unreadable, set())
+
+    def test_it_is_tried_again_after_a_while(self) -> None:
+        self.fixture.pass_time(UNREADABLE_SECONDS)
+        self.assertEqual(set(self.drain_queue(self.worker)), set(self.jobs[2:]))
+        self.assertEqual(self.broker.store_events.unreadable, set())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from txgear.broker.history import Attempt, History
 from txgear.broker.model import Job
-from txgear.broker.records import JobRecord
-from txgear.broker.states import DELAYED, PAGED, QUEUED
+from txgear.broker.records import PAUSED, SCHEDULED, JobRecord, StoredValue
+from txgear.broker.states import DEAD, DELAYED, DONE, PAGED, QUEUED
 from txgear.broker.uniques import key_of
-from txgear.protocol.constants import HIGH, LOW, WORK_COMPLETE
-from txgear.test.support.broker import DurableBrokerTestCase, record
+from txgear.errors import ConfigurationError
+from txgear.protocol.constants import HIGH, LOW, WORK_COMPLETE, WORK_FAIL
+from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase, record
 from txgear.test.support.clock import START
 
 
@@ -193,3 +195,120 @@ class RestoreTests(DurableBrokerTestCase):
         self.restored(record(1, size=4), record(2, size=4))
         self.fixture.store(b"new")
         self.assertEqual(self.order(), [1, 2, 1000])
+
+
+class ListenerTests(DurableBrokerTestCase):
+    """What the journal tells and asks."""
+
+    queue_memory = 0
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.events = self.broker.store_events
+
+    def test_the_numbers_that_are_left(self) -> None:
+        self.events.reserve(100, 5)
+        self.assertEqual((self.events.next_number, self.events.numbers_left), (100, 5))
+        self.fixture.submit(None)
+        self.assertEqual((self.events.next_number, self.events.numbers_left), (101, 4))
+
+    def paged(self, count: int) -> list[Job]:
+        """Jobs whose workloads are being read, for a worker that can do them."""
+        jobs = self.fixture.store(*[b"four"] * count)
+        self.worker = self.fixture.worker(b"f")
+        return jobs
+
+    def test_what_has_been_read_is_handed_out(self) -> None:
+        for job in self.paged(2):
+            self.assertIsNone(self.fixture.grab(self.worker))
+            self.fixture.read()
+            self.assertIs(self.fixture.grab(self.worker), job)
+        self.assertEqual(self.fixture.memory, 8)
+
+    def test_some_of_it_first(self) -> None:
+        jobs = self.paged(1)
+        self.events.loaded([], self.fixture.now, more=True)
+        self.assertEqual((jobs[0].state, self.journal.loads), (PAGED, [1]))
+        self.fixture.read()
+        self.assertEqual(jobs[0].state, QUEUED)
+
+    def test_what_the_store_has_not_or_otherwise_cannot_be_done(self) -> None:
+        """Somebody has changed it."""
+        for workload in (None, b"other"):
+            client = self.fixture.connect()
+            (job,) = self.fixture.store(b"four", unique=b"u")
+            self.fixture.submit(client, unique=b"u")
+            worker = self.fixture.worker(b"f")
+            self.journal.loading = None
+            self.events.loaded([(job, workload)], self.fixture.now)
+            self.assertEqual(self.fixture.heard(client), [(WORK_FAIL, job.handle)])
+            self.assert_gone(job)
+            self.fixture.leave(worker)
+
+    def test_what_cannot_be_read_makes_way_for_the_others(self) -> None:
+        (job,) = self.paged(1)
+        self.journal.loading = None
+        self.events.loaded([], self.fixture.now, [job])
+        self.assertEqual((self.events.unreadable, job.state), ({job}, DELAYED))
+
+    def test_of_those_that_are_not_wanted_any_more_nothing_is_taken(self) -> None:
+        (job,) = self.paged(1)
+        self.fixture.cancel(job)
+        self.journal.loading = None
+        self.events.loaded([(job, b"four")], self.fixture.now, [job])
+        self.assertEqual((self.events.unreadable, job.workload), (set(), b""))
+
+
+class WithoutStoreTests(BrokerTestCase):
+    def test_nothing_is_unreadable(self) -> None:
+        self.assertEqual(self.broker.store_events.unreadable, set())
+
+
+class KnownTests(DurableBrokerTestCase):
+    """What else is found when a server starts."""
+
+    def test_one_that_has_ended_is_still_known(self) -> None:
+        history = History()
+        history.result_size = 4
+        ended = record(
+            7, state=DONE, due=START + 60, ended=START - 5, size=4, unique=b"u", history=history.to_bytes()
+        )
+        self.journal.put(ended)
+        self.journal.results[7] = b"done"
+        self.assertEqual(self.fixture.restart(), [])
+        job = self.broker.archive.by_handle(b"H:test:7")
+        assert job is not None
+        self.assertEqual((job.state, job.since, job.due), (DONE, START - 5, START + 60))
+        self.assertEqual(self.brought(job), b"done")
+        self.fixture.pass_time(60)
+        self.assertEqual(self.broker.archive.jobs, {})
+
+    def test_without_a_history_it_has_an_empty_one(self) -> None:
+        self.journal.put(record(7, state=DEAD, due=START + 60))
+        self.fixture.restart()
+        self.assertEqual(self.broker.archive.jobs[7].archived, b"{}")
+
+    def test_the_history_of_one_that_lives(self) -> None:
+        history = History({"timeout": 7})
+        history.add_attempt(Attempt(1.0, 2.0, "fail", "worker", "why"))
+        self.journal.put(record(7, history=history.to_bytes()))
+        (job,) = self.fixture.restart()
+        assert job.history is not None
+        self.assertEqual((job.history.settings, job.history.counts), ({"timeout": 7}, {"fail": 1}))
+
+    def test_one_that_is_damaged_is_found_at_the_start(self) -> None:
+        for damaged in (b"{", b'{"settings": {"timeout": -1}}', b"[]"):
+            self.journal.put(record(7, history=damaged))
+            error = self.assertRaises(ConfigurationError, self.fixture.restart)
+            self.assertIn("what the store has of b'H:test:7' is damaged", str(error))
+        self.journal.put(record(7))
+        self.fixture.restart()
+
+    def test_a_function_that_was_paused_still_is(self) -> None:
+        self.fixture.store(b"work")
+        self.journal.put_value(StoredValue(PAUSED, b"f", 1.0))
+        self.journal.put_value(StoredValue(SCHEDULED, b"nightly", START, 0))
+        self.fixture.restart()
+        worker = self.fixture.worker(b"f")
+        self.assertIsNone(self.fixture.grab(worker))
+        self.assertEqual([function.paused for function in self.broker.functions.by_name.values()], [True])
