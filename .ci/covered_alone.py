@@ -5,9 +5,9 @@ C{txgear/broker/limits.py} by C{txgear/test/broker/test_limits.py} and C{test_li
 What the tests of others run on their way does not count: whoever changes a module finds in one place what it
 has to do, and these tests alone say whether it still does.
 
-usage: coverage run .ci/unit.py FOLDER [NAME ...] && python .ci/covered_alone.py [FILE ...]
+usage: coverage run .ci/unit.py FOLDER [NAME ...] && python .ci/covered_alone.py FILE ...
 
-Each FILE is a module; by default all of the floors without I/O.
+Each FILE is a module.
 """
 
 from __future__ import annotations
@@ -27,12 +27,6 @@ ROOT: Final = Path(__file__).resolve().parent.parent / "txgear"
 
 IMPORTED: Final = "^$"
 """The context of what runs while modules are imported."""
-
-
-def modules() -> list[Path]:
-    """Those without Twisted, a clock or I/O."""
-    found = [*(ROOT / "protocol").glob("*.py"), *(ROOT / "broker").glob("*.py")]
-    return [*sorted(found), ROOT / "errors.py", ROOT / "quantities.py", ROOT / "policies.py"]
 
 
 def own_tests(module: Path) -> list[Path]:
@@ -69,15 +63,14 @@ def main(names: list[str]) -> int:
     """@return: the exit status."""
     coverage = Coverage()
     coverage.load()
-    chosen = [Path(name).resolve() for name in names] or modules()
     status = 0
-    for module in chosen:
+    for module in map(Path.resolve, map(Path, names)):
         if missing := judged(coverage, module):
             tests = "" if own_tests(module) else " (it has none)"
             print(f"{module.relative_to(ROOT.parent)}: its own tests{tests} miss {', '.join(missing)}")
             status = 1
     if not status:
-        print(f"{len(chosen)} modules without I/O, each covered by its own tests alone")
+        print(f"{len(names)} modules without I/O, each covered by its own tests alone")
     return status
 
 
