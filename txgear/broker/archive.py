@@ -90,9 +90,9 @@ class Archive:
         """
         Keep a job that has just ended, as L{retention} says, and make room for it.
 
-        @param history: what was its history; it is told how much is kept.
-        @param result: what it has brought: its data, which is C{history.data_size} bytes, and its result. Of
-            a dead one nothing: its workload is kept instead.
+        @param history: what was its history, with C{data_size}, C{result_size} and C{complete} set.
+        @param result: its data, which is C{history.data_size} bytes, and its result; empty for a dead
+            job, whose workload is kept instead.
         """
         dead = job.state == DEAD
         if not dead:

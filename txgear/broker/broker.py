@@ -9,7 +9,7 @@ The server's time is in seconds: those since the epoch when the server started, 
 counted on from there by a clock that nobody can set.
 
 Three enter here: peers by L{Broker}, operators by L{Broker.operations}, and the store by
-L{Broker.store_events}. Below them each object has one affair, and calls those below it only.
+L{Broker.store_events}. Each object below them has one task, and calls those below it only.
 """
 
 from __future__ import annotations
@@ -317,8 +317,8 @@ class Broker:
         @param schedule: which schedule it is for, and for which time: that is remembered with it.
         @param delay: seconds before which it must not begin, where C{due} does not say that.
         @return: the job; its handle is the answer to the submit, unless that is to wait for the disk (see
-            L{reply_of}). It may be done already, where its unique is still taken: a client that waits is to
-            be told by L{repeat}.
+            L{reply_of}). It may be done already, where its unique is still taken: a client that waits gets
+            the result by L{repeat}.
         @raise ArgumentTooLarge: the unique, the reducer or the function is too long.
         @raise InvalidArgument: the settings make no sense.
         @raise QueueError: the function's queue is full, no job can be stored, the server drains, there are
@@ -436,7 +436,7 @@ class Broker:
         return job.reply if background or job.state == STORING else None
 
     def repeat(self, client: Peer, job: Job) -> None:
-        """Tell a client, who would have waited for it, what a job has brought that is done already."""
+        """Send a client, who would have waited for it, the result of a job that is done already."""
         handle, history = job.handle, history_of(job)
 
         def send(found: bytes | None) -> None:
@@ -444,7 +444,7 @@ class Broker:
                 return
             if found is None or len(found) != history.data_size + history.result_size:
                 # It is done, but an empty result would be a wrong one. Doing it again would break the promise
-                # of C{unique_for}, so this is all that can be said.
+                # of C{unique_for}, so all that can be sent is that it failed.
                 self._send(client, WORK_FAIL, handle)
                 return
             if history.data_size:
@@ -587,7 +587,7 @@ class Broker:
         now: float,
     ) -> None:
         """
-        Keep the progress for those who ask, and pass it on as it was said.
+        Keep the progress for those who ask, and pass it on as it came.
 
         @param progress: both as numbers.
         @raise JobNotFound: the job is unknown, or not this worker's.
@@ -617,8 +617,8 @@ class Broker:
         """
         The job has failed.
 
-        Said of the job that the worker has just ended with an exception, it is
-        let pass: Perl's worker says both, and an ERROR would end it.
+        For the job that the worker has just ended with an exception it is ignored: Perl's worker sends
+        both packets, and an ERROR would end it.
 
         @raise JobNotFound: the job is unknown, or not this worker's.
         """
@@ -695,9 +695,9 @@ class Broker:
         for owner in (self.table, self.dispatcher, self.archive, self.lifecycle):
             owner.check()
         self._sleepers.check(list(self.peers))
-        waiting = sum(job.due > 0 for job in jobs)
+        timed = sum(job.due > 0 for job in jobs)
         self.timers.check(
-            waiting,
+            timed,
             sum(function.due > 0 for function in functions),
             sum(job.appointment is not None for job in jobs),
         )

@@ -67,5 +67,5 @@ def _row(peer: Peer) -> dict[str, Any]:
         "quickack": _marked(peer),
         "quickacks": 0 if link is None else link.acks.given,
         "functions": len(peer.abilities),
-        "names": [text(queue.name) for queue in islice(peer.abilities, MOST_NAMES)],
+        "names": [text(function.name) for function in islice(peer.abilities, MOST_NAMES)],
     }

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 MOST_ATTEMPTS: Final = 50
 """Attempts that are remembered in full, the newest; of older ones only how many there were."""
 MOST_TEXT: Final = 2000
-"""Characters that are kept of what a worker said when it failed last."""
+"""Characters that are kept of the message of the last attempt."""
 MOST_EARLIER: Final = 200
-"""Characters that are kept of what was said at earlier attempts: it is all written anew with each one."""
+"""Characters that are kept of the messages of earlier attempts: all are written anew with each one."""
 
 
 class Attempt(NamedTuple):
@@ -34,7 +34,7 @@ class Attempt(NamedTuple):
     @ivar ended: when it ended.
     @ivar reason: how: one of L{txgear.policies.REASONS}.
     @ivar worker: who had it: its client id, or where it came from.
-    @ivar text: what it said.
+    @ivar text: the message that it sent.
     """
 
     began: float
@@ -50,7 +50,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 Watcher = Callable[[int, bytes, bytes, bool], None]
 """
 Called once when a job has ended: with how (its state), what its worker had sent before, its
-result or what it said when it failed, and whether that is all of it.
+result or the message of its failure, and whether that is all of it.
 """
 
 
@@ -66,7 +66,7 @@ class History:
     @ivar data: what its worker has sent with WORK_DATA, if results are kept.
     @ivar collected: bytes of it; C{None} once a part of it was not kept.
     @ivar data_size: bytes of C{data}, of a job that has ended.
-    @ivar result_size: bytes of its result, or of what it said when it failed.
+    @ivar result_size: bytes of its result, or of the message of its failure.
     @ivar complete: whether data and result are kept; false when they were too large, or have made room
         for others; C{None} where none were to be kept.
     @ivar own: what its settings made of its function's policy.
@@ -149,7 +149,7 @@ class History:
         self.data = []
 
     def restart(self) -> None:
-        """What the last attempt brought is worth nothing."""
+        """Another attempt begins: the data of the last one is void."""
         self.data = []
         self.collected = 0
         self.overdue = self.lease = 0.0

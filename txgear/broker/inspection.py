@@ -94,9 +94,9 @@ def state_name(job: Job) -> str:
     return STATE_NAMES[QUEUED if job.state == PAGED else job.state]
 
 
-def _attempts(job: Job, life: History | None) -> int:
+def _attempts(job: Job, history: History | None) -> int:
     """How many have ended without a result."""
-    return max(job.retries, sum(life.counts.values())) if life is not None else job.retries
+    return max(job.retries, sum(history.counts.values())) if history is not None else job.retries
 
 
 # What is looked for
@@ -210,7 +210,7 @@ class Search:
 
     def functions(self) -> Callable[[Function], bool]:
         """Tells whether a function is wanted; each is looked at once."""
-        return cache(lambda queue: self.function.fullmatch(queue.name) is not None)
+        return cache(lambda function: self.function.fullmatch(function.name) is not None)
 
 
 # Pages
@@ -325,7 +325,7 @@ def dead(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) ->
     """
     The dead.
 
-    A text is looked for in their uniques, in what their workers said, and in those workloads
+    A text is looked for in their uniques, in the messages of their workers, and in those workloads
     that are in memory.
 
     @return: C{jobs}, a dict for each with C{handle}, C{function}, C{died} (when), C{age} (seconds since),
@@ -338,20 +338,20 @@ def dead(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) ->
         if job.state != DEAD or not wanted(job.function):
             return 1, None
         work = 1 + _parsing(job)
-        life = history_of(job)
+        history = history_of(job)
         if search.text and search.text not in job.unique:
-            said = any(search.text in attempt.text.encode("utf-8") for attempt in life.attempts)
-            if not said:
+            found = any(search.text in attempt.text.encode("utf-8") for attempt in history.attempts)
+            if not found:
                 work += min(len(job.workload), MOST_SEARCHED) >> 10
                 if not _contains(job.workload, search.text):
                     return work, None
-        last: Attempt | None = life.attempts[-1] if life.attempts else None
+        last: Attempt | None = history.attempts[-1] if history.attempts else None
         return work, {
             "handle": text(job.handle),
             "function": text(job.function.name),
             "died": moment(broker.timers.wall(job.since)),
             "age": _since(job.since, now),
-            "attempts": _attempts(job, life),
+            "attempts": _attempts(job, history),
             "reason": None if last is None else last.reason,
             "text": None if last is None else last.text,
             "size": job.size,
@@ -359,9 +359,9 @@ def dead(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) ->
         }
 
     shelves = [
-        broker.archive.shelf(queue, dead=True).jobs
-        for queue in broker.functions.by_name.values()
-        if queue.kept and wanted(queue)
+        broker.archive.shelf(function, dead=True).jobs
+        for function in broker.functions.by_name.values()
+        if function.kept and wanted(function)
     ]
     candidates: Mapping[int, Job] = broker.archive.jobs
     if len(shelves) == 1:
@@ -378,7 +378,7 @@ def kept(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) ->
     A text is looked for in their uniques, and in those results that are in memory.
 
     @return: C{jobs}, a dict for each with C{handle}, C{function}, C{outcome}, C{age} (seconds since the
-        end), C{size} (of what it brought; C{None} if that is not kept), C{left} (seconds until it is
+        end), C{size} (of the result; C{None} if that is not kept), C{left} (seconds until it is
         forgotten) and C{unique}; and C{next}, as with L{jobs}.
     """
     wanted = search.functions()
@@ -388,9 +388,9 @@ def kept(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) ->
             return 1, None
         work = 1
         if search.text and search.text not in job.unique:
-            brought = broker.archive.results.get(job.number, b"")
-            work += min(len(brought), MOST_SEARCHED) >> 10
-            if not _contains(brought, search.text):
+            result = broker.archive.results.get(job.number, b"")
+            work += min(len(result), MOST_SEARCHED) >> 10
+            if not _contains(result, search.text):
                 return work, None
         return work + _parsing(job), {
             "handle": text(job.handle),
@@ -437,7 +437,7 @@ def function_name(broker: Broker, word: bytes) -> bytes:
 
 
 def find(broker: Broker, word: bytes) -> Job | None:
-    """The job whose handle was said, as it is shown or as it is; whether or not it has ended."""
+    """The job with this handle, as it is shown or as it is; whether or not it has ended."""
     for handle in dict.fromkeys((unescaped(word), word)):
         if (job := broker.table.by_handle(handle) or broker.archive.by_handle(handle)) is not None:
             return job
@@ -453,7 +453,7 @@ def job(broker: Broker, job: Job, now: float) -> dict[str, Any]:
         C{settings} are those in force for it, C{history} its attempts that ended without a result,
         the newest last.
     """
-    life = history_of(job)
+    history = history_of(job)
     found: dict[str, Any] = {
         "handle": text(job.handle),
         "number": job.number,
@@ -464,22 +464,24 @@ def job(broker: Broker, job: Job, now: float) -> dict[str, Any]:
         "background": job.background,
         "reducer": text(job.reducer) or None,
         "created": moment(broker.timers.wall(job.created)),
-        "attempts": _attempts(job, life),
+        "attempts": _attempts(job, history),
     }
-    found.update(_of_ended(broker, job, life) if job.ended else _of_live(broker, job, life, now))
-    found["reasons"] = dict(life.counts)
-    found["settings"] = life.policy(job.function.policy or CLASSIC, broker.functions.policies).as_settings()
+    found.update(_of_ended(broker, job, history) if job.ended else _of_live(broker, job, history, now))
+    found["reasons"] = dict(history.counts)
+    found["settings"] = history.policy(
+        job.function.policy or CLASSIC, broker.functions.policies
+    ).as_settings()
     found["history"] = [
         {**attempt._asdict(), "began": moment(attempt.began), "ended": moment(attempt.ended)}
-        for attempt in life.attempts
+        for attempt in history.attempts
     ]
     return found
 
 
-def _of_live(broker: Broker, job: Job, life: History, now: float) -> dict[str, Any]:
+def _of_live(broker: Broker, job: Job, history: History, now: float) -> dict[str, Any]:
     running = job.state == RUNNING
-    leased = running and bool(life.lease)
-    overdue = life.overdue or (0.0 if leased else job.due)
+    leased = running and bool(history.lease)
+    overdue = history.overdue or (0.0 if leased else job.due)
     return {
         "size": job.size,
         "loaded": job.loaded,
@@ -487,27 +489,27 @@ def _of_live(broker: Broker, job: Job, life: History, now: float) -> dict[str, A
         "stored": job.stored,
         "clients": len(job.clients),
         "begins": moment(broker.lifecycle.begins(job)),
-        "expires": moment(broker.timers.wall(life.expires)),
+        "expires": moment(broker.timers.wall(history.expires)),
         "worker": job.worker.name if job.worker else None,
         "began": moment(broker.timers.wall(job.since)) if running else None,
         "overdue": moment(broker.timers.wall(overdue)) if running else None,
-        "lease": life.lease if leased else None,
-        "silent": _since(life.beat, now) if leased else None,
+        "lease": history.lease if leased else None,
+        "silent": _since(history.beat, now) if leased else None,
         "numerator": job.numerator if running else None,
         "denominator": job.denominator if running else None,
     }
 
 
-def _of_ended(broker: Broker, job: Job, life: History) -> dict[str, Any]:
+def _of_ended(broker: Broker, job: Job, history: History) -> dict[str, Any]:
     died = job.state == DEAD
-    complete = life.complete and not died
+    complete = history.complete and not died
     return {
         "size": job.size if died else None,
         "stored": job.stored,
         "ended": moment(broker.timers.wall(job.since)),
         "forgotten": moment(broker.timers.wall(job.due)),
-        "data_size": life.data_size if complete else None,
-        "result_size": life.result_size if complete else None,
+        "data_size": history.data_size if complete else None,
+        "result_size": history.result_size if complete else None,
     }
 
 
@@ -520,11 +522,11 @@ def workload(job: Job, found: bytes) -> dict[str, Any]:
     return {"handle": text(job.handle), "size": len(found), "shown": len(shown), "workload": text(shown)}
 
 
-def result(job: Job, life: History, found: bytes) -> dict[str, Any]:
+def result(job: Job, history: History, found: bytes) -> dict[str, Any]:
     """
-    @param found: all that it brought.
+    @param found: the whole result, data included.
     @return: the C{outcome}, C{size} in bytes, how many of them are C{shown}, and these: C{data} is what the
-        worker sent before the C{result}, which is what it said last.
+        worker sent before the C{result}.
     """
     shown = found[:MOST_SHOWN]
     return {
@@ -532,8 +534,8 @@ def result(job: Job, life: History, found: bytes) -> dict[str, Any]:
         "outcome": state_name(job),
         "size": len(found),
         "shown": len(shown),
-        "data": text(shown[: life.data_size]),
-        "result": text(shown[life.data_size :]),
+        "data": text(shown[: history.data_size]),
+        "result": text(shown[history.data_size :]),
     }
 
 
@@ -544,40 +546,36 @@ def functions(broker: Broker, search: Search) -> list[Function]:
     """The functions that the server knows and that are wanted, in the order in which they became known."""
     matches = search.function.fullmatch
     return [
-        queue
-        for queue in broker.functions.by_name.values()
-        if search.paused in (None, _paused(queue)) and matches(queue.name)
+        function
+        for function in broker.functions.by_name.values()
+        if search.paused in (None, function.paused) and matches(function.name)
     ]
 
 
-def function(broker: Broker, queue: Function) -> dict[str, Any]:
+def function(broker: Broker, function: Function) -> dict[str, Any]:
     """
     How many of its jobs are C{queued}, C{waiting} (for their time) and C{running}, how many C{workers} it
     has, how many of its jobs that have ended are C{dead} and otherwise C{kept}; whether an operator has it
     C{paused}, and the C{maxqueue} that one has set: a number for each priority, or C{None}.
     """
-    dead = len(broker.archive.shelf(queue, dead=True).jobs) if queue.kept else 0
+    dead = len(broker.archive.shelf(function, dead=True).jobs) if function.kept else 0
     return {
-        "function": text(queue.name),
-        "queued": queue.lanes.ready + queue.lanes.paged,
-        "waiting": len(queue.delayed),
-        "running": queue.running,
-        "workers": len(queue.workers),
+        "function": text(function.name),
+        "queued": function.lanes.ready + function.lanes.paged,
+        "waiting": len(function.delayed),
+        "running": function.running,
+        "workers": len(function.workers),
         "dead": dead,
-        "kept": queue.kept - dead,
-        "paused": _paused(queue),
-        "maxqueue": _maxqueue(queue),
+        "kept": function.kept - dead,
+        "paused": function.paused,
+        "maxqueue": _maxqueue(function),
     }
 
 
-def _paused(queue: Function) -> bool:
-    return queue.throttle is not None and queue.throttle.paused
-
-
-def _maxqueue(queue: Function) -> dict[str, int] | None:
-    if queue.max_queued is None:
+def _maxqueue(function: Function) -> dict[str, int] | None:
+    if function.max_queued is None:
         return None
-    return {PRIORITY_NAMES[priority]: queue.max_queued[priority] for priority in PRIORITIES}
+    return {PRIORITY_NAMES[priority]: function.max_queued[priority] for priority in PRIORITIES}
 
 
 # What is set
@@ -591,7 +589,7 @@ def policies(broker: Broker) -> list[dict[str, Any]]:
     ]
 
 
-def policy(broker: Broker, function: bytes, now: float) -> dict[str, Any]:
+def policy(broker: Broker, name: bytes, now: float) -> dict[str, Any]:
     """
     What holds for a function, whether or not there are jobs of it.
 
@@ -599,21 +597,21 @@ def policy(broker: Broker, function: bytes, now: float) -> dict[str, Any]:
         priority, or C{None}; C{room}, how many jobs may start now, or C{None} for any number; and how many
         there are.
     """
-    pattern, settings = broker.functions.policies.match(function) or (None, CLASSIC)
-    queue = broker.functions.by_name.get(function)
-    throttle = None if queue is None else queue.throttle
+    pattern, settings = broker.functions.policies.match(name) or (None, CLASSIC)
+    function = broker.functions.by_name.get(name)
+    throttle = None if function is None else function.throttle
     return {
-        "function": text(function),
+        "function": text(name),
         "pattern": None if pattern is None else text(pattern.encode("utf-8")),
         "settings": settings.as_settings(),
-        "paused": queue is not None and _paused(queue),
-        "maxqueue": None if queue is None else _maxqueue(queue),
-        "room": None if throttle is None or queue is None else throttle.available(queue.running, now),
-        "jobs": 0 if queue is None else queue.total,
-        "running": 0 if queue is None else queue.running,
-        "bytes": 0 if queue is None else queue.bytes,
-        "kept": 0 if queue is None else queue.kept,
-        "workers": 0 if queue is None else len(queue.workers),
+        "paused": function is not None and function.paused,
+        "maxqueue": None if function is None else _maxqueue(function),
+        "room": None if throttle is None or function is None else throttle.available(function.running, now),
+        "jobs": 0 if function is None else function.total,
+        "running": 0 if function is None else function.running,
+        "bytes": 0 if function is None else function.bytes,
+        "kept": 0 if function is None else function.kept,
+        "workers": 0 if function is None else len(function.workers),
     }
 
 

@@ -134,7 +134,7 @@ class Lifecycle:
     def refused(self, job: Job, reason: str, now: float) -> None:
         """
         A job could not be stored: it is as if those who submitted it for the
-        background had never done so, and they are told why.
+        background had never done so, and they get an ERROR with the reason.
         """
         reply, job.reply = job.reply, None
         assert reply is not None
@@ -191,7 +191,7 @@ class Lifecycle:
     def put_off(self, job: Job, now: float) -> None:
         """
         The workload of a job cannot be read: it makes way for the others, and is tried again behind
-        them. Those who wait for it are told that it failed, as nobody knows for how long that goes on.
+        them. Those who wait for it hear that it failed, as nobody knows for how long that goes on.
         """
         self.send_clients(job, WORK_FAIL, job.handle)
         job.part_all()
@@ -303,7 +303,7 @@ class Lifecycle:
     def _look_at_worker(self, job: Job, now: float) -> None:
         """Has the worker of a job taken too long, or been silent for too long?"""
         if job.worker is not None and job.worker.unread:
-            # What it has said meanwhile is on its way to us.
+            # What it has sent meanwhile is on its way to us.
             self._timers.add(job, now + UNREAD_SECONDS)
             return
         reason, history = TIMEOUT, job.history
@@ -326,7 +326,7 @@ class Lifecycle:
 
     def fail(self, job: Job, outcome: int, reason: str, now: float, message: Data = b"") -> None:
         """
-        The job ends without a result: those who wait are told.
+        The job ends without a result: those who wait hear that it failed.
 
         @param outcome: FAILED, DEAD or CANCELLED.
         @param reason: why its last attempt is over, or L{CANCEL}.
@@ -359,7 +359,7 @@ class Lifecycle:
         self._remove(job, outcome, now)
         self._starts.pop(job, None)
         self._persistence.drop_workload(job)
-        brought = b""
+        kept = b""
         if outcome != DEAD:
             if bounds is None:
                 history.complete = None
@@ -370,8 +370,8 @@ class Lifecycle:
                 history.complete = False
             else:
                 history.data_size, history.result_size = len(data), len(last)
-                brought = data + last
-        self._archive.keep(job, history, bounds, seconds, brought, now)
+                kept = data + last
+        self._archive.keep(job, history, bounds, seconds, kept, now)
         if outcome != DEAD and worker is not None and self._persistence.crowded:
             self._outbox.pause(worker)
         history.notify(outcome, data or b"", last, complete=data is not None)

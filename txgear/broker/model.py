@@ -1,5 +1,5 @@
 """
-What the broker is about: jobs, functions and peers. They point at each other, so they live together.
+Jobs, functions and peers. They point at each other, so they stand together.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Job:
     @ivar due: when it is tried again or its delay is over (L{DELAYED}), its worker's time is over
         (L{RUNNING}), it expires, or (having ended) it is forgotten, by the server's time; 0.0 for never.
     @ivar appointment: the time by the wall clock for which it waits (L{DELAYED}), or C{None}.
-    @ivar numerator: the last progress that its worker told.
+    @ivar numerator: the last progress that its worker sent.
     @ivar denominator: what C{numerator} is a part of.
     """
 
@@ -343,8 +343,8 @@ class Peer:
     @ivar client_id: what it calls itself.
     @ivar connected: whether it is there.
     @ivar exceptions: whether it asked for WORK_EXCEPTION packets.
-    @ivar restarts: whether it is to be told by L{RESTARTED<txgear.protocol.constants.RESTARTED>} that what
-        was sent of a job is void.
+    @ivar restarts: whether it asked for L{RESTARTED<txgear.protocol.constants.RESTARTED>} packets, which say
+        that what was sent of a job is void.
     @ivar extended: whether it speaks this server's own packets too.
     @ivar abilities: the functions that it can do, with the seconds
         that it gives itself for a job (0.0 for no bound).

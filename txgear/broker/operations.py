@@ -68,8 +68,8 @@ class Operations:
 
     def cancel(self, handle: bytes, now: float) -> bool:
         """
-        End a job that is queued, waits or runs; clients hear that it failed. Its worker is told if
-        it understands that; what any other says of the job later is not found.
+        End a job that is queued, waits or runs; clients hear that it failed. Its worker hears of it if
+        it understands that; for any other the job is not found later.
 
         @return: whether there was one.
         """

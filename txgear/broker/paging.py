@@ -46,7 +46,7 @@ class Pager:
 
     @ivar used: bytes of stored jobs' workloads that are in memory.
     @ivar trusted: until when whoever wants what is being read is to wait for it.
-    @ivar unreadable: the jobs that are set aside as theirs could not be read.
+    @ivar unreadable: the jobs that are delayed as theirs could not be read.
     """
 
     def __init__(self, budget: int, load: Callable[[list[Job]], None]) -> None:
@@ -67,7 +67,7 @@ class Pager:
 
     def admit(self, job: Job, waits: bool) -> None:
         """
-        A job has been stored that is about to be queued or set aside: keep its
+        A job has been stored that is about to be queued or delayed: keep its
         workload if it will be wanted soon and there is room.
 
         @param waits: whether its time is still to come.

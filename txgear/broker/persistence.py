@@ -1,5 +1,5 @@
 """
-What of a job is told to the journal. Nobody else asks whether a job is kept.
+What the journal is told of jobs. Nobody else asks whether a job is kept.
 
 Only background jobs are, and of these all that a server must know that starts again.
 """
@@ -119,7 +119,7 @@ class Persistence:
             )
 
     def put_result(self, job: Job, result: bytes) -> None:
-        """This is what a job has brought that has ended; L{update_ended} came before."""
+        """Keep the result of a job that has ended; L{update_ended} came before."""
         if self._journal is not None and (job.stored or job.reply is not None):
             self._journal.put_result(job.number, result)
 

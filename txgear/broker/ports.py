@@ -105,7 +105,7 @@ class Journal(Protocol):
         """Keep this job no more, nor its result; it is kept or on its way."""
 
     def put_result(self, number: int, result: bytes) -> None:
-        """Keep this in place of the workload of a job that has ended; its update has been told."""
+        """Keep this in place of the workload of a job that has ended; its update came before."""
 
     def put_value(self, value: StoredValue) -> None:
         """Keep something that is no job."""
@@ -132,7 +132,7 @@ class JournalListener(Protocol):
 
     @property
     def unreadable(self) -> Collection[Job]:
-        """The jobs that are set aside as their workloads cannot be read."""
+        """The jobs that are delayed as their workloads cannot be read."""
 
     def reserve(self, first: int, count: int) -> None:
         """So many job numbers, from the first on, are this server's."""

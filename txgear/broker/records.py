@@ -21,7 +21,7 @@ LAST_NUMBER: Final = 10**18 - 1
 
 UNREADABLE_SECONDS: Final = 60.0
 """
-Seconds for which a job is set aside whose workload cannot be read: that the disk is mended, or the line
+Seconds for which a job is delayed whose workload cannot be read: that the disk is mended, or the line
 faster, is noticed soon, and a read that may cost the connection is rare.
 """
 
@@ -74,7 +74,7 @@ NewJob: TypeAlias = "tuple[JobRecord, Data]"
 
 
 Result: TypeAlias = "tuple[int, bytes]"
-"""A job's number, and what it brought."""
+"""A job's number, and its result."""
 
 
 class JobUpdate(NamedTuple):

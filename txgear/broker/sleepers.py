@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WAKE_SECONDS: Final = 2.0
 """
 How long a woken worker may take to grab before another is woken: far longer
-than any that lives needs, and short for a job that nobody else would fetch.
+than any that works needs, and short for a job that nobody else would fetch.
 """
 
 BROAD: Final = 64
@@ -141,7 +141,7 @@ class Sleepers:
         if moves:
             self._take_out(peer)
         function.workers[peer] = None
-        # The newest is last, also when it is said again: C{workers} shows it so.
+        # The newest is last, also when it is announced again: C{workers} shows it so.
         peer.abilities.pop(function, None)
         peer.abilities[function] = timeout
         if moves:

@@ -19,7 +19,7 @@ PAGED: Final = 4
 RUNNING: Final = 5
 """At a worker."""
 DONE: Final = 6
-"""The worker said that it is complete."""
+"""Its worker has completed it."""
 FAILED: Final = 7
 """It ended without a result, and nothing is kept of it but that."""
 DEAD: Final = 8

@@ -91,7 +91,7 @@ class StoreEvents:
 
     @property
     def unreadable(self) -> set[Job]:
-        """The jobs that are set aside as their workloads cannot be read."""
+        """The jobs that are delayed as their workloads cannot be read."""
         return set() if self._pager is None else self._pager.unreadable
 
     def loaded(

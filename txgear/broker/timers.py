@@ -1,8 +1,8 @@
 """
 The one timer of a server: what is to happen to jobs and functions, and when.
 
-Spans are measured by the server's time, which nobody can set; what is said, kept and shown is the wall
-clock's. Where the two meet, L{Timers.offset} is between them.
+Spans are measured by the server's time, which nobody can set. What peers send, and what is kept and
+shown, is the wall clock's. Where the two meet, L{Timers.offset} is between them.
 """
 
 from __future__ import annotations

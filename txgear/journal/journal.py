@@ -109,7 +109,7 @@ class Journal:
     # One call at a time
 
     def turn_ended(self) -> None:
-        """Call the store for what the turn has brought, unless it is busy."""
+        """Call the store for what the turn has to be kept, unless it is busy."""
         link = self._link
         state = link.state
         try:
