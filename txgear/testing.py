@@ -3,7 +3,7 @@ For the tests of code that submits jobs or does them: a job server in memory,
 with clients and workers wired to it, on a clock that the test moves.
 
 There are no sockets, no threads and no waiting. Nothing happens by itself:
-bytes travel when the test says L{MemoryServer.flush}, time passes when it says
+bytes travel when the test calls L{MemoryServer.flush}, time passes when it calls
 L{MemoryServer.advance}.
 """
 
@@ -182,12 +182,12 @@ class MemoryServer:
     ) -> None:
         """
         @param clock: the test's own clock, if it has one.
-        @param settings: what an operator would set.
+        @param settings: the settings that an operator would make.
         @param beside: another server, whose clock this one shares; L{flush} and
             L{advance} of either move both. For clients and workers of several servers.
         @param store: where background jobs outlive a L{crash}: a
-            L{txgear.stores.memory.MemoryStore}, not opened. It is called where it is, without
-            a thread. Without one jobs are in memory only.
+            L{txgear.stores.memory.MemoryStore}, not opened. It is called without
+            a thread. Without a store jobs are in memory only.
         @param policies: by pattern of function names, the settings that an operator would
             make, by name: C{{"mail-*": {"retries": 3}}}. The first pattern that matches counts.
         @raise txgear.errors.StoreError: the store cannot be opened; another server has it, for instance.
@@ -220,8 +220,7 @@ class MemoryServer:
 
     def worker(self, **options: Any) -> Worker:
         """
-        A worker at this server, started. Its blocking functions are called
-        where they are, without a thread.
+        A worker at this server, started. Its blocking functions are called without a thread.
 
         @param options: those of L{Worker}.
         """
@@ -264,11 +263,11 @@ class MemoryServer:
 
     def result(self, waiting: Deferred[T] | Coroutine[Deferred[Any], Any, T]) -> T:
         """
-        Let everything happen that needs no time, and return what this has come to.
+        Let everything happen that needs no time, and return the result of a Deferred or a coroutine.
 
         @param waiting: a Deferred, or what an C{async} function returned.
-        @return: its result; an error of it is raised.
-        @raise AssertionError: it has none yet.
+        @return: its result. If it has failed, its error is raised.
+        @raise AssertionError: it has no result yet.
         """
         deferred = waiting if isinstance(waiting, Deferred) else Deferred.fromCoroutine(waiting)
         outcomes: list[T | Failure] = []
@@ -284,7 +283,8 @@ class MemoryServer:
         """
         Give the server a text command, C{status} for instance.
 
-        @return: its answer, as an operator would read it.
+        @return: the server's answer, as an operator would read it.
+        @raise ConnectionRefusedError: there is no server, after L{crash}.
         """
         if self._server is None:
             raise ConnectionRefusedError
@@ -310,8 +310,8 @@ class MemoryServer:
         End the server as a kill would: connections break, jobs that are not in
         the store are forgotten, and nobody can connect until L{restart}.
 
-        That a job has ended is in the store within L{txgear.journal.writes.FLUSH_DELAY}
-        seconds. A job whose end was not is back after the restart.
+        The end of a job is in the store within L{txgear.journal.writes.FLUSH_DELAY}
+        seconds. A job whose end is not in the store is there again after the restart.
         """
         server, self._server = self._server, None
         if server is not None and server.journal is not None and self._store is not None:
@@ -323,7 +323,7 @@ class MemoryServer:
 
     def restart(self) -> None:
         """
-        Be there again after L{crash}, with the jobs that are in the store; without one, with none.
+        Start the server again after L{crash}, with the jobs in its store; without a store, with none.
 
         @raise txgear.errors.StoreError: the store cannot be opened.
         """
@@ -347,7 +347,7 @@ class MemoryServer:
 
     def stop(self) -> None:
         """
-        End everything: a cleanup for the end of the test. Jobs that have not
+        End everything; to be called at the end of the test. Jobs that have not
         ended are given up, or stay in the store, and no call is left on the clock.
         """
         peers, self._peers = self._peers, []
