@@ -31,6 +31,7 @@ from txgear.protocol.constants import (
     JOB_ASSIGN_ALL,
     JOB_ASSIGN_UNIQ,
     JOB_CREATED,
+    LAST_TYPE,
     LOW,
     MAX_CLIENT_ID,
     MAX_FUNCTION,
@@ -204,7 +205,7 @@ class AnybodyTests(ServerTestCase):
     def test_what_is_not_gearman_ends_the_connection_without_an_answer(self) -> None:
         for data in (
             packet(REQUEST_MAGIC, 0),
-            packet(REQUEST_MAGIC, 43),
+            packet(REQUEST_MAGIC, LAST_TYPE + 1),
             packet(b"\0REX", ECHO_REQ),
             b"x" * 8193,
         ):
