@@ -84,6 +84,19 @@ def test_the_code_has_what_its_pages_name(page: Path) -> None:
     assert [name for name in names if not is_there(name, known)] == []
 
 
+def test_the_files_that_other_pages_name_are_there() -> None:
+    docs = [page for page in (ROOT / "docs").rglob("*.md") if not {"_build", "news.d"} & set(page.parts)]
+    named = {
+        (page.name, name)
+        for page in docs
+        for name in re.findall(r"`((?:txgear|tests|bench|examples|findings)/[\w/]+\.\w+)`", page.read_text())
+        # There the reader writes a file of that name.
+        if page.name != "protocol-plugin.md"
+    }
+    assert len(named) > 10
+    assert [pair for pair in sorted(named) if not (ROOT / pair[1]).exists()] == []
+
+
 # A job's way
 
 POLICY: Final = Policy(
