@@ -1,11 +1,11 @@
 """
-Standard output and standard error that never stop the server.
+Standard output and standard error that never block the server.
 
-Under a supervisor or a container's engine the log goes down a pipe. When its
-reader stalls, the pipe fills, and the next line would stop the whole server; a
-non-blocking pipe is no way out, as others may share it. So a thread stands
-between: it takes all that is written, passes it on as fast as the reader takes
-it, and drops whole lines beyond a bound. How many is said where they are missing.
+Under a supervisor or a container's engine the log goes into a pipe. When its reader stalls, the pipe fills,
+and the next line would block the whole server. The pipe cannot be made non-blocking, as others may share
+it. So a thread stands between: it reads all that is written, passes it on as fast as the reader takes it,
+and drops whole lines beyond a bound. A line in the log says how many were dropped, at the place where they
+are missing.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from typing import Final
 MOST_WAITING: Final = 1024 * 1024
 """Bytes that may wait for the reader: some ten thousand lines."""
 GO_ON_FROM: Final = MOST_WAITING // 2
-"""Bytes that are left when lines are passed on again, once some were dropped."""
+"""Once lines were dropped: bytes that still wait when lines are taken again."""
 WRITE_SIZE: Final = 4096
-"""Bytes of one write: so many never block where the system says that there is room (C{PIPE_BUF})."""
+"""Bytes of one write. So many never block where the system says that there is room (C{PIPE_BUF})."""
 READ_SIZE: Final = 64 * 1024
 """Bytes of one read."""
 STOP_SECONDS: Final = 1.0
-"""How long what waits at the end may take to be read."""
+"""Seconds for which the end of the process waits for the reader."""
 
 
 class Lines:
     """
-    What waits to be passed on, whole lines only.
+    Lines that wait to be passed on.
 
-    @ivar waiting: the bytes.
+    @ivar waiting: their bytes; whole lines only.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Lines:
         self._dropped = 0
 
     def take(self, data: bytes) -> None:
-        """This has been written."""
+        """Add what has been written, or drop it."""
         *lines, self._begun = (self._begun + data).split(b"\n")
         for line in lines:
             if len(self.waiting) + len(line) > (GO_ON_FROM if self._dropped else MOST_WAITING):
@@ -52,13 +52,13 @@ class Lines:
                 self.waiting += line + b"\n"
 
     def passed_on(self, count: int) -> None:
-        """So many bytes have gone."""
+        """Remove so many bytes, which have been passed on."""
         del self.waiting[:count]
         if len(self.waiting) <= GO_ON_FROM:
             self._say_dropped()
 
     def end(self) -> None:
-        """Nothing more is written."""
+        """Add the last line, even where it has no end."""
         self.waiting += self._begun
         self._begun = b""
 
@@ -70,7 +70,7 @@ class Lines:
 
 class LogPipe:
     """
-    Stands before some descriptors that lead to one reader.
+    A pipe with a thread, in place of descriptors that lead to one reader.
     """
 
     def __init__(self, descriptors: list[int]) -> None:
@@ -113,14 +113,15 @@ class LogPipe:
         try:
             self._lines.passed_on(os.write(self._out, self._lines.waiting[:WRITE_SIZE]))
         except OSError:
-            # Its reader has gone. What is written from now on is read by nobody, and must not fill the pipe.
+            # The reader has gone. Nobody reads what is written from now on, and it must not fill our own
+            # pipe.
             while os.read(self._in, READ_SIZE):
                 pass
             return False
         return True
 
     def stop(self) -> None:
-        """Lead the descriptors to their reader again, and pass on what waits, within a bounded time."""
+        """Connect the descriptors with their reader again, and pass on what waits, within a bounded time."""
         for descriptor in self._descriptors:
             os.dup2(self._out, descriptor)
         self._thread.join(2 * STOP_SECONDS)
@@ -128,8 +129,8 @@ class LogPipe:
 
 def stand_before(descriptors: tuple[int, ...] = (1, 2)) -> list[LogPipe]:
     """
-    Stand before those of these descriptors that are pipes or sockets. Files, terminals and what
-    is closed are let alone.
+    Put a L{LogPipe} in place of those of these descriptors that are pipes or sockets. Files, terminals and
+    closed descriptors stay as they are.
     """
     found: dict[tuple[int, int], list[int]] = {}
     for descriptor in descriptors:

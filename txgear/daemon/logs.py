@@ -1,5 +1,5 @@
 """
-The log file: filtered by level, and opened anew when it was moved away.
+The log file, which is filtered by level and can be reopened.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ LEVELS: Final = {
 @implementer(ILogObserver)
 class LogFile:
     """
-    Writes events of a level and above to a file, and at all levels those with a true C{always}: by
-    gearmand's default level, ERROR, the file would not say which queue was taken.
+    Writes events of a level and above to a file, and events with a true C{always} at any level: with
+    gearmand's default level, ERROR, the file would not say which store is used.
 
     Twisted's own log file cannot be told to filter or to reopen from a plugin.
     """

@@ -1,5 +1,6 @@
 """
-Patterns of functions' names, in the shell's manner. The first that matches counts: which of them never do?
+Patterns of functions' names, in the shell's manner. The first that matches counts; this module finds those
+that never count.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 _TOKEN: Final = re.compile(r"\*|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
-"""C{*}, C{?}, a choice in brackets, or a letter."""
+"""One token: C{*}, C{?}, a choice in brackets, or a letter."""
 
 _SOME: Final = "\ufdd0"
 _ONE: Final = "\ufdd1"
-"""Stand for what C{*} and C{?} may match; letters that are none."""
+"""Two code points that are no characters; they stand for what C{*} and C{?} may match."""
 
 
 def _letters(pattern: str) -> str:
-    """Names are matched by bytes."""
+    """The pattern with a letter for each byte: names are matched by bytes."""
     return pattern.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
@@ -50,11 +51,11 @@ def _matcher(pattern: str) -> re.Pattern[str]:
 
 def never_count(patterns: Sequence[str]) -> Iterator[tuple[int, int]]:
     """
-    Those before which another one comes that takes all their names.
+    The patterns that never count, as an earlier one matches all their names.
 
-    @param patterns: in the order in which they are looked at.
-    @return: the place of each, and of the first that takes its names. That several together do so
-        is not seen.
+    @param patterns: in the order in which they are tried.
+    @return: the index of each, and of the first that matches all its names. Several earlier ones that do so
+        only together are not found.
     """
     plain: dict[str, int] = {}
     wild: list[tuple[int, re.Pattern[str]]] = []

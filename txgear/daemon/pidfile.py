@@ -31,10 +31,11 @@ def is_another_twistd(pid: int, processes: Path = Path("/proc")) -> bool:
 
 class PidFile:
     """
-    A pid file that is locked as long as its server lives. So it does not matter what its number
-    means by now: numbers are used again, in a container above all, where each first process is 1.
+    A pid file that is locked as long as its server lives.
 
-    Twisted's own goes by the number, and such a file stops the server until somebody removes it.
+    A left file does not stop a server, whatever process has its number now: numbers are used again, in a
+    container above all, where each first process is 1. Twisted's own pid file goes by the number, and has
+    to be removed by hand then.
     """
 
     def __init__(self, path: str) -> None:
@@ -43,10 +44,10 @@ class PidFile:
 
     def take(self) -> None:
         """
-        Write our number, over one that is left from a process that has ended.
+        Lock the file and write our number, over one that is left from a process that has ended.
 
-        @raise ConfigurationError: a server lives that has the file; what is in it is no number, or
-            another program's; or it cannot be written.
+        @raise ConfigurationError: a server that runs has the file; the file has something else than a
+            number in it, or another program's number; or it cannot be written.
         """
         while True:
             descriptor = self._opened()
@@ -84,7 +85,7 @@ class PidFile:
             ) from error
 
     def _check(self, descriptor: int) -> None:
-        """Nobody holds it: may it be overwritten?"""
+        """Refuse to overwrite what is not ours, although nobody holds the lock."""
         text = os.pread(descriptor, MOST_BYTES, 0).strip()
         if text and not text.isdigit():
             raise ConfigurationError(f"{self.path} is no pid file: there is something else in it")
@@ -100,7 +101,7 @@ class PidFile:
         return False
 
     def release(self) -> None:
-        """Remove the file, if we have it; where we may not, as another user by now, empty it."""
+        """Remove the file, if we hold it. Where we may not, as we are another user by now, empty it."""
         if self._descriptor is None:
             return
         try:

@@ -1,6 +1,6 @@
 """
-The process's standard descriptors, what C{twistd} would end in a traceback over, and what is said to whoever
-starts the server.
+The start of the process: its standard descriptors, options of C{twistd} that make no sense, and the lines for
+whoever starts the server.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class NotStarted(TxgearError):
 
 def open_standard_descriptors() -> None:
     """
-    Open /dev/null as those of the standard descriptors that are closed. Otherwise what is
-    opened next has their numbers, the reactor's own for one, and to become a daemon is to put
+    Open /dev/null as those of the standard descriptors that are closed. Otherwise the next files that are
+    opened have their numbers, the reactor's own among them, and a process that becomes a daemon puts
     /dev/null in their place.
     """
     for number, (name, mode) in enumerate(STANDARD):
@@ -42,7 +42,7 @@ def open_standard_descriptors() -> None:
 
 
 def lost_descriptors() -> list[str]:
-    """The standard descriptors that were closed, and whose numbers something else has now."""
+    """The standard descriptors that were closed, and whose numbers other files have now."""
     null = os.stat(os.devnull).st_rdev
     return [
         name
@@ -53,7 +53,7 @@ def lost_descriptors() -> list[str]:
 
 def check_twistd(options: Mapping[str, Any]) -> None:
     """
-    Look at those of C{twistd}'s own options with which it would end in a traceback.
+    Check those of C{twistd}'s own options with which it would end in a traceback.
 
     @param options: C{twistd}'s, as it has read them.
     @raise ConfigurationError: one makes no sense here.
@@ -108,10 +108,10 @@ def _check_log(options: Mapping[str, Any]) -> None:
         )
 
 
-class _NothingTwice:
+class _WithoutRepetition:
     """
-    What C{twistd} writes its own words to about a daemon that has not started: a hundred bytes of
-    the reason, in quotes, and a line that points to the log. Not where all of it was said already.
+    The stream to which C{twistd} writes that a daemon has not started: a hundred bytes of the reason, in
+    quotes, and a line that points to the log. These are dropped where the reason was written already.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -125,17 +125,17 @@ class _NothingTwice:
 
 class StandardError:
     """
-    The standard error that the process was started with. A daemon's own is /dev/null by the time
-    that it knows whether it runs, and C{twistd} passes on a hundred bytes of why it does not.
+    The standard error that the process was started with. When a daemon knows whether it runs, its own is
+    /dev/null, and C{twistd} would pass on a hundred bytes of the reason.
     """
 
     def __init__(self, daemon: bool) -> None:
         """
-        @param daemon: whether it has to be kept open until L{close}.
+        @param daemon: whether the process becomes a daemon, so that the stream is kept open until L{close}.
         """
         self._descriptor = os.dup(2) if daemon else 2
         if daemon and sys.__stderr__ is not None:
-            setattr(sys, "__stderr__", _NothingTwice(sys.__stderr__))  # noqa: B010  # mypy has it as Final
+            setattr(sys, "__stderr__", _WithoutRepetition(sys.__stderr__))  # noqa: B010  # mypy has it as Final
 
     def say(self, line: str) -> None:
         """Write a line, if anybody can still read it."""
@@ -150,7 +150,7 @@ class StandardError:
 
 
 def print_mistakes_as_lines() -> None:
-    """What ends the process before there is a service is a line, too, and what was told is not told again."""
+    """Have errors before there is a service printed as one line, and those that were printed not again."""
     ordinary = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -1,9 +1,9 @@
 """
-Memory that stays with the C library after a burst, given back to the system.
+Giving memory back to the system after a burst.
 
-What ten peers left unread was freed when they were dropped, and stayed the
-process's own: 657 MB, where it had been 48. glibc's C{malloc_trim} gives it back; that takes
-a tenth of a second for half a gigabyte, so it is called when there is nothing else to do.
+The C library keeps freed memory: when ten peers were dropped that had left much unread, the process kept
+657 MB, where it had had 48 before. glibc's C{malloc_trim} gives such memory back. That takes a tenth of a
+second for half a gigabyte, so it is called at a quiet moment.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ from twisted.logger import Logger
 
 BURST: Final = 64 * 1024 * 1024
 """
-Bytes of resident memory, beyond the least that there has been, and of what has been freed at once, from
-which it is worth it: with a million jobs in memory it takes a tenth of a second to find nothing.
+Bytes from which a trim is worth it: of resident memory beyond the least that there has been, and of what has
+been freed. With a million jobs in memory, a trim that finds nothing takes a tenth of a second.
 """
 RETRY_SECONDS: Final = 600.0
-"""Seconds after which it is tried without a burst: jobs that were worked off leave something, too."""
+"""Seconds after which a trim is tried without a burst, as jobs that have ended leave free memory as well."""
 LOOK_SECONDS: Final = 2.0
-"""Seconds between two looks at the memory: a look takes some microseconds."""
+"""Seconds between two looks at the memory. A look takes some microseconds."""
 QUIET: Final = 0.2
-"""What part of that time the process may have computed, if this is to be a quiet moment."""
+"""The share of that time that the process may have computed, at a quiet moment."""
 SHARE: Final = 1000
-"""How much longer than it has taken the next time is away: it must not cost more than a thousandth."""
+"""
+A trim is followed by no other for so many times as long as it took: trims cost a thousandth at the most.
+"""
 
 
 def resident() -> int:
@@ -42,14 +44,14 @@ def resident() -> int:
 
 
 def c_library_trim() -> Callable[[], object] | None:
-    """What gives memory back, if this C library has it."""
+    """The C library's function that gives memory back, or C{None}."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     return None if trim is None else lambda: trim(0)
 
 
 class Trimmer:
     """
-    Looks at the memory now and then.
+    Trims at quiet moments after bursts.
     """
 
     log = Logger()
@@ -106,7 +108,7 @@ class Trimmer:
         self.log.debug("{size} bytes given back in {took:.3f} seconds", size=memory - left, took=took)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Trim no more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,5 +1,5 @@
 """
-The users of this machine, as far as the server becomes one of them.
+The user that the server becomes.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-The Gearman port: its table of all requests, those that anybody may make among them, and its factory.
+The Gearman port: the table of all requests, the requests that any peer may make, and the factory.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from txgear.server.turns import LOOK_EVERY
 from txgear.server.workerrequests import WORKER_REQUESTS
 
 MUCH: Final = (LOOK_EVERY + 1) << LOOK_SHIFT
-"""Bytes for which an answer to a text command is counted at the least: each may take long."""
+"""Bytes for which an answer to a text command counts at the least, as each may take long."""
 
 
 def _echo(connection: GearConnection, data: Data) -> None:

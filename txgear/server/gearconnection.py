@@ -55,7 +55,9 @@ QUEUE_ERROR: Final = QueueError.default_code.encode("ascii")
 HANDSHAKE_SECONDS: Final = 15.0
 """How long a TLS handshake may take: until then a connection costs twice what it does later."""
 LOOK_SHIFT: Final = 12
-"""So many bytes, as a power of two, that are brought count as one more request: a look after 64 KiB."""
+"""
+Bytes of answers, as a power of two, that count as one more request: so the time is looked at after 64 KiB.
+"""
 
 Request = Callable[..., "int | None"]
 """Does what a packet asks for."""
@@ -85,12 +87,12 @@ class GearConnection(ShortTurns):
     or all of them at once.
 
     @ivar server: the broker and what belongs to it.
-    @ivar broker: the server's.
+    @ivar broker: the broker of the server.
     @ivar peer: how the broker knows the connection; there from C{connectionMade} on.
-    @ivar now: the server's time when the packets arrived that are gone through.
+    @ivar now: the server's time when the packets arrived that are being handled.
     @ivar send: puts a packet for a peer into the outbox.
-    @ivar extension: what the peer asks for beyond the classic protocol, once it has asked for that.
-    @ivar listing: gathers a long list, which the peer has just asked for.
+    @ivar extension: handles requests beyond the classic protocol, once the peer has asked for that.
+    @ivar listing: makes a long list that the peer has just asked for; no packet is handled before it is done.
     @ivar is_operator: whether a text command has come.
     """
 
@@ -112,8 +114,8 @@ class GearConnection(ShortTurns):
 
     requests: ClassVar[Mapping[int, Request]] = {}
     """
-    What each type of packet asks for; no other may be sent to a server. Each is called with the connection
-    and the packet's arguments. It returns the bytes that it brings the peer, where those may be many more
+    The requests, by type of packet; no other packet may be sent to a server. Each is called with the
+    connection and the packet's arguments. It returns the bytes of its answer, where those may be many more
     than the packet has.
     """
 
@@ -144,7 +146,7 @@ class GearConnection(ShortTurns):
             self._timer = self._clock.callLater(HANDSHAKE_SECONDS, self._handshake_overdue)
 
     def _serve_operators_only(self) -> None:
-        """Nearly no descriptors are left: this connection is good for text commands, or for nothing."""
+        """Take text commands only, or close: this connection has one of the last descriptors."""
         if self.peer.descriptor >= self.server.descriptors.refused:
             self.complain(LogLevel.warn, "{peer}: no descriptors are left; connection closed")
             close_now(self.transport)
@@ -174,14 +176,14 @@ class GearConnection(ShortTurns):
         self.drop("has made no TLS handshake")
 
     def peer_gone(self) -> None:
-        """The connection is gone, and what it sent has been gone through."""
+        """As in L{ShortTurns}: let the server forget the peer."""
         if self.extension is not None:
             self.extension.leave()
         self.server.unread += self.unwritten
         self.server.disconnect(self.peer)
 
     def turn_ended(self) -> None:
-        # Before the turn ends: in one that several connections share, the answer leaves later.
+        # Before the turn ends: in one that several connections share, answers leave later.
         if self._marked and not (self.closing or self.server.outbox.has_for(self.peer)):
             self._marked = self._link.unanswered()  # type: ignore[union-attr]
         # Where several connections are read together the turn ends once for all: no call for each of them.
@@ -212,7 +214,7 @@ class GearConnection(ShortTurns):
             self._leave_if_idle()
 
     def packets_received(self, packets: Iterator[Received]) -> None:
-        # What came in one read came at one time.
+        # All that came in one read came at one time.
         reads = self._reads
         now = (reads is not None and reads.now) or self.server.seconds()
         if not self._answered and now - self.now > DELAYED_FROM and self._link is not None:
@@ -241,7 +243,7 @@ class GearConnection(ShortTurns):
         """
         Whether a turn has been long enough.
 
-        @param answered: bytes that it has brought the peer, as far as they were counted.
+        @param answered: bytes of its answers, as far as they were counted.
         """
         if self.listing is not None or answered > TURN_BYTES or self._stopped & ~BEHIND:
             return True
@@ -251,9 +253,9 @@ class GearConnection(ShortTurns):
 
     def _refuse(self, kind: int, error: ServerError) -> None:
         """
-        A request is not carried out.
+        Answer that a request is refused.
 
-        @raise ProtocolError: it is a submit, and its answer would not be understood.
+        @raise ProtocolError: it is a submit, and the peer would not understand the answer.
         """
         if kind in SUBMITS:
             if self._refuses_by_closing:
@@ -270,9 +272,10 @@ class GearConnection(ShortTurns):
 
     def _cut_at_refusal(self, packets: list[Packet]) -> list[Packet]:
         """
-        Where a job could not be stored, and that ends the connection: write what comes before the news of it.
+        End the connection where a job could not be stored and such a submit is refused that way. Packets
+        before the ERROR are written.
 
-        @return: what is still to be written, in any other case all.
+        @return: the packets that are still to be written.
         """
         for index, packet in enumerate(packets if self._refuses_by_closing else ()):
             if packet[:2] == (ERROR, QUEUE_ERROR):
@@ -295,7 +298,9 @@ class GearConnection(ShortTurns):
             self._leave_if_idle()
 
     def _leave_if_idle(self) -> None:
-        """Hang up on a client of a server that drains, if there is nothing more for it here."""
+        """
+        Hang up on a client of a server that drains, if it waits for nothing and has asked for nothing more.
+        """
         if not self._leaves_when_idle or self.closing:
             return
         peer = self.peer
@@ -309,7 +314,7 @@ class GearConnection(ShortTurns):
         if isinstance(error, PacketTooLarge):
             code = ArgumentTooLarge.default_code.encode("ascii")
             self.send(self.peer, ERROR, code, str(error).encode("ascii"))
-        # What came before it was good, and is answered.
+        # The packets before it were good, and are answered.
         self.server.outbox.afterwards(self.peer, lambda: self.close(linger=True))
         self.server.outbox.flush()
 
@@ -318,18 +323,18 @@ class GearConnection(ShortTurns):
         self._leave_if_idle()
 
     def complain(self, level: LogLevel, text: str, **fields: object) -> None:
-        """As in L{txgear.net.stream.Stream}: some at once, and then each minute how many more there were."""
+        """As in L{txgear.net.stream.Stream}; floods are counted, see L{txgear.server.notices}."""
         self.server.notices.complain(self.log, level, text, peer=self.peer_name, **fields)
 
     def input_over(self) -> None:
-        """The peer sends no more: it is sent what it asked for, and that is the end."""
+        """As in L{ShortTurns}; the connection ends once all answers have been written."""
         if self.closing or (self.caught_up and self.server.outbox.nothing_for(self.peer)):
             super().input_over()
         else:
             self.server.outbox.afterwards(self.peer, super().input_over)
             self.server.outbox.flush()
 
-    # What was hardly meant
+    # Requests that were hardly meant
 
     def warn_of_doubt(self, doubt: float, text: str, function: bytes, **fields: Any) -> None:
         """

@@ -1,14 +1,13 @@
 """
-A port that speaks HTTP: a request is a job, its response is the result.
+The connections of the HTTP port: a request is a job, its response is the result.
 
-Every path is a function's name, so this is L{twisted.web.http} without
-resources. A connection is kept, and is one peer of the broker; HTTP has one
-request at a time on it: whatever the broker says to the peer belongs to that
-request, see L{txgear.server.httprequest}.
+Every path is a function's name, so this is L{twisted.web.http} without resources. A connection is kept, and
+is one peer of the broker. HTTP has one request at a time on it, so all packets for the peer belong to that
+request; see L{txgear.server.httprequest}.
 
-A client that ends its own side only (C{nc -N}) is answered; one that has gone
-is noticed, and its job dropped, whatever it has sent ahead. At first they look
-alike: the one who has gone has its system answer the next bytes with a reset.
+A client that ends its own side only (C{nc -N}) is answered. A client that has gone is noticed, and its job
+dropped, whatever it has sent ahead. At first the two look alike; but the system of a client that has gone
+answers the next bytes with a reset.
 """
 
 from __future__ import annotations
@@ -32,25 +31,25 @@ from txgear.server.sockets import ENDED, GONE, KeepAlive, state_of
 
 IDLE_SECONDS: Final = 60
 """
-How long a connection may be takes_interim_answers while it waits for a request or the rest of
-one: Twisted's own figure. While a job is under way there is no such bound.
+How long a connection may be silent while it waits for a request or the rest of one:
+Twisted's own figure. While a job is under way there is no such bound.
 """
 LOOK_SECONDS: Final = 0.5
 """
-Between two looks whether a client is still there that is not read, or that has ended its own side. A job
-that ends in this time is answered without L{PROCESSING}.
+Seconds between two looks whether a client is still there that is not read, or that has ended its own side.
+A job that ends in this time is answered without L{PROCESSING}.
 """
 PROCESSING: Final = b"HTTP/1.1 102 Processing\r\n\r\n"
 """
-What brings a reset from a client that has gone. To one that is there it says nothing: any number of such
-answers may come before the one that counts (RFC 9110, 15.2).
+An interim answer. The system of a client that has gone answers it with a reset; for a client that is there it
+means nothing, as any number of such answers may come before the final one (RFC 9110, 15.2).
 """
 PROCESSING_SECONDS: Final = 30.0
-"""Between two of them."""
+"""Seconds between two of them."""
 CLOSE_WATCH: Final = KeepAlive(idle=10, interval=10, count=6)
 """
-For clients that nothing can be said to ahead of the answer, as HTTP/1.0 has no such answers: a system forgets
-a connection on which it waits for our end only (Linux after a minute), and resets it at the next probe.
+Keep-alive for clients that get no L{PROCESSING}, as HTTP/1.0 has no interim answers. A system forgets a
+connection on which it waits for our end only (Linux after a minute), and resets it at the next probe.
 """
 MAX_LENGTH_DIGITS: Final = 30
 """Characters of a C{Content-Length} that are looked at; Python refuses to read thousands of digits."""
@@ -59,7 +58,7 @@ MAX_LENGTH_DIGITS: Final = 30
 @implementer(IHalfCloseableProtocol)
 class HttpChannel(HTTPChannel):
     """
-    One connection, which is one peer of the broker, and the line to it.
+    One connection, which is one peer of the broker and its L{PeerLine<txgear.interfaces.PeerLine>}.
 
     @ivar server: the broker and what belongs to it.
     @ivar peer: how the broker knows this connection.
@@ -71,7 +70,7 @@ class HttpChannel(HTTPChannel):
 
     def __init__(self, server: JobServer, state_of: Callable[[Any], int]) -> None:
         """
-        @param state_of: how a connection is found out to be; see L{txgear.server.sockets}.
+        @param state_of: looks at a connection without reading from it; see L{txgear.server.sockets.state_of}.
         """
         super().__init__()
         self.server = server
@@ -107,7 +106,11 @@ class HttpChannel(HTTPChannel):
         self.server.disconnect(self.peer)
 
     def headerReceived(self, line: bytes) -> bool:
-        """A header has arrived: whether it is one."""
+        """
+        Take a header.
+
+        @return: whether it is one.
+        """
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length" and len(value) > MAX_LENGTH_DIGITS:
             line = b"Content-Length: too long"
@@ -115,7 +118,7 @@ class HttpChannel(HTTPChannel):
         return valid
 
     def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802
-        """Twisted has found something that is no request; its own answer says nothing."""
+        """Answer what Twisted has found to be no request. Its own answer has no text."""
         text = b"This is no request of HTTP/1.0 or HTTP/1.1, or its headers are too large\n"
         self.transport.writeSequence(
             [
@@ -126,8 +129,8 @@ class HttpChannel(HTTPChannel):
                 text,
             ]
         )
-        # Nothing more is understood. But a connection that is closed while more comes is reset, and the
-        # client may not see this: our side ends, and what comes is passed over for some time.
+        # A connection that is closed while more comes is reset, and the client may not see the answer. So
+        # only our side ends, and what comes is ignored for some time.
         self.paused = self._ignores_input = True
         self.setTimeout(None)
         self.end_soon()
@@ -152,21 +155,23 @@ class HttpChannel(HTTPChannel):
 
     def write_packets(self, packets: list[Packet]) -> None:
         """Part of L{txgear.interfaces.PeerLine}."""
-        # None is left where the server has given up on a job that still runs.
+        # There is none where the server stops while the job runs.
         if self.requests:
             self.requests[0].write_packets(packets)
 
     def pause_reading(self) -> None:
-        """Part of L{txgear.interfaces.PeerLine}: no next request is looked at before this one is answered."""
+        """
+        Part of L{txgear.interfaces.PeerLine}. Nothing to do: the next request waits for this answer anyway.
+        """
 
     def resume_reading(self) -> None:
         """Part of L{txgear.interfaces.PeerLine}; see L{pause_reading}."""
 
-    # Back-pressure: Twisted's channel goes on with the next request, whatever
-    # lies unread of the answers to the last ones. Here they wait.
+    # Back-pressure: Twisted's channel goes on with the next request, however much of the last answers is
+    # unread. Here it waits.
 
     def pauseProducing(self) -> None:
-        """The transport is full: nothing more is read until it is not."""
+        """The transport is full: nothing is read until it has room."""
         self.full = True
         super().pauseProducing()
         self.transport.pauseProducing()
@@ -182,12 +187,12 @@ class HttpChannel(HTTPChannel):
         self.dataReceived(b"")
 
     def requestDone(self, request: Request) -> None:
-        """An answer is written; what was sent ahead of it is the next request."""
+        """An answer is written. The next request may have been sent ahead of it."""
         self.paused = self.full
         super().requestDone(request)
         self._end_if_done()
 
-    # Bodies that have not arrived whole; see L{txgear.server.budget.Holder}
+    # Unfinished bodies; see L{txgear.server.budget.Holder}
 
     def body_has(self, size: int, missing: int = 0) -> None:
         """
@@ -201,25 +206,25 @@ class HttpChannel(HTTPChannel):
 
     @property
     def is_read(self) -> bool:
-        """Whether the client could send more."""
+        """Part of L{txgear.server.budget.Holder}."""
         return not (self.full or self._crowded)
 
     def wait_for_memory(self) -> None:
-        """Read no more."""
+        """Part of L{txgear.server.budget.Holder}."""
         self._crowded = True
-        # It is not the client that is takes_interim_answers.
+        # It is not the client that is silent.
         self.setTimeout(None)
         self.transport.pauseProducing()
 
     def go_on(self) -> None:
-        """Follows L{wait_for_memory}."""
+        """Part of L{txgear.server.budget.Holder}."""
         self._crowded = False
         self.setTimeout(self.timeOut)
         if not self.full:
             self.transport.resumeProducing()
 
     def drop(self, why: str) -> None:
-        """Drop the connection."""
+        """Part of L{txgear.server.budget.Holder}."""
         self.requests[0].drop(f"{{peer}} {why}; connection dropped")
 
     # Clients that send no more
@@ -235,12 +240,12 @@ class HttpChannel(HTTPChannel):
         """Part of C{IHalfCloseableProtocol}: our side has ended, the client's is awaited."""
 
     def _end_if_done(self) -> None:
-        """What was asked for is answered, and nothing more can come."""
+        """Hang up if all requests are answered and no more can come."""
         if self._input_ended and not (self._handlingRequest or self._receiving or self.full):
             self.hang_up()
 
     def rawDataReceived(self, data: bytes) -> None:
-        """A part of a body has arrived, or, ahead of the answer to a request, of the next ones."""
+        """A part of a body has arrived, or of the next requests, ahead of the answer to this one."""
         super().rawDataReceived(data)
         if self._handlingRequest:
             # From some size on Twisted stops to read.
@@ -251,7 +256,7 @@ class HttpChannel(HTTPChannel):
             self._check = self.server.clock.callLater(LOOK_SECONDS, self._check_client)
 
     def _check_client(self) -> None:
-        """Is the client still there whose job is under way?"""
+        """Look whether the client is still there whose job is under way."""
         self._check = None
         if not self._handlingRequest:
             return
@@ -286,15 +291,15 @@ class HttpChannel(HTTPChannel):
 
     def close(self) -> None:
         """
-        Part of L{txgear.interfaces.PeerLine}: end the connection once the answer under
-        way has left, or one that says that no other will come; in a bounded time.
+        Part of L{txgear.interfaces.PeerLine}: end the connection, in a bounded time, once the answer under
+        way has left. A request that has no answer yet is answered that none will come.
         """
         self.end_soon()
         if not (self.requests and self.requests[0].answer_shutdown()):
             self.hang_up()
 
     def end_soon(self) -> None:
-        """Let this answer be the connection's last, and let it not take long."""
+        """Let this answer be the connection's last, and bound its time."""
         self.persistent = 0
         if self._overdue is None:
             self._overdue = self.server.clock.callLater(CLOSE_SECONDS, self._end_overdue)
@@ -321,7 +326,7 @@ class HttpFactory(Factory):
 
     def __init__(self, server: JobServer, state_of: Callable[[Any], int] = state_of) -> None:
         """
-        @param state_of: how a connection is found out to be; see L{txgear.server.sockets}.
+        @param state_of: looks at a connection without reading from it; see L{txgear.server.sockets.state_of}.
         """
         self._server = server
         self._state_of = state_of

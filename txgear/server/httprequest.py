@@ -1,9 +1,8 @@
 """
-One HTTP request: the job that it submits, and the answer that its result is.
+One HTTP request: the job that it submits, and its answer, which is the job's result.
 
-Headers are those of gearmand's C{http} module; what they mean is HTTP: function
-names are percent-encoded, the status says how it ended, data is streamed as the
-worker sends it.
+The headers are those of gearmand's C{http} module; all else is HTTP: function names are percent-encoded,
+the status says how the job ended, and data is streamed as the worker sends it.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ from txgear.server.budget import LARGE
 from txgear.server.jobserver import JobServer
 
 RETRY_SECONDS: Final = 1
-"""What C{Retry-After} asks of those that met a full queue or a server about to end."""
+"""The C{Retry-After} of answers about a full queue or a server that ends."""
 
 SERVER: Final = f"txgear/{__version__}".encode("ascii")
 METHODS: Final = (b"GET", b"HEAD", b"POST", b"PUT")
@@ -60,22 +59,22 @@ STATUSES: Final = {
     ArgumentTooLarge.default_code.encode("ascii"): BAD_REQUEST,
     QueueError.default_code.encode("ascii"): SERVICE_UNAVAILABLE,
 }
-"""What the broker's errors are in HTTP; those that are not here are the server's own fault."""
+"""The statuses of the broker's errors, by code. Any other error is the server's own fault."""
 
 BYTES: Final = b"application/octet-stream"
 TEXT: Final = b"text/plain; charset=utf-8"
 
-# What has become of a request; each later one is a larger number.
+# The states of a request, in their order.
 RECEIVING: Final = 0
-"""It has not arrived whole."""
-DELAYED: Final = 1
+"""The request has not arrived whole."""
+WAITING: Final = 1
 """Its job is under way, and nothing has been answered."""
 STREAMING: Final = 2
 """Its job is under way, and a part of the result has been answered."""
 ENDING: Final = 3
 """The whole answer is known."""
 OVER: Final = 4
-"""All has been written."""
+"""The whole answer has been written."""
 
 
 def function_name(target: bytes) -> bytes:
@@ -116,7 +115,7 @@ class Connection(Protocol):
         """
 
     def end_soon(self) -> None:
-        """Let this answer be the connection's last, and let it not take long."""
+        """Let this answer be the connection's last, and bound its time."""
 
     def hang_up(self) -> None:
         """End the connection once what was written has left, in a bounded time."""
@@ -132,10 +131,9 @@ class JobRequest(Request):
     """
     One request, with the job that it submits and the answer.
 
-    The answer is written as fast as the connection takes it, and what it does
-    not take waits here, so that the request ends only when nearly all has
-    left: Twisted's idle timeout begins then, and must not meet a client that
-    is still reading.
+    The answer is written as fast as the connection takes it, and the rest waits here. So the request ends
+    only when nearly all has left: then Twisted's idle timeout begins, which must not meet a client that is
+    still reading.
     """
 
     log = Logger()
@@ -171,8 +169,8 @@ class JobRequest(Request):
 
     def handleContentChunk(self, data: bytes) -> None:
         """
-        A part of the body has arrived. It is kept in memory, as workloads are,
-        in pieces that are not small whatever the client sends.
+        Keep a part of the body in memory, as workloads are. The pieces are not small, whatever the client
+        sends.
         """
         if self._phase != RECEIVING:
             return
@@ -190,13 +188,13 @@ class JobRequest(Request):
 
     def _refuse_body(self) -> None:
         """
-        Answer at once, and pass over what still comes, for some time: a client
-        that is busy sending may not see the answer to a connection that is closed.
+        Answer that the body is too large, and ignore what still comes of it, for some time: a client that is
+        busy sending may not see an answer after which the connection is closed.
         """
         self._received.clear()
         self._small.clear()
         self._connection.body_has(0)
-        # It must not be asked for after all.
+        # The client must not be asked to send it after all.
         self.requestHeaders.removeHeader(b"Expect")
         self.clientproto = b"HTTP/1.1"  # what the request says is not known before its end
         self._connection.end_soon()
@@ -205,7 +203,7 @@ class JobRequest(Request):
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """
-        The request is whole. Forms and cookies in it mean nothing here.
+        Submit the job, as the request is whole. Forms and cookies mean nothing here.
 
         @param command: its method.
         @param path: the target, as it stands in the request line.
@@ -238,12 +236,12 @@ class JobRequest(Request):
         elif background is None:
             self._answer_text(BAD_REQUEST, "X-Gearman-Background is true or false")
         elif b"\0" in function + unique:
-            # It parts arguments in the packets to workers.
+            # A NUL separates arguments in the packets to workers.
             self._answer_text(BAD_REQUEST, "Functions and uniques hold no NUL")
         elif self.method == b"GET" and self._size:
             self._answer_text(BAD_REQUEST, "A GET has no workload, use POST")
         else:
-            self._phase = DELAYED
+            self._phase = WAITING
             self._background = background
             server, peer = self._server, self._connection.peer
             try:
@@ -271,17 +269,20 @@ class JobRequest(Request):
         self._small.clear()
         return chunks[0] if len(chunks) == 1 else Pieces(chunks)
 
-    # What becomes of the job
+    # The packets of the job
 
     @property
     def takes_interim_answers(self) -> bool:
-        """Whether nothing has been answered yet, and something may be that is no answer."""
-        return self._phase == DELAYED and self.clientproto == b"HTTP/1.1"
+        """
+        Whether an interim answer may be written: nothing has been answered yet, and the client knows such
+        answers.
+        """
+        return self._phase == WAITING and self.clientproto == b"HTTP/1.1"
 
     def write_packets(self, packets: list[Packet]) -> None:
         """
-        The broker says something of the job. Warnings and progress have no
-        place in a response, and are left out.
+        Make the answer of the packets for this peer. Warnings and progress have no place in a response, and
+        are left out.
 
         @param packets: in order; each its type and then its arguments.
         """
@@ -299,7 +300,7 @@ class JobRequest(Request):
                 self._complete(data)
             elif kind == RESTARTED:
                 if self._phase == STREAMING:
-                    # What the next attempt sends is no continuation of this body.
+                    # The data of the next attempt is no continuation of this body.
                     self._break_off()
             elif kind == WORK_FAIL:
                 self._fail(b"WORK_FAIL", TEXT, b"The job has failed\n")
@@ -312,33 +313,32 @@ class JobRequest(Request):
     def _stream(self, data: Data) -> None:
         if not data:
             return
-        if self._phase == DELAYED:
+        if self._phase == WAITING:
             self._phase = STREAMING
-            # Before the end there is no knowing whether it will be WORK_COMPLETE.
+            # Before its end nobody knows whether the job will complete.
             self._head(OK, b"WORK_DATA", BYTES)
         self._write(data)
 
     def _complete(self, result: Data) -> None:
-        if self._phase == DELAYED:
+        if self._phase == WAITING:
             self._answer(OK, b"WORK_COMPLETE", BYTES, result)
         else:
             self._phase = ENDING
             self._write(result)
 
     def _fail(self, command: bytes, kind: bytes, reason: Data) -> None:
-        if self._phase == DELAYED:
+        if self._phase == WAITING:
             self._answer(INTERNAL_SERVER_ERROR, command, kind, reason)
         else:
             self._break_off()
 
     def answer_shutdown(self) -> bool:
         """
-        The server is about to end: no result will come any more.
+        Answer that no result will come, as the server is about to end.
 
-        @return: whether there is an answer to be written, after which the
-            connection ends by itself.
+        @return: whether there is an answer to be written, after which the connection ends by itself.
         """
-        if self._phase == DELAYED:
+        if self._phase == WAITING:
             self._answer_text(SERVICE_UNAVAILABLE, "The server is shutting down", b"ERROR")
         elif self._phase == STREAMING:
             self._break_off()
@@ -347,11 +347,11 @@ class JobRequest(Request):
     # The answer
 
     def _answer_text(self, status: int, text: str, command: bytes = b"") -> None:
-        """Answer with a line of our own."""
+        """Answer with a line of text."""
         self._answer(status, command, TEXT, f"{text}\n".encode())
 
     def _answer(self, status: int, command: bytes, kind: bytes, body: Data) -> None:
-        """Answer with a body that is all there."""
+        """Answer with a whole body."""
         self._phase = ENDING
         self._head(status, command, kind)
         if self.method == b"HEAD":
@@ -383,7 +383,7 @@ class JobRequest(Request):
     def _write(self, data: Data) -> None:
         """Write this after all that was written before."""
         for chunk in data.chunks if isinstance(data, Pieces) else (data,):
-            # In parts, to be told between them that the connection is full.
+            # In parts: between them the connection may say that it is full.
             self._unwritten.extend(chunk[at : at + PIECES_FROM] for at in range(0, len(chunk), PIECES_FROM))
         self._unwritten_size += len(data)
         self._flush()
@@ -404,20 +404,20 @@ class JobRequest(Request):
             if not self._broken:
                 self.finish()
             elif self.chunked:
-                # Without the last chunk the client knows, and has all that was sent.
+                # The client has all that was sent, and knows by the missing last chunk.
                 connection.hang_up()
             else:
-                # What HTTP/1.0 has no length for ends with the connection: only a reset is no end.
+                # A body of HTTP/1.0 ends with the connection, unless that is reset.
                 connection.abort()
 
     def _break_off(self) -> None:
-        """End what was begun so that nobody takes it for whole."""
+        """End a body that has begun, so that nobody takes it for whole."""
         self._phase = ENDING
         self._broken = True
         self._flush()
 
     def resume(self) -> None:
-        """The connection takes more."""
+        """Write more, as the connection has room."""
         self._cancel_stall()
         self._flush()
 
@@ -429,7 +429,7 @@ class JobRequest(Request):
         """
         End the connection at once.
 
-        @param why: for the log, a format with the peer and the bytes that are unwritten.
+        @param why: for the log: a format with the C{peer} and the C{size}, the bytes that are unwritten.
         """
         connection = self._connection
         self._server.notices.complain(
@@ -450,7 +450,7 @@ class JobRequest(Request):
             stall.cancel()
 
     def connectionLost(self, reason: Failure) -> None:
-        """The client is gone before its answer."""
+        """The client has gone before its answer was written."""
         super().connectionLost(reason)
         self._phase = OVER
         self._drop_unwritten()
