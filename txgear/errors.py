@@ -1,10 +1,10 @@
 """
-Every error that txgear raises on purpose, in one tree.
+All errors that txgear raises on purpose, in one tree.
 
-L{ServerError} and its subclasses are what an ERROR packet says: a class for
-each code of the protocol, the code as a class attribute, so that the server
-raises what it will send and the client raises what it was sent. The code
-strings are those that libgearman maps back to its own numbers.
+L{ServerError} and its subclasses stand for ERROR packets, with a class for each
+code of the protocol. The server raises what it is going to send, and the client
+raises what it was sent. The codes are the strings that libgearman maps back to
+its own numbers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import ClassVar
 
 
 class TxgearError(Exception):
-    """The root: C{except TxgearError} catches all that this package raises."""
+    """The root of the tree: C{except TxgearError} catches everything that this package raises."""
 
 
 class ConfigurationError(TxgearError):
@@ -40,46 +40,46 @@ class PolicyError(TxgearError):
 
 
 class StoreError(TxgearError):
-    """The store could not do what it was asked to; the text is one line, for the operator and for clients."""
+    """The store could not do what it was asked to; the text is one line for the operator and for clients."""
 
 
 class StoreRefused(StoreError):
     """
-    The store works, but will not keep what it was given: a row is too large, or the disk is full.
+    The store works, but does not keep what it was given: a row is too large, or the disk is full.
     Nothing of the batch is kept.
     """
 
 
 class StoreUnavailable(StoreError):
     """
-    The store did not answer, or its connection went. What it was asked to do
-    may have been done or not; it has to be opened again.
+    The store did not answer, or the connection to it was lost. What it was asked to
+    do may or may not have been done. It has to be opened again.
     """
 
 
 class StoreUnusable(StoreError, ConfigurationError):
     """
-    There is no working with this store: another server has it, it is read-only
-    or corrupt, a newer version wrote it, or there is no such place.
+    The store cannot be used: another server has it, it is read-only or corrupt, a
+    newer version wrote it, or there is no such database.
     """
 
 
 class StoreTaken(StoreUnusable):
     """
-    Another server has had the store while the connection was lost: what this
-    one knows of the jobs in it is not true any more.
+    Another server has opened the store while the connection to it was lost. What this
+    server knows of the jobs in it is not true any more.
     """
 
 
 class ProtocolError(TxgearError):
-    """What the peer sent is not Gearman; nothing after it can be understood."""
+    """The peer sent bytes that are not Gearman's protocol; nothing after them can be decoded."""
 
 
 class PacketTooLarge(ProtocolError):
     """
-    The peer declared a packet over the limit.
+    The header of a packet declares a body over the limit.
 
-    @ivar declared: bytes that the header promised.
+    @ivar declared: bytes of the body, by the header.
     @ivar limit: bytes that are taken at the most.
     """
 
@@ -91,9 +91,9 @@ class PacketTooLarge(ProtocolError):
 
 class ServerError(TxgearError):
     """
-    An ERROR packet.
+    The content of an ERROR packet.
 
-    @ivar code: the name of a C{GEARMAN_} return code, without that prefix.
+    @ivar code: the name of a return code of libgearman's, without C{GEARMAN_}.
     @ivar text: what went wrong, in words.
     """
 
@@ -106,31 +106,31 @@ class ServerError(TxgearError):
 
 
 class InvalidMagic(ServerError):
-    """A packet of the server's direction was sent to the server."""
+    """A packet with the magic of responses was sent to the server."""
 
     default_code = "INVALID_MAGIC"
 
 
 class InvalidCommand(ServerError):
-    """A packet type that no peer may send to a server."""
+    """The type of the packet is one that only a server may send."""
 
     default_code = "INVALID_COMMAND"
 
 
 class InvalidPacket(ServerError):
-    """A packet whose body lacks arguments."""
+    """The body of the packet lacks arguments."""
 
     default_code = "INVALID_PACKET"
 
 
 class InvalidArgument(ServerError):
-    """An argument that makes no sense, such as minute 60."""
+    """An argument makes no sense, such as minute 60."""
 
     default_code = "INVALID_ARGUMENT"
 
 
 class ArgumentTooLarge(ServerError):
-    """A unique, reducer, function or number that is longer or larger than the protocol takes."""
+    """A unique, reducer, function or number is longer or larger than the protocol allows."""
 
     default_code = "ARGUMENT_TOO_LARGE"
 
@@ -142,7 +142,7 @@ class QueueError(ServerError):
 
 
 class JobNotFound(ServerError):
-    """The peer spoke of a job that does not exist, or that is not its own."""
+    """The job that the packet names does not exist, or is not the peer's own."""
 
     default_code = "JOB_NOT_FOUND"
 
@@ -170,22 +170,22 @@ _BY_CODE: dict[str, type[ServerError]] = {
 
 def server_error(code: bytes, text: bytes) -> ServerError:
     """
-    Turn what an ERROR packet carried into the exception of that code.
+    The exception for an ERROR packet.
 
-    A code that has no class of its own becomes a plain L{ServerError}, which
-    keeps it.
+    A code without a class of its own becomes a plain L{ServerError}, which has that
+    code.
     """
     name = code.decode("utf-8", "replace")
     return _BY_CODE.get(name, ServerError)(text.decode("utf-8", "replace"), name)
 
 
 class NotConnected(TxgearError):
-    """No server could be reached, or the connection went before the answer came."""
+    """No server could be reached, or the connection was lost before the answer came."""
 
 
 class MissingAbility(TxgearError):
     """
-    The server is not one of this project's, or an older one: it cannot do what was asked for.
+    The server cannot do what was asked for: it is not one of this project's, or an older one.
 
     @ivar ability: what it lacks, in words.
     """
@@ -198,7 +198,7 @@ class MissingAbility(TxgearError):
 class ResultUnavailable(TxgearError):
     """
     The server cannot tell at present what became of a job: its store does not answer, too
-    many questions wait, or the result does not fit a packet. The text says which.
+    many requests wait, or the result does not fit a packet. The text says which.
     """
 
 
@@ -206,8 +206,7 @@ class JobError(TxgearError):
     """
     A submitted job did not end with a result.
 
-    @ivar handle: the handle that the server gave the job, or C{None} when it
-        had not answered yet.
+    @ivar handle: the job's handle; C{None} if the server had not answered yet.
     """
 
     def __init__(self, text: str, handle: bytes | None) -> None:
@@ -216,14 +215,14 @@ class JobError(TxgearError):
 
 
 class JobFailed(JobError):
-    """The worker said WORK_FAIL, or the server gave the job up."""
+    """The worker sent WORK_FAIL, or the server gave the job up."""
 
 
 class JobRaised(JobFailed):
     """
-    The worker said WORK_EXCEPTION.
+    The worker sent WORK_EXCEPTION.
 
-    @ivar data: the bytes that the worker sent with it; C{str()} shows them as text.
+    @ivar data: the data of that packet; C{str()} shows it as text.
     """
 
     def __init__(self, data: bytes, handle: bytes | None) -> None:
@@ -232,8 +231,8 @@ class JobRaised(JobFailed):
 
 
 class JobLost(JobError):
-    """The connection went down while the job was under way; it may or may not have run."""
+    """The connection was lost while the job was under way; the job may or may not have run."""
 
 
 class JobTimeout(JobError):
-    """The caller's deadline passed; the job goes on at the server."""
+    """The caller's timeout passed; the job goes on at the server."""

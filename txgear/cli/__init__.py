@@ -1,5 +1,5 @@
 """
-The C{txgear} command: one module here for each subcommand, and what it is made of.
+The C{txgear} command. Each subcommand is a module here that has its name; other modules are parts of one.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ COMMANDS: Final = {
     "import": import_.run,
     "trace": trace.run,
 }
-"""What runs each subcommand with the words behind its name, and returns the exit status."""
+"""The function of each subcommand: it is given the words after the name, and returns the exit status."""
 
 INTERRUPTED: Final = 130
-"""The exit status after SIGINT, as shells count it."""
+"""The exit status after SIGINT, as shells have it."""
 
 
 def parser() -> Parser:
-    """The command line up to the subcommand's name; what is behind it is the subcommand's own affair."""
+    """The parser of the command line up to the subcommand's name; the subcommand parses the rest."""
     made = Parser(
         prog="txgear",
         description="Tools for the txgear job server. The server itself is started by: twistd -n txgear",

@@ -1,5 +1,5 @@
 """
-What the subcommands' command lines share.
+The parser of command lines that all subcommands use.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from txgear.errors import ConfigurationError
 
 
 class Parser(argparse.ArgumentParser):
-    """A mistake on the command line is an error like any other: one line, and the status 1."""
+    """A parser for which a mistake on the command line is an error like any other: one line, and status 1."""
 
     def error(self, message: str) -> NoReturn:
         """

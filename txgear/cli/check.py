@@ -1,5 +1,5 @@
 """
-C{txgear check}: what a file of policies and schedules says, before a server reads it.
+C{txgear check}: check a file of policies and schedules, and show what it says.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from txgear.server.schedules import Schedule
 
 TIMES: Final = 3
-"""How many of the next times of a schedule are shown."""
+"""Next times of a schedule that are shown."""
 
 EPILOG: Final = (
     "If there are mistakes, the first one of each table is a line, and the exit status is 1. A rule that"
@@ -30,7 +30,7 @@ EPILOG: Final = (
 
 
 def parser() -> Parser:
-    """The command line."""
+    """The parser of the command line."""
     made = Parser(
         prog="txgear check",
         description="Check a file for the server's --config, and show what is in it.",
@@ -45,7 +45,7 @@ def parser() -> Parser:
 
 
 def settings(policy: Policy) -> Iterator[str]:
-    """What is set, as it could stand in the file."""
+    """Lines with the settings of a policy, as they could stand in the file."""
     for name, value in policy.as_settings().items():
         yield f"  {name} = {_toml(value)}"
 
@@ -57,14 +57,14 @@ def _toml(value: object) -> str:
 
 
 def rules(config: Config) -> Iterator[str]:
-    """Each pattern, in the order in which they are looked at."""
+    """Lines with each pattern and its policy, in the order of the file."""
     for pattern, _, policy in config.policies.rules:
         yield f"function {pattern}"
         yield from settings(policy)
 
 
 def of_functions(config: Config, functions: Sequence[str]) -> Iterator[str]:
-    """Which policy each of these has."""
+    """Lines with the policy of each of these functions."""
     for function in functions:
         rule = config.policies.match(function.encode("utf-8", "surrogateescape"))
         if rule is None:
@@ -75,7 +75,7 @@ def of_functions(config: Config, functions: Sequence[str]) -> Iterator[str]:
 
 
 def schedules(config: Config, now: float) -> Iterator[str]:
-    """Each schedule, with its next times where its clock is."""
+    """Lines with each schedule and its next times, in its time zone."""
     for schedule in config.schedules:
         name, function = schedule.name.decode("utf-8"), schedule.function.decode("utf-8")
         yield f"schedule {name}: {function} at {schedule.cron}"

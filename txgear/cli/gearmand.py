@@ -1,5 +1,5 @@
 """
-C{txgear gearmand}: gearmand's command line, translated to C{twistd txgear}'s.
+C{txgear gearmand}: start the server with gearmand's command line, translated to that of C{twistd txgear}.
 
 An existing unit file or start script works with one word changed.
 """
@@ -23,9 +23,9 @@ from txgear.server.values import COERCIONS, number
 from txgear.stores import check_store, default_url
 
 CONFIG_FILE: Final = "/etc/gearmand.conf"
-"""Where gearmand looks for more options when it is not told otherwise."""
+"""gearmand's default file of more options."""
 
-PASSED_ON: Final = (
+SAME_OPTIONS: Final = (
     "backlog",
     "can-do-timeout-unit",
     "config",
@@ -42,32 +42,32 @@ PASSED_ON: Final = (
     "verbose",
     "worker-wakeup",
 )
-"""Options with a value that mean the same to both."""
+"""Options with a value that have the same name and meaning in both."""
 
 STORE_PASSWORD: Final = "TXGEAR_STORE_PASSWORD"
-"""The environment variable in which the server looks for its store's password."""
+"""The environment variable with the password of the server's store."""
 
-MEANINGLESS: Final = {
+IGNORED_NUMBERS: Final = {
     "hashtable-buckets": number("hashtable-buckets", 0, 2**32 - 1),
     "threads": number("threads", 0, 2**32 - 1),
 }
-"""Options with a number for what this server does not have."""
+"""Options that are ignored, with the coercion of their numbers."""
 
 TLS: Final = ("ssl", "ssl-ca-file", "ssl-certificate", "ssl-key")
-"""Options that must not be taken as long as they would mean nothing."""
+"""Options that are refused: to ignore them would leave a port without encryption."""
 
 TITLE: Final = "gearmand"
-"""What scripts look for in lists of processes; C{ps ax | grep gearmand}, C{pgrep -x gearmand}."""
+"""The process's title, which scripts look for: C{ps ax | grep gearmand}, C{pgrep -x gearmand}."""
 
 
 class Translation(NamedTuple):
     """
-    What gearmand's command line means here.
+    gearmand's command line, translated.
 
-    @ivar words: what C{twistd} is told.
-    @ivar environment: variables that it is given besides: what must not stand on a command line.
-    @ivar store: where jobs are to be kept.
-    @ivar given: the command line as it was read.
+    @ivar words: the command line of C{twistd}.
+    @ivar environment: variables for it, with what must not stand on a command line.
+    @ivar store: the URL of the store, or C{None} for the default.
+    @ivar given: gearmand's command line as it was read.
     """
 
     words: list[str]
@@ -77,7 +77,7 @@ class Translation(NamedTuple):
 
 
 def parser() -> argparse.ArgumentParser:
-    """gearmand's command line, as its help lists it."""
+    """The parser of gearmand's command line."""
     made = Parser(
         prog="txgear gearmand",
         description="Start the txgear job server with gearmand's options.",
@@ -147,7 +147,7 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def all_addresses() -> list[str]:
-    """What stands for every address of this machine, which may lack IPv6."""
+    """The addresses that stand for all of this machine's, which may have no IPv6."""
     found = ["0.0.0.0"]  # noqa: S104
     if socket.has_ipv6:
         with suppress(OSError), socket.socket(socket.AF_INET6) as sock:
@@ -158,10 +158,10 @@ def all_addresses() -> list[str]:
 
 def translate(arguments: Sequence[str], everywhere: Callable[[], list[str]] = all_addresses) -> Translation:
     """
-    What gearmand's options are in C{twistd}'s words.
+    Translate gearmand's command line.
 
-    @param everywhere: finds out what to listen on where that is not said.
-    @raise ConfigurationError: an option cannot be honoured.
+    @param everywhere: returns the addresses to listen on where no option names one.
+    @raise ConfigurationError: an option is wrong, or cannot be honoured.
     """
     given = options(arguments)
     for name in TLS:
@@ -188,14 +188,14 @@ def translate(arguments: Sequence[str], everywhere: Callable[[], list[str]] = al
             server += ["--listen", address]
     if given.verbose is None:
         server += ["--verbose", "ERROR"]
-    for name in PASSED_ON:
+    for name in SAME_OPTIONS:
         value = _value(given, name)
         if value is not None:
             server += [f"--{name}={value}"]
     for name in ("keepalive", "exceptions", "refuse-by-closing"):
         if _value(given, name):
             server.append(f"--{name}")
-    ignored = [name for name in MEANINGLESS if _value(given, name) is not None]
+    ignored = [name for name in IGNORED_NUMBERS if _value(given, name) is not None]
     ignored += [name for name in ("round-robin", "coredump") if _value(given, name)]
     ignored += queuetypes.ignored(given)
     for name in ignored:
@@ -208,8 +208,12 @@ def _value(given: argparse.Namespace, name: str) -> Any:
 
 
 def _check_values(given: argparse.Namespace) -> None:
-    """What the server would find out later, and what it is not told of."""
-    for name, coerce in {**COERCIONS, **MEANINGLESS}.items():
+    """
+    Check values that the server would check later, or is not given.
+
+    @raise ConfigurationError: one of them is wrong.
+    """
+    for name, coerce in {**COERCIONS, **IGNORED_NUMBERS}.items():
         text = getattr(given, name.replace("-", "_"), None)
         if text is not None:
             try:
@@ -226,7 +230,7 @@ def _check_values(given: argparse.Namespace) -> None:
 
 
 def _process_words(given: argparse.Namespace) -> tuple[list[str], list[str]]:
-    """What concerns the process and its log: words for C{twistd}, and words for the server."""
+    """The options of the process and its log: those of C{twistd}, and those of the server."""
     daemon = [f"--pidfile={os.path.abspath(given.pid_file) if given.pid_file else ''}"]
     server = []
     if not given.daemon:
@@ -245,10 +249,10 @@ def _process_words(given: argparse.Namespace) -> tuple[list[str], list[str]]:
 
 def check(made: Translation) -> None:
     """
-    Look at what is behind the command line, as far as that can be done without starting anything
-    and without Twisted: C{--check-args} stands in scripts that do not want to wait.
+    Check what the command line refers to, as far as that can be done without starting anything and
+    without importing Twisted: scripts with C{--check-args} do not want to wait.
 
-    @raise ConfigurationError: the server would not start with that.
+    @raise ConfigurationError: the server would not start with it.
     """
     given = made.given
     port = DEFAULT_PORT if given.port is None else int(given.port)
@@ -263,16 +267,16 @@ def check(made: Translation) -> None:
 
 def serve(words: Sequence[str]) -> None:
     """
-    Be C{twistd}, until the server ends.
+    Run C{twistd} in this process, until the server ends.
 
-    @param words: its command line.
-    @raise ConfigurationError: C{twistd} does not take it.
+    @param words: C{twistd}'s command line.
+    @raise ConfigurationError: C{twistd} does not accept it.
     """
     import setproctitle
     from twisted.python.usage import UsageError
     from twisted.scripts.twistd import ServerOptions, runApp  # type: ignore[attr-defined]
 
-    # The list of processes shows no password now, either.
+    # This hides a password from the list of processes as well.
     setproctitle.setproctitle(f"{TITLE} (txgear)")
     setproctitle.setthreadtitle(TITLE)
     twistd = ServerOptions()
@@ -285,7 +289,7 @@ def serve(words: Sequence[str]) -> None:
 
 def run(arguments: Sequence[str], serve: Callable[[Sequence[str]], None] = serve) -> int:
     """
-    Be the server, or only check its command line.
+    Run the server, or only check its command line.
 
     @param arguments: gearmand's options.
     @param serve: runs the server until it ends.

@@ -1,5 +1,5 @@
 """
-gearmand's queue tables in SQLite, MySQL and PostgreSQL: read, and never written.
+Readers of gearmand's tables in SQLite, MySQL and PostgreSQL; they write nothing.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from sqlalchemy.pool import NullPool
 from txgear.errors import ConfigurationError
 
 COLUMNS: Final = ("function_name", "unique_key", "priority", "when_to_run", "data")
-"""gearmand's columns, in the order of a L{Row}."""
+"""gearmand's columns, in the order of the fields of a L{Row}."""
 
 OPTIONAL: Final = "when_to_run"
-"""The column that the tables of old versions do not have."""
+"""The column that tables of old versions do not have."""
 
 CONNECT_SECONDS: Final = 10
 
 
 class Row(NamedTuple):
     """
-    One row as it stands there. Nothing is sure but that names and data are bytes or C{None}.
+    A row, unchecked. Names and data are bytes or C{None}; the rest may be anything.
     """
 
     function: bytes | None
@@ -42,12 +42,12 @@ class Row(NamedTuple):
 
 class GearmandTable(ABC):
     """
-    A table that some gearmand has left.
+    A table of gearmand's.
 
-    Each method connects for itself, and raises L{ConfigurationError} with one
-    line if the database does not do as it should.
+    Each method connects to the database, and raises a L{ConfigurationError} of one
+    line for an error of the database.
 
-    @ivar name: where it is, without a password.
+    @ivar name: the table and where it is, without a password.
     """
 
     default: ClassVar[str] = "gearman_queue"
@@ -55,8 +55,8 @@ class GearmandTable(ABC):
 
     def __init__(self, database: str, table: str | None) -> None:
         """
-        @param database: where it is, for messages.
-        @param table: the table's name; gearmand's own by default.
+        @param database: where the table is, for messages.
+        @param table: its name; C{None} for gearmand's default.
         """
         self._table = table or self.default
         self._columns: set[str] = set()
@@ -64,7 +64,7 @@ class GearmandTable(ABC):
 
     @contextmanager
     def _database(self) -> Iterator[Engine]:
-        """What connects to it; errors become one line."""
+        """The engine for as long as it is used; errors of the database become one line."""
         engine = self._engine()
         try:
             yield engine
@@ -75,14 +75,14 @@ class GearmandTable(ABC):
             engine.dispose()
 
     def _why(self, error: BaseException) -> str:
-        """What the driver has to say, in one line."""
+        """The message of the driver's error, as one line."""
         return " ".join(str(error).split()) or type(error).__name__
 
     def count(self) -> int:
         """
-        Look whether it is gearmand's.
+        Count the rows.
 
-        @return: how many rows it has.
+        @raise ConfigurationError: there is no such table, or it is not gearmand's.
         """
         with self._database() as engine:
             inspector = inspect(engine)
@@ -103,8 +103,8 @@ class GearmandTable(ABC):
 
     def rows(self) -> Generator[Row, None, None]:
         """
-        All rows in the order in which gearmand would read them at its start:
-        as they lie in the table. Only one is in memory at a time. L{count} comes first.
+        Read all rows, in the order of gearmand's own start: as they lie in the table.
+        One row is in memory at a time. L{count} has to be called before.
         """
         with self._database() as engine, closing(engine.raw_connection()) as pooled:
             expressions = {**dict.fromkeys(COLUMNS, "NULL"), **{name: name for name in self._columns}}
@@ -112,7 +112,7 @@ class GearmandTable(ABC):
                 expressions[name] = self._as_bytes(name)
             wanted = ", ".join(expressions[name] for name in COLUMNS)
             statement = f"SELECT {wanted} FROM {self._quoted(engine)}"  # noqa: S608
-            # Closed here and not when it is forgotten: the connection must still be open then.
+            # Closed here and not by the garbage collector: the connection must still be open.
             with closing(self._stream(pooled.driver_connection, statement)) as found:
                 for function, unique, priority, when, data in found:
                     yield Row(function, unique, priority, self._when(when), data)
@@ -125,20 +125,20 @@ class GearmandTable(ABC):
 
     @abstractmethod
     def _engine(self) -> Engine:
-        """What connects to the database, and keeps no connections."""
+        """A new engine, which keeps no connections."""
 
     @abstractmethod
     def _as_bytes(self, name: str) -> str:
-        """The expression for a name as gearmand was sent it, byte by byte."""
+        """The SQL expression for the bytes of a name, as gearmand was sent them."""
 
     @abstractmethod
     def _stream(self, connection: Any, statement: str) -> Generator[Any, None, None]:
-        """Run it on the driver's own connection, which is told to change nothing; one row at a time."""
+        """Run a statement read-only on the driver's connection, and fetch one row at a time."""
 
 
 class SQLiteTable(GearmandTable):
     """
-    A table in a SQLite file. Names may be of any bytes, and a column's type means little.
+    A table in a SQLite file. A column may have values of any type, and names any bytes.
     """
 
     def __init__(self, path: str, table: str | None) -> None:
@@ -157,7 +157,7 @@ class SQLiteTable(GearmandTable):
 
     def _why(self, error: BaseException) -> str:
         if "readonly" in str(error):
-            # All that a reader would ever write is what a killed writer has left to be undone.
+            # A reader has to write only to undo what a killed writer has left.
             return (
                 "gearmand was killed while it wrote; let SQLite put the file right first:"
                 f" sqlite3 {self._path} 'PRAGMA schema_version'"
@@ -168,22 +168,22 @@ class SQLiteTable(GearmandTable):
         return f"CAST({name} AS BLOB)"
 
     def _stream(self, connection: Any, statement: str) -> Generator[Any, None, None]:
-        # What stands as TEXT in a column of another type is not always UTF-8 either.
+        # TEXT in a column of another type is not always UTF-8.
         connection.text_factory = bytes
         yield from connection.execute(statement)
 
 
 class ServerTable(GearmandTable):
-    """A table in a database that is a server."""
+    """A table in a database of a database server."""
 
     driver: ClassVar[str]
 
     def __init__(self, url: URL, table: str | None) -> None:
         """
         @param url: where the database is, with the password.
-        @param table: the table's name; gearmand's own by default.
+        @param table: the table's name; C{None} for gearmand's default.
         """
-        # Without the driver's options, too: they may hold a secret of their own.
+        # Without the driver's options: they may hold a secret as well.
         super().__init__(url.set(query={}).render_as_string(hide_password=True), table)
         self._url = url.set(drivername=self.driver)
 
@@ -196,10 +196,10 @@ class MySQLTable(ServerTable):
     """
     A table in MySQL or MariaDB.
 
-    gearmand sends names as they come, and the server turns them from the
-    connection's character set into the column's. Reading turns them back, so it
-    has to use gearmand's: utf8mb4, as MariaDB's library does on Debian, unless the
-    URL says C{?charset=latin1}.
+    gearmand sends the bytes of names as they are, and the database converts them from
+    the character set of gearmand's connection to that of the column. To convert them
+    back, the former has to be known: utf8mb4, the default of MariaDB's library on
+    Debian, unless the URL says C{?charset=latin1}.
     """
 
     driver = "mysql+pymysql"
@@ -212,7 +212,7 @@ class MySQLTable(ServerTable):
         self._charset = charset
 
     def _when(self, when: Any) -> Any:
-        # The column has 32 bits, and gearmand writes the lower ones of a time beyond 2038 into it.
+        # The column has 32 bits; of a time beyond 2038 gearmand writes the lower 32.
         return when + 2**32 if isinstance(when, int) and when < 0 else when
 
     def _as_bytes(self, name: str) -> str:
@@ -239,7 +239,7 @@ class PostgresTable(ServerTable):
     def _stream(self, connection: Any, statement: str) -> Generator[Any, None, None]:
         connection.read_only = True
         with connection.cursor() as cursor:
-            # Otherwise a long table may be read from somewhere in its middle, or by several at once.
+            # Otherwise a long table may be read from its middle, or by several processes at once.
             cursor.execute("SET synchronize_seqscans = off")
             cursor.execute("SET max_parallel_workers_per_gather = 0")
             yield from cursor.stream(statement)
@@ -250,15 +250,17 @@ SERVERS: Final[dict[str, type[ServerTable]]] = {
     "mariadb": MySQLTable,
     "postgresql": PostgresTable,
 }
-"""The kinds of tables that are not in a file, by the URL's scheme."""
+"""The kinds of tables in database servers, by the URL's scheme."""
 
 
 def gearmand_table(url: str, table: str | None, password: str | None) -> GearmandTable:
     """
+    Make the reader of a table; nothing is connected yet.
+
     @param url: C{sqlite:///path}, where the path stands as it is, C{mysql://...},
         C{mariadb://...} or C{postgresql://...}.
-    @param table: the table's name; gearmand's own by default.
-    @param password: the one to use instead of the URL's, or C{None}.
+    @param table: the table's name; C{None} for gearmand's default.
+    @param password: replaces the one in the URL, if it is not C{None}.
     @raise ConfigurationError: the URL is none of these, or its driver is not installed.
     """
     file = "sqlite:///"

@@ -1,5 +1,5 @@
 """
-C{txgear import}: takes over the jobs that a gearmand has stored.
+C{txgear import}: take over the jobs that a gearmand has stored.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from txgear.errors import ConfigurationError, StoreError
 from txgear.protocol.constants import DEFAULT_PORT
 
 PASSWORD: Final = "TXGEAR_IMPORT_PASSWORD"
-"""The environment variable with the password of what is read."""
+"""The environment variable with the password of gearmand's database."""
 
 STORE_SECONDS: Final = 60
-"""How long the store may take for a chunk: no client waits for it."""
+"""Seconds in which the store has to answer: more than for a server, as no client waits."""
 
 DESCRIPTION: Final = """\
 Take over the jobs that a gearmand has stored in SQLite, MySQL, MariaDB or PostgreSQL.
@@ -34,12 +34,12 @@ gearmand does not store the reducer of a reduce job, so it is lost as it is when
 Run it as the user that the server runs as, so that a new SQLite file is that user's own.
 The exit status is 0 if all rows were taken over, now or before, and 1 if not."""
 
-SERVERS_OWN: Final = ("store", "store-password-file", "port", "job-handle-prefix")
-"""Options that mean what they mean to the server, and are read by its own code."""
+SERVER_OPTIONS: Final = ("store", "store-password-file", "port", "job-handle-prefix")
+"""Options that mean the same to the server, whose own code reads them."""
 
 
 def parser() -> Parser:
-    """The command line."""
+    """The parser of the command line."""
     made = Parser(
         prog="txgear import",
         description=DESCRIPTION,
@@ -76,9 +76,9 @@ def parser() -> Parser:
     return made
 
 
-def servers_words(given: Namespace) -> Iterator[str]:
-    """What the server would be told to use that store."""
-    for name in SERVERS_OWN:
+def server_words(given: Namespace) -> Iterator[str]:
+    """The server's command line that names the same store."""
+    for name in SERVER_OPTIONS:
         value = getattr(given, name.replace("-", "_"))
         if value is not None:
             yield f"--{name}={value}"
@@ -87,14 +87,14 @@ def servers_words(given: Namespace) -> Iterator[str]:
 
 def run(arguments: Sequence[str]) -> int:
     """
-    Take the jobs over, and print what became of them.
+    Take the jobs over, and print how many there were.
 
     @param arguments: the words after C{txgear import}.
     @return: the exit status.
-    @raise ConfigurationError: it cannot be done, or not to the end.
+    @raise ConfigurationError: the jobs cannot be taken over, or not all of them.
     """
     given = parser().parse_args(arguments)
-    # The database's library takes its time: not for a command line that is wrong, nor for the help.
+    # Imported here, as libraries for databases take their time: a wrong command line and the help need none.
     from tqdm import tqdm
 
     from txgear.cli.gearmandtable import gearmand_table
@@ -105,7 +105,7 @@ def run(arguments: Sequence[str]) -> int:
     secret = password("from-password-file", given.from_password_file, PASSWORD, os.environ)
     table = gearmand_table(given.source, given.table, secret)
     server = Options()
-    server.parseOptions(list(servers_words(given)))
+    server.parseOptions(list(server_words(given)))
     store = server.store
     if not isinstance(store, SqlStore):
         raise ConfigurationError("--store: jobs that are taken over have to be kept somewhere")

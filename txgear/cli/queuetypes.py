@@ -1,5 +1,5 @@
 """
-gearmand's C{--queue-type} and the options of its queues, as a C{--store}.
+The translation of gearmand's C{--queue-type}, and of the options of its queues, to a C{--store}.
 
 The store is in the same database, in tables of its own beside gearmand's.
 """
@@ -18,16 +18,16 @@ TABLES: Final = {
     "mysql": ("mysql-table", "gearman_queue"),
     "postgres": ("libpq-table", "queue"),
 }
-"""The options that name gearmand's tables, by the queue type, and gearmand's own names."""
+"""For each queue type, the option that names gearmand's table, and the table's default name."""
 
-OF_STORES: Final = {
+STORE_OPTIONS: Final = {
     "libsqlite3": ("libsqlite3-db",),
     "mysql": ("mysql-host", "mysql-port", "mysql-user", "mysql-password", "mysql-db"),
     "postgres": ("libpq-conninfo",),
 }
-"""The queue types that have a store, with the options that say where it is."""
+"""For each queue type that has a store here, the options that say where it is."""
 
-OF_OTHERS: Final = {
+OTHER_OPTIONS: Final = {
     "redis": ("redis-server", "redis-port", "redis-password", "redis-prefix"),
     "libmemcached": ("libmemcached-servers", "libmemcached-prefix"),
     "libtokyocabinet": ("libtokyocabinet-file", "libtokyocabinet-optimize"),
@@ -35,17 +35,17 @@ OF_OTHERS: Final = {
         f"libdrizzle-{name}" for name in ("host", "port", "user", "password", "db", "table", "uds")
     ),
 }
-"""Those that have none, with their options."""
+"""For each queue type that has no store here, its options."""
 
 FLAGS: Final = ("store-queue-on-shutdown", "libdrizzle-mysql")
-"""Options without a value; none of them has a meaning here."""
+"""Options without a value, which are ignored here."""
 
-IN_URL: Final = ("user", "password", "dbname")
-"""Those parts of libpq's connection string that are never options of a URL."""
+URL_PARTS: Final = ("user", "password", "dbname")
+"""Names in libpq's connection string that have a place in a URL before its options."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of all queue types; those that say nothing here are not in the help."""
+    """Add the options of all queue types; the help leaves out those that are ignored."""
     add = parser.add_argument
     add("--libsqlite3-db", metavar="FILE", help="of -q libsqlite3: the file")
     add("--mysql-host", metavar="NAME", help="of -q mysql [localhost, by TCP]")
@@ -56,7 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--libpq-conninfo", metavar="TEXT", help="of -q postgres: libpq's connection string")
     for name, default in TABLES.values():
         add(f"--{name}", metavar="NAME", help=f"where gearmand's own jobs are looked for [{default}]")
-    for names in OF_OTHERS.values():
+    for names in OTHER_OPTIONS.values():
         for name in names:
             add(f"--{name}", help=argparse.SUPPRESS)
     for name in FLAGS:
@@ -64,34 +64,34 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _value(given: argparse.Namespace, option: str) -> str | None:
-    """What an option was given; empty is the same as not given, as it is to gearmand."""
+    """The value of an option; an empty one is the same as none, as it is to gearmand."""
     return getattr(given, option.replace("-", "_")) or None
 
 
 def ignored(given: argparse.Namespace) -> list[str]:
     """
-    The options of queues that were given and say nothing. As to gearmand,
-    those of another type than C{--queue-type} do not matter.
+    The options of queues that were given and are ignored. Options of another type
+    than C{--queue-type} are among them; gearmand ignores these as well.
     """
-    used = OF_STORES.get((given.queue_type or "").lower(), ())
-    mine = [name for names in OF_STORES.values() for name in names if name not in used]
-    others = [name for names in OF_OTHERS.values() for name in names]
+    used = STORE_OPTIONS.get((given.queue_type or "").lower(), ())
+    mine = [name for names in STORE_OPTIONS.values() for name in names if name not in used]
+    others = [name for names in OTHER_OPTIONS.values() for name in names]
     tables = [name for kind, (name, _) in TABLES.items() if kind != (given.queue_type or "").lower()]
     return [name for name in (*mine, *tables, *others, *FLAGS) if _value(given, name)]
 
 
 def table(given: argparse.Namespace) -> str | None:
-    """gearmand's table for C{--queue-type}, which was given, or C{None} where it has none."""
+    """The name of gearmand's table for C{--queue-type}, which was given; C{None} where there is none."""
     found = TABLES.get(given.queue_type.lower())
     return None if found is None else _value(given, found[0]) or found[1]
 
 
 def store(given: argparse.Namespace) -> tuple[str, str | None]:
     """
-    The store that stands for C{--queue-type}, which was given.
+    The store for C{--queue-type}, which was given.
 
     @return: the value of C{--store}, and the password, which is not in it.
-    @raise ConfigurationError: there is no such store, or too little was said of it.
+    @raise ConfigurationError: there is no store for that type, or an option is missing.
     """
     name = given.queue_type.lower()
     if name == "builtin":
@@ -100,13 +100,13 @@ def store(given: argparse.Namespace) -> tuple[str, str | None]:
         path = _value(given, "libsqlite3-db")
         if path is None:
             raise ConfigurationError(f"--queue-type {given.queue_type} needs --libsqlite3-db")
-        # A daemon works in another folder.
+        # Absolute, as a daemon changes its folder.
         return f"sqlite:///{os.path.abspath(path)}", None
     if name == "mysql":
         return _mysql(given)
     if name == "postgres":
         return _postgres(_value(given, "libpq-conninfo") or "")
-    what = "not available" if name in OF_OTHERS else "unknown"
+    what = "not available" if name in OTHER_OPTIONS else "unknown"
     raise ConfigurationError(
         f"--queue-type {given.queue_type} is {what}:"
         " there are builtin, libsqlite3, mysql and postgres, and a SQLite file without the option"
@@ -121,8 +121,8 @@ def _mysql(given: argparse.Namespace) -> tuple[str, str | None]:
     if not port.isdecimal():
         raise ConfigurationError(f"--mysql-port: a number is wanted, not {port!r}")
     user = _value(given, "mysql-user")
-    place = f"{_host(_value(given, 'mysql-host') or 'localhost')}:{port}"
-    return f"mysql://{_before(user)}{place}/{quote(database, safe='')}", _value(given, "mysql-password")
+    place = f"{_host_part(_value(given, 'mysql-host') or 'localhost')}:{port}"
+    return f"mysql://{_user_part(user)}{place}/{quote(database, safe='')}", _value(given, "mysql-password")
 
 
 def _postgres(conninfo: str) -> tuple[str, str | None]:
@@ -146,21 +146,21 @@ def _postgres(conninfo: str) -> tuple[str, str | None]:
         raise ConfigurationError("--queue-type postgres needs --libpq-conninfo with a dbname")
     host, port = said.get("host", ""), said.get("port", "")
     if not host or "/" in host or "," in host + port:
-        # A folder with a socket, several hosts, or libpq's default: a URL has no place for them.
+        # A folder with a socket, several hosts, or libpq's default: these stay options.
         place = ""
     else:
-        place = _host(said.pop("host")) + (f":{said.pop('port')}" if port else "")
-    rest = {name: value for name, value in said.items() if name not in IN_URL}
+        place = _host_part(said.pop("host")) + (f":{said.pop('port')}" if port else "")
+    rest = {name: value for name, value in said.items() if name not in URL_PARTS}
     options = f"?{urlencode(sorted(rest.items()), quote_via=quote)}" if rest else ""
-    url = f"postgresql://{_before(said.get('user'))}{place}/{quote(database, safe='')}{options}"
+    url = f"postgresql://{_user_part(said.get('user'))}{place}/{quote(database, safe='')}{options}"
     return url, said.get("password")
 
 
-def _before(user: str | None) -> str:
+def _user_part(user: str | None) -> str:
     """The user's part of a URL."""
     return "" if user is None else f"{quote(user, safe='')}@"
 
 
-def _host(host: str) -> str:
+def _host_part(host: str) -> str:
     """A host's part of a URL."""
     return f"[{host}]" if ":" in host else host

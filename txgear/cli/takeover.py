@@ -1,5 +1,5 @@
 """
-Rows of a gearmand become jobs of a store, each once.
+The takeover of gearmand's rows as jobs of a store, each row once.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ from txgear.protocol.constants import MAX_FUNCTION, MAX_UNIQUE, NORMAL, PRIORITI
 
 CHUNK_ROWS: Final = 2000
 CHUNK_BYTES: Final = 4 * 1024 * 1024
-"""Rows, and bytes of workloads, that are taken over in one transaction; a single row may have more bytes."""
+"""Rows, and bytes of their workloads, in one transaction at the most; a single row may have more bytes."""
 
 EXAMPLES: Final = 3
-"""Rows that are named for each reason not to take them."""
+"""Rows that are named, for each reason not to take them over."""
 
-SHOWN: Final = 40
-"""Characters of a name that are shown."""
+MOST_SHOWN: Final = 40
+"""Characters of a name that are shown at the most."""
 
 LAST_DUE: Final = 2**63 - 1
-"""The latest time that a submit could have named, in seconds since the epoch."""
+"""The latest time that a submit can name, in seconds since the epoch."""
 
 
 class Store(Protocol):
-    """What is asked of L{txgear.stores.sql.SqlStore} here."""
+    """The part of L{txgear.stores.sql.SqlStore} that is used here."""
 
     def reserve(self, count: int) -> int:
-        """Set numbers apart."""
+        """Set job numbers apart, and return the first."""
 
     def imported(self, digests: Sequence[bytes]) -> set[bytes]:
-        """Those that were taken over before."""
+        """The digests, of these, of rows that were taken over before."""
 
-    def take_over(self, additions: Sequence[NewJob], digests: Sequence[bytes]) -> None:
-        """Keep the jobs, and note the digests, as one transaction."""
+    def take_over(self, new_jobs: Sequence[NewJob], digests: Sequence[bytes]) -> None:
+        """Keep the jobs and note the digests, in one transaction."""
 
 
-class Untakable(Exception):
-    """This row cannot be a job; the text says why."""
+class InvalidRow(Exception):
+    """A row cannot become a job; the text says why."""
 
 
 class Content(NamedTuple):
     """
-    What a row says of its job, in a form that is the same whatever database it comes from.
+    What a row says of its job, in a form that does not depend on the database.
     """
 
     function: bytes
@@ -58,15 +58,15 @@ class Content(NamedTuple):
     workload: bytes
 
     def digest(self) -> bytes:
-        """32 bytes that tell this row from all others."""
+        """32 bytes that are the same for rows with the same content only."""
         made = sha256()
         for part in (self.function, self.unique, b"%d" % self.priority, b"%d" % self.due, self.workload):
             made.update(len(part).to_bytes(8, "big"))
             made.update(part)
         return made.digest()
 
-    def addition(self, number: int, prefix: bytes) -> NewJob:
-        """The job, as a store takes it."""
+    def new_job(self, number: int, prefix: bytes) -> NewJob:
+        """The job, for a store."""
         key = key_of(self.unique, self.workload)
         job = JobRecord(
             number=number,
@@ -87,12 +87,12 @@ class Content(NamedTuple):
 @dataclass
 class Report:
     """
-    What became of the rows.
+    How many rows were taken over, and why others were not.
 
-    @ivar taken: how many are jobs of the store now.
-    @ivar known: how many were taken over before.
-    @ivar reprioritized: how many of those taken had a priority that does not exist.
-    @ivar refused: the others, by the reason: how many, and the names of the first.
+    @ivar taken: rows that have become jobs of the store.
+    @ivar known: rows that were taken over before.
+    @ivar reprioritized: rows, of those taken, with a priority that does not exist.
+    @ivar refused: for each reason not to take rows over, how many these are, and names of the first.
     """
 
     taken: int = 0
@@ -101,14 +101,14 @@ class Report:
     refused: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
 
     def refuse(self, reason: str, function: bytes | None, unique: bytes | None) -> None:
-        """Note a row that is not taken."""
+        """Count a row that is not taken over."""
         count, examples = self.refused.get(reason, (0, []))
         if len(examples) < EXAMPLES:
             examples.append(f"{shown(function)} {shown(unique)}")
         self.refused[reason] = (count + 1, examples)
 
     def lines(self) -> Iterator[str]:
-        """All that, for a person to read."""
+        """The report, for a person to read."""
         yield f"{self.taken} taken over"
         if self.known:
             yield f"{self.known} already taken over before"
@@ -124,58 +124,60 @@ def shown(name: bytes | None) -> str:
     if name is None:
         return "NULL"
     text = repr(name.decode("utf-8", "backslashreplace"))
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}...'"
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}...'"
 
 
-def whole(value: object, column: str) -> int:
+def whole_number(value: object, column: str) -> int:
     """
-    A number of the row; SQLite keeps what it is given in columns of all types.
+    A whole number of a row. SQLite keeps values of any type in a column of numbers.
 
-    @raise Untakable: it is no whole number.
+    @raise InvalidRow: it is no whole number.
     """
     try:
         return int(value)  # type: ignore[call-overload,no-any-return]
     except (TypeError, ValueError, OverflowError) as error:
-        raise Untakable(f"{column} is no number") from error
+        raise InvalidRow(f"{column} is no number") from error
 
 
-def read(row: Row) -> Content:
+def content_of(row: Row) -> Content:
     """
-    @return: what the row says; its priority may be one that does not exist.
-    @raise Untakable: the server would not take such a job either.
+    Read a row.
+
+    @return: what it says; the priority may be one that does not exist.
+    @raise InvalidRow: the server would not take such a job either.
     """
     function, unique, workload = row.function, row.unique or b"", row.data or b""
     if function is None:
-        raise Untakable("there is no function")
+        raise InvalidRow("there is no function")
     if len(function) > MAX_FUNCTION:
-        raise Untakable(f"the function has more than {MAX_FUNCTION} bytes")
+        raise InvalidRow(f"the function has more than {MAX_FUNCTION} bytes")
     if b"\0" in function:
-        raise Untakable("there is a NUL in the function")
+        raise InvalidRow("there is a NUL in the function")
     if len(unique) > MAX_UNIQUE:
-        raise Untakable(f"the unique has more than {MAX_UNIQUE} bytes")
+        raise InvalidRow(f"the unique has more than {MAX_UNIQUE} bytes")
     if b"\0" in unique:
-        raise Untakable("there is a NUL in the unique")
-    due = 0 if row.when is None else whole(row.when, "when_to_run")
+        raise InvalidRow("there is a NUL in the unique")
+    due = 0 if row.when is None else whole_number(row.when, "when_to_run")
     if due > LAST_DUE:
-        raise Untakable("when_to_run is out of range")
-    priority = NORMAL if row.priority is None else whole(row.priority, "priority")
+        raise InvalidRow("when_to_run is out of range")
+    priority = NORMAL if row.priority is None else whole_number(row.priority, "priority")
     return Content(function, unique, priority, max(due, 0), workload)
 
 
 class Takeover:
     """
-    Brings rows into a store.
+    Takes rows over into a store.
 
-    The same row is taken once, whatever became of its job meanwhile, and however
-    often this runs or is killed: each is noted in the transaction that keeps its job.
+    A row is taken over once, whatever has become of its job since then, and however
+    often the command runs or is killed: the transaction that keeps the job notes the row.
 
-    @ivar report: what has become of the rows so far.
+    @ivar report: the rows so far.
     """
 
     def __init__(self, store: Store, prefix: bytes) -> None:
         """
-        @param store: an open one.
-        @param prefix: what the jobs' handles start with, without the colon.
+        @param store: a store that is open.
+        @param prefix: the start of the jobs' handles, without the colon.
         """
         self._store = store
         self._prefix = prefix
@@ -185,14 +187,14 @@ class Takeover:
         """
         Take rows over, in their order.
 
-        @raise txgear.errors.StoreUnavailable: the store has gone; what was taken so far is kept.
+        @raise txgear.errors.StoreUnavailable: the store is lost; the rows before are taken over.
         """
         chunk: list[Content] = []
         size = 0
         for row in rows:
             try:
-                content = read(row)
-            except Untakable as reason:
+                content = content_of(row)
+            except InvalidRow as reason:
                 self.report.refuse(str(reason), row.function, row.unique)
                 continue
             if chunk and (len(chunk) == CHUNK_ROWS or size + len(content.workload) > CHUNK_BYTES):
@@ -204,7 +206,7 @@ class Takeover:
             self._take(chunk)
 
     def _take(self, chunk: list[Content]) -> None:
-        """One transaction, unless the store refuses it for a row of it: then one for each row."""
+        """Take rows over in one transaction; if the store refuses that, in one transaction for each row."""
         found: dict[bytes, Content] = {}
         for content in chunk:
             found.setdefault(content.digest(), content)
@@ -225,13 +227,13 @@ class Takeover:
                     self.report.refuse(str(error), content.function, content.unique)
 
     def _write(self, fresh: list[tuple[bytes, Content]], number: int) -> None:
-        additions = []
+        new_jobs = []
         unknown = 0
         for place, (_, content) in enumerate(fresh):
             if content.priority not in PRIORITIES:
                 content = content._replace(priority=NORMAL)
                 unknown += 1
-            additions.append(content.addition(number + place, self._prefix))
-        self._store.take_over(additions, [digest for digest, _ in fresh])
+            new_jobs.append(content.new_job(number + place, self._prefix))
+        self._store.take_over(new_jobs, [digest for digest, _ in fresh])
         self.report.taken += len(fresh)
         self.report.reprioritized += unknown

@@ -174,7 +174,7 @@ class Stream(Protocol):
         finally:
             self.turn_ended()
         if self.decoder.needed or self._unfinished:
-            self.unfinished(self.decoder.held)
+            self.unfinished(self.decoder.buffered)
 
     def unfinished(self, held: int) -> None:
         """

@@ -1,9 +1,9 @@
 """
-The numbers and words of the Gearman protocol.
+The numbers, words and bounds of the Gearman protocol.
 
-Packet types carry the names of the protocol's own table. L{TEXT}, L{WRONG_MAGIC} and
-L{MALFORMED} stand in no such table, nor in a packet's header: with them the decoder
-says that it has found something else than a packet. L{RESTARTED} is no packet either.
+Packet types have the names of the protocol's own table. L{TEXT}, L{WRONG_MAGIC} and
+L{MALFORMED} are not in that table and never in a header: with them the decoder tells
+that it has found something else than a packet. L{RESTARTED} is no packet either.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Final
 REQUEST_MAGIC: Final = b"\0REQ"
 RESPONSE_MAGIC: Final = b"\0RES"
 HEADER_SIZE: Final = 12
-"""Bytes of a binary packet before its body: magic, type, length of the body."""
+"""Bytes of the header of a binary packet: magic, type, length of the body."""
 
 DEFAULT_PORT: Final = 4730
 
 RESTARTED: Final = -3
 """
-What a worker has sent of a job is void, as its attempt is over and another begins: a notice to peers that
-ask for it, with the handle as its one argument. It is never written.
+Another attempt at a job begins, and what the worker of the last one has sent is void. A notice within the
+server, to peers that ask for it; its one argument is the handle. It is never written to a connection.
 """
 MALFORMED: Final = -2
 """A packet whose body lacks arguments; its one argument is the type's name."""
 WRONG_MAGIC: Final = -1
-"""A whole packet that carries the magic of the other direction."""
+"""A packet with the magic of the other direction."""
 TEXT: Final = 0
 """A line of text, without its line end, as its one argument."""
 
@@ -74,7 +74,7 @@ STATUS_RES_UNIQUE: Final = 42
 LAST_TYPE: Final = STATUS_RES_UNIQUE
 
 PRIVATE: Final = 0x5458_0000
-"""The packets of this server's own have this and a small number as types; C{54 58} are the letters TX."""
+"""The types of this project's own packets are this and a small number; C{54 58} are the letters TX."""
 SUBMIT_JOB_OPTIONS: Final = PRIVATE + 1
 GET_RESULT: Final = PRIVATE + 2
 RESULT: Final = PRIVATE + 3
@@ -91,36 +91,36 @@ PRIORITIES: Final = (HIGH, NORMAL, LOW)
 
 EXCEPTIONS_OPTION: Final = b"exceptions"
 EXTENSION_OPTION: Final = b"txgear-1"
-"""Who asks for this may send and is sent the packets from L{PRIVATE} on."""
+"""The option of OPTION_REQ with which a peer asks for the packets from L{PRIVATE} on."""
 
 OUTCOME_UNKNOWN: Final = b"unknown"
-"""In RESULT: there was never such a job, or nothing is known of it any more."""
+"""In RESULT: there was never such a job, or it is forgotten."""
 OUTCOME_PENDING: Final = b"pending"
 """In RESULT: the job has not ended."""
 OUTCOME_REFUSED: Final = b"refused"
-"""In RESULT: the server cannot tell at present; the data is the reason in words."""
+"""In RESULT: the server cannot tell at present; the data says why, in words."""
 
 SHUTTING_DOWN: Final = "The server is shutting down"
-"""With QUEUE_ERROR: nothing was taken, and the next server may be asked."""
+"""The text of QUEUE_ERROR while a server drains: the job was not taken, and another server may take it."""
 
 UNIQUE_FROM_WORKLOAD: Final = b"-"
-"""The unique that stands for "whoever submits these bytes means this job"."""
+"""The unique of a job whose workload stands for its unique."""
 
 MAX_UNIQUE: Final = 64
-"""Bytes of a unique and of a reducer's name, as the reference accepts them."""
+"""Bytes of a unique or a reducer at the most, as in the reference."""
 MAX_HANDLE: Final = 63
-"""Bytes of a job handle: libgearman keeps them in 64 bytes with a NUL."""
+"""Bytes of a job handle at the most: libgearman has 64 bytes for it and a NUL."""
 MAX_CLIENT_ID: Final = 127
-"""Bytes kept of a client id; the reference cuts longer ones in silence."""
+"""Bytes of a client id that are kept; the reference cuts longer ones, and says nothing."""
 MAX_OPTIONS: Final = 8192
-"""Bytes of the options of SUBMIT_JOB_OPTIONS: many times what all settings together take."""
+"""Bytes of the options of SUBMIT_JOB_OPTIONS at the most: all settings together take far fewer."""
 MAX_TOKEN: Final = 64
-"""Bytes of the token that tells the answers to GET_RESULT apart."""
+"""Bytes at the most of the token that tells the answers to GET_RESULT apart."""
 MAX_FUNCTION: Final = 8191
-"""Bytes of a function's name: what fits the reference's receive buffer."""
+"""Bytes of a function's name at the most: what fits the reference's receive buffer."""
 MAX_LINE: Final = 8192
-"""Bytes of a text command: what fits the reference's receive buffer."""
+"""Bytes of a text command at the most: what fits the reference's receive buffer."""
 MAX_LINE_WORDS: Final = 5
-"""Words of a text command; with more the reference closes the connection."""
+"""Words of a text command at the most; with more the reference closes the connection."""
 MAX_PACKET: Final = 64 * 1024 * 1024
-"""Default bound in bytes of one packet's body; the operator may set another."""
+"""Bytes of a packet's body at the most, by default; the operator may set another bound."""

@@ -1,13 +1,14 @@
 """
 Binary packets and lines of text, from bytes and to bytes.
 
-Nothing here does I/O. A L{Decoder} is fed what arrived, in whatever cuts, and
-yields what is whole; L{request} and L{response} make the bytes of one packet.
+Nothing here does I/O. A L{Decoder} is fed bytes as they arrive, in pieces of any
+size, and yields whole packets and lines. L{request} and L{response} make the bytes
+of one packet.
 
 A packet is a header of 12 bytes (magic, type, length of the body, both numbers
-big-endian) and a body. Types with a data part have each argument ended by a
-NUL and all the rest as data; types without one have NULs only between their
-arguments (PROTOCOL, "Binary Packet").
+big-endian) and a body. In types with a data part, a NUL ends each argument, and the
+rest is the data. In types without one, NULs stand between the arguments only
+(PROTOCOL, "Binary Packet").
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ from txgear.protocol.constants import (
 
 PIECES_FROM: Final = 64 * 1024
 """
-Bytes of a body from which its data travels as L{Pieces}: below it one copy
-costs less than the care, above it each copy costs as much as the system calls.
+Bytes of a body above which its data is passed on as L{Pieces}. Below it, one copy is
+cheaper than the care; above it, each copy costs as much as the system calls.
 """
 
 _header = struct.Struct(">4sII")
@@ -45,10 +46,11 @@ _unpack = _header.unpack_from
 
 class Pieces:
     """
-    A large data part, as the pieces in which it arrived: it is passed on
-    without ever being joined.
+    A large data part, as the pieces in which it arrived. It is passed on without
+    being joined.
 
     @ivar chunks: the bytes, in order; none of them is empty.
+    @ivar size: bytes of all chunks.
     """
 
     __slots__ = ("chunks", "size")
@@ -76,7 +78,7 @@ class Pieces:
 
 
 Data: TypeAlias = bytes | Pieces
-"""An argument: bytes, or for the data part of a large packet L{Pieces}."""
+"""An argument: bytes, or L{Pieces} for the data part of a large packet."""
 
 PACKETS: Final[dict[int, tuple[str, int, bool]]] = {
     kind: (name, arguments, data)
@@ -117,9 +119,9 @@ PACKETS: Final[dict[int, tuple[str, int, bool]]] = {
         ("SUBMIT_JOB_LOW_BG", 2, True),
         ("SUBMIT_JOB_SCHED", 7, True),
         ("SUBMIT_JOB_EPOCH", 3, True),
-        # The protocol document gives REDUCE three arguments, gearmand and
-        # libgearman send a fourth, empty one before the data. Three are cut
-        # here; L{reduce_workload} takes the empty fourth off.
+        # In the protocol document REDUCE has three arguments; gearmand and
+        # libgearman send a fourth, empty one before the data. Three are read
+        # here, and L{reduce_workload} takes the empty fourth off.
         ("SUBMIT_REDUCE_JOB", 3, True),
         ("SUBMIT_REDUCE_JOB_BACKGROUND", 3, True),
         ("GRAB_JOB_ALL", 0, False),
@@ -129,7 +131,7 @@ PACKETS: Final[dict[int, tuple[str, int, bool]]] = {
     )
     for kind in (getattr(constants, name),)
 }
-"""For each packet type its name, its number of arguments, and whether data follows them."""
+"""For each packet type, its name, the number of its arguments, and whether data follows them."""
 
 PRIVATE_PACKETS: Final[dict[int, tuple[str, int, bool]]] = {
     kind: (name, arguments, data)
@@ -144,14 +146,14 @@ PRIVATE_PACKETS: Final[dict[int, tuple[str, int, bool]]] = {
     )
     for kind in (getattr(constants, name),)
 }
-"""The same for the packets of this server's own, which a peer must have asked for."""
+"""The same for this project's own packets, which a peer must have asked for."""
 
-_PRIVATE_CUTS: Final = {
+_PRIVATE_NULS: Final = {
     kind: arguments - (0 if data else 1) for kind, (_, arguments, data) in PRIVATE_PACKETS.items()
 }
 
-_CUTS: Final = [0] + [PACKETS[kind][1] - (0 if PACKETS[kind][2] else 1) for kind in range(1, LAST_TYPE + 1)]
-"""How many NULs end or part the arguments, by type; -1 is a type with no body at all."""
+_NULS: Final = [0] + [PACKETS[kind][1] - (0 if PACKETS[kind][2] else 1) for kind in range(1, LAST_TYPE + 1)]
+"""By type, how many NULs end or part the arguments; -1 for a type without a body."""
 
 _HAS_DATA: Final = [False] + [PACKETS[kind][2] for kind in range(1, LAST_TYPE + 1)]
 
@@ -159,66 +161,69 @@ Packet = tuple["int | Data", ...]
 """A packet to be sent: its type first, then its arguments. Only the last one may be L{Pieces}."""
 
 Received = tuple[int, "list[Data]"]
-"""What the decoder yields: a packet type, L{TEXT}, L{WRONG_MAGIC} or L{MALFORMED}, and the arguments."""
+"""What L{Decoder} yields: a packet type, L{TEXT}, L{WRONG_MAGIC} or L{MALFORMED}, and the arguments."""
 
 
 class Decoder:
     """
-    Cuts a stream of bytes into packets and lines.
+    A decoder of packets and lines from a stream of bytes.
 
-    Memory grows with what has arrived, never with what a header declares, and
-    a packet's arguments are cut within its declared body, never beyond it
-    (gearmand looks for a NUL in all it has received, and loses the stream).
+    Memory grows with the bytes that have arrived, never with the length that a header
+    declares. The arguments of a packet are looked for within its body, never beyond
+    it (gearmand looks for a NUL in everything it has received, and loses its place
+    in the stream).
 
-    @ivar extended: whether the packets of this server's own are known; may be set while L{feed} is under way.
-    @ivar needed: bytes that an unfinished packet or line must have before it is
-        worth another look; 0 when nothing is unfinished.
+    @ivar magic: the magic of the packets that are expected.
+    @ivar limit: bytes of a body at the most.
+    @ivar extended: whether this project's own packets are known; may be set while L{feed} is under way.
+    @ivar needed: bytes that an unfinished packet or line must have before it is looked at again; 0
+        when nothing is unfinished.
     """
 
-    __slots__ = ("_foreign", "_held", "_parts", "extended", "limit", "magic", "needed")
+    __slots__ = ("_buffered", "_foreign", "_parts", "extended", "limit", "magic", "needed")
 
     def __init__(self, magic: bytes = REQUEST_MAGIC, limit: int = MAX_PACKET) -> None:
         """
-        @param magic: the magic of the packets expected: L{REQUEST_MAGIC} on a
-            server, L{RESPONSE_MAGIC} on a client or worker.
-        @param limit: bytes of the largest body that is taken.
+        @param magic: the magic of the packets that are expected: L{REQUEST_MAGIC} in a
+            server, L{RESPONSE_MAGIC} in a client or worker.
+        @param limit: bytes of a body at the most.
         """
         self.magic = magic
         self._foreign = RESPONSE_MAGIC if magic == REQUEST_MAGIC else REQUEST_MAGIC
         self.limit = limit
         self.extended = False
-        self._parts: list[bytes] = []  # what has arrived of an unfinished packet or line
-        self._held = 0  # bytes in them
+        self._parts: list[bytes] = []  # of an unfinished packet or line
+        self._buffered = 0  # bytes in the parts
         self.needed = 0
 
     @property
     def missing(self) -> int:
-        """Bytes that the unfinished packet still wants at least; 0 when nothing is unfinished."""
-        return max(self.needed - self._held, 0)
+        """Bytes at the least that the unfinished packet lacks; 0 when nothing is unfinished."""
+        return max(self.needed - self._buffered, 0)
 
     @property
-    def held(self) -> int:
-        """Bytes of the unfinished packet or line; 0 when nothing is unfinished."""
-        return self._held
+    def buffered(self) -> int:
+        """Bytes that have arrived of the unfinished packet or line; 0 when nothing is unfinished."""
+        return self._buffered
 
     def feed(self, data: bytes) -> Iterator[Received]:
         """
-        Take what arrived, yield what is whole.
+        Take bytes that have arrived, and yield the packets and lines that are whole.
 
-        The iterator must be used up before the next call; what was yielded
-        before an error is valid.
+        The iterator must be exhausted before the next call. Packets that were yielded
+        before an error are valid.
 
-        @raise PacketTooLarge: the header declares a body over the limit.
-        @raise ProtocolError: an unknown magic or type, or a line without an
-            end. Nothing can be decoded after it.
+        @raise PacketTooLarge: a header declares a body over the limit.
+        @raise ProtocolError: the magic or the type is unknown, or a line is too long.
+            Nothing can be decoded after it.
         """
         if self._parts:
             large = self.needed > PIECES_FROM
             self._keep(data)
-            if self._held < self.needed:
+            if self._buffered < self.needed:
                 return
-            parts, extra = self._parts, self._held - self.needed
-            self._parts, self._held, self.needed = [], 0, 0
+            parts, extra = self._parts, self._buffered - self.needed
+            self._parts, self._buffered, self.needed = [], 0, 0
             if large:
                 last = parts[-1]
                 parts[-1], data = last[: len(last) - extra], last[len(last) - extra :]
@@ -249,9 +254,9 @@ class Decoder:
             if magic != expected and magic != self._foreign:
                 raise ProtocolError("neither a Gearman packet nor a line of text")
             if 0 < kind <= LAST_TYPE:
-                cuts = _CUTS[kind]
+                nuls = _NULS[kind]
             elif self.extended and kind in PRIVATE_PACKETS:
-                cuts = _PRIVATE_CUTS[kind]
+                nuls = _PRIVATE_NULS[kind]
             else:
                 raise ProtocolError(f"no packet has the type {kind}")
             if size > self.limit:
@@ -264,13 +269,13 @@ class Decoder:
                 yield self._packet(magic, kind, [data[start:stop]])
             else:
                 arguments: list[Data]
-                if cuts > 0:
-                    arguments = data[start:stop].split(b"\0", cuts)  # type: ignore[assignment]
-                    if len(arguments) <= cuts:
-                        yield _completed(kind, arguments, cuts)
+                if nuls > 0:
+                    arguments = data[start:stop].split(b"\0", nuls)  # type: ignore[assignment]
+                    if len(arguments) <= nuls:
+                        yield _completed(kind, arguments, nuls)
                         at = stop
                         continue
-                elif cuts == 0:
+                elif nuls == 0:
                     arguments = [data[start:stop]]
                 else:
                     arguments = []
@@ -281,33 +286,33 @@ class Decoder:
 
     def _keep(self, data: bytes) -> None:
         """
-        Hold a part of something unfinished.
+        Keep a part of an unfinished packet or line.
 
-        Small parts are merged like the digits of a binary counter, so that a
-        peer that sends byte by byte costs neither memory nor quadratic time.
+        Small parts are joined like the digits of a binary counter: a peer that sends
+        byte by byte costs neither much memory nor quadratic time.
         """
         parts = self._parts
-        self._held += len(data)
+        self._buffered += len(data)
         while parts and len(parts[-1]) <= len(data) < PIECES_FROM:
             data = parts.pop() + data
         parts.append(data)
 
     def _packet(self, magic: bytes, kind: int, parts: list[bytes]) -> Received:
-        """Cut a large body, or refuse a packet of the other direction."""
+        """What is to be yielded for a packet with a large body, or with the magic of the other direction."""
         if magic != self.magic:
             return WRONG_MAGIC, []
-        cuts, has_data = _shape(kind)
-        if cuts < 0:
+        nuls, has_data = _shape(kind)
+        if nuls < 0:
             return kind, []
         if not has_data:
             parts = [b"".join(parts)]
-        elif len(parts) > 1 and parts[0].count(b"\0") < cuts:
+        elif len(parts) > 1 and parts[0].count(b"\0") < nuls:
             parts = [parts[0] + parts[1], *parts[2:]]
-            if parts[0].count(b"\0") < cuts:
+            if parts[0].count(b"\0") < nuls:
                 parts = [b"".join(parts)]
-        head: list[Data] = list(parts[0].split(b"\0", cuts))
-        if len(head) <= cuts:
-            return _completed(kind, head, cuts)
+        head: list[Data] = list(parts[0].split(b"\0", nuls))
+        if len(head) <= nuls:
+            return _completed(kind, head, nuls)
         if has_data:
             last = head.pop()
             head.append(Pieces([last, *parts[1:]]))  # type: ignore[list-item]
@@ -315,30 +320,33 @@ class Decoder:
 
 
 def _shape(kind: int) -> tuple[int, bool]:
-    """The cuts of a type, and whether data follows them."""
+    """How many NULs end or part the arguments of a type, and whether data follows them."""
     if kind <= LAST_TYPE:
-        return _CUTS[kind], _HAS_DATA[kind]
-    return _PRIVATE_CUTS[kind], PRIVATE_PACKETS[kind][2]
+        return _NULS[kind], _HAS_DATA[kind]
+    return _PRIVATE_NULS[kind], PRIVATE_PACKETS[kind][2]
 
 
-def _completed(kind: int, arguments: list[Data], cuts: int) -> Received:
+def _completed(kind: int, arguments: list[Data], nuls: int) -> Received:
     """
-    What becomes of a packet with too few NULs: where only the one before an
-    empty data part is missing the packet is good (gearmand waits for that NUL
-    in the next packet), otherwise it is malformed. Of a WORK_STATUS the
-    denominator may be missing: one call of Perl's worker leaves it out.
+    What is to be yielded for a packet with too few NULs.
+
+    If only the one before an empty data part is missing, the packet is good (gearmand
+    waits for that NUL in the next packet); otherwise it is malformed. A WORK_STATUS
+    may lack the denominator: one call of Perl's worker leaves it out.
     """
-    if len(arguments) == cuts and (_shape(kind)[1] or kind == WORK_STATUS):
+    if len(arguments) == nuls and (_shape(kind)[1] or kind == WORK_STATUS):
         return kind, [*arguments, b""]
     return MALFORMED, [(PACKETS.get(kind) or PRIVATE_PACKETS[kind])[0].encode("ascii")]
 
 
 def reduce_workload(rest: Data) -> bytes:
     """
-    The workload of a REDUCE submit, from all that follows its reducer.
+    The workload of a REDUCE submit.
 
-    libgearman sends one more argument there, always an empty one; without it
-    the packet is what the protocol document describes.
+    libgearman sends one more argument before it, always an empty one, which the
+    protocol document does not have.
+
+    @param rest: all that follows the reducer.
     """
     return bytes(rest).removeprefix(b"\0")
 
@@ -357,9 +365,9 @@ def response(kind: int, *arguments: bytes) -> bytes:
 
 def large(magic: bytes, kind: int, arguments: Sequence[bytes], data: Data) -> list[bytes]:
     """
-    One packet as chunks to write one after another, its data not copied.
+    The bytes of one packet, as chunks to be written one after another; its data is not copied.
 
-    @param arguments: those before the data; none may hold a NUL.
+    @param arguments: the arguments before the data; none may hold a NUL.
     """
     chunks = data.chunks if isinstance(data, Pieces) else [data]
     head = b"".join([argument + b"\0" for argument in arguments])
@@ -370,6 +378,6 @@ _decimal = re.compile(rb"\s*([+-]?[0-9]{1,30})")
 
 
 def decimal(text: bytes) -> int:
-    """The number that a text starts with, as C's C{strtoll} reads it, up to 30 digits; 0 for none."""
+    """The number at the beginning of a text, of up to 30 digits, as C's C{strtoll} reads it; 0 for none."""
     found = _decimal.match(text)
     return int(found[1]) if found else 0

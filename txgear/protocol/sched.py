@@ -1,5 +1,5 @@
 """
-The next moment that matches the fields of SUBMIT_JOB_SCHED.
+The fields of SUBMIT_JOB_SCHED, and the next moment that matches them.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ FIELDS: Final = (
     ("month", 1, 12),
     ("day of the week", 0, 6),
 )
-"""The fields in the order of the packet, with their bounds; the week starts with Monday, 0."""
+"""The fields in the order of the packet, with their bounds; day 0 of the week is Monday."""
 
 YEARS: Final = 41
 """
-How far to look: the 29th of February falls on each day of the week within 28
-years, or 40 across a year like 2100 that is no leap year.
+Years that are searched: the 29th of February falls on each day of the week within 28
+years, or within 40 across a year like 2100, which is no leap year.
 """
 
 
 def parse_fields(texts: list[bytes]) -> list[int | None]:
     """
+    Read the fields.
+
     @param texts: the five fields; an empty one means any.
     @return: the fields as numbers, C{None} for any.
     @raise InvalidArgument: one is no number, or out of its bounds.
@@ -45,10 +47,10 @@ def parse_fields(texts: list[bytes]) -> list[int | None]:
 
 def next_moment(fields: list[int | None], now: float) -> float:
     """
-    The first full minute after C{now} that matches, in local time.
+    The first full minute after C{now} that matches the fields, in local time.
 
-    A local time that the clock skips in spring does not match on that day; one
-    that it shows twice in autumn matches the first time.
+    A local time that the clock skips in spring does not match on that day. A local
+    time that comes twice in autumn matches the first time.
 
     @param fields: minute, hour, day of the month, month, day of the week, as
         L{parse_fields} gives them.
@@ -69,7 +71,7 @@ def next_moment(fields: list[int | None], now: float) -> float:
         if month_day in (None, day.day) and week_day in (None, day.weekday()):
             for each_hour in hours:
                 for each_minute in minutes:
-                    # Not mktime: of a time that is shown twice it gives now this one, now the other.
+                    # Not mktime: for a time that comes twice it gives sometimes one, sometimes the other.
                     shown = (day.year, day.month, day.day, each_hour, each_minute)
                     moment = datetime(*shown).timestamp()
                     if moment > now and time.localtime(moment)[:5] == shown:

@@ -139,7 +139,7 @@ class ShortTurns(Stream):
         finally:
             self.turn_ended()
         if self.decoder.needed or self._unfinished:
-            self.unfinished(self.decoder.held)
+            self.unfinished(self.decoder.buffered)
 
     def break_off(self, error: ProtocolError) -> None:
         """As in L{Stream}; postponed packets are dropped."""

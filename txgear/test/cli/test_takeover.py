@@ -42,16 +42,16 @@ class RememberingStore:
     def imported(self, digests: Sequence[bytes]) -> set[bytes]:
         return self._digests.intersection(digests)
 
-    def take_over(self, additions: Sequence[NewJob], digests: Sequence[bytes]) -> None:
+    def take_over(self, new_jobs: Sequence[NewJob], digests: Sequence[bytes]) -> None:
         if len(self.transactions) == self.patience:
             raise StoreUnavailable("gone")
-        if any(job.size > self.limit for job, _ in additions):
+        if any(job.size > self.limit for job, _ in new_jobs):
             raise StoreRefused("a row is too large")
         if self._digests.intersection(digests) or len(set(digests)) < len(digests):
             raise StoreRefused("taken over twice")
         self._digests.update(digests)
-        self.jobs += additions
-        self.transactions.append(len(additions))
+        self.jobs += new_jobs
+        self.transactions.append(len(new_jobs))
 
 
 def row(

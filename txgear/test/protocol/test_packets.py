@@ -428,17 +428,17 @@ class HeldTests(SynchronousTestCase):
     def test_the_bytes_of_an_unfinished_packet(self) -> None:
         decoder = Decoder()
         whole = requested(SUBMIT_JOB, b"f\0u\0workload")
-        self.assertEqual((decoder.held, decoder.missing), (0, 0))
+        self.assertEqual((decoder.buffered, decoder.missing), (0, 0))
         for end in range(1, len(whole)):
             self.assertEqual(list(decoder.feed(whole[end - 1 : end])), [])
-            self.assertEqual(decoder.held, end)
+            self.assertEqual(decoder.buffered, end)
         list(decoder.feed(whole[-1:]))
-        self.assertEqual((decoder.held, decoder.missing), (0, 0))
+        self.assertEqual((decoder.buffered, decoder.missing), (0, 0))
 
     def test_those_of_an_unfinished_line(self) -> None:
         decoder = Decoder()
         list(decoder.feed(b"status\nver"))
-        self.assertEqual(decoder.held, 3)
+        self.assertEqual(decoder.buffered, 3)
 
 
 class NumberTests(SynchronousTestCase):

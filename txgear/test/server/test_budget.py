@@ -248,9 +248,9 @@ class ConnectionTests(SynchronousTestCase):
     def test_a_decoder_tells_how_much_it_holds(self) -> None:
         decoder = Decoder()
         self.assertEqual(list(decoder.feed(request(ECHO_REQ, b"xyz")[:-2])), [])
-        self.assertEqual((decoder.held, decoder.missing), (13, 2))
+        self.assertEqual((decoder.buffered, decoder.missing), (13, 2))
         self.assertEqual(len(list(decoder.feed(b"yz"))), 1)
-        self.assertEqual((decoder.held, decoder.missing), (0, 0))
+        self.assertEqual((decoder.buffered, decoder.missing), (0, 0))
 
     def test_http_bodies_are_part_of_it(self) -> None:
         http = HttpFactory(self.fixture.server)
