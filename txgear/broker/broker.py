@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from txgear.broker.archive import Archive, history_of
@@ -30,6 +29,7 @@ from txgear.broker.operations import Operations
 from txgear.broker.paging import Pager
 from txgear.broker.persistence import Persistence
 from txgear.broker.records import SCHEDULED, StoredValue
+from txgear.broker.rules import Rules
 from txgear.broker.sleepers import Sleepers
 from txgear.broker.states import CANCELLED, DELAYED, DONE, PAGED, QUEUED, RUNNING, STORING
 from txgear.broker.storeevents import StoreEvents
@@ -57,9 +57,6 @@ if TYPE_CHECKING:
     from txgear.broker.ports import Journal, Outbox
     from txgear.broker.uniques import Key
 
-UNLIMITED: Final = -1
-"""Retries without a bound."""
-
 MOST_AWAITED: Final = 250_000
 """
 Jobs that one connection waits for at the most, and clients that wait for one job: 150 MB of
@@ -67,28 +64,6 @@ memory. Nobody who reads the answers has as many under way.
 """
 MOST_ABILITIES: Final = 20_000
 """Functions that one connection can do at the most: it takes all of them back in some milliseconds."""
-
-QUEUE_MEMORY: Final = 256 * 1024 * 1024
-"""Bytes of workloads that are kept in memory, where the operator says nothing else."""
-
-
-@dataclass(frozen=True)
-class Rules:
-    """
-    What an operator decides for all jobs.
-
-    @ivar prefix: what handles start with; see L{txgear.broker.table.check_prefix}.
-    @ivar retries: how often a job may run at the most, its worker lost each
-        time, before it fails; 0 and 1 both mean once, L{UNLIMITED} no bound.
-    @ivar wakeups: NOOPs that are sent at the most when a job is queued;
-        0 for as many as there are jobs.
-    @ivar queue_memory: bytes of stored jobs' workloads that are kept in memory.
-    """
-
-    prefix: bytes
-    retries: int = UNLIMITED
-    wakeups: int = 0
-    queue_memory: int = QUEUE_MEMORY
 
 
 def _check(settings: Mapping[str, Any]) -> None:

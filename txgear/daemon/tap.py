@@ -19,7 +19,7 @@ from twisted.python.usage import UsageError
 
 from txgear import plugins
 from txgear._version import __version__
-from txgear.broker.broker import QUEUE_MEMORY, UNLIMITED
+from txgear.broker.rules import QUEUE_MEMORY, UNLIMITED
 from txgear.broker.table import MAX_PREFIX
 from txgear.daemon.config import Config, read_config
 from txgear.daemon.logpipe import guard_output

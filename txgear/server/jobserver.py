@@ -23,9 +23,10 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from txgear.broker.broker import Broker, Rules
+from txgear.broker.broker import Broker
 from txgear.broker.model import Job, Peer
 from txgear.broker.quickacks import Tally
+from txgear.broker.rules import Rules
 from txgear.broker.timers import LOOK_SECONDS
 from txgear.interfaces import IJobServer, PeerLine
 from txgear.journal.journal import Journal

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from zope.interface import implementer
 
-from txgear.broker.broker import QUEUE_MEMORY, UNLIMITED
+from txgear.broker.rules import QUEUE_MEMORY, UNLIMITED
 from txgear.interfaces import IServerSettings
 from txgear.protocol.constants import MAX_PACKET
 from txgear.server.budget import UNFINISHED_MEMORY

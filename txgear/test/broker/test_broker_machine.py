@@ -17,8 +17,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.broker import Broker, Rules
+from txgear.broker.broker import Broker
 from txgear.broker.model import Function, Job, Peer
+from txgear.broker.rules import Rules
 from txgear.broker.states import DELAYED, QUEUED, RUNNING, STORING
 from txgear.broker.timers import LOOK_SECONDS
 from txgear.errors import JobNotFound, QueueError

@@ -17,10 +17,11 @@ from typing import Any, Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.broker import Broker, Rules
+from txgear.broker.broker import Broker
 from txgear.broker.history import History as JobLife
 from txgear.broker.model import Function, Job, Peer
 from txgear.broker.records import PAUSED, by_place
+from txgear.broker.rules import Rules
 from txgear.broker.states import DEAD, RUNNING
 from txgear.errors import JobNotFound
 from txgear.policies import CLASSIC, Policies

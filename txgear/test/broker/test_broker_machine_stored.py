@@ -16,10 +16,11 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.broker import Broker, Rules
+from txgear.broker.broker import Broker
 from txgear.broker.model import Job, Peer
 from txgear.broker.paging import PATIENCE, READ_SHARE
 from txgear.broker.records import UNREADABLE_SECONDS, by_place
+from txgear.broker.rules import Rules
 from txgear.broker.states import PAGED, STORING
 from txgear.protocol.constants import ERROR, JOB_CREATED, LOW, NORMAL, PRIORITIES
 from txgear.test.broker.test_broker_machine import (

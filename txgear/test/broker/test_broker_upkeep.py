@@ -6,8 +6,9 @@ from math import inf
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.broker import Broker, Rules
+from txgear.broker.broker import Broker
 from txgear.broker.bulk import BATCH
+from txgear.broker.rules import Rules
 from txgear.broker.sleepers import WAKE_SECONDS
 from txgear.broker.states import DELAYED, QUEUED
 from txgear.broker.table import MAX_PREFIX, check_prefix

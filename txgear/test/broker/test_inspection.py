@@ -9,9 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker import inspection
 from txgear.broker.archive import history_of
-from txgear.broker.broker import Broker, Rules
+from txgear.broker.broker import Broker
 from txgear.broker.inspection import OF_ENDED, OF_FUNCTIONS, OF_JOBS, Bounds, Search
 from txgear.broker.model import Job, Peer
+from txgear.broker.rules import Rules
 from txgear.errors import InvalidArgument, ServerError
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol import textlines

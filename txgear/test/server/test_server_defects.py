@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.broker import Broker, Rules
+from txgear.broker.broker import Broker
+from txgear.broker.rules import Rules
 from txgear.broker.table import MAX_PREFIX, check_prefix
 from txgear.errors import ConfigurationError
 from txgear.protocol.constants import (

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple, TypeAlias
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.broker import QUEUE_MEMORY, UNLIMITED, Broker, Rules
+from txgear.broker.broker import Broker
 from txgear.broker.model import Function, Job, Peer, Reply
 from txgear.broker.ports import Reading
 from txgear.broker.records import JobRecord, JobUpdate, NewJob, StoredValue, by_place
+from txgear.broker.rules import QUEUE_MEMORY, UNLIMITED, Rules
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import NOOP, NORMAL
 from txgear.protocol.packets import Data
