@@ -347,7 +347,9 @@ class BrokerMachine(RuleBasedStateMachine):
     def check_deadline(self) -> None:
         """After all that was due."""
         look = self.now + LOOK_SECONDS if any(known.at for known in self.model.jobs) else inf
-        patience = self.model.read_until if self.broker._sleepers.barred else inf
+        patience = (
+            self.model.read_until if any(peer.barred is not None for peer in self.broker.peers) else inf
+        )
         assert self.broker.timers.deadline == min(self.model.deadline(), look, patience)
 
     def cancel(self, handle: bytes) -> None:

@@ -52,7 +52,8 @@ class EndedJobsTests(EndedJobsTestCase):
         self.assertEqual((self.shelf(False), self.function.kept), (([second], 5), 1))
         self.assertIsNone(self.ended.find(self.function, b"u"))
         self.ended.remove(second)
-        self.assertEqual((self.ended.jobs, self.ended._shelves), ({}, {}))
+        self.assertEqual(self.ended.jobs, {})
+        self.ended.check()
 
     def test_the_last_one_has_the_unique(self) -> None:
         first, second = self.put(unique=b"u"), self.put(unique=b"u")
@@ -68,7 +69,8 @@ class EndedJobsTests(EndedJobsTestCase):
         for gone, last in ((third, second), (first, second), (second, None)):
             self.ended.remove(gone)
             self.assertIs(self.ended.find(self.function, b"u"), last)
-        self.assertEqual((self.ended._older, self.ended.newest(b"v")), ({}, other))
+        self.assertIs(self.ended.newest(b"v"), other)
+        self.ended.check()
 
     def test_the_last_that_was_done(self) -> None:
         self.assertIsNone(self.ended.find_done(self.function, b"u"))

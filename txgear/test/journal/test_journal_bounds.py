@@ -78,7 +78,7 @@ class ResultsTests(BoundsTestCase):
         self.assertEqual(self.journal.pending_bytes, 1000)
         self.run_on(1)
         self.assertEqual(self.journal.pending_bytes, 0)
-        self.assertEqual(self.store._results, {2: b"r" * 1000})
+        self.assertEqual(self.store.kept_results, {2: b"r" * 1000})
 
     def test_one_that_is_forgotten_while_it_is_written(self) -> None:
         for error in (None, GONE):
@@ -90,7 +90,9 @@ class ResultsTests(BoundsTestCase):
             if error is not None:
                 self.store.fail("write", error)
             self.run_on(1)
-            self.assertEqual((self.journal.pending_bytes, self.store._results, self.numbers()), (0, {}, []))
+            self.assertEqual(
+                (self.journal.pending_bytes, self.store.kept_results, self.numbers()), (0, {}, [])
+            )
 
     def test_a_worker_that_adds_to_too_many_is_not_read_for_the_time(self) -> None:
         self.complete(*range(1, 11), size=100_000)
@@ -103,7 +105,7 @@ class ResultsTests(BoundsTestCase):
         self.clock.advance(FLUSH_DELAY)
         self.thread.run_all()
         self.assertEqual(self.state(), "producing")
-        self.assertEqual(len(self.store._results), 11)
+        self.assertEqual(len(self.store.kept_results), 11)
         self.complete(12, size=10)
         self.assertEqual(self.state(), "producing")
 
@@ -147,7 +149,8 @@ class ResultsTests(BoundsTestCase):
             ],
         )
         self.assertEqual(
-            [number for number, result in sorted(self.store._results.items()) if result], [*range(1, 11), 60]
+            [number for number, result in sorted(self.store.kept_results.items()) if result],
+            [*range(1, 11), 60],
         )
         self.assertEqual(self.journal.pending_bytes, 0)
         self.assertEqual(
@@ -263,7 +266,7 @@ class BatchTests(BoundsTestCase):
         for batch in results:
             moved = {move.number for move in batch.updates if move.state}
             self.assertEqual(moved, {number for number, _ in batch.results})
-        self.assertEqual(len(self.store._results), count)
+        self.assertEqual(len(self.store.kept_results), count)
         self.assertEqual((self.journal.pending_bytes, self.broker.archive.results), (0, {}))
 
     def test_after_an_outage(self) -> None:
@@ -282,8 +285,8 @@ class BatchTests(BoundsTestCase):
             else:
                 self.clock.advance(0.01)
             for number, job in self.store.kept.items():
-                self.assertEqual(job.size, len(self.store._results.get(number, b"w")))
-            written = max(written, len(self.store._results))
+                self.assertEqual(job.size, len(self.store.kept_results.get(number, b"w")))
+            written = max(written, len(self.store.kept_results))
         self.assertEqual(written, count)
 
 

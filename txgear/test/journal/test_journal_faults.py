@@ -507,16 +507,16 @@ class FaultTests(SynchronousTestCase):
                 (record.state, record.ended, record.due, record.history),
                 (job.state, job.since, job.due, job.archived),
             )
-            result = store._results.get(number, b"")
+            result = store.kept_results.get(number, b"")
             if label in world.dead:
-                self.assertEqual(store._workloads[number], label)
+                self.assertEqual(store.kept_workloads[number], label)
             elif history_of(job).complete:
                 self.assertEqual((result, job.size), (world.brought[label], len(result)))
             else:
                 # Only where the store would not have it.
                 self.assertEqual((store.fault and store.fault.error, result, job.size), (FULL, b"", 0))
         self.assertEqual(
-            store._values,
+            store.kept_values,
             {(kind, name): StoredValue(kind, name, value) for (kind, name), value in world.marks.items()},
         )
 
@@ -562,7 +562,7 @@ class FaultTests(SynchronousTestCase):
         world.brought.clear()
         world.pass_time(REST_SECONDS)
         self.assertEqual((store.kept, world.answered.keys() - world.ended), ({}, set()))
-        self.assertEqual((store._workloads, store._results), ({}, {}))
+        self.assertEqual((store.kept_workloads, store.kept_results), ({}, {}))
         # But that by which jobs would be forgotten.
         soon = world.clock.seconds() + 2 * REST_SECONDS
         self.assertEqual([call for call in world.clock.getDelayedCalls() if call.getTime() < soon], [])

@@ -100,7 +100,7 @@ class StoredTests(DurableServerTestCase):
     def test_the_store_has_something_else(self) -> None:
         """Somebody has changed it: that is not passed off as the result."""
         self.finish()
-        self.store._results[1] = b"other"
+        self.store.change_result(1, b"other")
         self.client.tell(asked())
         self.thread.run_all()
         self.assertEqual(self.client.heard(), told(b"refused", b"-", b"The result cannot be read at present"))
@@ -109,7 +109,7 @@ class StoredTests(DurableServerTestCase):
         self.finish()
         self.client.tell(asked())
         self.assertTrue(self.fixture.server.broker.operations.forget(ONE))
-        self.store._results.clear()
+        self.store.lose_results()
         self.thread.run_all()
         self.assertEqual(self.client.heard(), told(b"unknown"))
 
@@ -118,7 +118,7 @@ class StoredTests(DurableServerTestCase):
         self.finish()
         self.client.tell(asked())
         self.fixture.server.broker.store_events.result_refused(1)
-        self.store._results.clear()
+        self.store.lose_results()
         self.thread.run_all()
         self.assertEqual(self.client.heard(), told(b"done", b"-"))
 

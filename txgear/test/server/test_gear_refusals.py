@@ -154,7 +154,7 @@ class DrainTests(SynchronousTestCase):
         transport.written  # noqa: B018
         server.broker.operations.cancel(b"H:test:1", 0.0)
         server.end_turn()
-        self.assertTrue(transport._writeDisconnecting)
+        self.assertTrue(transport.ends_output)
         self.assertIn(transport, reactor.getReaders())
 
 

@@ -132,6 +132,11 @@ class FakeTcpConnection(Connection):
                 self.doRead()
 
     @property
+    def ends_output(self) -> bool:
+        """Whether our side says that it sends no more, once all is written; the peer may."""
+        return bool(self._writeDisconnecting)
+
+    @property
     def written(self) -> bytes:
         """All that the socket took since the last time."""
         taken, self.fake.sent = b"".join(self.fake.sent), []
