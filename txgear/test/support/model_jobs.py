@@ -1,0 +1,106 @@
+"""
+What L{txgear.test.support.model_policies} knows of jobs, and of what is set for them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any, Final, NamedTuple
+
+from txgear.broker.states import DEAD
+from txgear.test.support.model import ModelJob
+
+Settings = Mapping[str, Any]
+PolicyRules = Sequence[tuple[str, Settings]]
+Attempt = tuple[float, float, str, str, str]
+
+DEFAULTS: Final[Settings] = {
+    "retries": None,
+    "backoff": {"kind": "exponential", "first": 10.0, "most": 3600.0},
+    "dead": {"keep": 30 * 86400.0, "jobs": 100_000, "bytes": 2**30},
+    "results": None,
+}
+"""What holds where nothing is set; of all others nothing holds."""
+
+
+class History(NamedTuple):
+    """What a store has of a job's life."""
+
+    settings: Settings
+    counts: Mapping[str, int]
+    attempts: list[Attempt]
+    data_size: int
+    result_size: int
+    complete: bool | None
+
+
+class End(NamedTuple):
+    """What somebody hears who waits for a job's end."""
+
+    who: int
+    outcome: int
+    data: bytes
+    result: bytes
+    complete: bool
+
+
+@dataclass(eq=False)
+class PolicyJob(ModelJob):
+    """
+    The same with its whole life, and what is known of it when that is over.
+
+    @ivar expires: when it ends unless it has begun, 0.0 for never.
+    @ivar beyond: whether anything is known of it that no classic job has.
+    @ivar sent: what its worker has sent; C{missed} if not all of it was kept.
+    @ivar ended: when it did, and C{brought} what is kept of that; C{until} when. C{kept_end}: both, as
+        the store has them.
+    @ivar counted: whether it counts for the bounds.
+    """
+
+    settings: Settings = field(default_factory=dict)
+    expires: float = 0.0
+    beyond: bool = False
+    counts: Counter[str] = field(default_factory=Counter)
+    attempts: list[Attempt] = field(default_factory=list)
+    began: float = 0.0
+    overdue: float = inf
+    lease: float = 0.0
+    beat: float = 0.0
+    sent: list[bytes] = field(default_factory=list)
+    missed: bool = False
+    watchers: list[int] = field(default_factory=list)
+    ended: float = 0.0
+    until: float = 0.0
+    kept_end: tuple[float, float] = (0.0, 0.0)
+    brought: bytes = b""
+    data_size: int = 0
+    complete: bool | None = True
+    counted: bool = True
+
+    @property
+    def name(self) -> tuple[bytes, bytes] | None:
+        """What it is found by once it has ended."""
+        return (self.function, self.unique) if self.key is not None and self.unique != b"-" else None
+
+    @property
+    def kept_size(self) -> int:
+        """Of what is kept now that it has ended."""
+        return self.size if self.state == DEAD else len(self.brought)
+
+    def life(self) -> History:
+        sizes = self.data_size, len(self.brought) - self.data_size
+        return History(self.settings, dict(self.counts), self.attempts, *sizes, self.complete)
+
+
+@dataclass
+class BulkTask:
+    """What is done to several jobs when time passes."""
+
+    function: bytes
+    what: str
+    jobs: list[PolicyJob]
+    holds: bool = False
+    spared: list[ModelJob] = field(default_factory=list)
