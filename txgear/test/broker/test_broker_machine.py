@@ -418,15 +418,15 @@ class BrokerMachine(RuleBasedStateMachine):
         for name, queue in self.broker.functions.by_name.items():
             jobs = [known for known in self.model.jobs if known.function == name]
             fronts = [self.model.front(name, priority) for priority in PRIORITIES]
-            behind = [self.model.behind(name, priority) for priority in PRIORITIES]
+            overflow = [self.model.overflow(name, priority) for priority in PRIORITIES]
             assert queue.lanes.queued() == [known.job for front in fronts for known in front]
-            assert queue.lanes.overflowed() == [known.job for back in behind for known in back]
+            assert queue.lanes.overflowed() == [known.job for back in overflow for known in back]
             assert queue.lanes.counts == [len(front) for front in fronts]
             assert [queue.lanes.total_of(priority) for priority in PRIORITIES] == [
-                len(front) + len(back) for front, back in zip(fronts, behind, strict=True)
+                len(front) + len(back) for front, back in zip(fronts, overflow, strict=True)
             ]
             assert queue.lanes.ready == sum(queue.lanes.counts)
-            assert queue.lanes.paged == sum(map(len, behind))
+            assert queue.lanes.paged == sum(map(len, overflow))
             assert queue.total == len(jobs)
             assert len(queue.delayed) == sum(known.state in (DELAYED, STORING) for known in jobs)
             assert queue.running == sum(known.state == RUNNING for known in jobs)

@@ -223,7 +223,7 @@ class LifeMachine(BrokerMachine):
         self.model.turn_over(self.broker.functions.by_name)
         for peer, message in self.outbox.sent:
             if message == (NOOP,) and peer.woken_for is not None:
-                assert not self.model.held(peer.woken_for.name)
+                assert not self.model.throttled(peer.woken_for.name)
         super().hear()
         assert sorted(self.seen) == sorted(self.model.seen)
         self.seen, self.model.seen = [], []
@@ -469,8 +469,8 @@ class LifeMachine(BrokerMachine):
 
     def to_be_woken(self, queue: Function) -> int:
         """Where jobs start at a rate, those who are awake wake others."""
-        room = min(queue.lanes.ready, self.model.room(queue.name))
-        return int(min(room, 1) if self.model.rate(queue.name) is not None else room)
+        available = min(queue.lanes.ready, self.model.available(queue.name))
+        return int(min(available, 1) if self.model.rate(queue.name) is not None else available)
 
     @invariant()
     def functions_have_their_policies(self) -> None:
@@ -479,7 +479,7 @@ class LifeMachine(BrokerMachine):
             assert queue.policy == (None if shown is None else CLASSIC.with_settings(shown))
             assert queue.bytes == self.model.bytes_of(name)
             assert queue.kept == sum(known.function == name for known in self.model.past)
-            assert queue.throttled == self.model.held(name)
+            assert queue.throttled == self.model.throttled(name)
             assert (queue.throttle is not None and queue.throttle.paused) == (name in self.model.paused)
             for priority in (HIGH, NORMAL, LOW):
                 in_ring = queue in self.broker.dispatcher.rings[priority]

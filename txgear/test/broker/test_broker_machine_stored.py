@@ -87,9 +87,9 @@ class WatchedJournal(FakeJournal):
     def load(self, jobs: list[Job]) -> None:
         super().load(jobs)
         queue, priority = jobs[0].function, jobs[0].priority
-        behind = [job for job in queue.lanes.overflowed() if job.priority == priority]
-        assert jobs == [job for job in behind if job in jobs], "they are of one lane, in order"
-        assert jobs[0] is behind[0]
+        overflow = [job for job in queue.lanes.overflowed() if job.priority == priority]
+        assert jobs == [job for job in overflow if job in jobs], "they are of one lane, in order"
+        assert jobs[0] is overflow[0]
         assert not any(job.loaded for job in jobs)
         assert queue.workers
         size = sum(job.size for job in jobs)
@@ -332,9 +332,9 @@ class StoredMachine(BrokerMachine):
         if self.journal.loading is not None:
             coming |= {(queue.name, priority) for priority in PRIORITIES for queue in pager._asking[priority]}
         for name, priority in self.model.lanes:
-            behind = self.model.behind(name, priority)
-            assert not (behind and behind[0].loaded)
-            if behind and len(self.model.front(name, priority)) < self.model.able(name):
+            overflow = self.model.overflow(name, priority)
+            assert not (overflow and overflow[0].loaded)
+            if overflow and len(self.model.front(name, priority)) < self.model.able(name):
                 assert (name, priority) in coming, "nothing waits that nobody will read"
 
 

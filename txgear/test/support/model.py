@@ -109,7 +109,7 @@ class BrokerModel:
         """What can be handed out at once."""
         return [known for known in self.lanes.get((function, priority), []) if known.state == QUEUED]
 
-    def behind(self, function: bytes, priority: int) -> list[ModelJob]:
+    def overflow(self, function: bytes, priority: int) -> list[ModelJob]:
         """What waits until there is room in memory."""
         return [known for known in self.lanes.get((function, priority), []) if known.state == PAGED]
 
@@ -181,17 +181,17 @@ class BrokerModel:
 
     def advance(self, function: bytes, priority: int) -> None:
         """Whoever is first behind the front comes into it if its workload is there."""
-        for known in self.behind(function, priority):
+        for known in self.overflow(function, priority):
             if not known.loaded:
                 return
             known.state = QUEUED
 
     def open_lane(self, function: bytes, priority: int) -> None:
         """Its turn comes after those of all others."""
-        if not self.held(function):
+        if not self.throttled(function):
             self.rings[priority].append(function)
 
-    def held(self, function: bytes) -> bool:
+    def throttled(self, function: bytes) -> bool:
         """Whether no job of this function is to be handed out."""
         return False
 
@@ -261,7 +261,9 @@ class BrokerModel:
         waits = due > self.wall(now) or known.begins > now
         ready = sum(len(self.front(known.function, priority)) for priority in PRIORITIES)
         crowded = full and ready >= self.able(known.function)
-        known.loaded = not known.size or not (waits or crowded or self.behind(known.function, known.priority))
+        known.loaded = not known.size or not (
+            waits or crowded or self.overflow(known.function, known.priority)
+        )
         self.begin_to_wait(known, due, now, known.begins)
 
     def begin_to_wait(self, known: ModelJob, due: float, now: float, begins: float = 0.0) -> None:
@@ -385,7 +387,7 @@ class BrokerModel:
     def put_behind(self, known: ModelJob) -> None:
         """Behind all others, where it keeps no memory from them."""
         self.put_last(known)
-        full = self.used() > self.budget or self.behind(known.function, known.priority)
+        full = self.used() > self.budget or self.overflow(known.function, known.priority)
         if known.stored and known.size and full:
             known.loaded = False
 

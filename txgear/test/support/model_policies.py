@@ -105,19 +105,19 @@ class PolicyModel(BrokerModel):
         jobs, burst = (rate, 1) if isinstance(rate, str) else (rate["jobs"], rate["burst"])
         return 1.0 / int(jobs.split("/")[0]), burst
 
-    def room(self, function: bytes) -> float:
+    def available(self, function: bytes) -> float:
         """How many jobs of it may start now."""
         if function in self.paused or self.purges(function):
             return 0
-        room = inf
+        available = inf
         if concurrency := self.set_for(function, "concurrency"):
             running = sum(known.function == function and known.state == RUNNING for known in self.jobs)
-            room = max(concurrency - running, 0)
+            available = max(concurrency - running, 0)
         if (rate := self.rate(function)) is not None:
             interval, burst = rate
             missing = max(self.full.get(function, 0.0) - self.now, 0.0) / interval
-            room = min(room, max(int(burst - missing), 0))
-        return room
+            available = min(available, max(int(burst - missing), 0))
+        return available
 
     def purges(self, function: bytes) -> list[BulkTask]:
         return [chore for chore in self.chores if chore.holds and chore.function == function]
@@ -127,8 +127,8 @@ class PolicyModel(BrokerModel):
         for chore in self.purges(known.function):
             chore.spared.append(known)
 
-    def held(self, function: bytes) -> bool:
-        return not self.room(function)
+    def throttled(self, function: bytes) -> bool:
+        return not self.available(function)
 
     def opens(self, function: bytes) -> float:
         """When the next token comes."""
@@ -161,7 +161,9 @@ class PolicyModel(BrokerModel):
             chore.holds = chore.holds and chore.function in remembered
         names = {known.function for known in self.jobs}
         for priority, ring in zip(PRIORITIES, self.rings, strict=True):
-            open_ones = {name for name in names if self.lanes.get((name, priority)) and not self.held(name)}
+            open_ones = {
+                name for name in names if self.lanes.get((name, priority)) and not self.throttled(name)
+            }
             ring[:] = [name for name in ring if name in open_ones]
             ring += sorted(open_ones.difference(ring))
 
@@ -259,9 +261,9 @@ class PolicyModel(BrokerModel):
             self.told += [(client, (WORK_COMPLETE, known.job.handle, b"data")) for client in known.clients]
             self.finish(known, DONE, b"data")
         elif what == "work_fail":
-            self.over(known, "fail")
+            self.attempt_ended(known, "fail")
         elif what == "work_exception":
-            self.over(known, "exception", b"data")
+            self.attempt_ended(known, "exception", b"data")
         else:
             super().answer(known, what)
         if what == "work_data":
@@ -274,9 +276,9 @@ class PolicyModel(BrokerModel):
 
     def lose(self, known: ModelJob) -> None:
         assert isinstance(known, PolicyJob)
-        self.over(known, "lost")
+        self.attempt_ended(known, "lost")
 
-    def over(self, known: PolicyJob, reason: str, said: bytes = b"") -> None:
+    def attempt_ended(self, known: PolicyJob, reason: str, said: bytes = b"") -> None:
         """An attempt has ended without a result."""
         assert known.worker is not None
         if known.beyond or self.policy(known.function) is not None:
@@ -517,9 +519,9 @@ class PolicyModel(BrokerModel):
 
     def look_at(self, known: PolicyJob) -> None:
         if known.lease and known.beat + known.lease <= self.now:
-            self.over(known, "silent")
+            self.attempt_ended(known, "silent")
         elif known.overdue <= self.now:
-            self.over(known, "timeout")
+            self.attempt_ended(known, "timeout")
         else:
             self.look_later(known)
 
@@ -537,7 +539,7 @@ class PolicyModel(BrokerModel):
 
     def deadline(self) -> float:
         dues = [known.due[0] for known in self.past if known.due is not None]
-        opens = [self.opens(name) for name in self.functions() if self.held(name)]
+        opens = [self.opens(name) for name in self.functions() if self.throttled(name)]
         return min([super().deadline(), *dues, *opens, self.now if self.chores else inf])
 
     def drained(self) -> bool:
