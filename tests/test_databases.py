@@ -37,11 +37,11 @@ from txgear.test.support.stores import (
     StoreContract,
     adding,
     addition,
-    bringing,
-    ending,
-    forgetting,
-    moving,
+    deleting,
+    deleting_all,
     stored,
+    updating,
+    with_results,
 )
 
 
@@ -289,7 +289,7 @@ def test_a_server_that_is_killed(store: SqlStore, database: Database) -> None:
 def test_a_server_that_does_not_answer(store: SqlStore, database: Database) -> None:
     filled(store)
     database.pause()
-    for call in (lambda: store.write(ending([1])), store.open, store.open):
+    for call in (lambda: store.write(deleting([1])), store.open, store.open):
         before = time.monotonic()
         with pytest.raises(StoreUnavailable):
             call()
@@ -300,7 +300,7 @@ def test_a_server_that_does_not_answer(store: SqlStore, database: Database) -> N
     # Whether the deletion was done is known now: the last connection has ended.
     kept = store.known([1, 2])
     assert 2 in kept
-    store.write(ending([1]))
+    store.write(deleting([1]))
     assert store.known([1, 2]) == {2}
 
 
@@ -313,7 +313,7 @@ def test_a_table_that_somebody_else_holds(store: SqlStore, database: Database) -
             cursor.execute("LOCK TABLES txgear_jobs WRITE")
         before = time.monotonic()
         with pytest.raises(StoreUnavailable):
-            store.write(ending([1]))
+            store.write(deleting([1]))
         assert 0.9 < time.monotonic() - before < 2.5
     store.open()
     assert store.known([1, 2]) == {1, 2}
@@ -386,7 +386,7 @@ def test_a_connection_that_only_the_server_believes_in(database: Database) -> No
         filled(store)
         cable.cut()
         with pytest.raises(StoreUnavailable):
-            store.write(ending([1]))
+            store.write(deleting([1]))
         # The old connection has the lock as long as it lives.
         store.open()
         assert store.known([1, 2]) == {1, 2}
@@ -417,7 +417,7 @@ def test_a_slow_line(database: Database) -> None:
         before = time.monotonic()
         assert store.workloads([1, 2]) == {1: workload, 2: b"two"}
         assert time.monotonic() - before > 2.0
-        store.write(bringing((1, workload)))
+        store.write(with_results((1, workload)))
         assert store.results([1]) == {1: workload}
         # One that has stopped is still found out.
         cable.cut()
@@ -455,8 +455,8 @@ def test_mysql_refuses_what_does_not_fit_a_packet(mariadb: Database) -> None:
         assert store.known([1, 2]) == set()
         store.write(adding(addition(2000)))
         with pytest.raises(StoreRefused, match="a result of"):
-            store.write(bringing((2000, bytes(fits + 1))))
-        store.write(bringing((2000, b"'" * fits)))
+            store.write(with_results((2000, bytes(fits + 1))))
+        store.write(with_results((2000, b"'" * fits)))
         assert store.results([2000]) == {2000: b"'" * fits}
         # What is known of attempts that failed, at the worst.
         for sign in ("\N{FIRE}", "\x01", "\\"):
@@ -465,9 +465,9 @@ def test_mysql_refuses_what_does_not_fit_a_packet(mariadb: Database) -> None:
                 life.add_attempt(
                     Attempt(0.1, 0.2, "exception", sign * 127, as_text(sign.encode() * MOST_TEXT * 9))
                 )
-            store.write(moving(JobUpdate(2000, 2000, 0.0, 0, history=life.to_bytes())))
+            store.write(updating(JobUpdate(2000, 2000, 0.0, 0, history=life.to_bytes())))
             assert store.replay(1999, 1)[0].history == life.to_bytes()
-        store.write(forgetting([2000]))
+        store.write(deleting_all([2000]))
         # A packet each, and several to a packet.
         jobs = [addition(number, b"'" * (fits if number < 4 else 500)) for number in range(1, 1000)]
         store.write(adding(*jobs))
@@ -495,7 +495,7 @@ def test_mysql_reads_what_does_not_fit_a_packet_any_more(mariadb: Database) -> N
         ]
         store.write(adding(*jobs))
         store.write(adding(addition(100), addition(101)))
-        store.write(bringing((100, jobs[-1][1]), (101, b"short")))
+        store.write(with_results((100, jobs[-1][1]), (101, b"short")))
         store.close(None)
         mariadb.execute(f"SET GLOBAL max_allowed_packet = {LEAST_PACKET}")
         store.open()

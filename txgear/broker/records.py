@@ -1,10 +1,10 @@
 """
-What a store keeps of jobs: the records.
+Records: what a store keeps of jobs, and the changes that it is given.
 
-Only jobs that are to be done whether or not a client waits are kept, and of
-them what a server that starts again must know: that they were submitted, what
-became of their place and their attempts, and that they ended, with what is to
-be known of that. That a worker has grabbed one is not noted: a restart hands it out again.
+A store keeps background jobs only, and of them what a server that starts again has
+to know: that they were submitted, their place in the queue, their attempts, and how
+they ended. It does not know that a worker has grabbed a job: after a restart such a
+job is handed out again.
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ from typing import Final, NamedTuple, TypeAlias
 from txgear.protocol.packets import Data
 
 LAST_NUMBER: Final = 10**18 - 1
-"""The last number that a job can have: a database keeps it, and a handle has room for it."""
+"""The highest number of a job: it fits an integer of a database, and a handle."""
 
 
 UNREADABLE_SECONDS: Final = 60.0
 """
-Seconds for which a job is delayed whose workload cannot be read: that the disk is mended, or the line
-faster, is noticed soon, and a read that may cost the connection is rare.
+Seconds for which a job is delayed whose workload cannot be read. They are few enough to notice soon that the
+disk or the line is repaired, and enough for reads that may cost the connection to be rare.
 """
 
 
 class JobRecord(NamedTuple):
     """
-    All that is kept of a job but its workload, in the order of a store's columns. All times are by the
-    wall clock: the next server has no other time in common with this one.
+    A job without its workload. The fields are in the order of a store's columns. Times are by the wall
+    clock, which is the only one that the next server has in common with this one.
 
-    @ivar number: what tells it from all others, in its handle too; never used
-        twice; 1 to L{LAST_NUMBER}.
-    @ivar place: its turn among the jobs of its function and priority: its
-        number, or a later one if it was put behind the others.
-    @ivar prefix: what its handle starts with, without the colon.
-    @ivar function: its function, 0 to 8191 bytes.
-    @ivar unique: what its first submitter called it, 0 to 64 bytes.
-    @ivar digest: 16 bytes that stand for the workload where the unique is
-        C{-} and the workload is not empty; otherwise C{None}.
-    @ivar reducer: 0 to 64 bytes.
+    @ivar number: the number of the job, which is in its handle, too; 1 to L{LAST_NUMBER}, and never
+        used twice.
+    @ivar place: its turn among the jobs of its function and priority: its number, or a higher one if
+        it was put behind others.
+    @ivar prefix: the start of its handle, without the colon.
+    @ivar function: the name of its function, 0 to 8191 bytes.
+    @ivar unique: its unique, 0 to 64 bytes.
+    @ivar digest: 16 bytes that stand for the workload, where the unique is C{-} and the workload is not
+        empty; otherwise C{None}.
+    @ivar reducer: its reducer, 0 to 64 bytes.
     @ivar priority: L{txgear.protocol.constants.HIGH}, C{NORMAL} or C{LOW}.
-    @ivar due: seconds since the epoch before which it must not begin, or 0.0; of one that has
+    @ivar due: seconds since the epoch before which the job must not begin, or 0.0; of a job that has
         ended, when it is to be forgotten.
     @ivar retries: how often a worker was lost with it.
-    @ivar size: bytes of its workload; of its result, where it has ended with one.
-    @ivar created: when it was submitted, in seconds since the epoch; 0.0 where that is not known.
+    @ivar size: bytes of its workload; of its result, if it has ended with one.
+    @ivar created: seconds since the epoch when it was submitted; 0.0 where that is not known.
     @ivar state: how it has ended (L{txgear.broker.states}), or 0.
-    @ivar ended: when it did, in seconds since the epoch, or 0.0.
+    @ivar ended: seconds since the epoch when it ended, or 0.0.
     @ivar history: L{txgear.broker.history.History.to_bytes}, or C{None} where there is nothing to say.
     """
 
@@ -70,7 +70,7 @@ class JobRecord(NamedTuple):
 
 
 NewJob: TypeAlias = "tuple[JobRecord, Data]"
-"""A job that is to be kept, with its workload."""
+"""A new job, with its workload."""
 
 
 Result: TypeAlias = "tuple[int, bytes]"
@@ -79,9 +79,10 @@ Result: TypeAlias = "tuple[int, bytes]"
 
 class JobUpdate(NamedTuple):
     """
-    What has changed of a kept job; the fields mean what they do in L{JobRecord}.
+    The fields of a kept job that can change, with their new values; they mean the same as in
+    L{JobRecord}.
 
-    @ivar size: C{None} where it is what it was.
+    @ivar size: C{None} if it has not changed.
     """
 
     number: int
@@ -96,12 +97,12 @@ class JobUpdate(NamedTuple):
 
 class StoredValue(NamedTuple):
     """
-    Something to remember that is no job.
+    A number that a store keeps beside the jobs.
 
-    @ivar kind: what it is: L{PAUSED} or L{SCHEDULED}.
-    @ivar name: of which function, or which schedule.
-    @ivar value: what it is to be from now on, not negative; 0.0 is the same as none.
-    @ivar number: the job with which it is kept, together or not at all; 0 for none.
+    @ivar kind: L{PAUSED} or L{SCHEDULED}.
+    @ivar name: the name of the function, or of the schedule.
+    @ivar value: the value, not negative; 0.0 is the same as no value.
+    @ivar number: the new job without which the value must not be kept; 0 for none.
     """
 
     kind: int
@@ -111,24 +112,24 @@ class StoredValue(NamedTuple):
 
 
 PAUSED: Final = 1
-"""A function is paused: since when."""
+"""The value is the time since when a function is paused."""
 SCHEDULED: Final = 2
-"""A schedule has run: for which time."""
+"""The value is the time for which a schedule has run last."""
 
 
 class Batch(NamedTuple):
     """
-    Changes that are kept together or not at all. They are carried out in the order of the fields but
-    for C{results}, which come after the updates and before anything is deleted.
+    Changes that a store makes in one transaction: new jobs first, then updates, then results, and then
+    deletions.
 
-    @ivar new_jobs: jobs that the store does not have yet, and that have not ended.
-    @ivar updates: what has changed of jobs that are kept; of one that is not kept it means nothing.
-    @ivar deleted: numbers of jobs that are to be kept no more, and that have no results; a number that
-        is not kept means nothing, and one may stand here twice.
-    @ivar results: numbers of kept jobs that have ended, each once, with the result that is to be kept
-        in place of their workload, or of an earlier result.
-    @ivar deleted_all: like C{deleted}, of jobs that may have results.
-    @ivar values: what else is to be kept, each kind and name once.
+    @ivar new_jobs: jobs that are not kept yet, and have not ended.
+    @ivar updates: changes of kept jobs; one of a job that is not kept has no effect.
+    @ivar deleted: numbers of jobs that have no results and are to be deleted, with their workloads. A
+        number may be repeated; one that is not kept has no effect.
+    @ivar results: results of kept jobs that have ended, one for each job. A result replaces the workload,
+        or an earlier result.
+    @ivar deleted_all: like C{deleted}, for jobs that may have results, which are deleted as well.
+    @ivar values: values, each kind and name once.
     """
 
     new_jobs: Sequence[NewJob]

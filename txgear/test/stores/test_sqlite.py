@@ -29,11 +29,11 @@ from txgear.test.support.stores import (
     StoreContract,
     adding,
     addition,
-    bringing,
-    ending,
-    forgetting,
-    marking,
+    deleting,
+    deleting_all,
+    setting_values,
     stored,
+    with_results,
 )
 
 
@@ -286,20 +286,20 @@ class DamagedWorkloadTests(SQLiteCase):
 
     def test_its_job_can_end(self) -> None:
         """With others, in each way; the row that cannot be removed is nobody's then."""
-        self.write_twice(ending([2, 3, 4]))
+        self.write_twice(deleting([2, 3, 4]))
         self.assertEqual(self.store.known(range(10)), {1, 5})
         self.assertEqual(set(self.store.workloads(range(10))), {1, 5})
-        self.store.write(forgetting([1, 3, 5]))
+        self.store.write(deleting_all([1, 3, 5]))
         self.assertEqual(self.store.known(range(10)), set())
 
     def test_it_is_the_first_one(self) -> None:
-        self.store.write(ending([1, 2]))
+        self.store.write(deleting([1, 2]))
         self.store.close(None)
         self.store.open()
         self.assertEqual(self.store.known(range(10)), {3, 4, 5})
 
     def test_it_can_have_a_result(self) -> None:
-        self.write_twice(bringing((3, b"result"), (4, b"another")))
+        self.write_twice(with_results((3, b"result"), (4, b"another")))
         self.assertEqual(self.store.results([3, 4]), {3: b"result", 4: b"another"})
 
 
@@ -421,7 +421,7 @@ class TroubleTests(SQLiteCase):
         other = self.other()
         other.execute("BEGIN IMMEDIATE")
         with self.assertRaises(StoreUnavailable) as caught:
-            self.store.write(ending([1]))
+            self.store.write(deleting([1]))
         self.assertEqual(str(caught.exception), "database is locked")
         # Nothing but open and close may follow, and no other server comes in between.
         with self.assertRaises(StoreUnavailable):
@@ -433,7 +433,7 @@ class TroubleTests(SQLiteCase):
         other.execute("COMMIT")
         self.store.open()
         self.assertEqual(self.store.known([1, 2]), {1, 2})
-        self.store.write(ending([1]))
+        self.store.write(deleting([1]))
         self.assertEqual(self.store.known([1, 2]), {2})
 
     def test_a_locked_file_can_be_read(self) -> None:
@@ -460,7 +460,7 @@ class TroubleTests(SQLiteCase):
         self.assertEqual(str(caught.exception), "database or disk is full")
         self.assertEqual(self.store.replay(0, 10), before)
         self.store.write(adding(large[0]))
-        self.store.write(ending([4]))
+        self.store.write(deleting([4]))
         self.pragma("max_page_count = 1000000")
         self.store.write(adding(*large))
         self.assertEqual(len(self.store.replay(0, 100)), 29)
@@ -503,7 +503,7 @@ class MovingInTests(SQLiteCase):
         self.assertEqual(self.store.imported(digests), set())
         jobs = [addition(number, b"w") for number in range(1, 290)]
         self.store.take_over(jobs, digests[:290])
-        self.store.write(ending(range(1, 290)))
+        self.store.write(deleting(range(1, 290)))
         self.assertEqual(self.store.imported(digests), set(digests[:290]))
         self.assertEqual(self.store.imported([]), set())
 
@@ -538,7 +538,7 @@ MOVES = st.builds(
     TIMES,
     LIVES,
 )
-MARKS = st.builds(
+VALUES = st.builds(
     StoredValue, st.sampled_from([PAUSED, SCHEDULED]), st.sampled_from([b"", b"f", b"g"]), TIMES
 )
 
@@ -546,21 +546,21 @@ MARKS = st.builds(
 @st.composite
 def batches(draw: st.DrawFn, kept: set[int]) -> Batch:
     """
-    One that a journal may write, but for its ends: results are of jobs that are kept or new.
+    A batch that a journal may write. Its results are of jobs that are kept or new, and it deletes none yet.
 
     @param kept: the jobs that there are, of which some may have results.
     """
-    additions = draw(st.lists(new_jobs(), max_size=6))
-    there = sorted(kept | {job.number for job, _ in additions})
+    added = draw(st.lists(new_jobs(), max_size=6))
+    there = sorted(kept | {job.number for job, _ in added})
     results = draw(st.dictionaries(st.sampled_from(there), st.binary(max_size=5))) if there else {}
-    marks = draw(st.lists(MARKS, max_size=4, unique_by=lambda mark: (mark.kind, mark.name)))
+    values = draw(st.lists(VALUES, max_size=4, unique_by=lambda value: (value.kind, value.name)))
     return Batch(
-        additions,
+        added,
         draw(st.lists(MOVES, max_size=6)),
         [],
         list(results.items()),
         draw(st.lists(NUMBERS, max_size=6)),
-        marks,
+        values,
     )
 
 
@@ -573,15 +573,15 @@ class ModelTests(SQLiteCase):
         self.pragma("synchronous = OFF")
         memory = MemoryStore()
         memory.open()
-        self.store.write(forgetting(range(1, 13)))
-        self.store.write(marking(*(mark._replace(value=0.0) for mark in self.store.values())))
-        with_results: set[int] = set()
+        self.store.write(deleting_all(range(1, 13)))
+        self.store.write(setting_values(*(value._replace(value=0.0) for value in self.store.values())))
+        having_results: set[int] = set()
         for _ in range(data.draw(st.integers(1, 5))):
             batch = data.draw(batches(memory.known(range(13))))
-            with_results |= {number for number, _ in batch.results}
-            # Those are forgotten.
-            ends = data.draw(st.lists(NUMBERS, max_size=6))
-            batch = batch._replace(deleted=[number for number in ends if number not in with_results])
+            having_results |= {number for number, _ in batch.results}
+            # Those that have results are deleted with them.
+            deleted = data.draw(st.lists(NUMBERS, max_size=6))
+            batch = batch._replace(deleted=[number for number in deleted if number not in having_results])
             outcomes = []
             for store in (self.store, memory):
                 try:

@@ -16,7 +16,7 @@ from txgear.stores import make_store
 from txgear.stores.filelock import FLOCK_IS_SEPARATE
 from txgear.stores.sql import SqlStore
 from txgear.stores.sqlite import LOG_BYTES
-from txgear.test.support.stores import adding, addition, ending
+from txgear.test.support.stores import adding, addition, deleting
 
 OPEN = "import sys; from txgear.stores import make_store; make_store('sqlite:///' + sys.argv[1]).open()"
 """Another server, which has its own process: a lock of POSIX's is a process's."""
@@ -94,7 +94,7 @@ class GoneTests(FileTestCase):
             self.store.open()
             # The third may have been written before that was noticed.
             self.assertEqual(self.store.known([1, 2, 3, 4]), {1, 2, 3})
-            self.store.write(ending([3]))
+            self.store.write(deleting([3]))
             self.assertEqual(self.store.workloads([1, 2]), {1: b"one", 2: b""})
 
     def test_the_folder_has_another_name(self) -> None:
@@ -124,7 +124,7 @@ class GoneTests(FileTestCase):
             self.assertIn(f"somebody has removed {self.path}{suffix}", str(caught.exception))
             self.store.open()
             self.assertEqual(self.store.workloads([1, 2, 3]), {1: b"one", 2: b"", 3: b"three"})
-            self.store.write(ending([3]))
+            self.store.write(deleting([3]))
         self.store.close(None)
         self.store.open()
         self.assertEqual(self.store.known([1, 2, 3]), {1, 2})
@@ -147,7 +147,7 @@ class TakenTests(FileTestCase):
     def assert_held(self) -> None:
         """The store is as it was, with SQLite's own locks on it."""
         self.store.write(adding(addition(5)))
-        self.store.write(ending([5]))
+        self.store.write(deleting([5]))
         driver = self.store._driver_connection()
         driver.cursor().execute("BEGIN IMMEDIATE")
         # In a process of its own: this one's locks are no hindrance to itself.

@@ -80,28 +80,28 @@ def addition(number: int, workload: Data = b"") -> NewJob:
     return stored(number, size=len(workload)), workload
 
 
-def adding(*additions: NewJob) -> Batch:
-    return Batch(additions, (), ())
+def adding(*new_jobs: NewJob) -> Batch:
+    return Batch(new_jobs, (), ())
 
 
-def moving(*moves: JobUpdate) -> Batch:
-    return Batch((), moves, ())
+def updating(*updates: JobUpdate) -> Batch:
+    return Batch((), updates, ())
 
 
-def ending(numbers: Iterable[int]) -> Batch:
+def deleting(numbers: Iterable[int]) -> Batch:
     return Batch((), (), list(numbers))
 
 
-def bringing(*results: Result) -> Batch:
+def with_results(*results: Result) -> Batch:
     return Batch((), (), (), results)
 
 
-def forgetting(numbers: Iterable[int]) -> Batch:
+def deleting_all(numbers: Iterable[int]) -> Batch:
     return Batch((), (), (), deleted_all=list(numbers))
 
 
-def marking(*marks: StoredValue) -> Batch:
-    return Batch((), (), (), values=marks)
+def setting_values(*values: StoredValue) -> Batch:
+    return Batch((), (), (), values=values)
 
 
 class StoreContract(Base):
@@ -171,7 +171,7 @@ class StoreContract(Base):
             stored(4, place=1, unique=b"u"),
         ]
         self.store.write(adding(*((job, b"same") for job in jobs)))
-        self.store.write(ending([1, 3]))
+        self.store.write(deleting([1, 3]))
         self.assertEqual(self.kept(), [jobs[1], jobs[3]])
 
     def test_workloads_come_back_as_they_went_in(self) -> None:
@@ -194,14 +194,14 @@ class StoreContract(Base):
 
     def test_workloads_of_jobs_that_are_not_kept_are_missing(self) -> None:
         self.store.write(adding(addition(1, b"one"), addition(2), addition(3, b"three")))
-        self.store.write(ending([3]))
+        self.store.write(deleting([3]))
         self.assertEqual(self.store.workloads([5, 3, 2, 1, 2]), {1: b"one", 2: b""})
         self.assertEqual(self.store.workloads([4]), {})
         self.assertEqual(self.store.workloads([]), {})
 
     def test_known_are_those_that_are_kept(self) -> None:
         self.store.write(adding(addition(1), addition(2, b"two"), addition(2**40)))
-        self.store.write(ending([1]))
+        self.store.write(deleting([1]))
         self.assertEqual(self.store.known([1, 2, 2, 3, 2**40]), {2, 2**40})
         self.assertEqual(self.store.known([]), set())
 
@@ -239,7 +239,7 @@ class StoreContract(Base):
 
     def test_a_job_may_come_again_after_its_end(self) -> None:
         self.store.write(adding(addition(1, b"one")))
-        self.store.write(ending([1]))
+        self.store.write(deleting([1]))
         self.store.write(adding(addition(1)))
         self.assertEqual(self.store.workloads([1]), {1: b""})
 
@@ -247,11 +247,11 @@ class StoreContract(Base):
         self.store.write(adding(addition(1, b"one"), addition(2, b"two")))
         before = self.kept()
         many = [addition(number, b"new") for number in range(3, 1000)]
-        for additions in ([addition(1, b"another")], [*many, addition(2)], [*many, addition(3)]):
+        for added in ([addition(1, b"another")], [*many, addition(2)], [*many, addition(3)]):
             with self.assertRaises(StoreRefused) as caught:
                 self.store.write(
                     Batch(
-                        additions,
+                        added,
                         [JobUpdate(1, 5, 5.0, 5, 5, DONE, 5.0, b"5")],
                         [2],
                         [(1, b"result")],
@@ -276,7 +276,7 @@ class StoreContract(Base):
             self.assertEqual(found, {job.number: workload for job, workload in jobs})
             self.store.write(Batch((), [JobUpdate(job.number, 7, 0.0, 7) for job, _ in jobs], ()))
             self.assertEqual({(job.place, job.retries) for job in self.kept()}, {(7, 7)})
-            self.store.write(ending(range(count, 0, -1)))
+            self.store.write(deleting(range(count, 0, -1)))
             self.assertEqual(self.kept(), [])
 
     def test_large_workloads_come_and_go_at_once(self) -> None:
@@ -294,7 +294,7 @@ class StoreContract(Base):
         self.store.write(adding(addition(1, b"one"), addition(2, b"two"), addition(3, b"three")))
         life = ALL_BYTES * 300
         self.store.write(
-            moving(
+            updating(
                 JobUpdate(1, 11, 1e9 + 0.25, 2**31 - 1, 2**40, DEAD, 1735689600.123456, life),
                 JobUpdate(2, 12, 0.0, 0, 0, DONE, 0.5, b""),
                 JobUpdate(3, 13, 0.0, 1, None, 0, 0.0, b"{}"),
@@ -313,7 +313,7 @@ class StoreContract(Base):
         self.assertEqual(list(map(type, self.kept()[0])), list(map(type, moved[0])))
         # A dead job keeps its workload, and may be queued again.
         self.assertEqual(self.store.workloads([1, 2]), {1: b"one", 2: b"two"})
-        self.store.write(moving(JobUpdate(1, 14, 0.0, 0, 3), JobUpdate(2, 2, 0.0, 0)))
+        self.store.write(updating(JobUpdate(1, 14, 0.0, 0, 3), JobUpdate(2, 2, 0.0, 0)))
         self.assertEqual(self.kept()[:2], [stored(1, place=14, size=3), stored(2)])
 
     def test_jobs_come_with_what_was_set_for_them(self) -> None:
@@ -336,7 +336,7 @@ class StoreContract(Base):
 
     def test_results_take_the_places_of_workloads(self) -> None:
         self.store.write(adding(*(addition(number, b"w%d" % number) for number in range(1, 6))))
-        self.store.write(bringing((1, b"one"), (2, ALL_BYTES), (3, b"")))
+        self.store.write(with_results((1, b"one"), (2, ALL_BYTES), (3, b"")))
         for _ in range(2):
             self.assertEqual(self.store.results([5, 1, 2, 3, 4, 2]), {1: b"one", 2: ALL_BYTES})
             self.assertEqual(self.store.workloads([1, 2, 3, 4]), {1: b"", 2: b"", 3: b"", 4: b"w4"})
@@ -347,8 +347,8 @@ class StoreContract(Base):
 
     def test_results_are_replaced(self) -> None:
         self.store.write(adding(addition(1, b"w"), addition(2, b"w"), addition(3, b"w")))
-        self.store.write(bringing((1, b"one"), (2, b"two"), (3, b"")))
-        batch = bringing((1, b"another"), (2, b""), (3, b"three"))
+        self.store.write(with_results((1, b"one"), (2, b"two"), (3, b"")))
+        batch = with_results((1, b"another"), (2, b""), (3, b"three"))
         for _ in range(2):
             self.store.write(batch)
             self.assertEqual(self.store.results([1, 2, 3]), {1: b"another", 3: b"three"})
@@ -363,11 +363,11 @@ class StoreContract(Base):
 
     def test_what_is_forgotten_leaves_nothing(self) -> None:
         self.store.write(adding(*(addition(number, b"w") for number in range(1, 5))))
-        self.store.write(bringing((1, b"one"), (2, b"two")))
+        self.store.write(with_results((1, b"one"), (2, b"two")))
         # A result that was said of a job before it was forgotten means nothing.
         batch = Batch((), [JobUpdate(1, 9, 0.0, 0, 3, DONE, 1.0)], (), [(3, b"three")], [1, 3, 3, 4, 77])
         self.store.write(batch)
-        self.store.write(forgetting([1, 3]))
+        self.store.write(deleting_all([1, 3]))
         self.assertEqual(self.kept(), [stored(2, size=1)])
         self.assertEqual(self.store.results(range(9)), {2: b"two"})
         self.assertEqual(self.store.workloads(range(9)), {2: b""})
@@ -379,30 +379,30 @@ class StoreContract(Base):
             numbers = range(1, count + 1)
             self.store.write(adding(*(addition(number, b"w") for number in numbers)))
             results = {number: b"%d" % number if number % 3 else b"" for number in numbers}
-            self.store.write(bringing(*results.items()))
+            self.store.write(with_results(*results.items()))
             kept = {number: result for number, result in results.items() if result}
             self.assertEqual(self.store.results(range(2000)), kept)
-            self.store.write(forgetting(numbers))
+            self.store.write(deleting_all(numbers))
             self.assertEqual((self.kept(), self.store.results(range(2000))), ([], {}))
 
     def test_large_results_come_at_once(self) -> None:
         data = random.Random(3).randbytes(700_000)
         sizes = [700_000, 1, 600_000, 500_000, 2, 700_000, 700_000, 700_000]
         self.store.write(adding(*(addition(number) for number in range(1, len(sizes) + 1))))
-        self.store.write(bringing(*((number, data[:size]) for number, size in enumerate(sizes, 1))))
+        self.store.write(with_results(*((number, data[:size]) for number, size in enumerate(sizes, 1))))
         found = self.store.results(range(20))
         self.assertEqual([len(found[number]) for number in sorted(found)], sizes)
         self.assertTrue(all(data.startswith(result) for result in found.values()))
 
     # Marks
 
-    def marked(self) -> list[StoredValue]:
+    def stored_values(self) -> list[StoredValue]:
         return sorted(self.store.values())
 
-    def test_marks_come_back_as_they_went_in(self) -> None:
+    def test_values_come_back_as_they_went_in(self) -> None:
         self.assertEqual(self.store.values(), [])
         long = (ALL_BYTES * 32)[:8191]
-        marks = [
+        values = [
             StoredValue(PAUSED, b"", 1.0),
             StoredValue(PAUSED, b"\0' \" %s ? \\", 0.1),
             StoredValue(PAUSED, b"f", 1735689600.123456),
@@ -412,22 +412,22 @@ class StoreContract(Base):
             StoredValue(SCHEDULED, b"f", 3.0),
             StoredValue(SCHEDULED, b"f ", 4.0),
         ]
-        self.store.write(marking(*marks))
-        self.assertEqual(self.marked(), sorted(marks))
+        self.store.write(setting_values(*values))
+        self.assertEqual(self.stored_values(), sorted(values))
         self.reopen()
-        self.assertEqual(self.marked(), sorted(marks))
+        self.assertEqual(self.stored_values(), sorted(values))
         types = [int, bytes, float, int]
-        self.assertEqual([list(map(type, mark)) for mark in self.store.values()], [types] * len(marks))
+        self.assertEqual([list(map(type, value)) for value in self.store.values()], [types] * len(values))
 
-    def test_marks_change_and_go(self) -> None:
+    def test_values_change_and_go(self) -> None:
         self.store.write(
-            marking(
+            setting_values(
                 StoredValue(PAUSED, b"f", 1.0),
                 StoredValue(SCHEDULED, b"f", 2.0),
                 StoredValue(PAUSED, b"g", 3.0),
             )
         )
-        batch = marking(
+        batch = setting_values(
             StoredValue(PAUSED, b"f", 4.0),
             StoredValue(PAUSED, b"g", 0.0),
             StoredValue(PAUSED, b"unknown", 0.0),
@@ -435,27 +435,27 @@ class StoreContract(Base):
         for _ in range(2):
             self.store.write(batch)
             self.assertEqual(
-                self.marked(), [StoredValue(PAUSED, b"f", 4.0), StoredValue(SCHEDULED, b"f", 2.0)]
+                self.stored_values(), [StoredValue(PAUSED, b"f", 4.0), StoredValue(SCHEDULED, b"f", 2.0)]
             )
-        self.store.write(marking(StoredValue(SCHEDULED, b"f", 0.0)))
-        self.assertEqual(self.marked(), [StoredValue(PAUSED, b"f", 4.0)])
+        self.store.write(setting_values(StoredValue(SCHEDULED, b"f", 0.0)))
+        self.assertEqual(self.stored_values(), [StoredValue(PAUSED, b"f", 4.0)])
 
-    def test_a_mark_is_kept_together_with_a_job(self) -> None:
+    def test_a_value_is_kept_together_with_a_job(self) -> None:
         """Or not at all; which job that was is not kept."""
         self.store.write(Batch([addition(7)], (), (), values=[StoredValue(SCHEDULED, b"s", 60.0, 7)]))
         self.assertEqual(self.store.values(), [StoredValue(SCHEDULED, b"s", 60.0)])
         with self.assertRaises(StoreRefused):
             self.store.write(Batch([addition(7)], (), (), values=[StoredValue(SCHEDULED, b"s", 120.0, 7)]))
         self.assertEqual(self.store.values(), [StoredValue(SCHEDULED, b"s", 60.0)])
-        self.store.write(forgetting([7]))
+        self.store.write(deleting_all([7]))
         self.assertEqual(self.store.values(), [StoredValue(SCHEDULED, b"s", 60.0)])
 
-    def test_any_number_of_marks_may_come_and_go_at_once(self) -> None:
+    def test_any_number_of_values_may_come_and_go_at_once(self) -> None:
         for count in (1, 2, 3, 255, 256, 257, 700):
-            marks = [StoredValue(PAUSED, b"%d" % number, number) for number in range(1, count + 1)]
-            self.store.write(marking(*marks))
-            self.assertEqual(self.marked(), sorted(marks))
-            self.store.write(marking(*(mark._replace(value=0.0) for mark in marks)))
+            values = [StoredValue(PAUSED, b"%d" % number, number) for number in range(1, count + 1)]
+            self.store.write(setting_values(*values))
+            self.assertEqual(self.stored_values(), sorted(values))
+            self.store.write(setting_values(*(value._replace(value=0.0) for value in values)))
             self.assertEqual(self.store.values(), [])
 
     # Replay
