@@ -226,7 +226,7 @@ class ClientConnection(ServerConnection):
     # The extension, which not every server has
 
     def _ask_for_extension(self, request: Request) -> None:
-        """Keep a request until the server has said whether it has the extension."""
+        """Keep a request until the server has answered whether it has the extension."""
         if self._why_not_extended is not None:
             request.failed(MissingAbility(self.server.name, request.ability, self._why_not_extended))
             return

@@ -92,7 +92,7 @@ class Single(Request, Generic[T]):
     A request with one Deferred.
 
     @cvar unanimous: of a question for a job: whether "unknown" is believed only when all servers that
-        may have the job have said so.
+        may have the job have given that answer.
     @ivar answer: fires with what L{meaning} returns; fails with the error that L{failed} is given.
         Cancelling it stops the waiting; nothing is sent.
     """

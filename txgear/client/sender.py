@@ -34,7 +34,7 @@ class Sender:
 
     A server that is about to end refuses jobs. It is left then: the refused job and all that follows are for
     the next server, and the connection stays until what was asked there is answered. Where all
-    servers refuse a job, it fails with what the last one said.
+    servers refuse a job, it fails with the error of the last one.
 
     @ivar handles: which server gave which handle.
     @ivar closed: whether what is asked fails at once: from L{stop} until L{reopen}.

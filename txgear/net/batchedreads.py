@@ -68,7 +68,7 @@ class BatchedReads:
     ) -> None:
         """
         @param end_turn: called once after each round of reads.
-        @param seconds: tells how long a turn takes.
+        @param seconds: the time, to measure how long a turn takes.
         @param epoll: where the connections wait; a new one by default.
         """
         self._reactor = reactor

@@ -208,7 +208,7 @@ class Connector(Generic[ConnectionT]):
         if self._problems.get(server) != why:
             self._problems[server] = why
             self._on_problem(server, why)
-        # Who was told of the problem may have stopped us.
+        # C{on_problem} may have stopped us.
         if attempt is self._attempt:
             self._try_next()
 

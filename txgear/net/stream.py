@@ -266,8 +266,8 @@ class Stream(Protocol):
         except BlockingIOError:
             sent = 0
         except (BrokenPipeError, ConnectionResetError):
-            # The peer has gone, and reads no answer. What it has sent before is still to be read: were the
-            # transport told to write, that would be lost.
+            # The peer has gone, and reads no answer. What it has sent before is still to be read: if the
+            # transport tried to write, that would be lost.
             self._output = SHUT
             return
         except OSError:

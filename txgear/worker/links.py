@@ -55,7 +55,7 @@ class ServerLinks:
     ) -> None:
         """
         @param client_id: the worker's name at its servers; empty for none.
-        @param abilities: the functions that each server is told when it is connected.
+        @param abilities: the functions, which are registered at each server when it is connected.
         @param jobs: runs the jobs that the servers give.
         @param stop_timeout: seconds that jobs may go on when the worker stops.
         @param random: numbers from 0 to 1, to spread the attempts to connect.

@@ -84,7 +84,7 @@ class NegotiationTests(OptionsTestCase):
         self.failureResultOf(fetched, CancelledError)
 
     def test_the_answer_keeps_its_place(self) -> None:
-        """Answers are told apart by their order: the option's is one of them."""
+        """Answers are recognized by their order: the option's is one of them."""
         first = self.client.submit("first")
         second = self.client.submit("second", policy={"retries": 1})
         third = self.client.submit("third")
@@ -104,7 +104,7 @@ class NegotiationTests(OptionsTestCase):
         self.assertTrue(line.ended)
 
     def test_classic_server(self) -> None:
-        """What it cannot do is said, and it is asked once only; everything else works."""
+        """What it cannot do fails with that reason, and it is asked once only; everything else works."""
         job = self.client.submit("f", policy={"retries": 1})
         handle = self.client.submit_background("f", delay=5)
         fetched = self.client.fetch(b"H:7")
@@ -270,16 +270,16 @@ class SubmitTests(OptionsTestCase):
 
     def test_foreground(self) -> None:
         """News and result come as they do for any job."""
-        news: list[bytes] = []
+        received: list[bytes] = []
         job = self.client.submit("f", policy={"results": {"keep": "1h"}}, json=[1])
-        job.on_data(news.append)
+        job.on_data(received.append)
         line = self.grant()
         self.assertEqual(
             {"results": {"keep": "1h"}, "priority": "normal", "background": False},
             self.submitted_options(line),
         )
         line.send_together((JOB_CREATED, b"H:1"), (WORK_DATA, b"H:1", b"data"), (WORK_COMPLETE, b"H:1", b"r"))
-        self.assertEqual((b"r", [b"data"]), (self.successResultOf(job.result), news))
+        self.assertEqual((b"r", [b"data"]), (self.successResultOf(job.result), received))
 
     def test_run_all(self) -> None:
         """Tasks have policies, too; one whose policy the server refuses fails alone."""
@@ -358,7 +358,7 @@ class FetchTests(OptionsTestCase):
             self.assertEqual(Result(b"H:1", "done"), self.successResultOf(found))
 
     def test_outcomes(self) -> None:
-        """All are told apart, and none is an error."""
+        """Each has its name, and none is an error."""
         for outcome in ("done", "failed", "dead", "cancelled", "expired", "pending", "unknown"):
             found = self.ask(b"H:1")
             self.answer(outcome.encode(), b"2", b"dar")
@@ -381,7 +381,7 @@ class FetchTests(OptionsTestCase):
         self.assertEqual("The result cannot be read at present", str(error))
 
     def test_in_any_order(self) -> None:
-        """Answers are told apart by their tokens, and mix with those to other requests."""
+        """Answers are recognized by their tokens, and mix with those to other requests."""
         first = self.ask(b"H:1", wait=True)
         token = self.token
         second = self.ask(b"H:2")
@@ -455,7 +455,7 @@ class FetchTests(OptionsTestCase):
         self.assertFalse(line.ended)
 
     def test_timeout(self) -> None:
-        """The server is told that nobody waits any more, and what it answers to that is passed over."""
+        """The server gets the question again without the wait, and its answer to that is passed over."""
         found = self.ask(b"H:1", wait=True, timeout=5)
         self.clock.advance(4.9)
         self.assertNoResult(found)
@@ -468,7 +468,7 @@ class FetchTests(OptionsTestCase):
         self.assertFalse(line.ended)
 
     def test_timeout_refused(self) -> None:
-        """A mistake is told by the call, and nobody is asked."""
+        """The call raises, and no server is asked."""
         wrong: list[tuple[Any, type[Exception]]] = [
             (-1, ValueError),
             (float("nan"), ValueError),

@@ -116,7 +116,7 @@ class OrderTests(ClientTestCase):
         self.successResultOf(closed)
 
     def test_visit_comes_too_late(self) -> None:
-        """An attempt that cannot be stopped brings no connection that nobody closes."""
+        """An attempt that cannot be stopped makes no connection that nobody closes."""
         other = ScriptedServer(self.clock)
         client = self.make_client([other, self.server])
         other.refusing = True

@@ -151,7 +151,7 @@ class LostTests(ClientTestCase):
         self.assertEqual([], self.server.line.packets())
 
     def test_submit_while_failing(self) -> None:
-        """Whoever submits again when told of the loss is served by the next connection."""
+        """A job that is submitted when the loss is known goes over the next connection."""
         job, line = self.submitted("f")
         again: list[ClientJob] = []
         _ = job.result.addErrback(lambda _: again.append(self.client.submit("again")))

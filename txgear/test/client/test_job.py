@@ -71,10 +71,10 @@ class JobTests(ClientTestCase):
 
     def test_news(self) -> None:
         """Data, warnings and status reach those who asked for them, in order."""
-        news: list[object] = []
+        received: list[object] = []
         job, line = self.submitted("f")
-        same = job.on_status(lambda n, d: news.append((n, d))).on_data(news.append)
-        self.assertIs(same, job.on_warning(lambda warning: news.append(("warning", warning))))
+        same = job.on_status(lambda n, d: received.append((n, d))).on_data(received.append)
+        self.assertIs(same, job.on_warning(lambda warning: received.append(("warning", warning))))
         line.send_together(
             (WORK_STATUS, b"H:1", b"1", b"4"),
             (WORK_DATA, b"H:1", b"part\0one"),
@@ -82,25 +82,25 @@ class JobTests(ClientTestCase):
             (WORK_STATUS, b"H:1", b"50.5%", b"nonsense"),
             (WORK_COMPLETE, b"H:1", b""),
         )
-        self.assertEqual([(1, 4), b"part\0one", ("warning", b"careful"), (50, 0)], news)
+        self.assertEqual([(1, 4), b"part\0one", ("warning", b"careful"), (50, 0)], received)
         self.assertEqual(b"", self.successResultOf(job.result))
 
     def test_news_with_created(self) -> None:
         """Whoever starts to listen when the job is created misses nothing that arrives with that."""
-        news: list[bytes] = []
+        received: list[bytes] = []
         job = self.client.submit("f")
-        _ = job.created.addCallback(lambda _: job.on_data(news.append))
+        _ = job.created.addCallback(lambda _: job.on_data(received.append))
         self.connect().send_together((JOB_CREATED, b"H:1"), (WORK_DATA, b"H:1", b"d"))
-        self.assertEqual([b"d"], news)
+        self.assertEqual([b"d"], received)
 
     def test_news_raise(self) -> None:
         """A callback that raises is logged; the others are called, and the connection goes on."""
-        news: list[bytes] = []
+        received: list[bytes] = []
         job, line = self.submitted("f")
-        job.on_data(lambda data: 1 / 0).on_data(news.append)
+        job.on_data(lambda data: 1 / 0).on_data(received.append)
         line.send(WORK_DATA, b"H:1", b"d")
         line.send(WORK_COMPLETE, b"H:1", b"r")
-        self.assertEqual([b"d"], news)
+        self.assertEqual([b"d"], received)
         self.assertEqual(b"r", self.successResultOf(job.result))
         self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
 
@@ -161,9 +161,9 @@ class JobTests(ClientTestCase):
 
     def test_timeout(self) -> None:
         """A deadline fails the job with its handle; nothing is sent, and what comes later is nobody's."""
-        news: list[bytes] = []
+        received: list[bytes] = []
         job, line = self.submitted("f", timeout=5)
-        job.on_data(news.append)
+        job.on_data(received.append)
         result = job.result
         self.clock.advance(4.9)
         self.assertNoResult(result)
@@ -173,11 +173,11 @@ class JobTests(ClientTestCase):
         self.assertEqual([], line.packets())
         line.send(WORK_DATA, b"H:1", b"late")
         line.send(WORK_COMPLETE, b"H:1", b"late")
-        self.assertEqual([], news)
+        self.assertEqual([], received)
         self.failureResultOf(job.result, JobTimeout)
 
     def test_timeout_refused(self) -> None:
-        """A mistake is told by the call; nothing is sent, and no timer runs."""
+        """The call raises; nothing is sent, and no timer runs."""
         for error, timeouts in (
             (ValueError, (-1, -0.5, float("nan"), 10**400)),
             (TypeError, ("5s", b"5", True, [5])),
@@ -267,7 +267,7 @@ class CancelTests(ClientTestCase):
 
 class RunAllTests(ClientTestCase):
     def test_all(self) -> None:
-        """Results come in the order of the tasks, errors in the place of results, news as each ends."""
+        """Results are in the order of the tasks, with errors in their places; each is reported as it ends."""
         each: list[tuple[Any, Outcome]] = []
         done = self.client.run_all(
             [("f", b"1"), Task("g", b"2", priority=HIGH), Task("h", json=3)],

@@ -37,7 +37,7 @@ class ConnectingTests(ClientTestCase):
         )
 
     def test_client_id(self) -> None:
-        """A client that has a name tells it."""
+        """A client that has a name sends it."""
         client = self.make_client([self.server], client_id="billing")
         client.submit("f")
         self.assertEqual(
@@ -138,7 +138,7 @@ class ConnectingTests(ClientTestCase):
         self.assertEqual([], self.server.line.packets())
 
     def test_why_not_connected(self) -> None:
-        """The error tells what was the matter with the last server that was tried."""
+        """The error says why the last server that was tried could not be reached."""
         client = self.make_client([self.server], connect_timeout=11)
         result = client.run("f")
         self.clock.pump([10, 0, 1])

@@ -148,7 +148,7 @@ class RefusedTests(DrainTestCase):
             self.successResultOf(answer)
 
     def test_other_refusals(self) -> None:
-        """They are the caller's affair."""
+        """They are left to the caller."""
         refused = self.client.submit_background("g")
         self.line.send(ERROR, b"QUEUE_ERROR", b"Job queue is full")
         self.failureResultOf(refused, QueueError)
@@ -218,7 +218,7 @@ class NoOtherTests(DrainTestCase):
         self.failureResultOf(refused, QueueError)
 
     def test_no_other_answers(self) -> None:
-        """The refusal is told after the time in which a server could have been found."""
+        """The job fails with the refusal after the time in which a server could have been found."""
         self.two.refusing = self.three.refusing = True
         refused = self.submit()
         self.refuse()

@@ -1,6 +1,6 @@
 """
-Tests for L{txgear.net.arguments}: whoever passes something wrong to client or worker is told where it is
-written, and what is wanted.
+Tests for L{txgear.net.arguments}: the errors for wrong arguments of client and worker name the argument,
+and what is wanted.
 """
 
 from __future__ import annotations

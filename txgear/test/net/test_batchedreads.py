@@ -21,7 +21,7 @@ from txgear.test.support.net import FakeTcpConnection
 
 class FakeEpoll:
     """
-    An epoll that is told what is ready.
+    An epoll for which the test sets what is ready.
 
     @ivar registered: the descriptors that are watched.
     @ivar ready: what the next poll returns.
@@ -51,7 +51,7 @@ class FakeEpoll:
 
 
 class Noting(Stream):
-    """A stream that notes its turns, and raises an error when it is told to."""
+    """A stream that notes its turns, and raises an error where the test wants one."""
 
     def __init__(self, clock: Any, reads: BatchedReads, notes: list[str]) -> None:
         super().__init__(clock, Decoder(), reads)

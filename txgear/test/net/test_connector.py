@@ -1,5 +1,5 @@
 """
-Tests for L{txgear.net.connector}: which server is connected next, and when, and what is told of it.
+Tests for L{txgear.net.connector}: which server is connected next, and when, and which problems are reported.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class ConnectorTests(ClockTestCase):
         self.failureResultOf(attempt, ZeroDivisionError)
 
     def test_why(self) -> None:
-        """Each server's reason is told once, and again when it is another one, or after it has answered."""
+        """A reason is reported once, and again when it is another one, or after the server has answered."""
         one, two = self.servers[:2]
         one.refusing = two.hanging = True
         connector = self.connector(2)
@@ -129,7 +129,7 @@ class ConnectorTests(ClockTestCase):
         self.assertEqual([refused, late, silent, refused], self.problems)
 
     def test_stopped_when_told(self) -> None:
-        """Whoever is told of a problem may stop it."""
+        """The callback for problems may stop it."""
         self.servers[0].refusing = True
         stopping: list[Deferred[None]] = []
         connector = Connector(
@@ -144,7 +144,7 @@ class ConnectorTests(ClockTestCase):
         self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_too_late(self) -> None:
-        """Where an attempt cannot be stopped, nobody wants the connection any more that it brings."""
+        """The connection of an attempt that could not be stopped is not wanted any more."""
         (server,) = self.servers[:1]
         server.stubborn = True
         connector = self.connector(1)

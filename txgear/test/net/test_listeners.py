@@ -96,7 +96,7 @@ class ListenTests(SynchronousTestCase):
         self.assertEqual(reactor.tcpServers[0][0], 99)
 
     def test_words(self) -> None:
-        """What Twisted says in the words of Python is said in those of the option."""
+        """Where Twisted's error speaks of Python, ours speaks of the option."""
         for text, expected in (
             ("tcp:abc", "cannot listen on tcp:abc: 'abc' is no port from 0 to 65535"),
             ("tcp:port=abc", "cannot listen on tcp:port=abc: 'abc' is no port from 0 to 65535"),

@@ -68,7 +68,7 @@ class ServerConnectionTests(ClockTestCase):
         self.assertEqual(1, self.line.transport.writes)
 
     def test_closed_cleanly(self) -> None:
-        """It is said in one way, whichever of its errors Twisted has for it."""
+        """The reason has one text, whichever of its errors Twisted has for it."""
         self.line.lose(ConnectionDone("Connection done"))
         self.assertEqual("Connection was closed cleanly.", self.connection.ended)
 

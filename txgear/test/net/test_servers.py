@@ -99,7 +99,7 @@ class ServerListTests(SynchronousTestCase):
         self.assertIn(words, str(raised))
 
     def test_words(self) -> None:
-        """Whoever makes a mistake is told what is wanted."""
+        """The error says what is wanted."""
         host = "is neither a host, with a port from 1 to 65535 or without, nor an endpoint string"
         for text in (
             "gear.example:473O",

@@ -25,7 +25,7 @@ from txgear.worker import Fail, WorkerJob
 
 
 def returning(result: object, job: WorkerJob) -> object:
-    """A function that returns what it is told to."""
+    """A function that returns what the test gives."""
     return result
 
 
@@ -104,7 +104,7 @@ class JobTests(WorkerTestCase):
         self.assertEqual(1, len(self.flushLoggedErrors(ValueError)))
 
     def test_wrong_result(self) -> None:
-        """Anything else that is returned is an error, which is told and logged."""
+        """Anything else that is returned is an error, which is sent and logged."""
         ((*head, text), _) = self.run_one(lambda job: 5)
         self.assertEqual(["WORK_EXCEPTION", b"H:1"], head)
         self.assertEqual(
@@ -123,7 +123,7 @@ class JobTests(WorkerTestCase):
         self.assertEqual([("WORK_FAIL", b"H:1"), *GRAB], self.run_one(g))
 
     def test_raise(self) -> None:
-        """Anything else that is raised is told as text, and nothing after it; the log has all of it."""
+        """Anything else that is raised is sent as text, and nothing after it; the log has all of it."""
 
         async def g(job: WorkerJob) -> None:
             raise KeyError("é" * 40000)
@@ -208,7 +208,7 @@ class JobTests(WorkerTestCase):
 
 class GivenUpTests(WorkerTestCase):
     def test_timeout(self) -> None:
-        """A job whose time is up is cancelled; nothing is told, and there is room for the next."""
+        """A job whose time is up is cancelled; nothing is sent, and there is room for the next."""
         self.start(timeout=10)
         line = self.server.line
         line.packets()

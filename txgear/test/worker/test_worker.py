@@ -29,7 +29,7 @@ def mock_job(workload: bytes) -> Any:
 
 class RegistrationTests(WorkerTestCase):
     def test_greeting(self) -> None:
-        """A worker tells its name and its functions, and asks for a job once the server has answered."""
+        """A worker sends its name and its functions, and asks for a job once the server has answered."""
         worker = self.make_worker(client_id="w1")
 
         @worker.function("reverse", timeout=30)
@@ -55,7 +55,7 @@ class RegistrationTests(WorkerTestCase):
         self.assertEqual(GRAB, line.packets())
 
     def test_again_after_reconnect(self) -> None:
-        """All is told again after a reconnect, with the wait between attempts."""
+        """All is sent again after a reconnect, with the wait between attempts."""
         self.start()
         self.server.line.lose()
         self.clock.advance(0.4)
@@ -65,7 +65,7 @@ class RegistrationTests(WorkerTestCase):
         self.assertEqual(GRAB, self.server.line.packets())
 
     def test_later(self) -> None:
-        """A function that is registered later is told at once, and a sleeping worker asks for its jobs."""
+        """A function that is registered later is sent at once, and a sleeping worker asks for its jobs."""
         other = ScriptedServer(self.clock)
         worker = self.make_worker(self.server, other)
         worker.register("f", self.wait)
@@ -140,7 +140,7 @@ class StopTests(WorkerTestCase):
         self.successResultOf(again)
 
     def test_grab_under_way(self) -> None:
-        """A grab that is under way is waited for, and the job that it brings is run."""
+        """A grab that is under way is waited for, and the job that comes is run."""
         worker = self.start()
         line = self.server.line
         stopped = worker.stopService()
@@ -153,7 +153,7 @@ class StopTests(WorkerTestCase):
         self.successResultOf(stopped)
 
     def test_grab_without_job(self) -> None:
-        """If it brings none, the worker leaves."""
+        """If no job comes, the worker leaves."""
         worker = self.start()
         stopped = worker.stopService()
         self.server.line.send(NO_JOB)

@@ -1,5 +1,5 @@
 """
-Tests for L{txgear.worker}: start and stop in any order, and what is told of servers that cannot be reached.
+Tests for L{txgear.worker}: start and stop in any order, and what is logged of servers that cannot be reached.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class UnreachableTests(WorkerTestCase):
         self.seen = 0
         self.addCleanup(captured.__exit__, None, None, None)
 
-    def told(self) -> list[tuple[str, str]]:
+    def logged(self) -> list[tuple[str, str]]:
         found = [
             (event["log_level"].name, formatEvent(event))
             for event in self.events[self.seen :]
@@ -131,16 +131,16 @@ class UnreachableTests(WorkerTestCase):
         return found
 
     def test_no_server(self) -> None:
-        """The reason is told, once."""
+        """The reason is logged once."""
         self.make_worker().startService()
         words = "no server can be reached, the worker tries again: server: " + REFUSED
-        self.assertEqual([("critical", words)], self.told())
+        self.assertEqual([("critical", words)], self.logged())
         self.clock.pump([1] * 100)
-        self.assertEqual([], self.told())
+        self.assertEqual([], self.logged())
         self.server.refusing, self.server.hanging = False, True
         self.clock.pump([1] * 100)
         words = "no server can be reached, the worker tries again: server: no connection within 10 seconds"
-        self.assertEqual([("critical", words)], self.told())
+        self.assertEqual([("critical", words)], self.logged())
 
     def test_it_goes_again(self) -> None:
         """After it has answered the same reason is news."""
@@ -149,10 +149,10 @@ class UnreachableTests(WorkerTestCase):
         self.server.line.welcome()
         self.server.refusing = True
         self.server.line.lose()
-        self.assertEqual([], self.told())
+        self.assertEqual([], self.logged())
         self.clock.pump([1] * 30)
         words = "no server can be reached, the worker tries again: server: " + REFUSED
-        self.assertEqual([("critical", words)], self.told())
+        self.assertEqual([("critical", words)], self.logged())
 
     def test_ends_before_it_answers(self) -> None:
         """A certificate that is not trusted looks like this: the connection is made, and ends."""
@@ -162,16 +162,16 @@ class UnreachableTests(WorkerTestCase):
         for _ in range(5):
             self.server.line.lose(ConnectionError("certificate verify failed"))
             self.clock.advance(10)
-        self.assertEqual([("critical", words)], self.told())
+        self.assertEqual([("critical", words)], self.logged())
 
     def test_one_of_two(self) -> None:
         """As long as there is another, it is no more than a warning."""
         self.second.refusing = False
         self.make_worker(self.server, self.second).startService()
         self.second.line.welcome()
-        self.assertEqual([("warn", f"server cannot be reached: {REFUSED}")], self.told())
+        self.assertEqual([("warn", f"server cannot be reached: {REFUSED}")], self.logged())
         self.second.refusing = True
         self.second.line.lose()
         self.clock.pump([1] * 30)
         words = f"no server can be reached, the worker tries again: server: {REFUSED}; second: {REFUSED}"
-        self.assertEqual([("critical", words)], self.told())
+        self.assertEqual([("critical", words)], self.logged())
