@@ -38,10 +38,10 @@ class PeerLine(Protocol):
         """
 
     def pause_reading(self) -> None:
-        """Too much waits for the disk on behalf of this peer: take no more from it for now."""
+        """Stop reading the peer: too much waits for the disk on its behalf."""
 
     def resume_reading(self) -> None:
-        """Nothing waits for the disk any more; follows L{pause_reading} only."""
+        """Read the peer again: nothing waits for the disk any more. This follows L{pause_reading} only."""
 
     def drain(self) -> None:
         """The server drains: end the connection if nothing is waited for on it, or once that is so."""
@@ -74,7 +74,7 @@ class IJobServer(Interface):
     broker: Broker = Attribute("The rules: takes jobs, gives them to workers, and ends them.")
 
     outbox: Outbox = Attribute(
-        "Takes the packets for peers; each comes to the C{write_packets} of its peer's line, in order."
+        "Takes packets for peers, by C{send}. Each comes to its peer's C{write_packets}, in order."
     )
 
     def seconds() -> float:
