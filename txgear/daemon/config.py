@@ -32,17 +32,17 @@ MAX_NAME: Final = 255
 _PRIORITIES: Final = {"high": HIGH, "normal": NORMAL, "low": LOW}
 
 _PLACE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
-"""How the parser ends what it says of a mistake."""
+"""The end of the parser's text about a mistake."""
 
 
 @dataclass(frozen=True)
 class Config:
     """
-    What the file says.
+    The contents of the file.
 
     @ivar policies: of functions, by patterns.
     @ivar schedules: each with a name of its own.
-    @ivar warnings: what is right and surely not meant, a line each.
+    @ivar warnings: a line each about what is valid and surely not meant.
     """
 
     policies: Policies = field(default_factory=Policies)
@@ -51,7 +51,7 @@ class Config:
 
     @property
     def summary(self) -> str:
-        """How much it is, in words."""
+        """How many policies and schedules there are, in words."""
         patterns, schedules = len(self.policies.rules), len(self.schedules)
         return (
             f"policies for {patterns} pattern{'s' * (patterns != 1)},"
@@ -61,9 +61,9 @@ class Config:
 
 class ConfigMistakes(ConfigurationError):
     """
-    The file makes no sense; the text is the first mistake.
+    The file has mistakes; the text is the first one.
 
-    @ivar lines: the first of each table, in the order of the file.
+    @ivar lines: the first mistake of each table, in the order of the file.
     """
 
     def __init__(self, lines: list[str]) -> None:
@@ -73,7 +73,7 @@ class ConfigMistakes(ConfigurationError):
 
 class _Mistake(Exception):
     """
-    A table makes no sense.
+    A mistake in a table.
 
     @ivar path: the keys that lead to it, and the places in arrays, from the outside in.
     @ivar problem: what is wrong.
@@ -99,7 +99,7 @@ def read_config(path: str) -> Config:
     """
     try:
         if Path(path).exists() and not Path(path).is_file():
-            # To open a pipe is to wait for somebody who writes into it.
+            # A pipe cannot be opened before somebody writes into it.
             raise ConfigurationError(f"cannot read {path}: it is no file")
         text = Path(path).read_text("utf-8-sig")
     except OSError as error:
@@ -157,15 +157,15 @@ def _syntax(text: str, problem: str) -> str:
     return f"line {line}: {problem[: found.start()]}"
 
 
-# What is in the file
+# From tables to policies and schedules
 
 
 def _tables(
     tables: Mapping[str, Any], mistakes: list[_Mistake]
 ) -> tuple[Policies, list[list[str | int]], tuple[Schedule, ...]]:
     """
-    @param mistakes: takes what is wrong.
-    @return: what is right: the policies, the path of each one's pattern, and the schedules.
+    @param mistakes: takes the mistakes.
+    @return: what is valid: the policies, the path of each one's pattern, and the schedules.
     """
     mistakes += [
         _Mistake([name], "there is no such table; there are function, schedule and ceiling")
@@ -206,7 +206,9 @@ def _array(
 @contextmanager
 def _collected(mistakes: list[_Mistake], *path: str | int) -> Iterator[None]:
     """
-    @param path: of the table that is read there.
+    Add the first mistake of a table to the others.
+
+    @param path: leads to the table.
     """
     try:
         yield
@@ -254,7 +256,7 @@ def _string(value: Any) -> str:
 
 
 def _text(lowest: int, highest: int) -> Callable[[Any], bytes]:
-    """What becomes an argument of a packet; lengths are in bytes."""
+    """A check for text that is an argument of packets; its lengths are in bytes."""
 
     def check(value: Any) -> bytes:
         text = _string(value).encode("utf-8")
@@ -287,11 +289,11 @@ _SCHEDULE: Final[dict[str, Callable[[Any], Any]]] = {
 """The settings of a schedule, each with what makes its value."""
 
 
-# Where it stands
+# The lines of mistakes
 
 
 def _depth(tables: Any, path: list[str | int]) -> int:
-    """How many of the steps of a path there are."""
+    """How many steps of a path exist."""
     for step, key in enumerate(path):
         try:
             tables = tables[key]
@@ -302,10 +304,10 @@ def _depth(tables: Any, path: list[str | int]) -> int:
 
 def _line_of(text: str, tables: Mapping[str, Any], path: list[str | int]) -> int:
     """
-    The line on which begins what a path leads to, or as much of the path as there is.
+    The line on which the value of a path begins, or of as much of the path as exists.
 
-    The parser keeps no lines. But what stands before that line is a file of its
-    own that lacks it, and nothing longer is.
+    The parser does not say on which line a value stands. But the lines before that one are a file of their
+    own, without the value, and no more lines are: so that line is searched for.
     """
     path = path[: _depth(tables, path)]
     lines = text.split("\n")
@@ -313,7 +315,7 @@ def _line_of(text: str, tables: Mapping[str, Any], path: list[str | int]) -> int
     while beyond - without > 1:
         count = middle = (without + beyond) // 2
         while (found := _parsed(lines[:count])) is None and count + 1 < beyond:
-            # That was in the middle of a value.
+            # The part ends in the middle of a value.
             count += 1
         if found is not None and _depth(found, path) < len(path):
             without = count

@@ -54,9 +54,10 @@ class ProcessService(ServerService):
         """
         @param arguments: those of L{ServerService}; the options are the whole command line.
         @param pid_file: where the number of the process is to stand.
-        @param notes: what somebody should know of the options; said in the log and to whoever starts us.
-        @param stderr: where that is said, and why the server has not started.
-        @param guard: sees, once it has started, that nobody who reads its output can stop it.
+        @param notes: lines about the options, for the log and for whoever starts the server.
+        @param stderr: takes these lines, and the reason why the server has not started.
+        @param guard: called when the server has started; sees to it that no reader of the output can block
+            it.
         """
         super().__init__(*arguments)
         self.end = self._reactor.stop
@@ -70,7 +71,7 @@ class ProcessService(ServerService):
     # The start
 
     def privilegedStartService(self) -> None:
-        """Still as the user who starts it, before another one is all that we are: take the pid file."""
+        """Take the pid file, still as the user who starts the server."""
         if self._pid_file is not None:
             with self._reported():
                 try:

@@ -117,8 +117,8 @@ class Options(UsageOptions):
     @ivar store: where jobs are kept, not opened yet, or C{None} if nowhere;
         known when the command line has been read.
     @ivar config: what the file of C{--config} says; known then, too.
-    @ivar notes: what somebody should know of the options, a line each.
-    @ivar pid_file: the file that C{twistd} was told of; the server takes it over.
+    @ivar notes: lines about options that have no effect.
+    @ivar pid_file: the file that C{twistd} has an option for; the server writes it instead.
     """
 
     synopsis = "[options]"

@@ -260,27 +260,27 @@ class Extension:
         if self._broker.archive.by_handle(job.handle) is not job:
             self._answer(token, job.handle, OUTCOME_UNKNOWN)
             return
-        life = history_of(job)
+        history = history_of(job)
         outcome = STATE_NAMES[job.state].encode("ascii")
         if job.state == DEAD:
             # Its workload is kept, for another attempt; its result is the text of the last attempt.
-            words = life.attempts[-1].text if life.attempts else ""
+            words = history.attempts[-1].text if history.attempts else ""
             self._answer(token, job.handle, outcome, result=unescaped(words.encode("utf-8")))
-        elif not life.complete:
+        elif not history.complete:
             self._answer(token, job.handle, outcome, complete=False)
         else:
             self._reading += 1
-            self._broker.archive.read(job, partial(self._result_read, token, job, life))
+            self._broker.archive.read(job, partial(self._result_read, token, job, history))
 
-    def _result_read(self, token: bytes, job: Job, life: History, brought: bytes | None) -> None:
+    def _result_read(self, token: bytes, job: Job, history: History, found: bytes | None) -> None:
         self._reading -= 1
         if self._left:
             return
         if self._pausing and not self._reading:
             self._pause()
-        if brought is not None and len(brought) == life.data_size + life.result_size:
+        if found is not None and len(found) == history.data_size + history.result_size:
             outcome = STATE_NAMES[job.state].encode("ascii")
-            self._answer(token, job.handle, outcome, brought[: life.data_size], brought[life.data_size :])
+            self._answer(token, job.handle, outcome, found[: history.data_size], found[history.data_size :])
         elif self._broker.archive.by_handle(job.handle) is not job:
             self._answer(token, job.handle, OUTCOME_UNKNOWN)
         elif not history_of(job).complete:
@@ -322,8 +322,8 @@ class Extension:
         if job is None:
             self._send(NO_JOB)
             return 0
-        life = job.history
-        overdue = job.due if life is None else life.overdue
+        history = job.history
+        overdue = job.due if history is None else history.overdue
         options = b'{"attempt":%d,"lease":%.9g,"timeout":%.9g}' % (
             job.retries + 1,
             self._broker.lease(job),

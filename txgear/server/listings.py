@@ -61,7 +61,7 @@ def gather(
 ) -> Steps:
     """
     Gather a long list, once all that the peer was sent before has left: one that asks and asks, and never
-    reads, is brought one answer. Nothing is done any more when the connection has ended.
+    reads, is sent one answer. The work stops when the connection has ended.
 
     @param turn: lets in some at the same time.
     @param done: called with the answer.

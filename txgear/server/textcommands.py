@@ -323,10 +323,10 @@ def _result(server: JobServer, words: list[bytes]) -> bytes | Reply:
         return textlines.UNKNOWN_JOB
     if not job.ended:
         raise ServerError("The job has not ended", "NO_RESULT")
-    life = history_of(job)
-    if job.state == DEAD or not life.complete:
+    history = history_of(job)
+    if job.state == DEAD or not history.complete:
         raise ServerError("What the job has brought is not kept", "NO_RESULT")
-    return _read(server, job, lambda found: inspection.result(job, life, found))
+    return _read(server, job, lambda found: inspection.result(job, history, found))
 
 
 def _read(server: JobServer, job: Job, inspect: Callable[[bytes], dict[str, Any]]) -> Reply:
