@@ -8,7 +8,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from txgear.broker.inspection import BOUNDS, Bounds, Search
+from txgear.broker.search import BOUNDS, Bounds, Search
 from txgear.protocol.textlines import text
 
 if TYPE_CHECKING:

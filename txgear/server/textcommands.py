@@ -16,8 +16,8 @@ from txgear._version import __version__
 from txgear.broker import inspection
 from txgear.broker.archive import history_of
 from txgear.broker.connections import connections
-from txgear.broker.inspection import OF_CONNECTIONS, OF_ENDED, OF_FUNCTIONS, OF_JOBS, Search
 from txgear.broker.model import Function, Job, Peer, Reply
+from txgear.broker.search import OF_CONNECTIONS, OF_ENDED, OF_FUNCTIONS, OF_JOBS, Search
 from txgear.broker.states import DEAD
 from txgear.errors import ServerError
 from txgear.protocol import textlines

@@ -8,9 +8,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.connections import MOST_NAMES, connections
-from txgear.broker.inspection import OF_CONNECTIONS, Bounds, Search
 from txgear.broker.model import Peer
 from txgear.broker.quickacks import SUSPICIONS, QuickAcks, Tally
+from txgear.broker.search import OF_CONNECTIONS, Bounds, Search
 from txgear.errors import InvalidArgument
 from txgear.test.support.broker import BrokerFixture
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.broker import Broker
-from txgear.broker.inspection import Search, functions
+from txgear.broker.inspection import functions
 from txgear.broker.records import PAUSED, SCHEDULED, Batch, StoredValue
 from txgear.broker.rules import Rules
+from txgear.broker.search import Search
 from txgear.daemon.restore import restore
 from txgear.errors import StoreUnusable
 from txgear.test.support.broker import FakeOutbox, record

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.broker import inspection
 from txgear.broker.model import Job
 from txgear.broker.records import PAUSED
+from txgear.broker.search import Search
 from txgear.broker.sleepers import WAKE_SECONDS
 from txgear.broker.states import DEAD, DELAYED, QUEUED, RUNNING
 from txgear.protocol.constants import (
@@ -247,7 +248,7 @@ class TimesTests(BrokerTestCase):
         self.assertEqual(found["begins"], "1970-01-01T01:17:40.000Z")
         # What was written down stays as it was.
         self.assertEqual(found["history"][0]["began"], "1970-01-01T00:16:40.000Z")
-        (row,) = inspection.jobs(self.fixture.broker, inspection.Search(), self.fixture.now)["jobs"]
+        (row,) = inspection.jobs(self.fixture.broker, Search(), self.fixture.now)["jobs"]
         self.assertEqual(row["age"], 0.0)
 
     def test_since_when_a_function_is_paused(self) -> None:

@@ -1,0 +1,219 @@
+"""
+What operators look for among jobs, functions and connections, and the page that they get of it.
+
+Making a page takes milliseconds, however many jobs there are: it may have no rows and still say where the
+next one begins.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+from txgear.broker.states import DELAYED, QUEUED, RUNNING, STATE_NAMES, STORING
+from txgear.errors import InvalidArgument, PolicyError
+from txgear.protocol.packets import Data, decimal
+from txgear.protocol.textlines import text
+from txgear.quantities import duration
+
+if TYPE_CHECKING:
+    from txgear.broker.model import Function, Job
+
+MOST_ROWS: Final = 200
+"""Jobs of one page at the most."""
+DEFAULT_ROWS: Final = 50
+"""Jobs of one page where nothing else is asked for."""
+MOST_SEARCHED: Final = 1 << 20
+"""Bytes of a workload in which a text is looked for, its first."""
+LIVE_STATES: Final = tuple(STATE_NAMES[state] for state in (DELAYED, STORING, QUEUED, RUNNING))
+"""How a job can be that has not ended; one that is paged is queued, as far as an operator goes."""
+
+
+class Bounds(NamedTuple):
+    """
+    What one page may cost.
+
+    @ivar work: jobs that are looked at, and what else takes as long as that, a microsecond or so.
+    @ivar numbers: that are tried, most of jobs that have ended long ago; some milliseconds.
+    @ivar few: jobs that are rather sorted than looked up by all numbers that they could have.
+    """
+
+    work: int = 10_000
+    numbers: int = 100_000
+    few: int = 10_000
+
+
+BOUNDS: Final = Bounds()
+"""Those of a server at work."""
+
+
+def _pattern(value: bytes) -> re.Pattern[bytes]:
+    # Byte by byte, as the patterns of policies are matched.
+    return re.compile(fnmatch.translate(value.decode("latin-1")).encode("latin-1"))
+
+
+EVERY: Final = _pattern(b"*")
+"""Matches every function."""
+
+
+def _states(value: bytes) -> frozenset[str]:
+    found = frozenset(text(value).lower().split(","))
+    if not found.issubset(LIVE_STATES):
+        raise InvalidArgument(f"state is one or more of {', '.join(LIVE_STATES)}, parted by commas")
+    return found
+
+
+def _older(value: bytes) -> float:
+    try:
+        return duration(text(value))
+    except PolicyError as error:
+        raise InvalidArgument(f"older: {error.problem}") from error
+
+
+def _after(value: bytes) -> int:
+    if not value.isdigit():
+        raise InvalidArgument("after is the number that the last page gave for the next")
+    return decimal(value)
+
+
+def _limit(value: bytes) -> int:
+    if not (value.isdigit() and 1 <= decimal(value) <= MOST_ROWS):
+        raise InvalidArgument(f"limit is a number from 1 to {MOST_ROWS}")
+    return decimal(value)
+
+
+def _yes_or_no(name: str) -> Callable[[bytes], bool]:
+    def parse(value: bytes) -> bool:
+        if value.lower() not in (b"yes", b"no"):
+            raise InvalidArgument(f"{name} is yes or no")
+        return value.lower() == b"yes"
+
+    return parse
+
+
+_PARSERS: Final[dict[str, Callable[[bytes], Any]]] = {
+    "function": _pattern,
+    "state": _states,
+    "worker": text,
+    "quickack": _yes_or_no("quickack"),
+    "older": _older,
+    "text": bytes,
+    "after": _after,
+    "limit": _limit,
+    "paused": _yes_or_no("paused"),
+}
+
+OF_JOBS: Final = ("function", "state", "worker", "older", "text", "after", "limit")
+"""What L{jobs} can be asked for."""
+OF_ENDED: Final = ("function", "text", "after", "limit")
+"""What L{dead} and L{kept} can be asked for."""
+OF_FUNCTIONS: Final = ("function", "paused")
+"""What L{functions} can be asked for."""
+OF_CONNECTIONS: Final = ("worker", "quickack", "after", "limit")
+"""What L{txgear.broker.connections.connections} can be asked for."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """
+    Which jobs are wanted, or functions, or connections; all of it holds for each of them.
+
+    @ivar function: matches the names of their functions.
+    @ivar state: how they are.
+    @ivar worker: stands in the name of the worker that has them; empty for whether or not one has them.
+    @ivar quickack: whether they are acknowledged at once; C{None} for whether or not.
+    @ivar older: seconds since they were submitted, at the least.
+    @ivar text: stands in what is known of them (see L{jobs}, L{dead} and L{kept}); empty for anything.
+    @ivar after: their numbers are higher than this one.
+    @ivar limit: how many at the most.
+    @ivar paused: whether an operator has paused them; C{None} for whether or not.
+    """
+
+    function: re.Pattern[bytes] = EVERY
+    state: frozenset[str] = frozenset(LIVE_STATES)
+    worker: str = ""
+    quickack: bool | None = None
+    older: float = 0.0
+    text: bytes = b""
+    after: int = 0
+    limit: int = DEFAULT_ROWS
+    paused: bool | None = None
+
+    @classmethod
+    def parse(cls, words: Mapping[str, bytes], known: Collection[str]) -> Search:
+        """
+        @param words: what is asked for, by name: C{function} (a pattern in the shell's manner), C{state}
+            (one or more, parted by commas), C{worker}, C{quickack} (yes or no), C{older} (see L{duration}),
+            C{text}, C{after}, C{limit} and C{paused} (yes or no).
+        @param known: the names that may be there.
+        @raise InvalidArgument: one may not, or has a value that makes no sense.
+        """
+        for name in words:
+            if name not in known:
+                raise InvalidArgument(f"{name} is not known; there are {', '.join(known)}")
+        return cls(**{name: _PARSERS[name](value) for name, value in words.items()})
+
+    def functions(self) -> Callable[[Function], bool]:
+        """Tells whether a function is wanted; each is looked at once."""
+        return cache(lambda function: self.function.fullmatch(function.name) is not None)
+
+
+# Pages
+
+Look: TypeAlias = "Callable[[Job], tuple[int, dict[str, Any] | None]]"
+"""Looks at a job: how much work that was, and its row if it is wanted."""
+
+
+def page(jobs: Mapping[int, Job], last: int, search: Search, look: Look, bounds: Bounds) -> dict[str, Any]:
+    """
+    Some of these jobs, by their numbers.
+
+    Many are not sorted for each page: a dict knows at once whether a job of a number is in it, and of a
+    long queue nearly all are that could be. Only where a great many numbers have none, as when
+    another server has begun with higher ones, all are looked through for the next: that is done soonest
+    by a plain loop, as they need not be in the order of their numbers.
+
+    @param last: the highest number that any has.
+    """
+    rows: list[dict[str, Any]] = []
+    work = 0
+    after = first = search.after
+    few = len(jobs) <= bounds.few
+    stop = min(first + bounds.numbers, last)
+    for number in sorted(jobs) if few else range(first + 1, stop + 1):
+        job = jobs.get(number)
+        if job is None or number <= first:
+            continue
+        if len(rows) == search.limit or work >= bounds.work:
+            return {"jobs": rows, "next": after}
+        after = number
+        done, row = look(job)
+        work += done
+        if row is not None:
+            rows.append(row)
+    if few or stop >= last:
+        return {"jobs": rows, "next": None}
+    if after > first:
+        return {"jobs": rows, "next": stop}
+    following = last + 1
+    for number in jobs:
+        if number < following and number > stop:
+            following = number
+    return {"jobs": rows, "next": None if following > last else following - 1}
+
+
+def contains(data: Data, wanted: bytes) -> bool:
+    """Whether these bytes stand in the first part of the others."""
+    if isinstance(data, bytes):
+        return data.find(wanted, 0, MOST_SEARCHED) >= 0
+    head, size = [], 0
+    for chunk in data.chunks:
+        head.append(chunk)
+        size += len(chunk)
+        if size >= MOST_SEARCHED:
+            break
+    return b"".join(head).find(wanted, 0, MOST_SEARCHED) >= 0
