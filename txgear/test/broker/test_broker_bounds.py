@@ -295,8 +295,8 @@ class GrowthTests(BoundsTestCase):
                     looked.append(peer)
                     yield peer
 
-        queue = self.broker.functions.by_name[b"f"]
-        queue.workers = Watched(queue.workers)
+        function = self.broker.functions.by_name[b"f"]
+        function.workers = Watched(function.workers)
         self.broker._sleepers.asleep = Watched(self.broker._sleepers.asleep)
         self.submit(3)
         self.assertEqual(looked, [])

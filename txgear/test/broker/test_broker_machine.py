@@ -177,11 +177,11 @@ class BrokerMachine(RuleBasedStateMachine):
                 continue
             assert peer in self.model.asleep, "only who sleeps is sent a NOOP"
             self.model.asleep.remove(peer)
-            queue = peer.woken_for
-            assert queue is not None
-            assert queue.woken <= queue.lanes.ready, "no more are woken than there are jobs"
-            assert queue.name in self.model.abilities[peer]
-            self.model.woken[peer] = self.now, queue.name
+            function = peer.woken_for
+            assert function is not None
+            assert function.woken <= function.lanes.ready, "no more are woken than there are jobs"
+            assert function.name in self.model.abilities[peer]
+            self.model.woken[peer] = self.now, function.name
         self.compare(told, self.model.told)
         self.model.told = []
         assert all(count >= 0 for count in self.owed.values()), "a job ends once"
@@ -196,7 +196,7 @@ class BrokerMachine(RuleBasedStateMachine):
     def arrange(self) -> None:
         """Several lanes that were opened at once are served in whichever order."""
         for ring, expected in zip(self.broker.dispatcher.rings, self.model.rings, strict=True):
-            names = [queue.name for queue in ring]
+            names = [function.name for function in ring]
             assert set(names) == set(expected)
             expected[:] = names
 
@@ -415,26 +415,28 @@ class BrokerMachine(RuleBasedStateMachine):
     @invariant()
     def functions_know_their_jobs_and_unused_ones_are_forgotten(self) -> None:
         self.functions_are_known()
-        for name, queue in self.broker.functions.by_name.items():
+        for name, function in self.broker.functions.by_name.items():
             jobs = [known for known in self.model.jobs if known.function == name]
             fronts = [self.model.front(name, priority) for priority in PRIORITIES]
             overflow = [self.model.overflow(name, priority) for priority in PRIORITIES]
-            assert queue.lanes.queued() == [known.job for front in fronts for known in front]
-            assert queue.lanes.overflowed() == [known.job for back in overflow for known in back]
-            assert queue.lanes.counts == [len(front) for front in fronts]
-            assert [queue.lanes.total_of(priority) for priority in PRIORITIES] == [
+            assert function.lanes.queued() == [known.job for front in fronts for known in front]
+            assert function.lanes.overflowed() == [known.job for back in overflow for known in back]
+            assert function.lanes.counts == [len(front) for front in fronts]
+            assert [function.lanes.total_of(priority) for priority in PRIORITIES] == [
                 len(front) + len(back) for front, back in zip(fronts, overflow, strict=True)
             ]
-            assert queue.lanes.ready == sum(queue.lanes.counts)
-            assert queue.lanes.paged == sum(map(len, overflow))
-            assert queue.total == len(jobs)
-            assert len(queue.delayed) == sum(known.state in (DELAYED, STORING) for known in jobs)
-            assert queue.running == sum(known.state == RUNNING for known in jobs)
-            assert queue.woken == sum(function == name for _, function in self.model.woken.values())
-            assert set(queue.workers) == {peer for peer in self.peers if name in self.model.abilities[peer]}
+            assert function.lanes.ready == sum(function.lanes.counts)
+            assert function.lanes.paged == sum(map(len, overflow))
+            assert function.total == len(jobs)
+            assert len(function.delayed) == sum(known.state in (DELAYED, STORING) for known in jobs)
+            assert function.running == sum(known.state == RUNNING for known in jobs)
+            assert function.woken == sum(function == name for _, function in self.model.woken.values())
+            assert set(function.workers) == {
+                peer for peer in self.peers if name in self.model.abilities[peer]
+            }
         for ring, expected in zip(self.broker.dispatcher.rings, self.model.rings, strict=True):
-            assert [queue.name for queue in ring] == expected
-            assert all(queue is self.broker.functions.by_name[queue.name] for queue in ring)
+            assert [function.name for function in ring] == expected
+            assert all(function is self.broker.functions.by_name[function.name] for function in ring)
 
     def functions_are_known(self) -> None:
         assert set(self.broker.functions.by_name) == self.model.functions()
@@ -453,22 +455,22 @@ class BrokerMachine(RuleBasedStateMachine):
             assert peer.asleep == (peer in self.model.asleep)
             assert (peer.woken_for is not None) == (peer in self.model.woken)
             if peer.asleep:
-                for queue in peer.abilities:
-                    assert queue.woken >= min(self.to_be_woken(queue), self.meant_for(peer, queue))
+                for function in peer.abilities:
+                    assert function.woken >= min(self.to_be_woken(function), self.meant_for(peer, function))
             assert peer.barred is None or self.waits_for_a_read(peer, peer.barred)
 
-    def meant_for(self, peer: Peer, queue: Function) -> int:
+    def meant_for(self, peer: Peer, function: Function) -> int:
         """How many jobs of a function a sleeper may have: none of lower priorities than what it waits for."""
-        return sum(queue.lanes.counts[: 3 if peer.barred is None else peer.barred + 1])
+        return sum(function.lanes.counts[: 3 if peer.barred is None else peer.barred + 1])
 
     def waits_for_a_read(self, peer: Peer, priority: int) -> bool:
         """Whether something of this priority that the sleeper can do is not in memory."""
         able = [name for name in self.model.rings[priority] if name in self.model.abilities[peer]]
         return any(not self.model.front(name, priority) for name in able)
 
-    def to_be_woken(self, queue: Function) -> int:
+    def to_be_woken(self, function: Function) -> int:
         """How many workers are to be awake for this function, as long as there are some."""
-        return queue.lanes.ready
+        return function.lanes.ready
 
     @invariant()
     def the_deadline_is_never_late(self) -> None:

@@ -275,7 +275,9 @@ class LifeMachine(BrokerMachine):
     def grab(self, peer: Peer) -> None:
         super().grab(peer)
         self.model.turn_over(self.broker.functions.by_name)
-        assert [[queue.name for queue in ring] for ring in self.broker.dispatcher.rings] == self.model.rings
+        assert [
+            [function.name for function in ring] for ring in self.broker.dispatcher.rings
+        ] == self.model.rings
 
     def work(self, peer: Peer, name: bytes, what: str, then: str) -> None:
         """An attempt of some job of this function, as far as it goes."""
@@ -467,24 +469,24 @@ class LifeMachine(BrokerMachine):
             assert function.throttle.suspended or 0 < function.due <= self.now
             assert self.broker.timers.deadline <= self.now
 
-    def to_be_woken(self, queue: Function) -> int:
+    def to_be_woken(self, function: Function) -> int:
         """Where jobs start at a rate, those who are awake wake others."""
-        available = min(queue.lanes.ready, self.model.available(queue.name))
-        return int(min(available, 1) if self.model.rate(queue.name) is not None else available)
+        available = min(function.lanes.ready, self.model.available(function.name))
+        return int(min(available, 1) if self.model.rate(function.name) is not None else available)
 
     @invariant()
     def functions_have_their_policies(self) -> None:
-        for name, queue in self.broker.functions.by_name.items():
+        for name, function in self.broker.functions.by_name.items():
             shown = self.model.policy(name)
-            assert queue.policy == (None if shown is None else CLASSIC.with_settings(shown))
-            assert queue.bytes == self.model.bytes_of(name)
-            assert queue.kept == sum(known.function == name for known in self.model.past)
-            assert queue.throttled == self.model.throttled(name)
-            assert (queue.throttle is not None and queue.throttle.paused) == (name in self.model.paused)
+            assert function.policy == (None if shown is None else CLASSIC.with_settings(shown))
+            assert function.bytes == self.model.bytes_of(name)
+            assert function.kept == sum(known.function == name for known in self.model.past)
+            assert function.throttled == self.model.throttled(name)
+            assert (function.throttle is not None and function.throttle.paused) == (name in self.model.paused)
             for priority in (HIGH, NORMAL, LOW):
-                in_ring = queue in self.broker.dispatcher.rings[priority]
-                there = queue.lanes.counts[priority] > 0 or priority in queue.lanes.overflow
-                assert in_ring == (there and not queue.throttled)
+                in_ring = function in self.broker.dispatcher.rings[priority]
+                there = function.lanes.counts[priority] > 0 or priority in function.lanes.overflow
+                assert in_ring == (there and not function.throttled)
 
     @invariant()
     def what_has_ended_is_known_until_its_time_is_over(self) -> None:
@@ -503,14 +505,14 @@ class LifeMachine(BrokerMachine):
                 key = name, unique, b""
                 expected = self.model.find(key) or self.model.named(key)
                 assert self.broker.named(name, unique) is (expected and expected.job)
-            queue = self.broker.functions.by_name.get(name)
+            function = self.broker.functions.by_name.get(name)
             for dead in (False, True):
                 shelf = [
                     known
                     for known in self.model.past
                     if known.function == name and (known.state == DEAD) == dead and known.counted
                 ]
-                found = None if queue is None else archive.shelf(queue, dead)
+                found = None if function is None else archive.shelf(function, dead)
                 assert [known.job for known in shelf] == list(found.jobs.values() if found else ())
                 assert sum(known.kept_size for known in shelf) == (found.bytes if found else 0)
 

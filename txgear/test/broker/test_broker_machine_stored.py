@@ -86,18 +86,18 @@ class WatchedJournal(FakeJournal):
 
     def load(self, jobs: list[Job]) -> None:
         super().load(jobs)
-        queue, priority = jobs[0].function, jobs[0].priority
-        overflow = [job for job in queue.lanes.overflowed() if job.priority == priority]
+        function, priority = jobs[0].function, jobs[0].priority
+        overflow = [job for job in function.lanes.overflowed() if job.priority == priority]
         assert jobs == [job for job in overflow if job in jobs], "they are of one lane, in order"
         assert jobs[0] is overflow[0]
         assert not any(job.loaded for job in jobs)
-        assert queue.workers
+        assert function.workers
         size = sum(job.size for job in jobs)
         assert len(jobs) == 1 or size <= self._budget // READ_SHARE
         pager = self._machine.broker.pager
         assert pager is not None
-        missing = len(queue.workers) - queue.lanes.counts[priority]
-        little = not queue.lanes.counts[priority] and pager.used <= self._budget * (1 + 1 / READ_SHARE)
+        missing = len(function.workers) - function.lanes.counts[priority]
+        little = not function.lanes.counts[priority] and pager.used <= self._budget * (1 + 1 / READ_SHARE)
         assert len(jobs) <= missing or little or pager.used + size <= self._budget
         assert not any(map(len, pager._asking[:priority])), "high lanes are read first"
         self._machine.model.read_until = self._machine.now + PATIENCE
@@ -330,7 +330,9 @@ class StoredMachine(BrokerMachine):
         loading = [known for known in self.model.jobs if known.job in (self.journal.loading or ())]
         coming = {(known.function, known.priority) for known in loading if known.state == PAGED}
         if self.journal.loading is not None:
-            coming |= {(queue.name, priority) for priority in PRIORITIES for queue in pager._asking[priority]}
+            coming |= {
+                (function.name, priority) for priority in PRIORITIES for function in pager._asking[priority]
+            }
         for name, priority in self.model.lanes:
             overflow = self.model.overflow(name, priority)
             assert not (overflow and overflow[0].loaded)

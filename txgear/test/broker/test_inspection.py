@@ -278,7 +278,7 @@ class WordTests(InspectionTestCase):
 class FunctionTests(InspectionTestCase):
     def functions(self, **words: bytes) -> list[dict[str, Any]]:
         found = inspection.functions(self.broker, Search.parse(words, OF_FUNCTIONS))
-        return [inspection.function(self.broker, queue) for queue in found]
+        return [inspection.function(self.broker, function) for function in found]
 
     def test_what_is_told_of_each(self) -> None:
         for due in (0.0, 0.0, self.fixture.now + 9):

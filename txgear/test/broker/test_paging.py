@@ -132,9 +132,9 @@ class OverBudgetTests(PagedTestCase):
     def test_all_are_counted_and_shown(self) -> None:
         self.flood(4)
         self.flood(1, priority=LOW)
-        queue = self.broker.functions.by_name[b"f"]
-        self.assertEqual((queue.lanes.ready, queue.lanes.paged, queue.total), (2, 3, 5))
-        self.assertEqual([queue.lanes.total_of(priority) for priority in (HIGH, NORMAL, LOW)], [0, 4, 1])
+        function = self.broker.functions.by_name[b"f"]
+        self.assertEqual((function.lanes.ready, function.lanes.paged, function.total), (2, 3, 5))
+        self.assertEqual([function.lanes.total_of(priority) for priority in (HIGH, NORMAL, LOW)], [0, 4, 1])
         self.broker.operations.limit_function(b"f", (5, 5, 5))
         with self.assertRaisesRegex(Exception, "Job queue is full"):
             self.fixture.submit(None)

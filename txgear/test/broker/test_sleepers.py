@@ -19,15 +19,15 @@ class SleepersTests(SynchronousTestCase):
         self.function = Function(b"f")
         self.other = Function(b"g")
 
-    def worker(self, *queues: Function) -> Peer:
+    def worker(self, *functions: Function) -> Peer:
         peer = Peer(1, "192.0.2.1")
-        for queue in queues:
-            queue.workers[peer] = None
-            peer.abilities[queue] = 0.0
+        for function in functions:
+            function.workers[peer] = None
+            peer.abilities[function] = 0.0
         return peer
 
-    def sleeper(self, *queues: Function) -> Peer:
-        peer = self.worker(*queues)
+    def sleeper(self, *functions: Function) -> Peer:
+        peer = self.worker(*functions)
         self.sleepers.sleep(peer)
         return peer
 

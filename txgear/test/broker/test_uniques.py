@@ -39,11 +39,11 @@ class KeyTests(SynchronousTestCase):
 class UniquesTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.uniques: Uniques[Job] = Uniques()
-        self.queues = [Function(b"f"), Function(b"g"), Function(b"h")]
-        self.jobs = [make_job(queue, unique=b"u") for queue in self.queues]
+        self.functions = [Function(b"f"), Function(b"g"), Function(b"h")]
+        self.jobs = [make_job(function, unique=b"u") for function in self.functions]
 
     def found(self) -> list[Job | None]:
-        return [self.uniques.find(queue, b"u") for queue in self.queues]
+        return [self.uniques.find(function, b"u") for function in self.functions]
 
     def test_a_unique_belongs_to_its_function(self) -> None:
         for count, one in enumerate(self.jobs, 1):
