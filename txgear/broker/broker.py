@@ -96,11 +96,14 @@ class Broker:
 
     __slots__ = (
         "_awake",
+        "_by_name",
         "_departures",
         "_end",
         "_enqueue",
+        "_joinable",
         "_send",
         "_sleepers",
+        "_store",
         "_take",
         "archive",
         "dispatcher",
@@ -145,7 +148,10 @@ class Broker:
         self.store_events = StoreEvents(table, functions, dispatcher, archive, lifecycle, pager, timers)
         # What comes of peers that leave, and of the draining: it waits for nothing.
         self._departures = BulkTasks()
-        # Called for each job: found at once.
+        # Used for each job: found at once.
+        self._by_name = functions.by_name
+        self._joinable = table.uniques.jobs
+        self._store = None if journal is None else persistence.add
         self._send = outbox.send
         self._enqueue = dispatcher.enqueue
         self._take = dispatcher.take
@@ -306,28 +312,30 @@ class Broker:
             raise QueueError(SHUTTING_DOWN)
         if settings:
             _check(settings)
-        function = self.functions.by_name.get(name) or self.functions.get(name)
-        table = self.table
+        function = self._by_name.get(name) or self.functions.get(name)
         # Nearly every unique is its own key, and needs no call for that.
         key: Key | None = unique
         if not unique:
             key = None
         elif unique == UNIQUE_FROM_WORKLOAD:
             key = key_of(unique, workload)
-        if key in table.uniques.jobs and (job := table.uniques.find(function, key)) is not None:
+        if key in self._joinable and (job := self.table.uniques.find(function, key)) is not None:
             self._join(job, client, background)
             if schedule is not None:
                 self._note_schedule(schedule, 0 if job.reply is None else job.number)
             return job
-        special = function.policy is not None or settings
+        # One look for all that is rare.
+        policy = function.policy
+        rare = policy is not None or function.kept or function.max_queued is not None or settings
+        table = self.table
+        begins = now + delay if delay else 0.0
         try:
-            if function.policy is not None or function.kept:
+            if rare:
                 done = None if key is None else self.archive.still_done(function, key, now)
                 if done is not None:
                     if schedule is not None:
                         self._note_schedule(schedule, 0)
                     return done
-            if function.policy is not None or function.max_queued is not None:
                 self._check_room(function, priority, len(workload))
             number = table.last_number + 1
             if number > table.reserved:
@@ -335,12 +343,12 @@ class Broker:
             job = Job(
                 table.naming, number, function, unique, key, workload, priority, background, reducer, now
             )
-            if special:
+            if rare and (policy is not None or settings):
                 job.history = History(settings) if settings else None
                 self.lifecycle.set_expiry(job, now)
-            begins = now + delay if delay else 0.0
             if background:
-                self.persistence.add(job, due or self.timers.wall(begins))
+                if self._store is not None:
+                    self._store(job, due or self.timers.wall(begins))
             elif client is not None:
                 if len(client.attached) >= MOST_AWAITED:
                     raise QueueError(f"A connection waits for at most {MOST_AWAITED} jobs")

@@ -40,7 +40,8 @@ cheaper than the care; above it, each copy costs as much as the system calls.
 """
 
 _header = struct.Struct(">4sII")
-_pack = _header.pack
+pack_header = _header.pack
+"""Makes the header of a packet from its magic, its type and the bytes of its body."""
 _unpack = _header.unpack_from
 
 
@@ -234,7 +235,7 @@ class Decoder:
             else:
                 data = b"".join(parts)
         at, end = 0, len(data)
-        expected = self.magic
+        expected, limit = self.magic, self.limit
         while at < end:
             if data[at]:
                 stop = data.find(b"\n", at, at + MAX_LINE + 1)
@@ -251,7 +252,8 @@ class Decoder:
                 self.needed = HEADER_SIZE
                 break
             magic, kind, size = _unpack(data, at)
-            if magic != expected and magic != self._foreign:
+            foreign = magic != expected
+            if foreign and magic != self._foreign:
                 raise ProtocolError("neither a Gearman packet nor a line of text")
             if 0 < kind <= LAST_TYPE:
                 nuls = _NULS[kind]
@@ -259,13 +261,13 @@ class Decoder:
                 nuls = _PRIVATE_NULS[kind]
             else:
                 raise ProtocolError(f"no packet has the type {kind}")
-            if size > self.limit:
-                raise PacketTooLarge(size, self.limit)
+            if size > limit:
+                raise PacketTooLarge(size, limit)
             stop = start + size
             if stop > end:
                 self.needed = HEADER_SIZE + size
                 break
-            if magic != expected or size > PIECES_FROM:
+            if foreign or size > PIECES_FROM:
                 yield self._packet(magic, kind, [data[start:stop]])
             else:
                 arguments: list[Data]
@@ -354,13 +356,13 @@ def reduce_workload(rest: Data) -> bytes:
 def request(kind: int, *arguments: bytes) -> bytes:
     """The bytes of one packet to a server. The last argument may hold NULs, the others none."""
     body = b"\0".join(arguments)
-    return _pack(REQUEST_MAGIC, kind, len(body)) + body
+    return pack_header(REQUEST_MAGIC, kind, len(body)) + body
 
 
 def response(kind: int, *arguments: bytes) -> bytes:
     """The bytes of one packet from a server. The last argument may hold NULs, the others none."""
     body = b"\0".join(arguments)
-    return _pack(RESPONSE_MAGIC, kind, len(body)) + body
+    return pack_header(RESPONSE_MAGIC, kind, len(body)) + body
 
 
 def large(magic: bytes, kind: int, arguments: Sequence[bytes], data: Data) -> list[bytes]:
@@ -371,7 +373,7 @@ def large(magic: bytes, kind: int, arguments: Sequence[bytes], data: Data) -> li
     """
     chunks = data.chunks if isinstance(data, Pieces) else [data]
     head = b"".join([argument + b"\0" for argument in arguments])
-    return [_pack(magic, kind, len(head) + len(data)) + head, *chunks]
+    return [pack_header(magic, kind, len(head) + len(data)) + head, *chunks]
 
 
 _decimal = re.compile(rb"\s*([+-]?[0-9]{1,30})")

@@ -49,7 +49,8 @@ def _submit(priority: int, background: bool) -> Request:
         peer = connection.peer
         job = connection.broker.submit(peer, function, unique, workload, connection.now, priority, background)
         if job.reply is None and job.state < DONE:
-            connection.send(peer, JOB_CREATED, job.handle)
+            # Its handle, which most jobs do not keep.
+            connection.send(peer, JOB_CREATED, job.naming % job.number)
         else:
             connection.server.created(peer, job, background)
 

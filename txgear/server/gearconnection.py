@@ -42,7 +42,7 @@ from txgear.protocol.constants import (
     SUBMIT_REDUCE_JOB_BACKGROUND,
     TEXT,
 )
-from txgear.protocol.packets import Data, Decoder, Packet, Pieces, Received, large, response
+from txgear.protocol.packets import Data, Decoder, Packet, Pieces, Received, large, pack_header
 from txgear.protocol.textlines import for_line, shown
 from txgear.server.descriptors import SPOKEN_SECONDS, close_now
 from txgear.server.extension import Extension
@@ -208,7 +208,9 @@ class GearConnection(ShortTurns):
             elif packet[0] == TEXT:
                 chunks.append(last)  # type: ignore[arg-type]
             else:
-                chunks.append(response(*packet))  # type: ignore[arg-type]
+                # As in response, which is one call more for each packet.
+                body = b"\0".join(packet[1:])  # type: ignore[arg-type]
+                chunks.append(pack_header(RESPONSE_MAGIC, packet[0], len(body)) + body)
         self.write_chunks(chunks)
         if watched:
             self._leave_if_idle()
