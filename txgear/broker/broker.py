@@ -305,7 +305,7 @@ class Broker:
         @raise QueueError: the function's queue is full, no job can be stored, the server drains, there are
             too many functions, or the client waits for too many jobs.
         """
-        if len(unique) > MAX_UNIQUE or len(reducer) > MAX_UNIQUE:
+        if len(unique) > MAX_UNIQUE or (reducer and len(reducer) > MAX_UNIQUE):
             # The reference has this one text for both.
             raise ArgumentTooLarge("Unique value too large")
         if self.dispatcher.draining:

@@ -78,7 +78,11 @@ class JobTable:
         self.jobs[job.number] = job
         job.function.bytes += job.size
         if (key := job.key) is not None:
-            self.uniques.add(key, job)
+            # No call for what nearly all have: a key that nobody else has.
+            if key in (jobs := self.uniques.jobs):
+                self.uniques.add(key, job)
+            else:
+                jobs[key] = job
 
     def add_again(self, job: Job) -> None:
         """The same for one that was here before. Where another has its name by now, both are to be done."""
@@ -91,7 +95,10 @@ class JobTable:
         del self.jobs[job.number]
         job.function.bytes -= job.size
         if (key := job.key) is not None:
-            self.uniques.remove(key, job)
+            if (jobs := self.uniques.jobs)[key] is job:
+                del jobs[key]
+            else:
+                self.uniques.remove(key, job)
         # As in part_all, which is one call more on the way of each job.
         for client in job.clients:
             client.attached.pop(job, None)

@@ -9,7 +9,7 @@ one descriptor to the reactor. When it is ready, all connections that are ready 
 and then the turn ends once: measured with 256 clients and 64 workers, this
 takes a third off a job.
 
-Only readiness is ours. The transport reads by its own C{doRead}. Where the peer ends its side, the
+Only readiness and the read are ours. Where the peer ends its side, the
 transport's C{readConnectionLost} is called, as the reactor would. For any other event the connection is
 given back to the reactor, which does all writing, too.
 """
@@ -38,6 +38,11 @@ READ_SECONDS: Final = 0.01
 """
 Seconds after which a turn puts off what it can: of a connection that is read later hardly more
 than one request is carried out in this turn.
+"""
+MOST_ROUNDS: Final = 8
+"""
+Times that all connections are read before the reactor's other descriptors and timers have their turn, where
+that takes no longer than L{READ_SECONDS}: most rounds are done in a tenth of a millisecond.
 """
 MERGE_FROM: Final = 4
 """
@@ -104,43 +109,50 @@ class BatchedReads:
 
     def doRead(self) -> None:
         """
-        Part of C{IReadDescriptor}: some of the connections are ready.
+        Part of C{IReadDescriptor}: some of the connections are ready. Where they are many, more will be by
+        the time that they are read: these are read as well, and a turn of the reactor is spared.
         """
         transports = self._transports
-        events = self._epoll.poll(0, MAX_EVENTS)
-        merged = self.reading = len(events) >= MERGE_FROM
-        self.now = self._seconds()
-        if merged:
-            self.ends = self.now + READ_SECONDS
-        for fd, event in events:
-            transport = transports.get(fd)
-            if transport is None:
-                continue
-            try:
-                if event != select.EPOLLIN:
-                    self._give_back(fd, transport)
+        rounds_end = inf
+        for _ in range(MOST_ROUNDS):
+            events = self._epoll.poll(0, MAX_EVENTS)
+            merged = self.reading = len(events) >= MERGE_FROM
+            now = self.now = self._seconds()
+            if merged:
+                self.ends = now + READ_SECONDS
+                rounds_end = min(rounds_end, self.ends)
+            for fd, event in events:
+                transport = transports.get(fd)
+                if transport is None:
                     continue
-                # What the transport's own doRead does, with two calls less for each read.
                 try:
-                    data = transport.socket.recv(transport.bufferSize)
-                except BlockingIOError:
-                    continue
-                except OSError:
-                    self._ended(fd, transport, CONNECTION_LOST)
-                    continue
-                if data:
-                    transport.protocol.dataReceived(data)
-                else:
-                    self._ended(fd, transport, CONNECTION_DONE)
-            except Exception:
-                # As in the reactor: a defect of ours costs the one connection.
-                self.log.failure("a connection failed")
-                transport.abortConnection()
-        self.now = 0.0
-        if merged:
+                    if event != select.EPOLLIN:
+                        self._give_back(fd, transport)
+                        continue
+                    # What the transport's own doRead does, with two calls less for each read.
+                    try:
+                        data = transport.socket.recv(transport.bufferSize)
+                    except BlockingIOError:
+                        continue
+                    except OSError:
+                        self._ended(fd, transport, CONNECTION_LOST)
+                        continue
+                    if data:
+                        transport.protocol.dataReceived(data)
+                    else:
+                        self._ended(fd, transport, CONNECTION_DONE)
+                except Exception:
+                    # As in the reactor: a defect of ours costs the one connection.
+                    self.log.failure("a connection failed")
+                    transport.abortConnection()
+            self.now = 0.0
+            if not merged:
+                return
             self.reading = False
             self.ends = inf
             self._end_turn()
+            if now >= rounds_end or self._epoll.closed:
+                return
 
     def _give_back(self, fd: int, transport: Connection) -> None:
         self.remove(fd, transport)

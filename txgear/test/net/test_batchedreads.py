@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from txgear.net.batchedreads import AVAILABLE, MAX_EVENTS, MERGE_FROM, BatchedReads
+from txgear.net.batchedreads import AVAILABLE, MAX_EVENTS, MERGE_FROM, MOST_ROUNDS, READ_SECONDS, BatchedReads
 from txgear.net.stream import Stream
 from txgear.protocol.constants import TEXT
 from txgear.protocol.packets import Data, Decoder
@@ -24,7 +24,7 @@ class FakeEpoll:
     An epoll for which the test sets what is ready.
 
     @ivar registered: the descriptors that are watched.
-    @ivar ready: what the next poll returns.
+    @ivar ready: what the next polls return, each event once, as after a read nothing is left.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,8 @@ class FakeEpoll:
 
     def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
         assert timeout == 0
-        return self.ready[:most]
+        ready, self.ready = self.ready[:most], self.ready[most:]
+        return ready
 
     def fileno(self) -> int:
         return 99
@@ -73,11 +74,17 @@ class BatchedReadsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
         self.notes: list[str] = []
+        self.turn_seconds = 0.0
         self.epoll = FakeEpoll()
         self.reads = self.make(cast("select.epoll", self.epoll))
 
     def make(self, epoll: select.epoll | None = None) -> BatchedReads:
-        return BatchedReads(self.reactor, lambda: self.notes.append("end"), self.reactor.seconds, epoll)
+        return BatchedReads(self.reactor, self.end, self.reactor.seconds, epoll)
+
+    def end(self) -> None:
+        self.notes.append("end")
+        if self.turn_seconds:
+            self.reactor.advance(self.turn_seconds)
 
     def connect(self, count: int) -> list[FakeTcpConnection]:
         return [
@@ -123,10 +130,29 @@ class BatchedReadsTests(SynchronousTestCase):
         self.assertEqual(self.notes, ["end"])
         self.assertFalse(self.reads.reading)
 
-    def test_a_turn_has_an_end(self) -> None:
+    def test_where_many_are_ready_those_after_them_are_read_as_well(self) -> None:
+        """Each round ends with a turn; what is ready then needs no turn of the reactor."""
         connections = self.connect(MAX_EVENTS + 5)
         self.arrive(*[(connection, b"a\n") for connection in connections])
-        self.assertEqual([bool(connection.fake.arrived) for connection in connections].count(True), 5)
+        self.assertFalse(any(connection.fake.arrived for connection in connections))
+        self.assertEqual(self.notes, ["end", "end"])
+
+    def test_the_rounds_have_an_end(self) -> None:
+        """The reactor has other descriptors, and timers."""
+        connections = self.connect(MERGE_FROM)
+        again = [(connection.fileno(), select.EPOLLIN) for connection in connections] * (
+            MAX_EVENTS // MERGE_FROM
+        )
+        self.epoll.ready = again * (MOST_ROUNDS + 1)
+        self.reads.doRead()
+        self.assertEqual((self.notes, len(self.epoll.ready)), (["end"] * MOST_ROUNDS, MAX_EVENTS))
+
+    def test_slow_rounds_end_sooner(self) -> None:
+        connections = self.connect(MERGE_FROM)
+        self.epoll.ready = [(connection.fileno(), select.EPOLLIN) for connection in connections] * MAX_EVENTS
+        self.turn_seconds = READ_SECONDS / 2
+        self.reads.doRead()
+        self.assertEqual(self.notes, ["end"] * 3)
 
     def test_a_peer_that_leaves_is_gone_at_once(self) -> None:
         gone, other = self.connect(2)
