@@ -348,7 +348,7 @@ class Broker:
                 self.lifecycle.set_expiry(job, now)
             if background:
                 if self._store is not None:
-                    self._store(job, due or self.timers.wall(begins))
+                    self._store(job, due or (begins and self.timers.wall(begins)))
             elif client is not None:
                 if len(client.attached) >= MOST_AWAITED:
                     raise QueueError(f"A connection waits for at most {MOST_AWAITED} jobs")

@@ -93,7 +93,7 @@ class Dispatcher:
         if lanes.overflow or job.stored or job.history is not None:
             if job.history is not None and job.history.expires:
                 self._timers.add(job, job.history.expires)
-            if not first and (priority in lanes.overflow or not job.loaded):
+            if not first and (priority in lanes.overflow or (job.size and not job.workload)):
                 job.state = TO_PAGED[job.state]
                 if lanes.append_overflow(job):
                     self._to_ring_end(function, priority)

@@ -116,20 +116,25 @@ class Lifecycle:
         """A job is stored: those who submitted it have their answer, and it may be handed out."""
         reply, job.reply = job.reply, None
         assert reply is not None
-        self._outbox.release(reply, JOB_CREATED, job.handle)
-        if job.ended:
-            if job.number in self._archive.jobs:
+        # Its handle, which most jobs do not keep.
+        self._outbox.release(reply, JOB_CREATED, job.naming % job.number)
+        if job.state != STORING:
+            if not job.ended:
+                job.stored = True
+                self._persistence.count_workload(job)
+            elif job.number in self._archive.jobs:
                 job.stored = True
                 job.workload = b""
             return
         job.stored = True
-        if job.state != STORING:
-            self._persistence.count_workload(job)
-            return
-        due, begins = self._starts.pop(job, (0.0, 0.0))
         del job.function.delayed[job]
-        self._persistence.admit_workload(job, due > self._timers.wall(now) or begins > now)
-        self.make_ready(job, due, begins, now)
+        if job in self._starts or job.history is not None:
+            due, begins = self._starts.pop(job, (0.0, 0.0))
+            self._persistence.admit_workload(job, due > self._timers.wall(now) or begins > now)
+            self.make_ready(job, due, begins, now)
+        else:
+            self._persistence.admit_workload(job, False)
+            self._dispatcher.enqueue(job, now)
 
     def refused(self, job: Job, reason: str, now: float) -> None:
         """

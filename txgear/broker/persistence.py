@@ -23,10 +23,19 @@ if TYPE_CHECKING:
     from txgear.broker.timers import Timers
 
 
-class Persistence:
-    """The broker's side of a L{Journal}; where there is none, nothing is kept."""
+def _nothing(job: Job, waits: bool = False) -> None:
+    """Where there is no pager all workloads are in memory, and nobody counts them."""
 
-    __slots__ = ("_journal", "_pager", "_prefix", "_timers")
+
+class Persistence:
+    """
+    The broker's side of a L{Journal}; where there is none, nothing is kept.
+
+    @ivar admit_workload: L{Pager.admit<txgear.broker.paging.Pager.admit>}, where there is a pager.
+    @ivar count_workload: L{Pager.count<txgear.broker.paging.Pager.count>}, likewise.
+    """
+
+    __slots__ = ("_journal", "_pager", "_prefix", "_timers", "admit_workload", "count_workload")
 
     def __init__(self, journal: Journal | None, pager: Pager | None, prefix: bytes, timers: Timers) -> None:
         """
@@ -39,6 +48,8 @@ class Persistence:
         self._pager = pager
         self._prefix = prefix
         self._timers = timers
+        self.admit_workload: Callable[[Job, bool], None] = _nothing if pager is None else pager.admit
+        self.count_workload: Callable[[Job], None] = _nothing if pager is None else pager.count
 
     @property
     def backlogged(self) -> bool:
@@ -69,7 +80,7 @@ class Persistence:
         if (reason := journal.unavailable) is not None:
             journal.retry_soon()
             raise QueueError(reason)
-        wall = self._timers.wall
+        offset = self._timers.offset
         record = JobRecord(
             job.number,
             job.place,
@@ -82,7 +93,7 @@ class Persistence:
             due,
             job.retries,
             job.size,
-            wall(job.created),
+            job.created and job.created + offset,
             0,
             0.0,
             None if job.history is None else job.history.to_bytes(),
@@ -135,20 +146,6 @@ class Persistence:
             self._journal.delete_all(job.number)
 
     # Workloads and results
-
-    def admit_workload(self, job: Job, waits: bool) -> None:
-        """
-        A job is stored now, and about to be queued or delayed: is its workload to stay in memory?
-
-        @param waits: whether its time is still to come.
-        """
-        if self._pager is not None:
-            self._pager.admit(job, waits)
-
-    def count_workload(self, job: Job) -> None:
-        """A job is stored now whose workload stays in memory."""
-        if self._pager is not None:
-            self._pager.count(job)
 
     def drop_workload(self, job: Job) -> None:
         """The workload of a job is wanted no more in memory, if the store has it."""

@@ -201,7 +201,7 @@ class JobServer:
             self.outbox.send(peer, JOB_CREATED, job.handle)
         else:
             self.outbox.hold(peer, reply, self.journal.pending_bytes > self.settings.queue_memory)
-        if job.ended and not background:
+        if not background and job.ended:
             self.broker.repeat(peer, job)
 
     def _store_answered(self) -> None:

@@ -120,7 +120,7 @@ class NotKeptTests(KeptTestCase):
         job.stored = True
         persistence.add(job)
         self.tell_all(persistence, job)
-        persistence.admit_workload(job, waits=True)
+        persistence.admit_workload(job, True)
         persistence.count_workload(job)
         persistence.put_value(StoredValue(PAUSED, b"f", 1.0))
         self.assertEqual((job.reply, job.workload), (None, b"four"))

@@ -1,0 +1,77 @@
+"""Tests of L{txgear.broker.broker}: what peers say of jobs that have a policy or a history."""
+
+from __future__ import annotations
+
+from txgear.broker.archive import history_of
+from txgear.broker.records import SCHEDULED
+from txgear.broker.states import DONE
+from txgear.errors import JobNotFound
+from txgear.protocol.constants import WORK_DATA
+from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase
+
+
+class VerbTests(BrokerTestCase):
+    def test_a_watcher_hears_of_the_end_once(self) -> None:
+        job = self.fixture.submit(None)
+        ends = self.outcome(job)
+        unwatch = self.broker.watch(job, lambda *end: self.fail("nobody wants to know any more"))
+        unwatch()
+        unwatch()
+        worker = self.fixture.worker(b"f")
+        self.complete(worker, self.grabbed(worker, job))
+        self.assertEqual(ends, [(DONE, b"", b"done", True)])
+
+    def test_a_worker_beats(self) -> None:
+        self.fixture.set(lease=5)
+        worker = self.fixture.worker(b"f", extended=True)
+        job = self.grabbed(worker, self.fixture.submit(None))
+        self.assertEqual(self.broker.lease(job), 5.0)
+        self.fixture.pass_time(4)
+        self.broker.beat(worker, job.handle, self.fixture.now)
+        self.fixture.pass_time(4)
+        self.data(worker, job, b"nobody keeps this")
+        self.assertEqual((job.worker, history_of(job).collected), (worker, None))
+        with self.assertRaises(JobNotFound):
+            self.broker.beat(worker, b"H:test:9", self.fixture.now)
+
+    def test_a_job_of_the_classic_protocol_has_no_lease(self) -> None:
+        job = self.grabbed(self.fixture.worker(b"f"), self.fixture.submit(None))
+        self.assertEqual(self.broker.lease(job), 0.0)
+
+    def test_data_of_a_job_whose_result_is_not_kept(self) -> None:
+        """It is passed on; should a policy come that keeps results, a part of this one is missing."""
+        client, worker = self.fixture.connect(), self.fixture.worker(b"f")
+        job = self.grabbed(worker, self.fixture.submit(client))
+        self.data(worker, job, b"part")
+        self.assertEqual(self.fixture.heard(client), [(WORK_DATA, job.handle, b"part")])
+        self.assertIsNone(history_of(job).collected)
+
+    def test_data_of_a_job_whose_result_is_kept(self) -> None:
+        self.fixture.set(results=60)
+        worker = self.fixture.worker(b"f")
+        job = self.grabbed(worker, self.fixture.submit(None))
+        self.data(worker, job, b"one ")
+        self.complete(worker, job, b"two")
+        self.assertEqual(self.brought(job), b"one two")
+
+
+class DurableVerbTests(DurableBrokerTestCase):
+    def test_what_an_answer_waits_for(self) -> None:
+        job = self.fixture.submit(None)
+        self.assertIs(self.broker.reply_of(job, background=False), job.reply)
+        self.assertIsNotNone(job.reply)
+        self.fixture.commit()
+        self.assertIsNone(self.broker.reply_of(job, background=True))
+
+    def test_a_schedule_whose_job_is_still_done(self) -> None:
+        """Its time is over all the same."""
+        self.fixture.set(unique_for=60)
+        worker = self.fixture.worker(b"f")
+        self.fixture.store(b"w", unique=b"u")
+        job = self.fixture.grab(worker)
+        assert job is not None
+        self.complete(worker, job)
+        for schedule in (None, (b"nightly", 17.0)):
+            self.assertIs(self.fixture.submit(None, unique=b"u", schedule=schedule), job)
+        value = self.journal.marks[SCHEDULED, b"nightly"]
+        self.assertEqual((value.value, value.number), (17.0, 0))
