@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from txgear.broker.history import History
 from txgear.broker.model import Job
-from txgear.broker.records import PAUSED
+from txgear.broker.records import PAUSED, by_place
 from txgear.broker.states import FAILED, PAGED
 from txgear.broker.table import naming_of
 from txgear.errors import ConfigurationError, PolicyError
@@ -129,13 +129,26 @@ class StoreEvents:
 
     # The server starts again
 
-    def restore(self, record: JobRecord, now: float) -> None:
+    def restore(self, records: Iterable[JobRecord], values: Iterable[StoredValue], now: float) -> None:
         """
-        A job that was kept is queued, or waits for its time, as before. The earlier of two with one
-        priority comes first. One that has ended is still known.
+        Take up what was kept. Jobs are queued, or wait for their time, as before: the earlier of two with
+        one priority comes first. Those that have ended are still known, and functions that were paused
+        still are.
 
-        @raise ConfigurationError: what was kept of its history cannot be read.
+        @param records: all jobs that are kept, in the order of their numbers.
+        @param values: what else is.
+        @raise ConfigurationError: what was kept of a job's history cannot be read.
         """
+        for record in by_place(records):
+            self._restore_job(record, now)
+        self._archive.ended.sort()
+        for value in values:
+            if value.kind == PAUSED and value.value:
+                function = self._functions.get(value.name, bounded=False)
+                self._functions.throttle(function).paused = True
+                self._dispatcher.regulate(function, now)
+
+    def _restore_job(self, record: JobRecord, now: float) -> None:
         function = self._functions.get(record.function, bounded=False)
         key: Key | None = record.unique or None
         if key == UNIQUE_FROM_WORKLOAD:
@@ -177,14 +190,3 @@ class StoreEvents:
         except (ValueError, PolicyError) as error:
             raise ConfigurationError(f"what the store has of {job.handle!r} is damaged: {error}") from error
         return history
-
-    def restore_value(self, value: StoredValue, now: float) -> None:
-        """A function that was paused still is."""
-        if value.kind == PAUSED:
-            function = self._functions.get(value.name, bounded=False)
-            self._functions.throttle(function).paused = True
-            self._dispatcher.regulate(function, now)
-
-    def restored(self) -> None:
-        """All that was kept has been given to L{restore}."""
-        self._archive.ended.sort()

@@ -12,7 +12,7 @@ from typing import Final
 from twisted.logger import Logger
 
 from txgear.broker.broker import Broker
-from txgear.broker.records import JobRecord, StoredValue, by_place
+from txgear.broker.records import JobRecord, StoredValue
 from txgear.interfaces import IJobStore
 from txgear.journal.journal import NUMBERS
 
@@ -38,12 +38,8 @@ def restore(broker: Broker, store: IJobStore, now: float, numbers: int = NUMBERS
     store.open()
     # The reserved numbers are above those of all jobs that are kept.
     broker.store_events.reserve(store.reserve(numbers), numbers)
-    for record in by_place(_kept_jobs(store)):
-        broker.store_events.restore(record, now)
-    broker.store_events.restored()
     values = store.values()
-    for value in values:
-        broker.store_events.restore_value(value, now)
+    broker.store_events.restore(_kept_jobs(store), values, now)
     return values
 
 

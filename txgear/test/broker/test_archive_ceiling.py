@@ -207,10 +207,10 @@ class StoredKeepingTests(DurableBrokerTestCase, KeepingTestCase):
         self.assertEqual(self.shelf(), [4, 5])
         self.again()
         self.assertEqual(self.shelf(), [4, 5])
-        told = len(self.journal.moves)
+        told = len(self.journal.updates)
         job = self.do(unique=b"new")
         self.assertEqual(self.shelf(), [5, job.number])
-        self.assertEqual(len(self.journal.moves), told + 2)
+        self.assertEqual(len(self.journal.updates), told + 2)
 
     def test_once_its_unique_is_free_it_is_one_as_any(self) -> None:
         self.fixture.set(unique_for=10, results={"keep": 3600, "bytes": 2})

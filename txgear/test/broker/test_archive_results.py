@@ -481,14 +481,14 @@ class StoredResultsTests(DurableBrokerTestCase, ResultsTestCase):
     def test_the_journal_is_told(self) -> None:
         self.fixture.set(results=60)
         job = self.do(b"result", workload=b"work", unique=b"u")
-        (move,) = self.journal.moves
+        (move,) = self.journal.updates
         self.assertEqual(
             (move.number, move.size, move.state, move.ended, move.due, move.history),
             (job.number, 6, DONE, START, START + 60, b'{"result":[0,6,true]}'),
         )
-        self.assertEqual((self.journal.results, self.journal.ends), ({job.number: b"result"}, []))
+        self.assertEqual((self.journal.results, self.journal.deleted), ({job.number: b"result"}, []))
         self.fixture.pass_time(60)
-        self.assertEqual(self.journal.forgotten, [job.number])
+        self.assertEqual(self.journal.deleted_all, [job.number])
 
     def test_they_outlive_it(self) -> None:
         self.fixture.set(results=60, unique_for=60)
@@ -539,7 +539,7 @@ class StoredResultsTests(DurableBrokerTestCase, ResultsTestCase):
         job = self.do()
         self.broker.store_events.result_refused(job.number)
         self.assertEqual((self.parts(job), self.broker.archive.results), (None, {}))
-        move = self.journal.moves[-1]
+        move = self.journal.updates[-1]
         self.assertEqual((move.size, move.state, move.history), (0, DONE, b'{"result":[0,0,false]}'))
         self.broker.operations.forget(job.handle)
         self.broker.store_events.result_refused(job.number)
@@ -565,7 +565,7 @@ class StoredResultsTests(DurableBrokerTestCase, ResultsTestCase):
         self.fixture.submit(None, unique=b"u")
         self.complete(self.worker, job)
         self.assertTrue(self.broker.operations.forget(job.handle))
-        self.assertEqual(self.journal.forgotten, [job.number])
+        self.assertEqual(self.journal.deleted_all, [job.number])
         self.fixture.commit()
         self.again()
         self.assertEqual((self.broker.archive.jobs, self.broker.table.jobs), ({}, {}))
@@ -585,7 +585,7 @@ class StoredResultsTests(DurableBrokerTestCase, ResultsTestCase):
         job = self.fixture.submit(None, workload=b"work")
         self.fixture.cancel(job)
         self.fixture.refuse()
-        self.assertEqual((self.broker.archive.jobs, self.journal.forgotten), ({}, []))
+        self.assertEqual((self.broker.archive.jobs, self.journal.deleted_all), ({}, []))
 
     def test_one_that_cannot_be_read(self) -> None:
         self.fixture.set(results=60, unique_for=60)
@@ -627,9 +627,9 @@ class StoredResultsTests(DurableBrokerTestCase, ResultsTestCase):
             with self.assertRaises(ConfigurationError) as caught:
                 self.fixture.restart()
             self.assertIn("H:test:7", str(caught.exception))
-            self.journal.forgotten.append(7)
+            self.journal.deleted_all.append(7)
             self.fixture.restart()
-            self.journal.forgotten.clear()
+            self.journal.deleted_all.clear()
 
     def test_one_of_which_nothing_is_to_be_said(self) -> None:
         """A life is kept only where there is something to say."""
@@ -637,7 +637,7 @@ class StoredResultsTests(DurableBrokerTestCase, ResultsTestCase):
         self.again()
         self.assertEqual((self.found(7).state, history_of(self.found(7)).attempts), (CANCELLED, []))
         self.fixture.pass_time(9)
-        self.assertEqual(self.journal.forgotten, [7])
+        self.assertEqual(self.journal.deleted_all, [7])
 
     def test_the_life_of_one_that_lives(self) -> None:
         job = self.fixture.submit(None)

@@ -445,9 +445,9 @@ class StoredPauseTests(DurableBrokerTestCase):
         self.fixture.store(b"work")
         self.broker.operations.pause(b"f", self.fixture.now)
         self.broker.operations.pause(b"g", self.fixture.now)
-        self.assertEqual(self.journal.marks[PAUSED, b"f"], StoredValue(PAUSED, b"f", START))
+        self.assertEqual(self.journal.stored_values[PAUSED, b"f"], StoredValue(PAUSED, b"f", START))
         self.broker.operations.resume(b"g", self.fixture.now)
-        self.assertEqual(self.journal.marks[PAUSED, b"g"].value, 0.0)
+        self.assertEqual(self.journal.stored_values[PAUSED, b"g"].value, 0.0)
         (job,) = self.fixture.restart()
         self.assertEqual(self.broker.functions.by_name.keys(), {b"f"})
         sleeper = self.fixture.sleeper(b"f")
@@ -473,8 +473,8 @@ class StoredPauseTests(DurableBrokerTestCase):
         self.fixture.restart()
         self.assertIsNone(self.fixture.grab(self.fixture.worker(b"f")))
 
-    def test_other_marks_are_others_affair(self) -> None:
-        self.broker.store_events.restore_value(StoredValue(SCHEDULED, b"f", START), self.fixture.now)
+    def test_other_values_pause_nothing(self) -> None:
+        self.broker.store_events.restore([], [StoredValue(SCHEDULED, b"f", START)], self.fixture.now)
         self.assertEqual(self.broker.functions.by_name, {})
 
     def test_what_is_behind_the_lane_comes_in_when_it_may(self) -> None:

@@ -20,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.broker.broker import Broker
 from txgear.broker.history import History as JobLife
 from txgear.broker.model import Function, Job, Peer
-from txgear.broker.records import PAUSED, by_place
+from txgear.broker.records import PAUSED
 from txgear.broker.rules import Rules
 from txgear.broker.states import DEAD, RUNNING
 from txgear.errors import JobNotFound
@@ -599,7 +599,9 @@ class StoredLifeMachine(LifeMachine, StoredMachine):
             known.job.number: known.life() for known in [*self.model.jobs, *self.model.past] if known.stored
         }
         assert {record.number: life_of(record.history) for record in kept} == lives
-        paused = {name for (kind, name), mark in self.journal.marks.items() if kind == PAUSED and mark.value}
+        paused = {
+            name for (kind, name), mark in self.journal.stored_values.items() if kind == PAUSED and mark.value
+        }
         assert paused == self.model.paused
 
     def answer_readings(self) -> None:
@@ -637,12 +639,7 @@ class StoredLifeMachine(LifeMachine, StoredMachine):
         self.broker.operations.set_policies(policies(self.model.rules), self.now)
         self.model.counter += 5
         self.broker.store_events.reserve(self.model.counter + 1, 10_000)
-        for record in by_place(records):
-            self.broker.store_events.restore(record, self.now)
-        self.broker.store_events.restored()
-        for mark in self.journal.marks.values():
-            if mark.value:
-                self.broker.store_events.restore_value(mark, self.now)
+        self.broker.store_events.restore(records, self.journal.stored_values.values(), self.now)
         self.model.restart(self.now)
         for known in [*self.model.jobs, *self.model.past]:
             old, number = known.job, known.job.number

@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.broker.broker import Broker
 from txgear.broker.model import Job, Peer
 from txgear.broker.paging import PATIENCE, READ_SHARE
-from txgear.broker.records import UNREADABLE_SECONDS, by_place
+from txgear.broker.records import UNREADABLE_SECONDS
 from txgear.broker.rules import Rules
 from txgear.broker.states import PAGED, STORING
 from txgear.protocol.constants import ERROR, JOB_CREATED, LOW, NORMAL, PRIORITIES
@@ -123,8 +123,8 @@ class StoredMachine(BrokerMachine):
 
     def compare_changes(self) -> None:
         # What a worker has sent makes a life of its job; that is the other machine's affair.
-        assert [move._replace(history=None) for move in self.journal.moves] == self.model.moves
-        assert self.journal.ends == self.model.ends
+        assert [move._replace(history=None) for move in self.journal.updates] == self.model.updates
+        assert self.journal.deleted == self.model.deleted
 
     def flood(self, name: bytes, priority: int, count: int, workload: bytes, named: bool) -> None:
         """More jobs at once than there is memory for."""
@@ -287,8 +287,7 @@ class StoredMachine(BrokerMachine):
         self.broker = Broker(self.outbox, replace(self.broker_rules, prefix=prefix), self.journal)
         self.model.counter += 5
         self.broker.store_events.reserve(self.model.counter + 1, 10_000)
-        for record in by_place(records):
-            self.broker.store_events.restore(record, self.now)
+        self.broker.store_events.restore(records, [], self.now)
         before = {known.job.number: known for known in self.model.jobs}
         for number, job in self.broker.table.jobs.items():
             old = before[number].job

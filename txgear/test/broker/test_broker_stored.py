@@ -79,7 +79,7 @@ class DrainTests(DurableBrokerTestCase):
         self.assertIsNone(self.fixture.grab(self.worker))
         self.assertTrue(self.broker.drained)
         self.assertEqual(
-            ([job.number], []), ([kept.number for kept in self.journal.kept()], self.journal.ends)
+            ([job.number], []), ([kept.number for kept in self.journal.kept()], self.journal.deleted)
         )
 
     def test_a_client_that_waits_for_it_is_waited_for(self) -> None:
@@ -127,7 +127,7 @@ class DrainTests(DurableBrokerTestCase):
         self.fixture.leave(self.worker)
         self.fixture.pass_time(10)
         self.assertEqual((job.state, later.state), (DELAYED, DELAYED))
-        self.assertEqual(self.journal.moves, [JobUpdate(1, 1, 0.0, 1), JobUpdate(2, 3, 0.0, 0)])
+        self.assertEqual(self.journal.updates, [JobUpdate(1, 1, 0.0, 1), JobUpdate(2, 3, 0.0, 0)])
 
 
 class HaltedTests(DurableBrokerTestCase):
@@ -148,7 +148,7 @@ class HaltedTests(DurableBrokerTestCase):
         self.gone(worker, client)
         self.assertIs(running, stored)
         self.assertEqual((running.state, running.retries, foreground.state), (RUNNING, 0, QUEUED))
-        self.assertEqual((self.journal.moves, self.journal.ends), ([], []))
+        self.assertEqual((self.journal.updates, self.journal.deleted), ([], []))
         self.assertEqual(self.fixture.outbox.take(), [])
 
     def test_what_is_on_its_way_may_be_stored_yet(self) -> None:

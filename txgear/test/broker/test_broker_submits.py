@@ -51,7 +51,7 @@ class ScheduleTests(DurableBrokerTestCase):
 
     def assert_marked(self, when: float, number: int) -> None:
         mark = StoredValue(SCHEDULED, b"nightly", when, number)
-        self.assertEqual(self.journal.marks, {(SCHEDULED, b"nightly"): mark})
+        self.assertEqual(self.journal.stored_values, {(SCHEDULED, b"nightly"): mark})
 
     def test_with_a_job_of_its_own(self) -> None:
         self.assert_marked(START, self.submit(START).number)
@@ -77,4 +77,4 @@ class ScheduleTests(DurableBrokerTestCase):
         self.fixture.store(b"work")
         with self.assertRaises(QueueError):
             self.submit(START)
-        self.assertEqual(self.journal.marks, {})
+        self.assertEqual(self.journal.stored_values, {})

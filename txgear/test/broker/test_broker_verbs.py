@@ -73,5 +73,5 @@ class DurableVerbTests(DurableBrokerTestCase):
         self.complete(worker, job)
         for schedule in (None, (b"nightly", 17.0)):
             self.assertIs(self.fixture.submit(None, unique=b"u", schedule=schedule), job)
-        value = self.journal.marks[SCHEDULED, b"nightly"]
+        value = self.journal.stored_values[SCHEDULED, b"nightly"]
         self.assertEqual((value.value, value.number), (17.0, 0))

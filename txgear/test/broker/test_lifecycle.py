@@ -510,7 +510,7 @@ class StoredAttemptsTests(DurableBrokerTestCase):
         (job,) = self.fixture.store(b"work", unique=b"u")
         self.fail_once(job)
         self.assertEqual((job.workload, self.brought(job)), (b"", b"work"))
-        self.assertEqual((self.journal.results, self.journal.ends), ({}, []))
+        self.assertEqual((self.journal.results, self.journal.deleted), ({}, []))
         self.fixture.pass_time(10)
         self.again()
         self.assertEqual(self.broker.table.jobs, {})
@@ -520,9 +520,9 @@ class StoredAttemptsTests(DurableBrokerTestCase):
         self.assertEqual([each.reason for each in history_of(back).attempts], ["fail"])
         self.assertEqual(self.brought(back), b"work")
         self.fixture.pass_time(3589)
-        self.assertEqual(self.journal.forgotten, [])
+        self.assertEqual(self.journal.deleted_all, [])
         self.fixture.pass_time(1)
-        self.assertEqual((self.journal.forgotten, self.broker.archive.jobs), ([1], {}))
+        self.assertEqual((self.journal.deleted_all, self.broker.archive.jobs), ([1], {}))
         self.assertEqual(self.broker.functions.by_name.keys(), {b"f"})
 
     def test_one_that_is_dead_before_it_is_stored(self) -> None:
@@ -576,7 +576,7 @@ class StoredAttemptsTests(DurableBrokerTestCase):
         self.fixture.read()
         self.grabbed(self.worker, first)
         self.complete(self.worker, first)
-        self.assertEqual((first.state, self.journal.ends), (DONE, [2, 1]))
+        self.assertEqual((first.state, self.journal.deleted), (DONE, [2, 1]))
 
     def test_without_a_policy_any_more_the_classic_rules_hold(self) -> None:
         self.fixture.set(retries=5, backoff=0)

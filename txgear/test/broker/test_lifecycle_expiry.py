@@ -122,7 +122,7 @@ class StoredExpiryTests(DurableBrokerTestCase):
         self.fixture.set(expires=10)
         (job,) = self.fixture.store(b"work")
         self.fixture.pass_time(10)
-        self.assertEqual(self.journal.ends, [job.number])
+        self.assertEqual(self.journal.deleted, [job.number])
 
     def test_one_that_is_read_when_its_turn_comes(self) -> None:
         self.journal = FakeJournal()
@@ -153,7 +153,7 @@ class StoredExpiryTests(DurableBrokerTestCase):
         self.fixture.commit()
         self.assertIsNone(self.fixture.grab(worker))
         self.fixture.pass_time(0)
-        self.assertEqual((job.state, self.journal.ends), (EXPIRED, [job.number]))
+        self.assertEqual((job.state, self.journal.deleted), (EXPIRED, [job.number]))
 
     def test_one_that_a_background_submit_joins(self) -> None:
         self.fixture.set(expires=10)

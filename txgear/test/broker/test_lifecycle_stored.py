@@ -100,7 +100,7 @@ class StoringTests(DurableBrokerTestCase):
         self.fixture.leave(worker)
         self.fixture.grab(self.fixture.worker(b"f"))
         self.fixture.cancel(job)
-        told = self.journal.adding, self.journal.moves, self.journal.ends, self.fixture.memory
+        told = self.journal.adding, self.journal.updates, self.journal.deleted, self.fixture.memory
         self.assertEqual(told, ([], [], [], 0))
 
     def test_it_counts_for_the_limit_of_its_function(self) -> None:
@@ -126,7 +126,7 @@ class StoringTests(DurableBrokerTestCase):
         self.fixture.cancel(job)
         self.assertEqual(self.fixture.heard(client), [(WORK_FAIL, job.handle)])
         self.assert_gone(job)
-        self.assertEqual((self.fixture.counts(), self.journal.ends), ({}, [job.number]))
+        self.assertEqual((self.fixture.counts(), self.journal.deleted), ({}, [job.number]))
         self.fixture.commit()
         self.assertEqual(reply.packet, (JOB_CREATED, job.handle))
         self.assertEqual((self.fixture.counts(), self.journal.kept(), self.fixture.memory), ({}, [], 0))
@@ -135,7 +135,7 @@ class StoringTests(DurableBrokerTestCase):
         job = self.fixture.submit(None)
         self.fixture.cancel(job)
         self.assertEqual(self.fixture.refuse("full").packet, (ERROR, b"QUEUE_ERROR", b"full"))
-        self.assertEqual((self.fixture.counts(), self.journal.ends), ({}, [job.number]))
+        self.assertEqual((self.fixture.counts(), self.journal.deleted), ({}, [job.number]))
 
     def test_without_a_journal_nothing_waits(self) -> None:
         fixture = BrokerFixture()
@@ -180,7 +180,7 @@ class ForegroundMadeBackgroundTests(DurableBrokerTestCase):
         self.fixture.commit()
         self.assertEqual((self.job.state, self.job.stored, self.fixture.memory), (RUNNING, True, 4))
         self.complete(worker, self.job)
-        self.assertEqual((self.journal.ends, self.journal.kept(), self.fixture.memory), ([1], [], 0))
+        self.assertEqual((self.journal.deleted, self.journal.kept(), self.fixture.memory), ([1], [], 0))
 
     def test_it_may_be_made_so_while_it_runs(self) -> None:
         self.fixture.grab(self.fixture.worker(b"f", timeout=5.0))
@@ -196,7 +196,7 @@ class ForegroundMadeBackgroundTests(DurableBrokerTestCase):
         worker = self.fixture.worker(b"f")
         self.fixture.grab(worker)
         self.complete(worker, self.job)
-        self.assertEqual(self.journal.ends, [1])
+        self.assertEqual(self.journal.deleted, [1])
         self.fixture.commit()
         self.assertEqual((reply.packet, self.fixture.memory), ((JOB_CREATED, self.job.handle), 0))
         self.assertEqual((self.journal.kept(), self.fixture.counts()), ([], {b"f": (0, 0, 0, 1)}))
@@ -216,7 +216,7 @@ class ForegroundMadeBackgroundTests(DurableBrokerTestCase):
         self.insist()
         record = self.journal.adding[0].record
         self.assertEqual((record.number, record.place, record.retries), (1, self.job.place, 2))
-        self.assertEqual((self.job.place, self.journal.moves), (2, []))
+        self.assertEqual((self.job.place, self.journal.updates), (2, []))
 
     def test_the_time_that_it_waits_for_is_kept(self) -> None:
         later = self.fixture.submit(self.client, unique=b"later", due=START + 10)
@@ -245,7 +245,7 @@ class RefusedTests(DurableBrokerTestCase):
         reply = self.fixture.refuse("voll: £5")
         self.assertEqual(reply.packet, (ERROR, b"QUEUE_ERROR", "voll: £5".encode()))
         self.assert_gone(job)
-        self.assertEqual((self.fixture.counts(), self.journal.ends), ({}, []))
+        self.assertEqual((self.fixture.counts(), self.journal.deleted), ({}, []))
         self.assertIsNot(self.fixture.submit(None, unique=b"u"), job)
 
     def test_clients_that_joined_it_have_the_same_answer_and_no_other(self) -> None:
@@ -264,21 +264,21 @@ class RefusedTests(DurableBrokerTestCase):
         self.fixture.grab(worker)
         self.complete(worker, job)
         self.assertEqual(self.fixture.heard(self.client), [(WORK_COMPLETE, job.handle, b"done")])
-        self.assertEqual((self.journal.ends, self.fixture.memory), ([], 0))
+        self.assertEqual((self.journal.deleted, self.fixture.memory), ([], 0))
 
     def test_and_ends_when_its_client_goes(self) -> None:
         job = self.made_background()
         self.fixture.refuse()
         self.fixture.leave(self.client)
         self.assert_gone(job)
-        self.assertEqual((self.fixture.counts(), self.journal.ends), ({}, []))
+        self.assertEqual((self.fixture.counts(), self.journal.deleted), ({}, []))
 
     def test_or_at_once_if_that_has_gone(self) -> None:
         job = self.made_background()
         self.fixture.leave(self.client)
         self.fixture.refuse()
         self.assert_gone(job)
-        self.assertEqual((self.fixture.counts(), self.journal.ends), ({}, []))
+        self.assertEqual((self.fixture.counts(), self.journal.deleted), ({}, []))
 
     def test_but_not_while_it_runs(self) -> None:
         job = self.made_background()
@@ -289,7 +289,7 @@ class RefusedTests(DurableBrokerTestCase):
         self.assertEqual((job.state, job.background), (RUNNING, False))
         self.fixture.leave(worker)
         self.assert_gone(job)
-        self.assertEqual((self.journal.moves, self.journal.ends), ([], []))
+        self.assertEqual((self.journal.updates, self.journal.deleted), ([], []))
 
     def test_it_may_be_asked_for_again(self) -> None:
         job = self.made_background()
@@ -358,7 +358,7 @@ class JournalRefusesTests(DurableBrokerTestCase):
         worker = self.fixture.worker(b"f")
         self.assertEqual(self.fixture.grab_all(worker), [self.foreground, self.background])
         self.complete(worker, self.background)
-        self.assertEqual(self.journal.ends, [2])
+        self.assertEqual(self.journal.deleted, [2])
 
 
 class MoveTests(DurableBrokerTestCase):
@@ -372,15 +372,15 @@ class MoveTests(DurableBrokerTestCase):
     def test_a_lost_job_is_counted_and_keeps_its_place_once(self) -> None:
         job, *others = self.fixture.store(b"1", b"2", b"3")
         self.lose(job)
-        self.assertEqual(self.journal.moves, [JobUpdate(1, 1, 0.0, 1)])
+        self.assertEqual(self.journal.updates, [JobUpdate(1, 1, 0.0, 1)])
         self.lose(job)
-        self.assertEqual(self.journal.moves[1:], [JobUpdate(1, 4, 0.0, 2)])
+        self.assertEqual(self.journal.updates[1:], [JobUpdate(1, 4, 0.0, 2)])
         for other in others:
             worker = self.fixture.worker(b"f")
             self.fixture.grab(worker)
             self.complete(worker, other)
         self.lose(job)
-        self.assertEqual(self.journal.moves[2:], [JobUpdate(1, 5, 0.0, 3)])
+        self.assertEqual(self.journal.updates[2:], [JobUpdate(1, 5, 0.0, 3)])
         self.assertEqual((job.place, job.retries), (5, 3))
         self.assertEqual(self.fixture.submit(None).number, 6)
 
@@ -391,7 +391,7 @@ class MoveTests(DurableBrokerTestCase):
         self.fixture.grab(worker)
         self.fixture.submit(None, unique=b"u")
         self.fixture.leave(worker)
-        self.assertEqual(self.journal.moves, [JobUpdate(job.number, 1, 0.0, 1)])
+        self.assertEqual(self.journal.updates, [JobUpdate(job.number, 1, 0.0, 1)])
         self.fixture.commit()
         self.assertEqual(self.journal.kept()[0].retries, 1)
 
@@ -399,14 +399,14 @@ class MoveTests(DurableBrokerTestCase):
         (job,) = self.fixture.store(b"work")
         self.fixture.grab(self.fixture.worker(b"f", timeout=5.0))
         self.fixture.pass_time(5)
-        self.assertEqual(self.journal.moves, [JobUpdate(job.number, job.number, 0.0, 1)])
+        self.assertEqual(self.journal.updates, [JobUpdate(job.number, job.number, 0.0, 1)])
 
     def test_one_whose_time_has_come_is_behind_those_that_are_there(self) -> None:
         later, now = self.fixture.submit(None, due=START + 10), self.fixture.submit(None)
         self.fixture.commit()
         self.assertEqual((later.state, now.state), (DELAYED, QUEUED))
         self.fixture.pass_time(10)
-        self.assertEqual(self.journal.moves, [JobUpdate(1, 3, 0.0, 0)])
+        self.assertEqual(self.journal.updates, [JobUpdate(1, 3, 0.0, 0)])
         self.assertEqual(now.function.lanes.queued(), [now, later])
 
     def test_it_keeps_that_turn_when_its_worker_is_lost(self) -> None:
@@ -425,7 +425,7 @@ class MoveTests(DurableBrokerTestCase):
         self.fixture.pass_time(10)
         self.assertEqual((job.state, job.due), (STORING, 0.0))
         self.fixture.commit()
-        self.assertEqual((job.state, self.journal.moves), (QUEUED, []))
+        self.assertEqual((job.state, self.journal.updates), (QUEUED, []))
 
     def test_its_workload_is_dropped_until_then_and_read_again(self) -> None:
         (job,) = self.fixture.store(b"work", due=START + 10)
@@ -457,7 +457,7 @@ class EndTests(DurableBrokerTestCase):
 
     def assert_told(self, job: Job) -> None:
         self.assert_gone(job)
-        self.assertEqual(self.journal.ends, [job.number])
+        self.assertEqual(self.journal.deleted, [job.number])
         self.assertEqual((self.journal.kept(), self.fixture.memory), ([], 0))
 
     def running(self) -> Job:
@@ -500,7 +500,7 @@ class EndTests(DurableBrokerTestCase):
     def test_given_up(self) -> None:
         job = self.running()
         self.fixture.leave(self.worker)
-        self.assertEqual(self.journal.ends, [])
+        self.assertEqual(self.journal.deleted, [])
         worker = self.fixture.worker(b"f")
         self.fixture.grab(worker)
         self.fixture.leave(worker)
@@ -511,4 +511,4 @@ class EndTests(DurableBrokerTestCase):
         job = self.running()
         self.fixture.submit(client, unique=b"u")
         self.fixture.leave(client)
-        self.assertEqual((job.state, self.journal.ends), (RUNNING, []))
+        self.assertEqual((job.state, self.journal.deleted), (RUNNING, []))

@@ -438,7 +438,7 @@ class StoredOperationsTests(DurableBrokerTestCase, OperationsTestCase):
         self.assertIs(self.fixture.submit(self.client, unique=b"u"), job)
         self.grabbed(self.worker, job)
         self.complete(self.worker, job)
-        self.assertEqual(self.journal.ends, [job.number])
+        self.assertEqual(self.journal.deleted, [job.number])
 
     def test_one_that_is_queued_again_before_it_is_stored(self) -> None:
         self.fixture.set(retries=0)
@@ -465,7 +465,7 @@ class StoredOperationsTests(DurableBrokerTestCase, OperationsTestCase):
     def test_one_that_is_dropped_is_dropped_for_good(self) -> None:
         (job,) = self.dead(workload=b"work")
         self.broker.operations.forget(job.handle)
-        self.assertEqual(self.journal.forgotten, [job.number])
+        self.assertEqual(self.journal.deleted_all, [job.number])
         self.again()
         self.assertEqual(self.broker.archive.jobs, {})
 
@@ -480,7 +480,7 @@ class StoredOperationsTests(DurableBrokerTestCase, OperationsTestCase):
         self.fixture.commit()
         for job in (*stored, storing):
             self.assert_gone(job)
-        self.assertEqual(len(self.journal.ends), 4)
+        self.assertEqual(len(self.journal.deleted), 4)
         self.assertEqual(self.fixture.counts(), {})
 
 

@@ -149,7 +149,7 @@ class OverBudgetTests(PagedTestCase):
         self.assertEqual(self.fixture.heard(client), [(WORK_FAIL, job.handle)])
         self.assert_gone(job)
         self.assertEqual(
-            (self.journal.ends, job.function.lanes.paged, job.function.lanes.overflow), ([3], 0, {})
+            (self.journal.deleted, job.function.lanes.paged, job.function.lanes.overflow), ([3], 0, {})
         )
 
     def test_a_client_that_joined_and_goes_changes_nothing(self) -> None:
@@ -456,7 +456,7 @@ class GoneTests(PagedTestCase):
         self.fixture.read()
         self.assertEqual(self.fixture.heard(client), [(WORK_FAIL, lost.handle)])
         self.assert_gone(lost)
-        self.assertEqual((self.journal.ends, self.fixture.memory), ([lost.number], 80))
+        self.assertEqual((self.journal.deleted, self.fixture.memory), ([lost.number], 80))
         self.assertEqual(self.drain_queue(worker), others)
 
     def test_the_last_whose_workload_the_store_has_lost(self) -> None:
@@ -565,7 +565,7 @@ class DrainTests(PagedTestCase):
         self.assertEqual((jobs[0].function.lanes.paged, jobs[0].function.lanes.overflow), (0, {}))
         self.assertTrue(self.broker.drained)
         self.assertIsNone(self.fixture.grab(worker))
-        self.assertEqual(self.journal.ends, [])
+        self.assertEqual(self.journal.deleted, [])
 
     def test_one_that_is_being_read_too(self) -> None:
         self.flood(2, function=b"x")

@@ -59,7 +59,7 @@ class JobTests(KeptTestCase):
         self.assertEqual(self.journal.adding[0].record.history, history.to_bytes())
         history.add_attempt(Attempt(1.0, 2.0, FAIL, "worker", "why"))
         self.persistence.update(job)
-        self.assertEqual(self.journal.moves[0].history, history.to_bytes())
+        self.assertEqual(self.journal.updates[0].history, history.to_bytes())
 
     def test_while_the_store_is_away_none_is_taken(self) -> None:
         """And it had better be tried again soon."""
@@ -73,28 +73,28 @@ class JobTests(KeptTestCase):
         job.place, job.retries = 9, 2
         self.persistence.update(job)
         self.persistence.update(job, 30.0)
-        self.assertEqual(self.journal.moves, [JobUpdate(1, 9, 0.0, 2), JobUpdate(1, 9, 130.0, 2)])
+        self.assertEqual(self.journal.updates, [JobUpdate(1, 9, 0.0, 2), JobUpdate(1, 9, 130.0, 2)])
 
     def test_one_that_is_on_its_way_moves_as_well(self) -> None:
         job = make_job()
         self.persistence.add(job)
         self.persistence.update(job)
-        self.assertEqual(len(self.journal.moves), 1)
+        self.assertEqual(len(self.journal.updates), 1)
 
     def test_the_end(self) -> None:
         job = self.stored()
         self.persistence.delete(job)
-        self.assertEqual((self.journal.ends, job.workload, self.pager.used), ([1], b"", 0))
+        self.assertEqual((self.journal.deleted, job.workload, self.pager.used), ([1], b"", 0))
 
     def test_what_is_kept_of_one_that_has_ended(self) -> None:
         job = self.stored()
         job.state, job.since, job.due, job.size, job.archived = DONE, 10.0, 70.0, 6, b"{}"
         self.persistence.update_ended(job)
         self.persistence.put_result(job, b"result")
-        self.assertEqual(self.journal.moves, [JobUpdate(1, 1, 170.0, 0, 6, DONE, 110.0, b"{}")])
+        self.assertEqual(self.journal.updates, [JobUpdate(1, 1, 170.0, 0, 6, DONE, 110.0, b"{}")])
         self.assertEqual(self.journal.results, {1: b"result"})
         self.persistence.delete_all(job)
-        self.assertEqual((self.journal.forgotten, self.journal.results), ([1], {}))
+        self.assertEqual((self.journal.deleted_all, self.journal.results), ([1], {}))
 
 
 class NotKeptTests(KeptTestCase):
@@ -111,7 +111,9 @@ class NotKeptTests(KeptTestCase):
     def test_nothing_is_told_of_a_job_that_is_not_kept(self) -> None:
         self.tell_all(self.persistence, job := make_job(workload=b"four"))
         journal = self.journal
-        self.assertEqual((journal.moves, journal.ends, journal.forgotten, journal.results), ([], [], [], {}))
+        self.assertEqual(
+            (journal.updates, journal.deleted, journal.deleted_all, journal.results), ([], [], [], {})
+        )
         self.assertEqual((job.workload, self.pager.used), (b"four", 0))
 
     def test_without_a_journal_nothing_is_kept(self) -> None:
@@ -146,7 +148,7 @@ class StoreTests(KeptTestCase):
     def test_what_is_no_job(self) -> None:
         value = StoredValue(PAUSED, b"f", 1.0)
         self.persistence.put_value(value)
-        self.assertEqual(list(self.journal.marks.values()), [value])
+        self.assertEqual(list(self.journal.stored_values.values()), [value])
 
 
 class WorkloadTests(KeptTestCase):

@@ -60,7 +60,7 @@ class RestoreTests(DurableBrokerTestCase):
         self.assertEqual((job.workload, self.fixture.memory), (b"work", 4))
         self.assertIs(self.broker.table.by_handle(b"H:test:7"), job)
         self.complete(worker, job)
-        self.assertEqual((self.journal.ends, self.journal.kept(), self.fixture.memory), ([7], [], 0))
+        self.assertEqual((self.journal.deleted, self.journal.kept(), self.fixture.memory), ([7], [], 0))
         self.assertEqual(self.fixture.heard(client), [])
 
     def test_handles_keep_their_meaning_whatever_their_prefix(self) -> None:
@@ -126,7 +126,7 @@ class RestoreTests(DurableBrokerTestCase):
         self.complete(worker, first)
         self.assertNotIn(self.fixture.submit(None, unique=b"u"), (first, second))
         self.complete(worker, second)
-        self.assertEqual(self.journal.ends, [1, 2])
+        self.assertEqual(self.journal.deleted, [1, 2])
 
     def test_a_time_to_come_is_waited_for(self) -> None:
         (job,) = self.restored(record(7, due=START + 10))

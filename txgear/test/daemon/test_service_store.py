@@ -130,7 +130,7 @@ class ReplayTests(StoreTestCase):
             service = self.start()
         (line,) = [formatEvent(event) for event in events]
         self.assertIn("is ready: store memory:, listening on", line)
-        self.assertEqual(self.store.take(), ["open", "reserve", "replay", "values"])
+        self.assertEqual(self.store.take(), ["open", "reserve", "values", "replay"])
         protocol, transport = self.connect()
         self.tell(protocol, submit())
         self.assertEqual(transport.value(), response(JOB_CREATED, service.server.settings.prefix + b":1"))
@@ -314,7 +314,7 @@ class FailingStartTests(StoreTestCase):
     def test_unavailable(self) -> None:
         """Any call may find the database gone, or refuse: never a silent start without a store."""
         self.keep(record(1))
-        for name in ("open", "reserve", "replay", "values"):
+        for name in ("open", "reserve", "values", "replay"):
             for error in (StoreUnavailable("nobody listens"), StoreRefused("nobody listens")):
                 self.store.fail(name, error)
                 self.assert_not_started("the store memory:: nobody listens")
@@ -325,7 +325,7 @@ class FailingStartTests(StoreTestCase):
         reactor = RefusingReactor(98)
         service = self.service("--listen=127.0.0.1", reactor=reactor, store=self.store)
         self.assertRaises(ConfigurationError, service.startService)
-        self.assertEqual(self.store.take(), ["open", "reserve", "replay", "values", "close"])
+        self.assertEqual(self.store.take(), ["open", "reserve", "values", "replay", "close"])
         self.join()
         self.stop(self.start())
 

@@ -255,7 +255,7 @@ class TimesTests(BrokerTestCase):
         self.fixture.set_clock(HOUR)
         self.fixture.broker.operations.pause(b"f", self.fixture.now)
         assert self.fixture.journal is not None
-        self.assertEqual(self.fixture.journal.marks[PAUSED, b"f"].value, START + HOUR)
+        self.assertEqual(self.fixture.journal.stored_values[PAUSED, b"f"].value, START + HOUR)
 
     def test_a_great_many(self) -> None:
         """As many as one call does not get through."""

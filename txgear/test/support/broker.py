@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.broker.broker import Broker
 from txgear.broker.model import Function, Job, Peer, Reply
 from txgear.broker.ports import Reading
-from txgear.broker.records import JobRecord, JobUpdate, NewJob, StoredValue, by_place
+from txgear.broker.records import JobRecord, JobUpdate, NewJob, StoredValue
 from txgear.broker.rules import QUEUE_MEMORY, UNLIMITED, Rules
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import NOOP, NORMAL
@@ -101,11 +101,11 @@ class FakeJournal:
     @ivar room: bytes of the largest result that there is room for.
     @ivar asked: how often somebody was refused.
     @ivar adding: the jobs whose outcome the broker has not been told.
-    @ivar moves: all that was told.
-    @ivar ends: all that was told.
+    @ivar updates: all that was told.
+    @ivar deleted: all that was told.
     @ivar results: what was told, by number.
-    @ivar forgotten: all that was told.
-    @ivar marks: the last of each that was told.
+    @ivar deleted_all: all that was told.
+    @ivar stored_values: the last of each that was told.
     @ivar reading: what is asked for by those who want one.
     @ivar loading: the jobs whose workloads are asked for, if any are.
     @ivar loads: how many jobs were asked for each time.
@@ -118,13 +118,13 @@ class FakeJournal:
         self.room = 10**9
         self.asked = 0
         self.adding: list[Adding] = []
-        self.moves: list[JobUpdate] = []
-        self.ends: list[int] = []
+        self.updates: list[JobUpdate] = []
+        self.deleted: list[int] = []
         self.loading: list[Job] | None = None
         self.loads: list[int] = []
         self.results: dict[int, bytes] = {}
-        self.forgotten: list[int] = []
-        self.marks: dict[tuple[int, bytes], StoredValue] = {}
+        self.deleted_all: list[int] = []
+        self.stored_values: dict[tuple[int, bytes], StoredValue] = {}
         self.reading: list[Reading] = []
         self._kept: dict[int, NewJob] = {}
         self._moved: dict[int, JobUpdate] = {}
@@ -142,11 +142,11 @@ class FakeJournal:
         self._moved.pop(record.number, None)
 
     def update(self, update: JobUpdate) -> None:
-        self.moves.append(update)
+        self.updates.append(update)
         self._moved[update.number] = update
 
     def delete(self, number: int) -> None:
-        self.ends.append(number)
+        self.deleted.append(number)
 
     def load(self, jobs: list[Job]) -> None:
         assert self.loading is None, "one read at a time"
@@ -157,11 +157,11 @@ class FakeJournal:
         self.results[number] = result
 
     def delete_all(self, number: int) -> None:
-        self.forgotten.append(number)
+        self.deleted_all.append(number)
         self.results.pop(number, None)
 
     def put_value(self, value: StoredValue) -> None:
-        self.marks[value.kind, value.name] = value
+        self.stored_values[value.kind, value.name] = value
 
     def read(self, reading: Reading) -> None:
         self.reading.append(reading)
@@ -203,7 +203,7 @@ class FakeJournal:
     def kept(self) -> list[JobRecord]:
         """What a server that starts now finds."""
         found = []
-        for number in sorted(self._kept.keys() - set(self.ends) - set(self.forgotten)):
+        for number in sorted(self._kept.keys() - set(self.deleted) - set(self.deleted_all)):
             record = self._kept[number][0]
             move = self._moved.get(number)
             found.append(moved(record, move) if move is not None else record)
@@ -331,12 +331,7 @@ class BrokerFixture:
         self.broker = Broker(self.outbox, rules, self.journal, self._chance)
         self.broker.store_events.reserve(first, 1000)
         self.broker.operations.set_policies(self.policies, self.now)
-        for record in by_place(self.journal.kept()):
-            self.broker.store_events.restore(record, self.now)
-        for mark in self.journal.marks.values():
-            if mark.value:
-                self.broker.store_events.restore_value(mark, self.now)
-        self.broker.store_events.restored()
+        self.broker.store_events.restore(self.journal.kept(), self.journal.stored_values.values(), self.now)
         return sorted(self.broker.table.jobs.values(), key=lambda job: job.number)
 
     @property

@@ -85,8 +85,8 @@ class BrokerModel:
         self.durable = durable
         self.budget = budget
         self.counter = 0
-        self.moves: list[JobUpdate] = []
-        self.ends: list[int] = []
+        self.updates: list[JobUpdate] = []
+        self.deleted: list[int] = []
         self.jobs: list[ModelJob] = []
         self.lanes: dict[tuple[bytes, int], list[ModelJob]] = {}
         self.rings: list[list[bytes]] = [[] for _ in PRIORITIES]
@@ -206,7 +206,7 @@ class BrokerModel:
     def note(self, known: ModelJob, due: float = 0.0) -> None:
         if known.storing or known.stored:
             known.kept_due = self.wall(due)
-            self.moves.append(JobUpdate(known.job.number, known.place, known.kept_due, known.retries))
+            self.updates.append(JobUpdate(known.job.number, known.place, known.kept_due, known.retries))
 
     def take_out(self, known: ModelJob) -> None:
         """Off its lane or its worker."""
@@ -223,7 +223,7 @@ class BrokerModel:
         self.take_out(known)
         self.jobs.remove(known)
         if known.storing or known.stored:
-            self.ends.append(known.job.number)
+            self.deleted.append(known.job.number)
 
     def add(self, known: ModelJob, due: float, delay: float = 0.0) -> None:
         self.jobs.append(known)
