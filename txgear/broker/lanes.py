@@ -191,10 +191,6 @@ class Lanes(Generic[T]):
             if left:
                 self._returned[priority] = left
 
-    def queued(self) -> list[T]:
-        """Every item in the lanes, in the order of being handed out."""
-        return [item for priority in PRIORITIES for item in self._in_order(priority) if item.state == QUEUED]
-
     def all(self) -> list[T]:
         """Every item in the lanes and their overflow, in the order of being handed out, and tombstones."""
         found: list[T] = []
@@ -242,16 +238,6 @@ class Lanes(Generic[T]):
         overflow.items.popleft()
         self.remove_overflow(item)
         return item
-
-    def overflowed(self) -> list[T]:
-        """Every item in the overflows, in the order of coming into the lanes."""
-        return [
-            item
-            for priority in PRIORITIES
-            if priority in self.overflow
-            for item in self.overflow[priority].items
-            if item.state == PAGED
-        ]
 
     def total_of(self, priority: int) -> int:
         """Items of this priority, in the lane and in its overflow."""

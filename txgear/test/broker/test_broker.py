@@ -20,7 +20,7 @@ from txgear.protocol.constants import (
     WORK_WARNING,
 )
 from txgear.protocol.packets import Pieces
-from txgear.test.support.broker import BrokerFixture, BrokerTestCase
+from txgear.test.support.broker import BrokerFixture, BrokerTestCase, queued
 from txgear.test.support.clock import START
 
 
@@ -223,7 +223,7 @@ class LostJobTests(BrokerTestCase):
         self.fixture.leave(worker)
 
     def order(self) -> list[Job]:
-        return self.jobs[0].function.lanes.queued()
+        return queued(self.jobs[0].function.lanes)
 
     def test_the_first_time_a_job_keeps_its_turn(self) -> None:
         self.lose()

@@ -19,7 +19,7 @@ from txgear.broker.sleepers import BROAD, WAKE_SECONDS
 from txgear.broker.states import CANCELLED, DELAYED, PAGED, QUEUED, RUNNING
 from txgear.errors import QueueError
 from txgear.protocol.constants import HIGH, NORMAL, WORK_COMPLETE
-from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase
+from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase, queued
 
 MANY = 4 * BATCH
 
@@ -275,7 +275,7 @@ class GrowthTests(BoundsTestCase):
                     self.fixture.leave(worker)
 
             lost = calls(lose)
-            self.assertEqual(self.broker.functions.by_name[b"f"].lanes.queued(), jobs)
+            self.assertEqual(queued(self.broker.functions.by_name[b"f"].lanes), jobs)
             self.broker.operations.purge(b"f", self.fixture.now)
             self.fixture.pass_time(0)
             return lost

@@ -30,7 +30,7 @@ from txgear.protocol.constants import (
     WORK_EXCEPTION,
     WORK_FAIL,
 )
-from txgear.test.support.broker import FakeJournal, FakeOutbox, Heard
+from txgear.test.support.broker import FakeJournal, FakeOutbox, Heard, overflowed, queued
 from txgear.test.support.clock import START
 from txgear.test.support.extras import (
     HealthCheck,
@@ -419,8 +419,8 @@ class BrokerMachine(RuleBasedStateMachine):
             jobs = [known for known in self.model.jobs if known.function == name]
             fronts = [self.model.front(name, priority) for priority in PRIORITIES]
             overflow = [self.model.overflow(name, priority) for priority in PRIORITIES]
-            assert function.lanes.queued() == [known.job for front in fronts for known in front]
-            assert function.lanes.overflowed() == [known.job for back in overflow for known in back]
+            assert queued(function.lanes) == [known.job for front in fronts for known in front]
+            assert overflowed(function.lanes) == [known.job for back in overflow for known in back]
             assert function.lanes.counts == [len(front) for front in fronts]
             assert [function.lanes.total_of(priority) for priority in PRIORITIES] == [
                 len(front) + len(back) for front, back in zip(fronts, overflow, strict=True)

@@ -35,7 +35,7 @@ from txgear.test.broker.test_broker_machine import (
     drawn_from,
     run_machine,
 )
-from txgear.test.support.broker import FakeJournal
+from txgear.test.support.broker import FakeJournal, overflowed
 from txgear.test.support.clock import START
 from txgear.test.support.extras import initialize, invariant, rule, st
 from txgear.test.support.model import BrokerModel, ModelJob
@@ -87,7 +87,7 @@ class WatchedJournal(FakeJournal):
     def load(self, jobs: list[Job]) -> None:
         super().load(jobs)
         function, priority = jobs[0].function, jobs[0].priority
-        overflow = [job for job in function.lanes.overflowed() if job.priority == priority]
+        overflow = [job for job in overflowed(function.lanes) if job.priority == priority]
         assert jobs == [job for job in overflow if job in jobs], "they are of one lane, in order"
         assert jobs[0] is overflow[0]
         assert not any(job.loaded for job in jobs)

@@ -8,7 +8,7 @@ from txgear.broker.lanes import SLACK, Lanes, Overflow
 from txgear.broker.model import Job
 from txgear.broker.states import DONE, PAGED, QUEUED, RUNNING
 from txgear.protocol.constants import HIGH, LOW, NORMAL
-from txgear.test.support.broker import make_job
+from txgear.test.support.broker import make_job, overflowed, queued
 
 
 class LanesTests(SynchronousTestCase):
@@ -66,7 +66,7 @@ class LanesTests(SynchronousTestCase):
         for gone in (0, 1, 3):
             self.end(jobs[gone])
         self.assertEqual((self.lanes.counts, self.lanes.ready), ([0, 2, 0], 2))
-        self.assertEqual(self.lanes.queued(), [jobs[2], jobs[4]])
+        self.assertEqual(queued(self.lanes), [jobs[2], jobs[4]])
         self.assertEqual([self.take(), self.take()], [jobs[2], jobs[4]])
 
     def test_the_first_to_end_takes_those_behind_it_along_that_ended_before(self) -> None:
@@ -79,7 +79,7 @@ class LanesTests(SynchronousTestCase):
     def test_one_that_comes_back_is_first(self) -> None:
         first, second = self.add(), self.add()
         self.lose(self.take())
-        self.assertEqual(self.lanes.queued(), [first, second])
+        self.assertEqual(queued(self.lanes), [first, second])
 
     def test_those_that_come_back_keep_their_order(self) -> None:
         jobs = [self.add() for _ in range(6)]
@@ -88,7 +88,7 @@ class LanesTests(SynchronousTestCase):
         self.end(jobs[4])
         for index in (2, 0, 3, 1):
             self.lose(jobs[index])
-        self.assertEqual(self.lanes.queued(), [*jobs[:4], jobs[5]])
+        self.assertEqual(queued(self.lanes), [*jobs[:4], jobs[5]])
 
     def test_one_that_comes_back_is_before_those_that_never_left(self) -> None:
         jobs = [self.add() for _ in range(3)]
@@ -126,13 +126,13 @@ class LanesTests(SynchronousTestCase):
         for job in jobs[2:-1]:
             self.end(job)
         self.assertLess(len(self.lanes.all()), 2 * SLACK)
-        self.assertEqual(self.lanes.queued(), [jobs[1], jobs[-1], keep])
+        self.assertEqual(queued(self.lanes), [jobs[1], jobs[-1], keep])
         last = [self.add() for _ in range(10 * SLACK)]
         self.end(jobs[1])
         for job in last[1:-1]:
             self.end(job)
         self.assertLess(len(self.lanes.all()), 2 * SLACK)
-        self.assertEqual(self.lanes.queued(), [jobs[-1], keep, last[0], last[-1]])
+        self.assertEqual(queued(self.lanes), [jobs[-1], keep, last[0], last[-1]])
 
     def test_who_ends_the_newest_first_sweeps_nothing(self) -> None:
         jobs = [self.add() for _ in range(10 * SLACK)]
@@ -150,20 +150,20 @@ class LanesTests(SynchronousTestCase):
             self.take()
         for index in (1, 2, 0):
             self.lose(jobs[index])
-        self.assertEqual(self.lanes.queued(), jobs)
+        self.assertEqual(queued(self.lanes), jobs)
 
     def test_tombstones_do_not_pile_up(self) -> None:
         keep = self.add()
         for _ in range(10 * SLACK):
             self.end(self.add())
         self.assertLess(len(self.lanes.all()), 2 * SLACK)
-        self.assertEqual(self.lanes.queued(), [keep])
+        self.assertEqual(queued(self.lanes), [keep])
         self.end(keep)
         self.assertEqual(self.lanes.all(), [])
 
     def test_the_queued_ones_by_priority(self) -> None:
         low, normal, high = self.add(LOW), self.add(NORMAL), self.add(HIGH)
-        self.assertEqual(self.lanes.queued(), [high, normal, low])
+        self.assertEqual(queued(self.lanes), [high, normal, low])
 
 
 class OverflowTests(SynchronousTestCase):
@@ -203,16 +203,16 @@ class OverflowTests(SynchronousTestCase):
 
     def test_each_priority_has_its_own(self) -> None:
         low, normal, high = self.add(LOW), self.add(NORMAL), self.add(HIGH)
-        self.assertEqual(self.lanes.overflowed(), [high, normal, low])
+        self.assertEqual(overflowed(self.lanes), [high, normal, low])
         self.assertIs(self.pop(NORMAL), normal)
         self.assertEqual(set(self.lanes.overflow), {HIGH, LOW})
-        self.assertEqual(self.lanes.overflowed(), [high, low])
+        self.assertEqual(overflowed(self.lanes), [high, low])
 
     def test_there_is_none_where_nothing_is_behind(self) -> None:
         self.assertIsNone(self.pop())
         self.pop_all([self.add(), self.add()])
         self.end(self.add())
-        self.assertEqual((self.lanes.overflow, self.lanes.paged, self.lanes.overflowed()), ({}, 0, []))
+        self.assertEqual((self.lanes.overflow, self.lanes.paged, overflowed(self.lanes)), ({}, 0, []))
 
     def pop_all(self, expected: list[Job]) -> None:
         self.assertEqual([self.pop() for _ in expected], expected)
@@ -222,7 +222,7 @@ class OverflowTests(SynchronousTestCase):
         for gone in (0, 1, 3):
             self.end(jobs[gone])
         self.assertEqual((self.lanes.paged, self.lanes.overflow[NORMAL].count), (2, 2))
-        self.assertEqual(self.lanes.overflowed(), [jobs[2], jobs[4]])
+        self.assertEqual(overflowed(self.lanes), [jobs[2], jobs[4]])
         self.pop_all([jobs[2], jobs[4]])
 
     def test_the_first_of_none_is_none(self) -> None:
@@ -238,14 +238,14 @@ class OverflowTests(SynchronousTestCase):
         for _ in range(10 * SLACK):
             self.end(self.add())
         self.assertLess(len(self.lanes.overflow[NORMAL].items), 2 * SLACK)
-        self.assertEqual(self.lanes.overflowed(), [keep])
+        self.assertEqual(overflowed(self.lanes), [keep])
 
     def test_nor_those_between_others(self) -> None:
         jobs = [self.add() for _ in range(10 * SLACK)]
         for job in jobs[1:-1]:
             self.end(job)
         self.assertLess(len(self.lanes.overflow[NORMAL].items), 2 * SLACK)
-        self.assertEqual(self.lanes.overflowed(), [jobs[0], jobs[-1]])
+        self.assertEqual(overflowed(self.lanes), [jobs[0], jobs[-1]])
 
     def test_they_count_as_queued(self) -> None:
         for priority in (LOW, LOW, NORMAL):
@@ -280,7 +280,7 @@ class SweepTests(SynchronousTestCase):
             self.lanes.remove(job)
             job.state = DONE
         self.assertLess(len(self.lanes.all()), 2 * SLACK)
-        self.assertEqual(self.lanes.queued(), [jobs[0], jobs[-1]])
+        self.assertEqual(queued(self.lanes), [jobs[0], jobs[-1]])
 
     def test_those_that_are_left_are_taken_one_after_the_other(self) -> None:
         jobs = self.returned(3)

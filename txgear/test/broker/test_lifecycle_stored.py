@@ -10,7 +10,7 @@ from txgear.broker.states import DELAYED, QUEUED, RUNNING, STORING
 from txgear.errors import QueueError
 from txgear.protocol.constants import ERROR, HIGH, JOB_CREATED, LOW, WORK_COMPLETE, WORK_FAIL
 from txgear.protocol.packets import Pieces
-from txgear.test.support.broker import BrokerFixture, DurableBrokerTestCase
+from txgear.test.support.broker import BrokerFixture, DurableBrokerTestCase, queued
 from txgear.test.support.clock import START
 
 
@@ -88,9 +88,9 @@ class StoringTests(DurableBrokerTestCase):
     def test_several_are_queued_in_the_order_of_their_commits(self) -> None:
         jobs = [self.fixture.submit(None) for _ in range(3)]
         self.fixture.commit(2)
-        self.assertEqual(jobs[0].function.lanes.queued(), jobs[:2])
+        self.assertEqual(queued(jobs[0].function.lanes), jobs[:2])
         self.fixture.commit()
-        self.assertEqual(jobs[0].function.lanes.queued(), jobs)
+        self.assertEqual(queued(jobs[0].function.lanes), jobs)
 
     def test_foreground_jobs_are_not_stored(self) -> None:
         client, worker = self.fixture.connect(), self.fixture.worker(b"f")
@@ -407,7 +407,7 @@ class MoveTests(DurableBrokerTestCase):
         self.assertEqual((later.state, now.state), (DELAYED, QUEUED))
         self.fixture.pass_time(10)
         self.assertEqual(self.journal.updates, [JobUpdate(1, 3, 0.0, 0)])
-        self.assertEqual(now.function.lanes.queued(), [now, later])
+        self.assertEqual(queued(now.function.lanes), [now, later])
 
     def test_it_keeps_that_turn_when_its_worker_is_lost(self) -> None:
         later, now = self.fixture.submit(None, due=START + 10), self.fixture.submit(None)
@@ -418,7 +418,7 @@ class MoveTests(DurableBrokerTestCase):
         self.assertEqual([self.fixture.grab(worker) for worker in workers], [now, later])
         for worker in workers:
             self.fixture.leave(worker)
-        self.assertEqual(now.function.lanes.queued()[:2], [now, later])
+        self.assertEqual(queued(now.function.lanes)[:2], [now, later])
 
     def test_a_time_that_came_while_it_was_on_its_way_is_over(self) -> None:
         job = self.fixture.submit(None, due=START + 10)
@@ -444,7 +444,7 @@ class MoveTests(DurableBrokerTestCase):
             worker = fixture.worker(b"f")
             fixture.grab(worker)
             fixture.leave(worker)
-        self.assertEqual([jobs[0].place, jobs[0].function.lanes.queued()], [3, jobs[::-1]])
+        self.assertEqual([jobs[0].place, queued(jobs[0].function.lanes)], [3, jobs[::-1]])
 
 
 class EndTests(DurableBrokerTestCase):

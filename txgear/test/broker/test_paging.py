@@ -9,7 +9,7 @@ from txgear.broker.paging import DRY_SHARE, READ_BYTES, READ_JOBS, READ_SHARE
 from txgear.broker.records import UNREADABLE_SECONDS
 from txgear.broker.states import DELAYED, PAGED, QUEUED
 from txgear.protocol.constants import HIGH, LOW, NORMAL, WORK_FAIL
-from txgear.test.support.broker import BrokerFixture, DurableBrokerTestCase, record
+from txgear.test.support.broker import BrokerFixture, DurableBrokerTestCase, overflowed, queued, record
 from txgear.test.support.clock import START
 
 BIG = b"x" * 40
@@ -483,7 +483,7 @@ class ComeBackTests(PagedTestCase):
     def test_the_first_time_before_all_others(self) -> None:
         jobs = self.flood(5)
         self.lose()
-        self.assertEqual(jobs[0].function.lanes.queued(), jobs[:2])
+        self.assertEqual(queued(jobs[0].function.lanes), jobs[:2])
         self.assertEqual(self.drain_queue(self.fixture.worker(b"f")), jobs)
 
     def test_also_to_a_lane_that_is_empty_meanwhile(self) -> None:
@@ -494,14 +494,14 @@ class ComeBackTests(PagedTestCase):
         self.assertEqual((jobs[0].function.lanes.ready, jobs[0].function.lanes.paged), (0, 3))
         for worker in reversed(workers):
             self.fixture.leave(worker)
-        self.assertEqual(jobs[0].function.lanes.queued(), jobs[:2])
+        self.assertEqual(queued(jobs[0].function.lanes), jobs[:2])
 
     def test_from_the_second_time_on_behind_all_others_without_its_workload(self) -> None:
         job, *others = self.flood(5)
         self.lose()
         self.lose()
         self.assertEqual((job.state, job.workload, self.fixture.memory), (PAGED, b"", 40))
-        self.assertEqual(job.function.lanes.overflowed(), [*others[1:], job])
+        self.assertEqual(overflowed(job.function.lanes), [*others[1:], job])
         self.assertEqual(self.drain_queue(self.fixture.worker(b"f")), [*others, job])
         self.assertEqual(self.fixture.memory, 0)
 
@@ -510,7 +510,7 @@ class ComeBackTests(PagedTestCase):
         self.lose()
         self.lose()
         self.assertEqual((job.state, job.workload, self.fixture.memory), (QUEUED, BIG, 80))
-        self.assertEqual(job.function.lanes.queued(), [other, job])
+        self.assertEqual(queued(job.function.lanes), [other, job])
 
     def test_without_it_where_there_is_none(self) -> None:
         (job,) = self.flood(1)
@@ -549,7 +549,7 @@ class ComeBackTests(PagedTestCase):
         (later,) = self.flood(1, due=START + 10)
         jobs = self.flood(3)
         self.fixture.pass_time(10)
-        self.assertEqual((later.state, jobs[0].function.lanes.overflowed()), (PAGED, [jobs[2], later]))
+        self.assertEqual((later.state, overflowed(jobs[0].function.lanes)), (PAGED, [jobs[2], later]))
         self.assertEqual(self.drain_queue(self.fixture.worker(b"f")), [*jobs, later])
 
 

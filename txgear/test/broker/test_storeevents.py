@@ -9,7 +9,7 @@ from txgear.broker.states import DEAD, DELAYED, DONE, PAGED, QUEUED
 from txgear.broker.uniques import key_of
 from txgear.errors import ConfigurationError
 from txgear.protocol.constants import HIGH, LOW, WORK_COMPLETE, WORK_FAIL
-from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase, record
+from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase, queued, record
 from txgear.test.support.clock import START
 
 
@@ -137,7 +137,7 @@ class RestoreTests(DurableBrokerTestCase):
     def test_a_time_that_came_meanwhile_is_over(self) -> None:
         jobs = self.restored(record(7, due=START), record(8), record(9, due=START - 1))
         self.assertEqual([job.state for job in jobs], [QUEUED] * 3)
-        self.assertEqual(jobs[0].function.lanes.queued(), jobs)
+        self.assertEqual(queued(jobs[0].function.lanes), jobs)
 
     def test_one_without_a_workload_is_ready_at_once(self) -> None:
         (job,) = self.restored(record(7))
@@ -172,7 +172,7 @@ class RestoreTests(DurableBrokerTestCase):
         self.fixture.grab(worker)
         self.fixture.leave(worker)
         self.assertEqual((job.retries, job.place), (2, 1000))
-        self.assertEqual(job.function.lanes.queued(), [other, job])
+        self.assertEqual(queued(job.function.lanes), [other, job])
 
     def test_a_turn_behind_the_others_outlives_another_restart(self) -> None:
         self.fixture.store(b"1", b"2")

@@ -12,10 +12,12 @@ from typing import Any, NamedTuple, TypeAlias
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.broker import Broker
+from txgear.broker.lanes import Lanes
 from txgear.broker.model import Function, Job, Peer, Reply
 from txgear.broker.ports import Reading
 from txgear.broker.records import JobRecord, JobUpdate, NewJob, StoredValue
 from txgear.broker.rules import QUEUE_MEMORY, UNLIMITED, Rules
+from txgear.broker.states import PAGED, QUEUED
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import NOOP, NORMAL
 from txgear.protocol.packets import Data
@@ -54,6 +56,16 @@ def moved(record: JobRecord, move: JobUpdate) -> JobRecord:
     return record._replace(
         **{name: value for name, value in move._asdict().items() if name != "size" or value is not None}
     )
+
+
+def queued(lanes: Lanes[Job]) -> list[Job]:
+    """Every job in the lanes, in the order of being handed out."""
+    return [job for job in lanes.all() if job.state == QUEUED]
+
+
+def overflowed(lanes: Lanes[Job]) -> list[Job]:
+    """Every job in the overflows, in the order of coming into the lanes."""
+    return [job for job in lanes.all() if job.state == PAGED]
 
 
 class FakeOutbox:
