@@ -147,6 +147,22 @@ class JobNotFound(ServerError):
     default_code = "JOB_NOT_FOUND"
 
 
+class AccessDenied(ServerError):
+    """
+    An access rule, or the lack of one, says no.
+
+    @ivar act: what was asked for: one of L{txgear.broker.rights.ACTS}, or C{login}.
+    @ivar name: the function's name that it was asked for; empty where it is for none.
+    """
+
+    default_code = "ACCESS_DENIED"
+
+    def __init__(self, text: str, code: str = "", act: str = "", name: bytes = b"") -> None:
+        super().__init__(text, code)
+        self.act = act
+        self.name = name
+
+
 class UnknownOption(ServerError):
     """OPTION_REQ named an option that this server does not have."""
 
@@ -156,6 +172,7 @@ class UnknownOption(ServerError):
 _BY_CODE: dict[str, type[ServerError]] = {
     kind.default_code: kind
     for kind in (
+        AccessDenied,
         InvalidMagic,
         InvalidCommand,
         InvalidPacket,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from txgear.broker.history import History
     from txgear.broker.limits import Throttle
     from txgear.broker.quickacks import QuickAcks
+    from txgear.broker.tenants import Tenant
     from txgear.broker.uniques import Key
     from txgear.policies import Policy
     from txgear.protocol.packets import Data
@@ -112,6 +113,7 @@ class Job:
     @ivar background: true if it is to be done even when no client waits for it.
     @ivar clients: those who hear of it, newest first; the same peer may be there several times. Most jobs
         have one or none: only of several it is a L{Crowd}.
+    @ivar tenant: on whose account it is; C{None} for nobody's.
     @ivar worker: who runs it, or C{None}.
     @ivar retries: how many of its attempts have ended without a result and were followed by another.
     @ivar due: when it is tried again or its delay is over (L{DELAYED}), its worker's time is over
@@ -145,6 +147,7 @@ class Job:
         "size",
         "state",
         "stored",
+        "tenant",
         "unique",
         "worker",
         "workload",
@@ -178,6 +181,7 @@ class Job:
         self.reducer = reducer
         self.created = created
         self.history: History | None = None
+        self.tenant: Tenant | None = None
         self.since: float
         self.archived: bytes
         self.state = NEW
@@ -334,6 +338,16 @@ class Link(Protocol):
         """Seconds to the peer and back."""
 
 
+class Rights(Protocol):
+    """What one identity may do. It may change at any time: nobody keeps an answer."""
+
+    def may(self, act: str, function: bytes = b"") -> bool:
+        """
+        @param act: one of L{txgear.broker.rights.ACTS}.
+        @param function: the function's name; empty for an act that is for none.
+        """
+
+
 class Peer:
     """
     One connection, as the broker knows it: a client, a worker, or both.
@@ -357,6 +371,8 @@ class Peer:
     @ivar link: the way to it, if it is one of which something is known.
     @ivar unread: whether the server reads nothing of it for now, so that its silence means nothing.
     @ivar raised: the handle of the last job that it ended with an exception, until it speaks of it again.
+    @ivar rights: what it may do; C{None} where there are no access rules, and everybody may do anything.
+    @ivar tenant: on whose account its jobs are; C{None} for nobody's.
     """
 
     __slots__ = (
@@ -373,7 +389,9 @@ class Peer:
         "link",
         "raised",
         "restarts",
+        "rights",
         "running",
+        "tenant",
         "unread",
         "woken_for",
     )
@@ -395,6 +413,8 @@ class Peer:
         self.raised: bytes | None = None
         self.link: Link | None = None
         self.unread = False
+        self.rights: Rights | None = None
+        self.tenant: Tenant | None = None
 
     @property
     def name(self) -> str:

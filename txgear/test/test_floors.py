@@ -26,6 +26,7 @@ FLOORS: Final = (
         "protocol",
         "broker",
         "interfaces",
+        "security",
         "net",
         "journal",
         "stores",

@@ -1,0 +1,84 @@
+"""
+What a peer may do.
+
+An act is a word. Those in L{OPERATOR_ACTS} are called like the text commands that do them. Most acts are for
+a function; those in L{SERVER_ACTS} are for none. Who decides is passed in with each peer: see
+L{txgear.security.access}.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from txgear.errors import AccessDenied
+from txgear.protocol.textlines import shown
+
+if TYPE_CHECKING:
+    from txgear.broker.model import Job, Peer
+
+SUBMIT: Final = "submit"
+"""To submit jobs of a function."""
+WORK: Final = "work"
+"""To work for a function: to be handed its jobs, and to say how they go."""
+SEE: Final = "see"
+"""To know of a function and of its jobs: their status, lists of them, and to join those of others."""
+READ: Final = "read"
+"""To read workloads and results of a function's jobs."""
+
+CANCEL: Final = "cancel"
+CREATE: Final = "create"
+DROP: Final = "drop"
+FORGET: Final = "forget"
+MAXQUEUE: Final = "maxqueue"
+PAUSE: Final = "pause"
+PURGE: Final = "purge"
+REQUEUE: Final = "requeue"
+RESUME: Final = "resume"
+SHUTDOWN: Final = "shutdown"
+
+HTTP: Final = "http"
+"""To use HTTP at all."""
+PEERS: Final = "peers"
+"""To see who else is connected."""
+SETTINGS: Final = "settings"
+"""To see how the server is set up: its options, policies and schedules."""
+
+OPERATOR_ACTS: Final = frozenset(
+    (CANCEL, CREATE, DROP, FORGET, MAXQUEUE, PAUSE, PURGE, REQUEUE, RESUME, SHUTDOWN)
+)
+"""What changes something that is not the peer's own."""
+
+SERVER_ACTS: Final = frozenset((HTTP, PEERS, SETTINGS, SHUTDOWN))
+"""What is for no function."""
+
+ACTS: Final = frozenset((SUBMIT, WORK, SEE, READ, *OPERATOR_ACTS, *SERVER_ACTS))
+"""All acts."""
+
+
+def may(peer: Peer, act: str, function: bytes = b"") -> bool:
+    """Whether a peer may do something; see L{txgear.broker.model.Rights.may}."""
+    return peer.rights is None or peer.rights.may(act, function)
+
+
+def check(peer: Peer, act: str, function: bytes = b"") -> None:
+    """
+    @raise AccessDenied: the peer may not do it. The text says what was asked for, and not which rule said
+        no.
+    """
+    if peer.rights is not None and not peer.rights.may(act, function):
+        raise denied(act, function)
+
+
+def denied(act: str, function: bytes = b"") -> AccessDenied:
+    """The error for an act that is not allowed."""
+    what = f"{act} {shown(function).decode('utf-8')}" if function else act
+    return AccessDenied(f"Not allowed: {what}", act=act, name=function)
+
+
+def sees(peer: Peer, job: Job | None) -> Job | None:
+    """
+    @return: the job, if the peer may know of it.
+    """
+    if job is None or peer.rights is None or peer.rights.may(SEE, job.function.name):
+        return job
+    return None

@@ -1,0 +1,3 @@
+"""
+TLS, identities, and access rules.
+"""

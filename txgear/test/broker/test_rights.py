@@ -1,0 +1,52 @@
+"""
+Tests of L{txgear.broker.rights}.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from txgear.broker.model import Function, Job, Peer
+from txgear.broker.rights import PURGE, SEE, SHUTDOWN, check, may, sees
+from txgear.errors import AccessDenied
+
+
+class Only:
+    """Rights to one act for one function."""
+
+    def __init__(self, act: str, function: bytes = b"") -> None:
+        self._one = act, function
+
+    def may(self, act: str, function: bytes = b"") -> bool:
+        """Part of L{txgear.broker.rights.Rights}."""
+        return (act, function) == self._one
+
+
+class RightsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.peer = Peer(7, "10.0.0.7")
+        self.job = Job(b"H:x:%d", 1, Function(b"f"), b"", None, b"", 1, True, b"")
+
+    def test_no_rules(self) -> None:
+        """Without rules a peer may do anything, and see any job."""
+        check(self.peer, SHUTDOWN)
+        self.assertTrue(may(self.peer, PURGE, b"f"))
+        self.assertIs(sees(self.peer, self.job), self.job)
+
+    def test_denied(self) -> None:
+        """The error says what was asked for."""
+        self.peer.rights = Only(SEE, b"f")
+        check(self.peer, SEE, b"f")
+        error = self.assertRaises(AccessDenied, check, self.peer, PURGE, b"f g")
+        self.assertEqual((error.code, error.text), ("ACCESS_DENIED", "Not allowed: purge f g"))
+        self.assertEqual((error.act, error.name), ("purge", b"f g"))
+        error = self.assertRaises(AccessDenied, check, self.peer, SHUTDOWN)
+        self.assertEqual(error.text, "Not allowed: shutdown")
+
+    def test_sees(self) -> None:
+        """A job of a function that the peer may not know of is none to it."""
+        self.assertIsNone(sees(self.peer, None))
+        self.peer.rights = Only(SEE, b"f")
+        self.assertIs(sees(self.peer, self.job), self.job)
+        self.peer.rights = Only(SEE, b"g")
+        self.assertIsNone(sees(self.peer, self.job))
