@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 
 from txgear.broker.records import StoredValue
+from txgear.broker.rights import SHUTDOWN
 from txgear.daemon.logs import LogFile
 from txgear.daemon.pidfile import PidFile
 from txgear.daemon.service import ServerService
@@ -23,6 +24,7 @@ from txgear.daemon.startup import NotStarted, StandardError
 from txgear.daemon.trim import Trimmer, c_library_trim
 from txgear.errors import ConfigurationError
 from txgear.interfaces import IJobStore
+from txgear.security.audit import DONE
 
 GC_THRESHOLDS: Final = (20_000, 5, 1000)
 """
@@ -33,6 +35,9 @@ taken into a long queue takes 3.7 microseconds, with these 3.1. Higher figures f
 save nothing more. A look through all objects makes the server stand still, for half a second where there
 are two million, so the third lets that be rare.
 """
+
+SIGNAL: Final = "signal"
+"""Who asked for something, in the audit log, where a signal did."""
 
 NEEDED_DESCRIPTORS: Final = 64
 """Descriptors that a server has at least: about a dozen are its own, the others are for peers."""
@@ -161,9 +166,9 @@ class ProcessService(ServerService):
         is not twistd's log rotation.
         """
         for number, action in (
-            (signal.SIGTERM, lambda: self.shutdown(False)),
-            (signal.SIGINT, lambda: self.shutdown(False)),
-            (signal.SIGUSR1, lambda: self.shutdown(True)),
+            (signal.SIGTERM, lambda: self._end_by_signal(False)),
+            (signal.SIGINT, lambda: self._end_by_signal(False)),
+            (signal.SIGUSR1, lambda: self._end_by_signal(True)),
             (signal.SIGHUP, self.hang_up),
         ):
             signal.signal(number, self._in_reactor(action))
@@ -171,13 +176,18 @@ class ProcessService(ServerService):
     def _in_reactor(self, action: Callable[[], None]) -> Callable[[int, object], None]:
         return lambda number, frame: self._reactor.callFromThread(action)
 
+    def _end_by_signal(self, graceful: bool) -> None:
+        self.server.audit.record(SHUTDOWN, DONE, by=SIGNAL, arguments="graceful" if graceful else None)
+        self.shutdown(graceful)
+
     def hang_up(self) -> None:
         """What SIGHUP asks for: L{reopen_log}, and L{reload<ServerService.reload>}."""
         self.reopen_log()
-        self.reload()
+        self.reload(SIGNAL)
 
     def reopen_log(self) -> None:
-        """The log file has been moved away: go on in a new one."""
+        """The log files have been moved away: go on in new ones."""
+        super().reopen_log()
         if self._log_file is not None:
             try:
                 self._log_file.reopen()

@@ -28,6 +28,7 @@ from txgear.net import listeners
 from txgear.plugins.gear import gear
 from txgear.protocol.constants import DEFAULT_PORT
 from txgear.protocol.textlines import shown_word
+from txgear.security.audit import DONE, REFUSED, RELOAD, AuditLog
 from txgear.server.descriptors import Descriptors, soft_limit
 from txgear.server.jobserver import JobServer
 from txgear.server.schedules import Scheduler
@@ -75,7 +76,8 @@ class ServerService(Service):
         @param settings: for all ports.
         @param modules: what is spoken, each on ports of its own.
         @param options: options of C{twistd txgear}, by long names. C{listen} (a list), C{port}, C{backlog},
-            C{config} and those of the modules mean something here; what is missing has its default.
+            C{config}, C{audit-log} and those of the modules mean something here; what is missing has its
+            default.
         @param store: where background jobs are kept, not open yet; C{None} for in memory only.
         @param config: what the file of C{--config} says; L{reload} reads the file again.
         @param wall_seconds: reads the wall clock; by default the reactor's clock is that as well.
@@ -88,6 +90,7 @@ class ServerService(Service):
             "port": DEFAULT_PORT,
             "backlog": BACKLOG,
             "config": None,
+            "audit-log": None,
             **{name: default for module in modules for name, _, default, *_ in module.parameters},
             **(options or {}),
         }
@@ -139,6 +142,10 @@ class ServerService(Service):
         self.server.schedules = self.scheduler.listed
         values: list[StoredValue] = []
         try:
+            if self._options["audit-log"] is not None:
+                self.server.audit = AuditLog(
+                    self._options["audit-log"], self._reactor, self.server.wall_clock
+                )
             if self._store is not None:
                 values = self._restore(self._store)
             self._listen()
@@ -222,10 +229,12 @@ class ServerService(Service):
 
     # While it runs
 
-    def reload(self) -> None:
+    def reload(self, by: str = "program") -> None:
         """
         Read the file of the option C{config} again. If that has a mistake, the log says
         so, and what was read before stays in force.
+
+        @param by: who asks for it, for the audit log.
         """
         path = self._options["config"]
         if path is None:
@@ -234,12 +243,21 @@ class ServerService(Service):
             self._config = read_config(path)
         except ConfigurationError as error:
             self.log.error("{error}; the settings stay as they were", error=error)
+            self.server.audit.record(RELOAD, REFUSED, by=by, error=str(error))
             return
         self.server.broker.operations.set_policies(self._config.policies, self.server.seconds())
         self.server.end_turn()
         self.scheduler.replace(self._config.schedules)
         self.log.info("{path} read again: {summary}", path=path, summary=self._config.summary)
+        self.server.audit.record(RELOAD, DONE, by=by, file=path)
         self._warn_of_config()
+
+    def reopen_log(self) -> None:
+        """The audit log has been moved away: go on in a new one."""
+        try:
+            self.server.audit.reopen()
+        except ConfigurationError as error:
+            self.log.error("{error}; going on in the old one", error=error)
 
     def _warn_of_config(self) -> None:
         for warning in self._config.warnings:

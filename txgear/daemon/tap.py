@@ -206,6 +206,15 @@ class Options(UsageOptions):
         ("verbose", None, "NOTICE", f"what --log-file is told: {', '.join(LEVELS)}", COERCIONS["verbose"]),
         ("log-file", "l", None, "write the log to this file, too; SIGHUP reopens it"),
         (
+            "audit-log",
+            None,
+            None,
+            "append to this file who changed something, and who was refused, as lines of JSON; SIGHUP reopens"
+            " it",
+            # As with --config.
+            os.path.abspath,
+        ),
+        (
             "config",
             None,
             None,

@@ -32,6 +32,7 @@ from txgear.interfaces import IJobServer, PeerLine
 from txgear.journal.journal import Journal
 from txgear.net.batchedreads import AVAILABLE, BatchedReads
 from txgear.protocol.constants import JOB_CREATED
+from txgear.security.audit import Audit
 from txgear.server import turns
 from txgear.server.budget import Budget
 from txgear.server.descriptors import Descriptors
@@ -64,6 +65,7 @@ class JobServer:
     @ivar budget: bounds the memory of packets that have not arrived whole.
     @ivar outbox: takes the packets for peers.
     @ivar notices: logs what may come in floods.
+    @ivar audit: keeps what operators have done, and who was refused. The service sets it.
     @ivar descriptors: says which descriptors are the last ones.
     @ivar quick_acks: counts the acknowledgements that were sent at once.
     @ivar unread: bytes that peers had left unread when they went.
@@ -104,6 +106,7 @@ class JobServer:
         self.budget = Budget(clock, self.seconds, settings.unfinished_memory, largest)
         self.outbox = Outbox()
         self.notices = Notices(clock)
+        self.audit = Audit()
         self.descriptors = Descriptors()
         self.quick_acks = Tally()
         self.unread = 0
@@ -290,6 +293,7 @@ class JobServer:
         self._timer_at = -inf
         self.cooperator.stop()
         self.notices.stop()
+        self.audit.stop()
         self.budget.stop()
         if self.reads is not None:
             self.reads.stop()

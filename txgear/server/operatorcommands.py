@@ -1,7 +1,7 @@
 """
 Text commands that change something: those of operators.
 
-Each command that is carried out is a line in the log, which says who gave it.
+Each command that is carried out is a line in the log and in the audit log, which says who gave it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from txgear.broker.states import DEAD
 from txgear.errors import ServerError
 from txgear.protocol import textlines
 from txgear.protocol.textlines import for_line, shown, text, unescaped
+from txgear.security.audit import DONE
 from txgear.server.jobserver import JobServer
-from txgear.server.notices import Notices
 
 OperatorCommand = Callable[[JobServer, "list[bytes]"], bytes]
 
@@ -31,15 +31,18 @@ MOST_LOGGED: Final = 100
 log = Logger()
 
 
-def log_command(notices: Notices, peer: Peer, line: bytes, answer: bytes) -> None:
+def log_command(server: JobServer, peer: Peer, line: bytes, words: list[bytes], answer: bytes) -> None:
     """
-    Log a command that was carried out. One that was refused is not logged.
+    Log a command that was carried out. One that was not is not logged.
 
     @param line: the command.
+    @param words: its words.
     @param answer: its answer.
     """
     if answer.startswith(b"OK"):
-        notices.emit(
+        act = words[0].lower().decode("ascii")
+        server.audit.record(act, DONE, peer, **_about(words), answer=answer.strip())
+        server.notices.emit(
             log,
             LogLevel.info,
             ("command", peer.address),
@@ -50,6 +53,19 @@ def log_command(notices: Notices, peer: Peer, line: bytes, answer: bytes) -> Non
             command=for_line(line[:MOST_SHOWN].decode("utf-8", "backslashreplace")).decode("utf-8"),
             answer=answer.decode("ascii").strip(),
         )
+
+
+def _about(words: list[bytes]) -> dict[str, bytes]:
+    """What a command that was carried out is about, by the names that it has in the audit log."""
+    # A space at the end of the line has made an empty word there, and nowhere else.
+    command = words[0].lower()
+    if command == b"shutdown":
+        found = {"arguments": b" ".join(words[1:]).strip()}
+    elif command in (b"purge", b"pause", b"resume", b"maxqueue"):
+        found = {"function": words[1], "arguments": b" ".join(words[2:]).strip()}
+    else:
+        found = {"handle" if words[1].lower() == b"job" else "function": words[2]}
+    return {name: value for name, value in found.items() if value}
 
 
 # The arguments of commands

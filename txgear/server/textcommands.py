@@ -58,7 +58,7 @@ def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Reply | Listin
     if isinstance(result, bytes) and (
         name in operatorcommands.COMMANDS or name in operatorcommands.OWN_COMMANDS
     ):
-        operatorcommands.log_command(server.notices, peer, line, result)
+        operatorcommands.log_command(server, peer, line, words, result)
     return result
 
 

@@ -5,6 +5,7 @@ Tests for L{txgear.daemon.process}.
 from __future__ import annotations
 
 import gc
+import json
 import os
 import resource
 import signal
@@ -174,3 +175,22 @@ class HangUpTests(ProcessTestCase):
         os.rename(log, log.with_suffix(".1"))
         os.kill(os.getpid(), signal.SIGHUP)
         self.assertIn("read again", log.read_text())
+
+    def test_audit_log_too(self) -> None:
+        """It says who asked for what: the new file of the reload, too."""
+        audit = Path(self.mktemp()).absolute()
+        path = Path(self.mktemp()).absolute()
+        path.touch()
+        self.process(f"--config={path}", f"--audit-log={audit}")
+        os.rename(audit, audit.with_suffix(".1"))
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        lines = [json.loads(line) for line in audit.read_text().splitlines()]
+        self.assertEqual(
+            [(line["act"], line["by"], line.get("arguments")) for line in lines],
+            [
+                ("reload", "signal", None),
+                ("shutdown", "signal", "graceful"),
+                ("shutdown", "signal", None),
+            ],
+        )

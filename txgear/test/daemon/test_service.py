@@ -5,6 +5,7 @@ Tests for L{txgear.daemon.service}.
 from __future__ import annotations
 
 import gc
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -292,6 +293,79 @@ class ReloadTests(ServiceTestCase):
         self.assertRaises(ConfigurationError, service.startService)
         self.assertEqual(service.server.broker.table.jobs, {})
         self.assertEqual(service.scheduler.schedules, {})
+
+
+class AuditTests(ServiceTestCase):
+    """The audit log."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.path = Path(self.mktemp()).absolute()
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.path.read_text().splitlines()]
+
+    def test_commands(self) -> None:
+        """What was carried out is there at once, and what was looked at is not."""
+        service = self.started(f"--audit-log={self.path}")
+        protocol, _ = self.connect()
+        protocol.dataReceived(b"status\npause f\ncancel job H:nobody:1\n")
+        (line,) = self.lines()
+        self.assertEqual((line["act"], line["outcome"], line["function"]), ("pause", "done", "f"))
+        protocol.connectionLost()
+        self.successResultOf(service.stopService())
+
+    def test_without_one(self) -> None:
+        service = self.started()
+        protocol, transport = self.connect()
+        protocol.dataReceived(b"pause f\n")
+        service.reopen_log()
+        self.assertEqual(transport.value(), b"OK\r\n")
+
+    def test_reload(self) -> None:
+        config = Path(self.mktemp()).absolute()
+        config.touch()
+        service = self.started(f"--audit-log={self.path}", f"--config={config}")
+        service.reload()
+        config.write_text("[[function]")
+        service.reload("somebody")
+        done, refused = self.lines()
+        self.assertEqual((done["act"], done["outcome"], done["by"]), ("reload", "done", "program"))
+        self.assertEqual(done["file"], str(config))
+        self.assertEqual((refused["outcome"], refused["by"]), ("refused", "somebody"))
+        self.assertTrue(refused["error"].startswith(f"{config}, line 1: "), refused)
+
+    def test_moved_away(self) -> None:
+        service = self.started(f"--audit-log={self.path}")
+        self.path.rename(self.path.with_suffix(".1"))
+        service.reopen_log()
+        self.assertEqual(self.lines(), [])
+
+    def test_it_cannot_be_reopened(self) -> None:
+        service = self.started(f"--audit-log={self.path}")
+        self.path.unlink()
+        self.path.mkdir()
+        with capturedLogs() as events:
+            service.reopen_log()
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            [f"cannot write the audit log {self.path}: it is no file; going on in the old one"],
+        )
+
+    def test_no_start_without_it(self) -> None:
+        """Nothing is listened on, and nothing is left open."""
+        self.path.mkdir()
+        service = self.service(f"--audit-log={self.path}", store=MemoryStore())
+        error = self.assertRaises(ConfigurationError, service.startService)
+        self.assertEqual(str(error), f"cannot write the audit log {self.path}: it is no file")
+        self.assertEqual(self.reactor.tcpServers, [])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_nothing_is_left_of_a_start_that_failed_later(self) -> None:
+        before = len(os.listdir("/proc/self/fd"))
+        service = self.service(f"--audit-log={self.path}", "--listen=127.0.0.1", reactor=RefusingReactor(98))
+        self.assertRaises(ConfigurationError, service.startService)
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
 
 
 class ChildTests(SynchronousTestCase):

@@ -1,0 +1,246 @@
+"""
+The audit log: who has changed something, who was not let in, and who wanted what they may not do.
+
+Each line is a JSON object, in a file of its own. Payloads and tokens never stand there. A line is written as
+soon as something has happened, with one call of the system: a killed process loses none of them, and other
+programs may move the file away at any time.
+
+What was done stands there in full. Refusals may come in floods: of each kind and address the first ones of a
+minute are lines of their own, and one line at its end says how many more there were.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Final
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from txgear.broker.model import Peer
+from txgear.errors import ConfigurationError
+from txgear.protocol.textlines import shown
+from txgear.security.guesses import network_of
+from txgear.security.tokens import without_secrets
+
+DONE: Final = "done"
+REFUSED: Final = "refused"
+
+LOGIN: Final = "login"
+"""The act of saying who one is."""
+RELOAD: Final = "reload"
+"""The act of having the server's file read again."""
+LOST: Final = "lost"
+"""What stands in the place of lines that could not be written."""
+
+MINUTE: Final = 60.0
+"""Seconds after which what was only counted is told."""
+MOST_IN_FULL: Final = 100
+"""Refusals of one kind and address that are lines of their own, in a minute."""
+MOST_KINDS: Final = 100
+"""Kinds and addresses that are told apart in a minute; of further addresses only the kinds are."""
+MOST_SHOWN: Final = 400
+"""Characters of a text that a line has at the most."""
+
+Detail = bytes | str | int | None
+
+
+class Audit:
+    """
+    What is told of acts, and keeps nothing of it: for a server without an audit log.
+    """
+
+    def record(self, act: str, outcome: str, peer: Peer | None = None, **details: Detail) -> None:
+        """
+        @param act: one of L{txgear.broker.rights.ACTS}, L{LOGIN} or L{RELOAD}.
+        @param outcome: L{DONE} or L{REFUSED}.
+        @param peer: who did it, or wanted to; C{None} if it came by no connection.
+        @param details: what else there is to know, by the names that it has in the log. Bytes are names that
+            peers brought. C{None} is left out. Never payloads, never tokens (their IDs may be).
+        """
+
+    def reopen(self) -> None:
+        """
+        The file has been moved away: go on in a new one; in the old one if that cannot be opened.
+
+        @raise ConfigurationError: the file cannot be opened, or is none.
+        """
+
+    def stop(self) -> None:
+        """Tell what was only counted, and write no more."""
+
+
+class AuditLog(Audit):
+    """
+    The audit log in a file.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        path: str,
+        clock: IReactorTime,
+        wall_seconds: Callable[[], float],
+        write: Callable[[int, bytes], int] = os.write,
+    ) -> None:
+        """
+        @param path: the file. It is appended to; a new one is for its owner only.
+        @param clock: tells when a minute is over.
+        @param wall_seconds: the time of a line, in seconds since the epoch.
+        @param write: appends to a descriptor as much of some bytes as it can.
+        @raise ConfigurationError: the file cannot be opened, or is none.
+        """
+        self._path = path
+        self._clock = clock
+        self._wall_seconds = wall_seconds
+        self._append_some = write
+        self._file = _opened(path)
+        self._torn = False
+        self._lost = 0
+        self._in_full: dict[tuple[str, str, str | None], int] = {}
+        self._counted: dict[tuple[str, str, str | None], int] = {}
+        self._timer: IDelayedCall | None = None
+
+    def record(self, act: str, outcome: str, peer: Peer | None = None, **details: Detail) -> None:
+        """Part of L{Audit}."""
+        if self._file < 0:
+            return
+        if (outcome == REFUSED or act == LOGIN) and not self._has_room(act, outcome, peer):
+            return
+        line: dict[str, Detail] = {"act": act, "outcome": outcome, **_who(peer)}
+        line.update((name, value) for name, value in details.items() if value is not None)
+        self._write(line)
+
+    def _has_room(self, act: str, outcome: str, peer: Peer | None) -> bool:
+        """Whether a line may stand there in full; it is counted otherwise."""
+        kind = act, outcome, None if peer is None else network_of(peer.address)
+        if kind not in self._in_full and len(self._in_full) >= MOST_KINDS:
+            kind = act, outcome, None
+        if self._timer is None:
+            self._timer = self._clock.callLater(MINUTE, self._minute_over)
+        there = self._in_full.get(kind, 0)
+        if there < MOST_IN_FULL:
+            self._in_full[kind] = there + 1
+            return True
+        self._counted[kind] = self._counted.get(kind, 0) + 1
+        return False
+
+    def _minute_over(self) -> None:
+        self._timer = None
+        self._tell_counted()
+
+    def _tell_counted(self) -> None:
+        """Tell how many were only counted, and begin anew."""
+        for (act, outcome, address), count in self._counted.items():
+            self._write({"act": act, "outcome": outcome, "address": address, "more": count})
+        self._in_full.clear()
+        self._counted.clear()
+
+    # The file
+
+    def _write(self, line: dict[str, Detail]) -> None:
+        """Append a line; the log is told once if that does not work, and how many were lost when it does."""
+        now = self._wall_seconds()
+        try:
+            if self._lost:
+                self._append(_as_text(now, {"act": LOST, "outcome": DONE, "more": self._lost}))
+                self._lost_no_more()
+            self._append(_as_text(now, line))
+        except OSError as error:
+            if not self._lost:
+                self.log.error(
+                    "cannot write the audit log {path}: {error}; what it lacks is counted",
+                    path=self._path,
+                    error=error.strerror,
+                )
+            self._lost += 1
+
+    def _lost_no_more(self) -> None:
+        self.log.error(
+            "the audit log {path} is written again; it lacks {lost} {lines}",
+            path=self._path,
+            lost=self._lost,
+            lines="line" if self._lost == 1 else "lines",
+        )
+        self._lost = 0
+
+    def _append(self, text: bytes) -> None:
+        """
+        @raise OSError: not all of it could be written. The next line begins anew then.
+        """
+        left = b"\n" + text if self._torn else text
+        while left:
+            written = self._append_some(self._file, left)
+            left = left[written:]
+            self._torn = bool(left)
+
+    def reopen(self) -> None:
+        """Part of L{Audit}."""
+        old, self._file = self._file, _opened(self._path)
+        self._torn = False
+        os.close(old)
+
+    def stop(self) -> None:
+        """Part of L{Audit}."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._file >= 0:
+            self._tell_counted()
+            os.close(self._file)
+            self._file = -1
+
+
+def _opened(path: str) -> int:
+    """
+    @return: a descriptor that appends.
+    @raise ConfigurationError: the file cannot be opened, or is none: a pipe could make the server wait.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise ConfigurationError(f"cannot write the audit log {path}: it is no file")
+        descriptor = os.open(path, flags, 0o600)
+    except OSError as error:
+        raise ConfigurationError(f"cannot write the audit log {path}: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ConfigurationError(f"cannot write the audit log {path}: it is no file")
+    return descriptor
+
+
+def _who(peer: Peer | None) -> dict[str, Detail]:
+    if peer is None:
+        return {"identity": None, "address": None, "descriptor": None, "client_id": None}
+    return {
+        "identity": None if peer.tenant is None else peer.tenant.name,
+        "address": peer.address,
+        "descriptor": peer.descriptor,
+        "client_id": peer.client_id,
+    }
+
+
+def _as_text(moment: float, line: dict[str, Detail]) -> bytes:
+    """
+    A line of the file. It is ASCII, so that nothing in it reaches a terminal that reads it.
+
+    @param moment: in seconds since the epoch.
+    """
+    when = datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds")
+    shown_line = {name: _shown(value) for name, value in line.items()}
+    text = json.dumps({"time": when.replace("+00:00", "Z"), **shown_line}, separators=(",", ":"))
+    return text.encode("ascii") + b"\n"
+
+
+def _shown(value: Detail) -> str | int | None:
+    if isinstance(value, str):
+        value = value.encode("utf-8", "backslashreplace")
+    if isinstance(value, bytes):
+        text = shown(without_secrets(value)).decode("utf-8")
+        return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+    return value
