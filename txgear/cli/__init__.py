@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from txgear._version import __version__
-from txgear.cli import check, gearmand, import_, trace
+from txgear.cli import check, gearmand, import_, token, trace
 from txgear.cli.arguments import Parser
 from txgear.errors import ConfigurationError
 
@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "check": check.run,
     "gearmand": gearmand.run,
     "import": import_.run,
+    "token": token.run,
     "trace": trace.run,
 }
 """The function of each subcommand: it is given the words after the name, and returns the exit status."""
@@ -38,6 +39,7 @@ def parser() -> Parser:
     commands.add_parser("check", add_help=False, help="check a file of policies and schedules")
     commands.add_parser("gearmand", add_help=False, help="start the server with gearmand's command line")
     commands.add_parser("import", add_help=False, help="take over the jobs that a gearmand has stored")
+    commands.add_parser("token", add_help=False, help="make a token for a client or a worker")
     commands.add_parser("trace", add_help=False, help="show the packets of connections by name")
     return made
 
