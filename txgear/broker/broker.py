@@ -18,26 +18,33 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from txgear.broker.archive import Archive, history_of
+from txgear.broker.archive import Archive
 from txgear.broker.bulk import BATCH, BulkTask, BulkTasks, one_by_one
 from txgear.broker.dispatcher import Dispatcher
 from txgear.broker.functions import Functions
-from txgear.broker.history import History
+from txgear.broker.history import History, check_settings
 from txgear.broker.lifecycle import Lifecycle
 from txgear.broker.model import Function, Job
 from txgear.broker.operations import Operations
 from txgear.broker.paging import Pager
 from txgear.broker.persistence import Persistence
 from txgear.broker.records import SCHEDULED, StoredValue
+from txgear.broker.rights import SUBMIT, WORK, check, check_join, may
 from txgear.broker.rules import Rules
 from txgear.broker.sleepers import Sleepers
 from txgear.broker.states import CANCELLED, DELAYED, DONE, PAGED, QUEUED, RUNNING, STORING
 from txgear.broker.storeevents import StoreEvents
 from txgear.broker.table import JobTable
+from txgear.broker.tenants import Tenants
 from txgear.broker.timers import Timers
 from txgear.broker.uniques import key_of
-from txgear.errors import ArgumentTooLarge, InvalidArgument, JobNotFound, PolicyError, QueueError
-from txgear.policies import CLASSIC, EXCEPTION, FAIL, LOST
+from txgear.errors import (
+    AccessDenied,
+    ArgumentTooLarge,
+    JobNotFound,
+    QueueError,
+)
+from txgear.policies import EXCEPTION, FAIL, LOST
 from txgear.protocol.constants import (
     MAX_UNIQUE,
     NORMAL,
@@ -45,16 +52,15 @@ from txgear.protocol.constants import (
     UNIQUE_FROM_WORKLOAD,
     WORK_COMPLETE,
     WORK_DATA,
-    WORK_FAIL,
     WORK_STATUS,
     WORK_WARNING,
 )
 from txgear.protocol.packets import Data
 
 if TYPE_CHECKING:
-    from txgear.broker.history import Watcher
     from txgear.broker.model import Peer, Reply
     from txgear.broker.ports import Journal, Outbox
+    from txgear.broker.tenants import Tenant
     from txgear.broker.uniques import Key
 
 MOST_AWAITED: Final = 250_000
@@ -66,16 +72,6 @@ MOST_ABILITIES: Final = 20_000
 """Functions that one connection can do at the most: it takes all of them back in some milliseconds."""
 
 
-def _check(settings: Mapping[str, Any]) -> None:
-    """
-    @raise InvalidArgument: these are no settings that a job can have.
-    """
-    try:
-        CLASSIC.with_settings(settings, for_job=True)
-    except PolicyError as error:
-        raise InvalidArgument(str(error)) from error
-
-
 class Broker:
     """
     One server's jobs and peers, as those who ask and those who work see them.
@@ -85,10 +81,14 @@ class Broker:
     @ivar timers: the one timer of all, and the wall clock.
     @ivar functions: all that anything is known of.
     @ivar table: the jobs that have not ended.
+    @ivar tenants: on whose accounts jobs are.
+    @ivar identify: L{Tenants.identify}: who a peer is.
     @ivar dispatcher: which of them is whose turn, and whether the server drains.
     @ivar archive: the jobs that have ended and are still known.
     @ivar persistence: what is told to the journal.
     @ivar lifecycle: what becomes of a job.
+    @ivar repeat: L{Lifecycle.repeat}: the result of a job that is done already.
+    @ivar watch: L{Lifecycle.watch}: has somebody told when a job ends.
     @ivar operations: the orders of operators.
     @ivar store_events: what comes from the store.
     @ivar pager: which workloads are in memory; C{None} where there is no journal.
@@ -109,14 +109,18 @@ class Broker:
         "dispatcher",
         "functions",
         "halted",
+        "identify",
         "lifecycle",
         "operations",
         "pager",
         "peers",
         "persistence",
+        "repeat",
         "store_events",
         "table",
+        "tenants",
         "timers",
+        "watch",
     )
 
     def __init__(
@@ -136,6 +140,7 @@ class Broker:
         self.timers = timers = Timers()
         self.functions = functions = Functions(timers)
         self.table = table = JobTable(rules.prefix)
+        self.tenants = Tenants()
         self.pager = pager = None if journal is None else Pager(rules.queue_memory, journal.load)
         self._sleepers = Sleepers(outbox.send, timers)
         self.dispatcher = dispatcher = Dispatcher(functions, self._sleepers, timers, pager, rules.wakeups)
@@ -152,6 +157,9 @@ class Broker:
         self._by_name = functions.by_name
         self._joinable = table.uniques.jobs
         self._store = None if journal is None else persistence.add
+        self.identify = self.tenants.identify
+        self.repeat = lifecycle.repeat
+        self.watch = lifecycle.watch
         self._send = outbox.send
         self._enqueue = dispatcher.enqueue
         self._take = dispatcher.take
@@ -172,6 +180,7 @@ class Broker:
         """
         del self.peers[peer]
         peer.connected = False
+        self.identify(peer, None)
         if self.halted:
             return
         woken_for = self._awake(peer)
@@ -213,9 +222,11 @@ class Broker:
 
         @param name: the function's.
         @param timeout: seconds that it gives itself for a job, 0.0 for no bound.
+        @raise AccessDenied: the peer may not work for it.
         @raise ArgumentTooLarge: the function's name is too long.
         @raise QueueError: there are too many functions, or the peer can do too many.
         """
+        check(peer, WORK, name)
         function = self.functions.get(name)
         if len(peer.abilities) >= MOST_ABILITIES and function not in peer.abilities:
             self.functions.forget_if_unused(function)
@@ -234,6 +245,14 @@ class Broker:
         function = self.functions.by_name.get(name)
         if function is not None and function in peer.abilities:
             self._remove_abilities(peer, [function], now)
+
+    def rejudge(self, peer: Peer, now: float) -> None:
+        """
+        What a peer may do has changed: functions for which it may not work any more are taken from it, as
+        L{cant_do} does it, and the worker of such a job hears that it is unknown.
+        """
+        if lost := [function for function in peer.abilities if not may(peer, WORK, function.name)]:
+            self._remove_abilities(peer, lost, now)
 
     def reset_abilities(self, peer: Peer, now: float) -> None:
         """The peer does nothing any more; all its jobs are taken back, counted as lost."""
@@ -300,18 +319,25 @@ class Broker:
         @return: the job; its handle is the answer to the submit, unless that is to wait for the disk (see
             L{reply_of}). It may be done already, where its unique is still taken: a client that waits gets
             the result by L{repeat}.
+        @raise AccessDenied: the client may not submit to this function, or not know of the job that is there.
         @raise ArgumentTooLarge: the unique, the reducer or the function is too long.
         @raise InvalidArgument: the settings make no sense.
-        @raise QueueError: the function's queue is full, no job can be stored, the server drains, there are
-            too many functions, or the client waits for too many jobs.
+        @raise QueueError: the function's queue or the client's quota is full, no job can be stored, the
+            server drains, there are too many functions, or the client waits for too many jobs.
         """
         if len(unique) > MAX_UNIQUE or (reducer and len(reducer) > MAX_UNIQUE):
             # The reference has this one text for both.
             raise ArgumentTooLarge("Unique value too large")
+        tenant: Tenant | None = None
+        if client is not None and (client.rights is not None or client.tenant is not None):
+            if client.rights is not None:
+                check(client, SUBMIT, name)
+            if (tenant := client.tenant) is not None:
+                tenant.check_rate(now)
         if self.dispatcher.draining:
             raise QueueError(SHUTTING_DOWN)
         if settings:
-            _check(settings)
+            check_settings(settings)
         function = self._by_name.get(name) or self.functions.get(name)
         # Nearly every unique is its own key, and needs no call for that.
         key: Key | None = unique
@@ -333,16 +359,21 @@ class Broker:
             if rare:
                 done = None if key is None else self.archive.still_done(function, key, now)
                 if done is not None:
+                    if client is not None:
+                        check_join(client, done)
                     if schedule is not None:
                         self._note_schedule(schedule, 0)
                     return done
-                self._check_room(function, priority, len(workload))
+                function.check_room(priority, len(workload))
             number = table.last_number + 1
             if number > table.reserved:
                 raise QueueError("No job numbers are left until the store answers")
             job = Job(
                 table.naming, number, function, unique, key, workload, priority, background, reducer, now
             )
+            if tenant is not None:
+                tenant.check_room(job.size)
+                job.tenant = tenant
             if rare and (policy is not None or settings):
                 job.history = History(settings) if settings else None
                 self.lifecycle.set_expiry(job, now)
@@ -354,7 +385,7 @@ class Broker:
                     raise QueueError(f"A connection waits for at most {MOST_AWAITED} jobs")
                 job.clients = (client,)
                 client.attached[job] = None
-        except QueueError:
+        except (QueueError, AccessDenied):
             self.functions.forget_if_unused(function)
             raise
         if schedule is not None:
@@ -368,19 +399,6 @@ class Broker:
         else:
             self._enqueue(job, now)
         return job
-
-    @staticmethod
-    def _check_room(function: Function, priority: int, size: int) -> None:
-        """
-        @raise QueueError: the function has no room for one more job of this priority and size.
-        """
-        if (policy := function.policy) is not None:
-            if 0 < policy.max_queue <= function.total:
-                raise QueueError(f"Job queue is full: max_queue is {policy.max_queue}")
-            if 0 < policy.max_bytes < function.bytes + size:
-                raise QueueError(f"Job queue is full: max_bytes is {policy.max_bytes}")
-        if function.max_queued is not None and 0 < function.max_queued[priority] <= function.total:
-            raise QueueError("Job queue is full")
 
     def _note_schedule(self, schedule: tuple[bytes, float], number: int) -> None:
         """
@@ -396,6 +414,8 @@ class Broker:
         clients that wait for it, and clients that come and go take nothing
         from a background job.
         """
+        if client is not None:
+            check_join(client, job)
         if background:
             if not job.background:
                 self.persistence.add(job, self.lifecycle.begins(job))
@@ -418,27 +438,6 @@ class Broker:
         # A client that waits for a job that is handed out already needs no disk.
         return job.reply if background or job.state == STORING else None
 
-    def repeat(self, client: Peer, job: Job) -> None:
-        """Send a client, who would have waited for it, the result of a job that is done already."""
-        handle, history = job.handle, history_of(job)
-
-        def send(found: bytes | None) -> None:
-            if not client.connected:
-                return
-            if found is None or len(found) != history.data_size + history.result_size:
-                # It is done, but an empty result would be a wrong one. Doing it again would break the promise
-                # of C{unique_for}, so all that can be sent is that it failed.
-                self._send(client, WORK_FAIL, handle)
-                return
-            if history.data_size:
-                self._send(client, WORK_DATA, handle, found[: history.data_size])
-            self._send(client, WORK_COMPLETE, handle, found[history.data_size :])
-
-        if history.complete is False:
-            send(None)
-        else:
-            self.archive.read(job, send)
-
     def named(self, name: bytes, unique: bytes) -> Job | None:
         """
         The job with this unique; otherwise the one that had it last, if that is still known.
@@ -451,22 +450,6 @@ class Broker:
         if function is None:
             return None
         return self.table.uniques.find(function, unique) or self.archive.ended.find(function, unique)
-
-    @staticmethod
-    def watch(job: Job, watcher: Watcher) -> Callable[[], None]:
-        """
-        Have a watcher called when a job ends.
-
-        @return: what is called if nobody wants to know any more.
-        """
-        history = job.history = job.history or History()
-        token = object()
-        history.watchers[token] = watcher
-
-        def unwatch() -> None:
-            history.watchers.pop(token, None)
-
-        return unwatch
 
     # Jobs go to workers
 
@@ -684,6 +667,10 @@ class Broker:
             sum(function.due > 0 for function in functions),
             sum(job.appointment is not None for job in jobs),
         )
+        peers = Counter(peer.tenant for peer in self.peers)
+        running = Counter(job.tenant for job in jobs if job.state == RUNNING)
+        for tenant in self.tenants.by_name.values():
+            assert (tenant.connections, tenant.running) == (peers[tenant], running[tenant]), tenant
         states = Counter((job.function, job.state) for job in jobs)
         archived = self.archive.jobs.values()
         assert {job.function for job in (*jobs, *archived)} <= set(functions)

@@ -169,6 +169,8 @@ class Dispatcher:
             worker.running[handle] = job
             function.running += 1
             self.running += 1
+            if job.tenant is not None:
+                job.tenant.running += 1
             if job.due:
                 self._timers.discard(job)
             if function.throttle is not None:
@@ -212,6 +214,8 @@ class Dispatcher:
             job.kept_handle = b""
             function.running -= 1
             self.running -= 1
+            if job.tenant is not None:
+                job.tenant.running -= 1
             if job.due:
                 self._timers.discard(job)
             if function.throttle is not None:

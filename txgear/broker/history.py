@@ -9,7 +9,8 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from txgear.policies import from_stored, to_stored
+from txgear.errors import InvalidArgument, PolicyError
+from txgear.policies import CLASSIC, from_stored, to_stored
 from txgear.protocol.packets import Data
 from txgear.protocol.textlines import text
 
@@ -52,6 +53,16 @@ Watcher = Callable[[int, bytes, bytes, bool], None]
 Called once when a job has ended: with how (its state), what its worker had sent before, its
 result or the message of its failure, and whether that is all of it.
 """
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """
+    @raise InvalidArgument: these are no settings that a job can have.
+    """
+    try:
+        CLASSIC.with_settings(settings, for_job=True)
+    except PolicyError as error:
+        raise InvalidArgument(str(error)) from error
 
 
 class History:

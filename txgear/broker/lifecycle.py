@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from txgear.broker.archive import retention
+from txgear.broker.archive import history_of, retention
 from txgear.broker.history import Attempt, History, as_text
 from txgear.broker.records import UNREADABLE_SECONDS
 from txgear.broker.retry import RetryAfter, decide
@@ -27,12 +27,22 @@ from txgear.broker.states import (
 )
 from txgear.errors import QueueError
 from txgear.policies import CLASSIC, EXCEPTION, SILENT, TIMEOUT
-from txgear.protocol.constants import ERROR, JOB_CREATED, JOB_WITHDRAWN, RESTARTED, WORK_EXCEPTION, WORK_FAIL
+from txgear.protocol.constants import (
+    ERROR,
+    JOB_CREATED,
+    JOB_WITHDRAWN,
+    RESTARTED,
+    WORK_COMPLETE,
+    WORK_DATA,
+    WORK_EXCEPTION,
+    WORK_FAIL,
+)
 
 if TYPE_CHECKING:
     from txgear.broker.archive import Archive
     from txgear.broker.dispatcher import Dispatcher
     from txgear.broker.functions import Functions
+    from txgear.broker.history import Watcher
     from txgear.broker.model import Job, Peer
     from txgear.broker.persistence import Persistence
     from txgear.broker.ports import Outbox, Witness
@@ -324,10 +334,47 @@ class Lifecycle:
 
     # The end
 
+    @staticmethod
+    def watch(job: Job, watcher: Watcher) -> Callable[[], None]:
+        """
+        Have a watcher called when a job ends.
+
+        @return: what is called if nobody wants to know any more.
+        """
+        history = job.history = job.history or History()
+        token = object()
+        history.watchers[token] = watcher
+
+        def unwatch() -> None:
+            history.watchers.pop(token, None)
+
+        return unwatch
+
     def send_clients(self, job: Job, kind: int, *arguments: Data) -> None:
         """Send a packet to all who wait for a job."""
         for client in job.clients:
             self._send(client, kind, *arguments)
+
+    def repeat(self, client: Peer, job: Job) -> None:
+        """Send a client, who would have waited for it, the result of a job that is done already."""
+        handle, history = job.handle, history_of(job)
+
+        def send(found: bytes | None) -> None:
+            if not client.connected:
+                return
+            if found is None or len(found) != history.data_size + history.result_size:
+                # It is done, but an empty result would be a wrong one. Doing it again would break the promise
+                # of C{unique_for}, so all that can be sent is that it failed.
+                self._send(client, WORK_FAIL, handle)
+                return
+            if history.data_size:
+                self._send(client, WORK_DATA, handle, found[: history.data_size])
+            self._send(client, WORK_COMPLETE, handle, found[history.data_size :])
+
+        if history.complete is False:
+            send(None)
+        else:
+            self._archive.read(job, send)
 
     def fail(self, job: Job, outcome: int, reason: str, now: float, message: Data = b"") -> None:
         """

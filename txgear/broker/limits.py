@@ -12,50 +12,39 @@ if TYPE_CHECKING:
     from txgear.policies import Rate
 
 
-class Throttle:
+class Bucket:
     """
-    What holds the jobs of one function back.
+    A bucket of tokens. It is kept as the time at which it will be full: nothing has to be done while it
+    fills.
 
-    The bucket of tokens is kept as the time at which it will be full: nothing
-    has to be done while it fills.
-
-    @ivar paused: whether an operator wants no job to start.
-    @ivar suspended: how many others want no job to start for now.
-    @ivar concurrency: jobs that may run at once; 0 for no bound.
-    @ivar rate: how fast they may start, or C{None}.
-    @ivar full: when the bucket will be full, by the server's time; minus infinity where it is.
+    @ivar rate: how fast tokens come, and how many it holds; C{None} for no bound.
+    @ivar full: when it will be full, by the server's time; minus infinity where it is.
     """
 
-    __slots__ = ("concurrency", "full", "paused", "rate", "suspended")
+    __slots__ = ("full", "rate")
 
     def __init__(self) -> None:
-        self.paused = False
-        self.suspended = 0
-        self.concurrency = 0
         self.rate: Rate | None = None
         self.full = -inf
 
-    @property
-    def needed(self) -> bool:
-        """Whether it holds anything back, ever."""
-        return self.paused or bool(self.suspended or self.concurrency) or self.rate is not None
+    def take(self, now: float) -> bool:
+        """Use up a token, if there is one."""
+        if (rate := self.rate) is None:
+            return True
+        if self.full <= now:
+            self.full = now + rate.interval
+        elif now < self.opens():
+            return False
+        else:
+            self.full += rate.interval
+        return True
 
-    def available(self, running: int, now: float) -> int | None:
+    def tokens(self, rate: Rate, now: float) -> int:
         """
-        How many jobs may start now.
+        How many are there.
 
-        @param running: how many run.
-        @return: C{None} for no bound.
+        @param rate: its own.
         """
-        if self.paused or self.suspended:
-            return 0
-        available = max(self.concurrency - running, 0) if self.concurrency else None
-        if self.rate is not None:
-            tokens = self._tokens(self.rate, now)
-            available = tokens if available is None else min(available, tokens)
-        return available
-
-    def _tokens(self, rate: Rate, now: float) -> int:
         if now < self.opens():
             return 0
         missing = max(self.full - now, 0.0) / rate.interval
@@ -67,7 +56,7 @@ class Throttle:
         return -inf if self.rate is None else self.full - (self.rate.burst - 1) * self.rate.interval
 
     def started(self, now: float) -> None:
-        """A job has started."""
+        """A token is used up: something has started."""
         if self.rate is not None:
             self.full = max(self.full, now) + self.rate.interval
 
@@ -86,3 +75,41 @@ class Throttle:
         """Forget when the bucket was to be full, if it is by now."""
         if self.full <= now:
             self.full = -inf
+
+
+class Throttle(Bucket):
+    """
+    What holds the jobs of one function back: its bucket has a token for each job that may start.
+
+    @ivar paused: whether an operator wants no job to start.
+    @ivar suspended: how many others want no job to start for now.
+    @ivar concurrency: jobs that may run at once; 0 for no bound.
+    """
+
+    __slots__ = ("concurrency", "paused", "suspended")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paused = False
+        self.suspended = 0
+        self.concurrency = 0
+
+    @property
+    def needed(self) -> bool:
+        """Whether it holds anything back, ever."""
+        return self.paused or bool(self.suspended or self.concurrency) or self.rate is not None
+
+    def available(self, running: int, now: float) -> int | None:
+        """
+        How many jobs may start now.
+
+        @param running: how many run.
+        @return: C{None} for no bound.
+        """
+        if self.paused or self.suspended:
+            return 0
+        available = max(self.concurrency - running, 0) if self.concurrency else None
+        if self.rate is not None:
+            tokens = self.tokens(self.rate, now)
+            available = tokens if available is None else min(available, tokens)
+        return available

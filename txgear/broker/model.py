@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from txgear.broker.lanes import Lanes
 from txgear.broker.states import DONE, NEW, STATE_NAMES
+from txgear.errors import QueueError
 from txgear.protocol.textlines import text
 
 if TYPE_CHECKING:
@@ -315,6 +316,18 @@ class Function:
     def unused(self) -> bool:
         """Whether nothing would be lost with it."""
         return not (self.total or self.workers or self.created or self.max_queued or self.kept or self.paused)
+
+    def check_room(self, priority: int, size: int) -> None:
+        """
+        @raise QueueError: there is no room for one more job of this priority and size.
+        """
+        if (policy := self.policy) is not None:
+            if 0 < policy.max_queue <= self.total:
+                raise QueueError(f"Job queue is full: max_queue is {policy.max_queue}")
+            if 0 < policy.max_bytes < self.bytes + size:
+                raise QueueError(f"Job queue is full: max_bytes is {policy.max_bytes}")
+        if self.max_queued is not None and 0 < self.max_queued[priority] <= self.total:
+            raise QueueError("Job queue is full")
 
     def unassigned(self) -> list[Job]:
         """

@@ -69,6 +69,16 @@ def check(peer: Peer, act: str, function: bytes = b"") -> None:
         raise denied(act, function)
 
 
+def check_join(peer: Peer, job: Job) -> None:
+    """
+    A peer has submitted what is a job of somebody already.
+
+    @raise AccessDenied: it is not on the peer's own account, and the peer may not know of it.
+    """
+    if peer.rights is not None and (peer.tenant is None or job.tenant is not peer.tenant):
+        check(peer, SEE, job.function.name)
+
+
 def denied(act: str, function: bytes = b"") -> AccessDenied:
     """The error for an act that is not allowed."""
     what = f"{act} {shown(function).decode('utf-8')}" if function else act

@@ -77,6 +77,9 @@ class JobTable:
         """A job is to be done. If it has a key no other job of its function has that."""
         self.jobs[job.number] = job
         job.function.bytes += job.size
+        if (tenant := job.tenant) is not None:
+            tenant.queued += 1
+            tenant.bytes += job.size
         if (key := job.key) is not None:
             # No call for what nearly all have: a key that nobody else has.
             if key in (jobs := self.uniques.jobs):
@@ -94,6 +97,9 @@ class JobTable:
         """The job is over, or not here any more; no client waits for it now."""
         del self.jobs[job.number]
         job.function.bytes -= job.size
+        if (tenant := job.tenant) is not None:
+            tenant.queued -= 1
+            tenant.bytes -= job.size
         if (key := job.key) is not None:
             if (jobs := self.uniques.jobs)[key] is job:
                 del jobs[key]
@@ -137,7 +143,7 @@ class JobTable:
 
     def check(self) -> None:
         """
-        Is each job known by its names, and counted with its function?
+        Is each job known by its names, and counted with its function and its tenant?
 
         @raise AssertionError: one is not.
         """
@@ -155,3 +161,6 @@ class JobTable:
         assert len(self.uniques) == named, (len(self.uniques), named)
         for job in self.jobs.values():
             assert job.function.bytes == sizes[job.function], (job.function, job.function.bytes)
+            if (tenant := job.tenant) is not None:
+                own = [other.size for other in self.jobs.values() if other.tenant is tenant]
+                assert (tenant.queued, tenant.bytes) == (len(own), sum(own)), tenant

@@ -1,8 +1,43 @@
 """
-On whose account jobs are.
+On whose account jobs are: what each identity may have at once, and what it has.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+from weakref import WeakValueDictionary
+
+from txgear.broker.limits import Bucket
+from txgear.errors import AccessDenied, QueueError
+from txgear.quantities import rate_text
+
+if TYPE_CHECKING:
+    from txgear.policies import Rate
+
+
+@dataclass(frozen=True)
+class Quota:
+    """
+    What one identity may have at once.
+
+    @ivar connections: its peers; 0 for no bound.
+    @ivar queued: its jobs that have not ended; 0 for no bound.
+    @ivar running: how many of them are at workers; 0 for no bound.
+    @ivar bytes: of their workloads; 0 for no bound.
+    @ivar submits: how fast it may submit, joins included; C{None} for no bound.
+    """
+
+    connections: int = 0
+    queued: int = 0
+    running: int = 0
+    bytes: int = 0
+    submits: Rate | None = None
+
+
+UNBOUNDED: Final = Quota()
+"""The quota of whoever has none."""
 
 
 class Tenant:
@@ -10,9 +45,125 @@ class Tenant:
     One identity's account.
 
     @ivar name: the identity's name.
+    @ivar quota: what it may have.
+    @ivar connections: how many peers it has.
+    @ivar queued: how many of its jobs have not ended.
+    @ivar running: how many of these are at workers.
+    @ivar bytes: of their workloads.
+    @ivar submits: the bucket from which each submit takes a token.
     """
 
-    __slots__ = ("name",)
+    __slots__ = ("__weakref__", "bytes", "connections", "name", "queued", "quota", "running", "submits")
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.quota = UNBOUNDED
+        self.connections = 0
+        self.queued = 0
+        self.running = 0
+        self.bytes = 0
+        self.submits = Bucket()
+
+    def set_quota(self, quota: Quota, now: float) -> None:
+        """Let this hold from now on; what it has beyond that it keeps."""
+        self.quota = quota
+        self.submits.set_rate(quota.submits, now)
+
+    @property
+    def held(self) -> bool:
+        """Whether as many of its jobs run as may."""
+        return 0 < self.quota.running <= self.running
+
+    # Refusals
+
+    def check_connections(self) -> None:
+        """
+        @raise AccessDenied: it has as many peers as it may.
+        """
+        if 0 < self.quota.connections <= self.connections:
+            text = f"{self.name} has too many connections: connections is {self.quota.connections}"
+            raise AccessDenied(text, act="login")
+
+    def check_rate(self, now: float) -> None:
+        """
+        It submits something: that takes a token, whatever comes of it.
+
+        @raise QueueError: there is none.
+        """
+        rate = self.quota.submits
+        if rate is not None and not self.submits.take(now):
+            raise QueueError(f"{self.name} submits too fast: submits is {rate_text(rate.interval)}")
+
+    def check_room(self, size: int) -> None:
+        """
+        @param size: bytes of the workload of one more job.
+        @raise QueueError: there is no room for it.
+        """
+        quota = self.quota
+        if 0 < quota.queued <= self.queued:
+            raise QueueError(f"{self.name} has too many jobs: queued is {quota.queued}")
+        if 0 < quota.bytes < self.bytes + size:
+            raise QueueError(f"{self.name} has too many jobs: bytes is {quota.bytes}")
+
+    def __repr__(self) -> str:
+        return f"<Tenant {self.name!r}>"
+
+
+class Holder(Protocol):
+    """
+    Whoever may have an account: a peer.
+
+    @ivar tenant: it; C{None} for none.
+    """
+
+    tenant: Tenant | None
+
+
+class Tenants:
+    """
+    All that are named in the configuration, or have peers or jobs, be they ended ones that are kept.
+
+    @ivar by_name: all of them.
+    """
+
+    __slots__ = ("_named", "by_name")
+
+    def __init__(self) -> None:
+        # Whoever is not named is kept by those who refer to it, and forgotten with the last of them.
+        self.by_name: WeakValueDictionary[str, Tenant] = WeakValueDictionary()
+        self._named: dict[str, Tenant] = {}
+
+    def get(self, name: str) -> Tenant:
+        """The tenant of this name; a new one, if there is none."""
+        tenant = self.by_name.get(name)
+        if tenant is None:
+            tenant = self.by_name[name] = Tenant(name)
+        return tenant
+
+    @staticmethod
+    def identify(holder: Holder, tenant: Tenant | None) -> None:
+        """
+        It is known who a peer is, or that it is nobody, or has gone. Its jobs stay on the account that they
+        are on.
+
+        @raise AccessDenied: the tenant has as many peers as it may; then the peer is who it was.
+        """
+        former = holder.tenant
+        if tenant is former:
+            return
+        if tenant is not None:
+            tenant.check_connections()
+            tenant.connections += 1
+        if former is not None:
+            former.connections -= 1
+        holder.tenant = tenant
+
+    def set_quotas(self, quotas: Mapping[str, Quota], now: float) -> None:
+        """
+        Let these hold from now on, in place of all others. What somebody has beyond them stays.
+
+        @param quotas: by the names of identities; whoever is not named has no bounds.
+        """
+        self._named = {name: self.get(name) for name in quotas}
+        for tenant in list(self.by_name.values()):
+            tenant.set_quota(quotas.get(tenant.name, UNBOUNDED), now)

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from txgear.broker.archive import history_of
 from txgear.broker.records import SCHEDULED
-from txgear.broker.states import DONE
 from txgear.errors import JobNotFound
 from txgear.protocol.constants import WORK_DATA
 from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase
 
 
 class VerbTests(BrokerTestCase):
-    def test_a_watcher_hears_of_the_end_once(self) -> None:
-        job = self.fixture.submit(None)
-        ends = self.outcome(job)
-        unwatch = self.broker.watch(job, lambda *end: self.fail("nobody wants to know any more"))
-        unwatch()
-        unwatch()
-        worker = self.fixture.worker(b"f")
-        self.complete(worker, self.grabbed(worker, job))
-        self.assertEqual(ends, [(DONE, b"", b"done", True)])
+    def test_a_job_by_its_unique(self) -> None:
+        """Of a function, or the one that had it last."""
+        self.fixture.set("*", results=60)
+        worker = self.fixture.worker(b"f", b"g")
+        self.assertIsNone(self.broker.named(b"f", b"u"))
+        job, other = (self.fixture.submit(None, name, unique=b"u") for name in (b"f", b"g"))
+        for _ in range(2):
+            self.assertIs(self.broker.named(b"f", b"u"), job)
+            self.assertIs(self.broker.named(b"", b"u"), other)
+            self.assertIsNone(self.broker.named(b"h", b"u"))
+            for running in self.fixture.grab_all(worker):
+                self.complete(worker, running)
 
     def test_a_worker_beats(self) -> None:
         self.fixture.set(lease=5)

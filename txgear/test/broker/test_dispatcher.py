@@ -15,6 +15,7 @@ from txgear.broker.model import Function, Job, Peer
 from txgear.broker.paging import PATIENCE, Pager
 from txgear.broker.sleepers import Sleepers
 from txgear.broker.states import DELAYED, DONE, PAGED, QUEUED, RUNNING, TO_ENDED, TO_STORING
+from txgear.broker.tenants import Tenant
 from txgear.broker.timers import Timers
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import HIGH, LOW, NOOP, NORMAL
@@ -139,6 +140,15 @@ class OrderTests(DispatcherTestCase):
         self.dispatcher.leave(jobs[0], self.now)
         self.dispatcher.enqueue(jobs[0], self.now, first=True)
         self.assertEqual(self.take_all(worker), jobs)
+
+    def test_what_runs_is_counted_for_its_tenant(self) -> None:
+        worker, job = self.worker(), self.job()
+        tenant = job.tenant = Tenant("web")
+        self.dispatcher.enqueue(job, self.now)
+        self.assertIs(self.take(worker), job)
+        self.assertEqual(tenant.running, 1)
+        self.end(job)
+        self.assertEqual(tenant.running, 0)
 
     def test_what_runs_is_counted_and_has_its_handle(self) -> None:
         worker, job = self.worker(), self.put()

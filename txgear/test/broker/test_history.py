@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.history import MOST_ATTEMPTS, MOST_EARLIER, MOST_TEXT, Attempt, History, as_text
+from txgear.broker.history import (
+    MOST_ATTEMPTS,
+    MOST_EARLIER,
+    MOST_TEXT,
+    Attempt,
+    History,
+    as_text,
+    check_settings,
+)
 from txgear.broker.states import DONE
+from txgear.errors import InvalidArgument
 from txgear.policies import CLASSIC, Policies, Retention
 from txgear.protocol.packets import Pieces
 from txgear.test.support.broker import Told
@@ -14,6 +23,14 @@ from txgear.test.support.extras import PROPERTY, given, st
 
 def attempt(number: int, reason: str = "fail") -> Attempt:
     return Attempt(float(number), number + 0.5, reason, "worker", f"text {number}")
+
+
+class CheckSettingsTests(SynchronousTestCase):
+    def test_what_a_job_can_have(self) -> None:
+        """A function can have more."""
+        check_settings({"timeout": 3})
+        for wrong in ({"timeout": "soon"}, {"max_queue": 3}):
+            self.assertRaises(InvalidArgument, check_settings, wrong)
 
 
 class HistoryTests(SynchronousTestCase):

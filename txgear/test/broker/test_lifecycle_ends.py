@@ -6,10 +6,22 @@ from txgear.broker.archive import history_of
 from txgear.broker.lifecycle import UNREAD_SECONDS
 from txgear.broker.model import Job
 from txgear.broker.records import UNREADABLE_SECONDS
-from txgear.broker.states import DELAYED, QUEUED, RUNNING
+from txgear.broker.states import DELAYED, DONE, QUEUED, RUNNING
 from txgear.policies import SILENT, TIMEOUT
 from txgear.protocol.constants import RESTARTED, WORK_DATA, WORK_FAIL
 from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase
+
+
+class WatchTests(BrokerTestCase):
+    def test_a_watcher_hears_of_the_end_once(self) -> None:
+        job = self.fixture.submit(None)
+        ends = self.outcome(job)
+        unwatch = self.broker.watch(job, lambda *end: self.fail("nobody wants to know any more"))
+        unwatch()
+        unwatch()
+        worker = self.fixture.worker(b"f")
+        self.complete(worker, self.grabbed(worker, job))
+        self.assertEqual(ends, [(DONE, b"", b"done", True)])
 
 
 class TakenBackTests(BrokerTestCase):

@@ -6,8 +6,19 @@ from math import inf
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.limits import Throttle
+from txgear.broker.limits import Bucket, Throttle
 from txgear.policies import Rate
+
+
+class BucketTests(SynchronousTestCase):
+    def test_a_token_at_a_time(self) -> None:
+        """As many as there are, at the moments at which they come."""
+        bucket = Bucket()
+        self.assertTrue(bucket.take(100.0))
+        bucket.set_rate(Rate(10.0, 3), 100.0)
+        taken = [now for now in (100.0, 100.0, 100.0, 109.9, 110.0, 119.9, 125.0, 129.9) if bucket.take(now)]
+        self.assertEqual(taken, [100.0, 100.0, 100.0, 110.0, 125.0])
+        self.assertEqual([bucket.take(200.0) for _ in range(4)], [True, True, True, False])
 
 
 class ThrottleTests(SynchronousTestCase):

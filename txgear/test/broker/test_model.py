@@ -19,6 +19,9 @@ from txgear.broker.states import (
     RUNNING,
     STORING,
 )
+from txgear.errors import QueueError
+from txgear.policies import CLASSIC
+from txgear.protocol.constants import HIGH, LOW, NORMAL
 from txgear.protocol.packets import Pieces
 from txgear.test.support.broker import make_job
 
@@ -101,6 +104,26 @@ class FunctionTests(SynchronousTestCase):
         self.function.delayed[delayed] = None
         self.assertEqual(self.function.unassigned(), [queued, delayed])
         self.assertEqual(repr(self.function), "<Function b'f'>")
+
+    def refusal(self, priority: int = NORMAL, size: int = 1) -> str | None:
+        try:
+            self.function.check_room(priority, size)
+        except QueueError as error:
+            return error.text
+        return None
+
+    def test_room(self) -> None:
+        """By its policy, and by what an operator has set for each priority."""
+        self.add()
+        self.function.bytes = 6
+        self.assertIsNone(self.refusal())
+        self.function.policy = CLASSIC.with_settings({"max_queue": 2, "max_bytes": 10})
+        self.assertIsNone(self.refusal(size=4))
+        self.assertEqual(self.refusal(size=5), "Job queue is full: max_bytes is 10")
+        self.function.max_queued = (1, 0, 2)
+        self.assertEqual([self.refusal(priority) for priority in (HIGH, LOW)], ["Job queue is full", None])
+        self.add()
+        self.assertEqual(self.refusal(), "Job queue is full: max_queue is 2")
 
 
 class ClientsTests(SynchronousTestCase):

@@ -7,7 +7,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.model import Function, Job, Peer
-from txgear.broker.rights import PURGE, SEE, SHUTDOWN, check, may, sees
+from txgear.broker.rights import PURGE, SEE, SHUTDOWN, check, check_join, may, sees
+from txgear.broker.tenants import Tenant
 from txgear.errors import AccessDenied
 
 
@@ -50,3 +51,21 @@ class RightsTests(SynchronousTestCase):
         self.assertIs(sees(self.peer, self.job), self.job)
         self.peer.rights = Only(SEE, b"g")
         self.assertIsNone(sees(self.peer, self.job))
+
+    def test_joining(self) -> None:
+        """One's own can be joined; what is another's, or nobody's, by whoever may know of it."""
+        web, other = Tenant("web"), Tenant("other")
+        for mine, its, rights, allowed in (
+            (web, web, Only(PURGE), True),
+            (web, other, Only(PURGE), False),
+            (web, None, Only(PURGE), False),
+            (None, None, Only(PURGE), False),
+            (web, other, Only(SEE, b"f"), True),
+            (None, web, None, True),
+        ):
+            self.peer.tenant, self.job.tenant, self.peer.rights = mine, its, rights
+            if allowed:
+                check_join(self.peer, self.job)
+            else:
+                error = self.assertRaises(AccessDenied, check_join, self.peer, self.job)
+                self.assertEqual((error.act, error.text), ("see", "Not allowed: see f"))

@@ -8,6 +8,7 @@ from txgear.broker.model import Function, Job, Peer
 from txgear.broker.records import LAST_NUMBER
 from txgear.broker.states import DONE
 from txgear.broker.table import MAX_PREFIX, JobTable, check_prefix, job_of_handle, naming_of
+from txgear.broker.tenants import Tenant
 from txgear.errors import ConfigurationError
 from txgear.protocol.constants import MAX_HANDLE
 from txgear.test.support.broker import make_job
@@ -74,6 +75,18 @@ class JobsTests(TableTestCase):
         self.assertIs(self.table.by_unique(b"u"), job)
         self.assertIsNone(self.table.by_handle(b"H:test:2"))
         self.assertIsNone(self.table.by_unique(b"v"))
+
+    def test_it_counts_for_its_tenant(self) -> None:
+        """As long as it is here."""
+        tenant = Tenant("web")
+        job = make_job(self.function, 1, workload=b"four")
+        job.tenant = tenant
+        self.table.add(job)
+        self.add(2)
+        self.assertEqual((tenant.queued, tenant.bytes), (1, 4))
+        self.table.check()
+        self.table.remove(job)
+        self.assertEqual((tenant.queued, tenant.bytes), (0, 0))
 
     def test_without_a_unique_it_has_none(self) -> None:
         self.add(1)

@@ -18,6 +18,7 @@ from txgear.broker.ports import Reading
 from txgear.broker.records import JobRecord, JobUpdate, NewJob, StoredValue
 from txgear.broker.rules import QUEUE_MEMORY, UNLIMITED, Rules
 from txgear.broker.states import PAGED, QUEUED
+from txgear.broker.tenants import Quota
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import NOOP, NORMAL
 from txgear.protocol.packets import Data
@@ -66,6 +67,20 @@ def queued(lanes: Lanes[Job]) -> list[Job]:
 def overflowed(lanes: Lanes[Job]) -> list[Job]:
     """Every job in the overflows, in the order of coming into the lanes."""
     return [job for job in lanes.all() if job.state == PAGED]
+
+
+class FakeRights:
+    """
+    Rights to everything but some acts.
+
+    @ivar denied: each act that is not allowed, with its function.
+    """
+
+    def __init__(self, *denied: tuple[str, bytes]) -> None:
+        self.denied = set(denied)
+
+    def may(self, act: str, function: bytes = b"") -> bool:
+        return (act, function) not in self.denied
 
 
 class FakeOutbox:
@@ -255,6 +270,17 @@ class BrokerFixture:
         """Let this policy hold for a function, and none for any other."""
         self.policies = Policies([(function, CLASSIC.with_settings(settings))])
         self.broker.operations.set_policies(self.policies, self.now)
+
+    def quotas(self, **quotas: Quota) -> None:
+        """Let these hold, and no others."""
+        self.broker.tenants.set_quotas(quotas, self.now)
+
+    def tenant(self, name: str, *denied: tuple[str, bytes]) -> Peer:
+        """A peer of this tenant, that may do all but this; without rules, where nothing is denied."""
+        peer = self.connect()
+        self.broker.identify(peer, self.broker.tenants.get(name))
+        peer.rights = FakeRights(*denied) if denied else None
+        return peer
 
     def connect(self, *, exceptions: bool = False, extended: bool = False) -> Peer:
         """A peer that has just connected."""

@@ -1,4 +1,4 @@
-"""Tests of L{txgear.broker.broker}: what is said of a job that has ended and is still known."""
+"""Tests of L{txgear.broker.lifecycle}: what is said of a job that has ended and is still known."""
 
 from __future__ import annotations
 
@@ -42,14 +42,6 @@ class RepeatTests(BrokerTestCase):
         self.fixture.set("*", results={"keep": 60, "bytes": 1}, unique_for=60)
         job = self.do()
         self.assertEqual(self.repeated(job), [(WORK_FAIL, job.handle)])
-
-    def test_by_its_unique(self) -> None:
-        self.assertIsNone(self.broker.named(b"f", b"u"))
-        job, other = self.do(), self.do(b"g")
-        self.assertIs(self.broker.named(b"f", b"u"), job)
-        self.assertIs(self.broker.named(b"g", b"u"), other)
-        self.assertIs(self.broker.named(b"", b"u"), other)
-        self.assertIsNone(self.broker.named(b"h", b"u"))
 
 
 class StoredRepeatTests(DurableBrokerTestCase, RepeatTests):
