@@ -381,6 +381,15 @@ CLASSIC: Final = Policy()
 """The policy of a function that has none."""
 
 
+def compiled_pattern(pattern: str) -> re.Pattern[bytes]:
+    """
+    What matches the whole names that a pattern of functions stands for, in bytes.
+
+    @param pattern: as the shell has them (C{*}, C{?}, C{[abc]}).
+    """
+    return re.compile(fnmatch.translate(pattern).encode("utf-8"), re.DOTALL)
+
+
 class Policies:
     """
     The policies of all functions, by patterns: the first pattern that a function's name matches counts,
@@ -395,10 +404,7 @@ class Policies:
         @param rules: patterns as the shell has them (C{*}, C{?}, C{[abc]}), each with its policy.
         """
         self.ceiling = ceiling
-        self.rules = [
-            (pattern, re.compile(fnmatch.translate(pattern).encode("utf-8"), re.DOTALL), policy)
-            for pattern, policy in rules
-        ]
+        self.rules = [(pattern, compiled_pattern(pattern), policy) for pattern, policy in rules]
 
     def match(self, function: bytes) -> tuple[str, Policy] | None:
         """The pattern that counts for a function, and its policy; C{None} if none matches."""

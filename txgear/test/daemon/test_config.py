@@ -194,7 +194,8 @@ class MistakeTests(SynchronousTestCase):
         """A name that means nothing is no comment: it is a setting that somebody believes to be in force."""
         self.assertEqual(
             self.changed("# What sends mail.", "mail = true"),
-            "1: mail: there is no such table; there are function, schedule and ceiling",
+            "1: mail: there is no such table;"
+            " there are function, schedule, ceiling, login, identity and access",
         )
         self.assertTrue(
             self.changed("retries = 5", "retires = 5").startswith(

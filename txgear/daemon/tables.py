@@ -1,0 +1,149 @@
+"""
+Tables of a TOML file: their values checked, and mistakes found with their lines.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+from txgear.errors import PolicyError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Keys: TypeAlias = "list[str | int]"
+"""The keys that lead to a value, and the places in arrays, from the outside in."""
+
+
+class Mistake(Exception):
+    """
+    A mistake in a table.
+
+    @ivar path: the keys that lead to it, and the places in arrays, from the outside in.
+    @ivar problem: what is wrong.
+    """
+
+    def __init__(self, path: Keys, problem: str) -> None:
+        super().__init__(problem)
+        self.path = path
+        self.problem = problem
+
+    @property
+    def key(self) -> str:
+        """The path as a person would write it."""
+        words = [part for part in self.path if isinstance(part, str)]
+        return ".".join(word if word.isprintable() else repr(word) for word in words)
+
+
+def array(
+    tables: Mapping[str, Any], name: str, mistakes: list[Mistake]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """
+    The tables of an array, each with its place.
+
+    @param mistakes: is added to if there is something else of this name.
+    """
+    found = tables.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(table, dict) for table in found):
+        mistakes.append(Mistake([name], f"each one begins with [[{name}]]"))
+        return
+    yield from enumerate(found)
+
+
+@contextmanager
+def collected(mistakes: list[Mistake], *path: str | int) -> Iterator[None]:
+    """
+    Add the first mistake of a table to the others.
+
+    @param path: leads to the table.
+    """
+    try:
+        yield
+    except PolicyError as error:
+        keys = error.key.split(".") if error.key else []
+        mistakes.append(Mistake([*path, *keys], error.problem))
+
+
+def checked(key: str, check: Callable[[Any], Any], value: Any) -> Any:
+    """
+    What a check makes of a value.
+
+    @param check: raises C{ValueError} or L{PolicyError} with what is wrong.
+    @raise PolicyError: it does.
+    """
+    try:
+        return check(value)
+    except PolicyError as error:
+        raise error.within(key) from error
+    except ValueError as error:
+        raise PolicyError(key, str(error)) from error
+
+
+def string(value: Any) -> str:
+    """
+    A check for text.
+
+    @raise ValueError: it is none.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"a string is wanted, not {value!r}")
+    return value
+
+
+def text(lowest: int, highest: int) -> Callable[[Any], bytes]:
+    """A check for text that is an argument of packets; its lengths are in bytes."""
+
+    def check(value: Any) -> bytes:
+        text = string(value).encode("utf-8")
+        if not lowest <= len(text) <= highest or b"\0" in text:
+            raise ValueError(f"{lowest} to {highest} bytes are wanted, none of them NUL")
+        return text
+
+    return check
+
+
+# The lines of mistakes
+
+
+def _depth(tables: Any, path: Keys) -> int:
+    """How many steps of a path exist."""
+    for step, key in enumerate(path):
+        try:
+            tables = tables[key]
+        except (KeyError, IndexError, TypeError):
+            return step
+    return len(path)
+
+
+def line_of(text: str, tables: Mapping[str, Any], path: Keys) -> int:
+    """
+    The line on which the value of a path begins, or of as much of the path as exists.
+
+    The parser does not say on which line a value stands. But the lines before that one are a file of their
+    own, without the value, and no more lines are: so that line is searched for.
+    """
+    path = path[: _depth(tables, path)]
+    lines = text.split("\n")
+    without, beyond = 0, len(lines)
+    while beyond - without > 1:
+        count = middle = (without + beyond) // 2
+        while (found := _parsed(lines[:count])) is None and count + 1 < beyond:
+            # The part ends in the middle of a value.
+            count += 1
+        if found is not None and _depth(found, path) < len(path):
+            without = count
+        else:
+            beyond = middle
+    return without + 1
+
+
+def _parsed(lines: list[str]) -> Mapping[str, Any] | None:
+    try:
+        return tomllib.loads("\n".join(lines))
+    except ValueError:
+        return None

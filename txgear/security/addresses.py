@@ -1,0 +1,68 @@
+"""
+Ranges of addresses, and whose they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Final, TypeAlias
+
+Range: TypeAlias = "IPv4Network | IPv6Network | str"
+"""A network of addresses, or L{UNIX}."""
+
+UNIX: Final = "unix"
+"""Stands for all peers that come by a Unix socket: the file system has let them in."""
+
+NO_HOST: Final = "-"
+"""The address of such a peer, in lists and logs."""
+
+
+def parsed(address: str) -> IPv4Address | IPv6Address | None:
+    """
+    @param address: an address as a transport has it.
+    @return: an IPv4 address also for one that is written as IPv6; C{None} for what is no IP address.
+    """
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return None
+    mapped = getattr(found, "ipv4_mapped", None)
+    return mapped or found
+
+
+class Ranges:
+    """
+    Whose an address is: of all ranges that it is in the smallest counts, so their order says nothing.
+    """
+
+    def __init__(self, ranges: Iterable[tuple[Range, str]]) -> None:
+        """
+        @param ranges: each with a name; no two are the same.
+        """
+        self._unix: str | None = None
+        found: dict[tuple[int, int], dict[int, str]] = {}
+        for range_, name in ranges:
+            if isinstance(range_, str):
+                self._unix = name
+                continue
+            host_bits = range_.max_prefixlen - range_.prefixlen
+            of_size = found.setdefault((range_.version, host_bits), {})
+            of_size[int(range_.network_address) >> host_bits] = name
+        # The smallest first.
+        self._sizes = sorted(found.items())
+
+    def find(self, address: str) -> str | None:
+        """
+        @param address: as a transport has it.
+        @return: the name of the smallest range that the address is in.
+        """
+        if address == NO_HOST:
+            return self._unix
+        if not self._sizes or (host := parsed(address)) is None:
+            return None
+        version, number = host.version, int(host)
+        for (of_version, host_bits), names in self._sizes:
+            if of_version == version and (name := names.get(number >> host_bits)) is not None:
+                return name
+        return None
