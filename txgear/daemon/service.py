@@ -137,6 +137,7 @@ class ServerService(Service):
         self.server.shutdown = self.shutdown
         self.server.descriptors = Descriptors(soft_limit())
         self.server.broker.operations.set_policies(self._config.policies, self.server.seconds())
+        self.server.guard.replace(self._config.access)
         self.scheduler = Scheduler(self.server)
         self.server.config = self._options["config"]
         self.server.schedules = self.scheduler.listed
@@ -246,6 +247,7 @@ class ServerService(Service):
             self.server.audit.record(RELOAD, REFUSED, by=by, error=str(error))
             return
         self.server.broker.operations.set_policies(self._config.policies, self.server.seconds())
+        self.server.guard.replace(self._config.access)
         self.server.end_turn()
         self.scheduler.replace(self._config.schedules)
         self.log.info("{path} read again: {summary}", path=path, summary=self._config.summary)

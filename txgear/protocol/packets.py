@@ -144,6 +144,8 @@ PRIVATE_PACKETS: Final[dict[int, tuple[str, int, bool]]] = {
         ("JOB_ASSIGN_OPTIONS", 5, True),
         ("WORK_BEAT", 1, False),
         ("JOB_WITHDRAWN", 2, False),
+        ("LOGIN", 1, False),
+        ("LOGGED_IN", 1, False),
     )
     for kind in (getattr(constants, name),)
 }
@@ -175,7 +177,7 @@ class Decoder:
     in the stream).
 
     @ivar magic: the magic of the packets that are expected.
-    @ivar limit: bytes of a body at the most.
+    @ivar limit: bytes of a body at the most; may be raised while L{feed} is under way.
     @ivar extended: whether this project's own packets are known; may be set while L{feed} is under way.
     @ivar needed: bytes that an unfinished packet or line must have before it is looked at again; 0
         when nothing is unfinished.
@@ -262,7 +264,10 @@ class Decoder:
             else:
                 raise ProtocolError(f"no packet has the type {kind}")
             if size > limit:
-                raise PacketTooLarge(size, limit)
+                # Whoever has just identified itself may send more.
+                limit = self.limit
+                if size > limit:
+                    raise PacketTooLarge(size, limit)
             stop = start + size
             if stop > end:
                 self.needed = HEADER_SIZE + size

@@ -11,12 +11,15 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
 from txgear.broker.model import Reply
-from txgear.errors import InvalidMagic, InvalidPacket, UnknownOption
+from txgear.errors import AccessDenied, InvalidMagic, InvalidPacket, UnknownOption
+from txgear.protocol import textlines
 from txgear.protocol.constants import (
     ECHO_REQ,
     ECHO_RES,
     EXCEPTIONS_OPTION,
     EXTENSION_OPTION,
+    LOGGED_IN,
+    LOGIN,
     MALFORMED,
     MAX_CLIENT_ID,
     OPTION_REQ,
@@ -39,6 +42,12 @@ MUCH: Final = (LOOK_EVERY + 1) << LOOK_SHIFT
 """Bytes for which an answer to a text command counts at the least, as each may take long."""
 
 
+TOKEN_PREFIX: Final = b"token="
+"""What a SET_CLIENT_ID begins with that brings a token; a semicolon and the client id follow it."""
+TO_IDENTIFY: Final = frozenset((ECHO_REQ, OPTION_REQ, SET_CLIENT_ID, LOGIN, MALFORMED, WRONG_MAGIC))
+"""What a peer may send before it has identified itself."""
+
+
 def _echo(connection: GearConnection, data: Data) -> None:
     connection.send(connection.peer, ECHO_RES, data)
 
@@ -59,7 +68,23 @@ def _option(connection: GearConnection, option: bytes) -> None:
 
 
 def _set_client_id(connection: GearConnection, client_id: bytes) -> None:
+    token = None
+    if client_id.startswith(TOKEN_PREFIX):
+        # Of a library that can do nothing else. Only the rest is a name, which lists and logs show.
+        token, _, client_id = client_id.removeprefix(TOKEN_PREFIX).partition(b";")
     connection.peer.client_id = client_id[:MAX_CLIENT_ID].removesuffix(b"\0")
+    if token is not None:
+        _log_in(connection, token)
+
+
+def _login(connection: GearConnection, token: bytes) -> None:
+    connection.send(connection.peer, LOGGED_IN, _log_in(connection, token).encode("ascii"))
+
+
+def _log_in(connection: GearConnection, token: bytes) -> str:
+    identity = connection.server.guard.login(connection.peer, token.removesuffix(b"\0"))
+    connection.identified()
+    return identity
 
 
 def _text(connection: GearConnection, line: bytes) -> int:
@@ -91,6 +116,22 @@ def _malformed(connection: GearConnection, name: bytes) -> None:
     raise InvalidPacket(f"{name.decode('ascii')} lacks arguments")
 
 
+def _once_identified(kind: int, request: Request) -> Request:
+    """A request of a peer that is to identify itself first: it may do so in the same breath."""
+
+    def ask(connection: GearConnection, *arguments: Data) -> int | None:
+        if connection.is_identified() or kind in TO_IDENTIFY:
+            return request(connection, *arguments)
+        error = AccessDenied("Not allowed: log in first", act="unidentified")
+        if kind != TEXT:
+            raise error
+        connection.server.guard.denied(connection.peer, error)
+        connection.send(connection.peer, TEXT, textlines.refused(error))
+        return None
+
+    return ask
+
+
 def _of_extension(request: Request) -> Request:
     """A request of the extension; the decoder lets it pass only where the peer has asked for that."""
 
@@ -114,7 +155,11 @@ class GearProtocol(GearConnection):
         SET_CLIENT_ID: _set_client_id,
         **CLIENT_REQUESTS,
         **WORKER_REQUESTS,
+        LOGIN: _login,
         **{kind: _of_extension(request) for kind, request in Extension.requests.items()},
+    }
+    before_login: ClassVar[dict[int, Request]] = {
+        kind: _once_identified(kind, request) for kind, request in requests.items()
     }
 
 

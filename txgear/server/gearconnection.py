@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from txgear.broker.quickacks import DELAYED_FROM
 from txgear.errors import (
+    AccessDenied,
     ArgumentTooLarge,
     InvalidCommand,
     PacketTooLarge,
@@ -44,6 +45,7 @@ from txgear.protocol.constants import (
 )
 from txgear.protocol.packets import Data, Decoder, Packet, Pieces, Received, large, pack_header
 from txgear.protocol.textlines import for_line, shown
+from txgear.security.audit import LOGIN
 from txgear.server.descriptors import SPOKEN_SECONDS, close_now
 from txgear.server.extension import Extension
 from txgear.server.jobserver import JobServer
@@ -54,6 +56,12 @@ from txgear.server.turns import LOOK_EVERY, TURN_BYTES, TURN_SECONDS, ShortTurns
 QUEUE_ERROR: Final = QueueError.default_code.encode("ascii")
 HANDSHAKE_SECONDS: Final = 15.0
 """How long a TLS handshake may take: until then a connection costs twice what it does later."""
+LOGIN_SECONDS: Final = 10.0
+"""How long a peer may take to identify itself, where the rules ask for that; a handshake comes before it."""
+LOGIN_BYTES: Final = 8192
+"""Bytes of the largest packet that is taken before that."""
+LOGIN_REQUESTS: Final = 32
+"""Requests before that: who knows its token needs four."""
 LOOK_SHIFT: Final = 12
 """
 Bytes of answers, as a power of two, that count as one more request: so the time is looked at after 64 KiB.
@@ -98,6 +106,7 @@ class GearConnection(ShortTurns):
 
     __slots__ = (
         "_answered",
+        "_before_login",
         "_leaves_when_idle",
         "_link",
         "_marked",
@@ -119,6 +128,9 @@ class GearConnection(ShortTurns):
     than the packet has.
     """
 
+    before_login: ClassVar[Mapping[int, Request]] = {}
+    """The requests of a peer that is to identify itself before anything else."""
+
     def __init__(self, server: JobServer) -> None:
         decoder = Decoder(limit=server.settings.max_packet)
         super().__init__(server.clock, decoder, server.reads, server.cooperator, server.budget)
@@ -135,11 +147,14 @@ class GearConnection(ShortTurns):
         self._watches_writes = server.settings.refuse_by_closing
         self._leaves_when_idle = False
         self.is_operator = False
+        self._before_login = 0
 
     def connectionMade(self) -> None:
         super().connectionMade()
         self.peer = self.server.accept(self, self.transport)
         self._link = self.peer.link = TcpLink.over(socket_of(self.transport), self.server.quick_acks)
+        if self.server.guard.must_identify(self.peer):
+            self._await_login()
         if self.peer.descriptor >= self.server.descriptors.text_only:
             self._serve_operators_only()
         elif isinstance(self.transport, TLSMemoryBIOProtocol):
@@ -167,9 +182,55 @@ class GearConnection(ShortTurns):
         self._timer = None
         self.drop("has one of the last descriptors, and gives no text command")
 
+    # Who is it?
+
+    def _await_login(self) -> None:
+        """Do nothing for this peer before it has identified itself, and hold next to nothing of it."""
+        self._before_login = LOGIN_REQUESTS
+        self.requests = self.before_login  # type: ignore[misc]
+        self.decoder.limit = LOGIN_BYTES
+        self._timer = self._clock.callLater(LOGIN_SECONDS, self._login_overdue)
+
+    def _login_overdue(self) -> None:
+        self._timer = None
+        self.server.guard.denied(self.peer, AccessDenied("It has not identified itself in time", act=LOGIN))
+        self.abort()
+
+    def is_identified(self) -> bool:
+        """
+        Whether the peer may be served. Each request that comes before it has identified itself asks; there
+        may not be many.
+
+        @raise AccessDenied: there were too many.
+        """
+        if not self._before_login:
+            return True
+        self._before_login -= 1
+        if not self._before_login:
+            self._before_login = 1
+            raise AccessDenied("It sends requests, and no token", act=LOGIN)
+        return False
+
+    def identified(self) -> None:
+        """The peer has shown who it is, or may have: serve it, if that is so."""
+        if self._before_login and not self.server.guard.must_identify(self.peer):
+            self._before_login = 0
+            self._cancel_timer()
+            self.decoder.limit = self.server.settings.max_packet
+            if self.requests is self.before_login:
+                del self.requests
+
     def handshakeCompleted(self) -> None:
-        """Part of C{IHandshakeListener}: there is TLS now."""
+        """Part of C{IHandshakeListener}: there is TLS now, and the peer may have shown a certificate."""
         self._cancel_timer()
+        try:
+            self.server.guard.secured(self.peer, self.transport)
+        except AccessDenied as error:
+            self.server.guard.turn_away(self.peer, error)
+            return
+        self.identified()
+        if self._before_login:
+            self._timer = self._clock.callLater(LOGIN_SECONDS, self._login_overdue)
 
     def _handshake_overdue(self) -> None:
         self._timer = None
@@ -264,6 +325,14 @@ class GearConnection(ShortTurns):
                 raise ProtocolError(f"a submit is refused ({error.text})")
             if self.broker.dispatcher.draining:
                 self._leaves_when_idle = self._watches_writes = True
+        if isinstance(error, AccessDenied):
+            self.server.guard.denied(self.peer, error)
+            if error.act == LOGIN:
+                # Who guesses has one guess for each connection.
+                if not self.server.guard.answers_guess(self.peer):
+                    self.abort()
+                    return
+                self.server.outbox.afterwards(self.peer, lambda: self.close(linger=True))
         text = error.text.encode("utf-8", "backslashreplace")
         self.send(self.peer, ERROR, error.code.encode("ascii"), text)
 

@@ -28,6 +28,7 @@ from txgear.broker.model import Job, Peer
 from txgear.broker.quickacks import Tally
 from txgear.broker.rules import Rules
 from txgear.broker.timers import LOOK_SECONDS
+from txgear.errors import AccessDenied
 from txgear.interfaces import IJobServer, PeerLine
 from txgear.journal.journal import Journal
 from txgear.net.batchedreads import AVAILABLE, BatchedReads
@@ -36,6 +37,7 @@ from txgear.security.audit import Audit
 from txgear.server import turns
 from txgear.server.budget import Budget
 from txgear.server.descriptors import Descriptors
+from txgear.server.guard import Guard
 from txgear.server.listings import LISTS_AT_ONCE
 from txgear.server.notices import Notices
 from txgear.server.outbox import Outbox
@@ -71,6 +73,7 @@ class JobServer:
     @ivar unread: bytes that peers had left unread when they went.
     @ivar journal: carries background jobs to the store, or C{None}.
     @ivar broker: the rules.
+    @ivar guard: knows who the peers are, and notes what they are refused.
     @ivar config: the path of the file of policies and schedules, or C{None}.
     @ivar schedules: lists the schedules; see L{txgear.server.schedules.Scheduler.listed}. The service sets
         it, and C{config}.
@@ -115,7 +118,15 @@ class JobServer:
         self.broker = Broker(self.outbox, rules, journal, random.random)
         self._timers = self.broker.timers
         self.broker.lifecycle.witness = self.notices
-        self._timers = self.broker.timers
+        self.guard = Guard(
+            self.broker,
+            self.outbox,
+            self.notices,
+            self.cooperator,
+            self.seconds,
+            self.end_turn,
+            lambda: self.audit,
+        )
         if journal is not None:
             journal.begin(
                 self.broker.store_events,
@@ -166,11 +177,30 @@ class JobServer:
         if sock is None:
             self._accepted += 1
         descriptor = self._accepted if sock is None else sock.fileno()
-        peer = self.connect(line, descriptor, host_of(transport))
         if isinstance(transport, ProtocolWrapper) and not isinstance(transport, TLSMemoryBIOProtocol):
             # Behind haproxy: what stands before the first data says who it is. Until then it is the proxy.
-            before_first_data(transport.wrappedProtocol, lambda: setattr(peer, "address", host_of(transport)))
-        return peer
+            peer = self._connect(line, descriptor, host_of(transport))
+            before_first_data(
+                transport.wrappedProtocol, lambda: self._address_known(peer, host_of(transport))
+            )
+            return peer
+        return self.connect(line, descriptor, host_of(transport))
+
+    def _address_known(self, peer: Peer, address: str) -> None:
+        peer.address = address
+        self._admit(peer)
+
+    def _admit(self, peer: Peer) -> None:
+        """Let the guard see a peer whose address is known."""
+        try:
+            self.guard.arrived(peer)
+        except AccessDenied as error:
+            # Its protocol has only begun to connect.
+            self.clock.callLater(0, self._turn_away, peer, error)
+
+    def _turn_away(self, peer: Peer, error: AccessDenied) -> None:
+        if peer.connected:
+            self.guard.turn_away(peer, error)
 
     def freed(self) -> int:
         """
@@ -183,6 +213,11 @@ class JobServer:
         """
         Part of L{IJobServer}.
         """
+        peer = self._connect(line, descriptor, address)
+        self._admit(peer)
+        return peer
+
+    def _connect(self, line: PeerLine, descriptor: int, address: str) -> Peer:
         peer = Peer(descriptor, address, self.settings.exceptions)
         self.outbox.connect(peer, line)
         self.broker.connect(peer)
@@ -190,6 +225,7 @@ class JobServer:
 
     def disconnect(self, peer: Peer) -> None:
         """Part of L{IJobServer}."""
+        self.guard.left(peer)
         self.outbox.disconnect(peer)
         self.broker.disconnect(peer, self.seconds())
         self.end_turn()

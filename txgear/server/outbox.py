@@ -65,6 +65,10 @@ class Outbox:
         self._held.pop(peer, None)
         self._paused.discard(peer)
 
+    def line_of(self, peer: Peer) -> PeerLine:
+        """How a peer is reached that is connected."""
+        return self._lines[peer]
+
     def lines(self) -> list[PeerLine]:
         """All of them."""
         return list(self._lines.values())
