@@ -98,9 +98,11 @@ class Closed(AssertionError):
 class WirePeer:
     """One connection: a client, a worker and an admin in one."""
 
-    def __init__(self, port: int, host: str = "127.0.0.1", timeout: float = 5.0) -> None:
+    def __init__(
+        self, port: int, host: str = "127.0.0.1", timeout: float = 5.0, source: str | None = None
+    ) -> None:
         self.timeout = timeout
-        self._socket = socket.create_connection((host, port), timeout)
+        self._socket = socket.create_connection((host, port), timeout, source and (source, 0))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
         self._echoes = 0

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks, maybeDeferred, succeed
-from twisted.internet.interfaces import IListeningPort
-from twisted.logger import Logger
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory
+from twisted.logger import Logger, LogLevel
 
 from txgear._version import __version__
 from txgear.broker.records import PAUSED, StoredValue
@@ -25,6 +25,8 @@ from txgear.interfaces import IJobStore, IProtocolModule
 from txgear.journal.journal import Journal
 from txgear.journal.thread import StoreThread
 from txgear.net import listeners
+from txgear.net.ownports import OwnPorts
+from txgear.net.proxyheader import HeaderFactory, Trusted
 from txgear.plugins.gear import gear
 from txgear.protocol.constants import DEFAULT_PORT
 from txgear.protocol.textlines import shown_word
@@ -76,8 +78,8 @@ class ServerService(Service):
         @param settings: for all ports.
         @param modules: what is spoken, each on ports of its own.
         @param options: options of C{twistd txgear}, by long names. C{listen} (a list), C{port}, C{backlog},
-            C{config}, C{audit-log} and those of the modules mean something here; what is missing has its
-            default.
+            C{config}, C{audit-log}, C{proxy-from} (a list) and those of the modules mean something here; what
+            is missing has its default.
         @param store: where background jobs are kept, not open yet; C{None} for in memory only.
         @param config: what the file of C{--config} says; L{reload} reads the file again.
         @param wall_seconds: reads the wall clock; by default the reactor's clock is that as well.
@@ -91,6 +93,7 @@ class ServerService(Service):
             "backlog": BACKLOG,
             "config": None,
             "audit-log": None,
+            "proxy-from": [],
             **{name: default for module in modules for name, _, default, *_ in module.parameters},
             **(options or {}),
         }
@@ -99,6 +102,7 @@ class ServerService(Service):
         self._wall_seconds = wall_seconds
         self._thread: StoreThread | None = None
         self.ports: list[IListeningPort] = []
+        self._own_ports: OwnPorts | None = None
         self.end: Callable[[], object] = self._stop_soon
         self._ending = False
         self._closing_ports: Deferred[Any] = succeed(None)
@@ -208,6 +212,10 @@ class ServerService(Service):
             self._store.close(None)
 
     def _listen(self) -> None:
+        trusted = Trusted(self._options["proxy-from"])
+        if trusted:
+            self._own_ports = OwnPorts(self._reactor, lambda factory: self._behind_proxies(factory, trusted))
+        reactor = self._own_ports or self._reactor
         places = listeners.listen_addresses(self._options["listen"])
         for module in self._modules:
             factory = module.factory(self.server, self._options)
@@ -220,13 +228,21 @@ class ServerService(Service):
             ]
             before = len(self.ports)
             for place in wanted or listeners.listen_addresses([]):
-                opened = listeners.listen(self._reactor, place, port, self._options["backlog"], factory)
+                opened = listeners.listen(reactor, place, port, self._options["backlog"], factory)
                 if opened is not None:
                     self.ports.append(opened)
             if len(self.ports) == before:
                 raise ConfigurationError(
                     f"this machine has no loopback address for {module.name}; use --listen"
                 )
+
+    def _behind_proxies(self, factory: IProtocolFactory, trusted: Trusted) -> IProtocolFactory:
+        """A factory that reads the headers of proxies first."""
+        return HeaderFactory(factory, trusted, self._reactor, self._header_refused)
+
+    def _header_refused(self, proxy: IAddress, why: str) -> None:
+        text = "{peer}: {why}; connection closed"
+        self.server.notices.complain(self.log, LogLevel.warn, text, peer=proxy, why=why)
 
     # While it runs
 
@@ -313,7 +329,9 @@ class ServerService(Service):
 
     def _close_ports(self) -> Deferred[Any]:
         ports, self.ports = self.ports, []
-        return DeferredList([maybeDeferred(port.stopListening) for port in ports])
+        own, self._own_ports = self._own_ports, None
+        closed: Deferred[Any] = DeferredList([maybeDeferred(port.stopListening) for port in ports])
+        return closed if own is None else closed.addCallback(lambda results: own.close())
 
     def stopService(self) -> Deferred[None]:
         """

@@ -35,6 +35,7 @@ from txgear.daemon.startup import (
 from txgear.errors import ConfigurationError
 from txgear.interfaces import IJobStore, IProtocolModule
 from txgear.net.monotonic import use_monotonic_clock
+from txgear.net.proxyheader import Trusted
 from txgear.protocol.constants import DEFAULT_PORT, MAX_PACKET
 from txgear.protocol.textlines import LEVELS
 from txgear.server.budget import UNFINISHED_MEMORY
@@ -291,6 +292,7 @@ class Options(UsageOptions):
         self.pid_file: PidFile | None = None
         self["listen"] = []
         self["protocol"] = []
+        self["proxy-from"] = []
         self["ignored"] = []
 
     def opt_listen(self, where: str) -> None:
@@ -300,6 +302,14 @@ class Options(UsageOptions):
         self["listen"].append(where)
 
     opt_L = opt_listen
+
+    def opt_proxy_from(self, where: str) -> None:
+        """Connections from this address or network, or of `unix` sockets, have a PROXY header; may repeat"""
+        try:
+            Trusted([where])
+        except ConfigurationError as error:
+            raise UsageError(str(error)) from error
+        self["proxy-from"].append(where)
 
     def opt_protocol(self, name: str) -> None:
         """Speak this, too, on a port of its own; may repeat"""

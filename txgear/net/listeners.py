@@ -29,7 +29,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txgear.errors import ConfigurationError
-from txgear.net import unixsockets
+from txgear.net import systemdsockets, unixsockets
+from txgear.net.ownports import OwnPorts, listen_on_tcp, unix_place
 
 LOOPBACK: Final = ("127.0.0.1", "::1")
 """Where a server listens by default: without access rules it must not be open by accident."""
@@ -42,6 +43,8 @@ _NAME: Final = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 """A host's name with a domain."""
 _OWN_BACKLOG: Final = re.compile(r"(^|[:\\])(backlog=|systemd\\?:)")
 """Finds in an endpoint string what says its backlog: it does, or the unit file of systemd."""
+_HAPROXY: Final = "haproxy:"
+"""An endpoint that reads a proxy's header itself."""
 
 log = Logger()
 
@@ -70,14 +73,18 @@ def listen_addresses(listen: list[str]) -> list[ListenAddress]:
     @param listen: address literals, host names (which stand for all their
         addresses), both with or without a port of their own, as the client takes them, and
         Twisted endpoint strings; none at all means loopback.
-    @raise ConfigurationError: a name has no address, or what should be a port is none.
+    @raise ConfigurationError: a name has no address, what should be a port is none, or systemd has passed
+        no such socket.
     """
     if not listen:
         return [ListenAddress(address, optional=True) for address in LOOPBACK]
     found: dict[ListenAddress, None] = {}
     for text in listen:
         host, port = _host_and_port(text)
-        if host is None:
+        if text.startswith(systemdsockets.PREFIX):
+            for endpoint in _systemd_sockets(text):
+                found[ListenAddress(endpoint=endpoint)] = None
+        elif host is None:
             found[ListenAddress(endpoint=text)] = None
         elif isIPAddress(host) or isIPv6Address(host):
             found[ListenAddress(host, port=port)] = None
@@ -85,6 +92,13 @@ def listen_addresses(listen: list[str]) -> list[ListenAddress]:
             for address in _resolve(host):
                 found[ListenAddress(address, port=port)] = None
     return list(found)
+
+
+def _systemd_sockets(text: str) -> list[str]:
+    try:
+        return systemdsockets.single_sockets(text)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"cannot listen on {text}: {error}") from error
 
 
 def _host_and_port(text: str) -> tuple[str | None, int | None]:
@@ -134,6 +148,7 @@ def listen(
     """
     Open one port.
 
+    @param reactor: the reactor, or L{OwnPorts} before it.
     @param port: the TCP port, where the place is an address without a port of its own.
     @param backlog: connections that the system accepts ahead of us.
     @return: the open port; C{None} if the place was optional and the machine does not have it.
@@ -143,7 +158,11 @@ def listen(
     where = place.endpoint or f"{place.address} port {port}"
     try:
         if place.endpoint is not None:
-            _check_endpoint(place.endpoint)
+            if place.endpoint.startswith(systemdsockets.PREFIX):
+                return systemdsockets.listen(reactor, place.endpoint, factory)
+            if place.endpoint.startswith(_HAPROXY) and isinstance(reactor, OwnPorts):
+                reactor = reactor.bare()
+            _check_endpoint(place.endpoint, reactor)
         if place.address == IPV6_ANY:
             return _listen_on_all_ipv6(reactor, port, backlog, factory)
         opened = open_endpoint(_endpoint(reactor, place, port, backlog), factory)
@@ -167,7 +186,7 @@ def listen(
         raise ConfigurationError(f"cannot listen on {where}: {error}") from error
 
 
-def _check_endpoint(endpoint: str) -> None:
+def _check_endpoint(endpoint: str, reactor: Any) -> None:
     """
     Check what Twisted does not: its errors for these mistakes speak of Python, and it believes
     a lock that was left behind beside a socket.
@@ -181,7 +200,7 @@ def _check_endpoint(endpoint: str) -> None:
         if "=" not in port:
             _checked_port(port)
     path = unixsockets.path_of(endpoint)
-    if path is not None:
+    if path is not None and not (isinstance(reactor, OwnPorts) and reactor.inherits(unix_place(path))):
         unixsockets.remove_stale(path)
 
 
@@ -209,13 +228,10 @@ def _listen_on_all_ipv6(reactor: Any, port: int, backlog: int, factory: IProtoco
     Listen on all addresses of IPv6 and on none of IPv4, as the reference does:
     a socket that Twisted makes takes both, and cannot stand beside 0.0.0.0.
     """
+    if isinstance(reactor, OwnPorts):
+        return reactor.listen_on_all_ipv6(port, factory, backlog)
     try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.setblocking(False)
-            sock.bind((IPV6_ANY, port))
-            sock.listen(backlog)
+        with listen_on_tcp(socket.AF_INET6, (IPV6_ANY, port), backlog, only_ipv6=True) as sock:
             # The reactor takes a duplicate.
             opened: IListeningPort = reactor.adoptStreamPort(sock.fileno(), socket.AF_INET6, factory)
             return opened

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import MultiService
+from twisted.internet.address import IPv4Address
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
@@ -22,6 +23,7 @@ from txgear.daemon.tap import Options
 from txgear.errors import ConfigurationError, StoreTaken, StoreUnavailable
 from txgear.interfaces import IJobStore
 from txgear.journal.link import FIRST_RETRY
+from txgear.net.proxyheader import HeaderFactory
 from txgear.plugins.gear import gear
 from txgear.plugins.http import http
 from txgear.protocol.constants import (
@@ -34,6 +36,7 @@ from txgear.protocol.constants import (
     WORK_COMPLETE,
 )
 from txgear.protocol.packets import request, response
+from txgear.server.gear import GearFactory
 from txgear.server.settings import Settings
 from txgear.stores.memory import MemoryStore
 from txgear.test.net.test_listeners import RefusingReactor
@@ -110,6 +113,38 @@ class StartTests(ServiceTestCase):
         """A machine without any loopback address has to be told where to listen."""
         error = self.assertRaises(ConfigurationError, self.service(reactor=RefusingReactor(99)).startService)
         self.assertIn("use --listen", str(error))
+
+
+class ProxyTests(ServiceTestCase):
+    """Ports behind proxies."""
+
+    def test_header(self) -> None:
+        """With C{--proxy-from} all ports read headers first; a broken one is a line of the log."""
+        service = self.started("--listen=127.0.0.1", "--listen=tcp:0", "--port=0", "--proxy-from=192.0.2.1")
+        self.addCleanup(service.stopService)
+        factories = [factory for _, _, factory in self.reactor.adoptedPorts]
+        self.assertEqual([type(factory) for factory in factories], [HeaderFactory] * 2)
+        protocol = factories[0].buildProtocol(IPv4Address("TCP", "192.0.2.1", 1))
+        transport = StringTransport(peerAddress=IPv4Address("TCP", "192.0.2.1", 1))
+        protocol.makeConnection(transport)
+        with capturedLogs() as events:
+            protocol.dataReceived(b"?")
+        self.assertTrue(transport.disconnected)
+        [text] = [formatEvent(event) for event in events]
+        self.assertIn("192.0.2.1", text)
+        self.assertIn("it begins with no PROXY header; connection closed", text)
+
+    def test_all_is_closed(self) -> None:
+        """Nothing listens any more when the service has stopped: its own sockets are closed as well."""
+        before = len(os.listdir("/proc/self/fd"))
+        service = self.started("--listen=127.0.0.1", "--port=0", "--proxy-from=192.0.2.1")
+        self.successResultOf(service.stopService())
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+
+    def test_nobody(self) -> None:
+        """Without the option it is as ever."""
+        self.started()
+        self.assertEqual([type(each[1]) for each in self.reactor.tcpServers], [GearFactory] * 2)
 
 
 class EndTests(ServiceTestCase):

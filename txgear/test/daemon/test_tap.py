@@ -103,6 +103,13 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(options["listen"], ["127.0.0.1", "::1"])
         self.assertEqual(options["protocol"], ["gear"])
 
+    def test_proxies(self) -> None:
+        """C{--proxy-from} may be repeated; what is no address is named at once."""
+        options = parsed("--proxy-from", "192.0.2.1", "--proxy-from=10.0.0.0/8", "--proxy-from=unix")
+        self.assertEqual(options["proxy-from"], ["192.0.2.1", "10.0.0.0/8", "unix"])
+        self.assertEqual(parsed()["proxy-from"], [])
+        self.assertIn("--proxy-from localhost: an address, a network", self.refusal("--proxy-from=localhost"))
+
     def test_wrong_numbers(self) -> None:
         """A number that is none, or out of its bounds, is one line that names the option."""
         for option, wrong in (
