@@ -93,6 +93,15 @@ class IJobServer(Interface):
         @return: how the broker knows the peer; L{disconnect} ends it.
         """
 
+    def secured(peer: Peer, transport: Any) -> None:
+        """
+        Tell that the TLS of a connection is up: its handshake has been completed, and nothing that the peer
+        says has been handed out yet. A protocol that provides Twisted's C{IHandshakeListener} calls this.
+
+        @param peer: what L{accept} returned.
+        @param transport: the same as there.
+        """
+
     def connect(line: PeerLine, descriptor: int, address: str) -> Peer:
         """
         Make a peer known to the broker.
@@ -156,6 +165,17 @@ class IProtocolModule(Interface):
         @return: a protocol factory.
         @raise txgear.errors.ConfigurationError: the options make no sense.
         """
+
+
+class ITlsProtocolModule(IProtocolModule):
+    """
+    What a port can speak over TLS as well. The server puts TLS between the port and what C{factory} makes;
+    whose protocols should call L{IJobServer.secured}, as Twisted's C{IHandshakeListener}.
+    """
+
+    tls_port_option: str = Attribute(
+        "The option that has the number of its TCP port for TLS; by default C{None}, for no such port."
+    )
 
 
 class IJobStore(Interface):

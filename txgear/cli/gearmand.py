@@ -9,18 +9,21 @@ from __future__ import annotations
 import argparse
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from txgear._version import __version__
-from txgear.cli import queuetypes
+from txgear.cli import gearmandtls, queuetypes
 from txgear.cli.arguments import Parser
 from txgear.errors import ConfigurationError
 from txgear.protocol.constants import DEFAULT_PORT
 from txgear.server.values import COERCIONS, number
 from txgear.stores import check_store, default_url
+
+if TYPE_CHECKING:
+    from txgear.security.tlsfiles import TlsFiles
 
 CONFIG_FILE: Final = "/etc/gearmand.conf"
 """gearmand's default file of more options."""
@@ -36,7 +39,6 @@ SAME_OPTIONS: Final = (
     "keepalive-count",
     "keepalive-idle",
     "keepalive-interval",
-    "listen",
     "port",
     "protocol",
     "verbose",
@@ -53,9 +55,6 @@ IGNORED_NUMBERS: Final = {
 }
 """Options that are ignored, with the coercion of their numbers."""
 
-TLS: Final = ("ssl", "ssl-ca-file", "ssl-certificate", "ssl-key")
-"""Options that are refused: to ignore them would leave a port without encryption."""
-
 TITLE: Final = "gearmand"
 """The process's title, which scripts look for: C{ps ax | grep gearmand}, C{pgrep -x gearmand}."""
 
@@ -68,12 +67,14 @@ class Translation(NamedTuple):
     @ivar environment: variables for it, with what must not stand on a command line.
     @ivar store: the URL of the store, or C{None} for the default.
     @ivar given: gearmand's command line as it was read.
+    @ivar tls: the files of TLS, or C{None} where nothing speaks it.
     """
 
     words: list[str]
     environment: dict[str, str]
     store: str | None
     given: argparse.Namespace
+    tls: TlsFiles | None
 
 
 def parser() -> argparse.ArgumentParser:
@@ -121,9 +122,7 @@ def parser() -> argparse.ArgumentParser:
     add("--verbose", metavar="LEVEL", help="FATAL ALERT CRITICAL ERROR WARNING NOTICE INFO DEBUG [ERROR]")
     add("-V", "--version", action="version", version=f"txgear {__version__}")
     add("-w", "--worker-wakeup", metavar="N", help="workers woken for a job at the most")
-    add("--ssl", action="store_true", help=argparse.SUPPRESS)
-    for name in TLS[1:]:
-        add(f"--{name}", help=argparse.SUPPRESS)
+    gearmandtls.add_options(made)
     queuetypes.add_options(made)
     return made
 
@@ -156,21 +155,21 @@ def all_addresses() -> list[str]:
     return found
 
 
-def translate(arguments: Sequence[str], everywhere: Callable[[], list[str]] = all_addresses) -> Translation:
+def translate(
+    arguments: Sequence[str],
+    everywhere: Callable[[], list[str]] = all_addresses,
+    environ: Mapping[str, str] = os.environ,
+) -> Translation:
     """
     Translate gearmand's command line.
 
     @param everywhere: returns the addresses to listen on where no option names one.
+    @param environ: the process's variables.
     @raise ConfigurationError: an option is wrong, or cannot be honoured.
     """
     given = options(arguments)
-    for name in TLS:
-        if _value(given, name):
-            raise ConfigurationError(
-                f"--{name}: gearmand's options for TLS are not taken; a port with TLS is"
-                " --listen ssl:4730:privateKey=FILE:certKey=FILE"
-            )
     _check_values(given)
+    tls = gearmandtls.files(given, environ)
     daemon, server = _process_words(given)
     environment = {}
     url = None
@@ -182,10 +181,12 @@ def translate(arguments: Sequence[str], everywhere: Callable[[], list[str]] = al
             server.append(f"--gearmand-table={table}")
         if password:
             environment[STORE_PASSWORD] = password
-    if given.listen is None:
-        # gearmand listens everywhere unless told otherwise, and start scripts rely on it.
-        for address in everywhere():
-            server += ["--listen", address]
+    # gearmand listens everywhere unless told otherwise, and start scripts rely on it.
+    places = everywhere() if given.listen is None else [given.listen]
+    if tls is None:
+        server += [f"--listen={place}" for place in places]
+    else:
+        server += gearmandtls.words(given, tls, places, environ)
     if given.verbose is None:
         server += ["--verbose", "ERROR"]
     for name in SAME_OPTIONS:
@@ -200,7 +201,7 @@ def translate(arguments: Sequence[str], everywhere: Callable[[], list[str]] = al
     ignored += queuetypes.ignored(given)
     for name in ignored:
         server.append(f"--ignored=--{name}")
-    return Translation([*daemon, "txgear", *server], environment, url, given)
+    return Translation([*daemon, "txgear", *server], environment, url, given, tls)
 
 
 def _value(given: argparse.Namespace, name: str) -> Any:
@@ -259,6 +260,10 @@ def check(made: Translation) -> None:
     url = made.store or default_url(port, os.environ, os.geteuid() == 0)
     if url != "memory:":
         check_store(url, made.environment.get(STORE_PASSWORD))
+    if made.tls is not None:
+        from txgear.security import tlsfiles
+
+        tlsfiles.load(made.tls)
     if given.protocol not in (None, "gear", "http") or given.config is not None:
         from txgear.daemon.tap import Options
 

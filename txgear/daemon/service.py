@@ -19,6 +19,8 @@ from txgear._version import __version__
 from txgear.broker.records import PAUSED, StoredValue
 from txgear.broker.states import DEAD
 from txgear.daemon.config import Config, read_config
+from txgear.daemon.ports import wanted_ports
+from txgear.daemon.renewal import Renewal, files_of
 from txgear.daemon.restore import restore
 from txgear.errors import ConfigurationError, StoreError, StoreUnusable
 from txgear.interfaces import IJobStore, IProtocolModule
@@ -77,9 +79,9 @@ class ServerService(Service):
         @param reactor: the reactor.
         @param settings: for all ports.
         @param modules: what is spoken, each on ports of its own.
-        @param options: options of C{twistd txgear}, by long names. C{listen} (a list), C{port}, C{backlog},
-            C{config}, C{audit-log}, C{proxy-from} (a list) and those of the modules mean something here; what
-            is missing has its default.
+        @param options: options of C{twistd txgear}, by long names. C{listen}, C{tls-listen} and C{proxy-from}
+            (lists), C{port}, C{backlog}, C{config}, C{audit-log}, those of TLS and those of the modules mean
+            something here; what is missing has its default.
         @param store: where background jobs are kept, not open yet; C{None} for in memory only.
         @param config: what the file of C{--config} says; L{reload} reads the file again.
         @param wall_seconds: reads the wall clock; by default the reactor's clock is that as well.
@@ -94,6 +96,11 @@ class ServerService(Service):
             "config": None,
             "audit-log": None,
             "proxy-from": [],
+            "tls-listen": [],
+            "tls-cert": None,
+            "tls-key": None,
+            "tls-ca": None,
+            "tls-client": None,
             **{name: default for module in modules for name, _, default, *_ in module.parameters},
             **(options or {}),
         }
@@ -101,6 +108,7 @@ class ServerService(Service):
         self._config = Config() if config is None else config
         self._wall_seconds = wall_seconds
         self._thread: StoreThread | None = None
+        self._renewal: Renewal | None = None
         self.ports: list[IListeningPort] = []
         self._own_ports: OwnPorts | None = None
         self.end: Callable[[], object] = self._stop_soon
@@ -126,19 +134,24 @@ class ServerService(Service):
             "txgear {version} is ready: store {store}, listening on {ports}",
             version=__version__,
             store="memory:" if self._store is None else self._store.name,
-            ports=", ".join(listeners.shown_address(port) for port in self.ports),
+            ports=", ".join(self._listening),
             always=True,
         )
 
     def _start(self) -> None:
         self._ending = False
         self._closing_ports = succeed(None)
+        files = files_of(self._modules, self._options)
+        self._renewal = None
+        if files is not None:
+            self._renewal = Renewal(files, self._reactor, self._wall_seconds or self._reactor.seconds)
         journal = None
         if self._store is not None:
             self._thread = StoreThread(self._reactor)
             journal = Journal(self._store, self._thread, self._reactor, self._settings.store_timeout)
         self.server = JobServer(self._reactor, self._settings, journal, self._wall_seconds)
         self.server.shutdown = self.shutdown
+        self.server.tls = None if self._renewal is None else self._renewal.tls
         self.server.descriptors = Descriptors(soft_limit())
         self.server.broker.operations.set_policies(self._config.policies, self.server.seconds())
         self.server.guard.replace(self._config.access)
@@ -159,6 +172,8 @@ class ServerService(Service):
             self.server.stop()
             self._let_go_of_store()
             raise
+        if self._renewal is not None:
+            self._renewal.start()
         if self._options["config"] is not None:
             self.log.info("{path}: {summary}", path=self._options["config"], summary=self._config.summary)
             self._warn_of_config()
@@ -216,22 +231,21 @@ class ServerService(Service):
         if trusted:
             self._own_ports = OwnPorts(self._reactor, lambda factory: self._behind_proxies(factory, trusted))
         reactor = self._own_ports or self._reactor
-        places = listeners.listen_addresses(self._options["listen"])
+        self._listening: list[str] = []
+        factories = {id(module): module.factory(self.server, self._options) for module in self._modules}
+        opened_for = set()
+        for wanted in wanted_ports(self._modules, self._options):
+            factory = factories[id(wanted.module)]
+            if wanted.tls:
+                assert self._renewal is not None
+                factory = self._renewal.tls.over(factory, self._reactor)
+            opened = listeners.listen(reactor, wanted.place, wanted.number, self._options["backlog"], factory)
+            if opened is not None:
+                self.ports.append(opened)
+                self._listening.append(listeners.shown_address(opened) + " (TLS)" * wanted.tls)
+                opened_for.add(id(wanted.module))
         for module in self._modules:
-            factory = module.factory(self.server, self._options)
-            port = self._options[module.port_option]
-            # What has a port of its own is the Gearman protocol's.
-            wanted = [
-                place
-                for place in places
-                if module.port_option == "port" or (place.address is not None and place.port is None)
-            ]
-            before = len(self.ports)
-            for place in wanted or listeners.listen_addresses([]):
-                opened = listeners.listen(reactor, place, port, self._options["backlog"], factory)
-                if opened is not None:
-                    self.ports.append(opened)
-            if len(self.ports) == before:
+            if id(module) not in opened_for:
                 raise ConfigurationError(
                     f"this machine has no loopback address for {module.name}; use --listen"
                 )
@@ -248,11 +262,13 @@ class ServerService(Service):
 
     def reload(self, by: str = "program") -> None:
         """
-        Read the file of the option C{config} again. If that has a mistake, the log says
+        Read the file of the option C{config} again, and those of TLS. If one has a mistake, the log says
         so, and what was read before stays in force.
 
         @param by: who asks for it, for the audit log.
         """
+        if self._renewal is not None:
+            self._renewal.renew()
         path = self._options["config"]
         if path is None:
             return
@@ -359,6 +375,8 @@ class ServerService(Service):
     def _stop(self) -> Any:
         server, thread = self.server, self._thread
         self.scheduler.stop()
+        if self._renewal is not None:
+            self._renewal.stop()
         yield self._closing_ports
         yield self._close_ports()
         if server.journal is not None:

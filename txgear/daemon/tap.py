@@ -25,6 +25,7 @@ from txgear.daemon.config import Config, read_config
 from txgear.daemon.logpipe import guard_output
 from txgear.daemon.pidfile import PidFile
 from txgear.daemon.process import ProcessService
+from txgear.daemon.renewal import files_of
 from txgear.daemon.service import BACKLOG
 from txgear.daemon.startup import (
     StandardError,
@@ -266,6 +267,28 @@ class Options(UsageOptions):
             " seconds, as some libraries do; txgear's own are understood in any case",
             COERCIONS["can-do-timeout-unit"],
         ),
+        (
+            "tls-cert",
+            None,
+            None,
+            "PEM file with the certificate of the ports with TLS, and its chain",
+            os.path.abspath,
+        ),
+        ("tls-key", None, None, "PEM file with the key of that certificate", os.path.abspath),
+        (
+            "tls-ca",
+            None,
+            None,
+            "PEM file with the authorities of clients' certificates, for --tls-client",
+            os.path.abspath,
+        ),
+        (
+            "tls-client",
+            None,
+            None,
+            "ask clients for a certificate, or require one: ask or require",
+            COERCIONS["tls-client"],
+        ),
         *(
             (name, short, default, text, named(name, coerce))
             for module in modules.values()
@@ -291,6 +314,7 @@ class Options(UsageOptions):
         self.notes: list[str] = []
         self.pid_file: PidFile | None = None
         self["listen"] = []
+        self["tls-listen"] = []
         self["protocol"] = []
         self["proxy-from"] = []
         self["ignored"] = []
@@ -302,6 +326,12 @@ class Options(UsageOptions):
         self["listen"].append(where)
 
     opt_L = opt_listen
+
+    def opt_tls_listen(self, where: str) -> None:
+        """Listen with TLS at HOST:PORT, [ADDRESS]:PORT or an endpoint string; may repeat"""
+        if not where:
+            raise UsageError("--tls-listen: HOST:PORT or an endpoint is wanted")
+        self["tls-listen"].append(where)
 
     def opt_proxy_from(self, where: str) -> None:
         """Connections from this address or network, or of `unix` sockets, have a PROXY header; may repeat"""
@@ -393,6 +423,7 @@ class Options(UsageOptions):
                 check_twistd(self.parent)
                 self._take_over_pid_file(self.parent)
             self._unfinished_memory()
+            files_of(self.spoken(), self)
             self.store = self._make_store()
             self.config = self._read_config()
         except ConfigurationError as error:
@@ -420,6 +451,11 @@ class Options(UsageOptions):
             return make_store(url, secret, float(self["store-timeout"]), own_folder=self["store"] is None)
         except ConfigurationError as error:
             raise ConfigurationError(f"--store: {error}") from error
+
+    def spoken(self) -> list[IProtocolModule]:
+        """What the ports speak."""
+        names = ["gear", *(name for name in self["protocol"] if name != "gear")]
+        return [self.modules[name] for name in names]
 
     def store_url(self) -> str:
         """Where jobs are kept: what the command line says, or this port's file."""
@@ -472,11 +508,10 @@ def makeService(options: Options) -> IService:
     print_mistakes_as_lines()
     parent = options.parent
     daemon = parent is not None and not parent.get("nodaemon", True)
-    names = ["gear", *(name for name in options["protocol"] if name != "gear")]
     return ProcessService(
         reactor,
         options.settings(),
-        [options.modules[name] for name in names],
+        options.spoken(),
         options,
         options.store,
         options.config,

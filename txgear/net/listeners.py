@@ -94,6 +94,24 @@ def listen_addresses(listen: list[str]) -> list[ListenAddress]:
     return list(found)
 
 
+def tls_addresses(listen: list[str]) -> list[ListenAddress]:
+    """
+    The single addresses of C{--tls-listen}.
+
+    @param listen: as in L{listen_addresses}, but with a port each; none at all means none.
+    @raise ConfigurationError: a name has no address, or what should be a port is none or is missing; or an
+        endpoint string has TLS of its own.
+    """
+    for text in listen:
+        host, port = _host_and_port(text)
+        if text.partition(":")[0] in ("ssl", "tls"):
+            raise ConfigurationError(f"--tls-listen {text}: it has TLS of its own, and is one for --listen")
+        if host is not None and port is None:
+            example = f"[{host}]" if ":" in host else host
+            raise ConfigurationError(f"--tls-listen {text}: a port is wanted, as {example}:4731")
+    return listen_addresses(listen) if listen else []
+
+
 def _systemd_sockets(text: str) -> list[str]:
     try:
         return systemdsockets.single_sockets(text)
@@ -138,7 +156,9 @@ def _resolve(name: str) -> list[str]:
     try:
         answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError, LookupError) as error:
-        raise ConfigurationError(f"--listen {name}: no address is known by this name ({error})") from error
+        raise ConfigurationError(
+            f"cannot listen on {name}: no address is known by this name ({error})"
+        ) from error
     return list(dict.fromkeys(str(answer[4][0]) for answer in answers))
 
 

@@ -10,23 +10,25 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
-from txgear.interfaces import IJobServer, IProtocolModule
-from txgear.server.values import COERCIONS
+from txgear.interfaces import IJobServer, ITlsProtocolModule
+from txgear.server.values import COERCIONS, HTTP_PORT
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IProtocolFactory
 
 
-@implementer(IPlugin, IProtocolModule)
+@implementer(IPlugin, ITlsProtocolModule)
 class Http:
     """A request is a job, its response the result."""
 
     name = "http"
     description = "jobs over HTTP, by gearmand's requests and headers"
     parameters: ClassVar[list[tuple[str, str | None, Any, str, Any]]] = [
-        ("http-port", None, 8080, "TCP port of HTTP, with --protocol http", COERCIONS["http-port"])
+        ("http-port", None, HTTP_PORT, "TCP port of HTTP, with --protocol http", COERCIONS["http-port"]),
+        ("http-tls-port", None, None, "TCP port of HTTP over TLS", COERCIONS["http-tls-port"]),
     ]
     port_option = "http-port"
+    tls_port_option = "http-tls-port"
 
     def factory(self, server: IJobServer, options: Mapping[str, Any]) -> IProtocolFactory:
         """Part of L{IProtocolModule}."""

@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Final
 
 from twisted.internet.interfaces import IHandshakeListener
 from twisted.logger import LogLevel
-from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from txgear.broker.quickacks import DELAYED_FROM
@@ -48,14 +47,13 @@ from txgear.protocol.textlines import for_line, shown
 from txgear.security.audit import LOGIN
 from txgear.server.descriptors import SPOKEN_SECONDS, close_now
 from txgear.server.extension import Extension
+from txgear.server.handshakes import tls_under
 from txgear.server.jobserver import JobServer
 from txgear.server.sockets import socket_of
 from txgear.server.tcplink import TcpLink
 from txgear.server.turns import LOOK_EVERY, TURN_BYTES, TURN_SECONDS, ShortTurns, Steps
 
 QUEUE_ERROR: Final = QueueError.default_code.encode("ascii")
-HANDSHAKE_SECONDS: Final = 15.0
-"""How long a TLS handshake may take: until then a connection costs twice what it does later."""
 LOGIN_SECONDS: Final = 10.0
 """How long a peer may take to identify itself, where the rules ask for that; a handshake comes before it."""
 LOGIN_BYTES: Final = 8192
@@ -157,8 +155,6 @@ class GearConnection(ShortTurns):
             self._await_login()
         if self.peer.descriptor >= self.server.descriptors.text_only:
             self._serve_operators_only()
-        elif isinstance(self.transport, TLSMemoryBIOProtocol):
-            self._timer = self._clock.callLater(HANDSHAKE_SECONDS, self._handshake_overdue)
 
     def _serve_operators_only(self) -> None:
         """Take text commands only, or close: this connection has one of the last descriptors."""
@@ -189,7 +185,8 @@ class GearConnection(ShortTurns):
         self._before_login = LOGIN_REQUESTS
         self.requests = self.before_login  # type: ignore[misc]
         self.decoder.limit = LOGIN_BYTES
-        self._timer = self._clock.callLater(LOGIN_SECONDS, self._login_overdue)
+        if tls_under(self.transport) is None:
+            self._timer = self._clock.callLater(LOGIN_SECONDS, self._login_overdue)
 
     def _login_overdue(self) -> None:
         self._timer = None
@@ -222,19 +219,11 @@ class GearConnection(ShortTurns):
 
     def handshakeCompleted(self) -> None:
         """Part of C{IHandshakeListener}: there is TLS now, and the peer may have shown a certificate."""
-        self._cancel_timer()
-        try:
-            self.server.guard.secured(self.peer, self.transport)
-        except AccessDenied as error:
-            self.server.guard.turn_away(self.peer, error)
-            return
-        self.identified()
-        if self._before_login:
-            self._timer = self._clock.callLater(LOGIN_SECONDS, self._login_overdue)
-
-    def _handshake_overdue(self) -> None:
-        self._timer = None
-        self.drop("has made no TLS handshake")
+        self.server.secured(self.peer, self.transport)
+        if not self.closing:
+            self.identified()
+            if self._before_login and self._timer is None:
+                self._timer = self._clock.callLater(LOGIN_SECONDS, self._login_overdue)
 
     def peer_gone(self) -> None:
         """As in L{ShortTurns}: let the server forget the peer."""

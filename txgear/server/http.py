@@ -15,7 +15,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.internet.interfaces import IAddress, IDelayedCall, IHalfCloseableProtocol, ITCPTransport
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    ITCPTransport,
+)
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
@@ -25,6 +31,7 @@ from zope.interface import implementer
 from txgear.net.stream import CLOSE_SECONDS
 from txgear.protocol.packets import Packet
 from txgear.server.descriptors import close_now
+from txgear.server.handshakes import tls_under
 from txgear.server.httprequest import SERVER, TEXT, JobRequest
 from txgear.server.jobserver import JobServer
 from txgear.server.sockets import ENDED, GONE, KeepAlive, state_of
@@ -55,7 +62,7 @@ MAX_LENGTH_DIGITS: Final = 30
 """Characters of a C{Content-Length} that are looked at; Python refuses to read thousands of digits."""
 
 
-@implementer(IHalfCloseableProtocol)
+@implementer(IHalfCloseableProtocol, IHandshakeListener)
 class HttpChannel(HTTPChannel):
     """
     One connection, which is one peer of the broker and its L{PeerLine<txgear.interfaces.PeerLine>}.
@@ -97,6 +104,10 @@ class HttpChannel(HTTPChannel):
             self.server.notices.complain(JobRequest.log, LogLevel.warn, text, peer=self.transport.getPeer())
             close_now(self.transport)
 
+    def handshakeCompleted(self) -> None:
+        """Part of C{IHandshakeListener}: there is TLS now, and no request has come yet."""
+        self.server.secured(self.peer, self.transport)
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         for call in (self._overdue, self._check):
             if call is not None:
@@ -135,7 +146,11 @@ class HttpChannel(HTTPChannel):
         self.setTimeout(None)
         self.end_soon()
         self.transport.unregisterProducer()
-        self.transport.loseWriteConnection()
+        if tls_under(self.transport) is None:
+            self.transport.loseWriteConnection()
+        else:
+            # Which says that it ends, and then waits for the client's end.
+            self.transport.loseConnection()
 
     def loseConnection(self) -> None:
         """End the connection once what was written has left."""

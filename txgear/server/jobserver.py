@@ -34,10 +34,12 @@ from txgear.journal.journal import Journal
 from txgear.net.batchedreads import AVAILABLE, BatchedReads
 from txgear.protocol.constants import JOB_CREATED
 from txgear.security.audit import Audit
+from txgear.security.tls import ServerTLS
 from txgear.server import turns
 from txgear.server.budget import Budget
 from txgear.server.descriptors import Descriptors
 from txgear.server.guard import Guard
+from txgear.server.handshakes import Handshakes, tls_under
 from txgear.server.listings import LISTS_AT_ONCE
 from txgear.server.notices import Notices
 from txgear.server.outbox import Outbox
@@ -69,6 +71,8 @@ class JobServer:
     @ivar notices: logs what may come in floods.
     @ivar audit: keeps what operators have done, and who was refused. The service sets it.
     @ivar descriptors: says which descriptors are the last ones.
+    @ivar handshakes: bounds and counts those of TLS.
+    @ivar tls: the TLS of the ports, or C{None}. The service sets it.
     @ivar quick_acks: counts the acknowledgements that were sent at once.
     @ivar unread: bytes that peers had left unread when they went.
     @ivar journal: carries background jobs to the store, or C{None}.
@@ -111,6 +115,8 @@ class JobServer:
         self.notices = Notices(clock)
         self.audit = Audit()
         self.descriptors = Descriptors()
+        self.handshakes = Handshakes(clock, self.notices)
+        self.tls: ServerTLS | None = None
         self.quick_acks = Tally()
         self.unread = 0
         self.journal = journal
@@ -177,6 +183,8 @@ class JobServer:
         if sock is None:
             self._accepted += 1
         descriptor = self._accepted if sock is None else sock.fileno()
+        if (tls := tls_under(transport)) is not None:
+            self.handshakes.begin(tls)
         if isinstance(transport, ProtocolWrapper) and not isinstance(transport, TLSMemoryBIOProtocol):
             # Behind haproxy: what stands before the first data says who it is. Until then it is the proxy.
             peer = self._connect(line, descriptor, host_of(transport))
@@ -201,6 +209,17 @@ class JobServer:
     def _turn_away(self, peer: Peer, error: AccessDenied) -> None:
         if peer.connected:
             self.guard.turn_away(peer, error)
+
+    def secured(self, peer: Peer, transport: Any) -> None:
+        """
+        Part of L{IJobServer}.
+        """
+        if (tls := tls_under(transport)) is not None:
+            self.handshakes.complete(tls)
+            try:
+                self.guard.secured(peer, transport)
+            except AccessDenied as error:
+                self.guard.turn_away(peer, error)
 
     def freed(self) -> int:
         """
@@ -328,6 +347,7 @@ class JobServer:
             self._timer = None
         self._timer_at = -inf
         self.cooperator.stop()
+        self.handshakes.stop()
         self.notices.stop()
         self.audit.stop()
         self.budget.stop()

@@ -269,6 +269,9 @@ def _settings(server: JobServer, words: list[bytes]) -> bytes:
         return textlines.incomplete(words[0])
     store = "memory:" if server.journal is None else server.journal.store_name
     found = {"config": server.config, **inspection.settings(asdict(server.settings), store)}
+    if server.tls is not None:
+        found.update(server.tls.shown())
+    found.update(server.handshakes.shown())
     return listing(_details(found))
 
 

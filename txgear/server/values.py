@@ -26,6 +26,9 @@ SMALLEST_QUEUE_MEMORY: Final = 1024 * 1024
 UNITS: Final = {"milliseconds": 0.001, "seconds": 1.0}
 """What libraries send with CAN_DO_TIMEOUT, in seconds; the protocol's own is first."""
 
+HTTP_PORT: Final = 8080
+"""That of C{--protocol http}."""
+
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,15}")
 
 
@@ -84,11 +87,19 @@ def unit(text: str) -> str:
     return text
 
 
+def client(text: str) -> str:
+    """The coercion for C{--tls-client}."""
+    if text not in ("ask", "require"):
+        raise ValueError(f"--tls-client: ask or require is wanted, not {text!r}")
+    return text
+
+
 COERCIONS: Final[dict[str, Callable[[str], Any]]] = {
     "backlog": number("backlog", 1, 65535),
     "can-do-timeout-unit": unit,
     "file-descriptors": number("file-descriptors", 0, 2**30),
     "http-port": number("http-port", 0, 65535),
+    "http-tls-port": number("http-tls-port", 0, 65535),
     "job-handle-prefix": prefix,
     "job-retries": number("job-retries", -1, MAX_RETRIES),
     "keepalive-count": number("keepalive-count", -1, 127),
@@ -98,6 +109,7 @@ COERCIONS: Final[dict[str, Callable[[str], Any]]] = {
     "port": number("port", 0, 65535),
     "queue-memory": size("queue-memory", SMALLEST_QUEUE_MEMORY),
     "store-timeout": number("store-timeout", 1, 3600),
+    "tls-client": client,
     "unfinished-memory": size("unfinished-memory", SMALLEST_MAX_PACKET),
     "verbose": level,
     "worker-wakeup": number("worker-wakeup", 0, MAX_WAKEUPS),

@@ -46,10 +46,8 @@ class TranslateTests(SynchronousTestCase):
                 "--pidfile=",
                 "-n",
                 "txgear",
-                "--listen",
-                "0.0.0.0",
-                "--listen",
-                "::",
+                "--listen=0.0.0.0",
+                "--listen=::",
                 "--verbose",
                 "ERROR",
             ],
@@ -141,13 +139,6 @@ class TranslateTests(SynchronousTestCase):
         for name in ("store-queue-on-shutdown", "libpq-table", "redis-password"):
             self.assertIn(f"--ignored=--{name}", made.words)
         self.assertNotIn("secret", " ".join(made.words))
-
-    def test_tls(self) -> None:
-        """TLS is never silently left out."""
-        for option in ("--ssl", "--ssl-ca-file=ca", "--ssl-certificate=c", "--ssl-key=k"):
-            said = self.refusal(option)
-            self.assertIn(option.partition("=")[0], said)
-            self.assertIn("--listen ssl:", said)
 
     def test_values(self) -> None:
         """A wrong value is found before anything starts, also of an option that has no meaning here."""

@@ -18,6 +18,8 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear._version import __version__
+from txgear.daemon.renewal import LOOK_SECONDS
 from txgear.daemon.service import BACKLOG, STOP_SECONDS, ServerService
 from txgear.daemon.tap import Options
 from txgear.errors import ConfigurationError, StoreTaken, StoreUnavailable
@@ -40,8 +42,10 @@ from txgear.server.gear import GearFactory
 from txgear.server.settings import Settings
 from txgear.stores.memory import MemoryStore
 from txgear.test.net.test_listeners import RefusingReactor
+from txgear.test.support.extras import needs
 from txgear.test.support.journal import FaultyStore, ThreadedReactor
 from txgear.test.support.server import submit
+from txgear.test.support.tls import CertificateFolder, TlsPeer
 
 
 class ServiceTestCase(SynchronousTestCase):
@@ -145,6 +149,74 @@ class ProxyTests(ServiceTestCase):
         """Without the option it is as ever."""
         self.started()
         self.assertEqual([type(each[1]) for each in self.reactor.tcpServers], [GearFactory] * 2)
+
+
+@needs("trustme")
+class TlsTests(ServiceTestCase):
+    """Ports with TLS."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = CertificateFolder(self.mktemp())
+        self.words = [f"--tls-cert={self.folder['cert.pem']}", f"--tls-key={self.folder['key.pem']}"]
+        self.words += [f"--tls-ca={self.folder['ca.pem']}", "--tls-client=require"]
+
+    def test_listens(self) -> None:
+        """They stand beside plain ports, and the log tells which is which."""
+        with capturedLogs() as events:
+            service = self.started(
+                *self.words,
+                *("--listen=127.0.0.1", "--port=1", "--tls-listen=127.0.0.1:2"),
+                *("--protocol=http", "--http-port=3", "--http-tls-port=4"),
+            )
+        self.assertEqual(
+            [(port, host) for port, _, _, host in self.reactor.tcpServers],
+            [(number, "127.0.0.1") for number in (1, 2, 3, 4)],
+        )
+        ready = next(text for text in map(formatEvent, events) if text and "is ready" in text)
+        self.assertEqual([word.count("(TLS)") for word in ready.split(", ")[1:]], [0, 1, 0, 1])
+        client = self.folder.client()
+        _, (_, gear_over_tls, *_), _, (_, http_over_tls, *_) = self.reactor.tcpServers
+        peer = TlsPeer(gear_over_tls, client).shake_hands()
+        self.assertEqual(peer.ask(b"version\n"), b"OK %s\n" % __version__.encode("ascii"))
+        peer = TlsPeer(http_over_tls, client).shake_hands()
+        self.assertIn(b"HTTP/1.1 404 ", peer.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
+        self.assertEqual(service.server.handshakes.completed, 2)
+
+    def test_renewal(self) -> None:
+        """New files are taken up when the service is told to reload, and by themselves."""
+        service = self.started(*self.words, "--tls-listen=127.0.0.1:2")
+        for name, take_up in (
+            ("one.example", service.reload),
+            ("two.example", lambda: self.reactor.advance(LOOK_SECONDS)),
+        ):
+            self.folder.renew(name)
+            take_up()
+            assert service.server.tls is not None
+            self.assertEqual(service.server.tls.loaded.names, name)
+
+    def test_stopped(self) -> None:
+        """A server that has stopped looks at nothing, and can start again."""
+        service = self.started(*self.words, "--tls-listen=127.0.0.1:2")
+        self.successResultOf(service.stopService())
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        service.startService()
+        self.successResultOf(service.stopService())
+
+    def test_bad_files(self) -> None:
+        """It does not start, and has touched nothing."""
+        os.remove(self.folder["key.pem"])
+        service = self.service(*self.words, "--tls-listen=127.0.0.1:2")
+        error = self.assertRaises(ConfigurationError, service.startService)
+        self.assertIn("--tls-key: cannot read", str(error))
+        self.assertEqual(self.reactor.tcpServers, [])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_a_port_that_is_taken(self) -> None:
+        reactor = RefusingReactor(98)
+        service = self.service(*self.words, "--tls-listen=127.0.0.1:2", reactor=reactor)
+        self.assertRaises(ConfigurationError, service.startService)
+        self.assertEqual(reactor.getDelayedCalls(), [])
 
 
 class EndTests(ServiceTestCase):

@@ -110,6 +110,22 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(parsed()["proxy-from"], [])
         self.assertIn("--proxy-from localhost: an address, a network", self.refusal("--proxy-from=localhost"))
 
+    def test_tls(self) -> None:
+        """Files are found wherever the process goes later; what makes no sense together is one line."""
+        words = ["--tls-listen=127.0.0.1:1", "--tls-listen=[::1]:2", "--tls-cert=c", "--tls-key=k"]
+        options = parsed(*words, "--tls-ca=a", "--tls-client=ask")
+        self.assertEqual(options["tls-listen"], ["127.0.0.1:1", "[::1]:2"])
+        self.assertEqual([options[f"tls-{name}"] for name in ("cert", "key", "ca", "client")][3], "ask")
+        self.assertEqual(options["tls-cert"], os.path.abspath("c"))
+        self.assertIn("--tls-ca is wanted", self.refusal(*words, "--tls-client=require"))
+        self.assertIn("there is no port with TLS", self.refusal("--tls-cert=c"))
+        self.assertIn("--tls-key is wanted", self.refusal(*words[:3]))
+        self.assertIn("ask or require is wanted", self.refusal(*words, "--tls-client=never"))
+        self.assertIn("--tls-listen: HOST:PORT or an endpoint", self.refusal("--tls-listen="))
+        self.assertIn("--http-tls-port: --tls-cert", self.refusal("-r", "http", "--http-tls-port=1"))
+        options = parsed(*words, "--http-tls-port=1")
+        self.assertEqual(options.notes, ["--http-tls-port has no effect without --protocol http"])
+
     def test_wrong_numbers(self) -> None:
         """A number that is none, or out of its bounds, is one line that names the option."""
         for option, wrong in (

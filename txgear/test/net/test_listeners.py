@@ -14,7 +14,14 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.errors import ConfigurationError
-from txgear.net.listeners import ListenAddress, listen, listen_addresses, open_endpoint, shown_address
+from txgear.net.listeners import (
+    ListenAddress,
+    listen,
+    listen_addresses,
+    open_endpoint,
+    shown_address,
+    tls_addresses,
+)
 
 
 class PlacesTests(SynchronousTestCase):
@@ -63,6 +70,38 @@ class PlacesTests(SynchronousTestCase):
         """A name without an address is an error that says so."""
         error = self.assertRaises(ConfigurationError, listen_addresses, ["no-such-host.invalid"])
         self.assertIn("no-such-host.invalid", str(error))
+
+
+class TlsPlacesTests(SynchronousTestCase):
+    """What C{--tls-listen} names."""
+
+    def test_places(self) -> None:
+        self.assertEqual(tls_addresses([]), [])
+        self.assertEqual(
+            tls_addresses(["192.0.2.7:1", "[::1]:2", "unix:/run/txgear", "tcp:3:interface=192.0.2.7"]),
+            [
+                ListenAddress("192.0.2.7", port=1),
+                ListenAddress("::1", port=2),
+                ListenAddress(endpoint="unix:/run/txgear"),
+                ListenAddress(endpoint="tcp:3:interface=192.0.2.7"),
+            ],
+        )
+
+    def refusal(self, text: str) -> str:
+        return str(self.assertRaises(ConfigurationError, tls_addresses, [text]))
+
+    def test_no_port(self) -> None:
+        """The port of the plain protocol is never meant."""
+        for text, example in (("192.0.2.7", "192.0.2.7"), ("::1", "[::1]"), ("[::1]", "[::1]")):
+            self.assertEqual(self.refusal(text), f"--tls-listen {text}: a port is wanted, as {example}:4731")
+        self.assertIn("a port is wanted", self.refusal("gear.example"))
+        self.assertIn("is no port from 0 to 65535", self.refusal("192.0.2.7:x"))
+
+    def test_tls_twice(self) -> None:
+        for text in ("ssl:4731:privateKey=k:certKey=c", "tls:/etc/txgear:tcp:4731"):
+            self.assertEqual(
+                self.refusal(text), f"--tls-listen {text}: it has TLS of its own, and is one for --listen"
+            )
 
 
 class RefusingReactor(MemoryReactorClock):

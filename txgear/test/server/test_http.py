@@ -14,7 +14,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from txgear.interfaces import IProtocolModule
+from txgear.interfaces import ITlsProtocolModule
 from txgear.plugins.http import http as http_module
 from txgear.protocol.constants import CAN_DO, PRE_SLEEP, RESPONSE_MAGIC, WORK_COMPLETE, WORK_DATA, WORK_FAIL
 from txgear.protocol.packets import request
@@ -486,7 +486,7 @@ class ModuleTests(SynchronousTestCase):
 
     def test_provides(self) -> None:
         """It is what the server looks for, and makes what listens."""
-        verifyObject(IProtocolModule, http_module)
+        verifyObject(ITlsProtocolModule, http_module)
         self.assertEqual((http_module.name, http_module.port_option), ("http", "http-port"))
         fixture = ServerFixture()
         factory: Any = http_module.factory(fixture.server, {"http-port": 8080})
@@ -494,8 +494,10 @@ class ModuleTests(SynchronousTestCase):
 
     def test_option(self) -> None:
         """Its port is a number, 8080 by default."""
-        ((name, short, default, _, coerce),) = http_module.parameters
+        (name, short, default, _, coerce), over_tls = http_module.parameters
         self.assertEqual((name, short, default), ("http-port", None, 8080))
+        self.assertEqual(over_tls[:3], ("http-tls-port", None, None))
+        self.assertEqual(http_module.tls_port_option, over_tls[0])
         self.assertEqual([coerce(text) for text in ("0", "80", "65535")], [0, 80, 65535])
         for text in ("", "x", "-1", "8080.0", "65536", "9" * 5000, " 80"):
             error = self.assertRaises(ValueError, coerce, text)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import socket
-from typing import Any, cast
+from typing import Any
 from unittest import skipUnless
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import Protocol
-from twisted.internet.ssl import CertificateOptions
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.protocols.haproxy import proxyEndpoint
-from twisted.protocols.tls import TLSMemoryBIOFactory
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -37,7 +33,6 @@ from txgear.protocol.constants import (
 )
 from txgear.protocol.packets import request, response
 from txgear.server.gear import GearFactory
-from txgear.server.gearconnection import HANDSHAKE_SECONDS
 from txgear.server.http import HttpFactory
 from txgear.server.jobserver import JobServer
 from txgear.server.settings import Settings
@@ -45,14 +40,6 @@ from txgear.server.sockets import KeepAlive
 from txgear.test.support.clock import START
 from txgear.test.support.net import FakeTcpConnection
 from txgear.test.support.server import ServerFixture
-
-
-class TcpTransport(StringTransport):
-    """A connection whose socket may be set up."""
-
-    def setTcpNoDelay(self, enabled: bool) -> None: ...
-
-    def setTcpKeepAlive(self, enabled: bool) -> None: ...
 
 
 class PromisesTests(SynchronousTestCase):
@@ -67,27 +54,6 @@ class SeemingTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.fixture = ServerFixture()
-
-    def test_a_tls_peer_that_says_nothing(self) -> None:
-        clock = self.fixture.clock
-        tls = TLSMemoryBIOFactory(CertificateOptions(), False, self.fixture.factory, clock)
-        silent, other = TcpTransport(), TcpTransport()
-        for transport in (silent, other):
-            connection = tls.buildProtocol(IPv4Address("TCP", "192.0.2.1", 5000))
-            connection.makeConnection(transport)
-        cast("Any", connection.wrappedProtocol).handshakeCompleted()
-        clock.advance(HANDSHAKE_SECONDS - 1)
-        self.assertFalse(silent.disconnected)
-        clock.advance(1)
-        self.assertEqual([silent.disconnected, other.disconnected], [True, False])
-
-    def test_a_tls_peer_that_leaves_before(self) -> None:
-        clock = self.fixture.clock
-        tls = TLSMemoryBIOFactory(CertificateOptions(), False, self.fixture.factory, clock)
-        connection = tls.buildProtocol(IPv4Address("TCP", "192.0.2.1", 5000))
-        connection.makeConnection(TcpTransport())
-        connection.connectionLost(Failure(ConnectionDone()))
-        self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_a_client_behind_a_proxy(self) -> None:
         for factory in (self.fixture.factory, HttpFactory(self.fixture.server)):

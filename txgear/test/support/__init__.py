@@ -17,6 +17,8 @@ server needs no socket. Time stands still until the test moves it; nothing sleep
   - C{client} and C{worker}: C{support/client.py}. C{ScriptedServer} is an endpoint that the test plays.
   - C{server}: C{support/server.py}. C{ServerFixture} and C{DurableServerFixture} are whole servers in memory;
     C{FakePeer} is a connection to one, from the peer's side. C{support/http.py}: the same for the HTTP port.
+  - TLS, in C{security} and C{server}: C{support/tls.py}. C{CertificateFolder} has the files, C{TlsPeer} is a
+    client in memory.
   - All floors: C{support/clock.py} (C{START}, C{FakeWallClock}, C{ClockTestCase}) and C{support/extras.py}
     (hypothesis, and C{needs} for a test that is skipped where a package is missing).
 
