@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from txgear._version import __version__
-from txgear.cli import check, gearmand, import_, token, trace
+from txgear.cli import access, check, config, gearmand, import_, token, trace
 from txgear.cli.arguments import Parser
 from txgear.errors import ConfigurationError
 
 COMMANDS: Final = {
+    "access": access.run,
     "check": check.run,
+    "config": config.run,
     "gearmand": gearmand.run,
     "import": import_.run,
     "token": token.run,
@@ -36,7 +38,9 @@ def parser() -> Parser:
     )
     made.add_argument("--version", action="version", version=f"txgear {__version__}")
     commands = made.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    commands.add_parser("check", add_help=False, help="check a file of policies and schedules")
+    commands.add_parser("access", add_help=False, help="see who may do what, by the server's file")
+    commands.add_parser("check", add_help=False, help="the same as config check")
+    commands.add_parser("config", add_help=False, help="check the server's file")
     commands.add_parser("gearmand", add_help=False, help="start the server with gearmand's command line")
     commands.add_parser("import", add_help=False, help="take over the jobs that a gearmand has stored")
     commands.add_parser("token", add_help=False, help="make a token for a client or a worker")

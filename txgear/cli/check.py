@@ -1,5 +1,5 @@
 """
-C{txgear check}: check a file of policies and schedules, and show what it says.
+C{txgear check}, and C{txgear config check}: check the server's file, and show what it says.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
+from txgear.cli.access import identities, who_may
 from txgear.cli.arguments import Parser
 
 if TYPE_CHECKING:
@@ -29,17 +30,25 @@ EPILOG: Final = (
 )
 
 
-def parser() -> Parser:
-    """The parser of the command line."""
+def parser(name: str) -> Parser:
+    """
+    The parser of the command line.
+
+    @param name: what the command is called by.
+    """
     made = Parser(
-        prog="txgear check",
+        prog=name,
         description="Check a file for the server's --config, and show what is in it.",
         epilog=EPILOG,
         allow_abbrev=False,
     )
     made.add_argument("file", metavar="FILE", help="the TOML file")
     made.add_argument(
-        "functions", metavar="FUNCTION", nargs="*", default=[], help="show only which policy these have"
+        "functions",
+        metavar="FUNCTION",
+        nargs="*",
+        default=[],
+        help="show only which policy these have, and who may do what with them",
     )
     return made
 
@@ -64,14 +73,16 @@ def rules(config: Config) -> Iterator[str]:
 
 
 def of_functions(config: Config, functions: Sequence[str]) -> Iterator[str]:
-    """Lines with the policy of each of these functions."""
+    """Lines with the policy of each of these functions, and with who may do what."""
     for function in functions:
-        rule = config.policies.match(function.encode("utf-8", "surrogateescape"))
+        name = function.encode("utf-8", "surrogateescape")
+        rule = config.policies.match(name)
         if rule is None:
             yield f"function {function}: no policy"
         else:
             yield f"function {function}: that of {rule[0]}"
             yield from settings(rule[1])
+        yield from who_may(config.access, name)
 
 
 def schedules(config: Config, now: float) -> Iterator[str]:
@@ -88,28 +99,29 @@ def _next(schedule: Schedule, now: float) -> str:
     return ", ".join(f"{datetime.fromtimestamp(at, zone):%a %Y-%m-%d %H:%M:%S %Z}" for at in times) or "never"
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], name: str = "txgear check") -> int:
     """
     Check the file, and print what is in it.
 
-    @param arguments: the words after C{txgear check}.
+    @param arguments: the words after the command's name.
+    @param name: that name.
     @return: the exit status.
     @raise ConfigurationError: the file cannot be read, or is no TOML.
     """
-    given = parser().parse_args(arguments)
+    given = parser(name).parse_args(arguments)
     from txgear.daemon.config import ConfigMistakes, read_config
 
     try:
         config = read_config(given.file)
     except ConfigMistakes as error:
         for line in error.lines:
-            print(f"txgear check: {line}", file=sys.stderr)
+            print(f"{name}: {line}", file=sys.stderr)
         return 1
     print(f"{given.file}: {config.summary}")
     if given.functions:
         lines = list(of_functions(config, given.functions))
     else:
-        lines = [*rules(config), *schedules(config, time.time())]
+        lines = [*rules(config), *schedules(config, time.time()), *identities(config.access)]
     for line in (*lines, *config.warnings):
         print(line)
     return 0

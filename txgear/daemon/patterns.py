@@ -8,10 +8,14 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Final
 
 _TOKEN: Final = re.compile(r"\*|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
 """One token: C{*}, C{?}, a choice in brackets, or a letter."""
+
+MOST_KEPT: Final = 1000
+"""Patterns that were looked at lately, and are compared with many others."""
 
 _SOME: Final = "\ufdd0"
 _ONE: Final = "\ufdd1"
@@ -23,6 +27,7 @@ def _letters(pattern: str) -> str:
     return pattern.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
+@lru_cache(MOST_KEPT)
 def _example(pattern: str) -> str:
     """A name that stands for all that match."""
     tokens = _TOKEN.findall(_letters(pattern))
@@ -31,6 +36,7 @@ def _example(pattern: str) -> str:
     )
 
 
+@lru_cache(MOST_KEPT)
 def _matcher(pattern: str) -> re.Pattern[str]:
     """
     What matches a name of L{_example} only if it matches all for which that stands.
@@ -47,6 +53,19 @@ def _matcher(pattern: str) -> re.Pattern[str]:
         else:
             parts.append(re.escape(token))
     return re.compile("".join(parts), re.DOTALL)
+
+
+def covers(pattern: str, other: str) -> bool:
+    """
+    Whether a pattern matches all names that another one matches. That is not found where it takes a look at
+    all letters of a choice in brackets.
+    """
+    return pattern == other or _matcher(pattern).fullmatch(_example(other)) is not None
+
+
+def is_plain(pattern: str) -> bool:
+    """Whether a pattern is a name, and matches that one only."""
+    return _example(pattern) == _letters(pattern)
 
 
 def never_count(patterns: Sequence[str]) -> Iterator[tuple[int, int]]:
@@ -68,5 +87,5 @@ def never_count(patterns: Sequence[str]) -> Iterator[tuple[int, int]]:
             yield place, min(before)
             continue
         plain[pattern] = place
-        if example != _letters(pattern):
+        if not is_plain(pattern):
             wild.append((place, _matcher(pattern)))

@@ -83,6 +83,40 @@ class CheckTests(SynchronousTestCase):
         )
         self.assertEqual(self.out.getvalue().splitlines()[-1], "function other: no policy")
 
+    def test_identities_and_rules(self) -> None:
+        """Who may do what, and which rules never count; of a function, who may do what with it."""
+        text = """\
+[[identity]]
+name = "web"
+addresses = ["10.1.0.0/16"]
+[[access]]
+identities = ["web"]
+allow = ["submit", "steer"]
+functions = ["mail.*"]
+[[access]]
+identities = ["web"]
+allow = ["see"]
+[[access]]
+identities = ["*"]
+deny = ["see"]
+"""
+        self.assertEqual(self.check(text), 0)
+        self.assertEqual(
+            self.out.getvalue().splitlines()[1:],
+            [
+                "identity web: address 10.1.0.0/16",
+                "  submit, steer: mail.*",
+                "nobody",
+                "  nothing",
+                f"{self.path}, line 8 never counts: line 11 denies all that it allows",
+            ],
+        )
+        self.assertEqual(self.check(text, "mail.send", "other"), 0)
+        self.assertEqual(
+            self.out.getvalue().splitlines()[-4:-1],
+            ["function mail.send: no policy", "  web may submit, steer", "function other: no policy"],
+        )
+
     def test_mistakes(self) -> None:
         """One line for each table that has one, in the order of the file, and the status 1."""
         text = """\

@@ -9,7 +9,7 @@ import re
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.daemon.patterns import never_count
+from txgear.daemon.patterns import covers, is_plain, never_count
 from txgear.test.support.extras import PROPERTY, given, st
 
 
@@ -52,6 +52,18 @@ class NeverCountTests(SynchronousTestCase):
     def test_which(self) -> None:
         """It is the first that is named; one that never counts takes nothing itself."""
         self.assertEqual(self.check("a*", "ab*", "abc", "b", "*", "b"), [(1, 0), (2, 0), (5, 3)])
+
+    def test_of_two(self) -> None:
+        for general, special in (("*", "mail"), ("mail.*", "mail.x?"), ("[ab]", "[ab]"), ("a", "a")):
+            self.assertTrue(covers(general, special), (general, special))
+        for general, special in (("mail", "*"), ("mail.*", "mail*"), ("[ab]", "[abc]"), ("a", "b")):
+            self.assertFalse(covers(general, special), (general, special))
+
+    def test_names(self) -> None:
+        for pattern in ("mail", "", "a]", "a[", "\xe9t\xe9"):
+            self.assertTrue(is_plain(pattern), pattern)
+        for pattern in ("*", "mail.?", "[a]", "a[!b]"):
+            self.assertFalse(is_plain(pattern), pattern)
 
     @PROPERTY
     @given(st.text("ab*?[]!", max_size=5), st.text("ab*?[]!", max_size=5), st.text("ab[]!", max_size=5))
