@@ -152,7 +152,8 @@ class AccessDenied(ServerError):
     An access rule, or the lack of one, says no.
 
     @ivar act: what was asked for: one of L{txgear.broker.rights.ACTS}, or C{login}.
-    @ivar name: the function's name that it was asked for; empty where it is for none.
+    @ivar name: the function's name that it was asked for; empty where it is for none. With C{login} the ID of
+        the token, if it was one.
     """
 
     default_code = "ACCESS_DENIED"

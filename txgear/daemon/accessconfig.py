@@ -149,7 +149,8 @@ def _list(each: Callable[[Any], Any], most: int | None = None) -> Callable[[Any]
 
     def check(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
-            raise ValueError(f"a list is wanted, not {value!r}")
+            # It is not repeated: it may be a secret.
+            raise ValueError("a list is wanted, in brackets")
         if most is not None and len(value) > most:
             raise ValueError(f"{most} at the most are wanted, not {len(value)}")
         return tuple(dict.fromkeys(each(item) for item in value))

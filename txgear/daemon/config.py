@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from txgear.daemon.accessconfig import access_of
+from txgear.daemon.accessdoubts import doubts
 from txgear.daemon.patterns import never_count
 from txgear.daemon.tables import Keys, Mistake, array, checked, collected, line_of, string, text
 from txgear.errors import ConfigurationError, PolicyError
 from txgear.policies import CEILING, CLASSIC, FORMER_NAMES, Policies, Policy, former_names
 from txgear.protocol.constants import HIGH, LOW, MAX_FUNCTION, MAX_UNIQUE, NORMAL
 from txgear.security.access import Access
+from txgear.security.tokens import without_secrets
 from txgear.server.crontimes import check_cron, check_timezone
 from txgear.server.schedules import Schedule
 
@@ -127,7 +129,7 @@ def parse_config(text: str, name: str) -> Config:
     if mistakes:
         found = sorted(mistakes, key=lambda each: line(each.path))
         raise ConfigMistakes(
-            [f"{name}, line {line(each.path)}: {each.key}: {each.problem}" for each in found]
+            [f"{name}, line {line(each.path)}: {_told(each.key, each.problem)}" for each in found]
         )
     warnings = [
         f"{name}, line {line(['function', number, key])}: function.{key} is called"
@@ -139,7 +141,14 @@ def parse_config(text: str, name: str) -> Config:
         f" {line(paths[earlier])} takes all that {policies.rules[place][0]!r} matches"
         for place, earlier in never_count([pattern for pattern, *_ in policies.rules])
     ]
+    warnings += doubts(access, name)
     return Config(policies, schedules, access, tuple(warnings))
+
+
+def _told(key: str, problem: str) -> str:
+    """A mistake for the log, where a token does not belong even if it stands in the wrong place of a file."""
+    said = f"{key}: {problem}".encode("utf-8", "surrogateescape")
+    return without_secrets(said).decode("utf-8", "surrogateescape")
 
 
 def _syntax(text: str, problem: str) -> str:

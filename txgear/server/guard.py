@@ -143,7 +143,8 @@ class Guard:
         """
         claimed = Token.of(token)
         if claimed is None or self.access.by_token(claimed) is None:
-            raise AccessDenied("This token is not known", act=LOGIN)
+            name = b"" if claimed is None else claimed.id.encode("ascii")
+            raise AccessDenied("This token is not known", act=LOGIN, name=name)
         before = self._tokens.get(peer)
         self._tokens[peer] = claimed
         try:
@@ -294,7 +295,8 @@ class Guard:
         """
         identity = self.login_of(peer).identity
         self.refused[identity, error.act] += 1
-        self._audit().record(error.act, REFUSED, peer, function=error.name or None, error=error.text)
+        about = {"token" if error.act == LOGIN else "function": error.name or None}
+        self._audit().record(error.act, REFUSED, peer, **about, error=error.text)
         if error.act == LOGIN:
             kind: tuple[str, ...] = (LOGIN, peer.address)
         else:

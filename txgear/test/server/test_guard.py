@@ -4,7 +4,9 @@ Tests of L{txgear.server.guard}, and of what the Gearman port makes of it.
 
 from __future__ import annotations
 
+import json
 from ipaddress import ip_network
+from pathlib import Path
 
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
@@ -29,6 +31,7 @@ from txgear.protocol.constants import (
 )
 from txgear.protocol.packets import request, response
 from txgear.security.access import NOBODY, Access, Identity, Rule
+from txgear.security.audit import AuditLog
 from txgear.security.tokens import Token, new_token
 from txgear.server.gearconnection import LOGIN_BYTES, LOGIN_REQUESTS, LOGIN_SECONDS
 from txgear.test.support.net import error
@@ -353,3 +356,25 @@ class RefusalTests(GuardTestCase):
             [f"{who}submit pay", f"{who}work pay", f"{who}submit pay; 3 more like it in the last minute"],
         )
         self.assertEqual(self.guard.refused, {("web", SUBMIT): 5, ("web", WORK): 1})
+
+    def test_audited(self) -> None:
+        """Who it was, and what was refused; of a token the ID, if it has the form of one."""
+        path = Path(self.mktemp()).absolute()
+        self.server.audit = AuditLog(str(path), self.fixture.clock, self.fixture.clock.seconds)
+        self.addCleanup(self.server.audit.stop)
+        self.connect("web").ask(submit(function=b"pay"))
+        wrong, unknown = SECRETS["web"][:13] + SECRETS["ops"][13:], "This token is not known"
+        for token in (wrong, b"guess"):
+            self.fixture.connect().ask(EXTEND + request(LOGIN, token))
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        names = ("act", "outcome", "identity", "address", "function", "token", "error")
+        self.assertEqual(
+            [tuple(line.get(name) for name in names) for line in lines],
+            [
+                ("submit", "refused", "web", "192.0.2.1", "pay", None, "Not allowed: submit pay"),
+                ("login", "refused", None, "192.0.2.1", None, wrong[4:12].decode(), unknown),
+                ("login", "refused", None, "192.0.2.1", None, None, unknown),
+            ],
+        )
+        self.assertNotIn("guess", path.read_text())
+        self.assertNotIn(wrong[13:].decode(), path.read_text())
