@@ -31,6 +31,7 @@ from zope.interface import implementer
 from txgear.net.stream import CLOSE_SECONDS
 from txgear.protocol.packets import Packet
 from txgear.server.descriptors import close_now
+from txgear.server.gearconnection import LOGIN_BYTES, LOGIN_SECONDS
 from txgear.server.handshakes import tls_under
 from txgear.server.httprequest import SERVER, TEXT, JobRequest
 from txgear.server.jobserver import JobServer
@@ -38,9 +39,11 @@ from txgear.server.sockets import ENDED, GONE, KeepAlive, state_of
 
 IDLE_SECONDS: Final = 60
 """
-How long a connection may be silent while it waits for a request or the rest of one:
-Twisted's own figure. While a job is under way there is no such bound.
+How long a connection may be silent while it waits for a request or the rest of a body, and how long a
+header may take from its first byte on: Twisted's own figure. While a job is under way there is no such bound.
 """
+LOGIN_HEADERS: Final = 100
+"""Headers of a request whose client is not known yet: each is an object, however short it is."""
 LOOK_SECONDS: Final = 0.5
 """
 Seconds between two looks whether a client is still there that is not read, or that has ended its own side.
@@ -89,6 +92,7 @@ class HttpChannel(HTTPChannel):
         self._input_ended = self._ignores_input = self._receiving = False
         self._probe_at = 0.0
         self._crowded = False
+        self._in_header = self._unknown = False
         self.missing = 0
 
     def callLater(self, period: float, function: Any) -> IDelayedCall:
@@ -103,10 +107,15 @@ class HttpChannel(HTTPChannel):
             text = "{peer}: no descriptors are left; connection closed"
             self.server.notices.complain(JobRequest.log, LogLevel.warn, text, peer=self.transport.getPeer())
             close_now(self.transport)
+        elif self.server.guard.must_identify(self.peer):
+            self._await_login()
 
     def handshakeCompleted(self) -> None:
         """Part of C{IHandshakeListener}: there is TLS now, and no request has come yet."""
         self.server.secured(self.peer, self.transport)
+        if self._unknown:
+            self.setTimeout(LOGIN_SECONDS)
+            self._look_who_it_is()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         for call in (self._overdue, self._check):
@@ -115,6 +124,39 @@ class HttpChannel(HTTPChannel):
         super().connectionLost(reason)
         self.server.budget.holds(self, 0)
         self.server.disconnect(self.peer)
+
+    # Who is it?
+
+    def _await_login(self) -> None:
+        """Hold next to nothing of this client, and not for long, until a request has said who it is."""
+        self._unknown = True
+        self.totalHeadersSize = self.MAX_LENGTH = LOGIN_BYTES
+        self.maxHeaders = LOGIN_HEADERS
+        self.setTimeout(LOGIN_SECONDS)
+
+    def _look_who_it_is(self) -> None:
+        """Treat the client like others, if it is known by now: its address or its certificate may tell."""
+        if self._unknown and not self.server.guard.must_identify(self.peer):
+            self._unknown = False
+            del self.totalHeadersSize, self.MAX_LENGTH, self.maxHeaders
+            self.setTimeout(IDLE_SECONDS)
+
+    def allHeadersReceived(self) -> None:
+        """Take the end of a header."""
+        super().allHeadersReceived()
+        self._look_who_it_is()
+
+    def resetTimeout(self) -> None:
+        """
+        The client is not silent. A header has its time as a whole: a byte now and then would keep the
+        connection for ever.
+        """
+        if not (self._in_header or self._unknown):
+            super().resetTimeout()
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Take a line that is too long."""
+        self._respondToBadRequestAndDisconnect()
 
     def headerReceived(self, line: bytes) -> bool:
         """
@@ -143,6 +185,7 @@ class HttpChannel(HTTPChannel):
         # A connection that is closed while more comes is reset, and the client may not see the answer. So
         # only our side ends, and what comes is ignored for some time.
         self.paused = self._ignores_input = True
+        self.clearLineBuffer()
         self.setTimeout(None)
         self.end_soon()
         self.transport.unregisterProducer()
@@ -164,8 +207,14 @@ class HttpChannel(HTTPChannel):
         if self._ignores_input:
             return
         outer, self._receiving = self._receiving, True
+        self._look_who_it_is()
         super().dataReceived(data)
         self._receiving = outer
+        self._in_header = bool(self.line_mode and (self.requests or self._buffer))
+        # Twisted bounds its lines, and what has come of a line, but not both together.
+        held = self._receivedHeaderSize + len(self._buffer) if self._unknown and self._in_header else 0
+        if held > LOGIN_BYTES and not self._ignores_input:
+            self._respondToBadRequestAndDisconnect()
         self._end_if_done()
 
     def write_packets(self, packets: list[Packet]) -> None:

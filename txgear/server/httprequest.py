@@ -8,6 +8,7 @@ the status says how the job ended, and data is streamed as the worker sends it.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -17,19 +18,22 @@ from twisted.python.failure import Failure
 from twisted.web.http import (
     ACCEPTED,
     BAD_REQUEST,
+    FORBIDDEN,
     INTERNAL_SERVER_ERROR,
     NOT_ALLOWED,
     NOT_FOUND,
     OK,
     REQUEST_ENTITY_TOO_LARGE,
     SERVICE_UNAVAILABLE,
+    UNAUTHORIZED,
     Request,
     datetimeToString,
 )
 
 from txgear._version import __version__
 from txgear.broker.model import Peer
-from txgear.errors import ArgumentTooLarge, QueueError, ServerError
+from txgear.broker.rights import HTTP, check, knows
+from txgear.errors import AccessDenied, ArgumentTooLarge, QueueError, ServerError
 from txgear.net.stream import DROP_FROM, STALL_SECONDS
 from txgear.protocol.constants import (
     ERROR,
@@ -45,6 +49,7 @@ from txgear.protocol.constants import (
     WORK_FAIL,
 )
 from txgear.protocol.packets import PIECES_FROM, Data, Packet, Pieces
+from txgear.security.audit import LOGIN
 from txgear.server.budget import LARGE
 from txgear.server.jobserver import JobServer
 
@@ -56,6 +61,7 @@ METHODS: Final = (b"GET", b"HEAD", b"POST", b"PUT")
 PRIORITY_WORDS: Final = {b"high": HIGH, b"normal": NORMAL, b"low": LOW}
 BACKGROUND_WORDS: Final = {b"true": True, b"false": False}
 STATUSES: Final = {
+    AccessDenied.default_code.encode("ascii"): FORBIDDEN,
     ArgumentTooLarge.default_code.encode("ascii"): BAD_REQUEST,
     QueueError.default_code.encode("ascii"): SERVICE_UNAVAILABLE,
 }
@@ -89,6 +95,22 @@ def function_name(target: bytes) -> bytes:
     if not path.startswith(b"/"):
         path = path.partition(b"://")[2].partition(b"/")[2]
     return unquote_to_bytes(path.lstrip(b"/"))
+
+
+def bearer_token(values: Sequence[bytes] | None) -> bytes | None:
+    """
+    The token that a request brings.
+
+    @param values: those of its C{Authorization} headers.
+    @return: what follows the word C{Bearer}; C{None} if there is no such word: other schemes are for others.
+    @raise AccessDenied: there are several headers; who has put in which of them cannot be known.
+    """
+    if not values:
+        return None
+    if len(values) > 1:
+        raise AccessDenied("Not allowed: more than one Authorization header", act=LOGIN)
+    scheme, _, token = values[0].partition(b" ")
+    return token.strip() if scheme.lower() == b"bearer" else None
 
 
 class Connection(Protocol):
@@ -149,6 +171,7 @@ class JobRequest(Request):
         self._small = bytearray()  # the end of what was received
         self._size = 0
         self._length: int | None = None
+        self._denied: tuple[int, str] | None = None
         self._whole = False
         self._unwritten: deque[bytes] = deque()
         self._unwritten_size = 0
@@ -164,8 +187,51 @@ class JobRequest(Request):
         @param length: bytes of the body, or C{None} if it comes in chunks.
         """
         self._length = length
+        try:
+            self._identify()
+        except AccessDenied as error:
+            self._deny(error)
+            return
         if length is not None and length > self._server.settings.max_packet:
-            self._refuse_body()
+            self._refuse_large()
+
+    def _identify(self) -> None:
+        """
+        Let the connection's peer be who this request says; the next one may say otherwise.
+
+        @raise AccessDenied: it may not be, or may not use HTTP.
+        """
+        guard, peer = self._server.guard, self._connection.peer
+        if guard.access.is_empty:
+            # Whatever the header is for, it is not for us.
+            return
+        token = bearer_token(self.requestHeaders.getRawHeaders(b"Authorization"))
+        self.requestHeaders.removeHeader(b"Authorization")
+        guard.request_login(peer, token)
+        check(peer, HTTP)
+
+    def _deny(self, error: AccessDenied) -> None:
+        """
+        Refuse the request before its body has come.
+
+        @param error: why. Whoever is not known is told how to change that, and nothing more on this
+            connection.
+        """
+        guard, peer = self._server.guard, self._connection.peer
+        guard.denied(peer, error)
+        if error.act == LOGIN and not guard.answers_guess(peer):
+            self._phase = OVER
+            self._connection.abort()
+            return
+        status = FORBIDDEN
+        if error.act == LOGIN or guard.must_identify(peer):
+            status = UNAUTHORIZED
+            self.setHeader(b"WWW-Authenticate", b"Bearer")
+            self._connection.end_soon()
+        if self._length == 0:
+            self._denied = status, error.text
+        else:
+            self._refuse_body(status, error.text)
 
     def handleContentChunk(self, data: bytes) -> None:
         """
@@ -177,7 +243,7 @@ class JobRequest(Request):
         self._size += len(data)
         most = self._server.settings.max_packet
         if self._size > most:
-            self._refuse_body()
+            self._refuse_large()
             return
         if self._size > LARGE:
             self._connection.body_has(self._size, (self._length or most) - self._size)
@@ -186,9 +252,13 @@ class JobRequest(Request):
             self._received.append(bytes(self._small))
             self._small.clear()
 
-    def _refuse_body(self) -> None:
+    def _refuse_large(self) -> None:
+        limit = self._server.settings.max_packet
+        self._refuse_body(REQUEST_ENTITY_TOO_LARGE, f"A workload has at most {limit} bytes")
+
+    def _refuse_body(self, status: int, text: str) -> None:
         """
-        Answer that the body is too large, and ignore what still comes of it, for some time: a client that is
+        Answer before the body is there, and ignore what still comes of it, for some time: a client that is
         busy sending may not see an answer after which the connection is closed.
         """
         self._received.clear()
@@ -198,8 +268,7 @@ class JobRequest(Request):
         self.requestHeaders.removeHeader(b"Expect")
         self.clientproto = b"HTTP/1.1"  # what the request says is not known before its end
         self._connection.end_soon()
-        limit = self._server.settings.max_packet
-        self._answer_text(REQUEST_ENTITY_TOO_LARGE, f"A workload has at most {limit} bytes")
+        self._answer_text(status, text)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """
@@ -216,14 +285,17 @@ class JobRequest(Request):
             return
         self.method, self.uri, self.clientproto = command, path, version
         function = function_name(path)
-        if command not in METHODS:
+        if self._denied is not None:
+            self._answer_text(*self._denied)
+        elif command not in METHODS:
             self.setHeader(b"Allow", b", ".join(METHODS))
             self._answer_text(NOT_ALLOWED, "A job is submitted with POST, PUT or GET")
         elif not function:
             self._answer_text(NOT_FOUND, "The path is to name a function")
         elif command == b"HEAD":
-            known = function in self._server.broker.functions.by_name
-            self._answer_text(OK if known else NOT_FOUND, "")
+            known = self._server.broker.functions.by_name.get(function)
+            found = known is not None and knows(self._connection.peer, known)
+            self._answer_text(OK if found else NOT_FOUND, "")
         else:
             self._submit(function)
 
@@ -255,6 +327,8 @@ class JobRequest(Request):
                     background=background,
                 )
             except ServerError as error:
+                if isinstance(error, AccessDenied):
+                    server.guard.denied(peer, error)
                 server.outbox.send(peer, ERROR, error.code.encode("ascii"), error.text.encode("utf-8"))
             else:
                 server.created(peer, job, background)
