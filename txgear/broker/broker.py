@@ -438,18 +438,20 @@ class Broker:
         # A client that waits for a job that is handed out already needs no disk.
         return job.reply if background or job.state == STORING else None
 
-    def named(self, name: bytes, unique: bytes) -> Job | None:
+    def named(self, name: bytes, unique: bytes, wanted: Callable[[Job], bool] | None = None) -> Job | None:
         """
         The job with this unique; otherwise the one that had it last, if that is still known.
 
         @param name: its function's; empty for any.
+        @param wanted: whether a job counts; by default each does.
         """
         if not name:
-            return self.table.by_unique(unique) or self.archive.ended.newest(unique)
+            return self.table.by_unique(unique, wanted) or self.archive.ended.newest(unique, wanted)
         function = self.functions.by_name.get(name)
         if function is None:
             return None
-        return self.table.uniques.find(function, unique) or self.archive.ended.find(function, unique)
+        job = self.table.uniques.find(function, unique) or self.archive.ended.find(function, unique)
+        return None if job is None or (wanted is not None and not wanted(job)) else job
 
     # Jobs go to workers
 

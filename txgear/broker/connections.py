@@ -4,26 +4,32 @@ Who is connected, for operators: plain values, as in L{txgear.broker.inspection}
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from txgear.broker.rights import PEERS, knows, may, meets
 from txgear.broker.search import BOUNDS, Bounds, Search
 from txgear.protocol.textlines import text
 
 if TYPE_CHECKING:
     from txgear.broker.broker import Broker
-    from txgear.broker.model import Peer
+    from txgear.broker.model import Function, Peer
     from txgear.broker.quickacks import Tally
 
 MOST_NAMES: Final = 10
 """Functions that are named for each connection; it may have thousands."""
 
 
-def connections(broker: Broker, tally: Tally, search: Search, bounds: Bounds = BOUNDS) -> dict[str, Any]:
+def connections(
+    broker: Broker, peer: Peer, tally: Tally, search: Search, bounds: Bounds = BOUNDS
+) -> dict[str, Any]:
     """
     The connections, by their descriptors.
 
+    @param peer: who asks. It is shown those that it may know of (see L{meets}), and of their functions
+        likewise; others count nowhere.
     @param tally: what they have in common.
     @param search: C{worker} stands in a client id, or in the address of one without.
     @return: C{connections}, a dict for each with C{descriptor}, C{address}, C{client_id} (or C{None}),
@@ -33,23 +39,32 @@ def connections(broker: Broker, tally: Tally, search: Search, bounds: Bounds = B
         C{None} at the end; and C{total}, with C{connections}, C{quickack} (how many are acknowledged at
         once now), and C{quickacks} (of all that there were).
     """
-    peers = broker.peers
-    marked = sum(_marked(peer) for peer in peers)
-    total = {"connections": len(peers), "quickack": marked, "quickacks": tally.given}
-    found = [peer for peer in peers if peer.descriptor > search.after]
+    peers: Collection[Peer] = broker.peers
+    given = tally.given
+    if not may(peer, PEERS):
+        peers = [other for other in peers if meets(peer, other)]
+        given = sum(other.link.acks.given for other in peers if other.link is not None)
+    total = {"connections": len(peers), "quickack": sum(map(_marked, peers)), "quickacks": given}
+    found = [other for other in peers if other.descriptor > search.after]
     if search.quickack is not None:
-        found = [peer for peer in found if _marked(peer) == search.quickack]
+        found = [other for other in found if _marked(other) == search.quickack]
     found.sort(key=attrgetter("descriptor"))
     rows: list[dict[str, Any]] = []
     following: int | None = None
     last = search.after
-    for looked, peer in enumerate(found):
-        if len(rows) == search.limit or looked == bounds.work:
+    work = 0
+    for other in found:
+        if len(rows) == search.limit or work >= bounds.work:
             following = last
             break
-        last = peer.descriptor
-        if not search.worker or search.worker in peer.name:
-            rows.append(_row(peer))
+        last = other.descriptor
+        work += 1
+        if not search.worker or search.worker in other.name:
+            functions: Collection[Function] = other.abilities
+            if peer.rights is not None:
+                work += len(functions)
+                functions = [function for function in functions if knows(peer, function)]
+            rows.append(_row(other, functions))
     return {"connections": rows, "next": following, "total": total}
 
 
@@ -57,7 +72,7 @@ def _marked(peer: Peer) -> bool:
     return peer.link is not None and peer.link.acks.marked
 
 
-def _row(peer: Peer) -> dict[str, Any]:
+def _row(peer: Peer, functions: Collection[Function]) -> dict[str, Any]:
     link = peer.link
     return {
         "descriptor": peer.descriptor,
@@ -66,6 +81,6 @@ def _row(peer: Peer) -> dict[str, Any]:
         "round_trip": None if link is None else round(link.round_trip(), 6),
         "quickack": _marked(peer),
         "quickacks": 0 if link is None else link.acks.given,
-        "functions": len(peer.abilities),
-        "names": [text(function.name) for function in islice(peer.abilities, MOST_NAMES)],
+        "functions": len(functions),
+        "names": [text(function.name) for function in islice(functions, MOST_NAMES)],
     }

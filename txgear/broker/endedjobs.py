@@ -5,6 +5,7 @@ A container of jobs that have ended: by number, by unique, and by function on sh
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -182,10 +183,17 @@ class EndedJobs:
             (job for job in reversed(self._older.get((function, key), [])) if job.state == DONE), None
         )
 
-    def newest(self, unique: bytes) -> Job | None:
-        """The one with this unique that ended last, of whatever function."""
+    def newest(self, unique: bytes, wanted: Callable[[Job], bool] | None = None) -> Job | None:
+        """
+        The one with this unique that ended last, of whatever function.
+
+        @param wanted: whether a job counts; by default each does.
+        """
         found = self._uniques.jobs.get(unique)
-        return max(reversed(found), key=_end) if isinstance(found, list) else found
+        if found is None:
+            return None
+        several = reversed(found) if isinstance(found, list) else (found,)
+        return max(several if wanted is None else filter(wanted, several), key=_end, default=None)
 
     def check(self) -> None:
         """

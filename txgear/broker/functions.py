@@ -4,6 +4,7 @@ The functions that anything is known of, and what the operator has set for them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -75,15 +76,18 @@ class Functions:
         else:
             del self.by_name[function.name]
 
-    def drop(self, name: bytes) -> list[Function] | None:
+    def drop(self, name: bytes, wanted: Callable[[Function], bool] | None = None) -> list[Function] | None:
         """
         Forget the functions of this name, upper and lower case being the same,
         with their settings, unless one has workers or jobs, kept ones included.
 
+        @param wanted: whether one of this name counts; by default each does.
         @return: those that are forgotten; none where one is in use; C{None} if there is none.
         """
         folded = name.lower()
         found = [function for function in self.by_name.values() if function.name.lower() == folded]
+        if wanted is not None:
+            found = [function for function in found if wanted(function)]
         if not found:
             return None
         if any(function.workers or function.total or function.kept for function in found):

@@ -3,16 +3,19 @@ What an operator can see of the server: its jobs, those that have ended, and wha
 
 All of it is plain: dicts and lists of text, numbers and C{None}, as JSON has them, for
 whoever shows them. Nothing here changes anything. A list comes in pages: see L{txgear.broker.search}.
+
+Each is told which peer asks, and has only what this peer may know; see L{txgear.broker.rights}.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from time import gmtime
 from typing import TYPE_CHECKING, Any, Final
 
 from txgear.broker.archive import history_of
 from txgear.broker.model import Job
+from txgear.broker.rights import PEERS, knows, may, meets, reads, sees
 from txgear.broker.search import BOUNDS, MOST_SEARCHED, Bounds, Search, contains, page
 from txgear.broker.states import DEAD, PAGED, QUEUED, RUNNING, STATE_NAMES
 from txgear.errors import ServerError
@@ -23,7 +26,7 @@ from txgear.protocol.textlines import shown_word, text, unescaped
 if TYPE_CHECKING:
     from txgear.broker.broker import Broker
     from txgear.broker.history import Attempt, History
-    from txgear.broker.model import Function
+    from txgear.broker.model import Function, Peer
 
 MOST_SHOWN: Final = 64 * 1024
 """Bytes of a workload or a result that are shown."""
@@ -65,20 +68,26 @@ def _attempts(job: Job, history: History | None) -> int:
     return max(job.retries, sum(history.counts.values())) if history is not None else job.retries
 
 
+def _worker(peer: Peer, job: Job) -> str | None:
+    """Who runs a job, if that is somebody of whom the peer may know."""
+    return job.worker.name if job.worker is not None and meets(peer, job.worker) else None
+
+
 # Lists
 
 
-def jobs(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) -> dict[str, Any]:
+def jobs(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds = BOUNDS) -> dict[str, Any]:
     """
     Jobs that have not ended.
 
-    A text is looked for in their uniques, and in those workloads that are in memory.
+    A text is looked for in their uniques, and in those workloads that are in memory and that the peer may
+    read.
 
     @return: C{jobs}, a dict for each with C{handle}, C{function}, C{state}, C{priority}, C{age} (seconds, or
         C{None} if that is not known), C{attempts} (that have ended without a result), C{worker} (or
         C{None}) and C{unique}; and C{next}, which is what to ask for with C{after}, or C{None} at the end.
     """
-    wanted = search.functions()
+    wanted = search.functions(peer)
 
     def look(job: Job) -> tuple[int, dict[str, Any] | None]:
         state = state_name(job)
@@ -86,11 +95,13 @@ def jobs(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) ->
         young = search.older and job.created and now - job.created < search.older
         if state not in search.state or young or not wanted(job.function):
             return 1, None
-        worker = job.worker.name if job.worker else None
+        worker = _worker(peer, job)
         if search.worker and search.worker not in (worker or ""):
             return 1, None
         work = 1
         if search.text and search.text not in job.unique:
+            if not reads(peer, job.function):
+                return work, None
             work += min(len(job.workload), MOST_SEARCHED) >> 10
             if not contains(job.workload, search.text):
                 return work, None
@@ -119,25 +130,28 @@ def _parsing(job: Job) -> int:
     return 8 + (len(job.archived) >> 8)
 
 
-def dead(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) -> dict[str, Any]:
+def dead(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds = BOUNDS) -> dict[str, Any]:
     """
     The dead.
 
-    A text is looked for in their uniques, in the messages of their workers, and in those workloads
-    that are in memory.
+    A text is looked for in their uniques; and where the peer may read them in the messages of their workers,
+    and in those workloads that are in memory.
 
     @return: C{jobs}, a dict for each with C{handle}, C{function}, C{died} (when), C{age} (seconds since),
         C{attempts}, C{reason} and C{text} (of the last attempt), C{size} (of the workload) and C{unique}; and
         C{next}, as with L{jobs}.
     """
-    wanted = search.functions()
+    wanted = search.functions(peer)
 
     def look(job: Job) -> tuple[int, dict[str, Any] | None]:
         if job.state != DEAD or not wanted(job.function):
             return 1, None
         work = 1 + _parsing(job)
         history = history_of(job)
+        readable = reads(peer, job.function)
         if search.text and search.text not in job.unique:
+            if not readable:
+                return work, None
             found = any(search.text in attempt.text.encode("utf-8") for attempt in history.attempts)
             if not found:
                 work += min(len(job.workload), MOST_SEARCHED) >> 10
@@ -151,7 +165,7 @@ def dead(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) ->
             "age": _since(job.since, now),
             "attempts": _attempts(job, history),
             "reason": None if last is None else last.reason,
-            "text": None if last is None else last.text,
+            "text": last.text if last is not None and readable else None,
             "size": job.size,
             "unique": text(job.unique),
         }
@@ -169,23 +183,25 @@ def dead(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) ->
     return page(candidates, broker.table.next_number - 1, search, look, bounds)
 
 
-def kept(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) -> dict[str, Any]:
+def kept(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds = BOUNDS) -> dict[str, Any]:
     """
     Jobs that have ended otherwise than dead, and are still known.
 
-    A text is looked for in their uniques, and in those results that are in memory.
+    A text is looked for in their uniques, and in those results that are in memory and that the peer may read.
 
     @return: C{jobs}, a dict for each with C{handle}, C{function}, C{outcome}, C{age} (seconds since the
         end), C{size} (of the result; C{None} if that is not kept), C{left} (seconds until it is
         forgotten) and C{unique}; and C{next}, as with L{jobs}.
     """
-    wanted = search.functions()
+    wanted = search.functions(peer)
 
     def look(job: Job) -> tuple[int, dict[str, Any] | None]:
         if job.state == DEAD or not wanted(job.function):
             return 1, None
         work = 1
         if search.text and search.text not in job.unique:
+            if not reads(peer, job.function):
+                return work, None
             result = broker.archive.results.get(job.number, b"")
             work += min(len(result), MOST_SEARCHED) >> 10
             if not contains(result, search.text):
@@ -206,24 +222,33 @@ def kept(broker: Broker, search: Search, now: float, bounds: Bounds = BOUNDS) ->
 # What is meant
 
 
-def known_function(broker: Broker, word: bytes) -> bytes | None:
+def readings(word: bytes) -> list[bytes]:
     """
-    The name of a function that there is, from a word: what is shown so counts before what is called so,
-    such as PHP's C{App\\xdebug\\Job}.
+    The names that a word may mean: what is shown so comes before what is called so, such as PHP's
+    C{App\\xdebug\\Job}.
+    """
+    return list(dict.fromkeys((unescaped(word), word)))
 
+
+def known_function(broker: Broker, names: Iterable[bytes]) -> bytes | None:
+    """
+    The first of these names that is one of a function that there is.
+
+    @param names: see L{readings}.
     @return: C{None} if there is no such function.
     """
-    return next((name for name in (unescaped(word), word) if name in broker.functions.by_name), None)
+    return next((name for name in names if name in broker.functions.by_name), None)
 
 
-def function_name(broker: Broker, word: bytes) -> bytes:
+def function_name(broker: Broker, word: bytes, names: Iterable[bytes]) -> bytes:
     """
     The name of a function that there need not be, from a word.
 
+    @param names: those of its L{readings} that may be names of functions that there are.
     @raise ServerError: there is no such function, and the word has an escape that hardly was meant as
         one, as it stands for a byte that needs none, or is no UTF-8.
     """
-    if (known := known_function(broker, word)) is not None:
+    if (known := known_function(broker, names)) is not None:
         return known
     name = unescaped(word)
     if name != word and (shown_word(name) != word or name.decode("utf-8", "ignore").encode() != name):
@@ -234,22 +259,23 @@ def function_name(broker: Broker, word: bytes) -> bytes:
 # One job
 
 
-def find(broker: Broker, word: bytes) -> Job | None:
+def find(broker: Broker, peer: Peer, word: bytes) -> Job | None:
     """The job with this handle, as it is shown or as it is; whether or not it has ended."""
-    for handle in dict.fromkeys((unescaped(word), word)):
+    for handle in readings(word):
         if (job := broker.table.by_handle(handle) or broker.archive.by_handle(handle)) is not None:
-            return job
+            return sees(peer, job)
     return None
 
 
-def job(broker: Broker, job: Job, now: float) -> dict[str, Any]:
+def job(broker: Broker, peer: Peer, job: Job, now: float) -> dict[str, Any]:
     """
-    All that is known of a job.
+    All that is known of a job of which the peer may know.
 
     @return: what every job has; of one that has not ended, where it is, who waits for it and who runs it;
         of one that has, when that was and what is kept of it. What is not there, or not known, is C{None}.
         C{settings} are those in force for it, C{history} its attempts that ended without a result,
-        the newest last.
+        the newest last. Workers are named where the peer may know who is connected, and quoted where it may
+        read results.
     """
     history = history_of(job)
     found: dict[str, Any] = {
@@ -264,19 +290,26 @@ def job(broker: Broker, job: Job, now: float) -> dict[str, Any]:
         "created": moment(broker.timers.wall(job.created)),
         "attempts": _attempts(job, history),
     }
-    found.update(_of_ended(broker, job, history) if job.ended else _of_live(broker, job, history, now))
+    found.update(_of_ended(broker, job, history) if job.ended else _of_live(broker, peer, job, history, now))
     found["reasons"] = dict(history.counts)
     found["settings"] = history.policy(
         job.function.policy or CLASSIC, broker.functions.policies
     ).as_settings()
+    names, words = may(peer, PEERS), reads(peer, job.function)
     found["history"] = [
-        {**attempt._asdict(), "began": moment(attempt.began), "ended": moment(attempt.ended)}
+        {
+            **attempt._asdict(),
+            "began": moment(attempt.began),
+            "ended": moment(attempt.ended),
+            "worker": attempt.worker if names else None,
+            "text": attempt.text if words else None,
+        }
         for attempt in history.attempts
     ]
     return found
 
 
-def _of_live(broker: Broker, job: Job, history: History, now: float) -> dict[str, Any]:
+def _of_live(broker: Broker, peer: Peer, job: Job, history: History, now: float) -> dict[str, Any]:
     running = job.state == RUNNING
     leased = running and bool(history.lease)
     overdue = history.overdue or (0.0 if leased else job.due)
@@ -288,7 +321,7 @@ def _of_live(broker: Broker, job: Job, history: History, now: float) -> dict[str
         "clients": len(job.clients),
         "begins": moment(broker.lifecycle.begins(job)),
         "expires": moment(broker.timers.wall(history.expires)),
-        "worker": job.worker.name if job.worker else None,
+        "worker": _worker(peer, job),
         "began": moment(broker.timers.wall(job.since)) if running else None,
         "overdue": moment(broker.timers.wall(overdue)) if running else None,
         "lease": history.lease if leased else None,
@@ -340,13 +373,13 @@ def result(job: Job, history: History, found: bytes) -> dict[str, Any]:
 # Functions
 
 
-def functions(broker: Broker, search: Search) -> list[Function]:
+def functions(broker: Broker, peer: Peer, search: Search) -> list[Function]:
     """The functions that the server knows and that are wanted, in the order in which they became known."""
-    matches = search.function.fullmatch
+    wanted = search.functions(peer)
     return [
         function
         for function in broker.functions.by_name.values()
-        if search.paused in (None, function.paused) and matches(function.name)
+        if search.paused in (None, function.paused) and wanted(function)
     ]
 
 
@@ -387,9 +420,10 @@ def policies(broker: Broker) -> list[dict[str, Any]]:
     ]
 
 
-def policy(broker: Broker, name: bytes, now: float) -> dict[str, Any]:
+def policy(broker: Broker, peer: Peer, name: bytes, now: float) -> dict[str, Any]:
     """
-    What holds for a function, whether or not there are jobs of it.
+    What holds for a function, whether or not there are jobs of it; it has none, as far as a peer goes that
+    may not know of it.
 
     @return: C{pattern} (of its rule, or C{None}) and C{settings}; C{paused}; C{maxqueue}, a number for each
         priority, or C{None}; C{room}, how many jobs may start now, or C{None} for any number; and how many
@@ -397,6 +431,8 @@ def policy(broker: Broker, name: bytes, now: float) -> dict[str, Any]:
     """
     pattern, settings = broker.functions.policies.match(name) or (None, CLASSIC)
     function = broker.functions.by_name.get(name)
+    if function is not None and not knows(peer, function):
+        function = None
     throttle = None if function is None else function.throttle
     return {
         "function": text(name),

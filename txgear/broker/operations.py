@@ -224,15 +224,16 @@ class Operations:
         """
         self._functions.get(name).created = True
 
-    def drop_function(self, name: bytes) -> bool | None:
+    def drop_function(self, name: bytes, wanted: Callable[[Function], bool] | None = None) -> bool | None:
         """
         Forget the functions of this name, upper and lower case being the same,
         with their settings, unless one has workers or jobs, kept ones included.
 
+        @param wanted: whether one of this name counts; by default each does.
         @return: C{True} if they are forgotten, C{False} if one is in use,
             C{None} if there is none.
         """
-        dropped = self._functions.drop(name)
+        dropped = self._functions.drop(name, wanted)
         for function in dropped or ():
             if function.paused:
                 self._persistence.put_value(StoredValue(PAUSED, function.name, 0.0))

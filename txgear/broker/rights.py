@@ -8,13 +8,14 @@ L{txgear.security.access}.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from txgear.errors import AccessDenied
 from txgear.protocol.textlines import shown
 
 if TYPE_CHECKING:
-    from txgear.broker.model import Job, Peer
+    from txgear.broker.model import Function, Job, Peer
 
 SUBMIT: Final = "submit"
 """To submit jobs of a function."""
@@ -92,3 +93,45 @@ def sees(peer: Peer, job: Job | None) -> Job | None:
     if job is None or peer.rights is None or peer.rights.may(SEE, job.function.name):
         return job
     return None
+
+
+def seen_by(peer: Peer) -> Callable[[Job], bool] | None:
+    """
+    @return: tells which jobs a peer may know of; C{None} where it may of all.
+    """
+    return None if peer.rights is None else lambda job: knows(peer, job.function)
+
+
+def knows(peer: Peer, function: Function) -> bool:
+    """Whether a peer may know of a function."""
+    return peer.rights is None or peer.rights.may(SEE, function.name)
+
+
+def reads(peer: Peer, function: Function) -> bool:
+    """Whether a peer may read what jobs of a function carry, and what their workers say."""
+    return peer.rights is None or peer.rights.may(READ, function.name)
+
+
+def meets(peer: Peer, other: Peer) -> bool:
+    """Whether a peer may know that another one is connected. Of its own identity's it may in any case."""
+    if peer.rights is None or other is peer or (peer.tenant is not None and other.tenant is peer.tenant):
+        return True
+    return peer.rights.may(PEERS)
+
+
+def allowed(peer: Peer, act: str, names: Iterable[bytes]) -> list[bytes]:
+    """
+    What a word may mean where it can be read as several names: only functions for which a peer may do
+    the act. So the answer does not tell which others there are.
+
+    @param names: functions' names, the likeliest first; at least one.
+    @return: those of them for which the peer may do it.
+    @raise AccessDenied: there are none.
+    """
+    if peer.rights is None:
+        return list(names)
+    first, *others = names
+    found = [name for name in (first, *others) if peer.rights.may(act, name)]
+    if not found:
+        raise denied(act, first)
+    return found

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from txgear.broker.rights import knows
 from txgear.broker.states import DELAYED, QUEUED, RUNNING, STATE_NAMES, STORING
 from txgear.errors import InvalidArgument, PolicyError
 from txgear.protocol.packets import Data, decimal
@@ -21,7 +22,7 @@ from txgear.protocol.textlines import text
 from txgear.quantities import duration
 
 if TYPE_CHECKING:
-    from txgear.broker.model import Function, Job
+    from txgear.broker.model import Function, Job, Peer
 
 MOST_ROWS: Final = 200
 """Jobs of one page at the most."""
@@ -157,9 +158,15 @@ class Search:
                 raise InvalidArgument(f"{name} is not known; there are {', '.join(known)}")
         return cls(**{name: _PARSERS[name](value) for name, value in words.items()})
 
-    def functions(self) -> Callable[[Function], bool]:
-        """Tells whether a function is wanted; each is looked at once."""
-        return cache(lambda function: self.function.fullmatch(function.name) is not None)
+    def functions(self, peer: Peer) -> Callable[[Function], bool]:
+        """
+        @param peer: who asks.
+        @return: tells whether a function is wanted, and the peer may know of it; each is looked at once.
+        """
+        matches = self.function.fullmatch
+        if peer.rights is None:
+            return cache(lambda function: matches(function.name) is not None)
+        return cache(lambda function: matches(function.name) is not None and knows(peer, function))
 
 
 # Pages

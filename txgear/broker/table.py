@@ -4,7 +4,7 @@ The jobs that have not ended, by number, by handle and by unique; and the number
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from txgear.broker.records import LAST_NUMBER
@@ -114,9 +114,13 @@ class JobTable:
         """The job with this handle."""
         return job_of_handle(self.jobs, handle)
 
-    def by_unique(self, unique: bytes) -> Job | None:
-        """The newest job with this unique, of whatever function."""
-        return self.uniques.newest(unique)
+    def by_unique(self, unique: bytes, wanted: Callable[[Job], bool] | None = None) -> Job | None:
+        """
+        The newest job with this unique, of whatever function.
+
+        @param wanted: whether a job counts; by default each does.
+        """
+        return self.uniques.newest(unique, wanted)
 
     # Numbers
 

@@ -7,6 +7,7 @@ An empty unique never joins anything; the unique C{-} stands for the workload.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
@@ -69,13 +70,20 @@ class Uniques(Generic[T]):
             return next((job for job in found if job.function is function), None)
         return found if found.function is function else None
 
-    def newest(self, unique: bytes) -> T | None:
+    def newest(self, unique: bytes, wanted: Callable[[T], bool] | None = None) -> T | None:
         """
         The newest job with this unique, of any function: GET_STATUS_UNIQUE
         names no function.
+
+        @param wanted: whether a job counts; by default each does.
         """
         found = self.jobs.get(unique)
-        return found[-1] if isinstance(found, list) else found
+        if wanted is None:
+            return found[-1] if isinstance(found, list) else found
+        if found is None:
+            return None
+        several = reversed(found) if isinstance(found, list) else (found,)
+        return next((job for job in several if wanted(job)), None)
 
     def add(self, key: Key, job: T) -> None:
         """From now on others may join this job; L{find} has found none."""

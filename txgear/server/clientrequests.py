@@ -10,6 +10,7 @@ from datetime import date
 from typing import Any, Final
 
 from txgear.broker.model import Job
+from txgear.broker.rights import seen_by, sees
 from txgear.broker.states import DONE, RUNNING
 from txgear.errors import ArgumentTooLarge
 from txgear.protocol import sched
@@ -108,14 +109,13 @@ def _reduce_background(
 
 def _get_status(connection: GearConnection, handle: bytes) -> None:
     handle = handle.removesuffix(b"\0")
-    connection.send(
-        connection.peer, STATUS_RES, handle, *_status_columns(connection.broker.table.by_handle(handle))
-    )
+    job = sees(connection.peer, connection.broker.table.by_handle(handle))
+    connection.send(connection.peer, STATUS_RES, handle, *_status_columns(job))
 
 
 def _get_status_unique(connection: GearConnection, unique: bytes) -> None:
     unique = unique.removesuffix(b"\0")
-    job = connection.broker.table.by_unique(unique)
+    job = connection.broker.table.by_unique(unique, seen_by(connection.peer))
     clients = b"%d" % len(job.clients) if job is not None else b"0"
     connection.send(connection.peer, STATUS_RES_UNIQUE, unique, *_status_columns(job), clients)
 

@@ -16,8 +16,9 @@ from twisted.logger import Logger, LogLevel
 from txgear.broker.archive import history_of
 from txgear.broker.history import History
 from txgear.broker.model import Job, Peer
+from txgear.broker.rights import READ, check, knows, seen_by
 from txgear.broker.states import DEAD, STATE_NAMES
-from txgear.errors import ArgumentTooLarge, InvalidArgument, PolicyError
+from txgear.errors import AccessDenied, ArgumentTooLarge, InvalidArgument, PolicyError
 from txgear.policies import FORMER_NAMES, former_names
 from txgear.protocol.constants import (
     GET_RESULT,
@@ -137,7 +138,8 @@ class Extension:
         self._peer = peer
         self._stream = stream
         self._send = partial(server.outbox.send, peer)
-        self._watched: dict[bytes, Callable[[], object]] = {}
+        # The jobs whose ends are waited for, by the tokens of the requests, each with what ends the waiting.
+        self._watched: dict[bytes, tuple[Job, Callable[[], None]]] = {}
         # Jobs that have ended, whose results are to be read.
         self._ended_requests: deque[tuple[bytes, Job]] = deque()
         self._reading = 0
@@ -150,8 +152,15 @@ class Extension:
         self._left = True
         self._ended_requests.clear()
         waits, self._watched = self._watched, {}
-        for stop in waits.values():
+        for _, stop in waits.values():
             stop()
+
+    def rejudge(self) -> None:
+        """What the peer may do has changed: answer what waits for results that it may not read any more."""
+        for token, (job, stop) in list(self._watched.items()):
+            if not self._may_read(token, job.handle, job):
+                stop()
+                self._take_watched(token)
 
     @property
     def waits(self) -> int:
@@ -197,16 +206,18 @@ class Extension:
             raise InvalidArgument("wait: 0 or 1 is wanted")
         if not handle and not unique:
             raise InvalidArgument("handle: a handle or a unique is wanted")
-        if (stop := self._watched.pop(token, None)) is not None:
+        if (watched := self._watched.pop(token, None)) is not None:
             # A request takes the place of the one with its token.
-            stop()
+            watched[1]()
         broker = self._broker
         if handle:
             job = broker.table.by_handle(handle) or broker.archive.by_handle(handle)
         else:
-            job = broker.named(function, unique)
+            job = broker.named(function, unique, seen_by(self._peer))
         if job is None:
             self._answer(token, handle, OUTCOME_UNKNOWN)
+        elif not self._may_read(token, handle, job):
+            return
         elif not job.ended and wait == b"0":
             self._answer(token, job.handle, OUTCOME_PENDING)
         elif self.waits >= MOST_PENDING:
@@ -215,17 +226,44 @@ class Extension:
             self._ended_requests.append((token, job))
             self._answer_some()
         else:
-            self._watched[token] = broker.watch(job, partial(self._job_ended, token, job.handle))
+            self._watched[token] = job, broker.watch(job, partial(self._job_ended, token))
+            self._server.guard.waiting[self._peer] = self.rejudge
 
-    def _job_ended(
-        self, token: bytes, handle: bytes, outcome: int, data: bytes, result: bytes, complete: bool
-    ) -> None:
+    def _may_read(self, token: bytes, handle: bytes, job: Job) -> bool:
+        """
+        Whether the peer may have the result of a job. It is asked again before each answer, as rights change.
+        Where it may not, that is the answer; a job that it may not know of is unknown.
+
+        @param handle: what the answer calls the job, if it is unknown.
+        """
+        peer = self._peer
+        if peer.rights is None:
+            return True
+        if not knows(peer, job.function):
+            self._answer(token, handle, OUTCOME_UNKNOWN)
+            return False
+        try:
+            check(peer, READ, job.function.name)
+        except AccessDenied as error:
+            self._server.guard.denied(peer, error)
+            self._refuse(token, job.handle, error.text)
+            return False
+        return True
+
+    def _job_ended(self, token: bytes, outcome: int, data: bytes, result: bytes, complete: bool) -> None:
         """
         Answer, as a job has ended whose result was waited for. Its result is here even where it is not
         kept.
         """
-        del self._watched[token]
-        self._answer(token, handle, STATE_NAMES[outcome].encode("ascii"), data, result, complete)
+        job = self._take_watched(token)
+        if self._may_read(token, job.handle, job):
+            self._answer(token, job.handle, STATE_NAMES[outcome].encode("ascii"), data, result, complete)
+
+    def _take_watched(self, token: bytes) -> Job:
+        job, _ = self._watched.pop(token)
+        if not self._watched:
+            self._server.guard.waiting.pop(self._peer, None)
+        return job
 
     def _answer_some(self) -> None:
         """
@@ -254,6 +292,8 @@ class Extension:
 
     def _answer_ended(self, token: bytes, job: Job) -> None:
         """Answer for a job that has ended. It may have been requeued or forgotten since."""
+        if not self._may_read(token, job.handle, job):
+            return
         if not job.ended:
             self._answer(token, job.handle, OUTCOME_PENDING)
             return
@@ -278,6 +318,8 @@ class Extension:
             return
         if self._pausing and not self._reading:
             self._pause()
+        if not self._may_read(token, job.handle, job):
+            return
         if found is not None and len(found) == history.data_size + history.result_size:
             outcome = STATE_NAMES[job.state].encode("ascii")
             self._answer(token, job.handle, outcome, found[: history.data_size], found[history.data_size :])
@@ -313,7 +355,7 @@ class Extension:
         Answer that there is no answer to a request that makes sense. An ERROR would not say to which one, and
         answers to others may come before it.
         """
-        self._send(RESULT, token, handle, OUTCOME_REFUSED, b"-", why.encode("ascii"))
+        self._send(RESULT, token, handle, OUTCOME_REFUSED, b"-", why.encode("utf-8"))
 
     # Workers
 

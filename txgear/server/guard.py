@@ -54,6 +54,7 @@ class Guard:
 
     @ivar access: identities and rules. There are none at first, and then nothing is asked of anybody.
     @ivar refused: how often what was refused, by identity and act.
+    @ivar waiting: what to do for a peer that has been judged, of those that wait for what they may lose.
     """
 
     log = Logger()
@@ -84,6 +85,7 @@ class Guard:
         self._guesses = Guesses()
         self.access = Access()
         self.refused: Counter[tuple[str, str]] = Counter()
+        self.waiting: dict[Peer, Callable[[], None]] = {}
         self._rights: dict[str, IdentityRights] = {}
         # What peers have shown, of those only that have shown something.
         self._tokens: dict[Peer, Token] = {}
@@ -122,8 +124,8 @@ class Guard:
 
     def left(self, peer: Peer) -> None:
         """A peer has gone."""
-        for shown_things in (self._tokens, self._certificates, self._logins):
-            shown_things.pop(peer, None)
+        for found in (self._tokens, self._certificates, self._logins, self.waiting):
+            found.pop(peer, None)
 
     def must_identify(self, peer: Peer) -> bool:
         """Whether a peer is nobody, and the rules leave nobody anything to do."""
@@ -192,6 +194,8 @@ class Guard:
             self._logins[peer] = found
         if peer.abilities:
             self._broker.rejudge(peer, self._seconds())
+        if (look_again := self.waiting.get(peer)) is not None:
+            look_again()
         return name
 
     def _identify(self, peer: Peer) -> Login:

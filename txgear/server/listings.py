@@ -77,9 +77,10 @@ def gather(
             part: list[bytes] = []
             end = seconds() + TURN_SECONDS
             while not whole and seconds() < end:
-                some = b"".join(islice(pieces, LOOK_EVERY))
+                # Each is a piece that may be empty, as not all are shown to everybody.
+                some = list(islice(pieces, LOOK_EVERY))
                 whole = not some
-                part.append(some)
+                part += some
             gathered.append(b"".join(part))
             size += len(gathered[-1])
             if size > MOST_BYTES:

@@ -7,20 +7,38 @@ Each command that is carried out is a line in the log and in the audit log, whic
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from twisted.logger import Logger, LogLevel
 
 from txgear.broker import inspection
-from txgear.broker.model import Peer
+from txgear.broker.model import Function, Job, Peer
+from txgear.broker.rights import (
+    CANCEL,
+    CREATE,
+    DROP,
+    FORGET,
+    MAXQUEUE,
+    PAUSE,
+    PURGE,
+    REQUEUE,
+    RESUME,
+    SHUTDOWN,
+    allowed,
+    check,
+    denied,
+    knows,
+    may,
+)
 from txgear.broker.states import DEAD
 from txgear.errors import ServerError
 from txgear.protocol import textlines
-from txgear.protocol.textlines import for_line, shown, text, unescaped
+from txgear.protocol.textlines import for_line, shown, text
 from txgear.security.audit import DONE
 from txgear.server.jobserver import JobServer
 
-OperatorCommand = Callable[[JobServer, "list[bytes]"], bytes]
+OperatorCommand = Callable[[JobServer, Peer, "list[bytes]"], bytes]
 
 MOST_SHOWN: Final = 400
 """Bytes of a command that the log shows: more than any has whose names are of use to a reader."""
@@ -79,15 +97,31 @@ def _unknown_function() -> ServerError:
     return ServerError("There is no such function", "UNKNOWN_FUNCTION")
 
 
-def _function(server: JobServer, words: list[bytes]) -> bytes:
+def _function(server: JobServer, peer: Peer, act: str, words: list[bytes]) -> bytes:
     """
     The function that a command names.
 
+    @raise AccessDenied: the peer may not do the act for it.
     @raise ServerError: the command has not two words, or the second is no function's name.
     """
     if len(words) != 2:
         raise _wanted(words, "the name of one function")
-    return inspection.function_name(server.broker, words[1])
+    names = allowed(peer, act, inspection.readings(words[1]))
+    function = inspection.function_name(server.broker, words[1], names)
+    check(peer, act, function)
+    return function
+
+
+def _job(server: JobServer, peer: Peer, act: str, word: bytes) -> Job | None:
+    """
+    The job that a command names, if the peer may know of it.
+
+    @raise AccessDenied: it may, but may not do the act.
+    """
+    job = inspection.find(server.broker, peer, word)
+    if job is not None:
+        check(peer, act, job.function.name)
+    return job
 
 
 def _what(words: list[bytes], *kinds: bytes) -> tuple[bytes, bytes]:
@@ -104,53 +138,75 @@ def _what(words: list[bytes], *kinds: bytes) -> tuple[bytes, bytes]:
 # Commands of the reference
 
 
-def _cancel(server: JobServer, words: list[bytes]) -> bytes:
+def _cancel(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     if len(words) < 3:
         return textlines.unknown_command(words[0])
     if len(words) > 3 or words[1].lower() != b"job":
         return textlines.UNKNOWN_ERROR
-    job = inspection.find(server.broker, words[2])
+    job = _job(server, peer, CANCEL, words[2])
     if job is None or not server.broker.operations.cancel(job.handle, server.seconds()):
         return textlines.UNKNOWN_JOB
     return textlines.OK
 
 
-def _create(server: JobServer, words: list[bytes]) -> bytes:
+def _create(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     if len(words) != 3 or words[1].lower() != b"function" or not words[2]:
         return textlines.incomplete(words[0])
-    server.broker.operations.create_function(_known_or_given(server, words[2]))
+    server.broker.operations.create_function(_known_or_given(server, peer, CREATE, words[2]))
     return textlines.OK
 
 
-def _drop(server: JobServer, words: list[bytes]) -> bytes:
+def _drop(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     if len(words) != 3 or words[1].lower() != b"function" or not words[2]:
         return textlines.incomplete(words[0])
-    dropped = server.broker.operations.drop_function(unescaped(words[2]))
-    if dropped is None:
-        dropped = server.broker.operations.drop_function(words[2])
-    if dropped is None:
-        return textlines.FUNCTION_NOT_FOUND
-    return textlines.OK if dropped else textlines.FUNCTION_IN_USE
+    for name in allowed(peer, DROP, inspection.readings(words[2])):
+        dropped = server.broker.operations.drop_function(name, partial(_droppable, peer))
+        if dropped is not None:
+            return textlines.OK if dropped else textlines.FUNCTION_IN_USE
+    return textlines.FUNCTION_NOT_FOUND
 
 
-def _maxqueue(server: JobServer, words: list[bytes]) -> bytes:
+def _droppable(peer: Peer, function: Function) -> bool:
+    """
+    Whether a function is among those that are dropped, as its name is the one that was given, but for
+    capitals. One that the peer may neither drop nor know of is not.
+
+    @raise AccessDenied: the peer may know of it, but not drop it.
+    """
+    if may(peer, DROP, function.name):
+        return True
+    if knows(peer, function):
+        raise denied(DROP, function.name)
+    return False
+
+
+def _maxqueue(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     if len(words) < 2:
         return textlines.incomplete(words[0])
-    server.broker.operations.limit_function(_known_or_given(server, words[1]), textlines.limits(words[2:]))
+    function = _known_or_given(server, peer, MAXQUEUE, words[1])
+    server.broker.operations.limit_function(function, textlines.limits(words[2:]))
     return textlines.OK
 
 
-def _known_or_given(server: JobServer, word: bytes) -> bytes:
-    """A known function that is shown as this word; otherwise the word itself, as in the reference."""
-    return inspection.known_function(server.broker, word) or word
+def _known_or_given(server: JobServer, peer: Peer, act: str, word: bytes) -> bytes:
+    """
+    A known function that is shown as this word; otherwise the word itself, as in the reference.
+
+    @raise AccessDenied: the peer may not do the act for it.
+    """
+    names = allowed(peer, act, inspection.readings(word))
+    function = inspection.known_function(server.broker, names) or word
+    check(peer, act, function)
+    return function
 
 
-def _shutdown(server: JobServer, words: list[bytes]) -> bytes:
+def _shutdown(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     if not server.settings.allow_shutdown:
         return textlines.unknown_command(words[0])
     what = [word.lower() for word in words[1:]]
     if what not in ([], [b"graceful"]):
         return textlines.UNKNOWN_ERROR
+    check(peer, SHUTDOWN)
     server.shutdown(bool(what))
     return textlines.OK
 
@@ -168,29 +224,29 @@ COMMANDS: Final[dict[bytes, OperatorCommand]] = {
 # Commands of this server only
 
 
-def _purge(server: JobServer, words: list[bytes]) -> bytes:
-    purged = server.broker.operations.purge(_function(server, words), server.seconds())
+def _purge(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
+    purged = server.broker.operations.purge(_function(server, peer, PURGE, words), server.seconds())
     if purged is None:
         raise _unknown_function()
     return textlines.ok(str(purged))
 
 
-def _pause(server: JobServer, words: list[bytes]) -> bytes:
-    server.broker.operations.pause(_function(server, words), server.seconds())
+def _pause(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
+    server.broker.operations.pause(_function(server, peer, PAUSE, words), server.seconds())
     return textlines.OK
 
 
-def _resume(server: JobServer, words: list[bytes]) -> bytes:
-    if not server.broker.operations.resume(_function(server, words), server.seconds()):
+def _resume(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
+    if not server.broker.operations.resume(_function(server, peer, RESUME, words), server.seconds()):
         raise ServerError("The function is not paused", "NOT_PAUSED")
     return textlines.OK
 
 
-def _requeue(server: JobServer, words: list[bytes]) -> bytes:
+def _requeue(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     broker, (what, name) = server.broker, _what(words, b"job", b"function")
     if what == b"function":
-        return _all(server, name, broker.operations.requeue_all)
-    job = inspection.find(broker, name)
+        return _all(server, peer, REQUEUE, name, broker.operations.requeue_all)
+    job = _job(server, peer, REQUEUE, name)
     if job is None:
         return textlines.UNKNOWN_JOB
     if job.ended and job.state != DEAD:
@@ -200,11 +256,11 @@ def _requeue(server: JobServer, words: list[bytes]) -> bytes:
     return textlines.OK
 
 
-def _forget(server: JobServer, words: list[bytes]) -> bytes:
+def _forget(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     broker, (what, name) = server.broker, _what(words, b"job", b"dead")
     if what == b"dead":
-        return _all(server, name, broker.operations.forget_all)
-    job = inspection.find(broker, name)
+        return _all(server, peer, FORGET, name, broker.operations.forget_all)
+    job = _job(server, peer, FORGET, name)
     if job is None:
         return textlines.UNKNOWN_JOB
     if not broker.operations.forget(job.handle):
@@ -212,9 +268,14 @@ def _forget(server: JobServer, words: list[bytes]) -> bytes:
     return textlines.OK
 
 
-def _all(server: JobServer, name: bytes, do: Callable[[bytes, float], int]) -> bytes:
-    """Do something to all dead jobs of a function."""
-    function = inspection.known_function(server.broker, name)
+def _all(server: JobServer, peer: Peer, act: str, word: bytes, do: Callable[[bytes, float], int]) -> bytes:
+    """
+    Do something to all dead jobs of a function.
+
+    @raise AccessDenied: the peer may not do the act for it.
+    """
+    names = allowed(peer, act, inspection.readings(word))
+    function = inspection.known_function(server.broker, names)
     if function is None:
         raise _unknown_function()
     return textlines.ok(str(do(function, server.seconds())))

@@ -17,9 +17,10 @@ from txgear.broker import inspection
 from txgear.broker.archive import history_of
 from txgear.broker.connections import connections
 from txgear.broker.model import Function, Job, Peer, Reply
+from txgear.broker.rights import READ, SEE, SETTINGS, check, knows, may, meets
 from txgear.broker.search import OF_CONNECTIONS, OF_ENDED, OF_FUNCTIONS, OF_JOBS, Search
 from txgear.broker.states import DEAD
-from txgear.errors import ServerError
+from txgear.errors import AccessDenied, ServerError
 from txgear.protocol import textlines
 from txgear.protocol.constants import PRIORITIES, TEXT
 from txgear.protocol.textlines import column, for_line, listing, row, shown, shown_alone, shown_word, text
@@ -27,8 +28,8 @@ from txgear.server import operatorcommands
 from txgear.server.jobserver import JobServer
 from txgear.server.listings import Listing
 
-Command = Callable[[JobServer, "list[bytes]"], "bytes | Listing"]
-OwnCommand = Callable[[JobServer, "list[bytes]"], "bytes | Reply | Listing"]
+Command = Callable[[JobServer, Peer, "list[bytes]"], "bytes | Listing"]
+OwnCommand = Callable[[JobServer, Peer, "list[bytes]"], "bytes | Reply | Listing"]
 
 
 def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Reply | Listing:
@@ -45,14 +46,14 @@ def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Reply | Listin
     name = words[0].lower()
     try:
         if (command := COMMANDS.get(name)) is not None:
-            result: bytes | Reply | Listing = command(server, words)
+            result: bytes | Reply | Listing = command(server, peer, words)
         elif (own := OWN_COMMANDS.get(name)) is not None:
             # A space at the end of the line is no word.
-            result = own(server, [words[0], *(word for word in words[1:] if word)])
+            result = own(server, peer, [words[0], *(word for word in words[1:] if word)])
         else:
             return textlines.unknown_command(words[0])
     except ServerError as error:
-        return textlines.refused(error)
+        return _refused(server, peer, error)
     if isinstance(result, Listing) and not result.long:
         return bytes(result)
     if isinstance(result, bytes) and (
@@ -62,77 +63,103 @@ def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Reply | Listin
     return result
 
 
-def _of_functions(server: JobServer, line: Callable[[Function], bytes]) -> Listing:
+def _refused(server: JobServer, peer: Peer, error: ServerError) -> bytes:
+    if isinstance(error, AccessDenied):
+        server.guard.denied(peer, error)
+    return textlines.refused(error)
+
+
+# A long list takes many turns. What the peer may know is asked for each piece, as it may change meanwhile.
+
+
+def _of_functions(server: JobServer, peer: Peer, line: Callable[[Function], bytes]) -> Listing:
     functions = server.broker.functions.by_name
     return Listing(
-        len(functions), lambda: (b"%s\n" % line(function) for function in list(functions.values()))
+        len(functions),
+        lambda: (
+            b"%s\n" % line(function) if knows(peer, function) else b""
+            for function in list(functions.values())
+        ),
     )
 
 
-def _status(server: JobServer, words: list[bytes]) -> Listing:
+def _status(server: JobServer, peer: Peer, words: list[bytes]) -> Listing:
     return _of_functions(
         server,
+        peer,
         lambda function: row(shown(function.name), function.total, function.running, len(function.workers)),
     )
 
 
-def _prioritystatus(server: JobServer, words: list[bytes]) -> Listing:
+def _prioritystatus(server: JobServer, peer: Peer, words: list[bytes]) -> Listing:
     return _of_functions(
         server,
+        peer,
         lambda function: row(
             shown(function.name), *map(function.lanes.total_of, PRIORITIES), len(function.workers)
         ),
     )
 
 
-def _workers(server: JobServer, words: list[bytes]) -> Listing:
+def _workers(server: JobServer, peer: Peer, words: list[bytes]) -> Listing:
     peers = server.broker.peers
 
     def pieces() -> Iterator[bytes]:
-        for peer in reversed(list(peers)):
+        for other in reversed(list(peers)):
+            if not meets(peer, other):
+                yield b""
+                continue
             yield b"%d %s %s :" % (
-                peer.descriptor,
-                shown_word(peer.address.encode("ascii", "replace")),
-                shown_word(peer.client_id) or b"-",
+                other.descriptor,
+                shown_word(other.address.encode("ascii", "replace")),
+                shown_word(other.client_id) or b"-",
             )
             # One of them may do a hundred thousand functions.
-            for function in reversed(list(peer.abilities)):
-                yield b" " + shown_word(function.name)
+            for function in reversed(list(other.abilities)):
+                yield b" " + shown_word(function.name) if knows(peer, function) else b""
             yield b"\n"
 
-    return Listing(sum(2 + len(peer.abilities) for peer in peers), pieces)
+    return Listing(sum(2 + len(other.abilities) for other in peers), pieces)
 
 
-def _show(server: JobServer, words: list[bytes]) -> bytes | Listing:
+def _show(server: JobServer, peer: Peer, words: list[bytes]) -> bytes | Listing:
     what = [word.lower() for word in words[1:]]
     if not what:
         return textlines.unknown_command(words[0])
     if what == [b"jobs"]:
         return _of_jobs(
             server,
+            peer,
             lambda job: (
                 b"%s\t%d\t%d\t%d\n" % (shown(job.handle), job.retries, not job.wanted, job.background)
             ),
         )
     if what == [b"unique", b"jobs"]:
-        return _of_jobs(server, lambda job: b"%s\n" % shown_alone(job.unique))
+        return _of_jobs(server, peer, lambda job: b"%s\n" % shown_alone(job.unique))
     return textlines.UNKNOWN_SHOW
 
 
-def _of_jobs(server: JobServer, line: Callable[[Job], bytes]) -> Listing:
+def _of_jobs(server: JobServer, peer: Peer, line: Callable[[Job], bytes]) -> Listing:
     jobs = server.broker.table.jobs
-    return Listing(len(jobs), lambda: (line(job) for job in list(jobs.values()) if not job.ended))
+    return Listing(
+        len(jobs),
+        lambda: (
+            line(job) if not job.ended and knows(peer, job.function) else b"" for job in list(jobs.values())
+        ),
+    )
 
 
-def _getpid(server: JobServer, words: list[bytes]) -> bytes:
+def _getpid(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
+    check(peer, SETTINGS)
     return textlines.ok(str(os.getpid()))
 
 
-def _verbose(server: JobServer, words: list[bytes]) -> bytes:
+def _verbose(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
+    check(peer, SETTINGS)
     return textlines.ok(server.settings.level)
 
 
-def _version(server: JobServer, words: list[bytes]) -> bytes:
+def _version(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     return textlines.ok(__version__)
 
 
@@ -168,42 +195,44 @@ def _page(page: Mapping[str, Any], *names: str) -> bytes:
     return listing(rows)
 
 
-def _jobs(server: JobServer, words: list[bytes]) -> bytes:
+def _jobs(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     search = Search.parse(textlines.pairs(words[1:]), OF_JOBS)
-    page = inspection.jobs(server.broker, search, server.seconds())
+    page = inspection.jobs(server.broker, peer, search, server.seconds())
     for job in page["jobs"]:
         job["age"] = _whole(job["age"])
     return _page(page, "handle", "function", "state", "priority", "age", "attempts", "worker", "unique")
 
 
-def _dead(server: JobServer, words: list[bytes]) -> bytes:
+def _dead(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     search = Search.parse(textlines.pairs(words[1:]), OF_ENDED)
-    page = inspection.dead(server.broker, search, server.seconds())
+    page = inspection.dead(server.broker, peer, search, server.seconds())
     return _page(page, "handle", "function", "died", "attempts", "reason", "unique", "text")
 
 
-def _kept(server: JobServer, words: list[bytes]) -> bytes:
+def _kept(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     search = Search.parse(textlines.pairs(words[1:]), OF_ENDED)
-    page = inspection.kept(server.broker, search, server.seconds())
+    page = inspection.kept(server.broker, peer, search, server.seconds())
     for job in page["jobs"]:
         job["age"], job["left"] = _whole(job["age"]), _whole(job["left"])
     return _page(page, "handle", "function", "outcome", "age", "size", "left", "unique")
 
 
-def _functions(server: JobServer, words: list[bytes]) -> Listing:
+def _functions(server: JobServer, peer: Peer, words: list[bytes]) -> Listing:
     search = Search.parse(textlines.pairs(words[1:]), OF_FUNCTIONS)
     names = ("function", "queued", "waiting", "running", "workers", "dead", "kept", "paused", "maxqueue")
-    found = inspection.functions(server.broker, search)
+    found = inspection.functions(server.broker, peer, search)
 
     def line(function: Function) -> bytes:
+        if not knows(peer, function):
+            return b""
         return b"%s\n" % _columns(inspection.function(server.broker, function), names)
 
     return Listing(len(found), lambda: map(line, found))
 
 
-def _connections(server: JobServer, words: list[bytes]) -> bytes:
+def _connections(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     search = Search.parse(textlines.pairs(words[1:]), OF_CONNECTIONS)
-    page = connections(server.broker, server.quick_acks, search)
+    page = connections(server.broker, peer, server.quick_acks, search)
     rows = []
     for found in page["connections"]:
         names = b" ".join(column(name, name=True) for name in found["names"])
@@ -230,7 +259,8 @@ def _whole(seconds: float | None) -> int | None:
     return None if seconds is None else int(seconds)
 
 
-def _policies(server: JobServer, words: list[bytes]) -> bytes:
+def _policies(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
+    check(peer, SETTINGS)
     if len(words) != 1:
         return textlines.incomplete(words[0])
     return listing(_columns(rule, ("pattern", "settings")) for rule in inspection.policies(server.broker))
@@ -239,11 +269,11 @@ def _policies(server: JobServer, words: list[bytes]) -> bytes:
 # Commands of this server only: one job, one function, the server
 
 
-def _job(server: JobServer, words: list[bytes]) -> bytes:
-    job = _named(server, words)
+def _job(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
+    job = _named(server, peer, words)
     if job is None:
         return textlines.UNKNOWN_JOB
-    found = inspection.job(server.broker, job, server.seconds())
+    found = inspection.job(server.broker, peer, job, server.seconds())
     settings, history = found.pop("settings"), found.pop("history")
     rows = _details(found)
     rows += [row(b"setting", column(name), column(value)) for name, value in settings.items()]
@@ -254,17 +284,20 @@ def _job(server: JobServer, words: list[bytes]) -> bytes:
     return listing(rows)
 
 
-def _policy(server: JobServer, words: list[bytes]) -> bytes:
+def _policy(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
+    check(peer, SETTINGS)
     if len(words) != 2:
         return textlines.incomplete(words[0])
-    function = inspection.function_name(server.broker, words[1])
-    found = inspection.policy(server.broker, function, server.seconds())
+    names = [name for name in inspection.readings(words[1]) if may(peer, SEE, name)]
+    function = inspection.function_name(server.broker, words[1], names)
+    found = inspection.policy(server.broker, peer, function, server.seconds())
     settings = found.pop("settings")
     rows = [row(b"setting", column(name), column(value)) for name, value in settings.items()]
     return listing(_details(found) + rows)
 
 
-def _settings(server: JobServer, words: list[bytes]) -> bytes:
+def _settings(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
+    check(peer, SETTINGS)
     if len(words) != 1:
         return textlines.incomplete(words[0])
     store = "memory:" if server.journal is None else server.journal.store_name
@@ -275,7 +308,8 @@ def _settings(server: JobServer, words: list[bytes]) -> bytes:
     return listing(_details(found))
 
 
-def _schedules(server: JobServer, words: list[bytes]) -> bytes:
+def _schedules(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
+    check(peer, SETTINGS)
     if len(words) != 1:
         return textlines.incomplete(words[0])
     return listing(
@@ -288,6 +322,7 @@ def _schedules(server: JobServer, words: list[bytes]) -> bytes:
             column(None if found["next"] is None else inspection.moment(found["next"])),
         )
         for found in server.schedules()
+        if may(peer, SEE, found["function"])
     )
 
 
@@ -300,56 +335,69 @@ def _details(found: Mapping[str, Any]) -> list[bytes]:
     ]
 
 
-def _named(server: JobServer, words: list[bytes]) -> Job | None:
+def _named(server: JobServer, peer: Peer, words: list[bytes]) -> Job | None:
     """
-    The job that a command names.
+    The job that a command names, if the peer may know of it.
 
     @raise ServerError: the command has not two words.
     """
     if len(words) != 2:
         raise ServerError(f"{text(words[0])} wants the handle of one job", "INVALID_ARGUMENTS")
-    return inspection.find(server.broker, words[1])
+    return inspection.find(server.broker, peer, words[1])
 
 
-def _workload(server: JobServer, words: list[bytes]) -> bytes | Reply:
-    job = _named(server, words)
+def _workload(server: JobServer, peer: Peer, words: list[bytes]) -> bytes | Reply:
+    job = _named(server, peer, words)
     if job is None:
         return textlines.UNKNOWN_JOB
+    check(peer, READ, job.function.name)
     if job.ended and job.state != DEAD:
         raise ServerError("The job has ended, its workload is not kept", "NO_WORKLOAD")
-    return _read(server, job, lambda found: inspection.workload(job, found))
+    return _read(server, peer, job, lambda found: inspection.workload(job, found))
 
 
-def _result(server: JobServer, words: list[bytes]) -> bytes | Reply:
-    job = _named(server, words)
+def _result(server: JobServer, peer: Peer, words: list[bytes]) -> bytes | Reply:
+    job = _named(server, peer, words)
     if job is None:
         return textlines.UNKNOWN_JOB
+    check(peer, READ, job.function.name)
     if not job.ended:
         raise ServerError("The job has not ended", "NO_RESULT")
     history = history_of(job)
     if job.state == DEAD or not history.complete:
         raise ServerError("What the job has brought is not kept", "NO_RESULT")
-    return _read(server, job, lambda found: inspection.result(job, history, found))
+    return _read(server, peer, job, lambda found: inspection.result(job, history, found))
 
 
-def _read(server: JobServer, job: Job, inspect: Callable[[bytes], dict[str, Any]]) -> Reply:
+def _read(server: JobServer, peer: Peer, job: Job, inspect: Callable[[bytes], dict[str, Any]]) -> Reply:
     """A reply with a job's workload or result, which it has when that has been read."""
     reply = Reply(job.size)
 
     def come(found: bytes | None) -> None:
-        if found is None:
-            error = ServerError("The store does not have it, or does not answer", "NOT_READ")
-            answer = textlines.refused(error)
-        else:
-            facts = inspect(found).items()
-            answer = listing(
-                row(name.encode("ascii"), for_line(value) if isinstance(value, str) else value)
-                for name, value in facts
-            )
+        try:
+            answer = _what_was_read(peer, job, None if found is None else inspect(found))
+        except ServerError as error:
+            answer = _refused(server, peer, error)
         server.outbox.release(reply, TEXT, answer)
 
     server.broker.archive.read(job, come)
     return reply
+
+
+def _what_was_read(peer: Peer, job: Job, facts: dict[str, Any] | None) -> bytes:
+    """
+    @param facts: C{None} if nothing could be read.
+    @raise ServerError: that is so, or the peer may not read it any more.
+    """
+    if not knows(peer, job.function):
+        return textlines.UNKNOWN_JOB
+    check(peer, READ, job.function.name)
+    if facts is None:
+        raise ServerError("The store does not have it, or does not answer", "NOT_READ")
+    return listing(
+        row(name.encode("ascii"), for_line(value) if isinstance(value, str) else value)
+        for name, value in facts.items()
+    )
 
 
 OWN_COMMANDS: Final[dict[bytes, OwnCommand]] = {

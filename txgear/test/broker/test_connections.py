@@ -29,6 +29,8 @@ class ConnectionsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.fixture = BrokerFixture()
         self.tally = Tally()
+        # Who asks.
+        self.peer = Peer(0, "192.0.2.9")
 
     def marked(self) -> Peer:
         """A new peer that has been acknowledged once."""
@@ -41,7 +43,7 @@ class ConnectionsTests(SynchronousTestCase):
 
     def page(self, work: int = 100, **words: bytes) -> dict[str, Any]:
         search = Search.parse(words, OF_CONNECTIONS)
-        page = connections(self.fixture.broker, self.tally, search, Bounds(work=work))
+        page = connections(self.fixture.broker, self.peer, self.tally, search, Bounds(work=work))
         json.dumps(page)
         return page
 

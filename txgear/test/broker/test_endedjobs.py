@@ -72,6 +72,17 @@ class EndedJobsTests(EndedJobsTestCase):
         self.assertIs(self.ended.newest(b"v"), other)
         self.ended.check()
 
+    def test_the_last_of_those_that_are_wanted(self) -> None:
+        """Whether functions share the name, or not."""
+        first = self.put(unique=b"u", since=1.0)
+        for _ in range(2):
+            self.assertIs(self.ended.newest(b"u", (first,).__contains__), first)
+            self.assertIsNone(self.ended.newest(b"u", ().__contains__))
+            self.function = Function(b"other")
+            second = self.put(unique=b"u", since=2.0)
+            self.assertIs(self.ended.newest(b"u", (first, second).__contains__), second)
+        self.assertIsNone(self.ended.newest(b"v", (first,).__contains__))
+
     def test_the_last_that_was_done(self) -> None:
         self.assertIsNone(self.ended.find_done(self.function, b"u"))
         dead = self.put(state=DEAD, unique=b"u")

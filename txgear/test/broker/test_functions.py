@@ -109,6 +109,15 @@ class DropTests(FunctionsTestCase):
             setattr(function, attribute, nothing)
         self.assertEqual(len(self.functions.drop(b"f") or ()), 2)
 
+    def test_only_those_that_are_wanted(self) -> None:
+        """Others may be in use, and stay."""
+        small, capital = self.functions.get(b"f"), self.functions.get(b"F")
+        capital.kept = 1
+        self.assertIsNone(self.functions.drop(b"f", ().__contains__))
+        self.assertEqual(self.functions.drop(b"f", (small,).__contains__), [small])
+        self.assertEqual(self.functions.by_name, {b"F": capital})
+        self.assertEqual(self.functions.drop(b"f", (capital,).__contains__), [])
+
     def test_its_settings_and_its_timer_go_with_it(self) -> None:
         function = self.throttled()
         function.created = True

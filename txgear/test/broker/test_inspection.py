@@ -68,6 +68,8 @@ class InspectionTestCase(SynchronousTestCase):
         self.fixture = BrokerFixture()
         self.broker = self.fixture.broker
         self.bounds = Bounds()
+        # Who asks; no connection of it is in the lists.
+        self.peer = Peer(0, "192.0.2.9")
 
     def with_store(self) -> FakeJournal:
         """A store beneath the broker from now on."""
@@ -86,16 +88,16 @@ class InspectionTestCase(SynchronousTestCase):
         return Search.parse(words, OF_JOBS)
 
     def jobs(self, **words: bytes) -> dict[str, Any]:
-        return inspection.jobs(self.broker, self.search(**words), self.fixture.now, self.bounds)
+        return inspection.jobs(self.broker, self.peer, self.search(**words), self.fixture.now, self.bounds)
 
     def dead(self, **words: bytes) -> dict[str, Any]:
-        return inspection.dead(self.broker, self.search(**words), self.fixture.now, self.bounds)
+        return inspection.dead(self.broker, self.peer, self.search(**words), self.fixture.now, self.bounds)
 
     def kept(self, **words: bytes) -> dict[str, Any]:
-        return inspection.kept(self.broker, self.search(**words), self.fixture.now, self.bounds)
+        return inspection.kept(self.broker, self.peer, self.search(**words), self.fixture.now, self.bounds)
 
     def job(self, job: Job) -> dict[str, Any]:
-        found = inspection.job(self.broker, job, self.fixture.now)
+        found = inspection.job(self.broker, self.peer, job, self.fixture.now)
         json.dumps(found)
         return found
 
@@ -225,20 +227,23 @@ class WordTests(InspectionTestCase):
 
     def refused(self, word: bytes) -> bool:
         with self.assertRaises(ServerError) as raised:
-            inspection.function_name(self.broker, word)
+            inspection.function_name(self.broker, word, inspection.readings(word))
         return bool(raised.exception.code == "UNKNOWN_FUNCTION")
 
+    def known(self, word: bytes) -> bytes | None:
+        return inspection.known_function(self.broker, inspection.readings(word))
+
     def name(self, word: bytes) -> bytes:
-        return inspection.function_name(self.broker, word)
+        return inspection.function_name(self.broker, word, inspection.readings(word))
 
     def test_what_is_shown_counts_before_what_is_called_so(self) -> None:
         tab, literal = b"look\talike", b"look\\x09alike"
         self.fixture.submit(None, literal)
-        self.assertEqual(inspection.known_function(self.broker, literal), literal)
+        self.assertEqual(self.known(literal), literal)
         self.fixture.submit(None, tab)
-        self.assertEqual(inspection.known_function(self.broker, literal), tab)
-        self.assertEqual(inspection.known_function(self.broker, textlines.shown(literal)), literal)
-        self.assertIsNone(inspection.known_function(self.broker, b"look"))
+        self.assertEqual(self.known(literal), tab)
+        self.assertEqual(self.known(textlines.shown(literal)), literal)
+        self.assertIsNone(self.known(b"look"))
 
     def test_a_name_that_is_typed_as_it_is(self) -> None:
         self.assertTrue(self.refused(self.TYPED))
@@ -262,22 +267,22 @@ class WordTests(InspectionTestCase):
     def test_handles(self) -> None:
         job = self.fixture.submit(None)
         for word in (job.handle, b"127.0.0.1:4730//" + job.handle, job.handle.replace(b":", b"\\x3a")):
-            self.assertIs(inspection.find(self.broker, word), job)
+            self.assertIs(inspection.find(self.broker, self.peer, word), job)
         for word in (b"", b"//", b"H:test:01", b"a/" + job.handle, b"a//b//" + job.handle):
-            self.assertIsNone(inspection.find(self.broker, word))
+            self.assertIsNone(inspection.find(self.broker, self.peer, word))
         self.fixture.cancel(job)
-        self.assertIsNone(inspection.find(self.broker, job.handle))
+        self.assertIsNone(inspection.find(self.broker, self.peer, job.handle))
 
     def test_a_prefix_that_looks_like_an_escape(self) -> None:
         broker = Broker(FakeOutbox(), Rules(b"H:a\\x41//b"))
         job = broker.submit(None, b"f", b"", b"", START)
         for word in (job.handle, b"host//" + job.handle, textlines.shown(job.handle)):
-            self.assertIs(inspection.find(broker, word), job)
+            self.assertIs(inspection.find(broker, self.peer, word), job)
 
 
 class FunctionTests(InspectionTestCase):
     def functions(self, **words: bytes) -> list[dict[str, Any]]:
-        found = inspection.functions(self.broker, Search.parse(words, OF_FUNCTIONS))
+        found = inspection.functions(self.broker, self.peer, Search.parse(words, OF_FUNCTIONS))
         return [inspection.function(self.broker, function) for function in found]
 
     def test_what_is_told_of_each(self) -> None:
@@ -574,10 +579,10 @@ class JobTests(InspectionTestCase):
     def test_find(self) -> None:
         self.set_policy(results="1h")
         job = self.fixture.submit(None)
-        self.assertIs(inspection.find(self.broker, b"H:test:1"), job)
+        self.assertIs(inspection.find(self.broker, self.peer, b"H:test:1"), job)
         self.complete(self.fixture.worker(b"f"))
-        self.assertIs(inspection.find(self.broker, b"H:test:1"), job)
-        self.assertIsNone(inspection.find(self.broker, b"H:test:2"))
+        self.assertIs(inspection.find(self.broker, self.peer, b"H:test:1"), job)
+        self.assertIsNone(inspection.find(self.broker, self.peer, b"H:test:2"))
 
 
 class BytesTests(InspectionTestCase):
@@ -617,7 +622,7 @@ class SetTests(InspectionTestCase):
 
     def test_a_function_that_nobody_knows(self) -> None:
         self.assertEqual(
-            inspection.policy(self.broker, b"f\xff", START),
+            inspection.policy(self.broker, self.peer, b"f\xff", START),
             {
                 "function": "f\\xff",
                 "pattern": None,
@@ -633,7 +638,7 @@ class SetTests(InspectionTestCase):
             },
         )
         self.set_policy(concurrency=2)
-        found = inspection.policy(self.broker, b"f", START)
+        found = inspection.policy(self.broker, self.peer, b"f", START)
         self.assertEqual((found["pattern"], found["settings"]), ("*", {"concurrency": 2}))
 
     def test_a_function_at_work(self) -> None:
@@ -644,13 +649,13 @@ class SetTests(InspectionTestCase):
         self.complete(worker)
         self.run_one(worker)
         self.broker.operations.limit_function(b"f", (1, 0, 7))
-        found = inspection.policy(self.broker, b"f", START)
+        found = inspection.policy(self.broker, self.peer, b"f", START)
         self.assertEqual(found["maxqueue"], {"high": 1, "normal": 0, "low": 7})
         self.assertEqual((found["paused"], found["room"]), (False, 1))
         self.assertEqual((found["jobs"], found["running"], found["kept"]), (2, 1, 1))
         self.assertEqual((found["bytes"], found["workers"]), (6, 1))
         self.broker.operations.pause(b"f", START)
-        found = inspection.policy(self.broker, b"f", START)
+        found = inspection.policy(self.broker, self.peer, b"f", START)
         self.assertEqual((found["paused"], found["room"]), (True, 0))
 
     def test_settings(self) -> None:

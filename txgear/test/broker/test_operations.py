@@ -371,6 +371,13 @@ class PurgeTests(OperationsTestCase):
 
 
 class DropFunctionTests(OperationsTestCase):
+    def test_only_those_that_are_wanted(self) -> None:
+        for name in (b"g", b"G"):
+            self.broker.operations.create_function(name)
+        self.assertIsNone(self.broker.operations.drop_function(b"g", lambda function: False))
+        self.assertTrue(self.broker.operations.drop_function(b"g", lambda function: function.name == b"g"))
+        self.assertIn(b"G", self.broker.functions.by_name)
+
     def test_not_while_jobs_of_it_are_kept(self) -> None:
         (job,) = self.dead()
         self.fixture.leave(self.worker)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.broker.model import Function, Peer
+from txgear.broker.rights import SEE
 from txgear.broker.search import (
     MOST_SEARCHED,
     OF_CONNECTIONS,
@@ -17,6 +19,7 @@ from txgear.broker.search import (
 from txgear.errors import InvalidArgument
 from txgear.protocol.packets import Pieces
 from txgear.test.broker.test_inspection import InspectionTestCase, numbers
+from txgear.test.support.broker import FakeRights
 
 
 class SearchTests(SynchronousTestCase):
@@ -69,6 +72,18 @@ class SearchTests(SynchronousTestCase):
             self.assertIs(Search.parse({"quickack": value}, OF_CONNECTIONS).quickack, found)
         with self.assertRaisesRegex(InvalidArgument, "paused is yes or no"):
             Search.parse({"paused": b"perhaps"}, OF_FUNCTIONS)
+
+    def test_functions(self) -> None:
+        """They match, and whoever asks may know of them; that is looked at once for each."""
+        peer = Peer(1, "-")
+        search = Search.parse({"function": b"mail.*"}, OF_FUNCTIONS)
+        functions = [Function(name) for name in (b"mail.send", b"mail.bulk", b"crawl")]
+        self.assertEqual(list(map(search.functions(peer), functions)), [True, True, False])
+        peer.rights = rights = FakeRights((SEE, b"mail.bulk"))
+        wanted = search.functions(peer)
+        self.assertEqual(list(map(wanted, functions)), [True, False, False])
+        rights.denied.clear()
+        self.assertEqual(list(map(wanted, functions)), [True, False, False])
 
     def test_text_in_workloads(self) -> None:
         """Only the first part of a large one is searched, in whatever pieces it has come."""

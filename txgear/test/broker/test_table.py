@@ -112,6 +112,11 @@ class JobsTests(TableTestCase):
         self.table.remove(second)
         self.assertIs(self.table.by_unique(b"u"), first)
 
+    def test_the_newest_of_those_that_are_wanted(self) -> None:
+        first = self.add(1, b"u")
+        self.add(2, b"u", Function(b"g"))
+        self.assertIs(self.table.by_unique(b"u", lambda job: job is first), first)
+
     def test_one_that_comes_again_yields_its_unique(self) -> None:
         """By now there is another of its name: both are to be done."""
         first, again = self.add(1, b"u"), make_job(self.function, 2, unique=b"u")

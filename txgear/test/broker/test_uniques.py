@@ -62,6 +62,18 @@ class UniquesTests(SynchronousTestCase):
                 self.assertEqual(self.found(), left)
             self.assertEqual(len(self.uniques), 0)
 
+    def test_the_newest_of_those_that_are_wanted(self) -> None:
+        """Whether one has the unique, or several."""
+        first, second, third = self.jobs
+        for wanted, found in (((), None), ((first,), None), ((third, second), None)):
+            self.assertIs(self.uniques.newest(b"u", wanted.__contains__), found)
+        for one in self.jobs:
+            self.uniques.add(b"u", one)
+            self.assertIs(self.uniques.newest(b"u", self.jobs.__contains__), one)
+            self.assertIsNone(self.uniques.newest(b"u", ().__contains__))
+            self.assertIs(self.uniques.newest(b"u", (first,).__contains__), first)
+        self.assertIs(self.uniques.newest(b"u", (first, second).__contains__), second)
+
     def test_the_newest_of_any_function(self) -> None:
         self.assertIsNone(self.uniques.newest(b"u"))
         for one in self.jobs:

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.broker import Broker
 from txgear.broker.inspection import functions
+from txgear.broker.model import Peer
 from txgear.broker.records import PAUSED, SCHEDULED, Batch, StoredValue
 from txgear.broker.rules import Rules
 from txgear.broker.search import Search
@@ -41,7 +42,9 @@ class RestoreTests(SynchronousTestCase):
         self.assertEqual(sorted(restore(self.broker, self.store, START)), sorted(values))
         self.assertEqual(list(self.broker.table.jobs), [1, 3, 2])
         self.assertEqual(self.broker.table.next_number, 5)
-        self.assertEqual([function.name for function in functions(self.broker, Search(paused=True))], [b"f"])
+        self.assertEqual(
+            [function.name for function in functions(self.broker, Peer(0, ""), Search(paused=True))], [b"f"]
+        )
 
     def test_an_error_of_the_store(self) -> None:
         """It is the caller's."""

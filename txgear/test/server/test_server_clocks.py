@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker import inspection
-from txgear.broker.model import Job
+from txgear.broker.model import Job, Peer
 from txgear.broker.records import PAUSED
 from txgear.broker.search import Search
 from txgear.broker.sleepers import WAKE_SECONDS
@@ -243,12 +243,12 @@ class TimesTests(BrokerTestCase):
         self.fixture.set(retries=2, backoff=60, expires=600)
         job = self.fail_once()
         self.fixture.set_clock(HOUR)
-        found = inspection.job(self.fixture.broker, job, self.fixture.now)
+        found = inspection.job(self.fixture.broker, Peer(0, ""), job, self.fixture.now)
         self.assertEqual(found["created"], "1970-01-01T01:16:40.000Z")
         self.assertEqual(found["begins"], "1970-01-01T01:17:40.000Z")
         # What was written down stays as it was.
         self.assertEqual(found["history"][0]["began"], "1970-01-01T00:16:40.000Z")
-        (row,) = inspection.jobs(self.fixture.broker, Search(), self.fixture.now)["jobs"]
+        (row,) = inspection.jobs(self.fixture.broker, Peer(0, ""), Search(), self.fixture.now)["jobs"]
         self.assertEqual(row["age"], 0.0)
 
     def test_since_when_a_function_is_paused(self) -> None:
