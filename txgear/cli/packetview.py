@@ -2,17 +2,27 @@
 A connection's bytes as lines for people: each packet by its name, with its arguments.
 
 What a packet declares costs no memory here: of a long one the beginning is kept, and the rest counted.
+Tokens are cut: of those that have the form of one the ID is left.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from typing import Final
 
-from txgear.protocol.constants import HEADER_SIZE, MALFORMED, REQUEST_MAGIC, RESPONSE_MAGIC
+from txgear.protocol.constants import (
+    HEADER_SIZE,
+    LOGIN,
+    MALFORMED,
+    REQUEST_MAGIC,
+    RESPONSE_MAGIC,
+    SET_CLIENT_ID,
+)
 from txgear.protocol.packets import PACKETS, PRIVATE_PACKETS, Decoder
 from txgear.protocol.textlines import shown, shown_word
+from txgear.security.tokens import token_id, without_secrets
 
 KEPT: Final = 16 * 1024
 """Bytes of a packet or a line that are looked at: more than its names and handles take."""
@@ -21,6 +31,16 @@ SHOWN: Final = 100
 """Bytes of an argument or a line that are shown. Of data that is longer only the size is."""
 
 KNOWN: Final = {**PACKETS, **PRIVATE_PACKETS}
+
+_CREDENTIALS: Final = {
+    # A wrong token may be another secret, or a right one with a letter too many.
+    LOGIN: re.compile(rb"(?s).+"),
+    SET_CLIENT_ID: re.compile(rb"(?s)(?<=\Atoken=)[^;]+"),
+}
+"""By packet, what of its one argument says who the sender is."""
+
+_AUTHORIZATION: Final = re.compile(rb"(?i)(?<=\Aauthorization:).+")
+"""The same of a line of HTTP."""
 
 _header = struct.Struct(">4sII")
 
@@ -87,7 +107,7 @@ class PacketView:
 
     def _text(self) -> str:
         line = bytes(self._kept).removesuffix(b"\n").removesuffix(b"\r")
-        return f"text: {_shortened(line, self._came)}"
+        return f"text: {_shortened(_AUTHORIZATION.sub(_cut, line), self._came)}"
 
     def _packet(self) -> str:
         """The line for a packet of which the beginning, or all, is kept."""
@@ -102,6 +122,8 @@ class PacketView:
         [(found, cut)] = decoder.feed(_header.pack(magic, kind, len(body)) + body)
         arguments = list(map(bytes, cut))
         words = [_name(kind)]
+        if kind in _CREDENTIALS and found != MALFORMED:
+            arguments = [_CREDENTIALS[kind].sub(_cut, argument) for argument in arguments]
         if found == MALFORMED:
             words.append(f"[lacks arguments] {_shortened(body, size)}")
         elif arguments:
@@ -116,13 +138,18 @@ class PacketView:
         return " ".join(words)
 
 
+def _cut(found: re.Match[bytes]) -> bytes:
+    """What is shown of a token: its ID, where it is one without a letter too many or too few."""
+    return b"..." if token_id(found[0]) is None else without_secrets(found[0])
+
+
 def _name(kind: int) -> str:
     return KNOWN[kind][0] if kind in KNOWN else f"[unknown type {kind}]"
 
 
 def _shortened(raw: bytes | bytearray, size: int) -> str:
     """The beginning of some bytes as text; tabs, which part columns, stay."""
-    columns = bytes(raw[:SHOWN]).split(b"\t")
+    columns = without_secrets(bytes(raw))[:SHOWN].split(b"\t")
     text = b"\t".join(map(shown, columns)).decode("utf-8")
     return f"{text}... ({size} bytes)" if len(raw) > SHOWN else text
 
@@ -130,9 +157,9 @@ def _shortened(raw: bytes | bytearray, size: int) -> str:
 def _argument(value: bytes, size: int = 0) -> str:
     if not value:
         return '""'
-    text = shown_word(value[:SHOWN]).decode("utf-8")
+    text = shown_word(without_secrets(value)[:SHOWN]).decode("utf-8")
     return f"{text}...({max(size, len(value))} bytes)" if len(value) > SHOWN else text
 
 
 def _data(value: bytes, size: int) -> str:
-    return f'"{shown(value).decode("utf-8")}"' if size <= SHOWN else f"({size} bytes)"
+    return f'"{shown(without_secrets(value)).decode("utf-8")}"' if size <= SHOWN else f"({size} bytes)"

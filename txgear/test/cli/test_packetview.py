@@ -12,8 +12,11 @@ from txgear.protocol.constants import (
     ECHO_REQ,
     GRAB_JOB_UNIQ,
     JOB_ASSIGN_UNIQ,
+    LOGGED_IN,
+    LOGIN,
     REQUEST_MAGIC,
     RESPONSE_MAGIC,
+    SET_CLIENT_ID,
     STATUS_RES,
     SUBMIT_JOB,
     WORK_BEAT,
@@ -154,6 +157,37 @@ class PacketViewTests(SynchronousTestCase):
         self.assertEqual(self.lines(request(99, b"what")[:13]), ["[unknown type 99] [13 of 16 bytes]"])
         self.assertEqual(self.lines(b"stat"), ["text: stat [no end of line]"])
         self.assertEqual(self.lines(packet)[1:], [])
+
+    def test_tokens_are_cut(self) -> None:
+        """Of one that has the form of a token the ID is left; of what somebody took for one nothing."""
+        token = b"txg_abcd1234_" + b"S" * 43
+        self.assertEqual(
+            self.lines(
+                request(LOGIN, token)
+                + request(LOGIN, token + b"S")
+                + request(LOGIN, b"S" * 8)
+                + request(LOGIN, b"")
+                + request(SET_CLIENT_ID, b"token=" + token + b";reporter")
+                + request(SET_CLIENT_ID, b"token=SSS;reporter")
+                + request(SET_CLIENT_ID, b"reporter"),
+                b"authorization: Bearer " + token + b"\r\nWorkers " + token + b"\r\n",
+                request(ECHO_REQ, token) + request(CAN_DO, b"x" * 95 + token),
+            ),
+            [
+                "LOGIN txg_abcd1234_...",
+                "LOGIN ...",
+                "LOGIN ...",
+                'LOGIN ""',
+                "SET_CLIENT_ID token=txg_abcd1234_...;reporter",
+                "SET_CLIENT_ID token=...;reporter",
+                "SET_CLIENT_ID reporter",
+                "text: authorization:...",
+                "text: Workers txg_abcd1234_...",
+                'ECHO_REQ "txg_abcd1234_..."',
+                "CAN_DO " + "x" * 95 + "txg_a...(151 bytes)",
+            ],
+        )
+        self.assertEqual(self.lines(response(LOGGED_IN, b"web"), magic=RESPONSE_MAGIC), ["LOGGED_IN web"])
 
     def test_the_end_is_told_once(self) -> None:
         self.assertEqual(list(self.view.feed(b"stat")), [])
