@@ -15,6 +15,7 @@ from txgear._version import __version__
 if TYPE_CHECKING:
     from txgear.client import Client, Task
     from txgear.errors import (
+        AccessDenied,
         JobError,
         JobFailed,
         JobLost,
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
     )
     from txgear.net.monotonic import use_monotonic_clock
     from txgear.protocol.constants import HIGH, LOW, NORMAL
+    from txgear.security.clienttls import ClientTLS
     from txgear.worker import Fail, Worker
 
 _HOMES: Final = {
     "Client": "client",
+    "ClientTLS": "security.clienttls",
     "Task": "client",
     "Fail": "worker",
     "Worker": "worker",
@@ -39,6 +42,7 @@ _HOMES: Final = {
     "HIGH": "protocol.constants",
     "NORMAL": "protocol.constants",
     "LOW": "protocol.constants",
+    "AccessDenied": "errors",
     "JobError": "errors",
     "JobFailed": "errors",
     "JobLost": "errors",
@@ -55,7 +59,9 @@ __all__ = [
     "HIGH",
     "LOW",
     "NORMAL",
+    "AccessDenied",
     "Client",
+    "ClientTLS",
     "Fail",
     "JobError",
     "JobFailed",

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from txgear.errors import AccessDenied
+from txgear.protocol.constants import NOT_ALLOWED
 from txgear.protocol.textlines import shown
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def check_join(peer: Peer, job: Job) -> None:
 def denied(act: str, function: bytes = b"") -> AccessDenied:
     """The error for an act that is not allowed."""
     what = f"{act} {shown(function).decode('utf-8')}" if function else act
-    return AccessDenied(f"Not allowed: {what}", act=act, name=function)
+    return AccessDenied(NOT_ALLOWED + what, act=act, name=function)
 
 
 def sees(peer: Peer, job: Job | None) -> Job | None:

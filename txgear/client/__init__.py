@@ -23,8 +23,9 @@ from txgear.client.submission import BackgroundSubmit, Task, ability_for, as_tas
 from txgear.errors import JobTimeout
 from txgear.net import arguments as _arguments
 from txgear.net.arguments import ABSENT, Text, Workload
+from txgear.net.login import Login
 from txgear.net.serverconnection import Limits
-from txgear.net.servers import Server, ServerArgument, server_list
+from txgear.net.servers import Server, ServerArgument, TLSArgument, server_list
 from txgear.net.steady import steady
 from txgear.net.watchdog import ANSWER_SECONDS, HEARTBEAT_SECONDS
 from txgear.protocol.constants import (
@@ -66,6 +67,8 @@ class Client(Service):
         servers: ServerArgument | Iterable[ServerArgument],
         *,
         client_id: Text = b"",
+        tls: TLSArgument = False,
+        token: Text | None = None,
         connect_timeout: float = CONNECT_SECONDS,
         answer_timeout: float = ANSWER_SECONDS,
         heartbeat: float = HEARTBEAT_SECONDS,
@@ -78,6 +81,10 @@ class Client(Service):
             C{[address]:port}, or endpoint objects. Names are resolved anew at
             each attempt.
         @param client_id: what the server's list of connections calls this client.
+        @param tls: C{True}, or a L{ClientTLS<txgear.security.clienttls.ClientTLS>} that says how: speak TLS
+            with all servers. C{tls:host:port} says so by itself.
+        @param token: logs in at the servers, C{txg_...}. What is asked fails with L{AccessDenied} when
+            all of them refuse it.
         @param connect_timeout: seconds that a request waits for a server, and
             then fails with L{NotConnected}.
         @param answer_timeout: seconds after which a server that leaves a
@@ -87,10 +94,11 @@ class Client(Service):
         @param max_packet: bytes of the largest workload that is sent, and of
             the largest result that is taken.
         @param random: numbers from 0 to 1, to spread the attempts to connect.
-        @raise ValueError: a server is not understood, or there is none, or a number makes no sense.
+        @raise ValueError: a server is not understood, or there is none, a number makes no sense, a file
+            of TLS cannot be used, or the token has not the form of one.
         @raise TypeError: an argument of a wrong type.
         """
-        found = server_list(reactor, servers)
+        found = server_list(reactor, servers, tls)
         self._clock = steady(reactor)
         patience = _arguments.seconds("connect_timeout", connect_timeout)
         limits = Limits.checked(heartbeat, answer_timeout, max_packet)
@@ -98,8 +106,9 @@ class Client(Service):
         greeting = [packet(OPTION_REQ, EXCEPTIONS_OPTION)]
         if name := _arguments.client_id(client_id):
             greeting.append(packet(SET_CLIENT_ID, name))
+        login = None if token is None else Login(_arguments.token_bytes(token))
         self._max_packet = limits.max_packet
-        self._sender = Sender(self._clock, found, limits, greeting, patience, random)
+        self._sender = Sender(self._clock, found, limits, greeting, login, patience, random)
         self._ask = self._sender.ask
         self._lookup = Lookup(self._clock, found, self._sender, patience)
         self._tokens = count(1)

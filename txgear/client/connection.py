@@ -16,6 +16,7 @@ from txgear.client.job import TERMINAL, ClientJob
 from txgear.client.questions import OptionQuestion, ResultQuestion
 from txgear.client.requests import Request
 from txgear.errors import MissingAbility, QueueError, server_error
+from txgear.net.login import Login
 from txgear.net.serverconnection import Limits, ServerConnection
 from txgear.net.servers import Server
 from txgear.protocol.constants import (
@@ -116,6 +117,7 @@ class ClientConnection(ServerConnection):
         server: Server,
         limits: Limits,
         greeting: list[bytes],
+        login: Login | None,
         handles: HandleMap,
         on_ready: Callable[[ClientConnection], object],
         on_lost: Callable[[ClientConnection, list[Request], str], object],
@@ -129,7 +131,7 @@ class ClientConnection(ServerConnection):
         @param on_refused: called with a job that was not taken because the server is about to
             end, and with the server's error.
         """
-        super().__init__(clock, server, limits, greeting)
+        super().__init__(clock, server, limits, greeting, login)
         self._handles = handles
         self._on_ready = on_ready
         self._on_lost = on_lost

@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 from txgear.client.connection import ClientConnection
 from txgear.client.requests import Request, Single
 from txgear.client.sender import Sender
-from txgear.errors import MissingAbility, NotConnected, TxgearError
+from txgear.errors import AccessDenied, MissingAbility, NotConnected, TxgearError
 from txgear.net import arguments
 from txgear.net.arguments import Text
 from txgear.net.connector import connect_once, ended
@@ -91,7 +91,7 @@ class Lookup:
             asked = question()
             try:
                 found = await self._sender.ask(asked, connection).answer
-            except (NotConnected, MissingAbility) as error:
+            except (NotConnected, MissingAbility, AccessDenied) as error:
                 # One that is sent again has had the time that there is, at any server.
                 if asked.server is None or (asked.resend and isinstance(error, NotConnected)):
                     raise
@@ -105,7 +105,7 @@ class Lookup:
             try:
                 found = await self._visit(current, asked, AGAIN_SECONDS if current in tried else 0.0)
                 problems.pop(current, None)
-            except MissingAbility as error:
+            except (MissingAbility, AccessDenied) as error:
                 problems[current] = error
             except NotConnected as error:
                 problems[current] = error
@@ -131,8 +131,11 @@ class Lookup:
         def connect(_: object = None) -> Deferred[IProtocol]:
             return connect_once(self._clock, server, lambda: None if question.finished else connection)
 
-        def lost(_: ClientConnection, __: list[Request], why: str) -> None:
-            question.lost(f"{server.name}: {why}")
+        def lost(visited: ClientConnection, _: list[Request], why: str) -> None:
+            if visited.refusal is not None:
+                question.failed(visited.refusal)
+            else:
+                question.lost(f"{server.name}: {why}")
 
         def finished(_: Request) -> None:
             del self._visits[question]

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from twisted.internet.defer import Deferred
 
 from txgear.client.requests import Request, Single
-from txgear.errors import NotConnected, ResultUnavailable
+from txgear.errors import AccessDenied, NotConnected, ResultUnavailable
 from txgear.protocol.constants import (
     EXTENSION_OPTION,
     GET_RESULT,
+    NOT_ALLOWED,
     OPTION_REQ,
     OPTION_RES,
     OUTCOME_PENDING,
@@ -140,7 +141,8 @@ class ResultQuestion(Single[Result]):
 
     def answered(self, arguments: list[Data]) -> None:
         if bytes(arguments[2]) == OUTCOME_REFUSED:
-            self.failed(ResultUnavailable(bytes(arguments[4]).decode("utf-8", "replace")))
+            why = bytes(arguments[4]).decode("utf-8", "replace")
+            self.failed(AccessDenied(why) if why.startswith(NOT_ALLOWED) else ResultUnavailable(why))
         else:
             super().answered(arguments)
 

@@ -14,8 +14,9 @@ from twisted.logger import Logger
 
 from txgear.client.connection import ClientConnection, HandleMap
 from txgear.client.requests import Request
-from txgear.errors import NotConnected, QueueError
+from txgear.errors import NotConnected, QueueError, ServerError
 from txgear.net.connector import Connector
+from txgear.net.login import Login
 from txgear.net.serverconnection import Limits
 from txgear.net.servers import Server
 from txgear.net.steady import LATE
@@ -48,11 +49,13 @@ class Sender:
         servers: list[Server],
         limits: Limits,
         greeting: list[bytes],
+        login: Login | None,
         connect_timeout: float,
         random: Callable[[], float],
     ) -> None:
         """
         @param greeting: the packets that each connection begins with.
+        @param login: logs in before them.
         @param connect_timeout: seconds that a request waits for a server.
         @param random: numbers from 0 to 1, to spread the attempts to connect.
         """
@@ -60,6 +63,7 @@ class Sender:
         self._servers = servers
         self._limits = limits
         self._greeting = greeting
+        self._login = login
         self._connect_timeout = connect_timeout
         self._connector = Connector(
             clock,
@@ -67,6 +71,7 @@ class Sender:
             lambda server: self.connection_to(server, self._ready, self._lost),
             self._unreachable,
             random,
+            self._turned_away,
         )
         self._connection: ClientConnection | None = None
         self._unsent: dict[Request, IDelayedCall] = {}
@@ -107,7 +112,15 @@ class Sender:
     ) -> ClientConnection:
         """A new connection, which is to be connected. The arguments are those of L{ClientConnection}."""
         return ClientConnection(
-            self._clock, server, self._limits, self._greeting, self.handles, on_ready, on_lost, self._refused
+            self._clock,
+            server,
+            self._limits,
+            self._greeting,
+            self._login,
+            self.handles,
+            on_ready,
+            on_lost,
+            self._refused,
         )
 
     # The end
@@ -120,9 +133,7 @@ class Sender:
             all connections have ended.
         """
         self.closed = True
-        unsent, self._unsent = self._unsent, {}
-        for timer in unsent.values():
-            timer.cancel()
+        unsent = self._take_unsent()
         sent = [request for connection in self._connector.connections for request in connection.forget()]
         return [*unsent, *sent], self._connector.stop()
 
@@ -139,12 +150,23 @@ class Sender:
     def _unreachable(self, server: Server, why: str) -> None:
         self.log.warn("{server} cannot be reached: {why}", server=server.name, why=why)
 
-    def _ready(self, connection: ClientConnection) -> None:
-        self._connector.proved()
-        self._connection = connection
+    def _turned_away(self, error: ServerError) -> None:
+        """All servers refuse the token: they are tried again for what is asked next, and not before."""
+        self._connector.rest()
+        for request in self._take_unsent():
+            request.failed(error)
+
+    def _take_unsent(self) -> list[Request]:
+        """What waits for a server; it waits no more."""
         unsent, self._unsent = self._unsent, {}
         for timer in unsent.values():
             timer.cancel()
+        return list(unsent)
+
+    def _ready(self, connection: ClientConnection) -> None:
+        self._connector.proved()
+        self._connection = connection
+        unsent = self._take_unsent()
         with connection.gathered():
             for request in unsent:
                 connection.ask(request)
@@ -216,6 +238,10 @@ class Sender:
         del self._unsent[request]
         if request.draining:
             request.failed(list(request.draining.values())[-1])
+            return
+        refusals = self._connector.refusals
+        if len(refusals) == len(self._servers):
+            request.failed(refusals[self._servers[-1]])
             return
         why = f"no server could be reached within {self._connect_timeout:g} seconds"
         if self._connector.problem:

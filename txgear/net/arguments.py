@@ -14,6 +14,7 @@ from txgear.errors import PolicyError
 from txgear.policies import CLASSIC
 from txgear.protocol.constants import MAX_CLIENT_ID, MAX_FUNCTION, MAX_HANDLE, MAX_OPTIONS, MAX_UNIQUE
 from txgear.quantities import duration
+from txgear.security.tokens import token_id, without_secrets
 
 Text = str | bytes
 """A name: text, which is sent as UTF-8, or the bytes themselves."""
@@ -69,6 +70,23 @@ def client_id(name: Text) -> bytes:
     checked = _checked("client_id", name, MAX_CLIENT_ID)
     if any(byte <= 0x20 or byte == 0x7F for byte in checked):
         raise ValueError("client_id holds white space or a control character")
+    if without_secrets(checked) != checked:
+        raise ValueError("client_id holds a token, and everybody may see it: that is for the argument token")
+    return checked
+
+
+def token_bytes(token: Text) -> bytes:
+    """
+    A token. No error shows anything of it.
+
+    @raise ValueError: it has not the form of one.
+    @raise TypeError: it is neither text nor bytes.
+    """
+    checked = token.encode("utf-8") if isinstance(token, str) else token
+    if not isinstance(checked, bytes):
+        raise TypeError(f"token is {type(token).__name__}, not str or bytes")
+    if token_id(checked) is None:
+        raise ValueError("token has not the form txg_ID_SECRET of those that `txgear token new` makes")
     return checked
 
 

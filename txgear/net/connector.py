@@ -13,6 +13,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from txgear.errors import ServerError
 from txgear.net.serverconnection import ServerConnection
 from txgear.net.servers import Server
 from txgear.net.watchdog import ATTEMPT_SECONDS
@@ -23,6 +24,11 @@ LONGEST_DELAY: Final = 10.0
 """
 Seconds, at the most, between two attempts. Ten thousand peers that wait for
 one server make no more than some thousand attempts a second of it.
+"""
+REFUSED_DELAY: Final = 60.0
+"""
+Seconds, at the most, between two attempts where all servers refuse the token. A server may shut out an
+address from which too many wrong ones come, and others with it.
 """
 
 
@@ -99,6 +105,7 @@ class Connector(Generic[ConnectionT]):
     @ivar connection: the connection, or the last one there was.
     @ivar connections: all that have not ended, also those that were left.
     @ivar problem: which server could not be reached last, and why; empty if there was none.
+    @ivar refusals: the servers that did not let us in when they were tried last, with their errors.
     """
 
     log = Logger()
@@ -110,18 +117,23 @@ class Connector(Generic[ConnectionT]):
         build: Callable[[Server], ConnectionT],
         on_problem: Callable[[Server, str], object],
         random: Callable[[], float],
+        on_refused: Callable[[ServerError], object] = lambda _: None,
     ) -> None:
         """
         @param build: makes the protocol of one connection.
         @param on_problem: called with a server that could not be reached, and why: once for each
             change of the reason, until it has answered.
         @param random: numbers from 0 to 1, for the waits.
+        @param on_refused: called each time when all servers have refused to let us in, with an error of one.
         """
         self._clock = clock
         self._servers = servers
         self._build = build
         self._on_problem = on_problem
         self._random = random
+        self._on_refused = on_refused
+        self._resting = False
+        self.refusals: dict[Server, ServerError] = {}
         self._failures = 0
         self._proved_at: float | None = None
         self._index = 0
@@ -134,8 +146,13 @@ class Connector(Generic[ConnectionT]):
 
     def start(self) -> None:
         """Connect, and stay connected. Starting it twice is starting it once."""
+        self._resting = False
         if self._attempt is None and self._timer is None:
             self._connect()
+
+    def rest(self) -> None:
+        """Connect no more until the next L{start}, and even then not before the wait for it is over."""
+        self._resting = True
 
     def stop(self) -> Deferred[None]:
         """
@@ -175,9 +192,12 @@ class Connector(Generic[ConnectionT]):
         """The connected server has answered."""
         self._proved_at = self._clock.seconds()
         self._problems.pop(self._servers[self._index], None)
+        self.refusals.pop(self._servers[self._index], None)
 
     def _connect(self) -> None:
         self._timer = None
+        if self._resting:
+            return
         attempt: _Attempt[ConnectionT] = _Attempt(self._servers[self._index])
         self._attempt = attempt
         attempt.connecting = connect_once(self._clock, attempt.server, lambda: self._connected(attempt))
@@ -195,15 +215,23 @@ class Connector(Generic[ConnectionT]):
         self.connections.discard(connection)
         why = str(connection.ended)
         if not connection.ready:
-            self._failed(attempt, why)
+            self._failed(attempt, why, connection.refusal)
         elif attempt is self._attempt:
             self.problem = f"{attempt.server.name}: {why}"
             self._try_next()
 
-    def _failed(self, attempt: _Attempt[ConnectionT], why: str) -> None:
+    @property
+    def _everybody_refuses(self) -> bool:
+        return len(self.refusals) == len(self._servers)
+
+    def _failed(self, attempt: _Attempt[ConnectionT], why: str, refusal: ServerError | None = None) -> None:
         if attempt is not self._attempt:
             return
         server = attempt.server
+        if refusal is None:
+            self.refusals.pop(server, None)
+        else:
+            self.refusals[server] = refusal
         self.problem = f"{server.name}: {why}"
         if self._problems.get(server) != why:
             self._problems[server] = why
@@ -211,6 +239,8 @@ class Connector(Generic[ConnectionT]):
         # C{on_problem} may have stopped us.
         if attempt is self._attempt:
             self._try_next()
+        if refusal is not None and self._everybody_refuses:
+            self._on_refused(refusal)
 
     def _try_next(self) -> None:
         """Go on to the next server, after a while."""
@@ -241,5 +271,6 @@ class Connector(Generic[ConnectionT]):
         rounds, rest = divmod(self._failures, len(self._servers))
         if rest:
             return 0.0
-        longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(rounds - 1, 10))
+        ceiling = REFUSED_DELAY if self._everybody_refuses else LONGEST_DELAY
+        longest = min(ceiling, FIRST_DELAY * 2.0 ** min(rounds - 1, 10))
         return longest * (1 + self._random()) / 2

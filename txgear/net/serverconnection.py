@@ -10,27 +10,40 @@ from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IReactorTime, ITCPTransport
+from twisted.internet.interfaces import (
+    IHandshakeListener,
+    IReactorTime,
+    ISSLTransport,
+    ITCPTransport,
+)
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
-from txgear.errors import ProtocolError
+from txgear.errors import AccessDenied, ProtocolError, ServerError, server_error
 from txgear.net.arguments import count, seconds
+from txgear.net.login import Login
 from txgear.net.servers import Server
 from txgear.net.stream import Stream
 from txgear.net.watchdog import ANSWER_SECONDS, HEARTBEAT_SECONDS, Watchdog
 from txgear.protocol.constants import (
     ECHO_REQ,
     ECHO_RES,
+    ERROR,
     EXTENSION_OPTION,
+    LOGGED_IN,
     MALFORMED,
     MAX_PACKET,
+    OPTION_REQ,
     OPTION_RES,
     RESPONSE_MAGIC,
     TEXT,
     WRONG_MAGIC,
 )
-from txgear.protocol.packets import Data, Decoder, request
+from txgear.protocol.packets import Data, Decoder, Received, request
+from txgear.security.clienttls import VerifiedTransport
+from txgear.security.tlswords import tls_problem
+from txgear.security.tokens import without_secrets
 
 UNBOUNDED: Final = sys.maxsize
 """
@@ -69,44 +82,60 @@ class Limits(NamedTuple):
         )
 
 
+@implementer(IHandshakeListener)
 class ServerConnection(Stream):
     """
     A connection to a job server.
 
-    It begins with a greeting and an echo. When the echo is back, the connection is ready, and
-    L{became_ready} is called. A L{Watchdog} drops it when the server does not answer.
+    It enters first: over TLS it waits until the server has shown who it is, and nothing leaves before;
+    with a token it logs in. Then it begins with a greeting and an echo. When the echo is back, the connection
+    is ready, and L{became_ready} is called. A L{Watchdog} drops it when the server does not answer.
 
     @ivar server: where it leads.
     @ivar ready: whether the first echo is back, or was before the connection ended.
     @ivar ended: why the connection has ended, in words; C{None} before.
+    @ivar refusal: the server's error, where it did not let us in.
     """
 
     pause_from = UNBOUNDED
     drop_from = UNBOUNDED
 
-    def __init__(self, clock: IReactorTime, server: Server, limits: Limits, greeting: list[bytes]) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        server: Server,
+        limits: Limits,
+        greeting: list[bytes],
+        login: Login | None = None,
+    ) -> None:
         """
         @param greeting: the packets to send first, before the echo.
+        @param login: logs in before that.
         """
         super().__init__(clock, Decoder(RESPONSE_MAGIC, limits.max_packet))
         self.server = server
         self.ready = False
         self.ended: str | None = None
+        self.refusal: ServerError | None = None
         self._dropped: str | None = None
         self._waiting_for_end: list[Callable[[], object]] = []
-        self._greeting = greeting
         self._watchdog = Watchdog(
             clock,
             limits.heartbeat,
             limits.answer_timeout,
-            lambda: self.send(request(ECHO_REQ, _PROBE)),
+            self._ask_for_echo,
             self.unanswered,
-            self.drop,
+            self._too_late,
         )
         self._heard = self._watchdog.heard
         self.waits_for_answer = self._watchdog.waits_for_answer
-        self._out: list[bytes] = []
-        self._gathering = 0
+        self._login = login
+        self._in_handshake = False
+        self._key = 0  # the packet that lets us in; 0 for none
+        self._entered = False
+        # What is to be sent is gathered until it has entered.
+        self._out = greeting[:]
+        self._gathering = 1
 
     @property
     def extended(self) -> bool:
@@ -158,19 +187,85 @@ class ServerConnection(Stream):
             self.write_chunks(out)
 
     def close(self, linger: bool = False) -> None:
+        if not self._entered:
+            self.abort()
+            return
         self._flush()
         super().close(linger)
 
-    # Twisted's hooks
+    # The way in
 
     def connectionMade(self) -> None:
         super().connectionMade()
         if ITCPTransport.providedBy(self.transport):
             # A packet must not wait for the acknowledgement of the one before, which the server delays.
             self.transport.setTcpNoDelay(True)
-        with self.gathered():
-            self.send(*self._greeting)
-            self._watchdog.start()
+        self._watchdog.start()
+        self._in_handshake = ISSLTransport.providedBy(self.transport)
+        if not self._in_handshake:
+            self._knock()
+
+    def handshakeCompleted(self) -> None:
+        """Part of C{IHandshakeListener}: the server has shown its certificate."""
+        self._in_handshake = False
+        if isinstance(self.transport, VerifiedTransport) and (problem := self.transport.look_again()):
+            self._leave(problem)
+        else:
+            self._knock()
+
+    def _knock(self) -> None:
+        """The server is the right one: log in, if there is a token."""
+        if self._login is None:
+            self._enter()
+        else:
+            # A server that does not know tokens must not be sent one.
+            self._key = OPTION_RES
+            self.write_chunks([request(OPTION_REQ, EXTENSION_OPTION)])
+
+    def packets_received(self, packets: Iterator[Received]) -> None:
+        if self._key:
+            for kind, arguments in packets:
+                self._at_the_door(kind, arguments)
+                if self.closing:
+                    return
+                if self._entered:
+                    break
+        super().packets_received(packets)
+
+    def _at_the_door(self, kind: int, arguments: list[Data]) -> None:
+        if kind == ERROR:
+            code, text = map(bytes, arguments)
+            error = server_error(code, without_secrets(text))
+            if self._key == LOGGED_IN or isinstance(error, AccessDenied):
+                self.refusal = error
+                self._leave(f"did not let us in: {error}")
+            else:
+                self._leave(f"takes no tokens: {error}")
+        elif kind != self._key:
+            ServerConnection.packet_received(self, kind, arguments)
+        elif kind == OPTION_RES:
+            assert self._login is not None
+            assert self.transport is not None
+            self.decoder.extended = True
+            self._key = LOGGED_IN
+            self._login.begin(self.server, self.transport)
+            self.write_chunks([self._login.packet])
+        else:
+            self._enter()
+
+    def _enter(self) -> None:
+        """Send the greeting, and the first echo."""
+        self._key = 0
+        self._entered = True
+        self._ask_for_echo()
+        self._gathering -= 1
+        self._flush()
+
+    def _ask_for_echo(self) -> None:
+        if self._entered:
+            self.send(request(ECHO_REQ, _PROBE))
+
+    # Twisted's hooks
 
     def dataReceived(self, data: bytes) -> None:
         self._heard()
@@ -186,13 +281,27 @@ class ServerConnection(Stream):
         self._watchdog.stop()
         super().connectionLost(reason)
         self._out.clear()
-        # Twisted has two texts for this one, which depend on who closes its half first.
-        why = str(ConnectionDone()) if reason.check(ConnectionDone) else reason.getErrorMessage()
-        self.ended = self._dropped or why
+        self.ended = self._dropped or self._why(reason)
         self.went_down(self.ended)
         waiting, self._waiting_for_end = self._waiting_for_end, []
         for call in waiting:
             call()
+
+    def _why(self, reason: Failure) -> str:
+        """Why the connection was lost, in words."""
+        problem = tls_problem(reason.value)
+        if isinstance(self.transport, VerifiedTransport):
+            # OpenSSL does not say why it failed.
+            problem = self.transport.problem or problem
+        if problem:
+            return f"it {problem}"
+        # Twisted has two texts for this one, which depend on who closes its half first.
+        why = str(ConnectionDone()) if reason.check(ConnectionDone) else reason.getErrorMessage()
+        if self._in_handshake:
+            why += " (in the TLS handshake)"
+        elif not self.ready and self._key != LOGGED_IN and ISSLTransport.providedBy(self.transport):
+            why += " (after the TLS handshake: it may want a certificate of this side, or another one)"
+        return why
 
     # Packets that are the same for both
 
@@ -225,5 +334,12 @@ class ServerConnection(Stream):
         """
         if not self.closing:
             self.log.warn("{server} {why}; connection dropped", server=self.server.name, why=why)
-            self._dropped = f"it {why}"
-            self.abort()
+            self._leave(why)
+
+    def _too_late(self, why: str) -> None:
+        self.drop(f"{why}, in the TLS handshake" if self._in_handshake else why)
+
+    def _leave(self, why: str) -> None:
+        """Give the connection up, without a word in the log: who owns it tells why it could not be made."""
+        self._dropped = f"it {why}"
+        self.abort()

@@ -105,6 +105,9 @@ OUTCOME_REFUSED: Final = b"refused"
 SHUTTING_DOWN: Final = "The server is shutting down"
 """The text of QUEUE_ERROR while a server drains: the job was not taken, and another server may take it."""
 
+NOT_ALLOWED: Final = "Not allowed: "
+"""What the text of ACCESS_DENIED begins with; what was asked for follows."""
+
 UNIQUE_FROM_WORKLOAD: Final = b"-"
 """The unique of a job whose workload stands for its unique."""
 

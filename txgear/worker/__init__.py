@@ -5,7 +5,7 @@ The worker: it registers functions at all its servers, and runs the jobs that th
 from __future__ import annotations
 
 import random as _random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -15,8 +15,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from txgear.net import arguments as _arguments
 from txgear.net.arguments import Text
+from txgear.net.login import Login
 from txgear.net.serverconnection import Limits
-from txgear.net.servers import ServerArgument, server_list
+from txgear.net.servers import ServerArgument, TLSArgument, server_list
 from txgear.net.steady import steady
 from txgear.net.watchdog import ANSWER_SECONDS, HEARTBEAT_SECONDS
 from txgear.protocol.constants import MAX_PACKET
@@ -62,6 +63,8 @@ class Worker(Service):
         *,
         concurrency: int = 1,
         client_id: Text = b"",
+        tls: TLSArgument = False,
+        token: Text | None = None,
         stop_timeout: float = STOP_SECONDS,
         answer_timeout: float = ANSWER_SECONDS,
         heartbeat: float = HEARTBEAT_SECONDS,
@@ -76,6 +79,10 @@ class Worker(Service):
             each attempt.
         @param concurrency: how many jobs run at once, those of all servers together.
         @param client_id: what the server's list of workers calls this one.
+        @param tls: C{True}, or a L{ClientTLS<txgear.security.clienttls.ClientTLS>} that says how: speak TLS
+            with all servers. C{tls:host:port} says so by itself.
+        @param token: logs in at the servers, C{txg_...}. One that refuses it is tried again, after a minute
+            in the end.
         @param stop_timeout: seconds that jobs may go on when the worker stops.
         @param answer_timeout: seconds after which a server that leaves a
             request without an answer is given up.
@@ -87,13 +94,15 @@ class Worker(Service):
         @param in_thread: runs a blocking function, given it and its job, and
             returns a Deferred; by default in a pool of C{concurrency} threads
             of the worker's own.
-        @raise ValueError: a server is not understood, or there is none, or a number makes no sense.
+        @raise ValueError: a server is not understood, or there is none, a number makes no sense, a file
+            of TLS cannot be used, or the token has not the form of one.
         @raise TypeError: an argument of a wrong type.
         """
-        found = server_list(reactor, servers)
+        found = server_list(reactor, servers, tls)
         clock = steady(reactor)
         concurrency = _arguments.count("concurrency", concurrency)
         name = _arguments.client_id(client_id)
+        login = None if token is None else Login(_arguments.token_bytes(token))
         stop_timeout = _arguments.seconds("stop_timeout", stop_timeout)
         limits = Limits.checked(heartbeat, answer_timeout, max_packet)
         _arguments.check_callable("random", random)
@@ -101,7 +110,9 @@ class Worker(Service):
             _arguments.check_callable("in_thread", in_thread)
         self._abilities: dict[bytes, Ability] = {}
         jobs = RunningJobs(reactor, clock, self._abilities, concurrency, in_thread)
-        self._links = ServerLinks(clock, found, limits, name, self._abilities, jobs, stop_timeout, random)
+        self._links = ServerLinks(
+            clock, found, limits, name, login, self._abilities, jobs, stop_timeout, random
+        )
 
     # Functions
 
@@ -212,6 +223,14 @@ class Worker(Service):
             return split
 
         return register
+
+    @property
+    def refused(self) -> Mapping[bytes, list[str]]:
+        """
+        The functions that this worker may not do, each with the names of the servers that say so. It gets no
+        jobs of them from there. What they were told when it connected last counts; the log has it as well.
+        """
+        return self._links.refused
 
     # Twisted's hooks
 

@@ -9,7 +9,8 @@ from typing import Final, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
-from txgear.errors import server_error
+from txgear.errors import AccessDenied, server_error
+from txgear.net.login import Login
 from txgear.net.serverconnection import Limits, ServerConnection
 from txgear.net.servers import Server
 from txgear.protocol.constants import (
@@ -59,6 +60,9 @@ class Owner(Protocol):
     def connection_lost(self, connection: WorkerConnection, reason: str) -> None:
         """The connection has ended."""
 
+    def access_denied(self, connection: WorkerConnection, error: AccessDenied) -> None:
+        """The server does not allow something that was sent."""
+
     def jobs_wanted(self) -> None:
         """A server may have a job, or one more job may be started."""
 
@@ -86,6 +90,7 @@ class WorkerConnection(ServerConnection):
         server: Server,
         limits: Limits,
         greeting: list[bytes],
+        login: Login | None,
         owner: Owner,
         grabs: dict[Server, int],
     ) -> None:
@@ -93,7 +98,7 @@ class WorkerConnection(ServerConnection):
         @param grabs: the place in L{GRABS} of what each server understands;
             what is found out here is written into it.
         """
-        super().__init__(clock, server, limits, greeting)
+        super().__init__(clock, server, limits, greeting, login)
         self._owner = owner
         self._grabs = grabs
         self.activity = AWAKE
@@ -192,7 +197,10 @@ class WorkerConnection(ServerConnection):
 
     def _refused(self, code: bytes, text: bytes) -> None:
         error = server_error(code, text)
-        if self.activity < GRABBING or error.code == "JOB_NOT_FOUND":
+        if isinstance(error, AccessDenied):
+            # Of a function that was registered, and never of the grab: that one gets NO_JOB.
+            self._owner.access_denied(self, error)
+        elif self.activity < GRABBING or error.code == "JOB_NOT_FOUND":
             # The result of a job that the server gave to another worker in the meantime.
             self.log.debug("{server}: {error}", server=self.server.name, error=error)
         elif self._use_older_grab():

@@ -11,7 +11,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from txgear.broker.rights import WORK, denied
+from txgear.errors import AccessDenied
 from txgear.net.connector import Connector
+from txgear.net.login import Login
 from txgear.net.serverconnection import Limits
 from txgear.net.servers import Server
 from txgear.protocol.constants import EXTENSION_OPTION, OPTION_REQ, SET_CLIENT_ID
@@ -48,6 +51,7 @@ class ServerLinks:
         servers: list[Server],
         limits: Limits,
         client_id: bytes,
+        login: Login | None,
         abilities: Mapping[bytes, Ability],
         jobs: RunningJobs,
         stop_timeout: float,
@@ -55,6 +59,7 @@ class ServerLinks:
     ) -> None:
         """
         @param client_id: the worker's name at its servers; empty for none.
+        @param login: logs in at the servers.
         @param abilities: the functions, which are registered at each server when it is connected.
         @param jobs: runs the jobs that the servers give.
         @param stop_timeout: seconds that jobs may go on when the worker stops.
@@ -64,6 +69,7 @@ class ServerLinks:
         self._servers = servers
         self._limits = limits
         self._client_id = client_id
+        self._login = login
         self._abilities = abilities
         self._jobs = jobs
         jobs.jobs_wanted = self.jobs_wanted
@@ -73,6 +79,8 @@ class ServerLinks:
         self._connectors: dict[Server, Connector[WorkerConnection]] = {}
         self._leaving: set[Server] = set()
         self._problems: dict[Server, str] = {}
+        self._refused: dict[Server, set[bytes]] = {}
+        self._told: set[tuple[Server, bytes]] = set()
         self._ready: list[WorkerConnection] = []
         self._started = False
         self._stopping: list[Deferred[None]] = []
@@ -157,12 +165,13 @@ class ServerLinks:
         self.jobs_wanted()
 
     def _connection_to(self, server: Server) -> WorkerConnection:
-        # A server of another kind answers with an ERROR, and all is as it would be without.
-        greeting = [request(OPTION_REQ, EXTENSION_OPTION)]
+        greeting = [request(SET_CLIENT_ID, self._client_id)] if self._client_id else []
+        if self._login is None:
+            # A server of another kind answers with an ERROR, and all is as it would be without.
+            greeting.append(request(OPTION_REQ, EXTENSION_OPTION))
         greeting += [ability.packet for ability in self._abilities.values()]
-        if self._client_id:
-            greeting.insert(0, request(SET_CLIENT_ID, self._client_id))
-        return WorkerConnection(self._clock, server, self._limits, greeting, self, self._grabs)
+        self._refused[server] = set()
+        return WorkerConnection(self._clock, server, self._limits, greeting, self._login, self, self._grabs)
 
     def _connected(self) -> list[WorkerConnection]:
         """The connections that are not ending, whether the server has answered yet or not."""
@@ -191,7 +200,7 @@ class ServerLinks:
         self.log.info(
             "working at {server}: {count} functions",
             server=connection.server.name,
-            count=len(self._abilities),
+            count=len(self._abilities) - len(self._refused[connection.server]),
         )
         self.jobs_wanted()
 
@@ -205,6 +214,28 @@ class ServerLinks:
         for job in list(connection.jobs.values()):
             self._jobs.give_up(job)
         self.jobs_wanted()
+
+    @property
+    def refused(self) -> dict[bytes, list[str]]:
+        """The functions that servers do not let the worker do, each with the names of those servers."""
+        found: dict[bytes, list[str]] = {}
+        for server, functions in self._refused.items():
+            for function in functions:
+                found.setdefault(function, []).append(server.name)
+        return found
+
+    def access_denied(self, connection: WorkerConnection, error: AccessDenied) -> None:
+        """
+        Part of L{txgear.worker.connection.Owner}: a server does not allow something. It is told once, however
+        often the worker connects.
+        """
+        server = connection.server
+        names = [name for name in self._abilities if error.text == denied(WORK, name).text]
+        self._refused[server].update(names)
+        told = [(server, name) for name in names or [b""]]
+        if not self._told.issuperset(told):
+            self._told.update(told)
+            self.log.warn("{server} does not let this worker work: {error}", server=server.name, error=error)
 
     # Jobs
 

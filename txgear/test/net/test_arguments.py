@@ -102,6 +102,21 @@ class ArgumentTests(WordsTestCase):
             self.assert_said(TypeError, words + repr(task), run_all, [task])
         self.assert_said(TypeError, words + "'f'", run_all, "fgh")
 
+    def test_tokens(self) -> None:
+        """A wrong one is not repeated: it may be another secret, or a right one with a letter too few."""
+        right = "txg_abcd1234_" + "s" * 43
+        words = "token has not the form txg_ID_SECRET of those that `txgear token new` makes"
+        for make in (self.make_client, self.make_worker):
+            make(token=right)
+            make(token=right.encode())
+            make(token=None)
+            for wrong in ("", "hunter2", right[:-1], right + "\n", b"\xff"):
+                self.assert_said(ValueError, words, make, token=wrong)
+            self.assert_said(TypeError, "token is int, not str or bytes", make, token=5)
+            words_for_id = "client_id holds a token, and everybody may see it: that is for the argument token"
+            for name in (right, f"token={right};me"):
+                self.assert_said(ValueError, words_for_id, make, client_id=name)
+
     def test_news(self) -> None:
         job = ClientJob(b"f", b"", [])
         for listen in (job.on_status, job.on_data, job.on_warning):

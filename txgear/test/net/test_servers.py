@@ -22,7 +22,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import alsoProvides
 
 from txgear.net.servers import server_list
+from txgear.security.clienttls import ClientTLS, TLSEndpoint
 from txgear.test.support.client import ScriptedServer
+
+
+def expected(endpoint: Any) -> str:
+    """Whose certificate is looked for."""
+    assert isinstance(endpoint, TLSEndpoint)
+    return endpoint.expected.text
 
 
 class ServerListTests(SynchronousTestCase):
@@ -74,7 +81,7 @@ class ServerListTests(SynchronousTestCase):
         """Anything else is an endpoint string."""
         self.assertIsInstance(self.endpoint("tcp:192.0.2.1:4730"), TCP4ClientEndpoint)
         self.assertIsInstance(self.endpoint("unix:/run/gear"), UNIXClientEndpoint)
-        _ = self.endpoint("tls:gear.example:4730").connect(Factory())
+        self.assertIsInstance(self.endpoint("tls:gear.example:4730"), TLSEndpoint)
 
     def test_objects(self) -> None:
         """An endpoint is taken as it is, alone or among others."""
@@ -94,8 +101,78 @@ class ServerListTests(SynchronousTestCase):
             (found,) = server_list(self.reactor, text)
             self.assertEqual(address, found.address)
 
-    def assert_said(self, error: type[Exception], words: str, servers: Any, reactor: Any = None) -> None:
-        raised = self.assertRaises(error, server_list, reactor or self.reactor, servers)
+    def test_tls(self) -> None:
+        """Where it is asked for, the names and the addresses of servers are those of their certificates."""
+        for text, name in (
+            ("gear.example", "gear.example"),
+            ("gear.example.:4731", "gear.example"),
+            ("192.0.2.1", "192.0.2.1"),
+            ("[2001:db8::7]:4731", "2001:db8::7"),
+        ):
+            for tls in (True, ClientTLS()):
+                (found,) = server_list(self.reactor, text, tls)
+                self.assertEqual((text, name), (found.name, expected(found.endpoint)))
+            (found,) = server_list(self.reactor, text, ClientTLS(name="other.example"))
+            self.assertEqual("other.example", expected(found.endpoint))
+
+    def test_tls_where_no_name_is_known(self) -> None:
+        """The caller has to say one: nothing is sent to whoever answers there."""
+        endpoint = ScriptedServer(self.reactor, "mine")
+        for server, name in (("tcp:192.0.2.1:4730", "tcp:192.0.2.1:4730"), (endpoint, "mine")):
+            self.assert_said(
+                ValueError,
+                f"the name in the certificate of {name} is not known: ClientTLS(name=...)",
+                server,
+                tls=True,
+            )
+            (found,) = server_list(self.reactor, server, ClientTLS(name="gear.example"))
+            self.assertEqual("gear.example", expected(found.endpoint))
+
+    def test_tls_strings(self) -> None:
+        """The words of Twisted's own, by place and by name; a backslash takes the meaning from a sign."""
+        for text, name in (
+            ("tls:gear.example:4730", "gear.example"),
+            ("TLS:host=gear.example:port=4730:timeout=5:bindAddress=192.0.2.9", "gear.example"),
+            (r"tls:\:\:1:4730", "::1"),
+            (r"tls:gear.example:4730:endpoint=unix\:/run/a\\=b", "gear.example"),
+        ):
+            self.assertEqual(name, expected(self.endpoint(text)))
+        endpoint = self.endpoint("tls:192.0.2.1:4731:5:192.0.2.9")
+        _ = endpoint.connect(Factory())
+        self.reactor.advance(1)
+        host, port, _, timeout, bind = self.reactor.tcpClients[-1]
+        # To this reactor all names are one host.
+        self.assertEqual(("127.0.0.1", 4731, 5, ("192.0.2.9", 0)), (host, port, timeout, bind))
+
+    def test_wrong_tls(self) -> None:
+        for server, words in (
+            ("tls:gear.example", "a host and a port are wanted"),
+            ("tls::4730:host=", "a host and a port are wanted"),
+            ("tls:gear.example:4730:verify=no", "'verify' is not known there"),
+            ("tls:a:1:2:3:4:5:6:7:8", "'8' is not known there"),
+            ("tls:a b:4730", "'a b' is a name that no certificate can have"),
+            ("tls:gear.example:4730:trustRoots=/nosuch", "/nosuch: No such file or directory"),
+            ("tls:gear.example:4730:privateKey=/nosuch", "a key is given, and no certificate"),
+            ("tls:gear.example:4730:endpoint=nosuch\\:x", "nosuch:x"),
+            ("ssl:gear.example:4730", "TLS is written 'tls:host:port', or 'host:port' with the argument tls"),
+        ):
+            self.assert_said(ValueError, words, server)
+        for server in ("tls:gear.example:4730", "ssl:gear.example:4730:hostname=gear.example"):
+            self.assert_said(ValueError, "'host:port'", server, tls=True)
+        wrong: Any = "yes"
+        self.assert_said(TypeError, "tls is str, not a bool or a ClientTLS", "gear.example", tls=wrong)
+        nosuch = ClientTLS(ca="/nosuch")
+        self.assert_said(ValueError, "/nosuch: No such file or directory", "gear.example", tls=nosuch)
+
+    def assert_said(
+        self,
+        error: type[Exception],
+        words: str,
+        servers: Any,
+        reactor: Any = None,
+        tls: bool | ClientTLS = False,
+    ) -> None:
+        raised = self.assertRaises(error, server_list, reactor or self.reactor, servers, tls)
         self.assertIn(words, str(raised))
 
     def test_words(self) -> None:

@@ -57,6 +57,9 @@ class _Transport(StringTransport):
         self.disconnected = True
         self._end(ConnectionAborted())
 
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """TLS asks for it, whatever it runs over."""
+
     def _end(self, reason: Exception) -> None:
         if not self.disconnecting:
             self.disconnecting = True
