@@ -258,7 +258,8 @@ class HeaderProtocol(Protocol):
         protocol.makeConnection(transport)
         # It may have closed the connection at once.
         if rest and transport.connected and not transport.disconnecting:
-            protocol.dataReceived(rest)
+            # Not to the one that was made: it may have put something between itself and the transport.
+            transport.protocol.dataReceived(rest)
 
     def _overdue(self) -> None:
         self._timer = None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from twisted.internet.interfaces import (
     IDelayedCall,
     IHalfCloseableProtocol,
+    IHandshakeListener,
     IPullProducer,
     IPushProducer,
     IReactorTime,
@@ -25,6 +26,7 @@ from zope.interface import implementer
 
 from txgear.errors import ProtocolError
 from txgear.net.batchedreads import BatchedReads
+from txgear.net.undertls import PORTION, UnderTls
 from txgear.protocol.packets import PIECES_FROM, Data, Decoder, Received
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ CROWDED: Final = 8
 """All peers together have sent too much that has not arrived whole; see L{txgear.server.budget}."""
 
 
-@implementer(IHalfCloseableProtocol, IPushProducer, IPullProducer)
+@implementer(IHalfCloseableProtocol, IHandshakeListener, IPushProducer, IPullProducer)
 class Stream(Protocol):
     """
     A connection that speaks packets and lines.
@@ -91,7 +93,8 @@ class Stream(Protocol):
 
     On a plain TCP connection with nothing unsent, a write goes straight to the socket: that spares the
     reactor three system calls. What the socket does not take waits here, in pieces, until the transport
-    has room. On any other transport (TLS above all) every write goes through its C{write}.
+    has room. On a TLS one, L{UnderTls} does the same with what has been encrypted. On any other transport
+    every write goes through its C{write}.
 
     @ivar state: how far its life has come: L{OPEN}, L{BROKEN}, L{CLOSING}, L{LINGERING} or L{CLOSED}.
     @ivar unwritten: bytes that wait for the peer to read.
@@ -108,6 +111,7 @@ class Stream(Protocol):
         "_socket",
         "_stopped",
         "_timer",
+        "_under",
         "_unfinished",
         "_waiting",
         "decoder",
@@ -138,6 +142,7 @@ class Stream(Protocol):
         self._stopped = 0
         self._timer: IDelayedCall | None = None
         self._socket: socket.socket | None = None
+        self._under: UnderTls | None = None
         self._read_size = READ_SIZE
         self._unfinished = 0
 
@@ -162,7 +167,13 @@ class Stream(Protocol):
                 self._fd = transport.fileno()
                 self._reads.add(transport)
         else:
+            self._under = UnderTls.put(transport, self._reads)
             transport.registerProducer(self, True)  # type: ignore[attr-defined]
+
+    def handshakeCompleted(self) -> None:
+        """Part of C{IHandshakeListener}: there is TLS now."""
+        if self._under is not None:
+            self._under.join()
 
     def dataReceived(self, data: bytes) -> None:
         if self.state:
@@ -247,7 +258,10 @@ class Stream(Protocol):
             return
         sock = self._socket
         if sock is None:
-            self.transport.writeSequence(chunks)  # type: ignore[union-attr]
+            if self._under is None:
+                self.transport.writeSequence(chunks)  # type: ignore[union-attr]
+            else:
+                self._encrypt(chunks)
             return
         try:
             if len(chunks) == 1:
@@ -274,6 +288,28 @@ class Stream(Protocol):
             # A broken connection: the reactor finds out at its own attempt.
             sent = 0
         self._block(chunks, sent)
+
+    def _encrypt(self, chunks: list[bytes]) -> None:
+        """Write through TLS, in portions: what follows when the transport is full is queued."""
+        send = self._under.send  # type: ignore[union-attr]
+        if sum(map(len, chunks)) <= PORTION:
+            send(chunks)
+            return
+        rest = deque(
+            chunk[at : at + PORTION] if len(chunk) > PORTION else chunk
+            for chunk in chunks
+            for at in range(0, len(chunk), PORTION)
+        )
+        while rest and not self._output:
+            portion: list[bytes] = []
+            size = 0
+            while rest and size < PORTION:
+                portion.append(chunk := rest.popleft())
+                size += len(chunk)
+            send(portion)
+        if rest and self._output == BLOCKED:
+            self._waiting.extendleft(reversed(rest))
+            self._check_bounds(list(rest))
 
     def _block(self, chunks: list[bytes], sent: int) -> None:
         """The socket is full: the transport waits with a part until it takes more, and the rest is queued."""
@@ -456,6 +492,8 @@ class Stream(Protocol):
     def _be_closed(self) -> None:
         if self._fd >= 0:
             self._reads.remove(self._fd, self.transport)  # type: ignore[union-attr, arg-type]
+        elif self._under is not None:
+            self._under.leave()
         self.state = CLOSED
         self._output = SHUT
         self._cancel_timer()

@@ -11,9 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Final
 
-from twisted.internet.interfaces import IHandshakeListener
 from twisted.logger import LogLevel
-from zope.interface import implementer
 
 from txgear.broker.quickacks import DELAYED_FROM
 from txgear.errors import (
@@ -86,7 +84,6 @@ SUBMITS: Final = frozenset(
 """The requests that are answered with JOB_CREATED."""
 
 
-@implementer(IHandshakeListener)
 class GearConnection(ShortTurns):
     """
     One connection to the server: a client, a worker, an operator at a telnet,
@@ -218,7 +215,10 @@ class GearConnection(ShortTurns):
                 del self.requests
 
     def handshakeCompleted(self) -> None:
-        """Part of C{IHandshakeListener}: there is TLS now, and the peer may have shown a certificate."""
+        """
+        As in L{txgear.net.stream.Stream}: there is TLS now, and the peer may have shown a certificate.
+        """
+        super().handshakeCompleted()
         self.server.secured(self.peer, self.transport)
         if not self.closing:
             self.identified()
