@@ -493,7 +493,7 @@ class Stream(Protocol):
         if self._fd >= 0:
             self._reads.remove(self._fd, self.transport)  # type: ignore[union-attr, arg-type]
         elif self._under is not None:
-            self._under.leave()
+            self._under.part()
         self.state = CLOSED
         self._output = SHUT
         self._cancel_timer()

@@ -194,7 +194,7 @@ class UnderTls:
         handshake takes longer than anything else, and the others would wait for it.
         """
         self._shaken = True
-        if self._reads is not None and not self._tcp.disconnecting:
+        if self._reads is not None:
             self._fd = self._tcp.fileno()
             if self._is_read:
                 self._reads.add(self._tcp)
@@ -247,15 +247,14 @@ class UnderTls:
         self._missing = max(at - len(data), 0)
         self._header = data[at:]
 
-    def leave(self) -> None:
-        """Read it no more: it ends, or waits."""
+    def _leave(self) -> None:
         if self._fd >= 0:
             self._reads.remove(self._fd, self._tcp)  # type: ignore[union-attr]
 
     def pauseProducing(self) -> None:
         """Part of C{IPushProducer}: read nothing."""
         self._is_read = False
-        self.leave()
+        self._leave()
         self._tcp.pauseProducing()
 
     def resumeProducing(self) -> None:
@@ -263,24 +262,30 @@ class UnderTls:
         self._is_read = True
         if self._fd < 0:
             self._tcp.resumeProducing()
-        elif not self._tcp.disconnecting:
+        else:
             self._reads.add(self._tcp)  # type: ignore[union-attr]
 
     # The end
 
+    def part(self) -> None:
+        """Read it together with others no more: it ends."""
+        self._leave()
+        self._fd = -1
+        self._reads = None
+
     def loseConnection(self) -> None:
         """Part of C{ITransport}."""
-        self.leave()
+        self.part()
         self._tcp.loseConnection()
 
     def abortConnection(self) -> None:
         """Part of C{IAbortingTransport}."""
-        self.leave()
+        self.part()
         self._tcp.abortConnection()
 
     def connectionLost(self, reason: Failure) -> None:
         """Part of C{IProtocol}, for the TCP connection."""
-        self.leave()
+        self.part()
         self._tls.connectionLost(reason)
         # They refer to each other.
         del self._tls, self._connection
