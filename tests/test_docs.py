@@ -13,10 +13,12 @@ import pytest
 
 from operating import configured
 from processes import Program, Programs, Server, Servers, run, twistd, wait_until
+from txgear.broker.rights import ACTS, HTTP
 from txgear.daemon.config import parse_config
 from txgear.policies import Policy
 from txgear.protocol.packets import PACKETS, PRIVATE_PACKETS, Decoder
 from txgear.server import textcommands
+from txgear.server.gear import GearProtocol
 from wirepeer import P
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
@@ -134,6 +136,24 @@ def test_all_commands_are_described() -> None:
 # The protocol's page
 
 PROTOCOL: Final = DOCS / "protocol.md"
+
+
+def rights() -> list[tuple[str, str]]:
+    """The requests of each row of the table of rights, and what they take."""
+    section = PROTOCOL.read_text().partition("\n## Rights\n")[2].partition("\n## ")[0]
+    return re.findall(r"^\| (.+?) \| (.+) \|$", section, re.MULTILINE)[1:]
+
+
+def test_each_request_takes_a_right_or_none() -> None:
+    """The table has every packet that a peer may send, and every text command: a new one is decided on."""
+    requests = " ".join(column for column, _ in rights())
+    names = {kind: name for kind, (name, *_) in (PACKETS | PRIVATE_PACKETS).items()}
+    asked = [names[kind] for kind in GearProtocol.requests if kind in names]
+    assert sorted(re.findall(r"\b[A-Z][A-Z_]+\b", re.sub("`.*?`", "", requests))) == sorted(asked)
+    commands = {line.partition(" ")[0].encode() for line in re.findall("`(.*?)`", requests)}
+    assert commands == {*textcommands.COMMANDS, *textcommands.OWN_COMMANDS}
+    words = set(re.findall("`(.*?)`", " ".join(needed for _, needed in rights())))
+    assert words >= ACTS - {HTTP}
 
 
 class Shown(NamedTuple):

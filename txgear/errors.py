@@ -215,8 +215,8 @@ class MissingAbility(TxgearError):
 
 class ResultUnavailable(TxgearError):
     """
-    The server cannot tell at present what became of a job: its store does not answer, too
-    many requests wait, or the result does not fit a packet. The text says which.
+    The server does not tell what became of a job: its store does not answer, too many requests wait,
+    the result does not fit a packet, or the access rules do not let this client read it. The text says which.
     """
 
 

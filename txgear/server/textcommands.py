@@ -77,7 +77,7 @@ def _of_functions(server: JobServer, peer: Peer, line: Callable[[Function], byte
     return Listing(
         len(functions),
         lambda: (
-            b"%s\n" % line(function) if knows(peer, function) else b""
+            b"%s\n" % line(function) if peer.rights is None or knows(peer, function) else b""
             for function in list(functions.values())
         ),
     )
@@ -116,7 +116,8 @@ def _workers(server: JobServer, peer: Peer, words: list[bytes]) -> Listing:
             )
             # One of them may do a hundred thousand functions.
             for function in reversed(list(other.abilities)):
-                yield b" " + shown_word(function.name) if knows(peer, function) else b""
+                known = peer.rights is None or knows(peer, function)
+                yield b" " + shown_word(function.name) if known else b""
             yield b"\n"
 
     return Listing(sum(2 + len(other.abilities) for other in peers), pieces)
@@ -144,7 +145,8 @@ def _of_jobs(server: JobServer, peer: Peer, line: Callable[[Job], bytes]) -> Lis
     return Listing(
         len(jobs),
         lambda: (
-            line(job) if not job.ended and knows(peer, job.function) else b"" for job in list(jobs.values())
+            b"" if job.ended or (peer.rights is not None and not knows(peer, job.function)) else line(job)
+            for job in list(jobs.values())
         ),
     )
 
