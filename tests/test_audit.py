@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import signal
 import stat
+import statistics
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +75,7 @@ def test_from_the_token_to_the_audit_log(start_server: Servers, tmp_path: Path) 
     assert client.read().type == P.JOB_CREATED
     client.send(P.SUBMIT_JOB_BG, b"pay", b"", b"payload of nobody's business")
     assert client.read().type == P.ERROR
+    assert client.ask("purge mail.send") == b"ERR ACCESS_DENIED Not+allowed:+purge+mail.send\r\n"
     log_in(guesser, new)
     assert guesser.read().type == P.ERROR
     assert guesser.read_to_end() == b""
@@ -99,6 +104,7 @@ def test_from_the_token_to_the_audit_log(start_server: Servers, tmp_path: Path) 
     old = [tuple(line.get(name) for name in names) for line in lines(tmp_path / "audit.old")]
     assert old == [
         ("submit", "refused", "web", "pay", None, None),
+        ("purge", "refused", "web", "mail.send", None, None),
         ("login", "refused", None, None, new[4:12], None),
         ("purge", "done", "ops", "mail.send", None, None),
         ("reload", "done", None, None, None, "signal"),
@@ -130,6 +136,58 @@ def test_a_flood_of_guesses_is_counted(start_server: Servers, tmp_path: Path) ->
     *full, shutdown, counted = lines(audit)
     assert [(line["act"], line["token"]) for line in full] == [("login", web[4:12])] * 100
     assert (shutdown["act"], counted["act"], counted["more"]) == ("shutdown", "login", 50)
+
+
+def test_guessing_keeps_nobody_waiting(start_server: Servers, tmp_path: Path) -> None:
+    """
+    While 200 tokens a second are guessed, whoever has one is let in, though it comes from the same address.
+    Only the first guesses are answered, and nothing is left of them.
+    """
+    config = tmp_path / "txgear.toml"
+    web, kept = new_token()
+    config.write_text(identity("web", kept) + RULES)
+    server = start_server(f"--config={config}")
+    answers: list[bytes] = []
+    over = threading.Event()
+
+    def guess() -> None:
+        while not over.wait(0.005):
+            with server.connect() as peer:
+                peer.send(P.OPTION_REQ, EXTENSION_OPTION)
+                peer.expect(P.OPTION_RES, EXTENSION_OPTION)
+                peer.send(LOGIN, (web[:13] + secrets.token_urlsafe(32)).encode("ascii"))
+                try:
+                    answers.append(peer.read_to_end())
+                except ConnectionResetError:
+                    answers.append(b"")
+
+    def memory() -> int:
+        return int(Path(f"/proc/{server.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    waits: list[float] = []
+    guesser = threading.Thread(target=guess)
+    guesser.start()
+    try:
+        wait_until(lambda: len(answers) > 50, what="some guesses")
+        before = memory()
+        ends = time.monotonic() + 3.0
+        while time.monotonic() < ends:
+            began = time.monotonic()
+            with server.connect() as peer:
+                log_in(peer, web)
+                peer.expect(LOGGED_IN, b"web")
+            waits.append(time.monotonic() - began)
+            time.sleep(0.02)
+        after = memory()
+    finally:
+        over.set()
+        guesser.join()
+    assert len(answers) > 200
+    assert all(b"ACCESS_DENIED" in answer for answer in answers[:10])
+    # And one in six seconds.
+    assert sum(map(bool, answers)) <= 12
+    assert statistics.median(waits) < 0.05
+    assert after - before < 4 << 20
 
 
 @pytest.mark.parametrize("what", ["no such folder", "folder", "pipe"])

@@ -29,6 +29,7 @@ from txgear.protocol.constants import (
     WRONG_MAGIC,
 )
 from txgear.protocol.packets import Data
+from txgear.security.tokens import without_secrets
 from txgear.server import textcommands
 from txgear.server.clientrequests import CLIENT_REQUESTS
 from txgear.server.extension import Extension
@@ -72,7 +73,8 @@ def _set_client_id(connection: GearConnection, client_id: bytes) -> None:
     if client_id.startswith(TOKEN_PREFIX):
         # Of a library that can do nothing else. Only the rest is a name, which lists and logs show.
         token, _, client_id = client_id.removeprefix(TOKEN_PREFIX).partition(b";")
-    connection.peer.client_id = client_id[:MAX_CLIENT_ID].removesuffix(b"\0")
+    # Nor is a token shown that stands in the wrong place.
+    connection.peer.client_id = without_secrets(client_id[:MAX_CLIENT_ID]).removesuffix(b"\0")
     if token is not None:
         _log_in(connection, token)
 

@@ -117,6 +117,13 @@ class LoginTests(GuardTestCase):
         self.assertEqual(alone.protocol.peer.client_id, b"")
         self.assertEqual(self.identity_of(alone), "web")
 
+    def test_a_token_in_a_client_id(self) -> None:
+        """It logs nobody in that does not stand where it belongs, and nobody sees it there."""
+        peer = self.fixture.connect()
+        peer.tell(request(SET_CLIENT_ID, b"Token=" + SECRETS["web"] + b";mailer"))
+        self.assertEqual(self.identity_of(peer), NOBODY)
+        self.assertEqual(peer.protocol.peer.client_id, b"Token=" + SECRETS["web"][:13] + b"...;mailer")
+
     def test_address(self) -> None:
         """Who comes from a range of addresses needs nothing else."""
         peer = self.fixture.connect("10.1.2.3")
