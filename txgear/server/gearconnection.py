@@ -309,19 +309,19 @@ class GearConnection(ShortTurns):
 
         @raise ProtocolError: it is a submit, and the peer would not understand the answer.
         """
+        if isinstance(error, AccessDenied):
+            self.server.guard.denied(self.peer, error)
         if kind in SUBMITS:
             if self._refuses_by_closing:
                 raise ProtocolError(f"a submit is refused ({error.text})")
             if self.broker.dispatcher.draining:
                 self._leaves_when_idle = self._watches_writes = True
-        if isinstance(error, AccessDenied):
-            self.server.guard.denied(self.peer, error)
-            if error.act == LOGIN:
-                # Who guesses has one guess for each connection.
-                if not self.server.guard.answers_guess(self.peer):
-                    self.abort()
-                    return
-                self.server.outbox.afterwards(self.peer, lambda: self.close(linger=True))
+        if isinstance(error, AccessDenied) and error.act == LOGIN:
+            # Who guesses has one guess for each connection.
+            if not self.server.guard.answers(self.peer, error):
+                self.abort()
+                return
+            self.server.outbox.afterwards(self.peer, lambda: self.close(linger=True))
         text = error.text.encode("utf-8", "backslashreplace")
         self.send(self.peer, ERROR, error.code.encode("ascii"), text)
 

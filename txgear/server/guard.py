@@ -33,6 +33,10 @@ CERTIFICATE: Final = "certificate"
 ADDRESS: Final = "address"
 
 
+class WrongToken(AccessDenied):
+    """Nobody has the token that a peer has brought."""
+
+
 class Login(NamedTuple):
     """
     Who a peer is.
@@ -146,7 +150,7 @@ class Guard:
         claimed = Token.of(token)
         if claimed is None or self.access.by_token(claimed) is None:
             name = b"" if claimed is None else claimed.id.encode("ascii")
-            raise AccessDenied("This token is not known", act=LOGIN, name=name)
+            raise WrongToken("This token is not known", act=LOGIN, name=name)
         before = self._tokens.get(peer)
         self._tokens[peer] = claimed
         try:
@@ -282,14 +286,15 @@ class Guard:
         self._outbox.afterwards(peer, self._outbox.line_of(peer).close)
         self._end_turn()
 
-    def answers_guess(self, peer: Peer) -> bool:
+    def answers(self, peer: Peer, error: AccessDenied) -> bool:
         """
-        A peer has failed to say who it is.
+        A peer could not log in.
 
-        @return: whether to tell it so. Who fails again and again from one place is hung up on without a
+        @param error: why.
+        @return: whether to tell it so. Who guesses again and again from one place is hung up on without a
             word.
         """
-        return self._guesses.failed(peer.address, self._seconds())
+        return not isinstance(error, WrongToken) or self._guesses.failed(peer.address, self._seconds())
 
     def denied(self, peer: Peer, error: AccessDenied) -> None:
         """

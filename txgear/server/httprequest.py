@@ -219,7 +219,7 @@ class JobRequest(Request):
         """
         guard, peer = self._server.guard, self._connection.peer
         guard.denied(peer, error)
-        if error.act == LOGIN and not guard.answers_guess(peer):
+        if error.act == LOGIN and not guard.answers(peer, error):
             self._phase = OVER
             self._connection.abort()
             return

@@ -32,6 +32,7 @@ from txgear.protocol.constants import (
 from txgear.protocol.packets import request, response
 from txgear.security.access import NOBODY, Access, Identity, Rule
 from txgear.security.audit import AuditLog
+from txgear.security.guesses import AT_ONCE, SECONDS
 from txgear.security.tokens import Token, new_token
 from txgear.server.gearconnection import LOGIN_BYTES, LOGIN_REQUESTS, LOGIN_SECONDS
 from txgear.test.support.net import error
@@ -179,6 +180,28 @@ class LoginTests(GuardTestCase):
         self.assertTrue(third.closed)
         first.leave()
         self.connect("web")
+
+    def test_guessing(self) -> None:
+        """
+        From some on, a wrong token ends the connection without an answer. What is right is answered
+        meanwhile, also where there is no room for it.
+        """
+        self.replace(Access([Identity("web", tokens=(TOKENS["web"],), quota=Quota(1)), OPS], RULES))
+
+        def guess() -> bytes:
+            return self.fixture.connect().ask(EXTEND + request(LOGIN, new_token().encode()))
+
+        self.connect("web")
+        for _ in range(2 * AT_ONCE):
+            self.assertIn(b"ACCESS_DENIED", self.fixture.connect().ask(login("web")))
+        for _ in range(AT_ONCE):
+            self.assertIn(b"ACCESS_DENIED", guess())
+        for _ in range(3):
+            self.assertNotIn(b"ACCESS_DENIED", guess())
+        self.assertIn(b"ACCESS_DENIED", self.fixture.connect().ask(login("web")))
+        self.connect("ops")
+        self.fixture.clock.advance(SECONDS)
+        self.assertIn(b"ACCESS_DENIED", guess())
 
     def test_leaving(self) -> None:
         """Nothing is remembered of who has left."""
@@ -363,6 +386,16 @@ class RefusalTests(GuardTestCase):
             [f"{who}submit pay", f"{who}work pay", f"{who}submit pay; 3 more like it in the last minute"],
         )
         self.assertEqual(self.guard.refused, {("web", SUBMIT): 5, ("web", WORK): 1})
+
+    def test_refused_by_closing(self) -> None:
+        """Who is told of it by the end of the connection is counted as well."""
+        self.fixture = ServerFixture(refuse_by_closing=True)
+        self.guard = self.fixture.server.guard
+        self.replace(Access([WEB], RULES))
+        peer = self.fixture.connect("10.1.2.3")
+        self.assertEqual(peer.ask(submit(function=b"pay")), b"")
+        self.assertTrue(peer.closed)
+        self.assertEqual(self.guard.refused, {("web", SUBMIT): 1})
 
     def test_audited(self) -> None:
         """Who it was, and what was refused; of a token the ID, if it has the form of one."""
