@@ -297,9 +297,12 @@ class ServerConnection(Stream):
             return f"it {problem}"
         # Twisted has two texts for this one, which depend on who closes its half first.
         why = str(ConnectionDone()) if reason.check(ConnectionDone) else reason.getErrorMessage()
-        if self._in_handshake:
+        if self._key == LOGGED_IN:
+            # From where many wrong ones have come no answer comes.
+            why += " (after the token was sent: it may be refused)"
+        elif self._in_handshake:
             why += " (in the TLS handshake)"
-        elif not self.ready and self._key != LOGGED_IN and ISSLTransport.providedBy(self.transport):
+        elif not self.ready and ISSLTransport.providedBy(self.transport):
             why += " (after the TLS handshake: it may want a certificate of this side, or another one)"
         return why
 

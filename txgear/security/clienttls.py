@@ -234,7 +234,7 @@ class TLSEndpoint:
         """Part of C{IOpenSSLClientConnectionCreator}: the TLS of a new transport."""
         assert isinstance(tlsProtocol, VerifiedTransport)
         tlsProtocol.expected = self.expected
-        connection = self._context.options().clientConnectionForTLS(tlsProtocol)
+        connection = Connection(self._context.options().getContext(), None)
         if self.expected.indicated:
             connection.set_tlsext_host_name(self.expected.indicated)
         connection.set_verify(VERIFY_PEER, partial(_verified, tlsProtocol))

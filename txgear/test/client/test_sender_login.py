@@ -254,6 +254,21 @@ class NoTokensTests(LoginTestCase):
         self.failureResultOf(self.waiting, NotConnected)
 
 
+class NoAnswerTests(LoginTestCase):
+    def test_hangs_up(self) -> None:
+        """A server does that from where many wrong tokens have come; another time it may not."""
+        waiting = self.client.submit_background("f")
+        line = self.server.line
+        line.send(OPTION_RES, b"txgear-1")
+        self.server.refusing = True
+        with capturedLogs() as events:
+            line.lose(ConnectionDone())
+        words = "Connection was closed cleanly. (after the token was sent: it may be refused)"
+        self.assertIn(f"server cannot be reached: {words}", [formatEvent(event) for event in events])
+        self.assertNoResult(waiting)
+        _ = waiting.addErrback(lambda failure: failure.trap(NotConnected))
+
+
 class RefusedRequestsTests(LoginTestCase):
     """What a client may not do is refused by the server for each request."""
 

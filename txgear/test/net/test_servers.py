@@ -36,6 +36,20 @@ class ServerListTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
 
+    def resolve(self) -> list[str]:
+        """Let names have addresses, another one each time; the names that have been asked for."""
+        resolved: list[str] = []
+
+        def look_up(name: str, timeout: object = None) -> Deferred[str]:
+            resolved.append(name)
+            return succeed(f"192.0.2.{len(resolved)}")
+
+        names: Any = SimpleNamespace(getHostByName=look_up)
+        self.reactor.nameResolver = SimpleResolverComplexifier(names)
+        # Older releases of Twisted leave it to the test to say so.
+        alsoProvides(self.reactor, IReactorPluggableNameResolver)
+        return resolved
+
     def endpoint(self, server: str) -> Any:
         (found,) = server_list(self.reactor, server)
         self.assertEqual(server, found.name)
@@ -61,16 +75,7 @@ class ServerListTests(SynchronousTestCase):
             endpoint = self.endpoint(text)
             self.assertIsInstance(endpoint, HostnameEndpoint)
             self.assertIn(f"gear.example:{port}", repr(endpoint))
-        resolved: list[str] = []
-
-        def look_up(name: str, timeout: object = None) -> Deferred[str]:
-            resolved.append(name)
-            return succeed(f"192.0.2.{len(resolved)}")
-
-        names: Any = SimpleNamespace(getHostByName=look_up)
-        self.reactor.nameResolver = SimpleResolverComplexifier(names)
-        # Older releases of Twisted leave it to the test to say so.
-        alsoProvides(self.reactor, IReactorPluggableNameResolver)
+        resolved = self.resolve()
         endpoint = self.endpoint("gear.example")
         for _ in range(2):
             _ = endpoint.connect(Factory())
@@ -137,12 +142,11 @@ class ServerListTests(SynchronousTestCase):
             (r"tls:gear.example:4730:endpoint=unix\:/run/a\\=b", "gear.example"),
         ):
             self.assertEqual(name, expected(self.endpoint(text)))
-        endpoint = self.endpoint("tls:192.0.2.1:4731:5:192.0.2.9")
-        _ = endpoint.connect(Factory())
-        self.reactor.advance(1)
+        resolved = self.resolve()
+        _ = self.endpoint("tls:gear.example:4731:5:192.0.2.9").connect(Factory())
         host, port, _, timeout, bind = self.reactor.tcpClients[-1]
-        # To this reactor all names are one host.
-        self.assertEqual(("127.0.0.1", 4731, 5, ("192.0.2.9", 0)), (host, port, timeout, bind))
+        self.assertEqual(["gear.example"], resolved)
+        self.assertEqual(("192.0.2.1", 4731, 5, ("192.0.2.9", 0)), (host, port, timeout, bind))
 
     def test_wrong_tls(self) -> None:
         for server, words in (
