@@ -6,6 +6,7 @@ It shares nothing with txgear's own code: a mistake there cannot hide itself her
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import time
 from enum import IntEnum
@@ -99,11 +100,19 @@ class WirePeer:
     """One connection: a client, a worker and an admin in one."""
 
     def __init__(
-        self, port: int, host: str = "127.0.0.1", timeout: float = 5.0, source: str | None = None
+        self,
+        port: int,
+        host: str = "127.0.0.1",
+        timeout: float = 5.0,
+        source: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        """By TLS, where there are settings for it; the server's certificate is to be one for localhost."""
         self.timeout = timeout
         self._socket = socket.create_connection((host, port), timeout, source and (source, 0))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self._socket = tls.wrap_socket(self._socket, server_hostname="localhost")
         self._buffer = b""
         self._echoes = 0
         #: All that this connection ever received.

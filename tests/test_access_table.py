@@ -1,0 +1,284 @@
+"""Access rules: a table of identities by acts by functions. Each cell is tried on every way to a real server,
+and again on the same connections after a reload that turns each of them round."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+from zlib import crc32
+
+import pytest
+import trustme
+
+from processes import PATIENCE, Servers, free_port, wait_until
+from txgear.broker.rights import ACTS, SERVER_ACTS, SHUTDOWN
+from txgear.protocol.constants import EXTENSION_OPTION, GET_RESULT, LOGGED_IN, LOGIN
+from txgear.security.tokens import Token, new_token
+from wirepeer import P, WirePeer
+
+pytestmark = pytest.mark.txgear_only
+
+IDENTITIES: Final = ("web", "team-a", "team-b", "nobody")
+FUNCTIONS: Final = ("mail", "mail.send", "Mail.send")
+"""The first begins like the second, and the third differs in a capital only."""
+FUNCTION_ACTS: Final = tuple(sorted(ACTS - SERVER_ACTS))
+OWN_ACTS: Final = tuple(sorted(SERVER_ACTS - {SHUTDOWN}))
+
+UNKNOWN_JOB: Final = b"ERR UNKNOWN_JOB\r\n"
+
+
+class Table:
+    """
+    What is allowed to whom. The rules say it in different ways: each identity has its own.
+
+    @ivar turned: whether each cell is the opposite of what it was at first.
+    """
+
+    def __init__(self, turned: bool) -> None:
+        self.turned = turned
+
+    def may(self, identity: str, act: str, function: str = "") -> bool:
+        """A cell: half of them are allowed, without any order."""
+        return crc32(f"{identity} {act} {function}".encode()) % 2 == self.turned
+
+    def acts(self, identity: str, function: str, allowed: bool) -> list[str]:
+        return [act for act in FUNCTION_ACTS if self.may(identity, act, function) == allowed]
+
+    def rules(self) -> Iterator[str]:
+        """The tables of the file."""
+        yield rule("admin", "allow", ["all"])
+        for identity in IDENTITIES:
+            yield rule(identity, "allow", [act for act in OWN_ACTS if self.may(identity, act)])
+            if identity.startswith("team"):
+                # Too much is allowed by a pattern, before or behind the rule that denies a part of it.
+                wide = rule("team-*" if identity == "team-a" else identity, "allow", ["all"], "*")
+                narrow = [
+                    rule(identity, "deny", self.acts(identity, function, False), function)
+                    for function in FUNCTIONS
+                ]
+                yield from [wide, *narrow] if identity == "team-a" else [*narrow, wide]
+            else:
+                for function in FUNCTIONS:
+                    yield rule(identity, "allow", self.acts(identity, function, True), function)
+
+
+def rule(identity: str, word: str, acts: list[str], function: str = "") -> str:
+    functions = f"functions = {json.dumps([function])}\n" if function else ""
+    return f"[[access]]\nidentities = {json.dumps([identity])}\n{word} = {json.dumps(acts)}\n{functions}"
+
+
+class Way:
+    """
+    One identity's connections to a server, for both protocols, with TLS or without.
+
+    @ivar peer: that on the Gearman port.
+    """
+
+    def __init__(
+        self, identity: str, token: str, port: int, web_port: int, context: ssl.SSLContext | None
+    ) -> None:
+        self.identity = identity
+        self.peer = WirePeer(port, timeout=PATIENCE, tls=context)
+        self._headers = {"X-Gearman-Background": "true", "X-Gearman-Unique": ""}
+        if context is None:
+            self._web = http.client.HTTPConnection("127.0.0.1", web_port, timeout=PATIENCE)
+        else:
+            self._web = http.client.HTTPSConnection("localhost", web_port, timeout=PATIENCE, context=context)
+        self.peer.send(P.OPTION_REQ, EXTENSION_OPTION)
+        self.peer.expect(P.OPTION_RES, EXTENSION_OPTION)
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+            self.peer.send(LOGIN, token.encode("ascii"))
+            self.peer.expect(LOGGED_IN, identity.encode("ascii"))
+
+    def close(self) -> None:
+        self.peer.close()
+        self._web.close()
+
+    # One request each
+
+    def answer(self, line: str) -> list[bytes]:
+        """The lines of the answer to a text command."""
+        rows = [self.peer.ask(line)]
+        while not rows[0].startswith((b"ERR ", b"OK")) and rows[-1] != b".\n":
+            rows.append(self.peer.read_until(b"\n"))
+        return rows
+
+    def denied(self, line: str) -> bool:
+        """Whether a text command is refused; otherwise it may be that there is nothing to do just now."""
+        (answer,) = self.answer(line)
+        return answer.startswith(b"ERR ACCESS_DENIED Not+allowed:+")
+
+    def submits(self, function: str, unique: bytes = b"") -> bytes | None:
+        """The handle of a job; nothing if it is refused."""
+        self.peer.send(P.SUBMIT_JOB_BG, function.encode(), unique, b"")
+        got = self.peer.read()
+        if got.type == P.JOB_CREATED:
+            return got.body
+        assert got.type == P.ERROR
+        assert got.args[0] == b"ACCESS_DENIED"
+        return None
+
+    def works(self, function: str) -> bool:
+        self.peer.send(P.CAN_DO, function.encode())
+        refusals = [got.body for got in self.peer.sync()]
+        assert refusals in ([], [b"ACCESS_DENIED\0Not allowed: work " + function.encode()])
+        return not refusals
+
+    def outcome(self, handle: bytes) -> bytes:
+        """What GET_RESULT says of a job that is queued."""
+        self.peer.send(GET_RESULT, b"token", handle, b"", b"", b"0")
+        return self.peer.read().args[2]
+
+    def asked(self, method: str, function: str) -> int:
+        """The status of an answer of HTTP."""
+        self._web.request(method, f"/{function}", headers=self._headers)
+        response = self._web.getresponse()
+        response.read()
+        return response.status
+
+    def places(self) -> list[int]:
+        """Our ends of both connections: others have other ports."""
+        assert self._web.sock is not None
+        return [self.peer.local_port, int(self._web.sock.getsockname()[1])]
+
+    # All of them
+
+    def check(self, table: Table, function: str, handle: bytes, unique: bytes) -> None:
+        """
+        Each cell of this identity and function, on all ways.
+
+        @param handle: a job of somebody else, which is queued; C{unique} is its unique.
+        """
+
+        def may(act: str, name: str = function) -> bool:
+            return table.may(self.identity, act, name)
+
+        where = table.turned, self.identity, function
+        # Binary.
+        known = b"1" if may("see") else b"0"
+        assert self.peer.status_of(handle)[0] == known, where
+        assert self.peer.status_of(b"127.0.0.1:4730//" + handle)[0] == known, where
+        self.peer.send(P.GET_STATUS_UNIQUE, unique)
+        assert self.peer.expect(P.STATUS_RES_UNIQUE).args[:2] == [unique, known], where
+        outcome = b"pending" if may("read") else b"refused"
+        assert self.outcome(handle) == (outcome if may("see") else b"unknown"), where
+        assert (self.submits(function) is not None) == may("submit"), where
+        assert self.submits(function, unique) == (handle if may("submit") and may("see") else None), where
+        assert self.works(function) == may("work"), where
+        # HTTP.
+        http_status = {"GET": 202 if may("submit") else 403, "HEAD": 200 if may("see") else 404}
+        for method, status in http_status.items():
+            assert self.asked(method, function) == (status if may("http", "") else 403), (where, method)
+        # Text, first what names a job.
+        names = [row.partition(b"\t")[0] for row in self.answer("status")]
+        assert (function.encode() in names) == may("see"), where
+        text = handle.decode()
+        assert (self.answer(f"job {text}") == [UNKNOWN_JOB]) != may("see"), where
+        for command, act in (
+            ("workload", "read"),
+            ("requeue job", "requeue"),
+            ("forget job", "forget"),
+            ("cancel job", "cancel"),
+        ):
+            first = self.answer(f"{command} {text}")[0]
+            refused = first.startswith(b"ERR ACCESS_DENIED")
+            expected = (False, True) if not may("see") else (not may(act), False)
+            assert (refused, first == UNKNOWN_JOB) == expected, (where, command)
+        # Then what names a function; it has other jobs still.
+        for command, act in (
+            ("pause", "pause"),
+            ("resume", "resume"),
+            ("create function", "create"),
+            ("maxqueue", "maxqueue"),
+            ("requeue function", "requeue"),
+            ("forget dead", "forget"),
+            ("purge", "purge"),
+        ):
+            assert self.denied(f"{command} {function}") != may(act), (where, command)
+        # This one tells nothing of functions that may not be seen, and spares them.
+        alike = [name for name in FUNCTIONS if name.lower() == function.lower()]
+        spared = [name for name in alike if may("see", name) and not may("drop", name)]
+        assert self.denied(f"drop function {function}") == (not may("drop") or bool(spared)), where
+
+    def check_own(self, table: Table) -> None:
+        """Each cell of this identity that is for no function."""
+        assert self.denied("getpid") != table.may(self.identity, "settings")
+        workers = b"".join(self.answer("workers"))
+        assert (b" the-admin :" in workers) == table.may(self.identity, "peers")
+
+
+def test_each_cell(start_server: Servers, tmp_path: Path) -> None:
+    tokens = {name: new_token() for name in ("admin", *IDENTITIES[:-1])}
+    config = tmp_path / "txgear.toml"
+
+    def write(table: Table) -> None:
+        known = [
+            f'[[identity]]\nname = "{name}"\ntokens = ["{Token.of(token.encode())}"]\n'
+            for name, token in tokens.items()
+        ]
+        config.write_text("".join([*known, *table.rules()]))
+
+    before, after = Table(False), Table(True)
+    write(before)
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost")
+    issued.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    issued.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    tls_port, web_port, web_tls_port = free_port(), free_port(), free_port()
+    server = start_server(
+        *("--config", str(config), "--protocol", "http", "--http-port", str(web_port)),
+        *(
+            "--listen",
+            "127.0.0.1",
+            "--tls-listen",
+            f"127.0.0.1:{tls_port}",
+            "--http-tls-port",
+            str(web_tls_port),
+        ),
+        *("--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem")),
+    )
+    admin = Way("admin", tokens["admin"], server.port, web_port, None)
+    admin.peer.send(P.SET_CLIENT_ID, b"the-admin")
+    ways = [
+        Way(identity, tokens.get(identity, ""), *ports, secure)
+        for identity in IDENTITIES
+        for ports, secure in (((server.port, web_port), None), ((tls_port, web_tls_port), context))
+    ]
+
+    def check(table: Table) -> list[list[int]]:
+        number = 0
+        for way in ways:
+            way.check_own(table)
+            for function in FUNCTIONS:
+                number += 1
+                assert admin.answer(f"create function {function}") == [b"OK\r\n"]
+                unique = b"%d-%d" % (table.turned, number)
+                handle, other = admin.submits(function, unique), admin.submits(function)
+                assert handle is not None
+                assert other is not None
+                way.check(table, function, handle, unique)
+        return [way.places() for way in ways]
+
+    def workers() -> list[int]:
+        rows = [row.split(b"\t") for row in admin.answer("status")[:-1]]
+        return [int(row[3]) for row in rows]
+
+    places = check(before)
+    assert sum(workers()) == sum(
+        before.may(way.identity, "work", function) for way in ways for function in FUNCTIONS
+    )
+    write(after)
+    server.signal(signal.SIGHUP)
+    # Who works for what it may not any more is found soon after; all else holds at once.
+    wait_until(lambda: not any(workers()), what="workers that have lost their functions")
+    assert check(after) == places
+    for way in (admin, *ways):
+        way.close()
