@@ -202,15 +202,17 @@ def _opened(path: str) -> int:
     @raise ConfigurationError: the file cannot be opened, or is none: a pipe could make the server wait.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+    no_file = f"cannot write the audit log {path}: it is no file"
     try:
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise ConfigurationError(f"cannot write the audit log {path}: it is no file")
         descriptor = os.open(path, flags, 0o600)
     except OSError as error:
+        if os.path.exists(path) and not os.path.isfile(path):
+            # The system's words for a pipe without a reader say nothing of it.
+            raise ConfigurationError(no_file) from error
         raise ConfigurationError(f"cannot write the audit log {path}: {error.strerror}") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise ConfigurationError(f"cannot write the audit log {path}: it is no file")
+        raise ConfigurationError(no_file)
     return descriptor
 
 

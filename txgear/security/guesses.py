@@ -9,6 +9,7 @@ one. A wrong one ends its connection; beyond the limit without an answer.
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Final
 
@@ -22,6 +23,7 @@ MOST_ADDRESSES: Final = 10_000
 _NETWORK_BITS: Final = 64
 
 
+@lru_cache(1000)
 def network_of(address: str) -> str:
     """
     What counts as one place where peers come from.

@@ -271,7 +271,11 @@ class FileTests(AuditTestCase):
         os.mkfifo(pipe)
         link = Path(self.mktemp()).absolute()
         link.symlink_to(pipe)
-        for self.path in (pipe, link, Path("/dev/null"), Path.cwd()):
+        read = Path(self.mktemp()).absolute()
+        os.mkfifo(read)
+        self.addCleanup(os.close, os.open(read, os.O_RDONLY | os.O_NONBLOCK))
+        before += 1
+        for self.path in (pipe, link, read, Path("/dev/null"), Path.cwd()):
             error = self.assertRaises(ConfigurationError, self.opened)
             self.assertEqual(str(error), f"cannot write the audit log {self.path}: it is no file")
         self.assertEqual(len(os.listdir("/proc/self/fd")), before)
