@@ -4,7 +4,7 @@ TLS of a server's ports, over any kind of port.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from OpenSSL import SSL
 from twisted.internet.interfaces import (
@@ -12,11 +12,18 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
     IReactorTime,
 )
+from twisted.internet.tcp import Connection
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from txgear.errors import ConfigurationError
 from txgear.security.tlsfiles import TlsFiles, load
+
+if TYPE_CHECKING:
+    import socket
+
+MOST_AT_ONCE: Final = 32 * 1024
+"""Bytes that are sent in one: as many as Twisted takes, and more than a record of TLS has."""
 
 _Codes = SSL.X509VerificationCodes
 REFUSED: Final = {
@@ -35,13 +42,42 @@ class TlsTransport(TLSMemoryBIOProtocol):
     """
     The TLS of one connection.
 
-    Twisted's own gathers what is written until the next turn of the reactor. What the server writes is
-    gathered already, so here it leaves at once.
+    Twisted's own gathers what is written until the next turn of the reactor, and then has the reactor find
+    out whether the socket takes it. What the server writes is gathered already, so here it leaves at once: an
+    ECHO there and back takes half the time.
 
     @ivar refused_for: why the peer's certificate is refused, in words; empty where it is not.
     """
 
     refused_for = ""
+    _socket: socket.socket | None = None
+
+    def makeConnection(self, transport: Any) -> None:
+        """There is a connection, which is to have TLS."""
+        if isinstance(transport, Connection) and not transport.TLS:
+            self._socket = transport.getHandle()
+        super().makeConnection(transport)
+
+    def _flushSendBIO(self) -> None:  # noqa: N802  # where Twisted calls it otherwise, it does all itself
+        """Send what TLS has made of what was written, or was to be said of the handshake."""
+        try:
+            data = self._tlsConnection.bio_read(MOST_AT_ONCE)
+        except SSL.WantReadError:
+            return
+        transport: Any = self.transport
+        # What has no such buffers, or has them by other names, takes the way by the transport.
+        if self._socket is not None and not (
+            transport.dataBuffer or getattr(transport, "_tempDataBuffer", True)
+        ):
+            try:
+                sent = self._socket.send(data)
+            except OSError:
+                # It is full; or broken, which the reactor finds out at its own attempt.
+                sent = 0
+            if sent == len(data):
+                return
+            data = data[sent:]
+        transport.write(data)
 
 
 class TlsFactory(TLSMemoryBIOFactory):
