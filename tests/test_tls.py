@@ -237,7 +237,7 @@ def test_large_jobs(start_server: Servers, authority: Authority) -> None:
     port = free_port()
     start_server("--listen=127.0.0.1", f"--tls-listen=127.0.0.1:{port}", *authority.options())
     context = authority.client()
-    body = os.urandom(8 << 20)
+    body = os.urandom(2 << 20)
     with (
         WirePeer(port, tls=context, timeout=PATIENCE) as worker,
         WirePeer(port, tls=context, timeout=PATIENCE) as client,

@@ -238,7 +238,7 @@ class ServerService(Service):
             factory = factories[id(wanted.module)]
             if wanted.tls:
                 assert self._renewal is not None
-                factory = self._renewal.tls.over(factory, self._reactor)
+                factory = self._renewal.tls.over(factory, self._reactor, self.server.handshakes)
             opened = listeners.listen(reactor, wanted.place, wanted.number, self._options["backlog"], factory)
             if opened is not None:
                 self.ports.append(opened)

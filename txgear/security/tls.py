@@ -4,7 +4,7 @@ TLS of a server's ports, over any kind of port.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from OpenSSL import SSL
 from twisted.internet.interfaces import (
@@ -38,6 +38,16 @@ REFUSED: Final = {
 """The usual reasons why a client's certificate is refused."""
 
 
+class Watch(Protocol):
+    """Who is told of the connections of ports with TLS."""
+
+    def begin(self, transport: TLSMemoryBIOProtocol) -> None:
+        """A connection has been made, and its handshake is to follow."""
+
+    def end(self) -> None:
+        """A connection has ended."""
+
+
 class TlsTransport(TLSMemoryBIOProtocol):
     """
     The TLS of one connection.
@@ -49,6 +59,7 @@ class TlsTransport(TLSMemoryBIOProtocol):
     @ivar refused_for: why the peer's certificate is refused, in words; empty where it is not.
     """
 
+    factory: TlsFactory
     refused_for = ""
     _socket: socket.socket | None = None
 
@@ -56,6 +67,7 @@ class TlsTransport(TLSMemoryBIOProtocol):
         """There is a connection, which is to have TLS."""
         if isinstance(transport, Connection) and not transport.TLS:
             self._socket = transport.getHandle()
+        self.factory.watch.begin(self)
         super().makeConnection(transport)
 
     def _flushSendBIO(self) -> None:  # noqa: N802  # where Twisted calls it otherwise, it does all itself
@@ -81,9 +93,22 @@ class TlsTransport(TLSMemoryBIOProtocol):
 
 
 class TlsFactory(TLSMemoryBIOFactory):
-    """Puts TLS between the connections of a port and what the port speaks."""
+    """
+    Puts TLS between the connections of a port and what the port speaks.
+
+    @ivar watch: is told of them.
+    """
 
     protocol = TlsTransport
+
+    def __init__(self, tls: ServerTLS, factory: IProtocolFactory, clock: IReactorTime, watch: Watch) -> None:
+        super().__init__(tls, False, factory, clock)
+        self.watch = watch
+
+    def unregisterProtocol(self, p: Any) -> None:
+        """A connection has ended."""
+        super().unregisterProtocol(p)
+        self.watch.end()
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -125,13 +150,14 @@ class ServerTLS:
             "tls_client": self.files.client or "",
         }
 
-    def over(self, factory: IProtocolFactory, clock: IReactorTime) -> TlsFactory:
+    def over(self, factory: IProtocolFactory, clock: IReactorTime, watch: Watch) -> TlsFactory:
         """
         A factory for a port that speaks TLS, and in it what another factory speaks.
 
         @param clock: the reactor's.
+        @param watch: is told of the connections.
         """
-        return TlsFactory(self, False, factory, clock)
+        return TlsFactory(self, factory, clock, watch)
 
     def serverConnectionForTLS(self, protocol: Any) -> SSL.Connection:
         """Part of C{IOpenSSLServerConnectionCreator}."""

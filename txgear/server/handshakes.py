@@ -22,6 +22,9 @@ from txgear.server.notices import Notices
 HANDSHAKE_SECONDS: Final = 10.0
 """How long a TLS handshake may take: until then a connection costs twice what it does later."""
 
+CONNECTION_BYTES: Final = 28 * 1024
+"""Memory of an idle connection with TLS; before its handshake is completed it has more."""
+
 NOT_TLS: Final = ("http request", "https proxy request", "wrong version number", "packet length too long")
 """OpenSSL's words for bytes that are none of TLS."""
 
@@ -42,6 +45,7 @@ class Handshakes:
     @ivar completed: handshakes that were completed.
     @ivar failed: those that failed: a bad certificate, an old version, no TLS at all, or the peer has left in
         the middle. One that has connected and said nothing has begun none.
+    @ivar freed: bytes of memory that the TLS of connections had which have ended.
     @ivar stalled: those that took longer than L{HANDSHAKE_SECONDS}.
     """
 
@@ -51,10 +55,15 @@ class Handshakes:
         self._clock = clock
         self._notices = notices
         self._pending: dict[TLSMemoryBIOProtocol, IDelayedCall] = {}
-        self.completed = self.failed = self.stalled = 0
+        self.completed = self.failed = self.stalled = self.freed = 0
 
     def begin(self, transport: TLSMemoryBIOProtocol) -> None:
-        """A connection has been made, and its handshake is to follow."""
+        """
+        A connection has been made, and its handshake is to follow. Who has made its TLS tells it, and so may
+        who speaks within it.
+        """
+        if transport in self._pending:
+            return
         self._pending[transport] = self._clock.callLater(HANDSHAKE_SECONDS, self._overdue, transport)
         protocol: Any = transport.wrappedProtocol
 
@@ -74,6 +83,10 @@ class Handshakes:
             timer.cancel()
             self._is_over(transport)
             self.completed += 1
+
+    def end(self) -> None:
+        """A connection to a port with TLS has ended, whatever has become of its handshake."""
+        self.freed += CONNECTION_BYTES
 
     def _is_over(self, transport: Any) -> None:
         del transport.wrappedProtocol.connectionLost

@@ -223,10 +223,10 @@ class JobServer:
 
     def freed(self) -> int:
         """
-        Bytes of large things that were freed since the start: output that was not read, and unfinished
-        packets.
+        Bytes of large things that were freed since the start: output that was not read, unfinished packets,
+        and the TLS of connections.
         """
-        return self.unread + self.budget.freed
+        return self.unread + self.budget.freed + self.handshakes.freed
 
     def connect(self, line: PeerLine, descriptor: int, address: str) -> Peer:
         """

@@ -23,10 +23,13 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -53,13 +56,22 @@ class TlsTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = CertificateFolder(self.mktemp())
         self.clock = Clock()
+        self.told: list[str] = []
         self.use("require")
 
     def use(self, client: str | None) -> None:
         """Ask clients for a certificate in this way."""
         files = self.folder.files
         self.tls = ServerTLS(TlsFiles(files.cert, files.key, None if client is None else files.ca, client))
-        self.factory = self.tls.over(Factory.forProtocol(Answering), self.clock)
+        self.factory = self.tls.over(Factory.forProtocol(Answering), self.clock, self)
+
+    # The one who is told of connections is the test itself.
+
+    def begin(self, transport: TLSMemoryBIOProtocol) -> None:
+        self.told.append(type(transport.wrappedProtocol).__name__)
+
+    def end(self) -> None:
+        self.told.append("end")
 
     def connect(self, context: ssl.SSLContext, session: Any = None) -> TlsPeer:
         """A client whose handshake is completed."""
@@ -252,6 +264,15 @@ class ChainTests(TlsTestCase):
         Path(self.folder["cert.pem"]).write_bytes(text)
         self.use(None)
         self.assertEqual(self.connect(self.folder.client()).ask(b"x"), b"X")
+
+
+class WatchTests(TlsTestCase):
+    def test_told(self) -> None:
+        """Whoever wants to know hears of each connection before anything else does, and of its end."""
+        peer = TlsPeer(self.factory, self.folder.client())
+        self.assertEqual(self.told, ["Answering"])
+        peer.tls.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.told, ["Answering", "end"])
 
 
 class WriteTests(TlsTestCase):

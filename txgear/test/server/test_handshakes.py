@@ -11,13 +11,14 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import capturedLogs, formatEvent
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.protocol.constants import ECHO_REQ, ECHO_RES
 from txgear.protocol.packets import request, response
 from txgear.security.tls import ServerTLS
-from txgear.server.handshakes import HANDSHAKE_SECONDS, tls_under
+from txgear.server.handshakes import CONNECTION_BYTES, HANDSHAKE_SECONDS, tls_under
 from txgear.server.http import HttpFactory
 from txgear.server.jobserver import JobServer
 from txgear.server.sockets import before_first_data
@@ -27,13 +28,13 @@ from txgear.test.support.tls import CertificateFolder, TlsPeer
 
 
 class Foreign(Protocol):
-    """What another package speaks: it does not tell when TLS is up."""
+    """What another package speaks: it knows nothing of TLS."""
 
     def __init__(self, server: JobServer) -> None:
         self._server = server
 
     def connectionMade(self) -> None:
-        self.peer = self._server.accept(self, self.transport)  # type: ignore[arg-type]
+        self.peer = self._server.connect(self, 1, "192.0.2.1")  # type: ignore[arg-type]
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008
         self.reason = reason
@@ -54,7 +55,7 @@ class HandshakesTests(SynchronousTestCase):
         ]
 
     def over_tls(self, factory: IProtocolFactory) -> Any:
-        return self.tls.over(factory, self.fixture.clock)
+        return self.tls.over(factory, self.fixture.clock, self.server.handshakes)
 
     def counts(self) -> list[int]:
         """Completed, failed and stalled handshakes."""
@@ -86,6 +87,21 @@ class HandshakesTests(SynchronousTestCase):
             for each in (silent, slow):
                 each.tls.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(self.counts(), [3, 0, 6])
+
+    def test_tls_of_others(self) -> None:
+        """A port whose TLS somebody else has made, as an endpoint string does, is the same."""
+        factory = TLSMemoryBIOFactory(self.tls, False, self.fixture.factory, self.fixture.clock)
+        silent, done = self.connect(factory), self.connect(factory).shake_hands()
+        self.fixture.clock.advance(HANDSHAKE_SECONDS)
+        self.assertEqual([silent.transport.disconnected, done.transport.disconnected], [True, False])
+        self.assertEqual(self.counts(), [1, 0, 1])
+
+    def test_memory(self) -> None:
+        """That of connections which have ended is worth giving back to the system."""
+        before = self.server.freed()
+        for peer in (self.connect(), self.connect().shake_hands()):
+            peer.tls.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.server.freed() - before, 2 * CONNECTION_BYTES)
 
     def test_one_timer(self) -> None:
         """A handshake has one timer of its own; afterwards there is none."""
