@@ -341,6 +341,7 @@ def test_stalled_handshakes(start_server: Servers, authority: Authority, tell: C
     after = resident(server)
     tell(f"{STALLED} stalled handshakes: {before} MiB, {most}, {after}; longest echo {longest:.3f} s")
     assert longest < 0.5
+    assert most - before < STALLED * 80 // 1024
     assert server.said().count(b"has made no TLS handshake") < 30
 
 
