@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -179,7 +180,10 @@ class Guarded:
     def __init__(self, start_server: Servers, folder: Path, function: str) -> None:
         self.web, self.workers = new_token(), new_token()
         stored = {name: str(Token.of(getattr(self, name).encode())) for name in ("web", "workers")}
-        self.server = start_server(*configured(folder, RULES.format(function=function, **stored)))
+        self.rules = RULES.format(function=function, **stored)
+        options = configured(folder, self.rules)
+        self.file = Path(options[-1])
+        self.server = start_server(*options)
         self.address = f"127.0.0.1:{self.server.port}"
 
     def tells_no_secret(self) -> None:
@@ -229,7 +233,7 @@ react(main, sys.argv[1:])
 def test_a_worker_that_may_not_do_everything(
     guarded: Guarded, programs: Programs, function: str, names: Any
 ) -> None:
-    """It is told, and does the rest."""
+    """It is told, and does the rest; until it is not known any more."""
     other = names("other")
     worker = programs.start(
         [sys.executable, "-c", WORKER, guarded.address, guarded.workers, other, function], name="worker"
@@ -242,6 +246,14 @@ def test_a_worker_that_may_not_do_everything(
         client.send(P.SET_CLIENT_ID, f"token={guarded.web};reporter".encode())
         handle = client.submit(function.encode(), b"abc")
         client.expect(P.WORK_COMPLETE, handle, b"cba")
+    # Whoever may submit a job need not be one who may read its result.
+    (refused,) = outcomes((guarded.address, function, {"token": guarded.web, "fetch": True}))
+    assert refused == f"AccessDenied: ACCESS_DENIED: Not allowed: read {function}"
+    guarded.file.write_text(re.sub(r'name = "workers"\ntokens = .*', 'name = "workers"', guarded.rules))
+    guarded.server.signal(signal.SIGHUP)
+    wait_until(lambda: b"Not known any more: log in again" in worker.stderr, what="the end")
+    wait_until(lambda: b"did not let us in: ACCESS_DENIED: This token" in worker.stderr, what="the refusal")
+    assert secret(guarded.workers) not in worker.stderr
     guarded.tells_no_secret()
 
 

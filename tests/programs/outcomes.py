@@ -1,6 +1,7 @@
 """
 A client of txgear's own for each line of the standard input, a JSON list of the server, the function and the
 arguments of C{Client}: each submits one job, and what came of it is printed, a line for each in their order.
+With the further argument C{fetch} it asks for the result.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from txgear import Client, ClientTLS, TxgearError
 
 
 async def outcome(reactor: Any, server: str, function: str, given: dict[str, Any]) -> str:
+    fetch = given.pop("fetch", False)
     if isinstance(how := given.get("tls"), dict):
         given["tls"] = ClientTLS(**how)
     client = Client(reactor, server, **{"connect_timeout": 2, **given})
     try:
         handle = await client.submit_background(function)
+        if fetch:
+            return (await client.fetch(handle, wait=True, timeout=10)).result.decode()
         status = await client.status(handle)
         return "known" if status.known else "unknown"
     except TxgearError as error:
