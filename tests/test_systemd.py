@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import ssl
 import sys
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from certificates import certificate
 from needs import lacks
 from processes import PATIENCE, Program, Programs, free_port, run, twistd, wait_until
 from startup import Daemons, accepts, assert_one_line
@@ -102,6 +104,31 @@ def test_headers_of_proxies(programs: Programs) -> None:
         assert peer.ask_list("workers")[0].split(" ")[1] == "198.51.100.7"
 
 
+def test_tls(programs: Programs, tmp_path: Path) -> None:
+    """A socket may be one with TLS."""
+    _, authority = certificate(tmp_path)
+    plain_port, port = free_port(), free_port()
+    start(
+        programs,
+        "gear:gear-tls",
+        [inet(plain_port), inet(port)],
+        "--listen=systemd:name=gear",
+        "--tls-listen=systemd:name=gear-tls",
+        f"--tls-cert={tmp_path / 'certificate.pem'}",
+        f"--tls-key={tmp_path / 'key.pem'}",
+    )
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    with (
+        socket.create_connection(("127.0.0.1", port), PATIENCE) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as peer,
+    ):
+        peer.sendall(b"version\n")
+        assert peer.recv(100).startswith(b"OK ")
+    with WirePeer(plain_port) as wire:
+        assert wire.sync() == []
+
+
 def test_daemon(tmp_path: Path, daemons: Daemons, programs: Programs) -> None:
     """A server that detaches itself is another process than LISTEN_PID names, and has the sockets."""
     port, pid_file = free_port(), tmp_path / "pid"
@@ -152,3 +179,37 @@ def test_systemd_s_own_tool(programs: Programs) -> None:
     wait_until(lambda: b"Listening on" in program.stderr, what="systemd's tool")
     assert asks_pid(socket.AF_INET, ("127.0.0.1", port)) == b"OK %d\n" % program.pid
     assert program.stop() == 0
+
+
+def units(page: str) -> list[str]:
+    """The units of a page, as they stand there."""
+    text = (Path(__file__).parent.parent / "docs" / page).read_text()
+    return [part.partition("```")[0] for part in text.split("```ini\n")[1:] if part.startswith("[Unit]")]
+
+
+def test_units_of_the_pages(tmp_path: Path) -> None:
+    """systemd finds nothing to mend in them."""
+    tool = shutil.which("systemd-analyze")
+    lacks("" if tool else "there is no program systemd-analyze")
+    assert tool is not None
+    for page, names in (
+        ("supervisors.md", ["txgear.socket", "txgear.service", "txgear@.service"]),
+        ("operations.md", ["txgear.service"]),
+    ):
+        folder = tmp_path / page
+        folder.mkdir()
+        found = units(page)
+        assert len(found) == len(names)
+        paths = []
+        for name, unit in zip(names, found, strict=True):
+            # What systemd looks for is there.
+            unit = unit.replace("/opt/txgear/bin/twistd", shutil.which("true") or "").replace(
+                "User=txgear", "User=root"
+            )
+            path = folder / name.replace("@.", "@a.")
+            path.write_text(unit)
+            paths.append(path)
+        done = run([tool, "verify", "--man=no", *paths], env={"SYSTEMD_UNIT_PATH": f"{folder}:"})
+        said = [line for line in done.stderr.decode().splitlines() if "txgear" in line]
+        assert said == []
+        assert done.returncode == 0, done

@@ -36,11 +36,60 @@ class PidFile:
     A left file does not stop a server, whatever process has its number now: numbers are used again, in a
     container above all, where each first process is 1. Twisted's own pid file goes by the number, and has
     to be removed by hand then.
+
+    @ivar is_borrowed: whether another server holds it as well, and its number stands in it.
     """
 
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
         self._descriptor: int | None = None
+        self.is_borrowed = False
+
+    @property
+    def descriptor(self) -> int | None:
+        """The file, while we hold it. Whoever has a duplicate holds it, too."""
+        return self._descriptor
+
+    def borrow(self, descriptor: int) -> bool:
+        """
+        Hold a file that another server holds: we are to take its place. Its number stays in the file until
+        L{confirm}.
+
+        @param descriptor: what the other server holds; it is closed if it is another file.
+        @return: whether it is this file.
+        """
+        if self._descriptor is not None or not self._is_at_its_place(descriptor):
+            os.close(descriptor)
+            return False
+        self._descriptor = descriptor
+        self.is_borrowed = True
+        return True
+
+    def confirm(self) -> None:
+        """
+        Write our number: the file is ours alone, if we have borrowed it; or ours still, if another server
+        has borrowed it and did not start.
+
+        @raise ConfigurationError: somebody has removed the file, and it cannot be had anew.
+        """
+        self.is_borrowed = False
+        if self._descriptor is None or self._is_at_its_place(self._descriptor):
+            self._write()
+        else:
+            os.close(self._descriptor)
+            self._descriptor = None
+            self.take()
+
+    def _write(self) -> None:
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, b"%d" % os.getpid(), 0)
+
+    def leave(self) -> None:
+        """Let go of the file, which is another server's now."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
     def take(self) -> None:
         """
@@ -56,9 +105,8 @@ class PidFile:
                 self._check(descriptor)
                 # The last holder may have removed it, after we opened it and before it was locked.
                 if self._is_at_its_place(descriptor):
-                    os.ftruncate(descriptor, 0)
-                    os.pwrite(descriptor, b"%d" % os.getpid(), 0)
                     self._descriptor = descriptor
+                    self._write()
                     return
             except OSError as error:
                 raise self._unwritable(error) from error
@@ -103,6 +151,10 @@ class PidFile:
     def release(self) -> None:
         """Remove the file, if we hold it. Where we may not, as we are another user by now, empty it."""
         if self._descriptor is None:
+            return
+        if self.is_borrowed:
+            self.is_borrowed = False
+            self.leave()
             return
         try:
             if self._is_at_its_place(self._descriptor):

@@ -5,7 +5,9 @@ log file, the pid file, and the end of the reactor.
 
 from __future__ import annotations
 
+import atexit
 import gc
+import os
 import resource
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -17,13 +19,16 @@ from twisted.logger import globalLogPublisher
 
 from txgear.broker.records import StoredValue
 from txgear.broker.rights import SHUTDOWN
+from txgear.daemon.handover import HandOver, Offer
 from txgear.daemon.logs import LogFile
 from txgear.daemon.pidfile import PidFile
+from txgear.daemon.predecessor import PidFileOffer
 from txgear.daemon.service import ServerService
 from txgear.daemon.startup import NotStarted, StandardError
 from txgear.daemon.trim import Trimmer, c_library_trim
 from txgear.errors import ConfigurationError
 from txgear.interfaces import IJobStore
+from txgear.net.ownports import OwnSocket
 from txgear.security.audit import DONE
 
 GC_THRESHOLDS: Final = (20_000, 5, 1000)
@@ -71,6 +76,9 @@ class ProcessService(ServerService):
         self._stderr = stderr
         self._guard = guard
         self._trimmer: Trimmer | None = None
+        self._pid_file_error: ConfigurationError | None = None
+        self._has_started = self._has_failed = False
+        self._exit: Callable[[int], object] = os._exit
         self._log_file: LogFile | None = None
 
     # The start
@@ -82,8 +90,11 @@ class ProcessService(ServerService):
                 try:
                     self._pid_file.take()
                 except ConfigurationError as error:
-                    self.log.critical("{error}", error=error)
-                    raise
+                    if self._handover is None:
+                        self.log.critical("{error}", error=error)
+                        raise
+                    # Perhaps it is the file of the server whose place we take.
+                    self._pid_file_error = error
         super().privilegedStartService()
 
     def startService(self) -> None:
@@ -94,15 +105,43 @@ class ProcessService(ServerService):
         """
         with self._reported():
             super().startService()
+        if not self._has_started:
+            self._has_started = True
+            self._started_first()
+        if (trim := c_library_trim()) is not None:
+            self._trimmer = Trimmer(self._reactor, self.server.seconds, trim, self.server.freed)
+
+    def _started_first(self) -> None:
+        """What is done once, however often a successor fails and we go on."""
         for note in self._notes:
             self.log.warn("{note}", note=note)
             self._stderr.say(note)
         self._stderr.close()
+        if self._handover is not None:
+            # Before what the guard registers, and so after it in the end.
+            atexit.register(self.end_of_process)
         self._guard()
-        if (trim := c_library_trim()) is not None:
-            self._trimmer = Trimmer(self._reactor, self.server.seconds, trim, self.server.freed)
         if self._pid_file is not None:
             self._reactor.addSystemEventTrigger("after", "shutdown", self._pid_file.release)
+
+    def _inherit(self, handover: HandOver) -> list[OwnSocket]:
+        """And the pid file, if it is ours as well."""
+        sockets = super()._inherit(handover)
+        predecessor = handover.predecessor
+        if predecessor is not None and predecessor.pid_file is not None and self._pid_file is not None:
+            offered, predecessor.pid_file = predecessor.pid_file, None
+            if self._pid_file.borrow(offered.descriptor):
+                self._pid_file_error = None
+        if self._pid_file_error is not None:
+            raise self._pid_file_error
+        return sockets
+
+    def _confirm(self) -> bool:
+        if self._pid_file is None:
+            return False
+        borrowed = self._pid_file.is_borrowed
+        self._pid_file.confirm()
+        return borrowed
 
     def _start(self) -> None:
         options = self._options
@@ -157,6 +196,31 @@ class ProcessService(ServerService):
             self._stderr.say(str(error))
             # C{twistd} lets it through to the interpreter, and a daemon's to its parent.
             raise NotStarted("the line above says why") from error
+
+    # Another server takes our place
+
+    def offer(self) -> Offer:
+        """As in L{ServerService}; with the pid file."""
+        offer = super().offer()
+        if self._pid_file is None or self._pid_file.descriptor is None:
+            return offer
+        return offer._replace(pid_file=PidFileOffer(self._pid_file.path, self._pid_file.descriptor))
+
+    def go_on(self) -> None:
+        """As in L{ServerService}; if that cannot be, the process ends with the status 1."""
+        super().go_on()
+        self._has_failed = not self.running
+
+    def end_of_process(self) -> None:
+        """Give the process its status: the reactor knows none."""
+        if self._has_failed:
+            self._exit(1)
+
+    def leave(self, has_pid_file: bool) -> None:
+        """As in L{ServerService}."""
+        if has_pid_file and self._pid_file is not None:
+            self._pid_file.leave()
+        super().leave(has_pid_file)
 
     # While it runs
 

@@ -17,17 +17,19 @@ from twisted.logger import Logger, LogLevel
 
 from txgear._version import __version__
 from txgear.broker.records import PAUSED, StoredValue
+from txgear.broker.rights import SHUTDOWN
 from txgear.broker.states import DEAD
 from txgear.daemon.config import Config, read_config
+from txgear.daemon.handover import HandOver, Offer
 from txgear.daemon.ports import wanted_ports
 from txgear.daemon.renewal import Renewal, files_of
 from txgear.daemon.restore import restore
-from txgear.errors import ConfigurationError, StoreError, StoreUnusable
+from txgear.errors import ConfigurationError, StoreError, StoreUnusable, TxgearError
 from txgear.interfaces import IJobStore, IProtocolModule
 from txgear.journal.journal import Journal
 from txgear.journal.thread import StoreThread
 from txgear.net import listeners
-from txgear.net.ownports import OwnPorts
+from txgear.net.ownports import OwnPorts, OwnSocket
 from txgear.net.proxyheader import HeaderFactory, Trusted
 from txgear.plugins.gear import gear
 from txgear.protocol.constants import DEFAULT_PORT
@@ -80,8 +82,8 @@ class ServerService(Service):
         @param settings: for all ports.
         @param modules: what is spoken, each on ports of its own.
         @param options: options of C{twistd txgear}, by long names. C{listen}, C{tls-listen} and C{proxy-from}
-            (lists), C{port}, C{backlog}, C{config}, C{audit-log}, those of TLS and those of the modules mean
-            something here; what is missing has its default.
+            (lists), C{port}, C{backlog}, C{config}, C{audit-log}, C{handover}, those of TLS and those of the
+            modules mean something here; what is missing has its default.
         @param store: where background jobs are kept, not open yet; C{None} for in memory only.
         @param config: what the file of C{--config} says; L{reload} reads the file again.
         @param wall_seconds: reads the wall clock; by default the reactor's clock is that as well.
@@ -101,6 +103,7 @@ class ServerService(Service):
             "tls-key": None,
             "tls-ca": None,
             "tls-client": None,
+            "handover": None,
             **{name: default for module in modules for name, _, default, *_ in module.parameters},
             **(options or {}),
         }
@@ -111,6 +114,10 @@ class ServerService(Service):
         self._renewal: Renewal | None = None
         self.ports: list[IListeningPort] = []
         self._own_ports: OwnPorts | None = None
+        self._handover: HandOver | None = None
+        if self._options["handover"] is not None:
+            self._handover = HandOver(reactor, self._options["handover"], self)
+        self._released: Callable[[], None] | None = None
         self.end: Callable[[], object] = self._stop_soon
         self._ending = False
         self._closing_ports: Deferred[Any] = succeed(None)
@@ -130,6 +137,8 @@ class ServerService(Service):
             self.log.critical("{error}", error=error)
             raise
         super().startService()
+        if self._handover is not None:
+            self._handover.started(self._confirm())
         self.log.info(
             "txgear {version} is ready: store {store}, listening on {ports}",
             version=__version__,
@@ -140,6 +149,7 @@ class ServerService(Service):
 
     def _start(self) -> None:
         self._ending = False
+        self._released = None
         self._closing_ports = succeed(None)
         files = files_of(self._modules, self._options)
         self._renewal = None
@@ -164,13 +174,18 @@ class ServerService(Service):
                 self.server.audit = AuditLog(
                     self._options["audit-log"], self._reactor, self.server.wall_clock
                 )
-            if self._store is not None:
-                values = self._restore(self._store)
-            self._listen()
+            if self._handover is not None:
+                values = self._take_over(self._handover)
+            else:
+                if self._store is not None:
+                    values = self._restore(self._store)
+                self._listen()
         except ConfigurationError:
             self._closing_ports = self._close_ports()
             self.server.stop()
             self._let_go_of_store()
+            if self._handover is not None:
+                self._handover.not_started()
             raise
         if self._renewal is not None:
             self._renewal.start()
@@ -179,6 +194,42 @@ class ServerService(Service):
             self._warn_of_config()
             # Without the option nothing is said of schedules: what is remembered of them stays.
             self.scheduler.start(self._config.schedules, values)
+
+    def _take_over(self, handover: HandOver) -> list[StoredValue]:
+        """
+        Take the place of a server that runs, if there is one. What may fail comes first, while it serves.
+
+        @return: what the store remembers.
+        """
+        values: list[StoredValue] = []
+        self._listen(self._inherit(handover))
+        store = self._store
+        has_ours = store is not None and handover.has_store(store.name)
+        if store is not None and not has_ours:
+            values = self._restore(store)
+        handover.take_over()
+        if store is not None and has_ours:
+            values = self._restore(store)
+        handover.listen()
+        assert self._own_ports is not None
+        self._own_ports.own_all()
+        return values
+
+    def _inherit(self, handover: HandOver) -> list[OwnSocket]:
+        """
+        Ask the server that runs for what it hands over.
+
+        @return: the sockets.
+        """
+        return handover.find()
+
+    def _confirm(self) -> bool:
+        """
+        All has started.
+
+        @return: whether the pid file of the other server is ours now.
+        """
+        return False
 
     def _restore(self, store: IJobStore) -> list[StoredValue]:
         """
@@ -226,10 +277,16 @@ class ServerService(Service):
             self._thread.stop()
             self._store.close(None)
 
-    def _listen(self) -> None:
+    def _listen(self, inherited: Sequence[OwnSocket] = ()) -> None:
+        """
+        Open the ports.
+
+        @param inherited: sockets that listen already; those that are asked for are used.
+        """
         trusted = Trusted(self._options["proxy-from"])
-        if trusted:
-            self._own_ports = OwnPorts(self._reactor, lambda factory: self._behind_proxies(factory, trusted))
+        if trusted or self._handover is not None:
+            wrap = (lambda factory: self._behind_proxies(factory, trusted)) if trusted else None
+            self._own_ports = OwnPorts(self._reactor, wrap, inherited)
         reactor = self._own_ports or self._reactor
         self._listening: list[str] = []
         factories = {id(module): module.factory(self.server, self._options) for module in self._modules}
@@ -343,11 +400,58 @@ class ServerService(Service):
             lambda failure: self.log.failure("the server has not ended", failure)
         )
 
+    # Another server takes our place: L{txgear.daemon.handover.Giver}
+
+    def offer(self) -> Offer:
+        """Part of L{txgear.daemon.handover.Giver}."""
+        journal = self.server.journal
+        if not self.running or self._own_ports is None or self._ending:
+            raise ConfigurationError("the server there drains, or ends")
+        if journal is not None and journal.unavailable is not None:
+            raise ConfigurationError(f"the server there cannot use its store: {journal.unavailable}")
+        return Offer(None if self._store is None else self._store.name, list(self._own_ports.sockets))
+
+    def give_way(self, released: Callable[[], None]) -> Deferred[None]:
+        """Part of L{txgear.daemon.handover.Giver}."""
+        self.offer()
+        left = len(self.server.broker.table.jobs)
+        if left and self._store is None:
+            one = left == 1
+            jobs = "1 background job" if one else f"{left} background jobs"
+            self.log.warn("{jobs} in memory {are} given up", jobs=jobs, are="is" if one else "are")
+        self.server.audit.record(SHUTDOWN, DONE, by="handover")
+        self._released = released
+        return self.stopService()
+
+    def go_on(self) -> None:
+        """Part of L{txgear.daemon.handover.Giver}."""
+        assert self._handover is not None
+        if self._own_ports is not None:
+            own, self._own_ports = self._own_ports, None
+            self._handover.keep(own.sockets)
+        try:
+            self.startService()
+        except TxgearError:
+            # The log has the reason.
+            self.shutdown(False)
+
+    def leave(self, has_pid_file: bool) -> None:
+        """Part of L{txgear.daemon.handover.Giver}."""
+        if self._own_ports is not None:
+            own, self._own_ports = self._own_ports, None
+            own.leave()
+        self.shutdown(False)
+
     def _close_ports(self) -> Deferred[Any]:
         ports, self.ports = self.ports, []
-        own, self._own_ports = self._own_ports, None
         closed: Deferred[Any] = DeferredList([maybeDeferred(port.stopListening) for port in ports])
-        return closed if own is None else closed.addCallback(lambda results: own.close())
+        if self._own_ports is None or self._released is not None:
+            # The sockets are kept, for the next server or for us.
+            return closed
+        own, self._own_ports = self._own_ports, None
+        # One that has them already, and has not asked us to end, may take over nevertheless.
+        is_passed_on = self._handover is not None and self._handover.successor is not None
+        return closed.addCallback(lambda results: own.leave() if is_passed_on else own.close())
 
     def stopService(self) -> Deferred[None]:
         """
@@ -377,15 +481,25 @@ class ServerService(Service):
         self.scheduler.stop()
         if self._renewal is not None:
             self._renewal.stop()
+        released = self._released
+        if released is not None:
+            server.give_way()
         yield self._closing_ports
         yield self._close_ports()
         if server.journal is not None:
             yield server.journal.settle()
         closed = server.close_connections()
-        yield closed.addTimeout(STOP_SECONDS, self._reactor, onTimeoutCancel=lambda result, timeout: None)
+        _ = closed.addTimeout(STOP_SECONDS, self._reactor, onTimeoutCancel=lambda result, timeout: None)
+        if released is None:
+            yield closed
         if server.journal is not None:
             yield server.journal.close()
         if thread is not None:
             thread.stop()
         server.stop()
+        if released is not None:
+            released()
+            yield closed
+        elif self._handover is not None:
+            self._handover.close()
         self.log.info("txgear has ended")

@@ -225,6 +225,14 @@ class Options(UsageOptions):
             os.path.abspath,
         ),
         (
+            "handover",
+            None,
+            None,
+            "Unix socket over which the next server with the same option is handed the ports, and nobody is"
+            " refused meanwhile; in a folder that only the server's user can write",
+            os.path.abspath,
+        ),
+        (
             "store",
             None,
             None,

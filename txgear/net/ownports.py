@@ -183,6 +183,23 @@ class OwnPorts:
 
     # The end
 
+    def own_all(self) -> None:
+        """
+        Be who removes the files, too, of the sockets that were inherited; and close those that nobody has
+        asked for.
+        """
+        for own in (*self.sockets, *self.inherited):
+            own.is_owner = True
+        for own in self.inherited:
+            own.close()
+        self.inherited.clear()
+
+    def leave(self) -> None:
+        """Close all sockets, and leave their files: they are another process's now."""
+        for own in self.sockets:
+            own.is_owner = False
+        self.close()
+
     def close(self) -> None:
         """Close all sockets, those as well that nobody has asked for; their ports are closed by now."""
         for own in (*self.sockets, *self.inherited):

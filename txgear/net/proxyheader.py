@@ -179,6 +179,8 @@ class HeaderFactory(Factory):
     """
     Stands before the factory of a port: connections from trusted proxies get a L{HeaderProtocol} first,
     all others the real protocol at once.
+
+    @ivar has_stopped: whether the port is closed: a connection whose header comes now comes too late.
     """
 
     noisy = False
@@ -198,13 +200,15 @@ class HeaderFactory(Factory):
         self.trusted = trusted
         self.clock = clock
         self.refused = refused
+        self.has_stopped = False
 
     def doStart(self) -> None:
         """Part of C{IProtocolFactory}."""
         self.inner.doStart()
 
     def doStop(self) -> None:
-        """Part of C{IProtocolFactory}."""
+        """Part of C{IProtocolFactory}: the port is closed."""
+        self.has_stopped = True
         self.inner.doStop()
 
     def buildProtocol(self, addr: IAddress) -> IProtocol | None:  # type: ignore[override]
@@ -248,6 +252,9 @@ class HeaderProtocol(Protocol):
         @param rest: what has arrived behind the header.
         """
         transport = self.transport
+        if self.factory.has_stopped:
+            transport.loseConnection()
+            return
         if source is not None:
             transport.getPeer = lambda: source
         protocol: Any = self.factory.inner.buildProtocol(transport.getPeer())

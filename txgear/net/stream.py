@@ -81,6 +81,8 @@ BEHIND: Final = 4
 """What it sent last is not carried out yet; see L{txgear.server.turns}."""
 CROWDED: Final = 8
 """All peers together have sent too much that has not arrived whole; see L{txgear.server.budget}."""
+ENDING: Final = 16
+"""The server ends, and another one will answer."""
 
 
 @implementer(IHalfCloseableProtocol, IHandshakeListener, IPushProducer, IPullProducer)

@@ -369,6 +369,10 @@ class GearConnection(ShortTurns):
         if not asks and not waits and self.server.outbox.nothing_for(peer):
             self.close(linger=True)
 
+    def close(self, linger: bool = False) -> None:
+        """As in L{ShortTurns}; it lingers where all do."""
+        super().close(linger or self.server.lingers)
+
     def protocol_broken(self, error: ProtocolError) -> None:
         self.complain(LogLevel.info, "{peer}: {error}; connection closed", error=error)
         if isinstance(error, PacketTooLarge):

@@ -182,12 +182,17 @@ class HttpChannel(HTTPChannel):
                 text,
             ]
         )
-        # A connection that is closed while more comes is reset, and the client may not see the answer. So
-        # only our side ends, and what comes is ignored for some time.
+        self.end_soon()
+        self._end_our_side()
+
+    def _end_our_side(self) -> None:
+        """
+        End our side only, and ignore what comes. A connection that is closed while more comes is reset, and
+        the client may not see the answer.
+        """
         self.paused = self._ignores_input = True
         self.clearLineBuffer()
         self.setTimeout(None)
-        self.end_soon()
         self.transport.unregisterProducer()
         if tls_under(self.transport) is None:
             self.transport.loseWriteConnection()
@@ -199,12 +204,14 @@ class HttpChannel(HTTPChannel):
         """End the connection once what was written has left."""
         if self._ignores_input:
             self.transport.loseConnection()
+        elif self.server.lingers and not self._input_ended:
+            self._end_our_side()
         else:
             super().loseConnection()
 
     def dataReceived(self, data: bytes) -> None:
         """Some bytes have arrived."""
-        if self._ignores_input:
+        if self._ignores_input or self.server.lingers:
             return
         outer, self._receiving = self._receiving, True
         self._look_who_it_is()

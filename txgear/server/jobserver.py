@@ -32,6 +32,7 @@ from txgear.errors import AccessDenied
 from txgear.interfaces import IJobServer, PeerLine
 from txgear.journal.journal import Journal
 from txgear.net.batchedreads import AVAILABLE, BatchedReads
+from txgear.net.stream import ENDING, Stream
 from txgear.protocol.constants import JOB_CREATED
 from txgear.security.audit import Audit
 from txgear.security.tls import ServerTLS
@@ -78,6 +79,8 @@ class JobServer:
     @ivar journal: carries background jobs to the store, or C{None}.
     @ivar broker: the rules.
     @ivar guard: knows who the peers are, and notes what they are refused.
+    @ivar lingers: whether connections that are closed wait for their peers to hang up: those see the end of
+        what we send, and no reset, whatever they send meanwhile. L{give_way} sets it.
     @ivar config: the path of the file of policies and schedules, or C{None}.
     @ivar schedules: lists the schedules; see L{txgear.server.schedules.Scheduler.listed}. The service sets
         it, and C{config}.
@@ -148,6 +151,7 @@ class JobServer:
         self._timer_at = inf
         self._drained: list[Deferred[None]] = []
         self._closed: Deferred[None] | None = None
+        self.lingers = False
 
     def seconds(self) -> float:
         """
@@ -317,6 +321,16 @@ class JobServer:
         for line in self.outbox.lines():
             line.drain()
         return done
+
+    def give_way(self) -> None:
+        """
+        Carry out no more requests: another server will, when their peers have seen our end and asked it.
+        What was asked before is still answered. L{close_connections} follows.
+        """
+        self.lingers = True
+        for line in self.outbox.lines():
+            if isinstance(line, Stream):
+                line.stop_reading(ENDING)
 
     def close_connections(self) -> Deferred[None]:
         """

@@ -87,3 +87,63 @@ class PidFileTests(SynchronousTestCase):
             (processes / str(pid) / "cmdline").write_text("\0".join(words) + "\0")
             self.assertIs(is_another_twistd(pid, processes), expected)
         self.assertFalse(is_another_twistd(4, processes))
+
+
+class BorrowTests(SynchronousTestCase):
+    """A file that goes from a server to the next one."""
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp())
+        self.old, self.new = PidFile(str(self.path)), PidFile(str(self.path))
+        self.addCleanup(self.old.release)
+        self.addCleanup(self.new.release)
+        self.old.take()
+
+    def borrow(self) -> None:
+        assert self.old.descriptor is not None
+        self.assertTrue(self.new.borrow(os.dup(self.old.descriptor)))
+        self.assertTrue(self.new.is_borrowed)
+
+    def assert_held(self) -> None:
+        self.assertRaises(ConfigurationError, PidFile(str(self.path)).take)
+
+    def test_handed_over(self) -> None:
+        """It is locked all the time, and goes with the new server."""
+        self.borrow()
+        self.path.write_text("1")
+        self.new.confirm()
+        self.assertEqual(self.path.read_text(), str(os.getpid()))
+        self.old.leave()
+        self.old.release()
+        self.assert_held()
+        self.new.release()
+        self.assertFalse(self.path.exists())
+
+    def test_not_started(self) -> None:
+        """A new server that has only borrowed it leaves it; the old one writes its number anew."""
+        self.borrow()
+        self.new.release()
+        self.assertIsNone(self.new.descriptor)
+        self.assert_held()
+        self.path.write_text("1")
+        self.old.confirm()
+        self.assertEqual(self.path.read_text(), str(os.getpid()))
+
+    def test_another_file(self) -> None:
+        """A server with a file of its own takes no other one."""
+        other = PidFile(self.mktemp())
+        assert self.old.descriptor is not None
+        duplicate = os.dup(self.old.descriptor)
+        self.assertFalse(other.borrow(duplicate))
+        self.assertRaises(OSError, os.fstat, duplicate)
+        self.assertFalse(other.is_borrowed)
+        other.confirm()
+        self.assertFalse(os.path.exists(other.path))
+
+    def test_removed(self) -> None:
+        """If the old server has removed it meanwhile, it is made anew."""
+        self.borrow()
+        self.old.release()
+        self.new.confirm()
+        self.assertEqual(self.path.read_text(), str(os.getpid()))
+        self.assert_held()

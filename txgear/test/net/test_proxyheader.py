@@ -301,6 +301,15 @@ class ConnectionTests(SynchronousTestCase):
         self.feed(self.connect(), LINE + b"more")
         self.assertEqual(self.inner.made[0].heard, b"")
 
+    def test_too_late(self) -> None:
+        """When the port is closed, nobody becomes a peer any more."""
+        connection = self.connect()
+        self.factory.doStop()
+        self.feed(connection, LINE)
+        self.assertEqual(self.inner.made, [])
+        self.assertTrue(connection.disconnecting or self.is_gone(connection))
+        self.assertEqual(self.refused, [])
+
     def test_start(self) -> None:
         """The real factory knows whether it listens."""
         self.factory.doStart()

@@ -10,7 +10,9 @@ import socket
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -252,6 +254,41 @@ class HangUpTests(HttpTestCase):
         self.assertEqual(options[socket.SO_KEEPALIVE], 1)
         if hasattr(socket, "TCP_KEEPIDLE"):
             self.assertEqual(options[socket.TCP_KEEPIDLE], 10)
+
+
+class GivingWayTests(HttpTestCase):
+    """The server ends, and another one will answer."""
+
+    def connection(self) -> FakeTcpConnection:
+        channel = HttpFactory(self.server, lambda transport: HERE).buildProtocol(None)
+        return FakeTcpConnection(channel, MemoryReactorClock())
+
+    def test_idle(self) -> None:
+        """Only our side ends; a request that comes now is read and dropped, so that no reset follows."""
+        connection = self.connection()
+        self.server.give_way()
+        connection.arrive(b"GET /f HTTP/1.1\r\n\r\n")
+        closed = self.server.close_connections()
+        self.assertTrue(connection.ends_output)
+        connection.arrive(b"GET /f HTTP/1.1\r\n\r\n")
+        self.assertEqual((connection.written, connection.fake.arrived), (b"", []))
+        self.assertEqual(self.queued(), [])
+        self.assertNoResult(closed)
+        connection.make_room()
+        connection.readConnectionLost(Failure(ConnectionDone()))
+        connection.make_room()
+        self.successResultOf(closed)
+
+    def test_under_way(self) -> None:
+        """A client whose job is under way is told that no answer will come."""
+        connection = self.connection()
+        connection.arrive(b"GET /f HTTP/1.1\r\n\r\n")
+        self.server.end_turn()
+        self.server.give_way()
+        self.assertNoResult(self.server.close_connections())
+        self.assertTrue(connection.ends_output)
+        connection.make_room()
+        self.assertTrue(connection.written.startswith(b"HTTP/1.1 503 "))
 
 
 class SlowReaderTests(HttpTestCase):

@@ -8,10 +8,12 @@ from unittest import skipUnless
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import Protocol
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.protocols.haproxy import proxyEndpoint
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -206,6 +208,29 @@ class CloseTests(SynchronousTestCase):
         self.assertNoResult(closed)
         lines[1].leave()
         self.assertIsNone(self.successResultOf(closed))
+
+    def test_giving_way(self) -> None:
+        """What is asked from then on is left to the next server; our side ends, and then the peer's."""
+        reactor = MemoryReactorClock()
+        server = JobServer(reactor, Settings(prefix=b"H:test"))
+        server.stop()  # and read the connections one by one
+        connection: Any = FakeTcpConnection(GearFactory(server).buildProtocol(None), reactor)
+        server.outbox.send(connection.protocol.peer, ECHO_RES, b"last")
+        server.give_way()
+        connection.arrive(request(ECHO_REQ, b"next"))
+        self.assertEqual(connection.written, b"")
+        closed = server.close_connections()
+        self.assertEqual(connection.written, response(ECHO_RES, b"last"))
+        self.assertTrue(connection.ends_output)
+        # It is read, so that no reset follows, and dropped.
+        connection.arrive(request(ECHO_REQ, b"more"))
+        connection.doRead()
+        self.assertEqual((connection.written, connection.fake.arrived), (b"", []))
+        self.assertNoResult(closed)
+        connection.make_room()
+        connection.readConnectionLost(Failure(ConnectionDone()))
+        connection.make_room()
+        self.successResultOf(closed)
 
     def test_with_nobody_there_it_is_done(self) -> None:
         self.assertIsNone(self.successResultOf(ServerFixture().server.close_connections()))
