@@ -266,3 +266,65 @@ def test_the_last_descriptors(start_server: Servers) -> None:
             operator.sendall(b"version\n")
             assert operator.recv(100).startswith(b"OK ")
         assert server.log().count("\n") - lines < 60
+
+
+KNOWN = """
+[[identity]]
+name = "web"
+addresses = ["127.0.0.2/32"]
+[[access]]
+identities = ["web"]
+allow = ["http", "submit"]
+"""
+
+
+def test_strangers_at_the_door_of_http(start_server: Servers, tmp_path: Path) -> None:
+    """
+    Who does not say who it is has ten seconds, however slowly it speaks, and leaves nothing behind. Others
+    are served meanwhile.
+    """
+    port = free_port()
+    config = tmp_path / "txgear.toml"
+    config.write_text(KNOWN)
+    server = start_server("--config", str(config), "--protocol", "http", "--http-port", str(port))
+    before = resident(server)
+    half = b"POST /f HTTP/1.1\r\nAuthorization: Bearer " + b"x" * 4000
+    large = b"POST /f HTTP/1.1\r\nHost: x\r\nContent-Length: 67108864\r\nExpect: 100-continue\r\n\r\n"
+    ask = b"GET /f HTTP/1.1\r\nHost: x\r\nX-Gearman-Background: true\r\n\r\n"
+    with ExitStack() as stack:
+
+        def connect_from(host: str) -> socket.socket:
+            sock = socket.create_connection(("127.0.0.1", port), PATIENCE, (host, 0))
+            return stack.enter_context(sock)
+
+        known = connect_from("127.0.0.2")
+        for _ in range(20):
+            sock = connect_from("127.0.0.1")
+            sock.sendall(large)
+            assert read_until(sock, lambda data: data.endswith(b"\n")).startswith(b"HTTP/1.1 401 ")
+        strangers = [connect_from("127.0.0.1") for _ in range(300)]
+        begun = time.monotonic()
+        for sock in strangers:
+            sock.sendall(half)
+        longest = grown = 0.0
+        while strangers:
+            assert time.monotonic() - begun < 15
+            asked = time.monotonic()
+            known.sendall(ask)
+            assert read_until(known, lambda data: data.endswith(b"\n")).startswith(b"HTTP/1.1 202 ")
+            longest = max(longest, time.monotonic() - asked)
+            grown = max(grown, resident(server) - before)
+            still = []
+            for sock in strangers:
+                with suppress(OSError):
+                    sock.send(b"x")
+                    sock.setblocking(False)
+                    with suppress(BlockingIOError):
+                        assert sock.recv(1) == b""
+                        continue
+                    still.append(sock)
+            strangers = still
+            time.sleep(0.25)
+        assert time.monotonic() - begun > 8
+        assert longest < LONGEST
+        assert grown < 16

@@ -144,6 +144,9 @@ class HttpChannel(HTTPChannel):
     def allHeadersReceived(self) -> None:
         """Take the end of a header."""
         super().allHeadersReceived()
+        if self._overdue is not None:
+            # Twisted goes by the headers alone.
+            self.persistent = 0
         self._look_who_it_is()
 
     def resetTimeout(self) -> None:

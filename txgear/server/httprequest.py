@@ -187,6 +187,8 @@ class JobRequest(Request):
         @param length: bytes of the body, or C{None} if it comes in chunks.
         """
         self._length = length
+        if self._phase != RECEIVING:
+            return
         try:
             self._identify()
         except AccessDenied as error:
@@ -382,7 +384,7 @@ class JobRequest(Request):
                 self._fail(b"WORK_EXCEPTION", BYTES, data)
             elif kind == ERROR:
                 code: Any = arguments[0]
-                self._answer_text(STATUSES.get(code, INTERNAL_SERVER_ERROR), data.decode("utf-8"), b"ERROR")
+                self._refuse(STATUSES.get(code, INTERNAL_SERVER_ERROR), data.decode("utf-8"))
 
     def _stream(self, data: Data) -> None:
         if not data:
@@ -403,6 +405,15 @@ class JobRequest(Request):
     def _fail(self, command: bytes, kind: bytes, reason: Data) -> None:
         if self._phase == WAITING:
             self._answer(INTERNAL_SERVER_ERROR, command, kind, reason)
+        else:
+            self._break_off()
+
+    def _refuse(self, status: int, text: str) -> None:
+        """Answer that the job is not taken; or, whatever the request has come to, that its client is not."""
+        if self._phase == RECEIVING:
+            self._refuse_body(status, text)
+        elif self._phase == WAITING:
+            self._answer_text(status, text, b"ERROR")
         else:
             self._break_off()
 

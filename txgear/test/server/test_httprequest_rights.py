@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.rights import HTTP, SEE, SUBMIT, WORK
 from txgear.errors import AccessDenied
-from txgear.protocol.constants import WORK_COMPLETE
+from txgear.protocol.constants import WORK_COMPLETE, WORK_DATA
 from txgear.security.access import NOBODY, Access, Identity, Rule
 from txgear.security.guesses import AT_ONCE
 from txgear.security.tokens import Token, new_token
@@ -186,6 +186,56 @@ class UnknownTests(HttpRightsTestCase):
         self.assertEqual(self.post("f").status, 202)
         answer = self.post("g")
         self.assertEqual((answer.status, answer.body), (403, b"Not allowed: submit g\n"))
+
+
+class TurnedAwayTests(HttpRightsTestCase):
+    """An identity that is gone is told so, and its connections end."""
+
+    def forget_ops(self) -> None:
+        self.server.guard.replace(Access([IDENTITIES[0], WORKER], RULES))
+        self.clock.pump([0.0] * 10)
+
+    def test_while_the_job_is_under_way(self) -> None:
+        client, worker = self.connect(), self.worker(b"pay")
+        client.ask("POST", "/pay", bearer(OPS), body=b"w")
+        worker.grab()
+        self.forget_ops()
+        answer = client.answer()
+        self.assertEqual((answer.status, answer.body), (403, b"Not known any more: log in again\n"))
+        self.assertTrue(client.closed)
+
+    def test_while_the_result_is_under_way(self) -> None:
+        """What has begun is broken off, and nobody takes it for whole."""
+        client, worker = self.connect(), self.worker(b"pay")
+        client.ask("POST", "/pay", bearer(OPS), body=b"w")
+        handle, _, _ = worker.grab()
+        worker.say(WORK_DATA, handle, b"a part")
+        self.forget_ops()
+        heard = client.heard()
+        self.assertTrue(heard.endswith(b"a part\r\n"), heard)
+        self.assertTrue(client.closed)
+
+    def test_while_a_request_comes(self) -> None:
+        """Its body, or its header."""
+        for head in (b"", b"\r\n\r\n"):
+            self.start()
+            client = self.connect()
+            client.ask("HEAD", "/pay", bearer(OPS))
+            self.assertEqual(client.answer("HEAD").status, 404)
+            client.send(b"POST /pay HTTP/1.1\r\nContent-Length: 4\r\n" + bearer(OPS).encode() + head)
+            self.forget_ops()
+            answer = client.answer()
+            self.assertEqual((answer.status, answer.body), (403, b"Not known any more: log in again\n"))
+            client.send(b"rest" if head else b"\r\n\r\nrest")
+            self.assertEqual(client.heard(), b"")
+            self.assertTrue(client.closed)
+
+    def test_between_requests(self) -> None:
+        client = self.connect()
+        client.ask("HEAD", "/pay", bearer(OPS))
+        client.heard()
+        self.forget_ops()
+        self.assertEqual((client.heard(), client.closed), (b"", True))
 
 
 class EachRequestTests(HttpRightsTestCase):
