@@ -29,7 +29,7 @@ from txgear.broker.operations import Operations
 from txgear.broker.paging import Pager
 from txgear.broker.persistence import Persistence
 from txgear.broker.records import SCHEDULED, StoredValue
-from txgear.broker.rights import SUBMIT, WORK, check, check_join, may
+from txgear.broker.rights import SUBMIT, WORK, check, check_join, knows, may
 from txgear.broker.rules import Rules
 from txgear.broker.sleepers import Sleepers
 from txgear.broker.states import CANCELLED, DELAYED, DONE, PAGED, QUEUED, RUNNING, STORING
@@ -52,6 +52,7 @@ from txgear.protocol.constants import (
     UNIQUE_FROM_WORKLOAD,
     WORK_COMPLETE,
     WORK_DATA,
+    WORK_FAIL,
     WORK_STATUS,
     WORK_WARNING,
 )
@@ -253,6 +254,17 @@ class Broker:
         """
         if lost := [function for function in peer.abilities if not may(peer, WORK, function.name)]:
             self._remove_abilities(peer, lost, now)
+
+    def leave_unseen(self, peer: Peer, now: float) -> None:
+        """Jobs of others that a client has joined, and may not know of any more, fail as far as it goes."""
+        tenant = peer.tenant
+        left = [job for job in peer.attached if job.tenant is not tenant and not knows(peer, job.function)]
+        for job in left:
+            del peer.attached[job]
+            job.part(peer)
+            self._send(peer, WORK_FAIL, job.handle)
+        if left:
+            self._run_in_pieces(self._part(peer, left), now)
 
     def reset_abilities(self, peer: Peer, now: float) -> None:
         """The peer does nothing any more; all its jobs are taken back, counted as lost."""

@@ -187,6 +187,7 @@ class Guard:
         access = self.access
         found = self._identify(peer)
         name = found.identity
+        before = peer.tenant
         try:
             self._broker.identify(peer, None if name == NOBODY else self._broker.tenants.get(name))
         except QueueError as error:
@@ -198,6 +199,9 @@ class Guard:
             self._logins[peer] = found
         if peer.abilities:
             self._broker.rejudge(peer, self._seconds())
+        if peer.attached and peer.tenant is before:
+            # What it has submitted as somebody else is its own, too.
+            self._broker.leave_unseen(peer, self._seconds())
         if (look_again := self.waiting.get(peer)) is not None:
             look_again()
         return name
