@@ -10,9 +10,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from txgear.broker.history import Attempt, History
+from txgear.broker.history import Attempt, History, owned_by
 from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobRecord, JobUpdate, StoredValue
 from txgear.broker.states import DEAD, DONE, FAILED
+from txgear.broker.tenants import Tenant
 from txgear.stores import make_store
 
 #: Seconds since the epoch: when all this was, and a time that no test will see.
@@ -30,10 +31,10 @@ def large() -> bytes:
 
 def history(**fields: Any) -> bytes:
     """What is kept of a job beyond the classic protocol."""
-    made = History(fields.pop("settings", None))
+    made, tenant = History(fields.pop("settings", None)), fields.pop("tenant", None)
     for name, value in fields.items():
         setattr(made, name, value)
-    kept = made.to_bytes()
+    kept = made.to_bytes(tenant)
     assert kept is not None
     return kept
 
@@ -130,6 +131,28 @@ def jobs(name: str) -> list[tuple[JobRecord, bytes, bytes | None]]:
     done = history(settings=own, data_size=3, result_size=4)
     add(result=b"abcdefg", function=b"own", unique=b"taken", due=FAR, state=DONE, ended=FAR - 9, history=done)
     add(result=b"", function=b"unique", unique=b"taken", due=FAR, state=DONE, ended=FAR - 9, history=b"{}")
+    if name == "schema-0002-once":
+        return made
+    add(b"on an account", function=b"tenants", history=owned_by("web"))
+    add(b"on another", function=b"tenants", history=owned_by("batch-1"))
+    add(b"tried", function=b"tenants", retries=3, history=history(tenant=Tenant("web"), **tried))
+    add(
+        b"dead",
+        function=b"tenants",
+        due=FAR,
+        state=DEAD,
+        ended=THEN + 65,
+        history=history(tenant=Tenant("web"), **tried),
+    )
+    add(
+        result=b"",
+        function=b"unique",
+        unique=b"web's",
+        due=FAR,
+        state=DONE,
+        ended=FAR - 9,
+        history=owned_by("web"),
+    )
     return made
 
 

@@ -46,8 +46,8 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Old:
     return Old(f"sqlite:///{copy}", jobs(request.param.stem))
 
 
-def test_there_are_two() -> None:
-    assert len(FILES) == 2
+def test_there_are_three() -> None:
+    assert len(FILES) == 3
 
 
 def test_all_is_there(old: Old) -> None:

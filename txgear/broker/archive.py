@@ -100,7 +100,7 @@ class Archive:
             job.size = len(result)
             if result:
                 self.results[job.number] = result
-        job.history, job.since, job.archived = None, now, history.to_bytes() or b"{}"
+        job.history, job.since, job.archived = None, now, history.to_bytes(job.tenant) or b"{}"
         self._add(job, now + seconds, history, now)
         self._persistence.update_ended(job)
         if not dead:
@@ -183,7 +183,7 @@ class Archive:
     def _drop_result(self, job: Job) -> None:
         history = History.from_bytes(job.archived)
         history.data_size, history.result_size, history.complete = 0, 0, False
-        job.archived = history.to_bytes() or b"{}"
+        job.archived = history.to_bytes(job.tenant) or b"{}"
         self.results.pop(job.number, None)
         self.ended.drop_result(job)
         self._persistence.update_ended(job)

@@ -141,7 +141,7 @@ class Broker:
         self.timers = timers = Timers()
         self.functions = functions = Functions(timers)
         self.table = table = JobTable(rules.prefix)
-        self.tenants = Tenants()
+        self.tenants = tenants = Tenants()
         self.pager = pager = None if journal is None else Pager(rules.queue_memory, journal.load)
         self._sleepers = Sleepers(outbox.send, timers)
         self.dispatcher = dispatcher = Dispatcher(functions, self._sleepers, timers, pager, rules.wakeups)
@@ -151,14 +151,16 @@ class Broker:
             table, functions, dispatcher, archive, persistence, timers, outbox, rules.retries, chance
         )
         self.operations = Operations(table, functions, dispatcher, archive, lifecycle, persistence, timers)
-        self.store_events = StoreEvents(table, functions, dispatcher, archive, lifecycle, pager, timers)
+        self.store_events = StoreEvents(
+            table, functions, dispatcher, archive, lifecycle, pager, timers, tenants
+        )
         # What comes of peers that leave, and of the draining: it waits for nothing.
         self._departures = BulkTasks()
         # Used for each job: found at once.
         self._by_name = functions.by_name
         self._joinable = table.uniques.jobs
         self._store = None if journal is None else persistence.add
-        self.identify = self.tenants.identify
+        self.identify = tenants.identify
         self.repeat = lifecycle.repeat
         self.watch = lifecycle.watch
         self._send = outbox.send

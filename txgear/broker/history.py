@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from txgear.errors import InvalidArgument, PolicyError
@@ -17,6 +18,7 @@ from txgear.protocol.textlines import text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from txgear.broker.tenants import Tenant
     from txgear.policies import Policies, Policy
 
 MOST_ATTEMPTS: Final = 50
@@ -53,6 +55,28 @@ Watcher = Callable[[int, bytes, bytes, bool], None]
 Called once when a job has ended: with how (its state), what its worker had sent before, its
 result or the message of its failure, and whether that is all of it.
 """
+
+
+@lru_cache(1024)
+def owned_by(tenant: str) -> bytes:
+    """What a store keeps of a job of which there is nothing to say but on whose account it is."""
+    return _encode({"tenant": tenant}).encode("utf-8", "surrogatepass")
+
+
+@lru_cache(1024)
+def owner_of(kept: bytes) -> str | None:
+    """
+    @param kept: what a store has of a job.
+    @return: the name of the tenant on whose account it is.
+    @raise ValueError: it is not what L{History.to_bytes} or L{owned_by} made.
+    """
+    if b'"tenant"' not in kept:
+        return None
+    record = json.loads(kept)
+    owner = record.get("tenant") if isinstance(record, dict) else 0
+    if owner is None or isinstance(owner, str):
+        return owner
+    raise ValueError("not the history of a job")
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
@@ -176,9 +200,13 @@ class History:
         for watcher in watchers.values():
             watcher(outcome, data, result, complete)
 
-    def to_bytes(self) -> bytes | None:
-        """What a store keeps of it, C{None} if that is nothing."""
-        record: dict[str, Any] = {}
+    def to_bytes(self, tenant: Tenant | None = None) -> bytes | None:
+        """
+        What a store keeps of it, C{None} if that is nothing.
+
+        @param tenant: on whose account its job is.
+        """
+        record: dict[str, Any] = {} if tenant is None else {"tenant": tenant.name}
         if self.settings:
             record["settings"] = to_stored(self.settings)
         if self.counts:
@@ -192,7 +220,7 @@ class History:
     @classmethod
     def from_bytes(cls, kept: bytes) -> History:
         """
-        The other way round.
+        The other way round; whose job it is L{owner_of} tells.
 
         @raise ValueError: it is not what L{to_bytes} made.
         """

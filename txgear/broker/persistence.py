@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from txgear.broker.history import owned_by
 from txgear.broker.model import Reply
 from txgear.broker.ports import Reading
 from txgear.broker.records import JobRecord, JobUpdate
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 
 def _nothing(job: Job, waits: bool = False) -> None:
     """Where there is no pager all workloads are in memory, and nobody counts them."""
+
+
+def _life_of(job: Job) -> bytes | None:
+    """What the store has of a job that has not ended, beyond the classic protocol."""
+    if job.history is not None:
+        return job.history.to_bytes(job.tenant)
+    return None if job.tenant is None else owned_by(job.tenant.name)
 
 
 class Persistence:
@@ -96,7 +104,7 @@ class Persistence:
             job.created and job.created + offset,
             0,
             0.0,
-            None if job.history is None else job.history.to_bytes(),
+            _life_of(job),
         )
         job.reply = Reply(job.size)
         journal.add(job, record, job.workload)
@@ -108,9 +116,10 @@ class Persistence:
         @param due: when it is to begin, by the server's time; 0.0 for at once.
         """
         if self._journal is not None and (job.stored or job.reply is not None):
-            history = None if job.history is None else job.history.to_bytes()
             wall = self._timers.wall
-            self._journal.update(JobUpdate(job.number, job.place, wall(due), job.retries, history=history))
+            self._journal.update(
+                JobUpdate(job.number, job.place, wall(due), job.retries, history=_life_of(job))
+            )
 
     def update_ended(self, job: Job) -> None:
         """A job has ended that is archived, or something of that has changed."""

@@ -49,7 +49,8 @@ class JobRecord(NamedTuple):
     @ivar created: seconds since the epoch when it was submitted; 0.0 where that is not known.
     @ivar state: how it has ended (L{txgear.broker.states}), or 0.
     @ivar ended: seconds since the epoch when it ended, or 0.0.
-    @ivar history: L{txgear.broker.history.History.to_bytes}, or C{None} where there is nothing to say.
+    @ivar history: L{txgear.broker.history.History.to_bytes} or L{owned_by<txgear.broker.history.owned_by>},
+        or C{None} where there is nothing to say.
     """
 
     number: int

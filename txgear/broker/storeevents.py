@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from txgear.broker.history import History
+from txgear.broker.history import History, owned_by, owner_of
 from txgear.broker.model import Job
 from txgear.broker.records import PAUSED, by_place
 from txgear.broker.states import FAILED, PAGED
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from txgear.broker.paging import Pager
     from txgear.broker.records import JobRecord, StoredValue
     from txgear.broker.table import JobTable
+    from txgear.broker.tenants import Tenants
     from txgear.broker.timers import Timers
     from txgear.broker.uniques import Key
 
@@ -48,6 +49,7 @@ class StoreEvents:
         "_lifecycle",
         "_pager",
         "_table",
+        "_tenants",
         "_timers",
         "refused",
         "reserve",
@@ -65,7 +67,9 @@ class StoreEvents:
         lifecycle: Lifecycle,
         pager: Pager | None,
         timers: Timers,
+        tenants: Tenants,
     ) -> None:
+        self._tenants = tenants
         self._table = table
         self._functions = functions
         self._dispatcher = dispatcher
@@ -182,9 +186,14 @@ class StoreEvents:
         self._lifecycle.make_ready(job, record.due, 0.0, now)
 
     def _history(self, job: Job, kept: bytes | None) -> History | None:
+        """What a job has beyond the classic protocol; on whose account it is it knows from then on."""
         if kept is None:
             return None
         try:
+            if (owner := owner_of(kept)) is not None:
+                job.tenant = self._tenants.get(owner)
+                if kept == owned_by(owner):
+                    return None
             history = History.from_bytes(kept)
             history.policy(job.function.policy or CLASSIC, self._functions.policies)
         except (ValueError, PolicyError) as error:

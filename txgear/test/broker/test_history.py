@@ -12,8 +12,11 @@ from txgear.broker.history import (
     History,
     as_text,
     check_settings,
+    owned_by,
+    owner_of,
 )
 from txgear.broker.states import DONE
+from txgear.broker.tenants import Tenant
 from txgear.errors import InvalidArgument
 from txgear.policies import CLASSIC, Policies, Retention
 from txgear.protocol.packets import Pieces
@@ -23,6 +26,26 @@ from txgear.test.support.extras import PROPERTY, given, st
 
 def attempt(number: int, reason: str = "fail") -> Attempt:
     return Attempt(float(number), number + 0.5, reason, "worker", f"text {number}")
+
+
+class OwnerTests(SynchronousTestCase):
+    def test_there_and_back(self) -> None:
+        """On whose account a job is stands with the rest, or alone."""
+        web = Tenant("web")
+        self.assertEqual(owner_of(owned_by("web")), "web")
+        self.assertEqual(History().to_bytes(web), owned_by("web"))
+        kept = History({"timeout": 3}).to_bytes(web) or b""
+        self.assertEqual((owner_of(kept), History.from_bytes(kept).settings), ("web", {"timeout": 3}))
+
+    def test_nobodys(self) -> None:
+        """Even where the word stands in it."""
+        for kept in (b"{}", b'{"settings": {"tenant": 1}}', History({"timeout": 3}).to_bytes() or b""):
+            self.assertIsNone(owner_of(kept))
+
+    def test_what_is_damaged(self) -> None:
+        """It is said to be."""
+        for damaged in (b'{"tenant"', b'["tenant"]', b'{"tenant": 7}'):
+            self.assertRaises(ValueError, owner_of, damaged)
 
 
 class CheckSettingsTests(SynchronousTestCase):

@@ -10,6 +10,7 @@ from txgear.broker.paging import Pager
 from txgear.broker.persistence import Persistence
 from txgear.broker.records import PAUSED, JobRecord, JobUpdate, StoredValue
 from txgear.broker.states import DEAD, DONE
+from txgear.broker.tenants import Tenant
 from txgear.broker.timers import Timers
 from txgear.errors import QueueError
 from txgear.policies import FAIL
@@ -60,6 +61,17 @@ class JobTests(KeptTestCase):
         history.add_attempt(Attempt(1.0, 2.0, FAIL, "worker", "why"))
         self.persistence.update(job)
         self.assertEqual(self.journal.updates[0].history, history.to_bytes())
+
+    def test_on_whose_account_it_is(self) -> None:
+        """That stays with it whatever becomes of it; a classic job has nothing else."""
+        job = make_job()
+        job.tenant = Tenant("web")
+        self.persistence.add(job)
+        self.persistence.update(job)
+        job.history = History({"timeout": 3})
+        self.persistence.update(job)
+        kept = [self.journal.adding[0].record.history, *(move.history for move in self.journal.updates)]
+        self.assertEqual(kept, [b'{"tenant":"web"}'] * 2 + [b'{"tenant":"web","settings":{"timeout":3}}'])
 
     def test_while_the_store_is_away_none_is_taken(self) -> None:
         """And it had better be tried again soon."""

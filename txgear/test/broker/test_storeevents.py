@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from txgear.broker.history import Attempt, History
 from txgear.broker.model import Job
 from txgear.broker.records import PAUSED, SCHEDULED, JobRecord, StoredValue
+from txgear.broker.rights import SEE
 from txgear.broker.states import DEAD, DELAYED, DONE, PAGED, QUEUED
 from txgear.broker.uniques import key_of
-from txgear.errors import ConfigurationError
+from txgear.errors import AccessDenied, ConfigurationError
 from txgear.protocol.constants import HIGH, LOW, WORK_COMPLETE, WORK_FAIL
 from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase, queued, record
 from txgear.test.support.clock import START
@@ -297,12 +300,62 @@ class KnownTests(DurableBrokerTestCase):
         self.assertEqual((job.history.settings, job.history.counts), ({"timeout": 7}, {"fail": 1}))
 
     def test_one_that_is_damaged_is_found_at_the_start(self) -> None:
-        for damaged in (b"{", b'{"settings": {"timeout": -1}}', b"[]"):
+        for damaged in (b"{", b'{"settings": {"timeout": -1}}', b"[]", b'{"tenant":7}'):
             self.journal.put(record(7, history=damaged))
             error = self.assertRaises(ConfigurationError, self.fixture.restart)
             self.assertIn("what the store has of b'H:test:7' is damaged", str(error))
         self.journal.put(record(7))
         self.fixture.restart()
+
+    def test_on_whose_account_it_is(self) -> None:
+        """Of those that live, that wait, that are dead and that are kept, after two restarts as well."""
+        self.fixture.set(retries={"fail": 0, "lost": 1}, unique_for=60)
+        client, worker = self.fixture.tenant("web"), self.fixture.worker(b"f", b"g")
+
+        def submit(name: bytes, unique: bytes, workload: bytes, **rest: Any) -> Job:
+            job = self.broker.submit(
+                client, name, unique, workload, self.fixture.now, background=True, **rest
+            )
+            self.fixture.commit()
+            return job
+
+        for end in (self.fails, self.complete):
+            end(worker, self.grabbed(worker, submit(b"f", b"%d" % len(self.journal.updates), b"abc")))
+        self.grabbed(worker, submit(b"f", b"l", b"de"))
+        self.broker.reset_abilities(worker, self.fixture.now)
+        submit(b"g", b"g", b"fgh")
+        submit(b"g", b"", b"ij", settings={"timeout": 3}, delay=60.0)
+        self.fixture.store(b"x")
+        for first in (1000, 2000):
+            jobs = self.fixture.restart(first=first)
+            web = self.broker.tenants.get("web")
+            self.assertEqual([job.tenant for job in jobs], [web, web, web, None])
+            self.assertEqual([job.history is None for job in jobs], [False, True, False, True])
+            self.assertEqual((web.queued, web.running, web.bytes, web.connections), (3, 0, 7, 0))
+            ended = self.broker.archive.jobs.values()
+            self.assertEqual([(job.state, job.tenant) for job in ended], [(DEAD, web), (DONE, web)])
+        done = next(job for job in ended if job.state == DONE)
+        mine, stranger = (self.fixture.tenant(name, (SEE, b"f")) for name in ("web", "other"))
+        self.assertIs(self.fixture.submit(mine, unique=done.unique), done)
+        self.assertRaises(AccessDenied, self.fixture.submit, stranger, unique=done.unique)
+        self.assertEqual(self.broker.operations.requeue_all(b"f", self.fixture.now), 1)
+        self.fixture.pass_time(0)
+        self.assertEqual(web.queued, 4)
+        self.fixture.restart(first=3000)
+        self.assertEqual(self.broker.tenants.get("web").queued, 4)
+
+    def test_a_result_that_is_dropped(self) -> None:
+        """Whose it was is known all the same."""
+        self.fixture.set(unique_for=60, results=60)
+        client, worker = self.fixture.tenant("web"), self.fixture.worker(b"f")
+        job = self.broker.submit(client, b"f", b"u", b"", self.fixture.now, background=True)
+        self.fixture.commit()
+        self.complete(worker, self.grabbed(worker, job))
+        self.broker.store_events.result_refused(job.number)
+        self.fixture.restart()
+        self.assertEqual(
+            [job.tenant and job.tenant.name for job in self.broker.archive.jobs.values()], ["web"]
+        )
 
     def test_a_function_that_was_paused_still_is(self) -> None:
         self.fixture.store(b"work")
