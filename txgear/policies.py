@@ -292,6 +292,8 @@ class Policy:
     @ivar concurrency: jobs that may run at once; 0 for no bound.
     @ivar max_queue: jobs, of whatever state, at which submits are refused; 0 for no bound.
     @ivar max_bytes: bytes of their workloads that are not exceeded; 0 for no bound.
+    @ivar turns: whether jobs of one priority are handed out in turns between the identities that submitted
+        them.
     """
 
     retries: Retries | None = None
@@ -306,6 +308,7 @@ class Policy:
     concurrency: int = 0
     max_queue: int = 0
     max_bytes: int = 0
+    turns: bool = False
 
     def with_settings(self, settings: Mapping[str, Any], for_job: bool = False) -> Policy:
         """
@@ -358,6 +361,12 @@ def _lease(value: Any) -> float:
     return seconds
 
 
+def _yes_or_no(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise PolicyError("", f"true or false is wanted, not {brief(value)}")
+    return value
+
+
 _JOB_SETTINGS: Final[dict[str, Callable[[Any], Any]]] = {
     "retries": Retries.parse,
     "backoff": Backoff.parse,
@@ -375,6 +384,7 @@ _FUNCTION_SETTINGS: Final[dict[str, Callable[[Any], Any]]] = {
     "concurrency": count,
     "max_queue": count,
     "max_bytes": size,
+    "turns": _yes_or_no,
 }
 
 CLASSIC: Final = Policy()

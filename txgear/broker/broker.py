@@ -141,10 +141,10 @@ class Broker:
         self.timers = timers = Timers()
         self.functions = functions = Functions(timers)
         self.table = table = JobTable(rules.prefix)
-        self.tenants = tenants = Tenants()
         self.pager = pager = None if journal is None else Pager(rules.queue_memory, journal.load)
         self._sleepers = Sleepers(outbox.send, timers)
         self.dispatcher = dispatcher = Dispatcher(functions, self._sleepers, timers, pager, rules.wakeups)
+        self.tenants = tenants = Tenants(dispatcher.quotas_changed)
         self.persistence = persistence = Persistence(journal, pager, rules.prefix, timers)
         self.archive = archive = Archive(persistence, functions, timers)
         self.lifecycle = lifecycle = Lifecycle(
@@ -207,8 +207,8 @@ class Broker:
                 self.lifecycle.end(job, CANCELLED, now)
             elif self.dispatcher.draining and not job.clients:
                 self.dispatcher.withhold(job, now)
-            if job.priority in job.function.lanes.overflow:
-                self.dispatcher.advance(job.function, job.priority, now)
+            if job.function.lanes.behind(job):
+                self.dispatcher.advance(job, now)
             now = yield
 
     def _run_in_pieces(self, task: BulkTask, now: float) -> None:
@@ -240,8 +240,7 @@ class Broker:
             self.dispatcher.wake(function, now)
         if barred and peer.asleep:
             self.dispatcher.settle(peer, now)
-        for priority in sorted(function.lanes.overflow):
-            self.dispatcher.advance(function, priority, now)
+        self.dispatcher.advance_all(function, now)
 
     def cant_do(self, peer: Peer, name: bytes, now: float) -> None:
         """The peer does this function no more; its jobs of it are taken back, counted as lost."""
@@ -692,8 +691,8 @@ class Broker:
         assert {job.function for job in (*jobs, *archived)} <= set(functions)
         for function in functions:
             lanes = function.lanes
-            assert lanes.ready == states[function, QUEUED], function
-            assert lanes.paged == states[function, PAGED], function
+            lying = states[function, QUEUED] + states[function, PAGED]
+            assert lanes.ready + lanes.paged + lanes.held == lying, function
             assert function.running == states[function, RUNNING], function
             assert len(function.delayed) == states[function, STORING] + states[function, DELAYED], function
         if self.pager is not None:

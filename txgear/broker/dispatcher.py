@@ -11,6 +11,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
+from txgear.broker.sharedlanes import SharedLanes
 from txgear.broker.states import (
     DELAYED,
     PAGED,
@@ -25,11 +26,14 @@ from txgear.broker.states import (
 from txgear.protocol.constants import PRIORITIES
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from txgear.broker.bulk import BulkTask
     from txgear.broker.functions import Functions
     from txgear.broker.model import Function, Job, Peer
     from txgear.broker.paging import Pager
     from txgear.broker.sleepers import Sleepers
+    from txgear.broker.tenants import Tenant
     from txgear.broker.timers import Timers
 
 
@@ -44,6 +48,7 @@ class Dispatcher:
 
     __slots__ = (
         "_asleep",
+        "_bounded",
         "_functions",
         "_pager",
         "_sleepers",
@@ -75,6 +80,8 @@ class Dispatcher:
         self.draining = False
         # While the server begins to drain: the functions whose jobs have not all been looked at.
         self._unsifted: dict[Function, None] = {}
+        # Tenants that may have so many jobs at workers: all functions of which each has something queued.
+        self._bounded: dict[Tenant, dict[Function, None]] = {}
 
     # Into a place
 
@@ -90,14 +97,16 @@ class Dispatcher:
         function, priority = job.function, job.priority
         lanes = function.lanes
         # One look for all that is rare: this is on the way of each job.
-        if lanes.overflow or job.stored or job.history is not None:
+        if lanes.overflow or job.stored or job.history is not None or job.tenant is not None:
             if job.history is not None and job.history.expires:
                 self._timers.add(job, job.history.expires)
-            if not first and (priority in lanes.overflow or (job.size and not job.workload)):
+            if job.tenant is not None and job.tenant.quota.running:
+                lanes = self._bound(job.tenant, function, now)
+            if not first and (lanes.behind(job) or (job.size and not job.workload)):
                 job.state = TO_PAGED[job.state]
                 if lanes.append_overflow(job):
                     self._to_ring_end(function, priority)
-                self.advance(function, priority, now)
+                self.advance(job, now)
                 return
         job.state = TO_QUEUED[job.state]
         opened = lanes.put_back(job) if first else lanes.append(job)
@@ -112,24 +121,30 @@ class Dispatcher:
         job.state = TO_DELAYED[job.state]
         job.function.delayed[job] = None
 
-    def advance(self, function: Function, priority: int, now: float) -> None:
+    def advance(self, job: Job, now: float) -> None:
         """
-        What is in an overflow has changed, or the lane before it: let those into the
+        What is in the overflow of this job's lane has changed, or the lane before it: let those into the
         lane whose workloads are there, and have others read.
         """
+        function, priority = job.function, job.priority
         lanes = function.lanes
         advanced = 0
         dry = not lanes.counts[priority]
-        while (job := lanes.pop_loaded(priority)) is not None:
+        while (other := lanes.pop_loaded(job)) is not None:
             advanced += 1
-            job.state = TO_QUEUED[job.state]
-            lanes.append(job)
+            other.state = TO_QUEUED[other.state]
+            lanes.append(other)
         if advanced:
             self.wake(function, now, advanced)
         if self._pager is not None:
             self._pager.ask(function, priority, now)
         if advanced and dry:
             self.unbar(priority, now)
+
+    def advance_all(self, function: Function, now: float) -> None:
+        """The same for all overflows of a function."""
+        for job in function.lanes.firsts():
+            self.advance(job, now)
 
     def _to_ring_end(self, function: Function, priority: int) -> None:
         if function.throttled:
@@ -169,15 +184,17 @@ class Dispatcher:
             worker.running[handle] = job
             function.running += 1
             self.running += 1
-            if job.tenant is not None:
-                job.tenant.running += 1
+            if (tenant := job.tenant) is not None:
+                tenant.running += 1
+                if tenant.running == tenant.quota.running:
+                    self._judge(tenant, now)
             if job.due:
                 self._timers.discard(job)
             if function.throttle is not None:
                 function.throttle.started(now)
                 self.regulate(function, now)
             if lanes.overflow:
-                self.advance(function, priority, now)
+                self.advance(job, now)
             return job
         return None
 
@@ -214,8 +231,11 @@ class Dispatcher:
             job.kept_handle = b""
             function.running -= 1
             self.running -= 1
-            if job.tenant is not None:
-                job.tenant.running -= 1
+            if (tenant := job.tenant) is not None:
+                tenant.running -= 1
+                # Otherwise there was room for all that it has.
+                if 0 < tenant.quota.running < tenant.queued:
+                    self._judge(tenant, now)
             if job.due:
                 self._timers.discard(job)
             if function.throttle is not None:
@@ -252,19 +272,25 @@ class Dispatcher:
         throttled = available == 0 or function in self._unsifted
         if throttled != function.throttled:
             function.throttled = throttled
-            for priority in PRIORITIES:
-                if throttled:
-                    self.rings[priority].pop(function, None)
-                    if priority in lanes.overflow:
-                        self.unbar(priority, now)
-                elif lanes.counts[priority] or priority in lanes.overflow:
-                    self._to_ring_end(function, priority)
+            self._settle_rings(function, now)
         if throttle is not None:
             self._timers.discard(function)
             if throttled and not throttle.paused and (opens := throttle.opens()) > now:
                 self._timers.add(function, opens)
         if not throttled and lanes.ready:
             self.wake(function, now, lanes.ready)
+
+    def _settle_rings(self, function: Function, now: float) -> None:
+        """Have a function in the rings of those priorities of which something may be handed out."""
+        lanes = function.lanes
+        for priority, ring in enumerate(self.rings):
+            there = lanes.counts[priority] or priority in lanes.overflow
+            if function in ring:
+                if function.throttled or not there:
+                    del ring[function]
+                    self.unbar(priority, now)
+            elif there:
+                self._to_ring_end(function, priority)
 
     def release_throttle(self, function: Function, now: float) -> None:
         """A reason to hold this function back is gone; there may be others."""
@@ -281,9 +307,66 @@ class Dispatcher:
 
     def _available(self, function: Function, now: float) -> int:
         """How many of its jobs may be handed out now."""
-        throttle, ready = function.throttle, function.lanes.ready
+        throttle, lanes = function.throttle, function.lanes
+        ready = lanes.startable
         available = None if throttle is None else throttle.available(function.running, now)
         return ready if available is None else min(ready, available)
+
+    # What holds a tenant back
+
+    def _bound(self, tenant: Tenant, function: Function, now: float) -> SharedLanes[Job]:
+        """
+        There is to be something of a tenant that may have so many jobs at workers: it must not be in the way
+        of others.
+        """
+        self._bounded.setdefault(tenant, {})[function] = None
+        lanes = function.lanes
+        if not isinstance(lanes, SharedLanes):
+            lanes = function.share()
+            self.advance_all(function, now)
+        return lanes
+
+    def _judge(self, tenant: Tenant, now: float) -> None:
+        """
+        A tenant has more or fewer jobs at workers, or may have. This takes a while for each function of which
+        it has something queued.
+        """
+        functions = self._bounded.get(tenant, {})
+        for function in list(functions):
+            lanes = function.lanes
+            if not (isinstance(lanes, SharedLanes) and lanes.has(tenant)):
+                del functions[function]
+                continue
+            lanes.judge(tenant)
+            self._settle_rings(function, now)
+            if not tenant.held:
+                if self._pager is not None:
+                    for priority in sorted(lanes.overflow):
+                        self._pager.ask(function, priority, now)
+                self.wake(function, now)
+
+    def quotas_changed(self, bounded: Collection[Tenant], now: float) -> None:
+        """
+        What tenants may have at workers has changed.
+
+        @param bounded: those that may have any number no more, and have jobs.
+        """
+        for function in self._functions.by_name.values():
+            lanes = function.lanes
+            if bounded and any(job.tenant in bounded for job in lanes.all() if job.state in (QUEUED, PAGED)):
+                lanes = function.share()
+            if isinstance(lanes, SharedLanes):
+                for tenant in lanes.tenants():
+                    self._bounded.setdefault(tenant, {})[function] = None
+        for tenant in list(self._bounded):
+            self._judge(tenant, now)
+            if not tenant.quota.running:
+                del self._bounded[tenant]
+        for function in self._functions.by_name.values():
+            function.arrange_lanes()
+            self.advance_all(function, now)
+            if isinstance(function.lanes, SharedLanes):
+                function.lanes.forget_absent()
 
     # Workers that sleep
 
@@ -296,8 +379,10 @@ class Dispatcher:
         wanted = function.lanes.ready - function.woken
         if wanted <= 0 or not self._asleep:
             return
-        if function.throttle is not None and (wanted := self._available(function, now) - function.woken) <= 0:
-            return
+        if function.throttle is not None or function.lanes.limited:
+            wanted = self._available(function, now) - function.woken
+            if wanted <= 0:
+                return
         if self._wakeups:
             wanted = min(wanted, self._wakeups * jobs)
         for peer in self._sleepers.find(function, wanted):
@@ -357,7 +442,7 @@ class Dispatcher:
         """
         self.draining = True
         for function in self._functions.by_name.values():
-            if function.lanes.ready or function.lanes.paged:
+            if function.lanes.ready or function.lanes.paged or function.lanes.held:
                 function.throttled = True
                 self._unsifted[function] = None
         self.rings = ({}, {}, {})
@@ -374,8 +459,7 @@ class Dispatcher:
                     self.withhold(job, now)
                 now = yield
             del self._unsifted[function]
-            for priority in sorted(function.lanes.overflow):
-                self.advance(function, priority, now)
+            self.advance_all(function, now)
             self.regulate(function, now)
             now = yield
 
@@ -420,6 +504,11 @@ class Dispatcher:
                 some = bool(lanes.counts[priority] or priority in lanes.overflow)
                 assert (function in ring) == (some and not function.throttled), (function, priority)
             assert all(job.state in (STORING, DELAYED) for job in function.delayed), function
+            lying = [job for job in lanes.all() if job.state in (QUEUED, PAGED)]
+            for tenant in {job.tenant for job in lying if job.tenant is not None}:
+                if tenant.quota.running:
+                    assert isinstance(lanes, SharedLanes), function
+                    assert function in self._bounded[tenant], (function, tenant)
         running = sum(function.running for function in self._functions.by_name.values())
         assert self.running == running, (self.running, running)
         for ring in self.rings:

@@ -105,6 +105,7 @@ class Functions:
         nothing back any more stays until L{drop_throttle}.
         """
         policy = function.policy = self.policies.policy_for(function.name)
+        function.arrange_lanes()
         if policy is not None and (policy.concurrency or policy.rate):
             throttle = self.throttle(function)
             throttle.concurrency = policy.concurrency

@@ -392,7 +392,7 @@ def function(broker: Broker, function: Function) -> dict[str, Any]:
     dead = len(broker.archive.shelf(function, dead=True).jobs) if function.kept else 0
     return {
         "function": text(function.name),
-        "queued": function.lanes.ready + function.lanes.paged,
+        "queued": function.lanes.ready + function.lanes.paged + function.lanes.held,
         "waiting": len(function.delayed),
         "running": function.running,
         "workers": len(function.workers),

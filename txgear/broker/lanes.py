@@ -80,9 +80,14 @@ class Lanes(Generic[T]):
     @ivar ready: the sum of C{counts}.
     @ivar overflow: what is behind each lane, by priority; only where there is something.
     @ivar paged: how many are in C{overflow}.
+    @cvar held: how many are not to be handed out for now: none, as in L{txgear.broker.sharedlanes}.
+    @cvar limited: whether fewer may be handed out than are ready: likewise.
     """
 
     __slots__ = ("_lanes", "_returned", "counts", "overflow", "paged", "ready")
+
+    held: Final = 0
+    limited: Final = False
 
     def __init__(self) -> None:
         # None where there never was an item.
@@ -94,6 +99,11 @@ class Lanes(Generic[T]):
         self.ready = 0
         self.overflow: dict[int, Overflow[T]] = {}
         self.paged = 0
+
+    @property
+    def startable(self) -> int:
+        """How many may be handed out now."""
+        return self.ready
 
     # In the lanes
 
@@ -191,6 +201,34 @@ class Lanes(Generic[T]):
             if left:
                 self._returned[priority] = left
 
+    def head(self, priority: int, gone: T | None = None) -> T:
+        """
+        The next item of this priority, left where it is; there is one.
+
+        @param gone: an item that was counted out, and whose state is about to change.
+        """
+        heap = self._returned.get(priority)
+        while heap:
+            item = heap[0][1]
+            if item.state == QUEUED and item is not gone:
+                return item
+            heappop(heap)
+        lane = self._lanes[priority]
+        assert lane is not None
+        while lane[0].state != QUEUED or lane[0] is gone:
+            lane.popleft()
+        return lane[0]
+
+    def kinds(self, priority: int) -> tuple[list[T], list[T], list[T]]:
+        """Those of a priority that have come back, those in the lane, and those behind it, in their order."""
+        overflow = self.overflow.get(priority)
+        return (
+            [item for _, item in sorted(self._returned.get(priority, ())) if item.state == QUEUED],
+            [item for item in self._lanes[priority] or () if item.state == QUEUED],
+            # One that has left may be there again, behind its tombstone, which is none any more.
+            list(dict.fromkeys(item for item in overflow.items if item.state == PAGED)) if overflow else [],
+        )
+
     def all(self) -> list[T]:
         """Every item in the lanes and their overflow, in the order of being handed out, and tombstones."""
         found: list[T] = []
@@ -206,6 +244,10 @@ class Lanes(Generic[T]):
         return [*returned, *(self._lanes[priority] or ())]
 
     # In the overflow
+
+    def behind(self, item: T) -> bool:
+        """Whether there are others in the overflow behind which this item has to go."""
+        return item.priority in self.overflow
 
     def append_overflow(self, item: T) -> bool:
         """
@@ -229,15 +271,28 @@ class Lanes(Generic[T]):
         if not overflow.count:
             del self.overflow[item.priority]
 
-    def pop_loaded(self, priority: int) -> T | None:
-        """The first item in this overflow, taken out, if it is loaded."""
-        overflow = self.overflow.get(priority)
-        item = None if overflow is None else overflow.first()
-        if overflow is None or item is None or not item.loaded:
+    def pop_loaded(self, item: T) -> T | None:
+        """The first item in the overflow in which this one is, or was, taken out, if it is loaded."""
+        overflow = self.overflow.get(item.priority)
+        first = None if overflow is None else overflow.first()
+        if overflow is None or first is None or not first.loaded:
             return None
         overflow.items.popleft()
-        self.remove_overflow(item)
-        return item
+        self.remove_overflow(first)
+        return first
+
+    def to_read(self, priority: int) -> tuple[Overflow[T] | None, int]:
+        """
+        Of which overflow of this priority something is to be read next.
+
+        @return: the overflow, C{None} if there is none; and how many are in the lane before it.
+        """
+        return self.overflow.get(priority), self.counts[priority]
+
+    def firsts(self) -> list[T]:
+        """The first item in each overflow."""
+        found = (self.overflow[priority].first() for priority in sorted(self.overflow))
+        return [item for item in found if item is not None]
 
     def total_of(self, priority: int) -> int:
         """Items of this priority, in the lane and in its overflow."""

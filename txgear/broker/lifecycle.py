@@ -163,7 +163,7 @@ class Lifecycle:
         self._starts.pop(job, None)
         if job.state == STORING or not (job.wanted or job.state == RUNNING):
             self.end(job, FAILED if job.state == STORING else CANCELLED, now)
-            self._dispatcher.advance(job.function, job.priority, now)
+            self._dispatcher.advance(job, now)
 
     def make_ready(self, job: Job, due: float, begins: float, now: float) -> None:
         """
@@ -308,7 +308,7 @@ class Lifecycle:
         elif history is not None and 0.0 < history.expires <= now:
             self.send_clients(job, WORK_FAIL, job.handle)
             self.finish(job, EXPIRED, now)
-            self._dispatcher.advance(job.function, job.priority, now)
+            self._dispatcher.advance(job, now)
         else:
             self._dispatcher.leave(job, now)
             self._table.put_last(job)

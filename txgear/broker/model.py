@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from txgear.broker.lanes import Lanes
+from txgear.broker.sharedlanes import SharedLanes
 from txgear.broker.states import DONE, NEW, STATE_NAMES
 from txgear.errors import QueueError
 from txgear.protocol.textlines import text
@@ -248,7 +249,8 @@ class Function:
     All that is known of one function.
 
     @ivar name: what it is called.
-    @ivar lanes: its jobs that can be handed out, or only wait for their workloads.
+    @ivar lanes: its jobs that can be handed out, or only wait for their workloads; for each tenant where they
+        take turns, or one may not have more than so many at workers.
     @ivar delayed: its jobs that are not to be handed out yet.
     @ivar running: how many of its jobs are at workers.
     @ivar workers: the peers that can do it.
@@ -285,7 +287,7 @@ class Function:
 
     def __init__(self, name: bytes) -> None:
         self.name = name
-        self.lanes: Lanes[Job] = Lanes()
+        self.lanes: Lanes[Job] | SharedLanes[Job] = Lanes()
         self.delayed: dict[Job, None] = {}
         self.running = 0
         self.workers: dict[Peer, None] = {}
@@ -305,7 +307,7 @@ class Function:
     def total(self) -> int:
         """Jobs of every state, as C{status} shows them and C{maxqueue} counts them."""
         lanes = self.lanes
-        return lanes.ready + lanes.paged + len(self.delayed) + self.running
+        return lanes.ready + lanes.paged + lanes.held + len(self.delayed) + self.running
 
     @property
     def paused(self) -> bool:
@@ -328,6 +330,26 @@ class Function:
                 raise QueueError(f"Job queue is full: max_bytes is {policy.max_bytes}")
         if self.max_queued is not None and 0 < self.max_queued[priority] <= self.total:
             raise QueueError("Job queue is full")
+
+    def share(self) -> SharedLanes[Job]:
+        """Have lanes for each tenant, from now on, if there are none."""
+        lanes = self.lanes
+        if not isinstance(lanes, SharedLanes):
+            shared: SharedLanes[Job] = SharedLanes(self.policy is not None and self.policy.turns)
+            shared.take_over(lanes)
+            lanes = self.lanes = shared
+        return lanes
+
+    def arrange_lanes(self) -> None:
+        """Have those lanes that are wanted: for each tenant, or for all."""
+        lanes, turns = self.lanes, self.policy is not None and self.policy.turns
+        if turns:
+            self.share().set_turns(True)
+        elif isinstance(lanes, SharedLanes):
+            if lanes.bounded:
+                lanes.set_turns(False)
+            else:
+                self.lanes = lanes.merged()
 
     def unassigned(self) -> list[Job]:
         """

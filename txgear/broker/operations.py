@@ -81,7 +81,7 @@ class Operations:
 
     def _cancel(self, job: Job, now: float) -> None:
         self._lifecycle.fail(job, CANCELLED, CANCEL, now)
-        self._dispatcher.advance(job.function, job.priority, now)
+        self._dispatcher.advance(job, now)
 
     def purge(self, name: bytes, now: float) -> int | None:
         """
@@ -260,6 +260,7 @@ class Operations:
         self._functions.policies = policies
         for function in list(self._functions.by_name.values()):
             self._functions.apply_policy(function, now)
+            self._dispatcher.advance_all(function, now)
             if function.throttle is not None:
                 self._dispatcher.release_throttle(function, now)
             self._functions.forget_if_unused(function)

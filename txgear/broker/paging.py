@@ -74,7 +74,7 @@ class Pager:
         """
         function = job.function
         crowded = self.used + job.size > self._budget and function.lanes.ready >= len(function.workers)
-        if waits or crowded or job.priority in function.lanes.overflow:
+        if waits or crowded or function.lanes.behind(job):
             job.workload = b""
         else:
             self.used += job.size
@@ -85,7 +85,7 @@ class Pager:
 
     def yield_room(self, job: Job) -> None:
         """A stored job goes behind the others: give its workload up if there is no room."""
-        if self.used > self._budget or job.priority in job.function.lanes.overflow:
+        if self.used > self._budget or job.function.lanes.behind(job):
             self.drop(job)
 
     def drop(self, job: Job) -> None:
@@ -130,11 +130,12 @@ class Pager:
         otherwise as many jobs as it has workers, or a piece if it is dry; a good one if
         lanes like that have not taken much yet.
         """
-        overflow = function.lanes.overflow.get(priority)
+        lanes = function.lanes
+        overflow, ready = lanes.to_read(priority)
         if overflow is None or not function.workers:
             return []
-        ready = function.lanes.counts[priority]
-        missing = min(max(len(function.workers) - ready, 0), READ_JOBS)
+        # Where tenants share a function, one may have nothing in memory when its turn comes.
+        missing = min(max(len(function.workers) - lanes.counts[priority], 0 if ready else 1), READ_JOBS)
         crowded = self.used + self._chunk > self._budget
         # Beyond the budget, how many bytes more than the workers need at once.
         spare = 0

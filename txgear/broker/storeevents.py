@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from txgear.broker.paging import Pager
     from txgear.broker.records import JobRecord, StoredValue
     from txgear.broker.table import JobTable
-    from txgear.broker.tenants import Tenants
+    from txgear.broker.tenants import Tenant, Tenants
     from txgear.broker.timers import Timers
     from txgear.broker.uniques import Key
 
@@ -110,10 +110,10 @@ class StoreEvents:
         assert pager is not None
         if not more:
             pager.arrived()
-        lanes: dict[tuple[Function, int], None] = {}
+        lanes: dict[tuple[Function, int, Tenant | None], Job] = {}
         for job, workload in workloads:
             if job.state == PAGED:
-                lanes[job.function, job.priority] = None
+                lanes[job.function, job.priority, job.tenant] = job
                 pager.unreadable.discard(job)
                 if workload is None or len(workload) != job.size:
                     # Somebody has changed the store: nobody can do it any more.
@@ -124,11 +124,11 @@ class StoreEvents:
                     pager.count(job)
         for job in unreadable:
             if job.state == PAGED:
-                lanes[job.function, job.priority] = None
+                lanes[job.function, job.priority, job.tenant] = job
                 pager.unreadable.add(job)
                 self._lifecycle.put_off(job, now)
-        for function, priority in lanes:
-            self._dispatcher.advance(function, priority, now)
+        for job in lanes.values():
+            self._dispatcher.advance(job, now)
         pager.go_on(now)
 
     # The server starts again

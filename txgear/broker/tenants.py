@@ -4,7 +4,7 @@ On whose account jobs are: what each identity may have at once, and what it has.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 from weakref import WeakValueDictionary
@@ -126,9 +126,14 @@ class Tenants:
     @ivar by_name: all of them.
     """
 
-    __slots__ = ("_named", "by_name")
+    __slots__ = ("_changed", "_named", "by_name")
 
-    def __init__(self) -> None:
+    def __init__(self, changed: Callable[[list[Tenant], float], None]) -> None:
+        """
+        @param changed: called when quotas have changed, with those tenants that had no bound for what runs
+            before, and have one and jobs now.
+        """
+        self._changed = changed
         # Whoever is not named is kept by those who refer to it, and forgotten with the last of them.
         self.by_name: WeakValueDictionary[str, Tenant] = WeakValueDictionary()
         self._named: dict[str, Tenant] = {}
@@ -165,5 +170,8 @@ class Tenants:
         @param quotas: by the names of identities; whoever is not named has no bounds.
         """
         self._named = {name: self.get(name) for name in quotas}
-        for tenant in list(self.by_name.values()):
+        tenants = list(self.by_name.values())
+        bounded = [tenant for tenant in tenants if not tenant.quota.running]
+        for tenant in tenants:
             tenant.set_quota(quotas.get(tenant.name, UNBOUNDED), now)
+        self._changed([tenant for tenant in bounded if tenant.quota.running and tenant.queued], now)

@@ -22,7 +22,7 @@ from txgear.broker.model import Function, Job, Peer
 from txgear.broker.rules import Rules
 from txgear.broker.states import DELAYED, QUEUED, RUNNING, STORING
 from txgear.broker.timers import LOOK_SECONDS
-from txgear.errors import JobNotFound, QueueError
+from txgear.errors import JobNotFound, QueueError, ServerError
 from txgear.protocol.constants import (
     NOOP,
     PRIORITIES,
@@ -259,14 +259,15 @@ class BrokerMachine(RuleBasedStateMachine):
         stores = self.journal is not None and background and not (done or (known and known.background))
         if stores and self.journal is not None and self.journal.unavailable is not None:
             refused = True
+        expected = self.refusal(peer, name, known or done, refused, len(workload))
         due = self.now + self.model.offset + delay if delay else 0.0
         asked = peer, name, unique, workload, self.now, priority, background, due
         try:
             job = self.broker.submit(*asked, settings=own, delay=span)
-        except QueueError:
-            assert refused
+        except ServerError as error:
+            assert type(error) is expected
             return
-        assert not refused
+        assert expected is None
         if not background:
             self.owed[peer, job.handle] += 1
         if done is not None:
@@ -287,6 +288,17 @@ class BrokerMachine(RuleBasedStateMachine):
             self.model.add(known, due, span)
         waits = known.storing and (background or known.state == STORING)
         assert self.broker.reply_of(job, background) is (job.reply if waits else None)
+
+    def refusal(
+        self, peer: Peer, name: bytes, joined: ModelJob | None, refused: bool, size: int
+    ) -> type[ServerError] | None:
+        """
+        What a submit is answered that comes to nothing.
+
+        @param joined: the job that is the same.
+        @param refused: whether there is no room for another, whoever asks.
+        """
+        return QueueError if refused else None
 
     def submit_delayed(self, peer: Peer, name: bytes, unique: bytes, background: bool, span: float) -> None:
         self.submit(peer, name, unique, b"one", PRIORITIES[1], background, 0.0, span=span)
@@ -417,16 +429,7 @@ class BrokerMachine(RuleBasedStateMachine):
         self.functions_are_known()
         for name, function in self.broker.functions.by_name.items():
             jobs = [known for known in self.model.jobs if known.function == name]
-            fronts = [self.model.front(name, priority) for priority in PRIORITIES]
-            overflow = [self.model.overflow(name, priority) for priority in PRIORITIES]
-            assert queued(function.lanes) == [known.job for front in fronts for known in front]
-            assert overflowed(function.lanes) == [known.job for back in overflow for known in back]
-            assert function.lanes.counts == [len(front) for front in fronts]
-            assert [function.lanes.total_of(priority) for priority in PRIORITIES] == [
-                len(front) + len(back) for front, back in zip(fronts, overflow, strict=True)
-            ]
-            assert function.lanes.ready == sum(function.lanes.counts)
-            assert function.lanes.paged == sum(map(len, overflow))
+            self.lanes_are_right(name, function)
             assert function.total == len(jobs)
             assert len(function.delayed) == sum(known.state in (DELAYED, STORING) for known in jobs)
             assert function.running == sum(known.state == RUNNING for known in jobs)
@@ -437,6 +440,19 @@ class BrokerMachine(RuleBasedStateMachine):
         for ring, expected in zip(self.broker.dispatcher.rings, self.model.rings, strict=True):
             assert [function.name for function in ring] == expected
             assert all(function is self.broker.functions.by_name[function.name] for function in ring)
+
+    def lanes_are_right(self, name: bytes, function: Function) -> None:
+        """What can be handed out, and what is behind that."""
+        fronts = [self.model.front(name, priority) for priority in PRIORITIES]
+        overflow = [self.model.overflow(name, priority) for priority in PRIORITIES]
+        assert queued(function.lanes) == [known.job for front in fronts for known in front]
+        assert overflowed(function.lanes) == [known.job for back in overflow for known in back]
+        assert function.lanes.counts == [len(front) for front in fronts]
+        assert [function.lanes.total_of(priority) for priority in PRIORITIES] == [
+            len(front) + len(back) for front, back in zip(fronts, overflow, strict=True)
+        ]
+        assert function.lanes.ready == sum(function.lanes.counts)
+        assert function.lanes.paged == sum(map(len, overflow))
 
     def functions_are_known(self) -> None:
         assert set(self.broker.functions.by_name) == self.model.functions()

@@ -190,14 +190,18 @@ class LifeMachine(BrokerMachine):
     """The same with policies."""
 
     model: PolicyModel
+    choices = RULES
 
     @initialize(retries=RETRIES, wakeups=WAKEUPS, rules=CHOICES)
     def start(self, retries: int, wakeups: int, rules: int) -> None:
         self.broker = Broker(self.outbox, Rules(b"H:test", retries, wakeups))
-        self.model = PolicyModel(RULES[rules], lambda: self.now, retries, durable=False, budget=0)
+        self.model = self.make_model(self.choices[rules], retries, durable=False, budget=0)
         self.begin_watch()
-        self.broker.operations.set_policies(policies(RULES[rules]), self.now)
+        self.broker.operations.set_policies(policies(self.choices[rules]), self.now)
         self.open_doors()
+
+    def make_model(self, rules: PolicyRules, retries: int, durable: bool, budget: int) -> PolicyModel:
+        return PolicyModel(rules, lambda: self.now, retries, durable, budget)
 
     def begin_watch(self) -> None:
         self.seen: list[End] = []
@@ -454,8 +458,8 @@ class LifeMachine(BrokerMachine):
         assert read == [known.workload if known.state == DEAD else known.brought]
 
     def reload(self, rules: int) -> None:
-        self.model.reload(RULES[rules])
-        self.broker.operations.set_policies(policies(RULES[rules]), self.now)
+        self.model.reload(self.choices[rules])
+        self.broker.operations.set_policies(policies(self.choices[rules]), self.now)
 
     # What is always true
 
@@ -471,7 +475,7 @@ class LifeMachine(BrokerMachine):
 
     def to_be_woken(self, function: Function) -> int:
         """Where jobs start at a rate, those who are awake wake others."""
-        available = min(function.lanes.ready, self.model.available(function.name))
+        available = min(super().to_be_woken(function), self.model.available(function.name))
         return int(min(available, 1) if self.model.rate(function.name) is not None else available)
 
     @invariant()
@@ -539,7 +543,7 @@ class LifeMachine(BrokerMachine):
         for peer in self.peers:
             self.reset_abilities(peer)
             self.hear()
-        self.reload(len(RULES) - 1)
+        self.reload(len(self.choices) - 1)
         self.hear()
         super().teardown()
         self.pass_time(100 * 86400.0)
@@ -579,9 +583,9 @@ class StoredLifeMachine(LifeMachine, StoredMachine):
         self.journal = StoredLifeJournal(self, budget)
         self.broker_rules = Rules(b"H:test", retries, wakeups, budget)
         self.broker = Broker(self.outbox, self.broker_rules, self.journal)
-        self.model = PolicyModel(RULES[rules], lambda: self.now, retries, durable=True, budget=budget)
+        self.model = self.make_model(self.choices[rules], retries, durable=True, budget=budget)
         self.begin_watch()
-        self.broker.operations.set_policies(policies(RULES[rules]), self.now)
+        self.broker.operations.set_policies(policies(self.choices[rules]), self.now)
         self.open_doors()
 
     @rule(event=drawn_from(STORED_LIFE_EVENTS))
@@ -636,6 +640,7 @@ class StoredLifeMachine(LifeMachine, StoredMachine):
         self.model.read_until = -inf
         self.journal.restart()
         self.broker = Broker(self.outbox, replace(self.broker_rules, prefix=prefix), self.journal)
+        self.set_up_again()
         self.broker.operations.set_policies(policies(self.model.rules), self.now)
         self.model.counter += 5
         self.broker.store_events.reserve(self.model.counter + 1, 10_000)
@@ -650,6 +655,9 @@ class StoredLifeMachine(LifeMachine, StoredMachine):
             assert (job.key is None) == (known.key is None)
             known.job = job
         self.open_doors()
+
+    def set_up_again(self) -> None:
+        """What holds for the next server beside policies."""
 
     def store_answers(self) -> bool:
         self.pass_time(0.0)

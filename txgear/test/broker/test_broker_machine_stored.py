@@ -21,6 +21,7 @@ from txgear.broker.model import Job, Peer
 from txgear.broker.paging import PATIENCE, READ_SHARE
 from txgear.broker.records import UNREADABLE_SECONDS
 from txgear.broker.rules import Rules
+from txgear.broker.sharedlanes import SharedLanes
 from txgear.broker.states import PAGED, STORING
 from txgear.protocol.constants import ERROR, JOB_CREATED, LOW, NORMAL, PRIORITIES
 from txgear.test.broker.test_broker_machine import (
@@ -87,7 +88,12 @@ class WatchedJournal(FakeJournal):
     def load(self, jobs: list[Job]) -> None:
         super().load(jobs)
         function, priority = jobs[0].function, jobs[0].priority
-        overflow = [job for job in overflowed(function.lanes) if job.priority == priority]
+        lanes = function.lanes
+        ready = lanes.counts[priority]
+        overflow = [job for job in overflowed(lanes) if job.priority == priority]
+        if isinstance(lanes, SharedLanes):
+            overflow = [job for job in overflow if job.tenant is jobs[0].tenant]
+            ready = lanes.parties[jobs[0].tenant].lanes.counts[priority]
         assert jobs == [job for job in overflow if job in jobs], "they are of one lane, in order"
         assert jobs[0] is overflow[0]
         assert not any(job.loaded for job in jobs)
@@ -96,8 +102,8 @@ class WatchedJournal(FakeJournal):
         assert len(jobs) == 1 or size <= self._budget // READ_SHARE
         pager = self._machine.broker.pager
         assert pager is not None
-        missing = len(function.workers) - function.lanes.counts[priority]
-        little = not function.lanes.counts[priority] and pager.used <= self._budget * (1 + 1 / READ_SHARE)
+        missing = max(len(function.workers) - lanes.counts[priority], 0 if ready else 1)
+        little = not ready and pager.used <= self._budget * (1 + 1 / READ_SHARE)
         assert len(jobs) <= missing or little or pager.used + size <= self._budget
         assert not any(map(len, pager._asking[:priority])), "high lanes are read first"
         self._machine.model.read_until = self._machine.now + PATIENCE
@@ -333,10 +339,16 @@ class StoredMachine(BrokerMachine):
                 (function.name, priority) for priority in PRIORITIES for function in pager._asking[priority]
             }
         for name, priority in self.model.lanes:
-            overflow = self.model.overflow(name, priority)
-            assert not (overflow and overflow[0].loaded)
-            if overflow and len(self.model.front(name, priority)) < self.model.able(name):
-                assert (name, priority) in coming, "nothing waits that nobody will read"
+            self.nothing_is_stuck(name, priority, (name, priority) in coming)
+
+    def nothing_is_stuck(self, name: bytes, priority: int, coming: bool) -> None:
+        """
+        @param coming: whether something of this lane is being read.
+        """
+        overflow = self.model.overflow(name, priority)
+        assert not (overflow and overflow[0].loaded)
+        if overflow and len(self.model.front(name, priority)) < self.model.able(name):
+            assert coming, "nothing waits that nobody will read"
 
 
 class StoredMachineTests(SynchronousTestCase):

@@ -230,7 +230,7 @@ class WakeTests(DispatcherTestCase):
     def test_without_a_store_nothing_is_read_ahead(self) -> None:
         sleeper, job = self.sleeper(), self.put()
         self.outbox.take()
-        self.dispatcher.advance(job.function, NORMAL, self.now)
+        self.dispatcher.advance(job, self.now)
         self.assertEqual((self.woken(), self.take(sleeper)), ([], job))
 
     def test_nobody_for_what_none_can_do(self) -> None:
@@ -345,7 +345,7 @@ class PagerTestCase(DispatcherTestCase):
         self.pager.arrived()
         for job in jobs:
             job.workload = b"four"
-            self.dispatcher.advance(job.function, job.priority, self.now)
+            self.dispatcher.advance(job, self.now)
 
 
 class PagedTests(PagerTestCase):
@@ -355,7 +355,7 @@ class PagedTests(PagerTestCase):
         jobs = [self.paged() for _ in range(2)]
         self.assertEqual(self.loads, [])
         worker = self.worker()
-        self.dispatcher.advance(jobs[0].function, NORMAL, self.now)
+        self.dispatcher.advance(jobs[0], self.now)
         self.assertEqual(self.loads, [jobs])
         self.assertIsNone(self.take(worker))
         self.read(*jobs)

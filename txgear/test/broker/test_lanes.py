@@ -185,7 +185,7 @@ class OverflowTests(SynchronousTestCase):
             job.workload = b""
 
     def pop(self, priority: int = NORMAL) -> Job | None:
-        job = self.lanes.pop_loaded(priority)
+        job = self.lanes.pop_loaded(make_job(priority=priority))
         if job is not None:
             job.state = QUEUED
         return job

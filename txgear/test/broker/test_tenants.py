@@ -80,7 +80,7 @@ class TenantTests(SynchronousTestCase):
 
 class TenantsTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.tenants = Tenants()
+        self.tenants = Tenants(lambda bounded, now: None)
 
     def test_the_same(self) -> None:
         """There is one of each name."""

@@ -17,6 +17,7 @@ from txgear.broker.model import Function, Job, Peer, Reply
 from txgear.broker.ports import Reading
 from txgear.broker.records import JobRecord, JobUpdate, NewJob, StoredValue
 from txgear.broker.rules import QUEUE_MEMORY, UNLIMITED, Rules
+from txgear.broker.sharedlanes import SharedLanes
 from txgear.broker.states import PAGED, QUEUED
 from txgear.broker.tenants import Quota
 from txgear.policies import CLASSIC, Policies
@@ -26,6 +27,10 @@ from txgear.test.support.clock import START
 
 Told: TypeAlias = "tuple[int, bytes, bytes, bool]"
 """What a watcher is told: how a job ended, its data, its result, and whether that is all."""
+
+
+AnyLanes: TypeAlias = "Lanes[Job] | SharedLanes[Job]"
+"""Those of a function."""
 
 
 Heard: TypeAlias = "tuple[int | Data, ...]"
@@ -59,12 +64,12 @@ def moved(record: JobRecord, move: JobUpdate) -> JobRecord:
     )
 
 
-def queued(lanes: Lanes[Job]) -> list[Job]:
+def queued(lanes: AnyLanes) -> list[Job]:
     """Every job in the lanes, in the order of being handed out."""
     return [job for job in lanes.all() if job.state == QUEUED]
 
 
-def overflowed(lanes: Lanes[Job]) -> list[Job]:
+def overflowed(lanes: AnyLanes) -> list[Job]:
     """Every job in the overflows, in the order of coming into the lanes."""
     return [job for job in lanes.all() if job.state == PAGED]
 

@@ -52,6 +52,8 @@ class ModelJob:
     kept_due: float = 0.0
     created: float = 0.0
     kept_created: float = 0.0
+    returned: bool = False
+    tenant: str | None = None
 
     def __post_init__(self) -> None:
         self.first_key = self.key
@@ -113,6 +115,18 @@ class BrokerModel:
         """What waits until there is room in memory."""
         return [known for known in self.lanes.get((function, priority), []) if known.state == PAGED]
 
+    def ready(self, function: bytes) -> int:
+        """How many jobs of a function could be handed out, if nothing held it back."""
+        return sum(len(self.front(function, priority)) for priority in PRIORITIES)
+
+    def behind(self, known: ModelJob) -> bool:
+        """Whether there is something behind which this one would have to go."""
+        return bool(self.overflow(known.function, known.priority))
+
+    def first_of(self, function: bytes, priority: int) -> ModelJob | None:
+        """The next that is handed out."""
+        return self.lanes[function, priority][0] if self.front(function, priority) else None
+
     def able(self, function: bytes) -> int:
         return sum(function in abilities for abilities in self.abilities.values())
 
@@ -167,17 +181,15 @@ class BrokerModel:
         lane, where = self.lane(known), (known.function, known.priority)
         if not lane:
             self.open_lane(*where)
+        known.returned = first
         if not first:
             known.state = PAGED
             lane.append(known)
             self.advance(*where)
             return
-        front = self.front(*where)
-        index = 0
-        while index < len(front) and front[index].retries == 1 and front[index].place < known.place:
-            index += 1
+        before = [other for other in lane if other.state == QUEUED and other.returned]
         known.state = QUEUED
-        lane.insert(index, known)
+        lane.insert(sum(other.place < known.place for other in before), known)
 
     def advance(self, function: bytes, priority: int) -> None:
         """Whoever is first behind the front comes into it if its workload is there."""
@@ -259,11 +271,8 @@ class BrokerModel:
         full = self.used() > self.budget  # it is counted already
         due = 0.0 if known.begins else known.kept_due
         waits = due > self.wall(now) or known.begins > now
-        ready = sum(len(self.front(known.function, priority)) for priority in PRIORITIES)
-        crowded = full and ready >= self.able(known.function)
-        known.loaded = not known.size or not (
-            waits or crowded or self.overflow(known.function, known.priority)
-        )
+        crowded = full and self.ready(known.function) >= self.able(known.function)
+        known.loaded = not known.size or not (waits or crowded or self.behind(known))
         self.begin_to_wait(known, due, now, known.begins)
 
     def begin_to_wait(self, known: ModelJob, due: float, now: float, begins: float = 0.0) -> None:
@@ -387,7 +396,7 @@ class BrokerModel:
     def put_behind(self, known: ModelJob) -> None:
         """Behind all others, where it keeps no memory from them."""
         self.put_last(known)
-        full = self.used() > self.budget or self.overflow(known.function, known.priority)
+        full = self.used() > self.budget or self.behind(known)
         if known.stored and known.size and full:
             known.loaded = False
 
@@ -428,8 +437,8 @@ class BrokerModel:
         for priority, ring in enumerate(self.rings):
             able = [function for function in ring if function in self.abilities[worker]]
             for function in able:
-                if self.front(function, priority):
-                    return self.lanes[function, priority][0]
+                if (known := self.first_of(function, priority)) is not None:
+                    return known
             if able and now < self.read_until:
                 return None
         return None

@@ -161,11 +161,13 @@ class PolicyModel(BrokerModel):
             chore.holds = chore.holds and chore.function in remembered
         names = {known.function for known in self.jobs}
         for priority, ring in zip(PRIORITIES, self.rings, strict=True):
-            open_ones = {
-                name for name in names if self.lanes.get((name, priority)) and not self.throttled(name)
-            }
+            open_ones = {name for name in names if self.has_open(name, priority) and not self.throttled(name)}
             ring[:] = [name for name in ring if name in open_ones]
             ring += sorted(open_ones.difference(ring))
+
+    def has_open(self, function: bytes, priority: int) -> bool:
+        """Whether there is anything to be handed out, be it after it was read."""
+        return bool(self.lanes.get((function, priority)))
 
     def drop_function(self, name: bytes) -> None:
         super().drop_function(name)

@@ -1,0 +1,423 @@
+"""
+The lanes of a function whose jobs are of several parties that are not to be in each other's way: tenants,
+and whoever has none.
+
+Each party has L{Lanes} of its own, so what one has in the overflow is behind its own jobs only. A party is
+held while its tenant has as many jobs at workers as it may: what it has is there, and counted nowhere that
+matters to workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
+from typing import Final, Generic, Protocol, TypeVar
+
+from txgear.broker.lanes import Item, Lanes, Overflow
+from txgear.broker.states import PAGED, QUEUED
+from txgear.broker.tenants import Tenant
+from txgear.protocol.constants import PRIORITIES
+
+SLACK: Final = 64
+"""Entries of parties that are not worth a sweep."""
+
+
+class OwnedItem(Item, Protocol):
+    """
+    What lies in shared lanes: a job.
+
+    @ivar tenant: whose it is; C{None} for nobody's.
+    """
+
+    tenant: Tenant | None
+
+
+T = TypeVar("T", bound=OwnedItem)
+
+
+class Party(Generic[T]):
+    """
+    All that one tenant has here, or whoever has none.
+
+    @ivar lanes: its items.
+    @ivar held: whether none of them is to be handed out for now.
+    @ivar turns: for each priority, its turn: the lowest is served next. 0 where it has nothing.
+    @ivar entries: for each priority, what it is looked for by in the order; C{None} where it is not there.
+    """
+
+    __slots__ = ("entries", "held", "lanes", "tenant", "turns")
+
+    def __init__(self, tenant: Tenant | None) -> None:
+        self.tenant = tenant
+        self.lanes: Lanes[T] = Lanes()
+        self.held = False
+        self.turns = [0, 0, 0]
+        self.entries: list[int | None] = [None, None, None]
+
+    @property
+    def empty(self) -> bool:
+        """Whether it has nothing."""
+        return not (self.lanes.ready or self.lanes.paged)
+
+    @property
+    def bound(self) -> int:
+        """How many of its jobs may be at workers; 0 for no bound."""
+        return 0 if self.tenant is None else self.tenant.quota.running
+
+    @property
+    def surplus(self) -> int:
+        """How many of its items could not be handed out if all others were."""
+        if self.tenant is None or not self.tenant.quota.running:
+            return 0
+        return max(self.lanes.ready - (self.tenant.quota.running - self.tenant.running), 0)
+
+
+class SharedLanes(Generic[T]):
+    """
+    It is asked for the same as L{Lanes}. Of one priority the party is next that was served longest ago, or
+    without turns the one whose first item has the lowest place.
+
+    @ivar turns: whether parties take turns.
+    @ivar parties: by their tenants, those included that have nothing.
+    @ivar counts: how many are in each lane, by priority; without those of parties that are held.
+    @ivar ready: the sum of C{counts}.
+    @ivar overflow: by priority, the parties that have something behind their lane; without those that are
+        held. Only where there are some.
+    @ivar paged: how many are there.
+    @ivar limited: the parties that have a bound, and items that may be handed out.
+    """
+
+    __slots__ = (
+        "_dry",
+        "_order",
+        "_totals",
+        "_turn",
+        "counts",
+        "limited",
+        "overflow",
+        "paged",
+        "parties",
+        "ready",
+        "turns",
+    )
+
+    def __init__(self, turns: bool) -> None:
+        self.turns = turns
+        self.parties: dict[Tenant | None, Party[T]] = {}
+        self.counts = [0, 0, 0]
+        self.ready = 0
+        self.overflow: dict[int, dict[Party[T], None]] = {}
+        self.paged = 0
+        self.limited: dict[Party[T], None] = {}
+        # Of each priority, all that there are, whether or not they are held.
+        self._totals = [0, 0, 0]
+        # By priority, heaps of the parties that have something in their lane. An entry that does not say what
+        # its party is looked for by is stale.
+        self._order: tuple[list[tuple[int, Party[T]]], ...] = ([], [], [])
+        self._turn = 0
+        # By priority, those that have something behind their lane, and nothing in it.
+        self._dry: tuple[dict[Party[T], None], ...] = ({}, {}, {})
+
+    @property
+    def held(self) -> int:
+        """How many items are of parties that are held."""
+        return sum(self._totals) - self.ready - self.paged
+
+    @property
+    def startable(self) -> int:
+        """How many of what is ready may be handed out before one of those ends that are at workers."""
+        return self.ready - sum(party.surplus for party in self.limited)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether any party that has something has a bound."""
+        return any(party.bound and not party.empty for party in self.parties.values())
+
+    def total_of(self, priority: int) -> int:
+        """Items of this priority, wherever they are."""
+        return self._totals[priority]
+
+    # Parties
+
+    def _party(self, item: T) -> Party[T]:
+        """Whose this is; one that has nothing is held if its tenant is."""
+        tenant = item.tenant
+        party = self.parties.get(tenant)
+        if party is None:
+            party = self.parties[tenant] = Party(tenant)
+        if tenant is not None and party.empty:
+            party.held = tenant.held
+        return party
+
+    def has(self, tenant: Tenant) -> bool:
+        """Whether there is anything of a tenant's."""
+        party = self.parties.get(tenant)
+        return party is not None and not party.empty
+
+    def forget_absent(self) -> None:
+        """Know those parties no more that have nothing."""
+        self.parties = {tenant: party for tenant, party in self.parties.items() if not party.empty}
+
+    def tenants(self) -> list[Tenant]:
+        """Those that have anything here."""
+        return [tenant for tenant in self.parties if tenant is not None and self.has(tenant)]
+
+    def judge(self, tenant: Tenant) -> None:
+        """What a tenant may have at workers has changed, or what it has there."""
+        party = self.parties.get(tenant)
+        if party is None or party.empty:
+            return
+        if party.held != tenant.held:
+            party.held = tenant.held
+            sign = -1 if party.held else 1
+            for priority in PRIORITIES:
+                behind = party.lanes.overflow.get(priority)
+                self.paged += sign * behind.count if behind is not None else 0
+                self._count(party, priority, sign * party.lanes.counts[priority])
+                self._sort_in(party, priority)
+        self._count(party, 0, 0)
+
+    def _count(self, party: Party[T], priority: int, more: int) -> None:
+        """So many items more may be handed out, of one party and priority."""
+        self.counts[priority] += more
+        self.ready += more
+        if party.bound and party.lanes.ready and not party.held:
+            self.limited[party] = None
+        elif self.limited:
+            self.limited.pop(party, None)
+
+    def _sort_in(self, party: Party[T], priority: int, gone: T | None = None) -> None:
+        """
+        Have a party where it will be looked for, now that something of it has changed.
+
+        @param gone: an item that is not there any more, although its state does not say so yet.
+        """
+        lanes = party.lanes
+        count, behind = lanes.counts[priority], priority in lanes.overflow
+        if not (count or behind):
+            party.turns[priority] = 0
+        elif not party.turns[priority]:
+            self._turn += 1
+            party.turns[priority] = self._turn
+        if behind and not party.held:
+            self.overflow.setdefault(priority, {})[party] = None
+        elif (others := self.overflow.get(priority)) is not None:
+            others.pop(party, None)
+            if not others:
+                del self.overflow[priority]
+        if behind and not count and not party.held:
+            self._dry[priority][party] = None
+        elif self._dry[priority]:
+            self._dry[priority].pop(party, None)
+        if count and not party.held:
+            self._enter(party, priority, gone)
+
+    def _enter(self, party: Party[T], priority: int, gone: T | None = None) -> None:
+        """A party that has something in its lane is looked for by this."""
+        entry = party.turns[priority] if self.turns else party.lanes.head(priority, gone).place
+        if party.entries[priority] == entry:
+            return
+        party.entries[priority] = entry
+        order = self._order[priority]
+        heappush(order, (entry, party))
+        if len(order) > 2 * len(self.parties) + SLACK:
+            order[:] = {(entry, other) for entry, other in order if other.entries[priority] == entry}
+            heapify(order)
+
+    def _next(self, priority: int) -> Party[T]:
+        """The party whose turn it is, taken out of the order; there is one."""
+        order = self._order[priority]
+        while True:
+            entry, party = heappop(order)
+            if party.entries[priority] != entry:
+                continue
+            party.entries[priority] = None
+            if party.lanes.counts[priority] and not party.held:
+                return party
+
+    def set_turns(self, turns: bool) -> None:
+        """Let parties take turns, or not, from now on."""
+        if turns == self.turns:
+            return
+        self.turns = turns
+        for priority in PRIORITIES:
+            self._order[priority].clear()
+            for party in self.parties.values():
+                party.entries[priority] = None
+                self._sort_in(party, priority)
+
+    # In the lanes
+
+    def append(self, item: T) -> bool:
+        """As L{Lanes.append}; C{False} as well if it may not be handed out."""
+        party = self._party(item)
+        party.lanes.append(item)
+        return self._came(party, item.priority)
+
+    def put_back(self, item: T) -> bool:
+        """As L{Lanes.put_back}, among those of its party; C{False} as well if it may not be handed out."""
+        party = self._party(item)
+        party.lanes.put_back(item)
+        return self._came(party, item.priority)
+
+    def _came(self, party: Party[T], priority: int) -> bool:
+        self._totals[priority] += 1
+        if not party.held:
+            self._count(party, priority, 1)
+        self._sort_in(party, priority)
+        return not party.held and self.counts[priority] == 1
+
+    def take(self, priority: int) -> T:
+        """As L{Lanes.take}, of the party whose turn it is."""
+        party = self._next(priority)
+        item = party.lanes.take(priority)
+        self._totals[priority] -= 1
+        self._count(party, priority, -1)
+        # Behind all others, if there is more of it.
+        party.turns[priority] = 0
+        self._sort_in(party, priority)
+        return item
+
+    def remove(self, item: T) -> bool:
+        """As L{Lanes.remove}; C{False} as well if it could not be handed out."""
+        party, priority = self.parties[item.tenant], item.priority
+        party.lanes.remove(item)
+        self._totals[priority] -= 1
+        if not party.held:
+            self._count(party, priority, -1)
+        self._sort_in(party, priority, item)
+        return not party.held and not self.counts[priority]
+
+    def all(self) -> list[T]:
+        """As L{Lanes.all}, for each party after the other."""
+        return [item for party in self.parties.values() for item in party.lanes.all()]
+
+    # In the overflow
+
+    def behind(self, item: T) -> bool:
+        """As L{Lanes.behind}: others of the same party."""
+        party = self.parties.get(item.tenant)
+        return party is not None and item.priority in party.lanes.overflow
+
+    def append_overflow(self, item: T) -> bool:
+        """As L{Lanes.append_overflow}; C{False} as well if it may not be handed out."""
+        party, priority = self._party(item), item.priority
+        alone = not (self.counts[priority] or priority in self.overflow)
+        party.lanes.append_overflow(item)
+        self._totals[priority] += 1
+        if not party.held:
+            self.paged += 1
+        self._sort_in(party, priority)
+        return alone and not party.held
+
+    def remove_overflow(self, item: T) -> None:
+        """As L{Lanes.remove_overflow}."""
+        party = self.parties[item.tenant]
+        party.lanes.remove_overflow(item)
+        self._left_overflow(party, item.priority)
+        self._sort_in(party, item.priority)
+
+    def pop_loaded(self, item: T) -> T | None:
+        """As L{Lanes.pop_loaded}, of the party of this item."""
+        party, priority = self.parties.get(item.tenant), item.priority
+        found = None if party is None else party.lanes.pop_loaded(item)
+        if party is not None and found is not None:
+            self._left_overflow(party, priority)
+            # It comes into the lane: until then the party has its turn, even if that was all.
+            turn = party.turns[priority]
+            self._sort_in(party, priority)
+            party.turns[priority] = turn
+        return found
+
+    def _left_overflow(self, party: Party[T], priority: int) -> None:
+        self._totals[priority] -= 1
+        if not party.held:
+            self.paged -= 1
+
+    def to_read(self, priority: int) -> tuple[Overflow[T] | None, int]:
+        """As L{Lanes.to_read}: first of those that have nothing else, and of the others in turn."""
+        parties = self._dry[priority] or self.overflow.get(priority)
+        if not parties:
+            return None, 0
+        party = next(iter(parties))
+        # Next time it is another's turn.
+        del parties[party]
+        parties[party] = None
+        return party.lanes.overflow[priority], party.lanes.counts[priority]
+
+    def firsts(self) -> list[T]:
+        """As L{Lanes.firsts}, of all parties."""
+        return [item for party in self.parties.values() for item in party.lanes.firsts()]
+
+    # As other lanes
+
+    def merged(self) -> Lanes[T]:
+        """All that is here in lanes for all, by their places."""
+        lanes: Lanes[T] = Lanes()
+        for returned, queued, paged in self._by_kind():
+            for item in returned:
+                lanes.put_back(item)
+            for item in sorted(queued, key=lambda item: item.place):
+                lanes.append(item)
+            for item in sorted(paged, key=lambda item: item.place):
+                lanes.append_overflow(item)
+        return lanes
+
+    def _by_kind(self) -> Iterator[tuple[list[T], list[T], list[T]]]:
+        """For each priority those that have come back, those in the lanes, and those behind them."""
+        for priority in PRIORITIES:
+            kinds: tuple[list[T], list[T], list[T]] = ([], [], [])
+            for party in self.parties.values():
+                for kind, items in zip(kinds, party.lanes.kinds(priority), strict=True):
+                    kind += items
+            yield kinds
+
+    def take_over(self, lanes: Lanes[T]) -> None:
+        """Put all that is in lanes for all into these, in its order."""
+        for priority in PRIORITIES:
+            returned, queued, paged = lanes.kinds(priority)
+            for item in returned:
+                self.put_back(item)
+            for item in queued:
+                self.append(item)
+            for item in paged:
+                self.append_overflow(item)
+
+    def check(self) -> None:
+        """
+        Do the counts say what is there, and is each party where it will be looked for?
+
+        @raise AssertionError: they do not.
+        """
+        counts, paged, limited = [0, 0, 0], 0, set()
+        totals = [sum(party.lanes.total_of(p) for party in self.parties.values()) for p in PRIORITIES]
+        assert totals == self._totals, (totals, self._totals)
+        for tenant, party in self.parties.items():
+            lanes = party.lanes
+            lanes.check()
+            assert party.tenant is tenant, party
+            assert all(item.tenant is tenant for item in lanes.all() if item.state in (QUEUED, PAGED)), tenant
+            if party.empty:
+                continue
+            assert party.held == (tenant is not None and tenant.held), tenant
+            if party.held:
+                continue
+            counts = [sum(both) for both in zip(counts, lanes.counts, strict=True)]
+            paged += lanes.paged
+            if party.bound and lanes.ready:
+                limited.add(party)
+            for priority, order in enumerate(self._order):
+                if lanes.counts[priority]:
+                    entry = party.turns[priority] if self.turns else lanes.head(priority).place
+                    assert party.entries[priority] == entry, (tenant, priority)
+                    assert (entry, party) in order, (tenant, priority)
+        assert (counts, paged) == (self.counts, self.paged), (counts, paged, self.counts, self.paged)
+        assert self.ready == sum(counts), (self.ready, counts)
+        assert limited == self.limited.keys(), (limited, self.limited)
+        for priority in PRIORITIES:
+            able = [party for party in self.parties.values() if not party.held]
+            behind = {party for party in able if priority in party.lanes.overflow}
+            assert behind == self.overflow.get(priority, {}).keys(), priority
+            assert (priority in self.overflow) == bool(behind), priority
+            dry = {party for party in behind if not party.lanes.counts[priority]}
+            assert dry == self._dry[priority].keys(), priority
