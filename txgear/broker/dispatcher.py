@@ -100,8 +100,8 @@ class Dispatcher:
         if lanes.overflow or job.stored or job.history is not None or job.tenant is not None:
             if job.history is not None and job.history.expires:
                 self._timers.add(job, job.history.expires)
-            if job.tenant is not None and job.tenant.quota.running:
-                lanes = self._bound(job.tenant, function, now)
+            if (tenant := job.tenant) is not None and tenant.quota.running:
+                lanes = self._bound(tenant, function, now)
             if not first and (lanes.behind(job) or (job.size and not job.workload)):
                 job.state = TO_PAGED[job.state]
                 if lanes.append_overflow(job):
@@ -319,7 +319,10 @@ class Dispatcher:
         There is to be something of a tenant that may have so many jobs at workers: it must not be in the way
         of others.
         """
-        self._bounded.setdefault(tenant, {})[function] = None
+        functions = self._bounded.get(tenant)
+        if functions is None:
+            functions = self._bounded[tenant] = {}
+        functions[function] = None
         lanes = function.lanes
         if not isinstance(lanes, SharedLanes):
             lanes = function.share()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from txgear.broker.broker import Broker
     from txgear.broker.history import Attempt, History
     from txgear.broker.model import Function, Peer
+    from txgear.broker.tenants import Tenant
 
 MOST_SHOWN: Final = 64 * 1024
 """Bytes of a workload or a result that are shown."""
@@ -287,6 +288,7 @@ def job(broker: Broker, peer: Peer, job: Job, now: float) -> dict[str, Any]:
         "priority": PRIORITY_NAMES[job.priority],
         "background": job.background,
         "reducer": text(job.reducer) or None,
+        "tenant": None if job.tenant is None else job.tenant.name,
         "created": moment(broker.timers.wall(job.created)),
         "attempts": _attempts(job, history),
     }
@@ -407,6 +409,32 @@ def _maxqueue(function: Function) -> dict[str, int] | None:
     if function.max_queued is None:
         return None
     return {PRIORITY_NAMES[priority]: function.max_queued[priority] for priority in PRIORITIES}
+
+
+# Tenants
+
+
+def tenants(broker: Broker) -> list[dict[str, Any]]:
+    """
+    Everybody who has a quota, or peers or jobs, kept ones included, by their names.
+
+    @return: a dict for each with C{tenant} (the identity's name); and by its name each thing that a quota may
+        bound, with C{used} and C{bound}, or C{None} for no bound: C{connections}, C{queued} (jobs that have
+        not ended), C{running} and C{bytes}; and C{submits}, the rate, or C{None} for no bound.
+    """
+    return [_tenant(tenant) for _, tenant in sorted(broker.tenants.by_name.items())]
+
+
+def _tenant(tenant: Tenant) -> dict[str, Any]:
+    quota = tenant.quota
+    return {
+        "tenant": tenant.name,
+        "connections": {"used": tenant.connections, "bound": quota.connections or None},
+        "queued": {"used": tenant.queued, "bound": quota.queued or None},
+        "running": {"used": tenant.running, "bound": quota.running or None},
+        "bytes": {"used": tenant.bytes, "bound": quota.bytes or None},
+        "submits": None if quota.submits is None else quota.submits.as_settings(),
+    }
 
 
 # What is set

@@ -229,6 +229,20 @@ class Lanes(Generic[T]):
             list(dict.fromkeys(item for item in overflow.items if item.state == PAGED)) if overflow else [],
         )
 
+    def fill(self, priority: int, returned: list[T], queued: list[T], paged: list[T]) -> None:
+        """Put all these into a lane that has nothing, and behind it; as in L{kinds}."""
+        if returned:
+            # Sorted, as here, they are a heap.
+            self._returned[priority] = sorted((item.place, item) for item in returned)
+        self._lanes[priority] = deque(queued)
+        self.counts[priority] = len(returned) + len(queued)
+        self.ready += self.counts[priority]
+        if paged:
+            overflow = self.overflow[priority] = Overflow()
+            overflow.items.extend(paged)
+            overflow.count = len(paged)
+            self.paged += overflow.count
+
     def all(self) -> list[T]:
         """Every item in the lanes and their overflow, in the order of being handed out, and tombstones."""
         found: list[T] = []

@@ -9,7 +9,6 @@ matters to workers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -40,16 +39,18 @@ class Party(Generic[T]):
     All that one tenant has here, or whoever has none.
 
     @ivar lanes: its items.
-    @ivar held: whether none of them is to be handed out for now.
+    @ivar bounded: whether its tenant may have only so many at workers.
+    @ivar held: whether none is to be handed out for now; both are true of one that has something.
     @ivar turns: for each priority, its turn: the lowest is served next. 0 where it has nothing.
     @ivar entries: for each priority, what it is looked for by in the order; C{None} where it is not there.
     """
 
-    __slots__ = ("entries", "held", "lanes", "tenant", "turns")
+    __slots__ = ("bounded", "entries", "held", "lanes", "tenant", "turns")
 
     def __init__(self, tenant: Tenant | None) -> None:
         self.tenant = tenant
         self.lanes: Lanes[T] = Lanes()
+        self.bounded = False
         self.held = False
         self.turns = [0, 0, 0]
         self.entries: list[int | None] = [None, None, None]
@@ -60,15 +61,9 @@ class Party(Generic[T]):
         return not (self.lanes.ready or self.lanes.paged)
 
     @property
-    def bound(self) -> int:
-        """How many of its jobs may be at workers; 0 for no bound."""
-        return 0 if self.tenant is None else self.tenant.quota.running
-
-    @property
     def surplus(self) -> int:
-        """How many of its items could not be handed out if all others were."""
-        if self.tenant is None or not self.tenant.quota.running:
-            return 0
+        """How many of its items could not be handed out if all others were; of one that is bounded."""
+        assert self.tenant is not None
         return max(self.lanes.ready - (self.tenant.quota.running - self.tenant.running), 0)
 
 
@@ -131,7 +126,7 @@ class SharedLanes(Generic[T]):
     @property
     def bounded(self) -> bool:
         """Whether any party that has something has a bound."""
-        return any(party.bound and not party.empty for party in self.parties.values())
+        return any(party.bounded and not party.empty for party in self.parties.values())
 
     def total_of(self, priority: int) -> int:
         """Items of this priority, wherever they are."""
@@ -140,13 +135,14 @@ class SharedLanes(Generic[T]):
     # Parties
 
     def _party(self, item: T) -> Party[T]:
-        """Whose this is; one that has nothing is held if its tenant is."""
+        """Whose this is."""
         tenant = item.tenant
         party = self.parties.get(tenant)
         if party is None:
             party = self.parties[tenant] = Party(tenant)
-        if tenant is not None and party.empty:
-            party.held = tenant.held
+        if tenant is not None and not party.lanes.ready and not party.lanes.paged:
+            # What has changed meanwhile, nobody has told it.
+            party.bounded, party.held = tenant.quota.running > 0, tenant.held
         return party
 
     def has(self, tenant: Tenant) -> bool:
@@ -167,28 +163,22 @@ class SharedLanes(Generic[T]):
         party = self.parties.get(tenant)
         if party is None or party.empty:
             return
+        party.bounded = tenant.quota.running > 0
         if party.held != tenant.held:
             party.held = tenant.held
             sign = -1 if party.held else 1
+            lanes = party.lanes
+            self.paged += sign * lanes.paged
+            self.ready += sign * lanes.ready
             for priority in PRIORITIES:
-                behind = party.lanes.overflow.get(priority)
-                self.paged += sign * behind.count if behind is not None else 0
-                self._count(party, priority, sign * party.lanes.counts[priority])
-                self._sort_in(party, priority)
-        self._count(party, 0, 0)
-
-    def _count(self, party: Party[T], priority: int, more: int) -> None:
-        """So many items more may be handed out, of one party and priority."""
-        self.counts[priority] += more
-        self.ready += more
-        if party.bound and party.lanes.ready and not party.held:
-            self.limited[party] = None
-        elif self.limited:
-            self.limited.pop(party, None)
+                self.counts[priority] += sign * lanes.counts[priority]
+        for priority in PRIORITIES:
+            self._sort_in(party, priority)
 
     def _sort_in(self, party: Party[T], priority: int, gone: T | None = None) -> None:
         """
-        Have a party where it will be looked for, now that something of it has changed.
+        Have a party where it will be looked for, now that it has something of a priority for the first time,
+        or nothing more, or another that is the next.
 
         @param gone: an item that is not there any more, although its state does not say so yet.
         """
@@ -199,6 +189,10 @@ class SharedLanes(Generic[T]):
         elif not party.turns[priority]:
             self._turn += 1
             party.turns[priority] = self._turn
+        if party.bounded and lanes.ready and not party.held:
+            self.limited[party] = None
+        elif self.limited:
+            self.limited.pop(party, None)
         if behind and not party.held:
             self.overflow.setdefault(priority, {})[party] = None
         elif (others := self.overflow.get(priority)) is not None:
@@ -251,41 +245,51 @@ class SharedLanes(Generic[T]):
     def append(self, item: T) -> bool:
         """As L{Lanes.append}; C{False} as well if it may not be handed out."""
         party = self._party(item)
-        party.lanes.append(item)
-        return self._came(party, item.priority)
+        return self._came(party, item.priority, party.lanes.append(item))
 
     def put_back(self, item: T) -> bool:
         """As L{Lanes.put_back}, among those of its party; C{False} as well if it may not be handed out."""
         party = self._party(item)
         party.lanes.put_back(item)
-        return self._came(party, item.priority)
+        return self._came(party, item.priority, True)
 
-    def _came(self, party: Party[T], priority: int) -> bool:
+    def _came(self, party: Party[T], priority: int, first: bool) -> bool:
         self._totals[priority] += 1
+        opened = False
         if not party.held:
-            self._count(party, priority, 1)
-        self._sort_in(party, priority)
-        return not party.held and self.counts[priority] == 1
+            self.ready += 1
+            self.counts[priority] += 1
+            opened = self.counts[priority] == 1
+        if first:
+            self._sort_in(party, priority)
+        return opened
 
     def take(self, priority: int) -> T:
         """As L{Lanes.take}, of the party whose turn it is."""
         party = self._next(priority)
         item = party.lanes.take(priority)
         self._totals[priority] -= 1
-        self._count(party, priority, -1)
+        self.ready -= 1
+        self.counts[priority] -= 1
         # Behind all others, if there is more of it.
-        party.turns[priority] = 0
-        self._sort_in(party, priority)
+        self._turn += 1
+        party.turns[priority] = self._turn
+        if party.lanes.counts[priority]:
+            self._enter(party, priority)
+        else:
+            self._sort_in(party, priority)
         return item
 
     def remove(self, item: T) -> bool:
         """As L{Lanes.remove}; C{False} as well if it could not be handed out."""
         party, priority = self.parties[item.tenant], item.priority
-        party.lanes.remove(item)
+        emptied = party.lanes.remove(item)
         self._totals[priority] -= 1
         if not party.held:
-            self._count(party, priority, -1)
-        self._sort_in(party, priority, item)
+            self.ready -= 1
+            self.counts[priority] -= 1
+        if emptied or not self.turns:
+            self._sort_in(party, priority, item)
         return not party.held and not self.counts[priority]
 
     def all(self) -> list[T]:
@@ -351,37 +355,43 @@ class SharedLanes(Generic[T]):
 
     # As other lanes
 
+    def take_over(self, lanes: Lanes[T]) -> None:
+        """Put all that is in lanes for all into these, of which none has anything, in its order."""
+        for priority in PRIORITIES:
+            owned: dict[Tenant | None, tuple[list[T], list[T], list[T]]] = {}
+            for kind, items in enumerate(lanes.kinds(priority)):
+                for item in items:
+                    tenant = item.tenant
+                    if tenant not in owned:
+                        owned[tenant] = [], [], []
+                    owned[tenant][kind].append(item)
+            for kinds in owned.values():
+                self._fill(priority, *kinds)
+
+    def _fill(self, priority: int, returned: list[T], queued: list[T], paged: list[T]) -> None:
+        """Let one party have all these."""
+        party = self._party((returned or queued or paged)[0])
+        count = len(returned) + len(queued)
+        party.lanes.fill(priority, returned, queued, paged)
+        self._totals[priority] += count + len(paged)
+        if not party.held:
+            self.ready += count
+            self.counts[priority] += count
+            self.paged += len(paged)
+        self._sort_in(party, priority)
+
     def merged(self) -> Lanes[T]:
         """All that is here in lanes for all, by their places."""
         lanes: Lanes[T] = Lanes()
-        for returned, queued, paged in self._by_kind():
-            for item in returned:
-                lanes.put_back(item)
-            for item in sorted(queued, key=lambda item: item.place):
-                lanes.append(item)
-            for item in sorted(paged, key=lambda item: item.place):
-                lanes.append_overflow(item)
-        return lanes
-
-    def _by_kind(self) -> Iterator[tuple[list[T], list[T], list[T]]]:
-        """For each priority those that have come back, those in the lanes, and those behind them."""
         for priority in PRIORITIES:
             kinds: tuple[list[T], list[T], list[T]] = ([], [], [])
             for party in self.parties.values():
                 for kind, items in zip(kinds, party.lanes.kinds(priority), strict=True):
                     kind += items
-            yield kinds
-
-    def take_over(self, lanes: Lanes[T]) -> None:
-        """Put all that is in lanes for all into these, in its order."""
-        for priority in PRIORITIES:
-            returned, queued, paged = lanes.kinds(priority)
-            for item in returned:
-                self.put_back(item)
-            for item in queued:
-                self.append(item)
-            for item in paged:
-                self.append_overflow(item)
+            for kind in kinds:
+                kind.sort(key=lambda item: item.place)
+            lanes.fill(priority, *kinds)
+        return lanes
 
     def check(self) -> None:
         """
@@ -400,11 +410,12 @@ class SharedLanes(Generic[T]):
             if party.empty:
                 continue
             assert party.held == (tenant is not None and tenant.held), tenant
+            assert party.bounded == (tenant is not None and tenant.quota.running > 0), tenant
             if party.held:
                 continue
             counts = [sum(both) for both in zip(counts, lanes.counts, strict=True)]
             paged += lanes.paged
-            if party.bound and lanes.ready:
+            if party.bounded and lanes.ready:
                 limited.add(party)
             for priority, order in enumerate(self._order):
                 if lanes.counts[priority]:

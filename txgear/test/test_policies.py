@@ -190,6 +190,7 @@ ALL: dict[str, Any] = {
     "concurrency": 4,
     "max_queue": 1000,
     "max_bytes": "1G",
+    "turns": True,
 }
 """Every setting, with a value that is not the default."""
 
@@ -215,6 +216,7 @@ class PolicyTests(SynchronousTestCase):
                 4,
                 1000,
                 1 << 30,
+                turns=True,
             ),
         )
 
@@ -243,6 +245,7 @@ class PolicyTests(SynchronousTestCase):
             ({"retries": {"fail": "3"}}, "retries.fail"),
             ({"backoff": {"kind": "cubic"}}, "backoff.kind"),
             ({"results": {}}, "results.keep"),
+            ({"turns": 1}, "turns"),
             ({"k" * 10**6: 1}, "k" * 100),
         ):
             with self.assertRaises(PolicyError) as caught:
@@ -257,7 +260,7 @@ class PolicyTests(SynchronousTestCase):
 
     def test_some_are_a_functions_only(self) -> None:
         for name, value in ALL.items():
-            if name in ("rate", "concurrency", "max_queue", "max_bytes"):
+            if name in ("rate", "concurrency", "max_queue", "max_bytes", "turns"):
                 with self.assertRaises(PolicyError) as caught:
                     CLASSIC.with_settings({name: value}, for_job=True)
                 self.assertEqual(caught.exception.key, name)

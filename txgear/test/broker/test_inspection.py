@@ -13,8 +13,9 @@ from txgear.broker.broker import Broker
 from txgear.broker.model import Job, Peer
 from txgear.broker.rules import Rules
 from txgear.broker.search import OF_FUNCTIONS, OF_JOBS, Bounds, Search
+from txgear.broker.tenants import Quota
 from txgear.errors import InvalidArgument, ServerError
-from txgear.policies import CLASSIC, Policies
+from txgear.policies import CLASSIC, Policies, Rate
 from txgear.protocol import textlines
 from txgear.protocol.constants import HIGH, LOW
 from txgear.protocol.packets import Pieces
@@ -474,6 +475,7 @@ class JobTests(InspectionTestCase):
                 "priority": "normal",
                 "background": False,
                 "reducer": "r",
+                "tenant": None,
                 "created": PAST,
                 "attempts": 0,
                 "size": 3,
@@ -583,6 +585,50 @@ class JobTests(InspectionTestCase):
         self.complete(self.fixture.worker(b"f"))
         self.assertIs(inspection.find(self.broker, self.peer, b"H:test:1"), job)
         self.assertIsNone(inspection.find(self.broker, self.peer, b"H:test:2"))
+
+
+class TenantsTests(InspectionTestCase):
+    def test_what_they_have(self) -> None:
+        """Beside what they may have; who has no quota is there while it has anything."""
+        self.fixture.quotas(web=Quota(connections=9, bytes=100, submits=Rate(0.5, 1)))
+        client, other = self.fixture.tenant("web"), self.fixture.tenant("other")
+        job = self.fixture.submit(client, workload=b"abc")
+        self.run_one(self.fixture.worker(b"f"))
+        web, rest = {"used": 1, "bound": None}, {"used": 0, "bound": None}
+        self.assertEqual(
+            inspection.tenants(self.broker),
+            [
+                {
+                    "tenant": "other",
+                    "connections": web,
+                    "queued": rest,
+                    "running": rest,
+                    "bytes": rest,
+                    "submits": None,
+                },
+                {
+                    "tenant": "web",
+                    "connections": {"used": 1, "bound": 9},
+                    "queued": web,
+                    "running": web,
+                    "bytes": {"used": 3, "bound": 100},
+                    "submits": {"jobs": "2/s", "burst": 1},
+                },
+            ],
+        )
+        self.assertEqual(self.job(job)["tenant"], "web")
+        self.fixture.leave(other)
+        self.assertEqual([found["tenant"] for found in inspection.tenants(self.broker)], ["web"])
+
+    def test_what_is_held(self) -> None:
+        """It is queued, as far as an operator goes."""
+        self.fixture.quotas(web=Quota(running=1))
+        client = self.fixture.tenant("web")
+        for _ in range(3):
+            self.fixture.submit(client)
+        self.run_one(self.fixture.worker(b"f"))
+        found = inspection.function(self.broker, self.broker.functions.by_name[b"f"])
+        self.assertEqual((found["queued"], found["running"]), (2, 1))
 
 
 class BytesTests(InspectionTestCase):

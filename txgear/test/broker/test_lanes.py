@@ -49,6 +49,56 @@ class LanesTests(SynchronousTestCase):
             self.assertEqual([self.take(priority) for _ in range(3)], expected)
         self.assertEqual((self.lanes.counts, self.lanes.ready), ([0, 0, 0], 0))
 
+    def test_the_next_is_seen_without_being_taken(self) -> None:
+        """Whatever has left before it, or is just about to; those that have come back are first."""
+        jobs = [self.add() for _ in range(7)]
+        self.assertIs(self.lanes.head(NORMAL), jobs[0])
+        back = [self.take() for _ in range(3)]
+        for job in back:
+            self.lose(job)
+        self.end(back[0])
+        self.lanes.remove(back[1])
+        self.assertIs(self.lanes.head(NORMAL, back[1]), back[2])
+        back[1].state = DONE
+        self.end(back[2])
+        self.end(jobs[4])
+        self.lanes.remove(jobs[3])
+        self.assertIs(self.lanes.head(NORMAL, jobs[3]), jobs[5])
+        jobs[3].state = DONE
+        self.assertEqual((self.lanes.head(NORMAL), self.lanes.startable), (jobs[5], 2))
+        self.lanes.check()
+        self.assertEqual([self.take(), self.take()], jobs[5:])
+
+    def test_all_at_once(self) -> None:
+        """As if they had come one by one."""
+        jobs = [self.job(LOW) for _ in range(6)]
+        for job in jobs:
+            job.state = QUEUED if job.number < 5 else PAGED
+        self.lanes.fill(LOW, jobs[1::-1], jobs[2:4], jobs[4:])
+        self.lanes.fill(HIGH, [], [], [])
+        self.lanes.check()
+        self.assertEqual((self.lanes.ready, self.lanes.paged, self.lanes.total_of(LOW)), (4, 2, 6))
+        self.assertEqual([self.take(LOW) for _ in range(4)], jobs[:4])
+        self.assertEqual(self.lanes.firsts(), [jobs[4]])
+
+    def test_what_was_behind_the_last_that_was_taken(self) -> None:
+        """It may have left already, or be about to."""
+        jobs = [self.add() for _ in range(5)]
+        self.end(jobs[1])
+        self.take()
+        self.lanes.remove(jobs[2])
+        self.assertIs(self.lanes.head(NORMAL, jobs[2]), jobs[3])
+        jobs[2].state = DONE
+        self.assertEqual([self.take(), self.take()], jobs[3:])
+
+    def test_all_by_what_they_are(self) -> None:
+        """Those that have come back, those in the lane, those behind it."""
+        jobs = [self.add() for _ in range(4)]
+        self.lose(self.take())
+        self.end(jobs[2])
+        self.assertEqual(self.lanes.kinds(NORMAL), ([jobs[0]], [jobs[1], jobs[3]], []))
+        self.assertEqual(self.lanes.kinds(LOW), ([], [], []))
+
     def test_it_says_when_a_lane_begins_and_ends(self) -> None:
         self.assertTrue(self.lanes.append(self.job()))
         self.assertFalse(self.lanes.append(self.job()))
@@ -207,6 +257,15 @@ class OverflowTests(SynchronousTestCase):
         self.assertIs(self.pop(NORMAL), normal)
         self.assertEqual(set(self.lanes.overflow), {HIGH, LOW})
         self.assertEqual(overflowed(self.lanes), [high, low])
+
+    def test_where_others_are_behind(self) -> None:
+        """Of each priority."""
+        low, normal, last = self.add(LOW), self.add(), self.add()
+        self.assertEqual([self.lanes.behind(make_job(priority=p)) for p in (HIGH, NORMAL)], [False, True])
+        self.assertEqual(self.lanes.firsts(), [normal, low])
+        self.assertEqual((self.lanes.to_read(HIGH), self.lanes.to_read(LOW)[1]), ((None, 0), 0))
+        self.assertIs(self.lanes.to_read(NORMAL)[0], self.lanes.overflow[NORMAL])
+        self.assertEqual(self.lanes.kinds(NORMAL), ([], [], [normal, last]))
 
     def test_there_is_none_where_nothing_is_behind(self) -> None:
         self.assertIsNone(self.pop())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.broker.lanes import Lanes
 from txgear.broker.limits import Throttle
 from txgear.broker.model import Appointment, Function, Job, Peer, Reply
+from txgear.broker.sharedlanes import SharedLanes
 from txgear.broker.states import (
     CANCELLED,
     DEAD,
@@ -19,6 +21,7 @@ from txgear.broker.states import (
     RUNNING,
     STORING,
 )
+from txgear.broker.tenants import UNBOUNDED, Quota, Tenant
 from txgear.errors import QueueError
 from txgear.policies import CLASSIC
 from txgear.protocol.constants import HIGH, LOW, NORMAL
@@ -104,6 +107,32 @@ class FunctionTests(SynchronousTestCase):
         self.function.delayed[delayed] = None
         self.assertEqual(self.function.unassigned(), [queued, delayed])
         self.assertEqual(repr(self.function), "<Function b'f'>")
+
+    def test_its_lanes(self) -> None:
+        """They are for each tenant as long as that is wanted, by its policy or by a tenant's bound."""
+        job = self.add()
+        job.tenant = tenant = Tenant("web")
+        self.function.arrange_lanes()
+        self.assertIsInstance(self.function.lanes, Lanes)
+        self.function.policy = CLASSIC.with_settings({"turns": True})
+        self.function.arrange_lanes()
+        shared = self.function.lanes
+        assert isinstance(shared, SharedLanes)
+        self.assertEqual((shared.turns, shared.all(), self.function.share()), (True, [job], shared))
+        tenant.quota = Quota(running=1)
+        shared.judge(tenant)
+        self.function.policy = CLASSIC
+        self.function.arrange_lanes()
+        self.assertEqual((self.function.lanes, shared.turns), (shared, False))
+        tenant.running = 1
+        shared.judge(tenant)
+        self.assertEqual((self.function.total, self.function.lanes.ready), (1, 0))
+        tenant.quota = UNBOUNDED
+        shared.judge(tenant)
+        self.function.arrange_lanes()
+        self.assertEqual((type(self.function.lanes), self.function.lanes.all()), (Lanes, [job]))
+        self.function.policy = None
+        self.assertFalse(self.function.share().turns)
 
     def refusal(self, priority: int = NORMAL, size: int = 1) -> str | None:
         try:

@@ -475,13 +475,19 @@ class PolicyModel(BrokerModel):
             # In which order they are cancelled is the broker's own choice.
             places = {job: place for known in waiting for place, job in enumerate(known.job.function.delayed)}
             waiting.sort(key=lambda known: places[known.job])
-            jobs = queued + [known for known in waiting if known.function == function]
+            jobs = self.as_cancelled(function, queued) + [
+                known for known in waiting if known.function == function
+            ]
         else:
             jobs = self.dead(function)
         for chore in self.purges(function) if what == "purge" else ():
             chore.spared.clear()
         self.chores.append(BulkTask(function, what, jobs, what == "purge"))
         return len(jobs)
+
+    def as_cancelled(self, function: bytes, queued: list[PolicyJob]) -> list[PolicyJob]:
+        """What is queued in the order in which a purge comes to it."""
+        return queued
 
     # Time
 

@@ -210,6 +210,15 @@ class TenantModel(PolicyModel):
         self.shared = {function for function in self.shared if function in remembered}
         super().turn_over(remembered)
 
+    def as_cancelled(self, function: bytes, queued: list[PolicyJob]) -> list[PolicyJob]:
+        """Whose jobs come first where parties share a lane is the broker's own choice."""
+        if function in self.shared:
+            places = {
+                job: place for known in queued for place, job in enumerate(known.job.function.lanes.all())
+            }
+            queued = sorted(queued, key=lambda known: places[known.job])
+        return queued
+
     # Peers
 
     def leave(self, peer: Peer) -> None:
