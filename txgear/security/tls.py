@@ -12,8 +12,10 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
     IReactorTime,
 )
+from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txgear.errors import ConfigurationError
@@ -69,6 +71,21 @@ class TlsTransport(TLSMemoryBIOProtocol):
             self._socket = transport.getHandle()
         self.factory.watch.begin(self)
         super().makeConnection(transport)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        The connection has ended. Its memory goes at once: what only the cycle collector finds stays long, as
+        that seldom looks at what is old.
+        """
+        # Twisted would read once more, though all that came is read. The error that this ends with is held by
+        # its own frames, and holds the memory of TLS.
+        self._lostTLSConnection = True
+        broken: Failure | None = self._reason
+        super().connectionLost(reason)
+        if broken is not None:
+            broken.cleanFailure()
+        # It leads to the protocol, which leads to us.
+        self._producer = None
 
     def _flushSendBIO(self) -> None:  # noqa: N802  # where Twisted calls it otherwise, it does all itself
         """Send what TLS has made of what was written, or was to be said of the handshake."""

@@ -23,7 +23,9 @@ HANDSHAKE_SECONDS: Final = 10.0
 """How long a TLS handshake may take: until then a connection costs twice what it does later."""
 
 CONNECTION_BYTES: Final = 28 * 1024
-"""Memory of an idle connection with TLS; before its handshake is completed it has more."""
+"""Memory of an idle connection with TLS."""
+HANDSHAKE_BYTES: Final = 20 * 1024
+"""What it has beyond that until its handshake is completed."""
 
 NOT_TLS: Final = ("http request", "https proxy request", "wrong version number", "packet length too long")
 """OpenSSL's words for bytes that are none of TLS."""
@@ -99,6 +101,7 @@ class Handshakes:
             self.completed += 1
             return
         self.stalled += 1
+        self.freed += HANDSHAKE_BYTES
         self._complain("{peer} has made no TLS handshake; connection dropped", transport)
         transport.abortConnection()
 
@@ -112,6 +115,7 @@ class Handshakes:
         else:
             why = "it has left"
         self.failed += 1
+        self.freed += HANDSHAKE_BYTES
         self._complain("{peer}: its TLS handshake has failed: {why}", transport, why=why)
 
     def _complain(self, text: str, transport: TLSMemoryBIOProtocol, **fields: object) -> None:

@@ -4,10 +4,12 @@ Tests for L{txgear.server.handshakes}.
 
 from __future__ import annotations
 
+import gc
 import ssl
+import weakref
 from typing import Any
 
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import capturedLogs, formatEvent
@@ -18,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.protocol.constants import ECHO_REQ, ECHO_RES
 from txgear.protocol.packets import request, response
 from txgear.security.tls import ServerTLS
-from txgear.server.handshakes import CONNECTION_BYTES, HANDSHAKE_SECONDS, tls_under
+from txgear.server.handshakes import CONNECTION_BYTES, HANDSHAKE_BYTES, HANDSHAKE_SECONDS, tls_under
 from txgear.server.http import HttpFactory
 from txgear.server.jobserver import JobServer
 from txgear.server.sockets import before_first_data
@@ -98,10 +100,35 @@ class HandshakesTests(SynchronousTestCase):
 
     def test_memory(self) -> None:
         """That of connections which have ended is worth giving back to the system."""
-        before = self.server.freed()
-        for peer in (self.connect(), self.connect().shake_hands()):
+        completed, failed, stalled = self.connect().shake_hands(), self.connect(), self.connect()
+        failed.tls.dataReceived(b"status\n")
+        self.fixture.clock.advance(HANDSHAKE_SECONDS)
+        for peer in (completed, failed, stalled):
             peer.tls.connectionLost(Failure(ConnectionDone()))
-        self.assertEqual(self.server.freed() - before, 2 * CONNECTION_BYTES)
+        self.assertEqual(self.server.freed(), 3 * CONNECTION_BYTES + 2 * HANDSHAKE_BYTES)
+
+    def test_memory_goes_at_once(self) -> None:
+        """However a connection ends, nothing of it waits for the cycle collector, which seldom comes."""
+        self.addCleanup(gc.enable)
+        gc.disable()
+        for port in self.ports[:2]:
+            for how in ("silent", "plain", "completed", "broken", "ended"):
+                peer = self.connect(port)
+                if how == "plain":
+                    peer.tls.dataReceived(b"status\n")
+                elif how != "silent":
+                    peer.shake_hands()
+                if how == "broken":
+                    peer.tls.dataReceived(b"\x17\x03\x03\x00\x20" + bytes(32))
+                elif how == "ended":
+                    self.assertRaises(ssl.SSLWantReadError, peer.client.unwrap)
+                    peer.pass_on()
+                left = [weakref.ref(each) for each in (peer.tls, peer.tls.getHandle(), peer.protocol)]
+                # As a TCP connection does when it ends.
+                peer.transport.producer = None
+                peer.tls.connectionLost(Failure(ConnectionDone()))
+                del peer
+                self.assertEqual([each() for each in left], [None] * 3, how)
 
     def test_one_timer(self) -> None:
         """A handshake has one timer of its own; afterwards there is none."""
@@ -188,7 +215,7 @@ class HandshakesTests(SynchronousTestCase):
         self.fixture.clock.advance(HANDSHAKE_SECONDS)
         protocol = peer.protocol
         peer.tls.connectionLost(Failure(ConnectionDone()))
-        self.assertIsInstance(protocol.reason.value, ConnectionLost)
+        self.assertIsInstance(protocol.reason.value, ConnectionDone)
         self.assertEqual(self.counts(), [1, 0, 0])
 
     def test_floods(self) -> None:
