@@ -166,9 +166,27 @@ def test_all_kinds_of_ports(place: Place, tmp_path: Path) -> None:
     assert not place.pid_file.exists()
 
 
-def test_answers_before_the_end(place: Place) -> None:
-    """What was asked before the end is answered; then the connection ends in order."""
-    first = place.start()
+def test_answers_before_the_end(place: Place, tmp_path: Path) -> None:
+    """What was asked before the end is answered; then the connection ends in order, by TLS and HTTP, too."""
+    _, authority = certificate(tmp_path)
+    tls, web = free_port(), free_port()
+    first = place.start(
+        f"--tls-listen=127.0.0.1:{tls}",
+        f"--tls-cert={tmp_path / 'certificate.pem'}",
+        f"--tls-key={tmp_path / 'key.pem'}",
+        "--protocol=http",
+        f"--http-port={web}",
+    )
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    others = [
+        context.wrap_socket(
+            socket.create_connection(("127.0.0.1", tls), PATIENCE), server_hostname="localhost"
+        ),
+        socket.create_connection(("127.0.0.1", web), PATIENCE),
+    ]
+    others[0].sendall(b"version\n")
+    assert others[0].recv(100).startswith(b"OK ")
     waiting = place.predecessor()
     with place.connect() as peer, place.connect() as idle:
         idle.sync()
@@ -181,6 +199,10 @@ def test_answers_before_the_end(place: Place) -> None:
                 each.send(P.ECHO_REQ, b"x" * 100_000)
             with pytest.raises(Closed):
                 each.sync()
+    for other in others:
+        with other:
+            other.sendall(b"GET /f HTTP/1.1\r\n\r\n" * 1000)
+            assert other.recv(100) == b""
     waiting.give_up()
     wait_until(lambda: b"going on" in first.stdout, what="the old server")
     assert place.serving() == first.pid

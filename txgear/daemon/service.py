@@ -284,6 +284,7 @@ class ServerService(Service):
         @param inherited: sockets that listen already; those that are asked for are used.
         """
         trusted = Trusted(self._options["proxy-from"])
+        self.server.headers_refused = 0 if trusted else None
         if trusted or self._handover is not None:
             wrap = (lambda factory: self._behind_proxies(factory, trusted)) if trusted else None
             self._own_ports = OwnPorts(self._reactor, wrap, inherited)
@@ -312,6 +313,7 @@ class ServerService(Service):
         return HeaderFactory(factory, trusted, self._reactor, self._header_refused)
 
     def _header_refused(self, proxy: IAddress, why: str) -> None:
+        self.server.headers_refused = (self.server.headers_refused or 0) + 1
         text = "{peer}: {why}; connection closed"
         self.server.notices.complain(self.log, LogLevel.warn, text, peer=proxy, why=why)
 

@@ -79,6 +79,8 @@ class JobServer:
     @ivar journal: carries background jobs to the store, or C{None}.
     @ivar broker: the rules.
     @ivar guard: knows who the peers are, and notes what they are refused.
+    @ivar headers_refused: how many connections of proxies were closed for want of a good header; C{None} if
+        there are no such proxies. The service counts them.
     @ivar lingers: whether connections that are closed wait for their peers to hang up: those see the end of
         what we send, and no reset, whatever they send meanwhile. L{give_way} sets it.
     @ivar config: the path of the file of policies and schedules, or C{None}.
@@ -152,6 +154,7 @@ class JobServer:
         self._drained: list[Deferred[None]] = []
         self._closed: Deferred[None] | None = None
         self.lingers = False
+        self.headers_refused: int | None = None
 
     def seconds(self) -> float:
         """

@@ -307,6 +307,8 @@ def _settings(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     if server.tls is not None:
         found.update(server.tls.shown())
     found.update(server.handshakes.shown())
+    if server.headers_refused is not None:
+        found["proxy_refused"] = server.headers_refused
     return listing(_details(found))
 
 

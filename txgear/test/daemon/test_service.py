@@ -137,6 +137,7 @@ class ProxyTests(ServiceTestCase):
         [text] = [formatEvent(event) for event in events]
         self.assertIn("192.0.2.1", text)
         self.assertIn("it begins with no PROXY header; connection closed", text)
+        self.assertEqual(service.server.headers_refused, 1)
 
     def test_all_is_closed(self) -> None:
         """Nothing listens any more when the service has stopped: its own sockets are closed as well."""
@@ -147,8 +148,9 @@ class ProxyTests(ServiceTestCase):
 
     def test_nobody(self) -> None:
         """Without the option it is as ever."""
-        self.started()
+        service = self.started()
         self.assertEqual([type(each[1]) for each in self.reactor.tcpServers], [GearFactory] * 2)
+        self.assertIsNone(service.server.headers_refused)
 
 
 @needs("trustme")
