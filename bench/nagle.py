@@ -113,8 +113,8 @@ def measure(port: int, authority: trustme.CA | None, jobs: int) -> float:
 
 def servers_here() -> dict[str, str]:
     """The commands of what there is to compare."""
-    found = default_servers(durable=False)
-    plain = {name: command for name, command in found.items() if name != "floor"}
+    found = default_servers("memory", None)
+    plain = {name: server.command for name, server in found.items() if name != "floor"}
     tls = "--listen ssl:{port}:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
     command = server_command("memory:").replace("--port {port} --listen 127.0.0.1", tls)
     return {**plain, "txgear-tls": command}

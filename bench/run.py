@@ -11,7 +11,9 @@ of the machine hits both sides. Only ratios of one run mean anything.
 Without C{--server} it compares this txgear with gearmand, where that is
 installed, and with C{floor}, a yardstick that does no more than a server must;
 with C{--durable} the servers keep background jobs on disk before they answer,
-and gearmand in memory is beside them.
+and gearmand in memory is beside them. With C{--tls} it compares this txgear over TLS with
+itself without, with a bare TLS server on Twisted, and with gearmand over TLS: one that was built
+with it (Debian's is not), which C{--gearmand} names.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
@@ -66,16 +69,76 @@ DURABLE = {
 }
 """The scenarios for servers that keep their queue on disk."""
 
+BARE_TLS = {
+    # Connect, one echo, close: new connections a second, and what each costs the server.
+    "handshake": "--mode handshake --jobs 2000 --clients 16",
+    # Echoes: one at a time, and many.
+    "echo": "--mode echo --jobs 8000",
+    "echoes": "--mode echo --jobs 100000 --clients 16 --pipeline 8",
+    # Connections that stay: the memory of each.
+    "idle": "--mode idle --clients 2000",
+}
+"""What a server needs no jobs for."""
+TLS = {**BARE_TLS, **{name: SCENARIOS[name] for name in ("ping", "busy", "many", "deep", "large")}}
+"""The scenarios for servers with TLS."""
+
 Figures = dict[str, float]
-Table = dict[str, dict[str, list[Figures]]]
+Table = dict[str, dict[str, list[Figures | None]]]
+"""By scenario and server the figures of each round; C{None} where the server is not for that."""
+
+COLUMNS = {
+    "jobs/s": ("jobs_per_s", 0),
+    "CPU us/job": ("server_cpu_us_per_job", 1),
+    "p50 us": ("p50_us", 0),
+    "p99 us": ("p99_us", 0),
+    "KiB each": ("kib_per_connection", 1),
+    "RSS MiB": ("server_rss_mib", 0),
+}
+"""What is shown of the figures, and with how many digits."""
 
 
-def built(name: str) -> str:
-    """The program made of C{name.c} beside this file; compiled at the first use."""
+@dataclass(frozen=True)
+class Server:
+    """
+    A server to measure.
+
+    @ivar command: with {port} for a free port and {dir} for an empty folder, and with {cert}, {key} and
+        {ca} for the files of a server that is to speak TLS.
+    @ivar scenarios: those that it is for; none for all.
+    """
+
+    command: str
+    scenarios: tuple[str, ...] = ()
+
+    @property
+    def tls(self) -> bool:
+        """Whether it speaks TLS."""
+        return "{key}" in self.command
+
+
+def certificates(folder: Path) -> dict[str, str]:
+    """Make the files of a server with TLS at the loopback address, by their names in commands."""
+    import trustme
+
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    files = {name: folder / f"{name}.pem" for name in ("ca", "cert", "key")}
+    authority.cert_pem.write_to_path(str(files["ca"]))
+    issued.cert_chain_pems[0].write_to_path(str(files["cert"]))
+    issued.private_key_pem.write_to_path(str(files["key"]))
+    return {name: str(file) for name, file in files.items()}
+
+
+def built(name: str, tls: bool = False) -> str:
+    """The program made of C{name.c} beside this file, with OpenSSL or without; compiled at the first use."""
     source = HERE / f"{name}.c"
-    binary = Path(tempfile.gettempdir()) / f"txgear-{name}-{os.getuid()}-{int(source.stat().st_mtime)}"
+    kind = "-tls" * tls
+    binary = Path(tempfile.gettempdir()) / f"txgear-{name}{kind}-{os.getuid()}-{int(source.stat().st_mtime)}"
     if not binary.exists():
-        subprocess.run(["cc", "-O2", "-o", binary, source], check=True)
+        words = ["cc", "-O2", "-o", str(binary), str(source)]
+        words += ["-DGEARLOAD_TLS", "-lssl", "-lcrypto"] if tls else []
+        if subprocess.run(words, check=False).returncode:
+            sys.exit(f"{source} cannot be compiled" + "; it needs Debian's libssl-dev" * tls)
     return str(binary)
 
 
@@ -93,21 +156,47 @@ def server_command(store: str) -> str:
     return f"{twistd} -n --pidfile= txgear --port {{port}} --listen 127.0.0.1 --store {store}"
 
 
-def default_servers(durable: bool) -> dict[str, str]:
-    """The commands of what there is to compare."""
-    servers = {"txgear": server_command("sqlite:///{dir}/jobs.sqlite" if durable else "memory:")}
-    gearmand = shutil.which("gearmand", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+def default_servers(kind: str, gearmand: str | None) -> dict[str, Server]:
+    """
+    What there is to compare.
+
+    @param kind: C{memory}, C{durable} or C{tls}.
+    @param gearmand: the program; C{None} for Debian's.
+    """
+    stores = {"durable": "sqlite:///{dir}/jobs.sqlite"}
+    plain = Server(server_command(stores.get(kind, "memory:")))
+    if kind == "tls":
+        files = "--tls-cert {cert} --tls-key {key}"
+        secured = plain.command.replace("--port {port} --listen 127.0.0.1", "--listen unix:{dir}/plain")
+        bare = (
+            f"{shlex.quote(sys.executable)} {shlex.quote(str(HERE / 'baretls.py'))} {{port}} {{cert}} {{key}}"
+        )
+        servers = {
+            "txgear, TLS": Server(f"{secured} --tls-listen 127.0.0.1:{{port}} {files}"),
+            "txgear, plain": plain,
+            "bare Twisted, TLS": Server(bare, tuple(BARE_TLS)),
+        }
+    else:
+        servers = {"txgear": plain}
+        gearmand = gearmand or shutil.which(
+            "gearmand", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+        )
     if gearmand is None:
-        print("gearmand is not installed: it is left out", file=sys.stderr)
+        print("there is no gearmand (of this kind): it is left out", file=sys.stderr)
     else:
         command = f"{gearmand} --port={{port}} --listen=127.0.0.1 --log-file=stderr --pid-file={{dir}}/pid"
-        if durable:
-            servers["gearmand"] = f"{command} -q libsqlite3 --libsqlite3-db={{dir}}/queue.sqlite"
-            servers["gearmand-memory"] = command
+        if kind == "tls":
+            files = "--ssl --ssl-ca-file={ca} --ssl-certificate={cert} --ssl-key={key}"
+            # Connections that come and go break others of it, so new ones cannot be counted.
+            scenarios = tuple(name for name in TLS if name != "handshake")
+            servers["gearmand, TLS"] = Server(f"{command} {files}", scenarios)
+        elif kind == "durable":
+            servers["gearmand"] = Server(f"{command} -q libsqlite3 --libsqlite3-db={{dir}}/queue.sqlite")
+            servers["gearmand-memory"] = Server(command)
         else:
-            servers["gearmand"] = command
-    if not durable:
-        servers["floor"] = f"{built('floor')} {{port}}"
+            servers["gearmand"] = Server(command)
+    if kind == "memory":
+        servers["floor"] = Server(f"{built('floor')} {{port}}")
     return servers
 
 
@@ -125,11 +214,15 @@ def sync_time(folder: str) -> float:
 
 
 @contextmanager
-def running(command: str) -> Iterator[tuple[int, int]]:
-    """A server that listens: its process id and its port. It is ended by its id."""
+def running(command: str, files: dict[str, str] | None = None) -> Iterator[tuple[int, int]]:
+    """
+    A server that listens: its process id and its port. It is ended by its id.
+
+    @param files: those of TLS.
+    """
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="txgear-bench-") as folder:
-        words = [word.format(port=port, dir=folder) for word in shlex.split(command)]
+        words = [word.format(port=port, dir=folder, **(files or {})) for word in shlex.split(command)]
         log = Path(folder) / "log"
         with log.open("wb") as out:
             process = subprocess.Popen(words, stdout=out, stderr=out, cwd=folder)
@@ -155,62 +248,78 @@ def _wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     sys.exit(f"{shlex.join(map(str, process.args))} does not listen:\n{log.read_text(errors='replace')}")  # type: ignore[arg-type]
 
 
-def measure(
-    servers: dict[str, str], scenarios: dict[str, str], rounds: int
-) -> dict[str, dict[str, list[Figures]]]:
-    """
-    Run everything.
-
-    @return: by scenario and server the figures of each round.
-    """
-    gearload = built("gearload")
+def measure(servers: dict[str, Server], scenarios: dict[str, str], rounds: int) -> Table:
+    """Run everything."""
+    tls = any(server.tls for server in servers.values())
+    gearload = built("gearload", tls)
     figures: Table = {s: {name: [] for name in servers} for s in scenarios}
     names = list(servers)
-    for turn in range(rounds):
-        first = turn % len(names)
-        for name in names[first:] + names[:first]:
-            with running(servers[name]) as (pid, port):
-                for scenario, flags in scenarios.items():
-                    words = [gearload, "--port", str(port), "--server-pid", str(pid), *flags.split()]
-                    run = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
-                    if run.returncode:
-                        sys.exit(f"{name}, {scenario}: {run.stderr.strip()}")
-                    figures[scenario][name].append(json.loads(run.stdout))
-        print(f"round {turn + 1} of {rounds} done", file=sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="txgear-bench-") as folder:
+        files = certificates(Path(folder)) if tls else {}
+        for turn in range(rounds):
+            first = turn % len(names)
+            for name in names[first:] + names[:first]:
+                server = servers[name]
+                with running(server.command, files) as (pid, port):
+                    words = [gearload, "--port", str(port), "--server-pid", str(pid)]
+                    words += ["--tls", "--ca", files["ca"]] if server.tls else []
+                    for scenario, flags in scenarios.items():
+                        if server.scenarios and scenario not in server.scenarios:
+                            figures[scenario][name].append(None)
+                            continue
+                        run = subprocess.run(
+                            [*words, *flags.split()], capture_output=True, text=True, timeout=600, check=False
+                        )
+                        if run.returncode:
+                            sys.exit(f"{name}, {scenario}: {run.stderr.strip()}")
+                        figures[scenario][name].append(_figures(run.stdout))
+            print(f"round {turn + 1} of {rounds} done", file=sys.stderr)
+    return figures
+
+
+def _figures(text: str) -> Figures:
+    figures: Figures = json.loads(text)
+    figures["server_rss_mib"] = figures["server_rss_kib"] / 1024
     return figures
 
 
 def table(figures: Table) -> str:
     """The medians and ratios as a Markdown table, and the geometric means of the ratios below it."""
+    shown = {
+        title: (key, digits)
+        for title, (key, digits) in COLUMNS.items()
+        if any(
+            run and key in run for servers in figures.values() for runs in servers.values() for run in runs
+        )
+    }
     rows = [
-        "| scenario | server | jobs/s | CPU us/job | p50 us | p99 us | RSS MiB | jobs/s x | CPU x |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|",
+        f"| scenario | server | {' | '.join(shown)} | jobs/s x | CPU x |",
+        f"|---|---|{'--:|' * len(shown)}--:|--:|",
     ]
     ratios: dict[str, list[float]] = {}
     for scenario, by_server in figures.items():
         reference = next(iter(by_server.values()))
-        for name, runs in by_server.items():
+        for name, all_runs in by_server.items():
+            runs = [run for run in all_runs if run is not None]
             cells = [scenario, name]
             cells += [
-                _middle([run[key] for run in runs if key in run], digits)
-                for key, digits in (
-                    ("jobs_per_s", 0),
-                    ("server_cpu_us_per_job", 1),
-                    ("p50_us", 0),
-                    ("p99_us", 0),
-                )
+                _middle([run[key] for run in runs if key in run], digits) for key, digits in shown.values()
             ]
-            cells.append(_middle([run["server_rss_kib"] / 1024 for run in runs], 0))
             for key in ("jobs_per_s", "server_cpu_us_per_job"):
-                pairs = [a[key] / b[key] for a, b in zip(reference, runs, strict=True) if b.get(key)]
-                if runs is reference or not pairs:
+                pairs = [
+                    first[key] / other[key]
+                    for first, other in zip(reference, all_runs, strict=True)
+                    if first and other and other.get(key)
+                ]
+                if all_runs is reference or not pairs:
                     cells.append("")
                     continue
                 ratio = statistics.median(pairs)
                 cells.append(f"{ratio:.2f}")
                 if key == "server_cpu_us_per_job":
                     ratios.setdefault(name, []).append(ratio)
-            rows.append(f"| {' | '.join(cells)} |")
+            if runs:
+                rows.append(f"| {' | '.join(cells)} |")
     for name, values in ratios.items():
         rows.append(
             f"\nCPU per job against {name}: {prod(values) ** (1 / len(values)):.2f} in the geometric mean."
@@ -231,26 +340,37 @@ def main() -> None:
         "--server",
         action="append",
         metavar="NAME=COMMAND",
-        help="a server to measure, with {port} for a free port and {dir} for an empty folder; may repeat",
+        help="a server to measure, with {port} for a free port and {dir} for an empty folder, and with "
+        "{cert}, {key} and {ca} for its files if it is to speak TLS; may repeat",
     )
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument(
-        "--durable", action="store_true", help="background jobs are on disk before they are answered"
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument(
+        "--durable",
+        dest="kind",
+        action="store_const",
+        const="durable",
+        default="memory",
+        help="background jobs are on disk before they are answered",
     )
+    kinds.add_argument("--tls", dest="kind", action="store_const", const="tls", help="connections speak TLS")
+    parser.add_argument("--gearmand", metavar="PROGRAM", help="the gearmand to compare with")
     parser.add_argument("--only", metavar="SCENARIO,...", help="some of the scenarios")
     parser.add_argument("--json", type=Path, help="write every figure of every round to this file")
     options = parser.parse_args()
-    servers = default_servers(options.durable)
     if options.server:
-        servers = dict(text.split("=", 1) for text in options.server)
-    scenarios = DURABLE if options.durable else SCENARIOS
+        pairs = (text.split("=", 1) for text in options.server)
+        servers = {name: Server(command) for name, command in pairs}
+    else:
+        servers = default_servers(options.kind, options.gearmand)
+    scenarios = {"memory": SCENARIOS, "durable": DURABLE, "tls": TLS}[options.kind]
     wanted = options.only.split(",") if options.only else list(scenarios)
     unknown = [name for name in wanted if name not in scenarios]
     if unknown:
         parser.error(f"no scenario is called {', '.join(unknown)}")
     figures = measure(servers, {name: scenarios[name] for name in wanted}, options.rounds)
     print(f"{options.rounds} rounds; medians; ratios are {next(iter(servers))} / the other")
-    if options.durable:
+    if options.kind == "durable":
         folder = tempfile.gettempdir()
         print(f"4 kB are on the disk of {folder} after {sync_time(folder):.2f} ms (median of 200)")
     print()
