@@ -127,6 +127,14 @@ crash: $(TESTABLE) ## 50 kills under load for each kind of store, and no job los
 bench: $(TESTABLE) ## the figures of docs/performance.md
 	@$(BIN)/python bench/run.py
 
+.PHONY: bench-tls
+bench-tls: $(TESTABLE) ## TLS beside bare Twisted, and gearmand if GEARMAND names one built with it; needs libssl-dev
+	@$(BIN)/python bench/run.py --tls --rounds 5 $(if $(GEARMAND),--gearmand '$(GEARMAND)')
+
+.PHONY: bench-doors
+bench-doors: $(TESTABLE) ## 10,000 connections, 4,000 with TLS, and access rules; needs libssl-dev
+	@$(BIN)/python bench/doors.py
+
 .PHONY: bench-nagle
 bench-nagle: $(TESTABLE) ## a worker that waits for acknowledgements, as many libraries have them
 	@$(BIN)/python bench/nagle.py
