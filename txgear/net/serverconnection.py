@@ -11,14 +11,12 @@ from typing import Final, NamedTuple
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
-    IHandshakeListener,
     IReactorTime,
     ISSLTransport,
     ITCPTransport,
 )
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from txgear.errors import AccessDenied, ProtocolError, ServerError, server_error
 from txgear.net.arguments import count, seconds
@@ -82,7 +80,6 @@ class Limits(NamedTuple):
         )
 
 
-@implementer(IHandshakeListener)
 class ServerConnection(Stream):
     """
     A connection to a job server.
@@ -206,7 +203,8 @@ class ServerConnection(Stream):
             self._knock()
 
     def handshakeCompleted(self) -> None:
-        """Part of C{IHandshakeListener}: the server has shown its certificate."""
+        """As in L{txgear.net.stream.Stream}: the server has shown its certificate."""
+        super().handshakeCompleted()
         self._in_handshake = False
         if isinstance(self.transport, VerifiedTransport) and (problem := self.transport.look_again()):
             self._leave(problem)
