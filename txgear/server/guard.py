@@ -17,7 +17,7 @@ from twisted.logger import Logger, LogLevel
 
 from txgear.broker.broker import Broker
 from txgear.broker.model import Peer
-from txgear.errors import AccessDenied, QueueError
+from txgear.errors import AccessDenied
 from txgear.protocol.constants import ERROR
 from txgear.protocol.textlines import shown
 from txgear.security.access import NOBODY, Access, IdentityRights
@@ -188,10 +188,7 @@ class Guard:
         found = self._identify(peer)
         name = found.identity
         before = peer.tenant
-        try:
-            self._broker.identify(peer, None if name == NOBODY else self._broker.tenants.get(name))
-        except QueueError as error:
-            raise AccessDenied(error.text, act=LOGIN) from error
+        self._broker.identify(peer, None if name == NOBODY else self._broker.tenants.get(name))
         peer.rights = self._rights_of(name) if access.rules else None
         if found is UNKNOWN:
             self._logins.pop(peer, None)
@@ -247,11 +244,13 @@ class Guard:
         before, self.access = self.access, access
         if before.is_empty and access.is_empty:
             return
-        now = self._seconds()
-        for name, rights in self._rights.items():
+        for name, rights in list(self._rights.items()):
             rights.replace(access.rules_for(name))
+            if not (name in access.identities or name in before.identities or name == NOBODY):
+                # Whoever was known by that name had been hung up on by the time of this change.
+                del self._rights[name]
         quotas = {identity.name: identity.quota for identity in access.identities.values()}
-        self._broker.tenants.set_quotas(quotas, now)
+        self._broker.tenants.set_quotas(quotas, self._seconds())
         review = self._cooperator.coiterate(self._review(access, list(self._broker.peers)))
         # Where the server stops there is nobody to be judged any more.
         _ = review.addErrback(lambda failure: failure.trap(SchedulerStopped))
