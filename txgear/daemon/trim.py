@@ -18,10 +18,11 @@ from typing import Final
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-BURST: Final = 64 * 1024 * 1024
+BURST: Final = 32 * 1024 * 1024
 """
 Bytes from which a trim is worth it: of resident memory beyond the least that there has been, and of what has
-been freed. With a million jobs in memory, a trim that finds nothing takes a tenth of a second.
+been freed. A thousand handshakes that stall are one. With a million jobs in memory, a trim that finds nothing
+takes a tenth of a second.
 """
 RETRY_SECONDS: Final = 600.0
 """Seconds after which a trim is tried without a burst, as jobs that have ended leave free memory as well."""

@@ -490,6 +490,10 @@ class Stream(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._be_closed()
+        if self._under is not None:
+            # They refer to each other, and the garbage collector would find that out late.
+            self.transport.unregisterProducer()  # type: ignore[union-attr]
+            self._under = None
 
     def _be_closed(self) -> None:
         if self._fd >= 0:

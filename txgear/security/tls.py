@@ -108,6 +108,13 @@ class TlsTransport(TLSMemoryBIOProtocol):
             data = data[sent:]
         transport.write(data)
 
+    def _tlsShutdownFinished(self, reason: Failure | None) -> None:  # noqa: N802
+        # Nobody else has the failure that is passed here. It, its traceback and this refer to each other, and
+        # the garbage collector would find that out late: until then each such connection has 50 KB.
+        super()._tlsShutdownFinished(reason)
+        if reason is not None:
+            reason.cleanFailure()
+
 
 class TlsFactory(TLSMemoryBIOFactory):
     """

@@ -95,6 +95,9 @@ class Guard:
         self._tokens: dict[Peer, Token] = {}
         self._certificates: dict[Peer, CertificateNames] = {}
         self._logins: dict[Peer, Login] = {}
+        self._turned_away: set[Peer] = set()
+        # Whether there may still be peers that are nobody and were served as such.
+        self._admitted_nobody = True
 
     # Peers come and go
 
@@ -130,6 +133,7 @@ class Guard:
         """A peer has gone."""
         for found in (self._tokens, self._certificates, self._logins, self.waiting):
             found.pop(peer, None)
+        self._turned_away.discard(peer)
 
     def must_identify(self, peer: Peer) -> bool:
         """Whether a peer is nobody, and the rules leave nobody anything to do."""
@@ -251,6 +255,7 @@ class Guard:
                 del self._rights[name]
         quotas = {identity.name: identity.quota for identity in access.identities.values()}
         self._broker.tenants.set_quotas(quotas, self._seconds())
+        self._admitted_nobody = self._admitted_nobody or before.admits_nobody
         review = self._cooperator.coiterate(self._review(access, list(self._broker.peers)))
         # Where the server stops there is nobody to be judged any more.
         _ = review.addErrback(lambda failure: failure.trap(SchedulerStopped))
@@ -260,9 +265,10 @@ class Guard:
             if self.access is not access:
                 # They are judged anew by others.
                 return
-            if peer.connected:
+            if peer.connected and peer not in self._turned_away:
                 self._review_one(peer)
             yield
+        self._admitted_nobody = access.admits_nobody
 
     def _review_one(self, peer: Peer) -> None:
         was = self.login_of(peer).identity
@@ -271,7 +277,9 @@ class Guard:
         except AccessDenied as error:
             self.turn_away(peer, error)
             return
-        if is_now == NOBODY and (was != NOBODY or not self.access.admits_nobody):
+        # Who had to identify itself before this has its ten seconds still.
+        forbidden = self._admitted_nobody and not self.access.admits_nobody
+        if is_now == NOBODY and (was != NOBODY or forbidden):
             self.turn_away(peer, AccessDenied("Not known any more: log in again", act=LOGIN))
             return
         self._end_turn()
@@ -284,6 +292,7 @@ class Guard:
 
         @param error: what it is told.
         """
+        self._turned_away.add(peer)
         self.denied(peer, error)
         self._outbox.send(peer, ERROR, error.code.encode("ascii"), error.text.encode("utf-8"))
         self._outbox.afterwards(peer, self._outbox.line_of(peer).close)

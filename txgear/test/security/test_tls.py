@@ -5,12 +5,14 @@ Tests for L{txgear.security.tls}.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import ssl
 import warnings
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
@@ -339,6 +341,21 @@ class SocketTests(TlsTestCase):
         self.assertEqual(self.reactor.getWriters(), [self.connection])
         self.connection.make_room()
         self.assertFalse(self.connection.connected)
+
+
+class EndTests(TlsTestCase):
+    """A connection that is over."""
+
+    def test_an_abrupt_end(self) -> None:
+        """It leaves nothing for the garbage collector: what OpenSSL has of it would stay for long."""
+        peer = self.connect(self.folder.client())
+        connection = ref(peer.tls.getHandle())
+        self.assertIsNotNone(connection())
+        gc.disable()
+        self.addCleanup(gc.enable)
+        peer.tls.connectionLost(Failure(ConnectionLost()))
+        del peer
+        self.assertIsNone(connection())
 
 
 class RenewTests(TlsTestCase):

@@ -349,6 +349,23 @@ class ReplaceTests(GuardTestCase):
         self.replace(Access([WEB]))
         self.assertEqual(self.connect("web").ask(submit(function=b"pay")), created(1))
 
+    def test_who_has_not_logged_in_yet(self) -> None:
+        """Who still has time to say who it is keeps that time."""
+        peer = self.fixture.connect()
+        self.replace(Access([WEB, OPS], (*RULES, rule("web", READ))))
+        self.assertEqual((peer.heard(), peer.closed), (b"", False))
+        self.assertEqual(peer.ask(login("web")), EXTENDED + response(LOGGED_IN, b"web"))
+
+    def test_who_is_being_turned_away(self) -> None:
+        """Who is told to go is told so once, however often the file is read before it has gone."""
+        peer = self.connect("web")
+        self.replace(Access([OPS], RULES))
+        self.assertTrue(peer.closed)
+        self.replace(Access([OPS], (*RULES, rule("ops", READ))))
+        self.assertEqual(self.guard.refused["web", "login"] + self.guard.refused[NOBODY, "login"], 1)
+        peer.leave()
+        self.assertEqual(self.guard._turned_away, set())
+
     def test_again_while_it_goes_on(self) -> None:
         """A second change before all are judged by the first: in the end the last one holds for all."""
         peers = [self.connect("web") for _ in range(3)]
