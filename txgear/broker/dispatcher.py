@@ -342,10 +342,10 @@ class Dispatcher:
                 continue
             lanes.judge(tenant)
             self._settle_rings(function, now)
+            if self._pager is not None:
+                for priority in sorted(lanes.overflow):
+                    self._pager.ask(function, priority, now)
             if not tenant.held:
-                if self._pager is not None:
-                    for priority in sorted(lanes.overflow):
-                        self._pager.ask(function, priority, now)
                 self.wake(function, now)
 
     def quotas_changed(self, bounded: Collection[Tenant], now: float) -> None:

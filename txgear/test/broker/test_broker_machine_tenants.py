@@ -200,6 +200,10 @@ class TenantMachine(LifeMachine):
         available = min(self.model.startable(function.name), self.model.available(function.name))
         return int(min(available, 1) if self.model.rate(function.name) is not None else available)
 
+    def waits_for_a_read(self, peer: Peer, priority: int) -> bool:
+        able = [name for name in self.model.rings[priority] if name in self.model.abilities[peer]]
+        return any(not self.model.open_front(name, priority) for name in able)
+
     def lanes_are_right(self, name: bytes, function: Function) -> None:
         lanes, model = function.lanes, self.model
         assert isinstance(lanes, SharedLanes) >= (name in model.shared)

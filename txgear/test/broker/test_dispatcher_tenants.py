@@ -265,22 +265,48 @@ class PagedTests(DurableBrokerTestCase):
         self.read_all()
         self.assertEqual(self.fixture.grab_all(worker), a[1:2])
 
-    def test_one_that_is_loaded_behind_another(self) -> None:
-        """Whoever was in its way is none of its party, when there are parties."""
-        self.fixture.set()
+    def test_others_are_read_in_its_place(self) -> None:
+        """As soon as a tenant is held, here and in its other functions."""
+        self.fixture.quotas(a=Quota(running=1))
+        one, two = self.fixture.worker(b"f"), self.fixture.worker(b"f")
+        workloads = [b"%010d" % number for number in range(4)]
+        self.store(self.a, *workloads)
+        b = self.store(self.b, *workloads)
+        self.read_all()
+        (mine,) = [self.fixture.submit(self.a, b"g")]
+        self.grabbed(self.fixture.worker(b"g"), mine)
+        self.read_all()
+        self.assertEqual([self.fixture.grab(worker) for worker in (one, two)], b[:2])
+
+    def loaded_behind_others(self) -> Job:
+        """Its worker has failed, and meanwhile the memory was filled."""
+        self.fixture.set(retries=3, backoff=5)
         worker = self.fixture.worker(b"f")
         (mine,) = self.store(self.b, b"mine")
-        self.grabbed(worker, mine)
-        self.store(self.a, *[b"%010d" % number for number in range(6)])
+        self.fails(worker, self.grabbed(worker, mine))
         self.broker.reset_abilities(worker, self.fixture.now)
-        mine.function.lanes.remove(mine)
-        mine.state = PAGED
-        mine.function.lanes.append_overflow(mine)
-        self.assertTrue(mine.loaded)
+        self.store(self.a, *[b"%010d" % number for number in range(6)])
+        self.fixture.pass_time(5)
+        self.assertEqual((mine.state, mine.loaded), (PAGED, True))
+        return mine
+
+    def test_one_that_is_loaded_behind_others(self) -> None:
+        """When functions take turns these are not in its way."""
+        mine = self.loaded_behind_others()
         self.fixture.set(turns=True)
         self.assertEqual(mine.state, QUEUED)
-        self.fixture.set()
+
+    def test_one_that_is_loaded_behind_others_when_a_quota_comes(self) -> None:
+        """Nor then."""
+        mine = self.loaded_behind_others()
         self.fixture.quotas(b=Quota(running=1))
+        self.assertEqual(mine.state, QUEUED)
+
+    def test_one_that_is_loaded_behind_others_when_a_job_comes(self) -> None:
+        """Nor when that is of a tenant with a bound."""
+        self.fixture.quotas(c=Quota(running=1))
+        mine = self.loaded_behind_others()
+        self.store(self.fixture.tenant("c"), b"x")
         self.assertEqual(mine.state, QUEUED)
 
     def test_quotas_go(self) -> None:

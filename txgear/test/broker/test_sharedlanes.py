@@ -124,10 +124,11 @@ class TurnsTests(SharedLanesTestCase):
         """Wherever it was; who has nothing left has no turn."""
         a = [self.add(self.a) for _ in range(3)]
         b = [self.add(self.b) for _ in range(2)]
+        none = self.add(None)
         for gone in (a[1], b[0], b[1]):
             self.end(gone)
         again = self.add(self.b)
-        self.assertEqual(self.take_all(), [a[0], again, a[2]])
+        self.assertEqual(self.take_all(), [a[0], none, again, a[2]])
 
     def test_stale_entries(self) -> None:
         """However often parties come and go, the order stays as short as they are many."""

@@ -228,6 +228,19 @@ class ListenerTests(DurableBrokerTestCase):
             self.assertIs(self.fixture.grab(self.worker), job)
         self.assertEqual(self.fixture.memory, 8)
 
+    def test_what_has_been_read_of_several_tenants(self) -> None:
+        """It was asked for before they took turns: each one's comes into a lane of its own."""
+        jobs = [
+            self.broker.submit(
+                self.fixture.tenant(name), b"f", b"", b"four", self.fixture.now, background=True
+            )
+            for name in ("a", "b")
+        ]
+        self.fixture.commit()
+        self.fixture.set(turns=True)
+        self.events.loaded([(job, b"four") for job in jobs], self.fixture.now)
+        self.assertEqual([job.state for job in jobs], [QUEUED, QUEUED])
+
     def test_some_of_it_first(self) -> None:
         jobs = self.paged(1)
         self.events.loaded([], self.fixture.now, more=True)
