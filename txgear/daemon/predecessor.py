@@ -45,7 +45,7 @@ PID_FILE: Final = "pid-file"
 LONGEST_PATH: Final = 90
 """Bytes of the path; that of a Unix socket may have 107, and a part is for our own."""
 READ_SIZE: Final = 16 * 1024
-MOST_DESCRIPTORS: Final = 253
+PASSED_AT_ONCE: Final = 253
 """Descriptors that the system passes with one message."""
 _CREDENTIALS: Final = struct.Struct("=iII")
 _INT: Final = struct.Struct("=i")
@@ -123,7 +123,7 @@ class Channel:
             try:
                 # Not by socket.recv_fds, which drops the flags.
                 data, ancillary, _, _ = self._socket.recvmsg(
-                    READ_SIZE, socket.CMSG_LEN(MOST_DESCRIPTORS * _INT.size), socket.MSG_CMSG_CLOEXEC
+                    READ_SIZE, socket.CMSG_LEN(PASSED_AT_ONCE * _INT.size), socket.MSG_CMSG_CLOEXEC
                 )
             except ConnectionResetError:
                 return None
