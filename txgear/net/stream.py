@@ -492,7 +492,6 @@ class Stream(Protocol):
         self._be_closed()
         if self._under is not None:
             # They refer to each other, and the garbage collector would find that out late.
-            self.transport.unregisterProducer()  # type: ignore[union-attr]
             self._under = None
 
     def _be_closed(self) -> None:

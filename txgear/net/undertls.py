@@ -289,6 +289,7 @@ class UnderTls:
         self._tls.connectionLost(reason)
         # They refer to each other.
         del self._tls, self._connection
+        self._producer = None
 
 
 @implementer(IPullProducer)

@@ -4,7 +4,7 @@ TLS of a server's ports, over any kind of port.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 from OpenSSL import SSL
 from twisted.internet.interfaces import (
@@ -13,19 +13,12 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.internet.protocol import connectionDone
-from twisted.internet.tcp import Connection
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txgear.errors import ConfigurationError
 from txgear.security.tlsfiles import TlsFiles, load
-
-if TYPE_CHECKING:
-    import socket
-
-MOST_AT_ONCE: Final = 32 * 1024
-"""Bytes that are sent in one: as many as Twisted takes, and more than a record of TLS has."""
 
 _Codes = SSL.X509VerificationCodes
 REFUSED: Final = {
@@ -54,63 +47,29 @@ class TlsTransport(TLSMemoryBIOProtocol):
     """
     The TLS of one connection.
 
-    Twisted's own gathers what is written until the next turn of the reactor, and then has the reactor find
-    out whether the socket takes it. What the server writes is gathered already, so here it leaves at once: an
-    ECHO there and back takes half the time.
+    Twisted's own gathers what is written until the next turn of the reactor. What the server writes is
+    gathered already, so here it is given to the connection at once.
 
     @ivar refused_for: why the peer's certificate is refused, in words; empty where it is not.
     """
 
     factory: TlsFactory
     refused_for = ""
-    _socket: socket.socket | None = None
 
     def makeConnection(self, transport: Any) -> None:
         """There is a connection, which is to have TLS."""
-        if isinstance(transport, Connection) and not transport.TLS:
-            self._socket = transport.getHandle()
         self.factory.watch.begin(self)
         super().makeConnection(transport)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """
-        The connection has ended. Its memory goes at once: what only the cycle collector finds stays long, as
-        that seldom looks at what is old.
-        """
-        # Twisted would read once more, though all that came is read. The error that this ends with is held by
-        # its own frames, and holds the memory of TLS.
-        self._lostTLSConnection = True
-        broken: Failure | None = self._reason
+        """The connection has ended. Its memory goes at once: the garbage collector seldom looks for it."""
         super().connectionLost(reason)
-        if broken is not None:
-            broken.cleanFailure()
-        # It leads to the protocol, which leads to us.
+        # It leads to the protocol, which leads to us. To unregister it would begin TLS's own end.
         self._producer = None
 
-    def _flushSendBIO(self) -> None:  # noqa: N802  # where Twisted calls it otherwise, it does all itself
-        """Send what TLS has made of what was written, or was to be said of the handshake."""
-        try:
-            data = self._tlsConnection.bio_read(MOST_AT_ONCE)
-        except SSL.WantReadError:
-            return
-        transport: Any = self.transport
-        # What has no such buffers, or has them by other names, takes the way by the transport.
-        if self._socket is not None and not (
-            transport.dataBuffer or getattr(transport, "_tempDataBuffer", True)
-        ):
-            try:
-                sent = self._socket.send(data)
-            except OSError:
-                # It is full; or broken, which the reactor finds out at its own attempt.
-                sent = 0
-            if sent == len(data):
-                return
-            data = data[sent:]
-        transport.write(data)
-
     def _tlsShutdownFinished(self, reason: Failure | None) -> None:  # noqa: N802
-        # Nobody else has the failure that is passed here. It, its traceback and this refer to each other, and
-        # the garbage collector would find that out late: until then each such connection has 50 KB.
+        # The failure, its traceback and this refer to each other, and nobody else has it. Where Twisted calls
+        # this otherwise, memory goes later.
         super()._tlsShutdownFinished(reason)
         if reason is not None:
             reason.cleanFailure()

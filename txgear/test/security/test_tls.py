@@ -29,7 +29,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.testing import StringTransport
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -39,7 +39,6 @@ from txgear.errors import ConfigurationError
 from txgear.security.tls import ServerTLS
 from txgear.security.tlsfiles import TlsFiles
 from txgear.test.support.extras import needs
-from txgear.test.support.net import FakeTcpConnection
 from txgear.test.support.tls import PAST, CertificateFolder, TlsPeer
 
 
@@ -284,63 +283,6 @@ class WriteTests(TlsTestCase):
         peer.protocol.transport.writeSequence([b"a", b"b"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(peer.heard(), b"ab")
-
-
-class SocketTests(TlsTestCase):
-    """Over a TCP connection."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.reactor = MemoryReactorClock()
-        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.client = self.folder.client().wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
-        tls: Any = self.factory.buildProtocol(None)
-        self.connection = FakeTcpConnection(tls, self.reactor)
-        self.protocol = tls.wrappedProtocol
-        for _ in range(3):
-            with contextlib.suppress(ssl.SSLWantReadError):
-                self.client.do_handshake()
-            self.connection.arrive(self.outgoing.read())
-            self.take()
-
-    def take(self) -> None:
-        """The client takes what has been sent."""
-        self.incoming.write(self.connection.written)
-
-    def heard(self) -> bytes:
-        self.take()
-        with contextlib.suppress(ssl.SSLWantReadError):
-            return self.client.read(1 << 20)
-        return b""
-
-    def test_straight_to_the_socket(self) -> None:
-        """Neither the handshake nor anything later waits for the reactor."""
-        self.client.write(b"abc")
-        self.connection.arrive(self.outgoing.read())
-        self.assertEqual(self.reactor.getWriters(), [])
-        self.assertEqual(self.heard(), b"ABC")
-
-    def test_full(self) -> None:
-        """What the socket does not take, the transport sends later, and what follows comes behind it."""
-        self.connection.fake.room = 10
-        self.protocol.transport.write(b"first")
-        self.assertEqual(self.reactor.getWriters(), [self.connection])
-        self.connection.fake.room = None
-        self.protocol.transport.write(b"second")
-        self.assertEqual(self.heard(), b"")
-        self.connection.make_room()
-        self.assertEqual(self.heard() + self.heard(), b"firstsecond")
-        self.protocol.transport.write(b"third")
-        self.assertEqual(self.reactor.getWriters(), [])
-        self.assertEqual(self.heard(), b"third")
-
-    def test_broken(self) -> None:
-        """That is the reactor's to find out."""
-        self.connection.fake.broken = True
-        self.protocol.transport.write(b"x")
-        self.assertEqual(self.reactor.getWriters(), [self.connection])
-        self.connection.make_room()
-        self.assertFalse(self.connection.connected)
 
 
 class EndTests(TlsTestCase):

@@ -9,7 +9,7 @@ import ssl
 import weakref
 from typing import Any
 
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import capturedLogs, formatEvent
@@ -215,7 +215,7 @@ class HandshakesTests(SynchronousTestCase):
         self.fixture.clock.advance(HANDSHAKE_SECONDS)
         protocol = peer.protocol
         peer.tls.connectionLost(Failure(ConnectionDone()))
-        self.assertIsInstance(protocol.reason.value, ConnectionDone)
+        self.assertIsInstance(protocol.reason.value, ConnectionLost)
         self.assertEqual(self.counts(), [1, 0, 0])
 
     def test_floods(self) -> None:
