@@ -1,4 +1,4 @@
-"""The pages about security: their commands are run in their order, and what they print is what they show."""
+"""The pages about security: what they have people type, and what comes of it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from typing import Final
 import pytest
 
 from needs import requires
-from processes import Program, Programs, free_port, run, txgear, wait_until
+from operating import configured
+from processes import Program, Programs, Servers, free_port, run, txgear, wait_until
 from test_docs import DOCS, Block, blocks, configuration
 from txgear.security.tokens import Token
+from wirepeer import P
 
 HARDEN: Final = DOCS / "howto" / "harden.md"
 ACCESS: Final = DOCS / "access.md"
@@ -145,3 +147,76 @@ def test_access(tmp_path: Path) -> None:
             assert str(Token.of(token.encode())) == kept
             said, printed = (re.sub(r"[\w-]", "x", text) for text in (said, printed))
         assert said == printed
+
+
+def test_unit(tmp_path: Path) -> None:
+    """The unit of the pages, with what takes rights from it, is one that systemd takes, and praises."""
+    tool = requires("systemd-analyze")
+    parts = [
+        text
+        for page, beginning in (("operations", "[Unit]"), ("supervisors", "[Service]\nNoNewPrivileges"))
+        for language, text in blocks(DOCS / f"{page}.md")
+        if language == "ini" and text.startswith(beginning)
+    ]
+    assert len(parts) == 2
+    unit = tmp_path / "txgear.service"
+    unit.write_text("\n".join(parts).replace("/opt/txgear/bin/twistd", sys.executable))
+    done = run([tool, "verify", unit])
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+    # In tenths of what systemd calls exposure; a unit without such settings has 96.
+    done = run([tool, "--no-pager", "security", "--offline=yes", "--threshold=20", unit])
+    assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
+
+
+LIMITED: Final = """
+[[access]]
+identities = ["nobody"]
+allow = ["work", "submit"]
+functions = ["open"]
+
+[[access]]
+identities = ["nobody"]
+allow = ["see"]
+"""
+PHP: Final = """
+$w = new GearmanWorker();
+$w->addServer("127.0.0.1", (int) $argv[1]);
+$w->addFunction("open", fn($job) => strrev($job->workload()));
+$w->addFunction("secret", fn($job) => "");
+print var_export(@$w->work(), true) . " " . $w->returnCode() . "\n";
+print var_export(@$w->work(), true) . " " . $w->returnCode() . "\n";
+$c = new GearmanClient();
+$c->addServer("127.0.0.1", (int) $argv[1]);
+@$c->doBackground("secret", "x");
+print $c->error() . "\n";
+"""
+PERL: Final = """
+use Gearman::Worker;
+my $w = Gearman::Worker->new;
+$w->job_servers("127.0.0.1:$ARGV[0]");
+$w->register_function(secret => sub { });
+$w->work;
+"""
+
+
+def test_refused_php(start_server: Servers, programs: Programs, tmp_path: Path) -> None:
+    """A PHP worker hears of the function that it may not do by one call, and goes on with the others."""
+    php = requires("php", php_extension="gearman")
+    server = start_server(*configured(tmp_path, LIMITED))
+    worker = programs.start([php, "-r", PHP, str(server.port)])
+    peer = server.connect()
+    handle = peer.submit(b"open", b"abc")
+    peer.expect(P.WORK_COMPLETE, handle, b"cba")
+    assert worker.wait() == 0
+    first, second, refused = worker.stdout.decode().splitlines()
+    assert (first, second) == ("false 11", "true 0")
+    assert "(GEARMAN_SERVER_ERROR) ACCESS_DENIED:Not allowed: submit secret" in refused
+
+
+def test_refused_perl(start_server: Servers, tmp_path: Path) -> None:
+    """A Perl worker ends with the reason."""
+    perl = requires("perl", perl_module="Gearman::Worker")
+    server = start_server(*configured(tmp_path, LIMITED))
+    done = run([perl, "-e", PERL, str(server.port)])
+    assert done.returncode != 0
+    assert b"unexpected packet type: error [ACCESS_DENIED -- Not allowed: work secret]" in done.stderr
