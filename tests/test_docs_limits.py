@@ -34,6 +34,7 @@ NO_LIMITS: Final = frozenset(
         "journal.reads.MOST_READINGS",
         "net.batchedreads.MAX_EVENTS",
         "net.batchedreads.MOST_ROUNDS",
+        "security.tls.MOST_AT_ONCE",
         "stores.statements.MOST_BYTES",
         "stores.statements.MOST_ROWS",
         # What is remembered of a file while it is read.
