@@ -298,6 +298,13 @@ class Guard:
         self._outbox.afterwards(peer, self._outbox.line_of(peer).close)
         self._end_turn()
 
+    def refusals(self) -> dict[str, int]:
+        """How often each identity was refused something since the start; L{NOBODY} is one of them."""
+        found: dict[str, int] = {}
+        for (identity, _), count in self.refused.items():
+            found[identity] = found.get(identity, 0) + count
+        return found
+
     def answers(self, peer: Peer, error: AccessDenied) -> bool:
         """
         A peer could not log in.

@@ -32,7 +32,7 @@ from twisted.web.http import (
 
 from txgear._version import __version__
 from txgear.broker.model import Peer
-from txgear.broker.rights import HTTP, check, knows
+from txgear.broker.rights import HTTP, SEE, check, knows, may
 from txgear.errors import AccessDenied, ArgumentTooLarge, QueueError, ServerError
 from txgear.net.stream import DROP_FROM, STALL_SECONDS
 from txgear.protocol.constants import (
@@ -302,7 +302,9 @@ class JobRequest(Request):
             self._submit(function)
 
     def _submit(self, function: bytes) -> None:
-        unique = self._header(b"X-Gearman-Unique", UNIQUE_FROM_WORKLOAD)
+        # Whoever may not see others' jobs, and names no unique, is not to meet one by chance.
+        sees = may(self._connection.peer, SEE, function)
+        unique = self._header(b"X-Gearman-Unique", UNIQUE_FROM_WORKLOAD if sees else b"")
         priority = PRIORITY_WORDS.get(self._header(b"X-Gearman-Priority", b"normal").lower())
         background = BACKGROUND_WORDS.get(self._header(b"X-Gearman-Background", b"false").lower())
         if priority is None:

@@ -17,13 +17,14 @@ from txgear.broker import inspection
 from txgear.broker.archive import history_of
 from txgear.broker.connections import connections
 from txgear.broker.model import Function, Job, Peer, Reply
-from txgear.broker.rights import READ, SEE, SETTINGS, check, knows, may, meets
+from txgear.broker.rights import PEERS, READ, SEE, SETTINGS, check, knows, may, meets
 from txgear.broker.search import OF_CONNECTIONS, OF_ENDED, OF_FUNCTIONS, OF_JOBS, Search
 from txgear.broker.states import DEAD
 from txgear.errors import AccessDenied, ServerError
 from txgear.protocol import textlines
 from txgear.protocol.constants import PRIORITIES, TEXT
 from txgear.protocol.textlines import column, for_line, listing, row, shown, shown_alone, shown_word, text
+from txgear.security.access import NOBODY
 from txgear.server import operatorcommands
 from txgear.server.jobserver import JobServer
 from txgear.server.listings import Listing
@@ -257,6 +258,35 @@ def _connections(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     return listing(rows)
 
 
+def _identities(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
+    if len(words) != 1:
+        return textlines.incomplete(words[0])
+    refused = server.guard.refusals()
+    found = inspection.tenants(server.broker)
+    if not may(peer, PEERS):
+        own = None if peer.tenant is None else peer.tenant.name
+        found = [tenant for tenant in found if tenant["tenant"] == own]
+    elif NOBODY in refused:
+        found.append({"tenant": NOBODY})
+    return listing(
+        row(
+            column(tenant["tenant"], name=True),
+            *(_of_quota(tenant.get(what)) for what in ("connections", "queued", "running", "bytes")),
+            column(tenant.get("submits") and tenant["submits"]["jobs"]),
+            refused.get(tenant["tenant"], 0),
+        )
+        for tenant in found
+    )
+
+
+def _of_quota(found: Mapping[str, int | None] | None) -> bytes:
+    """What an identity has, and what it may have where that is bounded: C{3/100}."""
+    if found is None:
+        return b"-"
+    bound = "" if found["bound"] is None else f"/{found['bound']}"
+    return f"{found['used']}{bound}".encode("ascii")
+
+
 def _whole(seconds: float | None) -> int | None:
     return None if seconds is None else int(seconds)
 
@@ -413,6 +443,7 @@ OWN_COMMANDS: Final[dict[bytes, OwnCommand]] = {
     b"workload": _workload,
     b"result": _result,
     b"connections": _connections,
+    b"identities": _identities,
     b"policies": _policies,
     b"policy": _policy,
     b"settings": _settings,

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.rights import ACTS, READ, SEE, SUBMIT, WORK
 from txgear.broker.tenants import Quota
+from txgear.policies import Rate
 from txgear.protocol.constants import (
     CAN_DO,
     ECHO_REQ,
@@ -435,3 +436,33 @@ class RefusalTests(GuardTestCase):
         )
         self.assertNotIn("guess", path.read_text())
         self.assertNotIn(wrong[13:].decode(), path.read_text())
+
+
+class IdentitiesTests(GuardTestCase):
+    """The text command that lists who is known."""
+
+    def test_all(self) -> None:
+        """Who may see others sees what each has, of how much, and who was refused something."""
+        bounded = Identity(
+            "web", WEB.certificates, WEB.tokens, WEB.addresses, Quota(5, 10, 3, 1000, Rate(0.5, 1))
+        )
+        self.replace(Access([bounded, OPS], RULES))
+        web, ops, stranger = self.connect("web"), self.connect("ops"), self.fixture.connect()
+        web.ask(submit(b"work", b"mail.send"))
+        web.ask(submit(b"work", b"pay"))
+        web.tell(request(CAN_DO, b"mail.send"), request(GRAB_JOB))
+        stranger.ask(submit())
+        self.assertEqual(
+            ops.ask(b"identities\n"),
+            b"ops\t1\t0\t0\t0\t-\t0\nweb\t1/5\t1/10\t1/3\t4/1000\t2/s\t1\nnobody\t-\t-\t-\t-\t-\t1\n.\n",
+        )
+
+    def test_ones_own(self) -> None:
+        """Who may not sees itself alone."""
+        self.assertEqual(self.connect("web").ask(b"identities\n"), b"web\t1\t0\t0\t0\t-\t0\n.\n")
+        self.replace(Access([WEB, OPS], (*RULES, rule(NOBODY, SEE))))
+        self.assertEqual(self.fixture.connect().ask(b"identities\n"), b".\n")
+
+    def test_words(self) -> None:
+        """It takes no more words."""
+        self.assertIn(b"INVALID_ARGUMENTS", self.connect("ops").ask(b"identities web\n"))

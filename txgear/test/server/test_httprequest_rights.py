@@ -101,6 +101,17 @@ class RightsTests(HttpRightsTestCase):
         worker.say(WORK_COMPLETE, handle, b"result")
         self.assertEqual(client.answer().body, b"result")
 
+    def test_the_same_body_by_chance(self) -> None:
+        """
+        Requests with one body share a job only of those who may see it. Whoever may not has jobs of its own,
+        unless it names a unique.
+        """
+        self.assertEqual([self.post("mail.send", bearer(OPS)).status for _ in range(2)], [202, 202])
+        self.assertEqual(len(self.queued()), 1)
+        self.assertEqual([self.post("mail.send", bearer(WEB)).status for _ in range(2)], [202, 202])
+        self.assertEqual(len(self.queued()), 3)
+        self.assertEqual(self.post("mail.send", bearer(WEB), "X-Gearman-Unique: -").status, 403)
+
     def test_head(self) -> None:
         """A function that may not be known is like one that is not there."""
         self.server.broker.operations.create_function(b"mail.send")

@@ -32,7 +32,7 @@ from txgear.broker.rights import (
     SUBMIT,
     WORK,
 )
-from txgear.broker.tenants import Tenant
+from txgear.broker.tenants import Quota, Tenant
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import CAN_DO, GRAB_JOB, SUBMIT_JOB_BG, WORK_COMPLETE, WORK_EXCEPTION
 from txgear.protocol.packets import request
@@ -109,6 +109,7 @@ CASES: Final[dict[bytes, tuple[Need, ...]]] = {
         Need(PEERS, b"1\t192.0.2.1\t-\t-\tno\t0\t0\t-\ntotal\t1\t0\t0\n" + EMPTY),
         HIDDEN,
     ),
+    b"identities": (Need(PEERS, EMPTY),),
     b"policies": (refused(SETTINGS),),
     b"policy mail": (refused(SETTINGS), HIDDEN),
     b"settings": (refused(SETTINGS),),
@@ -143,6 +144,7 @@ class Stage(ServerFixture):
         server: Any = self.server
         kept = CLASSIC.with_settings({"retries": 0, "dead": {"keep": 60}, "results": {"keep": 60}})
         self.server.broker.operations.set_policies(Policies([("*", kept)]), self.clock.seconds())
+        self.server.broker.tenants.set_quotas({"team": Quota(3)}, self.clock.seconds())
         self.operator, worker = self.connect(), self.connect()
         if empty:
             return
