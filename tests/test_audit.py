@@ -20,7 +20,6 @@ import pytest
 from processes import Servers, free_port, run, server_command, txgear, wait_until
 from startup import assert_one_line
 from txgear.protocol.constants import EXTENSION_OPTION, LOGGED_IN, LOGIN
-from txgear.security.tokens import Token
 from wirepeer import P, WirePeer
 
 pytestmark = pytest.mark.txgear_only
@@ -223,21 +222,3 @@ def test_looking_into_the_file(tmp_path: Path) -> None:
     for command in ([*txgear(), "config", "check"], [sys.executable, "-m", "txgear", "check"]):
         done = run([*command, str(config), "mail.send"])
         assert "  web may submit" in done.stdout.decode().splitlines()
-
-
-def test_the_page(tmp_path: Path) -> None:
-    """What the page of operations says of a file is what the commands say of the file that it shows."""
-    page = (Path(__file__).parent.parent / "docs" / "operations.md").read_text()
-    config = tmp_path / "txgear.toml"
-    (text,) = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    config.write_text(text)
-    said = []
-    for command in re.findall(r"^\$ txgear (access .*) --config \S+$", page, re.MULTILINE):
-        done = run([*txgear(), *command.split(), f"--config={config}"])
-        said.append(f"$ txgear {command} --config /etc/txgear.toml\n{done.stdout.decode()}")
-    assert len(said) == 2
-    said.append(run([*txgear(), "access", "show", f"--config={config}"]).stdout.decode())
-    for each in said:
-        assert each.replace(str(config), "/etc/txgear.toml") in page
-    token, kept = re.findall(r"^(?:token: |file:  )(\S+)$", page, re.MULTILINE)
-    assert str(Token.of(token.encode("ascii"))) == kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -177,6 +178,19 @@ def test_gearmand_config_file(programs: Programs, tmp_path: Path) -> None:
     with WirePeer(port) as peer:
         assert peer.ask("verbose") == b"OK DEBUG\n"
         assert peer.submit(b"f", type=P.SUBMIT_JOB_BG) == b"LINE:1"
+    assert program.stop() == 0
+
+
+def test_gearmand_with_rules(programs: Programs, tmp_path: Path) -> None:
+    """Access rules and the audit log are there for gearmand's command line, too."""
+    config, audit = tmp_path / "txgear.toml", tmp_path / "audit.log"
+    config.write_text('[[access]]\nidentities = ["nobody"]\nallow = ["submit"]\nfunctions = ["mail.*"]\n')
+    options = (f"--config={config}", f"--audit-log={audit}")
+    program, port = start_gearmand(programs, tmp_path / "log", *options)
+    with WirePeer(port) as peer:
+        assert peer.ask("purge mail.send") == b"ERR ACCESS_DENIED Not+allowed:+purge+mail.send\r\n"
+    (line,) = audit.read_text().splitlines()
+    assert {"act": "purge", "outcome": "refused", "identity": None}.items() <= json.loads(line).items()
     assert program.stop() == 0
 
 

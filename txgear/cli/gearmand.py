@@ -29,6 +29,7 @@ CONFIG_FILE: Final = "/etc/gearmand.conf"
 """gearmand's default file of more options."""
 
 SAME_OPTIONS: Final = (
+    "audit-log",
     "backlog",
     "can-do-timeout-unit",
     "config",
@@ -86,10 +87,11 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = made.add_argument
+    add("--audit-log", metavar="FILE", help="write down who changed something, and who was refused")
     add("-b", "--backlog", metavar="N", help="connections that the system accepts ahead of the server")
     add("--can-do-timeout-unit", metavar="UNIT", help="what workers mean: milliseconds or seconds")
     add("--check-args", action="store_true", help="check the command line and exit")
-    add("--config", metavar="FILE", help="TOML file with policies of functions and schedules")
+    add("--config", metavar="FILE", help="TOML file with policies, schedules, identities and access rules")
     add("--config-file", metavar="FILE", help=f"more long options, parted by white space [{CONFIG_FILE}]")
     add("--coredump", action="store_true", help="accepted; has no meaning here")
     add("-d", "--daemon", action="store_true", help="detach")

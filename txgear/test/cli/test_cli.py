@@ -94,6 +94,7 @@ class TranslateTests(SynchronousTestCase):
             "--protocol=http",
             "--http-port=1",
             "--listen=127.0.0.1",
+            "--audit-log=/tmp/audit",
         ):
             self.assertIn(option, self.words(option))
 
