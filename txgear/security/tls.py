@@ -144,10 +144,12 @@ class ServerTLS:
 
     def serverConnectionForTLS(self, protocol: Any) -> SSL.Connection:
         """Part of C{IOpenSSLServerConnectionCreator}."""
-        return SSL.Connection(self.loaded.context, None)
+        connection = SSL.Connection(self.loaded.context, None)
+        # As newer versions of Twisted do by themselves: _refused looks for it there.
+        connection.set_app_data(protocol)
+        return connection
 
 
 def _refused(connection: SSL.Connection, number: int) -> None:
-    # Twisted has put the transport there.
     transport: TlsTransport = connection.get_app_data()
     transport.refused_for = REFUSED.get(number, f"its certificate is refused (OpenSSL's error {number})")

@@ -154,9 +154,13 @@ def _verdict(refused: Refused | None) -> Callable[[SSL.Connection, Any, int, int
 
 
 def reason_of(error: SSL.Error) -> str:
-    """The last of OpenSSL's reasons, in its words; empty where it gives none."""
+    """The last of OpenSSL's reasons that says something, in its words; empty where it gives none."""
     found = error.args[0] if error.args and isinstance(error.args[0], list) else []
-    return str(found[-1][-1]) if found else ""
+    words = [str(each[-1]) for each in found]
+    # OpenSSL 3.2 and later have it behind the true reason.
+    if len(words) > 1 and words[-1] == "record layer failure":
+        words.pop()
+    return words[-1] if words else ""
 
 
 def _read(option: str, path: str) -> bytes:

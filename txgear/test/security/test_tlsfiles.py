@@ -150,6 +150,12 @@ class ReasonTests(SynchronousTestCase):
     def test_last(self) -> None:
         self.assertEqual(reason_of(SSL.Error([("lib", "f", "first"), ("lib", "f", "last")])), "last")
 
+    def test_one_that_says_nothing(self) -> None:
+        """Some versions add that there was a failure."""
+        nothing = ("lib", "f", "record layer failure")
+        self.assertEqual(reason_of(SSL.Error([("lib", "f", "too long"), nothing])), "too long")
+        self.assertEqual(reason_of(SSL.Error([nothing])), "record layer failure")
+
     def test_none(self) -> None:
         for error in (SSL.Error(), SSL.Error([]), SSL.SysCallError(-1, "Unexpected EOF")):
             self.assertEqual(reason_of(error), "")
