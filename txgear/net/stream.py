@@ -462,6 +462,8 @@ class Stream(Protocol):
         if self._socket is None:
             self.transport.unregisterProducer()  # type: ignore[union-attr]
         self.transport.loseConnection()  # type: ignore[union-attr]
+        if self._under is not None and self.state == CLOSING:
+            self._under.hang_up()
 
     def _close_overdue(self) -> None:
         self._timer = None

@@ -278,6 +278,11 @@ class UnderTls:
         self.part()
         self._tcp.loseConnection()
 
+    def hang_up(self) -> None:
+        """TLS has said that it ends. Do not wait until the peer says so, too: it may never."""
+        if self._shaken:
+            self.loseConnection()
+
     def abortConnection(self) -> None:
         """Part of C{IAbortingTransport}."""
         self.part()

@@ -321,6 +321,27 @@ class UnderTlsTests(SynchronousTestCase):
         self.tcp.readConnectionLost(Failure(ConnectionDone()))
         cast("Any", self.stream.reason).trap(ConnectionLost)
 
+    def test_it_ends_without_the_peers_word(self) -> None:
+        """What was written is sent, and TLS's own end; and then nobody waits for the peer's."""
+        self.tcp.fake.room = 10
+        self.stream.write_chunks([ONE])
+        self.stream.close()
+        self.assertTrue(self.tcp.connected)
+        self.tcp.make_room()
+        self.assertEqual(self.meeting.heard(), ONE)
+        self.assertEqual(self.meeting.peer.get_shutdown(), SSL.RECEIVED_SHUTDOWN)
+        self.assertFalse(self.tcp.connected)
+
+    def test_it_lingers_until_the_peer_ends(self) -> None:
+        self.stream.close(linger=True)
+        self.tcp.make_room()
+        self.assertTrue(self.tcp.connected)
+        self.meeting.heard()
+        self.meeting.peer.shutdown()
+        self.meeting.arrive(self.meeting.out())
+        self.tcp.make_room()
+        self.assertFalse(self.tcp.connected)
+
     def test_it_is_not_read_while_it_is_paused(self) -> None:
         self.stream.pause_reading()
         self.assertEqual(self.reactor.getReaders(), [])
