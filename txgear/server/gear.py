@@ -85,7 +85,7 @@ def _login(connection: GearConnection, token: bytes) -> None:
 
 def _log_in(connection: GearConnection, token: bytes) -> str:
     identity = connection.server.guard.login(connection.peer, token.removesuffix(b"\0"))
-    connection.identified()
+    connection.is_known()
     return identity
 
 

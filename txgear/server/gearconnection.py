@@ -84,6 +84,18 @@ SUBMITS: Final = frozenset(
 """The requests that are answered with JOB_CREATED."""
 
 
+class LoginRefused(ProtocolError):
+    """
+    A peer has not identified itself as it should: its connection ends, and nothing more of it is looked at.
+
+    @ivar denied: what it is told.
+    """
+
+    def __init__(self, denied: AccessDenied) -> None:
+        super().__init__(denied.text)
+        self.denied = denied
+
+
 class GearConnection(ShortTurns):
     """
     One connection to the server: a client, a worker, an operator at a telnet,
@@ -159,6 +171,8 @@ class GearConnection(ShortTurns):
             self.complain(LogLevel.warn, "{peer}: no descriptors are left; connection closed")
             close_now(self.transport)
             return
+        # It is the shorter one.
+        self._cancel_timer()
         timer = self._timer = self._clock.callLater(SPOKEN_SECONDS, self._text_command_overdue)
 
         answer = self.requests[TEXT]
@@ -166,6 +180,7 @@ class GearConnection(ShortTurns):
         def text(connection: GearConnection, line: bytes) -> int | None:
             if connection._timer is timer:
                 connection._cancel_timer()
+                connection._bound_login()
             return answer(connection, line)
 
         refused = dict.fromkeys(self.requests, _only_for_operators)
@@ -183,10 +198,17 @@ class GearConnection(ShortTurns):
         self.requests = self.before_login  # type: ignore[misc]
         self.decoder.limit = LOGIN_BYTES
         if tls_under(self.transport) is None:
+            self._bound_login()
+
+    def _bound_login(self) -> None:
+        """From now on the peer has so long to identify itself, if it has to."""
+        if self._before_login and self._timer is None:
             self._timer = self._clock.callLater(LOGIN_SECONDS, self._login_overdue)
 
     def _login_overdue(self) -> None:
         self._timer = None
+        if self.is_known():
+            return
         self.server.guard.denied(self.peer, AccessDenied("It has not identified itself in time", act=LOGIN))
         self.abort()
 
@@ -197,7 +219,7 @@ class GearConnection(ShortTurns):
 
         @raise AccessDenied: there were too many.
         """
-        if not self._before_login:
+        if self.is_known():
             return True
         self._before_login -= 1
         if not self._before_login:
@@ -205,14 +227,18 @@ class GearConnection(ShortTurns):
             raise AccessDenied("It sends requests, and no token", act=LOGIN)
         return False
 
-    def identified(self) -> None:
-        """The peer has shown who it is, or may have: serve it, if that is so."""
+    def is_known(self) -> bool:
+        """
+        Whether the peer may be served; from then on it is. It may have shown who it is, or its address is
+        known by now, or the rules are others.
+        """
         if self._before_login and not self.server.guard.must_identify(self.peer):
             self._before_login = 0
-            self._cancel_timer()
             self.decoder.limit = self.server.settings.max_packet
             if self.requests is self.before_login:
+                self._cancel_timer()
                 del self.requests
+        return not self._before_login
 
     def handshakeCompleted(self) -> None:
         """
@@ -221,9 +247,8 @@ class GearConnection(ShortTurns):
         super().handshakeCompleted()
         self.server.secured(self.peer, self.transport)
         if not self.closing:
-            self.identified()
-            if self._before_login and self._timer is None:
-                self._timer = self._clock.callLater(LOGIN_SECONDS, self._login_overdue)
+            self.is_known()
+            self._bound_login()
 
     def peer_gone(self) -> None:
         """As in L{ShortTurns}: let the server forget the peer."""
@@ -307,7 +332,8 @@ class GearConnection(ShortTurns):
         """
         Answer that a request is refused.
 
-        @raise ProtocolError: it is a submit, and the peer would not understand the answer.
+        @raise ProtocolError: it is a submit, and the peer would not understand the answer; or the peer has
+            one attempt to log in.
         """
         if isinstance(error, AccessDenied):
             self.server.guard.denied(self.peer, error)
@@ -317,11 +343,7 @@ class GearConnection(ShortTurns):
             if self.broker.dispatcher.draining:
                 self._leaves_when_idle = self._watches_writes = True
         if isinstance(error, AccessDenied) and error.act == LOGIN:
-            # Who guesses has one guess for each connection.
-            if not self.server.guard.answers(self.peer, error):
-                self.abort()
-                return
-            self.server.outbox.afterwards(self.peer, lambda: self.close(linger=True))
+            raise LoginRefused(error)
         text = error.text.encode("utf-8", "backslashreplace")
         self.send(self.peer, ERROR, error.code.encode("ascii"), text)
 
@@ -374,7 +396,14 @@ class GearConnection(ShortTurns):
         super().close(linger or self.server.lingers)
 
     def protocol_broken(self, error: ProtocolError) -> None:
-        self.complain(LogLevel.info, "{peer}: {error}; connection closed", error=error)
+        if isinstance(error, LoginRefused):
+            denied = error.denied
+            if not self.server.guard.answers(self.peer, denied):
+                self.abort()
+                return
+            self.send(self.peer, ERROR, denied.code.encode("ascii"), denied.text.encode("utf-8"))
+        else:
+            self.complain(LogLevel.info, "{peer}: {error}; connection closed", error=error)
         if isinstance(error, PacketTooLarge):
             code = ArgumentTooLarge.default_code.encode("ascii")
             self.send(self.peer, ERROR, code, str(error).encode("ascii"))
@@ -427,5 +456,6 @@ def _only_for_operators(connection: GearConnection, *arguments: Data) -> int | N
 
 
 def _unexpected(connection: GearConnection, *arguments: Data) -> None:
-    """A packet type that no peer may send to a server."""
+    """A packet type that no peer may send to a server. Where its sender is not known yet it counts, too."""
+    connection.is_identified()
     raise InvalidCommand("Command not expected")

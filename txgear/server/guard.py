@@ -51,6 +51,9 @@ class Login(NamedTuple):
 
 UNKNOWN: Final = Login(NOBODY)
 
+NO_RIGHTS: Final = IdentityRights(NOBODY)
+"""Of whom there is no rule, whatever the rules are: it may do nothing."""
+
 
 class Guard:
     """
@@ -105,10 +108,16 @@ class Guard:
         """
         A peer is there: its address may say who it is.
 
-        @raise AccessDenied: it may not stay.
+        @raise AccessDenied: it may not stay, and may do nothing until it has gone.
         """
-        if not self.access.is_empty:
+        if self.access.is_empty:
+            return
+        try:
             self._judge(peer)
+        except AccessDenied:
+            # What it has sent ahead may be read before it is told.
+            peer.rights = NO_RIGHTS
+            raise
 
     def secured(self, peer: Peer, transport: Any) -> None:
         """
@@ -176,8 +185,12 @@ class Guard:
         """
         if token is not None:
             self.login(peer, token)
-        elif self._tokens.pop(peer, None) is not None:
-            self._judge(peer)
+        elif (before := self._tokens.pop(peer, None)) is not None:
+            try:
+                self._judge(peer)
+            except AccessDenied:
+                self._tokens[peer] = before
+                raise
 
     # Judging
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.broker.rights import SEE
 from txgear.protocol.constants import ECHO_REQ
 from txgear.protocol.packets import request
+from txgear.security.access import NOBODY, Access, Rule
+from txgear.security.audit import LOGIN
 from txgear.server.descriptors import FOR_OPERATORS, FOR_OURSELVES, SPOKEN_SECONDS, Descriptors, soft_limit
 from txgear.server.gear import GearFactory
+from txgear.server.gearconnection import LOGIN_SECONDS
 from txgear.server.http import HttpFactory
 from txgear.server.jobserver import JobServer
 from txgear.server.settings import Settings
@@ -61,6 +67,21 @@ class DescriptorTests(SynchronousTestCase):
         self.reactor.advance(SPOKEN_SECONDS)
         self.reactor.advance(0)
         self.assertFalse(connection.connected)
+
+    def test_who_is_to_identify_itself_first(self) -> None:
+        """A command that is refused keeps no descriptor, and nothing is told of a peer that has gone."""
+        self.server.guard.replace(Access([], [Rule(True, ("ops",), frozenset((SEE,)))]))
+        asks, leaves = self.connect(TEXT_ONLY), self.connect(TEXT_ONLY + 1)
+        leaves.connectionLost(Failure(ConnectionDone()))
+        self.reactor.advance(SPOKEN_SECONDS - 1)
+        asks.arrive(b"status\n")
+        self.assertIn(b"ACCESS_DENIED", asks.written)
+        self.reactor.advance(LOGIN_SECONDS - 1)
+        self.assertTrue(asks.connected)
+        self.reactor.advance(1)
+        self.reactor.advance(0)
+        self.assertFalse(asks.connected or leaves.connected)
+        self.assertEqual(self.server.guard.refused, {(NOBODY, "unidentified"): 1, (NOBODY, LOGIN): 1})
 
     def test_beyond_them_there_is_nothing(self) -> None:
         for connection in (

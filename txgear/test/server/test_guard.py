@@ -24,6 +24,7 @@ from txgear.protocol.constants import (
     LOGGED_IN,
     LOGIN,
     NO_JOB,
+    NOOP,
     OPTION_REQ,
     OPTION_RES,
     SET_CLIENT_ID,
@@ -182,6 +183,20 @@ class LoginTests(GuardTestCase):
         first.leave()
         self.connect("web")
 
+    def test_too_many_connections_may_do_nothing(self) -> None:
+        """Who is about to be sent away may do nothing meanwhile, not even what nobody may."""
+        web = Identity("web", addresses=WEB.addresses, quota=Quota(1))
+        for rules in ((), (*RULES, rule(NOBODY, SUBMIT))):
+            self.replace(Access([web, OPS], rules))
+            first, second = self.fixture.connect("10.1.2.3"), self.fixture.connect("10.1.2.3")
+            self.assertEqual(second.ask(submit(function=b"pay")), denied(b"submit pay"))
+            self.assertEqual(second.ask(b"drop function f\n"), b"ERR ACCESS_DENIED Not+allowed:+drop+f\r\n")
+            self.fixture.clock.advance(0)
+            self.assertTrue(second.closed)
+            first.leave()
+            second.leave()
+        self.assertEqual(self.server.broker.functions.by_name, {})
+
     def test_guessing(self) -> None:
         """
         From some on, a wrong token ends the connection without an answer. What is right is answered
@@ -258,6 +273,45 @@ class BeforeLoginTests(GuardTestCase):
         self.assertFalse(peer.closed)
         peer.tell(request(ECHO_REQ, b"x"))
         self.assertTrue(peer.closed)
+
+    def test_requests_that_nobody_may_send(self) -> None:
+        """They count, too."""
+        peer = self.fixture.connect()
+        for _ in range(LOGIN_REQUESTS - 1):
+            self.assertIn(b"INVALID_COMMAND\0", peer.ask(request(NOOP)))
+        peer.tell(request(NOOP))
+        self.assertTrue(peer.closed)
+
+    def test_nothing_behind_the_last_request_is_looked_at(self) -> None:
+        """However much comes in one read, there is one attempt, and one refusal."""
+        wrong = EXTEND + request(LOGIN, new_token().encode())
+        for first in (wrong, request(ECHO_REQ, b"") * LOGIN_REQUESTS):
+            peer = self.fixture.connect()
+            answer = peer.ask(first, *[wrong, login("web"), submit(function=b"mail.send")] * 20)
+            self.assertEqual(answer.count(b"ACCESS_DENIED"), 1)
+            self.assertTrue(peer.closed)
+            self.assertEqual(peer.ask(login("web")), b"")
+        self.assertEqual(self.guard.refused, {(NOBODY, "login"): 2})
+        self.assertEqual(self.server.broker.functions.by_name, {})
+
+    def test_the_rules_are_others_by_now(self) -> None:
+        """Who need not say any more who it is, or is known by its address by now, is served."""
+        everybody = rule(NOBODY, SUBMIT)
+        for access in (
+            Access([WEB, OPS], (everybody,)),
+            Access([Identity("near", addresses=(ip_network("192.0.2.0/24"),))], (rule("near", SUBMIT),)),
+            Access(),
+        ):
+            self.replace(Access([WEB, OPS], RULES))
+            asks, waits = self.fixture.connect(), self.fixture.connect()
+            self.replace(access)
+            large = submit(b"w" * LOGIN_BYTES, function=b"f")
+            self.assertNotIn(b"ERROR", asks.ask(submit(function=b"f"), large))
+            self.fixture.clock.advance(LOGIN_SECONDS)
+            self.assertFalse(waits.transport.disconnected)
+            asks.leave()
+            waits.leave()
+        self.assertEqual(self.server.broker.functions.by_name[b"f"].total, 6)
 
     def test_nobody_may_do_something(self) -> None:
         """Where a rule is for nobody, nobody is asked who it is."""
