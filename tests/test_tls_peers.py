@@ -166,6 +166,10 @@ functions = ["{function}"]
 identities = ["workers"]
 allow = ["work"]
 functions = ["{function}"]
+
+[[function]]
+name = "{function}"
+results = "1h"
 """
 
 
@@ -246,7 +250,7 @@ def test_a_worker_that_may_not_do_everything(
         client.send(P.SET_CLIENT_ID, f"token={guarded.web};reporter".encode())
         handle = client.submit(function.encode(), b"abc")
         client.expect(P.WORK_COMPLETE, handle, b"cba")
-    # Whoever may submit a job need not be one who may read its result.
+    # Whoever may submit a job need not be one who may read its result. It is kept, as the job may have ended.
     (refused,) = outcomes((guarded.address, function, {"token": guarded.web, "fetch": True}))
     assert refused == f"AccessDenied: ACCESS_DENIED: Not allowed: read {function}"
     guarded.file.write_text(re.sub(r'name = "workers"\ntokens = .*', 'name = "workers"', guarded.rules))

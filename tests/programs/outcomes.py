@@ -1,7 +1,7 @@
 """
 A client of txgear's own for each line of the standard input, a JSON list of the server, the function and the
 arguments of C{Client}: each submits one job, and what came of it is printed, a line for each in their order.
-With the further argument C{fetch} it asks for the result.
+With the further argument C{fetch} it asks for the result, and prints it behind how the job ended.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ async def outcome(reactor: Any, server: str, function: str, given: dict[str, Any
     try:
         handle = await client.submit_background(function)
         if fetch:
-            return (await client.fetch(handle, wait=True, timeout=10)).result.decode()
+            found = await client.fetch(handle, wait=True, timeout=10)
+            return f"{found.outcome}: {found.result.decode()}"
         status = await client.status(handle)
         return "known" if status.known else "unknown"
     except TxgearError as error:
