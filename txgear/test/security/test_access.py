@@ -126,6 +126,8 @@ class IdentityTests(SynchronousTestCase):
         self.assertEqual(Access([web, ops], certificate_field="cn").by_certificate(names), ["ops"])
         both = CertificateNames(dns=("w.example", "o.example", "w.example"))
         self.assertEqual(Access([web, ops], certificate_field="dns").by_certificate(both), ["ops", "web"])
+        longer = CertificateNames(dns=("w.example.org", "a.w.example", "W.example", ""))
+        self.assertEqual(Access([web, ops], certificate_field="dns").by_certificate(longer), [])
 
     def test_addresses(self) -> None:
         """An address is looked for in all ranges."""
@@ -144,6 +146,18 @@ class RightsTests(SynchronousTestCase):
         self.assertTrue(rights.may(WORK, b"f"))
         rights.replace(Access([WEB], [allow("web", WORK), deny("*", WORK)]).rules_for("web"))
         self.assertFalse(rights.may(WORK, b"f"))
+
+    def test_what_is_known(self) -> None:
+        """A decision is remembered for its own act and function only."""
+        rights = IdentityRights("web")
+        rights.replace(
+            Access([WEB], [allow("web", WORK, functions=("f",)), allow("web", SEE)]).rules_for("web")
+        )
+        for _ in range(2):
+            self.assertTrue(rights.may(WORK, b"f"))
+            self.assertFalse(rights.may(WORK, b"g"))
+            self.assertFalse(rights.may(SUBMIT, b"f"))
+            self.assertTrue(rights.may(SEE, b"g"))
 
     def test_who_is_gone_may_nothing(self) -> None:
         """An identity that is not in the file any more may do nothing, whatever pattern would be for it."""
