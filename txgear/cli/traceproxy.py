@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from txgear.cli.packetview import PacketView
 from txgear.net.servers import Server
+from txgear.net.stream import shown_peer
 from txgear.protocol.constants import REQUEST_MAGIC, RESPONSE_MAGIC
 
 TO_SERVER = "->"
@@ -131,7 +132,7 @@ class Tracer(Factory):
 
     def connect(self, near: NearSide, number: int) -> None:
         """Connect to the server on behalf of somebody who has connected to us."""
-        self.show(number, f"from {_shown(near.transport.getPeer())}")
+        self.show(number, f"from {shown_peer(near.transport.getPeer())}")
         far = Side(PacketView(RESPONSE_MAGIC), lambda line: self.show(number, f"{FROM_SERVER} {line}"))
         attempt: Deferred[Side] = connectProtocol(self._server.endpoint, far)
 
@@ -144,7 +145,3 @@ class Tracer(Factory):
             near.transport.loseConnection()
 
         _ = attempt.addCallbacks(connected, failed)
-
-
-def _shown(address: Any) -> str:
-    return f"{address.host}:{address.port}" if hasattr(address, "host") else "a local socket"

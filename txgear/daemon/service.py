@@ -31,6 +31,7 @@ from txgear.journal.thread import StoreThread
 from txgear.net import listeners
 from txgear.net.ownports import OwnPorts, OwnSocket
 from txgear.net.proxyheader import HeaderFactory, Trusted
+from txgear.net.stream import shown_peer
 from txgear.plugins.gear import gear
 from txgear.protocol.constants import DEFAULT_PORT
 from txgear.protocol.textlines import shown_word
@@ -315,7 +316,7 @@ class ServerService(Service):
     def _header_refused(self, proxy: IAddress, why: str) -> None:
         self.server.headers_refused = (self.server.headers_refused or 0) + 1
         text = "{peer}: {why}; connection closed"
-        self.server.notices.complain(self.log, LogLevel.warn, text, peer=proxy, why=why)
+        self.server.notices.complain(self.log, LogLevel.warn, text, peer=shown_peer(proxy), why=why)
 
     # While it runs
 

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import (
     IDelayedCall,
     IHalfCloseableProtocol,
@@ -526,4 +527,17 @@ class Stream(Protocol):
     @property
     def peer_name(self) -> str:
         """The peer's address, for the log."""
-        return str(self.transport.getPeer()) if self.transport is not None else "a peer"
+        return shown_peer(self.transport.getPeer()) if self.transport is not None else "a peer"
+
+
+def shown_peer(address: object) -> str:
+    """
+    Where a connection comes from, for the log.
+
+    @param address: as a transport has it.
+    """
+    host = getattr(address, "host", None)
+    if host is None:
+        return "a Unix socket" if isinstance(address, UNIXAddress) else str(address)
+    port = getattr(address, "port", 0)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -16,6 +16,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
+from txgear.net.stream import shown_peer
 from txgear.security.tlsfiles import reason_of
 from txgear.server.notices import Notices
 
@@ -119,7 +120,7 @@ class Handshakes:
         self._complain("{peer}: its TLS handshake has failed: {why}", transport, why=why)
 
     def _complain(self, text: str, transport: TLSMemoryBIOProtocol, **fields: object) -> None:
-        self._notices.complain(self.log, LogLevel.info, text, peer=str(transport.getPeer()), **fields)
+        self._notices.complain(self.log, LogLevel.info, text, peer=shown_peer(transport.getPeer()), **fields)
 
     def shown(self) -> dict[str, int]:
         """The counts, by the names that operators see; none where nobody ever came by TLS."""

@@ -28,7 +28,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request, datetimeToString
 from zope.interface import implementer
 
-from txgear.net.stream import CLOSE_SECONDS
+from txgear.net.stream import CLOSE_SECONDS, shown_peer
 from txgear.protocol.packets import Packet
 from txgear.server.descriptors import close_now
 from txgear.server.gearconnection import LOGIN_BYTES, LOGIN_SECONDS
@@ -105,7 +105,8 @@ class HttpChannel(HTTPChannel):
         self.peer.exceptions = self.peer.restarts = True
         if self.peer.descriptor >= self.server.descriptors.text_only:
             text = "{peer}: no descriptors are left; connection closed"
-            self.server.notices.complain(JobRequest.log, LogLevel.warn, text, peer=self.transport.getPeer())
+            peer = shown_peer(self.transport.getPeer())
+            self.server.notices.complain(JobRequest.log, LogLevel.warn, text, peer=peer)
             close_now(self.transport)
         elif self.server.guard.must_identify(self.peer):
             self._await_login()

@@ -34,7 +34,7 @@ from txgear._version import __version__
 from txgear.broker.model import Peer
 from txgear.broker.rights import HTTP, SEE, check, knows, may
 from txgear.errors import AccessDenied, ArgumentTooLarge, QueueError, ServerError
-from txgear.net.stream import DROP_FROM, STALL_SECONDS
+from txgear.net.stream import DROP_FROM, STALL_SECONDS, shown_peer
 from txgear.protocol.constants import (
     ERROR,
     HIGH,
@@ -519,9 +519,8 @@ class JobRequest(Request):
         @param why: for the log: a format with the C{peer} and the C{size}, the bytes that are unwritten.
         """
         connection = self._connection
-        self._server.notices.complain(
-            self.log, LogLevel.warn, why, peer=connection.getPeer(), size=self._unwritten_size
-        )
+        peer = shown_peer(connection.getPeer())
+        self._server.notices.complain(self.log, LogLevel.warn, why, peer=peer, size=self._unwritten_size)
         self._phase = OVER
         self._drop_unwritten()
         connection.abort()

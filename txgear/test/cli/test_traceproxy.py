@@ -75,7 +75,7 @@ class TracerTests(SynchronousTestCase):
 
     def test_a_peer_without_a_port(self) -> None:
         self.accept(UNIXAddress(b"/run/x"))
-        self.assertEqual(self.lines, ["   0.000 #1 from a local socket"])
+        self.assertEqual(self.lines, ["   0.000 #1 from a Unix socket"])
 
     def test_both_directions_are_shown_and_passed_on(self) -> None:
         """Bytes go on as they came, also of packets that are not whole; lines have time and number."""

@@ -6,6 +6,7 @@ from errno import ECONNRESET, EPIPE
 from typing import Any, cast
 from unittest import skipUnless
 
+from twisted.internet.address import HostnameAddress, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
@@ -26,6 +27,7 @@ from txgear.net.stream import (
     SENDMSG_CHUNKS,
     STALL_SECONDS,
     Stream,
+    shown_peer,
 )
 from txgear.protocol.constants import CAN_DO, ECHO_REQ, TEXT
 from txgear.protocol.packets import PIECES_FROM, Data, Decoder, request
@@ -99,8 +101,14 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual((stream.closing, stream.decoder.missing), (False, 1))
 
     def test_it_knows_its_peer_for_the_log(self) -> None:
-        self.assertIn("192.168.1.1", self.stream.peer_name)
+        self.assertEqual(self.stream.peer_name, "192.168.1.1:54321")
         self.assertEqual(Listening(self.clock).peer_name, "a peer")
+        for address, shown in (
+            (IPv6Address("TCP", "2001:db8::1", 5), "[2001:db8::1]:5"),
+            (UNIXAddress(None), "a Unix socket"),
+            (HostnameAddress(b"gear.example", 5), "HostnameAddress(hostname=b'gear.example', port=5)"),
+        ):
+            self.assertEqual(shown_peer(address), shown)
 
 
 class Answering(Listening):

@@ -67,7 +67,7 @@ class HandshakesTests(SynchronousTestCase):
     def logged(self, events: Any) -> list[str]:
         """The lines about handshakes, without the address."""
         lines = [formatEvent(event) for event in events]
-        return [line.partition("port=50000)")[2] for line in lines if "TLS" in line]
+        return [line.partition("192.0.2.1:50000")[2] for line in lines if "TLS" in line]
 
     def connect(self, port: Any = None, **how: Any) -> TlsPeer:
         """A client that has said nothing yet."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.logger import capturedLogs, formatEvent
 
+from txgear.broker.tenants import Tenant
 from txgear.protocol.constants import SET_CLIENT_ID
 from txgear.protocol.packets import request
 from txgear.security.audit import AuditLog
@@ -37,6 +38,10 @@ class NoteTests(AdminTestCase):
     def test_all_that_change_something(self) -> None:
         for line in (b"create function f", b"maxqueue f 1", b"drop function f", b"pause f", b"resume f"):
             self.assertEqual(self.noted(line), [f"192.0.2.1 (-): {line.decode()}: OK"])
+
+    def test_an_identity_is_named(self) -> None:
+        self.peer.tenant = Tenant("ops")
+        self.assertEqual(self.noted(b"pause f"), ["192.0.2.1 (-), identity ops: pause f: OK"])
 
     def test_nothing_is_said_of_what_was_refused_or_looked_at(self) -> None:
         lines = (b"cancel job H:test:9", b"resume f", b"status", b"functions", b"purge", b"shutdown")
