@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from ipaddress import ip_network
 from typing import Any, Final
 
 from txgear.broker.rights import ACTS, SERVER_ACTS
@@ -17,9 +16,9 @@ from txgear.policies import Rate
 from txgear.protocol.constants import MAX_FUNCTION
 from txgear.quantities import count, size
 from txgear.security.access import GROUPS, NOBODY, Access, Identity, Rule
-from txgear.security.addresses import UNIX
+from txgear.security.addresses import UNIX, network
 from txgear.security.certificates import DNS, FIELDS
-from txgear.security.tokens import Token
+from txgear.security.tokens import Token, check_no_token
 
 MOST_TOKENS: Final = 2
 """Tokens of an identity at the most: the old and the new one, while they are changed."""
@@ -132,7 +131,8 @@ def _claim(identity: Identity, owners: dict[object, str]) -> None:
 
 
 def _identity_name(value: Any) -> str:
-    if _NAME.fullmatch(string(value)) is None:
+    check_no_token(string(value))
+    if _NAME.fullmatch(value) is None:
         raise ValueError(f"1 to 64 letters, digits, dots, underscores or dashes are wanted, not {value!r}")
     if value == NOBODY:
         raise ValueError(f"{NOBODY} is whoever has not identified itself")
@@ -173,6 +173,7 @@ def _some(each: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
 def _certificate(value: Any) -> str:
     if not 0 < len(string(value)) <= 255:
         raise ValueError("1 to 255 characters are wanted")
+    check_no_token(value)
     return str(value)
 
 
@@ -180,7 +181,7 @@ def _range(value: Any) -> Any:
     if string(value) == UNIX:
         return UNIX
     try:
-        return ip_network(value)
+        return network(value)
     except ValueError as error:
         raise ValueError(
             f"{value!r} is no address, no network such as 10.1.0.0/16, and not {UNIX}: {error}"
@@ -237,6 +238,7 @@ def _act(value: Any) -> str:
 def _pattern(value: Any) -> str:
     if not 0 < len(string(value).encode("utf-8")) <= MAX_FUNCTION:
         raise ValueError(f"1 to {MAX_FUNCTION} bytes are wanted")
+    check_no_token(value)
     return str(value)
 
 

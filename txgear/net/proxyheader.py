@@ -22,6 +22,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from txgear.errors import ConfigurationError, ProtocolError
+from txgear.security.addresses import network
 
 HEADER_SECONDS: Final = 10.0
 """How long a header may take to arrive."""
@@ -150,7 +151,7 @@ class Trusted:
                 self._unix = True
                 continue
             try:
-                self._networks.append(ipaddress.ip_network(text))
+                self._networks.append(network(text))
             except ValueError as error:
                 raise ConfigurationError(
                     f"--proxy-from {text}: an address, a network or `{UNIX}` is wanted ({error})"

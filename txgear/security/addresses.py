@@ -5,7 +5,7 @@ Ranges of addresses, and whose they are.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
 
 Range: TypeAlias = "IPv4Network | IPv6Network | str"
@@ -16,6 +16,23 @@ UNIX: Final = "unix"
 
 NO_HOST: Final = "-"
 """The address of such a peer, in lists and logs."""
+
+
+_MAPPED: Final = IPv6Network("::ffff:0:0/96")
+"""IPv4 in the form of IPv6. A peer's address is never looked up like this."""
+
+
+def network(text: str) -> IPv4Network | IPv6Network:
+    """
+    @param text: a network, or an address alone, as an operator writes it.
+    @raise ValueError: it is none of these; the text says what may have been meant.
+    """
+    found = ip_network(text, strict=False)
+    if ip_address(text.partition("/")[0]) != found.network_address:
+        raise ValueError(f"this network is written {found}")
+    if isinstance(found, IPv6Network) and found.subnet_of(_MAPPED):
+        raise ValueError("IPv4 is written without ::ffff:")
+    return found
 
 
 def parsed(address: str) -> IPv4Address | IPv6Address | None:

@@ -28,7 +28,7 @@ _STORED: Final = re.compile(rf"([a-z0-9]{{{ID_LENGTH}}}):([0-9a-f]{{64}})")
 # A part of a secret is one, too: who has seen it has less to guess.
 _ANYWHERE: Final = re.compile(rb"(txg_[a-z0-9]{%d}_)[A-Za-z0-9_-]+" % ID_LENGTH)
 
-_HINT: Final = "`txgear token new` makes one, and prints what stands here"
+_HINT: Final = "`txgear token new` makes one, and prints what stands in `tokens` of an identity"
 
 
 def new_token() -> str:
@@ -49,6 +49,20 @@ def token_id(token: bytes) -> str | None:
 def without_secrets(text: bytes) -> bytes:
     """Bytes that a peer brought, for a list or a log: of each token in them, or part of one, the ID only."""
     return _ANYWHERE.sub(rb"\1...", text) if b"txg_" in text else text
+
+
+def check_no_token(text: str) -> None:
+    """
+    Check a text of the server's file, which lists and logs may show.
+
+    @raise PolicyError: there is a token in it, or part of one.
+    """
+    if _ANYWHERE.search(text.encode("utf-8", "replace")):
+        raise PolicyError(
+            "",
+            "this is a token itself, which only its owner may have: in this file stand its ID and SHA-256."
+            f" Take a new token, for this one has been written down: {_HINT}",
+        )
 
 
 @dataclass(frozen=True)
@@ -84,12 +98,7 @@ class Token:
         found = _STORED.fullmatch(value)
         if found is not None:
             return cls(found[1], bytes.fromhex(found[2]))
-        if _ANYWHERE.search(value.encode("utf-8", "replace")):
-            raise PolicyError(
-                "",
-                "this is a token itself, which only its owner may have: what is wanted here is its ID and"
-                f" SHA-256. Take a new token, for this one has been written down: {_HINT}",
-            )
+        check_no_token(value)
         raise PolicyError(
             "",
             f"the ID and the SHA-256 of a token are wanted, as ID:HEX in lower case: {_HINT}; tokens that"

@@ -149,6 +149,11 @@ class MistakeTests(SynchronousTestCase):
             f'addresses = ["{secret}"]',
             f'bytes = "{secret}"',
             f"{secret} = 1",
+            f'name = "{secret}"',
+            f'certificates = ["{secret}"]',
+            f'name = "a"\n[[access]]\nidentities = ["{secret}"]',
+            f'name = "a"\n[[access]]\nidentities = ["a"]\nfunctions = ["{secret}"]\nallow = ["see"]',
+            f'name = "a"\n[[access]]\nidentities = ["a"]\nallow = ["{secret}"]',
         ):
             error = self.assertRaises(ConfigMistakes, parse_config, f"[[identity]]\n{text}", "f")
             self.assertNotIn(secret[13:], str(error))

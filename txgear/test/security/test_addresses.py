@@ -8,7 +8,27 @@ from ipaddress import ip_network
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.security.addresses import UNIX, Ranges
+from txgear.security.addresses import UNIX, Ranges, network
+
+
+class NetworkTests(SynchronousTestCase):
+    """What an operator writes."""
+
+    def test_taken(self) -> None:
+        for text in ("10.1.0.0/16", "10.1.2.3", "0.0.0.0/0", "2001:db8::/32", "::1", "::/0"):
+            self.assertEqual(network(text), ip_network(text))
+
+    def test_refused(self) -> None:
+        """What would never fit an address, or a smaller one than was meant, is no network."""
+        for text, words in (
+            ("10.1.0.0/8", "this network is written 10.0.0.0/8"),
+            ("2001:db8::1/32", "this network is written 2001:db8::/32"),
+            ("::ffff:10.1.0.1", "IPv4 is written without ::ffff:"),
+            ("::ffff:10.0.0.0/104", "IPv4 is written without ::ffff:"),
+            ("[::1]", "does not appear to be"),
+            ("10.1.0.1:4730", "does not appear to be"),
+        ):
+            self.assertIn(words, str(self.assertRaises(ValueError, network, text)))
 
 
 class RangesTests(SynchronousTestCase):
