@@ -107,6 +107,8 @@ def tls_addresses(listen: list[str]) -> list[ListenAddress]:
         if text.partition(":")[0] in ("ssl", "tls"):
             raise ConfigurationError(f"--tls-listen {text}: it has TLS of its own, and is one for --listen")
         if host is not None and port is None:
+            if host.isdecimal():
+                raise ConfigurationError(f"--tls-listen {text}: a host is wanted as well, as 0.0.0.0:{text}")
             example = f"[{host}]" if ":" in host else host
             raise ConfigurationError(f"--tls-listen {text}: a port is wanted, as {example}:4731")
     return listen_addresses(listen) if listen else []
@@ -123,10 +125,12 @@ def _host_and_port(text: str) -> tuple[str | None, int | None]:
     """
     Host and port of a value that is no endpoint string; C{None} for the host of one that is.
 
-    @raise ConfigurationError: what stands in the place of the port is none.
+    @raise ConfigurationError: what stands in the place of the port is none, or there is no host.
     """
     if isIPv6Address(text) or ":" not in text:
         return text, None
+    if text.startswith(":"):
+        raise ConfigurationError(f"cannot listen on {text}: a host is wanted as well, as 0.0.0.0{text}")
     host, _, port = text.rpartition(":")
     if text.startswith("["):
         host, _, port = text[1:].partition("]")
@@ -201,6 +205,11 @@ def listen(
     except OSError as error:
         file = f": {error.filename}" if error.filename else ""
         raise ConfigurationError(f"cannot listen on {where}: {error.strerror or error}{file}") from error
+    except TypeError as error:
+        # That is how Twisted tells of settings: those of a string are arguments of a function.
+        raise ConfigurationError(
+            f"cannot listen on {where}: an endpoint string of this kind has other settings ({error})"
+        ) from error
     except Exception as error:
         # Endpoints, others' above all, raise what they like where a string makes no sense.
         raise ConfigurationError(f"cannot listen on {where}: {error}") from error

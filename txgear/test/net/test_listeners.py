@@ -97,6 +97,12 @@ class TlsPlacesTests(SynchronousTestCase):
         self.assertIn("a port is wanted", self.refusal("gear.example"))
         self.assertIn("is no port from 0 to 65535", self.refusal("192.0.2.7:x"))
 
+    def test_no_host(self) -> None:
+        """Whom a port alone would be open to is for the operator to say."""
+        wanted = "a host is wanted as well, as 0.0.0.0:4731"
+        self.assertEqual(self.refusal("4731"), f"--tls-listen 4731: {wanted}")
+        self.assertEqual(self.refusal(":4731"), f"cannot listen on :4731: {wanted}")
+
     def test_tls_twice(self) -> None:
         for text in ("ssl:4731:privateKey=k:certKey=c", "tls:/etc/txgear:tcp:4731"):
             self.assertEqual(
@@ -186,6 +192,13 @@ class ListenTests(SynchronousTestCase):
                 Factory(),
             )
             self.assertIn(f"cannot listen on {text}", str(error))
+
+    def test_unknown_setting(self) -> None:
+        """Python's words for it stand behind ours."""
+        place = ListenAddress(endpoint="unix:/tmp/of-txgear:mod=660")
+        error = self.assertRaises(ConfigurationError, listen, MemoryReactorClock(), place, 1, 7, Factory())
+        self.assertIn("an endpoint string of this kind has other settings (", str(error))
+        self.assertIn("'mod'", str(error))
 
     def test_taken(self) -> None:
         """A port that is taken is an error that names the place and the reason."""
