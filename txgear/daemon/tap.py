@@ -220,7 +220,7 @@ class Options(UsageOptions):
             "config",
             None,
             None,
-            "TOML file with policies of functions and with schedules; SIGHUP has it read again",
+            "TOML file with policies, schedules, identities and access rules; SIGHUP has it read again",
             # The process may change its folder before it is read again.
             os.path.abspath,
         ),
