@@ -91,7 +91,10 @@ def taken_port() -> Iterator[int]:
 BAD_STARTS: Final = {
     "port taken": (["--port", "{port}"], "cannot listen on 127.0.0.1"),
     "address not ours": (["--port", "0", "--listen", "203.0.113.7"], "cannot listen on 203.0.113.7"),
-    "name unknown": (["--port", "0", "--listen", "no-such-host.invalid"], "--listen no-such-host.invalid"),
+    "name unknown": (
+        ["--port", "0", "--listen", "no-such-host.invalid"],
+        "cannot listen on no-such-host.invalid",
+    ),
     "endpoint unknown": (["--listen", "carrierpigeon:4730"], "cannot listen on carrierpigeon:4730"),
     "endpoint incomplete": (["--listen", "tcp:"], "cannot listen on tcp:: '' is no port"),
     "endpoint without a port": (["--listen", "tcp:abc"], "cannot listen on tcp:abc: 'abc' is no port"),
