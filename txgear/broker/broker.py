@@ -59,7 +59,7 @@ from txgear.protocol.constants import (
 from txgear.protocol.packets import Data
 
 if TYPE_CHECKING:
-    from txgear.broker.model import Peer, Reply
+    from txgear.broker.model import Peer
     from txgear.broker.ports import Journal, Outbox
     from txgear.broker.tenants import Tenant
     from txgear.broker.uniques import Key
@@ -329,9 +329,8 @@ class Broker:
         @param settings: what is to hold for this job, over its function's policy.
         @param schedule: which schedule it is for, and for which time: that is remembered with it.
         @param delay: seconds before which it must not begin, where C{due} does not say that.
-        @return: the job; its handle is the answer to the submit, unless that is to wait for the disk (see
-            L{reply_of}). It may be done already, where its unique is still taken: a client that waits gets
-            the result by L{repeat}.
+        @return: the job; its handle is the answer to the submit, unless that waits for L{Job.reply_for}. It
+            may be done already, where its unique is still taken: who waits gets the result by L{repeat}.
         @raise AccessDenied: the client may not submit to this function, or not know of the job that is there.
         @raise ArgumentTooLarge: the unique, the reducer or the function is too long.
         @raise InvalidArgument: the settings make no sense.
@@ -343,10 +342,10 @@ class Broker:
             raise ArgumentTooLarge("Unique value too large")
         tenant: Tenant | None = None
         if client is not None and (client.rights is not None or client.tenant is not None):
-            if client.rights is not None:
+            if client.rights is not None and name not in client.rights.submits:
                 check(client, SUBMIT, name)
-            if (tenant := client.tenant) is not None:
-                tenant.check_rate(now)
+            if (tenant := client.tenant) is not None and not tenant.submits.take(now):
+                raise tenant.too_fast()
         if self.dispatcher.draining:
             raise QueueError(SHUTTING_DOWN)
         if settings:
@@ -385,7 +384,8 @@ class Broker:
                 table.naming, number, function, unique, key, workload, priority, background, reducer, now
             )
             if tenant is not None:
-                tenant.check_room(job.size)
+                if tenant.queued >= tenant.most_queued or tenant.bytes + job.size > tenant.most_bytes:
+                    tenant.check_room(job.size)
                 job.tenant = tenant
             if rare and (policy is not None or settings):
                 job.history = History(settings) if settings else None
@@ -404,7 +404,17 @@ class Broker:
         if schedule is not None:
             self._note_schedule(schedule, number)
         table.last_number = number
-        table.add(job)
+        # As in JobTable.add, which is one call more on the way of each job.
+        table.jobs[number] = job
+        function.bytes += job.size
+        if tenant is not None:
+            tenant.queued += 1
+            tenant.bytes += job.size
+        if key is not None:
+            if key in self._joinable:
+                table.uniques.add(key, job)
+            else:
+                self._joinable[key] = job
         if job.reply is not None:
             self.lifecycle.await_store(job, due, begins)
         elif due or delay:
@@ -439,17 +449,6 @@ class Broker:
                 raise QueueError(f"At most {MOST_AWAITED} wait for a job, or a connection for jobs")
             job.join(client)
         self.operations.spare(job)
-
-    @staticmethod
-    def reply_of(job: Job, background: bool) -> Reply | None:
-        """
-        What the answer to a submit waits for.
-
-        @param background: whether it was a background submit.
-        @return: what will hold the answer; C{None} if it is the handle, at once.
-        """
-        # A client that waits for a job that is handed out already needs no disk.
-        return job.reply if background or job.state == STORING else None
 
     def named(self, name: bytes, unique: bytes, wanted: Callable[[Job], bool] | None = None) -> Job | None:
         """

@@ -97,11 +97,13 @@ class Dispatcher:
         function, priority = job.function, job.priority
         lanes = function.lanes
         # One look for all that is rare: this is on the way of each job.
-        if lanes.overflow or job.stored or job.history is not None or job.tenant is not None:
+        rare: object = lanes.overflow or job.stored or job.history is not None
+        if (tenant := job.tenant) is not None and tenant.quota.running:
+            # What it has behind its lane does not show in the lanes while it is held.
+            rare, lanes = True, self._bound(tenant, function, now)
+        if rare:
             if job.history is not None and job.history.expires:
                 self._timers.add(job, job.history.expires)
-            if (tenant := job.tenant) is not None and tenant.quota.running:
-                lanes = self._bound(tenant, function, now)
             if not first and (lanes.behind(job) or (job.size and not job.workload)):
                 job.state = TO_PAGED[job.state]
                 if lanes.append_overflow(job):

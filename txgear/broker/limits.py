@@ -31,12 +31,14 @@ class Bucket:
         """Use up a token, if there is one."""
         if (rate := self.rate) is None:
             return True
-        if self.full <= now:
-            self.full = now + rate.interval
-        elif now < self.opens():
+        full, interval = self.full, rate.interval
+        if full <= now:
+            self.full = now + interval
+        # As in opens, which is one call more on the way of each submit.
+        elif now < full - (rate.burst - 1) * interval:
             return False
         else:
-            self.full += rate.interval
+            self.full = full + interval
         return True
 
     def tokens(self, rate: Rate, now: float) -> int:

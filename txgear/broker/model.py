@@ -5,12 +5,12 @@ Jobs, functions and peers. They point at each other, so they stand together.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from txgear.broker.lanes import Lanes
 from txgear.broker.sharedlanes import SharedLanes
-from txgear.broker.states import DONE, NEW, STATE_NAMES
+from txgear.broker.states import DONE, NEW, STATE_NAMES, STORING
 from txgear.errors import QueueError
 from txgear.protocol.textlines import text
 
@@ -225,6 +225,16 @@ class Job:
             client.attached.pop(self, None)
         self.clients = ()
 
+    def reply_for(self, background: bool) -> Reply | None:
+        """
+        What the answer to a submit of it waits for.
+
+        @param background: whether it was a background submit.
+        @return: what will hold the answer; C{None} if it is the handle, at once.
+        """
+        # A client that waits for a job that is handed out already needs no disk.
+        return self.reply if background or self.state == STORING else None
+
     @property
     def loaded(self) -> bool:
         """Whether its workload is in memory."""
@@ -375,6 +385,10 @@ class Link(Protocol):
 
 class Rights(Protocol):
     """What one identity may do. It may change at any time: nobody keeps an answer."""
+
+    @property
+    def submits(self) -> Collection[bytes]:
+        """Functions of which it is known that it may submit jobs of them; of all others L{may} tells."""
 
     def may(self, act: str, function: bytes = b"") -> bool:
         """

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 from weakref import WeakValueDictionary
 
@@ -51,9 +52,22 @@ class Tenant:
     @ivar running: how many of these are at workers.
     @ivar bytes: of their workloads.
     @ivar submits: the bucket from which each submit takes a token.
+    @ivar most_queued: bound of C{queued}; infinite for none. A job is asked about it: that is to be one look.
+    @ivar most_bytes: bound of C{bytes}, likewise.
     """
 
-    __slots__ = ("__weakref__", "bytes", "connections", "name", "queued", "quota", "running", "submits")
+    __slots__ = (
+        "__weakref__",
+        "bytes",
+        "connections",
+        "most_bytes",
+        "most_queued",
+        "name",
+        "queued",
+        "quota",
+        "running",
+        "submits",
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -63,10 +77,14 @@ class Tenant:
         self.running = 0
         self.bytes = 0
         self.submits = Bucket()
+        self.most_queued: float = inf
+        self.most_bytes: float = inf
 
     def set_quota(self, quota: Quota, now: float) -> None:
         """Let this hold from now on; what it has beyond that it keeps."""
         self.quota = quota
+        self.most_queued = quota.queued or inf
+        self.most_bytes = quota.bytes or inf
         self.submits.set_rate(quota.submits, now)
 
     @property
@@ -84,26 +102,21 @@ class Tenant:
             text = f"{self.name} has too many connections: connections is {self.quota.connections}"
             raise AccessDenied(text, act="login")
 
-    def check_rate(self, now: float) -> None:
-        """
-        It submits something: that takes a token, whatever comes of it.
-
-        @raise QueueError: there is none.
-        """
+    def too_fast(self) -> QueueError:
+        """The error for a submit that found no token in the bucket; it takes one, whatever comes of it."""
         rate = self.quota.submits
-        if rate is not None and not self.submits.take(now):
-            raise QueueError(f"{self.name} submits too fast: submits is {rate_text(rate.interval)}")
+        assert rate is not None
+        return QueueError(f"{self.name} submits too fast: submits is {rate_text(rate.interval)}")
 
     def check_room(self, size: int) -> None:
         """
         @param size: bytes of the workload of one more job.
         @raise QueueError: there is no room for it.
         """
-        quota = self.quota
-        if 0 < quota.queued <= self.queued:
-            raise QueueError(f"{self.name} has too many jobs: queued is {quota.queued}")
-        if 0 < quota.bytes < self.bytes + size:
-            raise QueueError(f"{self.name} has too many jobs: bytes is {quota.bytes}")
+        if self.queued >= self.most_queued:
+            raise QueueError(f"{self.name} has too many jobs: queued is {self.quota.queued}")
+        if self.bytes + size > self.most_bytes:
+            raise QueueError(f"{self.name} has too many jobs: bytes is {self.quota.bytes}")
 
     def __repr__(self) -> str:
         return f"<Tenant {self.name!r}>"

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from txgear.broker.rights import ACTS, OPERATOR_ACTS
+from txgear.broker.rights import ACTS, OPERATOR_ACTS, SUBMIT
 from txgear.broker.tenants import Quota
 from txgear.policies import compiled_pattern
 from txgear.security.addresses import Range, Ranges
@@ -201,26 +201,34 @@ class IdentityRights:
     do, at once for all of them.
 
     @ivar identity: the identity's name.
+    @ivar submits: functions of which it is known that it may submit jobs of them.
     """
 
-    __slots__ = ("_decisions", "_known", "identity")
+    __slots__ = ("_decisions", "_known", "identity", "submits")
 
     def __init__(self, identity: str) -> None:
         self.identity = identity
         self._decisions = Decisions(any=True)
         # A decision may take many patterns, and is asked for with each job.
         self._known: dict[tuple[str, bytes], bool] = {}
+        self.submits: set[bytes] = set()
 
     def replace(self, decisions: Decisions) -> None:
         """From now on these hold."""
         self._decisions = decisions
-        self._known = {}
+        self._forget()
 
     def may(self, act: str, function: bytes = b"") -> bool:
         """Part of L{Rights<txgear.broker.model.Rights>}."""
         known = self._known.get((act, function))
         if known is None:
             if len(self._known) >= MOST_KNOWN:
-                self._known.clear()
+                self._forget()
             known = self._known[act, function] = self._decisions.decide(act, function).allowed
+            if known and act == SUBMIT:
+                self.submits.add(function)
         return known
+
+    def _forget(self) -> None:
+        self._known.clear()
+        self.submits.clear()

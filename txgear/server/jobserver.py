@@ -261,7 +261,7 @@ class JobServer:
         """
         Part of L{IJobServer}. Where the job is done already, its result follows the answer.
         """
-        reply = self.broker.reply_of(job, background)
+        reply = job.reply_for(background)
         if reply is None or self.journal is None:
             self.outbox.send(peer, JOB_CREATED, job.handle)
         else:

@@ -272,7 +272,7 @@ class BrokerMachine(RuleBasedStateMachine):
             self.owed[peer, job.handle] += 1
         if done is not None:
             assert job is done.job
-            assert self.broker.reply_of(job, background) is (job.reply if background else None)
+            assert job.reply_for(background) is (job.reply if background else None)
             if not background:
                 self.repeat(peer, done)
             return
@@ -287,7 +287,7 @@ class BrokerMachine(RuleBasedStateMachine):
             )
             self.model.add(known, due, span)
         waits = known.storing and (background or known.state == STORING)
-        assert self.broker.reply_of(job, background) is (job.reply if waits else None)
+        assert job.reply_for(background) is (job.reply if waits else None)
 
     def refusal(
         self, peer: Peer, name: bytes, joined: ModelJob | None, refused: bool, size: int

@@ -60,10 +60,10 @@ class VerbTests(BrokerTestCase):
 class DurableVerbTests(DurableBrokerTestCase):
     def test_what_an_answer_waits_for(self) -> None:
         job = self.fixture.submit(None)
-        self.assertIs(self.broker.reply_of(job, background=False), job.reply)
+        self.assertIs(job.reply_for(background=False), job.reply)
         self.assertIsNotNone(job.reply)
         self.fixture.commit()
-        self.assertIsNone(self.broker.reply_of(job, background=True))
+        self.assertIsNone(job.reply_for(background=True))
 
     def test_a_schedule_whose_job_is_still_done(self) -> None:
         """Its time is over all the same."""

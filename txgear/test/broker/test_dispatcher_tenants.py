@@ -265,6 +265,16 @@ class PagedTests(DurableBrokerTestCase):
         self.read_all()
         self.assertEqual(self.fixture.grab_all(worker), a[1:2])
 
+    def test_one_more_of_who_is_held(self) -> None:
+        """It goes behind what the tenant has in the store, which does not show in the lanes meanwhile."""
+        self.fixture.quotas(a=Quota(running=1))
+        worker = self.fixture.worker(b"f")
+        a = self.store(self.a, *[b"%010d" % number for number in range(6)])
+        self.read_all()
+        self.assertEqual(self.fixture.grab_all(worker), a[:1])
+        self.assertEqual((a[0].function.lanes.overflow, a[-1].state), ({}, PAGED))
+        self.assertEqual(self.fixture.submit(self.a).state, PAGED)
+
     def test_others_are_read_in_its_place(self) -> None:
         """As soon as a tenant is held, here and in its other functions."""
         self.fixture.quotas(a=Quota(running=1))

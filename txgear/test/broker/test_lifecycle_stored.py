@@ -35,13 +35,13 @@ class StoringTests(DurableBrokerTestCase):
 
     def test_the_answer_waits_and_is_then_its_handle(self) -> None:
         job = self.fixture.submit(None)
-        reply = self.broker.reply_of(job, background=True)
+        reply = job.reply_for(background=True)
         assert reply is not None
         self.assertIs(reply, job.reply)
         self.assertIsNone(reply.packet)
         self.fixture.commit()
         self.assertEqual(reply.packet, (JOB_CREATED, job.handle))
-        self.assertIsNone(self.broker.reply_of(job, background=True))
+        self.assertIsNone(job.reply_for(background=True))
 
     def test_the_journal_is_told_all_that_is_to_be_kept(self) -> None:
         self.broker.submit(None, b"f\xff", b"u" * 64, b"w\0", START, LOW, True, START + 9, b"reducer")
@@ -70,10 +70,10 @@ class StoringTests(DurableBrokerTestCase):
         self.assertIs(self.fixture.submit(client, unique=b"u"), job)
         self.assertEqual(len(self.journal.adding), 1)
         for background in (True, False):
-            self.assertIs(self.broker.reply_of(job, background), job.reply)
+            self.assertIs(job.reply_for(background), job.reply)
         self.fixture.commit()
         for background in (True, False):
-            self.assertIsNone(self.broker.reply_of(job, background))
+            self.assertIsNone(job.reply_for(background))
         worker = self.fixture.worker(b"f")
         self.fixture.grab(worker)
         self.complete(worker, job)
@@ -95,7 +95,7 @@ class StoringTests(DurableBrokerTestCase):
     def test_foreground_jobs_are_not_stored(self) -> None:
         client, worker = self.fixture.connect(), self.fixture.worker(b"f")
         job = self.fixture.submit(client, workload=b"work")
-        self.assertIsNone(self.broker.reply_of(job, background=False))
+        self.assertIsNone(job.reply_for(background=False))
         self.assertIs(self.fixture.grab(worker), job)
         self.fixture.leave(worker)
         self.fixture.grab(self.fixture.worker(b"f"))
@@ -140,7 +140,7 @@ class StoringTests(DurableBrokerTestCase):
     def test_without_a_journal_nothing_waits(self) -> None:
         fixture = BrokerFixture()
         job = fixture.submit(None)
-        self.assertIsNone(fixture.broker.reply_of(job, background=True))
+        self.assertIsNone(job.reply_for(background=True))
         self.assertEqual((job.state, job.stored), (QUEUED, False))
 
 
@@ -159,8 +159,8 @@ class ForegroundMadeBackgroundTests(DurableBrokerTestCase):
         self.insist()
         ((_, _, workload, reply),) = self.journal.adding
         self.assertEqual((self.job.state, workload), (QUEUED, b"work"))
-        self.assertIs(self.broker.reply_of(self.job, background=True), reply)
-        self.assertIsNone(self.broker.reply_of(self.job, background=False))
+        self.assertIs(self.job.reply_for(background=True), reply)
+        self.assertIsNone(self.job.reply_for(background=False))
         self.fixture.commit()
         self.assertEqual(reply.packet, (JOB_CREATED, self.job.handle))
         self.assertEqual((self.job.state, self.job.stored, self.fixture.memory), (QUEUED, True, 4))
@@ -251,7 +251,7 @@ class RefusedTests(DurableBrokerTestCase):
     def test_clients_that_joined_it_have_the_same_answer_and_no_other(self) -> None:
         job = self.fixture.submit(None, unique=b"u")
         self.fixture.submit(self.client, unique=b"u")
-        reply = self.broker.reply_of(job, background=False)
+        reply = job.reply_for(background=False)
         self.assertIs(self.fixture.refuse(), reply)
         self.assert_gone(job)
         self.assertEqual((self.fixture.heard(self.client), self.client.attached), ([], {}))
@@ -348,7 +348,7 @@ class JournalRefusesTests(DurableBrokerTestCase):
         job = self.fixture.submit(None, unique=b"u")
         self.journal.unavailable = "late"
         self.assertIs(self.fixture.submit(None, unique=b"u"), job)
-        self.assertIs(self.broker.reply_of(job, background=True), job.reply)
+        self.assertIs(job.reply_for(background=True), job.reply)
 
     def test_foreground_jobs_go_on(self) -> None:
         job = self.fixture.submit(self.client)

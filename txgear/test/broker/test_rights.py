@@ -4,6 +4,8 @@ Tests of L{txgear.broker.rights}.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.model import Function, Job, Peer
@@ -14,6 +16,8 @@ from txgear.errors import AccessDenied
 
 class Only:
     """Rights to one act for one function."""
+
+    submits: Collection[bytes] = ()
 
     def __init__(self, act: str, function: bytes = b"") -> None:
         self._one = act, function

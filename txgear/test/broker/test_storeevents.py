@@ -96,7 +96,7 @@ class RestoreTests(DurableBrokerTestCase):
         for each in (client, None):
             self.assertIs(self.fixture.submit(each, unique=b"u"), job)
         self.assertEqual(self.journal.adding, [])
-        self.assertIsNone(self.broker.reply_of(job, background=True))
+        self.assertIsNone(job.reply_for(background=True))
         self.assertIs(self.broker.table.by_unique(b"u"), job)
         worker = self.fixture.worker(b"f")
         self.fixture.read()

@@ -29,7 +29,7 @@ class TenantTests(SynchronousTestCase):
         self.tenant.connections = self.tenant.queued = self.tenant.running = self.tenant.bytes = 10**9
         self.assertEqual((self.tenant.name, self.tenant.quota), ("web", UNBOUNDED))
         self.tenant.check_connections()
-        self.tenant.check_rate(0.0)
+        self.assertTrue(self.tenant.submits.take(0.0))
         self.assertEqual((self.refusal(), self.tenant.held), (None, False))
         self.assertEqual(repr(self.tenant), "<Tenant 'web'>")
 
@@ -68,14 +68,11 @@ class TenantTests(SynchronousTestCase):
     def test_submits(self) -> None:
         """They come as tokens do; a rate that changes leaves what is missing."""
         self.tenant.set_quota(Quota(submits=Rate(0.5, 2)), 100.0)
-        self.tenant.check_rate(100.0)
-        self.tenant.check_rate(100.0)
-        error = self.assertRaises(QueueError, self.tenant.check_rate, 100.4)
-        self.assertEqual(error.text, "web submits too fast: submits is 2/s")
-        self.tenant.check_rate(100.5)
+        taken = [self.tenant.submits.take(now) for now in (100.0, 100.0, 100.4, 100.5)]
+        self.assertEqual(taken, [True, True, False, True])
+        self.assertEqual(self.tenant.too_fast().text, "web submits too fast: submits is 2/s")
         self.tenant.set_quota(Quota(submits=Rate(2.0, 2)), 100.5)
-        self.assertRaises(QueueError, self.tenant.check_rate, 102.4)
-        self.tenant.check_rate(102.5)
+        self.assertEqual([self.tenant.submits.take(now) for now in (102.4, 102.5)], [False, True])
 
 
 class TenantsTests(SynchronousTestCase):

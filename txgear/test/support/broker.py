@@ -5,7 +5,7 @@ around it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -79,7 +79,10 @@ class FakeRights:
     Rights to everything but some acts.
 
     @ivar denied: each act that is not allowed, with its function.
+    @ivar submits: as in L{txgear.broker.model.Rights}; nothing is known.
     """
+
+    submits: Collection[bytes] = ()
 
     def __init__(self, *denied: tuple[str, bytes]) -> None:
         self.denied = set(denied)
