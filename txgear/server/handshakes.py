@@ -41,6 +41,16 @@ def tls_under(transport: Any) -> TLSMemoryBIOProtocol | None:
     return None
 
 
+def end_under(transport: Any) -> None:
+    """
+    A connection has been told to end. If it has TLS, that has said so to the peer: do not wait until the peer
+    says so, too, which it may never do.
+    """
+    tls = tls_under(transport)
+    if tls is not None and tls.connected and tls.getHandle().get_peer_finished() is not None:
+        tls.transport.loseConnection()  # type: ignore[union-attr]
+
+
 class Handshakes:
     """
     Ends those that stall, and counts.

@@ -32,7 +32,7 @@ from txgear.net.stream import CLOSE_SECONDS, shown_peer
 from txgear.protocol.packets import Packet
 from txgear.server.descriptors import close_now
 from txgear.server.gearconnection import LOGIN_BYTES, LOGIN_SECONDS
-from txgear.server.handshakes import tls_under
+from txgear.server.handshakes import end_under, tls_under
 from txgear.server.httprequest import SERVER, TEXT, JobRequest
 from txgear.server.jobserver import JobServer
 from txgear.server.sockets import ENDED, GONE, KeepAlive, state_of
@@ -212,6 +212,7 @@ class HttpChannel(HTTPChannel):
             self._end_our_side()
         else:
             super().loseConnection()
+            end_under(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         """Some bytes have arrived."""

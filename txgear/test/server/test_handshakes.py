@@ -130,6 +130,13 @@ class HandshakesTests(SynchronousTestCase):
                 del peer
                 self.assertEqual([each() for each in left], [None] * 3, how)
 
+    def test_nobody_waits_for_a_peers_end(self) -> None:
+        """A client of HTTP keeps its connection, and does not look at it before its next request."""
+        peer, silent = self.connect(self.ports[1]).shake_hands(), self.connect(self.ports[1])
+        self.server.close_connections()
+        self.assertTrue(peer.transport.disconnecting and silent.transport.disconnected)
+        self.assertEqual(peer.heard(), b"")
+
     def test_one_timer(self) -> None:
         """A handshake has one timer of its own; afterwards there is none."""
         peer = self.connect()
