@@ -5,16 +5,17 @@ Twisted's TLS gathers what it is given until the reactor's next turn, hands what
 transport, and that waits for the reactor to say that it may write: a timer, two changes of the epoll set
 and two turns for each answer. Each read is a turn of its own, and ends with two exceptions. Put between the
 two, this sends at once what has been encrypted, has the connection read together with others, as
-plain ones are, and decrypts the common case itself. All that is not common (handshakes, alerts, renewed
-keys, records that arrive in part, defects) is Twisted's.
+plain ones are, and decrypts what comes once the handshake is done. The handshake is Twisted's, and so is
+what TLS has to say at the end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from OpenSSL.SSL import Error, WantReadError
+from OpenSSL.SSL import Error, WantReadError, ZeroReturnError
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from twisted.internet.tcp import Connection
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -201,38 +202,54 @@ class UnderTls:
 
     def dataReceived(self, data: bytes) -> None:
         """Part of C{IProtocol}, for the TCP connection."""
-        if self._missing or self._header or not self._shaken:
+        if not self._shaken:
             self._follow(data)
             self._tls.dataReceived(data)
             return
         end = len(data)
         at = records = 0
-        while end - at >= PLAINLY_DATA and data[at] == APPLICATION_DATA:
-            size = (data[at + 3] << 8) + data[at + 4]
-            if size < PLAINLY_DATA - HEADER:
-                break
-            at += HEADER + size
-            records += 1
+        if not (self._missing or self._header):
+            while end - at >= PLAINLY_DATA and data[at] == APPLICATION_DATA:
+                size = (data[at + 3] << 8) + data[at + 4]
+                if size < PLAINLY_DATA - HEADER:
+                    break
+                at += HEADER + size
+                records += 1
         if at != end:
             self._follow(data)
-            self._tls.dataReceived(data)
-            return
+            # More than there are: the last one is found by asking for another.
+            records = end
         receive = self._connection.recv
         pieces: list[bytes] = []
-        failure: Failure | None = None
+        then: Callable[[], None] | None = None
         try:
             self._connection.bio_write(data)
             while len(pieces) < records:
                 pieces.append(receive(RECORD))
         except WantReadError:
-            # One was no data after all.
-            pass
+            # OpenSSL may have an answer to what was no data.
+            then = self._tls._flushSendBIO
+        except ZeroReturnError:
+            then = self._peer_ended
         except Error:
             failure = Failure()
+            # Otherwise it leads to here, and so to itself, with all that has come.
+            failure.cleanFailure()
+            then = partial(self._tls.failVerification, failure)
         if pieces:
             self._tls.wrappedProtocol.dataReceived(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-        if failure is not None and self._tcp.connected:
-            self._tls.failVerification(failure)
+        if then is not None and self._tcp.connected:
+            then()
+
+    def _peer_ended(self) -> None:
+        """The peer sends no more, and says so; it still reads."""
+        tls: Any = self._tls
+        if tls.disconnecting:
+            tls._flushReceiveBIO()
+        else:
+            # Twisted would end TLS before the answers, and then let the peer take as long as it likes to
+            # read what is unsent.
+            tls.wrappedProtocol.readConnectionLost()
 
     def _follow(self, data: bytes) -> None:
         """Keep in mind where the last record of all that has come will end."""
@@ -274,8 +291,12 @@ class UnderTls:
         self._reads = None
 
     def loseConnection(self) -> None:
-        """Part of C{ITransport}."""
+        """Part of C{ITransport}: TLS has ended."""
         self.part()
+        if self._unsent:
+            # The peer has only so long to take it.
+            tls: Any = self._tls
+            tls.wrappedProtocol.close()
         self._tcp.loseConnection()
 
     def hang_up(self) -> None:

@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.net.batchedreads import AVAILABLE, BatchedReads
-from txgear.net.stream import Stream
+from txgear.net.stream import CLOSE_SECONDS, Stream
 from txgear.net.undertls import FULL_FROM, HEADER, PORTION, RECORD, UnderTls
 from txgear.protocol.constants import ECHO_REQ
 from txgear.protocol.packets import Data, Decoder, request
@@ -292,6 +292,51 @@ class UnderTlsTests(SynchronousTestCase):
         self.assertTrue(self.tcp.disconnecting)
         self.tcp.make_room()
         cast("Any", self.stream.reason).trap(ConnectionDone)
+
+    def test_an_answer_after_the_peers_end(self) -> None:
+        """Who sends no more may still read: where several are read together, answers come later."""
+        stream = self.stream
+        ended = stream.readConnectionLost
+
+        def answer() -> None:
+            stream.write_chunks([TWO])
+            ended()
+
+        stream.readConnectionLost = answer  # type: ignore[method-assign]
+        data = self.meeting.say(ONE)
+        self.meeting.peer.shutdown()
+        self.meeting.arrive(data + self.meeting.out())
+        self.assertEqual(self.meeting.heard(), TWO)
+        self.tcp.make_room()
+        self.assertFalse(self.tcp.connected)
+
+    def end_unread(self, data: bytes) -> None:
+        """The peer ends after that, and does not take the answer: it may be so long about it."""
+        self.stream.answers = [[TWO]]
+        self.meeting.peer.shutdown()
+        self.meeting.arrive(data + self.meeting.out())
+        self.assertEqual(self.stream.packets, [b"1" * 40])
+        self.reactor.advance(CLOSE_SECONDS - 1)
+        self.assertIsNone(self.stream.reason)
+        self.reactor.advance(1)
+        self.reactor.advance(0)
+        self.assertIsNotNone(self.stream.reason)
+        self.assertFalse(self.tcp.connected)
+
+    def test_a_peer_that_ends_and_does_not_read(self) -> None:
+        self.tcp.fake.room = 10
+        self.end_unread(self.meeting.say(ONE))
+
+    def test_a_peer_that_ends_with_the_handshake_and_does_not_read(self) -> None:
+        """Of TLS 1.3, whose handshake the peer completes."""
+        self.meeting = meeting = Meeting(self.reactor, None, SSL.TLS1_3_VERSION)
+        self.stream, self.tcp = meeting.stream, meeting.tcp
+        self.assertRaises(SSL.WantReadError, meeting.peer.do_handshake)
+        meeting.arrive(meeting.out())
+        meeting.take()
+        meeting.peer.do_handshake()
+        self.tcp.fake.room = 10
+        self.end_unread(self.meeting.say(ONE))
 
     def test_a_record_that_is_not_the_peers(self) -> None:
         data = bytearray(self.meeting.say(ONE, TWO))
