@@ -24,7 +24,7 @@ from txgear.security.access import NOBODY, Access, IdentityRights
 from txgear.security.audit import LOGIN, REFUSED, Audit
 from txgear.security.certificates import CertificateNames
 from txgear.security.guesses import Guesses
-from txgear.security.tokens import Token
+from txgear.security.tokens import Token, without_secrets
 from txgear.server.notices import Notices
 from txgear.server.outbox import Outbox
 
@@ -350,5 +350,6 @@ class Guard:
             address=peer.address,
             client_id=shown(peer.client_id).decode("utf-8"),
             identity=identity,
-            error=error.text,
+            # It names what was asked for, which somebody may have mistaken for the place of a token.
+            error=without_secrets(error.text.encode("utf-8", "backslashreplace")).decode("utf-8"),
         )

@@ -36,6 +36,7 @@ from txgear.errors import ServerError
 from txgear.protocol import textlines
 from txgear.protocol.textlines import for_line, shown, text
 from txgear.security.audit import DONE
+from txgear.security.tokens import without_secrets
 from txgear.server.jobserver import JobServer
 
 OperatorCommand = Callable[[JobServer, Peer, "list[bytes]"], bytes]
@@ -69,7 +70,9 @@ def log_command(server: JobServer, peer: Peer, line: bytes, words: list[bytes], 
             address=peer.address,
             client_id=shown(peer.client_id).decode("utf-8"),
             whose="" if peer.tenant is None else f", identity {peer.tenant.name}",
-            command=for_line(line[:MOST_SHOWN].decode("utf-8", "backslashreplace")).decode("utf-8"),
+            command=for_line(without_secrets(line)[:MOST_SHOWN].decode("utf-8", "backslashreplace")).decode(
+                "utf-8"
+            ),
             answer=answer.decode("ascii").strip(),
         )
 

@@ -459,6 +459,17 @@ class RefusalTests(GuardTestCase):
         )
         self.assertEqual(self.guard.refused, {("web", SUBMIT): 5, ("web", WORK): 1})
 
+    def test_a_token_in_the_wrong_place(self) -> None:
+        """Who takes a function's name for the place of the token has it in no log."""
+        token = SECRETS["ops"]
+        web, ops = self.connect("web"), self.connect("ops")
+        with capturedLogs() as events:
+            self.assertEqual(web.ask(request(CAN_DO, token)), denied(b"work " + token))
+            self.assertEqual(ops.ask(b"pause " + token + b"\n"), b"OK\r\n")
+        lines = [str(formatEvent(event)) for event in events]
+        self.assertEqual([line.count(token[:12].decode() + "_...") for line in lines], [1, 1])
+        self.assertNotIn(token.decode(), "".join(lines))
+
     def test_refused_by_closing(self) -> None:
         """Who is told of it by the end of the connection is counted as well."""
         self.fixture = ServerFixture(refuse_by_closing=True)

@@ -133,7 +133,7 @@ class HandshakesTests(SynchronousTestCase):
     def test_nobody_waits_for_a_peers_end(self) -> None:
         """A client of HTTP keeps its connection, and does not look at it before its next request."""
         peer, silent = self.connect(self.ports[1]).shake_hands(), self.connect(self.ports[1])
-        self.server.close_connections()
+        _ = self.server.close_connections()
         self.assertTrue(peer.transport.disconnecting and silent.transport.disconnected)
         self.assertEqual(peer.heard(), b"")
 
