@@ -19,6 +19,7 @@ from txgear.security.tokens import Token
 from wirepeer import P
 
 HARDEN: Final = DOCS / "howto" / "harden.md"
+TLS: Final = DOCS / "howto" / "tls.md"
 ACCESS: Final = DOCS / "access.md"
 
 #: Seconds for one command.
@@ -38,6 +39,7 @@ class Administrator:
             (folder / name).mkdir()
         plain, secure = free_port(), free_port()
         self._here = {
+            "127.0.0.1:4731": f"127.0.0.1:{secure}",
             "/etc/txgear": str(self.etc),
             "/run/txgear": str(folder / "run"),
             "/var/log/txgear": str(folder / "log"),
@@ -127,6 +129,18 @@ def test_harden(tmp_path: Path, programs: Programs) -> None:
     assert {block.language for block in steps} == {"sh", "console", "toml", "python"}
     assert sum(block.text.count("\n$ ") + block.text.startswith("$ ") for block in steps) > 15
     for block in steps:
+        administrator.follow(block)
+    administrator.end()
+
+
+def test_tls(tmp_path: Path, programs: Programs) -> None:
+    """The certificates of the page about TLS, its server, and who asks that."""
+    requires("openssl")
+    administrator = Administrator(tmp_path, programs)
+    authority, certificates, server, asked = blocks(TLS)[:4]
+    assert server.text.startswith("twistd ")
+    assert "s_client" in asked.text
+    for block in (authority, certificates, server, asked):
         administrator.follow(block)
     administrator.end()
 
