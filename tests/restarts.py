@@ -133,6 +133,8 @@ class Load:
                 self.seen.acknowledged.add(unique)
                 number += 1
                 peer.close()
+                # The servers that start need the processor as well.
+                time.sleep(0.005)
 
     def _stay(self) -> None:
         while not self._over:

@@ -27,7 +27,7 @@ IDENTITIES: Final = ("web", "team-a", "team-b", "nobody")
 FUNCTIONS: Final = ("mail", "mail.send", "Mail.send")
 """The first begins like the second, and the third differs in a capital only."""
 FUNCTION_ACTS: Final = tuple(sorted(ACTS - SERVER_ACTS))
-OWN_ACTS: Final = tuple(sorted(SERVER_ACTS - {SHUTDOWN}))
+OWN_ACTS: Final = tuple(sorted(SERVER_ACTS))
 
 UNKNOWN_JOB: Final = b"ERR UNKNOWN_JOB\r\n"
 
@@ -211,6 +211,9 @@ class Way:
         assert self.denied("getpid") != table.may(self.identity, "settings")
         workers = b"".join(self.answer("workers"))
         assert (b" the-admin :" in workers) == table.may(self.identity, "peers")
+        if not table.may(self.identity, SHUTDOWN):
+            # Of those who may, only one can.
+            assert self.denied("shutdown")
 
 
 def test_each_cell(start_server: Servers, tmp_path: Path) -> None:
@@ -234,7 +237,7 @@ def test_each_cell(start_server: Servers, tmp_path: Path) -> None:
     authority.configure_trust(context)
     tls_port, web_port, web_tls_port = free_port(), free_port(), free_port()
     server = start_server(
-        *("--config", str(config), "--protocol", "http", "--http-port", str(web_port)),
+        *("--config", str(config), "--protocol", "http", "--http-port", str(web_port), "--allow-shutdown"),
         *(
             "--listen",
             "127.0.0.1",
@@ -280,5 +283,8 @@ def test_each_cell(start_server: Servers, tmp_path: Path) -> None:
     # Who works for what it may not any more is found soon after; all else holds at once.
     wait_until(lambda: not any(workers()), what="workers that have lost their functions")
     assert check(after) == places
+    last = next(way for way in ways if after.may(way.identity, SHUTDOWN))
+    assert last.answer("shutdown") == [b"OK\r\n"]
     for way in (admin, *ways):
         way.close()
+    assert server.wait() == 0

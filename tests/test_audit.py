@@ -24,6 +24,9 @@ from wirepeer import P, WirePeer
 
 pytestmark = pytest.mark.txgear_only
 
+GUESSERS = 4
+"""Threads that guess, 200 tokens a second together."""
+
 RULES = """
 [[access]]
 identities = ["web"]
@@ -150,7 +153,9 @@ def test_guessing_keeps_nobody_waiting(start_server: Servers, tmp_path: Path) ->
     over = threading.Event()
 
     def guess() -> None:
-        while not over.wait(0.005):
+        due = time.monotonic()
+        while not over.wait(due - time.monotonic()):
+            due += GUESSERS / 200
             with server.connect() as peer:
                 peer.send(P.OPTION_REQ, EXTENSION_OPTION)
                 peer.expect(P.OPTION_RES, EXTENSION_OPTION)
@@ -164,13 +169,14 @@ def test_guessing_keeps_nobody_waiting(start_server: Servers, tmp_path: Path) ->
         return int(Path(f"/proc/{server.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     waits: list[float] = []
-    guesser = threading.Thread(target=guess)
-    guesser.start()
+    guessers = [threading.Thread(target=guess) for _ in range(GUESSERS)]
+    for guesser in guessers:
+        guesser.start()
     try:
         wait_until(lambda: len(answers) > 50, what="some guesses")
-        before = memory()
+        before, guessed = memory(), len(answers)
         ends = time.monotonic() + 3.0
-        while time.monotonic() < ends:
+        while time.monotonic() < ends or len(answers) - guessed < 600:
             began = time.monotonic()
             with server.connect() as peer:
                 log_in(peer, web)
@@ -178,13 +184,17 @@ def test_guessing_keeps_nobody_waiting(start_server: Servers, tmp_path: Path) ->
             waits.append(time.monotonic() - began)
             time.sleep(0.02)
         after = memory()
+        took = time.monotonic() - ends + 3.0
     finally:
         over.set()
-        guesser.join()
-    assert len(answers) > 200
-    assert all(b"ACCESS_DENIED" in answer for answer in answers[:10])
+        for guesser in guessers:
+            guesser.join()
+    # On a slow machine they come slower.
+    assert took < 6.0
+    answered = [answer for answer in answers if answer]
+    assert all(b"ACCESS_DENIED" in answer for answer in answered)
     # And one in six seconds.
-    assert sum(map(bool, answers)) <= 12
+    assert 10 <= len(answered) <= 12
     assert statistics.median(waits) < 0.05
     assert after - before < 4 << 20
 

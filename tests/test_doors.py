@@ -11,7 +11,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Final
 import pytest
 import trustme
 
+from needs import requires
 from processes import PATIENCE, Server, Servers, free_port, wait_until
 from wirepeer import P, packet
 
@@ -34,6 +35,10 @@ LONGEST: Final = 0.5
 """Seconds that every one takes at the most, on a slow machine."""
 LEFT: Final = 24
 """MiB that a server may have grown by when an attack is over: most of it is the C library's."""
+STALLED: Final = 1000
+"""Connections to ports with TLS on which there is no handshake."""
+SLOW: Final = 100
+"""Connections of each kind on which something comes byte by byte."""
 
 RULES: Final = """
 [login]
@@ -55,7 +60,7 @@ allow = ["all"]
 
 class Doors:
     """
-    A server with a plain port, one with TLS and one with HTTP.
+    A server with a plain port and one with HTTP, each with TLS as well.
 
     @ivar authority: whose certificates count.
     """
@@ -68,7 +73,7 @@ class Doors:
         self.authority.cert_pem.write_to_path(str(folder / "ca.pem"))
         (folder / "rules.toml").write_text(RULES)
         self.folder = folder
-        self.tls_port, self.http_port = free_port(), free_port()
+        self.tls_port, self.http_port, self.https_port = free_port(), free_port(), free_port()
         self.server: Server = start_server(
             "--listen=127.0.0.1",
             f"--tls-listen=127.0.0.1:{self.tls_port}",
@@ -79,6 +84,7 @@ class Doors:
             f"--config={folder / 'rules.toml'}",
             "--protocol=http",
             f"--http-port={self.http_port}",
+            f"--http-tls-port={self.https_port}",
             *options,
         )
 
@@ -251,10 +257,11 @@ def test_replayed_tls(doors: Doors) -> None:
 
 def test_renegotiation(doors: Doors) -> None:
     """A client of TLS 1.2 that asks for a new handshake gets none, and disturbs nobody."""
+    openssl = requires("openssl")
     with doors.under_attack():
         done = subprocess.run(
             [
-                "openssl",
+                openssl,
                 "s_client",
                 "-connect",
                 f"127.0.0.1:{doors.tls_port}",
@@ -272,48 +279,70 @@ def test_renegotiation(doors: Doors) -> None:
     assert b"no renegotiation" in said
 
 
-def test_stalled_handshakes(doors: Doors) -> None:
+def test_slow_strangers(doors: Doors, tell: Callable[[str], None]) -> None:
     """
     A thousand connections that never shake hands cost others nothing, and are gone after ten seconds. So are
-    those that send a header of HTTP, a line or a packet byte by byte.
+    hundreds that send a header of HTTP, a line or a packet byte by byte.
     """
     hello = client_hello(doors)
     slow = (
-        (doors.http_port, b"POST /mail.send HTTP/1.1\r\nX-A: " + b"a" * 1000),
+        (doors.http_port, b"POST /mail.send HTTP/1.1\r\nAuthorization: Bearer " + b"x" * 4000),
         (doors.server.port, b"status" * 100),
-        (doors.server.port, packet(P.SUBMIT_JOB_BG, b"f", b"", b"x" * 1000)),
+        (doors.server.port, packet(P.SUBMIT_JOB_BG, b"f", b"", b"x" * 5000)[:4000]),
     )
+    before = doors.resident()
     began = time.monotonic()
     with doors.under_attack(), ExitStack() as stack:
-        stalled = [stack.enter_context(doors.connect(doors.tls_port)) for _ in range(1000)]
-        for sock in stalled[::2]:
+        stalled = [
+            stack.enter_context(doors.connect((doors.tls_port, doors.https_port)[number % 2]))
+            for number in range(STALLED)
+        ]
+        for sock in stalled[: STALLED // 2]:
             sock.sendall(hello[:100])
-        dripping = [(stack.enter_context(doors.connect(port)), data) for port, data in slow]
-        gone: set[int] = set()
-        for at in range(1000):
-            for number, (sock, data) in enumerate(dripping):
-                if number not in gone:
-                    try:
-                        sock.sendall(data[at : at + 1])
-                    except ConnectionError:
-                        gone.add(number)
-            if len(gone) == len(dripping):
-                break
-            time.sleep(0.05)
-        assert len(gone) == len(dripping)
+        dripping = [stack.enter_context(doors.connect(port)) for port, _ in slow * SLOW]
+        for sock, (_, data) in zip(dripping, slow * SLOW, strict=True):
+            sock.sendall(data)
+        most = 0.0
+        while dripping:
+            assert time.monotonic() - began < 30.0
+            most = max(most, doors.resident())
+            time.sleep(0.1)
+            dripping = [sock for sock in dripping if drips(sock)]
+        # As if nobody had ten seconds, the last of them would have been gone before.
+        assert time.monotonic() - began > 9.0
         for sock in stalled:
             end_of(sock)
-        assert 9.0 < time.monotonic() - began < 30.0
-    assert doors.count("tls_stalled") == 1000
+        assert time.monotonic() - began < 30.0
+    tell(
+        f"{STALLED} stalled handshakes, {3 * SLOW} slow: {before:.0f} MiB, {most:.0f}, {doors.resident():.0f}"
+    )
+    assert most - before < STALLED * 80 / 1024 + 16
+    assert doors.count("tls_stalled") == STALLED
+    assert doors.server.said().count(b"has made no TLS handshake") < 30
+
+
+def drips(sock: socket.socket) -> bool:
+    """Send one more byte; whether the server has not hung up."""
+    try:
+        sock.sendall(b"x")
+        return True
+    except ConnectionError:
+        return False
 
 
 def test_certificates(doors: Doors) -> None:
-    """A certificate that is expired, or of another authority, lets nobody in."""
-    ended = datetime.now(timezone.utc) - timedelta(days=1)
+    """
+    A certificate that is expired, not valid yet, or of another authority, lets nobody in. One in order with
+    the name of nobody whom the rules know is as good as none.
+    """
+    now, day = datetime.now(timezone.utc), timedelta(days=1)
+    issue = doors.authority.issue_cert
     wrong = (
-        doors.authority.issue_cert("team.example", not_before=ended - timedelta(days=9), not_after=ended),
+        issue("team.example", not_before=now - 9 * day, not_after=now - day),
+        issue("team.example", not_before=now + day, not_after=now + 9 * day),
         trustme.CA().issue_cert("team.example"),
     )
+    strange = issue("team.example.org")
     with doors.under_attack():
         for issued in wrong:
             # With TLS 1.3 a client knows only later that it was refused.
@@ -324,10 +353,18 @@ def test_certificates(doors: Doors) -> None:
             ):
                 tls.sendall(packet(P.SUBMIT_JOB_BG, b"certified", b"", b"x"))
                 assert tls.recv(1000) == b""
+        with (
+            doors.connect(doors.tls_port) as sock,
+            doors.context(strange).wrap_socket(sock, server_hostname="localhost") as tls,
+        ):
+            tls.sendall(packet(P.SUBMIT_JOB_BG, b"certified", b"", b"x"))
+            # It is heard only so often without saying who it is.
+            tls.sendall(packet(P.ECHO_REQ, b"x") * 40)
+            assert b"\0RES" + struct.pack(">I", P.JOB_CREATED) not in end_of(tls)
     assert doors.server.status("certified") is None
     assert doors.count("tls_failed") == len(wrong)
     # And the good one does.
-    good = doors.authority.issue_cert("team.example")
+    good = issue("team.example")
     with (
         doors.connect(doors.tls_port) as sock,
         doors.context(good).wrap_socket(sock, server_hostname="localhost") as tls,
@@ -362,13 +399,14 @@ def test_a_header_of_a_proxy_that_is_none(start_server: Servers, tmp_path: Path)
 def test_much_declared_before_login(doors: Doors) -> None:
     """64 MiB that are declared, or sent, by who has not said who it is: hardly any of it is kept."""
     body = bytes(MIB)
+    declared = struct.pack(">4sII", b"\0REQ", P.SUBMIT_JOB_BG, 64 * MIB)
     http = b"POST /mail.send HTTP/1.1\r\nHost: x\r\nContent-Length: 67108864\r\n\r\n"
     before = doors.resident()
     peak = 0.0
     with doors.under_attack(), ExitStack() as stack:
         for _ in range(100):
             for port, head in (
-                (doors.server.port, struct.pack(">4sII", b"\0REQ", P.SUBMIT_JOB_BG, 64 * MIB)),
+                (doors.server.port, declared),
                 (doors.server.port, b"s"),
                 (doors.http_port, http),
             ):
@@ -377,4 +415,16 @@ def test_much_declared_before_login(doors: Doors) -> None:
                     sock.settimeout(0.2)
                     sock.sendall(head + body)
             peak = max(peak, doors.resident())
+        for _ in range(20):
+            for port, head in ((doors.tls_port, declared), (doors.https_port, http)):
+                sock = stack.enter_context(doors.connect(port))
+                tls = stack.enter_context(doors.context().wrap_socket(sock, server_hostname="localhost"))
+                with suppress(ssl.SSLError, ConnectionError, TimeoutError):
+                    tls.settimeout(0.2)
+                    tls.sendall(head + body)
+            peak = max(peak, doors.resident())
+        # Who asks before he sends it is told that he need not.
+        with doors.connect(doors.http_port) as sock:
+            sock.sendall(http.replace(b"Host: x\r\n", b"Host: x\r\nExpect: 100-continue\r\n"))
+            assert sock.recv(1000).startswith(b"HTTP/1.1 401 ")
     assert peak < before + LEFT

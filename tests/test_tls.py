@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import http.client
 import os
@@ -11,9 +10,7 @@ import shlex
 import signal
 import socket
 import ssl
-import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -292,57 +289,6 @@ def test_cut_and_replayed(start_server: Servers, authority: Authority) -> None:
     wait_until(lambda: counts(server)["tls_failed"] == "1", what="a handshake that fails")
     assert server.status("f") == (1, 0, 0)
     assert server.unused("g")
-
-
-STALLED: Final = 1000
-"""Peers that connect to a port with TLS and make no handshake."""
-
-
-def resident(server: Server) -> int:
-    """MiB of the server's memory."""
-    text = Path(f"/proc/{server.pid}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+) kB", text)
-    assert found
-    return int(found[1]) // 1024
-
-
-def test_stalled_handshakes(start_server: Servers, authority: Authority, tell: Callable[[str], None]) -> None:
-    """They cost the others nothing, and are gone after ten seconds, on the port of HTTP as well."""
-    port, over_http = free_port(), free_port()
-    server = start_server(
-        *("--listen=127.0.0.1", "--protocol=http", "--http-port=0"),
-        *(f"--tls-listen=127.0.0.1:{port}", f"--http-tls-port={over_http}"),
-        *authority.options(),
-    )
-    with WirePeer(port, tls=authority.client()) as other:
-        before = resident(server)
-        began = time.monotonic()
-        silent = [
-            socket.create_connection(("127.0.0.1", (port, over_http)[number % 2]), PATIENCE)
-            for number in range(STALLED)
-        ]
-        for each in silent[::2]:
-            each.sendall(b"\x16\x03\x01\x02\x00\x01\x00")
-        longest = 0.0
-        most = resident(server)
-        while int(counts(server)["tls_stalled"]) < STALLED:
-            assert time.monotonic() - began < 20
-            asked = time.monotonic()
-            assert other.sync() == []
-            longest = max(longest, time.monotonic() - asked)
-            most = max(most, resident(server))
-            time.sleep(0.05)
-        for each in silent:
-            each.settimeout(PATIENCE)
-            with contextlib.suppress(ConnectionResetError):
-                assert each.recv(100) == b""
-            each.close()
-        assert other.sync() == []
-    after = resident(server)
-    tell(f"{STALLED} stalled handshakes: {before} MiB, {most}, {after}; longest echo {longest:.3f} s")
-    assert longest < 0.5
-    assert most - before < STALLED * 80 // 1024
-    assert server.said().count(b"has made no TLS handshake") < 30
 
 
 @pytest.mark.parametrize(
