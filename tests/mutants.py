@@ -177,10 +177,17 @@ MUTANTS: Final = (
         "server.test_guard",
     ),
     Mutant(
+        "who may not stay may do something before it is told",
+        "server/guard.py",
+        "            peer.rights = NO_RIGHTS\n",
+        "",
+        "server.test_guard",
+    ),
+    Mutant(
         "a token stays for the next request of another user",
         "server/guard.py",
-        "        elif self._tokens.pop(peer, None) is not None:\n            self._judge(peer)\n",
-        "",
+        "elif (before := self._tokens.pop(peer, None)) is not None:",
+        "elif (before := None) is not None:",
         "server.test_httprequest_rights",
     ),
     Mutant(
