@@ -127,14 +127,15 @@ class Guard:
         @raise AccessDenied: it may not stay.
         """
         certificate = transport.getPeerCertificate()
-        if certificate is None:
-            return
-        from txgear.security.certificates import names_of
+        if certificate is not None:
+            from txgear.security.certificates import names_of
 
-        try:
-            self._certificates[peer] = names_of(certificate.to_cryptography())
-        except ValueError as error:
-            self.log.info("{peer}: its certificate cannot be read: {error}", peer=peer.name, error=error)
+            try:
+                self._certificates[peer] = names_of(certificate.to_cryptography())
+            except ValueError as error:
+                self.log.info("{peer}: its certificate cannot be read: {error}", peer=peer.name, error=error)
+        elif peer.rights is not NO_RIGHTS:
+            return
         if not self.access.is_empty:
             self._judge(peer)
 
@@ -305,6 +306,8 @@ class Guard:
 
         @param error: what it is told.
         """
+        if peer in self._turned_away:
+            return
         self._turned_away.add(peer)
         self.denied(peer, error)
         self._outbox.send(peer, ERROR, error.code.encode("ascii"), error.text.encode("utf-8"))

@@ -39,8 +39,8 @@ from txgear.security.tls import ServerTLS
 from txgear.server import turns
 from txgear.server.budget import Budget
 from txgear.server.descriptors import Descriptors
-from txgear.server.guard import Guard
-from txgear.server.handshakes import Handshakes, tls_under
+from txgear.server.guard import NO_RIGHTS, Guard
+from txgear.server.handshakes import HANDSHAKE_SECONDS, Handshakes, tls_under
 from txgear.server.listings import LISTS_AT_ONCE
 from txgear.server.notices import Notices
 from txgear.server.outbox import Outbox
@@ -199,22 +199,31 @@ class JobServer:
                 transport.wrappedProtocol, lambda: self._address_known(peer, host_of(transport))
             )
             return peer
-        return self.connect(line, descriptor, host_of(transport))
+        peer = self._connect(line, descriptor, host_of(transport))
+        self._admit(peer, tls is not None)
+        return peer
 
     def _address_known(self, peer: Peer, address: str) -> None:
         peer.address = address
         self._admit(peer)
 
-    def _admit(self, peer: Peer) -> None:
-        """Let the guard see a peer whose address is known."""
+    def _admit(self, peer: Peer, shakes_hands: bool = False) -> None:
+        """
+        Let the guard see a peer whose address is known.
+
+        @param shakes_hands: whether there is to be a TLS handshake first.
+        """
         try:
             self.guard.arrived(peer)
         except AccessDenied as error:
-            # Its protocol has only begun to connect.
-            self.clock.callLater(0, self._turn_away, peer, error)
+            # Its protocol has only begun to connect. Within a handshake nothing can be told; L{secured}
+            # finds out again, unless the protocol does not tell when that is over.
+            seconds = HANDSHAKE_SECONDS if shakes_hands else 0
+            self.clock.callLater(seconds, self._turn_away, peer, error)
 
     def _turn_away(self, peer: Peer, error: AccessDenied) -> None:
-        if peer.connected:
+        # There may be room for it by now.
+        if peer.connected and peer.rights is NO_RIGHTS:
             self.guard.turn_away(peer, error)
 
     def secured(self, peer: Peer, transport: Any) -> None:

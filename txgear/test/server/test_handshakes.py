@@ -7,6 +7,7 @@ from __future__ import annotations
 import gc
 import ssl
 import weakref
+from ipaddress import ip_network
 from typing import Any
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -17,9 +18,13 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.broker.tenants import Quota
 from txgear.protocol.constants import ECHO_REQ, ECHO_RES
 from txgear.protocol.packets import request, response
+from txgear.security.access import NOBODY, Access, Identity
+from txgear.security.audit import LOGIN
 from txgear.security.tls import ServerTLS
+from txgear.security.tlsfiles import TlsFiles
 from txgear.server.handshakes import CONNECTION_BYTES, HANDSHAKE_BYTES, HANDSHAKE_SECONDS, tls_under
 from txgear.server.http import HttpFactory
 from txgear.server.jobserver import JobServer
@@ -162,6 +167,29 @@ class HandshakesTests(SynchronousTestCase):
             peer.tell(b"version\n")
             self.assertEqual(happened, ["192.0.2.1 True", "data"])
             happened.clear()
+
+    def test_no_place_by_its_address(self) -> None:
+        """Who has none is told so within TLS, if its certificate does not give it another one."""
+        files = self.folder.files
+        self.tls = ServerTLS(TlsFiles(files.cert, files.key, files.ca, "ask"))
+        near = Identity("near", addresses=(ip_network("192.0.2.0/24"),), quota=Quota(1))
+        team = Identity("team", certificates=("client.example",))
+        other = Identity("other", certificates=("other.example",))
+        port = self.over_tls(self.fixture.factory)
+        for known in (team, other):
+            self.server.guard.replace(Access([near, known], certificate_field="dns"))
+            self.fixture.connect("192.0.2.7")
+            for shows in (True, False):
+                peer = self.connect(port, shows=shows)
+                self.fixture.clock.advance(HANDSHAKE_SECONDS - 1)
+                self.assertFalse(peer.protocol.closing)
+                peer.shake_hands()
+                self.fixture.clock.advance(1)
+                stays = known is team and shows
+                self.assertEqual(peer.protocol.closing, not stays)
+                peer.tls.connectionLost(Failure(ConnectionDone()))
+            self.fixture.clock.advance(HANDSHAKE_SECONDS)
+        self.assertEqual(self.server.guard.refused, {(NOBODY, LOGIN): 4})
 
     def failure(self, peer: TlsPeer) -> list[str]:
         """What is logged of one whose handshake fails and whose connection then ends."""
