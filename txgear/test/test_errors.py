@@ -58,6 +58,13 @@ class TreeTests(SynchronousTestCase):
             self.assertEqual((error.key, error.problem, str(error)), (inside, "no", f"{inside}: no"))
         self.assertEqual(str(errors.PolicyError("", "no")), "no")
 
+    def test_a_refusal_knows_what_was_asked_for(self) -> None:
+        error = errors.AccessDenied("Not allowed: purge f", act="purge", name=b"f")
+        self.assertEqual((error.act, error.name), ("purge", b"f"))
+        self.assertEqual(str(error), "ACCESS_DENIED: Not allowed: purge f")
+        bare = errors.AccessDenied("no", "OTHER")
+        self.assertEqual((bare.code, bare.act, bare.name), ("OTHER", "", b""))
+
     def test_a_missing_ability_is_named(self) -> None:
         error = errors.MissingAbility("jobs.example", "the results of jobs", "UNKNOWN_OPTION: no")
         self.assertEqual(error.ability, "the results of jobs")

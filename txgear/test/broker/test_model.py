@@ -63,6 +63,20 @@ class JobTests(SynchronousTestCase):
             job.state = state
             self.assertTrue(job.ended)
 
+    def test_an_answer_waits_with_whoever_cannot_have_its_result_yet(self) -> None:
+        """Of a job that runs already, whoever waits for its result needs no disk."""
+        job = make_job(background=True)
+        self.assertIsNone(job.reply_for(background=True))
+        job.reply = Reply()
+        for state, background, waits in (
+            (STORING, True, True),
+            (STORING, False, True),
+            (RUNNING, True, True),
+            (RUNNING, False, False),
+        ):
+            job.state = state
+            self.assertIs(job.reply_for(background), job.reply if waits else None)
+
     def test_it_shows_its_state(self) -> None:
         self.assertEqual(repr(make_job()), "<Job b'H:test:1' of b'f', new>")
 

@@ -307,6 +307,20 @@ class LimitTests(SynchronousTestCase):
             decoded(Decoder(limit=10), [requested(ECHO_REQ, b"x" * 11)[:12]])
         self.assertEqual((caught.exception.declared, caught.exception.limit), (11, 10))
 
+    def test_a_limit_that_is_raised_holds_at_once(self) -> None:
+        """Whoever says who it is may send more with the next packet, which may have come already."""
+        decoder = Decoder(limit=10)
+        found: list[Received] = []
+        more = [requested(ECHO_REQ, b"x" * size) for size in (11, 20, 21)]
+        feed = decoder.feed(b"".join([requested(GRAB_JOB), *more]))
+        found.append(next(feed))
+        decoder.limit = 20
+        found += [next(feed), next(feed)]
+        self.assertEqual(found, [(GRAB_JOB, []), (ECHO_REQ, [b"x" * 11]), (ECHO_REQ, [b"x" * 20])])
+        with self.assertRaises(PacketTooLarge) as caught:
+            next(feed)
+        self.assertEqual((caught.exception.declared, caught.exception.limit), (21, 20))
+
     def test_a_declared_size_takes_no_memory(self) -> None:
         decoder = Decoder(limit=2**32)
         decoded(decoder, [b"\0REQ\0\0\0\x10\xff\xff\xff\xff"])
