@@ -112,8 +112,29 @@ MUTANTS: Final = (
     Mutant(
         "a decision is remembered when the rules change",
         "security/access.py",
-        "        self._known = {}\n\n    def may(",
-        "\n    def may(",
+        "        self._decisions = decisions\n        self._forget()\n",
+        "        self._decisions = decisions\n",
+        "security.test_access",
+    ),
+    Mutant(
+        "who could submit can still when the rules have changed",
+        "security/access.py",
+        "        self.submits.clear()\n",
+        "",
+        "security.test_access",
+    ),
+    Mutant(
+        "who may do something else may submit",
+        "security/access.py",
+        "            if known and act == SUBMIT:\n",
+        "            if known:\n",
+        "security.test_access",
+    ),
+    Mutant(
+        "who was refused once may submit",
+        "security/access.py",
+        "            if known and act == SUBMIT:\n",
+        "            if act == SUBMIT:\n",
         "security.test_access",
     ),
     # Who it is.

@@ -67,7 +67,7 @@ class JobTests(SynchronousTestCase):
         """Of a job that runs already, whoever waits for its result needs no disk."""
         job = make_job(background=True)
         self.assertIsNone(job.reply_for(background=True))
-        job.reply = Reply()
+        job.reply = Reply(0)
         for state, background, waits in (
             (STORING, True, True),
             (STORING, False, True),

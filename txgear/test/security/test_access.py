@@ -159,6 +159,22 @@ class RightsTests(SynchronousTestCase):
             self.assertFalse(rights.may(SUBMIT, b"f"))
             self.assertTrue(rights.may(SEE, b"g"))
 
+    def test_functions_to_submit_to(self) -> None:
+        """Those that were asked for, and are allowed, are known without asking; until the rules change."""
+        rights = IdentityRights("web")
+        rules = [allow("web", SUBMIT, functions=("f", "g")), allow("web", SEE)]
+        rights.replace(Access([WEB], rules).rules_for("web"))
+        self.assertEqual(rights.submits, set())
+        for _ in range(2):
+            for act, function in ((SUBMIT, b"f"), (SUBMIT, b"h"), (SEE, b"i")):
+                rights.may(act, function)
+            self.assertEqual(rights.submits, {b"f"})
+        rights.replace(Access([WEB], [*rules, deny("web", SUBMIT, functions=("f",))]).rules_for("web"))
+        self.assertEqual(rights.submits, set())
+        self.assertFalse(rights.may(SUBMIT, b"f"))
+        self.assertTrue(rights.may(SUBMIT, b"g"))
+        self.assertEqual(rights.submits, {b"g"})
+
     def test_who_is_gone_may_nothing(self) -> None:
         """An identity that is not in the file any more may do nothing, whatever pattern would be for it."""
         rights = IdentityRights("web")
