@@ -153,6 +153,11 @@ class SharedLanes(Generic[T]):
     def forget_absent(self) -> None:
         """Know those parties no more that have nothing."""
         self.parties = {tenant: party for tenant, party in self.parties.items() if not party.empty}
+        for order in self._order:
+            # Not what they were looked for by either: what comes back has its place again, of another party
+            # now, and two that are alike cannot be put in order.
+            order[:] = [each for each in order if each[1].tenant in self.parties]
+            heapify(order)
 
     def tenants(self) -> list[Tenant]:
         """Those that have anything here."""

@@ -172,6 +172,20 @@ class PlacesTests(SharedLanesTestCase):
         self.end(jobs[0])
         self.assertEqual(self.take_all(), jobs[1:])
 
+    def test_what_has_come_back_to_a_party_that_was_forgotten(self) -> None:
+        """It has the same place once more, whatever the party before had it by."""
+        job, other = self.add(self.a), self.add(self.b)
+        self.take()
+        for _ in range(3):
+            job.state = QUEUED
+            self.lanes.put_back(job)
+            self.lanes.remove(job)
+            job.state = RUNNING
+            self.lanes.forget_absent()
+        job.state = QUEUED
+        self.lanes.put_back(job)
+        self.assertEqual(self.take_all(), [job, other])
+
     def test_what_ends(self) -> None:
         """The next of its party has another place."""
         jobs = [self.add(tenant) for tenant in (self.a, self.b, self.a, self.b)]
