@@ -10,7 +10,6 @@ from txgear.broker.rights import ACTS, HTTP, PURGE, SEE, SHUTDOWN, SUBMIT, WORK
 from txgear.security.access import MOST_KNOWN, NOBODY, Access, Identity, IdentityRights, Rule
 from txgear.security.certificates import CertificateNames
 from txgear.security.tokens import Token, new_token
-from txgear.test.support.extras import given, st
 
 WEB, OPS = Identity("web"), Identity("ops")
 
@@ -89,21 +88,6 @@ class DecisionTests(SynchronousTestCase):
         access = Access([WEB], [allow("web", HTTP, SUBMIT)])
         self.assertTrue(access.decide("web", HTTP).allowed)
         self.assertTrue(access.decide("web", SUBMIT, b"").allowed)
-
-    @given(
-        st.lists(st.tuples(st.booleans(), st.sampled_from((SUBMIT, SEE)), st.sampled_from(("f", "g*", "*"))))
-    )
-    def test_order_says_nothing(self, made: list[tuple[bool, str, str]]) -> None:
-        """Whatever the order of the rules, the decision is the same."""
-        rules = [Rule(allows, ("web",), frozenset((act,)), (pattern,)) for allows, act, pattern in made]
-        one, other = Access([WEB], rules), Access([WEB], rules[::-1])
-        for act in (SUBMIT, SEE):
-            for function in (b"f", b"g", b"gg", b"h"):
-                allowed = one.decide("web", act, function).allowed
-                self.assertEqual(allowed, other.decide("web", act, function).allowed)
-                for rule in rules:
-                    if not rule.allow and one.decide("web", act, function).rule is rule:
-                        self.assertFalse(allowed)
 
 
 class IdentityTests(SynchronousTestCase):
