@@ -107,8 +107,6 @@ def tls_addresses(listen: list[str]) -> list[ListenAddress]:
         if text.partition(":")[0] in ("ssl", "tls"):
             raise ConfigurationError(f"--tls-listen {text}: it has TLS of its own, and is one for --listen")
         if host is not None and port is None:
-            if host.isdecimal():
-                raise ConfigurationError(f"--tls-listen {text}: a host is wanted as well, as 0.0.0.0:{text}")
             example = f"[{host}]" if ":" in host else host
             raise ConfigurationError(f"--tls-listen {text}: a port is wanted, as {example}:4731")
     return listen_addresses(listen) if listen else []
@@ -127,10 +125,11 @@ def _host_and_port(text: str) -> tuple[str | None, int | None]:
 
     @raise ConfigurationError: what stands in the place of the port is none, or there is no host.
     """
+    if (port := text.removeprefix(":")).isdecimal():
+        # The system would take a number for an address.
+        raise ConfigurationError(f"cannot listen on {text}: a host is wanted as well, as 0.0.0.0:{port}")
     if isIPv6Address(text) or ":" not in text:
         return text, None
-    if text.startswith(":"):
-        raise ConfigurationError(f"cannot listen on {text}: a host is wanted as well, as 0.0.0.0{text}")
     host, _, port = text.rpartition(":")
     if text.startswith("["):
         host, _, port = text[1:].partition("]")

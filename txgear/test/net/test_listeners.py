@@ -99,9 +99,11 @@ class TlsPlacesTests(SynchronousTestCase):
 
     def test_no_host(self) -> None:
         """Whom a port alone would be open to is for the operator to say."""
-        wanted = "a host is wanted as well, as 0.0.0.0:4731"
-        self.assertEqual(self.refusal("4731"), f"--tls-listen 4731: {wanted}")
-        self.assertEqual(self.refusal(":4731"), f"cannot listen on :4731: {wanted}")
+        for text in ("4731", ":4731"):
+            wanted = f"cannot listen on {text}: a host is wanted as well, as 0.0.0.0:4731"
+            self.assertEqual(self.refusal(text), wanted)
+            error = self.assertRaises(ConfigurationError, listen_addresses, [text])
+            self.assertEqual(str(error), wanted)
 
     def test_tls_twice(self) -> None:
         for text in ("ssl:4731:privateKey=k:certKey=c", "tls:/etc/txgear:tcp:4731"):
