@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from trustme import CA
 
 PAST = datetime(2020, 1, 1)  # trustme wants it so
+UNTIL = datetime(3000, 1, 1)
+"""How long certificates are valid by default; versions of trustme differ."""
 
 
 class CertificateFolder:
@@ -45,7 +47,7 @@ class CertificateFolder:
 
     def renew(self, *names: str, key: str = "key.pem", cert: str = "cert.pem", **how: Any) -> None:
         """Write another certificate and its key."""
-        issued = self.authority.issue_cert(*(names or ("localhost",)), **how)
+        issued = self.authority.issue_cert(*(names or ("localhost",)), **{"not_after": UNTIL, **how})
         issued.private_key_pem.write_to_path(self[key])
         issued.cert_chain_pems[0].write_to_path(self[cert])
 
