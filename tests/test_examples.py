@@ -17,8 +17,8 @@ EXAMPLES: Final = Path(__file__).parent.parent / "examples"
 #: Seconds for the demo; it takes six.
 RUNNING: Final = 120.0
 
-#: What each program shows, behind its name and line by line, in this order. The trace has lines of the worker's
-#: connection and of the client's: nobody says which of them is there first.
+#: What each program shows, behind its name and line by line, in this order. The trace has lines of the
+#: worker's connection and of the client's: nobody says which of them is there first.
 SHOWN: Final = {
     "server": [["policies for 2 patterns, 0 schedules", "is ready: store sqlite:", "has ended"]],
     "worker": [["waits for jobs", "reverse: Hello World!", "mail: attempt 1", "attempt 2", "attempt 3"]],

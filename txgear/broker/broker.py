@@ -573,7 +573,7 @@ class Broker:
         @raise JobNotFound: the job is unknown, or not this worker's.
         """
         job = self._job_of(worker, handle, "Job given in work result not found")
-        job.numerator, job.denominator = progress
+        job.progress = progress
         self.lifecycle.send_clients(job, WORK_STATUS, handle, numerator, denominator)
         self._heard(job, now)
 

@@ -328,8 +328,8 @@ def _of_live(broker: Broker, peer: Peer, job: Job, history: History, now: float)
         "overdue": moment(broker.timers.wall(overdue)) if running else None,
         "lease": history.lease if leased else None,
         "silent": _since(history.beat, now) if leased else None,
-        "numerator": job.numerator if running else None,
-        "denominator": job.denominator if running else None,
+        "numerator": job.progress[0] if running else None,
+        "denominator": job.progress[1] if running else None,
     }
 
 

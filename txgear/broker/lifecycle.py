@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from txgear.broker.archive import history_of, retention
 from txgear.broker.history import Attempt, History, as_text
+from txgear.broker.model import NO_PROGRESS
 from txgear.broker.records import UNREADABLE_SECONDS
 from txgear.broker.retry import RetryAfter, decide
 from txgear.broker.states import (
@@ -272,7 +273,7 @@ class Lifecycle:
         job.retries += 1
         self._withdraw(job, reason)
         self._dispatcher.leave(job, now)
-        job.numerator = job.denominator = 0
+        job.progress = NO_PROGRESS
         if (history := job.history) is not None:
             if history.collected != 0:
                 for client in job.clients:

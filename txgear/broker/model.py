@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from txgear.broker.lanes import Lanes
 from txgear.broker.sharedlanes import SharedLanes
@@ -40,6 +40,10 @@ class Reply:
         self.packet: tuple[int | Data, ...] | None = None
         self.size = size
         self.peers: list[Peer] = []
+
+
+NO_PROGRESS: Final = (0, 0)
+"""Of a job whose worker has sent none."""
 
 
 class Appointment:
@@ -121,8 +125,7 @@ class Job:
     @ivar due: when it is tried again or its delay is over (L{DELAYED}), its worker's time is over
         (L{RUNNING}), it expires, or (having ended) it is forgotten, by the server's time; 0.0 for never.
     @ivar appointment: the time by the wall clock for which it waits (L{DELAYED}), or C{None}.
-    @ivar numerator: the last progress that its worker sent.
-    @ivar denominator: what C{numerator} is a part of.
+    @ivar progress: the last one that its worker sent: a number, and what that is a part of.
     """
 
     __slots__ = (
@@ -131,7 +134,6 @@ class Job:
         "background",
         "clients",
         "created",
-        "denominator",
         "due",
         "function",
         "history",
@@ -139,9 +141,9 @@ class Job:
         "key",
         "naming",
         "number",
-        "numerator",
         "place",
         "priority",
+        "progress",
         "reducer",
         "reply",
         "retries",
@@ -192,8 +194,7 @@ class Job:
         self.retries = 0
         self.due = 0.0
         self.appointment: Appointment | None = None
-        self.numerator = 0
-        self.denominator = 0
+        self.progress = NO_PROGRESS
 
     @property
     def handle(self) -> bytes:

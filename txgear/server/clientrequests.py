@@ -134,7 +134,8 @@ def _status_columns(job: Job | None) -> tuple[bytes, bytes, bytes, bytes]:
     """Known, running, numerator and denominator, as a status answer has them."""
     if job is None:
         return b"0", b"0", b"0", b"0"
-    return b"1", b"%d" % (job.state == RUNNING), b"%d" % job.numerator, b"%d" % job.denominator
+    numerator, denominator = job.progress
+    return b"1", b"%d" % (job.state == RUNNING), b"%d" % numerator, b"%d" % denominator
 
 
 CLIENT_REQUESTS: Final[dict[int, Request]] = {

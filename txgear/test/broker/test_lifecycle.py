@@ -172,7 +172,7 @@ class RetriesTests(AttemptsTestCase):
         self.data(self.worker, job, b"one")
         self.broker.work_status(self.worker, job.handle, b"1", b"2", (1, 2), self.fixture.now)
         self.fails(self.worker, job)
-        self.assertEqual((job.numerator, job.denominator), (0, 0))
+        self.assertEqual(job.progress, (0, 0))
         self.grabbed(self.worker, job)
         self.data(self.worker, job, b"one again")
         self.complete(self.worker, job)
