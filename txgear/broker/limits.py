@@ -21,24 +21,26 @@ class Bucket:
     @ivar full: when it will be full, by the server's time; minus infinity where it is.
     """
 
-    __slots__ = ("full", "rate")
+    __slots__ = ("_interval", "_slack", "full", "rate")
 
     def __init__(self) -> None:
         self.rate: Rate | None = None
+        # Of the rate: seconds for a token, and for all that it holds but one.
+        self._interval = self._slack = 0.0
         self.full = -inf
 
     def take(self, now: float) -> bool:
         """Use up a token, if there is one."""
-        if (rate := self.rate) is None:
+        if self.rate is None:
             return True
-        full, interval = self.full, rate.interval
+        full = self.full
         if full <= now:
-            self.full = now + interval
+            self.full = now + self._interval
         # As in opens, which is one call more on the way of each submit.
-        elif now < full - (rate.burst - 1) * interval:
+        elif now < full - self._slack:
             return False
         else:
-            self.full = full + interval
+            self.full = full + self._interval
         return True
 
     def tokens(self, rate: Rate, now: float) -> int:
@@ -55,7 +57,7 @@ class Bucket:
 
     def opens(self) -> float:
         """When the next token is there, by the server's time; it may be over."""
-        return -inf if self.rate is None else self.full - (self.rate.burst - 1) * self.rate.interval
+        return -inf if self.rate is None else self.full - self._slack
 
     def started(self, now: float) -> None:
         """A token is used up: something has started."""
@@ -72,6 +74,8 @@ class Bucket:
             missing = max(self.full - now, 0.0) / self.rate.interval
             self.full = now + min(missing, rate.burst) * rate.interval
         self.rate = rate
+        self._interval = 0.0 if rate is None else rate.interval
+        self._slack = 0.0 if rate is None else (rate.burst - 1) * rate.interval
 
     def refill(self, now: float) -> None:
         """Forget when the bucket was to be full, if it is by now."""
