@@ -9,6 +9,7 @@ import secrets
 import signal
 import stat
 import statistics
+import subprocess
 import sys
 import threading
 import time
@@ -232,3 +233,16 @@ def test_looking_into_the_file(tmp_path: Path) -> None:
     for command in ([*txgear(), "config", "check"], [sys.executable, "-m", "txgear", "check"]):
         done = run([*command, str(config), "mail.send"])
         assert "  web may submit" in done.stdout.decode().splitlines()
+
+
+def test_nobody_takes_the_output() -> None:
+    """A full disk is a line, and a reader that has seen enough is none: neither is a traceback."""
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*txgear(), "token", "new"], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (1, b"txgear token: No space left on device\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as closed:
+        done = subprocess.run([*txgear(), "token", "new"], stdout=closed, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1
+    assert b"Traceback" not in done.stderr

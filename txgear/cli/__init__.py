@@ -4,6 +4,8 @@ The C{txgear} command. Each subcommand is a module here that has its name; other
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -48,6 +50,11 @@ def parser() -> Parser:
     return made
 
 
+def _drop_output() -> None:
+    """Write nothing more, and nothing of what is left: at its end Python would try once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run C{txgear SUBCOMMAND ...}.
@@ -63,7 +70,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             what = f"a command is wanted, not {rest[0]}" if rest else "a command is wanted"
             raise ConfigurationError(f"{what}: see txgear --help")
         name = f"txgear {known.command}"
-        return COMMANDS[known.command](rest + words[1:])
+        status = COMMANDS[known.command](rest + words[1:])
+        # Here, and not at the end of the process, where it would be a traceback.
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # Whoever reads has seen enough, as `head` has.
+        _drop_output()
+        return 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _drop_output()
+        print(f"{name}: {error.strerror}", file=sys.stderr)
+        return 1
     except ConfigurationError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
