@@ -22,7 +22,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from txgear.errors import ConfigurationError, ProtocolError
-from txgear.security.addresses import network
+from txgear.security.addresses import NO_HOST, UNIX, Range, Ranges, network, plain
 
 HEADER_SECONDS: Final = 10.0
 """How long a header may take to arrive."""
@@ -33,9 +33,6 @@ BINARY_MAX: Final = 4096
 Bytes that follow the fixed part of a header of version 2 at the most. Addresses take 36 or 216; what else a
 proxy tells of TLS or of the network is well below this.
 """
-UNIX: Final = "unix"
-"""What stands for all peers over Unix sockets among the trusted addresses."""
-
 _LINE_START: Final = b"PROXY "
 _SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
 _FIXED: Final = struct.Struct("!12sBBH")
@@ -122,14 +119,8 @@ def _read_binary(data: bytes) -> tuple[Source, int] | None:
     return _address(ipaddress.ip_address(source), port), size
 
 
-def _plain(address: Ip) -> Ip:
-    """An address of IPv4 as such, where it stands in one of IPv6: lists and rules have it that way."""
-    mapped = getattr(address, "ipv4_mapped", None)
-    return address if mapped is None else mapped
-
-
 def _address(address: Ip, port: int) -> IPv4Address | IPv6Address:
-    address = _plain(address)
+    address = plain(address)
     kind = IPv4Address if address.version == 4 else IPv6Address
     return kind("TCP", str(address), port)
 
@@ -144,21 +135,19 @@ class Trusted:
         @param texts: addresses, networks (C{10.1.0.0/16}), or L{UNIX}.
         @raise ConfigurationError: one is none of these.
         """
-        self._unix = False
-        self._networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
+        found: list[Range] = []
         for text in texts:
-            if text == UNIX:
-                self._unix = True
-                continue
             try:
-                self._networks.append(network(text))
+                found.append(UNIX if text == UNIX else network(text))
             except ValueError as error:
                 raise ConfigurationError(
                     f"--proxy-from {text}: an address, a network or `{UNIX}` is wanted ({error})"
                 ) from error
+        self._any = bool(found)
+        self._ranges = Ranges((range_, str(range_)) for range_ in found)
 
     def __bool__(self) -> bool:
-        return self._unix or bool(self._networks)
+        return self._any
 
     def includes(self, address: object) -> bool:
         """
@@ -166,14 +155,8 @@ class Trusted:
 
         @param address: a peer's, as its transport tells it.
         """
-        if isinstance(address, UNIXAddress):
-            return self._unix
-        host = getattr(address, "host", None)
-        if host is None:
-            return False
-        # The zone of a link-local address is our own word for an interface.
-        ip = _plain(ipaddress.ip_address(host.partition("%")[0]))
-        return any(ip in network for network in self._networks)
+        host = NO_HOST if isinstance(address, UNIXAddress) else getattr(address, "host", None)
+        return host is not None and self._ranges.find(host) is not None
 
 
 class HeaderFactory(Factory):

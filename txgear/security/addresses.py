@@ -44,8 +44,12 @@ def parsed(address: str) -> IPv4Address | IPv6Address | None:
         found = ip_address(address)
     except ValueError:
         return None
-    mapped = getattr(found, "ipv4_mapped", None)
-    return mapped or found
+    return plain(found)
+
+
+def plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """An address of IPv4 as such, where it stands in one of IPv6: lists and rules have it that way."""
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 class Ranges:

@@ -13,6 +13,8 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Final
 
+from txgear.security.addresses import parsed
+
 AT_ONCE: Final = 10
 """Failed guesses of one address that are answered in a row."""
 SECONDS: Final = 6.0
@@ -34,14 +36,11 @@ def network_of(address: str) -> str:
     """
     if ":" not in address:
         return address
-    try:
-        parsed = IPv6Address(address)
-    except ValueError:
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    prefix = int(parsed) >> _NETWORK_BITS << _NETWORK_BITS
-    zone = f"%{parsed.scope_id}" if parsed.scope_id else ""
+    found = parsed(address)
+    if not isinstance(found, IPv6Address):
+        return address if found is None else str(found)
+    prefix = int(found) >> _NETWORK_BITS << _NETWORK_BITS
+    zone = f"%{found.scope_id}" if found.scope_id else ""
     return f"{IPv6Address(prefix)}{zone}/{_NETWORK_BITS}"
 
 
