@@ -31,7 +31,7 @@ FLOORS: Final = (
         "journal",
         "stores",
     ),
-    *("client", "worker", "server", "plugins", "daemon", "cli", "testing", "test"),
+    *("client", "worker", "server", "web", "plugins", "daemon", "cli", "testing", "test"),
 )
 """The folders, and the modules beside them, from the first that knows nobody to the last."""
 
