@@ -138,6 +138,7 @@ class ServerService(Service):
             self.log.critical("{error}", error=error)
             raise
         super().startService()
+        self.server.lag.start()
         if self._handover is not None:
             self._handover.started(self._confirm())
         self.log.info(

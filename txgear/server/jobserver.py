@@ -41,6 +41,7 @@ from txgear.server.budget import Budget
 from txgear.server.descriptors import Descriptors
 from txgear.server.guard import NO_RIGHTS, Guard
 from txgear.server.handshakes import HANDSHAKE_SECONDS, Handshakes, tls_under
+from txgear.server.lag import Lag
 from txgear.server.listings import LISTS_AT_ONCE
 from txgear.server.notices import Notices
 from txgear.server.outbox import Outbox
@@ -73,6 +74,8 @@ class JobServer:
     @ivar audit: keeps what operators have done, and who was refused. The service sets it.
     @ivar descriptors: says which descriptors are the last ones.
     @ivar handshakes: bounds and counts those of TLS.
+    @ivar lag: measures how late the reactor is, once the service has started it.
+    @ivar made: connections that were made since the start.
     @ivar tls: the TLS of the ports, or C{None}. The service sets it.
     @ivar quick_acks: counts the acknowledgements that were sent at once.
     @ivar unread: bytes that peers had left unread when they went.
@@ -121,6 +124,8 @@ class JobServer:
         self.audit = Audit()
         self.descriptors = Descriptors()
         self.handshakes = Handshakes(clock, self.notices)
+        self.lag = Lag(clock)
+        self.made = 0
         self.tls: ServerTLS | None = None
         self.quick_acks = Tally()
         self.unread = 0
@@ -253,6 +258,7 @@ class JobServer:
         return peer
 
     def _connect(self, line: PeerLine, descriptor: int, address: str) -> Peer:
+        self.made += 1
         peer = Peer(descriptor, address, self.settings.exceptions)
         self.outbox.connect(peer, line)
         self.broker.connect(peer)
@@ -374,6 +380,7 @@ class JobServer:
         self._timer_at = -inf
         self.cooperator.stop()
         self.handshakes.stop()
+        self.lag.stop()
         self.notices.stop()
         self.audit.stop()
         self.budget.stop()

@@ -21,6 +21,7 @@ FLOORS: Final = (
     *(
         "_version",
         "errors",
+        "histogram",
         "quantities",
         "policies",
         "protocol",
@@ -38,7 +39,7 @@ FLOORS: Final = (
 FACES: Final = ("txgear", "txgear.__main__")
 """What hands out public names, or starts the command: they stand on no floor."""
 
-PURE: Final = frozenset({"_version", "errors", "quantities", "policies", "protocol", "broker"})
+PURE: Final = frozenset({"_version", "errors", "histogram", "quantities", "policies", "protocol", "broker"})
 """The floors that know the standard library only, and no clock."""
 
 NEIGHBOURS: Final = frozenset({"stores", "client", "worker", "server"})
