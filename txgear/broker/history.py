@@ -57,6 +57,14 @@ result or the message of its failure, and whether that is all of it.
 """
 
 
+Follower = Callable[[int, "tuple[Data, ...]"], None]
+"""
+Called each time a job's worker says something of it that its clients hear, with the type of that packet and
+its arguments; with JOB_ASSIGN and none when an attempt begins, and with RESTARTED and none when one has ended
+and another is to come.
+"""
+
+
 @lru_cache(1024)
 def owned_by(tenant: str) -> bytes:
     """What a store keeps of a job of which there is nothing to say but on whose account it is."""
@@ -106,6 +114,7 @@ class History:
         for others; C{None} where none were to be kept.
     @ivar own: what its settings made of its function's policy.
     @ivar watchers: who wants to know when it has ended.
+    @ivar followers: who wants to know all that happens to it, or C{None} for nobody.
     """
 
     __slots__ = (
@@ -117,6 +126,7 @@ class History:
         "data",
         "data_size",
         "expires",
+        "followers",
         "lease",
         "overdue",
         "own",
@@ -140,6 +150,7 @@ class History:
         self.complete: bool | None = True
         self.own: tuple[Policy, Policies, Policy] | None = None
         self.watchers: dict[object, Watcher] = {}
+        self.followers: dict[object, Follower] | None = None
 
     def policy(self, base: Policy, policies: Policies) -> Policy:
         """
@@ -199,6 +210,12 @@ class History:
         watchers, self.watchers = self.watchers, {}
         for watcher in watchers.values():
             watcher(outcome, data, result, complete)
+
+    def tell(self, kind: int, *arguments: Data) -> None:
+        """Tell those who follow it."""
+        if self.followers is not None:
+            for follower in list(self.followers.values()):
+                follower(kind, arguments)
 
     def to_bytes(self, tenant: Tenant | None = None) -> bytes | None:
         """

@@ -30,6 +30,7 @@ from txgear.errors import QueueError
 from txgear.policies import CLASSIC, EXCEPTION, SILENT, TIMEOUT
 from txgear.protocol.constants import (
     ERROR,
+    JOB_ASSIGN,
     JOB_CREATED,
     JOB_WITHDRAWN,
     RESTARTED,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from txgear.broker.archive import Archive
     from txgear.broker.dispatcher import Dispatcher
     from txgear.broker.functions import Functions
-    from txgear.broker.history import Watcher
+    from txgear.broker.history import Follower, Watcher
     from txgear.broker.model import Job, Peer
     from txgear.broker.persistence import Persistence
     from txgear.broker.ports import Outbox, Witness
@@ -227,6 +228,7 @@ class Lifecycle:
             history.expires = 0.0
             history.overdue = now + min(times) if times else 0.0
             history.lease, history.beat = lease, now
+            history.tell(JOB_ASSIGN)
         if lease:
             times.append(lease)
         if times:
@@ -290,6 +292,8 @@ class Lifecycle:
             self._timers.add(job, due)
         else:
             self._dispatcher.enqueue(job, now, first=retry.first)
+        if history is not None:
+            history.tell(RESTARTED)
 
     def _withdraw(self, job: Job, reason: str) -> None:
         """Tell a worker that is still there, and understands it, that the job is not its own any more."""
@@ -351,10 +355,31 @@ class Lifecycle:
 
         return unwatch
 
+    @staticmethod
+    def follow(job: Job, follower: Follower) -> Callable[[], None]:
+        """
+        Have a follower called with all that happens to a job before its end; see L{watch} for that.
+
+        @return: what is called if nobody wants to know any more.
+        """
+        history = job.history = job.history or History()
+        followers = history.followers = history.followers or {}
+        token = object()
+        followers[token] = follower
+
+        def unfollow() -> None:
+            followers.pop(token, None)
+            if not followers:
+                history.followers = None
+
+        return unfollow
+
     def send_clients(self, job: Job, kind: int, *arguments: Data) -> None:
-        """Send a packet to all who wait for a job."""
+        """Send a packet to all who wait for a job, and tell those who follow it."""
         for client in job.clients:
             self._send(client, kind, *arguments)
+        if (history := job.history) is not None and history.followers is not None:
+            history.tell(kind, *arguments)
 
     def repeat(self, client: Peer, job: Job) -> None:
         """Send a client, who would have waited for it, the result of a job that is done already."""

@@ -19,6 +19,7 @@ from txgear.broker.states import DONE
 from txgear.broker.tenants import Tenant
 from txgear.errors import InvalidArgument
 from txgear.policies import CLASSIC, Policies, Retention
+from txgear.protocol.constants import WORK_DATA
 from txgear.protocol.packets import Pieces
 from txgear.test.support.broker import Told
 from txgear.test.support.extras import PROPERTY, given, st
@@ -26,6 +27,16 @@ from txgear.test.support.extras import PROPERTY, given, st
 
 def attempt(number: int, reason: str = "fail") -> Attempt:
     return Attempt(float(number), number + 0.5, reason, "worker", f"text {number}")
+
+
+class FollowerTests(SynchronousTestCase):
+    def test_they_are_told_if_there_are_any(self) -> None:
+        history = History()
+        history.tell(WORK_DATA, b"nobody hears it")
+        told: list[object] = []
+        history.followers = {1: lambda kind, arguments: told.append((kind, arguments))}
+        history.tell(WORK_DATA, b"handle", b"data")
+        self.assertEqual(told, [(WORK_DATA, (b"handle", b"data"))])
 
 
 class OwnerTests(SynchronousTestCase):

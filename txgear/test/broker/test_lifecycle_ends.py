@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from txgear.broker.archive import history_of
 from txgear.broker.lifecycle import UNREAD_SECONDS
 from txgear.broker.model import Job
 from txgear.broker.records import UNREADABLE_SECONDS
 from txgear.broker.states import DELAYED, DONE, QUEUED, RUNNING
 from txgear.policies import SILENT, TIMEOUT
-from txgear.protocol.constants import RESTARTED, WORK_DATA, WORK_FAIL
+from txgear.protocol.constants import JOB_ASSIGN, RESTARTED, WORK_DATA, WORK_FAIL, WORK_STATUS, WORK_WARNING
 from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase
 
 
@@ -22,6 +24,55 @@ class WatchTests(BrokerTestCase):
         worker = self.fixture.worker(b"f")
         self.complete(worker, self.grabbed(worker, job))
         self.assertEqual(ends, [(DONE, b"", b"done", True)])
+
+
+class FollowTests(BrokerTestCase):
+    """Those who want to know all that happens to a job."""
+
+    def test_a_follower_hears_what_clients_hear_and_how_attempts_go(self) -> None:
+        self.fixture.set(retries=1)
+        job = self.fixture.submit(None)
+        told: list[tuple[object, ...]] = []
+        unfollow = self.broker.lifecycle.follow(job, lambda kind, arguments: told.append((kind, *arguments)))
+        for worker in (self.fixture.worker(b"f"), self.fixture.worker(b"f")):
+            self.grabbed(worker, job)
+            handle = job.handle
+            self.broker.work_data(worker, handle, b"some", self.fixture.now)
+            self.broker.work_status(worker, handle, b"1", b"2", (1, 2), self.fixture.now)
+            self.broker.work_warning(worker, handle, b"oh", self.fixture.now)
+            said = [
+                (JOB_ASSIGN,),
+                (WORK_DATA, handle, b"some"),
+                (WORK_STATUS, handle, b"1", b"2"),
+                (WORK_WARNING, handle, b"oh"),
+            ]
+            self.assertEqual(told[:4], said)
+            del told[:4]
+            if job.retries == 0:
+                self.broker.work_fail(worker, handle, self.fixture.now)
+                self.assertEqual(told.pop(), (RESTARTED,))
+                self.fixture.pass_time(60)
+        unfollow()
+        unfollow()
+        self.broker.work_data(worker, handle, b"more", self.fixture.now)
+        self.assertEqual(told, [])
+
+    def test_each_of_several_is_told_and_may_leave_meanwhile(self) -> None:
+        job = self.fixture.submit(None)
+        told: list[int] = []
+        leave: list[Callable[[], None]] = []
+
+        def first(kind: int, arguments: object) -> None:
+            told.append(1)
+            leave[0]()
+
+        leave.append(self.broker.lifecycle.follow(job, first))
+        self.broker.lifecycle.follow(job, lambda kind, arguments: told.append(2))
+        worker = self.fixture.worker(b"f")
+        self.grabbed(worker, job)
+        handle = job.handle
+        self.broker.work_data(worker, handle, b"some", self.fixture.now)
+        self.assertEqual(told, [1, 2, 2])
 
 
 class TakenBackTests(BrokerTestCase):
