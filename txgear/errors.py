@@ -9,7 +9,7 @@ its own numbers.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class TxgearError(Exception):
@@ -135,10 +135,37 @@ class ArgumentTooLarge(ServerError):
     default_code = "ARGUMENT_TOO_LARGE"
 
 
+QUEUE_FULL: Final = "queue_full"
+"""The function has as many jobs, or bytes of them, as it may have."""
+TOO_FAST: Final = "too_fast"
+"""The identity submits faster than its quota allows."""
+QUOTA_FULL: Final = "quota_full"
+"""The identity has as many jobs, or bytes of them, as its quota allows."""
+DRAINING: Final = "draining"
+"""The server takes no new jobs any more."""
+STORE_UNAVAILABLE: Final = "store_unavailable"
+"""The store does not answer at present."""
+STORE_REFUSED: Final = "store_refused"
+"""The store answers, and does not keep this job: it is too large, or the disk is full."""
+TOO_MANY_FUNCTIONS: Final = "too_many_functions"
+"""There are as many functions as there may be, or as one connection may have."""
+TOO_MANY_WAIT: Final = "too_many_wait"
+"""A connection waits for as many jobs as it may, or a job has as many who wait."""
+
+
 class QueueError(ServerError):
-    """The job was not queued: its function's queue is full, the store refused it, or the server drains."""
+    """
+    The job was not queued: its function's queue is full, the store refused it, or the server drains.
+
+    @ivar why: which of these it is: a word, the same for each text. It is empty where it is not known: it
+        does not stand in a packet.
+    """
 
     default_code = "QUEUE_ERROR"
+
+    def __init__(self, text: str, code: str = "", why: str = "") -> None:
+        super().__init__(text, code)
+        self.why = why
 
 
 class JobNotFound(ServerError):

@@ -14,7 +14,6 @@ L{Broker.store_events}. Each object below them has one task, and calls those bel
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,13 +31,18 @@ from txgear.broker.records import SCHEDULED, StoredValue
 from txgear.broker.rights import SUBMIT, WORK, check, check_join, knows, may
 from txgear.broker.rules import Rules
 from txgear.broker.sleepers import Sleepers
-from txgear.broker.states import CANCELLED, DELAYED, DONE, PAGED, QUEUED, RUNNING, STORING
+from txgear.broker.soundness import check_functions, check_tenants
+from txgear.broker.states import CANCELLED, DONE, RUNNING
 from txgear.broker.storeevents import StoreEvents
 from txgear.broker.table import JobTable
 from txgear.broker.tenants import Tenants
 from txgear.broker.timers import Timers
 from txgear.broker.uniques import key_of
 from txgear.errors import (
+    DRAINING,
+    STORE_UNAVAILABLE,
+    TOO_MANY_FUNCTIONS,
+    TOO_MANY_WAIT,
     AccessDenied,
     ArgumentTooLarge,
     JobNotFound,
@@ -233,7 +237,7 @@ class Broker:
         function = self.functions.get(name)
         if len(peer.abilities) >= MOST_ABILITIES and function not in peer.abilities:
             self.functions.forget_if_unused(function)
-            raise QueueError(f"A connection has at most {MOST_ABILITIES} functions")
+            raise QueueError(f"A connection has at most {MOST_ABILITIES} functions", why=TOO_MANY_FUNCTIONS)
         barred = peer.barred is not None
         self._sleepers.add_ability(peer, function, timeout)
         if peer.asleep and function.lanes.ready:
@@ -347,7 +351,7 @@ class Broker:
             if (tenant := client.tenant) is not None and not tenant.submits.take(now):
                 raise tenant.too_fast()
         if self.dispatcher.draining:
-            raise QueueError(SHUTTING_DOWN)
+            raise QueueError(SHUTTING_DOWN, why=DRAINING)
         if settings:
             check_settings(settings)
         function = self._by_name.get(name) or self.functions.get(name)
@@ -379,7 +383,7 @@ class Broker:
                 function.check_room(priority, len(workload))
             number = table.last_number + 1
             if number > table.reserved:
-                raise QueueError("No job numbers are left until the store answers")
+                raise QueueError("No job numbers are left until the store answers", why=STORE_UNAVAILABLE)
             job = Job(
                 table.naming, number, function, unique, key, workload, priority, background, reducer, now
             )
@@ -395,7 +399,8 @@ class Broker:
                     self._store(job, due or (begins and self.timers.wall(begins)))
             elif client is not None:
                 if len(client.attached) >= MOST_AWAITED:
-                    raise QueueError(f"A connection waits for at most {MOST_AWAITED} jobs")
+                    text = f"A connection waits for at most {MOST_AWAITED} jobs"
+                    raise QueueError(text, why=TOO_MANY_WAIT)
                 job.clients = (client,)
                 client.attached[job] = None
         except (QueueError, AccessDenied):
@@ -446,7 +451,8 @@ class Broker:
         else:
             assert client is not None
             if len(job.clients) >= MOST_AWAITED or len(client.attached) >= MOST_AWAITED:
-                raise QueueError(f"At most {MOST_AWAITED} wait for a job, or a connection for jobs")
+                text = f"At most {MOST_AWAITED} wait for a job, or a connection for jobs"
+                raise QueueError(text, why=TOO_MANY_WAIT)
             job.join(client)
         self.operations.spare(job)
 
@@ -675,25 +681,13 @@ class Broker:
         for owner in (self.table, self.dispatcher, self.archive, self.lifecycle):
             owner.check()
         self._sleepers.check(list(self.peers))
-        timed = sum(job.due > 0 for job in jobs)
         self.timers.check(
-            timed,
+            sum(job.due > 0 for job in jobs),
             sum(function.due > 0 for function in functions),
             sum(job.appointment is not None for job in jobs),
         )
-        peers = Counter(peer.tenant for peer in self.peers)
-        running = Counter(job.tenant for job in jobs if job.state == RUNNING)
-        for tenant in self.tenants.by_name.values():
-            assert (tenant.connections, tenant.running) == (peers[tenant], running[tenant]), tenant
-        states = Counter((job.function, job.state) for job in jobs)
-        archived = self.archive.jobs.values()
-        assert {job.function for job in (*jobs, *archived)} <= set(functions)
-        for function in functions:
-            lanes = function.lanes
-            lying = states[function, QUEUED] + states[function, PAGED]
-            assert lanes.ready + lanes.paged + lanes.held == lying, function
-            assert function.running == states[function, RUNNING], function
-            assert len(function.delayed) == states[function, STORING] + states[function, DELAYED], function
+        check_tenants(self.tenants.by_name.values(), self.peers, jobs)
+        check_functions(functions, jobs, self.archive.jobs.values())
         if self.pager is not None:
             used = sum(len(job.workload) for job in jobs if job.stored)
             assert self.pager.used == used, (self.pager.used, used)

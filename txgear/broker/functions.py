@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from txgear.broker.limits import Throttle
 from txgear.broker.model import Function
-from txgear.errors import ArgumentTooLarge, InvalidArgument, QueueError
+from txgear.errors import TOO_MANY_FUNCTIONS, ArgumentTooLarge, InvalidArgument, QueueError
 from txgear.policies import CLASSIC, Policies, Policy
 from txgear.protocol.constants import MAX_FUNCTION
 
@@ -57,7 +57,8 @@ class Functions:
             if b"\0" in name:
                 raise InvalidArgument("A function's name holds no NUL")
             if bounded and len(self.by_name) >= MOST_FUNCTIONS:
-                raise QueueError(f"There are {MOST_FUNCTIONS} functions, and no room for another")
+                text = f"There are {MOST_FUNCTIONS} functions, and no room for another"
+                raise QueueError(text, why=TOO_MANY_FUNCTIONS)
             function = self.by_name[name] = Function(name)
             if self.policies.rules:
                 self.apply_policy(function, 0.0)

@@ -215,6 +215,21 @@ class Lifecycle:
         self._dispatcher.leave(job, now)
         self.make_ready(job, 0.0, now + UNREADABLE_SECONDS, now)
 
+    def go_on_without(self, job: Job, client: Peer, now: float) -> None:
+        """
+        A client does not wait any more for a job that has not ended, and wants it done all the same: it is a
+        background job from now on. The answer to that is as for a submit: see L{Job.reply_for}.
+
+        @raise QueueError: it cannot be kept at present; then the client waits as before.
+        """
+        if not job.background:
+            self._persistence.add(job, self.begins(job))
+            job.background = True
+        client.attached.pop(job, None)
+        job.part(client)
+        if self._dispatcher.draining and not job.clients:
+            self._dispatcher.withhold(job, now)
+
     # An attempt
 
     def begin(self, job: Job, worker: Peer, now: float) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from txgear.broker.lanes import Lanes
 from txgear.broker.sharedlanes import SharedLanes
 from txgear.broker.states import DONE, NEW, STATE_NAMES, STORING
-from txgear.errors import QueueError
+from txgear.errors import QUEUE_FULL, QueueError
 from txgear.protocol.textlines import text
 
 if TYPE_CHECKING:
@@ -336,11 +336,11 @@ class Function:
         """
         if (policy := self.policy) is not None:
             if 0 < policy.max_queue <= self.total:
-                raise QueueError(f"Job queue is full: max_queue is {policy.max_queue}")
+                raise QueueError(f"Job queue is full: max_queue is {policy.max_queue}", why=QUEUE_FULL)
             if 0 < policy.max_bytes < self.bytes + size:
-                raise QueueError(f"Job queue is full: max_bytes is {policy.max_bytes}")
+                raise QueueError(f"Job queue is full: max_bytes is {policy.max_bytes}", why=QUEUE_FULL)
         if self.max_queued is not None and 0 < self.max_queued[priority] <= self.total:
-            raise QueueError("Job queue is full")
+            raise QueueError("Job queue is full", why=QUEUE_FULL)
 
     def share(self) -> SharedLanes[Job]:
         """Have lanes for each tenant, from now on, if there are none."""

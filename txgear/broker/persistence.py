@@ -14,7 +14,7 @@ from txgear.broker.model import Reply
 from txgear.broker.ports import Reading
 from txgear.broker.records import JobRecord, JobUpdate
 from txgear.broker.states import DEAD
-from txgear.errors import QueueError
+from txgear.errors import STORE_UNAVAILABLE, QueueError
 
 if TYPE_CHECKING:
     from txgear.broker.model import Job
@@ -87,7 +87,7 @@ class Persistence:
             return
         if (reason := journal.unavailable) is not None:
             journal.retry_soon()
-            raise QueueError(reason)
+            raise QueueError(reason, why=STORE_UNAVAILABLE)
         offset = self._timers.offset
         record = JobRecord(
             job.number,

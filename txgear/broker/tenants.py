@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from weakref import WeakValueDictionary
 
 from txgear.broker.limits import Bucket
-from txgear.errors import AccessDenied, QueueError
+from txgear.errors import QUOTA_FULL, TOO_FAST, AccessDenied, QueueError
 from txgear.quantities import rate_text
 
 if TYPE_CHECKING:
@@ -106,7 +106,9 @@ class Tenant:
         """The error for a submit that found no token in the bucket; it takes one, whatever comes of it."""
         rate = self.quota.submits
         assert rate is not None
-        return QueueError(f"{self.name} submits too fast: submits is {rate_text(rate.interval)}")
+        return QueueError(
+            f"{self.name} submits too fast: submits is {rate_text(rate.interval)}", why=TOO_FAST
+        )
 
     def check_room(self, size: int) -> None:
         """
@@ -114,9 +116,9 @@ class Tenant:
         @raise QueueError: there is no room for it.
         """
         if self.queued >= self.most_queued:
-            raise QueueError(f"{self.name} has too many jobs: queued is {self.quota.queued}")
+            raise QueueError(f"{self.name} has too many jobs: queued is {self.quota.queued}", why=QUOTA_FULL)
         if self.bytes + size > self.most_bytes:
-            raise QueueError(f"{self.name} has too many jobs: bytes is {self.quota.bytes}")
+            raise QueueError(f"{self.name} has too many jobs: bytes is {self.quota.bytes}", why=QUOTA_FULL)
 
     def __repr__(self) -> str:
         return f"<Tenant {self.name!r}>"

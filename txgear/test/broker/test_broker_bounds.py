@@ -17,7 +17,7 @@ from txgear.broker.bulk import BATCH
 from txgear.broker.model import Job, Peer
 from txgear.broker.sleepers import BROAD, WAKE_SECONDS
 from txgear.broker.states import CANCELLED, DELAYED, PAGED, QUEUED, RUNNING
-from txgear.errors import QueueError
+from txgear.errors import TOO_MANY_WAIT, QueueError
 from txgear.protocol.constants import HIGH, NORMAL, WORK_COMPLETE
 from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase, queued
 
@@ -336,10 +336,13 @@ class MostTests(BoundsTestCase):
         self.patch(broker, "MOST_AWAITED", 3)
         client, other = self.fixture.connect(), self.fixture.connect()
         jobs = [self.fixture.submit(client, unique=b"%d" % number) for number in range(3)]
-        with self.assertRaisesRegex(QueueError, "A connection waits for at most 3 jobs"):
+        with self.assertRaisesRegex(QueueError, "A connection waits for at most 3 jobs") as many:
             self.fixture.submit(client, b"new")
-        with self.assertRaisesRegex(QueueError, "At most 3 wait for a job, or a connection for jobs"):
+        with self.assertRaisesRegex(
+            QueueError, "At most 3 wait for a job, or a connection for jobs"
+        ) as joins:
             self.fixture.submit(client, unique=b"1")
+        self.assertEqual((many.exception.why, joins.exception.why), (TOO_MANY_WAIT, TOO_MANY_WAIT))
         self.assertEqual(list(self.broker.functions.by_name), [b"f"])
         self.fixture.submit(other)
         for _ in range(2):

@@ -12,7 +12,7 @@ from txgear.broker.functions import Functions
 from txgear.broker.history import History
 from txgear.broker.model import Function, Peer
 from txgear.broker.timers import Timers
-from txgear.errors import ArgumentTooLarge, InvalidArgument, QueueError
+from txgear.errors import TOO_MANY_FUNCTIONS, ArgumentTooLarge, InvalidArgument, QueueError
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import MAX_FUNCTION
 from txgear.test.support.broker import make_job
@@ -51,7 +51,8 @@ class NamesTests(FunctionsTestCase):
         self.patch(functions_module, "MOST_FUNCTIONS", 2)
         for name in (b"f", b"g"):
             self.functions.get(name)
-        self.assertRaises(QueueError, self.functions.get, b"h")
+        error = self.assertRaises(QueueError, self.functions.get, b"h")
+        self.assertEqual(error.why, TOO_MANY_FUNCTIONS)
         self.functions.get(b"f")
         self.functions.get(b"h", bounded=False)
         self.assertEqual(len(self.functions.by_name), 3)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-from txgear.broker.model import Job
+from txgear.broker.model import Job, Peer
 from txgear.broker.records import JobRecord, JobUpdate
 from txgear.broker.states import DELAYED, QUEUED, RUNNING, STORING
-from txgear.errors import QueueError
+from txgear.errors import STORE_UNAVAILABLE, QueueError
 from txgear.protocol.constants import ERROR, HIGH, JOB_CREATED, LOW, WORK_COMPLETE, WORK_FAIL
 from txgear.protocol.packets import Pieces
 from txgear.test.support.broker import BrokerFixture, DurableBrokerTestCase, queued
@@ -512,3 +512,73 @@ class EndTests(DurableBrokerTestCase):
         self.fixture.submit(client, unique=b"u")
         self.fixture.leave(client)
         self.assertEqual((job.state, self.journal.deleted), (RUNNING, []))
+
+
+class GoesOnTests(DurableBrokerTestCase):
+    """A foreground job whose client does not wait for its end, and wants it all the same."""
+
+    def submitted(self) -> tuple[Peer, Job]:
+        client = self.fixture.connect()
+        return client, self.fixture.submit(client, workload=b"work")
+
+    def go_on(self, client: Peer, job: Job) -> None:
+        self.broker.lifecycle.go_on_without(job, client, self.fixture.now)
+
+    def test_it_is_stored_and_outlives_its_client(self) -> None:
+        client, job = self.submitted()
+        self.go_on(client, job)
+        reply = job.reply_for(background=True)
+        assert reply is not None
+        self.assertIsNone(reply.packet)
+        self.fixture.commit()
+        self.assertEqual(reply.packet, (JOB_CREATED, job.handle))
+        self.assertEqual((client.attached, job.clients, job.stored), ({}, (), True))
+        self.fixture.leave(client)
+        self.assertEqual(self.journal.deleted, [])
+        self.assertIs(self.fixture.grab(self.fixture.worker(b"f")), job)
+
+    def test_one_that_runs(self) -> None:
+        client, job = self.submitted()
+        worker = self.fixture.worker(b"f")
+        self.grabbed(worker, job)
+        self.go_on(client, job)
+        self.fixture.commit()
+        self.complete(worker, job)
+        self.assertEqual(self.fixture.heard(client), [])
+        self.assertEqual(self.journal.deleted, [job.number])
+
+    def test_one_that_is_a_background_job_already(self) -> None:
+        client = self.fixture.connect()
+        job = self.fixture.submit(None, unique=b"u")
+        self.fixture.commit()
+        self.assertIs(self.fixture.submit(client, unique=b"u"), job)
+        self.go_on(client, job)
+        self.assertEqual((self.journal.adding, job.clients), ([], ()))
+
+    def test_one_that_cannot_be_stored(self) -> None:
+        """Its client waits for it as before."""
+        client, job = self.submitted()
+        self.journal.unavailable = "no"
+        with self.assertRaises(QueueError) as caught:
+            self.go_on(client, job)
+        self.assertEqual(caught.exception.why, STORE_UNAVAILABLE)
+        self.assertEqual((job.background, list(client.attached)), (False, [job]))
+
+    def test_one_that_the_store_refuses(self) -> None:
+        """Nobody is left who wants it."""
+        client, job = self.submitted()
+        self.go_on(client, job)
+        reply = self.fixture.refuse("too large")
+        self.assertEqual(reply.packet, (ERROR, b"QUEUE_ERROR", b"too large"))
+        self.assert_gone(job)
+
+    def test_while_the_server_drains(self) -> None:
+        """Like other background jobs it is kept for the next start, unless somebody else waits for it."""
+        client, other = self.fixture.connect(), self.fixture.connect()
+        job = self.fixture.submit(client, unique=b"u")
+        self.fixture.submit(other, unique=b"u")
+        self.fixture.drain()
+        self.go_on(client, job)
+        self.assertEqual(job.state, QUEUED)
+        self.go_on(other, job)
+        self.assertEqual(job.state, DELAYED)
