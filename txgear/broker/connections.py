@@ -9,6 +9,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from txgear.broker.inspection import who
 from txgear.broker.rights import PEERS, knows, may, meets
 from txgear.broker.search import BOUNDS, Bounds, Search
 from txgear.protocol.textlines import text
@@ -75,9 +76,7 @@ def _marked(peer: Peer) -> bool:
 def _row(peer: Peer, functions: Collection[Function]) -> dict[str, Any]:
     link = peer.link
     return {
-        "descriptor": peer.descriptor,
-        "address": peer.address,
-        "client_id": None if peer.client_id == b"-" else text(peer.client_id) or None,
+        **who(peer),
         "round_trip": None if link is None else round(link.round_trip(), 6),
         "quickack": _marked(peer),
         "quickacks": 0 if link is None else link.acks.given,

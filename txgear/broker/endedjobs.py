@@ -195,6 +195,14 @@ class EndedJobs:
         several = reversed(found) if isinstance(found, list) else (found,)
         return max(several if wanted is None else filter(wanted, several), key=_end, default=None)
 
+    def named(self, unique: bytes) -> list[Job]:
+        """All with this unique, of whatever function."""
+        return [
+            job
+            for last in self._uniques.named(unique)
+            for job in (last, *self._older.get((last.function, unique), ()))
+        ]
+
     def check(self) -> None:
         """
         Is each job where it will be looked for, and counted?

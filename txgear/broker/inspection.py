@@ -10,6 +10,7 @@ Each is told which peer asks, and has only what this peer may know; see L{txgear
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from time import gmtime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +21,7 @@ from txgear.broker.search import BOUNDS, MOST_SEARCHED, Bounds, Search, contains
 from txgear.broker.states import DEAD, PAGED, QUEUED, RUNNING, STATE_NAMES
 from txgear.errors import ServerError
 from txgear.policies import CLASSIC
-from txgear.protocol.constants import PRIORITIES
+from txgear.protocol.constants import PRIORITIES, UNIQUE_FROM_WORKLOAD
 from txgear.protocol.textlines import shown_word, text, unescaped
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ MOST_SHOWN: Final = 64 * 1024
 """Bytes of a workload or a result that are shown."""
 
 PRIORITY_NAMES: Final = ("high", "normal", "low")
+MOST_WAITERS: Final = 20
+"""Clients that wait for a job and are named, those that came last; a job may have hundreds of thousands."""
+MOST_LOOKED_AT: Final = 1000
+"""Clients of a job among whom those are looked for: some hundred microseconds."""
 LAST_SECOND: Final = 253402300799.0
 """The last one of the year 9999."""
 
@@ -77,6 +82,15 @@ def _worker(peer: Peer, job: Job) -> str | None:
 # Lists
 
 
+def _is_other(job: Job, search: Search) -> bool:
+    """Whether a job has another unique than the one that is asked for."""
+    return bool(search.unique) and job.unique != search.unique
+
+
+def _by_number(jobs: Iterable[Job]) -> dict[int, Job]:
+    return {job.number: job for job in jobs}
+
+
 def jobs(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds = BOUNDS) -> dict[str, Any]:
     """
     Jobs that have not ended.
@@ -92,6 +106,8 @@ def jobs(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds 
 
     def look(job: Job) -> tuple[int, dict[str, Any] | None]:
         state = state_name(job)
+        if _is_other(job, search):
+            return 1, None
         # Of one whose age is not known, an earlier version of the server was the first to have it.
         young = search.older and job.created and now - job.created < search.older
         if state not in search.state or young or not wanted(job.function):
@@ -118,12 +134,22 @@ def jobs(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds 
         }
 
     candidates: Mapping[int, Job] = broker.table.jobs
-    if search.worker or search.state == {STATE_NAMES[RUNNING]}:
+    if search.unique and search.unique != UNIQUE_FROM_WORKLOAD:
+        candidates = _by_number(broker.table.uniques.named(search.unique))
+    elif search.worker or search.state == {STATE_NAMES[RUNNING]}:
         candidates = {job.number: job for peer in broker.peers for job in peer.running.values()}
     return page(candidates, broker.table.next_number - 1, search, look, bounds)
 
 
 # What has ended
+
+
+def _ended(broker: Broker, search: Search) -> Mapping[int, Job]:
+    """Those that have ended, or of these at least all that have the unique that is asked for."""
+    # That of a submit with the unique - is not what it is found by.
+    if search.unique and search.unique != UNIQUE_FROM_WORKLOAD:
+        return _by_number(broker.archive.ended.named(search.unique))
+    return broker.archive.jobs
 
 
 def _parsing(job: Job) -> int:
@@ -145,7 +171,7 @@ def dead(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds 
     wanted = search.functions(peer)
 
     def look(job: Job) -> tuple[int, dict[str, Any] | None]:
-        if job.state != DEAD or not wanted(job.function):
+        if job.state != DEAD or not wanted(job.function) or _is_other(job, search):
             return 1, None
         work = 1 + _parsing(job)
         history = history_of(job)
@@ -171,16 +197,17 @@ def dead(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds 
             "unique": text(job.unique),
         }
 
-    shelves = [
-        broker.archive.shelf(function, dead=True).jobs
-        for function in broker.functions.by_name.values()
-        if function.kept and wanted(function)
-    ]
-    candidates: Mapping[int, Job] = broker.archive.jobs
-    if len(shelves) == 1:
-        candidates = shelves[0]
-    elif sum(map(len, shelves)) <= bounds.few:
-        candidates = {number: job for shelf in shelves for number, job in shelf.items()}
+    candidates = _ended(broker, search)
+    if not search.unique:
+        shelves = [
+            broker.archive.shelf(function, dead=True).jobs
+            for function in broker.functions.by_name.values()
+            if function.kept and wanted(function)
+        ]
+        if len(shelves) == 1:
+            candidates = shelves[0]
+        elif sum(map(len, shelves)) <= bounds.few:
+            candidates = {number: job for shelf in shelves for number, job in shelf.items()}
     return page(candidates, broker.table.next_number - 1, search, look, bounds)
 
 
@@ -197,7 +224,7 @@ def kept(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds 
     wanted = search.functions(peer)
 
     def look(job: Job) -> tuple[int, dict[str, Any] | None]:
-        if job.state == DEAD or not wanted(job.function):
+        if job.state == DEAD or not wanted(job.function) or _is_other(job, search):
             return 1, None
         work = 1
         if search.text and search.text not in job.unique:
@@ -217,7 +244,7 @@ def kept(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds 
             "unique": text(job.unique),
         }
 
-    return page(broker.archive.jobs, broker.table.next_number - 1, search, look, bounds)
+    return page(_ended(broker, search), broker.table.next_number - 1, search, look, bounds)
 
 
 # What is meant
@@ -276,7 +303,8 @@ def job(broker: Broker, peer: Peer, job: Job, now: float) -> dict[str, Any]:
         of one that has, when that was and what is kept of it. What is not there, or not known, is C{None}.
         C{settings} are those in force for it, C{history} its attempts that ended without a result,
         the newest last. Workers are named where the peer may know who is connected, and quoted where it may
-        read results.
+        read results. C{waiters} are the last L{MOST_WAITERS} of its C{clients} of whom the peer may know,
+        the newest first, each with C{descriptor}, C{address} and C{client_id} (or C{None}).
     """
     history = history_of(job)
     found: dict[str, Any] = {
@@ -321,6 +349,7 @@ def _of_live(broker: Broker, peer: Peer, job: Job, history: History, now: float)
         "unreadable": job in broker.store_events.unreadable,
         "stored": job.stored,
         "clients": len(job.clients),
+        "waiters": _waiters(peer, job),
         "begins": moment(broker.lifecycle.begins(job)),
         "expires": moment(broker.timers.wall(history.expires)),
         "worker": _worker(peer, job),
@@ -330,6 +359,21 @@ def _of_live(broker: Broker, peer: Peer, job: Job, history: History, now: float)
         "silent": _since(history.beat, now) if leased else None,
         "numerator": job.progress[0] if running else None,
         "denominator": job.progress[1] if running else None,
+    }
+
+
+def _waiters(peer: Peer, job: Job) -> list[dict[str, Any]]:
+    # The same one may have submitted it again and again.
+    last = dict.fromkeys(islice(job.clients, MOST_LOOKED_AT))
+    return [who(client) for client in islice((one for one in last if meets(peer, one)), MOST_WAITERS)]
+
+
+def who(peer: Peer) -> dict[str, Any]:
+    """Which connection a peer is: C{descriptor}, C{address} and C{client_id}, C{None} if it has set none."""
+    return {
+        "descriptor": peer.descriptor,
+        "address": peer.address,
+        "client_id": None if peer.client_id == b"-" else text(peer.client_id) or None,
     }
 
 

@@ -38,6 +38,8 @@ REQUEUE: Final = "requeue"
 RESUME: Final = "resume"
 SHUTDOWN: Final = "shutdown"
 
+AUDIT: Final = "audit"
+"""To see what was recorded last of who did what, and who was refused what."""
 HTTP: Final = "http"
 """To use HTTP at all."""
 PEERS: Final = "peers"
@@ -50,7 +52,7 @@ OPERATOR_ACTS: Final = frozenset(
 )
 """What changes something that is not the peer's own."""
 
-SERVER_ACTS: Final = frozenset((HTTP, PEERS, SETTINGS, SHUTDOWN))
+SERVER_ACTS: Final = frozenset((AUDIT, HTTP, PEERS, SETTINGS, SHUTDOWN))
 """What is for no function."""
 
 ACTS: Final = frozenset((SUBMIT, WORK, SEE, READ, *OPERATOR_ACTS, *SERVER_ACTS))

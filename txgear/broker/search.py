@@ -103,14 +103,15 @@ _PARSERS: Final[dict[str, Callable[[bytes], Any]]] = {
     "quickack": _yes_or_no("quickack"),
     "older": _older,
     "text": bytes,
+    "unique": bytes,
     "after": _after,
     "limit": _limit,
     "paused": _yes_or_no("paused"),
 }
 
-OF_JOBS: Final = ("function", "state", "worker", "older", "text", "after", "limit")
+OF_JOBS: Final = ("function", "unique", "state", "worker", "older", "text", "after", "limit")
 """What L{jobs} can be asked for."""
-OF_ENDED: Final = ("function", "text", "after", "limit")
+OF_ENDED: Final = ("function", "unique", "text", "after", "limit")
 """What L{dead} and L{kept} can be asked for."""
 OF_FUNCTIONS: Final = ("function", "paused")
 """What L{functions} can be asked for."""
@@ -124,6 +125,7 @@ class Search:
     Which jobs are wanted, or functions, or connections; all of it holds for each of them.
 
     @ivar function: matches the names of their functions.
+    @ivar unique: what their first submitters called them; empty for anything.
     @ivar state: how they are.
     @ivar worker: stands in the name of the worker that has them; empty for whether or not one has them.
     @ivar quickack: whether they are acknowledged at once; C{None} for whether or not.
@@ -135,6 +137,7 @@ class Search:
     """
 
     function: re.Pattern[bytes] = EVERY
+    unique: bytes = b""
     state: frozenset[str] = frozenset(LIVE_STATES)
     worker: str = ""
     quickack: bool | None = None
@@ -147,9 +150,9 @@ class Search:
     @classmethod
     def parse(cls, words: Mapping[str, bytes], known: Collection[str]) -> Search:
         """
-        @param words: what is asked for, by name: C{function} (a pattern in the shell's manner), C{state}
-            (one or more, parted by commas), C{worker}, C{quickack} (yes or no), C{older} (see L{duration}),
-            C{text}, C{after}, C{limit} and C{paused} (yes or no).
+        @param words: what is asked for, by name: C{function} (a pattern in the shell's manner), C{unique},
+            C{state} (one or more, parted by commas), C{worker}, C{quickack} (yes or no),
+            C{older} (see L{duration}), C{text}, C{after}, C{limit} and C{paused} (yes or no).
         @param known: the names that may be there.
         @raise InvalidArgument: one may not, or has a value that makes no sense.
         """

@@ -85,6 +85,11 @@ class Uniques(Generic[T]):
         several = reversed(found) if isinstance(found, list) else (found,)
         return next((job for job in several if wanted(job)), None)
 
+    def named(self, unique: bytes) -> list[T]:
+        """All with this unique, of whatever function."""
+        found = self.jobs.get(unique, [])
+        return list(found) if isinstance(found, list) else [found]
+
     def add(self, key: Key, job: T) -> None:
         """From now on others may join this job; L{find} has found none."""
         found = self.jobs.setdefault(key, job)

@@ -1,9 +1,9 @@
 """
 The audit log: who has changed something, who was not let in, and who wanted what they may not do.
 
-Each line is a JSON object, in a file of its own. Payloads and tokens never stand there. A line is written as
-soon as something has happened, with one call of the system: a killed process loses none of them, and other
-programs may move the file away at any time.
+The last lines are kept in memory; where there is a file for them, each is a JSON object there. Payloads and
+tokens never stand in any. A line is written as soon as something has happened, with one call of the system: a
+killed process loses none of them, and other programs may move the file away at any time.
 
 What was done stands there in full. Refusals may come in floods: of each kind and address the first ones of a
 minute are lines of their own, and one line at its end says how many more there were.
@@ -14,9 +14,10 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -43,16 +44,35 @@ MOST_IN_FULL: Final = 100
 """Refusals of one kind and address that are lines of their own, in a minute."""
 MOST_KINDS: Final = 100
 """Kinds and addresses that are told apart in a minute; of further addresses only the kinds are."""
+MOST_KEPT: Final = 1000
+"""Lines in memory, the last ones: some 300 kB, 3 MB where all their names are as long as can be."""
 MOST_SHOWN: Final = 400
 """Characters of a text that a line has at the most."""
 
 Detail = bytes | str | int | None
 
+Line: TypeAlias = "dict[str, Any]"
+"""What is told of one act, as JSON has it, with the C{time}."""
+
 
 class Audit:
     """
-    What is told of acts, and keeps nothing of it: for a server without an audit log.
+    The last lines, in memory: all that there is of a server without a file for them.
     """
+
+    def __init__(self, clock: IReactorTime, wall_seconds: Callable[[], float]) -> None:
+        """
+        @param clock: tells when a minute is over.
+        @param wall_seconds: the time of a line, in seconds since the epoch.
+        """
+        self._clock = clock
+        self._wall_seconds = wall_seconds
+        self._written = 0
+        self._last: deque[Line] = deque(maxlen=MOST_KEPT)
+        self._in_full: dict[tuple[str, str, str | None], int] = {}
+        self._counted: dict[tuple[str, str, str | None], int] = {}
+        self._timer: IDelayedCall | None = None
+        self._stopped = False
 
     def record(self, act: str, outcome: str, peer: Peer | None = None, **details: Detail) -> None:
         """
@@ -62,59 +82,26 @@ class Audit:
         @param details: what else there is to know, by the names that it has in the log. Bytes are names that
             peers brought. C{None} is left out. Never payloads, never tokens (their IDs may be).
         """
-
-    def reopen(self) -> None:
-        """
-        The file has been moved away: go on in a new one; in the old one if that cannot be opened.
-
-        @raise ConfigurationError: the file cannot be opened, or is none.
-        """
-
-    def stop(self) -> None:
-        """Tell what was only counted, and write no more."""
-
-
-class AuditLog(Audit):
-    """
-    The audit log in a file.
-    """
-
-    log = Logger()
-
-    def __init__(
-        self,
-        path: str,
-        clock: IReactorTime,
-        wall_seconds: Callable[[], float],
-        write: Callable[[int, bytes], int] = os.write,
-    ) -> None:
-        """
-        @param path: the file. It is appended to; a new one is for its owner only.
-        @param clock: tells when a minute is over.
-        @param wall_seconds: the time of a line, in seconds since the epoch.
-        @param write: appends to a descriptor as much of some bytes as it can.
-        @raise ConfigurationError: the file cannot be opened, or is none.
-        """
-        self._path = path
-        self._clock = clock
-        self._wall_seconds = wall_seconds
-        self._append_some = write
-        self._file = _opened(path)
-        self._torn = False
-        self._lost = 0
-        self._in_full: dict[tuple[str, str, str | None], int] = {}
-        self._counted: dict[tuple[str, str, str | None], int] = {}
-        self._timer: IDelayedCall | None = None
-
-    def record(self, act: str, outcome: str, peer: Peer | None = None, **details: Detail) -> None:
-        """Part of L{Audit}."""
-        if self._file < 0:
+        if self._stopped:
             return
         if (outcome == REFUSED or act == LOGIN) and not self._has_room(act, outcome, peer):
             return
         line: dict[str, Detail] = {"act": act, "outcome": outcome, **_who(peer)}
         line.update((name, value) for name, value in details.items() if value is not None)
         self._write(line)
+
+    def last(self, after: int, limit: int) -> tuple[list[Line], int | None]:
+        """
+        The last lines, the newest first.
+
+        @param after: the number of the line that those follow which are wanted; 0 for the newest.
+        @param limit: how many at the most.
+        @return: the lines, each with a C{number}; and what is C{after} for the next ones, C{None} if those
+            are all that are kept.
+        """
+        found = [line for line in reversed(self._last) if not after or line["number"] < after]
+        following = found[limit - 1]["number"] if len(found) > limit else None
+        return found[:limit], following
 
     def _has_room(self, act: str, outcome: str, peer: Peer | None) -> bool:
         """Whether a line may stand there in full; it is counted otherwise."""
@@ -141,16 +128,74 @@ class AuditLog(Audit):
         self._in_full.clear()
         self._counted.clear()
 
+    def _write(self, line: Mapping[str, Detail]) -> Line:
+        """
+        @return: the line as it is kept.
+        """
+        self._written += 1
+        shown_line = {name: _shown(value) for name, value in line.items()}
+        self._last.append({"number": self._written, "time": _as_time(self._wall_seconds()), **shown_line})
+        return self._last[-1]
+
+    def reopen(self) -> None:
+        """
+        The file has been moved away: go on in a new one; in the old one if that cannot be opened.
+
+        @raise ConfigurationError: the file cannot be opened, or is none.
+        """
+
+    def stop(self) -> None:
+        """Tell what was only counted, and write no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._stopped:
+            self._tell_counted()
+            self._stopped = True
+
+
+class AuditLog(Audit):
+    """
+    The audit log in a file.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        path: str,
+        clock: IReactorTime,
+        wall_seconds: Callable[[], float],
+        write: Callable[[int, bytes], int] = os.write,
+    ) -> None:
+        """
+        @param path: the file. It is appended to; a new one is for its owner only.
+        @param clock: as in L{Audit}.
+        @param wall_seconds: as in L{Audit}.
+        @param write: appends to a descriptor as much of some bytes as it can.
+        @raise ConfigurationError: the file cannot be opened, or is none.
+        """
+        super().__init__(clock, wall_seconds)
+        self._path = path
+        self._append_some = write
+        self._file = _opened(path)
+        self._torn = False
+        self._lost = 0
+
     # The file
 
-    def _write(self, line: dict[str, Detail]) -> None:
-        """Append a line; the log is told once if that does not work, and how many were lost when it does."""
-        now = self._wall_seconds()
+    def _write(self, line: Mapping[str, Detail]) -> Line:
+        """
+        Append a line as well; the log is told once if that does not work, and how many were lost when it
+        does.
+        """
+        kept = super()._write(line)
         try:
             if self._lost:
-                self._append(_as_text(now, {"act": LOST, "outcome": DONE, "more": self._lost}))
+                lost = {"time": kept["time"], "act": LOST, "outcome": DONE, "more": self._lost}
+                self._append(_as_text(lost))
                 self._lost_no_more()
-            self._append(_as_text(now, line))
+            self._append(_as_text(kept))
         except OSError as error:
             if not self._lost:
                 self.log.error(
@@ -159,6 +204,7 @@ class AuditLog(Audit):
                     error=error.strerror,
                 )
             self._lost += 1
+        return kept
 
     def _lost_no_more(self) -> None:
         self.log.error(
@@ -187,11 +233,8 @@ class AuditLog(Audit):
 
     def stop(self) -> None:
         """Part of L{Audit}."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        super().stop()
         if self._file >= 0:
-            self._tell_counted()
             os.close(self._file)
             self._file = -1
 
@@ -227,15 +270,19 @@ def _who(peer: Peer | None) -> dict[str, Detail]:
     }
 
 
-def _as_text(moment: float, line: dict[str, Detail]) -> bytes:
+def _as_time(moment: float) -> str:
     """
-    A line of the file. It is ASCII, so that nothing in it reaches a terminal that reads it.
-
     @param moment: in seconds since the epoch.
     """
     when = datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds")
-    shown_line = {name: _shown(value) for name, value in line.items()}
-    text = json.dumps({"time": when.replace("+00:00", "Z"), **shown_line}, separators=(",", ":"))
+    return when.replace("+00:00", "Z")
+
+
+def _as_text(line: Line) -> bytes:
+    """A line of the file. It is ASCII, so that nothing in it reaches a terminal that reads it."""
+    text = json.dumps(
+        {name: value for name, value in line.items() if name != "number"}, separators=(",", ":")
+    )
     return text.encode("ascii") + b"\n"
 
 

@@ -121,7 +121,7 @@ class JobServer:
         self.budget = Budget(clock, self.seconds, settings.unfinished_memory, largest)
         self.outbox = Outbox()
         self.notices = Notices(clock)
-        self.audit = Audit()
+        self.audit = Audit(clock, self.wall_clock)
         self.descriptors = Descriptors()
         self.handshakes = Handshakes(clock, self.notices)
         self.lag = Lag(clock)

@@ -182,7 +182,9 @@ COMMANDS: Final[dict[bytes, Command]] = {
 # Commands of this server only: lists
 
 
-NAMES: Final = frozenset(("handle", "function", "unique", "reducer", "worker", "pattern"))
+NAMES: Final = frozenset(
+    ("address", "client_id", "handle", "function", "unique", "reducer", "worker", "pattern")
+)
 """Columns whose values are shown so that they can be words of a command."""
 
 
@@ -307,8 +309,10 @@ def _job(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
         return textlines.UNKNOWN_JOB
     found = inspection.job(server.broker, peer, job, server.seconds())
     settings, history = found.pop("settings"), found.pop("history")
+    waiters = found.pop("waiters", [])
     rows = _details(found)
     rows += [row(b"setting", column(name), column(value)) for name, value in settings.items()]
+    rows += [b"waiter\t" + _columns(waiter, ("descriptor", "address", "client_id")) for waiter in waiters]
     rows += [
         b"attempt\t" + _columns(attempt, ("began", "ended", "reason", "worker", "text"))
         for attempt in history

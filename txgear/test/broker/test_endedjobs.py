@@ -72,6 +72,13 @@ class EndedJobsTests(EndedJobsTestCase):
         self.assertIs(self.ended.newest(b"v"), other)
         self.ended.check()
 
+    def test_all_of_a_name(self) -> None:
+        first, second = self.put(unique=b"u"), self.put(unique=b"u")
+        self.function = Function(b"g")
+        third = self.put(unique=b"u")
+        self.assertEqual(self.ended.named(b"u"), [second, first, third])
+        self.assertEqual(self.ended.named(b"v"), [])
+
     def test_the_last_of_those_that_are_wanted(self) -> None:
         """Whether functions share the name, or not."""
         first = self.put(unique=b"u", since=1.0)

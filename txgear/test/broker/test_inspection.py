@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.broker import inspection
 from txgear.broker.archive import history_of
 from txgear.broker.broker import Broker
+from txgear.broker.inspection import MOST_WAITERS
 from txgear.broker.model import Job, Peer
 from txgear.broker.rules import Rules
 from txgear.broker.search import OF_FUNCTIONS, OF_JOBS, Bounds, Search
@@ -155,6 +156,15 @@ class JobsTests(InspectionTestCase):
         self.assertEqual(states, [("running", "me"), ("queued", None), ("waiting", None), ("storing", None)])
         self.assertEqual(numbers(self.jobs(state=b"storing,waiting")), [3, 4])
         self.assertEqual(numbers(self.jobs(state=b"running")), [1])
+
+    def test_uniques(self) -> None:
+        for function, unique in ((b"f", b"u"), (b"g", b"u"), (b"f", b"v"), (b"f", b"-"), (b"f", b"")):
+            self.fixture.submit(None, function, unique, workload=b"w")
+        self.assertEqual(numbers(self.jobs(unique=b"u")), [1, 2])
+        self.assertEqual(numbers(self.jobs(unique=b"u", function=b"g")), [2])
+        self.assertEqual(numbers(self.jobs(unique=b"v")), [3])
+        self.assertEqual(numbers(self.jobs(unique=b"-")), [4])
+        self.assertEqual(numbers(self.jobs(unique=b"w")), [])
 
     def test_one_that_is_paged_is_queued(self) -> None:
         self.with_store()
@@ -389,6 +399,14 @@ class DeadTests(InspectionTestCase):
             self.assertEqual(numbers(self.dead(text=b"no")), [second, third])
             self.assertEqual(numbers(self.dead(limit=b"1", after=b"%d" % first)), [second])
 
+    def test_uniques(self) -> None:
+        for function, unique in ((b"f", b"u"), (b"f", b"u"), (b"g", b"u"), (b"g", b"-")):
+            self.kill_one(function, unique=unique, workload=b"w")
+        self.assertEqual(numbers(self.dead(unique=b"u")), [1, 3, 5])
+        self.assertEqual(numbers(self.dead(unique=b"-")), [7])
+        self.assertEqual(numbers(self.dead(unique=b"v")), [])
+        self.assertEqual(numbers(self.kept(unique=b"u")), [])
+
     def test_the_others_are_not_dead(self) -> None:
         self.set_policy(retries=0, results="1h")
         self.fixture.submit(None, b"f")
@@ -449,6 +467,7 @@ class KeptTests(InspectionTestCase):
         self.assertEqual(numbers(self.kept(text=b"one")), [1, 2])
         self.assertEqual(numbers(self.kept(function=b"g")), [])
         self.assertEqual(numbers(self.kept(after=b"1", limit=b"1")), [2])
+        self.assertEqual(numbers(self.kept(unique=b"x")), [3])
 
     def test_outcomes(self) -> None:
         self.fixture.submit(None)
@@ -483,6 +502,7 @@ class JobTests(InspectionTestCase):
                 "unreadable": False,
                 "stored": False,
                 "clients": 1,
+                "waiters": [{"descriptor": 1, "address": client.address, "client_id": None}],
                 "begins": None,
                 "expires": None,
                 "worker": None,
@@ -496,6 +516,23 @@ class JobTests(InspectionTestCase):
                 "settings": {},
                 "history": [],
             },
+        )
+
+    def test_who_waits(self) -> None:
+        """Those who came last, each once."""
+        clients = [self.fixture.connect() for _ in range(MOST_WAITERS + 2)]
+        for number, client in enumerate((*clients, clients[-1], clients[-1])):
+            client.descriptor, client.client_id = number, b"a\xff" if number % 2 else b"-"
+            job = self.fixture.submit(client, unique=b"u")
+        found = self.job(job)
+        self.assertEqual(found["clients"], MOST_WAITERS + 4)
+        self.assertEqual(len(found["waiters"]), MOST_WAITERS)
+        self.assertEqual(
+            found["waiters"][:2],
+            [
+                {"descriptor": MOST_WAITERS + 3, "address": clients[-1].address, "client_id": "a\\xff"},
+                {"descriptor": MOST_WAITERS, "address": clients[-2].address, "client_id": None},
+            ],
         )
 
     def test_one_that_waits(self) -> None:

@@ -74,6 +74,18 @@ class LiveTests(RightsTestCase):
             self.assertEqual(self.job(job)["worker"], name)
             self.assertEqual(len(handles(self.jobs(worker=b"me"))), name is not None)
 
+    def test_who_waits(self) -> None:
+        """Those of others are counted, and not named."""
+        mine, other = self.fixture.connect(), self.fixture.connect()
+        self.peer.tenant = mine.tenant = Tenant("web")
+        for client in (mine, other):
+            job = self.fixture.submit(client, unique=b"u")
+        self.assertEqual(len(self.job(job)["waiters"]), 2)
+        self.deny((PEERS, b""))
+        found = self.job(job)
+        self.assertEqual(found["clients"], 2)
+        self.assertEqual([waiter["address"] for waiter in found["waiters"]], [mine.address])
+
 
 class EndedTests(RightsTestCase):
     def dies(self, function: bytes = b"f", text: bytes = b"no such user") -> Job:

@@ -57,12 +57,12 @@ class SearchTests(SynchronousTestCase):
             ("limit", b"0", "limit is a number from 1 to 200"),
             ("limit", b"201", "limit is a number from 1 to 200"),
             ("limit", b"many", "limit is a number from 1 to 200"),
-            ("size", b"1", "size is not known; there are function, state, "),
+            ("size", b"1", "size is not known; there are function, unique, state, "),
         ):
             with self.assertRaisesRegex(InvalidArgument, problem):
                 Search.parse({name: value}, OF_JOBS)
         with self.assertRaisesRegex(
-            InvalidArgument, "state is not known; there are function, text, after, limit"
+            InvalidArgument, "state is not known; there are function, unique, text, after, limit"
         ):
             Search.parse({"state": b"queued"}, OF_ENDED)
 

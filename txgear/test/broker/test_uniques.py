@@ -74,6 +74,14 @@ class UniquesTests(SynchronousTestCase):
             self.assertIs(self.uniques.newest(b"u", (first,).__contains__), first)
         self.assertIs(self.uniques.newest(b"u", (first, second).__contains__), second)
 
+    def test_all_of_any_function(self) -> None:
+        uniques: Uniques[Job] = Uniques()
+        jobs = [make_job(Function(name), unique=b"u") for name in (b"f", b"g")]
+        for count in range(3):
+            self.assertEqual(uniques.named(b"u"), jobs[:count])
+            for job in jobs[count : count + 1]:
+                uniques.add(b"u", job)
+
     def test_the_newest_of_any_function(self) -> None:
         self.assertIsNone(self.uniques.newest(b"u"))
         for one in self.jobs:

@@ -21,6 +21,7 @@ from txgear.security.audit import (
     LOGIN,
     MINUTE,
     MOST_IN_FULL,
+    MOST_KEPT,
     MOST_KINDS,
     MOST_SHOWN,
     REFUSED,
@@ -118,12 +119,78 @@ class LineTests(AuditTestCase):
         self.assertEqual(line["client_id"], f"Token={token[:13].decode()}...")
 
 
-class NullTests(SynchronousTestCase):
-    def test_it_keeps_nothing(self) -> None:
-        audit = Audit()
-        audit.record("purge", DONE, Peer(3, "192.0.2.1"), function=b"f")
-        audit.reopen()
-        audit.stop()
+class MemoryTests(SynchronousTestCase):
+    """Without a file."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.audit = Audit(self.clock, lambda: 1796015700.0 + self.clock.seconds())
+
+    def record(self, *functions: bytes) -> None:
+        for function in functions:
+            self.audit.record("purge", DONE, Peer(3, "192.0.2.1"), function=function)
+
+    def named(self, after: int = 0, limit: int = MOST_KEPT) -> tuple[list[Any], int | None]:
+        """The functions of the last lines, and what follows."""
+        lines, following = self.audit.last(after, limit)
+        return [line["function"] for line in lines], following
+
+    def test_a_line(self) -> None:
+        self.record(b"a\nb")
+        self.audit.reopen()
+        self.assertEqual(
+            self.audit.last(0, 1),
+            (
+                [
+                    {
+                        "number": 1,
+                        "time": "2026-11-30T05:15:00.000Z",
+                        "act": "purge",
+                        "outcome": "done",
+                        "identity": None,
+                        "address": "192.0.2.1",
+                        "descriptor": 3,
+                        "client_id": "-",
+                        "function": "a\\x0ab",
+                    }
+                ],
+                None,
+            ),
+        )
+
+    def test_pages(self) -> None:
+        self.assertEqual(self.named(), ([], None))
+        self.record(b"a", b"b", b"c")
+        self.assertEqual(self.named(limit=2), (["c", "b"], 2))
+        self.record(b"d")
+        self.assertEqual(self.named(after=2, limit=2), (["a"], None))
+        self.assertEqual(self.named(limit=4), (["d", "c", "b", "a"], None))
+        self.assertEqual(self.named(after=1), ([], None))
+
+    def test_the_first_ones_go(self) -> None:
+        self.record(*(b"%d" % number for number in range(MOST_KEPT + 5)))
+        names, following = self.named(limit=MOST_KEPT)
+        self.assertEqual((names[0], names[-1], following), ("1004", "5", None))
+
+    def test_refusals_are_counted_here_as_well(self) -> None:
+        for _ in range(MOST_IN_FULL + 7):
+            self.audit.record(LOGIN, REFUSED, Peer(3, "192.0.2.1"))
+        self.assertEqual(len(self.audit.last(0, MOST_KEPT)[0]), MOST_IN_FULL)
+        self.clock.advance(MINUTE)
+        (newest,), _ = self.audit.last(0, 1)
+        self.assertEqual((newest["more"], newest["act"]), (7, LOGIN))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_the_end(self) -> None:
+        for _ in range(MOST_IN_FULL + 1):
+            self.audit.record(LOGIN, REFUSED, Peer(3, "192.0.2.1"))
+        for _ in range(2):
+            self.audit.stop()
+            self.record(b"late")
+        lines, _ = self.audit.last(0, MOST_KEPT)
+        self.assertEqual([line["more"] for line in lines if "more" in line], [1])
+        self.assertNotIn("late", [line.get("function") for line in lines])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class FloodTests(AuditTestCase):

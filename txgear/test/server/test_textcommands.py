@@ -441,7 +441,10 @@ class OwnListTests(OwnTestCase):
         self.check(
             (b"jobs f", wrong + b"f:+one+value+is+wanted,+as+in+f=value\r\n"),
             (b"jobs limit=0", wrong + b"limit+is+a+number+from+1+to+200\r\n"),
-            (b"dead state=dead", wrong + b"state+is+not+known;+there+are+function,+text,+after,+limit\r\n"),
+            (
+                b"dead state=dead",
+                wrong + b"state+is+not+known;+there+are+function,+unique,+text,+after,+limit\r\n",
+            ),
             (b"kept \x07", wrong + b"\\x07:+one+value+is+wanted,+as+in+\\x07=value\r\n"),
         )
 
@@ -495,6 +498,13 @@ class OneJobTests(OwnTestCase):
             (b"job", b"ERR INVALID_ARGUMENTS job+wants+the+handle+of+one+job\r\n"),
             (b"job H:test:1 H:test:2", b"ERR INVALID_ARGUMENTS job+wants+the+handle+of+one+job\r\n"),
         )
+
+    def test_who_waits(self) -> None:
+        client = self.fixture.connect("192.0.2.7")
+        client.tell(request(SET_CLIENT_ID, b"a b"), request(SUBMIT_JOB, b"f", b"", b""))
+        descriptor = list(self.fixture.server.broker.peers)[-1].descriptor
+        answer = self.operator.ask(b"job H:test:1\n")
+        self.assertIn(b"\nclients\t1\nwaiter\t%d\t192.0.2.7\ta\\x20b\n" % descriptor, answer)
 
     def test_history(self) -> None:
         handle = self.kill_one(said=b"not this\ntime")

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.broker.model import Peer
 from txgear.broker.rights import (
     ACTS,
+    AUDIT,
     CANCEL,
     CREATE,
     DROP,
@@ -215,7 +216,7 @@ class EachCommandTests(SynchronousTestCase):
 
     def test_no_act_is_left_out(self) -> None:
         needed = {need.act for needs in CASES.values() for need in needs}
-        self.assertEqual(needed, ACTS - {SUBMIT, WORK, HTTP})
+        self.assertEqual(needed, ACTS - {SUBMIT, WORK, HTTP, AUDIT})
 
 
 class OneCommandTests(SynchronousTestCase):
