@@ -234,7 +234,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a token in a second header counts over HTTP",
-        "server/httprequest.py",
+        "server/httpexchange.py",
         "    if len(values) > 1:\n",
         "    if False:\n",
         "server.test_httprequest_rights",
@@ -542,7 +542,7 @@ MUTANTS: Final = (
     # HTTP.
     Mutant(
         "HTTP without its right",
-        "server/httprequest.py",
+        "server/httpexchange.py",
         "        check(peer, HTTP)\n",
         "",
         "server.test_httprequest_rights server.test_http_rights",

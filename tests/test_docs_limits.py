@@ -52,7 +52,7 @@ NO_LIMITS: Final = frozenset(
         # What the parsers guard themselves against.
         "daemon.pidfile.MOST_BYTES",
         "net.listeners.MAX_PORT",
-        "server.http.MAX_LENGTH_DIGITS",
+        "server.httpchannel.MAX_LENGTH_DIGITS",
     )
 )
 

@@ -89,6 +89,7 @@ class JobServer:
     @ivar config: the path of the file of policies and schedules, or C{None}.
     @ivar schedules: lists the schedules; see L{txgear.server.schedules.Scheduler.listed}. The service sets
         it, and C{config}.
+    @ivar listens: tells whether the ports for jobs are open. The service sets it.
     @ivar shutdown: called when the text command C{shutdown} comes, with whether to drain first; and with
         C{False} when another server has taken the store. The service sets it.
     """
@@ -153,6 +154,7 @@ class JobServer:
         self.shutdown: Callable[[bool], None] = lambda graceful: None
         self.config: str | None = None
         self.schedules: Callable[[], list[dict[str, Any]]] = list
+        self.listens: Callable[[], bool] = lambda: True
         self._accepted = 0
         self._timer: IDelayedCall | None = None
         self._timer_at = inf

@@ -58,9 +58,15 @@ class Route:
         L{Problem<txgear.web.answers.Problem>}, L{AccessDenied<txgear.errors.AccessDenied>} or another
         L{ServerError<txgear.errors.ServerError>}.
     @ivar operation: what the description says of it; C{None} for what is not of the API.
+    @ivar free: whether everybody may ask it, by whatever C{Host}: it says nothing that is not for everybody,
+        and changes nothing.
+    @ivar types: the types that its answer may have, of which the request's C{Accept} is to take one. By
+        default those that the operation says; empty where the endpoint looks itself.
     """
 
     method: str
     rule: str
     endpoint: Callable[..., Any]
     operation: Operation | None = None
+    free: bool = False
+    types: tuple[str, ...] | None = None

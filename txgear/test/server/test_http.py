@@ -20,9 +20,8 @@ from txgear.interfaces import ITlsProtocolModule
 from txgear.plugins.http import http as http_module
 from txgear.protocol.constants import CAN_DO, PRE_SLEEP, RESPONSE_MAGIC, WORK_COMPLETE, WORK_DATA, WORK_FAIL
 from txgear.protocol.packets import request
-from txgear.server import http as httpserver
-from txgear.server import httprequest
-from txgear.server.http import HttpChannel, HttpFactory
+from txgear.server import httpchannel, httpexchange
+from txgear.server.http import HttpFactory, JobChannel
 from txgear.server.sockets import ENDED, GONE, HERE
 from txgear.test.support.http import TRANSPORT_BUFFER, GearmanWorker, HttpPeer, HttpTestCase
 from txgear.test.support.net import FakeTcpConnection, packet
@@ -149,7 +148,7 @@ class HangUpTests(HttpTestCase):
         """Until then it is told now and then that the server is at it."""
         client, worker, handle = self.under_way()
         client.end_input()
-        self.clock.advance(httpserver.LOOK_SECONDS)
+        self.clock.advance(httpchannel.LOOK_SECONDS)
         self.assertEqual(client.heard(), self.PROCESSING)
         self.clock.pump([0.5] * 59)
         self.assertEqual(client.heard(), b"")
@@ -195,10 +194,10 @@ class HangUpTests(HttpTestCase):
         """A reset is the answer to what was said to it."""
         client = self.waiting()
         client.end_input()
-        self.clock.advance(httpserver.LOOK_SECONDS)
+        self.clock.advance(httpchannel.LOOK_SECONDS)
         self.assertEqual(client.heard(), self.PROCESSING)
         client.transport.state = GONE
-        self.clock.advance(httpserver.LOOK_SECONDS)
+        self.clock.advance(httpchannel.LOOK_SECONDS)
         self.assert_dropped(client)
 
     def test_gone_behind_what_it_sent_ahead(self) -> None:
@@ -206,13 +205,13 @@ class HangUpTests(HttpTestCase):
         for size in (10, 17_000, 40_000):
             client = self.waiting()
             client.ask("POST", "/g", body=bytes(size))
-            self.clock.pump([httpserver.LOOK_SECONDS] * 3)
+            self.clock.pump([httpchannel.LOOK_SECONDS] * 3)
             self.assertEqual(client.heard(), b"")
             client.transport.state = ENDED
-            self.clock.advance(httpserver.LOOK_SECONDS)
+            self.clock.advance(httpchannel.LOOK_SECONDS)
             self.assertEqual(client.heard(), self.PROCESSING)
             client.transport.state = GONE
-            self.clock.advance(httpserver.LOOK_SECONDS)
+            self.clock.advance(httpchannel.LOOK_SECONDS)
             self.assert_dropped(client)
 
     def test_sent_ahead_and_answered(self) -> None:
@@ -224,7 +223,7 @@ class HangUpTests(HttpTestCase):
         self.assertEqual([answer.status for answer in client.answers()], [200, 202])
         self.assertEqual(client.transport.producerState, "producing")
         client.transport.state = GONE
-        self.clock.advance(httpserver.LOOK_SECONDS)
+        self.clock.advance(httpchannel.LOOK_SECONDS)
         self.assertFalse(client.aborted)
 
     def test_nothing_can_be_said(self) -> None:
@@ -235,10 +234,10 @@ class HangUpTests(HttpTestCase):
                 worker.say(kind, handle, b"data")
             client.heard()
             client.end_input()
-            self.clock.advance(httpserver.LOOK_SECONDS)
+            self.clock.advance(httpchannel.LOOK_SECONDS)
             self.assertEqual(client.heard(), b"")
             client.transport.state = GONE
-            self.clock.advance(httpserver.LOOK_SECONDS)
+            self.clock.advance(httpchannel.LOOK_SECONDS)
             self.assertTrue(client.aborted)
             client.leave()
 
@@ -249,7 +248,7 @@ class HangUpTests(HttpTestCase):
         channel.dataReceived(b"GET /f HTTP/1.0\r\n\r\n")
         transport.fake.options.clear()
         channel.readConnectionLost()
-        self.clock.advance(httpserver.LOOK_SECONDS)
+        self.clock.advance(httpchannel.LOOK_SECONDS)
         options = {option: value for _, option, value in transport.fake.options}
         self.assertEqual(options[socket.SO_KEEPALIVE], 1)
         if hasattr(socket, "TCP_KEEPIDLE"):
@@ -345,7 +344,7 @@ class SlowReaderTests(HttpTestCase):
 
     def test_too_much(self) -> None:
         """Data that comes faster than it is read does not fill the memory."""
-        self.patch(httprequest, "DROP_FROM", 10 * TRANSPORT_BUFFER)
+        self.patch(httpexchange, "DROP_FROM", 10 * TRANSPORT_BUFFER)
         client, worker, handle = self.stuck(b"d" * 4 * TRANSPORT_BUFFER, WORK_DATA)
         self.assertFalse(client.aborted)
         worker.line.tell(request(WORK_DATA, handle, b"d" * 4 * TRANSPORT_BUFFER))
@@ -527,7 +526,7 @@ class ModuleTests(SynchronousTestCase):
         self.assertEqual((http_module.name, http_module.port_option), ("http", "http-port"))
         fixture = ServerFixture()
         factory: Any = http_module.factory(fixture.server, {"http-port": 8080})
-        self.assertIsInstance(factory.buildProtocol(None), HttpChannel)
+        self.assertIsInstance(factory.buildProtocol(None), JobChannel)
 
     def test_option(self) -> None:
         """Its port is a number, 8080 by default."""

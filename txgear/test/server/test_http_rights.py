@@ -8,7 +8,7 @@ from twisted.internet.address import IPv4Address
 
 from txgear.security.access import NOBODY, Access
 from txgear.server.gearconnection import LOGIN_BYTES, LOGIN_SECONDS
-from txgear.server.http import IDLE_SECONDS, LOGIN_HEADERS
+from txgear.server.httpchannel import IDLE_SECONDS, LOGIN_HEADERS
 from txgear.test.server.test_httprequest_rights import (
     IDENTITIES,
     RULES,

@@ -14,7 +14,7 @@ from txgear.protocol.constants import WORK_COMPLETE, WORK_DATA
 from txgear.security.access import NOBODY, Access, Identity, Rule
 from txgear.security.guesses import AT_ONCE
 from txgear.security.tokens import Token, new_token
-from txgear.server.httprequest import bearer_token
+from txgear.server.httpexchange import bearer_token
 from txgear.test.support.http import HttpAnswer, HttpTestCase
 
 WEB, OPS, MUTE = (new_token().encode() for _ in range(3))

@@ -17,12 +17,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.protocol.constants import CAN_DO, GRAB_JOB_UNIQ, RESPONSE_MAGIC
 from txgear.protocol.packets import Decoder, request
-from txgear.server.http import HttpChannel, HttpFactory
+from txgear.server.http import HttpFactory
 from txgear.server.sockets import HERE
 from txgear.test.support.server import FakePeer, ServerFixture
 
 TRANSPORT_BUFFER: Final = 64 * 1024
 """Bytes that the transport of these tests takes before it asks for a pause, as Twisted's do."""
+
+
+CLIENT: Final = IPv4Address("TCP", "192.0.2.9", 50000)
 
 
 class HttpTransport(StringTransport):
@@ -34,8 +37,12 @@ class HttpTransport(StringTransport):
     @ivar state: what a look at it tells.
     """
 
-    def __init__(self) -> None:
-        super().__init__(peerAddress=IPv4Address("TCP", "192.0.2.9", 50000))
+    def __init__(self, peer: Any = CLIENT, host: Any = None) -> None:
+        """
+        @param peer: the address of the client.
+        @param host: the address to which it has come.
+        """
+        super().__init__(hostAddress=host, peerAddress=peer)
         self.stuck = self.ended = False
         self.state = HERE
 
@@ -84,9 +91,9 @@ class HttpAnswer(NamedTuple):
 class HttpPeer:
     """One HTTP connection."""
 
-    def __init__(self, factory: HttpFactory) -> None:
-        self.transport = HttpTransport()
-        self.protocol: HttpChannel = factory.buildProtocol(None)
+    def __init__(self, factory: Any, transport: HttpTransport | None = None) -> None:
+        self.transport = transport or HttpTransport()
+        self.protocol: Any = factory.buildProtocol(None)
         self.protocol.makeConnection(self.transport)
 
     def send(self, data: bytes) -> None:

@@ -1,0 +1,20 @@
+"""
+All parts of the web.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Final
+
+from txgear.server.jobserver import JobServer
+from txgear.web import health
+from txgear.web.web import Web, WebOptions
+
+PARTS: Final[tuple[ModuleType, ...]] = (health,)
+"""Modules with C{routes(web)}. They import L{Web<txgear.web.web.Web>} from L{txgear.web.web}."""
+
+
+def make_web(server: JobServer, options: WebOptions | None = None) -> Web:
+    """The web of a server, with all its parts."""
+    return Web(server, options or WebOptions(), PARTS)
