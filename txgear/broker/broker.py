@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from txgear.broker.archive import Archive
 from txgear.broker.bulk import BATCH, BulkTask, BulkTasks, one_by_one
+from txgear.broker.counts import ABANDONED, word_of
 from txgear.broker.dispatcher import Dispatcher
 from txgear.broker.functions import Functions
 from txgear.broker.history import History, check_settings
@@ -31,7 +32,7 @@ from txgear.broker.records import SCHEDULED, StoredValue
 from txgear.broker.rights import SUBMIT, WORK, check, check_join, knows, may
 from txgear.broker.rules import Rules
 from txgear.broker.sleepers import Sleepers
-from txgear.broker.soundness import check_functions, check_tenants
+from txgear.broker.soundness import check_functions, check_statistics, check_tenants, check_timers
 from txgear.broker.states import CANCELLED, DONE, RUNNING
 from txgear.broker.storeevents import StoreEvents
 from txgear.broker.table import JobTable
@@ -47,6 +48,7 @@ from txgear.errors import (
     ArgumentTooLarge,
     JobNotFound,
     QueueError,
+    ServerError,
 )
 from txgear.policies import EXCEPTION, FAIL, LOST
 from txgear.protocol.constants import (
@@ -85,6 +87,7 @@ class Broker:
     @ivar halted: whether the server ends: who leaves now leaves its jobs as they are.
     @ivar timers: the one timer of all, and the wall clock.
     @ivar functions: all that anything is known of.
+    @ivar statistics: what has been counted of them.
     @ivar table: the jobs that have not ended.
     @ivar tenants: on whose accounts jobs are.
     @ivar identify: L{Tenants.identify}: who a peer is.
@@ -121,6 +124,7 @@ class Broker:
         "peers",
         "persistence",
         "repeat",
+        "statistics",
         "store_events",
         "table",
         "tenants",
@@ -144,6 +148,7 @@ class Broker:
         self.halted = False
         self.timers = timers = Timers()
         self.functions = functions = Functions(timers)
+        self.statistics = functions.statistics
         self.table = table = JobTable(rules.prefix)
         self.pager = pager = None if journal is None else Pager(rules.queue_memory, journal.load)
         self._sleepers = Sleepers(outbox.send, timers)
@@ -208,7 +213,7 @@ class Broker:
         for job in attached:
             job.part(client)
             if not (job.wanted or job.state == RUNNING or job.ended):
-                self.lifecycle.end(job, CANCELLED, now)
+                self.lifecycle.end(job, CANCELLED, now, reason=ABANDONED)
             elif self.dispatcher.draining and not job.clients:
                 self.dispatcher.withhold(job, now)
             if job.function.lanes.behind(job):
@@ -279,7 +284,7 @@ class Broker:
         """The peer works for these functions no more, nor for any that it cannot do."""
         woken_for = self._awake(peer) if peer.woken_for in functions else None
         barred = peer.barred is not None
-        self._sleepers.remove_abilities(peer, functions)
+        self._sleepers.remove_abilities(peer, functions, now)
         abilities = peer.abilities
         lost, left = peer.running, {}
         if abilities:
@@ -341,73 +346,76 @@ class Broker:
         @raise QueueError: the function's queue or the client's quota is full, no job can be stored, the
             server drains, there are too many functions, or the client waits for too many jobs.
         """
-        if len(unique) > MAX_UNIQUE or (reducer and len(reducer) > MAX_UNIQUE):
-            # The reference has this one text for both.
-            raise ArgumentTooLarge("Unique value too large")
-        tenant: Tenant | None = None
-        if client is not None and (client.rights is not None or client.tenant is not None):
-            if client.rights is not None and name not in client.rights.submits:
-                check(client, SUBMIT, name)
-            if (tenant := client.tenant) is not None and not tenant.submits.take(now):
-                raise tenant.too_fast()
-        if self.dispatcher.draining:
-            raise QueueError(SHUTTING_DOWN, why=DRAINING)
-        if settings:
-            check_settings(settings)
-        function = self._by_name.get(name) or self.functions.get(name)
-        # Nearly every unique is its own key, and needs no call for that.
-        key: Key | None = unique
-        if not unique:
-            key = None
-        elif unique == UNIQUE_FROM_WORKLOAD:
-            key = key_of(unique, workload)
-        if key in self._joinable and (job := self.table.uniques.find(function, key)) is not None:
-            self._join(job, client, background)
-            if schedule is not None:
-                self._note_schedule(schedule, 0 if job.reply is None else job.number)
-            return job
-        # One look for all that is rare.
-        policy = function.policy
-        rare = policy is not None or function.kept or function.max_queued is not None or settings
-        table = self.table
-        begins = now + delay if delay else 0.0
         try:
-            if rare:
-                done = None if key is None else self.archive.still_done(function, key, now)
-                if done is not None:
-                    if client is not None:
+            if len(unique) > MAX_UNIQUE or (reducer and len(reducer) > MAX_UNIQUE):
+                # The reference has this one text for both.
+                raise ArgumentTooLarge("Unique value too large")
+            tenant: Tenant | None = None
+            if client is not None and (client.rights is not None or client.tenant is not None):
+                if client.rights is not None and name not in client.rights.submits:
+                    check(client, SUBMIT, name)
+                if (tenant := client.tenant) is not None and not tenant.submits.take(now):
+                    raise tenant.too_fast()
+            if self.dispatcher.draining:
+                raise QueueError(SHUTTING_DOWN, why=DRAINING)
+            if settings:
+                check_settings(settings)
+            function = self._by_name.get(name) or self.functions.get(name)
+            # Nearly every unique is its own key, and needs no call for that.
+            key: Key | None = unique or None
+            if unique == UNIQUE_FROM_WORKLOAD:
+                key = key_of(unique, workload)
+            if key in self._joinable and (job := self.table.uniques.find(function, key)) is not None:
+                self._join(job, client, background)
+                if schedule is not None:
+                    self._note_schedule(schedule, 0 if job.reply is None else job.number)
+                return job
+            # One look for all that is rare.
+            policy = function.policy
+            rare = policy is not None or function.kept or function.max_queued is not None or settings
+            table = self.table
+            begins = now + delay if delay else 0.0
+            try:
+                if rare:
+                    done = None if key is None else self.archive.still_done(function, key, now)
+                    if done is not None:
                         check_join(client, done)
-                    if schedule is not None:
-                        self._note_schedule(schedule, 0)
-                    return done
-                function.check_room(priority, len(workload))
-            number = table.last_number + 1
-            if number > table.reserved:
-                raise QueueError("No job numbers are left until the store answers", why=STORE_UNAVAILABLE)
-            job = Job(
-                table.naming, number, function, unique, key, workload, priority, background, reducer, now
-            )
-            if tenant is not None:
-                if tenant.queued >= tenant.most_queued or tenant.bytes + job.size > tenant.most_bytes:
-                    tenant.check_room(job.size)
-                job.tenant = tenant
-            if rare and (policy is not None or settings):
-                job.history = History(settings) if settings else None
-                self.lifecycle.set_expiry(job, now)
-            if background:
-                if self._store is not None:
-                    self._store(job, due or (begins and self.timers.wall(begins)))
-            elif client is not None:
-                if len(client.attached) >= MOST_AWAITED:
-                    text = f"A connection waits for at most {MOST_AWAITED} jobs"
-                    raise QueueError(text, why=TOO_MANY_WAIT)
-                job.clients = (client,)
-                client.attached[job] = None
-        except (QueueError, AccessDenied):
-            self.functions.forget_if_unused(function)
+                        function.counts.joined += 1
+                        if schedule is not None:
+                            self._note_schedule(schedule, 0)
+                        return done
+                    function.check_room(priority, len(workload))
+                number = table.last_number + 1
+                if number > table.reserved:
+                    raise QueueError("No job numbers are left until the store answers", why=STORE_UNAVAILABLE)
+                job = Job(
+                    table.naming, number, function, unique, key, workload, priority, background, reducer, now
+                )
+                if tenant is not None:
+                    if tenant.queued >= tenant.most_queued or tenant.bytes + job.size > tenant.most_bytes:
+                        tenant.check_room(job.size)
+                    job.tenant = tenant
+                if rare and (policy is not None or settings):
+                    job.history = History(settings) if settings else None
+                    self.lifecycle.set_expiry(job, now)
+                if background:
+                    if self._store is not None:
+                        self._store(job, due or (begins and self.timers.wall(begins)))
+                elif client is not None:
+                    if len(client.attached) >= MOST_AWAITED:
+                        text = f"A connection waits for at most {MOST_AWAITED} jobs"
+                        raise QueueError(text, why=TOO_MANY_WAIT)
+                    job.clients = (client,)
+                    client.attached[job] = None
+            except (QueueError, AccessDenied):
+                self.functions.forget_if_unused(function)
+                raise
+        except ServerError as error:
+            self.statistics.refuse(name, word_of(error))
             raise
         if schedule is not None:
             self._note_schedule(schedule, number)
+        function.counts.submitted += 1
         table.last_number = number
         # As in JobTable.add, which is one call more on the way of each job.
         table.jobs[number] = job
@@ -442,8 +450,7 @@ class Broker:
         clients that wait for it, and clients that come and go take nothing
         from a background job.
         """
-        if client is not None:
-            check_join(client, job)
+        check_join(client, job)
         if background:
             if not job.background:
                 self.persistence.add(job, self.lifecycle.begins(job))
@@ -454,6 +461,7 @@ class Broker:
                 text = f"At most {MOST_AWAITED} wait for a job, or a connection for jobs"
                 raise QueueError(text, why=TOO_MANY_WAIT)
             job.join(client)
+        job.function.counts.joined += 1
         self.operations.spare(job)
 
     def named(self, name: bytes, unique: bytes, wanted: Callable[[Job], bool] | None = None) -> Job | None:
@@ -479,6 +487,7 @@ class Broker:
 
         @return: the job, which is the worker's from now on, or C{None}.
         """
+        worker.asked = now
         woken_for = None
         if worker.asleep or worker.woken_for is not None:
             woken_for = self._awake(worker)
@@ -501,6 +510,7 @@ class Broker:
         that nobody has been woken for yet: it may have come between the
         worker's last grab and this.
         """
+        worker.asked = now
         woken_for = self._sleepers.sleep(worker)
         self.dispatcher.settle(worker, now)
         if woken_for is not None and woken_for is not worker.woken_for:
@@ -681,13 +691,9 @@ class Broker:
         for owner in (self.table, self.dispatcher, self.archive, self.lifecycle):
             owner.check()
         self._sleepers.check(list(self.peers))
-        self.timers.check(
-            sum(job.due > 0 for job in jobs),
-            sum(function.due > 0 for function in functions),
-            sum(job.appointment is not None for job in jobs),
-        )
         check_tenants(self.tenants.by_name.values(), self.peers, jobs)
         check_functions(functions, jobs, self.archive.jobs.values())
+        check_statistics(self.statistics, functions, jobs)
+        check_timers(self.timers, functions, jobs)
         if self.pager is not None:
-            used = sum(len(job.workload) for job in jobs if job.stored)
-            assert self.pager.used == used, (self.pager.used, used)
+            self.pager.check(jobs)

@@ -8,9 +8,11 @@ drains, for good). Here are the ways between them, with all that belongs to each
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from math import inf
 from typing import TYPE_CHECKING
 
+from txgear.broker.counts import EDGES
 from txgear.broker.sharedlanes import SharedLanes
 from txgear.broker.states import (
     DELAYED,
@@ -94,6 +96,7 @@ class Dispatcher:
         if self.draining and not job.clients:
             self.delay(job)
             return
+        job.since = now
         function, priority = job.function, job.priority
         lanes = function.lanes
         # One look for all that is rare: this is on the way of each job.
@@ -181,6 +184,11 @@ class Dispatcher:
                 self._to_ring_end(function, priority)
             job.state = TO_RUNNING[job.state]
             job.worker = worker
+            counts = function.counts
+            waited = now - job.since
+            counts.waited += waited
+            # As in counts.bucket, which is one call more on the way of each job.
+            counts.waits[bisect_left(EDGES, waited)] += 1
             job.since = now
             job.kept_handle = handle = job.naming % job.number
             worker.running[handle] = job
@@ -233,6 +241,10 @@ class Dispatcher:
             job.kept_handle = b""
             function.running -= 1
             self.running -= 1
+            counts = function.counts
+            ran = now - job.since
+            counts.ran += ran
+            counts.runs[bisect_left(EDGES, ran)] += 1
             if (tenant := job.tenant) is not None:
                 tenant.running -= 1
                 # Otherwise there was room for all that it has.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from txgear.broker.limits import Throttle
 from txgear.broker.model import Function
+from txgear.broker.statistics import Statistics
 from txgear.errors import TOO_MANY_FUNCTIONS, ArgumentTooLarge, InvalidArgument, QueueError
 from txgear.policies import CLASSIC, Policies, Policy
 from txgear.protocol.constants import MAX_FUNCTION
@@ -29,9 +30,10 @@ class Functions:
     """
     @ivar by_name: all of them, in the order in which they became known.
     @ivar policies: what the operator has set.
+    @ivar statistics: what has been counted of them.
     """
 
-    __slots__ = ("_timers", "by_name", "policies")
+    __slots__ = ("_timers", "by_name", "policies", "statistics")
 
     def __init__(self, timers: Timers) -> None:
         """
@@ -40,6 +42,7 @@ class Functions:
         self._timers = timers
         self.by_name: dict[bytes, Function] = {}
         self.policies = Policies()
+        self.statistics = Statistics()
 
     def get(self, name: bytes, *, bounded: bool = True) -> Function:
         """
@@ -59,7 +62,7 @@ class Functions:
             if bounded and len(self.by_name) >= MOST_FUNCTIONS:
                 text = f"There are {MOST_FUNCTIONS} functions, and no room for another"
                 raise QueueError(text, why=TOO_MANY_FUNCTIONS)
-            function = self.by_name[name] = Function(name)
+            function = self.by_name[name] = Function(name, self.statistics.begin(name))
             if self.policies.rules:
                 self.apply_policy(function, 0.0)
         return function
@@ -75,7 +78,11 @@ class Functions:
             if not function.due:
                 self._timers.add(function, throttle.full)
         else:
-            del self.by_name[function.name]
+            self._forget(function)
+
+    def _forget(self, function: Function) -> None:
+        del self.by_name[function.name]
+        self.statistics.end(function.name, function.counts)
 
     def drop(self, name: bytes, wanted: Callable[[Function], bool] | None = None) -> list[Function] | None:
         """
@@ -95,7 +102,7 @@ class Functions:
             return []
         for function in found:
             self._timers.discard(function)
-            del self.by_name[function.name]
+            self._forget(function)
         return found
 
     # What is set for them

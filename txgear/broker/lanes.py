@@ -308,6 +308,24 @@ class Lanes(Generic[T]):
         found = (self.overflow[priority].first() for priority in sorted(self.overflow))
         return [item for item in found if item is not None]
 
+    def heads(self) -> list[T]:
+        """
+        Of each priority the first item in the lane, of those that have come back, and in the overflow: all
+        others have come later, but among those that have come back.
+        """
+        found = self.firsts()
+        for priority, count in enumerate(self.counts):
+            if count:
+                heap = self._returned.get(priority)
+                while heap and heap[0][1].state != QUEUED:
+                    heappop(heap)
+                lane = self._lanes[priority]
+                while lane and lane[0].state != QUEUED:
+                    lane.popleft()
+                found += [heap[0][1]] if heap else []
+                found += [lane[0]] if lane else []
+        return found
+
     def total_of(self, priority: int) -> int:
         """Items of this priority, in the lane and in its overflow."""
         overflow = self.overflow.get(priority)

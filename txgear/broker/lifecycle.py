@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from txgear.broker.archive import history_of, retention
+from txgear.broker.counts import ABANDONED, CANCEL, NOT_STORED, TOO_LATE
 from txgear.broker.history import Attempt, History, as_text
 from txgear.broker.model import NO_PROGRESS
 from txgear.broker.records import UNREADABLE_SECONDS
@@ -19,6 +20,7 @@ from txgear.broker.states import (
     CANCELLED,
     DEAD,
     DELAYED,
+    DONE,
     EXPIRED,
     FAILED,
     RUNNING,
@@ -26,7 +28,7 @@ from txgear.broker.states import (
     TO_ENDED,
     TO_STORING,
 )
-from txgear.errors import QueueError
+from txgear.errors import STORE_REFUSED, QueueError
 from txgear.policies import CLASSIC, EXCEPTION, SILENT, TIMEOUT
 from txgear.protocol.constants import (
     ERROR,
@@ -54,9 +56,6 @@ if TYPE_CHECKING:
 
 UNREAD_SECONDS: Final = 1.0
 """Seconds for which a worker has more time whose packets we do not read: then there is another look."""
-
-CANCEL: Final = "cancelled"
-"""Why a job is withdrawn that an operator did not want any more."""
 
 
 class Lifecycle:
@@ -157,6 +156,7 @@ class Lifecycle:
         assert reply is not None
         code = QueueError.default_code.encode("ascii")
         self._outbox.release(reply, ERROR, code, reason.encode("utf-8"))
+        job.function.counts.refuse(STORE_REFUSED)
         if job.ended:
             if job.number in self._archive.jobs:
                 self._archive.forget(job)
@@ -164,7 +164,10 @@ class Lifecycle:
         job.background = False
         self._starts.pop(job, None)
         if job.state == STORING or not (job.wanted or job.state == RUNNING):
-            self.end(job, FAILED if job.state == STORING else CANCELLED, now)
+            if job.state == STORING:
+                self.end(job, FAILED, now, reason=NOT_STORED)
+            else:
+                self.end(job, CANCELLED, now, reason=ABANDONED)
             self._dispatcher.advance(job, now)
 
     def make_ready(self, job: Job, due: float, begins: float, now: float) -> None:
@@ -275,7 +278,7 @@ class Lifecycle:
             self._retry(job, decision, reason, now)
         elif decision.outcome == CANCELLED:
             self._withdraw(job, reason)
-            self.end(job, CANCELLED, now)
+            self.end(job, CANCELLED, now, reason=ABANDONED)
         else:
             job.retries += decision.lost
             self.fail(job, decision.outcome, reason, now, message)
@@ -288,6 +291,7 @@ class Lifecycle:
     def _retry(self, job: Job, retry: RetryAfter, reason: str, now: float) -> None:
         """The job leaves its worker, to be handed out again."""
         job.retries += 1
+        job.function.counts.retried += 1
         self._withdraw(job, reason)
         self._dispatcher.leave(job, now)
         job.progress = NO_PROGRESS
@@ -327,7 +331,7 @@ class Lifecycle:
             self._look_at_worker(job, now)
         elif history is not None and 0.0 < history.expires <= now:
             self.send_clients(job, WORK_FAIL, job.handle)
-            self.finish(job, EXPIRED, now)
+            self.finish(job, EXPIRED, now, reason=TOO_LATE)
             self._dispatcher.advance(job, now)
         else:
             self._dispatcher.leave(job, now)
@@ -422,7 +426,7 @@ class Lifecycle:
         The job ends without a result: those who wait hear that it failed.
 
         @param outcome: FAILED, DEAD or CANCELLED.
-        @param reason: why its last attempt is over, or L{CANCEL}.
+        @param reason: why its last attempt is over, or another of L{txgear.broker.counts.FAILURES}.
         """
         self._withdraw(job, reason)
         handle = job.handle
@@ -431,25 +435,26 @@ class Lifecycle:
                 self._send(client, WORK_EXCEPTION, handle, message)
             else:
                 self._send(client, WORK_FAIL, handle)
-        self.finish(job, outcome, now, message)
+        self.finish(job, outcome, now, message, reason)
 
-    def finish(self, job: Job, outcome: int, now: float, result: Data = b"") -> None:
+    def finish(self, job: Job, outcome: int, now: float, result: Data = b"", reason: str = "") -> None:
         """
         The job is over, and what its policy says is kept of it.
 
         @param result: its result, or its worker's message when it failed.
+        @param reason: why there is no result, as in L{txgear.broker.counts.FAILURES}; empty if there is one.
         """
         if outcome == DEAD and 0 < (job.function.policy or CLASSIC).dead.bytes < job.size:
             # All others would have to make room for it, and it would be too large still.
             outcome = FAILED
         bounds, seconds = retention(self._functions.policy_of(job), job, outcome)
         if not (seconds and job.background):
-            self.end(job, outcome, now, result)
+            self.end(job, outcome, now, result, reason)
             return
         history = job.history or History()
         data, last = history.take_data(), bytes(result)
         worker = job.worker
-        self._remove(job, outcome, now)
+        self._remove(job, outcome, now, reason)
         self._starts.pop(job, None)
         self._persistence.drop_workload(job)
         kept = b""
@@ -469,15 +474,27 @@ class Lifecycle:
             self._outbox.pause(worker)
         history.notify(outcome, data or b"", last, complete=data is not None)
 
-    def _remove(self, job: Job, outcome: int, now: float) -> None:
+    def _remove(self, job: Job, outcome: int, now: float, reason: str) -> None:
         self._dispatcher.leave(job, now)
+        counts = job.function.counts
+        if outcome == DONE:
+            counts.completed += 1
+            counts.ended = now
+        else:
+            counts.fail(reason, now)
         job.state = TO_ENDED[outcome][job.state]
         self._table.remove(job)
 
-    def end(self, job: Job, outcome: int, now: float, result: Data = b"") -> None:
-        """The job is over, and nothing is kept of it."""
+    def end(self, job: Job, outcome: int, now: float, result: Data = b"", reason: str = "") -> None:
+        """The job is over, and nothing is kept of it; the same as with L{finish}."""
         # As in _remove, which is one call more on the way of each job.
         self._dispatcher.leave(job, now)
+        counts = job.function.counts
+        if outcome == DONE:
+            counts.completed += 1
+            counts.ended = now
+        else:
+            counts.fail(reason, now)
         job.state = TO_ENDED[outcome][job.state]
         self._table.remove(job)
         if job.background:

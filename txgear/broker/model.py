@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Final, Protocol
 
+from txgear.broker.counts import Counts
 from txgear.broker.lanes import Lanes
 from txgear.broker.sharedlanes import SharedLanes
 from txgear.broker.states import DONE, NEW, STATE_NAMES, STORING
@@ -111,7 +112,8 @@ class Job:
     @ivar reply: what those wait for who submitted it, while it is on its way to the store; otherwise C{None}.
     @ivar stored: whether the store has it.
     @ivar created: when it was submitted, by the server's time; 0.0 where that is not known.
-    @ivar since: when it began to run, or ended; there for these states only.
+    @ivar since: when it was queued, began to run, or ended, by the server's time: whichever came last. There
+        for jobs that are ready, run or have ended only.
     @ivar history: what it has beyond the classic protocol, or C{None}.
     @ivar archived: what was its history, of a job that has ended and is kept; there for these only.
     @ivar priority: L{constants.HIGH}, C{NORMAL} or C{LOW}.
@@ -276,10 +278,12 @@ class Function:
     @ivar due: when its throttle is to be looked at again, by the server's time; 0.0 for never.
     @ivar bytes: of the workloads of all its jobs.
     @ivar kept: how many jobs have ended and are still known.
+    @ivar counts: what its jobs are counted in; others may be as well.
     """
 
     __slots__ = (
         "bytes",
+        "counts",
         "created",
         "delayed",
         "due",
@@ -296,8 +300,12 @@ class Function:
         "workers",
     )
 
-    def __init__(self, name: bytes) -> None:
+    def __init__(self, name: bytes, counts: Counts | None = None) -> None:
+        """
+        @param counts: what its jobs are counted in; by default its own.
+        """
         self.name = name
+        self.counts = Counts() if counts is None else counts
         self.lanes: Lanes[Job] | SharedLanes[Job] = Lanes()
         self.delayed: dict[Job, None] = {}
         self.running = 0
@@ -319,6 +327,17 @@ class Function:
         """Jobs of every state, as C{status} shows them and C{maxqueue} counts them."""
         lanes = self.lanes
         return lanes.ready + lanes.paged + lanes.held + len(self.delayed) + self.running
+
+    @property
+    def waiting_since(self) -> float:
+        """
+        Since when the job of it has been ready that has been so for longest, by the server's time; 0.0 where
+        none is. It costs the same however many there are.
+
+        It is exact but where several have come back from workers that were lost: of these the one counts
+        that comes first.
+        """
+        return min([job.since for job in self.lanes.heads()], default=0.0)
 
     @property
     def paused(self) -> bool:
@@ -421,6 +440,7 @@ class Peer:
     @ivar link: the way to it, if it is one of which something is known.
     @ivar unread: whether the server reads nothing of it for now, so that its silence means nothing.
     @ivar raised: the handle of the last job that it ended with an exception, until it speaks of it again.
+    @ivar asked: when it last asked for a job, or went to sleep, by the server's time; 0.0 for never.
     @ivar rights: what it may do; C{None} where there are no access rules, and everybody may do anything.
     @ivar tenant: on whose account its jobs are; C{None} for nobody's.
     """
@@ -428,6 +448,7 @@ class Peer:
     __slots__ = (
         "abilities",
         "address",
+        "asked",
         "asleep",
         "attached",
         "barred",
@@ -463,6 +484,7 @@ class Peer:
         self.raised: bytes | None = None
         self.link: Link | None = None
         self.unread = False
+        self.asked = 0.0
         self.rights: Rights | None = None
         self.tenant: Tenant | None = None
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from txgear.broker.archive import PAUSE, history_of
 from txgear.broker.bulk import BulkTask, BulkTasks, one_by_one
-from txgear.broker.lifecycle import CANCEL
+from txgear.broker.counts import CANCEL
 from txgear.broker.records import PAUSED, StoredValue
 from txgear.broker.states import CANCELLED, DEAD, RUNNING
 
@@ -139,6 +139,7 @@ class Operations:
         job.history = history_of(job)
         job.history.counts.clear()
         job.retries = 0
+        job.function.counts.requeued += 1
         self._table.put_last(job)
         self._table.add_again(job)
         self._persistence.update(job)

@@ -10,7 +10,7 @@ be handed out at once, in order.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -156,3 +156,13 @@ class Pager:
                 chosen.append(job)
                 size += job.size
         return chosen
+
+    def check(self, jobs: Iterable[Job]) -> None:
+        """
+        Is what is in memory counted right? For tests.
+
+        @param jobs: all that have not ended.
+        @raise AssertionError: it is not.
+        """
+        used = sum(len(job.workload) for job in jobs if job.stored)
+        assert self.used == used, (self.used, used)

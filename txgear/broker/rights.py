@@ -73,13 +73,15 @@ def check(peer: Peer, act: str, function: bytes = b"") -> None:
         raise denied(act, function)
 
 
-def check_join(peer: Peer, job: Job) -> None:
+def check_join(peer: Peer | None, job: Job) -> None:
     """
-    A peer has submitted what is a job of somebody already.
+    A peer has submitted what is a job of somebody already; C{None} for the server itself, which may.
 
     @raise AccessDenied: it is not on the peer's own account, and the peer may not know of it.
     """
-    if peer.rights is not None and (peer.tenant is None or job.tenant is not peer.tenant):
+    if peer is None or peer.rights is None:
+        return
+    if peer.tenant is None or job.tenant is not peer.tenant:
         check(peer, SEE, job.function.name)
 
 

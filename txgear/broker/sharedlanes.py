@@ -358,6 +358,10 @@ class SharedLanes(Generic[T]):
         """As L{Lanes.firsts}, of all parties."""
         return [item for party in self.parties.values() for item in party.lanes.firsts()]
 
+    def heads(self) -> list[T]:
+        """As L{Lanes.heads}, of all parties, those included that are held."""
+        return [item for party in self.parties.values() for item in party.lanes.heads()]
+
     # As other lanes
 
     def take_over(self, lanes: Lanes[T]) -> None:

@@ -149,13 +149,15 @@ class Sleepers:
         elif peer.asleep and peer not in self._broad:
             function.sleepers[peer] = None
 
-    def remove_abilities(self, peer: Peer, functions: list[Function]) -> None:
+    def remove_abilities(self, peer: Peer, functions: list[Function], now: float) -> None:
         """The peer can do these no more."""
         if peer.asleep:
             self._take_out(peer)
         for function in functions:
             del peer.abilities[function]
             del function.workers[peer]
+            if not function.workers:
+                function.counts.worker_left = now
         if peer.asleep:
             self._enter(peer)
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from txgear.broker.counts import UNREADABLE
 from txgear.broker.history import History, owned_by, owner_of
 from txgear.broker.model import Job
 from txgear.broker.records import PAUSED, by_place
-from txgear.broker.states import FAILED, PAGED
+from txgear.broker.states import FAILED, PAGED, QUEUED
 from txgear.broker.table import naming_of
 from txgear.errors import ConfigurationError, PolicyError
 from txgear.policies import CLASSIC
@@ -118,7 +119,7 @@ class StoreEvents:
                 if workload is None or len(workload) != job.size:
                     # Somebody has changed the store: nobody can do it any more.
                     self._lifecycle.send_clients(job, WORK_FAIL, job.handle)
-                    self._lifecycle.finish(job, FAILED, now)
+                    self._lifecycle.finish(job, FAILED, now, reason=UNREADABLE)
                 else:
                     job.workload = workload
                     pager.count(job)
@@ -183,7 +184,11 @@ class StoreEvents:
         job.history = history
         self._lifecycle.set_expiry(job, now)
         self._table.add_again(job)
+        function.counts.restored += 1
         self._lifecycle.make_ready(job, record.due, 0.0, now)
+        if job.state in (QUEUED, PAGED) and job.created and job.place == job.number:
+            # It was ready before the server was. Of one that has been tried nobody knows since when.
+            job.since = min(max(job.created, record.due - offset), now)
 
     def _history(self, job: Job, kept: bytes | None) -> History | None:
         """What a job has beyond the classic protocol; on whose account it is it knows from then on."""

@@ -300,7 +300,7 @@ class ThrottleTests(DispatcherTestCase):
         job = self.take(worker)
         assert job is not None
         self.end(job)
-        self.sleepers.remove_abilities(worker, [function])
+        self.sleepers.remove_abilities(worker, [function], 0.0)
         self.now = 1001.0
         self.assertIs(self.timers.pop_due(self.now), function)
         self.dispatcher.throttle_due(function, self.now)

@@ -49,6 +49,34 @@ class LanesTests(SynchronousTestCase):
             self.assertEqual([self.take(priority) for _ in range(3)], expected)
         self.assertEqual((self.lanes.counts, self.lanes.ready), ([0, 0, 0], 0))
 
+    def test_the_heads_are_those_that_came_first(self) -> None:
+        """Of each priority; those that have come back count by themselves, and what is over does not."""
+        self.assertEqual(self.lanes.heads(), [])
+        high, jobs = self.add(HIGH), [self.add() for _ in range(6)]
+        self.assertEqual(self.lanes.heads(), [high, jobs[0]])
+        back = [self.take(), self.take(), self.take()]
+        self.lose(back[1])
+        self.lose(back[0])
+        self.assertEqual(self.lanes.heads(), [high, back[0], jobs[3]])
+        self.end(jobs[4])
+        self.end(back[0])
+        self.end(jobs[3])
+        self.assertEqual(self.lanes.heads(), [high, back[1], jobs[5]])
+        self.end(jobs[5])
+        self.assertEqual(self.lanes.heads(), [high, back[1]])
+        behind = self.job(LOW)
+        behind.state = PAGED
+        self.lanes.append_overflow(behind)
+        self.assertEqual(self.lanes.heads(), [behind, high, back[1]])
+        self.lanes.check()
+
+    def test_a_head_is_not_over(self) -> None:
+        jobs = [self.add() for _ in range(3)]
+        self.end(jobs[1])
+        self.take()
+        self.assertEqual(self.lanes.heads(), [jobs[2]])
+        self.lanes.check()
+
     def test_the_next_is_seen_without_being_taken(self) -> None:
         """Whatever has left before it, or is just about to; those that have come back are first."""
         jobs = [self.add() for _ in range(7)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from txgear.broker.archive import history_of
 from txgear.broker.broker import Broker
-from txgear.broker.lifecycle import CANCEL
+from txgear.broker.counts import CANCEL
 from txgear.broker.model import Job
 from txgear.broker.states import CANCELLED, DEAD, FAILED, QUEUED, RUNNING
 from txgear.errors import JobNotFound

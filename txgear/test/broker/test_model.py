@@ -29,6 +29,17 @@ from txgear.protocol.packets import Pieces
 from txgear.test.support.broker import make_job
 
 
+class WaitingTests(SynchronousTestCase):
+    def test_since_when_the_oldest_waits(self) -> None:
+        function = Function(b"f")
+        self.assertEqual(function.waiting_since, 0.0)
+        for number, (priority, since) in enumerate(((LOW, 7.0), (NORMAL, 5.0), (NORMAL, 9.0))):
+            job = make_job(function, number, priority=priority)
+            job.state, job.since = QUEUED, since
+            function.lanes.append(job)
+        self.assertEqual(function.waiting_since, 5.0)
+
+
 class JobTests(SynchronousTestCase):
     def test_its_handle_ends_with_its_number(self) -> None:
         job = make_job(number=17)

@@ -76,6 +76,14 @@ class SharedLanesTestCase(SynchronousTestCase):
         self.lanes.judge(tenant)
 
 
+class HeadsTests(SharedLanesTestCase):
+    def test_those_of_each_party(self) -> None:
+        """Whether or not it is held: its jobs wait."""
+        first, _, other, none = self.add(self.a), self.add(self.a), self.add(self.b), self.add(None, HIGH)
+        self.let_run(self.a, 1, 1)
+        self.assertEqual(self.lanes.heads(), [first, other, none])
+
+
 class TurnsTests(SharedLanesTestCase):
     def test_one_of_each(self) -> None:
         """Whoever has no tenant is one more; of each the oldest comes first."""

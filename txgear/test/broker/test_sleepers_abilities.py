@@ -60,7 +60,7 @@ class BroadTests(SleepersTestCase):
         self.sleepers.add_ability(peer, self.many[0], 0.0)
         self.assertEqual(self.found(), [later, peer])
         self.sleepers.add_ability(peer, Function(b"g"), 0.0)
-        self.sleepers.remove_abilities(peer, self.many[:2])
+        self.sleepers.remove_abilities(peer, self.many[:2], 5.0)
         self.assertEqual(self.found(), [later, peer])
 
     def test_one_that_sleeps_and_learns(self) -> None:
@@ -77,13 +77,21 @@ class BroadTests(SleepersTestCase):
 
     def test_what_is_given_up(self) -> None:
         peer = self.sleeper(self.function, self.many[0])
-        self.sleepers.remove_abilities(peer, [self.function])
+        self.sleepers.remove_abilities(peer, [self.function], 5.0)
         self.assertEqual(
             (self.found(), self.function.workers, list(peer.abilities)), ([], {}, [self.many[0]])
         )
+        self.assertEqual(self.function.counts.worker_left, 5.0)
         self.sleepers.awake(peer)
-        self.sleepers.remove_abilities(peer, [self.many[0]])
+        self.sleepers.remove_abilities(peer, [self.many[0]], 5.0)
         self.assertEqual(peer.abilities, {})
+
+    def test_when_the_last_has_given_it_up(self) -> None:
+        one, other = self.sleeper(self.function), self.sleeper(self.function)
+        self.sleepers.remove_abilities(one, [self.function], 5.0)
+        self.assertEqual(self.function.counts.worker_left, 0.0)
+        self.sleepers.remove_abilities(other, [self.function], 6.0)
+        self.assertEqual(self.function.counts.worker_left, 6.0)
 
 
 class BarredTests(SleepersTestCase):
@@ -128,7 +136,7 @@ class BarredTests(SleepersTestCase):
     def test_nor_one_that_gives_something_up(self) -> None:
         peer = self.sleeper(self.function, self.many[0])
         self.sleepers.bar(peer, HIGH)
-        self.sleepers.remove_abilities(peer, [self.many[0]])
+        self.sleepers.remove_abilities(peer, [self.many[0]], 5.0)
         self.assertEqual((peer.barred, self.found()), (None, [peer]))
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.broker.lanes import Lanes
 from txgear.broker.model import Function, Peer
-from txgear.broker.soundness import check_functions, check_tenants
-from txgear.broker.states import RUNNING
+from txgear.broker.soundness import check_functions, check_statistics, check_tenants, check_timers
+from txgear.broker.states import QUEUED, RUNNING
+from txgear.broker.statistics import Statistics
 from txgear.broker.tenants import Tenant
+from txgear.broker.timers import Timers
 from txgear.test.support.broker import make_job
 
 
@@ -46,3 +49,44 @@ class FunctionTests(SynchronousTestCase):
                 check_functions([wrong], [], [])
         with self.assertRaises(AssertionError):
             check_functions([], [], [make_job()])
+
+
+class StatisticsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.statistics = Statistics()
+        self.function = Function(b"f", self.statistics.begin(b"f"))
+        self.job = make_job(self.function)
+        self.job.state, self.job.since = QUEUED, 5.0
+        self.function.lanes.append(self.job)
+        self.waiting = make_job(self.function, 2)
+        self.function.counts.submitted = 2
+
+    def check(self) -> None:
+        check_statistics(self.statistics, [self.function], [self.job, self.waiting])
+
+    def test_what_agrees(self) -> None:
+        self.check()
+
+    def test_what_does_not(self) -> None:
+        """Of what has come, of those to whom it belongs, and since when it waits."""
+        self.function.counts.submitted += 1
+        self.assertRaises(AssertionError, self.check)
+        self.function.counts.submitted -= 1
+        self.check()
+        self.function.counts.waits[3] += 1
+        self.assertRaises(AssertionError, self.check)
+        self.function.counts.waits[3] -= 1
+        self.function.lanes = Lanes()
+        self.assertRaises(AssertionError, self.check)
+
+
+class TimerTests(SynchronousTestCase):
+    def test_who_waits_for_a_time(self) -> None:
+        timers, function, job = Timers(), Function(b"f"), make_job()
+        timers.add(job, 5.0)
+        timers.add(function, 6.0)
+        check_timers(timers, [function], [job])
+        with self.assertRaises(AssertionError):
+            check_timers(timers, [function], [])
+        with self.assertRaises(AssertionError):
+            check_timers(timers, [], [job])
