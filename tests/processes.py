@@ -71,8 +71,8 @@ def twistd() -> list[str]:
 
 
 def server_command(port: int, store: str) -> list[str]:
-    """The command that runs a job server in the foreground."""
-    return [*twistd(), "-n", "--pidfile=", "txgear", "--port", str(port), "--store", store]
+    """The command that runs a job server in the foreground, without a web: those have one port for all."""
+    return [*twistd(), "-n", "--pidfile=", "txgear", "--web=", "--port", str(port), "--store", store]
 
 
 def txgear() -> list[str]:

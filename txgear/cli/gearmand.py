@@ -173,6 +173,8 @@ def translate(
     _check_values(given)
     tls = gearmandtls.files(given, environ)
     daemon, server = _process_words(given)
+    # gearmand has no such port, and nobody who replaces it expects one.
+    server.append("--web=")
     environment = {}
     url = None
     if given.queue_type is not None:

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from txgear.daemon.ports import tls_port
+from txgear.daemon.webport import has_tls
 from txgear.errors import ConfigurationError
 from txgear.interfaces import IProtocolModule, ITlsProtocolModule
 from txgear.security.tls import ServerTLS
@@ -31,6 +32,8 @@ def files_of(modules: Sequence[IProtocolModule], options: Mapping[str, Any]) -> 
     for module in modules:
         if ITlsProtocolModule.providedBy(module) and tls_port(module, options) is not None:
             wanting = wanting or module.tls_port_option
+    if has_tls(options):
+        wanting = wanting or "web"
     cert, key, ca, client = (options[f"tls-{name}"] for name in ("cert", "key", "ca", "client"))
     if wanting is None:
         for name in ("cert", "key", "ca", "client"):

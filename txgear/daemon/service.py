@@ -8,7 +8,7 @@ L{txgear.daemon.process}'s. So a L{ServerService} can be a child service of any 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks, maybeDeferred, succeed
@@ -24,6 +24,7 @@ from txgear.daemon.handover import HandOver, Offer
 from txgear.daemon.ports import wanted_ports
 from txgear.daemon.renewal import Renewal, files_of
 from txgear.daemon.restore import restore
+from txgear.daemon.webport import WebPlace, hosts, is_local, origins, url, web_place
 from txgear.errors import ConfigurationError, StoreError, StoreUnusable, TxgearError
 from txgear.interfaces import IJobStore, IProtocolModule
 from txgear.journal.journal import Journal
@@ -40,6 +41,9 @@ from txgear.server.descriptors import Descriptors, soft_limit
 from txgear.server.jobserver import JobServer
 from txgear.server.schedules import Scheduler
 from txgear.server.settings import Settings
+
+if TYPE_CHECKING:
+    from txgear.web.web import Web
 
 STOP_SECONDS: Final = 5.0
 """How long connections may take to be sent what is left, when the server stops."""
@@ -60,6 +64,8 @@ class ServerService(Service):
     @ivar server: the broker and what belongs to it; there from L{startService} on.
     @ivar scheduler: what submits by the clock; there from L{startService} on.
     @ivar ports: where it listens; none before the start, and none when it drains or has stopped.
+    @ivar web: what programs and browsers see of it; C{None} where that is off.
+    @ivar web_ports: where that listens; none before the start, and none when it has stopped.
     @ivar end: called without arguments, once, when the server is to end: an operator has given the text
         command C{shutdown}, or another server has taken the store. By default the service stops itself, and
         its parent lives on.
@@ -83,8 +89,9 @@ class ServerService(Service):
         @param settings: for all ports.
         @param modules: what is spoken, each on ports of its own.
         @param options: options of C{twistd txgear}, by long names. C{listen}, C{tls-listen} and C{proxy-from}
-            (lists), C{port}, C{backlog}, C{config}, C{audit-log}, C{handover}, those of TLS and those of the
-            modules mean something here; what is missing has its default.
+            (lists), C{port}, C{backlog}, C{config}, C{audit-log}, C{handover}, C{web}, C{web-host} and
+            C{web-origin} (lists), those of TLS and those of the modules mean something here; what is missing
+            has its default, but for C{web}: without it there is none.
         @param store: where background jobs are kept, not open yet; C{None} for in memory only.
         @param config: what the file of C{--config} says; L{reload} reads the file again.
         @param wall_seconds: reads the wall clock; by default the reactor's clock is that as well.
@@ -105,6 +112,9 @@ class ServerService(Service):
             "tls-ca": None,
             "tls-client": None,
             "handover": None,
+            "web": "",
+            "web-host": [],
+            "web-origin": [],
             **{name: default for module in modules for name, _, default, *_ in module.parameters},
             **(options or {}),
         }
@@ -114,6 +124,8 @@ class ServerService(Service):
         self._thread: StoreThread | None = None
         self._renewal: Renewal | None = None
         self.ports: list[IListeningPort] = []
+        self.web: Web | None = None
+        self.web_ports: list[IListeningPort] = []
         self._own_ports: OwnPorts | None = None
         self._handover: HandOver | None = None
         if self._options["handover"] is not None:
@@ -142,10 +154,11 @@ class ServerService(Service):
         if self._handover is not None:
             self._handover.started(self._confirm())
         self.log.info(
-            "txgear {version} is ready: store {store}, listening on {ports}",
+            "txgear {version} is ready: store {store}, listening on {ports}{web}",
             version=__version__,
             store="memory:" if self._store is None else self._store.name,
             ports=", ".join(self._listening),
+            web="".join(f", web at {each}" for each in self._web_urls),
             always=True,
         )
 
@@ -170,6 +183,7 @@ class ServerService(Service):
         self.scheduler = Scheduler(self.server)
         self.server.config = self._options["config"]
         self.server.schedules = self.scheduler.listed
+        self.server.listens = lambda: bool(self.ports)
         values: list[StoredValue] = []
         try:
             if self._options["audit-log"] is not None:
@@ -191,6 +205,8 @@ class ServerService(Service):
             raise
         if self._renewal is not None:
             self._renewal.start()
+        if self.web is not None:
+            self.web.start()
         if self._options["config"] is not None:
             self.log.info("{path}: {summary}", path=self._options["config"], summary=self._config.summary)
             self._warn_of_config()
@@ -309,6 +325,52 @@ class ServerService(Service):
                 raise ConfigurationError(
                     f"this machine has no loopback address for {module.name}; use --listen"
                 )
+        self._jobs_sockets = [] if self._own_ports is None else list(self._own_ports.sockets)
+        self._open_web(reactor)
+
+    def _open_web(self, reactor: Any) -> None:
+        """
+        Open the ports of the web.
+
+        @param reactor: the reactor, or what makes its ports.
+        @raise ConfigurationError: they cannot be opened where the operator wants them, or it is not known who
+            may come from other machines.
+        """
+        self.web = None
+        self._web_urls: list[str] = []
+        place = web_place(self._options)
+        if place is None:
+            return
+        from txgear.web.site import make_web
+        from txgear.web.web import WebOptions
+
+        web = make_web(self.server, WebOptions(hosts(self._options), origins(self._options)))
+        try:
+            self._listen_for(web, place, reactor)
+        except ConfigurationError as error:
+            if not place.optional:
+                raise ConfigurationError(f"--web {self._options['web']}: {error}") from error
+            self.log.warn("no web: {error}; --web names another place for it", error=error)
+            return
+        web.everywhere = not (place.optional or all(map(is_local, self.web_ports)))
+        if web.everywhere and not self._config.access.rules:
+            raise ConfigurationError(
+                f"--web {self._options['web']}: other machines reach it, and there are no access rules: write"
+                " some into the file of --config (docs/access.md), or name an address of this machine only,"
+                " such as 127.0.0.1:4780"
+            )
+        self.web = web
+
+    def _listen_for(self, web: Web, place: WebPlace, reactor: Any) -> None:
+        factory: IProtocolFactory = web.factory(place.names)
+        if place.tls:
+            assert self._renewal is not None
+            factory = self._renewal.tls.over(factory, self._reactor, self.server.handshakes)
+        for each in place.places:
+            opened = listeners.listen(reactor, each, 0, self._options["backlog"], factory)
+            assert opened is not None
+            self.web_ports.append(opened)
+            self._web_urls.append(url(opened, place.tls))
 
     def _behind_proxies(self, factory: IProtocolFactory, trusted: Trusted) -> IProtocolFactory:
         """A factory that reads the headers of proxies first."""
@@ -369,7 +431,7 @@ class ServerService(Service):
             cancelling it stops the waiting, not the draining.
         """
         self.log.info("draining: no new jobs; waiting for those that run or are waited for")
-        self._closing_ports = self._close_ports()
+        self._closing_ports = self._close_ports(but_web=True)
         return self.server.drain().addCallback(self._drained)
 
     def _drained(self, result: None) -> None:
@@ -409,7 +471,8 @@ class ServerService(Service):
     def offer(self) -> Offer:
         """Part of L{txgear.daemon.handover.Giver}."""
         journal = self.server.journal
-        if not self.running or self._own_ports is None or self._ending:
+        draining = self.server.broker.dispatcher.draining
+        if not self.running or self._own_ports is None or self._ending or draining:
             raise ConfigurationError("the server there drains, or ends")
         if journal is not None and journal.unavailable is not None:
             raise ConfigurationError(f"the server there cannot use its store: {journal.unavailable}")
@@ -446,13 +509,22 @@ class ServerService(Service):
             own.leave()
         self.shutdown(False)
 
-    def _close_ports(self) -> Deferred[Any]:
+    def _close_ports(self, but_web: bool = False) -> Deferred[Any]:
+        """
+        @param but_web: whether the web stays open: who drains a server wants to see what is left of it.
+        """
         ports, self.ports = self.ports, []
+        if not but_web:
+            ports += self.web_ports
+            self.web_ports = []
         closed: Deferred[Any] = DeferredList([maybeDeferred(port.stopListening) for port in ports])
         if self._own_ports is None or self._released is not None:
             # The sockets are kept, for the next server or for us.
             return closed
-        own, self._own_ports = self._own_ports, None
+        own = self._own_ports
+        if but_web:
+            return closed.addCallback(lambda results: own.close(self._jobs_sockets))
+        self._own_ports = None
         # One that has them already, and has not asked us to end, may take over nevertheless.
         is_passed_on = self._handover is not None and self._handover.successor is not None
         return closed.addCallback(lambda results: own.leave() if is_passed_on else own.close())
@@ -483,6 +555,8 @@ class ServerService(Service):
     def _stop(self) -> Any:
         server, thread = self.server, self._thread
         self.scheduler.stop()
+        if self.web is not None:
+            self.web.stop()
         if self._renewal is not None:
             self._renewal.stop()
         released = self._released

@@ -33,6 +33,7 @@ from txgear.daemon.startup import (
     open_standard_descriptors,
     print_mistakes_as_lines,
 )
+from txgear.daemon.webport import WEB, web_place
 from txgear.errors import ConfigurationError
 from txgear.interfaces import IJobStore, IProtocolModule
 from txgear.net.monotonic import use_monotonic_clock
@@ -44,6 +45,7 @@ from txgear.server.settings import Settings
 from txgear.server.sockets import KeepAlive
 from txgear.server.values import COERCIONS
 from txgear.stores import TIMEOUT, default_url, make_store
+from txgear.web.origins import host_name, named_origin
 
 MEMORY: Final = "memory:"
 """The C{--store} that is none."""
@@ -233,6 +235,13 @@ class Options(UsageOptions):
             os.path.abspath,
         ),
         (
+            "web",
+            None,
+            None,
+            "where programs and browsers see the server: HOST:PORT, tls:HOST:PORT, an endpoint string, or"
+            f" nothing for nowhere [default: {WEB}]",
+        ),
+        (
             "store",
             None,
             None,
@@ -326,6 +335,8 @@ class Options(UsageOptions):
         self["protocol"] = []
         self["proxy-from"] = []
         self["ignored"] = []
+        self["web-host"] = []
+        self["web-origin"] = []
 
     def opt_listen(self, where: str) -> None:
         """Listen at an address, a host name or an endpoint string; may repeat [default: 127.0.0.1 and ::1]"""
@@ -348,6 +359,22 @@ class Options(UsageOptions):
         except ConfigurationError as error:
             raise UsageError(str(error)) from error
         self["proxy-from"].append(where)
+
+    def opt_web_host(self, name: str) -> None:
+        """The web may be asked by this name as well, such as that of a proxy; may repeat"""
+        try:
+            host_name(name)
+        except ConfigurationError as error:
+            raise UsageError(str(error)) from error
+        self["web-host"].append(name)
+
+    def opt_web_origin(self, origin: str) -> None:
+        """Pages of this web site may use the web, as https://gear.example.com; may repeat"""
+        try:
+            named_origin(origin)
+        except ConfigurationError as error:
+            raise UsageError(str(error)) from error
+        self["web-origin"].append(origin)
 
     def opt_protocol(self, name: str) -> None:
         """Speak this, too, on a port of its own; may repeat"""
@@ -414,6 +441,12 @@ class Options(UsageOptions):
         if not self["keepalive"]:
             lacks += [(f"keepalive-{name}", "--keepalive") for name in ("idle", "interval", "count")]
         notes = [f"--{name} has no effect without {other}" for name, other in lacks if name in given]
+        if self["web"] == "":
+            notes += [
+                f"--{name} has no effect without --web"
+                for name in ("web-host", "web-origin")
+                if name in given
+            ]
         if self.store is None:
             idle = ("store-password-file", "store-timeout", "queue-memory")
             notes += [f"--{name} has no effect with --store {MEMORY}" for name in idle if name in given]
@@ -431,6 +464,7 @@ class Options(UsageOptions):
                 check_twistd(self.parent)
                 self._take_over_pid_file(self.parent)
             self._unfinished_memory()
+            web_place(self)
             files_of(self.spoken(), self)
             self.store = self._make_store()
             self.config = self._read_config()

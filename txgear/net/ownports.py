@@ -200,12 +200,19 @@ class OwnPorts:
             own.is_owner = False
         self.close()
 
-    def close(self) -> None:
-        """Close all sockets, those as well that nobody has asked for; their ports are closed by now."""
-        for own in (*self.sockets, *self.inherited):
+    def close(self, some: Iterable[OwnSocket] | None = None) -> None:
+        """
+        Close sockets whose ports are closed by now.
+
+        @param some: which; by default all, those as well that nobody has asked for.
+        """
+        for own in (*self.sockets, *self.inherited) if some is None else some:
             own.close()
-        self.sockets.clear()
-        self.inherited.clear()
+        if some is None:
+            self.sockets.clear()
+            self.inherited.clear()
+        else:
+            self.sockets = [own for own in self.sockets if own not in some]
 
 
 def unix_place(path: str) -> Place:

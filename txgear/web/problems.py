@@ -4,9 +4,8 @@ Errors of the server as problems of the web.
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, Final
-
-from twisted.web.http import RESPONSES
 
 from txgear.errors import PolicyError, ServerError
 from txgear.server.httpexchange import RETRY_SECONDS
@@ -50,6 +49,6 @@ def details(problem: Problem, instance: str) -> dict[str, Any]:
 
     @param instance: tells this answer from all others.
     """
-    title = RESPONSES.get(problem.status, b"Error").decode("ascii")
+    title = HTTPStatus(problem.status).phrase
     own = {"type": TYPE + problem.code, "title": title, "status": problem.status, "detail": problem.detail}
     return {**problem.extra, **own, "instance": instance}

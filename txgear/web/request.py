@@ -5,6 +5,7 @@ One request of the web, as its endpoint sees it, and its answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
@@ -408,6 +409,8 @@ class WebRequest(HttpExchange):
 
     def _web_head(self, status: int, content_type: str, headers: Mapping[str, str]) -> None:
         self._head(status, content_type.encode("ascii"))
+        # Twisted does not know the words of all of them.
+        self.setResponseCode(status, HTTPStatus(status).phrase.encode("ascii"))
         if not content_type:
             self.responseHeaders.removeHeader(b"Content-Type")
         for name, value in (*SECURITY, *self.cors):

@@ -46,6 +46,7 @@ class TranslateTests(SynchronousTestCase):
                 "--pidfile=",
                 "-n",
                 "txgear",
+                "--web=",
                 "--listen=0.0.0.0",
                 "--listen=::",
                 "--verbose",
@@ -64,6 +65,7 @@ class TranslateTests(SynchronousTestCase):
         self.assertEqual(
             set(words[server + 1 :]),
             {
+                "--web=",
                 "--log-file=/tmp/log",
                 "--verbose",
                 "ERROR",

@@ -56,7 +56,7 @@ class ServiceTestCase(SynchronousTestCase):
 
     def service(self, *words: str, reactor: Any = None, store: IJobStore | None = None) -> ServerService:
         options = Options()
-        options.parseOptions(["--store=memory:", *words])
+        options.parseOptions(["--store=memory:", "--web=", *words])
         modules = [options.modules[name] for name in ("gear", *options["protocol"])]
         return ServerService(
             reactor or self.reactor, options.settings(), modules, options, store, options.config
