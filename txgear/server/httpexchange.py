@@ -194,7 +194,9 @@ class HttpExchange(Request):
 
         @param answer: makes the answer.
         """
-        if self._length == 0:
+        if self._whole:
+            answer()
+        elif self._length == 0:
             self._refusal = answer
         else:
             self._refuse_body(answer)

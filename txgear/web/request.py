@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from twisted.web.http import NO_BODY_CODES
 
@@ -82,8 +82,8 @@ class Streamed:
     An answer that is written bit by bit.
 
     Its owner writes no more while it is L{full}, and goes on in L{on_drain}: what is written nevertheless is
-    kept for some megabytes, and then the connection is dropped; so it is where the peer reads nothing for
-    L{STALL_SECONDS<txgear.net.stream.STALL_SECONDS>}.
+    kept, up to L{DROP_FROM<txgear.net.stream.DROP_FROM>}. A peer that reads nothing of what has filled the
+    connection for L{STALL_SECONDS<txgear.net.stream.STALL_SECONDS>} is dropped.
 
     @ivar on_drain: called when there is room again after it was full.
     @ivar on_gone: called once when nobody reads any more: the peer has gone, or the server ends. Not after
@@ -311,8 +311,7 @@ class WebRequest(HttpExchange):
                 self.fail(result)
             else:
                 self.answer(result)
-        elif isinstance(result, Failure):
-            # It was cancelled; or it has failed behind its own answer.
+        elif isinstance(result, Failure) and result.check(CancelledError) is None:
             self.note_failure(result)
         self.server.end_turn()
 

@@ -77,6 +77,9 @@ class Router:
         """
         @param path: as it was sent, without the query.
         """
+        if path.startswith("//"):
+            # Which werkzeug takes for one.
+            return None
         try:
             rule, arguments = self._map.match(path)
         except NotFound:
