@@ -278,7 +278,7 @@ MUTANTS: Final = (
     Mutant(
         "a job is joined without SEE",
         "broker/broker.py",
-        "        if client is not None:\n            check_join(client, job)\n",
+        "        check_join(client, job)\n",
         "",
         "broker.test_broker_tenants",
     ),
@@ -292,8 +292,8 @@ MUTANTS: Final = (
     Mutant(
         "nobody's jobs are everybody's to join",
         "broker/rights.py",
-        "(peer.tenant is None or job.tenant is not peer.tenant)",
-        "job.tenant is not peer.tenant",
+        "if peer.tenant is None or job.tenant is not peer.tenant:",
+        "if job.tenant is not peer.tenant:",
         "broker.test_rights broker.test_broker_tenants",
     ),
     Mutant(
