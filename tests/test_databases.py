@@ -29,12 +29,12 @@ from txgear.broker.history import MOST_ATTEMPTS, MOST_TEXT, Attempt, History, as
 from txgear.broker.records import PAUSED, Batch, JobUpdate, StoredValue
 from txgear.broker.states import DONE
 from txgear.errors import StoreRefused, StoreTaken, StoreUnavailable, StoreUnusable
-from txgear.interfaces import IJobStore
+from txgear.interfaces import IHistoryStore
 from txgear.stores import make_store, migrations, schema
 from txgear.stores.mysql import LEAST_PACKET
 from txgear.stores.sql import SqlStore
 from txgear.test.support.stores import (
-    StoreContract,
+    HistoryContract,
     adding,
     addition,
     deleting,
@@ -45,21 +45,21 @@ from txgear.test.support.stores import (
 )
 
 
-class TestPostgresContract(StoreContract, SynchronousTestCase):
+class TestPostgresContract(HistoryContract, SynchronousTestCase):
     @pytest.fixture(autouse=True)
     def _place(self, postgres: Database) -> None:
         self.url = postgres.url
 
-    def make_store(self) -> IJobStore:
+    def make_store(self) -> IHistoryStore:
         return make_store(self.url)
 
 
-class TestMariaDBContract(StoreContract, SynchronousTestCase):
+class TestMariaDBContract(HistoryContract, SynchronousTestCase):
     @pytest.fixture(autouse=True)
     def _place(self, mariadb: Database) -> None:
         self.url = mariadb.url
 
-    def make_store(self) -> IJobStore:
+    def make_store(self) -> IHistoryStore:
         return make_store(self.url)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from txgear.broker.broker import Broker
     from txgear.broker.model import Job, Peer
     from txgear.broker.ports import Outbox
-    from txgear.broker.records import Batch, JobRecord, StoredValue
+    from txgear.broker.records import Batch, HistoryChunk, JobRecord, StoredValue
     from txgear.protocol.packets import Packet
 
 
@@ -254,4 +254,29 @@ class IJobStore(Interface):
 
         @param next_number: the first number that was not used, if that is
             known: those from there on are no longer reserved.
+        """
+
+
+class IHistoryStore(IJobStore):
+    """
+    A store that keeps the history of figures as well. A server whose store does not begins anew after a
+    restart.
+    """
+
+    def put_history(chunks: Sequence[HistoryChunk], deleted: Sequence[int]) -> None:
+        """
+        Keep some of it, as one transaction.
+
+        @param chunks: each replaces the one of its number.
+        @param deleted: numbers of others that are not to be kept; one that is not kept has no effect.
+        """
+
+    def history(after: int, limit: int) -> list[HistoryChunk]:
+        """
+        Read what is kept, by and by.
+
+        @param after: a number, or 0 for the beginning.
+        @param limit: chunks to return at the most.
+        @return: those with higher numbers, in the order of these; fewer than C{limit} only if there are no
+            more.
         """

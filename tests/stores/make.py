@@ -156,10 +156,14 @@ def jobs(name: str) -> list[tuple[JobRecord, bytes, bytes | None]]:
     return made
 
 
-def marks() -> list[StoredValue]:
-    """What is remembered beside jobs."""
+def marks(name: str) -> list[StoredValue]:
+    """
+    What is remembered beside jobs.
+
+    @param name: of the file, without its ending: only later ones have texts.
+    """
     return [
-        StoredValue(PAUSED, b"paused", THEN),
+        StoredValue(PAUSED, b"paused", THEN, text="" if "0002" in name else "alice, by the f\u00fcr page"),
         StoredValue(SCHEDULED, b"nightly", THEN + 1),
         StoredValue(SCHEDULED, b"x" * 8000, 1.0),
     ]
@@ -168,6 +172,11 @@ def marks() -> list[StoredValue]:
 def digests() -> list[bytes]:
     """Rows of another server's queue that have been taken over."""
     return [sha256(b"row %d" % number).digest() for number in range(3)]
+
+
+def chunks() -> list[tuple[int, bytes]]:
+    """Chunks of the history of figures, as far as the store looks at them."""
+    return [(1, b"one"), (2, bytes(range(256)))]
 
 
 def main(path: str) -> None:
@@ -190,8 +199,9 @@ def main(path: str) -> None:
     # One that has ended, and is not to be there any more.
     gone = added[0][0]._replace(number=900, place=900)
     store.write(Batch([*added, (gone, b"gone")], (), ()))
-    store.write(Batch((), moves, [900], results, values=marks()))
+    store.write(Batch((), moves, [900], results, values=marks(Path(path).stem)))
     store.take_over([], digests())
+    store.put_history(chunks(), [])
     store.close(first + 500)
 
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from make import FAR, digests, jobs, marks
+from make import FAR, chunks, digests, jobs, marks
 
 from crashpeers import Line
 from processes import Servers
-from txgear.broker.records import PAUSED, JobRecord
+from txgear.broker.records import PAUSED, JobRecord, StoredValue
 from txgear.broker.states import DEAD, DONE
 from txgear.stores import make_store
 from wirepeer import P, packet
 
 pytestmark = pytest.mark.txgear_only
 
-FILES = sorted(Path(__file__).parent.glob("*.sqlite"))
+FOLDER = Path(__file__).parent
+FILES = sorted(FOLDER.glob("*.sqlite"))
 
 
 CONFIG = """
@@ -34,20 +37,25 @@ class Old(NamedTuple):
 
     @ivar url: of a copy: opening it brings its tables up to date.
     @ivar jobs: what is in it, with workloads and results.
+    @ivar marks: what is remembered beside them.
+    @ivar chunks: of the history of figures.
     """
 
     url: str
     jobs: list[tuple[JobRecord, bytes, bytes | None]]
+    marks: list[StoredValue]
+    chunks: list[tuple[int, bytes]]
 
 
 @pytest.fixture(params=FILES, ids=lambda file: file.stem)
 def old(request: pytest.FixtureRequest, tmp_path: Path) -> Old:
     copy = shutil.copy(request.param, tmp_path / "jobs.sqlite")
-    return Old(f"sqlite:///{copy}", jobs(request.param.stem))
+    name = request.param.stem
+    return Old(f"sqlite:///{copy}", jobs(name), marks(name), [] if "0002" in name else chunks())
 
 
-def test_there_are_three() -> None:
-    assert len(FILES) == 3
+def test_there_are_four() -> None:
+    assert len(FILES) == 4
 
 
 def test_all_is_there(old: Old) -> None:
@@ -60,8 +68,9 @@ def test_all_is_there(old: Old) -> None:
             job.number: workload if result is None else b"" for job, workload, result in old.jobs
         }
         assert store.results(numbers) == {job.number: result for job, _, result in old.jobs if result}
-        assert sorted(store.values()) == sorted(marks())
+        assert sorted(store.values()) == sorted(old.marks)
         assert store.imported([*digests(), bytes(32)]) == set(digests())
+        assert store.history(0, 10) == old.chunks
         # After those that were reserved and not given back.
         assert store.reserve(1) == 501
     finally:
@@ -100,7 +109,7 @@ def test_a_server_goes_on_with_it(old: Old, start_server: Servers) -> None:
     assert {row.split(b"\t")[0] for row in line.lines(b"show jobs")} == waiting - set(done)
     dead = [job.prefix + b":%d" % job.number for job, _, _ in old.jobs if job.state == DEAD]
     assert [row.split(b"\t")[0] for row in line.lines(b"dead")] == dead
-    for mark in marks():
+    for mark in old.marks:
         if mark.kind == PAUSED:
             assert b"paused\tyes" in line.lines(b"policy " + mark.name)
     line.close()
@@ -122,3 +131,26 @@ def test_uniques_stay_taken(old: Old, setting: str, tmp_path: Path, start_server
             assert b"setting\tunique_for\t86400" in line.lines(b"job " + handle)
     line.close()
     assert ("function.once is called unique_for now" in server.log()) == (setting == "once")
+
+
+def tables(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """The columns of all tables."""
+    with closing(sqlite3.connect(path)) as file:
+        names = [name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: file.execute(f"PRAGMA table_info({name})").fetchall() for name in names}
+
+
+def test_back_to_the_revision_before(tmp_path: Path) -> None:
+    """As docs/upgrading.md says: nothing is lost but what that version has no place for."""
+    copy = Path(shutil.copy(FOLDER / "schema-0003.sqlite", tmp_path / "jobs.sqlite"))
+    page = (FOLDER.parent.parent / "docs" / "upgrading.md").read_text("utf-8")
+    with closing(sqlite3.connect(copy)) as file:
+        file.executescript(page.partition("```sql\n")[2].partition("```")[0])
+    assert tables(copy) == tables(FOLDER / "schema-0002-tenants.sqlite")
+    with closing(sqlite3.connect(copy)) as file:
+        assert file.execute("SELECT version_num FROM txgear_schema").fetchall() == [("0002",)]
+    store = make_store(f"sqlite:///{copy}")
+    store.open()
+    assert store.replay(0, 1000) == [job for job, _, _ in jobs("schema-0003")]
+    assert sorted(store.values()) == sorted(mark._replace(text="") for mark in marks("schema-0003"))
+    store.close(None)

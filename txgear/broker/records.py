@@ -104,18 +104,24 @@ class StoredValue(NamedTuple):
     @ivar name: the name of the function, or of the schedule.
     @ivar value: the value, not negative; 0.0 is the same as no value.
     @ivar number: the new job without which the value must not be kept; 0 for none.
+    @ivar text: what is said beside it, for people; a store may keep no more than the first 1,000 bytes of it.
     """
 
     kind: int
     name: bytes
     value: float
     number: int = 0
+    text: str = ""
 
 
 PAUSED: Final = 1
-"""The value is the time since when a function is paused."""
+"""The value is the time since when a function is paused, the text by whom."""
 SCHEDULED: Final = 2
 """The value is the time for which a schedule has run last."""
+
+
+HistoryChunk: TypeAlias = "tuple[int, bytes]"
+"""A piece of the history of figures: its number, at least 1, and what is in it."""
 
 
 class Batch(NamedTuple):

@@ -9,17 +9,17 @@ from heapq import nsmallest
 
 from zope.interface import implementer
 
-from txgear.broker.records import LAST_NUMBER, Batch, JobRecord, StoredValue
+from txgear.broker.records import LAST_NUMBER, Batch, HistoryChunk, JobRecord, StoredValue
 from txgear.errors import StoreRefused, StoreUnavailable, StoreUnusable
-from txgear.interfaces import IJobStore
+from txgear.interfaces import IHistoryStore
 
 
-@implementer(IJobStore)
+@implementer(IHistoryStore)
 class MemoryStore:
     """
     A store for tests. What it keeps outlives L{close}, but not the process: a
     server can be started again with the same object. The methods are those of
-    L{IJobStore}.
+    L{IHistoryStore}.
     """
 
     name = "memory:"
@@ -30,6 +30,7 @@ class MemoryStore:
         self._workloads: dict[int, bytes] = {}
         self._results: dict[int, bytes] = {}
         self._values: dict[tuple[int, bytes], StoredValue] = {}
+        self._history: dict[int, bytes] = {}
         self._next = 1
 
     def open(self) -> None:
@@ -96,6 +97,19 @@ class MemoryStore:
         """See L{IJobStore.known}."""
         self._check_open()
         return self._jobs.keys() & set(numbers)
+
+    def put_history(self, chunks: Sequence[HistoryChunk], deleted: Sequence[int]) -> None:
+        """See L{IHistoryStore.put_history}."""
+        self._check_open()
+        for number in deleted:
+            self._history.pop(number, None)
+        self._history.update(chunks)
+
+    def history(self, after: int, limit: int) -> list[HistoryChunk]:
+        """See L{IHistoryStore.history}."""
+        self._check_open()
+        numbers = nsmallest(limit, (number for number in self._history if number > after))
+        return [(number, self._history[number]) for number in numbers]
 
     def close(self, next_number: int | None) -> None:
         """See L{IJobStore.close}."""

@@ -5,7 +5,7 @@ There is no index but the primary keys. Jobs come with growing numbers, so each
 insert is an append.
 
 Tables and columns keep the names that they were made with: C{txgear_marks} holds the
-stored values, and C{life} the history of a job.
+stored values, with C{note} for their texts, and C{life} the history of a job.
 """
 
 from __future__ import annotations
@@ -26,11 +26,14 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.types import TypeEngine
 
-REVISIONS: Final = ("0001", "0002")
+REVISIONS: Final = ("0001", "0002", "0003")
 """All revisions, up to that of the tables below: the files in C{migrations/versions}."""
 
 REVISION_TABLE: Final = "txgear_schema"
 """The table in which Alembic notes the revision; its usual name may be another program's."""
+
+MAX_NOTE: Final = 1024
+"""Bytes of the text of a stored value; what is longer is cut off."""
 
 _metadata: Final = MetaData()
 
@@ -105,6 +108,7 @@ stored_values: Final = Table(
     _column("kind", SmallInteger()),
     _column("name", _bytes(8191)),
     _column("value", Double()),
+    Column("note", _bytes(MAX_NOTE), key="text"),
     mysql_engine="InnoDB",
 )
 """Values that are kept beside the jobs (L{txgear.broker.records.StoredValue})."""
@@ -121,10 +125,20 @@ numbers: Final = Table(
 imported: Final = Table("txgear_imported", _metadata, _key("digest", _digest(32)), mysql_engine="InnoDB")
 """Digests of the rows that C{txgear import} has taken over from another server's queue."""
 
+history: Final = Table(
+    "txgear_history",
+    _metadata,
+    _key("number", _NUMBER),
+    _column("chunk", LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql")),
+    mysql_engine="InnoDB",
+)
+"""Chunks of the history of figures. It is not looked at when the store is opened: no job needs it."""
+
 UPDATED_ONLY: Final = frozenset({"state", "ended", "history"})
 """Columns of L{jobs} that an insert leaves to their defaults, and an update sets."""
 
 TABLES: Final = (jobs, workloads, results, stored_values, numbers, imported)
+"""What a server cannot do without."""
 
 
 def inserted_columns(table: Table) -> list[Column[Any]]:

@@ -17,9 +17,18 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from zope.interface import implementer
 
-from txgear.broker.records import LAST_NUMBER, Batch, JobRecord, JobUpdate, NewJob, Result, StoredValue
+from txgear.broker.records import (
+    LAST_NUMBER,
+    Batch,
+    HistoryChunk,
+    JobRecord,
+    JobUpdate,
+    NewJob,
+    Result,
+    StoredValue,
+)
 from txgear.errors import StoreError, StoreRefused, StoreTaken, StoreUnavailable, StoreUnusable
-from txgear.interfaces import IJobStore
+from txgear.interfaces import IHistoryStore
 from txgear.stores import leftovers, migrations, schema
 from txgear.stores.dialects import StoreDialect
 from txgear.stores.leftovers import Leftovers
@@ -37,11 +46,11 @@ MOST_CHARACTERS: Final = 300
 """Characters of a database's message that are passed on at the most."""
 
 
-@implementer(IJobStore)
+@implementer(IHistoryStore)
 class SqlStore:
     """
     A store with the tables of L{schema}, over one connection. Most methods are
-    those of L{IJobStore}; L{leftovers}, L{imported} and L{take_over} are for the
+    those of L{IHistoryStore}; L{leftovers}, L{imported} and L{take_over} are for the
     move from another server.
     """
 
@@ -365,6 +374,21 @@ class SqlStore:
         """See L{IJobStore.values}."""
         with self._transaction() as cursor:
             return self._statements.values(cursor)
+
+    # The history of figures
+
+    def put_history(self, chunks: Sequence[HistoryChunk], deleted: Sequence[int]) -> None:
+        """See L{IHistoryStore.put_history}."""
+        with self._write_transaction() as cursor:
+            self._statements.delete(cursor, schema.history, deleted)
+            self._statements.put_history(cursor, chunks)
+
+    def history(self, after: int, limit: int) -> list[HistoryChunk]:
+        """See L{IHistoryStore.history}."""
+        with self._transaction() as cursor:
+            return self._statements.history(cursor, after, limit)
+
+    # The move from another server
 
     def imported(self, digests: Sequence[bytes]) -> set[bytes]:
         """The digests, of those that are asked for, that L{take_over} has noted."""

@@ -21,8 +21,17 @@ from sqlalchemy import Column, Table, bindparam, delete, func, insert, literal_c
 from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
 from sqlalchemy.sql import ClauseElement
 
-from txgear.broker.records import JobRecord, JobUpdate, StoredValue
-from txgear.stores.schema import inserted_columns, jobs, numbers, results, stored_values, workloads
+from txgear.broker.records import HistoryChunk, JobRecord, JobUpdate, StoredValue
+from txgear.stores.schema import (
+    MAX_NOTE,
+    history,
+    inserted_columns,
+    jobs,
+    numbers,
+    results,
+    stored_values,
+    workloads,
+)
 
 T = TypeVar("T")
 
@@ -88,11 +97,14 @@ class Statements:
             .values(**changed, size=func.coalesce(parameter(jobs.c.size), jobs.c.size))
             .where(jobs.c.number == parameter(jobs.c.number))
         )
-        self._values = self.text(select(stored_values.c.kind, stored_values.c.name, stored_values.c.value))
+        self._values = self.text(
+            select(stored_values.c.kind, stored_values.c.name, stored_values.c.value, stored_values.c.text)
+        )
         self._insert_text = cache(self._make_insert)
         self._delete_text = cache(self._make_delete)
         self._known_text = cache(self._make_known)
         self._replay_text = cache(self._make_replay)
+        self._history_text = cache(self._make_history)
         self._workloads_text = cache(self._make_workloads)
         self._results_text = cache(self._make_results)
 
@@ -117,15 +129,19 @@ class Statements:
 
     def put_values(self, cursor: DBAPICursor, changed: Sequence[StoredValue]) -> None:
         """Keep values, each in place of the one of its kind and name; a value of 0.0 is removed."""
-        rows = [(digest_of(each), each.kind, each.name, each.value) for each in changed]
+        rows = [(digest_of(each), each.kind, each.name, each.value, note_of(each)) for each in changed]
         self.delete(cursor, stored_values, [row[0] for row in rows])
-        rows = [row for row in rows if row[-1]]
-        self.insert(cursor, stored_values, rows, [ROW_BYTES + len(row[2]) for row in rows])
+        rows = [row for row in rows if row[3]]
+        weights = [ROW_BYTES + MAX_NOTE + len(row[2]) for row in rows]
+        self.insert(cursor, stored_values, rows, weights)
 
     def values(self, cursor: DBAPICursor) -> list[StoredValue]:
         """All values that are kept."""
         cursor.execute(self._values)
-        return [StoredValue(kind, bytes(name), value) for kind, name, value in cursor.fetchall()]
+        return [
+            StoredValue(kind, bytes(name), value, text=bytes(note or b"").decode("utf-8", "ignore"))
+            for kind, name, value, note in cursor.fetchall()
+        ]
 
     def insert(
         self, cursor: DBAPICursor, table: Table, rows: Sequence[tuple[Any, ...]], weights: Sequence[int]
@@ -174,6 +190,16 @@ class Statements:
             found.update(cursor.fetchall())
         return found
 
+    def put_history(self, cursor: DBAPICursor, chunks: Sequence[HistoryChunk]) -> None:
+        """Keep chunks of the history, each in place of the one of its number."""
+        self.delete(cursor, history, [number for number, _ in chunks])
+        self.insert(cursor, history, chunks, [ROW_BYTES + len(chunk) for _, chunk in chunks])
+
+    def history(self, cursor: DBAPICursor, after: int, limit: int) -> list[HistoryChunk]:
+        """Chunks with numbers above C{after}, in the order of these; C{limit} of them at the most."""
+        cursor.execute(self._history_text(limit), (after,))
+        return [(number, bytes(chunk)) for number, chunk in cursor.fetchall()]
+
     # Texts of statements
 
     def is_one_of(self, key: Column[Any], keys: int) -> Any:
@@ -199,10 +225,17 @@ class Statements:
         return self.text(select(primary_key(table)).where(self.is_one_of(primary_key(table), keys)))
 
     def _make_replay(self, limit: int) -> str:
+        return self._make_page(jobs, limit)
+
+    def _make_history(self, limit: int) -> str:
+        return self._make_page(history, limit)
+
+    def _make_page(self, table: Table, limit: int) -> str:
+        """So many rows of a table, from a number on."""
         return self.text(
-            select(jobs)
-            .where(jobs.c.number > parameter(jobs.c.number))
-            .order_by(jobs.c.number)
+            select(table)
+            .where(table.c.number > parameter(table.c.number))
+            .order_by(table.c.number)
             .limit(literal_column(str(limit)))
             # Without it, SQLAlchemy adds one for SQLite, as a parameter.
             .offset(literal_column("0"))
@@ -224,3 +257,8 @@ class Statements:
 def digest_of(value: StoredValue) -> bytes:
     """The key of a value's row."""
     return sha256(bytes([value.kind]) + value.name).digest()
+
+
+def note_of(value: StoredValue) -> bytes | None:
+    """The text of a value as its row has it: no longer than L{MAX_NOTE}, and C{None} where there is none."""
+    return value.text.encode("utf-8", "backslashreplace")[:MAX_NOTE] or None

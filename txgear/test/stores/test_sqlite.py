@@ -20,13 +20,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobRecord, JobUpdate, NewJob, StoredValue
 from txgear.broker.states import DONE, TO_ENDED
 from txgear.errors import StoreRefused, StoreUnavailable, StoreUnusable
-from txgear.interfaces import IJobStore
+from txgear.interfaces import IHistoryStore
 from txgear.stores import make_store, migrations, schema
 from txgear.stores.memory import MemoryStore
 from txgear.stores.sql import SqlStore
 from txgear.test.support.extras import PROPERTY, given, st
 from txgear.test.support.stores import (
-    StoreContract,
+    HistoryContract,
     adding,
     addition,
     deleting,
@@ -108,12 +108,12 @@ def damage(path: str, workload: bytes) -> None:
     raise AssertionError("there is no such page")
 
 
-class SQLiteContractTests(StoreContract, SynchronousTestCase):
+class SQLiteContractTests(HistoryContract, SynchronousTestCase):
     def setUp(self) -> None:
         self.path = os.path.realpath(self.mktemp())
         super().setUp()
 
-    def make_store(self) -> IJobStore:
+    def make_store(self) -> IHistoryStore:
         return make_store(f"sqlite:///{self.path}")
 
 
@@ -323,7 +323,7 @@ class SchemaTests(SQLiteCase):
         self.assertEqual(compare_metadata(context, schema.jobs.metadata), [])
         self.assertEqual(migrations.revision(connection), schema.REVISIONS[-1])
         self.assertEqual(
-            {table.name for table in schema.TABLES} | {schema.REVISION_TABLE},
+            {table.name for table in (*schema.TABLES, schema.history)} | {schema.REVISION_TABLE},
             set(inspect(connection).get_table_names()),
         )
 
@@ -380,14 +380,36 @@ class SchemaTests(SQLiteCase):
             self.assertEqual(self.store.replay(0, 10), jobs)
             self.assert_newest()
 
-    def fill_first_revision(self) -> list[JobRecord]:
-        """Leave a file as the first revision made it, with two jobs in it."""
+    def test_an_upgrade_from_the_second_revision_that_was_interrupted(self) -> None:
+        steps = (
+            "ALTER TABLE txgear_marks ADD COLUMN note BLOB",
+            "CREATE TABLE txgear_history (number INTEGER NOT NULL PRIMARY KEY, chunk BLOB NOT NULL)",
+        )
+        for count in range(len(steps) + 1):
+            self.path = os.path.realpath(self.mktemp())
+            self.store = self.make_store()
+            self.make_revision("0002")
+            other = self.other()
+            other.execute("INSERT INTO txgear_marks VALUES (?, 1, ?, 5.5)", (bytes(32), b"f"))
+            for step in steps[:count]:
+                other.execute(step)
+            self.store.open()
+            self.assertEqual(self.store.values(), [StoredValue(PAUSED, b"f", 5.5)])
+            self.assertEqual(self.store.history(0, 10), [])
+            self.assert_newest()
+
+    def make_revision(self, revision: str) -> None:
+        """Leave a file with the tables of an earlier revision."""
         connection = self.store._dialect.engine.connect()
         self.store._dialect.prepare()
-        migrations.upgrade(connection, "0001")
+        migrations.upgrade(connection, revision)
         connection.commit()
         connection.close()
         self.store.close(None)
+
+    def fill_first_revision(self) -> list[JobRecord]:
+        """Leave a file as the first revision made it, with two jobs in it."""
+        self.make_revision("0001")
         jobs = [
             stored(1, place=9, function=b"\0\xff", unique=b"u", due=0.5, retries=3, size=3),
             stored(2, digest=b"d" * 16, unique=b"-", reducer=b"r", priority=0),

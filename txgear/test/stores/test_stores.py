@@ -9,19 +9,19 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.errors import ConfigurationError
-from txgear.interfaces import IJobStore
+from txgear.interfaces import IHistoryStore
 from txgear.stores import default_url, make_store
 from txgear.stores.memory import MemoryStore
 from txgear.test.support.extras import needs
-from txgear.test.support.stores import StoreContract
+from txgear.test.support.stores import HistoryContract
 
 
-class MemoryStoreTests(StoreContract, SynchronousTestCase):
+class MemoryStoreTests(HistoryContract, SynchronousTestCase):
     def setUp(self) -> None:
         self.place = MemoryStore()
         super().setUp()
 
-    def make_store(self) -> IJobStore:
+    def make_store(self) -> IHistoryStore:
         # It is its own place.
         return self.place
 

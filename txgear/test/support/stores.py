@@ -15,6 +15,7 @@ from txgear.broker.records import (
     PAUSED,
     SCHEDULED,
     Batch,
+    HistoryChunk,
     JobRecord,
     JobUpdate,
     NewJob,
@@ -23,7 +24,7 @@ from txgear.broker.records import (
 )
 from txgear.broker.states import DEAD, DONE, FAILED
 from txgear.errors import StoreRefused, StoreUnavailable, StoreUnusable
-from txgear.interfaces import IJobStore
+from txgear.interfaces import IHistoryStore, IJobStore
 from txgear.protocol.constants import HIGH, LOW, NORMAL
 from txgear.protocol.packets import Data, Pieces
 
@@ -411,13 +412,26 @@ class StoreContract(Base):
             StoredValue(SCHEDULED, b"F", 2.0),
             StoredValue(SCHEDULED, b"f", 3.0),
             StoredValue(SCHEDULED, b"f ", 4.0),
+            StoredValue(PAUSED, b"said", 1.0, text="by \0 f\xfcr \u20ac \U0001f600 ' \" %s"),
+            StoredValue(SCHEDULED, b"said", 1.0, text="x" * 1000),
         ]
         self.store.write(setting_values(*values))
         self.assertEqual(self.stored_values(), sorted(values))
         self.reopen()
         self.assertEqual(self.stored_values(), sorted(values))
-        types = [int, bytes, float, int]
+        types = [int, bytes, float, int, str]
         self.assertEqual([list(map(type, value)) for value in self.store.values()], [types] * len(values))
+
+    def test_a_text_may_be_too_long_or_none(self) -> None:
+        """Of one that is too long the beginning is kept."""
+        self.store.write(setting_values(StoredValue(PAUSED, b"f", 1.0, text="\u20ac" * 3000)))
+        (value,) = self.stored_values()
+        self.assertGreaterEqual(len(value.text), 333)
+        self.assertEqual(set(value.text), {"\u20ac"})
+        self.store.write(setting_values(StoredValue(PAUSED, b"f", 1.0, text="\udc80 alone")))
+        self.assertIn("alone", self.stored_values()[0].text)
+        self.store.write(setting_values(StoredValue(PAUSED, b"f", 2.0)))
+        self.assertEqual(self.stored_values(), [StoredValue(PAUSED, b"f", 2.0)])
 
     def test_values_change_and_go(self) -> None:
         self.store.write(
@@ -545,3 +559,61 @@ class StoreContract(Base):
         self.store = second
         self.store.open()
         self.assertEqual(self.numbers(), [1])
+
+
+class HistoryContract(StoreContract):
+    """
+    The same for a store that keeps the history of figures.
+    """
+
+    store: IHistoryStore
+
+    def make_store(self) -> IHistoryStore:
+        raise NotImplementedError
+
+    def chunks(self) -> list[HistoryChunk]:
+        return self.store.history(0, 1000)
+
+    def test_it_keeps_history(self) -> None:
+        verifyObject(IHistoryStore, self.store)
+
+    def test_chunks_come_back_as_they_went_in(self) -> None:
+        self.assertEqual(self.chunks(), [])
+        chunks = [(1, b""), (2, ALL_BYTES), (2**40, b"x" * 100_000), (LAST, b"'\0")]
+        self.store.put_history(chunks[::-1], [])
+        for _ in range(2):
+            self.assertEqual(self.chunks(), chunks)
+            self.reopen()
+        self.assertIs(type(self.chunks()[0][1]), bytes)
+
+    def test_chunks_are_replaced_and_deleted(self) -> None:
+        self.store.put_history([(1, b"one"), (2, b"two"), (3, b"three")], [7])
+        for _ in range(2):
+            self.store.put_history([(2, b"another"), (4, b"four")], [1, 1, 3, 9])
+            self.assertEqual(self.chunks(), [(2, b"another"), (4, b"four")])
+        self.store.put_history([(1, b"again")], [1])
+        self.store.put_history([], [2])
+        self.assertEqual(self.chunks(), [(1, b"again"), (4, b"four")])
+
+    def test_chunks_are_read_by_and_by(self) -> None:
+        chunks = [(number, b"%d" % number) for number in range(1, 600)]
+        self.store.put_history(chunks, [])
+        for limit in (1, 250, 599, 600):
+            read: list[HistoryChunk] = []
+            while part := self.store.history(read[-1][0] if read else 0, limit):
+                self.assertTrue(len(part) == limit or len(read) + len(part) == 599)
+                read += part
+            self.assertEqual(read, chunks)
+
+    def test_jobs_and_chunks_have_nothing_to_do_with_each_other(self) -> None:
+        self.store.write(adding(addition(1, b"one")))
+        self.store.put_history([(1, b"chunk")], [])
+        self.store.write(deleting_all([1]))
+        self.assertEqual((self.chunks(), self.kept()), ([(1, b"chunk")], []))
+
+    def test_chunks_need_an_open_store(self) -> None:
+        self.store.close(None)
+        with self.assertRaises(StoreUnavailable):
+            self.store.put_history([(1, b"")], [])
+        with self.assertRaises(StoreUnavailable):
+            self.store.history(0, 1)
