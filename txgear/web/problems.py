@@ -7,8 +7,8 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, Final
 
-from txgear.errors import PolicyError, ServerError
-from txgear.server.httpexchange import RETRY_SECONDS
+from txgear.errors import PolicyError, QueueError, ServerError
+from txgear.web import refusals
 from txgear.web.answers import Problem
 
 TYPE: Final = "urn:txgear:problem:"
@@ -21,7 +21,6 @@ STATUSES: Final = {
     "INVALID_ARGUMENTS": 400,
     "INVALID_PACKET": 400,
     "JOB_NOT_FOUND": 404,
-    "QUEUE_ERROR": 503,
     "UNKNOWN_FUNCTION": 404,
     "UNKNOWN_JOB": 404,
 }
@@ -36,10 +35,10 @@ def problem_of(error: BaseException) -> Problem | None:
         return error
     if isinstance(error, PolicyError):
         return Problem(422, "invalid_setting", str(error), {"setting": error.key})
+    if isinstance(error, QueueError):
+        return refusals.problem(error)
     if isinstance(error, ServerError):
-        status = STATUSES.get(error.code, 409)
-        headers = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else {}
-        return Problem(status, error.code.lower(), error.text, headers=headers)
+        return Problem(STATUSES.get(error.code, 409), error.code.lower(), error.text)
     return None
 
 

@@ -16,7 +16,7 @@ from twisted.web.http import NO_BODY_CODES
 from txgear.broker.model import Peer
 from txgear.errors import AccessDenied, ServerError
 from txgear.protocol.constants import ERROR
-from txgear.protocol.packets import Packet, Pieces
+from txgear.protocol.packets import Data, Packet, Pieces
 from txgear.protocol.textlines import for_line, text
 from txgear.server.budget import LARGE
 from txgear.server.guard import UNKNOWN
@@ -100,7 +100,7 @@ class Streamed:
         """Whether the transport has more to write than it likes."""
         return self._request.is_full
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Data) -> None:
         """Write more of the body."""
         if data:
             self._request.write_more(data)
@@ -109,6 +109,11 @@ class Streamed:
         """The body is whole."""
         self.on_drain = self.on_gone = lambda: None
         self._request.end_stream()
+
+    def break_off(self) -> None:
+        """The body ends short, and so that nobody takes it for whole: the connection ends with it."""
+        self.on_drain = self.on_gone = lambda: None
+        self._request.break_off_stream()
 
 
 class WebRequest(HttpExchange):
@@ -184,6 +189,10 @@ class WebRequest(HttpExchange):
             self._whole_body = b"".join(body.chunks) if isinstance(body, Pieces) else bytes(body)
         return self._whole_body
 
+    def take_body(self) -> Data:
+        """The body in the pieces in which it is in memory, as workloads are; once, instead of L{raw_body}."""
+        return self._body()
+
     def body(self, kind: Any) -> Any:
         """
         The body, read from JSON.
@@ -251,7 +260,7 @@ class WebRequest(HttpExchange):
         operation = None if self.route is None else self.route.operation
         if operation is None or operation.raw_body:
             return self.server.settings.max_packet
-        return min(MOST_JSON, self.server.settings.max_packet)
+        return min(operation.most_body or MOST_JSON, self.server.settings.max_packet)
 
     def _too_large(self) -> Problem:
         most = self._most_body()
@@ -426,7 +435,7 @@ class WebRequest(HttpExchange):
         """Whether the transport has more to write than it likes."""
         return bool(self._connection.full or self._unwritten)
 
-    def write_more(self, data: bytes) -> None:
+    def write_more(self, data: Data) -> None:
         """Write a part of a body that is streamed."""
         if self._phase == STREAMING:
             self._write(data)
@@ -438,6 +447,15 @@ class WebRequest(HttpExchange):
         if self._phase == STREAMING:
             self._phase = ENDING
             self._flush()
+
+    def break_off_stream(self) -> None:
+        """The body that is streamed stays short."""
+        if self._phase == STREAMING:
+            self._break_off()
+
+    def end_connection(self) -> None:
+        """Let this answer be the connection's last."""
+        self._connection.end_soon()
 
     def resume(self) -> None:
         """Write more, as the connection has room."""

@@ -21,6 +21,7 @@ class Operation:
     @ivar query: the C{msgspec.Struct} of its query, or C{None} for none. An unknown name is refused.
     @ivar body: the C{msgspec.Struct} of its body (JSON), or C{None} for none.
     @ivar raw_body: whether the body is bytes of any type.
+    @ivar most_body: bytes of a body of JSON at the most, where they are not those of all others; 0 for those.
     @ivar headers: the C{msgspec.Struct} of the request headers that mean something, or C{None}.
     @ivar answers: the type of the answer by status, C{None} for no body, C{bytes} for bytes. Problems are
         added by their status alone.
@@ -37,6 +38,7 @@ class Operation:
     query: type | None = None
     body: Any = None
     raw_body: bool = False
+    most_body: int = 0
     headers: type | None = None
     answers: Mapping[int, Any] = field(default_factory=dict)
     problems: tuple[int, ...] = ()

@@ -9,9 +9,10 @@ from typing import Final
 
 from txgear.server.jobserver import JobServer
 from txgear.web import health
+from txgear.web.api import results, submit, submitmany
 from txgear.web.web import Web, WebOptions
 
-PARTS: Final[tuple[ModuleType, ...]] = (health,)
+PARTS: Final[tuple[ModuleType, ...]] = (health, submit, submitmany, results)
 """Modules with C{routes(web)}. They import L{Web<txgear.web.web.Web>} from L{txgear.web.web}."""
 
 

@@ -1,0 +1,300 @@
+"""
+What a request says of the job that it submits: its names, its workload, its time and its policy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal, NamedTuple
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from txgear.broker import inspection
+from txgear.broker.broker import Broker
+from txgear.broker.history import check_settings
+from txgear.broker.model import Job, Peer
+from txgear.broker.rights import SUBMIT, allowed
+from txgear.errors import InvalidArgument, PolicyError
+from txgear.protocol.constants import HIGH, LOW, NORMAL
+from txgear.protocol.packets import Data
+from txgear.protocol.textlines import unescaped
+from txgear.quantities import duration
+from txgear.server.jobserver import JobServer
+from txgear.web.answers import Problem
+
+HEADERS: Final = "txgear-"
+"""What the names of headers begin with that set something for one job, in lower case."""
+LAST_SECOND: Final = 253402300799
+"""Seconds since 1970 to the end of the year 9999; a later time is a mistake."""
+MOST_SETTING: Final = 1000
+"""Characters of one header that sets something for a job."""
+
+PRIORITIES: Final = {"high": HIGH, "normal": NORMAL, "low": LOW}
+Priority = Literal["high", "normal", "low"]
+
+Seconds = Annotated[float | str, Meta(description="Seconds, or words such as `90s`, `1.5h` and `30d`.")]
+Moment = Annotated[
+    float | str,
+    Meta(description="A time by the wall clock: RFC 3339 with its offset, or seconds since 1970."),
+]
+
+_NUMBER: Final = re.compile(r"\d{1,15}(\.\d{1,6})?")
+
+
+class JobPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to hold for one job, over the policy of its function: see the pages about policies."""
+
+    retries: Annotated[
+        int | dict[str, int] | UnsetType,
+        Meta(description="Attempts after the first, in all or by the reason that ended the last one."),
+    ] = UNSET
+    backoff: Annotated[
+        float | str | dict[str, Any] | UnsetType,
+        Meta(
+            description="The wait before the next attempt: a time, or `kind`, `first`, `most` and `jitter`."
+        ),
+    ] = UNSET
+    dead: Annotated[
+        float | str | dict[str, Any] | UnsetType,
+        Meta(description="How long to keep a job without attempts left: a time, or `keep`, `jobs`, `bytes`."),
+    ] = UNSET
+    timeout: Annotated[
+        float | str | UnsetType, Meta(description="A time for one attempt; 0 for no bound.")
+    ] = UNSET
+    lease: Annotated[
+        float | str | UnsetType, Meta(description="How long a worker that can beat may be silent.")
+    ] = UNSET
+    expires: Annotated[
+        float | str | UnsetType, Meta(description="A time in which the job must begin; 0 for no bound.")
+    ] = UNSET
+    results: Annotated[
+        float | str | dict[str, Any] | UnsetType,
+        Meta(description="How long to keep the result: a time, or `keep`, `jobs`, `bytes`."),
+    ] = UNSET
+    unique_for: Annotated[
+        float | str | UnsetType, Meta(description="How long the unique stays taken when the job is done.")
+    ] = UNSET
+
+
+SETTINGS: Final = tuple(field.name for field in msgspec.structs.fields(JobPolicy))
+"""What can be set for a job."""
+
+
+def header_name(setting: str) -> str:
+    """The header that sets this: C{Txgear-Unique-For} for C{unique_for}."""
+    return f"Txgear-{setting.replace('_', '-').title()}"
+
+
+_SETTINGS_BY_HEADER: Final = {header_name(name).lower(): name for name in SETTINGS}
+
+
+class PolicyHeaders(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename={name: header_name(name) for name in SETTINGS},
+):
+    """What is to hold for the job, over the policy of its function: text, a number or a JSON object."""
+
+    retries: Annotated[str | None, Meta(examples=["3", '{"lost": 10, "fail": 2}'])] = None
+    backoff: Annotated[str | None, Meta(examples=["30s", '{"kind": "linear", "first": "10s"}'])] = None
+    dead: Annotated[str | None, Meta(examples=["7d"])] = None
+    timeout: Annotated[str | None, Meta(examples=["5m"])] = None
+    lease: Annotated[str | None, Meta(examples=["30s"])] = None
+    expires: Annotated[str | None, Meta(examples=["1h"])] = None
+    results: Annotated[str | None, Meta(examples=["1d", '{"keep": "1d", "bytes": "10M"}'])] = None
+    unique_for: Annotated[str | None, Meta(examples=["1h"])] = None
+
+
+class Order(NamedTuple):
+    """
+    A job that is asked for.
+
+    @ivar function: its name.
+    @ivar unique: what it is called; empty for nothing.
+    @ivar priority: L{HIGH}, L{NORMAL} or L{LOW}.
+    @ivar due: seconds since 1970 before which it must not begin, by the wall clock; 0.0 for at once.
+    @ivar delay: seconds before which it must not begin.
+    @ivar settings: what is to hold for it, by name; C{None} for nothing.
+    """
+
+    function: bytes
+    unique: bytes
+    workload: Data
+    priority: int
+    due: float
+    delay: float
+    settings: dict[str, Any] | None
+
+
+# Reading
+
+
+def named_function(broker: Broker, peer: Peer, name: bytes) -> bytes:
+    """
+    The function that somebody submits to: a known one that is shown so, or the one that is called so.
+
+    @param name: as it was sent.
+    @raise AccessDenied: the peer may not submit to either.
+    """
+    names = allowed(peer, SUBMIT, inspection.readings(name))
+    return inspection.known_function(broker, names) or (name if name in names else names[0])
+
+
+def path_bytes(part: str) -> bytes:
+    """The bytes of a part of a path, which endpoints are given as text: no byte is lost."""
+    return unescaped(part.encode("utf-8"))
+
+
+def moment(value: float | str) -> float:
+    """
+    Seconds since 1970, from such a number or from RFC 3339.
+
+    @raise InvalidArgument: it is no time, has no offset, or is beyond the year 9999.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        if _NUMBER.fullmatch(text):
+            seconds = float(text)
+        else:
+            # In a query an unescaped + before the offset has become a space.
+            head, space, offset = text.rpartition(" ")
+            if space and "T" in head.upper():
+                text = f"{head}+{offset}"
+            try:
+                found = msgspec.convert(text, datetime)
+            except msgspec.ValidationError:
+                found = None
+            if found is None or found.tzinfo is None:
+                raise InvalidArgument(
+                    "when: a time with its offset is wanted, such as 2030-01-31T12:00:00+01:00, or seconds"
+                    " since 1970"
+                )
+            seconds = found.timestamp()
+    else:
+        seconds = value
+    if not 0 <= seconds <= LAST_SECOND:
+        raise InvalidArgument("when: a time from 1970 to the end of the year 9999 is wanted")
+    return seconds
+
+
+def seconds_of(name: str, value: float | str) -> float:
+    """
+    Seconds, from a number or from words.
+
+    @param name: what the value is for.
+    @raise InvalidArgument: it is no time.
+    """
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        value = float(value)
+    try:
+        return duration(value)
+    except PolicyError as error:
+        raise InvalidArgument(f"{name}: {error}") from error
+
+
+def settings_in_headers(headers: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """
+    What the headers of a request set for its job.
+
+    @param headers: all of them: names, and values as text.
+    @return: by the names of settings. The values are not looked at.
+    @raise Problem: a header that begins with C{Txgear-} is none of L{PolicyHeaders}, is there twice, or is no
+        JSON where it looks like that.
+    """
+    found: dict[str, Any] = {}
+    for name, value in headers:
+        if not name.lower().startswith(HEADERS):
+            continue
+        setting = _SETTINGS_BY_HEADER.get(name.lower())
+        if setting is None:
+            known = ", ".join(map(header_name, SETTINGS))
+            raise Problem(400, "unknown_setting", f"There is no such header for a job; there are {known}")
+        if setting in found:
+            raise Problem(400, "repeated_setting", f"{header_name(setting)} is there more than once")
+        found[setting] = _value(header_name(setting), value.strip())
+    return found
+
+
+def _value(name: str, value: str) -> Any:
+    """The value of a header: a number or a JSON object where it looks like one."""
+    if len(value) > MOST_SETTING:
+        raise Problem(400, "invalid_setting", f"{name} has more than {MOST_SETTING} characters")
+    if not (value.startswith("{") or _NUMBER.fullmatch(value)):
+        return value
+    try:
+        return msgspec.json.decode(value)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Problem(400, "invalid_setting", f"{name} is no JSON: {error}") from error
+
+
+def settings_of(policy: JobPolicy | UnsetType) -> dict[str, Any]:
+    """The settings of a policy that are there, by name."""
+    if policy is UNSET:
+        return {}
+    return {name: value for name in SETTINGS if (value := getattr(policy, name)) is not UNSET}
+
+
+def order(
+    function: bytes,
+    unique: str,
+    workload: Data,
+    priority: Priority,
+    when: float | str | None,
+    delay: float | str | None,
+    settings: dict[str, Any],
+) -> Order:
+    """
+    What a job is to be.
+
+    @param unique: as it was sent.
+    @param when: see L{moment}.
+    @param delay: see L{seconds_of}.
+    @raise InvalidArgument: something of it makes no sense.
+    """
+    name = unique.encode("utf-8")
+    if b"\0" in function + name:
+        # A NUL separates arguments in the packets to workers.
+        raise InvalidArgument("Functions and uniques hold no NUL")
+    if when is not None and delay is not None:
+        raise InvalidArgument("delay: a job has a time or a delay, not both")
+    if settings:
+        check_settings(settings)
+    return Order(
+        function,
+        name,
+        workload,
+        PRIORITIES[priority],
+        0.0 if when is None else moment(when),
+        0.0 if delay is None else seconds_of("delay", delay),
+        settings or None,
+    )
+
+
+def submit(server: JobServer, peer: Peer, wanted: Order, background: bool) -> tuple[Job, bool]:
+    """
+    Hand an order to the broker. The answer to it comes as packets, once C{server.created} is told; the turn
+    is not ended.
+
+    @return: the job, and whether it was there before.
+    @raise ServerError: it is not taken.
+    """
+    if wanted.due:
+        server.wall_clock()
+    before = server.broker.table.last_number
+    job = server.broker.submit(
+        peer,
+        wanted.function,
+        wanted.unique,
+        wanted.workload,
+        server.seconds(),
+        wanted.priority,
+        background,
+        wanted.due,
+        settings=wanted.settings,
+        delay=wanted.delay,
+    )
+    return job, job.number <= before

@@ -1,0 +1,266 @@
+"""
+C{GET /api/v1/jobs/{handle}/result} and C{GET /api/v1/results}: what became of a job, and what it brought.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+
+from txgear.broker import inspection
+from txgear.broker.archive import history_of
+from txgear.broker.history import History
+from txgear.broker.model import Job
+from txgear.broker.rights import READ, check, knows, seen_by
+from txgear.broker.states import DEAD, DONE
+from txgear.protocol.textlines import unescaped
+from txgear.web.answers import Answer, Problem
+from txgear.web.api import outcomes
+from txgear.web.api.outcomes import NO_RESULT, Pending
+from txgear.web.request import WebRequest
+from txgear.web.routes import Operation, Route
+from txgear.web.web import Web
+
+MOST_WAIT: Final = 3600.0
+"""Seconds that a request may wait for a job: longer than any proxy on its way lets it."""
+
+WaitSeconds = Annotated[float, Meta(ge=0, le=MOST_WAIT)]
+Wait = Annotated[
+    WaitSeconds | None,
+    Meta(description="Seconds to wait for the end of the job, where it has not ended."),
+]
+
+
+class ResultQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long to wait."""
+
+    wait: Wait = None
+
+
+class FindQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which job, and how long to wait."""
+
+    unique: Annotated[
+        str, Meta(min_length=1, description="The name that its submitter gave it; of several the newest.")
+    ]
+    function: Annotated[str, Meta(description="Its function; by default any.")] = ""
+    wait: Wait = None
+
+
+def wait_seconds(wait: float | None) -> float | None:
+    """
+    Seconds to wait.
+
+    @raise Problem: it is no number; all other bounds are those of the query.
+    """
+    if wait is not None and not 0 <= wait <= MOST_WAIT:
+        raise Problem(400, "invalid_query", f"wait: seconds are wanted, up to {MOST_WAIT:g}")
+    return wait
+
+
+def _unknown() -> Problem:
+    return Problem(
+        404, "unknown_job", "There is no such job; one that has ended is known if it was to be kept"
+    )
+
+
+class ResultWait:
+    """
+    Waits for the end of one job, and answers what became of it. What the peer may do is asked again before
+    the answer, as rights change.
+    """
+
+    def __init__(self, request: WebRequest, job: Job, wait: float | None, failed: int = NO_RESULT) -> None:
+        """
+        @param wait: seconds to wait at the most; C{None} for not at all.
+        @param failed: the status where it has failed.
+        """
+        self._request = request
+        self._server = request.server
+        self._job = job
+        self._wait = wait
+        self._failed = failed
+        self._done: Deferred[Answer] = Deferred(self._cancelled)
+        self._unwatch: Callable[[], None] = lambda: None
+        self._over: IDelayedCall | None = None
+        self._gone = False
+
+    def answer(self) -> Answer | Deferred[Answer]:
+        """
+        @return: the answer, or what fires with it; to cancel that is to wait no more.
+        @raise AccessDenied: the peer may not read what jobs of this function carry.
+        @raise Problem: there is no result.
+        """
+        job = self._job
+        self._check()
+        if job.ended:
+            return self._of_ended()
+        if not self._wait:
+            return outcomes.pending(job)
+        self._unwatch = self._server.broker.watch(job, self._ended)
+        self._over = self._server.clock.callLater(self._wait, self._time_over)
+        return self._done
+
+    def _check(self) -> None:
+        peer, function = self._request.peer, self._job.function
+        if not knows(peer, function):
+            raise _unknown()
+        check(peer, READ, function.name)
+
+    # One that has not ended
+
+    def _time_over(self) -> None:
+        self._over = None
+        self._unwatch()
+        self._answer(lambda: outcomes.pending(self._job))
+
+    def _ended(self, outcome: int, data: bytes, result: bytes, complete: bool) -> None:
+        """The job has ended just now: its result is here even where it is not kept."""
+        self._stop()
+
+        def answer() -> Answer:
+            handle = self._job.handle
+            if outcome != DONE:
+                raise outcomes.failure(handle, outcome, self._failed, result or None)
+            if not complete:
+                raise outcomes.not_kept(handle)
+            return outcomes.done(handle, data, result)
+
+        self._answer(answer)
+
+    def _answer(self, answer: Callable[[], Answer]) -> None:
+        try:
+            self._check()
+            found = answer()
+        except Exception as error:
+            self._done.errback(error)
+        else:
+            self._done.callback(found)
+
+    def _stop(self) -> None:
+        if self._over is not None:
+            self._over.cancel()
+            self._over = None
+
+    def _cancelled(self, done: Deferred[Any]) -> None:
+        """Nobody waits any more."""
+        self._gone = True
+        self._unwatch()
+        self._stop()
+
+    # One that has
+
+    def _of_ended(self) -> Answer | Deferred[Answer]:
+        job = self._job
+        handle, history = job.handle, history_of(job)
+        archive = self._server.broker.archive
+        if archive.by_handle(handle) is not job:
+            raise _unknown()
+        if job.state == DEAD:
+            # Its workload is kept, for another attempt; what its worker said stands in its history.
+            words = history.attempts[-1].text if history.attempts else ""
+            message = unescaped(words.encode("utf-8")) or None
+            raise outcomes.failure(handle, DEAD, self._failed, message)
+        if not history.complete:
+            raise self._nothing_kept()
+        archive.read(job, partial(self._read, history))
+        return self._done
+
+    def _nothing_kept(self) -> Problem:
+        job = self._job
+        if job.state == DONE:
+            return outcomes.not_kept(job.handle)
+        return outcomes.failure(job.handle, job.state, self._failed)
+
+    def _read(self, history: History, found: bytes | None) -> None:
+        if self._gone:
+            return
+        job, archive = self._job, self._server.broker.archive
+
+        def answer() -> Answer:
+            if found is not None and len(found) == history.data_size + history.result_size:
+                data, result = found[: history.data_size], found[history.data_size :]
+                if job.state != DONE:
+                    raise outcomes.failure(job.handle, job.state, self._failed, result or None)
+                return outcomes.done(job.handle, data, result)
+            if archive.by_handle(job.handle) is not job:
+                raise _unknown()
+            if not history_of(job).complete:
+                # It has made room for others while it was to be read.
+                raise self._nothing_kept()
+            raise Problem(
+                503, "store_unavailable", "The result cannot be read at present", headers={"Retry-After": "2"}
+            )
+
+        self._answer(answer)
+
+
+class Results:
+    """Finds jobs, and answers what became of them."""
+
+    def __init__(self, web: Web) -> None:
+        self._broker = web.server.broker
+
+    def by_handle(self, request: WebRequest, handle: str) -> Answer | Deferred[Answer]:
+        """The result of the job with this handle."""
+        wait = wait_seconds(request.query(ResultQuery).wait)
+        job = inspection.find(self._broker, request.peer, handle.encode("utf-8"))
+        if job is None:
+            raise _unknown()
+        return ResultWait(request, job, wait).answer()
+
+    def by_unique(self, request: WebRequest) -> Answer | Deferred[Answer]:
+        """The result of the job that had this unique last."""
+        query = request.query(FindQuery)
+        wait = wait_seconds(query.wait)
+        wanted = seen_by(request.peer)
+        functions = inspection.readings(query.function.encode("utf-8"))
+        for function in functions:
+            for unique in inspection.readings(query.unique.encode("utf-8")):
+                if (job := self._broker.named(function, unique, wanted)) is not None:
+                    return ResultWait(request, job, wait).answer()
+        raise _unknown()
+
+
+DESCRIPTION: Final = """\
+`200` with the bytes of the result, what the worker sent as data before it included: `Txgear-Data-Size` says
+how many those are. `202` while the job has not ended; `wait` waits for that. `410` where it has ended and
+there is no result: it failed, was cancelled or expired, has no attempt left, or its result is not kept.
+"""
+
+
+def routes(web: Web) -> list[Route]:
+    """Part of the web."""
+    results = Results(web)
+    common: dict[str, Any] = {
+        "answers": {200: bytes, 202: Pending},
+        "problems": (400, 403, 404, 410, 503),
+        "content_types": {200: outcomes.BYTES},
+    }
+    by_handle = Operation(
+        "get_result",
+        "The result of a job",
+        "results",
+        DESCRIPTION,
+        query=ResultQuery,
+        links={"get_job": {"handle": "$request.path.handle"}},
+        **common,
+    )
+    by_unique = Operation(
+        "find_result",
+        "The result of the newest job with this unique",
+        "results",
+        DESCRIPTION,
+        query=FindQuery,
+        **common,
+    )
+    return [
+        Route("GET", "/api/v1/jobs/<handle>/result", results.by_handle, by_handle),
+        Route("GET", "/api/v1/results", results.by_unique, by_unique),
+    ]
