@@ -190,7 +190,7 @@ class HttpExchange(Request):
 
     def _refuse(self, answer: Callable[[], None]) -> None:
         """
-        Refuse the request, whose headers have come; if it is whole, the answer is made at once.
+        Refuse the request, whose headers have come.
 
         @param answer: makes the answer.
         """

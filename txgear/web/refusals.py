@@ -52,7 +52,7 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
 By L{QueueError.why}. What is the submitter's own bound is 429, what holds for everybody is 503, and what no
 waiting mends is 507.
 """
-_OTHER: Final = Refusal(503, 5)
+_OTHER: Final = Refusal(503, 1)
 
 POLICY_NAME: Final = "submits"
 """What the rate of submits is called in C{RateLimit} headers."""
