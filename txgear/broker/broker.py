@@ -99,6 +99,7 @@ class Broker:
     @ivar watch: L{Lifecycle.watch}: has somebody told when a job ends.
     @ivar operations: the orders of operators.
     @ivar store_events: what comes from the store.
+    @ivar sleepers: who waits for a NOOP, and who was sent one.
     @ivar pager: which workloads are in memory; C{None} where there is no journal.
     """
 
@@ -110,7 +111,6 @@ class Broker:
         "_enqueue",
         "_joinable",
         "_send",
-        "_sleepers",
         "_store",
         "_take",
         "archive",
@@ -124,6 +124,7 @@ class Broker:
         "peers",
         "persistence",
         "repeat",
+        "sleepers",
         "statistics",
         "store_events",
         "table",
@@ -151,8 +152,8 @@ class Broker:
         self.statistics = functions.statistics
         self.table = table = JobTable(rules.prefix)
         self.pager = pager = None if journal is None else Pager(rules.queue_memory, journal.load)
-        self._sleepers = Sleepers(outbox.send, timers)
-        self.dispatcher = dispatcher = Dispatcher(functions, self._sleepers, timers, pager, rules.wakeups)
+        self.sleepers = Sleepers(outbox.send, timers)
+        self.dispatcher = dispatcher = Dispatcher(functions, self.sleepers, timers, pager, rules.wakeups)
         self.tenants = tenants = Tenants(dispatcher.quotas_changed)
         self.persistence = persistence = Persistence(journal, pager, rules.prefix, timers)
         self.archive = archive = Archive(persistence, functions, timers)
@@ -175,7 +176,7 @@ class Broker:
         self._send = outbox.send
         self._enqueue = dispatcher.enqueue
         self._take = dispatcher.take
-        self._awake = self._sleepers.awake
+        self._awake = self.sleepers.awake
         self._end = lifecycle.end
 
     # Peers come and go
@@ -244,7 +245,7 @@ class Broker:
             self.functions.forget_if_unused(function)
             raise QueueError(f"A connection has at most {MOST_ABILITIES} functions", why=TOO_MANY_FUNCTIONS)
         barred = peer.barred is not None
-        self._sleepers.add_ability(peer, function, timeout)
+        self.sleepers.add_ability(peer, function, timeout, now)
         if peer.asleep and function.lanes.ready:
             self.dispatcher.wake(function, now)
         if barred and peer.asleep:
@@ -284,7 +285,7 @@ class Broker:
         """The peer works for these functions no more, nor for any that it cannot do."""
         woken_for = self._awake(peer) if peer.woken_for in functions else None
         barred = peer.barred is not None
-        self._sleepers.remove_abilities(peer, functions, now)
+        self.sleepers.remove_abilities(peer, functions, now)
         abilities = peer.abilities
         lost, left = peer.running, {}
         if abilities:
@@ -411,7 +412,7 @@ class Broker:
                 self.functions.forget_if_unused(function)
                 raise
         except ServerError as error:
-            self.statistics.refuse(name, word_of(error))
+            self.statistics.refuse(name, word_of(error), now)
             raise
         if schedule is not None:
             self._note_schedule(schedule, number)
@@ -511,7 +512,7 @@ class Broker:
         worker's last grab and this.
         """
         worker.asked = now
-        woken_for = self._sleepers.sleep(worker)
+        woken_for = self.sleepers.sleep(worker)
         self.dispatcher.settle(worker, now)
         if woken_for is not None and woken_for is not worker.woken_for:
             self.dispatcher.wake(woken_for, now)
@@ -660,11 +661,11 @@ class Broker:
         self._departures.work(now)
         go_on = min(self.operations.work(now), self.archive.forget_due(now))
         for _ in range(BATCH):
-            function = self._sleepers.pop_overdue(now)
+            function = self.sleepers.pop_overdue(now)
             if function is None:
                 break
             self.dispatcher.wake(function, now)
-        go_on = min(go_on, self.dispatcher.look_at_barred(now), self._sleepers.next_overdue())
+        go_on = min(go_on, self.dispatcher.look_at_barred(now), self.sleepers.next_overdue())
         # Only here is it moved on: until then a deadline that has lapsed costs one empty call.
         timers.deadline = min(go_on, timers.next_due(now), now if self._departures else go_on)
 
@@ -690,7 +691,7 @@ class Broker:
         jobs, functions = self.table.jobs.values(), self.functions.by_name.values()
         for owner in (self.table, self.dispatcher, self.archive, self.lifecycle):
             owner.check()
-        self._sleepers.check(list(self.peers))
+        self.sleepers.check(list(self.peers))
         check_tenants(self.tenants.by_name.values(), self.peers, jobs)
         check_functions(functions, jobs, self.archive.jobs.values())
         check_statistics(self.statistics, functions, jobs)

@@ -118,6 +118,7 @@ class Counts:
     @ivar submitted: jobs that were taken.
     @ivar joined: submits that were answered with a job that was there.
     @ivar refused: submits that were answered with an error, by its L{word_of}.
+    @ivar refused_at: when the last one was, by the server's time; 0.0 for never.
     @ivar restored: jobs that were found in the store.
     @ivar requeued: dead jobs that an operator has had done again.
     @ivar completed: jobs that ended with a result.
@@ -139,6 +140,7 @@ class Counts:
         "joined",
         "ran",
         "refused",
+        "refused_at",
         "requeued",
         "restored",
         "retried",
@@ -153,6 +155,7 @@ class Counts:
         self.submitted = 0
         self.joined = 0
         self.refused: dict[str, int] = {}
+        self.refused_at = 0.0
         self.restored = 0
         self.requeued = 0
         self.completed = 0
@@ -180,8 +183,9 @@ class Counts:
         self.ended = now
         self.failed[reason] = self.failed.get(reason, 0) + 1
 
-    def refuse(self, word: str) -> None:
+    def refuse(self, word: str, now: float) -> None:
         """A submit was answered with an error; see L{word_of}."""
+        self.refused_at = now
         self.refused[word] = self.refused.get(word, 0) + 1
 
     def add(self, other: Counts) -> None:
@@ -202,4 +206,5 @@ class Counts:
         self.waited += other.waited
         self.ran += other.ran
         self.worker_left = max(self.worker_left, other.worker_left)
+        self.refused_at = max(self.refused_at, other.refused_at)
         self.ended = max(self.ended, other.ended)

@@ -236,6 +236,7 @@ class Dispatcher:
             worker = job.worker
             assert worker is not None
             job.worker = None
+            worker.freed = now
             # It is not there any more where the worker has given up the function.
             worker.running.pop(job.kept_handle, None)
             job.kept_handle = b""

@@ -156,7 +156,7 @@ class Lifecycle:
         assert reply is not None
         code = QueueError.default_code.encode("ascii")
         self._outbox.release(reply, ERROR, code, reason.encode("utf-8"))
-        job.function.counts.refuse(STORE_REFUSED)
+        job.function.counts.refuse(STORE_REFUSED, now)
         if job.ended:
             if job.number in self._archive.jobs:
                 self._archive.forget(job)

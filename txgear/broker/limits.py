@@ -88,17 +88,34 @@ class Throttle(Bucket):
     What holds the jobs of one function back: its bucket has a token for each job that may start.
 
     @ivar paused: whether an operator wants no job to start.
+    @ivar paused_since: since when, by the wall clock, in seconds since the epoch; 0.0 where nobody has.
+    @ivar paused_by: who has; empty where that is not known.
     @ivar suspended: how many others want no job to start for now.
     @ivar concurrency: jobs that may run at once; 0 for no bound.
     """
 
-    __slots__ = ("concurrency", "paused", "suspended")
+    __slots__ = ("concurrency", "paused", "paused_by", "paused_since", "suspended")
 
     def __init__(self) -> None:
         super().__init__()
         self.paused = False
+        self.paused_since = 0.0
+        self.paused_by = ""
         self.suspended = 0
         self.concurrency = 0
+
+    def pause(self, since: float, by: str) -> None:
+        """
+        An operator wants no job to start.
+
+        @param since: since when, by the wall clock.
+        @param by: who it is.
+        """
+        self.paused, self.paused_since, self.paused_by = True, since, by
+
+    def resume(self) -> None:
+        """No operator does any more."""
+        self.paused, self.paused_since, self.paused_by = False, 0.0, ""
 
     @property
     def needed(self) -> bool:

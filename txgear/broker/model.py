@@ -43,6 +43,9 @@ class Reply:
         self.peers: list[Peer] = []
 
 
+MOST_NAMED: Final = 100
+"""Bytes of what a peer calls itself that are remembered with what it has ordered."""
+
 NO_PROGRESS: Final = (0, 0)
 """Of a job whose worker has sent none."""
 
@@ -402,6 +405,9 @@ class Link(Protocol):
     def round_trip(self) -> float:
         """Seconds to the peer and back."""
 
+    def heard(self) -> float:
+        """Seconds since the last bytes came from it."""
+
 
 class Rights(Protocol):
     """What one identity may do. It may change at any time: nobody keeps an answer."""
@@ -429,6 +435,7 @@ class Peer:
     @ivar restarts: whether it asked for L{RESTARTED<txgear.protocol.constants.RESTARTED>} packets, which say
         that what was sent of a job is void.
     @ivar extended: whether it speaks this server's own packets too.
+    @ivar encrypted: whether its connection has TLS, and the handshake is over.
     @ivar abilities: the functions that it can do, with the seconds
         that it gives itself for a job (0.0 for no bound).
     @ivar running: the jobs that it holds as a worker, by handle, oldest first.
@@ -437,10 +444,14 @@ class Peer:
     @ivar barred: while it sleeps: the priority of which something is being read that it can do, so that no
         job of a lower one is for it; C{None} for none.
     @ivar woken_for: the function for which it was sent a NOOP that it has not answered.
+    @ivar missed: when it was sent the last NOOP that it did not answer in time; 0.0 for never.
+    @ivar enrolled: when it could do anything for the first time, or again; 0.0 for never. This and the next
+        two are by the server's time.
+    @ivar asked: when it last asked for a job, or said that it sleeps; 0.0 for never.
+    @ivar freed: when it last had a job no more that it had; 0.0 for never.
     @ivar link: the way to it, if it is one of which something is known.
     @ivar unread: whether the server reads nothing of it for now, so that its silence means nothing.
     @ivar raised: the handle of the last job that it ended with an exception, until it speaks of it again.
-    @ivar asked: when it last asked for a job, or went to sleep, by the server's time; 0.0 for never.
     @ivar rights: what it may do; C{None} where there are no access rules, and everybody may do anything.
     @ivar tenant: on whose account its jobs are; C{None} for nobody's.
     """
@@ -455,9 +466,13 @@ class Peer:
         "client_id",
         "connected",
         "descriptor",
+        "encrypted",
+        "enrolled",
         "exceptions",
         "extended",
+        "freed",
         "link",
+        "missed",
         "raised",
         "restarts",
         "rights",
@@ -474,6 +489,7 @@ class Peer:
         self.connected = False
         self.exceptions = exceptions
         self.extended = False
+        self.encrypted = False
         self.restarts = False
         self.abilities: dict[Function, float] = {}
         self.running: dict[bytes, Job] = {}
@@ -481,10 +497,10 @@ class Peer:
         self.asleep = False
         self.barred: int | None = None
         self.woken_for: Function | None = None
+        self.enrolled = self.asked = self.freed = self.missed = 0.0
         self.raised: bytes | None = None
         self.link: Link | None = None
         self.unread = False
-        self.asked = 0.0
         self.rights: Rights | None = None
         self.tenant: Tenant | None = None
 
@@ -492,6 +508,15 @@ class Peer:
     def name(self) -> str:
         """What it calls itself, or where it comes from, for people to read."""
         return f"{self.address} {self.descriptor}" if self.client_id in (b"", b"-") else text(self.client_id)
+
+    @property
+    def who(self) -> str:
+        """Who does what it orders, for people to read: its identity; without one, where it comes from."""
+        if self.tenant is not None:
+            return self.tenant.name
+        if self.client_id in (b"", b"-"):
+            return self.address
+        return f"{text(self.client_id[:MOST_NAMED])} at {self.address}"
 
     def __repr__(self) -> str:
         return f"<Peer {self.descriptor} {self.address}>"

@@ -6,9 +6,10 @@ What concerns a great many jobs is done in pieces, and waits until the store has
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from txgear.broker.archive import PAUSE, history_of
 from txgear.broker.bulk import BulkTask, BulkTasks, one_by_one
@@ -28,8 +29,30 @@ if TYPE_CHECKING:
     from txgear.policies import Policies
 
 
+MOST_PURGES: Final = 1000
+"""Functions of which it is remembered when they were purged: 300 kB."""
+
+
+class Purge(NamedTuple):
+    """
+    That a function was purged.
+
+    @ivar when: by the server's time.
+    @ivar jobs: how many jobs it had that no worker had.
+    @ivar by: who wanted that; empty where it is not known.
+    """
+
+    when: float
+    jobs: int
+    by: str
+
+
 class Operations:
-    """What operators can order, each order by one method."""
+    """
+    What operators can order, each order by one method.
+
+    @ivar purges: the last purge of each function, the newest last; L{MOST_PURGES} at the most.
+    """
 
     __slots__ = (
         "_archive",
@@ -41,6 +64,7 @@ class Operations:
         "_spared",
         "_table",
         "_timers",
+        "purges",
     )
 
     def __init__(
@@ -61,6 +85,7 @@ class Operations:
         self._persistence = persistence
         self._timers = timers
         self._orders = BulkTasks()
+        self.purges: OrderedDict[bytes, Purge] = OrderedDict()
         # Of functions that are being purged: the jobs that stay, as somebody has submitted them again.
         self._spared: dict[Function, set[Job]] = {}
 
@@ -83,13 +108,14 @@ class Operations:
         self._lifecycle.fail(job, CANCELLED, CANCEL, now)
         self._dispatcher.advance(job, now)
 
-    def purge(self, name: bytes, now: float) -> int | None:
+    def purge(self, name: bytes, now: float, by: str = "") -> int | None:
         """
         Cancel all jobs of a function that no worker has, in this turn and the next ones; none of
         them is handed out meanwhile. One that is submitted again before its turn has come stays: whoever
         does that now is not to lose it.
 
         @param name: the function's.
+        @param by: who wants that.
         @return: how many they are; C{None} if there is no such function.
         """
         function = self._functions.by_name.get(name)
@@ -99,6 +125,10 @@ class Operations:
         self._spared[function] = set()
         self._dispatcher.regulate(function, now)
         count = function.total - function.running
+        self.purges.pop(name, None)
+        self.purges[name] = Purge(now, count, by)
+        if len(self.purges) > MOST_PURGES:
+            self.purges.popitem(last=False)
         self._run_in_pieces(self._purge(function, one_by_one(function.unassigned())), now)
         return count
 
@@ -191,15 +221,20 @@ class Operations:
 
     # Functions
 
-    def pause(self, name: bytes, now: float) -> None:
+    def pause(self, name: bytes, now: float, by: str = "") -> None:
         """
-        Hand out no job of this function until L{resume}, over restarts too; jobs are still taken.
+        Hand out no job of this function until L{resume}, over restarts too; jobs are still taken. Of one that
+        is paused already it stays known who has paused it first.
 
+        @param by: who wants that.
         @raise ArgumentTooLarge: the name is too long.
         """
-        self._functions.throttle(function := self._functions.get(name)).paused = True
+        throttle = self._functions.throttle(function := self._functions.get(name))
+        if throttle.paused:
+            return
+        throttle.pause(self._timers.wall(now), by)
         self._dispatcher.regulate(function, now)
-        self._persistence.put_value(StoredValue(PAUSED, name, self._timers.wall(now)))
+        self._persistence.put_value(StoredValue(PAUSED, name, throttle.paused_since, text=by))
 
     def resume(self, name: bytes, now: float) -> bool:
         """
@@ -210,7 +245,7 @@ class Operations:
         function = self._functions.by_name.get(name)
         if function is None or function.throttle is None or not function.throttle.paused:
             return False
-        function.throttle.paused = False
+        function.throttle.resume()
         self._dispatcher.release_throttle(function, now)
         self._functions.forget_if_unused(function)
         self._persistence.put_value(StoredValue(PAUSED, name, 0.0))

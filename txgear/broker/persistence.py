@@ -69,6 +69,16 @@ class Persistence:
         """Whether those who add to what is on its way had better not be read for now."""
         return self._journal is not None and self._journal.crowded
 
+    @property
+    def trouble(self) -> tuple[str, float] | None:
+        """
+        Why no job can be kept at present, for clients, and since when that is so, by the server's time;
+        C{None} if all is well.
+        """
+        if self._journal is None or (reason := self._journal.unavailable) is None:
+            return None
+        return reason, self._journal.unavailable_since
+
     def has_room(self, size: int) -> bool:
         """Whether a result of this many bytes may be kept."""
         return self._journal is None or self._journal.has_room(size)

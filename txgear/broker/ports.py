@@ -75,6 +75,10 @@ class Journal(Protocol):
     def unavailable(self) -> str | None:
         """Why no job can be kept at present, for the client to read; C{None} if all is well."""
 
+    @property
+    def unavailable_since(self) -> float:
+        """Since when that is so, by the server's time; 0.0 if all is well."""
+
     def retry_soon(self) -> None:
         """A job was to be kept, and was refused: the store had better be tried again soon."""
 

@@ -135,11 +135,13 @@ class Sleepers:
 
     # What they can do
 
-    def add_ability(self, peer: Peer, function: Function, timeout: float) -> None:
+    def add_ability(self, peer: Peer, function: Function, timeout: float, now: float) -> None:
         """The peer can do one function more, or has another timeout for it."""
         moves = peer.asleep and (peer.barred is not None or len(peer.abilities) == BROAD)
         if moves:
             self._take_out(peer)
+        if not peer.abilities:
+            peer.enrolled = now
         function.workers[peer] = None
         # The newest is last, also when it is announced again: C{workers} shows it so.
         peer.abilities.pop(function, None)
@@ -201,8 +203,15 @@ class Sleepers:
         @return: the function for which it had been woken.
         """
         for peer, sent in self._woken.items():
-            return self.awake(peer) if sent + WAKE_SECONDS <= now else None
+            if sent + WAKE_SECONDS > now:
+                return None
+            peer.missed = sent
+            return self.awake(peer)
         return None
+
+    def woken_at(self, peer: Peer) -> float:
+        """When a peer was sent the NOOP that it has not answered, by the server's time; there is one."""
+        return self._woken[peer]
 
     def check(self, peers: list[Peer]) -> None:
         """

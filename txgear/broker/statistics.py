@@ -61,14 +61,14 @@ class Statistics:
         if counts is not self.other:
             self._unused[name] = None
 
-    def refuse(self, name: bytes, word: str) -> None:
+    def refuse(self, name: bytes, word: str, now: float) -> None:
         """
         A submit was answered with an error.
 
         @param name: its function's, whether or not there is such a function.
         @param word: the error's L{txgear.broker.counts.word_of}.
         """
-        self.by_name.get(name, self.other).refuse(word)
+        self.by_name.get(name, self.other).refuse(word, now)
 
     def all(self) -> Iterator[Counts]:
         """All that there are, each once."""

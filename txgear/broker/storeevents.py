@@ -150,7 +150,7 @@ class StoreEvents:
         for value in values:
             if value.kind == PAUSED and value.value:
                 function = self._functions.get(value.name, bounded=False)
-                self._functions.throttle(function).paused = True
+                self._functions.throttle(function).pause(value.value, value.text)
                 self._dispatcher.regulate(function, now)
 
     def _restore_job(self, record: JobRecord, now: float) -> None:

@@ -92,6 +92,11 @@ class Journal:
         return self._link.unavailable
 
     @property
+    def unavailable_since(self) -> float:
+        """Part of L{txgear.broker.ports.Journal}."""
+        return self._link.unavailable_since
+
+    @property
     def crowded(self) -> bool:
         """Part of L{txgear.broker.ports.Journal}."""
         return self._writes.crowded

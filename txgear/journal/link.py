@@ -147,6 +147,7 @@ class Link:
 
     @ivar state: what is known of the store.
     @ivar unavailable: why no job can be kept at present, for clients; C{None} if jobs can be.
+    @ivar unavailable_since: since when that is so, by the clock; 0.0 if jobs can be kept.
     @ivar closing: whether no job is to be kept any more, however well the store is.
     @ivar retries: when a store that is lost is tried again.
     """
@@ -162,6 +163,7 @@ class Link:
         """
         self.state = OPEN
         self.unavailable: str | None = None
+        self.unavailable_since = 0.0
         self.closing = False
         self.retries = Retries(clock, listener.turn_ended)
         self._store = store
@@ -270,6 +272,7 @@ class Link:
         self.retries.attempts = 0
         if self.unavailable is not None and not self.closing:
             self.unavailable = None
+            self.unavailable_since = 0.0
             self.log.info("the store {store} answers again", store=self._store.name)
         self._listener.recovered()
 
@@ -299,7 +302,7 @@ class Link:
                 store=self._store.name,
                 detail=detail,
             )
-            self.unavailable = reason
+            self._is_unavailable(reason)
             self._listener.taken(reason)
         else:
             self._enter(LOST)
@@ -338,15 +341,20 @@ class Link:
                 store=self._store.name,
                 detail=detail,
             )
-        self.unavailable = reason
+        self._is_unavailable(reason)
         self._listener.lost()
+
+    def _is_unavailable(self, reason: str) -> None:
+        if self.unavailable is None:
+            self.unavailable_since = self._clock.seconds()
+        self.unavailable = reason
 
     # The end
 
     def prepare_close(self) -> None:
         """The server is about to end: keep no job any more."""
         self.closing = True
-        self.unavailable = "The server is shutting down"
+        self._is_unavailable("The server is shutting down")
 
     def abandon(self) -> None:
         """Do nothing any more, as after a kill."""

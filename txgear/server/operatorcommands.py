@@ -229,14 +229,15 @@ COMMANDS: Final[dict[bytes, OperatorCommand]] = {
 
 
 def _purge(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
-    purged = server.broker.operations.purge(_function(server, peer, PURGE, words), server.seconds())
+    function = _function(server, peer, PURGE, words)
+    purged = server.broker.operations.purge(function, server.seconds(), peer.who)
     if purged is None:
         raise _unknown_function()
     return textlines.ok(str(purged))
 
 
 def _pause(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
-    server.broker.operations.pause(_function(server, peer, PAUSE, words), server.seconds())
+    server.broker.operations.pause(_function(server, peer, PAUSE, words), server.seconds(), peer.who)
     return textlines.OK
 
 

@@ -72,6 +72,10 @@ class TcpLink:
         """Seconds to the peer and back, the shortest of the last minutes."""
         return self._look()[1]
 
+    def heard(self) -> float:
+        """Seconds since the last bytes came, or the peer, as the system knows it."""
+        return self._look()[0]
+
     def _look(self) -> tuple[float, float]:
         """
         @return: seconds since the last data came, and of a round trip. The smoothed time has in it how

@@ -297,7 +297,7 @@ class GrowthTests(BoundsTestCase):
 
         function = self.broker.functions.by_name[b"f"]
         function.workers = Watched(function.workers)
-        self.broker._sleepers.asleep = Watched(self.broker._sleepers.asleep)
+        self.broker.sleepers.asleep = Watched(self.broker.sleepers.asleep)
         self.submit(3)
         self.assertEqual(looked, [])
 

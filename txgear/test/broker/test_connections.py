@@ -24,6 +24,9 @@ class Way:
     def round_trip(self) -> float:
         return 0.002
 
+    def heard(self) -> float:
+        return 0.5
+
 
 class ConnectionsTests(SynchronousTestCase):
     def setUp(self) -> None:

@@ -59,7 +59,7 @@ class DispatcherTestCase(SynchronousTestCase):
         peer = Peer(len(self.peers), "192.0.2.1")
         self.peers[peer] = None
         for name in names or (b"f",):
-            self.sleepers.add_ability(peer, self.functions.get(name), 0.0)
+            self.sleepers.add_ability(peer, self.functions.get(name), 0.0, 1.0)
         return peer
 
     def sleep(self, peer: Peer) -> None:

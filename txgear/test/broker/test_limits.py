@@ -40,6 +40,14 @@ class ThrottleTests(SynchronousTestCase):
             setattr(throttle, name, value)
             self.assertTrue(throttle.needed)
 
+    def test_who_paused_and_when(self) -> None:
+        self.throttle.pause(5.0, "alice")
+        known = self.throttle.paused, self.throttle.paused_since, self.throttle.paused_by
+        self.assertEqual((known, self.throttle.available(0, 0.0)), ((True, 5.0, "alice"), 0))
+        self.throttle.resume()
+        known = self.throttle.paused, self.throttle.paused_since, self.throttle.paused_by
+        self.assertEqual((known, self.throttle.needed), ((False, 0.0, ""), False))
+
     def test_nothing_starts_while_it_is_paused_or_suspended(self) -> None:
         self.throttle.concurrency = 5
         self.throttle.paused = True

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.lanes import Lanes
 from txgear.broker.limits import Throttle
-from txgear.broker.model import Appointment, Function, Job, Peer, Reply
+from txgear.broker.model import MOST_NAMED, Appointment, Function, Job, Peer, Reply
 from txgear.broker.sharedlanes import SharedLanes
 from txgear.broker.states import (
     CANCELLED,
@@ -249,3 +249,13 @@ class PeerTests(SynchronousTestCase):
         for client_id, name in ((b"me", "me"), (b"", "192.0.2.1 7"), (b"-", "192.0.2.1 7")):
             peer.client_id = client_id
             self.assertEqual(peer.name, name)
+
+    def test_who_it_is_when_it_orders_something(self) -> None:
+        peer = Peer(7, "192.0.2.1")
+        self.assertEqual(peer.who, "192.0.2.1")
+        peer.client_id = b""
+        self.assertEqual(peer.who, "192.0.2.1")
+        peer.client_id = b"x" * 1000
+        self.assertEqual(peer.who, f"{'x' * MOST_NAMED} at 192.0.2.1")
+        peer.tenant = Tenant("alice")
+        self.assertEqual(peer.who, "alice")

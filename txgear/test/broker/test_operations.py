@@ -8,6 +8,7 @@ from typing import Any
 from txgear.broker.archive import PAUSE, history_of
 from txgear.broker.bulk import BATCH
 from txgear.broker.model import Job, Peer
+from txgear.broker.operations import MOST_PURGES, Purge
 from txgear.broker.states import CANCELLED, DEAD, DELAYED, DONE, PAGED, QUEUED, RUNNING, STORING
 from txgear.errors import QueueError
 from txgear.protocol.constants import WORK_FAIL
@@ -509,6 +510,22 @@ class FunctionsTests(OperationsTestCase):
 
     def test_a_job_that_there_is_not_is_not_cancelled(self) -> None:
         self.assertFalse(self.broker.operations.cancel(b"H:test:99", self.fixture.now))
+
+    def test_who_paused_is_remembered_and_who_did_it_again_is_not(self) -> None:
+        for by in ("alice", "bob"):
+            self.broker.operations.pause(b"g", self.fixture.now, by)
+            self.fixture.now += 5
+        throttle = self.broker.functions.by_name[b"g"].throttle
+        assert throttle is not None
+        self.assertEqual((throttle.paused_by, throttle.paused_since), ("alice", self.fixture.now - 10))
+
+    def test_who_purged_is_remembered_for_so_many_functions(self) -> None:
+        for number in range(MOST_PURGES + 1):
+            self.broker.operations.create_function(b"%d" % number)
+            self.broker.operations.purge(b"%d" % number, self.fixture.now, "alice")
+        purges = self.broker.operations.purges
+        self.assertEqual((len(purges), next(iter(purges))), (MOST_PURGES, b"1"))
+        self.assertEqual(purges[b"7"], Purge(self.fixture.now, 0, "alice"))
 
     def test_one_that_was_paused_and_is_dropped_is_not_paused_when_it_comes_again(self) -> None:
         self.broker.operations.pause(b"g", self.fixture.now)

@@ -153,6 +153,12 @@ class StoreTests(KeptTestCase):
             self.journal.backlogged = self.journal.crowded = there
             self.assertEqual((self.persistence.backlogged, self.persistence.crowded), (there, there))
 
+    def test_why_nothing_can_be_kept_and_since_when(self) -> None:
+        self.assertIsNone(self.persistence.trouble)
+        self.journal.unavailable, self.journal.unavailable_since = "it is gone", 7.0
+        self.assertEqual(self.persistence.trouble, ("it is gone", 7.0))
+        self.assertIsNone(Persistence(None, None, b"H:test", Timers()).trouble)
+
     def test_room_for_a_result(self) -> None:
         self.journal.room = 10
         self.assertEqual([self.persistence.has_room(size) for size in (10, 11)], [True, False])

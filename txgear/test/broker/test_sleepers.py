@@ -88,6 +88,9 @@ class SleepersTests(SynchronousTestCase):
         self.assertIs(self.sleepers.pop_overdue(5.0 + WAKE_SECONDS), self.function)
         self.assertEqual((first.asleep, first.woken_for, self.function.woken), (False, None, 1))
         self.assertEqual(self.sleepers.next_overdue(), 6.0 + WAKE_SECONDS)
+        # It is remembered which NOOP was in vain.
+        self.assertEqual((first.missed, second.missed), (5.0, 0.0))
+        self.assertEqual(self.sleepers.woken_at(second), 6.0)
 
     def test_a_peer_shows_where_it_is(self) -> None:
         self.assertEqual(repr(Peer(7, "192.0.2.1")), "<Peer 7 192.0.2.1>")

@@ -27,7 +27,7 @@ class SleepersTestCase(SynchronousTestCase):
         peer = Peer(len(self.peers), "192.0.2.1")
         self.peers.append(peer)
         for function in functions:
-            self.sleepers.add_ability(peer, function, 0.0)
+            self.sleepers.add_ability(peer, function, 0.0, 1.0)
         self.sleepers.sleep(peer)
         return peer
 
@@ -57,22 +57,22 @@ class BroadTests(SleepersTestCase):
         peer = self.sleeper(self.function, *self.many[1:])
         later = self.sleeper(self.function)
         self.assertEqual(self.found(), [peer, later])
-        self.sleepers.add_ability(peer, self.many[0], 0.0)
+        self.sleepers.add_ability(peer, self.many[0], 0.0, 1.0)
         self.assertEqual(self.found(), [later, peer])
-        self.sleepers.add_ability(peer, Function(b"g"), 0.0)
+        self.sleepers.add_ability(peer, Function(b"g"), 0.0, 1.0)
         self.sleepers.remove_abilities(peer, self.many[:2], 5.0)
         self.assertEqual(self.found(), [later, peer])
 
     def test_one_that_sleeps_and_learns(self) -> None:
         peer = self.sleeper(self.many[0])
         self.assertEqual(self.found(), [])
-        self.sleepers.add_ability(peer, self.function, 7.0)
+        self.sleepers.add_ability(peer, self.function, 7.0, 1.0)
         self.assertEqual((self.found(), peer.abilities[self.function]), ([peer], 7.0))
 
     def test_what_is_said_again_is_the_newest(self) -> None:
         """And has another timeout."""
         peer = self.sleeper(self.function, self.many[0])
-        self.sleepers.add_ability(peer, self.function, 7.0)
+        self.sleepers.add_ability(peer, self.function, 7.0, 1.0)
         self.assertEqual(list(peer.abilities.items()), [(self.many[0], 0.0), (self.function, 7.0)])
 
     def test_what_is_given_up(self) -> None:
@@ -130,7 +130,7 @@ class BarredTests(SleepersTestCase):
     def test_one_that_learns_waits_no_more(self) -> None:
         peer = self.sleeper(self.many[0])
         self.sleepers.bar(peer, HIGH)
-        self.sleepers.add_ability(peer, self.function, 0.0)
+        self.sleepers.add_ability(peer, self.function, 0.0, 1.0)
         self.assertEqual((peer.barred, self.found()), (None, [peer]))
 
     def test_nor_one_that_gives_something_up(self) -> None:

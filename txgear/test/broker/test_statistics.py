@@ -61,7 +61,7 @@ class StatisticsTests(SynchronousTestCase):
     def test_a_refusal_makes_no_name_known(self) -> None:
         counts = self.statistics.begin(b"f")
         for name in (b"f", b"unknown", b"f"):
-            self.statistics.refuse(name, "queue_full")
+            self.statistics.refuse(name, "queue_full", 5.0)
         self.assertEqual(counts.refused, {"queue_full": 2})
         self.assertEqual(self.statistics.other.refused, {"queue_full": 1})
         self.assertEqual(list(self.statistics.by_name), [b"f"])

@@ -244,6 +244,7 @@ class AvailableTests(LinkTestCase):
             lines, ["no background job is taken until the store memory: answers: the connection is gone"]
         )
         self.assertEqual(self.link.unavailable, "the connection is gone")
+        since = self.clock.seconds()
         self.assertEqual(self.take(), ["lost", "answered"])
         self.assertFalse(self.link.retries.due())
         self.clock.advance(FIRST_RETRY)
@@ -251,6 +252,9 @@ class AvailableTests(LinkTestCase):
         self.assertTrue(self.link.retries.due())
         self.assertEqual(self.logged(self.reopen, StoreUnusable("/secret/place is a folder")), [])
         self.assertEqual(self.link.unavailable, "The store cannot be used at present")
+        # It has been so since the first of these.
+        self.assertNotEqual(self.clock.seconds(), since)
+        self.assertEqual(self.link.unavailable_since, since)
 
     def test_it_is_well_again_when_it_has_done_something(self) -> None:
         """That it was opened is not enough: a disk that is full is."""
@@ -263,7 +267,7 @@ class AvailableTests(LinkTestCase):
         self.call()
         self.assertEqual(self.logged(self.thread.run), ["the store memory: answers again"])
         self.assertEqual((self.link.unavailable, self.take()), (None, ["recovered", "answered"]))
-        self.assertEqual(self.link.retries.attempts, 0)
+        self.assertEqual((self.link.retries.attempts, self.link.unavailable_since), (0, 0.0))
 
     def test_or_when_nothing_is_asked_of_it(self) -> None:
         self.lose()

@@ -131,6 +131,7 @@ class FakeJournal:
     A journal that does nothing by itself, and what a store behind it would have.
 
     @ivar unavailable: why no job can be kept.
+    @ivar unavailable_since: since when.
     @ivar backlogged: whether too much has gathered.
     @ivar crowded: whether too much is on its way.
     @ivar room: bytes of the largest result that there is room for.
@@ -148,6 +149,7 @@ class FakeJournal:
 
     def __init__(self) -> None:
         self.unavailable: str | None = None
+        self.unavailable_since = 0.0
         self.backlogged = False
         self.crowded = False
         self.room = 10**9
