@@ -27,6 +27,10 @@ UNITS: Final = {
 NO_LIMITS: Final = frozenset(
     (
         # How much is done at once; nothing is refused, cut off or forgotten beyond it.
+        "broker.diagnosisjobs.MOST_PARTIES",
+        "broker.diagnosisworkers.MOST_ALIKE",
+        "broker.diagnosisworkers.MOST_COMPARED",
+        "broker.workforce.MOST_IN_HAND",
         "broker.endedjobs.MOST_AT_ONCE",
         "journal.batches.MOST_BYTES",
         "journal.batches.MOST_REFUSALS",

@@ -19,6 +19,7 @@ from txgear.broker.model import Job
 from txgear.broker.rights import PEERS, knows, may, meets, reads, sees
 from txgear.broker.search import BOUNDS, MOST_SEARCHED, Bounds, Search, contains, page
 from txgear.broker.states import DEAD, PAGED, QUEUED, RUNNING, STATE_NAMES
+from txgear.broker.words import LAST_SECOND
 from txgear.errors import ServerError
 from txgear.policies import CLASSIC
 from txgear.protocol.constants import PRIORITIES, UNIQUE_FROM_WORKLOAD
@@ -38,8 +39,6 @@ MOST_WAITERS: Final = 20
 """Clients that wait for a job and are named, those that came last; a job may have hundreds of thousands."""
 MOST_LOOKED_AT: Final = 1000
 """Clients of a job among whom those are looked for: some hundred microseconds."""
-LAST_SECOND: Final = 253402300799.0
-"""The last one of the year 9999."""
 
 
 # Values

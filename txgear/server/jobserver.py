@@ -24,6 +24,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from txgear.broker.broker import Broker
+from txgear.broker.findings import Trend
 from txgear.broker.model import Job, Peer
 from txgear.broker.quickacks import Tally
 from txgear.broker.rules import Rules
@@ -38,6 +39,7 @@ from txgear.security.audit import Audit
 from txgear.security.tls import ServerTLS
 from txgear.server import turns
 from txgear.server.budget import Budget
+from txgear.server.census import Census
 from txgear.server.descriptors import Descriptors
 from txgear.server.guard import NO_RIGHTS, Guard
 from txgear.server.handshakes import HANDSHAKE_SECONDS, Handshakes, tls_under
@@ -74,6 +76,7 @@ class JobServer:
     @ivar audit: keeps what operators have done, and who was refused. The service sets it.
     @ivar descriptors: says which descriptors are the last ones.
     @ivar handshakes: bounds and counts those of TLS.
+    @ivar census: counts the workers, once somebody has started it who wants to know.
     @ivar lag: measures how late the reactor is, once the service has started it.
     @ivar made: connections that were made since the start.
     @ivar tls: the TLS of the ports, or C{None}. The service sets it.
@@ -86,6 +89,7 @@ class JobServer:
         there are no such proxies. The service counts them.
     @ivar lingers: whether connections that are closed wait for their peers to hang up: those see the end of
         what we send, and no reset, whatever they send meanwhile. L{give_way} sets it.
+    @ivar trend: says how the function of a name has fared of late, where that is known.
     @ivar config: the path of the file of policies and schedules, or C{None}.
     @ivar schedules: lists the schedules; see L{txgear.server.schedules.Scheduler.listed}. The service sets
         it, and C{config}.
@@ -133,6 +137,7 @@ class JobServer:
         self.journal = journal
         rules = Rules(settings.prefix, settings.retries, settings.wakeups, settings.queue_memory)
         self.broker = Broker(self.outbox, rules, journal, random.random)
+        self.census = Census(self.broker, clock, self.cooperator, self.seconds)
         self._timers = self.broker.timers
         self.broker.lifecycle.witness = self.notices
         self.guard = Guard(
@@ -152,6 +157,7 @@ class JobServer:
                 settings.queue_memory,
             )
         self.shutdown: Callable[[bool], None] = lambda graceful: None
+        self.trend: Callable[[bytes], Trend | None] = lambda name: None
         self.config: str | None = None
         self.schedules: Callable[[], list[dict[str, Any]]] = list
         self.listens: Callable[[], bool] = lambda: True
@@ -239,6 +245,7 @@ class JobServer:
         """
         if (tls := tls_under(transport)) is not None:
             self.handshakes.complete(tls)
+            peer.encrypted = True
             try:
                 self.guard.secured(peer, transport)
             except AccessDenied as error:
@@ -380,6 +387,7 @@ class JobServer:
             self._timer.cancel()
             self._timer = None
         self._timer_at = -inf
+        self.census.stop()
         self.cooperator.stop()
         self.handshakes.stop()
         self.lag.stop()

@@ -25,7 +25,7 @@ from txgear.protocol import textlines
 from txgear.protocol.constants import PRIORITIES, TEXT
 from txgear.protocol.textlines import column, for_line, listing, row, shown, shown_alone, shown_word, text
 from txgear.security.access import NOBODY
-from txgear.server import operatorcommands
+from txgear.server import diagnosiscommand, operatorcommands
 from txgear.server.jobserver import JobServer
 from txgear.server.listings import Listing
 
@@ -447,6 +447,7 @@ OWN_COMMANDS: Final[dict[bytes, OwnCommand]] = {
     b"workload": _workload,
     b"result": _result,
     b"connections": _connections,
+    b"diagnose": diagnosiscommand.answer,
     b"identities": _identities,
     b"policies": _policies,
     b"policy": _policy,

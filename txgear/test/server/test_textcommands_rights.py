@@ -71,6 +71,14 @@ def refused(act: str) -> Need:
     return Need(act, b"ERR ACCESS_DENIED Not+allowed:+%s%s\r\n" % (act.encode(), function))
 
 
+WHO_PAUSED: Final = b"warning\tpaused\tpaused since 00:16:40 UTC (less than 1 s); 1 job waits\n"
+"""By whom is missing."""
+ONE_DEAD: Final = (
+    b"warning\tdead\t1 job is dead, 1 of the last hour;"
+    b" the last one died at 00:16:40 UTC (less than 1 s ago)\n"
+)
+ONE_WAITS: Final = b"info\tjobs_wait\t1 job waits; 1 worker knows the function: 1 has just asked\n"
+
 HIDDEN: Final = Need(SEE)
 """Of what may not be known there is nothing."""
 EVERYTHING: Final = {(act, function) for act in ACTS for function in (b"", b"mail")}
@@ -111,6 +119,8 @@ CASES: Final[dict[bytes, tuple[Need, ...]]] = {
         HIDDEN,
     ),
     b"identities": (Need(PEERS, EMPTY),),
+    b"diagnose": (HIDDEN, Need(PEERS, b"mail\t" + WHO_PAUSED + b"mail\t" + ONE_DEAD + EMPTY)),
+    b"diagnose mail": (HIDDEN, Need(PEERS, WHO_PAUSED + ONE_DEAD + ONE_WAITS + EMPTY)),
     b"policies": (refused(SETTINGS),),
     b"policy mail": (refused(SETTINGS), HIDDEN),
     b"settings": (refused(SETTINGS),),

@@ -1,0 +1,145 @@
+"""Tests of L{txgear.broker.diagnosis}."""
+
+from __future__ import annotations
+
+import json
+
+from txgear.broker.diagnosis import MOST_SURVEYED, MOST_TROUBLED, STEP, Survey
+from txgear.broker.findings import OK, Trend
+from txgear.broker.inspection import moment
+from txgear.broker.rights import SEE
+from txgear.broker.statistics import MOST_COUNTED
+from txgear.test.support.broker import FakeRights
+from txgear.test.support.diagnosis import MORNING, DiagnosisTestCase
+
+
+class NothingTests(DiagnosisTestCase):
+    def test_nothing_to_do(self) -> None:
+        self.fixture.worker(b"f")
+        words = "no job is due; none has ended since the server started; 1 worker"
+        self.assertEqual(self.line("idle"), (OK, words))
+        self.assertEqual(self.facts("idle"), {"running": 0, "workers": 1})
+
+    def test_it_was_done(self) -> None:
+        worker = self.fixture.worker(b"f")
+        self.complete(worker, self.grabbed(worker, self.fixture.submit(None)))
+        self.fixture.now += 240
+        words = "no job is due; the last one ended at 09:00:00 UTC (4 min ago); 1 worker"
+        self.assertEqual(self.line("idle"), (OK, words))
+        self.assertEqual(self.facts("idle"), {"running": 0, "workers": 1, "last": moment(MORNING)})
+
+    def test_it_is_counted_with_others(self) -> None:
+        for number in range(MOST_COUNTED):
+            self.broker.operations.create_function(b"f%d" % number)
+        self.fixture.worker(b"f")
+        self.assertEqual(self.line("idle"), (OK, "no job is due; 1 worker"))
+
+    def test_it_is_being_done(self) -> None:
+        worker = self.fixture.worker(b"f")
+        self.grabbed(worker, self.fixture.submit(None))
+        words = "1 job runs, and no other is due; 1 worker"
+        self.assertEqual(self.line("at_work"), (OK, words))
+        self.assertEqual(self.facts("at_work"), {"running": 1, "workers": 1})
+
+    def test_what_is_worse_comes_first(self) -> None:
+        self.fixture.set(max_queue=2, retries=0)
+        worker = self.fixture.worker(b"f")
+        self.fails(worker, self.grabbed(worker, self.fixture.submit(None)))
+        for _ in range(2):
+            self.fixture.submit(None)
+        self.broker.operations.pause(b"f", self.fixture.now)
+        self.assertEqual(list(self.found()), ["queue_full", "paused", "dead", "jobs_wait"])
+
+
+class SurveyTests(DiagnosisTestCase):
+    def survey(self, trends: dict[bytes, Trend] | None = None) -> Survey:
+        survey = Survey(self.broker, self.peer, self.fixture.now, (trends or {}).get)
+        self.steps = sum(1 for _ in survey.steps())
+        return survey
+
+    def names(self) -> list[bytes]:
+        return [function.name for function, _ in self.survey().functions]
+
+    def test_all_is_well(self) -> None:
+        survey = self.survey()
+        self.assertEqual((survey.server, survey.functions, survey.complete), ([], [], True))
+        worker = self.fixture.worker(b"f", b"g")
+        self.grabbed(worker, self.fixture.submit(None))
+        survey = self.survey()
+        self.assertEqual((survey.server, survey.functions, survey.complete), ([], [], True))
+
+    def test_the_worst_first(self) -> None:
+        self.fixture.set(retries=0)
+        worker = self.fixture.worker(b"f")
+        self.fails(worker, self.grabbed(worker, self.fixture.submit(None)))
+        self.fixture.submit(None, b"few")
+        for _ in range(2):
+            self.fixture.submit(None, b"many")
+        self.fixture.worker(b"well")
+        self.assertEqual(self.names(), [b"many", b"few", b"f"])
+        (_, found), *_ = self.survey().functions
+        self.assertEqual([finding.code for finding in found], ["never_a_worker"])
+
+    def test_only_what_is_wrong(self) -> None:
+        self.fixture.worker(b"f")
+        self.broker.operations.pause(b"f", self.fixture.now)
+        self.fixture.submit(None)
+        ((_, found),) = self.survey().functions
+        self.assertEqual([finding.code for finding in found], ["paused"])
+
+    def test_what_is_of_the_server_is_said_once(self) -> None:
+        for name in (b"f", b"g"):
+            self.fixture.worker(name)
+            self.fixture.submit(self.fixture.connect(), name)
+        self.fixture.drain()
+        survey = self.survey()
+        self.assertEqual([finding.code for finding in survey.server], ["draining"])
+        self.assertEqual(survey.functions, [])
+
+    def test_how_each_has_fared(self) -> None:
+        for name in (b"f", b"g"):
+            self.fixture.worker(name)
+            self.fixture.submit(None, name)
+        ((function, (finding,)),) = self.survey({b"g": Trend(300.0, 100, 0)}).functions
+        self.assertEqual((function.name, finding.code), (b"g", "wait_grows"))
+
+    def test_functions_of_which_the_peer_may_not_know(self) -> None:
+        for name in (b"f", b"g"):
+            self.fixture.submit(None, name)
+        self.peer.rights = FakeRights((SEE, b"f"))
+        self.assertEqual(self.names(), [b"g"])
+
+    def test_not_more_than_so_many_rows(self) -> None:
+        for number in range(MOST_TROUBLED):
+            self.fixture.submit(None, b"f%d" % number)
+        self.assertTrue(self.survey().complete)
+        for _ in range(2):
+            self.fixture.submit(None, b"worst")
+        survey = self.survey()
+        self.assertEqual((len(survey.functions), survey.complete), (MOST_TROUBLED, False))
+        self.assertEqual(survey.functions[0][0].name, b"worst")
+
+    def test_it_takes_many_steps(self) -> None:
+        for number in range(3):
+            self.fixture.submit(None, b"f%d" % number)
+        for number in range(2 * STEP + 1):
+            self.broker.operations.create_function(b"g%d" % number)
+        self.survey()
+        self.assertEqual(self.steps, 5)
+
+    def test_not_more_than_so_many_functions_are_looked_at(self) -> None:
+        worker = self.fixture.worker(*(b"f%d" % number for number in range(MOST_SURVEYED)))
+        for number in range(MOST_SURVEYED):
+            self.fixture.submit(None, b"f%d" % number)
+        self.fixture.grab_all(worker)
+        survey = self.survey()
+        self.assertEqual((survey.functions, survey.complete, self.steps), ([], True, MOST_SURVEYED))
+        self.fixture.submit(None, b"worst")
+        survey = self.survey()
+        self.assertEqual((survey.functions, survey.complete), ([], False))
+
+    def test_whatever_was_found_is_plain(self) -> None:
+        self.fixture.set(max_queue=1)
+        self.fixture.submit(None)
+        for finding in self.found().values():
+            json.dumps(finding._asdict())
