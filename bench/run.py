@@ -13,7 +13,8 @@ installed, and with C{floor}, a yardstick that does no more than a server must;
 with C{--durable} the servers keep background jobs on disk before they answer,
 and gearmand in memory is beside them. With C{--tls} it compares this txgear over TLS with
 itself without, with a bare TLS server on Twisted, and with gearmand over TLS: one that was built
-with it (Debian's is not), which C{--gearmand} names.
+with it (Debian's is not), which C{--gearmand} names. With C{--web} it compares this txgear while it is
+watched (its metrics each second, and five readers of its events) with itself without a web port.
 """
 
 from __future__ import annotations
@@ -82,6 +83,9 @@ BARE_TLS = {
 TLS = {**BARE_TLS, **{name: SCENARIOS[name] for name in ("ping", "busy", "many", "deep", "large")}}
 """The scenarios for servers with TLS."""
 
+STORES = {"durable": "sqlite:///{dir}/jobs.sqlite"}
+"""The store of a kind of comparison; in memory where it has none."""
+
 Figures = dict[str, float]
 Table = dict[str, dict[str, list[Figures | None]]]
 """By scenario and server the figures of each round; C{None} where the server is not for that."""
@@ -103,7 +107,8 @@ class Server:
     A server to measure.
 
     @ivar command: with {port} for a free port and {dir} for an empty folder, and with {cert}, {key} and
-        {ca} for the files of a server that is to speak TLS.
+        {ca} for the files of a server that is to speak TLS; with {web} for a free port through which it is
+        watched.
     @ivar scenarios: those that it is for; none for all.
     """
 
@@ -114,6 +119,11 @@ class Server:
     def tls(self) -> bool:
         """Whether it speaks TLS."""
         return "{key}" in self.command
+
+    @property
+    def watched(self) -> bool:
+        """Whether others look on through its web port."""
+        return "{web}" in self.command
 
 
 def certificates(folder: Path) -> dict[str, str]:
@@ -153,7 +163,7 @@ def free_port() -> int:
 def server_command(store: str) -> str:
     """What starts this txgear with that store."""
     twistd = shutil.which("twistd", path=os.path.dirname(sys.executable)) or "twistd"
-    return f"{twistd} -n --pidfile= txgear --port {{port}} --listen 127.0.0.1 --store {store}"
+    return f"{twistd} -n --pidfile= txgear --port {{port}} --listen 127.0.0.1 --web '' --store {store}"
 
 
 def default_servers(kind: str, gearmand: str | None) -> dict[str, Server]:
@@ -163,8 +173,7 @@ def default_servers(kind: str, gearmand: str | None) -> dict[str, Server]:
     @param kind: C{memory}, C{durable} or C{tls}.
     @param gearmand: the program; C{None} for Debian's.
     """
-    stores = {"durable": "sqlite:///{dir}/jobs.sqlite"}
-    plain = Server(server_command(stores.get(kind, "memory:")))
+    plain = Server(server_command(STORES.get(kind, "memory:")))
     if kind == "tls":
         files = "--tls-cert {cert} --tls-key {key}"
         secured = plain.command.replace("--port {port} --listen 127.0.0.1", "--listen unix:{dir}/plain")
@@ -213,16 +222,30 @@ def sync_time(folder: str) -> float:
     return statistics.median(times) * 1000
 
 
+def watched_servers(kind: str) -> dict[str, Server]:
+    """This txgear while others look on, and without a web port."""
+    plain = server_command(STORES.get(kind, "memory:"))
+    return {
+        "txgear, watched": Server(plain.replace("--web ''", "--web 127.0.0.1:{web}")),
+        "txgear": Server(plain),
+    }
+
+
 @contextmanager
-def running(command: str, files: dict[str, str] | None = None) -> Iterator[tuple[int, int]]:
+def running(
+    command: str, files: dict[str, str] | None = None, web: int | None = None
+) -> Iterator[tuple[int, int]]:
     """
     A server that listens: its process id and its port. It is ended by its id.
 
     @param files: those of TLS.
+    @param web: its web port.
     """
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="txgear-bench-") as folder:
-        words = [word.format(port=port, dir=folder, **(files or {})) for word in shlex.split(command)]
+        words = [
+            word.format(port=port, dir=folder, web=web, **(files or {})) for word in shlex.split(command)
+        ]
         log = Path(folder) / "log"
         with log.open("wb") as out:
             process = subprocess.Popen(words, stdout=out, stderr=out, cwd=folder)
@@ -260,7 +283,8 @@ def measure(servers: dict[str, Server], scenarios: dict[str, str], rounds: int) 
             first = turn % len(names)
             for name in names[first:] + names[:first]:
                 server = servers[name]
-                with running(server.command, files) as (pid, port):
+                web = free_port() if server.watched else None
+                with running(server.command, files, web) as (pid, port), watching(web):
                     words = [gearload, "--port", str(port), "--server-pid", str(pid)]
                     words += ["--tls", "--ca", files["ca"]] if server.tls else []
                     for scenario, flags in scenarios.items():
@@ -275,6 +299,27 @@ def measure(servers: dict[str, Server], scenarios: dict[str, str], rounds: int) 
                         figures[scenario][name].append(_figures(run.stdout))
             print(f"round {turn + 1} of {rounds} done", file=sys.stderr)
     return figures
+
+
+@contextmanager
+def watching(web: int | None) -> Iterator[None]:
+    """
+    Watch a server meanwhile, and say what was seen.
+
+    @param web: its web port; C{None} for one that is not watched.
+    """
+    if web is None:
+        yield
+        return
+    words = [sys.executable, str(HERE / "watchers.py"), str(web)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as watchers:
+        try:
+            yield
+        finally:
+            said, _ = watchers.communicate()
+    print(f"watched: {said.strip()}", file=sys.stderr)
+    if watchers.returncode:
+        sys.exit("what was to watch it has seen nothing")
 
 
 def _figures(text: str) -> Figures:
@@ -341,7 +386,8 @@ def main() -> None:
         action="append",
         metavar="NAME=COMMAND",
         help="a server to measure, with {port} for a free port and {dir} for an empty folder, and with "
-        "{cert}, {key} and {ca} for its files if it is to speak TLS; may repeat",
+        "{cert}, {key} and {ca} for its files if it is to speak TLS, and {web} for a port by which it is "
+        "watched; may repeat",
     )
     parser.add_argument("--rounds", type=int, default=7)
     kinds = parser.add_mutually_exclusive_group()
@@ -354,6 +400,9 @@ def main() -> None:
         help="background jobs are on disk before they are answered",
     )
     kinds.add_argument("--tls", dest="kind", action="store_const", const="tls", help="connections speak TLS")
+    parser.add_argument(
+        "--web", action="store_true", help="compare this txgear, watched by others, with itself alone"
+    )
     parser.add_argument("--gearmand", metavar="PROGRAM", help="the gearmand to compare with")
     parser.add_argument("--only", metavar="SCENARIO,...", help="some of the scenarios")
     parser.add_argument("--json", type=Path, help="write every figure of every round to this file")
@@ -361,6 +410,8 @@ def main() -> None:
     if options.server:
         pairs = (text.split("=", 1) for text in options.server)
         servers = {name: Server(command) for name, command in pairs}
+    elif options.web:
+        servers = watched_servers(options.kind)
     else:
         servers = default_servers(options.kind, options.gearmand)
     scenarios = {"memory": SCENARIOS, "durable": DURABLE, "tls": TLS}[options.kind]
