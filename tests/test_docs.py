@@ -13,7 +13,7 @@ import pytest
 
 from operating import configured
 from processes import Program, Programs, Server, Servers, run, twistd, wait_until
-from txgear.broker.rights import ACTS, AUDIT, HTTP
+from txgear.broker.rights import ACTS, AUDIT, HTTP, METRICS
 from txgear.daemon.config import parse_config
 from txgear.policies import Policy
 from txgear.protocol.packets import PACKETS, PRIVATE_PACKETS, Decoder
@@ -153,8 +153,8 @@ def test_each_request_takes_a_right_or_none() -> None:
     commands = {line.partition(" ")[0].encode() for line in re.findall("`(.*?)`", requests)}
     assert commands == {*textcommands.COMMANDS, *textcommands.OWN_COMMANDS}
     words = set(re.findall("`(.*?)`", " ".join(needed for _, needed in rights())))
-    # These two are of ports that speak HTTP.
-    assert words >= ACTS - {HTTP, AUDIT}
+    # These are of ports that speak HTTP.
+    assert words >= ACTS - {AUDIT, HTTP, METRICS}
 
 
 class Shown(NamedTuple):

@@ -42,6 +42,8 @@ AUDIT: Final = "audit"
 """To see what was recorded last of who did what, and who was refused what."""
 HTTP: Final = "http"
 """To use HTTP at all."""
+METRICS: Final = "metrics"
+"""To read the metrics of the whole server, of all functions by name."""
 PEERS: Final = "peers"
 """To see who else is connected."""
 SETTINGS: Final = "settings"
@@ -52,7 +54,7 @@ OPERATOR_ACTS: Final = frozenset(
 )
 """What changes something that is not the peer's own."""
 
-SERVER_ACTS: Final = frozenset((AUDIT, HTTP, PEERS, SETTINGS, SHUTDOWN))
+SERVER_ACTS: Final = frozenset((AUDIT, HTTP, METRICS, PEERS, SETTINGS, SHUTDOWN))
 """What is for no function."""
 
 ACTS: Final = frozenset((SUBMIT, WORK, SEE, READ, *OPERATOR_ACTS, *SERVER_ACTS))

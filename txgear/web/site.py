@@ -8,11 +8,17 @@ from types import ModuleType
 from typing import Final
 
 from txgear.server.jobserver import JobServer
-from txgear.web import health
+from txgear.web import events, health
 from txgear.web.api import results, submit, submitmany
 from txgear.web.web import Web, WebOptions
 
-PARTS: Final[tuple[ModuleType, ...]] = (health, submit, submitmany, results)
+PARTS: Final[tuple[ModuleType, ...]] = (
+    events,
+    health,
+    results,
+    submit,
+    submitmany,
+)
 """Modules with C{routes(web)}. They import L{Web<txgear.web.web.Web>} from L{txgear.web.web}."""
 
 

@@ -1,0 +1,141 @@
+"""
+One job, followed to its end: how its attempts go, and what its workers say, told as it happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.interfaces import IDelayedCall
+
+from txgear.broker import inspection
+from txgear.broker.inspection import MOST_SHOWN
+from txgear.broker.model import Job
+from txgear.broker.rights import reads, sees
+from txgear.broker.states import STATE_NAMES
+from txgear.protocol.constants import JOB_ASSIGN, RESTARTED, WORK_STATUS
+from txgear.protocol.packets import Data
+from txgear.web.sse import COMMENT, EVENT_STREAM, QUIET_SECONDS, event, said, told
+
+if TYPE_CHECKING:
+    from txgear.web.request import WebRequest
+
+PROGRESS_SECONDS: Final = 0.25
+"""Seconds between two events about progress, at the least: only the last of several is of interest."""
+
+
+class JobReader:
+    """
+    One who follows a job. It is sent C{job} at first and whenever an attempt begins or ends; what
+    L{txgear.web.sse.told} makes of what the worker says; C{skipped}, with how many bytes of that, where it
+    has not read what it was sent before; and C{ended}, which is the last.
+
+    What the worker says is for those who may read results.
+    """
+
+    def __init__(self, request: WebRequest, job: Job, done: Callable[[], None]) -> None:
+        """
+        @param job: one of which the peer may know.
+        @param done: called once when it follows no more.
+        """
+        self._peer = request.peer
+        self._server = request.server
+        self._job = job
+        self._done = done
+        self._stream = request.stream(content_type=EVENT_STREAM)
+        self._stream.on_gone = self._stop
+        self._stream.on_drain = self._caught_up
+        self._skipped = 0
+        self._progress: Sequence[Data] = ()
+        self._progress_timer: IDelayedCall | None = None
+        self._stale = False
+        self._quiet = self._server.clock.callLater(QUIET_SECONDS, self._say_nothing)
+        self._unfollow: Callable[[], None] = lambda: None
+        self._unwatch: Callable[[], None] = lambda: None
+        self._tell_job()
+        if job.ended:
+            self._finish({"outcome": STATE_NAMES[job.state]})
+        else:
+            lifecycle = self._server.broker.lifecycle
+            self._unfollow = lifecycle.follow(job, self._hear)
+            self._unwatch = lifecycle.watch(job, self._end)
+
+    def _write(self, data: bytes) -> None:
+        self._quiet.reset(QUIET_SECONDS)
+        self._stream.write(data)
+
+    def _say_nothing(self) -> None:
+        self._quiet = self._server.clock.callLater(QUIET_SECONDS, self._say_nothing)
+        if not self._stream.full:
+            self._stream.write(COMMENT)
+
+    def _tell_job(self) -> None:
+        self._stale = False
+        found = inspection.job(self._server.broker, self._peer, self._job, self._server.seconds())
+        self._write(event("job", found))
+
+    def _hear(self, kind: int, arguments: Sequence[Data]) -> None:
+        if sees(self._peer, self._job) is None:
+            # The rules have changed.
+            self._stream.finish()
+            self._stop()
+        elif kind in (JOB_ASSIGN, RESTARTED):
+            self._progress = ()
+            if self._stream.full:
+                self._stale = True
+            else:
+                self._tell_job()
+        elif not reads(self._peer, self._job.function):
+            return
+        elif kind == WORK_STATUS:
+            self._progress = arguments
+            if self._progress_timer is None:
+                self._tell_progress()
+        elif self._stream.full:
+            self._skipped += len(arguments[-1])
+        elif (data := told(kind, arguments)) is not None:
+            self._write(data)
+
+    def _tell_progress(self) -> None:
+        """Tell it the progress of now, and not again too soon."""
+        self._progress_timer = None
+        if self._progress and not self._stream.full:
+            data = told(WORK_STATUS, self._progress)
+            assert data is not None
+            self._progress = ()
+            self._write(data)
+            self._progress_timer = self._server.clock.callLater(PROGRESS_SECONDS, self._tell_progress)
+
+    def _caught_up(self) -> None:
+        """It has read what it was sent."""
+        if self._skipped:
+            skipped, self._skipped = self._skipped, 0
+            self._write(event("skipped", {"bytes": skipped}))
+        if self._stale:
+            self._tell_job()
+        if self._progress_timer is None:
+            self._tell_progress()
+
+    def _end(self, outcome: int, data: bytes, result: bytes, complete: bool) -> None:
+        found: dict[str, Any] = {"outcome": STATE_NAMES[outcome]}
+        if sees(self._peer, self._job) is not None and reads(self._peer, self._job.function):
+            shown = result[:MOST_SHOWN]
+            found["result"] = {"size": len(result), "shown": len(shown), **said(shown)}
+        if self._skipped:
+            self._write(event("skipped", {"bytes": self._skipped}))
+        self._finish(found)
+
+    def _finish(self, found: dict[str, Any]) -> None:
+        self._write(event("ended", found))
+        self._stream.finish()
+        self._stop()
+
+    def _stop(self) -> None:
+        self._unfollow()
+        self._unwatch()
+        self._quiet.cancel()
+        if self._progress_timer is not None:
+            self._progress_timer.cancel()
+            self._progress_timer = None
+        self._done()
