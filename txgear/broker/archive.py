@@ -12,6 +12,7 @@ from txgear.broker.endedjobs import EndedJobs, Shelf
 from txgear.broker.history import History
 from txgear.broker.states import DEAD, DONE
 from txgear.broker.table import job_of_handle
+from txgear.errors import QUEUE_FULL, QueueError
 from txgear.policies import CLASSIC, Policy, Retention
 
 if TYPE_CHECKING:
@@ -187,6 +188,33 @@ class Archive:
         self.results.pop(job.number, None)
         self.ended.drop_result(job)
         self._persistence.update_ended(job)
+
+    # Operators
+
+    def check_room(self, function: Function, jobs: int, size: int) -> None:
+        """
+        Somebody is about to put more among the dead of a function: others are not to make room for that.
+
+        @param jobs: how many more.
+        @param size: bytes of workloads more.
+        @raise QueueError: there is no room for it.
+        """
+        bounds = (function.policy or CLASSIC).dead
+        shelf = self.shelf(function, dead=True)
+        if jobs and 0 < bounds.jobs < len(shelf.jobs) + jobs:
+            text = f"There is no room among the dead of the function: it keeps {bounds.jobs}"
+            raise QueueError(text, why=QUEUE_FULL)
+        if size > 0 and 0 < bounds.bytes < shelf.bytes + size:
+            text = f"There is no room among the dead of the function: it keeps {bounds.bytes} bytes"
+            raise QueueError(text, why=QUEUE_FULL)
+
+    def move(self, job: Job, function: Function, now: float) -> None:
+        """A dead job is one of another function from now on: there it counts as the one that died last."""
+        until = job.due
+        self.ended.remove(job)
+        former, job.function = job.function, function
+        self._add(job, until, history_of(job), now)
+        self._functions.forget_if_unused(former)
 
     # Forgetting
 

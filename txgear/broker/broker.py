@@ -162,7 +162,7 @@ class Broker:
         )
         self.operations = Operations(table, functions, dispatcher, archive, lifecycle, persistence, timers)
         self.store_events = StoreEvents(
-            table, functions, dispatcher, archive, lifecycle, pager, timers, tenants
+            table, functions, dispatcher, archive, lifecycle, pager, timers, self.tenants, self.operations
         )
         # What comes of peers that leave, and of the draining: it waits for nothing.
         self._departures = BulkTasks()

@@ -107,7 +107,7 @@ class Dispatcher:
         if rare:
             if job.history is not None and job.history.expires:
                 self._timers.add(job, job.history.expires)
-            if not first and (lanes.behind(job) or (job.size and not job.workload)):
+            if (job.size and not job.workload) or (not first and lanes.behind(job)):
                 job.state = TO_PAGED[job.state]
                 if lanes.append_overflow(job):
                     self._to_ring_end(function, priority)
@@ -229,7 +229,10 @@ class Dispatcher:
     # Out of a place
 
     def leave(self, job: Job, now: float) -> None:
-        """A job is taken out of whatever place it is in; it is about to be in another, or over."""
+        """
+        A job is taken out of whatever place it is in; it is about to be in another, or over. One that has
+        lain in a lane is not to come into any again after this, unless it was at a worker: see L{withdraw}.
+        """
         function = job.function
         state = job.state
         if state == RUNNING:
@@ -266,11 +269,31 @@ class Dispatcher:
             del function.delayed[job]
             self._timers.cancel(job)
 
-    def _leave_overflow(self, job: Job, now: float) -> None:
+    def withdraw(self, job: Job, now: float) -> None:
+        """
+        A job that no worker has is taken out of its place. It is DELAYED and in none, until L{enqueue} or
+        L{delay} follows; before it comes into a lane it has to get another place by L{JobTable.put_last
+        <txgear.broker.table.JobTable.put_last>}. L{advance} is to follow, too, before its function or its
+        priority changes.
+        """
+        function = job.function
+        if job.state == QUEUED:
+            if job.due:
+                self._timers.discard(job)
+            if function.lanes.withdraw(job) and job.priority not in function.lanes.overflow:
+                self.rings[job.priority].pop(function, None)
+        elif job.state == PAGED:
+            self._leave_overflow(job, now, again=True)
+        else:
+            del function.delayed[job]
+            self._timers.cancel(job)
+        job.state = TO_DELAYED[job.state]
+
+    def _leave_overflow(self, job: Job, now: float, *, again: bool = False) -> None:
         function, priority = job.function, job.priority
         if job.due:
             self._timers.discard(job)
-        function.lanes.remove_overflow(job)
+        function.lanes.remove_overflow(job, again=again)
         if priority not in function.lanes.overflow and not function.lanes.counts[priority]:
             self.rings[priority].pop(function, None)
             self.unbar(priority, now)

@@ -103,11 +103,14 @@ class EndedJobs:
             self.own.add(job)
         job.function.kept += 1
         if job.key is not None:
-            last = self._uniques.find(job.function, job.key)
-            if last is not None:
-                self._uniques.remove(job.key, last)
-                self._older.setdefault((job.function, job.key), []).append(last)
-            self._uniques.add(job.key, job)
+            self._give_name(job, job.key)
+
+    def _give_name(self, job: Job, key: Key) -> None:
+        last = self._uniques.find(job.function, key)
+        if last is not None:
+            self._uniques.remove(key, last)
+            self._older.setdefault((job.function, key), []).append(last)
+        self._uniques.add(key, job)
 
     def sort(self) -> None:
         """Put jobs that were not added in the order of their ends into it."""
@@ -153,6 +156,20 @@ class EndedJobs:
                 self._uniques.add(key, older.pop())
         if not older:
             self._older.pop(place, None)
+
+    def correct(self, job: Job, key: Key | None, size: int) -> None:
+        """A dead job has got another workload."""
+        shelf = self._shelves[job.function, True]
+        for each in (shelf, self.own):
+            if job.number in each.jobs:
+                each.bytes += size - job.size
+        job.size = size
+        if key != job.key:
+            if job.key is not None:
+                self._take_name(job, job.key)
+            job.key = key
+            if key is not None:
+                self._give_name(job, key)
 
     def drop_result(self, job: Job) -> None:
         """Nothing is left of this one but that it has ended, and how; it counts no more for any bounds."""

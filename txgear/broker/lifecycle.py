@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from txgear.broker.dispatcher import Dispatcher
     from txgear.broker.functions import Functions
     from txgear.broker.history import Follower, Watcher
-    from txgear.broker.model import Job, Peer
+    from txgear.broker.model import Function, Job, Peer
     from txgear.broker.persistence import Persistence
     from txgear.broker.ports import Outbox, Witness
     from txgear.broker.table import JobTable
@@ -191,14 +191,25 @@ class Lifecycle:
 
     def set_expiry(self, job: Job, now: float) -> None:
         """If its policy says so, the job ends unless it begins in time; one that has been tried has begun."""
+        if (job.function.policy is None and job.history is None) or job.retries:
+            return
+        if expires := self.expiry(job, job.function, now):
+            job.history = job.history or History()
+            job.history.expires = expires
+
+    def expiry(self, job: Job, function: Function, now: float) -> float:
+        """
+        @param function: that of the job, or one that it is to belong to.
+        @return: when the job ends there unless it begins; 0.0 for never, as it is for one that has been
+            tried.
+        """
         history = job.history
-        if (job.function.policy is None and history is None) or job.retries:
-            return
-        if history is not None and history.attempts:
-            return
-        if seconds := self._functions.policy_of(job).expires:
-            job.history = history or History()
-            job.history.expires = (job.created or now) + seconds
+        if job.retries or (history is not None and history.attempts):
+            return 0.0
+        policy = function.policy or CLASSIC
+        if history is not None:
+            policy = history.policy(policy, self._functions.policies)
+        return (job.created or now) + policy.expires if policy.expires else 0.0
 
     def begins(self, job: Job) -> float:
         """When a delayed job is to begin, by the wall clock; 0.0 for one that does not wait for a time."""
@@ -215,7 +226,7 @@ class Lifecycle:
         """
         self.send_clients(job, WORK_FAIL, job.handle)
         job.part_all()
-        self._dispatcher.leave(job, now)
+        self._dispatcher.withdraw(job, now)
         self.make_ready(job, 0.0, now + UNREADABLE_SECONDS, now)
 
     def go_on_without(self, job: Job, client: Peer, now: float) -> None:

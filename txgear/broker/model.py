@@ -387,7 +387,7 @@ class Function:
     def unassigned(self) -> list[Job]:
         """
         Every job that no worker has: those in the lanes and their overflow, in the order of being handed
-        out, then those that are delayed; and tombstones.
+        out, then those that are delayed.
         """
         return [*self.lanes.all(), *self.delayed]
 

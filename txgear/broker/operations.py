@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from txgear.broker.archive import PAUSE, history_of
 from txgear.broker.bulk import BulkTask, BulkTasks, one_by_one
+from txgear.broker.changes import Changes
 from txgear.broker.counts import CANCEL
 from txgear.broker.records import PAUSED, StoredValue
 from txgear.broker.states import CANCELLED, DEAD, RUNNING
@@ -52,6 +53,10 @@ class Operations:
     What operators can order, each order by one method.
 
     @ivar purges: the last purge of each function, the newest last; L{MOST_PURGES} at the most.
+    @ivar reprioritise: L{Changes.reprioritise}.
+    @ivar move: L{Changes.move}.
+    @ivar correct: L{Changes.correct}.
+    @ivar workload_refused: L{Changes.workload_refused}.
     """
 
     __slots__ = (
@@ -64,7 +69,11 @@ class Operations:
         "_spared",
         "_table",
         "_timers",
+        "correct",
+        "move",
         "purges",
+        "reprioritise",
+        "workload_refused",
     )
 
     def __init__(
@@ -84,6 +93,11 @@ class Operations:
         self._lifecycle = lifecycle
         self._persistence = persistence
         self._timers = timers
+        changes = Changes(table, functions, dispatcher, archive, lifecycle, persistence, timers)
+        self.reprioritise = changes.reprioritise
+        self.move = changes.move
+        self.correct = changes.correct
+        self.workload_refused = changes.workload_refused
         self._orders = BulkTasks()
         self.purges: OrderedDict[bytes, Purge] = OrderedDict()
         # Of functions that are being purged: the jobs that stay, as somebody has submitted them again.
@@ -135,7 +149,8 @@ class Operations:
     def _purge(self, function: Function, jobs: Iterable[Job]) -> BulkTask:
         now = yield
         for job in jobs:
-            if not (job.ended or job.state == RUNNING or job in self._spared[function]):
+            there = job.function is function and not job.ended and job.state != RUNNING
+            if there and job not in self._spared[function]:
                 self._cancel(job, now)
             now = yield
         throttle = self._functions.throttle(function)
@@ -212,7 +227,7 @@ class Operations:
         def each() -> BulkTask:
             later = yield
             for job in dead:
-                if job.state == DEAD and job.number in self._archive.jobs:
+                if job.function is function and job.state == DEAD and job.number in self._archive.jobs:
                     do(job, later)
                 later = yield
 

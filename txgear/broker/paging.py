@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from txgear.broker.states import PAGED
 from txgear.protocol.constants import PRIORITIES
 
 if TYPE_CHECKING:
@@ -144,10 +143,10 @@ class Pager:
             spare = self._chunk if little else self._budget // DRY_SHARE
         chosen: list[Job] = []
         size = 0
-        for index, job in enumerate(islice(overflow.items, READ_JOBS)):
+        for index, job in enumerate(islice(overflow.upcoming(), READ_JOBS)):
             if crowded and index >= missing and size >= spare:
                 break
-            if not job.loaded and job.state == PAGED:
+            if not job.loaded:
                 if chosen and size + job.size > self._chunk:
                     break
                 # The first may be larger than a piece.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from txgear.broker.history import owned_by
 from txgear.broker.model import Reply
 from txgear.broker.ports import Reading
-from txgear.broker.records import JobRecord, JobUpdate
+from txgear.broker.records import JobChange, JobRecord, JobUpdate
 from txgear.broker.states import DEAD
 from txgear.errors import STORE_UNAVAILABLE, QueueError
 
@@ -33,6 +33,11 @@ def _life_of(job: Job) -> bytes | None:
     if job.history is not None:
         return job.history.to_bytes(job.tenant)
     return None if job.tenant is None else owned_by(job.tenant.name)
+
+
+def _digest_of(job: Job) -> bytes | None:
+    """What stands for the workload of a job where that is its unique."""
+    return job.key.to_bytes(16, "big") if isinstance(job.key, int) else None
 
 
 class Persistence:
@@ -105,7 +110,7 @@ class Persistence:
             self._prefix,
             job.function.name,
             job.unique,
-            job.key.to_bytes(16, "big") if isinstance(job.key, int) else None,
+            _digest_of(job),
             job.reducer,
             job.priority,
             due,
@@ -129,6 +134,28 @@ class Persistence:
             wall = self._timers.wall
             self._journal.update(
                 JobUpdate(job.number, job.place, wall(due), job.retries, history=_life_of(job))
+            )
+
+    def check_change(self, job: Job) -> None:
+        """
+        A job is about to be given another workload.
+
+        @raise QueueError: that cannot be kept at present.
+        """
+        journal = self._journal
+        if journal is not None and (job.stored or job.reply is not None) and journal.unavailable is not None:
+            journal.retry_soon()
+            raise QueueError(journal.unavailable, why=STORE_UNAVAILABLE)
+
+    def change(self, job: Job, workload: bytes | None = None) -> None:
+        """
+        An operator has changed a job: its function, its priority, or its workload.
+
+        @param workload: the new one; C{None} if it has not changed.
+        """
+        if self._journal is not None and (job.stored or job.reply is not None):
+            self._journal.change(
+                JobChange(job.number, job.function.name, job.priority, _digest_of(job), workload)
             )
 
     def update_ended(self, job: Job) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from txgear.broker.model import Job, Peer, Reply
-    from txgear.broker.records import JobRecord, JobUpdate, StoredValue
+    from txgear.broker.records import JobChange, JobRecord, JobUpdate, StoredValue
     from txgear.protocol.packets import Data
 
 
@@ -102,6 +102,12 @@ class Journal(Protocol):
     def update(self, update: JobUpdate) -> None:
         """A kept job, or one that is on its way, has changed."""
 
+    def change(self, change: JobChange) -> None:
+        """
+        An operator has changed a kept job, or one that is on its way. Whoever reads its workload from now on
+        gets the new one.
+        """
+
     def delete(self, number: int) -> None:
         """Keep this job no more, which has no result; it is kept or on its way."""
 
@@ -156,6 +162,13 @@ class JournalListener(Protocol):
 
     def result_refused(self, number: int) -> None:
         """The store does not keep the result of this job."""
+
+    def workload_refused(self, number: int, size: int, now: float) -> None:
+        """
+        The store does not keep the new workload of this job, and has the old one.
+
+        @param size: bytes of that.
+        """
 
     def loaded(
         self,

@@ -96,6 +96,22 @@ class JobUpdate(NamedTuple):
     history: bytes | None = None
 
 
+class JobChange(NamedTuple):
+    """
+    The fields of a kept job that only an operator changes, all of them as they are from now on; they mean the
+    same as in L{JobRecord}.
+
+    @ivar workload: its new workload, whose length is the job's C{size} as well; C{None} if both are as they
+        were.
+    """
+
+    number: int
+    function: bytes
+    priority: int
+    digest: bytes | None
+    workload: bytes | None = None
+
+
 class StoredValue(NamedTuple):
     """
     A number that a store keeps beside the jobs.
@@ -126,8 +142,8 @@ HistoryChunk: TypeAlias = "tuple[int, bytes]"
 
 class Batch(NamedTuple):
     """
-    Changes that a store makes in one transaction: new jobs first, then updates, then results, and then
-    deletions.
+    Changes that a store makes in one transaction: new jobs first, then what operators have changed, then
+    updates, then results, and then deletions.
 
     @ivar new_jobs: jobs that are not kept yet, and have not ended.
     @ivar updates: changes of kept jobs; one of a job that is not kept has no effect.
@@ -137,6 +153,8 @@ class Batch(NamedTuple):
         or an earlier result.
     @ivar deleted_all: like C{deleted}, for jobs that may have results, which are deleted as well.
     @ivar values: values, each kind and name once.
+    @ivar changes: what operators have changed of kept jobs, one for each job; one of a job that is not kept
+        has no effect.
     """
 
     new_jobs: Sequence[NewJob]
@@ -145,6 +163,7 @@ class Batch(NamedTuple):
     results: Sequence[Result] = ()
     deleted_all: Sequence[int] = ()
     values: Sequence[StoredValue] = ()
+    changes: Sequence[JobChange] = ()
 
 
 def by_place(records: Iterable[JobRecord]) -> Iterator[JobRecord]:

@@ -287,8 +287,15 @@ class SharedLanes(Generic[T]):
 
     def remove(self, item: T) -> bool:
         """As L{Lanes.remove}; C{False} as well if it could not be handed out."""
+        return self._removed(item, again=False)
+
+    def withdraw(self, item: T) -> bool:
+        """As L{Lanes.withdraw}; C{False} as well if it could not be handed out."""
+        return self._removed(item, again=True)
+
+    def _removed(self, item: T, *, again: bool) -> bool:
         party, priority = self.parties[item.tenant], item.priority
-        emptied = party.lanes.remove(item)
+        emptied = party.lanes.withdraw(item) if again else party.lanes.remove(item)
         self._totals[priority] -= 1
         if not party.held:
             self.ready -= 1
@@ -319,10 +326,10 @@ class SharedLanes(Generic[T]):
         self._sort_in(party, priority)
         return alone and not party.held
 
-    def remove_overflow(self, item: T) -> None:
+    def remove_overflow(self, item: T, *, again: bool = False) -> None:
         """As L{Lanes.remove_overflow}."""
         party = self.parties[item.tenant]
-        party.lanes.remove_overflow(item)
+        party.lanes.remove_overflow(item, again=again)
         self._left_overflow(party, item.priority)
         self._sort_in(party, item.priority)
 

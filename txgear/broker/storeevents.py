@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from txgear.broker.functions import Functions
     from txgear.broker.lifecycle import Lifecycle
     from txgear.broker.model import Function
+    from txgear.broker.operations import Operations
     from txgear.broker.paging import Pager
     from txgear.broker.records import JobRecord, StoredValue
     from txgear.broker.table import JobTable
@@ -41,6 +42,7 @@ class StoreEvents:
     @ivar reserve: L{JobTable.reserve<txgear.broker.table.JobTable.reserve>}.
     @ivar result_stored: L{Archive.result_stored<txgear.broker.archive.Archive.result_stored>}.
     @ivar result_refused: L{Archive.result_refused<txgear.broker.archive.Archive.result_refused>}.
+    @ivar workload_refused: L{Changes.workload_refused<txgear.broker.changes.Changes.workload_refused>}.
     """
 
     __slots__ = (
@@ -57,6 +59,7 @@ class StoreEvents:
         "result_refused",
         "result_stored",
         "stored",
+        "workload_refused",
     )
 
     def __init__(
@@ -69,6 +72,7 @@ class StoreEvents:
         pager: Pager | None,
         timers: Timers,
         tenants: Tenants,
+        operations: Operations,
     ) -> None:
         self._tenants = tenants
         self._table = table
@@ -83,6 +87,7 @@ class StoreEvents:
         self.reserve = table.reserve
         self.result_stored = archive.result_stored
         self.result_refused = archive.result_refused
+        self.workload_refused = operations.workload_refused
 
     @property
     def numbers_left(self) -> int:

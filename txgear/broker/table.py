@@ -14,6 +14,7 @@ from txgear.protocol.constants import MAX_HANDLE
 
 if TYPE_CHECKING:
     from txgear.broker.model import Job
+    from txgear.broker.uniques import Key
 
 MAX_PREFIX: Final = MAX_HANDLE - 19
 """Bytes of a handle's prefix: a colon and 18 digits must fit behind it, whatever the number."""
@@ -92,6 +93,24 @@ class JobTable:
         if job.key is not None and self.uniques.find(job.function, job.key) is not None:
             job.key = None
         self.add(job)
+
+    def correct(self, job: Job, key: Key | None, size: int) -> None:
+        """
+        A job has got another workload.
+
+        @param key: what others are compared with now; no other job of its function has it.
+        @param size: bytes of the workload.
+        """
+        job.function.bytes += size - job.size
+        if job.tenant is not None:
+            job.tenant.bytes += size - job.size
+        job.size = size
+        if key != job.key:
+            if job.key is not None:
+                self.uniques.remove(job.key, job)
+            job.key = key
+            if key is not None:
+                self.uniques.add(key, job)
 
     def remove(self, job: Job) -> None:
         """The job is over, or not here any more; no client waits for it now."""

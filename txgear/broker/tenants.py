@@ -117,6 +117,13 @@ class Tenant:
         """
         if self.queued >= self.most_queued:
             raise QueueError(f"{self.name} has too many jobs: queued is {self.quota.queued}", why=QUOTA_FULL)
+        self.check_bytes(size)
+
+    def check_bytes(self, size: int) -> None:
+        """
+        @param size: bytes of workloads that it is to have more.
+        @raise QueueError: there is no room for them.
+        """
         if self.bytes + size > self.most_bytes:
             raise QueueError(f"{self.name} has too many jobs: bytes is {self.quota.bytes}", why=QUOTA_FULL)
 

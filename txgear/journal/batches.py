@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from txgear.broker.records import Batch, NewJob, Result
+from txgear.broker.records import Batch, JobChange, NewJob, Result
+from txgear.broker.states import DEAD
 from txgear.errors import StoreRefused, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -48,10 +49,13 @@ class Refusals(NamedTuple):
 
     @ivar new_jobs: why, by their place in the batch.
     @ivar results: why, by job number.
+    @ivar workloads: why new workloads of jobs are not kept, and bytes of those that the store has, by job
+        number.
     """
 
     new_jobs: dict[int, StoreRefused]
     results: dict[int, StoreRefused]
+    workloads: dict[int, tuple[StoreRefused, int]]
 
 
 def write_all(store: IJobStore, batch: Batch) -> Refusals:
@@ -65,12 +69,15 @@ def write_all(store: IJobStore, batch: Batch) -> Refusals:
     except StoreRefused as error:
         reason = error
     else:
-        return Refusals({}, {})
+        return Refusals({}, {}, {})
 
     def add(part: Sequence[NewJob]) -> None:
         numbers = {job.number for job, _ in part}
         values = [value for value in batch.values if value.number in numbers]
         store.write(Batch(part, (), (), values=values))
+
+    def correct(part: Sequence[JobChange]) -> None:
+        store.write(Batch((), (), (), changes=part))
 
     def replace(part: Sequence[Result]) -> None:
         store.write(Batch((), (), (), part))
@@ -81,7 +88,21 @@ def write_all(store: IJobStore, batch: Batch) -> Refusals:
     gone.update(batch.deleted, batch.deleted_all)
     values = [value for value in batch.values if value.number not in new]
     # Later, as they may speak of jobs that are new; and what is deleted may make room for results.
-    rest = Batch((), batch.updates, batch.deleted, deleted_all=batch.deleted_all, values=values)
+    changes = [change for change in batch.changes if change.number not in gone]
+    corrected = [change for change in changes if change.workload is not None]
+    kept = {corrected[index].number: why for index, why in _by_halves(corrected, correct, reason).items()}
+    rest = Batch(
+        (),
+        [
+            # The dead keep their workloads: of one that has its old one still the size is what it was.
+            update._replace(size=None) if update.number in kept and update.state == DEAD else update
+            for update in batch.updates
+        ],
+        batch.deleted,
+        deleted_all=batch.deleted_all,
+        values=values,
+        changes=[change._replace(workload=None) for change in changes],
+    )
     try:
         if any(rest):
             store.write(rest)
@@ -91,7 +112,9 @@ def write_all(store: IJobStore, batch: Batch) -> Refusals:
             replace([(number, b"") for number in refused])
     except StoreRefused as error:
         raise StoreUnavailable(str(error)) from error
-    return Refusals(refused_jobs, refused)
+    sizes = {record.number: record.size for number in kept for record in store.replay(number - 1, 1)}
+    old = {number: (why, sizes[number]) for number, why in kept.items() if number in sizes}
+    return Refusals(refused_jobs, refused, old)
 
 
 def _by_halves(

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from itertools import islice
 
-from txgear.broker.records import Batch, JobUpdate, NewJob, StoredValue
+from txgear.broker.records import Batch, JobChange, JobUpdate, NewJob, StoredValue
 from txgear.journal.batches import MOST_BYTES, MOST_ROWS, fitting
 
 
@@ -15,19 +15,21 @@ class WriteBuffer:
     """
     Changes that nobody waits for.
 
-    None of these can grow without end while the store is away: of each job that is kept there is one
-    update, one result and one deletion at the most, and while it is away no job is taken; of values there
-    is one for each function and schedule. Results are bounded in bytes by whoever adds them.
+    None of these can grow without end while the store is away: of each job that is kept there is one update,
+    one change, one result and one deletion at the most, and while it is away no job and no new workload is
+    taken; of values there is one for each function and schedule. Results are bounded in bytes by whoever adds
+    them.
 
     @ivar updates: by job number.
     @ivar deleted: see L{Batch}.
     @ivar results: by job number.
     @ivar deleted_all: see L{Batch}.
     @ivar values: by kind and name.
-    @ivar bytes: of the results.
+    @ivar changes: by job number.
+    @ivar bytes: of the results, and of the workloads of changes.
     """
 
-    __slots__ = ("bytes", "deleted", "deleted_all", "results", "updates", "values")
+    __slots__ = ("bytes", "changes", "deleted", "deleted_all", "results", "updates", "values")
 
     def __init__(self) -> None:
         self.updates: dict[int, JobUpdate] = {}
@@ -35,11 +37,12 @@ class WriteBuffer:
         self.results: dict[int, bytes] = {}
         self.deleted_all: list[int] = []
         self.values: dict[tuple[int, bytes], StoredValue] = {}
+        self.changes: dict[int, JobChange] = {}
         self.bytes = 0
 
     def __len__(self) -> int:
         changes = len(self.updates) + len(self.deleted) + len(self.results)
-        return changes + len(self.deleted_all) + len(self.values)
+        return changes + len(self.deleted_all) + len(self.values) + len(self.changes)
 
     def put_result(self, number: int, result: bytes) -> None:
         """Keep this result, in place of an earlier one."""
@@ -51,6 +54,16 @@ class WriteBuffer:
         """There is no result to be kept of this job any more."""
         self.bytes -= len(self.results.pop(number, b""))
 
+    def put_change(self, change: JobChange) -> None:
+        """Change this, too. An earlier change of the job has a new workload that it may not have."""
+        earlier = self.changes.pop(change.number, None)
+        if earlier is not None and earlier.workload is not None:
+            if change.workload is None:
+                change = change._replace(workload=earlier.workload)
+            self.bytes -= len(earlier.workload)
+        self.changes[change.number] = change
+        self.bytes += _size(change)
+
     def restore(self, earlier: WriteBuffer) -> None:
         """These changes were not written after all; what is here is newer."""
         for number in (*self.results, *self.deleted_all):
@@ -60,11 +73,16 @@ class WriteBuffer:
         self.results = {**earlier.results, **self.results}
         self.deleted_all = earlier.deleted_all + self.deleted_all
         self.values = {**earlier.values, **self.values}
-        self.bytes += earlier.bytes
+        newer, self.changes = self.changes, earlier.changes
+        self.bytes += earlier.bytes - sum(map(_size, newer.values()))
+        for change in newer.values():
+            self.put_change(change)
 
     def drop(self, number: int) -> None:
         """The job with this number was refused: what was to be kept with it is not kept either."""
         self.updates.pop(number, None)
+        if (change := self.changes.pop(number, None)) is not None:
+            self.bytes -= _size(change)
         if self.values:
             self.values = {key: value for key, value in self.values.items() if value.number != number}
         self.drop_result(number)
@@ -76,12 +94,20 @@ class WriteBuffer:
 
     def take(self, later: Collection[int]) -> WriteBuffer:
         """
-        Take out what one batch has room for. A job's update and its result stay together: a result takes
-        the place of the workload, which a job that has not ended still needs.
+        Take out what one batch has room for. A job's update and its result stay together: a result takes the
+        place of the workload, which a job that has not ended still needs. Nothing of a job comes before its
+        change: an update may have the size of the new workload, and one that is deleted is to stay so.
 
         @param later: numbers of jobs that a later batch adds; their changes wait for that.
         """
         part = WriteBuffer()
+        changed = [number for number in islice(self.changes, MOST_ROWS) if number not in later]
+        for number in changed[: fitting([_size(self.changes[number]) for number in changed])]:
+            change = self.changes.pop(number)
+            self.bytes -= _size(change)
+            part.put_change(change)
+        if self.changes:
+            later = {*later, *self.changes}
         results = list(islice(self.results, MOST_ROWS))
         if later:
             results = [number for number in results if number not in later]
@@ -112,15 +138,21 @@ class WriteBuffer:
             list(self.results.items()),
             self.deleted_all,
             list(self.values.values()),
+            tuple(self.changes.values()),
         )
 
     def check(self) -> None:
         """
-        Assert that the bytes are those of the results. For tests.
+        Assert that the bytes are those of the results and of the changes. For tests.
 
         @raise AssertionError: they are not.
         """
-        assert self.bytes == sum(map(len, self.results.values()))
+        assert self.bytes == sum(map(len, self.results.values())) + sum(map(_size, self.changes.values()))
+
+
+def _size(change: JobChange) -> int:
+    """Bytes of its workload."""
+    return 0 if change.workload is None else len(change.workload)
 
 
 def _first(numbers: list[int], later: Collection[int]) -> tuple[list[int], list[int]]:

@@ -51,13 +51,14 @@ class Journal:
         self._timeout = timeout
         self._link = Link(store, in_thread, clock, self)
         self._writes = Writes(self._link, clock, timeout, self.turn_ended, self._time_is_up)
-        self._reads = Reads(self._link, clock, self.turn_ended)
+        self._reads = Reads(self._link, clock, self.turn_ended, self._writes.renew)
         self._read_last = False
         self._ending = Ending(clock, timeout)
 
         self.retry_soon = self._link.retries.soon
         self.add = self._writes.jobs.add
         self.update = self._writes.update
+        self.change = self._writes.change
         self.delete = self._writes.delete
         self.delete_all = self._writes.delete_all
         self.put_result = self._writes.put_result

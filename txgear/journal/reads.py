@@ -31,10 +31,12 @@ class Readings:
     @ivar waiting: what is to be read, in order.
     """
 
-    def __init__(self, link: Link, pause: Timer) -> None:
+    def __init__(self, link: Link, pause: Timer, renew: Callable[[dict[int, bytes]], None]) -> None:
         """
         @param pause: nothing is to be read while it is running.
+        @param renew: puts newer workloads in place of those that were read.
         """
+        self._renew = renew
         self.waiting: list[Reading] = []
         self._in_flight: list[Reading] = []
         self._link = link
@@ -68,6 +70,7 @@ class Readings:
             portion.succeeded()
             readings, self._in_flight = self._in_flight, []
             found_results, found_workloads = found
+            self._renew(found_workloads)
             for reading in readings:
                 kind = found_results if reading.result else found_workloads
                 self._link.tell(reading.done, kind.get(reading.number))
@@ -101,10 +104,14 @@ class Loads:
     log = Logger()
     listener: JournalListener
 
-    def __init__(self, link: Link, clock: IReactorTime, pause: Timer) -> None:
+    def __init__(
+        self, link: Link, clock: IReactorTime, pause: Timer, renew: Callable[[dict[int, bytes]], None]
+    ) -> None:
         """
         @param pause: nothing is to be read while it is running.
+        @param renew: puts newer workloads in place of those that were read.
         """
+        self._renew = renew
         self.jobs: list[Job] = []
         self._link = link
         self._clock = clock
@@ -127,6 +134,7 @@ class Loads:
 
         def done(found: dict[int, bytes]) -> None:
             portion.succeeded()
+            self._renew(found)
             self._loaded(jobs, found)
 
         self._link.call(lambda store: store.workloads(numbers), done, undone, is_read=True)
@@ -164,14 +172,21 @@ class Reads:
     @ivar loads: what the queue needs.
     """
 
-    def __init__(self, link: Link, clock: IReactorTime, turn_ended: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        link: Link,
+        clock: IReactorTime,
+        turn_ended: Callable[[], None],
+        renew: Callable[[dict[int, bytes]], None],
+    ) -> None:
         """
         @param turn_ended: called when something may be read again.
+        @param renew: puts newer workloads in place of those that were read.
         """
         # A store that reads nothing is not to be kept busy by it.
         self._pause = Timer(clock, turn_ended)
-        self.readings = Readings(link, self._pause)
-        self.loads = Loads(link, clock, self._pause)
+        self.readings = Readings(link, self._pause, renew)
+        self.loads = Loads(link, clock, self._pause, renew)
         self._link = link
         self._loaded_last = False
 

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from txgear.broker.ports import JournalListener
-from txgear.broker.records import Batch, JobUpdate, StoredValue
+from txgear.broker.records import Batch, JobChange, JobUpdate, StoredValue
 from txgear.journal.batches import MOST_ROWS, Refusals, write_all
 from txgear.journal.buffer import WriteBuffer
 from txgear.journal.link import Link
@@ -87,6 +87,10 @@ class Writes:
         """Part of L{txgear.broker.ports.Journal}."""
         self._buffer.updates[update.number] = update
 
+    def change(self, change: JobChange) -> None:
+        """Part of L{txgear.broker.ports.Journal}."""
+        self._buffer.put_change(change)
+
     def delete(self, number: int) -> None:
         """Part of L{txgear.broker.ports.Journal}."""
         self._buffer.deleted.append(number)
@@ -116,6 +120,17 @@ class Writes:
             )
         self._results_lost += 1
         return False
+
+    def renew(self, workloads: dict[int, bytes]) -> None:
+        """
+        Put the new workloads that have not been written yet in place of those that were read.
+
+        @param workloads: by job number, just read: nothing is written meanwhile.
+        """
+        changes = self._buffer.changes
+        for number in workloads.keys() & changes.keys() if changes else ():
+            if (workload := changes[number].workload) is not None:
+                workloads[number] = workload
 
     # How much there is
 
@@ -206,6 +221,14 @@ class Writes:
             )
             for number in refusals.results:
                 self._link.tell(self._listener.result_refused, number)
+        for number, (reason, size) in refusals.workloads.items():
+            self.log.error(
+                "{store} does not keep the new workload of job {number}, which keeps its old one: {reason}",
+                store=self._link.name,
+                number=number,
+                reason=str(reason),
+            )
+            self._link.tell(self._listener.workload_refused, number, size, self._clock.seconds())
 
     def _watch_anew(self) -> None:
         """A batch has come back: those who are left have their time from now on."""

@@ -63,6 +63,14 @@ class MemoryStore:
             raise StoreRefused("a job of that number is kept already")
         self._jobs.update(jobs)
         self._workloads.update((job.number, bytes(workload)) for job, workload in batch.new_jobs)
+        for change in batch.changes:
+            if (job := self._jobs.get(change.number)) is not None:
+                self._jobs[change.number] = job._replace(
+                    function=change.function, priority=change.priority, digest=change.digest
+                )
+                if change.workload is not None:
+                    self._jobs[change.number] = self._jobs[change.number]._replace(size=len(change.workload))
+                    self._workloads[change.number] = change.workload
         for update in batch.updates:
             if (job := self._jobs.get(update.number)) is not None:
                 size = job.size if update.size is None else update.size

@@ -21,6 +21,7 @@ from txgear.broker.records import (
     LAST_NUMBER,
     Batch,
     HistoryChunk,
+    JobChange,
     JobRecord,
     JobUpdate,
     NewJob,
@@ -253,7 +254,7 @@ class SqlStore:
 
     def write(self, batch: Batch) -> None:
         """See L{IJobStore.write}."""
-        self._check(batch.new_jobs, batch.results)
+        self._check(batch.new_jobs, batch.results, batch.changes)
         if self._damage_seen:
             self._find_damaged(batch)
         try:
@@ -266,6 +267,8 @@ class SqlStore:
         statements = self._statements
         with self._write_transaction() as cursor:
             self._add(cursor, batch.new_jobs)
+            if batch.changes:
+                self._change(cursor, batch.changes)
             if batch.updates:
                 statements.update(cursor, batch.updates)
             if batch.results:
@@ -276,6 +279,18 @@ class SqlStore:
                 self._delete(cursor, table, batch.deleted_all)
             if batch.values:
                 statements.put_values(cursor, batch.values)
+
+    def _change(self, cursor: DBAPICursor, changes: Sequence[JobChange]) -> None:
+        """Change what operators have changed of jobs that are kept, their workloads as well."""
+        statements = self._statements
+        statements.change(cursor, changes)
+        new = {each.number: each.workload for each in changes if each.workload is not None}
+        if damaged := sorted(new.keys() & self._damaged_jobs):
+            raise StoreRefused(f"the workload of job {damaged[0]} is damaged, and cannot be replaced")
+        statements.delete(cursor, schema.workloads, list(new))
+        kept = statements.known(cursor, schema.jobs, list(new))
+        rows = [(number, workload) for number, workload in new.items() if workload and number in kept]
+        statements.insert(cursor, schema.workloads, rows, [ROW_BYTES + len(row[1]) for row in rows])
 
     def _put_results(self, cursor: DBAPICursor, results: Sequence[Result]) -> None:
         """Keep results in place of workloads, or of earlier results."""
@@ -297,7 +312,9 @@ class SqlStore:
         that cannot be read cannot be deleted either, and must not keep the whole batch from being written.
         """
         self._damage_seen = False
-        for number in (*batch.deleted, *batch.deleted_all, *(number for number, _ in batch.results)):
+        replaced = [number for number, _ in batch.results]
+        replaced += [change.number for change in batch.changes if change.workload is not None]
+        for number in (*batch.deleted, *batch.deleted_all, *replaced):
             for read in (self._statements.workloads, self._statements.results):
                 try:
                     with self._transaction() as cursor:
@@ -320,7 +337,12 @@ class SqlStore:
             rows = [(digest,) for digest in digests]
             self._statements.insert(cursor, schema.imported, rows, [ROW_BYTES] * len(rows))
 
-    def _check(self, new_jobs: Sequence[NewJob], results: Sequence[Result] = ()) -> None:
+    def _check(
+        self,
+        new_jobs: Sequence[NewJob],
+        results: Sequence[Result] = (),
+        changes: Sequence[JobChange] = (),
+    ) -> None:
         """
         Refuse what would cost more than an error in the database.
 
@@ -329,8 +351,10 @@ class SqlStore:
         most = self._dialect.largest_value
         if most is None:
             return
-        for what, values in (("a workload", new_jobs), ("a result", results)):
-            for _, value in values:
+        workloads = [workload for _, workload in new_jobs]
+        workloads += [change.workload for change in changes if change.workload is not None]
+        for what, values in (("a workload", workloads), ("a result", [result for _, result in results])):
+            for value in values:
                 if len(value) > most:
                     raise StoreRefused(
                         f"{what} of {len(value)} bytes is over the {most} that the database takes: "

@@ -21,7 +21,7 @@ from sqlalchemy import Column, Table, bindparam, delete, func, insert, literal_c
 from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
 from sqlalchemy.sql import ClauseElement
 
-from txgear.broker.records import HistoryChunk, JobRecord, JobUpdate, StoredValue
+from txgear.broker.records import HistoryChunk, JobChange, JobRecord, JobUpdate, StoredValue
 from txgear.stores.schema import (
     MAX_NOTE,
     history,
@@ -97,6 +97,12 @@ class Statements:
             .values(**changed, size=func.coalesce(parameter(jobs.c.size), jobs.c.size))
             .where(jobs.c.number == parameter(jobs.c.number))
         )
+        by_operator = {name: parameter(jobs.c[name]) for name in ("function", "priority", "digest")}
+        self._change = self.text(
+            update(jobs)
+            .values(**by_operator, size=func.coalesce(parameter(jobs.c.size), jobs.c.size))
+            .where(jobs.c.number == parameter(jobs.c.number))
+        )
         self._values = self.text(
             select(stored_values.c.kind, stored_values.c.name, stored_values.c.value, stored_values.c.text)
         )
@@ -126,6 +132,11 @@ class Statements:
         """Change jobs; those that are not there are passed over."""
         # SQLAlchemy puts the columns in the order of the table, not of its arguments.
         cursor.executemany(self._update, [(*each[1:], each.number) for each in updates])
+
+    def change(self, cursor: DBAPICursor, changes: Sequence[JobChange]) -> None:
+        """Change what operators have changed of jobs, but for their workloads; as in L{update}."""
+        rows = [(each.function, each.digest, each.priority, size_of(each), each.number) for each in changes]
+        cursor.executemany(self._change, rows)
 
     def put_values(self, cursor: DBAPICursor, changed: Sequence[StoredValue]) -> None:
         """Keep values, each in place of the one of its kind and name; a value of 0.0 is removed."""
@@ -252,6 +263,11 @@ class Statements:
         return self.text(
             select(results.c.number, results.c.result).where(self.is_one_of(results.c.number, keys))
         )
+
+
+def size_of(change: JobChange) -> int | None:
+    """The new size of a job; C{None} if it has not changed."""
+    return None if change.workload is None else len(change.workload)
 
 
 def digest_of(value: StoredValue) -> bytes:

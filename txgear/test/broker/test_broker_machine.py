@@ -10,7 +10,7 @@ held against the rules.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import product
 from math import inf
 from typing import Any
@@ -91,6 +91,9 @@ EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = {
     "answer": (4, {"index": PEERS, "own": (True, True, False), "which": PLACES, "what": ANSWERS}),
     "pass_time": (3, {"seconds": (0.5, 1.0, 2.0, 10.0)}),
     "cancel": (1, {"which": PLACES}),
+    "reprioritise": (3, {"which": PLACES, "priority": PRIORITIES}),
+    "move": (4, {"which": PLACES, "name": FUNCTIONS}),
+    "correct": (2, {"which": PLACES, "workload": (b"", b"two", LONG)}),
     "limit_function": (1, {"name": FUNCTIONS, "bounds": list(product(LIMITS, LIMITS, LIMITS))}),
     "create_function": (1, {"name": FUNCTIONS}),
     "drop_function": (1, {"name": FUNCTIONS}),
@@ -371,6 +374,35 @@ class BrokerMachine(RuleBasedStateMachine):
             self.model.advance(known.function, known.priority)
         assert self.broker.operations.cancel(handle, self.now) is (known is not None)
 
+    def find(self, handle: bytes) -> ModelJob | None:
+        """What the model knows of this job, if it can be changed."""
+        return next((known for known in self.model.jobs if known.job.handle == handle), None)
+
+    def change(self, expected: type[ServerError] | None, order: Callable[..., None], *about: object) -> None:
+        """Operators change a job."""
+        try:
+            order(*about, self.now)
+        except ServerError as error:
+            assert type(error) is expected, (error, expected)
+        else:
+            assert expected is None
+
+    def reprioritise(self, handle: bytes, priority: int) -> None:
+        if (known := self.find(handle)) is not None:
+            expected = self.model.reprioritise(known, priority)
+            self.change(expected, self.broker.operations.reprioritise, known.job, priority)
+
+    def move(self, handle: bytes, name: bytes) -> None:
+        if (known := self.find(handle)) is not None:
+            expected = self.model.move(known, name, self.now)
+            self.change(expected, self.broker.operations.move, known.job, name)
+
+    def correct(self, handle: bytes, workload: bytes) -> None:
+        if (known := self.find(handle)) is not None:
+            unavailable = self.journal is not None and self.journal.unavailable is not None
+            expected = self.model.correct(known, workload, unavailable)
+            self.change(expected, self.broker.operations.correct, known.job, workload)
+
     def limit_function(self, name: bytes, bounds: tuple[int, int, int]) -> None:
         self.model.limits[name] = bounds
         if not any(bounds):
@@ -415,6 +447,7 @@ class BrokerMachine(RuleBasedStateMachine):
                 known.stored,
                 known.storing,
             )
+            assert (job.function.name, job.priority, job.size) == (known.function, known.priority, known.size)
             assert (job.loaded, job.state != QUEUED or job.loaded) == (known.loaded, True)
         for peer in self.peers:
             assert list(peer.running.values()) == [known.job for known in self.model.running[peer]]

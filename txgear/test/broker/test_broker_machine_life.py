@@ -258,6 +258,10 @@ class LifeMachine(BrokerMachine):
 
     # What happens
 
+    def find(self, handle: bytes) -> ModelJob | None:
+        everything: list[ModelJob] = [*self.model.jobs, *self.model.past]
+        return next((known for known in everything if known.job.handle == handle), None)
+
     def connect(self, exceptions: bool) -> None:
         super().connect(exceptions)
         self.peers[-1].extended = self.peers[-1].descriptor % 3 != 2

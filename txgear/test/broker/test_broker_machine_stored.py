@@ -71,6 +71,7 @@ STORED_EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = EVENTS | {
         },
     ),
     "retry": (3, {"index": PEERS, "first": ("", "", "join", "cancel"), "bad": (0, 0, 1, 7)}),
+    "unfit": (2, {"which": PLACES}),
     "down": (1, {"refusal": (None, None, "no")}),
     "restart": (1, {"away": (0.0, 3.0), "prefix": (b"H:test", b"100%d")}),
 }
@@ -276,6 +277,15 @@ class StoredMachine(BrokerMachine):
             self.read(missing=False)
             self.hear()
         self.read_some(100, bad)
+
+    def unfit(self, handle: bytes) -> None:
+        """The store does not keep the new workload that a job has got."""
+        known = self.find(handle)
+        if known is None or not known.stored or not self.journal.corrected(known.job.number):
+            return
+        old = self.journal.refuse_workload(known.job.number)
+        self.model.take_workload_back(known, old)
+        self.broker.store_events.workload_refused(known.job.number, len(old), self.now)
 
     def down(self, refusal: str | None) -> None:
         """Jobs can be stored no more, or again."""

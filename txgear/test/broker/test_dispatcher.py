@@ -177,6 +177,32 @@ class LeaveTests(DispatcherTestCase):
         self.end(job)
         self.assertEqual((job.function.delayed, self.timers.pop_due(inf)), ({}, None))
 
+    def withdraw(self, job: Job) -> None:
+        """Out of its place, as it is about to get another."""
+        self.dispatcher.withdraw(job, self.now)
+        self.numbers += 1
+        job.place = self.numbers
+        self.assertEqual((job.state, job.due), (DELAYED, 0.0))
+
+    def test_what_is_withdrawn_comes_again(self) -> None:
+        """Whatever place it was in; it waits for nothing meanwhile."""
+        jobs = [self.put() for _ in range(3)]
+        delayed = self.job()
+        self.dispatcher.delay(delayed)
+        for job in (jobs[0], delayed):
+            self.timers.add(job, 1010.0)
+            self.withdraw(job)
+            self.dispatcher.enqueue(job, self.now)
+        self.assertEqual(self.take_all(self.worker()), [jobs[1], jobs[2], jobs[0], delayed])
+
+    def test_the_last_one_that_is_withdrawn_leaves_nothing(self) -> None:
+        job = self.put()
+        self.withdraw(job)
+        self.assertEqual(self.dispatcher.rings[NORMAL], {})
+        job.priority = HIGH
+        self.dispatcher.enqueue(job, self.now)
+        self.assertEqual(self.take_all(self.worker()), [job])
+
     def test_whoever_leaves_is_waited_for_no_more(self) -> None:
         worker = self.worker()
         for taken in (False, True):
@@ -369,6 +395,29 @@ class PagedTests(PagerTestCase):
         self.assertEqual(second.state, PAGED)
         self.read(first)
         self.assertEqual(self.take_all(worker), [first, second])
+
+    def test_one_that_is_withdrawn(self) -> None:
+        """Of the others what is next is read; it comes again behind them."""
+        worker, jobs = self.worker(), [self.paged() for _ in range(3)]
+        self.timers.add(jobs[1], 1010.0)
+        for job in jobs[:2]:
+            self.dispatcher.withdraw(job, self.now)
+            self.dispatcher.advance(job, self.now)
+            self.dispatcher.enqueue(job, self.now)
+        self.read(*jobs)
+        self.assertEqual(self.take_all(worker), [jobs[2], jobs[0], jobs[1]])
+
+    def test_one_that_lost_its_workload_comes_behind_the_others(self) -> None:
+        """Also where it was to come before them."""
+        worker, jobs = self.worker(), [self.put() for _ in range(2)]
+        self.assertIs(self.take(worker), jobs[0])
+        self.dispatcher.leave(jobs[0], self.now)
+        jobs[0].stored, jobs[0].size, jobs[0].workload = True, 4, b""
+        self.dispatcher.enqueue(jobs[0], self.now, first=True)
+        self.assertEqual(jobs[0].state, PAGED)
+        self.assertIs(self.take(worker), jobs[1])
+        self.read(jobs[0])
+        self.assertIs(self.take(worker), jobs[0])
 
     def test_another_function_of_its_priority_does_not_wait(self) -> None:
         first, second = self.paged(), self.put(b"g")

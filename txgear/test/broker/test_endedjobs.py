@@ -41,6 +41,24 @@ class EndedJobsTests(EndedJobsTestCase):
         self.assertEqual((self.shelf(True), self.shelf(False)), (([dead], 3), ([done], 5)))
         self.assertEqual((list(self.ended.jobs.values()), self.function.kept), ([dead, done], 2))
 
+    def test_a_dead_one_with_another_workload(self) -> None:
+        """It is counted by its new size, and is the last one that has its new name."""
+        first, second = self.put(3, DEAD, unique=b"u"), self.put(4, DEAD, unique=b"v")
+        own = self.job(5, DEAD)
+        self.ended.add(own, 60, own=True)
+        self.ended.correct(own, None, 7)
+        self.ended.correct(first, b"v", 30)
+        self.ended.check()
+        self.assertEqual((self.shelf(True)[1], self.ended.own.bytes), (41, 7))
+        self.assertIs(self.ended.find(self.function, b"v"), first)
+        self.assertIsNone(self.ended.find(self.function, b"u"))
+        self.ended.correct(first, b"v", 0)
+        self.ended.correct(first, None, 0)
+        self.ended.check()
+        self.assertIs(self.ended.find(self.function, b"v"), second)
+        self.ended.correct(own, b"w", 7)
+        self.assertIs(self.ended.find(self.function, b"w"), own)
+
     def test_functions_too(self) -> None:
         self.put(3)
         self.function = Function(b"g")

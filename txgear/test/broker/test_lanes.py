@@ -6,9 +6,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.lanes import SLACK, Lanes, Overflow
 from txgear.broker.model import Job
-from txgear.broker.states import DONE, PAGED, QUEUED, RUNNING
+from txgear.broker.states import DELAYED, DONE, PAGED, QUEUED, RUNNING
 from txgear.protocol.constants import HIGH, LOW, NORMAL
 from txgear.test.support.broker import make_job, overflowed, queued
+
+
+def entries(lanes: Lanes[Job], priority: int = NORMAL) -> int:
+    """How many a lane has, tombstones and stale ones included."""
+    odds = lanes._odds.get(priority)
+    return len(lanes._lanes[priority] or ()) + (len(odds.returned._heap) if odds is not None else 0)
 
 
 class LanesTests(SynchronousTestCase):
@@ -203,13 +209,13 @@ class LanesTests(SynchronousTestCase):
         keep = self.add()
         for job in jobs[2:-1]:
             self.end(job)
-        self.assertLess(len(self.lanes.all()), 2 * SLACK)
+        self.assertLess(entries(self.lanes), 2 * SLACK)
         self.assertEqual(queued(self.lanes), [jobs[1], jobs[-1], keep])
         last = [self.add() for _ in range(10 * SLACK)]
         self.end(jobs[1])
         for job in last[1:-1]:
             self.end(job)
-        self.assertLess(len(self.lanes.all()), 2 * SLACK)
+        self.assertLess(entries(self.lanes), 2 * SLACK)
         self.assertEqual(queued(self.lanes), [jobs[-1], keep, last[0], last[-1]])
 
     def test_who_ends_the_newest_first_sweeps_nothing(self) -> None:
@@ -234,7 +240,7 @@ class LanesTests(SynchronousTestCase):
         keep = self.add()
         for _ in range(10 * SLACK):
             self.end(self.add())
-        self.assertLess(len(self.lanes.all()), 2 * SLACK)
+        self.assertLess(entries(self.lanes), 2 * SLACK)
         self.assertEqual(queued(self.lanes), [keep])
         self.end(keep)
         self.assertEqual(self.lanes.all(), [])
@@ -344,6 +350,187 @@ class OverflowTests(SynchronousTestCase):
         self.assertEqual((self.lanes.ready, self.lanes.paged), (1, 3))
 
 
+class WithdrawTests(SynchronousTestCase):
+    """Items that are taken out of a lane, to be put into some lane again."""
+
+    def setUp(self) -> None:
+        self.lanes: Lanes[Job] = Lanes()
+        self.place = 0
+
+    def tearDown(self) -> None:
+        self.lanes.check()
+
+    def add(self, count: int = 1, priority: int = NORMAL) -> list[Job]:
+        return [self.put(make_job(None, self.place + 1, priority=priority)) for _ in range(count)]
+
+    def put(self, job: Job, priority: int | None = None) -> Job:
+        """Behind all others."""
+        self.place += 1
+        job.place, job.state = self.place, QUEUED
+        if priority is not None:
+            job.priority = priority
+        self.lanes.append(job)
+        return job
+
+    def withdraw(self, job: Job) -> bool:
+        emptied = self.lanes.withdraw(job)
+        job.state = DELAYED
+        return emptied
+
+    def take_all(self, priority: int = NORMAL) -> list[Job]:
+        found = []
+        while self.lanes.counts[priority]:
+            found.append(self.lanes.take(priority))
+            found[-1].state = RUNNING
+        return found
+
+    def test_from_wherever_it_is_it_comes_behind_the_others(self) -> None:
+        for which in range(4):
+            jobs = self.add(4)
+            self.assertFalse(self.withdraw(jobs[which]))
+            self.lanes.check()
+            self.put(jobs[which])
+            self.lanes.check()
+            self.assertIs(self.lanes.head(NORMAL), jobs[0 if which else 1])
+            expected = [job for job in jobs if job is not jobs[which]] + [jobs[which]]
+            self.assertEqual(queued(self.lanes), expected)
+            self.assertEqual(self.take_all(), expected)
+
+    def test_the_last_one_leaves_nothing(self) -> None:
+        (job,) = self.add()
+        self.assertTrue(self.withdraw(job))
+        self.assertEqual((self.lanes.counts, entries(self.lanes)), ([0, 0, 0], 0))
+
+    def test_into_another_lane_and_back(self) -> None:
+        """Its first entry is not taken for it, nor its second."""
+        jobs = self.add(5)
+        for priority in (HIGH, NORMAL, HIGH, NORMAL):
+            self.withdraw(jobs[2])
+            self.lanes.check()
+            self.put(jobs[2], priority)
+            self.add(1, priority)
+        self.assertEqual(self.lanes.counts, [2, 7, 0])
+        found = self.take_all()
+        self.assertEqual(found[:4], [jobs[0], jobs[1], jobs[3], jobs[4]])
+        self.assertEqual(found.count(jobs[2]), 1)
+        self.assertIs(found[5], jobs[2])
+        self.assertNotIn(jobs[2], self.take_all(HIGH))
+
+    def test_one_that_has_come_back_from_a_worker(self) -> None:
+        jobs = self.add(4)
+        back = [self.lanes.take(NORMAL) for _ in range(3)]
+        for job in back:
+            job.state = QUEUED
+            self.lanes.put_back(job)
+        self.withdraw(back[1])
+        self.lanes.check()
+        self.put(back[1])
+        self.assertEqual(queued(self.lanes), [jobs[0], jobs[2], jobs[3], jobs[1]])
+        self.assertEqual(self.take_all(), [jobs[0], jobs[2], jobs[3], jobs[1]])
+
+    def test_one_comes_back_twice(self) -> None:
+        """In between it was in another lane, so that it has another place."""
+        jobs = self.add(3)
+        for job in jobs[:2]:
+            self.assertIs(self.lanes.take(NORMAL), job)
+            job.state = QUEUED
+        self.lanes.put_back(jobs[0])
+        self.lanes.put_back(jobs[1])
+        self.withdraw(jobs[0])
+        self.put(jobs[0])
+        self.assertIs(self.lanes.take(NORMAL), jobs[1])
+        jobs[1].state = RUNNING
+        self.assertEqual(self.take_all(), [jobs[2], jobs[0]])
+        jobs[0].state = QUEUED
+        self.lanes.put_back(jobs[0])
+        self.assertEqual(self.take_all(), [jobs[0]])
+
+    def test_one_that_was_withdrawn_and_comes_again_can_end(self) -> None:
+        jobs = self.add(5)
+        self.withdraw(jobs[2])
+        self.put(jobs[2])
+        self.lanes.remove(jobs[2])
+        jobs[2].state = DONE
+        self.lanes.check()
+        self.lanes.remove(jobs[0])
+        jobs[0].state = DONE
+        self.lanes.check()
+        self.assertEqual(self.take_all(), [jobs[1], jobs[3], jobs[4]])
+
+    def test_the_next_is_seen_behind_what_was_withdrawn(self) -> None:
+        jobs = self.add(4)
+        self.withdraw(jobs[1])
+        self.put(jobs[1])
+        self.withdraw(jobs[0])
+        self.assertIs(self.lanes.head(NORMAL), jobs[2])
+        self.assertEqual(self.lanes.heads(), [jobs[2]])
+        self.put(jobs[0])
+        self.assertEqual(self.take_all(), [jobs[2], jobs[3], jobs[1], jobs[0]])
+
+    def test_what_is_stale_does_not_pile_up(self) -> None:
+        """However often the same few go up and down, with others that stay before and behind them."""
+        keep = self.add(3)
+        jobs = self.add(6)
+        for turn in range(20 * SLACK):
+            job = jobs[turn % 6]
+            self.withdraw(job)
+            self.put(job, HIGH if job.priority == NORMAL else NORMAL)
+            self.lanes.check()
+            self.assertLess(entries(self.lanes) + entries(self.lanes, HIGH), 5 * SLACK)
+        self.assertEqual(len(self.take_all()) + len(self.take_all(HIGH)), len(keep) + 6)
+
+    def test_a_long_lane_is_emptied_from_its_middle(self) -> None:
+        jobs = self.add(10 * SLACK)
+        for job in jobs[1:-1]:
+            self.withdraw(job)
+            self.put(job, LOW)
+        self.assertLess(entries(self.lanes), 4 * SLACK)
+        self.assertEqual(self.take_all(), [jobs[0], jobs[-1]])
+        self.assertEqual(self.take_all(LOW), jobs[1:-1])
+
+    def test_from_the_overflow(self) -> None:
+        for which in range(4):
+            jobs = [make_job(None, number) for number in range(1, 5)]
+            for job in jobs:
+                job.state = PAGED
+                self.lanes.append_overflow(job)
+            job = jobs[which]
+            for _ in range(2):
+                self.lanes.remove_overflow(job, again=True)
+                self.assertEqual(self.lanes.paged, 3)
+                job.state = DELAYED
+                self.lanes.check()
+                job.state = PAGED
+                self.lanes.append_overflow(job)
+                self.lanes.check()
+            expected = [each for each in jobs if each is not job] + [job]
+            self.assertEqual(overflowed(self.lanes), expected)
+            found = []
+            while (first := self.lanes.pop_loaded(job)) is not None:
+                first.state = RUNNING
+                found.append(first)
+            self.assertEqual(found, expected)
+
+    def test_what_is_stale_in_an_overflow_does_not_pile_up(self) -> None:
+        jobs = [make_job(None, number) for number in range(1, 9)]
+        for job in jobs:
+            job.state = PAGED
+            self.lanes.append_overflow(job)
+        for turn in range(10 * SLACK):
+            job = jobs[1 + turn % 7]
+            self.lanes.remove_overflow(job, again=True)
+            self.lanes.append_overflow(job)
+            self.lanes.check()
+            self.assertLess(len(self.lanes.overflow[NORMAL].items), 3 * SLACK)
+
+    def test_two_of_one_in_the_count_are_found(self) -> None:
+        jobs = self.add(2)
+        self.lanes.append(jobs[0])
+        self.assertRaises(AssertionError, self.lanes.check)
+        self.lanes.remove(jobs[0])
+        self.lanes = Lanes()
+
+
 class SweepTests(SynchronousTestCase):
     """Tombstones."""
 
@@ -366,7 +553,7 @@ class SweepTests(SynchronousTestCase):
         for job in jobs[1:-1]:
             self.lanes.remove(job)
             job.state = DONE
-        self.assertLess(len(self.lanes.all()), 2 * SLACK)
+        self.assertLess(entries(self.lanes), 2 * SLACK)
         self.assertEqual(queued(self.lanes), [jobs[0], jobs[-1]])
 
     def test_those_that_are_left_are_taken_one_after_the_other(self) -> None:

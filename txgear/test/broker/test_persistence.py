@@ -8,13 +8,13 @@ from txgear.broker.history import Attempt, History
 from txgear.broker.model import Job
 from txgear.broker.paging import Pager
 from txgear.broker.persistence import Persistence
-from txgear.broker.records import PAUSED, JobRecord, JobUpdate, StoredValue
+from txgear.broker.records import PAUSED, JobChange, JobRecord, JobUpdate, StoredValue
 from txgear.broker.states import DEAD, DONE
 from txgear.broker.tenants import Tenant
 from txgear.broker.timers import Timers
-from txgear.errors import QueueError
+from txgear.errors import STORE_UNAVAILABLE, QueueError
 from txgear.policies import FAIL
-from txgear.protocol.constants import LOW
+from txgear.protocol.constants import LOW, NORMAL
 from txgear.test.support.broker import FakeJournal, make_job
 
 
@@ -52,6 +52,34 @@ class JobTests(KeptTestCase):
         job.key = 258
         self.persistence.add(job)
         self.assertEqual(self.journal.adding[0].record.digest, bytes(14) + b"\1\2")
+
+    def test_what_operators_change(self) -> None:
+        """Of a job that is kept, or on its way."""
+        job = self.stored()
+        job.key, job.priority = 258, LOW
+        self.persistence.change(job)
+        self.persistence.change(job, b"new")
+        on_its_way, other = make_job(number=2), make_job(number=3)
+        self.persistence.add(on_its_way)
+        self.persistence.change(on_its_way)
+        self.persistence.change(other)
+        digest = bytes(14) + b"\1\2"
+        self.assertEqual(
+            self.journal.changes,
+            [
+                JobChange(1, b"f", LOW, digest),
+                JobChange(1, b"f", LOW, digest, b"new"),
+                JobChange(2, b"f", NORMAL, None),
+            ],
+        )
+        self.journal.unavailable = "away"
+        for each in (job, on_its_way):
+            error = self.assertRaises(QueueError, self.persistence.check_change, each)
+            self.assertEqual((error.text, error.why), ("away", STORE_UNAVAILABLE))
+        self.persistence.check_change(other)
+        self.assertEqual(self.journal.asked, 2)
+        self.journal.unavailable = None
+        self.persistence.check_change(job)
 
     def test_its_history(self) -> None:
         job = make_job()
@@ -113,6 +141,8 @@ class NotKeptTests(KeptTestCase):
     def tell_all(self, persistence: Persistence, job: Job) -> None:
         """All that can be told of a job that nobody adds."""
         persistence.update(job)
+        persistence.check_change(job)
+        persistence.change(job, b"new")
         persistence.update_ended(job)
         persistence.put_result(job, b"result")
         persistence.delete(job)

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.broker.lanes import Lanes
 from txgear.broker.model import Job
 from txgear.broker.sharedlanes import SLACK, SharedLanes
-from txgear.broker.states import DONE, PAGED, QUEUED, RUNNING
+from txgear.broker.states import DELAYED, DONE, PAGED, QUEUED, RUNNING
 from txgear.broker.tenants import Quota, Tenant
 from txgear.protocol.constants import HIGH, LOW, NORMAL, PRIORITIES
 from txgear.test.support.broker import make_job, overflowed, queued
@@ -369,16 +369,39 @@ class AsOthersTests(SharedLanesTestCase):
         self.assertEqual((self.lanes.ready, self.lanes.held), (1, 2))
 
     def test_one_that_is_there_twice(self) -> None:
-        """It left the overflow, and came again before its tombstone was swept out: it is one all the same."""
+        """It was withdrawn from the overflow, and came again before its entry was swept out: it is one."""
         lanes: Lanes[Job] = Lanes()
         jobs = [self.job(self.a) for _ in range(3)]
         for job in jobs:
             job.state = PAGED
             lanes.append_overflow(job)
-        lanes.remove_overflow(jobs[1])
+        lanes.remove_overflow(jobs[1], again=True)
         lanes.append_overflow(jobs[1])
         self.lanes.take_over(lanes)
         self.assertEqual(self.lanes.paged, 3)
+        self.assertEqual(overflowed(self.lanes), [jobs[0], jobs[2], jobs[1]])
+
+
+class WithdrawTests(SharedLanesTestCase):
+    def test_what_is_withdrawn_may_come_again(self) -> None:
+        """In another lane, or in the same one, behind what is there by then."""
+        first, second, third = (self.add(self.a) for _ in range(3))
+        other = self.add(self.b)
+        self.assertFalse(self.lanes.withdraw(second))
+        second.state, second.place = DELAYED, 10
+        self.assertEqual((self.lanes.counts, self.lanes.ready), ([0, 3, 0], 3))
+        second.state = QUEUED
+        self.lanes.append(second)
+        self.assertEqual([self.take() for _ in range(4)], [first, other, third, second])
+
+    def test_also_from_the_overflow(self) -> None:
+        first, second, third = (self.page(self.a) for _ in range(3))
+        self.lanes.remove_overflow(second, again=True)
+        second.state = DELAYED
+        self.assertEqual((self.lanes.paged, overflowed(self.lanes)), (2, [first, third]))
+        second.state = PAGED
+        self.lanes.append_overflow(second)
+        self.assertEqual(overflowed(self.lanes), [first, third, second])
 
 
 class CheckTests(SharedLanesTestCase):

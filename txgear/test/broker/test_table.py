@@ -99,6 +99,19 @@ class JobsTests(TableTestCase):
         self.table.remove(job)
         self.assertEqual(self.function.bytes, 4)
 
+    def test_one_with_another_workload(self) -> None:
+        """It is counted by its size, and may have another name."""
+        job, other = self.add(1, b"u"), self.add(2)
+        job.tenant = tenant = Tenant("web")
+        tenant.queued, tenant.bytes = 1, 4
+        self.table.correct(job, b"u", 7)
+        self.table.correct(other, b"w", 1)
+        self.assertEqual((self.function.bytes, tenant.bytes), (8, 7))
+        self.table.correct(job, b"v", 7)
+        self.assertEqual([self.table.by_unique(name) for name in (b"u", b"v", b"w")], [None, job, other])
+        self.table.correct(job, None, 7)
+        self.assertIsNone(self.table.by_unique(b"v"))
+
     def test_what_is_removed_is_found_no_more(self) -> None:
         job, client = self.add(1, b"u"), Peer(1, "-")
         job.join(client)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobUpdate, NewJob, StoredValue
-from txgear.broker.states import DONE
+from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobChange, JobUpdate, NewJob, StoredValue
+from txgear.broker.states import DEAD, DONE
 from txgear.errors import StoreRefused, StoreUnavailable
 from txgear.journal.batches import MOST_REFUSALS, Refusals, write_all
 from txgear.test.support.extras import PROPERTY, given, st
@@ -68,7 +68,7 @@ class WriteAllTests(SynchronousTestCase):
             [3],
             [StoredValue(PAUSED, b"f", 1.0), StoredValue(SCHEDULED, b"s", 1.0, 6)],
         )
-        self.assertEqual(write_all(self.store, batch), Refusals({}, {}))
+        self.assertEqual(write_all(self.store, batch), Refusals({}, {}, {}))
         self.assertEqual(self.store.batches, [batch])
         self.assertEqual(self.numbers(), [2, 4, 5, 6])
 
@@ -107,6 +107,51 @@ class WriteAllTests(SynchronousTestCase):
             self.assertEqual(self.store.kept[2], stored(2, place=7, retries=1, size=1))
             self.assertEqual(self.store.results(range(9)), {3: b"three"})
             self.assertEqual(self.store.values(), [StoredValue(PAUSED, b"f", 1.0)])
+
+    def test_new_workloads_that_are_refused(self) -> None:
+        """All else that was changed of their jobs is, and the old ones count."""
+        changes = [
+            JobChange(1, b"g", 0, None, b"x" * 11),
+            JobChange(2, b"g", 2, None, b"new"),
+            JobChange(3, b"g", 0, None),
+            JobChange(4, b"g", 0, None, b"x" * 12),
+            JobChange(5, b"g", 0, None, b"y" * 13),
+            JobChange(9, b"g", 0, None, b"z" * 14),
+        ]
+        updates = [
+            JobUpdate(1, 1, 0.0, 0, 11, DEAD, 1.0),
+            JobUpdate(2, 2, 0.0, 0, 3, DEAD, 1.0),
+            JobUpdate(4, 4, 0.0, 7),
+            JobUpdate(5, 5, 0.0, 0, 4, DONE, 1.0),
+        ]
+        batch = Batch((), updates, (), [(5, b"five")], changes=changes)
+        refusals = write_all(self.store, batch)
+        self.assertEqual((refusals.new_jobs, refusals.results), ({}, {}))
+        self.assertEqual(
+            {number: (str(why), size) for number, (why, size) in refusals.workloads.items()},
+            {
+                1: (f"A workload of 11 bytes {TOO_LARGE}", 1),
+                4: (f"A workload of 12 bytes {TOO_LARGE}", 1),
+                5: (f"A workload of 13 bytes {TOO_LARGE}", 4),
+            },
+        )
+        self.assertEqual(
+            [self.store.kept[number] for number in range(1, 6)],
+            [
+                stored(1, function=b"g", priority=0, size=1, state=DEAD, ended=1.0),
+                stored(2, function=b"g", priority=2, size=3, state=DEAD, ended=1.0),
+                stored(3, function=b"g", priority=0, size=1),
+                stored(4, function=b"g", priority=0, size=1, retries=7),
+                stored(5, function=b"g", priority=0, size=4, state=DONE, ended=1.0),
+            ],
+        )
+        self.assertEqual(self.store.workloads(range(5)), {1: b"w", 2: b"new", 3: b"w", 4: b"w"})
+
+    def test_changes_of_jobs_that_are_refused_or_gone(self) -> None:
+        changes = [JobChange(number, b"g", 0, None, b"new") for number in (2, 6, 7)]
+        self.write(Batch([addition(6, b"x" * 11), addition(7, b"w")], (), [2], changes=changes))
+        self.assertEqual(self.numbers(), [1, 3, 4, 5, 7])
+        self.assertEqual(self.store.workloads([2, 6, 7]), {7: b"new"})
 
     def test_moves_and_results_of_jobs_that_are_new(self) -> None:
         self.write(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobUpdate, StoredValue
+from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobChange, JobUpdate, StoredValue
 from txgear.broker.states import DEAD, DONE
 from txgear.journal.batches import MOST_BYTES, MOST_ROWS
 from txgear.journal.buffer import WriteBuffer
@@ -125,6 +125,92 @@ class WriteBufferTests(SynchronousTestCase):
         self.assertEqual(some.bytes, 10)
         some.bytes += 1
         self.assertRaises(AssertionError, some.check)
+
+
+class ChangeTests(SynchronousTestCase):
+    """What operators have changed."""
+
+    def setUp(self) -> None:
+        self.buffer = WriteBuffer()
+
+    def tearDown(self) -> None:
+        self.buffer.check()
+
+    def change(self, number: int, function: bytes = b"f", workload: bytes | None = None) -> JobChange:
+        change = JobChange(number, function, 1, None, workload)
+        self.buffer.put_change(change)
+        return change
+
+    def test_each_is_whole_and_the_last_one_counts(self) -> None:
+        self.change(1, b"g", b"longer")
+        self.change(2)
+        last = self.change(1, b"h", b"new")
+        self.assertEqual(self.buffer.bytes, 3)
+        self.assertEqual(self.buffer.batch(()).changes, (JobChange(2, b"f", 1, None), last))
+        self.assertEqual(len(self.buffer), 2)
+
+    def test_a_workload_is_not_forgotten_over_a_later_change(self) -> None:
+        self.change(1, b"g", b"work")
+        self.change(1, b"h")
+        self.assertEqual(self.buffer.batch(()).changes, (JobChange(1, b"h", 1, None, b"work"),))
+
+    def test_what_has_been_said_since_is_newer(self) -> None:
+        earlier = WriteBuffer()
+        for number, workload in ((1, b"one"), (2, b"two"), (3, None), (4, b"four")):
+            earlier.put_change(JobChange(number, b"old", 1, None, workload))
+        self.change(2, b"new")
+        self.change(3, b"new", b"three")
+        self.change(4, b"new", b"4")
+        self.buffer.restore(earlier)
+        self.assertEqual(
+            sorted(self.buffer.batch(()).changes),
+            [
+                JobChange(1, b"old", 1, None, b"one"),
+                JobChange(2, b"new", 1, None, b"two"),
+                JobChange(3, b"new", 1, None, b"three"),
+                JobChange(4, b"new", 1, None, b"4"),
+            ],
+        )
+
+    def test_that_of_a_job_that_is_refused_goes_with_it(self) -> None:
+        self.change(1, workload=b"one")
+        left = self.change(2, workload=b"two")
+        self.buffer.drop(1)
+        self.assertEqual((self.buffer.batch(()).changes, self.buffer.bytes), ((left,), 3))
+
+    def test_nothing_of_a_job_comes_before_its_change(self) -> None:
+        """Neither how it moved, nor its end: what is deleted is not to be there again."""
+        half = bytes(MOST_BYTES // 2 + 1)
+        for number in range(1, 6):
+            self.change(number, workload=half)
+        self.buffer.updates = {number: JobUpdate(number, 9, 0.0, 0) for number in range(1, 8)}
+        self.buffer.put_result(2, b"two")
+        self.buffer.put_result(6, b"six")
+        self.buffer.deleted, self.buffer.deleted_all = [1, 3, 7], [4, 6]
+        expected = [
+            ([1], [1, 6, 7], [1, 7], [6], [6]),
+            ([2], [2], [], [2], []),
+            ([3], [3], [3], [], []),
+            ([4], [4], [], [], [4]),
+            ([5], [5], [], [], []),
+        ]
+        for changes, updates, deleted, results, deleted_all in expected:
+            part = self.buffer.take(())
+            part.check()
+            self.buffer.check()
+            self.assertEqual(list(part.changes), changes)
+            self.assertEqual(sorted(part.updates), updates)
+            self.assertEqual((part.deleted, part.deleted_all), (deleted, deleted_all))
+            self.assertEqual(list(part.results), results)
+        self.assertFalse(self.buffer)
+
+    def test_that_of_a_job_that_a_later_batch_adds_waits_for_it(self) -> None:
+        self.change(1)
+        self.change(2, workload=b"two")
+        self.buffer.deleted = [2]
+        part = self.buffer.take([2])
+        self.assertEqual((list(part.changes), list(self.buffer.changes)), ([1], [2]))
+        self.assertEqual((part.deleted, self.buffer.deleted), ([], [2]))
 
 
 class TakeTests(SynchronousTestCase):

@@ -54,11 +54,15 @@ class ReadsTestCase(SynchronousTestCase):
         self.store.write(adding(*[addition(number, b"%c" % (64 + number)) for number in range(1, JOBS + 1)]))
         self.store.write(Batch((), [JobUpdate(1, 1, 0.0, 0, 6, DONE)], (), [(1, b"result")]))
         self.turns = 0
+        self.newer: dict[int, bytes] = {}
         self.answers: dict[tuple[int, bool], bytes | None] = {}
         self.link = Link(self.store, self.thread, self.clock, Unheard())
-        self.reads = Reads(self.link, self.clock, self.count_turn)
+        self.reads = Reads(self.link, self.clock, self.count_turn, self.renew)
         self.listener = self.reads.loads.listener = RecordingListener()
         self.store.take()
+
+    def renew(self, workloads: dict[int, bytes]) -> None:
+        workloads.update({number: new for number, new in self.newer.items() if number in workloads})
 
     def count_turn(self) -> None:
         self.turns += 1
@@ -109,6 +113,17 @@ class ReadingsTests(ReadsTestCase):
         )
         self.assertFalse(self.reads.ready)
         self.assertEqual(self.store.take(), ["results", "workloads"])
+
+    def test_what_is_newer_than_what_was_read(self) -> None:
+        """A new workload that has not been written yet; a result stays what it is."""
+        self.newer = {1: b"new", 2: b"new", 99: b"new"}
+        self.ask(2, 3, 99)
+        self.ask(1, result=True)
+        self.read()
+        self.assertEqual(
+            self.answers,
+            {(2, False): b"new", (3, False): b"C", (99, False): None, (1, True): b"result"},
+        )
 
     def test_some_at_once(self) -> None:
         self.ask(*range(2, MOST_READINGS + 4))
@@ -189,6 +204,15 @@ class LoadsTests(ReadsTestCase):
         self.read()
         self.assertEqual(self.listener.take(), [("loaded", {3: b"C", 2: b"B"}, [], False)])
         self.assertFalse(self.reads.ready)
+
+    def test_what_is_newer_than_what_was_read(self) -> None:
+        """It is what counts, also where it is of another size."""
+        self.newer = {3: b"new", 99: b"new"}
+        self.reads.loads.load([paged(2), paged(3, 3)])
+        with capturedLogs() as events:
+            self.read()
+        self.assertEqual(events, [])
+        self.assertEqual(self.listener.take(), [("loaded", {2: b"B", 3: b"new"}, [], False)])
 
     def test_some_at_once(self) -> None:
         self.load(*[2] * (READ_JOBS + 1))

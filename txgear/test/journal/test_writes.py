@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobUpdate, StoredValue
+from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobChange, JobUpdate, StoredValue
 from txgear.broker.states import DONE
 from txgear.errors import StoreRefused, StoreUnavailable
 from txgear.journal.batches import MOST_ROWS
@@ -282,6 +282,48 @@ class BatchTests(WritesTestCase):
             ["memory: does not keep the results of 1 jobs: A result of 4 bytes is too large"],
         )
         self.assertEqual((self.writes.pending_bytes, self.store.values()), (0, []))
+
+    def test_what_operators_have_changed(self) -> None:
+        self.writes.change(JobChange(1, b"g", 0, None))
+        self.writes.change(JobChange(2, b"g", 0, None, b"new"))
+        self.assertEqual(self.writes.pending_bytes, 3)
+        self.assertIs(self.writes.look(), LATER)
+        self.clock.advance(FLUSH_DELAY)
+        self.assertEqual(self.write(), [])
+        self.assertEqual(self.store.workloads([1, 2]), {1: b"w", 2: b"new"})
+        self.assertEqual([job.function for job in self.store.replay(0, 3)], [b"g", b"g", b"f"])
+
+    def test_a_new_workload_that_is_refused(self) -> None:
+        self.store.too_large = 3
+        self.writes.change(JobChange(2, b"g", 0, None, b"four"))
+        self.link.closing = True
+        with capturedLogs() as events:
+            self.assertEqual(self.write(), [("workload_refused", 2, 1)])
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            [
+                "memory: does not keep the new workload of job 2, which keeps its old one:"
+                " A workload of 4 bytes is too large"
+            ],
+        )
+
+    def test_new_workloads_are_newer_than_what_is_read(self) -> None:
+        """Also those that come back from a store that was lost."""
+        found = {1: b"old", 2: b"old", 3: b"old"}
+        self.writes.renew(found)
+        self.writes.change(JobChange(1, b"g", 0, None, b"new"))
+        self.writes.change(JobChange(2, b"g", 0, None))
+        self.writes.change(JobChange(4, b"g", 0, None, b"new"))
+        self.writes.renew(found)
+        self.assertEqual(found, {1: b"new", 2: b"old", 3: b"old"})
+        self.store.fail("write", GONE)
+        self.link.closing = True
+        self.writes.look()
+        self.writes.start()
+        self.thread.run()
+        found = {1: b"old"}
+        self.writes.renew(found)
+        self.assertEqual(found, {1: b"new"})
 
     def test_what_was_said_of_a_job_that_is_refused_is_not_written_later(self) -> None:
         self.writes.jobs.add(*new_job(4))

@@ -17,7 +17,16 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import event, inspect
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobRecord, JobUpdate, NewJob, StoredValue
+from txgear.broker.records import (
+    PAUSED,
+    SCHEDULED,
+    Batch,
+    JobChange,
+    JobRecord,
+    JobUpdate,
+    NewJob,
+    StoredValue,
+)
 from txgear.broker.states import DONE, TO_ENDED
 from txgear.errors import StoreRefused, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IHistoryStore
@@ -29,6 +38,7 @@ from txgear.test.support.stores import (
     HistoryContract,
     adding,
     addition,
+    changing,
     deleting,
     deleting_all,
     setting_values,
@@ -297,6 +307,22 @@ class DamagedWorkloadTests(SQLiteCase):
         self.store.close(None)
         self.store.open()
         self.assertEqual(self.store.known(range(10)), {3, 4, 5})
+
+    def test_it_cannot_be_replaced(self) -> None:
+        """The others can, and so can all else of its job."""
+        batch = changing(JobChange(3, b"g", 0, None, b"new"), JobChange(4, b"g", 0, None, b"new"))
+        with self.assertRaises(StoreUnavailable):
+            self.store.write(batch)
+        self.store.open()
+        for _ in range(2):
+            with self.assertRaises(StoreRefused) as caught:
+                self.store.write(batch)
+            self.assertEqual(
+                str(caught.exception), "the workload of job 3 is damaged, and cannot be replaced"
+            )
+        self.store.write(changing(JobChange(3, b"g", 0, None), batch.changes[1]))
+        self.assertEqual(self.store.workloads([4]), {4: b"new"})
+        self.assertEqual([job.function for job in self.store.replay(2, 2)], [b"g", b"g"])
 
     def test_it_can_have_a_result(self) -> None:
         self.write_twice(with_results((3, b"result"), (4, b"another")))

@@ -15,7 +15,7 @@ from txgear.broker.broker import Broker
 from txgear.broker.lanes import Lanes
 from txgear.broker.model import Function, Job, Peer, Reply
 from txgear.broker.ports import Reading
-from txgear.broker.records import JobRecord, JobUpdate, NewJob, StoredValue
+from txgear.broker.records import JobChange, JobRecord, JobUpdate, NewJob, StoredValue
 from txgear.broker.rules import QUEUE_MEMORY, UNLIMITED, Rules
 from txgear.broker.sharedlanes import SharedLanes
 from txgear.broker.states import PAGED, QUEUED
@@ -61,6 +61,14 @@ def moved(record: JobRecord, move: JobUpdate) -> JobRecord:
     """A job as a store has it after a move."""
     return record._replace(
         **{name: value for name, value in move._asdict().items() if name != "size" or value is not None}
+    )
+
+
+def changed(record: JobRecord, change: JobChange) -> JobRecord:
+    """A job as a store has it after a change."""
+    size = record.size if change.workload is None else len(change.workload)
+    return record._replace(
+        function=change.function, priority=change.priority, digest=change.digest, size=size
     )
 
 
@@ -138,6 +146,7 @@ class FakeJournal:
     @ivar asked: how often somebody was refused.
     @ivar adding: the jobs whose outcome the broker has not been told.
     @ivar updates: all that was told.
+    @ivar changes: all that was told.
     @ivar deleted: all that was told.
     @ivar results: what was told, by number.
     @ivar deleted_all: all that was told.
@@ -156,6 +165,7 @@ class FakeJournal:
         self.asked = 0
         self.adding: list[Adding] = []
         self.updates: list[JobUpdate] = []
+        self.changes: list[JobChange] = []
         self.deleted: list[int] = []
         self.loading: list[Job] | None = None
         self.loads: list[int] = []
@@ -165,6 +175,7 @@ class FakeJournal:
         self.reading: list[Reading] = []
         self._kept: dict[int, NewJob] = {}
         self._moved: dict[int, JobUpdate] = {}
+        self._changed: dict[int, JobChange] = {}
 
     def retry_soon(self) -> None:
         self.asked += 1
@@ -177,10 +188,39 @@ class FakeJournal:
         self.adding.append(Adding(job, record, workload, job.reply))
         # What was said of the job before its addition is in the addition.
         self._moved.pop(record.number, None)
+        self._changed.pop(record.number, None)
 
     def update(self, update: JobUpdate) -> None:
         self.updates.append(update)
         self._moved[update.number] = update
+
+    def change(self, change: JobChange) -> None:
+        self.changes.append(change)
+        earlier = self._changed.get(change.number)
+        if earlier is not None and change.workload is None:
+            change = change._replace(workload=earlier.workload)
+        self._changed[change.number] = change
+
+    def _workload(self, number: int) -> bytes | None:
+        """What a job has, as it is in the store or on its way there."""
+        kept, change = self._kept.get(number), self._changed.get(number)
+        if kept is not None and change is not None and change.workload is not None:
+            return change.workload
+        return None if kept is None else bytes(kept[1])
+
+    def corrected(self, number: int) -> bool:
+        """Whether a job has got a new workload, since it came into the store."""
+        change = self._changed.get(number)
+        return change is not None and change.workload is not None
+
+    def refuse_workload(self, number: int) -> bytes:
+        """
+        The new workload of this job is not taken.
+
+        @return: the one that it has.
+        """
+        self._changed[number] = self._changed[number]._replace(workload=None)
+        return bytes(self._kept[number][1])
 
     def delete(self, number: int) -> None:
         self.deleted.append(number)
@@ -207,8 +247,7 @@ class FakeJournal:
         """What was asked for is read, as far as it is there."""
         readings, self.reading = self.reading, []
         for reading in readings:
-            kept = self._kept.get(reading.number)
-            workload = None if kept is None else bytes(kept[1])
+            workload = self._workload(reading.number)
             reading.done(self.results.get(reading.number) if reading.result else workload)
 
     def settle(self) -> Job:
@@ -230,8 +269,7 @@ class FakeJournal:
         assert self.loading is not None, "nothing is asked for"
         jobs = self.loading[:most]
         self.loading = self.loading[len(jobs) :] or None
-        found = [(job, self._kept.get(job.number)) for job in jobs]
-        return [(job, None if kept is None else bytes(kept[1])) for job, kept in found]
+        return [(job, self._workload(job.number)) for job in jobs]
 
     def lose(self, job: Job) -> None:
         """Somebody has taken this out of the store."""
@@ -242,6 +280,8 @@ class FakeJournal:
         found = []
         for number in sorted(self._kept.keys() - set(self.deleted) - set(self.deleted_all)):
             record = self._kept[number][0]
+            if (change := self._changed.get(number)) is not None:
+                record = changed(record, change)
             move = self._moved.get(number)
             found.append(moved(record, move) if move is not None else record)
         return found

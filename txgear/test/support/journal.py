@@ -161,6 +161,9 @@ class FaultyStore(MemoryStore):
         for job, _ in batch.new_jobs:
             if job.size > self.too_large:
                 raise StoreRefused(f"A workload of {job.size} bytes is too large")
+        for change in batch.changes:
+            if change.workload is not None and len(change.workload) > self.too_large:
+                raise StoreRefused(f"A workload of {len(change.workload)} bytes is too large")
         for _, result in batch.results:
             if len(result) > self.too_large:
                 raise StoreRefused(f"A result of {len(result)} bytes is too large")
@@ -292,6 +295,9 @@ class RecordingListener:
 
     def result_stored(self, numbers: Iterable[int]) -> None:
         self.told.append(("result_stored", sorted(numbers)))
+
+    def workload_refused(self, number: int, size: int, now: float) -> None:
+        self.told.append(("workload_refused", number, size))
 
     def result_refused(self, number: int) -> None:
         self.told.append(("result_refused", number))

@@ -14,6 +14,7 @@ from txgear.broker.model import Job, Peer
 from txgear.broker.records import UNREADABLE_SECONDS, JobRecord, JobUpdate
 from txgear.broker.sleepers import WAKE_SECONDS
 from txgear.broker.states import CANCELLED, DELAYED, DONE, FAILED, PAGED, QUEUED, RUNNING, STORING
+from txgear.errors import QueueError, ServerError
 from txgear.protocol.constants import (
     PRIORITIES,
     WORK_COMPLETE,
@@ -25,6 +26,9 @@ from txgear.protocol.constants import (
 )
 from txgear.test.support.broker import Heard
 
+Key = tuple[bytes, bytes, bytes]
+"""What other submits are compared with: function, unique, and the workload where that is it."""
+
 
 @dataclass(eq=False)
 class ModelJob:
@@ -35,7 +39,7 @@ class ModelJob:
     unique: bytes
     workload: bytes
     priority: int
-    key: tuple[bytes, bytes, bytes] | None
+    key: Key | None
     background: bool
     clients: list[Peer] = field(default_factory=list)
     state: int = DELAYED
@@ -64,12 +68,18 @@ class ModelJob:
 
     @property
     def digest(self) -> bytes | None:
-        stands_for_workload = self.unique == b"-" and self.workload
-        return blake2b(self.workload, digest_size=16).digest() if stands_for_workload else None
+        if self.unique != b"-" or self.first_key is None:
+            return None
+        return blake2b(self.first_key[2], digest_size=16).digest()
 
     @property
     def takes_memory(self) -> bool:
         return self.stored and self.loaded
+
+
+def renamed(key: Key | None, function: bytes) -> Key | None:
+    """The same in another function."""
+    return None if key is None else (function, key[1], key[2])
 
 
 class BrokerModel:
@@ -150,10 +160,10 @@ class BrokerModel:
         self.limits.pop(function, None)
         self.created.discard(function)
 
-    def find(self, key: tuple[bytes, bytes, bytes] | None) -> ModelJob | None:
+    def find(self, key: Key | None) -> ModelJob | None:
         return next((known for known in self.jobs if key is not None and known.key == key), None)
 
-    def still_done(self, key: tuple[bytes, bytes, bytes] | None) -> ModelJob | None:
+    def still_done(self, key: Key | None) -> ModelJob | None:
         """A job that is done, and is the same: of that nothing is known here."""
         return None
 
@@ -181,8 +191,8 @@ class BrokerModel:
         lane, where = self.lane(known), (known.function, known.priority)
         if not lane:
             self.open_lane(*where)
-        known.returned = first
-        if not first:
+        known.returned = first and known.loaded
+        if not known.returned:
             known.state = PAGED
             lane.append(known)
             self.advance(*where)
@@ -399,6 +409,97 @@ class BrokerModel:
         full = self.used() > self.budget or self.behind(known)
         if known.stored and known.size and full:
             known.loaded = False
+
+    # Operators change jobs
+
+    def reprioritise(self, known: ModelJob, priority: int) -> type[ServerError] | None:
+        """
+        @return: what is wrong with that; C{None} if it was done.
+        """
+        if known.state == RUNNING:
+            return ServerError
+        if priority != known.priority:
+            self.put_elsewhere(known, known.function, priority)
+        return None
+
+    def put_elsewhere(self, known: ModelJob, function: bytes, priority: int) -> None:
+        queued = known.state in (QUEUED, PAGED)
+        if queued:
+            self.take_out(known)
+            self.advance(known.function, known.priority)
+        moved, known.function, known.priority = known.function != function, function, priority
+        if moved:
+            known.key = renamed(known.key, function)
+            known.first_key = renamed(known.first_key, function)
+            self.enter(known)
+        if known.unique == b"-" and (known.stored or known.storing):
+            # What is only not its name now, as another had it, the store does not know any more.
+            known.first_key = known.key
+        if queued:
+            self.put_behind(known)
+            self.note(known)
+            self.enqueue(known)
+
+    def enter(self, known: ModelJob) -> None:
+        """It is one of another function: what holds there holds for it."""
+        if known.state == DELAYED and known.due is not None:
+            # Behind those that have the same time.
+            self.schedule(known, known.due[0])
+
+    def move(self, known: ModelJob, function: bytes, now: float) -> type[ServerError] | None:
+        """
+        @return: as in L{reprioritise}.
+        """
+        key = renamed(known.key, function)
+        if known.state == RUNNING or known.function == function or self.find(key) or self.still_done(key):
+            return ServerError
+        if self.refuses(function, known.priority, known.size):
+            return QueueError
+        self.put_elsewhere(known, function, known.priority)
+        return None
+
+    def correct(self, known: ModelJob, workload: bytes, unavailable: bool) -> type[ServerError] | None:
+        """
+        @param unavailable: whether the store takes nothing.
+        @return: as in L{reprioritise}.
+        """
+        if known.state == RUNNING:
+            return ServerError
+        if unavailable and (known.stored or known.storing):
+            return QueueError
+        key = (known.function, b"-", workload) if known.unique == b"-" and workload else None
+        if self.find(key) not in (None, known):
+            return ServerError
+        if not self.has_room_for_growth(known, len(workload) - known.size):
+            return QueueError
+        self.give_workload(known, workload)
+        if known.unique == b"-":
+            known.key = known.first_key = key
+        return None
+
+    def has_room_for_growth(self, known: ModelJob, growth: int) -> bool:
+        return True
+
+    def give_workload(self, known: ModelJob, workload: bytes) -> None:
+        known.workload = workload
+        known.loaded = not known.stored or known.state == QUEUED or not workload
+        if known.stored:
+            known.unreadable = False
+        if known.state == PAGED:
+            self.advance(known.function, known.priority)
+
+    def take_workload_back(self, known: ModelJob, workload: bytes) -> None:
+        """The store has kept the old one."""
+        known.workload, known.unreadable = workload, False
+        if known.unique == b"-":
+            known.key = known.first_key = None
+        known.loaded = not workload
+        if known.state == QUEUED:
+            self.take_out(known)
+            self.advance(known.function, known.priority)
+            self.put_behind(known)
+            self.note(known)
+            self.enqueue(known)
 
     def forget_abilities(self, peer: Peer, gone: list[bytes]) -> None:
         for function in gone:

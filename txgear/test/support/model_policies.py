@@ -27,6 +27,7 @@ from txgear.broker.states import (
     RUNNING,
     STORING,
 )
+from txgear.errors import QueueError, ServerError
 from txgear.protocol.constants import (
     JOB_WITHDRAWN,
     PRIORITIES,
@@ -35,7 +36,7 @@ from txgear.protocol.constants import (
     WORK_EXCEPTION,
     WORK_FAIL,
 )
-from txgear.test.support.model import BrokerModel, ModelJob
+from txgear.test.support.model import BrokerModel, ModelJob, renamed
 from txgear.test.support.model_jobs import (
     DEFAULTS,
     BulkTask,
@@ -466,6 +467,90 @@ class PolicyModel(BrokerModel):
     def dead(self, function: bytes) -> list[PolicyJob]:
         return [known for known in self.past if known.function == function and known.state == DEAD]
 
+    # Operators change jobs
+
+    def reprioritise(self, known: ModelJob, priority: int) -> type[ServerError] | None:
+        assert isinstance(known, PolicyJob)
+        if known not in self.past:
+            return super().reprioritise(known, priority)
+        if known.state != DEAD:
+            return ServerError
+        if priority != known.priority:
+            self.rename_dead(known, known.function)
+            known.priority = priority
+        return None
+
+    def rename_dead(self, known: PolicyJob, function: bytes) -> None:
+        known.function = function
+        known.key, known.first_key = renamed(known.key, function), renamed(known.first_key, function)
+        if known.unique == b"-" and (known.stored or known.storing):
+            known.first_key = known.key
+
+    def move(self, known: ModelJob, function: bytes, now: float) -> type[ServerError] | None:
+        assert isinstance(known, PolicyJob)
+        if known not in self.past:
+            seconds = self.setting_in(known, function, "expires")
+            begun = known.attempts or known.retries
+            if known.state != RUNNING and seconds and not begun and known.created + seconds <= now:
+                key = renamed(known.key, function)
+                full = self.refuses(function, known.priority, known.size)
+                named = known.function == function or self.find(key) or self.still_done(key)
+                return QueueError if full and not named else ServerError
+            return super().move(known, function, now)
+        if known.state != DEAD or known.function == function:
+            return ServerError
+        if not self.has_room_among_dead(function, 1, known.size):
+            return QueueError
+        self.past.remove(known)
+        self.rename_dead(known, function)
+        self.remember(known)
+        self.schedule(known, known.until)
+        return None
+
+    def setting_in(self, known: PolicyJob, function: bytes, key: str) -> Any:
+        """As if it were one of another function."""
+        return known.settings[key] if key in known.settings else self.set_for(function, key)
+
+    def has_room_among_dead(self, function: bytes, jobs: int, size: int) -> bool:
+        bounds = self.keeping(self.set_for(function, "dead")) or {}
+        dead = self.dead(function)
+        too_many = jobs > 0 and 0 < bounds.get("jobs", 0) < len(dead) + jobs
+        return not (
+            too_many or (size > 0 and 0 < bounds.get("bytes", 0) < sum(each.size for each in dead) + size)
+        )
+
+    def enter(self, known: ModelJob) -> None:
+        assert isinstance(known, PolicyJob)
+        known.expires = 0.0
+        self.limit_wait(known)
+        if known.state != DELAYED or not (known.due or known.at):
+            return
+        begins = 0.0 if known.at or known.due is None else known.due[0]
+        known.due = None
+        if (soonest := min(begins or inf, known.expires or inf)) < inf:
+            self.schedule(known, soonest)
+
+    def correct(self, known: ModelJob, workload: bytes, unavailable: bool) -> type[ServerError] | None:
+        assert isinstance(known, PolicyJob)
+        if known not in self.past:
+            return super().correct(known, workload, unavailable)
+        if known.state != DEAD:
+            return ServerError
+        growth = len(workload) - known.size
+        stored = known.stored or known.storing
+        if (unavailable and stored) or not self.has_room_among_dead(known.function, 0, growth):
+            return QueueError
+        self.give_workload(known, workload)
+        if known.unique == b"-":
+            known.key = known.first_key = (known.function, b"-", workload) if workload else None
+        if stored:
+            self.note_end(known)
+        return None
+
+    def has_room_for_growth(self, known: ModelJob, growth: int) -> bool:
+        most = self.set_for(known.function, "max_bytes")
+        return not (growth > 0 and 0 < most < self.bytes_of(known.function) + growth)
+
     def do_later(self, function: bytes, what: str) -> int:
         """What operators want done to many jobs."""
         if what == "purge":
@@ -538,10 +623,11 @@ class PolicyModel(BrokerModel):
             chore = self.chores[0]
             for known in chore.jobs:
                 if chore.what == "purge":
-                    if known in self.jobs and known.state != RUNNING and known not in chore.spared:
+                    there = known in self.jobs and known.function == chore.function
+                    if there and known.state != RUNNING and known not in chore.spared:
                         self.cancel(known)
                         self.advance(known.function, known.priority)
-                elif known in self.past and known.state == DEAD:
+                elif known in self.past and known.state == DEAD and known.function == chore.function:
                     self.requeue(known) if chore.what == "requeue" else self.forget(known)
             del self.chores[0]
 

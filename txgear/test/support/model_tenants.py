@@ -76,6 +76,13 @@ class TenantModel(PolicyModel):
                 del self.tokens[tenant]
         self.arrange_lanes()
 
+    def has_room_for_growth(self, known: ModelJob, growth: int) -> bool:
+        too_much = False
+        if known.tenant is not None and growth > 0:
+            size = sum(each.size for each in self.jobs if each.tenant == known.tenant)
+            too_much = 0 < self.quota(known.tenant).bytes < size + growth
+        return not too_much and super().has_room_for_growth(known, growth)
+
     # Rights
 
     def may(self, peer: Peer, act: str, function: bytes) -> bool:

@@ -16,6 +16,7 @@ from txgear.broker.records import (
     SCHEDULED,
     Batch,
     HistoryChunk,
+    JobChange,
     JobRecord,
     JobUpdate,
     NewJob,
@@ -87,6 +88,10 @@ def adding(*new_jobs: NewJob) -> Batch:
 
 def updating(*updates: JobUpdate) -> Batch:
     return Batch((), updates, ())
+
+
+def changing(*changes: JobChange) -> Batch:
+    return Batch((), (), (), changes=changes)
 
 
 def deleting(numbers: Iterable[int]) -> Batch:
@@ -316,6 +321,70 @@ class StoreContract(Base):
         self.assertEqual(self.store.workloads([1, 2]), {1: b"one", 2: b"two"})
         self.store.write(updating(JobUpdate(1, 14, 0.0, 0, 3), JobUpdate(2, 2, 0.0, 0)))
         self.assertEqual(self.kept()[:2], [stored(1, place=14, size=3), stored(2)])
+
+    # What operators change
+
+    def test_changes_tell_all_that_operators_change(self) -> None:
+        self.store.write(adding(addition(1, b"one"), addition(2, b"two"), addition(3, b"three"), addition(4)))
+        name = (ALL_BYTES * 32)[:8191]
+        self.store.write(
+            changing(
+                JobChange(1, name, HIGH, ALL_BYTES[:16]),
+                JobChange(2, b"", LOW, None, b"longer than it was"),
+                JobChange(3, b"f", NORMAL, None, b""),
+                JobChange(4, b"g", NORMAL, bytes(16), ALL_BYTES),
+            )
+        )
+        changed = [
+            stored(1, function=name, priority=HIGH, digest=ALL_BYTES[:16], size=3),
+            stored(2, function=b"", priority=LOW, size=18),
+            stored(3),
+            stored(4, function=b"g", digest=bytes(16), size=256),
+        ]
+        workloads = {1: b"one", 2: b"longer than it was", 3: b"", 4: ALL_BYTES}
+        for _ in range(2):
+            self.assertEqual(self.kept(), changed)
+            self.assertEqual(self.store.workloads(range(5)), workloads)
+            self.reopen()
+        self.store.write(deleting(range(5)))
+        self.assertEqual((self.kept(), self.store.workloads(range(5))), ([], {}))
+
+    def test_changes_come_after_what_is_new_and_before_all_else(self) -> None:
+        self.store.write(adding(addition(1, b"one"), addition(2, b"two"), addition(3, b"three")))
+        changes = [JobChange(number, b"g", LOW, None, b"new") for number in (1, 2, 3, 9, 4)]
+        self.store.write(
+            Batch(
+                [addition(9, b"nine")],
+                [JobUpdate(1, 11, 2.5, 3), JobUpdate(2, 2, 0.0, 0, 6, DONE, 1.0)],
+                [3],
+                [(2, b"result")],
+                changes=changes,
+            )
+        )
+        self.assertEqual(
+            self.kept(),
+            [
+                stored(1, function=b"g", priority=LOW, size=3, place=11, due=2.5, retries=3),
+                stored(2, function=b"g", priority=LOW, size=6, state=DONE, ended=1.0),
+                stored(9, function=b"g", priority=LOW, size=3),
+            ],
+        )
+        self.assertEqual(self.store.workloads(range(10)), {1: b"new", 2: b"", 9: b"new"})
+        self.assertEqual(self.store.results(range(10)), {2: b"result"})
+        # Of a job that was not kept nothing is kept now.
+        self.store.write(adding(addition(4, b"four")))
+        self.assertEqual(self.store.workloads([4]), {4: b"four"})
+
+    def test_any_number_of_changes_at_once_and_again(self) -> None:
+        numbers = range(1, 601)
+        self.store.write(adding(*(addition(number, b"w") for number in numbers)))
+        for function, size in ((b"g", 2), (b"h", 0), (b"i", 3000)):
+            changes = [JobChange(number, function, number % 3, None, b"x" * size) for number in numbers]
+            for _ in range(2):
+                self.store.write(changing(*changes))
+            kept = [stored(number, function=function, priority=number % 3, size=size) for number in numbers]
+            self.assertEqual(self.kept(), kept)
+            self.assertEqual(self.store.workloads(numbers), dict.fromkeys(numbers, b"x" * size))
 
     def test_jobs_come_with_what_was_set_for_them(self) -> None:
         lives = [None, b"", b"{}", ALL_BYTES, b"x" * 100_000] * 100
