@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from txgear._version import __version__
-from txgear.cli import access, check, config, gearmand, import_, token, trace
+from txgear.cli import access, check, config, gearmand, import_, ping, token, trace
 from txgear.cli.arguments import Parser
 from txgear.errors import ConfigurationError
 
@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "config": config.run,
     "gearmand": gearmand.run,
     "import": import_.run,
+    "ping": ping.run,
     "token": token.run,
     "trace": trace.run,
 }
@@ -45,6 +46,7 @@ def parser() -> Parser:
     commands.add_parser("config", add_help=False, help="check the server's file")
     commands.add_parser("gearmand", add_help=False, help="start the server with gearmand's command line")
     commands.add_parser("import", add_help=False, help="take over the jobs that a gearmand has stored")
+    commands.add_parser("ping", add_help=False, help="say whether a server is alive, for health checks")
     commands.add_parser("token", add_help=False, help="make a token for a client or a worker")
     commands.add_parser("trace", add_help=False, help="show the packets of connections by name")
     return made

@@ -10,7 +10,7 @@ import gc
 import os
 import resource
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from txgear.broker.records import StoredValue
 from txgear.broker.rights import SHUTDOWN
 from txgear.daemon.handover import HandOver, Offer
 from txgear.daemon.logs import LogFile
+from txgear.daemon.notify import Notifier, notifier
 from txgear.daemon.pidfile import PidFile
 from txgear.daemon.predecessor import PidFileOffer
 from txgear.daemon.service import ServerService
@@ -60,6 +61,7 @@ class ProcessService(ServerService):
         notes: Sequence[str],
         stderr: StandardError,
         guard: Callable[[], None],
+        environ: Mapping[str, str],
     ) -> None:
         """
         @param arguments: those of L{ServerService}; the options are the whole command line.
@@ -68,6 +70,7 @@ class ProcessService(ServerService):
         @param stderr: takes these lines, and the reason why the server has not started.
         @param guard: called when the server has started; sees to it that no reader of the output can block
             it.
+        @param environ: may say which service manager is to be told how the server is.
         """
         super().__init__(*arguments)
         self.end = self._reactor.stop
@@ -75,6 +78,9 @@ class ProcessService(ServerService):
         self._notes = list(notes)
         self._stderr = stderr
         self._guard = guard
+        self._environ = environ
+        self._notifier: Notifier | None = None
+        self._has_taken_over = False
         self._trimmer: Trimmer | None = None
         self._pid_file_error: ConfigurationError | None = None
         self._has_started = self._has_failed = False
@@ -110,9 +116,14 @@ class ProcessService(ServerService):
             self._started_first()
         if (trim := c_library_trim()) is not None:
             self._trimmer = Trimmer(self._reactor, self.server.seconds, trim, self.server.freed)
+        if self._notifier is not None:
+            # Nobody is served before the reactor runs.
+            self._reactor.callWhenRunning(self._tell_ready)
 
     def _started_first(self) -> None:
         """What is done once, however often a successor fails and we go on."""
+        # A daemon is another process than the one that has read the options.
+        self._notifier = notifier(self._reactor, self._environ, self._doings)
         for note in self._notes:
             self.log.warn("{note}", note=note)
             self._stderr.say(note)
@@ -128,6 +139,7 @@ class ProcessService(ServerService):
         """And the pid file, if it is ours as well."""
         sockets = super()._inherit(handover)
         predecessor = handover.predecessor
+        self._has_taken_over = predecessor is not None
         if predecessor is not None and predecessor.pid_file is not None and self._pid_file is not None:
             offered, predecessor.pid_file = predecessor.pid_file, None
             if self._pid_file.borrow(offered.descriptor):
@@ -197,6 +209,22 @@ class ProcessService(ServerService):
             # C{twistd} lets it through to the interpreter, and a daemon's to its parent.
             raise NotStarted("the line above says why") from error
 
+    def _tell_ready(self) -> None:
+        if self._notifier is not None and self.running:
+            self._notifier.ready(os.getpid() if self._has_taken_over else None)
+
+    def _doings(self) -> str:
+        """What the server does, in a line."""
+        server = self.server
+        broker, journal = server.broker, server.journal
+        jobs, running = len(broker.table.jobs), broker.dispatcher.running
+        counts = f"{len(broker.peers)} connections; {jobs} jobs, {running} of them running"
+        if broker.dispatcher.draining:
+            return f"draining: {counts}"
+        if journal is not None and journal.unavailable is not None:
+            return f"takes no background job, {journal.unavailable}: {counts}"
+        return counts
+
     # Another server takes our place
 
     def offer(self) -> Offer:
@@ -220,6 +248,8 @@ class ProcessService(ServerService):
         """As in L{ServerService}."""
         if has_pid_file and self._pid_file is not None:
             self._pid_file.leave()
+        if self._notifier is not None:
+            self._notifier.stop()
         super().leave(has_pid_file)
 
     # While it runs
@@ -246,8 +276,11 @@ class ProcessService(ServerService):
 
     def hang_up(self) -> None:
         """What SIGHUP asks for: L{reopen_log}, and L{reload<ServerService.reload>}."""
+        if self._notifier is not None:
+            self._notifier.reloading()
         self.reopen_log()
         self.reload(SIGNAL)
+        self._tell_ready()
 
     def reopen_log(self) -> None:
         """The log files have been moved away: go on in new ones."""
@@ -264,11 +297,16 @@ class ProcessService(ServerService):
         """As in L{ServerService}; and let the process end."""
         if self._trimmer is not None:
             self._trimmer.stop()
+        # One that gives way is told nothing of: perhaps the next one is a process of the same service.
+        if self._notifier is not None and self._released is None:
+            self._notifier.stopping()
         return super().stopService().addCallback(self._let_process_end)
 
     def _let_process_end(self, stopped: None) -> None:
         # Or the end of the process would look for cycles once more: six seconds for a million jobs.
         gc.freeze()
+        if self._notifier is not None and self._released is None:
+            self._notifier.stop()
         if self._log_file is not None:
             globalLogPublisher.removeObserver(self._log_file)
             self._log_file.close()

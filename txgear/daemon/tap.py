@@ -562,4 +562,5 @@ def makeService(options: Options) -> IService:
         notes=options.notes,
         stderr=StandardError(daemon),
         guard=guard_output,
+        environ=os.environ,
     )

@@ -60,6 +60,7 @@ class ProcessTestCase(ServiceTestCase):
             notes=(),
             stderr=StandardError(False),
             guard=lambda: None,
+            environ={},
         )
         service.startService()
         self.addCleanup(service.server.stop)

@@ -324,6 +324,7 @@ class ProcessHandOverTests(ProcessTestCase):
             notes=(),
             stderr=StandardError(False),
             guard=lambda: None,
+            environ={},
         )
         find: Any = lambda path: old  # noqa: E731
         handover = service._handover = HandOver(self.reactor, str(self.folder / "s"), service, find)

@@ -1,0 +1,80 @@
+"""`txgear ping`, as health checks call it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from certificates import certificate
+from operating import configured
+from processes import Programs, Servers, free_port, run, twistd, txgear, wait_until
+from txgear.security.tokens import Token, new_token
+
+pytestmark = pytest.mark.txgear_only
+
+
+def ping(*words: str, status: int = 0) -> str:
+    """The one line that it prints, to the one stream or the other."""
+    done = run([*txgear(), "ping", *words])
+    assert done.returncode == status, done
+    [line] = (done.stderr if status else done.stdout).decode().splitlines()
+    assert not (done.stdout if status else done.stderr)
+    return line.removeprefix("txgear ping: ")
+
+
+def test_alive(start_server: Servers, tmp_path: Path) -> None:
+    path = tmp_path / "gear.sock"
+    server = start_server("--listen=127.0.0.1", f"--listen=unix:{path}")
+    place = f"127.0.0.1:{server.port}"
+    assert ping(place).startswith(f"{place} answers, after ")
+    for other in (f"tcp:{place}", f"unix:{path}", f"localhost:{server.port}"):
+        assert ping(other).startswith(f"{other} answers, after ")
+    server.signal(signal.SIGSTOP)
+    try:
+        # The system accepts for it; nobody answers.
+        assert ping("--timeout=0.4", place, status=1) == f"{place}: no answer within 0.4 seconds"
+    finally:
+        server.signal(signal.SIGCONT)
+    assert ping(place)
+
+
+def test_not_alive(tmp_path: Path) -> None:
+    assert "refused" in ping(f"127.0.0.1:{free_port()}", status=1)
+    assert "No such file" in ping(f"unix:{tmp_path / 'none'}", status=1)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        place = f"127.0.0.1:{other.getsockname()[1]}"
+        assert ping("--timeout=0.3", place, status=1) == f"{place}: no answer within 0.3 seconds"
+
+
+@pytest.mark.parametrize(
+    "words", [["--timeout=soon"], ["127.0.0.1:0"], ["a", "b"], ["--tls-ca=/none"], ["-x"]]
+)
+def test_misused(words: list[str]) -> None:
+    ping(*words, status=2)
+
+
+def test_tls_and_tokens(programs: Programs, tmp_path: Path) -> None:
+    """A certificate that nobody vouches for, and a token that does not count, are no answer."""
+    _, authority = certificate(tmp_path)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    token, other = new_token(), new_token()
+    (tmp_path / "token").write_text(token)
+    (tmp_path / "other").write_text(other)
+    config = configured(tmp_path, f'[[identity]]\nname = "probe"\ntokens = ["{Token.of(token.encode())}"]\n')
+    port = free_port()
+    command = [*twistd(), "-n", "--pidfile=", "txgear", "--store=memory:", f"--tls-listen=localhost:{port}"]
+    files = [f"--tls-cert={tmp_path / 'certificate.pem'}", f"--tls-key={tmp_path / 'key.pem'}"]
+    server = programs.start([*command, *files, *config])
+    wait_until(lambda: b"is ready" in server.stdout, what="a server")
+    place, trusting = f"localhost:{port}", f"--tls-ca={tmp_path / 'ca.pem'}"
+    assert ping(place, trusting)
+    assert ping(place, trusting, f"--token-file={tmp_path / 'token'}")
+    assert "did not let us in" in ping(place, trusting, f"--token-file={tmp_path / 'other'}", status=1)
+    assert "whose authority is not among those" in ping(place, "--tls", status=1)
+    assert ping(place, "--timeout=1", status=1)
+    assert token.encode() not in server.stdout
