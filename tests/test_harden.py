@@ -163,25 +163,6 @@ def test_access(tmp_path: Path) -> None:
         assert said == printed
 
 
-def test_unit(tmp_path: Path) -> None:
-    """The unit of the pages, with what takes rights from it, is one that systemd takes, and praises."""
-    tool = requires("systemd-analyze")
-    parts = [
-        text
-        for page, beginning in (("operations", "[Unit]"), ("supervisors", "[Service]\nNoNewPrivileges"))
-        for language, text in blocks(DOCS / f"{page}.md")
-        if language == "ini" and text.startswith(beginning)
-    ]
-    assert len(parts) == 2
-    unit = tmp_path / "txgear.service"
-    unit.write_text("\n".join(parts).replace("/opt/txgear/bin/twistd", sys.executable))
-    done = run([tool, "verify", unit])
-    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
-    # In tenths of what systemd calls exposure; a unit without such settings has 96.
-    done = run([tool, "--no-pager", "security", "--offline=yes", "--threshold=20", unit])
-    assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
-
-
 LIMITED: Final = """
 [[access]]
 identities = ["nobody"]

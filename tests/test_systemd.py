@@ -179,37 +179,3 @@ def test_systemd_s_own_tool(programs: Programs) -> None:
     wait_until(lambda: b"Listening on" in program.stderr, what="systemd's tool")
     assert asks_pid(socket.AF_INET, ("127.0.0.1", port)) == b"OK %d\n" % program.pid
     assert program.stop() == 0
-
-
-def units(page: str) -> list[str]:
-    """The units of a page, as they stand there."""
-    text = (Path(__file__).parent.parent / "docs" / page).read_text()
-    return [part.partition("```")[0] for part in text.split("```ini\n")[1:] if part.startswith("[Unit]")]
-
-
-def test_units_of_the_pages(tmp_path: Path) -> None:
-    """systemd finds nothing to mend in them."""
-    tool = shutil.which("systemd-analyze")
-    lacks("" if tool else "there is no program systemd-analyze")
-    assert tool is not None
-    for page, names in (
-        ("supervisors.md", ["txgear.socket", "txgear.service", "txgear@.service"]),
-        ("operations.md", ["txgear.service"]),
-    ):
-        folder = tmp_path / page
-        folder.mkdir()
-        found = units(page)
-        assert len(found) == len(names)
-        paths = []
-        for name, unit in zip(names, found, strict=True):
-            # What systemd looks for is there.
-            unit = unit.replace("/opt/txgear/bin/twistd", shutil.which("true") or "").replace(
-                "User=txgear", "User=root"
-            )
-            path = folder / name.replace("@.", "@a.")
-            path.write_text(unit)
-            paths.append(path)
-        done = run([tool, "verify", "--man=no", *paths], env={"SYSTEMD_UNIT_PATH": f"{folder}:"})
-        said = [line for line in done.stderr.decode().splitlines() if "txgear" in line]
-        assert said == []
-        assert done.returncode == 0, done
