@@ -223,7 +223,7 @@ class EventAnswer(Foreground):
         headers = outcomes.about(self._job.handle)
         streamed = self._streamed = self._request.stream(200, EVENT_STREAM, headers)
         streamed.on_gone, streamed.on_drain = self._gone, self._go_on
-        self._be_heard()
+        self._await_silence()
         self._add(event("created", self._about()))
         self.done.callback(None)
 
@@ -296,10 +296,13 @@ class EventAnswer(Foreground):
                 self._hush()
                 streamed.finish()
 
+    def _await_silence(self) -> None:
+        self._quiet = self._request.server.clock.callLater(QUIET_SECONDS, self._be_heard)
+
     def _be_heard(self) -> None:
         """Write something now and then, so that proxies do not take the line for dead."""
+        self._await_silence()
         assert self._streamed is not None
-        self._quiet = self._request.server.clock.callLater(QUIET_SECONDS, self._be_heard)
         if not self._streamed.full:
             self._streamed.write(COMMENT)
 

@@ -14,11 +14,10 @@ from msgspec import UNSET, Meta, UnsetType
 
 from txgear.broker import inspection
 from txgear.broker.broker import Broker
-from txgear.broker.history import check_settings
 from txgear.broker.model import Job, Peer
 from txgear.broker.rights import SUBMIT, allowed
 from txgear.errors import InvalidArgument, PolicyError
-from txgear.protocol.constants import HIGH, LOW, NORMAL
+from txgear.protocol.constants import HIGH, LOW, MAX_UNIQUE, NORMAL
 from txgear.protocol.packets import Data
 from txgear.protocol.textlines import unescaped
 from txgear.quantities import duration
@@ -34,6 +33,9 @@ MOST_SETTING: Final = 1000
 
 PRIORITIES: Final = {"high": HIGH, "normal": NORMAL, "low": LOW}
 Priority = Literal["high", "normal", "low"]
+Unique = Annotated[
+    str, Meta(max_length=MAX_UNIQUE, description="A name: a second submit of it joins the same job.")
+]
 
 Seconds = Annotated[float | str, Meta(description="Seconds, or words such as `90s`, `1.5h` and `30d`.")]
 Moment = Annotated[
@@ -44,39 +46,46 @@ Moment = Annotated[
 _NUMBER: Final = re.compile(r"\d{1,15}(\.\d{1,6})?")
 
 
+# Of fields, for the description. They stand here, as pydoctor takes text within an annotation for a type.
+_Retries = Annotated[
+    int | dict[str, int] | UnsetType,
+    Meta(description="Attempts after the first, in all or by the reason that ended the last one."),
+]
+_Backoff = Annotated[
+    float | str | dict[str, Any] | UnsetType,
+    Meta(description="The wait before the next attempt: a time, or `kind`, `first`, `most` and `jitter`."),
+]
+_Dead = Annotated[
+    float | str | dict[str, Any] | UnsetType,
+    Meta(description="How long to keep a job without attempts left: a time, or `keep`, `jobs`, `bytes`."),
+]
+_Timeout = Annotated[float | str | UnsetType, Meta(description="A time for one attempt; 0 for no bound.")]
+_Lease = Annotated[
+    float | str | UnsetType, Meta(description="How long a worker that can beat may be silent.")
+]
+_Expires = Annotated[
+    float | str | UnsetType, Meta(description="A time in which the job must begin; 0 for no bound.")
+]
+_Results = Annotated[
+    float | str | dict[str, Any] | UnsetType,
+    Meta(description="How long to keep the result: a time, or `keep`, `jobs`, `bytes`."),
+]
+_UniqueFor = Annotated[
+    float | str | UnsetType, Meta(description="How long the unique stays taken when the job is done.")
+]
+
+
 class JobPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is to hold for one job, over the policy of its function: see the pages about policies."""
 
-    retries: Annotated[
-        int | dict[str, int] | UnsetType,
-        Meta(description="Attempts after the first, in all or by the reason that ended the last one."),
-    ] = UNSET
-    backoff: Annotated[
-        float | str | dict[str, Any] | UnsetType,
-        Meta(
-            description="The wait before the next attempt: a time, or `kind`, `first`, `most` and `jitter`."
-        ),
-    ] = UNSET
-    dead: Annotated[
-        float | str | dict[str, Any] | UnsetType,
-        Meta(description="How long to keep a job without attempts left: a time, or `keep`, `jobs`, `bytes`."),
-    ] = UNSET
-    timeout: Annotated[
-        float | str | UnsetType, Meta(description="A time for one attempt; 0 for no bound.")
-    ] = UNSET
-    lease: Annotated[
-        float | str | UnsetType, Meta(description="How long a worker that can beat may be silent.")
-    ] = UNSET
-    expires: Annotated[
-        float | str | UnsetType, Meta(description="A time in which the job must begin; 0 for no bound.")
-    ] = UNSET
-    results: Annotated[
-        float | str | dict[str, Any] | UnsetType,
-        Meta(description="How long to keep the result: a time, or `keep`, `jobs`, `bytes`."),
-    ] = UNSET
-    unique_for: Annotated[
-        float | str | UnsetType, Meta(description="How long the unique stays taken when the job is done.")
-    ] = UNSET
+    retries: _Retries = UNSET
+    backoff: _Backoff = UNSET
+    dead: _Dead = UNSET
+    timeout: _Timeout = UNSET
+    lease: _Lease = UNSET
+    expires: _Expires = UNSET
+    results: _Results = UNSET
+    unique_for: _UniqueFor = UNSET
 
 
 SETTINGS: Final = tuple(field.name for field in msgspec.structs.fields(JobPolicy))
@@ -91,6 +100,12 @@ def header_name(setting: str) -> str:
 _SETTINGS_BY_HEADER: Final = {header_name(name).lower(): name for name in SETTINGS}
 
 
+_RetriesHeader = Annotated[str | None, Meta(examples=["3", '{"lost": 10, "fail": 2}'])]
+_BackoffHeader = Annotated[str | None, Meta(examples=["30s", '{"kind": "linear", "first": "10s"}'])]
+_ResultsHeader = Annotated[str | None, Meta(examples=["1d", '{"keep": "1d", "bytes": "10M"}'])]
+_TimeHeader = Annotated[str | None, Meta(examples=["5m", "90"])]
+
+
 class PolicyHeaders(
     msgspec.Struct,
     frozen=True,
@@ -99,14 +114,14 @@ class PolicyHeaders(
 ):
     """What is to hold for the job, over the policy of its function: text, a number or a JSON object."""
 
-    retries: Annotated[str | None, Meta(examples=["3", '{"lost": 10, "fail": 2}'])] = None
-    backoff: Annotated[str | None, Meta(examples=["30s", '{"kind": "linear", "first": "10s"}'])] = None
-    dead: Annotated[str | None, Meta(examples=["7d"])] = None
-    timeout: Annotated[str | None, Meta(examples=["5m"])] = None
-    lease: Annotated[str | None, Meta(examples=["30s"])] = None
-    expires: Annotated[str | None, Meta(examples=["1h"])] = None
-    results: Annotated[str | None, Meta(examples=["1d", '{"keep": "1d", "bytes": "10M"}'])] = None
-    unique_for: Annotated[str | None, Meta(examples=["1h"])] = None
+    retries: _RetriesHeader = None
+    backoff: _BackoffHeader = None
+    dead: _TimeHeader = None
+    timeout: _TimeHeader = None
+    lease: _TimeHeader = None
+    expires: _TimeHeader = None
+    results: _ResultsHeader = None
+    unique_for: _TimeHeader = None
 
 
 class Order(NamedTuple):
@@ -261,8 +276,6 @@ def order(
         raise InvalidArgument("Functions and uniques hold no NUL")
     if when is not None and delay is not None:
         raise InvalidArgument("delay: a job has a time or a delay, not both")
-    if settings:
-        check_settings(settings)
     return Order(
         function,
         name,

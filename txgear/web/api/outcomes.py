@@ -117,7 +117,7 @@ def failure(handle: bytes, outcome: int, status: int, message: Data | None = Non
 
 
 def exception(message: Data) -> dict[str, Any]:
-    """What a worker sent as an exception, its first L{MOST_SHOWN} bytes: L{said}; and its C{size}."""
+    """What a worker sent as an exception, its first 64 KiB, as L{said} has them; and its C{size}."""
     raw = bytes(message)
     return {**said(raw[: inspection.MOST_SHOWN]), "size": len(raw)}
 

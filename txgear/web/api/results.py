@@ -43,13 +43,17 @@ class ResultQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     wait: Wait = None
 
 
+_Name = Annotated[
+    str, Meta(min_length=1, description="The name that its submitter gave it; of several the newest.")
+]
+_Function = Annotated[str, Meta(description="Its function; by default any.")]
+
+
 class FindQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which job, and how long to wait."""
 
-    unique: Annotated[
-        str, Meta(min_length=1, description="The name that its submitter gave it; of several the newest.")
-    ]
-    function: Annotated[str, Meta(description="Its function; by default any.")] = ""
+    unique: _Name
+    function: _Function = ""
     wait: Wait = None
 
 

@@ -18,7 +18,7 @@ from txgear.web import refusals
 from txgear.web.answers import Answer, Problem
 from txgear.web.api import orders, outcomes
 from txgear.web.api.foreground import EventAnswer, ResultAnswer
-from txgear.web.api.orders import Order, PolicyHeaders, Priority
+from txgear.web.api.orders import Order, PolicyHeaders, Priority, Unique
 from txgear.web.api.replies import Replies
 from txgear.web.api.results import ResultWait, WaitSeconds, wait_seconds
 from txgear.web.request import WebRequest
@@ -29,31 +29,30 @@ from txgear.web.web import Web
 TAG: Final = "submit"
 
 
+_Background = Annotated[
+    bool | None,
+    Meta(description="Whether the job outlives this request; by default it does, unless there is `wait`."),
+]
+_Wait = Annotated[
+    WaitSeconds | None, Meta(description="Seconds to wait for the result, which is the answer then.")
+]
+_When = Annotated[
+    str | None, Meta(description="When it may begin: RFC 3339 with its offset, or seconds since 1970.")
+]
+_Delay = Annotated[
+    str | None, Meta(description="How long it must not begin: seconds, or words such as `90s` and `1.5h`.")
+]
+
+
 class SubmitQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a job is to be done."""
 
-    unique: Annotated[
-        str, Meta(max_length=64, description="A name: a second submit of it joins the same job.")
-    ] = ""
+    unique: Unique = ""
     priority: Priority = "normal"
-    background: Annotated[
-        bool | None,
-        Meta(
-            description="Whether the job outlives this request; by default it does, unless there is `wait`."
-        ),
-    ] = None
-    wait: Annotated[
-        WaitSeconds | None,
-        Meta(description="Seconds to wait for the result, which is the answer then."),
-    ] = None
-    when: Annotated[
-        str | None,
-        Meta(description="When it may begin: RFC 3339 with its offset, or seconds since 1970."),
-    ] = None
-    delay: Annotated[
-        str | None,
-        Meta(description="How long it must not begin: seconds, or words such as `90s` and `1.5h`."),
-    ] = None
+    background: _Background = None
+    wait: _Wait = None
+    when: _When = None
+    delay: _Delay = None
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):

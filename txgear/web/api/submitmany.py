@@ -19,7 +19,7 @@ from txgear.errors import AccessDenied, QueueError, ServerError
 from txgear.web import refusals
 from txgear.web.answers import Answer, Problem
 from txgear.web.api import orders
-from txgear.web.api.orders import JobPolicy, Moment, Order, Priority, Seconds
+from txgear.web.api.orders import JobPolicy, Moment, Order, Priority, Seconds, Unique
 from txgear.web.api.replies import Replies
 from txgear.web.api.submit import TAG, accepted
 from txgear.web.problems import details, problem_of
@@ -35,29 +35,35 @@ AT_ONCE: Final = 50
 """Jobs that are submitted in one turn: a millisecond or two."""
 
 
+_Function = Annotated[str, Meta(min_length=1)]
+_Workload = Annotated[str | UnsetType, Meta(description="The workload as text, which is sent as UTF-8.")]
+_Base64 = Annotated[bytes | UnsetType, Meta(description="The workload's bytes.")]
+_When = Annotated[Moment | None, Meta(description="When it may begin.")]
+_Delay = Annotated[Seconds | None, Meta(description="How long it must not begin.")]
+
+
 class NewJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
     A background job. Its workload is C{workload}, or C{base64} for bytes that are no text, or empty.
     """
 
-    function: Annotated[str, Meta(min_length=1)]
-    workload: Annotated[
-        str | UnsetType, Meta(description="The workload as text, which is sent as UTF-8.")
-    ] = UNSET
-    base64: Annotated[bytes | UnsetType, Meta(description="The workload's bytes.")] = UNSET
-    unique: Annotated[
-        str, Meta(max_length=64, description="A name: a second submit of it joins the same job.")
-    ] = ""
+    function: _Function
+    workload: _Workload = UNSET
+    base64: _Base64 = UNSET
+    unique: Unique = ""
     priority: Priority = "normal"
-    when: Annotated[Moment | None, Meta(description="When it may begin.")] = None
-    delay: Annotated[Seconds | None, Meta(description="How long it must not begin.")] = None
+    when: _When = None
+    delay: _Delay = None
     policy: JobPolicy | UnsetType = UNSET
+
+
+_Jobs = Annotated[list[NewJob], Meta(min_length=1, max_length=MOST_AT_ONCE)]
 
 
 class NewJobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Jobs, in the order in which they are submitted."""
 
-    jobs: Annotated[list[NewJob], Meta(min_length=1, max_length=MOST_AT_ONCE)]
+    jobs: _Jobs
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from txgear.broker.states import QUEUED, RUNNING
+from txgear.errors import AccessDenied
 from txgear.net.stream import DROP_FROM
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import (
@@ -197,6 +198,34 @@ class ResultTests(ForegroundTestCase):
         self.assertTrue(client.aborted)
         client.leave()
         self.server.notices.stop()
+
+
+class TurnedAwayTests(ForegroundTestCase):
+    """The peer is not served any more, whatever it waits for."""
+
+    def turn_away(self, client: WebPeer) -> None:
+        error = AccessDenied("Not known any more: log in again", act="login")
+        self.server.guard.turn_away(client.protocol.peer, error)
+
+    def test_who_waits_for_a_result(self) -> None:
+        client, worker, handle = self.under_way()
+        self.turn_away(client)
+        self.assertEqual(client.web_answer().code, "access_denied")
+        self.assertTrue(client.closed)
+        worker.say(WORK_COMPLETE, handle, b"result")
+        self.assertEqual(client.heard(), b"")
+        client.leave()
+        self.clock.advance(100)
+
+    def test_who_hears_of_events(self) -> None:
+        client, worker, handle = self.under_way("background=false", EVENTS)
+        self.turn_away(client)
+        self.assertTrue(client.closed)
+        client.heard()
+        worker.say(WORK_COMPLETE, handle, b"result")
+        self.assertEqual(client.heard(), b"")
+        client.leave()
+        self.clock.advance(100)
 
 
 class TimeOverTests(ForegroundTestCase):
