@@ -1,5 +1,5 @@
 #!/bin/sh
-# Jobs by txgear's web API from the shell: curl, sed and nothing else.
+# Jobs by txgear's web API from the shell: curl, and what every system has.
 # Usage: sh jobs.sh http://127.0.0.1:4780 FUNCTION
 # A token, where one is wanted, stands in a file that only its owner can read: a line with
 #   header = "Authorization: Bearer txg_..."
@@ -23,7 +23,7 @@ ask() {
 
 # A header of the last answer. Usage: header NAME
 header() {
-    tr -d '\r' <"$ANSWER/head" | sed -n "s/^$1: //p"
+    tr -d '\r' <"$ANSWER/head" | awk -v name="$1:" 'tolower($1) == tolower(name) { print $2 }'
 }
 
 # Submit standard input as a background job: its handle. Further arguments are curl's.

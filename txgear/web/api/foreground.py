@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -24,6 +25,7 @@ from txgear.protocol.constants import (
     WORK_DATA,
     WORK_EXCEPTION,
     WORK_FAIL,
+    WORK_WARNING,
 )
 from txgear.protocol.packets import Data, Pieces
 from txgear.protocol.textlines import text
@@ -118,6 +120,21 @@ class Foreground:
 
     # For subclasses
 
+    def _headers(self) -> dict[str, str]:
+        """Headers of every answer about the job."""
+        request = self._request
+        return {
+            **outcomes.about(self._job.handle),
+            **refusals.rate_headers(request.peer.tenant, request.now),
+        }
+
+    def _failure(self, kind: int, arguments: list[Any]) -> Problem:
+        """What is answered to the packet by which the job has failed."""
+        message = arguments[1] if kind == WORK_EXCEPTION else None
+        problem = outcomes.failure(self._job.handle, FAILED, outcomes.JOB_FAILED, message)
+        problem.headers.update(self._headers())
+        return problem
+
     def _taken(self) -> None:
         """The job is taken."""
 
@@ -134,12 +151,6 @@ class Foreground:
         raise NotImplementedError
 
 
-def _problem(job: Job, kind: int, arguments: list[Any]) -> Problem:
-    """What is answered to the packet by which a job has failed."""
-    message = arguments[1] if kind == WORK_EXCEPTION else None
-    return outcomes.failure(job.handle, FAILED, outcomes.JOB_FAILED, message)
-
-
 class ResultAnswer(Foreground):
     """
     The answer is the result, as bytes. What the worker sends before it is answered as it comes: from then on
@@ -154,7 +165,7 @@ class ResultAnswer(Foreground):
         elif kind == WORK_COMPLETE:
             self._complete(arguments[1])
         elif kind in ENDS:
-            self._failed(_problem(self._job, kind, arguments))
+            self._failed(self._failure(kind, arguments))
         elif kind == RESTARTED and self._streamed is not None:
             # The data of the next attempt is no continuation of this body.
             self._break_off()
@@ -166,11 +177,11 @@ class ResultAnswer(Foreground):
             if self._over is not None:
                 self._over.cancel()
                 self._over = None
-            self._streamed = self._stream(outcomes.about(self._job.handle))
+            self._streamed = self._stream({})
         self._streamed.write(data)
 
     def _stream(self, headers: dict[str, str]) -> Streamed:
-        streamed = self._request.stream(200, outcomes.BYTES, headers)
+        streamed = self._request.stream(200, outcomes.BYTES, {**self._headers(), **headers})
         streamed.on_gone = self._stop
         # The endpoint has returned this: what follows is not its answer any more.
         self.done.callback(None)
@@ -186,7 +197,8 @@ class ResultAnswer(Foreground):
             streamed.write(result)
             streamed.finish()
         else:
-            self.done.callback(outcomes.done(self._job.handle, b"", bytes(result)))
+            answer = outcomes.done(self._job.handle, bytes(result))
+            self.done.callback(replace(answer, headers={**self._headers(), **answer.headers}))
 
     def _failed(self, problem: Problem) -> None:
         if self._streamed is not None:
@@ -220,8 +232,7 @@ class EventAnswer(Foreground):
         self._quiet: IDelayedCall | None = None
 
     def _taken(self) -> None:
-        headers = outcomes.about(self._job.handle)
-        streamed = self._streamed = self._request.stream(200, EVENT_STREAM, headers)
+        streamed = self._streamed = self._request.stream(200, EVENT_STREAM, self._headers())
         streamed.on_gone, streamed.on_drain = self._gone, self._go_on
         self._await_silence()
         self._add(event("created", self._about()))
@@ -238,10 +249,12 @@ class EventAnswer(Foreground):
     def _said(self, kind: int, arguments: list[Any]) -> None:
         if kind == WORK_DATA:
             self._add_data("data", arguments[1])
+        elif kind == WORK_WARNING:
+            self._add_data("warning", arguments[1], "warning")
         elif kind == WORK_COMPLETE:
             self._add_data("completed", arguments[1])
         elif kind in ENDS:
-            self._failed(_problem(self._job, kind, arguments))
+            self._failed(self._failure(kind, arguments))
         elif (made := told(kind, arguments)) is not None:
             self._add(made)
 
@@ -266,10 +279,15 @@ class EventAnswer(Foreground):
 
     # Writing
 
-    def _add_data(self, name: str, data: Data) -> None:
-        """Tell of bytes in an event of this name; if they are long, with others before it, called C{data}."""
+    def _add_data(self, name: str, data: Data, before: str = "data") -> None:
+        """
+        Tell of bytes in an event; if they are long, in several.
+
+        @param name: of the last of them, or the only one.
+        @param before: of the others.
+        """
         if len(data) > MOST_PIECE:
-            self._add(_data_events(name, data), len(data))
+            self._add(_data_events(name, data, before), len(data))
         else:
             self._add(event(name, said(data)))
 
@@ -312,16 +330,12 @@ class EventAnswer(Foreground):
             self._quiet = None
 
 
-def _data_events(name: str, data: Data) -> Iterator[bytes]:
-    """
-    The events for long data, each made when it is wanted.
-
-    @param name: that of the last of them.
-    """
-    before: bytes | None = None
+def _data_events(name: str, data: Data, before: str) -> Iterator[bytes]:
+    """The events for long data, each made when it is wanted; see L{EventAnswer._add_data}."""
+    held: bytes | None = None
     for piece in pieces(data):
-        if before is not None:
-            yield event("data", said(before))
-        before = piece
-    assert before is not None
-    yield event(name, said(before))
+        if held is not None:
+            yield event(before, said(held))
+        held = piece
+    assert held is not None
+    yield event(name, said(held))

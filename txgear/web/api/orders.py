@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, NamedTuple
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -19,7 +20,6 @@ from txgear.broker.rights import SUBMIT, allowed
 from txgear.errors import InvalidArgument, PolicyError
 from txgear.protocol.constants import HIGH, LOW, MAX_UNIQUE, NORMAL
 from txgear.protocol.packets import Data
-from txgear.protocol.textlines import unescaped
 from txgear.quantities import duration
 from txgear.server.jobserver import JobServer
 from txgear.web.answers import Problem
@@ -159,9 +159,14 @@ def named_function(broker: Broker, peer: Peer, name: bytes) -> bytes:
     return inspection.known_function(broker, names) or (name if name in names else names[0])
 
 
-def path_bytes(part: str) -> bytes:
-    """The bytes of a part of a path, which endpoints are given as text: no byte is lost."""
-    return unescaped(part.encode("utf-8"))
+def function_in_path(target: bytes) -> bytes:
+    """
+    The function that is called so in a path.
+
+    @param target: the path, as it was sent, ending in C{/NAME/jobs}. The part that endpoints are given as
+        text does not tell a name with escapes in it from a name that is shown so.
+    """
+    return unquote_to_bytes(target.split(b"/")[-2])
 
 
 def moment(value: float | str) -> float:

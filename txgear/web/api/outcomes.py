@@ -97,9 +97,14 @@ def done_headers(handle: bytes, data_size: int, result_size: int) -> dict[str, s
     }
 
 
-def done(handle: bytes, data: bytes, result: bytes) -> Answer:
-    """The answer that is a whole result, with the data that came before it."""
-    return Answer(data + result, 200, done_headers(handle, len(data), len(result)), BYTES)
+def done(handle: bytes, whole: bytes, data_size: int = 0) -> Answer:
+    """
+    The answer that is a whole result.
+
+    @param whole: the data that its worker sent before the last of it, and that.
+    @param data_size: bytes of the data.
+    """
+    return Answer(whole, 200, done_headers(handle, data_size, len(whole) - data_size), BYTES)
 
 
 def failure(handle: bytes, outcome: int, status: int, message: Data | None = None) -> Problem:

@@ -134,7 +134,7 @@ class ResultWait:
                 raise outcomes.failure(handle, outcome, self._failed, result or None)
             if not complete:
                 raise outcomes.not_kept(handle)
-            return outcomes.done(handle, data, result)
+            return outcomes.done(handle, data + result, len(data))
 
         self._answer(answer)
 
@@ -189,10 +189,10 @@ class ResultWait:
 
         def answer() -> Answer:
             if found is not None and len(found) == history.data_size + history.result_size:
-                data, result = found[: history.data_size], found[history.data_size :]
-                if job.state != DONE:
-                    raise outcomes.failure(job.handle, job.state, self._failed, result or None)
-                return outcomes.done(job.handle, data, result)
+                if job.state == DONE:
+                    return outcomes.done(job.handle, found, history.data_size)
+                message = found[history.data_size :] or None
+                raise outcomes.failure(job.handle, job.state, self._failed, message)
             if archive.by_handle(job.handle) is not job:
                 raise _unknown()
             if not history_of(job).complete:
@@ -253,7 +253,7 @@ def routes(web: Web) -> list[Route]:
         "results",
         DESCRIPTION,
         query=ResultQuery,
-        links={"get_job": {"handle": "$request.path.handle"}},
+        links={"job": {"handle": "$request.path.handle"}},
         **common,
     )
     by_unique = Operation(

@@ -99,7 +99,7 @@ class Submits:
             raise Problem(
                 400, "invalid_query", "A background job has no events here; /events?job=HANDLE follows it"
             )
-        order = self._order(request, orders.path_bytes(name), query)
+        order = self._order(request, orders.function_in_path(request.target), query)
         if background and wait is not None:
             check(request.peer, READ, order.function)
         try:
@@ -182,7 +182,7 @@ def routes(web: Web) -> list[Route]:
         content_types={200: outcomes.BYTES},
         links={
             "get_result": {"handle": "$response.body#/handle"},
-            "get_job": {"handle": "$response.body#/handle"},
+            "job": {"handle": "$response.body#/handle"},
         },
     )
     return [Route("POST", "/api/v1/functions/<name>/jobs", Submits(web).submit, operation)]

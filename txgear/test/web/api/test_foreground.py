@@ -460,6 +460,13 @@ class EventTests(ForegroundTestCase):
         self.assertEqual([list(about) for _, about in told], [["base64"]] * 2 + [["text"]] * 3)
         self.assertEqual("".join(about["text"] for _, about in told[2:]).encode(), result)
 
+    def test_long_warnings(self) -> None:
+        client, worker, handle = self.under_way("background=false", EVENTS)
+        worker.say(WORK_WARNING, handle, b"w" * (MOST_PIECE + 1))
+        worker.say(WORK_COMPLETE, handle, b"")
+        names = [name for name, _ in events(client.web_answer().body)]
+        self.assertEqual(names, ["created", "warning", "warning", "completed"])
+
     def test_quiet_lines_are_heard(self) -> None:
         """So that proxies do not take them for dead."""
         client, _, _ = self.under_way("background=false", EVENTS)

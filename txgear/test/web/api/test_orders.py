@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear import policies
@@ -9,9 +11,9 @@ from txgear.errors import InvalidArgument
 from txgear.web.api.orders import (
     LAST_SECOND,
     SETTINGS,
+    function_in_path,
     header_name,
     moment,
-    path_bytes,
     seconds_of,
     settings_in_headers,
 )
@@ -61,7 +63,5 @@ class SecondsTests(SynchronousTestCase):
 
 class PathTests(SynchronousTestCase):
     def test_no_byte_is_lost(self) -> None:
-        from txgear.protocol.textlines import text
-
-        for name in (b"f", b"\xff", b"a\\xffb", "\u00fc".encode(), bytes(range(256))):
-            self.assertEqual(path_bytes(text(name)), name)
+        for name in (b"f", b"\xff", b"a\\xffb", b"a/b", "\u00fc".encode(), bytes(range(256))):
+            self.assertEqual(function_in_path(b"/functions/%s/jobs" % quote(name, safe="").encode()), name)

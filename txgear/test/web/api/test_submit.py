@@ -5,7 +5,8 @@ from __future__ import annotations
 from txgear.broker.states import DELAYED, STATE_NAMES
 from txgear.broker.tenants import Quota
 from txgear.policies import CLASSIC, Policies, Rate
-from txgear.protocol.constants import HIGH, LOW, NORMAL, WORK_COMPLETE
+from txgear.protocol.constants import HIGH, LOW, NORMAL, WORK_COMPLETE, WORK_DATA, WORK_FAIL
+from txgear.security.access import Access
 from txgear.test.support.clock import START
 from txgear.test.support.journal import FaultyStore
 from txgear.test.support.server import DurableServerFixture
@@ -269,6 +270,19 @@ class RightsTests(WebTestCase):
         )
         self.clock.advance(10)
         self.assertEqual(self.ask("POST", JOBS, body=b"").status, 202)
+
+    def test_rates_of_who_waits(self) -> None:
+        """Whatever becomes of the job."""
+        self.allow("http")
+        identities = self.server.guard.access.identities.values()
+        self.server.guard.replace(Access(list(identities), []))
+        self.broker.tenants.set_quotas({"me": Quota(submits=Rate(1.0, 9))}, START)
+        for kind, arguments in ((WORK_COMPLETE, (b"",)), (WORK_DATA, (b"x",)), (WORK_FAIL, ())):
+            client, worker = self.connect(), self.worker()
+            client.ask_web("POST", f"{JOBS}?background=false", self.headers, b"")
+            worker.say(kind, worker.grab()[0], *arguments)
+            self.assertIn(b'ratelimit: "submits";r=', client.heard().lower())
+            client.leave()
 
     def test_no_rate_no_header(self) -> None:
         self.allow("http", "submit", "see")
