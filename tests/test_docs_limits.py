@@ -38,6 +38,7 @@ NO_LIMITS: Final = frozenset(
         "journal.reads.MOST_READINGS",
         "net.batchedreads.MAX_EVENTS",
         "net.batchedreads.MOST_ROUNDS",
+        "server.figurechunks.MOST_PARTS",
         "stores.statements.MOST_BYTES",
         "stores.statements.MOST_ROWS",
         # What is remembered of a file while it is read.

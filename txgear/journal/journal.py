@@ -17,6 +17,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from txgear.broker.ports import JournalListener
+from txgear.interfaces import IHistoryStore
+from txgear.journal.chunks import Chunks
 from txgear.journal.link import CLOSED, LOST, OPEN, TAKEN, InThread, Link
 from txgear.journal.reads import Reads
 from txgear.journal.writes import NOTHING, NOW, Writes
@@ -35,6 +37,7 @@ class Journal:
     This is the broker's L{txgear.broker.ports.Journal}. What the broker says goes straight to L{Writes}
     and L{Reads}, whose methods are this object's.
 
+    @ivar chunks: carries the history of figures; C{None} where the store does not keep it.
     @ivar answered: part of L{txgear.journal.link.LinkListener}; ends a turn of the server's.
     """
 
@@ -52,6 +55,7 @@ class Journal:
         self._link = Link(store, in_thread, clock, self)
         self._writes = Writes(self._link, clock, timeout, self.turn_ended, self._time_is_up)
         self._reads = Reads(self._link, clock, self.turn_ended, self._writes.renew)
+        self.chunks = Chunks(self._link, store, clock) if IHistoryStore.providedBy(store) else None
         self._read_last = False
         self._ending = Ending(clock, timeout)
 
@@ -129,8 +133,8 @@ class Journal:
             link.failed(Failure())
 
     def _call_next(self) -> None:
-        """Reads and writes take turns; numbers for jobs come before both."""
-        link, writes, reads = self._link, self._writes, self._reads
+        """Reads and writes take turns; numbers for jobs come before both, and history comes last."""
+        link, writes, reads, chunks = self._link, self._writes, self._reads, self.chunks
         need = writes.look()
         low = self._listener.numbers_left < NUMBERS // 2 and not link.closing
         if low and not (link.retries.attempts and (need is NOW or reads.loads.jobs)):
@@ -138,6 +142,8 @@ class Journal:
         elif reads.ready and not (need is NOW and self._read_last):
             self._read_last = True
             reads.start()
+        elif chunks is not None and chunks.ready and (need is not NOW or chunks.overdue):
+            chunks.start()
         elif need is NOW:
             self._read_last = False
             writes.start()

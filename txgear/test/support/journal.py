@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from txgear.broker.model import Job
 from txgear.broker.ports import JournalListener
-from txgear.broker.records import Batch, JobRecord, StoredValue
+from txgear.broker.records import Batch, HistoryChunk, JobRecord, StoredValue
 from txgear.errors import StoreRefused, StoreUnavailable
 from txgear.stores.memory import MemoryStore
 
@@ -100,6 +100,11 @@ class FaultyStore(MemoryStore):
     def kept_values(self) -> dict[tuple[int, bytes], StoredValue]:
         """What is no job, by kind and name."""
         return dict(self._values)
+
+    @property
+    def kept_history(self) -> dict[int, bytes]:
+        """Chunks of history, by number."""
+        return dict(self._history)
 
     # What somebody else may do to a store
 
@@ -191,6 +196,12 @@ class FaultyStore(MemoryStore):
 
     def known(self, numbers: Sequence[int]) -> set[int]:
         return self._do("known", super().known, numbers)
+
+    def put_history(self, chunks: Sequence[HistoryChunk], deleted: Sequence[int]) -> None:
+        self._do("put_history", super().put_history, chunks, deleted)
+
+    def history(self, after: int, limit: int) -> list[HistoryChunk]:
+        return self._do("history", super().history, after, limit)
 
     def close(self, next_number: int | None) -> None:
         if self._is_open:

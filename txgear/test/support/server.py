@@ -141,7 +141,8 @@ class DurableServerFixture(ServerFixture):
         self.thread = ManualThread()
         settings = Settings(prefix=b"H:test", **choices)
         self.journal = Journal(store, in_thread or self.thread, clock, settings.store_timeout)
-        self.server = JobServer(clock, settings, self.journal)
+        self.wall = FakeWallClock(clock)
+        self.server = JobServer(clock, settings, self.journal, wall_seconds=self.wall)
         self.factory = GearFactory(self.server)
         if policies is not None:
             self.server.broker.operations.set_policies(policies, clock.seconds())
