@@ -11,7 +11,7 @@ gone answers the next bytes with a reset.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from twisted.internet.interfaces import (
@@ -21,6 +21,7 @@ from twisted.internet.interfaces import (
     ITCPTransport,
 )
 from twisted.internet.protocol import connectionDone
+from twisted.internet.task import SchedulerStopped
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request, datetimeToString
@@ -34,6 +35,7 @@ from txgear.server.handshakes import end_under, tls_under
 from txgear.server.httpexchange import SERVER, TEXT
 from txgear.server.jobserver import JobServer
 from txgear.server.sockets import ENDED, GONE, KeepAlive
+from txgear.server.turns import TURN_SECONDS
 
 IDLE_SECONDS: Final = 60
 """
@@ -90,7 +92,8 @@ class HttpChannel(HTTPChannel):
         self._check: IDelayedCall | None = None
         self._input_ended = self._ignores_input = self._receiving = False
         self._probe_at = 0.0
-        self._crowded = False
+        self._crowded = self._behind = self._catches_up = False
+        self._turn_began = 0.0
         self._in_header = self._unknown = False
         self.missing = 0
 
@@ -118,6 +121,7 @@ class HttpChannel(HTTPChannel):
             self._look_who_it_is()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._behind = False
         for call in (self._overdue, self._check):
             if call is not None:
                 call.cancel()
@@ -226,6 +230,8 @@ class HttpChannel(HTTPChannel):
         if self._ignores_input or self.server.lingers:
             return
         outer, self._receiving = self._receiving, True
+        if not outer:
+            self._turn_began = self.server.clock.seconds()
         self._look_who_it_is()
         super().dataReceived(data)
         self._receiving = outer
@@ -263,17 +269,52 @@ class HttpChannel(HTTPChannel):
         """The transport has written all it had."""
         self.full = self.paused = False
         super().resumeProducing()
-        if not self._crowded:
-            self.transport.resumeProducing()
+        self._read_on()
         if self.requests:
             self.requests[0].resume()
-        self.dataReceived(b"")
+        if not self._behind:
+            self.dataReceived(b"")
+
+    def _read_on(self) -> None:
+        if not (self.full or self._crowded or self._behind):
+            self.transport.resumeProducing()
 
     def requestDone(self, request: Request) -> None:
         """An answer is written. The next request may have been sent ahead of it."""
-        self.paused = self.full
+        sent_ahead = self.persistent and (self._buffer or any(self._dataBuffer))
+        late = bool(sent_ahead) and self.server.clock.seconds() - self._turn_began >= TURN_SECONDS
+        self.paused = self.full or late
         super().requestDone(request)
+        if late:
+            self._behind = True
+            self.transport.pauseProducing()
+            if not self._catches_up:
+                self._catches_up = True
+                done: Any = self.server.cooperator.cooperate(self._go_through_postponed()).whenDone()
+                done.addErrback(self._failed)
         self._end_if_done()
+
+    # Short turns: a read of 64 KiB may hold a thousand requests. See L{txgear.server.turns}.
+
+    def _go_through_postponed(self) -> Iterator[None]:
+        while self._behind:
+            yield None
+            if not self._behind:
+                # It has gone.
+                break
+            self._behind = False
+            if not self.full:
+                self.paused = False
+                self.dataReceived(b"")
+            if not self._behind:
+                self._read_on()
+        self._catches_up = False
+
+    def _failed(self, failure: Failure) -> None:
+        """Abort the connection over an exception of ours, as the reactor does."""
+        if failure.check(SchedulerStopped) is None:
+            self.log.failure("a connection failed", failure)
+            self.abort()
 
     # Unfinished bodies; see L{txgear.server.budget.Holder}
 
@@ -290,7 +331,7 @@ class HttpChannel(HTTPChannel):
     @property
     def is_read(self) -> bool:
         """Part of L{txgear.server.budget.Holder}."""
-        return not (self.full or self._crowded)
+        return not (self.full or self._crowded or self._behind)
 
     def wait_for_memory(self) -> None:
         """Part of L{txgear.server.budget.Holder}."""
@@ -303,8 +344,7 @@ class HttpChannel(HTTPChannel):
         """Part of L{txgear.server.budget.Holder}."""
         self._crowded = False
         self.setTimeout(self.timeOut)
-        if not self.full:
-            self.transport.resumeProducing()
+        self._read_on()
 
     def drop(self, why: str) -> None:
         """Part of L{txgear.server.budget.Holder}."""
@@ -324,7 +364,8 @@ class HttpChannel(HTTPChannel):
 
     def _end_if_done(self) -> None:
         """Hang up if all requests are answered and no more can come."""
-        if self._input_ended and not (self._handlingRequest or self._receiving or self.full):
+        busy = self._handlingRequest or self._receiving or self.full or self._behind
+        if self._input_ended and not busy:
             self.hang_up()
 
     def rawDataReceived(self, data: bytes) -> None:

@@ -46,6 +46,13 @@ class WebChannel(HttpChannel):
         host: Any = self.transport.getHost()
         return getattr(host, "host", None)
 
+    def lineReceived(self, line: bytes) -> None:
+        """Take a line. One that goes on with the header before is refused: proxies read it in two ways."""
+        if line[:1] in (b" ", b"\t") and hasattr(self, "_command"):
+            self._respondToBadRequestAndDisconnect()
+        else:
+            super().lineReceived(line)
+
     def lineLengthExceeded(self, line: bytes) -> None:
         """Take a line that is too long."""
         self._refuse_bytes(self._too_long())

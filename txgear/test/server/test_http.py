@@ -538,3 +538,60 @@ class ModuleTests(SynchronousTestCase):
         for text in ("", "x", "-1", "8080.0", "65536", "9" * 5000, " 80"):
             error = self.assertRaises(ValueError, coerce, text)
             self.assertIn("--http-port: a whole number from 0 to 65535 is wanted, not ", str(error))
+
+
+class TurnTests(HttpTestCase):
+    """What one client has sent ahead does not keep all others waiting."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        # Each answer, which has the date, takes a millisecond.
+        self.server._wall_seconds = self.slow
+        self.client = self.connect()
+        head = b"POST /f HTTP/1.1\r\nX-Gearman-Background: true\r\nContent-Length: 1\r\n\r\n"
+        self.client.send(b"".join(head + b"%d" % (number % 10) for number in range(100)))
+
+    def slow(self) -> float:
+        self.clock.rightNow += 0.001
+        return self.clock.rightNow
+
+    def test_short(self) -> None:
+        """They are done in turns of some milliseconds, in order, and more is not read meanwhile."""
+        turns = [len(self.queued())]
+        self.assertEqual(self.client.transport.producerState, "paused")
+        while turns[-1] < 100:
+            self.clock.advance(0)
+            turns.append(len(self.queued()))
+        self.assertLess(max(b - a for a, b in zip([0, *turns], turns, strict=False)), 12)
+        self.assertEqual([job for _, job in self.queued()], [b"%d" % (number % 10) for number in range(100)])
+        self.assertEqual([answer.status for answer in self.client.answers()], [202] * 100)
+        self.clock.advance(0)
+        self.assertEqual(self.client.transport.producerState, "producing")
+
+    def test_others(self) -> None:
+        """They are served between."""
+        answer = self.ask("POST", "/g", "X-Gearman-Background: true", body=b"x")
+        self.assertEqual(answer.status, 202)
+        self.assertLess(len(self.queued()), 12)
+
+    def test_leaves(self) -> None:
+        """What was not begun is not done for one who has gone."""
+        self.client.leave()
+        self.clock.pump([0.001] * 100)
+        self.assertLess(len(self.queued()), 12)
+
+    def test_half_closed(self) -> None:
+        """One that sends no more gets all its answers, and then the end."""
+        self.client.end_input()
+        self.assertFalse(self.client.closed)
+        self.clock.pump([0.0] * 50)
+        self.assertEqual([answer.status for answer in self.client.answers()], [202] * 100)
+        self.assertTrue(self.client.closed)
+
+    def test_reads_nothing(self) -> None:
+        """Both reasons not to go on hold at once."""
+        client = self.connect()
+        client.transport.stuck = True
+        client.send(b"HEAD /f HTTP/1.1\r\n\r\n" * 5000)
+        self.clock.pump([0.0] * 50)
+        self.assertEqual(client.heard_all().count(b"HTTP/1.1 404"), 5000)
