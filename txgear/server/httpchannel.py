@@ -276,7 +276,8 @@ class HttpChannel(HTTPChannel):
             self.dataReceived(b"")
 
     def _read_on(self) -> None:
-        if not (self.full or self._crowded or self._behind):
+        waits = self.full or self._crowded or self._behind
+        if not (waits or self._ignores_input or self.transport.disconnecting):
             self.transport.resumeProducing()
 
     def requestDone(self, request: Request) -> None:
