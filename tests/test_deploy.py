@@ -67,7 +67,7 @@ def test_each_file_is_looked_at() -> None:
 def test_configuration() -> None:
     assert "mistake" not in accepts(*txgear(), "config", "check", DEPLOY / "txgear.toml")
     config = f"--config={DEPLOY / 'txgear.toml'}"
-    allowed = accepts(*txgear(), "access", "check", config, "network", "submit", "f")
+    allowed = accepts(*txgear(), "access", "check", config, "network", "metrics")
     assert "allowed" in allowed
 
 

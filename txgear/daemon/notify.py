@@ -23,7 +23,7 @@ RETRY_SECONDS: Final = 0.5
 """Seconds after which a message is sent again that the manager's socket had no room for."""
 MOST_UNSENT: Final = 16
 """Messages that wait for room in that socket: a start, an end, reloads. The oldest is dropped."""
-MOST_SHOWN: Final = 300
+MOST_STATUS: Final = 300
 """Characters of a status line."""
 
 
@@ -127,7 +127,7 @@ class Notifier:
             self._status = status
 
     def _shown(self) -> str:
-        return " ".join(self._describe().split())[:MOST_SHOWN]
+        return " ".join(self._describe().split())[:MOST_STATUS]
 
     def _tell(self, message: str) -> None:
         self._unsent.append(message)

@@ -7,7 +7,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.daemon.notify import (
-    MOST_SHOWN,
+    MOST_STATUS,
     MOST_UNSENT,
     RETRY_SECONDS,
     STATUS_SECONDS,
@@ -79,7 +79,7 @@ class LifeTests(NotifierTestCase):
         self.clock.advance(STATUS_SECONDS)
         [told] = self.news()
         self.assertTrue(told.startswith("STATUS=two READY=1 linesx"))
-        self.assertEqual(len(told), len("STATUS=") + MOST_SHOWN)
+        self.assertEqual(len(told), len("STATUS=") + MOST_STATUS)
         self.doings = "three"
         self.notifier.stopping()
         self.news()
