@@ -74,12 +74,13 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 def accepted(job: Job, joined: bool) -> Accepted:
     """What is said of a job that is taken."""
     handle = job.handle
+    path = outcomes.job_path(handle)
     return Accepted(
         handle=text(handle),
         function=text(job.function.name),
         joined=joined,
-        job=outcomes.job_path(handle),
-        result=outcomes.result_path(handle),
+        job=path,
+        result=f"{path}/result",
     )
 
 
