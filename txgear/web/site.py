@@ -8,12 +8,13 @@ from types import ModuleType
 from typing import Final
 
 from txgear.server.jobserver import JobServer
-from txgear.web import events, health, historyroutes
+from txgear.web import events, front, health, historyroutes
 from txgear.web.api import results, submit, submitmany
 from txgear.web.web import Web, WebOptions
 
 PARTS: Final[tuple[ModuleType, ...]] = (
     events,
+    front,
     health,
     historyroutes,
     results,
