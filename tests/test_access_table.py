@@ -80,9 +80,19 @@ class Way:
     """
 
     def __init__(
-        self, identity: str, token: str, port: int, web_port: int, context: ssl.SSLContext | None
+        self,
+        identity: str,
+        token: str,
+        port: int,
+        web_port: int,
+        api_port: int,
+        context: ssl.SSLContext | None,
     ) -> None:
+        """
+        @param web_port: that of gearmand's HTTP, and C{api_port} that of the web.
+        """
         self.identity = identity
+        self._api_port = api_port
         self.peer = WirePeer(port, timeout=PATIENCE, tls=context)
         self._headers = {"X-Gearman-Background": "true", "X-Gearman-Unique": ""}
         if context is None:
@@ -142,6 +152,16 @@ class Way:
         response.read()
         return response.status
 
+    def corrected(self, handle: str) -> int:
+        """The status of an answer of the web, where a job is given another workload."""
+        web = http.client.HTTPConnection("127.0.0.1", self._api_port, timeout=PATIENCE)
+        headers = {name: value for name, value in self._headers.items() if name == "Authorization"}
+        web.request("PUT", f"/api/v1/jobs/{handle}/workload", b"new", headers)
+        response = web.getresponse()
+        response.read()
+        web.close()
+        return response.status
+
     def places(self) -> list[int]:
         """Our ends of both connections: others have other ports."""
         assert self._web.sock is not None
@@ -181,12 +201,18 @@ class Way:
         text = handle.decode()
         assert (self.answer(f"job {text}") == [UNKNOWN_JOB]) != may("see"), where
         for command, act in (
-            ("workload", "read"),
-            ("requeue job", "requeue"),
-            ("forget job", "forget"),
-            ("cancel job", "cancel"),
+            (f"workload {text}", "read"),
+            (f"requeue job {text}", "requeue"),
+            (f"forget job {text}", "forget"),
+            (f"prioritise job {text} high", "prioritise"),
+            (f"move job {text} {function}", "move"),
+            (f"cancel job {text}", "cancel"),
         ):
-            first = self.answer(f"{command} {text}")[0]
+            if act == "cancel":
+                refusal = 401 if self.identity == "nobody" else 403
+                status = 404 if not may("see") else 200 if may("correct") else refusal
+                assert self.corrected(text) == (status if may("http", "") else refusal), where
+            first = self.answer(command)[0]
             refused = first.startswith(b"ERR ACCESS_DENIED")
             expected = (False, True) if not may("see") else (not may(act), False)
             assert (refused, first == UNKNOWN_JOB) == expected, (where, command)
@@ -235,7 +261,7 @@ def test_each_cell(start_server: Servers, tmp_path: Path) -> None:
     issued.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    tls_port, web_port, web_tls_port = free_port(), free_port(), free_port()
+    tls_port, web_port, web_tls_port, api_port = (free_port() for _ in range(4))
     server = start_server(
         *("--config", str(config), "--protocol", "http", "--http-port", str(web_port), "--allow-shutdown"),
         *(
@@ -246,12 +272,13 @@ def test_each_cell(start_server: Servers, tmp_path: Path) -> None:
             "--http-tls-port",
             str(web_tls_port),
         ),
+        *("--web", f"tcp:{api_port}:interface=127.0.0.1"),
         *("--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem")),
     )
-    admin = Way("admin", tokens["admin"], server.port, web_port, None)
+    admin = Way("admin", tokens["admin"], server.port, web_port, api_port, None)
     admin.peer.send(P.SET_CLIENT_ID, b"the-admin")
     ways = [
-        Way(identity, tokens.get(identity, ""), *ports, secure)
+        Way(identity, tokens.get(identity, ""), *ports, api_port, secure)
         for identity in IDENTITIES
         for ports, secure in (((server.port, web_port), None), ((tls_port, web_tls_port), context))
     ]

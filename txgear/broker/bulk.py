@@ -57,6 +57,10 @@ class BulkTasks:
             return
         self._tasks.append(task)
 
+    def turn(self) -> None:
+        """Let the next one be at work, and the one that was be behind all others."""
+        self._tasks.rotate(-1)
+
     def work(self, now: float) -> None:
         """Do a piece of what is left."""
         for _ in range(BATCH):

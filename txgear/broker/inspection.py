@@ -14,15 +14,17 @@ from itertools import islice
 from time import gmtime
 from typing import TYPE_CHECKING, Any, Final
 
+from txgear.broker import matching
 from txgear.broker.archive import history_of
+from txgear.broker.matching import parsing, state_name, worker_name
 from txgear.broker.model import Job
 from txgear.broker.rights import PEERS, knows, may, meets, reads, sees
-from txgear.broker.search import BOUNDS, MOST_SEARCHED, Bounds, Search, contains, page
-from txgear.broker.states import DEAD, PAGED, QUEUED, RUNNING, STATE_NAMES
+from txgear.broker.search import BOUNDS, Bounds, Search, page
+from txgear.broker.states import DEAD, RUNNING
 from txgear.broker.words import LAST_SECOND
 from txgear.errors import ServerError
 from txgear.policies import CLASSIC
-from txgear.protocol.constants import PRIORITIES, UNIQUE_FROM_WORKLOAD
+from txgear.protocol.constants import PRIORITIES
 from txgear.protocol.textlines import shown_word, text, unescaped
 
 if TYPE_CHECKING:
@@ -63,31 +65,12 @@ def _since(moment: float, now: float) -> float | None:
     return round(max(now - moment, 0.0), 3) if moment else None
 
 
-def state_name(job: Job) -> str:
-    """How a job is, in the words that an operator knows."""
-    return STATE_NAMES[QUEUED if job.state == PAGED else job.state]
-
-
 def _attempts(job: Job, history: History | None) -> int:
     """How many have ended without a result."""
     return max(job.retries, sum(history.counts.values())) if history is not None else job.retries
 
 
-def _worker(peer: Peer, job: Job) -> str | None:
-    """Who runs a job, if that is somebody of whom the peer may know."""
-    return job.worker.name if job.worker is not None and meets(peer, job.worker) else None
-
-
 # Lists
-
-
-def _is_other(job: Job, search: Search) -> bool:
-    """Whether a job has another unique than the one that is asked for."""
-    return bool(search.unique) and job.unique != search.unique
-
-
-def _by_number(jobs: Iterable[Job]) -> dict[int, Job]:
-    return {job.number: job for job in jobs}
 
 
 def jobs(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds = BOUNDS) -> dict[str, Any]:
@@ -101,59 +84,27 @@ def jobs(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds 
         C{None} if that is not known), C{attempts} (that have ended without a result), C{worker} (or
         C{None}) and C{unique}; and C{next}, which is what to ask for with C{after}, or C{None} at the end.
     """
-    wanted = search.functions(peer)
+    candidates, matches = matching.live(broker, peer, search, now, bounds.few)
 
     def look(job: Job) -> tuple[int, dict[str, Any] | None]:
-        state = state_name(job)
-        if _is_other(job, search):
-            return 1, None
-        # Of one whose age is not known, an earlier version of the server was the first to have it.
-        young = search.older and job.created and now - job.created < search.older
-        if state not in search.state or young or not wanted(job.function):
-            return 1, None
-        worker = _worker(peer, job)
-        if search.worker and search.worker not in (worker or ""):
-            return 1, None
-        work = 1
-        if search.text and search.text not in job.unique:
-            if not reads(peer, job.function):
-                return work, None
-            work += min(len(job.workload), MOST_SEARCHED) >> 10
-            if not contains(job.workload, search.text):
-                return work, None
+        work, matched = matches(job)
+        if not matched:
+            return work, None
         return work, {
             "handle": text(job.handle),
             "function": text(job.function.name),
-            "state": state,
+            "state": state_name(job),
             "priority": PRIORITY_NAMES[job.priority],
             "age": _since(job.created, now),
             "attempts": _attempts(job, job.history),
-            "worker": worker,
+            "worker": worker_name(peer, job),
             "unique": text(job.unique),
         }
 
-    candidates: Mapping[int, Job] = broker.table.jobs
-    if search.unique and search.unique != UNIQUE_FROM_WORKLOAD:
-        candidates = _by_number(broker.table.uniques.named(search.unique))
-    elif search.worker or search.state == {STATE_NAMES[RUNNING]}:
-        candidates = {job.number: job for peer in broker.peers for job in peer.running.values()}
     return page(candidates, broker.table.next_number - 1, search, look, bounds)
 
 
 # What has ended
-
-
-def _ended(broker: Broker, search: Search) -> Mapping[int, Job]:
-    """Those that have ended, or of these at least all that have the unique that is asked for."""
-    # That of a submit with the unique - is not what it is found by.
-    if search.unique and search.unique != UNIQUE_FROM_WORKLOAD:
-        return _by_number(broker.archive.ended.named(search.unique))
-    return broker.archive.jobs
-
-
-def _parsing(job: Job) -> int:
-    """How much work it is to read what is kept of a job."""
-    return 8 + (len(job.archived) >> 8)
 
 
 def dead(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds = BOUNDS) -> dict[str, Any]:
@@ -167,46 +118,26 @@ def dead(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds 
         C{attempts}, C{reason} and C{text} (of the last attempt), C{size} (of the workload) and C{unique}; and
         C{next}, as with L{jobs}.
     """
-    wanted = search.functions(peer)
+    candidates, matches = matching.dead(broker, peer, search, now, bounds.few)
 
     def look(job: Job) -> tuple[int, dict[str, Any] | None]:
-        if job.state != DEAD or not wanted(job.function) or _is_other(job, search):
-            return 1, None
-        work = 1 + _parsing(job)
+        work, matched = matches(job)
+        if not matched:
+            return work, None
         history = history_of(job)
-        readable = reads(peer, job.function)
-        if search.text and search.text not in job.unique:
-            if not readable:
-                return work, None
-            found = any(search.text in attempt.text.encode("utf-8") for attempt in history.attempts)
-            if not found:
-                work += min(len(job.workload), MOST_SEARCHED) >> 10
-                if not contains(job.workload, search.text):
-                    return work, None
         last: Attempt | None = history.attempts[-1] if history.attempts else None
-        return work, {
+        return work + parsing(job), {
             "handle": text(job.handle),
             "function": text(job.function.name),
             "died": moment(broker.timers.wall(job.since)),
             "age": _since(job.since, now),
             "attempts": _attempts(job, history),
             "reason": None if last is None else last.reason,
-            "text": last.text if last is not None and readable else None,
+            "text": last.text if last is not None and reads(peer, job.function) else None,
             "size": job.size,
             "unique": text(job.unique),
         }
 
-    candidates = _ended(broker, search)
-    if not search.unique:
-        shelves = [
-            broker.archive.shelf(function, dead=True).jobs
-            for function in broker.functions.by_name.values()
-            if function.kept and wanted(function)
-        ]
-        if len(shelves) == 1:
-            candidates = shelves[0]
-        elif sum(map(len, shelves)) <= bounds.few:
-            candidates = {number: job for shelf in shelves for number, job in shelf.items()}
     return page(candidates, broker.table.next_number - 1, search, look, bounds)
 
 
@@ -220,20 +151,13 @@ def kept(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds 
         end), C{size} (of the result; C{None} if that is not kept), C{left} (seconds until it is
         forgotten) and C{unique}; and C{next}, as with L{jobs}.
     """
-    wanted = search.functions(peer)
+    candidates, matches = matching.kept(broker, peer, search, now, bounds.few)
 
     def look(job: Job) -> tuple[int, dict[str, Any] | None]:
-        if job.state == DEAD or not wanted(job.function) or _is_other(job, search):
-            return 1, None
-        work = 1
-        if search.text and search.text not in job.unique:
-            if not reads(peer, job.function):
-                return work, None
-            result = broker.archive.results.get(job.number, b"")
-            work += min(len(result), MOST_SEARCHED) >> 10
-            if not contains(result, search.text):
-                return work, None
-        return work + _parsing(job), {
+        work, matched = matches(job)
+        if not matched:
+            return work, None
+        return work + parsing(job), {
             "handle": text(job.handle),
             "function": text(job.function.name),
             "outcome": state_name(job),
@@ -243,7 +167,7 @@ def kept(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds 
             "unique": text(job.unique),
         }
 
-    return page(_ended(broker, search), broker.table.next_number - 1, search, look, bounds)
+    return page(candidates, broker.table.next_number - 1, search, look, bounds)
 
 
 # What is meant
@@ -351,7 +275,7 @@ def _of_live(broker: Broker, peer: Peer, job: Job, history: History, now: float)
         "waiters": _waiters(peer, job),
         "begins": moment(broker.lifecycle.begins(job)),
         "expires": moment(broker.timers.wall(history.expires)),
-        "worker": _worker(peer, job),
+        "worker": worker_name(peer, job),
         "began": moment(broker.timers.wall(job.since)) if running else None,
         "overdue": moment(broker.timers.wall(overdue)) if running else None,
         "lease": history.lease if leased else None,

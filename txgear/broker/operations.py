@@ -61,6 +61,7 @@ class Operations:
 
     __slots__ = (
         "_archive",
+        "_bulk_acts",
         "_dispatcher",
         "_functions",
         "_lifecycle",
@@ -99,6 +100,8 @@ class Operations:
         self.correct = changes.correct
         self.workload_refused = changes.workload_refused
         self._orders = BulkTasks()
+        # What is done to all jobs that a search is for: in turn, as any of them may take long.
+        self._bulk_acts = BulkTasks()
         self.purges: OrderedDict[bytes, Purge] = OrderedDict()
         # Of functions that are being purged: the jobs that stay, as somebody has submitted them again.
         self._spared: dict[Function, set[Job]] = {}
@@ -323,14 +326,21 @@ class Operations:
         self._orders.add(task)
         self._timers.call_at(now)
 
+    def run(self, task: BulkTask, now: float) -> None:
+        """Have this done in the next turns, in turn with others of its kind."""
+        self._bulk_acts.add(task)
+        self._timers.call_at(now)
+
     def work(self, now: float) -> float:
         """
         Go on with what is done to many jobs.
 
         @return: when to go on with it, by the server's time; infinite if all is done.
         """
-        if self._orders and not self._persistence.backlogged:
+        if not self._persistence.backlogged:
             self._orders.work(now)
-        if not self._orders:
+            self._bulk_acts.work(now)
+            self._bulk_acts.turn()
+        if not (self._orders or self._bulk_acts):
             return inf
         return now + PAUSE if self._persistence.backlogged else now

@@ -28,11 +28,17 @@ READ: Final = "read"
 """To read workloads and results of a function's jobs."""
 
 CANCEL: Final = "cancel"
+CORRECT: Final = "correct"
+"""To give a job another workload."""
 CREATE: Final = "create"
 DROP: Final = "drop"
 FORGET: Final = "forget"
 MAXQUEUE: Final = "maxqueue"
+MOVE: Final = "move"
+"""To make a job of a function one of another: it is needed for both."""
 PAUSE: Final = "pause"
+PRIORITISE: Final = "prioritise"
+"""To give a job another priority."""
 PURGE: Final = "purge"
 REQUEUE: Final = "requeue"
 RESUME: Final = "resume"
@@ -50,7 +56,21 @@ SETTINGS: Final = "settings"
 """To see how the server is set up: its options, policies and schedules."""
 
 OPERATOR_ACTS: Final = frozenset(
-    (CANCEL, CREATE, DROP, FORGET, MAXQUEUE, PAUSE, PURGE, REQUEUE, RESUME, SHUTDOWN)
+    (
+        CANCEL,
+        CORRECT,
+        CREATE,
+        DROP,
+        FORGET,
+        MAXQUEUE,
+        MOVE,
+        PAUSE,
+        PRIORITISE,
+        PURGE,
+        REQUEUE,
+        RESUME,
+        SHUTDOWN,
+    )
 )
 """What changes something that is not the peer's own."""
 

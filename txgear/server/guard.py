@@ -99,6 +99,8 @@ class Guard:
         self._certificates: dict[Peer, CertificateNames] = {}
         self._logins: dict[Peer, Login] = {}
         self._turned_away: set[Peer] = set()
+        # Each with the name of its identity.
+        self._stand_ins: dict[Peer, str] = {}
         # Whether there may still be peers that are nobody and were served as such.
         self._admitted_nobody = True
 
@@ -193,6 +195,22 @@ class Guard:
                 self._tokens[peer] = before
                 raise
 
+    def stand_in(self, peer: Peer) -> Peer:
+        """
+        Whoever goes on in a peer's name when that may have gone, until L{dismiss}.
+
+        @return: no peer that is connected. It comes from where the peer does, and has its account; its rights
+            are those of its identity, whatever the rules say later.
+        """
+        found = Peer(peer.descriptor, peer.address)
+        found.client_id, found.tenant, found.rights = peer.client_id, peer.tenant, peer.rights
+        self._stand_ins[found] = self.login_of(peer).identity
+        return found
+
+    def dismiss(self, stand_in: Peer) -> None:
+        """Nothing is done in this name any more."""
+        del self._stand_ins[stand_in]
+
     # Judging
 
     def _judge(self, peer: Peer) -> str:
@@ -267,6 +285,8 @@ class Guard:
             if not (name in access.identities or name in before.identities or name == NOBODY):
                 # Whoever was known by that name had been hung up on by the time of this change.
                 del self._rights[name]
+        for stand_in, name in self._stand_ins.items():
+            stand_in.rights = self._rights_of(name) if access.rules else None
         quotas = {identity.name: identity.quota for identity in access.identities.values()}
         self._broker.tenants.set_quotas(quotas, self._seconds())
         self._admitted_nobody = self._admitted_nobody or before.admits_nobody

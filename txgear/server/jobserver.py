@@ -24,6 +24,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from txgear.broker.broker import Broker
+from txgear.broker.bulkacts import BulkActs
 from txgear.broker.findings import Trend
 from txgear.broker.model import Job, Peer
 from txgear.broker.quickacks import Tally
@@ -84,6 +85,7 @@ class JobServer:
     @ivar unread: bytes that peers had left unread when they went.
     @ivar journal: carries background jobs to the store, or C{None}.
     @ivar broker: the rules.
+    @ivar bulk_acts: what is done to all jobs that a search is for.
     @ivar guard: knows who the peers are, and notes what they are refused.
     @ivar headers_refused: how many connections of proxies were closed for want of a good header; C{None} if
         there are no such proxies. The service counts them.
@@ -140,6 +142,7 @@ class JobServer:
         self.census = Census(self.broker, clock, self.cooperator, self.seconds)
         self._timers = self.broker.timers
         self.broker.lifecycle.witness = self.notices
+        self.bulk_acts = BulkActs(self.broker)
         self.guard = Guard(
             self.broker,
             self.outbox,

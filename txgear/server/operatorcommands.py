@@ -13,7 +13,7 @@ from typing import Final
 from twisted.logger import Logger, LogLevel
 
 from txgear.broker import inspection
-from txgear.broker.model import Function, Job, Peer
+from txgear.broker.model import Function, Job, Peer, Reply
 from txgear.broker.rights import (
     CANCEL,
     CREATE,
@@ -37,9 +37,10 @@ from txgear.protocol import textlines
 from txgear.protocol.textlines import for_line, shown, text
 from txgear.security.audit import DONE
 from txgear.security.tokens import without_secrets
+from txgear.server import tasks
 from txgear.server.jobserver import JobServer
 
-OperatorCommand = Callable[[JobServer, Peer, "list[bytes]"], bytes]
+OperatorCommand = Callable[[JobServer, Peer, "list[bytes]"], "bytes | Reply"]
 
 MOST_SHOWN: Final = 400
 """Bytes of a command that the log shows: more than any has whose names are of use to a reader."""
@@ -83,6 +84,10 @@ def _about(words: list[bytes]) -> dict[str, bytes]:
     command = words[0].lower()
     if command == b"shutdown":
         found = {"arguments": b" ".join(words[1:]).strip()}
+    elif command in (b"prioritise", b"move"):
+        found = {"handle": words[2], "arguments": words[3]}
+    elif command == b"stop":
+        found = {"task": words[2]}
     elif command in (b"purge", b"pause", b"resume", b"maxqueue"):
         found = {"function": words[1], "arguments": b" ".join(words[2:]).strip()}
     else:
@@ -93,11 +98,11 @@ def _about(words: list[bytes]) -> dict[str, bytes]:
 # The arguments of commands
 
 
-def _wanted(words: list[bytes], what: str) -> ServerError:
+def wanted(words: list[bytes], what: str) -> ServerError:
     return ServerError(f"{text(words[0])} wants {what}", "INVALID_ARGUMENTS")
 
 
-def _unknown_function() -> ServerError:
+def unknown_function() -> ServerError:
     return ServerError("There is no such function", "UNKNOWN_FUNCTION")
 
 
@@ -109,14 +114,23 @@ def _function(server: JobServer, peer: Peer, act: str, words: list[bytes]) -> by
     @raise ServerError: the command has not two words, or the second is no function's name.
     """
     if len(words) != 2:
-        raise _wanted(words, "the name of one function")
-    names = allowed(peer, act, inspection.readings(words[1]))
-    function = inspection.function_name(server.broker, words[1], names)
+        raise wanted(words, "the name of one function")
+    return named_function(server, peer, act, words[1])
+
+
+def named_function(server: JobServer, peer: Peer, act: str, word: bytes) -> bytes:
+    """
+    The function that a word names, be it one that there is not.
+
+    @raise AccessDenied: the peer may not do the act for it.
+    @raise ServerError: the word is no function's name.
+    """
+    function = inspection.function_name(server.broker, word, allowed(peer, act, inspection.readings(word)))
     check(peer, act, function)
     return function
 
 
-def _job(server: JobServer, peer: Peer, act: str, word: bytes) -> Job | None:
+def named_job(server: JobServer, peer: Peer, act: str, word: bytes) -> Job | None:
     """
     The job that a command names, if the peer may know of it.
 
@@ -135,19 +149,21 @@ def _what(words: list[bytes], *kinds: bytes) -> tuple[bytes, bytes]:
     @raise ServerError: the command has not three words, or the second is none of these kinds.
     """
     if len(words) != 3 or words[1].lower() not in kinds:
-        raise _wanted(words, f"{' or '.join(kind.decode('ascii') for kind in kinds)}, and one name")
+        raise wanted(words, f"{' or '.join(kind.decode('ascii') for kind in kinds)}, and one name")
     return words[1].lower(), words[2]
 
 
 # Commands of the reference
 
 
-def _cancel(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
+def _cancel(server: JobServer, peer: Peer, words: list[bytes]) -> bytes | Reply:
     if len(words) < 3:
         return textlines.unknown_command(words[0])
+    if words[1].lower() == b"jobs" and b"=" in words[2]:
+        return tasks.for_all(server, peer, CANCEL, b"jobs", words[2:])
     if len(words) > 3 or words[1].lower() != b"job":
         return textlines.UNKNOWN_ERROR
-    job = _job(server, peer, CANCEL, words[2])
+    job = named_job(server, peer, CANCEL, words[2])
     if job is None or not server.broker.operations.cancel(job.handle, server.seconds()):
         return textlines.UNKNOWN_JOB
     return textlines.OK
@@ -156,21 +172,34 @@ def _cancel(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
 def _create(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     if len(words) != 3 or words[1].lower() != b"function" or not words[2]:
         return textlines.incomplete(words[0])
-    server.broker.operations.create_function(_known_or_given(server, peer, CREATE, words[2]))
+    server.broker.operations.create_function(known_or_given(server, peer, CREATE, words[2]))
     return textlines.OK
 
 
 def _drop(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     if len(words) != 3 or words[1].lower() != b"function" or not words[2]:
         return textlines.incomplete(words[0])
-    for name in allowed(peer, DROP, inspection.readings(words[2])):
-        dropped = server.broker.operations.drop_function(name, partial(_droppable, peer))
+    dropped = drop_function(server, peer, words[2])
+    if dropped is None:
+        return textlines.FUNCTION_NOT_FOUND
+    return textlines.OK if dropped else textlines.FUNCTION_IN_USE
+
+
+def drop_function(server: JobServer, peer: Peer, word: bytes) -> bool | None:
+    """
+    Forget the function that a word names.
+
+    @return: as L{Operations.drop_function<txgear.broker.operations.Operations.drop_function>}.
+    @raise AccessDenied: the peer may not do that.
+    """
+    for name in allowed(peer, DROP, inspection.readings(word)):
+        dropped = server.broker.operations.drop_function(name, partial(droppable, peer))
         if dropped is not None:
-            return textlines.OK if dropped else textlines.FUNCTION_IN_USE
-    return textlines.FUNCTION_NOT_FOUND
+            return dropped
+    return None
 
 
-def _droppable(peer: Peer, function: Function) -> bool:
+def droppable(peer: Peer, function: Function) -> bool:
     """
     Whether a function is among those that are dropped, as its name is the one that was given, but for
     capitals. One that the peer may neither drop nor know of is not.
@@ -187,12 +216,12 @@ def _droppable(peer: Peer, function: Function) -> bool:
 def _maxqueue(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     if len(words) < 2:
         return textlines.incomplete(words[0])
-    function = _known_or_given(server, peer, MAXQUEUE, words[1])
+    function = known_or_given(server, peer, MAXQUEUE, words[1])
     server.broker.operations.limit_function(function, textlines.limits(words[2:]))
     return textlines.OK
 
 
-def _known_or_given(server: JobServer, peer: Peer, act: str, word: bytes) -> bytes:
+def known_or_given(server: JobServer, peer: Peer, act: str, word: bytes) -> bytes:
     """
     A known function that is shown as this word; otherwise the word itself, as in the reference.
 
@@ -232,7 +261,7 @@ def _purge(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     function = _function(server, peer, PURGE, words)
     purged = server.broker.operations.purge(function, server.seconds(), peer.who)
     if purged is None:
-        raise _unknown_function()
+        raise unknown_function()
     return textlines.ok(str(purged))
 
 
@@ -247,30 +276,61 @@ def _resume(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     return textlines.OK
 
 
-def _requeue(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
+def _requeue(server: JobServer, peer: Peer, words: list[bytes]) -> bytes | Reply:
+    if len(words) > 2 and words[1].lower() == b"dead" and b"=" in words[2]:
+        return tasks.for_all(server, peer, REQUEUE, b"dead", words[2:])
     broker, (what, name) = server.broker, _what(words, b"job", b"function")
     if what == b"function":
         return _all(server, peer, REQUEUE, name, broker.operations.requeue_all)
-    job = _job(server, peer, REQUEUE, name)
+    job = named_job(server, peer, REQUEUE, name)
     if job is None:
         return textlines.UNKNOWN_JOB
-    if job.ended and job.state != DEAD:
-        raise ServerError("The job is over, and its workload is not kept: submit it again", "NO_WORKLOAD")
-    if not broker.operations.requeue(job.handle, server.seconds()):
-        raise ServerError("The job is not dead", "NOT_DEAD")
+    requeue_job(server, job)
     return textlines.OK
 
 
-def _forget(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
+def requeue_job(server: JobServer, job: Job) -> None:
+    """
+    Queue a dead job again.
+
+    @raise ServerError: it is not dead.
+    """
+    if job.ended and job.state != DEAD:
+        raise ServerError("The job is over, and its workload is not kept: submit it again", "NO_WORKLOAD")
+    if not server.broker.operations.requeue(job.handle, server.seconds()):
+        raise ServerError("The job is not dead", "NOT_DEAD")
+
+
+def _forget(server: JobServer, peer: Peer, words: list[bytes]) -> bytes | Reply:
+    if len(words) > 2 and b"=" in words[2] and (words[1].lower() == b"kept" or _filters_dead(server, words)):
+        return tasks.for_all(server, peer, FORGET, words[1].lower(), words[2:])
     broker, (what, name) = server.broker, _what(words, b"job", b"dead")
     if what == b"dead":
         return _all(server, peer, FORGET, name, broker.operations.forget_all)
-    job = _job(server, peer, FORGET, name)
+    job = named_job(server, peer, FORGET, name)
     if job is None:
         return textlines.UNKNOWN_JOB
-    if not broker.operations.forget(job.handle):
-        raise ServerError("The job has not ended; it can be cancelled", "NOT_ENDED")
+    forget_job(server, job)
     return textlines.OK
+
+
+def forget_job(server: JobServer, job: Job) -> None:
+    """
+    Forget a job that has ended.
+
+    @raise ServerError: it has not.
+    """
+    if not server.broker.operations.forget(job.handle):
+        raise ServerError("The job has not ended; it can be cancelled", "NOT_ENDED")
+
+
+def _filters_dead(server: JobServer, words: list[bytes]) -> bool:
+    """Whether a command for the dead has a filter, and not the name of a function."""
+    if words[1].lower() != b"dead" or len(words) > 3:
+        return words[1].lower() == b"dead"
+    called = text(words[2].partition(b"=")[0]).lower()
+    known = inspection.known_function(server.broker, inspection.readings(words[2]))
+    return known is None and called in (*tasks.OF_TASKS["dead"], "preview")
 
 
 def _all(server: JobServer, peer: Peer, act: str, word: bytes, do: Callable[[bytes, float], int]) -> bytes:
@@ -282,7 +342,7 @@ def _all(server: JobServer, peer: Peer, act: str, word: bytes, do: Callable[[byt
     names = allowed(peer, act, inspection.readings(word))
     function = inspection.known_function(server.broker, names)
     if function is None:
-        raise _unknown_function()
+        raise unknown_function()
     return textlines.ok(str(do(function, server.seconds())))
 
 

@@ -25,12 +25,11 @@ from txgear.protocol import textlines
 from txgear.protocol.constants import PRIORITIES, TEXT
 from txgear.protocol.textlines import column, for_line, listing, row, shown, shown_alone, shown_word, text
 from txgear.security.access import NOBODY
-from txgear.server import diagnosiscommand, operatorcommands
+from txgear.server import diagnosiscommand, operatorcommands, taskcommands
 from txgear.server.jobserver import JobServer
 from txgear.server.listings import Listing
 
-Command = Callable[[JobServer, Peer, "list[bytes]"], "bytes | Listing"]
-OwnCommand = Callable[[JobServer, Peer, "list[bytes]"], "bytes | Reply | Listing"]
+Command = Callable[[JobServer, Peer, "list[bytes]"], "bytes | Reply | Listing"]
 
 
 def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Reply | Listing:
@@ -43,7 +42,7 @@ def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Reply | Listin
         for one turn. Each has to leave in one write: C{gearadmin} reads until 5 ms of silence.
     @raise txgear.errors.ProtocolError: the line has too many words, or is of an HTTP request.
     """
-    words = textlines.words(line, OWN_COMMANDS)
+    words = textlines.words(line, WITH_FILTERS)
     name = words[0].lower()
     try:
         if (command := COMMANDS.get(name)) is not None:
@@ -58,7 +57,9 @@ def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Reply | Listin
     if isinstance(result, Listing) and not result.long:
         return bytes(result)
     if isinstance(result, bytes) and (
-        name in operatorcommands.COMMANDS or name in operatorcommands.OWN_COMMANDS
+        name in operatorcommands.COMMANDS
+        or name in operatorcommands.OWN_COMMANDS
+        or name in taskcommands.CHANGING
     ):
         operatorcommands.log_command(server, peer, line, words, result)
     return result
@@ -438,7 +439,7 @@ def _what_was_read(peer: Peer, job: Job, facts: dict[str, Any] | None) -> bytes:
     )
 
 
-OWN_COMMANDS: Final[dict[bytes, OwnCommand]] = {
+OWN_COMMANDS: Final[dict[bytes, Command]] = {
     b"functions": _functions,
     b"jobs": _jobs,
     b"dead": _dead,
@@ -454,5 +455,10 @@ OWN_COMMANDS: Final[dict[bytes, OwnCommand]] = {
     b"settings": _settings,
     b"schedules": _schedules,
     **operatorcommands.OWN_COMMANDS,
+    **taskcommands.SHOWING,
+    **taskcommands.CHANGING,
 }
 """Commands that the reference does not have."""
+
+WITH_FILTERS: Final = frozenset((*OWN_COMMANDS, b"cancel"))
+"""Commands that may have more words than those of the reference have."""

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from txgear.errors import PolicyError, QueueError, ServerError
+from txgear.server.httpexchange import RETRY_SECONDS
 from txgear.web import refusals
 from txgear.web.answers import Problem
 
@@ -21,8 +22,10 @@ STATUSES: Final = {
     "INVALID_ARGUMENTS": 400,
     "INVALID_PACKET": 400,
     "JOB_NOT_FOUND": 404,
+    "TOO_MANY_TASKS": 503,
     "UNKNOWN_FUNCTION": 404,
     "UNKNOWN_JOB": 404,
+    "UNKNOWN_TASK": 404,
 }
 """By the code of an error. Any other says that things are not such that this can be done."""
 
@@ -38,7 +41,9 @@ def problem_of(error: BaseException) -> Problem | None:
     if isinstance(error, QueueError):
         return refusals.problem(error)
     if isinstance(error, ServerError):
-        return Problem(STATUSES.get(error.code, 409), error.code.lower(), error.text)
+        status = STATUSES.get(error.code, 409)
+        headers = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else {}
+        return Problem(status, error.code.lower(), error.text, headers=headers)
     return None
 
 

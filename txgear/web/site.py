@@ -9,10 +9,11 @@ from typing import Final
 
 from txgear.server.jobserver import JobServer
 from txgear.web import events, front, health, historyroutes
-from txgear.web.api import results, submit, submitmany
+from txgear.web.api import acts, results, submit, submitmany, tasks
 from txgear.web.web import Web, WebOptions
 
 PARTS: Final[tuple[ModuleType, ...]] = (
+    acts,
     events,
     front,
     health,
@@ -20,6 +21,7 @@ PARTS: Final[tuple[ModuleType, ...]] = (
     results,
     submit,
     submitmany,
+    tasks,
 )
 """Modules with C{routes(web)}. They import L{Web<txgear.web.web.Web>} from L{txgear.web.web}."""
 

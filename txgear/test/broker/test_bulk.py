@@ -51,6 +51,15 @@ class ChoresTests(SynchronousTestCase):
         self.chores.start(self.chore("b", 3), 1.0)
         self.assertEqual(self.done[BATCH:], [("b", 1.0)] * 3)
 
+    def test_they_may_be_done_in_turn(self) -> None:
+        self.chores.add(self.chore("a", 2 * BATCH))
+        self.chores.add(self.chore("b", 2 * BATCH))
+        for turn in range(4):
+            self.chores.work(float(turn))
+            self.chores.turn()
+        names = [name for name, _ in self.done]
+        self.assertEqual([names[turn * BATCH] for turn in range(4)], ["a", "b", "a", "b"])
+
     def test_one_with_a_defect_is_not_done_again(self) -> None:
         def broken() -> BulkTask:
             yield

@@ -6,7 +6,7 @@ from math import inf
 from typing import Any
 
 from txgear.broker.archive import PAUSE, history_of
-from txgear.broker.bulk import BATCH
+from txgear.broker.bulk import BATCH, BulkTask
 from txgear.broker.model import Job, Peer
 from txgear.broker.operations import MOST_PURGES, Purge
 from txgear.broker.states import CANCELLED, DEAD, DELAYED, DONE, PAGED, QUEUED, RUNNING, STORING
@@ -532,3 +532,24 @@ class FunctionsTests(OperationsTestCase):
         self.assertTrue(self.broker.operations.drop_function(b"g"))
         job = self.fixture.submit(None, b"g")
         self.grabbed(self.fixture.worker(b"g"), job)
+
+
+class RunTests(OperationsTestCase):
+    """What is done to all jobs that a search is for."""
+
+    def test_it_is_done_in_the_next_turns(self) -> None:
+        done: list[float] = []
+
+        def task() -> BulkTask:
+            now = yield
+            for _ in range(BATCH + 1):
+                done.append(now)
+                now = yield
+
+        for _ in range(2):
+            self.broker.operations.run(task(), self.fixture.now)
+        self.assertEqual((done, self.broker.timers.deadline), ([], self.fixture.now))
+        self.broker.expire(self.fixture.now)
+        self.assertEqual((len(done), self.broker.timers.deadline), (BATCH, self.fixture.now))
+        self.fixture.pass_time(1)
+        self.assertEqual((len(done), self.broker.timers.deadline), (2 * BATCH + 2, inf))

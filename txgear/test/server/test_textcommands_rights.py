@@ -15,14 +15,17 @@ from txgear.broker.rights import (
     ACTS,
     AUDIT,
     CANCEL,
+    CORRECT,
     CREATE,
     DROP,
     FORGET,
     HTTP,
     MAXQUEUE,
     METRICS,
+    MOVE,
     PAUSE,
     PEERS,
+    PRIORITISE,
     PURGE,
     READ,
     REQUEUE,
@@ -126,6 +129,12 @@ CASES: Final[dict[bytes, tuple[Need, ...]]] = {
     b"policy mail": (refused(SETTINGS), HIDDEN),
     b"settings": (refused(SETTINGS),),
     b"schedules": (refused(SETTINGS), HIDDEN),
+    b"prioritise job " + QUEUED + b" low": (HIDDEN, refused(PRIORITISE)),
+    b"prioritise job " + KEPT + b" low": (HIDDEN, refused(PRIORITISE)),
+    b"move job " + QUEUED + b" mail": (HIDDEN, refused(MOVE)),
+    b"move jobs mail function=mail older=never": (refused(MOVE),),
+    b"tasks": (),
+    b"stop task 9": (),
     b"purge mail": (refused(PURGE),),
     b"pause mail": (refused(PAUSE),),
     b"resume mail": (refused(RESUME),),
@@ -227,7 +236,7 @@ class EachCommandTests(SynchronousTestCase):
 
     def test_no_act_is_left_out(self) -> None:
         needed = {need.act for needs in CASES.values() for need in needs}
-        self.assertEqual(needed, ACTS - {AUDIT, HTTP, METRICS, SUBMIT, WORK})
+        self.assertEqual(needed, ACTS - {AUDIT, CORRECT, HTTP, METRICS, SUBMIT, WORK})
 
 
 class OneCommandTests(SynchronousTestCase):

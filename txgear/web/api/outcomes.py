@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from txgear.broker import inspection
+from txgear.broker.matching import state_name
 from txgear.broker.model import Job
 from txgear.broker.states import CANCELLED, DEAD, DONE, EXPIRED, FAILED, STATE_NAMES
 from txgear.protocol.packets import Data
@@ -73,7 +74,7 @@ def pending(job: Job) -> Answer:
     numerator, denominator = job.progress
     body = Pending(
         handle=text(handle),
-        state=inspection.state_name(job),
+        state=state_name(job),
         numerator=numerator,
         denominator=denominator,
         job=job_path(handle),

@@ -1,0 +1,95 @@
+"""
+Text commands that change jobs' priorities and functions, and those for all jobs that match a filter.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from txgear.broker.inspection import PRIORITY_NAMES
+from txgear.broker.model import Peer, Reply
+from txgear.broker.rights import MOVE, PRIORITISE
+from txgear.errors import ServerError
+from txgear.protocol import textlines
+from txgear.protocol.packets import decimal
+from txgear.protocol.textlines import column, listing, row, shown_word, text
+from txgear.server import tasks
+from txgear.server.jobserver import JobServer
+from txgear.server.operatorcommands import named_function, named_job, wanted
+
+
+def _prioritise(server: JobServer, peer: Peer, words: list[bytes]) -> bytes | Reply:
+    what = words[1].lower() if len(words) > 3 else b""
+    if what == b"job" and len(words) == 4:
+        job = named_job(server, peer, PRIORITISE, words[2])
+        if job is None:
+            return textlines.UNKNOWN_JOB
+        server.broker.operations.reprioritise(job, _priority(words[3]), server.seconds())
+        return textlines.OK
+    if what in (b"jobs", b"dead"):
+        return tasks.for_all(server, peer, PRIORITISE, what, words[3:], priority=_priority(words[2]))
+    raise wanted(
+        words, "job, its handle and high, normal or low; or jobs or dead, high, normal or low, and a filter"
+    )
+
+
+def _priority(word: bytes) -> int:
+    name = text(word).lower()
+    if name not in PRIORITY_NAMES:
+        raise ServerError("A priority is high, normal or low", "INVALID_ARGUMENTS")
+    return PRIORITY_NAMES.index(name)
+
+
+def _move(server: JobServer, peer: Peer, words: list[bytes]) -> bytes | Reply:
+    what = words[1].lower() if len(words) > 3 else b""
+    if what == b"job" and len(words) == 4:
+        job = named_job(server, peer, MOVE, words[2])
+        if job is None:
+            return textlines.UNKNOWN_JOB
+        server.broker.operations.move(job, named_function(server, peer, MOVE, words[3]), server.seconds())
+        return textlines.OK
+    if what in (b"jobs", b"dead"):
+        return tasks.for_all(
+            server, peer, MOVE, what, words[3:], function=named_function(server, peer, MOVE, words[2])
+        )
+    raise wanted(words, "job, its handle and a function; or jobs or dead, a function, and a filter")
+
+
+def _tasks(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
+    if len(words) != 1:
+        return textlines.incomplete(words[0])
+    return listing(
+        row(
+            task.number,
+            task.order.act.encode("ascii"),
+            task.state.encode("ascii"),
+            task.total,
+            task.looked_at,
+            task.matched,
+            task.done,
+            task.failed,
+            column(None if task.asker.tenant is None else task.asker.tenant.name, name=True),
+            tasks.described(task.order).encode("utf-8"),
+            shown_word(task.order.function) or b"-",
+        )
+        for task in server.bulk_acts.all(server.seconds())
+        if tasks.sees(peer, task)
+    )
+
+
+def _stop(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
+    if len(words) != 3 or words[1].lower() != b"task" or not words[2].isdigit():
+        raise wanted(words, "task, and its number")
+    task = server.bulk_acts.find(decimal(words[2]), server.seconds())
+    if task is None or not tasks.sees(peer, task):
+        raise ServerError("There is no such task", "UNKNOWN_TASK")
+    if not tasks.stop(server, peer, task):
+        raise ServerError("The task has ended", "ENDED")
+    return textlines.OK
+
+
+SHOWING: Final = {b"tasks": _tasks}
+"""Commands that show something."""
+
+CHANGING: Final = {b"prioritise": _prioritise, b"move": _move, b"stop": _stop}
+"""Commands that change something."""

@@ -1,0 +1,208 @@
+"""
+Tasks: what operators have done to all jobs that match a filter.
+
+A task goes on when whoever began it has gone, with the rights that its identity has by then. It is recorded
+twice: when it begins, with the filter, and when it has ended, with the counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.logger import Logger, LogLevel
+
+from txgear.broker.bulkacts import STOPPED, BulkAct, Order
+from txgear.broker.inspection import PRIORITY_NAMES, moment
+from txgear.broker.model import Peer, Reply
+from txgear.broker.rights import MOVE, PRIORITISE, SHUTDOWN, check, meets
+from txgear.broker.search import OF_ENDED, OF_JOBS, Search
+from txgear.errors import InvalidArgument, ServerError
+from txgear.protocol import textlines
+from txgear.protocol.constants import TEXT
+from txgear.protocol.textlines import shown_word, text
+from txgear.security.audit import DONE
+
+if TYPE_CHECKING:
+    from txgear.server.jobserver import JobServer
+
+MOST_LOGGED: Final = 100
+"""Tasks from one address of which the log tells in a minute; the audit log has all of them."""
+
+log = Logger()
+
+OF_TASKS = {
+    "jobs": tuple(name for name in OF_JOBS if name not in ("after", "limit")),
+    "dead": tuple(name for name in OF_ENDED if name not in ("after", "limit")),
+    "kept": tuple(name for name in OF_ENDED if name not in ("after", "limit")),
+}
+"""By which values jobs are looked for, as in the lists that show them; a task is for all of them."""
+
+
+def start(
+    server: JobServer,
+    peer: Peer,
+    act: str,
+    of: str,
+    words: Mapping[str, bytes],
+    priority: int = 0,
+    function: bytes = b"",
+    preview: bool = False,
+    counted: Callable[[BulkAct], None] = lambda task: None,
+) -> BulkAct:
+    """
+    Begin a task.
+
+    @param act: what is to be done: one of L{txgear.broker.bulkacts.KINDS}.
+    @param of: to which jobs: those of C{jobs}, C{dead} or C{kept}.
+    @param words: which of them, as L{Search.parse} takes it; something has to be said.
+    @param priority: the new one, where that is the act.
+    @param function: the new one, where that is the act; the peer may move jobs to it.
+    @param preview: whether they are only counted.
+    @param counted: called with it once, when they have been counted, or when it is stopped before.
+    @raise ServerError: the filter makes no sense, it cannot be done to such jobs, or there are too many
+        tasks.
+    """
+    if not words:
+        raise InvalidArgument("Say which jobs are meant; function=* is for all")
+    search = Search.parse(words, OF_TASKS[of])
+    asker = server.guard.stand_in(peer)
+    waiting = [counted]
+
+    def told(task: BulkAct) -> None:
+        if waiting:
+            waiting.pop()(task)
+        if task.ended:
+            server.guard.dismiss(asker)
+            _record(server, task, ended=True)
+
+    order = Order(act, of, words, search, priority, function, preview)
+    try:
+        task = server.bulk_acts.start(order, asker, server.seconds(), told)
+    except ServerError:
+        server.guard.dismiss(asker)
+        raise
+    _record(server, task, ended=False)
+    server.end_turn()
+    return task
+
+
+def was_counted(task: BulkAct) -> bool:
+    """Whether it is known how many jobs a task is for."""
+    return task.state != STOPPED or task.looked_at == task.total
+
+
+def for_all(
+    server: JobServer,
+    peer: Peer,
+    act: str,
+    of: bytes,
+    filter_words: list[bytes],
+    priority: int = 0,
+    function: bytes = b"",
+) -> Reply:
+    """
+    Begin a task. Its answer is known when the jobs have been counted: its number, and how many they are.
+
+    @param filter_words: such as C{function=mail.*}; and C{preview=yes}, where they are only to be counted.
+    """
+    found = textlines.pairs(filter_words)
+    preview = found.pop("preview", b"no").lower()
+    if preview not in (b"yes", b"no"):
+        raise ServerError("preview is yes or no", "INVALID_ARGUMENTS")
+    reply = Reply(0)
+
+    def counted(task: BulkAct) -> None:
+        answer = textlines.ok(f"{task.number} {task.matched}")
+        if not was_counted(task):
+            answer = textlines.refused(ServerError("The task was stopped", "STOPPED"))
+        server.outbox.release(reply, TEXT, answer)
+
+    start(server, peer, act, of.decode("ascii"), found, priority, function, preview == b"yes", counted)
+    return reply
+
+
+def _record(server: JobServer, task: BulkAct, *, ended: bool) -> None:
+    """Note in the log and in the audit log that a task begins, or how it has ended."""
+    order = task.order
+    about: dict[str, Any] = {"task": task.number, "jobs": described(order)}
+    if order.act == MOVE:
+        about["function"] = order.function
+    elif order.act == PRIORITISE:
+        about["arguments"] = PRIORITY_NAMES[order.priority]
+    if ended:
+        about["answer"] = (
+            f"{task.state}: {task.matched} matched, {task.done} done, {task.failed} failed,"
+            f" {task.passed} passed over"
+        )
+    elif order.preview:
+        about["answer"] = "they are only counted"
+    server.audit.record(order.act, DONE, task.asker, **about)
+    server.notices.emit(
+        log,
+        LogLevel.info,
+        ("task", task.asker.address),
+        "{address}{whose}: task {number}, {act} {jobs}: {answer}",
+        burst=MOST_LOGGED,
+        address=task.asker.address,
+        whose="" if task.asker.tenant is None else f", identity {task.asker.tenant.name}",
+        number=task.number,
+        act=order.act,
+        jobs=described(order),
+        answer=about.get("answer", "it begins"),
+    )
+
+
+def described(order: Order) -> str:
+    """Which jobs a task is for, as a text command says it."""
+    words = (f"{name}={shown_word(value).decode('utf-8')}" for name, value in order.words.items())
+    return " ".join((order.of, *words))
+
+
+def sees(peer: Peer, task: BulkAct) -> bool:
+    """Whether a peer may know of a task: those of its identity, or all if it may see who is there."""
+    return _own(peer, task) or meets(peer, task.asker)
+
+
+def _own(peer: Peer, task: BulkAct) -> bool:
+    return peer.tenant is task.asker.tenant and (peer.tenant is not None or peer.rights is task.asker.rights)
+
+
+def stop(server: JobServer, peer: Peer, task: BulkAct) -> bool:
+    """
+    Stop a task of which the peer may know.
+
+    @return: whether it was under way.
+    @raise AccessDenied: it is another identity's, and the peer may not stop the server either.
+    """
+    if not _own(peer, task):
+        check(peer, SHUTDOWN)
+    return server.bulk_acts.stop(task, server.seconds())
+
+
+def shown(server: JobServer, task: BulkAct) -> dict[str, Any]:
+    """A task as JSON has it."""
+    order, wall = task.order, server.broker.timers.wall
+    return {
+        "id": task.number,
+        "act": order.act,
+        "of": order.of,
+        "filter": {name: text(value) for name, value in order.words.items()},
+        "priority": PRIORITY_NAMES[order.priority] if order.act == PRIORITISE else None,
+        "function": text(order.function) if order.act == MOVE else None,
+        "preview": order.preview,
+        "state": task.state,
+        "by": None if task.asker.tenant is None else task.asker.tenant.name,
+        "began": moment(wall(task.began)),
+        "ended": moment(wall(task.ended)),
+        "total": task.total,
+        "looked_at": task.looked_at,
+        "matched": task.matched,
+        "done": task.done,
+        "passed": task.passed,
+        "failed": task.failed,
+        "failures": [
+            {"handle": text(failure.handle), "code": failure.code.lower(), "detail": failure.text}
+            for failure in task.failures
+        ],
+    }

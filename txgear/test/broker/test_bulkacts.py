@@ -1,0 +1,318 @@
+"""Tests of L{txgear.broker.bulkacts}: what is done to all jobs that a search is for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from txgear.broker.bulk import BATCH
+from txgear.broker.bulkacts import (
+    ACTING,
+    COUNTING,
+    DONE,
+    KEPT_SECONDS,
+    KINDS,
+    LOOKS,
+    MOST_ENDED,
+    MOST_FAILURES,
+    MOST_TASKS,
+    STOPPED,
+    WAITING,
+    BulkAct,
+    BulkActs,
+    Failure,
+    Order,
+)
+from txgear.broker.model import Job, Peer
+from txgear.broker.rights import CANCEL, FORGET, MOVE, OPERATOR_ACTS, PRIORITISE, REQUEUE, SEE
+from txgear.broker.search import OF_ENDED, OF_JOBS, Search
+from txgear.broker.states import DEAD, QUEUED, RUNNING
+from txgear.errors import ServerError
+from txgear.protocol.constants import HIGH, NORMAL
+from txgear.test.support.broker import BrokerFixture, BrokerTestCase, FakeJournal, FakeRights
+
+
+class BulkActsTestCase(BrokerTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.begin()
+
+    def begin(self, journal: FakeJournal | None = None) -> None:
+        self.fixture = BrokerFixture(journal=journal)
+        self.fixture.set(retries=0)
+        self.acts = BulkActs(self.broker)
+        self.asker = Peer(1, "192.0.2.9")
+        self.told: list[tuple[int, str, int]] = []
+
+    def start(self, act: str, of: str = "jobs", **rest: Any) -> BulkAct:
+        words = rest.pop("words", {})
+        search = Search.parse(words, OF_JOBS if of == "jobs" else OF_ENDED)
+        order = Order(act, of, words, search, **rest)
+        return self.acts.start(order, self.asker, self.fixture.now, self.hear)
+
+    def hear(self, act: BulkAct) -> None:
+        self.told.append((act.number, act.state, act.matched))
+
+    def submit(self, count: int, function: bytes = b"f", **rest: Any) -> list[Job]:
+        return [self.fixture.submit(None, function, **rest) for _ in range(count)]
+
+    def dead(self, count: int) -> list[Job]:
+        worker = self.fixture.worker(b"f")
+        jobs = self.submit(count, priority=HIGH)
+        for job in jobs:
+            self.fails(worker, self.grabbed(worker, job))
+            self.assertEqual(job.state, DEAD)
+        self.fixture.leave(worker)
+        return jobs
+
+    def turn(self) -> None:
+        """One turn of the broker's."""
+        self.broker.expire(self.fixture.now)
+        self.broker.check()
+
+    def finish(self, act: BulkAct) -> BulkAct:
+        self.fixture.pass_time(1)
+        self.assertTrue(act.ended)
+        self.broker.check()
+        return act
+
+    def counts(self, act: BulkAct) -> tuple[int, ...]:
+        return act.total, act.looked_at, act.matched, act.done, act.passed, act.failed
+
+
+class DoTests(BulkActsTestCase):
+    """Each thing that can be done."""
+
+    def test_cancel(self) -> None:
+        left = self.submit(1, b"g")
+        self.submit(3)
+        act = self.finish(self.start(CANCEL, words={"function": b"f"}))
+        self.assertEqual(self.counts(act), (4, 4, 3, 3, 0, 0))
+        self.assertEqual(list(self.broker.table.jobs.values()), left)
+        self.assertEqual(self.told, [(1, ACTING, 3), (1, DONE, 3)])
+
+    def test_requeue_and_forget_the_dead(self) -> None:
+        jobs = self.dead(3)
+        act = self.finish(self.start(REQUEUE, "dead", words={"text": b""}))
+        self.assertEqual((self.counts(act), {job.state for job in jobs}), ((3, 3, 3, 3, 0, 0), {QUEUED}))
+        self.finish(self.start(CANCEL))
+        self.dead(2)
+        self.finish(self.start(FORGET, "dead"))
+        self.assertEqual(self.broker.archive.jobs, {})
+
+    def test_forget_what_is_kept(self) -> None:
+        dead = self.dead(1)
+        self.fixture.set(retries=0, results=60)
+        worker = self.fixture.worker(b"f")
+        (job,) = self.submit(1)
+        self.complete(worker, self.grabbed(worker, job))
+        act = self.finish(self.start(FORGET, "kept"))
+        self.assertEqual(self.counts(act), (2, 2, 1, 1, 0, 0))
+        self.assertEqual(list(self.broker.archive.jobs.values()), dead)
+
+    def test_prioritise(self) -> None:
+        dead = self.dead(1)
+        jobs = self.submit(2)
+        self.finish(self.start(PRIORITISE, priority=HIGH))
+        self.finish(self.start(PRIORITISE, "dead", priority=NORMAL))
+        self.assertEqual([job.priority for job in jobs + dead], [HIGH, HIGH, NORMAL])
+
+    def test_move(self) -> None:
+        jobs = self.submit(3)
+        self.finish(self.start(MOVE, function=b"g"))
+        self.assertEqual({job.function.name for job in jobs}, {b"g"})
+        dead = self.dead(2)
+        self.finish(self.start(MOVE, "dead", function=b"g"))
+        self.assertEqual({job.function.name for job in dead}, {b"g"})
+
+    def test_what_cannot_be_done_to_such_jobs(self) -> None:
+        self.assertTrue(KINDS.keys() <= OPERATOR_ACTS)
+        for act, of in ((CANCEL, "dead"), (REQUEUE, "jobs"), (FORGET, "jobs"), (MOVE, "kept")):
+            error = self.assertRaises(ServerError, self.start, act, of)
+            self.assertEqual(error.code, "INVALID_ARGUMENTS")
+        self.assertEqual(self.acts.all(self.fixture.now), [])
+
+
+class CourseTests(BulkActsTestCase):
+    """How it goes."""
+
+    def test_in_pieces(self) -> None:
+        """No turn does more than so much, and there is always a progress."""
+        jobs = self.submit(BATCH * LOOKS)
+        act = self.start(MOVE, function=b"g")
+        self.assertEqual((act.state, act.total), (WAITING, len(jobs)))
+        seen, turns, changed = [(0, 0)], 0, act.changed
+        while not act.ended:
+            self.turn()
+            turns += 1
+            looked, done = act.looked_at - seen[-1][0], act.done - seen[-1][1]
+            self.assertGreater(looked + done, 0)
+            self.assertTrue(looked <= BATCH * LOOKS and done <= BATCH)
+            self.assertGreater(act.changed, changed)
+            seen.append((act.looked_at, act.done))
+            changed = act.changed
+        self.assertEqual(self.counts(act), (len(jobs), len(jobs), len(jobs), len(jobs), 0, 0))
+        self.assertGreater(turns, LOOKS)
+        self.assertEqual(repr(act), "<BulkAct 1: move jobs, done>")
+
+    def test_a_preview_only_counts(self) -> None:
+        jobs = self.submit(3)
+        act = self.finish(self.start(CANCEL, preview=True))
+        self.assertEqual(self.counts(act), (3, 3, 3, 0, 0, 0))
+        self.assertEqual(list(self.broker.table.jobs.values()), jobs)
+        self.assertEqual(self.told, [(1, DONE, 3)])
+
+    def test_jobs_that_come_later_are_none_of_them(self) -> None:
+        self.submit(3)
+        act = self.start(CANCEL)
+        later = self.submit(2)
+        self.finish(act)
+        self.assertEqual((act.done, list(self.broker.table.jobs.values())), (3, later))
+
+    def test_what_has_changed_meanwhile_is_passed_over(self) -> None:
+        """One that has ended, and one that is not what was looked for any more; one that was not found."""
+        jobs = self.submit(BATCH * LOOKS)
+        act = self.start(CANCEL, words={"state": b"queued"})
+        while act.state != ACTING:
+            self.turn()
+        done = act.done
+        worker = self.fixture.worker(b"f")
+        running = self.fixture.grab(worker)
+        assert running is not None
+        self.fixture.cancel(jobs[-1])
+        self.finish(act)
+        self.assertEqual((running.state, act.passed, act.done), (RUNNING, 2, len(jobs) - 2))
+        self.assertLess(done, len(jobs))
+
+    def test_one_that_ends_before_it_is_looked_at(self) -> None:
+        jobs = self.submit(3)
+        act = self.start(CANCEL)
+        self.fixture.cancel(jobs[1])
+        self.finish(act)
+        self.assertEqual(self.counts(act), (3, 3, 2, 2, 0, 0))
+
+    def test_what_fails_is_counted_and_the_first_are_told(self) -> None:
+        self.fixture.worker(b"f")
+        worker = self.fixture.worker(b"f")
+        jobs = self.submit(MOST_FAILURES + 5)
+        running = self.fixture.grab_all(worker)
+        self.assertEqual(running, jobs)
+        act = self.finish(self.start(MOVE, function=b"g"))
+        self.assertEqual(self.counts(act)[3:], (0, 0, len(jobs)))
+        self.assertEqual(len(act.failures), MOST_FAILURES)
+        self.assertEqual(act.failures[0], Failure(jobs[0].handle, "RUNNING", "A worker has the job"))
+
+    def test_it_is_stopped(self) -> None:
+        """Before it begins, while it counts, and half-way; what is done stays done."""
+        count = 2 * BATCH * LOOKS
+        for state, turns in ((WAITING, 0), (COUNTING, 1), (ACTING, 20)):
+            self.begin()
+            self.submit(count)
+            act = self.start(CANCEL)
+            for _ in range(turns):
+                self.turn()
+            self.assertEqual(act.state, state)
+            self.assertTrue(self.acts.stop(act, self.fixture.now))
+            self.assertFalse(self.acts.stop(act, self.fixture.now))
+            done = act.done
+            self.fixture.pass_time(1)
+            self.assertEqual((act.state, act.done), (STOPPED, done))
+            self.assertEqual(len(self.broker.table.jobs), count - done)
+            self.assertEqual(self.told[-1], (1, STOPPED, act.matched))
+
+    def test_others_have_their_turn(self) -> None:
+        self.submit(4 * BATCH)
+        long = self.start(CANCEL)
+        short = self.start(CANCEL, words={"function": b"nobody"}, preview=True)
+        for _ in range(3):
+            self.turn()
+        self.assertTrue(short.ended)
+        self.assertFalse(long.ended)
+
+    def test_it_waits_for_the_store(self) -> None:
+        journal = FakeJournal()
+        self.begin(journal)
+        self.submit(3)
+        self.fixture.commit()
+        journal.backlogged = True
+        act = self.start(MOVE, function=b"g")
+        self.fixture.pass_time(1)
+        self.assertEqual(act.state, WAITING)
+        journal.backlogged = False
+        self.finish(act)
+        self.assertEqual([change.function for change in journal.changes], [b"g"] * 3)
+
+    def test_none_at_all(self) -> None:
+        act = self.finish(self.start(CANCEL))
+        self.assertEqual((self.counts(act), act.state), ((0, 0, 0, 0, 0, 0), DONE))
+
+
+class RightsTests(BulkActsTestCase):
+    """They are asked for each job at its turn."""
+
+    def test_what_may_not_be_known_is_not_there(self) -> None:
+        self.asker.rights = FakeRights((SEE, b"g"))
+        self.submit(2)
+        left = self.submit(2, b"g")
+        act = self.finish(self.start(CANCEL))
+        self.assertEqual(
+            (self.counts(act), list(self.broker.table.jobs.values())), ((4, 4, 2, 2, 0, 0), left)
+        )
+
+    def test_what_may_not_be_done_fails(self) -> None:
+        self.asker.rights = FakeRights((MOVE, b"g"))
+        self.submit(1)
+        left = self.submit(1, b"g")
+        act = self.finish(self.start(MOVE, function=b"h"))
+        self.assertEqual((act.done, act.failed), (1, 1))
+        self.assertEqual(act.failures[0].code, "ACCESS_DENIED")
+        self.asker.rights = FakeRights((MOVE, b"h"))
+        act = self.finish(self.start(MOVE, words={"function": b"g"}, function=b"h"))
+        self.assertEqual((act.failed, left[0].function.name), (1, b"g"))
+
+    def test_they_may_change_meanwhile(self) -> None:
+        self.submit(2 * BATCH)
+        self.submit(1, b"g")
+        act = self.start(CANCEL)
+        while not act.done:
+            self.turn()
+        self.asker.rights = FakeRights((CANCEL, b"f"), (SEE, b"g"))
+        self.finish(act)
+        self.assertEqual(act.failed, 2 * BATCH - act.done)
+        self.assertEqual(act.passed, 1)
+
+
+class KnownTests(BulkActsTestCase):
+    """How many there may be, and for how long they are known."""
+
+    def test_so_many_at_once(self) -> None:
+        acts = [self.start(CANCEL) for _ in range(MOST_TASKS)]
+        error = self.assertRaises(ServerError, self.start, CANCEL)
+        self.assertEqual(error.code, "TOO_MANY_TASKS")
+        self.acts.stop(acts[0], self.fixture.now)
+        self.start(CANCEL)
+        self.assertEqual(len(self.acts.all(self.fixture.now)), MOST_TASKS + 1)
+
+    def test_for_so_long(self) -> None:
+        act = self.finish(self.start(CANCEL))
+        self.fixture.pass_time(KEPT_SECONDS - 2)
+        self.assertIs(self.acts.find(1, self.fixture.now), act)
+        self.assertIsNone(self.acts.find(2, self.fixture.now))
+        self.fixture.pass_time(2)
+        self.assertIsNone(self.acts.find(1, self.fixture.now))
+        self.assertEqual(self.acts.all(self.fixture.now), [])
+
+    def test_so_many_that_have_ended(self) -> None:
+        for _ in range(MOST_ENDED + 3):
+            self.finish(self.start(CANCEL))
+        numbers = [act.number for act in self.acts.all(self.fixture.now)]
+        self.assertEqual(numbers, list(range(4, MOST_ENDED + 4)))
+
+    def test_nobody_need_be_told(self) -> None:
+        act = self.acts.start(Order(CANCEL, "jobs", {}, Search()), self.asker, self.fixture.now)
+        self.finish(act)
+
+    def test_it_ends_once(self) -> None:
+        act = self.start(CANCEL)
+        act.end(STOPPED, self.fixture.now)
+        act.end(DONE, self.fixture.now + 1)
+        self.assertEqual((act.state, act.ended, self.told), (STOPPED, self.fixture.now, [(1, STOPPED, 0)]))

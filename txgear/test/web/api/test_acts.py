@@ -1,0 +1,242 @@
+"""Tests of L{txgear.web.api.acts}: what operators do to one job or one function."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from txgear.broker.states import DEAD, QUEUED
+from txgear.policies import CLASSIC, Policies
+from txgear.protocol.constants import HIGH, WORK_FAIL
+from txgear.security.audit import AuditLog
+from txgear.test.support.web import WebTestCase
+from txgear.web.api import acts
+
+JOB = "/api/v1/jobs/H:test:1"
+
+
+class ActsTestCase(WebTestCase):
+    parts = (acts,)
+
+    def submit(self, function: bytes = b"f", **rest: Any) -> Any:
+        now = self.clock.seconds()
+        return self.broker.submit(None, function, b"", b"work", now, background=True, **rest)
+
+    def dead(self) -> Any:
+        policies = Policies([("f", CLASSIC.with_settings({"retries": 0}))])
+        self.broker.operations.set_policies(policies, self.clock.seconds())
+        job = self.submit()
+        worker = self.worker()
+        worker.say(WORK_FAIL, worker.grab()[0])
+        worker.leave()
+        self.assertEqual(job.state, DEAD)
+        return job
+
+    def audited(self) -> list[dict[str, Any]]:
+        """What the audit log has been told since it was asked for."""
+        with open(self.path, encoding="utf-8") as file:
+            return [json.loads(line) for line in file]
+
+    def audit(self) -> None:
+        self.path = self.mktemp()
+        self.server.audit = AuditLog(self.path, self.clock, self.clock.seconds)
+
+
+class JobTests(ActsTestCase):
+    def test_cancel(self) -> None:
+        job = self.submit()
+        answer = self.ask("POST", f"{JOB}/cancel")
+        self.assertEqual(
+            (answer.status, answer.json),
+            (
+                200,
+                {
+                    "handle": "H:test:1",
+                    "function": "f",
+                    "state": "cancelled",
+                    "priority": "normal",
+                    "size": 4,
+                },
+            ),
+        )
+        self.assertTrue(job.ended)
+        self.assertEqual(self.ask("POST", f"{JOB}/cancel").code, "unknown_job")
+
+    def test_a_job_that_has_ended_is_not_cancelled(self) -> None:
+        self.dead()
+        answer = self.ask("POST", f"{JOB}/cancel")
+        self.assertEqual((answer.status, answer.code), (409, "ended"))
+
+    def test_requeue_and_forget(self) -> None:
+        job = self.dead()
+        self.assertEqual(self.ask("POST", f"{JOB}/requeue").json["state"], "queued")
+        self.assertEqual(job.state, QUEUED)
+        self.assertEqual(self.ask("POST", f"{JOB}/requeue").code, "not_dead")
+        self.assertEqual(self.ask("POST", f"{JOB}/forget").code, "not_ended")
+        worker = self.worker()
+        worker.say(WORK_FAIL, worker.grab()[0])
+        answer = self.ask("POST", f"{JOB}/forget")
+        self.assertEqual((answer.status, answer.body), (204, b""))
+        self.assertEqual(self.broker.archive.jobs, {})
+
+    def test_prioritise(self) -> None:
+        job = self.submit()
+        answer = self.ask("POST", f"{JOB}/prioritise", body={"priority": "high"})
+        self.assertEqual((answer.status, answer.json["priority"], job.priority), (200, "high", HIGH))
+        bodies: list[Any] = [{"priority": "higher"}, {}, {"priority": "low", "more": 1}, []]
+        for body in bodies:
+            self.assertEqual(self.ask("POST", f"{JOB}/prioritise", body=body).status, 422)
+        self.assertEqual(self.ask("POST", f"{JOB}/prioritise", body=b"priority=low").status, 415)
+
+    def test_move(self) -> None:
+        job = self.submit()
+        answer = self.ask("POST", f"{JOB}/move", body={"function": "mail.send"})
+        self.assertEqual((answer.status, answer.json["function"]), (200, "mail.send"))
+        self.assertEqual(job.function.name, b"mail.send")
+        again = self.ask("POST", f"{JOB}/move", body={"function": "mail.send"})
+        self.assertEqual((again.status, again.code), (409, "same_function"))
+
+    def test_one_that_a_worker_has(self) -> None:
+        self.submit()
+        self.worker().grab()
+        for what, body in (("prioritise", {"priority": "low"}), ("move", {"function": "g"})):
+            answer = self.ask("POST", f"{JOB}/{what}", body=body)
+            self.assertEqual((answer.status, answer.code), (409, "running"))
+        self.assertEqual(self.ask("PUT", f"{JOB}/workload", body=b"new").code, "running")
+
+    def test_a_workload_is_corrected_and_the_job_put_back(self) -> None:
+        job = self.dead()
+        answer = self.ask("PUT", f"{JOB}/workload", body=b"corrected \xff")
+        self.assertEqual((answer.status, answer.json["size"], answer.json["state"]), (200, 11, "dead"))
+        self.ask("POST", f"{JOB}/requeue")
+        self.assertEqual(job.workload, b"corrected \xff")
+        self.assertEqual(self.ask("PUT", f"{JOB}/workload", body=b"").json["size"], 0)
+
+    def test_unknown_ones(self) -> None:
+        for target, body in (
+            ("cancel", None),
+            ("requeue", None),
+            ("forget", None),
+            ("prioritise", {"priority": "low"}),
+            ("move", {"function": "g"}),
+        ):
+            answer = self.ask("POST", f"/api/v1/jobs/H:test:9/{target}", body=body)
+            self.assertEqual((answer.status, answer.code), (404, "unknown_job"))
+        self.assertEqual(self.ask("PUT", "/api/v1/jobs/%00/workload", body=b"").code, "unknown_job")
+
+    def test_each_is_recorded(self) -> None:
+        self.audit()
+        self.submit()
+        self.ask("POST", f"{JOB}/prioritise", body={"priority": "low"})
+        self.ask("POST", f"{JOB}/move", body={"function": "g"})
+        self.ask("PUT", f"{JOB}/workload", body=b"secret")
+        self.ask("POST", f"{JOB}/cancel")
+        lines = self.audited()
+        self.assertEqual(
+            [(line["act"], line["handle"], line.get("arguments")) for line in lines],
+            [
+                ("prioritise", "H:test:1", "low"),
+                ("move", "H:test:1", "g"),
+                ("correct", "H:test:1", "6 bytes"),
+                ("cancel", "H:test:1", None),
+            ],
+        )
+        self.assertNotIn("secret", json.dumps(lines))
+
+    def test_rights(self) -> None:
+        """What one may not know of is not there; what one may not do is refused."""
+        self.submit()
+        body = {"function": "g"}
+        self.allow("http", "move", functions=("f",))
+        self.assertEqual(self.ask("POST", f"{JOB}/move", body=body).status, 404)
+        self.allow("http", "see", "move", functions=("f",))
+        answer = self.ask("POST", f"{JOB}/move", body=body)
+        self.assertEqual((answer.status, answer.code), (403, "access_denied"))
+        self.allow("http", "see", "move", functions=("f", "g"))
+        self.assertEqual(self.ask("POST", f"{JOB}/move", body=body).status, 200)
+        for what, given in (("cancel", None), ("prioritise", {"priority": "low"})):
+            self.assertEqual(self.ask("POST", f"{JOB}/{what}", body=given).status, 403)
+        self.allow("http", "see", "prioritise", "move", "cancel")
+        self.assertEqual(self.ask("PUT", f"{JOB}/workload", body=b"").status, 403)
+        self.allow("http", "see", "correct")
+        self.assertEqual(self.ask("PUT", f"{JOB}/workload", body=b"").status, 200)
+
+
+class FunctionTests(ActsTestCase):
+    def test_pause_and_resume(self) -> None:
+        self.submit()
+        answer = self.ask("POST", "/api/v1/functions/f/pause")
+        self.assertEqual((answer.status, answer.json), (200, {"function": "f", "paused": True}))
+        self.assertTrue(self.broker.functions.by_name[b"f"].paused)
+        self.assertEqual(self.ask("POST", "/api/v1/functions/f/resume").json["paused"], False)
+        answer = self.ask("POST", "/api/v1/functions/f/resume")
+        self.assertEqual((answer.status, answer.code), (409, "not_paused"))
+
+    def test_purge(self) -> None:
+        for _ in range(3):
+            self.submit()
+        answer = self.ask("POST", "/api/v1/functions/f/purge")
+        self.assertEqual((answer.status, answer.json), (200, {"function": "f", "jobs": 3}))
+        answer = self.ask("POST", "/api/v1/functions/g/purge")
+        self.assertEqual((answer.status, answer.code), (404, "unknown_function"))
+
+    def test_maxqueue(self) -> None:
+        answer = self.ask("PUT", "/api/v1/functions/f/maxqueue", body={"normal": 2})
+        self.assertEqual((answer.status, answer.json), (200, {"high": 0, "normal": 2, "low": 0}))
+        self.assertEqual(self.broker.functions.by_name[b"f"].max_queued, (0, 2, 0))
+        self.assertEqual(self.ask("PUT", "/api/v1/functions/f/maxqueue", body={"low": -1}).status, 422)
+        self.ask("PUT", "/api/v1/functions/f/maxqueue", body={})
+        self.assertNotIn(b"f", self.broker.functions.by_name)
+
+    def test_create_and_drop(self) -> None:
+        for status in (201, 200):
+            answer = self.ask("PUT", "/api/v1/functions/a%2Fb")
+            self.assertEqual((answer.status, answer.json["function"]), (status, "a/b"))
+        self.assertTrue(self.broker.functions.by_name[b"a/b"].created)
+        self.assertEqual(self.ask("DELETE", "/api/v1/functions/a%2Fb").status, 204)
+        self.assertEqual(self.ask("DELETE", "/api/v1/functions/a%2Fb").code, "unknown_function")
+        self.submit()
+        answer = self.ask("DELETE", "/api/v1/functions/f")
+        self.assertEqual((answer.status, answer.code), (409, "function_in_use"))
+
+    def test_hostile_names(self) -> None:
+        for name in ("%3Cscript%3E", "%27%22", "%01", "%E2%80%AE", "x" * 4000):
+            answer = self.ask("PUT", f"/api/v1/functions/{name}")
+            self.assertEqual(answer.status, 201)
+            self.assertEqual(self.ask("POST", f"/api/v1/functions/{name}/pause").status, 200)
+        self.assertEqual(self.ask("PUT", "/api/v1/functions/%00").status, 400)
+
+    def test_each_is_recorded(self) -> None:
+        self.audit()
+        self.ask("PUT", "/api/v1/functions/f")
+        for what in ("pause", "resume", "purge"):
+            self.ask("POST", f"/api/v1/functions/f/{what}")
+        self.ask("PUT", "/api/v1/functions/f/maxqueue", body={"high": 1})
+        self.ask("PUT", "/api/v1/functions/f/maxqueue", body={})
+        self.ask("DELETE", "/api/v1/functions/f")
+        self.assertEqual(
+            [(line["act"], line["function"], line.get("arguments")) for line in self.audited()],
+            [
+                ("create", "f", None),
+                ("pause", "f", None),
+                ("resume", "f", None),
+                ("purge", "f", None),
+                ("maxqueue", "f", "1 0 0"),
+                ("maxqueue", "f", "0 0 0"),
+                ("drop", "f", None),
+            ],
+        )
+
+    def test_rights(self) -> None:
+        self.submit(b"g")
+        self.allow("http", "see", "pause", functions=("f",))
+        self.assertEqual(self.ask("POST", "/api/v1/functions/f/pause").status, 200)
+        self.assertEqual(self.ask("POST", "/api/v1/functions/g/pause").status, 403)
+        for method, target in (
+            ("POST", "f/resume"),
+            ("POST", "f/purge"),
+            ("PUT", "f"),
+            ("DELETE", "f"),
+        ):
+            self.assertEqual(self.ask(method, f"/api/v1/functions/{target}").status, 403)
+        self.assertEqual(self.ask("PUT", "/api/v1/functions/f/maxqueue", body={}).status, 403)

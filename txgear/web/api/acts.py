@@ -1,0 +1,420 @@
+"""
+What operators do to one job or one function: the acts of the text commands, as HTTP says them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from txgear.broker.inspection import PRIORITY_NAMES
+from txgear.broker.matching import state_name
+from txgear.broker.model import Job
+from txgear.broker.rights import (
+    CANCEL,
+    CORRECT,
+    CREATE,
+    DROP,
+    FORGET,
+    MAXQUEUE,
+    MOVE,
+    PAUSE,
+    PRIORITISE,
+    PURGE,
+    REQUEUE,
+    RESUME,
+)
+from txgear.errors import ServerError
+from txgear.protocol.textlines import text
+from txgear.server import operatorcommands
+from txgear.web.acts import record
+from txgear.web.answers import Answer, Problem
+from txgear.web.request import WebRequest
+from txgear.web.routes import Operation, Route
+from txgear.web.web import Web
+
+Priority = Literal["high", "normal", "low"]
+
+MOST_QUEUED: Final = 2**31 - 1
+"""The largest bound that C{maxqueue} takes."""
+
+
+class NewPriority(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a job is to have."""
+
+    priority: Priority
+
+
+class NewFunction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose job it is to be."""
+
+    function: Annotated[str, Meta(description="Its name, as lists show it. It may be new.")]
+
+
+Bound = Annotated[int, Meta(ge=0, le=MOST_QUEUED)]
+
+
+class MaxQueue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Jobs of a function at which a submit of each priority is refused; 0 for no bound."""
+
+    high: Bound = 0
+    normal: Bound = 0
+    low: Bound = 0
+
+
+class ChangedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job, as it is now."""
+
+    handle: str
+    function: str
+    state: str
+    priority: str
+    size: int
+
+
+class ChangedFunction(msgspec.Struct, frozen=True, kw_only=True):
+    """A function, as it is now."""
+
+    function: str
+    paused: bool
+
+
+class Purged(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What is purged.
+
+    @ivar jobs: how many are cancelled, in this moment and the next.
+    """
+
+    function: str
+    jobs: int
+
+
+def unknown_job() -> Problem:
+    """There is no such job, or the peer may not know of it."""
+    return Problem(404, "unknown_job", "There is no such job")
+
+
+class JobActs:
+    """One method for each act. Each asks what the peer may do, does it, and records it."""
+
+    def __init__(self, web: Web) -> None:
+        self._server = web.server
+        self._operations = web.server.broker.operations
+
+    def _job(self, request: WebRequest, act: str, handle: str) -> Job:
+        job = operatorcommands.named_job(self._server, request.peer, act, handle.encode("utf-8"))
+        if job is None:
+            raise unknown_job()
+        return job
+
+    @staticmethod
+    def _changed(request: WebRequest, act: str, job: Job, arguments: str | bytes | None = None) -> Answer:
+        record(request, act, handle=job.handle, arguments=arguments)
+        return Answer(
+            ChangedJob(
+                handle=text(job.handle),
+                function=text(job.function.name),
+                state=state_name(job),
+                priority=PRIORITY_NAMES[job.priority],
+                size=job.size,
+            )
+        )
+
+    def cancel(self, request: WebRequest, handle: str) -> Answer:
+        """End it."""
+        job = self._job(request, CANCEL, handle)
+        if not self._operations.cancel(job.handle, request.now):
+            raise ServerError("The job has ended", "ENDED")
+        return self._changed(request, CANCEL, job)
+
+    def requeue(self, request: WebRequest, handle: str) -> Answer:
+        """Queue it again, as it is dead."""
+        job = self._job(request, REQUEUE, handle)
+        operatorcommands.requeue_job(self._server, job)
+        return self._changed(request, REQUEUE, job)
+
+    def forget(self, request: WebRequest, handle: str) -> Answer:
+        """Forget it, as it has ended."""
+        job = self._job(request, FORGET, handle)
+        operatorcommands.forget_job(self._server, job)
+        record(request, FORGET, handle=job.handle)
+        return Answer(None, 204)
+
+    def prioritise(self, request: WebRequest, handle: str) -> Answer:
+        """Give it another priority."""
+        wanted: NewPriority = request.body(NewPriority)
+        job = self._job(request, PRIORITISE, handle)
+        self._operations.reprioritise(job, PRIORITY_NAMES.index(wanted.priority), request.now)
+        return self._changed(request, PRIORITISE, job, wanted.priority)
+
+    def move(self, request: WebRequest, handle: str) -> Answer:
+        """Make it one of another function."""
+        wanted: NewFunction = request.body(NewFunction)
+        job = self._job(request, MOVE, handle)
+        name = wanted.function.encode("utf-8")
+        function = operatorcommands.named_function(self._server, request.peer, MOVE, name)
+        self._operations.move(job, function, request.now)
+        return self._changed(request, MOVE, job, function)
+
+    def correct(self, request: WebRequest, handle: str) -> Answer:
+        """Give it another workload."""
+        job = self._job(request, CORRECT, handle)
+        self._operations.correct(job, request.raw_body, request.now)
+        if self._server.broker.persistence.crowded:
+            # No more of this until less is on its way to the disk.
+            self._server.outbox.pause(request.peer)
+        return self._changed(request, CORRECT, job, f"{job.size} bytes")
+
+
+class FunctionActs:
+    """As L{JobActs}, for functions."""
+
+    def __init__(self, web: Web) -> None:
+        self._server = web.server
+        self._operations = web.server.broker.operations
+
+    def _named(self, request: WebRequest, act: str, name: str) -> bytes:
+        return operatorcommands.named_function(self._server, request.peer, act, name.encode("utf-8"))
+
+    def _given(self, request: WebRequest, act: str, name: str) -> bytes:
+        word = name.encode("utf-8")
+        if not word:
+            raise Problem(400, "invalid_function", "The name of a function is not empty here")
+        return operatorcommands.known_or_given(self._server, request.peer, act, word)
+
+    @staticmethod
+    def _changed(request: WebRequest, act: str, function: bytes, paused: bool) -> Answer:
+        record(request, act, function=function)
+        return Answer(ChangedFunction(function=text(function), paused=paused))
+
+    def pause(self, request: WebRequest, name: str) -> Answer:
+        """Hand out no more of its jobs."""
+        function = self._named(request, PAUSE, name)
+        self._operations.pause(function, request.now, request.peer.who)
+        return self._changed(request, PAUSE, function, True)
+
+    def resume(self, request: WebRequest, name: str) -> Answer:
+        """Hand them out again."""
+        function = self._named(request, RESUME, name)
+        if not self._operations.resume(function, request.now):
+            raise ServerError("The function is not paused", "NOT_PAUSED")
+        return self._changed(request, RESUME, function, False)
+
+    def purge(self, request: WebRequest, name: str) -> Answer:
+        """Cancel its jobs that no worker has."""
+        function = self._named(request, PURGE, name)
+        purged = self._operations.purge(function, request.now, request.peer.who)
+        if purged is None:
+            raise operatorcommands.unknown_function()
+        record(request, PURGE, function=function, answer=purged)
+        return Answer(Purged(function=text(function), jobs=purged))
+
+    def limit(self, request: WebRequest, name: str) -> Answer:
+        """Bound its queue."""
+        wanted: MaxQueue = request.body(MaxQueue)
+        function = self._given(request, MAXQUEUE, name)
+        limits = wanted.high, wanted.normal, wanted.low
+        self._operations.limit_function(function, limits)
+        record(request, MAXQUEUE, function=function, arguments=" ".join(map(str, limits)))
+        return Answer(wanted)
+
+    def create(self, request: WebRequest, name: str) -> Answer:
+        """Keep it although nobody uses it."""
+        function = self._given(request, CREATE, name)
+        known = self._server.broker.functions.by_name.get(function)
+        self._operations.create_function(function)
+        record(request, CREATE, function=function)
+        found = self._server.broker.functions.by_name[function]
+        changed = ChangedFunction(function=text(function), paused=found.paused)
+        return Answer(changed, 201 if known is None else 200)
+
+    def drop(self, request: WebRequest, name: str) -> Answer:
+        """Forget it."""
+        word = name.encode("utf-8")
+        dropped = operatorcommands.drop_function(self._server, request.peer, word)
+        if dropped is None:
+            raise operatorcommands.unknown_function()
+        if not dropped:
+            raise ServerError("The function has workers or jobs", "FUNCTION_IN_USE")
+        record(request, DROP, function=word)
+        return Answer(None, 204)
+
+
+ONE_JOB: Final = (400, 401, 403, 404, 409)
+ONE_FUNCTION: Final = (400, 401, 403, 404, 409)
+CHANGED: Final = {200: ChangedJob}
+
+
+def routes(web: Web) -> list[Route]:
+    """Part of the web."""
+    jobs, functions = JobActs(web), FunctionActs(web)
+    links = {"get_job": {"handle": "$response.body#/handle"}}
+    of_jobs = [
+        Route(
+            "POST",
+            "/api/v1/jobs/<handle>/cancel",
+            jobs.cancel,
+            Operation(
+                "cancel_job",
+                "Cancel a job that has not ended",
+                "jobs",
+                "Clients hear that it failed; so does its worker, if it understands that.",
+                answers=CHANGED,
+                problems=ONE_JOB,
+            ),
+        ),
+        Route(
+            "POST",
+            "/api/v1/jobs/<handle>/requeue",
+            jobs.requeue,
+            Operation(
+                "requeue_job",
+                "Queue a dead job again",
+                "jobs",
+                "It has all its attempts again, and comes behind all others.",
+                answers=CHANGED,
+                problems=ONE_JOB,
+                links=links,
+            ),
+        ),
+        Route(
+            "POST",
+            "/api/v1/jobs/<handle>/forget",
+            jobs.forget,
+            Operation(
+                "forget_job",
+                "Forget a job that has ended",
+                "jobs",
+                answers={204: None},
+                problems=ONE_JOB,
+            ),
+        ),
+        Route(
+            "POST",
+            "/api/v1/jobs/<handle>/prioritise",
+            jobs.prioritise,
+            Operation(
+                "prioritise_job",
+                "Give a job another priority",
+                "jobs",
+                "One that no worker has, or a dead one. It comes behind all others that have this priority.",
+                body=NewPriority,
+                answers=CHANGED,
+                problems=(*ONE_JOB, 413, 415, 422),
+                links=links,
+            ),
+        ),
+        Route(
+            "POST",
+            "/api/v1/jobs/<handle>/move",
+            jobs.move,
+            Operation(
+                "move_job",
+                "Make a job one of another function",
+                "jobs",
+                "One that no worker has, or a dead one. Who waits for it goes on waiting. The right is needed"
+                " for both functions.",
+                body=NewFunction,
+                answers=CHANGED,
+                problems=(*ONE_JOB, 413, 415, 422, 503),
+                links=links,
+            ),
+        ),
+        Route(
+            "PUT",
+            "/api/v1/jobs/<handle>/workload",
+            jobs.correct,
+            Operation(
+                "correct_job",
+                "Give a job another workload",
+                "jobs",
+                "One that no worker has, or a dead one, which can be queued again then. It keeps its turn.",
+                raw_body=True,
+                answers=CHANGED,
+                problems=(*ONE_JOB, 413, 503),
+                links=links,
+            ),
+        ),
+    ]
+    of_functions = [
+        Route(
+            "POST",
+            "/api/v1/functions/<name>/pause",
+            functions.pause,
+            Operation(
+                "pause_function",
+                "Hand out no more jobs of a function",
+                "functions",
+                "Until it is resumed, over restarts too; jobs are still taken.",
+                answers={200: ChangedFunction},
+                problems=ONE_FUNCTION,
+            ),
+        ),
+        Route(
+            "POST",
+            "/api/v1/functions/<name>/resume",
+            functions.resume,
+            Operation(
+                "resume_function",
+                "Hand out jobs of a paused function again",
+                "functions",
+                answers={200: ChangedFunction},
+                problems=ONE_FUNCTION,
+            ),
+        ),
+        Route(
+            "POST",
+            "/api/v1/functions/<name>/purge",
+            functions.purge,
+            Operation(
+                "purge_function",
+                "Cancel all jobs of a function that no worker has",
+                "functions",
+                "By and by; one that is submitted again meanwhile stays.",
+                answers={200: Purged},
+                problems=ONE_FUNCTION,
+            ),
+        ),
+        Route(
+            "PUT",
+            "/api/v1/functions/<name>/maxqueue",
+            functions.limit,
+            Operation(
+                "limit_function",
+                "Bound the queue of a function",
+                "functions",
+                body=MaxQueue,
+                answers={200: MaxQueue},
+                problems=(*ONE_FUNCTION, 413, 415, 422, 503),
+            ),
+        ),
+        Route(
+            "PUT",
+            "/api/v1/functions/<name>",
+            functions.create,
+            Operation(
+                "create_function",
+                "Keep a function although nobody uses it",
+                "functions",
+                "`201` where it was not known before.",
+                answers={200: ChangedFunction, 201: ChangedFunction},
+                problems=(*ONE_FUNCTION, 503),
+            ),
+        ),
+        Route(
+            "DELETE",
+            "/api/v1/functions/<name>",
+            functions.drop,
+            Operation(
+                "drop_function",
+                "Forget a function that has no workers and no jobs",
+                "functions",
+                answers={204: None},
+                problems=ONE_FUNCTION,
+            ),
+        ),
+    ]
+    return of_jobs + of_functions

@@ -1,0 +1,232 @@
+"""
+C{/api/v1/tasks}: what is done to all jobs that match a filter, in the server, with a progress and a stop.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from txgear.broker.bulkacts import BulkAct
+from txgear.broker.inspection import PRIORITY_NAMES
+from txgear.broker.rights import MOVE, PRIORITISE
+from txgear.protocol.textlines import unescaped
+from txgear.server import operatorcommands, tasks
+from txgear.web.answers import Answer, Problem
+from txgear.web.api.acts import Priority
+from txgear.web.request import WebRequest
+from txgear.web.routes import Operation, Route
+from txgear.web.web import Web
+
+Act = Literal["cancel", "requeue", "forget", "prioritise", "move"]
+Kind = Literal["jobs", "dead", "kept"]
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Which jobs are meant; all of it holds for each of them. It is that of lists and commands."""
+
+    function: Annotated[
+        str | UnsetType, Meta(description="Matches the names of their functions: a pattern, as of a shell.")
+    ] = UNSET
+    unique: Annotated[str | UnsetType, Meta(description="What their submitters called them.")] = UNSET
+    state: Annotated[
+        str | UnsetType,
+        Meta(description="How they are: waiting, storing, queued, running; several are parted by commas."),
+    ] = UNSET
+    worker: Annotated[str | UnsetType, Meta(description="Stands in the name of their worker.")] = UNSET
+    older: Annotated[
+        str | UnsetType, Meta(description="How long ago they were submitted, at the least: 90s, 1d.")
+    ] = UNSET
+    text: Annotated[
+        str | UnsetType, Meta(description="Stands in what is known of them: unique, workload, message.")
+    ] = UNSET
+
+
+class NewTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to be done, and to which jobs."""
+
+    act: Act
+    filter: Filter
+    of: Annotated[Kind | None, Meta(description="Of which list they are; by default jobs, or dead.")] = None
+    preview: Annotated[bool, Meta(description="Whether they are only counted.")] = False
+    priority: Annotated[Priority | None, Meta(description="The new one, to prioritise.")] = None
+    function: Annotated[str | None, Meta(description="The new one, to move.")] = None
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """A job to which it could not be done, and why."""
+
+    handle: str
+    code: str
+    detail: str
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A task.
+
+    @ivar total: jobs that are looked at, and C{looked_at}: how many have been.
+    @ivar matched: how many of them match the filter.
+    @ivar done: to how many it has been done.
+    @ivar passed: how many matched, and did not any more when their turn came.
+    @ivar failed: to how many it could not be done; C{failures} has the first ones.
+    """
+
+    id: int
+    act: Act
+    of: Kind
+    filter: dict[str, str]
+    priority: Priority | None
+    function: str | None
+    preview: bool
+    state: Literal["waiting", "counting", "acting", "done", "stopped"]
+    by: str | None
+    began: str | None
+    ended: str | None
+    total: int
+    looked_at: int
+    matched: int
+    done: int
+    passed: int
+    failed: int
+    failures: list[Failure]
+
+
+class TaskList(msgspec.Struct, frozen=True, kw_only=True):
+    """All that are known, the oldest first."""
+
+    tasks: list[Task]
+
+
+DEFAULTS: Final = {"requeue": "dead", "forget": "dead"}
+"""Of which list jobs are to which this is done, where nothing is said; of C{jobs} otherwise."""
+
+
+class Tasks:
+    """The endpoints."""
+
+    def __init__(self, web: Web) -> None:
+        self._server = web.server
+
+    def begin(self, request: WebRequest) -> Answer:
+        """Begin one."""
+        wanted: NewTask = request.body(NewTask)
+        if (wanted.priority is None) == (wanted.act == PRIORITISE):
+            raise Problem(422, "invalid_body", "priority is for prioritise, and wanted there")
+        if (wanted.function is None) == (wanted.act == MOVE):
+            raise Problem(422, "invalid_body", "function is for move, and wanted there")
+        function = b""
+        if wanted.function is not None:
+            word = wanted.function.encode("utf-8")
+            function = operatorcommands.named_function(self._server, request.peer, MOVE, word)
+        words = {
+            name: unescaped(value.encode("utf-8"))
+            for name, value in msgspec.structs.asdict(wanted.filter).items()
+            if value is not UNSET
+        }
+        task = tasks.start(
+            self._server,
+            request.peer,
+            wanted.act,
+            wanted.of or DEFAULTS.get(wanted.act, "jobs"),
+            words,
+            0 if wanted.priority is None else PRIORITY_NAMES.index(wanted.priority),
+            function,
+            wanted.preview,
+        )
+        return self._shown(task, 202, {"Location": f"/api/v1/tasks/{task.number}"})
+
+    def _shown(self, task: BulkAct, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
+        return Answer(self._as_model(task), status, headers or {})
+
+    def _as_model(self, task: BulkAct) -> Task:
+        return msgspec.convert(tasks.shown(self._server, task), Task)
+
+    def listed(self, request: WebRequest) -> Answer:
+        """All that the peer may know of."""
+        found = [task for task in self._all(request) if tasks.sees(request.peer, task)]
+        return Answer(TaskList(tasks=list(map(self._as_model, found))))
+
+    def _all(self, request: WebRequest) -> list[BulkAct]:
+        return self._server.bulk_acts.all(request.now)
+
+    def _task(self, request: WebRequest, number: str) -> BulkAct:
+        """
+        @raise Problem: there is none, or the peer may not know of it.
+        """
+        known = number.isascii() and number.isdigit() and len(number) < 19
+        task = self._server.bulk_acts.find(int(number), request.now) if known else None
+        if task is None or not tasks.sees(request.peer, task):
+            raise Problem(
+                404, "unknown_task", "There is no such task; one that has ended is known for an hour"
+            )
+        return task
+
+    def one(self, request: WebRequest, number: str) -> Answer:
+        """One of them."""
+        return self._shown(self._task(request, number))
+
+    def stop(self, request: WebRequest, number: str) -> Answer:
+        """Stop one."""
+        task = self._task(request, number)
+        tasks.stop(self._server, request.peer, task)
+        return self._shown(task)
+
+
+def routes(web: Web) -> list[Route]:
+    """Part of the web."""
+    found = Tasks(web)
+    links = {name: {"number": "$response.body#/id"} for name in ("get_task", "stop_task")}
+    common: dict[str, Any] = {"problems": (401, 403, 404)}
+    return [
+        Route(
+            "POST",
+            "/api/v1/tasks",
+            found.begin,
+            Operation(
+                "begin_task",
+                "Do something to all jobs that match a filter",
+                "tasks",
+                "The jobs are taken down when it begins: those that come later are none of them. First they"
+                " are counted; a preview ends with that. The right is asked for each job at its turn.",
+                body=NewTask,
+                answers={202: Task},
+                problems=(400, 401, 403, 404, 409, 413, 415, 422, 503),
+                links=links,
+            ),
+        ),
+        Route(
+            "GET",
+            "/api/v1/tasks",
+            found.listed,
+            Operation("list_tasks", "All tasks", "tasks", answers={200: TaskList}, problems=(401, 403)),
+        ),
+        Route(
+            "GET",
+            "/api/v1/tasks/<number>",
+            found.one,
+            Operation(
+                "get_task",
+                "A task, and how far it is",
+                "tasks",
+                "Ask with `If-None-Match`: as long as nothing has changed, the answer is `304`.",
+                answers={200: Task},
+                **common,
+            ),
+        ),
+        Route(
+            "DELETE",
+            "/api/v1/tasks/<number>",
+            found.stop,
+            Operation(
+                "stop_task",
+                "Stop a task",
+                "tasks",
+                "What is done stays done. One that has ended is answered as it is.",
+                answers={200: Task},
+                **common,
+            ),
+        ),
+    ]
