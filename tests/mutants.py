@@ -561,6 +561,35 @@ MUTANTS: Final = (
         "UNIQUE_FROM_WORKLOAD",
         "server.test_httprequest_rights",
     ),
+    # The web.
+    Mutant(
+        "a web site whose name leads here is answered",
+        "web/web.py",
+        "if asked is not None and not channel.hosts.has(asked.host, channel.local_address):",
+        "if False:",
+        "web.test_web",
+    ),
+    Mutant(
+        "pages of other web sites change something",
+        "web/web.py",
+        "        if not self._origins.may_change(origin, site, asked, request.isSecure()):\n",
+        "        if False:\n",
+        "web.test_web",
+    ),
+    Mutant(
+        "the web asks nobody who it is",
+        "web/web.py",
+        "            request.login()\n",
+        "",
+        "web.test_web",
+    ),
+    Mutant(
+        "a web that is open for all is served without rules",
+        "web/web.py",
+        "            self._check_open()\n",
+        "",
+        "web.test_web",
+    ),
     # The file is read again.
     Mutant(
         "new rules are not for those who are connected",

@@ -17,16 +17,23 @@ from txgear.web.routes import Operation, Route
 from txgear.web.web import Web
 
 OK: Final = "ok"
+LATE: Final = "late"
+BAD_LAG: Final = 1.0
+"""Seconds by which a reactor is late that serves nobody well; a healthy one is late by milliseconds."""
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """
-    Of the process.
+    Of the process and its reactor.
 
-    @ivar status: C{ok}.
+    @ivar status: C{ok}, or C{late} where the reactor was late by L{BAD_LAG} when that was measured last.
+    @ivar lag: by how many seconds it was.
+    @ivar worst_lag: by how many at the worst within the last minute.
     """
 
     status: str
+    lag: float
+    worst_lag: float
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,8 +59,11 @@ class HealthRoutes:
         self._server = web.server
 
     def health(self, request: WebRequest) -> Answer:
-        """Who can read this knows that the process lives, and its reactor."""
-        return Answer(Health(status=OK))
+        """Who can read this knows that the process lives; how late its reactor is tells how well."""
+        lag = self._server.lag
+        late = lag.last >= BAD_LAG
+        found = Health(status=LATE if late else OK, lag=round(lag.last, 4), worst_lag=round(lag.worst(), 4))
+        return Answer(found, 503 if late else 200)
 
     def ready(self, request: WebRequest) -> Answer:
         """Whether jobs are taken, and if not why."""
@@ -71,10 +81,10 @@ def routes(web: Web) -> list[Route]:
     of = HealthRoutes(web)
     health = Operation(
         "health",
-        "Whether the process is alive",
+        "Whether the process is alive, and its reactor not late",
         "health",
         "For liveness probes. Needs no rights.",
-        answers={200: Health},
+        answers={200: Health, 503: Health},
     )
     ready = Operation(
         "ready",

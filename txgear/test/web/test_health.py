@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from txgear.journal.journal import Journal
+from txgear.server.lag import BEAT
 from txgear.stores.memory import MemoryStore
 from txgear.test.support.server import DurableServerFixture
 from txgear.test.support.web import WebTestCase
 from txgear.web import health
+from txgear.web.health import BAD_LAG
 
 
 class HealthTests(WebTestCase):
@@ -14,8 +16,20 @@ class HealthTests(WebTestCase):
 
     def test_health(self) -> None:
         answer = self.ask("GET", "/health")
-        self.assertEqual((answer.status, answer.json), (200, {"status": "ok"}))
+        self.assertEqual((answer.status, answer.json), (200, {"status": "ok", "lag": 0.0, "worst_lag": 0.0}))
         self.assertEqual(answer.headers["Content-Type"], "application/json")
+
+    def test_late(self) -> None:
+        """What is late at the moment is not well; what was is said."""
+        self.server.lag.start()
+        self.clock.advance(BEAT + BAD_LAG)
+        answer = self.ask("GET", "/health")
+        self.assertEqual(
+            (answer.status, answer.json), (503, {"status": "late", "lag": 1.0, "worst_lag": 1.0})
+        )
+        self.clock.advance(BEAT)
+        answer = self.ask("GET", "/health")
+        self.assertEqual((answer.status, answer.json), (200, {"status": "ok", "lag": 0.0, "worst_lag": 1.0}))
 
     def test_by_whatever_host_and_without_rights(self) -> None:
         self.allow("http")
