@@ -285,9 +285,11 @@ class HttpChannel(HTTPChannel):
         sent_ahead = self.persistent and (self._buffer or any(self._dataBuffer))
         late = bool(sent_ahead) and self.server.clock.seconds() - self._turn_began >= TURN_SECONDS
         self.paused = self.full or late
+        if late:
+            # Before Twisted goes on with what it has kept.
+            self._behind = True
         super().requestDone(request)
         if late:
-            self._behind = True
             self.transport.pauseProducing()
             if not self._catches_up:
                 self._catches_up = True

@@ -145,6 +145,17 @@ class HangUpTests(HttpTestCase):
         self.assertTrue(client.closed)
         self.clock.advance(1)
 
+    def test_half_closed_long_ago(self) -> None:
+        """What was sent ahead of an answer that took its time is done, and only then comes the end."""
+        client, worker, handle = self.under_way()
+        client.send(b"POST /f HTTP/1.1\r\nX-Gearman-Background: true\r\nContent-Length: 4\r\n\r\nlast")
+        client.end_input()
+        self.clock.advance(0.1)
+        worker.say(WORK_COMPLETE, handle)
+        self.clock.advance(0)
+        self.assertEqual([answer.status for answer in client.answers()], [200, 202])
+        self.assertTrue(client.closed)
+
     def test_half_closed_and_answered_in_time(self) -> None:
         """Until then it is told now and then that the server is at it."""
         client, worker, handle = self.under_way()
