@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from txgear.broker.ports import JournalListener
 from txgear.interfaces import IHistoryStore
 from txgear.journal.chunks import Chunks
+from txgear.journal.figures import Figures
 from txgear.journal.link import CLOSED, LOST, OPEN, TAKEN, InThread, Link
 from txgear.journal.reads import Reads
 from txgear.journal.writes import NOTHING, NOW, Writes
@@ -115,6 +116,21 @@ class Journal:
     def pending_bytes(self) -> int:
         """Bytes that jobs and results on their way take."""
         return self._writes.pending_bytes
+
+    @property
+    def pending_changes(self) -> int:
+        """New jobs and changes of jobs that are on their way."""
+        return self._writes.pending_changes
+
+    @property
+    def figures(self) -> Figures:
+        """How the store does."""
+        return self._writes.figures
+
+    @property
+    def losses(self) -> int:
+        """How often the store was lost for so long that jobs were refused."""
+        return self._link.losses
 
     # One call at a time
 

@@ -150,6 +150,7 @@ class Link:
     @ivar unavailable_since: since when that is so, by the clock; 0.0 if jobs can be kept.
     @ivar closing: whether no job is to be kept any more, however well the store is.
     @ivar retries: when a store that is lost is tried again.
+    @ivar losses: how often it was lost for so long that jobs were refused.
     """
 
     log = Logger()
@@ -165,6 +166,7 @@ class Link:
         self.unavailable: str | None = None
         self.unavailable_since = 0.0
         self.closing = False
+        self.losses = 0
         self.retries = Retries(clock, listener.turn_ended)
         self._store = store
         self._in_thread = in_thread
@@ -336,6 +338,7 @@ class Link:
         @param detail: the same for the log.
         """
         if self.unavailable is None:
+            self.losses += 1
             self.log.error(
                 "no background job is taken until the store {store} answers: {detail}",
                 store=self._store.name,

@@ -84,6 +84,11 @@ class NewJobs:
         self._in_flight, self.waiting = deque(waiting[:taken]), waiting[taken:]
         return [pending.new for pending in self._in_flight]
 
+    @property
+    def unsettled(self) -> int:
+        """How many are on their way; those count that were refused while they were at the store."""
+        return len(self.waiting) + len(self._in_flight)
+
     def numbers_in_flight(self) -> list[int]:
         """The numbers of the jobs that are at the store, and may be in it or not once that has failed."""
         return [pending.new[0].number for pending in self._in_flight]

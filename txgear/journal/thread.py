@@ -1,5 +1,5 @@
 """
-The thread on which a store may block.
+The thread on which a store may block, or something else.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ class StoreThread:
     one is left behind where a database never answers.
     """
 
-    def __init__(self, reactor: IReactorFromThreads) -> None:
+    def __init__(self, reactor: IReactorFromThreads, name: str = "txgear store") -> None:
         """
         @param reactor: what Deferreds fire in.
+        @param name: what the thread is called.
         """
         self._reactor = reactor
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        Thread(target=self._run, name="txgear store", daemon=True).start()
+        Thread(target=self._run, name=name, daemon=True).start()
 
     def _run(self) -> None:
         while (call := self._calls.get()) is not None:

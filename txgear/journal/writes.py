@@ -14,8 +14,9 @@ from twisted.logger import Logger
 
 from txgear.broker.ports import JournalListener
 from txgear.broker.records import Batch, JobChange, JobUpdate, StoredValue
-from txgear.journal.batches import MOST_ROWS, Refusals, write_all
+from txgear.journal.batches import MOST_ROWS, Refusals
 from txgear.journal.buffer import WriteBuffer
+from txgear.journal.figures import Carried, Figures
 from txgear.journal.link import Link
 from txgear.journal.newjobs import NewJobs
 from txgear.journal.timer import Timer
@@ -45,6 +46,7 @@ class Writes:
 
     @ivar jobs: the new jobs.
     @ivar deadline: runs while somebody waits for a batch.
+    @ivar figures: how long the batches took, and how large they were.
     """
 
     log = Logger()
@@ -64,6 +66,7 @@ class Writes:
         """
         self.jobs = NewJobs(self._drop)
         self.deadline = Timer(clock, overdue)
+        self.figures = Figures(clock.seconds)
         self._patience = patience
         self._flush = Flush(clock, turn_ended)
         self._link = link
@@ -140,6 +143,11 @@ class Writes:
         return self.jobs.bytes + self._buffer.bytes + self._in_flight.bytes
 
     @property
+    def pending_changes(self) -> int:
+        """Changes on their way: new jobs that are not settled, and all else of jobs."""
+        return self.jobs.unsettled + len(self._buffer) + len(self._in_flight)
+
+    @property
     def crowded(self) -> bool:
         """Part of L{txgear.broker.ports.Journal}."""
         if self._link.unavailable is not None:
@@ -175,7 +183,13 @@ class Writes:
             batch, undone = self._take_retracted()
         else:
             batch, undone = self._take_batch()
-        self._link.call(lambda store: write_all(store, batch), self._written, undone)
+        figures = self.figures
+
+        def written(carried: Carried) -> None:
+            figures.written(batch, carried)
+            self._written(carried[0])
+
+        self._link.call(lambda store: figures.carry(store, batch), written, undone)
 
     def _take_retracted(self) -> tuple[Batch, Callable[[], None]]:
         """Deletions by themselves, before anything else: one of the jobs may be submitted again."""
