@@ -86,6 +86,20 @@ ENDING: Final = 16
 """The server ends, and another one will answer."""
 
 
+class Traffic:
+    """
+    What several connections have carried, those that are gone too; without what TLS adds.
+
+    @ivar received: bytes that have arrived.
+    @ivar sent: bytes that transports have taken.
+    """
+
+    __slots__ = ("received", "sent")
+
+    def __init__(self) -> None:
+        self.received = self.sent = 0
+
+
 @implementer(IHalfCloseableProtocol, IHandshakeListener, IPushProducer, IPullProducer)
 class Stream(Protocol):
     """
@@ -114,6 +128,7 @@ class Stream(Protocol):
         "_socket",
         "_stopped",
         "_timer",
+        "_traffic",
         "_under",
         "_unfinished",
         "_waiting",
@@ -127,15 +142,23 @@ class Stream(Protocol):
     pause_from = PAUSE_FROM
     drop_from = DROP_FROM
 
-    def __init__(self, clock: IReactorTime, decoder: Decoder, reads: BatchedReads | None = None) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        decoder: Decoder,
+        reads: BatchedReads | None = None,
+        traffic: Traffic | None = None,
+    ) -> None:
         """
         @param clock: for the bounds in time.
         @param decoder: cuts what arrives.
         @param reads: reads the connection together with others, if it is a plain TCP one.
+        @param traffic: counts its bytes; by default nobody asks for them.
         """
         self._clock = clock
         self.decoder = decoder
         self._reads = reads
+        self._traffic = Traffic() if traffic is None else traffic
         self._fd = -1
         self.state = OPEN
         self.unwritten = 0
@@ -181,6 +204,7 @@ class Stream(Protocol):
     def dataReceived(self, data: bytes) -> None:
         if self.state:
             return
+        self._traffic.received += len(data)
         try:
             self.packets_received(self.decoder.feed(data))
         except ProtocolError as error:
@@ -262,6 +286,7 @@ class Stream(Protocol):
         sock = self._socket
         if sock is None:
             if self._under is None:
+                self._traffic.sent += sum(map(len, chunks))
                 self.transport.writeSequence(chunks)  # type: ignore[union-attr]
             else:
                 self._encrypt(chunks)
@@ -270,6 +295,7 @@ class Stream(Protocol):
             if len(chunks) == 1:
                 data = chunks[0]
                 if (sent := sock.send(data)) == len(data):
+                    self._traffic.sent += sent
                     return
             else:
                 size = sum(map(len, chunks))
@@ -279,6 +305,7 @@ class Stream(Protocol):
                 else:
                     sent = sock.sendmsg(chunks[:SENDMSG_CHUNKS])
                 if sent == size:
+                    self._traffic.sent += sent
                     return
         except BlockingIOError:
             sent = 0
@@ -295,7 +322,8 @@ class Stream(Protocol):
     def _encrypt(self, chunks: list[bytes]) -> None:
         """Write through TLS, in portions: what follows when the transport is full is queued."""
         send = self._under.send  # type: ignore[union-attr]
-        if sum(map(len, chunks)) <= PORTION:
+        if (size := sum(map(len, chunks))) <= PORTION:
+            self._traffic.sent += size
             send(chunks)
             return
         rest = deque(
@@ -309,6 +337,7 @@ class Stream(Protocol):
             while rest and size < PORTION:
                 portion.append(chunk := rest.popleft())
                 size += len(chunk)
+            self._traffic.sent += size
             send(portion)
         if rest and self._output == BLOCKED:
             self._waiting.extendleft(reversed(rest))
@@ -316,13 +345,16 @@ class Stream(Protocol):
 
     def _block(self, chunks: list[bytes], sent: int) -> None:
         """The socket is full: the transport waits with a part until it takes more, and the rest is queued."""
+        self._traffic.sent += sent
         first = 0
         while sent >= len(chunks[first]):
             sent -= len(chunks[first])
             first += 1
         head = chunks[first]
         transport = self.transport
-        transport.write(head[sent : sent + PIECES_FROM])  # type: ignore[union-attr]
+        piece = head[sent : sent + PIECES_FROM]
+        self._traffic.sent += len(piece)
+        transport.write(piece)  # type: ignore[union-attr]
         # A pull producer is asked for more once all was written. It is asked
         # at once, too, on being registered: not to be taken for that.
         transport.registerProducer(self, False)  # type: ignore[union-attr]

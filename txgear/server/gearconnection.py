@@ -140,7 +140,9 @@ class GearConnection(ShortTurns):
 
     def __init__(self, server: JobServer) -> None:
         decoder = Decoder(limit=server.settings.max_packet)
-        super().__init__(server.clock, decoder, server.reads, server.cooperator, server.budget)
+        super().__init__(
+            server.clock, decoder, server.reads, server.cooperator, server.budget, server.traffic
+        )
         self.server = server
         self.broker = server.broker
         self.now = 0.0

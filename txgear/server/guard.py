@@ -61,6 +61,7 @@ class Guard:
 
     @ivar access: identities and rules. There are none at first, and then nothing is asked of anybody.
     @ivar refused: how often what was refused, by identity and act.
+    @ivar wrong_tokens: how often somebody has brought a token that nobody has.
     @ivar waiting: what to do for a peer that has been judged, of those that wait for what they may lose.
     """
 
@@ -92,6 +93,7 @@ class Guard:
         self._guesses = Guesses()
         self.access = Access()
         self.refused: Counter[tuple[str, str]] = Counter()
+        self.wrong_tokens = 0
         self.waiting: dict[Peer, Callable[[], None]] = {}
         self._rights: dict[str, IdentityRights] = {}
         # What peers have shown, of those only that have shown something.
@@ -359,6 +361,7 @@ class Guard:
         """
         identity = self.login_of(peer).identity
         self.refused[identity, error.act] += 1
+        self.wrong_tokens += isinstance(error, WrongToken)
         about = {"token" if error.act == LOGIN else "function": error.name or None}
         self._audit().record(error.act, REFUSED, peer, **about, error=error.text)
         if error.act == LOGIN:

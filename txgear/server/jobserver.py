@@ -34,7 +34,7 @@ from txgear.errors import AccessDenied
 from txgear.interfaces import IJobServer, PeerLine
 from txgear.journal.journal import Journal
 from txgear.net.batchedreads import AVAILABLE, BatchedReads
-from txgear.net.stream import ENDING, Stream
+from txgear.net.stream import ENDING, Stream, Traffic
 from txgear.protocol.constants import JOB_CREATED
 from txgear.security.audit import Audit
 from txgear.security.tls import ServerTLS
@@ -69,6 +69,7 @@ class JobServer:
     @ivar clock: the reactor's clock, for timers.
     @ivar reads: reads the connections of this server together, or C{None}.
     @ivar cooperator: does postponed work in pieces.
+    @ivar patient: does work in smaller ones that is in no hurry.
     @ivar list_slots: bounds how many long lists are made at the same time.
     @ivar settings: what the operator decided.
     @ivar budget: bounds the memory of packets that have not arrived whole.
@@ -80,6 +81,7 @@ class JobServer:
     @ivar census: counts the workers, once somebody has started it who wants to know.
     @ivar lag: measures how late the reactor is, once the service has started it.
     @ivar made: connections that were made since the start.
+    @ivar traffic: the bytes of those that speak Gearman's protocol.
     @ivar tls: the TLS of the ports, or C{None}. The service sets it.
     @ivar quick_acks: counts the acknowledgements that were sent at once.
     @ivar unread: bytes that peers had left unread when they went.
@@ -119,6 +121,7 @@ class JobServer:
         if AVAILABLE and IReactorFDSet.providedBy(clock):
             self.reads = BatchedReads(clock, self.end_turn, self.seconds)
         self.cooperator = turns.cooperator(clock, clock.seconds)
+        self.patient = turns.cooperator(clock, clock.seconds, turns.PATIENT_SECONDS)
         self.list_slots = DeferredSemaphore(LISTS_AT_ONCE)
         self._seconds: Callable[[], float] = clock.seconds
         self._wall_seconds: Callable[[], float] = wall_seconds or clock.seconds
@@ -133,6 +136,7 @@ class JobServer:
         self.handshakes = Handshakes(clock, self.notices)
         self.lag = Lag(clock)
         self.made = 0
+        self.traffic = Traffic()
         self.tls: ServerTLS | None = None
         self.quick_acks = Tally()
         self.unread = 0
@@ -392,6 +396,7 @@ class JobServer:
         self._timer_at = -inf
         self.census.stop()
         self.cooperator.stop()
+        self.patient.stop()
         self.handshakes.stop()
         self.lag.stop()
         self.notices.stop()

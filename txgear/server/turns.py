@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from txgear.errors import ProtocolError
 from txgear.net.batchedreads import BatchedReads
-from txgear.net.stream import BEHIND, CROWDED, PAUSE_FROM, Stream
+from txgear.net.stream import BEHIND, CROWDED, PAUSE_FROM, Stream, Traffic
 from txgear.protocol.packets import Decoder, Received
 from txgear.server.budget import Budget
 
@@ -28,6 +28,8 @@ TURN_SECONDS: Final = 0.005
 """How long one peer's requests may take in one turn. Others do not notice several such turns in a row."""
 TURN_BYTES: Final = PAUSE_FROM // 16
 """Bytes of answers that one turn may write for its peer: copying them takes a millisecond or two."""
+PATIENT_SECONDS: Final = 0.002
+"""The same for work that is done for nobody in particular, or that takes long in any case."""
 LOOK_EVERY: Final = 16
 """Requests between two looks at the time: most take some microseconds, the slowest half a millisecond."""
 
@@ -35,11 +37,15 @@ Steps = Iterator["Deferred[None] | None"]
 """Work that is done in pieces. A piece that yields a Deferred is followed by the next when that has fired."""
 
 
-def cooperator(clock: IReactorTime, seconds: Callable[[], float]) -> Cooperator:
-    """A L{Cooperator} for postponed work, which it does for L{TURN_SECONDS} in each turn of the reactor."""
+def cooperator(clock: IReactorTime, seconds: Callable[[], float], turn: float = TURN_SECONDS) -> Cooperator:
+    """
+    A L{Cooperator} for postponed work.
+
+    @param turn: for how many seconds it works in each turn of the reactor.
+    """
 
     def slice_ends() -> Callable[[], bool]:
-        end = seconds() + TURN_SECONDS
+        end = seconds() + turn
         return lambda: seconds() >= end
 
     return Cooperator(slice_ends, lambda tick: clock.callLater(0, tick))
@@ -73,12 +79,14 @@ class ShortTurns(Stream):
         reads: BatchedReads | None,
         cooperator: Cooperator,
         budget: Budget,
+        traffic: Traffic | None = None,
     ) -> None:
         """
         @param cooperator: does postponed work.
         @param budget: bounds the memory of packets that have not arrived whole.
+        @param traffic: see L{Stream}.
         """
-        super().__init__(clock, decoder, reads)
+        super().__init__(clock, decoder, reads, traffic)
         self._cooperator = cooperator
         self._budget = budget
         self._postponed: Iterator[Received] | None = None
@@ -121,6 +129,7 @@ class ShortTurns(Stream):
             if packets is None:
                 data = b"".join(self._arrived)
                 self._arrived.clear()
+                self._traffic.received += len(data)
                 packets = self.decoder.feed(data)
             self.take_turn(packets)
             yield None

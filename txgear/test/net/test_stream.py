@@ -27,6 +27,7 @@ from txgear.net.stream import (
     SENDMSG_CHUNKS,
     STALL_SECONDS,
     Stream,
+    Traffic,
     shown_peer,
 )
 from txgear.protocol.constants import CAN_DO, ECHO_REQ, TEXT
@@ -93,6 +94,17 @@ class ReadTests(SynchronousTestCase):
         stream = Stream(self.clock, Decoder())
         stream.makeConnection(StringTransport())
         self.assertRaises(NotImplementedError, stream.dataReceived, b"status\n")
+
+    def test_bytes_are_counted_for_several_connections_together(self) -> None:
+        traffic = Traffic()
+        for _ in range(2):
+            stream = Stream(self.clock, Decoder(), traffic=traffic)
+            stream.packet_received = lambda kind, arguments: None  # type: ignore[method-assign]
+            stream.makeConnection(StringTransport())
+            stream.dataReceived(b"status\n")
+            stream.dataReceived(b"sta")
+            stream.write_chunks([b"an", b"swer"])
+        self.assertEqual((traffic.received, traffic.sent), (20, 12))
 
     def test_the_end_of_a_turn_may_be_of_no_interest(self) -> None:
         stream = Stream(self.clock, Decoder())
@@ -383,6 +395,7 @@ class SocketTests(SynchronousTestCase):
         self.transport.make_room()
         self.stream.check()
         self.assertEqual(self.transport.written, everything)
+        self.assertEqual(self.stream._traffic.sent, len(everything))
         self.assertEqual((self.stream.unwritten, self.writing()), (0, False))
 
     @PROPERTY
