@@ -711,4 +711,11 @@ MUTANTS: Final = (
         "        job = self._job(request, PRIORITISE, handle)\n",
         "web.api.test_acts",
     ),
+    Mutant(
+        "metrics without METRICS",
+        "web/metrics.py",
+        "        check(request.peer, METRICS)\n",
+        "",
+        "web.test_metrics",
+    ),
 )

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Final
 
 from txgear.server.jobserver import JobServer
-from txgear.web import events, front, health, historyroutes
+from txgear.web import events, front, health, historyroutes, metrics
 from txgear.web.api import acts, results, submit, submitmany, tasks
 from txgear.web.web import Web, WebOptions
 
@@ -18,6 +18,7 @@ PARTS: Final[tuple[ModuleType, ...]] = (
     front,
     health,
     historyroutes,
+    metrics,
     results,
     submit,
     submitmany,
