@@ -22,6 +22,7 @@ from txgear.broker.states import DEAD
 from txgear.daemon.config import Config, read_config
 from txgear.daemon.handover import HandOver, Offer
 from txgear.daemon.ports import wanted_ports
+from txgear.daemon.pushes import Pushes
 from txgear.daemon.renewal import Renewal, files_of
 from txgear.daemon.restore import restore
 from txgear.daemon.webport import WebPlace, hosts, is_local, origins, url, web_place
@@ -90,8 +91,8 @@ class ServerService(Service):
         @param modules: what is spoken, each on ports of its own.
         @param options: options of C{twistd txgear}, by long names. C{listen}, C{tls-listen} and C{proxy-from}
             (lists), C{port}, C{backlog}, C{config}, C{audit-log}, C{handover}, C{web}, C{web-host} and
-            C{web-origin} (lists), those of TLS and those of the modules mean something here; what is missing
-            has its default, but for C{web}: without it there is none.
+            C{web-origin} (lists), C{otel}, C{statsd}, those of TLS and those of the modules mean something
+            here; what is missing has its default, but for C{web}: without it there is none.
         @param store: where background jobs are kept, not open yet; C{None} for in memory only.
         @param config: what the file of C{--config} says; L{reload} reads the file again.
         @param wall_seconds: reads the wall clock; by default the reactor's clock is that as well.
@@ -115,6 +116,8 @@ class ServerService(Service):
             "web": "",
             "web-host": [],
             "web-origin": [],
+            "otel": False,
+            "statsd": None,
             **{name: default for module in modules for name, _, default, *_ in module.parameters},
             **(options or {}),
         }
@@ -126,6 +129,7 @@ class ServerService(Service):
         self.ports: list[IListeningPort] = []
         self.web: Web | None = None
         self.web_ports: list[IListeningPort] = []
+        self._pushes = Pushes()
         self._own_ports: OwnPorts | None = None
         self._handover: HandOver | None = None
         if self._options["handover"] is not None:
@@ -190,6 +194,7 @@ class ServerService(Service):
                 self.server.audit = AuditLog(
                     self._options["audit-log"], self._reactor, self.server.wall_clock
                 )
+            self._pushes.prepare(self.server, self._reactor, self._options)
             if self._handover is not None:
                 values = self._take_over(self._handover)
             else:
@@ -198,6 +203,7 @@ class ServerService(Service):
                 self._listen()
         except ConfigurationError:
             self._closing_ports = self._close_ports()
+            self._pushes.stop()
             self.server.stop()
             self._let_go_of_store()
             if self._handover is not None:
@@ -207,6 +213,7 @@ class ServerService(Service):
             self._renewal.start()
         if self.web is not None:
             self.web.start()
+        self._pushes.start()
         if self._options["config"] is not None:
             self.log.info("{path}: {summary}", path=self._options["config"], summary=self._config.summary)
             self._warn_of_config()
@@ -557,6 +564,7 @@ class ServerService(Service):
         self.scheduler.stop()
         if self.web is not None:
             self.web.stop()
+        self._pushes.stop()
         if self._renewal is not None:
             self._renewal.stop()
         released = self._released

@@ -242,6 +242,12 @@ class Options(UsageOptions):
             f" nothing for nowhere [default: {WEB}]",
         ),
         (
+            "statsd",
+            None,
+            None,
+            "host:port of a statsd that is sent metrics, by UDP; needs the extra statsd",
+        ),
+        (
             "store",
             None,
             None,
@@ -321,6 +327,7 @@ class Options(UsageOptions):
             None,
             "refuse a submit by closing the connection, for client libraries that do not understand ERROR",
         ),
+        ("otel", None, "send metrics to OpenTelemetry, where OTEL_... variables say; needs the extra otel"),
         ("allow-shutdown", None, "obey the text commands shutdown and shutdown graceful"),
     ]
 
