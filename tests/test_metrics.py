@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from databases import Postgres
 from needs import requires
-from processes import Programs, Server, Servers, free_port, run, twistd, wait_until
+from processes import Programs, Server, Servers, free_port, programs_folder, run, wait_until
 from txgear.web.families import COUNTER, FAMILIES, HISTOGRAM
 from wirepeer import P, WirePeer
 
@@ -300,21 +301,28 @@ class Prometheus:
         )
         wait_until(self._ready, what="Prometheus")
 
-    def ask(self, path: str) -> Any:
+    def _get(self, path: str) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
-        connection.request("GET", path)
-        answer = json.loads(connection.getresponse().read())
-        connection.close()
-        return answer["data"]
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def ask(self, path: str) -> Any:
+        return json.loads(self._get(path)[1])["data"]
 
     def _ready(self) -> bool:
         assert self.program.running, self.program.log()
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
-            connection.request("GET", "/-/ready")
-            return connection.getresponse().status == 200
+            return self._get("/-/ready")[0] == 200
         except ConnectionError:
             return False
+
+    def has_scraped(self) -> bool:
+        """Whether the server has been reached."""
+        return [target["health"] for target in self.ask("/api/v1/targets")["activeTargets"]] == ["up"]
 
     def firing(self) -> set[tuple[str, str]]:
         """The names of the alerts, each with its function."""
@@ -340,7 +348,7 @@ def test_alerts_of_a_prometheus(
     port = free_port()
     server = programs.start(
         [
-            *(*twistd(), "-n", "--pidfile=", "txgear"),
+            *(sys.executable, programs_folder() / "impatient_server.py", "-n", "--pidfile=", "txgear"),
             *("--port", str(port), "--store", postgres.url, "--store-timeout", "1"),
             *("--web", f"127.0.0.1:{web_port}", "--config", config),
         ],
@@ -348,7 +356,7 @@ def test_alerts_of_a_prometheus(
     )
     wait_until(lambda: answers(port))
     prometheus = Prometheus(programs, tmp_path, [f"127.0.0.1:{web_port}"])
-    wait_until(lambda: prometheus.ask("/api/v1/targets")["activeTargets"][0]["health"] == "up")
+    wait_until(prometheus.has_scraped)
     assert prometheus.firing() == set()
 
     with WirePeer(port) as client, WirePeer(port) as worker:
@@ -366,6 +374,11 @@ def test_alerts_of_a_prometheus(
         handle = worker.expect(P.JOB_ASSIGN).args[0]
         worker.send(P.WORK_FAIL, handle)
         prometheus.wait_for("TxgearDeadJobs", "dying")
+
+        # The worker is awake, has nothing to do, and asks for nothing.
+        prometheus.wait_for("TxgearWorkersSilent", "dying")
+        worker.send(P.PRE_SLEEP)
+        wait_until(lambda: ("TxgearWorkersSilent", "dying") not in prometheus.firing())
 
         postgres.kill()
         client.send(P.SUBMIT_JOB_BG, b"growing", b"", b"")

@@ -155,6 +155,7 @@ class ServerService(Service):
             raise
         super().startService()
         self.server.lag.start()
+        self.server.census.start()
         if self._handover is not None:
             self._handover.started(self._confirm())
         self.log.info(

@@ -78,7 +78,7 @@ class JobServer:
     @ivar audit: keeps what operators have done, and who was refused. The service sets it.
     @ivar descriptors: says which descriptors are the last ones.
     @ivar handshakes: bounds and counts those of TLS.
-    @ivar census: counts the workers, once somebody has started it who wants to know.
+    @ivar census: counts the workers, once the service has started it.
     @ivar lag: measures how late the reactor is, once the service has started it.
     @ivar made: connections that were made since the start.
     @ivar traffic: the bytes of those that speak Gearman's protocol.

@@ -98,12 +98,9 @@ class Row:
         if since := function.waiting_since:
             self.oldest = max(self.oldest, now - since)
         self.paused = self.paused or function.paused
-        self.workers = [
-            self.workers[0] + len(function.workers),
-            self.workers[1] + len(function.sleepers),
-            0,
-            0,
-        ]
+        seen = server.census.of(function)
+        found_workers = (len(function.workers), seen.asleep, seen.busy, seen.silent)
+        self.workers = [before + more for before, more in zip(self.workers, found_workers, strict=True)]
 
 
 Value = tuple[tuple[str, ...], float]
@@ -127,7 +124,8 @@ def _states(row: Row) -> Iterable[Value]:
 
 def _workers(row: Row) -> Iterable[Value]:
     if row.live:
-        yield (row.label, families.ASLEEP), row.workers[1]
+        for state, count in zip(families.WORKER_STATES, row.workers[1:], strict=True):
+            yield (row.label, state), count
 
 
 def _by(get: Callable[[Counts], dict[str, int]]) -> Values:

@@ -70,11 +70,13 @@ class Statsd:
         self.where = place
         self._client: StatsClient | None = None
         self._counted: dict[str, float] = {}
+        self._gauges: set[str] = set()
 
     def send(self, metrics: list[Metric]) -> None:
         """
-        Send them: gauges as they are, and of what is counted how much more it is than the last time. Blocks,
-        while the name is looked up.
+        Send them: gauges as they are, and of what is counted how much more it is than the last time. statsd
+        keeps a gauge for ever: one that is not there any more is sent once more, as 0. Blocks, while the name
+        is looked up.
 
         @raise OSError: the host is not known.
         """
@@ -82,17 +84,22 @@ class Statsd:
             self._client = StatsClient(
                 self._host, self._port, PREFIX, maxudpsize=PACKET, ipv6=":" in self._host
             )
+        before, self._gauges = self._gauges, set()
         with self._client.pipeline() as pipeline:
             for metric in metrics:
                 for sample in metric.samples:
                     if metric.type not in (COUNTER, HISTOGRAM):
-                        pipeline.gauge(name_of(sample), sample.value)
+                        name = name_of(sample)
+                        self._gauges.add(name)
+                        pipeline.gauge(name, sample.value)
                     elif not sample.name.endswith("_bucket"):
                         name = name_of(sample)
                         more = sample.value - self._counted.get(name, 0)
                         self._counted[name] = sample.value
                         if more:
                             pipeline.incr(name, more)
+            for name in before - self._gauges:
+                pipeline.gauge(name, 0)
 
     def close(self) -> None:
         """Send no more."""

@@ -9,15 +9,17 @@ from twisted.internet.task import SchedulerStopped
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker import statistics
+from txgear.broker.workforce import SILENT_SECONDS
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import CAN_DO, GRAB_JOB, PRE_SLEEP, WORK_COMPLETE, WORK_EXCEPTION, WORK_FAIL
 from txgear.protocol.packets import request
 from txgear.protocol.textlines import unescaped
+from txgear.server.census import PERIOD
 from txgear.stores.memory import MemoryStore
 from txgear.test.support.extras import PROPERTY, given, st
 from txgear.test.support.server import DurableServerFixture, FakePeer, ServerFixture, submit
 from txgear.test.support.stores import adding, addition
-from txgear.web import functionfigures
+from txgear.web import families, functionfigures
 from txgear.web.families import FAMILIES
 from txgear.web.figures import figures, snapshot
 from txgear.web.functionfigures import MOST_LABEL, OTHER, label
@@ -213,16 +215,30 @@ class FunctionFiguresTests(SynchronousTestCase):
         # Two of the four, and four of the eight.
         self.assertEqual(first, 2 + 4)
 
-    def test_workers_that_sleep(self) -> None:
-        self.worker(b"f").tell(request(PRE_SLEEP))
-        self.worker(b"f")
-        self.assertEqual(self.value("txgear_workers", "f", state="asleep"), 1)
+    def test_what_workers_do(self) -> None:
+        """As they were counted last."""
+        client = self.fixture.connect()
+        client.tell(submit())
+        self.worker(b"f").tell(request(GRAB_JOB))
+        self.worker(b"f", b"g").tell(request(PRE_SLEEP))
+        self.worker(b"g")
+        self.server.census.start()
+        self.addCleanup(self.server.census.stop)
+        states = families.WORKER_STATES
+
+        def counted(function: str) -> list[float | None]:
+            return [self.value("txgear_workers", function, state=state) for state in states]
+
+        self.clock.advance(PERIOD)
+        self.assertEqual((counted("f"), counted("g")), ([1, 1, 0], [1, 0, 0]))
+        self.clock.advance(SILENT_SECONDS)
+        self.assertEqual((counted("f"), counted("g")), ([1, 1, 0], [1, 0, 1]))
 
     def test_each_is_what_it_is_said_to_be(self) -> None:
         client = self.fixture.connect()
         client.tell(submit(), submit())
         self.worker(b"f").tell(request(GRAB_JOB), request(WORK_FAIL, b"H:test:1"))
-        self.server.broker.statistics.other.refuse("queue_full")
+        self.server.broker.statistics.other.refuse("queue_full", 0.0)
         for metric in functionfigures.figures(self.server):
             if metric is None:
                 continue

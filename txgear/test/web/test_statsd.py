@@ -79,6 +79,12 @@ class StatsdTests(SynchronousTestCase):
             self.statsd.send([families.JOBS.values([(("mail",), 3)])])
         self.assertEqual(self.client.lines, ["gearman_jobs.mail:3|g"] * 2)
 
+    def test_a_gauge_that_goes_becomes_0(self) -> None:
+        self.statsd.send([families.JOBS.values([(("mail",), 3)])])
+        for _ in range(2):
+            self.statsd.send([])
+        self.assertEqual(self.client.lines, ["gearman_jobs.mail:3|g", "gearman_jobs.mail:0|g"])
+
     def test_of_counters_what_is_more(self) -> None:
         for value in (3, 3, 5):
             self.statsd.send([families.SUBMITTED.values([(("mail",), value)])])
