@@ -61,9 +61,9 @@ class BulkTasks:
         """Let the next one be at work, and the one that was be behind all others."""
         self._tasks.rotate(-1)
 
-    def work(self, now: float) -> None:
-        """Do a piece of what is left."""
-        for _ in range(BATCH):
+    def work(self, now: float, steps: int = BATCH) -> None:
+        """Do a piece of what is left: so many steps at the most."""
+        for _ in range(steps):
             if not self._tasks:
                 return
             try:

@@ -30,7 +30,7 @@ KEPT_SECONDS: Final = 3600.0
 MOST_FAILURES: Final = 20
 """Jobs to which it could not be done, of which it is told why; the others are counted."""
 LOOKS: Final = 10
-"""Work of one step: jobs that are looked at, or what takes as long. A turn has L{BATCH} steps."""
+"""Work of one step: jobs that are looked at, or what takes as long. A turn has a hundred steps."""
 FEW: Final = 10_000
 """Dead jobs of several functions that are rather put together than looked for among all."""
 

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 MOST_PURGES: Final = 1000
 """Functions of which it is remembered when they were purged: 300 kB."""
 
+STEPS: Final = 100
+"""Of what is done to all jobs that a search is for, in one turn: nobody waits for it, and others do."""
+
 
 class Purge(NamedTuple):
     """
@@ -339,7 +342,7 @@ class Operations:
         """
         if not self._persistence.backlogged:
             self._orders.work(now)
-            self._bulk_acts.work(now)
+            self._bulk_acts.work(now, STEPS)
             self._bulk_acts.turn()
         if not (self._orders or self._bulk_acts):
             return inf

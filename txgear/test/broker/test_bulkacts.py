@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from txgear.broker.bulk import BATCH
 from txgear.broker.bulkacts import (
     ACTING,
     COUNTING,
@@ -23,6 +22,7 @@ from txgear.broker.bulkacts import (
     Order,
 )
 from txgear.broker.model import Job, Peer
+from txgear.broker.operations import STEPS
 from txgear.broker.rights import CANCEL, FORGET, MOVE, OPERATOR_ACTS, PRIORITISE, REQUEUE, SEE
 from txgear.broker.search import OF_ENDED, OF_JOBS, Search
 from txgear.broker.states import DEAD, QUEUED, RUNNING
@@ -137,7 +137,7 @@ class CourseTests(BulkActsTestCase):
 
     def test_in_pieces(self) -> None:
         """No turn does more than so much, and there is always a progress."""
-        jobs = self.submit(BATCH * LOOKS)
+        jobs = self.submit(STEPS * LOOKS)
         act = self.start(MOVE, function=b"g")
         self.assertEqual((act.state, act.total), (WAITING, len(jobs)))
         seen, turns, changed = [(0, 0)], 0, act.changed
@@ -146,7 +146,7 @@ class CourseTests(BulkActsTestCase):
             turns += 1
             looked, done = act.looked_at - seen[-1][0], act.done - seen[-1][1]
             self.assertGreater(looked + done, 0)
-            self.assertTrue(looked <= BATCH * LOOKS and done <= BATCH)
+            self.assertTrue(looked <= STEPS * LOOKS and done <= STEPS)
             self.assertGreater(act.changed, changed)
             seen.append((act.looked_at, act.done))
             changed = act.changed
@@ -170,7 +170,7 @@ class CourseTests(BulkActsTestCase):
 
     def test_what_has_changed_meanwhile_is_passed_over(self) -> None:
         """One that has ended, and one that is not what was looked for any more; one that was not found."""
-        jobs = self.submit(BATCH * LOOKS)
+        jobs = self.submit(STEPS * LOOKS)
         act = self.start(CANCEL, words={"state": b"queued"})
         while act.state != ACTING:
             self.turn()
@@ -203,7 +203,7 @@ class CourseTests(BulkActsTestCase):
 
     def test_it_is_stopped(self) -> None:
         """Before it begins, while it counts, and half-way; what is done stays done."""
-        count = 2 * BATCH * LOOKS
+        count = 2 * STEPS * LOOKS
         for state, turns in ((WAITING, 0), (COUNTING, 1), (ACTING, 20)):
             self.begin()
             self.submit(count)
@@ -220,12 +220,11 @@ class CourseTests(BulkActsTestCase):
             self.assertEqual(self.told[-1], (1, STOPPED, act.matched))
 
     def test_others_have_their_turn(self) -> None:
-        self.submit(4 * BATCH)
+        self.submit(8 * STEPS)
         long = self.start(CANCEL)
         short = self.start(CANCEL, words={"function": b"nobody"}, preview=True)
-        for _ in range(3):
+        while not short.ended:
             self.turn()
-        self.assertTrue(short.ended)
         self.assertFalse(long.ended)
 
     def test_it_waits_for_the_store(self) -> None:
@@ -270,14 +269,14 @@ class RightsTests(BulkActsTestCase):
         self.assertEqual((act.failed, left[0].function.name), (1, b"g"))
 
     def test_they_may_change_meanwhile(self) -> None:
-        self.submit(2 * BATCH)
+        self.submit(2 * STEPS)
         self.submit(1, b"g")
         act = self.start(CANCEL)
         while not act.done:
             self.turn()
         self.asker.rights = FakeRights((CANCEL, b"f"), (SEE, b"g"))
         self.finish(act)
-        self.assertEqual(act.failed, 2 * BATCH - act.done)
+        self.assertEqual(act.failed, 2 * STEPS - act.done)
         self.assertEqual(act.passed, 1)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from txgear.broker.archive import PAUSE, history_of
 from txgear.broker.bulk import BATCH, BulkTask
 from txgear.broker.model import Job, Peer
-from txgear.broker.operations import MOST_PURGES, Purge
+from txgear.broker.operations import MOST_PURGES, STEPS, Purge
 from txgear.broker.states import CANCELLED, DEAD, DELAYED, DONE, PAGED, QUEUED, RUNNING, STORING
 from txgear.errors import QueueError
 from txgear.protocol.constants import WORK_FAIL
@@ -542,7 +542,7 @@ class RunTests(OperationsTestCase):
 
         def task() -> BulkTask:
             now = yield
-            for _ in range(BATCH + 1):
+            for _ in range(STEPS + 1):
                 done.append(now)
                 now = yield
 
@@ -550,6 +550,6 @@ class RunTests(OperationsTestCase):
             self.broker.operations.run(task(), self.fixture.now)
         self.assertEqual((done, self.broker.timers.deadline), ([], self.fixture.now))
         self.broker.expire(self.fixture.now)
-        self.assertEqual((len(done), self.broker.timers.deadline), (BATCH, self.fixture.now))
+        self.assertEqual((len(done), self.broker.timers.deadline), (STEPS, self.fixture.now))
         self.fixture.pass_time(1)
-        self.assertEqual((len(done), self.broker.timers.deadline), (2 * BATCH + 2, inf))
+        self.assertEqual((len(done), self.broker.timers.deadline), (2 * STEPS + 2, inf))

@@ -11,7 +11,7 @@ from pathlib import Path
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.rights import ACTS, READ, SEE, SUBMIT, WORK
+from txgear.broker.rights import ACTS, CANCEL, READ, SEE, SUBMIT, WORK, may
 from txgear.broker.tenants import Quota
 from txgear.policies import Rate
 from txgear.protocol.constants import (
@@ -352,6 +352,22 @@ class ReplaceTests(GuardTestCase):
         self.assertFalse(worker.closed)
         client.tell(request(CAN_DO, b"mail.send"))
         self.assertEqual(client.ask(request(GRAB_JOB)), response(JOB_ASSIGN, HANDLES[1], b"mail.send", b"w"))
+
+    def test_whoever_goes_on_in_a_peers_name(self) -> None:
+        """It has the rights that the identity has by then, be there rules or not, until it is dismissed."""
+        peer = self.connect("web").protocol.peer
+        stand_in = self.server.guard.stand_in(peer)
+        self.assertEqual((stand_in.address, stand_in.tenant), (peer.address, peer.tenant))
+        self.assertFalse(may(stand_in, SUBMIT, b"pay"))
+        self.assertNotIn(stand_in, self.server.broker.peers)
+        self.replace(Access([WEB, OPS], (*RULES, rule("web", SUBMIT))))
+        self.assertTrue(may(stand_in, SUBMIT, b"pay"))
+        self.replace(Access([WEB, OPS]))
+        self.assertTrue(may(stand_in, CANCEL, b"pay"))
+        self.replace(Access([OPS], RULES))
+        self.assertFalse(may(stand_in, SUBMIT, b"mail.send"))
+        self.server.guard.dismiss(stand_in)
+        self.assertEqual(self.server.guard._stand_ins, {})
 
     def test_a_right_is_won(self) -> None:
         """Who got a right has it at once."""
