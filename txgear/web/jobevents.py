@@ -75,12 +75,18 @@ class JobReader:
         found = inspection.job(self._server.broker, self._peer, self._job, self._server.seconds())
         self._write(event("job", found))
 
+    def _may_know(self) -> bool:
+        """Whether the peer may know of the job; if it may not any more, it is told nothing from now on."""
+        if sees(self._peer, self._job) is not None:
+            return True
+        self._stream.finish()
+        self._stop()
+        return False
+
     def _hear(self, kind: int, arguments: Sequence[Data]) -> None:
-        if sees(self._peer, self._job) is None:
-            # The rules have changed.
-            self._stream.finish()
-            self._stop()
-        elif kind in (JOB_ASSIGN, RESTARTED):
+        if not self._may_know():
+            return
+        if kind in (JOB_ASSIGN, RESTARTED):
             self._progress = ()
             if self._stream.full:
                 self._stale = True
@@ -100,6 +106,8 @@ class JobReader:
     def _tell_progress(self) -> None:
         """Tell it the progress of now, and not again too soon."""
         self._progress_timer = None
+        if not reads(self._peer, self._job.function):
+            self._progress = ()
         if self._progress and not self._stream.full:
             data = told(WORK_STATUS, self._progress)
             assert data is not None
@@ -109,6 +117,8 @@ class JobReader:
 
     def _caught_up(self) -> None:
         """It has read what it was sent."""
+        if not self._may_know():
+            return
         if self._skipped:
             skipped, self._skipped = self._skipped, 0
             self._write(event("skipped", {"bytes": skipped}))
@@ -118,8 +128,10 @@ class JobReader:
             self._tell_progress()
 
     def _end(self, outcome: int, data: bytes, result: bytes, complete: bool) -> None:
+        if not self._may_know():
+            return
         found: dict[str, Any] = {"outcome": STATE_NAMES[outcome]}
-        if sees(self._peer, self._job) is not None and reads(self._peer, self._job.function):
+        if reads(self._peer, self._job.function):
             shown = result[:MOST_SHOWN]
             found["result"] = {"size": len(result), "shown": len(shown), **said(shown)}
         if self._skipped:

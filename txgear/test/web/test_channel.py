@@ -74,6 +74,9 @@ class BytesTests(WebTestCase):
             head + b"X y: 1\r\n\r\n",
             head + b"X : 1\r\n\r\n",
             head + b"no header\r\n\r\n",
+            head + b"X: a\r\n b\r\n\r\n",
+            head + b"X: a\r\n\tContent-Length: 1\r\n\r\n",
+            b"GET /hello HTTP/1.1\r\n Host: localhost\r\n\r\n",
         ):
             self.refused(data, 400, "bad_request")
 

@@ -11,6 +11,7 @@ from txgear.security.access import Access, Rule
 from txgear.test.support.web import WebPeer, WebTestCase
 from txgear.web import events
 from txgear.web.events import BUSY_SECONDS, MOST_READERS, TICK_SECONDS
+from txgear.web.livestate import MOST_GONE
 from txgear.web.sse import QUIET_SECONDS
 
 
@@ -142,6 +143,15 @@ class EventsTests(EventsTestCase):
         readers.pop().leave()
         self.begun(self.read())
 
+    def test_who_follows_a_job_is_a_reader(self) -> None:
+        job = self.broker.submit(None, b"f", b"", b"x", self.server.seconds(), background=True)
+        path = f"/events?job={job.handle.decode()}"
+        readers = [self.read(path) for _ in range(MOST_READERS)]
+        for target in ("/events", path):
+            self.assertEqual(self.ask("GET", target).code, "too_many_readers")
+        readers.pop().leave()
+        self.begun(self.read())
+
     def test_the_end_of_the_server(self) -> None:
         reader = self.read()
         self.begun(reader)
@@ -186,6 +196,19 @@ class ResumeTests(EventsTestCase):
         life, _, look = (state.id or "").partition("-")
         for last in ("nonsense", f"1-{look}", f"{life}-{int(look) + 5}", f"{life}-", "-1"):
             self.assertEqual(self.again(last).name, "state", last)
+
+    def test_away_for_so_long_that_nobody_knows_what_has_gone(self) -> None:
+        stays, reader = self.read(), self.read()
+        self.begun(stays)
+        (state,) = self.begun(reader)
+        reader.leave()
+        for half in (b"one", b"two"):
+            names = [b"%s %d" % (half, number) for number in range(MOST_GONE // 2 + 1)]
+            for change in (self.broker.operations.create_function, self.broker.operations.drop_function):
+                for name in names:
+                    change(name)
+                self.pass_ticks()
+        self.assertEqual(self.again(state.id or "").name, "state")
 
     def test_the_id_in_the_query(self) -> None:
         reader = self.read()

@@ -165,3 +165,36 @@ class JobEventsTests(EventsTestCase):
         stream = self.reader.heard()
         self.assertNotIn(b"some", stream)
         self.assertTrue(stream.endswith(b"0\r\n\r\n"))
+
+    def test_the_end_of_one_that_may_not_be_known_any_more(self) -> None:
+        self.allow("http", "see", "read")
+        self.follow()
+        self.grab()
+        self.told()
+        self.allow("http")
+        self.broker.work_complete(self.runner, self.job.handle, b"secret", self.server.seconds())
+        self.assertEqual(self.reader.heard(), b"0\r\n\r\n")
+
+    def left_unread(self) -> None:
+        """Begin to follow a job that runs, and read nothing of it any more."""
+        self.allow("http", "see", "read")
+        self.follow()
+        self.grab()
+        self.told()
+        self.reader.transport.stuck = True
+        for _ in range(200):
+            self.data(b"x" * 10_000)
+        self.progress(1)
+
+    def test_what_was_not_read_while_it_might_be_known(self) -> None:
+        self.left_unread()
+        self.broker.reset_abilities(self.runner, self.server.seconds())
+        self.allow("http")
+        stream = self.reader.heard_all()
+        self.assertNotIn(b"event: job", stream)
+        self.assertTrue(stream.endswith(b"\r\n0\r\n\r\n"))
+
+    def test_progress_that_was_not_read_while_it_might_be(self) -> None:
+        self.left_unread()
+        self.allow("http", "see")
+        self.assertNotIn(b"event: progress", self.reader.heard_all())

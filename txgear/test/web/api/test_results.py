@@ -262,6 +262,14 @@ class RightsTests(ResultTestCase):
         self.assertEqual(self.ask("GET", RESULT).code, "unknown_job")
         self.assertEqual(self.ask("GET", "/api/v1/results?unique=u").code, "unknown_job")
 
+    def test_a_newer_one_that_one_may_not_know_of(self) -> None:
+        """It does not stand before one's own, in whatever function that is."""
+        for name in (b"f", b"g"):
+            self.broker.submit(None, name, b"u", b"", START, background=True)
+        self.allow("http", "see", "read", functions=("f",))
+        answer = self.ask("GET", "/api/v1/results?unique=u")
+        self.assertEqual((answer.status, answer.json["handle"]), (202, "H:test:1"))
+
     def test_who_may_not_read(self) -> None:
         self.submitted()
         self.allow("http", "see")

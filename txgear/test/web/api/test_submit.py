@@ -232,6 +232,15 @@ class RightsTests(WebTestCase):
         answer = self.ask("POST", JOBS, body=b"")
         self.assertEqual((answer.status, answer.code), (403, "access_denied"))
 
+    def test_a_name_that_is_shown_as_one_may_not_know(self) -> None:
+        """The answer is the same whether or not there is such a function."""
+        for known in (False, True):
+            if known:
+                self.broker.operations.create_function(b"secret\xff")
+            self.allow("http", "see", "submit", functions=(r"secret\xff",))
+            answer = self.ask("POST", "/api/v1/functions/secret%5Cxff/jobs", body=b"")
+            self.assertEqual((answer.status, answer.json["function"]), (202, r"secret\x5cxff"), known)
+
     def test_who_is_nobody(self) -> None:
         self.allow("http", "submit")
         self.headers = {}
