@@ -9,13 +9,15 @@ Each is told which peer asks, and has only what this peer may know; see L{txgear
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from heapq import heapify, heappop
 from itertools import islice
 from time import gmtime
 from typing import TYPE_CHECKING, Any, Final
 
 from txgear.broker import matching
 from txgear.broker.archive import history_of
+from txgear.broker.counts import Counts, quantiles
 from txgear.broker.matching import parsing, state_name, worker_name
 from txgear.broker.model import Job
 from txgear.broker.rights import PEERS, knows, may, meets, reads, sees
@@ -39,6 +41,8 @@ MOST_SHOWN: Final = 64 * 1024
 PRIORITY_NAMES: Final = ("high", "normal", "low")
 MOST_WAITERS: Final = 20
 """Clients that wait for a job and are named, those that came last; a job may have hundreds of thousands."""
+LOOKED_PAST: Final = 4
+"""As a power of two: so many functions take as long as one job does that is looked at."""
 MOST_LOOKED_AT: Final = 1000
 """Clients of a job among whom those are looked for: some hundred microseconds."""
 
@@ -350,6 +354,68 @@ def functions(broker: Broker, peer: Peer, search: Search) -> list[Function]:
         for function in broker.functions.by_name.values()
         if search.paused in (None, function.paused) and wanted(function)
     ]
+
+
+def function_page(broker: Broker, peer: Peer, search: Search, bounds: Bounds = BOUNDS) -> dict[str, Any]:
+    """
+    The functions that the server knows and that are wanted, by their names.
+
+    @return: C{functions}, for each what L{function} returns; and C{next}, the name behind which it goes on,
+        or C{None} at the end.
+    """
+    by_name, wanted = broker.functions.by_name, search.functions(peer)
+    # Only as many are sorted as are looked at.
+    names = [name for name in by_name if name > search.behind]
+    heapify(names)
+    rows: list[dict[str, Any]] = []
+    last = b""
+    work = len(by_name) >> LOOKED_PAST
+    while names:
+        if len(rows) == search.limit or work >= bounds.work:
+            return {"functions": rows, "next": text(last)}
+        last = heappop(names)
+        work += 4
+        found = by_name[last]
+        if search.paused in (None, found.paused) and wanted(found):
+            rows.append(function(broker, found))
+            work += 16
+    return {"functions": rows, "next": None}
+
+
+def function_details(broker: Broker, found: Function, now: float) -> dict[str, Any]:
+    """
+    What L{function} returns; C{pattern} (of its policy's rule, or C{None}) and C{settings}; C{room}, how many
+    jobs may start now, or C{None} for any number; C{bytes} of the workloads of its jobs; whether an operator
+    has C{created} it; and C{counts}, those of L{Counts} since the server started, with quantiles of how long
+    jobs waited and ran, or C{None} where it is counted together with others.
+    """
+    pattern, settings = broker.functions.policies.match(found.name) or (None, CLASSIC)
+    throttle = found.throttle
+    return {
+        **function(broker, found),
+        "pattern": None if pattern is None else text(pattern.encode("utf-8")),
+        "settings": settings.as_settings(),
+        "room": None if throttle is None else throttle.available(found.running, now),
+        "bytes": found.bytes,
+        "created": found.created,
+        "counts": None if found.counts is broker.statistics.other else _counts(broker, found.counts),
+    }
+
+
+def _counts(broker: Broker, found: Counts) -> dict[str, Any]:
+    timers = broker.timers
+    names = ("submitted", "joined", "refused", "restored", "requeued", "completed", "failed", "retried")
+    return {
+        **{name: getattr(found, name) for name in names},
+        "wait": _quantiles(found.waits),
+        "run": _quantiles(found.runs),
+        "worker_left": moment(timers.wall(found.worker_left)) if found.worker_left else None,
+        "last_end": moment(timers.wall(found.ended)) if found.ended else None,
+    }
+
+
+def _quantiles(histogram: Sequence[int]) -> dict[str, float | None]:
+    return dict(zip(("p50", "p95", "p99"), quantiles(histogram, 0.5, 0.95, 0.99), strict=True))
 
 
 def function(broker: Broker, function: Function) -> dict[str, Any]:

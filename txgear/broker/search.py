@@ -105,6 +105,7 @@ _PARSERS: Final[dict[str, Callable[[bytes], Any]]] = {
     "text": bytes,
     "unique": bytes,
     "after": _after,
+    "behind": bytes,
     "limit": _limit,
     "paused": _yes_or_no("paused"),
 }
@@ -132,6 +133,7 @@ class Search:
     @ivar older: seconds since they were submitted, at the least.
     @ivar text: stands in what is known of them (see L{jobs}, L{dead} and L{kept}); empty for anything.
     @ivar after: their numbers are higher than this one.
+    @ivar behind: their names come after this one, byte by byte.
     @ivar limit: how many at the most.
     @ivar paused: whether an operator has paused them; C{None} for whether or not.
     """
@@ -144,6 +146,7 @@ class Search:
     older: float = 0.0
     text: bytes = b""
     after: int = 0
+    behind: bytes = b""
     limit: int = DEFAULT_ROWS
     paused: bool | None = None
 
@@ -152,7 +155,7 @@ class Search:
         """
         @param words: what is asked for, by name: C{function} (a pattern in the shell's manner), C{unique},
             C{state} (one or more, parted by commas), C{worker}, C{quickack} (yes or no),
-            C{older} (see L{duration}), C{text}, C{after}, C{limit} and C{paused} (yes or no).
+            C{older} (see L{duration}), C{text}, C{after}, C{behind}, C{limit} and C{paused} (yes or no).
         @param known: the names that may be there.
         @raise InvalidArgument: one may not, or has a value that makes no sense.
         """

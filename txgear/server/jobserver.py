@@ -72,6 +72,7 @@ class JobServer:
     @ivar patient: does work in smaller ones that is in no hurry.
     @ivar list_slots: bounds how many long lists are made at the same time.
     @ivar settings: what the operator decided.
+    @ivar started: the server's time when it was made.
     @ivar budget: bounds the memory of packets that have not arrived whole.
     @ivar outbox: takes the packets for peers.
     @ivar notices: logs what may come in floods.
@@ -143,6 +144,7 @@ class JobServer:
         self.journal = journal
         rules = Rules(settings.prefix, settings.retries, settings.wakeups, settings.queue_memory)
         self.broker = Broker(self.outbox, rules, journal, random.random)
+        self.started = self.seconds()
         self.census = Census(self.broker, clock, self.cooperator, self.seconds)
         self._timers = self.broker.timers
         self.broker.lifecycle.witness = self.notices

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
 from typing import Any, Final
 
 from txgear._version import __version__
@@ -17,15 +16,14 @@ from txgear.broker import inspection
 from txgear.broker.archive import history_of
 from txgear.broker.connections import connections
 from txgear.broker.model import Function, Job, Peer, Reply
-from txgear.broker.rights import PEERS, READ, SEE, SETTINGS, check, knows, may, meets
+from txgear.broker.rights import READ, SEE, SETTINGS, check, knows, may, meets
 from txgear.broker.search import OF_CONNECTIONS, OF_ENDED, OF_FUNCTIONS, OF_JOBS, Search
 from txgear.broker.states import DEAD
 from txgear.errors import AccessDenied, ServerError
 from txgear.protocol import textlines
 from txgear.protocol.constants import PRIORITIES, TEXT
 from txgear.protocol.textlines import column, for_line, listing, row, shown, shown_alone, shown_word, text
-from txgear.security.access import NOBODY
-from txgear.server import diagnosiscommand, operatorcommands, taskcommands
+from txgear.server import diagnosiscommand, operatorcommands, overview, taskcommands
 from txgear.server.jobserver import JobServer
 from txgear.server.listings import Listing
 
@@ -184,7 +182,7 @@ COMMANDS: Final[dict[bytes, Command]] = {
 
 
 NAMES: Final = frozenset(
-    ("address", "client_id", "handle", "function", "unique", "reducer", "worker", "pattern")
+    ("address", "client_id", "handle", "function", "name", "unique", "reducer", "worker", "pattern")
 )
 """Columns whose values are shown so that they can be words of a command."""
 
@@ -264,21 +262,14 @@ def _connections(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
 def _identities(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     if len(words) != 1:
         return textlines.incomplete(words[0])
-    refused = server.guard.refusals()
-    found = inspection.tenants(server.broker)
-    if not may(peer, PEERS):
-        own = None if peer.tenant is None else peer.tenant.name
-        found = [tenant for tenant in found if tenant["tenant"] == own]
-    elif NOBODY in refused:
-        found.append({"tenant": NOBODY})
     return listing(
         row(
             column(tenant["tenant"], name=True),
-            *(_of_quota(tenant.get(what)) for what in ("connections", "queued", "running", "bytes")),
-            column(tenant.get("submits") and tenant["submits"]["jobs"]),
-            refused.get(tenant["tenant"], 0),
+            *(_of_quota(tenant[what]) for what in ("connections", "queued", "running", "bytes")),
+            column(tenant["submits"] and tenant["submits"]["jobs"]),
+            tenant["refused"],
         )
-        for tenant in found
+        for tenant in overview.identities(server, peer)
     )
 
 
@@ -337,32 +328,15 @@ def _settings(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     check(peer, SETTINGS)
     if len(words) != 1:
         return textlines.incomplete(words[0])
-    store = "memory:" if server.journal is None else server.journal.store_name
-    found = {"config": server.config, **inspection.settings(asdict(server.settings), store)}
-    if server.tls is not None:
-        found.update(server.tls.shown())
-    found.update(server.handshakes.shown())
-    if server.headers_refused is not None:
-        found["proxy_refused"] = server.headers_refused
-    return listing(_details(found))
+    return listing(_details(overview.settings(server)))
 
 
 def _schedules(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     check(peer, SETTINGS)
     if len(words) != 1:
         return textlines.incomplete(words[0])
-    return listing(
-        row(
-            column(text(found["name"]), name=True),
-            column(found["cron"]),
-            column(found["timezone"]),
-            column(text(found["function"]), name=True),
-            column(inspection.moment(found["last"])),
-            column(None if found["next"] is None else inspection.moment(found["next"])),
-        )
-        for found in server.schedules()
-        if may(peer, SEE, found["function"])
-    )
+    names = ("name", "cron", "timezone", "function", "last", "next")
+    return listing(_columns(found, names) for found in overview.schedules(server, peer))
 
 
 def _details(found: Mapping[str, Any]) -> list[bytes]:

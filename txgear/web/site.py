@@ -9,17 +9,21 @@ from typing import Final
 
 from txgear.server.jobserver import JobServer
 from txgear.web import events, front, health, historyroutes, metrics
-from txgear.web.api import acts, results, submit, submitmany, tasks
+from txgear.web.api import acts, functions, jobs, openapi, results, server, submit, submitmany, tasks
 from txgear.web.web import Web, WebOptions
 
 PARTS: Final[tuple[ModuleType, ...]] = (
     acts,
     events,
     front,
+    functions,
     health,
     historyroutes,
+    jobs,
     metrics,
+    openapi,
     results,
+    server,
     submit,
     submitmany,
     tasks,

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.broker import inspection
 from txgear.broker.archive import history_of
 from txgear.broker.broker import Broker
+from txgear.broker.counts import VALUES
 from txgear.broker.inspection import MOST_WAITERS
 from txgear.broker.model import Job, Peer
 from txgear.broker.rules import Rules
@@ -344,6 +345,87 @@ class FunctionTests(InspectionTestCase):
             self.functions(paused=b"perhaps")
         with self.assertRaisesRegex(InvalidArgument, "state is not known; there are function, paused"):
             self.functions(state=b"queued")
+
+
+class FunctionPageTests(InspectionTestCase):
+    def page(self, **words: bytes) -> tuple[list[str], str | None]:
+        """The names of a page, and what comes next."""
+        known = ("function", "paused", "behind", "limit")
+        found = inspection.function_page(self.broker, self.peer, Search.parse(words, known), self.bounds)
+        return [row["function"] for row in found["functions"]], found["next"]
+
+    def test_by_their_names(self) -> None:
+        for name in (b"c", b"a", b"b\xff", b"B"):
+            self.fixture.submit(None, name)
+        self.assertEqual(self.page(), (["B", "a", "b\\xff", "c"], None))
+        self.assertEqual(self.page(limit=b"3"), (["B", "a", "b\\xff"], "b\\xff"))
+        self.assertEqual(self.page(limit=b"3", behind=b"b\xff"), (["c"], None))
+        self.assertEqual(self.page(behind=b"c"), ([], None))
+        self.broker.operations.pause(b"a", self.fixture.now)
+        self.assertEqual(self.page(paused=b"yes"), (["a"], None))
+        self.assertEqual(self.page(paused=b"no", function=b"[abc]*"), (["b\\xff", "c"], None))
+
+    def test_it_costs_no_more(self) -> None:
+        """However many are not wanted."""
+        for number in range(50):
+            self.fixture.submit(None, b"%02d" % number)
+        self.bounds = Bounds(work=10)
+        self.assertEqual(self.page(function=b"49"), ([], "01"))
+        self.assertEqual(self.page(function=b"49", behind=b"48"), (["49"], None))
+
+    def test_one(self) -> None:
+        worker = self.fixture.worker(b"f")
+        self.fixture.submit(None, unique=b"u")
+        self.fixture.submit(None, unique=b"u")
+        self.fixture.now += 4
+        self.complete(worker)
+        self.fixture.leave(worker)
+        self.fixture.submit(None, workload=b"12345")
+        function = self.broker.functions.by_name[b"f"]
+        found = inspection.function_details(self.broker, function, self.fixture.now)
+        counts = found.pop("counts")
+        self.assertEqual(
+            found,
+            {
+                **inspection.function(self.broker, function),
+                "pattern": None,
+                "settings": {},
+                "room": None,
+                "bytes": 5,
+                "created": False,
+            },
+        )
+        moments = counts.pop("worker_left"), counts.pop("last_end")
+        self.assertEqual(moments, ("1970-01-01T00:16:44.000Z",) * 2)
+        waits = counts.pop("wait")
+        self.assertTrue(3.3 < waits["p50"] < 4.7, waits)
+        self.assertEqual(counts.pop("run")["p99"], VALUES[0])
+        self.assertEqual(
+            counts,
+            {
+                "submitted": 2,
+                "joined": 1,
+                "refused": {},
+                "restored": 0,
+                "requeued": 0,
+                "completed": 1,
+                "failed": {},
+                "retried": 0,
+            },
+        )
+
+    def test_one_with_a_policy(self) -> None:
+        self.set_policy(concurrency=2)
+        function = self.fixture.submit(None).function
+        found = inspection.function_details(self.broker, function, self.fixture.now)
+        self.assertEqual((found["pattern"], found["settings"], found["room"]), ("*", {"concurrency": 2}, 2))
+        self.assertEqual((found["counts"]["worker_left"], found["counts"]["last_end"]), (None, None))
+
+    def test_one_that_is_counted_with_others(self) -> None:
+        function = self.fixture.submit(None).function
+        function.counts = self.broker.statistics.other
+        found = inspection.function_details(self.broker, function, self.fixture.now)
+        self.assertIsNone(found["counts"])
 
 
 class DeadTests(InspectionTestCase):

@@ -1,0 +1,105 @@
+"""
+What can be seen of the server beside its broker: itself, its settings and schedules, and its identities.
+
+All of it is plain, as in L{txgear.broker.inspection}.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from txgear._version import __version__
+from txgear.broker import inspection
+from txgear.broker.model import Peer
+from txgear.broker.rights import PEERS, SEE, may
+from txgear.protocol.textlines import text
+from txgear.security.access import NOBODY
+from txgear.server.jobserver import JobServer
+
+
+def server(server: JobServer) -> dict[str, Any]:
+    """
+    The server itself.
+
+    @return: its C{version}; when it C{started}, and C{uptime}, the seconds since then; the C{time} now; the
+        C{prefix} of its handles; the C{store} by C{name}, whether it is C{available} and if not C{why} not;
+        whether it is C{draining}; and how many C{connections}, C{functions}, C{jobs} that have not ended and
+        C{ended} ones there are.
+    """
+    broker, journal = server.broker, server.journal
+    now = server.seconds()
+    unavailable = None if journal is None else journal.unavailable
+    return {
+        "version": __version__,
+        "started": inspection.moment(broker.timers.wall(server.started)),
+        "uptime": round(now - server.started, 3),
+        "time": inspection.moment(server.wall_clock()),
+        "prefix": text(broker.table.prefix),
+        "store": {
+            "name": store_name(server),
+            "available": unavailable is None,
+            "why": unavailable,
+        },
+        "draining": broker.dispatcher.draining,
+        "connections": len(broker.peers),
+        "functions": len(broker.functions.by_name),
+        "jobs": len(broker.table.jobs),
+        "ended": len(broker.archive.jobs),
+    }
+
+
+def store_name(server: JobServer) -> str:
+    """What the store calls itself."""
+    return "memory:" if server.journal is None else server.journal.store_name
+
+
+def settings(server: JobServer) -> dict[str, Any]:
+    """What is set for the whole server, by name, and what is known of its TLS and its proxies."""
+    found = {"config": server.config, **inspection.settings(asdict(server.settings), store_name(server))}
+    if server.tls is not None:
+        found.update(server.tls.shown())
+    found.update(server.handshakes.shown())
+    if server.headers_refused is not None:
+        found["proxy_refused"] = server.headers_refused
+    return found
+
+
+def schedules(server: JobServer, peer: Peer) -> list[dict[str, Any]]:
+    """
+    The schedules in force of functions of which the peer may know.
+
+    @return: a dict for each with C{name}, C{cron}, C{timezone}, C{function}; C{last}, the time for which it
+        has run, or from which on it counts; and C{next}, or C{None} where there will be none.
+    """
+    return [
+        {
+            "name": text(found["name"]),
+            "cron": found["cron"],
+            "timezone": found["timezone"],
+            "function": text(found["function"]),
+            "last": inspection.moment(found["last"]),
+            "next": None if found["next"] is None else inspection.moment(found["next"]),
+        }
+        for found in server.schedules()
+        if may(peer, SEE, found["function"])
+    ]
+
+
+def identities(server: JobServer, peer: Peer) -> list[dict[str, Any]]:
+    """
+    Who is known, or has something here: what L{txgear.broker.inspection.tenants} has, and C{refused}, how
+    often it was refused something since the start. The peer is shown itself alone, unless it may see others.
+
+    @return: the last one is nobody, if that was refused something: of it there is C{tenant} and C{refused}
+        only, the others are C{None}.
+    """
+    refused = server.guard.refusals()
+    found = inspection.tenants(server.broker)
+    if not may(peer, PEERS):
+        own = None if peer.tenant is None else peer.tenant.name
+        found = [tenant for tenant in found if tenant["tenant"] == own]
+    elif NOBODY in refused:
+        nothing = dict.fromkeys(("connections", "queued", "running", "bytes", "submits"))
+        found.append({"tenant": NOBODY, **nothing})
+    return [{**tenant, "refused": refused.get(tenant["tenant"], 0)} for tenant in found]

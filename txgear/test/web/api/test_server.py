@@ -1,0 +1,174 @@
+"""Tests of L{txgear.web.api.server}."""
+
+from __future__ import annotations
+
+from txgear import __version__
+from txgear.errors import AccessDenied
+from txgear.policies import CLASSIC, Policies
+from txgear.protocol.constants import SUBMIT_JOB_BG
+from txgear.protocol.packets import request
+from txgear.security.audit import DONE
+from txgear.server.schedules import Schedule, Scheduler
+from txgear.stores.memory import MemoryStore
+from txgear.test.support.server import DurableServerFixture
+from txgear.test.support.web import WebTestCase
+from txgear.web.api import server
+from txgear.web.api.server import (
+    Acts,
+    FunctionPolicy,
+    Identities,
+    Schedules,
+    Server,
+    ServerSettings,
+)
+from txgear.web.api.server import (
+    Policies as PolicyRules,
+)
+
+
+class ServerTestCase(WebTestCase):
+    parts = (server,)
+
+
+class ServerTests(ServerTestCase):
+    def test_itself(self) -> None:
+        self.fixture.connect().ask(request(SUBMIT_JOB_BG, b"f", b"", b""))
+        self.clock.advance(90.5)
+        found = self.read("/api/v1/server", Server)
+        self.assertEqual(
+            found,
+            {
+                "version": __version__,
+                "started": "1970-01-01T00:16:40.000Z",
+                "uptime": 90.5,
+                "time": "1970-01-01T00:18:10.500Z",
+                "prefix": "H:test",
+                "store": {"name": "memory:", "available": True, "why": None},
+                "draining": False,
+                "connections": 2,
+                "functions": 1,
+                "jobs": 1,
+                "ended": 0,
+            },
+        )
+
+    def test_its_store(self) -> None:
+        self.use(DurableServerFixture(MemoryStore()))
+        self.assertEqual(self.read("/api/v1/server", Server)["store"]["available"], True)
+
+    def test_settings(self) -> None:
+        found = self.read("/api/v1/settings", ServerSettings)["settings"]
+        self.assertEqual(
+            (found["store"], found["prefix"], found["keep_alive.idle"]), ("memory:", "H:test", 0)
+        )
+
+    def test_policies(self) -> None:
+        rules = [("mail.*", CLASSIC.with_settings({"retries": 3})), ("*", CLASSIC)]
+        self.broker.operations.set_policies(Policies(rules), self.clock.seconds())
+        first, second = self.read("/api/v1/policies", PolicyRules)["policies"]
+        self.assertEqual((first["pattern"], first["settings"]["retries"]), ("mail.*", 3))
+        self.assertEqual(second, {"pattern": "*", "settings": {}})
+        found = self.read("/api/v1/policies/mail.x", FunctionPolicy)
+        self.assertEqual((found["function"], found["pattern"], found["jobs"]), ("mail.x", "mail.*", 0))
+        self.assertEqual(self.ask("GET", "/api/v1/policies/a%5Cx41b").code, "unknown_function")
+
+    def test_schedules(self) -> None:
+        self.assertEqual(self.read("/api/v1/schedules", Schedules), {"schedules": []})
+        scheduler = Scheduler(self.server)
+        self.server.schedules = scheduler.listed
+        never = Schedule(b"never", "0 0 */31 2 SUN#2", b"g")
+        scheduler.start([Schedule(b"n\xff", "0 5 * * *", b"f"), never], [])
+        self.addCleanup(scheduler.stop)
+        self.assertEqual(
+            self.read("/api/v1/schedules", Schedules)["schedules"],
+            [
+                {
+                    "name": "n\\xff",
+                    "cron": "0 5 * * *",
+                    "timezone": "UTC",
+                    "function": "f",
+                    "last": "1970-01-01T00:16:40.000Z",
+                    "next": "1970-01-01T05:00:00.000Z",
+                },
+                {
+                    "name": "never",
+                    "cron": "0 0 */31 2 SUN#2",
+                    "timezone": "UTC",
+                    "function": "g",
+                    "last": "1970-01-01T00:16:40.000Z",
+                    "next": None,
+                },
+            ],
+        )
+        self.allow("http", "settings", "see", functions=["g"])
+        (found,) = self.read("/api/v1/schedules", Schedules)["schedules"]
+        self.assertEqual(found["name"], "never")
+
+    def test_rights(self) -> None:
+        self.allow("http", "see", "peers")
+        for path in ("server", "settings", "policies", "policies/f", "schedules", "audit"):
+            answer = self.ask("GET", f"/api/v1/{path}")
+            self.assertEqual((answer.status, answer.code), (403, "access_denied"), path)
+        self.allow("http", "audit")
+        self.assertEqual(self.ask("GET", "/api/v1/audit").status, 200)
+
+
+class IdentitiesTests(ServerTestCase):
+    def test_without_any(self) -> None:
+        self.assertEqual(self.read("/api/v1/identities", Identities), {"identities": []})
+
+    def test_all(self) -> None:
+        self.allow("http", "peers", "see")
+        self.rules_for_nobody()
+        me, nobody = self.read("/api/v1/identities", Identities)["identities"]
+        self.assertEqual(me["connections"], {"used": 1, "bound": None})
+        self.assertEqual((me["tenant"], me["refused"], me["submits"]), ("me", 0, None))
+        self.assertEqual((nobody["tenant"], nobody["connections"], nobody["refused"]), ("nobody", None, 1))
+
+    def test_oneself(self) -> None:
+        self.allow("http")
+        self.rules_for_nobody()
+        (me,) = self.read("/api/v1/identities", Identities)["identities"]
+        self.assertEqual(me["tenant"], "me")
+
+    def rules_for_nobody(self) -> None:
+        """Somebody who has not said who it is was refused something."""
+        peer = self.server.connect(None, 9, "192.0.2.7")  # type: ignore[arg-type]
+        self.server.guard.denied(peer, AccessDenied("no", act="purge", name=b"f"))
+        self.server.notices.stop()
+
+
+class AuditTests(ServerTestCase):
+    def record(self, count: int) -> None:
+        for number in range(count):
+            self.server.audit.record("purge", DONE, None, function=b"f\xff%d" % number, more=number)
+
+    def test_an_act(self) -> None:
+        self.record(1)
+        self.assertEqual(
+            self.read("/api/v1/audit", Acts),
+            {
+                "acts": [
+                    {
+                        "number": 1,
+                        "time": "1970-01-01T00:16:40.000Z",
+                        "act": "purge",
+                        "outcome": "done",
+                        "identity": None,
+                        "address": None,
+                        "descriptor": None,
+                        "client_id": None,
+                        "about": {"function": "f\\xff0", "more": 0},
+                    }
+                ],
+                "next": None,
+            },
+        )
+
+    def test_pages(self) -> None:
+        self.record(3)
+        first = self.read("/api/v1/audit?limit=2", Acts)
+        self.assertEqual(([act["number"] for act in first["acts"]], first["next"]), ([3, 2], 2))
+        second = self.read("/api/v1/audit?limit=2&after=2", Acts)
+        self.assertEqual(([act["number"] for act in second["acts"]], second["next"]), ([1], None))
+        self.assertEqual(self.ask("GET", "/api/v1/audit?limit=0").code, "invalid_query")

@@ -1,0 +1,209 @@
+"""
+Functions, as they are read.
+"""
+
+from __future__ import annotations
+
+from msgspec import UNSET, Struct, UnsetType, field
+
+from txgear.broker import inspection
+from txgear.broker.search import DEFAULT_ROWS
+from txgear.web.answers import Answer
+from txgear.web.api.finding import function_named, function_path
+from txgear.web.api.models import ROOT, Limit, Maxqueue, Moment, Name, Settings, Word, search_of
+from txgear.web.request import WebRequest
+from txgear.web.routes import Operation, Route
+from txgear.web.web import Web
+
+
+class FunctionPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    Which functions are wanted.
+
+    @ivar function: a pattern for their names, as the shell has them: C{*}, C{?}, C{[abc]}.
+    @ivar paused: whether an operator has paused them.
+    @ivar behind: the C{next} of the page before.
+    @ivar limit: how many at the most.
+    """
+
+    function: Word | UnsetType = UNSET
+    paused: bool | UnsetType = UNSET
+    behind: Name | UnsetType = field(default=UNSET, name="after")
+    limit: Limit = DEFAULT_ROWS
+
+
+class Function(Struct, frozen=True, kw_only=True):
+    """
+    A function.
+
+    @ivar function: its name.
+    @ivar queued: jobs that wait for a worker.
+    @ivar waiting: jobs that wait for their time, or for the store.
+    @ivar running: jobs that are at workers.
+    @ivar workers: connections that can do it.
+    @ivar dead: jobs of it that have no attempt left.
+    @ivar kept: others that have ended and are still known.
+    @ivar paused: whether an operator has paused it.
+    @ivar maxqueue: the bounds that an operator has set; C{null} for none.
+    """
+
+    function: str
+    queued: int
+    waiting: int
+    running: int
+    workers: int
+    dead: int
+    kept: int
+    paused: bool
+    maxqueue: Maxqueue | None
+
+
+class Functions(Struct, frozen=True, kw_only=True):
+    """
+    A page of functions.
+
+    @ivar functions: by their names, byte by byte; a page may have fewer than there is room for, even none,
+        and still have a next one.
+    @ivar next: what is C{after} of the next page; C{null} if this is the last.
+    """
+
+    functions: list[Function]
+    next: str | None
+
+
+class FunctionLinks(Struct, frozen=True, kw_only=True):
+    """
+    Paths of what belongs to a function.
+
+    @ivar this: the function.
+    @ivar policy: what holds for it.
+    @ivar diagnosis: why its jobs wait.
+    @ivar history: its last hour and day.
+    """
+
+    this: str = field(name="self")
+    policy: str
+    diagnosis: str
+    history: str
+
+
+class Quantiles(Struct, frozen=True, kw_only=True):
+    """
+    How long something took for most jobs, in seconds, within a sixth; C{null} where none has been counted.
+
+    @ivar p50: as long, or less, for half of them.
+    @ivar p95: for 95 of a hundred.
+    @ivar p99: for 99 of a hundred.
+    """
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class Counts(Struct, frozen=True, kw_only=True):
+    """
+    What has been counted of a function since the server started.
+
+    @ivar submitted: jobs that were taken.
+    @ivar joined: submits that were answered with a job that was there.
+    @ivar refused: submits that were refused, by why.
+    @ivar restored: jobs that were found in the store.
+    @ivar requeued: dead jobs that an operator has had done again.
+    @ivar completed: jobs that ended with a result.
+    @ivar failed: jobs that ended without one, by why.
+    @ivar retried: attempts that ended without a result and were followed by another.
+    @ivar wait: how long jobs were ready before a worker had them.
+    @ivar run: how long workers had them.
+    @ivar worker_left: when the last of its workers went; C{null} for never.
+    @ivar last_end: when its last job ended; C{null} for never.
+    """
+
+    submitted: int
+    joined: int
+    refused: dict[str, int]
+    restored: int
+    requeued: int
+    completed: int
+    failed: dict[str, int]
+    retried: int
+    wait: Quantiles
+    run: Quantiles
+    worker_left: Moment | None
+    last_end: Moment | None
+
+
+class FunctionDetails(Function, frozen=True, kw_only=True):
+    """
+    All that is known of a function.
+
+    @ivar pattern: the pattern of the policy that holds for it; C{null} for none.
+    @ivar settings: the settings of that.
+    @ivar room: how many of its jobs may start now; C{null} for any number.
+    @ivar bytes: of the workloads of its jobs that have not ended.
+    @ivar created: whether an operator wants it to be known even if nobody uses it.
+    @ivar counts: what has been counted of it; C{null} where it is counted together with others, as there
+        are too many functions.
+    @ivar links: where to find more.
+    """
+
+    pattern: str | None
+    settings: Settings
+    room: int | None
+    bytes: int
+    created: bool
+    counts: Counts | None
+    links: FunctionLinks
+
+
+class FunctionRoutes:
+    """What is answered."""
+
+    def __init__(self, web: Web) -> None:
+        self._broker = web.server.broker
+
+    def functions(self, request: WebRequest) -> Answer:
+        """Those that the server knows."""
+        search = search_of(request.query(FunctionPage))
+        return Answer(inspection.function_page(self._broker, request.peer, search))
+
+    def function(self, request: WebRequest, name: str) -> Answer:
+        """One of them."""
+        function = function_named(request, name)
+        found = inspection.function_details(self._broker, function, request.now)
+        path = function_path(function.name)
+        found["links"] = {
+            "self": path,
+            "policy": path.replace("/functions/", "/policies/", 1),
+            "diagnosis": f"{path}/diagnosis",
+            "history": f"{path}/history",
+        }
+        return Answer(found)
+
+
+def routes(web: Web) -> list[Route]:
+    """Part of the web."""
+    of = FunctionRoutes(web)
+    return [
+        Route("GET", f"{ROOT}/functions", of.functions, _FUNCTIONS),
+        Route("GET", f"{ROOT}/functions/<name>", of.function, _FUNCTION),
+    ]
+
+
+_FUNCTIONS = Operation(
+    "functions",
+    "The functions that the server knows",
+    "functions",
+    "Those that have jobs, workers, or something set for them; by their names, in pages.",
+    query=FunctionPage,
+    answers={200: Functions},
+    links={"function": {"name": "$response.body#/functions/0/function"}},
+)
+_FUNCTION = Operation(
+    "function",
+    "All that is known of a function",
+    "functions",
+    answers={200: FunctionDetails},
+    problems=(404,),
+    links={"policy": {"name": "$response.body#/function"}},
+)

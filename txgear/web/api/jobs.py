@@ -1,0 +1,202 @@
+"""
+Jobs, as they are read: lists, one of them, and its workload.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, Literal
+
+from msgspec import UNSET, Struct, UnsetType, field
+from twisted.internet.defer import Deferred
+
+from txgear.broker import inspection
+from txgear.broker.model import Job
+from txgear.broker.rights import READ, check, knows
+from txgear.broker.states import DEAD
+from txgear.protocol.textlines import text
+from txgear.web.answers import Answer, Problem
+from txgear.web.api import jobmodels
+from txgear.web.api.finding import NO_JOB, function_path, job_named, job_path
+from txgear.web.api.models import ROOT, EndedPage, LivePage, search_of
+from txgear.web.api.openapi import BYTES
+from txgear.web.payloads import Payloads, Sending
+from txgear.web.request import WebRequest
+from txgear.web.routes import Operation, Route
+from txgear.web.web import Web
+
+RETRY_SECONDS: Final = 1
+
+
+class WorkloadQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    How a workload is wanted.
+
+    @ivar form: C{json} for its beginning as text, to be shown; otherwise it is all of its bytes.
+    """
+
+    form: Literal["json"] | UnsetType = field(default=UNSET, name="as")
+
+
+class JobRoutes:
+    """What is answered."""
+
+    def __init__(self, web: Web) -> None:
+        self._broker = web.server.broker
+        self._payloads = Payloads()
+
+    def live(self, request: WebRequest) -> Answer:
+        """Jobs that have not ended."""
+        search = search_of(request.query(LivePage))
+        return Answer(inspection.jobs(self._broker, request.peer, search, request.now))
+
+    def dead(self, request: WebRequest) -> Answer:
+        """The dead."""
+        search = search_of(request.query(EndedPage))
+        return Answer(inspection.dead(self._broker, request.peer, search, request.now))
+
+    def kept(self, request: WebRequest) -> Answer:
+        """The others that have ended."""
+        search = search_of(request.query(EndedPage))
+        return Answer(inspection.kept(self._broker, request.peer, search, request.now))
+
+    def job(self, request: WebRequest, handle: str) -> Answer:
+        """One of them."""
+        job = job_named(request, handle)
+        found = inspection.job(self._broker, request.peer, job, request.now)
+        path = job_path(job)
+        found["links"] = {
+            "self": path,
+            "function": function_path(job.function.name),
+            "workload": f"{path}/workload",
+            "result": f"{path}/result",
+        }
+        return Answer(found)
+
+    def workload(self, request: WebRequest, handle: str) -> Deferred[Answer | None]:
+        """Its workload."""
+        query = request.query(WorkloadQuery)
+        job = job_named(request, handle)
+        check(request.peer, READ, job.function.name)
+        if job.ended and job.state != DEAD:
+            raise Problem(404, "no_workload", "The job has ended, its workload is not kept")
+        release = self._payloads.hold(job.size)
+
+        def gone(waiting: Deferred[Answer | None]) -> None:
+            release()
+            waiting.callback(None)
+
+        done: Deferred[Answer | None] = Deferred(gone)
+
+        def come(found: bytes | None) -> None:
+            if done.called:
+                return
+            try:
+                _check_read(request, job, found)
+                assert found is not None
+                if query.form == "json":
+                    release()
+                    done.callback(Answer(inspection.workload(job, found)))
+                    return
+                headers = _headers(job)
+                if request.method == b"HEAD":
+                    release()
+                    done.callback(Answer(found, headers=headers, content_type=BYTES))
+                    return
+                streamed = request.stream(200, BYTES, {**headers, "Content-Length": str(len(found))})
+            except Exception:
+                release()
+                done.errback()
+                return
+            Sending(streamed, found, release).go_on()
+            done.callback(None)
+
+        self._broker.archive.read(job, come)
+        return done
+
+
+def _check_read(request: WebRequest, job: Job, found: bytes | None) -> None:
+    """
+    Look again, when something has been read: rights may have changed meanwhile.
+
+    @raise Problem: nothing could be read, or the peer may not know of the job any more.
+    @raise AccessDenied: the peer may not read it any more.
+    """
+    if not knows(request.peer, job.function):
+        raise NO_JOB
+    check(request.peer, READ, job.function.name)
+    if found is None:
+        retry = {"Retry-After": str(RETRY_SECONDS)}
+        raise Problem(503, "not_read", "The store does not have it, or does not answer", headers=retry)
+
+
+def _headers(job: Job) -> dict[str, str]:
+    name = re.sub("[^A-Za-z0-9.-]", "_", text(job.handle))
+    return {"Content-Disposition": f'attachment; filename="{name}.workload"'}
+
+
+def routes(web: Web) -> list[Route]:
+    """Part of the web."""
+    of = JobRoutes(web)
+    return [
+        Route("GET", f"{ROOT}/jobs", of.live, _LIVE),
+        Route("GET", f"{ROOT}/dead", of.dead, _DEAD),
+        Route("GET", f"{ROOT}/kept", of.kept, _KEPT),
+        Route("GET", f"{ROOT}/jobs/<handle>", of.job, _JOB),
+        Route("GET", f"{ROOT}/jobs/<handle>/workload", of.workload, _WORKLOAD),
+    ]
+
+
+_FIRST: dict[str, Any] = {"handle": "$response.body#/jobs/0/handle"}
+_LINKS = {"job": _FIRST, "workload": _FIRST}
+
+_LIVE = Operation(
+    "jobs",
+    "Jobs that have not ended",
+    "jobs",
+    "The oldest first, in pages. Making one takes milliseconds, however many jobs there are.",
+    query=LivePage,
+    answers={200: jobmodels.LiveJobs},
+    links=_LINKS,
+)
+_DEAD = Operation(
+    "dead",
+    "Jobs that have no attempt left",
+    "jobs",
+    "The oldest first, in pages.",
+    query=EndedPage,
+    answers={200: jobmodels.DeadJobs},
+    links=_LINKS,
+)
+_KEPT = Operation(
+    "kept",
+    "Other jobs that have ended and are still known",
+    "jobs",
+    "The oldest first, in pages.",
+    query=EndedPage,
+    answers={200: jobmodels.KeptJobs},
+    links=_LINKS,
+)
+_JOB = Operation(
+    "job",
+    "All that is known of a job",
+    "jobs",
+    "Whether or not it has ended.",
+    answers={200: jobmodels.Job},
+    problems=(404,),
+    links={
+        "workload": {"handle": "$response.body#/handle"},
+        "function": {"name": "$response.body#/function"},
+    },
+)
+_WORKLOAD = Operation(
+    "workload",
+    "The workload of a job",
+    "jobs",
+    "Whole, as bytes, and as fast as it is read; or with `as=json` its beginning, to be shown."
+    " Takes the right `read`. A job that has ended has its workload only if it is dead.",
+    query=WorkloadQuery,
+    answers={200: bytes | jobmodels.Workload},
+    content_types={200: BYTES},
+    problems=(403, 404),
+)

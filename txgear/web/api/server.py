@@ -1,0 +1,377 @@
+"""
+The server itself: what it is, what is set, who is known, and what was recorded last.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from txgear.broker import inspection
+from txgear.broker.rights import AUDIT, SEE, SETTINGS, check, may
+from txgear.broker.search import DEFAULT_ROWS
+from txgear.errors import ServerError
+from txgear.security.audit import Line
+from txgear.server import overview
+from txgear.web.answers import Answer, Problem
+from txgear.web.api.finding import as_sent
+from txgear.web.api.models import ROOT, After, Limit, Maxqueue, Moment, Rate, Settings
+from txgear.web.request import WebRequest
+from txgear.web.routes import Operation, Route
+from txgear.web.web import Web
+
+
+class Store(Struct, frozen=True, kw_only=True):
+    """
+    Where background jobs are kept.
+
+    @ivar name: what it calls itself.
+    @ivar available: whether jobs can be kept now.
+    @ivar why: why they cannot; C{null} if they can.
+    """
+
+    name: str
+    available: bool
+    why: str | None
+
+
+class Server(Struct, frozen=True, kw_only=True):
+    """
+    The server.
+
+    @ivar version: its version.
+    @ivar started: when it started.
+    @ivar uptime: seconds since then.
+    @ivar time: what its clock says now.
+    @ivar prefix: what its job handles start with.
+    @ivar store: where it keeps background jobs.
+    @ivar draining: whether it is about to end, and takes no new jobs.
+    @ivar connections: how many there are.
+    @ivar functions: how many it knows.
+    @ivar jobs: how many have not ended.
+    @ivar ended: how many have ended and are still known.
+    """
+
+    version: str
+    started: Moment
+    uptime: float
+    time: Moment
+    prefix: str
+    store: Store
+    draining: bool
+    connections: int
+    functions: int
+    jobs: int
+    ended: int
+
+
+class ServerSettings(Struct, frozen=True, kw_only=True):
+    """
+    What is set for the whole server.
+
+    @ivar settings: by name.
+    """
+
+    settings: dict[str, str | int | float | bool | None]
+
+
+class PolicyRule(Struct, frozen=True, kw_only=True):
+    """
+    A rule of the operator's file.
+
+    @ivar pattern: for which functions.
+    @ivar settings: what holds for them.
+    """
+
+    pattern: str
+    settings: Settings
+
+
+class Policies(Struct, frozen=True, kw_only=True):
+    """
+    The rules in force.
+
+    @ivar policies: in their order: the first whose pattern matches is the one that counts.
+    """
+
+    policies: list[PolicyRule]
+
+
+class FunctionPolicy(Struct, frozen=True, kw_only=True):
+    """
+    What holds for a function, whether or not there are jobs of it.
+
+    @ivar function: its name.
+    @ivar pattern: the pattern of its rule; C{null} for none.
+    @ivar settings: the settings of that.
+    @ivar paused: whether an operator has paused it.
+    @ivar maxqueue: the bounds that an operator has set; C{null} for none.
+    @ivar room: how many of its jobs may start now; C{null} for any number.
+    @ivar jobs: how many have not ended.
+    @ivar running: how many of these are at workers.
+    @ivar bytes: of their workloads.
+    @ivar kept: how many have ended and are still known.
+    @ivar workers: connections that can do it.
+    """
+
+    function: str
+    pattern: str | None
+    settings: Settings
+    paused: bool
+    maxqueue: Maxqueue | None
+    room: int | None
+    jobs: int
+    running: int
+    bytes: int
+    kept: int
+    workers: int
+
+
+class Schedule(Struct, frozen=True, kw_only=True):
+    """
+    When jobs are submitted by the clock.
+
+    @ivar name: what it is called.
+    @ivar cron: its cron line.
+    @ivar timezone: where that is meant.
+    @ivar function: the function of its jobs.
+    @ivar last: the time for which it has run last, or from which on it counts.
+    @ivar next: the next one; C{null} for none.
+    """
+
+    name: str
+    cron: str
+    timezone: str
+    function: str
+    last: Moment | None
+    next: Moment | None
+
+
+class Schedules(Struct, frozen=True, kw_only=True):
+    """
+    The schedules in force.
+
+    @ivar schedules: in the order of the file.
+    """
+
+    schedules: list[Schedule]
+
+
+class Quota(Struct, frozen=True, kw_only=True):
+    """
+    What an identity has.
+
+    @ivar used: how much.
+    @ivar bound: how much it may have; C{null} for no bound.
+    """
+
+    used: int
+    bound: int | None
+
+
+class Identity(Struct, frozen=True, kw_only=True):
+    """
+    Who is known, or has something here. Of nobody (C{nobody}) it is only known what was refused.
+
+    @ivar tenant: the identity's name.
+    @ivar connections: its connections.
+    @ivar queued: its jobs that have not ended.
+    @ivar running: those of them that are at workers.
+    @ivar bytes: of their workloads.
+    @ivar submits: how fast it may submit jobs; C{null} for no bound.
+    @ivar refused: how often it was refused something since the server started.
+    """
+
+    tenant: str
+    connections: Quota | None
+    queued: Quota | None
+    running: Quota | None
+    bytes: Quota | None
+    submits: Rate | None
+    refused: int
+
+
+class Identities(Struct, frozen=True, kw_only=True):
+    """
+    Who is known.
+
+    @ivar identities: by their names.
+    """
+
+    identities: list[Identity]
+
+
+class AuditPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    Which acts are wanted.
+
+    @ivar after: the C{next} of the page before.
+    @ivar limit: how many at the most.
+    """
+
+    after: After = 0
+    limit: Limit = DEFAULT_ROWS
+
+
+class Act(Struct, frozen=True, kw_only=True):
+    """
+    Something that was done, or refused.
+
+    @ivar number: counts from the start of the server.
+    @ivar time: when.
+    @ivar act: what: an act that rules can allow, C{login}, C{reload} or C{unidentified}.
+    @ivar outcome: C{done} or C{refused}.
+    @ivar identity: who; C{null} for nobody.
+    @ivar address: where that came from; C{null} if it came by no connection.
+    @ivar descriptor: the number of the connection.
+    @ivar client_id: what that calls itself.
+    @ivar about: what else there is to know of it.
+    """
+
+    number: int
+    time: Moment
+    act: str
+    outcome: str
+    identity: str | None
+    address: str | None
+    descriptor: int | None
+    client_id: str | None
+    about: dict[str, str | int | None]
+
+
+class Acts(Struct, frozen=True, kw_only=True):
+    """
+    A page of acts.
+
+    @ivar acts: the newest first.
+    @ivar next: what is C{after} of the next page; C{null} if this is the last.
+    """
+
+    acts: list[Act]
+    next: int | None
+
+
+_OF_ACTS = tuple(name for name in Act.__struct_fields__ if name != "about")
+
+
+def _act(line: Line) -> dict[str, Any]:
+    about = {name: value for name, value in line.items() if name not in _OF_ACTS}
+    return {**{name: line.get(name) for name in _OF_ACTS}, "about": about}
+
+
+class ServerRoutes:
+    """What is answered."""
+
+    def __init__(self, web: Web) -> None:
+        self._server = web.server
+
+    def server(self, request: WebRequest) -> Answer:
+        """The server itself."""
+        check(request.peer, SETTINGS)
+        return Answer(overview.server(self._server))
+
+    def settings(self, request: WebRequest) -> Answer:
+        """What is set for all of it."""
+        check(request.peer, SETTINGS)
+        return Answer({"settings": overview.settings(self._server)})
+
+    def policies(self, request: WebRequest) -> Answer:
+        """The rules of policies."""
+        check(request.peer, SETTINGS)
+        return Answer({"policies": inspection.policies(self._server.broker)})
+
+    def policy(self, request: WebRequest, name: str) -> Answer:
+        """What holds for one function."""
+        peer, broker, word = request.peer, self._server.broker, as_sent(name)
+        check(peer, SETTINGS)
+        names = [each for each in inspection.readings(word) if may(peer, SEE, each)]
+        try:
+            function = inspection.function_name(broker, word, names)
+        except ServerError as error:
+            raise Problem(404, "unknown_function", "There is no such function") from error
+        return Answer(inspection.policy(broker, peer, function, request.now))
+
+    def schedules(self, request: WebRequest) -> Answer:
+        """What is submitted by the clock."""
+        check(request.peer, SETTINGS)
+        return Answer({"schedules": overview.schedules(self._server, request.peer)})
+
+    def identities(self, request: WebRequest) -> Answer:
+        """Who is known."""
+        return Answer({"identities": overview.identities(self._server, request.peer)})
+
+    def audit(self, request: WebRequest) -> Answer:
+        """What was recorded last."""
+        page = request.query(AuditPage)
+        check(request.peer, AUDIT)
+        lines, following = self._server.audit.last(page.after, page.limit)
+        return Answer({"acts": [_act(line) for line in lines], "next": following})
+
+
+def routes(web: Web) -> list[Route]:
+    """Part of the web."""
+    of = ServerRoutes(web)
+    return [
+        Route("GET", f"{ROOT}/server", of.server, _SERVER),
+        Route("GET", f"{ROOT}/settings", of.settings, _SETTINGS),
+        Route("GET", f"{ROOT}/policies", of.policies, _POLICIES),
+        Route("GET", f"{ROOT}/policies/<name>", of.policy, _POLICY),
+        Route("GET", f"{ROOT}/schedules", of.schedules, _SCHEDULES),
+        Route("GET", f"{ROOT}/identities", of.identities, _IDENTITIES),
+        Route("GET", f"{ROOT}/audit", of.audit, _AUDIT),
+    ]
+
+
+_NEEDS = "Takes the right `settings`."
+
+_SERVER = Operation("server", "The server itself", "server", _NEEDS, answers={200: Server}, problems=(403,))
+_SETTINGS = Operation(
+    "settings",
+    "What is set for the whole server",
+    "server",
+    f"Also what is known of its TLS. {_NEEDS}",
+    answers={200: ServerSettings},
+    problems=(403,),
+)
+_POLICIES = Operation(
+    "policies",
+    "The rules of policies in force",
+    "policies",
+    _NEEDS,
+    answers={200: Policies},
+    problems=(403,),
+)
+_POLICY = Operation(
+    "policy",
+    "What holds for a function",
+    "policies",
+    f"Whether or not there are jobs of it. {_NEEDS}",
+    answers={200: FunctionPolicy},
+    problems=(403, 404),
+)
+_SCHEDULES = Operation(
+    "schedules",
+    "The schedules in force",
+    "policies",
+    f"Those of functions that one may see. {_NEEDS}",
+    answers={200: Schedules},
+    problems=(403,),
+)
+_IDENTITIES = Operation(
+    "identities",
+    "Who is known, or has something here",
+    "server",
+    "Takes the right `peers`; without it one sees oneself only.",
+    answers={200: Identities},
+)
+_AUDIT = Operation(
+    "audit",
+    "What was recorded last",
+    "server",
+    "The newest first, in pages; the server remembers the last thousand, with or without `--audit-log`."
+    " Takes the right `audit`.",
+    query=AuditPage,
+    answers={200: Acts},
+    problems=(403,),
+)
