@@ -10,6 +10,7 @@ Each is told which peer asks, and has only what this peer may know; see L{txgear
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
 from heapq import heapify, heappop
 from itertools import islice
 from time import gmtime
@@ -43,6 +44,9 @@ MOST_WAITERS: Final = 20
 """Clients that wait for a job and are named, those that came last; a job may have hundreds of thousands."""
 LOOKED_PAST: Final = 4
 """As a power of two: so many functions take as long as one job does that is looked at."""
+LONGEST_PLACE: Final = 256
+"""Bytes of a name by which functions are sorted."""
+DIGEST_BYTES: Final = 16
 MOST_LOOKED_AT: Final = 1000
 """Clients of a job among whom those are looked for: some hundred microseconds."""
 
@@ -356,26 +360,33 @@ def functions(broker: Broker, peer: Peer, search: Search) -> list[Function]:
     ]
 
 
+def _place(name: bytes) -> bytes:
+    """What stands for a long name where functions are sorted: what is asked for next must not be too long."""
+    head = name[: LONGEST_PLACE - DIGEST_BYTES]
+    return head + blake2b(name, digest_size=DIGEST_BYTES).digest()
+
+
 def function_page(broker: Broker, peer: Peer, search: Search, bounds: Bounds = BOUNDS) -> dict[str, Any]:
     """
     The functions that the server knows and that are wanted, by their names.
 
-    @return: C{functions}, for each what L{function} returns; and C{next}, the name behind which it goes on,
-        or C{None} at the end.
+    @return: C{functions}, for each what L{function} returns; and C{next}, behind which it goes on, or C{None}
+        at the end: a name, or what stands for a long one.
     """
     by_name, wanted = broker.functions.by_name, search.functions(peer)
     # Only as many are sorted as are looked at.
-    names = [name for name in by_name if name > search.behind]
-    heapify(names)
+    long = {_place(name): name for name in by_name if len(name) > LONGEST_PLACE}
+    places = [name for name in (*by_name, *long) if search.behind < name and len(name) <= LONGEST_PLACE]
+    heapify(places)
     rows: list[dict[str, Any]] = []
     last = b""
     work = len(by_name) >> LOOKED_PAST
-    while names:
+    while places:
         if len(rows) == search.limit or work >= bounds.work:
             return {"functions": rows, "next": text(last)}
-        last = heappop(names)
+        last = heappop(places)
         work += 4
-        found = by_name[last]
+        found = by_name[long.get(last, last)]
         if search.paused in (None, found.paused) and wanted(found):
             rows.append(function(broker, found))
             work += 16

@@ -11,7 +11,7 @@ from txgear.broker import inspection
 from txgear.broker.archive import history_of
 from txgear.broker.broker import Broker
 from txgear.broker.counts import VALUES
-from txgear.broker.inspection import MOST_WAITERS
+from txgear.broker.inspection import LONGEST_PLACE, MOST_WAITERS
 from txgear.broker.model import Job, Peer
 from txgear.broker.rules import Rules
 from txgear.broker.search import OF_FUNCTIONS, OF_JOBS, Bounds, Search
@@ -364,6 +364,20 @@ class FunctionPageTests(InspectionTestCase):
         self.broker.operations.pause(b"a", self.fixture.now)
         self.assertEqual(self.page(paused=b"yes"), (["a"], None))
         self.assertEqual(self.page(paused=b"no", function=b"[abc]*"), (["b\\xff", "c"], None))
+
+    def test_long_names(self) -> None:
+        """What is asked for next stays short, and none is left out."""
+        names = [b"x" * LONGEST_PLACE, *(b"x" * 8000 + b"%d" % number for number in range(5)), b"y"]
+        for name in names:
+            self.fixture.submit(None, name)
+        seen: list[str] = []
+        behind: str | None = ""
+        while behind is not None:
+            found, behind = self.page(limit=b"1", behind=textlines.unescaped(behind.encode()))
+            seen += found
+            self.assertLessEqual(len(textlines.unescaped((behind or "").encode())), LONGEST_PLACE)
+        self.assertEqual(sorted(seen), [name.decode() for name in sorted(names)])
+        self.assertEqual(seen[-1], "y")
 
     def test_it_costs_no_more(self) -> None:
         """However many are not wanted."""

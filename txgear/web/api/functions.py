@@ -10,7 +10,7 @@ from txgear.broker import inspection
 from txgear.broker.search import DEFAULT_ROWS
 from txgear.web.answers import Answer
 from txgear.web.api.finding import function_named, function_path
-from txgear.web.api.models import ROOT, Limit, Maxqueue, Moment, Name, Settings, Word, search_of
+from txgear.web.api.models import ROOT, Limit, Maxqueue, Moment, Place, Settings, Word, search_of
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
 from txgear.web.web import Web
@@ -28,7 +28,7 @@ class FunctionPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     function: Word | UnsetType = UNSET
     paused: bool | UnsetType = UNSET
-    behind: Name | UnsetType = field(default=UNSET, name="after")
+    behind: Place | UnsetType = field(default=UNSET, name="after")
     limit: Limit = DEFAULT_ROWS
 
 
@@ -62,8 +62,8 @@ class Functions(Struct, frozen=True, kw_only=True):
     """
     A page of functions.
 
-    @ivar functions: by their names, byte by byte; a page may have fewer than there is room for, even none,
-        and still have a next one.
+    @ivar functions: by their names, byte by byte, very long ones by their first bytes; a page may have fewer
+        than there is room for, even none, and still have a next one.
     @ivar next: what is C{after} of the next page; C{null} if this is the last.
     """
 
@@ -205,5 +205,5 @@ _FUNCTION = Operation(
     "functions",
     answers={200: FunctionDetails},
     problems=(404,),
-    links={"policy": {"name": "$response.body#/function"}},
+    links={"get_policy": {"name": "$response.body#/function"}},
 )

@@ -186,7 +186,7 @@ _JOB = Operation(
     problems=(404,),
     links={
         "workload": {"handle": "$response.body#/handle"},
-        "function": {"name": "$response.body#/function"},
+        "get_function": {"name": "$response.body#/function"},
     },
 )
 _WORKLOAD = Operation(

@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict
 
+from txgear.broker.inspection import LONGEST_PLACE
 from txgear.broker.search import DEFAULT_ROWS, MOST_ROWS, Search
 from txgear.protocol.constants import MAX_UNIQUE
 from txgear.protocol.textlines import unescaped
@@ -21,8 +22,6 @@ ROOT: Final = "/api/v1"
 
 MOST_WORD: Final = 1000
 """Characters of what is looked for."""
-MOST_NAME: Final = 64 * 1024
-"""Characters of a name at the most, escaped; a path or a query is hardly as long."""
 LAST: Final = 2**63 - 1
 
 Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
@@ -40,7 +39,7 @@ Reason = Literal["fail", "exception", "timeout", "silent", "lost"]
 Word = Annotated[str, Meta(max_length=MOST_WORD)]
 Unique = Annotated[str, Meta(max_length=4 * MAX_UNIQUE)]
 """Escaped, a byte may be four characters."""
-Name = Annotated[str, Meta(max_length=MOST_NAME)]
+Place = Annotated[str, Meta(max_length=4 * LONGEST_PLACE)]
 After = Annotated[int, Meta(ge=0, le=LAST)]
 Limit = Annotated[int, Meta(ge=1, le=MOST_ROWS)]
 States = Annotated[

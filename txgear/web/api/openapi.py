@@ -41,9 +41,10 @@ SCHEMES: Final[dict[str, Any]] = {
 }
 """How one says who one is, where there are access rules."""
 
-ALWAYS: Final = (400, 406, 421, 503)
+ALWAYS: Final = (400, 406, 414, 421, 503)
 """
-Problems that every request can end with: it makes no sense, takes no answer of the type that there is, has a
+Problems that every request can end with: it makes no sense, takes no answer of the type that there is, is too
+long, has a
 wrong C{Host}, or comes while the server ends.
 """
 WITH_RULES: Final = (401, 403)

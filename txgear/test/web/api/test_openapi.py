@@ -171,7 +171,7 @@ class DocumentTests(SynchronousTestCase):
             },
         )
         self.assertEqual(found["206"]["content"], {"application/octet-stream": {"schema": {}}})
-        self.assertEqual(sorted(found), ["200", "206", "400", "404", "406", "421", "503"])
+        self.assertEqual(sorted(found), ["200", "206", "400", "404", "406", "414", "421", "503"])
         self.assertEqual(found["404"], {"$ref": "#/components/responses/NotFound"})
         written = paths["/things/{name}/{other}"]["post"]["responses"]
         self.assertEqual(
