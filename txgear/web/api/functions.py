@@ -191,16 +191,16 @@ def routes(web: Web) -> list[Route]:
 
 
 _FUNCTIONS = Operation(
-    "functions",
+    "list_functions",
     "The functions that the server knows",
     "functions",
     "Those that have jobs, workers, or something set for them; by their names, in pages.",
     query=FunctionPage,
     answers={200: Functions},
-    links={"function": {"name": "$response.body#/functions/0/function"}},
+    links={"get_function": {"name": "$response.body#/functions/0/function"}},
 )
 _FUNCTION = Operation(
-    "function",
+    "get_function",
     "All that is known of a function",
     "functions",
     answers={200: FunctionDetails},

@@ -148,10 +148,10 @@ def routes(web: Web) -> list[Route]:
 
 
 _FIRST: dict[str, Any] = {"handle": "$response.body#/jobs/0/handle"}
-_LINKS = {"job": _FIRST, "workload": _FIRST}
+_LINKS = {"get_job": _FIRST, "get_workload": _FIRST}
 
 _LIVE = Operation(
-    "jobs",
+    "list_jobs",
     "Jobs that have not ended",
     "jobs",
     "The oldest first, in pages. Making one takes milliseconds, however many jobs there are.",
@@ -160,7 +160,7 @@ _LIVE = Operation(
     links=_LINKS,
 )
 _DEAD = Operation(
-    "dead",
+    "list_dead",
     "Jobs that have no attempt left",
     "jobs",
     "The oldest first, in pages.",
@@ -169,7 +169,7 @@ _DEAD = Operation(
     links=_LINKS,
 )
 _KEPT = Operation(
-    "kept",
+    "list_kept",
     "Other jobs that have ended and are still known",
     "jobs",
     "The oldest first, in pages.",
@@ -178,19 +178,19 @@ _KEPT = Operation(
     links=_LINKS,
 )
 _JOB = Operation(
-    "job",
+    "get_job",
     "All that is known of a job",
     "jobs",
     "Whether or not it has ended.",
     answers={200: jobmodels.Job},
     problems=(404,),
     links={
-        "workload": {"handle": "$response.body#/handle"},
+        "get_workload": {"handle": "$response.body#/handle"},
         "get_function": {"name": "$response.body#/function"},
     },
 )
 _WORKLOAD = Operation(
-    "workload",
+    "get_workload",
     "The workload of a job",
     "jobs",
     "Whole, as bytes, and as fast as it is read; or with `as=json` its beginning, to be shown."

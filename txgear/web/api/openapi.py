@@ -387,7 +387,7 @@ def routes(web: Web) -> list[Route]:
     """Part of the web."""
     description = web.own(Description(lambda: web.router.routes, lambda: bool(web.server.guard.access.rules)))
     operation = Operation(
-        "openapi",
+        "get_description",
         "This description",
         "server",
         "It says what the server that serves it can do; with access rules also how one says who one is.",

@@ -253,7 +253,7 @@ def routes(web: Web) -> list[Route]:
         "results",
         DESCRIPTION,
         query=ResultQuery,
-        links={"job": {"handle": "$request.path.handle"}},
+        links={"get_job": {"handle": "$request.path.handle"}},
         **common,
     )
     by_unique = Operation(

@@ -325,9 +325,11 @@ def routes(web: Web) -> list[Route]:
 
 _NEEDS = "Takes the right `settings`."
 
-_SERVER = Operation("server", "The server itself", "server", _NEEDS, answers={200: Server}, problems=(403,))
+_SERVER = Operation(
+    "get_server", "The server itself", "server", _NEEDS, answers={200: Server}, problems=(403,)
+)
 _SETTINGS = Operation(
-    "settings",
+    "get_settings",
     "What is set for the whole server",
     "server",
     f"Also what is known of its TLS. {_NEEDS}",
@@ -335,7 +337,7 @@ _SETTINGS = Operation(
     problems=(403,),
 )
 _POLICIES = Operation(
-    "policies",
+    "list_policies",
     "The rules of policies in force",
     "policies",
     _NEEDS,
@@ -343,7 +345,7 @@ _POLICIES = Operation(
     problems=(403,),
 )
 _POLICY = Operation(
-    "policy",
+    "get_policy",
     "What holds for a function",
     "policies",
     f"Whether or not there are jobs of it. {_NEEDS}",
@@ -351,7 +353,7 @@ _POLICY = Operation(
     problems=(403, 404),
 )
 _SCHEDULES = Operation(
-    "schedules",
+    "list_schedules",
     "The schedules in force",
     "policies",
     f"Those of functions that one may see. {_NEEDS}",
@@ -359,14 +361,14 @@ _SCHEDULES = Operation(
     problems=(403,),
 )
 _IDENTITIES = Operation(
-    "identities",
+    "list_identities",
     "Who is known, or has something here",
     "server",
     "Takes the right `peers`; without it one sees oneself only.",
     answers={200: Identities},
 )
 _AUDIT = Operation(
-    "audit",
+    "list_audit",
     "What was recorded last",
     "server",
     "The newest first, in pages; the server remembers the last thousand, with or without `--audit-log`."

@@ -183,7 +183,7 @@ def routes(web: Web) -> list[Route]:
         content_types={200: outcomes.BYTES},
         links={
             "get_result": {"handle": "$response.body#/handle"},
-            "job": {"handle": "$response.body#/handle"},
+            "get_job": {"handle": "$response.body#/handle"},
         },
     )
     return [Route("POST", "/api/v1/functions/<name>/jobs", Submits(web).submit, operation)]

@@ -234,7 +234,7 @@ def routes(web: Web) -> list[Route]:
         problems=(400, 403, 413, 415, 422, 503),
         links={
             "get_result": {"handle": "$response.body#/jobs/0/handle"},
-            "job": {"handle": "$response.body#/jobs/0/handle"},
+            "get_job": {"handle": "$response.body#/jobs/0/handle"},
         },
     )
     return [Route("POST", "/api/v1/jobs", submit_jobs, operation)]

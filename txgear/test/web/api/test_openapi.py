@@ -8,12 +8,14 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear import __version__
+from txgear.test.support.server import ServerFixture
 from txgear.test.support.web import WebTestCase
 from txgear.web import health
 from txgear.web.answers import Answer
 from txgear.web.api import openapi
 from txgear.web.api.openapi import Document, document, path_of, plain, words_of
 from txgear.web.routes import Operation, Route
+from txgear.web.site import make_web
 
 
 class Inner(Struct, frozen=True, kw_only=True):
@@ -230,6 +232,29 @@ class DocumentTests(SynchronousTestCase):
         with self.assertRaisesRegex(ValueError, "Thing"):
             twice = Operation("other", "", "", answers={200: other, 201: Thing})
             document([Route("GET", "/x", answer, twice)], False)
+
+
+class WholeTests(SynchronousTestCase):
+    """The description of all that there is."""
+
+    def test_links_lead_to_operations(self) -> None:
+        found = document(make_web(ServerFixture().server).router.routes, secured=True)
+        operations = {
+            operation["operationId"]: operation
+            for methods in found["paths"].values()
+            for operation in methods.values()
+        }
+        followed = 0
+        for name, operation in operations.items():
+            for answer in operation["responses"].values():
+                for link in answer.get("links", {}).values():
+                    target = operations.get(link["operationId"])
+                    self.assertIsNotNone(target, (name, link))
+                    assert target is not None
+                    known = {parameter["name"] for parameter in target["parameters"]}
+                    self.assertLessEqual(set(link["parameters"]), known, (name, link))
+                    followed += 1
+        self.assertGreater(followed, 10)
 
 
 class ServedTests(WebTestCase):
