@@ -36,7 +36,6 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
-import msgspec
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -182,18 +181,6 @@ class WebTestCase(SynchronousTestCase):
         client = self.connect()
         client.ask_web(method, target, {**self.headers, **(headers or {})}, body)
         return client.web_answer()
-
-    def read(self, target: str, kind: Any) -> Any:
-        """
-        What a request is answered that can be carried out.
-
-        @param kind: the type of it: it has all that this says, and nothing else.
-        """
-        answer = self.ask("GET", target)
-        self.assertEqual(answer.status, 200, answer.body)
-        found = msgspec.json.decode(answer.body, type=kind)
-        self.assertEqual(msgspec.to_builtins(found), answer.json)
-        return answer.json
 
     def worker(self, function: bytes = b"f") -> GearmanWorker:
         """A worker on the Gearman port."""

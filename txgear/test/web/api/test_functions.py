@@ -7,14 +7,14 @@ from urllib.parse import quote
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import SUBMIT_JOB_BG
 from txgear.protocol.packets import request
-from txgear.test.support.web import WebTestCase
+from txgear.test.web.api.apicase import ApiTestCase
 from txgear.web.api import functions
 from txgear.web.api.functions import FunctionDetails, Functions
 
 HOSTILE = b"<b>\"'\\xff\xff\n\x1b[2J\xe2\x80\xae/..%2F?#&"
 
 
-class FunctionsTestCase(WebTestCase):
+class FunctionsTestCase(ApiTestCase):
     parts = (functions,)
 
     def submit(self, *names: bytes) -> None:

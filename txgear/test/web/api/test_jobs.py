@@ -20,7 +20,8 @@ from txgear.protocol.packets import request
 from txgear.security.access import Access, Rule
 from txgear.test.support.journal import FaultyStore
 from txgear.test.support.server import DurableServerFixture, FakePeer
-from txgear.test.support.web import WebPeer, WebTestCase
+from txgear.test.support.web import WebPeer
+from txgear.test.web.api.apicase import ApiTestCase
 from txgear.web.api import jobs
 from txgear.web.api.jobmodels import DeadJobs, Job, KeptJobs, LiveJobs, Workload
 from txgear.web.payloads import MOST_HELD, Payloads
@@ -29,7 +30,7 @@ HOSTILE = b"<b>\"'\\xff\xff\n\x1b[2J\xe2\x80\xae/..%2F?#&"
 """A name."""
 
 
-class JobsTestCase(WebTestCase):
+class JobsTestCase(ApiTestCase):
     parts = (jobs,)
 
     def use(self, fixture: object, options: object = None) -> None:

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear import __version__
 from txgear.test.support.server import ServerFixture
-from txgear.test.support.web import WebTestCase
+from txgear.test.web.api.apicase import ApiTestCase
 from txgear.web import health
 from txgear.web.answers import Answer
 from txgear.web.api import openapi
@@ -257,7 +257,7 @@ class WholeTests(SynchronousTestCase):
         self.assertGreater(followed, 10)
 
 
-class ServedTests(WebTestCase):
+class ServedTests(ApiTestCase):
     parts = (health, openapi)
 
     def test_it_describes_itself(self) -> None:

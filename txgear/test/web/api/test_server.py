@@ -11,7 +11,7 @@ from txgear.security.audit import DONE
 from txgear.server.schedules import Schedule, Scheduler
 from txgear.stores.memory import MemoryStore
 from txgear.test.support.server import DurableServerFixture
-from txgear.test.support.web import WebTestCase
+from txgear.test.web.api.apicase import ApiTestCase
 from txgear.web.api import server
 from txgear.web.api.server import (
     Acts,
@@ -26,7 +26,7 @@ from txgear.web.api.server import (
 )
 
 
-class ServerTestCase(WebTestCase):
+class ServerTestCase(ApiTestCase):
     parts = (server,)
 
 
