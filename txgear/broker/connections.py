@@ -33,12 +33,12 @@ def connections(
         likewise; others count nowhere.
     @param tally: what they have in common.
     @param search: C{worker} stands in a client id, or in the address of one without.
-    @return: C{connections}, a dict for each with C{descriptor}, C{address}, C{client_id} (or C{None}),
-        C{round_trip} (seconds, C{None} if it is not known), C{quickack} (whether it is acknowledged at
-        once, see L{txgear.broker.quickacks}), C{quickacks} (how often), C{functions} (their number) and
-        C{names} (of the first L{MOST_NAMES} of them); C{next}, which is what to ask for with C{after}, or
-        C{None} at the end; and C{total}, with C{connections}, C{quickack} (how many are acknowledged at
-        once now), and C{quickacks} (of all that there were).
+    @return: C{connections}, a dict for each with what L{who} and L{login} say, C{round_trip} (seconds,
+        C{None} if it is not known), C{quickack} (whether it is acknowledged at once, see
+        L{txgear.broker.quickacks}), C{quickacks} (how often), C{functions} (their number) and C{names} (of
+        the first L{MOST_NAMES} of them); C{next}, which is what to ask for with C{after}, or C{None} at the
+        end; and C{total}, with C{connections}, C{quickack} (how many are acknowledged at once now), and
+        C{quickacks} (of all that there were).
     """
     peers: Collection[Peer] = broker.peers
     given = tally.given
@@ -69,6 +69,18 @@ def connections(
     return {"connections": rows, "next": following, "total": total}
 
 
+def login(peer: Peer) -> dict[str, Any]:
+    """
+    Who a peer is: its C{identity}, by name, or C{None}; whether it is C{encrypted}; and how many seconds ago
+    it was C{heard} of, C{None} where the system does not tell.
+    """
+    return {
+        "identity": None if peer.tenant is None else peer.tenant.name,
+        "encrypted": peer.encrypted,
+        "heard": None if peer.link is None else round(peer.link.heard(), 3),
+    }
+
+
 def _marked(peer: Peer) -> bool:
     return peer.link is not None and peer.link.acks.marked
 
@@ -77,6 +89,7 @@ def _row(peer: Peer, functions: Collection[Function]) -> dict[str, Any]:
     link = peer.link
     return {
         **who(peer),
+        **login(peer),
         "round_trip": None if link is None else round(link.round_trip(), 6),
         "quickack": _marked(peer),
         "quickacks": 0 if link is None else link.acks.given,

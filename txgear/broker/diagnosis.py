@@ -33,7 +33,7 @@ LOOKS: Final[tuple[Callable[[Case], Iterator[Finding]], ...]] = (
     diagnosisworkers.long_run,
     diagnosisjobs.wait_grows,
     diagnosisjobs.oldest_waits,
-    diagnosisjobs.dead,
+    diagnosisjobs.died,
     diagnosisworkers.jobs_wait,
     diagnosisjobs.concurrency,
     diagnosisjobs.rate,
@@ -202,7 +202,10 @@ class Survey:
                 self.complete = False
                 break
             looked_at += 1
-            case = Case(self._broker, peer, function, self._now, self._trend(function.name), SURVEYED)
+            lanes = function.lanes
+            waits = lanes.ready or lanes.paged or lanes.held
+            trend = self._trend(function.name) if waits else None
+            case = Case(self._broker, peer, function, self._now, trend, SURVEYED)
             wrong = [finding for finding in findings(case) if finding.severity in (CRITICAL, WARNING)]
             server.update((finding.code, finding) for finding in wrong if finding.code in OF_SERVER)
             own = [finding for finding in wrong if finding.code not in OF_SERVER]

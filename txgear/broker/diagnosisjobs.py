@@ -294,7 +294,7 @@ def unreadable(case: Case) -> Iterator[Finding]:
         )
 
 
-def dead(case: Case) -> Iterator[Finding]:
+def died(case: Case) -> Iterator[Finding]:
     """Jobs have failed for good, and are kept for somebody to look at."""
     if not case.function.kept:
         return

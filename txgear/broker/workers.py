@@ -9,6 +9,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from txgear.broker.connections import login
 from txgear.broker.inspection import moment, who
 from txgear.broker.rights import knows, meets
 from txgear.broker.search import BOUNDS, EVERY, Bounds, Search
@@ -68,13 +69,11 @@ def worker(broker: Broker, peer: Peer, other: Peer, now: float, most: int = MOST
     All that is known of a worker.
 
     @param most: functions and jobs that are shown at the most.
-    @return: C{descriptor}, C{address} and C{client_id} (or C{None}); its C{identity}, by name, or C{None};
-        whether it is C{encrypted}; its C{condition}, one of L{txgear.broker.workforce.CONDITIONS}, whether it
-        is C{asleep}, and C{silent}; C{functions}, how many it can do, and C{names}, of the first; C{jobs},
-        how many it has in hand, and C{in_hand}, the first; C{enrolled}, C{asked}, C{heard}: when it said
-        first what it can do, when it asked for a job last, and when any bytes came from it last, or C{None};
-        and C{idle}, for how many seconds it has neither had a job nor asked for one, C{None} if it has one or
-        sleeps.
+    @return: what L{who} and L{login} say; its C{condition}, one of L{txgear.broker.workforce.CONDITIONS},
+        whether it is C{asleep}, and C{silent}; C{functions}, how many it can do, and C{names}, of the first;
+        C{jobs}, how many it has in hand, and C{in_hand}, the first; C{enrolled} and C{asked}: when it said
+        first what it can do, and when it asked for a job last, or C{None}; and C{idle}, for how many seconds
+        it has neither had a job nor asked for one, C{None} if it has one or sleeps.
     """
     functions: Collection[Function] = other.abilities
     jobs: Collection[Job] = other.running.values()
@@ -82,11 +81,9 @@ def worker(broker: Broker, peer: Peer, other: Peer, now: float, most: int = MOST
         functions = [function for function in functions if knows(peer, function)]
         jobs = [job for job in jobs if knows(peer, job.function)]
     wall, how = broker.timers.wall, condition(other, now)
-    heard = None if other.link is None else moment(wall(now - other.link.heard()))
     return {
         **who(other),
-        "identity": None if other.tenant is None else other.tenant.name,
-        "encrypted": other.encrypted,
+        **login(other),
         "condition": how,
         "asleep": other.asleep,
         "silent": silent(other, now),
@@ -96,7 +93,6 @@ def worker(broker: Broker, peer: Peer, other: Peer, now: float, most: int = MOST
         "in_hand": [_in_hand(broker, job, now) for job in islice(jobs, most)],
         "enrolled": moment(wall(other.enrolled)),
         "asked": moment(wall(other.asked)),
-        "heard": heard,
         "idle": round(now - idle_since(other), 3) if how in (AWAKE, LATE, SILENT) else None,
     }
 

@@ -9,11 +9,24 @@ from typing import Final
 
 from txgear.server.jobserver import JobServer
 from txgear.web import events, front, health, historyroutes, metrics
-from txgear.web.api import acts, functions, jobs, openapi, results, server, submit, submitmany, tasks
+from txgear.web.api import (
+    acts,
+    diagnosis,
+    functions,
+    jobs,
+    openapi,
+    results,
+    server,
+    submit,
+    submitmany,
+    tasks,
+    workers,
+)
 from txgear.web.web import Web, WebOptions
 
 PARTS: Final[tuple[ModuleType, ...]] = (
     acts,
+    diagnosis,
     events,
     front,
     functions,
@@ -27,6 +40,7 @@ PARTS: Final[tuple[ModuleType, ...]] = (
     submit,
     submitmany,
     tasks,
+    workers,
 )
 """Modules with C{routes(web)}. They import L{Web<txgear.web.web.Web>} from L{txgear.web.web}."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from txgear.broker.diagnosis import MOST_SURVEYED, MOST_TROUBLED, STEP, Survey
+from txgear.broker.diagnosis import MOST_SURVEYED, MOST_TROUBLED, STEP, Survey, diagnose, known
 from txgear.broker.findings import OK, Trend
 from txgear.broker.inspection import moment
 from txgear.broker.rights import SEE
@@ -49,6 +49,38 @@ class NothingTests(DiagnosisTestCase):
             self.fixture.submit(None)
         self.broker.operations.pause(b"f", self.fixture.now)
         self.assertEqual(list(self.found()), ["queue_full", "paused", "dead", "jobs_wait"])
+
+
+class KnownTests(DiagnosisTestCase):
+    def test_the_first_of_several_names_that_is_known(self) -> None:
+        function = self.broker.functions.get(b"f")
+        self.broker.functions.get(b"g")
+        self.assertIs(known(self.broker, self.peer, (b"e", b"f", b"g")), function)
+        self.assertIsNone(known(self.broker, self.peer, (b"e",)))
+
+    def test_one_of_which_the_peer_may_not_know_is_passed_over(self) -> None:
+        other = self.broker.functions.get(b"g")
+        self.broker.functions.get(b"f")
+        self.peer.rights = FakeRights((SEE, b"f"))
+        self.assertIs(known(self.broker, self.peer, (b"f", b"g")), other)
+
+    def test_one_that_nobody_uses_any_more(self) -> None:
+        self.fixture.leave(self.fixture.worker(b"f"))
+        self.assertNotIn(b"f", self.broker.functions.by_name)
+        found = known(self.broker, self.peer, (b"f",))
+        assert found is not None
+        self.fixture.now += 240
+        (finding,) = diagnose(self.broker, self.peer, found, self.fixture.now)
+        words = "none has ended since the server started; no worker since 09:00:00 UTC (4 min)"
+        self.assertEqual((finding.code, finding.text), ("idle", f"no job is due; {words}"))
+        self.assertNotIn(b"f", self.broker.functions.by_name)
+
+    def test_one_that_never_had_a_worker(self) -> None:
+        self.fixture.cancel(self.fixture.submit(None))
+        found = known(self.broker, self.peer, (b"f",))
+        assert found is not None
+        (finding,) = diagnose(self.broker, self.peer, found, self.fixture.now)
+        self.assertTrue(finding.text.endswith("; no worker since the server started"), finding.text)
 
 
 class SurveyTests(DiagnosisTestCase):

@@ -79,7 +79,7 @@ class WorkersTests(BrokerTestCase):
                 ],
                 "enrolled": moment(START),
                 "asked": moment(START + 1),
-                "heard": moment(START + 2.5),
+                "heard": 0.5,
                 "idle": None,
             },
         )

@@ -153,9 +153,12 @@ class HandshakesTests(SynchronousTestCase):
     def test_before_the_first_packet(self) -> None:
         """The server is told that TLS is up before anything that the peer says is carried out."""
         happened: list[str] = []
+        peers: list[Any] = []
         secured = self.server.secured
 
         def note(peer: Any, transport: Any) -> None:
+            peers.append(peer)
+            self.assertFalse(peer.encrypted)
             happened.append(f"{peer.address} {tls_under(transport).getPeerCertificate() is not None}")  # type: ignore[union-attr]
             secured(peer, transport)
 
@@ -166,6 +169,7 @@ class HandshakesTests(SynchronousTestCase):
             peer.shake_hands()
             peer.tell(b"version\n")
             self.assertEqual(happened, ["192.0.2.1 True", "data"])
+            self.assertTrue(peers[-1].encrypted)
             happened.clear()
 
     def test_no_place_by_its_address(self) -> None:

@@ -155,6 +155,7 @@ class TimerTests(SynchronousTestCase):
 
     def test_a_server_that_stopped_has_none(self) -> None:
         self.submit(10)
+        self.fixture.server.census.start()
         self.fixture.server.stop()
         self.submit(5)
         self.assertEqual(self.times(), [])

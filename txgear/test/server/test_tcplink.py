@@ -69,6 +69,10 @@ class LinkTests(SynchronousTestCase):
         self.assertTrue(self.late(0.081))
         self.assertEqual(self.link.round_trip(), 0.04)
 
+    def test_when_it_was_heard_of(self) -> None:
+        self.fake.waited = 1500
+        self.assertEqual(self.link.heard(), 1.5)
+
     def test_its_own_delays_do_not_make_it_far_away(self) -> None:
         self.fake.round_trips = 40_000, 50
         self.assertTrue(self.late(DELAYED))

@@ -1,0 +1,171 @@
+"""
+Why nothing happens: of one function, and over all of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from msgspec import Struct
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.task import SchedulerStopped, TaskStopped
+from twisted.python.failure import Failure
+
+from txgear.broker import inspection
+from txgear.broker.diagnosis import Survey, diagnose, known
+from txgear.broker.findings import Finding as Found
+from txgear.protocol.textlines import text
+from txgear.web.answers import Answer, Problem
+from txgear.web.api.finding import function_path
+from txgear.web.api.models import ROOT
+from txgear.web.request import WebRequest
+from txgear.web.routes import Operation, Route
+from txgear.web.web import Web
+
+SURVEYS_AT_ONCE: Final = 2
+"""Surveys over all functions that are made at the same time; others wait for their turn."""
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """
+    One thing that was found. The page "Why nothing happens" says of each code what to do.
+
+    @ivar code: what it is, for programs. More may be added in this version of the API.
+    @ivar severity: C{critical}: nothing goes on until somebody does something; C{warning}: somebody should
+        look at it; C{info}: it goes on by itself, or as somebody has decided; C{ok}: all is well.
+    @ivar text: the same in a sentence, with numbers, names and times. These are UTC.
+    @ivar facts: what stands in the sentence, as values. Spans are in seconds.
+    """
+
+    code: str
+    severity: Literal["critical", "warning", "info", "ok"]
+    text: str
+    facts: dict[str, Any]
+
+
+class Diagnosis(Struct, frozen=True, kw_only=True):
+    """
+    What there is to say of a function.
+
+    @ivar function: its name.
+    @ivar findings: at least one, what needs somebody first.
+    """
+
+    function: str
+    findings: list[Finding]
+
+
+class Trouble(Struct, frozen=True, kw_only=True):
+    """
+    A function with which something is wrong.
+
+    @ivar function: its name.
+    @ivar findings: what is critical, or a warning.
+    @ivar diagnosis: the path of all that there is to say of it.
+    """
+
+    function: str
+    findings: list[Finding]
+    diagnosis: str
+
+
+class Troubles(Struct, frozen=True, kw_only=True):
+    """
+    Where something is wrong.
+
+    @ivar server: what is wrong with the server as a whole.
+    @ivar functions: with which functions, the worst first.
+    @ivar complete: whether all were looked at, and all are here with which something is wrong.
+    """
+
+    server: list[Finding]
+    functions: list[Trouble]
+    complete: bool
+
+
+def _plain(findings: list[Found]) -> list[dict[str, Any]]:
+    return [finding._asdict() for finding in findings]
+
+
+class DiagnosisRoutes:
+    """What is answered."""
+
+    def __init__(self, web: Web) -> None:
+        self._server = web.server
+        self._slots = DeferredSemaphore(SURVEYS_AT_ONCE)
+
+    def function(self, request: WebRequest, name: str) -> Answer:
+        """One function."""
+        server, peer = self._server, request.peer
+        function = known(server.broker, peer, inspection.readings(name.encode("utf-8")))
+        if function is None:
+            raise Problem(404, "unknown_function", "There is no such function")
+        found = diagnose(server.broker, peer, function, request.now, server.trend(function.name))
+        return Answer({"function": text(function.name), "findings": _plain(found)})
+
+    def all(self, request: WebRequest) -> Deferred[Answer | None]:
+        """All of them."""
+        survey = Survey(self._server.broker, request.peer, request.now, self._server.trend)
+
+        def made(ignored: object) -> Answer:
+            functions = [
+                {
+                    "function": text(function.name),
+                    "findings": _plain(findings),
+                    "diagnosis": f"{function_path(function.name)}/diagnosis",
+                }
+                for function, findings in survey.functions
+            ]
+            found = {
+                "server": _plain(survey.server),
+                "functions": functions,
+                "complete": survey.complete,
+            }
+            return Answer(found)
+
+        done: Deferred[Any] = self._slots.run(self._make, survey)
+        return done.addCallbacks(made, _stopped)
+
+    def _make(self, survey: Survey) -> Deferred[None]:
+        """
+        Have it made in pieces.
+
+        @return: fires when that is done; cancelled it stops.
+        """
+        task: Any = self._server.cooperator.cooperate(survey.steps())
+        done: Deferred[None] = Deferred(lambda waiting: task.stop())
+        task.whenDone().addCallbacks(lambda steps: done.callback(None), done.errback)
+        return done
+
+
+def _stopped(failure: Failure) -> None:
+    """Nobody waits for it any more, or the server ends."""
+    failure.trap(TaskStopped, SchedulerStopped)
+
+
+def routes(web: Web) -> list[Route]:
+    """Part of the web."""
+    of = DiagnosisRoutes(web)
+    return [
+        Route("GET", f"{ROOT}/functions/<name>/diagnosis", of.function, _FUNCTION),
+        Route("GET", f"{ROOT}/diagnosis", of.all, _ALL),
+    ]
+
+
+_FUNCTION = Operation(
+    "get_function_diagnosis",
+    "Why nothing happens with a function",
+    "diagnosis",
+    "What holds its jobs back, and what its workers do. Takes the right `see`; workers and identities are"
+    " named to those who have `peers`.",
+    answers={200: Diagnosis},
+    problems=(404,),
+)
+_ALL = Operation(
+    "get_diagnosis",
+    "Where something is wrong",
+    "diagnosis",
+    "Over all functions that one may see: what is critical, or a warning.",
+    answers={200: Troubles},
+    links={"get_function_diagnosis": {"name": "$response.body#/functions/0/function"}},
+)
