@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txgear.broker.counts import Counts
+from txgear.broker.findings import Trend
 from txgear.broker.model import Function
 from txgear.broker.records import HistoryChunk
 from txgear.broker.statistics import MOST_COUNTED
@@ -30,6 +31,9 @@ TOTAL: Final = 0
 OTHER: Final = 1
 FUNCTION: Final = 2
 """Kinds of series, as chunks have them."""
+
+TREND: Final = 30
+"""Short steps in which it shows whether more jobs come than end: five minutes."""
 
 PIECE: Final = 100
 """Functions that are not counted by themselves, of which only the lengths are looked at in one go."""
@@ -63,11 +67,26 @@ class FigureHistory:
         self._running = False
         self._is_read = False
 
+    def trend(self, name: bytes) -> Trend | None:
+        """
+        How a function has fared in the last L{TREND} short steps.
+
+        @return: C{None} where nothing is known of it.
+        """
+        series = self.by_name.get(name)
+        if series is None:
+            return None
+        last = self._steps[0]
+        figures = [unpack(series.get(0, step))[0] for step in range(last - TREND + 1, last + 1)]
+        ended = sum(each.completed + each.failed for each in figures)
+        return Trend(float(SPANS[0].seconds * TREND), sum(each.submitted for each in figures), ended)
+
     # Its life
 
     def start(self) -> None:
         """The server has started: look at it from now on, and read what the store has of before."""
         self._running = True
+        self._server.trend = self.trend
         now = self._server.seconds()
         for index, span in enumerate(SPANS):
             self._steps[index] = int(now // span.seconds) - 1

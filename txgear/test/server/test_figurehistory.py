@@ -8,6 +8,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.counts import Counts
+from txgear.broker.findings import Trend
 from txgear.broker.model import Peer
 from txgear.broker.statistics import MOST_COUNTED
 from txgear.policies import CLASSIC, Policies
@@ -171,6 +172,32 @@ class FiguresTests(HistoryTestCase):
         found = self.figures(None)
         self.assertEqual((found["start"], len(found["queued"])), (begun + 5000.0, 6))
         self.assertNotIn(None, found["queued"])
+
+
+class TrendTests(HistoryTestCase):
+    """What a diagnosis is told."""
+
+    def trend(self, name: bytes = b"f") -> Trend | None:
+        return self.fixture.server.trend(name)
+
+    def test_whether_more_come_than_end(self) -> None:
+        self.assertIsNone(self.trend())
+        worker = self.worker(b"f")
+        for _ in range(5):
+            self.submit()
+        self.pass_time(20)
+        for _ in range(2):
+            self.do(worker)
+        self.pass_time(20)
+        self.assertEqual(self.trend(), Trend(300.0, 5, 2))
+        self.assertIsNone(self.trend(b"g"))
+
+    def test_what_is_longer_ago_does_not_count(self) -> None:
+        self.submit()
+        self.pass_time(280)
+        self.submit()
+        self.pass_time(40)
+        self.assertEqual(self.trend(), Trend(300.0, 1, 0))
 
 
 class NamesTests(HistoryTestCase):

@@ -16,7 +16,7 @@ from txgear.broker.diagnosis import Survey, diagnose, known
 from txgear.broker.findings import Finding as Found
 from txgear.protocol.textlines import text
 from txgear.web.answers import Answer, Problem
-from txgear.web.api.finding import function_path
+from txgear.web.api.finding import as_sent, function_path
 from txgear.web.api.models import ROOT
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
@@ -97,7 +97,7 @@ class DiagnosisRoutes:
     def function(self, request: WebRequest, name: str) -> Answer:
         """One function."""
         server, peer = self._server, request.peer
-        function = known(server.broker, peer, inspection.readings(name.encode("utf-8")))
+        function = known(server.broker, peer, inspection.readings(as_sent(name)))
         if function is None:
             raise Problem(404, "unknown_function", "There is no such function")
         found = diagnose(server.broker, peer, function, request.now, server.trend(function.name))
