@@ -220,8 +220,6 @@ class WorkerRoutes:
 def routes(web: Web) -> list[Route]:
     """Part of the web."""
     of = WorkerRoutes(web)
-    # Its figures are in the metrics, and what is counted for nobody costs nothing.
-    web.own(web.server.census)
     return [
         Route("GET", f"{ROOT}/workers", of.workers, _WORKERS),
         Route("GET", f"{ROOT}/workers/<descriptor>", of.worker, _WORKER),
