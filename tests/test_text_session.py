@@ -506,7 +506,7 @@ FIXED_OWN = [
     (b"jobs limit=201", b"ERR INVALID_ARGUMENT limit+is+a+number+from+1+to+200\r\n"),
     (
         b"dead worker=x",
-        b"ERR INVALID_ARGUMENT worker+is+not+known;+there+are+function,+text,+after,+limit\r\n",
+        b"ERR INVALID_ARGUMENT worker+is+not+known;+there+are+function,+unique,+text,+after,+limit\r\n",
     ),
 ]
 
