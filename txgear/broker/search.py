@@ -111,11 +111,11 @@ _PARSERS: Final[dict[str, Callable[[bytes], Any]]] = {
 }
 
 OF_JOBS: Final = ("function", "unique", "state", "worker", "older", "text", "after", "limit")
-"""What L{jobs} can be asked for."""
+"""What C{jobs} can be asked for."""
 OF_ENDED: Final = ("function", "unique", "text", "after", "limit")
-"""What L{dead} and L{kept} can be asked for."""
+"""What C{dead} and C{kept} can be asked for."""
 OF_FUNCTIONS: Final = ("function", "paused")
-"""What L{functions} can be asked for."""
+"""What C{functions} can be asked for."""
 OF_CONNECTIONS: Final = ("worker", "quickack", "after", "limit")
 """What L{txgear.broker.connections.connections} can be asked for."""
 
@@ -131,7 +131,7 @@ class Search:
     @ivar worker: stands in the name of the worker that has them; empty for whether or not one has them.
     @ivar quickack: whether they are acknowledged at once; C{None} for whether or not.
     @ivar older: seconds since they were submitted, at the least.
-    @ivar text: stands in what is known of them (see L{jobs}, L{dead} and L{kept}); empty for anything.
+    @ivar text: stands in what is known of them (see C{jobs}, C{dead} and C{kept}); empty for anything.
     @ivar after: their numbers are higher than this one.
     @ivar behind: their names come after this one, byte by byte.
     @ivar limit: how many at the most.

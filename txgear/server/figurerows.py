@@ -1,7 +1,7 @@
 """
 Figures of one moment, packed into a few bytes, and rings of these.
 
-A row has L{ROW} bytes, so that an hour and a day of a thousand functions take some megabytes. Of large
+A row has C{ROW} bytes, so that an hour and a day of a thousand functions take some megabytes. Of large
 numbers it keeps eleven bits, of times the bucket in which they are counted.
 """
 
