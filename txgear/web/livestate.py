@@ -16,9 +16,11 @@ from msgspec import Raw
 from msgspec.json import encode
 
 from txgear.broker import inspection
+from txgear.broker.bulkacts import BulkAct
 from txgear.broker.model import Function, Peer
 from txgear.broker.rights import METRICS, SEE, may
 from txgear.protocol.textlines import text
+from txgear.server import tasks
 
 if TYPE_CHECKING:
     from txgear.broker.broker import Broker
@@ -51,6 +53,8 @@ class Thing:
     @property
     def name(self) -> str:
         """What it is known by, as its row has it."""
+        if isinstance(self.key, BulkAct):
+            return str(self.key.number)
         return text(self.key) if isinstance(self.key, bytes) else str(self.key)
 
 
@@ -193,6 +197,23 @@ def _server(server: JobServer) -> dict[str, Any]:
     }
 
 
+class Tasks(Topic):
+    """What is done to all jobs that match a filter: how far that is."""
+
+    def find_changes(self, server: JobServer, look: int) -> None:
+        """Part of L{Topic}."""
+        there = dict.fromkeys(server.bulk_acts.all(server.seconds()))
+        for task in [thing.key for thing in self if thing.row is not None and thing.key not in there]:
+            self.drop(task, look)
+        for task in there:
+            self.put(task, task.changed, partial(tasks.shown, server, task), look)
+
+    def sees(self, peer: Peer, thing: Thing) -> bool:
+        """Part of L{Topic}."""
+        assert isinstance(thing.key, BulkAct)
+        return tasks.sees(peer, thing.key)
+
+
 class LiveState:
     """
     All topics, and how far they are.
@@ -204,7 +225,7 @@ class LiveState:
 
     def __init__(self, server: JobServer) -> None:
         self._server = server
-        self.topics: dict[str, Topic] = {"server": Server(), "functions": Functions()}
+        self.topics: dict[str, Topic] = {"server": Server(), "functions": Functions(), "tasks": Tasks()}
         self.life = f"{int(server.wall_clock() * 1000):x}"
         self.look = 0
 

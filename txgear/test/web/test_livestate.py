@@ -7,7 +7,10 @@ from typing import Any
 from msgspec.json import decode
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.broker.bulkacts import KEPT_SECONDS
+from txgear.broker.model import Peer
 from txgear.errors import StoreUnavailable
+from txgear.server import tasks
 from txgear.server.jobserver import JobServer
 from txgear.test.support.journal import FaultyStore
 from txgear.test.support.server import DurableServerFixture, ServerFixture
@@ -68,7 +71,8 @@ def rows(state: LiveState, topic: str, look: int) -> list[Any]:
 
 class LiveStateTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.use(ServerFixture().server)
+        self.fixture = ServerFixture()
+        self.use(self.fixture.server)
 
     def use(self, server: JobServer) -> None:
         self.server = server
@@ -109,6 +113,22 @@ class LiveStateTests(SynchronousTestCase):
             self.submit(b"f%d" % number)
         self.state.find_changes()
         self.assertEqual(len(rows(self.state, "functions", 0)), MOST_FOLLOWED)
+
+    def test_tasks(self) -> None:
+        self.submit()
+        peer = Peer(1, "127.0.0.1")
+        task = tasks.start(self.server, peer, "cancel", "jobs", {"function": b"*"})
+        self.state.find_changes()
+        (row,) = rows(self.state, "tasks", 0)
+        self.assertEqual((row["id"], row["done"]), (task.number, 0))
+        self.broker.expire(self.server.seconds())
+        self.state.find_changes()
+        (row,) = rows(self.state, "tasks", 2)
+        self.assertEqual((row["state"], row["done"]), ("done", 1))
+        self.fixture.clock.advance(KEPT_SECONDS + 1)
+        self.state.find_changes()
+        (gone,) = self.state.topics["tasks"].changed(3)
+        self.assertEqual((gone.name, gone.row), (str(task.number), None))
 
     def test_the_store_that_does_not_answer(self) -> None:
         store = FaultyStore()
