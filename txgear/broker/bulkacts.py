@@ -97,7 +97,9 @@ class BulkAct:
     @ivar began: when it was asked for, by the server's time, and
     @ivar ended: when it ended; 0.0 before.
     @ivar total: how many jobs are looked at, and
-    @ivar looked_at: how many have been.
+    @ivar looked_at: how many have been. To whoever may not know of all functions both are told of those only
+        that are known, as they are come to.
+    @ivar counted: whether all have been looked at.
     @ivar matched: how many of those are what is looked for; all of them, once it acts.
     @ivar done: to how many it has been done.
     @ivar passed: how many were what is looked for, and were not any more when their turn came.
@@ -111,6 +113,7 @@ class BulkAct:
         "asker",
         "began",
         "changed",
+        "counted",
         "done",
         "ended",
         "failed",
@@ -140,6 +143,7 @@ class BulkAct:
         self.done = self.passed = self.failed = 0
         self.failures: list[Failure] = []
         self.changed = 0
+        self.counted = False
         self._told = told
 
     def go_on(self, state: str) -> None:
@@ -229,7 +233,8 @@ class BulkActs:
         selection = SELECTIONS[order.of](self._broker, act.asker, order.search, began, FEW)
         # Taken down now; L{one_by_one} only begins when it is asked.
         numbers = one_by_one(list(selection.candidates))
-        act.total = len(selection.candidates)
+        partial = act.asker.rights is not None
+        act.total = 0 if partial else len(selection.candidates)
         selection = Selection({}, selection.matches)
         now = yield
         if act.ended:
@@ -239,7 +244,11 @@ class BulkActs:
         work = 0
         for number in numbers:
             job = self._job(order.of, number)
-            act.looked_at += 1
+            if not partial:
+                act.looked_at += 1
+            elif job is not None and knows(act.asker, job.function):
+                act.looked_at += 1
+                act.total += 1
             work += 1
             if job is not None:
                 cost, matched = selection.matches(job)
@@ -253,6 +262,7 @@ class BulkActs:
                 now = yield
                 if act.ended:
                     return
+        act.counted = True
         if order.preview:
             act.end(DONE, now)
             return

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from txgear.broker.rights import knows
 from txgear.broker.states import DELAYED, QUEUED, RUNNING, STATE_NAMES, STORING
 from txgear.errors import InvalidArgument, PolicyError
+from txgear.protocol.constants import MAX_FUNCTION
 from txgear.protocol.packets import Data, decimal
 from txgear.protocol.textlines import text
 from txgear.quantities import duration
@@ -30,6 +31,11 @@ DEFAULT_ROWS: Final = 50
 """Jobs of one page where nothing else is asked for."""
 MOST_SEARCHED: Final = 1 << 20
 """Bytes of a workload in which a text is looked for, its first."""
+MOST_WILD: Final = 100
+"""
+Characters of a pattern that stand for others. Each is looked for an end of: ten thousand of them take seconds.
+"""
+_WILD: Final = (b"*", b"?", b"[")
 LIVE_STATES: Final = tuple(STATE_NAMES[state] for state in (DELAYED, STORING, QUEUED, RUNNING))
 """How a job can be that has not ended; one that is paged is queued, as far as an operator goes."""
 
@@ -53,6 +59,8 @@ BOUNDS: Final = Bounds()
 
 
 def _pattern(value: bytes) -> re.Pattern[bytes]:
+    if sum(map(value.count, _WILD)) > MOST_WILD:
+        raise InvalidArgument(f"function is a pattern with at most {MOST_WILD} of the characters * ? [")
     # Byte by byte, as the patterns of policies are matched.
     return re.compile(fnmatch.translate(value.decode("latin-1")).encode("latin-1"))
 
@@ -162,6 +170,8 @@ class Search:
         for name in words:
             if name not in known:
                 raise InvalidArgument(f"{name} is not known; there are {', '.join(known)}")
+            if len(words[name]) > MAX_FUNCTION:
+                raise InvalidArgument(f"{name} has at most {MAX_FUNCTION} bytes")
         return cls(**{name: _PARSERS[name](value) for name, value in words.items()})
 
     def functions(self, peer: Peer) -> Callable[[Function], bool]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.logger import Logger, LogLevel
 
-from txgear.broker.bulkacts import STOPPED, BulkAct, Order
+from txgear.broker.bulkacts import BulkAct, Order
 from txgear.broker.inspection import PRIORITY_NAMES, moment
 from txgear.broker.model import Peer, Reply
 from txgear.broker.rights import MOVE, PRIORITISE, SHUTDOWN, check, meets
@@ -87,11 +87,6 @@ def start(
     return task
 
 
-def was_counted(task: BulkAct) -> bool:
-    """Whether it is known how many jobs a task is for."""
-    return task.state != STOPPED or task.looked_at == task.total
-
-
 def for_all(
     server: JobServer,
     peer: Peer,
@@ -114,7 +109,7 @@ def for_all(
 
     def counted(task: BulkAct) -> None:
         answer = textlines.ok(f"{task.number} {task.matched}")
-        if not was_counted(task):
+        if not task.counted:
             answer = textlines.refused(ServerError("The task was stopped", "STOPPED"))
         server.outbox.release(reply, TEXT, answer)
 

@@ -116,7 +116,7 @@ class Scrapes:
         @raise Problem: there are too many under way.
         """
         check(request.peer, METRICS)
-        format = format_for(request.header("Accept"))
+        format = format_for(request.listed("Accept"))
         waiting = sum(map(len, self._writing.values()))
         if waiting + len(self._unread) >= MOST_SCRAPES:
             raise Problem(

@@ -42,7 +42,8 @@ def authority(text: str) -> Authority | None:
     """
     @return: what a C{Host} header says; C{None} if it makes no sense.
     """
-    found = _AUTHORITY.fullmatch(text)
+    # In lower case some letters beyond ASCII are letters of ASCII.
+    found = _AUTHORITY.fullmatch(text) if text.isascii() else None
     if found is None:
         return None
     host, port = found.groups()

@@ -172,6 +172,12 @@ class WebRequest(HttpExchange):
             raise Problem(400, "repeated_header", f"The header {name} is there more than once")
         return text(values[0]) if values else default
 
+    def listed(self, name: str) -> str:
+        """
+        As L{header}, for a header that is a list: where it is there more than once, all of its values.
+        """
+        return ", ".join(map(text, self.requestHeaders.getRawHeaders(name.encode("ascii"), ())))
+
     def query(self, kind: type[T]) -> T:
         """
         The query.

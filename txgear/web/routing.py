@@ -77,8 +77,8 @@ class Router:
         """
         @param path: as it was sent, without the query.
         """
-        if path.startswith("//"):
-            # Which werkzeug takes for one.
+        if not path.startswith("/") or path.startswith("//"):
+            # Werkzeug takes all of these for one slash, or asks for another request.
             return None
         try:
             rule, arguments = self._map.match(path)

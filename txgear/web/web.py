@@ -164,9 +164,11 @@ class Web:
         named = hosts[0] if hosts else None
         if b"://" in target and not target.startswith(b"/"):
             # As proxies are asked. What stands here counts, not the header.
-            named, slash, rest = target.partition(b"://")[2].partition(b"/")
-            target = slash + rest
+            named, _, rest = target.partition(b"://")[2].partition(b"/")
+            target = b"/" + rest
         request.target, _, request.query_text = target.partition(b"?")
+        if not request.target.startswith(b"/") and target != b"*":
+            raise Problem(400, "bad_target", "The target of a request begins with a slash")
         if named is None:
             return None
         found = authority(named.decode("ascii", "replace"))
@@ -234,7 +236,7 @@ class Web:
         @raise Problem: the answer has no type that the request takes.
         """
         types = _types(route)
-        accept = request.header("Accept")
+        accept = request.listed("Accept")
         if not types or not accept or len(accept) > MOST_ACCEPT:
             return
         if parse_accept_header(accept, MIMEAccept).best_match(types) is None:
@@ -278,7 +280,7 @@ class Web:
 
     def has_tag(self, request: WebRequest, tag: str) -> bool:
         """Whether the client has this already."""
-        known = request.header("If-None-Match")
+        known = request.listed("If-None-Match")
         return bool(known) and len(known) <= MOST_ACCEPT and parse_etags(known).contains_weak(tag.strip('"'))
 
 

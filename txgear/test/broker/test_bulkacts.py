@@ -249,13 +249,20 @@ class RightsTests(BulkActsTestCase):
     """They are asked for each job at its turn."""
 
     def test_what_may_not_be_known_is_not_there(self) -> None:
+        """It is not counted either, however it is looked for."""
         self.asker.rights = FakeRights((SEE, b"g"))
-        self.submit(2)
+        gone, *_ = self.submit(3)
         left = self.submit(2, b"g")
-        act = self.finish(self.start(CANCEL))
+        act = self.start(CANCEL)
+        self.assertEqual(act.total, 0)
+        self.fixture.cancel(gone)
+        self.finish(act)
         self.assertEqual(
-            (self.counts(act), list(self.broker.table.jobs.values())), ((4, 4, 2, 2, 0, 0), left)
+            (self.counts(act), list(self.broker.table.jobs.values())), ((2, 2, 2, 2, 0, 0), left)
         )
+        self.fixture.submit(None, b"g", unique=b"u")
+        act = self.finish(self.start(CANCEL, words={"unique": b"u"}))
+        self.assertEqual(self.counts(act), (0, 0, 0, 0, 0, 0))
 
     def test_what_may_not_be_done_fails(self) -> None:
         self.asker.rights = FakeRights((MOVE, b"g"))

@@ -58,6 +58,10 @@ class SearchTests(SynchronousTestCase):
             ("limit", b"201", "limit is a number from 1 to 200"),
             ("limit", b"many", "limit is a number from 1 to 200"),
             ("size", b"1", "size is not known; there are function, unique, state, "),
+            ("function", b"[" * 101, "function is a pattern with at most 100 of the characters"),
+            ("function", b"*a?" * 51, "function is a pattern with at most 100 of the characters"),
+            ("function", b"f" * 8192, "function has at most 8191 bytes"),
+            ("text", b"x" * 8192, "text has at most 8191 bytes"),
         ):
             with self.assertRaisesRegex(InvalidArgument, problem):
                 Search.parse({name: value}, OF_JOBS)
@@ -65,6 +69,14 @@ class SearchTests(SynchronousTestCase):
             InvalidArgument, "state is not known; there are function, unique, text, after, limit"
         ):
             Search.parse({"state": b"queued"}, OF_ENDED)
+
+    def test_long_names(self) -> None:
+        """As long as a function's may be, with as many wildcards as there may be."""
+        for pattern in (b"f" * 8191, b"[f]" * 100 + b"f" * 7891, b"*f" * 100 + b"f" * 7991):
+            name = pattern.replace(b"[f]", b"f").replace(b"*", b"")
+            search = Search.parse({"function": pattern}, OF_FUNCTIONS)
+            self.assertTrue(search.function.fullmatch(name))
+            self.assertFalse(search.function.fullmatch(name[:-100]))
 
     def test_yes_or_no(self) -> None:
         for value, found in ((b"yes", True), (b"NO", False)):

@@ -61,6 +61,8 @@ class RouterTests(SynchronousTestCase):
         for path in (
             "",
             "/",
+            "api/jobs",
+            "?",
             "/api",
             "/api/jobs/",
             "//api/jobs",

@@ -211,6 +211,13 @@ class TagTests(WebCase):
             self.assertEqual(self.ask("GET", "/things/a", {"If-None-Match": known}).status, 200)
         self.assertEqual(self.ask("GET", "/things/b", {"If-None-Match": tag}).status, 200)
 
+    def test_in_several_headers(self) -> None:
+        tag = self.ask("GET", "/things/a").headers["ETag"]
+        for known, status in ((tag, 304), ('"y"', 200)):
+            client = self.connect()
+            client.ask_web("GET", "/things/a", {"If-None-Match": f'"x"\r\nIf-None-Match: {known}'})
+            self.assertEqual(client.web_answer().status, status)
+
     def test_of_this_server_only(self) -> None:
         """Nobody works out the tag of what they may not see."""
         tag = self.ask("GET", "/things/a").headers["ETag"]
@@ -249,6 +256,8 @@ class RequestTests(WebCase):
         for accept in ("text/html", "application/json;q=0", "image/*"):
             self.refused("GET", "/things/a", 406, "not_acceptable", headers={"Accept": accept})
         self.refused("GET", "/text", 406, "not_acceptable", headers={"Accept": "application/json"})
+        several = {"Accept": "text/html\r\nAccept: application/json"}
+        self.assertEqual(self.ask("GET", "/things/a", several).status, 200)
         self.assertEqual(self.ask("GET", "/see", {"Accept": "text/html"}).status, 200)
         self.assertEqual(self.ask("POST", "/raw", {"Accept": "text/html"}, body=b"x").status, 200)
 
@@ -360,6 +369,14 @@ class HostTests(WebCase):
         self.assertEqual(self.status("", version="1.0"), 200)
         self.assertEqual(self.status("Host: evil.example\r\n", version="1.0"), 421)
 
+    def test_targets(self) -> None:
+        """One without a path is that of the front; one that is no path is none."""
+        self.assertEqual(self.status("Host: localhost\r\n", path="http://localhost"), 404)
+        self.assertEqual(self.status("Host: localhost\r\n", path="http://localhost?see"), 400)
+        for path in ("see", "?", "localhost:80", "#", "%2Fsee"):
+            self.assertEqual(self.status("Host: localhost\r\n", path=path), 400, path)
+        self.assertEqual(self.status("Host: localhost\r\n", path="*"), 404)
+
     def test_whole_addresses(self) -> None:
         """As proxies are asked: what stands there counts."""
         self.assertEqual(self.status("Host: evil.example\r\n", path="http://localhost:4780/see"), 200)
@@ -409,6 +426,14 @@ class NamedOriginTests(WebCase):
 
     def setUp(self) -> None:
         self.start(WebOptions(origins=("https://board.example",)))
+
+    def test_beyond_ascii(self) -> None:
+        """A letter that is one of ASCII in lower case makes no other name of it."""
+        self.start(WebOptions(origins=("https://kiosk.example",)))
+        for method, path, status in (("GET", "/see", 200), ("POST", "/act", 403)):
+            answer = self.ask(method, path, {"Origin": "https://\u212aiosk.example"})
+            self.assertEqual(answer.status, status)
+            self.assertNotIn("Access-Control-Allow-Origin", answer.headers)
 
     def test_named(self) -> None:
         headers = {"Origin": "https://board.example", "Sec-Fetch-Site": "cross-site"}

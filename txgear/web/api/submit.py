@@ -94,7 +94,7 @@ class Submits:
         """Submit the job of a request."""
         query = request.query(SubmitQuery)
         wait = wait_seconds(query.wait)
-        events = EVENT_STREAM in request.header("Accept").lower()
+        events = EVENT_STREAM in request.listed("Accept").lower()
         background = (wait is None and not events) if query.background is None else query.background
         if background and events:
             raise Problem(
