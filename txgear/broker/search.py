@@ -33,7 +33,7 @@ MOST_SEARCHED: Final = 1 << 20
 """Bytes of a workload in which a text is looked for, its first."""
 MOST_WILD: Final = 100
 """
-Characters of a pattern that stand for others. Each is looked for an end of: ten thousand of them take seconds.
+Characters of a pattern that stand for others. The end of each is looked for: ten thousand take seconds.
 """
 _WILD: Final = (b"*", b"?", b"[")
 LIVE_STATES: Final = tuple(STATE_NAMES[state] for state in (DELAYED, STORING, QUEUED, RUNNING))

@@ -9,10 +9,14 @@ was away, and says which event it had last (C{Last-Event-ID}), is told what has 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from msgspec import Struct
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import SchedulerStopped
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from txgear.broker import inspection
 from txgear.broker.inspection import moment
@@ -41,6 +45,10 @@ _ID: Final = re.compile(r"([0-9a-f]{1,16})-([0-9]{1,15})")
 """Which life of the server, and which look at its state."""
 
 
+Made: TypeAlias = "dict[tuple[Any, ...], bytes]"
+"""Events, by which state they are of, and by all that tells those who are sent another apart."""
+
+
 class Reader:
     """
     One who is told what changes.
@@ -59,15 +67,16 @@ class Reader:
         self._peer = request.peer
         self._guard = request.server.guard
         self._topics = topics
-        self._matches = search.function.fullmatch
+        self._pattern = search.function
         self._told_at = request.now
         self._rights, self._access = self._peer.rights, self._guard.access
 
-    def tell(self, state: LiveState, now: float, stamp: str | None) -> None:
+    def tell(self, state: LiveState, now: float, stamp: str | None, made: Made) -> None:
         """
         Send what it does not know, unless it has not read what it was sent before.
 
         @param stamp: the time, for people.
+        @param made: what others have been sent of this state: nearly all are to know the same.
         """
         if self.stream.full:
             return
@@ -75,16 +84,32 @@ class Reader:
             # What it may know of may be another now, more or less.
             self._rights, self._access = self._peer.rights, self._guard.access
             self.look = -1
+        asked = state.look, self.look, self._topics, self._pattern, self._rights, self._access
+        news = made.get(asked)
+        if news is None:
+            news = made[asked] = self._news(state, stamp)
+        self.look = state.look
+        if news:
+            self.stream.write(news)
+        elif now - self._told_at >= QUIET_SECONDS:
+            self.stream.write(COMMENT)
+        else:
+            return
+        self._told_at = now
+
+    def _news(self, state: LiveState, stamp: str | None) -> bytes:
+        """The event that tells it what it does not know; empty for none."""
         topics = {name: topic for name, topic in state.topics.items() if name in self._topics}
-        if any(self.look < topic.horizon for topic in topics.values()):
-            self.look = -1
-        whole = self.look < 0
+        known = self.look
+        if any(known < topic.horizon for topic in topics.values()):
+            known = -1
+        whole = known < 0
         data: dict[str, Any] = {"time": stamp}
         gone: dict[str, list[str]] = {}
         for name, topic in topics.items():
             things = [
                 thing
-                for thing in topic.changed(self.look)
+                for thing in topic.changed(known)
                 if self._wants(thing) and topic.sees(self._peer, thing)
             ]
             rows = [thing.row for thing in things if thing.row is not None]
@@ -94,21 +119,21 @@ class Reader:
                 gone[name] = [thing.name for thing in things if thing.row is None]
         if gone:
             data["gone"] = gone
-        self.look = state.look
-        if len(data) > 1:
-            self.stream.write(event("state" if whole else "change", data, f"{state.life}-{state.look}"))
-        elif now - self._told_at >= QUIET_SECONDS:
-            self.stream.write(COMMENT)
-        else:
-            return
-        self._told_at = now
+        if len(data) == 1:
+            return b""
+        return event("state" if whole else "change", data, f"{state.life}-{state.look}")
 
     def _wants(self, thing: Thing) -> bool:
-        return not isinstance(thing.key, bytes) or self._matches(thing.key) is not None
+        return not isinstance(thing.key, bytes) or self._pattern.fullmatch(thing.key) is not None
 
 
 class Events:
-    """All readers, and the timer that has them told. There is one while there are readers."""
+    """
+    All readers, and the timer that has them told: one after the other, in short turns. There is one while
+    there are readers, and while nobody is just being told.
+    """
+
+    log = Logger()
 
     def __init__(self, server: JobServer) -> None:
         self._server = server
@@ -116,6 +141,7 @@ class Events:
         self._readers: dict[Reader, None] = {}
         self._following = 0
         self._timer: IDelayedCall | None = None
+        self._telling = False
 
     def start(self) -> None:
         """Part of L{txgear.web.web.Part}: there are no readers yet."""
@@ -149,27 +175,44 @@ class Events:
             reader.look = int(match[2])
         self._readers[reader] = None
         reader.stream.on_gone = lambda: self._leave(reader)
-        if self._timer is None:
-            self._look()
-        self._tell([reader])
+        if self._timer is None and not self._telling:
+            self.state.find_changes()
+            self._wait()
+        reader.tell(self.state, self._server.seconds(), self._stamp(), {})
 
     def _leave(self, reader: Reader) -> None:
         self._readers.pop(reader, None)
         if not self._readers:
             self._rest()
 
-    def _look(self) -> None:
-        self.state.find_changes()
+    def _stamp(self) -> str | None:
+        return moment(self._server.wall_clock())
+
+    def _wait(self) -> None:
         self._timer = self._server.clock.callLater(TICK_SECONDS, self._look_and_tell)
 
     def _look_and_tell(self) -> None:
-        self._look()
-        self._tell(list(self._readers))
+        self._timer, self._telling = None, True
+        self.state.find_changes()
+        done: Any = self._server.patient.cooperate(self._tell_all(list(self._readers))).whenDone()
+        done.addErrback(self._failed).addCallback(self._told)
 
-    def _tell(self, readers: list[Reader]) -> None:
-        now, stamp = self._server.seconds(), moment(self._server.wall_clock())
+    def _tell_all(self, readers: list[Reader]) -> Iterator[None]:
+        made: Made = {}
+        now, stamp = self._server.seconds(), self._stamp()
         for reader in readers:
-            reader.tell(self.state, now, stamp)
+            if reader in self._readers:
+                reader.tell(self.state, now, stamp, made)
+                yield None
+
+    def _failed(self, failure: Failure) -> None:
+        if not failure.check(SchedulerStopped):
+            self.log.failure("a defect in what is told of changes", failure)
+
+    def _told(self, nothing: object) -> None:
+        self._telling = False
+        if self._readers:
+            self._wait()
 
     def _rest(self) -> None:
         if self._timer is not None:

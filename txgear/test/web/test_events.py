@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import count
 from typing import Any, NamedTuple
 
 from msgspec.json import decode
 
 from txgear.security.access import Access, Rule
+from txgear.server import turns
+from txgear.test.support.broker import FakeRights
 from txgear.test.support.web import WebPeer, WebTestCase
 from txgear.web import events
 from txgear.web.events import BUSY_SECONDS, MOST_READERS, TICK_SECONDS
@@ -32,6 +35,23 @@ def parsed(stream: bytes) -> list[Event]:
         identity = fields[b"id"].decode() if b"id" in fields else None
         found.append(Event(fields.get(b"event", b"").decode(), data, identity))
     return found
+
+
+class CountedRights(FakeRights):
+    """
+    Rights to everything.
+
+    @ivar asked: the functions that were asked for.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[bytes] = []
+
+    def may(self, act: str, function: bytes = b"") -> bool:
+        if function:
+            self.asked.append(function)
+        return True
 
 
 class EventsTestCase(WebTestCase):
@@ -159,6 +179,53 @@ class EventsTests(EventsTestCase):
         self.submit()
         self.pass_ticks(4)
         self.assertEqual(self.more(reader), [])
+
+
+class ManyReadersTests(EventsTestCase):
+    def test_others_are_served_between_them(self) -> None:
+        self.server.patient = turns.cooperator(self.clock, count().__next__, 0)
+        readers = [self.read() for _ in range(5)]
+        for reader in readers:
+            self.begun(reader)
+        self.submit()
+        told: list[int] = []
+
+        def look() -> None:
+            told.append(sum(bool(self.more(reader)) for reader in readers))
+            if sum(told) < len(readers):
+                self.clock.callLater(0, look)
+
+        self.clock.callLater(TICK_SECONDS, look)
+        self.pass_ticks()
+        self.assertEqual(told, [0, 1, 1, 1, 1, 1])
+
+    def test_what_is_told_to_several_is_made_once(self) -> None:
+        rights = CountedRights()
+        readers = [self.read() for _ in range(2)] + [self.read("/events?function=f")]
+        for reader, peer in zip(readers, self.broker.peers, strict=True):
+            self.begun(reader)
+            peer.rights = rights
+        self.pass_ticks()
+        for reader in readers:
+            self.more(reader)
+        rights.asked.clear()
+        self.submit()
+        self.pass_ticks()
+        first, second, third = map(self.more, readers)
+        self.assertEqual(first, second)
+        self.assertEqual([row["function"] for row in third[0].data["functions"]], ["f"])
+        self.assertEqual(rights.asked, [b"f", b"f"])
+
+    def test_all_leave_while_they_are_told(self) -> None:
+        before = len(self.clock.getDelayedCalls())
+        self.server.patient = turns.cooperator(self.clock, count().__next__, 0)
+        readers = [self.read() for _ in range(3)]
+        for reader in readers:
+            self.clock.callLater(TICK_SECONDS, reader.leave)
+        self.pass_ticks()
+        self.assertEqual(len(self.clock.getDelayedCalls()), before)
+        self.begun(self.read())
+        self.pass_ticks()
 
 
 class SlowReaderTests(EventsTestCase):
