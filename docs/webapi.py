@@ -5,6 +5,8 @@ a file.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,11 +29,16 @@ def description() -> dict[str, Any]:
     return document(make_web(JobServer(Clock(), Settings())).router.routes, secured=True)
 
 
+def anchor(name: str) -> str:
+    """Where a type stands."""
+    return "api-type" + re.sub("[A-Z]", lambda found: "-" + found[0].lower(), name)
+
+
 def shape(schema: dict[str, Any]) -> str:
     """A type in a few words of Markdown."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
-        return f"[{name}](#api-type-{name.lower()})"
+        return f"[{name}](#{anchor(name)})"
     if "anyOf" in schema:
         return " or ".join(shape(each) for each in schema["anyOf"])
     if "enum" in schema:
@@ -56,7 +63,7 @@ def cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     """A table in Markdown."""
     return [
         f"| {' | '.join(head)} |",
@@ -133,7 +140,7 @@ def reference(found: dict[str, Any]) -> str:
     for name, schema in sorted(found["components"]["schemas"].items()):
         if "properties" in schema:
             lines += [
-                f"(api-type-{name.lower()})=",
+                f"({anchor(name)})=",
                 f"#### {name}",
                 "",
                 schema["description"],

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from txgear.broker.archive import history_of
 from txgear.broker.model import Job
 from txgear.broker.rights import meets, reads
-from txgear.broker.search import MOST_SEARCHED, contains
+from txgear.broker.search import contains, searching
 from txgear.broker.states import DEAD, PAGED, QUEUED, RUNNING, STATE_NAMES
 from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
 
@@ -84,7 +84,7 @@ def live(broker: Broker, peer: Peer, search: Search, now: float, few: int) -> Se
             return 1, True
         if not reads(peer, job.function):
             return 1, False
-        return 1 + (min(len(job.workload), MOST_SEARCHED) >> 10), contains(job.workload, search.text)
+        return searching(job.workload), contains(job.workload, search.text)
 
     candidates: Mapping[int, Job] = broker.table.jobs
     if search.unique and search.unique != UNIQUE_FROM_WORKLOAD:
@@ -120,7 +120,7 @@ def dead(broker: Broker, peer: Peer, search: Search, now: float, few: int) -> Se
         work = 1 + parsing(job)
         if any(search.text in attempt.text.encode("utf-8") for attempt in history_of(job).attempts):
             return work, True
-        return work + (min(len(job.workload), MOST_SEARCHED) >> 10), contains(job.workload, search.text)
+        return work + searching(job.workload), contains(job.workload, search.text)
 
     candidates = _ended(broker, search)
     if not search.unique:
@@ -153,7 +153,7 @@ def kept(broker: Broker, peer: Peer, search: Search, now: float, few: int) -> Se
         if not reads(peer, job.function):
             return 1, False
         result = broker.archive.results.get(job.number, b"")
-        return 1 + (min(len(result), MOST_SEARCHED) >> 10), contains(result, search.text)
+        return searching(result), contains(result, search.text)
 
     return Selection(_ended(broker, search), matches)
 

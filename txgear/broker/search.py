@@ -229,6 +229,11 @@ def page(jobs: Mapping[int, Job], last: int, search: Search, look: Look, bounds:
     return {"jobs": rows, "next": None if following > last else following - 1}
 
 
+def searching(data: Data) -> int:
+    """How much work it is to look for a text there."""
+    return 3 + (min(len(data), MOST_SEARCHED) >> 10)
+
+
 def contains(data: Data, wanted: bytes) -> bool:
     """Whether these bytes stand in the first part of the others."""
     if isinstance(data, bytes):
