@@ -84,7 +84,8 @@ class Pager:
 
     def yield_room(self, job: Job) -> None:
         """A stored job goes behind the others: give its workload up if there is no room."""
-        if self.used > self._budget or job.function.lanes.behind(job):
+        # What cannot be read is still not known to be readable.
+        if job.workload and (self.used > self._budget or job.function.lanes.behind(job)):
             self.drop(job)
 
     def drop(self, job: Job) -> None:

@@ -648,3 +648,12 @@ class UnreadableTests(PagedTestCase):
         self.fixture.pass_time(UNREADABLE_SECONDS)
         self.assertEqual(set(self.drain_queue(self.worker)), set(self.jobs[2:]))
         self.assertEqual(self.broker.store_events.unreadable, set())
+
+    def test_one_that_goes_behind_others_is_still_not_known_to_be_readable(self) -> None:
+        self.fixture.leave(self.worker)
+        self.fixture.pass_time(UNREADABLE_SECONDS)
+        self.assertEqual(self.states(self.loading), [PAGED] * len(self.loading))
+        self.fill()
+        for job in self.loading:
+            self.broker.operations.reprioritise(job, LOW, self.fixture.now)
+        self.assertEqual(self.broker.store_events.unreadable, set(self.loading))
