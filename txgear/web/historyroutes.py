@@ -14,6 +14,7 @@ from txgear.protocol.textlines import text
 from txgear.server.figurehistory import FigureHistory
 from txgear.server.figureseries import Series
 from txgear.web.answers import Answer, Problem
+from txgear.web.api.finding import as_sent
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
 from txgear.web.web import Web
@@ -95,7 +96,7 @@ class HistoryRoutes:
         @raise Problem: nothing is known of it, or it is not for this peer to know.
         """
         query = request.query(HistoryQuery)
-        for each in inspection.readings(name.encode("utf-8")):
+        for each in inspection.readings(as_sent(name)):
             series = self._history.by_name.get(each)
             if (series is not None or each in self._broker.functions.by_name) and may(
                 request.peer, SEE, each

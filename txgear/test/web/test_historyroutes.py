@@ -95,3 +95,5 @@ class FunctionTests(HistoryTestCase):
             answer = self.ask("GET", self.path(quote(name, safe="")))
             self.assertEqual(answer.status, 200, (name, answer))
             self.assertEqual(answer.json["queued"][-1], 1)
+            again = self.ask("GET", self.path(quote(answer.json["function"], safe="")))
+            self.assertEqual(again.json, answer.json)

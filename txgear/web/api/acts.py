@@ -31,6 +31,7 @@ from txgear.protocol.textlines import text
 from txgear.server import operatorcommands
 from txgear.web.acts import record
 from txgear.web.answers import Answer, Problem
+from txgear.web.api.finding import as_sent, unknown_job
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
 from txgear.web.web import Web
@@ -92,11 +93,6 @@ class Purged(msgspec.Struct, frozen=True, kw_only=True):
     jobs: int
 
 
-def unknown_job() -> Problem:
-    """There is no such job, or the peer may not know of it."""
-    return Problem(404, "unknown_job", "There is no such job")
-
-
 class JobActs:
     """One method for each act. Each asks what the peer may do, does it, and records it."""
 
@@ -105,7 +101,7 @@ class JobActs:
         self._operations = web.server.broker.operations
 
     def _job(self, request: WebRequest, act: str, handle: str) -> Job:
-        job = operatorcommands.named_job(self._server, request.peer, act, handle.encode("utf-8"))
+        job = operatorcommands.named_job(self._server, request.peer, act, as_sent(handle))
         if job is None:
             raise unknown_job()
         return job
@@ -177,10 +173,10 @@ class FunctionActs:
         self._operations = web.server.broker.operations
 
     def _named(self, request: WebRequest, act: str, name: str) -> bytes:
-        return operatorcommands.named_function(self._server, request.peer, act, name.encode("utf-8"))
+        return operatorcommands.named_function(self._server, request.peer, act, as_sent(name))
 
     def _given(self, request: WebRequest, act: str, name: str) -> bytes:
-        word = name.encode("utf-8")
+        word = as_sent(name)
         if not word:
             raise Problem(400, "invalid_function", "The name of a function is not empty here")
         return operatorcommands.known_or_given(self._server, request.peer, act, word)
@@ -233,7 +229,7 @@ class FunctionActs:
 
     def drop(self, request: WebRequest, name: str) -> Answer:
         """Forget it."""
-        word = name.encode("utf-8")
+        word = as_sent(name)
         dropped = operatorcommands.drop_function(self._server, request.peer, word)
         if dropped is None:
             raise operatorcommands.unknown_function()

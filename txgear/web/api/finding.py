@@ -17,7 +17,10 @@ from txgear.web.answers import Problem
 from txgear.web.api.models import ROOT
 from txgear.web.request import WebRequest
 
-NO_JOB = Problem(404, "unknown_job", "There is no such job")
+
+def unknown_job() -> Problem:
+    """There is no such job, or the peer may not know of it."""
+    return Problem(404, "unknown_job", "There is no such job")
 
 
 def as_sent(part: str) -> bytes:
@@ -36,7 +39,7 @@ def job_named(request: WebRequest, handle: str) -> Job:
     """
     job = inspection.find(request.server.broker, request.peer, as_sent(handle))
     if job is None:
-        raise NO_JOB
+        raise unknown_job()
     return job
 
 

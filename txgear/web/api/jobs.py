@@ -17,7 +17,7 @@ from txgear.broker.states import DEAD
 from txgear.protocol.textlines import text
 from txgear.web.answers import Answer, Problem
 from txgear.web.api import jobmodels
-from txgear.web.api.finding import NO_JOB, function_path, job_named, job_path
+from txgear.web.api.finding import function_path, job_named, job_path, unknown_job
 from txgear.web.api.models import ROOT, EndedPage, LivePage, search_of
 from txgear.web.api.openapi import BYTES
 from txgear.web.payloads import Payloads, Sending
@@ -123,7 +123,7 @@ def _check_read(request: WebRequest, job: Job, found: bytes | None) -> None:
     @raise AccessDenied: the peer may not read it any more.
     """
     if not knows(request.peer, job.function):
-        raise NO_JOB
+        raise unknown_job()
     check(request.peer, READ, job.function.name)
     if found is None:
         retry = {"Retry-After": str(RETRY_SECONDS)}

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, NamedTuple
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -157,16 +156,6 @@ def named_function(broker: Broker, peer: Peer, name: bytes) -> bytes:
     """
     names = allowed(peer, SUBMIT, inspection.readings(name))
     return inspection.known_function(broker, names) or (name if name in names else names[0])
-
-
-def function_in_path(target: bytes) -> bytes:
-    """
-    The function that is called so in a path.
-
-    @param target: the path, as it was sent, ending in C{/NAME/jobs}. The part that endpoints are given as
-        text does not tell a name with escapes in it from a name that is shown so.
-    """
-    return unquote_to_bytes(target.split(b"/")[-2])
 
 
 def moment(value: float | str) -> float:

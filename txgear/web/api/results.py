@@ -22,6 +22,7 @@ from txgear.broker.states import DEAD, DONE
 from txgear.protocol.textlines import unescaped
 from txgear.web.answers import Answer, Problem
 from txgear.web.api import outcomes
+from txgear.web.api.finding import as_sent
 from txgear.web.api.outcomes import NO_RESULT, Pending
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
@@ -214,7 +215,7 @@ class Results:
     def by_handle(self, request: WebRequest, handle: str) -> Answer | Deferred[Answer]:
         """The result of the job with this handle."""
         wait = wait_seconds(request.query(ResultQuery).wait)
-        job = inspection.find(self._broker, request.peer, handle.encode("utf-8"))
+        job = inspection.find(self._broker, request.peer, as_sent(handle))
         if job is None:
             raise _unknown()
         return ResultWait(request, job, wait).answer()

@@ -17,6 +17,7 @@ from txgear.protocol.textlines import text
 from txgear.web import refusals
 from txgear.web.answers import Answer, Problem
 from txgear.web.api import orders, outcomes
+from txgear.web.api.finding import as_sent
 from txgear.web.api.foreground import EventAnswer, ResultAnswer
 from txgear.web.api.orders import Order, PolicyHeaders, Priority, Unique
 from txgear.web.api.replies import Replies
@@ -100,7 +101,7 @@ class Submits:
             raise Problem(
                 400, "invalid_query", "A background job has no events here; /events?job=HANDLE follows it"
             )
-        order = self._order(request, orders.function_in_path(request.target), query)
+        order = self._order(request, as_sent(name), query)
         if background and wait is not None:
             check(request.peer, READ, order.function)
         try:

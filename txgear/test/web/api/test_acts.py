@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import quote, unquote_to_bytes
 
 from txgear.broker.states import DEAD, QUEUED
 from txgear.policies import CLASSIC, Policies
@@ -203,8 +204,24 @@ class FunctionTests(ActsTestCase):
         for name in ("%3Cscript%3E", "%27%22", "%01", "%E2%80%AE", "x" * 4000):
             answer = self.ask("PUT", f"/api/v1/functions/{name}")
             self.assertEqual(answer.status, 201)
+            self.assertIn(unquote_to_bytes(name), self.broker.functions.by_name)
             self.assertEqual(self.ask("POST", f"/api/v1/functions/{name}/pause").status, 200)
         self.assertEqual(self.ask("PUT", "/api/v1/functions/%00").status, 400)
+
+    def test_a_name_as_it_is_shown(self) -> None:
+        """What an answer calls a function can stand in the next path."""
+        for path in ("%FF", "%3Ca%FE", "App%5Cxdebug"):
+            shown = quote(self.ask("PUT", f"/api/v1/functions/{path}").json["function"], safe="")
+            self.assertNotEqual(shown, path)
+            for name in (shown, path):
+                self.assertEqual(self.ask("PUT", f"/api/v1/functions/{name}").status, 200, name)
+                self.assertEqual(self.ask("POST", f"/api/v1/functions/{name}/pause").status, 200, name)
+                self.assertEqual(self.ask("POST", f"/api/v1/functions/{name}/resume").status, 200, name)
+                bounds = self.ask("PUT", f"/api/v1/functions/{name}/maxqueue", body={"low": 1})
+                self.assertEqual(bounds.status, 200, name)
+            self.assertEqual(list(self.broker.functions.by_name), [unquote_to_bytes(path)])
+            self.ask("PUT", f"/api/v1/functions/{path}/maxqueue", body={})
+            self.assertEqual(self.ask("DELETE", f"/api/v1/functions/{shown}").status, 204)
 
     def test_each_is_recorded(self) -> None:
         self.audit()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear import policies
@@ -11,7 +9,6 @@ from txgear.errors import InvalidArgument
 from txgear.web.api.orders import (
     LAST_SECOND,
     SETTINGS,
-    function_in_path,
     header_name,
     moment,
     seconds_of,
@@ -59,9 +56,3 @@ class SecondsTests(SynchronousTestCase):
         for wrong in (-1, "-1", "", "soon", float("nan"), 10**12):
             error = self.assertRaises(InvalidArgument, seconds_of, "delay", wrong)
             self.assertTrue(error.text.startswith("delay: "))
-
-
-class PathTests(SynchronousTestCase):
-    def test_no_byte_is_lost(self) -> None:
-        for name in (b"f", b"\xff", b"a\\xffb", b"a/b", "\u00fc".encode(), bytes(range(256))):
-            self.assertEqual(function_in_path(b"/functions/%s/jobs" % quote(name, safe="").encode()), name)
