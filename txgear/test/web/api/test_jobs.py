@@ -278,6 +278,9 @@ class WorkloadTests(JobsTestCase):
             worker.leave()
         answer = self.ask("GET", self.path)
         self.assertEqual((answer.status, answer.code), (404, "no_workload"))
+        self.allow("http", "see")
+        self.assertEqual(self.ask("GET", self.path).code, "access_denied")
+        self.allow("http", "see", "read")
         self.assertEqual(self.ask("GET", "/api/v1/jobs/H:test:2/workload").body, b"w")
 
     def test_no_faster_than_it_is_read(self) -> None:

@@ -112,6 +112,14 @@ class ServerTests(ServerTestCase):
         self.allow("http", "audit")
         self.assertEqual(self.ask("GET", "/api/v1/audit").status, 200)
 
+    def test_the_policy_of_a_function_that_one_may_not_know(self) -> None:
+        """The answer is the same whether or not there is such a function."""
+        self.allow("http", "settings")
+        for known in (False, True):
+            if known:
+                self.broker.operations.create_function(b"\xff")
+            self.assertEqual(self.ask("GET", "/api/v1/policies/%5Cxff").code, "unknown_function", known)
+
 
 class IdentitiesTests(ServerTestCase):
     def test_without_any(self) -> None:
