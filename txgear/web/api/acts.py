@@ -49,9 +49,13 @@ class NewPriority(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class NewFunction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whose job it is to be."""
+    """
+    Whose job it is to be.
 
-    function: Annotated[str, Meta(description="Its name, as lists show it. It may be new.")]
+    @ivar function: its name, as lists show it. It may be new.
+    """
+
+    function: str
 
 
 Bound = Annotated[int, Meta(ge=0, le=MOST_QUEUED)]

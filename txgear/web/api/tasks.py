@@ -4,10 +4,10 @@ C{/api/v1/tasks}: what is done to all jobs that match a filter, in the server, w
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
 from txgear.broker.bulkacts import BulkAct
 from txgear.broker.inspection import PRIORITY_NAMES
@@ -25,34 +25,43 @@ Kind = Literal["jobs", "dead", "kept"]
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Which jobs are meant; all of it holds for each of them. It is that of lists and commands."""
+    """
+    Which jobs are meant; all of it holds for each of them. It is that of lists and commands.
 
-    function: Annotated[
-        str | UnsetType, Meta(description="Matches the names of their functions: a pattern, as of a shell.")
-    ] = UNSET
-    unique: Annotated[str | UnsetType, Meta(description="What their submitters called them.")] = UNSET
-    state: Annotated[
-        str | UnsetType,
-        Meta(description="How they are: waiting, storing, queued, running; several are parted by commas."),
-    ] = UNSET
-    worker: Annotated[str | UnsetType, Meta(description="Stands in the name of their worker.")] = UNSET
-    older: Annotated[
-        str | UnsetType, Meta(description="How long ago they were submitted, at the least: 90s, 1d.")
-    ] = UNSET
-    text: Annotated[
-        str | UnsetType, Meta(description="Stands in what is known of them: unique, workload, message.")
-    ] = UNSET
+    @ivar function: matches the names of their functions: a pattern, as of a shell.
+    @ivar unique: what their submitters called them.
+    @ivar state: how they are: waiting, storing, queued, running; several are parted by commas.
+    @ivar worker: stands in the name of their worker.
+    @ivar older: how long ago they were submitted, at the least: 90s, 1d.
+    @ivar text: stands in what is known of them: unique, workload, message.
+    """
+
+    function: str | UnsetType = UNSET
+    unique: str | UnsetType = UNSET
+    state: str | UnsetType = UNSET
+    worker: str | UnsetType = UNSET
+    older: str | UnsetType = UNSET
+    text: str | UnsetType = UNSET
 
 
 class NewTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is to be done, and to which jobs."""
+    """
+    What is to be done, and to which jobs.
+
+    @ivar act: what.
+    @ivar filter: to which.
+    @ivar of: of which list they are; by default jobs, or dead.
+    @ivar preview: whether they are only counted.
+    @ivar priority: the new one, to prioritise.
+    @ivar function: the new one, to move.
+    """
 
     act: Act
     filter: Filter
-    of: Annotated[Kind | None, Meta(description="Of which list they are; by default jobs, or dead.")] = None
-    preview: Annotated[bool, Meta(description="Whether they are only counted.")] = False
-    priority: Annotated[Priority | None, Meta(description="The new one, to prioritise.")] = None
-    function: Annotated[str | None, Meta(description="The new one, to move.")] = None
+    of: Kind | None = None
+    preview: bool = False
+    priority: Priority | None = None
+    function: str | None = None
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
