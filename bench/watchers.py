@@ -35,13 +35,24 @@ def scrape(port: int) -> tuple[float, int]:
     return (time.perf_counter() - began) * 1000, len(body)
 
 
+def connected(port: int) -> socket.socket:
+    """A connection. The web's port is opened after that of the jobs."""
+    end = time.monotonic() + ANSWER_SECONDS
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port))
+        except ConnectionRefusedError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+
+
 def main() -> None:
     """The command line: the number of the web port."""
     port = int(sys.argv[1])
-    readers: list[socket.socket] = []
-    for _ in range(READERS):
-        readers.append(socket.create_connection(("127.0.0.1", port)))
-        readers[-1].sendall(REQUEST)
+    readers = [connected(port) for _ in range(READERS)]
+    for reader in readers:
+        reader.sendall(REQUEST)
     events = received = 0
     scrapes: list[float] = []
     size = 0
