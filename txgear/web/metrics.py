@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from prometheus_client.exposition import choose_encoder, generate_latest
+from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from twisted.internet.defer import Deferred
 from twisted.internet.task import SchedulerStopped
 from twisted.python.failure import Failure
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header, parse_options_header
 
 from txgear.broker.rights import METRICS, check
 from txgear.server.jobserver import JobServer
@@ -84,18 +86,30 @@ TEXT: Final = Format("text/plain; version=0.0.4; charset=utf-8", generate_latest
 OPENMETRICS: Final = Format(
     "application/openmetrics-text; version=1.0.0; charset=utf-8", openmetrics.generate_latest, END
 )
+FORMATS: Final = {
+    "application/openmetrics-text": OPENMETRICS,
+    "text/plain": TEXT,
+    "text/*": TEXT,
+    "*/*": TEXT,
+}
+"""What a client gets that takes this."""
 
 
 def format_for(accept: str) -> Format:
     """
     @param accept: what a client takes, as the header says.
     """
-    try:
-        content_type = choose_encoder(accept)[1]
-    except (TypeError, ValueError):
-        # It has a version that is in quotes, or none.
-        return TEXT
-    return OPENMETRICS if content_type.startswith("application/openmetrics-text") else TEXT
+    best = 0.0
+    found = TEXT
+    # prometheus_client's own choose_encoder goes by no quality, and raises at a version in quotes.
+    for kind, quality in parse_accept_header(accept, MIMEAccept):
+        name, parameters = parse_options_header(kind)
+        offered = FORMATS.get(name)
+        if offered is OPENMETRICS and parameters.get("version", "1.0.0") != "1.0.0":
+            continue
+        if offered is not None and (quality > best or (quality == best > 0 and offered is OPENMETRICS)):
+            best, found = quality, offered
+    return found
 
 
 class Scrapes:

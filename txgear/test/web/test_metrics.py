@@ -50,13 +50,22 @@ def merged(pieces: list[Metric | None]) -> list[Metric]:
 
 class FormatTests(WebTestCase):
     def test_who_asks_for_openmetrics_gets_it(self) -> None:
-        for accept in (PROMETHEUS, "application/openmetrics-text", "text/html, application/openmetrics-text"):
+        for accept in (
+            *(PROMETHEUS, "application/openmetrics-text", "text/html, application/openmetrics-text"),
+            'application/openmetrics-text;version="1.0.0"',
+            "text/plain, application/openmetrics-text",
+        ):
             self.assertIs(format_for(accept), OPENMETRICS, accept)
+
+    def test_what_a_client_likes_better(self) -> None:
+        liked = "text/plain;q=0.9, application/openmetrics-text;version=1.0.0;q=0.1"
+        self.assertIs(format_for(liked), TEXT)
+        self.assertIs(format_for("application/openmetrics-text;q=0, */*;q=0.1"), TEXT)
 
     def test_everybody_else_gets_text(self) -> None:
         for accept in (
             *("", "*/*", "text/plain", "text/html", "nonsense", "application/openmetrics-text;version=0.0.1"),
-            'application/openmetrics-text;version="1.0.0"',
+            "application/openmetrics-text;q=0",
         ):
             self.assertIs(format_for(accept), TEXT, accept)
 
