@@ -144,6 +144,8 @@ class BrokerMachine(RuleBasedStateMachine):
 
     def open_doors(self) -> None:
         """The first peers come."""
+        # Submits that were answered with an error.
+        self.refusals = 0
         self.peers: list[Peer] = []
         # How many ends of which job each client is still to hear of.
         self.owed: Counter[tuple[Peer, bytes]] = Counter()
@@ -269,12 +271,14 @@ class BrokerMachine(RuleBasedStateMachine):
             job = self.broker.submit(*asked, settings=own, delay=span)
         except ServerError as error:
             assert type(error) is expected
+            self.refusals += 1
             return
         assert expected is None
         if not background:
             self.owed[peer, job.handle] += 1
         if done is not None:
             assert job is done.job
+            self.model.count(done, "joined")
             assert job.reply_for(background) is (job.reply if background else None)
             if not background:
                 self.repeat(peer, done)
@@ -325,6 +329,7 @@ class BrokerMachine(RuleBasedStateMachine):
         job = self.broker.grab(peer, self.now)
         assert job is (known and known.job)
         if known is not None and job is not None:
+            self.model.count(known, "waits")
             assert job.workload == known.workload
 
     def pre_sleep(self, peer: Peer) -> None:
@@ -456,6 +461,17 @@ class BrokerMachine(RuleBasedStateMachine):
     @invariant()
     def it_counts_right(self) -> None:
         self.broker.check()
+        found: Counter[tuple[bytes, str]] = Counter()
+        for name, counts in self.broker.statistics.by_name.items():
+            assert counts.waited >= 0
+            assert counts.ran >= 0
+            found[name, "failed"] = sum(counts.failed.values())
+            found[name, "waits"], found[name, "runs"] = sum(counts.waits), sum(counts.runs)
+            for what in ("submitted", "joined", "completed", "retried", "restored", "requeued"):
+                found[name, what] = getattr(counts, what)
+        assert +found == self.model.tally
+        refused = sum(sum(counts.refused.values()) for counts in self.broker.statistics.all())
+        assert refused == self.refusals
 
     @invariant()
     def functions_know_their_jobs_and_unused_ones_are_forgotten(self) -> None:

@@ -184,6 +184,7 @@ class StoredMachine(BrokerMachine):
                 for client in known.clients:
                     self.owed[client, job.handle] -= 1
             self.model.refuse(known)
+        self.refusals += 1
         self.broker.store_events.refused(job, "no", self.now)
         assert reply.packet == (ERROR, b"QUEUE_ERROR", b"no")
 

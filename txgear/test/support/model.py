@@ -5,6 +5,7 @@ else. L{txgear.test.broker.test_broker_machine} holds the broker against it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -113,6 +114,11 @@ class BrokerModel:
         self.scheduled = 0
         self.read_until = -inf  # when whoever waits for a read gives up
         self.offset = 0.0
+        # By function and by what it is of: how many there have been.
+        self.tally: Counter[tuple[bytes, str]] = Counter()
+
+    def count(self, known: ModelJob, what: str) -> None:
+        self.tally[known.function, what] += 1
 
     def lane(self, known: ModelJob) -> list[ModelJob]:
         return self.lanes.setdefault((known.function, known.priority), [])
@@ -239,16 +245,19 @@ class BrokerModel:
                 ring.remove(known.function)
         if known.worker is not None:
             self.running[known.worker].remove(known)
+            self.count(known, "runs")
         known.state, known.worker, known.due, known.at = DELAYED, None, None, None
 
     def end(self, known: ModelJob, outcome: int = CANCELLED) -> None:
         self.take_out(known)
         self.jobs.remove(known)
+        self.count(known, "completed" if outcome == DONE else "failed")
         if known.storing or known.stored:
             self.deleted.append(known.job.number)
 
     def add(self, known: ModelJob, due: float, delay: float = 0.0) -> None:
         self.jobs.append(known)
+        self.count(known, "submitted")
         self.put_last(known)
         known.begins = known.created + delay if delay else 0.0
         if known.background and self.durable:
@@ -258,6 +267,7 @@ class BrokerModel:
             self.begin_to_wait(known, due, known.created, known.begins)
 
     def join(self, known: ModelJob, client: Peer, background: bool) -> None:
+        self.count(known, "joined")
         if not background:
             known.clients.insert(0, client)
             return
@@ -337,9 +347,11 @@ class BrokerModel:
             nothing.clear()
         self.rings = [[] for _ in PRIORITIES]
         self.jobs = [known for known in self.jobs if known.stored]
+        self.tally.clear()
         for known in sorted(self.jobs, key=lambda known: known.place):
             known.clients, known.worker, known.loaded, known.unreadable = [], None, not known.size, False
             known.due, known.at = None, None
+            self.count(known, "restored")
             self.begin_to_wait(known, known.kept_due, now)
 
     def records(self) -> list[JobRecord]:
@@ -396,6 +408,7 @@ class BrokerModel:
         elif 0 <= self.retries <= known.retries:
             self.fail(known)
         else:
+            self.count(known, "retried")
             self.take_out(known)
             first = known.retries == 1
             if not first:

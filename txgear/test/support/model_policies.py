@@ -300,6 +300,7 @@ class PolicyModel(BrokerModel):
             self.lose_classically(known, reason)
         elif self.attempts_left(known, retries, reason):
             known.retries += 1
+            self.count(known, "retried")
             self.take_back(known, reason)
             self.put_behind(known)
             delay = self.delay(self.setting(known, "backoff"), sum(known.counts.values()))
@@ -328,6 +329,7 @@ class PolicyModel(BrokerModel):
         if 0 <= self.retries <= known.retries:
             self.give_up(known, FAILED, reason)
             return
+        self.count(known, "retried")
         self.take_back(known, reason)
         first = known.retries == 1
         if not first:
@@ -395,6 +397,7 @@ class PolicyModel(BrokerModel):
             return
         self.take_out(known)
         self.jobs.remove(known)
+        self.count(known, "completed" if outcome == DONE else "failed")
         data = b"".join(known.sent)
         most = (bounds or {}).get("bytes", 0)
         if outcome == DEAD:
@@ -454,6 +457,7 @@ class PolicyModel(BrokerModel):
     def requeue(self, known: PolicyJob) -> None:
         """All its attempts are before it again; their history stays."""
         self.forget(known)
+        self.count(known, "requeued")
         known.counts.clear()
         known.retries, known.beyond, known.state = 0, True, DELAYED
         known.sent, known.missed = [], False
