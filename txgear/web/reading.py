@@ -4,8 +4,11 @@ What a request brings, read into the types that its operation says.
 
 from __future__ import annotations
 
+import re
+from enum import Enum
 from functools import cache
-from typing import Any, Final, TypeVar, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -17,7 +20,19 @@ T = TypeVar("T")
 MOST_QUERY: Final = 200
 """Values in a query. No operation takes as many."""
 
+MOST_SHOWN: Final = 40
+"""Characters of a name that is not known, as the answer shows it."""
+
 _LISTS: Final = (list, tuple, set, frozenset)
+
+_PLACE: Final = re.compile(r" - at `\$([^`]*)`$")
+"""Where a value is wrong, as msgspec says it: C{$.jobs[0].policy}."""
+_STEP: Final = re.compile(r"\.([^.\[]+)|\[")
+_EXPECTED: Final = re.compile(r"Expected `(\w+)(?: \| null)?`(.*?)(?:, got `str`)?$")
+_MISSING: Final = re.compile(r"Object missing required field `(.*)`$")
+
+_VALUES: Final = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+"""What the values of a query are called."""
 
 
 def query(text: bytes, kind: type[T]) -> T:
@@ -43,7 +58,10 @@ def query(text: bytes, kind: type[T]) -> T:
     for name, value in pairs:
         if name not in fields:
             known = ", ".join(fields) or "none"
-            raise Problem(400, "invalid_query", f"The query has a name that is not known; known are: {known}")
+            shown = repr(name[:MOST_SHOWN])
+            raise Problem(
+                400, "invalid_query", f"The query has {shown}, which is not known; known are: {known}"
+            )
         if fields[name]:
             found.setdefault(name, []).append(value)
         elif name in found:
@@ -53,7 +71,7 @@ def query(text: bytes, kind: type[T]) -> T:
     try:
         return msgspec.convert(found, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise Problem(400, "invalid_query", f"The query is wrong: {error}") from error
+        raise Problem(400, "invalid_query", f"The query is wrong: {_in_query(str(error), kind)}") from error
 
 
 @cache
@@ -64,6 +82,63 @@ def _fields(kind: type[Any]) -> dict[str, bool]:
         field.encode_name: (get_origin(hints[field.name]) or hints[field.name]) in _LISTS
         for field in msgspec.structs.fields(kind)
     }
+
+
+def _in_query(message: str, kind: Any) -> str:
+    """What msgspec says of a value, in the words of a query, which knows neither places nor types."""
+    instead = _instead(message, kind)
+    place = _PLACE.search(message)
+    if place is None:
+        missing = _MISSING.fullmatch(message)
+        return f"{missing[1]} is wanted" if missing else f"{message}{instead}"
+    said = message[: place.start()]
+    if found := _EXPECTED.fullmatch(said):
+        said = f"{_VALUES.get(found[1], found[1])}{found[2]} is wanted"
+    return f"{place[1].lstrip('.')}: {said}{instead}"
+
+
+def _instead(message: str, kind: Any) -> str:
+    """What could have stood in the place of a wrong value or an unknown field, where that is a short list."""
+    place = _PLACE.search(message)
+    if "unknown field" not in message and "Invalid enum value" not in message:
+        return ""
+    known = ", ".join(_choices(_kind_at(kind, place[1] if place else "")))
+    return f"; known are: {known}" if known else ""
+
+
+def _kind_at(kind: Any, place: str) -> Any:
+    """The type that belongs to a place within a value of this one; C{None} where that is not clear."""
+    for step in _STEP.finditer(place):
+        kind = _without_none(kind)
+        if step[1] is None:
+            kind = next(iter(get_args(kind)), None)
+        elif _is_struct(kind):
+            hints = get_type_hints(kind)
+            names = {field.encode_name: field.name for field in msgspec.structs.fields(kind)}
+            kind = hints.get(names.get(step[1], ""))
+        else:
+            return None
+    return _without_none(kind)
+
+
+def _without_none(kind: Any) -> Any:
+    if get_origin(kind) in (Union, UnionType):
+        kinds = [each for each in get_args(kind) if each is not type(None)]
+        return kinds[0] if len(kinds) == 1 else None
+    return kind
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _choices(kind: Any) -> list[str]:
+    """The names of the fields, or the values, that a type has."""
+    if _is_struct(kind):
+        return [field.encode_name for field in msgspec.structs.fields(kind)]
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return [str(each.value) for each in kind]
+    return [str(each) for each in get_args(kind)] if get_origin(kind) is Literal else []
 
 
 def json(content_type: str, body: bytes, kind: Any) -> Any:
@@ -78,7 +153,8 @@ def json(content_type: str, body: bytes, kind: Any) -> Any:
     try:
         return _decoder(kind).decode(body)
     except msgspec.ValidationError as error:
-        raise Problem(422, "invalid_body", f"The body is not what is wanted: {error}") from error
+        detail = f"The body is not what is wanted: {error}{_instead(str(error), kind)}"
+        raise Problem(422, "invalid_body", detail) from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise Problem(400, "malformed_json", f"The body is no JSON: {error}") from error
 

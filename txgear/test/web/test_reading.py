@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from enum import Enum
+from typing import Annotated, Any, Literal
 
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.web.answers import Problem
-from txgear.web.reading import MOST_QUERY, json, query
+from txgear.web.reading import MOST_QUERY, MOST_SHOWN, json, query
+
+
+class Colour(Enum):
+    """A choice."""
+
+    RED = "red"
+    BLUE = "blue"
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -20,6 +28,22 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     state: Literal["queued", "dead"] | None = None
     text: str | None = None
     names: list[str] = msgspec.field(default_factory=list, name="name")
+    seconds: Annotated[float, msgspec.Meta(ge=1)] | None = None
+    colour: Colour = Colour.RED
+
+
+class Needed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What has to say something."""
+
+    unique: Annotated[str, msgspec.Meta(max_length=3)]
+
+
+class Many(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What has others within."""
+
+    all: list[Wanted]
+    by_name: dict[str, Wanted] | None = None
+    either: int | str | None = None
 
 
 class QueryTests(SynchronousTestCase):
@@ -51,6 +75,28 @@ class QueryTests(SynchronousTestCase):
         self.wrong(b"function=%FF", "UTF-8")
         self.wrong(b"function=\xff", "UTF-8")
         self.wrong(b"name=1&" * (MOST_QUERY + 1), "too long")
+
+    def test_words(self) -> None:
+        """A wrong value is told in the words of a query, with what could stand in its place."""
+        for text, kind, words in (
+            (b"limit=x", Wanted, "limit: a whole number is wanted"),
+            (b"alive=maybe", Wanted, "alive: true or false is wanted"),
+            (b"seconds=x", Wanted, "seconds: a number is wanted"),
+            (b"seconds=0", Wanted, "seconds: a number >= 1.0 is wanted"),
+            (b"state=odd", Wanted, "state: Invalid enum value 'odd'; known are: queued, dead"),
+            (b"colour=odd", Wanted, "colour: Invalid enum value 'odd'; known are: red, blue"),
+            (b"unique=long", Needed, "unique: text of length <= 3 is wanted"),
+            (b"", Needed, "unique is wanted"),
+        ):
+            problem = self.assertRaises(Problem, query, text, kind)
+            self.assertEqual(problem.detail, f"The query is wrong: {words}")
+
+    def test_shown(self) -> None:
+        """A name that is not known is shown, without signs that nobody sees, and not at any length."""
+        for name, shown in (("%0A%E2%80%AEa", r"'\n\u202ea'"), ("b" * 1000, repr("b" * MOST_SHOWN))):
+            self.wrong(
+                f"{name}=1".encode(), f"The query has {shown}, which is not known; known are: function"
+            )
 
 
 class JsonTests(SynchronousTestCase):
@@ -93,3 +139,19 @@ class JsonTests(SynchronousTestCase):
         ):
             problem = self.assertRaises(Problem, self.read, body)
             self.assertEqual((problem.status, problem.code), (422, "invalid_body"), body)
+
+    def test_instead(self) -> None:
+        """What could have stood there is told, wherever it is."""
+        fields = "function, limit, alive, state, text, name, seconds, colour"
+        for body, kind, words in (
+            (b'{"lim": 1}', Wanted, f"unknown field `lim`; known are: {fields}"),
+            (b'{"all": [{"lim": 1}]}', Many, f"unknown field `lim` - at `$.all[0]`; known are: {fields}"),
+            (b'{"lim": 1}', Many, "unknown field `lim`; known are: all, by_name, either"),
+            (b'{"all": [{"colour": "x"}]}', Many, "'x' - at `$.all[0].colour`; known are: red, blue"),
+            (b'{"all": [{"state": "x"}]}', Many, "'x' - at `$.all[0].state`; known are: queued, dead"),
+            (b'{"all": 1}', Many, "Expected `array`, got `int` - at `$.all`"),
+            (b'{"all": [], "by_name": {"a": {"state": "x"}}}', Many, "'x' - at `$.by_name[...].state`"),
+            (b'{"all": [], "either": []}', Many, "Expected `int | str | null`, got `array` - at `$.either`"),
+        ):
+            problem = self.assertRaises(Problem, self.read, body, kind=kind)
+            self.assertTrue(problem.detail.endswith(words), problem.detail)
