@@ -4,6 +4,8 @@ PYTHON ?= python3
 PORT ?= 4730
 # A file of policies for `make run`; none where this is empty.
 CONFIG ?=
+# Where `make run` has its web; this machine's port 4780, if that is free, where this is empty.
+WEB ?=
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -25,7 +27,8 @@ STEPS := lint types unit integration docs wheel
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo '  PYTHON=python3.12 chooses the interpreter, PORT=4731 the port of `make run`, CONFIG=policies.toml its policies.'
+	@echo '  PYTHON=python3.12 chooses the interpreter.'
+	@echo '  PORT=4731 is the port of `make run`, WEB=127.0.0.1:4781 the place of its web, CONFIG=policies.toml its policies.'
 	@echo '  T=txgear.test.broker lets `make unit` run only these: a folder, a module, a class or one test.'
 
 # The stamps lie in the environment itself and go with it; only a change of pyproject.toml makes
@@ -54,8 +57,8 @@ $(OUT):
 	@mkdir -p $@
 
 .PHONY: run
-run: $(RUNNABLE) ## a job server on 127.0.0.1:4730, its jobs in a file that the log names
-	@.ci/serve $(PORT) $(BIN)/twistd -n --pidfile= txgear --port $(PORT) $(if $(CONFIG),--config '$(CONFIG)')
+run: $(RUNNABLE) ## a job server on 127.0.0.1:4730, its web on 4780, its jobs in a file that the log names
+	@.ci/serve $(PORT) $(BIN)/twistd -n --pidfile= txgear --port $(PORT) $(if $(CONFIG),--config '$(CONFIG)') $(if $(WEB),--web '$(WEB)')
 
 .PHONY: demo
 demo: $(RUNNABLE) ## the programs of examples/ together, some seconds; TRACE=1 shows their packets

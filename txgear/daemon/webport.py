@@ -59,6 +59,12 @@ def web_place(options: Mapping[str, Any]) -> WebPlace | None:
         raise ConfigurationError(
             f"--web {text}: write tls:HOST:PORT, with --tls-cert and --tls-key: those files are renewed"
         )
+    if text.startswith(("http:", "https:")):
+        where = text.partition("//")[2].strip("/") or "127.0.0.1:4780"
+        tls = TLS if text.startswith("https:") else ""
+        raise ConfigurationError(f"--web {text}: it takes no URL; write {tls}{where}")
+    if (port := text.removeprefix(TLS).removeprefix(":")).isdecimal():
+        raise ConfigurationError(f"--web {text}: a host is wanted as well, as 127.0.0.1:{port}")
     where = text.removeprefix(TLS)
     try:
         places = listen_addresses([where]) if where else []

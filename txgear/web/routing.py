@@ -43,7 +43,7 @@ class Found(NamedTuple):
         if found is None:
             allowed = self.allowed()
             raise Problem(
-                405, "method_not_allowed", f"Here one can {allowed} only", headers={"Allow": allowed}
+                405, "method_not_allowed", f"The methods here are {allowed}", headers={"Allow": allowed}
             )
         return found
 

@@ -132,14 +132,18 @@ class Web:
         channel: WebChannel = request.channel  # type: ignore[assignment]
         if not free:
             if asked is not None and not channel.hosts.has(asked.host, channel.local_address):
-                raise Problem(421, "misdirected_request", "This server is not known by that Host")
+                raise Problem(
+                    421,
+                    "misdirected_request",
+                    "This server is not known by that Host; --web-host NAME makes it known",
+                )
             self._check_origin(request, method, asked)
             if method == "OPTIONS" and self._is_preflight(request):
                 return
             self._check_open()
             request.login()
         if found is None:
-            raise Problem(404, "not_found", "There is nothing at this path")
+            raise Problem(404, "not_found", "There is nothing at this path; GET / lists what there is")
         if method == "OPTIONS" and "OPTIONS" not in found.routes:
             request.route = Route(
                 "OPTIONS", "", lambda request: Answer(None, 204, {"Allow": found.allowed()})

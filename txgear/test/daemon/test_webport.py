@@ -66,7 +66,11 @@ class PlaceTests(SynchronousTestCase):
             ("127.0.0.1", "--web 127.0.0.1: a port is wanted as well, as 127.0.0.1:4780"),
             ("::1", "a port is wanted as well"),
             ("tls:", "--web tls:: a port is wanted as well"),
-            ("4780", "--web 4780: cannot listen on 4780: a host is wanted as well"),
+            ("4781", "--web 4781: a host is wanted as well, as 127.0.0.1:4781"),
+            ("tls::4781", "--web tls::4781: a host is wanted as well, as 127.0.0.1:4781"),
+            ("http://127.0.0.1:4781/", "it takes no URL; write 127.0.0.1:4781"),
+            ("https://[::1]:4781", "it takes no URL; write tls:[::1]:4781"),
+            ("http:", "it takes no URL; write 127.0.0.1:4780"),
             ("127.0.0.1:65536", "'65536' is no port from 0 to 65535"),
             ("ssl:4780:privateKey=k", "write tls:HOST:PORT, with --tls-cert and --tls-key"),
         ):
