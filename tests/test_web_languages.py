@@ -117,6 +117,17 @@ def test_problems(language: str, web: tuple[Server, str], function: str) -> None
 
 
 @pytest.mark.parametrize("language", COMMANDS)
+def test_usage(language: str) -> None:
+    """Who says nothing is told what is wanted, and not by an error of the language."""
+    program, script = COMMANDS[language]
+    done = run([requires(program), EXAMPLES / script])
+    assert done.returncode == 2
+    assert done.stdout + done.stderr == f"usage: {program} {script} http://127.0.0.1:4780 FUNCTION".encode() + (
+        b"\n" if language == "sh" else b" [TOKEN]\n"
+    )
+
+
+@pytest.mark.parametrize("language", COMMANDS)
 def test_nobody_answers(language: str) -> None:
     """A server that is not there is an error, at once."""
     program, script = COMMANDS[language]

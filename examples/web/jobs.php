@@ -131,8 +131,12 @@ final class Txgear
 }
 
 if (realpath($_SERVER['SCRIPT_FILENAME'] ?? '') === __FILE__) {
+    if ($argc < 3) {
+        fwrite(STDERR, "usage: php jobs.php http://127.0.0.1:4780 FUNCTION [TOKEN]\n");
+        exit(2);
+    }
     [, $base, $function] = $argv;
-    $txgear = new Txgear($base, $argv[3] ?? '');
+    $txgear = new Txgear(rtrim($base, '/'), $argv[3] ?? '');
 
     // In the background: tried again up to three times, the result kept for an hour.
     $handle = $txgear->submit($function, 'one', policy: ['retries' => 3, 'backoff' => '1s', 'results' => '1h']);
@@ -143,7 +147,7 @@ if (realpath($_SERVER['SCRIPT_FILENAME'] ?? '') === __FILE__) {
     echo "result $result\n";
 
     // At a time, and once only: who submits it again joins it.
-    $query = ['when' => gmdate(DATE_ATOM, time() + 1), 'unique' => 'report-1'];
+    $query = ['when' => gmdate(DATE_ATOM, time() + 3), 'unique' => 'report-1'];
     $first = $txgear->submit($function, 'two', $query, ['results' => '1h']);
     $again = $txgear->submit($function, 'two', $query, ['results' => '1h']);
     echo $first === $again ? "joined\n" : "two jobs\n";

@@ -115,7 +115,12 @@ sub follow {
 package main;
 
 if (!caller) {
+    if (@ARGV < 2) {
+        print STDERR "usage: perl jobs.pl http://127.0.0.1:4780 FUNCTION [TOKEN]\n";
+        exit 2;
+    }
     my ($base, $function, $token) = @ARGV;
+    $base =~ s{/+$}{};
     my $txgear = Txgear->new($base, $token);
     local $| = 1;
 
@@ -131,7 +136,7 @@ if (!caller) {
     print "result $result\n";
 
     # At a time, and once only: who submits it again joins it.
-    my %order = (query => { when => time + 1, unique => 'report-1' }, policy => { results => '1h' });
+    my %order = (query => { when => time + 3, unique => 'report-1' }, policy => { results => '1h' });
     my $first = $txgear->submit($function, 'two', %order);
     my $again = $txgear->submit($function, 'two', %order);
     print $first eq $again ? "joined\n" : "two jobs\n";

@@ -50,7 +50,11 @@ as_json() {
     printf '{"function": "%s", "base64": "%s"}' "$1" "$(printf %s "$2" | base64 | tr -d '\n')"
 }
 
-BASE=$1
+if [ $# -lt 2 ]; then
+    echo 'usage: sh jobs.sh http://127.0.0.1:4780 FUNCTION' >&2
+    exit 2
+fi
+BASE=${1%/}
 FUNCTION=$2
 
 # In the background: tried again up to three times, the result kept for an hour.
@@ -61,7 +65,7 @@ result=$(result "$handle")
 echo "result $result"
 
 # At a time, and once only: who submits it again joins it.
-when=$(($(date +%s) + 1))
+when=$(($(date +%s) + 3))
 first=$(printf two | submit "$FUNCTION" "when=$when&unique=report-1" --header 'Txgear-Results: 1h')
 again=$(printf two | submit "$FUNCTION" "when=$when&unique=report-1" --header 'Txgear-Results: 1h')
 if [ "$first" = "$again" ]; then echo joined; else echo two jobs; fi
