@@ -1,4 +1,4 @@
-"""The page about trouble names what there is: metrics, alerts, commands."""
+"""The pages about trouble and the diagnosis name what there is: metrics, alerts, commands."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import pytest
 
 ROOT: Final = Path(__file__).parent.parent
 TEXT: Final = (ROOT / "docs" / "trouble.md").read_text()
+MONITORING: Final = (ROOT / "docs" / "monitoring.md").read_text()
+PAGES: Final = TEXT + (ROOT / "docs" / "web" / "diagnosis.md").read_text()
 
 pytestmark = pytest.mark.txgear_only
 
 
 def test_metrics() -> None:
     """`tests/test_metrics.py` holds the page about monitoring to what is served."""
-    named = set(re.findall(r"\b((?:txgear|gearman|process)_[a-z_]+)", TEXT))
+    named = set(re.findall(r"\b((?:txgear|gearman|process)_[a-z_]+)", PAGES))
     assert len(named) > 20
-    described = (ROOT / "docs" / "monitoring.md").read_text()
-    assert {name for name in named if f"`{name}`" not in described} == set()
+    assert {name for name in named if f"`{name}`" not in MONITORING} == set()
 
 
 def test_alerts() -> None:
@@ -28,8 +29,12 @@ def test_alerts() -> None:
     assert named == set(re.findall(r"alert: (\w+)", rules)) - {"TxgearNoWorker", "TxgearPausedAndForgotten"}
 
 
-def test_values_of_labels() -> None:
-    """What stands in braces is what the page about monitoring says of that label."""
-    described = (ROOT / "docs" / "monitoring.md").read_text()
-    for value in re.findall(r'\{\w+="(\w+)"\}', TEXT):
-        assert f"`{value}`" in described, value
+def test_labels() -> None:
+    """What stands in braces is what the page about monitoring says of that metric."""
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*)$", MONITORING, re.MULTILINE))
+    found = re.findall(r'(\w+)\{(\w+)="(\w+)"\}', PAGES)
+    assert len(found) > 8
+    for metric, label, value in found:
+        _, labels, words = rows[metric].split(" | ", 2)
+        assert f"`{label}`" in labels, metric
+        assert f"`{value}`" in words, (metric, value)
