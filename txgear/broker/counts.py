@@ -118,7 +118,7 @@ class Counts:
     @ivar submitted: jobs that were taken.
     @ivar joined: submits that were answered with a job that was there.
     @ivar refused: submits that were answered with an error, by its L{word_of}.
-    @ivar refused_at: when the last one was, by the server's time; 0.0 for never.
+    @ivar refused_at: when the last one of each was, by the server's time.
     @ivar restored: jobs that were found in the store.
     @ivar requeued: dead jobs that an operator has had done again.
     @ivar completed: jobs that ended with a result.
@@ -155,7 +155,7 @@ class Counts:
         self.submitted = 0
         self.joined = 0
         self.refused: dict[str, int] = {}
-        self.refused_at = 0.0
+        self.refused_at: dict[str, float] = {}
         self.restored = 0
         self.requeued = 0
         self.completed = 0
@@ -185,7 +185,7 @@ class Counts:
 
     def refuse(self, word: str, now: float) -> None:
         """A submit was answered with an error; see L{word_of}."""
-        self.refused_at = now
+        self.refused_at[word] = now
         self.refused[word] = self.refused.get(word, 0) + 1
 
     def add(self, other: Counts) -> None:
@@ -198,6 +198,7 @@ class Counts:
         self.retried += other.retried
         for word, number in other.refused.items():
             self.refused[word] = self.refused.get(word, 0) + number
+            self.refused_at[word] = max(self.refused_at.get(word, 0.0), other.refused_at[word])
         for reason, number in other.failed.items():
             self.failed[reason] = self.failed.get(reason, 0) + number
         # In place: whoever adds up many of them needs no new list for each.
@@ -206,5 +207,4 @@ class Counts:
         self.waited += other.waited
         self.ran += other.ran
         self.worker_left = max(self.worker_left, other.worker_left)
-        self.refused_at = max(self.refused_at, other.refused_at)
         self.ended = max(self.ended, other.ended)

@@ -12,7 +12,7 @@ from txgear.broker.findings import CRITICAL, INFO, WARNING, Case, Finding
 from txgear.broker.inspection import moment
 from txgear.broker.sharedlanes import SharedLanes
 from txgear.broker.words import number, span, verb
-from txgear.errors import QUEUE_FULL, QueueError
+from txgear.errors import QUEUE_FULL, STORE_REFUSED, QueueError
 from txgear.protocol.constants import PRIORITIES
 from txgear.quantities import rate_text
 
@@ -23,6 +23,8 @@ LONG_WAIT: Final = 300.0
 """Seconds of waiting of the oldest job from which on somebody should look at it."""
 STORE_SECONDS: Final = 5.0
 """Seconds that a job may be on its way to the store before somebody should look at it."""
+REFUSED_SECONDS: Final = 300.0
+"""Seconds for which it is said that the store has refused a job."""
 RECENT_SECONDS: Final = 3600.0
 """Seconds in which a purge, and what has died, is recent."""
 GROWS_FROM: Final = 10
@@ -165,10 +167,26 @@ def queue_full(case: Case) -> Iterator[Finding]:
     words = f"submits are refused: {reason}; {number(function.total, 'job')} of {function.bytes:,} bytes"
     counts = case.counts
     if counts is not None and (refused := counts.refused.get(QUEUE_FULL, 0)):
-        facts["refused"], facts["last"] = refused, case.iso(counts.refused_at)
-        last = f"the last {case.ago(counts.refused_at)} ago"
-        words += f"; {number(refused, 'submit')} {verb(refused, 'was', 'were')} refused, {last}"
+        last = counts.refused_at[QUEUE_FULL]
+        facts["refused"], facts["last"] = refused, case.iso(last)
+        words += f"; {_refused(case, refused, last)}"
     yield Finding("queue_full", CRITICAL, words, facts)
+
+
+def _refused(case: Case, submits: int, last: float) -> str:
+    was = verb(submits, "was", "were")
+    return f"{number(submits, 'submit')} {was} refused, the last {case.ago(last)} ago"
+
+
+def store_refuses(case: Case) -> Iterator[Finding]:
+    """The store works, and has refused a job of late."""
+    counts = case.counts
+    if counts is None or not (refused := counts.refused.get(STORE_REFUSED, 0)):
+        return
+    last = counts.refused_at[STORE_REFUSED]
+    if case.now - last <= REFUSED_SECONDS:
+        words = f"the store works, and does not keep all jobs: {_refused(case, refused, last)}"
+        yield Finding("store_refuses", WARNING, words, {"refused": refused, "last": case.iso(last)})
 
 
 def draining(case: Case) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ What is to be written: it gathers while the store is busy, and is the next batch
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from functools import partial
 from typing import Final
@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from txgear.broker.ports import JournalListener
 from txgear.broker.records import Batch, JobChange, JobUpdate, StoredValue
+from txgear.errors import StoreRefused
 from txgear.journal.batches import MOST_ROWS, Refusals
 from txgear.journal.buffer import WriteBuffer
 from txgear.journal.figures import Carried, Figures
@@ -25,6 +26,8 @@ FLUSH_DELAY: Final = 0.05
 """Seconds that changes gather for when no submit waits: nobody is kept waiting by them."""
 BACKLOG: Final = 10_000
 """Changes that have gathered, from which on whoever makes many more is to wait: one batch has them all."""
+REFUSED_SECONDS: Final = 60.0
+"""Seconds from one line about new jobs that the store refuses to the next: one client may submit many."""
 LEAST_LIMIT: Final = 1024 * 1024
 """Bytes that results on their way may have, however little memory the queue has."""
 
@@ -75,6 +78,8 @@ class Writes:
         self._buffer = WriteBuffer()
         self._in_flight = WriteBuffer()
         self._results_lost = 0
+        self._jobs_refused = 0
+        self._refusals_quiet_until = 0.0
 
     def begin(self, listener: JournalListener, limit: int) -> None:
         """
@@ -226,6 +231,8 @@ class Writes:
         if in_flight.results:
             tell = self._listener.result_stored
             self._link.tell(tell, in_flight.results.keys() - refusals.results.keys())
+        if refusals.new_jobs:
+            self._tell_of_refused(refusals.new_jobs)
         if refusals.results:
             self.log.error(
                 "{store} does not keep the results of {count} jobs: {reason}",
@@ -243,6 +250,21 @@ class Writes:
                 reason=str(reason),
             )
             self._link.tell(self._listener.workload_refused, number, size, self._clock.seconds())
+
+    def _tell_of_refused(self, new_jobs: Mapping[int, StoreRefused]) -> None:
+        """The store works, and refuses new jobs: where its disk is full that may be all there is to see."""
+        self._jobs_refused += len(new_jobs)
+        now = self._clock.seconds()
+        if now < self._refusals_quiet_until:
+            return
+        self._refusals_quiet_until = now + REFUSED_SECONDS
+        self.log.error(
+            "{store} does not keep {count} new jobs, whose submits are refused: {reason}",
+            store=self._link.name,
+            count=self._jobs_refused,
+            reason=str(next(iter(new_jobs.values()))),
+        )
+        self._jobs_refused = 0
 
     def _watch_anew(self) -> None:
         """A batch has come back: those who are left have their time from now on."""

@@ -111,7 +111,7 @@ class CountsTests(SynchronousTestCase):
             AccessDenied(""),
         ):
             counts.refuse(word_of(error), 5.0)
-        self.assertEqual(counts.refused_at, 5.0)
+        self.assertEqual(counts.refused_at, dict.fromkeys(counts.refused, 5.0))
         self.assertEqual(counts.refused, {"queue_full": 1, "access_denied": 2, "queue_error": 1})
 
     def test_live_are_those_that_came_and_have_not_ended(self) -> None:
@@ -131,12 +131,16 @@ class CountsTests(SynchronousTestCase):
             counts.runs[0] += number
             counts.waited, counts.ran, counts.worker_left = 1.0 * number, 2.0 * number, 5.0 - number
         other.fail("lost", 7.0)
+        other.refuse("store_refused", 1.0)
         waits = one.waits
         one.add(other)
         self.assertEqual((one.submitted, one.joined, one.restored, one.requeued), (3, 3, 3, 3))
         self.assertEqual((one.completed, one.retried), (3, 3))
-        self.assertEqual((one.failed, one.refused), ({"fail": 2, "lost": 1}, {"queue_full": 2}))
+        self.assertEqual(
+            (one.failed, one.refused), ({"fail": 2, "lost": 1}, {"queue_full": 2, "store_refused": 1})
+        )
         self.assertEqual((one.waits[:4], one.runs[:2], one.waited, one.ran), ([0, 1, 2, 0], [3, 0], 3.0, 6.0))
-        self.assertEqual((one.worker_left, one.ended, one.refused_at), (4.0, 9.0, 9.0))
+        self.assertEqual((one.worker_left, one.ended), (4.0, 9.0))
+        self.assertEqual(one.refused_at, {"queue_full": 9.0, "store_refused": 1.0})
         self.assertIs(one.waits, waits)
         self.assertEqual((other.submitted, other.failures), (2, 2))

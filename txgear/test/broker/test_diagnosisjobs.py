@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from txgear.broker.diagnosisjobs import REFUSED_SECONDS
 from txgear.broker.findings import CRITICAL, INFO, WARNING, Trend
 from txgear.broker.inspection import moment
 from txgear.broker.model import Peer
 from txgear.broker.operations import MOST_PURGES
 from txgear.broker.rights import PEERS
 from txgear.broker.tenants import Quota
-from txgear.errors import QueueError
+from txgear.errors import QUEUE_FULL, QueueError
 from txgear.protocol.constants import LOW
 from txgear.test.support.broker import FakeRights
 from txgear.test.support.diagnosis import MORNING, DiagnosisTestCase, DurableDiagnosisTestCase
@@ -307,6 +308,22 @@ class StoreTests(DurableDiagnosisTestCase):
         # It does not take any either, but that is meant.
         self.fixture.drain()
         self.assertNotIn("store_unavailable", self.found())
+
+    def test_the_store_refuses_jobs(self) -> None:
+        """That is said for a while; other refusals that come later do not count."""
+        self.assertNotIn("store_refuses", self.found())
+        for _ in range(2):
+            self.fixture.submit(None)
+            self.fixture.refuse("the disk is full")
+        self.fixture.now += 4
+        words = "the store works, and does not keep all jobs: 2 submits were refused, the last 4 s ago"
+        self.assertEqual(self.line("store_refuses"), (WARNING, words))
+        self.assertEqual(self.facts("store_refuses"), {"refused": 2, "last": moment(MORNING)})
+        self.fixture.now += REFUSED_SECONDS - 4
+        self.broker.functions.by_name[b"f"].counts.refuse(QUEUE_FULL, self.fixture.now)
+        self.assertIn("store_refuses", self.found())
+        self.fixture.now += 0.1
+        self.assertNotIn("store_refuses", self.found())
 
     def test_jobs_are_on_their_way(self) -> None:
         self.fixture.submit(None)

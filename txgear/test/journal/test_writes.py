@@ -14,7 +14,17 @@ from txgear.errors import StoreRefused, StoreUnavailable
 from txgear.journal.batches import MOST_ROWS
 from txgear.journal.link import LOST, OPEN, Link
 from txgear.journal.newjobs import JOB_BYTES
-from txgear.journal.writes import BACKLOG, FLUSH_DELAY, LATER, LEAST_LIMIT, NOTHING, NOW, Flush, Writes
+from txgear.journal.writes import (
+    BACKLOG,
+    FLUSH_DELAY,
+    LATER,
+    LEAST_LIMIT,
+    NOTHING,
+    NOW,
+    REFUSED_SECONDS,
+    Flush,
+    Writes,
+)
 from txgear.test.journal.test_newjobs import new_job
 from txgear.test.support.journal import FaultyStore, ManualThread, RecordingListener
 from txgear.test.support.stores import adding, addition
@@ -279,9 +289,26 @@ class BatchTests(WritesTestCase):
         )
         self.assertEqual(
             [formatEvent(event) for event in events],
-            ["memory: does not keep the results of 1 jobs: A result of 4 bytes is too large"],
+            [
+                "memory: does not keep 1 new jobs, whose submits are refused:"
+                " A workload of 4 bytes is too large",
+                "memory: does not keep the results of 1 jobs: A result of 4 bytes is too large",
+            ],
         )
         self.assertEqual((self.writes.pending_bytes, self.store.values()), (0, []))
+
+    def test_refused_jobs_are_told_of_once_a_minute(self) -> None:
+        """With how many there were meanwhile."""
+        self.store.too_large = 3
+        self.clock.advance(1000.0)
+        lines = []
+        for number, seconds in ((4, 0.0), (5, REFUSED_SECONDS - 0.1), (6, 0.1)):
+            self.clock.advance(seconds)
+            self.writes.jobs.add(*new_job(number, b"four"))
+            self.writes.jobs.add(*new_job(number + 10, b"four"))
+            lines.append(self.logged())
+        why = "new jobs, whose submits are refused: A workload of 4 bytes is too large"
+        self.assertEqual(lines, [[f"memory: does not keep 2 {why}"], [], [f"memory: does not keep 4 {why}"]])
 
     def test_what_operators_have_changed(self) -> None:
         self.writes.change(JobChange(1, b"g", 0, None))

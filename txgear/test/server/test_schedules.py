@@ -435,7 +435,7 @@ class StoredSchedulerTests(DurableServerTestCase):
         self.store.too_large = 3
         with capturedLogs() as events:
             self.run_to(1200 + 2.5 * RETRY)
-        (line,) = [formatEvent(event) for event in events]
+        _, line = [formatEvent(event) for event in events]
         self.assertIn("not taken: A workload of 4 bytes is too large; trying again", line)
         self.assertEqual(self.marks(), {b"s": START})
         self.store.too_large = 4
