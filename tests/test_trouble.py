@@ -11,6 +11,7 @@ import pytest
 ROOT: Final = Path(__file__).parent.parent
 TEXT: Final = (ROOT / "docs" / "trouble.md").read_text()
 MONITORING: Final = (ROOT / "docs" / "monitoring.md").read_text()
+RULES: Final = (ROOT / "examples" / "monitoring" / "txgear-rules.yml").read_text()
 PAGES: Final = TEXT + (ROOT / "docs" / "web" / "diagnosis.md").read_text()
 
 pytestmark = pytest.mark.txgear_only
@@ -25,8 +26,21 @@ def test_metrics() -> None:
 
 def test_alerts() -> None:
     named = set(re.findall(r"\bTxgear[A-Z]\w+", TEXT))
-    rules = (ROOT / "examples" / "monitoring" / "txgear-rules.yml").read_text()
-    assert named == set(re.findall(r"alert: (\w+)", rules)) - {"TxgearNoWorker", "TxgearPausedAndForgotten"}
+    assert named == set(re.findall(r"alert: (\w+)", RULES))
+
+
+def test_runbooks() -> None:
+    """Each alert leads to a heading under which it stands, and the page about monitoring to the same."""
+    headings = {
+        title.lower().replace(" ", "-"): text
+        for title, text in re.findall(r"^## (.+)\n((?:(?!## ).*\n)*)", TEXT, re.MULTILINE)
+    }
+    runbooks = re.findall(r"alert: (\w+)\n(?:(?!.*alert:).*\n)*? +runbook: docs/trouble\.md#(.+)\n", RULES)
+    assert len(runbooks) == RULES.count("- alert:")
+    for alert, place in runbooks:
+        assert f"`{alert}`" in headings[place], alert
+    linked = re.findall(r"^\| `(Txgear\w+)` \|.*\| \[.+\]\(trouble\.md#(.+)\) \|$", MONITORING, re.MULTILINE)
+    assert linked == runbooks
 
 
 def test_labels() -> None:

@@ -122,8 +122,10 @@ def test_usage(language: str) -> None:
     program, script = COMMANDS[language]
     done = run([requires(program), EXAMPLES / script])
     assert done.returncode == 2
-    assert done.stdout + done.stderr == f"usage: {program} {script} http://127.0.0.1:4780 FUNCTION".encode() + (
-        b"\n" if language == "sh" else b" [TOKEN]\n"
+    assert (
+        done.stdout + done.stderr
+        == f"usage: {program} {script} http://127.0.0.1:4780 FUNCTION".encode()
+        + (b"\n" if language == "sh" else b" [TOKEN]\n")
     )
 
 
