@@ -22,6 +22,7 @@ from txgear.broker import inspection
 from txgear.broker.inspection import moment
 from txgear.broker.model import Job
 from txgear.broker.search import Search
+from txgear.protocol.textlines import unescaped
 from txgear.web.answers import Problem
 from txgear.web.jobevents import JobReader
 from txgear.web.livestate import LiveState, Thing
@@ -286,7 +287,7 @@ def routes(web: Web) -> list[Route]:
             return
         topics = _topics(query.topics, events.state)
         search = Search.parse(
-            {"function": query.function.encode("utf-8")} if query.function else {}, OF_EVENTS
+            {"function": unescaped(query.function.encode("utf-8"))} if query.function else {}, OF_EVENTS
         )
         events.check_room()
         stream = request.stream(content_type=EVENT_STREAM)

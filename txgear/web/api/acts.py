@@ -27,6 +27,7 @@ from txgear.broker.rights import (
     RESUME,
 )
 from txgear.errors import ServerError
+from txgear.protocol.constants import MAX_FUNCTION
 from txgear.protocol.textlines import text
 from txgear.server import operatorcommands
 from txgear.web.acts import record
@@ -48,6 +49,10 @@ class NewPriority(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     priority: Priority
 
 
+FunctionName = Annotated[str, Meta(min_length=1, max_length=4 * MAX_FUNCTION)]
+"""Escaped, a byte may be four characters."""
+
+
 class NewFunction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
     Whose job it is to be.
@@ -55,7 +60,7 @@ class NewFunction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     @ivar function: its name, as lists show it. It may be new.
     """
 
-    function: str
+    function: FunctionName
 
 
 Bound = Annotated[int, Meta(ge=0, le=MOST_QUEUED)]

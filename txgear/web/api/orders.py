@@ -45,17 +45,44 @@ Moment = Annotated[
 _NUMBER: Final = re.compile(r"\d{1,15}(\.\d{1,6})?")
 
 
+class RetriesByReason(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """Attempts after the first, by the reason that ended the last one."""
+
+    fail: int | UnsetType = UNSET
+    exception: int | UnsetType = UNSET
+    timeout: int | UnsetType = UNSET
+    silent: int | UnsetType = UNSET
+    lost: int | UnsetType = UNSET
+
+
+class BackoffTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """The wait before the next attempt."""
+
+    kind: str | UnsetType = UNSET
+    first: float | str | UnsetType = UNSET
+    most: float | str | UnsetType = UNSET
+    jitter: float | UnsetType = UNSET
+
+
+class RetentionTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """How long something is kept, and how much of it."""
+
+    keep: float | str | UnsetType = UNSET
+    jobs: int | UnsetType = UNSET
+    bytes: int | str | UnsetType = UNSET
+
+
 # Of fields, for the description. They stand here, as pydoctor takes text within an annotation for a type.
 _Retries = Annotated[
-    int | dict[str, int] | UnsetType,
+    int | RetriesByReason | UnsetType,
     Meta(description="Attempts after the first, in all or by the reason that ended the last one."),
 ]
 _Backoff = Annotated[
-    float | str | dict[str, Any] | UnsetType,
+    float | str | BackoffTable | UnsetType,
     Meta(description="The wait before the next attempt: a time, or `kind`, `first`, `most` and `jitter`."),
 ]
 _Dead = Annotated[
-    float | str | dict[str, Any] | UnsetType,
+    float | str | RetentionTable | UnsetType,
     Meta(description="How long to keep a job without attempts left: a time, or `keep`, `jobs`, `bytes`."),
 ]
 _Timeout = Annotated[float | str | UnsetType, Meta(description="A time for one attempt; 0 for no bound.")]
@@ -66,7 +93,7 @@ _Expires = Annotated[
     float | str | UnsetType, Meta(description="A time in which the job must begin; 0 for no bound.")
 ]
 _Results = Annotated[
-    float | str | dict[str, Any] | UnsetType,
+    float | str | RetentionTable | UnsetType,
     Meta(description="How long to keep the result: a time, or `keep`, `jobs`, `bytes`."),
 ]
 _UniqueFor = Annotated[
@@ -74,7 +101,7 @@ _UniqueFor = Annotated[
 ]
 
 
-class JobPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class JobPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """What is to hold for one job, over the policy of its function: see the pages about policies."""
 
     retries: _Retries = UNSET
@@ -244,7 +271,8 @@ def settings_of(policy: JobPolicy | UnsetType) -> dict[str, Any]:
     """The settings of a policy that are there, by name."""
     if policy is UNSET:
         return {}
-    return {name: value for name in SETTINGS if (value := getattr(policy, name)) is not UNSET}
+    found: dict[str, Any] = msgspec.to_builtins(policy)
+    return found
 
 
 def order(

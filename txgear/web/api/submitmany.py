@@ -42,7 +42,7 @@ _When = Annotated[Moment | None, Meta(description="When it may begin.")]
 _Delay = Annotated[Seconds | None, Meta(description="How long it must not begin.")]
 
 
-class NewJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NewJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """
     A background job. Its workload is C{workload}, or C{base64} for bytes that are no text, or empty.
     """

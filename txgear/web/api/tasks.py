@@ -15,7 +15,8 @@ from txgear.broker.rights import MOVE, PRIORITISE
 from txgear.protocol.textlines import unescaped
 from txgear.server import operatorcommands, tasks
 from txgear.web.answers import Answer, Problem
-from txgear.web.api.acts import Priority
+from txgear.web.api.acts import FunctionName, Priority
+from txgear.web.api.models import Word
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
 from txgear.web.web import Web
@@ -36,12 +37,12 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @ivar text: stands in what is known of them: unique, workload, message.
     """
 
-    function: str | UnsetType = UNSET
-    unique: str | UnsetType = UNSET
-    state: str | UnsetType = UNSET
-    worker: str | UnsetType = UNSET
-    older: str | UnsetType = UNSET
-    text: str | UnsetType = UNSET
+    function: Word | UnsetType = UNSET
+    unique: Word | UnsetType = UNSET
+    state: Word | UnsetType = UNSET
+    worker: Word | UnsetType = UNSET
+    older: Word | UnsetType = UNSET
+    text: Word | UnsetType = UNSET
 
 
 class NewTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,7 +62,7 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     of: Kind | None = None
     preview: bool = False
     priority: Priority | None = None
-    function: str | None = None
+    function: FunctionName | None = None
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):

@@ -141,7 +141,10 @@ class RefusedTests(ManyTestCase):
             ({"jobs": [good, {**good, "base64": "?"}]}, 422, "$.jobs[1].base64"),
             ({"jobs": [good], "more": 1}, 422, "more"),
             (b'{"jobs": [{"function": "f"}', 400, ""),
-            (b'{"jobs": [{"function": "f", "policy": {"dead": ' + b'{"a":' * 100_000, 400, ""),
+            (b'{"jobs": [{"function": "f", "policy": {"dead": ' + b'{"a":' * 100_000, 422, "policy.dead"),
+            ({"jobs": [good, {**good, "policy": {"retries": {"sad": 1}}}]}, 422, "policy.retries"),
+            ({"jobs": [good, {**good, "policy": {"backoff": {"first": []}}}]}, 422, "policy.backoff.first"),
+            ({"jobs": [good, {**good, "policy": {"results": {"bytes": {}}}}]}, 422, "policy.results.bytes"),
             (b'{"jobs": [{"function": "\xff"}]}', 400, ""),
         ):
             answer = self.ask("POST", TARGET, {"Content-Type": "application/json"}, body)
