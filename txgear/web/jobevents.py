@@ -14,8 +14,9 @@ from txgear.broker.inspection import MOST_SHOWN
 from txgear.broker.model import Job
 from txgear.broker.rights import reads, sees
 from txgear.broker.states import STATE_NAMES
-from txgear.protocol.constants import JOB_ASSIGN, RESTARTED, WORK_STATUS
+from txgear.protocol.constants import JOB_ASSIGN, RESTARTED, WORK_DATA, WORK_STATUS, WORK_WARNING
 from txgear.protocol.packets import Data
+from txgear.web.api.pieces import pieces
 from txgear.web.sse import COMMENT, EVENT_STREAM, QUIET_SECONDS, event, said, told
 
 if TYPE_CHECKING:
@@ -100,8 +101,17 @@ class JobReader:
                 self._tell_progress()
         elif self._stream.full:
             self._skipped += len(arguments[-1])
-        elif (data := told(kind, arguments)) is not None:
-            self._write(data)
+        elif kind in (WORK_DATA, WORK_WARNING):
+            self._tell_bytes(kind, *arguments)
+
+    def _tell_bytes(self, kind: int, handle: Data, said: Data) -> None:
+        """Tell what the worker has said. Of much at once the beginning will do for who looks on."""
+        shown = next(pieces(said, MOST_SHOWN))
+        data = told(kind, (handle, shown))
+        assert data is not None
+        self._write(data)
+        if len(shown) < len(said):
+            self._write(event("skipped", {"bytes": len(said) - len(shown)}))
 
     def _tell_progress(self) -> None:
         """Tell it the progress of now, and not again too soon."""

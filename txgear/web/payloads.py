@@ -4,7 +4,7 @@ Workloads and results on their way to who has asked for them: as bytes, and no f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from txgear.web.answers import Problem
@@ -60,23 +60,30 @@ class Sending:
     Bytes that are written as they are read.
     """
 
-    def __init__(self, streamed: Streamed, data: bytes, over: Callable[[], None]) -> None:
+    def __init__(self, streamed: Streamed, parts: Iterable[bytes], over: Callable[[], None]) -> None:
         """
+        @param parts: what is written, one after the other. They are not copied as a whole: several may have
+            the same.
         @param over: called when all is written, or nobody reads any more.
         """
         self._streamed = streamed
-        self._data = data
-        self._at = 0
+        self._pieces = _pieces(parts)
         self._over = over
         streamed.on_drain = self.go_on
         streamed.on_gone = over
 
     def go_on(self) -> None:
         """Write as much as there is room for."""
-        while self._at < len(self._data):
-            if self._streamed.full:
+        while not self._streamed.full:
+            piece = next(self._pieces, None)
+            if piece is None:
+                self._streamed.finish()
+                self._over()
                 return
-            self._streamed.write(self._data[self._at : self._at + PIECE])
-            self._at += PIECE
-        self._streamed.finish()
-        self._over()
+            self._streamed.write(piece)
+
+
+def _pieces(parts: Iterable[bytes]) -> Iterator[bytes]:
+    for part in parts:
+        for at in range(0, len(part), PIECE):
+            yield part[at : at + PIECE]

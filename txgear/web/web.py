@@ -22,6 +22,7 @@ from txgear.server.jobserver import JobServer
 from txgear.web.answers import JSON, Answer, Problem
 from txgear.web.channel import WebChannel, WebFactory
 from txgear.web.origins import SAFE, Authority, Origins, authority
+from txgear.web.payloads import Payloads
 from txgear.web.reading import check_json
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
@@ -71,6 +72,7 @@ class Web:
     @ivar router: all routes.
     @ivar everywhere: whether a port is open for others than this machine. Then nobody is served as long as
         there are no access rules. Who opens the ports sets it.
+    @ivar payloads: what of workloads and results is on its way to clients.
     """
 
     log = Logger()
@@ -79,6 +81,7 @@ class Web:
         self.server = server
         self.options = options
         self.everywhere = False
+        self.payloads = Payloads()
         self._parts: list[Part] = []
         self._origins = Origins(options.origins)
         self._told_of_rules = False

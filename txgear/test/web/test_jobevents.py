@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
+from txgear.broker.inspection import MOST_SHOWN
 from txgear.broker.model import Job, Peer
 from txgear.policies import CLASSIC, Policies, Policy, Retention
-from txgear.protocol.packets import Data
+from txgear.protocol.packets import Data, Pieces
 from txgear.test.web.test_events import Event, EventsTestCase, parsed, unchunked
 from txgear.web.jobevents import PROGRESS_SECONDS
 from txgear.web.sse import QUIET_SECONDS
@@ -83,6 +86,20 @@ class JobEventsTests(EventsTestCase):
         self.assertEqual(self.told(), [])
         self.progress(6)
         self.assertEqual([event.data["numerator"] for event in self.told()], [6])
+
+    def test_of_much_at_once_the_beginning(self) -> None:
+        self.follow()
+        self.grab()
+        self.told()
+        for said, key, shown in (
+            (b"x" * 100_000, "text", "x" * MOST_SHOWN),
+            (Pieces([b"\xff" * 60_000, b"\xff" * 40_000]), "base64", b64encode(b"\xff" * 60_000).decode()),
+        ):
+            self.data(said)
+            data, skipped = self.told()
+            self.assertEqual((data.name, data.data), ("data", {key: shown}))
+            missing = 100_000 - (MOST_SHOWN if key == "text" else 60_000)
+            self.assertEqual((skipped.name, skipped.data), ("skipped", {"bytes": missing}))
 
     def test_one_that_does_not_read(self) -> None:
         self.follow()

@@ -55,7 +55,7 @@ class SendingTests(SynchronousTestCase):
     def send(self, data: bytes, room: int) -> tuple[FakeStreamed, list[int]]:
         streamed: Any = FakeStreamed(room)
         over: list[int] = []
-        Sending(streamed, data, lambda: over.append(1)).go_on()
+        Sending(streamed, (data[:100], b"", data[100:]), lambda: over.append(1)).go_on()
         return streamed, over
 
     def test_all_at_once(self) -> None:

@@ -20,7 +20,7 @@ from txgear.web.api import jobmodels
 from txgear.web.api.finding import function_path, job_named, job_path, unknown_job
 from txgear.web.api.models import ROOT, EndedPage, LivePage, search_of
 from txgear.web.api.openapi import BYTES
-from txgear.web.payloads import Payloads, Sending
+from txgear.web.payloads import Sending
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
 from txgear.web.web import Web
@@ -43,7 +43,7 @@ class JobRoutes:
 
     def __init__(self, web: Web) -> None:
         self._broker = web.server.broker
-        self._payloads = Payloads()
+        self._payloads = web.payloads
 
     def live(self, request: WebRequest) -> Answer:
         """Jobs that have not ended."""
@@ -108,7 +108,7 @@ class JobRoutes:
                 release()
                 done.errback()
                 return
-            Sending(streamed, found, release).go_on()
+            Sending(streamed, (found,), release).go_on()
             done.callback(None)
 
         self._broker.archive.read(job, come)

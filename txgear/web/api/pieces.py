@@ -13,17 +13,19 @@ MOST_PIECE: Final = 256 * 1024
 """Bytes that are made JSON at once: a millisecond."""
 
 
-def pieces(data: Data) -> Iterator[bytes]:
+def pieces(data: Data, most: int = MOST_PIECE) -> Iterator[bytes]:
     """
-    Bytes in pieces of L{MOST_PIECE} at the most; at least one, which may be empty. No character of UTF-8 is
-    cut at the end of a piece, but where C{data} came cut.
+    Bytes in pieces; at least one, which may be empty. No character of UTF-8 is cut at the end of a piece, but
+    where C{data} came cut.
+
+    @param most: bytes of a piece.
     """
     empty = True
     for chunk in data.chunks if isinstance(data, Pieces) else (data,):
         at = 0
         while at < len(chunk):
-            end = at + MOST_PIECE
-            while at + MOST_PIECE - 4 < end < len(chunk) and chunk[end] & 0xC0 == 0x80:
+            end = at + most
+            while at + most - 4 < end < len(chunk) and chunk[end] & 0xC0 == 0x80:
                 end -= 1
             yield bytes(chunk[at:end])
             empty = False

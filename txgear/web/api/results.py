@@ -24,6 +24,7 @@ from txgear.web.answers import Answer, Problem
 from txgear.web.api import outcomes
 from txgear.web.api.finding import as_sent
 from txgear.web.api.outcomes import NO_RESULT, Pending
+from txgear.web.payloads import PIECE, Sending
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
 from txgear.web.web import Web
@@ -91,12 +92,13 @@ class ResultWait:
         self._job = job
         self._wait = wait
         self._failed = failed
-        self._done: Deferred[Answer] = Deferred(self._cancelled)
+        self._done: Deferred[Answer | None] = Deferred(self._cancelled)
         self._unwatch: Callable[[], None] = lambda: None
         self._over: IDelayedCall | None = None
+        self._release: Callable[[], None] = lambda: None
         self._gone = False
 
-    def answer(self) -> Answer | Deferred[Answer]:
+    def answer(self) -> Answer | Deferred[Answer | None]:
         """
         @return: the answer, or what fires with it; to cancel that is to wait no more.
         @raise AccessDenied: the peer may not read what jobs of this function carry.
@@ -129,24 +131,45 @@ class ResultWait:
         """The job has ended just now: its result is here even where it is not kept."""
         self._stop()
 
-        def answer() -> Answer:
+        def answer() -> Answer | None:
             handle = self._job.handle
             if outcome != DONE:
                 raise outcomes.failure(handle, outcome, self._failed, result or None)
             if not complete:
                 raise outcomes.not_kept(handle)
-            return outcomes.done(handle, data + result, len(data))
+            return self._whole((data, result), len(data))
 
         self._answer(answer)
 
-    def _answer(self, answer: Callable[[], Answer]) -> None:
+    def _answer(self, answer: Callable[[], Answer | None]) -> None:
         try:
             self._check()
             found = answer()
         except Exception as error:
+            self._release()
             self._done.errback(error)
         else:
             self._done.callback(found)
+
+    def _whole(self, parts: tuple[bytes, ...], data_size: int) -> Answer | None:
+        """
+        Answer with a result.
+
+        @param parts: it; others may have the same.
+        @param data_size: bytes of what its worker sent before the last of it.
+        @return: C{None} where it is on its way, as fast as it is read.
+        """
+        handle, size = self._job.handle, sum(map(len, parts))
+        if size <= PIECE:
+            self._release()
+            return outcomes.done(handle, b"".join(parts), data_size)
+        headers = {**outcomes.done_headers(handle, data_size, size - data_size), "Content-Length": str(size)}
+        streamed = self._request.stream(200, outcomes.BYTES, headers)
+        if self._request.method == b"HEAD":
+            self._release()
+        else:
+            Sending(streamed, parts, self._release).go_on()
+        return None
 
     def _stop(self) -> None:
         if self._over is not None:
@@ -156,12 +179,13 @@ class ResultWait:
     def _cancelled(self, done: Deferred[Any]) -> None:
         """Nobody waits any more."""
         self._gone = True
+        self._release()
         self._unwatch()
         self._stop()
 
     # One that has
 
-    def _of_ended(self) -> Answer | Deferred[Answer]:
+    def _of_ended(self) -> Answer | Deferred[Answer | None]:
         job = self._job
         handle, history = job.handle, history_of(job)
         archive = self._server.broker.archive
@@ -174,6 +198,7 @@ class ResultWait:
             raise outcomes.failure(handle, DEAD, self._failed, message)
         if not history.complete:
             raise self._nothing_kept()
+        self._release = self._request.web.payloads.hold(history.data_size + history.result_size)
         archive.read(job, partial(self._read, history))
         return self._done
 
@@ -188,10 +213,10 @@ class ResultWait:
             return
         job, archive = self._job, self._server.broker.archive
 
-        def answer() -> Answer:
+        def answer() -> Answer | None:
             if found is not None and len(found) == history.data_size + history.result_size:
                 if job.state == DONE:
-                    return outcomes.done(job.handle, found, history.data_size)
+                    return self._whole((found,), history.data_size)
                 message = found[history.data_size :] or None
                 raise outcomes.failure(job.handle, job.state, self._failed, message)
             if archive.by_handle(job.handle) is not job:
@@ -212,7 +237,7 @@ class Results:
     def __init__(self, web: Web) -> None:
         self._broker = web.server.broker
 
-    def by_handle(self, request: WebRequest, handle: str) -> Answer | Deferred[Answer]:
+    def by_handle(self, request: WebRequest, handle: str) -> Answer | Deferred[Answer | None]:
         """The result of the job with this handle."""
         wait = wait_seconds(request.query(ResultQuery).wait)
         job = inspection.find(self._broker, request.peer, as_sent(handle))
@@ -220,7 +245,7 @@ class Results:
             raise _unknown()
         return ResultWait(request, job, wait).answer()
 
-    def by_unique(self, request: WebRequest) -> Answer | Deferred[Answer]:
+    def by_unique(self, request: WebRequest) -> Answer | Deferred[Answer | None]:
         """The result of the job that had this unique last."""
         query = request.query(FindQuery)
         wait = wait_seconds(query.wait)

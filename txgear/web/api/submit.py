@@ -128,7 +128,7 @@ class Submits:
 
     def _background(
         self, request: WebRequest, job: Job, joined: bool, wait: float | None
-    ) -> Deferred[Answer]:
+    ) -> Deferred[Answer | None]:
         stored: Deferred[None] = Deferred()
 
         def told(error: QueueError | None) -> None:
@@ -137,7 +137,7 @@ class Submits:
             else:
                 stored.callback(None)
 
-        def answer(nothing: None) -> Answer | Deferred[Answer]:
+        def answer(nothing: None) -> Answer | Deferred[Answer | None]:
             if wait is None:
                 return self._accepted(request, job, joined)
             return ResultWait(request, job, wait, outcomes.JOB_FAILED).answer()

@@ -20,6 +20,7 @@ from txgear.test.support.journal import FaultyStore
 from txgear.test.support.server import DurableServerFixture
 from txgear.test.support.web import WebPeer, WebTestCase
 from txgear.web.api import results, submit
+from txgear.web.payloads import MOST_HELD
 
 JOBS = "/api/v1/functions/f/jobs"
 RESULT = "/api/v1/jobs/H:test:1/result"
@@ -51,6 +52,38 @@ class KeptTests(ResultTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.set(results="1h")
+
+    def test_long(self) -> None:
+        """So much of all that are read at the same time is held."""
+        worker, handle = self.submitted()
+        worker.say(WORK_COMPLETE, handle, b"r" * 3_000_000)
+        client = self.connect()
+        client.ask_web("HEAD", RESULT, {})
+        self.clock.advance(0)
+        answer = client.web_answer()
+        self.assertEqual((answer.status, answer.headers["Content-Length"]), (200, "3000000"))
+        client = self.connect()
+        client.transport.stuck = True
+        client.ask_web("GET", RESULT, {})
+        held = self.web.payloads.hold(MOST_HELD - 3_000_000)
+        answer = self.ask("GET", RESULT)
+        self.assertEqual((answer.status, answer.code), (503, "too_much_read"))
+        self.assertTrue(client.heard_all().endswith(b"\r\n\r\n" + b"r" * 3_000_000))
+        self.assertEqual(self.ask("GET", RESULT).body, b"r" * 3_000_000)
+        held()
+        client = self.connect()
+        client.transport.stuck = True
+        client.ask_web("GET", RESULT, {})
+        self.assertEqual(self.web.payloads.held, 3_000_000)
+        client.leave()
+        self.assertEqual(self.web.payloads.held, 0)
+
+    def test_a_long_exception(self) -> None:
+        worker, handle = self.submitted()
+        worker.say(WORK_EXCEPTION, handle, b"e" * 100_000)
+        answer = self.ask("GET", RESULT)
+        self.assertEqual((answer.status, answer.json["exception"]["size"]), (410, 100_000))
+        self.assertEqual(self.web.payloads.held, 0)
 
     def test_whole(self) -> None:
         worker, handle = self.submitted()
@@ -215,6 +248,26 @@ class WaitTests(ResultTestCase):
             self.assertEqual(client.web_answer().body, b"result")
         self.assertEqual(self.ask("GET", RESULT).status, 404)
         self.clock.advance(20)
+
+    def test_long_ones_are_written_as_they_are_read(self) -> None:
+        """Those who wait for it have the same bytes, however slowly they read."""
+        self.set(results="1h")
+        worker, handle = self.submitted()
+        clients = [self.waiting() for _ in range(3)]
+        for client in clients:
+            client.transport.stuck = True
+        data, result = b"d" * 1000, b"r" * 3_000_000
+        worker.say(WORK_DATA, handle, data)
+        worker.say(WORK_COMPLETE, handle, result)
+        gone, *others = clients
+        gone.leave()
+        for client in others:
+            self.assertLess(len(client.transport.value()), 1_000_000)
+            head, _, body = client.heard_all().partition(b"\r\n\r\n")
+            self.assertIn(b"\r\nContent-Length: 3001000", head)
+            self.assertIn(b"Txgear-Data-Size: 1000\r\n", head)
+            self.assertEqual(body, data + result)
+        self.assertEqual(self.web.payloads.held, 0)
 
     def test_time_over(self) -> None:
         worker, handle = self.submitted()
