@@ -1,6 +1,6 @@
 """
 Mutants of the access rules: one place of the package is made wrong, and the unit tests that are to notice it
-do. Each runs in a copy of the package.
+do. Each runs in a copy of the package; several run at a time.
 
 A place that is not there any more, or is there twice, fails as well: whoever moves it moves it in
 C{mutants.py}, too.
@@ -13,7 +13,10 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Final
 
 import pytest
@@ -48,28 +51,55 @@ def run_unit_tests(folder: Path, modules: set[str], *, keep: bool) -> str:
 
 
 @pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a copy of the package, whose unit tests pass."""
+def copies(tmp_path_factory: pytest.TempPathFactory) -> SimpleQueue[Path]:
+    """Folders with a copy of the package, whose unit tests pass: one for each processor."""
     folder = tmp_path_factory.mktemp("copy")
     shutil.copytree(PACKAGE, folder / "txgear", ignore=shutil.ignore_patterns("__pycache__"))
     modules = {module for mutant in MUTANTS for module in mutant.tests.split()}
     said = run_unit_tests(folder, modules, keep=True)
     assert "\nPASSED (" in said, said
-    return folder
+    found: SimpleQueue[Path] = SimpleQueue()
+    found.put(folder)
+    for _ in range(1, os.cpu_count() or 1):
+        another = tmp_path_factory.mktemp("copy")
+        shutil.copytree(folder / "txgear", another / "txgear")
+        found.put(another)
+    return found
+
+
+def said_of(mutant: Mutant, copies: SimpleQueue[Path]) -> str:
+    """What trial says of a copy that is made wrong, and right again afterwards."""
+    copy = copies.get()
+    original, place = PACKAGE / mutant.file, copy / "txgear" / mutant.file
+    try:
+        place.write_text(original.read_text().replace(mutant.right, mutant.wrong))
+        # Python takes what it has compiled by time and size: this is of no time in which anything was.
+        os.utime(place, (0, 0))
+        return run_unit_tests(copy, set(mutant.tests.split()), keep=False)
+    finally:
+        shutil.copy2(original, place)
+        copies.put(copy)
+
+
+@pytest.fixture(scope="module")
+def runs(request: pytest.FixtureRequest, copies: SimpleQueue[Path]) -> Iterator[Mapping[Mutant, Future[str]]]:
+    """The runs of all mutants that were asked for, as many at a time as there are copies."""
+    asked = [
+        mutant
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.module is request.module
+        if isinstance(mutant := item.callspec.params["mutant"], Mutant)
+    ]
+    with ThreadPoolExecutor(copies.qsize()) as pool:
+        yield {mutant: pool.submit(said_of, mutant, copies) for mutant in asked}
+        pool.shutdown(cancel_futures=True)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_mutant(copy: Path, mutant: Mutant) -> None:
-    original, place = PACKAGE / mutant.file, copy / "txgear" / mutant.file
-    text = original.read_text()
+def test_mutant(runs: Mapping[Mutant, Future[str]], mutant: Mutant) -> None:
+    text = (PACKAGE / mutant.file).read_text()
     assert text.count(mutant.right) == 1, f"{mutant.file} has moved on: {mutant.right!r}"
-    try:
-        place.write_text(text.replace(mutant.right, mutant.wrong))
-        # Python takes what it has compiled by time and size: this is of no time in which anything was.
-        os.utime(place, (0, 0))
-        said = run_unit_tests(copy, set(mutant.tests.split()), keep=False)
-    finally:
-        shutil.copy2(original, place)
+    said = runs[mutant].result()
     # Where a module cannot be imported it is no test that fails.
     assert re.search(r"^FAILED \(", said, re.MULTILINE), f"nobody has noticed it\n{said}"
     assert re.search(r"^txgear\.test\.[\w.]+Tests\.test_\w+$", said, re.MULTILINE), said

@@ -244,9 +244,11 @@ class BulkActs:
         work = 0
         for number in numbers:
             job = self._job(order.of, number)
+            if job is not None and not knows(act.asker, job.function):
+                job = None
             if not partial:
                 act.looked_at += 1
-            elif job is not None and knows(act.asker, job.function):
+            elif job is not None:
                 act.looked_at += 1
                 act.total += 1
             work += 1

@@ -275,6 +275,17 @@ class RightsTests(BulkActsTestCase):
         act = self.finish(self.start(MOVE, words={"function": b"g"}, function=b"h"))
         self.assertEqual((act.failed, left[0].function.name), (1, b"g"))
 
+    def test_they_may_change_while_jobs_are_counted(self) -> None:
+        self.submit(2 * STEPS * LOOKS)
+        self.submit(1, b"g")
+        act = self.start(CANCEL, preview=True)
+        while not act.matched:
+            self.turn()
+        self.assertEqual(act.state, COUNTING)
+        self.asker.rights = FakeRights((SEE, b"g"))
+        self.finish(act)
+        self.assertEqual((act.looked_at, act.matched), (2 * STEPS * LOOKS + 1, 2 * STEPS * LOOKS))
+
     def test_they_may_change_meanwhile(self) -> None:
         self.submit(2 * STEPS)
         self.submit(1, b"g")
