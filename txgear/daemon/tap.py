@@ -239,7 +239,7 @@ class Options(UsageOptions):
             None,
             None,
             "where programs and browsers see the server: HOST:PORT, tls:HOST:PORT, an endpoint string, or"
-            f" nothing for nowhere [default: {WEB}]",
+            f" '' for nowhere [default: {WEB}]",
         ),
         (
             "statsd",

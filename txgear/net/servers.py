@@ -96,6 +96,9 @@ def _server(reactor: IReactorTime, server: object, context: ClientContext | None
             raise _not_understood(server)
         port = int(rest[1:]) if rest else port
     elif not isIPv6Address(server):
+        if (number := server.removeprefix(":")).isdecimal():
+            # The system would take it for an address.
+            raise ValueError(f"{server!r}: a host is wanted as well, as 127.0.0.1:{number}")
         host, colon, rest = server.partition(":")
         if colon and not rest.isdecimal():
             return _by_endpoint_string(reactor, server, context)

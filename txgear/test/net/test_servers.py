@@ -190,6 +190,8 @@ class ServerListTests(SynchronousTestCase):
             "gear example",
         ):
             self.assert_said(ValueError, f"{text!r} {host}", text)
+        for text in ("4731", ":4731"):
+            self.assert_said(ValueError, f"{text!r}: a host is wanted as well, as 127.0.0.1:4731", text)
         for text in ("a,b", "a,b:4731", "a:4730,b:4731"):
             self.assert_said(ValueError, f"several are a list: {text.split(',')}", text)
         self.assertEqual("unix:/run/a,b", server_list(self.reactor, "unix:/run/a,b")[0].name)
