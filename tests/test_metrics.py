@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from databases import Postgres
 from needs import requires
 from processes import Programs, Server, Servers, free_port, programs_folder, run, wait_until
-from txgear.web.families import COUNTER, FAMILIES, HISTOGRAM
+from txgear.web.metrics.families import COUNTER, FAMILIES, HISTOGRAM
 from wirepeer import P, WirePeer
 
 pytestmark = pytest.mark.txgear_only

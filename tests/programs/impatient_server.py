@@ -8,13 +8,13 @@ from twisted.scripts.twistd import run
 
 import txgear.broker.workforce
 import txgear.server.census
-import txgear.web.statsd
+import txgear.web.metrics.statsd
 
 workforce: Any = txgear.broker.workforce
 workforce.SILENT_SECONDS = 1.0
 census: Any = txgear.server.census
 census.PERIOD = 0.3
-statsd: Any = txgear.web.statsd
+statsd: Any = txgear.web.metrics.statsd
 statsd.SECONDS = 0.3
 
 run()

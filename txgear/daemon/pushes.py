@@ -14,7 +14,7 @@ from txgear.journal.thread import StoreThread
 from txgear.server.jobserver import JobServer
 
 if TYPE_CHECKING:
-    from txgear.web.push import Push
+    from txgear.web.metrics.push import Push
 
 
 class Pushes:
@@ -38,10 +38,10 @@ class Pushes:
 
     def _add_otel(self, server: JobServer, reactor: Any) -> None:
         try:
-            from txgear.web.otel import Otel
+            from txgear.web.metrics.otel import Otel
         except ImportError as error:
             raise _missing("otel", error) from error
-        from txgear.web.push import Push
+        from txgear.web.metrics.push import Push
 
         otel = Otel(server.wall_clock())
         thread = StoreThread(reactor, "txgear otel")
@@ -51,10 +51,10 @@ class Pushes:
 
     def _add_statsd(self, server: JobServer, reactor: Any, place: str) -> None:
         try:
-            from txgear.web.statsd import SECONDS, Statsd
+            from txgear.web.metrics.statsd import SECONDS, Statsd
         except ImportError as error:
             raise _missing("statsd", error) from error
-        from txgear.web.push import Push
+        from txgear.web.metrics.push import Push
 
         statsd = Statsd(place)
         thread = StoreThread(reactor, "txgear statsd")

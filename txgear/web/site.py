@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Final
 
 from txgear.server.jobserver import JobServer
-from txgear.web import events, front, health, historyroutes, metrics
+from txgear.web import front, health, historyroutes
 from txgear.web.api import (
     acts,
     diagnosis,
@@ -22,20 +22,22 @@ from txgear.web.api import (
     tasks,
     workers,
 )
+from txgear.web.events import readers
+from txgear.web.metrics import scrape
 from txgear.web.web import Web, WebOptions
 
 PARTS: Final[tuple[ModuleType, ...]] = (
     acts,
     diagnosis,
-    events,
     front,
     functions,
     health,
     historyroutes,
     jobs,
-    metrics,
     openapi,
+    readers,
     results,
+    scrape,
     server,
     submit,
     submitmany,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from txgear._version import __version__
 from txgear.test.support.web import WebTestCase
-from txgear.web import events, front, health
+from txgear.web import front, health
+from txgear.web.events import readers
 
 
 class FrontTests(WebTestCase):
-    parts = (events, front, health)
+    parts = (readers, front, health)
 
     def test_what_there_is(self) -> None:
         answer = self.ask("GET", "/")

@@ -34,8 +34,8 @@ from txgear.web.answers import Answer, Problem
 from txgear.web.api import outcomes
 from txgear.web.api.pieces import MOST_PIECE, pieces
 from txgear.web.api.replies import Replies
+from txgear.web.events.sse import COMMENT, EVENT_STREAM, QUIET_SECONDS, event, said, told
 from txgear.web.request import Streamed, WebRequest
-from txgear.web.sse import COMMENT, EVENT_STREAM, QUIET_SECONDS, event, said, told
 
 ENDS: Final = frozenset((WORK_COMPLETE, WORK_EXCEPTION, WORK_FAIL))
 """The types of packets that are the last of a job."""

@@ -16,7 +16,7 @@ from txgear.broker.states import CANCELLED, DEAD, DONE, EXPIRED, FAILED, STATE_N
 from txgear.protocol.packets import Data
 from txgear.protocol.textlines import text
 from txgear.web.answers import Answer, Problem
-from txgear.web.sse import said
+from txgear.web.events.sse import said
 
 BYTES: Final = "application/octet-stream"
 """The type of results: nobody knows what they are."""

@@ -22,9 +22,9 @@ from txgear.web.api.foreground import EventAnswer, ResultAnswer
 from txgear.web.api.orders import Order, PolicyHeaders, Priority, Unique
 from txgear.web.api.replies import Replies
 from txgear.web.api.results import ResultWait, WaitSeconds, wait_seconds
+from txgear.web.events.sse import EVENT_STREAM
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
-from txgear.web.sse import EVENT_STREAM
 from txgear.web.web import Web
 
 TAG: Final = "submit"

@@ -25,7 +25,7 @@ from txgear.test.support.server import DurableServerFixture
 from txgear.test.support.web import WebPeer, WebTestCase
 from txgear.web.api import results, submit
 from txgear.web.api.pieces import MOST_PIECE
-from txgear.web.sse import QUIET_SECONDS
+from txgear.web.events.sse import QUIET_SECONDS
 
 JOBS = "/api/v1/functions/f/jobs"
 EVENTS = {"Accept": "text/event-stream"}

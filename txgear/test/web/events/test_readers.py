@@ -1,4 +1,4 @@
-"""Tests of L{txgear.web.events}."""
+"""Tests of L{txgear.web.events.readers}."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from txgear.security.access import Access, Rule
 from txgear.server import turns
 from txgear.test.support.broker import FakeRights
 from txgear.test.support.web import WebPeer, WebTestCase
-from txgear.web import events
-from txgear.web.events import BUSY_SECONDS, MOST_READERS, TICK_SECONDS
-from txgear.web.livestate import MOST_GONE
-from txgear.web.sse import QUIET_SECONDS
+from txgear.web.events import readers
+from txgear.web.events.livestate import MOST_GONE
+from txgear.web.events.readers import BUSY_SECONDS, MOST_READERS, TICK_SECONDS
+from txgear.web.events.sse import QUIET_SECONDS
 
 
 class Event(NamedTuple):
@@ -55,7 +55,7 @@ class CountedRights(FakeRights):
 
 
 class EventsTestCase(WebTestCase):
-    parts = (events,)
+    parts = (readers,)
 
     def read(self, target: str = "/events", headers: Mapping[str, str] | None = None) -> WebPeer:
         """Begin to read events."""

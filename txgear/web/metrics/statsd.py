@@ -17,7 +17,7 @@ from prometheus_client.samples import Sample
 from statsd import StatsClient  # type: ignore[import-untyped]
 
 from txgear.errors import ConfigurationError
-from txgear.web.families import COUNTER, HISTOGRAM
+from txgear.web.metrics.families import COUNTER, HISTOGRAM
 
 SECONDS: Final = 10.0
 """From one time to the next: statsd itself hands on what it has as often."""

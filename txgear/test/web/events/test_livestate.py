@@ -1,4 +1,4 @@
-"""Tests of L{txgear.web.livestate}."""
+"""Tests of L{txgear.web.events.livestate}."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from txgear.server import tasks
 from txgear.server.jobserver import JobServer
 from txgear.test.support.journal import FaultyStore
 from txgear.test.support.server import DurableServerFixture, ServerFixture
-from txgear.web.livestate import MOST_FOLLOWED, MOST_GONE, LiveState, Thing, Topic
+from txgear.web.events.livestate import MOST_FOLLOWED, MOST_GONE, LiveState, Thing, Topic
 
 
 class Letters(Topic):

@@ -1,4 +1,4 @@
-"""Tests of L{txgear.web.sse}."""
+"""Tests of L{txgear.web.events.sse}."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.protocol.constants import RESTARTED, WORK_COMPLETE, WORK_DATA, WORK_STATUS, WORK_WARNING
 from txgear.protocol.packets import Pieces
-from txgear.web.sse import event, said, told
+from txgear.web.events.sse import event, said, told
 
 
 class EventTests(SynchronousTestCase):

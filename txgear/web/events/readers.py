@@ -24,10 +24,10 @@ from txgear.broker.model import Job
 from txgear.broker.search import Search
 from txgear.protocol.textlines import unescaped
 from txgear.web.answers import Problem
-from txgear.web.jobevents import JobReader
-from txgear.web.livestate import LiveState, Thing
+from txgear.web.events.jobevents import JobReader
+from txgear.web.events.livestate import LiveState, Thing
+from txgear.web.events.sse import COMMENT, EVENT_STREAM, QUIET_SECONDS, event
 from txgear.web.routes import Operation, Route
-from txgear.web.sse import COMMENT, EVENT_STREAM, QUIET_SECONDS, event
 
 if TYPE_CHECKING:
     from txgear.server.jobserver import JobServer

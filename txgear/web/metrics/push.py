@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from txgear.journal.link import InThread
 from txgear.server.jobserver import JobServer
-from txgear.web.figures import snapshot
+from txgear.web.metrics.figures import snapshot
 
 
 class NotSent(Exception):

@@ -17,7 +17,7 @@ from txgear.broker.states import STATE_NAMES
 from txgear.protocol.constants import JOB_ASSIGN, RESTARTED, WORK_DATA, WORK_STATUS, WORK_WARNING
 from txgear.protocol.packets import Data
 from txgear.web.api.pieces import pieces
-from txgear.web.sse import COMMENT, EVENT_STREAM, QUIET_SECONDS, event, said, told
+from txgear.web.events.sse import COMMENT, EVENT_STREAM, QUIET_SECONDS, event, said, told
 
 if TYPE_CHECKING:
     from txgear.web.request import WebRequest
@@ -29,8 +29,8 @@ PROGRESS_SECONDS: Final = 0.25
 class JobReader:
     """
     One who follows a job. It is sent C{job} at first and whenever an attempt begins or ends; what
-    L{txgear.web.sse.told} makes of what the worker says; C{skipped}, with how many bytes of that, where it
-    has not read what it was sent before; and C{ended}, which is the last.
+    L{txgear.web.events.sse.told} makes of what the worker says; C{skipped}, with how many bytes of that,
+    where it has not read what it was sent before; and C{ended}, which is the last.
 
     What the worker says is for those who may read results.
     """

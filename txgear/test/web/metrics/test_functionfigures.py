@@ -1,4 +1,4 @@
-"""Tests of L{txgear.web.functionfigures}, and of L{txgear.web.figures}."""
+"""Tests of L{txgear.web.metrics.functionfigures}, and of L{txgear.web.metrics.figures}."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from txgear.stores.memory import MemoryStore
 from txgear.test.support.extras import PROPERTY, given, st
 from txgear.test.support.server import DurableServerFixture, FakePeer, ServerFixture, submit
 from txgear.test.support.stores import adding, addition
-from txgear.web import families, functionfigures
-from txgear.web.families import FAMILIES
-from txgear.web.figures import figures, snapshot
-from txgear.web.functionfigures import MOST_LABEL, OTHER, label
+from txgear.web.metrics import families, functionfigures
+from txgear.web.metrics.families import FAMILIES
+from txgear.web.metrics.figures import figures, snapshot
+from txgear.web.metrics.functionfigures import MOST_LABEL, OTHER, label
 
 Labels = Mapping[str, str]
 

@@ -1,4 +1,4 @@
-"""Tests of L{txgear.web.metrics}: the texts, their formats, and who reads them how."""
+"""Tests of L{txgear.web.metrics.scrape}: the texts, their formats, and who reads them how."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from txgear.broker.model import Peer
 from txgear.broker.rights import METRICS
 from txgear.test.support.extras import PROPERTY, given, st
 from txgear.test.support.web import WebAnswer, WebPeer, WebTestCase
-from txgear.web import families, metrics
-from txgear.web.figures import figures
-from txgear.web.metrics import MOST_SCRAPES, OPENMETRICS, TEXT, Format, format_for
+from txgear.web.metrics import families, scrape
+from txgear.web.metrics.figures import figures
+from txgear.web.metrics.scrape import MOST_SCRAPES, OPENMETRICS, TEXT, Format, format_for
 
 PROMETHEUS = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
@@ -96,7 +96,7 @@ class FormatTests(WebTestCase):
 
 
 class ScrapeTests(WebTestCase):
-    parts = (metrics,)
+    parts = (scrape,)
 
     def setUp(self) -> None:
         super().setUp()
@@ -105,7 +105,7 @@ class ScrapeTests(WebTestCase):
         self.server.patient = Cooperator(
             lambda: lambda: True, lambda step: self.steps.callLater(1, step), started=True
         )
-        self.scrapes = metrics.Scrapes(self.server)
+        self.scrapes = scrape.Scrapes(self.server)
 
     def begin(self, accept: str = "") -> WebPeer:
         client = self.connect()

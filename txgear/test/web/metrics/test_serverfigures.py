@@ -1,4 +1,4 @@
-"""Tests of L{txgear.web.serverfigures}."""
+"""Tests of L{txgear.web.metrics.serverfigures}."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from txgear.security.audit import LOGIN
 from txgear.server.guard import WrongToken
 from txgear.stores.memory import MemoryStore
 from txgear.test.support.server import DurableServerFixture, ServerFixture, submit
-from txgear.web import serverfigures
-from txgear.web.families import FAMILIES
+from txgear.web.metrics import serverfigures
+from txgear.web.metrics.families import FAMILIES
 
 
 class ServerFiguresTests(SynchronousTestCase):

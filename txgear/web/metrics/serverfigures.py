@@ -20,8 +20,8 @@ from txgear._version import __version__
 from txgear.histogram import Histogram
 from txgear.net.stream import Stream
 from txgear.server.jobserver import JobServer
-from txgear.web import families
-from txgear.web.families import Family
+from txgear.web.metrics import families
+from txgear.web.metrics.families import Family
 
 PEERS_AT_ONCE: Final = 500
 """Connections that are looked at in one piece: some tenths of a millisecond."""
@@ -32,7 +32,7 @@ GCCollector(registry=_registry)
 
 
 def figures(server: JobServer) -> Iterator[Metric | None]:
-    """All metrics of the server; see L{txgear.web.functionfigures.figures}."""
+    """All metrics of the server; see L{txgear.web.metrics.functionfigures.figures}."""
     yield families.UP.value(1)
     yield families.VERSION.values([((__version__,), 1)])
     yield families.INFO.values([((__version__, twisted.__version__, python_version()), 1)])

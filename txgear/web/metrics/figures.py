@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import Metric
 from twisted.internet.defer import Deferred
 
 from txgear.server.jobserver import JobServer
-from txgear.web import functionfigures, serverfigures
+from txgear.web.metrics import functionfigures, serverfigures
 
 
 def figures(server: JobServer) -> Iterator[Metric | None]:

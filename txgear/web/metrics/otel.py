@@ -29,8 +29,8 @@ from prometheus_client.samples import Sample
 
 from txgear._version import __version__
 from txgear.errors import ConfigurationError
-from txgear.web.families import COUNTER, HISTOGRAM
-from txgear.web.push import NotSent
+from txgear.web.metrics.families import COUNTER, HISTOGRAM
+from txgear.web.metrics.push import NotSent
 
 CUMULATIVE: Final = export.AggregationTemporality.CUMULATIVE
 UNITS: Final = {"seconds": "s", "bytes": "By"}

@@ -1,4 +1,4 @@
-"""Tests of L{txgear.web.statsd}."""
+"""Tests of L{txgear.web.metrics.statsd}."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.errors import ConfigurationError
 from txgear.test.support.extras import needs, reason
-from txgear.web import families
+from txgear.web.metrics import families
 
 if not reason("statsd"):
-    from txgear.web.statsd import Statsd, host_and_port, name_of, part
+    from txgear.web.metrics.statsd import Statsd, host_and_port, name_of, part
 
 
 class FakeClient:

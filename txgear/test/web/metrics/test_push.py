@@ -1,4 +1,4 @@
-"""Tests of L{txgear.web.push}."""
+"""Tests of L{txgear.web.metrics.push}."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.test.support.server import ServerFixture
-from txgear.web.push import NotSent, Push
+from txgear.web.metrics.push import NotSent, Push
 
 
 class PushTests(SynchronousTestCase):

@@ -20,8 +20,8 @@ from txgear.broker.counts import BOUNDS, Counts, cumulative
 from txgear.broker.model import Function
 from txgear.protocol.textlines import for_line, text
 from txgear.server.jobserver import JobServer
-from txgear.web import families
-from txgear.web.families import FUNCTION, Family
+from txgear.web.metrics import families
+from txgear.web.metrics.families import FUNCTION, Family
 
 OTHER: Final = "other"
 """The label of all functions together that have no values of their own."""

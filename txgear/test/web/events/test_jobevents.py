@@ -1,4 +1,4 @@
-"""Tests of L{txgear.web.jobevents}."""
+"""Tests of L{txgear.web.events.jobevents}."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from txgear.broker.inspection import MOST_SHOWN
 from txgear.broker.model import Job, Peer
 from txgear.policies import CLASSIC, Policies, Policy, Retention
 from txgear.protocol.packets import Data, Pieces
-from txgear.test.web.test_events import Event, EventsTestCase, parsed, unchunked
-from txgear.web.jobevents import PROGRESS_SECONDS
-from txgear.web.sse import QUIET_SECONDS
+from txgear.test.web.events.test_readers import Event, EventsTestCase, parsed, unchunked
+from txgear.web.events.jobevents import PROGRESS_SECONDS
+from txgear.web.events.sse import QUIET_SECONDS
 
 
 class JobEventsTests(EventsTestCase):

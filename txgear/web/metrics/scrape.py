@@ -22,7 +22,7 @@ from werkzeug.http import parse_accept_header, parse_options_header
 from txgear.broker.rights import METRICS, check
 from txgear.server.jobserver import JobServer
 from txgear.web.answers import Problem
-from txgear.web.figures import figures
+from txgear.web.metrics.figures import figures
 from txgear.web.request import Streamed, WebRequest
 from txgear.web.routes import Route
 from txgear.web.web import Web

@@ -1,4 +1,4 @@
-"""Tests of L{txgear.web.otel}, without a collector."""
+"""Tests of L{txgear.web.metrics.otel}, without a collector."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.errors import ConfigurationError
 from txgear.test.support.extras import needs, reason
-from txgear.web import families
-from txgear.web.push import NotSent
+from txgear.web.metrics import families
+from txgear.web.metrics.push import NotSent
 
 if not reason("opentelemetry"):
     from opentelemetry.sdk.metrics import export
 
-    from txgear.web.otel import LIBRARY, Otel
+    from txgear.web.metrics.otel import LIBRARY, Otel
 
 START = 1_700_000_000.0
 

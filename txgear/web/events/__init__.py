@@ -1,0 +1,5 @@
+"""
+What changes in the server, told as it changes.
+"""
+
+from __future__ import annotations
