@@ -92,9 +92,20 @@ def _in_query(message: str, kind: Any) -> str:
         missing = _MISSING.fullmatch(message)
         return f"{missing[1]} is wanted" if missing else f"{message}{instead}"
     said = message[: place.start()]
-    if found := _EXPECTED.fullmatch(said):
+    name = place[1].lstrip(".")
+    if "matching regex" in said and (examples := _examples(kind, name)):
+        said = f"a value such as {' or '.join(examples)} is wanted"
+    elif found := _EXPECTED.fullmatch(said):
         said = f"{_VALUES.get(found[1], found[1])}{found[2]} is wanted"
-    return f"{place[1].lstrip('.')}: {said}{instead}"
+    return f"{name}: {said}{instead}"
+
+
+def _examples(kind: Any, name: str) -> list[str]:
+    """Values that a field may have, as its type says."""
+    names = {field.encode_name: field.name for field in msgspec.structs.fields(kind)}
+    annotated = _without_none(get_type_hints(kind, include_extras=True)[names[name]])
+    metas = [each for each in getattr(annotated, "__metadata__", ()) if isinstance(each, msgspec.Meta)]
+    return [repr(example) for meta in metas for example in meta.examples or ()]
 
 
 def _instead(message: str, kind: Any) -> str:
@@ -122,8 +133,9 @@ def _kind_at(kind: Any, place: str) -> Any:
 
 
 def _without_none(kind: Any) -> Any:
+    """A type without what stands there where nothing is said."""
     if get_origin(kind) in (Union, UnionType):
-        kinds = [each for each in get_args(kind) if each is not type(None)]
+        kinds = [each for each in get_args(kind) if each not in (type(None), msgspec.UnsetType)]
         return kinds[0] if len(kinds) == 1 else None
     return kind
 

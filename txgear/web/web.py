@@ -12,6 +12,7 @@ from secrets import token_bytes
 from types import ModuleType
 from typing import Final, Protocol, TypeVar
 
+from msgspec import Struct
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -34,6 +35,10 @@ MOST_ACCEPT: Final = 1000
 """Bytes of C{Accept} or C{If-None-Match} that are looked at; a longer one is as good as none."""
 FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 """The types that forms of any web site can send."""
+
+
+class Nothing(Struct, frozen=True):
+    """The query of an operation that takes none: whatever is in it is a mistake."""
 
 
 @dataclass(frozen=True)
@@ -154,8 +159,11 @@ class Web:
             return
         request.route = found.route(method)
         request.arguments = found.arguments
+        operation = request.route.operation
+        if operation is not None and operation.query is None and request.query_text:
+            request.query(Nothing)
         self._check_accept(request, request.route)
-        self._check_body(request, request.route.operation)
+        self._check_body(request, operation)
 
     def _split(self, request: WebRequest) -> Authority | None:
         """
@@ -261,7 +269,7 @@ class Web:
         if operation is not None and operation.body is not None:
             check_json(kind)
         elif request.has_body:
-            raise Problem(400, "unexpected_body", "This request has no body")
+            raise Problem(400, "unexpected_body", "This request takes no body")
         elif kind.partition(";")[0].strip().lower() in FORMS:
             raise Problem(415, "unsupported_media_type", "A form of a web page is not taken here")
 

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.web.answers import Problem
@@ -30,6 +31,9 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     names: list[str] = msgspec.field(default_factory=list, name="name")
     seconds: Annotated[float, msgspec.Meta(ge=1)] | None = None
     colour: Colour = Colour.RED
+    form: Literal["json"] | UnsetType = msgspec.field(default=UNSET, name="as")
+    older: Annotated[str, msgspec.Meta(pattern="^[0-9]+s$", examples=["1s", "90s"])] | UnsetType = UNSET
+    plain: Annotated[str, msgspec.Meta(pattern="^a$")] | None = None
 
 
 class Needed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,6 +89,9 @@ class QueryTests(SynchronousTestCase):
             (b"seconds=0", Wanted, "seconds: a number >= 1.0 is wanted"),
             (b"state=odd", Wanted, "state: Invalid enum value 'odd'; known are: queued, dead"),
             (b"colour=odd", Wanted, "colour: Invalid enum value 'odd'; known are: red, blue"),
+            (b"as=xml", Wanted, "as: Invalid enum value 'xml'; known are: json"),
+            (b"older=x", Wanted, "older: a value such as '1s' or '90s' is wanted"),
+            (b"plain=x", Wanted, "plain: text matching regex '^a$' is wanted"),
             (b"unique=long", Needed, "unique: text of length <= 3 is wanted"),
             (b"", Needed, "unique is wanted"),
         ):
@@ -142,7 +149,7 @@ class JsonTests(SynchronousTestCase):
 
     def test_instead(self) -> None:
         """What could have stood there is told, wherever it is."""
-        fields = "function, limit, alive, state, text, name, seconds, colour"
+        fields = "function, limit, alive, state, text, name, seconds, colour, as, older, plain"
         for body, kind, words in (
             (b'{"lim": 1}', Wanted, f"unknown field `lim`; known are: {fields}"),
             (b'{"all": [{"lim": 1}]}', Many, f"unknown field `lim` - at `$.all[0]`; known are: {fields}"),

@@ -286,6 +286,13 @@ class RequestTests(WebCase):
         for kind in ("text/plain", "application/x-www-form-urlencoded", "Multipart/form-data; boundary=x"):
             self.refused("POST", "/act", 415, "unsupported_media_type", headers={"Content-Type": kind})
 
+    def test_no_query_is_wanted(self) -> None:
+        """An operation of the API has none but what it says; of others nobody says it."""
+        self.refused("POST", "/act?dry=true", 400, "invalid_query")
+        self.refused("PUT", "/things/a?x", 400, "invalid_query")
+        self.assertEqual(self.ask("POST", "/act?").status, 204)
+        self.assertEqual(self.ask("GET", "/see?x=1").status, 200)
+
     def test_large_body(self) -> None:
         """It is refused unread; what has no length is refused where it becomes too long."""
         client = self.connect()

@@ -43,7 +43,11 @@ Place = Annotated[str, Meta(max_length=4 * LONGEST_PLACE)]
 After = Annotated[int, Meta(ge=0, le=LAST)]
 Limit = Annotated[int, Meta(ge=1, le=MOST_ROWS)]
 States = Annotated[
-    str, Meta(pattern="^(waiting|storing|queued|running)(,(waiting|storing|queued|running)){0,9}$")
+    str,
+    Meta(
+        pattern="^(waiting|storing|queued|running)(,(waiting|storing|queued|running)){0,9}$",
+        examples=["queued", "waiting,storing,queued,running"],
+    ),
 ]
 Span = Annotated[
     str,
