@@ -85,7 +85,8 @@ class Reader:
             # What it may know of may be another now, more or less.
             self._rights, self._access = self._peer.rights, self._guard.access
             self.look = -1
-        asked = state.look, self.look, self._topics, self._pattern, self._rights, self._access
+        who = self._peer.tenant, self._rights, self._access
+        asked = state.look, self.look, self._topics, self._pattern, *who
         news = made.get(asked)
         if news is None:
             news = made[asked] = self._news(state, stamp)
@@ -143,6 +144,7 @@ class Events:
         self._following = 0
         self._timer: IDelayedCall | None = None
         self._telling = False
+        self._made: Made = {}
 
     def start(self) -> None:
         """Part of L{txgear.web.web.Part}: there are no readers yet."""
@@ -177,14 +179,18 @@ class Events:
         self._readers[reader] = None
         reader.stream.on_gone = lambda: self._leave(reader)
         if self._timer is None and not self._telling:
-            self.state.find_changes()
+            self._look()
             self._wait()
-        reader.tell(self.state, self._server.seconds(), self._stamp(), {})
+        reader.tell(self.state, self._server.seconds(), self._stamp(), self._made)
 
     def _leave(self, reader: Reader) -> None:
         self._readers.pop(reader, None)
         if not self._readers:
             self._rest()
+
+    def _look(self) -> None:
+        self.state.find_changes()
+        self._made = {}
 
     def _stamp(self) -> str | None:
         return moment(self._server.wall_clock())
@@ -194,16 +200,15 @@ class Events:
 
     def _look_and_tell(self) -> None:
         self._timer, self._telling = None, True
-        self.state.find_changes()
+        self._look()
         done: Any = self._server.patient.cooperate(self._tell_all(list(self._readers))).whenDone()
         done.addErrback(self._failed).addCallback(self._told)
 
     def _tell_all(self, readers: list[Reader]) -> Iterator[None]:
-        made: Made = {}
         now, stamp = self._server.seconds(), self._stamp()
         for reader in readers:
             if reader in self._readers:
-                reader.tell(self.state, now, stamp, made)
+                reader.tell(self.state, now, stamp, self._made)
                 yield None
 
     def _failed(self, failure: Failure) -> None:
@@ -219,6 +224,7 @@ class Events:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._made = {}
 
     def follow(self, request: WebRequest, job: Job) -> None:
         """Have a request told what happens to a job."""
