@@ -46,14 +46,14 @@ def _compress(chunk: bytes) -> bytes:
     return zlib.compress(chunk, 1)
 
 
-def _decompress(chunk: bytes) -> bytes | None:
-    """@return: C{None} for what no chunk is."""
+def _decompress(chunk: bytes) -> bytes:
+    """@return: nothing of what no chunk is."""
     reader = zlib.decompressobj()
     try:
         found = reader.decompress(chunk, MOST_CHUNK)
     except zlib.error:
-        return None
-    return found if reader.eof else None
+        return b""
+    return found if reader.eof else b""
 
 
 class Chunks:
@@ -105,7 +105,7 @@ class Chunks:
                 )
 
     def read(self, reader: Reader) -> None:
-        """Read all that is kept, a page at a time. Damaged chunks are passed over."""
+        """Read all that is kept, a page at a time. A damaged chunk is empty."""
         self._reader = reader
 
     @property
@@ -142,7 +142,7 @@ class Chunks:
 
         def read() -> tuple[list[HistoryChunk], int | None]:
             page = store.history(after, PAGE)
-            chunks = [(number, found) for number, chunk in page if (found := _decompress(chunk)) is not None]
+            chunks = [(number, _decompress(chunk)) for number, chunk in page]
             return chunks, page[-1][0] if len(page) == PAGE else None
 
         def done(found: tuple[list[HistoryChunk], int | None]) -> None:

@@ -209,7 +209,11 @@ class Statements:
     def history(self, cursor: DBAPICursor, after: int, limit: int) -> list[HistoryChunk]:
         """Chunks with numbers above C{after}, in the order of these; C{limit} of them at the most."""
         cursor.execute(self._history_text(limit), (after,))
-        return [(number, bytes(chunk)) for number, chunk in cursor.fetchall()]
+        # In SQLite a column may have anything.
+        return [
+            (number, b"" if isinstance(chunk, (str, int, float)) else bytes(chunk))
+            for number, chunk in cursor.fetchall()
+        ]
 
     # Texts of statements
 

@@ -424,6 +424,14 @@ class SchemaTests(SQLiteCase):
             self.assertEqual(self.store.history(0, 10), [])
             self.assert_newest()
 
+    def test_history_that_is_no_bytes(self) -> None:
+        self.store.open()
+        self.store.put_history([(1, b"one")], [])
+        other = self.other()
+        for number, value in ((2, "two"), (3, 3), (4, 4.5)):
+            other.execute("INSERT INTO txgear_history VALUES (?, ?)", (number, value))
+        self.assertEqual(self.store.history(0, 10), [(1, b"one"), (2, b""), (3, b""), (4, b"")])
+
     def make_revision(self, revision: str) -> None:
         """Leave a file with the tables of an earlier revision."""
         connection = self.store._dialect.engine.connect()
