@@ -12,6 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.web.answers import Problem
 from txgear.web.reading import MOST_QUERY, MOST_SHOWN, json, query
 
+Older = Annotated[str, msgspec.Meta(pattern="^[0-9]+s$", examples=["1s", "90s"])]
+Plain = Annotated[str, msgspec.Meta(pattern="^a$")]
+
 
 class Colour(Enum):
     """A choice."""
@@ -32,8 +35,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     seconds: Annotated[float, msgspec.Meta(ge=1)] | None = None
     colour: Colour = Colour.RED
     form: Literal["json"] | UnsetType = msgspec.field(default=UNSET, name="as")
-    older: Annotated[str, msgspec.Meta(pattern="^[0-9]+s$", examples=["1s", "90s"])] | UnsetType = UNSET
-    plain: Annotated[str, msgspec.Meta(pattern="^a$")] | None = None
+    older: Older | UnsetType = UNSET
+    plain: Plain | None = None
 
 
 class Needed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
