@@ -897,8 +897,8 @@ MUTANTS: Final = (
     Mutant(
         "who has read all holds it for ever",
         "web/payloads.py",
-        "        self._streamed.finish()\n        self._over()\n",
-        "        self._streamed.finish()\n",
+        "                self._streamed.finish()\n                self._over()\n",
+        "                self._streamed.finish()\n",
         "web.test_payloads",
     ),
     Mutant(
