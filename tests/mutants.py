@@ -789,6 +789,13 @@ MUTANTS: Final = (
         "web.events.test_readers web.events.test_livestate",
     ),
     Mutant(
+        "what one reader is told all are told",
+        "web/events/readers.py",
+        "who = self._peer.tenant, self._rights, self._access",
+        "who = ()",
+        "web.events.test_readers",
+    ),
+    Mutant(
         "any number of readers",
         "web/events/readers.py",
         "if len(self._readers) + self._following >= MOST_READERS:",
@@ -1129,6 +1136,13 @@ MUTANTS: Final = (
         "broker.test_broker_joined",
     ),
     # What operators do to jobs.
+    Mutant(
+        "a task tells how many jobs others have",
+        "broker/bulkacts.py",
+        "        partial = act.asker.rights is not None\n",
+        "        partial = False\n",
+        "broker.test_bulkacts",
+    ),
     Mutant(
         "a task does not ask for each job",
         "broker/bulkacts.py",

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from msgspec.json import decode
 
+from txgear.broker.rights import SEE
 from txgear.security.access import Access, Rule
 from txgear.server import turns
 from txgear.test.support.broker import FakeRights
@@ -215,6 +216,20 @@ class ManyReadersTests(EventsTestCase):
         self.assertEqual(first, second)
         self.assertEqual([row["function"] for row in third[0].data["functions"]], ["f"])
         self.assertEqual(rights.asked, [b"f", b"f"])
+
+    def test_those_with_other_rights_are_told_other_things(self) -> None:
+        readers = [self.read() for _ in range(2)]
+        for reader, peer in zip(readers, self.broker.peers, strict=True):
+            self.begun(reader)
+            peer.rights = FakeRights((SEE, b"img")) if reader is readers[1] else FakeRights()
+        self.pass_ticks()
+        for reader in readers:
+            self.more(reader)
+        for name in (b"img", b"mail"):
+            self.submit(name)
+        self.pass_ticks()
+        told = [[row["function"] for row in self.more(reader)[0].data["functions"]] for reader in readers]
+        self.assertEqual(told, [["img", "mail"], ["mail"]])
 
     def test_all_leave_while_they_are_told(self) -> None:
         before = len(self.clock.getDelayedCalls())
