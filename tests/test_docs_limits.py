@@ -49,6 +49,7 @@ NO_LIMITS: Final = frozenset(
         "policies.MOST_KEY",
         "security.tlsfiles.MOST_NAMES",
         "stores.sql.MOST_CHARACTERS",
+        "web.reading.MOST_SHOWN",
         # Sizes of settings, which the pages about them tell.
         "quantities.MOST_BYTES",
         "server.values.MAX_WAKEUPS",
