@@ -364,7 +364,7 @@ class Broker:
             function = self._by_name.get(name) or self.functions.get(name)
             # Nearly every unique is its own key, and needs no call for that.
             key: Key | None = unique or None
-            if unique == UNIQUE_FROM_WORKLOAD:
+            if key and unique == UNIQUE_FROM_WORKLOAD:
                 key = key_of(unique, workload)
             if key in self._joinable and (job := self.table.uniques.find(function, key)) is not None:
                 self._join(job, client, background)

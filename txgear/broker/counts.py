@@ -1,13 +1,12 @@
 """
 What has been counted of one function: its submits, how its jobs ended, and how long they waited and ran.
 
-A count never goes back. Times are counted in histograms: lists of L{BUCKETS} numbers, in which a job costs
-one look for its place, however many there were before.
+A count never goes back. Times are counted in histograms: lists of L{BUCKETS} numbers.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 from math import sqrt
@@ -32,6 +31,12 @@ third above the one before it.
 
 BUCKETS: Final = len(EDGES) + 1
 """How many there are: the last one is for what took longer than a week."""
+
+SETTLE_FROM: Final = 128
+"""
+Times that are put into a histogram together: so each costs less than half of what it costs by itself. They
+take 4 kB until then.
+"""
 
 BOUNDS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
@@ -71,6 +76,25 @@ def word_of(error: ServerError) -> str:
 def bucket(seconds: float) -> int:
     """Which bucket a time is counted in; one below 0.0 in the first."""
     return bisect_left(EDGES, seconds)
+
+
+def count_all(histogram: list[int], times: list[float]) -> float:
+    """
+    Count all these times, in whatever order they are; the list is empty after that.
+
+    @return: their sum.
+    """
+    # Nearly all fall into a few buckets.
+    times.sort()
+    total = sum(times)
+    start, end = 0, len(times)
+    while start < end:
+        index = bisect_left(EDGES, times[start])
+        following = bisect_right(times, EDGES[index], start) if index < len(EDGES) else end
+        histogram[index] += following - start
+        start = following
+    times.clear()
+    return total
 
 
 def cumulative(histogram: Sequence[int]) -> list[int]:
@@ -124,30 +148,32 @@ class Counts:
     @ivar completed: jobs that ended with a result.
     @ivar failed: jobs that ended without one, by the reason: see L{FAILURES}.
     @ivar retried: attempts that ended without a result and are followed by another.
-    @ivar waits: a histogram: how long jobs were ready before a worker had them. A job that is tried again is
-        counted again.
-    @ivar runs: a histogram: how long workers had them, whatever came of it.
-    @ivar waited: the sum of these times, in seconds.
-    @ivar ran: likewise.
+    @ivar new_waits: how long jobs were ready before a worker had them, in seconds, as far as that is not in
+        L{waits} yet.
+    @ivar new_runs: how long workers had them, in seconds, as far as that is not in L{runs} yet. Whoever adds
+        the L{SETTLE_FROM}th has to L{settle}; until then there are no more new waits than that, and one for
+        each job that runs.
     @ivar worker_left: when the last of its workers went, by the server's time; 0.0 for never.
     @ivar ended: when its last job ended, by the server's time; 0.0 for never.
     """
 
     __slots__ = (
+        "_ran",
+        "_runs",
+        "_waited",
+        "_waits",
         "completed",
         "ended",
         "failed",
         "joined",
-        "ran",
+        "new_runs",
+        "new_waits",
         "refused",
         "refused_at",
         "requeued",
         "restored",
         "retried",
-        "runs",
         "submitted",
-        "waited",
-        "waits",
         "worker_left",
     )
 
@@ -161,12 +187,46 @@ class Counts:
         self.completed = 0
         self.failed: dict[str, int] = {}
         self.retried = 0
-        self.waits = [0] * BUCKETS
-        self.runs = [0] * BUCKETS
-        self.waited = 0.0
-        self.ran = 0.0
+        self.new_waits: list[float] = []
+        self.new_runs: list[float] = []
+        self._waits = [0] * BUCKETS
+        self._runs = [0] * BUCKETS
+        self._waited = 0.0
+        self._ran = 0.0
         self.worker_left = 0.0
         self.ended = 0.0
+
+    def settle(self) -> None:
+        """Put the new times into the histograms."""
+        self._waited += count_all(self._waits, self.new_waits)
+        self._ran += count_all(self._runs, self.new_runs)
+
+    @property
+    def waits(self) -> list[int]:
+        """
+        A histogram: how long jobs were ready before a worker had them. A job that is tried again is counted
+        again.
+        """
+        self.settle()
+        return self._waits
+
+    @property
+    def runs(self) -> list[int]:
+        """A histogram: how long workers had them, whatever came of it."""
+        self.settle()
+        return self._runs
+
+    @property
+    def waited(self) -> float:
+        """The sum of all L{waits}, in seconds."""
+        self.settle()
+        return self._waited
+
+    @property
+    def ran(self) -> float:
+        """The sum of all L{runs}, in seconds."""
+        self.settle()
+        return self._ran
 
     @property
     def failures(self) -> int:
@@ -204,7 +264,7 @@ class Counts:
         # In place: whoever adds up many of them needs no new list for each.
         self.waits[:] = map(int.__add__, self.waits, other.waits)
         self.runs[:] = map(int.__add__, self.runs, other.runs)
-        self.waited += other.waited
-        self.ran += other.ran
+        self._waited += other.waited
+        self._ran += other.ran
         self.worker_left = max(self.worker_left, other.worker_left)
         self.ended = max(self.ended, other.ended)

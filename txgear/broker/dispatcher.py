@@ -8,11 +8,10 @@ drains, for good). Here are the ways between them, with all that belongs to each
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from math import inf
 from typing import TYPE_CHECKING
 
-from txgear.broker.counts import EDGES
+from txgear.broker.counts import SETTLE_FROM
 from txgear.broker.sharedlanes import SharedLanes
 from txgear.broker.states import (
     DELAYED,
@@ -184,11 +183,7 @@ class Dispatcher:
                 self._to_ring_end(function, priority)
             job.state = TO_RUNNING[job.state]
             job.worker = worker
-            counts = function.counts
-            waited = now - job.since
-            counts.waited += waited
-            # As in counts.bucket, which is one call more on the way of each job.
-            counts.waits[bisect_left(EDGES, waited)] += 1
+            function.counts.new_waits.append(now - job.since)
             job.since = now
             job.kept_handle = handle = job.naming % job.number
             worker.running[handle] = job
@@ -246,9 +241,10 @@ class Dispatcher:
             function.running -= 1
             self.running -= 1
             counts = function.counts
-            ran = now - job.since
-            counts.ran += ran
-            counts.runs[bisect_left(EDGES, ran)] += 1
+            runs = counts.new_runs
+            runs.append(now - job.since)
+            if len(runs) >= SETTLE_FROM:
+                counts.settle()
             if (tenant := job.tenant) is not None:
                 tenant.running -= 1
                 # Otherwise there was room for all that it has.

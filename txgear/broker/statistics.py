@@ -12,7 +12,7 @@ from txgear.broker.counts import Counts
 
 MOST_COUNTED: Final = 1000
 """
-Functions that are counted by themselves: each takes 2 to 8 kB here, and some more in whatever shows its
+Functions that are counted by themselves: each takes 2 to 16 kB here, and some more in whatever shows its
 counts.
 """
 

@@ -15,6 +15,7 @@ from txgear.broker.counts import (
     VALUES,
     Counts,
     bucket,
+    count_all,
     cumulative,
     quantile_buckets,
     quantiles,
@@ -52,6 +53,15 @@ class BucketTests(SynchronousTestCase):
     def test_what_stands_for_a_bucket_is_near_all_that_is_in_it(self) -> None:
         for index, (lower, upper) in enumerate(pairwise(EDGES), 1):
             self.assertLess(max(upper / VALUES[index], VALUES[index] / lower), 1.16)
+
+
+class CountAllTests(SynchronousTestCase):
+    @given(st.lists(st.floats(-1.0, 1e7) | st.sampled_from(EDGES), max_size=200))
+    def test_it_is_the_same_as_each_by_itself(self, seconds: list[float]) -> None:
+        expected = histogram(*seconds)
+        counted = [1] * BUCKETS
+        self.assertAlmostEqual(count_all(counted, times := list(seconds)), sum(seconds), delta=1e-3)
+        self.assertEqual(([number - 1 for number in counted], times), (expected, []))
 
 
 class CumulativeTests(SynchronousTestCase):
@@ -120,6 +130,17 @@ class CountsTests(SynchronousTestCase):
         counts.fail("fail", 1.0)
         self.assertEqual(counts.live, 4)
 
+    def test_new_times_show_at_once(self) -> None:
+        counts = Counts()
+        for _ in range(2):
+            counts.new_waits += [3.0]
+            counts.new_runs += [0.5, 0.25]
+        self.assertEqual((counts.waited, counts.ran), (6.0, 1.5))
+        self.assertEqual((counts.waits, counts.runs), (histogram(3.0, 3.0), histogram(0.5, 0.25, 0.5, 0.25)))
+        counts.new_waits.append(1.0)
+        counts.new_runs.append(1.0)
+        self.assertEqual((counts.waits[bucket(1.0)], counts.runs[bucket(1.0)]), (1, 1))
+
     def test_they_are_added_up(self) -> None:
         one, other = Counts(), Counts()
         for number, counts in enumerate((one, other), 1):
@@ -127,9 +148,9 @@ class CountsTests(SynchronousTestCase):
                 setattr(counts, name, number)
             counts.fail("fail", 10.0 - number)
             counts.refuse("queue_full", 10.0 - number)
-            counts.waits[number] += number
-            counts.runs[0] += number
-            counts.waited, counts.ran, counts.worker_left = 1.0 * number, 2.0 * number, 5.0 - number
+            counts.new_waits += [EDGES[number]] * number
+            counts.new_runs += [0.0, 2.0 * number]
+            counts.worker_left = 5.0 - number
         other.fail("lost", 7.0)
         other.refuse("store_refused", 1.0)
         waits = one.waits
@@ -139,7 +160,8 @@ class CountsTests(SynchronousTestCase):
         self.assertEqual(
             (one.failed, one.refused), ({"fail": 2, "lost": 1}, {"queue_full": 2, "store_refused": 1})
         )
-        self.assertEqual((one.waits[:4], one.runs[:2], one.waited, one.ran), ([0, 1, 2, 0], [3, 0], 3.0, 6.0))
+        self.assertEqual((one.waits[:4], one.runs[:2]), ([0, 1, 2, 0], [2, 0]))
+        self.assertEqual((one.waited, one.ran), (EDGES[1] + 2 * EDGES[2], 6.0))
         self.assertEqual((one.worker_left, one.ended), (4.0, 9.0))
         self.assertEqual(one.refused_at, {"queue_full": 9.0, "store_refused": 1.0})
         self.assertIs(one.waits, waits)

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.bulk import BulkTasks
+from txgear.broker.counts import SETTLE_FROM
 from txgear.broker.dispatcher import Dispatcher
 from txgear.broker.functions import Functions
 from txgear.broker.history import History
@@ -100,6 +101,21 @@ class DispatcherTestCase(SynchronousTestCase):
     def woken(self) -> list[Peer]:
         """Who was sent a NOOP since the last time."""
         return [peer for peer, message in self.outbox.take() if message == (NOOP,)]
+
+
+class TimesTests(DispatcherTestCase):
+    def test_they_are_put_together_in_time(self) -> None:
+        counts = self.functions.get(b"f").counts
+        worker = self.worker()
+        for number in range(SETTLE_FROM):
+            self.assertEqual((len(counts.new_waits), len(counts.new_runs)), (number, number))
+            job = self.put()
+            self.now += 3.0
+            self.assertIs(self.take(worker), job)
+            self.now += 2.0
+            self.end(job)
+        self.assertEqual((counts.new_waits, counts.new_runs), ([], []))
+        self.assertEqual((counts.waited, counts.ran), (3.0 * SETTLE_FROM, 2.0 * SETTLE_FROM))
 
 
 class OrderTests(DispatcherTestCase):
