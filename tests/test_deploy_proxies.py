@@ -183,7 +183,7 @@ def test_caddy(site: Site) -> None:
         ("127.0.0.1:4780", f"127.0.0.1:{site.web}"),
     )
     path = site.folder / "Caddyfile"
-    path.write_text("{\n\tadmin off\n\tauto_https disable_redirects\n}\n" + text)
+    path.write_text("{\n\tadmin off\n\tgrace_period 500ms\n\tauto_https disable_redirects\n}\n" + text)
     named: list[str | Path] = ["--config", path, "--adapter", "caddyfile"]
     done = run([tool, "validate", *named], env={"HOME": str(site.folder)})
     assert done.returncode == 0, done
