@@ -46,6 +46,22 @@ LOOKS: Final[tuple[Callable[[Case], Iterator[Finding]], ...]] = (
 )
 """Whatever may be found, in the order in which it is told where one is as severe as the other."""
 
+INFORMING: Final = frozenset(
+    (
+        diagnosisworkers.jobs_wait,
+        diagnosisjobs.concurrency,
+        diagnosisjobs.rate,
+        diagnosisjobs.tenants_held,
+        diagnosisjobs.paged,
+        diagnosisjobs.delayed,
+        diagnosisjobs.purged,
+    )
+)
+"""Of these, what never needs anybody."""
+
+TROUBLES: Final = tuple(look for look in LOOKS if look not in INFORMING)
+"""All others: what may need somebody."""
+
 CODES: Final = (
     "store_unavailable",
     "no_worker",
@@ -116,8 +132,17 @@ def findings(case: Case) -> list[Finding]:
     found = [finding for look in LOOKS for finding in look(case)]
     if not case.waiting:
         found += _nothing_waits(case)
-    found.sort(key=lambda finding: SEVERITIES.index(finding.severity))
-    return found
+    return _worst_first(found)
+
+
+def troubles(case: Case) -> list[Finding]:
+    """Of the same what is critical, or a warning."""
+    found = (finding for look in TROUBLES for finding in look(case))
+    return _worst_first(finding for finding in found if finding.severity in (CRITICAL, WARNING))
+
+
+def _worst_first(found: Iterable[Finding]) -> list[Finding]:
+    return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
 def _nothing_waits(case: Case) -> Iterator[Finding]:
@@ -208,7 +233,7 @@ class Survey:
             waits = lanes.ready or lanes.paged or lanes.held
             trend = self._trend(function.name) if waits else None
             case = Case(self._broker, peer, function, self._now, trend, SURVEYED)
-            wrong = [finding for finding in findings(case) if finding.severity in (CRITICAL, WARNING)]
+            wrong = troubles(case)
             server.update((finding.code, finding) for finding in wrong if finding.code in OF_SERVER)
             own = [finding for finding in wrong if finding.code not in OF_SERVER]
             if own:

@@ -23,7 +23,7 @@ from txgear.broker.statistics import MOST_COUNTED
 from txgear.journal.timer import Timer
 from txgear.server import figurechunks
 from txgear.server.figurechunks import Block, Named, number_of, place_of
-from txgear.server.figurerows import LENGTHS, RATES, ROW, TIMES, Figures, Ring, unpack
+from txgear.server.figurerows import LENGTHS, RATES, ROW, TIMES, Figures, Ring, rates, unpack
 from txgear.server.figureseries import IDLE, SPANS, Series, Tally
 from txgear.server.jobserver import JobServer
 
@@ -76,10 +76,8 @@ class FigureHistory:
         series = self.by_name.get(name)
         if series is None:
             return None
-        last = self._steps[0]
-        figures = [unpack(series.get(0, step))[0] for step in range(last - TREND + 1, last + 1)]
-        ended = sum(each.completed + each.failed for each in figures)
-        return Trend(float(SPANS[0].seconds * TREND), sum(each.submitted for each in figures), ended)
+        submitted, completed, failed = rates(series.rows(0, self._steps[0] - TREND + 1, TREND))
+        return Trend(float(SPANS[0].seconds * TREND), submitted, completed + failed)
 
     # Its life
 

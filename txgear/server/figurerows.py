@@ -91,6 +91,15 @@ def unpack(row: bytes) -> tuple[Figures, list[float | None]]:
     return Figures._make((*numbers[:-1], numbers[-1] / AGE_UNIT)), times
 
 
+def rates(rows: bytes) -> list[int]:
+    """
+    @param rows: some rows, one after the other.
+    @return: of each of L{RATES}, the sum.
+    """
+    columns = list(zip(*_ROW.iter_unpack(rows), strict=True))[: len(RATES)]
+    return [sum(map(unpacked, column)) for column in columns] or [0] * len(RATES)
+
+
 def highest(rows: bytes) -> Figures:
     """
     @param rows: some rows, one after the other.

@@ -13,6 +13,7 @@ from txgear.server.figurerows import (
     highest,
     pack,
     packed,
+    rates,
     unpack,
     unpacked,
 )
@@ -50,6 +51,16 @@ class RowTests(SynchronousTestCase):
     def test_any_bytes_are_a_row(self) -> None:
         """What a store has may be damaged."""
         self.assertEqual(unpack(b"\xff" * ROW)[1], [None] * 6)
+
+
+class RatesTests(SynchronousTestCase):
+    def test_they_are_added_up(self) -> None:
+        one, other = Figures(5, 4, 1, 30, 8, 0, 1, 2, 1.5), Figures(9, 4, 8190)
+        rows = pack(one, [1] * 6) + NOTHING + pack(other, [None] * 6)
+        self.assertEqual(rates(rows), [14, 8, 8191])
+
+    def test_nothing(self) -> None:
+        self.assertEqual((rates(b""), rates(NOTHING)), ([0, 0, 0], [0, 0, 0]))
 
 
 class HighestTests(SynchronousTestCase):

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from txgear.broker.diagnosis import CODES, diagnose
-from txgear.broker.findings import SEVERITIES, Finding, Trend
+from txgear.broker.diagnosis import CODES, diagnose, troubles
+from txgear.broker.findings import CRITICAL, SEVERITIES, WARNING, Case, Finding, Trend
 from txgear.broker.model import Peer
 from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase
 
@@ -35,6 +35,9 @@ class DiagnosisMixin:
         assert by_code.keys() <= set(CODES), found
         ranks = [SEVERITIES.index(finding.severity) for finding in found]
         assert ranks == sorted(ranks), found
+        wrong = [finding for finding in found if finding.severity in (CRITICAL, WARNING)]
+        case = Case(broker, self.peer, function, self.fixture.now, self.trend)
+        assert troubles(case) == wrong, found
         return by_code
 
     def line(self, code: str, name: bytes = b"f") -> tuple[str, str]:
