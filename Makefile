@@ -150,6 +150,10 @@ libraries: $(TESTABLE) ## the table of client libraries in docs/compatibility.md
 bench-stalls: $(TESTABLE) ## what one peer can do to all others; ONLY=status,unread for some of it
 	@$(BIN)/python bench/stalls.py $(if $(ONLY),--only '$(ONLY)')
 
+.PHONY: bench-web
+bench-web: $(TESTABLE) ## pages of the API with 100,000 jobs, 1,000 functions and 5,000 connections
+	@$(BIN)/python bench/webpages.py
+
 .PHONY: bench-memory
 bench-memory: $(TESTABLE) ## a million jobs of 10 kB in the store; needs 15 GB of disk
 	@$(BIN)/python bench/longqueue.py
