@@ -55,10 +55,11 @@ class Site:
     def file(self, name: str, *changes: tuple[str, str]) -> str:
         """A file of the examples, with this site's ports and files in it."""
         text = (DEPLOY / name).read_text()
-        for old, new in (("/etc/ssl/private/", f"{self.folder}/"), *changes):
+        new = {"/etc/ssl/private/": f"{self.folder}/", **dict(changes)}
+        for old in new:
             assert old in text, old
-            text = text.replace(old, new)
-        return text
+        # All at once: what is put in may look like what is to be replaced.
+        return re.sub("|".join(map(re.escape, new)), lambda match: new[match[0]], text)
 
     def start(self, command: list[str | Path], port: int) -> Program:
         """Start the proxy."""

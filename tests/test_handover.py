@@ -57,6 +57,7 @@ class Place:
             "-n",
             f"--pidfile={self.pid_file}",
             "txgear",
+            "--web=",
             f"--port={self.port}",
             "--listen=127.0.0.1",
             f"--store={store or f'sqlite:///{self.database}'}",
@@ -114,7 +115,7 @@ def place(programs: Programs, tmp_path: Path) -> Place:
 def test_all_kinds_of_ports(place: Place, tmp_path: Path) -> None:
     """Plain, TLS and HTTP ports, endpoint strings, Unix sockets; what is named no more is closed."""
     _, authority = certificate(tmp_path)
-    tls, other_tls, web, endpoint, old, new = (free_port() for _ in range(6))
+    tls, other_tls, jobs, web, endpoint, old, new = (free_port() for _ in range(7))
     unix = tmp_path / "gear.sock"
     common = [
         f"--tls-listen=127.0.0.1:{tls}",
@@ -123,7 +124,8 @@ def test_all_kinds_of_ports(place: Place, tmp_path: Path) -> None:
         f"--listen=ssl:{other_tls}:interface=127.0.0.1:privateKey={tmp_path / 'key.pem'}"
         f":certKey={tmp_path / 'certificate.pem'}",
         "--protocol=http",
-        f"--http-port={web}",
+        f"--http-port={jobs}",
+        f"--web=127.0.0.1:{web}",
         f"--listen=tcp:{endpoint}:interface=127.0.0.1",
         f"--listen=unix:{unix}:mode=600",
         "--proxy-from=127.0.0.9",
@@ -132,7 +134,7 @@ def test_all_kinds_of_ports(place: Place, tmp_path: Path) -> None:
     second = place.start(*common, f"--listen=127.0.0.1:{new}")
     assert first.wait() == 0
     assert listening(second.pid) == {
-        ("127.0.0.1", port) for port in (place.port, tls, other_tls, web, endpoint, new)
+        ("127.0.0.1", port) for port in (place.port, tls, other_tls, jobs, web, endpoint, new)
     }
     assert not accepts("127.0.0.1", old)
     answer = b"OK %d\n" % second.pid
@@ -148,7 +150,7 @@ def test_all_kinds_of_ports(place: Place, tmp_path: Path) -> None:
     for port in (place.port, endpoint, new):
         with WirePeer(port) as wire:
             assert wire.ask("getpid") == answer
-    with closing(http.client.HTTPConnection("127.0.0.1", web, PATIENCE)) as client:
+    with closing(http.client.HTTPConnection("127.0.0.1", jobs, PATIENCE)) as client:
         client.request("GET", "/f", headers={"X-Gearman-Background": "true"})
         assert client.getresponse().status == 202
     with socket.socket(socket.AF_UNIX) as peer_over_unix:
@@ -354,6 +356,7 @@ def test_daemons(tmp_path: Path, daemons: Daemons, programs: Programs) -> None:
         f"--pidfile={pid_file}",
         f"--logfile={tmp_path / 'log'}",
         "txgear",
+        "--web=",
         f"--port={port}",
         f"--store=sqlite:///{tmp_path / 'jobs.sqlite'}",
         f"--handover={tmp_path / 'handover'}",

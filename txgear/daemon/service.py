@@ -8,6 +8,8 @@ L{txgear.daemon.process}'s. So a L{ServerService} can be a child service of any 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.application.service import Service
@@ -54,6 +56,17 @@ BACKLOG: Final = 1024
 
 MOST_NAMED: Final = 20
 """Paused functions that the log names at the start; a command lists all."""
+
+
+LATE: Final = (
+    ("web", "txgear.web.site"),
+    ("otel", "txgear.web.metrics.otel"),
+    ("statsd", "txgear.web.metrics.statsd"),
+)
+"""
+What an option alone needs, beside the option. It is imported before the service starts: whoever has become
+another user by then (C{--uid}) may not be able to read it.
+"""
 
 
 class ServerService(Service):
@@ -134,6 +147,11 @@ class ServerService(Service):
         self._handover: HandOver | None = None
         if self._options["handover"] is not None:
             self._handover = HandOver(reactor, self._options["handover"], self)
+        for option, module in LATE:
+            if self._options[option]:
+                # What is missing is told at the start.
+                with suppress(ImportError):
+                    import_module(module)
         self._released: Callable[[], None] | None = None
         self.end: Callable[[], object] = self._stop_soon
         self._ending = False
