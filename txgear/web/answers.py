@@ -24,12 +24,14 @@ class Answer:
     @ivar status: the HTTP status.
     @ivar headers: further headers; a value may hold nothing that ends a line.
     @ivar content_type: the type of the body.
+    @ivar cookies: values of C{Set-Cookie}.
     """
 
     body: Any = None
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = JSON
+    cookies: tuple[str, ...] = ()
 
 
 class Problem(TxgearError):

@@ -11,7 +11,6 @@ import msgspec
 from txgear.broker import inspection
 from txgear.broker.rights import METRICS, SEE, check, may
 from txgear.protocol.textlines import text
-from txgear.server.figurehistory import FigureHistory
 from txgear.server.figureseries import Series
 from txgear.web.answers import Answer, Problem
 from txgear.web.api.finding import as_sent
@@ -82,7 +81,7 @@ class HistoryRoutes:
 
     def __init__(self, web: Web) -> None:
         self._broker = web.server.broker
-        self._history = web.own(FigureHistory(web.server))
+        self._history = web.history
 
     def server(self, request: WebRequest) -> Answer:
         """Of the server as a whole."""

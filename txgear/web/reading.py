@@ -17,6 +17,9 @@ from txgear.web.answers import JSON, Problem
 
 T = TypeVar("T")
 
+FORM: Final = "application/x-www-form-urlencoded"
+"""The type of forms."""
+
 MOST_QUERY: Final = 200
 """Values in a query. No operation takes as many."""
 
@@ -174,6 +177,14 @@ def json(content_type: str, body: bytes, kind: Any) -> Any:
 @cache
 def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
+
+
+def check_form(content_type: str) -> None:
+    """
+    @raise Problem: this is not the type of the forms that pages send.
+    """
+    if content_type.partition(";")[0].strip().lower() != FORM:
+        raise Problem(415, "unsupported_media_type", f"A form is wanted, with Content-Type: {FORM}")
 
 
 def check_json(content_type: str) -> None:

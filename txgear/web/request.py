@@ -376,6 +376,8 @@ class WebRequest(HttpExchange):
             if self.web.has_tag(self, tag):
                 status, body, kind = 304, b"", ""
         self._web_head(status, kind, headers)
+        for cookie in answer.cookies:
+            self.responseHeaders.addRawHeader(b"Set-Cookie", cookie.encode("ascii"))
         if status in NO_BODY_CODES:
             self._phase = ENDING
             self._write(b"")
@@ -387,9 +389,12 @@ class WebRequest(HttpExchange):
 
     def answer_problem(self, problem: Problem) -> None:
         """Answer that the request cannot be carried out."""
-        body = msgspec.json.encode(details(problem, f"urn:txgear:request:{self.id}"))
         if not self.is_answered:
-            self.answer(Answer(body, problem.status, problem.headers, PROBLEM_JSON))
+            self.answer(self.web.problem_page(self, problem) or self._described(problem))
+
+    def _described(self, problem: Problem) -> Answer:
+        body = msgspec.json.encode(details(problem, f"urn:txgear:request:{self.id}"))
+        return Answer(body, problem.status, problem.headers, PROBLEM_JSON)
 
     def fail(self, failure: Failure) -> None:
         """The endpoint has failed: answer why."""

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Final
 
 from txgear.server.jobserver import JobServer
-from txgear.web import front, health, historyroutes
+from txgear.web import health, historyroutes
 from txgear.web.api import (
     acts,
     diagnosis,
@@ -24,12 +24,13 @@ from txgear.web.api import (
 )
 from txgear.web.events import readers
 from txgear.web.metrics import scrape
+from txgear.web.pages import dashboard
 from txgear.web.web import Web, WebOptions
 
 PARTS: Final[tuple[ModuleType, ...]] = (
     acts,
+    dashboard,
     diagnosis,
-    front,
     functions,
     health,
     historyroutes,

@@ -5,7 +5,7 @@ The web: what looks at each request, hands it to its endpoint, and answers.
 from __future__ import annotations
 
 from base64 import b32encode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from secrets import token_bytes
@@ -19,12 +19,13 @@ from twisted.python.failure import Failure
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header, parse_etags
 
+from txgear.server.figurehistory import FigureHistory
 from txgear.server.jobserver import JobServer
 from txgear.web.answers import JSON, Answer, Problem
 from txgear.web.channel import WebChannel, WebFactory
 from txgear.web.origins import SAFE, Authority, Origins, authority
 from txgear.web.payloads import Payloads
-from txgear.web.reading import check_json
+from txgear.web.reading import check_form, check_json
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
 from txgear.web.routing import Router
@@ -78,6 +79,8 @@ class Web:
     @ivar everywhere: whether a port is open for others than this machine. Then nobody is served as long as
         there are no access rules. Who opens the ports sets it.
     @ivar payloads: what of workloads and results is on its way to clients.
+    @ivar history: what was, as figures.
+    @ivar problem_page: makes the page that tells a browser of a problem; C{None} for whoever wants none.
     """
 
     log = Logger()
@@ -88,6 +91,8 @@ class Web:
         self.everywhere = False
         self.payloads = Payloads()
         self._parts: list[Part] = []
+        self.history = self.own(FigureHistory(server))
+        self.problem_page: Callable[[WebRequest, Problem], Answer | None] = lambda request, problem: None
         self._origins = Origins(options.origins)
         self._told_of_rules = False
         # Of this run of the server, so that ids are not met again after its restart.
@@ -151,7 +156,7 @@ class Web:
             self._check_open()
             request.login()
         if found is None:
-            raise Problem(404, "not_found", "There is nothing at this path; GET / lists what there is")
+            raise Problem(404, "not_found", "There is nothing at this path")
         if method == "OPTIONS" and "OPTIONS" not in found.routes:
             request.route = Route(
                 "OPTIONS", "", lambda request: Answer(None, 204, {"Allow": found.allowed()})
@@ -160,6 +165,9 @@ class Web:
         request.route = found.route(method)
         request.arguments = found.arguments
         operation = request.route.operation
+        if request.route.page and method == "POST":
+            check_form(request.header("Content-Type"))
+            return
         if operation is not None and operation.query is None and request.query_text:
             request.query(Nothing)
         self._check_accept(request, request.route)

@@ -30,4 +30,4 @@ class SiteTests(SynchronousTestCase):
     def test_free(self) -> None:
         """Few are, and none of them changes anything."""
         free = {(route.method, route.rule) for route in self.web.router.routes if route.free}
-        self.assertEqual(free, {("GET", "/health"), ("GET", "/ready")})
+        self.assertEqual(free, {("GET", "/health"), ("GET", "/ready"), ("GET", "/static/<state>/<name>")})

@@ -1,0 +1,5 @@
+"""
+The dashboard: pages for people, which stay as the server is while they are open.
+"""
+
+from __future__ import annotations

@@ -1,0 +1,120 @@
+"""
+How pages write times, spans, sizes and numbers: the filters of their templates.
+
+Times are written in UTC, for those without JavaScript; C{times.js} puts them into the reader's time zone, and
+has ages go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from txgear.broker.words import span
+from txgear.protocol.textlines import text
+
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
+NOTHING: Final = "\N{EN DASH}"
+"""What stands where there is nothing to say."""
+
+
+def size(count: int | None) -> str:
+    """Bytes: C{120 B}, C{1.2 kB}, C{48 MB}."""
+    if count is None:
+        return NOTHING
+    value, unit = float(count), 0
+    while value >= 999.5 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.0f} {_UNITS[unit]}" if unit == 0 or value >= 99.5 else f"{value:.2g} {_UNITS[unit]}"
+
+
+def count(value: float | None) -> str:
+    """How many: C{1,234,567}."""
+    return NOTHING if value is None else f"{value:,}"
+
+
+def rate(value: float | None) -> str:
+    """How many a second: C{0.03}, C{4.2}, C{1,234}."""
+    if value is None:
+        return NOTHING
+    if value >= 99.5:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 9.95 else f"{value:.2g}"
+
+
+def seconds(value: float | None) -> str:
+    """A short time, as one measures it: C{1.2 ms}, C{340 ms}, C{4.1 s}, C{3 min}."""
+    if value is None:
+        return NOTHING
+    if value >= 60:
+        return span(value)
+    if value >= 1:
+        return f"{value:.1f} s"
+    thousandths = value * 1000
+    return f"{thousandths:.0f} ms" if thousandths >= 10 else f"{thousandths:.1f} ms"
+
+
+def moment(iso: str | None) -> Markup | str:
+    """
+    A time.
+
+    @param iso: as L{txgear.broker.inspection.moment} makes it.
+    """
+    if iso is None:
+        return NOTHING
+    shown = f"{iso[:10]} {iso[11:19]} UTC"
+    return Markup('<time datetime="{}">{}</time>').format(iso, shown)
+
+
+def ago(iso: str | None, now: float, then: float) -> Markup | str:
+    """
+    How long something is ago; it goes on while one looks.
+
+    @param iso: when that was.
+    @param now: by the same clock as
+    @param then: the same moment.
+    """
+    if iso is None:
+        return NOTHING
+    return Markup('<time datetime="{}" data-age>{}</time>').format(iso, span(max(now - then, 0.0)))
+
+
+def age(iso: str | None, value: float | None) -> Markup | str:
+    """
+    As L{ago}, of what is so many seconds old.
+    """
+    return NOTHING if value is None else ago(iso, value, 0.0)
+
+
+def part_of_path(name: str) -> str:
+    """A name of any characters, as a part of a path."""
+    return quote(name, safe="")
+
+
+def function_path(name: bytes | str) -> str:
+    """The page of a function."""
+    return f"/functions/{part_of_path(text(name) if isinstance(name, bytes) else name)}"
+
+
+def job_path(handle: bytes | str) -> str:
+    """The page of a job."""
+    return f"/jobs/{part_of_path(text(handle) if isinstance(handle, bytes) else handle)}"
+
+
+FILTERS: Final[dict[str, Callable[..., Any]]] = {
+    "age": age,
+    "ago": ago,
+    "count": count,
+    "function_path": function_path,
+    "job_path": job_path,
+    "moment": moment,
+    "part_of_path": part_of_path,
+    "rate": rate,
+    "seconds": seconds,
+    "size": size,
+    "span": span,
+}
+"""By the names that templates call them."""

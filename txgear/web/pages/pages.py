@@ -1,0 +1,279 @@
+"""
+What all pages of the dashboard share: how they are made, kept open, and act.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from twisted.internet.defer import Deferred
+from twisted.internet.task import SchedulerStopped, TaskStopped
+from twisted.python.failure import Failure
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
+
+from txgear._version import __version__
+from txgear.broker.inspection import moment
+from txgear.broker.rights import AUDIT, METRICS, SETTINGS, may
+from txgear.web.answers import Answer, Problem
+from txgear.web.events.sse import EVENT_STREAM
+from txgear.web.pages.formats import FILTERS
+from txgear.web.pages.forms import TOKEN, VISITOR, Form, FormTokens, cookie, set_cookie
+from txgear.web.pages.live import Live
+from txgear.web.pages.static import Static
+from txgear.web.pages.view import View
+from txgear.web.routes import Route
+
+if TYPE_CHECKING:
+    from txgear.web.request import WebRequest
+    from txgear.web.web import Web
+
+HTML: Final = "text/html; charset=utf-8"
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+    " form-action 'self'; base-uri 'none'; frame-ancestors 'none';"
+    " require-trusted-types-for 'script'; trusted-types txgear"
+)
+"""What a page may load and do: only what is of this server, and nothing that stands in the page itself."""
+NOTE: Final = "txgear_note"
+"""The cookie that tells the next page what was done."""
+LONGEST_NOTE: Final = 1000
+"""Characters of that."""
+
+
+class Entry(NamedTuple):
+    """
+    An entry of the navigation.
+
+    @ivar path: where it leads.
+    @ivar label: what it is called.
+    @ivar key: the letter which leads there after a C{g}.
+    @ivar act: which act one must be allowed to see it; empty for none.
+    """
+
+    path: str
+    label: str
+    key: str
+    act: str = ""
+
+
+NAVIGATION: Final = (
+    Entry("/", "Overview", "o"),
+    Entry("/jobs", "Jobs", "j"),
+    Entry("/dead", "Dead set", "d"),
+    Entry("/workers", "Workers", "w"),
+    Entry("/tasks", "Tasks", "t"),
+    Entry("/schedules", "Schedules", "c", SETTINGS),
+    Entry("/store", "Store", "s", METRICS),
+    Entry("/server", "Server", "v", METRICS),
+    Entry("/settings", "Settings", "e", SETTINGS),
+    Entry("/audit", "Audit", "a", AUDIT),
+)
+
+
+class Done(NamedTuple):
+    """
+    What an act of a page has come to.
+
+    @ivar text: a sentence for whoever did it.
+    @ivar to: the path of the page that comes next.
+    """
+
+    text: str
+    to: str
+
+
+Make = Callable[..., View]
+Act = Callable[..., "Done | Deferred[Done]"]
+
+
+class Pages:
+    """
+    All of them.
+
+    @ivar static: what they load beside themselves.
+    @ivar forms: the tokens of their forms.
+    @ivar live: those that are kept open.
+    """
+
+    def __init__(self, web: Web) -> None:
+        self.web = web
+        self.server = web.server
+        self.static = Static()
+        self.forms = FormTokens()
+        self.live = Live(web.server)
+        self._environment = Environment(
+            loader=FileSystemLoader(Path(__file__).with_name("templates")),
+            autoescape=True,
+            auto_reload=False,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            undefined=StrictUndefined,
+        )
+        self._environment.filters.update(FILTERS)
+        self._environment.globals["static"] = self.static.url
+        web.problem_page = self.problem
+
+    # Making
+
+    def fragment(self, template: str, macro: str, **values: Any) -> str:
+        """What a macro of a template makes."""
+        return str(getattr(self._environment.get_template(template).module, macro)(**values))
+
+    def _render(self, request: WebRequest, template: str, status: int = 200, **values: Any) -> Answer:
+        visitor, is_new = self.forms.visitor(request)
+        cookies = [set_cookie(request, VISITOR, visitor)] if is_new else []
+        note = _read_note(cookie(request, NOTE))
+        if note is not None:
+            cookies.append(set_cookie(request, NOTE, "", 0))
+        peer = request.peer
+        html = self._environment.get_template(template).render(
+            version=__version__,
+            time=moment(self.server.wall_clock()),
+            navigation=[entry for entry in NAVIGATION if not entry.act or may(peer, entry.act)],
+            identity=None if peer.tenant is None else peer.tenant.name,
+            form_field=Markup('<input type="hidden" name="{}" value="{}">').format(
+                TOKEN, self.forms.token(visitor)
+            ),
+            note=note,
+            **values,
+        )
+        headers = {"Content-Security-Policy": POLICY, "Vary": "Accept, Cookie"}
+        return Answer(html.encode("utf-8", "replace"), status, headers, HTML, tuple(cookies))
+
+    def show(self, request: WebRequest, template: str, **values: Any) -> Answer:
+        """A page that is not kept open, such as a question."""
+        return self._render(request, template, live=False, **{"place": "", **values})
+
+    def problem(self, request: WebRequest, problem: Problem) -> Answer | None:
+        """
+        What says that a request cannot be carried out.
+
+        @return: C{None} for who asks for no page.
+        """
+        if not _takes_html(request) or (request.route is not None and not request.route.page):
+            return None
+        answer = self.show(request, "problem.html", status=problem.status, problem=problem)
+        return replace(answer, headers={**answer.headers, **problem.headers})
+
+    # Endpoints
+
+    def page(self, make: Make) -> Callable[..., Any]:
+        """
+        An endpoint that shows a page, and keeps it open.
+
+        @param make: called with these pages, the peer as which it is seen, the request, of which it may use
+            what was asked and nothing later, and the parts of the path by name.
+        """
+
+        def endpoint(request: WebRequest, **arguments: str) -> Any:
+            if _takes_events(request):
+                self.live.join(request, lambda peer: make(self, peer, request, **arguments))
+                return None
+            view = make(self, request.peer, request, **arguments)
+            return self._when_looked(view, lambda: self._shown(request, view))
+
+        return endpoint
+
+    def _shown(self, request: WebRequest, view: View) -> Answer:
+        return self._render(
+            request,
+            view.template,
+            live=True,
+            place=view.place,
+            title=view.title,
+            part=view.board.html,
+            rows=view.board.rows,
+            may=view.may,
+            **view.context(),
+        )
+
+    def _when_looked(self, view: View, then: Callable[[], Answer]) -> Any:
+        """Look once; what takes long is done in pieces."""
+        steps: Iterator[None] = view.look()
+        if next(steps, steps) is steps:
+            return then()
+        task: Any = self.server.cooperator.cooperate(steps)
+        done: Deferred[Any] = Deferred(lambda waiting: task.stop())
+        task.whenDone().addCallbacks(lambda steps: done.callback(None), done.errback)
+        return done.addCallbacks(lambda nothing: then(), _stopped)
+
+    def act(self, do: Act) -> Callable[..., Any]:
+        """
+        An endpoint that carries out what a form says.
+
+        A browser is led to the page that comes next, which shows what was done. A script that takes JSON is
+        told C{text} and C{to}.
+
+        @param do: called with the request, the L{Form} and the parts of the path by name. What it raises is
+            answered as of any endpoint.
+        """
+
+        def endpoint(request: WebRequest, **arguments: str) -> Any:
+            form = Form(request.raw_body)
+            self.forms.check(request, form)
+            done = do(request, form, **arguments)
+            if isinstance(done, Deferred):
+                return done.addCallback(lambda found: self._done(request, found))
+            return self._done(request, done)
+
+        return endpoint
+
+    @staticmethod
+    def _done(request: WebRequest, done: Done) -> Answer:
+        if not _takes_html(request):
+            return Answer({"text": done.text, "to": done.to})
+        note = set_cookie(request, NOTE, _written_note(done.text))
+        return Answer(None, 303, {"Location": done.to}, cookies=(note,))
+
+    # Its life
+
+    def routes(self) -> list[Route]:
+        """What belongs to no page alone."""
+        return self.static.routes()
+
+
+def page(path: str, endpoint: Callable[..., Any]) -> Route:
+    """The route of a page."""
+    return Route("GET", path, endpoint, types=(), page=True)
+
+
+def act(path: str, endpoint: Callable[..., Any]) -> Route:
+    """The route of what a page's forms are sent to."""
+    return Route("POST", path, endpoint, types=(), page=True)
+
+
+def _takes_html(request: WebRequest) -> bool:
+    return "text/html" in request.listed("Accept").lower()
+
+
+def _takes_events(request: WebRequest) -> bool:
+    accept = request.listed("Accept")
+    return EVENT_STREAM in accept and bool(
+        parse_accept_header(accept, MIMEAccept).best_match([EVENT_STREAM, "text/html"]) == EVENT_STREAM
+    )
+
+
+def _stopped(failure: Failure) -> None:
+    """Nobody waits for it any more, or the server ends."""
+    failure.trap(TaskStopped, SchedulerStopped)
+
+
+def _written_note(text: str) -> str:
+    return urlsafe_b64encode(json.dumps(text[:LONGEST_NOTE]).encode("ascii")).decode("ascii")
+
+
+def _read_note(value: str) -> str | None:
+    """What L{_written_note} made; C{None} for what it did not make."""
+    try:
+        found = json.loads(urlsafe_b64decode(value))
+    except ValueError:
+        return None
+    return found[:LONGEST_NOTE] if isinstance(found, str) else None
