@@ -656,8 +656,8 @@ MUTANTS: Final = (
     Mutant(
         "JSON is taken by whatever type, as forms can send it",
         "web/reading.py",
-        "    if content_type.partition",
-        "    if False and content_type.partition",
+        "    if _media_type(content_type) != JSON:",
+        "    if False:",
         "web.test_reading web.test_web",
     ),
     Mutant(

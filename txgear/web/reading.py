@@ -179,11 +179,15 @@ def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
 
 
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
 def check_form(content_type: str) -> None:
     """
     @raise Problem: this is not the type of the forms that pages send.
     """
-    if content_type.partition(";")[0].strip().lower() != FORM:
+    if _media_type(content_type) != FORM:
         raise Problem(415, "unsupported_media_type", f"A form is wanted, with Content-Type: {FORM}")
 
 
@@ -191,5 +195,5 @@ def check_json(content_type: str) -> None:
     """
     @raise Problem: this is not the type of JSON. Forms of other sites cannot send that.
     """
-    if content_type.partition(";")[0].strip().lower() != JSON:
+    if _media_type(content_type) != JSON:
         raise Problem(415, "unsupported_media_type", f"The body is to be JSON, with Content-Type: {JSON}")
