@@ -42,6 +42,15 @@ POLICY: Final = (
     " require-trusted-types-for 'script'; trusted-types txgear"
 )
 """What a page may load and do: only what is of this server, and nothing that stands in the page itself."""
+HEADERS: Final = {
+    "Content-Security-Policy": POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+    # With `no-referrer`, browsers send forms with `Origin: null`, which is no page of this server.
+    "Referrer-Policy": "same-origin",
+    "Vary": "Accept, Cookie",
+}
+"""What browsers are told of each page."""
 NOTE: Final = "txgear_note"
 """The cookie that tells the next page what was done."""
 LONGEST_NOTE: Final = 1000
@@ -145,8 +154,7 @@ class Pages:
             note=note,
             **values,
         )
-        headers = {"Content-Security-Policy": POLICY, "Vary": "Accept, Cookie"}
-        return Answer(html.encode("utf-8", "replace"), status, headers, HTML, tuple(cookies))
+        return Answer(html.encode("utf-8", "replace"), status, HEADERS, HTML, tuple(cookies))
 
     def show(self, request: WebRequest, template: str, **values: Any) -> Answer:
         """A page that is not kept open, such as a question."""

@@ -17,6 +17,8 @@ class PagesTests(WebTestCase):
         self.assertEqual(answer.status, 200)
         self.assertEqual(answer.headers["Content-Type"], "text/html; charset=utf-8")
         self.assertIn("script-src 'self'", answer.headers["Content-Security-Policy"])
+        self.assertEqual(answer.headers["Referrer-Policy"], "same-origin")
+        self.assertEqual(answer.headers["Cross-Origin-Opener-Policy"], "same-origin")
         html = answer.body.decode()
         self.assertIn("&lt;b&gt;mail&lt;/b&gt;", html)
         self.assertNotIn("<b>mail", html)
