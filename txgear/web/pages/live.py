@@ -9,6 +9,7 @@ cost little however many there are. C{live.js} is who reads it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from twisted.internet.interfaces import IDelayedCall
@@ -183,9 +184,13 @@ class Watched:
 class Live:
     """
     All pages that are kept open.
+
+    @ivar run: tells this run of the server from all others. C{hello}, the first event of each, has it: a page
+        of another run has forms that are not taken any more, and perhaps another version's scripts.
     """
 
     def __init__(self, server: JobServer) -> None:
+        self.run = token_hex(6)
         self._server = server
         self._watched: dict[Key, Watched] = {}
 
@@ -208,7 +213,9 @@ class Live:
         watched = self._watched.get(key)
         if watched is None:
             watched = self._watch(key, peer, make)
-        watched.join(PageReader(request.stream(content_type=EVENT_STREAM)))
+        reader = PageReader(request.stream(content_type=EVENT_STREAM))
+        reader.stream.write(event("hello", {"run": self.run}))
+        watched.join(reader)
 
     def _watch(self, key: Key, peer: Peer, make: Callable[[Peer], View]) -> Watched:
         guard = self._server.guard

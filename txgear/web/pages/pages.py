@@ -145,6 +145,7 @@ class Pages:
         peer = request.peer
         html = self._environment.get_template(template).render(
             version=__version__,
+            run=self.live.run,
             time=moment(self.server.wall_clock()),
             navigation=[entry for entry in NAVIGATION if not entry.act or may(peer, entry.act)],
             identity=None if peer.tenant is None else peer.tenant.name,

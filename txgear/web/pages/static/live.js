@@ -2,143 +2,240 @@
 //
 // A part is one element with an id; rows say which parts are within an element, in which order. While
 // something is selected the page stays still: what comes meanwhile is kept, the last of each part, and shown
-// afterwards.
-import { localise, setTime } from "./times.js";
+// afterwards. A page that nobody sees has no line to the server, and is told all when it is seen again.
+import { morph } from "./morph.js";
+import { staying } from "./order.js";
+import { Stream } from "./stream.js";
+import { localise, now, setTime, timeOfDay } from "./times.js";
 
-const SILENT = 12_000; // milliseconds without a word, of a server that says something every five seconds
-const RETRY = 1_000;
-const line = document.getElementById("line");
-const html = window.trustedTypes
-  ? window.trustedTypes.createPolicy("txgear", { createHTML: (text) => text })
+const UNSEEN = 10_000; // milliseconds in the background, after which the line is closed
+const YOUNG = 5_000; // a page that is loaded again is at least that old before it is once more
+const html = globalThis.trustedTypes
+  ? globalThis.trustedTypes.createPolicy("txgear", { createHTML: (text) => text })
   : { createHTML: (text) => text };
 
 const parts = new Map(); // what waits to be shown, by id
 const rows = new Map();
-let events;
-let silence;
-let ended = false;
+let planned = 0;
+let pressed = false;
+let unseen;
+let heardAt = 0;
 
-function say(text) {
-  line.textContent = text;
-  line.hidden = !text;
+// What is said of the line
+
+const line = document.getElementById("line"); // announced: it changes when the state does, no more often
+const more = document.getElementById("line-more");
+const button = document.getElementById("line-button");
+
+function say(state, text, further = "", label = "", act = null) {
+  const box = line.parentElement;
+  box.hidden = false;
+  if (box.dataset.state !== state) box.dataset.state = state;
+  if (line.textContent !== text) line.textContent = text;
+  if (more.textContent !== further) more.textContent = further;
+  button.hidden = !label;
+  if (button.textContent !== label) button.textContent = label;
+  button.onclick = act;
+  document.body.classList.toggle("is-stale", state === "lost" || state === "ended");
 }
+
+function tell() {
+  const count = parts.size || rows.size;
+  if (!count || !isHeld()) say("live", "Live");
+  else {
+    const wait = count === 1 ? "1 change waits" : `${count.toLocaleString("en")} changes wait`;
+    say("held", "Held while something is selected", wait, "Show now", () => show(true));
+  }
+}
+
+function asOf() {
+  return heardAt ? `As of ${timeOfDay(heardAt)}` : "";
+}
+
+// What is shown
 
 /** Whether the reader is at something that must not move. */
 export function isHeld() {
-  if (document.querySelector("main input[type=checkbox]:checked, dialog[open], form[data-dirty]")) return true;
+  const chosen = "main :is(tbody, [data-rows]) input[type=checkbox]:checked, dialog[open]";
+  if (pressed || document.querySelector(chosen)) return true;
   const selection = document.getSelection();
-  return Boolean(selection && !selection.isCollapsed);
+  return Boolean(
+    selection && !selection.isCollapsed && document.querySelector("main")?.contains(selection.anchorNode),
+  );
 }
 
-function made(text) {
-  const template = document.createElement("template");
-  template.innerHTML = html.createHTML(text);
-  return template.content.firstElementChild;
+/** Whether something was typed or chosen in a form that sends. */
+function isEdited() {
+  const fields = document.querySelectorAll("form[method=post] :is(input, textarea, select)");
+  return [...fields].some((field) => field.type !== "hidden" && isChanged(field));
 }
 
-function replace(old, fresh) {
-  const open = [...old.querySelectorAll("details[open][id]")].map((each) => each.id);
-  const focused = old.contains(document.activeElement) ? path(old, document.activeElement) : null;
-  old.replaceWith(fresh);
-  for (const id of open) document.getElementById(id)?.setAttribute("open", "");
-  if (focused) focused.reduce((at, index) => at?.children[index], fresh)?.focus({ preventScroll: true });
+function isChanged(field) {
+  if (field.options) return [...field.options].some((option) => option.selected !== option.defaultSelected);
+  if (field.type === "checkbox" || field.type === "radio") return field.checked !== field.defaultChecked;
+  return field.value !== field.defaultValue;
 }
 
-function path(root, element) {
-  const found = [];
-  for (let at = element; at !== root; at = at.parentElement) found.unshift([...at.parentElement.children].indexOf(at));
+/** The elements that parts are, by id. Those of one kind are read together. */
+function made(texts) {
+  const kinds = new Map();
+  for (const text of texts) {
+    const kind = /^\s*<([a-z0-9]+)/i.exec(text)?.[1] ?? "";
+    if (kinds.has(kind)) kinds.get(kind).push(text);
+    else kinds.set(kind, [text]);
+  }
+  const found = new Map();
+  for (const each of kinds.values()) {
+    const template = document.createElement("template");
+    template.innerHTML = html.createHTML(each.join(""));
+    for (const element of template.content.children) found.set(element.id, element);
+  }
   return found;
 }
 
 /** Show all that waits. */
-export function show() {
+export function show(always = false) {
+  planned = 0;
   if (!parts.size && !rows.size) return;
-  if (isHeld()) {
-    say("Held while something is selected");
+  if (!always && isHeld()) {
+    tell();
     return;
+  }
+  const begun = performance.now();
+  const focused = document.activeElement;
+  const fresh = made(parts.values());
+  for (const [id, element] of fresh) {
+    const old = document.getElementById(id);
+    if (!old) continue;
+    morph(old, element);
+    fresh.delete(id);
   }
   for (const [id, ids] of rows) {
     const within = document.getElementById(id);
-    if (!within) continue;
-    const wanted = new Set(ids);
-    for (const child of [...within.children]) if (!wanted.has(child.id)) child.remove();
+    if (within) arrange(within, ids, fresh);
   }
-  for (const [id, text] of parts) {
-    const old = document.getElementById(id);
-    if (!old) continue;
-    const fresh = made(text);
-    localise(fresh);
-    replace(old, fresh);
-    parts.delete(id);
-  }
-  for (const [id, ids] of rows) arrange(document.getElementById(id), ids);
-  rows.clear();
   parts.clear();
-  say("");
+  rows.clear();
+  if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
+  document.dispatchEvent(new Event("txgear:shown"));
+  tell();
+  performance.measure("txgear:show", { start: begun });
+  performance.clearMeasures("txgear:show");
 }
 
-function arrange(within, ids) {
-  if (!within) return;
-  let at = within.firstElementChild;
-  for (const id of ids) {
-    let child = document.getElementById(id);
-    if (!child) {
-      if (!parts.has(id)) continue;
-      child = made(parts.get(id));
-      localise(child);
+function arrange(within, ids, fresh) {
+  const wanted = new Set(ids);
+  const places = new Map();
+  let lost = -1;
+  for (const [index, child] of [...within.children].entries()) {
+    if (wanted.has(child.id)) places.set(child, index);
+    else {
+      if (child.contains(document.activeElement)) lost = index;
+      child.remove();
     }
-    if (child === at) at = at.nextElementSibling;
-    else within.insertBefore(child, at);
+  }
+  const list = [];
+  for (const id of ids) {
+    const child = document.getElementById(id) ?? fresh.get(id);
+    if (child) list.push(child);
+  }
+  const still = staying(list.map((child) => places.get(child) ?? -1));
+  let next = null;
+  for (let index = list.length - 1; index >= 0; index -= 1) {
+    const child = list[index];
+    if (!still.has(index)) place(within, child, next);
+    next = child;
+  }
+  if (lost >= 0) {
+    // The focus was in a row that is gone: it goes to the one that stands there now.
+    const row = within.children[Math.min(lost, within.children.length - 1)];
+    row?.querySelector("a, button, input")?.focus({ preventScroll: true });
   }
 }
 
-function heard() {
-  clearTimeout(silence);
-  silence = setTimeout(() => lost("The server says nothing"), SILENT);
-  if (document.body.classList.contains("is-stale")) {
-    document.body.classList.remove("is-stale");
-    say("");
+function place(within, child, next) {
+  if (!child.isConnected) {
+    localise(child);
+    within.insertBefore(child, next);
+  } else if (within.moveBefore) within.moveBefore(child, next);
+  else within.insertBefore(child, next);
+}
+
+/** Forget what waits for rows that are not there any more: a page may be held for long. */
+function prune() {
+  const wanted = new Set([...rows.values()].flat());
+  for (const id of parts.keys()) if (!wanted.has(id) && !document.getElementById(id)) parts.delete(id);
+}
+
+function plan() {
+  if (!planned && (parts.size || rows.size)) planned = requestAnimationFrame(() => show());
+}
+
+// The line
+
+/** Load the page again: at once, but never in a loop, and not under what somebody is writing. */
+function reload(text) {
+  stream.end();
+  const again = performance.getEntriesByType("navigation")[0]?.type === "reload";
+  const wait = again ? Math.max(YOUNG - performance.now(), 0) : 0;
+  if (isEdited() || document.querySelector("dialog[open]")) {
+    say("ended", text, asOf(), "Load again", () => location.reload());
+  } else {
+    say("lost", text, "Loading again");
+    setTimeout(() => location.reload(), wait);
   }
 }
 
-function lost(why) {
-  if (ended) return;
-  document.body.classList.add("is-stale");
-  say(`${why}: trying again`);
-  clearTimeout(silence);
-  events?.close();
-  setTimeout(open, RETRY);
-}
-
-function open() {
-  events = new EventSource(location.pathname + location.search);
-  events.onopen = heard;
-  events.onerror = () => lost("The server cannot be reached");
-  events.addEventListener("beat", (event) => {
-    heard();
-    setTime(JSON.parse(event.data).time);
-  });
-  events.addEventListener("change", (event) => {
-    heard();
-    const data = JSON.parse(event.data);
+const stream = new Stream(() => new EventSource(location.pathname + location.search), {
+  live() {
+    heardAt = now();
+    tell();
+  },
+  lost(why) {
+    say("lost", why, `${asOf()} \u00b7 Trying again`.replace(/^ \u00b7 /, ""), "Try now", () => stream.open());
+  },
+  hello(data) {
+    if (data.run !== document.documentElement.dataset.run) reload("The server was started anew");
+  },
+  beat(data) {
     setTime(data.time);
+    heardAt = now();
+  },
+  change(data) {
+    setTime(data.time);
+    heardAt = now();
     for (const [id, text] of Object.entries(data.parts)) parts.set(id, text);
     for (const [id, ids] of Object.entries(data.rows)) rows.set(id, ids);
-    show();
-  });
-  events.addEventListener("reload", () => location.reload());
-  events.addEventListener("gone", (event) => {
-    ended = true;
-    events.close();
-    clearTimeout(silence);
-    document.body.classList.add("is-stale");
-    say(JSON.parse(event.data).text);
-  });
+    if (rows.size) prune();
+    plan();
+  },
+  reload() {
+    reload("What may be seen here has changed");
+  },
+  gone(data) {
+    stream.end();
+    say("ended", data.text, asOf());
+  },
+});
+
+function seen() {
+  clearTimeout(unseen);
+  if (document.hidden) unseen = setTimeout(() => stream.rest(), UNSEEN);
+  else stream.open();
 }
 
-if (document.body.hasAttribute("data-live")) {
-  open();
-  for (const kind of ["change", "selectionchange", "close"]) document.addEventListener(kind, () => setTimeout(show), true);
-  addEventListener("pagehide", () => { ended = true; events.close(); });
+export function start() {
+  if (!document.body.hasAttribute("data-live")) return;
+  seen();
+  document.addEventListener("visibilitychange", seen);
+  addEventListener("online", () => { if (!document.hidden) stream.open(); });
+  for (const kind of ["change", "reset", "selectionchange", "close"]) document.addEventListener(kind, plan, true);
+  // A row must not go from under the pointer between its way down and up.
+  addEventListener("pointerdown", () => { pressed = true; }, true);
+  for (const kind of ["pointerup", "pointercancel", "dragend"]) {
+    addEventListener(kind, () => { pressed = false; plan(); }, true);
+  }
+  addEventListener("pagehide", () => stream.rest());
+  // Kept by the browser for the way back: who may see it could have changed since.
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 }

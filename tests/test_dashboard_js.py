@@ -1,0 +1,82 @@
+"""The dashboard's JavaScript: what of it needs no page, by Node's own test runner."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from txgear.broker.words import span
+
+ROOT = Path(__file__).parents[1]
+TESTS = Path("tests/dashboard")
+STATIC = Path("txgear/web/pages/static")
+SPANS = (
+    0,
+    0.9,
+    1,
+    59,
+    60,
+    119,
+    120,
+    121,
+    599,
+    600,
+    3599,
+    3600,
+    3661,
+    7200,
+    36_000,
+    86_399,
+    86_400,
+    90_000,
+    1e6,
+)
+
+
+def node_version() -> int:
+    """Node's major version; 0 for none. Timers that a test sets are there from 20 on."""
+    node = shutil.which("node")
+    if node is None:
+        return 0
+    said = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=20, check=True).stdout
+    return int(said.lstrip("v").partition(".")[0])
+
+
+@pytest.mark.skipif(node_version() < 20, reason="there is no node of version 20 or later")
+def test_modules(tmp_path: Path) -> None:
+    # Older versions take a .js for a module only where a package.json says so.
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    for folder in (TESTS, STATIC):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    done = subprocess.run(
+        ["node", "--test", *map(str, sorted((tmp_path / TESTS).glob("*.test.mjs")))],
+        env={**os.environ, "SPANS": json.dumps([(seconds, span(seconds)) for seconds in SPANS])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^# pass [1-9]|pass [1-9]", done.stdout, re.MULTILINE), done.stdout
+
+
+def test_all_are_used() -> None:
+    """page.js reaches all modules, and base.html has each loaded at once."""
+    imports = re.compile(r'^import .*"\./(.+)";$', re.MULTILINE)
+    reached: set[str] = set()
+    ahead = ["page.js"]
+    while ahead:
+        name = ahead.pop()
+        if name not in reached:
+            reached.add(name)
+            ahead += imports.findall((ROOT / STATIC / name).read_text("utf-8"))
+    assert reached == {path.name for path in (ROOT / STATIC).glob("*.js")}
+    base = (ROOT / "txgear/web/pages/templates/base.html").read_text("utf-8")
+    listed = json.loads(base.partition("{% for name in ")[2].partition(" %}")[0])
+    assert sorted(f"{name}.js" for name in listed) == sorted(reached - {"page.js"})
