@@ -216,7 +216,9 @@ class Survey:
         """Look at all functions, some in each step; it takes a millisecond at the most."""
         peer = self._peer
         found: list[tuple[int, int, Function, list[Finding]]] = []
-        server: dict[str, Finding] = {}
+        # What is found of all alike is found of one that has nothing, too.
+        nothing = Case(self._broker, peer, Function(b""), self._now, None)
+        self.server = [finding for finding in troubles(nothing) if finding.code in OF_SERVER]
         looked_at = passed = 0
         for function in list(self._broker.functions.by_name.values()):
             # One without jobs may have workers that do not ask, which is no trouble as yet.
@@ -233,13 +235,10 @@ class Survey:
             waits = lanes.ready or lanes.paged or lanes.held
             trend = self._trend(function.name) if waits else None
             case = Case(self._broker, peer, function, self._now, trend, SURVEYED)
-            wrong = troubles(case)
-            server.update((finding.code, finding) for finding in wrong if finding.code in OF_SERVER)
-            own = [finding for finding in wrong if finding.code not in OF_SERVER]
+            own = [finding for finding in troubles(case) if finding.code not in OF_SERVER]
             if own:
                 found.append((SEVERITIES.index(own[0].severity), -case.waiting, function, own))
             yield
         found.sort(key=lambda each: each[:2])
         self.complete = self.complete and len(found) <= MOST_TROUBLED
         self.functions = [each[2:] for each in found[:MOST_TROUBLED]]
-        self.server = list(server.values())

@@ -360,8 +360,13 @@ def functions(broker: Broker, peer: Peer, search: Search) -> list[Function]:
     ]
 
 
-def _place(name: bytes) -> bytes:
-    """What stands for a long name where functions are sorted: what is asked for next must not be too long."""
+def place(name: bytes) -> bytes:
+    """
+    What a name is sorted by where functions are: itself, or what stands for a long one, as what is asked for
+    next must not be too long.
+    """
+    if len(name) <= LONGEST_PLACE:
+        return name
     head = name[: LONGEST_PLACE - DIGEST_BYTES]
     return head + blake2b(name, digest_size=DIGEST_BYTES).digest()
 
@@ -375,7 +380,7 @@ def function_page(broker: Broker, peer: Peer, search: Search, bounds: Bounds = B
     """
     by_name, wanted = broker.functions.by_name, search.functions(peer)
     # Only as many are sorted as are looked at.
-    long = {_place(name): name for name in by_name if len(name) > LONGEST_PLACE}
+    long = {place(name): name for name in by_name if len(name) > LONGEST_PLACE}
     places = [name for name in (*by_name, *long) if search.behind < name and len(name) <= LONGEST_PLACE]
     heapify(places)
     rows: list[dict[str, Any]] = []

@@ -417,6 +417,18 @@ class Lanes(Generic[T]):
             list(overflow.upcoming()) if overflow else [],
         )
 
+    def in_turn(self) -> Iterator[T]:
+        """
+        Every item in the lanes and their overflow, in the order of being handed out, each as it is asked for:
+        to see the first few of a million costs little.
+        """
+        for priority in PRIORITIES:
+            if (odds := self._odds.get(priority)) is not None:
+                yield from odds.returned.in_order()
+            yield from self._queued(priority)
+            if (overflow := self.overflow.get(priority)) is not None:
+                yield from overflow.upcoming()
+
     def fill(self, priority: int, returned: list[T], queued: list[T], paged: list[T]) -> None:
         """Put all these into a lane that has nothing, and behind it; as in L{kinds}."""
         if returned:
@@ -432,7 +444,7 @@ class Lanes(Generic[T]):
 
     def all(self) -> list[T]:
         """Every item in the lanes and their overflow, in the order of being handed out."""
-        return [item for priority in PRIORITIES for kind in self.kinds(priority) for item in kind]
+        return list(self.in_turn())
 
     # In the overflow
 

@@ -9,6 +9,7 @@ matters to workers.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -306,7 +307,12 @@ class SharedLanes(Generic[T]):
 
     def all(self) -> list[T]:
         """As L{Lanes.all}, for each party after the other."""
-        return [item for party in self.parties.values() for item in party.lanes.all()]
+        return list(self.in_turn())
+
+    def in_turn(self) -> Iterator[T]:
+        """As L{Lanes.in_turn}, for each party after the other."""
+        for party in self.parties.values():
+            yield from party.lanes.in_turn()
 
     # In the overflow
 

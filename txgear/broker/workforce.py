@@ -87,18 +87,22 @@ class Headcount:
     silent: int = 0
 
 
-def count_in(headcounts: dict[bytes, Headcount], peer: Peer, now: float) -> int:
+def count_in(headcounts: dict[bytes, Headcount], total: Headcount, peer: Peer, now: float) -> int:
     """
     Count one worker for each function that it can do.
 
     @param headcounts: by the functions' names; those that are missing are added.
+    @param total: that of all workers, in which it is counted once.
     @return: how many functions these are.
     """
     asleep, busy, is_silent = peer.asleep, bool(peer.running), silent(peer, now)
+    found = [total]
     for function in peer.abilities:
         headcount = headcounts.get(function.name)
         if headcount is None:
             headcount = headcounts[function.name] = Headcount()
+        found.append(headcount)
+    for headcount in found:
         headcount.known += 1
         headcount.asleep += asleep
         headcount.busy += busy

@@ -38,6 +38,7 @@ class Census:
     Counts the workers of one server, from L{start} to L{stop}.
 
     @ivar counted: the last count, by the names of functions; those without workers are not there.
+    @ivar total: the same of all workers, each counted once.
     @ivar at: when that was, by the server's time; 0.0 for never.
     """
 
@@ -51,6 +52,7 @@ class Census:
         @param seconds: the server's time.
         """
         self.counted: Mapping[bytes, Headcount] = {}
+        self.total = Headcount()
         self.at = 0.0
         self._broker = broker
         self._clock = clock
@@ -86,18 +88,19 @@ class Census:
 
     def _walk(self) -> Steps:
         headcounts: dict[bytes, Headcount] = {}
+        total = Headcount()
         self._work = since = 0
         for peer in list(self._broker.peers):
             since += 1
             # It may have gone meanwhile.
             if peer.connected and peer.abilities:
-                since += count_in(headcounts, peer, self._seconds())
+                since += count_in(headcounts, total, peer, self._seconds())
             if since >= STEP:
                 self._work += since
                 since = 0
                 yield None
         self._work += since
-        self.counted, self.at = headcounts, self._seconds()
+        self.counted, self.total, self.at = headcounts, total, self._seconds()
 
     def _next(self) -> None:
         self._task = None

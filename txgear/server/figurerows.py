@@ -27,6 +27,10 @@ _ROW: Final = Struct(f"<{_NUMBERS}H{len(TIMES)}B")
 ROW: Final = _ROW.size
 """Bytes of a row."""
 
+_COLUMNS: Final = {
+    name: Struct(f"<{2 * place}xH{ROW - 2 * place - 2}x") for place, name in enumerate((*RATES, *LENGTHS))
+}
+
 NOTHING: Final = bytes(ROW)
 """The row of a function that does nothing, and is nothing."""
 
@@ -98,6 +102,17 @@ def rates(rows: bytes) -> list[int]:
     """
     columns = list(zip(*_ROW.iter_unpack(rows), strict=True))[: len(RATES)]
     return [sum(map(unpacked, column)) for column in columns] or [0] * len(RATES)
+
+
+def column(rows: bytes, name: str) -> list[int]:
+    """
+    @param rows: some rows, one after the other.
+    @param name: one of L{RATES} or L{LENGTHS}.
+    @return: that of each; of rates how many there were within its step.
+    """
+    values = [value for (value,) in _COLUMNS[name].iter_unpack(rows)]
+    # Reading them is most of the work, and nearly all are as they are.
+    return values if max(values, default=0) < _SMALL else list(map(unpacked, values))
 
 
 def highest(rows: bytes) -> Figures:

@@ -128,6 +128,12 @@ class SurveyTests(DiagnosisTestCase):
         self.assertEqual([finding.code for finding in survey.server], ["draining"])
         self.assertEqual(survey.functions, [])
 
+    def test_what_is_of_the_server_is_said_without_functions(self) -> None:
+        self.fixture.drain()
+        (finding,) = self.survey().server
+        words = "the server is to end: it takes no job, and hands out only what clients wait for"
+        self.assertEqual(finding.text, words)
+
     def test_how_each_has_fared(self) -> None:
         for name in (b"f", b"g"):
             self.fixture.worker(name)

@@ -122,14 +122,16 @@ class HeadcountTests(WorkforceTestCase):
         self.grabbed(busy, next(iter(self.broker.table.jobs.values())))
         self.fixture.sleep(busy)
         headcounts: dict[bytes, Headcount] = {}
-        counted = [count_in(headcounts, peer, self.fixture.now) for peer in self.broker.peers]
+        total = Headcount()
+        counted = [count_in(headcounts, total, peer, self.fixture.now) for peer in self.broker.peers]
         self.assertEqual(counted, [1, 2, 1])
+        self.assertEqual(total, Headcount(3, 1, 1, 1))
         self.assertEqual(headcounts, {b"f": Headcount(3, 1, 1, 1), b"g": Headcount(1)})
         self.assertTrue(self.is_silent(quiet))
 
     def test_those_who_can_do_nothing_count_nowhere(self) -> None:
         headcounts: dict[bytes, Headcount] = {}
-        self.assertEqual(count_in(headcounts, self.fixture.connect(), self.fixture.now), 0)
+        self.assertEqual(count_in(headcounts, Headcount(), self.fixture.connect(), self.fixture.now), 0)
         self.assertEqual(headcounts, {})
 
 

@@ -39,7 +39,7 @@ class CensusTests(SynchronousTestCase):
         self.assertEqual(
             (self.of(), self.of(b"g"), self.of(b"h")), (Headcount(2, 1), Headcount(1, 1), Headcount())
         )
-        self.assertEqual(self.census.at, START)
+        self.assertEqual((self.census.at, self.census.total), (START, Headcount(2, 1)))
         self.fixture.worker(b"f")
         self.clock.advance(PERIOD - 1)
         self.assertEqual(self.of(), Headcount(2, 1))

@@ -99,6 +99,29 @@ class ShapeTests(HistoryTestCase):
         self.assertEqual(len(self.figures(None, "day")["queued"]), 12)
 
 
+class LastHourTests(HistoryTestCase):
+    def hour(self, figure: str, name: bytes = b"f") -> list[int | None]:
+        return self.history.last_hour(self.history.by_name.get(name), figure)
+
+    def test_one_figure_step_by_step(self) -> None:
+        worker = self.worker(b"f")
+        before = self.history.step
+        self.submit()
+        self.submit()
+        self.pass_time(10)
+        self.do(worker)
+        self.pass_time(10)
+        self.assertEqual(self.history.step, before + 2)
+        nobody = [None] * 358
+        self.assertEqual(self.hour("submitted"), [*nobody, 2, 0])
+        self.assertEqual(self.hour("completed"), [*nobody, 0, 1])
+        self.assertEqual(self.hour("queued"), [*nobody, 2, 1])
+
+    def test_of_what_nothing_is_known_there_is_as_much(self) -> None:
+        self.pass_time(20)
+        self.assertEqual(self.hour("queued", b"unknown"), [*[None] * 358, 0, 0])
+
+
 class FiguresTests(HistoryTestCase):
     def test_rates_and_lengths(self) -> None:
         worker = self.worker(b"f")

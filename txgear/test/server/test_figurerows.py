@@ -8,8 +8,10 @@ from txgear.broker.counts import BUCKETS, VALUES
 from txgear.server.figurerows import (
     NOTHING,
     ROW,
+    TIMES,
     Figures,
     Ring,
+    column,
     highest,
     pack,
     packed,
@@ -18,6 +20,8 @@ from txgear.server.figurerows import (
     unpacked,
 )
 from txgear.test.support.extras import given, st
+
+NONE: list[int | None] = [None] * len(TIMES)
 
 
 class NumberTests(SynchronousTestCase):
@@ -58,6 +62,12 @@ class RatesTests(SynchronousTestCase):
         one, other = Figures(5, 4, 1, 30, 8, 0, 1, 2, 1.5), Figures(9, 4, 8190)
         rows = pack(one, [1] * 6) + NOTHING + pack(other, [None] * 6)
         self.assertEqual(rates(rows), [14, 8, 8191])
+
+    def test_one_figure_of_each(self) -> None:
+        rows = pack(Figures(submitted=3, dead=2), NONE) + pack(Figures(completed=5, dead=10_000), NONE)
+        self.assertEqual((column(rows, "submitted"), column(rows, "completed")), ([3, 0], [0, 5]))
+        self.assertEqual(column(rows, "dead"), [2, unpacked(packed(10_000))])
+        self.assertEqual(column(b"", "dead"), [])
 
     def test_nothing(self) -> None:
         self.assertEqual((rates(b""), rates(NOTHING)), ([0, 0, 0], [0, 0, 0]))

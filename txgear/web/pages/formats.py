@@ -7,6 +7,7 @@ has ages go on.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote
@@ -16,6 +17,7 @@ from markupsafe import Markup
 from txgear.broker.words import span
 from txgear.protocol.textlines import text
 
+_WILD: Final = re.compile(r"[*?[]")
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 NOTHING: Final = "\N{EN DASH}"
 """What stands where there is nothing to say."""
@@ -94,6 +96,12 @@ def part_of_path(name: str) -> str:
     return quote(name, safe="")
 
 
+def only(name: bytes | str) -> str:
+    """A pattern that matches this name and no other, as a part of a query."""
+    shown = text(name) if isinstance(name, bytes) else name
+    return quote(_WILD.sub(r"[\g<0>]", shown), safe="")
+
+
 def function_path(name: bytes | str) -> str:
     """The page of a function."""
     return f"/functions/{part_of_path(text(name) if isinstance(name, bytes) else name)}"
@@ -111,6 +119,7 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "function_path": function_path,
     "job_path": job_path,
     "moment": moment,
+    "only": only,
     "part_of_path": part_of_path,
     "rate": rate,
     "seconds": seconds,

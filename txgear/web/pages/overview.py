@@ -1,57 +1,235 @@
 """
-C{/}: the server at a glance.
+C{/}: what is wrong, the server at a glance, and its functions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
+from txgear.broker.diagnosis import Survey
+from txgear.broker.findings import SEVERITIES, Finding
+from txgear.broker.inspection import moment
 from txgear.broker.model import Function, Peer
-from txgear.broker.rights import knows
+from txgear.broker.rights import METRICS, PEERS
 from txgear.protocol.textlines import text
+from txgear.server.figureseries import SPANS
 from txgear.web.pages.board import part_id
+from txgear.web.pages.functionlist import FunctionList, FunctionQuery, Sums, dead_of, queued_of
+from txgear.web.pages.lately import Recent
 from txgear.web.pages.pages import Pages, page
+from txgear.web.pages.survey import Surveys
 from txgear.web.pages.view import View
 from txgear.web.routes import Route
 
 if TYPE_CHECKING:
     from txgear.web.request import WebRequest
 
+MOST_TROUBLES: Final = 20
+"""Functions of which it is said what is wrong; of the others how many there are."""
+MOST_LINES: Final = 3
+"""What is said of each of them."""
+STEP: Final = 5
+"""Rows of functions that are made in one step: a millisecond or two, where all are new."""
+HOUR: Final = SPANS[0].seconds * SPANS[0].steps
+
+COLUMNS: Final = (
+    ("Function", "name", False),
+    ("Ended a second", "rate", True),
+    ("Queued", "queued", True),
+    ("Oldest", "oldest", True),
+    ("Running", "running", True),
+    ("Later", "", True),
+    ("Workers", "workers", True),
+    ("Failed in an hour", "", True),
+    ("Dead", "dead", True),
+    ("Wait p50, p95", "", True),
+)
+"""Of the list of functions: the head, what it is sorted by, and whether it has numbers."""
+
 
 class Overview(View):
-    """All functions, and what is wrong."""
+    """
+    What is wrong, the server, and a page of its functions.
+    """
 
     template = "overview.html"
     place = "/"
 
-    def __init__(self, pages: Pages, peer: Peer, request: WebRequest) -> None:
+    def __init__(self, surveys: Surveys, pages: Pages, peer: Peer, request: WebRequest) -> None:
         super().__init__(pages, peer, "Overview")
+        self._query = request.query(FunctionQuery)
+        self._surveys = surveys
+        self._history = pages.web.history
+        self._recent = Recent(self._history)
+        self._list = FunctionList(self.broker, peer, self._query, self._gone, self._recent.rate)
+        # Those that are in the history alone, so that they need not be made for each look.
+        self._past: dict[bytes, Function] = {}
+        scheme = "https" if request.isSecure() else "http"
+        self._web = f"{scheme}://{request.header('Host', '127.0.0.1:4780')}"
 
     def look(self) -> Iterator[None]:
         """Part of L{View}."""
+        self._recent.begin()
+        yield from self._list.steps()
+        self._cards(self._list.sums)
+        self._wrong((yield from self._surveys.current(self.peer)))
         ids = []
-        for function in self.broker.functions.by_name.values():
-            if knows(self.peer, function):
-                part = part_id("function", function.name)
-                facts = function.lanes.ready, function.running, len(function.workers), function.paused
-                self.put(part, facts, "function_row", partial(_row, function))
-                ids.append(part)
+        for count, function in enumerate(self._list.rows, 1):
+            part = part_id("function", function.name)
+            values = self._row(function)
+            self.put(part, tuple(values.values()), "function_row", partial(self._with_age, function, values))
+            ids.append(part)
+            if count % STEP == 0:
+                yield
         self.arrange("functions", ids)
-        yield from ()
+        self._under()
 
+    def context(self) -> dict[str, Any]:
+        """Part of L{View}."""
+        query = self._query
+        heads = []
+        for label, sort, is_number in COLUMNS:
+            path = self._path(sort=sort) if sort else ""
+            order = ("ascending" if sort == "name" else "descending") if sort == query.sort else ""
+            heads.append({"label": label, "path": path, "order": order, "is_number": is_number})
+        return {"query": query, "heads": heads, "all": "/" if query.function else ""}
 
-def _row(function: Function) -> dict[str, Any]:
-    return {
-        "name": text(function.name),
-        "queued": function.lanes.ready,
-        "running": function.running,
-        "workers": len(function.workers),
-        "paused": function.paused,
-    }
+    def _path(self, **changes: Any) -> str:
+        """The path of another page of this list, the first one if nothing else is said."""
+        words = {"function": self._query.function, "sort": self._query.sort, **changes}
+        said = {name: value for name, value in words.items() if value and (name, value) != ("sort", "name")}
+        return f"/?{urlencode(said)}" if said else "/"
+
+    # Functions
+
+    def _gone(self) -> list[Function]:
+        """Functions that nobody uses now, but that had jobs in the last hour."""
+        broker = self.broker
+        known, counted = broker.functions.by_name, broker.statistics.by_name
+        since = self.server.seconds() - HOUR
+        past = {}
+        for name, series in self._history.by_name.items():
+            if name not in known and series.newest() > since and (counts := counted.get(name)) is not None:
+                past[name] = self._past.get(name) or Function(name, counts)
+        self._past = past
+        return list(past.values())
+
+    def _row(self, function: Function) -> dict[str, Any]:
+        own = function.counts is not self.broker.statistics.other
+        lately, throttle = self._recent.of(function, own), function.throttle
+        seen, since = self.server.census.of(function), function.waiting_since
+        return {
+            "name": text(function.name),
+            "paused": function.paused,
+            "limited": throttle is not None and bool(throttle.concurrency or throttle.rate),
+            "ended": lately.ended,
+            "lengths": lately.queued,
+            "queued": queued_of(function),
+            "oldest": moment(self.broker.timers.wall(since)) if since else None,
+            "running": function.running,
+            "later": len(function.delayed),
+            "workers": len(function.workers),
+            "asleep": seen.asleep,
+            "busy": seen.busy,
+            "silent": seen.silent,
+            "failed": lately.failed,
+            "dead": dead_of(self.broker, function),
+            "wait": lately.wait,
+        }
+
+    def _with_age(self, function: Function, values: dict[str, Any]) -> dict[str, Any]:
+        since = function.waiting_since
+        return {**values, "age": self.server.seconds() - since if since else None}
+
+    def _under(self) -> None:
+        """What stands under the list."""
+        found = self._list
+        if not found.matched:
+            part = "no-match" if self._query.function else "no-function"
+            self.put(part, (), part.replace("-", "_"), lambda: {"web": self._web})
+            self.arrange("under", [part])
+            return
+        after = None
+        if found.next is not None:
+            behind, name = found.next
+            after = self._path(behind=repr(behind) if behind else "", after=text(name))
+        first = self._path() if self._query.after else None
+        facts = found.matched, len(found.rows), after, first
+        names = "matched", "shown", "after", "first"
+        self.put("more", facts, "more", lambda: dict(zip(names, facts, strict=True)))
+        self.arrange("under", ["more"])
+
+    # The server
+
+    def _cards(self, sums: Sums) -> None:
+        """The server in a few numbers, each of which leads to where there is more of it."""
+        broker, server = self.broker, self.server
+        ids = []
+
+        def card(
+            name: str, label: str, path: str, value: float | str, form: str = "count", more: str = ""
+        ) -> None:
+            values = {"label": label, "path": path, "value": value, "form": form, "more": more}
+            self.put(f"card-{name}", tuple(values.values()), "card", lambda: values)
+            ids.append(f"card-{name}")
+
+        card("queued", "Jobs queued", "/jobs?state=queued", sums.queued)
+        card("running", "Jobs running", "/jobs?state=running", sums.running)
+        card("later", "Jobs for later", "/jobs?state=waiting", sums.delayed)
+        card("dead", "Dead jobs", "/dead", sums.dead)
+        metrics = self.may(METRICS)
+        if metrics:
+            submitted, completed, failed = self._history.rates(self._history.total)
+            lost = f"{failed:.2g} of them failed" if failed else ""
+            card("in", "In a second", "/server", submitted, "rate")
+            card("out", "Ended a second", "/server", completed + failed, "rate", lost)
+        if self.may(PEERS):
+            seen = server.census.total
+            how = [f"{seen.busy:,} busy", f"{seen.asleep:,} asleep"]
+            how += [f"{seen.silent:,} silent"] if seen.silent else []
+            card("workers", "Workers", "/workers", seen.known, more=", ".join(how))
+        if metrics:
+            card("connections", "Connections", "/server", len(broker.peers))
+            down = server.journal is not None and server.journal.unavailable is not None
+            card("store", "Store", "/store", "does not answer" if down else "works", "text")
+            drains = broker.dispatcher.draining
+            card("server", "Server", "/server", "is to end" if drains else "takes jobs", "text")
+        self.arrange("cards", ids)
+
+    # What is wrong
+
+    def _wrong(self, survey: Survey) -> None:
+        ids = []
+        for finding in survey.server:
+            part = f"wrong-{finding.code.replace('_', '-')}"
+            self._finding(part, None, [finding])
+            ids.append(part)
+        for function, findings in survey.functions[:MOST_TROUBLES]:
+            part = part_id("wrong", function.name)
+            self._finding(part, text(function.name), findings)
+            ids.append(part)
+        more = len(survey.functions) - MOST_TROUBLES
+        if more > 0 or not survey.complete:
+            facts = max(more, 0), survey.complete
+            self.put("wrong-more", facts, "wrong_more", lambda: {"more": facts[0], "complete": facts[1]})
+            ids.append("wrong-more")
+        if not ids:
+            self.put("all-well", (), "all_well", dict)
+            ids.append("all-well")
+        self.arrange("wrong", ids)
+
+    def _finding(self, part: str, name: str | None, findings: list[Finding]) -> None:
+        lines = tuple(finding.text for finding in findings[:MOST_LINES])
+        severity = min((finding.severity for finding in findings), key=SEVERITIES.index)
+        more = len(findings) - len(lines)
+        values = {"name": name, "severity": severity, "lines": lines, "more": more}
+        self.put(part, tuple(values.values()), "wrong", lambda: values)
 
 
 def routes(pages: Pages) -> list[Route]:
     """Part of the dashboard."""
-    return [page("/", pages.page(Overview))]
+    surveys = Surveys(pages.server)
+    return [page("/", pages.page(partial(Overview, surveys)))]
