@@ -42,7 +42,6 @@ from txgear.protocol.textlines import shown_word
 from txgear.security.audit import DONE, REFUSED, RELOAD, AuditLog
 from txgear.server.descriptors import Descriptors, soft_limit
 from txgear.server.jobserver import JobServer
-from txgear.server.schedules import Scheduler
 from txgear.server.settings import Settings
 
 if TYPE_CHECKING:
@@ -203,9 +202,8 @@ class ServerService(Service):
         self.server.descriptors = Descriptors(soft_limit())
         self.server.broker.operations.set_policies(self._config.policies, self.server.seconds())
         self.server.guard.replace(self._config.access)
-        self.scheduler = Scheduler(self.server)
+        self.scheduler = self.server.scheduler
         self.server.config = self._options["config"]
-        self.server.schedules = self.scheduler.listed
         self.server.listens = lambda: bool(self.ports)
         values: list[StoredValue] = []
         try:

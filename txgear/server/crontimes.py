@@ -47,14 +47,30 @@ def check_timezone(name: str) -> str:
     @raise ValueError: there is no such time zone.
     """
     try:
-        _zone(name)
+        zone_of(name)
     except (KeyError, ValueError, OSError) as error:
         raise ValueError(f"there is no time zone {name!r}; one such as 'Europe/Berlin' is wanted") from error
     return name
 
 
-def _zone(name: str) -> tzinfo:
+def zone_of(name: str) -> tzinfo:
+    """The time zone of a name that L{check_timezone} has taken."""
     return timezone.utc if name == UTC else ZoneInfo(name)
+
+
+def follows(cron: str) -> bool:
+    """Whether a line follows real time: see L{times}."""
+    return any(field.startswith("*") for field in cron.split()[:2])
+
+
+def clock_changes(zone_name: str, after: float, until: float) -> Iterator[float]:
+    """When the clock of a zone is put forward or back, in seconds since the epoch, the earliest first."""
+    zone = zone_of(zone_name)
+    day = after
+    while day < until and zone is not timezone.utc:
+        if _offset(datetime.fromtimestamp(day, zone)) != _offset(datetime.fromtimestamp(day + _DAY, zone)):
+            yield _changed(zone, day, day + _DAY)
+        day += _DAY
 
 
 def times(cron: str, zone_name: str, after: float) -> Iterator[float]:
@@ -68,8 +84,8 @@ def times(cron: str, zone_name: str, after: float) -> Iterator[float]:
     @param cron: see L{check_cron}.
     @param zone_name: see L{check_timezone}.
     """
-    zone = _zone(zone_name)
-    follows = any(field.startswith("*") for field in cron.split()[:2])
+    zone = zone_of(zone_name)
+    follows_clock = follows(cron)
     here = datetime.fromtimestamp(after, zone)
     # If the clock is about to be put back, some of what it has shown already will come again.
     back = max(_offset(here) - _offset(datetime.fromtimestamp(after + _DAY, zone)), timedelta())
@@ -79,10 +95,10 @@ def times(cron: str, zone_name: str, after: float) -> Iterator[float]:
         shown = face.replace(tzinfo=zone)
         moment = shown.timestamp()
         if not _is_shown(shown):
-            if follows:
+            if follows_clock:
                 continue
             moment = _put_forward(shown)
-        elif follows:
+        elif follows_clock:
             second_times.append(shown.replace(fold=1).timestamp())
         while second_times and second_times[0] < moment:
             if second_times[0] > latest:
@@ -105,8 +121,11 @@ def _is_shown(shown: datetime) -> bool:
 def _put_forward(shown: datetime) -> float:
     """When the clock was put forward past this time, which it does not show."""
     # As if it had been done before, and as if it had not yet.
-    before, after = shown.replace(fold=1).timestamp(), shown.timestamp()
-    zone = shown.tzinfo
+    return _changed(shown.tzinfo, shown.replace(fold=1).timestamp(), shown.timestamp())
+
+
+def _changed(zone: tzinfo | None, before: float, after: float) -> float:
+    """When the clock is changed between two moments, which is once."""
     offset = _offset(datetime.fromtimestamp(after, zone))
     while after - before > 1.0:
         middle = (before + after) // 2

@@ -48,6 +48,7 @@ from txgear.server.lag import Lag
 from txgear.server.listings import LISTS_AT_ONCE
 from txgear.server.notices import Notices
 from txgear.server.outbox import Outbox
+from txgear.server.schedules import Scheduler
 from txgear.server.settings import Settings
 from txgear.server.sockets import before_first_data, host_of, socket_of
 
@@ -95,9 +96,8 @@ class JobServer:
     @ivar lingers: whether connections that are closed wait for their peers to hang up: those see the end of
         what we send, and no reset, whatever they send meanwhile. L{give_way} sets it.
     @ivar trend: says how the function of a name has fared of late, where that is known.
-    @ivar config: the path of the file of policies and schedules, or C{None}.
-    @ivar schedules: lists the schedules; see L{txgear.server.schedules.Scheduler.listed}. The service sets
-        it, and C{config}.
+    @ivar config: the path of the file of policies and schedules, or C{None}. The service sets it.
+    @ivar scheduler: submits jobs by the clock, once the service has started it.
     @ivar listens: tells whether the ports for jobs are open. The service sets it.
     @ivar shutdown: called when the text command C{shutdown} comes, with whether to drain first; and with
         C{False} when another server has taken the store. The service sets it.
@@ -168,7 +168,7 @@ class JobServer:
         self.shutdown: Callable[[bool], None] = lambda graceful: None
         self.trend: Callable[[bytes], Trend | None] = lambda name: None
         self.config: str | None = None
-        self.schedules: Callable[[], list[dict[str, Any]]] = list
+        self.scheduler = Scheduler(self)
         self.listens: Callable[[], bool] = lambda: True
         self._accepted = 0
         self._timer: IDelayedCall | None = None

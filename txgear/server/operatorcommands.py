@@ -62,20 +62,29 @@ def log_command(server: JobServer, peer: Peer, line: bytes, words: list[bytes], 
     if answer.startswith(b"OK"):
         act = words[0].lower().decode("ascii")
         server.audit.record(act, DONE, peer, **_about(words), answer=answer.strip())
-        server.notices.emit(
-            log,
-            LogLevel.info,
-            ("command", peer.address),
-            "{address} ({client_id}){whose}: {command}: {answer}",
-            burst=MOST_LOGGED,
-            address=peer.address,
-            client_id=shown(peer.client_id).decode("utf-8"),
-            whose="" if peer.tenant is None else f", identity {peer.tenant.name}",
-            command=for_line(without_secrets(line)[:MOST_SHOWN].decode("utf-8", "backslashreplace")).decode(
-                "utf-8"
-            ),
-            answer=answer.decode("ascii").strip(),
-        )
+        log_line(server, peer, line, answer)
+
+
+def log_line(server: JobServer, peer: Peer, line: bytes, answer: bytes) -> None:
+    """
+    Log a command with its answer.
+
+    @param line: the command.
+    """
+    server.notices.emit(
+        log,
+        LogLevel.info,
+        ("command", peer.address),
+        "{address} ({client_id}){whose}: {command}: {answer}",
+        burst=MOST_LOGGED,
+        address=peer.address,
+        client_id=shown(peer.client_id).decode("utf-8"),
+        whose="" if peer.tenant is None else f", identity {peer.tenant.name}",
+        command=for_line(without_secrets(line)[:MOST_SHOWN].decode("utf-8", "backslashreplace")).decode(
+            "utf-8"
+        ),
+        answer=text(answer).strip(),
+    )
 
 
 def _about(words: list[bytes]) -> dict[str, bytes]:

@@ -6,11 +6,13 @@ All of it is plain, as in L{txgear.broker.inspection}.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 from txgear._version import __version__
 from txgear.broker import inspection
+from txgear.broker.matching import state_name
 from txgear.broker.model import Peer
 from txgear.broker.rights import PEERS, SEE, may
 from txgear.protocol.textlines import text
@@ -67,23 +69,53 @@ def settings(server: JobServer) -> dict[str, Any]:
 
 def schedules(server: JobServer, peer: Peer) -> list[dict[str, Any]]:
     """
-    The schedules in force of functions of which the peer may know.
-
-    @return: a dict for each with C{name}, C{cron}, C{timezone}, C{function}; C{last}, the time for which it
-        has run, or from which on it counts; and C{next}, or C{None} where there will be none.
+    The schedules in force of functions of which the peer may know, in the order of the file; see
+    L{schedule}.
     """
-    return [
-        {
-            "name": text(found["name"]),
-            "cron": found["cron"],
-            "timezone": found["timezone"],
-            "function": text(found["function"]),
-            "last": inspection.moment(found["last"]),
-            "next": None if found["next"] is None else inspection.moment(found["next"]),
+    scheduler = server.scheduler
+    return [schedule(server, peer, name) for name in visible_schedules(server, peer, scheduler.schedules)]
+
+
+def visible_schedules(server: JobServer, peer: Peer, names: Iterable[bytes]) -> list[bytes]:
+    """Those of the schedules of whose functions the peer may know."""
+    known = server.scheduler.schedules
+    return [name for name in names if name in known and may(peer, SEE, known[name].function)]
+
+
+def schedule(server: JobServer, peer: Peer, name: bytes) -> dict[str, Any]:
+    """
+    What is known of a schedule that is in force.
+
+    @return: its C{name}, C{cron}, that in C{words}, C{timezone}, C{function}, C{unique} and C{priority}, and
+        the C{size} of its workload; C{last}, the time for which it has run, or from which on it counts;
+        C{upcoming}, the next times, and C{next}, the first of them, C{None} where there will be none;
+        C{remarks}, sentences about what comes of it when the clock is changed; C{run}, the last job since
+        the server started, C{None} or a dict with C{at}, C{handle}, C{joined}, C{by_hand} and C{state}, which
+        is C{None} where the job is not known any more; and C{refused}, why the last one was not taken.
+    """
+    found = server.scheduler.shown(name)
+    run, moment = found["run"], inspection.moment
+    last = None
+    if run is not None:
+        job = inspection.find(server.broker, peer, run.handle)
+        last = {
+            **run._asdict(),
+            "at": moment(run.at),
+            "handle": text(run.handle),
+            "state": None if job is None else state_name(job),
         }
-        for found in server.schedules()
-        if may(peer, SEE, found["function"])
-    ]
+    return {
+        **found,
+        "name": text(found["name"]),
+        "function": text(found["function"]),
+        "unique": text(found["unique"]),
+        "priority": inspection.PRIORITY_NAMES[found["priority"]],
+        "last": moment(found["last"]),
+        "next": None if found["next"] is None else moment(found["next"]),
+        "upcoming": [moment(each) for each in found["upcoming"]],
+        "remarks": [remark.text for remark in found["remarks"]],
+        "run": last,
+    }
 
 
 def identities(server: JobServer, peer: Peer) -> list[dict[str, Any]]:

@@ -10,25 +10,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import islice
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, NamedTuple, Protocol
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from txgear.broker.model import Reply
+from txgear.broker.broker import Broker
+from txgear.broker.model import Job, Reply
 from txgear.broker.records import SCHEDULED, StoredValue
 from txgear.errors import ServerError
 from txgear.protocol.constants import JOB_CREATED, NORMAL
 from txgear.server.crontimes import UTC, times
-
-if TYPE_CHECKING:
-    from txgear.server.jobserver import JobServer
+from txgear.server.cronwords import Remark, in_words, remarks
 
 RETRY: Final = 10.0
 """Seconds after which a job that was refused is submitted again, and the outcome of others is asked for."""
 LONGEST_SLEEP: Final = 1.0
 """Seconds between two looks at the wall clock, which may be set; and a machine may be suspended."""
+
+UPCOMING: Final = 5
+"""Times that are worked out ahead, for who looks."""
 
 _LOOKS_BACK: Final = (3600.0, 86400.0, 32 * 86400.0, 366 * 86400.0, inf)
 """
@@ -84,6 +87,54 @@ class Schedule:
         return (self.cron, self.timezone) == (other.cron, other.timezone)
 
 
+class Taker(Protocol):
+    """What takes the jobs, and has the clock: L{txgear.server.jobserver.JobServer}."""
+
+    broker: Broker
+    clock: IReactorTime
+
+    def seconds(self) -> float:
+        """The server's time."""
+
+    def wall_clock(self) -> float:
+        """The time by the wall clock, in seconds since the epoch."""
+
+    def end_turn(self) -> None:
+        """A turn is over."""
+
+
+class Run(NamedTuple):
+    """
+    A job that a schedule has brought.
+
+    @ivar at: the time for which it was, or when somebody had it run, in seconds since the epoch.
+    @ivar handle: the job's.
+    @ivar joined: whether it was there before: the last job with its unique had not ended.
+    @ivar by_hand: whether somebody had it run.
+    """
+
+    at: float
+    handle: bytes
+    joined: bool
+    by_hand: bool
+
+
+class Outlook(NamedTuple):
+    """
+    What is to come of a schedule.
+
+    @ivar schedule: which one.
+    @ivar after: the time from which on, in seconds since the epoch, by the wall clock;
+    @ivar times: the first times after that.
+    @ivar remarks: what comes of it when the clock is changed.
+    """
+
+    schedule: Schedule
+    after: float
+    times: list[float]
+    remarks: list[Remark]
+
+
 class Scheduler:
     """
     Submits the jobs of schedules at their times.
@@ -96,7 +147,7 @@ class Scheduler:
 
     log = Logger()
 
-    def __init__(self, server: JobServer) -> None:
+    def __init__(self, server: Taker) -> None:
         """
         @param server: takes the jobs, and has the clock.
         """
@@ -106,8 +157,11 @@ class Scheduler:
         self._marks: dict[bytes, float] = {}
         # The time for which a job is on its way to the store, and the reply that will say what became of it.
         self._submitted: dict[bytes, tuple[float, Reply]] = {}
-        # The time for which a job was refused last.
-        self._refused: dict[bytes, float] = {}
+        # The time for which a job was refused last, and why.
+        self._refused: dict[bytes, tuple[float, str]] = {}
+        # The last jobs since the start.
+        self._runs: dict[bytes, Run] = {}
+        self._outlooks: dict[bytes, Outlook] = {}
         # When each is due, by the server's time, as long as the wall clock is ahead of that by this offset.
         self._due: dict[bytes, float] = {}
         self._offset = 0.0
@@ -142,26 +196,78 @@ class Scheduler:
 
     def listed(self) -> list[dict[str, Any]]:
         """
-        All that are in force, in the order of the file, as plain values: the settings of each; C{last}, the
-        time for which it has run, or from which on its times count; and C{next}, C{None} where there will
-        be none. Both are in seconds since the epoch, by the wall clock.
+        All that are in force, in the order of the file; see L{shown}.
         """
-        now = self._server.wall_clock()
-        found = []
-        for name, schedule in self.schedules.items():
-            self._take_outcome(name)
-            following = schedule.following(max(now, self._marks[name]))
-            found.append(
-                {
-                    "name": name,
-                    "cron": schedule.cron,
-                    "timezone": schedule.timezone,
-                    "function": schedule.function,
-                    "last": self._marks[name],
-                    "next": None if following == inf else following,
-                }
-            )
-        return found
+        return [self.shown(name) for name in self.schedules]
+
+    def shown(self, name: bytes) -> dict[str, Any]:
+        """
+        What is known of a schedule that is in force, as plain values: its settings, but for the workload, of
+        which there is the C{size}; C{words}, its cron line in words; C{last}, the time for which it has run,
+        or from which on its times count; C{upcoming}, the next times, and C{next}, the first of them, or
+        C{None} where there will be none; C{remarks}, what comes of it when the clock is changed; C{run}, the
+        last L{Run} since the start, or C{None}; and C{refused}, why the job for the last time was not taken,
+        or C{None}. Times are in seconds since the epoch, by the wall clock.
+        """
+        schedule = self.schedules[name]
+        self._take_outcome(name)
+        outlook = self._outlook(schedule)
+        at, why = self._refused.get(name, (-inf, None))
+        return {
+            "name": name,
+            "cron": schedule.cron,
+            "words": in_words(schedule.cron),
+            "timezone": schedule.timezone,
+            "function": schedule.function,
+            "unique": schedule.unique,
+            "priority": schedule.priority,
+            "size": len(schedule.workload),
+            "last": self._marks[name],
+            "next": next(iter(outlook.times), None),
+            "upcoming": outlook.times,
+            "remarks": outlook.remarks,
+            "run": self._runs.get(name),
+            "refused": why if at > self._marks[name] else None,
+        }
+
+    def _outlook(self, schedule: Schedule) -> Outlook:
+        """Worked out once for all who look until the next time: some lines take milliseconds."""
+        after = max(self._server.wall_clock(), self._marks[schedule.name])
+        known = self._outlooks.get(schedule.name)
+        if (
+            known is None
+            or known.schedule is not schedule
+            or not known.after <= after < next(iter(known.times), inf)
+        ):
+            coming = list(islice(schedule.times(after), UPCOMING))
+            known = Outlook(schedule, after, coming, remarks(schedule.cron, schedule.timezone, after))
+            self._outlooks[schedule.name] = known
+        return known
+
+    def run(self, name: bytes) -> tuple[Job, bool, float]:
+        """
+        Submit the job of a schedule at once, as its time would; that one stays as it is. The turn is not
+        ended.
+
+        @return: the job; whether it was there before, as the last one with its unique has not ended; and when
+            that is, for L{take_back}.
+        @raise KeyError: there is no such schedule.
+        @raise ServerError: the job is not taken.
+        """
+        schedule = self.schedules[name]
+        job, joined = self._submit_job(schedule)
+        at = self._server.wall_clock()
+        self._runs[name] = Run(at, job.handle, joined, True)
+        return job, joined, at
+
+    def take_back(self, name: bytes, at: float) -> None:
+        """
+        The store has not taken the job of a L{Run}: there was none.
+
+        @param at: that of the run.
+        """
+        if name in self._runs and self._runs[name].at == at:
+            del self._runs[name]
 
     def stop(self) -> None:
         """Submit no more jobs."""
@@ -181,6 +287,9 @@ class Scheduler:
             self._marks[name] = now
             put_value(StoredValue(SCHEDULED, name, now))
         self._due = dict.fromkeys(self.schedules, -inf)
+        for name in (self._outlooks.keys() | self._runs.keys()) - self.schedules.keys():
+            self._outlooks.pop(name, None)
+            self._runs.pop(name, None)
 
     def _forget(self, name: bytes) -> None:
         for known in (self._marks, self._submitted, self._refused):
@@ -236,6 +345,7 @@ class Scheduler:
         if reply.packet[0] == JOB_CREATED:
             self._marks[name] = at
         else:
+            self.take_back(name, at)
             # The store may have the refused one's, if it took the job too late.
             self._server.broker.persistence.put_value(StoredValue(SCHEDULED, name, self._marks[name]))
             self._refuse(name, at, bytes(reply.packet[-1]).decode("utf-8", "replace"))
@@ -246,29 +356,39 @@ class Scheduler:
         @return: whether the job was taken, or is on its way to the store.
         """
         try:
-            job = self._server.broker.submit(
-                None,
-                schedule.function,
-                schedule.unique,
-                schedule.workload,
-                self._server.seconds(),
-                schedule.priority,
-                background=True,
-                schedule=(schedule.name, at),
-            )
+            job, joined = self._submit_job(schedule, (schedule.name, at))
         except ServerError as error:
             self._refuse(schedule.name, at, error.text)
             return False
+        self._runs[schedule.name] = Run(at, job.handle, joined, False)
         if job.reply is not None:
             self._submitted[schedule.name] = at, job.reply
         else:
             self._marks[schedule.name] = at
         return True
 
+    def _submit_job(self, schedule: Schedule, noted: tuple[bytes, float] | None = None) -> tuple[Job, bool]:
+        """
+        @param noted: the schedule's name, and the time for which it is, to be remembered with the job.
+        """
+        broker = self._server.broker
+        before = broker.table.last_number
+        job = broker.submit(
+            None,
+            schedule.function,
+            schedule.unique,
+            schedule.workload,
+            self._server.seconds(),
+            schedule.priority,
+            background=True,
+            schedule=noted,
+        )
+        return job, job.number <= before
+
     def _refuse(self, name: bytes, at: float, reason: str) -> None:
         """Log that a job was not taken, once for each time."""
-        if self._refused.get(name) != at:
-            self._refused[name] = at
+        if self._refused.get(name, (-inf, ""))[0] != at:
+            self._refused[name] = at, reason
             self.log.error(
                 "schedule {name}: the job for {at} is not taken: {reason};"
                 " trying again every {seconds:g} s until the next time",

@@ -23,7 +23,7 @@ from txgear.errors import AccessDenied, ServerError
 from txgear.protocol import textlines
 from txgear.protocol.constants import PRIORITIES, TEXT
 from txgear.protocol.textlines import column, for_line, listing, row, shown, shown_alone, shown_word, text
-from txgear.server import diagnosiscommand, operatorcommands, overview, taskcommands
+from txgear.server import diagnosiscommand, operatorcommands, overview, runcommand, taskcommands
 from txgear.server.jobserver import JobServer
 from txgear.server.listings import Listing
 
@@ -428,6 +428,7 @@ OWN_COMMANDS: Final[dict[bytes, Command]] = {
     b"policy": _policy,
     b"settings": _settings,
     b"schedules": _schedules,
+    b"run": runcommand.answer,
     **operatorcommands.OWN_COMMANDS,
     **taskcommands.SHOWING,
     **taskcommands.CHANGING,

@@ -25,6 +25,7 @@ STATUSES: Final = {
     "TOO_MANY_TASKS": 503,
     "UNKNOWN_FUNCTION": 404,
     "UNKNOWN_JOB": 404,
+    "UNKNOWN_SCHEDULE": 404,
     "UNKNOWN_TASK": 404,
 }
 """By the code of an error. Any other says that things are not such that this can be done."""

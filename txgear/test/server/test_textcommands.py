@@ -31,6 +31,7 @@ from txgear.protocol.constants import (
 )
 from txgear.protocol.packets import request, response
 from txgear.server import textcommands
+from txgear.server.schedules import Schedule
 from txgear.server.tcplink import AVAILABLE
 from txgear.test.support.clock import START
 from txgear.test.support.net import FakeTcpConnection, error
@@ -573,17 +574,16 @@ class ServerTests(OwnTestCase):
 
     def test_schedules(self) -> None:
         self.check((b"schedules", b".\n"), (b"schedules s", INCOMPLETE % b"schedules"))
-        one = {"name": b"at night", "cron": "0 3 * * *", "timezone": "UTC", "function": b"f"}
-        self.fixture.server.schedules = lambda: [
-            {**one, "last": START, "next": START + 1.5},
-            {**one, "name": b"s", "last": START, "next": None},
-        ]
+        scheduler = self.fixture.server.scheduler
+        never = Schedule(b"s", "0 0 */31 2 SUN#2", b"f")
+        scheduler.start([Schedule(b"at night", "0 3 * * *", b"f"), never], [])
+        self.addCleanup(scheduler.stop)
         self.check(
             (
                 b"schedules",
                 b"at\\x20night\t0 3 * * *\tUTC\tf"
-                b"\t1970-01-01T00:16:40.000Z\t1970-01-01T00:16:41.500Z\n"
-                b"s\t0 3 * * *\tUTC\tf\t1970-01-01T00:16:40.000Z\t-\n.\n",
+                b"\t1970-01-01T00:16:40.000Z\t1970-01-01T03:00:00.000Z\n"
+                b"s\t0 0 */31 2 SUN#2\tUTC\tf\t1970-01-01T00:16:40.000Z\t-\n.\n",
             )
         )
 

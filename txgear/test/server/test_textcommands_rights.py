@@ -6,7 +6,7 @@ by right.
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -43,6 +43,7 @@ from txgear.protocol.constants import CAN_DO, GRAB_JOB, SUBMIT_JOB_BG, WORK_COMP
 from txgear.protocol.packets import request
 from txgear.server import textcommands
 from txgear.server.listings import Listing
+from txgear.server.schedules import Schedule
 from txgear.test.support.broker import FakeRights
 from txgear.test.support.server import DurableServerTestCase, ServerFixture, submit
 
@@ -129,6 +130,7 @@ CASES: Final[dict[bytes, tuple[Need, ...]]] = {
     b"policy mail": (refused(SETTINGS), HIDDEN),
     b"settings": (refused(SETTINGS),),
     b"schedules": (refused(SETTINGS), HIDDEN),
+    b"run schedule nightly": (refused(SETTINGS), HIDDEN, refused(SUBMIT)),
     b"prioritise job " + QUEUED + b" low": (HIDDEN, refused(PRIORITISE)),
     b"prioritise job " + KEPT + b" low": (HIDDEN, refused(PRIORITISE)),
     b"move job " + QUEUED + b" mail": (HIDDEN, refused(MOVE)),
@@ -162,7 +164,6 @@ class Stage(ServerFixture):
         @param empty: whether nothing is known of C{mail}; all else is the same.
         """
         super().__init__(allow_shutdown=True)
-        server: Any = self.server
         kept = CLASSIC.with_settings({"retries": 0, "dead": {"keep": 60}, "results": {"keep": 60}})
         self.server.broker.operations.set_policies(Policies([("*", kept)]), self.clock.seconds())
         self.server.broker.tenants.set_quotas({"team": Quota(3)}, self.clock.seconds())
@@ -176,8 +177,7 @@ class Stage(ServerFixture):
             worker.tell(request(kind, handle, said))
         worker.tell(request(SUBMIT_JOB_BG, b"mail", b"order", b"workload"))
         self.operator.ask(b"pause mail\n")
-        schedule = {"name": b"nightly", "cron": "0 0 * * *", "timezone": "UTC", "function": b"mail"}
-        server.schedules = lambda: [{**schedule, "last": 1000.0, "next": None}]
+        self.server.scheduler.start([Schedule(b"nightly", "0 0 * * *", b"mail")], [])
 
     @property
     def peer(self) -> Peer:
@@ -236,7 +236,7 @@ class EachCommandTests(SynchronousTestCase):
 
     def test_no_act_is_left_out(self) -> None:
         needed = {need.act for needs in CASES.values() for need in needs}
-        self.assertEqual(needed, ACTS - {AUDIT, CORRECT, HTTP, METRICS, SUBMIT, WORK})
+        self.assertEqual(needed, ACTS - {AUDIT, CORRECT, HTTP, METRICS, WORK})
 
 
 class OneCommandTests(SynchronousTestCase):

@@ -128,36 +128,6 @@ class FunctionPolicy(Struct, frozen=True, kw_only=True):
     workers: int
 
 
-class Schedule(Struct, frozen=True, kw_only=True):
-    """
-    When jobs are submitted by the clock.
-
-    @ivar name: what it is called.
-    @ivar cron: its cron line.
-    @ivar timezone: where that is meant.
-    @ivar function: the function of its jobs.
-    @ivar last: the time for which it has run last, or from which on it counts.
-    @ivar next: the next one; C{null} for none.
-    """
-
-    name: str
-    cron: str
-    timezone: str
-    function: str
-    last: Moment | None
-    next: Moment | None
-
-
-class Schedules(Struct, frozen=True, kw_only=True):
-    """
-    The schedules in force.
-
-    @ivar schedules: in the order of the file.
-    """
-
-    schedules: list[Schedule]
-
-
 class Quota(Struct, frozen=True, kw_only=True):
     """
     What an identity has.
@@ -292,11 +262,6 @@ class ServerRoutes:
             raise Problem(404, "unknown_function", "There is no such function") from error
         return Answer(inspection.policy(broker, peer, function, request.now))
 
-    def schedules(self, request: WebRequest) -> Answer:
-        """What is submitted by the clock."""
-        check(request.peer, SETTINGS)
-        return Answer({"schedules": overview.schedules(self._server, request.peer)})
-
     def identities(self, request: WebRequest) -> Answer:
         """Who is known."""
         return Answer({"identities": overview.identities(self._server, request.peer)})
@@ -317,7 +282,6 @@ def routes(web: Web) -> list[Route]:
         Route("GET", f"{ROOT}/settings", of.settings, _SETTINGS),
         Route("GET", f"{ROOT}/policies", of.policies, _POLICIES),
         Route("GET", f"{ROOT}/policies/<name>", of.policy, _POLICY),
-        Route("GET", f"{ROOT}/schedules", of.schedules, _SCHEDULES),
         Route("GET", f"{ROOT}/identities", of.identities, _IDENTITIES),
         Route("GET", f"{ROOT}/audit", of.audit, _AUDIT),
     ]
@@ -351,14 +315,6 @@ _POLICY = Operation(
     f"Whether or not there are jobs of it. {_NEEDS}",
     answers={200: FunctionPolicy},
     problems=(403, 404),
-)
-_SCHEDULES = Operation(
-    "list_schedules",
-    "The schedules in force",
-    "policies",
-    f"Those of functions that one may see. {_NEEDS}",
-    answers={200: Schedules},
-    problems=(403,),
 )
 _IDENTITIES = Operation(
     "list_identities",

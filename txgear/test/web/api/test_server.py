@@ -8,7 +8,6 @@ from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import SUBMIT_JOB_BG
 from txgear.protocol.packets import request
 from txgear.security.audit import DONE
-from txgear.server.schedules import Schedule, Scheduler
 from txgear.stores.memory import MemoryStore
 from txgear.test.support.server import DurableServerFixture
 from txgear.test.web.api.apicase import ApiTestCase
@@ -17,7 +16,6 @@ from txgear.web.api.server import (
     Acts,
     FunctionPolicy,
     Identities,
-    Schedules,
     Server,
     ServerSettings,
 )
@@ -72,41 +70,9 @@ class ServerTests(ServerTestCase):
         self.assertEqual((found["function"], found["pattern"], found["jobs"]), ("mail.x", "mail.*", 0))
         self.assertEqual(self.ask("GET", "/api/v1/policies/a%5Cx41b").code, "unknown_function")
 
-    def test_schedules(self) -> None:
-        self.assertEqual(self.read("/api/v1/schedules", Schedules), {"schedules": []})
-        scheduler = Scheduler(self.server)
-        self.server.schedules = scheduler.listed
-        never = Schedule(b"never", "0 0 */31 2 SUN#2", b"g")
-        scheduler.start([Schedule(b"n\xff", "0 5 * * *", b"f"), never], [])
-        self.addCleanup(scheduler.stop)
-        self.assertEqual(
-            self.read("/api/v1/schedules", Schedules)["schedules"],
-            [
-                {
-                    "name": "n\\xff",
-                    "cron": "0 5 * * *",
-                    "timezone": "UTC",
-                    "function": "f",
-                    "last": "1970-01-01T00:16:40.000Z",
-                    "next": "1970-01-01T05:00:00.000Z",
-                },
-                {
-                    "name": "never",
-                    "cron": "0 0 */31 2 SUN#2",
-                    "timezone": "UTC",
-                    "function": "g",
-                    "last": "1970-01-01T00:16:40.000Z",
-                    "next": None,
-                },
-            ],
-        )
-        self.allow("http", "settings", "see", functions=["g"])
-        (found,) = self.read("/api/v1/schedules", Schedules)["schedules"]
-        self.assertEqual(found["name"], "never")
-
     def test_rights(self) -> None:
         self.allow("http", "see", "peers")
-        for path in ("server", "settings", "policies", "policies/f", "schedules", "audit"):
+        for path in ("server", "settings", "policies", "policies/f", "audit"):
             answer = self.ask("GET", f"/api/v1/{path}")
             self.assertEqual((answer.status, answer.code), (403, "access_denied"), path)
         self.allow("http", "audit")
