@@ -17,7 +17,7 @@ import stat
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -25,6 +25,7 @@ from twisted.logger import Logger
 from txgear.broker.model import Peer
 from txgear.errors import ConfigurationError
 from txgear.protocol.textlines import shown
+from txgear.security.access import NOBODY
 from txgear.security.guesses import network_of
 from txgear.security.tokens import without_secrets
 
@@ -53,6 +54,38 @@ Detail = bytes | str | int | None
 
 Line: TypeAlias = "dict[str, Any]"
 """What is told of one act, as JSON has it, with the C{time}."""
+
+
+class Wanted(NamedTuple):
+    """
+    Which lines are looked for; what is empty does not count.
+
+    @ivar act: the act.
+    @ivar outcome: L{DONE} or L{REFUSED}.
+    @ivar identity: whose; L{NOBODY} for those of nobody.
+    @ivar text: what stands in one of its values, in whatever case.
+    """
+
+    act: str = ""
+    outcome: str = ""
+    identity: str = ""
+    text: str = ""
+
+    def meets(self, line: Line) -> bool:
+        """Whether a line is one of these."""
+        if (self.act and line["act"] != self.act) or (self.outcome and line["outcome"] != self.outcome):
+            return False
+        if self.identity and (line.get("identity") or NOBODY) != self.identity:
+            return False
+        return not self.text or self._has_text(line)
+
+    def _has_text(self, line: Line) -> bool:
+        text = self.text.lower()
+        return any(
+            text in str(value).lower()
+            for name, value in line.items()
+            if name not in ("number", "time") and value is not None
+        )
 
 
 class Audit:
@@ -90,16 +123,21 @@ class Audit:
         line.update((name, value) for name, value in details.items() if value is not None)
         self._write(line)
 
-    def last(self, after: int, limit: int) -> tuple[list[Line], int | None]:
+    def last(
+        self, after: int, limit: int, wanted: Callable[[Line], bool] = lambda line: True
+    ) -> tuple[list[Line], int | None]:
         """
         The last lines, the newest first.
 
         @param after: the number of the line that those follow which are wanted; 0 for the newest.
         @param limit: how many at the most.
+        @param wanted: which of them; by default all.
         @return: the lines, each with a C{number}; and what is C{after} for the next ones, C{None} if those
             are all that are kept.
         """
-        found = [line for line in reversed(self._last) if not after or line["number"] < after]
+        found = [
+            line for line in reversed(self._last) if (not after or line["number"] < after) and wanted(line)
+        ]
         following = found[limit - 1]["number"] if len(found) > limit else None
         return found[:limit], following
 

@@ -126,12 +126,14 @@ class Outlook(NamedTuple):
     @ivar schedule: which one.
     @ivar after: the time from which on, in seconds since the epoch, by the wall clock;
     @ivar times: the first times after that.
+    @ivar words: its cron line in words.
     @ivar remarks: what comes of it when the clock is changed.
     """
 
     schedule: Schedule
     after: float
     times: list[float]
+    words: str
     remarks: list[Remark]
 
 
@@ -216,7 +218,7 @@ class Scheduler:
         return {
             "name": name,
             "cron": schedule.cron,
-            "words": in_words(schedule.cron),
+            "words": outlook.words,
             "timezone": schedule.timezone,
             "function": schedule.function,
             "unique": schedule.unique,
@@ -240,7 +242,8 @@ class Scheduler:
             or not known.after <= after < next(iter(known.times), inf)
         ):
             coming = list(islice(schedule.times(after), UPCOMING))
-            known = Outlook(schedule, after, coming, remarks(schedule.cron, schedule.timezone, after))
+            said = remarks(schedule.cron, schedule.timezone, after)
+            known = Outlook(schedule, after, coming, in_words(schedule.cron), said)
             self._outlooks[schedule.name] = known
         return known
 

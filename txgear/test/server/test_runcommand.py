@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from twisted.logger import capturedLogs
+
 from txgear.broker.rights import SEE, SETTINGS, SUBMIT
-from txgear.errors import StoreRefused
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import HIGH
 from txgear.server.schedules import Schedule
@@ -89,10 +90,11 @@ class StoredTests(DurableServerTestCase):
         self.assertEqual(self.server.guard._stand_ins, {})
 
     def test_the_store_does_not_take_it(self) -> None:
-        self.store.fail("write", StoreRefused("the disk is full"), times=9)
+        self.store.too_large = 2
         self.client.tell(b"run schedule at\\x20night\n")
-        self.thread.run_all()
-        self.assertIn(b"ERR QUEUE_ERROR the+disk+is+full", self.client.heard())
+        with capturedLogs():
+            self.run_on(0.5)
+        self.assertIn(b"ERR QUEUE_ERROR ", self.client.heard())
         self.assertIsNone(self.server.scheduler.shown(b"at night")["run"])
         self.assertEqual(self.server.guard._stand_ins, {})
 

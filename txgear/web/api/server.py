@@ -12,11 +12,11 @@ from txgear.broker import inspection
 from txgear.broker.rights import AUDIT, SEE, SETTINGS, check, may
 from txgear.broker.search import DEFAULT_ROWS
 from txgear.errors import ServerError
-from txgear.security.audit import Line
+from txgear.security.audit import Line, Wanted
 from txgear.server import overview
 from txgear.web.answers import Answer, Problem
 from txgear.web.api.finding import as_sent
-from txgear.web.api.models import ROOT, After, Limit, Maxqueue, Moment, Rate, Settings
+from txgear.web.api.models import ROOT, After, Limit, Maxqueue, Moment, Rate, Settings, Word
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
 from txgear.web.web import Web
@@ -178,10 +178,23 @@ class AuditPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @ivar after: the C{next} of the page before.
     @ivar limit: how many at the most.
+    @ivar act: of what kind.
+    @ivar outcome: C{done} or C{refused}.
+    @ivar identity: whose; C{nobody} for those of nobody.
+    @ivar text: what stands in one of their values, such as a part of a function's name or a handle.
     """
 
     after: After = 0
     limit: Limit = DEFAULT_ROWS
+    act: Word = ""
+    outcome: Word = ""
+    identity: Word = ""
+    text: Word = ""
+
+    @property
+    def wanted(self) -> Wanted:
+        """The same for L{Audit.last<txgear.security.audit.Audit.last>}."""
+        return Wanted(self.act, self.outcome, self.identity, self.text)
 
 
 class Act(Struct, frozen=True, kw_only=True):
@@ -270,7 +283,7 @@ class ServerRoutes:
         """What was recorded last."""
         page = request.query(AuditPage)
         check(request.peer, AUDIT)
-        lines, following = self._server.audit.last(page.after, page.limit)
+        lines, following = self._server.audit.last(page.after, page.limit, page.wanted.meets)
         return Answer({"acts": [_act(line) for line in lines], "next": following})
 
 

@@ -8,9 +8,10 @@ has ages go on.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
 
@@ -84,6 +85,38 @@ def ago(iso: str | None, now: float, then: float) -> Markup | str:
     return Markup('<time datetime="{}" data-age>{}</time>').format(iso, span(max(now - then, 0.0)))
 
 
+def until(iso: str | None, now: str) -> Markup | str:
+    """
+    How long it is until something; it goes on while one looks.
+
+    @param iso: when that is to be.
+    @param now: the time now, as the same.
+    """
+    if iso is None:
+        return NOTHING
+    left = time_of(iso) - time_of(now)
+    shown = f"in {span(left)}" if left > 0 else "now"
+    return Markup('<time datetime="{}" data-until>{}</time>').format(iso, shown)
+
+
+def time_of(iso: str) -> float:
+    """A time that C{inspection.moment} has made, in seconds since the epoch."""
+    # Python 3.10 does not read the Z.
+    return datetime.fromisoformat(iso.replace("Z", "+00:00")).timestamp()
+
+
+def following(path: str, query: Mapping[str, Any], after: int) -> str:
+    """
+    The next page of a list.
+
+    @param path: that of the list.
+    @param query: what was asked for; what is empty is left out.
+    @param after: what the list goes on after.
+    """
+    asked = {name: value for name, value in query.items() if value and name != "after"}
+    return f"{path}?{urlencode({**asked, 'after': after})}"
+
+
 def age(iso: str | None, value: float | None) -> Markup | str:
     """
     As L{ago}, of what is so many seconds old.
@@ -125,5 +158,6 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "seconds": seconds,
     "size": size,
     "span": span,
+    "until": until,
 }
 """By the names that templates call them."""

@@ -60,9 +60,16 @@ const watcher = globalThis.IntersectionObserver && new IntersectionObserver((ent
   }
 });
 
+/** How long something is ago, or until it comes. */
+function said(time) {
+  const seconds = (now() - Date.parse(time.dateTime)) / 1000;
+  if (!("until" in time.dataset)) return span(seconds);
+  return seconds < 0 ? `in ${span(-seconds)}` : "now";
+}
+
 function write(time) {
-  const said = span((now() - Date.parse(time.dateTime)) / 1000);
-  if (time.textContent !== said) time.textContent = said;
+  const text = said(time);
+  if (time.textContent !== text) time.textContent = text;
 }
 
 /** Write the times of an element that is new in the page. */
@@ -73,7 +80,7 @@ export function localise(root) {
     const date = new Date(time.dateTime);
     if (Number.isNaN(date.getTime())) continue;
     time.dataset.local = "";
-    if (time.hasAttribute("data-age")) {
+    if (time.matches("[data-age], [data-until]")) {
       time.title = `${full.format(date)} (${utc(date)})`;
       write(time);
       watcher.observe(time);
