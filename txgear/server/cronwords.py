@@ -21,7 +21,7 @@ from txgear.server.crontimes import clock_changes, follows, zone_of
 
 LOOKS_AHEAD: Final = 366 * 86400.0
 """Seconds in which changes of the clock are looked for: the next two, where there are any."""
-MOST_NAMED: Final = 3
+NAMED: Final = 3
 """Times that are named of those which a change of the clock affects."""
 FEW: Final = 2
 """Values of a step that are told one by one: C{every 45th minute} says little of 0 and 45."""
@@ -107,12 +107,12 @@ def _remark(cron: str, zone_name: str, at: float) -> str:
     before = datetime.fromtimestamp(at - 1, zone).replace(tzinfo=None) + timedelta(seconds=1)
     after = datetime.fromtimestamp(at, zone).replace(tzinfo=None)
     first, last = min(before, after), max(before, after)
-    faces = list(islice(_faces(cron, first, last), MOST_NAMED + 1))
+    faces = list(islice(_faces(cron, first, last), NAMED + 1))
     if not faces:
         return ""
     one = len(faces) == 1
-    named = ", ".join(f"{face:%H:%M}" for face in faces[:MOST_NAMED])
-    if len(faces) > MOST_NAMED:
+    named = ", ".join(f"{face:%H:%M}" for face in faces[:NAMED])
+    if len(faces) > NAMED:
         named += " and so on"
     day = f"{first:%Y-%m-%d}"
     if before < after:
