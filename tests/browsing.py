@@ -1,0 +1,149 @@
+"""
+A real browser for tests: Debian's Chromium by Playwright, and axe-core, which finds what shuts people out.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, NamedTuple
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+from needs import lacks, requires
+
+AXE: Final = "axe-core@4.14.1"
+"""What is had from npm."""
+RULES: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
+MILLISECONDS: Final = 15_000
+"""How long a browser may take for anything."""
+
+
+class Look(NamedTuple):
+    """How a page is looked at."""
+
+    name: str
+    width: int
+    height: int
+    scheme: str
+
+
+LOOKS: Final = (
+    Look("wide-light", 1280, 900, "light"),
+    Look("wide-dark", 1280, 900, "dark"),
+    Look("phone-light", 390, 844, "light"),
+    Look("phone-dark", 390, 844, "dark"),
+)
+
+
+@cache
+def axe_script() -> str:
+    """axe-core, as one script. The test is skipped where there is no npm, or fails if we insist."""
+    npm = requires("npm")
+    with TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [npm, "pack", "--silent", "--ignore-scripts", AXE],
+            cwd=folder,
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
+        lacks("" if done.returncode == 0 else f"npm does not get {AXE}: {done.stderr.decode()[-300:]}")
+        with tarfile.open(next(Path(folder).glob("*.tgz"))) as packed:
+            script = packed.extractfile("package/axe.min.js")
+            assert script is not None
+            return script.read().decode("utf-8")
+
+
+def chromium() -> str:
+    """The path of Chromium; without it the test is skipped, or fails if we insist."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or ""
+    lacks("" if found else "there is no program chromium")
+    return found
+
+
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """A browser that shows nothing to anybody."""
+    path = chromium()
+    with sync_playwright() as playwright:
+        # As root it does not sandbox itself; it is shown pages of this machine only.
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Tab:
+    """
+    One page in a browser of its own, which fails the test for whatever the console says of errors.
+
+    @ivar page: Playwright's.
+    @ivar errors: what the console has said.
+    """
+
+    def __init__(self, browser: Browser, base: str, look: Look, **options: Any) -> None:
+        self.base = base
+        self._context = browser.new_context(
+            viewport={"width": look.width, "height": look.height},
+            color_scheme=look.scheme,  # type: ignore[arg-type]
+            **{"locale": "en-GB", "timezone_id": "Europe/Berlin", "reduced_motion": "reduce", **options},
+        )
+        self._context.set_default_timeout(MILLISECONDS)
+        self.page: Page = self._context.new_page()
+        self.errors: list[str] = []
+        self.page.on("console", self._heard)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.errors.append(f"{message.text} {message.location.get('url', '')}")
+
+    def close(self) -> None:
+        self._context.close()
+
+    def open(self, path: str) -> Page:
+        """Load a page; it stays as it is on the server from then on."""
+        self.page.goto(self.base + path, wait_until="load")
+        return self.page
+
+    def is_calm(self) -> None:
+        """Nothing has gone wrong in the page."""
+        assert not self.errors, self.errors
+
+    def check_axe(self) -> None:
+        """Nothing in the page shuts anybody out, as far as a program can tell."""
+        # By way of the debugger: the page itself takes no script from elsewhere.
+        found: Any = self.page.evaluate(
+            f"async () => {{ {axe_script()}; return await axe.run(document, {{runOnly: {list(RULES)!r}}}) }}"
+        )
+        faults = [
+            f"{each['id']}: {each['help']}: {[node['html'][:200] for node in each['nodes'][:3]]}"
+            for each in found["violations"]
+        ]
+        assert not faults, "\n".join(faults)
+
+    def fits(self) -> None:
+        """Nothing sticks out at the side."""
+        wide, room = self.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+        assert wide <= room, f"{wide} pixels wide, and there is room for {room}"
+
+    def picture(self, path: Path) -> None:
+        """Keep what it looks like."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=path, full_page=True)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser that the tests of one file share."""
+    with launched() as found:
+        yield found

@@ -1,0 +1,182 @@
+"""
+A server with the background work of a web shop: something of everything that the dashboard shows.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from processes import PATIENCE, Server, free_port
+from wirepeer import P, WirePeer
+
+CONFIG: Final = """
+[[function]]
+name = "mail.*"
+retries = 1
+backoff = "50ms"
+results = "1h"
+dead = { keep = "30d", jobs = 100000 }
+
+[[function]]
+name = "order.invoice"
+retries = 0
+results = "1h"
+
+[[function]]
+name = "image.*"
+retries = 2
+backoff = "10m"
+timeout = "2m"
+concurrency = 4
+results = "1h"
+
+[[function]]
+name = "search.*"
+rate = "20/s"
+max_queue = 5000
+
+[[schedule]]
+name = "stock report"
+cron = "30 6 * * mon-fri"
+timezone = "Europe/Berlin"
+function = "report.stock"
+workload = '{"to": "stock@shop.example"}'
+
+[[schedule]]
+name = "clean up"
+cron = "*/15 * * * *"
+function = "cleanup"
+"""
+
+ORDER: Final = json.dumps(
+    {
+        "order": 48213,
+        "customer": {"name": "Ada Byron", "mail": "ada@shop.example"},
+        "lines": [
+            {"article": "A-100", "count": 2, "price": "19.90"},
+            {"article": "B-7", "count": 1, "price": "4.50"},
+        ],
+        "paid": True,
+        "note": None,
+    }
+).encode()
+PHP: Final = (
+    b'O:7:"Invoice":3:{s:2:"id";i:48213;s:10:"\0*\0address";'
+    b'a:2:{s:4:"name";s:9:"Ada Byron";s:4:"city";s:6:"London";}s:5:"total";d:44.3;}'
+)
+NO_SUCH_USER: Final = b"SMTPRecipientsRefused: 550 5.1.1 ada@shop.example: no such user"
+
+
+@dataclass
+class Shop:
+    """
+    @ivar server: it.
+    @ivar web: the port of its web.
+    @ivar peers: clients and workers.
+    @ivar handles: of one job of each kind, by what it is.
+    """
+
+    server: Server
+    web: int
+    peers: list[WirePeer] = field(default_factory=list)
+    handles: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def base(self) -> str:
+        """What the addresses of its pages begin with."""
+        return f"http://127.0.0.1:{self.web}"
+
+    def connect(self, name: str) -> WirePeer:
+        """A client or worker that calls itself so."""
+        peer = self.server.connect(PATIENCE)
+        peer.send(P.SET_CLIENT_ID, name.encode())
+        self.peers.append(peer)
+        return peer
+
+    def close(self) -> None:
+        """End it."""
+        for peer in self.peers:
+            peer.close()
+        self.server.stop()
+
+
+def open_shop(path: Path, *options: str, config: str = "", port: int | None = None) -> Shop:
+    """
+    Start it, and let it have work.
+
+    @param path: a folder for its files.
+    @param config: more of its file.
+    """
+    file = path / "shop.toml"
+    file.write_text(CONFIG + config)
+    web = free_port()
+    server = Server(
+        path,
+        f"--web=tcp:{web}:interface=127.0.0.1",
+        "--config",
+        str(file),
+        *options,
+        port=port,
+        store=f"sqlite:///{path / 'shop.sqlite'}",
+    )
+    shop = Shop(server, web)
+    _fill(shop)
+    return shop
+
+
+def _fill(shop: Shop) -> None:
+    client = shop.connect("shop-web-1")
+
+    def submit(function: bytes, workload: bytes, unique: bytes = b"", kind: P = P.SUBMIT_JOB_BG) -> str:
+        return client.submit(function, workload, unique, kind).decode()
+
+    mailer = shop.connect("mailer-1 pid 2041")
+    mailer.can_do(b"mail.order", b"mail.news")
+    for number in range(3):
+        shop.handles["dead"] = submit(b"mail.order", ORDER, b"order-%d" % (48210 + number))
+        for _ in range(2):
+            job = mailer.grab_soon()
+            mailer.send(
+                P.WORK_EXCEPTION,
+                job.handle,
+                b"SMTPRecipientsRefused: 550 5.1.1 ada@shop.example: no such user",
+            )
+    submit(b"mail.news", b"Summer sale", b"news-1")
+    for _ in range(2):
+        mailer.send(P.WORK_FAIL, mailer.grab_soon().handle)
+    for number in range(4):
+        shop.handles["done"] = submit(b"mail.order", ORDER, b"order-%d" % (48220 + number))
+        mailer.complete(mailer.grab_soon(), b'{"sent": true, "id": "<%d@shop.example>"}' % number)
+
+    invoices = shop.connect("invoices-1 pid 977")
+    invoices.can_do(b"order.invoice")
+    shop.handles["php"] = submit(b"order.invoice", PHP, b"invoice-48213")
+    invoices.send(P.WORK_FAIL, invoices.grab_soon().handle)
+
+    images = shop.connect("images-1 pid 3120")
+    images.can_do(b"image.resize", b"image.thumbnail")
+    shop.handles["retried"] = submit(b"image.resize", b"catalogue/A-99.tif 800x600", b"A-99")
+    images.send(P.WORK_EXCEPTION, images.grab_soon().handle, b"OSError: cannot identify image file")
+    shop.handles["running"] = submit(b"image.resize", b"catalogue/A-100.tif 800x600", b"A-100")
+    job = images.grab_soon()
+    images.send(P.WORK_DATA, job.handle, b"read 48 MB\n")
+    images.send(P.WORK_STATUS, job.handle, b"3", b"10")
+    images.sync()
+    for number in range(30):
+        submit(b"image.thumbnail", b"catalogue/A-%d.tif" % number, b"thumb-%d" % number)
+
+    for number in range(12):
+        submit(b"search.index", b"article %d" % number, b"article-%d" % number)
+    waiting = shop.connect("shop-web-2")
+    shop.handles["awaited"] = waiting.submit(b"price.convert", b"19.90 EUR GBP", b"price-1").decode()
+    client.send(P.SUBMIT_JOB_EPOCH, b"mail.news", b"news-2", b"9999999999", b"Winter sale")
+    shop.handles["later"] = client.expect(P.JOB_CREATED).body.decode()
+    idle = shop.connect("cleaner-1 pid 88")
+    idle.can_do(b"cleanup")
+    idle.send(P.PRE_SLEEP)
+    with WirePeer(shop.server.port) as operator:
+        operator.send_raw(b"pause search.index\n")
+        assert operator.read_until(b"\n").startswith(b"OK")
