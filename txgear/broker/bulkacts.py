@@ -105,6 +105,7 @@ class BulkAct:
     @ivar passed: how many were what is looked for, and were not any more when their turn came.
     @ivar failed: to how many it could not be done.
     @ivar failures: the first of these, and why.
+    @ivar led_to: the number of the one that does what this one has only counted; 0 for none.
     @ivar changed: grows with each change of all these.
     """
 
@@ -118,6 +119,7 @@ class BulkAct:
         "ended",
         "failed",
         "failures",
+        "led_to",
         "looked_at",
         "matched",
         "number",
@@ -142,6 +144,7 @@ class BulkAct:
         self.total = self.looked_at = self.matched = 0
         self.done = self.passed = self.failed = 0
         self.failures: list[Failure] = []
+        self.led_to = 0
         self.changed = 0
         self.counted = False
         self._told = told

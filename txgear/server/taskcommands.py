@@ -11,7 +11,6 @@ from txgear.broker.model import Peer, Reply
 from txgear.broker.rights import MOVE, PRIORITISE
 from txgear.errors import ServerError
 from txgear.protocol import textlines
-from txgear.protocol.packets import decimal
 from txgear.protocol.textlines import column, listing, row, shown_word, text
 from txgear.server import tasks
 from txgear.server.jobserver import JobServer
@@ -80,9 +79,7 @@ def _tasks(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
 def _stop(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     if len(words) != 3 or words[1].lower() != b"task" or not words[2].isdigit():
         raise wanted(words, "task, and its number")
-    task = server.bulk_acts.find(decimal(words[2]), server.seconds())
-    if task is None or not tasks.sees(peer, task):
-        raise ServerError("There is no such task", "UNKNOWN_TASK")
+    task = tasks.named(server, peer, words[2])
     if not tasks.stop(server, peer, task):
         raise ServerError("The task has ended", "ENDED")
     return textlines.OK

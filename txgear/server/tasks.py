@@ -20,6 +20,7 @@ from txgear.broker.search import OF_ENDED, OF_JOBS, Search
 from txgear.errors import InvalidArgument, ServerError
 from txgear.protocol import textlines
 from txgear.protocol.constants import TEXT
+from txgear.protocol.packets import decimal
 from txgear.protocol.textlines import shown_word, text
 from txgear.security.audit import DONE
 
@@ -117,6 +118,41 @@ def for_all(
     return reply
 
 
+def again(server: JobServer, peer: Peer, task: BulkAct, *, preview: bool) -> BulkAct:
+    """
+    Begin another task for the same jobs.
+
+    @param preview: whether they are only counted.
+    @raise ServerError: as with L{start}; or the peer may not move jobs to that function any more.
+    """
+    order = task.order
+    if order.act == MOVE:
+        check(peer, MOVE, order.function)
+    return start(
+        server, peer, order.act, order.of, order.words, order.priority, order.function, preview=preview
+    )
+
+
+def confirm(server: JobServer, peer: Peer, preview: BulkAct) -> BulkAct:
+    """
+    Do what has been counted: the same act, for the same filter. To ask for it a second time begins nothing
+    more.
+
+    @return: the task that does it.
+    @raise ServerError: it is no preview that has counted all; it is another identity's; or as with L{start}.
+    """
+    if not (preview.order.preview and preview.counted):
+        raise ServerError("The jobs have not been counted", "NOT_COUNTED")
+    if not owns(peer, preview):
+        raise ServerError("Somebody else has had these jobs counted: count them yourself", "NOT_YOURS")
+    begun = server.bulk_acts.find(preview.led_to, server.seconds())
+    if begun is None:
+        begun = again(server, peer, preview, preview=False)
+        preview.led_to = begun.number
+        preview.changed += 1
+    return begun
+
+
 def _record(server: JobServer, task: BulkAct, *, ended: bool) -> None:
     """Note in the log and in the audit log that a task begins, or how it has ended."""
     order = task.order
@@ -154,12 +190,26 @@ def described(order: Order) -> str:
     return " ".join((order.of, *words))
 
 
+def named(server: JobServer, peer: Peer, word: bytes) -> BulkAct:
+    """
+    The task that a word names.
+
+    @param word: its number.
+    @raise ServerError: there is none of which the peer may know.
+    """
+    task = server.bulk_acts.find(decimal(word), server.seconds()) if word.isdigit() else None
+    if task is None or not sees(peer, task):
+        raise ServerError("There is no such task; one that has ended is known for an hour", "UNKNOWN_TASK")
+    return task
+
+
 def sees(peer: Peer, task: BulkAct) -> bool:
     """Whether a peer may know of a task: those of its identity, or all if it may see who is there."""
-    return _own(peer, task) or meets(peer, task.asker)
+    return owns(peer, task) or meets(peer, task.asker)
 
 
-def _own(peer: Peer, task: BulkAct) -> bool:
+def owns(peer: Peer, task: BulkAct) -> bool:
+    """Whether a task was begun by the identity that a peer has."""
     return peer.tenant is task.asker.tenant and (peer.tenant is not None or peer.rights is task.asker.rights)
 
 
@@ -170,7 +220,7 @@ def stop(server: JobServer, peer: Peer, task: BulkAct) -> bool:
     @return: whether it was under way.
     @raise AccessDenied: it is another identity's, and the peer may not stop the server either.
     """
-    if not _own(peer, task):
+    if not owns(peer, task):
         check(peer, SHUTDOWN)
     return server.bulk_acts.stop(task, server.seconds())
 

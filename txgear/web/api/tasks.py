@@ -164,15 +164,9 @@ class Tasks:
 
     def _task(self, request: WebRequest, number: str) -> BulkAct:
         """
-        @raise Problem: there is none, or the peer may not know of it.
+        @raise ServerError: there is none, or the peer may not know of it.
         """
-        known = number.isascii() and number.isdigit() and len(number) < 19
-        task = self._server.bulk_acts.find(int(number), request.now) if known else None
-        if task is None or not tasks.sees(request.peer, task):
-            raise Problem(
-                404, "unknown_task", "There is no such task; one that has ended is known for an hour"
-            )
-        return task
+        return tasks.named(self._server, request.peer, number.encode("utf-8"))
 
     def one(self, request: WebRequest, number: str) -> Answer:
         """One of them."""

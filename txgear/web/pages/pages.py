@@ -100,7 +100,7 @@ class Done(NamedTuple):
 
 
 Make = Callable[..., View]
-Act = Callable[..., "Done | Deferred[Done]"]
+Act = Callable[..., "Done | Answer | Deferred[Done | Answer]"]
 
 
 class Pages:
@@ -167,7 +167,7 @@ class Pages:
 
         @return: C{None} for who asks for no page.
         """
-        if not _takes_html(request) or (request.route is not None and not request.route.page):
+        if not takes_html(request) or (request.route is not None and not request.route.page):
             return None
         answer = self.show(request, "problem.html", status=problem.status, problem=problem)
         return replace(answer, headers={**answer.headers, **problem.headers})
@@ -221,8 +221,9 @@ class Pages:
         A browser is led to the page that comes next, which shows what was done. A script that takes JSON is
         told C{text} and C{to}.
 
-        @param do: called with the request, the L{Form} and the parts of the path by name. What it raises is
-            answered as of any endpoint.
+        @param do: called with the request, the L{Form} and the parts of the path by name. Instead of what was
+            done it may return what L{show} makes, such as a question. What it raises is answered as of any
+            endpoint.
         """
 
         def endpoint(request: WebRequest, **arguments: str) -> Any:
@@ -236,8 +237,10 @@ class Pages:
         return endpoint
 
     @staticmethod
-    def _done(request: WebRequest, done: Done) -> Answer:
-        if not _takes_html(request):
+    def _done(request: WebRequest, done: Done | Answer) -> Answer:
+        if isinstance(done, Answer):
+            return done
+        if not takes_html(request):
             return Answer({"text": done.text, "to": done.to})
         note = set_cookie(request, NOTE, _written_note(done.text))
         return Answer(None, 303, {"Location": done.to}, cookies=(note,))
@@ -259,7 +262,8 @@ def act(path: str, endpoint: Callable[..., Any]) -> Route:
     return Route("POST", path, endpoint, types=(), page=True)
 
 
-def _takes_html(request: WebRequest) -> bool:
+def takes_html(request: WebRequest) -> bool:
+    """Whether a browser asks, for a page that it shows."""
     return "text/html" in request.listed("Accept").lower()
 
 

@@ -1,0 +1,238 @@
+"""
+What pages do to many jobs: to those that are selected at once, to all that match a filter by a task.
+
+A task begins with a count: the page of its number shows that, and asks. What is confirmed there is what the
+server has counted; see L{txgear.web.pages.tasks}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from txgear.broker.bulkacts import KINDS
+from txgear.broker.inspection import PRIORITY_NAMES
+from txgear.broker.model import Job, Peer
+from txgear.broker.rights import CANCEL, FORGET, MOVE, PRIORITISE, REQUEUE
+from txgear.broker.words import number
+from txgear.errors import AccessDenied, ServerError
+from txgear.protocol.textlines import text
+from txgear.server import operatorcommands, tasks
+from txgear.server.jobserver import JobServer
+from txgear.web.acts import record
+from txgear.web.answers import Answer, Problem
+from txgear.web.pages.filters import EVERYTHING, kind
+from txgear.web.pages.forms import Form
+from txgear.web.pages.pages import Done, Pages, takes_html
+
+if TYPE_CHECKING:
+    from txgear.web.request import WebRequest
+
+MOST_SELECTED: Final = 200
+"""Jobs to which something is done at once: some milliseconds, with the records of it."""
+FINAL: Final = (CANCEL, FORGET)
+"""What cannot be undone: it is asked for twice."""
+
+_LABELS: Final = {
+    CANCEL: "Cancel",
+    REQUEUE: "Queue again",
+    FORGET: "Forget",
+    PRIORITISE: "Change the priority",
+    MOVE: "Move",
+}
+_WARNINGS: Final = {
+    CANCEL: "They end. Whoever waits for them hears that they failed.",
+    FORGET: "Nothing is kept of them.",
+    REQUEUE: "They have all their attempts again, and come behind all others.",
+    PRIORITISE: "They come behind all others that have this priority.",
+    MOVE: "They come behind all others of that function, and are for its workers.",
+}
+
+
+class Wish(NamedTuple):
+    """
+    What is to be done.
+
+    @ivar act: one of L{KINDS}.
+    @ivar priority: the new one, where that is the act.
+    @ivar function: the new one, where that is the act.
+    """
+
+    act: str
+    priority: int = 0
+    function: bytes = b""
+
+    @property
+    def label(self) -> str:
+        """What the act is called: C{Cancel}."""
+        return _LABELS[self.act]
+
+    @property
+    def warning(self) -> str:
+        """What becomes of the jobs."""
+        return _WARNINGS[self.act]
+
+    def order(self, count: int) -> str:
+        """What is asked for: C{Cancel 10,412 jobs}."""
+        jobs = number(count, "job")
+        if self.act == PRIORITISE:
+            return f"Give {jobs} {PRIORITY_NAMES[self.priority]} priority"
+        if self.act == MOVE:
+            return f"Move {jobs} to {text(self.function)}"
+        return f"{self.label} {jobs}"
+
+    def report(self, count: int) -> str:
+        """What has been done: C{3 jobs are cancelled}."""
+        done = {
+            CANCEL: "cancelled",
+            REQUEUE: "queued again",
+            FORGET: "forgotten",
+            PRIORITISE: f"of {PRIORITY_NAMES[self.priority]} priority now",
+            MOVE: f"jobs of {text(self.function)} now",
+        }[self.act]
+        return f"{number(count, 'job')} {'is' if count == 1 else 'are'} {done}"
+
+
+def wish(server: JobServer, peer: Peer, form: Form, of: str) -> Wish:
+    """
+    What a form wants: its fields C{act}, C{priority} and C{function}.
+
+    @param of: of which list the jobs are: C{jobs}, C{dead} or C{kept}.
+    @raise Problem: it makes no sense.
+    @raise AccessDenied: the peer may not move jobs to that function.
+    """
+    act = form.get("act")
+    if of not in KINDS.get(act, ()):
+        raise Problem(400, "unknown_act", f"This cannot be done to {kind(of)}")
+    if act == PRIORITISE:
+        name = form.get("priority")
+        if name not in PRIORITY_NAMES:
+            raise Problem(400, "unknown_priority", "A priority is high, normal or low")
+        return Wish(act, PRIORITY_NAMES.index(name))
+    if act == MOVE:
+        word = form.get("function").encode("utf-8")
+        if not word:
+            raise Problem(400, "no_function", "Say to which function they are to be moved")
+        return Wish(act, function=operatorcommands.named_function(server, peer, MOVE, word))
+    return Wish(act)
+
+
+def act(
+    pages: Pages, request: WebRequest, form: Form, of: str, words: Mapping[str, bytes], back: str
+) -> Done | Answer:
+    """
+    Do what a form wants: to each C{handle} in it; or with C{to=all} to all that match a filter, of which
+    nothing is done before it is confirmed.
+
+    @param of: of which list the jobs are: C{jobs}, C{dead} or C{kept}.
+    @param words: the filter.
+    @param back: the address of the page that has the form.
+    @raise Problem: it makes no sense.
+    """
+    wanted = wish(pages.server, request.peer, form, of)
+    if form.get("to") == "all":
+        return count(request, wanted, of, words)
+    handles = list(dict.fromkeys(form.all("handle")))
+    if not handles:
+        return Done("Nothing is selected, and nothing is done: mark some jobs first", back)
+    if len(handles) > MOST_SELECTED:
+        raise Problem(400, "too_many_jobs", f"At most {MOST_SELECTED} jobs can be selected at once")
+    if wanted.act in FINAL and form.get("sure") != "yes":
+        if not takes_html(request):
+            raise Problem(409, "not_sure", "This cannot be undone: say sure=yes")
+        return pages.show(
+            request,
+            "question.html",
+            title=f"{wanted.order(len(handles))}?",
+            warning=wanted.warning,
+            handles=handles,
+            fields={"act": wanted.act, "sure": "yes"},
+            action=_asked(request),
+            button=wanted.order(len(handles)),
+            back=back,
+        )
+    return _to_each(pages, request, wanted, handles, back)
+
+
+def count(request: WebRequest, wanted: Wish, of: str, words: Mapping[str, bytes]) -> Done:
+    """
+    Have all jobs counted that match a filter; the page of the task that does it then asks whether to go on.
+
+    @param of: of which list they are: C{jobs}, C{dead} or C{kept}.
+    """
+    task = tasks.start(
+        request.server,
+        request.peer,
+        wanted.act,
+        of,
+        words or EVERYTHING,
+        wanted.priority,
+        wanted.function,
+        preview=True,
+    )
+    return Done("Nothing is done yet: the jobs are counted first", f"/tasks/{task.number}")
+
+
+def _asked(request: WebRequest) -> str:
+    """The address that a form was sent to."""
+    query = request.query_text.decode("ascii")
+    return request.target.decode("ascii") + (f"?{query}" if query else "")
+
+
+def _to_each(pages: Pages, request: WebRequest, wanted: Wish, handles: list[str], back: str) -> Done | Answer:
+    server, done = request.server, 0
+    failures: list[tuple[str, str]] = []
+    for handle in handles:
+        try:
+            _to_one(request, wanted, handle)
+            done += 1
+        except AccessDenied as error:
+            server.guard.denied(request.peer, error)
+            failures.append((handle, error.text))
+        except ServerError as error:
+            failures.append((handle, error.text))
+    report = wanted.report(done)
+    if not failures:
+        return Done(report, back)
+    if not takes_html(request):
+        return Done("; ".join((report, *(f"{handle}: {why}" for handle, why in failures))), back)
+    title = f"{number(len(failures), 'job')} left as {'it is' if len(failures) == 1 else 'they are'}"
+    return pages.show(request, "outcome.html", title=title, report=report, failures=failures, back=back)
+
+
+def _to_one(request: WebRequest, wanted: Wish, handle: str) -> None:
+    """
+    @raise ServerError: it cannot be done.
+    """
+    job = operatorcommands.named_job(request.server, request.peer, wanted.act, handle.encode("utf-8"))
+    if job is None:
+        raise ServerError("There is no such job any more", "UNKNOWN_JOB")
+    _DO[wanted.act](request, wanted, job)
+    arguments: str | bytes | None = None
+    if wanted.act == PRIORITISE:
+        arguments = PRIORITY_NAMES[wanted.priority]
+    elif wanted.act == MOVE:
+        arguments = wanted.function
+    record(request, wanted.act, handle=job.handle, arguments=arguments)
+
+
+def _cancel(request: WebRequest, wanted: Wish, job: Job) -> None:
+    if not request.server.broker.operations.cancel(job.handle, request.now):
+        raise ServerError("The job has ended", "ENDED")
+
+
+def _prioritise(request: WebRequest, wanted: Wish, job: Job) -> None:
+    request.server.broker.operations.reprioritise(job, wanted.priority, request.now)
+
+
+def _move(request: WebRequest, wanted: Wish, job: Job) -> None:
+    request.server.broker.operations.move(job, wanted.function, request.now)
+
+
+_DO: Final[dict[str, Callable[[WebRequest, Wish, Job], None]]] = {
+    CANCEL: _cancel,
+    REQUEUE: lambda request, wanted, job: operatorcommands.requeue_job(request.server, job),
+    FORGET: lambda request, wanted, job: operatorcommands.forget_job(request.server, job),
+    PRIORITISE: _prioritise,
+    MOVE: _move,
+}

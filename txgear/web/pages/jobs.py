@@ -1,0 +1,300 @@
+"""
+C{/jobs}: jobs that have not ended, or those that are kept, by what one looks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from msgspec import Struct
+
+from txgear.broker import inspection
+from txgear.broker.inspection import moment
+from txgear.broker.model import Peer
+from txgear.broker.rights import CANCEL, FORGET, MOVE, PRIORITISE
+from txgear.broker.search import Bounds, Search
+from txgear.errors import InvalidArgument
+from txgear.protocol.textlines import unescaped
+from txgear.web.answers import Answer
+from txgear.web.api.models import After
+from txgear.web.pages import bulk, filters
+from txgear.web.pages.bulk import Wish
+from txgear.web.pages.formats import job_path
+from txgear.web.pages.forms import Form
+from txgear.web.pages.listing import MOST_PIECES, PIECE, Found, look_through
+from txgear.web.pages.pages import Done, Pages, act, page
+from txgear.web.pages.view import View
+from txgear.web.routes import Route
+
+if TYPE_CHECKING:
+    from txgear.web.request import WebRequest
+
+PATH: Final = "/jobs"
+IDLE_SECONDS: Final = 10.0
+"""Seconds for which a search that takes long is not repeated where no count of its functions has changed."""
+
+_ACTS: Final = {"jobs": (MOVE, PRIORITISE, CANCEL), "kept": (FORGET,)}
+"""
+What can be done to the jobs of each list. The last ones cannot be undone: the key Enter stands for the first.
+"""
+_LABELS: Final = {
+    "function": ("Function", "mail.*"),
+    "state": ("State", ""),
+    "older": ("Older than", "2h"),
+    "worker": ("Worker", "part of its name"),
+    "unique": ("Unique", "the whole of it"),
+    "text": ("Text", "in unique or workload"),
+}
+"""The fields of the form: what each is called, and what may stand there."""
+
+
+class JobsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    What the address says.
+
+    @ivar of: which list.
+    @ivar after: the number behind which the page begins.
+    @ivar q: a filter that is one line, or a handle; it leads to the address that says the same.
+    """
+
+    of: Literal["jobs", "kept"] = "jobs"
+    function: str | None = None
+    state: str | None = None
+    older: str | None = None
+    worker: str | None = None
+    unique: str | None = None
+    text: str | None = None
+    after: After = 0
+    q: str | None = None
+
+    def words(self) -> dict[str, bytes]:
+        """The filter."""
+        return filters.of_values((name, getattr(self, name) or "") for name in _LABELS)
+
+    def is_plain(self) -> bool:
+        """Whether it says nothing that could be left out; a form sends all of its fields."""
+        return self.q is None and "" not in [getattr(self, name) for name in _LABELS]
+
+    def address(self, after: int | None = None, of: str | None = None) -> str:
+        """
+        The address of a page of this list, or of the other one with what it can be asked for.
+
+        @param after: behind which number it begins.
+        @param of: which list.
+        """
+        of = of or self.of
+        words = {name: value for name, value in self.words().items() if name in filters.known(of)}
+        return _address(words, of, after)
+
+
+def _address(words: dict[str, bytes], of: str, after: int | None = None) -> str:
+    return filters.address(PATH, words, of=None if of == "jobs" else of, after=after or None)
+
+
+class JobsView(View):
+    """
+    A page of jobs.
+    """
+
+    template = "jobs.html"
+    place = PATH
+
+    bounds: Bounds = PIECE
+    pieces: int = MOST_PIECES
+
+    def __init__(self, pages: Pages, peer: Peer, request: WebRequest) -> None:
+        super().__init__(pages, peer, "Jobs")
+        self._query = query = request.query(JobsQuery)
+        words = query.words()
+        known = filters.known(query.of)
+        self._wrong = filters.problems(words, known)
+        self._line = filters.line(words)
+        if query.q is not None:
+            self._line = query.q
+            self._wrong["q"] = _why(query.q, query.of)
+        elif beside := [why for name, why in self._wrong.items() if name not in known]:
+            self._wrong["q"] = "; ".join(beside)
+        self._words = words
+        search = Search() if self._wrong else Search.parse(words, known)
+        self._search = replace(search, after=query.after)
+        self._found: Found | None = None
+        self._counts: tuple[Any, ...] = ()
+        self._looked_at = 0.0
+
+    def context(self) -> dict[str, Any]:
+        """Part of L{View}."""
+        query, known = self._query, filters.known(self._query.of)
+        return {
+            "of": query.of,
+            "line": self._line,
+            "wrong": self._wrong,
+            "fields": [
+                {
+                    "name": name,
+                    "label": label,
+                    "hint": hint,
+                    "value": getattr(query, name) or "",
+                    "wrong": self._wrong.get(name),
+                }
+                for name, (label, hint) in _LABELS.items()
+                if name in known
+            ],
+            "states": filters.state_choices(query.state or ""),
+            "tabs": {of: query.address(of=of) for of in _ACTS},
+            "action": query.address(query.after),
+        }
+
+    # Looking
+
+    def look(self) -> Iterator[None]:
+        """Part of L{View}."""
+        if self._wrong:
+            self.arrange("rows", ())
+            self._put_rest(Found([], None, 0), ())
+            return
+        now = self.server.seconds()
+        if self._found is not None and self._found.pieces > 1:
+            # It takes long, so it is done only where it may come to something else.
+            counts = self._count()
+            if counts == self._counts and now - self._looked_at < IDLE_SECONDS:
+                return
+            self._counts = counts
+        self._looked_at = now
+        find = inspection.jobs if self._query.of == "jobs" else inspection.kept
+        self._found = yield from look_through(
+            lambda search, bounds: find(self.broker, self.peer, search, self.server.seconds(), bounds),
+            self._search,
+            self.bounds,
+            self.pieces,
+        )
+        self._show(self._found)
+
+    def _count(self) -> tuple[Any, ...]:
+        """What changes when a job of these functions begins, ends or comes."""
+        wanted = self._search.functions(self.peer)
+        return tuple(
+            (
+                function.lanes.ready,
+                function.lanes.paged,
+                function.running,
+                len(function.delayed),
+                function.kept,
+                function.counts.submitted,
+                function.counts.requeued,
+                function.counts.completed,
+                function.counts.retried,
+                function.counts.failures,
+            )
+            for function in self.broker.functions.by_name.values()
+            if wanted(function)
+        )
+
+    def _show(self, found: Found) -> None:
+        make = self._put_live if self._query.of == "jobs" else self._put_kept
+        wall = self.server.wall_clock()
+        self.arrange("rows", [make(row, wall) for row in found.rows])
+        functions = {unescaped(row["function"].encode("utf-8")) for row in found.rows}
+        acts = tuple(
+            act for act in _ACTS[self._query.of] if any(self.may(act, function) for function in functions)
+        )
+        self._put_rest(found, acts)
+
+    def _put_live(self, row: dict[str, Any], wall: float) -> str:
+        facts = row["state"], row["priority"], row["attempts"], row["worker"], row["function"]
+        return self._put_row(row, facts, "live_row", {}, wall)
+
+    def _put_kept(self, row: dict[str, Any], wall: float) -> str:
+        facts = row["outcome"], row["size"], row["function"]
+        return self._put_row(row, facts, "kept_row", {"until": moment(wall + row["left"])}, wall)
+
+    def _put_row(
+        self, row: dict[str, Any], facts: tuple[Any, ...], macro: str, more: dict[str, Any], wall: float
+    ) -> str:
+        part = f"job-{row['handle'].rpartition(':')[2]}"
+        since = None if row["age"] is None else moment(wall - row["age"])
+        self.put(part, facts, macro, lambda: {"row": row, "since": since, **more})
+        return part
+
+    def _put_rest(self, found: Found, acts: tuple[str, ...]) -> None:
+        wishes = [Wish(act) for act in acts]
+        for part in ("chosen", "everything"):
+            self.put(part, acts, "acts", partial(dict, wishes=wishes, chosen=part == "chosen"))
+        shown, query = len(found.rows), self._query
+        full = shown == self._search.limit
+        more = None if found.next is None else query.address(found.next)
+        self.put(
+            "end",
+            (shown, found.next, full),
+            "end",
+            lambda: {
+                "shown": shown,
+                "wrong": bool(self._wrong),
+                "full": full,
+                "next": found.next,
+                "last": self.broker.table.last_number,
+                "more": more,
+                "first": query.address() if query.after else None,
+                "said": filters.in_words(self._words),
+            },
+        )
+
+
+def _why(line: str, of: str) -> str:
+    """Why a line is no filter of a list."""
+    try:
+        words = filters.of_line(line)
+    except InvalidArgument as error:
+        if "=" not in line:
+            return "There is no job with this handle. A search is written as in function=mail.* state=queued"
+        return error.text
+    known = filters.known(of)
+    unknown = ", ".join(name for name in words if name not in known)
+    return f"{unknown} cannot be looked for here; there are {', '.join(known)}"
+
+
+class Jobs:
+    """The endpoints."""
+
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
+        self._show = pages.page(JobsView)
+
+    def listed(self, request: WebRequest) -> Any:
+        """The page; or where to find what was typed."""
+        query = request.query(JobsQuery)
+        to = None if query.is_plain() else self._meant(request, query)
+        return self._show(request) if to is None else Answer(None, 303, {"Location": to})
+
+    def _meant(self, request: WebRequest, query: JobsQuery) -> str | None:
+        """
+        @return: the address that says the same as simply as can be; C{None} where it makes no sense.
+        """
+        if query.q is None:
+            return query.address(query.after)
+        line = query.q.strip()
+        if line and " " not in line:
+            job = inspection.find(self._pages.server.broker, request.peer, line.encode("utf-8"))
+            if job is not None:
+                return job_path(job.handle)
+        try:
+            words = filters.of_line(line)
+        except InvalidArgument:
+            return None
+        known = filters.known(query.of)
+        return _address(words, query.of) if all(name in known for name in words) else None
+
+    def act(self, request: WebRequest, form: Form) -> Done | Answer:
+        """Do something to jobs of the page."""
+        query = request.query(JobsQuery)
+        words, known = query.words(), filters.known(query.of)
+        Search.parse(words, known)
+        return bulk.act(self._pages, request, form, query.of, words, query.address(query.after))
+
+
+def routes(pages: Pages) -> list[Route]:
+    """Part of the dashboard."""
+    jobs = Jobs(pages)
+    return [page(PATH, jobs.listed), act(PATH, pages.act(jobs.act))]
