@@ -1217,7 +1217,7 @@ MUTANTS: Final = (
     Mutant(
         "everybody sees everybody's tasks",
         "server/tasks.py",
-        "    return _own(peer, task) or meets(peer, task.asker)\n",
+        "    return owns(peer, task) or meets(peer, task.asker)\n",
         "    return True\n",
         "server.test_taskcommands web.api.test_tasks",
     ),

@@ -100,7 +100,7 @@ class Done(NamedTuple):
 
 
 Make = Callable[..., View]
-Act = Callable[..., "Done | Answer | Deferred[Done | Answer]"]
+Act = Callable[..., "Done | Answer | Deferred[Any]"]
 
 
 class Pages:
