@@ -154,6 +154,10 @@ bench-stalls: $(TESTABLE) ## what one peer can do to all others; ONLY=status,unr
 bench-web: $(TESTABLE) ## pages of the API with 100,000 jobs, 1,000 functions and 5,000 connections
 	@$(BIN)/python bench/webpages.py
 
+.PHONY: bench-dashboard
+bench-dashboard: $(TESTABLE) ## the dashboard at that size in chromium; MINUTES=15 watches the memory of a page for that long
+	@$(BIN)/python bench/dashboard.py $(if $(MINUTES),--minutes '$(MINUTES)')
+
 .PHONY: bench-memory
 bench-memory: $(TESTABLE) ## a million jobs of 10 kB in the store; needs 15 GB of disk
 	@$(BIN)/python bench/longqueue.py

@@ -22,7 +22,7 @@ beforeEach(() => {
   mock.timers.enable({ apis: ["setTimeout"] });
   lines = [];
   told = [];
-  const on = { live: () => told.push("live"), lost: (why) => told.push(why) };
+  const on = { live: () => told.push("live"), lost: (why, refused) => told.push(refused ? "refused" : why) };
   for (const name of ["hello", "beat", "change", "reload", "gone"]) on[name] = (data) => told.push([name, data]);
   stream = new Stream(() => {
     const line = new Source();
@@ -44,6 +44,16 @@ test("a line that ends is said at once, and opened again", () => {
   assert.equal(open().length, 0);
   mock.timers.tick(SOONEST);
   assert.equal(open().length, 1);
+});
+
+test("an answer that is no stream is told apart, and tried again as well", () => {
+  stream.open();
+  lines[0].readyState = 2;
+  lines[0].onerror();
+  assert.deepEqual(told, ["refused"]);
+  assert.equal(stream.isLive, false);
+  mock.timers.tick(SOONEST);
+  assert.equal(stream.isLive, true);
 });
 
 test("silence is as good as gone, also before the first word", () => {
@@ -113,7 +123,7 @@ test("the end is the end", () => {
   mock.timers.tick(LATEST * 2);
   assert.equal(lines.length, 1);
   assert.equal(open().length, 0);
-  assert.equal(stream.isWanted, false);
+  assert.equal(stream.isLive, false);
 });
 
 test("pauses differ, so that not all pages come back at once", () => {

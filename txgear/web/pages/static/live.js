@@ -5,11 +5,13 @@
 // afterwards. A page that nobody sees has no line to the server, and is told all when it is seen again.
 import { morph } from "./morph.js";
 import { staying } from "./order.js";
-import { Stream } from "./stream.js";
+import { SOONEST, Stream } from "./stream.js";
 import { localise, now, setTime, timeOfDay } from "./times.js";
 
 const UNSEEN = 10_000; // milliseconds in the background, after which the line is closed
 const YOUNG = 5_000; // a page that is loaded again is at least that old before it is once more
+const FRAME = 8; // milliseconds of a frame for what has changed, so that scrolling stays smooth
+const BATCH = 25; // parts that are read together
 const html = globalThis.trustedTypes
   ? globalThis.trustedTypes.createPolicy("txgear", { createHTML: (text) => text })
   : { createHTML: (text) => text };
@@ -93,7 +95,11 @@ function made(texts) {
   return found;
 }
 
-/** Show all that waits. */
+/**
+ * Show what waits: as much as fits into a frame, and the rest in the next ones.
+ *
+ * @param {boolean} always also while the reader is at something that must not move.
+ */
 export function show(always = false) {
   planned = 0;
   if (!parts.size && !rows.size) return;
@@ -103,24 +109,39 @@ export function show(always = false) {
   }
   const begun = performance.now();
   const focused = document.activeElement;
-  const fresh = made(parts.values());
-  for (const [id, element] of fresh) {
-    const old = document.getElementById(id);
-    if (!old) continue;
-    morph(old, element);
-    fresh.delete(id);
+  const isAll = change(begun + FRAME);
+  if (isAll) {
+    const fresh = made(parts.values());
+    for (const [id, ids] of rows) {
+      const within = document.getElementById(id);
+      if (within) arrange(within, ids, fresh);
+    }
+    parts.clear();
+    rows.clear();
   }
-  for (const [id, ids] of rows) {
-    const within = document.getElementById(id);
-    if (within) arrange(within, ids, fresh);
-  }
-  parts.clear();
-  rows.clear();
   if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
   document.dispatchEvent(new Event("txgear:shown"));
-  tell();
   performance.measure("txgear:show", { start: begun });
   performance.clearMeasures("txgear:show");
+  if (!isAll) planned = requestAnimationFrame(() => show(always));
+  else tell();
+}
+
+/** Change the parts that are in the page, until it is time. Returns whether that was all. */
+function change(end) {
+  const ids = [...parts.keys()].filter((id) => document.getElementById(id));
+  for (let at = 0; at < ids.length; at += BATCH) {
+    if (performance.now() > end) return false;
+    const batch = ids.slice(at, at + BATCH);
+    const fresh = made(batch.map((id) => parts.get(id)));
+    for (const id of batch) {
+      parts.delete(id);
+      const element = fresh.get(id);
+      const old = document.getElementById(id);
+      if (old && element) morph(old, element);
+    }
+  }
+  return true;
 }
 
 function arrange(within, ids, fresh) {
@@ -173,17 +194,47 @@ function plan() {
 
 // The line
 
+/** What the page's own address is answered with now; nothing if it is not. */
+async function answered() {
+  try {
+    return await fetch(location.href, { method: "HEAD", cache: "no-store" });
+  } catch {
+    return null;
+  }
+}
+
 /** Load the page again: at once, but never in a loop, and not under what somebody is writing. */
 function reload(text) {
   stream.end();
-  const again = performance.getEntriesByType("navigation")[0]?.type === "reload";
-  const wait = again ? Math.max(YOUNG - performance.now(), 0) : 0;
   if (isEdited() || document.querySelector("dialog[open]")) {
     say("ended", text, asOf(), "Load again", () => location.reload());
-  } else {
-    say("lost", text, "Loading again");
-    setTimeout(() => location.reload(), wait);
+    return;
   }
+  say("lost", text, "Loading again");
+  const again = performance.getEntriesByType("navigation")[0]?.type === "reload";
+  setTimeout(load, again ? Math.max(YOUNG - performance.now(), 0) : 0);
+}
+
+/** Load it, as soon as there is something that can be loaded. */
+async function load() {
+  const answer = await answered();
+  if (answer && answer.status < 500) location.reload();
+  else setTimeout(load, SOONEST);
+}
+
+/** The server answers, and sends no news: perhaps who looks is not signed in any more. */
+async function ask() {
+  const answer = await answered();
+  if (!answer || stream.isLive) return;
+  if (answer.redirected || answer.status === 401) reload("You are not signed in any more");
+  else if (answer.status === 403) lost("You may not see this any more");
+  else if (answer.status === 404) lost("What this page is about is not there any more");
+  else lost("The server is busy");
+}
+
+function lost(why) {
+  const since = asOf();
+  say("lost", why, since ? `${since} \u00b7 Trying again` : "Trying again", "Try now", () => stream.open());
 }
 
 const stream = new Stream(() => new EventSource(location.pathname + location.search), {
@@ -191,8 +242,9 @@ const stream = new Stream(() => new EventSource(location.pathname + location.sea
     heardAt = now();
     tell();
   },
-  lost(why) {
-    say("lost", why, `${asOf()} \u00b7 Trying again`.replace(/^ \u00b7 /, ""), "Try now", () => stream.open());
+  lost(why, refused) {
+    if (refused) void ask();
+    else lost(why);
   },
   hello(data) {
     if (data.run !== document.documentElement.dataset.run) reload("The server was started anew");

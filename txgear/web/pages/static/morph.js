@@ -29,12 +29,12 @@ export function morph(old, fresh) {
 }
 
 function attributes(old, fresh) {
-  for (const { name, value } of fresh.attributes) {
-    if (!KEPT.has(name) && old.getAttribute(name) !== value) old.setAttribute(name, value);
+  for (const name of fresh.getAttributeNames()) {
+    const value = fresh.getAttribute(name);
+    if (old.getAttribute(name) !== value && !KEPT.has(name)) old.setAttribute(name, value);
   }
-  if (old.attributes.length === fresh.attributes.length) return;
-  for (const { name } of [...old.attributes]) {
-    if (!KEPT.has(name) && !fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const name of old.getAttributeNames()) {
+    if (!fresh.hasAttribute(name) && !KEPT.has(name)) old.removeAttribute(name);
   }
 }
 
@@ -62,7 +62,7 @@ function children(old, fresh) {
     }
     const here = at;
     at = at.nextSibling;
-    morph(here, wanted);
+    if (!here.isEqualNode(wanted)) morph(here, wanted);
   }
   while (at) {
     const gone = at;

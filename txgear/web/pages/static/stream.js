@@ -3,6 +3,7 @@
 export const SILENT = 12_000; // milliseconds without a word, of a server that says something every five seconds
 export const SOONEST = 1_000;
 export const LATEST = 15_000;
+const CLOSED = 2; // as in EventSource
 const EVENTS = ["hello", "beat", "change", "reload", "gone"];
 
 /** Milliseconds before the next try: longer each time, never longer than the latest, and not all at once. */
@@ -18,32 +19,34 @@ export class Stream {
   #retry;
   #failed = 0;
   #ended = false;
-  #wanted = false;
 
   /**
    * @param make returns a new EventSource.
-   * @param on what is called: `live()`, `lost(why)`, and each event by its name with its data.
+   * @param on what is called: `live()`, `lost(why, refused)`, and each event by its name with its data.
    */
   constructor(make, on) {
     this.#make = make;
     this.#on = on;
   }
 
-  /** Whether there is a line, or will be one. */
-  get isWanted() {
-    return this.#wanted && !this.#ended;
+  /** Whether there is a line now. */
+  get isLive() {
+    return this.#events !== null;
   }
 
   /** Open it, at once. One that is open is left as it is. */
   open() {
     if (this.#ended || this.#events) return;
-    this.#wanted = true;
     clearTimeout(this.#retry);
     const events = this.#make();
     this.#events = events;
     const mine = (then) => (event) => { if (this.#events === events) then(event); };
     events.onopen = mine(() => this.#heard());
-    events.onerror = mine(() => this.#lost("The server cannot be reached"));
+    events.onerror = mine(() => {
+      // Closed by itself: there was an answer, and it was no stream of events.
+      if (events.readyState === CLOSED) this.#lost("The server sends no news", true);
+      else this.#lost("The server cannot be reached");
+    });
     for (const name of EVENTS) {
       events.addEventListener(name, mine((event) => {
         this.#failed = 0;
@@ -56,7 +59,6 @@ export class Stream {
 
   /** Close it until it is opened again. */
   rest() {
-    this.#wanted = false;
     this.#close();
   }
 
@@ -83,10 +85,10 @@ export class Stream {
     this.#on.live();
   }
 
-  #lost(why) {
+  #lost(why, refused = false) {
     this.#close();
     this.#retry = setTimeout(() => this.open(), pause(this.#failed));
     this.#failed += 1;
-    this.#on.lost(why);
+    this.#on.lost(why, refused);
   }
 }
