@@ -24,7 +24,7 @@ MOST_NAMES: Final = 10
 
 
 def connections(
-    broker: Broker, peer: Peer, tally: Tally, search: Search, bounds: Bounds = BOUNDS
+    broker: Broker, peer: Peer, tally: Tally, search: Search, bounds: Bounds = BOUNDS, kind: str = ""
 ) -> dict[str, Any]:
     """
     The connections, by their descriptors.
@@ -33,8 +33,9 @@ def connections(
         likewise; others count nowhere.
     @param tally: what they have in common.
     @param search: C{worker} stands in a client id, or in the address of one without.
-    @return: C{connections}, a dict for each with what L{who} and L{login} say, C{round_trip} (seconds,
-        C{None} if it is not known), C{quickack} (whether it is acknowledged at once, see
+    @param kind: what they speak; empty for whatever they do.
+    @return: C{connections}, a dict for each with what L{who} and L{login} say, C{kind}, C{round_trip}
+        (seconds, C{None} if it is not known), C{quickack} (whether it is acknowledged at once, see
         L{txgear.broker.quickacks}), C{quickacks} (how often), C{functions} (their number) and C{names} (of
         the first L{MOST_NAMES} of them); C{next}, which is what to ask for with C{after}, or C{None} at the
         end; and C{total}, with C{connections}, C{quickack} (how many are acknowledged at once now), and
@@ -49,6 +50,8 @@ def connections(
     found = [other for other in peers if other.descriptor > search.after]
     if search.quickack is not None:
         found = [other for other in found if _marked(other) == search.quickack]
+    if kind:
+        found = [other for other in found if other.kind == kind]
     found.sort(key=attrgetter("descriptor"))
     rows: list[dict[str, Any]] = []
     following: int | None = None
@@ -90,6 +93,7 @@ def _row(peer: Peer, functions: Collection[Function]) -> dict[str, Any]:
     return {
         **who(peer),
         **login(peer),
+        "kind": peer.kind,
         "round_trip": None if link is None else round(link.round_trip(), 6),
         "quickack": _marked(peer),
         "quickacks": 0 if link is None else link.acks.given,

@@ -13,7 +13,7 @@ from txgear.broker.counts import quantiles
 from txgear.broker.findings import CRITICAL, INFO, WARNING, Case, Finding
 from txgear.broker.rights import knows, meets
 from txgear.broker.words import number, span, verb
-from txgear.broker.workforce import ASLEEP, AWAKE, BUSY, LATE, SILENT, UNREAD, WOKEN, Muster
+from txgear.broker.workforce import ASLEEP, AWAKE, BUSY, LATE, PAUSED, SILENT, UNREAD, WOKEN, Muster
 from txgear.protocol.textlines import for_line, text
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def in_words(muster: Muster) -> str:
         (LATE, "was woken {} ago and has not asked", "were woken up to {} ago and have not asked"),
         (SILENT, "has not asked for {}", "have not asked for up to {}"),
         (UNREAD, "is not read for now", "are not read for now"),
+        (PAUSED, "is paused", "are paused"),
     ):
         if count := muster[how]:
             words = verb(count, one, many).format(span(muster.longest.get(how, 0.0)))
@@ -73,6 +74,7 @@ def _workers(case: Case) -> dict[str, Any]:
         "late": muster[LATE],
         "silent": muster[SILENT],
         "unread": muster[UNREAD],
+        "paused": muster[PAUSED],
     }
 
 
@@ -232,6 +234,21 @@ def workers_unread(case: Case) -> Iterator[Finding]:
             WARNING,
             f"{number(count, 'worker')} {verb(count, 'is', 'are')} not read for now, as the store is behind",
             {"workers": case.muster.known, "count": count},
+        )
+
+
+def workers_paused(case: Case) -> Iterator[Finding]:
+    """Workers take no jobs, as somebody told them."""
+    muster = case.muster
+    count = muster[PAUSED]
+    if count:
+        severity = WARNING if case.waiting and count == muster.seen else INFO
+        yield Finding(
+            "workers_paused",
+            severity,
+            f"{_which(count, muster.known)} {verb(count, 'is', 'are')} paused, until somebody tells"
+            f" {verb(count, 'it', 'them')} to go on",
+            {"workers": muster.known, "count": count},
         )
 
 

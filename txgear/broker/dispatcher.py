@@ -449,6 +449,17 @@ class Dispatcher:
                 self._timers.call_at(self._pager.trusted)
                 return
 
+    def set_paused(self, worker: Peer, paused: bool, now: float) -> None:
+        """
+        A worker says whether it takes no job for now, as somebody told it. It sleeps no more then: it would
+        be woken in vain.
+        """
+        worker.paused = paused
+        if not paused:
+            worker.asked = now
+        elif (woken_for := self._sleepers.awake(worker)) is not None:
+            self.wake(woken_for, now)
+
     def unbar(self, priority: int, now: float) -> None:
         """Something of this priority is not being read any more: whoever waits may have something else."""
         for worker in self._sleepers.unbar(priority):

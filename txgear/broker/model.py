@@ -430,11 +430,14 @@ class Peer:
     @ivar descriptor: the number that C{workers} shows for it, its socket's where it has one.
     @ivar address: where it comes from.
     @ivar client_id: what it calls itself.
+    @ivar kind: what its connection speaks: C{gearman}, C{http} (jobs over HTTP), C{web}, or C{other}.
     @ivar connected: whether it is there.
     @ivar exceptions: whether it asked for WORK_EXCEPTION packets.
     @ivar restarts: whether it asked for L{RESTARTED<txgear.protocol.constants.RESTARTED>} packets, which say
         that what was sent of a job is void.
     @ivar extended: whether it speaks this server's own packets too.
+    @ivar words: what it can be told as a worker, such as C{pause}; of those that have said so.
+    @ivar paused: whether it has said that it takes no job for now, as somebody told it.
     @ivar encrypted: whether its connection has TLS, and the handshake is over.
     @ivar abilities: the functions that it can do, with the seconds
         that it gives itself for a job (0.0 for no bound).
@@ -447,7 +450,8 @@ class Peer:
     @ivar missed: when it was sent the last NOOP that it did not answer in time; 0.0 for never.
     @ivar enrolled: when it could do anything for the first time, or again; 0.0 for never. This and the next
         two are by the server's time.
-    @ivar asked: when it last asked for a job, or said that it sleeps; 0.0 for never.
+    @ivar asked: when it last asked for a job, or said that it sleeps, or that it is not L{paused} any more;
+        0.0 for never.
     @ivar freed: when it last had a job no more that it had; 0.0 for never.
     @ivar link: the way to it, if it is one of which something is known.
     @ivar unread: whether the server reads nothing of it for now, so that its silence means nothing.
@@ -471,8 +475,10 @@ class Peer:
         "exceptions",
         "extended",
         "freed",
+        "kind",
         "link",
         "missed",
+        "paused",
         "raised",
         "restarts",
         "rights",
@@ -480,15 +486,19 @@ class Peer:
         "tenant",
         "unread",
         "woken_for",
+        "words",
     )
 
     def __init__(self, descriptor: int, address: str, exceptions: bool = False) -> None:
         self.descriptor = descriptor
         self.address = address
         self.client_id = b"-"
+        self.kind = "other"
         self.connected = False
         self.exceptions = exceptions
         self.extended = False
+        self.words: tuple[str, ...] = ()
+        self.paused = False
         self.encrypted = False
         self.restarts = False
         self.abilities: dict[Function, float] = {}

@@ -1,9 +1,9 @@
 """
 What a peer may do.
 
-An act is a word. Those in L{OPERATOR_ACTS} are called like the text commands that do them. Most acts are for
-a function; those in L{SERVER_ACTS} are for none. Who decides is passed in with each peer: see
-L{txgear.security.access}.
+An act is a word. Those in L{OPERATOR_ACTS} are called like the text commands that do them, where there are
+such. Most acts are for a function; those in L{SERVER_ACTS} are for none. Who decides is passed in with each
+peer: see L{txgear.security.access}.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ CORRECT: Final = "correct"
 CREATE: Final = "create"
 DROP: Final = "drop"
 FORGET: Final = "forget"
+MANAGE: Final = "manage"
+"""To tell workers to pause, to go on or to stop, and to end their connections."""
 MAXQUEUE: Final = "maxqueue"
 MOVE: Final = "move"
 """To make a job of a function one of another: it is needed for both."""
@@ -62,6 +64,7 @@ OPERATOR_ACTS: Final = frozenset(
         CREATE,
         DROP,
         FORGET,
+        MANAGE,
         MAXQUEUE,
         MOVE,
         PAUSE,
@@ -74,7 +77,7 @@ OPERATOR_ACTS: Final = frozenset(
 )
 """What changes something that is not the peer's own."""
 
-SERVER_ACTS: Final = frozenset((AUDIT, HTTP, METRICS, PEERS, SETTINGS, SHUTDOWN))
+SERVER_ACTS: Final = frozenset((AUDIT, HTTP, MANAGE, METRICS, PEERS, SETTINGS, SHUTDOWN))
 """What is for no function."""
 
 ACTS: Final = frozenset((SUBMIT, WORK, SEE, READ, *OPERATOR_ACTS, *SERVER_ACTS))

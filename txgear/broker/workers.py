@@ -27,7 +27,12 @@ MOST_OF_ONE: Final = 1000
 
 
 def workers(
-    broker: Broker, peer: Peer, search: Search, now: float, how: str = "", bounds: Bounds = BOUNDS
+    broker: Broker,
+    peer: Peer,
+    search: Search,
+    now: float,
+    how: Collection[str] = (),
+    bounds: Bounds = BOUNDS,
 ) -> dict[str, Any]:
     """
     The connections that can do anything, by their descriptors.
@@ -36,7 +41,7 @@ def workers(
         jobs likewise.
     @param search: C{function} matches one of their functions at least; C{worker} stands in a client id, or in
         the address of one without.
-    @param how: one of L{txgear.broker.workforce.CONDITIONS}; empty for any.
+    @param how: some of L{txgear.broker.workforce.CONDITIONS}; empty for any.
     @return: C{workers}, a dict for each as L{worker} makes it, and C{next}, which is what to ask for with
         C{after}, or C{None} at the end.
     """
@@ -52,7 +57,7 @@ def workers(
             return {"workers": rows, "next": last}
         last = other.descriptor
         work += 1
-        if how and condition(other, now) != how:
+        if how and condition(other, now) not in how:
             continue
         if not meets(peer, other) or (search.worker and search.worker not in other.name):
             continue

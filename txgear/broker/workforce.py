@@ -26,6 +26,8 @@ MOST_IN_HAND: Final = 100
 MOST_NAMES: Final = 3
 """Workers of one condition that are named."""
 
+PAUSED: Final = "paused"
+"""It takes no job for now, as somebody told it. It may still have some."""
 ASLEEP: Final = "asleep"
 """It waits for a NOOP."""
 WOKEN: Final = "woken"
@@ -41,12 +43,14 @@ SILENT: Final = "silent"
 AWAKE: Final = "awake"
 """It has no job, and has asked for one not long ago."""
 
-CONDITIONS: Final = (ASLEEP, WOKEN, BUSY, UNREAD, LATE, SILENT, AWAKE)
+CONDITIONS: Final = (PAUSED, ASLEEP, WOKEN, BUSY, UNREAD, LATE, SILENT, AWAKE)
 """All of them. Of several that hold, the first counts: one with a job that sleeps could take another."""
 
 
 def condition(peer: Peer, now: float) -> str:
     """How a worker is: one of L{CONDITIONS}."""
+    if peer.paused:
+        return PAUSED
     if peer.asleep:
         return ASLEEP
     if peer.woken_for is not None:

@@ -84,6 +84,9 @@ WORK_BEAT: Final = PRIVATE + 6
 JOB_WITHDRAWN: Final = PRIVATE + 7
 LOGIN: Final = PRIVATE + 8
 LOGGED_IN: Final = PRIVATE + 9
+WORKER_STATE: Final = PRIVATE + 10
+STEER: Final = PRIVATE + 11
+STEERED: Final = PRIVATE + 12
 
 HIGH: Final = 0
 NORMAL: Final = 1
@@ -102,6 +105,18 @@ OUTCOME_PENDING: Final = b"pending"
 OUTCOME_REFUSED: Final = b"refused"
 """In RESULT: the server cannot tell at present; the data says why, in words."""
 
+WORD_PAUSE: Final = b"pause"
+"""In STEER: take no job from now on."""
+WORD_RESUME: Final = b"resume"
+"""In STEER: take jobs again."""
+WORD_STOP: Final = b"stop"
+"""In STEER: take no job, finish what is in hand, and leave."""
+
+STEERED_DONE: Final = b"done"
+"""In STEERED: so it is, or will be without any more words."""
+STEERED_REFUSED: Final = b"refused"
+"""In STEERED: the worker does not do it; the data says why, in words."""
+
 SHUTTING_DOWN: Final = "The server is shutting down"
 """The text of QUEUE_ERROR while a server drains: the job was not taken, and another server may take it."""
 
@@ -118,7 +133,10 @@ MAX_HANDLE: Final = 63
 MAX_CLIENT_ID: Final = 127
 """Bytes of a client id that are kept; the reference cuts longer ones, and says nothing."""
 MAX_OPTIONS: Final = 8192
-"""Bytes of the options of SUBMIT_JOB_OPTIONS at the most: all settings together take far fewer."""
+"""
+Bytes of the options of SUBMIT_JOB_OPTIONS at the most, and of a WORKER_STATE: all settings together take far
+fewer.
+"""
 MAX_TOKEN: Final = 64
 """Bytes at the most of the token that tells the answers to GET_RESULT apart."""
 MAX_FUNCTION: Final = 8191

@@ -146,6 +146,9 @@ PRIVATE_PACKETS: Final[dict[int, tuple[str, int, bool]]] = {
         ("JOB_WITHDRAWN", 2, False),
         ("LOGIN", 1, False),
         ("LOGGED_IN", 1, False),
+        ("WORKER_STATE", 1, False),
+        ("STEER", 2, True),
+        ("STEERED", 2, True),
     )
     for kind in (getattr(constants, name),)
 }

@@ -7,6 +7,7 @@ L{PERIOD} old.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -16,8 +17,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txgear.broker.broker import Broker
-from txgear.broker.model import Function
-from txgear.broker.workforce import Headcount, count_in
+from txgear.broker.model import Function, Peer
+from txgear.broker.rights import PEERS, may
+from txgear.broker.tenants import Tenant
+from txgear.broker.workforce import Headcount, condition, count_in
 from txgear.server.turns import Steps
 
 PERIOD: Final = 10.0
@@ -39,6 +42,7 @@ class Census:
 
     @ivar counted: the last count, by the names of functions; those without workers are not there.
     @ivar total: the same of all workers, each counted once.
+    @ivar encrypted: how many connections had TLS.
     @ivar at: when that was, by the server's time; 0.0 for never.
     """
 
@@ -53,6 +57,9 @@ class Census:
         """
         self.counted: Mapping[bytes, Headcount] = {}
         self.total = Headcount()
+        self.encrypted = 0
+        self._workers: Mapping[Tenant | None, Counter[str]] = {}
+        self._connections: Mapping[Tenant | None, Counter[str]] = {}
         self.at = 0.0
         self._broker = broker
         self._clock = clock
@@ -65,6 +72,17 @@ class Census:
     def of(self, function: Function) -> Headcount:
         """What was counted of a function last. It is not to be changed."""
         return self.counted.get(function.name, _NONE)
+
+    def workers(self, peer: Peer) -> Counter[str]:
+        """
+        How many workers of which a peer may know were like that, by
+        L{CONDITIONS<txgear.broker.workforce.CONDITIONS>}.
+        """
+        return _seen_by(peer, self._workers)
+
+    def connections(self, peer: Peer) -> Counter[str]:
+        """How many connections of which a peer may know there were, by what they speak."""
+        return _seen_by(peer, self._connections)
 
     def start(self) -> None:
         """Count from now on, if that is not done already."""
@@ -89,18 +107,26 @@ class Census:
     def _walk(self) -> Steps:
         headcounts: dict[bytes, Headcount] = {}
         total = Headcount()
-        self._work = since = 0
+        workers: dict[Tenant | None, Counter[str]] = {}
+        connections: dict[Tenant | None, Counter[str]] = {}
+        self._work = since = encrypted = 0
         for peer in list(self._broker.peers):
             since += 1
             # It may have gone meanwhile.
-            if peer.connected and peer.abilities:
-                since += count_in(headcounts, total, peer, self._seconds())
+            if peer.connected:
+                connections.setdefault(peer.tenant, Counter())[peer.kind] += 1
+                encrypted += peer.encrypted
+                if peer.abilities:
+                    now = self._seconds()
+                    since += count_in(headcounts, total, peer, now)
+                    workers.setdefault(peer.tenant, Counter())[condition(peer, now)] += 1
             if since >= STEP:
                 self._work += since
                 since = 0
                 yield None
         self._work += since
         self.counted, self.total, self.at = headcounts, total, self._seconds()
+        self._workers, self._connections, self.encrypted = workers, connections, encrypted
 
     def _next(self) -> None:
         self._task = None
@@ -111,3 +137,12 @@ class Census:
             return
         self.log.failure("the workers could not be counted", failure)
         self._next()
+
+
+def _seen_by(peer: Peer, counted: Mapping[Tenant | None, Counter[str]]) -> Counter[str]:
+    if not may(peer, PEERS):
+        return Counter() if peer.tenant is None else counted.get(peer.tenant, Counter())
+    found: Counter[str] = Counter()
+    for each in counted.values():
+        found += each
+    return found

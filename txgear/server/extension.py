@@ -1,6 +1,6 @@
 """
 Requests of this server only, for peers that have asked for C{txgear-1}: jobs with settings of their own,
-results that are fetched later, and workers that beat.
+results that are fetched later, and workers that beat and can be steered.
 """
 
 from __future__ import annotations
@@ -34,13 +34,16 @@ from txgear.protocol.constants import (
     OUTCOME_REFUSED,
     OUTCOME_UNKNOWN,
     RESULT,
+    STEERED,
     SUBMIT_JOB_OPTIONS,
     WORK_BEAT,
+    WORKER_STATE,
 )
 from txgear.protocol.packets import PIECES_FROM, Data, Pieces
 from txgear.protocol.textlines import shown, unescaped
 from txgear.quantities import duration
 from txgear.server.jobserver import JobServer
+from txgear.server.steering import read_state
 
 if TYPE_CHECKING:
     from txgear.net.stream import Stream
@@ -379,10 +382,21 @@ class Extension:
     def _beat(self, handle: bytes) -> None:
         self._broker.beat(self._peer, handle.removesuffix(b"\0"), self._server.seconds())
 
+    def _state(self, options: bytes) -> None:
+        words, paused = read_state(options.removesuffix(b"\0"))
+        self._peer.words = words
+        if paused != self._peer.paused:
+            self._broker.dispatcher.set_paused(self._peer, paused, self._server.seconds())
+
+    def _steered(self, number: bytes, outcome: bytes, said: Data) -> None:
+        self._server.steering.answer(self._peer, number, outcome, said)
+
     requests: ClassVar[dict[int, Callable[..., int | None]]] = {
         SUBMIT_JOB_OPTIONS: _submit,
         GET_RESULT: _get_result,
         GRAB_JOB_OPTIONS: _grab,
         WORK_BEAT: _beat,
+        WORKER_STATE: _state,
+        STEERED: _steered,
     }
     """What each type of packet asks for; see L{txgear.server.gear.GearProtocol.requests}."""

@@ -161,6 +161,7 @@ class GearConnection(ShortTurns):
     def connectionMade(self) -> None:
         super().connectionMade()
         self.peer = self.server.accept(self, self.transport)
+        self.peer.kind = "gearman"
         self._link = self.peer.link = TcpLink.over(socket_of(self.transport), self.server.quick_acks)
         if self.server.guard.must_identify(self.peer):
             self._await_login()

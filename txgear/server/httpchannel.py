@@ -12,7 +12,7 @@ gone answers the next bytes with a reset.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from twisted.internet.interfaces import (
     IDelayedCall,
@@ -71,6 +71,7 @@ class HttpChannel(HTTPChannel):
     One connection, which is one peer of the broker and its L{PeerLine<txgear.interfaces.PeerLine>}. What its
     requests are is said by C{requestFactory}: a L{txgear.server.httpexchange.HttpExchange}.
 
+    @cvar kind: what it speaks; see L{txgear.broker.model.Peer.kind}.
     @ivar server: the broker and what belongs to it.
     @ivar peer: how the broker knows this connection.
     @ivar full: whether the transport has more to write than it likes.
@@ -78,6 +79,7 @@ class HttpChannel(HTTPChannel):
 
     log = Logger()
     transport: Any
+    kind: ClassVar[str] = "http"
 
     def __init__(self, server: JobServer, state_of: Callable[[Any], int]) -> None:
         """
@@ -104,6 +106,7 @@ class HttpChannel(HTTPChannel):
     def connectionMade(self) -> None:
         super().connectionMade()
         self.peer = self.server.accept(self, self.transport)
+        self.peer.kind = self.kind
         self.peer.exceptions = self.peer.restarts = True
         if self.peer.descriptor >= self.server.descriptors.text_only:
             text = "{peer}: no descriptors are left; connection closed"

@@ -51,6 +51,7 @@ from txgear.server.outbox import Outbox
 from txgear.server.schedules import Scheduler
 from txgear.server.settings import Settings
 from txgear.server.sockets import before_first_data, host_of, socket_of
+from txgear.server.steering import Steering
 
 STEP_SECONDS: Final = 0.05
 """
@@ -80,6 +81,7 @@ class JobServer:
     @ivar audit: keeps what operators have done, and who was refused. The service sets it.
     @ivar descriptors: says which descriptors are the last ones.
     @ivar handshakes: bounds and counts those of TLS.
+    @ivar steering: tells workers what to do that understand it.
     @ivar census: counts the workers, once the service has started it.
     @ivar lag: measures how late the reactor is, once the service has started it.
     @ivar made: connections that were made since the start.
@@ -131,6 +133,7 @@ class JobServer:
         largest = min(settings.max_packet, settings.unfinished_memory)
         self.budget = Budget(clock, self.seconds, settings.unfinished_memory, largest)
         self.outbox = Outbox()
+        self.steering = Steering(clock, self.outbox.send)
         self.notices = Notices(clock)
         self.audit = Audit(clock, self.wall_clock)
         self.descriptors = Descriptors()
@@ -285,6 +288,7 @@ class JobServer:
     def disconnect(self, peer: Peer) -> None:
         """Part of L{IJobServer}."""
         self.guard.left(peer)
+        self.steering.left(peer)
         self.outbox.disconnect(peer)
         self.broker.disconnect(peer, self.seconds())
         self.end_turn()

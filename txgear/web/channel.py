@@ -28,6 +28,7 @@ class WebChannel(HttpChannel):
     @ivar hosts: by which names that may be asked here.
     """
 
+    kind = "web"
     requestFactory = WebRequest  # type: ignore[assignment]
 
     def __init__(self, web: Site, server: JobServer, hosts: Hosts, state_of: Callable[[Any], int]) -> None:

@@ -74,6 +74,7 @@ class ConnectionsTests(SynchronousTestCase):
                 "identity": None,
                 "encrypted": False,
                 "heard": 0.5,
+                "kind": "other",
                 "round_trip": 0.002,
                 "quickack": True,
                 "quickacks": 1,
@@ -108,6 +109,12 @@ class ConnectionsTests(SynchronousTestCase):
         self.fixture.connect()
         self.assertEqual(self.descriptors(worker=b"mailer"), [1])
         self.assertEqual(self.descriptors(worker=b"192.0.2"), [2])
+
+    def test_by_what_they_speak(self) -> None:
+        self.fixture.connect()
+        self.fixture.connect().kind = "web"
+        found = connections(self.fixture.broker, self.peer, self.tally, Search(), kind="web")
+        self.assertEqual([each["descriptor"] for each in found["connections"]], [2])
 
     def test_pages(self) -> None:
         for _ in range(5):

@@ -149,6 +149,7 @@ class WaitTests(DiagnosisTestCase):
                 "late": 1,
                 "silent": 0,
                 "unread": 0,
+                "paused": 0,
             },
         )
 
@@ -250,6 +251,18 @@ class SilentTests(DiagnosisTestCase):
         words = "1 worker is not read for now, as the store is behind"
         self.assertEqual(self.line("workers_unread"), (WARNING, words))
         self.assertEqual(self.facts("workers_unread"), {"workers": 1, "count": 1})
+
+    def test_told_to_take_none(self) -> None:
+        first, second = self.fixture.worker(b"f"), self.fixture.worker(b"f")
+        self.broker.dispatcher.set_paused(first, True, self.fixture.now)
+        words = "1 of 2 workers is paused, until somebody tells it to go on"
+        self.fixture.submit(None)
+        self.assertEqual(self.line("workers_paused"), (INFO, words))
+        self.broker.dispatcher.set_paused(second, True, self.fixture.now)
+        words = "all 2 workers are paused, until somebody tells them to go on"
+        self.assertEqual(self.line("workers_paused"), (WARNING, words))
+        self.assertEqual(self.facts("workers_paused"), {"workers": 2, "count": 2})
+        self.assertIn("2 are paused", self.line("jobs_wait")[1])
 
 
 class RunTests(DiagnosisTestCase):

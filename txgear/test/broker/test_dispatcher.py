@@ -275,6 +275,21 @@ class WakeTests(DispatcherTestCase):
         self.dispatcher.advance(job, self.now)
         self.assertEqual((self.woken(), self.take(sleeper)), ([], job))
 
+    def test_who_is_told_to_take_none_is_not_woken(self) -> None:
+        peer = self.sleeper()
+        self.dispatcher.set_paused(peer, True, self.now)
+        self.put()
+        self.assertEqual((self.woken(), peer.paused), ([], True))
+        self.dispatcher.set_paused(peer, False, self.now + 7)
+        self.assertEqual((peer.paused, peer.asked), (False, self.now + 7))
+
+    def test_another_is_woken_in_its_place(self) -> None:
+        first, second = self.sleeper(), self.sleeper()
+        self.put()
+        self.assertEqual(self.woken(), [first])
+        self.dispatcher.set_paused(first, True, self.now)
+        self.assertEqual(self.woken(), [second])
+
     def test_nobody_for_what_none_can_do(self) -> None:
         self.sleeper(b"g")
         self.put()

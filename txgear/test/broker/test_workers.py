@@ -35,7 +35,9 @@ class WorkersTests(BrokerTestCase):
 
     def page(self, work: int = 100, how: str = "", **words: bytes) -> dict[str, Any]:
         search = Search.parse(words, ("function", "worker", "after", "limit"))
-        page = workers(self.broker, self.peer, search, self.fixture.now, how, Bounds(work=work))
+        page = workers(
+            self.broker, self.peer, search, self.fixture.now, (how,) if how else (), Bounds(work=work)
+        )
         json.dumps(page)
         return page
 

@@ -11,6 +11,7 @@ from txgear.broker.workforce import (
     LATE,
     MOST_IN_HAND,
     MOST_NAMES,
+    PAUSED,
     SILENT,
     SILENT_SECONDS,
     UNREAD,
@@ -64,6 +65,13 @@ class ConditionTests(WorkforceTestCase):
         worker = self.fixture.sleeper(b"f")
         self.fixture.now += 86400
         self.assertEqual((self.how(worker), self.is_silent(worker)), (ASLEEP, False))
+
+    def test_one_that_takes_none(self) -> None:
+        worker = self.fixture.worker(b"f")
+        self.grabbed(worker, self.fixture.submit(None))
+        self.broker.dispatcher.set_paused(worker, True, self.fixture.now)
+        self.fixture.now += 86400
+        self.assertEqual((self.how(worker), self.is_silent(worker)), (PAUSED, False))
 
     def test_one_at_work(self) -> None:
         worker = self.fixture.worker(b"f")

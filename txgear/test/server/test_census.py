@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from twisted.internet.task import Clock, Cooperator
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.broker import Broker
-from txgear.broker.model import Function
-from txgear.broker.workforce import SILENT_SECONDS, Headcount
+from txgear.broker.model import Function, Peer
+from txgear.broker.rights import PEERS
+from txgear.broker.workforce import ASLEEP, AWAKE, SILENT_SECONDS, Headcount
 from txgear.server import turns
 from txgear.server.census import PER_SECOND, PERIOD, STEP, Census
-from txgear.test.support.broker import BrokerFixture
+from txgear.test.support.broker import BrokerFixture, FakeRights
 from txgear.test.support.clock import START
 
 
@@ -49,6 +52,29 @@ class CensusTests(SynchronousTestCase):
         self.assertEqual(self.of(), Headcount(3, 1, 0, 2))
         self.census.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_how_they_are_and_what_they_speak(self) -> None:
+        self.fixture.sleeper(b"f", b"g")
+        mine = self.fixture.tenant("team")
+        mine.kind, mine.encrypted = "gearman", True
+        self.fixture.broker.can_do(mine, b"f", 0.0, START)
+        everybody = Peer(0, "")
+        self.assertEqual(self.census.workers(everybody), Counter())
+        self.census.start()
+        self.clock.advance(0)
+        self.assertEqual(self.census.workers(everybody), Counter({ASLEEP: 1, AWAKE: 1}))
+        self.assertEqual(self.census.connections(everybody), Counter(other=1, gearman=1))
+        self.assertEqual(self.census.encrypted, 1)
+        # Of others only those may know who may see them.
+        nobody, member = Peer(0, ""), Peer(0, "")
+        nobody.rights = member.rights = FakeRights((PEERS, b""))
+        member.tenant = mine.tenant
+        self.assertEqual(self.census.workers(nobody), Counter())
+        self.assertEqual(self.census.workers(member), Counter({AWAKE: 1}))
+        self.assertEqual(self.census.connections(member), Counter(gearman=1))
+        member.tenant = self.fixture.tenant("other").tenant
+        self.assertEqual(self.census.connections(member), Counter())
+        self.census.stop()
 
     def test_to_start_it_twice_is_to_start_it_once(self) -> None:
         self.census.start()

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
 
 from txgear.broker import workers
 from txgear.broker.connections import connections
@@ -17,8 +18,12 @@ from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
 from txgear.web.web import Web
 
-Condition = Literal["asleep", "woken", "busy", "unread", "late", "silent", "awake"]
+Condition = Literal["paused", "asleep", "woken", "busy", "unread", "late", "silent", "awake"]
 """How a worker is; see L{txgear.broker.workforce.CONDITIONS}."""
+
+
+Kind = Literal["gearman", "http", "web", "other"]
+"""What a connection speaks: Gearman's protocol, jobs over HTTP, the web, or that of a plugin."""
 
 
 class WorkerSearch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,12 +59,14 @@ class ConnectionPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @ivar worker: a part of what they call themselves, or of the address of one that has no name.
     @ivar quickack: whether they are acknowledged at once.
+    @ivar kind: what they speak.
     @ivar after: the C{next} of the page before.
     @ivar limit: how many at the most.
     """
 
     worker: Word | UnsetType = UNSET
     quickack: bool | UnsetType = UNSET
+    kind: Kind | UnsetType = UNSET
     after: After = 0
     limit: Limit = DEFAULT_ROWS
 
@@ -108,7 +115,7 @@ class Worker(Who, frozen=True, kw_only=True):
     """
     A connection that can do something.
 
-    @ivar condition: how it is. C{asleep}: it waits to be woken; C{woken}: it was, a moment ago; C{late}: it
+    @ivar condition: how it is. C{paused}: it takes no job for now, as somebody told it; C{asleep}: it waits to be woken; C{woken}: it was, a moment ago; C{late}: it
         was, and has not asked; C{busy}: it has a job, and did not ask for another; C{awake}: it has asked for
         one not long ago; C{silent}: it has none, and has not asked for a minute; C{unread}: the server reads
         nothing of it, as the store is behind.
@@ -148,11 +155,13 @@ class Connection(Who, frozen=True, kw_only=True):
     """
     A connection, whatever it speaks.
 
+    @ivar kind: what it speaks: C{gearman}, C{http} (jobs over HTTP), C{web}, or C{other}.
     @ivar round_trip: seconds to it and back; C{null} where the system does not tell.
     @ivar quickack: whether it is acknowledged at once.
     @ivar quickacks: how often it was.
     """
 
+    kind: Kind
     round_trip: float | None
     quickack: bool
     quickacks: int
@@ -196,7 +205,7 @@ class WorkerRoutes:
         """Those who can do something."""
         page = request.query(WorkerPage)
         wanted = WorkerSearch(function=page.function, worker=page.worker, after=page.after, limit=page.limit)
-        how = "" if page.condition is UNSET else page.condition
+        how = () if page.condition is UNSET else (page.condition,)
         found = workers.workers(self._server.broker, request.peer, search_of(wanted), request.now, how)
         return Answer(found)
 
@@ -213,8 +222,10 @@ class WorkerRoutes:
 
     def connections(self, request: WebRequest) -> Answer:
         """Everybody."""
-        server, search = self._server, search_of(request.query(ConnectionPage))
-        return Answer(connections(server.broker, request.peer, server.quick_acks, search))
+        server, page = self._server, request.query(ConnectionPage)
+        kind = "" if page.kind is UNSET else page.kind
+        search = search_of(replace(page, kind=UNSET))
+        return Answer(connections(server.broker, request.peer, server.quick_acks, search, kind=kind))
 
 
 def routes(web: Web) -> list[Route]:

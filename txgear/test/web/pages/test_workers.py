@@ -1,0 +1,145 @@
+"""Tests of L{txgear.web.pages.workers}."""
+
+from __future__ import annotations
+
+from txgear.broker.workforce import CONDITIONS, SILENT_SECONDS
+from txgear.protocol.constants import CAN_DO, GRAB_JOB, PRE_SLEEP, SET_CLIENT_ID, SUBMIT_JOB_BG
+from txgear.protocol.packets import request
+from txgear.test.support.server import FakePeer
+from txgear.test.support.web import WebTestCase
+from txgear.web.pages import dashboard
+from txgear.web.pages.workers import LABELS, ROWS, SHOWN, WANTED
+
+BROWSER = {"Accept": "text/html"}
+HOSTILE = b"<b>\"'\\xff\xff\n\x1b[2J\xe2\x80\xae/..%2F?#&{{ 7 * 7 }}" + b"x" * 8000
+
+
+class WorkerPagesTestCase(WebTestCase):
+    parts = (dashboard,)
+
+    def known(self, *names: bytes, client_id: bytes = b"", then: bytes = b"") -> FakePeer:
+        """A worker of these functions."""
+        peer: FakePeer = self.fixture.connect()
+        if client_id:
+            peer.tell(request(SET_CLIENT_ID, client_id))
+        for name in names:
+            peer.tell(request(CAN_DO, name))
+        peer.ask(then)
+        return peer
+
+    def html(self, path: str, status: int = 200) -> str:
+        client = self.connect()
+        client.ask_web("GET", path, {**BROWSER, **self.headers})
+        self.clock.pump([0] * 10)
+        answer = client.web_answer()
+        self.assertEqual(answer.status, status, answer.body)
+        return answer.body.decode()
+
+    def count(self) -> None:
+        """Have the workers counted."""
+        self.server.census.start()
+        self.addCleanup(self.server.census.stop)
+        self.clock.advance(0)
+
+
+class WorkersTests(WorkerPagesTestCase):
+    def test_nobody(self) -> None:
+        html = self.html("/workers")
+        self.assertIn("There is no such worker.", html)
+        self.assertNotIn("no worker is there", html)
+
+    def test_each_condition_has_a_label(self) -> None:
+        self.assertEqual(set(LABELS), set(CONDITIONS))
+
+    def test_how_they_are(self) -> None:
+        self.fixture.connect().ask(request(SUBMIT_JOB_BG, b"f", b"", b""))
+        self.known(b"f", client_id=b"at-work", then=request(GRAB_JOB))
+        self.known(b"f", client_id=b"dozing", then=request(PRE_SLEEP))
+        self.known(b"f", client_id=b"fresh", then=request(GRAB_JOB))
+        html = self.html("/workers?worker=at-work")
+        self.assertIn('<a href="/jobs/H%3Atest%3A1">H:test:1</a>', html)
+        self.assertIn(">busy</span>", html)
+        self.assertIn("waits for jobs", self.html("/workers?worker=dozing"))
+        self.assertIn("has asked for a job just now", self.html("/workers?worker=fresh"))
+        self.assertNotIn("dozing", self.html("/workers?condition=busy"))
+
+    def test_silent_ones_come_first(self) -> None:
+        self.known(b"f", client_id=b"a", then=request(PRE_SLEEP))
+        self.known(b"f", client_id=b"hung")
+        self.clock.advance(SILENT_SECONDS)
+        html = self.html("/workers")
+        trouble, _, rest = html.partition("<h2>All workers</h2>")
+        self.assertIn(">hung</a>", trouble)
+        self.assertIn("registered, but not asking for work for ", trouble)
+        self.assertNotIn(">a</a>", trouble)
+        self.assertIn(">hung</a>", rest)
+        self.assertNotIn("may hang", self.html("/workers?condition=silent"))
+
+    def test_what_nobody_does(self) -> None:
+        client = self.fixture.connect()
+        for number in range(WANTED + 2):
+            client.ask(request(SUBMIT_JOB_BG, b"lonely-%02d" % number, b"", b""))
+        html = self.html("/workers")
+        self.assertIn('<a href="/functions/lonely-00">lonely-00</a> (1)', html)
+        self.assertIn("and 2 more.", html)
+        self.allow("http", "peers", "see", functions=("other",))
+        self.assertNotIn("lonely", self.html("/workers"))
+
+    def test_counts(self) -> None:
+        self.known(b"f", then=request(PRE_SLEEP))
+        self.assertNotIn("Asleep <span", self.html("/workers"))
+        self.count()
+        self.assertIn('Asleep <span class="number">1</span>', self.html("/workers"))
+        self.allow("http", "see")
+        self.assertIn('Asleep <span class="number">0</span>', self.html("/workers"))
+
+    def test_pages_keep_what_is_asked_for(self) -> None:
+        for number in range(ROWS + 1):
+            self.known(b"f", client_id=b"w%d" % number)
+        html = self.html("/workers?function=f&condition=awake")
+        link = html.partition('rel="next" href="')[2].partition('"')[0].replace("&amp;", "&")
+        self.assertIn("function=f", link)
+        following = self.html(link)
+        self.assertIn(f">w{ROWS}</a>", following)
+        self.assertIn('href="/workers?condition=awake&amp;function=f">First page', following)
+
+    def test_empty_fields_of_the_form_are_for_all(self) -> None:
+        self.known(b"f", client_id=b"me")
+        self.assertIn(">me</a>", self.html("/workers?function=&worker="))
+
+    def test_what_makes_no_sense(self) -> None:
+        for query in ("condition=tired", "after=x", "x=1", "function=" + "x" * 1001):
+            self.html(f"/workers?{query}", 400)
+
+    def test_of_many_functions_the_first_are_shown(self) -> None:
+        self.known(*(b"f%d" % number for number in range(SHOWN + 4)))
+        self.assertIn("and 4 more", self.html("/workers"))
+
+    def test_those_of_others_are_not_shown(self) -> None:
+        self.known(b"f", client_id=b"other")
+        self.allow("http", "see")
+        self.assertNotIn("other", self.html("/workers"))
+
+    def test_hostile_names(self) -> None:
+        self.fixture.connect().ask(request(SUBMIT_JOB_BG, HOSTILE, b"", b""))
+        html = self.html("/workers")
+        self.assertIn("&lt;b&gt;", html)
+        self.known(HOSTILE, client_id=HOSTILE, then=request(GRAB_JOB))
+        for path in ("/workers",):
+            html = self.html(path)
+            self.assertNotIn('<b>"', html)
+            self.assertNotIn("49", html.partition("<main")[2].partition("&lt;b&gt;")[0])
+
+    def test_it_changes_while_it_is_open(self) -> None:
+        peer = self.known(b"f", client_id=b"me", then=request(GRAB_JOB))
+        client = self.connect()
+        client.ask_web("GET", "/workers", {"Accept": "text/event-stream"})
+        self.clock.pump([0] * 10)
+        self.assertIn(b"just now", client.heard())
+        peer.ask(request(PRE_SLEEP))
+        self.clock.pump([1] + [0] * 10)
+        self.assertIn(b"waits for jobs", client.heard())
+        peer.ask(request(GRAB_JOB), request(PRE_SLEEP))
+        self.clock.pump([1] + [0] * 10)
+        self.assertNotIn(b"change", client.heard())
+        client.leave()
