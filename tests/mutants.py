@@ -1242,4 +1242,18 @@ MUTANTS: Final = (
         "",
         "web.metrics.test_scrape",
     ),
+    Mutant(
+        "whoever sees a worker tells it anything",
+        "server/workercommands.py",
+        "    check(peer, MANAGE)\n    return server.steering",
+        "    return server.steering",
+        "server.test_workercommands web.api.test_workers",
+    ),
+    Mutant(
+        "whoever sees a worker ends its connection",
+        "server/workercommands.py",
+        "    check(peer, MANAGE)\n    server.outbox",
+        "    server.outbox",
+        "server.test_workercommands web.api.test_workers",
+    ),
 )

@@ -78,7 +78,8 @@ def worker(broker: Broker, peer: Peer, other: Peer, now: float, most: int = MOST
         whether it is C{asleep}, and C{silent}; C{functions}, how many it can do, and C{names}, of the first;
         C{jobs}, how many it has in hand, and C{in_hand}, the first; C{enrolled} and C{asked}: when it said
         first what it can do, and when it asked for a job last, or C{None}; and C{idle}, for how many seconds
-        it has neither had a job nor asked for one, C{None} if it has one or sleeps.
+        it has neither had a job nor asked for one, C{None} if it has one or sleeps; and C{words}: what it can
+        be told.
     """
     functions: Collection[Function] = other.abilities
     jobs: Collection[Job] = other.running.values()
@@ -99,6 +100,7 @@ def worker(broker: Broker, peer: Peer, other: Peer, now: float, most: int = MOST
         "enrolled": moment(wall(other.enrolled)),
         "asked": moment(wall(other.asked)),
         "idle": round(now - idle_since(other), 3) if how in (AWAKE, LATE, SILENT) else None,
+        "words": list(other.words),
     }
 
 

@@ -288,9 +288,9 @@ class JobServer:
     def disconnect(self, peer: Peer) -> None:
         """Part of L{IJobServer}."""
         self.guard.left(peer)
-        self.steering.left(peer)
         self.outbox.disconnect(peer)
         self.broker.disconnect(peer, self.seconds())
+        self.steering.left(peer)
         self.end_turn()
         self._check_all_gone()
 

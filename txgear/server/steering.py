@@ -89,7 +89,11 @@ class Steering:
             )
         self._numbers += 1
         number = self._numbers
-        answered: Deferred[str] = Deferred(lambda _: self._take(worker, number))
+
+        def forget(answered: Deferred[str]) -> None:
+            self._take(worker, number)
+
+        answered: Deferred[str] = Deferred(forget)
         timer = self._clock.callLater(ANSWER_SECONDS, self._overdue, worker, number)
         waiting[number] = _Asked(answered, timer)
         self._send(worker, STEER, b"%d" % number, word.encode("ascii"), argument)

@@ -23,7 +23,14 @@ from txgear.errors import AccessDenied, ServerError
 from txgear.protocol import textlines
 from txgear.protocol.constants import PRIORITIES, TEXT
 from txgear.protocol.textlines import column, for_line, listing, row, shown, shown_alone, shown_word, text
-from txgear.server import diagnosiscommand, operatorcommands, overview, runcommand, taskcommands
+from txgear.server import (
+    diagnosiscommand,
+    operatorcommands,
+    overview,
+    runcommand,
+    taskcommands,
+    workercommands,
+)
 from txgear.server.jobserver import JobServer
 from txgear.server.listings import Listing
 
@@ -432,6 +439,7 @@ OWN_COMMANDS: Final[dict[bytes, Command]] = {
     **operatorcommands.OWN_COMMANDS,
     **taskcommands.SHOWING,
     **taskcommands.CHANGING,
+    **workercommands.COMMANDS,
 }
 """Commands that the reference does not have."""
 

@@ -22,11 +22,14 @@ STATUSES: Final = {
     "INVALID_ARGUMENTS": 400,
     "INVALID_PACKET": 400,
     "JOB_NOT_FOUND": 404,
+    "NOT_ANSWERED": 504,
     "TOO_MANY_TASKS": 503,
+    "TOO_MANY_WORDS": 503,
     "UNKNOWN_FUNCTION": 404,
     "UNKNOWN_JOB": 404,
     "UNKNOWN_SCHEDULE": 404,
     "UNKNOWN_TASK": 404,
+    "UNKNOWN_WORKER": 404,
 }
 """By the code of an error. Any other says that things are not such that this can be done."""
 

@@ -113,6 +113,7 @@ class Worker(Service):
         self._links = ServerLinks(
             clock, found, limits, name, login, self._abilities, jobs, stop_timeout, random
         )
+        self._links.stop_wanted = self.stopService
 
     # Functions
 
@@ -231,6 +232,35 @@ class Worker(Service):
         jobs of them from there. What they were told when it connected last counts; the log has it as well.
         """
         return self._links.refused
+
+    # Pauses
+
+    def pause(self) -> None:
+        """
+        Ask no server for a job any more, until L{resume}; jobs that run go on, and one that a server has been
+        asked for already is still done. txgear's servers are told, and show it. To pause twice is to pause
+        once; it holds over lost connections, and for a worker that is stopped and started again.
+        """
+        self._links.set_paused(True)
+
+    def resume(self) -> None:
+        """Ask for jobs again."""
+        self._links.set_paused(False)
+
+    @property
+    def paused(self) -> bool:
+        """Whether the worker asks for no jobs: it was told so by L{pause}, or by an operator of a server."""
+        return self._links.paused
+
+    def when_stopped(self) -> Deferred[None]:
+        """
+        Wait until the worker has stopped: by L{stopService}, or because an operator of one of its servers has
+        told it to.
+
+        @return: fires when all connections have ended; at once if the worker has not been started. Cancelling
+            it changes nothing.
+        """
+        return self._links.when_stopped()
 
     # Twisted's hooks
 

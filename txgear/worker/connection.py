@@ -4,7 +4,7 @@ A worker's connection to a server, and the jobs that come over it.
 
 from __future__ import annotations
 
-from json import loads
+from json import dumps, loads
 from typing import Final, Protocol
 
 from twisted.internet.interfaces import IReactorTime
@@ -27,6 +27,12 @@ from txgear.protocol.constants import (
     NO_JOB,
     NOOP,
     PRE_SLEEP,
+    STEER,
+    STEERED,
+    WORD_PAUSE,
+    WORD_RESUME,
+    WORD_STOP,
+    WORKER_STATE,
 )
 from txgear.protocol.packets import Data, request
 from txgear.worker.job import WorkerJob
@@ -47,12 +53,21 @@ older servers know only the last two, or the last. A server that has granted the
 extension is asked with GRAB_JOB_OPTIONS.
 """
 
+WORDS: Final = tuple(word.decode("ascii") for word in (WORD_PAUSE, WORD_RESUME, WORD_STOP))
+"""What a worker can be told by its servers."""
+
 MOST_SECONDS: Final = 1e9
 """No lease or timeout is so long, and no job is tried so often."""
 
 
 class Owner(Protocol):
-    """What a connection calls: the worker's side of it."""
+    """
+    What a connection calls: the worker's side of it.
+
+    @ivar paused: whether no server is asked for a job for now.
+    """
+
+    paused: bool
 
     def connection_ready(self, connection: WorkerConnection) -> None:
         """The server has answered for the first time."""
@@ -62,6 +77,13 @@ class Owner(Protocol):
 
     def access_denied(self, connection: WorkerConnection, error: AccessDenied) -> None:
         """The server does not allow something that was sent."""
+
+    def steered(self, connection: WorkerConnection, number: bytes, word: bytes) -> None:
+        """
+        A server tells the worker something; L{WorkerConnection.answer} follows.
+
+        @param number: which answer is that to this.
+        """
 
     def jobs_wanted(self) -> None:
         """A server may have a job, or one more job may be started."""
@@ -116,6 +138,27 @@ class WorkerConnection(ServerConnection):
         if self.activity == ASLEEP:
             self.activity = AWAKE
 
+    def tell_state(self) -> None:
+        """Tell a server that understands it what it can tell this worker, and whether that is paused."""
+        if not (self.extended and self.usable):
+            return
+        paused = self._owner.paused
+        if paused and self.activity == ASLEEP:
+            # The server wakes nobody any more that is paused.
+            self.activity = AWAKE
+        state = dumps({"words": WORDS, "paused": paused}, separators=(",", ":"))
+        self.send(request(WORKER_STATE, state.encode("ascii")))
+
+    def answer(self, number: bytes, outcome: bytes, text: str) -> None:
+        """
+        Answer what a server has told the worker.
+
+        @param number: as L{Owner.steered} was given it.
+        @param outcome: one of L{STEERED_DONE<txgear.protocol.constants.STEERED_DONE>} and C{STEERED_REFUSED}.
+        @param text: for people to read.
+        """
+        self.send(request(STEERED, number, outcome, text.encode("utf-8")))
+
     def grab(self) -> None:
         """Ask for a job."""
         self.activity = GRABBING
@@ -146,6 +189,7 @@ class WorkerConnection(ServerConnection):
         self._use_older_grab()
 
     def became_ready(self) -> None:
+        self.tell_state()
         self._owner.connection_ready(self)
 
     def went_down(self, reason: str) -> None:
@@ -165,8 +209,11 @@ class WorkerConnection(ServerConnection):
             if self.activity < GRABBING:
                 self.drop("answered what it was not asked")
             elif kind == NO_JOB:
-                self._answered(ASLEEP)
-                self.send(request(PRE_SLEEP))
+                if self._owner.paused and self.extended:
+                    self._answered(AWAKE)
+                else:
+                    self._answered(ASLEEP)
+                    self.send(request(PRE_SLEEP))
                 self._owner.jobs_wanted()
             else:
                 self._answered(AWAKE)
@@ -175,6 +222,9 @@ class WorkerConnection(ServerConnection):
             job = self.jobs.get(bytes(arguments[0]))
             if job is not None:  # otherwise its result has been sent
                 self._owner.job_withdrawn(job, bytes(arguments[1]).decode("utf-8", "replace"))
+        elif kind == STEER:
+            number, word, _ = map(bytes, arguments)
+            self._owner.steered(self, number, word)
         elif kind == ERROR:
             self._refused(bytes(arguments[0]), bytes(arguments[1]))
         else:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -17,7 +17,16 @@ from txgear.net.connector import Connector
 from txgear.net.login import Login
 from txgear.net.serverconnection import Limits
 from txgear.net.servers import Server
-from txgear.protocol.constants import EXTENSION_OPTION, OPTION_REQ, SET_CLIENT_ID
+from txgear.protocol.constants import (
+    EXTENSION_OPTION,
+    OPTION_REQ,
+    SET_CLIENT_ID,
+    STEERED_DONE,
+    STEERED_REFUSED,
+    WORD_PAUSE,
+    WORD_RESUME,
+    WORD_STOP,
+)
 from txgear.protocol.packets import request
 from txgear.worker.connection import AWAKE, GRABBING, OVERDUE, WorkerConnection
 from txgear.worker.functions import Ability
@@ -41,6 +50,9 @@ class ServerLinks:
 
     It has not started, or works, or stops: then it asks for no more jobs, and closes each connection when no
     job is under way there. If it is started meanwhile, it works again as soon as it has stopped.
+
+    @ivar paused: whether no server is asked for a job for now.
+    @ivar stop_wanted: called when a server tells the worker to stop; set by who can.
     """
 
     log = Logger()
@@ -82,8 +94,11 @@ class ServerLinks:
         self._refused: dict[Server, set[bytes]] = {}
         self._told: set[tuple[Server, bytes]] = set()
         self._ready: list[WorkerConnection] = []
+        self.paused = False
+        self.stop_wanted: Callable[[], object] = self.stop
         self._started = False
         self._stopping: list[Deferred[None]] = []
+        self._awaiting_end: list[Deferred[None]] = []
         self._grab_timer: IDelayedCall | None = None
         self._stop_timer: IDelayedCall | None = None
 
@@ -108,6 +123,17 @@ class ServerLinks:
             self._stop_timer = self._clock.callLater(self._stop_timeout, self._stop_now)
         self._leave()
         return stopped
+
+    def when_stopped(self) -> Deferred[None]:
+        """
+        @return: fires when all connections have ended, whoever stops them; at once where there are none to
+            be.
+        """
+        if not (self._started or self._stopping):
+            return succeed(None)
+        awaiting: Deferred[None] = Deferred(self._awaiting_end.remove)
+        self._awaiting_end.append(awaiting)
+        return awaiting
 
     def _connect(self) -> None:
         for server in self._servers:
@@ -140,7 +166,8 @@ class ServerLinks:
                 timer.cancel()
         self._stop_timer = self._grab_timer = None
         self._jobs.stop_threads()
-        waiting, self._stopping = self._stopping, []
+        waiting, self._stopping = self._stopping + self._awaiting_end, []
+        self._awaiting_end = []
         for stopped in waiting:
             stopped.callback(None)
         if self._started and not self._stopping:
@@ -237,6 +264,43 @@ class ServerLinks:
             self._told.update(told)
             self.log.warn("{server} does not let this worker work: {error}", server=server.name, error=error)
 
+    # What the worker is told
+
+    def set_paused(self, paused: bool) -> None:
+        """Ask for no job from now on, or ask again; those that run go on. The servers are told."""
+        if self.paused != paused:
+            self.paused = paused
+            for connection in self._ready:
+                connection.tell_state()
+            self.jobs_wanted()
+
+    def steered(self, connection: WorkerConnection, number: bytes, word: bytes) -> None:
+        """Part of L{txgear.worker.connection.Owner}: a server tells the worker something."""
+        outcome, text = STEERED_DONE, ""
+        known = word in (WORD_PAUSE, WORD_RESUME, WORD_STOP)
+        if self._stopping and word in (WORD_PAUSE, WORD_RESUME):
+            outcome, text = STEERED_REFUSED, "It stops"
+        elif word == WORD_PAUSE:
+            text = "It was paused already" if self.paused else self._left_in_words()
+            self.set_paused(True)
+        elif word == WORD_RESUME:
+            text = "" if self.paused else "It was not paused"
+            self.set_paused(False)
+        elif word == WORD_STOP:
+            text = self._left_in_words()
+        else:
+            outcome, text = STEERED_REFUSED, "It does not know this word"
+        if known:
+            self.log.info("{server} says {word}", server=connection.server.name, word=word.decode("ascii"))
+        connection.answer(number, outcome, text)
+        if word == WORD_STOP:
+            self.stop_wanted()
+
+    def _left_in_words(self) -> str:
+        """What is finished still."""
+        count = len(self._jobs)
+        return f"{count} {'job is' if count == 1 else 'jobs are'} finished first" if count else ""
+
     # Jobs
 
     def jobs_wanted(self) -> None:
@@ -246,6 +310,8 @@ class ServerLinks:
         """
         if self._stopping:
             self._leave()
+            return
+        if self.paused:
             return
         asked = [connection.grabbed_at for connection in self._ready if connection.activity == GRABBING]
         room = self._jobs.room

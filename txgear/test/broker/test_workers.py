@@ -83,6 +83,7 @@ class WorkersTests(BrokerTestCase):
                 "asked": moment(START + 1),
                 "heard": 0.5,
                 "idle": None,
+                "words": [],
             },
         )
 

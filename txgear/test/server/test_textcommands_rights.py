@@ -20,6 +20,7 @@ from txgear.broker.rights import (
     DROP,
     FORGET,
     HTTP,
+    MANAGE,
     MAXQUEUE,
     METRICS,
     MOVE,
@@ -145,6 +146,9 @@ CASES: Final[dict[bytes, tuple[Need, ...]]] = {
     b"requeue function mail": (refused(REQUEUE),),
     b"forget job " + KEPT: (HIDDEN, refused(FORGET)),
     b"forget dead mail": (refused(FORGET),),
+    b"worker 2 pause": (Need(PEERS), refused(MANAGE)),
+    b"worker 2 disconnect": (Need(PEERS), refused(MANAGE)),
+    b"worker 9 pause": (),
 }
 """
 Commands, and what each takes, in the order in which it is asked. With all of it the answer is the one that is

@@ -30,6 +30,8 @@ from txgear.worker import Worker, WorkerJob
 
 ASKED = ("OPTION_REQ", b"txgear-1")
 """What every server is asked first."""
+STATE = ("WORKER_STATE", b'{"words":["pause","resume","stop"],"paused":false}')
+"""What a server that knows it is told first by a worker that is not paused."""
 GRAB = [("GRAB_JOB_ALL",)]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from txgear.protocol.constants import ECHO_RES, ERROR, LOGGED_IN, NO_JOB, NOOP, OPTION_RES
-from txgear.test.support.client import ASKED, GRAB, ScriptedServer, WorkerTestCase
+from txgear.test.support.client import ASKED, GRAB, STATE, ScriptedServer, WorkerTestCase
 from txgear.worker import Worker
 
 TOKEN = "txg_abcd1234_" + "s" * 43
@@ -42,7 +42,7 @@ class TokenTests(AccessTestCase):
         self.assertEqual([("LOGIN", TOKEN.encode())], line.packets())
         line.send(LOGGED_IN, b"workers")
         self.assertEqual([("SET_CLIENT_ID", b"w"), ("CAN_DO", b"f"), ("CAN_DO", b"g")], line.welcome())
-        self.assertEqual([("GRAB_JOB_OPTIONS",)], line.packets())
+        self.assertEqual([STATE, ("GRAB_JOB_OPTIONS",)], line.packets())
         self.assertNotIn("sss", repr(self.events))
 
     def test_refused(self) -> None:

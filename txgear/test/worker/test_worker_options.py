@@ -19,7 +19,13 @@ from txgear.protocol.constants import (
     NOOP,
     OPTION_RES,
 )
-from txgear.test.support.client import ScriptedConnection, ScriptedServer, ThreadClock, WorkerTestCase
+from txgear.test.support.client import (
+    STATE,
+    ScriptedConnection,
+    ScriptedServer,
+    ThreadClock,
+    WorkerTestCase,
+)
 from txgear.worker import Worker, WorkerJob
 
 GRAB = ("GRAB_JOB_OPTIONS",)
@@ -42,7 +48,7 @@ class OptionsTestCase(WorkerTestCase):
     def grant(self, line: ScriptedConnection) -> None:
         line.send(OPTION_RES, b"txgear-1")
         line.welcome()
-        self.assertEqual([GRAB], line.packets())
+        self.assertEqual([STATE, GRAB], line.packets())
 
     def assign_options(
         self, options: bytes = LEASED, handle: bytes = b"H:1", line: ScriptedConnection | None = None
@@ -204,6 +210,7 @@ class BeatTests(OptionsTestCase):
         self.grant(self.server.line)
         other.line.send(OPTION_RES, b"txgear-1")
         other.line.welcome()
+        self.assertEqual([STATE], other.line.packets())
         self.clock.advance(1)
         self.assertEqual([GRAB], other.line.packets())
         self.assign_options(PLAIN, b"H:9", other.line)

@@ -4,15 +4,22 @@ Workers, and whoever else is connected.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import replace
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from txgear.broker import workers
 from txgear.broker.connections import connections
+from txgear.broker.model import Peer
+from txgear.broker.rights import MANAGE
 from txgear.broker.search import DEFAULT_ROWS
-from txgear.web.answers import Answer, Problem
+from txgear.errors import ServerError
+from txgear.server import workercommands
+from txgear.web.acts import record
+from txgear.web.answers import Answer
 from txgear.web.api.models import ROOT, After, Limit, Moment, Word, search_of
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
@@ -115,10 +122,10 @@ class Worker(Who, frozen=True, kw_only=True):
     """
     A connection that can do something.
 
-    @ivar condition: how it is. C{paused}: it takes no job for now, as somebody told it; C{asleep}: it waits to be woken; C{woken}: it was, a moment ago; C{late}: it
-        was, and has not asked; C{busy}: it has a job, and did not ask for another; C{awake}: it has asked for
-        one not long ago; C{silent}: it has none, and has not asked for a minute; C{unread}: the server reads
-        nothing of it, as the store is behind.
+    @ivar condition: how it is. C{paused}: it takes no job for now, as somebody told it; C{asleep}: it waits
+        to be woken; C{woken}: it was, a moment ago; C{late}: it was, and has not asked; C{busy}: it has a
+        job, and did not ask for another; C{awake}: it has asked for one not long ago; C{silent}: it has none,
+        and has not asked for a minute; C{unread}: the server reads nothing of it, as the store is behind.
     @ivar asleep: whether it waits to be woken.
     @ivar silent: whether it has no job, does not sleep, and has not asked for a minute.
     @ivar jobs: how many jobs it has, of those that one may see.
@@ -127,6 +134,8 @@ class Worker(Who, frozen=True, kw_only=True):
     @ivar asked: when it last asked for a job, or said that it sleeps; C{null} for never.
     @ivar idle: for how many seconds it has neither had a job nor asked for one; C{null} if it has one, or
         sleeps.
+    @ivar words: what it can be told, such as C{pause}; of the classic protocol no worker can be told
+        anything.
     """
 
     condition: Condition
@@ -137,6 +146,7 @@ class Worker(Who, frozen=True, kw_only=True):
     enrolled: Moment
     asked: Moment | None
     idle: float | None
+    words: list[str]
 
 
 class Workers(Struct, frozen=True, kw_only=True):
@@ -195,6 +205,31 @@ class Connections(Struct, frozen=True, kw_only=True):
     total: ConnectionTotal
 
 
+class Steer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    What a worker is told.
+
+    @ivar word: one of its C{words}. Those of txgear know C{pause} (it takes no job any more), C{resume} (it
+        takes some again) and C{stop} (it finishes what it has in hand, and leaves).
+    """
+
+    word: Annotated[str, Meta(pattern="^[a-z][a-z-]{0,31}$", examples=["pause"])]
+
+
+class Steered(Struct, frozen=True, kw_only=True):
+    """
+    What a worker has done that it was told.
+
+    @ivar descriptor: its number.
+    @ivar word: what it was told.
+    @ivar text: what it says to that, for people to read; it may be empty.
+    """
+
+    descriptor: int
+    word: str
+    text: str
+
+
 class WorkerRoutes:
     """What is answered."""
 
@@ -211,14 +246,21 @@ class WorkerRoutes:
 
     def worker(self, request: WebRequest, descriptor: str) -> Answer:
         """One of them."""
-        broker, peer = self._server.broker, request.peer
-        # No system has a descriptor of ten digits.
-        number = int(descriptor) if descriptor.isdecimal() and len(descriptor) < 10 else -1
-        other = workers.find(broker, peer, number)
-        if other is None:
-            raise Problem(404, "unknown_worker", "There is no such worker")
-        found = workers.worker(broker, peer, other, request.now, workers.MOST_OF_ONE)
+        other = workercommands.named(self._server, request.peer, descriptor)
+        found = workers.worker(self._server.broker, request.peer, other, request.now, workers.MOST_OF_ONE)
         return Answer(found)
+
+    def steer(self, request: WebRequest, descriptor: str) -> Deferred[Answer]:
+        """Tell it something."""
+        wanted: Steer = request.body(Steer)
+        other = workercommands.named(self._server, request.peer, descriptor)
+        found = Steered(descriptor=other.descriptor, word=wanted.word, text="")
+        return steer(request, other, wanted.word).addCallback(lambda said: Answer(replace(found, text=said)))
+
+    def disconnect(self, request: WebRequest, descriptor: str) -> Answer:
+        """End its connection."""
+        disconnect(request, workercommands.named(self._server, request.peer, descriptor))
+        return Answer(None, 204)
 
     def connections(self, request: WebRequest) -> Answer:
         """Everybody."""
@@ -228,12 +270,44 @@ class WorkerRoutes:
         return Answer(connections(server.broker, request.peer, server.quick_acks, search, kind=kind))
 
 
+def steer(request: WebRequest, worker: Peer, word: str) -> Deferred[str]:
+    """
+    Tell a worker something, and record what it has answered.
+
+    @return: as L{txgear.server.workercommands.steer}.
+    """
+
+    def answered(said: str) -> str:
+        record(request, MANAGE, worker=worker.name, arguments=word, answer=f"OK {said}".strip())
+        return said
+
+    def failed(failure: Failure) -> Failure:
+        error = failure.value
+        if isinstance(error, ServerError):
+            record(request, MANAGE, worker=worker.name, arguments=word, answer=f"{error.code}: {error.text}")
+        return failure
+
+    return workercommands.steer(request.server, request.peer, worker, word).addCallbacks(answered, failed)
+
+
+def disconnect(request: WebRequest, worker: Peer) -> None:
+    """
+    End the connection of a worker, and record that.
+
+    @raise AccessDenied: the peer may not do that.
+    """
+    workercommands.disconnect(request.server, request.peer, worker)
+    record(request, MANAGE, worker=worker.name, arguments=workercommands.DISCONNECT, answer="OK")
+
+
 def routes(web: Web) -> list[Route]:
     """Part of the web."""
     of = WorkerRoutes(web)
     return [
         Route("GET", f"{ROOT}/workers", of.workers, _WORKERS),
         Route("GET", f"{ROOT}/workers/<descriptor>", of.worker, _WORKER),
+        Route("POST", f"{ROOT}/workers/<descriptor>/steer", of.steer, _STEER),
+        Route("POST", f"{ROOT}/workers/<descriptor>/disconnect", of.disconnect, _DISCONNECT),
         Route("GET", f"{ROOT}/connections", of.connections, _CONNECTIONS),
     ]
 
@@ -256,6 +330,26 @@ _WORKER = Operation(
     "Up to a thousand functions and jobs of it.",
     answers={200: Worker},
     problems=(404,),
+)
+_STEER = Operation(
+    "steer_worker",
+    "Tell a worker to pause, to go on, or to stop",
+    "workers",
+    "The answer comes when the worker's does, within ten seconds; `504` says that it has not answered, and"
+    " may still do it. With `409` it does not understand the word, refuses it, or has gone. Takes the right"
+    " `manage`, of workers that one may see.",
+    body=Steer,
+    answers={200: Steered},
+    problems=(400, 401, 403, 404, 409, 413, 415, 422, 503, 504),
+)
+_DISCONNECT = Operation(
+    "disconnect_worker",
+    "End the connection of a worker",
+    "workers",
+    "Its jobs come back as from a worker that is lost, by their policies. One that is well connects again."
+    " Takes the right `manage`, of workers that one may see.",
+    answers={204: None},
+    problems=(401, 403, 404),
 )
 _CONNECTIONS = Operation(
     "list_connections",

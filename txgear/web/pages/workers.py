@@ -52,7 +52,7 @@ Seconds within which a worker was heard of just now. One that works is heard of 
 its row is not to change with each.
 """
 HEARD_STEP: Final = 60.0
-"""Seconds by which the time since one was heard of grows before its row is made anew: what it shows goes on."""
+"""Seconds by which the time since one was heard of grows until its row is made anew; it goes on meanwhile."""
 
 LABELS: Final = {
     BUSY: "Busy",

@@ -1,0 +1,258 @@
+"""Tests of L{txgear.server.workercommands}: with peers that the test plays, and with txgear's own worker."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from txgear.broker.rights import MANAGE, PEERS
+from txgear.protocol.constants import (
+    CAN_DO,
+    GRAB_JOB,
+    OPTION_REQ,
+    SET_CLIENT_ID,
+    STEER,
+    STEERED,
+    WORKER_STATE,
+)
+from txgear.protocol.packets import request, response
+from txgear.server.steering import ANSWER_SECONDS
+from txgear.test.support.broker import FakeRights
+from txgear.test.support.server import FakePeer, ServerFixture, submit
+from txgear.testing import MemoryServer
+from txgear.worker import Worker, WorkerJob
+
+WANTED = (
+    b"ERR INVALID_ARGUMENTS worker+wants+the+number+of+one+worker,+and+a+word+such+as+pause,+resume,+stop+or"
+    b"+disconnect\r\n"
+)
+
+
+class CommandTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.fixture = ServerFixture()
+        self.server, self.clock = self.fixture.server, self.fixture.clock
+        self.operator = self.fixture.connect("192.0.2.9")
+        self.line = self.fixture.connect()
+        self.line.ask(
+            request(OPTION_REQ, b"txgear-1"),
+            request(SET_CLIENT_ID, b"mailer\n1"),
+            request(CAN_DO, b"f"),
+            request(WORKER_STATE, json.dumps({"words": ["pause", "stop"]}).encode()),
+        )
+        self.number = self.line.protocol.peer.descriptor
+
+    def say(self, word: str, number: object = None, of: FakePeer | None = None) -> bytes:
+        return (of or self.operator).ask(f"worker {number or self.number} {word}\n".encode())
+
+    def audited(self) -> list[dict[str, Any]]:
+        lines, _ = self.server.audit.last(0, 100)
+        names = ("act", "outcome", "worker", "arguments", "answer")
+        return [{name: line[name] for name in names if name in line} for line in lines]
+
+    def test_the_answer_is_the_workers(self) -> None:
+        self.assertEqual(self.say("pause"), b"")
+        self.assertEqual(self.line.heard(), response(STEER, b"1", b"pause", b""))
+        with capturedLogs() as events:
+            self.line.tell(request(STEERED, b"1", b"done", b"2 jobs\nfirst"))
+        self.assertEqual(self.operator.heard(), b"OK 2+jobs\\x0afirst\r\n")
+        line = "192.0.2.9: worker mailer\\x0a1: pause: OK 2 jobs\\x0afirst"
+        self.assertIn(line, [formatEvent(event) for event in events])
+        (audited,) = self.audited()
+        self.assertEqual(
+            (audited["act"], audited["outcome"], audited["arguments"]), ("manage", "done", "pause")
+        )
+        self.assertIn("mailer", audited["worker"])
+        self.say("STOP")
+        self.line.tell(request(STEERED, b"2", b"done", b""))
+        self.assertEqual(self.operator.heard(), b"OK\r\n")
+
+    def test_what_comes_later_waits_for_it(self) -> None:
+        self.operator.tell(f"worker {self.number} pause\nversion\n".encode())
+        self.assertEqual(self.operator.heard(), b"")
+        self.line.tell(request(STEERED, b"1", b"refused", b"no"))
+        self.assertTrue(self.operator.heard().startswith(b"ERR REFUSED_BY_WORKER no\r\nOK "))
+        self.assertEqual(self.audited()[0]["answer"], "REFUSED_BY_WORKER: no")
+
+    def test_no_answer(self) -> None:
+        self.say("pause")
+        self.clock.advance(ANSWER_SECONDS)
+        text = b"The+worker+has+not+answered+for+10+seconds;+it+may+still+do+it"
+        self.assertEqual(self.operator.heard(), b"ERR NOT_ANSWERED " + text + b"\r\n")
+
+    def test_it_goes(self) -> None:
+        self.say("stop")
+        self.line.leave()
+        answer = b"ERR WORKER_GONE The+worker+has+gone+before+it+answered\r\n"
+        self.assertEqual(self.operator.heard(), answer)
+
+    def test_who_asked_goes(self) -> None:
+        self.say("pause")
+        self.operator.leave()
+        self.assertEqual(
+            self.line.ask(request(STEERED, b"1", b"done", b"")), response(STEER, b"1", b"pause", b"")
+        )
+        self.assertEqual(self.audited()[0]["answer"], "OK")
+
+    def test_it_tells_itself(self) -> None:
+        self.say("pause", of=self.line)
+        self.assertEqual(self.line.ask(request(STEERED, b"1", b"done", b"")), b"OK\r\n")
+
+    def test_classic(self) -> None:
+        classic = self.fixture.connect()
+        classic.ask(request(CAN_DO, b"f"))
+        answer = self.say("pause", classic.protocol.peer.descriptor)
+        self.assertTrue(answer.startswith(b"ERR NOT_STEERABLE The+worker+cannot+be+steered:"), answer)
+        self.assertEqual((classic.heard(), self.audited()), (b"", []))
+
+    def test_who_is_no_worker(self) -> None:
+        for number in (self.operator.protocol.peer.descriptor, 99, "x", "-1", "1" * 5000, "\u00b2"):
+            with self.subTest(number=str(number)[:10]):
+                self.assertEqual(self.say("pause", number), b"ERR UNKNOWN_WORKER There+is+no+such+worker\r\n")
+
+    def test_other_words(self) -> None:
+        for line in (b"worker\n", b"worker 1\n", b"worker 1 pause 2\n"):
+            self.assertEqual(self.operator.ask(line), WANTED)
+
+    def test_disconnected(self) -> None:
+        """Its job comes back; whoever else there is gets it."""
+        self.fixture.connect().ask(submit())
+        self.line.ask(request(GRAB_JOB))
+        self.assertEqual(self.say("disconnect"), b"OK\r\n")
+        self.assertTrue(self.line.transport.disconnected)
+        self.line.leave()
+        (job,) = self.server.broker.table.jobs.values()
+        self.assertEqual((job.worker, job.retries), (None, 1))
+        self.assertEqual(self.audited()[0]["arguments"], "disconnect")
+        self.assertEqual(self.say("disconnect"), b"ERR UNKNOWN_WORKER There+is+no+such+worker\r\n")
+
+    def test_it_disconnects_itself(self) -> None:
+        self.line.tell(f"worker {self.number} disconnect\nversion\n".encode())
+        self.assertTrue(self.line.transport.disconnected)
+
+    def test_who_may_not(self) -> None:
+        """No packet leaves, and no connection ends."""
+        self.operator.protocol.peer.rights = FakeRights((MANAGE, b""))
+        for word in ("pause", "disconnect", "grow"):
+            self.assertEqual(self.say(word), b"ERR ACCESS_DENIED Not+allowed:+manage\r\n")
+        self.assertEqual((self.line.heard(), self.line.closed), (b"", False))
+        self.assertFalse(self.line.transport.disconnected)
+
+    def test_one_that_may_not_be_known_is_not_there(self) -> None:
+        self.operator.protocol.peer.rights = FakeRights((PEERS, b""))
+        for word in ("pause", "disconnect"):
+            self.assertEqual(self.say(word), b"ERR UNKNOWN_WORKER There+is+no+such+worker\r\n")
+        # Of its own identity it may.
+        tenant = self.server.broker.tenants.get("team")
+        self.operator.protocol.peer.tenant = self.line.protocol.peer.tenant = tenant
+        self.say("pause")
+        self.assertEqual(self.line.heard(), response(STEER, b"1", b"pause", b""))
+
+
+class ContractTests(SynchronousTestCase):
+    """txgear's server and txgear's worker."""
+
+    def setUp(self) -> None:
+        self.memory = MemoryServer()
+        self.addCleanup(self.memory.stop)
+        self.client = self.memory.client()
+        self.running: list[Deferred[bytes]] = []
+
+    def worker(self, **options: Any) -> Worker:
+        worker = self.memory.worker(**options)
+
+        @worker.function("f")
+        def wait(job: WorkerJob) -> Deferred[bytes]:
+            self.running.append(Deferred())
+            return self.running[-1]
+
+        self.memory.flush()
+        return worker
+
+    def say(self, word: str, number: int = 1) -> str:
+        return self.memory.command(f"worker {number} {word}")
+
+    def queued(self) -> str:
+        return self.memory.command("status").splitlines()[0]
+
+    def submit(self) -> None:
+        self.memory.result(self.client.submit_background("f", b""))
+
+    def test_paused(self) -> None:
+        worker = self.worker()
+        self.assertEqual(self.say("pause"), "OK\r\n")
+        self.assertTrue(worker.paused)
+        self.submit()
+        self.memory.advance(10)
+        self.assertEqual((self.queued(), self.running), ("f\t1\t0\t1", []))
+        self.assertIn("1 is paused", self.memory.command("diagnose f"))
+        self.assertEqual(self.say("resume"), "OK\r\n")
+        self.memory.flush()
+        self.assertEqual((self.queued(), len(self.running)), ("f\t1\t1\t1", 1))
+        self.running[0].callback(b"")
+
+    def test_others_are_woken_at_once(self) -> None:
+        """Nobody waits for one that is paused."""
+        first = self.worker()
+        self.worker()
+        self.assertEqual(self.say("pause", 1), "OK\r\n")
+        self.assertTrue(first.paused)
+        self.submit()
+        self.memory.flush()
+        self.assertEqual(len(self.running), 1)
+        self.running[0].callback(b"")
+
+    def test_what_runs_is_finished(self) -> None:
+        worker = self.worker()
+        self.submit()
+        self.submit()
+        self.memory.flush()
+        self.assertEqual(self.say("pause"), "OK 1+job+is+finished+first\r\n")
+        self.running[0].callback(b"")
+        self.memory.advance(5)
+        self.assertEqual((self.queued(), len(self.running)), ("f\t1\t0\t1", 1))
+        worker.resume()
+        self.memory.flush()
+        self.assertEqual(len(self.running), 2)
+        self.running[1].callback(b"")
+
+    def test_it_stays_paused_when_the_server_comes_back(self) -> None:
+        self.worker()
+        self.say("pause")
+        self.memory.crash()
+        self.memory.restart()
+        self.memory.advance(5)
+        self.submit()
+        self.memory.advance(5)
+        self.assertEqual((self.queued(), self.running), ("f\t1\t0\t1", []))
+
+    def test_stopped(self) -> None:
+        worker = self.worker()
+        stopped = worker.when_stopped()
+        self.submit()
+        self.submit()
+        self.memory.flush()
+        self.assertEqual(self.say("stop"), "OK 1+job+is+finished+first\r\n")
+        self.assertNoResult(stopped)
+        self.running[0].callback(b"")
+        self.memory.advance(60)
+        self.successResultOf(stopped)
+        self.assertEqual(self.queued(), "f\t1\t0\t0")
+
+    def test_words_that_it_does_not_know(self) -> None:
+        self.worker()
+        text = "The+worker+does+not+understand+grow;+it+understands+pause,+resume,+stop"
+        self.assertEqual(self.say("grow"), f"ERR NOT_STEERABLE {text}\r\n")
+
+    def test_disconnected_it_comes_back(self) -> None:
+        self.worker()
+        self.assertEqual(self.say("disconnect"), "OK\r\n")
+        self.memory.advance(2)
+        self.submit()
+        self.memory.flush()
+        self.assertEqual(len(self.running), 1)
+        self.running[0].callback(b"")
