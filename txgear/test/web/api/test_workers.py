@@ -179,8 +179,8 @@ class SteerTests(WorkersTestCase):
         answer = self.ask("POST", f"{self.path}/steer", body={"word": "grow"})
         self.assertEqual((answer.status, answer.code), (409, "not_steerable"))
         for path in ("steer", "disconnect"):
-            body = {"word": "pause"} if path == "steer" else None
-            answer = self.ask("POST", f"/api/v1/workers/99/{path}", body=body)
+            sent = {"word": "pause"} if path == "steer" else None
+            answer = self.ask("POST", f"/api/v1/workers/99/{path}", body=sent)
             self.assertEqual(answer.code, "unknown_worker")
 
     def test_rights(self) -> None:
