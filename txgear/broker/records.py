@@ -116,11 +116,11 @@ class StoredValue(NamedTuple):
     """
     A number that a store keeps beside the jobs.
 
-    @ivar kind: L{PAUSED} or L{SCHEDULED}.
-    @ivar name: the name of the function, or of the schedule.
+    @ivar kind: L{PAUSED}, L{SCHEDULED}, L{SIGNING_KEY} or L{SIGNED_OUT}.
+    @ivar name: what it is about.
     @ivar value: the value, not negative; 0.0 is the same as no value.
     @ivar number: the new job without which the value must not be kept; 0 for none.
-    @ivar text: what is said beside it, for people; a store may keep no more than the first 1,000 bytes of it.
+    @ivar text: what is said beside it; a store may keep no more than the first 1,000 bytes of it.
     """
 
     kind: int
@@ -131,9 +131,13 @@ class StoredValue(NamedTuple):
 
 
 PAUSED: Final = 1
-"""The value is the time since when a function is paused, the text by whom."""
+"""The value is the time since when a function is paused, the text by whom; the name is the function's."""
 SCHEDULED: Final = 2
-"""The value is the time for which a schedule has run last."""
+"""The value is the time for which a schedule has run last; the name is the schedule's."""
+SIGNING_KEY: Final = 3
+"""The text is a key of the server, the value when it was made."""
+SIGNED_OUT: Final = 4
+"""A session of a browser that has ended before its time: the name says which, the value when it began."""
 
 
 HistoryChunk: TypeAlias = "tuple[int, bytes]"

@@ -229,6 +229,7 @@ class ServerService(Service):
         if self._renewal is not None:
             self._renewal.start()
         if self.web is not None:
+            self.web.sessions.restore(values)
             self.web.start()
         self._pushes.start()
         if self._options["config"] is not None:

@@ -156,6 +156,15 @@ class Access:
         values = names.values(self.certificate_field)
         return sorted({self._certificates[value] for value in values if value in self._certificates})
 
+    def token(self, token_id: str) -> Token | None:
+        """What is kept of the token with an ID; C{None} where there is none."""
+        return self._tokens.get(token_id)
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether anybody has one."""
+        return len(self._tokens) > 0
+
     # What may it do?
 
     def rules_for(self, identity: str) -> Decisions:

@@ -34,6 +34,8 @@ REFUSED: Final = "refused"
 
 LOGIN: Final = "login"
 """The act of saying who one is."""
+LOGOUT: Final = "logout"
+"""The act of ending a session."""
 RELOAD: Final = "reload"
 """The act of having the server's file read again."""
 LOST: Final = "lost"
@@ -109,7 +111,7 @@ class Audit:
 
     def record(self, act: str, outcome: str, peer: Peer | None = None, **details: Detail) -> None:
         """
-        @param act: one of L{txgear.broker.rights.ACTS}, L{LOGIN} or L{RELOAD}.
+        @param act: one of L{txgear.broker.rights.ACTS}, L{LOGIN}, L{LOGOUT} or L{RELOAD}.
         @param outcome: L{DONE} or L{REFUSED}.
         @param peer: who did it, or wanted to; C{None} if it came by no connection.
         @param details: what else there is to know, by the names that it has in the log. Bytes are names that
@@ -117,7 +119,7 @@ class Audit:
         """
         if self._stopped:
             return
-        if (outcome == REFUSED or act == LOGIN) and not self._has_room(act, outcome, peer):
+        if (outcome == REFUSED or act in (LOGIN, LOGOUT)) and not self._has_room(act, outcome, peer):
             return
         line: dict[str, Detail] = {"act": act, "outcome": outcome, **_who(peer)}
         line.update((name, value) for name, value in details.items() if value is not None)

@@ -132,6 +132,11 @@ class Tokens:
             raise PolicyError("", f"there is another token with the ID {token.id}")
         self._by_id[token.id] = identity, token.digest
 
+    def get(self, token_id: str) -> Token | None:
+        """What is kept of the token with an ID; C{None} where there is none."""
+        found = self._by_id.get(token_id)
+        return None if found is None else Token(token_id, found[1])
+
     def owner(self, token: Token) -> str | None:
         """
         @param token: what L{Token.of} makes of the token that a peer has brought, now or when it logged in.

@@ -165,10 +165,27 @@ class Guard:
         @raise AccessDenied: nobody has this token, or the identity may have no more connections. The peer
             is who it was before.
         """
+        return self._show(peer, self.known(token))
+
+    def known(self, token: bytes) -> Token:
+        """
+        What is kept of a token that somebody has brought.
+
+        @raise AccessDenied: nobody has this token.
+        """
         claimed = Token.of(token)
         if claimed is None or self.access.by_token(claimed) is None:
             name = b"" if claimed is None else claimed.id.encode("ascii")
             raise WrongToken("This token is not known", act=LOGIN, name=name)
+        return claimed
+
+    def _show(self, peer: Peer, claimed: Token) -> str:
+        """
+        A peer has shown a token that is known.
+
+        @return: the name of its identity.
+        @raise AccessDenied: the identity may have no more connections. The peer is who it was before.
+        """
         before = self._tokens.get(peer)
         self._tokens[peer] = claimed
         try:
@@ -180,16 +197,16 @@ class Guard:
                 self._tokens[peer] = before
             raise
 
-    def request_login(self, peer: Peer, token: bytes | None) -> None:
+    def request_login(self, peer: Peer, token: Token | None) -> None:
         """
         A request has come on a connection of which each has an identity of its own, as a proxy may carry
         those of many users.
 
-        @param token: what it has brought. Without one the peer is who its connection says.
-        @raise AccessDenied: see L{login}.
+        @param token: what it has brought, and is L{known}. Without one the peer is who its connection says.
+        @raise AccessDenied: the identity may have no more connections. The peer is who it was before.
         """
         if token is not None:
-            self.login(peer, token)
+            self._show(peer, token)
         elif (before := self._tokens.pop(peer, None)) is not None:
             try:
                 self._judge(peer)

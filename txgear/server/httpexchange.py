@@ -27,6 +27,7 @@ from txgear.errors import AccessDenied
 from txgear.net.stream import DROP_FROM, STALL_SECONDS, shown_peer
 from txgear.protocol.packets import PIECES_FROM, Data, Packet, Pieces
 from txgear.security.audit import LOGIN
+from txgear.security.tokens import Token
 from txgear.server.budget import LARGE
 from txgear.server.jobserver import JobServer
 
@@ -153,7 +154,7 @@ class HttpExchange(Request):
         """
         Let the connection's peer be who this request says; the next one may say otherwise.
 
-        @raise AccessDenied: it may not be, or may not use HTTP.
+        @raise AccessDenied: it may not be.
         """
         guard, peer = self._server.guard, self._connection.peer
         if guard.access.is_empty:
@@ -161,8 +162,17 @@ class HttpExchange(Request):
             return
         token = bearer_token(self.requestHeaders.getRawHeaders(b"Authorization"))
         self.requestHeaders.removeHeader(b"Authorization")
-        guard.request_login(peer, token)
-        check(peer, HTTP)
+        guard.request_login(peer, self._token_instead() if token is None else guard.known(token))
+
+    def _token_instead(self) -> Token | None:
+        """What says who asks, where the request brings no token; it is known."""
+        return None
+
+    def _check_http(self) -> None:
+        """
+        @raise AccessDenied: who asks may not use HTTP.
+        """
+        check(self._connection.peer, HTTP)
 
     def _deny(self, error: AccessDenied) -> None:
         """

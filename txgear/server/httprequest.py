@@ -98,6 +98,7 @@ class JobRequest(HttpExchange):
             return
         try:
             self._identify()
+            self._check_http()
         except AccessDenied as error:
             self._deny(error)
             return

@@ -18,6 +18,8 @@ from txgear.errors import AccessDenied, ServerError
 from txgear.protocol.constants import ERROR
 from txgear.protocol.packets import Data, Packet, Pieces
 from txgear.protocol.textlines import for_line, text
+from txgear.security.sessions import Session
+from txgear.security.tokens import Token
 from txgear.server.budget import LARGE
 from txgear.server.guard import UNKNOWN
 from txgear.server.httpexchange import ENDING, OVER, RECEIVING, STREAMING, WAITING, Connection, HttpExchange
@@ -31,6 +33,10 @@ T = TypeVar("T")
 
 MOST_JSON: Final = 1024 * 1024
 """Bytes of a body of JSON: to read it takes some milliseconds, in which nobody else is served."""
+MOST_FORM: Final = 1024 * 1024
+"""Bytes of a form of a page, for the same reason."""
+MOST_SIGN_IN: Final = 16 * 1024
+"""Bytes of a form that anybody may send."""
 
 SECURITY: Final = (
     (b"X-Content-Type-Options", b"nosniff"),
@@ -88,12 +94,15 @@ class Streamed:
     @ivar on_drain: called when there is room again after it was full.
     @ivar on_gone: called once when nobody reads any more: the peer has gone, or the server ends. Not after
         L{finish}.
+    @ivar on_session_over: called where the session by which it was asked for has ended. By default it is
+        broken off.
     """
 
     def __init__(self, request: WebRequest) -> None:
         self._request = request
         self.on_drain: Callable[[], None] = lambda: None
         self.on_gone: Callable[[], None] = lambda: None
+        self.on_session_over: Callable[[], None] = request.break_off_stream
 
     @property
     def full(self) -> bool:
@@ -129,6 +138,9 @@ class WebRequest(HttpExchange):
     @ivar arguments: which parts of the path. L{Web<txgear.web.web.Web>} sets both.
     @ivar target: what stands in the request line: its path, and
     @ivar query_text: what follows the question mark.
+    @ivar takes_session: whether the session of a browser counts for it, and
+    @ivar session: that by which it has come; C{None} where it has not.
+    @ivar is_let_in: whether this server is meant, by no other web site, and it is known who asks.
     @ivar on_packets: called with the packets that the broker sends to this peer while the request is carried
         out: who submits a job and waits for it sets this. Without it an ERROR is answered as a problem.
     """
@@ -142,6 +154,8 @@ class WebRequest(HttpExchange):
         self.arguments: Mapping[str, str] = {}
         self.target = self.query_text = b""
         self.on_packets: Callable[[list[Packet]], None] | None = None
+        self.takes_session = self.is_let_in = False
+        self.session: Session | None = None
         self.cors: tuple[tuple[bytes, bytes], ...] = ()
         self._id = ""
         self._waiting_for: Deferred[Any] | None = None
@@ -220,12 +234,19 @@ class WebRequest(HttpExchange):
         self._phase = STREAMING
         self._web_head(status, content_type, headers or {})
         streamed = self._streamed = Streamed(self)
+        if self.session is not None:
+            self.web.sessions.bind(self, self.session)
         if self.method == b"HEAD":
             self.server.clock.callLater(0, self._end_headless)
         else:
             # The headers, at once.
             self.write(b"")
         return streamed
+
+    def session_over(self) -> None:
+        """The session by which a stream was asked for has ended."""
+        if self._streamed is not None:
+            self._streamed.on_session_over()
 
     def _end_headless(self) -> None:
         self._gone()
@@ -263,10 +284,13 @@ class WebRequest(HttpExchange):
             self._refuse_body(answer)
 
     def _most_body(self) -> int:
+        most = self.server.settings.max_packet
+        if self.route is not None and self.route.page:
+            return min(MOST_SIGN_IN if self.route.anybody else MOST_FORM, most)
         operation = None if self.route is None else self.route.operation
         if operation is None or operation.raw_body:
-            return self.server.settings.max_packet
-        return min(operation.most_body or MOST_JSON, self.server.settings.max_packet)
+            return most
+        return min(operation.most_body or MOST_JSON, most)
 
     def _too_large(self) -> Problem:
         most = self._most_body()
@@ -277,11 +301,36 @@ class WebRequest(HttpExchange):
 
     def login(self) -> None:
         """
-        Let the peer be who this request says.
+        Let the peer be who this request says, or the session by which it has come.
 
         @raise AccessDenied: it may not be, or may not use HTTP.
         """
         self._identify()
+        self.is_let_in = True
+        if self.route is None or not self.route.anybody:
+            self._check_http()
+
+    def become(self, token: Token) -> None:
+        """
+        Let the peer be whose token this is, for the rest of this request.
+
+        @param token: it is known.
+        @raise AccessDenied: its identity may not use HTTP, or may have no more connections.
+        """
+        self.server.guard.request_login(self.peer, token)
+        self._check_http()
+
+    def _token_instead(self) -> Token | None:
+        self.session = self.web.sessions.find(self)
+        return None if self.session is None else self.session.token
+
+    def _deny(self, error: AccessDenied) -> None:
+        """Refuse it, unless it is a browser's that is led to where one signs in."""
+        led = self.web.lead(self, error)
+        if led is None:
+            super()._deny(error)
+        else:
+            self._refuse(lambda: self.answer(led))
 
     def _may_log_in(self) -> bool:
         return self.server.guard.login_of(self.peer) is UNKNOWN
@@ -437,6 +486,8 @@ class WebRequest(HttpExchange):
         self.setHeader(b"Cache-Control", b"no-store")
         self.setHeader(b"Request-Id", self.id.encode("ascii"))
         for key, said in headers.items():
+            if key == "Vary" and self.cors:
+                said = f"{said}, Origin"
             self.setHeader(key.encode("ascii"), header_value(said))
 
     # Streams

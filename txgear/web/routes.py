@@ -64,6 +64,7 @@ class Route:
         and changes nothing.
     @ivar types: the types that its answer may have, of which the request's C{Accept} is to take one. By
         default those that the operation says; empty where the endpoint looks itself.
+    @ivar anybody: whether one needs no right to use HTTP: it is where one says who one is.
     @ivar page: whether it is for people: it takes forms, and problems are answered as pages to browsers.
     """
 
@@ -74,3 +75,4 @@ class Route:
     free: bool = False
     types: tuple[str, ...] | None = None
     page: bool = False
+    anybody: bool = False

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header, parse_etags
 
+from txgear.errors import AccessDenied
 from txgear.server.figurehistory import FigureHistory
 from txgear.server.jobserver import JobServer
 from txgear.web.answers import JSON, Answer, Problem
@@ -29,6 +30,7 @@ from txgear.web.reading import check_form, check_json
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
 from txgear.web.routing import Router
+from txgear.web.sessions import BrowserSessions
 
 PREFLIGHT_SECONDS: Final = 600
 """Seconds for which a browser need not ask again what a page of another site may do."""
@@ -36,6 +38,10 @@ MOST_ACCEPT: Final = 1000
 """Bytes of C{Accept} or C{If-None-Match} that are looked at; a longer one is as good as none."""
 FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 """The types that forms of any web site can send."""
+
+
+OWN: Final = Origins(())
+"""The pages of this server, and of no other site."""
 
 
 class Nothing(Struct, frozen=True):
@@ -80,7 +86,9 @@ class Web:
         there are no access rules. Who opens the ports sets it.
     @ivar payloads: what of workloads and results is on its way to clients.
     @ivar history: what was, as figures.
+    @ivar sessions: those of browsers.
     @ivar problem_page: makes the page that tells a browser of a problem; C{None} for whoever wants none.
+    @ivar lead: where who is refused is led instead; C{None} for nowhere.
     """
 
     log = Logger()
@@ -92,7 +100,9 @@ class Web:
         self.payloads = Payloads()
         self._parts: list[Part] = []
         self.history = self.own(FigureHistory(server))
+        self.sessions = BrowserSessions(server)
         self.problem_page: Callable[[WebRequest, Problem], Answer | None] = lambda request, problem: None
+        self.lead: Callable[[WebRequest, AccessDenied], Answer | None] = lambda request, error: None
         self._origins = Origins(options.origins)
         self._told_of_rules = False
         # Of this run of the server, so that ids are not met again after its restart.
@@ -141,7 +151,10 @@ class Web:
         asked = self._split(request)
         found = self.router.find(request.target.decode("ascii", "replace"))
         route = None if found is None else found.routes.get("GET" if method == "HEAD" else method)
+        request.route = route
         free = route is not None and route.free
+        page = found is not None and any(each.page for each in found.routes.values())
+        request.takes_session = page or method in ("GET", "HEAD")
         channel: WebChannel = request.channel  # type: ignore[assignment]
         if not free:
             if asked is not None and not channel.hosts.has(asked.host, channel.local_address):
@@ -150,8 +163,8 @@ class Web:
                     "misdirected_request",
                     "This server is not known by that Host; --web-host NAME makes it known",
                 )
-            self._check_origin(request, method, asked)
-            if method == "OPTIONS" and self._is_preflight(request):
+            self._check_origin(request, method, asked, page)
+            if method == "OPTIONS" and not page and self._is_preflight(request):
                 return
             self._check_open()
             request.login()
@@ -199,14 +212,15 @@ class Web:
             raise Problem(400, "bad_host", "The Host makes no sense")
         return found
 
-    def _check_origin(self, request: WebRequest, method: str, asked: Authority | None) -> None:
+    def _check_origin(self, request: WebRequest, method: str, asked: Authority | None, page: bool) -> None:
         """
+        @param page: whether it is for people, and not for pages of other sites, whichever these are.
         @raise Problem: a page of another site wants to change something.
         """
         origin = request.header("Origin") or None
         if self._origins.any:
             request.cors = ((b"Vary", b"Origin"),)
-        if origin is not None and self._origins.has(origin):
+        if origin is not None and not page and self._origins.has(origin):
             request.cors += (
                 (b"Access-Control-Allow-Origin", origin.encode("ascii")),
                 (b"Access-Control-Expose-Headers", b"*"),
@@ -214,7 +228,8 @@ class Web:
         if method in SAFE:
             return
         site = request.header("Sec-Fetch-Site") or None
-        if not self._origins.may_change(origin, site, asked, request.isSecure()):
+        origins = OWN if page else self._origins
+        if not origins.may_change(origin, site, asked, request.isSecure()):
             raise Problem(
                 403,
                 "other_origin",

@@ -21,9 +21,10 @@ from txgear.server import operatorcommands, tasks
 from txgear.server.jobserver import JobServer
 from txgear.web.acts import record
 from txgear.web.answers import Answer, Problem
+from txgear.web.pages.asked import takes_html
 from txgear.web.pages.filters import EVERYTHING, kind
 from txgear.web.pages.forms import Form
-from txgear.web.pages.pages import Done, Pages, takes_html
+from txgear.web.pages.pages import Done, Pages
 
 if TYPE_CHECKING:
     from txgear.web.request import WebRequest

@@ -8,16 +8,14 @@ before: see L{txgear.web.origins}.
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
-from hashlib import blake2b
+from collections.abc import Callable
 from hmac import compare_digest
-from secrets import token_bytes, token_urlsafe
+from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
-from werkzeug.http import dump_cookie, parse_cookie
-
 from txgear.web.answers import Problem
+from txgear.web.cookies import cookie
 
 if TYPE_CHECKING:
     from txgear.web.request import WebRequest
@@ -67,45 +65,32 @@ class Form:
         return found[0] if found else default
 
 
-def cookie(request: WebRequest, name: str) -> str:
-    """The value of a cookie that the browser has sent; empty for none."""
-    return parse_cookie(request.listed("Cookie").replace(", ", "; ")).get(name, "")
-
-
-def set_cookie(request: WebRequest, name: str, value: str, max_age: int | None = None) -> str:
-    """
-    A C{Set-Cookie} header: for this server's own pages, and never for JavaScript.
-
-    @param max_age: seconds for which it is kept; C{None} for as long as the browser runs, 0 to take it away.
-    """
-    return dump_cookie(
-        name,
-        value,
-        max_age=max_age,
-        path="/",
-        secure=request.isSecure(),
-        httponly=True,
-        samesite="Strict",
-    )
-
-
 class FormTokens:
     """
-    The tokens of this run of the server.
+    The tokens of the forms of all browsers, each bound to the session of its browser, or to a cookie where it
+    has none.
     """
 
-    def __init__(self) -> None:
-        self._key = token_bytes(32)
+    def __init__(self, sign: Callable[[str, str], str]) -> None:
+        """
+        @param sign: what nobody else can say of a text; see L{txgear.security.sessions.Sessions.sign}.
+        """
+        self._sign = sign
 
-    def token(self, visitor: str) -> str:
-        """What forms of a visitor have in L{TOKEN}."""
-        digest = blake2b(visitor.encode("utf-8", "replace"), digest_size=16, key=self._key).digest()
-        return urlsafe_b64encode(digest).decode("ascii").rstrip("=")
+    def token(self, request: WebRequest, visitor: str) -> str:
+        """
+        What forms have in L{TOKEN}.
+
+        @param visitor: see L{visitor}.
+        """
+        if request.session is not None:
+            return self._sign("form of a session", request.session.id)
+        return self._sign("form of a visitor", visitor)
 
     @staticmethod
     def visitor(request: WebRequest) -> tuple[str, bool]:
         """
-        Who asks.
+        Which browser asks.
 
         @return: the value of the cookie, and whether it is a new one, which the answer has to set.
         """
@@ -116,14 +101,16 @@ class FormTokens:
 
     def check(self, request: WebRequest, form: Form) -> None:
         """
-        @raise Problem: the form does not come from a page that was sent to this visitor.
+        @raise Problem: the form does not come from a page that was sent to this browser, as long as its
+            session lasts.
         """
         visitor, is_new = self.visitor(request)
         said = form.get(TOKEN).encode("utf-8", "replace")
-        if is_new or not compare_digest(said, self.token(visitor).encode("ascii")):
+        known = request.session is not None or not is_new
+        if not known or not compare_digest(said, self.token(request, visitor).encode("ascii")):
             raise Problem(
                 403,
                 "stale_form",
-                "This page is from before the server's last start, or the browser keeps no cookies: load it"
-                " again, and then do it once more",
+                "This page is older than your session or than the server, or your browser keeps no cookies."
+                " Nothing was done",
             )

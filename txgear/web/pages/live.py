@@ -113,6 +113,7 @@ class Watched:
         """One more keeps it open."""
         self._readers[reader] = None
         reader.stream.on_gone = lambda: self._leave(reader)
+        reader.stream.on_session_over = lambda: self._send_away(reader)
         if self._timer is None and self._task is None:
             self._look()
         else:
@@ -122,6 +123,11 @@ class Watched:
         del self._readers[reader]
         if not self._readers:
             self._rest()
+
+    def _send_away(self, reader: PageReader) -> None:
+        """Whoever loads the page again is led to where one signs in."""
+        reader.end("reload", {})
+        self._leave(reader)
 
     def _rest(self) -> None:
         if self._timer is not None:

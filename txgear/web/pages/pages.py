@@ -10,26 +10,29 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from twisted.internet.defer import Deferred
 from twisted.internet.task import SchedulerStopped, TaskStopped
 from twisted.python.failure import Failure
-from werkzeug.datastructures import MIMEAccept
-from werkzeug.http import parse_accept_header
 
 from txgear._version import __version__
 from txgear.broker.inspection import moment
-from txgear.broker.rights import AUDIT, METRICS, SETTINGS, may
+from txgear.broker.rights import AUDIT, HTTP, METRICS, SETTINGS, may
+from txgear.server.guard import UNKNOWN
 from txgear.web.answers import Answer, Problem
-from txgear.web.events.sse import EVENT_STREAM
+from txgear.web.cookies import cookie, set_cookie
+from txgear.web.pages.asked import path_of, takes_events, takes_html
 from txgear.web.pages.formats import FILTERS
-from txgear.web.pages.forms import TOKEN, VISITOR, Form, FormTokens, cookie, set_cookie
+from txgear.web.pages.forms import TOKEN, VISITOR, Form, FormTokens
 from txgear.web.pages.live import Live
+from txgear.web.pages.problemwords import words
 from txgear.web.pages.static import Static
 from txgear.web.pages.view import View
 from txgear.web.routes import Route
+from txgear.web.sessions import is_from_elsewhere, is_navigation
 
 if TYPE_CHECKING:
     from txgear.web.request import WebRequest
@@ -51,6 +54,7 @@ HEADERS: Final = {
     "Vary": "Accept, Cookie",
 }
 """What browsers are told of each page."""
+SIGN_IN: Final = "/sign-in"
 NOTE: Final = "txgear_note"
 """The cookie that tells the next page what was done."""
 LONGEST_NOTE: Final = 1000
@@ -116,7 +120,7 @@ class Pages:
         self.web = web
         self.server = web.server
         self.static = Static()
-        self.forms = FormTokens()
+        self.forms = FormTokens(web.sessions.sign)
         self.live = Live(web.server)
         self._environment = Environment(
             loader=FileSystemLoader(Path(__file__).with_name("templates")),
@@ -137,25 +141,69 @@ class Pages:
         return str(getattr(self._environment.get_template(template).module, macro)(**values))
 
     def _render(self, request: WebRequest, template: str, status: int = 200, **values: Any) -> Answer:
+        # What everybody may see, by whatever name the server is asked: nothing of it, and no cookie.
+        frame: dict[str, Any] = {
+            "version": "",
+            "run": "",
+            "time": moment(self.server.wall_clock()),
+            "navigation": (),
+            "identity": None,
+            "signed_in": False,
+            "sign_in": None,
+            "note": None,
+        }
+        cookies: list[str] = []
+        if request.is_let_in:
+            frame.update(self._frame(request, cookies))
+        html = self._environment.get_template(template).render({**frame, **values})
+        return Answer(html.encode("utf-8", "replace"), status, HEADERS, HTML, tuple(cookies))
+
+    def _frame(self, request: WebRequest, cookies: list[str]) -> dict[str, Any]:
+        """
+        What stands around a page.
+
+        @param cookies: to these are added that it sets.
+        """
         visitor, is_new = self.forms.visitor(request)
-        cookies = [set_cookie(request, VISITOR, visitor)] if is_new else []
+        if is_new and request.session is None:
+            cookies.append(set_cookie(request, VISITOR, visitor))
         note = _read_note(cookie(request, NOTE))
         if note is not None:
             cookies.append(set_cookie(request, NOTE, "", 0))
         peer = request.peer
-        html = self._environment.get_template(template).render(
-            version=__version__,
-            run=self.live.run,
-            time=moment(self.server.wall_clock()),
-            navigation=[entry for entry in NAVIGATION if not entry.act or may(peer, entry.act)],
-            identity=None if peer.tenant is None else peer.tenant.name,
-            form_field=Markup('<input type="hidden" name="{}" value="{}">').format(
-                TOKEN, self.forms.token(visitor)
+        return {
+            "version": __version__,
+            "run": self.live.run,
+            "navigation": [entry for entry in NAVIGATION if may(peer, entry.act or HTTP)],
+            "identity": None if peer.tenant is None else peer.tenant.name,
+            "signed_in": request.session is not None,
+            "sign_in": self.sign_in_path(request),
+            "form_field": Markup('<input type="hidden" name="{}" value="{}">').format(
+                TOKEN, self.forms.token(request, visitor)
             ),
-            note=note,
-            **values,
-        )
-        return Answer(html.encode("utf-8", "replace"), status, HEADERS, HTML, tuple(cookies))
+            "note": note,
+        }
+
+    def sign_in_path(self, request: WebRequest) -> str | None:
+        """Where who asks could say who that is; C{None} where that is known, or nobody wants to know."""
+        if not self._is_unknown(request):
+            return None
+        to = path_of(request) if request.method in (b"GET", b"HEAD") else "/"
+        return f"{SIGN_IN}?next={quote(to, safe='/')}"
+
+    def _is_unknown(self, request: WebRequest) -> bool:
+        return self.web.sessions.possible and self.server.guard.login_of(request.peer) is UNKNOWN
+
+    def once_more(self, request: WebRequest) -> Answer | None:
+        """
+        A browser that follows a link of another web site does not send the cookie of its session.
+
+        @return: a page that has it ask again, as a link of this one; C{None} where that is not so.
+        """
+        if not (is_from_elsewhere(request) and is_navigation(request) and self._is_unknown(request)):
+            return None
+        html = self._environment.get_template("once_more.html").render(to=path_of(request))
+        return Answer(html.encode("utf-8"), 200, HEADERS, HTML)
 
     def show(self, request: WebRequest, template: str, **values: Any) -> Answer:
         """A page that is not kept open, such as a question."""
@@ -169,7 +217,14 @@ class Pages:
         """
         if not takes_html(request) or (request.route is not None and not request.route.page):
             return None
-        answer = self.show(request, "problem.html", status=problem.status, problem=problem)
+        answer = self.show(
+            request,
+            "problem.html",
+            status=problem.status,
+            problem=problem,
+            words=words(problem),
+            request_id=request.id,
+        )
         return replace(answer, headers={**answer.headers, **problem.headers})
 
     # Endpoints
@@ -183,9 +238,12 @@ class Pages:
         """
 
         def endpoint(request: WebRequest, **arguments: str) -> Any:
-            if _takes_events(request):
+            if takes_events(request):
                 self.live.join(request, lambda peer: make(self, peer, request, **arguments))
                 return None
+            again = self.once_more(request)
+            if again is not None:
+                return again
             view = make(self, request.peer, request, **arguments)
             return self._when_looked(view, lambda: self._shown(request, view))
 
@@ -231,13 +289,14 @@ class Pages:
             self.forms.check(request, form)
             done = do(request, form, **arguments)
             if isinstance(done, Deferred):
-                return done.addCallback(lambda found: self._done(request, found))
-            return self._done(request, done)
+                return done.addCallback(lambda found: self.done(request, found))
+            return self.done(request, done)
 
         return endpoint
 
     @staticmethod
-    def _done(request: WebRequest, done: Done | Answer) -> Answer:
+    def done(request: WebRequest, done: Done | Answer) -> Answer:
+        """The answer that says what an act has come to."""
         if isinstance(done, Answer):
             return done
         if not takes_html(request):
@@ -260,18 +319,6 @@ def page(path: str, endpoint: Callable[..., Any]) -> Route:
 def act(path: str, endpoint: Callable[..., Any]) -> Route:
     """The route of what a page's forms are sent to."""
     return Route("POST", path, endpoint, types=(), page=True)
-
-
-def takes_html(request: WebRequest) -> bool:
-    """Whether a browser asks, for a page that it shows."""
-    return "text/html" in request.listed("Accept").lower()
-
-
-def _takes_events(request: WebRequest) -> bool:
-    accept = request.listed("Accept")
-    return EVENT_STREAM in accept and bool(
-        parse_accept_header(accept, MIMEAccept).best_match([EVENT_STREAM, "text/html"]) == EVENT_STREAM
-    )
 
 
 def _stopped(failure: Failure) -> None:

@@ -67,7 +67,12 @@ async function post(form, action, fields) {
 
 function refused(answer, problem) {
   const stale = String(problem.type).endsWith(":stale_form");
-  note(problem.detail ?? `The server has answered ${answer.status}.`, true, stale ? [location.href, "Load again"] : null);
+  const further = answer.status === 401 ? [signIn(), "Sign in"] : stale ? [location.href, "Load again"] : null;
+  note(problem.detail ?? `The server has answered ${answer.status}.`, true, further);
+}
+
+function signIn() {
+  return `/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`;
 }
 
 function done(form, { text, to }) {
