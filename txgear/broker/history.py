@@ -27,6 +27,8 @@ MOST_TEXT: Final = 2000
 """Characters that are kept of the message of the last attempt."""
 MOST_EARLIER: Final = 200
 """Characters that are kept of the messages of earlier attempts: all are written anew with each one."""
+MOST_COPIES: Final = 5
+"""Copies of a job that it knows of, the newest: what is kept of it is written anew with each one."""
 
 
 class Attempt(NamedTuple):
@@ -115,6 +117,8 @@ class History:
     @ivar own: what its settings made of its function's policy.
     @ivar watchers: who wants to know when it has ended.
     @ivar followers: who wants to know all that happens to it, or C{None} for nobody.
+    @ivar copy_of: the handle, as it is shown, of the job that this one was made from; empty for none.
+    @ivar copies: those of the last L{MOST_COPIES} jobs that were made from this one, the newest last.
     """
 
     __slots__ = (
@@ -122,6 +126,8 @@ class History:
         "beat",
         "collected",
         "complete",
+        "copies",
+        "copy_of",
         "counts",
         "data",
         "data_size",
@@ -151,6 +157,8 @@ class History:
         self.own: tuple[Policy, Policies, Policy] | None = None
         self.watchers: dict[object, Watcher] = {}
         self.followers: dict[object, Follower] | None = None
+        self.copy_of = ""
+        self.copies: tuple[str, ...] = ()
 
     def policy(self, base: Policy, policies: Policies) -> Policy:
         """
@@ -174,6 +182,10 @@ class History:
         self.counts[attempt.reason] = self.counts.get(attempt.reason, 0) + 1
         self.attempts.append(attempt)
         del self.attempts[:-MOST_ATTEMPTS]
+
+    def add_copy(self, handle: str) -> None:
+        """One more job was made from this one."""
+        self.copies = (*self.copies, handle)[-MOST_COPIES:]
 
     def collect(self, data: Data, most: int) -> None:
         """
@@ -232,6 +244,10 @@ class History:
             record["attempts"] = self.attempts
         if self.data_size or self.result_size or not self.complete:
             record["result"] = [self.data_size, self.result_size, self.complete]
+        if self.copy_of:
+            record["copy_of"] = self.copy_of
+        if self.copies:
+            record["copies"] = self.copies
         return _encode(record).encode("utf-8", "surrogatepass") if record else None
 
     @classmethod
@@ -247,6 +263,8 @@ class History:
             history.counts = {str(reason): int(number) for reason, number in record.get("counts", {}).items()}
             history.attempts = [Attempt(*attempt) for attempt in record.get("attempts", [])]
             history.data_size, history.result_size, history.complete = record.get("result", [0, 0, True])
+            history.copy_of = str(record.get("copy_of", ""))
+            history.copies = tuple(map(str, record.get("copies", ())))
         except (AttributeError, TypeError) as error:
             raise ValueError(f"not the history of a job: {error}") from error
         return history

@@ -232,6 +232,7 @@ def job(broker: Broker, peer: Peer, job: Job, now: float) -> dict[str, Any]:
 
     @return: what every job has; of one that has not ended, where it is, who waits for it and who runs it;
         of one that has, when that was and what is kept of it. What is not there, or not known, is C{None}.
+        C{copy_of} is the job that it was made from, C{copies} are the last ones that were made from it.
         C{settings} are those in force for it, C{history} its attempts that ended without a result,
         the newest last. Workers are named where the peer may know who is connected, and quoted where it may
         read results. C{waiters} are the last L{MOST_WAITERS} of its C{clients} of whom the peer may know,
@@ -252,6 +253,7 @@ def job(broker: Broker, peer: Peer, job: Job, now: float) -> dict[str, Any]:
         "attempts": _attempts(job, history),
     }
     found.update(_of_ended(broker, job, history) if job.ended else _of_live(broker, peer, job, history, now))
+    found["copy_of"], found["copies"] = history.copy_of or None, list(history.copies)
     found["reasons"] = dict(history.counts)
     found["settings"] = history.policy(
         job.function.policy or CLASSIC, broker.functions.policies

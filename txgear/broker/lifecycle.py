@@ -212,7 +212,10 @@ class Lifecycle:
         return (job.created or now) + policy.expires if policy.expires else 0.0
 
     def begins(self, job: Job) -> float:
-        """When a delayed job is to begin, by the wall clock; 0.0 for one that does not wait for a time."""
+        """When a job is to begin, by the wall clock; 0.0 for one that does not wait for a time."""
+        if job in self._starts:
+            due, begins = self._starts[job]
+            return due or self._timers.wall(begins)
         if job.appointment is not None:
             return job.appointment.due
         expires = 0.0 if job.history is None else job.history.expires
@@ -345,10 +348,14 @@ class Lifecycle:
             self.finish(job, EXPIRED, now, reason=TOO_LATE)
             self._dispatcher.advance(job, now)
         else:
-            self._dispatcher.leave(job, now)
-            self._table.put_last(job)
-            self._persistence.update(job)
-            self._dispatcher.enqueue(job, now)
+            self.begin_waiting(job, now)
+
+    def begin_waiting(self, job: Job, now: float) -> None:
+        """A job that waits for its time waits no more: it is queued, behind all others."""
+        self._dispatcher.leave(job, now)
+        self._table.put_last(job)
+        self._persistence.update(job)
+        self._dispatcher.enqueue(job, now)
 
     def _look_at_worker(self, job: Job, now: float) -> None:
         """Has the worker of a job taken too long, or been silent for too long?"""

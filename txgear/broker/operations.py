@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from txgear.broker.archive import PAUSE, history_of
 from txgear.broker.bulk import BulkTask, BulkTasks, one_by_one
 from txgear.broker.changes import Changes
+from txgear.broker.copies import Copies
 from txgear.broker.counts import CANCEL
 from txgear.broker.records import PAUSED, StoredValue
-from txgear.broker.states import CANCELLED, DEAD, RUNNING
+from txgear.broker.states import CANCELLED, DEAD, DELAYED, RUNNING
 
 if TYPE_CHECKING:
     from txgear.broker.archive import Archive
@@ -59,6 +60,7 @@ class Operations:
     @ivar reprioritise: L{Changes.reprioritise}.
     @ivar move: L{Changes.move}.
     @ivar correct: L{Changes.correct}.
+    @ivar link_copy: L{Copies.link}.
     @ivar workload_refused: L{Changes.workload_refused}.
     """
 
@@ -74,6 +76,7 @@ class Operations:
         "_table",
         "_timers",
         "correct",
+        "link_copy",
         "move",
         "purges",
         "reprioritise",
@@ -102,6 +105,7 @@ class Operations:
         self.move = changes.move
         self.correct = changes.correct
         self.workload_refused = changes.workload_refused
+        self.link_copy = Copies(archive, lifecycle, persistence, timers).link
         self._orders = BulkTasks()
         # What is done to all jobs that a search is for: in turn, as any of them may take long.
         self._bulk_acts = BulkTasks()
@@ -175,10 +179,17 @@ class Operations:
 
     def requeue(self, handle: bytes, now: float) -> bool:
         """
-        Give a dead job all its attempts again; it is queued behind all others.
+        Queue a job behind all others: a dead one, which has all its attempts again, or one that waits for its
+        time or its next attempt, which waits no more.
 
-        @return: whether there is such a dead job.
+        @return: whether there is such a job.
         """
+        if (waiting := self._table.by_handle(handle)) is not None:
+            # One that is withheld as the server drains waits for no time.
+            if waiting.state != DELAYED or not (waiting.due or waiting.appointment is not None):
+                return False
+            self._lifecycle.begin_waiting(waiting, now)
+            return True
         job = self._archive.by_handle(handle)
         if job is None or job.state != DEAD:
             return False

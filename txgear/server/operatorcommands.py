@@ -25,6 +25,7 @@ from txgear.broker.rights import (
     REQUEUE,
     RESUME,
     SHUTDOWN,
+    SUBMIT,
     allowed,
     check,
     denied,
@@ -84,6 +85,27 @@ def log_line(server: JobServer, peer: Peer, line: bytes, answer: bytes) -> None:
             "utf-8"
         ),
         answer=text(answer).strip(),
+    )
+
+
+def note_submitted(server: JobServer, peer: Peer, job: Job, about: str) -> None:
+    """
+    Note in the log and in the audit log that an operator has submitted a job.
+
+    @param about: how it came to that.
+    """
+    server.audit.record(SUBMIT, DONE, peer, function=job.function.name, handle=job.handle, arguments=about)
+    server.notices.emit(
+        log,
+        LogLevel.info,
+        ("command", peer.address),
+        "{address} ({client_id}){whose}: submit {handle}: {about}",
+        burst=MOST_LOGGED,
+        address=peer.address,
+        client_id=shown(peer.client_id).decode("utf-8"),
+        whose="" if peer.tenant is None else f", identity {peer.tenant.name}",
+        handle=shown(job.handle).decode("utf-8"),
+        about=about,
     )
 
 
@@ -300,14 +322,14 @@ def _requeue(server: JobServer, peer: Peer, words: list[bytes]) -> bytes | Reply
 
 def requeue_job(server: JobServer, job: Job) -> None:
     """
-    Queue a dead job again.
+    Queue a dead job again, or one that waits for its time or its next attempt.
 
-    @raise ServerError: it is not dead.
+    @raise ServerError: it is neither.
     """
     if job.ended and job.state != DEAD:
         raise ServerError("The job is over, and its workload is not kept: submit it again", "NO_WORKLOAD")
     if not server.broker.operations.requeue(job.handle, server.seconds()):
-        raise ServerError("The job is not dead", "NOT_DEAD")
+        raise ServerError("The job is not dead, and does not wait", "NOT_DEAD")
 
 
 def _forget(server: JobServer, peer: Peer, words: list[bytes]) -> bytes | Reply:

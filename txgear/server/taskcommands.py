@@ -1,5 +1,6 @@
 """
-Text commands that change jobs' priorities and functions, and those for all jobs that match a filter.
+Text commands that change jobs' priorities and functions, that copy jobs, and those for all jobs that match a
+filter.
 """
 
 from __future__ import annotations
@@ -8,13 +9,17 @@ from typing import Final
 
 from txgear.broker.inspection import PRIORITY_NAMES
 from txgear.broker.model import Peer, Reply
-from txgear.broker.rights import MOVE, PRIORITISE
-from txgear.errors import ServerError
+from txgear.broker.rights import MOVE, PRIORITISE, READ, SUBMIT
+from txgear.errors import AccessDenied, InvalidArgument, PolicyError, ServerError
 from txgear.protocol import textlines
+from txgear.protocol.constants import TEXT
+from txgear.protocol.packets import Data
 from txgear.protocol.textlines import column, listing, row, shown_word, text
-from txgear.server import tasks
+from txgear.quantities import duration
+from txgear.server import copying, tasks
+from txgear.server.copying import NewCopy
 from txgear.server.jobserver import JobServer
-from txgear.server.operatorcommands import named_function, named_job, wanted
+from txgear.server.operatorcommands import named_function, named_job, note_submitted, wanted
 
 
 def _prioritise(server: JobServer, peer: Peer, words: list[bytes]) -> bytes | Reply:
@@ -54,6 +59,57 @@ def _move(server: JobServer, peer: Peer, words: list[bytes]) -> bytes | Reply:
     raise wanted(words, "job, its handle and a function; or jobs or dead, a function, and a filter")
 
 
+def _copy(server: JobServer, peer: Peer, words: list[bytes]) -> bytes | Reply:
+    if len(words) < 3 or words[1].lower() != b"job":
+        raise wanted(words, "job, its handle, and what is to be other: function=, priority=, unique=, delay=")
+    order = _new_copy(server, peer, textlines.pairs(words[3:]))
+    original = named_job(server, peer, READ, words[2])
+    if original is None:
+        return textlines.UNKNOWN_JOB
+    reply = Reply(0)
+
+    def come(workload: Data | None) -> None:
+        try:
+            if workload is None:
+                raise ServerError("The store does not have it, or does not answer", "NOT_READ")
+            job, _ = copying.copy(server, peer, original, order, workload)
+        except ServerError as error:
+            if isinstance(error, AccessDenied):
+                server.guard.denied(peer, error)
+            answer = textlines.refused(error)
+        else:
+            answer = b"OK %s\n" % shown_word(job.handle)
+            note_submitted(server, peer, job, f"copy of {text(original.handle)}")
+            if server.broker.persistence.crowded:
+                # No more of this until less is on its way to the disk.
+                server.outbox.pause(peer)
+        server.outbox.release(reply, TEXT, answer)
+        server.end_turn()
+
+    copying.read_workload(server, original, order, come)
+    return reply
+
+
+def _new_copy(server: JobServer, peer: Peer, found: dict[str, bytes]) -> NewCopy:
+    """What the words of a command say of a copy."""
+    if unknown := found.keys() - {"function", "priority", "unique", "delay"}:
+        raise InvalidArgument(f"{min(unknown)}: function, priority, unique and delay can be set")
+    delay = 0.0
+    if "delay" in found:
+        try:
+            delay = duration(text(found["delay"]))
+        except PolicyError as error:
+            raise InvalidArgument(f"delay: {error}") from error
+    function, unique = found.get("function"), found.get("unique", b"")
+    if b"\0" in (function or b"") + unique:
+        # A NUL separates arguments in the packets to workers.
+        raise InvalidArgument("Functions and uniques hold no NUL")
+    if function is not None:
+        function = named_function(server, peer, SUBMIT, function)
+    priority = _priority(found["priority"]) if "priority" in found else None
+    return NewCopy(function, None, unique, priority, 0.0, delay)
+
+
 def _tasks(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     if len(words) != 1:
         return textlines.incomplete(words[0])
@@ -88,5 +144,5 @@ def _stop(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
 SHOWING: Final = {b"tasks": _tasks}
 """Commands that show something."""
 
-CHANGING: Final = {b"prioritise": _prioritise, b"move": _move, b"stop": _stop}
+CHANGING: Final = {b"copy": _copy, b"prioritise": _prioritise, b"move": _move, b"stop": _stop}
 """Commands that change something."""

@@ -11,6 +11,7 @@ from txgear.server.jobserver import JobServer
 from txgear.web import health, historyroutes
 from txgear.web.api import (
     acts,
+    copies,
     diagnosis,
     functions,
     jobs,
@@ -30,6 +31,7 @@ from txgear.web.web import Web, WebOptions
 
 PARTS: Final[tuple[ModuleType, ...]] = (
     acts,
+    copies,
     dashboard,
     diagnosis,
     functions,

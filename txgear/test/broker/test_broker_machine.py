@@ -93,6 +93,7 @@ EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = {
     "cancel": (1, {"which": PLACES}),
     "reprioritise": (3, {"which": PLACES, "priority": PRIORITIES}),
     "move": (4, {"which": PLACES, "name": FUNCTIONS}),
+    "hasten": (2, {"which": PLACES}),
     "correct": (2, {"which": PLACES, "workload": (b"", b"two", LONG)}),
     "limit_function": (1, {"name": FUNCTIONS, "bounds": list(product(LIMITS, LIMITS, LIMITS))}),
     "create_function": (1, {"name": FUNCTIONS}),
@@ -401,6 +402,15 @@ class BrokerMachine(RuleBasedStateMachine):
         if (known := self.find(handle)) is not None:
             expected = self.model.move(known, name, self.now)
             self.change(expected, self.broker.operations.move, known.job, name)
+
+    def hasten(self, handle: bytes) -> None:
+        """Who requeues a job that waits for its time has it begin."""
+        known = self.find(handle)
+        if known is not None and not known.job.ended:
+            waits = known.state == DELAYED and not (known.due is None and known.at is None)
+            if waits:
+                self.model.begin_at_last(known)
+            assert self.broker.operations.requeue(handle, self.now) is waits
 
     def correct(self, handle: bytes, workload: bytes) -> None:
         if (known := self.find(handle)) is not None:

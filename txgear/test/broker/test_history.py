@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.history import (
     MOST_ATTEMPTS,
+    MOST_COPIES,
     MOST_EARLIER,
     MOST_TEXT,
     Attempt,
@@ -65,6 +66,25 @@ class CheckSettingsTests(SynchronousTestCase):
         check_settings({"timeout": 3})
         for wrong in ({"timeout": "soon"}, {"max_queue": 3}):
             self.assertRaises(InvalidArgument, check_settings, wrong)
+
+
+class CopiesTests(SynchronousTestCase):
+    def test_there_and_back(self) -> None:
+        life = History()
+        life.copy_of = "H:x:1"
+        for number in range(MOST_COPIES + 2):
+            life.add_copy(f"H:x:{number}")
+        again = History.from_bytes(life.to_bytes() or b"")
+        self.assertEqual(again.copy_of, "H:x:1")
+        self.assertEqual(again.copies, tuple(f"H:x:{number}" for number in range(2, MOST_COPIES + 2)))
+
+    def test_of_most_jobs_nothing_is_kept(self) -> None:
+        self.assertIsNone(History().to_bytes())
+        life = History.from_bytes(b"{}")
+        self.assertEqual((life.copy_of, life.copies), ("", ()))
+
+    def test_what_is_damaged(self) -> None:
+        self.assertRaises(ValueError, History.from_bytes, b'{"copies": 7}')
 
 
 class HistoryTests(SynchronousTestCase):

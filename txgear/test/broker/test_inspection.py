@@ -608,6 +608,8 @@ class JobTests(InspectionTestCase):
                 "silent": None,
                 "numerator": None,
                 "denominator": None,
+                "copy_of": None,
+                "copies": [],
                 "reasons": {},
                 "settings": {},
                 "history": [],

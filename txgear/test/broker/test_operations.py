@@ -88,6 +88,33 @@ class RequeueTests(OperationsTestCase):
         self.assertEqual([attempt.ended for attempt in life.attempts], [START, START + 5, START + 5])
         self.assertEqual((life.counts, job.since), ({"fail": 2}, START + 5))
 
+    def test_one_that_waits_for_its_next_attempt_waits_no_more(self) -> None:
+        self.fixture.set(retries=3, backoff=60)
+        (job,) = self.submit(1)
+        self.fails(self.worker, self.grabbed(self.worker, job))
+        (other,) = self.submit(1)
+        self.assertEqual(job.state, DELAYED)
+        self.assertTrue(self.broker.operations.requeue(job.handle, self.fixture.now))
+        self.assertFalse(self.broker.operations.requeue(job.handle, self.fixture.now))
+        self.assertEqual((job.retries, job.due), (1, 0.0))
+        self.assertEqual(self.fixture.grab_all(self.worker), [other, job])
+        self.broker.check()
+
+    def test_one_that_waits_for_its_time_waits_no_more(self) -> None:
+        now = self.fixture.now
+        for waiting in ({"due": now + 60}, {"delay": 60.0}, {"delay": 60.0, "settings": {"expires": 30}}):
+            (job,) = self.submit(1, **waiting)
+            self.assertTrue(self.broker.operations.requeue(job.handle, now))
+            self.assertEqual((job.state, job.appointment), (QUEUED, None))
+            self.assertEqual(self.fixture.grab_all(self.worker), [job])
+        self.broker.check()
+
+    def test_one_that_is_withheld_stays_so(self) -> None:
+        (job,) = self.submit(1)
+        self.broker.drain(self.fixture.now)
+        self.assertEqual(job.state, DELAYED)
+        self.assertFalse(self.broker.operations.requeue(job.handle, self.fixture.now))
+
     def test_it_comes_behind_all_others(self) -> None:
         dead = self.dead()
         jobs = self.submit(2)

@@ -6,9 +6,11 @@ import json
 
 from twisted.logger import capturedLogs, formatEvent
 
+from txgear.broker.archive import history_of
 from txgear.broker.broker import Broker
 from txgear.broker.bulkacts import MOST_TASKS
-from txgear.broker.rights import CANCEL, MOVE, PEERS, PRIORITISE, SEE, SHUTDOWN
+from txgear.broker.rights import CANCEL, MOVE, PEERS, PRIORITISE, READ, SEE, SHUTDOWN, SUBMIT
+from txgear.broker.states import DEAD, DELAYED
 from txgear.broker.tenants import Tenant
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import HIGH, WORK_FAIL
@@ -69,6 +71,75 @@ class OneJobTests(TaskTestCase):
             self.assertIn(b"ERR ACCESS_DENIED", self.say(line))
         self.peer.rights = FakeRights((SEE, b"f"))
         self.assertIn(b"ERR UNKNOWN_JOB", self.say(b"move job H:test:1 h"))
+
+
+class CopyTests(TaskTestCase):
+    def test_the_same_once_more(self) -> None:
+        self.submit(b"f")
+        self.assertEqual(self.say(b"copy job H:test:1"), b"OK H:test:2\n")
+        original, copy = self.broker.table.jobs.values()
+        for name in ("function", "workload", "priority", "reducer", "state"):
+            self.assertEqual(getattr(copy, name), getattr(original, name), name)
+        self.assertIn(b"copy_of\tH:test:1\n", self.say(b"job H:test:2"))
+        self.assertIn(b'copies\t["H:test:2"]\n', self.say(b"job H:test:1"))
+
+    def test_or_something_else(self) -> None:
+        self.submit(b"f")
+        began = self.fixture.clock.seconds()
+        self.say(b"copy job H:test:1 function=a\\x20b priority=High unique=u delay=1m")
+        copy = self.broker.table.jobs[2]
+        self.assertEqual((copy.function.name, copy.unique, copy.priority), (b"a b", b"u", HIGH))
+        self.assertEqual((copy.state, copy.due), (DELAYED, began + 60))
+        self.assertEqual(self.say(b"copy job H:test:1 function=a\\x20b unique=u"), b"OK H:test:2\n")
+        self.assertEqual(len(self.broker.table.jobs), 2)
+
+    def test_its_settings_are_those_of_the_other(self) -> None:
+        self.kill(1)
+        job = self.broker.archive.jobs[1]
+        self.assertEqual(self.say(b"copy job H:test:1"), b"OK H:test:2\n")
+        self.assertEqual((job.state, history_of(job).copies), (DEAD, ("H:test:2",)))
+
+    def test_what_makes_no_sense(self) -> None:
+        self.submit(b"f")
+        for line, code in (
+            (b"copy", b"INVALID_ARGUMENTS"),
+            (b"copy job", b"INVALID_ARGUMENTS"),
+            (b"copy jobs H:test:1", b"INVALID_ARGUMENTS"),
+            (b"copy job H:test:1 now", b"INVALID_ARGUMENT"),
+            (b"copy job H:test:1 workload=x", b"INVALID_ARGUMENT"),
+            (b"copy job H:test:1 delay=soon", b"INVALID_ARGUMENT"),
+            (b"copy job H:test:1 unique=\\x00", b"INVALID_ARGUMENT"),
+            (b"copy job H:test:1 priority=higher", b"INVALID_ARGUMENTS"),
+            (b"copy job H:test:1 unique=" + b"u" * 65, b"ARGUMENT_TOO_LARGE"),
+            (b"copy job H:test:2", b"UNKNOWN_JOB"),
+        ):
+            self.assertEqual(self.say(line).split()[:2], [b"ERR", code], line)
+        self.assertEqual(len(self.broker.table.jobs), 1)
+
+    def test_rights(self) -> None:
+        self.submit(b"f")
+        self.peer.rights = FakeRights((SUBMIT, b"g"))
+        self.assertIn(b"ERR ACCESS_DENIED Not+allowed:+submit+g", self.say(b"copy job H:test:1 function=g"))
+        self.peer.rights = FakeRights((SUBMIT, b"f"))
+        self.assertIn(b"ERR ACCESS_DENIED", self.say(b"copy job H:test:1"))
+        self.peer.rights = FakeRights((READ, b"f"))
+        self.assertIn(b"ERR ACCESS_DENIED", self.say(b"copy job H:test:1"))
+        self.peer.rights = FakeRights((SEE, b"f"))
+        self.assertIn(b"ERR UNKNOWN_JOB", self.say(b"copy job H:test:1"))
+        self.peer.rights = None
+        self.assertEqual(len(self.broker.table.jobs), 1)
+
+    def test_it_is_noted(self) -> None:
+        self.submit(b"f")
+        path = self.mktemp()
+        self.fixture.server.audit = AuditLog(path, self.fixture.clock, self.fixture.clock.seconds)
+        with capturedLogs() as logs:
+            self.say(b"copy job H:test:1")
+        (line,) = map(formatEvent, logs)
+        self.assertIn("submit H:test:2: copy of H:test:1", line or "")
+        with open(path, encoding="utf-8") as file:
+            about = json.loads(file.read())
+        self.assertEqual((about["act"], about["handle"], about["function"]), ("submit", "H:test:2", "f"))
 
 
 class ManyTests(TaskTestCase):

@@ -643,7 +643,7 @@ class OrderTests(OwnTestCase):
         handles = [self.kill_one() for _ in range(3)]
         self.check(
             (b"requeue job " + handles[0], OK),
-            (b"requeue job " + handles[0], b"ERR NOT_DEAD The+job+is+not+dead\r\n"),
+            (b"requeue job " + handles[0], b"ERR NOT_DEAD The+job+is+not+dead,+and+does+not+wait\r\n"),
             (b"requeue job H:test:7", UNKNOWN_JOB),
             (b"Requeue Function f", b"OK 2\n"),
             (b"requeue function g", UNKNOWN_FUNCTION),

@@ -136,7 +136,7 @@ class JobActs:
         return self._changed(request, CANCEL, job)
 
     def requeue(self, request: WebRequest, handle: str) -> Answer:
-        """Queue it again, as it is dead."""
+        """Queue it again, as it is dead, or at once, as it waits."""
         job = self._job(request, REQUEUE, handle)
         operatorcommands.requeue_job(self._server, job)
         return self._changed(request, REQUEUE, job)
@@ -151,18 +151,30 @@ class JobActs:
     def prioritise(self, request: WebRequest, handle: str) -> Answer:
         """Give it another priority."""
         wanted: NewPriority = request.body(NewPriority)
+        return self.give_priority(request, handle, wanted.priority)
+
+    def give_priority(self, request: WebRequest, handle: str, priority: Priority) -> Answer:
+        """Give it this priority."""
         job = self._job(request, PRIORITISE, handle)
-        self._operations.reprioritise(job, PRIORITY_NAMES.index(wanted.priority), request.now)
-        return self._changed(request, PRIORITISE, job, wanted.priority)
+        self._operations.reprioritise(job, PRIORITY_NAMES.index(priority), request.now)
+        return self._changed(request, PRIORITISE, job, priority)
 
     def move(self, request: WebRequest, handle: str) -> Answer:
         """Make it one of another function."""
         wanted: NewFunction = request.body(NewFunction)
+        return self.move_to(request, handle, wanted.function)
+
+    def move_to(self, request: WebRequest, handle: str, function: str) -> Answer:
+        """
+        Make it one of this function.
+
+        @param function: its name, as lists show it.
+        """
         job = self._job(request, MOVE, handle)
-        name = wanted.function.encode("utf-8")
-        function = operatorcommands.named_function(self._server, request.peer, MOVE, name)
-        self._operations.move(job, function, request.now)
-        return self._changed(request, MOVE, job, function)
+        name = function.encode("utf-8")
+        named = operatorcommands.named_function(self._server, request.peer, MOVE, name)
+        self._operations.move(job, named, request.now)
+        return self._changed(request, MOVE, job, named)
 
     def correct(self, request: WebRequest, handle: str) -> Answer:
         """Give it another workload."""
@@ -277,9 +289,10 @@ def routes(web: Web) -> list[Route]:
             jobs.requeue,
             Operation(
                 "requeue_job",
-                "Queue a dead job again",
+                "Queue a job that is dead or waits",
                 "jobs",
-                "It has all its attempts again, and comes behind all others.",
+                "A dead one has all its attempts again; one that waits for its time or its next attempt waits"
+                " no more. It comes behind all others.",
                 answers=CHANGED,
                 problems=ONE_JOB,
                 links=links,

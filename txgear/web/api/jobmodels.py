@@ -187,6 +187,8 @@ class Job(Struct, frozen=True, kw_only=True):
     @ivar attempts: how many have ended without a result.
     @ivar size: bytes of its workload; C{null} if that is not kept.
     @ivar stored: whether the store has it.
+    @ivar copy_of: the handle of the job that it was made from; C{null} for none.
+    @ivar copies: those of the last five that were made from it, the newest last.
     @ivar reasons: how many attempts have ended how.
     @ivar settings: what holds for it: its function's policy, and its own settings over that.
     @ivar history: its last attempts that ended without a result, the newest last.
@@ -224,6 +226,8 @@ class Job(Struct, frozen=True, kw_only=True):
     attempts: int
     size: int | None
     stored: bool
+    copy_of: str | None
+    copies: list[str]
     reasons: dict[Reason, int]
     settings: Settings
     history: list[Attempt]

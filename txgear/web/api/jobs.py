@@ -126,8 +126,13 @@ def _check_read(request: WebRequest, job: Job, found: bytes | None) -> None:
         raise unknown_job()
     check(request.peer, READ, job.function.name)
     if found is None:
-        retry = {"Retry-After": str(RETRY_SECONDS)}
-        raise Problem(503, "not_read", "The store does not have it, or does not answer", headers=retry)
+        raise not_read()
+
+
+def not_read() -> Problem:
+    """The store does not have it, or does not answer."""
+    retry = {"Retry-After": str(RETRY_SECONDS)}
+    return Problem(503, "not_read", "The store does not have it, or does not answer", headers=retry)
 
 
 def _headers(job: Job) -> dict[str, str]:
