@@ -55,6 +55,13 @@ class StoringTests(DurableBrokerTestCase):
             [(first, b"w\0"), (second, workload)],
         )
 
+    def test_when_it_is_to_begin(self) -> None:
+        self.fixture.set_clock(100.0)
+        for waits in ({"due": START + 109.0}, {"delay": 9.0}):
+            job = self.fixture.submit(None, **waits)
+            self.assertEqual((job.state, self.broker.lifecycle.begins(job)), (STORING, START + 109.0))
+        self.assertEqual(self.broker.lifecycle.begins(self.fixture.submit(None)), 0.0)
+
     def test_a_digest_has_16_bytes_whatever_its_value(self) -> None:
         """Some workload's digest begins with a zero."""
         for number in range(300):

@@ -17,8 +17,7 @@ from txgear.test.support.journal import FaultyStore
 from txgear.test.support.server import DurableServerFixture
 from txgear.test.support.web import WebPeer
 from txgear.test.web.api.apicase import ApiTestCase
-from txgear.web.api import copies, jobs
-from txgear.web.api import jobmodels
+from txgear.web.api import copies, jobmodels, jobs
 
 COPY = "/api/v1/jobs/H:test:1/copy"
 
