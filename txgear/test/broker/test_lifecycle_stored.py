@@ -57,8 +57,8 @@ class StoringTests(DurableBrokerTestCase):
 
     def test_when_it_is_to_begin(self) -> None:
         self.fixture.set_clock(100.0)
-        for waits in ({"due": START + 109.0}, {"delay": 9.0}):
-            job = self.fixture.submit(None, **waits)
+        for due, delay in ((START + 109.0, 0.0), (0.0, 9.0)):
+            job = self.fixture.submit(None, due=due, delay=delay)
             self.assertEqual((job.state, self.broker.lifecycle.begins(job)), (STORING, START + 109.0))
         self.assertEqual(self.broker.lifecycle.begins(self.fixture.submit(None)), 0.0)
 

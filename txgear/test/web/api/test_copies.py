@@ -27,7 +27,8 @@ class CopiesTests(ApiTestCase):
 
     def submit(self, **rest: Any) -> Job:
         now = self.clock.seconds()
-        return self.broker.submit(None, b"f", b"u", b"work", now, background=True, **rest)
+        job: Job = self.broker.submit(None, b"f", b"u", b"work", now, background=True, **rest)
+        return job
 
     def policy(self, **settings: Any) -> None:
         policies = Policies([("*", CLASSIC.with_settings(settings))])
@@ -41,7 +42,8 @@ class CopiesTests(ApiTestCase):
     def copied(self, body: Any = None) -> Job:
         answer = self.ask("POST", COPY, body=body or {})
         self.assertEqual(answer.status, 202, answer.body)
-        return self.broker.table.jobs[int(answer.json["handle"].rpartition(":")[2])]
+        job: Job = self.broker.table.jobs[int(answer.json["handle"].rpartition(":")[2])]
+        return job
 
     def test_the_same_once_more(self) -> None:
         original = self.submit(priority=HIGH, reducer=b"r", settings={"timeout": 3})
