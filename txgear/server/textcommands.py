@@ -347,11 +347,11 @@ def _schedules(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
 
 
 def _details(found: Mapping[str, Any]) -> list[bytes]:
-    """A row for each value; C{None}, empty text and empty dicts have none."""
+    """A row for each value; C{None} and what is empty have none."""
     return [
         row(name.encode("ascii"), column(value, name=name in NAMES))
         for name, value in found.items()
-        if value is not None and value not in ("", {})
+        if value is not None and value not in ("", {}, [])
     ]
 
 

@@ -136,6 +136,8 @@ CASES: Final[dict[bytes, tuple[Need, ...]]] = {
     b"prioritise job " + KEPT + b" low": (HIDDEN, refused(PRIORITISE)),
     b"move job " + QUEUED + b" mail": (HIDDEN, refused(MOVE)),
     b"move jobs mail function=mail older=never": (refused(MOVE),),
+    b"copy job " + QUEUED: (HIDDEN, refused(READ), refused(SUBMIT)),
+    b"copy job " + KEPT: (HIDDEN, refused(READ)),
     b"tasks": (),
     b"stop task 9": (),
     b"purge mail": (refused(PURGE),),
