@@ -130,7 +130,7 @@ def test_all_that_match(browser: tuple[Server, Browser]) -> None:
     server, user = browser
     filled(server, 2 * MANY)
     page = user.get("/jobs?function=a")
-    assert "50 jobs of more" in page.text
+    assert "50 jobs on this page" in page.text
     preview = user.send(page, "all", ("act", "move"), ("function", "c"))
     asked = ended(user, preview)
     assert totals(server) == {"a": MANY, "b": MANY}

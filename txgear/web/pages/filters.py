@@ -89,7 +89,7 @@ def problems(words: Mapping[str, bytes], known: Collection[str]) -> dict[str, st
         try:
             Search.parse({name: value}, known)
         except InvalidArgument as error:
-            found[name] = error.text
+            found[name] = error.text.removeprefix(f"{name}: ")
     return found
 
 

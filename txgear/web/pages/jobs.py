@@ -41,14 +41,14 @@ _ACTS: Final = {"jobs": (MOVE, PRIORITISE, CANCEL), "kept": (FORGET,)}
 What can be done to the jobs of each list. The last ones cannot be undone: the key Enter stands for the first.
 """
 _LABELS: Final = {
-    "function": ("Function", "mail.*"),
-    "state": ("State", ""),
-    "older": ("Older than", "2h"),
-    "worker": ("Worker", "part of its name"),
-    "unique": ("Unique", "the whole of it"),
-    "text": ("Text", "in unique or workload"),
+    "function": ("Function", "mail.*", 16),
+    "state": ("State", "", 0),
+    "older": ("Older than", "2h", 6),
+    "worker": ("Worker", "part of its name", 16),
+    "unique": ("Unique", "the whole of it", 16),
+    "text": ("Text", "in unique or workload", 18),
 }
-"""The fields of the form: what each is called, and what may stand there."""
+"""The fields of the form: what each is called, what may stand there, and how wide it is."""
 
 
 class JobsQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -136,10 +136,11 @@ class JobsView(View):
                     "name": name,
                     "label": label,
                     "hint": hint,
+                    "size": size,
                     "value": getattr(query, name) or "",
                     "wrong": self._wrong.get(name),
                 }
-                for name, (label, hint) in _LABELS.items()
+                for name, (label, hint, size) in _LABELS.items()
                 if name in known
             ],
             "states": filters.state_choices(query.state or ""),
