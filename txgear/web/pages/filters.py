@@ -8,7 +8,6 @@ escaped as everywhere: C{\\x20} is a space.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
@@ -25,7 +24,6 @@ MOST_LINE: Final = 4 * MAX_FUNCTION
 EVERYTHING: Final[Mapping[str, bytes]] = {"function": b"*"}
 """What a filter that says nothing is, where something has to be said."""
 
-_WILD: Final = re.compile(rb"[*?\[]")
 _KINDS: Final = {
     "jobs": "jobs that have not ended",
     "dead": "dead jobs",
@@ -38,9 +36,12 @@ _WORDS: Final = {
     "worker": "at a worker with this in its name:",
     "older": "submitted at least so long ago:",
     "text": "with this text in them:",
-    "reason": "whose last attempt ended for",
+    "reason": "of which the reason is",
+    "review": "set aside in the review",
 }
 """What each value says; a new one that is looked for has its words here."""
+_LISTS: Final = ("state", "reason")
+"""Values of which there may be several, with commas between."""
 
 
 class Said(NamedTuple):
@@ -109,11 +110,6 @@ def address(path: str, words: Mapping[str, bytes], **more: Any) -> str:
     return f"{path}?{urlencode(values)}" if values else path
 
 
-def only(function: bytes) -> bytes:
-    """The pattern that one function matches, and no other."""
-    return _WILD.sub(rb"[\g<0>]", function)
-
-
 def kind(of: str) -> str:
     """
     What the jobs of a list are called.
@@ -129,7 +125,7 @@ def in_words(words: Mapping[str, bytes]) -> list[Said]:
     for name, value in words.items():
         if name == "function" and value == b"*":
             continue
-        shown = " or ".join(text(value).split(",")) if name == "state" else text(value)
+        shown = " or ".join(text(value).split(",")) if name in _LISTS else text(value)
         found.append(Said(_WORDS[name], shown))
     return found
 

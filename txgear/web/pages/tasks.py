@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 PATH: Final = "/tasks"
 
+_LISTS: Final = {"jobs": ("/jobs", None), "kept": ("/jobs", "kept"), "dead": ("/dead", None)}
+"""Where the jobs are listed: the path, and what else its query says."""
+
 
 class NoQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Nothing is asked for but the page."""
@@ -56,6 +59,7 @@ def _shown(server: JobServer, task: BulkAct) -> dict[str, Any]:
         "kind": filters.kind(order.of),
         "said": filters.in_words(order.words),
         "line": f"{order.of} {filters.line(order.words)}",
+        "listed": filters.address(_LISTS[order.of][0], order.words, of=_LISTS[order.of][1]),
         "counted": task.counted,
         "led_to": task.led_to or None,
         "at": task.looked_at if counting or order.preview else ended,

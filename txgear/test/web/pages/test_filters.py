@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.errors import InvalidArgument
@@ -44,12 +42,6 @@ class FilterTests(SynchronousTestCase):
         self.assertEqual(sorted(found), ["limit", "older"])
         self.assertIn("limit is not known", found["limit"])
         self.assertEqual(filters.problems({"text": b"x"}, filters.known("kept")), {})
-
-    def test_one_function(self) -> None:
-        for name in ("a*", "[b]?", "c"):
-            pattern = filters.only(name.encode()).decode()
-            self.assertTrue(fnmatch.fnmatchcase(name, pattern))
-        self.assertFalse(fnmatch.fnmatchcase("ab", filters.only(b"a*").decode()))
 
     def test_in_words(self) -> None:
         self.assertEqual(filters.in_words({"function": b"*"}), [])

@@ -43,6 +43,7 @@ class CourseTests(TasksTestCase):
             "<code><bdi>jobs function=f</bdi></code>",
             '<button class="danger" formaction="/tasks/1/confirm">Cancel 3 jobs</button>',
             "Count again",
+            '<a href="/jobs?function=f">Those that match now</a>',
             "Whoever waits for them hears that they failed.",
         ):
             self.assertIn(said, html)
