@@ -39,14 +39,22 @@ async function sent(event) {
       fields.set("sure", "yes");
     }
     button?.setAttribute("aria-busy", "true");
-    await post(form, button?.getAttribute("formaction") ?? form.getAttribute("action"), fields);
+    await post(form, button, fields);
   } finally {
     delete form.dataset.busy;
     button?.removeAttribute("aria-busy");
   }
 }
 
-async function post(form, action, fields) {
+/** Send it as browsers do, to the page that comes next. */
+function leave(form, button) {
+  form.dataset.plain = "";
+  form.requestSubmit(button);
+  delete form.dataset.plain;
+}
+
+async function post(form, button, fields) {
+  const action = button?.getAttribute("formaction") ?? form.getAttribute("action");
   let answer;
   let found;
   try {
@@ -55,13 +63,18 @@ async function post(form, action, fields) {
       body: fields,
       headers: { Accept: "application/json" },
     });
-    if (!answer.redirected) found = await answer.json();
+    if (answer.headers.get("Content-Type")?.startsWith("text/html")) {
+      // It is asked before anything is done, on a page of its own; or one has to sign in first.
+      if (answer.redirected) location.assign(answer.url);
+      else leave(form, button);
+      return;
+    }
+    found = await answer.json();
   } catch {
     note("There was no answer, so it may or may not be done: look before you do it again.", true);
     return;
   }
-  if (answer.redirected) location.assign(answer.url);
-  else if (!answer.ok) refused(answer, found);
+  if (!answer.ok) refused(answer, found);
   else done(form, found);
 }
 

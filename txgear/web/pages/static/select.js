@@ -16,8 +16,13 @@ function heads() {
     const all = document.createElement("input");
     all.type = "checkbox";
     all.dataset.all = "";
-    all.setAttribute("aria-label", "Select all rows shown");
-    head.replaceChildren(all);
+    const words = document.createElement("span");
+    words.className = "hidden-text";
+    words.textContent = "Select all rows shown";
+    const label = document.createElement("label");
+    label.className = "check";
+    label.append(all, words);
+    head.replaceChildren(label);
     all.addEventListener("change", () => {
       for (const box of boxes(table)) box.checked = all.checked;
       count();
