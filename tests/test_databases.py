@@ -443,6 +443,48 @@ def test_postgresql_commits_to_the_disk(postgres: Database) -> None:
         store.close(None)
 
 
+def test_what_a_database_says_of_itself(store: SqlStore, database: Database) -> None:
+    """A server of the tests is durable: nothing is said against it."""
+    store.open()
+    report = store.report()
+    assert report.doubts == ()
+    assert report.schema == "0003"
+    assert report.size is not None
+    assert report.size > 0
+    assert report.database.startswith(("PostgreSQL 1", "MariaDB 1"))
+    settings = dict(report.settings)
+    if "fsync" in settings:
+        assert settings == {
+            "synchronous_commit": "on",
+            "fsync": "on",
+            "full_page_writes": "on",
+            "tables": "logged",
+        }
+    else:
+        assert (settings["innodb_flush_log_at_trx_commit"], settings["engine"]) == ("1", "InnoDB")
+
+
+def test_doubts_of_postgresql(postgres: Database) -> None:
+    store = make_store(postgres.url)
+    store.open()
+    postgres.execute("ALTER TABLE txgear_jobs SET UNLOGGED")
+    (doubt,) = store.report().doubts
+    assert doubt == "the tables are unlogged: a crash of the database empties them"
+    store.close(None)
+
+
+def test_doubts_of_mariadb(mariadb: Database) -> None:
+    store = make_store(mariadb.url)
+    store.open()
+    mariadb.execute("SET GLOBAL innodb_flush_log_at_trx_commit = 2")
+    try:
+        (doubt,) = store.report().doubts
+        assert doubt.startswith("innodb_flush_log_at_trx_commit is 2: ")
+    finally:
+        mariadb.execute("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
+        store.close(None)
+
+
 def test_mysql_refuses_what_does_not_fit_a_packet(mariadb: Database) -> None:
     before = mariadb.execute("SELECT @@global.max_allowed_packet")[0][0]
     store = make_store(mariadb.url)

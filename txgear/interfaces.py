@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from txgear.broker.broker import Broker
     from txgear.broker.model import Job, Peer
     from txgear.broker.ports import Outbox
-    from txgear.broker.records import Batch, HistoryChunk, JobRecord, StoredValue
+    from txgear.broker.records import Batch, HistoryChunk, JobRecord, StoredValue, StoreReport
     from txgear.protocol.packets import Packet
 
 
@@ -280,3 +280,10 @@ class IHistoryStore(IJobStore):
         @return: those with higher numbers, in the order of these; fewer than C{limit} only if there are no
             more.
         """
+
+
+class IReportingStore(IJobStore):
+    """A store that can say what it is, and how durable its settings are now."""
+
+    def report() -> StoreReport:
+        """Ask the database itself; this takes some milliseconds at the most."""

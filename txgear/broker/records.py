@@ -144,6 +144,27 @@ HistoryChunk: TypeAlias = "tuple[int, bytes]"
 """A piece of the history of figures: its number, at least 1, and what is in it."""
 
 
+class StoreReport(NamedTuple):
+    """
+    What a store says of itself.
+
+    @ivar database: what it is made of, with the version.
+    @ivar schema: the revision of its tables.
+    @ivar settings: those that decide what outlives a crash, as they are in force, by the database's own names
+        for them.
+    @ivar doubts: sentences: why what was answered could be lost all the same. Without any it is durable.
+    @ivar size: bytes of the database; C{None} if that is not known.
+    @ivar log_size: bytes of the log that is to become part of it; C{None} if that is not known.
+    """
+
+    database: str
+    schema: str
+    settings: tuple[tuple[str, str], ...]
+    doubts: tuple[str, ...]
+    size: int | None = None
+    log_size: int | None = None
+
+
 class Batch(NamedTuple):
     """
     Changes that a store makes in one transaction: new jobs first, then what operators have changed, then

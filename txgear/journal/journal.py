@@ -17,11 +17,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from txgear.broker.ports import JournalListener
-from txgear.interfaces import IHistoryStore
+from txgear.interfaces import IHistoryStore, IReportingStore
 from txgear.journal.chunks import Chunks
 from txgear.journal.figures import Figures
 from txgear.journal.link import CLOSED, LOST, OPEN, TAKEN, InThread, Link
 from txgear.journal.reads import Reads
+from txgear.journal.reports import Reports
 from txgear.journal.writes import NOTHING, NOW, Writes
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Journal:
     and L{Reads}, whose methods are this object's.
 
     @ivar chunks: carries the history of figures; C{None} where the store does not keep it.
+    @ivar reports: what the store says of itself; C{None} where it says nothing.
     @ivar answered: part of L{txgear.journal.link.LinkListener}; ends a turn of the server's.
     """
 
@@ -57,6 +59,7 @@ class Journal:
         self._writes = Writes(self._link, clock, timeout, self.turn_ended, self._time_is_up)
         self._reads = Reads(self._link, clock, self.turn_ended, self._writes.renew)
         self.chunks = Chunks(self._link, store, clock) if IHistoryStore.providedBy(store) else None
+        self.reports = Reports(self._link, store, clock) if IReportingStore.providedBy(store) else None
         self._read_last = False
         self._ending = Ending(clock, timeout)
 
@@ -144,17 +147,23 @@ class Journal:
             elif not (state is CLOSED or state is TAKEN):
                 self._writes.watch()
                 if state is LOST and link.retries.due():
-                    link.open(self._writes.jobs.numbers_in_flight(), self._writes.reopened)
+                    link.open(self._writes.jobs.numbers_in_flight(), self._reopened)
         except Exception:
             link.failed(Failure())
 
     def _call_next(self) -> None:
-        """Reads and writes take turns; numbers for jobs come before both, and history comes last."""
+        """
+        Reads and writes take turns; numbers for jobs come before both, and so does the question of each
+        minute; history comes last.
+        """
         link, writes, reads, chunks = self._link, self._writes, self._reads, self.chunks
+        reports = self.reports
         need = writes.look()
         low = self._listener.numbers_left < NUMBERS // 2 and not link.closing
         if low and not (link.retries.attempts and (need is NOW or reads.loads.jobs)):
             link.call(lambda store: store.reserve(NUMBERS), self._reserved)
+        elif reports is not None and reports.ready:
+            reports.start()
         elif reads.ready and not (need is NOW and self._read_last):
             self._read_last = True
             reads.start()
@@ -167,6 +176,11 @@ class Journal:
             link.recovered()
             if link.closing:
                 self._ending.nothing_is_left()
+
+    def _reopened(self, known: set[int]) -> None:
+        if self.reports is not None:
+            self.reports.renew()
+        self._writes.reopened(known)
 
     def _reserved(self, first: int) -> None:
         self._listener.reserve(first, NUMBERS)

@@ -11,6 +11,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.pool import NullPool
 
+from txgear.broker.records import StoreReport
 from txgear.errors import ConfigurationError
 from txgear.stores.statements import Statements
 
@@ -94,6 +95,10 @@ class StoreDialect(ABC):
     def cursor(self, driver: DBAPIConnection) -> DBAPICursor:
         """A new cursor of the driver's connection, for the statements."""
         return driver.cursor()
+
+    @abstractmethod
+    def report(self, cursor: DBAPICursor) -> StoreReport:
+        """What the database says of itself; see L{txgear.interfaces.IReportingStore}."""
 
     @abstractmethod
     def release(self) -> None:

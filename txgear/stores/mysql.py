@@ -11,8 +11,10 @@ from typing import Any, Final
 from sqlalchemy import Column, Connection, event, func, literal_column, select
 from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
 
+from txgear.broker.records import StoreReport
 from txgear.errors import StoreUnusable
-from txgear.stores.schema import jobs, results, workloads
+from txgear.stores import durability
+from txgear.stores.schema import REVISIONS, jobs, results, workloads
 from txgear.stores.serverdialect import ACCESS, FOREIGN_TABLES, GRACE, READ_ONLY, RIGHTS, ServerDialect
 from txgear.stores.statements import MOST_BYTES, ROW_BYTES, Statements, parameter, primary_key
 
@@ -155,6 +157,25 @@ class MySQL(ServerDialect):
             if holder == self.session:
                 connection.exec_driver_sql("KILL %s", (holder,))
         return taken
+
+    def report(self, cursor: DBAPICursor) -> StoreReport:
+        names = ("innodb_flush_log_at_trx_commit", "log_bin", "sync_binlog", "innodb_doublewrite")
+        cursor.execute(f"SELECT VERSION(), {', '.join('@@' + name for name in names)}")
+        version, *values = cursor.fetchall()[0]
+        cursor.execute(
+            "SELECT engine, data_length + index_length FROM information_schema.tables"
+            " WHERE table_schema = DATABASE() AND table_name LIKE 'txgear\\_%%'"
+        )
+        tables = cursor.fetchall()
+        settings = {name: str(value) for name, value in zip(names, values, strict=True)}
+        settings["engine"] = " ".join(sorted({str(engine) for engine, _ in tables}))
+        return StoreReport(
+            f"{'MariaDB' if 'MariaDB' in version else 'MySQL'} {version}",
+            REVISIONS[-1],
+            tuple(settings.items()),
+            durability.of_mysql(settings),
+            int(sum(size or 0 for _, size in tables)),
+        )
 
     def message(self, error: BaseException) -> str:
         return str(error.args[1]) if len(error.args) > 1 else str(error)

@@ -13,7 +13,9 @@ from sqlalchemy import Column, Connection, Table, any_, bindparam, event
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, Dialect
 
-from txgear.stores.schema import inserted_columns
+from txgear.broker.records import StoreReport
+from txgear.stores import durability
+from txgear.stores.schema import REVISIONS, inserted_columns
 from txgear.stores.serverdialect import ACCESS, FOREIGN_TABLES, GRACE, READ_ONLY, RIGHTS, ServerDialect
 from txgear.stores.statements import Statements
 
@@ -135,6 +137,28 @@ class PostgreSQL(ServerDialect):
     def cursor(self, driver: DBAPIConnection) -> DBAPICursor:
         # Otherwise bytes come as hexadecimal digits.
         return driver.cursor(binary=True)
+
+    def report(self, cursor: DBAPICursor) -> StoreReport:
+        cursor.execute(
+            "SELECT current_setting('server_version'), current_setting('synchronous_commit'),"
+            " current_setting('fsync'), current_setting('full_page_writes'),"
+            " (SELECT relpersistence::text FROM pg_class WHERE oid = 'txgear_jobs'::regclass),"
+            " pg_database_size(current_database())"
+        )
+        version, commit, fsync, pages, persistence, size = cursor.fetchall()[0]
+        settings = {
+            "synchronous_commit": commit,
+            "fsync": fsync,
+            "full_page_writes": pages,
+            "tables": "logged" if persistence == "p" else "unlogged",
+        }
+        return StoreReport(
+            f"PostgreSQL {version}",
+            REVISIONS[-1],
+            tuple(settings.items()),
+            durability.of_postgresql(settings),
+            size,
+        )
 
     def message(self, error: BaseException) -> str:
         # Without the statement, the context and the hints.

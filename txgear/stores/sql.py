@@ -27,9 +27,10 @@ from txgear.broker.records import (
     NewJob,
     Result,
     StoredValue,
+    StoreReport,
 )
 from txgear.errors import StoreError, StoreRefused, StoreTaken, StoreUnavailable, StoreUnusable
-from txgear.interfaces import IHistoryStore
+from txgear.interfaces import IHistoryStore, IReportingStore
 from txgear.stores import leftovers, migrations, schema
 from txgear.stores.dialects import StoreDialect
 from txgear.stores.leftovers import Leftovers
@@ -47,11 +48,11 @@ MOST_CHARACTERS: Final = 300
 """Characters of a database's message that are passed on at the most."""
 
 
-@implementer(IHistoryStore)
+@implementer(IHistoryStore, IReportingStore)
 class SqlStore:
     """
     A store with the tables of L{schema}, over one connection. Most methods are
-    those of L{IHistoryStore}; L{leftovers}, L{imported} and L{take_over} are for the
+    those of L{IHistoryStore} and L{IReportingStore}; L{leftovers}, L{imported} and L{take_over} are for the
     move from another server.
     """
 
@@ -411,6 +412,13 @@ class SqlStore:
         """See L{IHistoryStore.history}."""
         with self._transaction() as cursor:
             return self._statements.history(cursor, after, limit)
+
+    # What it is
+
+    def report(self) -> StoreReport:
+        """See L{IReportingStore.report}."""
+        with self._transaction() as cursor:
+            return self._dialect.report(cursor)
 
     # The move from another server
 

@@ -6,16 +6,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Final
+from contextlib import suppress
+from typing import Any, Final
 
 from sqlalchemy import URL, Connection, func, literal_column, select
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from twisted.logger import Logger
 
+from txgear.broker.records import StoreReport
 from txgear.errors import StoreUnusable
+from txgear.stores import durability
 from txgear.stores.dialects import StoreDialect
 from txgear.stores.filelock import DatabaseFile, FileLock
-from txgear.stores.schema import jobs, workloads
+from txgear.stores.schema import REVISIONS, jobs, workloads
 from txgear.stores.statements import Statements, parameter
 
 BUSY_SECONDS: Final = 1.0
@@ -36,6 +39,9 @@ PRAGMAS: Final = (
     "PRAGMA secure_delete = OFF",
     f"PRAGMA journal_size_limit = {LOG_BYTES}",
 )
+
+SYNCHRONOUS: Final = {0: "OFF", 1: "NORMAL", 2: "FULL", 3: "EXTRA"}
+"""SQLite's names for the values of that pragma."""
 
 FOREIGN_TABLES: Final = "its tables are not txgear's: name another file"
 UNWRITABLE: Final = "let the server's user write the file and its folder"
@@ -161,6 +167,29 @@ class SQLite(StoreDialect):
     def lock(self, connection: Connection) -> bool:
         # The locks are taken with the file, in prepare.
         return True
+
+    def report(self, cursor: DBAPICursor) -> StoreReport:
+        def ask(pragma: str) -> Any:
+            cursor.execute(f"PRAGMA {pragma}")
+            return cursor.fetchall()[0][0]
+
+        cursor.execute("SELECT sqlite_version()")
+        version = cursor.fetchall()[0][0]
+        settings = {
+            "journal_mode": str(ask("journal_mode")),
+            "synchronous": SYNCHRONOUS.get(ask("synchronous"), "unknown"),
+        }
+        log_size = None
+        with suppress(OSError):
+            log_size = os.stat(f"{self._path}-wal").st_size
+        return StoreReport(
+            f"SQLite {version}",
+            REVISIONS[-1],
+            tuple(settings.items()),
+            durability.of_sqlite(settings),
+            ask("page_size") * ask("page_count"),
+            log_size,
+        )
 
     def release(self) -> None:
         self._file.release()

@@ -147,6 +147,26 @@ class FileTests(SQLiteCase):
         self.assertEqual(self.pragma("synchronous"), 2)
         self.assertEqual(self.pragma("secure_delete"), 0)
 
+    def test_what_it_says_of_itself(self) -> None:
+        self.store.open()
+        report = self.store.report()
+        self.assertEqual(report.database, f"SQLite {sqlite3.sqlite_version}")
+        self.assertEqual(dict(report.settings), {"journal_mode": "wal", "synchronous": "FULL"})
+        self.assertEqual((report.schema, report.doubts), ("0003", ()))
+        assert report.size is not None
+        assert report.log_size is not None
+        self.assertGreater(report.log_size, 0)
+        self.assertEqual(report.size, self.pragma("page_count") * self.pragma("page_size"))
+        # What is in force is told, and not what was set when it was opened.
+        self.driver().execute("PRAGMA synchronous = NORMAL")
+        (doubt,) = self.store.report().doubts
+        self.assertIn("synchronous is NORMAL", doubt)
+
+    def test_a_log_that_is_gone_has_no_size(self) -> None:
+        self.store.open()
+        os.remove(f"{self.path}-wal")
+        self.assertIsNone(self.store.report().log_size)
+
     def test_the_lock_says_who_has_it(self) -> None:
         self.store.open()
         text = self.refusal_to_open(self.make_store())
