@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds of a commit: from a fast disk to a database that is as good as lost."""
+LATELY_SECONDS: Final = 300.0
+"""Seconds that what was lately goes back at the least; it is twice that at the most."""
 ROWS: Final = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000)
 """Rows of a batch."""
 
@@ -39,6 +41,10 @@ class Figures:
         """
         self._seconds = seconds
         self.commits = Histogram(SECONDS)
+        # Commits since some moment of the last minutes, and those of the minutes before it.
+        self._new = Histogram(SECONDS)
+        self._old = Histogram(SECONDS)
+        self._since = seconds()
         self.rows = Histogram(ROWS)
         self.refused_jobs = 0
         self.refused_results = 0
@@ -53,6 +59,20 @@ class Figures:
         """A batch was written."""
         refusals, seconds = carried
         self.commits.add(seconds)
+        self._turn_over()
+        self._new.add(seconds)
         self.rows.add(sum(map(len, batch)))
         self.refused_jobs += len(refusals.new_jobs)
         self.refused_results += len(refusals.results)
+
+    def lately(self) -> Histogram:
+        """Seconds of the commits of the last L{LATELY_SECONDS}, and of up to as many before."""
+        self._turn_over()
+        return self._new.plus(self._old)
+
+    def _turn_over(self) -> None:
+        passed = self._seconds() - self._since
+        if passed >= LATELY_SECONDS:
+            self._old = self._new if passed < 2 * LATELY_SECONDS else Histogram(SECONDS)
+            self._new = Histogram(SECONDS)
+            self._since += passed

@@ -20,7 +20,7 @@ from txgear.broker.ports import JournalListener
 from txgear.interfaces import IHistoryStore, IReportingStore
 from txgear.journal.chunks import Chunks
 from txgear.journal.figures import Figures
-from txgear.journal.link import CLOSED, LOST, OPEN, TAKEN, InThread, Link
+from txgear.journal.link import CLOSED, LOST, OPEN, OPENING, TAKEN, InThread, Link
 from txgear.journal.reads import Reads
 from txgear.journal.reports import Reports
 from txgear.journal.writes import NOTHING, NOW, Writes
@@ -129,6 +129,16 @@ class Journal:
     def figures(self) -> Figures:
         """How the store does."""
         return self._writes.figures
+
+    @property
+    def closing(self) -> bool:
+        """Whether the server ends, and nothing more is kept."""
+        return self._link.closing
+
+    @property
+    def reopening(self) -> bool:
+        """Whether it is to be opened again before anything else; that may be over in a moment."""
+        return self._link.state in (LOST, OPENING)
 
     @property
     def losses(self) -> int:

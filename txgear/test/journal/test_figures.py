@@ -8,12 +8,14 @@ from twisted.internet.task import Clock
 
 from txgear.broker.records import Batch, JobUpdate
 from txgear.errors import StoreRefused, StoreUnavailable
-from txgear.journal.figures import Figures
+from txgear.journal.batches import Refusals
+from txgear.journal.figures import LATELY_SECONDS, Figures
 from txgear.test.journal.test_newjobs import new_job
 from txgear.test.journal.test_writes import WritesTestCase
 from txgear.test.support.journal import FaultyStore
 from txgear.test.support.stores import adding, addition
 
+NO_REFUSALS = Refusals({}, {})
 GONE = StoreUnavailable("the connection is gone")
 
 
@@ -48,6 +50,16 @@ class FiguresTests(WritesTestCase):
         self.assertAlmostEqual(figures.commits.sum, 0.302)
         counts = dict(zip(figures.commits.bounds, figures.commits.counts, strict=False))
         self.assertEqual({bound for bound, count in counts.items() if count}, {0.0025, 0.5})
+
+    def test_the_last_minutes(self) -> None:
+        figures = Figures(self.clock.seconds)
+        for passed, expected in ((0, 1), (LATELY_SECONDS - 1, 2), (1, 3), (LATELY_SECONDS, 2), (1, 3)):
+            self.clock.advance(passed)
+            figures.written((), (NO_REFUSALS, 0.01))
+            self.assertEqual(figures.lately().count, expected, passed)
+        self.clock.advance(2 * LATELY_SECONDS)
+        self.assertEqual(figures.lately().count, 0)
+        self.assertEqual(figures.commits.count, 5)
 
     def test_how_much_is_in_a_batch(self) -> None:
         self.writes.jobs.add(*new_job(4))

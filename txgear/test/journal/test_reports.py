@@ -3,34 +3,13 @@
 from __future__ import annotations
 
 from twisted.logger import capturedLogs, formatEvent
-from zope.interface import implementer
 
-from txgear.broker.records import StoreReport
 from txgear.errors import StoreRefused, StoreUnavailable
-from txgear.interfaces import IHistoryStore, IReportingStore
 from txgear.journal.reports import AGAIN_SECONDS, MOST_FAILURES, Reports
-from txgear.test.support.journal import FaultyStore
+from txgear.test.support.journal import WELL, FaultyStore, ReportingStore
 from txgear.test.support.server import DurableServerFixture, DurableServerTestCase, created, submit
 
-WELL = StoreReport("SQLite 3", "0003", (("synchronous", "FULL"),), (), 4096, 0)
 DOUBTFUL = WELL._replace(doubts=("synchronous is OFF",))
-
-
-@implementer(IHistoryStore, IReportingStore)
-class ReportingStore(FaultyStore):
-    """
-    @ivar said: what it says of itself, or raises.
-    @ivar questions: how often it was asked.
-    """
-
-    said: StoreReport | Exception = WELL
-    questions = 0
-
-    def report(self) -> StoreReport:
-        self.questions += 1
-        if isinstance(self.said, Exception):
-            raise self.said
-        return self.said
 
 
 class ReportsTests(DurableServerTestCase):

@@ -15,11 +15,13 @@ from typing import Any, Final, NamedTuple, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from txgear.broker.model import Job
 from txgear.broker.ports import JournalListener
-from txgear.broker.records import Batch, HistoryChunk, JobRecord, StoredValue
+from txgear.broker.records import Batch, HistoryChunk, JobRecord, StoredValue, StoreReport
 from txgear.errors import StoreRefused, StoreUnavailable
+from txgear.interfaces import IHistoryStore, IReportingStore
 from txgear.stores.memory import MemoryStore
 
 T = TypeVar("T")
@@ -322,3 +324,24 @@ class RecordingListener:
     ) -> None:
         found = {job.number: workload for job, workload in workloads}
         self.told.append(("loaded", found, [job.number for job in unreadable], more))
+
+
+WELL = StoreReport("SQLite 3", "0003", (("synchronous", "FULL"),), (), 4096, 0)
+"""What a store says of itself that is durable."""
+
+
+@implementer(IHistoryStore, IReportingStore)
+class ReportingStore(FaultyStore):
+    """
+    @ivar said: what it says of itself, or raises.
+    @ivar questions: how often it was asked.
+    """
+
+    said: StoreReport | Exception = WELL
+    questions = 0
+
+    def report(self) -> StoreReport:
+        self.questions += 1
+        if isinstance(self.said, Exception):
+            raise self.said
+        return self.said

@@ -204,12 +204,20 @@ def bars(histogram: Sequence[int]) -> list[Bar]:
     and one before them.
     """
     counts = cumulative(histogram)
-    single = [count - before for count, before in zip(counts, [0, *counts], strict=False)]
-    there = [place for place, count in enumerate(single) if count]
+    return bars_of(BOUNDS, [count - before for count, before in zip(counts, [0, *counts], strict=False)])
+
+
+def bars_of(bounds: Sequence[float], counts: Sequence[int]) -> list[Bar]:
+    """
+    The same of other bounds.
+
+    @param counts: how many values are in each bucket, one more than there are bounds.
+    """
+    there = [place for place, count in enumerate(counts) if count]
     if not there:
         return []
-    uppers = (*BOUNDS, None)
-    return [Bar(uppers[place], single[place]) for place in range(max(there[0] - 1, 0), there[-1] + 1)]
+    uppers = (*bounds, None)
+    return [Bar(uppers[place], counts[place]) for place in range(max(there[0] - 1, 0), there[-1] + 1)]
 
 
 def histogram(counted: Sequence[int], one: str) -> Markup:
@@ -220,18 +228,25 @@ def histogram(counted: Sequence[int], one: str) -> Markup:
     @param counted: a histogram of L{counts<txgear.broker.counts>} in which there is something.
     @param one: what is counted, such as C{job}.
     """
-    found = bars(counted)
+    quantiles = [VALUES[place or 0] for place in quantile_buckets(counted, *MARKED)]
+    return histogram_of(bars(counted), quantiles, one)
+
+
+def histogram_of(found: Sequence[Bar], values: Sequence[float], one: str) -> Markup:
+    """
+    The same of bars, in which there is something.
+
+    @param values: those of L{MARKED}.
+    """
     most = max(bar.times for bar in found)
     width = len(found)
-    quantiles = list(
-        zip(MARKED, (VALUES[place or 0] for place in quantile_buckets(counted, *MARKED)), strict=True)
-    )
+    quantiles = list(zip(MARKED, values, strict=True))
     words = ", ".join(f"{share * 100:g} % within {_about(value)}" for share, value in quantiles)
     pieces = [
         Markup(
             '<svg class="chart" role="img"><title>{}</title>'
             '<svg viewBox="0 0 {} {}" preserveAspectRatio="none" width="100%" height="100%">'
-        ).format(f"{number(sum(counted), one)}: {words}", width * 10, HEIGHT)
+        ).format(f"{number(sum(bar.times for bar in found), one)}: {words}", width * 10, HEIGHT)
     ]
     for place, bar in enumerate(found):
         if bar.times:
@@ -276,7 +291,7 @@ def _of_bar(found: Sequence[Bar], place: int, one: str) -> Markup:
     if upper is not None:
         words = f"up to {short(upper)}"
     else:
-        words = f"longer than {short(BOUNDS[-1])}"
+        words = f"longer than {short(found[place - 1].upper or 0.0)}"
     return escape(f"{words}: {number(found[place].times, one)}")
 
 
@@ -284,8 +299,7 @@ def _place_of(seconds: float, found: Sequence[Bar]) -> float:
     """Where a time is between the edges of the bars."""
     for place, bar in enumerate(found):
         if bar.upper is None or seconds <= bar.upper:
-            before = BOUNDS.index(bar.upper) - 1 if bar.upper is not None else len(BOUNDS) - 1
-            lower = BOUNDS[before] if before >= 0 else 0.0
+            lower = (found[place - 1].upper or 0.0) if place else 0.0
             upper = bar.upper if bar.upper is not None else 7 * 86400.0
             return place + min(max((seconds - lower) / (upper - lower), 0.0), 1.0)
     return float(len(found))

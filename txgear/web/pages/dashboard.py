@@ -7,12 +7,12 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Final
 
-from txgear.web.pages import audit, jobs, overview, schedules, sessions, tasks, workers
+from txgear.web.pages import audit, jobs, overview, schedules, sessions, store, tasks, workers
 from txgear.web.pages.pages import Pages
 from txgear.web.routes import Route
 from txgear.web.web import Web
 
-VIEWS: Final[tuple[ModuleType, ...]] = (overview, jobs, tasks, schedules, audit, workers, sessions)
+VIEWS: Final[tuple[ModuleType, ...]] = (overview, jobs, tasks, schedules, audit, workers, sessions, store)
 """Modules with C{routes(pages)}."""
 
 
