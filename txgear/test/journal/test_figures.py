@@ -15,7 +15,7 @@ from txgear.test.journal.test_writes import WritesTestCase
 from txgear.test.support.journal import FaultyStore
 from txgear.test.support.stores import adding, addition
 
-NO_REFUSALS = Refusals({}, {})
+NO_REFUSALS = Refusals({}, {}, {})
 GONE = StoreUnavailable("the connection is gone")
 
 
