@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 AGAIN_SECONDS: Final = 60.0
 """Seconds after which it is asked again: somebody may change a setting of the database."""
-MOST_FAILURES: Final = 2
+FAILURES: Final = 2
 """Questions that fail one after the other, after which there are no more."""
 
 
@@ -52,7 +52,7 @@ class Reports:
 
     def renew(self) -> None:
         """The store has been opened again: ask soon."""
-        if self._failures < MOST_FAILURES:
+        if self._failures < FAILURES:
             self._due = -inf
 
     def start(self) -> None:
@@ -81,7 +81,7 @@ class Reports:
 
     def _failed(self) -> None:
         self._failures += 1
-        if self._failures >= MOST_FAILURES:
+        if self._failures >= FAILURES:
             self._due = inf
             self.log.warn(
                 "the store {store} does not say how durable it is, and is not asked any more",
