@@ -35,7 +35,7 @@ async function sent(event) {
   try {
     const question = button?.dataset.confirm ?? form.dataset.confirm;
     if (question) {
-      if (!(await ask(question, button?.textContent.trim() || "Yes"))) return;
+      if (!(await ask(question, yes(button)))) return;
       fields.set("sure", "yes");
     }
     button?.setAttribute("aria-busy", "true");
@@ -44,6 +44,14 @@ async function sent(event) {
     delete form.dataset.busy;
     button?.removeAttribute("aria-busy");
   }
+}
+
+/** What the button says that goes on: "Yes, cancel 3". */
+function yes(button) {
+  const words = button?.textContent.trim();
+  if (!words) return "Yes";
+  const count = button.dataset.count ? ` ${button.dataset.count}` : "";
+  return `Yes, ${words[0].toLowerCase()}${words.slice(1)}${count}`;
 }
 
 /** Send it as browsers do, to the page that comes next. */
