@@ -22,6 +22,7 @@ let planned = 0;
 let pressed = false;
 let unseen;
 let heardAt = 0;
+let isLive = false;
 
 // What is said of the line
 
@@ -32,6 +33,7 @@ const button = document.getElementById("line-button");
 function say(state, text, further = "", label = "", act = null) {
   const box = line.parentElement;
   box.hidden = false;
+  isLive = state === "live" || state === "held";
   if (box.dataset.state !== state) box.dataset.state = state;
   if (line.textContent !== text) line.textContent = text;
   if (more.textContent !== further) more.textContent = further;
@@ -41,7 +43,9 @@ function say(state, text, further = "", label = "", act = null) {
   document.body.classList.toggle("is-stale", state === "lost" || state === "ended");
 }
 
+/** Say how it is, while the line is there. */
 function tell() {
+  if (!isLive) return;
   const count = parts.size || rows.size;
   if (!count || !isHeld()) say("live", "Live");
   else {
@@ -240,6 +244,7 @@ function lost(why) {
 const stream = new Stream(() => new EventSource(location.pathname + location.search), {
   live() {
     heardAt = now();
+    isLive = true;
     tell();
   },
   lost(why, refused) {
