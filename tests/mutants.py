@@ -477,8 +477,8 @@ MUTANTS: Final = (
     Mutant(
         "a text is looked for in last words without READ",
         "broker/matching.py",
-        "        if not reads(peer, job.function):\n            return 1, False\n        work = 1 + parsing",
-        "        work = 1 + parsing",
+        "        if not reads(peer, job.function):\n            return work, False\n        work += parsing",
+        "        work += parsing",
         "broker.test_inspection_rights",
     ),
     Mutant(
@@ -1234,6 +1234,27 @@ MUTANTS: Final = (
         "        job = self._job(request, CORRECT, handle)\n",
         "        job = self._job(request, PRIORITISE, handle)\n",
         "web.api.test_acts",
+    ),
+    Mutant(
+        "everybody sets aside",
+        "web/api/acts.py",
+        "        job = self._job(request, REVIEW, handle)\n",
+        "        job = self._job(request, PRIORITISE, handle)\n",
+        "web.api.test_acts",
+    ),
+    Mutant(
+        "reviews of others are shown",
+        "broker/deadlists.py",
+        "    sizes = [size for function, size in found.sizes.items() if knows(peer, function)]\n",
+        "    sizes = list(found.sizes.values())\n",
+        "broker.test_deadlists",
+    ),
+    Mutant(
+        "the last words of the dead without READ",
+        "broker/deadlists.py",
+        "    attempts = history_of(newest).attempts if reads(peer, function) else ()\n",
+        "    attempts = history_of(newest).attempts\n",
+        "broker.test_deadlists",
     ),
     Mutant(
         "metrics without METRICS",

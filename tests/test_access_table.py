@@ -206,6 +206,7 @@ class Way:
             (f"forget job {text}", "forget"),
             (f"prioritise job {text} high", "prioritise"),
             (f"move job {text} {function}", "move"),
+            (f"review job {text} r", "review"),
             (f"cancel job {text}", "cancel"),
         ):
             if act == "cancel":

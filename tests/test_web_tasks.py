@@ -166,14 +166,22 @@ def test_no_turn_takes_long(act: str, rest: dict[str, Any], every: bytes) -> Non
     assert longest < TURN_SECONDS, f"{longest * 1000:.1f} ms in one of {len(took)} turns"
 
 
-def test_the_page(start_server: Servers) -> None:
+def test_the_page(start_server: Servers, tmp_path: Path) -> None:
     """All that the page has of curl is done, in its order, at a server with the jobs that it is about."""
     port = free_port()
-    server = start_server(f"--web=127.0.0.1:{port}", "--job-handle-prefix=H:web")
+    config = tmp_path / "txgear.toml"
+    config.write_text('[[function]]\nname = "mail.dead"\nretries = 0\n')
+    server = start_server(f"--web=127.0.0.1:{port}", "--job-handle-prefix=H:web", "--config", str(config))
     peer = server.connect()
     for function in (b"mail.send", b"mail.send", b"mail.later"):
         peer.send(P.SUBMIT_JOB_BG, function, b"", b"to: nobody@example.com")
         peer.expect(P.JOB_CREATED)
+    peer.send(P.CAN_DO, b"mail.dead")
+    for why in (b"an encoding error", b"no such user"):
+        peer.send(P.SUBMIT_JOB_BG, b"mail.dead", b"", b"to: nobody@example.com")
+        peer.expect(P.JOB_CREATED)
+        peer.send(P.GRAB_JOB)
+        peer.send(P.WORK_EXCEPTION, peer.expect(P.JOB_ASSIGN).args[0], why)
     scripts = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     text = "\n".join(scripts).replace("127.0.0.1:4780", f"127.0.0.1:{port}")
     answers = []
@@ -183,7 +191,14 @@ def test_the_page(start_server: Servers) -> None:
         answers.append(json.loads(done.stdout))
     assert answers[0]["preview"]
     assert answers[3]["id"] == 1
-    moved, raised, corrected, cancelled = answers[4:8]
+    (group,) = answers[4]["groups"]
+    assert (group["function"], group["reason"], group["jobs"]) == ("mail.dead", "exception", 2)
+    assert (answers[5]["act"], answers[5]["review"]) == ("review", "odd-mails")
+    (review,) = answers[6]["reviews"]
+    assert (review["name"], review["jobs"]) == ("odd-mails", 1)
+    assert [job["text"] for job in answers[7]["jobs"]] == ["an encoding error"]
+    assert answers[8]["filter"] == {"review": "odd-mails"}
+    moved, raised, corrected, cancelled = answers[9:13]
     assert (moved["function"], raised["priority"]) == ("mail.later", "high")
     assert (corrected["size"], cancelled["state"]) == (len("to: somebody@example.com"), "cancelled")
     assert answers[-1] == {"function": "mail.later", "jobs": 1}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from txgear.broker.bulk import BATCH
+from txgear.broker.deadgroups import reason_of
 from txgear.broker.endedjobs import EndedJobs, Shelf
 from txgear.broker.history import History
 from txgear.broker.states import DEAD, DONE
@@ -17,6 +18,7 @@ from txgear.policies import CLASSIC, Policy, Retention
 
 if TYPE_CHECKING:
     from txgear.broker.functions import Functions
+    from txgear.broker.history import Aside
     from txgear.broker.model import Function, Job
     from txgear.broker.persistence import Persistence
     from txgear.broker.timers import Timers
@@ -80,7 +82,7 @@ class Archive:
         return job if job is not None and self._takes_unique(job, history_of(job), now) else None
 
     def shelf(self, function: Function, dead: bool) -> Shelf:
-        """The dead of a function, or the others that are kept of it."""
+        """The dead of a function that are not set aside, or the others that are kept of it."""
         return self.ended.shelf(function, dead)
 
     # Keeping
@@ -120,16 +122,21 @@ class Archive:
         self._add(job, until, history, now)
 
     def _add(self, job: Job, until: float, history: History, now: float) -> None:
-        own = False
-        if history.settings:
-            # Without them its function's jobs never die, or are kept for a shorter time.
-            base = job.function.policy or CLASSIC
-            without = retention(base, job, job.state)[1]
-            seconds = retention(history.policy(base, self._functions.policies), job, job.state)[1]
-            own = seconds > without or (job.state == DEAD and base.retries is None)
-        counted = job.state == DEAD or bool(history.complete) or not self._takes_unique(job, history, now)
-        self.ended.add(job, until, counted, own)
+        dead = job.state == DEAD
+        counted = dead or bool(history.complete) or not self._takes_unique(job, history, now)
+        reason = reason_of(history) if dead else ""
+        self.ended.add(job, until, counted, self._is_own(job, history), reason, history.aside)
         self._timers.call_at(until)
+
+    def _is_own(self, job: Job, history: History) -> bool:
+        """Whether settings of its own are why a job is kept, or kept for longer."""
+        if not history.settings:
+            return False
+        # Without them its function's jobs never die, or are kept for a shorter time.
+        base = job.function.policy or CLASSIC
+        without = retention(base, job, job.state)[1]
+        seconds = retention(history.policy(base, self._functions.policies), job, job.state)[1]
+        return seconds > without or (job.state == DEAD and base.retries is None)
 
     def _make_room(self, job: Job, bounds: Retention, now: float) -> None:
         """
@@ -184,10 +191,9 @@ class Archive:
     def _drop_result(self, job: Job) -> None:
         history = History.from_bytes(job.archived)
         history.data_size, history.result_size, history.complete = 0, 0, False
-        job.archived = history.to_bytes(job.tenant) or b"{}"
         self.results.pop(job.number, None)
         self.ended.drop_result(job)
-        self._persistence.update_ended(job)
+        self._change(job, history)
 
     # Operators
 
@@ -215,6 +221,25 @@ class Archive:
         former, job.function = job.function, function
         self._add(job, until, history_of(job), now)
         self._functions.forget_if_unused(former)
+
+    def set_aside(self, job: Job, aside: Aside) -> None:
+        """A dead job is in a review from now on. When it is to be forgotten stays as it is."""
+        history = history_of(job)
+        history.aside = aside
+        self.ended.set_aside(job, aside)
+        self._change(job, history)
+
+    def give_back(self, job: Job) -> None:
+        """A job that is in a review is in none any more."""
+        history = history_of(job)
+        history.aside = None
+        self.ended.give_back(job, self._is_own(job, history), reason_of(history))
+        self._change(job, history)
+
+    def _change(self, job: Job, history: History) -> None:
+        """Something else is known of a job that has ended."""
+        job.archived = history.to_bytes(job.tenant) or b"{}"
+        self._persistence.update_ended(job)
 
     # Forgetting
 

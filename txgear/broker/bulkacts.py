@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from txgear.broker.bulk import BulkTask, one_by_one
 from txgear.broker.matching import SELECTIONS, Selection
-from txgear.broker.rights import CANCEL, FORGET, MOVE, PRIORITISE, REQUEUE, check, knows
+from txgear.broker.rights import CANCEL, FORGET, MOVE, PRIORITISE, REQUEUE, REVIEW, check, knows
 from txgear.errors import ServerError
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     FORGET: ("dead", "kept"),
     PRIORITISE: ("jobs", "dead"),
     MOVE: ("jobs", "dead"),
+    REVIEW: ("dead",),
 }
 """What can be done to many jobs, and to which of them, by the names of the lists that show them."""
 
@@ -75,6 +76,8 @@ class Order(NamedTuple):
     @ivar priority: the new one, for L{PRIORITISE}.
     @ivar function: the new one, for L{MOVE}.
     @ivar preview: whether they are only counted.
+    @ivar review: in which review they are to be, for L{REVIEW}; empty for in none.
+    @ivar most: how many of them at the most; 0 for all. Those that are found first are taken.
     """
 
     act: str
@@ -84,6 +87,8 @@ class Order(NamedTuple):
     priority: int = 0
     function: bytes = b""
     preview: bool = False
+    review: str = ""
+    most: int = 0
 
 
 class BulkAct:
@@ -272,6 +277,8 @@ class BulkActs:
             act.end(DONE, now)
             return
         act.go_on(ACTING)
+        if order.most:
+            del found[order.most :]
         now = yield
         yield from self._act(act, one_by_one(found), selection, now)
 
@@ -310,6 +317,10 @@ class BulkActs:
             operations.forget(job.handle)
         elif order.act == PRIORITISE:
             operations.reprioritise(job, order.priority, now)
+        elif order.act == REVIEW and order.review:
+            operations.review(job, order.review, now, act.asker.who)
+        elif order.act == REVIEW:
+            operations.release(job)
         else:
             check(act.asker, MOVE, order.function)
             operations.move(job, order.function, now)

@@ -1,5 +1,5 @@
 """
-What operators change of a job: its priority, its function, its workload.
+What operators change of a job: its priority, its function, its workload, and whether it is set aside.
 
 Only of one that no worker has, or a dead one: what has been handed out cannot be taken back without a word.
 Each is one change for the store, too: a server that starts again finds the job as it was before, or as it is
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from txgear.broker.history import Aside
 from txgear.broker.states import DEAD, DELAYED, PAGED, QUEUED, RUNNING
 from txgear.broker.uniques import key_of
 from txgear.errors import QUEUE_FULL, QueueError, ServerError
@@ -183,6 +184,38 @@ class Changes:
         begins = 0.0 if job.appointment is not None else job.due
         self._timers.discard(job)
         return begins
+
+    # Where it is kept, when it is dead
+
+    def review(self, job: Job, name: str, now: float, by: str = "") -> None:
+        """
+        Set a dead job aside: what is done to all dead jobs of a function passes over it, and it makes no room
+        for others. When it is to be forgotten stays as it is. One that is in another review leaves that.
+
+        @param name: what the review is called; one that there is not begins with it.
+        @param by: who wants that.
+        @raise InvalidArgument: no review can be called so.
+        @raise ServerError: the job is not dead, or there is no room for it.
+        """
+        if job.state != DEAD:
+            raise ServerError("The job is not dead", "NOT_DEAD")
+        reviews = self._archive.ended.reviews
+        if reviews.name_of(job) == name:
+            return
+        reviews.check_room(name)
+        known = reviews.by_name.get(name)
+        aside = Aside(name, self._timers.wall(now), by) if known is None else known.aside
+        self._archive.set_aside(job, aside)
+
+    def release(self, job: Job) -> None:
+        """
+        Put a dead job back that is set aside: it counts as the one of its function that died last.
+
+        @raise ServerError: it is not.
+        """
+        if self._archive.ended.reviews.of(job) is None:
+            raise ServerError("The job is in no review", "NOT_REVIEWED")
+        self._archive.give_back(job)
 
     # Its workload
 

@@ -1,5 +1,6 @@
 """
-A container of jobs that have ended: by number, by unique, and by function on shelves with their bounds.
+A container of jobs that have ended: by number, by unique, and by function on shelves with their bounds; the
+dead by why they are, and those that are set aside.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from txgear.broker.deadgroups import UNKNOWN, DeadGroups
+from txgear.broker.reviews import Reviews
 from txgear.broker.states import DEAD, DONE
 from txgear.broker.timerqueue import TimerQueue
 from txgear.broker.uniques import Key, Uniques
 
 if TYPE_CHECKING:
+    from txgear.broker.history import Aside
     from txgear.broker.model import Function, Job
     from txgear.policies import Retention
 
@@ -66,13 +70,18 @@ class EndedJobs:
     @ivar jobs: by number.
     @ivar own: those of them that are kept because of settings of their own.
     @ivar due: when they are to be forgotten.
+    @ivar groups: the dead that are not set aside, by function and reason.
+    @ivar reviews: the dead that are. They stand on no shelf: no bound of a function's, and no ceiling, counts
+        them.
     """
 
-    __slots__ = ("_older", "_shelves", "_uniques", "due", "jobs", "own")
+    __slots__ = ("_older", "_shelves", "_uniques", "due", "groups", "jobs", "own", "reviews")
 
     def __init__(self) -> None:
         self.jobs: dict[int, Job] = {}
         self.own = Shelf()
+        self.groups = DeadGroups()
+        self.reviews = Reviews()
         self.due: TimerQueue[Job] = TimerQueue()
         self._uniques: Uniques[Job] = Uniques()
         # Where several have one name those that ended before the last one, in that order.
@@ -80,30 +89,75 @@ class EndedJobs:
         self._shelves: dict[tuple[Function, bool], Shelf] = {}
 
     def shelf(self, function: Function, dead: bool) -> Shelf:
-        """The dead of a function, or the others that are kept of it."""
+        """The dead of a function that are not set aside, or the others that are kept of it."""
         return self._shelves.get((function, dead)) or Shelf()
 
-    def add(self, job: Job, until: float, counted: bool = True, own: bool = False) -> None:
+    def dead(self, function: Function) -> int:
+        """How many of a function are dead, those that are set aside included."""
+        shelf = self._shelves.get((function, True))
+        return self.reviews.count(function) + (0 if shelf is None else len(shelf.jobs))
+
+    def add(
+        self,
+        job: Job,
+        until: float,
+        counted: bool = True,
+        own: bool = False,
+        reason: str = UNKNOWN,
+        aside: Aside | None = None,
+    ) -> None:
         """
         Keep a job that has ended.
 
         @param counted: whether it counts for the bounds of its function's; not if only its unique is kept.
         @param own: whether settings of its own are the reason.
         @param until: when it is to be forgotten, by the server's time.
+        @param reason: why it is dead, if it is; see L{DeadGroups.add}.
+        @param aside: in which review it is, if it is in one.
         """
         self.jobs[job.number] = job
         self.due.add(job, until)
+        if aside is not None:
+            self.reviews.add(job, aside)
+        else:
+            self._put_up(job, counted, own, reason)
+        job.function.kept += 1
+        if job.key is not None:
+            self._give_name(job, job.key)
+
+    def _put_up(self, job: Job, counted: bool, own: bool, reason: str) -> None:
+        """On its shelves."""
+        dead = job.state == DEAD
         if counted:
-            place = job.function, job.state == DEAD
+            place = job.function, dead
             shelf = self._shelves.get(place)
             if shelf is None:
                 shelf = self._shelves[place] = Shelf()
             shelf.add(job)
+        if dead:
+            self.groups.add(job, reason)
         if own:
             self.own.add(job)
-        job.function.kept += 1
-        if job.key is not None:
-            self._give_name(job, job.key)
+
+    def set_aside(self, job: Job, aside: Aside) -> None:
+        """A dead job is in a review from now on, and in no other."""
+        self._take_down(job)
+        self.reviews.add(job, aside)
+
+    def give_back(self, job: Job, own: bool, reason: str) -> None:
+        """A dead job is in no review any more; for all bounds it is the last one that died."""
+        self.reviews.remove(job)
+        self._put_up(job, True, own, reason)
+
+    def _take_down(self, job: Job) -> None:
+        """Off all shelves, and out of its review."""
+        if self.reviews.remove(job):
+            return
+        if job.state == DEAD:
+            self.groups.remove(job)
+        self._take_off(job)
+        if self.own.jobs.pop(job.number, None) is not None:
+            self.own.bytes -= job.size
 
     def _give_name(self, job: Job, key: Key) -> None:
         last = self._uniques.find(job.function, key)
@@ -118,6 +172,7 @@ class EndedJobs:
             ordered = sorted(jobs.items(), key=lambda item: item[1].since)
             jobs.clear()
             jobs.update(ordered)
+        self.groups.sort()
         for (function, key), older in self._older.items():
             last = self._uniques.find(function, key)
             assert last is not None
@@ -138,9 +193,7 @@ class EndedJobs:
         """Keep this one no more."""
         del self.jobs[job.number]
         self.due.discard(job)
-        self._take_off(job)
-        if self.own.jobs.pop(job.number, None) is not None:
-            self.own.bytes -= job.size
+        self._take_down(job)
         job.function.kept -= 1
         if job.key is not None:
             self._take_name(job, job.key)
@@ -159,10 +212,13 @@ class EndedJobs:
 
     def correct(self, job: Job, key: Key | None, size: int) -> None:
         """A dead job has got another workload."""
-        shelf = self._shelves[job.function, True]
-        for each in (shelf, self.own):
-            if job.number in each.jobs:
-                each.bytes += size - job.size
+        growth = size - job.size
+        if (review := self.reviews.of(job)) is not None:
+            review.count(job.function, 0, growth)
+        else:
+            for shelf in (self._shelves[job.function, True], self.own):
+                if job.number in shelf.jobs:
+                    shelf.bytes += growth
         job.size = size
         if key != job.key:
             if job.key is not None:
@@ -242,8 +298,19 @@ class EndedJobs:
                 assert self.jobs[number] is job, job
                 assert job.function is function, job
                 assert dead == (job.state == DEAD), job
+                assert self.reviews.of(job) is None, job
         assert self.own.jobs.keys() <= self.jobs.keys(), self.own.jobs
         assert self.own.bytes == sum(job.size for job in self.own.jobs.values()), self.own.bytes
+        dead_jobs = [job for job in self.jobs.values() if job.state == DEAD]
+        self.groups.check(job for job in dead_jobs if self.reviews.of(job) is None)
+        self.reviews.check()
+        for function in {job.function for job in dead_jobs}:
+            assert self.dead(function) == sum(job.function is function for job in dead_jobs), function
+        for review in self.reviews.by_name.values():
+            for number, job in review.jobs.items():
+                assert self.jobs[number] is job, job
+                assert job.state == DEAD, job
+                assert number not in self.own.jobs, job
         older = sum(map(len, self._older.values()))
         named = sum(job.key is not None for job in self.jobs.values())
         assert len(self._uniques) + older == named, (len(self._uniques), older, named)

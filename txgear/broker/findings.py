@@ -169,7 +169,7 @@ class Case:
         self.names = may(peer, PEERS)
         lanes = function.lanes
         self.waiting = lanes.ready + lanes.paged + lanes.held
-        self.waited = max(now - function.waiting_since, 0.0) if self.waiting else 0.0
+        self.waited = function.ready_for(now)
         self.later = Later(broker, function, most)
         self.muster = Muster(function, broker.sleepers, now, most)
         self.most = most

@@ -49,6 +49,20 @@ class Attempt(NamedTuple):
     text: str
 
 
+class Aside(NamedTuple):
+    """
+    That a dead job is set aside.
+
+    @ivar review: the name of what it is in.
+    @ivar since: when that was begun, by the wall clock, in seconds since the epoch.
+    @ivar by: who did that, for people to read; empty where it is not known.
+    """
+
+    review: str
+    since: float
+    by: str
+
+
 # Made once: of each job that is kept there is a record.
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -114,6 +128,7 @@ class History:
     @ivar result_size: bytes of its result, or of the message of its failure.
     @ivar complete: whether data and result are kept; false when they were too large, or have made room
         for others; C{None} where none were to be kept.
+    @ivar aside: in which review it is, of a dead job; C{None} for none.
     @ivar own: what its settings made of its function's policy.
     @ivar watchers: who wants to know when it has ended.
     @ivar followers: who wants to know all that happens to it, or C{None} for nobody.
@@ -122,6 +137,7 @@ class History:
     """
 
     __slots__ = (
+        "aside",
         "attempts",
         "beat",
         "collected",
@@ -154,6 +170,7 @@ class History:
         self.data_size = 0
         self.result_size = 0
         self.complete: bool | None = True
+        self.aside: Aside | None = None
         self.own: tuple[Policy, Policies, Policy] | None = None
         self.watchers: dict[object, Watcher] = {}
         self.followers: dict[object, Follower] | None = None
@@ -248,6 +265,8 @@ class History:
             record["copy_of"] = self.copy_of
         if self.copies:
             record["copies"] = self.copies
+        if self.aside is not None:
+            record["review"] = self.aside
         return _encode(record).encode("utf-8", "surrogatepass") if record else None
 
     @classmethod
@@ -265,6 +284,9 @@ class History:
             history.data_size, history.result_size, history.complete = record.get("result", [0, 0, True])
             history.copy_of = str(record.get("copy_of", ""))
             history.copies = tuple(map(str, record.get("copies", ())))
+            if "review" in record:
+                name, since, by = record["review"]
+                history.aside = Aside(str(name), float(since), str(by))
         except (AttributeError, TypeError) as error:
             raise ValueError(f"not the history of a job: {error}") from error
         return history

@@ -311,6 +311,7 @@ def who(peer: Peer) -> dict[str, Any]:
 
 
 def _of_ended(broker: Broker, job: Job, history: History) -> dict[str, Any]:
+    """The C{review} is the name of the one that a dead job is in."""
     died = job.state == DEAD
     complete = history.complete and not died
     return {
@@ -318,6 +319,7 @@ def _of_ended(broker: Broker, job: Job, history: History) -> dict[str, Any]:
         "stored": job.stored,
         "ended": moment(broker.timers.wall(job.since)),
         "forgotten": moment(broker.timers.wall(job.due)),
+        "review": None if history.aside is None else history.aside.review,
         "data_size": history.data_size if complete else None,
         "result_size": history.result_size if complete else None,
     }
@@ -373,7 +375,9 @@ def place(name: bytes) -> bytes:
     return head + blake2b(name, digest_size=DIGEST_BYTES).digest()
 
 
-def function_page(broker: Broker, peer: Peer, search: Search, bounds: Bounds = BOUNDS) -> dict[str, Any]:
+def function_page(
+    broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds = BOUNDS
+) -> dict[str, Any]:
     """
     The functions that the server knows and that are wanted, by their names.
 
@@ -395,7 +399,7 @@ def function_page(broker: Broker, peer: Peer, search: Search, bounds: Bounds = B
         work += 4
         found = by_name[long.get(last, last)]
         if search.paused in (None, found.paused) and wanted(found):
-            rows.append(function(broker, found))
+            rows.append(function(broker, found, now))
             work += 16
     return {"functions": rows, "next": None}
 
@@ -410,7 +414,7 @@ def function_details(broker: Broker, found: Function, now: float) -> dict[str, A
     pattern, settings = broker.functions.policies.match(found.name) or (None, CLASSIC)
     throttle = found.throttle
     return {
-        **function(broker, found),
+        **function(broker, found, now),
         "pattern": None if pattern is None else text(pattern.encode("utf-8")),
         "settings": settings.as_settings(),
         "room": None if throttle is None else throttle.available(found.running, now),
@@ -436,18 +440,20 @@ def _quantiles(histogram: Sequence[int]) -> dict[str, float | None]:
     return dict(zip(("p50", "p95", "p99"), quantiles(histogram, 0.5, 0.95, 0.99), strict=True))
 
 
-def function(broker: Broker, function: Function) -> dict[str, Any]:
+def function(broker: Broker, function: Function, now: float) -> dict[str, Any]:
     """
-    How many of its jobs are C{queued}, C{waiting} (for their time) and C{running}, how many C{workers} it
+    How many of its jobs are C{queued}, C{waiting} (for their time) and C{running}, for how many seconds the
+    C{oldest} of those that are queued has been ready (C{None} where none is), how many C{workers} it
     has, how many of its jobs that have ended are C{dead} and otherwise C{kept}; whether an operator has it
     C{paused}, and the C{maxqueue} that one has set: a number for each priority, or C{None}.
     """
-    dead = len(broker.archive.shelf(function, dead=True).jobs) if function.kept else 0
+    dead = broker.archive.ended.dead(function) if function.kept else 0
     return {
         "function": text(function.name),
         "queued": function.lanes.ready + function.lanes.paged + function.lanes.held,
         "waiting": len(function.delayed),
         "running": function.running,
+        "oldest": _since(function.waiting_since, now),
         "workers": len(function.workers),
         "dead": dead,
         "kept": function.kept - dead,

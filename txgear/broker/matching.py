@@ -8,10 +8,11 @@ that are in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from txgear.broker.archive import history_of
+from txgear.broker.deadgroups import reason_of
 from txgear.broker.model import Job
 from txgear.broker.rights import meets, reads
 from txgear.broker.search import contains, searching
@@ -20,7 +21,7 @@ from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
 
 if TYPE_CHECKING:
     from txgear.broker.broker import Broker
-    from txgear.broker.model import Peer
+    from txgear.broker.model import Function, Peer
     from txgear.broker.search import Search
 
 Matches: TypeAlias = "Callable[[Job], tuple[int, bool]]"
@@ -104,36 +105,62 @@ def _ended(broker: Broker, search: Search) -> Mapping[int, Job]:
 
 def dead(broker: Broker, peer: Peer, search: Search, now: float, few: int) -> Selection:
     """
-    The dead.
+    The dead that are not set aside; or those that are, in the review that is asked for.
 
     @param few: as in L{live}.
     """
     wanted = search.functions(peer)
+    groups, reviews = broker.archive.ended.groups, broker.archive.ended.reviews
 
     def matches(job: Job) -> tuple[int, bool]:
         if job.state != DEAD or not wanted(job.function) or _is_other(job, search):
             return 1, False
-        if not search.text or search.text in job.unique:
-            return 1, True
-        if not reads(peer, job.function):
+        if reviews.name_of(job) != search.review:
             return 1, False
-        work = 1 + parsing(job)
+        work = 1
+        if search.review and search.reason:
+            work += parsing(job)
+            if reason_of(history_of(job)) not in search.reason:
+                return work, False
+        elif search.reason and not groups.has(job, search.reason):
+            return work, False
+        if not search.text or search.text in job.unique:
+            return work, True
+        if not reads(peer, job.function):
+            return work, False
+        work += parsing(job)
         if any(search.text in attempt.text.encode("utf-8") for attempt in history_of(job).attempts):
             return work, True
         return work + searching(job.workload), contains(job.workload, search.text)
 
     candidates = _ended(broker, search)
     if not search.unique:
-        shelves = [
-            broker.archive.shelf(function, dead=True).jobs
-            for function in broker.functions.by_name.values()
-            if function.kept and wanted(function)
-        ]
+        shelves = list(_shelves(broker, search, wanted))
         if len(shelves) == 1:
             candidates = shelves[0]
         elif sum(map(len, shelves)) <= few:
             candidates = {number: job for shelf in shelves for number, job in shelf.items()}
     return Selection(candidates, matches)
+
+
+def _shelves(
+    broker: Broker, search: Search, wanted: Callable[[Function], bool]
+) -> Iterator[Mapping[int, Job]]:
+    """All dead that are looked for are among these, each once."""
+    ended = broker.archive.ended
+    if search.review:
+        review = ended.reviews.by_name.get(search.review)
+        if review is not None:
+            yield review.jobs
+        return
+    for function in broker.functions.by_name.values():
+        if not function.kept or not wanted(function):
+            continue
+        if search.reason:
+            groups = ended.groups.of(function)
+            yield from (group for reason, group in groups.items() if reason in search.reason)
+        else:
+            yield ended.shelf(function, dead=True).jobs
 
 
 def kept(broker: Broker, peer: Peer, search: Search, now: float, few: int) -> Selection:

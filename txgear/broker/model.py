@@ -342,6 +342,11 @@ class Function:
         """
         return min([job.since for job in self.lanes.heads()], default=0.0)
 
+    def ready_for(self, now: float) -> float:
+        """For how many seconds that job has been ready; 0.0 where none is."""
+        since = self.waiting_since
+        return max(now - since, 0.0) if since else 0.0
+
     @property
     def paused(self) -> bool:
         """Whether an operator has paused it."""

@@ -61,6 +61,8 @@ class Operations:
     @ivar move: L{Changes.move}.
     @ivar correct: L{Changes.correct}.
     @ivar link_copy: L{Copies.link}.
+    @ivar review: L{Changes.review}.
+    @ivar release: L{Changes.release}.
     @ivar workload_refused: L{Changes.workload_refused}.
     """
 
@@ -79,7 +81,9 @@ class Operations:
         "link_copy",
         "move",
         "purges",
+        "release",
         "reprioritise",
+        "review",
         "workload_refused",
     )
 
@@ -104,6 +108,8 @@ class Operations:
         self.reprioritise = changes.reprioritise
         self.move = changes.move
         self.correct = changes.correct
+        self.review = changes.review
+        self.release = changes.release
         self.workload_refused = changes.workload_refused
         self.link_copy = Copies(archive, lifecycle, persistence, timers).link
         self._orders = BulkTasks()
@@ -200,6 +206,7 @@ class Operations:
         self._archive.take_out(job)
         job.history = history_of(job)
         job.history.counts.clear()
+        job.history.aside = None
         job.retries = 0
         job.function.counts.requeued += 1
         self._table.put_last(job)
@@ -221,7 +228,7 @@ class Operations:
 
     def requeue_all(self, name: bytes, now: float) -> int:
         """
-        Requeue all the dead of a function, by and by.
+        Requeue all the dead of a function, by and by, but those that are set aside.
 
         @param name: the function's.
         @return: how many they are.
@@ -230,7 +237,7 @@ class Operations:
 
     def forget_all(self, name: bytes, now: float) -> int:
         """
-        Drop all the dead of a function, by and by.
+        Drop all the dead of a function, by and by, but those that are set aside.
 
         @param name: the function's.
         @return: how many they are.
@@ -239,12 +246,14 @@ class Operations:
 
     def _to_each_dead(self, name: bytes, do: Callable[[Job, float], None], now: float) -> int:
         function = self._functions.by_name.get(name)
-        dead = [] if function is None else list(self._archive.shelf(function, dead=True).jobs.values())
+        if function is None:
+            return 0
+        dead = list(self._archive.shelf(function, dead=True).jobs.values())
 
         def each() -> BulkTask:
             later = yield
             for job in dead:
-                if job.function is function and job.state == DEAD and job.number in self._archive.jobs:
+                if job.number in self._archive.shelf(function, dead=True).jobs:
                     do(job, later)
                 later = yield
 

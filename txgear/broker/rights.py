@@ -44,6 +44,8 @@ PRIORITISE: Final = "prioritise"
 PURGE: Final = "purge"
 REQUEUE: Final = "requeue"
 RESUME: Final = "resume"
+REVIEW: Final = "review"
+"""To set dead jobs aside in a review, and to put them back."""
 SHUTDOWN: Final = "shutdown"
 
 AUDIT: Final = "audit"
@@ -72,6 +74,7 @@ OPERATOR_ACTS: Final = frozenset(
         PURGE,
         REQUEUE,
         RESUME,
+        REVIEW,
         SHUTDOWN,
     )
 )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from txgear.broker.deadgroups import DEAD_REASONS
 from txgear.broker.rights import knows
 from txgear.broker.states import DELAYED, QUEUED, RUNNING, STATE_NAMES, STORING
 from txgear.errors import InvalidArgument, PolicyError
@@ -69,11 +70,14 @@ EVERY: Final = _pattern(b"*")
 """Matches every function."""
 
 
-def _states(value: bytes) -> frozenset[str]:
-    found = frozenset(text(value).lower().split(","))
-    if not found.issubset(LIVE_STATES):
-        raise InvalidArgument(f"state is one or more of {', '.join(LIVE_STATES)}, parted by commas")
-    return found
+def _some_of(name: str, known: Collection[str]) -> Callable[[bytes], frozenset[str]]:
+    def parse(value: bytes) -> frozenset[str]:
+        found = frozenset(text(value).lower().split(","))
+        if not found.issubset(known):
+            raise InvalidArgument(f"{name} is one or more of {', '.join(known)}, parted by commas")
+        return found
+
+    return parse
 
 
 def _older(value: bytes) -> float:
@@ -106,7 +110,9 @@ def _yes_or_no(name: str) -> Callable[[bytes], bool]:
 
 _PARSERS: Final[dict[str, Callable[[bytes], Any]]] = {
     "function": _pattern,
-    "state": _states,
+    "state": _some_of("state", LIVE_STATES),
+    "reason": _some_of("reason", DEAD_REASONS),
+    "review": text,
     "worker": text,
     "quickack": _yes_or_no("quickack"),
     "older": _older,
@@ -120,8 +126,12 @@ _PARSERS: Final[dict[str, Callable[[bytes], Any]]] = {
 
 OF_JOBS: Final = ("function", "unique", "state", "worker", "older", "text", "after", "limit")
 """What C{jobs} can be asked for."""
+OF_DEAD: Final = ("function", "unique", "reason", "review", "text", "after", "limit")
+"""What C{dead} can be asked for."""
+OF_GROUPS: Final = ("function", "reason", "behind", "limit")
+"""What L{txgear.broker.deadlists.groups} can be asked for."""
 OF_ENDED: Final = ("function", "unique", "text", "after", "limit")
-"""What C{dead} and C{kept} can be asked for."""
+"""What C{kept} can be asked for."""
 OF_FUNCTIONS: Final = ("function", "paused")
 """What C{functions} can be asked for."""
 OF_CONNECTIONS: Final = ("worker", "quickack", "after", "limit")
@@ -136,6 +146,8 @@ class Search:
     @ivar function: matches the names of their functions.
     @ivar unique: what their first submitters called them; empty for anything.
     @ivar state: how they are.
+    @ivar reason: how the last attempts of the dead ended; empty for anyhow.
+    @ivar review: in which review the dead are; empty for those in none.
     @ivar worker: stands in the name of the worker that has them; empty for whether or not one has them.
     @ivar quickack: whether they are acknowledged at once; C{None} for whether or not.
     @ivar older: seconds since they were submitted, at the least.
@@ -149,6 +161,8 @@ class Search:
     function: re.Pattern[bytes] = EVERY
     unique: bytes = b""
     state: frozenset[str] = frozenset(LIVE_STATES)
+    reason: frozenset[str] = frozenset()
+    review: str = ""
     worker: str = ""
     quickack: bool | None = None
     older: float = 0.0
@@ -162,8 +176,8 @@ class Search:
     def parse(cls, words: Mapping[str, bytes], known: Collection[str]) -> Search:
         """
         @param words: what is asked for, by name: C{function} (a pattern in the shell's manner), C{unique},
-            C{state} (one or more, parted by commas), C{worker}, C{quickack} (yes or no),
-            C{older} (see L{duration}), C{text}, C{after}, C{behind}, C{limit} and C{paused} (yes or no).
+            C{state} and C{reason} (one or more, parted by commas), C{review}, C{worker}, C{quickack} (yes or
+            no), C{older} (see L{duration}), C{text}, C{after}, C{behind}, C{limit} and C{paused} (yes or no).
         @param known: the names that may be there.
         @raise InvalidArgument: one may not, or has a value that makes no sense.
         """

@@ -176,17 +176,15 @@ class FigureHistory:
 
     def _lengths(self, function: Function, now: float) -> Figures:
         """What there is of a function."""
-        lanes, since = function.lanes, function.waiting_since
-        dead = 0
-        if function.kept:
-            dead = len(self._server.broker.archive.shelf(function, dead=True).jobs)
+        lanes = function.lanes
+        dead = self._server.broker.archive.ended.dead(function) if function.kept else 0
         return Figures(
             queued=lanes.ready + lanes.paged + lanes.held,
             running=function.running,
             delayed=len(function.delayed),
             workers=len(function.workers),
             dead=dead,
-            oldest=max(now - since, 0.0) if since else 0.0,
+            oldest=function.ready_for(now),
         )
 
     def _series(self, name: bytes, counts: Counts, lengths: Figures) -> Series | None:

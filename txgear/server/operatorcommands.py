@@ -115,7 +115,7 @@ def _about(words: list[bytes]) -> dict[str, bytes]:
     command = words[0].lower()
     if command == b"shutdown":
         found = {"arguments": b" ".join(words[1:]).strip()}
-    elif command in (b"prioritise", b"move"):
+    elif command in (b"prioritise", b"move", b"review"):
         found = {"handle": words[2], "arguments": words[3]}
     elif command == b"stop":
         found = {"task": words[2]}

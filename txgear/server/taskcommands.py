@@ -125,7 +125,7 @@ def _tasks(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
             task.failed,
             column(None if task.asker.tenant is None else task.asker.tenant.name, name=True),
             tasks.described(task.order).encode("utf-8"),
-            shown_word(task.order.function) or b"-",
+            shown_word(task.order.function) or task.order.review.encode("utf-8") or b"-",
         )
         for task in server.bulk_acts.all(server.seconds())
         if tasks.sees(peer, task)

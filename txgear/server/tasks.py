@@ -15,8 +15,9 @@ from twisted.logger import Logger, LogLevel
 from txgear.broker.bulkacts import BulkAct, Order
 from txgear.broker.inspection import PRIORITY_NAMES, moment
 from txgear.broker.model import Peer, Reply
-from txgear.broker.rights import MOVE, PRIORITISE, SHUTDOWN, check, meets
-from txgear.broker.search import OF_ENDED, OF_JOBS, Search
+from txgear.broker.reviews import MOST_REVIEWED
+from txgear.broker.rights import MOVE, PRIORITISE, REVIEW, SHUTDOWN, check, meets
+from txgear.broker.search import OF_DEAD, OF_ENDED, OF_JOBS, Search
 from txgear.errors import InvalidArgument, ServerError
 from txgear.protocol import textlines
 from txgear.protocol.constants import TEXT
@@ -34,7 +35,7 @@ log = Logger()
 
 OF_TASKS = {
     "jobs": tuple(name for name in OF_JOBS if name not in ("after", "limit")),
-    "dead": tuple(name for name in OF_ENDED if name not in ("after", "limit")),
+    "dead": tuple(name for name in OF_DEAD if name not in ("after", "limit")),
     "kept": tuple(name for name in OF_ENDED if name not in ("after", "limit")),
 }
 """By which values jobs are looked for, as in the lists that show them; a task is for all of them."""
@@ -49,6 +50,8 @@ def start(
     priority: int = 0,
     function: bytes = b"",
     preview: bool = False,
+    review: str = "",
+    most: int = 0,
     counted: Callable[[BulkAct], None] = lambda task: None,
 ) -> BulkAct:
     """
@@ -60,6 +63,8 @@ def start(
     @param priority: the new one, where that is the act.
     @param function: the new one, where that is the act; the peer may move jobs to it.
     @param preview: whether they are only counted.
+    @param review: in which review they are to be, where that is the act; empty for in none.
+    @param most: how many of them at the most are to be set aside; 0 for as many as there is room for.
     @param counted: called with it once, when they have been counted, or when it is stopped before.
     @raise ServerError: the filter makes no sense, it cannot be done to such jobs, or there are too many
         tasks.
@@ -67,6 +72,8 @@ def start(
     if not words:
         raise InvalidArgument("Say which jobs are meant; function=* is for all")
     search = Search.parse(words, OF_TASKS[of])
+    if act == REVIEW:
+        most = min(most or MOST_REVIEWED, _room(server, search, review))
     asker = server.guard.stand_in(peer)
     waiting = [counted]
 
@@ -77,7 +84,7 @@ def start(
             server.guard.dismiss(asker)
             _record(server, task, ended=True)
 
-    order = Order(act, of, words, search, priority, function, preview)
+    order = Order(act, of, words, search, priority, function, preview, review, most)
     try:
         task = server.bulk_acts.start(order, asker, server.seconds(), told)
     except ServerError:
@@ -88,6 +95,21 @@ def start(
     return task
 
 
+def _room(server: JobServer, search: Search, review: str) -> int:
+    """
+    @return: how many jobs can be set aside in a review, or come out of one.
+    @raise ServerError: none can; or they are to be put back, and it is not said out of which review.
+    """
+    if not review and not search.review:
+        raise InvalidArgument("Say with review= out of which review they are to come")
+    if not review:
+        return MOST_REVIEWED
+    reviews = server.broker.archive.ended.reviews
+    reviews.check_room(review)
+    known = reviews.by_name.get(review)
+    return MOST_REVIEWED - (0 if known is None else len(known.jobs))
+
+
 def for_all(
     server: JobServer,
     peer: Peer,
@@ -96,16 +118,22 @@ def for_all(
     filter_words: list[bytes],
     priority: int = 0,
     function: bytes = b"",
+    review: str = "",
 ) -> Reply:
     """
     Begin a task. Its answer is known when the jobs have been counted: its number, and how many they are.
 
-    @param filter_words: such as C{function=mail.*}; and C{preview=yes}, where they are only to be counted.
+    @param filter_words: such as C{function=mail.*}; and C{preview=yes}, where they are only to be counted,
+        and C{most=100}, where so many are to be set aside at the most.
     """
     found = textlines.pairs(filter_words)
     preview = found.pop("preview", b"no").lower()
     if preview not in (b"yes", b"no"):
         raise ServerError("preview is yes or no", "INVALID_ARGUMENTS")
+    word = found.pop("most", b"0") if act == REVIEW else b"0"
+    most = decimal(word) if word.isdigit() else -1
+    if not 0 <= most <= MOST_REVIEWED:
+        raise ServerError(f"most is a number up to {MOST_REVIEWED}", "INVALID_ARGUMENTS")
     reply = Reply(0)
 
     def counted(task: BulkAct) -> None:
@@ -114,7 +142,8 @@ def for_all(
             answer = textlines.refused(ServerError("The task was stopped", "STOPPED"))
         server.outbox.release(reply, TEXT, answer)
 
-    start(server, peer, act, of.decode("ascii"), found, priority, function, preview == b"yes", counted)
+    of_what = of.decode("ascii")
+    start(server, peer, act, of_what, found, priority, function, preview == b"yes", review, most, counted)
     return reply
 
 
@@ -128,9 +157,8 @@ def again(server: JobServer, peer: Peer, task: BulkAct, *, preview: bool) -> Bul
     order = task.order
     if order.act == MOVE:
         check(peer, MOVE, order.function)
-    return start(
-        server, peer, order.act, order.of, order.words, order.priority, order.function, preview=preview
-    )
+    values = order.priority, order.function, preview, order.review, order.most
+    return start(server, peer, order.act, order.of, order.words, *values)
 
 
 def confirm(server: JobServer, peer: Peer, preview: BulkAct) -> BulkAct:
@@ -161,6 +189,8 @@ def _record(server: JobServer, task: BulkAct, *, ended: bool) -> None:
         about["function"] = order.function
     elif order.act == PRIORITISE:
         about["arguments"] = PRIORITY_NAMES[order.priority]
+    elif order.act == REVIEW:
+        about["arguments"] = order.review or "-"
     if ended:
         about["answer"] = (
             f"{task.state}: {task.matched} matched, {task.done} done, {task.failed} failed,"
@@ -235,6 +265,7 @@ def shown(server: JobServer, task: BulkAct) -> dict[str, Any]:
         "filter": {name: text(value) for name, value in order.words.items()},
         "priority": PRIORITY_NAMES[order.priority] if order.act == PRIORITISE else None,
         "function": text(order.function) if order.act == MOVE else None,
+        "review": order.review or None,
         "preview": order.preview,
         "state": task.state,
         "by": None if task.asker.tenant is None else task.asker.tenant.name,

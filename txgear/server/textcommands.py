@@ -17,7 +17,7 @@ from txgear.broker.archive import history_of
 from txgear.broker.connections import connections
 from txgear.broker.model import Function, Job, Peer, Reply
 from txgear.broker.rights import READ, SEE, SETTINGS, check, knows, may, meets
-from txgear.broker.search import OF_CONNECTIONS, OF_ENDED, OF_FUNCTIONS, OF_JOBS, Search
+from txgear.broker.search import OF_CONNECTIONS, OF_DEAD, OF_ENDED, OF_FUNCTIONS, OF_JOBS, Search
 from txgear.broker.states import DEAD
 from txgear.errors import AccessDenied, ServerError
 from txgear.protocol import textlines
@@ -27,6 +27,7 @@ from txgear.server import (
     diagnosiscommand,
     operatorcommands,
     overview,
+    reviewcommands,
     runcommand,
     taskcommands,
     workercommands,
@@ -64,7 +65,7 @@ def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Reply | Listin
     if isinstance(result, bytes) and (
         name in operatorcommands.COMMANDS
         or name in operatorcommands.OWN_COMMANDS
-        or name in taskcommands.CHANGING
+        or name in {**reviewcommands.CHANGING, **taskcommands.CHANGING}
     ):
         operatorcommands.log_command(server, peer, line, words, result)
     return result
@@ -215,7 +216,7 @@ def _jobs(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
 
 
 def _dead(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
-    search = Search.parse(textlines.pairs(words[1:]), OF_ENDED)
+    search = Search.parse(textlines.pairs(words[1:]), OF_DEAD)
     page = inspection.dead(server.broker, peer, search, server.seconds())
     return _page(page, "handle", "function", "died", "attempts", "reason", "unique", "text")
 
@@ -236,7 +237,7 @@ def _functions(server: JobServer, peer: Peer, words: list[bytes]) -> Listing:
     def line(function: Function) -> bytes:
         if not knows(peer, function):
             return b""
-        return b"%s\n" % _columns(inspection.function(server.broker, function), names)
+        return b"%s\n" % _columns(inspection.function(server.broker, function, server.seconds()), names)
 
     return Listing(len(found), lambda: map(line, found))
 
@@ -437,6 +438,8 @@ OWN_COMMANDS: Final[dict[bytes, Command]] = {
     b"schedules": _schedules,
     b"run": runcommand.answer,
     **operatorcommands.OWN_COMMANDS,
+    **reviewcommands.SHOWING,
+    **reviewcommands.CHANGING,
     **taskcommands.SHOWING,
     **taskcommands.CHANGING,
     **workercommands.COMMANDS,

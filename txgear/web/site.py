@@ -12,6 +12,7 @@ from txgear.web import health, historyroutes
 from txgear.web.api import (
     acts,
     copies,
+    deadset,
     diagnosis,
     functions,
     jobs,
@@ -34,6 +35,7 @@ PARTS: Final[tuple[ModuleType, ...]] = (
     acts,
     copies,
     dashboard,
+    deadset,
     diagnosis,
     functions,
     health,

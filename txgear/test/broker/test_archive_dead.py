@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from txgear.broker.archive import history_of
+from txgear.broker.history import Aside
 from txgear.broker.model import Job
 from txgear.broker.states import DEAD
 from txgear.errors import QUEUE_FULL, QueueError
 from txgear.policies import CLASSIC, Policies
-from txgear.test.support.broker import BrokerTestCase
+from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase
 
 
 class MoveTests(BrokerTestCase):
@@ -60,3 +62,64 @@ class MoveTests(BrokerTestCase):
             error = self.assertRaises(QueueError, check, function, jobs, size)
             self.assertEqual(error.why, QUEUE_FULL)
         check(self.broker.functions.get(b"h"), 1, 10**6)
+
+
+class StoredReviewTests(DurableBrokerTestCase):
+    """A server that starts again finds the groups and the reviews as they were."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.fixture.set(retries=0)
+
+    def die(self, **rest: Any) -> Job:
+        (job,) = self.fixture.store(b"four", **rest)
+        worker = self.fixture.worker(b"f")
+        self.fails(worker, self.grabbed(worker, job))
+        self.fixture.leave(worker)
+        return job
+
+    def found(self) -> tuple[dict[str, list[int]], dict[str, tuple[float, str, list[int]]]]:
+        ended = self.broker.archive.ended
+        groups = ended.groups.of(self.broker.functions.by_name[b"f"])
+        reviews = {
+            name: (review.aside.since, review.aside.by, list(review.jobs))
+            for name, review in ended.reviews.by_name.items()
+        }
+        return {reason: list(group) for reason, group in groups.items()}, reviews
+
+    def test_they_come_back(self) -> None:
+        owner = self.fixture.tenant("somebody")
+        jobs = [self.die() for _ in range(4)]
+        jobs.append(self.broker.submit(owner, b"f", b"", b"x", self.fixture.now, background=True))
+        self.fixture.commit()
+        worker = self.fixture.worker(b"f")
+        self.fails(worker, self.grabbed(worker, jobs[4]))
+        numbers = [job.number for job in jobs]
+        aside = Aside("r", 2000.0, "ops")
+        for job in (jobs[1], jobs[4], jobs[2]):
+            self.broker.archive.set_aside(job, aside)
+        self.broker.archive.give_back(jobs[2])
+        expected = {"r": (2000.0, "ops", [numbers[1], numbers[4]])}
+        self.assertEqual(self.found(), ({"fail": [numbers[0], numbers[3], numbers[2]]}, expected))
+        self.fixture.restart()
+        self.broker.check()
+        self.assertEqual(self.found()[1], expected)
+        self.assertEqual({*self.found()[0]["fail"]}, {numbers[0], numbers[2], numbers[3]})
+        job = self.broker.archive.jobs[numbers[4]]
+        assert job.tenant is not None
+        self.assertEqual((history_of(job).aside, job.tenant.name), (aside, "somebody"))
+        self.broker.archive.give_back(job)
+        self.fixture.restart()
+        self.broker.check()
+        self.assertEqual(self.found()[1], {"r": (2000.0, "ops", [numbers[1]])})
+
+    def test_one_with_settings_of_its_own(self) -> None:
+        """It counts for the ceiling of these again when it is given back."""
+        self.fixture.set("g", retries=0)
+        job = self.die(settings={"retries": 0})
+        own = self.broker.archive.ended.own
+        for _ in range(2):
+            self.assertEqual(own.jobs, {job.number: job})
+            self.broker.archive.set_aside(job, Aside("r", 1.0, ""))
+            self.assertEqual(own.jobs, {})
+            self.broker.archive.give_back(job)

@@ -23,7 +23,7 @@ from txgear.broker.model import Function, Job, Peer
 from txgear.broker.records import PAUSED
 from txgear.broker.rules import Rules
 from txgear.broker.states import DEAD, RUNNING
-from txgear.errors import JobNotFound
+from txgear.errors import JobNotFound, ServerError
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import HIGH, LOW, NOOP, NORMAL
 from txgear.test.broker.test_broker_machine import (
@@ -146,6 +146,7 @@ LIFE_EVENTS: Final[dict[str, tuple[int, dict[str, Iterable[Any]]]]] = EVENTS | {
     "purge": (1, {"name": (*FUNCTIONS, b"never")}),
     "requeue": (3, {"ended": PLACES}),
     "forget": (1, {"ended": PLACES}),
+    "review": (3, {"ended": PLACES, "name": ("r", "s", None)}),
     "all_dead": (
         3,
         {
@@ -183,7 +184,9 @@ def life_of(kept: bytes | None) -> History:
     life = JobLife.from_bytes(kept or b"{}")
     attempts: list[Attempt] = [(*attempt,) for attempt in life.attempts]
     counts = {reason: count for reason, count in life.counts.items() if count}
-    return History(life.settings, counts, attempts, life.data_size, life.result_size, life.complete)
+    sizes = life.data_size, life.result_size
+    review = None if life.aside is None else life.aside.review
+    return History(life.settings, counts, attempts, *sizes, life.complete, review)
 
 
 class LifeMachine(BrokerMachine):
@@ -216,7 +219,7 @@ class LifeMachine(BrokerMachine):
         if "ended" in arguments:
             which, past = arguments.pop("ended"), self.model.past
             dead = [known for known in past if known.state == DEAD]
-            past = dead if dead and name == "requeue" else past
+            past = dead if dead and name in ("requeue", "review") else past
             arguments["known"] = past[-1 - which % len(past)] if past else None
         if "handle_of" in arguments:
             arguments["handle"] = self.handle(arguments.pop("handle_of"))
@@ -420,6 +423,24 @@ class LifeMachine(BrokerMachine):
             self.model.forget(known)
         assert self.broker.operations.forget(handle) is (known is not None)
 
+    def review(self, known: PolicyJob | None, name: str | None) -> None:
+        """It is set aside, or put back, as far as it goes."""
+        if known is None:
+            return
+        operations = self.broker.operations
+        able = known.state == DEAD if name is not None else known.review is not None
+        try:
+            if name is None:
+                operations.release(known.job)
+            else:
+                operations.review(known.job, name, self.now)
+        except ServerError:
+            assert not able
+            return
+        assert able
+        if known.review != name:
+            self.model.set_aside(known, name)
+
     def all_dead(self, peer: Peer, name: bytes, what: str, between: bool) -> None:
         """Before their turn comes one of them may be requeued, and done."""
         order = self.broker.operations.requeue_all if what == "requeue" else self.broker.operations.forget_all
@@ -515,14 +536,27 @@ class LifeMachine(BrokerMachine):
                 assert self.broker.named(name, unique) is (expected and expected.job)
             function = self.broker.functions.by_name.get(name)
             for dead in (False, True):
-                shelf = [
-                    known
-                    for known in self.model.past
-                    if known.function == name and (known.state == DEAD) == dead and known.counted
-                ]
+                shelf = self.model.shelf(name, dead)
                 found = None if function is None else archive.shelf(function, dead)
                 assert [known.job for known in shelf] == list(found.jobs.values() if found else ())
                 assert sum(known.kept_size for known in shelf) == (found.bytes if found else 0)
+
+    @invariant()
+    def the_dead_are_grouped_or_set_aside(self) -> None:
+        ended = self.broker.archive.ended
+        dead = [known for known in self.model.past if known.state == DEAD]
+        for name, function in self.broker.functions.by_name.items():
+            expected: dict[str, list[Job]] = {}
+            for known in self.model.dead(name):
+                expected.setdefault(self.model.reason(known), []).append(known.job)
+            groups = ended.groups.of(function)
+            assert {reason: list(group.values()) for reason, group in groups.items()} == expected
+            assert ended.dead(function) == sum(known.function == name for known in dead)
+        reviews: dict[str, set[Job]] = {}
+        for known in dead:
+            if known.review is not None:
+                reviews.setdefault(known.review, set()).add(known.job)
+        assert {name: set(found.jobs.values()) for name, found in ended.reviews.by_name.items()} == reviews
 
     @invariant()
     def attempts_are_counted(self) -> None:

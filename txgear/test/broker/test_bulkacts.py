@@ -23,8 +23,8 @@ from txgear.broker.bulkacts import (
 )
 from txgear.broker.model import Job, Peer
 from txgear.broker.operations import STEPS
-from txgear.broker.rights import CANCEL, FORGET, MOVE, OPERATOR_ACTS, PRIORITISE, REQUEUE, SEE
-from txgear.broker.search import OF_ENDED, OF_JOBS, Search
+from txgear.broker.rights import CANCEL, FORGET, MOVE, OPERATOR_ACTS, PRIORITISE, REQUEUE, REVIEW, SEE
+from txgear.broker.search import OF_DEAD, OF_JOBS, Search
 from txgear.broker.states import DEAD, QUEUED, RUNNING
 from txgear.errors import ServerError
 from txgear.protocol.constants import HIGH, NORMAL
@@ -45,7 +45,7 @@ class BulkActsTestCase(BrokerTestCase):
 
     def start(self, act: str, of: str = "jobs", **rest: Any) -> BulkAct:
         words = rest.pop("words", {})
-        search = Search.parse(words, OF_JOBS if of == "jobs" else OF_ENDED)
+        search = Search.parse(words, OF_JOBS if of == "jobs" else OF_DEAD)
         order = Order(act, of, words, search, **rest)
         return self.acts.start(order, self.asker, self.fixture.now, self.hear)
 
@@ -123,6 +123,21 @@ class DoTests(BulkActsTestCase):
         dead = self.dead(2)
         self.finish(self.start(MOVE, "dead", function=b"g"))
         self.assertEqual({job.function.name for job in dead}, {b"g"})
+
+    def test_set_aside_and_give_back(self) -> None:
+        jobs = self.dead(5)
+        reviews = self.broker.archive.ended.reviews
+        act = self.finish(self.start(REVIEW, "dead", review="r", most=3))
+        self.assertEqual(self.counts(act), (5, 5, 5, 3, 0, 0))
+        review = reviews.by_name["r"]
+        self.assertEqual((list(review.jobs.values()), review.aside.by), (jobs[:3], "192.0.2.9"))
+        act = self.finish(self.start(REQUEUE, "dead", words={"function": b"*"}))
+        self.assertEqual(self.counts(act), (2, 2, 2, 2, 0, 0))
+        act = self.finish(self.start(REVIEW, "dead", words={"review": b"r"}))
+        self.assertEqual((self.counts(act), reviews.by_name), ((3, 3, 3, 3, 0, 0), {}))
+        act = self.finish(self.start(REVIEW, "dead"))
+        self.assertEqual(self.counts(act), (3, 3, 3, 0, 0, 3))
+        self.assertEqual(act.failures[0].code, "NOT_REVIEWED")
 
     def test_what_cannot_be_done_to_such_jobs(self) -> None:
         self.assertTrue(KINDS.keys() <= OPERATOR_ACTS)

@@ -5,15 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from txgear.broker.archive import history_of
+from txgear.broker.history import Aside
 from txgear.broker.model import Job
 from txgear.broker.operations import Operations
 from txgear.broker.records import JobChange
+from txgear.broker.reviews import MOST_REVIEWS
 from txgear.broker.states import DEAD, DELAYED, DONE, PAGED, QUEUED, RUNNING, STORING
 from txgear.broker.tenants import Quota
-from txgear.errors import QUEUE_FULL, QUOTA_FULL, STORE_UNAVAILABLE, QueueError, ServerError
+from txgear.errors import (
+    QUEUE_FULL,
+    QUOTA_FULL,
+    STORE_UNAVAILABLE,
+    InvalidArgument,
+    QueueError,
+    ServerError,
+)
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import HIGH, LOW, NORMAL, WORK_COMPLETE, WORK_FAIL
 from txgear.test.support.broker import BrokerFixture, BrokerTestCase, FakeJournal
+from txgear.test.support.clock import START
 
 
 class ChangesTestCase(BrokerTestCase):
@@ -347,6 +357,89 @@ class MoveDeadTests(ChangesTestCase):
         self.move(self.jobs[0])
         self.fixture.pass_time(1)
         self.assertEqual([job.state for job in self.jobs], [DEAD, QUEUED, QUEUED, QUEUED])
+
+
+class ReviewTests(ChangesTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.set(f={"retries": 0, "dead": {"keep": 60.0, "jobs": 3}})
+        self.jobs = self.submit(3, workload=b"four", unique=b"")
+        self.kill(*self.jobs)
+
+    def review(self, job: Job, name: str = "r", by: str = "") -> None:
+        self.operations.review(job, name, self.fixture.now, by)
+        self.broker.check()
+
+    def test_it_is_out_of_the_way(self) -> None:
+        self.review(self.jobs[0])
+        self.assertEqual(self.operations.requeue_all(b"f", self.fixture.now), 2)
+        self.review(self.jobs[2])
+        self.fixture.pass_time(0)
+        self.assertEqual([job.state for job in self.jobs], [DEAD, QUEUED, DEAD])
+        self.assertEqual(self.operations.forget_all(b"f", self.fixture.now), 0)
+        self.fixture.pass_time(59)
+        self.assertEqual(len(self.broker.archive.jobs), 2)
+        self.fixture.pass_time(1)
+        self.assertEqual((self.broker.archive.jobs, self.broker.archive.ended.reviews.by_name), ({}, {}))
+
+    def test_it_makes_no_room_until_it_is_given_back(self) -> None:
+        self.review(self.jobs[0])
+        others = self.submit(2, unique=b"")
+        self.kill(*others)
+        self.assertEqual(list(self.broker.archive.jobs.values()), [self.jobs[0], self.jobs[2], *others])
+        self.operations.release(self.jobs[0])
+        self.broker.check()
+        self.assertIsNone(history_of(self.jobs[0]).aside)
+        error = self.assertRaises(ServerError, self.operations.release, self.jobs[0])
+        self.assertEqual(error.code, "NOT_REVIEWED")
+        (last,) = self.submit(1, unique=b"")
+        self.kill(last)
+        left = self.broker.archive.shelf(last.function, dead=True).jobs.values()
+        self.assertEqual(list(left), [others[1], self.jobs[0], last])
+
+    def test_all_of_one_say_the_same(self) -> None:
+        self.review(self.jobs[0], by="first")
+        self.fixture.set_clock(60)
+        self.fixture.now += 5
+        self.review(self.jobs[1], by="second")
+        self.review(self.jobs[1], by="third")
+        self.assertEqual(
+            [history_of(job).aside for job in self.jobs],
+            [Aside("r", START, "first"), Aside("r", START, "first"), None],
+        )
+        self.review(self.jobs[1], "s", by="third")
+        self.assertEqual(history_of(self.jobs[1]).aside, Aside("s", START + 65, "third"))
+
+    def test_what_else_is_done_to_it(self) -> None:
+        for job in self.jobs:
+            self.review(job)
+        self.operations.correct(self.jobs[0], b"longer", self.fixture.now)
+        self.operations.move(self.jobs[1], b"g", self.fixture.now)
+        self.broker.check()
+        sizes = self.broker.archive.ended.reviews.by_name["r"].sizes
+        found = {function.name: size for function, size in sizes.items()}
+        self.assertEqual(found, {b"f": (2, 10), b"g": (1, 4)})
+        self.operations.requeue(self.jobs[0].handle, self.fixture.now)
+        self.operations.forget(self.jobs[2].handle)
+        self.broker.check()
+        self.kill(self.jobs[0])
+        shelf = self.broker.archive.shelf(self.jobs[0].function, dead=True)
+        self.assertEqual(list(shelf.jobs.values()), [self.jobs[0]])
+
+    def test_who_is_not_dead_or_has_no_room(self) -> None:
+        with self.assertRaises(InvalidArgument):
+            self.operations.review(self.jobs[0], "a b", self.fixture.now)
+        self.set(f={"retries": 0})
+        jobs = self.submit(MOST_REVIEWS + 1, unique=b"")
+        self.kill(*jobs)
+        for number, job in enumerate(jobs[1:]):
+            self.review(job, f"r{number}")
+        for job in self.over():
+            with self.assertRaisesRegex(ServerError, "not dead"):
+                self.operations.review(job, "r0", self.fixture.now)
+        error = self.assertRaises(ServerError, self.operations.review, jobs[0], "s", self.fixture.now)
+        self.assertEqual(error.code, "TOO_MANY_REVIEWS")
+        self.review(jobs[0], "r0")
 
 
 class CorrectTests(ChangesTestCase):

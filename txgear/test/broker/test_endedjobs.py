@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.broker.deadgroups import UNKNOWN
 from txgear.broker.endedjobs import MOST_AT_ONCE, EndedJobs
+from txgear.broker.history import Aside
 from txgear.broker.model import Function, Job
 from txgear.broker.states import DEAD, DONE
-from txgear.policies import Retention
+from txgear.policies import FAIL, Retention
 from txgear.test.support.broker import make_job
 
 
@@ -208,6 +210,54 @@ class OwnTests(EndedJobsTestCase):
         self.function = Function(b"g")
         self.put(unique=b"u", since=1.0)
         self.assertIs(self.ended.newest(b"u"), late)
+
+
+class ReviewTests(EndedJobsTestCase):
+    """Dead jobs that are set aside."""
+
+    aside = Aside("r", 5.0, "")
+
+    def test_they_are_on_no_shelf_and_in_no_group(self) -> None:
+        owned = self.job(4, DEAD)
+        self.ended.add(owned, 60.0, own=True, reason=FAIL)
+        first, second = self.put(3, DEAD, unique=b"u"), self.put(5, DEAD)
+        for job in (owned, first):
+            self.ended.set_aside(job, self.aside)
+            self.ended.check()
+        self.assertEqual((self.shelf(True), self.ended.own.jobs), (([second], 5), {}))
+        self.assertEqual(self.ended.groups.of(self.function), {UNKNOWN: {second.number: second}})
+        self.assertEqual((self.ended.dead(self.function), self.function.kept), (3, 3))
+        self.assertIs(self.ended.find(self.function, b"u"), first)
+        self.assertEqual(self.ended.surplus(first, Retention(1.0, jobs=1)), [])
+        self.ended.give_back(owned, own=True, reason=FAIL)
+        self.ended.check()
+        self.assertEqual((self.shelf(True), self.ended.own.bytes), (([second, owned], 9), 4))
+        self.assertEqual(list(self.ended.groups.of(self.function)), [UNKNOWN, FAIL])
+
+    def test_one_that_was_so_before(self) -> None:
+        job = self.job(3, DEAD)
+        self.ended.add(job, 60.0, own=True, aside=self.aside)
+        self.ended.sort()
+        self.ended.check()
+        self.assertEqual((self.shelf(True), self.ended.own.bytes), (([], 0), 0))
+        self.assertEqual((list(self.ended.reviews.by_name), self.ended.dead(self.function)), (["r"], 1))
+        self.ended.remove(job)
+        self.ended.check()
+        self.assertEqual((self.ended.reviews.by_name, self.ended.dead(self.function)), ({}, 0))
+
+    def test_with_another_workload(self) -> None:
+        job = self.put(3, DEAD)
+        self.ended.set_aside(job, self.aside)
+        self.ended.correct(job, None, 8)
+        self.ended.check()
+        self.assertEqual(self.ended.reviews.by_name["r"].sizes, {self.function: (1, 8)})
+
+    def test_from_one_review_to_another(self) -> None:
+        job = self.put(3, DEAD)
+        for name in ("a", "b"):
+            self.ended.set_aside(job, Aside(name, 1.0, ""))
+            self.ended.check()
+        self.assertEqual(list(self.ended.reviews.by_name), ["b"])
 
 
 class CheckTests(EndedJobsTestCase):

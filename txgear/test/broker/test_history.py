@@ -9,6 +9,7 @@ from txgear.broker.history import (
     MOST_COPIES,
     MOST_EARLIER,
     MOST_TEXT,
+    Aside,
     Attempt,
     History,
     as_text,
@@ -197,6 +198,12 @@ class BytesTests(SynchronousTestCase):
         life.complete = False
         self.assertFalse(self.there_and_back(life).complete)
 
+    def test_that_it_is_set_aside_comes_back(self) -> None:
+        life = History()
+        life.aside = Aside("r\xe4", 1000.25, "ops at 192.0.2.1")
+        self.assertEqual(self.there_and_back(life).aside, life.aside)
+        self.assertIsNone(self.there_and_back(History({"retries": 1})).aside)
+
     def test_settings_of_any_text_come_back(self) -> None:
         """A client's JSON may have half a character."""
         self.assertEqual(
@@ -223,6 +230,9 @@ class BytesTests(SynchronousTestCase):
             b'{"attempts":[7]}',
             b'{"result":[1]}',
             b'{"result":7}',
+            b'{"review":["r"]}',
+            b'{"review":null}',
+            b'{"review":["r","x","by"]}',
         ):
             with self.assertRaises(ValueError, msg=kept):
                 History.from_bytes(kept)

@@ -295,13 +295,14 @@ class WordTests(InspectionTestCase):
 class FunctionTests(InspectionTestCase):
     def functions(self, **words: bytes) -> list[dict[str, Any]]:
         found = inspection.functions(self.broker, self.peer, Search.parse(words, OF_FUNCTIONS))
-        return [inspection.function(self.broker, function) for function in found]
+        return [inspection.function(self.broker, function, self.fixture.now) for function in found]
 
     def test_what_is_told_of_each(self) -> None:
         for due in (0.0, 0.0, self.fixture.now + 9):
             self.fixture.submit(None, due=due)
         self.fixture.grab(self.fixture.worker(b"f"))
         self.broker.operations.limit_function(b"f", (0, 7, 0))
+        self.fixture.now += 2.5
         self.assertEqual(
             self.functions(),
             [
@@ -310,6 +311,7 @@ class FunctionTests(InspectionTestCase):
                     "queued": 1,
                     "waiting": 1,
                     "running": 1,
+                    "oldest": 2.5,
                     "workers": 1,
                     "dead": 0,
                     "kept": 0,
@@ -351,7 +353,8 @@ class FunctionPageTests(InspectionTestCase):
     def page(self, **words: bytes) -> tuple[list[str], str | None]:
         """The names of a page, and what comes next."""
         known = ("function", "paused", "behind", "limit")
-        found = inspection.function_page(self.broker, self.peer, Search.parse(words, known), self.bounds)
+        search = Search.parse(words, known)
+        found = inspection.function_page(self.broker, self.peer, search, self.fixture.now, self.bounds)
         return [row["function"] for row in found["functions"]], found["next"]
 
     def test_by_their_names(self) -> None:
@@ -401,7 +404,7 @@ class FunctionPageTests(InspectionTestCase):
         self.assertEqual(
             found,
             {
-                **inspection.function(self.broker, function),
+                **inspection.function(self.broker, function, self.fixture.now),
                 "pattern": None,
                 "settings": {},
                 "room": None,
@@ -762,7 +765,7 @@ class TenantsTests(InspectionTestCase):
         for _ in range(3):
             self.fixture.submit(client)
         self.run_one(self.fixture.worker(b"f"))
-        found = inspection.function(self.broker, self.broker.functions.by_name[b"f"])
+        found = inspection.function(self.broker, self.broker.functions.by_name[b"f"], self.fixture.now)
         self.assertEqual((found["queued"], found["running"]), (2, 1))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from txgear.broker.matching import SELECTIONS, state_name, worker_name
 from txgear.broker.model import Job, Peer
 from txgear.broker.rights import PEERS, READ, SEE
-from txgear.broker.search import OF_ENDED, OF_JOBS, Search
+from txgear.broker.search import OF_DEAD, OF_ENDED, OF_JOBS, Search
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import HIGH
 from txgear.test.support.broker import BrokerTestCase
@@ -26,7 +26,7 @@ class MatchingTestCase(BrokerTestCase):
 
     def found(self, words: dict[str, bytes], peer: Peer | None = None) -> list[Job]:
         """The jobs that match, in order."""
-        search = Search.parse(words, OF_JOBS if self.of == "jobs" else OF_ENDED)
+        search = Search.parse(words, {"jobs": OF_JOBS, "dead": OF_DEAD, "kept": OF_ENDED}[self.of])
         now = self.fixture.now
         candidates, matches = SELECTIONS[self.of](self.broker, peer or self.peer, search, now, self.few)
         found = [job for job in candidates.values() if matches(job)[1]]
@@ -113,6 +113,45 @@ class DeadTests(MatchingTestCase):
                 ({"unique": b"-"}, [third]),
                 ({"text": b"text"}, [first, second]),
                 ({"text": b"u"}, [first]),
+            ]
+            for words, expected in searches:
+                self.assertEqual(self.found(words), expected, words)
+
+    def test_by_reason(self) -> None:
+        first, second = self.end("dead", b"f"), self.end("dead", b"g", b"text")
+        worker = self.fixture.worker(b"f")
+        third = self.fixture.submit(None, unique=b"u")
+        self.fails(worker, self.grabbed(worker, third))
+        for few in (100, 1, 0):
+            self.few = few
+            searches: list[tuple[dict[str, bytes], list[Job]]] = [
+                ({"reason": b"exception"}, [first, second]),
+                ({"reason": b"fail"}, [third]),
+                ({"reason": b"fail,exception", "function": b"f"}, [first, third]),
+                ({"reason": b"exception", "text": b"text"}, [second]),
+                ({"reason": b"exception", "unique": b"u"}, []),
+                ({"reason": b"lost"}, []),
+            ]
+            for words, expected in searches:
+                self.assertEqual(self.found(words), expected, words)
+
+    def test_those_that_are_set_aside(self) -> None:
+        """They are found only by the name of their review."""
+        jobs = [self.end("dead", name, b"why", unique=b"u") for name in (b"f", b"f", b"g")]
+        for job in jobs[1:]:
+            self.broker.operations.review(job, "r", self.fixture.now)
+        for few in (100, 0):
+            self.few = few
+            searches: list[tuple[dict[str, bytes], list[Job]]] = [
+                ({}, jobs[:1]),
+                ({"unique": b"u"}, jobs[:1]),
+                ({"reason": b"exception"}, jobs[:1]),
+                ({"review": b"r"}, jobs[1:]),
+                ({"review": b"r", "function": b"g"}, jobs[2:]),
+                ({"review": b"r", "unique": b"u"}, jobs[1:]),
+                ({"review": b"r", "reason": b"exception", "text": b"why"}, jobs[1:]),
+                ({"review": b"r", "reason": b"fail"}, []),
+                ({"review": b"other"}, []),
             ]
             for words, expected in searches:
                 self.assertEqual(self.found(words), expected, words)

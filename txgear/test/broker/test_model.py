@@ -32,12 +32,13 @@ from txgear.test.support.broker import make_job
 class WaitingTests(SynchronousTestCase):
     def test_since_when_the_oldest_waits(self) -> None:
         function = Function(b"f")
-        self.assertEqual(function.waiting_since, 0.0)
+        self.assertEqual((function.waiting_since, function.ready_for(9.0)), (0.0, 0.0))
         for number, (priority, since) in enumerate(((LOW, 7.0), (NORMAL, 5.0), (NORMAL, 9.0))):
             job = make_job(function, number, priority=priority)
             job.state, job.since = QUEUED, since
             function.lanes.append(job)
         self.assertEqual(function.waiting_since, 5.0)
+        self.assertEqual((function.ready_for(7.5), function.ready_for(4.0)), (2.5, 0.0))
 
 
 class JobTests(SynchronousTestCase):

@@ -9,6 +9,7 @@ from txgear.broker.rights import SEE
 from txgear.broker.search import (
     MOST_SEARCHED,
     OF_CONNECTIONS,
+    OF_DEAD,
     OF_ENDED,
     OF_FUNCTIONS,
     OF_JOBS,
@@ -46,6 +47,16 @@ class SearchTests(SynchronousTestCase):
         self.assertEqual(search.state, {"queued", "waiting"})
         self.assertEqual((search.worker, search.older, search.text), ("w\\xff", 5400.0, b"\xff"))
         self.assertEqual((search.after, search.limit), (12, 200))
+
+    def test_values_of_the_dead(self) -> None:
+        self.assertEqual((Search().reason, Search().review), (frozenset(), ""))
+        search = Search.parse({"reason": b"Fail,unknown", "review": b"r\xff"}, OF_DEAD)
+        self.assertEqual((search.reason, search.review), ({"fail", "unknown"}, "r\\xff"))
+        for value in (b"", b"fail,", b"paged"):
+            with self.assertRaisesRegex(
+                InvalidArgument, "reason is one or more of fail, exception, .*unknown"
+            ):
+                Search.parse({"reason": value}, OF_DEAD)
 
     def test_mistakes(self) -> None:
         for name, value, problem in (

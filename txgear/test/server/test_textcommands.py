@@ -444,7 +444,8 @@ class OwnListTests(OwnTestCase):
             (b"jobs limit=0", wrong + b"limit+is+a+number+from+1+to+200\r\n"),
             (
                 b"dead state=dead",
-                wrong + b"state+is+not+known;+there+are+function,+unique,+text,+after,+limit\r\n",
+                wrong + b"state+is+not+known;+there+are+function,+unique,+reason,+review,"
+                b"+text,+after,+limit\r\n",
             ),
             (b"kept \x07", wrong + b"\\x07:+one+value+is+wanted,+as+in+\\x07=value\r\n"),
         )

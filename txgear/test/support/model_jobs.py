@@ -35,6 +35,7 @@ class History(NamedTuple):
     data_size: int
     result_size: int
     complete: bool | None
+    review: str | None = None
 
 
 class End(NamedTuple):
@@ -58,6 +59,8 @@ class PolicyJob(ModelJob):
     @ivar ended: when it did, and C{brought} what is kept of that; C{until} when. C{kept_end}: both, as
         the store has them.
     @ivar counted: whether it counts for the bounds.
+    @ivar review: in which review it is, or C{None}.
+    @ivar shelved: grows with each that comes to count, or is put back.
     """
 
     settings: Settings = field(default_factory=dict)
@@ -79,6 +82,8 @@ class PolicyJob(ModelJob):
     data_size: int = 0
     complete: bool | None = True
     counted: bool = True
+    review: str | None = None
+    shelved: int = 0
 
     @property
     def name(self) -> tuple[bytes, bytes] | None:
@@ -92,7 +97,7 @@ class PolicyJob(ModelJob):
 
     def life(self) -> History:
         sizes = self.data_size, len(self.brought) - self.data_size
-        return History(self.settings, dict(self.counts), self.attempts, *sizes, self.complete)
+        return History(self.settings, dict(self.counts), self.attempts, *sizes, self.complete, self.review)
 
 
 @dataclass

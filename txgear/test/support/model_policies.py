@@ -62,6 +62,7 @@ class PolicyModel(BrokerModel):
         self.chores: list[BulkTask] = []
         self.full: dict[bytes, float] = {}
         self.seen: list[End] = []
+        self.shelvings = 0
 
     @property
     def now(self) -> float:
@@ -420,8 +421,26 @@ class PolicyModel(BrokerModel):
 
     def remember(self, known: PolicyJob) -> None:
         self.past.append(known)
+        self.shelve(known)
         # What is known only for its unique counts no more, also after a restart.
         known.counted = known.state == DEAD or bool(known.complete) or not self.takes_unique(known)
+
+    def shelve(self, known: PolicyJob) -> None:
+        """It is behind all others of its function when they make room."""
+        self.shelvings += 1
+        known.shelved = self.shelvings
+
+    def shelf(self, function: bytes, dead: bool) -> list[PolicyJob]:
+        """What counts for the bounds of a function, who makes room first being first."""
+        found = [
+            known
+            for known in self.past
+            if known.function == function
+            and (known.state == DEAD) == dead
+            and known.counted
+            and known.review is None
+        ]
+        return sorted(found, key=lambda known: known.shelved)
 
     def make_room(self, known: PolicyJob, bounds: dict[str, float]) -> None:
         """What its function's policy says counts before its own."""
@@ -429,13 +448,7 @@ class PolicyModel(BrokerModel):
             bounds = self.keeping(self.set_for(known.function, "dead")) or {}
         else:
             bounds = self.keeping(self.set_for(known.function, "results")) or bounds
-        shelf = [
-            other
-            for other in self.past
-            if other.function == known.function
-            and (other.state == DEAD) == (known.state == DEAD)
-            and other.counted
-        ]
+        shelf = self.shelf(known.function, known.state == DEAD)
         for other in shelf[:-1]:
             left = [kept for kept in shelf if kept in self.past and kept.counted]
             too_many = 0 < bounds.get("jobs", 0) < len(left)
@@ -459,7 +472,7 @@ class PolicyModel(BrokerModel):
         self.forget(known)
         self.count(known, "requeued")
         known.counts.clear()
-        known.retries, known.beyond, known.state = 0, True, DELAYED
+        known.retries, known.beyond, known.state, known.review = 0, True, DELAYED, None
         known.sent, known.missed = [], False
         self.put_last(known)
         if self.find(known.key) is not None:
@@ -469,7 +482,17 @@ class PolicyModel(BrokerModel):
         self.enqueue(known)
 
     def dead(self, function: bytes) -> list[PolicyJob]:
-        return [known for known in self.past if known.function == function and known.state == DEAD]
+        """Those that are not set aside."""
+        return self.shelf(function, True)
+
+    def set_aside(self, known: PolicyJob, review: str | None) -> None:
+        """In a review, or in none any more."""
+        known.review = review
+        self.shelve(known)
+
+    def reason(self, known: PolicyJob) -> str:
+        """Why it is dead."""
+        return known.attempts[-1][2] if known.attempts else "unknown"
 
     # Operators change jobs
 
@@ -631,7 +654,7 @@ class PolicyModel(BrokerModel):
                     if there and known.state != RUNNING and known not in chore.spared:
                         self.cancel(known)
                         self.advance(known.function, known.priority)
-                elif known in self.past and known.state == DEAD and known.function == chore.function:
+                elif known in self.dead(chore.function):
                     self.requeue(known) if chore.what == "requeue" else self.forget(known)
             del self.chores[0]
 

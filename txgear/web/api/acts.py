@@ -25,11 +25,12 @@ from txgear.broker.rights import (
     PURGE,
     REQUEUE,
     RESUME,
+    REVIEW,
 )
 from txgear.errors import ServerError
 from txgear.protocol.constants import MAX_FUNCTION
 from txgear.protocol.textlines import text
-from txgear.server import operatorcommands
+from txgear.server import operatorcommands, reviewcommands
 from txgear.web.acts import record
 from txgear.web.answers import Answer, Problem
 from txgear.web.api.finding import as_sent, unknown_job
@@ -49,8 +50,19 @@ class NewPriority(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     priority: Priority
 
 
+ReviewName = Annotated[str, Meta(min_length=1, max_length=64)]
 FunctionName = Annotated[str, Meta(min_length=1, max_length=4 * MAX_FUNCTION)]
 """Escaped, a byte may be four characters."""
+
+
+class JobReview(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    Where a dead job is to be.
+
+    @ivar review: the name of a review, which may be new; C{null} for in none.
+    """
+
+    review: ReviewName | None
 
 
 class NewFunction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -175,6 +187,13 @@ class JobActs:
         named = operatorcommands.named_function(self._server, request.peer, MOVE, name)
         self._operations.move(job, named, request.now)
         return self._changed(request, MOVE, job, named)
+
+    def review(self, request: WebRequest, handle: str) -> Answer:
+        """Set it aside, or put it back."""
+        wanted: JobReview = request.body(JobReview)
+        job = self._job(request, REVIEW, handle)
+        reviewcommands.review_job(self._server, request.peer, job, wanted.review or "")
+        return self._changed(request, REVIEW, job, wanted.review or "-")
 
     def correct(self, request: WebRequest, handle: str) -> Answer:
         """Give it another workload."""
@@ -338,6 +357,21 @@ def routes(web: Web) -> list[Route]:
                 body=NewFunction,
                 answers=CHANGED,
                 problems=(*ONE_JOB, 413, 415, 422, 503),
+                links=links,
+            ),
+        ),
+        Route(
+            "POST",
+            "/api/v1/jobs/<handle>/review",
+            jobs.review,
+            Operation(
+                "review_job",
+                "Set a dead job aside in a review, or put it back",
+                "jobs",
+                "What is done to all dead jobs of a function passes over it.",
+                body=JobReview,
+                answers=CHANGED,
+                problems=(*ONE_JOB, 413, 415, 422),
                 links=links,
             ),
         ),

@@ -40,6 +40,7 @@ class Function(Struct, frozen=True, kw_only=True):
     @ivar queued: jobs that wait for a worker.
     @ivar waiting: jobs that wait for their time, or for the store.
     @ivar running: jobs that are at workers.
+    @ivar oldest: seconds for which the one has been ready that has been so for longest; C{null} if none is.
     @ivar workers: connections that can do it.
     @ivar dead: jobs of it that have no attempt left.
     @ivar kept: others that have ended and are still known.
@@ -51,6 +52,7 @@ class Function(Struct, frozen=True, kw_only=True):
     queued: int
     waiting: int
     running: int
+    oldest: float | None
     workers: int
     dead: int
     kept: int
@@ -165,7 +167,7 @@ class FunctionRoutes:
     def functions(self, request: WebRequest) -> Answer:
         """Those that the server knows."""
         search = search_of(request.query(FunctionPage))
-        return Answer(inspection.function_page(self._broker, request.peer, search))
+        return Answer(inspection.function_page(self._broker, request.peer, search, request.now))
 
     def function(self, request: WebRequest, name: str) -> Answer:
         """One of them."""

@@ -208,6 +208,7 @@ class Job(Struct, frozen=True, kw_only=True):
     @ivar denominator: what that is a part of.
     @ivar ended: when it has ended. This and the following are there for a job that has.
     @ivar forgotten: when nothing will be known of it any more.
+    @ivar review: the name of the review in which a dead job is set aside; C{null} for none.
     @ivar data_size: bytes that its worker sent before the result; C{null} if that is not kept.
     @ivar result_size: bytes of the result, or of the message of its failure; C{null} if that is not kept.
     @ivar links: where to find more.
@@ -246,6 +247,7 @@ class Job(Struct, frozen=True, kw_only=True):
     denominator: int | UnsetType | None = UNSET
     ended: Moment | UnsetType | None = UNSET
     forgotten: Moment | UnsetType | None = UNSET
+    review: str | UnsetType | None = UNSET
     data_size: int | UnsetType | None = UNSET
     result_size: int | UnsetType | None = UNSET
     links: JobLinks

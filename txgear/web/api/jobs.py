@@ -18,7 +18,7 @@ from txgear.protocol.textlines import text
 from txgear.web.answers import Answer, Problem
 from txgear.web.api import jobmodels
 from txgear.web.api.finding import function_path, job_named, job_path, unknown_job
-from txgear.web.api.models import ROOT, EndedPage, LivePage, search_of
+from txgear.web.api.models import ROOT, DeadPage, EndedPage, LivePage, search_of
 from txgear.web.api.openapi import BYTES
 from txgear.web.payloads import Sending
 from txgear.web.request import WebRequest
@@ -52,7 +52,7 @@ class JobRoutes:
 
     def dead(self, request: WebRequest) -> Answer:
         """The dead."""
-        search = search_of(request.query(EndedPage))
+        search = search_of(request.query(DeadPage))
         return Answer(inspection.dead(self._broker, request.peer, search, request.now))
 
     def kept(self, request: WebRequest) -> Answer:
@@ -169,7 +169,7 @@ _DEAD = Operation(
     "Jobs that have no attempt left",
     "jobs",
     "The oldest first, in pages.",
-    query=EndedPage,
+    query=DeadPage,
     answers={200: jobmodels.DeadJobs},
     links=_LINKS,
 )

@@ -33,6 +33,8 @@ Ending = Literal["done", "failed", "dead", "cancelled", "expired"]
 State = Literal["waiting", "storing", "queued", "running", "done", "failed", "dead", "cancelled", "expired"]
 Reason = Literal["fail", "exception", "timeout", "silent", "lost"]
 """How an attempt can end without a result."""
+DeadReason = Literal["fail", "exception", "timeout", "silent", "lost", "unknown"]
+"""Why a job is dead: how its last attempt ended, where that is known."""
 
 # What is taken
 
@@ -95,6 +97,29 @@ class EndedFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     text: Word | UnsetType = UNSET
 
 
+Reasons = Annotated[
+    str,
+    Meta(
+        pattern="^(fail|exception|timeout|silent|lost|unknown)"
+        "(,(fail|exception|timeout|silent|lost|unknown)){0,9}$",
+        examples=["exception", "timeout,silent,lost"],
+    ),
+]
+
+
+class DeadFilter(EndedFilter, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    Which dead jobs are meant: all of it holds for each.
+
+    @ivar reason: how their last attempts ended: one or more, with commas between.
+    @ivar review: the name of the review in which they are set aside; without it those are meant that are in
+        none.
+    """
+
+    reason: Reasons | UnsetType = UNSET
+    review: Word | UnsetType = UNSET
+
+
 class LivePage(LiveFilter, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
     A page of these.
@@ -119,20 +144,42 @@ class EndedPage(EndedFilter, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     limit: Limit = DEFAULT_ROWS
 
 
-def search_of(wanted: Struct) -> Search:
+class DeadPage(DeadFilter, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
-    What is looked for.
+    A page of these.
 
-    @param wanted: a filter or a page; its fields are called as those of L{Search.parse}. Names are read as
-        they are shown: C{\\x} and two digits stand for a byte.
-    @raise InvalidArgument: a value makes no sense.
+    @ivar after: the C{next} of the page before.
+    @ivar limit: how many at the most.
+    """
+
+    after: After = 0
+    limit: Limit = DEFAULT_ROWS
+
+
+def words_of(wanted: Struct) -> dict[str, bytes]:
+    """
+    What is looked for, as L{Search.parse} takes it.
+
+    @param wanted: a filter or a page; its fields are called as there. Names are read as they are shown:
+        C{\\x} and two digits stand for a byte.
     """
     given = {name: value for name, value in asdict(wanted).items() if value is not UNSET}
     words = {
         name: ("yes" if value else "no") if isinstance(value, bool) else str(value)
         for name, value in given.items()
     }
-    return Search.parse({name: unescaped(word.encode("utf-8")) for name, word in words.items()}, words)
+    return {name: unescaped(word.encode("utf-8")) for name, word in words.items()}
+
+
+def search_of(wanted: Struct) -> Search:
+    """
+    What is looked for.
+
+    @param wanted: see L{words_of}.
+    @raise InvalidArgument: a value makes no sense.
+    """
+    words = words_of(wanted)
+    return Search.parse(words, words)
 
 
 # What is answered

@@ -12,16 +12,17 @@ from msgspec import UNSET, UnsetType
 from txgear.broker.bulkacts import BulkAct
 from txgear.broker.inspection import PRIORITY_NAMES
 from txgear.broker.rights import MOVE, PRIORITISE
-from txgear.protocol.textlines import unescaped
 from txgear.server import operatorcommands, tasks
+from txgear.server.jobserver import JobServer
 from txgear.web.answers import Answer, Problem
 from txgear.web.api.acts import FunctionName, Priority
-from txgear.web.api.models import Word
+from txgear.web.api.models import Word, words_of
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
 from txgear.web.web import Web
 
-Act = Literal["cancel", "requeue", "forget", "prioritise", "move"]
+NewAct = Literal["cancel", "requeue", "forget", "prioritise", "move"]
+Act = Literal["cancel", "requeue", "forget", "prioritise", "move", "review"]
 Kind = Literal["jobs", "dead", "kept"]
 
 
@@ -32,6 +33,8 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @ivar function: matches the names of their functions: a pattern, as of a shell.
     @ivar unique: what their submitters called them.
     @ivar state: how they are: waiting, storing, queued, running; several are parted by commas.
+    @ivar reason: how the last attempts of the dead ended; several are parted by commas.
+    @ivar review: the name of the review in which the dead are set aside.
     @ivar worker: stands in the name of their worker.
     @ivar older: how long ago they were submitted, at the least: 90s, 1d.
     @ivar text: stands in what is known of them: unique, workload, message.
@@ -40,6 +43,8 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     function: Word | UnsetType = UNSET
     unique: Word | UnsetType = UNSET
     state: Word | UnsetType = UNSET
+    reason: Word | UnsetType = UNSET
+    review: Word | UnsetType = UNSET
     worker: Word | UnsetType = UNSET
     older: Word | UnsetType = UNSET
     text: Word | UnsetType = UNSET
@@ -57,7 +62,7 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     @ivar function: the new one, to move.
     """
 
-    act: Act
+    act: NewAct
     filter: Filter
     of: Kind | None = None
     preview: bool = False
@@ -77,6 +82,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """
     A task.
 
+    @ivar review: in which review the jobs are to be set aside; C{null} for in none.
     @ivar total: jobs that are looked at, and C{looked_at}: how many have been.
     @ivar matched: how many of them match the filter.
     @ivar done: to how many it has been done.
@@ -90,6 +96,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     filter: dict[str, str]
     priority: Priority | None
     function: str | None
+    review: str | None
     preview: bool
     state: Literal["waiting", "counting", "acting", "done", "stopped"]
     by: str | None
@@ -114,6 +121,16 @@ DEFAULTS: Final = {"requeue": "dead", "forget": "dead"}
 """Of which list jobs are to which this is done, where nothing is said; of C{jobs} otherwise."""
 
 
+def as_model(server: JobServer, task: BulkAct) -> Task:
+    """A task, as it is answered."""
+    return msgspec.convert(tasks.shown(server, task), Task)
+
+
+def begun(server: JobServer, task: BulkAct) -> Answer:
+    """The answer to who has begun a task."""
+    return Answer(as_model(server, task), 202, {"Location": f"/api/v1/tasks/{task.number}"})
+
+
 class Tasks:
     """The endpoints."""
 
@@ -131,33 +148,25 @@ class Tasks:
         if wanted.function is not None:
             word = wanted.function.encode("utf-8")
             function = operatorcommands.named_function(self._server, request.peer, MOVE, word)
-        words = {
-            name: unescaped(value.encode("utf-8"))
-            for name, value in msgspec.structs.asdict(wanted.filter).items()
-            if value is not UNSET
-        }
         task = tasks.start(
             self._server,
             request.peer,
             wanted.act,
             wanted.of or DEFAULTS.get(wanted.act, "jobs"),
-            words,
+            words_of(wanted.filter),
             0 if wanted.priority is None else PRIORITY_NAMES.index(wanted.priority),
             function,
             wanted.preview,
         )
-        return self._shown(task, 202, {"Location": f"/api/v1/tasks/{task.number}"})
+        return begun(self._server, task)
 
-    def _shown(self, task: BulkAct, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
-        return Answer(self._as_model(task), status, headers or {})
-
-    def _as_model(self, task: BulkAct) -> Task:
-        return msgspec.convert(tasks.shown(self._server, task), Task)
+    def _shown(self, task: BulkAct) -> Answer:
+        return Answer(as_model(self._server, task))
 
     def listed(self, request: WebRequest) -> Answer:
         """All that the peer may know of."""
         found = [task for task in self._all(request) if tasks.sees(request.peer, task)]
-        return Answer(TaskList(tasks=list(map(self._as_model, found))))
+        return Answer(TaskList(tasks=[as_model(self._server, task) for task in found]))
 
     def _all(self, request: WebRequest) -> list[BulkAct]:
         return self._server.bulk_acts.all(request.now)

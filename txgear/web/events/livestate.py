@@ -160,7 +160,7 @@ def _facts(broker: Broker, function: Function) -> tuple[Any, ...]:
         function.running,
         len(function.workers),
         function.kept,
-        len(broker.archive.shelf(function, dead=True).jobs) if function.kept else 0,
+        broker.archive.ended.dead(function) if function.kept else 0,
         function.paused,
         function.max_queued,
         *counted,
@@ -168,7 +168,10 @@ def _facts(broker: Broker, function: Function) -> tuple[Any, ...]:
 
 
 def _function(broker: Broker, function: Function, facts: tuple[Any, ...]) -> dict[str, Any]:
-    return {**inspection.function(broker, function), **dict(zip(COUNTED, facts[-4:], strict=True))}
+    found = inspection.function(broker, function, 0.0)
+    # It goes by the clock, and is not told again and again.
+    del found["oldest"]
+    return {**found, **dict(zip(COUNTED, facts[-4:], strict=True))}
 
 
 class Server(Topic):

@@ -83,7 +83,7 @@ class Row:
         """Count what is there of a function."""
         self.live = True
         lanes = function.lanes
-        dead = len(server.broker.archive.shelf(function, dead=True).jobs) if function.kept else 0
+        dead = server.broker.archive.ended.dead(function) if function.kept else 0
         found = (
             lanes.ready + lanes.held,
             lanes.paged,
@@ -95,8 +95,7 @@ class Row:
         self.states = [before + more for before, more in zip(self.states, found, strict=True)]
         self.total += function.total
         self.bytes += function.bytes
-        if since := function.waiting_since:
-            self.oldest = max(self.oldest, now - since)
+        self.oldest = max(self.oldest, function.ready_for(now))
         self.paused = self.paused or function.paused
         seen = server.census.of(function)
         found_workers = (len(function.workers), seen.asleep, seen.busy, seen.silent)

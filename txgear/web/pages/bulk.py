@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from txgear.broker.bulkacts import KINDS
 from txgear.broker.inspection import PRIORITY_NAMES
 from txgear.broker.model import Job, Peer
-from txgear.broker.rights import CANCEL, FORGET, MOVE, PRIORITISE, REQUEUE
+from txgear.broker.reviews import MOST_REVIEWED, check_name
+from txgear.broker.rights import CANCEL, FORGET, MOVE, PRIORITISE, REQUEUE, REVIEW
 from txgear.broker.words import number
 from txgear.errors import AccessDenied, ServerError
 from txgear.protocol.textlines import text
-from txgear.server import operatorcommands, tasks
+from txgear.server import operatorcommands, reviewcommands, tasks
 from txgear.server.jobserver import JobServer
 from txgear.web.acts import record
 from txgear.web.answers import Answer, Problem
@@ -33,6 +34,8 @@ MOST_SELECTED: Final = 200
 """Jobs to which something is done at once: some milliseconds, with the records of it."""
 FINAL: Final = (CANCEL, FORGET)
 """What cannot be undone: it is asked for twice."""
+PUT_BACK: Final = "put-back"
+"""What forms call it that jobs are to be in no review any more."""
 
 _LABELS: Final = {
     CANCEL: "Cancel",
@@ -40,6 +43,8 @@ _LABELS: Final = {
     FORGET: "Forget",
     PRIORITISE: "Change the priority",
     MOVE: "Move",
+    REVIEW: "Set aside",
+    PUT_BACK: "Put back",
 }
 _WARNINGS: Final = {
     CANCEL: "They end. Whoever waits for them hears that they failed.",
@@ -47,6 +52,11 @@ _WARNINGS: Final = {
     REQUEUE: "They have all their attempts again, and come behind all others.",
     PRIORITISE: "They come behind all others that have this priority.",
     MOVE: "They come behind all others of that function, and are for its workers.",
+    REVIEW: (
+        "What is done to all dead jobs passes over them, until they are put back. A review has room for"
+        f" {number(MOST_REVIEWED, 'job')}: of more, those that are found first are set aside."
+    ),
+    PUT_BACK: "They are out of the review, and dead as all others.",
 }
 
 
@@ -57,21 +67,28 @@ class Wish(NamedTuple):
     @ivar act: one of L{KINDS}.
     @ivar priority: the new one, where that is the act.
     @ivar function: the new one, where that is the act.
+    @ivar review: in which review they are to be, where that is the act; empty for in none.
     """
 
     act: str
     priority: int = 0
     function: bytes = b""
+    review: str = ""
 
     @property
     def label(self) -> str:
         """What the act is called: C{Cancel}."""
-        return _LABELS[self.act]
+        return _LABELS[self.word]
 
     @property
     def warning(self) -> str:
         """What becomes of the jobs."""
-        return _WARNINGS[self.act]
+        return _WARNINGS[self.word]
+
+    @property
+    def word(self) -> str:
+        """What a form calls the act."""
+        return PUT_BACK if self.act == REVIEW and not self.review else self.act
 
     def order(self, count: int) -> str:
         """What is asked for: C{Cancel 10,412 jobs}."""
@@ -80,6 +97,8 @@ class Wish(NamedTuple):
             return f"Give {jobs} {PRIORITY_NAMES[self.priority]} priority"
         if self.act == MOVE:
             return f"Move {jobs} to {text(self.function)}"
+        if self.word == REVIEW:
+            return f"Set {number(min(count, MOST_REVIEWED), 'job')} aside in {self.review}"
         return f"{self.label} {jobs}"
 
     def report(self, count: int) -> str:
@@ -90,19 +109,24 @@ class Wish(NamedTuple):
             FORGET: "forgotten",
             PRIORITISE: f"of {PRIORITY_NAMES[self.priority]} priority now",
             MOVE: f"jobs of {text(self.function)} now",
-        }[self.act]
+            REVIEW: f"set aside in {self.review}",
+            PUT_BACK: "dead as all others again",
+        }[self.word]
         return f"{number(count, 'job')} {'is' if count == 1 else 'are'} {done}"
 
 
 def wish(server: JobServer, peer: Peer, form: Form, of: str) -> Wish:
     """
-    What a form wants: its fields C{act}, C{priority} and C{function}.
+    What a form wants: its fields C{act}, C{priority}, C{function} and C{review}.
 
     @param of: of which list the jobs are: C{jobs}, C{dead} or C{kept}.
     @raise Problem: it makes no sense.
+    @raise InvalidArgument: no review can be called so.
     @raise AccessDenied: the peer may not move jobs to that function.
     """
     act = form.get("act")
+    if act == PUT_BACK and of == "dead":
+        return Wish(REVIEW)
     if of not in KINDS.get(act, ()):
         raise Problem(400, "unknown_act", f"This cannot be done to {kind(of)}")
     if act == PRIORITISE:
@@ -115,6 +139,10 @@ def wish(server: JobServer, peer: Peer, form: Form, of: str) -> Wish:
         if not word:
             raise Problem(400, "no_function", "Say to which function they are to be moved")
         return Wish(act, function=operatorcommands.named_function(server, peer, MOVE, word))
+    if act == REVIEW:
+        name = form.get("review")
+        check_name(name)
+        return Wish(act, review=name)
     return Wish(act)
 
 
@@ -170,6 +198,7 @@ def count(request: WebRequest, wanted: Wish, of: str, words: Mapping[str, bytes]
         wanted.priority,
         wanted.function,
         preview=True,
+        review=wanted.review,
     )
     return Done("Nothing is done yet: the jobs are counted first", f"/tasks/{task.number}")
 
@@ -214,6 +243,8 @@ def _to_one(request: WebRequest, wanted: Wish, handle: str) -> None:
         arguments = PRIORITY_NAMES[wanted.priority]
     elif wanted.act == MOVE:
         arguments = wanted.function
+    elif wanted.act == REVIEW:
+        arguments = wanted.review or "-"
     record(request, wanted.act, handle=job.handle, arguments=arguments)
 
 
@@ -230,10 +261,15 @@ def _move(request: WebRequest, wanted: Wish, job: Job) -> None:
     request.server.broker.operations.move(job, wanted.function, request.now)
 
 
+def _review(request: WebRequest, wanted: Wish, job: Job) -> None:
+    reviewcommands.review_job(request.server, request.peer, job, wanted.review)
+
+
 _DO: Final[dict[str, Callable[[WebRequest, Wish, Job], None]]] = {
     CANCEL: _cancel,
     REQUEUE: lambda request, wanted, job: operatorcommands.requeue_job(request.server, job),
     FORGET: lambda request, wanted, job: operatorcommands.forget_job(request.server, job),
     PRIORITISE: _prioritise,
     MOVE: _move,
+    REVIEW: _review,
 }

@@ -70,7 +70,7 @@ class Sums(NamedTuple):
 
 def dead_of(broker: Broker, function: Function) -> int:
     """How many of its jobs are dead."""
-    return len(broker.archive.shelf(function, dead=True).jobs) if function.kept else 0
+    return broker.archive.ended.dead(function) if function.kept else 0
 
 
 def queued_of(function: Function) -> int:

@@ -44,7 +44,7 @@ def _path(task: BulkAct) -> str:
 
 
 def _wish(task: BulkAct) -> Wish:
-    return Wish(task.order.act, task.order.priority, task.order.function)
+    return Wish(task.order.act, task.order.priority, task.order.function, task.order.review)
 
 
 def _shown(server: JobServer, task: BulkAct) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import ModuleType
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
@@ -17,7 +18,7 @@ JOB = "/api/v1/jobs/H:test:1"
 
 
 class ActsTestCase(WebTestCase):
-    parts = (acts,)
+    parts: tuple[ModuleType, ...] = (acts,)
 
     def submit(self, function: bytes = b"f", **rest: Any) -> Any:
         now = self.clock.seconds()
@@ -161,6 +162,43 @@ class JobTests(ActsTestCase):
         self.assertEqual(self.ask("PUT", f"{JOB}/workload", body=b"").status, 403)
         self.allow("http", "see", "correct")
         self.assertEqual(self.ask("PUT", f"{JOB}/workload", body=b"").status, 200)
+
+
+class ReviewTests(ActsTestCase):
+    def test_set_aside_and_put_back(self) -> None:
+        self.audit()
+        job = self.dead()
+        reviews = self.broker.archive.ended.reviews
+        answer = self.ask("POST", f"{JOB}/review", body={"review": "mail"})
+        self.assertEqual((answer.status, answer.json["state"]), (200, "dead"))
+        self.assertEqual(reviews.name_of(job), "mail")
+        self.assertEqual(self.ask("POST", f"{JOB}/review", body={"review": None}).status, 200)
+        self.assertEqual(reviews.name_of(job), "")
+        answer = self.ask("POST", f"{JOB}/review", body={"review": None})
+        self.assertEqual((answer.status, answer.code), (409, "not_reviewed"))
+        self.assertEqual(
+            [(line["act"], line["handle"], line["arguments"]) for line in self.audited()],
+            [("review", "H:test:1", "mail"), ("review", "H:test:1", "-")],
+        )
+
+    def test_what_cannot_be(self) -> None:
+        self.dead()
+        for name in ("a/b", "<b>", "-", "\u202e"):
+            answer = self.ask("POST", f"{JOB}/review", body={"review": name})
+            self.assertEqual((answer.status, answer.code), (400, "invalid_argument"))
+        for wrong in ("", "x" * 65, 5):
+            self.assertEqual(self.ask("POST", f"{JOB}/review", body={"review": wrong}).status, 422)
+        self.ask("POST", f"{JOB}/requeue")
+        self.assertEqual(self.ask("POST", f"{JOB}/review", body={"review": "r"}).code, "not_dead")
+
+    def test_rights(self) -> None:
+        self.dead()
+        self.allow("http", "review")
+        self.assertEqual(self.ask("POST", f"{JOB}/review", body={"review": "r"}).status, 404)
+        self.allow("http", "see", "requeue", "forget")
+        self.assertEqual(self.ask("POST", f"{JOB}/review", body={"review": "r"}).status, 403)
+        self.allow("http", "see", "review")
+        self.assertEqual(self.ask("POST", f"{JOB}/review", body={"review": "r"}).status, 200)
 
 
 class FunctionTests(ActsTestCase):

@@ -42,6 +42,7 @@ class ListTests(FunctionsTestCase):
                         "waiting": 0,
                         "running": 0,
                         "workers": 1,
+                        "oldest": 0.0,
                         "dead": 0,
                         "kept": 0,
                         "paused": True,

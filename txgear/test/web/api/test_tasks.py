@@ -46,6 +46,7 @@ class CourseTests(TasksTestCase):
                 "filter": {"function": "mail.*", "older": "0s"},
                 "priority": None,
                 "function": "g",
+                "review": None,
                 "preview": False,
                 "state": "waiting",
                 "by": None,
