@@ -107,7 +107,10 @@ def worker(broker: Broker, peer: Peer, other: Peer, now: float, most: int = MOST
 def _in_hand(broker: Broker, job: Job, now: float) -> dict[str, Any]:
     return {
         "handle": text(job.handle),
+        "number": job.number,
         "function": text(job.function.name),
+        "numerator": job.progress[0],
+        "denominator": job.progress[1],
         "began": moment(broker.timers.wall(job.since)),
         "seconds": round(now - job.since, 3),
     }

@@ -74,7 +74,10 @@ class WorkersTests(BrokerTestCase):
                 "in_hand": [
                     {
                         "handle": job.handle.decode(),
+                        "number": job.number,
                         "function": "f",
+                        "numerator": 0,
+                        "denominator": 0,
                         "began": moment(START + 1),
                         "seconds": 2.0,
                     }

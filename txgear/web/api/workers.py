@@ -83,13 +83,19 @@ class JobInHand(Struct, frozen=True, kw_only=True):
     A job that a worker has.
 
     @ivar handle: its handle.
+    @ivar number: its place in the order in which the server took jobs.
     @ivar function: its function.
+    @ivar numerator: its progress, as the worker said last, and
+    @ivar denominator: what that is a part of; 0 where it has said nothing.
     @ivar began: when the worker got it.
     @ivar seconds: how long ago that is.
     """
 
     handle: str
+    number: int
     function: str
+    numerator: int
+    denominator: int
     began: Moment
     seconds: float
 

@@ -7,12 +7,32 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Final
 
-from txgear.web.pages import audit, jobs, overview, schedules, sessions, store, tasks, workers
+from txgear.web.pages import (
+    audit,
+    jobs,
+    overview,
+    schedules,
+    sessions,
+    store,
+    tasks,
+    worker,
+    workers,
+)
 from txgear.web.pages.pages import Pages
 from txgear.web.routes import Route
 from txgear.web.web import Web
 
-VIEWS: Final[tuple[ModuleType, ...]] = (overview, jobs, tasks, schedules, audit, workers, sessions, store)
+VIEWS: Final[tuple[ModuleType, ...]] = (
+    overview,
+    jobs,
+    tasks,
+    schedules,
+    audit,
+    workers,
+    sessions,
+    store,
+    worker,
+)
 """Modules with C{routes(pages)}."""
 
 

@@ -54,6 +54,8 @@ its row is not to change with each.
 HEARD_STEP: Final = 60.0
 """Seconds by which the time since one was heard of grows until its row is made anew; it goes on meanwhile."""
 
+PATH: Final = "/workers"
+
 LABELS: Final = {
     BUSY: "Busy",
     ASLEEP: "Asleep",
@@ -102,14 +104,14 @@ def address(wanted: WorkersQuery, **other: str | int) -> str:
         }.items()
         if value
     }
-    return f"/workers?{urlencode(found)}" if found else "/workers"
+    return f"{PATH}?{urlencode(found)}" if found else PATH
 
 
 class Workers(View):
     """All workers, those first that something is wrong with."""
 
     template = "workers.html"
-    place = "/workers"
+    place = PATH
     # Those that work fall asleep and wake many times in a second.
     seconds = 1.0
 
@@ -246,4 +248,4 @@ def settled(row: Mapping[str, Any], recent: str) -> bool:
 
 def routes(pages: Pages) -> list[Route]:
     """Part of the dashboard."""
-    return [page("/workers", pages.page(Workers))]
+    return [page(PATH, pages.page(Workers))]

@@ -1,0 +1,191 @@
+"""
+C{/workers/<descriptor>}: one worker, and what it can be told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from msgspec import Struct
+from twisted.internet.defer import Deferred
+
+from txgear.broker import workers
+from txgear.broker.inspection import moment
+from txgear.broker.model import Peer
+from txgear.broker.rights import MANAGE
+from txgear.errors import ServerError
+from txgear.server import workercommands
+from txgear.server.workercommands import DISCONNECT
+from txgear.web.answers import Answer, Problem
+from txgear.web.api.workers import disconnect, steer
+from txgear.web.pages.forms import Form
+from txgear.web.pages.pages import Done, Pages, act, page, takes_html
+from txgear.web.pages.view import View
+from txgear.web.pages.workers import PATH, RECENT, facts_of, name_of, values_of
+from txgear.web.problems import problem_of
+from txgear.web.routes import Route
+
+if TYPE_CHECKING:
+    from txgear.web.request import WebRequest
+
+ROWS: Final = 100
+"""Jobs in hand that are shown."""
+
+
+class Word(NamedTuple):
+    """
+    What a worker can be told by a button.
+
+    @ivar label: what stands on the button.
+    @ivar done: what has come of it.
+    @ivar warning: what is asked before; empty where nothing is.
+    """
+
+    label: str
+    done: str
+    warning: str = ""
+
+
+WORDS: Final = {
+    "pause": Word("Pause", "The worker takes no more jobs"),
+    "resume": Word("Go on", "The worker takes jobs again"),
+    "stop": Word(
+        "Stop",
+        "The worker stops",
+        "It finishes what it has in hand, leaves, and does not come back by itself.",
+    ),
+    DISCONNECT: Word(
+        "End its connection",
+        "The connection has ended",
+        "What it has in hand comes back as from a worker that is lost, by the policies of the functions. A"
+        " worker that is well connects again.",
+    ),
+}
+
+
+class NoQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Nothing is asked for but the page."""
+
+
+class WorkerView(View):
+    """One worker."""
+
+    template = "worker.html"
+    place = PATH
+    seconds = 0.5
+
+    def __init__(self, pages: Pages, peer: Peer, request: WebRequest, descriptor: str) -> None:
+        request.query(NoQuery)
+        worker = workercommands.named(pages.server, peer, descriptor)
+        super().__init__(pages, peer, f"Worker {worker.name}")
+        self._worker = worker
+
+    def context(self) -> dict[str, Any]:
+        """Part of L{View}."""
+        return {"path": f"{PATH}/{self._worker.descriptor}"}
+
+    def look(self) -> Iterator[None]:
+        """Part of L{View}."""
+        worker = self._worker
+        try:
+            # Another connection may have its number by now.
+            if workercommands.named(self.server, self.peer, str(worker.descriptor)) is not worker:
+                raise ServerError("The worker has gone", "UNKNOWN_WORKER")
+        except ServerError as error:
+            problem = problem_of(error)
+            assert problem is not None
+            raise problem from error
+        now, wall = self.server.seconds(), self.server.wall_clock()
+        row = workers.worker(self.broker, self.peer, worker, now, workers.MOST_OF_ONE)
+        yield
+        recent = moment(wall - RECENT) or ""
+        facts = facts_of(row, recent)
+        self.put("facts", facts, "facts", lambda: {**values_of(row, wall, recent), "name": name_of(row)})
+        told = self.may(MANAGE), tuple(row["words"]), row["condition"], row["enrolled"]
+        self.put("acts", told, "acts", lambda: self._acts(row))
+        functions = tuple(row["names"])
+        more = row["functions"] - len(functions)
+        self.put("functions", (functions, more), "functions", lambda: {"functions": functions, "more": more})
+        ids = []
+        for job in row["in_hand"][:ROWS]:
+            part = f"job-{job['number']}"
+            facts = job["began"], job["numerator"], job["denominator"]
+            self.put(part, facts, "job_row", partial(dict, job=job))
+            ids.append(part)
+        self.arrange("jobs", ids)
+        unseen = row["jobs"] - len(ids)
+        self.put("rest", (not ids, unseen), "rest", lambda: {"is_empty": not ids, "more": unseen})
+
+    def _acts(self, row: dict[str, Any]) -> dict[str, Any]:
+        paused = row["condition"] == "paused"
+        hidden = "pause" if paused else "resume"
+        known = [word for word in WORDS if word in row["words"] and word != hidden]
+        return {
+            "may_manage": self.may(MANAGE),
+            "words": {word: WORDS[word] for word in (*known, DISCONNECT)},
+            "other": [word for word in row["words"] if word not in WORDS],
+            "is_classic": not row["words"],
+            "enrolled": row["enrolled"],
+        }
+
+
+class WorkerActs:
+    """What is done to a worker."""
+
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
+        self._server = pages.server
+
+    def tell(self, request: WebRequest, form: Form, descriptor: str) -> Done | Answer | Deferred[Done]:
+        """Tell it something, or end its connection."""
+        worker = workercommands.named(self._server, request.peer, descriptor)
+        enrolled, said = form.get("enrolled"), form.get("word")
+        if enrolled != moment(self._server.broker.timers.wall(worker.enrolled)):
+            raise Problem(
+                409,
+                "another_worker",
+                "That worker has gone, and another one has its number by now: look at it before",
+            )
+        word = WORDS.get(said)
+        if word is None:
+            raise Problem(400, "unknown_word", f"There are {', '.join(WORDS)} to say")
+        if word.warning and form.get("sure") != "yes":
+            return self._question(request, worker, said, enrolled)
+        if said == DISCONNECT:
+            disconnect(request, worker)
+            return Done(word.done, PATH)
+        # One that stops is not there any more when the next page is asked for.
+        to = PATH if said == "stop" else f"{PATH}/{worker.descriptor}"
+        return steer(request, worker, said).addCallback(lambda answer: Done(_sentence(word.done, answer), to))
+
+    def _question(self, request: WebRequest, worker: Peer, said: str, enrolled: str) -> Answer:
+        if not takes_html(request):
+            raise Problem(409, "not_sure", "This cannot be undone: say sure=yes")
+        path = f"{PATH}/{worker.descriptor}"
+        return self._pages.show(
+            request,
+            "question.html",
+            title=f"{WORDS[said].label}: {worker.name}?",
+            warning=WORDS[said].warning,
+            handles=[],
+            fields={"word": said, "enrolled": enrolled, "sure": "yes"},
+            action=f"{path}/tell",
+            button=WORDS[said].label,
+            back=path,
+        )
+
+
+def _sentence(done: str, answer: str) -> str:
+    """What has come of it, and what the worker says to it."""
+    return f"{done}: {answer}" if answer else done
+
+
+def routes(pages: Pages) -> list[Route]:
+    """Part of the dashboard."""
+    acts = WorkerActs(pages)
+    return [
+        page(f"{PATH}/<descriptor>", pages.page(WorkerView)),
+        act(f"{PATH}/<descriptor>/tell", pages.act(acts.tell)),
+    ]
