@@ -20,8 +20,9 @@ from txgear.server import workercommands
 from txgear.server.workercommands import DISCONNECT
 from txgear.web.answers import Answer, Problem
 from txgear.web.api.workers import disconnect, steer
+from txgear.web.pages.asked import takes_html
 from txgear.web.pages.forms import Form
-from txgear.web.pages.pages import Done, Pages, act, page, takes_html
+from txgear.web.pages.pages import Done, Pages, act, page
 from txgear.web.pages.view import View
 from txgear.web.pages.workers import PATH, RECENT, facts_of, name_of, values_of
 from txgear.web.problems import problem_of
