@@ -172,7 +172,7 @@ class Pages:
             cookies.append(set_cookie(request, NOTE, "", 0))
         peer = request.peer
         return {
-            "version": __version__,
+            "version": __version__ if may(peer, HTTP) else "",
             "run": self.live.run,
             "navigation": [entry for entry in NAVIGATION if may(peer, entry.act or HTTP)],
             "identity": None if peer.tenant is None else peer.tenant.name,

@@ -18,7 +18,7 @@ from txgear.web.answers import Answer, Problem
 from txgear.web.events.sse import EVENT_STREAM, event
 from txgear.web.pages.asked import own_path, takes_events, takes_html
 from txgear.web.pages.forms import Form
-from txgear.web.pages.pages import SIGN_IN, Done, Pages
+from txgear.web.pages.pages import SIGN_IN, Pages
 from txgear.web.request import WebRequest
 from txgear.web.routes import Route
 
@@ -28,9 +28,11 @@ SIGN_OUT: Final = "/sign-out"
 class SignInQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
     @ivar next: the path of the page that one wanted to see.
+    @ivar out: whether one has just signed out.
     """
 
     next: str = "/"
+    out: bool = False
 
 
 class SignIn:
@@ -78,13 +80,16 @@ class SignIn:
         answer = self._form(request, to, problem)
         return replace(answer, headers={**answer.headers, **problem.headers})
 
-    def _form(self, request: WebRequest, to: str, problem: Problem | None = None) -> Answer:
+    def _form(
+        self, request: WebRequest, to: str, problem: Problem | None = None, note: str | None = None
+    ) -> Answer:
         return self._pages.show(
             request,
             "sign_in.html",
             status=200 if problem is None else problem.status,
             possible=self._sessions.possible,
             problem=problem,
+            note=note,
             next=to,
             sign_in=None,
         )
@@ -93,10 +98,12 @@ class SignIn:
 
     def show(self, request: WebRequest) -> Answer:
         """The page."""
-        to = own_path(request.query(SignInQuery).next)
+        query = request.query(SignInQuery)
+        to = own_path(query.next)
         if request.session is not None or not self._guard.access.rules:
             return Answer(None, 303, {"Location": to, "Vary": "Cookie"})
-        return self._form(request, to)
+        # No note in a cookie: any page of this browser might take it.
+        return self._form(request, to, note="You are signed out" if query.out else None)
 
     def sign_in(self, request: WebRequest) -> Answer:
         """
@@ -120,8 +127,7 @@ class SignIn:
             self._pages.forms.check(request, Form(request.raw_body))
             record(request, LOGOUT, token=request.session.token.id)
             cookies = self._sessions.end(request)
-        answer = self._pages.done(request, Done("You are signed out", SIGN_IN))
-        return replace(answer, cookies=(*answer.cookies, *cookies))
+        return Answer(None, 303, {"Location": f"{SIGN_IN}?out=true"}, cookies=cookies)
 
 
 def routes(pages: Pages) -> list[Route]:

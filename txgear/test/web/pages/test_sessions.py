@@ -472,15 +472,16 @@ class SessionTests(SignInTestCase):
     def test_sign_out(self) -> None:
         kept = dict(self.browser.cookies)
         answer = self.browser.sign_out()
-        self.assertEqual((answer.status, answer.headers["Location"]), (303, "/sign-in"))
+        self.assertEqual((answer.status, answer.headers["Location"]), (303, "/sign-in?out=true"))
         self.assertNotIn(COOKIE, self.browser.cookies)
-        self.assertIn(b"You are signed out", self.browser.ask("GET", "/sign-in").body)
+        self.assertIn(b"You are signed out", self.browser.ask("GET", "/sign-in?out=true").body)
+        self.assertNotIn(b"You are signed out", self.browser.ask("GET", "/sign-in").body)
         line = self.acts_of(LOGOUT)[0]
         self.assertEqual((line["outcome"], line["identity"]), ("done", "ops"))
         self.assertEqual(line["request"], answer.headers["Request-Id"])
         self.browser.cookies = kept
         self.assertEqual(self.browser.ask("GET", "/").status, 303)
-        self.assertEqual(self.browser.post("/sign-out").headers["Location"], "/sign-in")
+        self.assertEqual(self.browser.post("/sign-out").headers["Location"], "/sign-in?out=true")
         self.assertEqual(len(self.acts_of(LOGOUT)), 1)
 
     def test_sign_out_from_another_site(self) -> None:

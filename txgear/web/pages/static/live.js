@@ -201,7 +201,7 @@ function plan() {
 /** What the page's own address is answered with now; nothing if it is not. */
 async function answered() {
   try {
-    return await fetch(location.href, { method: "HEAD", cache: "no-store" });
+    return await fetch(location.href, { method: "HEAD", cache: "no-store", headers: { Accept: "text/html" } });
   } catch {
     return null;
   }
