@@ -249,8 +249,11 @@ class FunctionActs:
         return Answer(Purged(function=text(function), jobs=purged))
 
     def limit(self, request: WebRequest, name: str) -> Answer:
+        """Bound its queue, as the body says."""
+        return self.set_limit(request, name, request.body(MaxQueue))
+
+    def set_limit(self, request: WebRequest, name: str, wanted: MaxQueue) -> Answer:
         """Bound its queue."""
-        wanted: MaxQueue = request.body(MaxQueue)
         function = self._given(request, MAXQUEUE, name)
         limits = wanted.high, wanted.normal, wanted.low
         self._operations.limit_function(function, limits)

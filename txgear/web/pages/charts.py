@@ -25,9 +25,8 @@ SPARK_HEIGHT: Final = 16
 """Of the box of a sparkline. The line keeps a unit away from its edges."""
 HEIGHT: Final = 200
 """Of the box of other charts."""
-LINES: Final = ("", "second", "third")
-"""The classes of the lines of one chart, each with a pattern of its own: nothing is told by colour alone."""
-DASHES: Final = ("", "5 3", "1.5 3")
+LINES: Final = ("first", "second", "third")
+"""The classes of the lines of one chart. Each has a pattern of its own: nothing is told by colour alone."""
 
 
 # Paths
@@ -151,27 +150,22 @@ def time_chart(lines: Sequence[Line], words: str, top_words: str, top: float, ti
         Markup(
             '<svg class="chart" role="img"><title>{}</title>'
             '<svg viewBox="0 0 {} {}" preserveAspectRatio="none" width="100%" height="100%">'
-            '<path class="grid" d="{}M0 {}H{}"/>'
+            '<path class="axis" d="{}M0 {}H{}"/>'
         ).format(words, width, HEIGHT, grid, HEIGHT // 2, width)
     ]
-    for line, kind, dashes in zip(lines, LINES, DASHES, strict=False):
+    for line, kind in zip(lines, LINES, strict=False):
         path = _steps(_heights(line.values, top, HEIGHT))
-        found.append(
-            Markup('<path class="{}"{} d="{}"/>').format(
-                kind, Markup(' stroke-dasharray="{}"').format(dashes) if dashes else "", path
-            )
-        )
+        found.append(Markup('<path class="{}" d="{}"/>').format(kind, path))
     found.append(Markup('</svg><text x="4" y="12">{}</text></svg>').format(top_words))
     return Markup("").join(found)
 
 
 def swatch(place: int) -> Markup:
     """What the line of a chart looks like, for its legend."""
-    dashes = Markup(' stroke-dasharray="{}"').format(DASHES[place]) if DASHES[place] else ""
     return Markup(
-        '<svg class="swatch" viewBox="0 0 24 8" width="24" height="8" aria-hidden="true"><path class="{}"{}'
+        '<svg class="swatch" viewBox="0 0 24 8" width="24" height="8" aria-hidden="true"><path class="{}"'
         ' d="M0 4h24"/></svg>'
-    ).format(LINES[place], dashes)
+    ).format(LINES[place])
 
 
 # Histograms

@@ -9,6 +9,7 @@ from typing import Final
 
 from txgear.web.pages import (
     audit,
+    function,
     jobs,
     overview,
     schedules,
@@ -24,6 +25,7 @@ from txgear.web.web import Web
 
 VIEWS: Final[tuple[ModuleType, ...]] = (
     overview,
+    function,
     jobs,
     tasks,
     schedules,

@@ -24,13 +24,15 @@ class Lately(NamedTuple):
     """
     How one function has fared.
 
-    @ivar ended: a sparkline: jobs that ended, a second.
+    @ivar rate: jobs that ended, a second, in the last step.
+    @ivar ended: a sparkline: the same in the last hour.
     @ivar queued: a sparkline: jobs that are ready.
     @ivar failed: jobs that ended without a result in the last hour.
     @ivar wait: seconds within which half of all jobs had a worker, and 95 of 100, since the server started;
         C{None} where none had.
     """
 
+    rate: float
     ended: Markup
     queued: Markup
     failed: int
@@ -71,6 +73,7 @@ class Recent:
         failed = self._history.last_hour(series, "failed")
         wait: list[float | None] = quantiles(function.counts.waits, 0.5, 0.95) if own else [None, None]
         return Lately(
+            self.rate(function.name),
             ended_line(self._history, series),
             queued_line(self._history, series),
             sum(value or 0 for value in failed),

@@ -125,6 +125,7 @@ class Overview(View):
             "name": text(function.name),
             "paused": function.paused,
             "limited": throttle is not None and bool(throttle.concurrency or throttle.rate),
+            "rate": lately.rate,
             "ended": lately.ended,
             "lengths": lately.queued,
             "queued": queued_of(function),

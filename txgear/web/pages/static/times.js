@@ -42,6 +42,7 @@ export function utc(date) {
 
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+const minute = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const language = full.resolvedOptions().locale;
 
 /** The time of day, for the reader. */
@@ -87,7 +88,7 @@ export function localise(root) {
     } else {
       time.title = utc(date);
       time.lang = language;
-      time.textContent = full.format(date);
+      time.textContent = (time.matches("[data-clock]") ? minute : full).format(date);
     }
   }
 }
