@@ -225,9 +225,17 @@ def _to_each(pages: Pages, request: WebRequest, wanted: Wish, handles: list[str]
     if not failures:
         return Done(report, back)
     if not takes_html(request):
-        return Done("; ".join((report, *(f"{handle}: {why}" for handle, why in failures))), back)
+        return Done("; ".join((report, *_grouped(failures))), back)
     title = f"{number(len(failures), 'job')} left as {'it is' if len(failures) == 1 else 'they are'}"
     return pages.show(request, "outcome.html", title=title, report=report, failures=failures, back=back)
+
+
+def _grouped(failures: list[tuple[str, str]]) -> list[str]:
+    """Handles and why, each reason once."""
+    found: dict[str, list[str]] = {}
+    for handle, why in failures:
+        found.setdefault(why, []).append(handle)
+    return [f"{', '.join(handles)}: {why}" for why, handles in found.items()]
 
 
 def _to_one(request: WebRequest, wanted: Wish, handle: str) -> None:

@@ -180,6 +180,16 @@ class SearchTests(PageTestCase):
         self.assertIn("state is not known", self.see("/jobs?of=kept&state=queued"))
         self.assertIn("The query has &#39;size&#39;", self.see("/jobs?size=3", 400))
 
+    def test_hostile_values(self) -> None:
+        for value in ("<script>", "'\"><b>", "\\x00", "\u202e", "[", "*" * 1000, "x" * 9000, "a=b"):
+            for name in ("function", "unique", "worker", "older", "state", "text", "q"):
+                with self.subTest(name=name, value=value[:9]):
+                    answer = self.ask("GET", f"/jobs?{urlencode({name: value})}", BROWSER)
+                    self.assertIn(answer.status, (200, 303))
+                    html = answer.body.decode().partition("<main")[2]
+                    self.assertNotIn("<script>", html)
+                    self.assertNotIn("<b>", html)
+
     def test_the_other_list_has_what_it_can_be_asked_for(self) -> None:
         html = self.see("/jobs?function=a&state=queued")
         self.assertIn('href="/jobs?function=a&amp;of=kept"', html)
@@ -277,9 +287,10 @@ class ActTests(PageTestCase):
         self.assertTrue(job.ended)
 
     def test_what_could_not_be_done_is_told(self) -> None:
-        self.submit()
-        self.submit()
-        self.worker().grab()
+        for _ in range(3):
+            self.submit()
+        worker = self.worker()
+        worker.grab()
         fields = (
             ("act", "move"),
             ("function", "g"),
@@ -294,9 +305,15 @@ class ActTests(PageTestCase):
         self.assertRegex(html, r'H:test:1</bdi></a></th><td data-label="Why"><bdi>A worker has the job')
         self.assertRegex(html, r"&lt;i&gt;</bdi></a></th><td[^>]*><bdi>There is no such job any more")
         said = self.send("/jobs", *fields, accept=SCRIPT).json["text"]
-        self.assertIn(
-            "H:test:1: A worker has the job; H:test:2: The job is one of that function already", said
+        self.assertEqual(
+            said,
+            "0 jobs are jobs of g now; H:test:1: A worker has the job;"
+            " H:test:2: The job is one of that function already; <i>: There is no such job any more",
         )
+        self.worker().grab()
+        fields = ("act", "move"), ("function", "g"), ("handle", "H:test:1"), ("handle", "H:test:3")
+        said = self.send("/jobs", *fields, accept=SCRIPT).json["text"]
+        self.assertEqual(said, "0 jobs are jobs of g now; H:test:1, H:test:3: A worker has the job")
 
     def test_what_one_may_not_do_is_told(self) -> None:
         self.submit(b"f")
