@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 MOST_SELECTED: Final = 200
 """Jobs to which something is done at once: some milliseconds, with the records of it."""
+MOST_NAME: Final = 80
+"""Characters of a function's name on a button; the page has the whole of it."""
 FINAL: Final = (CANCEL, FORGET)
 """What cannot be undone: it is asked for twice."""
 PUT_BACK: Final = "put-back"
@@ -81,6 +83,12 @@ class Wish(NamedTuple):
         return _LABELS[self.word]
 
     @property
+    def short(self) -> str:
+        """The name of the new function, or the beginning of a long one: it stands on a button."""
+        name = text(self.function)
+        return name if len(name) <= MOST_NAME else f"{name[: MOST_NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+    @property
     def warning(self) -> str:
         """What becomes of the jobs."""
         return _WARNINGS[self.word]
@@ -96,7 +104,7 @@ class Wish(NamedTuple):
         if self.act == PRIORITISE:
             return f"Give {jobs} {PRIORITY_NAMES[self.priority]} priority"
         if self.act == MOVE:
-            return f"Move {jobs} to {text(self.function)}"
+            return f"Move {jobs} to {self.short}"
         if self.word == REVIEW:
             return f"Set {number(min(count, MOST_REVIEWED), 'job')} aside in {self.review}"
         return f"{self.label} {jobs}"
@@ -108,7 +116,7 @@ class Wish(NamedTuple):
             REQUEUE: "queued again",
             FORGET: "forgotten",
             PRIORITISE: f"of {PRIORITY_NAMES[self.priority]} priority now",
-            MOVE: f"jobs of {text(self.function)} now",
+            MOVE: f"jobs of {self.short} now",
             REVIEW: f"set aside in {self.review}",
             PUT_BACK: "dead as all others again",
         }[self.word]
@@ -179,6 +187,7 @@ def act(
             action=_asked(request),
             button=wanted.order(len(handles)),
             back=back,
+            place=_place(back),
         )
     return _to_each(pages, request, wanted, handles, back)
 
@@ -209,6 +218,11 @@ def _asked(request: WebRequest) -> str:
     return request.target.decode("ascii") + (f"?{query}" if query else "")
 
 
+def _place(back: str) -> str:
+    """The entry of the navigation that a page belongs to which leads back there."""
+    return back.partition("?")[0]
+
+
 def _to_each(pages: Pages, request: WebRequest, wanted: Wish, handles: list[str], back: str) -> Done | Answer:
     server, done = request.server, 0
     failures: list[tuple[str, str]] = []
@@ -227,7 +241,15 @@ def _to_each(pages: Pages, request: WebRequest, wanted: Wish, handles: list[str]
     if not takes_html(request):
         return Done("; ".join((report, *_grouped(failures))), back)
     title = f"{number(len(failures), 'job')} left as {'it is' if len(failures) == 1 else 'they are'}"
-    return pages.show(request, "outcome.html", title=title, report=report, failures=failures, back=back)
+    return pages.show(
+        request,
+        "outcome.html",
+        title=title,
+        report=report,
+        failures=failures,
+        back=back,
+        place=_place(back),
+    )
 
 
 def _grouped(failures: list[tuple[str, str]]) -> list[str]:

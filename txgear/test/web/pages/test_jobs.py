@@ -311,8 +311,8 @@ class ActTests(PageTestCase):
             " H:test:2: The job is one of that function already; <i>: There is no such job any more",
         )
         self.worker().grab()
-        fields = ("act", "move"), ("function", "g"), ("handle", "H:test:1"), ("handle", "H:test:3")
-        said = self.send("/jobs", *fields, accept=SCRIPT).json["text"]
+        handles = ("handle", "H:test:1"), ("handle", "H:test:3")
+        said = self.send("/jobs", *fields[:2], *handles, accept=SCRIPT).json["text"]
         self.assertEqual(said, "0 jobs are jobs of g now; H:test:1, H:test:3: A worker has the job")
 
     def test_what_one_may_not_do_is_told(self) -> None:

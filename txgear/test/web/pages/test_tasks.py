@@ -77,6 +77,12 @@ class CourseTests(TasksTestCase):
             "Move 2 jobs to h", self.see(self.count(("act", "move"), ("function", "h"), of="/jobs"))
         )
 
+    def test_a_long_name(self) -> None:
+        self.submit()
+        html = self.see(self.count(("act", "move"), ("function", "x" * 1000)))
+        self.assertIn(f"Move 1 job to {'x' * 79}…</button>", html)
+        self.assertIn("x" * 1000, html)
+
     def test_it_is_counted_again(self) -> None:
         preview = self.count(("act", "cancel"))
         self.assertNotIn("/confirm", self.see(preview))
