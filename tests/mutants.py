@@ -1238,8 +1238,8 @@ MUTANTS: Final = (
     Mutant(
         "what was counted is done to others that match as well",
         "server/tasks.py",
-        "order.act, order.of, order.words, order.priority",
-        'order.act, order.of, {"function": b"*"}, order.priority',
+        "order.act, order.of, order.words, *values",
+        'order.act, order.of, {"function": b"*"}, *values',
         "web.pages.test_tasks",
     ),
     Mutant(
