@@ -315,6 +315,16 @@ class ActTests(PageTestCase):
         said = self.send("/jobs", *fields[:2], *handles, accept=SCRIPT).json["text"]
         self.assertEqual(said, "0 jobs are jobs of g now; H:test:1, H:test:3: A worker has the job")
 
+    def test_what_has_ended(self) -> None:
+        """It is not cancelled, and can be forgotten."""
+        self.dead()
+        sure = ("handle", "H:test:1"), ("sure", "yes")
+        answer = self.send("/jobs", ("act", "cancel"), *sure, accept=SCRIPT)
+        self.assertEqual(answer.json["text"], "0 jobs are cancelled; H:test:1: The job has ended")
+        answer = self.send("/jobs?of=kept", ("act", "forget"), *sure, accept=SCRIPT)
+        self.assertEqual(answer.json, {"text": "1 job is forgotten", "to": "/jobs?of=kept"})
+        self.assertEqual(self.broker.archive.jobs, {})
+
     def test_what_one_may_not_do_is_told(self) -> None:
         self.submit(b"f")
         self.submit(b"g")
