@@ -175,6 +175,15 @@ class Watch:
         self.heap: list[float] = []
         self.nodes: list[int] = []
 
+    def wait(self) -> float:
+        """Wait until something is shown; seconds that took."""
+        begun, before = time.monotonic(), self._page.evaluate("() => window.shows.length")
+        while self._page.evaluate("() => window.shows.length") == before:
+            if time.monotonic() > begun + PATIENCE:
+                sys.exit("nothing is shown")
+            self._page.wait_for_timeout(50)
+        return time.monotonic() - begun
+
     def look(self, milliseconds: float) -> None:
         """Let time go by, and then see what memory it has."""
         self._page.wait_for_timeout(milliseconds)
@@ -207,14 +216,17 @@ def deltas(browser: Any, site: str, port: int, given: argparse.Namespace) -> boo
     print(f"\n{'view':24}{head}")
     client = connect(port)
     page = Watch(browser, f"{site}/")
+    waited = []
     for _ in range(BURSTS):
         names = [b"function.%d" % number for number in range(given.functions)]
         client.sendall(b"".join(packet(SUBMIT_BG, name, b"", b"{}") for name in names))
         for _ in names:
             _answer(client, CREATED)
-        page.look(1500)
+        waited.append(page.wait())
+        page.look(500)
     client.close()
     good = page.end("/, all rows at once")
+    print(f"  shown after {statistics.median(waited):.1f} s, {max(waited):.1f} s at the most")
     changes = Changes(port, given.functions)
     changes.start()
     for path in ("/", "/jobs"):
