@@ -40,7 +40,7 @@ from txgear.server.figureseries import SPANS
 from txgear.web.answers import Problem
 from txgear.web.api.finding import as_sent
 from txgear.web.pages import formats, functionacts, functioncharts, policywords
-from txgear.web.pages.functionlist import dead_of, queued_of
+from txgear.web.pages.functionlist import dead_of, droppable, queued_of
 from txgear.web.pages.pages import Pages, page
 from txgear.web.pages.view import View
 from txgear.web.routes import Route
@@ -151,7 +151,6 @@ class FunctionView(View):
     def _acts(self, function: Function) -> None:
         """The buttons that make sense now, of what one may do."""
         name = function.name
-        there = self.broker.functions.by_name.get(name) is function
         waits = function.total - function.running
         values = {
             "name": text(name),
@@ -160,9 +159,7 @@ class FunctionView(View):
             "resume": function.paused and self.may(RESUME, name),
             "purge": bool(waits) and self.may(PURGE, name),
             "create": not function.created and self.may(CREATE, name),
-            "drop": there
-            and not (function.workers or function.total or function.kept)
-            and self.may(DROP, name),
+            "drop": droppable(self.broker, function) and self.may(DROP, name),
         }
         self.put("acts", tuple(values.values()), "acts", lambda: values)
 

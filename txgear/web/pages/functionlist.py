@@ -79,6 +79,12 @@ def queued_of(function: Function) -> int:
     return lanes.ready + lanes.paged + lanes.held
 
 
+def droppable(broker: Broker, function: Function) -> bool:
+    """Whether it is there, and nobody would miss it but who has set something for it."""
+    there = broker.functions.by_name.get(function.name) is function
+    return there and not (function.workers or function.total or function.kept)
+
+
 class FunctionList:
     """
     One page of functions, once its L{steps} have been taken.

@@ -13,11 +13,18 @@ from txgear.broker.diagnosis import Survey
 from txgear.broker.findings import SEVERITIES, Finding
 from txgear.broker.inspection import moment
 from txgear.broker.model import Function, Peer
-from txgear.broker.rights import METRICS, PEERS
+from txgear.broker.rights import DROP, METRICS, PEERS
 from txgear.protocol.textlines import text
 from txgear.server.figureseries import SPANS
 from txgear.web.pages.board import part_id
-from txgear.web.pages.functionlist import FunctionList, FunctionQuery, Sums, dead_of, queued_of
+from txgear.web.pages.functionlist import (
+    FunctionList,
+    FunctionQuery,
+    Sums,
+    dead_of,
+    droppable,
+    queued_of,
+)
 from txgear.web.pages.lately import Recent
 from txgear.web.pages.pages import Pages, page
 from txgear.web.pages.survey import Surveys
@@ -139,6 +146,7 @@ class Overview(View):
             "failed": lately.failed,
             "dead": dead_of(self.broker, function),
             "wait": lately.wait,
+            "droppable": droppable(self.broker, function) and self.may(DROP, function.name),
         }
 
     def _with_age(self, function: Function, values: dict[str, Any]) -> dict[str, Any]:

@@ -189,6 +189,16 @@ class FunctionsTests(OverviewTestCase):
         html = self.page("?sort=dead")
         self.assertIn('<a href="/dead?function=mail%5B%5B%5D1%5D">1</a>', html)
 
+    def test_one_without_anything_can_be_forgotten(self) -> None:
+        self.submit(b"g")
+        self.broker.operations.create_function(b"f")
+        button = '<button form="act" formaction="/functions/f/drop"'
+        html = self.page()
+        self.assertIn(button, html)
+        self.assertNotIn("/functions/g/drop", html)
+        self.allow("http", "see")
+        self.assertNotIn(button, self.page())
+
     def test_hostile_names(self) -> None:
         for name in (b"<script>alert(1)</script>", b"\xff\x01\"'", b"\xe2\x80\xae", b"x" * 8000):
             self.submit(name)
