@@ -42,7 +42,8 @@ class Census:
 
     @ivar counted: the last count, by the names of functions; those without workers are not there.
     @ivar total: the same of all workers, each counted once.
-    @ivar encrypted: how many connections had TLS.
+    @ivar connections: how many connections there were, by what they speak.
+    @ivar encrypted: how many of them had TLS.
     @ivar at: when that was, by the server's time; 0.0 for never.
     """
 
@@ -59,7 +60,7 @@ class Census:
         self.total = Headcount()
         self.encrypted = 0
         self._workers: Mapping[Tenant | None, Counter[str]] = {}
-        self._connections: Mapping[Tenant | None, Counter[str]] = {}
+        self.connections: Counter[str] = Counter()
         self.at = 0.0
         self._broker = broker
         self._clock = clock
@@ -78,11 +79,12 @@ class Census:
         How many workers of which a peer may know were like that, by
         L{CONDITIONS<txgear.broker.workforce.CONDITIONS>}.
         """
-        return _seen_by(peer, self._workers)
-
-    def connections(self, peer: Peer) -> Counter[str]:
-        """How many connections of which a peer may know there were, by what they speak."""
-        return _seen_by(peer, self._connections)
+        if not may(peer, PEERS):
+            return Counter() if peer.tenant is None else self._workers.get(peer.tenant, Counter())
+        found: Counter[str] = Counter()
+        for each in self._workers.values():
+            found += each
+        return found
 
     def start(self) -> None:
         """Count from now on, if that is not done already."""
@@ -108,13 +110,13 @@ class Census:
         headcounts: dict[bytes, Headcount] = {}
         total = Headcount()
         workers: dict[Tenant | None, Counter[str]] = {}
-        connections: dict[Tenant | None, Counter[str]] = {}
+        connections: Counter[str] = Counter()
         self._work = since = encrypted = 0
         for peer in list(self._broker.peers):
             since += 1
             # It may have gone meanwhile.
             if peer.connected:
-                connections.setdefault(peer.tenant, Counter())[peer.kind] += 1
+                connections[peer.kind] += 1
                 encrypted += peer.encrypted
                 if peer.abilities:
                     now = self._seconds()
@@ -126,7 +128,7 @@ class Census:
                 yield None
         self._work += since
         self.counted, self.total, self.at = headcounts, total, self._seconds()
-        self._workers, self._connections, self.encrypted = workers, connections, encrypted
+        self._workers, self.connections, self.encrypted = workers, connections, encrypted
 
     def _next(self) -> None:
         self._task = None
@@ -137,12 +139,3 @@ class Census:
             return
         self.log.failure("the workers could not be counted", failure)
         self._next()
-
-
-def _seen_by(peer: Peer, counted: Mapping[Tenant | None, Counter[str]]) -> Counter[str]:
-    if not may(peer, PEERS):
-        return Counter() if peer.tenant is None else counted.get(peer.tenant, Counter())
-    found: Counter[str] = Counter()
-    for each in counted.values():
-        found += each
-    return found

@@ -22,6 +22,8 @@ SPAN: Final = 60.0
 """Seconds for which the worst is remembered, at the least."""
 PARTS: Final = 12
 """Parts of that time of which each has its worst."""
+KEPT: Final = 10 * PARTS
+"""Parts whose worst is kept, for a chart: ten minutes."""
 
 
 class Lag:
@@ -41,7 +43,7 @@ class Lag:
         self._due = 0.0
         self.last = 0.0
         self.measured = Histogram(BOUNDS)
-        # The worst of each part of the last minute, by the number of the part.
+        # The worst of each of the last parts, by the number of the part.
         self._worst: dict[int, float] = {}
 
     def start(self) -> None:
@@ -60,7 +62,7 @@ class Lag:
         part = int(now * PARTS / SPAN)
         worst = self._worst
         worst[part] = max(worst.get(part, 0.0), lag)
-        for old in [each for each in worst if each < part - PARTS]:
+        for old in [each for each in worst if each <= part - KEPT]:
             del worst[old]
         self._set_timer(now)
 
@@ -70,6 +72,14 @@ class Lag:
         first = int(now * PARTS / SPAN) - PARTS
         found = max((lag for part, lag in self._worst.items() if part >= first), default=0.0)
         return found if self._timer is None else max(found, now - self._due)
+
+    def recent(self) -> list[float | None]:
+        """
+        The worst of each of the last L{KEPT} parts of time, the oldest first, in seconds; C{None} where
+        nothing was measured. The last one is not over.
+        """
+        last = int(self._clock.seconds() * PARTS / SPAN)
+        return [self._worst.get(part) for part in range(last - KEPT + 1, last + 1)]
 
     def stop(self) -> None:
         """Measure no more."""

@@ -270,9 +270,19 @@ def _shutdown(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
     what = [word.lower() for word in words[1:]]
     if what not in ([], [b"graceful"]):
         return textlines.UNKNOWN_ERROR
-    check(peer, SHUTDOWN)
-    server.shutdown(bool(what))
+    shut_down(server, peer, bool(what))
     return textlines.OK
+
+
+def shut_down(server: JobServer, peer: Peer, graceful: bool) -> None:
+    """
+    End the server, where it is set that it may be ended so.
+
+    @param graceful: once no job runs any more that it has begun, and none that a client waits for is left.
+    @raise AccessDenied: the peer may not do that.
+    """
+    check(peer, SHUTDOWN)
+    server.shutdown(graceful)
 
 
 COMMANDS: Final[dict[bytes, OperatorCommand]] = {

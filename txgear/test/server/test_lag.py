@@ -7,7 +7,7 @@ from collections.abc import Callable
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.server.lag import BEAT, PARTS, SPAN, Lag
+from txgear.server.lag import BEAT, KEPT, PARTS, SPAN, Lag
 
 
 class HeldClock(Clock):
@@ -52,7 +52,19 @@ class LagTests(SynchronousTestCase):
         self.assertAlmostEqual(self.lag.worst(), 2.0)
         self.clock.pump([BEAT] * int(20 + 2 * SPAN / PARTS / BEAT))
         self.assertEqual(self.lag.worst(), 0.0)
-        self.assertLessEqual(len(self.lag._worst), PARTS + 1)
+
+    def test_the_last_ten_minutes(self) -> None:
+        self.assertEqual(self.lag.recent(), [None] * KEPT)
+        self.lag.start()
+        self.clock.hold(BEAT + 2.0)
+        self.assertAlmostEqual(self.lag.recent()[-1] or 0.0, 2.0)
+        self.clock.pump([BEAT] * int(SPAN / BEAT))
+        recent = self.lag.recent()
+        self.assertAlmostEqual(recent[-PARTS - 1] or 0.0, 2.0)
+        self.assertEqual(recent[-PARTS:], [0.0] * PARTS)
+        self.assertEqual(recent[: -PARTS - 1], [None] * (KEPT - PARTS - 1))
+        self.clock.pump([BEAT] * int(11 * SPAN / BEAT))
+        self.assertEqual((self.lag.recent(), len(self.lag._worst)), ([0.0] * KEPT, KEPT))
 
     def test_one_that_is_under_way_counts(self) -> None:
         self.lag.start()

@@ -13,6 +13,7 @@ from txgear.web.pages import (
     jobs,
     overview,
     schedules,
+    server,
     sessions,
     store,
     tasks,
@@ -34,6 +35,7 @@ VIEWS: Final[tuple[ModuleType, ...]] = (
     sessions,
     store,
     worker,
+    server,
 )
 """Modules with C{routes(pages)}."""
 
