@@ -102,6 +102,15 @@ class Site:
             assert answer.startswith(b"HTTP/1.1 200 ")
             assert b'"ready":true' in answer
         with self.connected(self.web_tls) as peer:
+            form = (
+                f"POST /sign-in HTTP/1.1\r\nHost: gear.example:{self.web_tls}\r\n"
+                f"Origin: https://gear.example:{self.web_tls}\r\nContent-Length: 7\r\nConnection: close\r\n"
+                "Content-Type: application/x-www-form-urlencoded\r\n\r\ntoken=x"
+            )
+            peer.sendall(form.encode())
+            answer = read_to_end(peer)
+            assert b"stale_form" in answer, "it is taken for one of this very server"
+        with self.connected(self.web_tls) as peer:
             peer.sendall(b"GET /events HTTP/1.1\r\nHost: gear.example\r\nAccept: text/event-stream\r\n\r\n")
             told = read_until(peer, b"", lambda told: b"\r\n\r\n" in told)
             assert told.startswith(b"HTTP/1.1 200 "), told

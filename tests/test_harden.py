@@ -37,7 +37,7 @@ class Administrator:
         self._server: Program | None = None
         for name in ("etc", "run", "log", "state"):
             (folder / name).mkdir()
-        plain, secure = free_port(), free_port()
+        plain, secure, web = free_port(), free_port(), free_port()
         self._here = {
             "127.0.0.1:4731": f"127.0.0.1:{secure}",
             "/etc/txgear": str(self.etc),
@@ -46,6 +46,7 @@ class Administrator:
             "gear.example 4730": f"127.0.0.1 {plain}",
             "gear.example 4731": f"127.0.0.1 {secure}",
             "gear.example:4731": f"localhost:{secure}",
+            "gear.example:4780": f"localhost:{web}",
             "gear.example": "localhost",
             "0.0.0.0:4730": f"127.0.0.1:{plain}",
             "0.0.0.0:4731": f"127.0.0.1:{secure}",
@@ -122,7 +123,7 @@ def pattern(printed: str) -> str:
 
 
 def test_harden(tmp_path: Path, programs: Programs) -> None:
-    for program in ("openssl", "nc"):
+    for program in ("openssl", "nc", "curl"):
         requires(program)
     administrator = Administrator(tmp_path, programs)
     steps = blocks(HARDEN)
