@@ -43,6 +43,7 @@ from txgear.security.audit import DONE, REFUSED, RELOAD, AuditLog
 from txgear.server.descriptors import Descriptors, soft_limit
 from txgear.server.jobserver import JobServer
 from txgear.server.settings import Settings
+from txgear.server.setup import START, ConfigRead, Option, PortShown, Setup, Speech
 
 if TYPE_CHECKING:
     from txgear.web.web import Web
@@ -96,6 +97,7 @@ class ServerService(Service):
         store: IJobStore | None = None,
         config: Config | None = None,
         wall_seconds: Callable[[], float] | None = None,
+        shown: Sequence[Option] = (),
     ) -> None:
         """
         @param reactor: the reactor.
@@ -108,7 +110,9 @@ class ServerService(Service):
         @param store: where background jobs are kept, not open yet; C{None} for in memory only.
         @param config: what the file of C{--config} says; L{reload} reads the file again.
         @param wall_seconds: reads the wall clock; by default the reactor's clock is that as well.
+        @param shown: the options in words, with their sources, for people.
         """
+        self._shown = shown
         self._reactor = reactor
         self._settings = Settings() if settings is None else settings
         self._modules = modules
@@ -202,6 +206,13 @@ class ServerService(Service):
         self.server.descriptors = Descriptors(soft_limit())
         self.server.broker.operations.set_policies(self._config.policies, self.server.seconds())
         self.server.guard.replace(self._config.access)
+        self.server.setup = Setup(
+            self._shown,
+            speeches=[
+                Speech(module.name, module.description, type(module).__module__) for module in self._modules
+            ],
+            ports=self._open_ports,
+        )
         self.scheduler = self.server.scheduler
         self.server.config = self._options["config"]
         self.server.listens = lambda: bool(self.ports)
@@ -234,6 +245,7 @@ class ServerService(Service):
         self._pushes.start()
         if self._options["config"] is not None:
             self.log.info("{path}: {summary}", path=self._options["config"], summary=self._config.summary)
+            self._config_read(START)
             self._warn_of_config()
             # Without the option nothing is said of schedules: what is remembered of them stays.
             self.scheduler.start(self._config.schedules, values)
@@ -333,6 +345,7 @@ class ServerService(Service):
             self._own_ports = OwnPorts(self._reactor, wrap, inherited)
         reactor = self._own_ports or self._reactor
         self._listening: list[str] = []
+        self._shown_ports: list[PortShown] = []
         factories = {id(module): module.factory(self.server, self._options) for module in self._modules}
         opened_for = set()
         for wanted in wanted_ports(self._modules, self._options):
@@ -343,7 +356,9 @@ class ServerService(Service):
             opened = listeners.listen(reactor, wanted.place, wanted.number, self._options["backlog"], factory)
             if opened is not None:
                 self.ports.append(opened)
-                self._listening.append(listeners.shown_address(opened) + " (TLS)" * wanted.tls)
+                where = listeners.shown_address(opened)
+                self._listening.append(where + " (TLS)" * wanted.tls)
+                self._shown_ports.append(PortShown(wanted.module.name, where, wanted.tls))
                 opened_for.add(id(wanted.module))
         for module in self._modules:
             if id(module) not in opened_for:
@@ -363,6 +378,7 @@ class ServerService(Service):
         """
         self.web = None
         self._web_urls: list[str] = []
+        self._shown_web: list[PortShown] = []
         place = web_place(self._options)
         if place is None:
             return
@@ -396,6 +412,11 @@ class ServerService(Service):
             assert opened is not None
             self.web_ports.append(opened)
             self._web_urls.append(url(opened, place.tls))
+            self._shown_web.append(PortShown("web", listeners.shown_address(opened), place.tls))
+
+    def _open_ports(self) -> list[PortShown]:
+        """Which ports are open now."""
+        return [*(self._shown_ports if self.ports else ()), *(self._shown_web if self.web_ports else ())]
 
     def _behind_proxies(self, factory: IProtocolFactory, trusted: Trusted) -> IProtocolFactory:
         """A factory that reads the headers of proxies first."""
@@ -424,15 +445,26 @@ class ServerService(Service):
             self._config = read_config(path)
         except ConfigurationError as error:
             self.log.error("{error}; the settings stay as they were", error=error)
+            known = self.server.setup.config
+            if known is not None:
+                self.server.setup.config = known._replace(error=str(error), error_at=self.server.wall_clock())
             self.server.audit.record(RELOAD, REFUSED, by=by, error=str(error))
             return
         self.server.broker.operations.set_policies(self._config.policies, self.server.seconds())
         self.server.guard.replace(self._config.access)
         self.server.end_turn()
         self.scheduler.replace(self._config.schedules)
+        self._config_read(by)
         self.log.info("{path} read again: {summary}", path=path, summary=self._config.summary)
         self.server.audit.record(RELOAD, DONE, by=by, file=path)
         self._warn_of_config()
+
+    def _config_read(self, by: str) -> None:
+        """What stands in the operator's file is in force from now on."""
+        config = self._config
+        self.server.setup.config = ConfigRead(
+            self._options["config"], self.server.wall_clock(), by, config.summary, config.warnings
+        )
 
     def reopen_log(self) -> None:
         """The audit log has been moved away: go on in a new one."""

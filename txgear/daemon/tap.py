@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from getopt import getopt
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +27,7 @@ from txgear.daemon.pidfile import PidFile
 from txgear.daemon.process import ProcessService
 from txgear.daemon.renewal import files_of
 from txgear.daemon.service import BACKLOG
+from txgear.daemon.sources import shown
 from txgear.daemon.startup import (
     StandardError,
     check_twistd,
@@ -44,7 +45,7 @@ from txgear.server.budget import UNFINISHED_MEMORY
 from txgear.server.settings import Settings
 from txgear.server.sockets import KeepAlive
 from txgear.server.values import COERCIONS
-from txgear.stores import TIMEOUT, default_url, make_store
+from txgear.stores import TIMEOUT, default_url, make_store, sqlite_path
 from txgear.web.origins import host_name, named_origin
 
 MEMORY: Final = "memory:"
@@ -121,6 +122,7 @@ class Options(UsageOptions):
     @ivar store: where jobs are kept, not opened yet, or C{None} if nowhere;
         known when the command line has been read.
     @ivar config: what the file of C{--config} says; known then, too.
+    @ivar given: the long names of those that the command line has.
     @ivar notes: lines about options that have no effect.
     @ivar pid_file: the file that C{twistd} has an option for; the server writes it instead.
     """
@@ -335,6 +337,7 @@ class Options(UsageOptions):
         super().__init__()
         self.store: IJobStore | None = None
         self.config = Config()
+        self.given: frozenset[str] = frozenset()
         self.notes: list[str] = []
         self.pid_file: PidFile | None = None
         self["listen"] = []
@@ -416,7 +419,10 @@ class Options(UsageOptions):
         except UsageError as error:
             text = str(error).removeprefix("Parameter type enforcement failed: ")
             raise SystemExit(f"txgear: {text}{self._hint(text)}") from error
-        self.notes += self._without_effect(words)
+        self.given = frozenset(
+            self.synonyms[option.lstrip("-")] for option, _ in getopt(words, self.shortOpt, self.longOpt)[0]
+        )
+        self.notes += self._without_effect(self.given)
 
     def _hint(self, text: str) -> str:
         """The commonest slip with C{twistd}: its own options stand behind the word."""
@@ -429,16 +435,10 @@ class Options(UsageOptions):
             return ""
         return f"; it is twistd's own, and stands before the word txgear: twistd {dashes}{name} ... txgear"
 
-    def _without_effect(self, words: Sequence[str]) -> list[str]:
+    def _without_effect(self, given: Collection[str]) -> list[str]:
         """
         Options that were given and say nothing without another one.
-
-        @param words: a command line that makes sense.
         """
-        given = {
-            self.synonyms[option.lstrip("-")]
-            for option, _ in getopt(list(words), self.shortOpt, self.longOpt)[0]
-        }
         lacks = [
             (name, f"--protocol {module.name}")
             for module in self.modules.values()
@@ -512,6 +512,33 @@ class Options(UsageOptions):
             return str(self["store"])
         return default_url(self["port"], os.environ, os.geteuid() == 0)
 
+    @property
+    def repeated(self) -> dict[str, str]:
+        """The options that may repeat and mean something here, each with its help."""
+        names = ("listen", "tls-listen", "protocol", "proxy-from", "web-host", "web-origin")
+        return {name: getattr(self, f"opt_{name.replace('-', '_')}").__doc__ for name in names}
+
+    def in_force(self) -> dict[str, Any]:
+        """What holds where that is not the very value of an option, by its name. No passwords."""
+        settings = self.settings()
+        return {
+            "job-handle-prefix": settings.prefix.decode("ascii"),
+            "unfinished-memory": settings.unfinished_memory,
+            "queue-memory": settings.queue_memory,
+            "store": MEMORY if self.store is None else self.store.name,
+            "web": {None: WEB, "": "nowhere"}.get(self["web"], self["web"]),
+        }
+
+    def password_in_url(self) -> bool:
+        """Whether the URL of the store had a password."""
+        url = self.store_url()
+        if url == MEMORY or sqlite_path(url) is not None:
+            return False
+        from sqlalchemy import make_url
+
+        parts = make_url(url)
+        return bool(parts.password or parts.query.get("password"))
+
     def settings(self) -> Settings:
         """What these options say to all ports."""
         return Settings(
@@ -565,6 +592,7 @@ def makeService(options: Options) -> IService:
         options.store,
         options.config,
         time.time,
+        shown(options, os.environ, options.password_in_url()),
         pid_file=options.pid_file,
         notes=options.notes,
         stderr=StandardError(daemon),

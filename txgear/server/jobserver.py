@@ -50,6 +50,7 @@ from txgear.server.notices import Notices
 from txgear.server.outbox import Outbox
 from txgear.server.schedules import Scheduler
 from txgear.server.settings import Settings
+from txgear.server.setup import Setup
 from txgear.server.sockets import before_first_data, host_of, socket_of
 from txgear.server.steering import Steering
 
@@ -99,6 +100,7 @@ class JobServer:
         what we send, and no reset, whatever they send meanwhile. L{give_way} sets it.
     @ivar trend: says how the function of a name has fared of late, where that is known.
     @ivar config: the path of the file of policies and schedules, or C{None}. The service sets it.
+    @ivar setup: how it was set up, for people. The service sets it.
     @ivar scheduler: submits jobs by the clock, once the service has started it.
     @ivar listens: tells whether the ports for jobs are open. The service sets it.
     @ivar shutdown: called when the text command C{shutdown} comes, with whether to drain first; and with
@@ -171,6 +173,7 @@ class JobServer:
         self.shutdown: Callable[[bool], None] = lambda graceful: None
         self.trend: Callable[[bytes], Trend | None] = lambda name: None
         self.config: str | None = None
+        self.setup = Setup()
         self.scheduler = Scheduler(self)
         self.listens: Callable[[], bool] = lambda: True
         self._accepted = 0

@@ -4,7 +4,7 @@ The server itself: what it is, what is set, who is known, and what was recorded 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -13,7 +13,7 @@ from txgear.broker.rights import AUDIT, SEE, SETTINGS, check, may
 from txgear.broker.search import DEFAULT_ROWS
 from txgear.errors import ServerError
 from txgear.security.audit import Line, Wanted
-from txgear.server import overview
+from txgear.server import overview, setupview
 from txgear.web.answers import Answer, Problem
 from txgear.web.api.finding import as_sent
 from txgear.web.api.models import ROOT, After, Limit, Maxqueue, Moment, Rate, Settings, Word
@@ -66,14 +66,96 @@ class Server(Struct, frozen=True, kw_only=True):
     ended: int
 
 
+class SetOption(Struct, frozen=True, kw_only=True):
+    """
+    An option of the command line.
+
+    @ivar name: its name.
+    @ivar value: what is in force, in words.
+    @ivar about: what it is for.
+    @ivar source: where that comes from;
+    @ivar place: the option, the variable or the file; empty for a default.
+    """
+
+    name: str
+    value: str
+    about: str
+    source: Literal["default", "command line", "environment", "file"]
+    place: str
+
+
+class OperatorsFile(Struct, frozen=True, kw_only=True):
+    """
+    The file of policies, schedules, identities and access rules.
+
+    @ivar path: its path.
+    @ivar read: when what is in force was read.
+    @ivar by: who asked for that: C{start}, C{signal} or C{program}.
+    @ivar summary: what is in it.
+    @ivar warnings: what is valid in it, and surely not meant.
+    @ivar error: why it could not be read again later; C{null} where it could, or was not tried.
+    @ivar error_at: when that was.
+    """
+
+    path: str
+    read: Moment | None
+    by: str
+    summary: str
+    warnings: list[str]
+    error: str | None
+    error_at: Moment | None
+
+
+class OpenPort(Struct, frozen=True, kw_only=True):
+    """
+    A port that is open.
+
+    @ivar speaks: what is spoken there.
+    @ivar place: where it is.
+    @ivar tls: whether it is over TLS.
+    """
+
+    speaks: str
+    place: str
+    tls: bool
+
+
+class Certificate(Struct, frozen=True, kw_only=True):
+    """
+    The certificate of the ports with TLS.
+
+    @ivar names: whose it is.
+    @ivar path: its file.
+    @ivar until: when it expires.
+    @ivar days: how many whole days that is from now on; below 0 where it has expired.
+    @ivar clients: whether clients are asked for one (C{ask}) or need one (C{require}); C{null} for neither.
+    """
+
+    names: str
+    path: str
+    until: Moment | None
+    days: int
+    clients: str | None
+
+
 class ServerSettings(Struct, frozen=True, kw_only=True):
     """
     What is set for the whole server.
 
     @ivar settings: by name.
+    @ivar options: those of the command line, in words, each with its source.
+    @ivar config: the operator's file; C{null} where there is none.
+    @ivar ports: those that are open.
+    @ivar certificate: that of the ports with TLS; C{null} where there are none.
+    @ivar versions: what the server is made of.
     """
 
     settings: dict[str, str | int | float | bool | None]
+    options: list[SetOption]
+    config: OperatorsFile | None
+    ports: list[OpenPort]
+    certificate: Certificate | None
+    versions: dict[str, str]
 
 
 class PolicyRule(Struct, frozen=True, kw_only=True):
@@ -257,7 +339,17 @@ class ServerRoutes:
     def settings(self, request: WebRequest) -> Answer:
         """What is set for all of it."""
         check(request.peer, SETTINGS)
-        return Answer({"settings": overview.settings(self._server)})
+        server = self._server
+        return Answer(
+            {
+                "settings": overview.settings(server),
+                "options": setupview.options(server),
+                "config": setupview.config(server),
+                "ports": setupview.ports(server),
+                "certificate": setupview.certificate(server),
+                "versions": setupview.versions(),
+            }
+        )
 
     def policies(self, request: WebRequest) -> Answer:
         """The rules of policies."""

@@ -65,6 +65,13 @@ def settings(policy: Policy) -> list[tuple[str, str]]:
     return found
 
 
+def ceiling(kept: Retention) -> str:
+    """What jobs may ask to be kept, over all functions, in a sentence."""
+    return _retention(
+        "What jobs ask by settings of their own to be kept, of all functions together, is kept", kept
+    )
+
+
 def _rate(interval: float) -> str:
     jobs, _, unit = rate_text(interval).partition("/")
     return f"{number(int(jobs), 'job')} a {({'s': 'second', 'm': 'minute', 'h': 'hour', 'd': 'day'})[unit]}"

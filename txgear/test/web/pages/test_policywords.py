@@ -7,8 +7,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.counts import FAILURES
-from txgear.policies import CLASSIC, REASONS
-from txgear.web.pages.policywords import ENDINGS, settings
+from txgear.policies import CEILING, CLASSIC, REASONS
+from txgear.web.pages.policywords import ENDINGS, ceiling, settings
 
 
 class SettingsTests(SynchronousTestCase):
@@ -79,3 +79,12 @@ class SettingsTests(SynchronousTestCase):
 
     def test_each_ending_has_words(self) -> None:
         self.assertEqual(set(ENDINGS), {*REASONS, *FAILURES})
+
+
+class CeilingTests(SynchronousTestCase):
+    def test_what_jobs_may_ask(self) -> None:
+        self.assertEqual(
+            ceiling(CEILING),
+            "What jobs ask by settings of their own to be kept, of all functions together, is kept for 30 d,"
+            " at most 100,000 of them and 1.1 GB.",
+        )
