@@ -925,8 +925,8 @@ MUTANTS: Final = (
     Mutant(
         "settings by the web without SETTINGS",
         "web/api/server.py",
-        '        check(request.peer, SETTINGS)\n        return Answer({"settings"',
-        '        return Answer({"settings"',
+        "        check(request.peer, SETTINGS)\n        server = self._server\n",
+        "        server = self._server\n",
         "web.api.test_server",
     ),
     Mutant(
