@@ -11,7 +11,8 @@ from twisted.internet.defer import Deferred
 
 from txgear.test.support.web import WebAnswer, WebTestCase
 from txgear.web.pages import dashboard
-from txgear.web.pages.sessions import SIGN_IN, SIGN_OUT
+from txgear.web.pages.pages import SIGN_IN
+from txgear.web.pages.sessions import SIGN_OUT
 from txgear.web.routes import Route
 
 BROWSER = {"Accept": "text/html"}
