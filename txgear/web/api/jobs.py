@@ -4,7 +4,6 @@ Jobs, as they are read: lists, one of them, and its workload.
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final, Literal
 
 from msgspec import UNSET, Struct, UnsetType, field
@@ -14,9 +13,8 @@ from txgear.broker import inspection
 from txgear.broker.model import Job
 from txgear.broker.rights import READ, check, knows
 from txgear.broker.states import DEAD
-from txgear.protocol.textlines import text
 from txgear.web.answers import Answer, Problem
-from txgear.web.api import jobmodels
+from txgear.web.api import jobmodels, outcomes
 from txgear.web.api.finding import function_path, job_named, job_path, unknown_job
 from txgear.web.api.models import ROOT, DeadPage, EndedPage, LivePage, search_of
 from txgear.web.api.openapi import BYTES
@@ -98,7 +96,7 @@ class JobRoutes:
                     release()
                     done.callback(Answer(inspection.workload(job, found)))
                     return
-                headers = _headers(job)
+                headers = outcomes.attachment(job.handle, "workload")
                 if request.method == b"HEAD":
                     release()
                     done.callback(Answer(found, headers=headers, content_type=BYTES))
@@ -133,11 +131,6 @@ def not_read() -> Problem:
     """The store does not have it, or does not answer."""
     retry = {"Retry-After": str(RETRY_SECONDS)}
     return Problem(503, "not_read", "The store does not have it, or does not answer", headers=retry)
-
-
-def _headers(job: Job) -> dict[str, str]:
-    name = re.sub("[^A-Za-z0-9.-]", "_", text(job.handle))
-    return {"Content-Disposition": f'attachment; filename="{name}.workload"'}
 
 
 def routes(web: Web) -> list[Route]:

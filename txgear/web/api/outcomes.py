@@ -4,6 +4,7 @@ How a job has ended, as HTTP says it.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -68,6 +69,16 @@ def about(handle: bytes) -> dict[str, str]:
     return {"Txgear-Handle": text(handle)}
 
 
+def attachment(handle: bytes, what: str) -> dict[str, str]:
+    """
+    The header that has browsers put an answer into a file, and never show it.
+
+    @param what: what it is: C{workload} or C{result}.
+    """
+    name = re.sub("[^A-Za-z0-9.-]", "_", text(handle))
+    return {"Content-Disposition": f'attachment; filename="{name}.{what}"'}
+
+
 def pending(job: Job) -> Answer:
     """The answer while a job has not ended."""
     handle = job.handle
@@ -92,6 +103,7 @@ def done_headers(handle: bytes, data_size: int, result_size: int) -> dict[str, s
     """
     return {
         **about(handle),
+        **attachment(handle, "result"),
         "Txgear-Outcome": STATE_NAMES[DONE],
         "Txgear-Data-Size": str(data_size),
         "Txgear-Result-Size": str(result_size),

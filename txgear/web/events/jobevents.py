@@ -4,6 +4,7 @@ One job, followed to its end: how its attempts go, and what its workers say, tol
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +14,7 @@ from txgear.broker import inspection
 from txgear.broker.inspection import MOST_SHOWN
 from txgear.broker.model import Job
 from txgear.broker.rights import reads, sees
-from txgear.broker.states import STATE_NAMES
+from txgear.broker.states import RUNNING, STATE_NAMES
 from txgear.protocol.constants import JOB_ASSIGN, RESTARTED, WORK_DATA, WORK_STATUS, WORK_WARNING
 from txgear.protocol.packets import Data
 from txgear.web.api.pieces import pieces
@@ -24,6 +25,32 @@ if TYPE_CHECKING:
 
 PROGRESS_SECONDS: Final = 0.25
 """Seconds between two events about progress, at the least: only the last of several is of interest."""
+_PLACE: Final = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
+"""Which attempt, and how many bytes of what it has brought."""
+
+
+def attempt_of(job: Job) -> str:
+    """What tells the attempt that is under way from all others of its job."""
+    return str(round(job.since * 1000)) if job.state == RUNNING else "0"
+
+
+def kept_data(job: Job) -> tuple[int, bytes]:
+    """
+    What the worker of a job that runs has sent with WORK_DATA so far, as far as that is kept.
+
+    @return: how many bytes, and the last L{MOST_SHOWN} of them.
+    """
+    history = job.history
+    if history is None or job.state != RUNNING or not history.collected:
+        return 0, b""
+    found: list[bytes] = []
+    size = 0
+    for data in reversed(history.data):
+        found.append(bytes(data))
+        size += len(data)
+        if size >= MOST_SHOWN:
+            break
+    return history.collected, b"".join(reversed(found))[-MOST_SHOWN:]
 
 
 class JobReader:
@@ -32,13 +59,16 @@ class JobReader:
     L{txgear.web.events.sse.told} makes of what the worker says; C{skipped}, with how many bytes of that,
     where it has not read what it was sent before; and C{ended}, which is the last.
 
-    What the worker says is for those who may read results.
+    What the worker says is for those who may read results. The id of C{data} says where it ends within all
+    that the attempt has brought, as far as that is kept: who comes back with it is sent what is between.
     """
 
-    def __init__(self, request: WebRequest, job: Job, done: Callable[[], None]) -> None:
+    def __init__(self, request: WebRequest, job: Job, done: Callable[[], None], last_id: str = "") -> None:
         """
         @param job: one of which the peer may know.
         @param done: called once when it follows no more.
+        @param last_id: the id of the last C{data} that it had; empty for none. One that is none is passed
+            over.
         """
         self._peer = request.peer
         self._server = request.server
@@ -58,6 +88,8 @@ class JobReader:
         if job.ended:
             self._finish({"outcome": STATE_NAMES[job.state]})
         else:
+            if last_id:
+                self._catch_up(last_id)
             lifecycle = self._server.broker.lifecycle
             self._unfollow = lifecycle.follow(job, self._hear)
             self._unwatch = lifecycle.watch(job, self._end)
@@ -75,6 +107,31 @@ class JobReader:
         self._stale = False
         found = inspection.job(self._server.broker, self._peer, self._job, self._server.seconds())
         self._write(event("job", found))
+
+    def _catch_up(self, last_id: str) -> None:
+        """Send what its worker has said since, the last of it; of another attempt all."""
+        job, match = self._job, _PLACE.fullmatch(last_id)
+        if match is None or not reads(self._peer, job.function):
+            return
+        attempt, known = attempt_of(job), int(match[2])
+        if match[1] != attempt:
+            if known:
+                self._write(event("restarted", {}))
+            known = 0
+        brought, tail = kept_data(job)
+        missed = tail[-(brought - known) :] if brought > known else b""
+        if brought - known > len(missed):
+            self._write(event("skipped", {"bytes": brought - known - len(missed)}))
+        if missed:
+            self._write(event("data", said(missed), f"{attempt}-{brought}"))
+
+    def _place(self, more: int) -> str:
+        """Where what its worker says just now ends within what its attempt has brought."""
+        job, history = self._job, self._job.history
+        keeps = job.background and self._server.broker.functions.policy_of(job).results is not None
+        if not keeps or history is None or history.collected is None:
+            return ""
+        return f"{attempt_of(job)}-{history.collected + more}"
 
     def _may_know(self) -> bool:
         """Whether the peer may know of the job; if it may not any more, it is told nothing from now on."""
@@ -104,14 +161,17 @@ class JobReader:
         elif kind in (WORK_DATA, WORK_WARNING):
             self._tell_bytes(kind, *arguments)
 
-    def _tell_bytes(self, kind: int, handle: Data, said: Data) -> None:
+    def _tell_bytes(self, kind: int, handle: Data, whole: Data) -> None:
         """Tell what the worker has said. Of much at once the beginning will do for who looks on."""
-        shown = next(pieces(said, MOST_SHOWN))
-        data = told(kind, (handle, shown))
-        assert data is not None
-        self._write(data)
-        if len(shown) < len(said):
-            self._write(event("skipped", {"bytes": len(said) - len(shown)}))
+        shown = next(pieces(whole, MOST_SHOWN))
+        if kind == WORK_DATA:
+            self._write(event("data", said(shown), self._place(len(whole))))
+        else:
+            data = told(kind, (handle, shown))
+            assert data is not None
+            self._write(data)
+        if len(shown) < len(whole):
+            self._write(event("skipped", {"bytes": len(whole) - len(shown)}))
 
     def _tell_progress(self) -> None:
         """Tell it the progress of now, and not again too soon."""

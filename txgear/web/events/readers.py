@@ -226,10 +226,14 @@ class Events:
             self._timer = None
         self._made = {}
 
-    def follow(self, request: WebRequest, job: Job) -> None:
-        """Have a request told what happens to a job."""
+    def follow(self, request: WebRequest, job: Job, last_id: str) -> None:
+        """
+        Have a request told what happens to a job.
+
+        @param last_id: see L{JobReader}.
+        """
         self._following += 1
-        JobReader(request, job, self._followed)
+        JobReader(request, job, self._followed, last_id)
 
     def _followed(self) -> None:
         self._following -= 1
@@ -282,6 +286,7 @@ def routes(web: Web) -> list[Route]:
 
     def follow(request: WebRequest) -> None:
         query = request.query(EventsQuery)
+        last_id = request.header("Last-Event-ID") or query.last_event_id
         if query.job:
             if query.topics or query.function:
                 raise Problem(400, "invalid_query", "A job is followed alone: without topics and function")
@@ -289,7 +294,7 @@ def routes(web: Web) -> list[Route]:
             if job is None:
                 raise Problem(404, "unknown_job", "There is no such job")
             events.check_room()
-            events.follow(request, job)
+            events.follow(request, job, last_id)
             return
         topics = _topics(query.topics, events.state)
         search = Search.parse(
@@ -297,7 +302,6 @@ def routes(web: Web) -> list[Route]:
         )
         events.check_room()
         stream = request.stream(content_type=EVENT_STREAM)
-        last_id = request.header("Last-Event-ID") or query.last_event_id
         events.join(Reader(request, stream, topics, search), last_id)
 
     return [Route("GET", "/events", follow, OPERATION)]

@@ -10,6 +10,9 @@ from typing import Final
 from txgear.web.pages import (
     audit,
     function,
+    job,
+    jobacts,
+    jobedit,
     jobs,
     overview,
     schedules,
@@ -28,6 +31,9 @@ from txgear.web.web import Web
 VIEWS: Final[tuple[ModuleType, ...]] = (
     overview,
     function,
+    job,
+    jobacts,
+    jobedit,
     jobs,
     tasks,
     schedules,

@@ -8,7 +8,7 @@ cost little however many there are. C{live.js} is who reads it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -25,6 +25,7 @@ from txgear.web.pages.view import View
 
 if TYPE_CHECKING:
     from txgear.server.jobserver import JobServer
+    from txgear.server.turns import Steps
     from txgear.web.request import Streamed, WebRequest
 
 MOST_READERS: Final = 100
@@ -151,17 +152,17 @@ class Watched:
         self._task = self._server.patient.cooperate(self._measured(self.view.look()))
         self._task.whenDone().addCallbacks(self._looked, self._failed)
 
-    def _measured(self, steps: Iterator[None]) -> Iterator[None]:
+    def _measured(self, steps: Steps) -> Steps:
         seconds = self._server.seconds
         while True:
             begun = seconds()
             try:
-                next(steps)
+                step = next(steps)
             except StopIteration:
                 return
             finally:
                 self._cost += seconds() - begun
-            yield
+            yield step
 
     def _looked(self, done: object) -> None:
         self._task = None

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
@@ -264,10 +265,11 @@ class Pages:
 
     def _when_looked(self, view: View, then: Callable[[], Answer]) -> Any:
         """Look once; what takes long is done in pieces."""
-        steps: Iterator[None] = view.look()
-        if next(steps, steps) is steps:
+        steps = view.look()
+        first = next(steps, steps)
+        if first is steps:
             return then()
-        task: Any = self.server.cooperator.cooperate(steps)
+        task: Any = self.server.cooperator.cooperate(chain((first,), steps))
         done: Deferred[Any] = Deferred(lambda waiting: task.stop())
         task.whenDone().addCallbacks(lambda steps: done.callback(None), done.errback)
         return done.addCallbacks(lambda nothing: then(), _stopped)

@@ -4,13 +4,14 @@ What one address of the dashboard shows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any, ClassVar, Final, Protocol
 
 from txgear.broker.model import Peer
 from txgear.broker.rights import may
 from txgear.server.jobserver import JobServer
+from txgear.server.turns import Steps
 from txgear.web.pages.board import Board
 
 TICK_SECONDS: Final = 0.25
@@ -56,10 +57,11 @@ class View:
         self.title = title
         self.board = Board()
 
-    def look(self) -> Iterator[None]:
+    def look(self) -> Steps:
         """
         Look at the server, and L{put} and L{arrange} all that the page shows. After a piece of work of some
-        milliseconds it yields: others are served before the next one.
+        milliseconds it yields: others are served before the next one. Where it yields a Deferred it goes on
+        when that has fired.
 
         @raise Problem: what it is about is not there any more.
         """

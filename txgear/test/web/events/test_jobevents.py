@@ -73,6 +73,43 @@ class JobEventsTests(EventsTestCase):
             (begun.data["state"], again.data["state"], again.data["attempts"]), ("running", "waiting", 1)
         )
 
+    def test_who_comes_back_is_told_what_was_said_meanwhile(self) -> None:
+        """As far as it is kept."""
+        self.set_policy(CLASSIC.with_settings({"results": 60, "retries": 9, "backoff": 0}))
+        self.follow()
+        self.grab()
+        self.told()
+        self.data(b"one")
+        self.data(b"\xff")
+        first, second = self.told()
+        attempt = f"{round(self.job.since * 1000)}"
+        self.assertEqual((first.id, second.id), (f"{attempt}-3", f"{attempt}-4"))
+        for last_id, told in (
+            (first.id, [Event("data", {"base64": "/w=="}, f"{attempt}-4")]),
+            (second.id, []),
+            (f"{attempt}-9", []),
+            ("0-0", [Event("data", {"base64": b64encode(b"one\xff").decode()}, f"{attempt}-4")]),
+            ("nonsense", []),
+            ("", []),
+        ):
+            reader = self.read(f"/events?job=H:test:1&last_event_id={last_id}")
+            self.assertEqual(self.begun(reader)[1:], told, last_id)
+        self.broker.work_fail(self.runner, self.job.handle, self.server.seconds())
+        self.clock.advance(1)
+        self.grab()
+        reader = self.read(f"/events?job=H:test:1&last_event_id={second.id}")
+        self.assertEqual(self.begun(reader)[1:], [Event("restarted", {})])
+
+    def test_of_much_that_was_missed_the_end(self) -> None:
+        self.set_policy(CLASSIC.with_settings({"results": 60}))
+        self.grab()
+        for number in range(9):
+            self.data(b"%d" % number * 10_000)
+        reader = self.read("/events?job=H:test:1&last_event_id=0-0")
+        _, skipped, data = self.begun(reader)
+        self.assertEqual(skipped.data, {"bytes": 90_000 - MOST_SHOWN})
+        self.assertEqual((len(data.data["text"]), data.data["text"][-1]), (MOST_SHOWN, "8"))
+
     def test_progress_four_times_a_second(self) -> None:
         self.follow()
         self.grab()

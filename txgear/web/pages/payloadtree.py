@@ -1,0 +1,176 @@
+"""
+What is in a payload that has a structure: a tree of values, of bounded size, and its HTML.
+
+Nothing is made of what is read but text: no number is computed, and no object comes to life.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from markupsafe import Markup, escape
+
+MOST_NODES: Final = 1000
+"""Values of one tree that are shown: some milliseconds, and 200 kB of HTML."""
+MOST_DEPTH: Final = 40
+"""How deep a value may lie within others."""
+MOST_MARKS: Final = 1000
+"""Runs of characters of one text that are marked, as nobody sees them; later ones are only escaped."""
+OPEN_DEPTH: Final = 3
+"""Values that lie less deep are open at first."""
+
+_UNSEEN: Final = (
+    (0x00, 0x08),
+    (0x0B, 0x1F),
+    (0x7F, 0x9F),
+    (0xAD, 0xAD),
+    (0x600, 0x605),
+    (0x61C, 0x61C),
+    (0x6DD, 0x6DD),
+    (0x70F, 0x70F),
+    (0x8E2, 0x8E2),
+    (0x180E, 0x180E),
+    (0x200B, 0x200F),
+    (0x2028, 0x202E),
+    (0x2060, 0x206F),
+    (0xD800, 0xDFFF),
+    (0xFEFF, 0xFEFF),
+    (0xFFF9, 0xFFFB),
+    (0x110BD, 0x110BD),
+    (0x1D173, 0x1D17A),
+    (0xE0001, 0xE007F),
+)
+"""Characters without a shape: controls, marks of direction and of invisible breaks, halves of characters."""
+
+
+def _escaped(code: int) -> str:
+    if 0xDC80 <= code <= 0xDCFF:
+        # A byte that is no UTF-8.
+        return f"\\x{code - 0xDC00:02x}"
+    if code == 0x0D:
+        return "\\r"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+_ESCAPES: Final = {code: _escaped(code) for first, last in _UNSEEN for code in range(first, last + 1)}
+_RUN: Final = re.compile("([" + "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in _UNSEEN) + "]+)")
+_MARK: Final = Markup('<span class="odd">{}</span>')
+
+
+def decoded(raw: bytes) -> str:
+    """
+    Bytes as text; those that are no UTF-8 become halves of characters, which L{visible} writes as bytes.
+    """
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def visible(text: str) -> Markup:
+    """Text in which all is seen that it has: what has no shape is escaped, and marked."""
+    pieces = _RUN.split(text, MOST_MARKS)
+    rest = pieces.pop().translate(_ESCAPES)
+    if not pieces:
+        return escape(rest)
+    made = [
+        _MARK.format(piece.translate(_ESCAPES)) if index % 2 else escape(piece)
+        for index, piece in enumerate(pieces)
+    ]
+    return Markup("").join([*made, escape(rest)])
+
+
+class Node:
+    """
+    A value.
+
+    @ivar key: what it is called where it lies; C{None} where that has no names.
+    @ivar kind: C{object}, C{array}, C{string}, C{number}, C{word}, or C{note} for what only tells of it.
+    @ivar text: what it is; of a C{string} without its quotes, of what holds others its name.
+    @ivar children: what it holds; C{None} for what holds nothing.
+    @ivar about: what else there is to say, such as C{private}.
+    """
+
+    __slots__ = ("about", "children", "key", "kind", "text")
+
+    def __init__(
+        self, key: str | None, kind: str, text: str, children: list[Node] | None = None, about: str = ""
+    ) -> None:
+        self.key = key
+        self.kind = kind
+        self.text = text
+        self.children = children
+        self.about = about
+
+    def __repr__(self) -> str:
+        return f"<Node {self.key!r} {self.kind} {self.text!r} {self.children!r}>"
+
+
+class Unlike(Exception):
+    """
+    This is not what it was read as.
+
+    @ivar at: the place of the byte, or the character, where that shows.
+    """
+
+    def __init__(self, at: int, why: str) -> None:
+        super().__init__(why)
+        self.at = at
+
+
+class Enough(Exception):
+    """There is more than is shown."""
+
+
+class Tree:
+    """
+    A tree that is being read.
+
+    @ivar root: its first value.
+    @ivar whole: whether all is in it.
+    """
+
+    def __init__(self) -> None:
+        self.root: Node | None = None
+        self.whole = True
+        self._count = 0
+
+    def add(self, parent: Node | None, node: Node, depth: int) -> Node:
+        """
+        One more value.
+
+        @param parent: what holds it; C{None} for the first.
+        @raise Enough: there is no room for it.
+        """
+        if self._count >= MOST_NODES or depth > MOST_DEPTH:
+            raise Enough
+        self._count += 1
+        if parent is None:
+            self.root = node
+        else:
+            assert parent.children is not None
+            parent.children.append(node)
+        return node
+
+    def html(self) -> Markup:
+        """The tree as lists within lists, of which each can be closed."""
+        assert self.root is not None
+        return Markup('<div class="tree"><ul>{}</ul></div>').format(_item(self.root, 0))
+
+
+_KEY: Final = Markup('<span class="key">{}</span>{}: ')
+_ABOUT: Final = Markup(' <span class="soft">{}</span>')
+_LEAF: Final = Markup('<li>{}<span class="{}">{}</span>{}</li>')
+_HOLDER: Final = Markup("<li><details{}><summary>{}{}{}</summary><ul>{}</ul></details></li>")
+_OPEN: Final = Markup(" open")
+
+
+def _item(node: Node, depth: int) -> Markup:
+    key = Markup("")
+    if node.key is not None:
+        key = _KEY.format(visible(node.key), _ABOUT.format(node.about) if node.about else "")
+    if node.children is None:
+        after = _ABOUT.format(node.about) if node.about and node.key is None else ""
+        quote = '"' if node.kind == "string" else ""
+        return _LEAF.format(key, node.kind, Markup("{}{}{}").format(quote, visible(node.text), quote), after)
+    count = _ABOUT.format(len(node.children))
+    within = Markup("").join([_item(child, depth + 1) for child in node.children])
+    return _HOLDER.format(_OPEN if depth < OPEN_DEPTH else "", key, visible(node.text), count, within)
