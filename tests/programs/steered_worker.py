@@ -1,0 +1,31 @@
+"""
+A worker of txgear's own that ends when it is told to: C{python steered_worker.py PORT FUNCTION NAME}
+
+Each job brings its workload.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from twisted.internet.task import react
+from twisted.logger import globalLogBeginner, textFileLogObserver
+
+from txgear import Worker
+
+
+async def main(reactor: Any, port: str, function: str, name: str) -> None:
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
+    worker = Worker(reactor, f"127.0.0.1:{port}", client_id=name)
+
+    @worker.function(function)
+    def work(job: Any) -> bytes:
+        return job.workload  # type: ignore[no-any-return]
+
+    reactor.addSystemEventTrigger("before", "shutdown", worker.stopService)
+    worker.startService()
+    await worker.when_stopped()
+
+
+react(main, sys.argv[1:])
