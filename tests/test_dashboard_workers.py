@@ -81,7 +81,7 @@ def test_a_worker_is_paused_and_goes_on(world: World) -> None:
     for _ in range(3):
         world.submit()
     assert world.server.status(FUNCTION) == (3, 0, 1)
-    assert "paused</span> by an operator" in world.html("/workers?condition=paused")
+    assert "paused</span> takes no jobs" in world.html("/workers?condition=paused")
     assert world.tell(path, "resume") == "The worker takes jobs again"
     world.server.wait_for_total(FUNCTION, 0)
 

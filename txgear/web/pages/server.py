@@ -42,8 +42,8 @@ PATH: Final = "/server"
 CONNECTIONS: Final = "/server/connections"
 ROWS: Final = 100
 """Connections of one page."""
-AT_ONCE: Final = 25
-"""Rows that are made in one piece of work: some two milliseconds where all have changed."""
+AT_ONCE: Final = 10
+"""Rows that are made in one piece of work: a millisecond where all have changed."""
 NAMED: Final = 20
 """Identities that may end the server which are named."""
 

@@ -15,7 +15,7 @@ from txgear.broker import workers
 from txgear.broker.inspection import moment
 from txgear.broker.model import Peer
 from txgear.broker.rights import knows
-from txgear.broker.search import Search
+from txgear.broker.search import Bounds, Search
 from txgear.broker.workforce import (
     ASLEEP,
     AWAKE,
@@ -29,6 +29,7 @@ from txgear.broker.workforce import (
 from txgear.protocol.textlines import text
 from txgear.web.api.models import LAST, MOST_WORD, search_of
 from txgear.web.api.workers import WorkerSearch
+from txgear.web.pages.listing import Find, look_through
 from txgear.web.pages.pages import Pages, page
 from txgear.web.pages.view import View
 from txgear.web.routes import Route
@@ -44,8 +45,10 @@ TROUBLED: Final = 20
 """Workers that are silent or late which are shown before all others."""
 WANTED: Final = 10
 """Functions without a worker that are named."""
-AT_ONCE: Final = 25
-"""Rows that are made in one piece of work: some two milliseconds where all have changed."""
+PIECE: Final = Bounds(work=1000)
+"""Workers that are looked at in one piece of work, and functions of theirs: some two milliseconds."""
+AT_ONCE: Final = 10
+"""Rows that are made in one piece of work: a millisecond where all have changed."""
 RECENT: Final = 10.0
 """
 Seconds within which a worker was heard of just now. One that works is heard of many times in a second, and
@@ -135,22 +138,32 @@ class Workers(View):
 
     def look(self) -> Iterator[None]:
         """Part of L{View}."""
-        now, wanted = self.server.seconds(), self._query
+        wanted = self._query
         self._put_tabs()
         if self._all:
             yield from self._put_wanted()
-            found = workers.workers(self.broker, self.peer, self._troubled, now, (SILENT, LATE))
+            troubled = yield from look_through(self._find(SILENT, LATE), self._troubled, PIECE)
             yield
-            yield from self._put_rows("troubled", "trouble", found["workers"])
-        how = (wanted.condition,) if wanted.condition else ()
-        found = workers.workers(self.broker, self.peer, self._search, now, how)
+            yield from self._put_rows("troubled", "trouble", troubled.rows)
+        find = self._find(wanted.condition) if wanted.condition else self._find()
+        found = yield from look_through(find, self._search, PIECE)
         yield
-        yield from self._put_rows("workers", "worker", found["workers"])
-        following = None if found["next"] is None else address(wanted, after=found["next"])
+        yield from self._put_rows("workers", "worker", found.rows)
+        following = None if found.next is None else address(wanted, after=found.next)
         first = address(wanted) if wanted.after else None
-        shown = len(found["workers"])
+        shown = len(found.rows)
         facts = shown, first, following
         self.put("more", facts, "more", lambda: {"shown": shown, "first": first, "following": following})
+
+    def _find(self, *how: str) -> Find:
+        """Finds those that are like that, a piece at a time."""
+
+        def find(search: Search, bounds: Bounds) -> dict[str, Any]:
+            now = self.server.seconds()
+            found = workers.workers(self.broker, self.peer, search, now, how, bounds)
+            return {"jobs": found["workers"], "next": found["next"]}
+
+        return find
 
     def _put_tabs(self) -> None:
         census, wanted = self.server.census, self._query

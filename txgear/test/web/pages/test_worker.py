@@ -71,7 +71,7 @@ class PageTests(WorkerTestCase):
         page = self.open(self.path)
         page.heard()
         self.state(b'"words":["pause","resume","stop"],"paused":true')
-        self.assertIn(b"by an operator", self.changes(page))
+        self.assertIn(b"takes no jobs, as it was told", self.changes(page))
         page.leave()
         self.assertEqual(self.buttons(self.html(self.path)), ["resume", "stop", "disconnect"])
 
