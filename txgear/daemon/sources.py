@@ -105,7 +105,8 @@ def _all(options: Described) -> Iterator[Option]:
     for name, _, _, about, *_ in options.optParameters:
         yield _option(options, name, in_force.get(name, options[name]), about)
     for name, about in options.repeated.items():
-        yield _option(options, name, ", ".join(options[name]) or None, about)
+        # The help of these is a docstring.
+        yield _option(options, name, ", ".join(options[name]) or None, about[:1].lower() + about[1:])
     for name, _, about in options.optFlags:
         yield _option(options, name, "on" if options[name] else "off", about)
 

@@ -82,7 +82,12 @@ class AuditView(View):
 def _row(line: Line, links: tuple[bool, bool]) -> dict[str, Any]:
     return {
         "line": line,
-        "about": {name: value for name, value in line.items() if name not in NOT_TOLD and value is not None},
+        "about": {
+            name: value
+            for name, value in line.items()
+            # A dash is who has not said what it is called.
+            if name not in NOT_TOLD and value is not None and (name, value) != ("client_id", "-")
+        },
         "has_job": links[0],
         "has_function": links[1],
         "is_refused": line["outcome"] == REFUSED,

@@ -96,7 +96,7 @@ def _there(iso: str, zone_name: str) -> str | None:
     """A time by the clock of a schedule's own zone; C{None} where that is UTC."""
     if zone_name == UTC:
         return None
-    return f"{datetime.fromtimestamp(time_of(iso), zone_of(zone_name)):%Y-%m-%d %H:%M %Z}"
+    return f"{datetime.fromtimestamp(time_of(iso), zone_of(zone_name)):%a %H:%M %Z}"
 
 
 def run_now(request: WebRequest, form: Form) -> Deferred[Done]:
