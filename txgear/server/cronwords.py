@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from itertools import islice, takewhile
 from typing import Final, NamedTuple, cast
 
@@ -19,6 +20,7 @@ from cronsim.explain import Expression
 
 from txgear.server.crontimes import clock_changes, follows, zone_of
 
+DAY: Final = 86400.0
 LOOKS_AHEAD: Final = 366 * 86400.0
 """Seconds in which changes of the clock are looked for: the next two, where there are any."""
 NAMED: Final = 3
@@ -94,12 +96,15 @@ def remarks(cron: str, zone_name: str, after: float) -> list[Remark]:
     if cron.split()[1] == "*":
         # Each hour is like the other.
         return []
-    found = []
-    for at in islice(clock_changes(zone_name, after, after + LOOKS_AHEAD), 2):
-        text = _remark(cron, zone_name, at)
-        if text:
-            found.append(Remark(at, text))
-    return found
+    changes = [at for at in _changes(zone_name, after // DAY * DAY) if at > after]
+    said = ((at, _remark(cron, zone_name, at)) for at in changes[:2])
+    return [Remark(at, text) for at, text in said if text]
+
+
+@lru_cache(maxsize=64)
+def _changes(zone_name: str, day: float) -> list[float]:
+    """The next two, and one that may be of this day: looked for once for all lines of a zone, and a day."""
+    return list(islice(clock_changes(zone_name, day, day + LOOKS_AHEAD), 3))
 
 
 def _remark(cron: str, zone_name: str, at: float) -> str:

@@ -69,11 +69,25 @@ def settings(server: JobServer) -> dict[str, Any]:
 
 def schedules(server: JobServer, peer: Peer) -> list[dict[str, Any]]:
     """
-    The schedules in force of functions of which the peer may know, in the order of the file; see
-    L{schedule}.
+    The schedules in force of functions of which the peer may know, in the order of the file, in short:
+    C{name}, C{cron}, C{timezone}, C{function}, C{last} and C{next} of L{schedule}.
     """
-    scheduler = server.scheduler
-    return [schedule(server, peer, name) for name in visible_schedules(server, peer, scheduler.schedules)]
+    scheduler, moment = server.scheduler, inspection.moment
+    found = []
+    for name in visible_schedules(server, peer, scheduler.schedules):
+        known = scheduler.schedules[name]
+        last, following = scheduler.last_and_next(name)
+        found.append(
+            {
+                "name": text(name),
+                "cron": known.cron,
+                "timezone": known.timezone,
+                "function": text(known.function),
+                "last": moment(last),
+                "next": None if following is None else moment(following),
+            }
+        )
+    return found
 
 
 def visible_schedules(server: JobServer, peer: Peer, names: Iterable[bytes]) -> list[bytes]:

@@ -196,11 +196,16 @@ class Scheduler:
         self._put_in_force(schedules)
         self._submit_due()
 
-    def listed(self) -> list[dict[str, Any]]:
+    def last_and_next(self, name: bytes) -> tuple[float, float | None]:
         """
-        All that are in force, in the order of the file; see L{shown}.
+        Of a schedule that is in force, the time for which it has run last, or from which on its times count;
+        and its next time, C{None} where there will be none. Both are in seconds since the epoch, by the wall
+        clock.
         """
-        return [self.shown(name) for name in self.schedules]
+        self._take_outcome(name)
+        last = self._marks[name]
+        following = self.schedules[name].following(max(self._server.wall_clock(), last))
+        return last, None if following == inf else following
 
     def shown(self, name: bytes) -> dict[str, Any]:
         """

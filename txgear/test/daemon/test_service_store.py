@@ -255,7 +255,7 @@ class ReplayTests(StoreTestCase):
         self.reactor.advance(1000)
         self.remember(StoredValue(SCHEDULED, b"s", 900.0))
         service = self.start()
-        self.assertEqual((service.server.scheduler.listed(), len(service.server.broker.table.jobs)), ([], 0))
+        self.assertEqual((service.server.scheduler.schedules, len(service.server.broker.table.jobs)), ({}, 0))
         self.stop(service)
         self.assertEqual(self.remembered(), [StoredValue(SCHEDULED, b"s", 900.0)])
 

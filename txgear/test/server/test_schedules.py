@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from math import inf
+from typing import Any
 
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
@@ -37,6 +38,11 @@ def shown(seconds: float | None) -> str | None:
 
 def schedule(cron: str = "* * * * *", zone: str = "UTC", *, name: bytes = b"s", **fields: bytes) -> Schedule:
     return Schedule(name, cron, fields.pop("function", b"f"), zone, **fields)  # type: ignore[arg-type]
+
+
+def listed(scheduler: Scheduler) -> list[dict[str, Any]]:
+    """What is known of all that are in force."""
+    return [scheduler.shown(name) for name in scheduler.schedules]
 
 
 class LastTests(SynchronousTestCase):
@@ -112,11 +118,11 @@ class SchedulerTests(SynchronousTestCase):
         self.start(schedule(), never)
         self.run_to(1030)
         self.assertEqual(
-            [(found["name"], found["last"], found["next"]) for found in self.scheduler.listed()],
+            [(found["name"], found["last"], found["next"]) for found in listed(self.scheduler)],
             [(b"s", 1020.0, 1080.0), (b"never", START, None)],
         )
         self.assertEqual(
-            {name: self.scheduler.listed()[1][name] for name in ("cron", "timezone", "function")},
+            {name: listed(self.scheduler)[1][name] for name in ("cron", "timezone", "function")},
             {"cron": "0 0 */31 2 SUN#2", "timezone": "UTC", "function": b"g"},
         )
 
@@ -169,8 +175,8 @@ class SchedulerTests(SynchronousTestCase):
         self.fixture.wall.ahead = 2 * 3600.0
         self.clock.advance(LONGEST_SLEEP)
         self.assertEqual(len(self.taken()), 1)
-        self.assertEqual(self.scheduler.listed()[0]["last"], 7200.0)
-        self.assertEqual(self.scheduler.listed()[0]["next"], 10800.0)
+        self.assertEqual(listed(self.scheduler)[0]["last"], 7200.0)
+        self.assertEqual(listed(self.scheduler)[0]["next"], 10800.0)
         self.fixture.wall.ahead = 0.0
         for _ in range(9000):
             self.clock.advance(1)
@@ -365,9 +371,9 @@ class StoredSchedulerTests(DurableServerTestCase):
         """As soon as the job is kept, its time is the last one."""
         self.start(schedule())
         self.clock.advance(1020 - START)
-        self.assertEqual([found["last"] for found in self.scheduler.listed()], [START])
+        self.assertEqual([found["last"] for found in listed(self.scheduler)], [START])
         self.thread.run_all()
-        self.assertEqual([found["last"] for found in self.scheduler.listed()], [1020.0])
+        self.assertEqual([found["last"] for found in listed(self.scheduler)], [1020.0])
 
     def test_one_transaction(self) -> None:
         """The job and what is remembered of it are in one batch."""

@@ -4,9 +4,15 @@ What is submitted by the clock, and what of that is submitted at once.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, Final
+
 from msgspec import Struct
 from twisted.internet.defer import Deferred
+from twisted.internet.task import SchedulerStopped, TaskStopped
+from twisted.python.failure import Failure
 
+from txgear.broker.model import Peer
 from txgear.broker.rights import SETTINGS, SUBMIT, check
 from txgear.errors import QueueError
 from txgear.server import overview, runcommand
@@ -22,6 +28,9 @@ from txgear.web.api.submit import Accepted, accepted
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
 from txgear.web.web import Web
+
+AT_ONCE: Final = 5
+"""Schedules that are looked at between two yields."""
 
 
 class ScheduleRun(Struct, frozen=True, kw_only=True):
@@ -122,10 +131,27 @@ class ScheduleRoutes:
     def __init__(self, web: Web) -> None:
         self._server = web.server
 
-    def schedules(self, request: WebRequest) -> Answer:
+    def schedules(self, request: WebRequest) -> Answer | Deferred[Any]:
         """What is submitted by the clock."""
         check(request.peer, SETTINGS)
-        return Answer({"schedules": overview.schedules(self._server, request.peer)})
+        found: list[dict[str, Any]] = []
+        steps = self._list(request.peer, found)
+        if next(steps, steps) is steps:
+            return Answer({"schedules": found})
+        task: Any = self._server.cooperator.cooperate(steps)
+        done: Deferred[Any] = Deferred(lambda waiting: task.stop())
+        task.whenDone().addCallbacks(lambda steps: done.callback(None), done.errback)
+        return done.addCallbacks(lambda nothing: Answer({"schedules": found}), _stopped)
+
+    def _list(self, peer: Peer, found: list[dict[str, Any]]) -> Iterator[None]:
+        """Each may take half a millisecond, where its next times are not known."""
+        server = self._server
+        for name in overview.visible_schedules(server, peer, list(server.scheduler.schedules)):
+            # It may be in force no more.
+            if name in server.scheduler.schedules:
+                found.append(overview.schedule(server, peer, name))
+                if len(found) % AT_ONCE == 0:
+                    yield
 
     def run(self, request: WebRequest, name: str) -> Deferred[Answer]:
         """The job of one of them, now."""
@@ -136,6 +162,11 @@ class ScheduleRoutes:
         handle = found.job.handle
         headers = {"Location": outcomes.job_path(handle), **outcomes.about(handle)}
         return Answer(accepted(found.job, found.joined), 202, headers)
+
+
+def _stopped(failure: Failure) -> None:
+    """Nobody waits for it any more, or the server ends."""
+    failure.trap(TaskStopped, SchedulerStopped)
 
 
 def routes(web: Web) -> list[Route]:

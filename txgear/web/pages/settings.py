@@ -27,6 +27,10 @@ AT_ONCE: Final = 1000
 """Functions that are looked at between two yields: a tenth of a millisecond."""
 
 
+ROWS_AT_ONCE: Final = 10
+"""Rows that are made between two yields: where all is new, each takes some tenths of a millisecond."""
+
+
 class SettingsView(View):
     """All that is set."""
 
@@ -47,21 +51,22 @@ class SettingsView(View):
         self.put("config", repr(read), "config", partial(dict, read=read))
         certificate = setupview.certificate(server)
         self.put("certificate", repr(certificate), "certificate", lambda: _certificate(certificate, now))
-        self._rows("option", "option_row", setupview.options(server))
+        yield from self._rows("option", "option_row", setupview.options(server))
         yield
         steered: list[dict[str, Any]] = []
         functions = iter(list(self.broker.functions.by_name.values()))
         while some := list(islice(functions, AT_ONCE)):
             steered += setupview.steered(peer, some)
             yield
-        self._rows("steered", "steered_row", steered)
-        self._policies()
-        yield
+        yield from self._rows("steered", "steered_row", steered)
+        yield from self._policies()
         access = server.guard.access
         identities, rules = setupview.identities(server, peer), setupview.rules(server, peer)
-        self._rows("identity", "identity_row", identities, len(identities) < len(access.identities))
-        self._rows("rule", "rule_row", rules, len(rules) < len(access.rules))
-        self._rows("port", "port_row", setupview.ports(server))
+        yield from self._rows(
+            "identity", "identity_row", identities, len(identities) < len(access.identities)
+        )
+        yield from self._rows("rule", "rule_row", rules, len(rules) < len(access.rules))
+        yield from self._rows("port", "port_row", setupview.ports(server))
 
     def _rows(
         self,
@@ -69,7 +74,7 @@ class SettingsView(View):
         macro: str,
         found: Sequence[dict[str, Any]],
         hidden: bool = False,
-    ) -> None:
+    ) -> Iterator[None]:
         """
         Rows of one kind, as far as they are shown; and how many more there are.
 
@@ -80,11 +85,13 @@ class SettingsView(View):
             part = f"{kind}-{place}"
             self.put(part, repr(each), macro, partial(dict, each))
             ids.append(part)
+            if place % ROWS_AT_ONCE == 0:
+                yield
         self.arrange(f"{kind}-rows", ids)
         facts = {"kind": kind, "count": len(found), "shown": len(ids), "hidden": hidden}
         self.put(f"{kind}-more", tuple(facts.values()), "more", partial(dict, facts))
 
-    def _policies(self) -> None:
+    def _policies(self) -> Iterator[None]:
         rules = self.broker.functions.policies.rules
         found = [
             {"pattern": text(pattern.encode("utf-8")), "settings": policywords.settings(policy)}
@@ -93,7 +100,7 @@ class SettingsView(View):
         # Those beyond are counted, and not put into words.
         beyond = max(len(rules) - MOST_SHOWN, 0)
         numbered = [{"place": place, **each} for place, each in enumerate(found, 1)]
-        self._rows("policy", "policy_row", numbered + [{}] * beyond)
+        yield from self._rows("policy", "policy_row", numbered + [{}] * beyond)
         ceiling = policywords.ceiling(setupview.ceiling(self.server))
         self.put("ceiling", ceiling, "ceiling", partial(dict, words=ceiling))
 

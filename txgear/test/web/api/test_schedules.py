@@ -63,6 +63,27 @@ class SchedulesTests(ApiTestCase):
         (found,) = self.read("/api/v1/schedules", Schedules)["schedules"]
         self.assertEqual(found["name"], "never")
 
+    def test_many(self) -> None:
+        """They are looked at in pieces, and one that is gone by then is left out."""
+        many = [Schedule(b"s%d" % number, "0 5 * * *", b"f") for number in range(12)]
+        self.server.scheduler.start(many, [])
+        self.addCleanup(self.server.scheduler.stop)
+        client = self.connect()
+        client.ask_web("GET", "/api/v1/schedules", {})
+        self.server.scheduler.replace(many[:11])
+        self.clock.advance(0.1)
+        self.assertEqual(len(client.web_answer().json["schedules"]), 11)
+
+    def test_who_has_gone_meanwhile(self) -> None:
+        many = [Schedule(b"s%d" % number, "0 5 * * *", b"f") for number in range(12)]
+        self.server.scheduler.start(many, [])
+        self.addCleanup(self.server.scheduler.stop)
+        client = self.connect()
+        client.ask_web("GET", "/api/v1/schedules", {})
+        client.leave()
+        self.clock.advance(0.1)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
     def test_run(self) -> None:
         self.put()
         answer = self.ask("POST", "/api/v1/schedules/n%5Cxff/run")

@@ -13,7 +13,10 @@ class AuditTests(WebTestCase):
     parts = (dashboard,)
 
     def page(self, query: str = "") -> str:
-        answer = self.ask("GET", f"/audit{query}", BROWSER)
+        client = self.connect()
+        client.ask_web("GET", f"/audit{query}", {**self.headers, **BROWSER})
+        self.clock.advance(0.1)
+        answer = client.web_answer()
         self.assertEqual(answer.status, 200, answer.body)
         return answer.body.decode()
 
