@@ -233,11 +233,18 @@ class Way:
         spared = [name for name in alike if may("see", name) and not may("drop", name)]
         assert self.denied(f"drop function {function}") == (not may("drop") or bool(spared)), where
 
-    def check_own(self, table: Table) -> None:
-        """Each cell of this identity that is for no function."""
+    def check_own(self, table: Table, worker: str) -> None:
+        """
+        Each cell of this identity that is for no function.
+
+        @param worker: the number of a worker that is somebody else's.
+        """
         assert self.denied("getpid") != table.may(self.identity, "settings")
         workers = b"".join(self.answer("workers"))
         assert (b" the-admin :" in workers) == table.may(self.identity, "peers")
+        told = self.answer(f"worker {worker} pause")[0].split(b" ")[1]
+        may = b"NOT_STEERABLE" if table.may(self.identity, "manage") else b"ACCESS_DENIED"
+        assert told == (may if table.may(self.identity, "peers") else b"UNKNOWN_WORKER")
         if not table.may(self.identity, SHUTDOWN):
             # Of those who may, only one can.
             assert self.denied("shutdown")
@@ -278,6 +285,8 @@ def test_each_cell(start_server: Servers, tmp_path: Path) -> None:
     )
     admin = Way("admin", tokens["admin"], server.port, web_port, api_port, None)
     admin.peer.send(P.SET_CLIENT_ID, b"the-admin")
+    admin.peer.send(P.CAN_DO, b"admins")
+    worker = admin.answer("connections worker=the-admin")[0].split(b"\t")[0].decode()
     ways = [
         Way(identity, tokens.get(identity, ""), *ports, api_port, secure)
         for identity in IDENTITIES
@@ -287,7 +296,7 @@ def test_each_cell(start_server: Servers, tmp_path: Path) -> None:
     def check(table: Table) -> list[list[int]]:
         number = 0
         for way in ways:
-            way.check_own(table)
+            way.check_own(table, worker)
             for function in FUNCTIONS:
                 number += 1
                 assert admin.answer(f"create function {function}") == [b"OK\r\n"]
@@ -300,7 +309,7 @@ def test_each_cell(start_server: Servers, tmp_path: Path) -> None:
 
     def workers() -> list[int]:
         rows = [row.split(b"\t") for row in admin.answer("status")[:-1]]
-        return [int(row[3]) for row in rows]
+        return [int(row[3]) for row in rows if row[0] != b"admins"]
 
     places = check(before)
     assert sum(workers()) == sum(
