@@ -120,6 +120,17 @@ class IdentityTests(SynchronousTestCase):
         self.assertIsNone(access.by_address("10.0.0.1"))
 
 
+class TokenTests(SynchronousTestCase):
+    def test_of_an_id(self) -> None:
+        token = Token.of(new_token().encode())
+        assert token is not None
+        access = Access([OPS, Identity("batch", tokens=(token,))])
+        self.assertEqual(access.token(token.id), token)
+        self.assertIsNone(access.token("nobody12"))
+        self.assertTrue(access.has_tokens)
+        self.assertFalse(Access([OPS]).has_tokens)
+
+
 class RightsTests(SynchronousTestCase):
     def test_they_change(self) -> None:
         """New rules hold at once, whatever was asked before."""

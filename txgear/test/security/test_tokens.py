@@ -178,6 +178,12 @@ class TokensTests(SynchronousTestCase):
         self.assertIsNone(moved.find(self.own["web-1"]))
         self.assertIsNone(moved.find(b"txg_00000000_" + self.own["web-1"][13:]))
 
+    def test_what_is_kept_of_an_id(self) -> None:
+        tokens = Tokens()
+        tokens.add("web", stored(TOKEN))
+        self.assertEqual(tokens.get("a1b2c3d4"), stored(TOKEN))
+        self.assertIsNone(tokens.get("a1b2c3d5"))
+
     def test_an_id_is_there_once(self) -> None:
         error = self.assertRaises(PolicyError, self.tokens.add, "other", stored(self.own["web-1"]))
         self.assertIn(stored(self.own["web-1"]).id, error.problem)
