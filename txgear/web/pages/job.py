@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from txgear.broker import inspection
 from txgear.broker.archive import history_of
+from txgear.broker.history import History
 from txgear.broker.inspection import MOST_SHOWN, PRIORITY_NAMES, moment
 from txgear.broker.matching import state_name
 from txgear.broker.model import Peer
@@ -34,7 +35,7 @@ from txgear.web.api.finding import as_sent, unknown_job
 from txgear.web.api.jobs import JobRoutes
 from txgear.web.api.results import Results
 from txgear.web.events.jobevents import attempt_of, kept_data
-from txgear.web.pages import payloads, story
+from txgear.web.pages import payloads, policywords, story
 from txgear.web.pages.formats import job_path
 from txgear.web.pages.jobcontent import Content
 from txgear.web.pages.pages import Pages, page
@@ -45,6 +46,8 @@ from txgear.web.routes import Route
 if TYPE_CHECKING:
     from txgear.web.request import WebRequest
 
+LARGE: Final = 8 * 1024
+"""Bytes that are shown in a turn of their own."""
 Form = Literal["", "text", "json", "php", "hex"]
 BADGES: Final = {
     "waiting": "info",
@@ -97,6 +100,7 @@ class JobView(View):
             "path": self._path,
             "handle": text(job.handle),
             "live_output": not job.ended,
+            "keeps_result": self._keeps_result(),
             "output": visible(decoded(tail)),
             "output_missing": size - len(tail),
             "output_most": MOST_SHOWN,
@@ -105,6 +109,11 @@ class JobView(View):
             "reads": self.may(READ, job.function.name),
             "forms": payloads.FORMS,
         }
+
+    def _keeps_result(self) -> bool:
+        """Whether the page of the job will have its result when it has one."""
+        job = self._job
+        return job.background and self.broker.functions.policy_of(job).results is not None
 
     def look(self) -> Steps:
         """Part of L{View}."""
@@ -122,8 +131,14 @@ class JobView(View):
                 waiting = content.look()
                 if waiting is not None:
                     yield waiting
-        self._put_payload("workload", self._workload, self._query.workload, is_known)
-        self._put_payload("result", self._result, self._query.result, is_known)
+        for kind, content, form in (
+            ("workload", self._workload, self._query.workload),
+            ("result", self._result, self._query.result),
+        ):
+            if len(content.head) > LARGE:
+                # What is made of it may take some milliseconds.
+                yield None
+            self._put_payload(kind, content, form, is_known)
 
     def _end_unkept(self) -> None:
         """It has ended while this page was open, and nothing is kept of it."""
@@ -210,14 +225,13 @@ class JobView(View):
         return self.broker.timers.wall(job.since) if hasattr(job, "since") else 0.0
 
     def _settings(self) -> dict[str, Any]:
-        job = self._job
-        history = job.history if not hasattr(job, "archived") else history_of(job)
-        own = {} if history is None else history.settings
-        pattern, _ = self.broker.functions.policies.match(job.function.name) or (None, CLASSIC)
+        job, functions = self._job, self.broker.functions
+        history = history_of(job) if hasattr(job, "archived") else job.history or History()
+        pattern, _ = functions.policies.match(job.function.name) or (None, CLASSIC)
+        policy = history.policy(job.function.policy or CLASSIC, functions.policies)
         return {
             "settings": [
-                (name, value, "this job's own" if name in own else None)
-                for name, value in self._found["settings"].items()
+                (name, words, name in history.settings) for name, words in policywords.settings(policy)
             ],
             "pattern": None if pattern is None else text(pattern.encode("utf-8")),
         }

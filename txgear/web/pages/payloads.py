@@ -128,7 +128,9 @@ def _without_half(text: str, cut: bool) -> str:
 
 def _text(raw: bytes, size: int) -> Shown:
     text = _without_half(decoded(raw), len(raw) < size)
-    return Shown("text", Markup("<pre>\n{}</pre>").format(visible(text)), size, len(raw), len(raw) == size)
+    return Shown(
+        "text", Markup('<pre tabindex="0">\n{}</pre>').format(visible(text)), size, len(raw), len(raw) == size
+    )
 
 
 def _hex(raw: bytes, size: int) -> Shown:
@@ -139,5 +141,5 @@ def _hex(raw: bytes, size: int) -> Shown:
         left, right = row[:8].hex(" "), row[8:].hex(" ")
         letters = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in row)
         lines.append(f"{at:08x}  {left:23}  {right:23}  {letters}")
-    html = Markup('<pre class="hex">\n{}</pre>').format("\n".join(lines))
+    html = Markup('<pre class="hex" tabindex="0">\n{}</pre>').format("\n".join(lines))
     return Shown("hex", html, size, len(shown), len(shown) == size)

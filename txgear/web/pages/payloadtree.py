@@ -67,10 +67,10 @@ def decoded(raw: bytes) -> str:
 
 def visible(text: str) -> Markup:
     """Text in which all is seen that it has: what has no shape is escaped, and marked."""
+    if _RUN.search(text) is None:
+        return escape(text)
     pieces = _RUN.split(text, MOST_MARKS)
     rest = pieces.pop().translate(_ESCAPES)
-    if not pieces:
-        return escape(rest)
     made = [
         _MARK.format(piece.translate(_ESCAPES)) if index % 2 else escape(piece)
         for index, piece in enumerate(pieces)
@@ -153,24 +153,41 @@ class Tree:
     def html(self) -> Markup:
         """The tree as lists within lists, of which each can be closed."""
         assert self.root is not None
-        return Markup('<div class="tree"><ul>{}</ul></div>').format(_item(self.root, 0))
+        made: list[Markup | str] = [Markup('<div class="tree" tabindex="0"><ul>')]
+        _write(made, self.root, 0)
+        made.append(Markup("</ul></div>"))
+        # What is no Markup is escaped here.
+        return Markup("").join(made)
 
 
-_KEY: Final = Markup('<span class="key">{}</span>{}: ')
-_ABOUT: Final = Markup(' <span class="soft">{}</span>')
-_LEAF: Final = Markup('<li>{}<span class="{}">{}</span>{}</li>')
-_HOLDER: Final = Markup("<li><details{}><summary>{}{}{}</summary><ul>{}</ul></details></li>")
-_OPEN: Final = Markup(" open")
+_ITEM: Final = Markup("<li>")
+_ITEM_END: Final = Markup("</li>")
+_KEY: Final = Markup('<span class="key">')
+_SOFT: Final = Markup('<span class="soft">')
+_SPAN_END: Final = Markup("</span>")
+_KINDS: Final = {kind: Markup(f'<span class="{kind}">') for kind in ("string", "number", "word")}
+_OPENED: Final = Markup("<details open><summary>")
+_CLOSED: Final = Markup("<details><summary>")
+_WITHIN: Final = Markup("</summary><ul>")
+_HOLDER_END: Final = Markup("</ul></details>")
 
 
-def _item(node: Node, depth: int) -> Markup:
-    key = Markup("")
+def _write(made: list[Markup | str], node: Node, depth: int) -> None:
+    """Write a value, and all in it, as pieces of HTML."""
+    made.append(_ITEM)
+    if node.children is not None:
+        made.append(_OPENED if depth < OPEN_DEPTH else _CLOSED)
+    about = [" ", _SOFT, visible(node.about), _SPAN_END] if node.about else []
     if node.key is not None:
-        key = _KEY.format(visible(node.key), _ABOUT.format(node.about) if node.about else "")
+        made += [_KEY, visible(node.key), _SPAN_END, *about, ": "]
     if node.children is None:
-        after = _ABOUT.format(node.about) if node.about and node.key is None else ""
         quote = '"' if node.kind == "string" else ""
-        return _LEAF.format(key, node.kind, Markup("{}{}{}").format(quote, visible(node.text), quote), after)
-    count = _ABOUT.format(len(node.children))
-    within = Markup("").join([_item(child, depth + 1) for child in node.children])
-    return _HOLDER.format(_OPEN if depth < OPEN_DEPTH else "", key, visible(node.text), count, within)
+        made += [_KINDS[node.kind], quote, visible(node.text), quote, _SPAN_END]
+        if node.key is None:
+            made += about
+    else:
+        made += [visible(node.text), " ", _SOFT, f"{len(node.children):,}", _SPAN_END, _WITHIN]
+        for child in node.children:
+            _write(made, child, depth + 1)
+        made.append(_HOLDER_END)
+    made.append(_ITEM_END)

@@ -8,15 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from txgear.broker.words import number, span
-
-REASONS: Final = {
-    "fail": "the worker said that it failed",
-    "exception": "the worker raised an exception",
-    "timeout": "it took too long",
-    "silent": "the worker was silent for too long",
-    "lost": "the worker was lost",
-}
-"""By L{txgear.policies.REASONS}."""
+from txgear.web.pages.policywords import ENDINGS
 
 _ENDS: Final = {
     "done": ("ok", "Done"),
@@ -70,7 +62,7 @@ def past(found: Mapping[str, Any], lengths: Sequence[float]) -> list[Step]:
         steps.append(
             Step(
                 "warning",
-                f"Attempt {index}: {REASONS.get(attempt['reason'], attempt['reason'])}",
+                f"Attempt {index}: {ENDINGS.get(attempt['reason'], attempt['reason'])}",
                 attempt["began"],
                 attempt["ended"],
                 seconds,

@@ -54,7 +54,10 @@ class JobPageTestCase(WebTestCase):
         return job
 
     def page(self, target: str = PAGE) -> WebAnswer:
-        answer = self.ask("GET", target, BROWSER)
+        client = self.connect()
+        client.ask_web("GET", target, {**self.headers, **BROWSER})
+        self.clock.advance(0)
+        answer = client.web_answer()
         self.assertEqual(answer.status, 200, answer.body)
         return answer
 
@@ -75,7 +78,7 @@ class PageTests(JobPageTestCase):
             "Priority low",
             "Reducer r",
             "Unique u 1",
-            "timeout 3.0 this job's own",
+            "timeout An attempt may take 3 s. The job's own.",
             "Nobody. It is done all the same.",
             "There is none yet.",
         ):
@@ -93,7 +96,7 @@ class PageTests(JobPageTestCase):
             self.assertIn(words, text)
         self.assertIn('max="4" value="3"', self.page().body.decode())
         self.assertRegex(self.page().body.decode(), r'href="/workers/\d+"')
-        self.assertIn("of the rule for *", self.section("settings"))
+        self.assertIn("From the rule for * .", self.section("settings"))
 
     def test_its_attempts(self) -> None:
         self.policy(retries=1, backoff=30, dead=60)
@@ -101,7 +104,7 @@ class PageTests(JobPageTestCase):
         worker = self.worker()
         worker.say(WORK_EXCEPTION, worker.grab()[0], HOSTILE)
         text = self.section("timeline")
-        self.assertIn("Attempt 1: the worker raised an exception After 0.0 ms", text)
+        self.assertIn("Attempt 1: its worker told of an exception After 0.0 ms", text)
         self.assertIn("Waits for its next attempt It begins in 30 s", text)
         body = self.page().body
         self.assertNotIn(b'<script>"', body)
@@ -109,7 +112,7 @@ class PageTests(JobPageTestCase):
         self.clock.advance(30)
         worker.say(WORK_FAIL, worker.grab()[0])
         text = self.section("timeline")
-        self.assertIn("Attempt 2: the worker said that it failed", text)
+        self.assertIn("Attempt 2: its worker said that it failed", text)
         self.assertIn("Dead: it has failed, and no attempt is left", text)
         self.assertIn("Forgotten in 60 s", text)
 

@@ -136,7 +136,7 @@ function follow() {
       isOver = true;
       close();
       log.aside(`[it has ended: ${data.outcome}]`);
-      if (data.result?.size) {
+      if (data.result?.size && !("keeps" in section.dataset)) {
         const end = document.getElementById("output-end");
         append(end.querySelector("pre"), new TextDecoder().decode(bytesOf(data.result)));
         end.hidden = false;
