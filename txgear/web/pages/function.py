@@ -157,7 +157,8 @@ class FunctionView(View):
             "jobs": waits,
             "pause": not function.paused and self.may(PAUSE, name),
             "resume": function.paused and self.may(RESUME, name),
-            "purge": bool(waits) and self.may(PURGE, name),
+            # Also while nothing waits: of a function at work that is so now and then for a moment.
+            "purge": self.broker.functions.by_name.get(name) is function and self.may(PURGE, name),
             "create": not function.created and self.may(CREATE, name),
             "drop": droppable(self.broker, function) and self.may(DROP, name),
         }
@@ -180,9 +181,9 @@ class FunctionView(View):
         iso = moment(self.broker.timers.wall(since)) if since else None
         age = self.server.seconds() - since if since else None
         self._card("oldest", "Oldest waits", "", "", iso=iso, age=age)
-        self._card("in", "In a second", "", formats.rate(submitted))
+        self._card("in", "In per second", "", formats.rate(submitted))
         lost = f"{formats.rate(failed)} of them failed" if failed else ""
-        self._card("out", "Ended a second", "", formats.rate(completed + failed), lost)
+        self._card("out", "Out per second", "", formats.rate(completed + failed), lost)
         self._card("dead", "Dead", f"/dead?function={formats.only(name)}", formats.count(dead))
         if case is not None:
             muster = case.muster
@@ -335,7 +336,7 @@ class FunctionView(View):
                 for priority in PRIORITIES
                 if function.max_queued[priority]
             ]
-            words = f"Submits are refused {', '.join(bounds)}; an operator has set that." if bounds else ""
+            words = f"Submits are refused, {', '.join(bounds)}; an operator has set that." if bounds else ""
             if words:
                 used = f"{function.total:,} are there"
                 rows.append({"setting": "maxqueue", "words": words, "used": used, "next": None})

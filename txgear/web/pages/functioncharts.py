@@ -48,8 +48,8 @@ class _Kind(NamedTuple):
 _KINDS: Final = (
     _Kind(
         "rate",
-        "Jobs a second",
-        "a second",
+        "Jobs per second",
+        "per second",
         (("came", "submitted"), ("ended with a result", "completed"), ("ended without one", "failed")),
     ),
     _Kind(

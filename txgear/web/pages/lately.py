@@ -96,7 +96,7 @@ def ended_line(history: FigureHistory, series: Series | None) -> Markup:
         None if done is None or lost is None else (done + lost) / SPANS[0].seconds
         for done, lost in zip(completed, failed, strict=True)
     ]
-    return _line(fewer(rates, EACH, mean), rates[-1], "jobs ended a second")
+    return _line(fewer(rates, EACH, mean), rates[-1], "jobs out per second")
 
 
 def queued_line(history: FigureHistory, series: Series | None) -> Markup:

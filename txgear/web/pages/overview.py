@@ -44,13 +44,13 @@ HOUR: Final = SPANS[0].seconds * SPANS[0].steps
 
 COLUMNS: Final = (
     ("Function", "name", False),
-    ("Ended a second", "rate", True),
+    ("Out per second", "rate", True),
     ("Queued", "queued", True),
     ("Oldest", "oldest", True),
     ("Running", "running", True),
     ("Later", "", True),
     ("Workers", "workers", True),
-    ("Failed in an hour", "", True),
+    ("Failed in 1 h", "", True),
     ("Dead", "dead", True),
     ("Wait p50, p95", "", True),
 )
@@ -193,8 +193,8 @@ class Overview(View):
         if metrics:
             submitted, completed, failed = self._history.rates(self._history.total)
             lost = f"{failed:.2g} of them failed" if failed else ""
-            card("in", "In a second", "/server", submitted, "rate")
-            card("out", "Ended a second", "/server", completed + failed, "rate", lost)
+            card("in", "In per second", "/server", submitted, "rate")
+            card("out", "Out per second", "/server", completed + failed, "rate", lost)
         if self.may(PEERS):
             seen = server.census.total
             how = [f"{seen.busy:,} busy", f"{seen.asleep:,} asleep"]
@@ -205,7 +205,7 @@ class Overview(View):
             down = server.journal is not None and server.journal.unavailable is not None
             card("store", "Store", "/store", "does not answer" if down else "works", "text")
             drains = broker.dispatcher.draining
-            card("server", "Server", "/server", "is to end" if drains else "takes jobs", "text")
+            card("server", "Server", "/server", "is to end" if drains else "serves", "text")
         self.arrange("cards", ids)
 
     # What is wrong

@@ -143,7 +143,7 @@ class CardTests(OverviewTestCase):
         for _ in range(20):
             self.submit()
         self.pass_time(20)
-        self.assertEqual(self.card(self.page(), "In a second"), ("/server", "0"))
+        self.assertEqual(self.card(self.page(), "In per second"), ("/server", "0"))
 
     def test_workers_as_they_were_counted(self) -> None:
         self.worker(b"f")
@@ -157,7 +157,7 @@ class CardTests(OverviewTestCase):
         self.submit(b"secret")
         self.allow("http", "see", functions=("mail.*",))
         html = self.page()
-        for label in ("Connections", "Store", "Workers</dt>", "In a second"):
+        for label in ("Connections", "Store", "Workers</dt>", "In per second"):
             self.assertNotIn(f"<dt>{label}", html)
         self.assertEqual(self.card(html, "Jobs queued")[1], "0")
 
