@@ -13,15 +13,18 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from needs import lacks, requires
 
 AXE: Final = "axe-core@4.14.1"
 """What is had from npm."""
 RULES: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
+COLOURS: Final = ("color-contrast", "link-in-text-block")
+"""The rules by which two looks of the same width can differ."""
 MILLISECONDS: Final = 15_000
 """How long a browser may take for anything."""
 
@@ -82,12 +85,25 @@ def launched() -> Iterator[Browser]:
             browser.close()
 
 
+class Post(NamedTuple):
+    """
+    A form that was sent.
+
+    @ivar path: where, without the query.
+    @ivar fields: what was in it.
+    """
+
+    path: str
+    fields: dict[str, str]
+
+
 class Tab:
     """
     One page in a browser of its own, which fails the test for whatever the console says of errors.
 
     @ivar page: Playwright's.
     @ivar errors: what the console has said.
+    @ivar posts: the forms that were sent.
     """
 
     def __init__(self, browser: Browser, base: str, look: Look, **options: Any) -> None:
@@ -100,31 +116,59 @@ class Tab:
         self._context.set_default_timeout(MILLISECONDS)
         self.page: Page = self._context.new_page()
         self.errors: list[str] = []
+        self.posts: list[Post] = []
+        self._scripted = options.get("java_script_enabled", True)
         self.page.on("console", self._heard)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", self._asked)
 
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self.errors.append(f"{message.text} {message.location.get('url', '')}")
 
+    def _asked(self, request: Request) -> None:
+        if request.method == "POST":
+            fields = dict(parse_qsl(request.post_data or "", keep_blank_values=True))
+            self.posts.append(Post(urlsplit(request.url).path, fields))
+
     def close(self) -> None:
         self._context.close()
 
-    def open(self, path: str) -> Page:
-        """Load a page; it stays as it is on the server from then on."""
-        self.page.goto(self.base + path, wait_until="load")
+    def open(self, path: str, status: int = 200) -> Page:
+        """
+        Load a page; it stays as it is on the server from then on.
+
+        @param status: what the server is to answer with.
+        """
+        self.errors.clear()
+        answer = self.page.goto(self.base + path, wait_until="load")
+        assert answer is not None
+        assert answer.status == status, f"{path}: {answer.status}"
+        if self._scripted and self.page.locator("body[data-live]").count():
+            expect(self.page.locator("#line")).to_have_text("Live")
+        if status >= 400:
+            # The browser says in its console what it was answered.
+            told, self.errors = self.errors, []
+            assert len(told) == 1, told
+            assert f"status of {status}" in told[0], told
         return self.page
+
+    def look(self, look: Look) -> None:
+        """Have the page that is open look otherwise."""
+        self.page.set_viewport_size({"width": look.width, "height": look.height})
+        self.page.emulate_media(color_scheme=look.scheme)  # type: ignore[arg-type]
 
     def is_calm(self) -> None:
         """Nothing has gone wrong in the page."""
         assert not self.errors, self.errors
 
-    def check_axe(self) -> None:
+    def check_axe(self, rules: tuple[str, ...] = RULES) -> None:
         """Nothing in the page shuts anybody out, as far as a program can tell."""
         # By way of the debugger: the page itself takes no script from elsewhere.
-        found: Any = self.page.evaluate(
-            f"async () => {{ {axe_script()}; return await axe.run(document, {{runOnly: {list(RULES)!r}}}) }}"
-        )
+        if not self.page.evaluate("'axe' in window"):
+            self.page.evaluate(f"() => {{ {axe_script()} }}")
+        wanted = {"type": "tag" if rules is RULES else "rule", "values": rules}
+        found: Any = self.page.evaluate("only => axe.run(document, {runOnly: only})", wanted)
         faults = [
             f"{each['id']}: {each['help']}: {[node['html'][:200] for node in each['nodes'][:3]]}"
             for each in found["violations"]
@@ -136,10 +180,16 @@ class Tab:
         wide, room = self.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         assert wide <= room, f"{wide} pixels wide, and there is room for {room}"
 
-    def picture(self, path: Path) -> None:
-        """Keep what it looks like."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=path, full_page=True)
+    def check_looks(self) -> None:
+        """The page that is open is good in each look."""
+        for look in LOOKS:
+            self.look(look)
+            try:
+                self.fits()
+                self.check_axe(RULES if look.scheme == "light" else COLOURS)
+            except AssertionError as fault:
+                raise AssertionError(f"{look.name}: {fault}") from None
+        self.look(LOOKS[0])
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from processes import PATIENCE, Server, free_port
-from wirepeer import P, WirePeer
+from dashboardpages import PLACES
+from processes import PATIENCE, Server, free_port, wait_until
+from wirepeer import P, WirePeer, packet
 
 CONFIG: Final = """
 [[function]]
@@ -70,24 +71,34 @@ PHP: Final = (
 NO_SUCH_USER: Final = b"SMTPRecipientsRefused: 550 5.1.1 ada@shop.example: no such user"
 
 
+WORKER_STATE: Final = packet(0x5458000A, b'{"words":["pause","resume","stop"],"paused":false}')
+"""The packet in which a worker says what it can be told."""
+
+
 @dataclass
 class Shop:
     """
     @ivar server: it.
     @ivar web: the port of its web.
     @ivar peers: clients and workers.
-    @ivar handles: of one job of each kind, by what it is.
+    @ivar handles: of one job of each kind, by what it is; so are
+    @ivar others: numbers of workers and tasks, and the name of a review.
     """
 
     server: Server
     web: int
     peers: list[WirePeer] = field(default_factory=list)
     handles: dict[str, str] = field(default_factory=dict)
+    others: dict[str, str] = field(default_factory=dict)
 
     @property
     def base(self) -> str:
         """What the addresses of its pages begin with."""
         return f"http://127.0.0.1:{self.web}"
+
+    def path_of(self, name: str) -> str:
+        """The address of one of L{PLACES}."""
+        return PLACES[name].path.format(**self.handles, **self.others)
 
     def connect(self, name: str) -> WirePeer:
         """A client or worker that calls itself so."""
@@ -123,7 +134,11 @@ def open_shop(path: Path, *options: str, config: str = "", port: int | None = No
         store=f"sqlite:///{path / 'shop.sqlite'}",
     )
     shop = Shop(server, web)
-    _fill(shop)
+    try:
+        _fill(shop)
+    except BaseException:
+        shop.close()
+        raise
     return shop
 
 
@@ -177,6 +192,19 @@ def _fill(shop: Shop) -> None:
     idle = shop.connect("cleaner-1 pid 88")
     idle.can_do(b"cleanup")
     idle.send(P.PRE_SLEEP)
+    steered = shop.connect("reports-1 pid 412")
+    steered.send(P.OPTION_REQ, b"txgear-1")
+    steered.expect(P.OPTION_RES)
+    steered.send_raw(WORKER_STATE)
+    steered.can_do(b"report.stock")
     with WirePeer(shop.server.port) as operator:
-        operator.send_raw(b"pause search.index\n")
-        assert operator.read_until(b"\n").startswith(b"OK")
+        for line in (
+            "pause search.index",
+            "review dead watch most=2 function=mail.order",
+            "requeue dead preview=yes function=mail.*",
+        ):
+            assert operator.ask(line).startswith(b"OK"), line
+    numbers = {row[2].replace("\\x20", " "): row[0] for row in shop.server.list("connections")}
+    shop.others.update(worker=numbers["images-1 pid 3120"], steered=numbers["reports-1 pid 412"])
+    shop.others.update(review="watch", task="1", counted="2")
+    wait_until(lambda: all(row[2] == "done" for row in shop.server.list("tasks")), what="the ends of tasks")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -10,32 +9,31 @@ from typing import Final
 import pytest
 from playwright.sync_api import Browser, expect
 
-from browsing import LOOKS, Look, Tab, browser
+from browserpeer import Secret, write_rules
+from browsing import LOOKS, Tab, browser
+from dashboardpages import ELSEWHERE, PLACES, routes
+from processes import Server, free_port
 from shop import Shop, open_shop
 
 __all__ = ["browser"]
 
-PICTURES: Final = Path(os.environ.get("TXGEAR_PICTURES") or "build/dashboard")
-"""Where the pictures go that the run makes."""
+pytestmark = pytest.mark.txgear_only
 
-VIEWS: Final = {
-    "overview": "/",
-    "function": "/functions/image.resize",
-    "jobs": "/jobs",
-    "job": "/jobs/{running}",
-    "job-dead": "/jobs/{dead}",
-    "job-edit": "/jobs/{dead}/edit",
-    "dead": "/dead",
-    "workers": "/workers",
-    "tasks": "/tasks",
-    "schedules": "/schedules",
-    "store": "/store",
-    "server": "/server",
-    "settings": "/settings",
-    "audit": "/audit",
-    "nothing": "/functions/no-such-function",
-}
-"""The address of each, with the handle of a job where one is wanted."""
+EMPTY: Final = (
+    "/",
+    "/jobs",
+    "/jobs?of=kept",
+    "/dead",
+    "/workers",
+    "/tasks",
+    "/schedules",
+    "/store",
+    "/server",
+    "/server/connections",
+    "/settings",
+    "/audit",
+)
+"""Views of a server to which nothing has happened."""
 
 
 @pytest.fixture(scope="module")
@@ -46,27 +44,143 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     found.close()
 
 
-@pytest.mark.parametrize("name", VIEWS)
-@pytest.mark.parametrize("look", LOOKS, ids=lambda look: look.name)
-def test_views(browser: Browser, shop: Shop, look: Look, name: str) -> None:
-    tab = Tab(browser, shop.base, look)
-    page = tab.open(VIEWS[name].format(**shop.handles))
-    # What is pushed has come.
-    page.wait_for_timeout(400)
-    tab.picture(PICTURES / f"{name}-{look.name}.png")
+@pytest.fixture(scope="module")
+def tab(browser: Browser, shop: Shop) -> Iterator[Tab]:
+    found = Tab(browser, shop.base, LOOKS[0])
+    yield found
+    found.close()
+
+
+class Office:
+    """
+    A server with rules, and nothing to do.
+
+    @ivar ann: the token of one who may do all.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.ann = Secret.new()
+        rules = folder / "rules.toml"
+        write_rules(rules, ann=self.ann)
+        web = free_port()
+        self.base = f"http://127.0.0.1:{web}"
+        self.server = Server(folder, f"--web=tcp:{web}:interface=127.0.0.1", "--config", str(rules))
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    found = Office(tmp_path_factory.mktemp("office"))
+    yield found
+    found.server.stop()
+
+
+def test_all_are_looked_at() -> None:
+    rules = {route.rule for route in routes() if route.method == "GET"}
+    assert {place.rule for place in PLACES.values()} | ELSEWHERE == rules
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_views(tab: Tab, shop: Shop, name: str) -> None:
+    page = tab.open(shop.path_of(name))
     expect(page.get_by_role("heading", level=1)).to_have_count(1)
-    tab.check_axe()
-    tab.fits()
-    if name != "nothing":
-        tab.is_calm()
+    tab.check_looks()
+    tab.is_calm()
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/functions/no-such-function", 404, "no such function"),
+        ("/jobs/H:nowhere:1", 404, "no such job"),
+        ("/workers/999999", 404, "no such worker"),
+        ("/tasks/999999", 404, "no such task"),
+        ("/reviews/nothing", 404, "no such review"),
+        ("/no/such/page", 404, "nothing at this path"),
+        ("/jobs?colour=red", 400, "colour"),
+    ],
+)
+def test_problems(tab: Tab, path: str, status: int, words: str) -> None:
+    page = tab.open(path, status)
+    expect(page.get_by_role("main")).to_contain_text(words, ignore_case=True)
+    tab.check_looks()
+    page.get_by_role("main").get_by_role("link", name="To the overview").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
+    tab.is_calm()
+
+
+def test_questions(tab: Tab, shop: Shop) -> None:
+    """What cannot be undone is asked for: above the page, or on one of its own without JavaScript."""
+    page = tab.open("/functions/image.thumbnail")
+    page.get_by_role("button", name="Purge").click()
+    expect(page.get_by_role("dialog")).to_contain_text("Nobody can undo that")
+    tab.check_looks()
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    tab.check_looks()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    tab.is_calm()
+
+
+def test_asked_without_scripts(browser: Browser, shop: Shop, tab: Tab) -> None:
+    """The pages that ask, and those that tell what could not be done."""
+    plain = Tab(browser, shop.base, LOOKS[0], java_script_enabled=False)
+    page = plain.open("/jobs?function=image.thumbnail")
+    page.get_by_role("checkbox").first.check()
+    page.get_by_role("group", name="With the selected jobs").get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Cancel 1 job?")
+    html = page.content()
+    page.get_by_role("link", name="No, leave all as it is").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
+    page.get_by_role("checkbox").first.check()
+    group = page.get_by_role("group", name="With the selected jobs")
+    group.get_by_role("textbox", name="Function").fill("image.thumbnail")
+    group.get_by_role("button", name="Move").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("1 job left as it is")
+    for each in (html, page.content()):
+        # axe wants scripts.
+        tab.open("/")
+        tab.page.set_content(each)
+        tab.check_looks()
+    tab.errors.clear()
+    plain.close()
+
+
+def test_nothing_yet(browser: Browser, office: Office) -> None:
+    """A new server, and who comes to it: each page says what there is not."""
+    tab = Tab(browser, office.base, LOOKS[0])
+    page = tab.open("/jobs")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+    tab.check_looks()
+    page.get_by_label("Token").fill("txg_wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    tab.errors.clear()
+    tab.check_looks()
+    page.get_by_label("Token").fill(office.ann.token)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
+    for path in EMPTY:
+        tab.open(path)
+        try:
+            tab.check_looks()
+        except AssertionError as fault:
+            raise AssertionError(f"{path}: {fault}") from None
+    tab.is_calm()
     tab.close()
 
 
 def test_read_without_scripts(browser: Browser, shop: Shop) -> None:
     """Every view can be read, and left, without JavaScript."""
     tab = Tab(browser, shop.base, LOOKS[0], java_script_enabled=False)
-    for name, path in VIEWS.items():
-        page = tab.open(path.format(**shop.handles))
+    for name in PLACES:
+        page = tab.open(shop.path_of(name))
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         assert page.get_by_role("navigation").get_by_role("link", name="Jobs").is_visible(), name
+        for row in page.locator("main tbody > tr").all()[:5]:
+            assert row.is_visible(), name
+        assert page.locator("main [hidden]").count() == 0, name
+        assert page.locator("#line:visible").count() == 0, name
+    tab.is_calm()
     tab.close()
