@@ -264,17 +264,17 @@ def bounds(at: Stage) -> None:
 
 
 @act("/functions/<name>/submit")
-def test_job(at: Stage) -> None:
+def job_by_hand(at: Stage) -> None:
     at.submit("f.submit")
     page = at.open("/functions/f.submit")
     page.get_by_label("Workload, as text").fill("one\n\u00e4")
     page.get_by_label("Unique").fill("by hand")
-    page.get_by_label("Priority", exact=True).select_option("high")
+    page.get_by_role("combobox", name="Priority").select_option("high")
     at.press("Submit")
     at.until(lambda: len(at.jobs("jobs function=f.submit")) == 2)
     new = next(row for row in at.server.list("jobs function=f.submit") if row[3] == "high")
     assert new[7] == "by\\x20hand"
-    assert at.operator.workload(new[0]) == "one\\n\u00e4"
+    assert at.operator.workload(new[0]) == "one\\x0a\u00e4"
     expect(page.get_by_role("heading", level=1)).to_contain_text(new[0])
 
 
@@ -407,7 +407,7 @@ def one_job(at: Stage) -> None:
     assert at.operator.state(dead) == "dead"
     at.press("Queue again")
     at.until(lambda: at.operator.state(dead) == "queued")
-    at.done()
+    at.done("queued")
     retried = at.ended("later.one")[0]
     assert at.operator.state(retried) == "waiting"
     at.open(f"/jobs/{retried}")
@@ -423,6 +423,7 @@ def end_of_a_job(at: Stage) -> None:
     assert at.operator.state(handle) == "queued"
     at.press("Cancel", sure="Yes, cancel")
     at.until(lambda: at.jobs("jobs function=e.cancel") == [other])
+    at.done()
     dead, stays = at.ended("dead.forget", 2)
     at.open(f"/jobs/{dead}")
     at.press("Forget", sure="Yes, forget")
@@ -436,8 +437,8 @@ def edited(at: Stage) -> None:
     page = at.open(f"/jobs/{dead}")
     page.get_by_role("link", name="Copy with changes").click()
     page.get_by_label("This text").check()
-    page.get_by_label("Text", exact=True).fill('{"to": "somebody else"}')
-    page.get_by_label("Function").fill("dead.edited")
+    page.get_by_role("textbox", name="Text", exact=True).fill('{"to": "somebody else"}')
+    page.get_by_role("textbox", name="Function").fill("dead.edited")
     at.press("Submit the copy")
     at.until(lambda: at.jobs("jobs function=dead.edited"))
     copy = at.jobs("jobs function=dead.edited")[0]
@@ -650,7 +651,7 @@ def end(at: Stage, button: str) -> None:
         if button == "Drain and end":
             expect(page.locator("#state")).to_contain_text("drains")
             client.send(P.SUBMIT_JOB, b"last", b"", b"")
-            assert b"SHUTDOWN" in client.expect(P.ERROR).body.upper()
+            assert b"shutting down" in client.expect(P.ERROR).body
             worker.complete(job)
             client.expect(P.WORK_COMPLETE)
         assert server.wait() == 0
@@ -705,6 +706,8 @@ def sign_in_and_out(at: Stage) -> None:
 @pytest.mark.parametrize("do", dict.fromkeys(ACTS.values()), ids=lambda do: do.__name__)
 def test_acts(stage: Stage, do: Do) -> None:
     do(stage)
+    # What the browser tells meanwhile is heard now.
+    stage.page.wait_for_timeout(1)
     wanted = {name for name, each in ACTS.items() if each is do}
     assert wanted <= {key(post) for post in stage.tab.posts}
     stage.tab.is_calm()
