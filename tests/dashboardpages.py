@@ -63,6 +63,8 @@ PLACES: Final = {
 
 ELSEWHERE: Final = {"/sign-in"}
 """Pages that a server with rules has to show."""
+DOWNLOADS: Final = {"/jobs/<handle>/workload", "/jobs/<handle>/result"}
+"""What browsers save as files."""
 
 
 def routes() -> list[Route]:

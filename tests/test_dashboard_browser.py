@@ -11,9 +11,9 @@ from playwright.sync_api import Browser, expect
 
 from browserpeer import Secret, write_rules
 from browsing import LOOKS, Tab, browser
-from dashboardpages import ELSEWHERE, PLACES, routes
+from dashboardpages import DOWNLOADS, ELSEWHERE, PLACES, routes
 from processes import Server, free_port
-from shop import Shop, open_shop
+from shop import ORDER, PHP, Shop, open_shop
 
 __all__ = ["browser"]
 
@@ -76,7 +76,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
 
 def test_all_are_looked_at() -> None:
     rules = {route.rule for route in routes() if route.method == "GET"}
-    assert {place.rule for place in PLACES.values()} | ELSEWHERE == rules
+    assert {place.rule for place in PLACES.values()} | ELSEWHERE | DOWNLOADS == rules
 
 
 @pytest.mark.parametrize("name", PLACES)
@@ -120,6 +120,23 @@ def test_questions(tab: Tab, shop: Shop) -> None:
     tab.check_looks()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
+    tab.is_calm()
+
+
+@pytest.mark.parametrize(
+    ("job", "heading", "wanted"),
+    [
+        ("done", "Workload", ORDER),
+        ("done", "Result", b'{"sent": true, "id": "<3@shop.example>"}'),
+        ("php", "Workload", PHP),
+    ],
+)
+def test_downloads(tab: Tab, shop: Shop, job: str, heading: str, wanted: bytes) -> None:
+    """What is saved is what the job has, byte for byte."""
+    page = tab.open(f"/jobs/{shop.handles[job]}")
+    with page.expect_download() as saving:
+        page.get_by_role("region", name=heading).get_by_role("link", name="Download", exact=True).click()
+    assert Path(saving.value.path()).read_bytes() == wanted
     tab.is_calm()
 
 

@@ -80,7 +80,7 @@ def test_tab_order(tab: Tab, shop: Shop, name: str, look: object) -> None:
     """The focus goes from the first to the last in the order of the page, is seen, and is caught nowhere."""
     page = tab.open(shop.path_of(name))
     tab.look(look)  # type: ignore[arg-type]
-    orders = []
+    orders: list[int] = []
     for number in range(MOST_STOPS):
         page.keyboard.press("Tab")
         found = page.evaluate(FOCUS)
