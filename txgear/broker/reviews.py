@@ -8,6 +8,7 @@ Of a review there is nothing but its jobs: each says which one it is in, and the
 from __future__ import annotations
 
 import re
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from txgear.errors import InvalidArgument, ServerError
@@ -87,6 +88,10 @@ class Reviews:
             raise ServerError(f"There are {MOST_REVIEWS} reviews: end one", "TOO_MANY_REVIEWS")
         if review is not None and len(review.jobs) >= MOST_REVIEWED:
             raise ServerError(f"The review has {MOST_REVIEWED} jobs", "REVIEW_FULL")
+
+    def free_name(self) -> str:
+        """A name that none has: C{review-1}."""
+        return next(name for name in map("review-{}".format, count(1)) if name not in self.by_name)
 
     def add(self, job: Job, aside: Aside) -> None:
         """Set a job aside that is not: in what it says."""

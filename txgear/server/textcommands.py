@@ -65,7 +65,8 @@ def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Reply | Listin
     if isinstance(result, bytes) and (
         name in operatorcommands.COMMANDS
         or name in operatorcommands.OWN_COMMANDS
-        or name in {**reviewcommands.CHANGING, **taskcommands.CHANGING}
+        or name in reviewcommands.CHANGING
+        or name in taskcommands.CHANGING
     ):
         operatorcommands.log_command(server, peer, line, words, result)
     return result

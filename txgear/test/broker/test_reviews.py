@@ -59,6 +59,14 @@ class ReviewsTests(SynchronousTestCase):
         self.reviews.check()
         self.assertEqual(self.reviews.by_name, {})
 
+    def test_a_name_for_one(self) -> None:
+        for name in ("review-1", "review-2", "review-3"):
+            self.assertEqual(self.reviews.free_name(), name)
+            check_name(name)
+            self.put(Aside(name, 1.0, ""))
+        self.reviews.remove(self.reviews.by_name["review-2"].jobs[2])
+        self.assertEqual(self.reviews.free_name(), "review-2")
+
     def test_bounds(self) -> None:
         for _ in range(MOST_REVIEWED):
             self.number += 1

@@ -66,10 +66,10 @@ class Wish(NamedTuple):
     """
     What is to be done.
 
-    @ivar act: one of L{KINDS}.
+    @ivar act: one of L{KINDS}, or L{PUT_BACK}.
     @ivar priority: the new one, where that is the act.
     @ivar function: the new one, where that is the act.
-    @ivar review: in which review they are to be, where that is the act; empty for in none.
+    @ivar review: in which review they are to be, where that is the act.
     """
 
     act: str
@@ -80,7 +80,7 @@ class Wish(NamedTuple):
     @property
     def label(self) -> str:
         """What the act is called: C{Cancel}."""
-        return _LABELS[self.word]
+        return _LABELS[self.act]
 
     @property
     def short(self) -> str:
@@ -91,12 +91,12 @@ class Wish(NamedTuple):
     @property
     def warning(self) -> str:
         """What becomes of the jobs."""
-        return _WARNINGS[self.word]
+        return _WARNINGS[self.act]
 
     @property
-    def word(self) -> str:
-        """What a form calls the act."""
-        return PUT_BACK if self.act == REVIEW and not self.review else self.act
+    def right(self) -> str:
+        """The act that it takes, one of L{KINDS}."""
+        return REVIEW if self.act == PUT_BACK else self.act
 
     def order(self, count: int) -> str:
         """What is asked for: C{Cancel 10,412 jobs}."""
@@ -105,7 +105,7 @@ class Wish(NamedTuple):
             return f"Give {jobs} {PRIORITY_NAMES[self.priority]} priority"
         if self.act == MOVE:
             return f"Move {jobs} to {self.short}"
-        if self.word == REVIEW:
+        if self.act == REVIEW:
             return f"Set {number(min(count, MOST_REVIEWED), 'job')} aside in {self.review}"
         return f"{self.label} {jobs}"
 
@@ -119,13 +119,14 @@ class Wish(NamedTuple):
             MOVE: f"jobs of {self.short} now",
             REVIEW: f"set aside in {self.review}",
             PUT_BACK: "dead as all others again",
-        }[self.word]
+        }[self.act]
         return f"{number(count, 'job')} {'is' if count == 1 else 'are'} {done}"
 
 
 def wish(server: JobServer, peer: Peer, form: Form, of: str) -> Wish:
     """
-    What a form wants: its fields C{act}, C{priority}, C{function} and C{review}.
+    What a form wants: its fields C{act}, C{priority}, C{function} and C{review}. A review that has no name in
+    it is given one.
 
     @param of: of which list the jobs are: C{jobs}, C{dead} or C{kept}.
     @raise Problem: it makes no sense.
@@ -134,7 +135,7 @@ def wish(server: JobServer, peer: Peer, form: Form, of: str) -> Wish:
     """
     act = form.get("act")
     if act == PUT_BACK and of == "dead":
-        return Wish(REVIEW)
+        return Wish(act)
     if of not in KINDS.get(act, ()):
         raise Problem(400, "unknown_act", f"This cannot be done to {kind(of)}")
     if act == PRIORITISE:
@@ -148,7 +149,7 @@ def wish(server: JobServer, peer: Peer, form: Form, of: str) -> Wish:
             raise Problem(400, "no_function", "Say to which function they are to be moved")
         return Wish(act, function=operatorcommands.named_function(server, peer, MOVE, word))
     if act == REVIEW:
-        name = form.get("review")
+        name = form.get("review") or server.broker.archive.ended.reviews.free_name()
         check_name(name)
         return Wish(act, review=name)
     return Wish(act)
@@ -201,7 +202,7 @@ def count(request: WebRequest, wanted: Wish, of: str, words: Mapping[str, bytes]
     task = tasks.start(
         request.server,
         request.peer,
-        wanted.act,
+        wanted.right,
         of,
         words or EVERYTHING,
         wanted.priority,
@@ -264,7 +265,7 @@ def _to_one(request: WebRequest, wanted: Wish, handle: str) -> None:
     """
     @raise ServerError: it cannot be done.
     """
-    job = operatorcommands.named_job(request.server, request.peer, wanted.act, handle.encode("utf-8"))
+    job = operatorcommands.named_job(request.server, request.peer, wanted.right, handle.encode("utf-8"))
     if job is None:
         raise ServerError("There is no such job any more", "UNKNOWN_JOB")
     _DO[wanted.act](request, wanted, job)
@@ -273,9 +274,9 @@ def _to_one(request: WebRequest, wanted: Wish, handle: str) -> None:
         arguments = PRIORITY_NAMES[wanted.priority]
     elif wanted.act == MOVE:
         arguments = wanted.function
-    elif wanted.act == REVIEW:
+    elif wanted.right == REVIEW:
         arguments = wanted.review or "-"
-    record(request, wanted.act, handle=job.handle, arguments=arguments)
+    record(request, wanted.right, handle=job.handle, arguments=arguments)
 
 
 def _cancel(request: WebRequest, wanted: Wish, job: Job) -> None:
@@ -302,4 +303,5 @@ _DO: Final[dict[str, Callable[[WebRequest, Wish, Job], None]]] = {
     PRIORITISE: _prioritise,
     MOVE: _move,
     REVIEW: _review,
+    PUT_BACK: _review,
 }

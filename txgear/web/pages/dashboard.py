@@ -9,12 +9,14 @@ from typing import Final
 
 from txgear.web.pages import (
     audit,
+    dead,
     function,
     job,
     jobacts,
     jobedit,
     jobs,
     overview,
+    reviews,
     schedules,
     server,
     sessions,
@@ -36,6 +38,8 @@ VIEWS: Final[tuple[ModuleType, ...]] = (
     jobedit,
     jobs,
     tasks,
+    dead,
+    reviews,
     schedules,
     settings,
     audit,

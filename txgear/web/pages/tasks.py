@@ -14,11 +14,11 @@ from msgspec import Struct
 from txgear.broker import bulkacts
 from txgear.broker.bulkacts import BulkAct
 from txgear.broker.model import Peer
-from txgear.broker.rights import MOVE, SHUTDOWN
+from txgear.broker.rights import MOVE, REVIEW, SHUTDOWN
 from txgear.errors import ServerError
 from txgear.server import tasks
 from txgear.web.pages import filters
-from txgear.web.pages.bulk import FINAL, Wish
+from txgear.web.pages.bulk import FINAL, PUT_BACK, Wish
 from txgear.web.pages.forms import Form
 from txgear.web.pages.pages import Done, Pages, act, page
 from txgear.web.pages.view import View
@@ -44,7 +44,9 @@ def _path(task: BulkAct) -> str:
 
 
 def _wish(task: BulkAct) -> Wish:
-    return Wish(task.order.act, task.order.priority, task.order.function, task.order.review)
+    order = task.order
+    act = PUT_BACK if order.act == REVIEW and not order.review else order.act
+    return Wish(act, order.priority, order.function, order.review)
 
 
 def _shown(server: JobServer, task: BulkAct) -> dict[str, Any]:

@@ -1,0 +1,334 @@
+"""
+C{/dead}: how many jobs have died of what, in which reviews some are set aside, and the dead by what one looks
+for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from functools import partial
+from heapq import nsmallest
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+
+from txgear.broker import deadlists, inspection
+from txgear.broker.deadgroups import DEAD_REASONS
+from txgear.broker.model import Function, Peer
+from txgear.broker.rights import FORGET, MOVE, REQUEUE, REVIEW
+from txgear.broker.search import Bounds, Search
+from txgear.protocol.textlines import unescaped
+from txgear.web.answers import Answer
+from txgear.web.api.models import After
+from txgear.web.pages import bulk, filters
+from txgear.web.pages.board import part_id
+from txgear.web.pages.bulk import Wish
+from txgear.web.pages.formats import only
+from txgear.web.pages.forms import Form
+from txgear.web.pages.jobs import IDLE_SECONDS
+from txgear.web.pages.listing import MOST_PIECES, PIECE, Found, look_through
+from txgear.web.pages.pages import Done, Pages, act, page
+from txgear.web.pages.view import View
+from txgear.web.routes import Route
+
+if TYPE_CHECKING:
+    from txgear.web.request import WebRequest
+
+PATH: Final = "/dead"
+MOST_GROUPS: Final = 50
+"""Groups that are shown, those with the most jobs; a filter finds the others."""
+AT_ONCE: Final = 500
+"""Groups that are looked at in one piece of work: a millisecond or less."""
+
+ACTS: Final = (REQUEUE, MOVE, REVIEW, FORGET)
+"""What can be done to the dead. The last one cannot be undone."""
+_OF_GROUPS: Final = (REQUEUE, REVIEW, FORGET)
+
+WORDS: Final = {
+    "fail": "its worker said that it failed",
+    "exception": "its worker raised an exception",
+    "timeout": "it took too long",
+    "silent": "its worker fell silent",
+    "lost": "its worker was lost",
+    "unknown": "it is not known why",
+}
+"""What the reasons mean."""
+
+_LABELS: Final = {
+    "function": ("Function", "mail.*", 16),
+    "reason": ("Reason", "", 0),
+    "unique": ("Unique", "the whole of it", 16),
+    "text": ("Text", "in unique, workload or last words", 26),
+    "review": ("Review", "its name", 12),
+}
+"""The fields of the form: what each is called, what may stand there, and how wide it is."""
+
+
+class DeadQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    What the address says.
+
+    @ivar after: the number behind which the page begins.
+    """
+
+    function: str | None = None
+    reason: str | None = None
+    unique: str | None = None
+    text: str | None = None
+    review: str | None = None
+    after: After = 0
+
+    def words(self) -> dict[str, bytes]:
+        """The filter."""
+        return filters.of_values((name, getattr(self, name) or "") for name in _LABELS)
+
+    def is_plain(self) -> bool:
+        """Whether it says nothing that could be left out; a form sends all of its fields."""
+        return "" not in [getattr(self, name) for name in _LABELS]
+
+    def address(self, after: int | None = None) -> str:
+        """
+        The address of a page of this list.
+
+        @param after: behind which number it begins.
+        """
+        return filters.address(PATH, self.words(), after=after or None)
+
+
+class DeadJobs(View):
+    """
+    A page of dead jobs, with what can be done to them. Subclasses say which.
+
+    @ivar search: which jobs, as far as what is asked for makes sense, and
+    @ivar words: the same, as it was said.
+    """
+
+    place = PATH
+
+    bounds: Bounds = PIECE
+    pieces: int = MOST_PIECES
+    acts: tuple[str, ...] = ACTS
+
+    def __init__(self, pages: Pages, peer: Peer, title: str, words: dict[str, bytes], after: int) -> None:
+        super().__init__(pages, peer, title)
+        known = filters.known("dead")
+        self.words = words
+        self.wrong = filters.problems(words, known)
+        search = Search() if self.wrong else Search.parse(words, known)
+        self.search = replace(search, after=after)
+        self._found: Found | None = None
+        self._stamp: object = None
+        self._looked_at = 0.0
+
+    def address(self, after: int | None = None) -> str:
+        """The address of a page of this list."""
+        raise NotImplementedError
+
+    def look_at_jobs(self, stamp: object) -> Iterator[None]:
+        """
+        Look for those of this page. What takes long is done only where it may come to something else.
+
+        @param stamp: changes when a job may be one of them, or none of them any more.
+        """
+        if self.wrong:
+            self._found = Found([], None, 0)
+            return
+        now = self.server.seconds()
+        found = self._found
+        if found is not None and found.pieces > 1:
+            if stamp == self._stamp and now - self._looked_at < IDLE_SECONDS:
+                return
+            self._stamp = stamp
+        self._looked_at = now
+        self._found = yield from look_through(
+            lambda search, bounds: inspection.dead(
+                self.broker, self.peer, search, self.server.seconds(), bounds
+            ),
+            self.search,
+            self.bounds,
+            self.pieces,
+        )
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """What was found."""
+        return [] if self._found is None else self._found.rows
+
+    def put_row(self, row: dict[str, Any], more: dict[str, Any]) -> str:
+        """
+        @param more: what is shown besides.
+        @return: the part's id.
+        """
+        part = f"job-{row['handle'].rpartition(':')[2]}"
+        names = ("function", "died", "attempts", "reason", "text", "size", "unique")
+        facts = (*(row[name] for name in names), *more.values())
+        self.put(part, facts, "dead_row", partial(dict, row=row, **more))
+        return part
+
+    def put_rest(self) -> None:
+        """What can be done to those that are shown, and what comes after them."""
+        found = self._found
+        assert found is not None
+        functions = {unescaped(row["function"].encode("utf-8")) for row in found.rows}
+        acts = tuple(
+            act for act in self.acts if any(self.may(Wish(act).right, function) for function in functions)
+        )
+        wishes = [Wish(act) for act in acts]
+        for part in ("chosen", "everything"):
+            self.put(part, acts, "acts", partial(dict, wishes=wishes, chosen=part == "chosen"))
+        shown = len(found.rows)
+        full = shown == self.search.limit
+        self.put(
+            "end",
+            (shown, found.next, full),
+            "rest",
+            lambda: {
+                "shown": shown,
+                "wrong": bool(self.wrong),
+                "full": full,
+                "next": found.next,
+                "last": self.broker.table.last_number,
+                "more": None if found.next is None else self.address(found.next),
+                "first": self.address() if self.search.after else None,
+                "said": filters.in_words(self.words),
+            },
+        )
+
+
+class DeadView(DeadJobs):
+    """The whole dead set."""
+
+    template = "dead.html"
+
+    def __init__(self, pages: Pages, peer: Peer, request: WebRequest) -> None:
+        self._query = query = request.query(DeadQuery)
+        super().__init__(pages, peer, "Dead set", query.words(), query.after)
+
+    def address(self, after: int | None = None) -> str:
+        """Part of L{DeadJobs}."""
+        return self._query.address(after)
+
+    def context(self) -> dict[str, Any]:
+        """Part of L{View}."""
+        query = self._query
+        reason = query.reason or ""
+        return {
+            "fields": [
+                {
+                    "name": name,
+                    "label": label,
+                    "hint": hint,
+                    "size": size,
+                    "value": getattr(query, name) or "",
+                    "wrong": self.wrong.get(name),
+                }
+                for name, (label, hint, size) in _LABELS.items()
+            ],
+            "reasons": [*DEAD_REASONS, *([reason] if reason and reason not in DEAD_REASONS else [])],
+            "filtered": bool(self.words),
+            "action": self.address(query.after),
+        }
+
+    def look(self) -> Iterator[None]:
+        """Part of L{View}."""
+        stamp = yield from self._look_at_groups()
+        self._look_at_reviews()
+        yield from self.look_at_jobs(stamp)
+        self.arrange("rows", [self.put_row(row, {}) for row in self.rows])
+        self.put_rest()
+
+    def _look_at_groups(self) -> Generator[None, None, object]:
+        """
+        Show the groups that the filter is for.
+
+        @return: what changes when any of them does.
+        """
+        there, search = self.broker.archive.ended.groups, self.search
+        wanted = search.functions(self.peer)
+        found: list[tuple[int, bytes, str, Function]] = []
+        total, seen = 0, AT_ONCE
+        for function in list(there.functions):
+            if not wanted(function):
+                continue
+            for reason, jobs in there.of(function).items():
+                if not search.reason or reason in search.reason:
+                    total += len(jobs)
+                    found.append((-len(jobs), function.name, reason, function))
+            if len(found) >= seen:
+                seen += AT_ONCE
+                yield
+        ids = []
+        for _, _, reason, function in nsmallest(MOST_GROUPS, found):
+            if reason in there.of(function):
+                ids.append(self._put_group(function, reason))
+        self.arrange("groups", ids)
+        left = len(found) - len(ids)
+        self.put(
+            "sum",
+            (total, len(found), left),
+            "sum",
+            partial(dict, jobs=total, groups=len(found), left=left, filtered=bool(self.words)),
+        )
+        return self._stamp_of(found)
+
+    def _stamp_of(self, found: list[tuple[int, bytes, str, Function]]) -> object:
+        reviews = self.broker.archive.ended.reviews.by_name
+        sizes = {name: len(review.jobs) for name, review in reviews.items()}
+        return [
+            (count, name, reason, function.counts.requeued) for count, name, reason, function in found
+        ], sizes
+
+    def _put_group(self, function: Function, reason: str) -> str:
+        jobs = self.broker.archive.ended.groups.of(function)[reason]
+        part = part_id("group", b"%s\0%s" % (function.name, reason.encode("ascii")))
+        acts = tuple(act for act in _OF_GROUPS if self.may(act, function.name))
+        now = self.server.seconds()
+        ends = next(iter(jobs)), next(reversed(jobs))
+        self.put(
+            part,
+            (len(jobs), ends, acts),
+            "group_row",
+            lambda: {
+                "group": deadlists.group(self.broker, self.peer, function, reason, jobs),
+                "ages": [now - jobs[number].since for number in ends],
+                "why": WORDS[reason],
+                "wishes": [Wish(act) for act in acts],
+                "path": f"{PATH}?function={only(function.name)}&reason={reason}",
+            },
+        )
+        return part
+
+    def _look_at_reviews(self) -> None:
+        ids = []
+        for review in deadlists.reviews(self.broker, self.peer):
+            part = part_id("review", review["name"].encode("utf-8"))
+            self.put(part, tuple(review.values()), "review_row", partial(dict, review=review))
+            ids.append(part)
+        self.arrange("reviews", ids)
+
+
+class Dead:
+    """The endpoints."""
+
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
+        self._show = pages.page(DeadView)
+
+    def listed(self, request: WebRequest) -> Any:
+        """The page; or where it is found by the shortest address."""
+        query = request.query(DeadQuery)
+        return self._show(request) if query.is_plain() else Answer(None, 303, {"Location": query.address()})
+
+    def act(self, request: WebRequest, form: Form) -> Done | Answer:
+        """Do something to jobs of the page."""
+        query = request.query(DeadQuery)
+        words = query.words()
+        Search.parse(words, filters.known("dead"))
+        return bulk.act(self._pages, request, form, "dead", words, query.address(query.after))
+
+
+def routes(pages: Pages) -> list[Route]:
+    """Part of the dashboard."""
+    dead = Dead(pages)
+    return [page(PATH, dead.listed), act(PATH, pages.act(dead.act))]
