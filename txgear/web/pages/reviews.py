@@ -35,7 +35,10 @@ BEGINNING: Final = 200
 MOST_READ: Final = 64 * 1024
 """Bytes of a workload that is read for that: of what is larger the row says how large it is."""
 PATIENCE: Final = 1.0
-"""Seconds for which a page waits for the store in all; what is read later comes into it later."""
+"""Seconds for which a page waits for the store; what is read later comes into it later."""
+
+AGAIN_SECONDS: Final = 5.0
+"""Seconds until one is read again that could not be read."""
 
 
 class ReviewQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -70,6 +73,9 @@ class ReviewView(DeadJobs):
         self._payloads = pages.web.payloads
         # By number, of those that have been read, or are being: with the size that they had.
         self._beginnings: dict[int, tuple[int, str | None]] = {}
+        self._failed: dict[int, float] = {}
+        self._reading = 0
+        self._waiting: Deferred[None] | None = None
         self._facts()
 
     def _facts(self) -> dict[str, Any]:
@@ -120,53 +126,56 @@ class ReviewView(DeadJobs):
         return {"beginning": found[1], "why": None}
 
     def _read_some(self) -> Steps:
-        """Read the workloads of the page's jobs, one after the other."""
+        """Read the workloads of the page's jobs that are not known, all at once, and wait for them."""
         shown = {job.number: job for row in self.rows if (job := self._job(row)) is not None}
         for number in self._beginnings.keys() - shown.keys():
             del self._beginnings[number]
-        until = self.server.seconds() + PATIENCE
+        for number in self._failed.keys() - shown.keys():
+            del self._failed[number]
         for job in shown.values():
             known = self._beginnings.get(job.number)
-            if known is not None and known[0] == job.size:
-                continue
-            if job.size > MOST_READ or not self.may(READ, job.function.name):
-                continue
-            waiting = self._read(job)
-            if waiting is not None:
-                seconds = until - self.server.seconds()
-                if seconds <= 0:
-                    return
-                timer = self.server.clock.callLater(
-                    seconds, lambda done=waiting: done.called or done.callback(None)
-                )
-                yield waiting
-                if timer.active():
-                    timer.cancel()
+            wanted = known is None or known[0] != job.size
+            if self.server.seconds() < self._failed.get(job.number, 0.0) or job.size > MOST_READ:
+                wanted = False
+            if wanted and self.may(READ, job.function.name):
+                self._read(job)
+        if self._reading:
+            # Only at the end of a turn the store is asked.
+            self.server.end_turn()
+        if self._reading:
+            waiting = self._waiting = Deferred()
+            timer = self.server.clock.callLater(PATIENCE, self._stop_waiting)
+            yield waiting
+            if timer.active():
+                timer.cancel()
 
-    def _read(self, job: Job) -> Deferred[None] | None:
-        """
-        @return: fires when its workload has been read; C{None} where that is so.
-        """
+    def _stop_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    def _read(self, job: Job) -> None:
         number, size = job.number, job.size
         try:
             release = self._payloads.hold(size)
         except Problem:
-            return None
+            return
         self._beginnings[number] = size, None
-        done: Deferred[None] = Deferred()
+        self._reading += 1
 
         def come(found: bytes | None) -> None:
             release()
+            self._reading -= 1
             if self._beginnings.get(number) == (size, None):
                 if found is None:
                     del self._beginnings[number]
+                    self._failed[number] = self.server.seconds() + AGAIN_SECONDS
                 else:
                     self._beginnings[number] = size, text(found[:BEGINNING])
-            if not done.called:
-                done.callback(None)
+            if not self._reading:
+                self._stop_waiting()
 
         self.broker.archive.read(job, come)
-        return None if done.called else done
 
 
 class Reviews:
