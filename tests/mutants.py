@@ -1313,6 +1313,20 @@ MUTANTS: Final = (
         "web.api.test_acts",
     ),
     Mutant(
+        "the beginnings of workloads without READ",
+        "web/pages/reviews.py",
+        "        if not self.may(READ, function):\n            return {",
+        "        if False:\n            return {",
+        "web.pages.test_dead",
+    ),
+    Mutant(
+        "a review that one may not see is acted on",
+        "web/pages/reviews.py",
+        "known is None or not any(knows(request.peer, function) for function in known.sizes)",
+        "known is None",
+        "web.pages.test_dead",
+    ),
+    Mutant(
         "reviews of others are shown",
         "broker/deadlists.py",
         "    sizes = [size for function, size in found.sizes.items() if knows(peer, function)]\n",

@@ -136,11 +136,10 @@ class DeadJobs(View):
             return
         now = self.server.seconds()
         found = self._found
-        if found is not None and found.pieces > 1:
-            if stamp == self._stamp and now - self._looked_at < IDLE_SECONDS:
-                return
-            self._stamp = stamp
-        self._looked_at = now
+        is_same = stamp == self._stamp and now - self._looked_at < IDLE_SECONDS
+        if found is not None and found.pieces > 1 and is_same:
+            return
+        self._stamp, self._looked_at = stamp, now
         self._found = yield from look_through(
             lambda search, bounds: inspection.dead(
                 self.broker, self.peer, search, self.server.seconds(), bounds

@@ -5,10 +5,22 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
+from txgear.broker.model import Function, Peer
 from txgear.broker.reviews import MOST_REVIEWS
+from txgear.broker.search import Bounds
+from txgear.errors import StoreUnavailable
 from txgear.policies import CLASSIC, Policies
-from txgear.protocol.constants import WORK_EXCEPTION, WORK_FAIL
-from txgear.test.web.pages.test_jobs import BROWSER, HOSTILE, SCRIPT, PageTestCase
+from txgear.protocol.constants import SUBMIT_JOB_BG, WORK_EXCEPTION, WORK_FAIL
+from txgear.protocol.packets import request
+from txgear.test.support.broker import make_job
+from txgear.test.support.journal import FaultyStore
+from txgear.test.support.server import DurableServerFixture
+from txgear.test.web.pages.test_jobs import BROWSER, HOSTILE, SCRIPT, Asked, PageTestCase
+from txgear.web.pages import dead
+from txgear.web.pages.jobs import IDLE_SECONDS
+from txgear.web.pages.pages import Pages
+from txgear.web.pages.reviews import PATIENCE
+from txgear.web.payloads import MOST_HELD
 
 
 class DeadPageTestCase(PageTestCase):
@@ -281,3 +293,140 @@ class ReviewTests(DeadPageTestCase):
         self.clock.advance(0.25)
         self.clock.pump([0.001] * 5)
         self.assertIn(b"event: gone", client.heard())
+
+
+class StoredReviewTests(DeadPageTestCase):
+    """Workloads lie in the store."""
+
+    def setUp(self) -> None:
+        self.store = FaultyStore()
+        policies = Policies([("*", CLASSIC.with_settings({"retries": 0}))])
+        self.use(DurableServerFixture(self.store, policies=policies))
+        self.fixture.thread.run_all()
+        client = self.fixture.connect()
+        for workload in (b"first", b"second", b"x" * 70_000):
+            client.tell(request(SUBMIT_JOB_BG, b"f", b"", workload))
+            self.fixture.thread.run_all()
+            worker = self.worker(b"f")
+            worker.say(WORK_FAIL, worker.grab()[0])
+            worker.leave()
+        self.review("r", 1, 2, 3)
+        self.server.end_turn()
+        for _ in range(20):
+            self.clock.advance(0.05)
+            self.fixture.thread.run_all()
+
+    def ask_for_it(self) -> Any:
+        client = self.connect()
+        client.ask_web("GET", "/reviews/r", BROWSER)
+        self.assertEqual(client.heard(), b"")
+        return client
+
+    def answered(self, client: Any) -> str:
+        self.clock.pump([0.001] * 3)
+        html: str = client.web_answer().body.decode()
+        return html
+
+    def test_they_are_read_at_once(self) -> None:
+        client = self.ask_for_it()
+        self.store.take()
+        self.fixture.thread.run_all()
+        self.assertEqual(self.store.take().count("workloads"), 1)
+        html = self.answered(client)
+        for text in ("first</bdi>", "second</bdi>", "70 kB"):
+            self.assertIn(text, html)
+        self.assertNotIn("xxx", html)
+        self.assertEqual(self.web.payloads.held, 0)
+
+    def test_a_store_that_takes_its_time(self) -> None:
+        """The page comes without them; one that is kept open is told them as they come."""
+        client = self.connect()
+        client.ask_web("GET", "/reviews/r", {"Accept": "text/event-stream"})
+        self.clock.pump([0.001] * 3)
+        self.clock.advance(PATIENCE)
+        self.clock.pump([0.001] * 3)
+        self.assertEqual(client.heard().count(b"not read yet"), 2)
+        self.fixture.thread.run_all()
+        self.clock.advance(0.25)
+        self.clock.pump([0.001] * 3)
+        heard = client.heard()
+        self.assertIn(b"first", heard)
+        self.assertNotIn(b"job-3", heard)
+        client.leave()
+        self.assertEqual((self.web.payloads.held, self.server.guard._stand_ins), (0, {}))
+
+    def test_what_cannot_be_read_is_tried_again_after_a_while(self) -> None:
+        self.store.fail("workloads", StoreUnavailable("gone"), times=20)
+        client = self.connect()
+        client.ask_web("GET", "/reviews/r", {"Accept": "text/event-stream"})
+
+        def go_on(seconds: float) -> bytes:
+            for _ in range(int(seconds / 0.25)):
+                self.clock.advance(0.25)
+                self.fixture.thread.run_all()
+                self.clock.pump([0.001] * 3)
+            return bytes(client.heard())
+
+        self.assertIn(b"not read yet", go_on(2))
+        self.store.mend()
+        self.assertIn(b"first", go_on(70))
+
+    def test_with_another_workload(self) -> None:
+        self.broker.operations.correct(self.broker.archive.jobs[1], b"corrected", self.clock.seconds())
+        client = self.ask_for_it()
+        self.fixture.thread.run_all()
+        self.assertIn("corrected</bdi>", self.answered(client))
+
+    def test_as_much_as_may_be_is_read_by_others(self) -> None:
+        release = self.web.payloads.hold(MOST_HELD)
+        html = self.see("/reviews/r")
+        self.assertEqual(html.count("not read yet"), 2)
+        release()
+
+
+class Small(dead.DeadView):
+    """One that looks at two jobs in a piece."""
+
+    bounds = Bounds(work=2)
+
+
+class LongSearchTests(DeadPageTestCase):
+    """Where few jobs match, and it takes long to find them."""
+
+    def view(self, query: bytes) -> Small:
+        asked: Any = Asked(query)
+        return Small(Pages(self.web), Peer(1, "here"), asked)
+
+    def test_it_is_looked_for_again_where_something_may_have_changed(self) -> None:
+        self.die(8)
+        view = self.view(b"text=none")
+        self.assertGreater(len(list(view.look())), 2)
+        self.assertEqual(list(view.look()), [])
+        self.die(1)
+        self.assertGreater(len(list(view.look())), 2)
+        self.assertEqual(list(view.look()), [])
+        self.review("r", 1)
+        self.assertGreater(len(list(view.look())), 2)
+        self.clock.advance(IDLE_SECONDS)
+        self.assertGreater(len(list(view.look())), 2)
+
+    def test_a_great_many_groups(self) -> None:
+        self.die(1, b"g")
+        job = self.broker.archive.jobs[1]
+        groups = self.broker.archive.ended.groups
+        for number in range(dead.AT_ONCE + 1):
+            other = make_job(Function(b"f%d" % number), 1000 + number)
+            other.since = job.since
+            groups.add(other, "fail")
+        view = self.view(b"")
+        steps = view.look()
+        next(steps)
+        # Some are gone by the time that they are shown.
+        for function in list(groups.functions):
+            for group in list(groups.of(function).values()):
+                for other in list(group.values()):
+                    if other is not job:
+                        groups.remove(other)
+        for looking in (steps, view.look()):
+            list(looking)
+        self.assertEqual(view.board.rows("groups").count("<tr"), 1)
