@@ -489,6 +489,7 @@ class PolicyModel(BrokerModel):
         """In a review, or in none any more."""
         known.review = review
         self.shelve(known)
+        self.note_end(known)
 
     def reason(self, known: PolicyJob) -> str:
         """Why it is dead."""
