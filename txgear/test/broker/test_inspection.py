@@ -371,6 +371,7 @@ class FunctionPageTests(InspectionTestCase):
     def test_long_names(self) -> None:
         """What is asked for next stays short, and none is left out."""
         names = [b"x" * LONGEST_PLACE, *(b"x" * 8000 + b"%d" % number for number in range(5)), b"y"]
+        self.assertEqual(list(map(inspection.place, names[:1])), names[:1])
         for name in names:
             self.fixture.submit(None, name)
         seen: list[str] = []
