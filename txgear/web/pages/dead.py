@@ -5,7 +5,7 @@ for.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import partial
 from heapq import nsmallest
@@ -40,6 +40,8 @@ MOST_GROUPS: Final = 50
 """Groups that are shown, those with the most jobs; a filter finds the others."""
 AT_ONCE: Final = 500
 """Groups that are looked at in one piece of work: a millisecond or less."""
+ROWS_AT_ONCE: Final = 10
+"""Rows that are made in one piece of work: some two milliseconds where all have changed."""
 
 ACTS: Final = (REQUEUE, MOVE, REVIEW, FORGET)
 """What can be done to the dead. The last one cannot be undone."""
@@ -154,11 +156,20 @@ class DeadJobs(View):
         """What was found."""
         return [] if self._found is None else self._found.rows
 
-    def put_row(self, row: dict[str, Any], more: dict[str, Any]) -> str:
+    def put_rows(self, more: Callable[[dict[str, Any]], dict[str, Any]]) -> Iterator[None]:
         """
-        @param more: what is shown besides.
-        @return: the part's id.
+        Show what was found.
+
+        @param more: tells what is shown of a row besides.
         """
+        ids = []
+        for row in self.rows:
+            ids.append(self._put_row(row, more(row)))
+            if len(ids) % ROWS_AT_ONCE == 0:
+                yield
+        self.arrange("rows", ids)
+
+    def _put_row(self, row: dict[str, Any], more: dict[str, Any]) -> str:
         part = f"job-{row['handle'].rpartition(':')[2]}"
         names = ("function", "died", "attempts", "reason", "text", "size", "unique")
         facts = (*(row[name] for name in names), *more.values())
@@ -234,7 +245,7 @@ class DeadView(DeadJobs):
         stamp = yield from self._look_at_groups()
         self._look_at_reviews()
         yield from self.look_at_jobs(stamp)
-        self.arrange("rows", [self.put_row(row, {}) for row in self.rows])
+        yield from self.put_rows(lambda row: {})
         self.put_rest()
 
     def _look_at_groups(self) -> Generator[None, None, object]:
@@ -261,6 +272,8 @@ class DeadView(DeadJobs):
         for _, _, reason, function in nsmallest(MOST_GROUPS, found):
             if reason in there.of(function):
                 ids.append(self._put_group(function, reason))
+                if len(ids) % ROWS_AT_ONCE == 0:
+                    yield
         self.arrange("groups", ids)
         left = len(found) - len(ids)
         self.put(

@@ -24,6 +24,15 @@ from txgear.web.payloads import MOST_HELD
 
 
 class DeadPageTestCase(PageTestCase):
+    def see(self, target: str, status: int = 200) -> str:
+        """A page, which may be made in several pieces."""
+        client = self.connect()
+        client.ask_web("GET", target, {**self.headers, **BROWSER})
+        self.clock.pump([0.0] * 20)
+        answer = client.web_answer()
+        self.assertEqual(answer.status, status)
+        return answer.body.decode()
+
     def die(
         self, count: int = 1, function: bytes = b"f", message: bytes = b"", workload: bytes = b"w"
     ) -> None:
