@@ -9,11 +9,9 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from twisted.internet.defer import Deferred
 from twisted.internet.task import SchedulerStopped, TaskStopped
@@ -26,11 +24,10 @@ from txgear.server.guard import UNKNOWN
 from txgear.web.answers import Answer, Problem
 from txgear.web.cookies import cookie, set_cookie
 from txgear.web.pages.asked import path_of, takes_events, takes_html
-from txgear.web.pages.formats import FILTERS
 from txgear.web.pages.forms import TOKEN, VISITOR, Form, FormTokens
 from txgear.web.pages.live import Live
 from txgear.web.pages.problemwords import words
-from txgear.web.pages.static import Static
+from txgear.web.pages.rendering import Preparation, templates
 from txgear.web.pages.view import View
 from txgear.web.routes import Route
 from txgear.web.sessions import is_from_elsewhere, is_navigation
@@ -113,6 +110,8 @@ class Pages:
     All of them.
 
     @ivar static: what they load beside themselves.
+    @ivar templates: what makes them, and
+    @ivar fragment: a part of one; see L{Templates.fragment<txgear.web.pages.rendering.Templates.fragment>}.
     @ivar forms: the tokens of their forms.
     @ivar live: those that are kept open.
     """
@@ -120,26 +119,15 @@ class Pages:
     def __init__(self, web: Web) -> None:
         self.web = web
         self.server = web.server
-        self.static = Static()
+        self.templates = templates()
+        self.static = self.templates.static
+        self.fragment = self.templates.fragment
         self.forms = FormTokens(web.sessions.sign)
         self.live = Live(web.server)
-        self._environment = Environment(
-            loader=FileSystemLoader(Path(__file__).with_name("templates")),
-            autoescape=True,
-            auto_reload=False,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            undefined=StrictUndefined,
-        )
-        self._environment.filters.update(FILTERS)
-        self._environment.globals["static"] = self.static.url
+        web.own(Preparation(web.server.clock))
         web.problem_page = self.problem
 
     # Making
-
-    def fragment(self, template: str, macro: str, **values: Any) -> str:
-        """What a macro of a template makes."""
-        return str(getattr(self._environment.get_template(template).module, macro)(**values))
 
     def _render(self, request: WebRequest, template: str, status: int = 200, **values: Any) -> Answer:
         # What everybody may see, by whatever name the server is asked: nothing of it, and no cookie.
@@ -156,7 +144,7 @@ class Pages:
         cookies: list[str] = []
         if request.is_let_in:
             frame.update(self._frame(request, cookies))
-        html = self._environment.get_template(template).render({**frame, **values})
+        html = self.templates.render(template, {**frame, **values})
         return Answer(html.encode("utf-8", "replace"), status, HEADERS, HTML, tuple(cookies))
 
     def _frame(self, request: WebRequest, cookies: list[str]) -> dict[str, Any]:
@@ -203,7 +191,7 @@ class Pages:
         """
         if not (is_from_elsewhere(request) and is_navigation(request) and self._is_unknown(request)):
             return None
-        html = self._environment.get_template("once_more.html").render(to=path_of(request))
+        html = self.templates.render("once_more.html", {"to": path_of(request)})
         return Answer(html.encode("utf-8"), 200, HEADERS, HTML)
 
     def show(self, request: WebRequest, template: str, **values: Any) -> Answer:
