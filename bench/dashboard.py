@@ -43,6 +43,8 @@ SPARE_HEAP: Final = 0.3
 """And by so many megabytes, which the browser's own bookkeeping of so short a time is good for."""
 MOST_COST: Final = 0.03
 """What two open pages may cost the server in CPU, of what it needs for its jobs."""
+OPEN: Final = (("/", "/functions/bench"), ("/jobs", "/workers"))
+"""Which two pages are open at a time; all jobs of the load are of the function C{bench}."""
 CHANGES: Final = 200
 """Jobs a second that come and go meanwhile."""
 ROUNDS: Final = 7
@@ -268,8 +270,12 @@ class Page(threading.Thread):
         self._line.close()
 
 
-def cost() -> bool:
-    """What two pages cost the server while it is busy: by its own CPU for each job, round by round."""
+def cost(*paths: str) -> bool:
+    """
+    What two pages cost the server while it is busy: by its own CPU for each job, round by round.
+
+    @param paths: which pages.
+    """
     web = free_port()
     gearload = built("gearload")
     command = server_command("memory:").replace("--web ''", "--web 127.0.0.1:{web}")
@@ -281,7 +287,7 @@ def cost() -> bool:
         for turn in range(2 * ROUNDS + 2):
             # By turns, and each first in half of the rounds.
             watched = turn % 4 in (1, 2)
-            pages = [Page(web, path) for path in ("/", "/jobs")] if watched else []
+            pages = [Page(web, path) for path in paths] if watched else []
             for page in pages:
                 page.start()
             run = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
@@ -295,7 +301,7 @@ def cost() -> bool:
                 ratios.append(used[True] / used[False])
     more = statistics.median(ratios) - 1
     rounds = ", ".join(f"{each - 1:+.1%}" for each in ratios)
-    print(f"\ntwo open pages: {more:+.1%} CPU of a busy server (rounds: {rounds})")
+    print(f"\n{' and '.join(paths)}: {more:+.1%} CPU of a busy server (rounds: {rounds})")
     print(f"each was sent {statistics.median(sizes) / 1000:.0f} kB in a round")
     return more <= MOST_COST
 
@@ -324,7 +330,8 @@ def main() -> int:
                 good = deltas(browser, site, port, given) and good
             browser.close()
     if "cost" in wanted:
-        good = cost() and good
+        for paths in OPEN:
+            good = cost(*paths) and good
     return 0 if good else 1
 
 
