@@ -13,7 +13,8 @@ from txgear.broker.diagnosis import Survey
 from txgear.broker.findings import SEVERITIES, Finding
 from txgear.broker.inspection import moment
 from txgear.broker.model import Function, Peer
-from txgear.broker.rights import DROP, METRICS, PEERS
+from txgear.broker.rights import DROP, METRICS, PEERS, SETTINGS
+from txgear.protocol.constants import DEFAULT_PORT
 from txgear.protocol.textlines import text
 from txgear.server.figureseries import SPANS
 from txgear.web.pages.board import part_id
@@ -158,7 +159,8 @@ class Overview(View):
         found = self._list
         if not found.matched:
             part = "no-match" if self._query.function else "no-function"
-            self.put(part, (), part.replace("-", "_"), lambda: {"web": self._web})
+            values = {"web": self._web, "port": self._gear_port()}
+            self.put(part, tuple(values.values()), part.replace("-", "_"), lambda: values)
             self.arrange("under", [part])
             return
         after = None
@@ -170,6 +172,15 @@ class Overview(View):
         names = "matched", "shown", "after", "first"
         self.put("more", facts, "more", lambda: dict(zip(names, facts, strict=True)))
         self.arrange("under", ["more"])
+
+    def _gear_port(self) -> str:
+        """The number of the port for jobs; empty where it is Gearman's own, is not known, or may not be."""
+        if self.may(SETTINGS):
+            for port in self.server.setup.ports():
+                if port.speaks == "gear" and not port.tls:
+                    number = port.place.rpartition(":")[2]
+                    return number if number.isdigit() and number != str(DEFAULT_PORT) else ""
+        return ""
 
     # The server
 

@@ -152,8 +152,8 @@ class Workers(View):
         following = None if found.next is None else address(wanted, after=found.next)
         first = address(wanted) if wanted.after else None
         shown = len(found.rows)
-        facts = shown, first, following
-        self.put("more", facts, "more", lambda: {"shown": shown, "first": first, "following": following})
+        values = {"shown": shown, "first": first, "following": following, "every": self._all}
+        self.put("more", tuple(values.values()), "more", lambda: values)
 
     def _find(self, *how: str) -> Find:
         """Finds those that are like that, a piece at a time."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from txgear.broker.model import Peer
 from txgear.policies import Policies, Policy, Retries
 from txgear.protocol.constants import WORK_COMPLETE, WORK_FAIL
+from txgear.server.setup import PortShown
 from txgear.test.support.web import WebPeer, WebTestCase
 from txgear.web.pages import dashboard, functionlist, lately
 from txgear.web.pages.functionlist import FunctionList, FunctionQuery
@@ -267,6 +269,12 @@ class FunctionsTests(OverviewTestCase):
         html = self.page()
         self.assertIn("curl --data-binary hello http://localhost/api/v1/functions/upper/jobs", html)
         self.assertIn("gearman -w -f upper", html)
+        for place in ("[::1]:4730", "/run/gear.sock"):
+            self.server.setup.ports = partial(list, [PortShown("gear", place, False)])
+            self.assertIn("gearman -w -f upper", self.page())
+        shown = [PortShown("gear", "[::1]:4731", True), PortShown("gear", "[::1]:4732", False)]
+        self.server.setup.ports = partial(list, shown)
+        self.assertIn("gearman -p 4732 -w -f upper", self.page())
 
     def test_one_that_nobody_uses_any_more_stays_for_an_hour(self) -> None:
         worker = self.worker(b"f")

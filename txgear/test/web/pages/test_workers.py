@@ -12,8 +12,9 @@ from txgear.web.pages.workers import LABELS, ROWS, SHOWN, WANTED
 class WorkersTests(WorkerPagesTestCase):
     def test_nobody(self) -> None:
         html = self.html("/workers")
-        self.assertIn("There is no such worker.", html)
+        self.assertIn("No worker is connected.", html)
         self.assertNotIn("no worker is there", html)
+        self.assertIn("There is no such worker.", self.html("/workers?worker=nobody"))
 
     def test_each_condition_has_a_label(self) -> None:
         self.assertEqual(set(LABELS), set(CONDITIONS))
