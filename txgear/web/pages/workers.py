@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, Struct
 from txgear.broker import workers
 from txgear.broker.inspection import moment
 from txgear.broker.model import Peer
-from txgear.broker.rights import knows
+from txgear.broker.rights import PEERS, knows
 from txgear.broker.search import Bounds, Search
 from txgear.broker.workforce import (
     ASLEEP,
@@ -152,7 +152,8 @@ class Workers(View):
         following = None if found.next is None else address(wanted, after=found.next)
         first = address(wanted) if wanted.after else None
         shown = len(found.rows)
-        values = {"shown": shown, "first": first, "following": following, "every": self._all}
+        values = {"shown": shown, "first": first, "following": following}
+        values |= {"every": self._all, "all": self.may(PEERS)}
         self.put("more", tuple(values.values()), "more", lambda: values)
 
     def _find(self, *how: str) -> Find:

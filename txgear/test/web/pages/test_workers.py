@@ -16,6 +16,10 @@ class WorkersTests(WorkerPagesTestCase):
         self.assertNotIn("no worker is there", html)
         self.assertIn("There is no such worker.", self.html("/workers?worker=nobody"))
 
+    def test_nobody_of_ones_own(self) -> None:
+        self.allow("http", "see")
+        self.assertIn("workers of your own identity", self.html("/workers"))
+
     def test_each_condition_has_a_label(self) -> None:
         self.assertEqual(set(LABELS), set(CONDITIONS))
 
