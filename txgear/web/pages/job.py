@@ -150,10 +150,10 @@ class JobView(View):
             "state": state_name(self._job),
             "worker": None,
             "ended": moment(self.server.wall_clock()),
-            "forgotten": None,
             "size": None,
             "data_size": None,
             "result_size": None,
+            "clients": None,
         }
 
     # Parts

@@ -261,6 +261,8 @@ class LiveTests(JobPageTestCase):
             "Done Nothing is kept of it: this page is the last that knows of it.", parts["timeline"]
         )
         self.assertEqual(parts["acts"], "")
+        self.assertIn("Nobody any more", parts["waiters"])
+        self.assertNotIn("Forgotten", parts["facts"])
         self.assertEqual(self.ask("GET", PAGE, BROWSER).status, 404)
         self.assertEqual(self.change(client), {})
 
