@@ -25,6 +25,8 @@ AXE: Final = "axe-core@4.14.1"
 RULES: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 COLOURS: Final = ("color-contrast", "link-in-text-block")
 """The rules by which two looks of the same width can differ."""
+MOST_HIGH: Final = 1400
+"""Pixels of a picture."""
 MILLISECONDS: Final = 15_000
 """How long a browser may take for anything."""
 
@@ -179,6 +181,16 @@ class Tab:
         """Nothing sticks out at the side."""
         wide, room = self.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         assert wide <= room, f"{wide} pixels wide, and there is room for {room}"
+
+    def picture(self, path: Path) -> None:
+        """Keep what it looks like: all of it, as far as it is not very long."""
+        high = self.page.evaluate(
+            "Math.ceil(document.querySelector('footer').getBoundingClientRect().bottom)"
+        )
+        wide = self.page.evaluate("innerWidth")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        clip = {"x": 0, "y": 0, "width": wide, "height": min(high, MOST_HIGH)}
+        self.page.screenshot(path=path, full_page=True, clip=clip)  # type: ignore[arg-type]
 
     def check_looks(self) -> None:
         """The page that is open is good in each look."""

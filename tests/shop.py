@@ -114,6 +114,11 @@ class Shop:
         self.server.stop()
 
 
+def store_of(path: Path) -> str:
+    """The store of a shop whose files are in a folder."""
+    return f"sqlite:///{path / 'shop.sqlite'}"
+
+
 def open_shop(path: Path, *options: str, config: str = "", port: int | None = None) -> Shop:
     """
     Start it, and let it have work.
@@ -131,7 +136,7 @@ def open_shop(path: Path, *options: str, config: str = "", port: int | None = No
         str(file),
         *options,
         port=port,
-        store=f"sqlite:///{path / 'shop.sqlite'}",
+        store=store_of(path),
     )
     shop = Shop(server, web)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -13,11 +14,34 @@ from browserpeer import Secret, write_rules
 from browsing import LOOKS, Tab, browser
 from dashboardpages import DOWNLOADS, ELSEWHERE, PLACES, routes
 from processes import Server, free_port
-from shop import ORDER, PHP, Shop, open_shop
+from shop import ORDER, PHP, Shop, open_shop, store_of
+from shopday import have_past
 
 __all__ = ["browser"]
 
 pytestmark = pytest.mark.txgear_only
+
+PICTURES: Final = os.environ.get("TXGEAR_PICTURES")
+"""The folder for the pictures of the docs; without it none are made."""
+PICTURED: Final = {
+    "overview": "overview",
+    "function": "function",
+    "jobs": "jobs",
+    "job": "job-retried",
+    "job-edit": "job-edit",
+    "dead": "dead",
+    "review": "review",
+    "workers": "workers",
+    "worker": "worker",
+    "tasks": "tasks",
+    "task": "task-counted",
+    "schedules": "schedules",
+    "store": "store",
+    "server": "server",
+    "settings": "settings",
+    "audit": "audit",
+}
+"""Which of them there are: by its name what is to be seen."""
 
 EMPTY: Final = (
     "/",
@@ -39,7 +63,10 @@ EMPTY: Final = (
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """A server that has something to show on each page."""
-    found = open_shop(tmp_path_factory.mktemp("shop"))
+    folder = tmp_path_factory.mktemp("shop")
+    if PICTURES:
+        have_past(store_of(folder))
+    found = open_shop(folder)
     yield found
     found.close()
 
@@ -85,6 +112,23 @@ def test_views(tab: Tab, shop: Shop, name: str) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_count(1)
     tab.check_looks()
     tab.is_calm()
+
+
+def picture(tab: Tab, name: str) -> None:
+    """Keep what the page that is open looks like, for the docs."""
+    if PICTURES:
+        tab.picture(Path(PICTURES) / f"{name}.png")
+
+
+@pytest.mark.parametrize("name", PICTURED)
+@pytest.mark.skipif(not PICTURES, reason="no pictures are wanted")
+def test_pictures(tab: Tab, shop: Shop, name: str) -> None:
+    tab.open(shop.path_of(PICTURED[name]))
+    picture(tab, name)
+    if name == "overview":
+        tab.look(LOOKS[3])
+        picture(tab, f"{name}-{LOOKS[3].name}")
+        tab.look(LOOKS[0])
 
 
 @pytest.mark.parametrize(
@@ -170,6 +214,7 @@ def test_nothing_yet(browser: Browser, office: Office) -> None:
     page = tab.open("/jobs")
     expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
     tab.check_looks()
+    picture(tab, "sign-in")
     page.get_by_label("Token").fill("txg_wrong")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("alert")).to_be_visible()
