@@ -61,7 +61,9 @@ _RULES: Final = [
     if route.method == "POST"
 ]
 
-OFFERED: Final = """(html) => [...new DOMParser().parseFromString(html, "text/html").querySelectorAll("button")].flatMap((button) => {
+OFFERED: Final = """(html) => [
+    ...new DOMParser().parseFromString(html, "text/html").querySelectorAll("button"),
+].flatMap((button) => {
     const form = button.form;
     if (button.type !== "submit" || form?.getAttribute("method") !== "post") return [];
     const fields = Object.fromEntries(new FormData(form, button));
