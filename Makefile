@@ -154,6 +154,11 @@ bench-stalls: $(TESTABLE) ## what one peer can do to all others; ONLY=status,unr
 bench-web: $(TESTABLE) ## pages of the API with 100,000 jobs, 1,000 functions and 5,000 connections
 	@$(BIN)/python bench/webpages.py
 
+.PHONY: pictures
+pictures: $(TESTABLE) ## the pictures of the docs, from the run that looks at every view of the dashboard; needs pngquant
+	@TXGEAR_PICTURES='$(CURDIR)/docs/_static/dashboard' $(BIN)/python -m pytest -q tests/test_dashboard_browser.py
+	@pngquant --force --strip --speed 1 --ext .png 64 docs/_static/dashboard/*.png
+
 .PHONY: bench-dashboard
 bench-dashboard: $(TESTABLE) ## the dashboard at that size in chromium; MINUTES=15 watches the memory of a page for that long
 	@$(BIN)/python bench/dashboard.py $(if $(MINUTES),--minutes '$(MINUTES)')

@@ -7,7 +7,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -192,9 +192,9 @@ class Tab:
         clip = {"x": 0, "y": 0, "width": wide, "height": min(high, MOST_HIGH)}
         self.page.screenshot(path=path, full_page=True, clip=clip)  # type: ignore[arg-type]
 
-    def check_looks(self) -> None:
-        """The page that is open is good in each look."""
-        for look in LOOKS:
+    def check_looks(self, looks: Sequence[Look] = LOOKS) -> None:
+        """The page that is open is good in each of these looks."""
+        for look in looks:
             self.look(look)
             try:
                 self.fits()

@@ -1,8 +1,8 @@
 """
 The past of the shop: what its functions did before its server was started, as that would have noted it.
 
-The server's own rules, counts and history run here, by a clock that goes faster, and what they keep is put into the
-store of the real one.
+The server's own rules, counts and history run here, by a clock that goes faster, and what they keep is put
+into the store of the real one.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ WORK: Final = {
     b"mail.order": Work(0.5, 0.7, 2, 0.03),
     b"mail.news": Work(0.3, 1.2, 2, 0.01),
     b"order.invoice": Work(0.2, 2.0, 2, 0.02),
-    b"image.resize": Work(0.35, 9.0, 4, 0.04),
-    b"image.thumbnail": Work(0.6, 2.0, 2),
+    b"image.resize": Work(0.22, 9.0, 4, 0.04),
+    b"image.thumbnail": Work(0.5, 2.0, 2),
     b"search.index": Work(1.5, 0.6, 2),
 }
 
