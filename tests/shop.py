@@ -185,7 +185,7 @@ def _fill(shop: Shop) -> None:
     images.send(P.WORK_DATA, job.handle, b"read 48 MB\n")
     images.send(P.WORK_STATUS, job.handle, b"3", b"10")
     images.sync()
-    for number in range(30):
+    for number in range(14):
         submit(b"image.thumbnail", b"catalogue/A-%d.tif" % number, b"thumb-%d" % number)
 
     for number in range(12):
