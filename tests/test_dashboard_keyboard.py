@@ -201,7 +201,11 @@ def test_an_act(tab: Tab, shop: Shop) -> None:
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert [operator.state(handle) for handle in handles] == ["queued"] * 3
     expect(page.get_by_role("button", name="Cancel", exact=True)).to_be_focused()
-    keys(page, "Enter", "Tab", "Enter")
+    keys(page, "Enter")
+    expect(page.get_by_role("button", name="No, leave it")).to_be_focused()
+    keys(page, "Tab")
+    expect(page.get_by_role("button", name="Yes, cancel 2")).to_be_focused()
+    keys(page, "Enter")
     wait_until(lambda: [operator.state(each) for each in handles] == ["", "", "queued"], what="an end")
     expect(page.locator("#rows > tr")).to_have_count(1)
 
