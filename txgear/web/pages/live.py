@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 MOST_READERS: Final = 100
 """Pages that are kept open at the same time: each may have one event unread, of some hundred kilobytes."""
+MOST_OF_ONE: Final = 50
+"""Those of one identity, where there are access rules: nobody can have all the room there is."""
 BUSY_SECONDS: Final = 10
 """Seconds after which a page that is one too many had better come again."""
 BEAT_SECONDS: Final = 5.0
@@ -76,7 +78,8 @@ class PageReader:
         self._told_at = now
 
     def end(self, name: str, data: Any) -> None:
-        """Send the last event."""
+        """Send the last event; it reads that when it does, and is told no more, whatever ends meanwhile."""
+        self.stream.on_session_over = lambda: None
         self.stream.write(event(name, data))
         self.stream.finish()
 
@@ -115,7 +118,10 @@ class Watched:
         self._readers[reader] = None
         reader.stream.on_gone = lambda: self._leave(reader)
         reader.stream.on_session_over = lambda: self._send_away(reader)
-        if self._timer is None and self._task is None:
+        if self._task is not None:
+            # It is told with all others what this look finds: half of it would pass for the whole.
+            return
+        if self._timer is None:
             self._look()
         else:
             reader.tell(self, self._server.seconds(), self._stamp())
@@ -208,21 +214,39 @@ class Live:
         @param make: makes what it shows, for a peer with these rights.
         @raise Problem: there are too many, or there is no such page.
         """
-        if sum(watched.readers for watched in self._watched.values()) >= MOST_READERS:
-            raise Problem(
-                503,
-                "too_many_readers",
-                f"{MOST_READERS} pages are kept open, and there is no room for another",
-                headers={"Retry-After": str(BUSY_SECONDS)},
-            )
         peer = request.peer
         key = request.target, request.query_text, peer.tenant, peer.rights
+        self._check_room(key)
         watched = self._watched.get(key)
         if watched is None:
             watched = self._watch(key, peer, make)
         reader = PageReader(request.stream(content_type=EVENT_STREAM))
         reader.stream.write(event("hello", {"run": self.run}))
         watched.join(reader)
+
+    def _check_room(self, key: Key) -> None:
+        """
+        @param key: of which page one more is to be kept open, by whom.
+        @raise Problem: there is no room for it.
+        """
+        who = key[-2:]
+        mine = everybody = 0
+        for (*_, tenant, rights), watched in self._watched.items():
+            everybody += watched.readers
+            if (tenant, rights) == who:
+                mine += watched.readers
+        if everybody >= MOST_READERS:
+            whose = f"{MOST_READERS} pages are"
+        elif mine >= MOST_OF_ONE and who[-1] is not None:
+            whose = f"{MOST_OF_ONE} pages of your identity are"
+        else:
+            return
+        raise Problem(
+            503,
+            "too_many_readers",
+            f"{whose} kept open, and there is no room for another",
+            headers={"Retry-After": str(BUSY_SECONDS)},
+        )
 
     def _watch(self, key: Key, peer: Peer, make: Callable[[Peer], View]) -> Watched:
         guard = self._server.guard

@@ -324,6 +324,6 @@ def _read_note(value: str) -> str | None:
     """What L{_written_note} made; C{None} for what it did not make."""
     try:
         found = json.loads(urlsafe_b64decode(value))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found[:LONGEST_NOTE] if isinstance(found, str) else None

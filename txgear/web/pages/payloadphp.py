@@ -10,6 +10,11 @@ from typing import Final
 
 from txgear.web.pages.payloadtree import Enough, Node, Tree, Unlike, decoded
 
+MOST_KEY: Final = 40
+"""
+Characters of a key that are said where a reference leads. Each of many may lead through the same long one,
+and they would be a thousand times as long as the payload.
+"""
 _LONGEST: Final = 10
 _LENGTH: Final = re.compile(rb"([0-9]{1,10}):")
 _INTEGER: Final = re.compile(rb"([+-]?[0-9]{1,20});")
@@ -121,7 +126,7 @@ class _Reader:
         else:
             for _ in range(count):
                 key, about = self._key(kind == b"O")
-                self.value(node, key, about, f"{path}[{key}]", depth + 1)
+                self.value(node, key, about, f"{path}[{_short(key)}]", depth + 1)
         self._expect(b"}")
 
     def _key(self, of_object: bool) -> tuple[str, str]:
@@ -209,3 +214,7 @@ class _Reader:
         if self._cut and len(self._raw) - self.at <= 2 * _LONGEST + 4:
             return Enough()
         return Unlike(self.at, why)
+
+
+def _short(key: str) -> str:
+    return key if len(key) <= MOST_KEY else f"{key[: MOST_KEY - 1]}\N{HORIZONTAL ELLIPSIS}"

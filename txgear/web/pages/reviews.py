@@ -102,7 +102,7 @@ class ReviewView(DeadJobs):
         self.put("head", tuple(review.values()), "head", partial(dict, review=review))
         yield from self.look_at_jobs(review["jobs"])
         yield from self._read_some()
-        yield from self.put_rows(self._beginning)
+        self.arrange("rows", [self.put_row(row, self._beginning(row)) for row in self.rows])
         self.put_rest()
 
     # Workloads

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
@@ -42,7 +41,7 @@ class SchedulesQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
     Which schedules are wanted.
 
-    @ivar after: how many come before them in the file.
+    @ivar after: how many come before them in the file, of those of which one may know.
     """
 
     after: After = 0
@@ -62,8 +61,8 @@ class SchedulesView(View):
     def look(self) -> Iterator[None]:
         """Part of L{View}."""
         server = self.server
-        wanted = islice(server.scheduler.schedules, self._after, None)
-        names = overview.visible_schedules(server, self.peer, wanted)
+        visible = overview.visible_schedules(server, self.peer, server.scheduler.schedules)
+        names = visible[self._after :]
         ids = []
         for index, name in enumerate(names[:ROWS]):
             if index % AT_ONCE == AT_ONCE - 1:

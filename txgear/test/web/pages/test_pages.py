@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
+
 from txgear.test.support.web import WebTestCase
 from txgear.web.pages import dashboard
 
@@ -52,3 +54,11 @@ class PagesTests(WebTestCase):
         old = self.ask("GET", "/static/old/page.js")
         self.assertEqual((old.body, old.headers["Cache-Control"]), (answer.body, "no-store"))
         self.assertEqual(self.ask("GET", "/static/old/nothing.js").status, 404)
+
+    def test_notes_of_others(self) -> None:
+        """Other servers of this host can set its cookies: no page breaks by them."""
+        for note in (b"[" * 2000, b"{}", b'"\\ud800"', b"\xff", b"null", b'"' + b"x" * 5000 + b'"'):
+            cookie = f"txgear_note={urlsafe_b64encode(note).decode()}"
+            answer = self.ask("GET", "/nothing", {**BROWSER, "Cookie": cookie})
+            self.assertEqual(answer.status, 404, note)
+            self.assertLess(len(answer.body), 8000)

@@ -248,6 +248,18 @@ class PhpTests(SynchronousTestCase):
         own = payloadphp.parse(b'O:1:"A":1:{s:1:"a";r:1;}').root
         self.assertEqual(plain(own), [("a", "the same object as the whole")])
 
+    def test_many_references_through_a_long_key(self) -> None:
+        """What is shown of it is about as long as it is itself."""
+        key = b"k" * 40_000
+        references = b"".join(b"i:%d;R:3;" % number for number in range(1, 900))
+        raw = b'a:1:{s:%d:"%s";a:900:{i:0;i:1;%s}}' % (len(key), key, references)
+        shown = show(raw, len(raw), None)
+        self.assertEqual((shown.form, shown.is_whole), ("php", True))
+        self.assertLess(len(shown.html), 5 * len(raw))
+        self.assertIn(
+            f"reference to [{'k' * (payloadphp.MOST_KEY - 1)}\N{HORIZONTAL ELLIPSIS}][0]", shown.html
+        )
+
     def test_what_php_would_not_have_made(self) -> None:
         for raw in (
             b"",

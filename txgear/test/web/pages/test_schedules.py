@@ -74,6 +74,16 @@ class SchedulesTests(PageTestCase):
         self.assertIn('href="/schedules?after=50"', html)
         self.assertEqual(self.page("/schedules?after=50").count("<tr id="), 1)
 
+    def test_many_of_which_some_are_hidden(self) -> None:
+        """Each stands on one page."""
+        self.put(*(Schedule(b"s%d" % number, "0 5 * * *", b"fg"[number % 2 :][:1]) for number in range(120)))
+        self.allow("http", "see", "settings", functions=["g"])
+        pages = [self.page(), self.page("/schedules?after=50")]
+        self.assertEqual([page.count("<tr id=") for page in pages], [50, 10])
+        self.assertNotIn("after=", pages[1])
+        self.assertIn(">s99<", pages[0])
+        self.assertNotIn(">s99<", pages[1])
+
     def test_run_now(self) -> None:
         self.put(HOSTILE)
         html = self.page()

@@ -538,6 +538,21 @@ class KeptOpenTests(SignInTestCase):
         stays.leave()
         self.assertEqual(self.server.guard._stand_ins, {})
 
+    def test_sign_out_while_one_reads_nothing(self) -> None:
+        """A page that was told to load again, and has not read that, is in the way of no other."""
+        stuck = self.open()
+        stuck.transport.stuck = True
+        for number in range(8):
+            self.worker(b"%d" % number + b"f" * 8000)
+        self.clock.pump([1.0, 0.0, 0.0])
+        self.set_rules()
+        self.clock.pump([1.0, 0.0, 0.0])
+        page = self.open()
+        self.assertEqual(len(self.web.sessions._streams), 2)
+        out = self.browser.post("/sign-out", form_token=self.browser.form_token("/tasks"))
+        self.assertEqual(out.status, 303)
+        self.assertIn(b"event: reload", page.heard())
+
     def test_its_time(self) -> None:
         page = self.open()
         self.clock.pump([LIFE / 2, LIFE / 2])
