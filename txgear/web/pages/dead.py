@@ -5,7 +5,7 @@ for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import partial
 from heapq import nsmallest
@@ -40,8 +40,6 @@ MOST_GROUPS: Final = 50
 """Groups that are shown, those with the most jobs; a filter finds the others."""
 AT_ONCE: Final = 500
 """Groups that are looked at in one piece of work: a millisecond or less."""
-ROWS_AT_ONCE: Final = 10
-"""Rows that are made in one piece of work: some two milliseconds where all have changed."""
 
 ACTS: Final = (REQUEUE, MOVE, REVIEW, FORGET)
 """What can be done to the dead. The last one cannot be undone."""
@@ -156,20 +154,11 @@ class DeadJobs(View):
         """What was found."""
         return [] if self._found is None else self._found.rows
 
-    def put_rows(self, more: Callable[[dict[str, Any]], dict[str, Any]]) -> Iterator[None]:
+    def put_row(self, row: dict[str, Any], more: dict[str, Any]) -> str:
         """
-        Show what was found.
-
-        @param more: tells what is shown of a row besides.
+        @param more: what is shown besides.
+        @return: the part's id.
         """
-        ids = []
-        for row in self.rows:
-            ids.append(self._put_row(row, more(row)))
-            if len(ids) % ROWS_AT_ONCE == 0:
-                yield
-        self.arrange("rows", ids)
-
-    def _put_row(self, row: dict[str, Any], more: dict[str, Any]) -> str:
         part = f"job-{row['handle'].rpartition(':')[2]}"
         names = ("function", "died", "attempts", "reason", "text", "size", "unique")
         facts = (*(row[name] for name in names), *more.values())
@@ -245,7 +234,7 @@ class DeadView(DeadJobs):
         stamp = yield from self._look_at_groups()
         self._look_at_reviews()
         yield from self.look_at_jobs(stamp)
-        yield from self.put_rows(lambda row: {})
+        self.arrange("rows", [self.put_row(row, {}) for row in self.rows])
         self.put_rest()
 
     def _look_at_groups(self) -> Generator[None, None, object]:
@@ -272,8 +261,6 @@ class DeadView(DeadJobs):
         for _, _, reason, function in nsmallest(MOST_GROUPS, found):
             if reason in there.of(function):
                 ids.append(self._put_group(function, reason))
-                if len(ids) % ROWS_AT_ONCE == 0:
-                    yield
         self.arrange("groups", ids)
         left = len(found) - len(ids)
         self.put(
@@ -294,7 +281,8 @@ class DeadView(DeadJobs):
     def _put_group(self, function: Function, reason: str) -> str:
         jobs = self.broker.archive.ended.groups.of(function)[reason]
         part = part_id("group", b"%s\0%s" % (function.name, reason.encode("ascii")))
-        acts = tuple(act for act in _OF_GROUPS if self.may(act, function.name))
+        # No pattern is for an empty name alone: what is for all that match would be done to all there are.
+        acts = tuple(act for act in _OF_GROUPS if function.name and self.may(act, function.name))
         now = self.server.seconds()
         ends = next(iter(jobs)), next(reversed(jobs))
         self.put(

@@ -22,6 +22,8 @@ _WILD: Final = re.compile(r"[*?[]")
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 NOTHING: Final = "\N{EN DASH}"
 """What stands where there is nothing to say."""
+NAMELESS: Final = "(no name)"
+"""What the function is called whose name is empty."""
 
 
 def size(count: int | None) -> str:
@@ -126,7 +128,16 @@ def age(iso: str | None, value: float | None) -> Markup | str:
 
 def part_of_path(name: str) -> str:
     """A name of any characters, as a part of a path."""
+    if name in (".", ".."):
+        # Browsers take them, escaped or not, for this folder and the one above it. Names are read as they are
+        # shown, so that there is another way to write them.
+        return quote(name.replace(".", r"\x2e"), safe="")
     return quote(name, safe="")
+
+
+def named(name: str) -> str:
+    """The name of a function, as a link has it: there may be one whose name is empty."""
+    return name or NAMELESS
 
 
 def only(name: bytes | str) -> str:
@@ -152,6 +163,7 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "function_path": function_path,
     "job_path": job_path,
     "moment": moment,
+    "named": named,
     "only": only,
     "part_of_path": part_of_path,
     "rate": rate,

@@ -91,7 +91,7 @@ class FunctionView(View):
 
     def __init__(self, pages: Pages, peer: Peer, request: WebRequest, name: str) -> None:
         function = find(pages, peer, inspection.readings(as_sent(name)))
-        super().__init__(pages, peer, text(function.name))
+        super().__init__(pages, peer, formats.named(text(function.name)))
         self._pages = pages
         self._name = function.name
         self._maxqueue = function.max_queued or (0, 0, 0)
@@ -360,4 +360,4 @@ def _first_jobs(function: Function) -> list[Job]:
 
 def routes(pages: Pages) -> list[Route]:
     """Part of the dashboard."""
-    return [page("/functions/<name>", pages.page(FunctionView)), *functionacts.routes(pages)]
+    return [page(functionacts.PATH, pages.page(FunctionView)), *functionacts.routes(pages)]

@@ -4,7 +4,7 @@ What one can do on the page of a function: the acts of the API, and to submit a 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -29,6 +29,8 @@ from txgear.web.routes import Route
 if TYPE_CHECKING:
     from txgear.web.request import WebRequest
 
+PATH: Final = "/functions/<string(minlength=0):name>"
+"""The name may be empty: Gearman has such a function, too."""
 SURE = "yes"
 """What the field C{sure} of a form has that asks no more."""
 
@@ -46,17 +48,17 @@ class FunctionForms:
     def pause(self, request: WebRequest, form: Form, name: str) -> Done:
         """Hand out no more of its jobs."""
         self._acts.pause(request, name)
-        return Done("It is paused: jobs are taken, and none is handed out", function_path(name))
+        return Done("It is paused: jobs are taken, and none is handed out", _back(request))
 
     def resume(self, request: WebRequest, form: Form, name: str) -> Done:
         """Hand them out again."""
         self._acts.resume(request, name)
-        return Done("It is not paused any more", function_path(name))
+        return Done("It is not paused any more", _back(request))
 
     def create(self, request: WebRequest, form: Form, name: str) -> Done:
         """Keep it although nobody uses it."""
         self._acts.create(request, name)
-        return Done("It stays although nobody uses it", function_path(name))
+        return Done("It stays although nobody uses it", _back(request))
 
     def limit(self, request: WebRequest, form: Form, name: str) -> Done:
         """Bound its queue."""
@@ -67,7 +69,7 @@ class FunctionForms:
             most = acts.MOST_QUEUED
             raise Problem(400, "invalid_form", f"A bound is a whole number from 0 to {most:,}") from error
         self._acts.set_limit(request, name, wanted)
-        return Done("The bounds are set", function_path(name))
+        return Done("The bounds are set", _back(request))
 
     def purge(self, request: WebRequest, form: Form, name: str) -> Done | Answer:
         """Cancel its jobs that no worker has, if that is meant."""
@@ -82,7 +84,7 @@ class FunctionForms:
             return self._ask(request, function.name, "purge", f"Cancel {jobs}?", words, "Cancel them")
         purged: acts.Purged = self._acts.purge(request, name).body
         jobs = number(purged.jobs, "job")
-        return Done(f"{jobs} {verb(purged.jobs, 'is', 'are')} being cancelled", function_path(name))
+        return Done(f"{jobs} {verb(purged.jobs, 'is', 'are')} being cancelled", _back(request))
 
     def drop(self, request: WebRequest, form: Form, name: str) -> Done | Answer:
         """Forget it, if that is meant."""
@@ -95,7 +97,7 @@ class FunctionForms:
             )
             return self._ask(request, function.name, "drop", "Forget this function?", words, "Forget it")
         self._acts.drop(request, name)
-        return Done(f"{name} is forgotten", "/")
+        return Done("The function is forgotten", "/")
 
     def _ask(self, request: WebRequest, name: bytes, act: str, title: str, words: str, button: str) -> Answer:
         """A page that asks, for those whose browsers do not."""
@@ -150,10 +152,14 @@ class FunctionForms:
         return taken.addCallback(lambda nothing: Done(words, job_path(job.handle)))
 
 
+def _back(request: WebRequest) -> str:
+    """The page that a form was sent from: however its address writes the name."""
+    return request.target.decode("ascii").rpartition("/")[0]
+
+
 def routes(pages: Pages) -> list[Route]:
     """Part of the dashboard."""
     of = FunctionForms(pages)
-    path = "/functions/<name>"
     forms: dict[str, Act] = {
         "pause": of.pause,
         "resume": of.resume,
@@ -163,4 +169,4 @@ def routes(pages: Pages) -> list[Route]:
         "drop": of.drop,
         "submit": of.submit,
     }
-    return [act(f"{path}/{name}", pages.act(do)) for name, do in forms.items()]
+    return [act(f"{PATH}/{name}", pages.act(do)) for name, do in forms.items()]

@@ -24,15 +24,6 @@ from txgear.web.payloads import MOST_HELD
 
 
 class DeadPageTestCase(PageTestCase):
-    def see(self, target: str, status: int = 200) -> str:
-        """A page, which may be made in several pieces."""
-        client = self.connect()
-        client.ask_web("GET", target, {**self.headers, **BROWSER})
-        self.clock.pump([0.0] * 20)
-        answer = client.web_answer()
-        self.assertEqual(answer.status, status)
-        return answer.body.decode()
-
     def die(
         self, count: int = 1, function: bytes = b"f", message: bytes = b"", workload: bytes = b"w"
     ) -> None:
@@ -90,6 +81,14 @@ class DeadTests(DeadPageTestCase):
                 if self.rows(self.see(link.replace("&amp;", "&"))) == [f"H:test:{number}"]
             ]
             self.assertEqual(len(found), 1, name)
+
+    def test_nothing_is_done_to_others_by_the_group_without_a_name(self) -> None:
+        """There is no pattern for that function alone."""
+        self.die(1, b"")
+        self.assertIn("1 job, in 1 group.", html := self.see("/dead"))
+        self.assertNotIn("formaction=", html)
+        self.die(1, b"f")
+        self.assertIn('formaction="/dead?function=f&amp;reason=', self.see("/dead"))
 
     def test_a_filter(self) -> None:
         self.die(1, b"f", b"why")

@@ -4,16 +4,20 @@ L{functionacts<txgear.web.pages.functionacts>}."""
 from __future__ import annotations
 
 import re
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
+
+from markupsafe import escape
 
 from txgear.policies import Policies, Policy, Rate, Retries
 from txgear.protocol.constants import PRE_SLEEP, WORK_COMPLETE, WORK_FAIL
+from txgear.protocol.textlines import text
 from txgear.server.figureseries import SPANS
 from txgear.stores.memory import MemoryStore
 from txgear.test.support.journal import FaultyStore
 from txgear.test.support.server import DurableServerFixture
 from txgear.test.support.web import WebAnswer, WebPeer, WebTestCase
 from txgear.web.pages import dashboard, function, functioncharts
+from txgear.web.pages.formats import function_path
 from txgear.web.pages.forms import TOKEN
 
 BROWSER = {"Accept": "text/html"}
@@ -293,6 +297,22 @@ class LiveTests(FunctionTestCase):
         self.assertIn(b"event: gone", client.heard())
 
 
+class NameTests(FunctionTestCase):
+    """Names that addresses make something else of."""
+
+    def test_each_has_an_address(self) -> None:
+        for name in (b"", b".", b"..", b"...", b"/", b"a/../b", b"\\x2e", b"%2e", b"?#;", b"\xff"):
+            self.submit(name)
+            path = function_path(name)
+            self.assertNotIn(unquote(path).rpartition("/")[2], (".", ".."))
+            self.assertIn(f'href="{path}">', self.page("/"))
+            title = f"<h1><bdi>{escape(text(name) or '(no name)')}</bdi></h1>"
+            self.assertIn(title, self.page(path))
+            answer = self.post(f"{path}/pause")
+            self.assertEqual((answer.status, answer.json["to"]), (200, path))
+            self.assertTrue(self.broker.functions.by_name[name].paused)
+
+
 class ActTests(FunctionTestCase):
     def button(self, act: str) -> bool:
         return f'<button form="{act}"' in self.page()
@@ -332,7 +352,7 @@ class ActTests(FunctionTestCase):
         self.assertIn(b"Forget this function?", self.post("/functions/f/drop", BROWSER).body)
         self.assertEqual(len(self.broker.functions.by_name), 1)
         self.assertEqual(
-            self.post("/functions/f/drop", sure="yes").json, {"text": "f is forgotten", "to": "/"}
+            self.post("/functions/f/drop", sure="yes").json, {"text": "The function is forgotten", "to": "/"}
         )
         self.assertEqual(self.broker.functions.by_name, {})
         self.submit()
