@@ -125,7 +125,8 @@ class Archive:
         dead = job.state == DEAD
         counted = dead or bool(history.complete) or not self._takes_unique(job, history, now)
         reason = reason_of(history) if dead else ""
-        self.ended.add(job, until, counted, self._is_own(job, history), reason, history.aside)
+        own = bool(history.settings) and self._is_own(job, history)
+        self.ended.add(job, until, counted, own, reason, history.aside)
         self._timers.call_at(until)
 
     def _is_own(self, job: Job, history: History) -> bool:

@@ -46,7 +46,10 @@ class DeadGroups:
 
         @param reason: one of L{DEAD_REASONS}.
         """
-        self._groups.setdefault(job.function, {}).setdefault(reason, {})[job.number] = job
+        try:
+            self._groups[job.function][reason][job.number] = job
+        except KeyError:
+            self._groups.setdefault(job.function, {})[reason] = {job.number: job}
 
     def remove(self, job: Job) -> None:
         """Take one off that is there."""
