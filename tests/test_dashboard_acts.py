@@ -372,7 +372,7 @@ def bulk(function: bytes, number: int) -> bytes:
 
 @act("/tasks/<number>/stop", "/tasks/<number>/again")
 def stop_a_task(at: Stage) -> None:
-    """A task that takes long is stopped half-way; a count is made once more."""
+    """A task that takes long is stopped; a count is made once more."""
     handles = at.submit("t.jobs", 2)
     at.open("/jobs?function=t.jobs")
     at.press("Cancel all", at.all_that_match())
@@ -398,8 +398,9 @@ def stop_a_task(at: Stage) -> None:
     left = at.server.status("t.many")
     assert left is not None
     assert left[0] == many - int(row[6])
-    assert 0 < left[0] < many
+    assert left[0] > 0
     at.order("purge t.many")
+    at.until(lambda: at.server.unused("t.many"))
 
 
 # One job
