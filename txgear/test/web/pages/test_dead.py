@@ -111,6 +111,12 @@ class DeadTests(DeadPageTestCase):
         for query in ("state=queued", "after=x", "of=kept"):
             self.see(f"/dead?{query}", 400)
 
+    def test_set_aside(self) -> None:
+        self.die(2)
+        self.review("r", 2)
+        self.assertNotIn("/reviews/", self.see("/jobs/H:test:1"))
+        self.assertIn('in the review <a href="/reviews/r">', self.see("/jobs/H:test:2"))
+
     def test_pages(self) -> None:
         self.die(53)
         html = self.see("/dead")
