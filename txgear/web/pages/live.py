@@ -42,6 +42,10 @@ SPARE: Final = 100
 Key: TypeAlias = tuple[Any, ...]
 
 
+def _nothing() -> None:
+    """What is done when nobody looks any more."""
+
+
 class PageReader:
     """
     A page that is kept open.
@@ -128,6 +132,7 @@ class Watched:
 
     def _leave(self, reader: PageReader) -> None:
         del self._readers[reader]
+        reader.stream.on_gone = reader.stream.on_session_over = _nothing
         if not self._readers:
             self._rest()
 
@@ -143,7 +148,9 @@ class Watched:
         if self._task is not None:
             task, self._task = self._task, None
             task.stop()
-        self._left()
+        # What refers to itself is kept until Python looks for such things, which it seldom does here.
+        left, self._left = self._left, _nothing
+        left()
 
     def _stamp(self) -> str | None:
         return moment(self._server.wall_clock())

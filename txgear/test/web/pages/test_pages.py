@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from base64 import urlsafe_b64encode
 
 from txgear.test.support.web import WebTestCase
 from txgear.web.pages import dashboard
+from txgear.web.pages.jobs import JobsView
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
@@ -62,3 +65,17 @@ class PagesTests(WebTestCase):
             answer = self.ask("GET", "/nothing", {**BROWSER, "Cookie": cookie})
             self.assertEqual(answer.status, 404, note)
             self.assertLess(len(answer.body), 8000)
+
+    def test_nothing_is_left_of_one_that_was_kept_open(self) -> None:
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        client = self.connect()
+        client.ask_web("GET", "/jobs", {"Accept": "text/event-stream"})
+        self.clock.advance(0.25)
+        [view] = [each for each in gc.get_objects() if isinstance(each, JobsView)]
+        gone = weakref.ref(view)
+        del view
+        client.leave()
+        self.clock.advance(10)
+        self.assertIsNone(gone())
