@@ -7,7 +7,7 @@ hundred thousand take no more memory than a hundred.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
@@ -100,11 +100,9 @@ class FunctionList:
         broker: Broker,
         peer: Peer,
         query: FunctionQuery,
-        gone: Callable[[], list[Function]],
         rate: Callable[[bytes], float],
     ) -> None:
         """
-        @param gone: functions that are to be in the list although nobody uses them any more.
         @param rate: how many jobs of a function end in a second.
         @raise InvalidArgument: the pattern makes no sense.
         """
@@ -114,21 +112,25 @@ class FunctionList:
         self.sums = Sums()
         self._broker = broker
         self._peer = peer
-        self._gone = gone
         self._rate = rate
         words = {"function": unescaped(query.function.encode("utf-8"))} if query.function else {}
         self._pattern = Search.parse(words, OF_FUNCTIONS).function
         self._after = (query.behind, unescaped(query.after.encode("utf-8"))) if query.after else None
-        self._value: Callable[[Function], float] = getattr(self, f"_by_{query.sort}")
+        self._sort = query.sort
 
-    def steps(self) -> Iterator[None]:
-        """Pass over all functions, a millisecond in each step."""
-        broker, peer, value, after = self._broker, self._peer, self._value, self._after
+    def steps(self, gone: Iterable[Function] = ()) -> Iterator[None]:
+        """
+        Pass over all functions, a millisecond in each step.
+
+        @param gone: functions that are to be in the list although nobody uses them any more.
+        """
+        broker, peer, after = self._broker, self._peer, self._after
+        value: Callable[[Function], float] = getattr(self, f"_by_{self._sort}")
         matches = None if self._pattern is EVERY else self._pattern.fullmatch
         best: list[tuple[float, bytes, Function]] = []
         fresh: list[tuple[float, bytes, Function]] = []
         functions = queued = delayed = running = dead = matched = 0
-        for passed, function in enumerate([*broker.functions.by_name.values(), *self._gone()], 1):
+        for passed, function in enumerate([*broker.functions.by_name.values(), *gone], 1):
             if knows(peer, function):
                 functions += 1
                 queued += queued_of(function)

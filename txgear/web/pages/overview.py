@@ -72,7 +72,7 @@ class Overview(View):
         self._surveys = surveys
         self._history = pages.web.history
         self._recent = Recent(self._history)
-        self._list = FunctionList(self.broker, peer, self._query, self._gone, self._recent.rate)
+        self._list = FunctionList(self.broker, peer, self._query, self._recent.rate)
         # Those that are in the history alone, so that they need not be made for each look.
         self._past: dict[bytes, Function] = {}
         scheme = "https" if request.isSecure() else "http"
@@ -81,7 +81,7 @@ class Overview(View):
     def look(self) -> Iterator[None]:
         """Part of L{View}."""
         self._recent.begin()
-        yield from self._list.steps()
+        yield from self._list.steps(self._gone())
         self._cards(self._list.sums)
         self._wrong((yield from self._surveys.current(self.peer)))
         ids = []

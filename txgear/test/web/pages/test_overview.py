@@ -299,7 +299,7 @@ class ListTests(OverviewTestCase):
     def test_many_are_passed_over_in_steps(self) -> None:
         for place in range(functionlist.STEP * 3):
             self.broker.functions.get(b"f%04d" % place)
-        found = FunctionList(self.broker, Peer(1, "x"), FunctionQuery(), list, lambda name: 0.0)
+        found = FunctionList(self.broker, Peer(1, "x"), FunctionQuery(), lambda name: 0.0)
         self.assertEqual(len(list(found.steps())), 3)
         self.assertEqual([function.name for function in found.rows], [b"f%04d" % n for n in range(100)])
         self.assertEqual(found.matched, functionlist.STEP * 3)
@@ -308,7 +308,7 @@ class ListTests(OverviewTestCase):
         self.worker(b"a")
         self.worker(b"b")
         query = FunctionQuery(sort="rate")
-        found = FunctionList(self.broker, Peer(1, "x"), query, list, {b"b": 2.0, b"a": 1.0}.__getitem__)
+        found = FunctionList(self.broker, Peer(1, "x"), query, {b"b": 2.0, b"a": 1.0}.__getitem__)
         self.assertEqual(list(found.steps()), [])
         self.assertEqual([function.name for function in found.rows], [b"b", b"a"])
 

@@ -8,7 +8,7 @@ from base64 import urlsafe_b64encode
 
 from txgear.test.support.web import WebTestCase
 from txgear.web.pages import dashboard
-from txgear.web.pages.jobs import JobsView
+from txgear.web.pages.view import View
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
@@ -70,12 +70,13 @@ class PagesTests(WebTestCase):
         gc.collect()
         gc.disable()
         self.addCleanup(gc.enable)
-        client = self.connect()
-        client.ask_web("GET", "/jobs", {"Accept": "text/event-stream"})
-        self.clock.advance(0.25)
-        [view] = [each for each in gc.get_objects() if isinstance(each, JobsView)]
-        gone = weakref.ref(view)
-        del view
-        client.leave()
-        self.clock.advance(10)
-        self.assertIsNone(gone())
+        for path in ("/", "/jobs", "/workers", "/dead", "/server"):
+            client = self.connect()
+            client.ask_web("GET", path, {"Accept": "text/event-stream"})
+            self.clock.advance(0.25)
+            [view] = [each for each in gc.get_objects() if isinstance(each, View)]
+            gone = weakref.ref(view)
+            del view
+            client.leave()
+            self.clock.advance(10)
+            self.assertIsNone(gone(), path)
