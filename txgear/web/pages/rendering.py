@@ -33,7 +33,7 @@ class _Loader(FileSystemLoader):
     def load(
         self, environment: Environment, name: str, globals: MutableMapping[str, Any] | None = None
     ) -> Template:
-        """Part of L{FileSystemLoader}."""
+        """Part of C{FileSystemLoader}."""
         code = self.codes.get(name)
         if code is None:
             return super().load(environment, name, globals)
