@@ -33,8 +33,11 @@ T = TypeVar("T")
 
 MOST_JSON: Final = 1024 * 1024
 """Bytes of a body of JSON: to read it takes some milliseconds, in which nobody else is served."""
-MOST_FORM: Final = 1024 * 1024
-"""Bytes of a form of a page, for the same reason."""
+MOST_FORM: Final = 384 * 1024
+"""
+Bytes of a form of a page, for the same reason: what is escaped takes far longer than JSON. The longest
+workload that is edited has room, with each of its bytes escaped.
+"""
 MOST_SIGN_IN: Final = 16 * 1024
 """Bytes of a form that anybody may send."""
 
@@ -116,13 +119,17 @@ class Streamed:
 
     def finish(self) -> None:
         """The body is whole."""
-        self.on_drain = self.on_gone = lambda: None
+        self._let_go()
         self._request.end_stream()
 
     def break_off(self) -> None:
         """The body ends short, and so that nobody takes it for whole: the connection ends with it."""
-        self.on_drain = self.on_gone = lambda: None
+        self._let_go()
         self._request.break_off_stream()
+
+    def _let_go(self) -> None:
+        """Its owner is told no more, however long the peer takes to read what is left."""
+        self.on_drain = self.on_gone = self.on_session_over = lambda: None
 
 
 class WebRequest(HttpExchange):

@@ -82,8 +82,7 @@ class PageReader:
         self._told_at = now
 
     def end(self, name: str, data: Any) -> None:
-        """Send the last event; it reads that when it does, and is told no more, whatever ends meanwhile."""
-        self.stream.on_session_over = lambda: None
+        """Send the last event."""
         self.stream.write(event(name, data))
         self.stream.finish()
 
