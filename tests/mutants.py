@@ -377,8 +377,8 @@ MUTANTS: Final = (
     Mutant(
         "a job by its handle without SEE",
         "broker/inspection.py",
-        "            return sees(peer, job)\n",
-        "            return job\n",
+        "    return None if job is None else sees(peer, job)\n",
+        "    return job\n",
         "broker.test_inspection_rights server.test_textcommands_rights",
     ),
     Mutant(

@@ -220,10 +220,29 @@ def function_name(broker: Broker, word: bytes, names: Iterable[bytes]) -> bytes:
 
 def find(broker: Broker, peer: Peer, word: bytes) -> Job | None:
     """The job with this handle, as it is shown or as it is; whether or not it has ended."""
+    job = _with_handle(broker, word)
+    return None if job is None else sees(peer, job)
+
+
+def _with_handle(broker: Broker, word: bytes) -> Job | None:
+    """The same, whoever asks."""
     for handle in readings(word):
         if (job := broker.table.by_handle(handle) or broker.archive.by_handle(handle)) is not None:
-            return sees(peer, job)
+            return job
     return None
+
+
+def _without_hidden(broker: Broker, peer: Peer, handles: Iterable[str]) -> list[str]:
+    """
+    Handles without those of jobs of which the peer may not know. Of what is forgotten it is not known what it
+    was: it stays, and leads nowhere.
+    """
+    found = []
+    for handle in handles:
+        job = _with_handle(broker, handle.encode("utf-8"))
+        if job is None or sees(peer, job) is not None:
+            found.append(handle)
+    return found
 
 
 def job(broker: Broker, peer: Peer, job: Job, now: float) -> dict[str, Any]:
@@ -232,7 +251,8 @@ def job(broker: Broker, peer: Peer, job: Job, now: float) -> dict[str, Any]:
 
     @return: what every job has; of one that has not ended, where it is, who waits for it and who runs it;
         of one that has, when that was and what is kept of it. What is not there, or not known, is C{None}.
-        C{copy_of} is the job that it was made from, C{copies} are the last ones that were made from it.
+        C{copy_of} is the job that it was made from, C{copies} are the last ones that were made from it;
+        those of them that are known are named where the peer may know of them.
         C{settings} are those in force for it, C{history} its attempts that ended without a result,
         the newest last. Workers are named where the peer may know who is connected, and quoted where it may
         read results. C{waiters} are the last L{MOST_WAITERS} of its C{clients} of whom the peer may know,
@@ -253,7 +273,9 @@ def job(broker: Broker, peer: Peer, job: Job, now: float) -> dict[str, Any]:
         "attempts": _attempts(job, history),
     }
     found.update(_of_ended(broker, job, history) if job.ended else _of_live(broker, peer, job, history, now))
-    found["copy_of"], found["copies"] = history.copy_of or None, list(history.copies)
+    original = _without_hidden(broker, peer, [history.copy_of] if history.copy_of else ())
+    found["copy_of"] = original[0] if original else None
+    found["copies"] = _without_hidden(broker, peer, history.copies)
     found["reasons"] = dict(history.counts)
     found["settings"] = history.policy(
         job.function.policy or CLASSIC, broker.functions.policies

@@ -49,6 +49,19 @@ class LiveTests(RightsTestCase):
         self.assertEqual(self.jobs(), {"jobs": [], "next": 3})
         self.assertEqual(handles(self.jobs(after=b"3")), [mine.handle.decode()])
 
+    def test_copies_of_other_functions(self) -> None:
+        """A job does not tell of others of which one may not know; of what is forgotten nobody can say."""
+        original, copy, gone = (self.fixture.submit(None, name) for name in (b"f", b"g", b"g"))
+        for each in (copy, gone):
+            self.broker.operations.link_copy(original, each)
+        self.fixture.cancel(gone)
+        known = [each.handle.decode() for each in (original, copy, gone)]
+        for denied, originals, copies in ((), known[0], known[1:]), (((SEE, b"g"),), None, known[2:]):
+            self.deny(*denied)
+            self.assertEqual(self.job(original)["copies"], copies)
+            self.deny(*((SEE, b"f") if name == b"g" else (act, name) for act, name in denied))
+            self.assertEqual(self.job(copy)["copy_of"], originals)
+
     def test_no_guessing_at_workloads(self) -> None:
         """Whoever may not read them cannot find jobs by what they have; by their uniques it can."""
         job = self.fixture.submit(None, b"f", b"order 17", b"the secret")
