@@ -44,7 +44,8 @@ def run_unit_tests(folder: Path, modules: set[str], *, keep: bool) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=PATIENCE,
+        # The first run is of all of them, later ones of one or two.
+        timeout=PATIENCE * len(modules),
         check=False,
     )
     return done.stdout

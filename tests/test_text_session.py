@@ -506,7 +506,8 @@ FIXED_OWN = [
     (b"jobs limit=201", b"ERR INVALID_ARGUMENT limit+is+a+number+from+1+to+200\r\n"),
     (
         b"dead worker=x",
-        b"ERR INVALID_ARGUMENT worker+is+not+known;+there+are+function,+unique,+text,+after,+limit\r\n",
+        b"ERR INVALID_ARGUMENT worker+is+not+known;+there+are+"
+        b"function,+unique,+reason,+review,+text,+after,+limit\r\n",
     ),
 ]
 
@@ -658,7 +659,7 @@ def test_the_dead(start_server: Servers, tmp_path: Path) -> None:
     assert ["workload", "to 0"] in server.list(f"workload {first.decode()}")
     assert admin.ask(b"result " + first) == b"ERR NO_RESULT What+the+job+has+brought+is+not+kept\r\n"
     assert admin.ask(b"requeue job " + first) == b"OK\r\n"
-    assert admin.ask(b"requeue job " + first) == b"ERR NOT_DEAD The+job+is+not+dead\r\n"
+    assert admin.ask(b"requeue job " + first) == b"ERR NOT_DEAD The+job+is+not+dead,+and+does+not+wait\r\n"
     assert (
         admin.ask(b"forget job " + first) == b"ERR NOT_ENDED The+job+has+not+ended;+it+can+be+cancelled\r\n"
     )
