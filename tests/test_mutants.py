@@ -23,11 +23,12 @@ import pytest
 
 import txgear
 from mutants import MUTANTS, Mutant
-from processes import PATIENCE
 
 pytestmark = pytest.mark.txgear_only
 
 PACKAGE: Final = Path(txgear.__file__).parent
+MODULE_SECONDS: Final = 60.0
+"""Seconds for one module of unit tests, on a machine that has a lot to do; one is enough on others."""
 
 
 def run_unit_tests(folder: Path, modules: set[str], *, keep: bool) -> str:
@@ -45,7 +46,7 @@ def run_unit_tests(folder: Path, modules: set[str], *, keep: bool) -> str:
         stderr=subprocess.STDOUT,
         text=True,
         # The first run is of all of them, later ones of one or two.
-        timeout=PATIENCE * len(modules),
+        timeout=MODULE_SECONDS * len(modules),
         check=False,
     )
     return done.stdout

@@ -22,6 +22,7 @@ from txgear.server import operatorcommands, reviewcommands, tasks
 from txgear.server.jobserver import JobServer
 from txgear.web.acts import record
 from txgear.web.answers import Answer, Problem
+from txgear.web.pages import question
 from txgear.web.pages.asked import takes_html
 from txgear.web.pages.filters import EVERYTHING, kind
 from txgear.web.pages.forms import Form
@@ -175,16 +176,14 @@ def act(
         return Done("Nothing is selected, and nothing is done: mark some jobs first", back)
     if len(handles) > MOST_SELECTED:
         raise Problem(400, "too_many_jobs", f"At most {MOST_SELECTED} jobs can be selected at once")
-    if wanted.act in FINAL and form.get("sure") != "yes":
-        if not takes_html(request):
-            raise Problem(409, "not_sure", "This cannot be undone: say sure=yes")
-        return pages.show(
+    if wanted.act in FINAL and not question.is_sure(form):
+        return question.ask(
+            pages,
             request,
-            "question.html",
             title=f"{wanted.order(len(handles))}?",
             warning=wanted.warning,
             handles=handles,
-            fields={"act": wanted.act, "sure": "yes"},
+            fields={"act": wanted.act},
             action=_asked(request),
             button=wanted.order(len(handles)),
             back=back,

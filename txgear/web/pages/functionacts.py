@@ -20,7 +20,7 @@ from txgear.web.api.acts import MaxQueue
 from txgear.web.api.finding import as_sent, function_named
 from txgear.web.api.orders import Priority
 from txgear.web.api.replies import Replies
-from txgear.web.pages.asked import takes_html
+from txgear.web.pages import question
 from txgear.web.pages.formats import function_path, job_path
 from txgear.web.pages.forms import Form
 from txgear.web.pages.pages import Act, Done, Pages, act
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 PATH: Final = "/functions/<string(minlength=0):name>"
 """The name may be empty: Gearman has such a function, too."""
-SURE = "yes"
-"""What the field C{sure} of a form has that asks no more."""
 
 
 class FunctionForms:
@@ -73,7 +71,7 @@ class FunctionForms:
 
     def purge(self, request: WebRequest, form: Form, name: str) -> Done | Answer:
         """Cancel its jobs that no worker has, if that is meant."""
-        if form.get("sure") != SURE:
+        if not question.is_sure(form):
             function = function_named(request, name)
             check(request.peer, PURGE, function.name)
             jobs = number(function.total - function.running, "job")
@@ -88,7 +86,7 @@ class FunctionForms:
 
     def drop(self, request: WebRequest, form: Form, name: str) -> Done | Answer:
         """Forget it, if that is meant."""
-        if form.get("sure") != SURE:
+        if not question.is_sure(form):
             function = function_named(request, name)
             check(request.peer, DROP, function.name)
             words = (
@@ -101,17 +99,13 @@ class FunctionForms:
 
     def _ask(self, request: WebRequest, name: bytes, act: str, title: str, words: str, button: str) -> Answer:
         """A page that asks, for those whose browsers do not."""
-        if not takes_html(request):
-            raise Problem(409, "not_sure", "This cannot be undone: say sure=yes")
         path = function_path(name)
-        return self._pages.show(
+        return question.ask(
+            self._pages,
             request,
-            "question.html",
             title=title,
             warning=words,
             action=f"{path}/{act}",
-            fields={"sure": SURE},
-            handles=(),
             back=path,
             button=button,
         )

@@ -49,18 +49,6 @@ if TYPE_CHECKING:
 LARGE: Final = 8 * 1024
 """Bytes that are shown in a turn of their own."""
 Form = Literal["", "text", "json", "php", "hex"]
-BADGES: Final = {
-    "waiting": "info",
-    "storing": "info",
-    "queued": "info",
-    "running": "ok",
-    "done": "ok",
-    "failed": "critical",
-    "dead": "critical",
-    "cancelled": "warning",
-    "expired": "warning",
-}
-"""How the states look."""
 
 
 class JobQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -178,7 +166,6 @@ class JobView(View):
         found = self._found
         return {
             "state": found["state"],
-            "badge": BADGES[found["state"]],
             "handle": found["handle"],
             "function": found["function"],
             "attempts": found["attempts"],

@@ -15,6 +15,7 @@ from txgear.server.operatorcommands import named_job
 from txgear.web.answers import Answer, Problem
 from txgear.web.api.acts import JobActs
 from txgear.web.api.finding import as_sent, unknown_job
+from txgear.web.pages import question
 from txgear.web.pages.asked import takes_html
 from txgear.web.pages.formats import job_path
 from txgear.web.pages.forms import Form
@@ -104,16 +105,12 @@ class PageActs:
         if job is None:
             raise unknown_job()
         path = job_path(job.handle)
-        if form.get("sure") != "yes":
-            if not takes_html(request):
-                raise Problem(409, "not_sure", "This cannot be undone: say sure=yes")
-            return self._pages.show(
+        if not question.is_sure(form):
+            return question.ask(
+                self._pages,
                 request,
-                "question.html",
                 title=f"{button} {text(job.handle)}?",
                 warning=warning,
-                handles=[],
-                fields={"sure": "yes"},
                 action=request.target.decode("ascii"),
                 button=button,
                 back=path,

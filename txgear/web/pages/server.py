@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from markupsafe import Markup
-from msgspec import UNSET, Meta, Struct
+from msgspec import UNSET, Struct
 
 from txgear.broker.connections import connections
 from txgear.broker.inspection import moment
@@ -23,15 +23,16 @@ from txgear.server.lag import KEPT, PARTS, SPAN
 from txgear.server.ownprocess import figures
 from txgear.web.acts import record
 from txgear.web.answers import Answer, Problem
-from txgear.web.api.models import LAST, MOST_WORD, search_of
+from txgear.web.api.models import After, Word, search_of
 from txgear.web.api.workers import ConnectionPage
 from txgear.web.health import BAD_LAG
+from txgear.web.pages import question
 from txgear.web.pages.asked import takes_html
 from txgear.web.pages.charts import Line, round_top, time_chart
 from txgear.web.pages.formats import count, following, seconds, size
 from txgear.web.pages.forms import Form
 from txgear.web.pages.pages import Done, Pages, act, page
-from txgear.web.pages.view import View
+from txgear.web.pages.view import NoQuery, View
 from txgear.web.pages.workers import RECENT, name_of
 from txgear.web.routes import Route
 
@@ -62,10 +63,6 @@ ENDS: Final = {"drain": ("Drain and end", DRAIN_WARNING), "now": ("End at once",
 """How the server can be ended: what stands on the button, and what is asked before."""
 
 
-class NoQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """Nothing is asked for but the page."""
-
-
 class ConnectionsQuery(Struct, frozen=True, kw_only=True):
     """
     Which connections are shown. What is empty is for all.
@@ -76,8 +73,8 @@ class ConnectionsQuery(Struct, frozen=True, kw_only=True):
     """
 
     kind: Literal["", "gearman", "http", "web", "other"] = ""
-    worker: Annotated[str, Meta(max_length=MOST_WORD)] = ""
-    after: Annotated[int, Meta(ge=0, le=LAST)] = 0
+    worker: Word = ""
+    after: After = 0
 
 
 class ServerView(View):
@@ -283,16 +280,13 @@ class ServerActs:
         if not self._server.settings.allow_shutdown:
             raise Problem(409, "not_switched_on", "The server was not started with --allow-shutdown")
         label, warning = ENDS[how]
-        if form.get("sure") != "yes":
-            if not takes_html(request):
-                raise Problem(409, "not_sure", "This cannot be undone: say sure=yes")
-            return self._pages.show(
+        if not question.is_sure(form):
+            return question.ask(
+                self._pages,
                 request,
-                "question.html",
                 title=f"{label}?",
                 warning=warning,
-                handles=[],
-                fields={"how": how, "sure": "yes"},
+                fields={"how": how},
                 action=f"{PATH}/end",
                 button=label,
                 back=PATH,

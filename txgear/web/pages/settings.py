@@ -15,7 +15,7 @@ from txgear.protocol.textlines import text
 from txgear.server import setupview
 from txgear.web.pages import policywords
 from txgear.web.pages.pages import Pages, page
-from txgear.web.pages.view import View
+from txgear.web.pages.view import NoQuery, View
 from txgear.web.routes import Route
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class SettingsView(View):
 
     def __init__(self, pages: Pages, peer: Peer, request: WebRequest) -> None:
         check(peer, SETTINGS)
+        request.query(NoQuery)
         super().__init__(pages, peer, "Settings")
 
     def look(self) -> Iterator[None]:

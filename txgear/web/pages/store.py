@@ -17,7 +17,7 @@ from txgear.server import storestate
 from txgear.web.pages.charts import MARKED, bars_of, histogram_of
 from txgear.web.pages.formats import count, seconds, size
 from txgear.web.pages.pages import Pages, page
-from txgear.web.pages.view import View
+from txgear.web.pages.view import NoQuery, View
 from txgear.web.routes import Route
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class StoreView(View):
 
     def __init__(self, pages: Pages, peer: Peer, request: WebRequest) -> None:
         check(peer, METRICS)
+        request.query(NoQuery)
         super().__init__(pages, peer, "Store")
 
     def look(self) -> Iterator[None]:

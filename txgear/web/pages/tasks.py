@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec import Struct
-
 from txgear.broker import bulkacts
 from txgear.broker.bulkacts import BulkAct
 from txgear.broker.model import Peer
@@ -21,7 +19,7 @@ from txgear.web.pages import filters
 from txgear.web.pages.bulk import FINAL, PUT_BACK, Wish
 from txgear.web.pages.forms import Form
 from txgear.web.pages.pages import Done, Pages, act, page
-from txgear.web.pages.view import View
+from txgear.web.pages.view import NoQuery, View
 from txgear.web.problems import problem_of
 from txgear.web.routes import Route
 
@@ -33,10 +31,6 @@ PATH: Final = "/tasks"
 
 _LISTS: Final = {"jobs": ("/jobs", None), "kept": ("/jobs", "kept"), "dead": ("/dead", None)}
 """Where the jobs are listed: the path, and what else its query says."""
-
-
-class NoQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """Nothing is asked for but the page."""
 
 
 def _path(task: BulkAct) -> str:

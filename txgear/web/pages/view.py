@@ -8,6 +8,8 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any, ClassVar, Final, Protocol
 
+from msgspec import Struct
+
 from txgear.broker.model import Peer
 from txgear.broker.rights import may
 from txgear.server.jobserver import JobServer
@@ -25,6 +27,10 @@ class Maker(Protocol):
 
     def fragment(self, template: str, macro: str, **values: Any) -> str:
         """What a macro of a template makes."""
+
+
+class NoQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """The query of a page of which nothing can be chosen."""
 
 
 class View:

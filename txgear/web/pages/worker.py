@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from msgspec import Struct
 from twisted.internet.defer import Deferred
 
 from txgear.broker import workers
@@ -20,10 +19,10 @@ from txgear.server import workercommands
 from txgear.server.workercommands import DISCONNECT
 from txgear.web.answers import Answer, Problem
 from txgear.web.api.workers import disconnect, steer
-from txgear.web.pages.asked import takes_html
+from txgear.web.pages import question
 from txgear.web.pages.forms import Form
 from txgear.web.pages.pages import Done, Pages, act, page
-from txgear.web.pages.view import View
+from txgear.web.pages.view import NoQuery, View
 from txgear.web.pages.workers import PATH, RECENT, facts_of, name_of, values_of
 from txgear.web.problems import problem_of
 from txgear.web.routes import Route
@@ -64,10 +63,6 @@ WORDS: Final = {
         " worker that is well connects again.",
     ),
 }
-
-
-class NoQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """Nothing is asked for but the page."""
 
 
 class WorkerView(View):
@@ -152,7 +147,7 @@ class WorkerActs:
         word = WORDS.get(said)
         if word is None:
             raise Problem(400, "unknown_word", f"There are {', '.join(WORDS)} to say")
-        if word.warning and form.get("sure") != "yes":
+        if word.warning and not question.is_sure(form):
             return self._question(request, worker, said, enrolled)
         if said == DISCONNECT:
             disconnect(request, worker)
@@ -162,16 +157,13 @@ class WorkerActs:
         return steer(request, worker, said).addCallback(lambda answer: Done(_sentence(word.done, answer), to))
 
     def _question(self, request: WebRequest, worker: Peer, said: str, enrolled: str) -> Answer:
-        if not takes_html(request):
-            raise Problem(409, "not_sure", "This cannot be undone: say sure=yes")
         path = f"{PATH}/{worker.descriptor}"
-        return self._pages.show(
+        return question.ask(
+            self._pages,
             request,
-            "question.html",
             title=f"{WORDS[said].label}: {worker.name}?",
             warning=WORDS[said].warning,
-            handles=[],
-            fields={"word": said, "enrolled": enrolled, "sure": "yes"},
+            fields={"word": said, "enrolled": enrolled},
             action=f"{path}/tell",
             button=WORDS[said].label,
             back=path,

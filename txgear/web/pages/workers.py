@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlencode
 
-from msgspec import UNSET, Meta, Struct
+from msgspec import UNSET, Struct
 
 from txgear.broker import workers
 from txgear.broker.inspection import moment
@@ -27,7 +27,7 @@ from txgear.broker.workforce import (
     WOKEN,
 )
 from txgear.protocol.textlines import text
-from txgear.web.api.models import LAST, MOST_WORD, search_of
+from txgear.web.api.models import After, Word, search_of
 from txgear.web.api.workers import WorkerSearch
 from txgear.web.pages.listing import Find, look_through
 from txgear.web.pages.pages import Pages, page
@@ -72,7 +72,6 @@ LABELS: Final = {
 """What conditions are called, in the order of the tabs."""
 
 Condition = Literal["", "paused", "asleep", "woken", "busy", "unread", "late", "silent", "awake"]
-Word = Annotated[str, Meta(max_length=MOST_WORD)]
 
 
 class WorkersQuery(Struct, frozen=True, kw_only=True):
@@ -88,7 +87,7 @@ class WorkersQuery(Struct, frozen=True, kw_only=True):
     condition: Condition = ""
     function: Word = ""
     worker: Word = ""
-    after: Annotated[int, Meta(ge=0, le=LAST)] = 0
+    after: After = 0
 
 
 def address(wanted: WorkersQuery, **other: str | int) -> str:
