@@ -1287,7 +1287,7 @@ MUTANTS: Final = (
     Mutant(
         "the selected are cancelled without a question",
         "web/pages/bulk.py",
-        'if wanted.act in FINAL and form.get("sure") != "yes":',
+        "if wanted.act in FINAL and not question.is_sure(form):",
         "if False:",
         "web.pages.test_jobs",
     ),
