@@ -211,6 +211,9 @@ class Connections(Struct, frozen=True, kw_only=True):
     total: ConnectionTotal
 
 
+WorkerWord = Annotated[str, Meta(pattern="^[a-z][a-z-]{0,31}$", examples=["pause"])]
+
+
 class Steer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
     What a worker is told.
@@ -219,7 +222,7 @@ class Steer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         takes some again) and C{stop} (it finishes what it has in hand, and leaves).
     """
 
-    word: Annotated[str, Meta(pattern="^[a-z][a-z-]{0,31}$", examples=["pause"])]
+    word: WorkerWord
 
 
 class Steered(Struct, frozen=True, kw_only=True):
