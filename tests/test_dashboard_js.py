@@ -17,6 +17,7 @@ from txgear.broker.words import span
 ROOT = Path(__file__).parents[1]
 TESTS = Path("tests/dashboard")
 STATIC = Path("txgear/web/pages/static")
+TEMPLATES = Path("txgear/web/pages/templates")
 SPANS = (
     0,
     0.9,
@@ -68,17 +69,25 @@ def test_modules(tmp_path: Path) -> None:
     assert re.search(r"^# pass [1-9]|pass [1-9]", done.stdout, re.MULTILINE), done.stdout
 
 
-def test_all_are_used() -> None:
-    """page.js reaches all modules, and base.html has each loaded at once."""
+def reached_by(*names: str) -> set[str]:
+    """Modules, and all that they import."""
     imports = re.compile(r'^import .*"\./(.+)";$', re.MULTILINE)
     reached: set[str] = set()
-    ahead = ["page.js"]
+    ahead = list(names)
     while ahead:
         name = ahead.pop()
         if name not in reached:
             reached.add(name)
             ahead += imports.findall((ROOT / STATIC / name).read_text("utf-8"))
-    assert reached == {path.name for path in (ROOT / STATIC).glob("*.js")}
-    base = (ROOT / "txgear/web/pages/templates/base.html").read_text("utf-8")
+    return reached
+
+
+def test_all_are_used() -> None:
+    """page.js, or what one page has for itself, reaches all modules; base.html has those loaded at once."""
+    pages = [path.read_text("utf-8") for path in (ROOT / TEMPLATES).glob("*.html")]
+    own = {name for page in pages for name in re.findall(r"static\('(\w+\.js)'\)", page)}
+    assert reached_by(*own, "page.js") == {path.name for path in (ROOT / STATIC).glob("*.js")}
+    reached = reached_by("page.js")
+    base = (ROOT / TEMPLATES / "base.html").read_text("utf-8")
     listed = json.loads(base.partition("{% for name in ")[2].partition(" %}")[0])
     assert sorted(f"{name}.js" for name in listed) == sorted(reached - {"page.js"})
