@@ -194,7 +194,7 @@ class Archive:
         history.data_size, history.result_size, history.complete = 0, 0, False
         self.results.pop(job.number, None)
         self.ended.drop_result(job)
-        self._change(job, history)
+        self.change(job, history)
 
     # Operators
 
@@ -228,17 +228,21 @@ class Archive:
         history = history_of(job)
         history.aside = aside
         self.ended.set_aside(job, aside)
-        self._change(job, history)
+        self.change(job, history)
 
     def give_back(self, job: Job) -> None:
         """A job that is in a review is in none any more."""
         history = history_of(job)
         history.aside = None
         self.ended.give_back(job, self._is_own(job, history), reason_of(history))
-        self._change(job, history)
+        self.change(job, history)
 
-    def _change(self, job: Job, history: History) -> None:
-        """Something else is known of a job that has ended."""
+    def change(self, job: Job, history: History) -> None:
+        """
+        Keep what is known of a job that has ended, where that has changed.
+
+        @param history: what L{history_of} gave, and what has come to it.
+        """
         job.archived = history.to_bytes(job.tenant) or b"{}"
         self._persistence.update_ended(job)
 

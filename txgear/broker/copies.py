@@ -49,8 +49,7 @@ class Copies:
         elif original.number in self._archive.jobs:
             history = history_of(original)
             history.add_copy(handle)
-            original.archived = history.to_bytes(original.tenant) or b"{}"
-            self._persistence.update_ended(original)
+            self._archive.change(original, history)
 
     def _update(self, job: Job) -> None:
         begins = self._lifecycle.begins(job)
