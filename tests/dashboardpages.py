@@ -4,6 +4,8 @@ All pages of the dashboard, as its router knows them, and an address of each.
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from txgear.test.support.server import ServerFixture
@@ -68,6 +70,10 @@ DOWNLOADS: Final = {"/jobs/<handle>/workload", "/jobs/<handle>/result"}
 
 
 def routes() -> list[Route]:
-    """Of all pages, and of all that their forms are sent to."""
+    """Of all pages, and of all that their forms are sent to; C{<name>} is any part of a path by that name."""
     web = Web(ServerFixture().server, WebOptions(), ())
-    return [route for route in dashboard.routes(web) if route.page]
+    return [
+        replace(route, rule=re.sub("<[^<>]*:([a-z]+)>", r"<\1>", route.rule))
+        for route in dashboard.routes(web)
+        if route.page
+    ]
