@@ -115,7 +115,13 @@ def test_all_are_looked_at() -> None:
 def test_views(tab: Tab, shop: Shop, name: str) -> None:
     page = tab.open(shop.path_of(name))
     expect(page.get_by_role("heading", level=1)).to_have_count(1)
+    for pictured in (each for each, place in PICTURED.items() if place == name):
+        picture(tab, pictured)
     tab.check_looks()
+    if name == "overview":
+        tab.look(LOOKS[3])
+        picture(tab, f"{name}-{LOOKS[3].name}")
+        tab.look(LOOKS[0])
     tab.is_calm()
 
 
@@ -123,17 +129,6 @@ def picture(tab: Tab, name: str) -> None:
     """Keep what the page that is open looks like, for the docs."""
     if PICTURES:
         tab.picture(Path(PICTURES) / f"{name}.png")
-
-
-@pytest.mark.parametrize("name", PICTURED)
-@pytest.mark.skipif(not PICTURES, reason="no pictures are wanted")
-def test_pictures(tab: Tab, shop: Shop, name: str) -> None:
-    tab.open(shop.path_of(PICTURED[name]))
-    picture(tab, name)
-    if name == "overview":
-        tab.look(LOOKS[3])
-        picture(tab, f"{name}-{LOOKS[3].name}")
-        tab.look(LOOKS[0])
 
 
 @pytest.mark.parametrize(
