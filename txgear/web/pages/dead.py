@@ -6,7 +6,6 @@ for.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import replace
 from functools import partial
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +17,6 @@ from txgear.broker.deadgroups import DEAD_REASONS
 from txgear.broker.model import Function, Peer
 from txgear.broker.rights import FORGET, MOVE, REQUEUE, REVIEW
 from txgear.broker.search import Bounds, Search
-from txgear.protocol.textlines import unescaped
 from txgear.web.answers import Answer
 from txgear.web.api.models import After
 from txgear.web.pages import bulk, filters
@@ -26,10 +24,8 @@ from txgear.web.pages.board import part_id
 from txgear.web.pages.bulk import Wish
 from txgear.web.pages.formats import only
 from txgear.web.pages.forms import Form
-from txgear.web.pages.jobs import IDLE_SECONDS
-from txgear.web.pages.listing import MOST_PIECES, PIECE, Found, look_through
+from txgear.web.pages.joblist import JobList
 from txgear.web.pages.pages import Done, Pages, act, page
-from txgear.web.pages.view import View
 from txgear.web.routes import Route
 
 if TYPE_CHECKING:
@@ -96,103 +92,32 @@ class DeadQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return filters.address(PATH, self.words(), after=after or None)
 
 
-class DeadJobs(View):
+class DeadJobs(JobList):
     """
     A page of dead jobs, with what can be done to them. Subclasses say which.
-
-    @ivar search: which jobs, as far as what is asked for makes sense, and
-    @ivar words: the same, as it was said.
     """
 
     place = PATH
-
-    bounds: Bounds = PIECE
-    pieces: int = MOST_PIECES
-    acts: tuple[str, ...] = ACTS
+    rest = "rest"
+    acts = ACTS
 
     def __init__(self, pages: Pages, peer: Peer, title: str, words: dict[str, bytes], after: int) -> None:
-        super().__init__(pages, peer, title)
-        known = filters.known("dead")
-        self.words = words
-        self.wrong = filters.problems(words, known)
-        search = Search() if self.wrong else Search.parse(words, known)
-        self.search = replace(search, after=after)
-        self._found: Found | None = None
-        self._stamp: object = None
-        self._looked_at = 0.0
+        super().__init__(pages, peer, title, "dead", words, after)
 
-    def address(self, after: int | None = None) -> str:
-        """The address of a page of this list."""
-        raise NotImplementedError
-
-    def look_at_jobs(self, stamp: object) -> Iterator[None]:
-        """
-        Look for those of this page. What takes long is done only where it may come to something else.
-
-        @param stamp: changes when a job may be one of them, or none of them any more.
-        """
-        if self.wrong:
-            self._found = Found([], None, 0)
-            return
-        now = self.server.seconds()
-        found = self._found
-        is_same = stamp == self._stamp and now - self._looked_at < IDLE_SECONDS
-        if found is not None and found.pieces > 1 and is_same:
-            return
-        self._stamp, self._looked_at = stamp, now
-        self._found = yield from look_through(
-            lambda search, bounds: inspection.dead(
-                self.broker, self.peer, search, self.server.seconds(), bounds
-            ),
-            self.search,
-            self.bounds,
-            self.pieces,
-        )
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        """What was found."""
-        return [] if self._found is None else self._found.rows
+    def find(self, search: Search, bounds: Bounds) -> dict[str, Any]:
+        """Part of L{JobList}."""
+        return inspection.dead(self.broker, self.peer, search, self.server.seconds(), bounds)
 
     def put_row(self, row: dict[str, Any], more: dict[str, Any]) -> str:
         """
         @param more: what is shown besides.
         @return: the part's id.
         """
-        part = f"job-{row['handle'].rpartition(':')[2]}"
+        part = self.part_of(row)
         names = ("function", "died", "attempts", "reason", "text", "size", "unique")
         facts = (*(row[name] for name in names), *more.values())
         self.put(part, facts, "dead_row", partial(dict, row=row, **more))
         return part
-
-    def put_rest(self) -> None:
-        """What can be done to those that are shown, and what comes after them."""
-        found = self._found
-        assert found is not None
-        functions = {unescaped(row["function"].encode("utf-8")) for row in found.rows}
-        acts = tuple(
-            act for act in self.acts if any(self.may(Wish(act).right, function) for function in functions)
-        )
-        wishes = [Wish(act) for act in acts]
-        for part in ("chosen", "everything"):
-            self.put(part, acts, "acts", partial(dict, wishes=wishes, chosen=part == "chosen"))
-        shown = len(found.rows)
-        full = shown == self.search.limit
-        self.put(
-            "end",
-            (shown, found.next, full),
-            "rest",
-            lambda: {
-                "shown": shown,
-                "wrong": bool(self.wrong),
-                "full": full,
-                "next": found.next,
-                "last": self.broker.table.last_number,
-                "more": None if found.next is None else self.address(found.next),
-                "first": self.address() if self.search.after else None,
-                "said": filters.in_words(self.words),
-            },
-        )
 
 
 class DeadView(DeadJobs):
@@ -205,7 +130,7 @@ class DeadView(DeadJobs):
         super().__init__(pages, peer, "Dead set", query.words(), query.after)
 
     def address(self, after: int | None = None) -> str:
-        """Part of L{DeadJobs}."""
+        """Part of L{JobList}."""
         return self._query.address(after)
 
     def context(self) -> dict[str, Any]:
@@ -213,17 +138,7 @@ class DeadView(DeadJobs):
         query = self._query
         reason = query.reason or ""
         return {
-            "fields": [
-                {
-                    "name": name,
-                    "label": label,
-                    "hint": hint,
-                    "size": size,
-                    "value": getattr(query, name) or "",
-                    "wrong": self.wrong.get(name),
-                }
-                for name, (label, hint, size) in _LABELS.items()
-            ],
+            "fields": filters.fields(_LABELS, query, self.wrong),
             "reasons": [*DEAD_REASONS, *([reason] if reason and reason not in DEAD_REASONS else [])],
             "filtered": bool(self.words),
             "action": self.address(query.after),

@@ -130,6 +130,29 @@ def in_words(words: Mapping[str, bytes]) -> list[Said]:
     return found
 
 
+def fields(
+    labels: Mapping[str, tuple[str, str, int]], query: object, wrong: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """
+    The fields of a form, for its template.
+
+    @param labels: by their names what each is called, what may stand there, and how wide it is.
+    @param query: has their values as attributes.
+    @param wrong: what L{problems} found.
+    """
+    return [
+        {
+            "name": name,
+            "label": label,
+            "hint": hint,
+            "size": size,
+            "value": getattr(query, name) or "",
+            "wrong": wrong.get(name),
+        }
+        for name, (label, hint, size) in labels.items()
+    ]
+
+
 def state_choices(wanted: str) -> list[str]:
     """
     What can be chosen of states.

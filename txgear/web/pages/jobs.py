@@ -5,8 +5,6 @@ C{/jobs}: jobs that have not ended, or those that are kept, by what one looks fo
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from msgspec import Struct
@@ -17,24 +15,19 @@ from txgear.broker.model import Peer
 from txgear.broker.rights import CANCEL, FORGET, MOVE, PRIORITISE
 from txgear.broker.search import Bounds, Search
 from txgear.errors import InvalidArgument
-from txgear.protocol.textlines import unescaped
 from txgear.web.answers import Answer
 from txgear.web.api.models import After
 from txgear.web.pages import bulk, filters
-from txgear.web.pages.bulk import Wish
 from txgear.web.pages.formats import job_path
 from txgear.web.pages.forms import Form
-from txgear.web.pages.listing import MOST_PIECES, PIECE, Found, look_through
+from txgear.web.pages.joblist import JobList
 from txgear.web.pages.pages import Done, Pages, act, page
-from txgear.web.pages.view import View
 from txgear.web.routes import Route
 
 if TYPE_CHECKING:
     from txgear.web.request import WebRequest
 
 PATH: Final = "/jobs"
-IDLE_SECONDS: Final = 10.0
-"""Seconds for which a search that takes long is not repeated where no count of its functions has changed."""
 COUNTED: Final = 1000
 """Functions whose counts are looked at in one piece of work: a millisecond."""
 
@@ -96,35 +89,35 @@ def _address(words: dict[str, bytes], of: str, after: int | None = None) -> str:
     return filters.address(PATH, words, of=None if of == "jobs" else of, after=after or None)
 
 
-class JobsView(View):
+class JobsView(JobList):
     """
     A page of jobs.
     """
 
     template = "jobs.html"
     place = PATH
-
-    bounds: Bounds = PIECE
-    pieces: int = MOST_PIECES
+    rest = "end"
 
     def __init__(self, pages: Pages, peer: Peer, request: WebRequest) -> None:
-        super().__init__(pages, peer, "Jobs")
         self._query = query = request.query(JobsQuery)
-        words = query.words()
+        super().__init__(pages, peer, "Jobs", query.of, query.words(), query.after)
+        self.acts = _ACTS[query.of]
         known = filters.known(query.of)
-        self._wrong = filters.problems(words, known)
-        self._line = filters.line(words)
+        self._line = filters.line(self.words)
         if query.q is not None:
             self._line = query.q
-            self._wrong["q"] = _why(query.q, query.of)
-        elif beside := [why for name, why in self._wrong.items() if name not in known]:
-            self._wrong["q"] = "; ".join(beside)
-        self._words = words
-        search = Search() if self._wrong else Search.parse(words, known)
-        self._search = replace(search, after=query.after)
-        self._found: Found | None = None
-        self._counts: int | None = None
-        self._looked_at = 0.0
+            self.wrong["q"] = _why(query.q, query.of)
+        elif beside := [why for name, why in self.wrong.items() if name not in known]:
+            self.wrong["q"] = "; ".join(beside)
+
+    def address(self, after: int | None = None) -> str:
+        """Part of L{JobList}."""
+        return self._query.address(after)
+
+    def find(self, search: Search, bounds: Bounds) -> dict[str, Any]:
+        """Part of L{JobList}."""
+        find = inspection.jobs if self._query.of == "jobs" else inspection.kept
+        return find(self.broker, self.peer, search, self.server.seconds(), bounds)
 
     def context(self) -> dict[str, Any]:
         """Part of L{View}."""
@@ -132,19 +125,10 @@ class JobsView(View):
         return {
             "of": query.of,
             "line": self._line,
-            "wrong": self._wrong,
-            "fields": [
-                {
-                    "name": name,
-                    "label": label,
-                    "hint": hint,
-                    "size": size,
-                    "value": getattr(query, name) or "",
-                    "wrong": self._wrong.get(name),
-                }
-                for name, (label, hint, size) in _LABELS.items()
-                if name in known
-            ],
+            "wrong": self.wrong,
+            "fields": filters.fields(
+                {name: label for name, label in _LABELS.items() if name in known}, query, self.wrong
+            ),
             "states": filters.state_choices(query.state or ""),
             "tabs": {of: query.address(of=of) for of in _ACTS},
             "action": query.address(query.after),
@@ -154,30 +138,15 @@ class JobsView(View):
 
     def look(self) -> Iterator[None]:
         """Part of L{View}."""
-        if self._wrong:
-            self.arrange("rows", ())
-            self._put_rest(Found([], None, 0), ())
-            return
-        now = self.server.seconds()
-        if self._found is not None and self._found.pieces > 1:
-            # It takes long, so it is done only where it may come to something else.
-            counts = yield from self._count()
-            if counts == self._counts and now - self._looked_at < IDLE_SECONDS:
-                return
-            self._counts = counts
-        self._looked_at = now
-        find = inspection.jobs if self._query.of == "jobs" else inspection.kept
-        self._found = yield from look_through(
-            lambda search, bounds: find(self.broker, self.peer, search, self.server.seconds(), bounds),
-            self._search,
-            self.bounds,
-            self.pieces,
-        )
-        self._show(self._found)
+        yield from self.look_at_jobs((yield from self._count()) if self.takes_long else None)
+        make = self._put_live if self._query.of == "jobs" else self._put_kept
+        wall = self.server.wall_clock()
+        self.arrange("rows", [make(row, wall) for row in self.rows])
+        self.put_rest()
 
     def _count(self) -> Generator[None, None, int]:
         """What changes when a job of these functions begins, ends or comes: a hash of their counts."""
-        wanted = self._search.functions(self.peer)
+        wanted = self.search.functions(self.peer)
         found = 0
         for passed, function in enumerate(list(self.broker.functions.by_name.values()), 1):
             if wanted(function):
@@ -199,16 +168,6 @@ class JobsView(View):
                 yield
         return found
 
-    def _show(self, found: Found) -> None:
-        make = self._put_live if self._query.of == "jobs" else self._put_kept
-        wall = self.server.wall_clock()
-        self.arrange("rows", [make(row, wall) for row in found.rows])
-        functions = {unescaped(row["function"].encode("utf-8")) for row in found.rows}
-        acts = tuple(
-            act for act in _ACTS[self._query.of] if any(self.may(act, function) for function in functions)
-        )
-        self._put_rest(found, acts)
-
     def _put_live(self, row: dict[str, Any], wall: float) -> str:
         facts = row["state"], row["priority"], row["attempts"], row["worker"], row["function"]
         return self._put_row(row, facts, "live_row", {}, wall)
@@ -220,33 +179,10 @@ class JobsView(View):
     def _put_row(
         self, row: dict[str, Any], facts: tuple[Any, ...], macro: str, more: dict[str, Any], wall: float
     ) -> str:
-        part = f"job-{row['handle'].rpartition(':')[2]}"
+        part = self.part_of(row)
         since = None if row["age"] is None else moment(wall - row["age"])
         self.put(part, facts, macro, lambda: {"row": row, "since": since, **more})
         return part
-
-    def _put_rest(self, found: Found, acts: tuple[str, ...]) -> None:
-        wishes = [Wish(act) for act in acts]
-        for part in ("chosen", "everything"):
-            self.put(part, acts, "acts", partial(dict, wishes=wishes, chosen=part == "chosen"))
-        shown, query = len(found.rows), self._query
-        full = shown == self._search.limit
-        more = None if found.next is None else query.address(found.next)
-        self.put(
-            "end",
-            (shown, found.next, full),
-            "end",
-            lambda: {
-                "shown": shown,
-                "wrong": bool(self._wrong),
-                "full": full,
-                "next": found.next,
-                "last": self.broker.table.last_number,
-                "more": more,
-                "first": query.address() if query.after else None,
-                "said": filters.in_words(self._words),
-            },
-        )
 
 
 def _why(line: str, of: str) -> str:

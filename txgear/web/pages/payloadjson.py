@@ -8,7 +8,7 @@ import json
 import re
 from typing import Final
 
-from txgear.web.pages.payloadtree import Enough, Node, Tree, Unlike
+from txgear.web.pages.payloadtree import Enough, Node, Tree, Unlike, read
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _STRING: Final = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"')
@@ -22,20 +22,8 @@ def parse(text: str, cut: bool = False) -> Tree:
     @param cut: whether this is only the beginning of it.
     @raise Unlike: it is no JSON.
     """
-    tree = Tree()
-    reader = _Reader(text, cut, tree)
-    try:
-        reader.value(None, None, 0)
-        reader.skip_space()
-        if reader.at < len(text):
-            raise Unlike(reader.at, "something follows behind the end")
-    except Enough:
-        tree.whole = False
-    if cut:
-        tree.whole = False
-    if tree.root is None:
-        raise Unlike(0, "it has no value")
-    return tree
+    reader = _Reader(text, cut, Tree())
+    return read(reader.tree, cut, reader.whole)
 
 
 class _Reader:
@@ -43,7 +31,14 @@ class _Reader:
         self.at = 0
         self._text = text
         self._cut = cut
-        self._tree = tree
+        self.tree = tree
+
+    def whole(self) -> None:
+        """All that there is: one value."""
+        self.value(None, None, 0)
+        self.skip_space()
+        if self.at < len(self._text):
+            raise Unlike(self.at, "something follows behind the end")
 
     def skip_space(self) -> None:
         match = _SPACE.match(self._text, self.at)
@@ -54,7 +49,7 @@ class _Reader:
         """The value that begins here."""
         self.skip_space()
         first = self._text[self.at : self.at + 1]
-        add = self._tree.add
+        add = self.tree.add
         if first == "{":
             self._members(add(parent, Node(key, "object", "object", []), depth), depth)
         elif first == "[":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from txgear.web.pages.payloadtree import Enough, Node, Tree, Unlike, decoded
+from txgear.web.pages.payloadtree import Enough, Node, Tree, Unlike, decoded, read
 
 MOST_KEY: Final = 40
 """
@@ -33,18 +33,7 @@ def parse(raw: bytes, cut: bool = False) -> Tree:
     @raise Unlike: PHP would not have made it.
     """
     reader = _Reader(raw, cut)
-    tree = reader.tree
-    try:
-        reader.value(None, None, "", "", 0)
-        if reader.at < len(raw):
-            raise Unlike(reader.at, "something follows behind the end")
-    except Enough:
-        tree.whole = False
-    if cut:
-        tree.whole = False
-    if tree.root is None:
-        raise Unlike(0, "it has no value")
-    return tree
+    return read(reader.tree, cut, reader.whole)
 
 
 class _Reader:
@@ -55,6 +44,12 @@ class _Reader:
         self._cut = cut
         # Where values stand to which references lead, by their numbers less one.
         self._places: list[str] = []
+
+    def whole(self) -> None:
+        """All that there is: one value."""
+        self.value(None, None, "", "", 0)
+        if self.at < len(self._raw):
+            raise Unlike(self.at, "something follows behind the end")
 
     def value(self, parent: Node | None, key: str | None, about: str, path: str, depth: int) -> None:
         """

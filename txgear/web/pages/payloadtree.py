@@ -7,6 +7,7 @@ Nothing is made of what is read but text: no number is computed, and no object c
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from markupsafe import Markup, escape
@@ -170,6 +171,26 @@ _OPENED: Final = Markup("<details open><summary>")
 _CLOSED: Final = Markup("<details><summary>")
 _WITHIN: Final = Markup("</summary><ul>")
 _HOLDER_END: Final = Markup("</ul></details>")
+
+
+def read(tree: Tree, cut: bool, whole: Callable[[], None]) -> Tree:
+    """
+    Read a payload.
+
+    @param cut: whether this is only the beginning of it.
+    @param whole: reads it into the tree.
+    @return: the tree.
+    @raise Unlike: it is not what it was taken for.
+    """
+    try:
+        whole()
+    except Enough:
+        tree.whole = False
+    if cut:
+        tree.whole = False
+    if tree.root is None:
+        raise Unlike(0, "it has no value")
+    return tree
 
 
 def _write(made: list[Markup | str], node: Node, depth: int) -> None:

@@ -89,7 +89,7 @@ class ReviewView(DeadJobs):
         return found
 
     def address(self, after: int | None = None) -> str:
-        """Part of L{DeadJobs}."""
+        """Part of L{JobList<txgear.web.pages.joblist.JobList>}."""
         return _path(self._name, after or 0)
 
     def context(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from txgear.test.support.journal import FaultyStore
 from txgear.test.support.server import DurableServerFixture
 from txgear.test.web.pages.test_jobs import BROWSER, HOSTILE, SCRIPT, Asked, PageTestCase
 from txgear.web.pages import dead
-from txgear.web.pages.jobs import IDLE_SECONDS
+from txgear.web.pages.joblist import IDLE_SECONDS
 from txgear.web.pages.pages import Pages
 from txgear.web.pages.reviews import PATIENCE
 from txgear.web.payloads import MOST_HELD

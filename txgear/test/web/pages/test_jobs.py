@@ -17,6 +17,7 @@ from txgear.test.web.api.test_acts import ActsTestCase
 from txgear.web import reading
 from txgear.web.pages import dashboard, jobs
 from txgear.web.pages.bulk import MOST_SELECTED
+from txgear.web.pages.joblist import IDLE_SECONDS
 from txgear.web.pages.pages import Pages
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -246,7 +247,7 @@ class FewTests(PageTestCase):
         self.worker(b"a").grab()
         self.assertEqual(len(list(view.look())), 2)
         self.assertIn(">running<", view.board.rows("rows"))
-        self.clock.advance(jobs.IDLE_SECONDS)
+        self.clock.advance(IDLE_SECONDS)
         self.assertEqual(len(list(view.look())), 2)
 
 
