@@ -59,13 +59,13 @@ MOST_NAMED: Final = 20
 
 
 LATE: Final = (
-    ("web", "txgear.web.site"),
-    ("otel", "txgear.web.metrics.otel"),
-    ("statsd", "txgear.web.metrics.statsd"),
+    ("web", "", "txgear.web.site"),
+    ("otel", False, "txgear.web.metrics.otel"),
+    ("statsd", None, "txgear.web.metrics.statsd"),
 )
 """
-What an option alone needs, beside the option. It is imported before the service starts: whoever has become
-another user by then (C{--uid}) may not be able to read it.
+Options, what turns each off, and what it alone needs. That is imported before the service starts: whoever has
+become another user by then (C{--uid}) may not be able to read it.
 """
 
 
@@ -150,8 +150,8 @@ class ServerService(Service):
         self._handover: HandOver | None = None
         if self._options["handover"] is not None:
             self._handover = HandOver(reactor, self._options["handover"], self)
-        for option, module in LATE:
-            if self._options[option]:
+        for option, off, module in LATE:
+            if self._options[option] != off:
                 # What is missing is told at the start.
                 with suppress(ImportError):
                     import_module(module)
