@@ -12,28 +12,33 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import DictLoader, Environment, StrictUndefined, Template
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from txgear.web.pages.formats import FILTERS
 from txgear.web.pages.static import Static
 
 FOLDER: Final = Path(__file__).with_name("templates")
+# Read while this is imported: whoever has become another user later (--uid) may not be able to.
+_SOURCES: Final = {
+    path.relative_to(FOLDER).as_posix(): path.read_text("utf-8") for path in FOLDER.rglob("*.html")
+}
+_STATIC: Final = Static()
 
 
-class _Loader(FileSystemLoader):
+class _Loader(DictLoader):
     """
     Has the code of those that were compiled before they were asked for.
     """
 
     def __init__(self) -> None:
-        super().__init__(FOLDER)
+        super().__init__(_SOURCES)
         self.codes: dict[str, CodeType] = {}
 
     def load(
         self, environment: Environment, name: str, globals: MutableMapping[str, Any] | None = None
     ) -> Template:
-        """Part of C{FileSystemLoader}."""
+        """Part of C{DictLoader}."""
         code = self.codes.get(name)
         if code is None:
             return super().load(environment, name, globals)
@@ -48,7 +53,7 @@ class Templates:
     """
 
     def __init__(self) -> None:
-        self.static = Static()
+        self.static = _STATIC
         self._loader = _Loader()
         self._environment = Environment(
             loader=self._loader,
@@ -74,7 +79,7 @@ class Templates:
         environment, codes = self._environment, self._loader.codes
         for name in self._loader.list_templates():
             if name not in codes:
-                source, file, _ = self._loader.get_source(environment, name)
+                source, file = _SOURCES[name], str(FOLDER / name)
                 tree = environment.parse(source, name, file)
                 yield
                 text = environment.compile(tree, name, file, raw=True)
