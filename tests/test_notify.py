@@ -25,7 +25,7 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
 
 
 def start(programs: Programs, port: int, env: dict[str, str], *options: str, name: str = "server") -> Program:
-    command = [*twistd(), "-n", "--pidfile=", "txgear", f"--port={port}", "--listen=127.0.0.1"]
+    command = [*twistd(), "-n", "--pidfile=", "txgear", "--web=", f"--port={port}", "--listen=127.0.0.1"]
     return programs.start([*command, "--store=memory:", *options], env=env, name=name)
 
 

@@ -67,7 +67,15 @@ def test_tls_and_tokens(programs: Programs, tmp_path: Path) -> None:
     (tmp_path / "other").write_text(other)
     config = configured(tmp_path, f'[[identity]]\nname = "probe"\ntokens = ["{Token.of(token.encode())}"]\n')
     port = free_port()
-    command = [*twistd(), "-n", "--pidfile=", "txgear", "--store=memory:", f"--tls-listen=localhost:{port}"]
+    command = [
+        *twistd(),
+        "-n",
+        "--pidfile=",
+        "txgear",
+        "--web=",
+        "--store=memory:",
+        f"--tls-listen=localhost:{port}",
+    ]
     files = [f"--tls-cert={tmp_path / 'certificate.pem'}", f"--tls-key={tmp_path / 'key.pem'}"]
     server = programs.start([*command, *files, *config])
     wait_until(lambda: b"is ready" in server.stdout, what="a server")

@@ -364,7 +364,7 @@ def test_listen_by_name(start_server: Servers) -> None:
 
 def started(programs: Programs, *options: str) -> tuple[Program, set[tuple[str, int]]]:
     """A server whose ports we do not choose, and where it listens."""
-    program = programs.start([*twistd(), "-n", "--pidfile=", "txgear", *options], name="twistd")
+    program = programs.start([*twistd(), "-n", "--pidfile=", "txgear", "--web=", *options], name="twistd")
     places = wait_until(lambda: listening(program.pid), what="a listening server")
     for address, port in places:
         with WirePeer(port, address) as peer:
@@ -385,7 +385,7 @@ def test_listen_at_a_socket_file(programs: Programs, tmp_path: Path) -> None:
     """A Unix socket is an endpoint, too; it is removed at the end."""
     path = tmp_path / "socket"
     program = programs.start(
-        [*twistd(), "-n", "--pidfile=", "txgear", "--listen", f"unix:{path}"], name="twistd"
+        [*twistd(), "-n", "--pidfile=", "txgear", "--web=", "--listen", f"unix:{path}"], name="twistd"
     )
     wait_until(path.exists, what="the socket's file")
     with socket.socket(socket.AF_UNIX) as peer:
@@ -414,6 +414,7 @@ def test_socket_file_that_was_left_behind(programs: Programs, tmp_path: Path) ->
         "-n",
         "--pidfile=",
         "txgear",
+        "--web=",
         "--store",
         "memory:",
         "--listen",
@@ -453,7 +454,9 @@ def test_pid_file_in_the_foreground(programs: Programs, tmp_path: Path) -> None:
     """`twistd -n --pidfile` writes its pid and removes the file at the end."""
     path = tmp_path / "pid"
     port = str(free_port())
-    program = programs.start([*twistd(), "-n", f"--pidfile={path}", "txgear", "--port", port], name="twistd")
+    program = programs.start(
+        [*twistd(), "-n", f"--pidfile={path}", "txgear", "--web=", "--port", port], name="twistd"
+    )
     wait_until(lambda: accepts("127.0.0.1", int(port)), what="a listening server")
     with WirePeer(int(port)) as peer:
         assert peer.ask("getpid") == b"OK %d\n" % program.pid
@@ -473,7 +476,15 @@ def test_daemon(tmp_path: Path, daemons: Daemons) -> None:
     """`twistd txgear` detaches and returns 0; SIGTERM ends the daemon, and its pid file goes with it."""
     port = free_port()
     path = tmp_path / "pid"
-    command = [*twistd(), f"--pidfile={path}", f"--logfile={tmp_path / 'log'}", "txgear", "--port", str(port)]
+    command = [
+        *twistd(),
+        f"--pidfile={path}",
+        f"--logfile={tmp_path / 'log'}",
+        "txgear",
+        "--web=",
+        "--port",
+        str(port),
+    ]
     done = run(command, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     pid = daemons.pid(path)
@@ -501,7 +512,7 @@ def test_stale_pid_file(
     sleep = programs.start(["sleep", "60"])
     words = [*twistd(), f"--pidfile={path}"]
     words += [f"--logfile={tmp_path / 'log'}"] if daemon else ["-n"]
-    words += ["txgear", "--listen", "127.0.0.1", "--port", str(port), "--store", "memory:"]
+    words += ["txgear", "--web=", "--listen", "127.0.0.1", "--port", str(port), "--store", "memory:"]
     if stale == "{pid}":
         # The shell's own number is the server's.
         words = ["sh", "-c", 'echo $$ > "$0"; exec "$@"', str(path), *words]
@@ -521,7 +532,7 @@ def test_stale_pid_file(
 def test_pid_file_after_a_kill(programs: Programs, tmp_path: Path) -> None:
     """What kill -9 leaves behind stops nobody; while a server lives, its file is not taken from it."""
     path = tmp_path / "pid"
-    words = [*twistd(), "-n", f"--pidfile={path}", "txgear", "--listen", "127.0.0.1", "--port", "0"]
+    words = [*twistd(), "-n", f"--pidfile={path}", "txgear", "--web=", "--listen", "127.0.0.1", "--port", "0"]
     first = programs.start([*words, "--store", "memory:"], name="first")
     wait_until(lambda: listening(first.pid), what="a listening server")
     done = run([*words, "--store", "memory:"], cwd=tmp_path)
@@ -554,6 +565,7 @@ def test_pid_file_that_cannot_be_removed(programs: Programs, tmp_path: Path) -> 
     try:
         folder.chmod(0o755)
         path = folder / "pid"
+        # The web is as it is by default, and may have to be read after root's rights are given up.
         words = [*twistd(), "-n", f"--pidfile={path}", "--uid=nobody", "txgear", "--listen", "127.0.0.1"]
         for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
             program = programs.start([*words, "--port", "0", "--store", "memory:"], name="twistd")
@@ -626,7 +638,15 @@ def test_daemon_started_twice(tmp_path: Path, daemons: Daemons) -> None:
     """A second daemon with the same pid file does not start, and the first one's file stays."""
     port = free_port()
     path = tmp_path / "pid"
-    command = [*twistd(), f"--pidfile={path}", f"--logfile={tmp_path / 'log'}", "txgear", "--port", str(port)]
+    command = [
+        *twistd(),
+        f"--pidfile={path}",
+        f"--logfile={tmp_path / 'log'}",
+        "txgear",
+        "--web=",
+        "--port",
+        str(port),
+    ]
     assert run(command, cwd=tmp_path).returncode == 0
     pid = daemons.pid(path)
     assert run(command, cwd=tmp_path).returncode != 0

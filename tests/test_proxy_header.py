@@ -136,6 +136,7 @@ def unix_server(programs: Programs, path: Path, *options: str) -> Program:
             "-n",
             "--pidfile=",
             "txgear",
+            "--web=",
             f"--listen=unix:{path}:mode=600",
             "--store=memory:",
             *options,

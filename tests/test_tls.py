@@ -192,7 +192,7 @@ def test_only_tls(programs: Programs, authority: Authority) -> None:
     port, over_http = free_port(), free_port()
     words = [f"--tls-listen=127.0.0.1:{port}", "--protocol=http", f"--http-tls-port={over_http}"]
     server = programs.start(
-        [*twistd(), "-n", "--pidfile=", "txgear", "--store=memory:", *words, *authority.options()]
+        [*twistd(), "-n", "--pidfile=", "txgear", "--web=", "--store=memory:", *words, *authority.options()]
     )
     wait_until(lambda: accepts("127.0.0.1", over_http), what="a server")
     assert listening(server.pid) == {("127.0.0.1", port), ("127.0.0.1", over_http)}

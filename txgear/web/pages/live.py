@@ -224,7 +224,7 @@ class Live:
         key = request.target, request.query_text, peer.tenant, peer.rights
         self._check_room(key)
         watched = self._watched.get(key)
-        if watched is None:
+        if watched is None or not watched.view.is_current:
             watched = self._watch(key, peer, make)
         reader = PageReader(request.stream(content_type=EVENT_STREAM))
         reader.stream.write(event("hello", {"run": self.run}))

@@ -73,6 +73,11 @@ class View:
         """
         raise NotImplementedError
 
+    @property
+    def is_current(self) -> bool:
+        """Whether its address still stands for what it shows: another thing may have the same name by now."""
+        return True
+
     def context(self) -> dict[str, Any]:
         """What the template is told beside its parts: what does not change while the page is open."""
         return {}

@@ -14,7 +14,6 @@ from txgear.broker import workers
 from txgear.broker.inspection import moment
 from txgear.broker.model import Peer
 from txgear.broker.rights import MANAGE
-from txgear.errors import ServerError
 from txgear.server import workercommands
 from txgear.server.workercommands import DISCONNECT
 from txgear.web.answers import Answer, Problem
@@ -24,7 +23,6 @@ from txgear.web.pages.forms import Form
 from txgear.web.pages.pages import Done, Pages, act, page
 from txgear.web.pages.view import NoQuery, View
 from txgear.web.pages.workers import PATH, RECENT, facts_of, name_of, values_of
-from txgear.web.problems import problem_of
 from txgear.web.routes import Route
 
 if TYPE_CHECKING:
@@ -82,17 +80,17 @@ class WorkerView(View):
         """Part of L{View}."""
         return {"path": f"{PATH}/{self._worker.descriptor}"}
 
+    @property
+    def is_current(self) -> bool:
+        """Part of L{View}: another connection may have its number by now."""
+        worker = self._worker
+        return workers.find(self.broker, self.peer, worker.descriptor) is worker
+
     def look(self) -> Iterator[None]:
         """Part of L{View}."""
         worker = self._worker
-        try:
-            # Another connection may have its number by now.
-            if workercommands.named(self.server, self.peer, str(worker.descriptor)) is not worker:
-                raise ServerError("The worker has gone", "UNKNOWN_WORKER")
-        except ServerError as error:
-            problem = problem_of(error)
-            assert problem is not None
-            raise problem from error
+        if not self.is_current:
+            raise Problem(404, "unknown_worker", "The worker has gone")
         now, wall = self.server.seconds(), self.server.wall_clock()
         row = workers.worker(self.broker, self.peer, worker, now, workers.MOST_OF_ONE)
         yield

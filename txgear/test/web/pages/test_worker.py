@@ -99,7 +99,12 @@ class PageTests(WorkerTestCase):
         self.line.leave()
         other = self.known(b"g")
         other.protocol.peer.descriptor = int(self.path.rpartition("/")[2])
+        following = self.open(self.path)
+        told = following.heard()
+        self.assertIn(b"/functions/g", told)
+        self.assertNotIn(b"/functions/f", told)
         self.assertIn(b"event: gone", self.changes(page))
+        self.assertNotIn(b"event: gone", following.heard())
 
     def test_what_is_not_there(self) -> None:
         for path in ("/workers/99", "/workers/x", "/workers/%C2%B2", f"/workers/{'9' * 5000}"):
