@@ -1,5 +1,6 @@
 """
-The C{txgear} command. Each subcommand is a module here that has its name; other modules are parts of one.
+The C{txgear} command. Each subcommand is a module of its own name, imported when it is wanted: a command
+starts in a tenth of a second, whatever the others need.
 """
 
 from __future__ import annotations
@@ -7,49 +8,101 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, Final, NamedTuple
+
+import click
 
 from txgear._version import __version__
-from txgear.cli import access, check, config, gearmand, import_, ping, token, trace
-from txgear.cli.arguments import Parser
+from txgear.cli.base.statuses import FAILED, INTERRUPTED, MISUSED, CommandError
 from txgear.errors import ConfigurationError
 
-COMMANDS: Final = {
-    "access": access.run,
-    "check": check.run,
-    "config": config.run,
-    "gearmand": gearmand.run,
-    "import": import_.run,
-    "ping": ping.run,
-    "token": token.run,
-    "trace": trace.run,
+
+class Entry(NamedTuple):
+    """
+    A subcommand.
+
+    @ivar module: where it is, below this package. Its C{command} is one of click's; where another program is
+        imitated it has a C{run} instead, which is given the words after the name and returns the status.
+    @ivar help: a line for the list of all.
+    """
+
+    module: str
+    help: str
+
+
+SECTIONS: Final[dict[str, dict[str, Entry]]] = {
+    "Look": {
+        "info": Entry("look.info", "What a server is: its version, store and connections"),
+        "jobs": Entry("look.jobs", "Jobs that are not over"),
+    },
+    "Look after a server": {
+        "access": Entry("access", "See who may do what, by the server's file"),
+        "config": Entry("config", "Check the server's file"),
+        "import": Entry("import_", "Take over the jobs that a gearmand has stored"),
+        "ping": Entry("ping", "Say whether a server is alive, for health checks"),
+        "token": Entry("token", "Make a token for a client or a worker"),
+        "trace": Entry("trace", "Show the packets of connections by name"),
+    },
+    "Instead of other programs": {
+        "gearmand": Entry("gearmand", "Start the server with gearmand's command line"),
+    },
 }
-"""The function of each subcommand: it is given the words after the name, and returns the exit status."""
+"""All subcommands, as C{txgear --help} lists them."""
 
-INTERRUPTED: Final = 130
-"""The exit status after SIGINT, as shells have it."""
+COMMANDS: Final = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
 
-def parser() -> Parser:
-    """The parser of the command line up to the subcommand's name; the subcommand parses the rest."""
-    made = Parser(
-        prog="txgear",
-        description="Tools for the txgear job server. The server itself is started by: twistd -n txgear",
-        epilog="txgear COMMAND --help says more of a command.",
-        allow_abbrev=False,
-    )
-    made.add_argument("--version", action="version", version=f"txgear {__version__}")
-    commands = made.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    commands.add_parser("access", add_help=False, help="see who may do what, by the server's file")
-    commands.add_parser("check", add_help=False, help="the same as config check")
-    commands.add_parser("config", add_help=False, help="check the server's file")
-    commands.add_parser("gearmand", add_help=False, help="start the server with gearmand's command line")
-    commands.add_parser("import", add_help=False, help="take over the jobs that a gearmand has stored")
-    commands.add_parser("ping", add_help=False, help="say whether a server is alive, for health checks")
-    commands.add_parser("token", add_help=False, help="make a token for a client or a worker")
-    commands.add_parser("trace", add_help=False, help="show the packets of connections by name")
-    return made
+class Imitation(click.Command):
+    """A subcommand with a command line of its own."""
+
+    def __init__(self, name: str, run: Callable[[Sequence[str]], int]) -> None:
+        super().__init__(name, add_help_option=False)
+        self._run = run
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As in click: all words are its own."""
+        ctx.args = args
+        return args
+
+    def invoke(self, ctx: click.Context) -> int:
+        """As in click."""
+        return self._run(ctx.args)
+
+
+class Root(click.Group):
+    """All subcommands; only the one that is wanted is imported."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """As in click."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """As in click."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module: Any = import_module(f"txgear.cli.{entry.module}")
+        command: click.Command | None = getattr(module, "command", None)
+        return Imitation(cmd_name, module.run) if command is None else command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As in click, without an import of each."""
+        for title, entries in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, entry.help) for name, entry in entries.items()])
+
+
+@click.group(
+    cls=Root,
+    name="txgear",
+    context_settings={"max_content_width": 100},
+    epilog="txgear COMMAND --help says more of a command. The server itself is started by: twistd -n txgear",
+)
+@click.version_option(__version__, message="txgear %(version)s")
+def root() -> None:
+    """Submit jobs to Gearman servers, work, and see and change what goes on there."""
 
 
 def _drop_output() -> None:
@@ -62,33 +115,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Run C{txgear SUBCOMMAND ...}.
 
     @param arguments: the words after C{txgear}; the process's own by default.
-    @return: the exit status.
+    @return: the exit status; L{txgear.cli.base.statuses} has those that all commands share.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    name = "txgear"
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    name = f"txgear {words[0]}" if words and words[0] in COMMANDS else "txgear"
     try:
-        known, rest = parser().parse_known_args(words[:1])
-        if known.command is None:
-            what = f"a command is wanted, not {rest[0]}" if rest else "a command is wanted"
-            raise ConfigurationError(f"{what}: see txgear --help")
-        name = f"txgear {known.command}"
-        status = COMMANDS[known.command](rest + words[1:])
+        status = root.main(words, prog_name="txgear", standalone_mode=False)
         # Here, and not at the end of the process, where it would be a traceback.
         sys.stdout.flush()
-        return status
+        return status or 0
+    except click.UsageError as error:
+        where = name if error.ctx is None else error.ctx.command_path
+        print(f"{where}: {error.format_message()} (see {where} --help)", file=sys.stderr)
+        return MISUSED
+    except CommandError as error:
+        print(f"{name}: {error.text}", file=sys.stderr)
+        return error.status
+    except ConfigurationError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return FAILED
     except BrokenPipeError:
         # Whoever reads has seen enough, as `head` has.
         _drop_output()
-        return 1
+        return FAILED
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         _drop_output()
         print(f"{name}: {error.strerror}", file=sys.stderr)
-        return 1
-    except ConfigurationError as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
+        return FAILED
+    except SystemExit as ended:
+        # How argparse ends after its help.
+        return ended.code if isinstance(ended.code, int) else FAILED
+    except click.Abort:
+        # By SIGINT, or the end of the input; click has ended the line.
         print(f"{name}: interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from txgear.cli import check
+from txgear.cli import configcheck
 from txgear.cli.arguments import Parser
 
 
@@ -27,4 +27,4 @@ def run(arguments: Sequence[str]) -> int:
     @raise ConfigurationError: the file cannot be read, or is no TOML.
     """
     _, rest = parser().parse_known_args(arguments[:1])
-    return check.run([*rest, *arguments[1:]], "txgear config check")
+    return configcheck.run([*rest, *arguments[1:]], "txgear config check")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks, maybeDeferred, succeed
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory
+from twisted.internet.protocol import Protocol
 from twisted.logger import Logger, LogLevel
 
 from txgear._version import __version__
@@ -216,6 +217,7 @@ class ServerService(Service):
         self.scheduler = self.server.scheduler
         self.server.config = self._options["config"]
         self.server.listens = lambda: bool(self.ports)
+        self.server.web_channel = self._switched
         values: list[StoredValue] = []
         try:
             if self._options["audit-log"] is not None:
@@ -382,10 +384,7 @@ class ServerService(Service):
         place = web_place(self._options)
         if place is None:
             return
-        from txgear.web.site import make_web
-        from txgear.web.web import WebOptions
-
-        web = make_web(self.server, WebOptions(hosts(self._options), origins(self._options)))
+        web = self._make_web()
         try:
             self._listen_for(web, place, reactor)
         except ConfigurationError as error:
@@ -401,6 +400,19 @@ class ServerService(Service):
                 " such as 127.0.0.1:4780"
             )
         self.web = web
+
+    def _make_web(self) -> Web:
+        from txgear.web.site import make_web
+        from txgear.web.web import WebOptions
+
+        return make_web(self.server, WebOptions(hosts(self._options), origins(self._options)))
+
+    def _switched(self) -> Protocol:
+        """The protocol of a connection that goes on with HTTP; without a web, the first has it made."""
+        if self.web is None:
+            self.web = self._make_web()
+            self.web.start()
+        return self.web.switched()
 
     def _listen_for(self, web: Web, place: WebPlace, reactor: Any) -> None:
         factory: IProtocolFactory = web.factory(place.names)

@@ -7,7 +7,6 @@ caller's own does is the caller's affair.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -21,6 +20,7 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
+from txgear.net.endpointwords import words
 from txgear.protocol.constants import DEFAULT_PORT
 from txgear.security.clienttls import ClientContext, ClientTLS, TLSEndpoint
 from txgear.security.servername import ServerName
@@ -155,7 +155,7 @@ def _by_tls_string(reactor: IReactorTime, server: str) -> Server:
 
     @raise ValueError: it lacks something, has a word too many, or a file of it cannot be used.
     """
-    positional, named = _words(server)
+    positional, named = words(server)
     given = {**dict(zip(_TLS_WORDS, positional[1:], strict=False)), **named}
     unknown = [*positional[len(_TLS_WORDS) + 1 :], *(name for name in named if name not in _TLS_WORDS)]
     if unknown or not given.get("host") or not given.get("port"):
@@ -169,24 +169,6 @@ def _by_tls_string(reactor: IReactorTime, server: str) -> Server:
         below = HostnameEndpoint(reactor, given["host"], port, timeout, bind)
     tls = ClientTLS(given.get("trustRoots"), given.get("certificate"), given.get("privateKey"))
     return _secured(reactor, Server(server, below), given["host"], ClientContext(tls))
-
-
-def _words(text: str) -> tuple[list[str], dict[str, str]]:
-    """
-    The parts of an endpoint string: those that stand by themselves, and those with a name and C{=}.
-
-    A backslash takes the meaning from what follows.
-    """
-    positional: list[str] = []
-    named: dict[str, str] = {}
-    for part in re.findall(r"(?:\\.|[^:\\])+", text):
-        name, equals, value = re.findall(r"((?:\\.|[^=\\])*)(=?)(.*)", part, re.DOTALL)[0]
-        name, value = (re.sub(r"\\(.)", r"\1", each) for each in (name, value))
-        if equals:
-            named[name] = value
-        else:
-            positional.append(name)
-    return positional, named
 
 
 def _endpoint(reactor: IReactorTime, server: str) -> IStreamClientEndpoint:

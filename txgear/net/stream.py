@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import (
@@ -22,6 +22,8 @@ from twisted.internet.main import CONNECTION_DONE
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger, LogLevel
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -517,6 +519,30 @@ class Stream(Protocol):
 
     def writeConnectionLost(self) -> None:
         """Part of C{IHalfCloseableProtocol}: our side has ended, the peer's is awaited."""
+
+    def hand_over(self, successor: Protocol) -> None:
+        """
+        Let another protocol have the connection: for this one it has ended. What has arrived and was not
+        looked at is dropped.
+
+        @param successor: has had no connection yet.
+        """
+        transport: Any = self.transport
+        under, read_together = self._under, self._fd >= 0
+        if self._socket is None:
+            transport.unregisterProducer()
+        self.connectionLost(Failure(CONNECTION_DONE))
+        if under is not None:
+            under.leave()
+        if isinstance(transport, ProtocolWrapper):
+            transport.wrappedProtocol = successor
+        else:
+            transport.protocol = successor
+        if read_together:
+            transport.startReading()
+        successor.makeConnection(transport)
+        if isinstance(transport, TLSMemoryBIOProtocol):
+            successor.handshakeCompleted()  # type: ignore[attr-defined]
 
     def abort(self) -> None:
         """End the connection now; what was not written is lost."""

@@ -290,6 +290,13 @@ class UnderTls:
         self._fd = -1
         self._reads = None
 
+    def leave(self) -> None:
+        """Stand between the two no more: Twisted does all of it from now on."""
+        self.part()
+        self._tls.transport = self._tcp
+        self._tcp.protocol = self._tls
+        self._tcp.startReading()
+
     def loseConnection(self) -> None:
         """Part of C{ITransport}: TLS has ended."""
         self.part()

@@ -149,6 +149,8 @@ PRIVATE_PACKETS: Final[dict[int, tuple[str, int, bool]]] = {
         ("WORKER_STATE", 1, False),
         ("STEER", 2, True),
         ("STEERED", 2, True),
+        ("SWITCH_HTTP", 0, False),
+        ("SWITCHED_HTTP", 0, False),
     )
     for kind in (getattr(constants, name),)
 }

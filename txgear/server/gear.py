@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
 from txgear.broker.model import Reply
-from txgear.errors import AccessDenied, InvalidMagic, InvalidPacket, UnknownOption
+from txgear.errors import AccessDenied, InvalidMagic, InvalidPacket, ServerError, UnknownOption
 from txgear.protocol import textlines
 from txgear.protocol.constants import (
     ECHO_REQ,
@@ -25,15 +25,17 @@ from txgear.protocol.constants import (
     OPTION_REQ,
     OPTION_RES,
     SET_CLIENT_ID,
+    SWITCH_HTTP,
+    SWITCHED_HTTP,
     TEXT,
     WRONG_MAGIC,
 )
-from txgear.protocol.packets import Data
+from txgear.protocol.packets import Data, response
 from txgear.security.tokens import without_secrets
 from txgear.server import textcommands
 from txgear.server.clientrequests import CLIENT_REQUESTS
 from txgear.server.extension import Extension
-from txgear.server.gearconnection import LOOK_SHIFT, GearConnection, Request
+from txgear.server.gearconnection import LOOK_SHIFT, GearConnection, Request, Switched
 from txgear.server.jobserver import JobServer
 from txgear.server.listings import gather
 from txgear.server.turns import LOOK_EVERY
@@ -45,7 +47,9 @@ MUCH: Final = (LOOK_EVERY + 1) << LOOK_SHIFT
 
 TOKEN_PREFIX: Final = b"token="
 """What a SET_CLIENT_ID begins with that brings a token; a semicolon and the client id follow it."""
-TO_IDENTIFY: Final = frozenset((ECHO_REQ, OPTION_REQ, SET_CLIENT_ID, LOGIN, MALFORMED, WRONG_MAGIC))
+TO_IDENTIFY: Final = frozenset(
+    (ECHO_REQ, OPTION_REQ, SET_CLIENT_ID, LOGIN, SWITCH_HTTP, MALFORMED, WRONG_MAGIC)
+)
 """What a peer may send before it has identified itself."""
 
 
@@ -110,6 +114,20 @@ def _listed(connection: GearConnection, answer: Data) -> None:
     connection.server.end_turn()
 
 
+def _switch_http(connection: GearConnection) -> None:
+    """
+    From now on HTTP is spoken here: that of the web API.
+
+    @raise Switched: unless the peer still waits for something.
+    """
+    server = connection.server
+    server.outbox.flush()
+    if server.web_channel is None or not connection.caught_up:
+        raise ServerError("HTTP is not spoken here", "NOT_SWITCHED")
+    connection.write_chunks([response(SWITCHED_HTTP)])
+    raise Switched(server.web_channel())
+
+
 def _wrong_magic(connection: GearConnection) -> None:
     raise InvalidMagic("Request magic expected")
 
@@ -158,6 +176,7 @@ class GearProtocol(GearConnection):
         **CLIENT_REQUESTS,
         **WORKER_REQUESTS,
         LOGIN: _login,
+        SWITCH_HTTP: _switch_http,
         **{kind: _of_extension(request) for kind, request in Extension.requests.items()},
     }
     before_login: ClassVar[dict[int, Request]] = {

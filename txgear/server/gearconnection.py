@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Final
 
+from twisted.internet.protocol import Protocol
 from twisted.logger import LogLevel
 
 from txgear.broker.quickacks import DELAYED_FROM
@@ -94,6 +95,18 @@ class LoginRefused(ProtocolError):
     def __init__(self, denied: AccessDenied) -> None:
         super().__init__(denied.text)
         self.denied = denied
+
+
+class Switched(ProtocolError):
+    """
+    The peer speaks Gearman's protocol no more.
+
+    @ivar successor: has the connection from now on.
+    """
+
+    def __init__(self, successor: Protocol) -> None:
+        super().__init__("It speaks another protocol from now on")
+        self.successor = successor
 
 
 class GearConnection(ShortTurns):
@@ -399,6 +412,10 @@ class GearConnection(ShortTurns):
         super().close(linger or self.server.lingers)
 
     def protocol_broken(self, error: ProtocolError) -> None:
+        if isinstance(error, Switched):
+            # The answers to what came before have left, and nothing waits: the request has looked.
+            self.hand_over(error.successor)
+            return
         if isinstance(error, LoginRefused):
             denied = error.denied
             if not self.server.guard.answers(self.peer, denied):

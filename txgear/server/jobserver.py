@@ -19,6 +19,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
     ITCPTransport,
 )
+from twisted.internet.protocol import Protocol
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
@@ -103,6 +104,8 @@ class JobServer:
     @ivar setup: how it was set up, for people. The service sets it.
     @ivar scheduler: submits jobs by the clock, once the service has started it.
     @ivar listens: tells whether the ports for jobs are open. The service sets it.
+    @ivar web_channel: makes the protocol of a connection that speaks HTTP from now on; C{None} where that is
+        not spoken. The service sets it.
     @ivar shutdown: called when the text command C{shutdown} comes, with whether to drain first; and with
         C{False} when another server has taken the store. The service sets it.
     """
@@ -176,6 +179,7 @@ class JobServer:
         self.setup = Setup()
         self.scheduler = Scheduler(self)
         self.listens: Callable[[], bool] = lambda: True
+        self.web_channel: Callable[[], Protocol] | None = None
         self._accepted = 0
         self._timer: IDelayedCall | None = None
         self._timer_at = inf

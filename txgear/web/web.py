@@ -128,6 +128,10 @@ class Web:
         """
         return WebFactory(self, self.server, (*names, *self.options.hosts))
 
+    def switched(self) -> WebChannel:
+        """What has a connection that spoke Gearman's protocol before; who asks there says C{localhost}."""
+        return WebFactory(self, self.server, ("localhost",)).buildProtocol(None)
+
     def start(self) -> None:
         """Start what lives as long as the server."""
         for part in self._parts:

@@ -13,7 +13,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear import cli
-from txgear.cli import gearmand
+from txgear.cli import gearmand, import_
 from txgear.daemon.tap import Options
 from txgear.errors import ConfigurationError
 from txgear.test.support.extras import needs
@@ -221,7 +221,7 @@ class RunTests(SynchronousTestCase):
             self.assertEqual(self.check(*bad), 1)
             self.assertIn(expected, self.err.getvalue().splitlines()[-1])
         for bad in (("-r", "gopher"), ("--config", str(config))):
-            self.assertRaises(SystemExit, self.check, *bad)
+            self.assertNotEqual(self.check(*bad), 0)
         self.patch(os, "geteuid", lambda: 12345)
         self.patch(os, "environ", {"HOME": ""})
         self.assertEqual(self.check(), 1)
@@ -233,11 +233,10 @@ class RunTests(SynchronousTestCase):
         self.assertEqual(len(self.err.getvalue().splitlines()), 1)
 
     def test_no_command(self) -> None:
-        """Without a subcommand, or with one that is none, a line says so, and the status is 1."""
-        for words in ([], ["bogus"], ["--bogus"]):
-            self.assertEqual(cli.main(words), 1)
-        first, second, third = self.err.getvalue().splitlines()
-        self.assertEqual(first, "txgear: a command is wanted: see txgear --help")
+        """With a subcommand that is none a line says so, and the status is 2."""
+        for words in (["bogus"], ["--bogus"]):
+            self.assertEqual(cli.main(words), 2)
+        second, third = self.err.getvalue().splitlines()
         self.assertIn("bogus", second)
         self.assertIn("--bogus", third)
 
@@ -246,11 +245,11 @@ class RunTests(SynchronousTestCase):
         out = StringIO()
         self.patch(sys, "stdout", out)
         for words, expected in (
-            (["--help"], "take over the jobs that a gearmand has stored"),
+            (["--help"], "Take over the jobs that a gearmand has stored"),
             (["gearmand", "--help"], "--job-retries"),
             (["import", "--help"], "--from-password-file"),
         ):
-            self.assertEqual(self.assertRaises(SystemExit, cli.main, words).code, 0)
+            self.assertEqual(cli.main(words), 0)
             self.assertIn(expected, out.getvalue())
 
     def test_interrupted(self) -> None:
@@ -259,6 +258,6 @@ class RunTests(SynchronousTestCase):
         def interrupted(arguments: Sequence[str]) -> int:
             raise KeyboardInterrupt
 
-        self.patch(cli, "COMMANDS", {"import": interrupted})
+        self.patch(import_, "run", interrupted)
         self.assertEqual(cli.main(["import"]), 130)
-        self.assertEqual(self.err.getvalue(), "txgear import: interrupted\n")
+        self.assertEqual(self.err.getvalue(), "\ntxgear import: interrupted\n")

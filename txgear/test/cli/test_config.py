@@ -22,20 +22,6 @@ class ConfigTests(SynchronousTestCase):
         self.path = Path(self.mktemp())
         self.path.write_text(FILE, "utf-8")
 
-    def said(self, *words: str) -> str:
-        """What a command says that finds no mistake."""
-        self.out.truncate(0)
-        self.out.seek(0)
-        self.assertEqual(cli.main(list(words)), 0)
-        return self.out.getvalue()
-
-    def test_it_is_what_txgear_check_does(self) -> None:
-        for words in ((), ("mail.send",)):
-            self.assertEqual(
-                self.said("config", "check", str(self.path), *words),
-                self.said("check", str(self.path), *words),
-            )
-
     def test_it_says_its_own_name(self) -> None:
         self.path.write_text("[other]\n")
         self.assertEqual(cli.main(["config", "check", str(self.path)]), 1)
@@ -43,9 +29,9 @@ class ConfigTests(SynchronousTestCase):
 
     def test_help(self) -> None:
         """The command's own help says what it takes."""
-        self.assertRaises(SystemExit, cli.main, ["config", "check", "--help"])
+        self.assertEqual(cli.main(["config", "check", "--help"]), 0)
         self.assertIn("usage: txgear config check [-h] FILE [FUNCTION ...]", self.out.getvalue())
-        self.assertRaises(SystemExit, cli.main, ["config", "--help"])
+        self.assertEqual(cli.main(["config", "--help"]), 0)
 
     def test_mistakes(self) -> None:
         for words in ((), ("show",), ("check",)):

@@ -36,7 +36,7 @@ class TokenTests(SynchronousTestCase):
         self.assertEqual(len(set(lines)), 4)
 
     def test_help(self) -> None:
-        self.assertRaises(SystemExit, cli.main, ["token", "new", "--help"])
+        self.assertEqual(cli.main(["token", "new", "--help"]), 0)
         self.assertIn("Two tokens of an identity count at the same time", self.out.getvalue())
 
     def test_mistakes(self) -> None:

@@ -1,5 +1,5 @@
 """
-C{txgear check}, and C{txgear config check}: check the server's file, and show what it says.
+C{txgear config check}: check the server's file, and show what it says.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _next(schedule: Schedule, now: float) -> str:
     return ", ".join(f"{datetime.fromtimestamp(at, zone):%a %Y-%m-%d %H:%M:%S %Z}" for at in times) or "never"
 
 
-def run(arguments: Sequence[str], name: str = "txgear check") -> int:
+def run(arguments: Sequence[str], name: str = "txgear config check") -> int:
     """
     Check the file, and print what is in it.
 

@@ -1,5 +1,5 @@
 """
-Tests for L{txgear.cli.check}.
+Tests for L{txgear.cli.configcheck}.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear import cli
-from txgear.cli.check import schedules
+from txgear.cli.configcheck import schedules
 from txgear.daemon.config import parse_config
 
 FILE = """\
@@ -42,7 +42,7 @@ class CheckTests(SynchronousTestCase):
 
     def check(self, text: str, *words: str) -> int:
         self.path.write_text(text, "utf-8")
-        return cli.main(["check", str(self.path), *words])
+        return cli.main(["config", "check", str(self.path), *words])
 
     def test_what_is_in_it(self) -> None:
         """Each pattern with its settings, each schedule, and what never counts; the status is 0."""
@@ -139,18 +139,18 @@ names = []
         self.assertEqual(self.out.getvalue(), "")
 
     def test_no_file(self) -> None:
-        self.assertEqual(cli.main(["check", "/nowhere/policies.toml"]), 1)
+        self.assertEqual(cli.main(["config", "check", "/nowhere/policies.toml"]), 1)
         self.assertEqual(
             self.err.getvalue(),
-            "txgear check: cannot read /nowhere/policies.toml: No such file or directory\n",
+            "txgear config: cannot read /nowhere/policies.toml: No such file or directory\n",
         )
         self.assertEqual(self.check("[["), 1)
         self.assertEqual(len(self.err.getvalue().splitlines()), 2)
 
     def test_only_the_file_is_wanted(self) -> None:
         """Functions may follow, and are not asked for."""
-        self.assertEqual(cli.main(["check"]), 1)
-        self.assertEqual(self.err.getvalue(), "txgear check: the following arguments are required: FILE\n")
+        self.assertEqual(cli.main(["config", "check"]), 1)
+        self.assertEqual(self.err.getvalue(), "txgear config: the following arguments are required: FILE\n")
 
     def test_times(self) -> None:
         """The next times of a schedule, as its own clock shows them."""

@@ -1,0 +1,5 @@
+"""
+What is done to jobs, functions and servers.
+"""
+
+from __future__ import annotations

@@ -1,0 +1,146 @@
+"""
+The options that all commands have: which servers, and how to speak with them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from txgear.cli.base.places import Place, TLSFiles, place_of
+from txgear.cli.base.statuses import MISUSED, CommandError
+from txgear.security.tokens import token_id
+
+if TYPE_CHECKING:
+    from txgear.cli.base.api import Api
+
+DEFAULT: Final = "127.0.0.1:4730"
+TIMEOUT: Final = 10.0
+MOST_SECONDS: Final = 3600.0
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Servers:
+    """
+    The servers that a command is for.
+
+    @ivar names: as they were written, at least one.
+    @ivar tls: how TLS is spoken; C{None} for without.
+    @ivar token: who asks, in bytes; C{None} for nobody.
+    @ivar timeout: seconds for a connection, and for each answer.
+    """
+
+    names: tuple[str, ...]
+    tls: TLSFiles | None
+    token: bytes | None
+    timeout: float
+
+    def places(self) -> list[Place]:
+        """
+        Where they are.
+
+        @raise CommandError: one is not understood.
+        """
+        return [place_of(name, self.tls) for name in self.names]
+
+    def apis(self) -> list[Api]:
+        """What asks each of them; nothing is connected yet."""
+        from txgear.cli.base.api import Api
+
+        return [Api(place, self.token, self.timeout) for place in self.places()]
+
+    def api(self) -> Api:
+        """
+        What asks the only one.
+
+        @raise CommandError: there are several.
+        """
+        if len(self.names) > 1:
+            raise CommandError("this command is for one server; --server names several", MISUSED)
+        return self.apis()[0]
+
+
+def server_options(command: F) -> F:
+    """Give a command the options of L{Servers}; it is called with C{servers}."""
+
+    @wraps(command)
+    def called(
+        *arguments: Any,
+        server: tuple[str, ...],
+        tls: bool,
+        tls_ca: str | None,
+        tls_cert: str | None,
+        tls_key: str | None,
+        tls_name: str | None,
+        token_file: str | None,
+        timeout: float,
+        **rest: Any,
+    ) -> Any:
+        files = None
+        if tls or any(each is not None for each in (tls_ca, tls_cert, tls_key, tls_name)):
+            if tls_key is not None and tls_cert is None:
+                raise CommandError("--tls-key: --tls-cert is wanted as well", MISUSED)
+            files = TLSFiles(tls_ca, tls_cert, tls_key, tls_name or "")
+        names = tuple(name for each in server for name in re.split(r"[\s,]+", each) if name) or (DEFAULT,)
+        token = None if token_file is None else read_token(token_file)
+        return command(*arguments, servers=Servers(names, files, token, timeout), **rest)
+
+    for option in reversed(_OPTIONS):
+        option(called)
+    return called  # type: ignore[return-value]
+
+
+_OPTIONS: Final = (
+    click.option(
+        "--server",
+        multiple=True,
+        metavar="SERVER",
+        envvar="TXGEAR_SERVER",
+        help="HOST, HOST:PORT, [ADDRESS]:PORT, unix:/path or another endpoint string; may be said several"
+        f" times.  [{DEFAULT}]",
+    ),
+    click.option("--tls", is_flag=True, help="Speak TLS; so do the next four."),
+    click.option("--tls-ca", metavar="FILE", envvar="TXGEAR_TLS_CA", help="Trust these authorities."),
+    click.option("--tls-cert", metavar="FILE", envvar="TXGEAR_TLS_CERT", help="Show this certificate."),
+    click.option("--tls-key", metavar="FILE", envvar="TXGEAR_TLS_KEY", help="Its key, if in another file."),
+    click.option("--tls-name", metavar="NAME", help="The name in the server's certificate."),
+    click.option(
+        "--token-file",
+        metavar="FILE",
+        envvar="TXGEAR_TOKEN_FILE",
+        help="Log in with the token in its first line.",
+    ),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(0, MOST_SECONDS, min_open=True),
+        metavar="SECONDS",
+        default=TIMEOUT,
+        help=f"To connect, and for each answer.  [{TIMEOUT:g}]",
+    ),
+)
+
+
+def read_token(path: str) -> bytes:
+    """
+    The token in the first line of a file.
+
+    @raise CommandError: there is none.
+    """
+    try:
+        with open(path, "rb") as file:
+            token = file.readline(1000).rstrip(b"\r\n")
+    except OSError as error:
+        raise CommandError(f"--token-file: cannot read {path}: {error.strerror}", MISUSED) from error
+    if token_id(token) is None:
+        raise CommandError(f"--token-file: the first line of {path} is no token", MISUSED)
+    return token
+
+
+json_option: Final = click.option("--json", "as_json", is_flag=True, help="Write JSON.")

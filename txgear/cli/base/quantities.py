@@ -1,0 +1,32 @@
+"""
+Ages, sizes and times for people.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"))
+
+
+def age(seconds: float) -> str:
+    """A duration in two units at the most: C{3d4h}, C{12m5s}, C{7s}, C{0.25s}."""
+    if seconds < 10:
+        return f"{seconds:.2f}".rstrip("0").rstrip(".") + "s"
+    whole = int(seconds)
+    for index, (size, unit) in enumerate(_UNITS):
+        if whole >= size:
+            lower, name = (*_UNITS, (1, "s"))[index + 1]
+            rest = whole % size // lower
+            return f"{whole // size}{unit}" + (f"{rest}{name}" if rest else "")
+    return f"{whole}s"
+
+
+def size(octets: int) -> str:
+    """Bytes: C{17}, C{3.4K}, C{12M}."""
+    value, unit = float(octets), ""
+    for unit in ("", "K", "M", "G", "T"):
+        if value < 1024 or unit == "T":
+            break
+        value /= 1024
+    return f"{value:.1f}{unit}" if unit and value < 10 else f"{value:.0f}{unit}"

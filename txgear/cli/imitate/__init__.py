@@ -1,0 +1,5 @@
+"""
+gearman and gearadmin, as the C tools are.
+"""
+
+from __future__ import annotations

@@ -1,0 +1,5 @@
+"""
+What tries a server out.
+"""
+
+from __future__ import annotations

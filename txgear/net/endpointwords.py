@@ -1,0 +1,25 @@
+"""
+The words of Twisted's endpoint strings, for whoever starts without Twisted.
+"""
+
+from __future__ import annotations
+
+import re
+
+
+def words(text: str) -> tuple[list[str], dict[str, str]]:
+    """
+    The parts of an endpoint string: those that stand by themselves, and those with a name and C{=}.
+
+    A backslash takes the meaning from what follows.
+    """
+    positional: list[str] = []
+    named: dict[str, str] = {}
+    for part in re.findall(r"(?:\\.|[^:\\])+", text):
+        name, equals, value = re.findall(r"((?:\\.|[^=\\])*)(=?)(.*)", part, re.DOTALL)[0]
+        name, value = (re.sub(r"\\(.)", r"\1", each) for each in (name, value))
+        if equals:
+            named[name] = value
+        else:
+            positional.append(name)
+    return positional, named
