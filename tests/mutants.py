@@ -417,6 +417,27 @@ MUTANTS: Final = (
         "server.test_textcommands_rights",
     ),
     Mutant(
+        "a reload without its right",
+        "web/api/serveracts.py",
+        "        check(request.peer, RELOAD)\n",
+        "",
+        "web.api.test_serveracts",
+    ),
+    Mutant(
+        "an end over the web where it is not switched on",
+        "web/api/serveracts.py",
+        "    check_end(request)\n",
+        "",
+        "web.api.test_serveracts",
+    ),
+    Mutant(
+        "rates of functions that one may not see are told in a sum",
+        "web/api/figures.py",
+        "            if function is not None and knows(self._peer, function):\n",
+        "            if function is not None:\n",
+        "web.api.test_figures",
+    ),
+    Mutant(
         "shutdown without its right",
         "server/operatorcommands.py",
         "    check(peer, SHUTDOWN)\n",

@@ -154,9 +154,13 @@ class Way:
 
     def corrected(self, handle: str) -> int:
         """The status of an answer of the web, where a job is given another workload."""
+        return self.status("PUT", f"/api/v1/jobs/{handle}/workload", b"new")
+
+    def status(self, method: str, path: str, body: bytes | None = None) -> int:
+        """The status of an answer of the web."""
         web = http.client.HTTPConnection("127.0.0.1", self._api_port, timeout=PATIENCE)
         headers = {name: value for name, value in self._headers.items() if name == "Authorization"}
-        web.request("PUT", f"/api/v1/jobs/{handle}/workload", b"new", headers)
+        web.request(method, path, body, headers)
         response = web.getresponse()
         response.read()
         web.close()
@@ -245,6 +249,9 @@ class Way:
         told = self.answer(f"worker {worker} pause")[0].split(b" ")[1]
         may = b"NOT_STEERABLE" if table.may(self.identity, "manage") else b"ACCESS_DENIED"
         assert told == (may if table.may(self.identity, "peers") else b"UNKNOWN_WORKER")
+        refusal = 401 if self.identity == "nobody" else 403
+        may_reload = table.may(self.identity, "reload") and table.may(self.identity, "http")
+        assert self.status("POST", "/api/v1/server/reload") == (200 if may_reload else refusal)
         if not table.may(self.identity, SHUTDOWN):
             # Of those who may, only one can.
             assert self.denied("shutdown")

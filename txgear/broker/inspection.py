@@ -9,7 +9,8 @@ Each is told which peer asks, and has only what this peer may know; see L{txgear
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from hashlib import blake2b
 from heapq import heapify, heappop
 from itertools import islice
@@ -398,12 +399,18 @@ def place(name: bytes) -> bytes:
 
 
 def function_page(
-    broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds = BOUNDS
+    broker: Broker,
+    peer: Peer,
+    search: Search,
+    now: float,
+    bounds: Bounds = BOUNDS,
+    look: Callable[[Function, float], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """
     The functions that the server knows and that are wanted, by their names.
 
-    @return: C{functions}, for each what L{function} returns; and C{next}, behind which it goes on, or C{None}
+    @param look: what is said of one; by default what L{function} returns.
+    @return: C{functions}, for each that; and C{next}, behind which it goes on, or C{None}
         at the end: a name, or what stands for a long one.
     """
     by_name, wanted = broker.functions.by_name, search.functions(peer)
@@ -414,6 +421,7 @@ def function_page(
     rows: list[dict[str, Any]] = []
     last = b""
     work = len(by_name) >> LOOKED_PAST
+    row = look or partial(function, broker)
     while places:
         if len(rows) == search.limit or work >= bounds.work:
             return {"functions": rows, "next": text(last)}
@@ -421,7 +429,7 @@ def function_page(
         work += 4
         found = by_name[long.get(last, last)]
         if search.paused in (None, found.paused) and wanted(found):
-            rows.append(function(broker, found, now))
+            rows.append(row(found, now))
             work += 16
     return {"functions": rows, "next": None}
 

@@ -42,6 +42,8 @@ PAUSE: Final = "pause"
 PRIORITISE: Final = "prioritise"
 """To give a job another priority."""
 PURGE: Final = "purge"
+RELOAD: Final = "reload"
+"""To have the server read its file again."""
 REQUEUE: Final = "requeue"
 RESUME: Final = "resume"
 REVIEW: Final = "review"
@@ -72,6 +74,7 @@ OPERATOR_ACTS: Final = frozenset(
         PAUSE,
         PRIORITISE,
         PURGE,
+        RELOAD,
         REQUEUE,
         RESUME,
         REVIEW,
@@ -80,7 +83,7 @@ OPERATOR_ACTS: Final = frozenset(
 )
 """What changes something that is not the peer's own."""
 
-SERVER_ACTS: Final = frozenset((AUDIT, HTTP, MANAGE, METRICS, PEERS, SETTINGS, SHUTDOWN))
+SERVER_ACTS: Final = frozenset((AUDIT, HTTP, MANAGE, METRICS, PEERS, RELOAD, SETTINGS, SHUTDOWN))
 """What is for no function."""
 
 ACTS: Final = frozenset((SUBMIT, WORK, SEE, READ, *OPERATOR_ACTS, *SERVER_ACTS))

@@ -18,6 +18,7 @@ from txgear.broker.rights import (
     OPERATOR_ACTS,
     PEERS,
     READ,
+    RELOAD,
     SEE,
     SERVER_ACTS,
     SETTINGS,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 DENIED: Final = 3
 """The exit status of C{check} for what is denied; 1 is a mistake."""
 
-OF_SERVER: Final = (AUDIT, HTTP, MANAGE, METRICS, PEERS, SETTINGS, SHUTDOWN)
+OF_SERVER: Final = (AUDIT, HTTP, MANAGE, METRICS, PEERS, RELOAD, SETTINGS, SHUTDOWN)
 STEER: Final = tuple(sorted(OPERATOR_ACTS - SERVER_ACTS))
 OF_FUNCTIONS: Final = (SUBMIT, WORK, SEE, READ, *STEER)
 """The acts in the order in which they are shown."""

@@ -17,6 +17,7 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 
+from txgear.broker.model import Peer
 from txgear.broker.records import StoredValue
 from txgear.broker.rights import SHUTDOWN
 from txgear.daemon.handover import HandOver, Offer
@@ -263,7 +264,7 @@ class ProcessService(ServerService):
             (signal.SIGTERM, lambda: self._end_by_signal(False)),
             (signal.SIGINT, lambda: self._end_by_signal(False)),
             (signal.SIGUSR1, lambda: self._end_by_signal(True)),
-            (signal.SIGHUP, self.hang_up),
+            (signal.SIGHUP, lambda: self.hang_up(SIGNAL)),
         ):
             signal.signal(number, self._in_reactor(action))
 
@@ -274,12 +275,11 @@ class ProcessService(ServerService):
         self.server.audit.record(SHUTDOWN, DONE, by=SIGNAL, arguments="graceful" if graceful else None)
         self.shutdown(graceful)
 
-    def hang_up(self) -> None:
-        """What SIGHUP asks for: L{reopen_log}, and L{reload<ServerService.reload>}."""
+    def hang_up(self, by: str, peer: Peer | None = None) -> None:
+        """As in L{ServerService}; and tell who has started the process."""
         if self._notifier is not None:
             self._notifier.reloading()
-        self.reopen_log()
-        self.reload(SIGNAL)
+        super().hang_up(by, peer)
         self._tell_ready()
 
     def reopen_log(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,8 +20,9 @@ from twisted.internet.protocol import Protocol
 from twisted.logger import Logger, LogLevel
 
 from txgear._version import __version__
+from txgear.broker.model import Peer
 from txgear.broker.records import PAUSED, StoredValue
-from txgear.broker.rights import SHUTDOWN
+from txgear.broker.rights import RELOAD, SHUTDOWN
 from txgear.broker.states import DEAD
 from txgear.daemon.config import Config, read_config
 from txgear.daemon.handover import HandOver, Offer
@@ -40,7 +42,7 @@ from txgear.net.stream import shown_peer
 from txgear.plugins.gear import gear
 from txgear.protocol.constants import DEFAULT_PORT
 from txgear.protocol.textlines import shown_word
-from txgear.security.audit import DONE, REFUSED, RELOAD, AuditLog
+from txgear.security.audit import DONE, REFUSED, AuditLog
 from txgear.server.descriptors import Descriptors, soft_limit
 from txgear.server.jobserver import JobServer
 from txgear.server.settings import Settings
@@ -58,6 +60,9 @@ BACKLOG: Final = 1024
 MOST_NAMED: Final = 20
 """Paused functions that the log names at the start; a command lists all."""
 
+
+OPERATOR: Final = "operator"
+"""Who asks for what comes by a connection, for the audit log."""
 
 LATE: Final = (
     ("web", "", "txgear.web.site"),
@@ -178,6 +183,7 @@ class ServerService(Service):
         super().startService()
         self.server.lag.start()
         self.server.census.start()
+        self.server.recently.start()
         if self._handover is not None:
             self._handover.started(self._confirm())
         self.log.info(
@@ -203,6 +209,7 @@ class ServerService(Service):
             journal = Journal(self._store, self._thread, self._reactor, self._settings.store_timeout)
         self.server = JobServer(self._reactor, self._settings, journal, self._wall_seconds)
         self.server.shutdown = self.shutdown
+        self.server.hang_up = partial(self.hang_up, OPERATOR)
         self.server.tls = None if self._renewal is None else self._renewal.tls
         self.server.descriptors = Descriptors(soft_limit())
         self.server.broker.operations.set_policies(self._config.policies, self.server.seconds())
@@ -441,12 +448,18 @@ class ServerService(Service):
 
     # While it runs
 
-    def reload(self, by: str = "program") -> None:
+    def hang_up(self, by: str, peer: Peer | None = None) -> None:
+        """What SIGHUP asks a process for: L{reopen_log}, and L{reload}."""
+        self.reopen_log()
+        self.reload(by, peer)
+
+    def reload(self, by: str = "program", peer: Peer | None = None) -> None:
         """
         Read the file of the option C{config} again, and those of TLS. If one has a mistake, the log says
         so, and what was read before stays in force.
 
-        @param by: who asks for it, for the audit log.
+        @param by: what asks for it, for the audit log;
+        @param peer: the connection by which that came, if it is one.
         """
         if self._renewal is not None:
             self._renewal.renew()
@@ -460,7 +473,7 @@ class ServerService(Service):
             known = self.server.setup.config
             if known is not None:
                 self.server.setup.config = known._replace(error=str(error), error_at=self.server.wall_clock())
-            self.server.audit.record(RELOAD, REFUSED, by=by, error=str(error))
+            self.server.audit.record(RELOAD, REFUSED, peer, by=by, error=str(error))
             return
         self.server.broker.operations.set_policies(self._config.policies, self.server.seconds())
         self.server.guard.replace(self._config.access)
@@ -468,7 +481,7 @@ class ServerService(Service):
         self.scheduler.replace(self._config.schedules)
         self._config_read(by)
         self.log.info("{path} read again: {summary}", path=path, summary=self._config.summary)
-        self.server.audit.record(RELOAD, DONE, by=by, file=path)
+        self.server.audit.record(RELOAD, DONE, peer, by=by, file=path)
         self._warn_of_config()
 
     def _config_read(self, by: str) -> None:

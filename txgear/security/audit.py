@@ -36,8 +36,6 @@ LOGIN: Final = "login"
 """The act of saying who one is."""
 LOGOUT: Final = "logout"
 """The act of ending a session."""
-RELOAD: Final = "reload"
-"""The act of having the server's file read again."""
 LOST: Final = "lost"
 """What stands in the place of lines that could not be written."""
 
@@ -111,7 +109,7 @@ class Audit:
 
     def record(self, act: str, outcome: str, peer: Peer | None = None, **details: Detail) -> None:
         """
-        @param act: one of L{txgear.broker.rights.ACTS}, L{LOGIN}, L{LOGOUT} or L{RELOAD}.
+        @param act: one of L{txgear.broker.rights.ACTS}, L{LOGIN} or L{LOGOUT}.
         @param outcome: L{DONE} or L{REFUSED}.
         @param peer: who did it, or wanted to; C{None} if it came by no connection.
         @param details: what else there is to know, by the names that it has in the log. Bytes are names that

@@ -49,6 +49,7 @@ from txgear.server.lag import Lag
 from txgear.server.listings import LISTS_AT_ONCE
 from txgear.server.notices import Notices
 from txgear.server.outbox import Outbox
+from txgear.server.recently import Recently
 from txgear.server.schedules import Scheduler
 from txgear.server.settings import Settings
 from txgear.server.setup import Setup
@@ -85,6 +86,7 @@ class JobServer:
     @ivar handshakes: bounds and counts those of TLS.
     @ivar steering: tells workers what to do that understand it.
     @ivar census: counts the workers, once the service has started it.
+    @ivar recently: what functions have done of late, once the service has started it.
     @ivar lag: measures how late the reactor is, once the service has started it.
     @ivar made: connections that were made since the start.
     @ivar traffic: the bytes of those that speak Gearman's protocol.
@@ -108,6 +110,8 @@ class JobServer:
         not spoken. The service sets it.
     @ivar shutdown: called when the text command C{shutdown} comes, with whether to drain first; and with
         C{False} when another server has taken the store. The service sets it.
+    @ivar hang_up: reads the file of policies, schedules and rules again, and those of TLS, and goes on in new
+        log files: what SIGHUP does. Called with who asks for it. The service sets it.
     """
 
     def __init__(
@@ -154,6 +158,7 @@ class JobServer:
         self.broker = Broker(self.outbox, rules, journal, random.random)
         self.started = self.seconds()
         self.census = Census(self.broker, clock, self.cooperator, self.seconds)
+        self.recently = Recently(self.broker.statistics, clock, self.cooperator)
         self._timers = self.broker.timers
         self.broker.lifecycle.witness = self.notices
         self.bulk_acts = BulkActs(self.broker)
@@ -174,6 +179,7 @@ class JobServer:
                 settings.queue_memory,
             )
         self.shutdown: Callable[[bool], None] = lambda graceful: None
+        self.hang_up: Callable[[Peer], None] = lambda peer: None
         self.trend: Callable[[bytes], Trend | None] = lambda name: None
         self.config: str | None = None
         self.setup = Setup()
@@ -408,6 +414,7 @@ class JobServer:
             self._timer = None
         self._timer_at = -inf
         self.census.stop()
+        self.recently.stop()
         self.cooperator.stop()
         self.patient.stop()
         self.handshakes.stop()

@@ -44,7 +44,7 @@ class ConfigRead(NamedTuple):
 
     @ivar path: its path.
     @ivar at: when what is in force was read, in seconds since the epoch.
-    @ivar by: who asked for that: L{START}, C{signal} or C{program}.
+    @ivar by: who asked for that: L{START}, C{signal}, C{operator} or C{program}.
     @ivar summary: what is in it, in words.
     @ivar warnings: what is valid in it, and surely not meant.
     @ivar error: the mistake for which it could not be read again later; empty for none.

@@ -14,6 +14,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.model import Peer
+from txgear.broker.rights import RELOAD
 from txgear.broker.tenants import Tenant
 from txgear.errors import ConfigurationError
 from txgear.security.audit import (
@@ -25,7 +26,6 @@ from txgear.security.audit import (
     MOST_KINDS,
     MOST_SHOWN,
     REFUSED,
-    RELOAD,
     Audit,
     AuditLog,
 )

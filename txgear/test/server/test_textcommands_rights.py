@@ -29,6 +29,7 @@ from txgear.broker.rights import (
     PRIORITISE,
     PURGE,
     READ,
+    RELOAD,
     REQUEUE,
     RESUME,
     REVIEW,
@@ -246,7 +247,7 @@ class EachCommandTests(SynchronousTestCase):
 
     def test_no_act_is_left_out(self) -> None:
         needed = {need.act for needs in CASES.values() for need in needs}
-        self.assertEqual(needed, ACTS - {AUDIT, CORRECT, HTTP, METRICS, WORK})
+        self.assertEqual(needed, ACTS - {AUDIT, CORRECT, HTTP, METRICS, RELOAD, WORK})
 
 
 class OneCommandTests(SynchronousTestCase):

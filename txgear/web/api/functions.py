@@ -4,10 +4,16 @@ Functions, as they are read.
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any, Final
+
 from msgspec import UNSET, Struct, UnsetType, field
+from msgspec.structs import replace
 
 from txgear.broker import inspection
-from txgear.broker.search import DEFAULT_ROWS
+from txgear.broker.model import Function as BrokerFunction
+from txgear.broker.search import BOUNDS, DEFAULT_ROWS
+from txgear.server.jobserver import JobServer
 from txgear.web.answers import Answer
 from txgear.web.api.finding import function_named, function_path
 from txgear.web.api.models import ROOT, Limit, Maxqueue, Moment, Place, Settings, Word, search_of
@@ -24,12 +30,14 @@ class FunctionPage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     @ivar paused: whether an operator has paused them.
     @ivar behind: the C{next} of the page before.
     @ivar limit: how many at the most.
+    @ivar figures: whether what they have done is wanted as well.
     """
 
     function: Word | UnsetType = UNSET
     paused: bool | UnsetType = UNSET
     behind: Place | UnsetType = field(default=UNSET, name="after")
     limit: Limit = DEFAULT_ROWS
+    figures: bool | UnsetType = False
 
 
 class Function(Struct, frozen=True, kw_only=True):
@@ -60,6 +68,57 @@ class Function(Struct, frozen=True, kw_only=True):
     maxqueue: Maxqueue | None
 
 
+class FunctionFigures(Function, frozen=True, kw_only=True):
+    """
+    A function, and what it has done. All that follows is C{null} where it is counted together with others, as
+    there are too many functions.
+
+    @ivar submitted: jobs that were taken since the server started.
+    @ivar completed: jobs that ended with a result since then.
+    @ivar failed: jobs that ended without one since then.
+    @ivar retried: attempts since then that ended without a result and were followed by another.
+    @ivar submitted_rate: jobs that were taken, a second, of late: within
+        the last half a minute to a minute.
+    @ivar completed_rate: jobs that ended with a result, a second, of late.
+    @ivar failed_rate: jobs that ended without one, a second, of late.
+    @ivar wait_p50: within how many seconds half of the jobs had a worker, of late; C{null} where none had.
+    @ivar wait_p95: the same for 95 of a hundred.
+    @ivar run_p50: within how many seconds workers were done with half of the jobs, of late; C{null} where
+        none was.
+    @ivar run_p95: the same for 95 of a hundred.
+    """
+
+    submitted: int | None
+    completed: int | None
+    failed: int | None
+    retried: int | None
+    submitted_rate: float | None
+    completed_rate: float | None
+    failed_rate: float | None
+    wait_p50: float | None
+    wait_p95: float | None
+    run_p50: float | None
+    run_p95: float | None
+
+
+class ListedFunction(Function, frozen=True, kw_only=True):
+    """
+    A function of a list; with C{figures} it has what L{FunctionFigures} has as well.
+    """
+
+    submitted: int | UnsetType | None = UNSET
+    completed: int | UnsetType | None = UNSET
+    failed: int | UnsetType | None = UNSET
+    retried: int | UnsetType | None = UNSET
+    submitted_rate: float | UnsetType | None = UNSET
+    completed_rate: float | UnsetType | None = UNSET
+    failed_rate: float | UnsetType | None = UNSET
+    wait_p50: float | UnsetType | None = UNSET
+    wait_p95: float | UnsetType | None = UNSET
+    run_p50: float | UnsetType | None = UNSET
+    run_p95: float | UnsetType | None = UNSET
+
+
 class Functions(Struct, frozen=True, kw_only=True):
     """
     A page of functions.
@@ -69,7 +128,7 @@ class Functions(Struct, frozen=True, kw_only=True):
     @ivar next: what is C{after} of the next page; C{null} if this is the last.
     """
 
-    functions: list[Function]
+    functions: list[ListedFunction]
     next: str | None
 
 
@@ -158,16 +217,47 @@ class FunctionDetails(Function, frozen=True, kw_only=True):
     links: FunctionLinks
 
 
+_NOT_COUNTED: Final = dict.fromkeys(
+    name for name in FunctionFigures.__struct_fields__ if name not in Function.__struct_fields__
+)
+
+
+def with_figures(server: JobServer, function: BrokerFunction, now: float) -> dict[str, Any]:
+    """A function and what it has done: a L{FunctionFigures}."""
+    broker, counts = server.broker, function.counts
+    found = inspection.function(broker, function, now)
+    if counts is broker.statistics.other:
+        return {**found, **_NOT_COUNTED}
+    submitted, completed, failed = server.recently.rates(function.name, counts)
+    times = server.recently.times(function.name, counts)
+    return {
+        **found,
+        "submitted": counts.submitted,
+        "completed": counts.completed,
+        "failed": counts.failures,
+        "retried": counts.retried,
+        "submitted_rate": round(submitted, 3),
+        "completed_rate": round(completed, 3),
+        "failed_rate": round(failed, 3),
+        **times._asdict(),
+    }
+
+
 class FunctionRoutes:
     """What is answered."""
 
     def __init__(self, web: Web) -> None:
+        self._server = web.server
         self._broker = web.server.broker
 
     def functions(self, request: WebRequest) -> Answer:
         """Those that the server knows."""
-        search = search_of(request.query(FunctionPage))
-        return Answer(inspection.function_page(self._broker, request.peer, search, request.now))
+        query: FunctionPage = request.query(FunctionPage)
+        search = search_of(replace(query, figures=UNSET))
+        if not query.figures:
+            return Answer(inspection.function_page(self._broker, request.peer, search, request.now))
+        look = partial(with_figures, self._server)
+        return Answer(inspection.function_page(self._broker, request.peer, search, request.now, BOUNDS, look))
 
     def function(self, request: WebRequest, name: str) -> Answer:
         """One of them."""

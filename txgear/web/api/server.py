@@ -90,7 +90,7 @@ class OperatorsFile(Struct, frozen=True, kw_only=True):
 
     @ivar path: its path.
     @ivar read: when what is in force was read.
-    @ivar by: who asked for that: C{start}, C{signal} or C{program}.
+    @ivar by: what asked for that: C{start}, C{signal}, C{operator} (over a connection) or C{program}.
     @ivar summary: what is in it.
     @ivar warnings: what is valid in it, and surely not meant.
     @ivar error: why it could not be read again later; C{null} where it could, or was not tried.
@@ -285,7 +285,7 @@ class Act(Struct, frozen=True, kw_only=True):
 
     @ivar number: counts from the start of the server.
     @ivar time: when.
-    @ivar act: what: an act that rules can allow, C{login}, C{reload} or C{unidentified}.
+    @ivar act: what: an act that rules can allow, C{login} or C{unidentified}.
     @ivar outcome: C{done} or C{refused}.
     @ivar identity: who; C{null} for nobody.
     @ivar address: where that came from; C{null} if it came by no connection.

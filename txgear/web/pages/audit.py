@@ -14,7 +14,7 @@ from txgear.broker import inspection
 from txgear.broker.model import Peer
 from txgear.broker.rights import ACTS, AUDIT, SEE, check, may
 from txgear.security.access import NOBODY
-from txgear.security.audit import DONE, LOGIN, LOST, MOST_KEPT, REFUSED, RELOAD, Line
+from txgear.security.audit import DONE, LOGIN, LOST, MOST_KEPT, REFUSED, Line
 from txgear.web.api.finding import as_sent
 from txgear.web.api.server import AuditPage
 from txgear.web.pages.formats import following
@@ -76,7 +76,7 @@ class AuditView(View):
         """Part of L{View}."""
         return {
             "wanted": self._wanted,
-            "acts": sorted({*ACTS, LOGIN, RELOAD, LOST}),
+            "acts": sorted({*ACTS, LOGIN, LOST}),
             "outcomes": (DONE, REFUSED),
             "identities": [*sorted(self.server.guard.access.identities), NOBODY],
             "most": MOST_KEPT,

@@ -39,8 +39,8 @@ from txgear.server.figurehistory import FigureHistory
 from txgear.server.figureseries import SPANS
 from txgear.web.answers import Problem
 from txgear.web.api.finding import as_sent
+from txgear.web.api.functionlist import dead_of, droppable, queued_of
 from txgear.web.pages import formats, functionacts, functioncharts, policywords
-from txgear.web.pages.functionlist import dead_of, droppable, queued_of
 from txgear.web.pages.pages import Pages, page
 from txgear.web.pages.view import View
 from txgear.web.routes import Route

@@ -17,8 +17,7 @@ from txgear.broker.rights import DROP, METRICS, PEERS, SETTINGS
 from txgear.protocol.constants import DEFAULT_PORT
 from txgear.protocol.textlines import text
 from txgear.server.figureseries import SPANS
-from txgear.web.pages.board import part_id
-from txgear.web.pages.functionlist import (
+from txgear.web.api.functionlist import (
     FunctionList,
     FunctionQuery,
     Sums,
@@ -26,6 +25,7 @@ from txgear.web.pages.functionlist import (
     droppable,
     queued_of,
 )
+from txgear.web.pages.board import part_id
 from txgear.web.pages.lately import Recent
 from txgear.web.pages.pages import Pages, page
 from txgear.web.pages.survey import Surveys

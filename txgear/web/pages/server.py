@@ -18,11 +18,11 @@ from txgear.broker.model import Peer
 from txgear.broker.rights import METRICS, PEERS, SETTINGS, SHUTDOWN, check
 from txgear.broker.words import span
 from txgear.security.access import NOBODY
-from txgear.server import operatorcommands, overview
+from txgear.server import overview
 from txgear.server.lag import KEPT, PARTS, SPAN
 from txgear.server.ownprocess import figures
-from txgear.web.acts import record
 from txgear.web.answers import Answer, Problem
+from txgear.web.api import serveracts
 from txgear.web.api.models import After, Word, search_of
 from txgear.web.api.workers import ConnectionPage
 from txgear.web.health import BAD_LAG
@@ -269,16 +269,13 @@ class ServerActs:
 
     def __init__(self, pages: Pages) -> None:
         self._pages = pages
-        self._server = pages.server
 
     def end(self, request: WebRequest, form: Form) -> Done | Answer:
         """End it, now or when its work is done."""
         how = form.get("how")
         if how not in ENDS:
             raise Problem(400, "unknown_end", f"There are {' and '.join(ENDS)}")
-        check(request.peer, SHUTDOWN)
-        if not self._server.settings.allow_shutdown:
-            raise Problem(409, "not_switched_on", "The server was not started with --allow-shutdown")
+        serveracts.check_end(request)
         label, warning = ENDS[how]
         if not question.is_sure(form):
             return question.ask(
@@ -292,8 +289,7 @@ class ServerActs:
                 back=PATH,
             )
         graceful = how == "drain"
-        record(request, SHUTDOWN, arguments="graceful" if graceful else None, answer="OK")
-        operatorcommands.shut_down(self._server, request.peer, graceful)
+        serveracts.end(request, graceful)
         if graceful or not takes_html(request):
             return Done(
                 "The server drains, and ends when its work is done" if graceful else "The server ends", PATH

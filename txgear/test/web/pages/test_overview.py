@@ -10,8 +10,9 @@ from txgear.policies import Policies, Policy, Retries
 from txgear.protocol.constants import WORK_COMPLETE, WORK_FAIL
 from txgear.server.setup import PortShown
 from txgear.test.support.web import WebPeer, WebTestCase
-from txgear.web.pages import dashboard, functionlist, lately
-from txgear.web.pages.functionlist import FunctionList, FunctionQuery
+from txgear.web.api import functionlist
+from txgear.web.api.functionlist import FunctionList, FunctionQuery
+from txgear.web.pages import dashboard, lately
 from txgear.web.pages.survey import PERIOD
 
 POLICIES = Policies([("*", Policy(retries=Retries(0)))])

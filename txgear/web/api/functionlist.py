@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from txgear.broker.model import Peer
 
 MOST_ROWS: Final = 100
-"""Functions of one page."""
+"""Functions of one page of the dashboard."""
 NEVER: Final = 1e12
 """By the server's time: later than any job."""
 STEP: Final = 500
@@ -101,9 +101,11 @@ class FunctionList:
         peer: Peer,
         query: FunctionQuery,
         rate: Callable[[bytes], float],
+        most: int = MOST_ROWS,
     ) -> None:
         """
         @param rate: how many jobs of a function end in a second.
+        @param most: functions of the page.
         @raise InvalidArgument: the pattern makes no sense.
         """
         self.rows: list[Function] = []
@@ -117,6 +119,7 @@ class FunctionList:
         self._pattern = Search.parse(words, OF_FUNCTIONS).function
         self._after = (query.behind, unescaped(query.after.encode("utf-8"))) if query.after else None
         self._sort = query.sort
+        self._most = most
 
     def steps(self, gone: Iterable[Function] = ()) -> Iterator[None]:
         """
@@ -141,29 +144,30 @@ class FunctionList:
                     matched += 1
                     entry = value(function), place(function.name), function
                     if (after is None or entry[:2] > after) and (
-                        len(best) <= MOST_ROWS or entry[:2] < best[-1][:2]
+                        len(best) <= self._most or entry[:2] < best[-1][:2]
                     ):
                         fresh.append(entry)
             if passed % STEP == 0:
                 best, fresh = self._best(best, fresh), []
                 yield
         best = self._best(best, fresh)
-        self.rows = [entry[2] for entry in best[:MOST_ROWS]]
+        self.rows = [entry[2] for entry in best[: self._most]]
         self.matched = matched
         self.next = None
-        if len(best) > MOST_ROWS:
-            last = best[MOST_ROWS - 1]
+        if len(best) > self._most:
+            last = best[self._most - 1]
             self.next = last[:2]
         self.sums = Sums(functions, queued, delayed, running, dead)
 
-    @staticmethod
     def _best(
-        best: list[tuple[float, bytes, Function]], fresh: list[tuple[float, bytes, Function]]
+        self,
+        best: list[tuple[float, bytes, Function]],
+        fresh: list[tuple[float, bytes, Function]],
     ) -> list[tuple[float, bytes, Function]]:
         """The first ones, and one more that tells whether there is another page."""
         if not fresh:
             return best
-        return nsmallest(MOST_ROWS + 1, [*best, *fresh], key=lambda entry: entry[:2])
+        return nsmallest(self._most + 1, [*best, *fresh], key=lambda entry: entry[:2])
 
     # What they are sorted by, the lowest first
 
