@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from txgear.broker.model import Peer
 from txgear.server.setup import ConfigRead
 from txgear.test.web.api.apicase import ApiTestCase
@@ -16,7 +18,7 @@ class ServerActsTests(ApiTestCase):
     def setUp(self) -> None:
         self.begin()
 
-    def begin(self, **choices: bool) -> None:
+    def begin(self, **choices: Any) -> None:
         self.start(**choices)
         self.ended: list[bool] = []
         self.hung_up: list[Peer] = []
@@ -33,7 +35,7 @@ class ServerActsTests(ApiTestCase):
         self.assertEqual([peer.kind for peer in self.hung_up], ["web"])
 
     def test_what_was_read(self) -> None:
-        self.server.setup.config = ConfigRead("f.toml", 1000.0, "operator", "nothing", ["odd"])
+        self.server.setup.config = ConfigRead("f.toml", 1000.0, "operator", "nothing", ("odd",))
         found = self.ask("POST", f"{ROOT}/reload").json["config"]
         self.assertEqual(
             (found["path"], found["by"], found["summary"], found["warnings"]),
@@ -41,7 +43,7 @@ class ServerActsTests(ApiTestCase):
         )
 
     def test_a_mistake_in_the_file(self) -> None:
-        read = ConfigRead("f.toml", 1000.0, "start", "nothing", [])
+        read = ConfigRead("f.toml", 1000.0, "start", "nothing", ())
         self.server.setup.config = read._replace(error="f.toml, line 3: no", error_at=1001.0)
         answer = self.ask("POST", f"{ROOT}/reload")
         self.assertEqual((answer.status, answer.code), (409, "invalid_config"))
