@@ -191,7 +191,7 @@ class ShowTests(AccessTestCase):
                 "identity ops: address 127.0.0.1/32",
                 "  submit: all functions, but not mail.secret*, other.*",
                 "  work, see, read, steer: all functions",
-                "  audit, http, manage, metrics, peers, settings, shutdown",
+                "  audit, http, manage, metrics, peers, reload, settings, shutdown",
                 "nobody",
                 "  http",
             ],

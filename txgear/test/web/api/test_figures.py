@@ -62,8 +62,8 @@ class TableTests(FiguresTestCase):
         self.assertEqual(
             (row["submitted_rate"], row["completed_rate"], row["failed_rate"]), (0.75, 0.25, 0.0)
         )
-        self.assertAlmostEqual(row["wait_p50"] / 3.0, 1.0, delta=0.17)
-        self.assertAlmostEqual(row["run_p95"], 1.0, delta=0.17)
+        self.assertTrue(2.5 < row["wait_p50"] < 3.5, row)
+        self.assertTrue(0.83 < row["run_p95"] < 1.17, row)
         self.assertEqual((found["matched"], found["time"], found["seconds"]), (1, 4.0, 4.0))
         self.assertEqual(
             found["totals"],
