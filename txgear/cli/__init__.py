@@ -34,8 +34,27 @@ class Entry(NamedTuple):
 
 SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     "Look": {
-        "info": Entry("look.info", "What a server is: its version, store and connections"),
+        "audit": Entry("look.audit", "What operators and others did lately, or were refused"),
+        "connections": Entry("look.connections", "Who is connected"),
+        "dead": Entry("look.dead", "Jobs that failed and have no attempt left"),
+        "function": Entry("look.function", "All that is known of one function"),
+        "history": Entry("look.history", "The last hour or day, of a server or a function"),
+        "identities": Entry("look.identities", "Who is known, and what each has"),
+        "info": Entry("look.info", "What a server is: its version, store and ports"),
+        "job": Entry("look.job", "All that is known of one job; or follow it to its end"),
         "jobs": Entry("look.jobs", "Jobs that are not over"),
+        "kept": Entry("look.kept", "Other jobs that are over and still known"),
+        "policies": Entry("look.policies", "The rules in force for functions"),
+        "result": Entry("look.result", "What a job has brought"),
+        "reviews": Entry("look.reviews", "Dead jobs that are set aside"),
+        "schedules": Entry("look.schedules", "What is submitted by the clock"),
+        "settings": Entry("look.settings", "What a server was started with"),
+        "status": Entry("look.status", "What all functions have to do, in one table"),
+        "store": Entry("look.store", "Where jobs are kept, and how that does"),
+        "tasks": Entry("look.tasks", "What is done to many jobs on the server"),
+        "worker": Entry("look.worker", "All that is known of one worker"),
+        "workers": Entry("look.workers", "Who can do what, and what each does"),
+        "workload": Entry("look.workload", "What a job is to be done with"),
     },
     "Look after a server": {
         "access": Entry("access", "See who may do what, by the server's file"),
@@ -129,7 +148,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{where}: {error.format_message()} (see {where} --help)", file=sys.stderr)
         return MISUSED
     except CommandError as error:
-        print(f"{name}: {error.text}", file=sys.stderr)
+        from txgear.cli.base.output import printable
+
+        # It may have what others have said.
+        print(f"{name}: {printable(error.text)}", file=sys.stderr)
         return error.status
     except ConfigurationError as error:
         print(f"{name}: {error}", file=sys.stderr)

@@ -12,6 +12,7 @@ import json
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
@@ -34,6 +35,8 @@ LONGEST_ANSWER: Final = 4096
 """Bytes of an answer before HTTP is spoken, at the most."""
 PIECE: Final = 256 * 1024
 """Bytes of a body that are read in one go."""
+QUIET_SECONDS: Final = 40.0
+"""Seconds without anything of a stream of events, after which nobody is there: each 15 there is a comment."""
 
 
 class Event(NamedTuple):
@@ -50,9 +53,41 @@ class Event(NamedTuple):
     id: str
 
 
+def as_shown(word: str) -> str:
+    """A word of the command line as the server shows it, with C{\\x} and two digits for what is no UTF-8."""
+    return word.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def path_of(*parts: str) -> str:
     """A path of the API, such as C{/api/v1/jobs/H%3Avm%3A7}, of parts that may hold anything."""
-    return "/".join((ROOT, *(quote(part, safe="") for part in parts)))
+    return "/".join((ROOT, *(quote(as_shown(part), safe="") for part in parts)))
+
+
+class Body:
+    """
+    An answer that is read as it comes.
+
+    @ivar status: that of HTTP, below 400.
+    @ivar headers: its headers.
+    """
+
+    def __init__(self, answer: http.client.HTTPResponse, place: Place) -> None:
+        self.status = answer.status
+        self.headers = answer.headers
+        self._answer = answer
+        self._place = place
+
+    def pieces(self) -> Iterator[bytes]:
+        """
+        Its bytes.
+
+        @raise CommandError: the connection has ended before they were all there.
+        """
+        with _reading(self._place):
+            while piece := self._answer.read(PIECE):
+                yield piece
+            if self._answer.length:
+                raise ConnectionError(f"it has hung up, {self._answer.length} bytes too early")
 
 
 class Api:
@@ -64,6 +99,7 @@ class Api:
     and the server's code for all else.
 
     @ivar place: where the server is.
+    @ivar timeout: seconds for a connection, and for each answer.
     """
 
     def __init__(self, place: Place, token: bytes | None = None, timeout: float = 10.0) -> None:
@@ -75,6 +111,7 @@ class Api:
         self._headers = {"Host": "localhost", "Accept": "application/json"}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token.decode('ascii')}"
+        self.timeout = timeout
         self._connection = _Connection(place, timeout)
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
@@ -97,7 +134,8 @@ class Api:
         @return: the answer, from JSON; C{None} for an empty one.
         """
         answer = self._ask(method, path, query, body)
-        found = answer.read()
+        with _reading(self.place):
+            found = answer.read()
         return json.loads(found) if found else None
 
     def rows(
@@ -112,17 +150,25 @@ class Api:
                 return
             asked["after"] = page["next"]
 
-    def pieces(self, path: str, query: Mapping[str, Any] | None = None) -> Iterator[bytes]:
-        """The bytes that are at a path."""
-        answer = self._ask("GET", path, query, None, {"Accept": "*/*"})
-        while piece := answer.read(PIECE):
-            yield piece
+    def open(self, path: str, query: Mapping[str, Any] | None = None, wait: float = 0.0) -> Body:
+        """
+        Ask for what may be large: bytes, as they are.
+
+        @param wait: seconds for which the server may have nothing to say, beside those of each answer.
+        """
+        answer = self._ask("GET", path, query, None, {"Accept": "*/*"}, self.timeout + wait)
+        return Body(answer, self.place)
 
     def events(self, query: Mapping[str, Any] | None = None) -> Iterator[Event]:
         """What happens at the server, as long as the caller goes on."""
-        answer = self._ask("GET", "/events", query, None, {"Accept": "text/event-stream"})
+        quiet = max(self.timeout, QUIET_SECONDS)
+        answer = self._ask("GET", "/events", query, None, {"Accept": "text/event-stream"}, quiet)
         fields: dict[str, list[str]] = {}
-        while line := answer.readline():
+        while True:
+            with _reading(self.place):
+                line = answer.readline()
+            if not line:
+                return
             text = line.decode("utf-8").rstrip("\r\n")
             if text:
                 name, _, value = text.partition(":")
@@ -145,6 +191,7 @@ class Api:
         query: Mapping[str, Any] | None,
         body: Any,
         headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
     ) -> http.client.HTTPResponse:
         target = path
         if query:
@@ -156,19 +203,18 @@ class Api:
         elif body is not None:
             body = json.dumps(body).encode("utf-8")
             sent["Content-Type"] = "application/json"
+        seconds = self.timeout if timeout is None else timeout
         reused = self._connection.sock is not None
         try:
             try:
-                self._connection.request(method, target, body, sent)
-                answer = self._connection.getresponse()
+                answer = self._connection.ask(method, target, body, sent, seconds)
             except (ConnectionError, http.client.RemoteDisconnected):
                 # The server ends connections that are silent for long. What it answered nothing to it has not
                 # carried out; what changes something is not asked twice all the same.
                 if not reused or method != "GET":
                     raise
                 self._connection.close()
-                self._connection.request(method, target, body, sent)
-                answer = self._connection.getresponse()
+                answer = self._connection.ask(method, target, body, sent, seconds)
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise unreachable(self.place, error) from error
@@ -181,17 +227,29 @@ _STATUSES: Final = {400: MISUSED, 401: DENIED, 403: DENIED, 422: MISUSED}
 
 
 def _word(value: Any) -> Any:
-    return str(value).lower() if isinstance(value, bool) else value
+    if isinstance(value, bool):
+        return str(value).lower()
+    return as_shown(value) if isinstance(value, str) else value
 
 
 def _problem(answer: http.client.HTTPResponse) -> CommandError:
     said = answer.read()
+    found: dict[str, Any] = {}
     try:
         found = json.loads(said)
         text, code = found["detail"], found["type"].rpartition(":")[2]
     except (ValueError, KeyError, TypeError):
         text, code = f"{answer.status} {answer.reason}", ""
-    return CommandError(text, _STATUSES.get(answer.status, FAILED), code)
+    return CommandError(text, _STATUSES.get(answer.status, FAILED), code, found)
+
+
+@contextmanager
+def _reading(place: Place) -> Iterator[None]:
+    """What goes wrong while an answer is read is said as what goes wrong before."""
+    try:
+        yield
+    except (OSError, http.client.HTTPException) as error:
+        raise unreachable(place, error) from error
 
 
 def unreachable(place: Place, error: Exception) -> CommandError:
@@ -223,6 +281,20 @@ class _Connection(http.client.HTTPConnection):
             sock.close()
             raise
         self.sock = sock
+
+    def ask(
+        self, method: str, target: str, body: Any, headers: Mapping[str, str], timeout: float
+    ) -> http.client.HTTPResponse:
+        """
+        Ask once.
+
+        @param timeout: seconds for the answer, and for each part of it.
+        """
+        if self.sock is None:
+            self.connect()
+        self.sock.settimeout(timeout)
+        self.request(method, target, body, dict(headers))
+        return self.getresponse()
 
 
 def _plain(place: Place, timeout: float | None) -> socket.socket:

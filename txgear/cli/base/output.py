@@ -12,7 +12,8 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from typing import Any, Final
 
 from txgear.protocol.textlines import for_line
@@ -21,26 +22,55 @@ ROWS_AT_ONCE: Final = 200
 """Rows of a table on a terminal that have one width."""
 
 
+NARROWEST: Final = 8
+"""Characters that a column of text has on a terminal, unless all of it has fewer."""
+
+
+def plain(value: Any) -> str:
+    """A value as people read it: C{yes} and C{no}, and JSON for what has parts."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 @dataclass(frozen=True)
 class Column:
     """
     A column of a list.
 
-    @ivar name: what it is called, on the command line as well: a member of the row, as the API has it.
-    @ivar show: makes text of a row's value; C{None} is a C{-} without asking.
+    @ivar name: what it is called, on the command line as well: a member of the row, as the API has it, unless
+        C{of} says otherwise.
+    @ivar about: what it says, a few words.
+    @ivar show: makes text of a row's value; C{None} and empty text are a C{-} without asking.
     @ivar style: of rich, for the value of a row; empty for none.
     @ivar right: whether it stands at the right, as numbers do.
+    @ivar usual: whether it is there where nothing is said.
+    @ivar of: makes the value of a row; C{None} for the member of its name.
     """
 
     name: str
-    show: Callable[[Any], str] = str
+    about: str = ""
+    show: Callable[[Any], str] = plain
     style: Callable[[Any], str] = lambda value: ""
     right: bool = False
+    usual: bool = True
+    of: Callable[[Mapping[str, Any]], Any] | None = None
+
+    def value(self, row: Mapping[str, Any]) -> Any:
+        """What it is about, as the server has it."""
+        return row.get(self.name) if self.of is None else self.of(row)
 
     def text(self, row: Mapping[str, Any]) -> str:
         """What stands in it."""
-        value = row.get(self.name)
-        return "-" if value is None else printable(self.show(value))
+        return shown(self.value(row), self.show)
+
+
+def shown(value: Any, show: Callable[[Any], str] = plain) -> str:
+    """A value in one line; nothing is a C{-}, and what is called so is not mistaken for it."""
+    text = "" if value is None else printable(show(value))
+    return "\\x2d" if text == "-" else text or "-"
 
 
 def printable(text: str) -> str:
@@ -58,57 +88,119 @@ def write_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
 
 
-def write_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> int:
+def write_rows(
+    rows: Iterable[Mapping[str, Any]],
+    columns: Sequence[Column],
+    last: Callable[[], Mapping[str, Any] | None] = lambda: None,
+) -> None:
     """
     Write a list for people, or for C{cut}.
 
-    @return: how many rows there were.
+    @param last: called after all rows: one that stands out below them, or C{None}.
     """
     if is_terminal():
-        return _write_tables(rows, columns)
-    count = 0
-    sys.stdout.write("\t".join(column.name for column in columns) + "\n")
-    for row in rows:
-        count += 1
-        sys.stdout.write("\t".join(column.text(row) for column in columns) + "\n")
-    return count
+        _write_tables(rows, columns, last)
+        return
+    write = sys.stdout.write
+    rows = iter(rows)
+    # Where the server has nothing to say but what is wrong, there is no list.
+    first = list(islice(rows, 1))
+    write("\t".join(column.name for column in columns) + "\n")
+    for row in chain(first, rows):
+        write("\t".join(column.text(row) for column in columns) + "\n")
+    if (row_of_sums := last()) is not None:
+        write("\t".join(column.text(row_of_sums) for column in columns) + "\n")
 
 
-def _write_tables(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> int:
+def _write_tables(
+    rows: Iterable[Mapping[str, Any]],
+    columns: Sequence[Column],
+    last: Callable[[], Mapping[str, Any] | None],
+) -> None:
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
-    count, rest = 0, iter(rows)
-    while True:
+    wanted = [cell_len(column.name) for column in columns]
+    rest, header, going_on = iter(rows), True, True
+    while going_on:
         batch = list(islice(rest, ROWS_AT_ONCE))
-        if count and not batch:
-            return count
-        table = Table(box=None, pad_edge=False, header_style="bold", show_header=not count)
-        for column in columns:
-            table.add_column(column.name, justify="right" if column.right else "left", overflow="fold")
-        for row in batch:
-            table.add_row(*(Text(column.text(row), column.style(row.get(column.name))) for column in columns))
+        styles = [""] * len(batch)
+        going_on = len(batch) == ROWS_AT_ONCE
+        if not going_on and (row_of_sums := last()) is not None:
+            batch.append(row_of_sums)
+            styles.append("bold")
+        cells = [[column.text(row) for column in columns] for row in batch]
+        turned = list(zip(*cells, strict=True)) or [()] * len(columns)
+        # A column is never narrower than above.
+        wanted = [max(wide, *map(cell_len, column), 0) for wide, column in zip(wanted, turned, strict=True)]
+        least = [
+            wide if column.right else max(NARROWEST, cell_len(column.name))
+            for wide, column in zip(wanted, columns, strict=True)
+        ]
+        gap, widths = fitting(wanted, least, Console().width)
+        table = Table(
+            box=None, pad_edge=False, header_style="bold", show_header=header, padding=(0, gap, 0, 0)
+        )
+        for column, width in zip(columns, widths, strict=True):
+            justify: Any = "right" if column.right else "left"
+            table.add_column(column.name, justify=justify, overflow="fold", width=width)
+        for row, texts, style in zip(batch, cells, styles, strict=True):
+            styled = zip(columns, texts, strict=True)
+            table.add_row(
+                *(Text(text, column.style(column.value(row))) for column, text in styled), style=style
+            )
+        # What has no room even so goes on in the next line of the terminal; nothing is cut off.
+        console = Console(highlight=False, width=max(Console().width, sum(widths) + gap * len(widths)))
         console.print(table)
-        count += len(batch)
-        if len(batch) < ROWS_AT_ONCE:
-            return count
+        header = False
 
 
-def write_facts(facts: Mapping[str, Any]) -> None:
-    """Write what is known of one thing, a line each."""
+def fitting(wanted: Sequence[int], least: Sequence[int], room: int) -> tuple[int, list[int]]:
+    """
+    The widths of columns: the widest become narrower where they have no room.
+
+    @param wanted: characters that each has in its longest line.
+    @param least: how many it has at the least, where it is not shorter by itself.
+    @param room: characters of a line. It is exceeded where the columns are too many.
+    @return: how many spaces are between them, and the widths.
+    """
+    widths = [min(wide, max(room, narrow)) for wide, narrow in zip(wanted, least, strict=True)]
+    gap = 2 if sum(widths) + 2 * (len(widths) - 1) <= room else 1
+    while sum(widths) + gap * (len(widths) - 1) > room:
+        places = [place for place, wide in enumerate(widths) if wide > least[place]]
+        if not places:
+            break
+        widths[max(places, key=widths.__getitem__)] -= 1
+    return gap, widths
+
+
+def write_facts(
+    facts: Mapping[str, Any], show: Callable[[str, Any], str] = lambda name, value: plain(value)
+) -> None:
+    """
+    Write what is known of one thing, a line each.
+
+    @param show: makes text of a name's value; C{None} and empty text are a C{-} without asking.
+    """
+    texts = {name: shown(value, partial(show, name)) for name, value in facts.items()}
     if not is_terminal():
-        for name, value in facts.items():
-            sys.stdout.write(f"{name}\t{'-' if value is None else printable(str(value))}\n")
+        for name, text in texts.items():
+            sys.stdout.write(f"{name}\t{text}\n")
         return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    for name, value in facts.items():
-        table.add_row(name, Text("-" if value is None else printable(str(value))))
+    for name, text in texts.items():
+        table.add_row(name, Text(text))
     Console(highlight=False).print(table)
+
+
+def note(text: str) -> None:
+    """Say something beside the data."""
+    print(printable(text), file=sys.stderr)

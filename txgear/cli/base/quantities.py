@@ -10,7 +10,9 @@ _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"))
 
 
 def age(seconds: float) -> str:
-    """A duration in two units at the most: C{3d4h}, C{12m5s}, C{7s}, C{0.25s}."""
+    """A duration in two units at the most: C{3d4h}, C{12m5s}, C{7s}, C{1.25s}, C{250ms}, C{0.12ms}."""
+    if 0 < seconds < 0.9995:
+        return f"{seconds * 1000:.3g}ms"
     if seconds < 10:
         return f"{seconds:.2f}".rstrip("0").rstrip(".") + "s"
     whole = int(seconds)
@@ -30,3 +32,9 @@ def size(octets: int) -> str:
             break
         value /= 1024
     return f"{value:.1f}{unit}" if unit and value < 10 else f"{value:.0f}{unit}"
+
+
+def moment(text: str) -> str:
+    """A time of the API without its milliseconds: C{2026-11-28T09:00:00Z}."""
+    head, point, _ = text.partition(".")
+    return f"{head}Z" if point else text

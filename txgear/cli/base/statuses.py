@@ -4,7 +4,8 @@ The exit statuses of all commands, and the error that ends one.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from txgear.errors import TxgearError
 
@@ -28,10 +29,14 @@ class CommandError(TxgearError):
     @ivar text: what is wrong, and what can be done about it; a line for people.
     @ivar status: the exit status.
     @ivar code: the server's word for it, such as C{unknown_job}; empty where it has not said one.
+    @ivar details: what else the server has said of it, by name.
     """
 
-    def __init__(self, text: str, status: int = FAILED, code: str = "") -> None:
+    def __init__(
+        self, text: str, status: int = FAILED, code: str = "", details: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(text)
         self.text = text
         self.status = status
         self.code = code
+        self.details = details or {}

@@ -1,25 +1,26 @@
 """
-What all lists have: filters of the server, columns, order, pages, and JSON.
+What all lists have: filters, columns, order, sums, and JSON.
 
-Rows come from the server page by page, and leave as they come. Where they are to be in another order than the
-server has, they lie in a temporary file meanwhile: no list takes more memory because it is long.
+Rows come from the server page by page, and leave as they come: no list takes more memory because it is long.
 """
 
 from __future__ import annotations
 
-import json
-import sqlite3
-import sys
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from txgear.cli.base.options import Servers
-from txgear.cli.base.output import Column, write_json, write_rows
-from txgear.cli.base.statuses import MISUSED, CommandError
+from txgear.cli.base.output import Column, is_terminal, note, write_json, write_rows
+from txgear.cli.base.statuses import DONE, MISUSED, CommandError
+
+if TYPE_CHECKING:
+    from txgear.cli.base.api import Api
 
 F = TypeVar("F", bound=Callable[..., Any])
 Row = Mapping[str, Any]
@@ -30,21 +31,50 @@ PAGE: Final = 200
 """Rows that are asked for in one go, as many as the server gives."""
 
 
+class ListCommand(click.Command):
+    """A command that shows a list; its help says which columns there are."""
+
+    def __init__(self, *arguments: Any, columns: Sequence[Column], **rest: Any) -> None:
+        super().__init__(*arguments, **rest)
+        self._columns = columns
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As in click."""
+        super().format_options(ctx, formatter)
+        hidden = any(not column.usual for column in self._columns)
+        with formatter.section("Columns (* only where --columns names them)" if hidden else "Columns"):
+            formatter.write_dl(
+                [
+                    (column.name if column.usual else f"{column.name} *", column.about)
+                    for column in self._columns
+                ]
+            )
+
+
+@dataclass(frozen=True)
 class Choice:
     """
     Which rows are shown, and how.
 
     @ivar limit: how many at the most; C{None} for all.
-    @ivar sort: the member to sort by, with a C{-} in front from the largest on; empty for the server's order.
+    @ivar where: what holds for each of them; see L{txgear.cli.look.conditions}.
+    @ivar sort: the column to sort by, with a C{-} in front from the largest on; empty for the server's order.
     @ivar columns: names of the columns, or C{None} for the usual ones.
     @ivar as_json: whether each row is a line of JSON.
     """
 
-    def __init__(self, limit: int | None, sort: str, columns: Sequence[str] | None, as_json: bool) -> None:
-        self.limit = limit
-        self.sort = sort
-        self.columns = columns
-        self.as_json = as_json
+    limit: int | None = ROWS
+    where: tuple[str, ...] = ()
+    sort: str = ""
+    columns: tuple[str, ...] | None = None
+    as_json: bool = False
+
+    @property
+    def page(self) -> int:
+        """How many rows the server is asked for in one go: no more than are wanted."""
+        if self.limit is None or self.sort or self.where:
+            return PAGE
+        return min(PAGE, self.limit + 1)
 
 
 def list_options(command: F) -> F:
@@ -55,13 +85,15 @@ def list_options(command: F) -> F:
         *arguments: Any,
         limit: int,
         everything: bool,
+        where: tuple[str, ...],
         sort: str,
         columns: str | None,
         as_json: bool,
         **rest: Any,
     ) -> Any:
-        names = None if columns is None else [name.strip() for name in columns.split(",")]
-        return command(*arguments, choice=Choice(None if everything else limit, sort, names, as_json), **rest)
+        names = None if columns is None else tuple(name.strip() for name in columns.split(","))
+        choice = Choice(None if everything else limit, where, sort, names, as_json)
+        return command(*arguments, choice=choice, **rest)
 
     for option in reversed(_OPTIONS):
         option(called)
@@ -70,74 +102,163 @@ def list_options(command: F) -> F:
 
 _OPTIONS: Final = (
     click.option(
-        "--limit", type=click.IntRange(1), default=ROWS, metavar="N", help=f"Rows at the most.  [{ROWS}]"
+        "--where",
+        multiple=True,
+        metavar="CONDITION",
+        help="Only rows for which it holds, such as state=run*, function!=test.*, 'age>2h' or 'size>=64K'; of"
+        " several all. The server looks for what has an option of its own, which is faster.",
+    ),
+    click.option(
+        "--sort",
+        default="",
+        metavar="COLUMN",
+        help="Sort all rows by it; -COLUMN from the largest on. Rows without a value come last.",
+    ),
+    click.option("--columns", metavar="NAME,...", help="Show these, in this order."),
+    click.option(
+        "--limit",
+        type=click.IntRange(1),
+        default=ROWS,
+        metavar="N",
+        show_default=True,
+        help="Rows at the most.",
     ),
     click.option("--all", "everything", is_flag=True, help="All rows, however many there are."),
-    click.option("--sort", default="", metavar="COLUMN", help="Sort by it; -COLUMN from the largest on."),
-    click.option("--columns", metavar="NAME,...", help="Show these, in this order."),
     click.option("--json", "as_json", is_flag=True, help="Write each row as a line of JSON."),
 )
+
+
+class Sums:
+    """
+    What all rows of a list come to, whether or not they are shown.
+
+    @ivar rows: how many there were.
+    """
+
+    def __init__(self, ways: Mapping[str, Callable[[Any, Any], Any]]) -> None:
+        """
+        @param ways: by the name of a member, what is made of two of its values.
+        """
+        self.rows = 0
+        self._ways = ways
+        self._found: dict[str, Any] = {}
+
+    def counting(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """The same rows."""
+        for row in rows:
+            self.rows += 1
+            for name, way in self._ways.items():
+                if (value := row.get(name)) is not None:
+                    had = self._found.get(name)
+                    # Of what is so or not, how many are.
+                    one = int(value) if isinstance(value, bool) else value
+                    self._found[name] = one if had is None else way(had, one)
+            yield row
+
+    def row(self, **more: Any) -> dict[str, Any]:
+        """All of them as one."""
+        return {**more, **self._found}
+
+
+@dataclass(frozen=True)
+class Total:
+    """
+    A last row, with sums.
+
+    @ivar ways: see L{Sums}.
+    @ivar column: the name of the column that says of how many rows they are, and
+    @ivar what: what one of these is called.
+    @ivar always: whether it is there where nobody sees a table, too.
+    """
+
+    ways: Mapping[str, Callable[[Any, Any], Any]]
+    column: str
+    what: str
+    always: bool = False
 
 
 def show(
     servers: Servers,
     choice: Choice,
-    rows_of: Callable[[Any], Iterable[Row]],
+    rows_of: Callable[[Api], Iterable[Row]],
     columns: Sequence[Column],
-    usual: Sequence[str],
-) -> None:
+    total: Total | None = None,
+) -> int:
     """
-    Write a list.
+    Write a list. Of several servers those that cannot be asked are named, and the others shown.
 
-    @param rows_of: given an L{Api<txgear.cli.base.api.Api>}, gives all rows of that server that match.
+    @param rows_of: gives all rows of a server that match.
     @param columns: all that there are; each has a name of its own.
-    @param usual: the names of those that are shown where nothing is said.
-    @raise CommandError: there is no such column, or a server cannot be asked.
+    @return: the exit status: that of the first server that could not be asked, or C{DONE}.
+    @raise CommandError: there is no such column, or the only server cannot be asked.
     """
     known = {column.name: column for column in columns}
     if len(servers.names) > 1:
-        known = {"server": Column("server"), **known}
-        usual = ["server", *usual]
-    for name in [*(choice.columns or ()), *filter(None, [choice.sort.removeprefix("-")])]:
+        known = {"server": Column("server", "which server"), **known}
+    for name in (*(choice.columns or ()), *filter(None, [choice.sort.removeprefix("-")])):
         if name not in known:
             raise CommandError(f"there is no column {name!r}; there are {', '.join(known)}", MISUSED)
+    failed: list[int] = []
+    rows = _rows(servers, rows_of, failed)
+    if choice.where:
+        rows = _that_meet(choice.where, known, rows)
+    sums = (
+        None
+        if total is None or not (total.always or (is_terminal() and not choice.as_json))
+        else Sums(total.ways)
+    )
+    if sums is not None:
+        rows = sums.counting(rows)
+    if choice.sort:
+        from txgear.cli.look.ordering import in_order
 
-    def rows() -> Iterator[Row]:
-        for api in servers.apis():
-            for row in rows_of(api):
-                yield {"server": api.place.name, **row} if len(servers.names) > 1 else row
+        rows = in_order(rows, known[choice.sort.removeprefix("-")].value, choice.sort.startswith("-"))
+    rows = iter(rows)
+    more = [False]
 
-    chosen = in_order(rows(), choice.sort) if choice.sort else rows()
-    shown = islice(chosen, choice.limit)
+    def last() -> dict[str, Any] | None:
+        """What comes when no more rows are shown."""
+        more[0] = choice.limit is not None and next(rows, None) is not None
+        if sums is None or total is None:
+            return None
+        for _ in rows:
+            pass
+        return sums.row(**{total.column: f"{sums.rows} {total.what}{'s' * (sums.rows != 1)}"})
+
+    chosen = [known[name] for name in choice.columns or [name for name in known if known[name].usual]]
     if choice.as_json:
-        for row in shown:
-            write_json(row)
+        for row in islice(rows, choice.limit):
+            write_json(row if choice.columns is None else {c.name: c.value(row) for c in chosen})
+        if (found := last()) is not None and total is not None:
+            write_json({**found, total.column: None})
     else:
-        write_rows(shown, [known[name] for name in choice.columns or usual])
-    if choice.limit is not None and next(iter(chosen), None) is not None:
-        print(f"There are more than {choice.limit}: --all, or --limit N, shows them.", file=sys.stderr)
+        write_rows(islice(rows, choice.limit), chosen, last)
+    if more[0]:
+        note(f"There are more than {choice.limit}: --all, or --limit N, shows them.")
+    return failed[0] if failed else DONE
 
 
-_UP: Final = "SELECT row FROM listed ORDER BY key IS NULL, key, rowid"
-_DOWN: Final = "SELECT row FROM listed ORDER BY key IS NULL, key DESC, rowid"
+def _rows(servers: Servers, rows_of: Callable[[Api], Iterable[Row]], failed: list[int]) -> Iterator[Row]:
+    """All rows of all servers; C{failed} has the statuses of those that could not be asked."""
+    several = len(servers.names) > 1
+    for api in servers.apis():
+        try:
+            for row in rows_of(api):
+                yield {"server": api.place.name, **row} if several else row
+        except CommandError as error:
+            if not several or error.status == MISUSED:
+                raise
+            note(error.text if api.place.name in error.text else f"{api.place.name}: {error.text}")
+            failed.append(error.status)
+        finally:
+            api.close()
 
 
-def in_order(rows: Iterable[Row], sort: str) -> Iterator[Row]:
-    """
-    Rows in the order of one of their members, in memory that is bounded: they lie in a temporary file.
+def _that_meet(texts: Sequence[str], known: Mapping[str, Column], rows: Iterable[Row]) -> Iterator[Row]:
+    from txgear.cli.look.conditions import condition
 
-    @param sort: the member, with a C{-} in front from the largest on. Rows without it come last.
-    """
-    name, down = sort.removeprefix("-"), sort.startswith("-")
-    # An empty name is a database of its own on the disk, which goes with the connection.
-    with sqlite3.connect("") as database:
-        database.execute("CREATE TABLE listed (key, row TEXT)")
-        database.executemany(
-            "INSERT INTO listed VALUES (?, ?)", ((_key(row.get(name)), json.dumps(row)) for row in rows)
-        )
-        for (row,) in database.execute(_DOWN if down else _UP):
-            yield json.loads(row)
+    conditions = [condition(text, known) for text in texts]
+    return (row for row in rows if all(holds(row) for holds in conditions))
 
 
-def _key(value: Any) -> Any:
-    return value if value is None or isinstance(value, (int, float, str)) else json.dumps(value)
+ADD: Final = operator.add
