@@ -271,7 +271,7 @@ class _Connection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         """As in C{http.client}."""
-        sock = _plain(self._place, self.timeout)
+        sock = plain_connection(self._place, self.timeout)
         try:
             if self._place.tls is not None:
                 name = self._place.tls.name or self._place.host
@@ -297,7 +297,12 @@ class _Connection(http.client.HTTPConnection):
         return self.getresponse()
 
 
-def _plain(place: Place, timeout: float | None) -> socket.socket:
+def plain_connection(place: Place, timeout: float | None) -> socket.socket:
+    """
+    A connection to a server, without TLS.
+
+    @raise OSError: it cannot be reached.
+    """
     if not place.path:
         return socket.create_connection((place.host, place.port), timeout)
     sock = socket.socket(socket.AF_UNIX)
