@@ -417,6 +417,27 @@ MUTANTS: Final = (
         "server.test_textcommands_rights",
     ),
     Mutant(
+        "a switch to HTTP loses answers that wait",
+        "server/gear.py",
+        "    if waits or not (connection.caught_up and server.outbox.nothing_for(peer)):\n",
+        "    if waits:\n",
+        "server.test_gear_switch",
+    ),
+    Mutant(
+        "a switch to HTTP loses jobs",
+        "server/gear.py",
+        "    if peer.abilities or peer.attached:\n",
+        "    if peer.abilities:\n",
+        "server.test_gear_switch",
+    ),
+    Mutant(
+        "a handshake is counted again for whoever has the connection then",
+        "server/jobserver.py",
+        "        if tls is not None and not is_shaken(tls):\n",
+        "        if tls is not None:\n",
+        "server.test_handshakes",
+    ),
+    Mutant(
         "a reload without its right",
         "web/api/serveracts.py",
         "        check(request.peer, RELOAD)\n",

@@ -13,7 +13,7 @@ import pytest
 
 from operating import configured
 from processes import Program, Programs, Server, Servers, run, twistd, wait_until
-from txgear.broker.rights import ACTS, AUDIT, CORRECT, HTTP, METRICS
+from txgear.broker.rights import ACTS, AUDIT, CORRECT, HTTP, METRICS, RELOAD
 from txgear.daemon.config import parse_config
 from txgear.policies import Policy
 from txgear.protocol.packets import PACKETS, PRIVATE_PACKETS, Decoder
@@ -154,7 +154,7 @@ def test_each_request_takes_a_right_or_none() -> None:
     assert commands == {*textcommands.COMMANDS, *textcommands.OWN_COMMANDS}
     words = set(re.findall("`(.*?)`", " ".join(needed for _, needed in rights())))
     # These are of ports that speak HTTP.
-    assert words >= ACTS - {AUDIT, CORRECT, HTTP, METRICS}
+    assert words >= ACTS - {AUDIT, CORRECT, HTTP, METRICS, RELOAD}
 
 
 class Shown(NamedTuple):

@@ -7,6 +7,7 @@ L{txgear.daemon.process}'s. So a L{ServerService} can be a child service of any 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -18,10 +19,11 @@ from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks, mayb
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
 
 from txgear._version import __version__
 from txgear.broker.model import Peer
-from txgear.broker.records import PAUSED, StoredValue
+from txgear.broker.records import PAUSED, SIGNED_OUT, SIGNING_KEY, StoredValue
 from txgear.broker.rights import RELOAD, SHUTDOWN
 from txgear.broker.states import DEAD
 from txgear.daemon.config import Config, read_config
@@ -64,6 +66,11 @@ MOST_NAMED: Final = 20
 OPERATOR: Final = "operator"
 """Who asks for what comes by a connection, for the audit log."""
 
+ASKED: Final = "txgear.web.apisite"
+"""
+What a server without a web needs for the first connection that goes over to HTTP: 8 MB, and 0.2 s to import.
+"""
+
 LATE: Final = (
     ("web", "", "txgear.web.site"),
     ("otel", False, "txgear.web.metrics.otel"),
@@ -84,7 +91,8 @@ class ServerService(Service):
     @ivar server: the broker and what belongs to it; there from L{startService} on.
     @ivar scheduler: what submits by the clock; there from L{startService} on.
     @ivar ports: where it listens; none before the start, and none when it drains or has stopped.
-    @ivar web: what programs and browsers see of it; C{None} where that is off.
+    @ivar web: what programs and browsers see of it; C{None} where that is off, and no connection has gone
+        over to HTTP.
     @ivar web_ports: where that listens; none before the start, and none when it has stopped.
     @ivar end: called without arguments, once, when the server is to end: an operator has given the text
         command C{shutdown}, or another server has taken the store. By default the service stops itself, and
@@ -151,6 +159,8 @@ class ServerService(Service):
         self.ports: list[IListeningPort] = []
         self.web: Web | None = None
         self.web_ports: list[IListeningPort] = []
+        self._values: list[StoredValue] = []
+        self._importing: list[Deferred[None]] = []
         self._pushes = Pushes()
         self._own_ports: OwnPorts | None = None
         self._handover: HandOver | None = None
@@ -251,6 +261,8 @@ class ServerService(Service):
         if self.web is not None:
             self.web.sessions.restore(values)
             self.web.start()
+        else:
+            self._values = [value for value in values if value.kind in (SIGNING_KEY, SIGNED_OUT)]
         self._pushes.start()
         if self._options["config"] is not None:
             self.log.info("{path}: {summary}", path=self._options["config"], summary=self._config.summary)
@@ -414,12 +426,42 @@ class ServerService(Service):
 
         return make_web(self.server, WebOptions(hosts(self._options), origins(self._options)))
 
-    def _switched(self) -> Protocol:
-        """The protocol of a connection that goes on with HTTP; without a web, the first has it made."""
-        if self.web is None:
-            self.web = self._make_web()
-            self.web.start()
+    def _switched(self) -> Protocol | Deferred[None]:
+        """
+        The protocol of a connection that goes on with HTTP. Without a web, the first one has it made: others
+        are served while it is imported.
+        """
+        if self.web is not None:
+            return self.web.switched()
+        if self._importing or ASKED not in sys.modules:
+            return self._import_web()
+        from txgear.web.apisite import make_api
+
+        self.web = make_api(self.server)
+        self.web.sessions.restore(self._values)
+        self.web.start()
         return self.web.switched()
+
+    def _import_web(self) -> Deferred[None]:
+        """
+        @return: fires when it is imported; where that fails, no connection can go over to HTTP any more.
+        """
+        made: Deferred[None] = Deferred()
+        self._importing.append(made)
+        if len(self._importing) == 1:
+            thread = StoreThread(self._reactor, "txgear import")
+            _ = thread(lambda: import_module(ASKED)).addErrback(self._no_web).addCallback(self._imported)
+            thread.stop()
+        return made
+
+    def _no_web(self, failure: Failure) -> None:
+        self.log.failure("no connection can go over to HTTP: the web cannot be imported", failure)
+        self.server.web_channel = None
+
+    def _imported(self, module: object) -> None:
+        waiting, self._importing = self._importing, []
+        for made in waiting:
+            made.callback(None)
 
     def _listen_for(self, web: Web, place: WebPlace, reactor: Any) -> None:
         factory: IProtocolFactory = web.factory(place.names)
@@ -637,6 +679,7 @@ class ServerService(Service):
     def _stop(self) -> Any:
         server, thread = self.server, self._thread
         self.scheduler.stop()
+        server.web_channel = None
         if self.web is not None:
             self.web.stop()
         self._pushes.stop()

@@ -8,7 +8,9 @@ import os
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from getopt import getopt
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +28,7 @@ from txgear.daemon.logpipe import guard_output
 from txgear.daemon.pidfile import PidFile
 from txgear.daemon.process import ProcessService
 from txgear.daemon.renewal import files_of
-from txgear.daemon.service import BACKLOG
+from txgear.daemon.service import ASKED, BACKLOG
 from txgear.daemon.sources import shown
 from txgear.daemon.startup import (
     StandardError,
@@ -584,6 +586,10 @@ def makeService(options: Options) -> IService:
     print_mistakes_as_lines()
     parent = options.parent
     daemon = parent is not None and not parent.get("nodaemon", True)
+    if parent is not None and any(parent.get(option) is not None for option in ("uid", "gid", "chroot")):
+        # Later it may not be there, or not to be read. What is missing is told when it is wanted.
+        with suppress(ImportError):
+            import_module(ASKED)
     return ProcessService(
         reactor,
         options.settings(),

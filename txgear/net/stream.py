@@ -520,16 +520,18 @@ class Stream(Protocol):
     def writeConnectionLost(self) -> None:
         """Part of C{IHalfCloseableProtocol}: our side has ended, the peer's is awaited."""
 
-    def hand_over(self, successor: Protocol) -> None:
+    def hand_over(self, successor: Protocol, rest: bytes = b"") -> None:
         """
-        Let another protocol have the connection: for this one it has ended. What has arrived and was not
-        looked at is dropped.
+        Let another protocol have the connection: for this one it has ended.
 
         @param successor: has had no connection yet.
+        @param rest: what has arrived, and is for it.
         """
         transport: Any = self.transport
+        assert not self._waiting, self.unwritten
         under, read_together = self._under, self._fd >= 0
-        if self._socket is None:
+        if self._socket is None or self._output == BLOCKED:
+            # What it has been given it writes all the same.
             transport.unregisterProducer()
         self.connectionLost(Failure(CONNECTION_DONE))
         if under is not None:
@@ -540,9 +542,14 @@ class Stream(Protocol):
             transport.protocol = successor
         if read_together:
             transport.startReading()
+        elif under is None and self._stopped:
+            transport.resumeProducing()
         successor.makeConnection(transport)
         if isinstance(transport, TLSMemoryBIOProtocol):
             successor.handshakeCompleted()  # type: ignore[attr-defined]
+        # It may have closed the connection at once.
+        if rest and not transport.disconnecting:
+            successor.dataReceived(rest)
 
     def abort(self) -> None:
         """End the connection now; what was not written is lost."""

@@ -291,8 +291,11 @@ class UnderTls:
         self._reads = None
 
     def leave(self) -> None:
-        """Stand between the two no more: Twisted does all of it from now on."""
+        """Stand between the two no more: Twisted does all of it from now on, and writes what is unsent."""
         self.part()
+        if self._unsent:
+            self._unsent = 0
+            self._tcp.unregisterProducer()
         self._tls.transport = self._tcp
         self._tcp.protocol = self._tls
         self._tcp.startReading()

@@ -28,6 +28,7 @@ from txgear.protocol.constants import (
     MAX_PACKET,
     REQUEST_MAGIC,
     RESPONSE_MAGIC,
+    SWITCH_HTTP,
     TEXT,
     WORK_STATUS,
     WRONG_MAGIC,
@@ -188,7 +189,7 @@ class Decoder:
         when nothing is unfinished.
     """
 
-    __slots__ = ("_buffered", "_foreign", "_parts", "extended", "limit", "magic", "needed")
+    __slots__ = ("_buffered", "_foreign", "_parts", "_switch", "extended", "limit", "magic", "needed")
 
     def __init__(self, magic: bytes = REQUEST_MAGIC, limit: int = MAX_PACKET) -> None:
         """
@@ -203,6 +204,15 @@ class Decoder:
         self._parts: list[bytes] = []  # of an unfinished packet or line
         self._buffered = 0  # bytes in the parts
         self.needed = 0
+        self._switch = b"", 0  # what has come with the last SWITCH_HTTP, and where that ends
+
+    def behind_switch(self) -> bytes:
+        """
+        What has arrived together with the SWITCH_HTTP that was yielded last, and stands behind it: where the
+        peer speaks HTTP from now on, that is HTTP. It is told once.
+        """
+        (data, stop), self._switch = self._switch, (b"", 0)
+        return data[stop:]
 
     @property
     def missing(self) -> int:
@@ -266,6 +276,8 @@ class Decoder:
                 nuls = _NULS[kind]
             elif self.extended and kind in PRIVATE_PACKETS:
                 nuls = _PRIVATE_NULS[kind]
+                if kind == SWITCH_HTTP:
+                    self._switch = data, start + size
             else:
                 raise ProtocolError(f"no packet has the type {kind}")
             if size > limit:

@@ -82,13 +82,17 @@ class FigureHistory:
     # Its life
 
     def start(self) -> None:
-        """The server has started: look at it from now on, and read what the store has of before."""
+        """
+        The server has started, or somebody asks for the first time: look at it from now on, and read what the
+        store has of before.
+        """
         self._running = True
         self._server.trend = self.trend
         now = self._server.seconds()
         for index, span in enumerate(SPANS):
             self._steps[index] = int(now // span.seconds) - 1
             self._blocks[index] = (self._steps[index] + 1) // span.block
+        self._mark()
         if self._chunks is not None:
             self._chunks.read(self._read)
             self._server.end_turn()
@@ -98,6 +102,18 @@ class FigureHistory:
                 store=self._server.journal.store_name,
             )
         self._wait()
+
+    def _mark(self) -> None:
+        """What has been counted by now does not belong to the first steps."""
+        statistics = self._server.broker.statistics
+        for name, counts in statistics.by_name.items():
+            if counts.submitted or counts.restored or counts.requeued:
+                series = self._make(name)
+                series.counts = counts
+                for mark in series.marks:
+                    mark.advance(counts)
+        for mark in self.other.marks:
+            mark.advance(statistics.other)
 
     def stop(self) -> None:
         """The server ends: keep what has not been kept yet."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 from functools import partial
 from typing import ClassVar, Final
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
@@ -38,7 +39,7 @@ from txgear.server.extension import Extension
 from txgear.server.gearconnection import LOOK_SHIFT, GearConnection, Request, Switched
 from txgear.server.jobserver import JobServer
 from txgear.server.listings import gather
-from txgear.server.turns import LOOK_EVERY
+from txgear.server.turns import LOOK_EVERY, Steps
 from txgear.server.workerrequests import WORKER_REQUESTS
 
 MUCH: Final = (LOOK_EVERY + 1) << LOOK_SHIFT
@@ -114,18 +115,41 @@ def _listed(connection: GearConnection, answer: Data) -> None:
     connection.server.end_turn()
 
 
-def _switch_http(connection: GearConnection) -> None:
+def _switch_http(connection: GearConnection) -> int:
     """
     From now on HTTP is spoken here: that of the web API.
 
-    @raise Switched: unless the peer still waits for something.
+    @return: that this takes a while: the web is not there yet.
+    @raise Switched: otherwise.
+    @raise ServerError: it is not spoken here, or something of Gearman's is under way with the peer.
     """
-    server = connection.server
+    server, peer = connection.server, connection.peer
+    if server.web_channel is None:
+        raise _not_switched(connection, "HTTP is not spoken here")
     server.outbox.flush()
-    if server.web_channel is None or not connection.caught_up:
-        raise ServerError("HTTP is not spoken here", "NOT_SWITCHED")
+    waits = connection.extension is not None and connection.extension.waits
+    if waits or not (connection.caught_up and server.outbox.nothing_for(peer)):
+        raise _not_switched(connection, "This connection still waits for answers")
+    if peer.abilities or peer.attached:
+        raise _not_switched(connection, "This connection has functions or jobs; HTTP wants one of its own")
+    channel = server.web_channel()
+    if isinstance(channel, Deferred):
+        connection.listing = _ask_again(connection, channel)
+        return MUCH
     connection.write_chunks([response(SWITCHED_HTTP)])
-    raise Switched(server.web_channel())
+    raise Switched(channel, connection.decoder.behind_switch())
+
+
+def _ask_again(connection: GearConnection, made: Deferred[None]) -> Steps:
+    """Let the peer wait until there is a web, or until it is known that there is none."""
+    yield made
+    connection.repeat(SWITCH_HTTP)
+
+
+def _not_switched(connection: GearConnection, text: str) -> ServerError:
+    # It is Gearman's, as all before it.
+    connection.decoder.behind_switch()
+    return ServerError(text, "NOT_SWITCHED")
 
 
 def _wrong_magic(connection: GearConnection) -> None:

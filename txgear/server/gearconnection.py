@@ -102,11 +102,13 @@ class Switched(ProtocolError):
     The peer speaks Gearman's protocol no more.
 
     @ivar successor: has the connection from now on.
+    @ivar rest: what has come behind that, and is for the successor.
     """
 
-    def __init__(self, successor: Protocol) -> None:
+    def __init__(self, successor: Protocol, rest: bytes) -> None:
         super().__init__("It speaks another protocol from now on")
         self.successor = successor
+        self.rest = rest
 
 
 class GearConnection(ShortTurns):
@@ -130,6 +132,7 @@ class GearConnection(ShortTurns):
         "_leaves_when_idle",
         "_link",
         "_marked",
+        "_switched",
         "_watches_writes",
         "broker",
         "extension",
@@ -170,6 +173,7 @@ class GearConnection(ShortTurns):
         self._leaves_when_idle = False
         self.is_operator = False
         self._before_login = 0
+        self._switched: Switched | None = None
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -413,8 +417,10 @@ class GearConnection(ShortTurns):
 
     def protocol_broken(self, error: ProtocolError) -> None:
         if isinstance(error, Switched):
-            # The answers to what came before have left, and nothing waits: the request has looked.
-            self.hand_over(error.successor)
+            # Nothing waits for answers: the request has looked.
+            self._switched = error
+            if not self._is_behind:
+                self._switch()
             return
         if isinstance(error, LoginRefused):
             denied = error.denied
@@ -431,9 +437,27 @@ class GearConnection(ShortTurns):
         self.server.outbox.afterwards(self.peer, lambda: self.close(linger=True))
         self.server.outbox.flush()
 
+    def _switch(self) -> None:
+        """Let the successor have the connection."""
+        switched, self._switched = self._switched, None
+        # It is the same connection.
+        self.server.made -= 1
+        self.hand_over(switched.successor, switched.rest)  # type: ignore[union-attr]
+
     def _postponed_is_done(self) -> None:
+        arrived, half_closed = b"".join(self._arrived), self._half_closed
+        if self._switched is not None and not self._lost:
+            # Not as if the peer had sent its last packet: the successor is to hear of that.
+            self._half_closed = False
+            self._switched.rest += arrived
         super()._postponed_is_done()
-        self._leave_if_idle()
+        if self._switched is None:
+            self._leave_if_idle()
+        elif not self._lost:
+            successor: Any = self._switched.successor
+            self._switch()
+            if half_closed:
+                successor.readConnectionLost()
 
     def complain(self, level: LogLevel, text: str, **fields: object) -> None:
         """As in L{txgear.net.stream.Stream}; floods are counted, see L{txgear.server.notices}."""

@@ -41,13 +41,18 @@ def tls_under(transport: Any) -> TLSMemoryBIOProtocol | None:
     return None
 
 
+def is_shaken(tls: TLSMemoryBIOProtocol) -> bool:
+    """Whether the handshake of a connection is over."""
+    return tls.getHandle().get_peer_finished() is not None
+
+
 def end_under(transport: Any) -> None:
     """
     A connection has been told to end. If it has TLS, that has said so to the peer: do not wait until the peer
     says so, too, which it may never do.
     """
     tls = tls_under(transport)
-    if tls is not None and tls.connected and tls.getHandle().get_peer_finished() is not None:
+    if tls is not None and tls.connected and is_shaken(tls):
         tls.transport.loseConnection()  # type: ignore[union-attr]
 
 
@@ -107,7 +112,7 @@ class Handshakes:
     def _overdue(self, transport: TLSMemoryBIOProtocol) -> None:
         del self._pending[transport]
         self._is_over(transport)
-        if transport.getHandle().get_peer_finished() is not None:
+        if is_shaken(transport):
             # What the port speaks does not tell when TLS is up.
             self.completed += 1
             return

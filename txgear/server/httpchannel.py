@@ -74,6 +74,7 @@ class HttpChannel(HTTPChannel):
     @cvar kind: what it speaks; see L{txgear.broker.model.Peer.kind}.
     @ivar server: the broker and what belongs to it.
     @ivar peer: how the broker knows this connection.
+    @ivar stays: whether it goes on when the server drains, as nobody could connect anew.
     @ivar full: whether the transport has more to write than it likes.
     """
 
@@ -87,7 +88,7 @@ class HttpChannel(HTTPChannel):
         """
         super().__init__()
         self.server = server
-        self.full = False
+        self.stays = self.full = False
         self.timeOut = IDLE_SECONDS
         self._overdue: IDelayedCall | None = None
         self._state_of = state_of
@@ -412,7 +413,7 @@ class HttpChannel(HTTPChannel):
 
     def drain(self) -> None:
         """Part of L{txgear.interfaces.PeerLine}. A request that has begun is answered before the end."""
-        if not self.requests:
+        if not (self.requests or self.stays):
             self.hang_up()
 
     def timeoutConnection(self) -> None:

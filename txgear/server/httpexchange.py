@@ -75,12 +75,14 @@ class Connection(Protocol):
     @ivar peer: how the broker knows the connection.
     @ivar persistent: whether another request may follow this one.
     @ivar full: whether the transport has more to write than it likes.
+    @ivar stays: whether it goes on when the server drains.
     """
 
     server: JobServer
     peer: Peer
     persistent: Any
     full: bool
+    stays: bool
 
     def body_has(self, size: int, missing: int = 0) -> None:
         """
@@ -291,7 +293,7 @@ class HttpExchange(Request):
         self.setHeader(b"Server", SERVER)
         self.setHeader(b"Date", datetimeToString(server.wall_clock()))
         self.setHeader(b"Content-Type", kind)
-        if server.broker.dispatcher.draining:
+        if server.broker.dispatcher.draining and not self._connection.stays:
             self._connection.persistent = 0
         if not self._connection.persistent:
             self.setHeader(b"Connection", b"close")

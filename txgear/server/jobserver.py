@@ -44,7 +44,7 @@ from txgear.server.budget import Budget
 from txgear.server.census import Census
 from txgear.server.descriptors import Descriptors
 from txgear.server.guard import NO_RIGHTS, Guard
-from txgear.server.handshakes import HANDSHAKE_SECONDS, Handshakes, tls_under
+from txgear.server.handshakes import HANDSHAKE_SECONDS, Handshakes, is_shaken, tls_under
 from txgear.server.lag import Lag
 from txgear.server.listings import LISTS_AT_ONCE
 from txgear.server.notices import Notices
@@ -106,8 +106,8 @@ class JobServer:
     @ivar setup: how it was set up, for people. The service sets it.
     @ivar scheduler: submits jobs by the clock, once the service has started it.
     @ivar listens: tells whether the ports for jobs are open. The service sets it.
-    @ivar web_channel: makes the protocol of a connection that speaks HTTP from now on; C{None} where that is
-        not spoken. The service sets it.
+    @ivar web_channel: makes the protocol of a connection that speaks HTTP from now on; or says when it is to
+        be asked again, which never fails. C{None} where HTTP is not spoken. The service sets it.
     @ivar shutdown: called when the text command C{shutdown} comes, with whether to drain first; and with
         C{False} when another server has taken the store. The service sets it.
     @ivar hang_up: reads the file of policies, schedules and rules again, and those of TLS, and goes on in new
@@ -185,7 +185,7 @@ class JobServer:
         self.setup = Setup()
         self.scheduler = Scheduler(self)
         self.listens: Callable[[], bool] = lambda: True
-        self.web_channel: Callable[[], Protocol] | None = None
+        self.web_channel: Callable[[], Protocol | Deferred[None]] | None = None
         self._accepted = 0
         self._timer: IDelayedCall | None = None
         self._timer_at = inf
@@ -228,7 +228,9 @@ class JobServer:
         if sock is None:
             self._accepted += 1
         descriptor = self._accepted if sock is None else sock.fileno()
-        if (tls := tls_under(transport)) is not None:
+        tls = tls_under(transport)
+        # It is over where another one had the connection before.
+        if tls is not None and not is_shaken(tls):
             self.handshakes.begin(tls)
         if isinstance(transport, ProtocolWrapper) and not isinstance(transport, TLSMemoryBIOProtocol):
             # Behind haproxy: what stands before the first data says who it is. Until then it is the proxy.

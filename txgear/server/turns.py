@@ -9,6 +9,7 @@ other peers are served between them. The peer is not read meanwhile, and the ord
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -133,6 +134,15 @@ class ShortTurns(Stream):
                 packets = self.decoder.feed(data)
             self.take_turn(packets)
             yield None
+
+    def repeat(self, kind: int) -> None:
+        """
+        Handle a request once more, before all others that are postponed.
+
+        @param kind: its type; it has no arguments.
+        """
+        once_more: Received = kind, []
+        self._postponed = chain([once_more], self._postponed or ())
 
     def take_turn(self, packets: Iterator[Received]) -> None:
         """

@@ -94,16 +94,21 @@ class WebFactory(Factory):
         server: JobServer,
         names: Iterable[str] = (),
         state_of: Callable[[Any], int] = state_of,
+        stays: bool = False,
     ) -> None:
         """
         @param names: by which names the port may be asked, beside the addresses that it has.
+        @param stays: see L{HttpChannel.stays<txgear.server.httpchannel.HttpChannel>}.
         @param state_of: looks at a connection without reading from it; see L{txgear.server.sockets.state_of}.
         """
         self._web = web
         self._server = server
         self._hosts = Hosts(names)
         self._state_of = state_of
+        self._stays = stays
 
     def buildProtocol(self, addr: IAddress | None) -> WebChannel:
         # Its factory stays unset: twisted.web would ask that for an access log.
-        return WebChannel(self._web, self._server, self._hosts, self._state_of)
+        channel = WebChannel(self._web, self._server, self._hosts, self._state_of)
+        channel.stays = self._stays
+        return channel

@@ -82,6 +82,7 @@ class Web:
 
     @ivar server: the job server.
     @ivar router: all routes.
+    @ivar prepared: whether parts are to do ahead what takes long.
     @ivar everywhere: whether a port is open for others than this machine. Then nobody is served as long as
         there are no access rules. Who opens the ports sets it.
     @ivar payloads: what of workloads and results is on its way to clients.
@@ -93,9 +94,15 @@ class Web:
 
     log = Logger()
 
-    def __init__(self, server: JobServer, options: WebOptions, parts: Iterable[ModuleType]) -> None:
+    def __init__(
+        self, server: JobServer, options: WebOptions, parts: Iterable[ModuleType], prepared: bool = True
+    ) -> None:
+        """
+        @param prepared: whether what takes long is done ahead, so that nobody waits for it.
+        """
         self.server = server
         self.options = options
+        self.prepared = prepared
         self.everywhere = False
         self.payloads = Payloads()
         self._parts: list[Part] = []
@@ -109,6 +116,8 @@ class Web:
         self._run = b32encode(token_bytes(5)).decode("ascii").lower()
         self._requests = 0
         self._key = token_bytes(16)
+        # Who drains a server wants to see what is left of it, and the port for jobs is closed by then.
+        self._for_switched = WebFactory(self, server, ("localhost",), stays=True)
         self.router = Router(route for part in parts for route in part.routes(self))
 
     def own(self, part: P) -> P:
@@ -130,7 +139,7 @@ class Web:
 
     def switched(self) -> WebChannel:
         """What has a connection that spoke Gearman's protocol before; who asks there says C{localhost}."""
-        return WebFactory(self, self.server, ("localhost",)).buildProtocol(None)
+        return self._for_switched.buildProtocol(None)
 
     def start(self) -> None:
         """Start what lives as long as the server."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.abc import MetaPathFinder
 from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import CannotListenError
 from twisted.logger import capturedLogs, formatEvent
 
-from txgear.daemon.service import ServerService
+from txgear.daemon.service import ASKED, ServerService
 from txgear.daemon.tap import Options
 from txgear.errors import ConfigurationError
 from txgear.test.daemon.test_service import ServiceTestCase
 from txgear.test.support.journal import ThreadedReactor
-from txgear.web.channel import WebFactory
+from txgear.web.channel import WebChannel, WebFactory
 
 RULES = """
 [[identity]]
@@ -40,6 +42,14 @@ class ListeningReactor(ThreadedReactor):
         opened.getHost = lambda: IPv4Address("TCP", interface, port)
         opened.stopListening = lambda: self.closed.append(port)
         return opened
+
+
+class Refusing(MetaPathFinder):
+    """Finds that the web cannot be imported, as where another user may not read it."""
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        if fullname == ASKED:
+            raise ImportError(f"{fullname} cannot be imported", name=fullname)
 
 
 class WebTests(ServiceTestCase):
@@ -74,6 +84,47 @@ class WebTests(ServiceTestCase):
         self.assertEqual(self.open_web("--web="), [])
         self.assertIsNone(self.web_service.web)
         self.assertNotIn("web", self.lines[-1])
+
+    def switched(self, service: ServerService) -> Any:
+        assert service.server.web_channel is not None
+        return service.server.web_channel()
+
+    def test_off_and_asked_for_over_a_connection(self) -> None:
+        """It is imported by a thread, and made once."""
+        self.open_web("--web=")
+        service = self.web_service
+        others = {name: sys.modules.pop(name) for name in list(sys.modules) if name == ASKED}
+        try:
+            waits = [self.switched(service), self.switched(service)]
+            self.assertIsNone(service.web)
+            self.reactor.deliver()
+        finally:
+            sys.modules.update(others)
+        for wait in waits:
+            self.successResultOf(wait)
+        first, second = self.switched(service), self.switched(service)
+        self.assertIsInstance(first, WebChannel)
+        self.assertTrue(first.stays)
+        assert service.web is not None
+        self.assertEqual([first.web, second.web], [service.web] * 2)
+        self.assertTrue(service.web.history._running)
+        self.successResultOf(service.stopService())
+        self.assertFalse(service.web.history._running)
+
+    def test_off_and_cannot_be_imported(self) -> None:
+        self.open_web("--web=")
+        service = self.web_service
+        others = {name: sys.modules.pop(name) for name in list(sys.modules) if name == ASKED}
+        sys.meta_path.insert(0, Refusing())
+        try:
+            waits = self.switched(service)
+            self.reactor.deliver()
+        finally:
+            del sys.meta_path[0]
+            sys.modules.update(others)
+        self.successResultOf(waits)
+        self.assertIsNone(service.server.web_channel)
+        self.assertIn("cannot be imported", self.flushLoggedErrors(ImportError)[0].getErrorMessage())
 
     def test_default(self) -> None:
         """It is there without a word, and the log says where."""

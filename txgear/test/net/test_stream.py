@@ -9,7 +9,7 @@ from unittest import skipUnless
 from twisted.internet.address import HostnameAddress, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.testing import AccumulatingProtocol, MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -378,6 +378,33 @@ class SocketTests(SynchronousTestCase):
                 self.transport.make_room(step)
             self.assertEqual(self.transport.written, b"".join(chunks))
             self.assertEqual((self.stream.unwritten, self.writing()), (0, False))
+
+    def test_another_protocol_has_it_with_what_is_unsent(self) -> None:
+        """The transport writes that, and reads for the other."""
+        self.fake.room = 2
+        self.stream.write_chunks([b"unsent"])
+        successor = AccumulatingProtocol()
+        self.stream.hand_over(successor, b"rest")
+        self.assertIs(self.transport.producer, None)
+        self.transport.registerProducer(self.stream, True)
+        self.transport.make_room()
+        self.transport.arrive(b" and more")
+        self.assertEqual((self.transport.written, successor.data), (b"unsent", b"rest and more"))
+        self.assertEqual(self.stream.packets, [])
+
+    def test_another_protocol_has_it_although_it_was_not_read(self) -> None:
+        self.stream.pause_reading()
+        self.assertFalse(self.reading())
+        successor = AccumulatingProtocol()
+        self.stream.hand_over(successor)
+        self.assertTrue(self.reading())
+        self.assertEqual((successor.made, successor.data), (1, b""))
+
+    def test_another_protocol_that_hangs_up_at_once_gets_nothing(self) -> None:
+        successor = AccumulatingProtocol()
+        successor.connectionMade = self.transport.loseConnection  # type: ignore[method-assign]
+        self.stream.hand_over(successor, b"rest")
+        self.assertEqual(successor.data, b"")
 
     @PROPERTY
     @given(st.lists(st.lists(st.sampled_from([1, 30, 40000, 70000]), max_size=4), max_size=20), st.data())

@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 from OpenSSL.crypto import X509, PKey
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -73,6 +73,24 @@ class Noting(Stream):
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008
         super().connectionLost(reason)
         self.reason = reason
+
+
+class Successor(Protocol):
+    """Has a connection that another protocol had before."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.shaken = False
+
+    def handshakeCompleted(self) -> None:
+        self.shaken = True
+
+    def dataReceived(self, data: bytes) -> None:
+        self.data += data
+
+    def pauseProducing(self) -> None: ...
+
+    def resumeProducing(self) -> None: ...
 
 
 class Noters(Factory):
@@ -386,6 +404,21 @@ class UnderTlsTests(SynchronousTestCase):
         self.meeting.arrive(self.meeting.out())
         self.tcp.make_room()
         self.assertFalse(self.tcp.connected)
+
+    def test_another_protocol_has_it_with_what_is_unsent(self) -> None:
+        """Twisted writes that, and all that follows."""
+        self.meeting.tcp.fake.room = 0
+        self.meeting.stream.write_chunks([b"unsent"])
+        successor = Successor()
+        self.meeting.stream.hand_over(successor, b"rest")
+        self.assertEqual((successor.data, successor.shaken), (b"rest", True))
+        successor.transport.registerProducer(successor, True)  # type: ignore[union-attr]
+        successor.transport.write(b" and new")  # type: ignore[union-attr]
+        self.reactor.advance(0)
+        self.meeting.tcp.make_room()
+        self.assertEqual(self.meeting.heard(), b"unsent and new")
+        self.meeting.arrive(self.meeting.say(b"more"))
+        self.assertEqual(successor.data, b"restmore")
 
     def test_it_is_not_read_while_it_is_paused(self) -> None:
         self.stream.pause_reading()

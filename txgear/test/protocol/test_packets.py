@@ -26,6 +26,7 @@ from txgear.protocol.constants import (
     SET_CLIENT_ID,
     SUBMIT_JOB,
     SUBMIT_REDUCE_JOB,
+    SWITCH_HTTP,
     TEXT,
     WORK_COMPLETE,
     WORK_STATUS,
@@ -207,6 +208,23 @@ class PrivateTests(SynchronousTestCase):
 
     def test_whole(self) -> None:
         self.assertEqual(decoded(extended(), [PRIVATE_STREAM]), IN_PRIVATE_STREAM)
+
+    def test_what_is_behind_a_switch(self) -> None:
+        """It is told once, of the last one; it is Gearman's for whoever goes on."""
+        echo, switch = requested(ECHO_REQ, b"x"), request(SWITCH_HTTP)
+        for size in (len(switch), 1):
+            decoder = extended()
+            self.assertEqual(decoder.behind_switch(), b"")
+            found = []
+            chunks = [switch[at : at + size] for at in range(0, len(switch), size)]
+            for chunk in [*chunks[:-1], chunks[-1] + echo + switch + b"GET "]:
+                for kind, _ in decoder.feed(chunk):
+                    found.append((kind, decoder.behind_switch()))
+            self.assertEqual(
+                found,
+                [(SWITCH_HTTP, echo + switch + b"GET "), (ECHO_REQ, b""), (SWITCH_HTTP, b"GET ")],
+            )
+            self.assertEqual(decoder.buffered, len(b"GET "))
 
     def test_byte_by_byte(self) -> None:
         chunks = [PRIVATE_STREAM[at : at + 1] for at in range(len(PRIVATE_STREAM))]

@@ -99,6 +99,31 @@ class ShapeTests(HistoryTestCase):
         self.assertEqual(len(self.figures(None, "day")["queued"]), 12)
 
 
+class LateTests(HistoryTestCase):
+    """A server whose web is off, and who is asked for the first time after days."""
+
+    def test_what_was_before_is_in_no_step(self) -> None:
+        self.history.stop()
+        worker = self.worker(b"f")
+        self.submit()
+        self.submit()
+        self.do(worker)
+        for place in range(MOST_COUNTED):
+            self.submit(b"%d" % place)
+        late = self.history = FigureHistory(self.server)
+        self.history.start()
+        self.addCleanup(late.stop)
+        self.pass_time(10)
+        self.submit(b"%d" % (MOST_COUNTED - 1))
+        self.do(worker)
+        self.pass_time(10)
+        self.assertEqual(self.figures()["submitted"], [0.0, 0.0])
+        self.assertEqual(self.figures()["completed"], [0.0, 0.1])
+        self.assertEqual(self.figures(None)["submitted"], [0.0, 0.1])
+        others = self.history.figures(self.history.other, "hour")
+        self.assertEqual(others["submitted"], [0.0, 0.1])
+
+
 class LastHourTests(HistoryTestCase):
     def hour(self, figure: str, name: bytes = b"f") -> list[int | None]:
         return self.history.last_hour(self.history.by_name.get(name), figure)

@@ -95,6 +95,15 @@ class HandshakesTests(SynchronousTestCase):
                 each.tls.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(self.counts(), [3, 0, 6])
 
+    def test_another_has_the_connection(self) -> None:
+        """Its handshake is over, and is counted once."""
+        client = self.connect().shake_hands()
+        successor: Any = HttpFactory(self.server).buildProtocol(None)
+        client.protocol.hand_over(successor)
+        self.assertTrue(successor.peer.encrypted)
+        self.fixture.clock.advance(HANDSHAKE_SECONDS)
+        self.assertEqual((self.counts(), client.transport.disconnected), ([1, 0, 0], False))
+
     def test_tls_of_others(self) -> None:
         """A port whose TLS somebody else has made, as an endpoint string does, is the same."""
         factory = TLSMemoryBIOFactory(self.tls, False, self.fixture.factory, self.fixture.clock)

@@ -355,14 +355,21 @@ class Description:
     and once more when it has its first access rules, or none any more.
     """
 
-    def __init__(self, routes: Callable[[], Iterable[Route]], secured: Callable[[], bool]) -> None:
+    def __init__(
+        self, routes: Callable[[], Iterable[Route]], secured: Callable[[], bool], ahead: bool = True
+    ) -> None:
+        """
+        @param ahead: whether it is made when the server starts, and not only when somebody asks for it.
+        """
+        self._ahead = ahead
         self._routes = routes
         self._secured = secured
         self._made: dict[bool, bytes] = {}
 
     def start(self) -> None:
         """Part of L{txgear.web.web.Part}."""
-        self._document()
+        if self._ahead:
+            self._document()
 
     def stop(self) -> None:
         """Part of L{txgear.web.web.Part}."""
@@ -385,7 +392,8 @@ def encoded(document: Mapping[str, Any]) -> bytes:
 
 def routes(web: Web) -> list[Route]:
     """Part of the web."""
-    description = web.own(Description(lambda: web.router.routes, lambda: bool(web.server.guard.access.rules)))
+    secured = lambda: bool(web.server.guard.access.rules)  # noqa: E731
+    description = web.own(Description(lambda: web.router.routes, secured, web.prepared))
     operation = Operation(
         "get_description",
         "This description",
