@@ -29,6 +29,7 @@ from txgear.protocol.constants import (
     SWITCHED_HTTP,
 )
 from txgear.protocol.packets import request
+from txgear.protocol.textlines import text as text_of
 
 ROOT: Final = "/api/v1"
 LONGEST_ANSWER: Final = 4096
@@ -54,12 +55,22 @@ class Event(NamedTuple):
 
 
 def as_shown(word: str) -> str:
-    """A word of the command line as the server shows it, with C{\\x} and two digits for what is no UTF-8."""
-    return word.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """
+    A word of the command line as the server shows it, with C{\\x} and two digits for what is no UTF-8. One
+    that is UTF-8 stays as it is: it may be as it was shown, or as it is called.
+    """
+    raw = word.encode("utf-8", "surrogateescape")
+    return text_of(raw) if raw.decode("utf-8", "ignore") != word else word
 
 
 def path_of(*parts: str) -> str:
-    """A path of the API, such as C{/api/v1/jobs/H%3Avm%3A7}, of parts that may hold anything."""
+    """
+    A path of the API, such as C{/api/v1/jobs/H%3Avm%3A7}, of parts that may hold anything.
+
+    @raise CommandError: one of them is empty.
+    """
+    if not all(parts):
+        raise CommandError("a name is wanted, not nothing", MISUSED)
     return "/".join((ROOT, *(quote(as_shown(part), safe="") for part in parts)))
 
 
@@ -240,6 +251,8 @@ def _problem(answer: http.client.HTTPResponse) -> CommandError:
         text, code = found["detail"], found["type"].rpartition(":")[2]
     except (ValueError, KeyError, TypeError):
         text, code = f"{answer.status} {answer.reason}", ""
+    if answer.status == 401:
+        text = f"{text}: --token-file, or --tls-cert, says who asks"
     return CommandError(text, _STATUSES.get(answer.status, FAILED), code, found)
 
 

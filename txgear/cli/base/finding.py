@@ -5,11 +5,11 @@ Which of several servers has what is asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 from txgear.cli.base.api import Api
 from txgear.cli.base.options import Servers
-from txgear.cli.base.statuses import FAILED, CommandError
+from txgear.cli.base.statuses import DENIED, FAILED, UNREACHABLE, CommandError
 
 T = TypeVar("T")
 
@@ -36,6 +36,38 @@ def that_may_have(servers: Servers, handle: str) -> list[Api]:
     return [api for api in apis if where in (api.place.name, f"{api.place.host}:{api.place.port}")] or apis
 
 
+class _Asked(Generic[T]):
+    """
+    What came of it.
+
+    @ivar found: what those answered that know it.
+    @ivar failed: what others said that know it, and cannot answer.
+    @ivar away: what was said by those that could not be asked.
+    """
+
+    def __init__(self, apis: Sequence[Api], what: str, ask: Callable[[Api], T]) -> None:
+        self.found: list[tuple[Api, T]] = []
+        self.failed: list[tuple[Api, CommandError]] = []
+        self.away: list[CommandError] = []
+        unknown = ""
+        for api in apis:
+            try:
+                self.found.append((api, ask(api)))
+            except CommandError as error:
+                if error.code in WHERE:
+                    unknown = error.code
+                elif error.status in (UNREACHABLE, DENIED) and len(apis) > 1:
+                    self.away.append(error)
+                else:
+                    self.failed.append((api, error))
+        if self.found or self.failed:
+            return
+        if self.away:
+            raise CommandError(f"{self.away[0].text}; no other server has a {what}", self.away[0].status)
+        names = ", ".join(api.place.name for api in apis)
+        raise CommandError(f"there is no {what} at {names}; {WHERE[unknown]}", FAILED, unknown)
+
+
 def ask_all(apis: Sequence[Api], what: str, ask: Callable[[Api], T]) -> list[tuple[Api, T]]:
     """
     Ask each of several servers for something that need not be at all of them.
@@ -46,24 +78,10 @@ def ask_all(apis: Sequence[Api], what: str, ask: Callable[[Api], T]) -> list[tup
     @return: what those answered that know it, at least one.
     @raise CommandError: none does; it says where one may look. Or what a server has said otherwise.
     """
-    found: list[tuple[Api, T]] = []
-    unknown, away = "", None
-    for api in apis:
-        try:
-            found.append((api, ask(api)))
-        except CommandError as error:
-            if error.code in WHERE:
-                unknown = error.code
-            elif len(apis) == 1:
-                raise
-            else:
-                away = away or error
-    if found:
-        return found
-    if away is not None:
-        raise CommandError(f"{away.text}; no other server has a {what}", away.status)
-    names = ", ".join(api.place.name for api in apis)
-    raise CommandError(f"there is no {what} at {names}; {WHERE[unknown]}", FAILED, unknown)
+    asked = _Asked(apis, what, ask)
+    if asked.failed:
+        raise asked.failed[0][1]
+    return asked.found
 
 
 def ask_one(servers: Servers, handle: str, ask: Callable[[Api], T], what: str = "") -> tuple[Api, T]:
@@ -75,8 +93,10 @@ def ask_one(servers: Servers, handle: str, ask: Callable[[Api], T], what: str = 
     @raise CommandError: as with L{ask_all}, or several have one with this handle.
     """
     what = what or f"job {handle}"
-    found = ask_all(that_may_have(servers, handle), what, ask)
-    if len(found) > 1:
-        names = ", ".join(api.place.name for api, _ in found)
-        raise CommandError(f"each of {names} has a {what}: name one of them by --server", FAILED)
-    return found[0]
+    asked = _Asked(that_may_have(servers, handle), what, ask)
+    having = [api.place.name for api, _ in (*asked.found, *asked.failed)]
+    if len(having) > 1:
+        raise CommandError(f"each of {', '.join(having)} has a {what}: name one of them by --server", FAILED)
+    if asked.failed:
+        raise asked.failed[0][1]
+    return asked.found[0]

@@ -16,15 +16,33 @@ from txgear.cli.base.output import Column
 from txgear.cli.look.lists import Choice, ListCommand, list_options, show
 
 
+class Used(int):
+    """
+    How much there is, as it is shown beside how much there may be: C{3/100}.
+
+    @ivar text: that.
+    """
+
+    text: str
+
+
 def _quota(name: str, about: str, show: Callable[[int], str] = str) -> tuple[Column, Column]:
     """How much there is, and how much there may be."""
 
-    def part(member: str) -> Callable[[Mapping[str, Any]], Any]:
-        return lambda row: None if row[name] is None else row[name][member]
+    def used(row: Mapping[str, Any]) -> Used | None:
+        quota = row[name]
+        if quota is None:
+            return None
+        found, bound = Used(quota["used"]), quota["bound"]
+        found.text = show(found) if bound is None else f"{show(found)}/{show(bound)}"
+        return found
+
+    def most(row: Mapping[str, Any]) -> Any:
+        return None if row[name] is None else row[name]["bound"]
 
     return (
-        Column(name, about, show, right=True, of=part("used")),
-        Column(f"most_{name}", "how many there may be", show, right=True, of=part("bound")),
+        Column(name, f"{about}, and their bound", lambda found: str(found.text), right=True, of=used),
+        Column(f"most_{name}", "the bound alone", show, right=True, usual=False, of=most),
     )
 
 
