@@ -52,6 +52,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
         "status": Entry("look.status", "What all functions have to do, in one table"),
         "store": Entry("look.store", "Where jobs are kept, and how that does"),
         "tasks": Entry("look.tasks", "What is done to many jobs on the server"),
+        "top": Entry("top.top", "Watch servers as they work, and act by keys"),
         "worker": Entry("look.worker", "All that is known of one worker"),
         "workers": Entry("look.workers", "Who can do what, and what each does"),
         "workload": Entry("look.workload", "What a job is to be done with"),

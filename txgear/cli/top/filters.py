@@ -1,0 +1,32 @@
+"""
+What is typed to look for some rows: words as the lists of the command line have them, or the name of a
+function alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_PATTERN = frozenset("*?[")
+
+
+def query_of(text: str, known: Sequence[str]) -> dict[str, str]:
+    """
+    @param text: words such as C{mail.*}, C{state=running} and C{older=1h}. One without an equals sign is a
+        pattern for the names of functions; without a C{*} a part of them is enough.
+    @param known: the names that may stand before an equals sign.
+    @return: the query for the server.
+    @raise ValueError: a name is none of these.
+    """
+    found: dict[str, str] = {}
+    for word in text.split():
+        name, equals, value = word.partition("=")
+        if not equals or name not in known:
+            if equals:
+                there_are = ", ".join(f"{each}=" for each in known)
+                raise ValueError(f"{name}= is not known here; there are {there_are}")
+            name, value = "function", word
+        if name == "function" and not equals and not _PATTERN & set(value):
+            value = f"*{value}*"
+        found[name] = value
+    return found

@@ -1,0 +1,267 @@
+"""
+The screen as such: which list it shows, how, what is selected, what is typed, and what keys do. It knows no
+terminal, no clock and no server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from txgear.cli.top.acts import ACTS, Act
+from txgear.cli.top.asker import Heard, News, Question
+from txgear.cli.top.filters import query_of
+from txgear.cli.top.views import FUNCTIONS, JOBS, VIEWS, WORKERS, Order, Row, View
+
+LONGEST_FILTER: Final = 200
+SAID_LOOKS: Final = 5
+"""Answers of servers for which what was said last is shown."""
+
+
+class Place(NamedTuple):
+    """
+    A row of the list.
+
+    @ivar of: the number of its server.
+    @ivar row: what the server says.
+    """
+
+    of: int
+    row: Row
+
+
+@dataclass
+class Shown:
+    """
+    How a view is shown.
+
+    @ivar order: which of its orders.
+    @ivar turned: whether it is the other way round.
+    @ivar filter: what was typed to look for some rows.
+    @ivar selected: the server and the id of the selected row; C{None} for the first one.
+    """
+
+    order: int = 0
+    turned: bool = False
+    filter: str = ""
+    selected: tuple[int, Any] | None = None
+
+
+class Screen:
+    """
+    @ivar names: the servers.
+    @ivar view: the list that is shown.
+    @ivar heard: what each server said last; C{None} for nothing yet.
+    @ivar errors: why each does not answer; empty where it does.
+    @ivar said: what is said in the last line; empty for nothing.
+    @ivar typed: the filter that is being typed; C{None} where none is.
+    @ivar asks: an act that waits for a yes, with its row; C{None} where none does.
+    @ivar helps: whether the keys are shown instead of the list.
+    @ivar detail: the row of which all is shown; C{None} where the list is.
+    @ivar scrolled: lines of the detail that are above the screen.
+    @ivar height: rows of the list that have room, as it was last drawn.
+    @ivar over: whether it was asked to end.
+    """
+
+    def __init__(self, names: Sequence[str], do: Callable[[int, Act, Row], None]) -> None:
+        """
+        @param do: has a server do something to a row.
+        """
+        self.names = names
+        self.view = FUNCTIONS
+        self.heard: list[Heard | None] = [None for _ in names]
+        self.errors = ["" for _ in names]
+        self.said = ""
+        self.typed: str | None = None
+        self.asks: tuple[Act, Place] | None = None
+        self.helps = self.over = False
+        self.detail: Place | None = None
+        self.scrolled = 0
+        self.height = 10
+        self._do = do
+        self._shown = {view: Shown() for view in VIEWS}
+        self._said_for = 0
+
+    @property
+    def shown(self) -> Shown:
+        """How the view is shown."""
+        return self._shown[self.view]
+
+    @property
+    def order(self) -> Order:
+        """In which order."""
+        return self.view.orders[self.shown.order]
+
+    @property
+    def question(self) -> Question:
+        """What servers are to be asked."""
+        filters = query_of(self.shown.filter, self.view.filters)
+        if self.detail is None:
+            return Question(self.view, filters, self.order)
+        return Question(self.view, filters, self.order, self.view.detail(self.detail.row), self.detail.of)
+
+    # What comes from servers
+
+    def hear(self, news: News) -> None:
+        """A server has answered, or has not."""
+        if news.said:
+            self.say(news.said)
+        elif news.heard is not None:
+            self.errors[news.of] = ""
+            self.heard[news.of] = news.heard
+        else:
+            self.errors[news.of] = news.error
+        if self._said_for and not news.said:
+            self._said_for -= 1
+            if not self._said_for:
+                self.said = ""
+
+    def say(self, text: str) -> None:
+        """Show something in the last line for a while."""
+        self.said = text
+        self._said_for = SAID_LOOKS * len(self.names)
+
+    def answers(self) -> Iterator[tuple[int, Heard]]:
+        """What was heard of the view that is shown, by server."""
+        for of, heard in enumerate(self.heard):
+            if heard is not None and heard.question.view is self.view:
+                yield of, heard
+
+    def rows(self) -> list[Place]:
+        """The rows of all servers, in order."""
+        found = [Place(of, row) for of, heard in self.answers() for row in heard.rows]
+        key = self.order.key
+        with_value = [each for each in found if key(each.row) is not None]
+        with_value.sort(key=lambda each: key(each.row), reverse=self.order.down != self.shown.turned)
+        return with_value + [each for each in found if key(each.row) is None]
+
+    def index(self, rows: Sequence[Place]) -> int:
+        """Which of these is selected."""
+        for index, (of, row) in enumerate(rows):
+            if (of, self.view.id(row)) == self.shown.selected:
+                return index
+        return 0
+
+    # Keys
+
+    def key(self, key: str) -> None:
+        """
+        A key was pressed.
+
+        @param key: a character, or the name of another key: C{up}, C{enter}, C{escape}.
+        """
+        if self.typed is not None:
+            self._type(key)
+        elif self.asks is not None:
+            self._answer(key)
+        elif self.helps:
+            self.helps = False
+        elif key in ("q", "end-of-input"):
+            self.over = True
+        elif key == "?":
+            self.helps = True
+        elif self.detail is not None:
+            self._in_detail(key)
+        else:
+            self._in_list(key)
+
+    def _type(self, key: str) -> None:
+        typed = self.typed or ""
+        if key == "enter":
+            self._look_for(typed)
+        elif key == "escape":
+            self.typed = None
+        elif key == "backspace":
+            self.typed = typed[:-1]
+        elif len(key) == 1 and key.isprintable() and len(typed) < LONGEST_FILTER:
+            self.typed = typed + key
+
+    def _look_for(self, typed: str) -> None:
+        try:
+            query_of(typed, self.view.filters)
+        except ValueError as error:
+            self.say(str(error))
+            return
+        self.shown.filter, self.typed = typed, None
+
+    def _answer(self, key: str) -> None:
+        assert self.asks is not None
+        act, place = self.asks
+        self.asks = None
+        if key in ("y", "Y"):
+            self._do(place.of, act, place.row)
+        else:
+            self.say("Nothing was done")
+
+    def _in_detail(self, key: str) -> None:
+        if key in ("escape", "enter", "left", "backspace"):
+            self.detail = None
+            return
+        steps = {"down": 1, "up": -1, "page-down": self.height, "page-up": -self.height}
+        if key == "home":
+            self.scrolled = 0
+        elif key in steps:
+            self.scrolled = max(0, self.scrolled + steps[key])
+        elif self.detail is not None and not self._act(key, self.detail):
+            self._change_view(key)
+
+    def _in_list(self, key: str) -> None:
+        rows = self.rows()
+        at = self.index(rows)
+        if key in ("up", "down", "page-up", "page-down", "home", "end"):
+            to = {
+                "up": at - 1,
+                "down": at + 1,
+                "page-up": at - self.height,
+                "page-down": at + self.height,
+                "home": 0,
+                "end": len(rows) - 1,
+            }[key]
+            self._select(rows, to)
+        elif key in ("<", ">"):
+            self.shown.order = (self.shown.order + (1 if key == ">" else -1)) % len(self.view.orders)
+            self.shown.turned = False
+        elif key == "o":
+            self.shown.turned = not self.shown.turned
+        elif key == "/":
+            self.typed = self.shown.filter
+        elif key == "escape":
+            self.shown.filter = ""
+        elif key == "enter" and rows:
+            self.detail, self.scrolled = rows[at], 0
+        elif not (rows and self._act(key, rows[at])):
+            self._change_view(key, rows[at] if rows else None)
+
+    def _select(self, rows: Sequence[Place], to: int) -> None:
+        if rows:
+            of, row = rows[min(max(to, 0), len(rows) - 1)]
+            self.shown.selected = of, self.view.id(row)
+
+    def _act(self, key: str, place: Place) -> bool:
+        """Whether the key is one of an act."""
+        for act in ACTS[self.view]:
+            if act.key == key:
+                if act.question is None:
+                    self._do(place.of, act, place.row)
+                else:
+                    self.asks = act, place
+                return True
+        return False
+
+    def _change_view(self, key: str, place: Place | None = None) -> None:
+        wanted: View | None = next((view for view in VIEWS if view.key == key), None)
+        if key in ("tab", "right"):
+            wanted = VIEWS[(VIEWS.index(self.view) + 1) % len(VIEWS)]
+        elif key in ("back-tab", "left"):
+            wanted = VIEWS[VIEWS.index(self.view) - 1]
+        elif key == "J" and place is not None and self.view in (FUNCTIONS, WORKERS):
+            # The jobs of what is selected.
+            name = place.row["function"] if self.view is FUNCTIONS else place.row["client_id"]
+            if name is None or not name.isprintable() or set(name) & set(" *?["):
+                self.say("That name cannot be typed into a filter: look for a part of it with /")
+                return
+            self._shown[JOBS] = Shown(filter=f"{'function' if self.view is FUNCTIONS else 'worker'}={name}")
+            wanted = JOBS
+        if wanted is not None:
+            self.view, self.detail = wanted, None
