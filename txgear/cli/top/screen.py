@@ -40,12 +40,14 @@ class Shown:
     @ivar turned: whether it is the other way round.
     @ivar filter: what was typed to look for some rows.
     @ivar selected: the server and the id of the selected row; C{None} for the first one.
+    @ivar at: where that was last. Where it has gone, the one that stands there now is selected.
     """
 
     order: int = 0
     turned: bool = False
     filter: str = ""
     selected: tuple[int, Any] | None = None
+    at: int = 0
 
 
 class Screen:
@@ -138,10 +140,12 @@ class Screen:
 
     def index(self, rows: Sequence[Place]) -> int:
         """Which of these is selected."""
+        shown = self.shown
         for index, (of, row) in enumerate(rows):
-            if (of, self.view.id(row)) == self.shown.selected:
+            if (of, self.view.id(row)) == shown.selected:
+                shown.at = index
                 return index
-        return 0
+        return max(min(shown.at, len(rows) - 1), 0)
 
     # Keys
 
