@@ -64,7 +64,7 @@ def _cut(text: str, style: str, width: int) -> Text:
 
 def _servers(screen: Screen, width: int, now: float) -> Iterator[Text]:
     for name, heard, error in zip(screen.names, screen.heard, screen.errors, strict=True):
-        yield _cut(*_server(name, heard, printable(error), now), width)
+        yield _cut(*_server(name, heard, printable(error).removeprefix(f"{name}: "), now), width)
 
 
 def _server(name: str, heard: Heard | None, error: str, now: float) -> tuple[str, str]:
@@ -170,7 +170,9 @@ def _list(screen: Screen, width: int, room: int) -> list[Text]:
     columns = screen.view.columns
     if len(screen.names) > 1:
         names = screen.names
-        server = Column("server", min(max(map(len, names)), 16), lambda row: names[row["server of"]])
+        server = Column(
+            "server", min(max(len("server"), *map(len, names)), 16), lambda row: names[row["server of"]]
+        )
         columns = (server, *columns)
     sizes = widths(columns, width)
     title = " ".join(

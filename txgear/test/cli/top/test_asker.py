@@ -1,0 +1,184 @@
+"""Tests of L{txgear.cli.top.asker} and L{txgear.cli.top.acts}: what servers are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from txgear.cli.base.statuses import DENIED, UNREACHABLE, CommandError
+from txgear.cli.top.acts import ACTS
+from txgear.cli.top.asker import SURVEY_SECONDS, Asker, Look, News, Question
+from txgear.cli.top.views import DEAD, FUNCTIONS, JOBS, WORKERS, View
+
+ANSWERS: dict[str, Any] = {
+    "/api/v1/server": {"uptime": 1.0},
+    "/api/v1/figures": {"functions": [{"function": "f"}], "matched": 2, "totals": {"queued": 1}},
+    "/api/v1/jobs": {"jobs": [{"handle": "H:1"}], "next": 7},
+    "/api/v1/jobs/H%3A1": {"handle": "H:1"},
+    "/api/v1/diagnosis": {
+        "functions": [{"function": "f", "findings": [{"severity": "critical", "text": "!"}]}]
+    },
+    "/api/v1/functions/a%2Fb/purge": {"function": "a/b", "jobs": 3},
+    "/api/v1/workers/9/steer": {"text": "2 jobs are finished first"},
+}
+
+
+class FakeApi:
+    """Answers what is expected, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, Any]] = []
+        self.fails: dict[str, CommandError] = {}
+        self.closed = 0
+
+    def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
+        return self.send("GET", path, query)
+
+    def send(self, method: str, path: str, query: Any = None, body: Any = None) -> Any:
+        self.asked.append((method, path, query or body))
+        if path in self.fails:
+            raise self.fails[path]
+        return ANSWERS.get(path)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def question(view: View = FUNCTIONS, detail: str = "", of: int = 0) -> Question:
+    return Question(view, {}, view.orders[0], detail, of)
+
+
+class LookTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.api = FakeApi()
+        self.now = 100.0
+        self.look = Look(self.api, lambda: self.now)  # type: ignore[arg-type]
+
+    def paths(self) -> list[str]:
+        asked, self.api.asked = self.api.asked, []
+        return [path.removeprefix("/api/v1/") for _, path, _ in asked]
+
+    def test_functions(self) -> None:
+        """One request has them all; what is wrong is asked for less often."""
+        heard = self.look.take(question(), 0)
+        self.assertEqual(self.paths(), ["server", "figures", "diagnosis"])
+        self.assertEqual(heard.rows[0]["severity"], "critical")
+        self.assertTrue(heard.more)
+        self.now += SURVEY_SECONDS - 1
+        self.assertEqual(self.look.take(question(), 0).rows[0]["finding"], "!")
+        self.assertEqual(self.paths(), ["server", "figures"])
+        self.now += 1
+        self.look.take(question(), 0)
+        self.assertEqual(self.paths(), ["server", "figures", "diagnosis"])
+
+    def test_another_list(self) -> None:
+        heard = self.look.take(question(JOBS), 0)
+        self.assertEqual(self.api.asked[1], ("GET", "/api/v1/jobs", {"limit": 200}))
+        self.assertEqual(self.paths(), ["server", "jobs", "figures"])
+        self.assertEqual(
+            (heard.totals, heard.more, list(heard.rows)), ({"queued": 1}, True, [{"handle": "H:1"}])
+        )
+
+    def test_detail(self) -> None:
+        """It is asked of the server that has it."""
+        wanted = question(JOBS, "/api/v1/jobs/H%3A1", 1)
+        self.assertIsNone(self.look.take(wanted, 0).detail)
+        self.assertEqual(self.look.take(wanted, 1).detail, {"handle": "H:1"})
+        self.api.fails["/api/v1/jobs/H%3A1"] = CommandError("There is no such job", code="unknown_job")
+        self.assertEqual(self.look.take(wanted, 1).detail, {"gone": "There is no such job"})
+        self.api.fails["/api/v1/jobs/H%3A1"] = CommandError("one: refused", UNREACHABLE)
+        self.assertRaises(CommandError, self.look.take, wanted, 1)
+
+
+class AskerTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.api = FakeApi()
+        self.news: list[News] = []
+        self.asker = Asker(self.api, 3, self.hear, 0.0)  # type: ignore[arg-type]
+
+    def hear(self, news: News) -> None:
+        """It is stopped with the first look, so that it runs in this thread."""
+        self.news.append(news)
+        if not news.said:
+            self.asker.stop()
+
+    def test_acts_come_first(self) -> None:
+        def refused(api: object) -> str:
+            raise CommandError("Not allowed: cancel", DENIED)
+
+        self.asker.do(lambda api: "done")
+        self.asker.do(refused)
+        self.asker.ask(question())
+        self.asker.run()
+        self.assertEqual([news.said for news in self.news], ["done", "Not allowed: cancel", ""])
+        self.assertIsNotNone(self.news[-1].heard)
+        self.assertEqual(self.news[-1].of, 3)
+
+    def test_no_answer(self) -> None:
+        """It is said, and the connection made anew the next time."""
+        self.api.fails["/api/v1/server"] = CommandError("one: Connection refused", UNREACHABLE)
+        self.asker.ask(question())
+        self.asker.run()
+        self.assertEqual((self.news[0].error, self.api.closed), ("one: Connection refused", 1))
+
+    def test_defect(self) -> None:
+        """It is no secret."""
+
+        def defect(api: object) -> str:
+            raise ZeroDivisionError
+
+        self.asker.do(defect)
+        self.asker.run()
+        self.assertIsInstance(self.asker.failure, ZeroDivisionError)
+
+
+class ActTests(SynchronousTestCase):
+    def test_requests(self) -> None:
+        """Each act is one request, and says what came of it."""
+        row = {"handle": "H:1", "function": "a/b", "paused": False, "descriptor": 9, "client_id": "w"}
+        row |= {"condition": "paused", "queued": 3, "waiting": 0}
+        jobs = {
+            "k": ("/cancel", None, "H:1 is cancelled"),
+            "r": ("/requeue", None, "H:1 is queued"),
+            "+": ("/prioritise", {"priority": "high"}, "H:1 has high priority"),
+            "=": ("/prioritise", {"priority": "normal"}, "H:1 has normal priority"),
+            "-": ("/prioritise", {"priority": "low"}, "H:1 has low priority"),
+            "x": ("/forget", None, "H:1 is forgotten"),
+        }
+        wanted: dict[View, dict[str, tuple[str, Any, str]]] = {
+            FUNCTIONS: {
+                "p": ("/functions/a%2Fb/pause", None, "a/b is paused"),
+                "K": ("/functions/a%2Fb/purge", None, "3 jobs of a/b are cancelled"),
+            },
+            WORKERS: {
+                "p": ("/workers/9/steer", {"word": "resume"}, "w: resume, 2 jobs are finished first"),
+                "k": ("/workers/9/steer", {"word": "stop"}, "w: stop, 2 jobs are finished first"),
+                "K": ("/workers/9/disconnect", None, "the connection of w has ended"),
+            },
+            JOBS: {key: said for key, said in jobs.items() if key != "x"},
+            DEAD: {key: said for key, said in jobs.items() if key != "k"},
+        }
+        for view, acts in ACTS.items():
+            self.assertEqual({act.key for act in acts}, set(wanted[view]))
+            for act in acts:
+                api = FakeApi()
+                path, body, said = wanted[view][act.key]
+                self.assertEqual(act.do(api, row), said)  # type: ignore[arg-type]
+                [(method, asked, sent)] = api.asked
+                self.assertEqual((method, sent), ("POST", body))
+                self.assertTrue(asked.endswith(path), asked)
+
+    def test_a_function_that_is_paused(self) -> None:
+        api = FakeApi()
+        act = ACTS[FUNCTIONS][0]
+        self.assertEqual(act.do(api, {"function": "f", "paused": True}), "f goes on")  # type: ignore[arg-type]
+        self.assertEqual(api.asked[0][1], "/api/v1/functions/f/resume")
+
+    def test_no_key_means_two_things(self) -> None:
+        taken = {view.key for view in ACTS} | set("?/<>oJq")
+        for acts in ACTS.values():
+            keys = [act.key for act in acts]
+            self.assertEqual(len(set(keys)), len(keys))
+            self.assertFalse(taken & set(keys))
