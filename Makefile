@@ -159,6 +159,10 @@ pictures: $(TESTABLE) ## the pictures of the docs, from the run that looks at ev
 	@TXGEAR_PICTURES='$(CURDIR)/docs/_static/dashboard' $(BIN)/python -m pytest -q tests/test_dashboard_browser.py
 	@pngquant --force --strip --speed 1 --ext .png 64 docs/_static/dashboard/*.png
 
+.PHONY: screens
+screens: $(TESTABLE) ## the screens of txgear top in the docs, from the run that tests it
+	@TXGEAR_SCREENS='$(CURDIR)/docs/_static/cli' $(BIN)/python -m pytest -q tests/test_cli_top.py -k views
+
 .PHONY: bench-dashboard
 bench-dashboard: $(TESTABLE) ## the dashboard at that size in chromium; MINUTES=15 watches the memory of a page for that long
 	@$(BIN)/python bench/dashboard.py $(if $(MINUTES),--minutes '$(MINUTES)')

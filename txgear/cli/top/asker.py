@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 from txgear.cli.base.api import ROOT, Api
-from txgear.cli.base.statuses import CommandError
+from txgear.cli.base.statuses import DENIED, CommandError
 from txgear.cli.top.views import FUNCTIONS, Order, Row, View
 
 SURVEY_SECONDS: Final = 5.0
@@ -44,7 +44,7 @@ class Heard:
     What one server has answered.
 
     @ivar question: to what.
-    @ivar server: what it is.
+    @ivar server: what it is; C{None} for whoever may not see that.
     @ivar totals: what all functions come to.
     @ivar rows: those of the list.
     @ivar more: whether there are more.
@@ -53,7 +53,7 @@ class Heard:
     """
 
     question: Question
-    server: Mapping[str, Any]
+    server: Mapping[str, Any] | None
     totals: Mapping[str, Any]
     rows: Sequence[Row]
     more: bool
@@ -96,7 +96,7 @@ class Look:
         @raise CommandError: no answer, or the question makes no sense to the server.
         """
         view, now = question.view, self._clock()
-        server = self._api.get(f"{ROOT}/server")
+        server = self._server()
         query = view.query(question.filters, question.order)
         answer = self._api.get(view.path, query)
         if view is FUNCTIONS:
@@ -118,6 +118,16 @@ class Look:
                     raise
                 detail = {"gone": error.text}
         return Heard(question, server, totals, rows, more, detail, now)
+
+    def _server(self) -> Mapping[str, Any] | None:
+        try:
+            found: Mapping[str, Any] = self._api.get(f"{ROOT}/server")
+        except CommandError as error:
+            # Who may see jobs need not be allowed to see how the server was set up.
+            if error.status != DENIED:
+                raise
+            return None
+        return found
 
     def _survey(self) -> None:
         found = self._api.get(f"{ROOT}/diagnosis")

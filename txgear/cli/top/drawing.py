@@ -76,16 +76,18 @@ def _server(name: str, heard: Heard | None, error: str, now: float) -> tuple[str
         return f"{name}: {error}; as of {old} ago", WRONG
     if now - heard.time > STALE_SECONDS:
         return f"{name}: does not answer; as of {old} ago", WRONG
-    if not server["store"]["available"]:
+    if server is not None and not server["store"]["available"]:
         return f"{name}: its store is away: {printable(str(server['store']['why']))}", WRONG
+    up = "" if server is None else f" up {age(int(server['uptime']))}"
     said = (
-        f"{name} up {age(int(server['uptime']))}"
+        f"{name}{up}"
         f"  {short.count(totals['queued'])} queued {short.count(totals['running'])} run"
         f" {short.count(totals['waiting'])} later {short.count(totals['dead'])} dead"
         f"  in {short.rate(totals['submitted_rate'])}/s out {short.rate(totals['completed_rate'])}/s"
         f" fail {short.rate(totals['failed_rate'])}/s"
     )
-    return (f"{said}  DRAINS", "bold yellow") if server["draining"] else (said, "bold")
+    drains = server is not None and server["draining"]
+    return (f"{said}  DRAINS", "bold yellow") if drains else (said, "bold")
 
 
 def _tabs(screen: Screen, width: int) -> Text:

@@ -120,7 +120,7 @@ class _Top:
             return {"server": name, "error": self.screen.errors[of]}
         return {
             "server": name,
-            **heard.server,
+            **(heard.server or {}),
             "totals": heard.totals,
             "rows": heard.rows,
             "more": heard.more,

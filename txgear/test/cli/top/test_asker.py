@@ -73,6 +73,13 @@ class LookTests(SynchronousTestCase):
         self.look.take(question(), 0)
         self.assertEqual(self.paths(), ["server", "figures", "diagnosis"])
 
+    def test_who_may_not_see_the_server(self) -> None:
+        self.api.fails["/api/v1/server"] = CommandError("Not allowed: settings", DENIED)
+        heard = self.look.take(question(), 0)
+        self.assertEqual((heard.server, heard.totals), (None, {"queued": 1}))
+        self.api.fails["/api/v1/server"] = CommandError("one: refused", UNREACHABLE)
+        self.assertRaises(CommandError, self.look.take, question(), 0)
+
     def test_another_list(self) -> None:
         heard = self.look.take(question(JOBS), 0)
         self.assertEqual(self.api.asked[1], ("GET", "/api/v1/jobs", {"limit": 200}))

@@ -392,5 +392,7 @@ class ServerTests(ScreenTestCase):
         ):
             self.hear(of=0, **more)
             self.assertIn(said, self.seen()[0])
+        self.screen.hear(News(0, Heard(self.screen.question, None, TOTALS, [], False, None, 0.0)))
+        self.assertTrue(self.seen()[0].startswith("one  5 queued"))
         self.hear(of=0)
         self.assertIn("does not answer; as of 9s ago", self.seen(now=9.0)[0])

@@ -1,0 +1,376 @@
+"""
+`txgear top` in a terminal, with a real server.
+
+With TXGEAR_SCREENS=FOLDER the screens of the docs are written there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from operating import configured
+from processes import Server, free_port, run, txgear
+from terminals import Terminal
+from txgear.security.tokens import Token, new_token
+from wirepeer import P
+
+pytestmark = pytest.mark.txgear_only
+
+RULES = """\
+[[identity]]
+name = "guest"
+tokens = ["{token}"]
+
+[[access]]
+identities = ["guest"]
+allow = ["http", "metrics", "see"]
+
+[[access]]
+identities = ["nobody"]
+allow = ["submit"]
+"""
+POLICIES = """\
+[[function]]
+name = "mail.*"
+retries = { fail = 1, exception = 0 }
+results = "1h"
+dead = "1d"
+"""
+
+
+class Shop:
+    """A server with something to do."""
+
+    def __init__(self, folder: Path, store: str = "memory:") -> None:
+        self.server = Server(folder, *configured(folder, POLICIES), store=store)
+        self.client = self.server.connect()
+        self.worker = self.server.connect()
+        self.handles = [self.submit(b"mail.send", b"order-%d" % number) for number in range(30)]
+        for number in range(12):
+            self.submit(b"photo.scale", b"photo-%d" % number)
+        self.worker.send(P.SET_CLIENT_ID, b"mailer-1")
+        self.worker.can_do(b"mail.send")
+        failed = self.worker.grab_soon()
+        self.worker.send(P.WORK_EXCEPTION, failed.handle, b"550 no such user")
+        self.in_hand = self.worker.grab_soon()
+        self.worker.send(P.WORK_STATUS, self.in_hand.handle, b"3", b"10")
+        self.worker.sync()
+
+    def submit(self, function: bytes, unique: bytes) -> str:
+        return self.client.submit(function, b"workload", unique, P.SUBMIT_JOB_BG).decode()
+
+    def command(self, *words: str) -> list[str]:
+        return [*txgear(), "top", f"--server=127.0.0.1:{self.server.port}", "--interval=0.2", *words]
+
+    def states(self) -> dict[str, str]:
+        """The handles that are not over, and their states."""
+        return {row[0]: row[2] for row in self.server.list("jobs limit=200") if row[0] != "next"}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    made = Shop(tmp_path_factory.mktemp("shop"))
+    yield made
+    assert made.server.calm()
+    made.server.stop()
+
+
+def keep(name: str, terminal: Terminal) -> None:
+    """Keep a screen for the docs."""
+    folder = os.environ.get("TXGEAR_SCREENS")
+    if folder:
+        Path(folder, f"top-{name}.txt").write_text(terminal.text.rstrip() + "\n")
+
+
+def once(shop: Shop, *words: str) -> Any:
+    done = run(shop.command("--once", "--json", *words))
+    assert (done.returncode, done.stderr) == (0, b""), done
+    return json.loads(done.stdout)
+
+
+def test_views(shop: Shop) -> None:
+    """Each list has what the server has, in 80 x 24."""
+    with Terminal(shop.command()) as terminal:
+        terminal.shows("photo.scale")
+        terminal.press("down")
+        terminal.shows("12 jobs wait, and there has been no worker since the server started")
+        keep("functions", terminal)
+        terminal.press("w")
+        terminal.shows("mailer-1")
+        terminal.shows(f"mail.send {shop.in_hand.handle.decode()} 30%")
+        keep("workers", terminal)
+        terminal.press("j")
+        terminal.shows(shop.handles[2])
+        assert len([line for line in terminal.lines if line.startswith("H:")]) == 20
+        keep("jobs", terminal)
+        terminal.press("d")
+        terminal.shows("550 no such user")
+        keep("dead", terminal)
+        terminal.press("enter")
+        terminal.shows("reasons")
+        keep("dead-job", terminal)
+        terminal.press("escape", "?")
+        terminal.shows("forget (asks)")
+        keep("keys", terminal)
+        terminal.press("x", "q")
+        assert terminal.end() == 0
+
+
+def test_order_and_filter(shop: Shop) -> None:
+    with Terminal(shop.command("--view", "jobs")) as terminal:
+        terminal.shows(shop.handles[2])
+        terminal.press("/", *"photo", "enter")
+        terminal.hides("mail.send")
+        terminal.shows("photo.scale")
+        terminal.press("/", *" state=running", "enter")
+        terminal.shows("Nothing is like that")
+        terminal.press("escape")
+        terminal.shows("mail.send")
+        terminal.press("f", ">", ">", ">", ">", ">", ">")
+        terminal.shows("by function")
+        terminal.until(lambda: "mail.send" in terminal.lines[3], "the order by name")
+        terminal.press("o")
+        terminal.until(lambda: "photo.scale" in terminal.lines[3], "the other way round")
+
+
+def test_acts(tmp_path: Path) -> None:
+    """Keys act on the row that is selected; what they did is what the server says."""
+    shop = Shop(tmp_path)
+    with Terminal(shop.command()) as terminal:
+        terminal.shows("photo.scale")
+        terminal.press("down", "p")
+        terminal.shows("photo.scale is paused")
+        assert [row[0] for row in shop.server.list("functions paused=yes")] == ["photo.scale"]
+        terminal.press("p")
+        terminal.shows("photo.scale goes on")
+        assert shop.server.list("functions paused=yes") == []
+        terminal.press("K")
+        terminal.shows("Cancel all 12 jobs of photo.scale that wait?")
+        terminal.press("n")
+        terminal.shows("Nothing was done")
+        assert shop.server.status("photo.scale") == (12, 0, 0)
+        terminal.press("K", "y")
+        terminal.shows("12 jobs of photo.scale are cancelled")
+        assert shop.server.unused("photo.scale")
+        terminal.press("up", "J")
+        terminal.shows("/function=mail.send")
+        terminal.shows(shop.in_hand.handle.decode())
+        terminal.press("down")
+        victim = shop.handles[2]
+        terminal.press("k")
+        terminal.shows(f"Cancel {victim} of mail.send?")
+        terminal.press("y")
+        terminal.shows(f"{victim} is cancelled")
+        assert victim not in shop.states()
+        terminal.press("+")
+        terminal.shows(f"{shop.handles[3]} has high priority")
+        [row] = [row for row in shop.server.list("jobs limit=200") if row[0] == shop.handles[3]]
+        assert row[3] == "high"
+        terminal.press("d")
+        dead = shop.handles[0]
+        terminal.shows(dead)
+        terminal.press("r")
+        terminal.shows(f"{dead} is queued")
+        assert shop.states()[dead] == "queued"
+        terminal.shows("There are no dead jobs")
+        terminal.press("w")
+        terminal.shows("mailer-1")
+        terminal.press("p")
+        terminal.shows("classic protocol")
+        terminal.press("K", "y")
+        terminal.shows("the connection of mailer-1 has ended")
+        shop.worker.read_to_end()
+    shop.server.stop()
+
+
+def test_server_goes_and_comes(tmp_path: Path) -> None:
+    """A server that has gone is said, with what it said last; when it is back, so is its row."""
+    store = f"sqlite:///{tmp_path / 'jobs.sqlite'}"
+    shop = Shop(tmp_path, store)
+    with Terminal(shop.command()) as terminal:
+        terminal.shows("photo.scale")
+        shop.server.close_peers()
+        shop.server.kill()
+        terminal.shows("as of")
+        assert "photo.scale" in terminal.text
+        again = Server(
+            tmp_path, *configured(tmp_path, POLICIES), store=store, port=shop.server.port, name="again"
+        )
+        terminal.hides("as of")
+        terminal.shows("12")
+        terminal.press("q")
+        assert terminal.end() == 0
+        again.stop()
+
+
+def test_frozen_server(shop: Shop) -> None:
+    """One that does not answer holds up neither the screen nor the keys."""
+    with Terminal(shop.command("--timeout=3")) as terminal:
+        terminal.shows("photo.scale")
+        shop.server.signal(signal.SIGSTOP)
+        try:
+            terminal.press("?")
+            terminal.shows("select a row")
+            terminal.press("x")
+            terminal.shows("does not answer")
+            began = time.monotonic()
+            terminal.press("q")
+            assert terminal.end() == 0
+            assert time.monotonic() - began < 2
+        finally:
+            shop.server.signal(signal.SIGCONT)
+
+
+def test_several_servers(shop: Shop, tmp_path: Path) -> None:
+    other = Shop(tmp_path)
+    place = f"127.0.0.1:{other.server.port}"
+    with Terminal(shop.command(f"--server={place}")) as terminal:
+        terminal.shows("server")
+        terminal.until(lambda: terminal.text.count("photo.scale") == 2, "rows of both")
+    found = once(shop, f"--server={place}")
+    assert [each["server"] for each in found["servers"]] == [f"127.0.0.1:{shop.server.port}", place]
+    other.server.stop()
+    found = run(shop.command("--once", "--json", f"--server={place}"))
+    assert found.returncode == 3
+    assert json.loads(found.stdout)["servers"][1]["error"].startswith(place)
+
+
+@pytest.mark.parametrize(("width", "height"), [(40, 10), (132, 50), (20, 5)])
+def test_size(shop: Shop, width: int, height: int) -> None:
+    """It follows the size of the terminal."""
+    with Terminal(shop.command()) as terminal:
+        terminal.shows("photo.scale")
+        terminal.resize(width, height)
+        terminal.listen(0.5)
+        terminal.until(lambda: terminal.lines[1].startswith(" functions"), "the tabs")
+        assert terminal.lines[0].startswith("127.0.0.1:")
+        terminal.resize(80, 24)
+        terminal.shows("takes")
+
+
+@pytest.mark.parametrize("way", ["q", "\x03", signal.SIGTERM, signal.SIGHUP, "\x04"])
+def test_the_terminal_is_left_as_it_was(shop: Shop, way: str | signal.Signals) -> None:
+    with Terminal(["/bin/sh"]) as terminal:
+        before = terminal.modes()
+        terminal.child.sendline(f"{' '.join(shop.command())}; echo ended $?")
+        terminal.shows("photo.scale")
+        assert terminal.modes() != before
+        if isinstance(way, str):
+            terminal.press(way)
+        else:
+            [child] = children(terminal.child.pid)
+            os.kill(child, way)
+        terminal.shows(f"ended {0 if isinstance(way, str) else 128 + way}")
+        assert terminal.modes() == before
+
+
+def children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_suspended(shop: Shop) -> None:
+    """Ctrl-Z gives the shell its terminal, and fg gives it back."""
+    with Terminal(["/bin/bash", "--norc", "-i"], env={"PS1": "shell> "}) as terminal:
+        terminal.shows("shell>")
+        before = terminal.modes()
+        terminal.child.sendline(" ".join(shop.command()))
+        terminal.shows("photo.scale")
+        terminal.press("\x1a")
+        terminal.shows("Stopped")
+        assert terminal.modes()[3] & 0x8 == before[3] & 0x8
+        terminal.child.sendline("fg")
+        terminal.until(lambda: terminal.lines[1].startswith(" functions"), "the screen")
+        terminal.press("w")
+        terminal.shows("mailer-1")
+        terminal.press("q")
+        terminal.shows("shell>")
+
+
+def test_slow_lines(shop: Shop) -> None:
+    """What has not changed is not written again: a minute at one look a second is less than 100 kB."""
+    with Terminal(shop.command("--interval=1")) as terminal:
+        terminal.shows("photo.scale")
+        terminal.listen(1)
+        before = terminal.written
+        terminal.listen(4)
+        assert terminal.written - before < 4 * 1600
+
+
+def test_without_colour(shop: Shop) -> None:
+    with Terminal(shop.command(), env={"NO_COLOR": "1"}) as terminal:
+        terminal.shows("photo.scale")
+
+
+def test_once(shop: Shop) -> None:
+    """One screen, for whoever has no terminal; and all of it as JSON."""
+    for view, text in (
+        ("functions", b"photo.scale"),
+        ("workers", b"mailer-1"),
+        ("dead", b"550 no such user"),
+    ):
+        done = run(shop.command("--once", "--view", view))
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert text in done.stdout
+        assert b"\x1b" not in done.stdout
+    found = once(shop, "--view=jobs", "--filter=state=running")
+    assert [row["handle"] for row in found["servers"][0]["rows"]] == [shop.in_hand.handle.decode()]
+    assert found["servers"][0]["totals"]["running"] == 1
+    head = run(["sh", "-c", f"{' '.join(shop.command('--once', '--view=jobs'))} | head -n 1"])
+    assert head.stderr == b""
+    assert head.stdout.count(b"\n") == 1
+
+
+def test_mistakes(shop: Shop) -> None:
+    for words, status, said in (
+        ([], 2, "a terminal is wanted; --once prints one screen elsewhere"),
+        (["--json"], 2, "--json is for one screen: --once --json"),
+        (["--once", "--filter=colour=red"], 2, "colour= is not known here"),
+        (["--once", "--view=jobs", "--filter=state=lost"], 2, "state: a value such as"),
+        (["--once", "--view=all"], 2, "'all' is not one of"),
+        (["--interval=0"], 2, "not in the range"),
+    ):
+        done = run(shop.command(*words))
+        assert done.returncode == status, done
+        assert said in done.stderr.decode()
+        assert done.stderr.count(b"\n") == 1
+    with Terminal(shop.command(), env={"TERM": "dumb"}) as terminal:
+        assert terminal.end() == 2
+
+
+def test_no_server() -> None:
+    command = [*txgear(), "top", f"--server=127.0.0.1:{free_port()}"]
+    done = run([*command, "--once"])
+    assert (done.returncode, done.stderr.count(b"\n")) == (3, 1)
+    assert b"Connection refused" in done.stderr
+    with Terminal(command) as terminal:
+        terminal.shows("Connection refused")
+        terminal.press("q")
+        assert terminal.end() == 3
+
+
+def test_refused_by_rules(tmp_path: Path) -> None:
+    """Who may only see is told so when a key wants more; who is not known sees nothing."""
+    token = new_token()
+    (tmp_path / "token").write_text(token)
+    text = RULES.format(token=Token.of(token.encode()))
+    server = Server(tmp_path, *configured(tmp_path, text))
+    command = [*txgear(), "top", f"--server=127.0.0.1:{server.port}", "--interval=0.2"]
+    with server.connect() as client:
+        handle = client.submit(b"photo.scale", b"", b"", P.SUBMIT_JOB_BG).decode()
+    done = run([*command, "--once"])
+    assert (done.returncode, done.stderr.count(b"\n")) == (4, 1), done
+    with Terminal([*command, f"--token-file={tmp_path / 'token'}", "--view=jobs"]) as terminal:
+        terminal.shows(handle)
+        terminal.press("k", "y")
+        terminal.shows("Not allowed: cancel photo.scale")
+        terminal.press("q")
+        assert terminal.end() == 0
+    server.stop()
