@@ -37,7 +37,7 @@ release = version = txgear.__version__
 sys.path.insert(0, str(Path(__file__).parent))
 extensions = [
     *("myst_parser", "pydoctor.sphinx_ext.build_apidocs", "sphinx.ext.intersphinx"),
-    *("floors", "jobstates", "webapi"),
+    *("commandlist", "floors", "jobstates", "webapi"),
 ]
 exclude_patterns = ["_build", "news.d"]
 html_theme = "furo"
