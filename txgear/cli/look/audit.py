@@ -21,7 +21,7 @@ def _about(about: dict[str, Any]) -> str:
 
 COLUMNS: Final = (
     Column("number", "counts from the start of the server", right=True, usual=False),
-    Column("time", "when", quantities.moment),
+    Column("time", "when", quantities.moment, right=True),
     Column("act", "what: an act that rules can allow, login, reload or unidentified"),
     Column("outcome", "done or refused", style=lambda outcome: "red" if outcome == "refused" else ""),
     Column("identity", "who"),

@@ -30,8 +30,8 @@ GROUPS: Final = (
     Column("function", "with --groups: the function"),
     Column("reason", "with --groups: how the last attempts ended"),
     Column("jobs", "with --groups: how many there are", right=True),
-    Column("oldest", "with --groups: when the first died", quantities.moment),
-    Column("newest", "with --groups: when the last died", quantities.moment),
+    Column("oldest", "with --groups: when the first died", quantities.moment, right=True, usual=False),
+    Column("newest", "with --groups: when the last died", quantities.moment, right=True),
     Column("handle", "with --groups: the last one's"),
     Column("text", "with --groups: what its worker said"),
 )

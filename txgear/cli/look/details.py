@@ -26,9 +26,12 @@ SHOWS: Final[Mapping[str, Callable[[Any], str]]] = {
         ),
         quantities.size,
     ),
-    **dict.fromkeys(("p50", "p95", "p99", "mean"), lambda value: f"{value:.3g}"),
+    **dict.fromkeys(("p50", "p95", "p99", "mean"), quantities.age),
+    **dict.fromkeys(("rows.p50", "rows.p95", "rows.p99", "rows.mean"), lambda value: f"{value:.3g}"),
 }
-"""How members are shown that are seconds or bytes, wherever they stand."""
+"""How members are shown that are seconds or bytes: by their way, or by their own name wherever they stand."""
+MOMENTS: Final = frozenset({"began", "ended"})
+"""Columns that are not folded."""
 HIDDEN: Final = frozenset({"links"})
 """What is for programs."""
 
@@ -61,12 +64,12 @@ def write_details(document: Mapping[str, Any]) -> None:
     """
     tables: dict[str, list[Mapping[str, Any]]] = {}
     facts = dict(_members(document, tables if is_terminal() else None))
-    write_facts(facts, lambda name, value: SHOWS.get(name.rpartition(".")[2], plain)(value))
+    write_facts(facts, lambda way, value: (SHOWS.get(way) or SHOWS.get(way.rpartition(".")[2], plain))(value))
     for name, rows in tables.items():
         print(f"\n{name}")
-        write_rows(
-            rows, [Column(each, show=SHOWS.get(each, plain)) for each in rows[0] if each not in HIDDEN]
-        )
+        names = [each for each in rows[0] if each not in HIDDEN]
+        columns = [Column(each, show=SHOWS.get(each, plain), right=each in MOMENTS) for each in names]
+        write_rows(rows, columns)
 
 
 def settings_of(settings: Mapping[str, Any]) -> list[str]:

@@ -26,7 +26,7 @@ def _rate(value: float) -> str:
 
 
 COLUMNS: Final = (
-    Column("time", "when it began: ten seconds, or five minutes of a day"),
+    Column("time", "when it began: ten seconds, or five minutes of a day", right=True),
     Column("submitted", "jobs a second that were taken", _rate, right=True),
     Column("completed", "jobs a second that ended with a result", _rate, right=True),
     Column("failed", "jobs a second that ended without one", _rate, right=True),

@@ -223,6 +223,8 @@ def show(
             return None
         for _ in rows:
             pass
+        if not sums.rows and not total.always:
+            return None
         return sums.row(**{total.column: f"{sums.rows} {total.what}{'s' * (sums.rows != 1)}"})
 
     chosen = [known[name] for name in choice.columns or [name for name in known if known[name].usual]]

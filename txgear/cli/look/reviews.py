@@ -18,7 +18,7 @@ COLUMNS: Final = (
     Column("name", "what it is called"),
     Column("jobs", "how many are in it", right=True),
     Column("bytes", "of their workloads", quantities.size, right=True),
-    Column("since", "when it was begun", quantities.moment),
+    Column("since", "when it was begun", quantities.moment, right=True),
     Column("by", "who did that"),
 )
 TOTAL: Final = Total({"jobs": ADD, "bytes": ADD}, "name", "review")

@@ -25,7 +25,7 @@ COLUMNS: Final = (
     Column("cron", "its cron line"),
     Column("timezone", "where that is meant"),
     Column("function", "the function of its jobs"),
-    Column("next", "its next time", quantities.moment),
+    Column("next", "its next time", quantities.moment, right=True),
     Column("handle", "its last job since the server started", of=lambda row: _of_run(row, "handle")),
     Column("state", "how that is", of=lambda row: _of_run(row, "state")),
     Column("refused", "why the last one was not taken", style=lambda why: "red" if why else ""),

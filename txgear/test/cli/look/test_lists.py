@@ -129,6 +129,8 @@ class ShowTests(SynchronousTestCase):
         self.assertNotIn("things", written.out)
         _, written = shown(Choice(), total=total, terminal=True)
         self.assertIn("3 things", written.out.splitlines()[-1])
+        _, written = shown(Choice(where=("name=z",)), total=total, terminal=True)
+        self.assertNotIn("things", written.out)
 
     def test_what_is_no_column(self) -> None:
         for choice in (
