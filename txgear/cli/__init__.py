@@ -32,6 +32,8 @@ class Entry(NamedTuple):
     help: str
 
 
+IMITATED: Final = "Instead of other programs"
+
 SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     "Look": {
         "audit": Entry("look.audit", "What operators and others did lately, or were refused"),
@@ -65,7 +67,9 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
         "token": Entry("token", "Make a token for a client or a worker"),
         "trace": Entry("trace", "Show the packets of connections by name"),
     },
-    "Instead of other programs": {
+    IMITATED: {
+        "gearadmin": Entry("imitate.gearadmin", "Do what gearmand's gearadmin does, word by word"),
+        "gearman": Entry("imitate.gearman", "Do what gearmand's gearman does, word by word"),
         "gearmand": Entry("gearmand", "Start the server with gearmand's command line"),
     },
 }
@@ -130,6 +134,15 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def own_words(argv: Sequence[str]) -> list[str]:
+    """
+    The words of a process's command line. By a link with the name of a program that is imitated it is that
+    program.
+    """
+    called = os.path.basename(argv[0])
+    return [called, *argv[1:]] if called in SECTIONS[IMITATED] else list(argv[1:])
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run C{txgear SUBCOMMAND ...}.
@@ -137,7 +150,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     @param arguments: the words after C{txgear}; the process's own by default.
     @return: the exit status; L{txgear.cli.base.statuses} has those that all commands share.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    words = own_words(sys.argv) if arguments is None else list(arguments)
+    words = words or ["--help"]
     name = f"txgear {words[0]}" if words and words[0] in COMMANDS else "txgear"
     try:
         status = root.main(words, prog_name="txgear", standalone_mode=False)
