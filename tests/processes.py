@@ -267,10 +267,14 @@ class Server(Program):
         name: str = "server",
         env: Mapping[str, str] | None = None,
         store: str = "memory:",
+        command: Sequence[str] | None = None,
     ) -> None:
         self.port = port or free_port()
         self._peers: list[WirePeer] = []
-        if SERVER_COMMAND:
+        if command is not None:
+            # Another server than ours, for a comparison.
+            command = list(command)
+        elif SERVER_COMMAND:
             command = shlex.split(SERVER_COMMAND.format(port=self.port, dir=directory))
         else:
             command = server_command(self.port, store)

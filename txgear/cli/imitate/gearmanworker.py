@@ -269,9 +269,11 @@ def _lines(output: IO[bytes], words: Words) -> Iterator[bytes]:
     buffer = b""
     while line := output.readline(LINE):
         buffer += line.partition(b"\0")[0]
-        data = buffer[:-1] if words.stripped else buffer
-        if buffer:
-            yield data
+        if not words.stripped:
+            yield buffer
+        elif buffer:
+            # Of an empty one it would send bytes of any memory.
+            yield buffer[:-1]
 
 
 def _invalid(line: int, what: str) -> Failure:
