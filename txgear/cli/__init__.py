@@ -59,6 +59,9 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
         "workers": Entry("look.workers", "Who can do what, and what each does"),
         "workload": Entry("look.workload", "What a job is to be done with"),
     },
+    "Run": {
+        "submit": Entry("run.submit", "Submit jobs, and write their results"),
+    },
     "Look after a server": {
         "access": Entry("access", "See who may do what, by the server's file"),
         "config": Entry("config", "Check the server's file"),

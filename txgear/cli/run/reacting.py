@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from txgear.cli.base.api import plain_connection, unreachable
 from txgear.cli.base.options import Servers
@@ -26,6 +26,12 @@ from txgear.errors import AccessDenied, MissingAbility, NotConnected, TxgearErro
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 """Those that end a command."""
+
+if TYPE_CHECKING:
+    from txgear.client import Client
+
+CLOSE_SECONDS: Final = 2.0
+"""How long a server may take to end the connection when all is over."""
 
 T = TypeVar("T")
 Work = Callable[[Any], Coroutine[Any, Any, int]]
@@ -132,6 +138,14 @@ def log_to_stderr(name: str) -> None:
 
     warnings = FilteringLogObserver(write, [LogLevelFilterPredicate(LogLevel.warn)])  # type: ignore[arg-type]
     globalLogBeginner.beginLoggingTo([warnings], redirectStandardIO=False)
+
+
+async def close(client: Client, reactor: Any) -> None:
+    """Leave the servers; one that does not hang up in L{CLOSE_SECONDS} is not waited for."""
+    from twisted.internet.defer import TimeoutError
+
+    closing = client.close().addTimeout(CLOSE_SECONDS, reactor)
+    await closing.addErrback(lambda failure: failure.trap(TimeoutError) and None)
 
 
 # Servers
