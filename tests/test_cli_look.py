@@ -24,8 +24,6 @@ from processes import PATIENCE, Program, Programs, Server, Servers, free_port, r
 from txgear.security.tokens import Token, new_token
 from wirepeer import P, WirePeer
 
-pytestmark = pytest.mark.txgear_only
-
 Done = subprocess.CompletedProcess[bytes]
 
 HOSTILE: Final = b"caf\xe9/\x1b[2J \\x41%2F"

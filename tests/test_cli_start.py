@@ -34,7 +34,10 @@ WITH_TWISTED: Final = {"bench", "submit", "trace", "work"}
 PATIENT: Final = {"work"}
 
 #: What a command is to be given, where nothing that its arguments say would do.
-WORDS: Final[dict[str, list[str]]] = {}
+WORDS: Final[dict[str, list[str]]] = {
+    "maxqueue": ["mail.send", "--bound", "1"],
+    "review": ["H:vm:1", "--into", "odd"],
+}
 
 pytestmark = pytest.mark.txgear_only
 

@@ -317,7 +317,10 @@ def plain_connection(place: Place, timeout: float | None) -> socket.socket:
     @raise OSError: it cannot be reached.
     """
     if not place.path:
-        return socket.create_connection((place.host, place.port), timeout)
+        sock = socket.create_connection((place.host, place.port), timeout)
+        # Headers and body are two writes: without this the second one waits 40 ms for the first.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
     sock = socket.socket(socket.AF_UNIX)
     sock.settimeout(timeout)
     try:

@@ -22,14 +22,13 @@ WHERE: Final = {
 """By the code of what is not there: where one may look."""
 
 
-def that_may_have(servers: Servers, handle: str) -> list[Api]:
+def that_may_have(apis: Sequence[Api], handle: str) -> Sequence[Api]:
     """
-    The servers to ask for a job.
+    Those of some servers that are to be asked for a job.
 
     @param handle: as any library writes it: Perl's has the server in front, C{127.0.0.1:4730//H:vm:7}. Where
         that is one of ours, it is the one.
     """
-    apis = servers.apis()
     where, slashes, _ = handle.partition("//")
     if not slashes:
         return apis
@@ -85,15 +84,20 @@ def ask_all(apis: Sequence[Api], what: str, ask: Callable[[Api], T]) -> list[tup
 
 
 def ask_one(servers: Servers, handle: str, ask: Callable[[Api], T], what: str = "") -> tuple[Api, T]:
+    """As L{the_one}, of the servers of a command."""
+    return the_one(servers.apis(), handle, ask, what)
+
+
+def the_one(apis: Sequence[Api], handle: str, ask: Callable[[Api], T], what: str = "") -> tuple[Api, T]:
     """
-    Ask for a job that one server is to have.
+    Ask for a job that one of some servers is to have.
 
     @param what: what it is called where it is not there; by default the job with this handle.
     @return: that, and what it answered.
     @raise CommandError: as with L{ask_all}, or several have one with this handle.
     """
     what = what or f"job {handle}"
-    asked = _Asked(that_may_have(servers, handle), what, ask)
+    asked = _Asked(that_may_have(apis, handle), what, ask)
     having = [api.place.name for api, _ in (*asked.found, *asked.failed)]
     if len(having) > 1:
         raise CommandError(f"each of {', '.join(having)} has a {what}: name one of them by --server", FAILED)

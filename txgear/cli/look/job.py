@@ -32,7 +32,9 @@ def command(servers: Servers, as_json: bool, handle: str, follow: bool) -> int:
     """
     path = path_of("jobs", handle)
     if not follow:
-        for api, found in ask_all(that_may_have(servers, handle), f"job {handle}", lambda api: api.get(path)):
+        for api, found in ask_all(
+            that_may_have(servers.apis(), handle), f"job {handle}", lambda api: api.get(path)
+        ):
             show(api, as_json, found)
         return DONE
     from txgear.cli.look.follow import follow_job

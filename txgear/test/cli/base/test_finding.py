@@ -74,7 +74,7 @@ class AskTests(SynchronousTestCase):
 class ThatMayHaveTests(SynchronousTestCase):
     def names(self, handle: str) -> list[str]:
         """The servers that are asked for a job."""
-        return [api.place.name for api in that_may_have(servers(1, 2), handle)]
+        return [api.place.name for api in that_may_have(servers(1, 2).apis(), handle)]
 
     def test_the_one_in_front_is_asked(self) -> None:
         self.assertEqual(self.names("b:2//H:1"), ["b:2"])
