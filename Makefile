@@ -167,6 +167,10 @@ screens: $(TESTABLE) ## the screens of txgear top in the docs, from the run that
 bench-dashboard: $(TESTABLE) ## the dashboard at that size in chromium; MINUTES=15 watches the memory of a page for that long
 	@$(BIN)/python bench/dashboard.py $(if $(MINUTES),--minutes '$(MINUTES)')
 
+.PHONY: bench-asking
+bench-asking: $(TESTABLE) ## what it costs a busy server to be asked each second, as by txgear top
+	@$(BIN)/python bench/asking.py
+
 .PHONY: bench-memory
 bench-memory: $(TESTABLE) ## a million jobs of 10 kB in the store; needs 15 GB of disk
 	@$(BIN)/python bench/longqueue.py

@@ -142,7 +142,7 @@ def similar_name(case: Case) -> Function | None:
     letters, length = set(folded), len(folded)
     slack = max(2, length // 4)
     alike: list[Function] = []
-    for other in islice(reversed(case.broker.functions.by_name.values()), MOST_COMPARED):
+    for other in islice(case.doers, MOST_COMPARED):
         if not other.workers or abs(len(other.name) - length) > slack:
             continue
         if len(letters.symmetric_difference(other.name.lower())) > slack or not knows(case.peer, other):
@@ -150,6 +150,9 @@ def similar_name(case: Case) -> Function | None:
         alike.append(other)
         if len(alike) == MOST_ALIKE:
             break
+    if not alike:
+        # To begin to compare takes longer than all of this.
+        return None
     best, found = ALIKE, None
     matcher = SequenceMatcher(None, b=folded.decode("latin-1"), autojunk=False)
     for other in alike:

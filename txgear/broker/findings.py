@@ -4,6 +4,7 @@ What a diagnosis is made of: what was found, and what it was found in.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -157,6 +158,7 @@ class Case:
         now: float,
         trend: Trend | None,
         most: int = MOST_LOOKED_AT,
+        doers: Iterable[Function] | None = None,
     ) -> None:
         self.broker = broker
         self.peer = peer
@@ -173,6 +175,12 @@ class Case:
         self.later = Later(broker, function, most)
         self.muster = Muster(function, broker.sleepers, now, most)
         self.most = most
+        self._doers = doers
+
+    @property
+    def doers(self) -> Iterable[Function]:
+        """Functions, the latest first, among which one is looked for that has workers and a similar name."""
+        return reversed(self.broker.functions.by_name.values()) if self._doers is None else self._doers
 
     def at(self, moment: float) -> str:
         """A time by the server's, in words."""

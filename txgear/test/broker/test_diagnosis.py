@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import json
 
-from txgear.broker.diagnosis import MOST_SURVEYED, MOST_TROUBLED, STEP, Survey, diagnose, known
+from txgear.broker.diagnosis import (
+    MOST_MISNAMED,
+    MOST_SURVEYED,
+    MOST_TROUBLED,
+    STEP,
+    Survey,
+    diagnose,
+    known,
+)
 from txgear.broker.findings import OK, Trend
 from txgear.broker.inspection import moment
 from txgear.broker.rights import SEE
@@ -111,6 +119,18 @@ class SurveyTests(DiagnosisTestCase):
         self.assertEqual(self.names(), [b"many", b"few", b"f"])
         (_, found), *_ = self.survey().functions
         self.assertEqual([finding.code for finding in found], ["never_a_worker"])
+
+    def test_similar_names(self) -> None:
+        """Of some functions that lack workers; it takes long."""
+        self.fixture.worker(b"mail.send")
+        self.fixture.submit(None, b"mail.sent")
+        ((_, found),) = self.survey().functions
+        self.assertEqual([finding.code for finding in found], ["never_a_worker", "similar_name"])
+        for place in range(MOST_MISNAMED):
+            self.fixture.submit(None, b"mail.sen%c" % (ord("A") + place))
+        codes = [finding.code for _, found in self.survey().functions for finding in found]
+        self.assertEqual(codes.count("never_a_worker"), MOST_MISNAMED + 1)
+        self.assertEqual(codes.count("similar_name"), MOST_MISNAMED)
 
     def test_only_what_is_wrong(self) -> None:
         self.fixture.worker(b"f")

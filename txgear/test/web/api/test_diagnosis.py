@@ -11,7 +11,7 @@ from txgear.protocol.constants import CAN_DO, SUBMIT_JOB_BG
 from txgear.protocol.packets import request
 from txgear.test.support.web import WebTestCase
 from txgear.web.api import diagnosis
-from txgear.web.api.diagnosis import SURVEYS_AT_ONCE, Diagnosis, Troubles
+from txgear.web.api.diagnosis import DEAR, MOST_SECONDS, SPARE, SURVEYS_AT_ONCE, Diagnosis, Troubles
 
 HOSTILE = b"<b>\"'\\xff\xff\n\x1b[2J\xe2\x80\xae/..%2F?#&" + b"x" * 8000
 PATH = "/api/v1/diagnosis"
@@ -112,6 +112,52 @@ class AllTests(DiagnosisTestCase):
         self.allow("http", "see", functions=("g",))
         (row,) = self.found(PATH, Troubles)["functions"]
         self.assertEqual(row["function"], "g")
+
+    def takes(self, seconds: float) -> None:
+        """Each survey takes so long for each function."""
+
+        def trend(name: bytes) -> Trend | None:
+            self.surveyed.append(name)
+            self.clock.rightNow += seconds
+            return None
+
+        self.surveyed: list[bytes] = []
+        self.server.trend = trend
+
+    def test_a_dear_one_is_told_again(self) -> None:
+        """For as long as it is worth; to those who may see the same."""
+        self.submit(b"f")
+        self.takes(2 * DEAR)
+        first = self.found(PATH, Troubles)
+        self.submit(b"g")
+        self.clock.advance(2 * DEAR * SPARE - 0.1)
+        self.assertEqual(self.found(PATH, Troubles), first)
+        self.allow("http", "see")
+        self.assertEqual(len(self.found(PATH, Troubles)["functions"]), 2)
+        self.allow("http", "see", functions=("g",))
+        self.assertEqual([row["function"] for row in self.found(PATH, Troubles)["functions"]], ["g"])
+        self.rules("")
+        self.headers = {}
+        self.clock.advance(0.2)
+        self.assertEqual(len(self.found(PATH, Troubles)["functions"]), 2)
+        self.assertEqual(self.surveyed, [b"f", b"f", b"g", b"g", b"f", b"g"])
+
+    def test_one_that_takes_long_is_told_for_seconds(self) -> None:
+        self.submit(b"f")
+        self.takes(1.0)
+        self.found(PATH, Troubles)
+        self.submit(b"g")
+        self.clock.advance(MOST_SECONDS - 0.1)
+        self.assertEqual(len(self.found(PATH, Troubles)["functions"]), 1)
+        self.clock.advance(0.2)
+        self.assertEqual(len(self.found(PATH, Troubles)["functions"]), 2)
+
+    def test_a_cheap_one_is_made_anew(self) -> None:
+        self.submit(b"f")
+        self.takes(DEAR / 4)
+        self.found(PATH, Troubles)
+        self.submit(b"g")
+        self.assertEqual(len(self.found(PATH, Troubles)["functions"]), 2)
 
     def test_not_more_than_so_many_at_once(self) -> None:
         self.submit(b"f")
