@@ -37,6 +37,7 @@ PATIENT: Final = {"work"}
 WORDS: Final[dict[str, list[str]]] = {
     "maxqueue": ["mail.send", "--bound", "1"],
     "review": ["H:vm:1", "--into", "odd"],
+    "top": ["--once"],
 }
 
 pytestmark = pytest.mark.txgear_only

@@ -161,13 +161,20 @@ class Api:
                 return
             asked["after"] = page["next"]
 
-    def open(self, path: str, query: Mapping[str, Any] | None = None, wait: float = 0.0) -> Body:
+    def open(
+        self,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        wait: float = 0.0,
+        method: str = "GET",
+        body: bytes | None = None,
+    ) -> Body:
         """
         Ask for what may be large: bytes, as they are.
 
         @param wait: seconds for which the server may have nothing to say, beside those of each answer.
         """
-        answer = self._ask("GET", path, query, None, {"Accept": "*/*"}, self.timeout + wait)
+        answer = self._ask(method, path, query, body, {"Accept": "*/*"}, self.timeout + wait)
         return Body(answer, self.place)
 
     def events(self, query: Mapping[str, Any] | None = None) -> Iterator[Event]:
