@@ -13,27 +13,19 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
-from txgear.cli.base.places import Place, TLSFiles
+from txgear.cli.base.connection import PROGRESS, HttpConnection
+from txgear.cli.base.places import Place
 from txgear.cli.base.statuses import DENIED, FAILED, MISUSED, UNREACHABLE, CommandError
-from txgear.protocol.constants import (
-    ERROR,
-    EXTENSION_OPTION,
-    HEADER_SIZE,
-    OPTION_REQ,
-    OPTION_RES,
-    SWITCH_HTTP,
-    SWITCHED_HTTP,
-)
-from txgear.protocol.packets import request
 from txgear.protocol.textlines import text as text_of
 
 ROOT: Final = "/api/v1"
-LONGEST_ANSWER: Final = 4096
-"""Bytes of an answer before HTTP is spoken, at the most."""
+MOST_JSON: Final = 64 * 1024 * 1024
+"""Bytes of an answer in JSON, or of an event, at the most; one of all functions has less than a megabyte."""
+MOST_PROBLEM: Final = 64 * 1024
+"""Bytes of an error that are read."""
 PIECE: Final = 256 * 1024
 """Bytes of a body that are read in one go."""
 QUIET_SECONDS: Final = 40.0
@@ -123,7 +115,7 @@ class Api:
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token.decode('ascii')}"
         self.timeout = timeout
-        self._connection = _Connection(place, timeout)
+        self._connection = HttpConnection(place, timeout)
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         """What is at a path; see L{send}."""
@@ -146,8 +138,18 @@ class Api:
         """
         answer = self._ask(method, path, query, body)
         with _reading(self.place):
-            found = answer.read()
-        return json.loads(found) if found else None
+            found = answer.read(MOST_JSON)
+            if answer.length and len(found) < MOST_JSON:
+                raise ConnectionError("it has hung up before the end of its answer")
+        return self._parsed(found) if found else None
+
+    def _parsed(self, text: bytes | str) -> Any:
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            # It is not whole, or too long, or something else answers there.
+            self.close()
+            raise CommandError(f"{self.place.name}: its answer is no JSON", UNREACHABLE) from error
 
     def rows(
         self, path: str, member: str, query: Mapping[str, Any] | None = None
@@ -180,14 +182,14 @@ class Api:
     def events(self, query: Mapping[str, Any] | None = None) -> Iterator[Event]:
         """What happens at the server, as long as the caller goes on."""
         quiet = max(self.timeout, QUIET_SECONDS)
-        answer = self._ask("GET", "/events", query, None, {"Accept": "text/event-stream"}, quiet)
+        answer = self._ask("GET", "/events", query, None, {"Accept": "text/event-stream"}, quiet, 1)
         fields: dict[str, list[str]] = {}
         while True:
             with _reading(self.place):
-                line = answer.readline()
+                line = answer.readline(MOST_JSON)
             if not line:
                 return
-            text = line.decode("utf-8").rstrip("\r\n")
+            text = line.decode("utf-8", "replace").rstrip("\r\n")
             if text:
                 name, _, value = text.partition(":")
                 fields.setdefault(name, []).append(value.removeprefix(" "))
@@ -195,7 +197,7 @@ class Api:
                 data = "\n".join(fields.get("data", []))
                 name = fields.get("event", ["message"])[-1]
                 if data:
-                    yield Event(name, json.loads(data), fields.get("id", [""])[-1])
+                    yield Event(name, self._parsed(data), fields.get("id", [""])[-1])
                 fields = {}
 
     def close(self) -> None:
@@ -210,6 +212,7 @@ class Api:
         body: Any,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        progress: int = PROGRESS,
     ) -> http.client.HTTPResponse:
         target = path
         if query:
@@ -222,17 +225,19 @@ class Api:
             body = json.dumps(body).encode("utf-8")
             sent["Content-Type"] = "application/json"
         seconds = self.timeout if timeout is None else timeout
+        if method != "GET" and self._connection.is_left():
+            # What changes something is not asked twice, as it may have been done.
+            self._connection.close()
         reused = self._connection.sock is not None
         try:
             try:
-                answer = self._connection.ask(method, target, body, sent, seconds)
+                answer = self._connection.ask(method, target, body, sent, seconds, progress)
             except (ConnectionError, http.client.RemoteDisconnected):
-                # The server ends connections that are silent for long. What it answered nothing to it has not
-                # carried out; what changes something is not asked twice all the same.
+                # The server ends connections that are silent for long.
                 if not reused or method != "GET":
                     raise
                 self._connection.close()
-                answer = self._connection.ask(method, target, body, sent, seconds)
+                answer = self._connection.ask(method, target, body, sent, seconds, progress)
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise unreachable(self.place, error) from error
@@ -251,7 +256,11 @@ def _word(value: Any) -> Any:
 
 
 def _problem(answer: http.client.HTTPResponse) -> CommandError:
-    said = answer.read()
+    try:
+        said = answer.read(MOST_PROBLEM)
+    except (OSError, http.client.HTTPException):
+        # The status is what can be told of it.
+        said = b""
     found: dict[str, Any] = {}
     try:
         found = json.loads(said)
@@ -275,115 +284,17 @@ def _reading(place: Place) -> Iterator[None]:
 def unreachable(place: Place, error: Exception) -> CommandError:
     """The error of a server that cannot be asked."""
     why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    if isinstance(error, TimeoutError):
+    if isinstance(error, http.client.IncompleteRead):
+        why = "it has hung up before the end of its answer"
+    elif isinstance(error, http.client.RemoteDisconnected):
+        why = "it has hung up"
+    elif isinstance(error, http.client.HTTPException):
+        # Which would say what came, of any length.
+        why = "what it answers is no HTTP"
+    elif isinstance(error, socket.gaierror):
+        why = f"its name is not known: {error.strerror}"
+    elif isinstance(error, TimeoutError):
         why = "it does not answer in time"
     elif isinstance(error, ssl.SSLCertVerificationError):
         why = error.verify_message
     return CommandError(f"{place.name}: {why}", UNREACHABLE)
-
-
-class _Connection(http.client.HTTPConnection):
-    """A connection of HTTP that has begun with Gearman's packets."""
-
-    def __init__(self, place: Place, timeout: float) -> None:
-        super().__init__(place.host or "localhost", place.port, timeout=timeout)
-        self._place = place
-
-    def connect(self) -> None:
-        """As in C{http.client}."""
-        sock = plain_connection(self._place, self.timeout)
-        try:
-            if self._place.tls is not None:
-                name = self._place.tls.name or self._place.host
-                sock = tls_context(self._place.tls).wrap_socket(sock, server_hostname=name)
-            _switch(sock)
-        except BaseException:
-            sock.close()
-            raise
-        self.sock = sock
-
-    def ask(
-        self, method: str, target: str, body: Any, headers: Mapping[str, str], timeout: float
-    ) -> http.client.HTTPResponse:
-        """
-        Ask once.
-
-        @param timeout: seconds for the answer, and for each part of it.
-        """
-        if self.sock is None:
-            self.connect()
-        self.sock.settimeout(timeout)
-        self.request(method, target, body, dict(headers))
-        return self.getresponse()
-
-
-def plain_connection(place: Place, timeout: float | None) -> socket.socket:
-    """
-    A connection to a server, without TLS.
-
-    @raise OSError: it cannot be reached.
-    """
-    if not place.path:
-        sock = socket.create_connection((place.host, place.port), timeout)
-        # Headers and body are two writes: without this the second one waits 40 ms for the first.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return sock
-    sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(timeout)
-    try:
-        sock.connect(place.path)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def tls_context(tls: TLSFiles) -> ssl.SSLContext:
-    """
-    What verifies a server, and shows the client's certificate.
-
-    @raise OSError: a file cannot be used.
-    """
-    if tls.ca is None or not Path(tls.ca).is_dir():
-        context = ssl.create_default_context(cafile=tls.ca)
-    else:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        for path in sorted(Path(tls.ca).glob("*.pem")):
-            context.load_verify_locations(path)
-    if tls.certificate is not None:
-        context.load_cert_chain(tls.certificate, tls.key)
-    return context
-
-
-def _switch(sock: socket.socket) -> None:
-    """
-    Have the server speak HTTP on this connection.
-
-    @raise CommandError: it does not.
-    """
-    sock.sendall(request(OPTION_REQ, EXTENSION_OPTION) + request(SWITCH_HTTP))
-    for wanted in (OPTION_RES, SWITCHED_HTTP):
-        kind, body = _packet(sock)
-        if kind != wanted:
-            told = (
-                body.replace(b"\0", b": ").decode("utf-8", "replace") if kind == ERROR else "it is no txgear"
-            )
-            raise CommandError(f"the server does not speak txgear's packets: {told}", UNREACHABLE)
-
-
-def _packet(sock: socket.socket) -> tuple[int, bytes]:
-    header = _exactly(sock, HEADER_SIZE)
-    kind, size = int.from_bytes(header[4:8], "big"), int.from_bytes(header[8:], "big")
-    if header[:4] != b"\0RES" or size > LONGEST_ANSWER:
-        raise CommandError("what answers there is no Gearman server", UNREACHABLE)
-    return kind, _exactly(sock, size)
-
-
-def _exactly(sock: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        piece = sock.recv(size - len(data))
-        if not piece:
-            raise ConnectionError("it has hung up")
-        data += piece
-    return data

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from txgear.cli.base.api import plain_connection, unreachable
+from txgear.cli.base.api import unreachable
+from txgear.cli.base.connection import plain_connection
 from txgear.cli.base.options import Servers
 from txgear.cli.base.output import printable
 from txgear.cli.base.statuses import (
