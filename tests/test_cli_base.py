@@ -197,8 +197,9 @@ def test_several_servers(start_server: Servers, tmp_path: Path) -> None:
     done = info("--json", env={"TXGEAR_SERVER": f"127.0.0.1:{one.port},127.0.0.1:{two.port}"})
     assert len(done.stdout.splitlines()) == 2
     # One of them is away.
-    done = run([*txgear(), "jobs", "--server", names[1], "--server", f"127.0.0.1:{free_port()}"])
-    assert (done.returncode, done.stderr.count(b"\n")) == (3, 1)
+    for command in ("jobs", "info"):
+        done = run([*txgear(), command, "--server", names[1], "--server", f"127.0.0.1:{free_port()}"])
+        assert (done.returncode, done.stderr.count(b"\n")) == (3, 1), done
     assert b"Connection refused" in done.stderr
 
 

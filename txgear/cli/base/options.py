@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from math import isnan
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -24,6 +25,17 @@ TIMEOUT: Final = 10.0
 MOST_SECONDS: Final = 3600.0
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Seconds(click.FloatRange):
+    """A number within a range. No C{nan}, which click takes for one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """As in click."""
+        number: float = super().convert(value, param, ctx)
+        if isnan(number):
+            self.fail(f"{value} is no number.", param, ctx)
+        return number
 
 
 @dataclass(frozen=True)
@@ -119,7 +131,7 @@ _OPTIONS: Final = (
     ),
     click.option(
         "--timeout",
-        type=click.FloatRange(0, MOST_SECONDS, min_open=True),
+        type=Seconds(0, MOST_SECONDS, min_open=True),
         metavar="SECONDS",
         default=TIMEOUT,
         help=f"To connect, and for each answer.  [{TIMEOUT:g}]",

@@ -37,13 +37,18 @@ HIDDEN: Final = frozenset({"links"})
 
 
 def show_each(
-    apis: Sequence[Api], as_json: bool, ask: Callable[[Api], Mapping[str, Any]], what: str = "server"
+    apis: Sequence[Api], as_json: bool, ask: Callable[[Api], Mapping[str, Any]], what: str = ""
 ) -> None:
     """
     Write what each server says of one thing, those of them that have it.
 
-    @param what: what it is, such as C{function mail.send}.
+    @param what: what it is, such as C{function mail.send}; empty for what all servers have: then one that
+        cannot be asked is an error.
     """
+    if not what:
+        for api in apis:
+            show(api, as_json, ask(api))
+        return
     for api, found in ask_all(apis, what, ask):
         show(api, as_json, found)
 
