@@ -1544,4 +1544,33 @@ MUTANTS: Final = (
         "        self.server.guard.request_login(self.peer, token)\n",
         "web.pages.test_sessions",
     ),
+    # The command line.
+    Mutant(
+        "a terminal is written anything",
+        "cli/base/payloads.py",
+        "    for piece in _text(pieces) if output is None and is_terminal() else pieces:\n",
+        "    for piece in pieces:\n",
+        "cli.base.test_payloads",
+    ),
+    Mutant(
+        "a file is lost before what replaces it is there",
+        "cli/base/payloads.py",
+        "written = path if special else",
+        "written = path if True else",
+        "cli.base.test_payloads",
+    ),
+    Mutant(
+        "a part of a result is taken for all of it",
+        "cli/base/api.py",
+        "            if self._answer.length:\n",
+        "            if False:\n",
+        "cli.base.test_api",
+    ),
+    Mutant(
+        "one of two jobs with a handle is taken by chance",
+        "cli/base/finding.py",
+        "    if len(having) > 1:\n",
+        "    if len(having) > 2:\n",
+        "cli.base.test_finding",
+    ),
 )

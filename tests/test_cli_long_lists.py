@@ -12,6 +12,8 @@ from climemory import MOST_MEMORY, memory
 from processes import PATIENCE, Server, run, txgear
 from wirepeer import P, WirePeer, packet
 
+pytestmark = pytest.mark.txgear_only
+
 JOBS: Final = 100_000
 FUNCTIONS: Final = 1_000
 AT_ONCE: Final = 1_000

@@ -24,6 +24,8 @@ from processes import PATIENCE, Program, Programs, Server, Servers, free_port, r
 from txgear.security.tokens import Token, new_token
 from wirepeer import P, WirePeer
 
+pytestmark = pytest.mark.txgear_only
+
 Done = subprocess.CompletedProcess[bytes]
 
 HOSTILE: Final = b"caf\xe9/\x1b[2J \\x41%2F"
@@ -340,15 +342,24 @@ def test_identities(world: World) -> None:
     assert world.rows("identities") == []
 
 
-def test_history(world: World) -> None:
-    """Its newest step is at the top; the submits of a moment ago are in one of them."""
-    rows = wait_until(lambda: world.rows("history", "--all", "--where", "submitted>0"), 25.0)
-    assert sum(round(10 * float(row["submitted"])) for row in rows) == 10
+def test_history(world: World, function: str) -> None:
+    """The newest step is at the top; the submits of a moment ago are in one of them."""
+    # Without an open web it begins with the first who asks.
+    world.rows("history")
+    client = world.server.connect(PATIENCE)
+    for _ in range(5):
+        client.submit(function.encode(), b"", b"", P.SUBMIT_JOB_BG)
+    words = ("history", function, "--all", "--where", "submitted>0", "--columns", "submitted,queued")
+
+    def submitted() -> float:
+        return sum(10 * float(row["submitted"]) for row in world.rows(*words))
+
+    wait_until(lambda: round(submitted()) == 5, 30.0)
+    assert world.rows(*words)[0]["queued"] == "5"
+    assert len(world.rows("history", "--where", "submitted>0")) >= 1
     times = [row["time"] for row in world.rows("history", "--all", "--columns", "time")]
     assert times == sorted(times, reverse=True)
-    rows = world.rows("history", "mail.send", "--where", "submitted>0", "--columns", "submitted,failed")
-    assert sum(round(10 * float(row["submitted"])) for row in rows) == 6
-    assert len(world.rows("history", "--span", "day")) <= 288
+    assert len(world.rows("history", function, "--span", "day")) <= 288
     done = world.look("history", "no.such")
     assert (done.returncode, done.stdout) == (1, b"")
 

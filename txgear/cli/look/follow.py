@@ -21,6 +21,8 @@ from txgear.cli.base.statuses import DONE, FAILED, UNREACHABLE, CommandError
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+MOST_SHOWN: Final = 1000
+"""Bytes of a result that are shown at the end: who wants all of it has another command for that."""
 AGAIN_SECONDS: Final = 1.0
 """Seconds until a server is asked again that has hung up."""
 
@@ -122,8 +124,8 @@ def words(event: Event) -> str:
 
 
 def _result(result: Mapping[str, Any]) -> str:
-    text = shown_bytes(bytes_of(result))
-    left = result["size"] - result["shown"]
+    data = bytes_of(result)[:MOST_SHOWN]
+    text, left = shown_bytes(data), result["size"] - len(data)
     return f"{text} ... {left} bytes more: txgear result" if left else text
 
 
