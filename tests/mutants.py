@@ -1573,4 +1573,12 @@ MUTANTS: Final = (
         "    if len(having) > 2:\n",
         "cli.base.test_finding",
     ),
+    # What the start says of gearmand's queue.
+    Mutant(
+        "a password in the store's URL is shown",
+        "daemon/takeoverline.py",
+        " if name not in SECRETS}",
+        "}",
+        "daemon.test_takeoverline",
+    ),
 )

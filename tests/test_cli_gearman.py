@@ -96,8 +96,9 @@ CASES = {
     "a timeout": case("t", "-t 150 -f {f} {place} a b"),
     "no time at all": case("t", "-t 0 -f {f} {place} a", "-w -t 0 -c 2 -f {f} {place}"),
     "a timeout that does not matter": case(
-        "t", "-t 5000 -f {f} {place} a", worker="-w -t 50 -f {f} {place} -c 1 cat"
+        "t", "-t 5000 -f {f} {place} a", worker="-w -t 9000 -f {f} {place} -c 1 cat"
     ),
+    "a worker's timeout": case("t", "-w -t 50 -c 2 -f {f} {place} cat"),
     "a negative timeout": case("t", "-t -1 -b -v -f {f} {place} a"),
     "count": case("c", "-f {f} {place} a b", worker="-w -c 2 -f {f} {place} -- cat"),
     "worker without a command": case("w", "-f {f} {place} a b", worker="-w -c 2 -f {f} {place}"),

@@ -1,4 +1,4 @@
-"""The command line tools of the C implementation, `gearman` and `gearadmin`, every option of them.
+"""The command line tools of the C implementation, `gearman` and `gearadmin`, every option of them; and ours.
 
 `-S`/`--ssl` of both tools needs a server with TLS and certificates; it is not tried here.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from needs import requires
-from processes import Program, Programs, Server, Servers, Throttle, free_port, run, wait_until
+from processes import Program, Programs, Server, Servers, Throttle, free_port, run, txgear, wait_until
 from wirepeer import P
 
 Done = subprocess.CompletedProcess[bytes]
@@ -25,42 +25,42 @@ Done = subprocess.CompletedProcess[bytes]
 class Tools:
     """`gearman` and `gearadmin`, talking to one server."""
 
-    def __init__(self, server: Server, programs: Programs) -> None:
+    def __init__(self, server: Server, programs: Programs, ours: bool = False) -> None:
         self.server = server
         self._programs = programs
-        self._gearman = requires("gearman")
-        self._gearadmin = requires("gearadmin")
+        self.gearman = [*txgear(), "gearman"] if ours else [requires("gearman")]
+        self.gearadmin = [*txgear(), "gearadmin"] if ours else [requires("gearadmin")]
         self.place = ["-h", "127.0.0.1", "-p", str(server.port)]
 
     def client(self, *args: str, stdin: bytes = b"") -> Done:
         """Run `gearman` as a client, to its end."""
-        return run([self._gearman, *self.place, *args], stdin=stdin)
+        return run([*self.gearman, *self.place, *args], stdin=stdin)
 
     def worker(self, *args: str) -> Program:
         """Run `gearman -w` in the background."""
-        return self._programs.start([self._gearman, "-w", *self.place, *args], name="worker")
+        return self._programs.start([*self.gearman, "-w", *self.place, *args], name="worker")
 
     def admin(self, *args: str) -> Done:
         """Run `gearadmin`."""
-        return run([self._gearadmin, *self.place, *args])
+        return run([*self.gearadmin, *self.place, *args])
 
     def bare(self, *args: str, stdin: bytes = b"", env: dict[str, str] | None = None) -> Done:
         """Run `gearman` without telling it where the server is."""
-        return run([self._gearman, *args], stdin=stdin, env=env)
+        return run([*self.gearman, *args], stdin=stdin, env=env)
 
     def bare_worker(self, *args: str, env: dict[str, str] | None = None) -> Program:
         """Run `gearman -w` in the background without telling it where the server is."""
-        return self._programs.start([self._gearman, "-w", *args], name="worker", env=env)
+        return self._programs.start([*self.gearman, "-w", *args], name="worker", env=env)
 
 
-@pytest.fixture
-def tools(server: Server, programs: Programs) -> Tools:
-    return Tools(server, programs)
+@pytest.fixture(params=["theirs", "ours"])
+def tools(request: pytest.FixtureRequest, server: Server, programs: Programs) -> Tools:
+    return Tools(server, programs, request.param == "ours")
 
 
-@pytest.fixture
-def fresh_tools(fresh_server: Server, programs: Programs) -> Tools:
-    return Tools(fresh_server, programs)
+@pytest.fixture(params=["theirs", "ours"])
+def fresh_tools(request: pytest.FixtureRequest, fresh_server: Server, programs: Programs) -> Tools:
+    return Tools(fresh_server, programs, request.param == "ours")
 
 
 # gearman, as client and worker
@@ -278,7 +278,7 @@ def test_failing_command_fails_the_job(tools: Tools, function: str) -> None:
 
 def test_client_shows_what_a_worker_tells(tools: Tools, programs: Programs, function: str) -> None:
     """Data and result go to stdout, a warning to stderr, a status is printed as percents."""
-    client = programs.start([requires("gearman"), *tools.place, "-f", function, "work"], name="client")
+    client = programs.start([*tools.gearman, *tools.place, "-f", function, "work"], name="client")
     peer = tools.server.connect()
     peer.can_do(function.encode())
     job = peer.grab_soon()
@@ -296,7 +296,7 @@ def test_client_shows_what_a_worker_tells(tools: Tools, programs: Programs, func
 @pytest.mark.txgear_only  # The reference ends the WORK_FAIL's handle with a NUL, and the client waits on.
 def test_exception_fails_the_client(tools: Tools, programs: Programs, function: str) -> None:
     """A WORK_EXCEPTION ends the client's wait, with status 1."""
-    client = programs.start([requires("gearman"), *tools.place, "-f", function, "work"], name="client")
+    client = programs.start([*tools.gearman, *tools.place, "-f", function, "work"], name="client")
     peer = tools.server.connect()
     peer.can_do(function.encode())
     peer.send(P.WORK_EXCEPTION, peer.grab_soon().handle, b"broken")
@@ -330,9 +330,7 @@ def test_default_host_is_localhost(tools: Tools, function: str) -> None:
     worker = tools.bare_worker("-p", port, "-f", function, "-c", "1", "--", "cat")
     assert tools.bare("-p", port, "-f", function, "data").stdout == b"data"
     assert worker.wait() == 0
-    assert (
-        run([requires("gearadmin"), "-p", port, "--getpid"]).stdout.strip() == str(tools.server.pid).encode()
-    )
+    assert run([*tools.gearadmin, "-p", port, "--getpid"]).stdout.strip() == str(tools.server.pid).encode()
 
 
 def test_job_of_a_killed_worker_is_given_to_another(tools: Tools, function: str, gate: Throttle) -> None:
@@ -487,7 +485,7 @@ def test_admin_without_server() -> None:
 
 def test_admin_long_host_and_port(tools: Tools) -> None:
     """--host and --port are the long forms."""
-    done = run([requires("gearadmin"), "--host=127.0.0.1", f"--port={tools.server.port}", "--getpid"])
+    done = run([*tools.gearadmin, "--host=127.0.0.1", f"--port={tools.server.port}", "--getpid"])
     assert done.stdout.strip() == str(tools.server.pid).encode()
 
 

@@ -321,8 +321,10 @@ def test_queue_left_behind(programs: Programs, daemons: Daemons, tmp_path: Path,
         for number in range(3):
             client.submit(b"f", b"w", b"u%d" % number, P.SUBMIT_JOB_BG)
     assert real.stop() == 0
+    command = f"txgear import --from=sqlite:///{path} --table=gearman_queue --store=sqlite:///{path}"
     line = (
-        f"3 jobs of gearmand are in table gearman_queue of sqlite:///{path}; `txgear import` takes them over"
+        f"3 jobs of gearmand are in table gearman_queue of sqlite:///{path};"
+        f" stop this server and take them over: {command}"
     )
     port = free_port()
     place = ["-p", str(port), "-L", "127.0.0.1", "-P", str(tmp_path / "pid")]
@@ -345,7 +347,7 @@ def test_queue_left_behind(programs: Programs, daemons: Daemons, tmp_path: Path,
         assert program.stop() == 0
     assert program.stderr.decode().splitlines() == [f"txgear: {line}"]
     assert line in log.read_text()
-    done = run([*txgear(), "import", "--from", f"sqlite:///{path}", "--store", f"sqlite:///{path}"])
+    done = run([*txgear(), *command.split()[1:]])
     assert (done.returncode, done.stderr) == (0, b""), done
     program = programs.start(words, name="again")
     wait_until(serves, what="the server")

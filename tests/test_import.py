@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import shlex
 import signal
 import sqlite3
 import struct
@@ -417,6 +418,43 @@ def test_into_the_same_database(
     server = start_server("--store-password-file", str(secret), store=url)
     assert drain(server, b"f", 1200) == [(b"u%d" % number, b"data") for number in range(1200)]
     assert PASSWORD.encode() not in server.said()
+
+
+@pytest.mark.parametrize("kind", ["mariadb", "postgres"])
+def test_the_line_that_the_server_says(
+    kind: str, request: pytest.FixtureRequest, programs: Programs, tmp_path: Path
+) -> None:
+    """`txgear gearmand` says what is left in gearmand's table, and the very command that takes it over."""
+    database: Database = request.getfixturevalue(kind)
+    by_hand(database, "'data'", 3)
+    port = free_port()
+    where = ["-p", str(port), "-L", "127.0.0.1", "-l", str(tmp_path / "log"), "--job-handle-prefix=Q:x"]
+    words = [*txgear(), "gearmand", *where, *as_gearmand_is_told(database)]
+
+    def served() -> Program:
+        program = programs.start(words, name="txgear")
+        wait_until(lambda: accepts("127.0.0.1", port), what="the server")
+        return program
+
+    program = served()
+    with WirePeer(port) as peer:
+        assert peer.ask_list("status") == []
+    program.stop()
+    said_there = program.stderr.decode()
+    [line] = said_there.splitlines()
+    assert line.startswith("txgear: 3 jobs of gearmand are in table ")
+    assert PASSWORD not in said_there
+    command, _, rest = line.partition("take them over: txgear ")[2].partition(" (")
+    assert rest == "the password in TXGEAR_IMPORT_PASSWORD and TXGEAR_STORE_PASSWORD)"
+    secrets = {"TXGEAR_IMPORT_PASSWORD": PASSWORD, "TXGEAR_STORE_PASSWORD": PASSWORD}
+    assert said(run([*txgear(), *shlex.split(command)], env=secrets)) == ["3 taken over"]
+
+    program = served()
+    with WirePeer(port) as peer:
+        assert [row.split("\t")[:2] for row in peer.ask_list("status")] == [["f", "3"]]
+        assert all(row.startswith("Q:x:") for row in peer.ask_list("show jobs"))
+    program.stop()
+    assert program.stderr == b""
 
 
 @pytest.mark.parametrize("kind", ["mariadb", "postgres"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from shlex import join
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -107,9 +108,23 @@ def store(given: argparse.Namespace) -> tuple[str, str | None]:
     if name == "postgres":
         return _postgres(_value(given, "libpq-conninfo") or "")
     what = "not available" if name in OTHER_OPTIONS else "unknown"
+    rest = (
+        f"; what is queued there is taken over by: {_from_libdrizzle(given)}" if name == "libdrizzle" else ""
+    )
     raise ConfigurationError(
         f"--queue-type {given.queue_type} is {what}:"
-        " there are builtin, libsqlite3, mysql and postgres, and a SQLite file without the option"
+        f" there are builtin, libsqlite3, mysql and postgres, and a SQLite file without the option{rest}"
+    )
+
+
+def _from_libdrizzle(given: argparse.Namespace) -> str:
+    """The command that takes over what libdrizzle has stored, which speaks with MySQL as well."""
+    port = _value(given, "libdrizzle-port")
+    place = _host_part(_value(given, "libdrizzle-host") or "localhost") + (f":{port}" if port else "")
+    database = quote(_value(given, "libdrizzle-db") or "gearman", safe="")
+    url = f"mysql://{_user_part(_value(given, 'libdrizzle-user'))}{place}/{database}"
+    return join(
+        ("txgear", "import", f"--from={url}", f"--table={_value(given, 'libdrizzle-table') or 'queue'}")
     )
 
 

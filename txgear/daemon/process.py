@@ -63,6 +63,7 @@ class ProcessService(ServerService):
         stderr: StandardError,
         guard: Callable[[], None],
         environ: Mapping[str, str],
+        takeover: str = "",
     ) -> None:
         """
         @param arguments: those of L{ServerService}; the options are the whole command line.
@@ -72,6 +73,7 @@ class ProcessService(ServerService):
         @param guard: called when the server has started; sees to it that no reader of the output can block
             it.
         @param environ: may say which service manager is to be told how the server is.
+        @param takeover: the command that takes over what a gearmand has left in the store's database.
         """
         super().__init__(*arguments)
         self.end = self._reactor.stop
@@ -80,6 +82,7 @@ class ProcessService(ServerService):
         self._stderr = stderr
         self._guard = guard
         self._environ = environ
+        self._takeover = takeover
         self._notifier: Notifier | None = None
         self._has_taken_over = False
         self._trimmer: Trimmer | None = None
@@ -194,8 +197,11 @@ class ProcessService(ServerService):
             rows, taken = store.leftovers(table)
             if rows > taken:
                 jobs = "1 job of gearmand is" if rows == 1 else f"{rows} jobs of gearmand are"
-                done = f"has taken over {taken} of them" if taken else "takes them over"
-                self._notes.append(f"{jobs} in table {table} of {store.name}; `txgear import` {done}")
+                done = f"{taken} of them were taken over; " if taken else ""
+                self._notes.append(
+                    f"{jobs} in table {table} of {store.name}; {done}stop this server and take them over:"
+                    f" {self._takeover}"
+                )
         return values
 
     @contextmanager

@@ -36,6 +36,7 @@ from txgear.daemon.startup import (
     open_standard_descriptors,
     print_mistakes_as_lines,
 )
+from txgear.daemon.takeoverline import takeover_line
 from txgear.daemon.webport import WEB, web_place
 from txgear.errors import ConfigurationError
 from txgear.interfaces import IJobStore, IProtocolModule
@@ -541,6 +542,14 @@ class Options(UsageOptions):
         parts = make_url(url)
         return bool(parts.password or parts.query.get("password"))
 
+    def takeover(self, environ: Mapping[str, str]) -> str:
+        """The command that takes over what is left in C{--gearmand-table}; empty without such a table."""
+        table, url, file = self["gearmand-table"], self.store_url(), self["store-password-file"]
+        if table is None or url == MEMORY:
+            return ""
+        secret = file is None and (self.password_in_url() or bool(environ.get(STORE_PASSWORD)))
+        return takeover_line(url, table, self["job-handle-prefix"], file, secret)
+
     def settings(self) -> Settings:
         """What these options say to all ports."""
         return Settings(
@@ -604,4 +613,5 @@ def makeService(options: Options) -> IService:
         stderr=StandardError(daemon),
         guard=guard_output,
         environ=os.environ,
+        takeover=options.takeover(os.environ),
     )

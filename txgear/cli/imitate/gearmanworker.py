@@ -40,6 +40,7 @@ Seconds before servers that did not answer are tried again. The C tool tries at 
 and waits for ten seconds where a connection has ended.
 """
 
+_AGAIN_LATER: Final = (UNREACHABLE, "GEARMAN_GETADDRINFO")
 _ASSIGNED: Final = (JOB_ASSIGN, JOB_ASSIGN_UNIQ, JOB_ASSIGN_ALL)
 
 
@@ -88,18 +89,19 @@ class Worker:
         """Do jobs, as many as C{-c} says, of which errors are some."""
         left = self._words.count
         while True:
-            done = 1
+            done, pause = 1, False
             try:
                 done = self._work()
             except Failure as error:
                 self.troubled = True
                 self._stdio.complain(os.fsencode(f"gearman: gearman_worker_work : {error.text}\n"))
-                if left != 1:
-                    self._sleep(PAUSE)
+                pause = error.code in _AGAIN_LATER or self._words.timeout == 0
             if left:
                 left = max(left - done, 0)
                 if not left:
                     return
+            if pause:
+                self._sleep(PAUSE)
 
     def _work(self) -> int:
         """
@@ -152,15 +154,15 @@ class Worker:
             self._next = 0
             asleep = [each for each in self._connections if self._sleeps(each)]
             if asleep:
-                try:
-                    wait(asleep, self._words.seconds, True)
-                except Failure as error:
-                    if error.code != TIMEOUT:
-                        raise
+                wait(asleep, self._words.seconds, True)
             elif last is not None and last.code == UNREACHABLE:
                 raise last
-            else:
+            elif self._words.seconds is None:
                 self._sleep(PAUSE)
+            else:
+                self._sleep(self._words.seconds)
+                what = "Option timeout return reached"
+                raise Failure.at(TIMEOUT, "gearman_worker_grab_job", "worker.cc:968", what)
 
     def _answer(self, connection: Connection) -> Job | None:
         """The job that a server gives, if it has one."""

@@ -31,6 +31,18 @@ class QueueTypesTests(SynchronousTestCase):
         self.assertNotIn("\n", said)
         return said
 
+    def test_libdrizzle(self) -> None:
+        """There is no such store, but the jobs are in MySQL, and can be taken over from there."""
+        self.assertIn(
+            "is taken over by: txgear import --from=mysql://localhost/gearman --table=queue",
+            self.refusal("libdrizzle"),
+        )
+        options = ["--libdrizzle-host=h", "--libdrizzle-port=1", "--libdrizzle-user=me", "--libdrizzle-db=d"]
+        said = self.refusal("libdrizzle", *options, "--libdrizzle-password=secret", "--libdrizzle-table=a b")
+        self.assertIn("txgear import --from=mysql://me@h:1/d '--table=a b'", said)
+        self.assertNotIn("secret", said)
+        self.assertNotIn("txgear import", self.refusal("redis"))
+
     def ignored(self, *options: str) -> list[str]:
         """Those of the options that say nothing."""
         parser = Parser()

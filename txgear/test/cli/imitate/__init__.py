@@ -1,0 +1,5 @@
+"""
+Tests for L{txgear.cli.imitate}.
+"""
+
+from __future__ import annotations
