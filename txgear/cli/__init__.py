@@ -86,6 +86,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     },
     "Look after a server": {
         "access": Entry("access", "See who may do what, by the server's file"),
+        "bench": Entry("probe.bench", "Measure how fast a server is"),
         "check": Entry("probe.check", "Watch a server, as a plugin of Nagios, Naemon or Icinga"),
         "config": Entry("config", "Check the server's file"),
         "import": Entry("import_", "Take over the jobs that a gearmand has stored"),
