@@ -8,7 +8,7 @@ import socket
 import time
 from typing import Final
 
-from txgear.cli.base.api import plain_connection, tls_context
+from txgear.cli.base.connection import plain_connection, tls_context
 from txgear.cli.base.options import Servers
 from txgear.protocol.constants import EXTENSION_OPTION, HEADER_SIZE, LOGIN, OPTION_REQ
 from txgear.protocol.packets import request

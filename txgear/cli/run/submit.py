@@ -59,10 +59,13 @@ def _setting_options(command: Command) -> Command:
     return command
 
 
-@click.command(
-    context_settings={"help_option_names": ["--help", "-H"]},
-    epilog="Example: ls *.png | txgear submit resize -N -b --retries 5 --failed again.jsonl",
-)
+def _help(context: click.Context, param: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(context.get_help())
+        context.exit()
+
+
+@click.command(epilog="Example: ls *.png | txgear submit resize -N -b --failed again.jsonl")
 @click.argument("words", nargs=-1, metavar="FUNCTION [WORKLOAD]...")
 @click.option(
     *("-f", "--function", "functions"),
@@ -114,6 +117,9 @@ def _setting_options(command: Command) -> Command:
 @click.option("-P", "--prefix", is_flag=True, help="Put the function's name in front of each line.")
 @click.option("-v", "--verbose", is_flag=True, help="Say handles and progress on standard error.")
 @click.option("--json", "as_events", is_flag=True, help="Write all that happens as lines of JSON.")
+@click.option(
+    "-H", is_flag=True, is_eager=True, expose_value=False, callback=_help, help="The same as --help."
+)
 @gearman_server_options
 def command(servers: Servers, **given: Any) -> int:
     """
