@@ -21,12 +21,12 @@ from txgear.net.servers import ServerArgument, TLSArgument, server_list
 from txgear.net.steady import steady
 from txgear.net.watchdog import ANSWER_SECONDS, HEARTBEAT_SECONDS
 from txgear.protocol.constants import MAX_PACKET
-from txgear.worker.functions import Ability, Fail, Function, Runner, partitioned
+from txgear.worker.functions import Ability, Fail, FailWithText, Function, Runner, partitioned
 from txgear.worker.job import WorkerJob
 from txgear.worker.links import ServerLinks
 from txgear.worker.running import InThread, RunningJobs
 
-__all__ = ["Fail", "Worker", "WorkerJob"]
+__all__ = ["Fail", "FailWithText", "Worker", "WorkerJob"]
 
 STOP_SECONDS: Final = 60.0
 """
@@ -71,6 +71,7 @@ class Worker(Service):
         max_packet: int = MAX_PACKET,
         random: Callable[[], float] = _random.random,
         in_thread: InThread | None = None,
+        most_jobs: int | None = None,
     ) -> None:
         """
         @param servers: endpoint strings (C{tcp:host:port}, C{tls:host:port},
@@ -94,6 +95,8 @@ class Worker(Service):
         @param in_thread: runs a blocking function, given it and its job, and
             returns a Deferred; by default in a pool of C{concurrency} threads
             of the worker's own.
+        @param most_jobs: after so many jobs the worker stops by itself; C{None} for never. A server that takes
+            long to answer may give it one more. It counts anew when it is started again.
         @raise ValueError: a server is not understood, or there is none, a number makes no sense, a file
             of TLS cannot be used, or the token has not the form of one.
         @raise TypeError: an argument of a wrong type.
@@ -109,7 +112,9 @@ class Worker(Service):
         if in_thread is not None:
             _arguments.check_callable("in_thread", in_thread)
         self._abilities: dict[bytes, Ability] = {}
-        jobs = RunningJobs(reactor, clock, self._abilities, concurrency, in_thread)
+        if most_jobs is not None:
+            most_jobs = _arguments.count("most_jobs", most_jobs)
+        jobs = RunningJobs(reactor, clock, self._abilities, concurrency, in_thread, most_jobs)
         self._links = ServerLinks(
             clock, found, limits, name, login, self._abilities, jobs, stop_timeout, random
         )
@@ -232,6 +237,23 @@ class Worker(Service):
         jobs of them from there. What they were told when it connected last counts; the log has it as well.
         """
         return self._links.refused
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """
+        The servers, by name, that cannot be reached now, each with the reason. The log has it as well.
+        """
+        return self._links.problems
+
+    def when_working(self) -> Deferred[None]:
+        """
+        Wait until a server has answered that lets the worker do one of its functions.
+
+        @return: fires then, at once if there is one now; fails with
+            L{AccessDenied<txgear.errors.AccessDenied>} once all servers have said no. A server that cannot be
+            reached is tried again meanwhile. Cancelling it changes nothing.
+        """
+        return self._links.when_working()
 
     # Pauses
 

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults, maybeDef
 
 from txgear.errors import TxgearError
 from txgear.net import arguments
+from txgear.net.arguments import Text
 from txgear.protocol.constants import CAN_DO, CAN_DO_TIMEOUT
 from txgear.protocol.packets import request
 from txgear.worker.job import WorkerJob
@@ -28,6 +29,20 @@ class Fail(TxgearError):
     Raised by a worker's function so that its job fails without an exception:
     the client gets WORK_FAIL, which carries no text.
     """
+
+
+class FailWithText(TxgearError):
+    """
+    Raised by a worker's function so that its job fails with a text of its own: the client gets WORK_EXCEPTION
+    with just that. Nothing of it is logged, as nothing in the worker has gone wrong.
+    """
+
+    def __init__(self, text: Text) -> None:
+        """
+        @param text: what the client gets.
+        """
+        super().__init__(text)
+        self.text = text.encode("utf-8", "replace") if isinstance(text, str) else bytes(text)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,9 @@ class JobConnection(Protocol):
     def release(self, job: WorkerJob) -> None:
         """The job is not under way any more."""
 
+    def when_caught_up(self, call: Callable[[], object]) -> None:
+        """Call this when all that was written has left, at once if it has; never if the connection ends."""
+
 
 class WorkerJob:
     """
@@ -123,6 +126,18 @@ class WorkerJob:
     def set_status(self, numerator: int, denominator: int) -> None:
         """Report the job's progress: C{numerator} of C{denominator}."""
         self._send(WORK_STATUS, [self.handle, b"%d" % numerator], b"%d" % denominator)
+
+    def when_sent(self) -> Deferred[None]:
+        """
+        Wait until the connection has taken all that was sent over it. A job that sends much waits for
+        this from time to time, and takes no more memory than the server lets it. Not for functions in a thread.
+
+        @return: fires at once if nothing waits. It never fires if the connection ends before; the job is
+            cancelled then.
+        """
+        sent: Deferred[None] = Deferred(lambda _: None)
+        self.connection.when_caught_up(lambda: None if sent.called else sent.callback(None))
+        return sent
 
     def _send(self, kind: int, arguments: list[bytes], data: bytes) -> None:
         chunks = self.packet(kind, arguments, data)

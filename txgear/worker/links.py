@@ -99,6 +99,8 @@ class ServerLinks:
         self._started = False
         self._stopping: list[Deferred[None]] = []
         self._awaiting_end: list[Deferred[None]] = []
+        self._awaiting_work: list[Deferred[None]] = []
+        self._denials: dict[Server, AccessDenied] = {}
         self._grab_timer: IDelayedCall | None = None
         self._stop_timer: IDelayedCall | None = None
 
@@ -108,6 +110,7 @@ class ServerLinks:
         """Connect to all servers; while it stops, as soon as it has stopped."""
         self._started = True
         if not self._stopping:
+            self._jobs.begin()
             self._connect()
 
     def stop(self) -> Deferred[None]:
@@ -171,6 +174,7 @@ class ServerLinks:
         for stopped in waiting:
             stopped.callback(None)
         if self._started and not self._stopping:
+            self._jobs.begin()
             self._connect()
 
     def _stop_now(self) -> None:
@@ -211,6 +215,11 @@ class ServerLinks:
         all events Twisted shows only critical ones where nobody has set up a log.
         """
         self._problems[server] = why
+        refusal = self._connectors[server].refusals.get(server)
+        if isinstance(refusal, AccessDenied):
+            self._denials[server] = refusal
+        else:
+            self._denials.pop(server, None)
         if len(self._problems) < len(self._servers):
             self.log.warn("{server} cannot be reached: {why}", server=server.name, why=why)
         else:
@@ -218,6 +227,7 @@ class ServerLinks:
             self.log.critical(
                 "no server can be reached, the worker tries again: {problems}", problems=problems
             )
+        self._look_whether_denied()
 
     def connection_ready(self, connection: WorkerConnection) -> None:
         """Part of L{txgear.worker.connection.Owner}: a server has answered for the first time."""
@@ -229,7 +239,41 @@ class ServerLinks:
             server=connection.server.name,
             count=len(self._abilities) - len(self._refused[connection.server]),
         )
+        if self._may_work_at(connection.server):
+            self._denials.pop(connection.server, None)
+            waiting, self._awaiting_work = self._awaiting_work, []
+            for working in waiting:
+                working.callback(None)
+        else:
+            self._look_whether_denied()
         self.jobs_wanted()
+
+    def _may_work_at(self, server: Server) -> bool:
+        return len(self._abilities) > len(self._refused[server]) or not self._abilities
+
+    def _look_whether_denied(self) -> None:
+        """Tell those who wait for work, if no server lets us."""
+        if len(self._denials) == len(self._servers):
+            denial = next(iter(self._denials.values()))
+            waiting, self._awaiting_work = self._awaiting_work, []
+            for working in waiting:
+                working.errback(denial)
+
+    def when_working(self) -> Deferred[None]:
+        """
+        @return: fires when a server has answered that lets the worker do something, at once if there is one;
+            fails with L{AccessDenied} once all have said no.
+        """
+        if any(self._may_work_at(connection.server) for connection in self._ready):
+            return succeed(None)
+        working: Deferred[None] = Deferred(self._awaiting_work.remove)
+        self._awaiting_work.append(working)
+        return working
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Why servers cannot be reached, by their names."""
+        return {server.name: why for server, why in self._problems.items()}
 
     def connection_lost(self, connection: WorkerConnection, reason: str) -> None:
         """Part of L{txgear.worker.connection.Owner}: a connection has ended. Its jobs are given up."""
@@ -259,6 +303,8 @@ class ServerLinks:
         server = connection.server
         names = [name for name in self._abilities if error.text == denied(WORK, name).text]
         self._refused[server].update(names)
+        if not self._may_work_at(server):
+            self._denials[server] = error
         told = [(server, name) for name in names or [b""]]
         if not self._told.issuperset(told):
             self._told.update(told)
@@ -310,6 +356,9 @@ class ServerLinks:
         """
         if self._stopping:
             self._leave()
+            return
+        if self._jobs.used_up:
+            self.stop_wanted()
             return
         if self.paused:
             return

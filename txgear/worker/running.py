@@ -19,7 +19,7 @@ from twisted.python.threadpool import ThreadPool
 
 from txgear.net import arguments
 from txgear.protocol.constants import WORK_COMPLETE, WORK_EXCEPTION, WORK_FAIL
-from txgear.worker.functions import Ability, Fail, Function
+from txgear.worker.functions import Ability, Fail, FailWithText, Function
 from txgear.worker.job import WorkerJob
 
 MAX_EXCEPTION: Final = 65536
@@ -48,6 +48,7 @@ class RunningJobs:
         abilities: Mapping[bytes, Ability],
         concurrency: int,
         in_thread: InThread | None,
+        most_jobs: int | None = None,
     ) -> None:
         """
         @param reactor: calls what a thread sends.
@@ -55,12 +56,14 @@ class RunningJobs:
         @param abilities: the functions by their names.
         @param concurrency: how many jobs run at once.
         @param in_thread: calls a blocking function; by default in a pool of C{concurrency} threads.
+        @param most_jobs: how many are taken from L{begin} on; C{None} for no bound.
         """
         self._reactor = reactor
         self._clock = clock
         self._abilities = abilities
         self._concurrency = concurrency
         self._in_thread = in_thread or self._run_in_pool
+        self._most_jobs = self._left = most_jobs
         self.jobs_wanted: Callable[[], object] = lambda: None
         self._pool: ThreadPool | None = None
         self._running: set[WorkerJob] = set()
@@ -73,10 +76,22 @@ class RunningJobs:
     @property
     def room(self) -> int:
         """How many more jobs may be started. It is negative where too many were assigned."""
-        return self._concurrency - len(self._running) - len(self._waiting)
+        room = self._concurrency - len(self._running) - len(self._waiting)
+        return room if self._left is None else min(room, self._left)
+
+    @property
+    def used_up(self) -> bool:
+        """Whether as many jobs as are to be taken have been taken, and all of them have ended."""
+        return self._left is not None and self._left <= 0 and not self._running and not self._waiting
+
+    def begin(self) -> None:
+        """The worker starts: count its jobs from now on."""
+        self._left = self._most_jobs
 
     def assign(self, job: WorkerJob) -> None:
         """Start a job that a server has given."""
+        if self._left is not None:
+            self._left -= 1
         if len(self._running) < self._concurrency:
             self._start(job)
         else:
@@ -143,6 +158,8 @@ class RunningJobs:
                 outcome = Failure()
         if outcome.check(Fail):
             return job.packet(WORK_FAIL, [], job.handle)
+        if isinstance(outcome.value, FailWithText):
+            return job.packet(WORK_EXCEPTION, [job.handle], outcome.value.text[:MAX_EXCEPTION])
         if not (job.gone and outcome.check(CancelledError)):
             self.log.failure(
                 "job {handle} of {function} raised", outcome, handle=job.handle, function=job.function
