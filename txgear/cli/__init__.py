@@ -61,6 +61,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     },
     "Run": {
         "submit": Entry("run.submit", "Submit jobs, and write their results"),
+        "work": Entry("run.work", "Do jobs with a command"),
     },
     "Act": {
         "cancel": Entry("act.cancel", "End jobs that are not over"),

@@ -95,8 +95,8 @@ class Worker(Service):
         @param in_thread: runs a blocking function, given it and its job, and
             returns a Deferred; by default in a pool of C{concurrency} threads
             of the worker's own.
-        @param most_jobs: after so many jobs the worker stops by itself; C{None} for never. A server that takes
-            long to answer may give it one more. It counts anew when it is started again.
+        @param most_jobs: after so many jobs the worker stops by itself; C{None} for never. A server that
+            takes long to answer may give it one more. It counts anew when it is started again.
         @raise ValueError: a server is not understood, or there is none, a number makes no sense, a file
             of TLS cannot be used, or the token has not the form of one.
         @raise TypeError: an argument of a wrong type.

@@ -69,6 +69,7 @@ class WorkerJob:
     @ivar gone: true once the server waits for this job no more: its time was
         up, somebody cancelled it, the connection was lost, or the worker had to
         stop. A function in a thread may look at it from time to time, and return.
+    @ivar why_gone: the reason of that, in words; empty before, and for a job that has ended.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class WorkerJob:
         self.timeout = 0.0
         self.server = connection.server.name
         self.gone = False
+        self.why_gone = ""
         # The rest is the worker's.
         self.connection = connection
         self.running: Deferred[Any] | None = None
@@ -130,7 +132,8 @@ class WorkerJob:
     def when_sent(self) -> Deferred[None]:
         """
         Wait until the connection has taken all that was sent over it. A job that sends much waits for
-        this from time to time, and takes no more memory than the server lets it. Not for functions in a thread.
+        this from time to time, and takes no more memory than the server lets it. Not for functions in a
+        thread.
 
         @return: fires at once if nothing waits. It never fires if the connection ends before; the job is
             cancelled then.

@@ -283,7 +283,7 @@ class ServerLinks:
                 "no longer working at {server}: {reason}", server=connection.server.name, reason=reason
             )
         for job in list(connection.jobs.values()):
-            self._jobs.give_up(job)
+            self._jobs.give_up(job, f"the connection to {job.server} was lost: {reason}")
         self.jobs_wanted()
 
     @property
@@ -398,5 +398,5 @@ class ServerLinks:
             function=job.function,
             reason=reason,
         )
-        self._jobs.give_up(job)
+        self._jobs.give_up(job, f"{job.server} has taken it back: {reason}")
         self.jobs_wanted()

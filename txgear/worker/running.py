@@ -98,8 +98,13 @@ class RunningJobs:
             # Two servers have been asked, as one of them took so long to answer.
             self._waiting.append(job)
 
-    def give_up(self, job: WorkerJob) -> None:
-        """The server waits for this job no more: cancel it."""
+    def give_up(self, job: WorkerJob, why: str) -> None:
+        """
+        The server waits for this job no more: cancel it.
+
+        @param why: in words.
+        """
+        job.why_gone = why
         job.end()
         if job in self._waiting:
             self._waiting.remove(job)
@@ -175,7 +180,7 @@ class RunningJobs:
             function=job.function,
             timeout=timeout,
         )
-        self.give_up(job)
+        self.give_up(job, "its time was up")
 
 
 def _from_thread(reactor: IReactorTime) -> Callable[..., object]:
