@@ -722,14 +722,14 @@ def test_tls_and_a_token_file(workers: Workers, start_server: Servers, function:
     """They are those of all commands."""
     _, authority = certificate(workers.folder)
     authority.cert_pem.write_to_path(str(workers.folder / "ca.pem"))
-    made, token = run([*txgear(), "token", "new", "mailer"]), workers.folder / "token"
-    [secret] = re.findall(rb"txg_\w+", made.stdout)
-    [digest] = re.findall(rb"tokens = .*", made.stdout)
+    made, token = run([*txgear(), "token", "new"]), workers.folder / "token"
+    [(secret, digest)] = re.findall(rb"token: (\S+)\nfile:  (\S+)\n", made.stdout)
     token.write_bytes(secret + b"\n")
     rules = workers.folder / "rules.toml"
     rules.write_text(TOKENS.replace("DIGEST", digest.decode()))
     port = free_port()
     server = start_server(
+        "--listen=127.0.0.1",
         f"--tls-listen=127.0.0.1:{port}",
         f"--tls-cert={workers.folder / 'certificate.pem'}",
         f"--tls-key={workers.folder / 'key.pem'}",

@@ -1,0 +1,90 @@
+"""
+Tests for L{txgear.cli.run.jobruns} and L{txgear.cli.run.processes}: what is said of a job. What commands do
+is in C{tests/test_cli_work.py}.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from txgear.cli.run.jobruns import FAILED, Account, environment
+from txgear.cli.run.processes import Ending
+from txgear.worker import WorkerJob
+
+
+class _Server:
+    name = "gear.example:4730"
+
+
+class _Connection:
+    server: Any = _Server()
+
+
+def job(handle: bytes = b"H:vm:7") -> WorkerJob:
+    connection: Any = _Connection()
+    made = WorkerJob(connection, handle, b"resize", b"key \xff", b"", b"12345")
+    made.attempt = 2
+    return made
+
+
+class AccountTests(SynchronousTestCase):
+    def test_done(self) -> None:
+        """How much went in and out."""
+        account = Account(job(), 5, seconds=12.0, output=2048, ending=Ending(0, None))
+        self.assertEqual("H:vm:7 resize: done after 12s: 5 in, 2K out", account.line().replace("2.0K", "2K"))
+        self.assertEqual(
+            {
+                "handle": "H:vm:7",
+                "function": "resize",
+                "unique": "key \\xff",
+                "server": "gear.example:4730",
+                "attempt": 2,
+                "workload_size": 5,
+                "output_size": 2048,
+                "seconds": 12.0,
+                "outcome": "done",
+                "why": None,
+                "exit_status": 0,
+                "signal": None,
+            },
+            account.as_json(),
+        )
+
+    def test_failed(self) -> None:
+        """Why."""
+        account = Account(job(), 5, FAILED, "ended by SIGKILL", 12.0, ending=Ending(None, 9))
+        self.assertEqual("H:vm:7 resize: failed after 12s: ended by SIGKILL", account.line())
+        self.assertEqual((None, 9), (account.as_json()["exit_status"], account.as_json()["signal"]))
+
+    def test_never_started(self) -> None:
+        """There is neither a status nor a signal."""
+        said = Account(job(), 5, FAILED, "cannot start x").as_json()
+        self.assertEqual((None, None), (said["exit_status"], said["signal"]))
+
+
+class EnvironmentTests(SynchronousTestCase):
+    def test_bytes(self) -> None:
+        """Names are as they came; what is ours goes before what was there."""
+        found = environment(job(), {b"A": b"b", b"TXGEAR_HANDLE": b"old"})
+        self.assertEqual(
+            {
+                b"A": b"b",
+                b"TXGEAR_HANDLE": b"H:vm:7",
+                b"TXGEAR_FUNCTION": b"resize",
+                b"TXGEAR_UNIQUE": b"key \xff",
+                b"TXGEAR_ATTEMPT": b"2",
+                b"TXGEAR_SIZE": b"5",
+            },
+            found,
+        )
+
+
+class EndingTests(SynchronousTestCase):
+    def test_words(self) -> None:
+        """Signals by name, where they have one."""
+        self.assertEqual("exit status 3", str(Ending(3, None)))
+        self.assertEqual("ended by SIGTERM", str(Ending(None, signal.SIGTERM)))
+        self.assertEqual("ended by signal 99", str(Ending(None, 99)))
