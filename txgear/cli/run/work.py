@@ -13,14 +13,13 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from txgear.cli.base.moments import span_value
 from txgear.cli.base.options import Servers, json_option
 from txgear.cli.base.statuses import MISUSED, CommandError
 from txgear.cli.run.detach import Detached
 from txgear.cli.run.groups import Guard
 from txgear.cli.run.letters import gearman_server_options
 from txgear.cli.run.reacting import check_reachable, run
-from txgear.errors import PolicyError
-from txgear.quantities import duration
 
 NAME: Final = "txgear work"
 MOST_JOBS: Final = 1000
@@ -33,16 +32,11 @@ OF_COMMANDS: Final = ("stream", "stream_bare", "progress", "plain_fail", "time_l
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _seconds(context: click.Context, option: click.Parameter, value: str | None) -> float:
-    """A time of the command line; 0 for none."""
-    if value is None:
-        return 0.0
-    try:
-        seconds = duration(value)
-    except PolicyError as error:
-        raise click.BadParameter(str(error)) from error
+def limit_value(text: str) -> float:
+    """The type of an option that is a time for which a timer can wait: seconds."""
+    seconds = span_value(text)
     if seconds > MOST_SECONDS:
-        raise click.BadParameter(f"{value} is more than {MOST_SECONDS / 86400:.0f} days")
+        raise click.BadParameter(f"{text} is more than {MOST_SECONDS / 86400:.0f} days")
     return seconds
 
 
@@ -101,13 +95,14 @@ def detachable(command: F) -> F:
 @click.option("-N", "--stream-bare", is_flag=True, help="The same, without the ends of the lines.")
 @click.option(
     "--time-limit",
-    callback=_seconds,
+    type=limit_value,
+    default="0",
     metavar="TIME",
     help="End a command, and all that it has started, after so long: 90s, 2h. Its job fails.",
 )
 @click.option(
     "--kill-after",
-    callback=_seconds,
+    type=limit_value,
     metavar="TIME",
     default=f"{KILL_SECONDS:g}",
     help=f"Between the SIGTERM that asks it to end and the SIGKILL.  [{KILL_SECONDS:g}s]",
