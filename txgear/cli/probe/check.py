@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from txgear.cli.base.options import MOST_SECONDS, TIMEOUT, Servers, json_option, server_options
+from txgear.cli.base.options import MOST_SECONDS, TIMEOUT, Seconds, Servers, json_option, server_options
 from txgear.cli.base.statuses import MISUSED, CommandError
 from txgear.cli.probe.judging import CRITICAL, WARNING, Rules, parse_threshold
 from txgear.cli.probe.plugin import Plugin, within
@@ -41,7 +41,7 @@ Exit statuses: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN, as for a command line tha
 @click.option(
     "-t",
     "seconds",
-    type=click.FloatRange(0, MOST_SECONDS, min_open=True),
+    type=Seconds(0, MOST_SECONDS, min_open=True),
     default=TIMEOUT,
     metavar="SECONDS",
     help=f"For all of it.  [{TIMEOUT:g}]",

@@ -1,12 +1,12 @@
 """
-Tests for L{txgear.cli.packetview}.
+Tests for L{txgear.cli.probe.packetview}.
 """
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.cli.packetview import KEPT, SHOWN, PacketView
+from txgear.cli.probe.packetview import KEPT, SHOWN, PacketView
 from txgear.protocol.constants import (
     CAN_DO,
     ECHO_REQ,

@@ -1,9 +1,10 @@
 """
-Tests for L{txgear.cli.access}.
+Tests for L{txgear.cli.care.access}.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from io import StringIO
 from pathlib import Path
@@ -12,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear import cli
 from txgear.broker.rights import ACTS
-from txgear.cli.access import DENIED, OF_FUNCTIONS, OF_SERVER, identities
+from txgear.cli.base.statuses import DENIED, FAILED, MISUSED
+from txgear.cli.care.access import OF_FUNCTIONS, OF_SERVER, identities
 from txgear.daemon.config import parse_config
 
 FILE = """\
@@ -151,22 +153,35 @@ class CheckTests(AccessTestCase):
 
     def test_mistakes(self) -> None:
         """What is not known is neither allowed nor denied."""
-        for words, said in (
-            (("webb", "see", "f"), f"{self.path} has no identity webb; there are web, team-a, ops, nobody"),
-            (("web", "steer", "f"), "there is no act steer; there are submit, work, see, read, cancel"),
-            (("web", "see"), "see is for a function: name one"),
-            (("web", "http", "f"), "http is for no function"),
-            (("web",), "the following arguments are required: ACT"),
+        for words, status, said in (
+            (("webb", "see", "f"), FAILED, f"{self.path} has no identity webb; there are web, team-a, ops"),
+            (
+                ("web", "steer", "f"),
+                MISUSED,
+                "'steer' is not one of 'submit', 'work', 'see', 'read', 'cancel'",
+            ),
+            (("web", "see"), MISUSED, "see is for a function: name one"),
+            (("web", "http", "f"), MISUSED, "http is for no function"),
+            (("web",), MISUSED, "Missing argument 'ACT'"),
         ):
-            self.assertEqual(self.check(*words), (1, []))
-            self.assertIn(f"txgear access: {said}", self.err.getvalue())
+            self.assertEqual(self.check(*words), (status, []))
+            said_last = self.err.getvalue().splitlines()[-1]
+            self.assertTrue(said_last.startswith("txgear access"), said_last)
+            self.assertIn(said, said_last)
 
     def test_the_file_has_to_be_right(self) -> None:
         self.path.write_text("[[access]]\n")
-        self.assertEqual(self.check("web", "see", "f")[0], 1)
+        self.assertEqual(self.check("web", "see", "f")[0], FAILED)
         self.assertIn(f"txgear access: {self.path}, line 1: access.identities: ", self.err.getvalue())
-        self.assertEqual(cli.main(["access", "show"]), 1)
-        self.assertIn("the following arguments are required: --config", self.err.getvalue())
+        self.assertEqual(cli.main(["access", "show"]), MISUSED)
+        self.assertIn("--config", self.err.getvalue().splitlines()[-1])
+
+    def test_json(self) -> None:
+        status, [line] = self.check("team-a", "submit", "mail.secret.1", "--json")
+        self.assertEqual(status, DENIED)
+        found = json.loads(line)
+        self.assertEqual((found["allowed"], found["line"], found["identity"]), (False, 25, "team-a"))
+        self.assertEqual(len(found["why"]), 2)
 
     def test_all_acts_are_known(self) -> None:
         self.assertEqual(sorted((*OF_FUNCTIONS, *OF_SERVER)), sorted(ACTS))
@@ -196,6 +211,18 @@ class ShowTests(AccessTestCase):
                 "  http",
             ],
         )
+
+    def test_json(self) -> None:
+        self.assertEqual(self.run_command("show", "--json"), 0)
+        [line] = self.said()
+        web, _, ops, nobody = json.loads(line)["identities"]
+        self.assertEqual(web["identity"], "web")
+        self.assertEqual(web["known_by"], ["certificate web.example", "token a1b2c3d4"])
+        self.assertEqual(web["quota"], {"connections": 100, "bytes": 1024, "submits": "10/s"})
+        self.assertIn({"functions": "mail.*, report", "acts": ["see"]}, web["functions"])
+        self.assertEqual(web["server"], ["http"])
+        self.assertIn("shutdown", ops["server"])
+        self.assertEqual((nobody["identity"], nobody["functions"]), ("nobody", []))
 
     def test_nothing(self) -> None:
         self.path.write_text("")

@@ -1,5 +1,5 @@
 """
-Tests for L{txgear.cli.trace}.
+Tests for L{txgear.cli.probe.trace}.
 """
 
 from __future__ import annotations
@@ -12,20 +12,23 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear import cli
-from txgear.cli.trace import parser, start
-from txgear.errors import ConfigurationError
+from txgear.cli.probe.trace import start
+from txgear.cli.probe.traceproxy import Seen
+from txgear.errors import TxgearError
 
 
 class StartTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
-        self.lines: list[str] = []
+        self.lines: list[Seen] = []
 
     def start(self, *words: str) -> list[Any]:
-        return list(start(parser().parse_args(words), self.reactor, self.lines.append))
+        server, *rest = words
+        listening = rest[-1] if rest else "127.0.0.1:4731"
+        return list(start(server, listening, self.reactor, self.lines.append))
 
     def refusal(self, *words: str) -> str:
-        return str(self.assertRaises(ConfigurationError, self.start, *words))
+        return str(self.assertRaises(TxgearError, self.start, *words))
 
     def test_where(self) -> None:
         """It listens on loopback beside Gearman's own port, and elsewhere on request."""
@@ -55,6 +58,6 @@ class StartTests(SynchronousTestCase):
     def test_a_mistake_is_one_line(self) -> None:
         err = StringIO()
         self.patch(sys, "stderr", err)
-        self.assertEqual(cli.main(["trace"]), 1)
-        self.assertIn("ADDRESS", err.getvalue())
+        self.assertEqual(cli.main(["trace", "127.0.0.1", "stray"]), 2)
+        self.assertIn("stray", err.getvalue())
         self.assertEqual(len(err.getvalue().splitlines()), 1)

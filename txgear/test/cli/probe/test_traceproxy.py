@@ -1,5 +1,5 @@
 """
-Tests for L{txgear.cli.traceproxy}.
+Tests for L{txgear.cli.probe.traceproxy}.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.cli.traceproxy import NearSide, Side, Tracer
+from txgear.cli.probe.traceproxy import NearSide, Side, Tracer
 from txgear.net.servers import Server
 from txgear.protocol.constants import CAN_DO, GRAB_JOB, NO_JOB, SUBMIT_JOB
 from txgear.protocol.packets import request, response
@@ -40,7 +40,9 @@ class TracerTests(SynchronousTestCase):
         self.reactor = MemoryReactorClock()
         self.lines: list[str] = []
         endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", 4730)
-        self.tracer = Tracer(self.reactor, Server("127.0.0.1:4730", endpoint), self.lines.append)
+        self.tracer = Tracer(
+            self.reactor, Server("127.0.0.1:4730", endpoint), lambda seen: self.lines.append(str(seen))
+        )
 
     def accept(self, peer: IAddress = CLIENT) -> tuple[NearSide, Any]:
         """A connection that was made to us; our own to the server is being made."""

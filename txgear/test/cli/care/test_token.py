@@ -1,9 +1,10 @@
 """
-Tests for L{txgear.cli.token}.
+Tests for L{txgear.cli.care.token}.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from io import StringIO
@@ -35,6 +36,13 @@ class TokenTests(SynchronousTestCase):
         lines = self.out.getvalue().splitlines()
         self.assertEqual(len(set(lines)), 4)
 
+    def test_json(self) -> None:
+        self.assertEqual(cli.main(["token", "new", "--json"]), 0)
+        found = json.loads(self.out.getvalue())
+        tokens = Tokens()
+        tokens.add("web", Token.parse(found["file"]))
+        self.assertEqual(tokens.find(found["token"].encode("ascii")), "web")
+
     def test_help(self) -> None:
         self.assertEqual(cli.main(["token", "new", "--help"]), 0)
         self.assertIn("Two tokens of an identity count at the same time", self.out.getvalue())
@@ -42,6 +50,6 @@ class TokenTests(SynchronousTestCase):
     def test_mistakes(self) -> None:
         """Nobody chooses a token."""
         for words in ((), ("old",), ("new", "hunter2"), ("new", "--name=web")):
-            self.assertEqual(cli.main(["token", *words]), 1)
+            self.assertEqual(cli.main(["token", *words]), 2)
         self.assertEqual(self.out.getvalue(), "")
         self.assertNotIn("hunter2 ", self.err.getvalue())

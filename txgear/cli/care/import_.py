@@ -97,8 +97,8 @@ def run(arguments: Sequence[str]) -> int:
     # Imported here, as libraries for databases take their time: a wrong command line and the help need none.
     from tqdm import tqdm
 
+    from txgear.cli.care.takeover import Takeover
     from txgear.cli.gearmandtable import gearmand_table
-    from txgear.cli.takeover import Takeover
     from txgear.daemon.tap import Options, default_prefix, password
     from txgear.stores.sql import SqlStore
 

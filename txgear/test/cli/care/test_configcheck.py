@@ -1,5 +1,5 @@
 """
-Tests for L{txgear.cli.configcheck}.
+Tests for L{txgear.cli.care.configcheck}.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear import cli
-from txgear.cli.configcheck import schedules
+from txgear.cli.care.configcheck import schedules
 from txgear.daemon.config import parse_config
 
 FILE = """\
@@ -149,8 +149,11 @@ names = []
 
     def test_only_the_file_is_wanted(self) -> None:
         """Functions may follow, and are not asked for."""
-        self.assertEqual(cli.main(["config", "check"]), 1)
-        self.assertEqual(self.err.getvalue(), "txgear config: the following arguments are required: FILE\n")
+        self.assertEqual(cli.main(["config", "check"]), 2)
+        self.assertEqual(
+            self.err.getvalue(),
+            "txgear config check: Missing argument 'FILE'. (see txgear config check --help)\n",
+        )
 
     def test_times(self) -> None:
         """The next times of a schedule, as its own clock shows them."""

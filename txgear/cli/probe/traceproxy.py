@@ -5,7 +5,7 @@ Connections that are passed on to a server, and shown while they are.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import connectProtocol
@@ -14,13 +14,33 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from txgear.cli.packetview import PacketView
+from txgear.cli.probe.packetview import PacketView
 from txgear.net.servers import Server
 from txgear.net.stream import shown_peer
 from txgear.protocol.constants import REQUEST_MAGIC, RESPONSE_MAGIC
 
 TO_SERVER = "->"
 FROM_SERVER = "<-"
+
+
+class Seen(NamedTuple):
+    """
+    Something that went through, or happened.
+
+    @ivar seconds: since the start.
+    @ivar connection: the number of the connection.
+    @ivar direction: L{TO_SERVER}, L{FROM_SERVER}, or empty for what is no packet.
+    @ivar text: the packet, or what happened.
+    """
+
+    seconds: float
+    connection: int
+    direction: str
+    text: str
+
+    def __str__(self) -> str:
+        words = f"{self.direction} {self.text}" if self.direction else self.text
+        return f"{self.seconds:8.3f} #{self.connection} {words}"
 
 
 @implementer(IHalfCloseableProtocol)
@@ -93,7 +113,7 @@ class NearSide(Side):
     def __init__(self, tracer: Tracer, number: int) -> None:
         self._tracer = tracer
         self._number = number
-        super().__init__(PacketView(REQUEST_MAGIC), lambda line: tracer.show(number, f"{TO_SERVER} {line}"))
+        super().__init__(PacketView(REQUEST_MAGIC), lambda line: tracer.show(number, line, TO_SERVER))
 
     def connectionMade(self) -> None:
         # Nothing is read before there is somewhere to write it.
@@ -110,11 +130,11 @@ class Tracer(Factory):
 
     noisy = False
 
-    def __init__(self, clock: IReactorTime, server: Server, say: Callable[[str], object]) -> None:
+    def __init__(self, clock: IReactorTime, server: Server, say: Callable[[Seen], object]) -> None:
         """
-        @param clock: tells how long it has been since now: each line begins with that.
+        @param clock: tells how long it has been since now.
         @param server: where the connections are passed on to.
-        @param say: called with each line.
+        @param say: called with each thing.
         """
         self._clock = clock
         self._began = clock.seconds()
@@ -126,14 +146,14 @@ class Tracer(Factory):
         self._connections += 1
         return NearSide(self, self._connections)
 
-    def show(self, number: int, text: str) -> None:
+    def show(self, number: int, text: str, direction: str = "") -> None:
         """Say something of a connection."""
-        self._say(f"{self._clock.seconds() - self._began:8.3f} #{number} {text}")
+        self._say(Seen(self._clock.seconds() - self._began, number, direction, text))
 
     def connect(self, near: NearSide, number: int) -> None:
         """Connect to the server on behalf of somebody who has connected to us."""
         self.show(number, f"from {shown_peer(near.transport.getPeer())}")
-        far = Side(PacketView(RESPONSE_MAGIC), lambda line: self.show(number, f"{FROM_SERVER} {line}"))
+        far = Side(PacketView(RESPONSE_MAGIC), lambda line: self.show(number, line, FROM_SERVER))
         attempt: Deferred[Side] = connectProtocol(self._server.endpoint, far)
 
         def connected(_: object) -> None:
