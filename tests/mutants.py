@@ -1581,4 +1581,40 @@ MUTANTS: Final = (
         "}",
         "daemon.test_takeoverline",
     ),
+    # Jobs that the command submits.
+    Mutant(
+        "a job that is not done is not written down",
+        "cli/run/submitrun.py",
+        "        self._counts[outcome] += 1\n        self._write_failed(ticket, outcome, why)\n",
+        "        self._counts[outcome] += 1\n",
+        "cli.run.test_submitrun",
+    ),
+    Mutant(
+        "a job that the server goes on with is given again",
+        "cli/run/submitrun.py",
+        "if self._failed is not None and not ticket.kept:",
+        "if self._failed is not None:",
+        "cli.run.test_submitrun",
+    ),
+    Mutant(
+        "jobs are taken although there is no server",
+        "cli/run/submitrun.py",
+        "            self._error = error\n        self._over = True\n",
+        "            self._error = error\n",
+        "cli.run.test_submitrun",
+    ),
+    Mutant(
+        "what was under way at the end is not written down",
+        "cli/run/submitrun.py",
+        'self._write_failed(ticket, "interrupted", "it was under way")',
+        "pass",
+        "cli.run.test_submitrun",
+    ),
+    Mutant(
+        "a workload that is no text is written as one",
+        "cli/run/submitjobs.py",
+        '        said["base64"] = b64encode(wanted.workload).decode("ascii")\n',
+        '        said["workload"] = wanted.workload.decode("latin-1")\n',
+        "cli.run.test_submitjobs",
+    ),
 )

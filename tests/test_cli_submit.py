@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from certificates import certificate
 from climemory import MEASURE
 from processes import Program, Programs, Server, Servers, free_port, run, txgear, wait_until
 from startup import assert_one_line
@@ -523,6 +524,33 @@ def test_refused_by_rules(start_server: Servers, tmp_path: Path) -> None:
     assert (done.returncode, len(done.stdout.splitlines())) == (4, 1)
     secret.write_text(f"{new_token()}\n")
     assert submit(server, "mail.send", *as_shop, "x").returncode == 4
+
+
+def test_over_tls(start_server: Servers, function: str, tmp_path: Path) -> None:
+    """By `--tls-ca` and by an endpoint string; a server that nobody vouches for gets no job."""
+    _, authority = certificate(tmp_path)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    port = free_port()
+    files = [f"--tls-cert={tmp_path / 'certificate.pem'}", f"--tls-key={tmp_path / 'key.pem'}"]
+    server = start_server("--listen=127.0.0.1", f"--tls-listen=localhost:{port}", *files)
+
+    def tried(*words: str) -> Done:
+        return run([*txgear(), *words])
+
+    trusting = ["--tls-ca", str(tmp_path / "ca.pem")]
+    place = f"localhost:{port}"
+    handles = [
+        one_handle(tried("submit", function, "-b", "x", "--server", place, *trusting)),
+        one_handle(tried("submit", function, "-b", "x", "--server", f"tls:{place}:trustRoots={trusting[1]}")),
+        one_handle(tried("submit", function, "-b", "x", "-h", "localhost", "-p", str(port), "-S", *trusting)),
+    ]
+    assert of_function(server, function) == handles
+    for words in (["--tls"], ["-S"], ["--tls-name", "elsewhere", *trusting]):
+        done = tried("submit", function, "-b", "x", "--server", place, "--timeout", "1", *words)
+        assert (done.returncode, done.stdout) == (3, b""), done
+    assert of_function(server, function) == handles
+    done = tried("bench", "--duration", "200ms", "--json", "--server", place, *trusting)
+    assert (done.returncode, json.loads(done.stdout)["jobs"] > 0) == (0, True)
 
 
 def test_mistakes(server: Server, function: str, tmp_path: Path) -> None:
