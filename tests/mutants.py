@@ -1573,6 +1573,20 @@ MUTANTS: Final = (
         "    if len(having) > 2:\n",
         "cli.base.test_finding",
     ),
+    Mutant(
+        "a worker takes more jobs than it is to do",
+        "worker/running.py",
+        "return room if self._left is None else min(room, self._left)",
+        "return room",
+        "worker.test_worker_life",
+    ),
+    Mutant(
+        "a command that has ended is ended again with the worker, and whoever has its number now",
+        "cli/run/groups.py",
+        "                groups.pop(line[1:], None)\n",
+        "                pass\n",
+        "cli.run.test_groups",
+    ),
     # What the start says of gearmand's queue.
     Mutant(
         "a password in the store's URL is shown",

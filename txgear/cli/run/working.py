@@ -166,33 +166,41 @@ class Work:
         """Do a job without a command: its workload is for who reads our standard output."""
         account = Account(job, len(job.workload))
         began = self._reactor.seconds()
-        if not self._plan.as_json:
-            try:
+        said: dict[str, str] | None = None
+        try:
+            if self._plan.as_json:
+                said = _as_member(job.workload)
+            else:
                 # In a thread, as who reads may take long, and the servers want signs of life meanwhile.
                 await deferToThread(_write, job.workload)
-            except BrokenPipeError as error:
-                await self._nobody_reads(error)
-        account.seconds = self._reactor.seconds() - began
-        self._report(account, _as_member(job.workload))
+            account.seconds = self._reactor.seconds() - began
+            self._tell(account, said)
+        except BrokenPipeError as error:
+            self._ended(error)
+            # The server gets the job back with the end of the connection.
+            await Deferred[None]()
         return b""
-
-    async def _nobody_reads(self, error: BrokenPipeError) -> None:
-        """The server gets the job back when the connection ends."""
-        self._ended(error)
-        await Deferred[None]()
 
     # What it says
 
-    def _report(self, account: Account, more: dict[str, str] | None = None) -> None:
-        if self._plan.verbose or account.outcome != jobruns.DONE:
-            self._say(account.line())
-        if not self._plan.as_json:
-            return
+    def _report(self, account: Account) -> None:
+        """A command has done a job: that counts, whether or not anybody reads of it."""
         try:
-            write_json({**account.as_json(), **(more or {})})
-            sys.stdout.flush()
+            self._tell(account)
         except BrokenPipeError as error:
             self._ended(error)
+
+    def _tell(self, account: Account, more: dict[str, str] | None = None) -> None:
+        """
+        Say what became of a job.
+
+        @raise BrokenPipeError: nobody reads.
+        """
+        if self._plan.verbose or account.outcome != jobruns.DONE:
+            self._say(account.line())
+        if self._plan.as_json:
+            write_json({**account.as_json(), **(more or {})})
+            sys.stdout.flush()
 
     def _say(self, text: str) -> None:
         print(f"{NAME}: {printable(text)}", file=sys.stderr)
