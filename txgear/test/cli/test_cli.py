@@ -262,3 +262,12 @@ class RunTests(SynchronousTestCase):
         self.patch(import_, "run", interrupted)
         self.assertEqual(cli.main(["import"]), 130)
         self.assertEqual(self.err.getvalue(), "\ntxgear import: interrupted\n")
+
+
+class OwnWordsTests(SynchronousTestCase):
+    def test_names(self) -> None:
+        """By a link with the name of a program that is imitated the command is that program, by no other."""
+        for called in ("gearman", "gearadmin", "gearmand"):
+            self.assertEqual(cli.own_words([f"/usr/bin/{called}", "-p", "1"]), [called, "-p", "1"])
+        for called in ("txgear", "/usr/bin/jobs", "gear", ""):
+            self.assertEqual(cli.own_words([called, "-p", "1"]), ["-p", "1"])
