@@ -13,7 +13,7 @@ from twisted.internet.task import SchedulerStopped, TaskStopped
 from twisted.python.failure import Failure
 
 from txgear.broker.model import Peer
-from txgear.broker.rights import knows
+from txgear.broker.rights import SEE, may
 from txgear.server.jobserver import JobServer
 from txgear.web.answers import Answer
 from txgear.web.api.functionlist import FunctionList, FunctionQuery, Sort
@@ -54,6 +54,10 @@ class Totals(Struct, frozen=True, kw_only=True):
     @ivar waiting: jobs that wait for their time, or for the store.
     @ivar running: jobs that are at workers.
     @ivar dead: jobs that have no attempt left.
+    @ivar submitted: jobs that were taken since the server started; as far as functions are counted by
+        themselves, be they gone by now.
+    @ivar completed: likewise, jobs that ended with a result.
+    @ivar failed: likewise, jobs that ended without one.
     @ivar submitted_rate: jobs that were taken, a second, of late; as far as functions are counted by
         themselves.
     @ivar completed_rate: likewise, jobs that ended with a result.
@@ -65,6 +69,9 @@ class Totals(Struct, frozen=True, kw_only=True):
     waiting: int
     running: int
     dead: int
+    submitted: int
+    completed: int
+    failed: int
     submitted_rate: float
     completed_rate: float
     failed_rate: float
@@ -114,12 +121,16 @@ class _Table:
         server = self._server
         yield from self._list.steps()
         rates = [0.0, 0.0, 0.0]
+        submitted = completed = failed = 0
         functions = server.broker.functions.by_name
         for place, (name, counts) in enumerate(list(server.broker.statistics.by_name.items()), 1):
-            function = functions.get(name)
-            if function is not None and knows(self._peer, function):
-                for index, rate in enumerate(server.recently.rates(name, counts)):
-                    rates[index] += rate
+            if may(self._peer, SEE, name):
+                submitted += counts.submitted
+                completed += counts.completed
+                failed += counts.failures
+                if functions.get(name) is not None:
+                    for index, rate in enumerate(server.recently.rates(name, counts)):
+                        rates[index] += rate
             if place % (10 * STEP) == 0:
                 yield
         now = server.seconds()
@@ -138,6 +149,9 @@ class _Table:
                 "waiting": sums.delayed,
                 "running": sums.running,
                 "dead": sums.dead,
+                "submitted": submitted,
+                "completed": completed,
+                "failed": failed,
                 "submitted_rate": round(rates[0], 3),
                 "completed_rate": round(rates[1], 3),
                 "failed_rate": round(rates[2], 3),

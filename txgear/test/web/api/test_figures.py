@@ -73,6 +73,9 @@ class TableTests(FiguresTestCase):
                 "waiting": 0,
                 "running": 0,
                 "dead": 0,
+                "submitted": 3,
+                "completed": 1,
+                "failed": 0,
                 "submitted_rate": 0.75,
                 "completed_rate": 0.25,
                 "failed_rate": 0.0,
@@ -109,12 +112,15 @@ class TableTests(FiguresTestCase):
         self.assertEqual(self.names("?sort=rate&limit=1"), ["0000"])
 
     def test_a_function_that_has_gone(self) -> None:
-        """What had been counted of it is in no sum: it is not known whether that may be seen."""
+        """What it did of late is in no sum; what has been counted is, so that it never goes back."""
         self.submit(b"gone")
         self.fixture.connect().ask(b"cancel job H:test:1\r\n")
         self.clock.advance(1.0)
         found = self.table()
         self.assertEqual((found["functions"], found["totals"]["submitted_rate"]), ([], 0.0))
+        self.assertEqual((found["totals"]["submitted"], found["totals"]["failed"]), (1, 1))
+        self.allow("http", "see", functions=["other"])
+        self.assertEqual(self.table()["totals"]["submitted"], 0)
 
     def test_rights(self) -> None:
         self.submit(b"a", b"b")
@@ -124,6 +130,7 @@ class TableTests(FiguresTestCase):
         self.assertEqual([row["function"] for row in found["functions"]], ["b"])
         self.assertEqual((found["matched"], found["totals"]["functions"]), (1, 1))
         self.assertEqual((found["totals"]["queued"], found["totals"]["submitted_rate"]), (1, 1.0))
+        self.assertEqual(found["totals"]["submitted"], 1)
 
     def test_who_has_gone(self) -> None:
         """And those who wait for their turn."""
