@@ -5,6 +5,7 @@ A terminal for programs that draw on one: what they write is made into a screen,
 from __future__ import annotations
 
 import os
+import re
 import termios
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +22,8 @@ KEYS = {
     "escape": "\x1b",
     "enter": "\r",
     "page-down": "\x1b[6~",
+    "home": "\x1b[H",
+    "end": "\x1b[F",
     "tab": "\t",
 }
 
@@ -29,7 +32,8 @@ class Terminal:
     """
     A program in a terminal of its own.
 
-    @ivar written: bytes that the program has written.
+    @ivar written: how many bytes the program has written.
+    @ivar styles: the numbers of all attributes and colours that it has used.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class Terminal:
         self._screen = pyte.Screen(width, height)
         self._stream = pyte.ByteStream(self._screen)
         self.written = 0
+        self.styles: set[str] = set()
         known = {
             key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS", "LINES")
         }
@@ -70,6 +75,8 @@ class Terminal:
             except pexpect.EOF:
                 return False
             self.written += len(data)
+            for codes in re.findall(rb"\x1b\[([0-9;]*)m", data):
+                self.styles.update(codes.decode().split(";"))
             self._stream.feed(data)
         return True
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from operating import configured
-from processes import Server, free_port, run, txgear
+from processes import Programs, Server, Servers, free_port, programs_folder, run, txgear, wait_until
 from terminals import Terminal
 from txgear.security.tokens import Token, new_token
 from wirepeer import P
@@ -49,8 +50,8 @@ dead = "1d"
 class Shop:
     """A server with something to do."""
 
-    def __init__(self, folder: Path, store: str = "memory:") -> None:
-        self.server = Server(folder, *configured(folder, POLICIES), store=store)
+    def __init__(self, server: Server) -> None:
+        self.server = server
         self.client = self.server.connect()
         self.worker = self.server.connect()
         self.handles = [self.submit(b"mail.send", b"order-%d" % number) for number in range(30)]
@@ -75,12 +76,25 @@ class Shop:
         return {row[0]: row[2] for row in self.server.list("jobs limit=200") if row[0] != "next"}
 
 
+@pytest.fixture
+def own(start_server: Servers, tmp_path: Path) -> Callable[..., Shop]:
+    """Makes a shop that is for this test alone."""
+
+    def make(store: str = "memory:") -> Shop:
+        return Shop(start_server(*configured(tmp_path, POLICIES), store=store))
+
+    return make
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    made = Shop(tmp_path_factory.mktemp("shop"))
-    yield made
-    assert made.server.calm()
-    made.server.stop()
+    folder = tmp_path_factory.mktemp("shop")
+    server = Server(folder, *configured(folder, POLICIES))
+    try:
+        yield Shop(server)
+        assert server.calm()
+    finally:
+        server.stop()
 
 
 def keep(name: str, terminal: Terminal) -> None:
@@ -134,16 +148,16 @@ def test_order_and_filter(shop: Shop) -> None:
         terminal.shows("Nothing is like that")
         terminal.press("escape")
         terminal.shows("mail.send")
-        terminal.press("f", ">", ">", ">", ">", ">", ">")
+        terminal.press("f", "<")
         terminal.shows("by function")
         terminal.until(lambda: "mail.send" in terminal.lines[3], "the order by name")
         terminal.press("o")
         terminal.until(lambda: "photo.scale" in terminal.lines[3], "the other way round")
 
 
-def test_acts(tmp_path: Path) -> None:
+def test_acts(own: Callable[..., Shop]) -> None:
     """Keys act on the row that is selected; what they did is what the server says."""
-    shop = Shop(tmp_path)
+    shop = own()
     with Terminal(shop.command()) as terminal:
         terminal.shows("photo.scale")
         terminal.press("down", "p")
@@ -170,45 +184,103 @@ def test_acts(tmp_path: Path) -> None:
         terminal.press("y")
         terminal.shows(f"{victim} is cancelled")
         assert victim not in shop.states()
+        # The one that stands there now was not selected by anybody.
         terminal.press("+")
+        terminal.shows(f"{shop.handles[3]}: high priority?")
+        terminal.press("y")
         terminal.shows(f"{shop.handles[3]} has high priority")
         [row] = [row for row in shop.server.list("jobs limit=200") if row[0] == shop.handles[3]]
         assert row[3] == "high"
         terminal.press("d")
         dead = shop.handles[0]
         terminal.shows(dead)
-        terminal.press("r")
+        terminal.press("r", "y")
         terminal.shows(f"{dead} is queued")
         assert shop.states()[dead] == "queued"
         terminal.shows("There are no dead jobs")
         terminal.press("w")
         terminal.shows("mailer-1")
-        terminal.press("p")
+        terminal.press("down", "p")
         terminal.shows("classic protocol")
         terminal.press("K", "y")
         terminal.shows("the connection of mailer-1 has ended")
         shop.worker.read_to_end()
-    shop.server.stop()
 
 
-def test_server_goes_and_comes(tmp_path: Path) -> None:
+def test_more_acts(own: Callable[..., Shop], programs: Programs) -> None:
+    """A worker is paused and stopped; a dead job is forgotten; and what is pasted does nothing."""
+    shop = own()
+    program = programs_folder() / "steered_worker.py"
+    steered = programs.start([sys.executable, program, str(shop.server.port), "photo.print", "steered"])
+    with Terminal(shop.command("--view=workers", "--filter=photo")) as terminal:
+        terminal.shows("steered")
+        terminal.press("down", "p")
+        terminal.until(lambda: "paused" in terminal.lines[3], "a worker that is paused")
+        terminal.press("p")
+        terminal.until(lambda: "paused" not in terminal.lines[3], "one that goes on")
+        terminal.press("k")
+        terminal.shows("finish what it has, and end?")
+        terminal.press("y")
+        steered.wait()
+        terminal.press("d")
+        dead = shop.handles[0]
+        terminal.shows(dead)
+        terminal.press("\x1b[200~xy\x1b[201~")
+        terminal.shows("left out")
+        assert shop.server.list("dead")[0][0] == dead
+        terminal.press("x", "y")
+        terminal.shows(f"{dead} is forgotten")
+        assert dead not in {row[0] for row in shop.server.list("dead")}
+
+
+def test_many(fresh_server: Server) -> None:
+    """A thousand functions: the first by any order, all of them at the end, and those that are wrong."""
+    server = fresh_server
+    with server.connect() as client:
+        for number in range(1000):
+            client.submit(b"step-%04d" % number, b"", b"", P.SUBMIT_JOB_BG)
+        client.submit(b"step-0777", b"", b"", P.SUBMIT_JOB_BG)
+    with Terminal([*txgear(), "top", f"--server=127.0.0.1:{server.port}", "--interval=0.3"]) as terminal:
+        terminal.shows("1-20 of 1000")
+        assert terminal.lines[3].startswith("step-0777")
+        terminal.press("end")
+        terminal.until(lambda: terminal.lines[22].startswith("step-0999"), "the last one")
+        terminal.shows("981-1000 of 1000")
+        terminal.press("o")
+        terminal.until(lambda: terminal.lines[3].startswith("step-0000"), "those with the fewest jobs")
+        assert "no worker" in terminal.lines[3]
+        terminal.press("<", "<")
+        terminal.shows("by wrong")
+
+
+def test_rates(own: Callable[..., Shop]) -> None:
+    """They are those of the last seconds."""
+    shop = own()
+    with Terminal(shop.command("--interval=1")) as terminal:
+        terminal.shows("in/s")
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            shop.submit(b"mail.send", b"")
+            terminal.listen(0.05)
+        [row] = [line.split() for line in terminal.lines if line.startswith("mail.send")]
+        assert 4 < float(row[-4]) < 25, terminal.text
+
+
+def test_server_goes_and_comes(own: Callable[..., Shop], start_server: Servers, tmp_path: Path) -> None:
     """A server that has gone is said, with what it said last; when it is back, so is its row."""
     store = f"sqlite:///{tmp_path / 'jobs.sqlite'}"
-    shop = Shop(tmp_path, store)
+    shop = own(store)
     with Terminal(shop.command()) as terminal:
         terminal.shows("photo.scale")
         shop.server.close_peers()
         shop.server.kill()
         terminal.shows("as of")
         assert "photo.scale" in terminal.text
-        again = Server(
-            tmp_path, *configured(tmp_path, POLICIES), store=store, port=shop.server.port, name="again"
-        )
+        start_server(*configured(tmp_path, POLICIES), store=store, port=shop.server.port)
         terminal.hides("as of")
         terminal.shows("12")
         terminal.press("q")
         assert terminal.end() == 0
-        again.stop()
 
 
 def test_frozen_server(shop: Shop) -> None:
@@ -229,8 +301,8 @@ def test_frozen_server(shop: Shop) -> None:
             shop.server.signal(signal.SIGCONT)
 
 
-def test_several_servers(shop: Shop, tmp_path: Path) -> None:
-    other = Shop(tmp_path)
+def test_several_servers(shop: Shop, own: Callable[..., Shop]) -> None:
+    other = own()
     place = f"127.0.0.1:{other.server.port}"
     with Terminal(shop.command(f"--server={place}")) as terminal:
         terminal.shows("server")
@@ -250,13 +322,16 @@ def test_size(shop: Shop, width: int, height: int) -> None:
         terminal.shows("photo.scale")
         terminal.resize(width, height)
         terminal.listen(0.5)
-        terminal.until(lambda: terminal.lines[1].startswith(" functions"), "the tabs")
+        terminal.until(lambda: terminal.lines[1].startswith("[functions]"[:width]), "the tabs")
         assert terminal.lines[0].startswith("127.0.0.1:")
         terminal.resize(80, 24)
         terminal.shows("takes")
 
 
-@pytest.mark.parametrize("way", ["q", "\x03", signal.SIGTERM, signal.SIGHUP, "\x04"])
+WAYS = ["q", "\x03", "\x04", signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_the_terminal_is_left_as_it_was(shop: Shop, way: str | signal.Signals) -> None:
     with Terminal(["/bin/sh"]) as terminal:
         before = terminal.modes()
@@ -287,26 +362,85 @@ def test_suspended(shop: Shop) -> None:
         terminal.shows("Stopped")
         assert terminal.modes()[3] & 0x8 == before[3] & 0x8
         terminal.child.sendline("fg")
-        terminal.until(lambda: terminal.lines[1].startswith(" functions"), "the screen")
+        terminal.until(lambda: terminal.lines[1].startswith("[functions]"), "the screen")
         terminal.press("w")
         terminal.shows("mailer-1")
         terminal.press("q")
         terminal.shows("shell>")
 
 
+def test_stopped_by_others(shop: Shop) -> None:
+    """After SIGSTOP, which nobody can prepare for, the screen is drawn anew, and the keys work."""
+    with Terminal(["/bin/sh"]) as terminal:
+        before = terminal.modes()
+        terminal.child.sendline(f"{' '.join(shop.command())}; echo ended $?")
+        terminal.shows("photo.scale")
+        [child] = children(terminal.child.pid)
+        os.kill(child, signal.SIGSTOP)
+        wait_until(lambda: state(child) == "T")
+        os.kill(child, signal.SIGCONT)
+        terminal.child.sendline("fg")
+        terminal.shows("[functions]")
+        terminal.press("w")
+        terminal.shows("mailer-1")
+        terminal.press("q")
+        terminal.until(lambda: terminal.modes() == before, "the shell's terminal")
+
+
+def test_hung_up(shop: Shop) -> None:
+    """It ends with its terminal, and says nothing to nobody."""
+    with Terminal(shop.command()) as terminal:
+        terminal.shows("photo.scale")
+        inner = terminal.child.ptyproc
+        inner.fileobj.close()
+        inner.closed = terminal.child.closed = True
+        assert os.waitstatus_to_exitcode(os.waitpid(inner.pid, 0)[1]) == 128 + signal.SIGHUP
+        inner.terminated = terminal.child.terminated = True
+
+
+def test_a_terminal_that_takes_nothing(shop: Shop) -> None:
+    """After Ctrl-S it ends all the same, and the terminal goes on."""
+    with Terminal(["/bin/sh"]) as terminal:
+        before = terminal.modes()
+        terminal.child.sendline(f"{' '.join(shop.command())}; echo ended $?")
+        terminal.shows("photo.scale")
+        terminal.press("\x13")
+        terminal.listen(0.5)
+        [child] = children(terminal.child.pid)
+        os.kill(child, signal.SIGTERM)
+        terminal.shows(f"ended {128 + signal.SIGTERM}")
+        assert terminal.modes() == before
+
+
+def state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 def test_slow_lines(shop: Shop) -> None:
-    """What has not changed is not written again: a minute at one look a second is less than 100 kB."""
+    """What has not changed is not written again; and a key that comes in pieces is one."""
     with Terminal(shop.command("--interval=1")) as terminal:
         terminal.shows("photo.scale")
-        terminal.listen(1)
+        terminal.listen(2)
         before = terminal.written
         terminal.listen(4)
-        assert terminal.written - before < 4 * 1600
+        # Ages go on, and nothing else.
+        assert terminal.written - before < 4 * 150
+        terminal.child.send("\x1b")
+        time.sleep(0.03)
+        terminal.child.send("[")
+        time.sleep(0.03)
+        terminal.child.send("B")
+        terminal.shows("12 jobs wait")
 
 
 def test_without_colour(shop: Shop) -> None:
-    with Terminal(shop.command(), env={"NO_COLOR": "1"}) as terminal:
-        terminal.shows("photo.scale")
+    """What colours say is said by words as well."""
+    coloured: set[str] = set()
+    for no_colour in ("", "1"):
+        with Terminal(shop.command(), env={"NO_COLOR": no_colour}) as terminal:
+            terminal.shows("no worker")
+            coloured = {code for code in terminal.styles if len(code) == 2}
+            assert bool(coloured) != bool(no_colour)
 
 
 def test_once(shop: Shop) -> None:
@@ -323,6 +457,11 @@ def test_once(shop: Shop) -> None:
     found = once(shop, "--view=jobs", "--filter=state=running")
     assert [row["handle"] for row in found["servers"][0]["rows"]] == [shop.in_hand.handle.decode()]
     assert found["servers"][0]["totals"]["running"] == 1
+    found = once(shop, "--view=jobs", "--sort=-age", "--filter=photo")
+    ages = [row["age"] for row in found["servers"][0]["rows"]]
+    assert (len(ages), ages) == (12, sorted(ages, reverse=True))
+    wrong = {row["function"]: row.get("code") for row in once(shop)["servers"][0]["rows"]}
+    assert wrong["photo.scale"] == "never_a_worker"
     head = run(["sh", "-c", f"{' '.join(shop.command('--once', '--view=jobs'))} | head -n 1"])
     assert head.stderr == b""
     assert head.stdout.count(b"\n") == 1
@@ -334,6 +473,7 @@ def test_mistakes(shop: Shop) -> None:
         (["--json"], 2, "--json is for one screen: --once --json"),
         (["--once", "--filter=colour=red"], 2, "colour= is not known here"),
         (["--once", "--view=jobs", "--filter=state=lost"], 2, "state: a value such as"),
+        (["--once", "--sort=colour"], 2, "there is no 'colour' here; there are queue, age"),
         (["--once", "--view=all"], 2, "'all' is not one of"),
         (["--interval=0"], 2, "not in the range"),
     ):
@@ -343,6 +483,7 @@ def test_mistakes(shop: Shop) -> None:
         assert done.stderr.count(b"\n") == 1
     with Terminal(shop.command(), env={"TERM": "dumb"}) as terminal:
         assert terminal.end() == 2
+        assert "TERM is 'dumb'; --once prints one screen" in " ".join(terminal.text.split())
 
 
 def test_no_server() -> None:
@@ -356,21 +497,24 @@ def test_no_server() -> None:
         assert terminal.end() == 3
 
 
-def test_refused_by_rules(tmp_path: Path) -> None:
+def test_refused_by_rules(start_server: Servers, tmp_path: Path) -> None:
     """Who may only see is told so when a key wants more; who is not known sees nothing."""
     token = new_token()
     (tmp_path / "token").write_text(token)
     text = RULES.format(token=Token.of(token.encode()))
-    server = Server(tmp_path, *configured(tmp_path, text))
+    server = start_server(*configured(tmp_path, text))
     command = [*txgear(), "top", f"--server=127.0.0.1:{server.port}", "--interval=0.2"]
     with server.connect() as client:
         handle = client.submit(b"photo.scale", b"", b"", P.SUBMIT_JOB_BG).decode()
     done = run([*command, "--once"])
     assert (done.returncode, done.stderr.count(b"\n")) == (4, 1), done
+    with Terminal(command) as terminal:
+        terminal.shows("Not allowed")
+        terminal.press("q")
+        assert terminal.end() == 4
     with Terminal([*command, f"--token-file={tmp_path / 'token'}", "--view=jobs"]) as terminal:
         terminal.shows(handle)
         terminal.press("k", "y")
         terminal.shows("Not allowed: cancel photo.scale")
         terminal.press("q")
         assert terminal.end() == 0
-    server.stop()

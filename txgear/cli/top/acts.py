@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from txgear.cli.base.api import path_of
+from txgear.cli.base.statuses import CommandError
 from txgear.cli.top.views import DEAD, FUNCTIONS, JOBS, WORKERS, Row, View, name_of
 
 if TYPE_CHECKING:
@@ -23,12 +24,28 @@ class Act:
     @ivar do: has the server do it, and says what came of it; raises
         L{CommandError<txgear.cli.base.statuses.CommandError>}.
     @ivar question: what is asked before, of what cannot be undone; C{None} where nothing is.
+    @ivar short: the label where there is little room; empty for the same.
     """
 
     key: str
     label: str
     do: Callable[[Api, Row], str]
     question: Callable[[Row], str] | None = None
+    short: str = ""
+
+    def asked(self, row: Row) -> str:
+        """What is asked before it."""
+        if self.question is not None:
+            return self.question(row)
+        return f"{named(row)}: {self.label}?"
+
+
+def named(row: Row) -> str:
+    """What a row is called, whatever it is."""
+    if "descriptor" in row:
+        return name_of(row)
+    name: str = row["handle"] if "handle" in row else row["function"]
+    return name
 
 
 def _of_job(word: str, body: Any, done: str) -> Callable[[Api, Row], str]:
@@ -50,23 +67,38 @@ def _purge(api: Api, row: Row) -> str:
     return f"{found['jobs']} jobs of {row['function']} are cancelled"
 
 
+def _still_there(api: Api, row: Row) -> str:
+    """
+    The path of a worker.
+
+    @raise CommandError: it has gone. Another connection may have its number by now.
+    """
+    path = path_of("workers", str(row["descriptor"]))
+    found = api.get(path)
+    if found["enrolled"] != row["enrolled"]:
+        raise CommandError(f"{name_of(row)} has gone, and another worker has its number")
+    return path
+
+
 def _steer(word: str) -> Callable[[Api, Row], str]:
     def do(api: Api, row: Row) -> str:
         said = word if word != "pause" else ("resume" if row["condition"] == "paused" else "pause")
-        found = api.send("POST", path_of("workers", str(row["descriptor"]), "steer"), body={"word": said})
+        found = api.send("POST", f"{_still_there(api, row)}/steer", body={"word": said})
         return f"{name_of(row)}: {said}" + (f", {found['text']}" if found["text"] else "")
 
     return do
 
 
 def _disconnect(api: Api, row: Row) -> str:
-    api.send("POST", path_of("workers", str(row["descriptor"]), "disconnect"))
+    api.send("POST", f"{_still_there(api, row)}/disconnect")
     return f"the connection of {name_of(row)} has ended"
 
 
 def _priority(key: str, priority: str) -> Act:
     done = f"has {priority} priority"
-    return Act(key, f"{priority} priority", _of_job("prioritise", {"priority": priority}, done))
+    return Act(
+        key, f"{priority} priority", _of_job("prioritise", {"priority": priority}, done), short=priority
+    )
 
 
 _CANCEL: Final = Act(
@@ -75,21 +107,22 @@ _CANCEL: Final = Act(
     _of_job("cancel", None, "is cancelled"),
     lambda row: f"Cancel {row['handle']} of {row['function']}?",
 )
-_RETRY: Final = Act("r", "try again now", _of_job("requeue", None, "is queued"))
+_RETRY: Final = Act("r", "try again now", _of_job("requeue", None, "is queued"), short="retry")
 _PRIORITIES: Final = (_priority("+", "high"), _priority("=", "normal"), _priority("-", "low"))
 
 ACTS: Final[dict[View, tuple[Act, ...]]] = {
     FUNCTIONS: (
-        Act("p", "pause, or go on", _pause),
+        Act("p", "pause, or go on", _pause, short="pause"),
         Act(
             "K",
             "cancel all that no worker has",
             _purge,
             lambda row: f"Cancel all {row['queued'] + row['waiting']} jobs of {row['function']} that wait?",
+            "purge",
         ),
     ),
     WORKERS: (
-        Act("p", "pause, or go on", _steer("pause")),
+        Act("p", "pause, or go on", _steer("pause"), short="pause"),
         Act(
             "k",
             "stop",
@@ -101,6 +134,7 @@ ACTS: Final[dict[View, tuple[Act, ...]]] = {
             "end its connection",
             _disconnect,
             lambda row: f"End the connection of {name_of(row)}, whatever it has in hand?",
+            "disconnect",
         ),
     ),
     JOBS: (_CANCEL, _RETRY, *_PRIORITIES),

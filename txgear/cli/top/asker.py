@@ -8,15 +8,22 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import Any, Final
 
 from txgear.cli.base.api import ROOT, Api
-from txgear.cli.base.statuses import DENIED, CommandError
+from txgear.cli.base.statuses import DENIED, DONE, CommandError
+from txgear.cli.top.rates import Rates
 from txgear.cli.top.views import FUNCTIONS, Order, Row, View
 
 SURVEY_SECONDS: Final = 5.0
-"""Seconds between two questions what is wrong: the server has to look at all functions for that."""
+"""Seconds between two questions for what changes seldom, or takes the server more than a list does: what it
+is, and what is wrong with which function."""
+SURVEY_SHARE: Final = 100
+"""Where the latter takes long, so many times as long goes by before it is asked again."""
+MOST_PAGES: Final = 3
+"""Pages of a list that are asked for at one look: each takes the server up to ten milliseconds."""
+MOST_ACTS: Final = 4
+"""Acts of one server that are under way at the same time: a worker may take ten seconds to answer."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,7 @@ class Question:
     @ivar view: which list, with
     @ivar filters: these words of the server's query, and
     @ivar order: in this order.
+    @ivar rows: how many rows are wanted.
     @ivar detail: the path of what is shown of one row; empty for none.
     @ivar of: the number of the server that has the row.
     """
@@ -34,6 +42,7 @@ class Question:
     view: View
     filters: Mapping[str, str]
     order: Order
+    rows: int
     detail: str = ""
     of: int = 0
 
@@ -47,8 +56,10 @@ class Heard:
     @ivar server: what it is; C{None} for whoever may not see that.
     @ivar totals: what all functions come to.
     @ivar rows: those of the list.
-    @ivar more: whether there are more.
+    @ivar matched: how many there are; C{None} where nobody has counted them, and
+    @ivar more: whether there are more than those.
     @ivar detail: what is known of one row.
+    @ivar uptime: seconds since the server started.
     @ivar time: when, in seconds of no certain beginning.
     """
 
@@ -56,8 +67,10 @@ class Heard:
     server: Mapping[str, Any] | None
     totals: Mapping[str, Any]
     rows: Sequence[Row]
+    matched: int | None
     more: bool
     detail: Any
+    uptime: float
     time: float
 
 
@@ -69,12 +82,14 @@ class News:
     @ivar of: the number of the server.
     @ivar heard: its answer; C{None} where there is none.
     @ivar error: why there is none; empty where there is one.
+    @ivar status: the exit status for that.
     @ivar said: what an act has come to; empty where it is about none.
     """
 
     of: int
     heard: Heard | None = None
     error: str = ""
+    status: int = DONE
     said: str = ""
 
 
@@ -86,6 +101,9 @@ class Look:
     def __init__(self, api: Api, clock: Callable[[], float] = time.monotonic) -> None:
         self._api = api
         self._clock = clock
+        self._rates = Rates()
+        self._server: Mapping[str, Any] | None = None
+        self._next_server = 0.0
         self._wrong: dict[str, Mapping[str, Any]] = {}
         self._next_survey = 0.0
 
@@ -96,19 +114,23 @@ class Look:
         @raise CommandError: no answer, or the question makes no sense to the server.
         """
         view, now = question.view, self._clock()
-        server = self._server()
-        query = view.query(question.filters, question.order)
-        answer = self._api.get(view.path, query)
+        query = view.query(question.filters, question.order, question.rows)
         if view is FUNCTIONS:
-            totals, more = answer["totals"], answer["matched"] > len(answer["functions"])
-            rows = [self._judged(row) for row in answer["functions"]]
-            if now >= self._next_survey:
-                self._next_survey = now + SURVEY_SECONDS
-                self._survey()
-                rows = [self._judged(row) for row in answer["functions"]]
+            table = self._api.get(view.path, query)
+            matched, more = table["matched"], table["matched"] > len(table["functions"])
         else:
-            totals = self._api.get(f"{ROOT}/figures", {"limit": 1})["totals"]
-            rows, more = answer[view.member], answer["next"] is not None
+            table = self._api.get(f"{ROOT}/figures", {"limit": 1})
+        totals, rows = self._rates.of(table["time"], table["totals"], table["functions"])
+        if view is FUNCTIONS:
+            if now >= self._next_survey:
+                self._survey()
+            rows = [self._judged(row) for row in rows]
+        else:
+            rows, more = self._pages(view, query)
+            matched = None
+        if now >= self._next_server:
+            self._server = self._asked()
+            self._next_server = now + SURVEY_SECONDS
         detail = None
         if question.detail and question.of == of:
             try:
@@ -117,9 +139,25 @@ class Look:
                 if not error.code:
                     raise
                 detail = {"gone": error.text}
-        return Heard(question, server, totals, rows, more, detail, now)
+        return Heard(question, self._server, totals, rows, matched, more, detail, table["time"], now)
 
-    def _server(self) -> Mapping[str, Any] | None:
+    def _pages(self, view: View, query: dict[str, Any]) -> tuple[list[Row], bool]:
+        """
+        The first rows.
+
+        @return: them, and whether there may be more.
+        """
+        rows: list[Row] = []
+        for _ in range(MOST_PAGES):
+            # Where few rows pass a filter a page has fewer, and is not the last one.
+            answer = self._api.get(view.path, query)
+            rows += answer[view.member]
+            if answer["next"] is None or len(rows) >= query["limit"]:
+                break
+            query["after"] = answer["next"]
+        return rows, answer["next"] is not None
+
+    def _asked(self) -> Mapping[str, Any] | None:
         try:
             found: Mapping[str, Any] = self._api.get(f"{ROOT}/server")
         except CommandError as error:
@@ -130,12 +168,21 @@ class Look:
         return found
 
     def _survey(self) -> None:
+        began = self._clock()
         found = self._api.get(f"{ROOT}/diagnosis")
+        now = self._clock()
+        self._next_survey = now + max(SURVEY_SECONDS, SURVEY_SHARE * (now - began))
         self._wrong = {each["function"]: each["findings"][0] for each in found["functions"]}
 
     def _judged(self, row: Row) -> Row:
         wrong = self._wrong.get(row["function"])
-        return row if wrong is None else {**row, "severity": wrong["severity"], "finding": wrong["text"]}
+        if wrong is None:
+            if not row["queued"] or row["workers"]:
+                return row
+            # A survey has the worst hundred, and this is one that everybody looks for.
+            said = "1 job waits" if row["queued"] == 1 else f"{row['queued']} jobs wait"
+            wrong = {"code": "no_worker", "severity": "critical", "text": f"{said}, and there is no worker"}
+        return {**row, "code": wrong["code"], "severity": wrong["severity"], "finding": wrong["text"]}
 
 
 class Asker(threading.Thread):
@@ -143,20 +190,24 @@ class Asker(threading.Thread):
     Looks at one server each so many seconds, and at once when something else is to be shown.
     """
 
-    def __init__(self, api: Api, of: int, tell: Callable[[News], None], interval: float) -> None:
+    def __init__(
+        self, api: Callable[[], Api], of: int, tell: Callable[[News], None], interval: float
+    ) -> None:
         """
+        @param api: makes what asks the server: acts have connections of their own.
         @param of: the number of the server.
-        @param tell: called in this thread with each answer.
+        @param tell: called in a thread of this with each answer.
         @param interval: seconds between two looks.
         """
         super().__init__(daemon=True)
-        self._api = api
-        self._look = Look(api)
+        self._make = api
+        self._api = api()
+        self._look = Look(self._api)
         self._of = of
         self._tell = tell
         self._interval = interval
         self._wake = threading.Event()
-        self._todo: SimpleQueue[Callable[[Api], str]] = SimpleQueue()
+        self._acting = threading.Semaphore(MOST_ACTS)
         self._question: Question | None = None
         self._stopped = False
         self.failure: BaseException | None = None
@@ -166,10 +217,16 @@ class Asker(threading.Thread):
         self._question = question
         self._wake.set()
 
-    def do(self, act: Callable[[Api], str]) -> None:
-        """Have the server do something, and look at once."""
-        self._todo.put(act)
-        self._wake.set()
+    def do(self, act: Callable[[Api], str]) -> bool:
+        """
+        Have the server do something, and look at once.
+
+        @return: whether that is begun: not where too much is under way.
+        """
+        if not self._acting.acquire(blocking=False):
+            return False
+        threading.Thread(target=self.act, args=(act,), daemon=True).start()
+        return True
 
     def stop(self) -> None:
         """Look no more; what it waits for now is not waited for."""
@@ -178,28 +235,41 @@ class Asker(threading.Thread):
 
     def run(self) -> None:
         """Part of C{Thread}."""
-        try:
-            while not self._stopped:
-                self._wake.clear()
-                while not self._todo.empty():
-                    self._tell(News(self._of, said=self._done(self._todo.get())))
-                if self._question is not None:
-                    self._tell(self._news(self._question))
-                self._wake.wait(self._interval)
-        except Exception as error:
-            # A defect; the screen's thread ends with it.
-            self.failure = error
-            self._tell(News(self._of))
+        while not self._stopped and self.failure is None:
+            self._wake.clear()
+            if self._question is not None:
+                self.look(self._question)
+            self._wake.wait(self._interval)
 
-    def _done(self, act: Callable[[Api], str]) -> str:
+    def look(self, question: Question) -> None:
+        """Look once."""
         try:
-            return act(self._api)
+            self._tell(self._news(question))
+        except Exception as error:
+            self._fail(error)
+
+    def act(self, act: Callable[[Api], str]) -> None:
+        """Have the server do something, and wait for that."""
+        api = self._make()
+        try:
+            self._tell(News(self._of, said=act(api)))
         except CommandError as error:
-            return error.text
+            self._tell(News(self._of, said=error.text))
+        except Exception as error:
+            self._fail(error)
+        finally:
+            api.close()
+            self._acting.release()
+            self._wake.set()
+
+    def _fail(self, error: Exception) -> None:
+        """A defect; the screen's thread ends with it."""
+        self.failure = error
+        self._tell(News(self._of))
 
     def _news(self, question: Question) -> News:
         try:
             return News(self._of, self._look.take(question, self._of))
         except CommandError as error:
             self._api.close()
-            return News(self._of, error=error.text)
+            return News(self._of, error=error.text, status=error.status)

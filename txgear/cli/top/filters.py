@@ -5,9 +5,14 @@ function alone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Final
 
-_PATTERN = frozenset("*?[")
+from txgear.cli.base.output import printable
+
+_PATTERN: Final = re.compile(r"[*?\[]")
+_SPACE: Final = re.compile(r"\s")
 
 
 def query_of(text: str, known: Sequence[str]) -> dict[str, str]:
@@ -26,7 +31,21 @@ def query_of(text: str, known: Sequence[str]) -> dict[str, str]:
                 there_are = ", ".join(f"{each}=" for each in known)
                 raise ValueError(f"{name}= is not known here; there are {there_are}")
             name, value = "function", word
-        if name == "function" and not equals and not _PATTERN & set(value):
+        if name == "function" and not equals and not _PATTERN.search(value):
             value = f"*{value}*"
         found[name] = value
     return found
+
+
+def typed_name(name: str) -> str:
+    """A name as one word of a filter."""
+    return _SPACE.sub(_escaped, printable(name))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in match[0].encode("utf-8"))
+
+
+def exactly(name: str) -> str:
+    """A pattern that is for this name alone."""
+    return _PATTERN.sub(lambda match: f"[{match[0]}]", name)

@@ -1,6 +1,6 @@
 """
-The terminal: keys come from it, and lines go to it, as few as have changed. However the program ends, it
-leaves the terminal as it was.
+The terminal: keys come from it, and lines go to it. However the program ends, it leaves the terminal as it
+was.
 """
 
 from __future__ import annotations
@@ -11,113 +11,22 @@ import signal
 import sys
 import termios
 import tty
-from collections.abc import Iterator, Sequence
-from io import StringIO
+from collections.abc import Sequence
 from types import FrameType, TracebackType
 from typing import Any, Final
 
-from rich.console import Console
-from rich.text import Text
+from txgear.cli.top.keys import Keys
+from txgear.cli.top.painting import Line, Painter
 
-ENTER: Final = "\x1b[?1049h\x1b[?25l"
-"""Another screen than that of the shell, without a cursor."""
-LEAVE: Final = "\x1b[0m\x1b[?25h\x1b[?1049l"
-SEQUENCES: Final = {
-    "\x1b[A": "up",
-    "\x1b[B": "down",
-    "\x1b[C": "right",
-    "\x1b[D": "left",
-    "\x1bOA": "up",
-    "\x1bOB": "down",
-    "\x1bOC": "right",
-    "\x1bOD": "left",
-    "\x1b[5~": "page-up",
-    "\x1b[6~": "page-down",
-    "\x1b[H": "home",
-    "\x1b[F": "end",
-    "\x1b[1~": "home",
-    "\x1b[4~": "end",
-    "\x1bOH": "home",
-    "\x1bOF": "end",
-    "\x1b[Z": "back-tab",
-}
-CONTROLS: Final = {
-    "\r": "enter",
-    "\n": "enter",
-    "\t": "tab",
-    "\x7f": "backspace",
-    "\x08": "backspace",
-    "\x0c": "redraw",
-    "\x04": "end-of-input",
-}
-
-
-def keys_of(text: str) -> Iterator[str]:
-    """
-    The keys that were pressed.
-
-    @param text: what the terminal has sent, whole.
-    """
-    while text:
-        if text[0] != "\x1b":
-            if text[0] in CONTROLS or text[0].isprintable():
-                yield CONTROLS.get(text[0], text[0])
-            text = text[1:]
-            continue
-        for sequence, name in SEQUENCES.items():
-            if text.startswith(sequence):
-                yield name
-                text = text[len(sequence) :]
-                break
-        else:
-            if len(text) == 1 or text[1] == "\x1b":
-                yield "escape"
-                text = text[1:]
-            else:
-                # One that is not known: it ends with a letter or a tilde.
-                end = 2
-                while end < len(text) and not (text[end].isalpha() or text[end] == "~"):
-                    end += 1
-                text = text[end + 1 :]
-
-
-class Painter:
-    """Makes what is written of lines: those that differ from the ones before."""
-
-    def __init__(self) -> None:
-        self._shown: list[str] = []
-        self._size = (0, 0)
-
-    def forget(self) -> None:
-        """The screen shows something else by now: everything is written the next time."""
-        self._shown = []
-        self._size = (0, 0)
-
-    def paint(self, lines: Sequence[Text], width: int, height: int) -> str:
-        """
-        @return: what has the terminal show these lines.
-        """
-        made = []
-        if self._size != (width, height):
-            self._size, self._shown = (width, height), []
-            made.append("\x1b[2J")
-        drawn = [draw(line, width) for line in lines]
-        for index, line in enumerate(drawn):
-            if index >= len(self._shown) or self._shown[index] != line:
-                clear = "\x1b[K" if lines[index].cell_len < width else ""
-                made.append(f"\x1b[{index + 1};1H{line}{clear}")
-        self._shown = drawn
-        return "".join(made)
-
-
-def draw(line: Text, width: int, plain: bool = False) -> str:
-    """A line as it is written, with its colours as far as this terminal has some."""
-    if plain:
-        return line.plain
-    out = StringIO()
-    console = Console(file=out, force_terminal=True, width=max(width, 1) + 1, highlight=False)
-    console.print(line, end="", no_wrap=True, overflow="ignore", crop=False)
-    return out.getvalue()
+ENTER: Final = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[?2004h"
+"""Another screen than that of the shell, no cursor, no line that goes on in the next, and pastes are told."""
+LEAVE: Final = "\x1b[?2004l\x1b[?7h\x1b[?25h\x1b[m\x1b[999H\x1b[K\x1b[?1049l"
+"""A terminal that has no other screen has the shell go on in the last line."""
+SPLIT_SECONDS: Final = 0.1
+"""Seconds within which the rest of a key comes, over whatever line."""
+LEAVE_SECONDS: Final = 1.0
+"""Seconds for the terminal to take what makes it as it was."""
+ENDING: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class Terminal:
@@ -130,9 +39,12 @@ class Terminal:
     def __init__(self) -> None:
         self.resized = True
         self._in, self._out = sys.stdin.fileno(), sys.stdout.fileno()
+        self._encoding = sys.stdout.encoding or "utf-8"
         self._before: list[Any] = []
         self._handlers: dict[int, Any] = {}
-        self._painter = Painter()
+        self._keys = Keys()
+        self._painter = Painter(colours=not os.environ.get("NO_COLOR"))
+        # They stay open: threads may wake it as long as there is a process.
         self._wake_out, self._wake_in = os.pipe()
         for end in (self._wake_out, self._wake_in):
             os.set_blocking(end, False)
@@ -143,67 +55,111 @@ class Terminal:
             (signal.SIGWINCH, self._note),
             (signal.SIGCONT, self._continued),
             (signal.SIGTSTP, self._suspend),
-            (signal.SIGTERM, _end),
-            (signal.SIGHUP, _end),
+            *((number, _end) for number in ENDING),
         ):
-            self._handlers[number] = signal.signal(number, handler)
-        self._begin()
+            # What whoever started it wants to be ignored stays so, as with nohup.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._handlers[number] = signal.signal(number, handler)
+        try:
+            self._begin()
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._leave()
-        os.close(self._wake_in)
-        os.close(self._wake_out)
+        self._end()
 
     def wake(self) -> None:
         """Let L{keys} return; from any thread."""
         try:
             os.write(self._wake_in, b"x")
-        except (BlockingIOError, OSError):
-            # It is about to wake up anyway, or has ended.
+        except BlockingIOError:
+            # It is about to wake up anyway.
             return
 
     def keys(self, seconds: float) -> list[str]:
-        """The keys that are pressed within a time, or until it is woken."""
+        """
+        The keys that are pressed within a time, or until it is woken.
+
+        @raise SystemExit: there is no terminal any more.
+        """
         ready, _, _ = select.select([self._in, self._wake_out], [], [], seconds)
         if self._wake_out in ready:
             os.read(self._wake_out, 4096)
         if self._in not in ready:
             return []
-        data = os.read(self._in, 1024)
-        if not data:
-            return ["end-of-input"]
-        return list(keys_of(data.decode("utf-8", "ignore")))
+        found = self._read()
+        while self._keys.waits:
+            if select.select([self._in], [], [], SPLIT_SECONDS)[0]:
+                found += self._read()
+            else:
+                found += self._keys.flush()
+        return found
 
     def size(self) -> tuple[int, int]:
         """Its width and height."""
         size = os.get_terminal_size(self._out)
         return max(size.columns, 1), max(size.lines, 1)
 
-    def show(self, lines: Sequence[Text]) -> None:
-        """Write what has changed."""
+    def show(self, lines: Sequence[Line], width: int, height: int) -> None:
+        """
+        Write what has changed.
+
+        @raise SystemExit: there is no terminal any more.
+        """
         if self.resized:
             self.resized = False
             self._painter.forget()
-        self._write(self._painter.paint(lines, *self.size()))
+        self._write(self._painter.paint(lines, width, height))
+
+    def _read(self) -> list[str]:
+        try:
+            data = os.read(self._in, 1024)
+        except OSError as error:
+            raise SystemExit(128 + signal.SIGHUP) from error
+        if not data:
+            raise SystemExit(128 + signal.SIGHUP)
+        return self._keys.feed(data)
 
     def _begin(self) -> None:
-        tty.setcbreak(self._in)
+        try:
+            tty.setcbreak(self._in, termios.TCSANOW)
+        except termios.error as error:
+            raise SystemExit(128 + signal.SIGHUP) from error
         self._write(ENTER)
         self.resized = True
 
     def _leave(self) -> None:
-        self._write(LEAVE)
-        termios.tcsetattr(self._in, termios.TCSADRAIN, self._before)
+        """Make it as it was; where it has gone, or takes nothing, there is nothing to be done."""
+        try:
+            termios.tcsetattr(self._in, termios.TCSANOW, self._before)
+            # After Ctrl-S it would take nothing; it is only what was stopped so that can be let go on so.
+            termios.tcflow(self._out, termios.TCOOFF)
+            termios.tcflow(self._out, termios.TCOON)
+            if select.select([], [self._out], [], LEAVE_SECONDS)[1]:
+                os.write(self._out, LEAVE.encode("ascii"))
+        except (OSError, termios.error):
+            return
+
+    def _end(self) -> None:
+        # Whatever comes now comes too late to hold this up.
+        for number in (signal.SIGINT, *self._handlers):
+            self._handlers[number] = self._handlers.get(number, signal.getsignal(number))
+            signal.signal(number, signal.SIG_IGN)
+        self._leave()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
     def _write(self, text: str) -> None:
-        data = text.encode("utf-8", "replace")
-        while data:
-            data = data[os.write(self._out, data) :]
+        data = text.encode(self._encoding, "replace")
+        try:
+            while data:
+                data = data[os.write(self._out, data) :]
+        except OSError as error:
+            raise SystemExit(128 + signal.SIGHUP) from error
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.resized = True
@@ -216,7 +172,8 @@ class Terminal:
         os.kill(os.getpid(), signal.SIGTSTP)
 
     def _continued(self, number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTSTP, self._suspend)
+        if signal.SIGTSTP in self._handlers:
+            signal.signal(signal.SIGTSTP, self._suspend)
         self._begin()
         self.wake()
 

@@ -14,7 +14,11 @@ from txgear.cli.top import short
 Row = Mapping[str, Any]
 
 MOST_ROWS: Final = 200
-"""Rows of a list of one server, those that come first; more of them are looked for by a filter."""
+"""Rows of a list of one server, as many as a page of it has; more of them are looked for by a filter."""
+MOST_FUNCTIONS: Final = 1000
+"""Functions of one server, as many as its table has."""
+STEPS: Final = (50, 200, MOST_FUNCTIONS)
+"""How many rows a server is asked for: as few of these as are enough for what is seen."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,9 @@ class Column:
     @ivar text: what stands in it for a row.
     @ivar weight: its part of what is left of the line; 0 for none.
     @ivar right: whether it stands at the right.
-    @ivar style: of rich, by row.
+    @ivar style: by row, as L{txgear.cli.top.painting.Line} has it.
+    @ivar middle: whether long texts are cut in the middle, as their ends tell them apart.
+    @ivar fits: whether it is as wide as the widest of the rows.
     """
 
     title: str
@@ -34,6 +40,8 @@ class Column:
     weight: int = 0
     right: bool = False
     style: Callable[[Row], str] = lambda row: ""
+    middle: bool = False
+    fits: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,12 +53,14 @@ class Order:
     @ivar key: what of a row it goes by; C{None} comes last.
     @ivar down: whether the largest comes first.
     @ivar asked: the server's word for it, where it knows the order; it gives the first rows by it then.
+    @ivar given: whether the server has them in this order without being asked for it.
     """
 
     name: str
     key: Callable[[Row], Any]
     down: bool = False
     asked: str = ""
+    given: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,7 @@ class View:
     @ivar detail: where the server has all that is known of a row.
     @ivar columns: from the left.
     @ivar orders: the first is that of the beginning.
+    @ivar most: rows that a server gives at the most.
     """
 
     key: str
@@ -78,10 +89,21 @@ class View:
     detail: Callable[[Row], str]
     columns: tuple[Column, ...]
     orders: tuple[Order, ...]
+    most: int = MOST_ROWS
 
-    def query(self, filters: Mapping[str, str], order: Order) -> dict[str, Any]:
+    def query(self, filters: Mapping[str, str], order: Order, rows: int) -> dict[str, Any]:
         """What the server is asked."""
-        return {**filters, "limit": MOST_ROWS, **({"sort": order.asked} if order.asked else {})}
+        return {**filters, "limit": rows, **({"sort": order.asked} if order.asked else {})}
+
+    def rows(self, order: Order, turned: bool, seen: int) -> int:
+        """
+        How many rows a server is asked for: those that come first by the order have to be among them.
+
+        @param seen: how many there are down to the end of the screen.
+        """
+        if turned or not (order.asked or order.given):
+            return self.most
+        return min(next((step for step in STEPS if step >= seen), self.most), self.most)
 
 
 def _or_dash(show: Callable[[Any], str], name: str) -> Callable[[Row], str]:
@@ -97,7 +119,7 @@ def _number(title: str, name: str, width: int = 5, style: Callable[[Row], str] =
 
 
 def _rate(title: str, name: str) -> Column:
-    return Column(title, 5, _or_dash(short.rate, name), right=True)
+    return Column(title, len(title), _or_dash(short.rate, name), right=True)
 
 
 def _span(title: str, name: str) -> Column:
@@ -105,22 +127,52 @@ def _span(title: str, name: str) -> Column:
 
 
 def _text(title: str, name: str, width: int, weight: int = 0) -> Column:
-    return Column(title, width, _or_dash(str, name), weight)
+    return Column(title, width, _or_dash(str, name), weight, middle=name in ("handle", "function"))
 
 
 def _by(name: str) -> Callable[[Row], Any]:
     return lambda row: row.get(name)
 
 
-def _mark(row: Row) -> str:
-    """What is wrong with a function, in one character."""
-    return {"critical": "!", "warning": "?"}.get(row.get("severity", ""), "=" if row["paused"] else " ")
+WORDS: Final = {
+    "store_unavailable": "no store",
+    "never_a_worker": "no worker",
+    "similar_name": "no worker",
+    "store_refuses": "refused",
+    "queue_full": "full",
+    "draining": "drains",
+    "workers_silent": "silent",
+    "workers_late": "late",
+    "workers_unread": "unread",
+    "workers_paused": "w. paused",
+    "job_overdue": "overdue",
+    "job_slow": "slow job",
+    "wait_grows": "grows",
+    "oldest_waits": "waits",
+    "unreadable": "unread.",
+    "being_purged": "purged",
+}
+"""What is wrong with a function, in a word, by the code of the finding; others are a word by themselves."""
+SEVERITIES: Final = ("critical", "warning")
+
+
+def _wrong(row: Row) -> str:
+    """What is wrong with a function, in a word."""
+    code: str = row.get("code") or ("paused" if row["paused"] else "")
+    return WORDS.get(code, code.replace("_", " "))
 
 
 def _colour(row: Row) -> str:
-    if row["paused"]:
-        return "yellow"
-    return {"critical": "bold red", "warning": "yellow"}.get(row.get("severity", ""), "")
+    if row.get("severity") == "critical":
+        return "bold red"
+    return "yellow" if row["paused"] or "severity" in row else ""
+
+
+def _badness(row: Row) -> tuple[int, str] | None:
+    """By which what is wrong is in order, the worst first."""
+    if "severity" in row:
+        return SEVERITIES.index(row["severity"]), _wrong(row)
+    return (len(SEVERITIES), "paused") if row["paused"] else None
 
 
 FUNCTIONS: Final = View(
@@ -132,8 +184,8 @@ FUNCTIONS: Final = View(
     id=_by("function"),
     detail=lambda row: f"{path_of('functions', row['function'])}/diagnosis",
     columns=(
-        Column("", 1, _mark, style=_colour),
-        Column("function", 16, lambda row: row["function"], 1, style=_colour),
+        Column("function", 12, lambda row: row["function"], 1, style=_colour, middle=True),
+        Column("wrong", 5, _wrong, style=_colour, fits=True),
         _number("queue", "queued"),
         _number("run", "running", 4),
         _number("later", "waiting"),
@@ -149,11 +201,17 @@ FUNCTIONS: Final = View(
         Order("queue", _by("queued"), True, "queued"),
         Order("age", _by("oldest"), True, "oldest"),
         Order("run", _by("running"), True, "running"),
-        Order("rate", lambda row: (row["completed_rate"] or 0.0) + (row["failed_rate"] or 0.0), True, "rate"),
+        Order("later", _by("waiting"), True),
         Order("dead", _by("dead"), True, "dead"),
         Order("work", _by("workers"), True, "workers"),
+        Order("in", _by("submitted_rate"), True),
+        Order("out", _by("completed_rate"), True),
+        Order("wait", _by("wait_p95"), True),
+        Order("takes", _by("run_p95"), True),
+        Order("wrong", _badness),
         Order("function", _by("function"), False, "name"),
     ),
+    most=MOST_FUNCTIONS,
 )
 
 
@@ -207,13 +265,13 @@ WORKERS: Final = View(
         Order("worker", name_of),
         Order("how", _by("condition")),
         Order("jobs", _by("jobs"), True),
-        Order("no", _by("descriptor")),
+        Order("no", _by("descriptor"), given=True),
     ),
 )
 
 
 def _state(job: Row) -> str:
-    return {"running": "green", "waiting": "dim"}.get(job["state"], "")
+    return "green" if job["state"] == "running" else ""
 
 
 JOBS: Final = View(
@@ -235,7 +293,7 @@ JOBS: Final = View(
         _text("unique", "unique", 8, 1),
     ),
     orders=(
-        Order("age", _by("age"), True),
+        Order("age", _by("age"), True, given=True),
         Order("function", _by("function")),
         Order("state", _by("state")),
         Order("tries", _by("attempts"), True),

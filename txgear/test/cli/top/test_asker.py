@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from threading import Event
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.cli.base.statuses import DENIED, UNREACHABLE, CommandError
 from txgear.cli.top.acts import ACTS
-from txgear.cli.top.asker import SURVEY_SECONDS, Asker, Look, News, Question
+from txgear.cli.top.asker import MOST_ACTS, MOST_PAGES, SURVEY_SECONDS, Asker, Look, News, Question
 from txgear.cli.top.views import DEAD, FUNCTIONS, JOBS, WORKERS, View
 
 ANSWERS: dict[str, Any] = {
     "/api/v1/server": {"uptime": 1.0},
-    "/api/v1/figures": {"functions": [{"function": "f"}], "matched": 2, "totals": {"queued": 1}},
+    "/api/v1/figures": {
+        "functions": [
+            {"function": "f", "queued": 1, "workers": 1},
+            {"function": "g", "queued": 0, "workers": 0},
+            {"function": "h", "queued": 2, "workers": 0},
+        ],
+        "matched": 5,
+        "totals": {"queued": 1},
+        "time": 60.0,
+    },
     "/api/v1/jobs": {"jobs": [{"handle": "H:1"}], "next": 7},
     "/api/v1/jobs/H%3A1": {"handle": "H:1"},
     "/api/v1/diagnosis": {
-        "functions": [{"function": "f", "findings": [{"severity": "critical", "text": "!"}]}]
+        "functions": [
+            {"function": "f", "findings": [{"code": "no_worker", "severity": "critical", "text": "!"}]}
+        ]
     },
     "/api/v1/functions/a%2Fb/purge": {"function": "a/b", "jobs": 3},
+    "/api/v1/workers/9": {"enrolled": "then"},
     "/api/v1/workers/9/steer": {"text": "2 jobs are finished first"},
 }
 
@@ -32,12 +45,14 @@ class FakeApi:
         self.asked: list[tuple[str, str, Any]] = []
         self.fails: dict[str, CommandError] = {}
         self.closed = 0
+        self.begins: Callable[[str], None] = lambda path: None
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         return self.send("GET", path, query)
 
     def send(self, method: str, path: str, query: Any = None, body: Any = None) -> Any:
         self.asked.append((method, path, query or body))
+        self.begins(path)
         if path in self.fails:
             raise self.fails[path]
         return ANSWERS.get(path)
@@ -47,7 +62,7 @@ class FakeApi:
 
 
 def question(view: View = FUNCTIONS, detail: str = "", of: int = 0) -> Question:
-    return Question(view, {}, view.orders[0], detail, of)
+    return Question(view, {}, view.orders[0], 50, detail, of)
 
 
 class LookTests(SynchronousTestCase):
@@ -63,29 +78,53 @@ class LookTests(SynchronousTestCase):
     def test_functions(self) -> None:
         """One request has them all; what is wrong is asked for less often."""
         heard = self.look.take(question(), 0)
-        self.assertEqual(self.paths(), ["server", "figures", "diagnosis"])
-        self.assertEqual(heard.rows[0]["severity"], "critical")
-        self.assertTrue(heard.more)
+        self.assertEqual(self.api.asked[0][2], {"limit": 50, "sort": "queued"})
+        self.assertEqual(self.paths(), ["figures", "diagnosis", "server"])
+        self.assertEqual((heard.rows[0]["severity"], heard.rows[0]["code"]), ("critical", "no_worker"))
+        self.assertEqual((heard.more, heard.matched, heard.uptime), (True, 5, 60.0))
+        # The server names the worst hundred; those that nobody can do are seen without it.
+        self.assertNotIn("code", heard.rows[1])
+        self.assertEqual(heard.rows[2]["finding"], "2 jobs wait, and there is no worker")
         self.now += SURVEY_SECONDS - 1
         self.assertEqual(self.look.take(question(), 0).rows[0]["finding"], "!")
-        self.assertEqual(self.paths(), ["server", "figures"])
+        self.assertEqual(self.paths(), ["figures"])
         self.now += 1
         self.look.take(question(), 0)
-        self.assertEqual(self.paths(), ["server", "figures", "diagnosis"])
+        self.assertEqual(self.paths(), ["figures", "diagnosis", "server"])
+
+    def test_what_takes_long_is_asked_for_seldom(self) -> None:
+        def slow(path: str) -> None:
+            if path == "/api/v1/diagnosis":
+                self.now += 0.5
+
+        self.api.begins = slow
+        self.look.take(question(), 0)
+        self.now += 49.0
+        self.look.take(question(), 0)
+        self.assertEqual(self.paths().count("diagnosis"), 1)
+        self.now += 1.0
+        self.look.take(question(), 0)
+        self.assertEqual(self.paths().count("diagnosis"), 1)
+
+    def test_pages_with_few_rows(self) -> None:
+        """Where few pass a filter some pages more are asked for, and not all of them."""
+        heard = self.look.take(question(JOBS), 0)
+        self.assertEqual(self.paths().count("jobs"), MOST_PAGES)
+        self.assertEqual((len(heard.rows), heard.more), (MOST_PAGES, True))
 
     def test_who_may_not_see_the_server(self) -> None:
         self.api.fails["/api/v1/server"] = CommandError("Not allowed: settings", DENIED)
         heard = self.look.take(question(), 0)
+        self.now += SURVEY_SECONDS
         self.assertEqual((heard.server, heard.totals), (None, {"queued": 1}))
         self.api.fails["/api/v1/server"] = CommandError("one: refused", UNREACHABLE)
         self.assertRaises(CommandError, self.look.take, question(), 0)
 
     def test_another_list(self) -> None:
         heard = self.look.take(question(JOBS), 0)
-        self.assertEqual(self.api.asked[1], ("GET", "/api/v1/jobs", {"limit": 200}))
-        self.assertEqual(self.paths(), ["server", "jobs", "figures"])
+        self.assertEqual(self.paths(), ["figures", *["jobs"] * MOST_PAGES, "server"])
         self.assertEqual(
-            (heard.totals, heard.more, list(heard.rows)), ({"queued": 1}, True, [{"handle": "H:1"}])
+            (heard.totals, heard.matched, heard.rows[0]), ({"queued": 1}, None, {"handle": "H:1"})
         )
 
     def test_detail(self) -> None:
@@ -103,7 +142,7 @@ class AskerTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.api = FakeApi()
         self.news: list[News] = []
-        self.asker = Asker(self.api, 3, self.hear, 0.0)  # type: ignore[arg-type]
+        self.asker = Asker(lambda: self.api, 3, self.hear, 0.0)  # type: ignore[arg-type, return-value]
 
     def hear(self, news: News) -> None:
         """It is stopped with the first look, so that it runs in this thread."""
@@ -111,24 +150,42 @@ class AskerTests(SynchronousTestCase):
         if not news.said:
             self.asker.stop()
 
-    def test_acts_come_first(self) -> None:
+    def test_looks(self) -> None:
+        self.asker.ask(question())
+        self.asker.run()
+        [news] = self.news
+        self.assertIsNotNone(news.heard)
+        self.assertEqual((news.of, news.status), (3, 0))
+
+    def test_acts(self) -> None:
+        """Each has a connection of its own, and says what has come of it."""
+
         def refused(api: object) -> str:
             raise CommandError("Not allowed: cancel", DENIED)
 
-        self.asker.do(lambda api: "done")
-        self.asker.do(refused)
-        self.asker.ask(question())
-        self.asker.run()
-        self.assertEqual([news.said for news in self.news], ["done", "Not allowed: cancel", ""])
-        self.assertIsNotNone(self.news[-1].heard)
-        self.assertEqual(self.news[-1].of, 3)
+        self.asker.act(lambda api: "done")
+        self.asker.act(refused)
+        self.assertEqual([news.said for news in self.news], ["done", "Not allowed: cancel"])
+        self.assertEqual(self.api.closed, 2)
+
+    def test_acts_at_once_are_bounded(self) -> None:
+        """One that a worker does not answer holds up neither looks nor a few more acts."""
+        gate = Event()
+        self.addCleanup(gate.set)
+
+        def waits(api: object) -> str:
+            return "done" if gate.wait(10.0) else "late"
+
+        self.assertEqual([self.asker.do(waits) for _ in range(MOST_ACTS + 1)], [True] * MOST_ACTS + [False])
 
     def test_no_answer(self) -> None:
         """It is said, and the connection made anew the next time."""
-        self.api.fails["/api/v1/server"] = CommandError("one: Connection refused", UNREACHABLE)
+        self.api.fails["/api/v1/figures"] = CommandError("one: Connection refused", UNREACHABLE)
         self.asker.ask(question())
         self.asker.run()
-        self.assertEqual((self.news[0].error, self.api.closed), ("one: Connection refused", 1))
+        [news] = self.news
+        self.assertEqual((news.error, news.status), ("one: Connection refused", UNREACHABLE))
+        self.assertEqual(self.api.closed, 1)
 
     def test_defect(self) -> None:
         """It is no secret."""
@@ -136,7 +193,12 @@ class AskerTests(SynchronousTestCase):
         def defect(api: object) -> str:
             raise ZeroDivisionError
 
-        self.asker.do(defect)
+        self.asker.act(defect)
+        self.assertIsInstance(self.asker.failure, ZeroDivisionError)
+        self.asker.failure = None
+        self.api.begins = lambda path: 1 / 0  # type: ignore[assignment]
+        self.asker.ask(question())
+        self.asker._stopped = False
         self.asker.run()
         self.assertIsInstance(self.asker.failure, ZeroDivisionError)
 
@@ -144,7 +206,14 @@ class AskerTests(SynchronousTestCase):
 class ActTests(SynchronousTestCase):
     def test_requests(self) -> None:
         """Each act is one request, and says what came of it."""
-        row = {"handle": "H:1", "function": "a/b", "paused": False, "descriptor": 9, "client_id": "w"}
+        row = {
+            "handle": "H:1",
+            "function": "a/b",
+            "paused": False,
+            "descriptor": 9,
+            "client_id": "w",
+            "enrolled": "then",
+        }
         row |= {"condition": "paused", "queued": 3, "waiting": 0}
         jobs = {
             "k": ("/cancel", None, "H:1 is cancelled"),
@@ -173,7 +242,9 @@ class ActTests(SynchronousTestCase):
                 api = FakeApi()
                 path, body, said = wanted[view][act.key]
                 self.assertEqual(act.do(api, row), said)  # type: ignore[arg-type]
-                [(method, asked, sent)] = api.asked
+                *before, (method, asked, sent) = api.asked
+                # A worker's number may be another's by now.
+                self.assertEqual(before, [("GET", "/api/v1/workers/9", None)] if view is WORKERS else [])
                 self.assertEqual((method, sent), ("POST", body))
                 self.assertTrue(asked.endswith(path), asked)
 
@@ -183,8 +254,17 @@ class ActTests(SynchronousTestCase):
         self.assertEqual(act.do(api, {"function": "f", "paused": True}), "f goes on")  # type: ignore[arg-type]
         self.assertEqual(api.asked[0][1], "/api/v1/functions/f/resume")
 
+    def test_a_worker_that_has_gone(self) -> None:
+        """Nothing is done to the one that has its number now."""
+        row = {"descriptor": 9, "client_id": "w", "enrolled": "before", "condition": "busy"}
+        for act in ACTS[WORKERS]:
+            api = FakeApi()
+            error = self.assertRaises(CommandError, act.do, api, row)
+            self.assertEqual(str(error), "w has gone, and another worker has its number")
+            self.assertEqual(len(api.asked), 1)
+
     def test_no_key_means_two_things(self) -> None:
-        taken = {view.key for view in ACTS} | set("?/<>oJq")
+        taken = {view.key for view in ACTS} | set("?/<>oJWDq")
         for acts in ACTS.values():
             keys = [act.key for act in acts]
             self.assertEqual(len(set(keys)), len(keys))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.cli.top.filters import query_of
+from txgear.cli.top.filters import exactly, query_of, typed_name
 
 KNOWN = ("function", "state", "older")
 
@@ -25,3 +25,16 @@ class FilterTests(SynchronousTestCase):
     def test_a_word_that_is_not_known(self) -> None:
         error = self.assertRaises(ValueError, query_of, "colour=red", KNOWN)
         self.assertEqual(str(error), "colour= is not known here; there are function=, state=, older=")
+
+    def test_names_of_all_kinds(self) -> None:
+        """A name that was typed for somebody is one word, and finds nothing else."""
+        for name, word in (
+            ("mail.send", "mail.send"),
+            ("App\\Jobs", "App\\Jobs"),
+            ("a b\tc", "a\\x20b\\x09c"),
+            ("a*[b]?", "a[*][[]b][?]"),
+            ("x\u2003y", "x\\xe2\\x80\\x83y"),
+        ):
+            made = exactly(typed_name(name))
+            self.assertEqual(made, word)
+            self.assertEqual(query_of(f"function={made} state=queued", KNOWN)["function"], word)

@@ -7,11 +7,22 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.broker.diagnosis import CODES
 from txgear.cli.top.acts import ACTS, Act
 from txgear.cli.top.asker import Heard, News
 from txgear.cli.top.drawing import lines, widths
-from txgear.cli.top.screen import SAID_LOOKS, Screen
-from txgear.cli.top.views import DEAD, FUNCTIONS, JOBS, VIEWS, WORKERS, Row
+from txgear.cli.top.screen import LONGEST_FILTER, SAID_LOOKS, Screen
+from txgear.cli.top.views import (
+    DEAD,
+    FUNCTIONS,
+    JOBS,
+    MOST_FUNCTIONS,
+    MOST_ROWS,
+    VIEWS,
+    WORDS,
+    WORKERS,
+    Row,
+)
 
 TOTALS: dict[str, Any] = {
     "queued": 5,
@@ -22,6 +33,7 @@ TOTALS: dict[str, Any] = {
     "completed_rate": 1.25,
     "failed_rate": 0.0,
 }
+IDLE: dict[str, Any] = {"condition": "asleep", "jobs": 0, "in_hand": [], "names": [], "idle": None}
 SERVER: dict[str, Any] = {"uptime": 3600.0, "draining": False, "store": {"available": True, "why": None}}
 
 
@@ -48,7 +60,7 @@ class ScreenTestCase(SynchronousTestCase):
 
     def hear(self, *rows: Row, of: int = 0, detail: Any = None, now: float = 0.0, **server: Any) -> None:
         said = {**SERVER, **server}
-        heard = Heard(self.screen.question, said, TOTALS, rows, False, detail, now)
+        heard = Heard(self.screen.question, said, TOTALS, rows, None, False, detail, 3600.0, now)
         self.screen.hear(News(of, heard))
 
     def press(self, *keys: str) -> None:
@@ -60,7 +72,7 @@ class ScreenTestCase(SynchronousTestCase):
         drawn = lines(self.screen, width, height, now)
         self.assertLessEqual(len(drawn), height)
         for line in drawn:
-            self.assertLessEqual(line.cell_len, width, line.plain)
+            self.assertLessEqual(line.cells, width, line.plain)
         return [line.plain.rstrip() for line in drawn]
 
     def selected(self) -> str:
@@ -78,22 +90,47 @@ class ListTests(ScreenTestCase):
         self.assertTrue(
             first.startswith("one up 1h  5 queued 1 run 0 later 2 dead  in 1.5/s out 1.2/s"), first
         )
-        self.assertTrue(tabs.startswith(" functions  workers  jobs  dead   by queue, largest first"), tabs)
-        self.assertEqual(
-            title.split(),
-            ["function", "queue", "run", "later", "dead", "work", "age", "in/s", "out/s", "wait", "takes"],
-        )
+        self.assertTrue(tabs.startswith("[functions] workers  jobs  dead   by queue, largest first"), tabs)
+        self.assertTrue(tabs.endswith("  1-2 of 2"), tabs)
+        columns = ["function", "wrong", "queue", "run", "later", "dead", "work", "age"]
+        self.assertEqual(title.split(), [*columns, "in/s", "out/s", "wait", "takes"])
         self.assertEqual(mail.split()[:2] + mail.split()[6:7], ["mail", "5", "90s"])
         self.assertEqual(image.split()[0], "image")
 
     def test_what_is_wrong(self) -> None:
         self.hear(
-            function("f", 2, severity="critical", finding="2 jobs wait, and there is no worker"),
-            function("g", 1, paused=True),
+            function("f", 3, code="never_a_worker", severity="critical", finding="2 jobs wait, and so on"),
+            function("g", 2, paused=True),
+            function("h", 1, code="all_busy", severity="warning", finding="all 3 workers are busy"),
         )
         seen = self.seen()
-        self.assertEqual([seen[3][0], seen[4][0]], ["!", "="])
-        self.assertEqual(seen[-1], "2 jobs wait, and there is no worker")
+        self.assertEqual([line.split()[1:3] for line in seen[3:5]], [["no", "worker"], ["paused", "2"]])
+        self.assertIn(" all busy ", seen[5])
+        self.assertEqual(seen[-1], "2 jobs wait, and so on")
+
+    def test_every_code_is_a_short_word(self) -> None:
+        for code in CODES:
+            self.hear(function("f", code=code, severity="warning", finding=""))
+            word = WORDS.get(code, code.replace("_", " "))
+            self.assertIn(f" {word} ", self.seen()[3])
+            self.assertLessEqual(len(word), 14)
+
+    def test_what_is_wrong_is_an_order(self) -> None:
+        self.screen.shown.order = [order.name for order in FUNCTIONS.orders].index("wrong")
+        self.hear(
+            function("fine", 9),
+            function("warned", code="dead", severity="warning", finding=""),
+            function("stuck", code="no_worker", severity="critical", finding=""),
+            function("held", paused=True),
+        )
+        self.assertEqual(
+            [place.row["function"] for place in self.screen.rows()], ["stuck", "warned", "held", "fine"]
+        )
+
+    def test_long_names(self) -> None:
+        """They are cut where they are alike."""
+        self.hear(*(function(f"shop.orders.deliveries.step-{number}") for number in (1, 2)))
+        self.assertEqual([line.split()[0][-6:] for line in self.seen()[3:5]], ["step-1", "step-2"])
 
     def test_nothing_there(self) -> None:
         for key, said in (("f", "functions"), ("w", "workers"), ("j", "jobs"), ("d", "dead jobs")):
@@ -113,18 +150,18 @@ class ListTests(ScreenTestCase):
 
     def test_wide_characters(self) -> None:
         self.hear(function("メール送信" * 10, 3))
-        self.assertIn("…", self.seen()[3])
+        self.assertIn("~", self.seen()[3])
 
     def test_hostile_names(self) -> None:
         """What comes from servers does nothing to the terminal."""
         self.hear(function("\x1b[2J\n\x9b", 3, finding="\x07"))
         self.assertNotIn("\x1b", "".join(self.seen()))
-        self.assertIn("\\x1b[2J\\x0a", self.seen()[3])
+        self.assertIn("\\x1b[2J", self.seen()[3])
 
     def test_columns_that_have_no_room_go(self) -> None:
         sizes = widths(FUNCTIONS.columns, 50)
         self.assertEqual(sizes[-3:], [0, 0, 0])
-        self.assertTrue(all(sizes[1:4]))
+        self.assertTrue(all(sizes[:4]))
         self.assertEqual(sum(size + 1 for size in sizes if size) - 1, 50)
 
     def test_each_view(self) -> None:
@@ -188,7 +225,61 @@ class KeyTests(ScreenTestCase):
         self.assertEqual(self.screen.order.asked, "dead")
         self.assertEqual([place.row["function"] for place in self.screen.rows()], ["b", "a"])
         self.press("<")
-        self.assertEqual(self.screen.order.name, "rate")
+        self.assertEqual(self.screen.order.name, "later")
+
+    def test_how_many_rows_are_asked_for(self) -> None:
+        """As few as are seen, where the server has them in the order that is wanted."""
+        question = self.screen.question
+        self.assertEqual((question.rows, question.view), (50, FUNCTIONS))
+        self.hear(*(function(f"f{number:03}") for number in range(50)))
+        self.seen()
+        self.press(*["page-down"] * 2)
+        self.seen()
+        self.assertEqual(self.screen.question.rows, 200)
+        self.press("o")
+        self.assertIsNone(self.screen.shown.selected)
+        self.seen()
+        self.assertEqual(self.screen.question.rows, MOST_FUNCTIONS)
+        self.press("o", "end")
+        self.assertEqual(self.screen.question.rows, MOST_FUNCTIONS)
+        # The last one is that of all, once they are there.
+        self.hear(*(function(f"f{number:03}") for number in range(1000)))
+        self.assertEqual(self.selected(), "f999")
+        self.assertIn("f999", self.seen()[-2])
+        self.press("up")
+        self.assertEqual(self.selected(), "f998")
+        self.press("escape")
+        self.assertEqual(self.screen.question.rows, 50)
+        self.press(*">>>")
+        self.assertEqual((self.screen.order.name, self.screen.question.rows), ("later", MOST_FUNCTIONS))
+        self.press("j")
+        self.assertEqual(self.screen.question.rows, 50)
+        self.press(">")
+        self.assertEqual(self.screen.question.rows, MOST_ROWS)
+
+    def test_there_are_more(self) -> None:
+        heard = Heard(self.screen.question, SERVER, TOTALS, [function("f")], 1234, True, None, 1.0, 0.0)
+        self.screen.hear(News(0, heard))
+        self.assertTrue(self.seen()[1].endswith("1-1 of 1234"), self.seen()[1])
+        self.press("j")
+        heard = Heard(self.screen.question, SERVER, TOTALS, [job("H:1")], None, True, None, 1.0, 0.0)
+        self.screen.hear(News(0, heard))
+        self.assertTrue(self.seen()[1].endswith("1-1 of 1+"), self.seen()[1])
+        heard = Heard(self.screen.question, SERVER, TOTALS, [], None, True, None, 1.0, 0.0)
+        self.screen.hear(News(0, heard))
+        self.assertTrue(self.seen()[3].startswith("None of those that were looked at"), self.seen()[3])
+
+    def test_the_list_moves_at_its_edges(self) -> None:
+        """What stands on the screen stays where it is, as long as the selected row has room."""
+        self.press("j")
+        self.hear(*(job(f"H:{number}", age=100.0 - number) for number in range(50)))
+        self.seen()
+        self.press(*["down"] * 25)
+        self.assertEqual(self.seen()[3].split()[0], "H:6")
+        self.press(*["up"] * 10)
+        self.assertEqual(self.seen()[3].split()[0], "H:6")
+        self.press(*["up"] * 11)
+        self.assertEqual(self.seen()[3].split()[0], "H:4")
 
     def test_rows_without_a_value_come_last(self) -> None:
         self.hear(function("a"), function("b", oldest=3.0), function("c", oldest=9.0))
@@ -219,6 +310,32 @@ class KeyTests(ScreenTestCase):
         self.assertEqual(self.screen.shown.filter, "state=running")
         self.press("escape")
         self.assertEqual(self.screen.question.filters, {})
+        self.press("/", *"age", "clear", *"old", "end-of-input")
+        self.assertEqual(self.screen.typed, "old")
+        self.press("clear", "end-of-input")
+        self.assertIsNone(self.screen.typed)
+
+    def test_escape_leads_back_by_steps(self) -> None:
+        self.press("j", "/", *"mail", "enter")
+        self.hear(job("H:1"), job("H:2"))
+        self.press("down", "escape")
+        self.assertEqual((self.screen.shown.selected, self.screen.shown.filter), (None, "mail"))
+        self.press("escape")
+        self.assertEqual(self.screen.shown.filter, "")
+
+    def test_what_is_pasted(self) -> None:
+        """It goes into a filter; elsewhere it is no keys."""
+        self.press("j")
+        self.hear(job("H:1"))
+        self.press("paste:ky")
+        self.assertEqual((self.screen.asks, self.done), (None, []))
+        self.assertIn("left out", self.seen()[-1])
+        self.press("k", "paste:y")
+        self.assertEqual(self.done, [])
+        self.press("y", "/", "paste:mail.send\nstate=queued\x1b")
+        self.assertEqual(self.screen.typed, "mail.send state=queued")
+        self.press("paste:" + "x" * 9999)
+        self.assertEqual(len(self.screen.typed or ""), LONGEST_FILTER)
 
     def test_filter_that_makes_no_sense(self) -> None:
         """It is said, and one may mend what was typed."""
@@ -247,10 +364,16 @@ class KeyTests(ScreenTestCase):
         self.assertIs(self.screen.view, JOBS)
         self.assertEqual(self.screen.question.filters, {"function": "mail"})
         self.press("f")
-        self.hear(function("a b"))
+        self.hear(function("a b*"))
+        for key, view in (("J", JOBS), ("W", WORKERS), ("D", DEAD)):
+            self.press(key)
+            self.assertIs(self.screen.view, view)
+            self.assertEqual(self.screen.question.filters, {"function": "a\\x20b[*]"})
+            self.press("f")
+        self.press("w", "escape")
+        self.hear({**job(""), "descriptor": 3, "enrolled": "t", "client_id": None, "address": "::1", **IDLE})
         self.press("J")
-        self.assertIs(self.screen.view, FUNCTIONS)
-        self.assertIn("cannot be typed", self.seen()[-1])
+        self.assertEqual(self.screen.question.filters, {"worker": "::1"})
 
     def test_end(self) -> None:
         for key in ("q", "end-of-input"):
@@ -260,6 +383,29 @@ class KeyTests(ScreenTestCase):
 
 
 class ActTests(ScreenTestCase):
+    def test_what_nobody_has_selected_asks(self) -> None:
+        """Another row may have come to its place in the moment before."""
+        self.hear(function("a", 2), function("b", 1))
+        self.press("p")
+        self.assertEqual((self.done, self.seen()[-1][:27]), ([], "a: pause, or go on?  y: yes"))
+        # It is that row which was asked for.
+        self.hear(function("a", 2), function("b", 9))
+        self.press("y")
+        self.assertEqual([row["function"] for _, _, row in self.done], ["a"])
+        self.press("down", "up", "p")
+        self.assertEqual([row["function"] for _, _, row in self.done], ["a", "b"])
+        # Nor does one count that stands where the selected one was.
+        self.hear(function("c", 1))
+        self.press("p")
+        self.assertEqual(len(self.done), 2)
+
+    def test_a_question_has_room_for_its_keys(self) -> None:
+        self.press("j")
+        self.hear(job("H:" + "1" * 300))
+        self.press("k")
+        for width in (40, 80):
+            self.assertTrue(self.seen(width)[-1].endswith("~  y: yes, any other key: no"))
+
     def test_at_once(self) -> None:
         self.hear(function("a", 2), function("b", 1))
         self.press("down", "p")
@@ -372,7 +518,7 @@ class ServerTests(ScreenTestCase):
         seen = self.seen()
         self.assertEqual(seen[3].split()[0], "server")
         self.assertEqual([seen[4].split()[0], seen[5].split()[0]], ["two", "one"])
-        self.press("p")
+        self.press("down", "up", "p")
         self.assertEqual(self.done[0][0], 1)
 
     def test_one_is_away(self) -> None:
@@ -392,7 +538,38 @@ class ServerTests(ScreenTestCase):
         ):
             self.hear(of=0, **more)
             self.assertIn(said, self.seen()[0])
-        self.screen.hear(News(0, Heard(self.screen.question, None, TOTALS, [], False, None, 0.0)))
-        self.assertTrue(self.seen()[0].startswith("one  5 queued"))
+        nothing = Heard(self.screen.question, None, TOTALS, [], None, False, None, 61.0, 0.0)
+        self.screen.hear(News(0, nothing))
+        self.assertTrue(self.seen()[0].startswith("one up 1m1s  5 queued"))
         self.hear(of=0)
         self.assertIn("does not answer; as of 9s ago", self.seen(now=9.0)[0])
+        self.screen.stale = 30.0
+        self.assertIn("5 queued", self.seen(now=9.0)[0])
+
+
+class ManyServersTests(ScreenTestCase):
+    names = tuple(f"gear{number}" for number in range(40))
+
+    def test_those_that_need_somebody_come_first(self) -> None:
+        for of in range(40):
+            self.hear(function(f"f{of}", of), of=of)
+        self.screen.hear(News(30, error="Connection refused", status=3))
+        seen = self.seen()
+        self.assertTrue(seen[0].startswith("gear30: Connection refused"), seen[0])
+        self.assertEqual(seen[7], "and 33 servers more")
+        self.assertEqual(seen[9].split()[0], "server")
+        self.assertEqual(seen[10].split()[:2], ["gear39", "f39"])
+
+
+class StillTests(ScreenTestCase):
+    def test_nobody_presses_keys(self) -> None:
+        """All rows, none selected, and nothing said of keys."""
+        self.screen.still = True
+        self.assertEqual(self.screen.question.rows, MOST_FUNCTIONS)
+        self.hear(
+            *(function(f"f{number:02}", code="dead", severity="warning", finding="!") for number in range(50))
+        )
+        drawn = lines(self.screen, 80, 60, 0.0)
+        self.assertEqual(len([line for line in drawn if line.plain.startswith("f")]), 51)
+        self.assertNotIn("reverse", {style for line in drawn[2:] for _, style in line.parts})
+        self.assertEqual(drawn[-1].plain, "")
