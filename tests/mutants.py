@@ -454,8 +454,8 @@ MUTANTS: Final = (
     Mutant(
         "rates of functions that one may not see are told in a sum",
         "web/api/figures.py",
-        "            if function is not None and knows(self._peer, function):\n",
-        "            if function is not None:\n",
+        "            if may(self._peer, SEE, name):\n",
+        "            if name:\n",
         "web.api.test_figures",
     ),
     Mutant(

@@ -106,7 +106,7 @@ def _server(name: str, heard: Heard | None, error: str, stale: float, now: float
         f"{name} up {age(int(heard.uptime))}"
         f"  {short.count(totals['queued'])} queued {short.count(totals['running'])} run"
         f" {short.count(totals['waiting'])} later {short.count(totals['dead'])} dead"
-        f"  in {short.rate(totals['submitted_rate'])}/s out {short.rate(totals['completed_rate'])}/s"
+        f"  in {short.rate(totals['submitted_rate'])} out {short.rate(totals['completed_rate'])}"
         f" fail {short.rate(totals['failed_rate'])}/s"
     )
     drains = server is not None and server["draining"]

@@ -88,7 +88,7 @@ class ListTests(ScreenTestCase):
         self.hear(function("mail", 5, oldest=90.0), function("image"))
         first, tabs, title, mail, image, *_ = self.seen()
         self.assertTrue(
-            first.startswith("one up 1h  5 queued 1 run 0 later 2 dead  in 1.5/s out 1.2/s"), first
+            first.startswith("one up 1h  5 queued 1 run 0 later 2 dead  in 1.5 out 1.2 fail 0/s"), first
         )
         self.assertTrue(tabs.startswith("[functions] workers  jobs  dead   by queue, largest first"), tabs)
         self.assertTrue(tabs.endswith("  1-2 of 2"), tabs)
