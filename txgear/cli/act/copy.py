@@ -5,16 +5,16 @@ C{txgear copy}: submits the same once more, or with something changed.
 from __future__ import annotations
 
 import base64
-import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
 from txgear.cli.act.acts import STDIN, Fleet, Row, carry_out, handles, input_lines
 from txgear.cli.base.api import Api, as_shown, path_of
+from txgear.cli.base.moments import moment_value, span_value
 from txgear.cli.base.options import Servers, json_option, server_options
 from txgear.cli.base.output import Column
+from txgear.cli.base.payloads import read_payload
 from txgear.cli.base.statuses import MISUSED, CommandError
 
 COLUMNS = (Column("original"), Column("handle"), Column("function"), Column("joined"))
@@ -26,8 +26,12 @@ COLUMNS = (Column("original"), Column("handle"), Column("function"), Column("joi
 @click.option("--workload", metavar="FILE", help="With this workload; - is standard input.")
 @click.option("--unique", metavar="TEXT", help="With this unique; without it they have none.")
 @click.option("--priority", type=click.Choice(["high", "normal", "low"]), metavar="high|normal|low")
-@click.option("--in", "delay", metavar="TIME", help="To begin so much later: 90s, 2h.")
-@click.option("--at", "when", metavar="TIME", help="To begin then: 2026-12-24T18:00:00+01:00.")
+@click.option(
+    "--at", "when", type=moment_value, metavar="TIME", help="Not before: 18:30, '2026-12-24 18:30'."
+)
+@click.option(
+    "--in", "delay", type=span_value, metavar="TIME", help="Not before so long from now: 90s, 1.5h."
+)
 @json_option
 @server_options
 def command(
@@ -35,7 +39,9 @@ def command(
     as_json: bool,
     names: tuple[str, ...],
     workload: str | None,
-    **changed: str | None,
+    unique: str | None,
+    function: str | None,
+    **changed: Any,
 ) -> int:
     """
     Submit the jobs with these HANDLEs once more (- for those on standard input, one a line), as new
@@ -43,13 +49,15 @@ def command(
 
     Of a job that is done, or was cancelled, the server keeps no workload: it has to be given.
     """
-    if changed["unique"] is not None and (len(names) > 1 or STDIN in names):
+    if unique is not None and (len(names) > 1 or STDIN in names):
         raise CommandError("--unique is for one copy: two jobs with one unique are one", MISUSED)
     if workload == STDIN and STDIN in names:
         raise CommandError("standard input has handles, or the workload: not both", MISUSED)
-    order: dict[str, Any] = {name: as_shown(value) for name, value in changed.items() if value is not None}
+    order = {name: value for name, value in changed.items() if value is not None}
+    words = {"unique": unique, "function": function}
+    order |= {name: as_shown(word) for name, word in words.items() if word is not None}
     if workload is not None:
-        order["base64"] = base64.b64encode(read_file(workload)).decode("ascii")
+        order["base64"] = base64.b64encode(read_payload(workload)).decode("ascii")
 
     def copy(api: Api, handle: str) -> Row:
         return {"original": handle, **api.send("POST", path_of("jobs", handle, "copy"), body=order)}
@@ -57,18 +65,3 @@ def command(
     fleet = Fleet(servers)
     meant = handles(names, input_lines())
     return carry_out(fleet, fleet.jobs(meant, copy), COLUMNS, as_json)
-
-
-def read_file(path: str) -> bytes:
-    """
-    All of a file, or of standard input.
-
-    @param path: C{-} stands for standard input.
-    @raise CommandError: it cannot be read.
-    """
-    if path == STDIN:
-        return sys.stdin.buffer.read()
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise CommandError(f"cannot read {path}: {error.strerror}", MISUSED) from error

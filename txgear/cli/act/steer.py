@@ -18,7 +18,7 @@ from txgear.cli.base.statuses import MISUSED, CommandError
 
 DISCONNECT: Final = "disconnect"
 WORDS: Final = ("pause", "resume", "stop", DISCONNECT)
-COLUMNS: Final = (Column("worker", right=True), Column("word"), Column("text"))
+COLUMNS: Final = (Column("number", right=True), Column("word"), Column("text"))
 PAGE: Final = 200
 
 
@@ -76,8 +76,8 @@ def steering(word: str) -> Callable[[Api, str], Row]:
     def steer(api: Api, number: str) -> Row:
         if word == DISCONNECT:
             api.send("POST", path_of("workers", number, DISCONNECT))
-            return {"worker": int(number), "word": word, "text": ""}
+            return {"number": int(number), "word": word, "text": ""}
         said = api.send("POST", path_of("workers", number, "steer"), body={"word": word})
-        return {"worker": int(number), "word": word, "text": said["text"]}
+        return {"number": int(number), "word": word, "text": said["text"]}
 
     return steer

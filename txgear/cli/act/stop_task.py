@@ -29,5 +29,5 @@ def command(servers: Servers, as_json: bool, numbers: tuple[int, ...]) -> int:
 
 def stop(api: Api, number: str) -> Row:
     """Stop one."""
-    task = api.send("DELETE", path_of("tasks", number))
-    return {"task": task["id"], **task}
+    task: Row = api.send("DELETE", path_of("tasks", number))
+    return task

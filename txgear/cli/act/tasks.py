@@ -28,7 +28,7 @@ SHORTEST_WAIT: Final = 0.02
 LONGEST_WAIT: Final = 0.5
 
 COLUMNS: Final = (
-    Column("task", right=True),
+    Column("number", right=True, of=lambda task: task["id"]),
     Column("state"),
     Column("matched", right=True),
     Column("done", right=True),
@@ -188,7 +188,7 @@ def show(fleet: Fleet, running: Sequence[Running], columns: Sequence[Column], as
         for each in running:
             write_json(fleet.row(each.api, each.task))
         return
-    rows = (fleet.row(each.api, {**each.task, "task": each.task["id"]}) for each in running)
+    rows = (fleet.row(each.api, each.task) for each in running)
     write_rows(rows, fleet.columns(*columns))
 
 

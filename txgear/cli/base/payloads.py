@@ -10,17 +10,19 @@ import re
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
 from txgear.cli.base.output import is_terminal
-from txgear.cli.base.statuses import FAILED, CommandError
+from txgear.cli.base.statuses import FAILED, MISUSED, CommandError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 STDOUT: Final = "-"
-"""The name of the standard output, where a file is named."""
+"""The name of the standard output, where a file is named; and so is C{STDIN} of the input."""
+STDIN: Final = "-"
 _ODD: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 """Characters that control a terminal."""
 
@@ -30,6 +32,21 @@ def output_option(command: F) -> F:
     return click.option(
         "--output", metavar="FILE", help="Write to this file; - for standard output, even to a terminal."
     )(command)
+
+
+def read_payload(path: str) -> bytes:
+    """
+    All of a file.
+
+    @param path: C{-} stands for standard input.
+    @raise CommandError: it cannot be read.
+    """
+    if path == STDIN:
+        return sys.stdin.buffer.read()
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise CommandError(f"cannot read {path}: {error.strerror}", MISUSED) from error
 
 
 def write_payload(pieces: Iterable[bytes], output: str | None) -> None:
