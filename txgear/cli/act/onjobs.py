@@ -43,6 +43,7 @@ def act_on_jobs(
     *,
     final: bool = False,
     columns: Sequence[Column] = CHANGED,
+    most: int | None = None,
 ) -> int:
     """
     Do something to the jobs that are selected.
@@ -51,11 +52,12 @@ def act_on_jobs(
     @param begin: begins the task that does it to all that match.
     @param what: what it is, with a place for the jobs: C{Cancel {}?}
     @param final: whether it cannot be undone: then it is asked for those that are named as well.
+    @param most: to how many of those that match it is done at the most, at each server; C{None} for all.
     @return: the exit status.
     """
     fleet = Fleet(servers)
     if selection.filter:
-        return act_on_all(fleet, selection, begin, what)
+        return act_on_all(fleet, selection, begin, what, most=most)
     meant: Iterable[str] = handles(selection.handles, input_lines())
     if final and not selection.yes:
         meant = list(meant)

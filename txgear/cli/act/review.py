@@ -43,7 +43,7 @@ def command(servers: Servers, selection: Selection, into: str | None, back: bool
         return act_on_jobs(servers, selection, do, begin, what)
     name = as_shown(into)
     do, begin = post("review", {"review": name}), _begin(name, selection, most)
-    return act_on_jobs(servers, selection, do, begin, "Set {} aside?")
+    return act_on_jobs(servers, selection, do, begin, "Set {} aside?", most=most)
 
 
 def _begin(name: str, selection: Selection, most: int | None) -> Begin:
@@ -54,9 +54,8 @@ def _begin(name: str, selection: Selection, most: int | None) -> Begin:
 
 
 def _end(selection: Selection) -> Begin:
-    path = path_of("reviews", selection.filter.get("review", ""))
-
     def begin(api: Api, preview: bool) -> Task:
+        path = path_of("reviews", selection.filter["review"])
         if not preview:
             task: Task = api.send("DELETE", path)
             return task

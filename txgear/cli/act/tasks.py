@@ -101,6 +101,7 @@ def act_on_all(
     begin: Begin,
     what: str,
     *,
+    most: int | None = None,
     sleep: Callable[[float], None] = time.sleep,
     complain: Callable[[str], None] = complain,
 ) -> int:
@@ -108,6 +109,7 @@ def act_on_all(
     Do something to all jobs that match a filter, at all servers.
 
     @param what: what it is, with a place for the jobs: C{Cancel {}?}
+    @param most: to how many of them it is done at the most, at each server; C{None} for all.
     @return: the exit status.
     @raise CommandError: it is not wanted, cannot be begun, or was interrupted.
     """
@@ -118,7 +120,7 @@ def act_on_all(
             return status_of(counted, complain)
         if failure := status_of(counted, complain):
             return failure
-        matched = sum(each.task["matched"] for each in counted)
+        matched = sum(min(each.task["matched"], most or each.task["matched"]) for each in counted)
         if not matched:
             show(fleet, counted, COLUMNS[:3], selection.as_json)
             return DONE
