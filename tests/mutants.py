@@ -1587,6 +1587,34 @@ MUTANTS: Final = (
         "                pass\n",
         "cli.run.test_groups",
     ),
+    Mutant(
+        "acts on jobs stop where nobody reads of them",
+        "cli/act/acts.py",
+        "        deque(rows, maxlen=0)\n",
+        "",
+        "cli.act.test_acts",
+    ),
+    Mutant(
+        "an interrupt leaves the task going on",
+        "cli/act/tasks.py",
+        "        if each.under_way:\n            each.stop()\n",
+        "        pass\n",
+        "cli.act.test_tasks",
+    ),
+    Mutant(
+        "it is done although nobody can be asked",
+        "cli/base/asking.py",
+        "    if answers is None:\n        raise ",
+        "    if answers is None:\n        return\n        raise ",
+        "cli.base.test_asking",
+    ),
+    Mutant(
+        "an act is for all jobs where nothing is said",
+        "cli/act/selection.py",
+        "    if not handles and not matched:\n",
+        "    if False:\n",
+        "cli.act.test_selection",
+    ),
     # What the start says of gearmand's queue.
     Mutant(
         "a password in the store's URL is shown",

@@ -409,7 +409,7 @@ def test_all_that_match(operated: Server, function: str) -> None:
     assert counts(operated, f"{function}.grave") == ["0", "0", "0", "3"]
     assert matched("retry", *all_dead[1:], "--reason", "exception", "--text", "550") == ("3", "3")
     assert counts(operated, f"{function}.grave") == ["3", "0", "0", "0"]
-    words = ("--function", f"{function}.*", "--state", "queued,waiting")
+    words = ["--function", f"{function}.*", "--state", "queued,waiting"]
     assert matched("cancel", *words, "--worker", "nobody") == ("0", "0")
     assert matched("cancel", *words) == ("6", "6")
     assert states(operated, live) == ["cancelled"] * 3

@@ -109,7 +109,11 @@ class CarryOutTests(SynchronousTestCase):
         done: list[str] = []
 
         def noted(name: str) -> Step:
-            return Step(name, lambda: done.append(name) or {"handle": name})  # type: ignore[func-returns-value]
+            def do() -> Row:
+                done.append(name)
+                return {"handle": name}
+
+            return Step(name, do)
 
         for as_json in (False, True):
             done.clear()

@@ -5,6 +5,7 @@ Tests for L{txgear.cli.act.tasks}.
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterable
 from typing import Any
 
@@ -131,11 +132,8 @@ class ActOnAllTests(SynchronousTestCase):
 
     def test_a_server_goes_away(self) -> None:
         """The others go on; nobody knows of its task."""
-        servers = (
-            Server(task("acting"), AWAY),
-            Server(task("acting"), task("acting"), task(done=3), name="b:1"),
-        )
-        self.assertEqual(self.act(*servers), UNREACHABLE)
+        other = Server(task("acting"), task("acting"), task(done=3), name="b:1")
+        self.assertEqual(self.act(Server(task("acting"), AWAY), other), UNREACHABLE)
         self.assertEqual(
             self.complaints,
             ["task 7 at a:1 may go on, it cannot be seen any more: a:1: Connection refused"],
@@ -185,8 +183,6 @@ class ActOnAllTests(SynchronousTestCase):
 
 class UninterruptedTests(SynchronousTestCase):
     def test_an_interrupt_waits(self) -> None:
-        import signal
-
         seen: list[str] = []
 
         def note(number: int, frame: Any) -> None:
