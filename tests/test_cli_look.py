@@ -342,28 +342,6 @@ def test_identities(world: World) -> None:
     assert world.rows("identities") == []
 
 
-def test_history(world: World, function: str) -> None:
-    """The newest step is at the top; the submits of a moment ago are in one of them."""
-    # Without an open web it begins with the first who asks.
-    world.rows("history")
-    client = world.server.connect(PATIENCE)
-    for _ in range(5):
-        client.submit(function.encode(), b"", b"", P.SUBMIT_JOB_BG)
-    words = ("history", function, "--all", "--where", "submitted>0", "--columns", "submitted,queued")
-
-    def submitted() -> float:
-        return sum(10 * float(row["submitted"]) for row in world.rows(*words))
-
-    wait_until(lambda: round(submitted()) == 5, 30.0)
-    assert world.rows(*words)[0]["queued"] == "5"
-    assert len(world.rows("history", "--where", "submitted>0")) >= 1
-    times = [row["time"] for row in world.rows("history", "--all", "--columns", "time")]
-    assert times == sorted(times, reverse=True)
-    assert len(world.rows("history", function, "--span", "day")) <= 288
-    done = world.look("history", "no.such")
-    assert (done.returncode, done.stdout) == (1, b"")
-
-
 # One thing
 
 
@@ -713,6 +691,28 @@ def begun(server: Server, function: str) -> tuple[WirePeer, bytes]:
     worker.can_do(function.encode())
     server.connect(PATIENCE).submit(function.encode(), b"x", b"", P.SUBMIT_JOB_BG)
     return worker, worker.grab_soon().handle
+
+
+def test_history(world: World, function: str) -> None:
+    """The newest step is at the top; the submits of a moment ago are in one of them."""
+    # Without an open web it begins with the first who asks.
+    world.rows("history")
+    client = world.server.connect(PATIENCE)
+    for _ in range(5):
+        client.submit(function.encode(), b"", b"", P.SUBMIT_JOB_BG)
+    words = ("history", function, "--all", "--where", "submitted>0", "--columns", "submitted,queued")
+
+    def submitted() -> float:
+        return sum(10 * float(row["submitted"]) for row in world.rows(*words))
+
+    wait_until(lambda: round(submitted()) == 5, 30.0)
+    assert world.rows(*words)[0]["queued"] == "5"
+    assert len(world.rows("history", "--where", "submitted>0")) >= 1
+    times = [row["time"] for row in world.rows("history", "--all", "--columns", "time")]
+    assert times == sorted(times, reverse=True)
+    assert len(world.rows("history", function, "--span", "day")) <= 288
+    done = world.look("history", "no.such")
+    assert (done.returncode, done.stdout) == (1, b"")
 
 
 def test_follow(world: World, programs: Programs, function: str) -> None:
