@@ -212,7 +212,7 @@ def test_more_acts(own: Callable[..., Shop], programs: Programs) -> None:
     shop = own()
     program = programs_folder() / "steered_worker.py"
     steered = programs.start([sys.executable, program, str(shop.server.port), "photo.print", "steered"])
-    with Terminal(shop.command("--view=workers", "--filter=photo")) as terminal:
+    with Terminal(shop.command("--view=workers", "--filter=steer")) as terminal:
         terminal.shows("steered")
         terminal.press("down", "p")
         terminal.until(lambda: "paused" in terminal.lines[3], "a worker that is paused")

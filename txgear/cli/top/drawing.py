@@ -25,7 +25,7 @@ KEYS: Final = (
     ("up down", "select a row; PgUp, PgDn, Home and End as well"),
     ("Enter", "all that is known of the row; Esc leads back"),
     ("J W D", "the jobs of the function, its workers, its dead; J of a worker, too"),
-    ("/", "look for some: a part of a function's name, a pattern such as mail.*,"),
+    ("/", "look for some: a part of a name, a pattern of functions such as mail.*,"),
     ("", "or words such as state=running, older=1h, text=invoice"),
     ("Esc", "select nothing, then show all again"),
     ("< >", "another order; o turns it round"),

@@ -17,8 +17,9 @@ _SPACE: Final = re.compile(r"\s")
 
 def query_of(text: str, known: Sequence[str]) -> dict[str, str]:
     """
-    @param text: words such as C{mail.*}, C{state=running} and C{older=1h}. One without an equals sign is a
-        pattern for the names of functions; without a C{*} a part of them is enough.
+    @param text: words such as C{mail.*}, C{state=running} and C{older=1h}. One without an equals sign is for
+        the first of the names; where that is C{function} it is a pattern, and a part is enough without a
+        C{*}.
     @param known: the names that may stand before an equals sign.
     @return: the query for the server.
     @raise ValueError: a name is none of these.
@@ -30,7 +31,7 @@ def query_of(text: str, known: Sequence[str]) -> dict[str, str]:
             if equals:
                 there_are = ", ".join(f"{each}=" for each in known)
                 raise ValueError(f"{name}= is not known here; there are {there_are}")
-            name, value = "function", word
+            name, value = known[0], word
         if name == "function" and not equals and not _PATTERN.search(value):
             value = f"*{value}*"
         found[name] = value

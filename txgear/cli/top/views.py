@@ -72,7 +72,7 @@ class View:
     @ivar name: its name, in which the key stands.
     @ivar path: where the server has it, and
     @ivar member: in which member of the answer.
-    @ivar filters: names that a filter may have.
+    @ivar filters: names that a filter may have; a word without a name is for the first.
     @ivar id: tells a row from all others of its server.
     @ivar detail: where the server has all that is known of a row.
     @ivar columns: from the left.
@@ -249,7 +249,7 @@ WORKERS: Final = View(
     name="workers",
     path=f"{ROOT}/workers",
     member="workers",
-    filters=("function", "worker", "condition"),
+    filters=("worker", "function", "condition"),
     id=lambda row: (row["descriptor"], row["enrolled"]),
     detail=lambda row: path_of("workers", str(row["descriptor"])),
     columns=(

@@ -22,6 +22,11 @@ class FilterTests(SynchronousTestCase):
         ):
             self.assertEqual(query_of(text, KNOWN), query, text)
 
+    def test_a_word_alone(self) -> None:
+        """It is for what the view is about."""
+        self.assertEqual(query_of("mailer-1", ("worker", "function")), {"worker": "mailer-1"})
+        self.assertEqual(query_of("function=mail", ("worker", "function")), {"function": "mail"})
+
     def test_a_word_that_is_not_known(self) -> None:
         error = self.assertRaises(ValueError, query_of, "colour=red", KNOWN)
         self.assertEqual(str(error), "colour= is not known here; there are function=, state=, older=")
