@@ -89,9 +89,19 @@ class Terminal:
     def text(self) -> str:
         return "\n".join(self.lines)
 
-    def until(self, holds: Callable[[], object], what: str) -> None:
+    @property
+    def last_line(self) -> str:
+        """The last line on which something stands."""
+        return next((line for line in reversed(self.lines) if line), "")
+
+    def clear(self) -> None:
+        """Forget what stands on the screen."""
+        self.listen(0.05)
+        self._screen.reset()
+
+    def until(self, holds: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
         """Wait until something holds."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < end, f"{what} does not come:\n{self.text}"
             self.listen(0.05)
