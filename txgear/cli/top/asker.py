@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from txgear.cli.base.api import ROOT, Api
-from txgear.cli.base.statuses import DENIED, DONE, CommandError
+from txgear.cli.base.statuses import DENIED, DONE, UNREACHABLE, CommandError
 from txgear.cli.top.rates import Rates
 from txgear.cli.top.views import FUNCTIONS, Order, Row, View
 
@@ -24,6 +24,14 @@ MOST_PAGES: Final = 3
 """Pages of a list that are asked for at one look: each takes the server up to ten milliseconds."""
 MOST_ACTS: Final = 4
 """Acts of one server that are under way at the same time: a worker may take ten seconds to answer."""
+
+
+TOTALS: Final = (
+    *("queued", "running", "waiting", "dead"),
+    *("submitted_rate", "completed_rate", "failed_rate"),
+)
+NONSENSE: Final = (LookupError, TypeError, ValueError, AttributeError)
+"""What is raised where an answer is not what servers answer."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +147,9 @@ class Look:
                 if not error.code:
                     raise
                 detail = {"gone": error.text}
-        return Heard(question, self._server, totals, rows, matched, more, detail, table["time"], now)
+        heard = Heard(question, self._server, totals, rows, matched, more, detail, table["time"], now)
+        _check(heard)
+        return heard
 
     def _pages(self, view: View, query: dict[str, Any]) -> tuple[list[Row], bool]:
         """
@@ -183,6 +193,29 @@ class Look:
             said = "1 job waits" if row["queued"] == 1 else f"{row['queued']} jobs wait"
             wrong = {"code": "no_worker", "severity": "critical", "text": f"{said}, and there is no worker"}
         return {**row, "code": wrong["code"], "severity": wrong["severity"], "finding": wrong["text"]}
+
+
+def _check(heard: Heard) -> None:
+    """
+    See that it can be shown: what one server answers is not to end what is shown of the others.
+
+    @raise TypeError: it cannot, or one of L{NONSENSE}.
+    """
+    for name in TOTALS:
+        float(heard.totals[name])
+    float(heard.uptime)
+    view = heard.question.view
+    for row in heard.rows:
+        view.id(row)
+        for column in view.columns:
+            if not isinstance(column.text(row), str):
+                raise TypeError(f"{column.title}: no text")
+    for order in view.orders:
+        sorted(key for row in heard.rows if (key := order.key(row)) is not None)
+    if heard.server is not None:
+        heard.server["store"]["available"], heard.server["draining"]
+    if heard.detail is not None and not isinstance(heard.detail, dict):
+        raise TypeError("no object")
 
 
 class Asker(threading.Thread):
@@ -255,6 +288,8 @@ class Asker(threading.Thread):
             self._tell(News(self._of, said=act(api)))
         except CommandError as error:
             self._tell(News(self._of, said=error.text))
+        except NONSENSE as error:
+            self._tell(News(self._of, said=_nonsense(error)))
         except Exception as error:
             self._fail(error)
         finally:
@@ -273,3 +308,10 @@ class Asker(threading.Thread):
         except CommandError as error:
             self._api.close()
             return News(self._of, error=error.text, status=error.status)
+        except NONSENSE as error:
+            self._api.close()
+            return News(self._of, error=_nonsense(error), status=UNREACHABLE)
+
+
+def _nonsense(error: Exception) -> str:
+    return f"its answer is not what this version of txgear expects ({type(error).__name__}: {error})"

@@ -13,19 +13,25 @@ from txgear.cli.top.acts import ACTS
 from txgear.cli.top.asker import MOST_ACTS, MOST_PAGES, SURVEY_SECONDS, Asker, Look, News, Question
 from txgear.cli.top.views import DEAD, FUNCTIONS, JOBS, WORKERS, View
 
+TOTALS = {"queued": 1, "running": 0, "waiting": 0, "dead": 0}
+TOTALS |= {"submitted_rate": 0, "completed_rate": 0, "failed_rate": 0}
+
+
+def function(name: str, queued: int, workers: int) -> dict[str, Any]:
+    row: dict[str, Any] = {"function": name, "queued": queued, "workers": workers, "paused": False}
+    return {**row, "dead": 0, "completed_rate": None, "failed_rate": None}
+
+
+JOB = {"handle": "H:1", "state": "queued"}
 ANSWERS: dict[str, Any] = {
-    "/api/v1/server": {"uptime": 1.0},
+    "/api/v1/server": {"uptime": 1.0, "store": {"available": True}, "draining": False},
     "/api/v1/figures": {
-        "functions": [
-            {"function": "f", "queued": 1, "workers": 1},
-            {"function": "g", "queued": 0, "workers": 0},
-            {"function": "h", "queued": 2, "workers": 0},
-        ],
+        "functions": [function("f", 1, 1), function("g", 0, 0), function("h", 2, 0)],
         "matched": 5,
-        "totals": {"queued": 1},
+        "totals": TOTALS,
         "time": 60.0,
     },
-    "/api/v1/jobs": {"jobs": [{"handle": "H:1"}], "next": 7},
+    "/api/v1/jobs": {"jobs": [JOB], "next": 7},
     "/api/v1/jobs/H%3A1": {"handle": "H:1"},
     "/api/v1/diagnosis": {
         "functions": [
@@ -45,6 +51,7 @@ class FakeApi:
         self.asked: list[tuple[str, str, Any]] = []
         self.fails: dict[str, CommandError] = {}
         self.closed = 0
+        self.answers: dict[str, Any] = {}
         self.begins: Callable[[str], None] = lambda path: None
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
@@ -55,7 +62,7 @@ class FakeApi:
         self.begins(path)
         if path in self.fails:
             raise self.fails[path]
-        return ANSWERS.get(path)
+        return {**ANSWERS, **self.answers}.get(path)
 
     def close(self) -> None:
         self.closed += 1
@@ -116,16 +123,14 @@ class LookTests(SynchronousTestCase):
         self.api.fails["/api/v1/server"] = CommandError("Not allowed: settings", DENIED)
         heard = self.look.take(question(), 0)
         self.now += SURVEY_SECONDS
-        self.assertEqual((heard.server, heard.totals), (None, {"queued": 1}))
+        self.assertEqual((heard.server, heard.totals), (None, TOTALS))
         self.api.fails["/api/v1/server"] = CommandError("one: refused", UNREACHABLE)
         self.assertRaises(CommandError, self.look.take, question(), 0)
 
     def test_another_list(self) -> None:
         heard = self.look.take(question(JOBS), 0)
         self.assertEqual(self.paths(), ["figures", *["jobs"] * MOST_PAGES, "server"])
-        self.assertEqual(
-            (heard.totals, heard.matched, heard.rows[0]), ({"queued": 1}, None, {"handle": "H:1"})
-        )
+        self.assertEqual((heard.totals, heard.matched, heard.rows[0]), (TOTALS, None, JOB))
 
     def test_detail(self) -> None:
         """It is asked of the server that has it."""
@@ -186,6 +191,30 @@ class AskerTests(SynchronousTestCase):
         [news] = self.news
         self.assertEqual((news.error, news.status), ("one: Connection refused", UNREACHABLE))
         self.assertEqual(self.api.closed, 1)
+
+    def test_answers_that_make_no_sense(self) -> None:
+        """They are told of in the row of the server, and end nothing."""
+        good = ANSWERS["/api/v1/figures"]
+        answers: tuple[Any, ...] = (
+            [],
+            None,
+            {"functions": 7},
+            {**good, "totals": {}},
+            {**good, "totals": {**good["totals"], "queued": "many"}},
+            {**good, "functions": [{}]},
+            {**good, "functions": [{**good["functions"][0], "function": 7}]},
+            {**good, "functions": [{**good["functions"][0], "queued": "many"}]},
+            {**good, "time": None},
+        )
+        for bad in answers:
+            self.news.clear()
+            self.api.answers = {"/api/v1/figures": bad}
+            self.asker.look(question())
+            self.assertIn("is not what this version of txgear expects", self.news[0].error, bad)
+            self.assertEqual((self.news[0].status, self.asker.failure), (UNREACHABLE, None))
+        self.news.clear()
+        self.asker.act(lambda api: str(good["jobs"]))
+        self.assertIn("KeyError: 'jobs'", self.news[0].said)
 
     def test_defect(self) -> None:
         """It is no secret."""
