@@ -28,7 +28,7 @@ WIDE: Final = 80
 OWN_STATUSES: Final = {"check", "ping"}
 
 #: Commands that hold many jobs at once with Twisted, which takes its time, once they have read their words.
-WITH_TWISTED: Final = {"bench", "submit", "trace", "work"}
+WITH_TWISTED: Final = {"bench", "submit", "work"}
 
 #: Commands that wait for a server that does not answer, as they are to go on when it is back.
 PATIENT: Final = {"work"}
@@ -76,7 +76,7 @@ def everything() -> list[Found]:
 
 def asks(found: Found) -> bool:
     """Whether it asks a server."""
-    return any(param.name == "server" for param in found.command.params)
+    return any(param.name == "server" and isinstance(param, click.Option) for param in found.command.params)
 
 
 ALL: Final = everything()

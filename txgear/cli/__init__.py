@@ -124,8 +124,19 @@ class Imitation(click.Command):
         return self._run(ctx.args)
 
 
+class Interrupted(Exception):
+    """SIGINT has come."""
+
+
 class Root(click.Group):
     """All subcommands; only the one that is wanted is imported."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As in click, which would end the line where there is none."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Interrupted from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """As in click."""
@@ -213,9 +224,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{name}: {error.strerror}", file=sys.stderr)
         return FAILED
     except SystemExit as ended:
-        # How argparse ends after its help.
-        return ended.code if isinstance(ended.code, int) else FAILED
-    except click.Abort:
-        # By SIGINT, or the end of the input; click has ended the line.
-        print(f"{name}: interrupted", file=sys.stderr)
+        # How argparse ends after its help, and the server's options where they make no sense.
+        if not isinstance(ended.code, str):
+            return ended.code or 0
+        print(ended.code, file=sys.stderr)
+        return FAILED
+    except (Interrupted, click.Abort) as error:
+        # A terminal has shown ^C; at the end of the input click has ended the line.
+        line = "\n" if isinstance(error, Interrupted) and sys.stderr.isatty() else ""
+        print(f"{line}{name}: interrupted", file=sys.stderr)
         return INTERRUPTED

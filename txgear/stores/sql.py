@@ -70,8 +70,12 @@ class SqlStore:
 
     # Open and close
 
-    def open(self) -> None:
-        """See L{IJobStore.open}."""
+    def open(self, existing: bool = False) -> None:
+        """
+        See L{IJobStore.open}.
+
+        @param existing: whether there have to be tables of txgear's already; otherwise they are made.
+        """
         self._disconnect()
         try:
             self._dialect.prepare()
@@ -80,6 +84,8 @@ class SqlStore:
                 self._dialect.set_up(connection)
                 connection.commit()
                 self._lock(connection)
+                if existing and migrations.revision(connection) is None:
+                    raise StoreUnusable("no txgear has ever kept jobs there")
                 self._bring_up_to_date(connection)
             except BaseException:
                 _close_at_once(connection)
@@ -326,15 +332,24 @@ class SqlStore:
                     self._damaged_jobs.add(number)
                     self.open()
 
-    def take_over(self, new_jobs: Sequence[NewJob], digests: Sequence[bytes]) -> None:
+    def take_over(
+        self, new_jobs: Sequence[NewJob], digests: Sequence[bytes], results: Sequence[Result] = ()
+    ) -> None:
         """
         Keep jobs from another server's queue, and note that they were taken over, in one transaction.
 
+        @param new_jobs: unlike those of L{write} they may have ended.
         @param digests: 32 bytes for each row of that queue that is not to be taken over again.
+        @param results: of those that have ended with one.
         """
-        self._check(new_jobs)
+        self._check(new_jobs, results)
         with self._write_transaction() as cursor:
             self._add(cursor, new_jobs)
+            # Those with a history have it all by now.
+            if ended := [history_update(job) for job, _ in new_jobs if job.state and job.history is None]:
+                self._statements.update(cursor, ended)
+            if results:
+                self._put_results(cursor, results)
             rows = [(digest,) for digest in digests]
             self._statements.insert(cursor, schema.imported, rows, [ROW_BYTES] * len(rows))
 
@@ -426,6 +441,16 @@ class SqlStore:
         """The digests, of those that are asked for, that L{take_over} has noted."""
         with self._transaction() as cursor:
             return self._statements.known(cursor, schema.imported, digests)
+
+    def noted(self, after: bytes, limit: int) -> list[bytes]:
+        """
+        Digests that L{take_over} has noted, by and by.
+
+        @param after: one of them, or nothing for the beginning.
+        @param limit: digests to return at the most; they are in their order.
+        """
+        with self._transaction() as cursor:
+            return self._statements.noted(cursor, after, limit)
 
 
 def history_update(job: JobRecord) -> JobUpdate:

@@ -25,6 +25,7 @@ from txgear.broker.records import HistoryChunk, JobChange, JobRecord, JobUpdate,
 from txgear.stores.schema import (
     MAX_NOTE,
     history,
+    imported,
     inserted_columns,
     jobs,
     numbers,
@@ -111,6 +112,7 @@ class Statements:
         self._known_text = cache(self._make_known)
         self._replay_text = cache(self._make_replay)
         self._history_text = cache(self._make_history)
+        self._noted_text = cache(self._make_noted)
         self._workloads_text = cache(self._make_workloads)
         self._results_text = cache(self._make_results)
 
@@ -215,6 +217,11 @@ class Statements:
             for number, chunk in cursor.fetchall()
         ]
 
+    def noted(self, cursor: DBAPICursor, after: bytes, limit: int) -> list[bytes]:
+        """Digests above C{after} of rows that were taken over, in their order; C{limit} at the most."""
+        cursor.execute(self._noted_text(limit), (after,))
+        return [bytes(digest) for (digest,) in cursor.fetchall()]
+
     # Texts of statements
 
     def is_one_of(self, key: Column[Any], keys: int) -> Any:
@@ -245,12 +252,16 @@ class Statements:
     def _make_history(self, limit: int) -> str:
         return self._make_page(history, limit)
 
+    def _make_noted(self, limit: int) -> str:
+        return self._make_page(imported, limit)
+
     def _make_page(self, table: Table, limit: int) -> str:
-        """So many rows of a table, from a number on."""
+        """So many rows of a table, from a key on."""
+        key = primary_key(table)
         return self.text(
             select(table)
-            .where(table.c.number > parameter(table.c.number))
-            .order_by(table.c.number)
+            .where(key > parameter(key))
+            .order_by(key)
             .limit(literal_column(str(limit)))
             # Without it, SQLAlchemy adds one for SQLite, as a parameter.
             .offset(literal_column("0"))

@@ -5,18 +5,24 @@ C{txgear import}: take over the jobs that a gearmand has stored.
 from __future__ import annotations
 
 import os
-import sys
 from argparse import Namespace, RawDescriptionHelpFormatter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from txgear.cli.arguments import Parser
+from txgear.cli.base.bar import bar
 from txgear.errors import ConfigurationError, StoreError
 from txgear.protocol.constants import DEFAULT_PORT
 
+if TYPE_CHECKING:
+    from txgear.cli.gearmandtable import Row
+
 PASSWORD: Final = "TXGEAR_IMPORT_PASSWORD"
 """The environment variable with the password of gearmand's database."""
+
+EACH: Final = 500
+"""Rows after which the bar moves."""
 
 STORE_SECONDS: Final = 60
 """Seconds in which the store has to answer: more than for a server, as no client waits."""
@@ -85,6 +91,16 @@ def server_words(given: Namespace) -> Iterator[str]:
     yield f"--store-timeout={STORE_SECONDS}"
 
 
+def _counted(rows: Iterable[Row], say: Callable[[int], None]) -> Iterator[Row]:
+    """The same rows; how many there were is said now and then."""
+    count = 0
+    for count, row in enumerate(rows, 1):
+        yield row
+        if count % EACH == 0:
+            say(count)
+    say(count)
+
+
 def run(arguments: Sequence[str]) -> int:
     """
     Take the jobs over, and print how many there were.
@@ -95,8 +111,6 @@ def run(arguments: Sequence[str]) -> int:
     """
     given = parser().parse_args(arguments)
     # Imported here, as libraries for databases take their time: a wrong command line and the help need none.
-    from tqdm import tqdm
-
     from txgear.cli.care.takeover import Takeover
     from txgear.cli.gearmandtable import gearmand_table
     from txgear.daemon.tap import Options, default_prefix, password
@@ -113,12 +127,8 @@ def run(arguments: Sequence[str]) -> int:
     total = table.count()
     try:
         store.open()
-        # Without a terminal there is no bar.
-        with (
-            closing(table.rows()) as rows,
-            tqdm(rows, total=total, unit=" jobs", file=sys.stderr, disable=None) as bar,
-        ):
-            takeover.take(bar)
+        with closing(table.rows()) as rows, bar("jobs", total) as say:
+            takeover.take(_counted(rows, say))
     except (ConfigurationError, StoreError) as error:
         taken = takeover.report.taken
         rest = f"; {taken} were taken over: run this again for the others" if taken else ""

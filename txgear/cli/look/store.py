@@ -8,6 +8,7 @@ import click
 
 from txgear.cli.base.api import ROOT
 from txgear.cli.base.options import Servers, json_option, server_options
+from txgear.cli.care import storebackup, storecopy
 from txgear.cli.look.details import show_each
 
 
@@ -16,6 +17,13 @@ from txgear.cli.look.details import show_each
 @server_options
 @click.pass_context
 def command(context: click.Context, servers: Servers, as_json: bool) -> None:
-    """Where jobs are kept: how the store does, how fast it is, and what it says of itself."""
+    """
+    Where jobs are kept: how the store does, how fast it is, and what it says of itself. With a command it is
+    for a store itself, and not for a server that has one.
+    """
     if context.invoked_subcommand is None:
         show_each(servers.apis(), as_json, lambda api: api.get(f"{ROOT}/store"))
+
+
+command.add_command(storebackup.command, "backup")
+command.add_command(storecopy.command, "copy")

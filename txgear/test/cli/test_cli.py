@@ -261,7 +261,7 @@ class RunTests(SynchronousTestCase):
 
         self.patch(import_, "run", interrupted)
         self.assertEqual(cli.main(["import"]), 130)
-        self.assertEqual(self.err.getvalue(), "\ntxgear import: interrupted\n")
+        self.assertEqual(self.err.getvalue(), "txgear import: interrupted\n")
 
 
 class OwnWordsTests(SynchronousTestCase):
