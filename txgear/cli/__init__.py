@@ -10,13 +10,16 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
 from txgear._version import __version__
 from txgear.cli.base.statuses import FAILED, INTERRUPTED, MISUSED, CommandError
 from txgear.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class Entry(NamedTuple):
@@ -89,6 +92,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
         "access": Entry("care.access", "See who may do what, by the server's file"),
         "bench": Entry("probe.bench", "Measure how fast a server is"),
         "check": Entry("probe.check", "Watch a server, as a plugin of Nagios, Naemon or Icinga"),
+        "completion": Entry("care.completion", "Have a shell complete the words of this command"),
         "config": Entry("care.config", "Check the server's file"),
         "diagnose": Entry("probe.diagnose", "Say why nothing happens"),
         "import": Entry("care.import_", "Take over the jobs that a gearmand has stored"),
@@ -103,6 +107,9 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     },
 }
 """All subcommands, as C{txgear --help} lists them."""
+
+COMPLETE: Final = "_TXGEAR_COMPLETE"
+"""What the environment has where a shell asks how a word may go on: click's name for it."""
 
 COMMANDS: Final = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
@@ -149,7 +156,21 @@ class Root(click.Group):
             return None
         module: Any = import_module(f"txgear.cli.{entry.module}")
         command: click.Command | None = getattr(module, "command", None)
-        return Imitation(cmd_name, module.run) if command is None else command
+        if command is None:
+            return Imitation(cmd_name, module.run)
+        if COMPLETE in os.environ:
+            from txgear.cli.care.completing import prepare
+
+            prepare(cmd_name, command)
+        return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """As in click, without an import of each."""
+        from click.shell_completion import CompletionItem
+
+        found = [(name, entry.help) for name, entry in COMMANDS.items() if name.startswith(incomplete)]
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [*(CompletionItem(name, help=help) for name, help in found), *options]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """As in click, without an import of each."""
@@ -193,6 +214,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = own_words(sys.argv) if arguments is None else list(arguments)
     words = words or ["--help"]
     name = f"txgear {words[0]}" if words and words[0] in COMMANDS else "txgear"
+    if COMPLETE in os.environ:
+        from txgear.cli.care.completing import install
+
+        install()
     try:
         status = root.main(words, prog_name="txgear", standalone_mode=False)
         # Here, and not at the end of the process, where it would be a traceback.

@@ -110,28 +110,40 @@ def timed_server_options(timeout: float, about: str) -> Callable[[F], F]:
 
 def _with_servers(command: F) -> F:
     @wraps(command)
-    def called(
-        *arguments: Any,
-        server: tuple[str, ...],
-        tls: bool,
-        tls_ca: str | None,
-        tls_cert: str | None,
-        tls_key: str | None,
-        tls_name: str | None,
-        token_file: str | None,
-        timeout: float,
-        **rest: Any,
-    ) -> Any:
-        files = None
-        if tls or any(each is not None for each in (tls_ca, tls_cert, tls_key, tls_name)):
-            if tls_key is not None and tls_cert is None:
-                raise CommandError("--tls-key: --tls-cert is wanted as well", MISUSED)
-            files = TLSFiles(tls_ca, tls_cert, tls_key, tls_name or "")
-        names = tuple(name for each in server for name in re.split(r"[\s,]+", each) if name) or (DEFAULT,)
-        token = None if token_file is None else read_token(token_file)
-        return command(*arguments, servers=Servers(names, files, token, timeout), **rest)
+    def called(*arguments: Any, **given: Any) -> Any:
+        own = {name: given.pop(name) for name in OPTIONS}
+        return command(*arguments, servers=servers_of(**own), **given)
 
     return called  # type: ignore[return-value]
+
+
+OPTIONS: Final = ("server", "tls", "tls_ca", "tls_cert", "tls_key", "tls_name", "token_file", "timeout")
+"""The names of these options, as L{servers_of} takes them."""
+
+
+def servers_of(
+    server: tuple[str, ...],
+    tls: bool,
+    tls_ca: str | None,
+    tls_cert: str | None,
+    tls_key: str | None,
+    tls_name: str | None,
+    token_file: str | None,
+    timeout: float,
+) -> Servers:
+    """
+    What the options say.
+
+    @raise CommandError: a file is not what it should be.
+    """
+    files = None
+    if tls or any(each is not None for each in (tls_ca, tls_cert, tls_key, tls_name)):
+        if tls_key is not None and tls_cert is None:
+            raise CommandError("--tls-key: --tls-cert is wanted as well", MISUSED)
+        files = TLSFiles(tls_ca, tls_cert, tls_key, tls_name or "")
+    names = tuple(name for each in server for name in re.split(r"[\s,]+", each) if name) or (DEFAULT,)
+    token = None if token_file is None else read_token(token_file)
+    return Servers(names, files, token, timeout)
 
 
 _OPTIONS: Final = (
