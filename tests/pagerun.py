@@ -7,6 +7,7 @@ What the page does not say in words stands in comments before a block, which rea
 `% run`: its commands are typed.
 `% terminal: NAME`: its command goes on in a terminal of its own; what stands between ellipses is waited for.
 `% stop: NAME`: Ctrl-C in that terminal.
+`% start: NAME COMMAND`: that goes on in a terminal of its own, and is no matter of the page.
 `% type: COMMAND`: that is typed, and what it prints does not matter.
 `% learn: NUMBER`: the number is another each time, as handles are. What is printed in its place is typed in
 its place later on.
@@ -41,7 +42,7 @@ VARIES: Final = re.compile(r"\d{4}-\d\d-\d\dT\S+|\d+\.\d+\w*|\d+(?:ms|s|m|h|d|%)
 
 class Step(NamedTuple):
     """
-    @ivar kind: C{save}, C{run}, C{terminal}, C{stop}, C{type} or C{learn}.
+    @ivar kind: C{save}, C{run}, C{terminal}, C{stop}, C{start}, C{type} or C{learn}.
     @ivar name: of a file, or of a terminal; or what is typed, or learned.
     @ivar text: what is in the file, or is typed, with what is printed.
     """
@@ -88,9 +89,10 @@ class Reader:
             _DOES[step.kind](self, step)
 
     def close(self) -> None:
-        """Close all terminals, and so end what runs in them."""
-        for terminal in (*self._terminals.values(), self._shell):
-            terminal.child.close(force=True)
+        """End what runs in terminals, the last first, and close them: a server outlives its terminal."""
+        for name in reversed(list(self._terminals)):
+            self._stop(Step("stop", name, ""))
+        self._shell.child.close(force=True)
 
     def _open(self) -> Terminal:
         # Wide, and high enough for the longest answer.
@@ -108,6 +110,11 @@ class Reader:
     def _save(self, step: Step) -> None:
         (self._place / step.name).write_text(self._read(step.text))
 
+    def _start_hidden(self, step: Step) -> None:
+        name, _, command = step.name.partition(" ")
+        terminal = self._terminals[name] = self._open()
+        terminal.child.sendline(self._read(command))
+
     def _start(self, step: Step) -> None:
         terminal = self._terminals[step.name] = self._open()
         if (self._place / "env").exists():
@@ -119,8 +126,14 @@ class Reader:
 
     def _stop(self, step: Step) -> None:
         terminal = self._terminals.pop(step.name)
-        terminal.press("\x03")
-        terminal.until(lambda: terminal.last_line.endswith(PROMPT), f"the end of {step.name}")
+
+        def ended() -> bool:
+            # A worker ends with what it has in hand, and a second time without.
+            terminal.press("\x03")
+            terminal.listen(0.5)
+            return terminal.last_line.endswith(PROMPT)
+
+        terminal.until(ended, f"the end of {step.name}")
         terminal.child.close(force=True)
 
     def _type_hidden(self, step: Step) -> None:
@@ -193,6 +206,7 @@ _DOES: Final = {
     "run": Reader._run,
     "terminal": Reader._start,
     "stop": Reader._stop,
+    "start": Reader._start_hidden,
     "type": Reader._type_hidden,
     "learn": Reader._learn,
 }
