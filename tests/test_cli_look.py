@@ -710,6 +710,8 @@ def test_history(world: World, function: str) -> None:
     assert len(world.rows("history", "--where", "submitted>0")) >= 1
     times = [row["time"] for row in world.rows("history", "--all", "--columns", "time")]
     assert times == sorted(times, reverse=True)
+    oldest = world.look("history", "--sort", "time", "--limit", "1", "--columns", "time").stdout
+    assert oldest.decode().splitlines()[1] == times[-1]
     assert len(world.rows("history", function, "--span", "day")) <= 288
     done = world.look("history", "no.such")
     assert (done.returncode, done.stdout) == (1, b"")

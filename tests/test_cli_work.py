@@ -725,11 +725,10 @@ def test_tls_and_a_token_file(workers: Workers, start_server: Servers, function:
     """They are those of all commands."""
     _, authority = certificate(workers.folder)
     authority.cert_pem.write_to_path(str(workers.folder / "ca.pem"))
-    made, token = run([*txgear(), "token", "new"]), workers.folder / "token"
-    [(secret, digest)] = re.findall(rb"token: (\S+)\nfile:  (\S+)\n", made.stdout)
-    token.write_bytes(secret + b"\n")
+    made, token = json.loads(run([*txgear(), "token", "new", "--json"]).stdout), workers.folder / "token"
+    token.write_text(f"{made['token']}\n")
     rules = workers.folder / "rules.toml"
-    rules.write_text(TOKENS.replace("DIGEST", digest.decode()))
+    rules.write_text(TOKENS.replace("DIGEST", made["file"]))
     port = free_port()
     server = start_server(
         "--listen=127.0.0.1",
@@ -741,11 +740,16 @@ def test_tls_and_a_token_file(workers: Workers, start_server: Servers, function:
     place = ["--server", f"localhost:{port}", "--tls-ca", str(workers.folder / "ca.pem")]
     refused = run([*txgear(), "work", function, *place, "--", "true"])
     assert refused.returncode == 4
-    worker = workers.start(function, "-c", "1", *place, "--token-file", str(token), "--", "echo", "out")
     peer = server.connect(PATIENCE)
-    peer.submit(function.encode())
-    assert text_of(outcome(peer)[-1]) == b"out\n"
-    assert worker.wait() == 0
+    # As `gearman` has it, with the authorities of the machine.
+    for words in (place, ["-h", "localhost", "-p", str(port), "-S"]):
+        worker = workers.start(
+            *(function, "-c", "1", *words, "--token-file", str(token), "--", "echo", "out"),
+            env={"SSL_CERT_FILE": str(workers.folder / "ca.pem")},
+        )
+        peer.submit(function.encode())
+        assert text_of(outcome(peer)[-1]) == b"out\n"
+        assert worker.wait() == 0
 
 
 @pytest.mark.parametrize(
