@@ -36,6 +36,8 @@ LOOKS: Final = frozenset(("status", "job", "jobs", "dead", "kept", "workers", "t
 HANDLE: Final = re.compile(r"H:[\w.-]+:\d+")
 SECONDS: Final = 180.0
 """What a command may take: one installs something."""
+AROUND: Final = '"{}[],:'
+"""What JSON has around a value: that is compared as it is."""
 VARIES: Final = re.compile(r"\d{4}-\d\d-\d\dT\S+|\d+\.\d+\w*|\d+(?:ms|s|m|h|d|%)\w*")
 """Times, ages and rates are others each time; whole numbers are as the page has them."""
 
@@ -189,6 +191,7 @@ class Reader:
             if found is None:
                 return f"there is no line such as {line!r}"
             for ours, theirs in zip(line.split(), left[found].split(), strict=False):
+                ours, theirs = ours.strip(AROUND), theirs.strip(AROUND)
                 if re.fullmatch(self._to_learn, ours):
                     self._learned[ours] = theirs
             left = left[found + 1 :]
@@ -196,6 +199,10 @@ class Reader:
 
     def _pattern(self, word: str) -> str:
         """What may stand in the place of a word of the page."""
+        core = word.strip(AROUND)
+        if core and core != word:
+            before, _, after = word.partition(core)
+            return re.escape(before) + self._pattern(core) + re.escape(after)
         if word not in self._learned and re.fullmatch(self._to_learn, word):
             return r"\d+" if word.isdecimal() else HANDLE.pattern
         return r"[\w.:%-]+" if VARIES.fullmatch(word) else re.escape(self._read(word))

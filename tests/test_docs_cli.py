@@ -49,6 +49,16 @@ def test_tutorial(reader: Reader) -> None:
     reader.follow(page)
 
 
+@pytest.mark.parametrize("name", ["acting", "submit"])
+def test_page(reader: Reader, name: str) -> None:
+    """What their blocks show is what is printed."""
+    if name == "submit":
+        requires("rev")
+    page = (PAGES / f"{name}.md").read_text()
+    assert [step.kind for step in steps(page)].count("run") > 1
+    reader.follow(page)
+
+
 def test_moving(reader: Reader) -> None:
     """What gearadmin shows, and what these commands do, side by side."""
     requires("gearadmin")

@@ -85,8 +85,8 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
         "run-schedule": Entry("act.run_schedule", "Submit the job of a schedule at once"),
         "shutdown": Entry("act.shutdown", "End a server"),
         "steer": Entry("act.steer", "Tell a worker to pause, to go on, or to stop"),
-        "stop-task": Entry("act.stop_task", "Stop what is done to many jobs"),
-        "task": Entry("act.task", "How far that is"),
+        "stop-task": Entry("act.stop_task", "Stop a task of a server: what is done to many jobs"),
+        "task": Entry("act.task", "How far a task of a server is"),
     },
     "Look after a server": {
         "access": Entry("care.access", "See who may do what, by the server's file"),

@@ -32,16 +32,15 @@ def new(as_json: bool) -> None:
     Make a token. It is printed this once, and kept nowhere:
 
     \b
-      token: what the client or the worker gives the server
-      file:  what stands in the file of the server's --config, which does
-             not tell the token
+    token: what the client or the worker gives the server
+    file:  what stands in the server's file; it does not tell the token
 
     In the file it looks like this, and counts from the next reload on:
 
     \b
-      [[identity]]
-      name = "web"
-      tokens = ["ID:SHA256"]
+    [[identity]]
+    name = "web"
+    tokens = ["ID:SHA256"]
 
     Two tokens of an identity count at the same time. So to take a new one in the place of an old one: put
     the new one beside it, and reload; give the new one to all that had the old one; take the old one out,

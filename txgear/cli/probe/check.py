@@ -75,8 +75,8 @@ def command(
     A THRESHOLD is [FIGURE[@PATTERN]=]RANGE, such as 100, oldest=5m or 'workers@mail.*=3:'. Without a FIGURE
     it is queued; the others are running, waiting, workers, dead, kept, oldest, and of late submitted_rate,
     completed_rate, failed_rate, wait_p50, wait_p95, run_p50 and run_p95. For a figure of a function the last
-    one counts that is for it. A RANGE is 10 (0 to 10 is well), 10: (10 or more), ~:10 (10 or less), 10:20,
-    @10:20 (10 to 20 is not well), or 0 for none.
+    one counts that is for it. A RANGE is 10 (0 to 10 is well), 10: (10 or more), ~:10 (10 or less), 10:20, or
+    0 for none; with an @ in front, as in @10:20, what is inside is not well.
 
     Critical in any case: no server answers, the store is away, jobs wait and there is no worker. A warning:
     a function has jobs and is paused, or is named by -q and not there.
