@@ -5,17 +5,18 @@ starts in a tenth of a second, whatever the others need.
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import click
 
 from txgear._version import __version__
 from txgear.cli.base.statuses import FAILED, INTERRUPTED, MISUSED, CommandError
+from txgear.daemon.descriptors import open_standard_descriptors
 from txgear.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -195,6 +196,15 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _say(text: str) -> None:
+    """Say what is wrong in one line; it may have what others have said. The status tells it as well."""
+    from txgear.cli.base.output import printable
+
+    # Nobody may be there to be told, or no space.
+    with suppress(OSError):
+        print(printable(text), file=sys.stderr)
+
+
 def own_words(argv: Sequence[str]) -> list[str]:
     """
     The words of a process's command line. By a link with the name of a program that is imitated it is that
@@ -211,6 +221,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     @param arguments: the words after C{txgear}; the process's own by default.
     @return: the exit status; L{txgear.cli.base.statuses} has those that all commands share.
     """
+    if arguments is None:
+        open_standard_descriptors()
     words = own_words(sys.argv) if arguments is None else list(arguments)
     words = words or ["--help"]
     name = f"txgear {words[0]}" if words and words[0] in COMMANDS else "txgear"
@@ -223,39 +235,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Here, and not at the end of the process, where it would be a traceback.
         sys.stdout.flush()
         return status or 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        context = error.ctx
+        there = ", ".join(cast("click.Group", context.command).list_commands(context))
+        _say(f"{context.command_path}: a command is wanted: {there} (see {context.command_path} --help)")
+        return MISUSED
     except click.UsageError as error:
         where = name if error.ctx is None else error.ctx.command_path
         # Of a choice click lists what there is line by line.
         said = " ".join(error.format_message().split())
-        print(f"{where}: {said} (see {where} --help)", file=sys.stderr)
+        _say(f"{where}: {said} (see {where} --help)")
         return MISUSED
     except CommandError as error:
-        from txgear.cli.base.output import printable
-
-        # It may have what others have said.
-        print(f"{name}: {printable(error.text)}", file=sys.stderr)
+        _say(f"{name}: {error.text}")
         return error.status
     except ConfigurationError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        _say(f"{name}: {error}")
         return FAILED
     except BrokenPipeError:
         # Whoever reads has seen enough, as `head` has.
         _drop_output()
         return FAILED
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.strerror is None:
+            # None of the system's: a fault of ours.
             raise
-        _drop_output()
-        print(f"{name}: {error.strerror}", file=sys.stderr)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _drop_output()
+        _say(": ".join([name, *([str(error.filename)] if error.filename else []), error.strerror]))
         return FAILED
     except SystemExit as ended:
         # How argparse ends after its help, and the server's options where they make no sense.
         if not isinstance(ended.code, str):
             return ended.code or 0
-        print(ended.code, file=sys.stderr)
+        _say(ended.code)
         return FAILED
     except (Interrupted, click.Abort) as error:
         # A terminal has shown ^C; at the end of the input click has ended the line.
-        line = "\n" if isinstance(error, Interrupted) and sys.stderr.isatty() else ""
-        print(f"{line}{name}: interrupted", file=sys.stderr)
+        if isinstance(error, Interrupted) and sys.stderr.isatty():
+            sys.stderr.write("\n")
+        _say(f"{name}: interrupted")
         return INTERRUPTED

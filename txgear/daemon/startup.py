@@ -10,35 +10,15 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Final, TextIO
+from typing import Any, TextIO
 
+from txgear.daemon.descriptors import STANDARD
 from txgear.daemon.users import find_user
 from txgear.errors import ConfigurationError, TxgearError
-
-STANDARD: Final = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
-"""Python's names of the first three descriptors, and for what they are open."""
 
 
 class NotStarted(TxgearError):
     """The server has not started, and whoever started it has been told why."""
-
-
-def open_standard_descriptors() -> None:
-    """
-    Open /dev/null as those of the standard descriptors that are closed. Otherwise the next files that are
-    opened have their numbers, the reactor's own among them, and a process that becomes a daemon puts
-    /dev/null in their place.
-    """
-    for number, (name, mode) in enumerate(STANDARD):
-        try:
-            os.fstat(number)
-        except OSError:
-            # The lowest that is free, and so this one.
-            opened = os.open(os.devnull, os.O_RDWR)
-            os.set_inheritable(opened, True)
-            stream = open(opened, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
-            setattr(sys, name, stream)
-            setattr(sys, f"__{name}__", stream)
 
 
 def lost_descriptors() -> list[str]:

@@ -24,6 +24,7 @@ from txgear._version import __version__
 from txgear.broker.rules import QUEUE_MEMORY, UNLIMITED
 from txgear.broker.table import MAX_PREFIX
 from txgear.daemon.config import Config, read_config
+from txgear.daemon.descriptors import open_standard_descriptors
 from txgear.daemon.logpipe import guard_output
 from txgear.daemon.pidfile import PidFile
 from txgear.daemon.process import ProcessService
@@ -33,7 +34,6 @@ from txgear.daemon.sources import shown
 from txgear.daemon.startup import (
     StandardError,
     check_twistd,
-    open_standard_descriptors,
     print_mistakes_as_lines,
 )
 from txgear.daemon.takeoverline import takeover_line

@@ -46,6 +46,15 @@ class Event(NamedTuple):
     id: str
 
 
+class Answer(dict[str, Any]):
+    """An object of an answer, from JSON. What it lacks is said as the error that it is."""
+
+    def __missing__(self, name: str) -> Any:
+        raise CommandError(
+            f"its answer lacks {name!r}: it is no txgear, or one of another version", UNREACHABLE
+        )
+
+
 def as_shown(word: str) -> str:
     """
     A word of the command line as the server shows it, with C{\\x} and two digits for what is no UTF-8. One
@@ -118,8 +127,14 @@ class Api:
         self._connection = HttpConnection(place, timeout)
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
-        """What is at a path; see L{send}."""
-        return self.send("GET", path, query)
+        """What is at a path, an object; see L{send}."""
+        found = self.send("GET", path, query)
+        if not isinstance(found, dict):
+            raise CommandError(
+                f"{self.place.name}: its answer is no object: it is no txgear, or one of another version",
+                UNREACHABLE,
+            )
+        return found
 
     def send(
         self,
@@ -145,8 +160,8 @@ class Api:
 
     def _parsed(self, text: bytes | str) -> Any:
         try:
-            return json.loads(text)
-        except ValueError as error:
+            return json.loads(text, object_hook=Answer)
+        except (ValueError, RecursionError) as error:
             # It is not whole, or too long, or something else answers there.
             self.close()
             raise CommandError(f"{self.place.name}: its answer is no JSON", UNREACHABLE) from error
@@ -264,8 +279,9 @@ def _problem(answer: http.client.HTTPResponse) -> CommandError:
     found: dict[str, Any] = {}
     try:
         found = json.loads(said)
-        text, code = found["detail"], found["type"].rpartition(":")[2]
-    except (ValueError, KeyError, TypeError):
+        text, code = f"{found['detail']}", found["type"].rpartition(":")[2]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        found = {}
         text, code = f"{answer.status} {answer.reason}", ""
     if answer.status == 401:
         text = f"{text}: --token-file, or --tls-cert, says who asks"

@@ -9,6 +9,7 @@ as in the server's own lists. (The API has escaped what is no UTF-8 already.)
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,9 +74,18 @@ def shown(value: Any, show: Callable[[Any], str] = plain) -> str:
     return "\\x2d" if text == "-" else text or "-"
 
 
+_TURNING: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Characters that turn what stands around them, so that another text is seen than is there."""
+
+
+_ODD: Final = re.compile(f"[\x7f-\x9f\u2028\u2029{_TURNING.pattern[1:]}")
+"""What JSON may hold as it is, and a terminal should not."""
+
+
 def printable(text: str) -> str:
     """Text that does nothing to a terminal, in one line."""
-    return for_line(text.encode("utf-8", "backslashreplace").decode("utf-8")).decode("utf-8")
+    line = for_line(text.encode("utf-8", "backslashreplace").decode("utf-8")).decode("utf-8")
+    return _TURNING.sub(lambda found: "".join(f"\\x{byte:02x}" for byte in found[0].encode("utf-8")), line)
 
 
 def is_terminal() -> bool:
@@ -83,9 +93,14 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
+def json_text(value: Any) -> str:
+    """A value in JSON, that does nothing to a terminal: what controls one is escaped as JSON does it."""
+    return _ODD.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
+
+
 def write_json(document: Any) -> None:
     """Write a document, or one object of a stream: a line."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+    sys.stdout.write(json_text(document) + "\n")
 
 
 def write_rows(

@@ -27,6 +27,8 @@ Row = Mapping[str, Any]
 
 ROWS: Final = 100
 """Rows that are shown where nothing is said."""
+MOST_ROWS: Final = 10**15
+"""Rows that may be wanted; more than there ever are."""
 PAGE: Final = 200
 """Rows that are asked for in one go, as many as the server gives."""
 
@@ -117,7 +119,7 @@ _OPTIONS: Final = (
     click.option("--columns", metavar="NAME,...", help="Show these, in this order."),
     click.option(
         "--limit",
-        type=click.IntRange(1),
+        type=click.IntRange(1, MOST_ROWS),
         default=ROWS,
         metavar="N",
         show_default=True,
@@ -195,7 +197,7 @@ def show(
     known = {column.name: column for column in columns}
     if len(servers.names) > 1:
         known = {"server": Column("server", "which server"), **known}
-    for name in (*(choice.columns or ()), *filter(None, [choice.sort.removeprefix("-")])):
+    for name in (*(choice.columns or ()), *([choice.sort.removeprefix("-")] if choice.sort else [])):
         if name not in known:
             raise CommandError(f"there is no column {name!r}; there are {', '.join(known)}", MISUSED)
     failed: list[int] = []

@@ -17,6 +17,7 @@ import click
 from txgear.cli.base.api import ROOT, path_of
 from txgear.cli.base.finding import ask_one
 from txgear.cli.base.options import MOST_SECONDS, Servers, json_option, server_options
+from txgear.cli.base.output import json_text
 from txgear.cli.base.payloads import output_option, write_payload
 from txgear.cli.base.statuses import FAILED, MISUSED, CommandError
 
@@ -131,7 +132,7 @@ def write_as_json(headers: Message, pieces: Iterable[bytes]) -> None:
         except UnicodeDecodeError:
             pieces = (whole,)
     write = sys.stdout.write
-    write(json.dumps(found, ensure_ascii=False).removesuffix("}"))
+    write(json_text(found).removesuffix("}"))
     if "text" not in found:
         write(', "base64": "')
         rest = b""

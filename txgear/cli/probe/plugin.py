@@ -66,7 +66,12 @@ class Plugin(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """As in click."""
         try:
-            return super().invoke(ctx)
+            status = super().invoke(ctx)
+            sys.stdout.flush()
+            return status
+        except OSError as error:
+            # Nobody sees what is written: said where it can be, and by the status.
+            raise CommandError(f"cannot write what was found: {error.strerror}", UNKNOWN) from error
         except CommandError as error:
             print(line_of(UNKNOWN, error.text))
             return UNKNOWN

@@ -4,14 +4,13 @@ What C{txgear submit} writes: results as they come, and what became of each job.
 
 from __future__ import annotations
 
-import json
 import sys
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, Final, TypeVar
 
-from txgear.cli.base.output import printable
+from txgear.cli.base.output import json_text, printable
 from txgear.cli.run.bar import Bar
 from txgear.cli.run.submittickets import Summary, Ticket
 from txgear.protocol.textlines import text
@@ -310,7 +309,7 @@ class JsonView(View):
         self._write(said)
 
     def _write(self, said: dict[str, Any]) -> None:
-        self.write(json.dumps(said, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+        self.write(json_text(said).encode("utf-8", "replace") + b"\n")
 
     def _created(self, ticket: Ticket) -> None:
         self._event(ticket, "created")

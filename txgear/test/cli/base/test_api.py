@@ -5,14 +5,18 @@ Tests for L{txgear.cli.base.api}, as far as it needs no server.
 from __future__ import annotations
 
 import http.client
+import socket
+import threading
 from io import BytesIO
 from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.cli.base.api import Body, as_shown, path_of
+from txgear.cli.base.api import Api, Body, as_shown, path_of
 from txgear.cli.base.places import Place
 from txgear.cli.base.statuses import MISUSED, UNREACHABLE, CommandError
+from txgear.protocol.constants import EXTENSION_OPTION, OPTION_RES, SWITCHED_HTTP
+from txgear.protocol.packets import response
 
 
 class Socket:
@@ -47,6 +51,46 @@ class NamesTests(SynchronousTestCase):
         self.assertEqual(path_of("jobs", "H:vm:7"), "/api/v1/jobs/H%3Avm%3A7")
         self.assertEqual(path_of("functions", "a/b?\udcff"), "/api/v1/functions/a%2Fb%3F%5Cxff")
         self.assertEqual(self.assertRaises(CommandError, path_of, "jobs", "").status, MISUSED)
+
+
+class AnswerTests(SynchronousTestCase):
+    """What no txgear would answer is an error of one line."""
+
+    def get(self, text: bytes) -> Any:
+        """What is made of an answer."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+
+            def answer() -> None:
+                taken, _ = server.accept()
+                with taken:
+                    taken.recv(100)
+                    taken.sendall(response(OPTION_RES, EXTENSION_OPTION))
+                    taken.recv(100)
+                    taken.sendall(response(SWITCHED_HTTP))
+                    taken.recv(1000)
+                    taken.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text))
+
+            thread = threading.Thread(target=answer)
+            thread.start()
+            try:
+                api = Api(Place(f"127.0.0.1:{port}", "127.0.0.1", port))
+                return api.get("/api/v1/jobs")
+            finally:
+                thread.join()
+                api.close()
+
+    def test_what_is_no_object(self) -> None:
+        for text in (b"[]", b"", b"7", b"null", b"{", b"[" * 100_000):
+            error = self.assertRaises(CommandError, self.get, text)
+            self.assertEqual(error.status, UNREACHABLE, text[:9])
+
+    def test_what_lacks_something(self) -> None:
+        found = self.get(b'{"jobs": [{}]}')
+        for part, name in ((found, "next"), (found["jobs"][0], "handle")):
+            error = self.assertRaises(CommandError, part.__getitem__, name)
+            self.assertEqual(error.status, UNREACHABLE)
+            self.assertIn(repr(name), error.text)
 
 
 class BodyTests(SynchronousTestCase):

@@ -4,9 +4,11 @@ Tests for L{txgear.cli.base.output}.
 
 from __future__ import annotations
 
+import json
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.cli.base.output import fitting, note, plain, printable, shown, write_facts
+from txgear.cli.base.output import fitting, json_text, note, plain, printable, shown, write_facts
 from txgear.test.cli.support import writing
 
 
@@ -32,6 +34,11 @@ class WordsTests(SynchronousTestCase):
             printable("a\x1b[2J\r\n\t\x7f\x9bé\u2028\udc80"),
             r"a\x1b[2J\x0d\x0a\x09\x7f\xc2\x9bé\xe2\x80\xa8\udc80",
         )
+        turned = printable("a\u202eb\u2066\u200f")
+        self.assertEqual(turned, r"a\xe2\x80\xaeb\xe2\x81\xa6\xe2\x80\x8f")
+        odd = "\x1b\x7f\x9b2J\u202e\u2028 \u00e9"
+        self.assertEqual(json_text(odd), r'"\u001b\u007f\u009b2J\u202e\u2028 é"')
+        self.assertEqual(json.loads(json_text(odd)), odd)
         with writing() as written:
             note("\x1b]0;x\x07")
         self.assertEqual(written.err, "\\x1b]0;x\\x07\n")

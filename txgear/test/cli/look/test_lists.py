@@ -136,6 +136,7 @@ class ShowTests(SynchronousTestCase):
         for choice in (
             Choice(sort="no"),
             Choice(sort="-no"),
+            Choice(sort="-"),
             Choice(columns=("name", "no")),
             Choice(where=("no=1",)),
         ):
