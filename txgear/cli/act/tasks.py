@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from txgear.cli.act.acts import Fleet, complain, plural
-from txgear.cli.act.progress import Progress
 from txgear.cli.act.selection import Selection
 from txgear.cli.base.api import ROOT, Api, path_of
 from txgear.cli.base.asking import be_sure, people
-from txgear.cli.base.output import Column, write_json, write_rows
+from txgear.cli.base.output import Column, printable, write_json, write_rows
+from txgear.cli.base.progress import Bar, Progress
 from txgear.cli.base.statuses import DENIED, DONE, FAILED, INTERRUPTED, CommandError
 
 Task = dict[str, Any]
@@ -181,7 +181,23 @@ def watch(running: Sequence[Running], sleep: Callable[[float], None]) -> None:
             wait = min(wait * 1.5, LONGEST_WAIT)
             for each in under_way:
                 each.look()
-            progress.show([(each.api.place.name, each.task) for each in running])
+            progress.show(*(bar_of(each, named=len(running) > 1) for each in running))
+
+
+def bar_of(running: Running, *, named: bool) -> Bar:
+    """
+    How far a task is: while it counts, of looking, and then of acting.
+
+    @param named: whether it says at which server.
+    """
+    task = running.task
+    text = f"{task['state']:<8}"
+    if named:
+        text = f"{printable(running.api.place.name)} {text}"
+    if task["preview"] or task["state"] in ("waiting", "counting"):
+        return Bar(text, task["looked_at"], task["total"])
+    failed = f"{task['failed']:,} failed" if task["failed"] else ""
+    return Bar(text, task["done"] + task["passed"] + task["failed"], task["matched"], failed)
 
 
 def show(fleet: Fleet, running: Sequence[Running], columns: Sequence[Column], as_json: bool) -> None:

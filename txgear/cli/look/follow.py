@@ -11,15 +11,13 @@ import base64
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import Any, Final
 
 from txgear.cli.base.api import Api, Event
 from txgear.cli.base.output import is_terminal, note, printable, write_json
+from txgear.cli.base.progress import Bar, Progress
 from txgear.cli.base.statuses import DONE, FAILED, UNREACHABLE, CommandError
-
-if TYPE_CHECKING:
-    from rich.progress import TaskID
 
 MOST_SHOWN: Final = 1000
 """Bytes of a result that are shown at the end: who wants all of it has another command for that."""
@@ -39,8 +37,8 @@ def follow_job(api: Api, handle: str, as_json: bool, sleep: Callable[[float], No
         return _tell(events, lambda event: _flushed(write_json, {"event": event.name, **_object(event.data)}))
     if not is_terminal():
         return _tell(events, lambda event: _flushed(_write_line, event))
-    with _Screen() as screen:
-        return _tell(events, screen.show)
+    with Progress(sys.stdout) as progress:
+        return _tell(events, partial(_show, progress))
 
 
 def _events(api: Api, handle: str, sleep: Callable[[float], None]) -> Iterator[Event]:
@@ -134,68 +132,35 @@ def shown_bytes(data: bytes) -> str:
     return data.decode("utf-8", "backslashreplace")
 
 
-def lines(text: str) -> str:
-    """Text that does nothing to a terminal but to end lines."""
-    return "\n".join(printable(line) for line in text.split("\n"))
-
-
 def _write_line(event: Event) -> None:
     name, _, rest = words(event).partition("\t") if event.name == "ended" else (words(event), "", "")
     sys.stdout.write("\t".join(filter(None, [event.name, printable(name), printable(rest)])) + "\n")
 
 
-class _Screen:
-    """A terminal: what is said, and below it a bar of the progress."""
+def _show(progress: Progress, event: Event) -> None:
+    """Show on a terminal what has happened."""
+    data = event.data
+    if event.name == "progress":
+        progress.show(_bar(data))
+    elif event.name == "data":
+        _say(progress, shown_bytes(bytes_of(data)))
+    elif event.name == "ended":
+        _say(progress, data["outcome"], "bold green" if data["outcome"] == "done" else "bold red")
+        if (result := data.get("result")) and result["size"]:
+            _say(progress, _result(result))
+    else:
+        style = {"warning": "yellow", "job": "bold"}.get(event.name, "dim")
+        said = words(event)
+        _say(progress, said if event.name == "job" else f"{event.name}: {said}", style)
+        if event.name == "job" and data.get("denominator"):
+            progress.show(_bar(data))
 
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-        self._console = Console(highlight=False)
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=self._console,
-            transient=True,
-        )
-        self._bar: TaskID | None = None
+def _bar(data: Mapping[str, Any]) -> Bar:
+    return Bar("progress", data["numerator"], data["denominator"])
 
-    def __enter__(self) -> _Screen:
-        self._progress.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-
-    def show(self, event: Event) -> None:
-        """Show what has happened."""
-        data = event.data
-        if event.name == "progress":
-            self._advance(data["numerator"], data["denominator"])
-        elif event.name == "data":
-            self._say(lines(shown_bytes(bytes_of(data))), "")
-        elif event.name == "ended":
-            style = "bold green" if data["outcome"] == "done" else "bold red"
-            self._say(data["outcome"], style)
-            if (result := data.get("result")) and result["size"]:
-                self._say(lines(_result(result)), "")
-        else:
-            style = {"warning": "yellow", "job": "bold"}.get(event.name, "dim")
-            said = lines(words(event))
-            self._say(said if event.name == "job" else f"{event.name}: {said}", style)
-            if event.name == "job" and data.get("denominator"):
-                self._advance(data["numerator"], data["denominator"])
-
-    def _advance(self, numerator: int, denominator: int) -> None:
-        if self._bar is None:
-            self._bar = self._progress.add_task("progress", total=denominator)
-        self._progress.update(self._bar, completed=numerator, total=denominator)
-
-    def _say(self, text: str, style: str) -> None:
-        from rich.text import Text
-
-        self._console.print(Text(text.removesuffix("\n"), style))
+def _say(progress: Progress, text: str, style: str = "") -> None:
+    """Text that does nothing to a terminal but to end lines."""
+    said = "\n".join(printable(line) for line in text.split("\n"))
+    progress.say(said.removesuffix("\n"), style)

@@ -4,7 +4,6 @@ C{txgear bench}: how fast a server is.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ import click
 from txgear.cli.base.moments import span_value
 from txgear.cli.base.options import Servers, json_option, server_options
 from txgear.cli.base.output import note
+from txgear.cli.base.progress import Bar
 from txgear.cli.base.statuses import DONE, FAILED, CommandError
 from txgear.errors import PolicyError
 from txgear.quantities import size
@@ -81,7 +81,7 @@ def command(
     from txgear.cli.probe.benchrun import Bench, Load, Measured
     from txgear.cli.probe.benchtidy import tidy
     from txgear.cli.probe.benchview import warnings, write
-    from txgear.cli.run.bar import Bar
+    from txgear.cli.run.bar import BarLater
     from txgear.cli.run.reacting import check_reachable, interrupted, run
 
     each = [replace(servers, names=(name,)) for name in servers.names]
@@ -97,11 +97,10 @@ def command(
             bench.stop()
 
     async def measure(reactor: Any) -> int:
-        bar = Bar(reactor) if sys.stderr.isatty() else None
+        bar = BarLater(reactor)
 
         def progress(measured: Measured, seconds: float) -> None:
-            if bar is not None:
-                bar.show(f"{measured.server}: {measured.jobs} jobs", seconds / duration)
+            bar.show(Bar(f"{measured.server}: {measured.jobs:,} jobs", min(seconds, duration), duration))
 
         bench = Bench(reactor, progress)
         benches.append(bench)
@@ -110,16 +109,14 @@ def command(
             try:
                 for length in sizes:
                     found = await bench.measure(one, Load(background, length, concurrency, duration))
-                    if bar is not None:
-                        bar.close()
+                    bar.close()
                     write(found, as_json)
                     for said in warnings(found):
                         note(f"{NAME}: {said}")
                     if bench.stopped:
                         break
             finally:
-                if bar is not None:
-                    bar.close()
+                bar.close()
                 left = _tidied(tidy, one, bench.function)
                 if left:
                     note(f"{NAME}: {one.names[0]}: {left}")

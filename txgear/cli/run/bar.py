@@ -1,19 +1,12 @@
 """
-A line at the bottom of a terminal that says how far things are, with a bar where that is known.
-
-It is drawn by hand: what would draw it takes as long to import as all else that a command does.
+A bar at the bottom of a terminal while a reactor runs.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-from typing import Any, Final, Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
-WIDTH: Final = 30
-"""Characters of the bar itself at the most."""
-EACH: Final = 0.2
-"""Seconds from one drawing to the next: over a slow line, too, it is in nobody's way."""
+from txgear.cli.base.progress import EACH, Bar, Progress
 
 
 class Later(Protocol):
@@ -23,79 +16,53 @@ class Later(Protocol):
         """Call it in so many seconds."""
 
 
-def drawn(text: str, part: float | None, width: int) -> str:
+class BarLater:
     """
-    The line.
+    The bar, drawn when there is time. What else is written to the terminal has it L{hide} before; it comes
+    back by itself. Where standard error is no terminal nothing is shown.
 
-    @param part: how much of all is done, 0 to 1; C{None} where nobody knows.
-    @param width: characters of it at the most.
-    """
-    if part is None:
-        return text[:width]
-    done = min(max(part, 0.0), 1.0)
-    size = min(WIDTH, width - len(text) - 10)
-    percent = f"{int(done * 100):3d} %"
-    if size < 5:
-        return f"{percent} {text}"[:width]
-    full = int(done * size)
-    return f"[{'#' * full}{'-' * (size - full)}] {percent}  {text}"
-
-
-class Bar:
-    """
-    The line on a terminal. What else is written there has it L{hide} before; it comes back by itself.
+    @ivar wanted: whether it is one.
     """
 
-    def __init__(self, reactor: Later, out: TextIO = sys.stderr) -> None:
+    def __init__(self, reactor: Later, out: TextIO | None = None) -> None:
+        """
+        @param out: the stream; standard error by default.
+        """
         self._reactor = reactor
-        self._out = out
-        self._text = ""
-        self._part: float | None = None
-        self._shown = ""
+        self._progress = Progress(out, ticking=False)
+        self.wanted = self._progress.wanted
+        self._bar = Bar("")
+        self._hidden = True
         self._timer: Any = None
 
-    def show(self, text: str, part: float | None = None) -> None:
-        """
-        Say how far it is.
-
-        @param text: in one line, without control characters.
-        @param part: as for L{drawn}.
-        """
-        self._text, self._part = text, part
-        if self._timer is None:
-            self._timer = self._reactor.callLater(EACH, self._draw)
+    def show(self, bar: Bar) -> None:
+        """Say how far it is."""
+        self._bar = bar
+        if self.wanted:
+            self._draw_soon()
 
     def hide(self) -> None:
-        """Clear the line for something else; it is drawn anew when it is said again, or a little later."""
-        if self._shown:
-            self._out.write("\r\x1b[K")
-            self._out.flush()
-            self._shown = ""
-            if self._timer is None:
-                self._timer = self._reactor.callLater(EACH, self._draw)
+        """Clear it for something else; it is drawn anew a little later."""
+        if not self._hidden:
+            self._clear()
+            self._draw_soon()
 
     def close(self) -> None:
-        """Clear the line for good."""
+        """Clear it for good, or until it is shown again."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._shown:
-            self._out.write("\r\x1b[K")
-            self._out.flush()
-            self._shown = ""
+        self._clear()
+
+    def _clear(self) -> None:
+        self._hidden = True
+        self._progress.hide()
+
+    def _draw_soon(self) -> None:
+        if self._timer is None:
+            self._timer = self._reactor.callLater(EACH, self._draw)
 
     def _draw(self) -> None:
         self._timer = None
-        line = drawn(self._text, self._part, _columns(self._out) - 1)
-        if line != self._shown:
-            self._out.write(f"\r{line}\x1b[K")
-            self._out.flush()
-            self._shown = line
-
-
-def _columns(out: TextIO) -> int:
-    try:
-        return os.get_terminal_size(out.fileno()).columns or 80
-    except OSError:
-        # Its size is not known to the system either.
-        return 80
+        self._hidden = False
+        self._progress.show(self._bar)

@@ -11,7 +11,8 @@ from functools import wraps
 from typing import Any, Final, TypeVar
 
 from txgear.cli.base.output import json_text, printable
-from txgear.cli.run.bar import Bar
+from txgear.cli.base.progress import Bar
+from txgear.cli.run.bar import BarLater
 from txgear.cli.run.submittickets import Summary, Ticket
 from txgear.protocol.textlines import text
 
@@ -56,7 +57,7 @@ class View:
         self._flushing = False
         self._terminal = sys.stdout.isatty()
         self.on_error: Callable[[BaseException], object] = lambda error: None
-        self._bar = Bar(reactor) if sys.stderr.isatty() else None
+        self._bar = BarLater(reactor)
         self._ended = 0
         self._not_done = 0
         self._under_way: set[int] = set()
@@ -83,8 +84,8 @@ class View:
     @_told
     def progress(self, ticket: Ticket, numerator: int, denominator: int) -> None:
         """It is so far."""
-        if len(self._under_way) == 1 and self._bar is not None and denominator:
-            self._bar.show(f"{numerator} of {denominator}", numerator / denominator)
+        if len(self._under_way) == 1 and denominator:
+            self._bar.show(Bar("progress", numerator, denominator))
         self._progress(ticket, numerator, denominator)
 
     @_told
@@ -122,15 +123,13 @@ class View:
     @_told
     def summary(self, summary: Summary) -> None:
         """All has ended."""
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()
         self._summary(summary)
 
     @_told
     def finish(self) -> None:
         """Nothing more will come."""
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()
         self._out.flush()
 
     # What is written
@@ -161,8 +160,7 @@ class View:
 
     def say(self, said: str) -> None:
         """Say something to people, a line."""
-        if self._bar is not None:
-            self._bar.hide()
+        self._bar.hide()
         print(f"{self._name}: {printable(said)}", file=sys.stderr)
 
     def write(self, data: bytes) -> None:
@@ -170,7 +168,7 @@ class View:
         Write to the standard output, which gets it in this turn of the reactor. Where nobody reads there, it
         waits, and so do the servers: so memory is bounded.
         """
-        if self._bar is not None and self._terminal:
+        if self._terminal:
             self._bar.hide()
         self._out.write(data)
         if not self._flushing:
@@ -183,9 +181,8 @@ class View:
         self._out.flush()
 
     def _show_bar(self) -> None:
-        if self._bar is not None:
-            failed = f", {self._not_done} not done" if self._not_done else ""
-            self._bar.show(f"{self._ended} ended{failed}, {len(self._under_way)} under way")
+        failed = f"{self._not_done} not done" if self._not_done else ""
+        self._bar.show(Bar(f"{self._ended} ended, {len(self._under_way)} under way", failed=failed))
 
 
 def about(ticket: Ticket) -> str:
@@ -268,7 +265,7 @@ class TextView(View):
             self.say(f"{about(ticket)}warning: {line.decode('utf-8', 'backslashreplace')}")
 
     def _progress(self, ticket: Ticket, numerator: int, denominator: int) -> None:
-        if self._verbose and self._bar is None:
+        if self._verbose and not self._bar.wanted:
             part = f"{100 * numerator // denominator}% complete" if denominator else "no end known"
             self.say(f"{about(ticket)}{part} ({numerator} of {denominator})")
 

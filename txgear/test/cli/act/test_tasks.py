@@ -13,10 +13,19 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.cli.act.acts import Fleet
 from txgear.cli.act.selection import Selection
-from txgear.cli.act.tasks import LONGEST_WAIT, SHORTEST_WAIT, act_on_all, new_task, uninterrupted
+from txgear.cli.act.tasks import (
+    LONGEST_WAIT,
+    SHORTEST_WAIT,
+    Running,
+    act_on_all,
+    bar_of,
+    new_task,
+    uninterrupted,
+)
+from txgear.cli.base.progress import Bar
 from txgear.cli.base.statuses import DENIED, DONE, FAILED, INTERRUPTED, MISUSED, UNREACHABLE, CommandError
 from txgear.test.cli.act.support import ActingApi
-from txgear.test.cli.support import FakeServers, writing
+from txgear.test.cli.support import FakeApi, FakeServers, writing
 
 AWAY = CommandError("a:1: Connection refused", UNREACHABLE)
 FAILURE = {"handle": "H:1", "code": "unique_taken", "detail": "The function has such a job"}
@@ -42,6 +51,24 @@ class Server(ActingApi):
 
     def _say(self, method: str, path: str) -> Any:
         return self._states.pop(0)
+
+
+class BarTests(SynchronousTestCase):
+    """How far a task is, for people."""
+
+    def bar(self, state: str, *, named: bool = False, **more: Any) -> Bar:
+        counts = {"total": 10, "looked_at": 4, "matched": 8, "done": 2, "passed": 1, **more}
+        return bar_of(Running(FakeApi("a:1"), task(state, **counts)), named=named)
+
+    def test_looking_comes_before_acting(self) -> None:
+        self.assertEqual(self.bar("waiting"), Bar("waiting ", 4, 10))
+        self.assertEqual(self.bar("counting"), Bar("counting", 4, 10))
+        self.assertEqual(self.bar("done", preview=True), Bar("done    ", 4, 10))
+        self.assertEqual(self.bar("acting"), Bar("acting  ", 3, 8))
+        self.assertEqual(self.bar("done", failed=3), Bar("done    ", 6, 8, "3 failed"))
+
+    def test_of_several_each_says_where_it_is(self) -> None:
+        self.assertEqual(self.bar("acting", named=True), Bar("a:1 acting  ", 3, 8))
 
 
 class ActOnAllTests(SynchronousTestCase):

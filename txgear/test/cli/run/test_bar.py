@@ -9,62 +9,65 @@ from io import StringIO
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.cli.run.bar import EACH, Bar, drawn
+from txgear.cli.base.progress import EACH, Bar
+from txgear.cli.run.bar import BarLater
+from txgear.test.cli.support import Terminal
 
 
-class File(StringIO):
-    """A file that is no terminal."""
-
-    def fileno(self) -> int:
-        raise OSError("no terminal")
-
-
-class BarTests(SynchronousTestCase):
+class BarLaterTests(SynchronousTestCase):
     """The line at the bottom."""
 
-    def test_drawn(self) -> None:
-        """The bar fills, whatever the worker counts, and no line is longer than the terminal."""
-        self.assertEqual(drawn("half", 0.5, 80), "[" + "#" * 15 + "-" * 15 + "]  50 %  half")
-        self.assertIn("100 %", drawn("too much", 7.0, 80))
-        self.assertIn("  0 %", drawn("less", -1.0, 80))
-        self.assertEqual(drawn("unknown", None, 80), "unknown")
-        for width in range(1, 80):
-            self.assertLessEqual(len(drawn("x" * 20, 0.5, width)), width)
-            self.assertLessEqual(len(drawn("x" * 20, None, width)), width)
+    def setUp(self) -> None:
+        self.clock, self.out = Clock(), Terminal()
+        self.bar = BarLater(self.clock, self.out)
+
+    def drawn(self) -> str:
+        """What has been written since this was called last."""
+        said = self.out.getvalue()
+        self.out.seek(0)
+        self.out.truncate()
+        return said
+
+    def test_nobody_sees_it(self) -> None:
+        """Where there is no terminal nothing is drawn, nor is there anything to do later."""
+        out = StringIO()
+        bar = BarLater(self.clock, out)
+        bar.show(Bar("a"))
+        bar.hide()
+        self.assertEqual((bar.wanted, self.clock.getDelayedCalls()), (False, []))
+        bar.close()
+        self.assertEqual(out.getvalue(), "")
 
     def test_not_too_often(self) -> None:
         """Much that happens is drawn once."""
-        clock, out = Clock(), File()
-        bar = Bar(clock, out)
         for number in range(100):
-            bar.show(f"{number} ended")
-        self.assertEqual(out.getvalue(), "")
-        clock.advance(EACH)
-        self.assertEqual(out.getvalue(), "\r99 ended\x1b[K")
-        clock.advance(10 * EACH)
-        self.assertEqual(out.getvalue(), "\r99 ended\x1b[K")
+            self.bar.show(Bar(f"{number} ended"))
+        self.assertEqual(self.drawn(), "")
+        self.clock.advance(EACH)
+        self.assertEqual(self.drawn().count(" ended"), 1)
+        self.clock.advance(10 * EACH)
+        self.assertEqual(self.drawn(), "")
 
     def test_out_of_the_way(self) -> None:
         """It is cleared for what else is written, and comes back."""
-        clock, out = Clock(), File()
-        bar = Bar(clock, out)
-        bar.hide()
-        bar.show("a")
-        clock.advance(EACH)
-        bar.hide()
-        self.assertTrue(out.getvalue().endswith("\r\x1b[K"))
-        clock.advance(EACH)
-        self.assertTrue(out.getvalue().endswith("\ra\x1b[K"))
+        self.bar.hide()
+        self.assertEqual((self.drawn(), self.clock.getDelayedCalls()), ("", []))
+        self.bar.show(Bar("a"))
+        self.clock.advance(EACH)
+        self.drawn()
+        self.bar.hide()
+        self.assertTrue(self.drawn().endswith("\x1b[2K"))
+        self.bar.hide()
+        self.assertEqual(self.drawn(), "")
+        self.clock.advance(EACH)
+        self.assertIn("a", self.drawn())
 
     def test_close(self) -> None:
         """Nothing of it is left, and nothing comes any more."""
-        clock, out = Clock(), File()
-        bar = Bar(clock, out)
-        bar.show("a")
-        clock.advance(EACH)
-        bar.show("b")
-        bar.close()
-        said = out.getvalue()
-        self.assertTrue(said.endswith("\r\x1b[K"))
-        clock.advance(EACH)
-        self.assertEqual((out.getvalue(), clock.getDelayedCalls()), (said, []))
+        self.bar.show(Bar("a"))
+        self.clock.advance(EACH)
+        self.bar.show(Bar("b"))
+        self.bar.close()
+        self.assertTrue(self.drawn().endswith("\x1b[2K"))
+        self.clock.advance(EACH)
+        self.assertEqual((self.drawn(), self.clock.getDelayedCalls()), ("", []))
