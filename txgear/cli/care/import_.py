@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from txgear.cli.arguments import Parser
-from txgear.cli.base.bar import bar
+from txgear.cli.base.progress import Bar, Progress
 from txgear.errors import ConfigurationError, StoreError
 from txgear.protocol.constants import DEFAULT_PORT
 
@@ -127,8 +127,8 @@ def run(arguments: Sequence[str]) -> int:
     total = table.count()
     try:
         store.open()
-        with closing(table.rows()) as rows, bar("jobs", total) as say:
-            takeover.take(_counted(rows, say))
+        with closing(table.rows()) as rows, Progress() as progress:
+            takeover.take(_counted(rows, lambda count: progress.show(Bar("jobs", count, total))))
     except (ConfigurationError, StoreError) as error:
         taken = takeover.report.taken
         rest = f"; {taken} were taken over: run this again for the others" if taken else ""

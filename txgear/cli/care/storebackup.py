@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 import click
 
-from txgear.cli.base.bar import bar
 from txgear.cli.base.options import json_option
 from txgear.cli.base.output import printable, write_json
+from txgear.cli.base.progress import Bar, Progress
 from txgear.cli.base.quantities import size
 from txgear.cli.base.statuses import CommandError
 
@@ -71,14 +71,18 @@ def _copy(source: str, part: str) -> int:
     with (
         closing(sqlite3.connect(f"file:{quote(source)}?mode=rw", uri=True, timeout=BUSY_SECONDS)) as old,
         closing(sqlite3.connect(part)) as new,
-        bar("pages", None) as say,
+        Progress() as progress,
     ):
         old.isolation_level = None
         # A reading transaction holds the instant: otherwise each commit of the server would begin it anew.
         old.execute("BEGIN")
         if not old.execute("SELECT count(*) FROM sqlite_master WHERE name = 'txgear_jobs'").fetchone()[0]:
             raise CommandError(f"{source} has no tables of txgear's")
-        old.backup(new, pages=PAGES, progress=lambda status, left, total: say(total - left))
+        old.backup(
+            new,
+            pages=PAGES,
+            progress=lambda status, left, total: progress.show(Bar("pages", total - left, total)),
+        )
         old.execute("COMMIT")
         [(found,)] = new.execute("PRAGMA quick_check(1)").fetchall()
         if found != "ok":

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from txgear.cli.base.bar import bar
 from txgear.cli.base.options import json_option
 from txgear.cli.base.output import printable, write_json
+from txgear.cli.base.progress import Bar, Progress
 from txgear.cli.base.statuses import DONE, FAILED, MISUSED, CommandError
 from txgear.errors import ConfigurationError, StoreError
 
@@ -88,8 +88,8 @@ def command(
         old.open(existing=True)
         new.open()
         total = copy.count()
-        with bar("jobs", total) as say:
-            copy.run(say)
+        with Progress() as progress:
+            copy.run(lambda done: progress.show(Bar("jobs", done, total)))
         wrong = copy.check(total)
     except (ConfigurationError, StoreError) as error:
         done = copy.report.jobs
