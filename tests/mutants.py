@@ -1762,6 +1762,20 @@ MUTANTS: Final = (
         "if False:",
         "cli.top.test_asker",
     ),
+    Mutant(
+        "top does what cannot be undone without a question",
+        "cli/top/screen.py",
+        "if act.question is None and selected:",
+        "if selected:",
+        "cli.top.test_screen",
+    ),
+    Mutant(
+        "top acts at another server than the row's",
+        "cli/top/screen.py",
+        '        if key in ("y", "Y"):\n            self._do(place.of, act, place.row)\n',
+        '        if key in ("y", "Y"):\n            self._do(0, act, place.row)\n',
+        "cli.top.test_screen",
+    ),
     # What the start says of gearmand's queue.
     Mutant(
         "a password in the store's URL is shown",

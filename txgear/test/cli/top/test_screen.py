@@ -416,7 +416,8 @@ class ActTests(ScreenTestCase):
     def test_what_cannot_be_undone_asks(self) -> None:
         self.press("j")
         self.hear(job("H:1"))
-        self.press("k")
+        # Although somebody has selected it.
+        self.press("down", "k")
         self.assertEqual(self.seen()[-1], "Cancel H:1 of f?  y: yes, any other key: no")
         self.press("n")
         self.assertEqual((self.done, self.seen()[-1]), ([], "Nothing was done"))
@@ -520,6 +521,9 @@ class ServerTests(ScreenTestCase):
         self.assertEqual([seen[4].split()[0], seen[5].split()[0]], ["two", "one"])
         self.press("down", "up", "p")
         self.assertEqual(self.done[0][0], 1)
+        # So does what asks before.
+        self.press("K", "y")
+        self.assertEqual([of for of, _, _ in self.done], [1, 1])
 
     def test_one_is_away(self) -> None:
         """What it said last stays, and how old that is."""
