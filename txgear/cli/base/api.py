@@ -129,11 +129,7 @@ class Api:
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         """What is at a path, an object; see L{send}."""
         found = self.send("GET", path, query)
-        if not isinstance(found, dict):
-            raise CommandError(
-                f"{self.place.name}: its answer is no object: it is no txgear, or one of another version",
-                UNREACHABLE,
-            )
+        self._check(found)
         return found
 
     def send(
@@ -156,7 +152,23 @@ class Api:
             found = answer.read(MOST_JSON)
             if answer.length and len(found) < MOST_JSON:
                 raise ConnectionError("it has hung up before the end of its answer")
-        return self._parsed(found) if found else None
+        if not found:
+            return None
+        parsed = self._parsed(found)
+        self._check(parsed)
+        return parsed
+
+    def _check(self, found: Any) -> None:
+        """
+        See that an answer is an object, as all are.
+
+        @raise CommandError: it is none.
+        """
+        if not isinstance(found, dict):
+            raise CommandError(
+                f"{self.place.name}: its answer is no object: it is no txgear, or one of another version",
+                UNREACHABLE,
+            )
 
     def _parsed(self, text: bytes | str) -> Any:
         try:

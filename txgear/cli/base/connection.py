@@ -167,9 +167,13 @@ def plain_connection(place: Place, timeout: float | None) -> socket.socket:
     A connection to a server, without TLS.
 
     @raise OSError: it cannot be reached.
+    @raise CommandError: its name is none.
     """
     if not place.path:
-        sock = socket.create_connection((place.host, place.port), timeout)
+        try:
+            sock = socket.create_connection((place.host, place.port), timeout)
+        except UnicodeError as error:
+            raise CommandError(f"{place.name}: no host can have this name", MISUSED) from error
         # Headers and body are two writes: without this the second one waits 40 ms for the first.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock

@@ -13,6 +13,7 @@ from typing import Any, cast
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.cli.base.api import Api, Body, as_shown, path_of
+from txgear.cli.base.connection import plain_connection
 from txgear.cli.base.places import Place
 from txgear.cli.base.statuses import MISUSED, UNREACHABLE, CommandError
 from txgear.protocol.constants import EXTENSION_OPTION, OPTION_RES, SWITCHED_HTTP
@@ -84,6 +85,11 @@ class AnswerTests(SynchronousTestCase):
         for text in (b"[]", b"", b"7", b"null", b"{", b"[" * 100_000):
             error = self.assertRaises(CommandError, self.get, text)
             self.assertEqual(error.status, UNREACHABLE, text[:9])
+
+    def test_hosts_that_are_none(self) -> None:
+        for host in ("\u202eabc", "x" * 64, "\udcff"):
+            error = self.assertRaises(CommandError, plain_connection, Place(host, host), 1.0)
+            self.assertEqual(error.status, MISUSED, host)
 
     def test_what_lacks_something(self) -> None:
         found = self.get(b'{"jobs": [{}]}')
