@@ -287,7 +287,8 @@ def test_no_home(tmp_path: Path, home: str | None) -> None:
         environment["HOME"] = home
     script = (
         # Once as we are: all is loaded then, from a folder that the other one may not be able to read.
-        "import os, sys; from txgear.cli import main; main([*sys.argv[1:], '-q', 'builtin']);"
+        "import os, sys, txgear.cli.base.output; from txgear.cli import main;"
+        " main([*sys.argv[1:], '-q', 'builtin']);"
         " os.setgroups([]); os.setgid(2000000000); os.setuid(2000000000);"
         " raise SystemExit(main(sys.argv[1:]))"
     )
