@@ -65,10 +65,12 @@ def show(api: Api, as_json: bool, found: Mapping[str, Any]) -> None:
 def write_details(document: Mapping[str, Any]) -> None:
     """
     Write what the API says of one thing. What has parts becomes a line for each, C{settings.retries}; where
-    people see it a list becomes a table below.
+    people see it a list becomes a table below, and what there is not is left out: a screen has few lines.
     """
     tables: dict[str, list[Mapping[str, Any]]] = {}
-    facts = dict(_members(document, tables if is_terminal() else None))
+    people = is_terminal()
+    members = _members(document, tables if people else None)
+    facts = {way: value for way, value in members if not people or value not in (None, "")}
     write_facts(facts, lambda way, value: (SHOWS.get(way) or SHOWS.get(way.rpartition(".")[2], plain))(value))
     for name, rows in tables.items():
         print(f"\n{name}")

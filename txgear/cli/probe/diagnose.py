@@ -37,9 +37,11 @@ def of_function(api: Api, name: str) -> list[dict[str, Any]]:
 def of_all(api: Api) -> Iterator[dict[str, Any]]:
     """What is critical or a warning, of the server and of all functions."""
     found = api.get(f"{ROOT}/diagnosis")
-    yield from ({"function": None, **each} for each in found["server"])
+    rows = [{"function": None, **each} for each in found["server"]]
     for function in found["functions"]:
-        yield from ({"function": function["function"], **each} for each in function["findings"])
+        rows += [{"function": function["function"], **each} for each in function["findings"]]
+    # The server has the worst of each function first.
+    yield from sorted(rows, key=lambda row: row["severity"] != "critical")
     if not found["complete"]:
         note(f"{api.place.name}: there is more; not all functions are here")
     elif not found["server"] and not found["functions"]:
