@@ -288,12 +288,13 @@ def _problem(answer: http.client.HTTPResponse) -> CommandError:
     except (OSError, http.client.HTTPException):
         # The status is what can be told of it.
         said = b""
-    found: dict[str, Any] = {}
+    found: Any = {}
     try:
         found = json.loads(said)
         text, code = f"{found['detail']}", found["type"].rpartition(":")[2]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        found = {}
+        # It may be an answer all the same, as that of C{/ready} is.
+        found = found if isinstance(found, dict) else {}
         text, code = f"{answer.status} {answer.reason}", ""
     if answer.status == 401:
         text = f"{text}: --token-file, or --tls-cert, says who asks"

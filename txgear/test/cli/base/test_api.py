@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.cli.base.api import Api, Body, as_shown, path_of
 from txgear.cli.base.connection import plain_connection
 from txgear.cli.base.places import Place
-from txgear.cli.base.statuses import MISUSED, UNREACHABLE, CommandError
+from txgear.cli.base.statuses import FAILED, MISUSED, UNREACHABLE, CommandError
 from txgear.protocol.constants import EXTENSION_OPTION, OPTION_RES, SWITCHED_HTTP
 from txgear.protocol.packets import response
 
@@ -57,8 +57,9 @@ class NamesTests(SynchronousTestCase):
 class AnswerTests(SynchronousTestCase):
     """What no txgear would answer is an error of one line."""
 
-    def get(self, text: bytes) -> Any:
+    def get(self, text: bytes, status: str = "200 OK") -> Any:
         """What is made of an answer."""
+        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(text)}\r\n\r\n".encode()
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
 
@@ -70,7 +71,7 @@ class AnswerTests(SynchronousTestCase):
                     taken.recv(100)
                     taken.sendall(response(SWITCHED_HTTP))
                     taken.recv(1000)
-                    taken.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text))
+                    taken.sendall(head + text)
 
             thread = threading.Thread(target=answer)
             thread.start()
@@ -85,6 +86,13 @@ class AnswerTests(SynchronousTestCase):
         for text in (b"[]", b"", b"7", b"null", b"{", b"[" * 100_000):
             error = self.assertRaises(CommandError, self.get, text)
             self.assertEqual(error.status, UNREACHABLE, text[:9])
+
+    def test_an_error_that_is_an_answer(self) -> None:
+        """What it says besides is not lost; what is no object is nothing."""
+        for text, said in ((b'{"store": "ok"}', {"store": "ok"}), (b"[1]", {}), (b"{", {}), (b"", {})):
+            error = self.assertRaises(CommandError, self.get, text, "503 Service Unavailable")
+            self.assertEqual((error.text, error.status), ("503 Service Unavailable", FAILED))
+            self.assertEqual(error.details, said)
 
     def test_hosts_that_are_none(self) -> None:
         for host in ("\u202eabc", "x" * 64, "\udcff"):
