@@ -44,17 +44,17 @@ def hang_up(server: Server, log: Path, says: str) -> str:
 
 
 def test_check(file: Path) -> None:
-    """`txgear check` shows what a file says without starting a server; so does `python -m txgear check`."""
+    """`txgear config check` shows what a file says without starting a server; so does `python -m txgear`."""
     file.write_text(ONE + '[[function]]\nname = "bounded.mail"\nretries = 1\n')
     shown = f"{file}, line 5 never counts: 'bounded*' in line 2 takes all that 'bounded.mail' matches"
     for command in (txgear(), [sys.executable, "-m", "txgear"]):
-        done = run([*command, "check", file])
+        done = run([*command, "config", "check", file])
         assert (done.returncode, done.stderr) == (0, b"")
         lines = done.stdout.decode().splitlines()
         assert lines[1:3] == ["function bounded*", "  max_queue = 1"]
         assert lines[-1] == shown
     file.write_text(WRONG + "[[schedule]]\n")
-    done = run([*txgear(), "check", file])
+    done = run([*txgear(), "config", "check", file])
     assert (done.returncode, done.stdout) == (1, b"")
     assert [line.split(": ")[1] for line in done.stderr.decode().splitlines()] == [
         f"{file}, line 4",

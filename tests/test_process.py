@@ -820,7 +820,8 @@ def test_first_words(programs: Programs, tmp_path: Path) -> None:
     words = [str(serve), str(port), *server_command(port, "memory:")]
     program = programs.start(words, name="serve")
     wait_until(lambda: b"docs/tutorial.md" in program.stdout, what="the first words")
-    assert program.stdout.index(b"is ready") < program.stdout.index(f"gearman -p {port} -w -f".encode())
+    words_of_next = f"txgear work wc --server 127.0.0.1:{port} --".encode()
+    assert program.stdout.index(b"is ready") < program.stdout.index(words_of_next)
     done = run(words, cwd=tmp_path)
     assert done.returncode == 1
     assert b"make run PORT=4731" in done.stderr
