@@ -101,7 +101,9 @@ endif
 .PHONY: integration
 integration: $(TESTABLE) | $(OUT) ## real sockets, real processes, clients of other languages
 	@printf '\n==> integration tests\n'
-	@$(BIN)/python -m pytest 2>&1 | tee $(OUT)/integration.log
+	@# Most of the time tests wait for other processes: two at a time take half of it.
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not alone' 2>&1 | tee $(OUT)/integration.log
+	@$(BIN)/python -m pytest -m alone 2>&1 | tee -a $(OUT)/integration.log
 
 # From nothing each time: a build that goes on from the last one is silent on the pages it skips.
 .PHONY: docs

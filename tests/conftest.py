@@ -23,6 +23,9 @@ _numbers = itertools.count(1)
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
+        "markers", "alone: measures how long something takes, so that nothing else may run beside it"
+    )
+    config.addinivalue_line(
         "markers",
         "txgear_only: txgear's own promise; skipped when TXGEAR_TEST_SERVER_COMMAND names another server",
     )

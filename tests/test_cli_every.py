@@ -3,6 +3,7 @@ all lists have; and that no command and no option is left out of the tests."""
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shlex
@@ -28,6 +29,14 @@ pytestmark = [
     pytest.mark.txgear_only,
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    """What commands have left open is closed here, and not amid the tests of another file."""
+    yield
+    gc.collect()
+
 
 RULES: Final = """
 [[function]]

@@ -25,7 +25,7 @@ from processes import Server, Servers, wait_until
 from txgear.test.stores.test_sqlite import damage
 from wirepeer import P, packet
 
-pytestmark = pytest.mark.txgear_only
+pytestmark = [pytest.mark.txgear_only, pytest.mark.alone]
 
 Tell = Callable[[str], None]
 

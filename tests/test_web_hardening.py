@@ -17,7 +17,7 @@ import pytest
 from processes import Server, Servers, free_port, wait_until
 from webpeer import Answer, WebPeer
 
-pytestmark = pytest.mark.txgear_only
+pytestmark = [pytest.mark.txgear_only, pytest.mark.alone]
 
 MIB: Final = 1024 * 1024
 HEAD: Final = b"POST /nothing HTTP/1.1\r\nHost: localhost\r\n"

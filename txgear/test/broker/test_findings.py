@@ -93,6 +93,13 @@ class CaseTests(DurableBrokerTestCase):
             self.broker.operations.create_function(b"f%d" % number)
         self.assertIsNone(self.case().counts)
 
+    def test_where_a_similar_name_is_looked_for(self) -> None:
+        """The latest first, unless whoever looks at many has said where."""
+        f, g = (self.broker.functions.get(name) for name in (b"f", b"g"))
+        self.assertEqual(list(self.case().doers), [g, f])
+        case = Case(self.broker, Peer(0, "192.0.2.9"), f, self.fixture.now, None, doers=[f])
+        self.assertEqual(list(case.doers), [f])
+
     def test_who_may_know_names(self) -> None:
         self.assertTrue(self.case().names)
         peer = self.fixture.connect()
