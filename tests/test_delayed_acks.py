@@ -16,6 +16,8 @@ from needs import requires
 from processes import PATIENCE, Programs, Server, Servers, free_port, programs_folder, wait_until
 from wirepeer import HEADER, P, WirePeer, packet
 
+pytestmark = pytest.mark.alone
+
 JOBS = 100
 """Jobs of one worker; with 40 ms for each they take four and a half seconds."""
 BOUND = 2.0
