@@ -666,6 +666,7 @@ def test_file_descriptors(start_server: Servers) -> None:
     assert b"--file-descriptors 10 is too few; it is 64 now" in server.said()
 
 
+@pytest.mark.alone
 def test_out_of_descriptors(start_server: Servers) -> None:
     """When no more connections can be opened, the open ones go on; new ones are taken when some have left."""
     server = start_server("--file-descriptors", "64")
