@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from needs import requires
 from processes import PATIENCE, Program, Programs, Server, run, wait_until
 from wirepeer import WirePeer
+
+ALL_KEPT: Final = """
+[[function]]
+name = "*"
+retries = 0
+dead = "1h"
+results = "1h"
+"""
+"""What has ended is still known, as a result or dead."""
+NIGHTLY: Final = """
+[[schedule]]
+name = "nightly"
+cron = "0 5 * * *"
+function = "report"
+"""
+"""A schedule whose time does not come in a test; it may be gone on with."""
 
 
 def configured(folder: Path, text: str) -> list[str]:

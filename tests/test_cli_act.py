@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import pytest
 
+from operating import ALL_KEPT, NIGHTLY
 from processes import PATIENCE, Programs, Server, Servers, free_port, programs_folder, run, txgear, wait_until
 from terminals import Terminal
 from txgear.security.tokens import Token, new_token
@@ -23,19 +24,7 @@ pytestmark = pytest.mark.txgear_only
 
 Done = subprocess.CompletedProcess[bytes]
 
-CONFIG: Final = """
-[[function]]
-name = "*"
-retries = 0
-dead = "1h"
-results = "1h"
-
-[[schedule]]
-name = "nightly"
-cron = "0 5 * * *"
-function = "report"
-workload = "all of it"
-"""
+CONFIG: Final = ALL_KEPT + NIGHTLY + 'workload = "all of it"\n'
 
 #: Jobs of a task that takes long enough to be stopped.
 MANY: Final = 100_000

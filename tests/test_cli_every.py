@@ -16,7 +16,7 @@ import click
 import pytest
 
 from cliwords import Reading, read_tests
-from operating import Operator, configured
+from operating import ALL_KEPT, NIGHTLY, Operator, configured
 from processes import PATIENCE, Server, Servers, run, txgear
 from test_cli_start import ALL, ASKING, Found, name
 from txgear.cli import main
@@ -38,28 +38,18 @@ def _collected() -> Iterator[None]:
     gc.collect()
 
 
-RULES: Final = """
+RULES: Final = f"""
 [[function]]
 name = "mail.*"
 retries = 0
-[[function]]
-name = "*"
-retries = 0
-dead = "1h"
-results = "1h"
-
-[[schedule]]
-name = "nightly"
-cron = "0 5 * * *"
-function = "report"
-[[schedule]]
+{ALL_KEPT}{NIGHTLY}[[schedule]]
 name = "weekly"
 cron = "0 5 * * 1"
 function = "report"
 
 [[identity]]
 name = "guest"
-tokens = ["{token}"]
+tokens = ["{{token}}"]
 [[identity]]
 name = "ops"
 addresses = ["unix"]

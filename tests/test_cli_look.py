@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from climemory import MOST_MEMORY, memory
+from operating import ALL_KEPT, NIGHTLY
 from processes import PATIENCE, Program, Programs, Server, Servers, free_port, run, txgear, wait_until
 from txgear.security.tokens import Token, new_token
 from wirepeer import P, WirePeer
@@ -33,18 +34,7 @@ SHOWN: Final = r"caf\xe9/\x1b[2J \x5cx41%2F"
 """The same as lists have it."""
 BINARY: Final = bytes(range(256))
 
-CONFIG: Final = """
-[[function]]
-name = "*"
-retries = 0
-dead = "1h"
-results = "1h"
-
-[[schedule]]
-name = "nightly"
-cron = "0 5 * * *"
-function = "report"
-"""
+CONFIG: Final = ALL_KEPT + NIGHTLY
 
 LISTS: Final = (
     *("status", "workers", "jobs", "dead", "kept", "reviews", "tasks", "connections", "identities"),
