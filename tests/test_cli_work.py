@@ -548,7 +548,8 @@ def test_a_worker_is_paused_and_stopped(workers: Workers, function: str) -> None
     [number] = [
         row.split()[0] for row in operator.ask_list("workers") if row.split()[2] == f"named-{function}"
     ]
-    assert operator.ask(f"worker {number} pause").startswith(b"OK")
+    # It says what it understands only when the server has said that it does, too.
+    wait_until(lambda: operator.ask(f"worker {number} pause").startswith(b"OK"))
     peer = workers.client()
     peer.submit(function.encode())
     time.sleep(0.3)
