@@ -1582,7 +1582,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a command that has ended is ended again with the worker, and whoever has its number now",
-        "cli/run/groups.py",
+        "runtime/processgroups.py",
         "                groups.pop(line[1:], None)\n",
         "                pass\n",
         "cli.run.test_groups",

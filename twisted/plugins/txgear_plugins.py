@@ -10,3 +10,9 @@ from __future__ import annotations
 from twisted.application.service import ServiceMaker
 
 txgear = ServiceMaker("txgear", "txgear.daemon.tap", "A Gearman job server.", "txgear")
+txgear_worker = ServiceMaker(
+    "txgear-worker",
+    "txgear.runtime.tap",
+    "Workers in processes.",
+    "txgear-worker",
+)

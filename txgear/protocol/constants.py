@@ -89,6 +89,11 @@ STEER: Final = PRIVATE + 11
 STEERED: Final = PRIVATE + 12
 SWITCH_HTTP: Final = PRIVATE + 13
 SWITCHED_HTTP: Final = PRIVATE + 14
+WORKER_HELLO: Final = PRIVATE + 15
+WORKER_WELCOME: Final = PRIVATE + 16
+WORKER_GONE: Final = PRIVATE + 17
+FUNCTION_LOAD: Final = PRIVATE + 18
+FUNCTION_LOADS: Final = PRIVATE + 19
 
 HIGH: Final = 0
 NORMAL: Final = 1
@@ -113,6 +118,16 @@ WORD_RESUME: Final = b"resume"
 """In STEER: take jobs again."""
 WORD_STOP: Final = b"stop"
 """In STEER: take no job, finish what is in hand, and leave."""
+WORD_GROW: Final = b"grow"
+"""In STEER: do one job more at once; of a runtime, with one process more."""
+WORD_SHRINK: Final = b"shrink"
+"""In STEER: do one job less at once; of a runtime, with one process less, which finishes its jobs."""
+WORD_RESTART: Final = b"restart"
+"""In STEER: let a new process take this one's place; the old one leaves when the new one is ready."""
+WORD_REGISTER: Final = b"register"
+"""In STEER: do the function that the argument names, which the worker knows, and does not do now."""
+WORD_UNREGISTER: Final = b"unregister"
+"""In STEER: do the function that the argument names no more; jobs in hand are finished."""
 
 STEERED_DONE: Final = b"done"
 """In STEERED: so it is, or will be without any more words."""

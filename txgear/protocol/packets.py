@@ -152,6 +152,11 @@ PRIVATE_PACKETS: Final[dict[int, tuple[str, int, bool]]] = {
         ("STEERED", 2, True),
         ("SWITCH_HTTP", 0, False),
         ("SWITCHED_HTTP", 0, False),
+        ("WORKER_HELLO", 0, True),
+        ("WORKER_WELCOME", 0, True),
+        ("WORKER_GONE", 1, True),
+        ("FUNCTION_LOAD", 0, True),
+        ("FUNCTION_LOADS", 0, True),
     )
     for kind in (getattr(constants, name),)
 }

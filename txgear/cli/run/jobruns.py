@@ -13,10 +13,10 @@ from typing import Any, Final
 from twisted.internet.defer import CancelledError, Deferred, succeed
 
 from txgear.cli.base.quantities import age, size
-from txgear.cli.run.groups import Guard
 from txgear.cli.run.lines import LastLine, Lines, Tail, progress
-from txgear.cli.run.processes import PROGRESS, STDERR, STDOUT, CommandProcess, Ending
 from txgear.protocol.constants import MAX_HANDLE, MAX_PACKET
+from txgear.runtime.processes import PROGRESS, STDERR, STDOUT, CommandProcess, Ending
+from txgear.runtime.processgroups import Guard
 from txgear.worker import Fail, FailWithText, WorkerJob
 
 MOST_OUTPUT: Final = MAX_PACKET - MAX_HANDLE - 1

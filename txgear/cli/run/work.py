@@ -17,9 +17,9 @@ from txgear.cli.base.moments import span_value
 from txgear.cli.base.options import Servers, json_option
 from txgear.cli.base.statuses import MISUSED, CommandError
 from txgear.cli.run.detach import Detached
-from txgear.cli.run.groups import Guard
 from txgear.cli.run.letters import gearman_server_options
 from txgear.cli.run.reacting import check_reachable, run
+from txgear.runtime.processgroups import Guard
 
 NAME: Final = "txgear work"
 MOST_JOBS: Final = 1000

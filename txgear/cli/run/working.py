@@ -19,9 +19,9 @@ from txgear.cli.base.options import Servers
 from txgear.cli.base.output import printable, write_json
 from txgear.cli.base.statuses import DONE, UNREACHABLE, CommandError
 from txgear.cli.run import jobruns
-from txgear.cli.run.groups import Guard
 from txgear.cli.run.jobruns import Account, JobRun, Manner
 from txgear.cli.run.reacting import made, peer_arguments
+from txgear.runtime.processgroups import Guard
 from txgear.worker import Worker, WorkerJob
 
 NAME: Final = "txgear work"

@@ -1,5 +1,5 @@
 """
-Tests for L{txgear.cli.run.jobruns} and L{txgear.cli.run.processes}: what is said of a job. What commands do
+Tests for L{txgear.cli.run.jobruns} and L{txgear.runtime.processes}: what is said of a job. What commands do
 is in C{tests/test_cli_work.py}.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.cli.run.jobruns import FAILED, Account, environment
-from txgear.cli.run.processes import Ending
+from txgear.runtime.processes import Ending
 from txgear.worker import WorkerJob
 
 

@@ -22,7 +22,7 @@ from twisted.internet.process import registerReapProcessHandler, unregisterReapP
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from txgear.cli.run.groups import LOOK_SECONDS, MARK, Group
+from txgear.runtime.processgroups import LOOK_SECONDS, MARK, Group
 
 PIECE: Final = 64 * 1024
 """Bytes that are read or written at once: what a pipe holds."""

@@ -1,5 +1,5 @@
 """
-Tests for L{txgear.cli.run.groups}: what a guard understands, and which processes it takes for whose.
+Tests for L{txgear.runtime.processgroups}: what a guard understands, and which processes it takes for whose.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.cli.run.groups import LOOK_SECONDS, Group, end_groups, unfinished
+from txgear.runtime.processgroups import LOOK_SECONDS, Group, end_groups, unfinished
 
 
 class UnfinishedTests(SynchronousTestCase):
