@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 
 HEAD: Final = Struct("<dQQd")
 """The time of its last turn, jobs that have begun, jobs that have ended, and since when it has been idle."""
-SLOT: Final = Struct("<dIBB64s64s")
-"""Since when a job runs (0.0 for none), its attempt, bytes of the handle and of the function, and these."""
-_NONE: Final = SLOT.pack(0.0, 0, 0, 0, b"", b"")
+SLOT: Final = Struct("<IBB64s64sd")
+"""A job's attempt, bytes of its handle and of its function, these, and last since when it runs, or 0.0."""
+_NONE: Final = SLOT.pack(0, 0, 0, b"", b"", 0.0)
 
 
 class Running(NamedTuple):
@@ -60,17 +60,9 @@ class StatusPage:
     def begin(self, slot: int, since: float, handle: bytes, attempt: int, function: bytes) -> None:
         """A job has begun."""
         place = HEAD.size + slot * SLOT.size
-        # The time is written last, with the rest: until then the reader sees no job in this slot.
-        SLOT.pack_into(
-            self._memory,
-            place,
-            since,
-            attempt,
-            min(len(handle), 64),
-            min(len(function), 64),
-            handle,
-            function,
-        )
+        sizes = min(len(handle), 64), min(len(function), 64)
+        # The time is written last: until then the reader sees no job in this slot.
+        SLOT.pack_into(self._memory, place, attempt, *sizes, handle, function, since)
 
     def end(self, slot: int) -> None:
         """It has ended."""
@@ -94,7 +86,7 @@ class StatusPage:
     def running(self) -> Iterator[Running]:
         """The jobs that run."""
         for slot in range(self._slots):
-            since, attempt, handle, function, name, called = SLOT.unpack_from(
+            attempt, handle, function, name, called, since = SLOT.unpack_from(
                 self._memory, HEAD.size + slot * SLOT.size
             )
             if since:
