@@ -15,12 +15,15 @@ from twisted.logger import Logger, LogLevel
 
 from txgear.broker.archive import history_of
 from txgear.broker.history import History
+from txgear.broker.load import load
 from txgear.broker.model import Job, Peer
 from txgear.broker.rights import READ, check, knows, seen_by
 from txgear.broker.states import DEAD, STATE_NAMES
 from txgear.errors import AccessDenied, ArgumentTooLarge, InvalidArgument, PolicyError
 from txgear.policies import FORMER_NAMES, former_names
 from txgear.protocol.constants import (
+    FUNCTION_LOAD,
+    FUNCTION_LOADS,
     GET_RESULT,
     GRAB_JOB_OPTIONS,
     HIGH,
@@ -53,6 +56,8 @@ MOST_PENDING: Final = 1000
 Requests for results, of one peer, that wait for the end of a job or for the store. Each costs some hundred
 bytes, and one at the store as much as the result has.
 """
+MOST_LOADS: Final = 1000
+"""Functions that one FUNCTION_LOAD asks about at the most: these take some milliseconds."""
 BYTES_AT_ONCE: Final = 8 * 1024 * 1024
 """Bytes of results that are written for one peer before the last ones have left."""
 LAST_SECOND: Final = 253402300799
@@ -388,6 +393,16 @@ class Extension:
         if paused != self._peer.paused:
             self._broker.dispatcher.set_paused(self._peer, paused, self._server.seconds())
 
+    def _load(self, names: Data) -> int:
+        asked = bytes(names).split(b"\0") if names else []
+        if len(asked) > MOST_LOADS:
+            raise ArgumentTooLarge(f"{len(asked)} functions are over the limit of {MOST_LOADS}")
+        functions, now = self._broker.functions, self._server.seconds()
+        found = [load(functions, self._peer, name, now) for name in asked]
+        answer = json.dumps(found, separators=(",", ":")).encode("ascii")
+        self._send(FUNCTION_LOADS, answer)
+        return len(answer)
+
     def _steered(self, number: bytes, outcome: bytes, said: Data) -> None:
         self._server.steering.answer(self._peer, number, outcome, said)
 
@@ -397,6 +412,7 @@ class Extension:
         GRAB_JOB_OPTIONS: _grab,
         WORK_BEAT: _beat,
         WORKER_STATE: _state,
+        FUNCTION_LOAD: _load,
         STEERED: _steered,
     }
     """What each type of packet asks for; see L{txgear.server.gear.GearProtocol.requests}."""

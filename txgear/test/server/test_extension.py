@@ -18,6 +18,8 @@ from txgear.protocol.constants import (
     CAN_DO_TIMEOUT,
     ECHO_REQ,
     ECHO_RES,
+    FUNCTION_LOAD,
+    FUNCTION_LOADS,
     GET_RESULT,
     GRAB_JOB,
     GRAB_JOB_OPTIONS,
@@ -45,7 +47,7 @@ from txgear.protocol.constants import (
     WORK_FAIL,
 )
 from txgear.protocol.packets import PIECES_FROM, PRIVATE_PACKETS, Decoder, request, response
-from txgear.server.extension import BYTES_AT_ONCE, MOST_PENDING, SubmitOptions, read_options
+from txgear.server.extension import BYTES_AT_ONCE, MOST_LOADS, MOST_PENDING, SubmitOptions, read_options
 from txgear.test.support.clock import START
 from txgear.test.support.net import error, packet
 from txgear.test.support.server import FakePeer, ServerFixture
@@ -700,3 +702,34 @@ class WorkerTests(ExtensionTestCase):
         self.broker.operations.cancel(ONE, START)
         self.fixture.server.end_turn()
         self.assertEqual(worker.heard(), b"")
+
+
+class LoadTests(ExtensionTestCase):
+    NOTHING = b'{"waiting":0,"oldest":null,"running":0}'
+
+    def loads(self, names: bytes) -> bytes:
+        return self.worker.ask(request(FUNCTION_LOAD, names))
+
+    def test_in_the_order_of_the_question(self) -> None:
+        self.submit(b"")
+        self.fixture.clock.advance(2.5)
+        there = b'{"waiting":1,"oldest":2.5,"running":0}'
+        for names, found in (
+            (b"f", [there]),
+            (b"g\0f\0\xff", [self.NOTHING, there, self.NOTHING]),
+            (b"f\0f", [there, there]),
+            (b"f\0", [there, self.NOTHING]),
+            (b"", []),
+        ):
+            self.assertEqual(self.loads(names), response(FUNCTION_LOADS, b"[" + b",".join(found) + b"]"))
+
+    def test_nobody_is_remembered(self) -> None:
+        """To ask for a function does not make it."""
+        self.loads(b"unknown")
+        self.assertEqual(list(self.broker.functions.by_name), [])
+
+    def test_too_many(self) -> None:
+        most = b"\0".join([b"f"] * MOST_LOADS)
+        self.assertEqual(json.loads(self.loads(most)[12:]), [json.loads(self.NOTHING)] * MOST_LOADS)
+        refused = error(b"ARGUMENT_TOO_LARGE", b"1001 functions are over the limit of 1000")
+        self.assertEqual(self.loads(most + b"\0f"), refused)
