@@ -104,7 +104,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     IMITATED: {
         "gearadmin": Entry("imitate.gearadmin", "Do what gearmand's gearadmin does, word by word"),
         "gearman": Entry("imitate.gearman", "Do what gearmand's gearman does, word by word"),
-        "gearmand": Entry("gearmand", "Start the server with gearmand's command line"),
+        "gearmand": Entry("imitate.gearmand", "Start the server with gearmand's command line"),
     },
 }
 """All subcommands, as C{txgear --help} lists them."""

@@ -16,7 +16,7 @@ from txgear.errors import ConfigurationError, StoreError
 from txgear.protocol.constants import DEFAULT_PORT
 
 if TYPE_CHECKING:
-    from txgear.cli.gearmandtable import Row
+    from txgear.cli.care.gearmandtable import Row
 
 PASSWORD: Final = "TXGEAR_IMPORT_PASSWORD"
 """The environment variable with the password of gearmand's database."""
@@ -111,8 +111,8 @@ def run(arguments: Sequence[str]) -> int:
     """
     given = parser().parse_args(arguments)
     # Imported here, as libraries for databases take their time: a wrong command line and the help need none.
+    from txgear.cli.care.gearmandtable import gearmand_table
     from txgear.cli.care.takeover import Takeover
-    from txgear.cli.gearmandtable import gearmand_table
     from txgear.daemon.tap import Options, default_prefix, password
     from txgear.stores.sql import SqlStore
 

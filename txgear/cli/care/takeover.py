@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol
 
 from txgear.broker.records import JobRecord, NewJob
 from txgear.broker.uniques import key_of
-from txgear.cli.gearmandtable import Row
+from txgear.cli.care.gearmandtable import Row
 from txgear.errors import StoreRefused
 from txgear.protocol.constants import MAX_FUNCTION, MAX_UNIQUE, NORMAL, PRIORITIES
 

@@ -25,7 +25,7 @@ from txgear.policies import Policy
 from txgear.protocol.constants import MAX_PACKET
 from txgear.server.settings import Settings
 from txgear.server.values import COERCIONS
-from txgear.test.cli.test_gearmandtable import hide
+from txgear.test.cli.care.test_gearmandtable import hide
 from txgear.test.support.extras import needs
 
 

@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.records import JobRecord, NewJob
 from txgear.broker.uniques import key_of
+from txgear.cli.care.gearmandtable import Row
 from txgear.cli.care.takeover import CHUNK_BYTES, CHUNK_ROWS, Report, Takeover, shown
-from txgear.cli.gearmandtable import Row
 from txgear.errors import StoreRefused, StoreUnavailable
 from txgear.protocol.constants import HIGH, LOW, MAX_FUNCTION, MAX_UNIQUE, NORMAL
 

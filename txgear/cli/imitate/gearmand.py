@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from txgear._version import __version__
-from txgear.cli import gearmandtls, queuetypes
 from txgear.cli.arguments import Parser
+from txgear.cli.imitate import gearmandtls, queuetypes
 from txgear.errors import ConfigurationError
 from txgear.protocol.constants import DEFAULT_PORT
 from txgear.server.values import COERCIONS, number

@@ -13,8 +13,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear import cli
-from txgear.cli import gearmand
 from txgear.cli.care import import_
+from txgear.cli.imitate import gearmand
 from txgear.daemon.tap import Options
 from txgear.errors import ConfigurationError
 from txgear.test.support.extras import needs

@@ -1,5 +1,5 @@
 """
-Tests for L{txgear.cli.gearmandtls}.
+Tests for L{txgear.cli.imitate.gearmandtls}.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.cli import gearmand
-from txgear.cli.gearmandtls import with_port
+from txgear.cli.imitate import gearmand
+from txgear.cli.imitate.gearmandtls import with_port
 from txgear.daemon.tap import Options
 from txgear.errors import ConfigurationError
 from txgear.test.support.extras import needs

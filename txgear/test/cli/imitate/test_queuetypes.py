@@ -1,5 +1,5 @@
 """
-Tests for L{txgear.cli.queuetypes}.
+Tests for L{txgear.cli.imitate.queuetypes}.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ import os
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.cli import queuetypes
 from txgear.cli.arguments import Parser
+from txgear.cli.imitate import queuetypes
 from txgear.errors import ConfigurationError
-from txgear.test.cli.test_gearmandtable import hide
+from txgear.test.cli.care.test_gearmandtable import hide
 from txgear.test.support.extras import needs
 
 

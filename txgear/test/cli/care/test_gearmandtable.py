@@ -1,5 +1,5 @@
 """
-Tests for L{txgear.cli.gearmandtable}: what needs no database server.
+Tests for L{txgear.cli.care.gearmandtable}: what needs no database server.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy.exc import OperationalError
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.cli.gearmandtable import GearmandTable, Row, gearmand_table
+from txgear.cli.care.gearmandtable import GearmandTable, Row, gearmand_table
 from txgear.errors import ConfigurationError
 from txgear.test.support.extras import needs
 
