@@ -94,6 +94,7 @@ WORKER_WELCOME: Final = PRIVATE + 16
 WORKER_GONE: Final = PRIVATE + 17
 FUNCTION_LOAD: Final = PRIVATE + 18
 FUNCTION_LOADS: Final = PRIVATE + 19
+WORK_RETRY: Final = PRIVATE + 20
 
 HIGH: Final = 0
 NORMAL: Final = 1
@@ -153,6 +154,13 @@ MAX_OPTIONS: Final = 8192
 """
 Bytes of the options of SUBMIT_JOB_OPTIONS at the most, and of a WORKER_STATE: all settings together take far
 fewer.
+"""
+MAX_HELLO: Final = 512 * 1024
+"""Bytes of a WORKER_HELLO at the most: as many jobs as may be in it fit, whatever their handles look like."""
+MOST_CLAIMED: Final = 1000
+"""
+Jobs that a WORKER_HELLO may claim at the most; those behind them are not looked at. Few workers have ten in
+hand.
 """
 MAX_TOKEN: Final = 64
 """Bytes at the most of the token that tells the answers to GET_RESULT apart."""

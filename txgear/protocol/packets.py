@@ -157,6 +157,7 @@ PRIVATE_PACKETS: Final[dict[int, tuple[str, int, bool]]] = {
         ("WORKER_GONE", 1, True),
         ("FUNCTION_LOAD", 0, True),
         ("FUNCTION_LOADS", 0, True),
+        ("WORK_RETRY", 2, True),
     )
     for kind in (getattr(constants, name),)
 }
