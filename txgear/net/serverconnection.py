@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Final, NamedTuple
 
 from twisted.internet.error import ConnectionDone
@@ -80,6 +80,24 @@ class Limits(NamedTuple):
         )
 
 
+class _Gathering(AbstractContextManager[None]):
+    """What L{ServerConnection.gathered} returns: one for each connection, as it is entered for every read."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: ServerConnection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._connection._gathering += 1
+
+    def __exit__(self, *_: object) -> None:
+        connection = self._connection
+        connection._gathering -= 1
+        if not connection._gathering:
+            connection._flush()
+
+
 class ServerConnection(Stream):
     """
     A connection to a job server.
@@ -133,6 +151,7 @@ class ServerConnection(Stream):
         # What is to be sent is gathered until it has entered.
         self._out = greeting[:]
         self._gathering = 1
+        self._gather = _Gathering(self)
 
     @property
     def extended(self) -> bool:
@@ -167,16 +186,14 @@ class ServerConnection(Stream):
         if not self._gathering:
             self._flush()
 
-    @contextmanager
-    def gathered(self) -> Iterator[None]:
+    def gathered(self) -> AbstractContextManager[None]:
         """What is sent within leaves in one write."""
-        self._gathering += 1
-        try:
-            yield
-        finally:
-            self._gathering -= 1
-            if not self._gathering:
-                self._flush()
+        return self._gather
+
+    def write_gathered(self) -> None:
+        """Write what has been gathered so far, although more will be."""
+        if self._entered:
+            self._flush()
 
     def _flush(self) -> None:
         if self._out:
@@ -267,7 +284,7 @@ class ServerConnection(Stream):
 
     def dataReceived(self, data: bytes) -> None:
         self._heard()
-        with self.gathered():
+        with self._gather:
             super().dataReceived(data)
 
     def resumeProducing(self) -> None:

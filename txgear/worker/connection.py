@@ -4,6 +4,7 @@ A worker's connection to a server, and the jobs that come over it.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from json import dumps, loads
 from typing import Final, Protocol
 
@@ -13,6 +14,7 @@ from txgear.errors import AccessDenied, server_error
 from txgear.net.login import Login
 from txgear.net.serverconnection import Limits, ServerConnection
 from txgear.net.servers import Server
+from txgear.net.stream import BROKEN
 from txgear.protocol.constants import (
     ERROR,
     GRAB_JOB,
@@ -27,6 +29,7 @@ from txgear.protocol.constants import (
     NO_JOB,
     NOOP,
     PRE_SLEEP,
+    REQUEST_MAGIC,
     STEER,
     STEERED,
     WORD_PAUSE,
@@ -34,17 +37,15 @@ from txgear.protocol.constants import (
     WORD_STOP,
     WORKER_STATE,
 )
-from txgear.protocol.packets import Data, request
+from txgear.protocol.packets import Data, pack_header, request
 from txgear.worker.job import WorkerJob
 
 ASLEEP: Final = 0
 """The server has no job, and sends a NOOP when that changes."""
 AWAKE: Final = 1
 """The server may have a job. It is asked as soon as the worker may start one."""
-GRABBING: Final = 2
-"""The server has been asked for a job, and has not answered."""
-OVERDUE: Final = 3
-"""Like L{GRABBING}, but for so long that other servers are asked as well."""
+DRY: Final = 2
+"""The server had no job for one grab; others are on their way, and are waited for."""
 
 GRABS: Final = (GRAB_JOB_ALL, GRAB_JOB_UNIQ, GRAB_JOB)
 """
@@ -58,6 +59,11 @@ WORDS: Final = tuple(word.decode("ascii") for word in (WORD_PAUSE, WORD_RESUME, 
 
 MOST_SECONDS: Final = 1e9
 """No lease or timeout is so long, and no job is tried so often."""
+KNOWN_OPTIONS: Final = 256
+"""Bytes of the options of a job at the most that are remembered with what they say."""
+
+ASSIGNS: Final = frozenset((JOB_ASSIGN, JOB_ASSIGN_UNIQ, JOB_ASSIGN_ALL, JOB_ASSIGN_OPTIONS))
+"""The packets that give a job."""
 
 
 class Owner(Protocol):
@@ -88,8 +94,8 @@ class Owner(Protocol):
     def jobs_wanted(self) -> None:
         """A server may have a job, or one more job may be started."""
 
-    def job_assigned(self, job: WorkerJob) -> None:
-        """A server has given a job."""
+    def jobs_assigned(self, jobs: list[WorkerJob]) -> None:
+        """A server has given these; L{jobs_wanted} is part of it."""
 
     def job_withdrawn(self, job: WorkerJob, reason: str) -> None:
         """A server has given a job up, or gives it to others."""
@@ -99,10 +105,16 @@ class WorkerConnection(ServerConnection):
     """
     A worker's connection to one server.
 
-    It never asks for a job by itself: its owner calls L{grab} when one more job may be started.
+    It never asks for jobs by itself: its owner calls L{grab} when more jobs may be started. What comes in
+    one read is looked at first. Then the jobs in it are passed on together, and the owner asks for the
+    next ones: these requests leave with the results, in one write.
 
-    @ivar activity: L{ASLEEP}, L{AWAKE}, L{GRABBING} or L{OVERDUE}.
-    @ivar grabbed_at: when it last asked for a job.
+    @ivar activity: L{ASLEEP}, L{AWAKE} or L{DRY}.
+    @ivar asked: how many grabs wait for their answers.
+    @ivar answered: how many grabs were answered in all. The server answers in turn: what was sent before the
+        grab number C{answered + asked} has been read when that many were answered.
+    @ivar overdue: the grabs have waited for so long that other servers are asked as well.
+    @ivar asked_at: since when the server owes the answer to the next grab.
     @ivar jobs: those that came from here and are under way, by handle.
     """
 
@@ -124,13 +136,30 @@ class WorkerConnection(ServerConnection):
         self._owner = owner
         self._grabs = grabs
         self.activity = AWAKE
-        self.grabbed_at = 0.0
+        self.asked = 0
+        self.answered = 0
+        self.overdue = False
+        self.asked_at = 0.0
         self.jobs: dict[bytes, WorkerJob] = {}
+        self._in_a_row = 0
+        self._given: list[WorkerJob] = []
+        self._looks = False
+        self._answers = False
 
     @property
     def idle(self) -> bool:
         """Whether it can be closed without giving a job back to the server."""
-        return not self.jobs and self.activity < GRABBING
+        return not self.jobs and not self.asked
+
+    @property
+    def wish(self) -> int:
+        """
+        How many more jobs it is worth to ask the server for. As long as it has jobs that is one more for each
+        that it has given: a server that has only one must not answer for each free place that it has none.
+        """
+        if self.activity != AWAKE or self.state > BROKEN:
+            return 0
+        return max(self._in_a_row, 1) - self.asked
 
     def announce(self, ability: bytes) -> None:
         """Register one more function; the server may have jobs for it."""
@@ -159,12 +188,14 @@ class WorkerConnection(ServerConnection):
         """
         self.send(request(STEERED, number, outcome, text.encode("utf-8")))
 
-    def grab(self) -> None:
-        """Ask for a job."""
-        self.activity = GRABBING
-        self.grabbed_at = self._clock.seconds()
-        self.waits_for_answer(True)
-        self.send(request(GRAB_JOB_OPTIONS if self.extended else GRABS[self._grabs.get(self.server, 0)]))
+    def grab(self, count: int) -> None:
+        """Ask for so many jobs."""
+        if not self.asked:
+            self.asked_at = self._clock.seconds()
+            self.waits_for_answer(True)
+        self.asked += count
+        kind = GRAB_JOB_OPTIONS if self.extended else GRABS[self._grabs.get(self.server, 0)]
+        self.send(pack_header(REQUEST_MAGIC, kind, 0) * count)
 
     def release(self, job: WorkerJob) -> None:
         """The job is not under way here any more."""
@@ -196,31 +227,24 @@ class WorkerConnection(ServerConnection):
         self.activity = ASLEEP
         self._owner.connection_lost(self, reason)
 
-    def _answered(self, state: int) -> None:
-        self.activity = state
-        self.waits_for_answer(False)
-
     def packet_received(self, kind: int, arguments: list[Data]) -> None:
-        if kind == NOOP:
+        if kind in ASSIGNS:
+            if self._is_answer():
+                self.activity = AWAKE
+                self._in_a_row += 1
+                self._assigned(kind, arguments)
+        elif kind == NO_JOB:
+            if self._is_answer():
+                self._has_no_job()
+        elif kind == NOOP:
             if self.activity == ASLEEP:
                 self.activity = AWAKE
-                self._owner.jobs_wanted()
-        elif kind in (NO_JOB, JOB_ASSIGN, JOB_ASSIGN_UNIQ, JOB_ASSIGN_ALL, JOB_ASSIGN_OPTIONS):
-            if self.activity < GRABBING:
-                self.drop("answered what it was not asked")
-            elif kind == NO_JOB:
-                if self._owner.paused and self.extended:
-                    self._answered(AWAKE)
-                else:
-                    self._answered(ASLEEP)
-                    self.send(request(PRE_SLEEP))
-                self._owner.jobs_wanted()
-            else:
-                self._answered(AWAKE)
-                self._assigned(kind, arguments)
+                self._looks = True
         elif kind == JOB_WITHDRAWN:
             job = self.jobs.get(bytes(arguments[0]))
             if job is not None:  # otherwise its result has been sent
+                if job in self._given:
+                    self._given.remove(job)
                 self._owner.job_withdrawn(job, bytes(arguments[1]).decode("utf-8", "replace"))
         elif kind == STEER:
             number, word, _ = map(bytes, arguments)
@@ -230,36 +254,74 @@ class WorkerConnection(ServerConnection):
         else:
             super().packet_received(kind, arguments)
 
+    def _is_answer(self) -> bool:
+        if not self.asked:
+            self.drop("answered what it was not asked")
+            return False
+        self.asked -= 1
+        self.answered += 1
+        self._answers = self._looks = True
+        return True
+
+    def _has_no_job(self) -> None:
+        self._in_a_row = 0
+        if self.asked:
+            self.activity = DRY
+        elif self._owner.paused and self.extended:
+            self.activity = AWAKE
+        else:
+            self.activity = ASLEEP
+            self.send(request(PRE_SLEEP))
+
     def _assigned(self, kind: int, arguments: list[Data]) -> None:
-        handle, function, *others, workload = map(bytes, arguments)
-        unique, reducer = (*others, b"", b"")[:2]
-        job = WorkerJob(self, handle, function, unique, reducer, workload)
+        handle, function, *others, workload = arguments
+        unique, reducer, options = (*others, b"", b"", b"")[:3]
+        # Only the last argument of a packet is ever in pieces.
+        job = WorkerJob(self, handle, function, unique, reducer, bytes(workload))  # type: ignore[arg-type]
         if kind == JOB_ASSIGN_OPTIONS:
             try:
-                job.attempt, job.lease, job.timeout = _read_options(others[2])
+                job.attempt, job.lease, job.timeout = _read_options(options)  # type: ignore[arg-type]
             except ValueError as error:
                 self.drop(f"gave a job with options that cannot be read: {error}")
                 return
-        self.jobs[handle] = job
-        if job.lease:
-            job.beat(self._clock)
-        self._owner.job_assigned(job)
+        self.jobs[job.handle] = job
+        self._given.append(job)
+
+    def turn_ended(self) -> None:
+        if self.state > BROKEN or not self._looks:
+            return  # what was given last is given up when the connection has ended
+        self._looks = False
+        if self._answers:
+            self._answers = self.overdue = False
+            self.asked_at = self._clock.seconds()
+            self.waits_for_answer(self.asked > 0)
+        given, self._given = self._given, []
+        if given:
+            self._owner.jobs_assigned(given)
+        else:
+            self._owner.jobs_wanted()
 
     def _refused(self, code: bytes, text: bytes) -> None:
         error = server_error(code, text)
         if isinstance(error, AccessDenied):
             # Of a function that was registered, and never of the grab: that one gets NO_JOB.
             self._owner.access_denied(self, error)
-        elif self.activity < GRABBING or error.code == "JOB_NOT_FOUND":
+        elif not self.asked or error.code == "JOB_NOT_FOUND":
             # The result of a job that the server gave to another worker in the meantime.
             self.log.debug("{server}: {error}", server=self.server.name, error=error)
         elif self._use_older_grab():
-            self.grab()
+            self.asked -= 1
+            self.grab(1)
         else:
             self.drop(f"gives no jobs: {error}")
 
 
 def _read_options(text: bytes) -> tuple[int, float, float]:
+    """Most jobs have the same few; a server with a reason for long ones has not been seen."""
+    return _read_known_options(text) if len(text) <= KNOWN_OPTIONS else _read_any_options(text)
+
+
+def _read_any_options(text: bytes) -> tuple[int, float, float]:
     """
     The attempt's number, the lease and the timeout of JOB_ASSIGN_OPTIONS; what is not there is 0.
 
@@ -276,3 +338,6 @@ def _read_options(text: bytes) -> tuple[int, float, float]:
         raise ValueError("a number is wanted")
     attempt, lease, timeout = numbers
     return int(attempt), float(lease), float(timeout)
+
+
+_read_known_options = lru_cache(maxsize=64)(_read_any_options)

@@ -18,11 +18,12 @@ from txgear.protocol.constants import (
     HEADER_SIZE,
     REQUEST_MAGIC,
     WORK_BEAT,
+    WORK_COMPLETE,
     WORK_DATA,
     WORK_STATUS,
     WORK_WARNING,
 )
-from txgear.protocol.packets import Decoder, large, request
+from txgear.protocol.packets import PIECES_FROM, Decoder, large, pack_header, request
 
 BEATS: Final = 3
 """How many beats a worker sends in the time of a lease: two of three may be late."""
@@ -41,6 +42,9 @@ class JobConnection(Protocol):
 
     def gathered(self) -> AbstractContextManager[None]:
         """What is sent within leaves in one write."""
+
+    def write_gathered(self) -> None:
+        """Write what has been gathered so far, although more will be."""
 
     def release(self, job: WorkerJob) -> None:
         """The job is not under way any more."""
@@ -72,6 +76,18 @@ class WorkerJob:
     @ivar why_gone: the reason of that, in words; empty before, and for a job that has ended.
     """
 
+    # What few jobs ever set costs the others nothing.
+    attempt: int = 0
+    lease: float = 0.0
+    timeout: float = 0.0
+    gone: bool = False
+    why_gone: str = ""
+    # The rest is the worker's.
+    running: Deferred[Any] | None = None
+    timer: IDelayedCall | None = None
+    next_beat: IDelayedCall | None = None
+    from_thread: Callable[..., object] | None = None
+
     def __init__(
         self,
         connection: JobConnection,
@@ -86,18 +102,8 @@ class WorkerJob:
         self.unique = unique
         self.reducer = reducer
         self.workload = workload
-        self.attempt = 0
-        self.lease = 0.0
-        self.timeout = 0.0
         self.server = connection.server.name
-        self.gone = False
-        self.why_gone = ""
-        # The rest is the worker's.
         self.connection = connection
-        self.running: Deferred[Any] | None = None
-        self.timer: IDelayedCall | None = None
-        self.next_beat: IDelayedCall | None = None
-        self.from_thread: Callable[..., object] | None = None
 
     # For users
 
@@ -159,19 +165,39 @@ class WorkerJob:
         @raise ValueError: it is larger than the worker's C{max_packet}.
         """
         chunks = large(REQUEST_MAGIC, kind, arguments, data)
-        limit = self.connection.decoder.limit
-        if sum(map(len, chunks)) > limit + HEADER_SIZE:
-            raise ValueError(f"{len(data)} bytes do not fit a packet of {limit} bytes")
+        self._check_size(sum(map(len, chunks)) - HEADER_SIZE, data)
         return chunks
+
+    def completed(self, result: bytes) -> list[bytes]:
+        """
+        The packet that ends this job with a result. It is the same as L{packet} makes, in less time.
+
+        @raise ValueError: as for L{packet}.
+        """
+        handle = self.handle
+        size = len(handle) + 1 + len(result)
+        self._check_size(size, result)
+        head = b"%b%b\0" % (pack_header(REQUEST_MAGIC, WORK_COMPLETE, size), handle)
+        return [head + result] if size <= PIECES_FROM else [head, result]
+
+    def _check_size(self, size: int, data: bytes) -> None:
+        limit = self.connection.decoder.limit
+        if size > limit:
+            raise ValueError(f"{len(data)} bytes do not fit a packet of {limit} bytes")
 
     def send(self, chunks: list[bytes]) -> None:
         """Send a packet about this job, unless it is gone."""
         if not self.gone:
             self.connection.send(*chunks)
 
-    def beat(self, clock: IReactorTime) -> None:
-        """From now on until L{end} send the server signs of life, as often as the lease demands."""
-        self.next_beat = clock.callLater(max(self.lease / BEATS, SHORTEST_BEAT), self._beat, clock)
+    def beat(self, clock: IReactorTime, spent: float = 0.0) -> None:
+        """
+        From now on until L{end} send the server signs of life, as often as the lease demands.
+
+        @param spent: seconds since the last one, or since the job came.
+        """
+        pause = max(self.lease / BEATS, SHORTEST_BEAT)
+        self.next_beat = clock.callLater(max(pause - spent, 0.0), self._beat, clock)
 
     def _beat(self, clock: IReactorTime) -> None:
         self.connection.send(request(WORK_BEAT, self.handle))
@@ -180,8 +206,10 @@ class WorkerJob:
     def end(self) -> None:
         """The job has ended, or is given up: send nothing more about it."""
         self.gone = True
-        for call in (self.timer, self.next_beat):
-            if call is not None:
-                call.cancel()
-        self.timer = self.next_beat = None
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        if self.next_beat is not None:
+            self.next_beat.cancel()
+            self.next_beat = None
         self.connection.release(self)

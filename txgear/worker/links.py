@@ -28,7 +28,7 @@ from txgear.protocol.constants import (
     WORD_STOP,
 )
 from txgear.protocol.packets import request
-from txgear.worker.connection import AWAKE, GRABBING, OVERDUE, WorkerConnection
+from txgear.worker.connection import WorkerConnection
 from txgear.worker.functions import Ability
 from txgear.worker.job import WorkerJob
 from txgear.worker.running import RunningJobs
@@ -45,8 +45,8 @@ class ServerLinks:
     """
     A worker's connections to all its servers; the owner of each L{WorkerConnection}.
 
-    It asks as many servers for a job as there is room for jobs. A server that has just been asked
-    goes to the end of the line.
+    It asks its servers for as many jobs as there is room for, shared out among those that may have some. A
+    server that has just been asked goes to the end of the line.
 
     It has not started, or works, or stops: then it asks for no more jobs, and closes each connection when no
     job is under way there. If it is started meanwhile, it works again as soon as it has stopped.
@@ -362,18 +362,36 @@ class ServerLinks:
             return
         if self.paused:
             return
-        asked = [connection.grabbed_at for connection in self._ready if connection.activity == GRABBING]
-        room = self._jobs.room
-        awake = [
-            connection
-            for connection in self._ready
-            if connection.activity == AWAKE and not connection.closing
-        ]
-        for connection in awake[: max(room - len(asked), 0)]:
+        free = self._jobs.room
+        for connection in self._ready:
+            if not connection.overdue:
+                free -= connection.asked
+        if len(self._ready) == 1:
+            (connection,) = self._ready
+            if (count := min(free, connection.wish)) > 0:
+                connection.grab(count)
+        else:
+            self._share_out(free)
+
+    def _share_out(self, free: int) -> None:
+        """
+        Ask several servers.
+
+        @param free: for how many jobs.
+        """
+        awake = [connection for connection in self._ready if connection.wish > 0]
+        for left, connection in zip(range(len(awake), 0, -1), awake, strict=True):
+            if free <= 0:
+                break
+            count = min(connection.wish, -(-free // left))
+            free -= count
             self._ready.remove(connection)
             self._ready.append(connection)
-            connection.grab()
-        if len(awake) > room - len(asked) and room > 0 and asked and self._grab_timer is None:
+            connection.grab(count)
+        else:
+            return
+        asked = [each.asked_at for each in self._ready if each.asked and not each.overdue]
+        if asked and self._jobs.room > 0 and self._grab_timer is None:
             overdue = min(asked) + GRAB_SECONDS - self._clock.seconds()
             self._grab_timer = self._clock.callLater(max(overdue, 0.0), self._grab_overdue)
 
@@ -381,13 +399,13 @@ class ServerLinks:
         self._grab_timer = None
         now = self._clock.seconds()
         for connection in self._ready:
-            if connection.activity == GRABBING and now >= connection.grabbed_at + GRAB_SECONDS:
-                connection.activity = OVERDUE
+            if connection.asked and now >= connection.asked_at + GRAB_SECONDS:
+                connection.overdue = True
         self.jobs_wanted()
 
-    def job_assigned(self, job: WorkerJob) -> None:
-        """Part of L{txgear.worker.connection.Owner}: a server has given a job."""
-        self._jobs.assign(job)
+    def jobs_assigned(self, jobs: list[WorkerJob]) -> None:
+        """Part of L{txgear.worker.connection.Owner}: a server has given jobs."""
+        self._jobs.assign(jobs)
 
     def job_withdrawn(self, job: WorkerJob, reason: str) -> None:
         """Part of L{txgear.worker.connection.Owner}: the server has given a job up, or gives it to others."""

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from threading import Thread
+from types import CoroutineType
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
@@ -18,12 +19,20 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from txgear.net import arguments
-from txgear.protocol.constants import WORK_COMPLETE, WORK_EXCEPTION, WORK_FAIL
+from txgear.protocol.constants import WORK_EXCEPTION, WORK_FAIL
 from txgear.worker.functions import Ability, Fail, FailWithText, Function
 from txgear.worker.job import WorkerJob
 
 MAX_EXCEPTION: Final = 65536
 """Bytes of an exception's text that are sent at the most."""
+AHEAD_SECONDS: Final = 0.02
+"""How long a job may wait here for its turn, going by how long functions have kept the thread before."""
+NEWEST_COUNTS: Final = 1 / 8
+"""How much the last call counts in that."""
+WRITE_EACH: Final = 4
+"""Jobs in hand from which the results of the first half leave before the others are begun."""
+WRITE_SECONDS: Final = 0.002
+"""How long results wait at the most for those of the jobs that came with theirs."""
 
 InThread = Callable[[Function, WorkerJob], "Deferred[Any]"]
 """Calls a blocking function with its job, and fires with what it returns."""
@@ -68,6 +77,8 @@ class RunningJobs:
         self._pool: ThreadPool | None = None
         self._running: set[WorkerJob] = set()
         self._waiting: deque[WorkerJob] = deque()
+        self._starting = False
+        self._call_seconds = 0.0
 
     def __len__(self) -> int:
         """How many jobs run."""
@@ -75,8 +86,16 @@ class RunningJobs:
 
     @property
     def room(self) -> int:
-        """How many more jobs may be started. It is negative where too many were assigned."""
+        """
+        How many more jobs may be asked for. It is negative where too many were assigned.
+
+        Where functions keep the thread for long, that are no more than can be begun within
+        L{AHEAD_SECONDS}: each of them waits here until the one before has returned, and another worker could
+        have begun it.
+        """
         room = self._concurrency - len(self._running) - len(self._waiting)
+        if self._call_seconds * room > AHEAD_SECONDS:
+            room = max(int(AHEAD_SECONDS / self._call_seconds), 1)
         return room if self._left is None else min(room, self._left)
 
     @property
@@ -88,15 +107,44 @@ class RunningJobs:
         """The worker starts: count its jobs from now on."""
         self._left = self._most_jobs
 
-    def assign(self, job: WorkerJob) -> None:
-        """Start a job that a server has given."""
+    def assign(self, jobs: list[WorkerJob]) -> None:
+        """
+        Start jobs that a server has given.
+
+        There may be more than there is room for: two servers have been asked, as one of them took so long.
+        """
         if self._left is not None:
-            self._left -= 1
-        if len(self._running) < self._concurrency:
-            self._start(job)
-        else:
-            # Two servers have been asked, as one of them took so long to answer.
-            self._waiting.append(job)
+            self._left -= len(jobs)
+        self._waiting.extend(jobs)
+        self._start_waiting()
+        for job in self._waiting:
+            if job.lease and job.next_beat is None:
+                job.beat(self._clock)
+        self.jobs_wanted()
+
+    def _start_waiting(self) -> None:
+        """Start as many of the jobs in hand as there is room for, one after another."""
+        if self._starting:
+            return  # a function has ended another job; who called it goes on
+        self._starting = True
+        waiting, running, seconds = self._waiting, self._running, self._clock.seconds
+        begun = written = seconds()
+        half = len(waiting) // 2 if len(waiting) >= WRITE_EACH else 0
+        try:
+            while waiting and len(running) < self._concurrency:
+                job = waiting.popleft()
+                self._start(job, begun)
+                now = seconds()
+                self._call_seconds += (now - begun - self._call_seconds) * NEWEST_COUNTS
+                begun = now
+                half -= 1
+                if waiting and (half == 0 or now - written > WRITE_SECONDS):
+                    # The server can go on with these meanwhile.
+                    written = now
+                    self.jobs_wanted()
+                    job.connection.write_gathered()
+        finally:
+            self._starting = False
 
     def give_up(self, job: WorkerJob, why: str) -> None:
         """
@@ -118,22 +166,45 @@ class RunningJobs:
             # A pool whose threads are busy would keep us here until they are not.
             pool.stop()
 
-    def _start(self, job: WorkerJob) -> None:
+    def _start(self, job: WorkerJob, now: float) -> None:
         ability = self._abilities.get(job.function)
         if ability is None:
             self.log.warn("{server} gave a job of {function}", server=job.server, function=job.function)
-            self._finished(Failure(Fail()), job, False)
+            self._end(Failure(Fail()), job, False)
             return
         self._running.add(job)
-        if ability.timeout is not None:
-            job.timer = self._clock.callLater(ability.timeout, self._overdue, job, ability.timeout)
+        outcome: object
         if ability.blocking:
             job.from_thread = _from_thread(self._reactor)
-            job.running = maybeDeferred(self._in_thread, ability.call, job)
+            outcome = maybeDeferred(self._in_thread, ability.call, job)
         else:
-            job.running = maybeDeferred(ability.call, job)
-        _ = job.running.addBoth(self._finished, job, ability.json)
-        self.jobs_wanted()
+            try:
+                outcome = ability.call(job)
+            except BaseException:
+                outcome = Failure()
+            if isinstance(outcome, CoroutineType):
+                outcome = Deferred.fromCoroutine(outcome)
+        if isinstance(outcome, Deferred):
+            self._goes_on(outcome, job, ability, now)
+        else:
+            self._end(outcome, job, ability.json)
+
+    def _goes_on(self, outcome: Deferred[Any], job: WorkerJob, ability: Ability, begun: float) -> None:
+        """
+        The function has been called, and its job has not ended with that.
+
+        @param begun: when it was called.
+        """
+        job.running = outcome
+        _ = outcome.addBoth(self._finished, job, ability.json)
+        if job.gone:
+            return  # it has ended after all, or was given up meanwhile
+        spent = self._clock.seconds() - begun
+        if ability.timeout is not None:
+            left = max(ability.timeout - spent, 0.0)
+            job.timer = self._clock.callLater(left, self._overdue, job, ability.timeout)
+        if job.lease and job.next_beat is None:
+            job.beat(self._clock, spent)
 
     def _run_in_pool(self, call: Function, job: WorkerJob) -> Deferred[Any]:
         if self._pool is None:
@@ -145,20 +216,26 @@ class RunningJobs:
 
     def _finished(self, outcome: object, job: WorkerJob, json: bool) -> None:
         """The function has returned or raised."""
-        self._running.discard(job)
+        if self._starting:
+            self._end(outcome, job, json)
+            return
         with job.connection.gathered():
-            job.send(self._last_packet(outcome, job, json))
-            job.end()
-            while self._waiting and len(self._running) < self._concurrency:
-                self._start(self._waiting.popleft())
+            self._end(outcome, job, json)
+            self._start_waiting()
             self.jobs_wanted()
+
+    def _end(self, outcome: object, job: WorkerJob, json: bool) -> None:
+        self._running.discard(job)
+        job.send(self._last_packet(outcome, job, json))
+        job.end()
 
     def _last_packet(self, outcome: object, job: WorkerJob, json: bool) -> list[bytes]:
         """The packet that ends a job, as chunks."""
         if not isinstance(outcome, Failure):
             try:
-                result = arguments.json_bytes(outcome) if json else arguments.result_bytes(outcome)
-                return job.packet(WORK_COMPLETE, [job.handle], result)
+                return job.completed(
+                    arguments.json_bytes(outcome) if json else arguments.result_bytes(outcome)
+                )
             except Exception:
                 outcome = Failure()
         if outcome.check(Fail):

@@ -250,7 +250,7 @@ class GivenUpTests(WorkerTestCase):
         self.assertEqual(GRAB, line.packets())
         tries[1].callback(b"")
         waiting[1].callback(b"second")
-        self.assertEqual([("WORK_COMPLETE", b"H:1", b"second")], line.packets())
+        self.assertEqual([("WORK_COMPLETE", b"H:1", b"second"), *GRAB], line.packets())
 
     def test_same_job_too_early(self) -> None:
         """A server whose clock is faster gives it again before the first try's time is up here."""
@@ -263,7 +263,7 @@ class GivenUpTests(WorkerTestCase):
         self.assertEqual([True, False], [job.gone for job in self.jobs])
         line.packets()
         self.results[1].callback(b"r")
-        self.assertEqual([("WORK_COMPLETE", b"H:1", b"r")], line.packets())
+        self.assertEqual([("WORK_COMPLETE", b"H:1", b"r"), *GRAB], line.packets())
 
     def test_in_time(self) -> None:
         """A job that ends in time leaves no timer."""
