@@ -63,7 +63,7 @@ NO_LIMITS: Final = frozenset(
 )
 
 #: Floors that no peer of a server meets.
-OTHERS: Final = ("cli", "client", "worker", "test", "testing")
+OTHERS: Final = ("cli", "client", "runtime", "worker", "test", "testing")
 
 pytestmark = pytest.mark.txgear_only
 

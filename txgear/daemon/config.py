@@ -6,29 +6,33 @@ A mistake in it is one line that names the file, the line and the setting.
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from txgear.daemon.accessconfig import access_of
 from txgear.daemon.accessdoubts import doubts
 from txgear.daemon.patterns import never_count
-from txgear.daemon.tables import Keys, Mistake, array, checked, collected, line_of, string, text
-from txgear.errors import ConfigurationError, PolicyError
+from txgear.daemon.tables import (
+    ConfigMistakes,
+    Keys,
+    Mistake,
+    array,
+    checked,
+    collected,
+    file_text,
+    line_of,
+    parsed,
+    string,
+    text,
+)
+from txgear.errors import PolicyError
 from txgear.policies import CEILING, CLASSIC, FORMER_NAMES, Policies, Policy, former_names
 from txgear.protocol.constants import HIGH, LOW, MAX_FUNCTION, MAX_UNIQUE, NORMAL
 from txgear.security.access import Access
 from txgear.security.tokens import without_secrets
 from txgear.server.crontimes import check_cron, check_timezone
 from txgear.server.schedules import Schedule
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 MAX_NAME: Final = 255
 """Bytes of a schedule's name."""
@@ -37,9 +41,6 @@ TABLES: Final = ("function", "schedule", "ceiling", "login", "identity", "access
 """What there is in a file."""
 
 _PRIORITIES: Final = {"high": HIGH, "normal": NORMAL, "low": LOW}
-
-_PLACE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
-"""The end of the parser's text about a mistake."""
 
 
 @dataclass(frozen=True)
@@ -75,35 +76,13 @@ class Config:
         )
 
 
-class ConfigMistakes(ConfigurationError):
-    """
-    The file has mistakes; the text is the first one.
-
-    @ivar lines: the first mistake of each table, in the order of the file.
-    """
-
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__(lines[0])
-        self.lines = lines
-
-
 def read_config(path: str) -> Config:
     """
     Read the file.
 
     @raise ConfigurationError: it cannot be read, or it has a mistake (L{ConfigMistakes}).
     """
-    try:
-        if Path(path).exists() and not Path(path).is_file():
-            # A pipe cannot be opened before somebody writes into it.
-            raise ConfigurationError(f"cannot read {path}: it is no file")
-        text = Path(path).read_text("utf-8-sig")
-    except OSError as error:
-        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise ConfigurationError(f"{path}, line {line}: this is not UTF-8") from error
-    return parse_config(text, path)
+    return parse_config(file_text(path), path)
 
 
 def parse_config(text: str, name: str) -> Config:
@@ -112,12 +91,7 @@ def parse_config(text: str, name: str) -> Config:
     @param name: how to call the file.
     @raise ConfigurationError: there is a mistake in it.
     """
-    try:
-        tables = tomllib.loads(text)
-    except ValueError as error:
-        raise ConfigurationError(f"{name}, {_syntax(text, str(error))}") from error
-    except RecursionError as error:
-        raise ConfigurationError(f"{name}: its values are nested too deeply") from error
+    tables = parsed(text, name)
 
     def line(path: Keys) -> int:
         return line_of(text, tables, path)
@@ -149,14 +123,6 @@ def _told(key: str, problem: str) -> str:
     """A mistake for the log, where a token does not belong even if it stands in the wrong place of a file."""
     said = f"{key}: {problem}".encode("utf-8", "surrogateescape")
     return without_secrets(said).decode("utf-8", "surrogateescape")
-
-
-def _syntax(text: str, problem: str) -> str:
-    found = _PLACE.search(problem)
-    if found is None:
-        return problem
-    line = found[1] or text.rstrip("\n").count("\n") + 1
-    return f"line {line}: {problem[: found.start()]}"
 
 
 # From tables to policies and schedules

@@ -4,12 +4,14 @@ Tables of a TOML file: their values checked, and mistakes found with their lines
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Any, Final, TypeAlias
 
-from txgear.errors import PolicyError
+from txgear.errors import ConfigurationError, PolicyError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -18,6 +20,22 @@ else:
 
 Keys: TypeAlias = "list[str | int]"
 """The keys that lead to a value, and the places in arrays, from the outside in."""
+
+
+_PLACE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+"""The end of the parser's text about a mistake."""
+
+
+class ConfigMistakes(ConfigurationError):
+    """
+    The file has mistakes; the text is the first one.
+
+    @ivar lines: the first mistake of each table, in the order of the file.
+    """
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__(lines[0])
+        self.lines = lines
 
 
 class Mistake(Exception):
@@ -38,6 +56,48 @@ class Mistake(Exception):
         """The path as a person would write it."""
         words = [part for part in self.path if isinstance(part, str)]
         return ".".join(word if word.isprintable() else repr(word) for word in words)
+
+
+def file_text(path: str) -> str:
+    """
+    What is in a file.
+
+    @raise ConfigurationError: it cannot be read.
+    """
+    try:
+        if Path(path).exists() and not Path(path).is_file():
+            # A pipe cannot be opened before somebody writes into it.
+            raise ConfigurationError(f"cannot read {path}: it is no file")
+        return Path(path).read_text("utf-8-sig")
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError(f"{path}, line {line}: this is not UTF-8") from error
+
+
+def parsed(text: str, name: str) -> dict[str, Any]:
+    """
+    The tables of a file.
+
+    @param text: what is in it.
+    @param name: how to call it.
+    @raise ConfigurationError: this is no TOML.
+    """
+    try:
+        return tomllib.loads(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{name}, {_syntax(text, str(error))}") from error
+    except RecursionError as error:
+        raise ConfigurationError(f"{name}: its values are nested too deeply") from error
+
+
+def _syntax(text: str, problem: str) -> str:
+    found = _PLACE.search(problem)
+    if found is None:
+        return problem
+    line = found[1] or text.rstrip("\n").count("\n") + 1
+    return f"line {line}: {problem[: found.start()]}"
 
 
 def array(
@@ -132,7 +192,7 @@ def line_of(text: str, tables: Mapping[str, Any], path: Keys) -> int:
     without, beyond = 0, len(lines)
     while beyond - without > 1:
         count = middle = (without + beyond) // 2
-        while (found := _parsed(lines[:count])) is None and count + 1 < beyond:
+        while (found := _tried(lines[:count])) is None and count + 1 < beyond:
             # The part ends in the middle of a value.
             count += 1
         if found is not None and _depth(found, path) < len(path):
@@ -142,7 +202,7 @@ def line_of(text: str, tables: Mapping[str, Any], path: Keys) -> int:
     return without + 1
 
 
-def _parsed(lines: list[str]) -> Mapping[str, Any] | None:
+def _tried(lines: list[str]) -> Mapping[str, Any] | None:
     try:
         return tomllib.loads("\n".join(lines))
     except ValueError:

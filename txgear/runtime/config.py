@@ -4,9 +4,33 @@ What a runtime is told to do: the tables of its file, as types.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Final, Literal
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
+
+from txgear.worker.functions import LONGEST_TIMEOUT
+
+DURATION: Final = "duration"
+SIZE: Final = "size"
+
+Seconds = Annotated[float, Meta(ge=0, extra={"words": DURATION})]
+"""A time; in a file it may have a unit."""
+Span = Annotated[float, Meta(gt=0, extra={"words": DURATION})]
+"""The same, of something that takes time."""
+Timeout = Annotated[float, Meta(ge=0.001, le=LONGEST_TIMEOUT, extra={"words": DURATION})]
+"""What servers take for a time that a job may take."""
+Bytes = Annotated[int, Meta(gt=0, extra={"words": SIZE})]
+"""Memory; in a file it may have a unit."""
+Count = Annotated[int, Meta(ge=1)]
+"""How many of something there are, where none makes no sense."""
+
+MOST_PROCESSES: Final = 1000
+"""Processes of a group at the most: each takes some 30 MB, and a place in the supervisor's rounds."""
+MOST_CONCURRENCY: Final = 1000
+"""Jobs that a process does at once at the most: each may have a thread."""
+
+Processes = Annotated[int, Meta(ge=0, le=MOST_PROCESSES)]
+Concurrency = Annotated[int, Meta(ge=1, le=MOST_CONCURRENCY)]
 
 
 class FunctionTable(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -23,7 +47,8 @@ class FunctionTable(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     command: tuple[str, ...] = ()
     url: str = ""
     headers: dict[str, str] = field(default_factory=dict)
-    timeout: float | None = None
+    retry_later: Seconds = 60.0
+    timeout: Timeout | None = None
 
 
 class GroupTable(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -35,6 +60,7 @@ class GroupTable(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     @ivar modules: where functions are looked for; the runtime's own where none are named.
     @ivar functions: the names, with C{*} and C{?}, of those that are worked on; by default all.
     @ivar function: those that are no Python.
+    @ivar hooks: who is told of jobs: C{module} or C{module:name}; the runtime's own where none are named.
     @ivar processes: how many there are; C{None} where C{min} and C{max} say so.
     @ivar min: how many there are at the least.
     @ivar max: how many there are at the most.
@@ -59,24 +85,25 @@ class GroupTable(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     modules: tuple[str, ...] = ()
     functions: tuple[str, ...] = ("*",)
     function: dict[str, FunctionTable] = field(default_factory=dict)
-    processes: int | None = None
-    min: int | None = None
-    max: int | None = None
-    grow_after: float = 5.0
-    shrink_after: float = 60.0
-    concurrency: int = 1
+    hooks: tuple[str, ...] = ()
+    processes: Processes | None = None
+    min: Processes | None = None
+    max: Processes | None = None
+    grow_after: Seconds = 5.0
+    shrink_after: Seconds = 60.0
+    concurrency: Concurrency = 1
     start: Literal["spawn", "fork"] = "spawn"
-    max_jobs: int | None = None
-    max_age: float | None = None
-    max_idle: float | None = None
-    splay: float = 0.1
-    soft_memory: int | None = None
-    hard_memory: int | None = None
-    soft_time: float | None = None
-    hard_time: float | None = None
-    start_timeout: float = 60.0
+    max_jobs: Count | None = None
+    max_age: Span | None = None
+    max_idle: Span | None = None
+    splay: Annotated[float, Meta(ge=0, le=1)] = 0.1
+    soft_memory: Bytes | None = None
+    hard_memory: Bytes | None = None
+    soft_time: Span | None = None
+    hard_time: Span | None = None
+    start_timeout: Span = 60.0
     environment: dict[str, str] = field(default_factory=dict)
-    nice: int = 0
+    nice: Annotated[int, Meta(ge=-20, le=19)] = 0
 
 
 class RuntimeTable(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -88,8 +115,10 @@ class RuntimeTable(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     @ivar tls: whether servers are spoken to with TLS; C{ca_file}, C{cert_file} and C{key_file} say how.
     @ivar name: what the processes are called at the servers: this, the group, and a number.
     @ivar modules: where functions are looked for, in groups that say nothing else.
+    @ivar hooks: who is told of jobs, in groups that say nothing else.
     @ivar path: folders where modules are looked for first; the one of the file by default.
-    @ivar log: how lines of jobs look.
+    @ivar log: how lines of the log look.
+    @ivar log_jobs: which jobs have a line there when they end.
     @ivar health: where it is told whether this is alive and ready: C{HOST:PORT}, or the path of a socket.
     @ivar stop_timeout: for how long jobs may go on when it stops.
     @ivar watch: whether changed code is loaded by itself.
@@ -104,9 +133,11 @@ class RuntimeTable(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     key_file: str = ""
     name: str = ""
     modules: tuple[str, ...] = ()
+    hooks: tuple[str, ...] = ()
     path: tuple[str, ...] = (".",)
     log: Literal["text", "json"] = "text"
+    log_jobs: Literal["all", "failed"] = "failed"
     health: str = ""
-    stop_timeout: float = 60.0
+    stop_timeout: Seconds = 60.0
     watch: bool = False
     group: dict[str, GroupTable]

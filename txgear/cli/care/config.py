@@ -32,7 +32,8 @@ def check(file: str, functions: tuple[str, ...], as_json: bool) -> int:
     counts is no mistake.
     """
     from txgear.cli.care.configcheck import as_document, as_lines
-    from txgear.daemon.config import ConfigMistakes, read_config
+    from txgear.daemon.config import read_config
+    from txgear.daemon.tables import ConfigMistakes
 
     try:
         config = read_config(file)

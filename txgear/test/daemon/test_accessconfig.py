@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.rights import ACTS, OPERATOR_ACTS, SEE, SERVER_ACTS, SUBMIT
 from txgear.broker.tenants import Quota
-from txgear.daemon.config import ConfigMistakes, parse_config
+from txgear.daemon.config import parse_config
+from txgear.daemon.tables import ConfigMistakes
 from txgear.policies import Rate
 from txgear.security.access import Identity, Rule
 from txgear.security.tokens import Token, new_token
