@@ -1392,16 +1392,30 @@ MUTANTS: Final = (
     Mutant(
         "whoever sees a worker tells it anything",
         "server/workercommands.py",
-        "    check(peer, MANAGE)\n    return server.steering",
-        "    return server.steering",
+        "    check(peer, MANAGE)\n",
+        "",
         "server.test_workercommands web.api.test_workers",
     ),
     Mutant(
-        "whoever sees a worker ends its connection",
-        "server/workercommands.py",
-        "    check(peer, MANAGE)\n    server.outbox",
-        "    server.outbox",
-        "server.test_workercommands web.api.test_workers",
+        "workers are told something without PEERS",
+        "broker/workers.py",
+        "if other.works and meets(peer, other)]",
+        "if other.works]",
+        "broker.test_workers server.test_workercommands",
+    ),
+    Mutant(
+        "workers that match are told something without PEERS",
+        "broker/workers.py",
+        "        and meets(peer, other)\n",
+        "",
+        "broker.test_workers web.api.test_workers",
+    ),
+    Mutant(
+        "functions that a worker does not do now without SEE",
+        "broker/workers.py",
+        "if name not in in_use and may(peer, SEE, name)]",
+        "if name not in in_use]",
+        "broker.test_workers",
     ),
     # Sessions of browsers.
     Mutant(

@@ -16,6 +16,7 @@ from txgear.errors import QUEUE_FULL, QueueError
 from txgear.protocol.textlines import text
 
 if TYPE_CHECKING:
+    from txgear.broker.about import About
     from txgear.broker.history import History
     from txgear.broker.limits import Throttle
     from txgear.broker.quickacks import QuickAcks
@@ -441,7 +442,7 @@ class Peer:
     @ivar restarts: whether it asked for L{RESTARTED<txgear.protocol.constants.RESTARTED>} packets, which say
         that what was sent of a job is void.
     @ivar extended: whether it speaks this server's own packets too.
-    @ivar words: what it can be told as a worker, such as C{pause}; of those that have said so.
+    @ivar about: what it has said of itself as a worker; C{None} for nothing.
     @ivar paused: whether it has said that it takes no job for now, as somebody told it.
     @ivar encrypted: whether its connection has TLS, and the handshake is over.
     @ivar abilities: the functions that it can do, with the seconds
@@ -467,6 +468,7 @@ class Peer:
 
     __slots__ = (
         "abilities",
+        "about",
         "address",
         "asked",
         "asleep",
@@ -491,7 +493,6 @@ class Peer:
         "tenant",
         "unread",
         "woken_for",
-        "words",
     )
 
     def __init__(self, descriptor: int, address: str, exceptions: bool = False) -> None:
@@ -502,7 +503,7 @@ class Peer:
         self.connected = False
         self.exceptions = exceptions
         self.extended = False
-        self.words: tuple[str, ...] = ()
+        self.about: About | None = None
         self.paused = False
         self.encrypted = False
         self.restarts = False
@@ -518,6 +519,16 @@ class Peer:
         self.unread = False
         self.rights: Rights | None = None
         self.tenant: Tenant | None = None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What it can be told as a worker, such as C{pause}."""
+        return () if self.about is None else self.about.state.words
+
+    @property
+    def works(self) -> bool:
+        """Whether it is a worker: it can do something, or can be told to."""
+        return bool(self.abilities or self.words)
 
     @property
     def name(self) -> str:

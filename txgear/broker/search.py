@@ -114,6 +114,9 @@ _PARSERS: Final[dict[str, Callable[[bytes], Any]]] = {
     "reason": _some_of("reason", DEAD_REASONS),
     "review": text,
     "worker": text,
+    "id": text,
+    "group": text,
+    "host": text,
     "quickack": _yes_or_no("quickack"),
     "older": _older,
     "text": bytes,
@@ -134,6 +137,8 @@ OF_ENDED: Final = ("function", "unique", "text", "after", "limit")
 """What C{kept} can be asked for."""
 OF_FUNCTIONS: Final = ("function", "paused")
 """What C{functions} can be asked for."""
+OF_WORKERS: Final = ("function", "worker", "id", "group", "host", "after", "limit")
+"""What L{txgear.broker.workers.workers} can be asked for."""
 OF_CONNECTIONS: Final = ("worker", "quickack", "after", "limit")
 """What L{txgear.broker.connections.connections} can be asked for."""
 
@@ -149,6 +154,9 @@ class Search:
     @ivar reason: how the last attempts of the dead ended; empty for anyhow.
     @ivar review: in which review the dead are; empty for those in none.
     @ivar worker: stands in the name of the worker that has them; empty for whether or not one has them.
+    @ivar id: what they are called, as workers; empty for anything.
+    @ivar group: the group of workers that they belong to; empty for any.
+    @ivar host: the machine that they run on; empty for any.
     @ivar quickack: whether they are acknowledged at once; C{None} for whether or not.
     @ivar older: seconds since they were submitted, at the least.
     @ivar text: stands in what is known of them (see C{jobs}, C{dead} and C{kept}); empty for anything.
@@ -164,6 +172,9 @@ class Search:
     reason: frozenset[str] = frozenset()
     review: str = ""
     worker: str = ""
+    id: str = ""
+    group: str = ""
+    host: str = ""
     quickack: bool | None = None
     older: float = 0.0
     text: bytes = b""
@@ -176,8 +187,9 @@ class Search:
     def parse(cls, words: Mapping[str, bytes], known: Collection[str]) -> Search:
         """
         @param words: what is asked for, by name: C{function} (a pattern in the shell's manner), C{unique},
-            C{state} and C{reason} (one or more, parted by commas), C{review}, C{worker}, C{quickack} (yes or
-            no), C{older} (see L{duration}), C{text}, C{after}, C{behind}, C{limit} and C{paused} (yes or no).
+            C{state} and C{reason} (one or more, parted by commas), C{review}, C{worker}, C{id}, C{group},
+            C{host}, C{quickack} (yes or no), C{older} (see L{duration}), C{text}, C{after}, C{behind},
+            C{limit} and C{paused} (yes or no).
         @param known: the names that may be there.
         @raise InvalidArgument: one may not, or has a value that makes no sense.
         """

@@ -4,14 +4,16 @@ Who works, for operators: plain values, as in L{txgear.broker.inspection}.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterator
 from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from txgear.broker.about import About
 from txgear.broker.connections import login
-from txgear.broker.inspection import moment, who
-from txgear.broker.rights import knows, meets
+from txgear.broker.inspection import moment, readings, who
+from txgear.broker.rights import SEE, knows, may, meets
 from txgear.broker.search import BOUNDS, EVERY, Bounds, Search
 from txgear.broker.workforce import AWAKE, LATE, SILENT, condition, idle_since, silent
 from txgear.protocol.textlines import text
@@ -24,6 +26,10 @@ MOST_NAMES: Final = 10
 """Functions, and jobs in hand, that are shown of each worker in a list; it may have thousands."""
 MOST_OF_ONE: Final = 1000
 """The same of one worker that is looked at alone."""
+_DIGITS: Final = 10
+"""No system has a descriptor of more."""
+_NOBODY: Final = About()
+"""Of whom nothing is known."""
 
 
 def workers(
@@ -35,19 +41,19 @@ def workers(
     bounds: Bounds = BOUNDS,
 ) -> dict[str, Any]:
     """
-    The connections that can do anything, by their descriptors.
+    The connections that can do anything, or can be told to, by their descriptors.
 
     @param peer: who asks. It is shown those that it may know of (see L{meets}), and of their functions and
         jobs likewise.
-    @param search: C{function} matches one of their functions at least; C{worker} stands in a client id, or in
-        the address of one without.
+    @param search: C{function} matches one of their functions at least; C{worker} stands in their name (see
+        L{Peer.name}); C{id}, C{group} and C{host} are theirs.
     @param how: some of L{txgear.broker.workforce.CONDITIONS}; empty for any.
     @return: C{workers}, a dict for each as L{worker} makes it, and C{next}, which is what to ask for with
         C{after}, or C{None} at the end.
     """
     wanted = search.functions(peer)
     any_function = search.function == EVERY
-    found = [other for other in broker.peers if other.abilities and other.descriptor > search.after]
+    found = [other for other in broker.peers if other.works and other.descriptor > search.after]
     found.sort(key=attrgetter("descriptor"))
     rows: list[dict[str, Any]] = []
     last = search.after
@@ -59,7 +65,7 @@ def workers(
         work += 1
         if how and condition(other, now) not in how:
             continue
-        if not meets(peer, other) or (search.worker and search.worker not in other.name):
+        if not meets(peer, other) or not _is_wanted(other, search):
             continue
         if peer.rights is not None or not any_function:
             work += len(other.abilities)
@@ -69,32 +75,81 @@ def workers(
     return {"workers": rows, "next": None}
 
 
+def matching(broker: Broker, peer: Peer, search: Search) -> list[Peer]:
+    """
+    All workers that match, of those of which the peer may know, by their descriptors.
+
+    @param search: as for L{workers}; how many there may be is not looked at.
+    """
+    wanted = search.functions(peer)
+    found = [
+        other
+        for other in broker.peers
+        if other.works
+        and meets(peer, other)
+        and _is_wanted(other, search)
+        and (search.function == EVERY or any(map(wanted, other.abilities)))
+    ]
+    return sorted(found, key=attrgetter("descriptor"))
+
+
+def _is_wanted(other: Peer, search: Search) -> bool:
+    if search.worker and search.worker not in other.name:
+        return False
+    if search.id and search.id != identifier(other):
+        return False
+    if not (search.group or search.host):
+        return True
+    about = other.about
+    if about is None:
+        return False
+    return search.group in ("", about.group) and search.host in ("", about.host)
+
+
+def identifier(other: Peer) -> str:
+    """What a worker is called: as it has said, or its client id; empty for nothing."""
+    if other.about is not None and other.about.id:
+        return other.about.id
+    return "" if other.client_id == b"-" else text(other.client_id)
+
+
 def worker(broker: Broker, peer: Peer, other: Peer, now: float, most: int = MOST_NAMES) -> dict[str, Any]:
     """
     All that is known of a worker.
 
     @param most: functions and jobs that are shown at the most.
-    @return: what L{who} and L{login} say; its C{condition}, one of L{txgear.broker.workforce.CONDITIONS},
-        whether it is C{asleep}, and C{silent}; C{functions}, how many it can do, and C{names}, of the first;
-        C{jobs}, how many it has in hand, and C{in_hand}, the first; C{enrolled} and C{asked}: when it said
-        first what it can do, and when it asked for a job last, or C{None}; and C{idle}, for how many seconds
-        it has neither had a job nor asked for one, C{None} if it has one or sleeps; and C{words}: what it can
-        be told.
+    @return: what L{who} and L{login} say; C{id}, what it is called, or C{None}; what it has said of itself,
+        each C{None} if it has not: C{group}, C{host}, C{pid}, C{version}, C{started}, C{concurrency} and
+        C{memory} (bytes); its C{condition}, one of L{txgear.broker.workforce.CONDITIONS}, whether it is
+        C{asleep}, and C{silent}; C{functions}, how many it can do, and C{names}, of the first; C{counts}, of
+        these, and of others that it knows and does not do now (see L{_counts}); C{jobs}, how many it has in
+        hand, and C{in_hand}, the first; C{enrolled} and C{asked}: when it said first what it can do, and when
+        it asked for a job last, or C{None}; and C{idle}, for how many seconds it has neither had a job nor
+        asked for one, C{None} if it has one or sleeps; and C{words}: what it can be told.
     """
     functions: Collection[Function] = other.abilities
     jobs: Collection[Job] = other.running.values()
     if peer.rights is not None:
         functions = [function for function in functions if knows(peer, function)]
         jobs = [job for job in jobs if knows(peer, job.function)]
-    wall, how = broker.timers.wall, condition(other, now)
+    wall, how, about = broker.timers.wall, condition(other, now), other.about or _NOBODY
     return {
         **who(other),
         **login(other),
+        "id": identifier(other) or None,
+        "group": about.group or None,
+        "host": about.host or None,
+        "pid": about.pid,
+        "version": about.version or None,
+        "started": moment(about.started),
+        "concurrency": about.state.concurrency,
+        "memory": about.state.memory,
         "condition": how,
         "asleep": other.asleep,
         "silent": silent(other, now),
         "functions": len(functions),
         "names": [text(function.name) for function in islice(functions, most)],
+        "counts": list(islice(_counts(peer, functions, jobs, about), most)),
         "jobs": len(jobs),
         "in_hand": [_in_hand(broker, job, now) for job in islice(jobs, most)],
         "enrolled": moment(wall(other.enrolled)),
@@ -102,6 +157,30 @@ def worker(broker: Broker, peer: Peer, other: Peer, now: float, most: int = MOST
         "idle": round(now - idle_since(other), 3) if how in (AWAKE, LATE, SILENT) else None,
         "words": list(other.words),
     }
+
+
+def _counts(
+    peer: Peer, functions: Collection[Function], jobs: Collection[Job], about: About
+) -> Iterator[dict[str, Any]]:
+    """
+    The functions of a worker, those that are C{in_use} first: C{function}, its name; C{running}, how many
+    jobs it has in hand here; and C{done} and C{failed}, how many it has ended so since it started, at all its
+    servers, as it says itself, or C{None}.
+    """
+    told = {each.name: each for each in about.state.functions}
+    running = Counter(job.function.name for job in jobs)
+    used = [function.name for function in functions]
+    in_use = set(used)
+    unused = [name for name in told if name not in in_use and may(peer, SEE, name)]
+    for name in (*used, *unused):
+        each = told.get(name)
+        yield {
+            "function": text(name),
+            "in_use": name in in_use,
+            "running": running[name],
+            "done": None if each is None else each.done,
+            "failed": None if each is None else each.failed,
+        }
 
 
 def _in_hand(broker: Broker, job: Job, now: float) -> dict[str, Any]:
@@ -116,9 +195,19 @@ def _in_hand(broker: Broker, job: Job, now: float) -> dict[str, Any]:
     }
 
 
-def find(broker: Broker, peer: Peer, descriptor: int) -> Peer | None:
-    """The worker with this descriptor, if the peer may know of it."""
-    for other in broker.peers:
-        if other.descriptor == descriptor and other.abilities and meets(peer, other):
-            return other
-    return None
+def find(broker: Broker, peer: Peer, word: bytes) -> list[Peer]:
+    """
+    The workers that a word is for, of those of which the peer may know.
+
+    @param word: the number of a connection; or an id, as it is shown or as it is (see L{identifier}), which
+        several may have. What is only digits is a number.
+    """
+    if word.isdigit():
+        if len(word) > _DIGITS:
+            return []
+        number = int(word)
+        found = (other for other in broker.peers if other.descriptor == number)
+    else:
+        ids = [text(reading) for reading in readings(word)]
+        found = (other for other in broker.peers if other.works and identifier(other) in ids)
+    return [other for other in found if other.works and meets(peer, other)]

@@ -28,6 +28,8 @@ MOST_NAMES: Final = 3
 
 PAUSED: Final = "paused"
 """It takes no job for now, as somebody told it. It may still have some."""
+UNUSED: Final = "unused"
+"""It can be told what to do, and does no function now."""
 ASLEEP: Final = "asleep"
 """It waits for a NOOP."""
 WOKEN: Final = "woken"
@@ -43,7 +45,7 @@ SILENT: Final = "silent"
 AWAKE: Final = "awake"
 """It has no job, and has asked for one not long ago."""
 
-CONDITIONS: Final = (PAUSED, ASLEEP, WOKEN, BUSY, UNREAD, LATE, SILENT, AWAKE)
+CONDITIONS: Final = (PAUSED, UNUSED, ASLEEP, WOKEN, BUSY, UNREAD, LATE, SILENT, AWAKE)
 """All of them. Of several that hold, the first counts: one with a job that sleeps could take another."""
 
 
@@ -51,6 +53,8 @@ def condition(peer: Peer, now: float) -> str:
     """How a worker is: one of L{CONDITIONS}."""
     if peer.paused:
         return PAUSED
+    if not (peer.abilities or peer.running):
+        return UNUSED
     if peer.asleep:
         return ASLEEP
     if peer.woken_for is not None:

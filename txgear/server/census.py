@@ -118,9 +118,10 @@ class Census:
             if peer.connected:
                 connections[peer.kind] += 1
                 encrypted += peer.encrypted
+                now = self._seconds()
                 if peer.abilities:
-                    now = self._seconds()
                     since += count_in(headcounts, total, peer, now)
+                if peer.works:
                     workers.setdefault(peer.tenant, Counter())[condition(peer, now)] += 1
             if since >= STEP:
                 self._work += since

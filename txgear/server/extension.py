@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from twisted.logger import Logger, LogLevel
 
+from txgear.broker.about import About
 from txgear.broker.archive import history_of
 from txgear.broker.history import History
 from txgear.broker.load import load
@@ -388,10 +389,13 @@ class Extension:
         self._broker.beat(self._peer, handle.removesuffix(b"\0"), self._server.seconds())
 
     def _state(self, options: bytes) -> None:
-        words, paused = read_state(options.removesuffix(b"\0"))
-        self._peer.words = words
-        if paused != self._peer.paused:
-            self._broker.dispatcher.set_paused(self._peer, paused, self._server.seconds())
+        state = read_state(options.removesuffix(b"\0"))
+        peer = self._peer
+        if peer.about is None:
+            peer.about = About()
+        peer.about.state = state
+        if state.paused != peer.paused:
+            self._broker.dispatcher.set_paused(peer, state.paused, self._server.seconds())
 
     def _load(self, names: Data) -> int:
         asked = bytes(names).split(b"\0") if names else []

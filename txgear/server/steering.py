@@ -15,11 +15,12 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from txgear.broker.about import State, Told
 from txgear.broker.model import Peer
 from txgear.errors import ArgumentTooLarge, InvalidArgument, ServerError
 from txgear.protocol.constants import MAX_OPTIONS, STEER, STEERED_DONE
 from txgear.protocol.packets import Data
-from txgear.protocol.textlines import text
+from txgear.protocol.textlines import text, unescaped
 
 ANSWER_SECONDS: Final = 10.0
 """Seconds that a worker may take to answer. One that stands still in a function answers when that returns."""
@@ -29,6 +30,8 @@ MOST_WORDS: Final = 32
 """Words that a worker may understand; further ones are passed over."""
 MOST_TEXT: Final = 500
 """Bytes of an answer that are shown."""
+MOST_TOLD: Final = 2**53
+"""What a worker may count, or have of memory: JSON has no larger whole numbers in common."""
 _WORD: Final = re.compile(r"[a-z][a-z-]{0,31}")
 
 
@@ -140,11 +143,10 @@ class Steering:
             answered.errback(ServerError("The worker has gone before it answered", "WORKER_GONE"))
 
 
-def read_state(options: bytes) -> tuple[tuple[str, ...], bool]:
+def read_state(options: bytes) -> State:
     """
     Read the options of WORKER_STATE: a JSON object in UTF-8. What is not known in it is passed over.
 
-    @return: the words that the worker understands, and whether it is paused.
     @raise ArgumentTooLarge: they are longer than L{MAX_OPTIONS}.
     @raise InvalidArgument: they are no such thing.
     """
@@ -156,10 +158,41 @@ def read_state(options: bytes) -> tuple[tuple[str, ...], bool]:
         raise InvalidArgument(f"The state is not JSON: {error}") from error
     if not isinstance(found, dict):
         raise InvalidArgument("The state is no JSON object")
-    words, paused = found.get("words", []), found.get("paused", False)
+    words, paused, functions = found.get("words", []), found.get("paused", False), found.get("functions", [])
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise InvalidArgument("words: a list of texts is wanted")
     if not isinstance(paused, bool):
         raise InvalidArgument("paused: true or false is wanted")
+    if not isinstance(functions, list):
+        raise InvalidArgument("functions: a list of objects is wanted")
     known = dict.fromkeys(word for word in words if _WORD.fullmatch(word))
-    return tuple(known)[:MOST_WORDS], paused
+    return State(
+        tuple(known)[:MOST_WORDS],
+        paused,
+        tuple(map(_told, functions)),
+        _number(found, "concurrency", None),
+        _number(found, "memory", None),
+    )
+
+
+def _told(found: object) -> Told:
+    if not isinstance(found, dict):
+        raise InvalidArgument("functions: a list of objects is wanted")
+    name, in_use = found.get("name"), found.get("in_use", True)
+    if not isinstance(name, str):
+        raise InvalidArgument("name: the name of a function is wanted")
+    if not isinstance(in_use, bool):
+        raise InvalidArgument("in_use: true or false is wanted")
+    try:
+        raw = unescaped(name.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        raise InvalidArgument("name: it is no text") from error
+    done, failed, active = (_number(found, count, 0) or 0 for count in ("done", "failed", "active"))
+    return Told(raw, in_use, done, failed, active)
+
+
+def _number(found: dict[str, Any], name: str, missing: int | None) -> int | None:
+    number = found.get(name, missing)
+    if number is not None and (type(number) is not int or not 0 <= number <= MOST_TOLD):
+        raise InvalidArgument(f"{name}: a whole number from 0 to {MOST_TOLD} is wanted")
+    return number

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from txgear.broker.about import About, State, Told
 from txgear.broker.inspection import moment
 from txgear.broker.model import Peer
 from txgear.broker.rights import PEERS, SEE
-from txgear.broker.search import Bounds, Search
-from txgear.broker.workers import MOST_NAMES, find, worker, workers
+from txgear.broker.search import OF_WORKERS, Bounds, Search
+from txgear.broker.workers import MOST_NAMES, find, matching, worker, workers
 from txgear.broker.workforce import SILENT_SECONDS
 from txgear.test.support.broker import BrokerTestCase, FakeRights
 from txgear.test.support.clock import START
@@ -34,7 +35,7 @@ class WorkersTests(BrokerTestCase):
         self.peer = Peer(0, "192.0.2.9")
 
     def page(self, work: int = 100, how: str = "", **words: bytes) -> dict[str, Any]:
-        search = Search.parse(words, ("function", "worker", "after", "limit"))
+        search = Search.parse(words, OF_WORKERS)
         page = workers(
             self.broker, self.peer, search, self.fixture.now, (how,) if how else (), Bounds(work=work)
         )
@@ -65,11 +66,23 @@ class WorkersTests(BrokerTestCase):
                 "client_id": "caf\xe9",
                 "identity": "team",
                 "encrypted": True,
+                "id": "caf\xe9",
+                "group": None,
+                "host": None,
+                "pid": None,
+                "version": None,
+                "started": None,
+                "concurrency": None,
+                "memory": None,
                 "condition": "busy",
                 "asleep": False,
                 "silent": False,
                 "functions": 2,
                 "names": ["f", "g"],
+                "counts": [
+                    {"function": "f", "in_use": True, "running": 1, "done": None, "failed": None},
+                    {"function": "g", "in_use": True, "running": 0, "done": None, "failed": None},
+                ],
                 "jobs": 1,
                 "in_hand": [
                     {
@@ -154,10 +167,83 @@ class WorkersTests(BrokerTestCase):
         self.assertEqual((found["jobs"], found["in_hand"]), (0, []))
         self.assertEqual(self.descriptors(function=b"g"), [])
 
-    def test_one_by_its_descriptor(self) -> None:
-        client, peer = self.fixture.connect(), self.fixture.worker(b"f")
-        self.assertIs(find(self.broker, self.peer, peer.descriptor), peer)
-        self.assertIsNone(find(self.broker, self.peer, client.descriptor))
-        self.assertIsNone(find(self.broker, self.peer, 99))
+    def test_what_it_says_of_itself(self) -> None:
+        peer = self.fixture.worker(b"f", b"g")
+        self.grabbed(peer, self.fixture.submit(None))
+        peer.about = about = About()
+        about.id, about.group, about.host, about.pid = "images-3", "images", "vm", 7
+        about.version, about.started = "txgear 1", START
+        about.state = State(
+            ("pause",),
+            False,
+            (Told(b"h", False, 2, 1, 0), Told(b"f", True, 30, 4, 9)),
+            concurrency=8,
+            memory=1000,
+        )
+        (found,) = self.page()["workers"]
+        names = ("id", "group", "host", "pid", "version", "started", "concurrency", "memory", "words")
+        self.assertEqual(
+            [found[name] for name in names],
+            ["images-3", "images", "vm", 7, "txgear 1", moment(START), 8, 1000, ["pause"]],
+        )
+        self.assertEqual(
+            found["counts"],
+            [
+                {"function": "f", "in_use": True, "running": 1, "done": 30, "failed": 4},
+                {"function": "g", "in_use": True, "running": 0, "done": None, "failed": None},
+                {"function": "h", "in_use": False, "running": 0, "done": 2, "failed": 1},
+            ],
+        )
+        # What is not in use may not be seen either, if the function may not.
+        self.peer.rights = FakeRights((SEE, b"g"), (SEE, b"h"))
+        (found,) = self.page()["workers"]
+        self.assertEqual([each["function"] for each in found["counts"]], ["f"])
+
+    def test_one_that_does_nothing_now_can_still_be_told(self) -> None:
+        peer = self.fixture.connect()
+        peer.about = About()
+        self.assertEqual(self.descriptors(), [])
+        peer.about.state = State(("register",))
+        (found,) = self.page()["workers"]
+        names = ("condition", "functions", "counts", "enrolled", "idle", "silent")
+        self.assertEqual([found[name] for name in names], ["unused", 0, [], None, None, False])
+        self.assertEqual(find(self.broker, self.peer, b"1"), [peer])
+
+    def test_filters_of_what_they_say(self) -> None:
+        for number, group in enumerate(("images", "images", "mail"), 1):
+            peer = self.fixture.worker(b"f%d" % number)
+            peer.about = about = About()
+            about.id, about.group, about.host = f"{group}-x", group, f"vm{number % 2}"
+        self.fixture.worker(b"f").client_id = b"mail-x"
+        for words, expected in (
+            ({"id": b"images-x"}, [1, 2]),
+            ({"id": b"mail-x"}, [3, 4]),
+            ({"id": b"images"}, []),
+            ({"group": b"images"}, [1, 2]),
+            ({"host": b"vm1"}, [1, 3]),
+            ({"group": b"images", "host": b"vm0"}, [2]),
+            ({"group": b"mail", "function": b"f1"}, []),
+        ):
+            self.assertEqual(self.descriptors("", **words), expected, words)
+            search = Search.parse(words, OF_WORKERS)
+            found = matching(self.broker, self.peer, search)
+            self.assertEqual([other.descriptor for other in found], expected, words)
+        self.assertEqual(len(matching(self.broker, self.peer, Search())), 4)
         self.peer.rights = FakeRights((PEERS, b""))
-        self.assertIsNone(find(self.broker, self.peer, peer.descriptor))
+        self.assertEqual(matching(self.broker, self.peer, Search()), [])
+
+    def test_by_number_or_id(self) -> None:
+        client, peer, other = self.fixture.connect(), self.fixture.worker(b"f"), self.fixture.worker(b"f")
+        number = b"%d" % peer.descriptor
+        self.assertEqual(find(self.broker, self.peer, number), [peer])
+        for word in (b"%d" % client.descriptor, b"99", b"9" * 5000, b"nobody", b"-", b"\xff"):
+            self.assertEqual(find(self.broker, self.peer, word), [], word[:10])
+        other.client_id = b"mail er"
+        peer.about = About()
+        peer.about.id = "mail er"
+        self.assertEqual(find(self.broker, self.peer, b"mail\\x20er"), [peer, other])
+        # What is only digits is a number.
+        peer.about.id = str(other.descriptor)
+        self.assertEqual(find(self.broker, self.peer, b"%d" % other.descriptor), [other])
+        self.peer.rights = FakeRights((PEERS, b""))
+        self.assertEqual(find(self.broker, self.peer, number), [])

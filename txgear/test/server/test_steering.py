@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.broker.about import State, Told
 from txgear.broker.model import Peer
 from txgear.errors import ArgumentTooLarge, InvalidArgument, ServerError
 from txgear.protocol.constants import (
@@ -151,13 +152,24 @@ class StateTests(SteeringTestCase):
         self.assertEqual(self.line.heard(), response(NOOP))
 
     def test_what_is_read(self) -> None:
-        self.assertEqual(read_state(b"{}"), ((), False))
+        self.assertEqual(read_state(b"{}"), State())
         self.assertEqual(
             read_state(b'{"words": ["stop", "a b", "", "stop", "Pause"], "since": 1, "paused": true}'),
-            (("stop",), True),
+            State(("stop",), True),
+        )
+        functions = b'[{"name":"f\\\\xff","in_use":false,"done":7,"failed":1,"active":2,"x":0},{"name":"g"}]'
+        self.assertEqual(
+            read_state(b'{"functions":%s,"concurrency":4,"memory":1000}' % functions),
+            State(
+                (),
+                False,
+                (Told(b"f\xff", False, 7, 1, 2), Told(b"g", True, 0, 0, 0)),
+                concurrency=4,
+                memory=1000,
+            ),
         )
         many = [f"word-{chr(97 + number // 26)}{chr(97 + number % 26)}" for number in range(MOST_WORDS + 5)]
-        words, _ = read_state(json.dumps({"words": many}).encode())
+        words = read_state(json.dumps({"words": many}).encode()).words
         self.assertEqual(words, tuple(many[:MOST_WORDS]))
 
     def test_what_makes_no_sense(self) -> None:
@@ -169,6 +181,16 @@ class StateTests(SteeringTestCase):
             (b'{"words": "pause"}', InvalidArgument),
             (b'{"words": [1]}', InvalidArgument),
             (b'{"paused": 1}', InvalidArgument),
+            (b'{"functions": {}}', InvalidArgument),
+            (b'{"functions": ["f"]}', InvalidArgument),
+            (b'{"functions": [{"name": 1}]}', InvalidArgument),
+            (b'{"functions": [{"name": "\\ud800"}]}', InvalidArgument),
+            (b'{"functions": [{"name": "f", "in_use": 1}]}', InvalidArgument),
+            (b'{"functions": [{"name": "f", "done": -1}]}', InvalidArgument),
+            (b'{"functions": [{"name": "f", "failed": 1.5}]}', InvalidArgument),
+            (b'{"functions": [{"name": "f", "active": true}]}', InvalidArgument),
+            (b'{"concurrency": "4"}', InvalidArgument),
+            (b'{"memory": 9007199254740993}', InvalidArgument),
             (b" " * (MAX_OPTIONS + 1), ArgumentTooLarge),
         ]
         for options, kind in refusals:

@@ -21,14 +21,15 @@ from txgear.protocol.constants import (
 )
 from txgear.protocol.packets import request, response
 from txgear.server.steering import ANSWER_SECONDS
+from txgear.server.workercommands import MOST_CALLED
 from txgear.test.support.broker import FakeRights
 from txgear.test.support.server import FakePeer, ServerFixture, submit
 from txgear.testing import MemoryServer
 from txgear.worker import Worker, WorkerJob
 
 WANTED = (
-    b"ERR INVALID_ARGUMENTS worker+wants+the+number+of+one+worker,+and+a+word+such+as+pause,+resume,+stop+or"
-    b"+disconnect\r\n"
+    b"ERR INVALID_ARGUMENTS worker+wants+the+number+or+id+of+a+worker,+and+a+word+such+as+pause,+resume,+stop"
+    b"+or+disconnect\r\n"
 )
 
 
@@ -114,8 +115,120 @@ class CommandTests(SynchronousTestCase):
             with self.subTest(number=str(number)[:10]):
                 self.assertEqual(self.say("pause", number), b"ERR UNKNOWN_WORKER There+is+no+such+worker\r\n")
 
+    def told(self, *lines: bytes) -> list[bytes]:
+        return [self.operator.ask(line + b"\n") for line in lines]
+
+    def state(self, line: FakePeer, **said: object) -> None:
+        line.ask(request(WORKER_STATE, json.dumps(said).encode()))
+
+    def test_by_id(self) -> None:
+        self.operator.tell(b"worker mailer\\x0a1 pause\n")
+        self.assertEqual(self.line.heard(), response(STEER, b"1", b"pause", b""))
+        self.line.tell(request(STEERED, b"1", b"done", b""))
+        self.assertEqual(self.operator.heard(), b"OK\r\n")
+        (answer,) = self.told(b"worker mailer pause")
+        self.assertEqual(answer, b"ERR UNKNOWN_WORKER There+is+no+such+worker\r\n")
+
+    def test_several_with_one_id(self) -> None:
+        """All are told, each of them is in the audit log, and the answer is one."""
+        other, classic = self.fixture.connect(), self.fixture.connect()
+        for line in (other, classic):
+            line.ask(
+                request(SET_CLIENT_ID, b"mailer\n1"), request(CAN_DO, b"f"), request(OPTION_REQ, b"txgear-1")
+            )
+        self.state(other, words=["pause"])
+        self.operator.tell(b"worker mailer\\x0a1 pause\n")
+        self.line.tell(request(STEERED, b"1", b"done", b"1 job first"))
+        self.assertEqual(self.operator.heard(), b"")
+        other.tell(request(STEERED, b"2", b"done", b""))
+        number = classic.protocol.peer.descriptor
+        self.assertEqual(
+            self.operator.heard(),
+            b"ERR NOT_ALL_DONE 2+of+3+have+done+it;+%d:+The+worker+cannot+be+steered:+it+speaks+the+classic"
+            b"+protocol,+or+does+not+want+to\r\n" % number,
+        )
+        self.assertEqual([line["answer"] for line in self.audited()], ["OK", "OK 1 job first"])
+        self.assertEqual(
+            self.told(b"worker mailer\\x0a1"),
+            [b"ERR SEVERAL_WORKERS 3+workers+are+called+so:+say+the+number+of+one:+2,+3,+4\r\n"],
+        )
+        self.assertEqual(self.told(b"worker mailer\\x0a1 disconnect"), [b"OK 3+workers\r\n"])
+        self.assertTrue(all(line.transport.disconnected for line in (self.line, other, classic)))
+
+    def test_very_many_are_not_told_at_once(self) -> None:
+        for _ in range(MOST_CALLED):
+            self.fixture.connect().tell(request(SET_CLIENT_ID, b"mailer\n1"), request(CAN_DO, b"f"))
+        (answer,) = self.told(b"worker mailer\\x0a1 disconnect")
+        self.assertTrue(answer.startswith(b"ERR TOO_MANY_WORKERS There+are+201+workers+like+that"), answer)
+        self.assertFalse(self.line.transport.disconnected)
+
+    def test_a_function_as_it_is_shown(self) -> None:
+        names = [b"f", b"App\\xdebug", b"App\xdebug", b"a b"]
+        self.state(
+            self.line,
+            words=["register", "unregister", "x"],
+            functions=[{"name": "a b", "in_use": False}, {"name": "App\\xdebug"}],
+        )
+        for word, expected in (
+            (b"f", names[0]),
+            (b"a\\x20b", names[3]),
+            # The worker knows the one with the byte.
+            (b"App\\xdebug", names[2]),
+            (b"App\\x5cxdebug", b"App\\x5cxdebug"),
+        ):
+            self.operator.tell(b"worker 2 unregister %s\n" % word)
+            self.assertIn(b"\0unregister\0" + expected, self.line.heard() + b"end", word)
+        self.operator.tell(b"worker 2 x a\\x20b\n")
+        self.assertIn(b"\0x\0a\\x20b", self.line.heard())
+        self.line.tell(request(STEERED, b"1", b"done", b""))
+        self.assertEqual(self.audited()[0]["arguments"], "unregister f")
+        answers = self.fixture.connect("192.0.2.10").ask(b"worker 2 register\n")
+        self.assertEqual(answers, b"ERR INVALID_ARGUMENTS register+wants+the+name+of+a+function\r\n")
+
+    def test_what_is_known_of_one(self) -> None:
+        self.fixture.connect().ask(submit())
+        self.line.ask(request(GRAB_JOB))
+        self.state(self.line, words=["pause"], functions=[{"name": "a b", "in_use": False, "done": 3}])
+        (answer,) = self.told(b"worker %d" % self.number)
+        rows = answer.decode().splitlines()
+        for expected in (
+            "descriptor\t2",
+            "id\tmailer\\x0a1",
+            "condition\tbusy",
+            "functions\t1",
+            "word\tpause",
+            "function\tf\tyes\t1\t-\t-",
+            "function\ta\\x20b\tno\t0\t3\t0",
+        ):
+            self.assertIn(expected, rows)
+        self.assertTrue(any(each.startswith("job\tH:test:1\tf\t") for each in rows), rows)
+        self.assertEqual(rows[-1], ".")
+
+    def test_a_list_of_them(self) -> None:
+        self.fixture.connect().ask(submit())
+        self.line.ask(request(GRAB_JOB))
+        self.clock.advance(3)
+        self.fixture.connect().ask(request(CAN_DO, b"g"), request(CAN_DO, b"a b"))
+        self.state(self.line, words=["pause"], functions=[{"name": "h", "in_use": False}])
+        busy = b"2\tmailer\\x0a1\t-\t-\t-\t-\tbusy\t1\tf\t3\tf\th\n"
+        idle = b"4\t-\t-\t-\t-\t-\tawake\t0\t-\t-\tg a\\x20b\t-\n"
+        self.assertEqual(
+            self.told(
+                b"workforce",
+                b"workforce id=mailer\\x0a1",
+                b"workforce function=g",
+                b"workforce host=x",
+                b"workforce limit=1",
+            ),
+            [busy + idle + b".\n", busy + b".\n", idle + b".\n", b".\n", busy + b"next\t2\n.\n"],
+        )
+        (answer,) = self.told(b"workforce x=y")
+        self.assertTrue(answer.startswith(b"ERR INVALID_ARGUMENT x+is+not+known"), answer)
+        self.operator.protocol.peer.rights = FakeRights((PEERS, b""))
+        self.assertEqual(self.told(b"workforce"), [b".\n"])
+
     def test_other_words(self) -> None:
-        for line in (b"worker\n", b"worker 1\n", b"worker 1 pause 2\n"):
+        for line in (b"worker\n", b"worker 1 pause 2 3\n"):
             self.assertEqual(self.operator.ask(line), WANTED)
 
     def test_disconnected(self) -> None:

@@ -15,9 +15,9 @@ from txgear.broker.inspection import moment
 from txgear.broker.model import Peer
 from txgear.broker.rights import MANAGE
 from txgear.server import workercommands
-from txgear.server.workercommands import DISCONNECT
+from txgear.server.workercommands import DISCONNECT, Order
 from txgear.web.answers import Answer, Problem
-from txgear.web.api.workers import disconnect, steer
+from txgear.web.api.workers import steer
 from txgear.web.pages import question
 from txgear.web.pages.forms import Form
 from txgear.web.pages.pages import Done, Pages, act, page
@@ -72,7 +72,7 @@ class WorkerView(View):
 
     def __init__(self, pages: Pages, peer: Peer, request: WebRequest, descriptor: str) -> None:
         request.query(NoQuery)
-        worker = workercommands.named(pages.server, peer, descriptor)
+        worker = workercommands.named_alone(pages.server, peer, descriptor.encode("utf-8"))
         super().__init__(pages, peer, f"Worker {worker.name}")
         self._worker = worker
 
@@ -84,7 +84,7 @@ class WorkerView(View):
     def is_current(self) -> bool:
         """Part of L{View}: another connection may have its number by now."""
         worker = self._worker
-        return workers.find(self.broker, self.peer, worker.descriptor) is worker
+        return worker in workers.find(self.broker, self.peer, b"%d" % worker.descriptor)
 
     def look(self) -> Iterator[None]:
         """Part of L{View}."""
@@ -134,7 +134,7 @@ class WorkerActs:
 
     def tell(self, request: WebRequest, form: Form, descriptor: str) -> Done | Answer | Deferred[Done]:
         """Tell it something, or end its connection."""
-        worker = workercommands.named(self._server, request.peer, descriptor)
+        worker = workercommands.named_alone(self._server, request.peer, descriptor.encode("utf-8"))
         enrolled, said = form.get("enrolled"), form.get("word")
         if enrolled != moment(self._server.broker.timers.wall(worker.enrolled)):
             raise Problem(
@@ -147,12 +147,11 @@ class WorkerActs:
             raise Problem(400, "unknown_word", f"There are {', '.join(WORDS)} to say")
         if word.warning and not question.is_sure(form):
             return self._question(request, worker, said, enrolled)
-        if said == DISCONNECT:
-            disconnect(request, worker)
-            return Done(word.done, PATH)
         # One that stops is not there any more when the next page is asked for.
-        to = PATH if said == "stop" else f"{PATH}/{worker.descriptor}"
-        return steer(request, worker, said).addCallback(lambda answer: Done(_sentence(word.done, answer), to))
+        to = PATH if said in ("stop", DISCONNECT) else f"{PATH}/{worker.descriptor}"
+        return steer(request, worker, Order(said)).addCallback(
+            lambda answer: Done(_sentence(word.done, answer), to)
+        )
 
     def _question(self, request: WebRequest, worker: Peer, said: str, enrolled: str) -> Answer:
         path = f"{PATH}/{worker.descriptor}"

@@ -24,6 +24,7 @@ from txgear.broker.workforce import (
     PAUSED,
     SILENT,
     UNREAD,
+    UNUSED,
     WOKEN,
 )
 from txgear.protocol.textlines import text
@@ -65,13 +66,14 @@ LABELS: Final = {
     AWAKE: "Awake",
     WOKEN: "Woken",
     PAUSED: "Paused",
+    UNUSED: "Unused",
     LATE: "Late",
     SILENT: "Silent",
     UNREAD: "Not read",
 }
 """What conditions are called, in the order of the tabs."""
 
-Condition = Literal["", "paused", "asleep", "woken", "busy", "unread", "late", "silent", "awake"]
+Condition = Literal["", "paused", "unused", "asleep", "woken", "busy", "unread", "late", "silent", "awake"]
 
 
 class WorkersQuery(Struct, frozen=True, kw_only=True):

@@ -20,9 +20,9 @@ from txgear.protocol.constants import (
 from txgear.protocol.packets import request, response
 from txgear.server.steering import ANSWER_SECONDS
 from txgear.test.support.server import FakePeer
-from txgear.test.support.web import WebTestCase
+from txgear.test.support.web import WebPeer, WebTestCase
 from txgear.web.api import workers
-from txgear.web.api.workers import Connections, Steered, Worker, Workers
+from txgear.web.api.workers import Connections, Steered, SteeredSeveral, Worker, Workers
 
 HOSTILE = b"<b>\"'\\xff\xff\n\x1b[2J\xe2\x80\xae/..%2F?#&" + b"x" * 8000
 
@@ -115,6 +115,24 @@ class OneTests(WorkersTestCase):
         found = self.found(f"/api/v1/workers/{peer.protocol.peer.descriptor}", Worker)
         self.assertEqual((found["words"], found["condition"]), (["pause"], "paused"))
 
+    def test_by_id(self) -> None:
+        numbers = [self.known(b"f", client_id=name).protocol.peer.descriptor for name in (b"a/b", b"c", b"c")]
+        found = self.found("/api/v1/workers/a%2Fb", Worker)
+        self.assertEqual((found["descriptor"], found["id"]), (numbers[0], "a/b"))
+        answer = self.ask("GET", "/api/v1/workers/c")
+        self.assertEqual((answer.status, answer.code), (409, "several_workers"))
+        found = self.found("/api/v1/workers?id=c", Workers)["workers"]
+        self.assertEqual([row["descriptor"] for row in found], numbers[1:])
+
+    def test_its_functions_with_counts(self) -> None:
+        peer = self.known(b"f", then=request(OPTION_REQ, b"txgear-1"))
+        peer.tell(request(WORKER_STATE, b'{"functions":[{"name":"f","done":3},{"name":"g","in_use":false}]}'))
+        found = self.found(f"/api/v1/workers/{peer.protocol.peer.descriptor}", Worker)
+        self.assertEqual(
+            [[each[name] for name in ("function", "in_use", "done", "failed")] for each in found["counts"]],
+            [["f", True, 3, 0], ["g", False, 0, 0]],
+        )
+
     def test_one_that_there_is_not(self) -> None:
         client = self.fixture.connect().protocol.peer.descriptor
         for word in ("99", "x", "-1", "%C2%B2", "9" * 5000, str(client)):
@@ -203,6 +221,70 @@ class SteerTests(WorkersTestCase):
         self.assertTrue(self.line.transport.disconnected)
         (line,) = self.audited()
         self.assertEqual([line["act"], line["arguments"]], ["manage", "disconnect"])
+
+
+class SteerSeveralTests(WorkersTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.lines = [
+            self.known(b"f", client_id=name, then=request(OPTION_REQ, b"txgear-1"))
+            for name in (b"one", b"one", b"two")
+        ]
+        for line in self.lines[1:]:
+            line.ask(request(WORKER_STATE, b'{"words":["pause","register"]}'))
+
+    def sent(self, **body: object) -> WebPeer:
+        client: WebPeer = self.connect()
+        client.ask_web("POST", "/api/v1/steering", self.headers, body)
+        return client
+
+    def test_all_that_match(self) -> None:
+        client = self.sent(word="pause", id="one")
+        self.assertEqual(client.heard(), b"")
+        self.lines[1].tell(request(STEERED, b"1", b"done", b"2 jobs"))
+        answer = client.web_answer()
+        found = msgspec.json.decode(answer.body, type=SteeredSeveral)
+        self.assertEqual((found.word, len(found.workers)), ("pause", 2))
+        classic, told = found.workers
+        self.assertEqual((classic.descriptor, classic.done, classic.code), (1, False, "not_steerable"))
+        self.assertEqual((told.id, told.done, told.code, told.text), ("one", True, "", "2 jobs"))
+        self.assertEqual(self.lines[2].heard(), b"")
+        (line,) = self.server.audit.last(0, 100)[0]
+        self.assertEqual([line["worker"], line["arguments"], line["answer"]], ["one", "pause", "OK 2 jobs"])
+
+    def test_an_argument(self) -> None:
+        client = self.sent(word="register", worker="two", argument="g")
+        self.assertEqual(self.lines[2].heard(), response(STEER, b"1", b"register", b"g"))
+        self.lines[2].tell(request(STEERED, b"1", b"done", b""))
+        self.assertEqual(client.web_answer().status, 200)
+        self.assertEqual(self.server.audit.last(0, 100)[0][0]["arguments"], "register g")
+
+    def test_their_connections_end(self) -> None:
+        answer = self.ask("POST", "/api/v1/steering", body={"word": "disconnect", "function": "*"})
+        self.assertEqual(len(answer.json["workers"]), 3)
+        self.assertTrue(all(line.transport.disconnected for line in self.lines))
+
+    def test_what_makes_no_sense(self) -> None:
+        for body, status, code in (
+            ({"word": "pause"}, 422, "which_workers"),
+            ({"id": "one"}, 422, "invalid_body"),
+            ({"word": "register", "id": "one"}, 400, "invalid_arguments"),
+            ({"word": "pause", "id": "one", "condition": "busy"}, 422, "invalid_body"),
+            ({"word": "pause", "id": "nobody"}, 200, None),
+        ):
+            answer = self.ask("POST", "/api/v1/steering", body=body)
+            self.assertEqual(answer.status, status, (body, answer.body))
+            if code:
+                self.assertEqual(answer.code, code, body)
+        self.assertEqual(self.lines[1].heard(), b"")
+
+    def test_rights(self) -> None:
+        self.allow("http", "peers")
+        self.assertEqual(self.sent(word="pause", function="*").web_answer().status, 403)
+        self.allow("http", "manage")
+        answer = self.sent(word="pause", id="two").web_answer()
+        self.assertEqual((answer.status, answer.json["workers"]), (200, []))
+        self.assertEqual(self.lines[2].heard(), b"")
 
 
 class ConnectionsTests(WorkersTestCase):
