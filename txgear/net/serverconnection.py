@@ -165,6 +165,9 @@ class ServerConnection(Stream):
 
     # What a subclass adds
 
+    def became_extended(self) -> None:
+        """The server has granted L{EXTENSION_OPTION}, and the greeting has been sent."""
+
     def became_ready(self) -> None:
         """The server has answered for the first time."""
 
@@ -273,6 +276,8 @@ class ServerConnection(Stream):
         self._key = 0
         self._entered = True
         self._ask_for_echo()
+        if self.extended:
+            self.became_extended()
         self._gathering -= 1
         self._flush()
 
@@ -330,8 +335,9 @@ class ServerConnection(Stream):
                 self._watchdog.proved()
                 self.became_ready()
         elif kind == OPTION_RES:
-            if bytes(arguments[0]) == EXTENSION_OPTION:
+            if bytes(arguments[0]) == EXTENSION_OPTION and not self.extended:
                 self.decoder.extended = True
+                self.became_extended()
         elif kind in (TEXT, WRONG_MAGIC, MALFORMED):
             self.drop("does not speak the protocol of Gearman's servers")
 

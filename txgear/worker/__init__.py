@@ -7,6 +7,7 @@ from __future__ import annotations
 import random as _random
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from time import time
 from typing import Any, Final, TypeVar
 
 from twisted.application.service import Service
@@ -21,12 +22,24 @@ from txgear.net.servers import ServerArgument, TLSArgument, server_list
 from txgear.net.steady import steady
 from txgear.net.watchdog import ANSWER_SECONDS, HEARTBEAT_SECONDS
 from txgear.protocol.constants import MAX_PACKET
-from txgear.worker.functions import Ability, Fail, FailWithText, Function, Runner, partitioned
+from txgear.protocol.textlines import text
+from txgear.worker.functions import (
+    Ability,
+    Fail,
+    FailWithText,
+    Function,
+    RetryLater,
+    Runner,
+    partitioned,
+)
+from txgear.worker.hello import Identity
 from txgear.worker.job import WorkerJob
 from txgear.worker.links import ServerLinks
 from txgear.worker.running import InThread, RunningJobs
+from txgear.worker.state import FunctionState, State, memory_taken
+from txgear.worker.words import Refused, Word, Words
 
-__all__ = ["Fail", "FailWithText", "Worker", "WorkerJob"]
+__all__ = ["Fail", "FailWithText", "Refused", "RetryLater", "Worker", "WorkerJob"]
 
 STOP_SECONDS: Final = 60.0
 """
@@ -63,6 +76,10 @@ class Worker(Service):
         *,
         concurrency: int = 1,
         client_id: Text = b"",
+        id: Text = b"",
+        key: str = "",
+        group: str = "",
+        runtime: str = "",
         tls: TLSArgument = False,
         token: Text | None = None,
         stop_timeout: float = STOP_SECONDS,
@@ -80,6 +97,12 @@ class Worker(Service):
             each attempt.
         @param concurrency: how many jobs run at once, those of all servers together.
         @param client_id: what the server's list of workers calls this one.
+        @param id: what txgear's servers call it, where that is another name; without C{client_id} it stands
+            for that as well.
+        @param key: by which txgear's servers know the worker again after a lost connection, 32 hexadecimal
+            digits; by default it makes one. It is secret: whoever has it can say that the worker is gone.
+        @param group: the name of those that are like it, for txgear's servers to show.
+        @param runtime: the key of the supervisor that has started it.
         @param tls: C{True}, or a L{ClientTLS<txgear.security.clienttls.ClientTLS>} that says how: speak TLS
             with all servers. C{tls:host:port} says so by itself.
         @param token: logs in at the servers, C{txg_...}. One that refuses it is tried again, after a minute
@@ -104,21 +127,39 @@ class Worker(Service):
         found = server_list(reactor, servers, tls)
         clock = steady(reactor)
         concurrency = _arguments.count("concurrency", concurrency)
-        name = _arguments.client_id(client_id)
+        name = _arguments.client_id(client_id or id)
+        identity = Identity(key, text(_arguments.client_id(id or client_id)), group, runtime, time())
         login = None if token is None else Login(_arguments.token_bytes(token))
         stop_timeout = _arguments.seconds("stop_timeout", stop_timeout)
         limits = Limits.checked(heartbeat, answer_timeout, max_packet)
         _arguments.check_callable("random", random)
         if in_thread is not None:
             _arguments.check_callable("in_thread", in_thread)
+        self._known: dict[bytes, Ability] = {}
         self._abilities: dict[bytes, Ability] = {}
+        self._words = Words()
         if most_jobs is not None:
             most_jobs = _arguments.count("most_jobs", most_jobs)
-        jobs = RunningJobs(reactor, clock, self._abilities, concurrency, in_thread, most_jobs)
+        self._jobs = RunningJobs(reactor, clock, self._known, concurrency, in_thread, most_jobs)
         self._links = ServerLinks(
-            clock, found, limits, name, login, self._abilities, jobs, stop_timeout, random
+            clock,
+            found,
+            limits,
+            name,
+            login,
+            identity,
+            self._abilities,
+            self._jobs,
+            self._words,
+            self._state,
+            stop_timeout,
+            random,
         )
         self._links.stop_wanted = self.stopService
+        self._words.add("grow", self._grow)
+        self._words.add("shrink", self._shrink)
+        self._words.add("register", self._use)
+        self._words.add("unregister", self._put_aside)
 
     # Functions
 
@@ -183,8 +224,22 @@ class Worker(Service):
         if checked in self._abilities:
             raise ValueError(f"function {name!r} is registered already")
         ability = Ability(checked, call, timeout, blocking, json)
-        self._abilities[checked] = ability
+        self._known[checked] = self._abilities[checked] = ability
         self._links.announce(ability)
+
+    def unregister(self, name: Text) -> None:
+        """
+        Take no more jobs of a function; those that it has, and one that a server has just given, are still
+        done. The worker still knows it: an operator of a server can register it again, and so can
+        L{register}, with another call as well.
+
+        @raise ValueError: it is not registered.
+        @raise TypeError: the name is none.
+        """
+        checked = _arguments.function_name(name)
+        if checked not in self._abilities:
+            raise ValueError(f"function {name!r} is not registered")
+        self._links.withdraw(self._abilities.pop(checked))
 
     def partition(
         self,
@@ -254,6 +309,102 @@ class Worker(Service):
             reached is tried again meanwhile. Cancelling it changes nothing.
         """
         return self._links.when_working()
+
+    def when_ready(self) -> Deferred[None]:
+        """
+        Wait until the worker is L{ready}.
+
+        @return: fires then, at once if it is. Cancelling it changes nothing.
+        """
+        return self._links.when_ready()
+
+    @property
+    def ready(self) -> bool:
+        """
+        Whether the worker can get jobs, as far as can be known: a server to which it is connected has
+        answered when it was asked for a job, be it that there is none.
+        """
+        return self._links.is_ready
+
+    @property
+    def concurrency(self) -> int:
+        """
+        How many jobs run at once, those of all servers together. It may be set at any time: with less, what
+        runs is finished.
+
+        @raise ValueError: it is set to less than 1.
+        @raise TypeError: it is set to no whole number.
+        """
+        return self._jobs.concurrency
+
+    @concurrency.setter
+    def concurrency(self, concurrency: int) -> None:
+        self._jobs.concurrency = _arguments.count("concurrency", concurrency)
+        self._links.tell_state()
+        self._links.jobs_wanted()
+
+    # Words
+
+    def on_word(self, word: str, call: Word) -> None:
+        """
+        Let operators of txgear's servers tell the worker one more word, as C{worker NUMBER WORD}; or have it
+        do something else for one that it knows.
+
+        @param word: 1 to 32 letters from C{a} to C{z} and C{-}.
+        @param call: called with what stands behind the word, as bytes, mostly empty. It returns what the
+            operator gets to read, or C{None}, or a Deferred of it, which has ten seconds; it raises
+            L{Refused} where it does not do it.
+        @raise ValueError: no word looks like that.
+        @raise TypeError: the call is none.
+        """
+        _arguments.check_callable("call", call)
+        self._words.add(word, call)
+        self._links.tell_state()
+
+    def _grow(self, _: bytes) -> str:
+        self.concurrency += 1
+        return self._concurrency_in_words()
+
+    def _shrink(self, _: bytes) -> str:
+        if self.concurrency == 1:
+            raise Refused("It does one job at a time already; pause it, or stop it")
+        self.concurrency -= 1
+        return self._concurrency_in_words()
+
+    def _concurrency_in_words(self) -> str:
+        count = self.concurrency
+        return f"{count} {'job' if count == 1 else 'jobs'} at once"
+
+    def _use(self, name: bytes) -> str:
+        ability = self._known.get(name)
+        if ability is None:
+            raise Refused("It does not know this function")
+        if name in self._abilities:
+            return "It was registered already"
+        self._abilities[name] = ability
+        self._links.announce(ability)
+        return ""
+
+    def _put_aside(self, name: bytes) -> str:
+        if name not in self._known:
+            raise Refused("It does not know this function")
+        if name not in self._abilities:
+            return "It was not registered"
+        self.unregister(name)
+        active = self._jobs.active(name)
+        return f"{active} {'job is' if active == 1 else 'jobs are'} finished first" if active else ""
+
+    def _state(self) -> State:
+        """How the worker is."""
+        functions = [
+            FunctionState(
+                name, name in self._abilities, each.counts.done, each.counts.failed, self._jobs.active(name)
+            )
+            for name, each in self._known.items()
+        ]
+        return State(
+            tuple(self._words.names), self.paused, self.concurrency, tuple(functions), memory_taken()
+        )
 
     # Pauses
 

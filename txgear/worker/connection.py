@@ -5,12 +5,12 @@ A worker's connection to a server, and the jobs that come over it.
 from __future__ import annotations
 
 from functools import lru_cache
-from json import dumps, loads
+from json import loads
 from typing import Final, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
-from txgear.errors import AccessDenied, server_error
+from txgear.errors import AccessDenied, ServerError, server_error
 from txgear.net.login import Login
 from txgear.net.serverconnection import Limits, ServerConnection
 from txgear.net.servers import Server
@@ -32,11 +32,9 @@ from txgear.protocol.constants import (
     REQUEST_MAGIC,
     STEER,
     STEERED,
-    WORD_PAUSE,
-    WORD_RESUME,
-    WORD_STOP,
-    WORKER_STATE,
+    WORKER_WELCOME,
 )
+from txgear.protocol.hello import read_welcome
 from txgear.protocol.packets import Data, pack_header, request
 from txgear.worker.job import WorkerJob
 
@@ -53,9 +51,6 @@ The packets that ask for a job, the best first. Only the first gets a job's redu
 older servers know only the last two, or the last. A server that has granted the
 extension is asked with GRAB_JOB_OPTIONS.
 """
-
-WORDS: Final = tuple(word.decode("ascii") for word in (WORD_PAUSE, WORD_RESUME, WORD_STOP))
-"""What a worker can be told by its servers."""
 
 MOST_SECONDS: Final = 1e9
 """No lease or timeout is so long, and no job is tried so often."""
@@ -84,7 +79,13 @@ class Owner(Protocol):
     def access_denied(self, connection: WorkerConnection, error: AccessDenied) -> None:
         """The server does not allow something that was sent."""
 
-    def steered(self, connection: WorkerConnection, number: bytes, word: bytes) -> None:
+    def hello(self, connection: WorkerConnection) -> bytes:
+        """The packet that tells a server of this project who the worker is."""
+
+    def answered_grab(self, connection: WorkerConnection) -> None:
+        """The server has answered for the first time when it was asked for a job."""
+
+    def steered(self, connection: WorkerConnection, number: bytes, word: bytes, argument: bytes) -> None:
         """
         A server tells the worker something; L{WorkerConnection.answer} follows.
 
@@ -115,6 +116,8 @@ class WorkerConnection(ServerConnection):
         grab number C{answered + asked} has been read when that many were answered.
     @ivar overdue: the grabs have waited for so long that other servers are asked as well.
     @ivar asked_at: since when the server owes the answer to the next grab.
+    @ivar gives: whether the server has ever answered when it was asked for a job.
+    @ivar grace: seconds for which the server keeps the worker's jobs when the connection is lost.
     @ivar jobs: those that came from here and are under way, by handle.
     """
 
@@ -140,6 +143,9 @@ class WorkerConnection(ServerConnection):
         self.answered = 0
         self.overdue = False
         self.asked_at = 0.0
+        self.gives = False
+        self.grace = 0.0
+        self._awaits_welcome = False
         self.jobs: dict[bytes, WorkerJob] = {}
         self._in_a_row = 0
         self._given: list[WorkerJob] = []
@@ -167,16 +173,16 @@ class WorkerConnection(ServerConnection):
         if self.activity == ASLEEP:
             self.activity = AWAKE
 
-    def tell_state(self) -> None:
-        """Tell a server that understands it what it can tell this worker, and whether that is paused."""
-        if not (self.extended and self.usable):
-            return
-        paused = self._owner.paused
-        if paused and self.activity == ASLEEP:
+    def tell_state(self, state: bytes) -> None:
+        """
+        Tell the server, which understands it, how the worker is.
+
+        @param state: the packet.
+        """
+        if self._owner.paused and self.activity == ASLEEP:
             # The server wakes nobody any more that is paused.
             self.activity = AWAKE
-        state = dumps({"words": WORDS, "paused": paused}, separators=(",", ":"))
-        self.send(request(WORKER_STATE, state.encode("ascii")))
+        self.send(state)
 
     def answer(self, number: bytes, outcome: bytes, text: str) -> None:
         """
@@ -219,8 +225,11 @@ class WorkerConnection(ServerConnection):
         # Some servers ignore a packet that they do not know.
         self._use_older_grab()
 
+    def became_extended(self) -> None:
+        self._awaits_welcome = True
+        self.send(self._owner.hello(self))
+
     def became_ready(self) -> None:
-        self.tell_state()
         self._owner.connection_ready(self)
 
     def went_down(self, reason: str) -> None:
@@ -246,9 +255,10 @@ class WorkerConnection(ServerConnection):
                 if job in self._given:
                     self._given.remove(job)
                 self._owner.job_withdrawn(job, bytes(arguments[1]).decode("utf-8", "replace"))
+        elif kind == WORKER_WELCOME:
+            self._welcomed(bytes(arguments[0]))
         elif kind == STEER:
-            number, word, _ = map(bytes, arguments)
-            self._owner.steered(self, number, word)
+            self._owner.steered(self, *map(bytes, arguments))
         elif kind == ERROR:
             self._refused(bytes(arguments[0]), bytes(arguments[1]))
         else:
@@ -262,6 +272,13 @@ class WorkerConnection(ServerConnection):
         self.answered += 1
         self._answers = self._looks = True
         return True
+
+    def _welcomed(self, data: bytes) -> None:
+        self._awaits_welcome = False
+        try:
+            self.grace = read_welcome(data).grace
+        except ServerError as error:
+            self.drop(f"sent a welcome that cannot be read: {error}")
 
     def _has_no_job(self) -> None:
         self._in_a_row = 0
@@ -292,6 +309,9 @@ class WorkerConnection(ServerConnection):
             return  # what was given last is given up when the connection has ended
         self._looks = False
         if self._answers:
+            if not self.gives:
+                self.gives = True
+                self._owner.answered_grab(self)
             self._answers = self.overdue = False
             self.asked_at = self._clock.seconds()
             self.waits_for_answer(self.asked > 0)
@@ -306,6 +326,9 @@ class WorkerConnection(ServerConnection):
         if isinstance(error, AccessDenied):
             # Of a function that was registered, and never of the grab: that one gets NO_JOB.
             self._owner.access_denied(self, error)
+        elif self._awaits_welcome and self.ready:
+            # Of a server that does not know the packet.
+            self._awaits_welcome = False
         elif not self.asked or error.code == "JOB_NOT_FOUND":
             # The result of a job that the server gave to another worker in the meantime.
             self.log.debug("{server}: {error}", server=self.server.name, error=error)

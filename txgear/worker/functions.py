@@ -5,7 +5,7 @@ A worker's functions: how they are registered, how they fail, and how they part 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any, Final, Protocol
 
@@ -20,6 +20,9 @@ from txgear.worker.job import WorkerJob
 
 LONGEST_TIMEOUT: Final = 2_000_000
 """Seconds of a job, some 23 days: in milliseconds it must fit the server's 32 bits."""
+
+LONGEST_RETRY: Final = 366 * 24 * 3600
+"""Seconds that a function may put a job off: a year, in which somebody should have noticed."""
 
 Function = Callable[[WorkerJob], Any]
 
@@ -45,6 +48,41 @@ class FailWithText(TxgearError):
         self.text = text.encode("utf-8", "replace") if isinstance(text, str) else bytes(text)
 
 
+class RetryLater(TxgearError):
+    """
+    Raised by a worker's function so that its job fails now, and is tried again after a while: if its policy
+    of retries allows one more attempt at all, and at a server of this project. Elsewhere the client gets
+    WORK_EXCEPTION with the text, as for L{FailWithText}.
+    """
+
+    def __init__(self, seconds: float, text: Text = "") -> None:
+        """
+        @param seconds: after how long.
+        @param text: why, for those who look at the job.
+        @raise ValueError: the time is negative, or too long for a timer.
+        @raise TypeError: it is no number.
+        """
+        arguments.seconds("seconds", seconds)
+        if seconds > LONGEST_RETRY:
+            raise ValueError(f"seconds is {seconds:g}, not up to {LONGEST_RETRY}")
+        super().__init__(text)
+        self.seconds = seconds
+        self.text = text.encode("utf-8", "replace") if isinstance(text, str) else bytes(text)
+
+
+@dataclass
+class Counts:
+    """
+    How many jobs of a function have ended, and how.
+
+    @ivar done: with a result.
+    @ivar failed: without one, because of what the function did.
+    """
+
+    done: int = 0
+    failed: int = 0
+
+
 @dataclass(frozen=True)
 class Ability:
     """
@@ -55,6 +93,7 @@ class Ability:
     @ivar timeout: seconds that a job may take; C{None} for no bound.
     @ivar blocking: whether it is called in a thread.
     @ivar json: whether its result is sent as JSON.
+    @ivar counts: what has become of its jobs.
     """
 
     name: bytes
@@ -62,6 +101,7 @@ class Ability:
     timeout: float | None
     blocking: bool
     json: bool
+    counts: Counts = field(default_factory=Counts, compare=False)
 
     def __post_init__(self) -> None:
         if self.timeout is not None:

@@ -18,20 +18,20 @@ from txgear.net.login import Login
 from txgear.net.serverconnection import Limits
 from txgear.net.servers import Server
 from txgear.protocol.constants import (
+    CANT_DO,
     EXTENSION_OPTION,
     OPTION_REQ,
     SET_CLIENT_ID,
-    STEERED_DONE,
-    STEERED_REFUSED,
-    WORD_PAUSE,
-    WORD_RESUME,
     WORD_STOP,
 )
 from txgear.protocol.packets import request
 from txgear.worker.connection import WorkerConnection
 from txgear.worker.functions import Ability
+from txgear.worker.hello import Identity
 from txgear.worker.job import WorkerJob
 from txgear.worker.running import RunningJobs
+from txgear.worker.state import STATE_SECONDS, State
+from txgear.worker.words import Refused, Words
 
 GRAB_SECONDS: Final = 1.0
 """
@@ -64,16 +64,22 @@ class ServerLinks:
         limits: Limits,
         client_id: bytes,
         login: Login | None,
+        identity: Identity,
         abilities: Mapping[bytes, Ability],
         jobs: RunningJobs,
+        words: Words,
+        state: Callable[[], State],
         stop_timeout: float,
         random: Callable[[], float],
     ) -> None:
         """
         @param client_id: the worker's name at its servers; empty for none.
         @param login: logs in at the servers.
+        @param identity: who the worker is.
         @param abilities: the functions, which are registered at each server when it is connected.
         @param jobs: runs the jobs that the servers give.
+        @param words: what operators can tell the worker; it understands to pause, to resume and to stop here.
+        @param state: says how the worker is.
         @param stop_timeout: seconds that jobs may go on when the worker stops.
         @param random: numbers from 0 to 1, to spread the attempts to connect.
         """
@@ -82,9 +88,16 @@ class ServerLinks:
         self._limits = limits
         self._client_id = client_id
         self._login = login
+        self._identity = identity
         self._abilities = abilities
         self._jobs = jobs
         jobs.jobs_wanted = self.jobs_wanted
+        self._words = words
+        words.add("pause", self._told_to_pause)
+        words.add("resume", self._told_to_resume)
+        words.add("stop", self._told_to_stop)
+        self._state = state
+        self._told_state: State | None = None
         self._stop_timeout = stop_timeout
         self._random = random
         self._grabs: dict[Server, int] = {}
@@ -100,9 +113,11 @@ class ServerLinks:
         self._stopping: list[Deferred[None]] = []
         self._awaiting_end: list[Deferred[None]] = []
         self._awaiting_work: list[Deferred[None]] = []
+        self._awaiting_ready: list[Deferred[None]] = []
         self._denials: dict[Server, AccessDenied] = {}
         self._grab_timer: IDelayedCall | None = None
         self._stop_timer: IDelayedCall | None = None
+        self._state_timer: IDelayedCall | None = None
 
     # Start and stop
 
@@ -164,10 +179,10 @@ class ServerLinks:
     def _stopped_if_all_left(self) -> None:
         if self._connectors or not self._stopping:
             return
-        for timer in (self._stop_timer, self._grab_timer):
+        for timer in (self._stop_timer, self._grab_timer, self._state_timer):
             if timer is not None:
                 timer.cancel()
-        self._stop_timer = self._grab_timer = None
+        self._stop_timer = self._grab_timer = self._state_timer = None
         self._jobs.stop_threads()
         waiting, self._stopping = self._stopping + self._awaiting_end, []
         self._awaiting_end = []
@@ -193,7 +208,16 @@ class ServerLinks:
         """Register one more function at the connected servers."""
         for connection in self._connected():
             connection.announce(ability.packet)
+        self.tell_state()
         self.jobs_wanted()
+
+    def withdraw(self, ability: Ability) -> None:
+        """Take no more jobs of a function."""
+        for refused in self._refused.values():
+            refused.discard(ability.name)
+        for connection in self._connected():
+            connection.send(request(CANT_DO, ability.name))
+        self.tell_state()
 
     def _connection_to(self, server: Server) -> WorkerConnection:
         greeting = [request(SET_CLIENT_ID, self._client_id)] if self._client_id else []
@@ -203,6 +227,10 @@ class ServerLinks:
         greeting += [ability.packet for ability in self._abilities.values()]
         self._refused[server] = set()
         return WorkerConnection(self._clock, server, self._limits, greeting, self._login, self, self._grabs)
+
+    def hello(self, connection: WorkerConnection) -> bytes:
+        """Part of L{txgear.worker.connection.Owner}: what is said to a server of this project."""
+        return self._identity.packet(connection.server.name, {})
 
     def _connected(self) -> list[WorkerConnection]:
         """The connections that are not ending, whether the server has answered yet or not."""
@@ -246,6 +274,7 @@ class ServerLinks:
                 working.callback(None)
         else:
             self._look_whether_denied()
+        self.tell_state()
         self.jobs_wanted()
 
     def _may_work_at(self, server: Server) -> bool:
@@ -310,37 +339,86 @@ class ServerLinks:
             self._told.update(told)
             self.log.warn("{server} does not let this worker work: {error}", server=server.name, error=error)
 
-    # What the worker is told
+    # How the worker is, and what it is told
+
+    def tell_state(self) -> None:
+        """Tell all servers that understand it how the worker is, now, and what is new from time to time."""
+        listening = [connection for connection in self._ready if connection.extended]
+        if listening:
+            self._told_state = told = self._state()
+            state = told.packet()
+            for connection in listening:
+                connection.tell_state(state)
+            self._look_for_news()
+
+    def _look_for_news(self) -> None:
+        if self._state_timer is None:
+            self._state_timer = self._clock.callLater(STATE_SECONDS, self._tell_news)
+
+    def _tell_news(self) -> None:
+        self._state_timer = None
+        if self._told_state is None or self._state().is_news(self._told_state):
+            self.tell_state()
+        else:
+            self._look_for_news()
+
+    def answered_grab(self, connection: WorkerConnection) -> None:
+        """Part of L{txgear.worker.connection.Owner}: a server has been asked for a job, and has answered."""
+        waiting, self._awaiting_ready = self._awaiting_ready, []
+        for ready in waiting:
+            ready.callback(None)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a server has answered when it was asked for a job, and is still there."""
+        return any(connection.gives and connection.usable for connection in self._ready)
+
+    def when_ready(self) -> Deferred[None]:
+        """
+        @return: fires when L{is_ready}, at once if it is so.
+        """
+        if self.is_ready:
+            return succeed(None)
+        ready: Deferred[None] = Deferred(self._awaiting_ready.remove)
+        self._awaiting_ready.append(ready)
+        return ready
 
     def set_paused(self, paused: bool) -> None:
         """Ask for no job from now on, or ask again; those that run go on. The servers are told."""
         if self.paused != paused:
             self.paused = paused
-            for connection in self._ready:
-                connection.tell_state()
+            self.tell_state()
             self.jobs_wanted()
 
-    def steered(self, connection: WorkerConnection, number: bytes, word: bytes) -> None:
+    def steered(self, connection: WorkerConnection, number: bytes, word: bytes, argument: bytes) -> None:
         """Part of L{txgear.worker.connection.Owner}: a server tells the worker something."""
-        outcome, text = STEERED_DONE, ""
-        known = word in (WORD_PAUSE, WORD_RESUME, WORD_STOP)
-        if self._stopping and word in (WORD_PAUSE, WORD_RESUME):
-            outcome, text = STEERED_REFUSED, "It stops"
-        elif word == WORD_PAUSE:
-            text = "It was paused already" if self.paused else self._left_in_words()
-            self.set_paused(True)
-        elif word == WORD_RESUME:
-            text = "" if self.paused else "It was not paused"
-            self.set_paused(False)
-        elif word == WORD_STOP:
-            text = self._left_in_words()
-        else:
-            outcome, text = STEERED_REFUSED, "It does not know this word"
-        if known:
-            self.log.info("{server} says {word}", server=connection.server.name, word=word.decode("ascii"))
-        connection.answer(number, outcome, text)
-        if word == WORD_STOP:
-            self.stop_wanted()
+
+        def answer(said: tuple[bytes, str]) -> None:
+            if not connection.closing:
+                connection.answer(number, *said)
+            if word == WORD_STOP:
+                self.stop_wanted()
+
+        _ = self._words.do(connection.server.name, word, argument).addCallback(answer)
+
+    def _told_to_pause(self, _: bytes) -> str:
+        self._refuse_if_stopping()
+        text = "It was paused already" if self.paused else self._left_in_words()
+        self.set_paused(True)
+        return text
+
+    def _told_to_resume(self, _: bytes) -> str:
+        self._refuse_if_stopping()
+        text = "" if self.paused else "It was not paused"
+        self.set_paused(False)
+        return text
+
+    def _told_to_stop(self, _: bytes) -> str:
+        return self._left_in_words()
+
+    def _refuse_if_stopping(self) -> None:
+        if self._stopping:
+            raise Refused("It stops")
 
     def _left_in_words(self) -> str:
         """What is finished still."""

@@ -45,6 +45,7 @@ class RunningJobs:
     A job that is given up is cancelled, and leaves room for another one. A function in a thread cannot be
     stopped: it leaves room when it returns.
 
+    @ivar concurrency: how many run at once; may be set at any time.
     @ivar jobs_wanted: called when a job has been started or has ended; set by who asks for jobs.
     """
 
@@ -70,7 +71,7 @@ class RunningJobs:
         self._reactor = reactor
         self._clock = clock
         self._abilities = abilities
-        self._concurrency = concurrency
+        self.concurrency = concurrency
         self._in_thread = in_thread or self._run_in_pool
         self._most_jobs = self._left = most_jobs
         self.jobs_wanted: Callable[[], object] = lambda: None
@@ -84,6 +85,10 @@ class RunningJobs:
         """How many jobs run."""
         return len(self._running)
 
+    def active(self, function: bytes) -> int:
+        """How many jobs of a function run."""
+        return sum(job.function == function for job in self._running)
+
     @property
     def room(self) -> int:
         """
@@ -93,7 +98,7 @@ class RunningJobs:
         L{AHEAD_SECONDS}: each of them waits here until the one before has returned, and another worker could
         have begun it.
         """
-        room = self._concurrency - len(self._running) - len(self._waiting)
+        room = self.concurrency - len(self._running) - len(self._waiting)
         if self._call_seconds * room > AHEAD_SECONDS:
             room = max(int(AHEAD_SECONDS / self._call_seconds), 1)
         return room if self._left is None else min(room, self._left)
@@ -131,7 +136,7 @@ class RunningJobs:
         begun = written = seconds()
         half = len(waiting) // 2 if len(waiting) >= WRITE_EACH else 0
         try:
-            while waiting and len(running) < self._concurrency:
+            while waiting and len(running) < self.concurrency:
                 job = waiting.popleft()
                 self._start(job, begun)
                 now = seconds()
@@ -207,8 +212,10 @@ class RunningJobs:
             job.beat(self._clock, spent)
 
     def _run_in_pool(self, call: Function, job: WorkerJob) -> Deferred[Any]:
+        if self._pool is not None and self._pool.max != self.concurrency:
+            self._pool.adjustPoolsize(0, self.concurrency)
         if self._pool is None:
-            self._pool = ThreadPool(0, self._concurrency, "txgear-worker")
+            self._pool = ThreadPool(0, self.concurrency, "txgear-worker")
             # A thread that never ends must not keep the process from ending.
             self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
             self._pool.start()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Iterable
+from json import loads
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -23,14 +24,21 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txgear.client import Client, ClientJob
-from txgear.protocol.constants import ECHO_RES, JOB_ASSIGN_UNIQ, JOB_CREATED, REQUEST_MAGIC
-from txgear.protocol.packets import PACKETS, PRIVATE_PACKETS, Decoder, response
+from txgear.protocol.constants import (
+    ECHO_RES,
+    JOB_ASSIGN_UNIQ,
+    JOB_CREATED,
+    REQUEST_MAGIC,
+    WORKER_HELLO,
+    WORKER_STATE,
+)
+from txgear.protocol.packets import PACKETS, PRIVATE_PACKETS, Decoder, Received, response
 from txgear.test.support.clock import ClockTestCase
 from txgear.worker import Worker, WorkerJob
 
 ASKED = ("OPTION_REQ", b"txgear-1")
 """What every server is asked first."""
-STATE = ("WORKER_STATE", b'{"words":["pause","resume","stop"],"paused":false}')
+STATE = ("WORKER_STATE", False)
 """What a server that knows it is told first by a worker that is not paused."""
 GRAB = [("GRAB_JOB_ALL",)]
 
@@ -74,22 +82,39 @@ class ScriptedConnection:
 
     @ivar transport: what the connection writes to.
     @ivar protocol: the connection.
+    @ivar hellos: what a worker has said of itself, as far as it was looked at.
+    @ivar states: and how it is.
     """
 
     def __init__(self, clock: Clock, protocol: IProtocol) -> None:
         self._clock = clock
         self._decoder = Decoder(REQUEST_MAGIC)
         self._decoder.extended = True
+        self.hellos: list[dict[str, Any]] = []
+        self.states: list[dict[str, Any]] = []
         self.protocol: Any = protocol
         self.transport = _Transport(clock, protocol)
         protocol.makeConnection(self.transport)
 
     def packets(self) -> list[tuple[Any, ...]]:
-        """What has come since the last look: each packet's name and arguments."""
+        """
+        What has come since the last look: each packet's name and arguments. Of a state there is whether the
+        worker is paused. What a worker says of itself is in C{hellos} instead.
+        """
         data = self.transport.value()
         self.transport.clear()
-        known = {**PACKETS, **PRIVATE_PACKETS}
-        return [(known[kind][0], *map(bytes, arguments)) for kind, arguments in self._decoder.feed(data)]
+        return [packet for packet in map(self._understood, self._decoder.feed(data)) if packet]
+
+    def _understood(self, received: Received) -> tuple[Any, ...]:
+        kind, arguments = received
+        if kind == WORKER_HELLO:
+            self.hellos.append(loads(bytes(arguments[0])))
+            return ()
+        name = (PACKETS.get(kind) or PRIVATE_PACKETS[kind])[0]
+        if kind == WORKER_STATE:
+            self.states.append(loads(bytes(arguments[0])))
+            return name, self.states[-1]["paused"]
+        return name, *map(bytes, arguments)
 
     def send(self, kind: int, *arguments: bytes) -> None:
         """Send a packet."""

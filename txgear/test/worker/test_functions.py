@@ -1,5 +1,5 @@
 """
-Tests for L{txgear.worker.functions}, through a worker: jobs that are cut into parts.
+Tests for L{txgear.worker.functions}: jobs that are cut into parts, through a worker, and those put off.
 """
 
 from __future__ import annotations
@@ -7,13 +7,14 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.errors import JobFailed, JobRaised
 from txgear.protocol.constants import (
     JOB_ASSIGN_ALL,
 )
 from txgear.test.support.client import ASKED, GRAB, ScriptedConnection, WorkerTestCase
-from txgear.worker import WorkerJob
+from txgear.worker import RetryLater, WorkerJob
 
 
 class PartitionTests(WorkerTestCase):
@@ -84,3 +85,23 @@ class PartitionTests(WorkerTestCase):
         line = self.partitioned(b"len")
         line.lose()
         self.assertEqual([b"a", b"b", b"c"], self.given_up)
+
+
+class RetryLaterTests(SynchronousTestCase):
+    def test_text(self) -> None:
+        for text, sent in (("é", "é".encode()), (b"\xff", b"\xff"), ("\ud800", b"?")):
+            with self.subTest(text=text):
+                later = RetryLater(0.5, text)
+                self.assertEqual((0.5, sent), (later.seconds, later.text))
+        self.assertEqual(b"", RetryLater(0).text)
+
+    def test_mistakes(self) -> None:
+        for seconds, error in (
+            (-1, ValueError),
+            (float("nan"), ValueError),
+            (float("inf"), ValueError),
+            (366 * 24 * 3600 + 1, ValueError),
+            ("5", TypeError),
+        ):
+            with self.subTest(seconds=seconds):
+                self.assertRaises(error, RetryLater, seconds)

@@ -197,7 +197,7 @@ class TimersTests(WorkerTestCase):
         line.welcome()
         self.give_leased(line)
         self.clock.advance(0)
-        self.assertEqual([("WORK_BEAT", b"H:1")], line.packets())
+        self.assertIn(("WORK_BEAT", b"H:1"), line.packets())
         self.clock.advance(10)
         self.assertEqual([("WORK_BEAT", b"H:1")], line.packets())
 

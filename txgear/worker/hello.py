@@ -1,0 +1,99 @@
+"""
+Who a worker is: what it says to a server, by which it is known again after a lost connection.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from socket import gethostname
+from typing import Final
+
+from txgear._version import __version__
+from txgear.protocol.constants import WORKER_HELLO
+from txgear.protocol.hello import Hello, is_key
+from txgear.protocol.packets import request
+
+KEY_BYTES: Final = 16
+"""Bytes of a worker's key, which is written as twice as many hexadecimal digits."""
+
+
+def checked_key(what: str, key: str) -> str:
+    """
+    A key that the caller gives. No error shows anything of it.
+
+    @param what: what the argument is called.
+    @raise ValueError: it has not the form of one.
+    @raise TypeError: it is no text.
+    """
+    if not isinstance(key, str):
+        raise TypeError(f"{what} is {type(key).__name__}, not str")
+    if not is_key(key):
+        raise ValueError(f"{what} is not {2 * KEY_BYTES} hexadecimal digits, in small letters")
+    return key
+
+
+def key_at(key: str, server: str) -> str:
+    """
+    The key that a server is told: another one at each. What one server knows is of no use at another one; and
+    a server that is named twice, by two of its names, does not take the two connections for one that has come
+    back.
+
+    @param key: the worker's; empty for none.
+    @param server: the server's name, as the worker and its supervisor write it.
+    @return: a key; empty where C{key} is.
+    """
+    if not key:
+        return ""
+    return hmac.digest(key.encode("ascii"), server.encode("utf-8"), "sha256")[:KEY_BYTES].hex()
+
+
+class Identity:
+    """
+    Who a worker is. Its keys are shown nowhere: neither here, nor in a log or an error.
+    """
+
+    def __init__(self, key: str, id: str, group: str, runtime: str, started: float) -> None:
+        """
+        @param key: by which servers know it again; empty to have one made. Whoever has it can say that the
+            worker is gone.
+        @param id: what it is called in lists.
+        @param group: the name of those that are like it; empty for none.
+        @param runtime: the key of the supervisor that has started it; empty for none.
+        @param started: since when it is there, in seconds since 1970.
+        @raise ValueError: a key has not the form of one, or a name holds a control character.
+        @raise TypeError: an argument is no text.
+        """
+        if not isinstance(group, str):
+            raise TypeError(f"group is {type(group).__name__}, not str")
+        if not group.isprintable():
+            raise ValueError("group holds a control character")
+        self._said = Hello(
+            key=checked_key("key", key) if key else secrets.token_hex(KEY_BYTES),
+            id=id,
+            version=f"txgear {__version__}",
+            runtime=checked_key("runtime", runtime) if runtime else "",
+            group=group,
+            started=started,
+        )
+
+    def packet(self, server: str, jobs: Mapping[bytes, int]) -> bytes:
+        """
+        The packet that says it.
+
+        @param server: the name of the server that it goes to.
+        @param jobs: the jobs from there that the worker still has, and those whose result the server may not
+            have got, by handle: which attempt at each.
+        """
+        said = replace(
+            self._said,
+            key=key_at(self._said.key, server),
+            runtime=key_at(self._said.runtime, server),
+            host=gethostname(),
+            pid=os.getpid(),
+            jobs=jobs,
+        )
+        return request(WORKER_HELLO, said.to_bytes())
