@@ -66,91 +66,75 @@ class Scaling:
     had waited for half of C{grow_after}, and there was always some process that was idle: of these that were,
     half leave, and it begins anew. So neither a job that waits for a moment nor a process that is idle for a
     moment changes anything.
-
-    @ivar wanted: how many processes there are to be.
     """
 
     def __init__(
-        self,
-        least: int,
-        most: int,
-        grow_after: float,
-        shrink_after: float,
-        concurrency: int,
-        wanted: int | None = None,
+        self, least: int, most: int, grow_after: float, shrink_after: float, concurrency: int
     ) -> None:
         """
         @param least: how many there are at the least.
         @param most: how many there are at the most.
         @param concurrency: how many jobs each does at once.
-        @param wanted: how many were wanted before, if there is a before; as far as the bounds allow.
         """
         self._least = least
         self._most = most
         self._grow_after = grow_after
         self._shrink_after = shrink_after
         self._concurrency = concurrency
-        self.wanted = least if wanted is None else min(max(wanted, least), most)
         self._settled_at = 0.0
-        # Since when there was always an idle process, and how many there were at each look.
+        # Since when there was always an idle process, how many there were at each look, and how many were
+        # wanted.
         self._idle_since: float | None = None
         self._always_idle = 0
+        self._wanted = 0
 
-    def steer(self, by: int) -> bool:
-        """
-        Somebody wants one more, or one less. It holds as long as the load does not want otherwise.
-
-        @return: whether the bounds allow it.
-        """
-        if not self._least <= self.wanted + by <= self._most:
-            return False
-        self.wanted += by
-        self._idle_since = None
-        return True
-
-    def look(self, now: float, load: Load | None, ready: int, idle: int) -> Change:
+    def look(self, now: float, load: Load | None, wanted: int, ready: int, idle: int) -> Change:
         """
         Look at what there is; once a second or so.
 
         @param load: of all functions of the group; C{None} where no server tells, and so nothing changes.
+        @param wanted: how many processes there are to be. Somebody else may have changed it; that holds for
+            as long as the load does not want otherwise.
         @param ready: how many processes work, of those that are not about to leave.
         @param idle: how many of these have no job.
         """
+        if wanted != self._wanted:
+            self._wanted, self._idle_since = wanted, None
         if load is None:
             self._idle_since = None
-            return Change(self.wanted)
+            return Change(wanted)
         age = load.oldest
         if age is not None and age >= self._grow_after:
             self._idle_since = None
             return self._grow(now, load.waiting, age, ready, idle)
         calm = age is None or age < self._grow_after / 2
-        if not (calm and idle and self.wanted > self._least):
+        if not (calm and idle and wanted > self._least):
             self._idle_since = None
-            return Change(self.wanted)
+            return Change(wanted)
         if self._idle_since is None:
             self._idle_since, self._always_idle = now, idle
         self._always_idle = min(self._always_idle, idle)
         if now - self._idle_since < self._shrink_after:
-            return Change(self.wanted)
+            return Change(wanted)
         return self._shrink(now, idle)
 
     def _grow(self, now: float, waiting: int, age: float, ready: int, idle: int) -> Change:
         # Those that are started already, or idle, will take some of what waits.
-        starting = max(self.wanted - ready, 0)
+        starting = max(self._wanted - ready, 0)
         more = min(
             -(-waiting // self._concurrency) - idle - starting,
             max(ready, 1) - starting,
-            self._most - self.wanted,
+            self._most - self._wanted,
         )
         if more <= 0 or now < self._settled_at:
-            return Change(self.wanted)
+            return Change(self._wanted)
         self._settled_at = now + min(self._grow_after, SETTLE_SECONDS)
-        self.wanted += more
-        return Change(self.wanted, f"{waiting} jobs wait, the oldest for {age:.1f} s")
+        self._wanted += more
+        return Change(self._wanted, f"{waiting} jobs wait, the oldest for {age:.1f} s")
 
     def _shrink(self, now: float, idle: int) -> Change:
         always = self._always_idle
-        less = min(-(-always // 2), self.wanted - self._least)
-        self.wanted -= less
+        less = min(-(-always // 2), self._wanted - self._least)
+        self._wanted -= less
         self._idle_since, self._always_idle = now, idle - less
-        return Change(self.wanted, f"{always} were idle for {self._shrink_after:g} s, or more")
+        return Change(self._wanted, f"{always} were idle for {self._shrink_after:g} s, or more")

@@ -31,13 +31,14 @@ class ScalingTestCase(SynchronousTestCase):
         grow_after: float = 5.0,
         shrink_after: float = 60.0,
         concurrency: int = 1,
-        wanted: int | None = None,
+        wanted: int = 1,
     ) -> None:
-        self.scaling = Scaling(least, most, grow_after, shrink_after, concurrency, wanted)
+        self.scaling = Scaling(least, most, grow_after, shrink_after, concurrency)
+        self.now_wanted = wanted
 
     def look(self, now: float, load: Load | None, ready: int, idle: int = 0) -> Change:
-        change = self.scaling.look(now, load, ready, idle)
-        self.assertEqual(change.wanted, self.scaling.wanted)
+        change = self.scaling.look(now, load, self.now_wanted, ready, idle)
+        self.now_wanted = change.wanted
         return change
 
     def wanted(self, now: float, load: Load | None, ready: int, idle: int = 0) -> int:
@@ -97,8 +98,7 @@ class GrowTests(ScalingTestCase):
         self.assertEqual(self.wanted(10, Load(1000, 60.0, 1), 4), 6)
 
     def test_from_none(self) -> None:
-        self.begin(least=0)
-        self.assertEqual(self.scaling.wanted, 0)
+        self.begin(least=0, wanted=0)
         self.assertEqual(self.wanted(1, Load(50, 4.0, 0), 0), 0)
         self.assertEqual(self.wanted(2, Load(50, 5.0, 0), 0), 1)
         self.assertEqual(self.wanted(9, Load(50, 12.0, 0), 0), 1)
@@ -153,23 +153,25 @@ class ShrinkTests(ScalingTestCase):
         self.assertEqual(self.look(101, IDLE, 1, 1), Change(0, "1 were idle for 0 s, or more"))
 
 
-class BoundsTests(ScalingTestCase):
-    def test_what_was_wanted_before(self) -> None:
-        for before, now in ((None, 2), (1, 2), (2, 2), (5, 5), (9, 8)):
-            self.begin(least=2, most=8, wanted=before)
-            self.assertEqual(self.scaling.wanted, now)
-
-    def test_steered(self) -> None:
-        """As far as the bounds allow; what was added stays for a while."""
-        self.begin(most=3, wanted=2)
+class SteeredTests(ScalingTestCase):
+    def test_one_more(self) -> None:
+        """It stays for as long as one that was started for the load."""
+        self.begin(wanted=2)
         self.wanted(100, IDLE, 2, 2)
-        self.assertTrue(self.scaling.steer(+1))
-        self.assertFalse(self.scaling.steer(+1))
-        self.assertEqual(self.wanted(160, IDLE, 3, 3), 3)
-        self.assertTrue(self.scaling.steer(-1))
-        self.assertTrue(self.scaling.steer(-1))
-        self.assertFalse(self.scaling.steer(-1))
-        self.assertEqual(self.scaling.wanted, 1)
+        self.now_wanted = 3
+        self.assertEqual(self.wanted(159, IDLE, 3, 3), 3)
+        self.assertEqual(self.wanted(218, IDLE, 3, 3), 3)
+        self.assertEqual(self.wanted(219, IDLE, 3, 3), 1)
+
+    def test_beyond_the_bounds(self) -> None:
+        """What somebody wants is left alone; the load does not go on from there."""
+        self.begin(least=2, most=4, wanted=1)
+        self.assertEqual(self.wanted(100, IDLE, 1, 1), 1)
+        self.assertEqual(self.wanted(1000, IDLE, 1, 1), 1)
+        self.now_wanted = 6
+        self.assertEqual(self.wanted(1001, Load(100, 60.0, 1), 6), 6)
+        self.begin(least=2, most=4, wanted=1)
+        self.assertEqual(self.wanted(1001, Load(100, 60.0, 1), 1), 2)
 
 
 class WaveTests(SynchronousTestCase):
@@ -186,7 +188,7 @@ class WaveTests(SynchronousTestCase):
         queue: list[int] = []
         # Of each process: until when it starts, and until when it is busy.
         children: dict[int, list[float]] = {0: [0, 0]}
-        history, born = [], 1
+        history, wanted, born = [], 1, 1
         for now, arrived in enumerate(arrivals):
             queue += [now] * arrived
             for child in children.values():
@@ -196,10 +198,10 @@ class WaveTests(SynchronousTestCase):
             load = Load(len(queue), now - queue[0] if queue else None, 0)
             ready = [name for name, (begins, _) in children.items() if begins <= now]
             idle = [name for name in ready if children[name][1] <= now]
-            change = scaling.look(now, load, len(ready), len(idle))
-            for name in idle[: max(len(children) - change.wanted, 0)]:
+            wanted = scaling.look(now, load, wanted, len(ready), len(idle)).wanted
+            for name in idle[: max(len(children) - wanted, 0)]:
                 del children[name]
-            while len(children) < change.wanted:
+            while len(children) < wanted:
                 children[born] = [now + self.START, 0]
                 born += 1
             history.append(len(children))
