@@ -22,7 +22,7 @@ from twisted.internet.process import registerReapProcessHandler, unregisterReapP
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from txgear.runtime.processgroups import LOOK_SECONDS, MARK, Group
+from txgear.runtime.processgroups import LOOK_SECONDS, Group, marked
 
 PIECE: Final = 64 * 1024
 """Bytes that are read or written at once: what a pipe holds."""
@@ -61,18 +61,24 @@ class Ending(NamedTuple):
             return f"ended by signal {self.signal}"
 
 
-def _ending(status: int) -> Ending:
+def ending_of(status: int) -> Ending:
+    """How a process has ended that C{waitpid} gives this status."""
     code = os.waitstatus_to_exitcode(status)
     return Ending(code, None) if code >= 0 else Ending(None, -code)
 
 
 @implementer(IReadDescriptor)
-class _Output:
-    """Our end of a pipe that the command writes to."""
+class PipeReader:
+    """Our end of a pipe that a process writes to."""
 
     def __init__(
         self, reactor: Any, pipe: int, receive: Callable[[bytes], object], closed: Callable[[], object]
     ):
+        """
+        @param pipe: its descriptor, which is this object's from now on.
+        @param receive: called with what is written.
+        @param closed: called once when nothing more is read.
+        """
         self._reactor = reactor
         self._pipe = pipe
         self._receive = receive
@@ -179,7 +185,7 @@ class CommandProcess:
         Start it.
 
         @param words: the program, which is looked for in C{PATH}, and its arguments.
-        @param environment: all of it, but for L{MARK}.
+        @param environment: all of it; L{MARK} is added.
         @param stdin: what it can read.
         @param outputs: who is given what it writes, by the numbers of its descriptors. The others are ours.
         @raise OSError: it cannot be started.
@@ -198,7 +204,7 @@ class CommandProcess:
             theirs[STDIN], ours[STDIN] = os.pipe()
             for number in outputs:
                 ours[number], theirs[number] = os.pipe()
-            pid = _spawn(words, {**environment, MARK.encode(): mark.encode()}, theirs)
+            pid = spawn(words, marked(environment, mark), theirs)
         except BaseException:
             for pipe in ours.values():
                 os.close(pipe)
@@ -209,7 +215,7 @@ class CommandProcess:
         self.group = Group(pid, mark)
         self._input = _Input(reactor, ours.pop(STDIN), stdin)
         self._outputs = {
-            number: _Output(reactor, pipe, outputs[number], self._look) for number, pipe in ours.items()
+            number: PipeReader(reactor, pipe, outputs[number], self._look) for number, pipe in ours.items()
         }
         registerReapProcessHandler(pid, self)
 
@@ -224,7 +230,7 @@ class CommandProcess:
 
     def processEnded(self, status: int) -> None:
         """The command has ended; what it has started may not."""
-        self.ending = _ending(status)
+        self.ending = ending_of(status)
         self._input.close()
         if self._grace_ends is None:
             self._timer = self._reactor.callLater(LINGER_SECONDS, self._linger_over)
@@ -321,7 +327,7 @@ class CommandProcess:
             ended.callback(self.ending)
 
 
-def _spawn(words: Sequence[str], environment: Mapping[bytes, bytes], descriptors: Mapping[int, int]) -> int:
+def spawn(words: Sequence[str], environment: Mapping[bytes, bytes], descriptors: Mapping[int, int]) -> int:
     """
     Start a program in a session of its own. It has no other descriptors of ours: Python makes none that are
     handed down.

@@ -12,12 +12,15 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 MARK: Final = "TXGEAR_RUN"
-"""The variable that all processes of one command have in their environment. It has another value for each."""
+"""
+The variable that all processes of one command have in their environment: a mark that no other command has,
+behind those of the commands, or the child of a runtime, by which that one was started.
+"""
 LOOK_SECONDS: Final = 0.1
 """How long is waited before it is looked again whether processes have ended."""
 PROCESSES: Final = Path("/proc")
@@ -28,7 +31,7 @@ class Group(NamedTuple):
     The processes of a command.
 
     @ivar pid: the first one, which leads the group.
-    @ivar mark: the value of L{MARK}.
+    @ivar mark: its own one in L{MARK}.
     """
 
     pid: int
@@ -36,12 +39,12 @@ class Group(NamedTuple):
 
     def outsiders(self, processes: Path = PROCESSES) -> list[int]:
         """Those that have left the group, where the system tells."""
-        wanted = f"{MARK}={self.mark}".encode()
+        name, wanted = MARK.encode(), self.mark.encode()
         found = []
         for entry in processes.iterdir() if processes.is_dir() else ():
             # Processes of others cannot be read, and some end meanwhile.
             with contextlib.suppress(OSError):
-                if entry.name.isdecimal() and wanted in (entry / "environ").read_bytes().split(b"\0"):
+                if entry.name.isdecimal() and wanted in _marks((entry / "environ").read_bytes(), name):
                     found.append(int(entry.name))
         return [pid for pid in found if _group_of(pid) not in (self.pid, None)]
 
@@ -67,6 +70,20 @@ class Group(NamedTuple):
             self.send(signal.SIGKILL)
             if not self.outsiders():
                 return
+
+
+def marked(environment: Mapping[bytes, bytes], mark: str) -> dict[bytes, bytes]:
+    """An environment for a command that is to be found by this mark, and by those of who starts it."""
+    name = MARK.encode()
+    inherited = environment.get(name)
+    return {**environment, name: mark.encode() if inherited is None else b"%b,%b" % (inherited, mark.encode())}
+
+
+def _marks(environment: bytes, name: bytes) -> list[bytes]:
+    for variable in environment.split(b"\0"):
+        if variable.startswith(name + b"="):
+            return variable[len(name) + 1 :].split(b",")
+    return []
 
 
 def _signalled(send: Callable[[int, int], object], target: int, number: int) -> bool:
@@ -110,7 +127,7 @@ class Guard:
         # This is the guard: whatever happens, it goes no further.
         try:
             os.close(self._writes)
-            _alone()
+            alone()
             with open(reads, "rb", buffering=0) as lines:
                 end_groups(unfinished(lines.read), grace)
         finally:
@@ -136,11 +153,11 @@ class Guard:
         os.close(self._writes)
 
 
-def _alone() -> None:
+def alone(*, keep_stdin: bool = False) -> None:
     """Belong to no terminal, hold nobody's files open, and heed no signal that is meant for the worker."""
     os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in range(3):
+    for descriptor in range(1 if keep_stdin else 0, 3):
         os.dup2(null, descriptor)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
@@ -175,6 +192,15 @@ def end_groups(groups: list[Group], grace: float, sleep: Callable[[float], objec
     """
     for group in groups:
         group.ask_to_end()
+    kill_groups(groups, grace, sleep)
+
+
+def kill_groups(groups: list[Group], grace: float, sleep: Callable[[float], object]) -> None:
+    """
+    Kill all processes of these that have not ended by themselves after a while.
+
+    @param grace: seconds of it.
+    """
     waited = 0.0
     while waited < grace and any(group.is_there for group in groups):
         sleep(LOOK_SECONDS)

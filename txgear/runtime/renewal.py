@@ -1,0 +1,87 @@
+"""
+Whether a child is due to be renewed, or to be killed, and why. Pure: what is known of it is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from txgear.runtime.config import GroupTable
+from txgear.runtime.status import Running
+
+STUCK_SECONDS: Final = 60.0
+"""
+How long the event loop of a child that does no job may stand still: it takes no jobs then, and nobody else
+would notice.
+"""
+
+
+class Seen(NamedTuple):
+    """
+    What is known of a child. Times are by the monotonic clock.
+
+    @ivar now: the moment.
+    @ivar started: when it was started.
+    @ivar turned: when its event loop turned last.
+    @ivar done: jobs that it has ended.
+    @ivar idle_since: since when it has had no job; 0.0 while it has one.
+    @ivar memory: bytes that it has, with all that it has started; 0 where nobody knows.
+    @ivar running: its jobs.
+    """
+
+    now: float
+    started: float
+    turned: float = 0.0
+    done: int = 0
+    idle_since: float = 0.0
+    memory: int = 0
+    running: Iterable[Running] = ()
+
+
+def due(table: GroupTable, part: float, seen: Seen) -> str:
+    """
+    Why a child is to be renewed, in words; empty if it is not.
+
+    @param part: from 0 to 1: the bounds of jobs, age and idle time are this part of what the table says.
+    """
+    if table.max_jobs is not None and seen.done >= max(table.max_jobs * part, 1):
+        return f"it has done {seen.done} jobs"
+    age = seen.now - seen.started
+    if table.max_age is not None and age >= table.max_age * part:
+        return f"it is {age:.0f} s old"
+    idle = seen.now - seen.idle_since if seen.idle_since else 0.0
+    if table.max_idle is not None and idle >= table.max_idle * part > 0:
+        return f"it has had nothing to do for {idle:.0f} s"
+    if table.soft_memory is not None and seen.memory > table.soft_memory:
+        return f"it has {megabytes(seen.memory)} of memory, and may have {megabytes(table.soft_memory)}"
+    return ""
+
+
+def deadly(table: GroupTable, seen: Seen) -> str:
+    """Why a child is to be killed now, in words; empty if it is not."""
+    if table.hard_memory is not None and seen.memory > table.hard_memory:
+        return (
+            f"its process was killed: it had {megabytes(seen.memory)} of memory,"
+            f" and hard_memory is {megabytes(table.hard_memory)}"
+        )
+    if table.hard_time is not None:
+        for job in seen.running:
+            if seen.now - job.since > table.hard_time:
+                return (
+                    f"its process was killed: job {_text(job.handle)} of {_text(job.function)} has run for"
+                    f" {seen.now - job.since:.1f} s, and hard_time is {table.hard_time:g} s"
+                )
+    still = seen.now - seen.turned if seen.turned else 0.0
+    if still > STUCK_SECONDS and not any(True for _ in seen.running):
+        return f"its process was killed: its event loop has stood still for {still:.0f} s"
+    return ""
+
+
+def megabytes(count: int) -> str:
+    """Bytes, for people."""
+    return f"{count / 1e6:.0f} MB"
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "backslashreplace")

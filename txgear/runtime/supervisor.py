@@ -1,0 +1,213 @@
+"""
+The supervisor: it starts the children of all groups, looks at them, loads code anew and ends them; it does no
+job itself.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final
+
+from msgspec.structs import replace
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from txgear.errors import TxgearError
+from txgear.net.steady import steady
+from txgear.runtime.config import GroupTable, RuntimeTable
+from txgear.runtime.control import Task
+from txgear.runtime.forking import ForkStarter
+from txgear.runtime.group import WorkerGroup
+from txgear.runtime.guard import ChildrensGuard
+from txgear.runtime.member import Member, Owner, Plan
+from txgear.runtime.memory import memory_of
+from txgear.runtime.starters import SpawnStarter, Starter
+from txgear.runtime.template import Preload
+
+LOOK_SECONDS: Final = 0.5
+"""How often it is looked what children do: a hard time limit is late by as much at the most."""
+MEMORY_SECONDS: Final = 1.0
+"""How often it is looked how much memory they have."""
+KEY_BYTES: Final = 16
+GUARD_SECONDS: Final = 10.0
+"""Seconds beside C{stop_timeout} after which children are killed whose supervisor is gone."""
+
+STOPS: Final = "the runtime was stopped, and the job took longer than stop_timeout"
+"""What becomes of jobs that do not end in time."""
+
+
+class Supervisor(Service):
+    """
+    A runtime.
+
+    @ivar table: what is in force.
+    @ivar key: by which servers know it.
+    @ivar groups: its groups, by their names.
+    @ivar gone: called with the key of a child that has ended with jobs in hand, perhaps, and with the reason;
+        set by who can tell the servers.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        table: RuntimeTable,
+        read: Callable[[], RuntimeTable],
+        environ: Mapping[str, str],
+        *,
+        random: Callable[[], float] = secrets.SystemRandom().random,
+        memory: Callable[[list[int]], dict[int, int]] = memory_of,
+    ) -> None:
+        """
+        @param table: what is in force at the start.
+        @param read: reads the file anew; raises L{TxgearError} where it cannot be understood.
+        @param environ: the environment of the children.
+        @param random: numbers from 0 to 1.
+        @param memory: how much memory processes have.
+        """
+        self.table = table
+        self.key = secrets.token_hex(KEY_BYTES)
+        self.groups: dict[str, WorkerGroup] = {}
+        self.gone: Callable[[str, str], object] = lambda key, reason: None
+        self._reactor = reactor
+        self._clock = steady(reactor)
+        self._read = read
+        self._environ = environ
+        self._random = random
+        self._memory = memory
+        self._generation = 1
+        self._leaving: list[WorkerGroup] = []
+        self._guard = ChildrensGuard(table.stop_timeout + GUARD_SECONDS)
+        self._looking = LoopingCall(self._look)
+        self._looking.clock = self._clock
+        self._weighing = LoopingCall(self._weigh)
+        self._weighing.clock = self._clock
+
+    # Start and stop
+
+    def startService(self) -> None:
+        """Start all children."""
+        super().startService()
+        for name in self.table.group:
+            self._begin(name)
+        self._looking.start(LOOK_SECONDS)
+        self._weighing.start(MEMORY_SECONDS)
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Have all children finish their jobs, and end. Jobs that take longer than C{stop_timeout} fail.
+
+        @return: fires when no process is left. Cancelling it changes nothing.
+        """
+        super().stopService()
+        return self._stop(self.table.stop_timeout).addCallback(self._stopped)
+
+    def hurry(self) -> None:
+        """While it stops: jobs that have not ended fail now."""
+        self._stop(0.0)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it stops, or has."""
+        return not self.running
+
+    def _stop(self, seconds: float) -> Deferred[None]:
+        groups = [*self.groups.values(), *self._leaving]
+        return gatherResults([group.stop(STOPS, seconds) for group in groups]).addCallback(lambda _: None)
+
+    def _stopped(self, _: None) -> None:
+        for loop in (self._looking, self._weighing):
+            if loop.running:
+                loop.stop()
+        for group in self.groups.values():
+            group.plan.starter.retire()
+        self._guard.leave()
+
+    # Groups
+
+    def _begin(self, name: str) -> None:
+        group = WorkerGroup(self._clock, name, self._plan(name), partial(self._make, name), self._tell_gone)
+        self.groups[name] = group
+        group.look()
+
+    def _plan(self, name: str) -> Plan:
+        table = self.table.group[name]
+        return Plan(self._generation, self.table, table, self._starter(name, table))
+
+    def _starter(self, name: str, table: GroupTable) -> Starter:
+        environment = {**self._environ, **table.environment}
+        if table.start == "spawn":
+            return SpawnStarter(environment)
+        modules = (*table.modules, *(hook.partition(":")[0] for hook in table.hooks))
+        preload = Preload(name=name, path=self.table.path, modules=modules)
+        return ForkStarter(self._reactor, self._clock, self._guard, environment, preload)
+
+    def _make(self, name: str, plan: Plan, number: int, owner: Owner) -> Member:
+        parts = (plan.table.name, name, str(number))
+        task = Task(
+            number=number,
+            id="-".join(part for part in parts if part),
+            key=secrets.token_hex(KEY_BYTES),
+            runtime=self.key,
+            group=name,
+            table=replace(plan.table, group={name: plan.group}),
+        )
+        part = 1.0 - plan.group.splay * self._random()
+        return Member(self._reactor, self._clock, self._guard, plan, task, part, owner)
+
+    def _tell_gone(self, key: str, reason: str) -> None:
+        self.gone(key, reason)
+
+    # What is done from time to time
+
+    def _all_groups(self) -> list[WorkerGroup]:
+        return [*self.groups.values(), *self._leaving]
+
+    def _look(self) -> None:
+        for group in self._all_groups():
+            group.look()
+
+    def _weigh(self) -> None:
+        members = {each.pid: each for group in self._all_groups() for each in group.members if each.pid}
+        for pid, count in self._memory(list(members)).items():
+            members[pid].memory = count
+
+    # New code
+
+    def reload(self) -> None:
+        """
+        Read the file anew, and load the code anew, child by child. Where the file cannot be understood, all
+        stays as it is.
+        """
+        if self.stopping:
+            return
+        try:
+            table = self._read()
+        except TxgearError as error:
+            self.log.critical("nothing is loaded anew: {error}", error=error)
+            return
+        self.log.info("all code is loaded anew")
+        self.table = table
+        self._generation += 1
+        for name in [name for name in self.groups if name not in table.group]:
+            group = self.groups.pop(name)
+            self._leaving.append(group)
+            _ = group.stop("its group is not there any more", table.stop_timeout).addCallback(
+                self._has_left, group
+            )
+        for name in table.group:
+            group = self.groups.get(name)
+            if group is None:
+                self._begin(name)
+            else:
+                group.load(self._plan(name))
+
+    def _has_left(self, _: None, group: WorkerGroup) -> None:
+        if group in self._leaving:
+            self._leaving.remove(group)
+        group.plan.starter.retire()
