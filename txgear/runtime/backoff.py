@@ -1,5 +1,6 @@
 """
-When a child is started in the place of one that has ended: later and later, if they end as soon as they begin.
+When a child is started in the place of one that has ended: later and later, if they end as soon as they
+begin.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """
-What a child process is born with: its line to the supervisor, the page where it writes what it does, and pipes
-for its standard output and error.
+What a child process is born with: its line to the supervisor, the page where it writes what it does, and
+pipes for its standard output and error.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 A child of a runtime: a worker that does the jobs of its group, with connections of its own, and a line to the
 supervisor.
 
-It is told its task first. Then it loads the code, connects, and says that it is ready once a server has seen it
-ask for work. When the supervisor is gone, it finishes its jobs and leaves.
+It is told its task first. Then it loads the code, connects, and says that it is ready once a server has seen
+it ask for work. When the supervisor is gone, it finishes its jobs and leaves.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Child:
             self._worker.on_word(word, partial(self._ask, word))
         self._worker.on_word("stop", self._stop_word)
         self._control.send(Loaded([_text(name) for name in self._worker.functions]))
-        self._turning.start(TURN_SECONDS)
+        _ = self._turning.start(TURN_SECONDS)
         _ = self._worker.when_ready().addCallback(lambda _: self._control.send(Ready()))
         self._worker.startService()
 
@@ -146,7 +146,7 @@ class Child:
     def _ask(self, word: str, _: bytes) -> Deferred[str]:
         self._asked += 1
         number = self._asked
-        answered: Deferred[Answer] = Deferred(lambda _: self._answers.pop(number, None))
+        answered: Deferred[Answer] = Deferred(lambda _: self._answers.__delitem__(number))
         self._answers[number] = answered
         self._control.send(Asked(number, word))
         return answered.addTimeout(ASKED_SECONDS, self._reactor).addCallback(_heeded)
@@ -206,7 +206,9 @@ def work(control: socket.socket, page: int) -> int:
     if group.nice:
         os.nice(group.nice)
     use_path(task.table.path)
-    from twisted.internet import reactor
+    from twisted.internet import reactor as installed
+
+    reactor: Any = installed
 
     use_monotonic_clock(reactor)
     globalLogBeginner.beginLoggingTo(

@@ -198,10 +198,10 @@ class ForkStarter:
                 name=self._preload.name,
                 reason=message.reason,
             )
-            self._instead = SpawnStarter(self._environment)
+            self._instead = instead = SpawnStarter(self._environment)
             waiting, self._waiting = self._waiting, {}
             for birth, started in waiting.values():
-                self._instead.start(birth).chainDeferred(started)
+                _ = instead.start(birth).chainDeferred(started)
 
     def _template_ended(self, reason: str) -> None:
         self._template = None

@@ -30,8 +30,8 @@ class WorkerGroup:
     The children of one group.
 
     A new child is started with the plan that is in force. When that changes, the first child of the new plan
-    proves it: until one is ready, nobody else is renewed, and if it never is, the old plan stays in force, and
-    so do all children.
+    proves it: until one is ready, nobody else is renewed, and if it never is, the old plan stays in force,
+    and so do all children.
 
     @ivar name: its name in the file.
     @ivar members: all children, also those that leave.
@@ -52,7 +52,7 @@ class WorkerGroup:
         """
         @param clock: the monotonic one.
         @param make: makes children.
-        @param gone: called with the key of a child that has ended, and the reason that servers are to be told.
+        @param gone: called with the key of a child that has ended, and the reason that servers are told.
         """
         self.name = name
         self.plan = plan

@@ -59,7 +59,8 @@ class ChildrensGuard:
         self._write("".join(f"+{group.pid} {group.mark}\n" for group in self._groups))
 
     def _write(self, text: str) -> None:
-        assert self._process is not None and self._process.stdin is not None
+        assert self._process is not None
+        assert self._process.stdin is not None
         self._process.stdin.write(text.encode("ascii"))
 
     def leave(self) -> None:

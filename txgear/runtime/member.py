@@ -191,9 +191,7 @@ class Member:
         """What is known of it now."""
         turned, _, done, idle_since = self._page.head()
         running = list(self._page.running())
-        return Seen(
-            self._clock.seconds(), self.started, turned, done, idle_since, self.memory, running
-        )
+        return Seen(self._clock.seconds(), self.started, turned, done, idle_since, self.memory, running)
 
     # Its birth
 

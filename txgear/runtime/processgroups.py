@@ -76,7 +76,10 @@ def marked(environment: Mapping[bytes, bytes], mark: str) -> dict[bytes, bytes]:
     """An environment for a command that is to be found by this mark, and by those of who starts it."""
     name = MARK.encode()
     inherited = environment.get(name)
-    return {**environment, name: mark.encode() if inherited is None else b"%b,%b" % (inherited, mark.encode())}
+    return {
+        **environment,
+        name: mark.encode() if inherited is None else b"%b,%b" % (inherited, mark.encode()),
+    }
 
 
 def _marks(environment: bytes, name: bytes) -> list[bytes]:

@@ -5,6 +5,7 @@ job itself.
 
 from __future__ import annotations
 
+import random as _random
 import secrets
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -60,7 +61,7 @@ class Supervisor(Service):
         read: Callable[[], RuntimeTable],
         environ: Mapping[str, str],
         *,
-        random: Callable[[], float] = secrets.SystemRandom().random,
+        random: Callable[[], float] = _random.random,
         memory: Callable[[list[int]], dict[int, int]] = memory_of,
     ) -> None:
         """
@@ -95,8 +96,8 @@ class Supervisor(Service):
         super().startService()
         for name in self.table.group:
             self._begin(name)
-        self._looking.start(LOOK_SECONDS)
-        self._weighing.start(MEMORY_SECONDS)
+        _ = self._looking.start(LOOK_SECONDS)
+        _ = self._weighing.start(MEMORY_SECONDS)
 
     def stopService(self) -> Deferred[None]:
         """
@@ -109,7 +110,7 @@ class Supervisor(Service):
 
     def hurry(self) -> None:
         """While it stops: jobs that have not ended fail now."""
-        self._stop(0.0)
+        _ = self._stop(0.0)
 
     @property
     def stopping(self) -> bool:
@@ -201,11 +202,10 @@ class Supervisor(Service):
                 self._has_left, group
             )
         for name in table.group:
-            group = self.groups.get(name)
-            if group is None:
-                self._begin(name)
+            if name in self.groups:
+                self.groups[name].load(self._plan(name))
             else:
-                group.load(self._plan(name))
+                self._begin(name)
 
     def _has_left(self, _: None, group: WorkerGroup) -> None:
         if group in self._leaving:

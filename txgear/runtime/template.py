@@ -1,6 +1,6 @@
 """
-The fork server: a process that imports the modules of a group once, and makes copies of itself, which become its
-children and share that memory.
+The fork server: a process that imports the modules of a group once, and makes copies of itself, which become
+its children and share that memory.
 
 It has neither a reactor nor threads: a copy has neither the threads of its original nor the locks that these
 held open. Where a module starts one, it refuses, and children are started as interpreters of their own.
@@ -202,8 +202,8 @@ class Template:
         moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, PAGE + 1) for descriptor in descriptors]
         for descriptor in descriptors:
             os.close(descriptor)
-        for descriptor, number in zip(moved, INHERITED, strict=True):
-            os.dup2(descriptor, number, inheritable=number < CONTROL)
+        for descriptor, place in zip(moved, INHERITED, strict=True):
+            os.dup2(descriptor, place, inheritable=place < CONTROL)
             os.close(descriptor)
         return socket.socket(fileno=CONTROL), PAGE
 

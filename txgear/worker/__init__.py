@@ -343,6 +343,23 @@ class Worker(Service):
         self._links.tell_state()
         self._links.jobs_wanted()
 
+    @property
+    def functions(self) -> list[bytes]:
+        """The names of the functions that are registered."""
+        return list(self._abilities)
+
+    def fail_jobs(self, reason: str) -> None:
+        """
+        Give up all jobs that run: their functions are cancelled, as far as that can be, and their servers are
+        told that they have failed, so that nobody waits for them.
+
+        @param reason: why, in words: the client gets it, and the server's history shows it.
+        @raise TypeError: it is no text.
+        """
+        if not isinstance(reason, str):
+            raise TypeError(f"reason is {type(reason).__name__}, not str")
+        self._links.fail_jobs(reason)
+
     # Words
 
     def on_word(self, word: str, call: Word) -> None:

@@ -23,6 +23,7 @@ from txgear.protocol.constants import (
     OPTION_REQ,
     SET_CLIENT_ID,
     WORD_STOP,
+    WORK_EXCEPTION,
 )
 from txgear.protocol.packets import request
 from txgear.worker.connection import WorkerConnection
@@ -484,6 +485,15 @@ class ServerLinks:
     def jobs_assigned(self, jobs: list[WorkerJob]) -> None:
         """Part of L{txgear.worker.connection.Owner}: a server has given jobs."""
         self._jobs.assign(jobs)
+
+    def fail_jobs(self, reason: str) -> None:
+        """Give up all jobs under way: their servers are told that they have failed, and why."""
+        for connection in self._connected():
+            with connection.gathered():
+                for job in list(connection.jobs.values()):
+                    job.send(job.packet(WORK_EXCEPTION, [job.handle], reason.encode("utf-8", "replace")))
+                    self._jobs.give_up(job, reason)
+        self.jobs_wanted()
 
     def job_withdrawn(self, job: WorkerJob, reason: str) -> None:
         """Part of L{txgear.worker.connection.Owner}: the server has given a job up, or gives it to others."""

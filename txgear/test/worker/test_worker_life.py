@@ -226,3 +226,42 @@ class JobTests(WorkerTestCase):
         self.assertEqual([], line.packets())
         gate.callback(None)
         self.assertEqual([("GRAB_JOB_OPTIONS",)], line.packets())
+
+
+class FailJobsTests(WorkerTestCase):
+    def test_fail(self) -> None:
+        """The server is told why each job has failed, functions are cancelled, and others can be done."""
+        worker = self.start(concurrency=2)
+        line = self.server.line
+        self.assign(line, b"H:1")
+        self.assign(line, b"H:2")
+        line.packets()
+        worker.fail_jobs("it takes too long")
+        failed = [packet for packet in line.packets() if packet[0] not in ("GRAB_JOB_ALL", "GRAB_JOB_UNIQ")]
+        self.assertEqual(
+            [("WORK_EXCEPTION", handle, b"it takes too long") for handle in (b"H:1", b"H:2")], failed
+        )
+        self.assertEqual([b"H:1", b"H:2"], self.cancelled)
+        self.assertTrue(all(job.gone and job.why_gone == "it takes too long" for job in self.jobs))
+
+    def test_while_it_stops(self) -> None:
+        """Then nothing keeps it any more."""
+        worker = self.start()
+        self.assign(self.server.line, b"H:1")
+        stopped = worker.stopService()
+        self.assertNoResult(stopped)
+        worker.fail_jobs("it takes too long")
+        self.clock.pump([0, 0])
+        self.successResultOf(stopped)
+
+    def test_no_text(self) -> None:
+        """The reason is text."""
+        worker = self.start()
+        self.assertRaises(TypeError, worker.fail_jobs, b"why")
+
+    def test_functions(self) -> None:
+        """The names of the functions."""
+        worker = self.start()
+        self.assertEqual([b"f"], worker.functions)
+        worker.unregister("f")
+        self.assertEqual([], worker.functions)
