@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from txgear.broker.ports import Journal, Outbox
     from txgear.broker.tenants import Tenant
     from txgear.broker.uniques import Key
+    from txgear.protocol.traces import Trace
 
 MOST_AWAITED: Final = 250_000
 """
@@ -329,6 +330,7 @@ class Broker:
         settings: Mapping[str, Any] | None = None,
         schedule: tuple[bytes, float] | None = None,
         delay: float = 0.0,
+        trace: Trace | None = None,
     ) -> Job:
         """
         A client wants a job done, or joins the one that is the same.
@@ -339,6 +341,7 @@ class Broker:
         @param settings: what is to hold for this job, over its function's policy.
         @param schedule: which schedule it is for, and for which time: that is remembered with it.
         @param delay: seconds before which it must not begin, where C{due} does not say that.
+        @param trace: is kept for its workers.
         @return: the job; its handle is the answer to the submit, unless that waits for L{Job.reply_for}. It
             may be done already, where its unique is still taken: who waits gets the result by L{repeat}.
         @raise AccessDenied: the client may not submit to this function, or not know of the job that is there.
@@ -372,8 +375,8 @@ class Broker:
                     self._note_schedule(schedule, 0 if job.reply is None else job.number)
                 return job
             # One look for all that is rare.
-            policy = function.policy
-            rare = policy is not None or function.kept or function.max_queued is not None or settings
+            policy, own = function.policy, settings or trace
+            rare = policy is not None or function.kept or function.max_queued is not None or own
             table = self.table
             begins = now + delay if delay else 0.0
             try:
@@ -396,8 +399,8 @@ class Broker:
                     if tenant.queued >= tenant.most_queued or tenant.bytes + job.size > tenant.most_bytes:
                         tenant.check_room(job.size)
                     job.tenant = tenant
-                if rare and (policy is not None or settings):
-                    job.history = History(settings) if settings else None
+                if rare and (policy is not None or own):
+                    job.history = History(settings, trace) if own else None
                     self.lifecycle.set_expiry(job, now)
                 if background:
                     if self._store is not None:

@@ -14,6 +14,7 @@ from txgear.errors import InvalidArgument, PolicyError
 from txgear.policies import CLASSIC, from_stored, to_stored
 from txgear.protocol.packets import Data
 from txgear.protocol.textlines import text
+from txgear.protocol.traces import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,6 +117,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
 class History:
     """
     @ivar settings: what its submitter set for it, by name; empty for nothing.
+    @ivar trace: where its submitter says that the work on it belongs; C{None} for nowhere.
     @ivar attempts: those that ended without a result, the newest last.
     @ivar counts: how many there were, by reason.
     @ivar expires: when it ends unless a worker has had it, by the server's time; 0.0 for never.
@@ -154,11 +156,13 @@ class History:
         "own",
         "result_size",
         "settings",
+        "trace",
         "watchers",
     )
 
-    def __init__(self, settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, settings: Mapping[str, Any] | None = None, trace: Trace | None = None) -> None:
         self.settings = settings or {}
+        self.trace = trace
         self.attempts: list[Attempt] = []
         self.counts: dict[str, int] = {}
         self.expires = 0.0
@@ -255,6 +259,8 @@ class History:
         record: dict[str, Any] = {} if tenant is None else {"tenant": tenant.name}
         if self.settings:
             record["settings"] = to_stored(self.settings)
+        if self.trace is not None:
+            record["trace"] = self.trace
         if self.counts:
             record["counts"] = self.counts
         if self.attempts:
@@ -278,7 +284,9 @@ class History:
         """
         record = json.loads(kept)
         try:
+            trace = record.get("trace")
             history = cls(from_stored(record.get("settings", {})))
+            history.trace = None if trace is None else Trace.checked(*trace)
             history.counts = {str(reason): int(number) for reason, number in record.get("counts", {}).items()}
             history.attempts = [Attempt(*attempt) for attempt in record.get("attempts", [])]
             history.data_size, history.result_size, history.complete = record.get("result", [0, 0, True])

@@ -45,6 +45,7 @@ from txgear.protocol.constants import (
 )
 from txgear.protocol.packets import PIECES_FROM, Data, Pieces
 from txgear.protocol.textlines import shown, unescaped
+from txgear.protocol.traces import Trace
 from txgear.quantities import duration
 from txgear.server.jobserver import JobServer
 from txgear.server.steering import read_state
@@ -78,6 +79,7 @@ class SubmitOptions(NamedTuple):
     @ivar due: seconds since the epoch before which it must not begin, by the wall clock; 0.0 for at once.
     @ivar delay: seconds before which it must not begin.
     @ivar settings: all others: what is to hold for this job, by name.
+    @ivar trace: where the work on it belongs, for its workers; C{None} where nothing is said of that.
     """
 
     priority: int
@@ -85,6 +87,7 @@ class SubmitOptions(NamedTuple):
     due: float
     delay: float
     settings: dict[str, Any]
+    trace: Trace | None = None
 
 
 def read_options(text: bytes) -> SubmitOptions:
@@ -125,7 +128,13 @@ def read_options(text: bytes) -> SubmitOptions:
             delay = duration(settings.pop("delay"))
         except PolicyError as error:
             raise InvalidArgument(f"delay: {error}") from error
-    return SubmitOptions(_PRIORITIES[priority], background, due, delay, settings)
+    trace = None
+    if "trace" in settings:
+        try:
+            trace = Trace.from_json(settings.pop("trace"))
+        except ValueError as error:
+            raise InvalidArgument(f"trace: {error}") from error
+    return SubmitOptions(_PRIORITIES[priority], background, due, delay, settings, trace)
 
 
 def _no_number(word: str) -> float:
@@ -193,6 +202,7 @@ class Extension:
             order.due,
             settings=order.settings or None,
             delay=order.delay,
+            trace=order.trace,
         )
         self._server.created(self._peer, job, order.background)
         for former in former_names(order.settings):
@@ -380,6 +390,8 @@ class Extension:
             self._broker.lease(job),
             overdue - job.since if overdue else 0.0,
         )
+        if history is not None and history.trace is not None:
+            options = b'%s,"trace":%s}' % (options[:-1], history.trace.to_bytes())
         self._send(
             JOB_ASSIGN_OPTIONS, job.handle, job.function.name, job.unique, job.reducer, options, job.workload
         )

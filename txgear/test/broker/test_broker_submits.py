@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from txgear.broker.history import History
 from txgear.broker.model import Job
 from txgear.broker.records import SCHEDULED, StoredValue
 from txgear.broker.states import DEAD
 from txgear.errors import InvalidArgument, QueueError
+from txgear.protocol.traces import Trace
 from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase
 from txgear.test.support.clock import START
+
+TRACE = Trace("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "a=1")
 
 
 class SettingsTests(BrokerTestCase):
@@ -41,6 +45,23 @@ class SettingsTests(BrokerTestCase):
         self.grabbed(self.worker, job)
         self.fixture.pass_time(5)
         self.assertEqual(job.state, DEAD)
+
+
+class TraceTests(DurableBrokerTestCase):
+    """Where the work on a job belongs."""
+
+    def test_it_is_kept(self) -> None:
+        job = self.fixture.submit(None, trace=TRACE)
+        history = job.history
+        assert history is not None
+        self.assertEqual((history.trace, history.settings), (TRACE, {}))
+        [adding] = self.journal.adding
+        self.assertEqual(History.from_bytes(adding.record.history or b"").trace, TRACE)
+
+    def test_of_one_that_joins_another_it_is_let_pass(self) -> None:
+        job = self.fixture.submit(None, unique=b"u")
+        self.assertIs(self.fixture.submit(None, unique=b"u", trace=TRACE), job)
+        self.assertIsNone(job.history)
 
 
 class ScheduleTests(DurableBrokerTestCase):

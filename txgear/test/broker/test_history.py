@@ -23,8 +23,11 @@ from txgear.errors import InvalidArgument
 from txgear.policies import CLASSIC, Policies, Retention
 from txgear.protocol.constants import WORK_DATA
 from txgear.protocol.packets import Pieces
+from txgear.protocol.traces import Trace
 from txgear.test.support.broker import Told
 from txgear.test.support.extras import PROPERTY, given, st
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def attempt(number: int, reason: str = "fail") -> Attempt:
@@ -86,6 +89,26 @@ class CopiesTests(SynchronousTestCase):
 
     def test_what_is_damaged(self) -> None:
         self.assertRaises(ValueError, History.from_bytes, b'{"copies": 7}')
+
+
+class TraceTests(SynchronousTestCase):
+    def test_there_and_back(self) -> None:
+        for trace in (Trace(PARENT), Trace(PARENT, "a=1,b=2")):
+            kept = History(trace=trace).to_bytes() or b""
+            self.assertEqual(History.from_bytes(kept).trace, trace)
+
+    def test_no_setting(self) -> None:
+        """Its function's policy holds for the job, and earlier versions, which pass it over, can read it."""
+        life = History(trace=Trace(PARENT))
+        self.assertIs(life.policy(CLASSIC, Policies()), CLASSIC)
+        self.assertNotIn(b"settings", life.to_bytes() or b"")
+
+    def test_none(self) -> None:
+        self.assertIsNone(History.from_bytes(b"{}").trace)
+
+    def test_what_is_damaged(self) -> None:
+        for damaged in (b'{"trace": 7}', b'{"trace": ["x"]}', b'{"trace": []}', b'{"trace": [1, 2, 3]}'):
+            self.assertRaises(ValueError, History.from_bytes, damaged)
 
 
 class HistoryTests(SynchronousTestCase):

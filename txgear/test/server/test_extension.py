@@ -47,6 +47,7 @@ from txgear.protocol.constants import (
     WORK_FAIL,
 )
 from txgear.protocol.packets import PIECES_FROM, PRIVATE_PACKETS, Decoder, request, response
+from txgear.protocol.traces import Trace
 from txgear.server.extension import BYTES_AT_ONCE, MOST_LOADS, MOST_PENDING, SubmitOptions, read_options
 from txgear.test.support.clock import START
 from txgear.test.support.net import error, packet
@@ -55,6 +56,7 @@ from txgear.test.support.server import FakePeer, ServerFixture
 ONE, TWO = b"H:test:1", b"H:test:2"
 GRANTED = response(OPTION_RES, b"txgear-1")
 CREATED = response(JOB_CREATED, ONE)
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 DEEP = b"[" * 8000
 
 
@@ -211,6 +213,13 @@ class ReadOptionsTests(SynchronousTestCase):
             "background": ["true", 0, None],
             "at": ["now", -1, True, None, 1e300, 10**400, 253402300800, [1]],
             "delay": ["soon", -1, True, None, 1e300, 10**400, "400000d"],
+            "trace": [
+                None,
+                PARENT,
+                {},
+                {"traceparent": 1},
+                {"traceparent": PARENT, "tracestate": "=", "x": 1},
+            ],
         }.items():
             for value in values:
                 with self.assertRaisesRegex(InvalidArgument, f"INVALID_ARGUMENT: {key}: "):
@@ -246,6 +255,25 @@ class SubmitTests(ExtensionTestCase):
         life = self.job().history
         assert life is not None
         self.assertEqual(life.settings, settings)
+
+    def test_a_trace(self) -> None:
+        """It is no setting, and each attempt has it."""
+        for trace in ({"traceparent": PARENT}, {"traceparent": PARENT, "tracestate": 'a="\\,b=1'}):
+            self.begin()
+            self.assertEqual(self.submit({"trace": trace, "retries": 1, "backoff": 0}), CREATED)
+            self.worker.tell(request(CAN_DO, b"f"))
+            for attempt in (1, 2):
+                options = {"attempt": attempt, "lease": 0, "timeout": 0, "trace": trace}
+                answer = self.worker.ask(request(GRAB_JOB_OPTIONS))
+                packed = json.dumps(options, separators=(",", ":")).encode()
+                self.assertEqual(answer, response(JOB_ASSIGN_OPTIONS, ONE, b"f", b"", b"", packed, b"w"))
+                self.worker.tell(request(WORK_FAIL, ONE))
+
+    def test_a_trace_alone(self) -> None:
+        self.assertEqual(self.submit({"trace": {"traceparent": PARENT}}), CREATED)
+        history = self.job().history
+        assert history is not None
+        self.assertEqual((history.settings, history.trace), ({}, Trace(PARENT)))
 
     def test_a_setting_under_an_earlier_name(self) -> None:
         """It counts, and the log has one line, whoever else does the same."""
