@@ -18,8 +18,10 @@ from twisted.python.failure import Failure
 from txgear.client.job import ClientJob, Outcome, outcomes
 from txgear.client.lookup import Lookup
 from txgear.client.questions import JobStatus, Result, ResultQuestion, StatusQuestion, UniqueQuestion
+from txgear.client.requests import Request
 from txgear.client.sender import Sender
 from txgear.client.submission import BackgroundSubmit, Task, ability_for, as_task, submission
+from txgear.client.tracing import Submit, Tracing, follow
 from txgear.errors import JobTimeout
 from txgear.net import arguments as _arguments
 from txgear.net.arguments import ABSENT, Text, Workload
@@ -74,6 +76,7 @@ class Client(Service):
         heartbeat: float = HEARTBEAT_SECONDS,
         max_packet: int = MAX_PACKET,
         random: Callable[[], float] = _random.random,
+        tracing: Tracing | None = None,
     ) -> None:
         """
         @param servers: endpoint strings (C{tcp:host:port}, C{tls:host:port},
@@ -94,6 +97,8 @@ class Client(Service):
         @param max_packet: bytes of the largest workload that is sent, and of
             the largest result that is taken.
         @param random: numbers from 0 to 1, to spread the attempts to connect.
+        @param tracing: is told of submits, and says where the work on a job belongs; a
+            L{Tracing<txgear.tracing.Tracing>} does it with OpenTelemetry.
         @raise ValueError: a server is not understood, or there is none, a number makes no sense, a file
             of TLS cannot be used, or the token has not the form of one.
         @raise TypeError: an argument of a wrong type.
@@ -112,6 +117,7 @@ class Client(Service):
         self._ask = self._sender.ask
         self._lookup = Lookup(self._clock, found, self._sender, patience)
         self._tokens = count(1)
+        self._tracing = tracing
 
     # Jobs
 
@@ -149,9 +155,11 @@ class Client(Service):
         @raise ValueError: an argument that the protocol cannot carry, or a negative timeout.
         @raise TypeError: an argument of a wrong type.
         """
-        return self._ask(
-            self._job(Task(function, workload, unique, priority, reducer, timeout, resend, json, policy))
-        )
+        task = Task(function, workload, unique, priority, reducer, timeout, resend, json, policy)
+        job = self._job(task)
+        if self._tracing is not None:
+            self._trace_job(self._tracing, job, task)
+        return self._ask(job)
 
     def run(
         self,
@@ -205,6 +213,9 @@ class Client(Service):
         if on_each is not None:
             _arguments.check_callable("on_each", on_each)
         jobs = [self._job(task) for task in planned]
+        if self._tracing is not None:
+            for job, task in zip(jobs, planned, strict=True):
+                self._trace_job(self._tracing, job, task)
         ended = outcomes(jobs, on_each and (lambda place, outcome: on_each(planned[place], outcome)))
         if jobs:
             self._sender.ask_all(jobs)
@@ -248,7 +259,11 @@ class Client(Service):
         """
         task = Task(function, workload, unique, priority, reducer, None, resend, json, policy)
         chunks = submission(task, self._max_packet, True, at, delay)
-        return self._ask(BackgroundSubmit(chunks, resend, ability_for(task, delay))).answer
+        request = BackgroundSubmit(chunks, resend, ability_for(task, delay))
+        if self._tracing is not None:
+            submit = self._trace(self._tracing, request, task, True, at, delay)
+            request.answer = follow(submit, request, request.answer)
+        return self._ask(request).answer
 
     def _job(self, task: Task) -> ClientJob:
         _arguments.check_timeout(task.timeout)
@@ -260,6 +275,32 @@ class Client(Service):
             task.resend,
             ability_for(task),
         )
+
+    def _trace_job(self, tracing: Tracing, job: ClientJob, task: Task) -> None:
+        created = follow(self._trace(tracing, job, task), job, job.created)
+        # Who wants to know of an error asks for a Deferred of their own.
+        _ = created.addErrback(lambda _: None)
+
+    def _trace(
+        self,
+        tracing: Tracing,
+        request: Request,
+        task: Task,
+        background: bool = False,
+        at: datetime | float | None = None,
+        delay: float | str | None = None,
+    ) -> Submit:
+        """Have a request carry the trace of its job, if it can."""
+        size = sum(map(len, request.chunks[1:]))
+        submit = tracing.submit(_arguments.function_name(task.function), size)
+        if submit.trace is not None and task.reducer is None:
+            try:
+                chunks = submission(task, self._max_packet, background, at, delay, submit.trace)
+            except ValueError:
+                # It is too large with the trace, and goes without it: no job may fail over that.
+                return submit
+            request.carry(chunks)
+        return submit
 
     # Questions
 

@@ -230,7 +230,7 @@ class ClientConnection(ServerConnection):
     def _ask_for_extension(self, request: Request) -> None:
         """Keep a request until the server has answered whether it has the extension."""
         if self._why_not_extended is not None:
-            request.failed(MissingAbility(self.server.name, request.ability, self._why_not_extended))
+            self._ask_without(request, self._why_not_extended)
             return
         self._awaiting_extension.append(request)
         if len(self._awaiting_extension) == 1:
@@ -246,14 +246,22 @@ class ClientConnection(ServerConnection):
     def _not_granted(self, why: str) -> None:
         self._why_not_extended = why
         waiting, self._awaiting_extension = self._awaiting_extension, []
-        for request in waiting:
+        with self.gathered():
+            for request in waiting:
+                if not request.finished:
+                    self._ask_without(request, why)
+
+    def _ask_without(self, request: Request, why: str) -> None:
+        if request.do_without():
+            self.ask(request)
+        else:
             request.failed(MissingAbility(self.server.name, request.ability, why))
 
     def _not_asked(self, waiting: list[Request], reason: str) -> list[Request]:
         """The connection is lost before the extension was granted: those that wait for it may try another."""
         for request in waiting:
             request.refusals += 1
-            if request.refusals >= MOST_REFUSALS:
+            if request.refusals >= MOST_REFUSALS and not request.do_without():
                 why = f"asked for it, the connection went down {MOST_REFUSALS} times ({reason})"
                 request.failed(MissingAbility(self.server.name, request.ability, why))
             else:

@@ -150,7 +150,7 @@ class ClientJob(Request):
             return
         self.handle = handle = bytes(arguments[0])
         if not self.resend:
-            self.chunks = []
+            self.chunks = self.plain = []
         created, self._created = self._created, []
         for waiting in created:
             waiting.callback(handle)

@@ -30,6 +30,7 @@ class Request:
     @ivar on_finished: called once when that comes about.
     @ivar ability: what a server must be able to do for it beyond the protocol of all, in words; empty
         for nothing.
+    @ivar plain: what is sent to a server without that ability, where it is not needed; empty where it is.
     @ivar refusals: how many connections have gone down over the question whether the server has that
         ability; the request was not sent there.
     @ivar draining: the servers that did not take it because they are about to end, with their errors.
@@ -43,6 +44,7 @@ class Request:
         self.chunks = chunks
         self.resend = resend
         self.ability = ability
+        self.plain: list[bytes] = []
         self.refusals = 0
         self.draining: dict[Server, ServerError] = {}
         self.give_up_at = 0.0
@@ -65,6 +67,27 @@ class Request:
         """The connection over which it was sent has ended."""
         raise NotImplementedError
 
+    def carry(self, chunks: list[bytes]) -> None:
+        """
+        Have the job carry its trace where the server can take that.
+
+        @param chunks: the request's bytes, with the trace.
+        """
+        if not self.ability:
+            self.plain, self.ability = self.chunks, "traces"
+        self.chunks = chunks
+
+    def do_without(self) -> bool:
+        """
+        The server has not the ability.
+
+        @return: whether the request can be sent to it all the same.
+        """
+        if not self.plain:
+            return False
+        self.chunks, self.plain, self.ability = self.plain, [], ""
+        return True
+
     def fail_unsent(self, why: str) -> None:
         """It will not be sent, or not again. If it was sent before, it may have been obeyed."""
         if self.server is None:
@@ -81,7 +104,7 @@ class Request:
         if self.finished:
             return False
         self.finished = True
-        self.chunks = []
+        self.chunks = self.plain = []
         if self.on_finished is not None:
             self.on_finished(self)
         return True

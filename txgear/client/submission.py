@@ -41,6 +41,7 @@ from txgear.protocol.constants import (
     SUBMIT_REDUCE_JOB_BACKGROUND,
 )
 from txgear.protocol.packets import Data, large
+from txgear.protocol.traces import Trace
 
 _FOREGROUND: Final = {HIGH: SUBMIT_JOB_HIGH, NORMAL: SUBMIT_JOB, LOW: SUBMIT_JOB_LOW}
 _BACKGROUND: Final = {HIGH: SUBMIT_JOB_HIGH_BG, NORMAL: SUBMIT_JOB_BG, LOW: SUBMIT_JOB_LOW_BG}
@@ -90,12 +91,14 @@ def submission(
     background: bool = False,
     at: datetime | float | None = None,
     delay: float | str | None = None,
+    trace: Trace | None = None,
 ) -> list[bytes]:
     """
     The packet that submits a job, as chunks.
 
     @param max_packet: bytes of its largest body.
     @param delay: a time from now, as L{txgear.quantities.duration} reads it.
+    @param trace: leaves with the job. Not every server can take it.
     @raise ValueError: something that the protocol cannot carry.
     @raise TypeError: something of a wrong type.
     """
@@ -105,12 +108,12 @@ def submission(
         raise ValueError(f"priority is {task.priority!r}, not HIGH, NORMAL or LOW")
     if task.policy is not None and not isinstance(task.policy, Mapping):
         raise TypeError(f"policy is {type(task.policy).__name__}, not a mapping of settings")
-    if ability_for(task, delay):
+    if ability_for(task, delay) or trace is not None:
         if task.reducer is not None:
-            raise ValueError("a job with a policy or a delay has no reducer")
+            raise ValueError("a job with a policy, a delay or a trace has no reducer")
         kind = SUBMIT_JOB_OPTIONS
         priority = _PRIORITY_WORDS[task.priority]
-        arguments.append(job_options(task.policy or {}, priority, background, at, delay))
+        arguments.append(job_options(task.policy or {}, priority, background, at, delay, trace))
     elif task.priority != NORMAL and (at is not None or task.reducer is not None):
         raise ValueError("a job with a time or a reducer has NORMAL priority")
     elif at is not None:

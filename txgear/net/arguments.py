@@ -13,6 +13,7 @@ from typing import Any, Final
 from txgear.errors import PolicyError
 from txgear.policies import CLASSIC
 from txgear.protocol.constants import MAX_CLIENT_ID, MAX_FUNCTION, MAX_HANDLE, MAX_OPTIONS, MAX_UNIQUE
+from txgear.protocol.traces import Trace
 from txgear.quantities import duration
 from txgear.security.tokens import token_id, without_secrets
 
@@ -233,12 +234,14 @@ def job_options(
     background: bool,
     at: datetime | float | None,
     delay: float | str | None,
+    trace: Trace | None = None,
 ) -> bytes:
     """
     The options of a job in SUBMIT_JOB_OPTIONS, as JSON.
 
     @param policy: settings for this one job, by name.
     @param delay: a time from now, as L{duration} reads it.
+    @param trace: where the work on the job belongs.
     @raise ValueError: a setting is not known or makes no sense, there are both a time and
         a delay, or it is all too long.
     """
@@ -256,6 +259,8 @@ def job_options(
             options["delay"] = duration(delay)
         except PolicyError as error:
             raise ValueError(f"delay: {error}") from error
+    if trace is not None:
+        options["trace"] = trace.as_json()
     packed = json_bytes({**options, "priority": priority, "background": background})
     if len(packed) > MAX_OPTIONS:
         raise ValueError(f"policy has {len(packed)} bytes as JSON, {MAX_OPTIONS} is the most")

@@ -36,6 +36,7 @@ from txgear.protocol.constants import (
 )
 from txgear.protocol.hello import read_welcome
 from txgear.protocol.packets import Data, pack_header, request
+from txgear.protocol.traces import Trace
 from txgear.worker.job import WorkerJob
 
 ASLEEP: Final = 0
@@ -54,8 +55,11 @@ extension is asked with GRAB_JOB_OPTIONS.
 
 MOST_SECONDS: Final = 1e9
 """No lease or timeout is so long, and no job is tried so often."""
-KNOWN_OPTIONS: Final = 256
-"""Bytes of the options of a job at the most that are remembered with what they say."""
+KNOWN_OPTIONS: Final = 96
+"""
+Bytes of the options of a job at the most that are remembered with what they say. With a trace there are more,
+and those of two jobs are never the same.
+"""
 
 ASSIGNS: Final = frozenset((JOB_ASSIGN, JOB_ASSIGN_UNIQ, JOB_ASSIGN_ALL, JOB_ASSIGN_OPTIONS))
 """The packets that give a job."""
@@ -297,10 +301,12 @@ class WorkerConnection(ServerConnection):
         job = WorkerJob(self, handle, function, unique, reducer, bytes(workload))  # type: ignore[arg-type]
         if kind == JOB_ASSIGN_OPTIONS:
             try:
-                job.attempt, job.lease, job.timeout = _read_options(options)  # type: ignore[arg-type]
+                job.attempt, job.lease, job.timeout, trace = _read_options(options)  # type: ignore[arg-type]
             except ValueError as error:
                 self.drop(f"gave a job with options that cannot be read: {error}")
                 return
+            if trace is not None:
+                job.trace = trace
         self.jobs[job.handle] = job
         self._given.append(job)
 
@@ -339,14 +345,15 @@ class WorkerConnection(ServerConnection):
             self.drop(f"gives no jobs: {error}")
 
 
-def _read_options(text: bytes) -> tuple[int, float, float]:
-    """Most jobs have the same few; a server with a reason for long ones has not been seen."""
+def _read_options(text: bytes) -> tuple[int, float, float, Trace | None]:
+    """Most jobs have the same few."""
     return _read_known_options(text) if len(text) <= KNOWN_OPTIONS else _read_any_options(text)
 
 
-def _read_any_options(text: bytes) -> tuple[int, float, float]:
+def _read_any_options(text: bytes) -> tuple[int, float, float, Trace | None]:
     """
-    The attempt's number, the lease and the timeout of JOB_ASSIGN_OPTIONS; what is not there is 0.
+    The attempt's number, the lease and the timeout of JOB_ASSIGN_OPTIONS, and the trace; what is not there
+    is 0. A trace in a form that is not known is none: the job is to be done all the same.
 
     @raise ValueError: they are nothing of the kind.
     """
@@ -360,7 +367,11 @@ def _read_any_options(text: bytes) -> tuple[int, float, float]:
     if not all(isinstance(number, (int, float)) and 0 <= number < MOST_SECONDS for number in numbers):
         raise ValueError("a number is wanted")
     attempt, lease, timeout = numbers
-    return int(attempt), float(lease), float(timeout)
+    try:
+        trace = Trace.from_json(options["trace"]) if "trace" in options else None
+    except ValueError:
+        trace = None
+    return int(attempt), float(lease), float(timeout), trace
 
 
 _read_known_options = lru_cache(maxsize=64)(_read_any_options)

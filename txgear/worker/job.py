@@ -24,6 +24,7 @@ from txgear.protocol.constants import (
     WORK_WARNING,
 )
 from txgear.protocol.packets import PIECES_FROM, Decoder, large, pack_header, request
+from txgear.protocol.traces import Trace
 
 BEATS: Final = 3
 """How many beats a worker sends in the time of a lease: two of three may be late."""
@@ -70,6 +71,7 @@ class WorkerJob:
         worker beats by itself, as long as the job has not ended.
     @ivar timeout: seconds that this attempt may take, 0.0 for no bound or where the server
         does not send it.
+    @ivar trace: where the client says that the work on the job belongs; C{None} where it does not say that.
     @ivar gone: true once the server waits for this job no more: its time was
         up, somebody cancelled it, the connection was lost, or the worker had to
         stop. A function in a thread may look at it from time to time, and return.
@@ -80,6 +82,7 @@ class WorkerJob:
     attempt: int = 0
     lease: float = 0.0
     timeout: float = 0.0
+    trace: Trace | None = None
     gone: bool = False
     why_gone: str = ""
     # The rest is the worker's.

@@ -208,7 +208,7 @@ class ReadOptionsTests(SynchronousTestCase):
                 read_options(text)
 
     def test_mistakes_are_named(self) -> None:
-        for key, values in {
+        mistakes: dict[str, list[Any]] = {
             "priority": ["urgent", 1, None, ["high"], {}],
             "background": ["true", 0, None],
             "at": ["now", -1, True, None, 1e300, 10**400, 253402300800, [1]],
@@ -220,7 +220,8 @@ class ReadOptionsTests(SynchronousTestCase):
                 {"traceparent": 1},
                 {"traceparent": PARENT, "tracestate": "=", "x": 1},
             ],
-        }.items():
+        }
+        for key, values in mistakes.items():
             for value in values:
                 with self.assertRaisesRegex(InvalidArgument, f"INVALID_ARGUMENT: {key}: "):
                     read_options(json.dumps({key: value}).encode())
