@@ -19,6 +19,7 @@ from txgear.protocol.constants import (
     NOOP,
     OPTION_RES,
 )
+from txgear.protocol.traces import Trace
 from txgear.test.support.client import (
     STATE,
     ScriptedConnection,
@@ -30,6 +31,7 @@ from txgear.worker import Worker, WorkerJob
 
 GRAB = ("GRAB_JOB_OPTIONS",)
 BEAT = ("WORK_BEAT", b"H:1")
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 PLAIN = b'{"attempt":1,"lease":0,"timeout":0}'
 LEASED = b'{"attempt":2,"lease":30,"timeout":90.5}'
 
@@ -95,6 +97,25 @@ class GrabTests(OptionsTestCase):
         self.server.line.send(JOB_ASSIGN_ALL, b"H:2", b"f", b"u", b"red", b"w")
         for job in self.jobs:
             self.assertEqual((0, 0.0, 0.0), (job.attempt, job.lease, job.timeout))
+
+    def test_a_trace(self) -> None:
+        """Any number of jobs may have one each."""
+        self.start()
+        for number, trace in enumerate((Trace(PARENT), Trace(PARENT[:-1] + "0", "a=1"))):
+            options = b'{"attempt":1,"lease":0,"timeout":0,"trace":%s}' % trace.to_bytes()
+            self.assign_options(options)
+            self.assertEqual((trace, 1), (self.jobs[number].trace, self.jobs[number].attempt))
+            self.results[number].callback(None)
+        self.assign_options(PLAIN)
+        self.assertIsNone(self.jobs[2].trace)
+
+    def test_a_trace_that_is_none(self) -> None:
+        """The job is done all the same."""
+        self.start()
+        for number, trace in enumerate((b"7", b"{}", b'{"traceparent":"x"}', b'"00-"')):
+            self.assign_options(b'{"attempt":3,"trace":%s}' % trace)
+            self.assertEqual((None, 3), (self.jobs[number].trace, self.jobs[number].attempt))
+            self.results[number].callback(None)
 
     def test_classic_server(self) -> None:
         """Its refusal is harmless, before the worker is ready and after."""
