@@ -20,7 +20,7 @@ from typing import Any, Final
 from setproctitle import setproctitle
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
-from twisted.logger import FileLogObserver, Logger, formatEvent, globalLogBeginner
+from twisted.logger import FileLogObserver, LogEvent, Logger, LogLevel, eventAsText, globalLogBeginner
 
 from txgear.errors import ConfigurationError
 from txgear.net.monotonic import use_monotonic_clock
@@ -163,7 +163,7 @@ class Child:
         self._end()
 
     def _end(self) -> None:
-        # What was said last is to leave first.
+        self._control.close()
         self._reactor.callLater(0, self._reactor.stop)
 
 
@@ -211,9 +211,7 @@ def work(control: socket.socket, page: int) -> int:
     reactor: Any = installed
 
     use_monotonic_clock(reactor)
-    globalLogBeginner.beginLoggingTo(
-        [FileLogObserver(sys.stderr, lambda event: f"{formatEvent(event)}\n")], redirectStandardIO=False
-    )
+    globalLogBeginner.beginLoggingTo([FileLogObserver(sys.stderr, log_line)], redirectStandardIO=False)
     try:
         worker = Worker(
             reactor,
@@ -251,6 +249,13 @@ def work(control: socket.socket, page: int) -> int:
     reactor.run()
     sys.stderr.flush()
     return status
+
+
+def log_line(event: LogEvent) -> str | None:
+    """An event as a line for the supervisor's log, without those of Twisted's that say nothing."""
+    if event["log_namespace"].startswith("twisted.") and event["log_level"] < LogLevel.warn:
+        return None
+    return f"{eventAsText(event, includeTimestamp=False, includeSystem=False)}\n"
 
 
 def use_path(folders: Sequence[str]) -> None:

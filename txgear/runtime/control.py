@@ -230,8 +230,13 @@ class ControlEnd(FileDescriptor):
         return self._control.fileno()
 
     def send(self, message: Struct) -> None:
-        """Say something; nothing happens if the other side is gone."""
+        """
+        Say something, at once if it can be: the process may be about to end. Nothing happens if the other
+        side is gone.
+        """
         self.write(line(message))
+        if self.connected and (problem := self.doWrite()) is not None:
+            self.connectionLost(Failure(problem))
 
     def close(self) -> None:
         """Hear and say nothing more."""

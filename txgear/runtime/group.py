@@ -126,7 +126,7 @@ class WorkerGroup:
         """
         Have all children finish their jobs, and end.
 
-        @param reason: why, in words; what becomes of jobs that take longer.
+        @param reason: why, in words.
         @param seconds: how long these may go on.
         @return: fires when no process is left. Cancelling it changes nothing.
         """
@@ -200,7 +200,7 @@ class WorkerGroup:
         if self._kill_at is None and self._deadline is not None and now >= self._deadline:
             self._kill_at = now + FAIL_SECONDS
             for member in list(self.members):
-                member.fail_jobs(self._stop_reason)
+                member.fail_jobs(f"{self._stop_reason}, and the job had not ended in time")
         elif self._kill_at is not None and now >= self._kill_at:
             for member in list(self.members):
                 member.kill("" if member.state == LEFT else f"{self._stop_reason}; its process was stuck")

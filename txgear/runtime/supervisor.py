@@ -9,6 +9,7 @@ import random as _random
 import secrets
 from collections.abc import Callable, Mapping
 from functools import partial
+from time import time
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -17,7 +18,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from txgear.errors import TxgearError
+from txgear.errors import ConfigurationError, TxgearError
 from txgear.net.steady import steady
 from txgear.runtime.config import GroupTable, RuntimeTable
 from txgear.runtime.control import Task
@@ -26,8 +27,11 @@ from txgear.runtime.group import WorkerGroup
 from txgear.runtime.guard import ChildrensGuard
 from txgear.runtime.member import Member, Owner, Plan
 from txgear.runtime.memory import memory_of
+from txgear.runtime.peers import peer_arguments
+from txgear.runtime.servers import Servers
 from txgear.runtime.starters import SpawnStarter, Starter
 from txgear.runtime.template import Preload
+from txgear.worker.hello import Identity
 
 LOOK_SECONDS: Final = 0.5
 """How often it is looked what children do: a hard time limit is late by as much at the most."""
@@ -37,8 +41,7 @@ KEY_BYTES: Final = 16
 GUARD_SECONDS: Final = 10.0
 """Seconds beside C{stop_timeout} after which children are killed whose supervisor is gone."""
 
-STOPS: Final = "the runtime was stopped, and the job took longer than stop_timeout"
-"""What becomes of jobs that do not end in time."""
+STOPS: Final = "the runtime was stopped"
 
 
 class Supervisor(Service):
@@ -48,8 +51,7 @@ class Supervisor(Service):
     @ivar table: what is in force.
     @ivar key: by which servers know it.
     @ivar groups: its groups, by their names.
-    @ivar gone: called with the key of a child that has ended with jobs in hand, perhaps, and with the reason;
-        set by who can tell the servers.
+    @ivar servers: its own connections to the servers.
     """
 
     log = Logger()
@@ -74,7 +76,6 @@ class Supervisor(Service):
         self.table = table
         self.key = secrets.token_hex(KEY_BYTES)
         self.groups: dict[str, WorkerGroup] = {}
-        self.gone: Callable[[str, str], object] = lambda key, reason: None
         self._reactor = reactor
         self._clock = steady(reactor)
         self._read = read
@@ -82,6 +83,8 @@ class Supervisor(Service):
         self._random = random
         self._memory = memory
         self._generation = 1
+        self._started = time()
+        self.servers = self._servers(table)
         self._leaving: list[WorkerGroup] = []
         self._guard = ChildrensGuard(table.stop_timeout + GUARD_SECONDS)
         self._looking = LoopingCall(self._look)
@@ -94,6 +97,7 @@ class Supervisor(Service):
     def startService(self) -> None:
         """Start all children."""
         super().startService()
+        self.servers.start()
         for name in self.table.group:
             self._begin(name)
         _ = self._looking.start(LOOK_SECONDS)
@@ -121,13 +125,40 @@ class Supervisor(Service):
         groups = [*self.groups.values(), *self._leaving]
         return gatherResults([group.stop(STOPS, seconds) for group in groups]).addCallback(lambda _: None)
 
-    def _stopped(self, _: None) -> None:
+    def _stopped(self, _: None) -> Deferred[None]:
         for loop in (self._looking, self._weighing):
             if loop.running:
                 loop.stop()
         for group in self.groups.values():
             group.plan.starter.retire()
         self._guard.leave()
+        return self.servers.stop()
+
+    # Servers
+
+    def _servers(self, table: RuntimeTable) -> Servers:
+        """
+        @raise ConfigurationError: they cannot be spoken to in the way that the table says.
+        """
+        id = "-".join(part for part in (table.name, "supervisor") if part)
+        try:
+            return Servers(
+                self._reactor,
+                **peer_arguments(table),
+                identity=Identity(self.key, id, "", "", self._started),
+                functions=self._functions,
+            )
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from error
+
+    def _functions(self) -> set[bytes]:
+        """The functions of which it matters how many jobs wait."""
+        return {
+            name.encode()
+            for group in self.groups.values()
+            if group.plan.group.max is not None
+            for name in group.functions
+        }
 
     # Groups
 
@@ -162,7 +193,7 @@ class Supervisor(Service):
         return Member(self._reactor, self._clock, self._guard, plan, task, part, owner)
 
     def _tell_gone(self, key: str, reason: str) -> None:
-        self.gone(key, reason)
+        self.servers.gone(key, reason)
 
     # What is done from time to time
 
@@ -189,10 +220,16 @@ class Supervisor(Service):
             return
         try:
             table = self._read()
+            servers = self._servers(table)
         except TxgearError as error:
             self.log.critical("nothing is loaded anew: {error}", error=error)
             return
         self.log.info("all code is loaded anew")
+        if peer_arguments(table) != peer_arguments(self.table):
+            # They may have to be told of children that have ended until now; the new ones are told of others.
+            before, self.servers = self.servers, servers
+            servers.start()
+            _ = before.stop()
         self.table = table
         self._generation += 1
         for name in [name for name in self.groups if name not in table.group]:

@@ -402,7 +402,7 @@ class StopTests(GroupCase):
         self.assertEqual("leave: it stops", self.made[0].told[-1])
         self.clock.advance(1.0)
         group.look()
-        self.assertEqual("fail: it stops", self.made[0].told[-1])
+        self.assertEqual("fail: it stops, and the job had not ended in time", self.made[0].told[-1])
         self.clock.advance(FAIL_SECONDS)
         group.look()
         self.assertEqual("kill: it stops; its process was stuck", self.made[0].told[-1])
@@ -414,7 +414,7 @@ class StopTests(GroupCase):
         """To stop a second time with no time cuts the first one short."""
         group = self.group(self.plan(processes=1))
         stopped = [group.stop("it stops", 60.0), group.stop("it stops", 0.0)]
-        self.assertEqual("fail: it stops", self.made[0].told[-1])
+        self.assertEqual("fail: it stops, and the job had not ended in time", self.made[0].told[-1])
         self.made[0].ends()
         for each in stopped:
             self.successResultOf(each)
