@@ -296,7 +296,10 @@ def test_more_output_than_fits(workers: Workers, function: str) -> None:
     pid = workers.folder / "pid"
     plain = workers.at(function, command=f"echo $$ > {pid}; exec head -c 300000000 /dev/zero")
     kind, text = workers.told(function)
-    assert (kind, text) == (P.WORK_EXCEPTION, b"more than 64M of output: --stream sends it as it comes")
+    assert (kind, text) == (
+        P.WORK_EXCEPTION,
+        b"more than 67108800 bytes of output: --stream sends it as it comes",
+    )
     wait_for_end(pids(pid, 1))
     assert most_memory(plain) < 250
     plain.stop()
@@ -389,7 +392,7 @@ def test_the_time_limit_ends_all_processes(workers: Workers, function: str) -> N
     got = workers.job(function)
     assert [(each.type, text_of(each)) for each in got] == [
         (P.WORK_DATA, b"part\n"),
-        (P.WORK_EXCEPTION, b"the time limit of 500ms was over"),
+        (P.WORK_EXCEPTION, b"the time limit of 0.5 s was over"),
     ]
     numbers = pids(path, 4)
     # When the job has ended, none is left: not a moment later.

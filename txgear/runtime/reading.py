@@ -7,10 +7,11 @@ All its mistakes are told at once, each in one line that names the file, the lin
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
+from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import FieldInfo, fields, replace
@@ -27,6 +28,9 @@ StructT = TypeVar("StructT", bound=Struct)
 GROUP_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
 """The names of groups: they are a part of what workers are called."""
 
+_URL: Final = re.compile(r"[!-~]+")
+_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE: Final = re.compile(r"[ -~\t]*")
 _QUANTITIES: Final[Mapping[str, Callable[[Any], Any]]] = {DURATION: duration, SIZE: size}
 _WORDS: Final = {
     "array": "array",
@@ -187,9 +191,26 @@ def _doubts_of_function(table: FunctionTable, name: str) -> list[tuple[str, str]
         found.append(("command", "the program has no name"))
     if table.headers and not table.url:
         found.append(("headers", "they are for a url"))
-    if table.url and not re.match(r"https?://[^/\s]", table.url):
-        found.append(("url", f"http://... or https://... is wanted, not {table.url!r:.100}"))
+    if table.url:
+        found += [("url", problem) for problem in _doubts_of_url(table.url)]
+        found += [
+            ("headers", f"{name!r:.100} is no header")
+            for name, value in table.headers.items()
+            if not (_HEADER.fullmatch(name) and _HEADER_VALUE.fullmatch(value))
+        ]
     return found
+
+
+def _doubts_of_url(url: str) -> Iterator[str]:
+    parts = urlsplit(url)
+    try:
+        right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        right = False
+    if not right or not _URL.fullmatch(url):
+        yield f"http://HOST... or https://HOST... is wanted, percent-encoded, not {url!r:.100}"
+    elif "@" in parts.netloc:
+        yield "a name and a password do not belong there; headers may have Authorization"
 
 
 def _doubts_of_group(table: GroupTable, name: str) -> list[tuple[str, str]]:

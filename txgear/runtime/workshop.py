@@ -4,6 +4,7 @@ What a process of a group does: its functions, made from what its table says, an
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from contextvars import Context, copy_context
 from functools import partial
@@ -16,29 +17,64 @@ from twisted.python.failure import Failure
 
 from txgear.errors import ConfigurationError
 from txgear.net import arguments
-from txgear.runtime.config import GroupTable
+from txgear.runtime.commandjobs import CommandFunction, Manner
+from txgear.runtime.config import FunctionTable, GroupTable
 from txgear.runtime.functions import chosen, find
 from txgear.runtime.hooks import AllHooks, JobHooks, load_hooks
+from txgear.runtime.processgroups import Guard
 from txgear.runtime.timelimits import InLoop, InThread, TimeLimits
 from txgear.worker import Worker, WorkerJob
 from txgear.worker.functions import Ability, Function
 
 
-def build(reactor: IReactorTime, group: GroupTable, worker: Worker, hooks: Iterable[JobHooks] = ()) -> None:
+def build(
+    reactor: IReactorTime,
+    group: GroupTable,
+    worker: Worker,
+    hooks: Iterable[JobHooks] = (),
+    guard: Guard | None = None,
+) -> None:
     """
     Register all functions of a group at a worker.
 
     @param hooks: are told of jobs, before those that the table names.
+    @param guard: ends the commands when this process is gone; C{None} for nobody.
     @raise ConfigurationError: the table asks for something that is not there.
     @raise Exception: a module raises it as it is imported.
     """
     told = AllHooks([*hooks, *load_hooks(group.hooks)])
     limits = None if group.soft_time is None else TimeLimits(reactor, group.soft_time)
-    abilities = [each.ability for each in chosen(find(group.modules), group.functions)]
-    if not abilities:
-        raise ConfigurationError("there is no function to work on")
-    for ability in abilities:
+    for ability in abilities_of(reactor, group, guard):
         register(worker, ability, told, limits)
+
+
+def abilities_of(reactor: Any, group: GroupTable, guard: Guard | None = None) -> list[Ability]:
+    """
+    What a group can do, by its table; nothing is around it.
+
+    @raise ConfigurationError: as for L{build}.
+    @raise Exception: as for L{build}.
+    """
+    found = [each.ability for each in chosen(find(group.modules), group.functions)]
+    both = {ability.name for ability in found}.intersection(map(str.encode, group.function))
+    if both:
+        raise ConfigurationError(
+            f"a module has function {min(both).decode()!r}, and so has the table of the group"
+        )
+    for name, table in group.function.items():
+        found.append(Ability(name.encode(), _called(reactor, table, guard), table.timeout, False, False))
+    if not found:
+        raise ConfigurationError("there is no function to work on")
+    return found
+
+
+def _called(reactor: Any, table: FunctionTable, guard: Guard | None) -> Function:
+    if table.command:
+        return CommandFunction(reactor, Manner(table.command), guard, os.environb)
+    # A process that needs it not does without Twisted's web.
+    from txgear.runtime.httpjobs import http_function
+
+    return http_function(reactor, table)
 
 
 def register(worker: Worker, ability: Ability, hooks: AllHooks, limits: TimeLimits | None) -> None:

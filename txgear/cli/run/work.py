@@ -149,8 +149,8 @@ def command(servers: Servers, ready: Callable[[], object], **given: Any) -> int:
     # Before Twisted is there: a process that has threads must not be forked.
     guard = Guard(given["kill_after"]) if words else None
 
-    from txgear.cli.run.jobruns import Manner
     from txgear.cli.run.working import Plan, Work
+    from txgear.runtime.commandjobs import Manner
 
     manner = Manner(
         words,
@@ -161,6 +161,7 @@ def command(servers: Servers, ready: Callable[[], object], **given: Any) -> int:
         plain_fail=given["plain_fail"],
         limit=given["time_limit"],
         grace=given["kill_after"],
+        hint=": --stream sends it as it comes",
     )
     plan = Plan(
         names,

@@ -17,10 +17,11 @@ from twisted.internet.threads import deferToThread
 
 from txgear.cli.base.options import Servers
 from txgear.cli.base.output import printable, write_json
+from txgear.cli.base.quantities import age, size
 from txgear.cli.base.statuses import DONE, UNREACHABLE, CommandError
-from txgear.cli.run import jobruns
-from txgear.cli.run.jobruns import Account, JobRun, Manner
 from txgear.cli.run.reacting import made, peer_arguments
+from txgear.runtime.commandjobs import DONE as JOB_DONE
+from txgear.runtime.commandjobs import Account, JobRun, Manner, shown
 from txgear.runtime.processgroups import Guard
 from txgear.worker import Worker, WorkerJob
 
@@ -196,14 +197,21 @@ class Work:
 
         @raise BrokenPipeError: nobody reads.
         """
-        if self._plan.verbose or account.outcome != jobruns.DONE:
-            self._say(account.line())
+        if self._plan.verbose or account.outcome != JOB_DONE:
+            self._say(line_of(account))
         if self._plan.as_json:
             write_json({**account.as_json(), **(more or {})})
             sys.stdout.flush()
 
     def _say(self, text: str) -> None:
         print(f"{NAME}: {printable(text)}", file=sys.stderr)
+
+
+def line_of(account: Account) -> str:
+    """A line for people about a job."""
+    said = account.why or f"{size(account.size)} in, {size(account.output)} out"
+    name = f"{shown(account.job.handle)} {shown(account.job.function)}"
+    return f"{name}: {account.outcome} after {age(account.seconds)}: {said}"
 
 
 def _write(data: bytes) -> None:

@@ -217,7 +217,22 @@ class MistakesTests(SynchronousTestCase):
             ("url = 'http://a/'\ncommand = ['ls']", "url: a command or a url is wanted, not both"),
             ("command = ['']", "command: the program has no name"),
             ("command = ['ls']\nheaders = {A = 'b'}", "headers: they are for a url"),
-            ("url = 'ftp://a'", "url: http://... or https://... is wanted, not 'ftp://a'"),
+            *(
+                (
+                    f"url = '{url}'",
+                    f"url: http://HOST... or https://HOST... is wanted, percent-encoded, not {url!r}",
+                )
+                for url in ("ftp://a", "http://", "http://a b/", "http://a:0/", "http://a:x/", "http://é/")
+            ),
+            (
+                "url = 'http://me:secret@a/'",
+                "url: a name and a password do not belong there; headers may have Authorization",
+            ),
+            ("url = 'http://a/'\nheaders = {'a b' = 'c'}", "headers: 'a b' is no header"),
+            (
+                "url = 'http://a/'\nheaders = {a = 'b\\nc'}".replace("'b", '"b').replace("c'}", 'c"}'),
+                "headers: 'a' is no header",
+            ),
             ("command = ['ls']\ntimeout = 0", "timeout: expected number >= 0.001"),
             ("command = ['ls']\ntimeout = '30d'", "timeout: expected number <= 2000000.0"),
         ):

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.errors import ConfigurationError, JobFailed, JobRaised
-from txgear.runtime.config import GroupTable
+from txgear.runtime.config import FunctionTable, GroupTable
 from txgear.runtime.functions import function
 from txgear.runtime.timelimits import TimeLimit
 from txgear.runtime.workshop import build
@@ -274,3 +274,32 @@ class WorkshopTests(SynchronousTestCase):
         self.build(f, hooks=(f"{MODULE}:f0",))
         self.run_job()
         self.assertEqual(told, ["w"])
+
+    def test_a_command_and_a_url(self) -> None:
+        """They are there beside what modules have; what these do is tested by themselves."""
+
+        @function("f")
+        def f(job: WorkerJob) -> None:
+            """Do nothing."""
+
+        self.build(
+            f,
+            function={
+                "shell": FunctionTable(command=("cat",), timeout=5.0),
+                "web": FunctionTable(url="http://127.0.0.1:9/x"),
+            },
+        )
+        self.assertEqual(
+            {line.split("\t")[0] for line in self.server.command("status").splitlines()},
+            {"f", "shell", "web", "."},
+        )
+
+    def test_one_name_twice(self) -> None:
+        @function("f")
+        def f(job: WorkerJob) -> None:
+            """Do nothing."""
+
+        error = self.assertRaises(
+            ConfigurationError, self.build, f, function={"f": FunctionTable(command=("cat",))}
+        )
+        self.assertEqual(str(error), "a module has function 'f', and so has the table of the group")

@@ -1,12 +1,12 @@
 """
-Tests for L{txgear.cli.run.lines}.
+Tests for L{txgear.runtime.outputlines}.
 """
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.cli.run.lines import LONGEST_LINE, TAIL, LastLine, Lines, Tail, progress
+from txgear.runtime.outputlines import LONGEST_LINE, TAIL, LastLine, Lines, Tail, progress
 
 
 class LinesTests(SynchronousTestCase):

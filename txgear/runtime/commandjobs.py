@@ -1,5 +1,5 @@
 """
-One job that a command does: what goes in, what comes out, and what is made of how it ends.
+Jobs that commands do: what goes in, what comes out, and what is made of how a command ends.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 
-from txgear.cli.base.quantities import age, size
-from txgear.cli.run.lines import LastLine, Lines, Tail, progress
 from txgear.protocol.constants import MAX_HANDLE, MAX_PACKET
+from txgear.runtime.outputlines import LastLine, Lines, Tail, progress
 from txgear.runtime.processes import PROGRESS, STDERR, STDOUT, CommandProcess, Ending
 from txgear.runtime.processgroups import Guard
 from txgear.worker import Fail, FailWithText, WorkerJob
 
 MOST_OUTPUT: Final = MAX_PACKET - MAX_HANDLE - 1
 """Bytes of a result at the most, as it leaves in one packet."""
+GRACE_SECONDS: Final = 5.0
+"""Between the SIGTERM that asks a command to end and the SIGKILL, where nothing else is said."""
 DONE: Final = "done"
 FAILED: Final = "failed"
 VOID: Final = "void"
@@ -40,6 +41,7 @@ class Manner:
     @ivar plain_fail: whether a failure has no text.
     @ivar limit: seconds that it may take; 0 for no bound.
     @ivar grace: seconds between SIGTERM and SIGKILL.
+    @ivar hint: what a failure says as well whose command has written too much.
     """
 
     words: Sequence[str]
@@ -49,7 +51,8 @@ class Manner:
     stderr: str = "show"
     plain_fail: bool = False
     limit: float = 0.0
-    grace: float = 5.0
+    grace: float = GRACE_SECONDS
+    hint: str = ""
 
 
 @dataclass
@@ -77,9 +80,9 @@ class Account:
         """All of it."""
         status, signal = self.ending or (None, None)
         return {
-            "handle": _text(self.job.handle),
-            "function": _text(self.job.function),
-            "unique": _text(self.job.unique),
+            "handle": shown(self.job.handle),
+            "function": shown(self.job.function),
+            "unique": shown(self.job.unique),
             "server": self.job.server,
             "attempt": self.job.attempt,
             "workload_size": self.size,
@@ -91,14 +94,9 @@ class Account:
             "signal": signal,
         }
 
-    def line(self) -> str:
-        """A line for people."""
-        said = self.why or f"{size(self.size)} in, {size(self.output)} out"
-        name = f"{_text(self.job.handle)} {_text(self.job.function)}"
-        return f"{name}: {self.outcome} after {age(self.seconds)}: {said}"
 
-
-def _text(name: bytes) -> str:
+def shown(name: bytes) -> str:
+    """A name for people: what is no text is escaped."""
     return name.decode("utf-8", "backslashreplace")
 
 
@@ -239,7 +237,7 @@ class JobRun:
             self._result.append(data)
         else:
             self._result.clear()
-            self._give_up(f"more than {size(MOST_OUTPUT)} of output: --stream sends it as it comes")
+            self._give_up(f"more than {MOST_OUTPUT} bytes of output{self._manner.hint}")
 
     def _err(self, data: bytes) -> None:
         self._tail.feed(data)
@@ -272,7 +270,7 @@ class JobRun:
     # Its end
 
     def _overdue(self) -> None:
-        self._give_up(f"the time limit of {age(self._manner.limit)} was over")
+        self._give_up(f"the time limit of {self._manner.limit:g} s was over")
 
     def _give_up(self, why: str) -> None:
         if self.account.outcome != DONE:
@@ -303,3 +301,31 @@ class JobRun:
         tail = self._tail.text()
         why = self.account.why.encode()
         return FailWithText(why + b": " + tail if tail else why)
+
+
+class CommandFunction:
+    """
+    A function whose jobs a command does.
+    """
+
+    def __init__(
+        self, reactor: Any, manner: Manner, guard: Guard | None, inherited: Mapping[bytes, bytes]
+    ) -> None:
+        """
+        @param guard: is told of each command; C{None} for nobody.
+        @param inherited: the worker's environment.
+        """
+        self._reactor = reactor
+        self._manner = manner
+        self._guard = guard
+        self._inherited = inherited
+
+    async def __call__(self, job: WorkerJob) -> bytes:
+        """
+        Do a job. Cancelling it ends the command, and all that it has started.
+
+        @return: its result.
+        @raise FailWithText: it has failed.
+        """
+        run = JobRun(self._reactor, self._manner, self._guard, self._inherited, lambda _: None, job)
+        return await run.do()

@@ -1,6 +1,6 @@
 """
-Tests for L{txgear.cli.run.jobruns} and L{txgear.runtime.processes}: what is said of a job. What commands do
-is in C{tests/test_cli_work.py}.
+Tests for L{txgear.runtime.commandjobs} and L{txgear.runtime.processes}: what is said of a job. What
+commands do is in C{tests/test_cli_work.py}.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.cli.run.jobruns import FAILED, Account, environment
+from txgear.runtime.commandjobs import FAILED, Account, environment
 from txgear.runtime.processes import Ending
 from txgear.worker import WorkerJob
 
@@ -34,7 +34,6 @@ class AccountTests(SynchronousTestCase):
     def test_done(self) -> None:
         """How much went in and out."""
         account = Account(job(), 5, seconds=12.0, output=2048, ending=Ending(0, None))
-        self.assertEqual("H:vm:7 resize: done after 12s: 5 in, 2K out", account.line().replace("2.0K", "2K"))
         self.assertEqual(
             {
                 "handle": "H:vm:7",
@@ -56,8 +55,9 @@ class AccountTests(SynchronousTestCase):
     def test_failed(self) -> None:
         """Why."""
         account = Account(job(), 5, FAILED, "ended by SIGKILL", 12.0, ending=Ending(None, 9))
-        self.assertEqual("H:vm:7 resize: failed after 12s: ended by SIGKILL", account.line())
-        self.assertEqual((None, 9), (account.as_json()["exit_status"], account.as_json()["signal"]))
+        said = account.as_json()
+        self.assertEqual(("failed", "ended by SIGKILL"), (said["outcome"], said["why"]))
+        self.assertEqual((None, 9), (said["exit_status"], said["signal"]))
 
     def test_never_started(self) -> None:
         """There is neither a status nor a signal."""
