@@ -8,18 +8,21 @@ journal, and C{timers.deadline} says when it wants L{Broker.expire} called.
 The server's time is in seconds: those since the epoch when the server started, and
 counted on from there by a clock that nobody can set.
 
-Three enter here: peers by L{Broker}, operators by L{Broker.operations}, and the store by
-L{Broker.store_events}. Each object below them has one task, and calls those below it only.
+Four enter here: peers by L{Broker}, those workers by L{Broker.absences} that may come back, operators by
+L{Broker.operations}, and the store by L{Broker.store_events}. Each object below them has one task, and calls
+those below it only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from txgear.broker.absences import Absences
 from txgear.broker.archive import Archive
-from txgear.broker.bulk import BATCH, BulkTask, BulkTasks, one_by_one
-from txgear.broker.counts import ABANDONED, word_of
+from txgear.broker.bulk import BATCH, one_by_one
+from txgear.broker.counts import word_of
+from txgear.broker.departures import Departures
 from txgear.broker.dispatcher import Dispatcher
 from txgear.broker.functions import Functions
 from txgear.broker.history import History, check_settings
@@ -33,7 +36,7 @@ from txgear.broker.rights import SUBMIT, WORK, check, check_join, knows, may
 from txgear.broker.rules import Rules
 from txgear.broker.sleepers import Sleepers
 from txgear.broker.soundness import check_functions, check_statistics, check_tenants, check_timers
-from txgear.broker.states import CANCELLED, DONE, RUNNING
+from txgear.broker.states import DONE
 from txgear.broker.storeevents import StoreEvents
 from txgear.broker.table import JobTable
 from txgear.broker.tenants import Tenants
@@ -50,7 +53,7 @@ from txgear.errors import (
     QueueError,
     ServerError,
 )
-from txgear.policies import EXCEPTION, FAIL, LOST
+from txgear.policies import EXCEPTION, FAIL
 from txgear.protocol.constants import (
     MAX_UNIQUE,
     NORMAL,
@@ -93,6 +96,7 @@ class Broker:
     @ivar tenants: on whose accounts jobs are.
     @ivar identify: L{Tenants.identify}: who a peer is.
     @ivar dispatcher: which of them is whose turn, and whether the server drains.
+    @ivar absences: the workers that have said who they are, those included that may come back.
     @ivar archive: the jobs that have ended and are still known.
     @ivar persistence: what is told to the journal.
     @ivar lifecycle: what becomes of a job.
@@ -114,6 +118,7 @@ class Broker:
         "_send",
         "_store",
         "_take",
+        "absences",
         "archive",
         "dispatcher",
         "functions",
@@ -165,8 +170,8 @@ class Broker:
         self.store_events = StoreEvents(
             table, functions, dispatcher, archive, lifecycle, pager, timers, self.tenants, self.operations
         )
-        # What comes of peers that leave, and of the draining: it waits for nothing.
-        self._departures = BulkTasks()
+        self._departures = departures = Departures(functions, self.sleepers, dispatcher, lifecycle, timers)
+        self.absences = Absences(table, dispatcher, lifecycle, departures, timers, outbox)
         # Used for each job: found at once.
         self._by_name = functions.by_name
         self._joinable = table.uniques.jobs
@@ -189,8 +194,8 @@ class Broker:
 
     def disconnect(self, peer: Peer, now: float) -> None:
         """
-        A peer has gone: what it ran is taken back, and what nobody else waits
-        for and nobody asked to have done anyway is given up.
+        A peer has gone: what it ran is taken back, unless it is given some time to come back, and what
+        nobody else waits for and nobody asked to have done anyway is given up.
         """
         del self.peers[peer]
         peer.connected = False
@@ -201,32 +206,10 @@ class Broker:
         if peer.attached:
             left = one_by_one(peer.attached)
             peer.attached = {}
-            self._run_in_pieces(self._part(peer, left), now)
-        self.reset_abilities(peer, now)
+            self._departures.part(peer, left, now)
+        self.absences.leave(peer, now)
         if woken_for is not None:
             self.dispatcher.wake(woken_for, now)
-
-    def _part(self, client: Peer, attached: Iterable[Job]) -> BulkTask:
-        """
-        A client has left these jobs. Until its turn has come one of them may be handed out, as if it
-        had been a moment earlier.
-        """
-        now = yield
-        for job in attached:
-            job.part(client)
-            if not (job.wanted or job.state == RUNNING or job.ended):
-                self.lifecycle.end(job, CANCELLED, now, reason=ABANDONED)
-            elif self.dispatcher.draining and not job.clients:
-                self.dispatcher.withhold(job, now)
-            if job.function.lanes.behind(job):
-                self.dispatcher.advance(job, now)
-            now = yield
-
-    def _run_in_pieces(self, task: BulkTask, now: float) -> None:
-        """Do this: the first piece at once, the rest as soon as others have had their turn."""
-        self._departures.start(task, now)
-        if self._departures:
-            self.timers.call_at(now)
 
     # What a worker can do
 
@@ -257,15 +240,17 @@ class Broker:
         """The peer does this function no more; its jobs of it are taken back, counted as lost."""
         function = self.functions.by_name.get(name)
         if function is not None and function in peer.abilities:
-            self._remove_abilities(peer, [function], now)
+            lost = [job for job in peer.running.values() if job.function is function]
+            self._departures.give_up(peer, [function], lost, now)
 
     def rejudge(self, peer: Peer, now: float) -> None:
         """
         What a peer may do has changed: functions for which it may not work any more are taken from it, as
         L{cant_do} does it, and the worker of such a job hears that it is unknown.
         """
-        if lost := [function for function in peer.abilities if not may(peer, WORK, function.name)]:
-            self._remove_abilities(peer, lost, now)
+        forbidden = [function for function in peer.abilities if not may(peer, WORK, function.name)]
+        lost = [job for job in peer.running.values() if not may(peer, WORK, job.function.name)]
+        self._departures.give_up(peer, forbidden, lost, now)
 
     def leave_unseen(self, peer: Peer, now: float) -> None:
         """Jobs of others that a client has joined, and may not know of any more, fail as far as it goes."""
@@ -276,43 +261,11 @@ class Broker:
             job.part(peer)
             self._send(peer, WORK_FAIL, job.handle)
         if left:
-            self._run_in_pieces(self._part(peer, left), now)
+            self._departures.part(peer, left, now)
 
     def reset_abilities(self, peer: Peer, now: float) -> None:
         """The peer does nothing any more; all its jobs are taken back, counted as lost."""
-        self._remove_abilities(peer, list(peer.abilities), now)
-
-    def _remove_abilities(self, peer: Peer, functions: list[Function], now: float) -> None:
-        """The peer works for these functions no more, nor for any that it cannot do."""
-        woken_for = self._awake(peer) if peer.woken_for in functions else None
-        barred = peer.barred is not None
-        self.sleepers.remove_abilities(peer, functions, now)
-        abilities = peer.abilities
-        lost, left = peer.running, {}
-        if abilities:
-            lost = {handle: job for handle, job in lost.items() if job.function not in abilities}
-            if len(lost) < len(peer.running):
-                left = {handle: job for handle, job in peer.running.items() if handle not in lost}
-        if lost or functions:
-            # From here on the peer has nothing more to say of them.
-            peer.running = left
-            self._run_in_pieces(self._take_back(peer, lost.values(), functions), now)
-        if woken_for is not None:
-            self.dispatcher.wake(woken_for, now)
-        if barred and peer.asleep:
-            self.dispatcher.settle(peer, now)
-
-    def _take_back(self, worker: Peer, lost: Iterable[Job], functions: list[Function]) -> BulkTask:
-        """Take jobs back from a worker that has given up their functions."""
-        now = yield
-        for job in lost:
-            # Its time may have been over meanwhile, and the worker may have got it again.
-            if job.worker is worker and worker.running.get(job.handle) is not job:
-                self.lifecycle.attempt_ended(job, LOST, now)
-            now = yield
-        for function in functions:
-            self.functions.forget_if_unused(function)
-            now = yield
+        self._departures.give_up_all(peer, now)
 
     # Jobs come
 
@@ -639,6 +592,18 @@ class Broker:
         self.lifecycle.attempt_ended(job, EXCEPTION, now, data)
         worker.raised = handle
 
+    def work_retry(self, worker: Peer, handle: bytes, seconds: float, data: Data, now: float) -> None:
+        """
+        The attempt has failed, with a reason, and the job had better be tried again after so many seconds: so
+        it is, where its policy allows one more at all. Otherwise it is as if the worker had sent an
+        exception.
+
+        @raise JobNotFound: the job is unknown, or not this worker's.
+        """
+        job = self._job_of(worker, handle, "An exception was received for a job that does not exist")
+        self.lifecycle.attempt_ended(job, EXCEPTION, now, data, seconds)
+        worker.raised = handle
+
     # Time
 
     def expire(self, now: float) -> None:
@@ -661,8 +626,9 @@ class Broker:
             if job is None:
                 break
             self.lifecycle.time_has_come(job, now)
+        away = self.absences.expire(now)
         self._departures.work(now)
-        go_on = min(self.operations.work(now), self.archive.forget_due(now))
+        go_on = min(away, self.operations.work(now), self.archive.forget_due(now))
         for _ in range(BATCH):
             function = self.sleepers.pop_overdue(now)
             if function is None:
@@ -678,7 +644,7 @@ class Broker:
         others wait for good. A function of which there are many has to wait until they are sorted out.
         """
         if not self.dispatcher.draining:
-            self._run_in_pieces(self.dispatcher.drain(now), now)
+            self._departures.start(self.dispatcher.drain(now), now)
 
     @property
     def drained(self) -> bool:
@@ -694,6 +660,8 @@ class Broker:
         jobs, functions = self.table.jobs.values(), self.functions.by_name.values()
         for owner in (self.table, self.dispatcher, self.archive, self.lifecycle):
             owner.check()
+        if not self.halted:
+            self.absences.check(self.peers, jobs)
         self.sleepers.check(list(self.peers))
         check_tenants(self.tenants.by_name.values(), self.peers, jobs)
         check_functions(functions, jobs, self.archive.jobs.values())

@@ -19,6 +19,7 @@ from txgear.broker.states import (
     QUEUED,
     RUNNING,
     STORING,
+    TO_CLAIMED,
     TO_DELAYED,
     TO_PAGED,
     TO_QUEUED,
@@ -203,6 +204,32 @@ class Dispatcher:
             return job
         return None
 
+    def claim(self, job: Job, worker: Peer, now: float) -> None:
+        """
+        A worker has this very job already, which is QUEUED or PAGED: it is at work on it since before the
+        server started. It is RUNNING now, whatever holds its function or its tenant back. Its workload need
+        not be in memory: nobody is to be sent it.
+        """
+        function = job.function
+        self._withdraw_ready(job, now)
+        # As in take, where one call more would be one for each job.
+        job.state = TO_CLAIMED[job.state]
+        job.worker = worker
+        function.counts.new_waits.append(now - job.since)
+        job.since = now
+        job.kept_handle = handle = job.naming % job.number
+        worker.running[handle] = job
+        function.running += 1
+        self.running += 1
+        if (tenant := job.tenant) is not None:
+            tenant.running += 1
+            if tenant.quota.running:
+                self._judge(tenant, now)
+        if function.throttle is not None:
+            function.throttle.started(now)
+            self.regulate(function, now)
+        self.advance(job, now)
+
     @staticmethod
     def _pick(ring: dict[Function, int], priority: int, abilities: dict[Function, float]) -> Function | None:
         """
@@ -272,18 +299,23 @@ class Dispatcher:
         <txgear.broker.table.JobTable.put_last>}. L{advance} is to follow, too, before its function or its
         priority changes.
         """
-        function = job.function
-        if job.state == QUEUED:
-            if job.due:
-                self._timers.discard(job)
-            if function.lanes.withdraw(job) and job.priority not in function.lanes.overflow:
-                self.rings[job.priority].pop(function, None)
-        elif job.state == PAGED:
-            self._leave_overflow(job, now, again=True)
+        if job.state in (QUEUED, PAGED):
+            self._withdraw_ready(job, now)
         else:
-            del function.delayed[job]
+            del job.function.delayed[job]
             self._timers.cancel(job)
         job.state = TO_DELAYED[job.state]
+
+    def _withdraw_ready(self, job: Job, now: float) -> None:
+        """Out of its lane or its overflow, which it may come into again; its state is about to change."""
+        function = job.function
+        if job.state == PAGED:
+            self._leave_overflow(job, now, again=True)
+            return
+        if job.due:
+            self._timers.discard(job)
+        if function.lanes.withdraw(job) and job.priority not in function.lanes.overflow:
+            self.rings[job.priority].pop(function, None)
 
     def _leave_overflow(self, job: Job, now: float, *, again: bool = False) -> None:
         function, priority = job.function, job.priority

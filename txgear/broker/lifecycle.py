@@ -252,7 +252,9 @@ class Lifecycle:
     def begin(self, job: Job, worker: Peer, now: float) -> None:
         """A worker has got a job that has a policy or a history: how long may it take, and be silent?"""
         policy = self._functions.policy_of(job)
-        times = [seconds for seconds in (worker.abilities[job.function], policy.timeout) if seconds]
+        # One that comes back with a job has not said yet what it can do.
+        own = worker.abilities.get(job.function, 0.0)
+        times = [seconds for seconds in (own, policy.timeout) if seconds]
         lease = policy.lease if worker.extended else 0.0
         if job.history is not None or lease or (policy.results is not None and job.background):
             history = job.history = job.history or History()
@@ -266,12 +268,15 @@ class Lifecycle:
         if times:
             self._timers.add(job, now + min(times))
 
-    def attempt_ended(self, job: Job, reason: str, now: float, message: Data = b"") -> None:
+    def attempt_ended(
+        self, job: Job, reason: str, now: float, message: Data = b"", after: float | None = None
+    ) -> None:
         """
         An attempt has ended without a result: the job is tried again, or ends.
 
         @param reason: one of L{txgear.policies.REASONS}.
-        @param message: what its worker sent with that.
+        @param message: what its worker sent with that, or what was said of its end.
+        @param after: seconds after which it is to be tried again, if it is; C{None} for what its policy says.
         """
         history = job.history
         if history is None and job.function.policy is not None:
@@ -287,6 +292,7 @@ class Lifecycle:
             lost=job.retries,
             bound=self._retries,
             chance=self._chance,
+            after=after,
         )
         if isinstance(decision, RetryAfter):
             self._retry(job, decision, reason, now)

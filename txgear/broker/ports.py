@@ -36,6 +36,9 @@ class Outbox(Protocol):
     def pause(self, peer: Peer) -> None:
         """Take no more from this peer until less is on its way to the disk."""
 
+    def hang_up(self, peer: Peer) -> None:
+        """End the connection of this peer at once, when the turn ends."""
+
 
 class Witness(Protocol):
     """Whoever tells operators of what they would not hear of otherwise."""

@@ -48,6 +48,7 @@ def decide(
     lost: int,
     bound: int,
     chance: Callable[[], float],
+    after: float | None = None,
 ) -> Decision:
     """
     A function of policy and history, and of nothing else.
@@ -65,6 +66,8 @@ def decide(
     @param lost: how many of its attempts have ended without a result and were followed by another.
     @param bound: how often a job may run at the most by the classic rules; negative for no bound.
     @param chance: a number from 0 to 1 at random, for the jitter of the delay.
+    @param after: seconds after which the worker has asked for another attempt, if there is one; C{None} for
+        what the policy says.
     """
     retries = policy.retries
     if retries is None and reason in (FAIL, EXCEPTION):
@@ -74,5 +77,6 @@ def decide(
     if retries is None:
         return End(FAILED, lost=True) if 0 <= bound <= lost + 1 else RetryAfter(0.0, first=lost == 0)
     if retries.left(counts, reason):
-        return RetryAfter(policy.backoff.delay(sum(counts.values()), chance()), first=False)
+        delay = policy.backoff.delay(sum(counts.values()), chance()) if after is None else after
+        return RetryAfter(delay, first=False)
     return End(DEAD if background else FAILED)

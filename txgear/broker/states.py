@@ -49,7 +49,7 @@ MOVES: Final[dict[int, tuple[int, ...]]] = {
     STORING: (DELAYED, QUEUED, PAGED, FAILED, CANCELLED),
     DELAYED: (DELAYED, QUEUED, PAGED, CANCELLED, EXPIRED),
     QUEUED: (DELAYED, RUNNING, CANCELLED, EXPIRED),
-    PAGED: (DELAYED, QUEUED, FAILED, CANCELLED, EXPIRED),
+    PAGED: (DELAYED, QUEUED, RUNNING, FAILED, CANCELLED, EXPIRED),
     RUNNING: (DELAYED, QUEUED, PAGED, DONE, FAILED, DEAD, CANCELLED),
     DONE: (),
     FAILED: (),
@@ -70,6 +70,9 @@ TO_STORING: Final = _entering(STORING)
 TO_DELAYED: Final = _entering(DELAYED)
 TO_QUEUED: Final = _entering(QUEUED)
 TO_PAGED: Final = _entering(PAGED)
-TO_RUNNING: Final = _entering(RUNNING)
+TO_RUNNING: Final = {QUEUED: RUNNING}
+"""A worker is handed what is in memory."""
+TO_CLAIMED: Final = _entering(RUNNING)
+"""It may have the rest already."""
 TO_ENDED: Final = {state: _entering(state) for state in (DONE, FAILED, DEAD, CANCELLED, EXPIRED)}
 """The tables of the states that end a job, by state."""

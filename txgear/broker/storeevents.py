@@ -179,6 +179,7 @@ class StoreEvents:
         )
         job.place, job.size, job.retries = record.place, record.size, record.retries
         job.stored = True
+        self._table.restored = max(self._table.restored, record.number)
         history = self._history(job, record.history)
         if record.state:
             job.state = record.state

@@ -59,9 +59,10 @@ class JobTable:
     @ivar prefix: what these start with.
     @ivar last_number: the last number, or place, that was given out.
     @ivar reserved: the last one that may be.
+    @ivar restored: the highest number of those that were kept when the server started; 0 for none.
     """
 
-    __slots__ = ("jobs", "last_number", "naming", "prefix", "reserved", "uniques")
+    __slots__ = ("jobs", "last_number", "naming", "prefix", "reserved", "restored", "uniques")
 
     def __init__(self, prefix: bytes) -> None:
         """
@@ -73,6 +74,7 @@ class JobTable:
         self.naming = naming_of(prefix)
         self.last_number = 0
         self.reserved = LAST_NUMBER
+        self.restored = 0
 
     def add(self, job: Job) -> None:
         """A job is to be done. If it has a key no other job of its function has that."""

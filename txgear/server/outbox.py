@@ -200,6 +200,10 @@ class Outbox:
                 held.paused = True
                 self._stop_reading(peer)
 
+    def hang_up(self, peer: Peer) -> None:
+        """Part of L{txgear.broker.ports.Outbox}: what the peer was to be written is lost."""
+        self._afterwards.append((peer, self._lines[peer].abort))
+
     def nothing_for(self, peer: Peer) -> bool:
         """Whether there is nothing that the peer is still to be written."""
         return peer not in self._pending and peer not in self._held

@@ -12,7 +12,7 @@ TABLES = {
     DELAYED: states.TO_DELAYED,
     QUEUED: states.TO_QUEUED,
     PAGED: states.TO_PAGED,
-    RUNNING: states.TO_RUNNING,
+    RUNNING: states.TO_CLAIMED,
     **TO_ENDED,
 }
 
@@ -36,6 +36,7 @@ class MovesTests(SynchronousTestCase):
 
     def test_only_a_queued_job_can_be_handed_out(self) -> None:
         self.assertEqual(states.TO_RUNNING, {QUEUED: RUNNING})
+        self.assertEqual(states.TO_CLAIMED, {QUEUED: RUNNING, PAGED: RUNNING})
 
     def test_only_a_new_job_is_on_its_way_to_the_disk(self) -> None:
         self.assertEqual(states.TO_STORING, {NEW: STORING})

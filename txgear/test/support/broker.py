@@ -104,11 +104,16 @@ class FakeOutbox:
     An outbox that keeps what it is given.
 
     @ivar paused: the peers of whom no more is to be taken.
+    @ivar hung_up: those whose connections are to end.
     """
 
     def __init__(self) -> None:
         self.sent: list[tuple[Peer, Heard]] = []
         self.paused: list[Peer] = []
+        self.hung_up: list[Peer] = []
+
+    def hang_up(self, peer: Peer) -> None:
+        self.hung_up.append(peer)
 
     def pause(self, peer: Peer) -> None:
         self.paused.append(peer)
@@ -356,6 +361,24 @@ class BrokerFixture:
     def leave(self, peer: Peer) -> None:
         self.broker.disconnect(peer, self.now)
 
+    def known_worker(self, key: str, *functions: bytes) -> Peer:
+        """A new peer that has said hello with this key, and can do these functions."""
+        peer = self.connect(extended=True)
+        self.greet(peer, key)
+        for function in functions:
+            self.broker.can_do(peer, function, 0.0, self.now)
+        return peer
+
+    def greet(self, peer: Peer, key: str, *claimed: Job, attempt: int = 1) -> list[bytes]:
+        """
+        A peer says hello.
+
+        @param claimed: what it has in hand.
+        @return: what of that is its own.
+        """
+        jobs = {job.handle: attempt for job in claimed}
+        return self.broker.absences.greet(peer, key, jobs, (), self.now)
+
     def submit(
         self,
         client: Peer | None,
@@ -416,7 +439,9 @@ class BrokerFixture:
         # The next server's time begins with what the wall clock shows.
         self.now += self.broker.timers.offset
         rules = replace(self._rules, prefix=prefix)
+        grace = self.broker.absences.grace
         self.broker = Broker(self.outbox, rules, self.journal, self._chance)
+        self.broker.absences.grace = grace
         self.broker.store_events.reserve(first, 1000)
         self.broker.operations.set_policies(self.policies, self.now)
         self.broker.store_events.restore(self.journal.kept(), self.journal.stored_values.values(), self.now)

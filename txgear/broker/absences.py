@@ -1,0 +1,260 @@
+"""
+Workers that have said who they are, by a key that nobody else knows: what such a worker runs stays its own
+for a while when its connection is lost.
+
+A worker that is absent is still the worker of its jobs. Their times go on, operators may cancel them, and
+nobody else gets them. It comes back by saying hello with its key, and says which of them it still has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Final
+
+from txgear.broker.bulk import BATCH
+from txgear.broker.rights import WORK, may
+from txgear.broker.states import PAGED, QUEUED, RUNNING
+from txgear.broker.timerqueue import TimerQueue
+from txgear.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from txgear.broker.departures import Departures
+    from txgear.broker.dispatcher import Dispatcher
+    from txgear.broker.lifecycle import Lifecycle
+    from txgear.broker.model import Job, Peer
+    from txgear.broker.ports import Outbox
+    from txgear.broker.table import JobTable
+    from txgear.broker.timers import Timers
+
+GONE_SECONDS: Final = 1.0
+"""
+Seconds for which the connection of a worker is read that is said to be gone: what it sent before its end is
+on its way to us, and its end is behind that. Only where its machine has gone as well there is no end.
+"""
+
+
+class Acquaintance:
+    """
+    A worker that has said hello.
+
+    @ivar key: what it showed.
+    @ivar peer: its connection, the last one where it is absent.
+    @ivar since: since when it is absent, by the server's time; 0.0 where it is not.
+    @ivar words: why it is gone, as somebody has said who knows its key; C{None} where nobody has.
+    @ivar due: when it is given up, by the server's time; 0.0 for never.
+    """
+
+    __slots__ = ("due", "key", "peer", "since", "words")
+
+    def __init__(self, key: str, peer: Peer) -> None:
+        self.key = key
+        self.peer = peer
+        self.since = 0.0
+        self.words: bytes | None = None
+        self.due = 0.0
+
+
+class Absences:
+    """
+    @ivar grace: seconds for which a worker may be absent; 0.0 for not at all. Whoever owns the broker sets
+        it; it holds for those that leave from then on.
+    """
+
+    __slots__ = (
+        "_by_key",
+        "_by_peer",
+        "_departures",
+        "_dispatcher",
+        "_lifecycle",
+        "_outbox",
+        "_queue",
+        "_table",
+        "_timers",
+        "grace",
+    )
+
+    def __init__(
+        self,
+        table: JobTable,
+        dispatcher: Dispatcher,
+        lifecycle: Lifecycle,
+        departures: Departures,
+        timers: Timers,
+        outbox: Outbox,
+    ) -> None:
+        self._table = table
+        self._dispatcher = dispatcher
+        self._lifecycle = lifecycle
+        self._departures = departures
+        self._timers = timers
+        self._outbox = outbox
+        self.grace = 0.0
+        self._by_key: dict[str, Acquaintance] = {}
+        self._by_peer: dict[Peer, Acquaintance] = {}
+        # Those that are given up at some time.
+        self._queue: TimerQueue[Acquaintance] = TimerQueue()
+
+    # A worker comes
+
+    def greet(
+        self, peer: Peer, key: str, jobs: Mapping[bytes, int], parts: Collection[bytes], now: float
+    ) -> list[bytes]:
+        """
+        A worker says who it is, and what it has in hand. What it had here, and does not claim, is lost. Where
+        it has another connection, that one ends: it is dead, and nobody has noticed.
+
+        @param key: see L{txgear.protocol.hello.Hello.key}.
+        @param jobs: the jobs that it claims, by handle: which attempt at each it has.
+        @param parts: those of them of which it has sent a part.
+        @return: the handles of those that are its own.
+        @raise InvalidArgument: it has said so on this connection before.
+        """
+        if peer in self._by_peer:
+            raise InvalidArgument("A worker says hello once on a connection")
+        former = self._forget(self._by_key.get(key))
+        if former is not None and former.words is not None:
+            self._give_up(former, now)
+            former = None
+        self._by_key[key] = self._by_peer[peer] = Acquaintance(key, peer)
+        held: list[bytes] = []
+        for handle, attempt in jobs.items():
+            job = None if former is None else former.peer.running.get(handle)
+            if job is None:
+                job = self._find_queued(handle, attempt, parts)
+            if job is None or job.retries + 1 != attempt or not may(peer, WORK, job.function.name):
+                continue
+            if job.state == RUNNING:
+                assert job.worker is not None
+                del job.worker.running[handle]
+                job.worker = peer
+                peer.running[handle] = job
+                if job.history is not None:
+                    job.history.beat = now
+            else:
+                self._dispatcher.claim(job, peer, now)
+                self._lifecycle.begin(job, peer, now)
+            held.append(handle)
+        if former is not None:
+            self._give_up(former, now)
+        return held
+
+    def _find_queued(self, handle: bytes, attempt: int, parts: Collection[bytes]) -> Job | None:
+        """
+        A job that a worker may have got of the server that was here before this one. Nobody has got it since,
+        or it would be another attempt.
+        """
+        job = self._table.by_handle(handle)
+        if (
+            job is not None
+            and self.grace
+            # Not one that happens to be called the same, where nothing is stored.
+            and job.stored
+            and job.number <= self._table.restored
+            and job.handle == handle
+            and job.state in (QUEUED, PAGED)
+            # What it sent of the result, nobody has any more.
+            and handle not in parts
+        ):
+            return job
+        return None
+
+    # A worker goes
+
+    def leave(self, peer: Peer, now: float) -> None:
+        """The connection of a peer is lost: it can do nothing any more, and may come back to its jobs."""
+        known = self._by_peer.get(peer)
+        if known is None:
+            self._departures.give_up_all(peer, now)
+        elif known.words is not None or not (self.grace and peer.running):
+            self._forget(known)
+            self._give_up(known, now)
+        else:
+            self._departures.give_up(peer, list(peer.abilities), (), now)
+            # We read nothing of it: otherwise that would mean that its silence is our doing.
+            peer.unread = False
+            known.since = now
+            self._wait(known, now + self.grace)
+
+    def gone(self, key: str, words: bytes, now: float) -> None:
+        """
+        A worker is gone for good, as somebody says who knows its key: its attempts end with these words as
+        soon as all is read that it has sent. Where the key is unknown nothing happens.
+        """
+        known = self._by_key.get(key)
+        if known is None or known.words is not None:
+            return
+        known.words = words
+        if known.since:
+            self._forget(known)
+            self._give_up(known, now)
+        else:
+            self._wait(known, now + GONE_SECONDS)
+
+    def _wait(self, known: Acquaintance, due: float) -> None:
+        self._queue.add(known, due)
+        self._timers.call_at(due)
+
+    def _forget(self, known: Acquaintance | None) -> Acquaintance | None:
+        """It is not known any more."""
+        if known is not None:
+            self._queue.discard(known)
+            del self._by_key[known.key], self._by_peer[known.peer]
+        return known
+
+    def _give_up(self, known: Acquaintance, now: float) -> None:
+        """Nothing is its own any more that it had."""
+        peer = known.peer
+        self._departures.give_up_all(peer, now, known.words or b"")
+        if peer.connected:
+            self._outbox.hang_up(peer)
+
+    def expire(self, now: float) -> float:
+        """
+        Give those up whose time is over.
+
+        @return: when the next one's is, by the server's time, or less than a second earlier; infinite for
+            never.
+        """
+        for _ in range(BATCH):
+            known = self._queue.pop_due(now)
+            if known is None:
+                break
+            self._forget(known)
+            self._give_up(known, now)
+        return self._queue.next_due()
+
+    # Who is absent
+
+    def since(self, peer: Peer) -> float:
+        """Since when a worker is absent, by the server's time; 0.0 where it is not."""
+        known = self._by_peer.get(peer)
+        return 0.0 if known is None else known.since
+
+    def until(self, peer: Peer) -> float:
+        """When an absent worker is given up, by the server's time."""
+        return self._by_peer[peer].due
+
+    def absent(self) -> Iterator[Peer]:
+        """The workers that are absent and still have jobs."""
+        return (peer for peer, known in self._by_peer.items() if known.since and peer.running)
+
+    def check(self, peers: Collection[Peer], jobs: Collection[Job]) -> None:
+        """
+        Has each job that runs a worker that is there, or may come back?
+
+        @param peers: those that are connected.
+        @param jobs: those that have not ended.
+        @raise AssertionError: one has not.
+        """
+        assert {known.key: known for known in self._by_peer.values()} == self._by_key
+        waiting = [known for known in self._by_peer.values() if known.due]
+        assert len(self._queue) == len(waiting), (len(self._queue), waiting)
+        for peer, known in self._by_peer.items():
+            assert known.peer is peer, peer
+            assert (peer in peers) == (not known.since), peer
+            assert bool(known.due) == (known.since > 0 or known.words is not None), peer
+        for job in jobs:
+            worker = job.worker
+            # One that has given its jobs up may still have some for a moment.
+            if worker is not None and job.kept_handle in worker.running:
+                assert worker in peers or worker in self._by_peer, job
