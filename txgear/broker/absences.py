@@ -225,6 +225,11 @@ class Absences:
 
     # Who is absent
 
+    def peer(self, key: str) -> Peer | None:
+        """The last connection of the worker with this key; C{None} where nobody has it."""
+        known = self._by_key.get(key)
+        return None if known is None else known.peer
+
     def since(self, peer: Peer) -> float:
         """Since when a worker is absent, by the server's time; 0.0 where it is not."""
         known = self._by_peer.get(peer)

@@ -48,6 +48,7 @@ _WORDS: Final[dict[str, Callable[[Any], str]]] = {
     "unfinished-memory": byte_words,
     "queue-memory": byte_words,
     "store-timeout": _seconds,
+    "worker-grace": _seconds,
 }
 """How values are said that are more than a number or a text."""
 

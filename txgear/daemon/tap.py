@@ -45,7 +45,7 @@ from txgear.net.proxyheader import Trusted
 from txgear.protocol.constants import DEFAULT_PORT, MAX_PACKET
 from txgear.protocol.textlines import LEVELS
 from txgear.server.budget import UNFINISHED_MEMORY
-from txgear.server.settings import Settings
+from txgear.server.settings import WORKER_GRACE, Settings
 from txgear.server.sockets import KeepAlive
 from txgear.server.values import COERCIONS
 from txgear.stores import TIMEOUT, default_url, make_store, sqlite_path
@@ -286,6 +286,14 @@ class Options(UsageOptions):
             "bytes of workloads that are kept in memory, as 64M or 2G; the others stay in the store until"
             " their turn comes [default: 256M]",
             COERCIONS["queue-memory"],
+        ),
+        (
+            "worker-grace",
+            None,
+            int(WORKER_GRACE),
+            "seconds for which the jobs of one of txgear's own workers stay its own when its connection is"
+            " lost; 0 for none",
+            COERCIONS["worker-grace"],
         ),
         (
             "can-do-timeout-unit",
@@ -565,6 +573,7 @@ class Options(UsageOptions):
             queue_memory=self["queue-memory"] or QUEUE_MEMORY,
             store_timeout=float(self["store-timeout"]),
             can_do_timeout_unit=self["can-do-timeout-unit"],
+            worker_grace=float(self["worker-grace"]),
             refuse_by_closing=bool(self["refuse-by-closing"]),
         )
 

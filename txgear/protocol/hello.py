@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -40,6 +40,8 @@ class Hello:
     @ivar started: when it started, by its wall clock, in seconds since the epoch; 0.0 where it does not say.
     @ivar jobs: what it has in hand, or has ended without hearing that the server knows, by handle: which
         attempt at each.
+    @ivar parts: those of them of which it has sent data or a warning. Only the very server that has got that
+        may give them back: another one, after a restart, would have a part of the result only.
     """
 
     key: str = field(repr=False)
@@ -51,10 +53,14 @@ class Hello:
     group: str = ""
     started: float = 0.0
     jobs: Mapping[bytes, int] = field(default_factory=dict)
+    parts: Collection[bytes] = frozenset()
 
     def to_bytes(self) -> bytes:
         """The packet's data. Of the jobs the first L{MOST_CLAIMED} are in it."""
-        jobs = [[text(handle), attempt] for handle, attempt in list(self.jobs.items())[:MOST_CLAIMED]]
+        jobs = [
+            [text(handle), attempt, handle in self.parts]
+            for handle, attempt in list(self.jobs.items())[:MOST_CLAIMED]
+        ]
         found = {
             "key": self.key,
             "id": self.id,
@@ -109,12 +115,14 @@ def read_hello(data: bytes) -> Hello:
     pid = found.get("pid")
     if pid is not None and not _is_count(pid):
         raise InvalidArgument("pid: a whole number is wanted, or null")
+    jobs, parts = _jobs(found.get("jobs", []))
     return Hello(
         key=found["key"],
         pid=pid,
         runtime=found.get("runtime", ""),
         started=_seconds(found, "started", float(_MOST_NUMBER)),
-        jobs=_jobs(found.get("jobs", [])),
+        jobs=jobs,
+        parts=parts,
         **words,
     )
 
@@ -165,18 +173,26 @@ def _is_count(number: Any) -> bool:
     return isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= _MOST_NUMBER
 
 
-def _jobs(pairs: Any) -> dict[bytes, int]:
-    if not isinstance(pairs, list):
+def _jobs(entries: Any) -> tuple[dict[bytes, int], frozenset[bytes]]:
+    """The jobs with their attempts, and those of which a part was sent."""
+    if not isinstance(entries, list):
         raise InvalidArgument("jobs: a list is wanted")
-    pairs = pairs[:MOST_CLAIMED]
-    for pair in pairs:
+    entries = entries[:MOST_CLAIMED]
+    for entry in entries:
         if not (
-            isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and _is_count(pair[1])
+            isinstance(entry, list)
+            and len(entry) >= 2
+            and isinstance(entry[0], str)
+            and _is_count(entry[1])
+            and all(isinstance(sent, bool) for sent in entry[2:3])
         ):
             raise InvalidArgument(
                 'jobs: of each its handle and its attempt are wanted, as in ["H:desk:1", 1]'
             )
-    return dict(zip(_handles([pair[0] for pair in pairs]), [pair[1] for pair in pairs], strict=True))
+    handles = _handles([entry[0] for entry in entries])
+    jobs = dict(zip(handles, [entry[1] for entry in entries], strict=True))
+    sent = frozenset(handle for handle, entry in zip(handles, entries, strict=True) if True in entry[2:3])
+    return jobs, sent
 
 
 def _handles(words: Iterable[str]) -> list[bytes]:

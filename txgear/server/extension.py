@@ -6,6 +6,7 @@ results that are fetched later, and workers that beat and can be steered.
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +16,7 @@ from twisted.logger import Logger, LogLevel
 
 from txgear.broker.about import About
 from txgear.broker.archive import history_of
-from txgear.broker.history import History
+from txgear.broker.history import MOST_TEXT, History
 from txgear.broker.load import load
 from txgear.broker.model import Job, Peer
 from txgear.broker.rights import READ, check, knows, seen_by
@@ -41,12 +42,17 @@ from txgear.protocol.constants import (
     STEERED,
     SUBMIT_JOB_OPTIONS,
     WORK_BEAT,
+    WORK_RETRY,
+    WORKER_GONE,
+    WORKER_HELLO,
     WORKER_STATE,
+    WORKER_WELCOME,
 )
+from txgear.protocol.hello import Welcome, is_key, read_hello
 from txgear.protocol.packets import PIECES_FROM, Data, Pieces
-from txgear.protocol.textlines import shown, unescaped
+from txgear.protocol.textlines import for_line, shown, text, unescaped
 from txgear.protocol.traces import Trace
-from txgear.quantities import duration
+from txgear.quantities import MOST_SECONDS, duration
 from txgear.server.jobserver import JobServer
 from txgear.server.steering import read_state
 
@@ -67,6 +73,7 @@ LAST_SECOND: Final = 253402300799
 
 log = Logger()
 
+_SECONDS: Final = re.compile(rb"[0-9]{1,12}(\.[0-9]{1,9})?")
 _PRIORITIES: Final = {"high": HIGH, "normal": NORMAL, "low": LOW}
 
 
@@ -409,6 +416,35 @@ class Extension:
         if state.paused != peer.paused:
             self._broker.dispatcher.set_paused(peer, state.paused, self._server.seconds())
 
+    def _hello(self, data: Data) -> None:
+        hello = read_hello(bytes(data))
+        peer, absences = self._peer, self._broker.absences
+        former = absences.peer(hello.key)
+        held = absences.greet(peer, hello.key, hello.jobs, hello.parts, self._server.seconds())
+        about = peer.about = peer.about or About()
+        about.id, about.host, about.pid = hello.id, hello.host, hello.pid
+        about.version, about.group, about.started = hello.version, hello.group, hello.started
+        self._send(WORKER_WELCOME, Welcome(absences.grace, frozenset(held)).to_bytes())
+        if former is not None and former.connected:
+            self._server.notices.complain(
+                log,
+                LogLevel.info,
+                "{peer}: the worker has another connection now; this one is closed",
+                peer=for_line(former.name).decode("utf-8"),
+            )
+
+    def _gone(self, key: bytes, words: Data) -> None:
+        word = text(key)
+        if not is_key(word):
+            raise InvalidArgument("key: 32 hexadecimal digits are wanted, in small letters")
+        # Of UTF-8 that is as much as is kept.
+        self._broker.absences.gone(word, bytes(words)[: 4 * MOST_TEXT], self._server.seconds())
+
+    def _retry(self, handle: bytes, seconds: bytes, reason: Data) -> None:
+        if not _SECONDS.fullmatch(seconds) or (delay := float(seconds)) > MOST_SECONDS:
+            raise InvalidArgument("seconds: a number is wanted, such as 90 or 0.5, up to ten years")
+        self._broker.work_retry(self._peer, handle, delay, reason, self._server.seconds())
+
     def _load(self, names: Data) -> int:
         asked = bytes(names).split(b"\0") if names else []
         if len(asked) > MOST_LOADS:
@@ -430,5 +466,8 @@ class Extension:
         WORKER_STATE: _state,
         FUNCTION_LOAD: _load,
         STEERED: _steered,
+        WORKER_HELLO: _hello,
+        WORKER_GONE: _gone,
+        WORK_RETRY: _retry,
     }
     """What each type of packet asks for; see L{txgear.server.gear.GearProtocol.requests}."""

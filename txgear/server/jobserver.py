@@ -156,6 +156,7 @@ class JobServer:
         self.journal = journal
         rules = Rules(settings.prefix, settings.retries, settings.wakeups, settings.queue_memory)
         self.broker = Broker(self.outbox, rules, journal, random.random)
+        self.broker.absences.grace = settings.worker_grace
         self.started = self.seconds()
         self.census = Census(self.broker, clock, self.cooperator, self.seconds)
         self.recently = Recently(self.broker.statistics, clock, self.cooperator)

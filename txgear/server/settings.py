@@ -5,6 +5,7 @@ Settings of a server, for all its ports.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from zope.interface import implementer
 
@@ -13,6 +14,9 @@ from txgear.interfaces import IServerSettings
 from txgear.protocol.constants import MAX_PACKET
 from txgear.server.budget import UNFINISHED_MEMORY
 from txgear.server.sockets import KeepAlive
+
+WORKER_GRACE: Final = 10.0
+"""Seconds, where the operator says nothing else: to notice a lost connection and make another takes a few."""
 
 
 @implementer(IServerSettings)
@@ -34,6 +38,8 @@ class Settings:
     @ivar queue_memory: bytes of workloads that are kept in memory; the store has all.
     @ivar can_do_timeout_unit: one of L{txgear.server.values.UNITS}, for the CAN_DO_TIMEOUT of peers that
         speak the classic protocol only; for all others it is the protocol's.
+    @ivar worker_grace: seconds for which the jobs of a worker that has said who it is stay its own when its
+        connection is lost; 0.0 for not at all.
     @ivar refuse_by_closing: whether a submit of such a peer is refused by the end of its connection.
     """
 
@@ -49,4 +55,5 @@ class Settings:
     store_timeout: float = 5.0
     queue_memory: int = QUEUE_MEMORY
     can_do_timeout_unit: str = "milliseconds"
+    worker_grace: float = WORKER_GRACE
     refuse_by_closing: bool = False

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from txgear import quantities
 from txgear.errors import ConfigurationError, PolicyError
+from txgear.protocol.hello import MAX_GRACE
 from txgear.protocol.textlines import LEVELS
 
 MAX_RETRIES: Final = 255
@@ -112,6 +113,7 @@ COERCIONS: Final[dict[str, Callable[[str], Any]]] = {
     "tls-client": client,
     "unfinished-memory": size("unfinished-memory", SMALLEST_MAX_PACKET),
     "verbose": level,
+    "worker-grace": number("worker-grace", 0, int(MAX_GRACE)),
     "worker-wakeup": number("worker-wakeup", 0, MAX_WAKEUPS),
 }
 """What makes an option's value of its text, or raises C{ValueError} with a line about it."""

@@ -160,6 +160,9 @@ class ReturnTests(AbsenceTestCase):
         others = self.fixture.worker(b"f")
         job = self.grabbed(others, self.fixture.submit(None))
         queued = self.fixture.submit(None)
+        self.assertEqual(
+            (self.broker.absences.peer(KEY), self.broker.absences.peer("x")), (self.worker, None)
+        )
         _, held = self.come_back(job, queued)
         self.assertEqual((held, job.worker, queued.state), ([], others, QUEUED))
 

@@ -44,6 +44,7 @@ class SourcesTests(SynchronousTestCase):
             ("max-packet", "64 MiB"),
             ("queue-memory", "256 MiB"),
             ("store-timeout", "5 s"),
+            ("worker-grace", "10 s"),
             ("exceptions", "off"),
             ("web", "tcp:4780:interface=127.0.0.1"),
             ("store", "memory:"),

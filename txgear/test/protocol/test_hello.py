@@ -22,7 +22,16 @@ def written(**members: Any) -> bytes:
 class HelloTests(SynchronousTestCase):
     def test_there_and_back(self) -> None:
         hello = Hello(
-            KEY, "images-3", "vm", 7, "txgear 0.1.0", OTHER, "images", 1.5, {b"H:vm:7": 1, b"H:\xff:8": 2}
+            KEY,
+            "images-3",
+            "vm",
+            7,
+            "txgear 0.1.0",
+            OTHER,
+            "images",
+            1.5,
+            {b"H:vm:7": 1, b"H:\xff:8": 2},
+            frozenset((b"H:vm:7",)),
         )
         self.assertEqual(read_hello(hello.to_bytes()), hello)
 
@@ -32,6 +41,10 @@ class HelloTests(SynchronousTestCase):
 
     def test_what_is_not_known_is_passed_over(self) -> None:
         self.assertEqual(read_hello(written(colour="red", id="a")), Hello(KEY, "a"))
+
+    def test_of_jobs_more_may_be_said(self) -> None:
+        hello = read_hello(written(jobs=[["a", 1], ["b", 2, True], ["c", 3, False, "more"]]))
+        self.assertEqual((hello.jobs, hello.parts), ({b"a": 1, b"b": 2, b"c": 3}, {b"b"}))
 
     def test_long_words_are_cut(self) -> None:
         hello = read_hello(written(id="é" * 500))
@@ -93,6 +106,7 @@ class HelloTests(SynchronousTestCase):
             (written(jobs=[["H:vm:7"]]), "jobs: of each"),
             (written(jobs=[[7, 1]]), "jobs: of each"),
             (written(jobs=[["H:vm:7", "1"]]), "jobs: of each"),
+            (written(jobs=[["H:vm:7", 1, "yes"]]), "jobs: of each"),
         ):
             with self.assertRaisesRegex(InvalidArgument, complaint) as caught:
                 read_hello(data)

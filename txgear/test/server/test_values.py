@@ -18,6 +18,8 @@ class ValuesTests(SynchronousTestCase):
             ("queue-memory", "2 GiB", 2 << 30),
             ("verbose", "info", "INFO"),
             ("can-do-timeout-unit", "seconds", "seconds"),
+            ("worker-grace", "0", 0),
+            ("worker-grace", "3600", 3600),
             ("job-handle-prefix", "H:here", b"H:here"),
         ):
             self.assertEqual(COERCIONS[name](text), expected)
@@ -32,6 +34,9 @@ class ValuesTests(SynchronousTestCase):
             ("max-packet", "1"),
             ("verbose", "loud"),
             ("can-do-timeout-unit", "minutes"),
+            ("worker-grace", "-1"),
+            ("worker-grace", "3601"),
+            ("worker-grace", "10s"),
             ("job-handle-prefix", "a b"),
         ):
             said = str(self.assertRaises(ValueError, COERCIONS[name], text))
