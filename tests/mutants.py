@@ -1208,8 +1208,8 @@ MUTANTS: Final = (
     Mutant(
         "a worker keeps a function for which it may not work any more",
         "server/guard.py",
-        "        if peer.abilities:\n            self._broker.rejudge(peer, self._seconds())\n",
-        "",
+        "        if peer.abilities or peer.running:\n",
+        "        if False:\n",
         "server.test_guard",
     ),
     Mutant(
@@ -1243,8 +1243,8 @@ MUTANTS: Final = (
     Mutant(
         "a worker keeps the jobs of a function for which it may not work",
         "broker/broker.py",
-        "if lost := [function for function in peer.abilities if not may(peer, WORK, function.name)]:",
-        "if lost := [function for function in peer.abilities if False]:",
+        "lost = [job for job in peer.running.values() if not may(peer, WORK, job.function.name)]",
+        "lost: list[Job] = []",
         "server.test_guard",
     ),
     Mutant(
@@ -1833,5 +1833,48 @@ MUTANTS: Final = (
         '        said["base64"] = b64encode(wanted.workload).decode("ascii")\n',
         '        said["workload"] = wanted.workload.decode("latin-1")\n',
         "cli.run.test_submitjobs",
+    ),
+    # Workers that come back.
+    Mutant(
+        "who comes back has jobs of functions for which it may not work",
+        "broker/absences.py",
+        " or not may(peer, WORK, job.function.name):",
+        ":",
+        "broker.test_absences",
+    ),
+    Mutant(
+        "an attempt that is over goes on",
+        "broker/absences.py",
+        " or job.retries + 1 != attempt or",
+        " or",
+        "broker.test_absences",
+    ),
+    Mutant(
+        "a job is claimed that only has the same handle",
+        "broker/absences.py",
+        "            and job.number <= self._table.restored\n",
+        "",
+        "broker.test_absences",
+    ),
+    Mutant(
+        "a result of which a part is lost is taken for a whole one",
+        "broker/absences.py",
+        "            and handle not in parts\n",
+        "",
+        "broker.test_absences",
+    ),
+    Mutant(
+        "who was said to be gone comes back to its jobs",
+        "broker/absences.py",
+        "            self._give_up(former, now)\n            former = None\n",
+        "            pass\n",
+        "broker.test_absences",
+    ),
+    Mutant(
+        "the log shows a worker's key",
+        "protocol/hello.py",
+        "    key: str = field(repr=False)\n",
+        "    key: str\n",
+        "protocol.test_hello",
     ),
 )

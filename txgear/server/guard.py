@@ -249,7 +249,7 @@ class Guard:
             self._logins.pop(peer, None)
         else:
             self._logins[peer] = found
-        if peer.abilities:
+        if peer.abilities or peer.running:
             self._broker.rejudge(peer, self._seconds())
         if peer.attached and peer.tenant is before:
             # What it has submitted as somebody else is its own, too.

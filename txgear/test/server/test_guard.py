@@ -30,7 +30,9 @@ from txgear.protocol.constants import (
     SET_CLIENT_ID,
     SUBMIT_JOB_BG,
     WORK_COMPLETE,
+    WORKER_HELLO,
 )
+from txgear.protocol.hello import Hello
 from txgear.protocol.packets import request, response
 from txgear.security.access import NOBODY, Access, Identity, Rule
 from txgear.security.audit import AuditLog
@@ -352,6 +354,18 @@ class ReplaceTests(GuardTestCase):
         self.assertFalse(worker.closed)
         client.tell(request(CAN_DO, b"mail.send"))
         self.assertEqual(client.ask(request(GRAB_JOB)), response(JOB_ASSIGN, HANDLES[1], b"mail.send", b"w"))
+
+    def test_a_right_is_lost_by_one_that_has_come_back(self) -> None:
+        """It has not said yet what it can do."""
+        worker, client = self.connect("web"), self.connect("ops")
+        hello = request(WORKER_HELLO, Hello("a" * 32, jobs={HANDLES[1]: 1}).to_bytes())
+        client.tell(submit(b"w", b"mail.send"))
+        worker.tell(EXTEND, hello, request(CAN_DO, b"mail.send"), request(GRAB_JOB))
+        worker.leave()
+        again = self.connect("web")
+        self.assertIn(HANDLES[1], again.ask(EXTEND, hello))
+        self.replace(Access([WEB, OPS], (*RULES, rule("web", *ACTS, functions=("mail.send",), allow=False))))
+        self.assertIn(b"JOB_NOT_FOUND\0", again.ask(request(WORK_COMPLETE, HANDLES[1], b"")))
 
     def test_whoever_goes_on_in_a_peers_name(self) -> None:
         """It has the rights that the identity has by then, be there rules or not, until it is dismissed."""
