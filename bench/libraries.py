@@ -162,6 +162,11 @@ class Server:
                 raise RuntimeError("the server does not listen")
             time.sleep(0.05)
 
+    @property
+    def pid(self) -> int:
+        """The process that runs now."""
+        return self._process.pid
+
     def stop(self) -> None:
         """End it as a service manager does."""
         self._process.send_signal(signal.SIGTERM)

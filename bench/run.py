@@ -139,13 +139,17 @@ def certificates(folder: Path) -> dict[str, str]:
     return {name: str(file) for name, file in files.items()}
 
 
-def built(name: str, tls: bool = False) -> str:
-    """The program made of C{name.c} beside this file, with OpenSSL or without; compiled at the first use."""
+def built(name: str, tls: bool = False, needs: tuple[str, ...] = ()) -> str:
+    """
+    The program made of C{name.c} beside this file, with OpenSSL or without; compiled at the first use.
+
+    @param needs: more words for the compiler.
+    """
     source = HERE / f"{name}.c"
-    kind = "-tls" * tls
-    binary = Path(tempfile.gettempdir()) / f"txgear-{name}{kind}-{os.getuid()}-{int(source.stat().st_mtime)}"
+    kind = source.stem + "-tls" * tls
+    binary = Path(tempfile.gettempdir()) / f"txgear-{kind}-{os.getuid()}-{int(source.stat().st_mtime)}"
     if not binary.exists():
-        words = ["cc", "-O2", "-o", str(binary), str(source)]
+        words = ["cc", "-O2", "-o", str(binary), str(source), *needs]
         words += ["-DGEARLOAD_TLS", "-lssl", "-lcrypto"] if tls else []
         if subprocess.run(words, check=False).returncode:
             sys.exit(f"{source} cannot be compiled" + "; it needs Debian's libssl-dev" * tls)
