@@ -148,6 +148,10 @@ bench-nagle: $(TESTABLE) ## a worker that waits for acknowledgements, as many li
 libraries: $(TESTABLE) ## the table of client libraries in docs/compatibility.md; some minutes
 	@$(BIN)/python bench/libraries.py
 
+.PHONY: bench-workers
+bench-workers: $(TESTABLE) ## what one worker process does, beside other libraries; BEFORE=FOLDER has a checkout of an earlier build
+	@$(BIN)/python bench/workers.py $(if $(BEFORE),--before '$(BEFORE)')
+
 .PHONY: bench-stalls
 bench-stalls: $(TESTABLE) ## what one peer can do to all others; ONLY=status,unread for some of it
 	@$(BIN)/python bench/stalls.py $(if $(ONLY),--only '$(ONLY)')

@@ -3,9 +3,9 @@
 How many jobs a second one worker process does: C{make bench-workers}.
 
 Workers of other libraries and of this project, one process each, do background jobs of 100 bytes that wait
-in a queue of this server, which keeps them in memory; the function returns the workload. The CPU of the worker
-and of the server is reckoned for each job: on a machine that does other things meanwhile it says more than
-the jobs a second. Each has a server of its own; they take turns, and the medians count.
+in a queue of this server, which keeps them in memory; the function returns the workload. The CPU of the
+worker and of the server is reckoned for each job: on a machine that does other things meanwhile it says more
+than the jobs a second. Each has a server of its own; they take turns, and the medians count.
 
 Then workers whose functions wait for 2 to 10 milliseconds, eight jobs at once, while eight clients submit one
 foreground job after another, and wait for it.
@@ -113,7 +113,7 @@ def contenders(before: str | None, folder: Path) -> list[Contender]:
         found.append(Contender("php-gearman (PHP)", f"php {PEERS}/php.php worker {{port}}", 60_000))
     else:
         print("php-gearman cannot be had", file=sys.stderr)
-    builds = [("txgear", {})]
+    builds: list[tuple[str, dict[str, str]]] = [("txgear", {})]
     if before is not None:
         builds.insert(0, ("txgear before", {"PYTHONPATH": str(Path(before).resolve())}))
     for build, environment in builds:
@@ -192,7 +192,7 @@ def waiting(before: str | None) -> None:
     """The table of functions that wait."""
     print("\n| 8 jobs of 2 to 10 ms at once | jobs/s | p50 | p99 | worker's CPU for a job |")
     print("|---|--:|--:|--:|--:|")
-    environments = {"txgear": {}}
+    environments: dict[str, dict[str, str]] = {"txgear": {}}
     if before is not None:
         environments = {"txgear before": {"PYTHONPATH": str(Path(before).resolve())}, **environments}
     for name, environment in environments.items():

@@ -6,22 +6,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
-from threading import Thread
 from types import CoroutineType
 from typing import Any, Final
 
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
-from twisted.internet.threads import deferToThreadPool
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from txgear.net import arguments
 from txgear.protocol.constants import WORK_EXCEPTION, WORK_FAIL
 from txgear.worker.functions import Ability, Fail, FailWithText, Function
 from txgear.worker.job import WorkerJob
+from txgear.worker.threads import Handed, Threads
 
 MAX_EXCEPTION: Final = 65536
 """Bytes of an exception's text that are sent at the most."""
@@ -33,6 +32,9 @@ WRITE_EACH: Final = 4
 """Jobs in hand from which the results of the first half leave before the others are begun."""
 WRITE_SECONDS: Final = 0.002
 """How long results wait at the most for those of the jobs that came with theirs."""
+
+IN_THREAD: Final = object()
+"""Stands for the result of a function that was called in a thread."""
 
 InThread = Callable[[Function, WorkerJob], "Deferred[Any]"]
 """Calls a blocking function with its job, and fires with what it returns."""
@@ -72,10 +74,10 @@ class RunningJobs:
         self._clock = clock
         self._abilities = abilities
         self.concurrency = concurrency
-        self._in_thread = in_thread or self._run_in_pool
+        self._in_thread = in_thread
         self._most_jobs = self._left = most_jobs
         self.jobs_wanted: Callable[[], object] = lambda: None
-        self._pool: ThreadPool | None = None
+        self._threads = Threads(reactor, self._take)
         self._running: set[WorkerJob] = set()
         self._waiting: deque[WorkerJob] = deque()
         self._starting = False
@@ -165,11 +167,9 @@ class RunningJobs:
             job.running.cancel()
 
     def stop_threads(self) -> None:
-        """The worker has stopped: end the pool of threads. It is made anew when it is needed."""
-        pool, self._pool = self._pool, None
-        if pool is not None and not any(job.from_thread for job in self._running):
-            # A pool whose threads are busy would keep us here until they are not.
-            pool.stop()
+        """The worker has stopped: end its threads, each when its function has returned."""
+        self._threads.stop()
+        self._threads = Threads(self._reactor, self._take)
 
     def _start(self, job: WorkerJob, now: float) -> None:
         ability = self._abilities.get(job.function)
@@ -178,48 +178,63 @@ class RunningJobs:
             self._end(Failure(Fail()), job, False)
             return
         self._running.add(job)
-        outcome: object
-        if ability.blocking:
-            job.from_thread = _from_thread(self._reactor)
-            outcome = maybeDeferred(self._in_thread, ability.call, job)
-        else:
-            try:
-                outcome = ability.call(job)
-            except BaseException:
-                outcome = Failure()
-            if isinstance(outcome, CoroutineType):
-                outcome = Deferred.fromCoroutine(outcome)
+        try:
+            outcome = self._call_in_thread(ability, job) if ability.blocking else ability.call(job)
+        except BaseException:
+            outcome = Failure()
+        if isinstance(outcome, CoroutineType):
+            outcome = Deferred.fromCoroutine(outcome)
         if isinstance(outcome, Deferred):
-            self._goes_on(outcome, job, ability, now)
+            job.running = outcome
+            _ = outcome.addBoth(self._finished, job, ability.json)
+            if not job.gone:  # otherwise it has ended after all, or was given up meanwhile
+                self._set_timers(job, ability, now)
+        elif outcome is IN_THREAD:
+            self._set_timers(job, ability, now)
         else:
             self._end(outcome, job, ability.json)
 
-    def _goes_on(self, outcome: Deferred[Any], job: WorkerJob, ability: Ability, begun: float) -> None:
+    def _call_in_thread(self, ability: Ability, job: WorkerJob) -> object:
+        """
+        Have a function called that blocks.
+
+        @return: a Deferred of its result, or L{IN_THREAD}.
+        """
+        job.from_thread = partial(self._threads.hand_over, job)
+        if self._in_thread is not None:
+            return self._in_thread(ability.call, job)
+        self._threads.run(ability.call, job, partial(self._finished, json=ability.json))
+        return IN_THREAD
+
+    def _take(self, handed: list[Handed]) -> None:
+        """Do what threads want done; what they send and the next requests leave together."""
+        with ExitStack() as stack:
+            for connection in {id(each.job.connection): each.job.connection for each in handed}.values():
+                stack.enter_context(connection.gathered())
+            starting, self._starting = self._starting, True
+            try:
+                for each in handed:
+                    try:
+                        each.call(*each.arguments)
+                    except Exception:
+                        self.log.failure("what a thread of job {handle} handed over", handle=each.job.handle)
+            finally:
+                self._starting = starting
+            self._start_waiting()
+            self.jobs_wanted()
+
+    def _set_timers(self, job: WorkerJob, ability: Ability, begun: float) -> None:
         """
         The function has been called, and its job has not ended with that.
 
         @param begun: when it was called.
         """
-        job.running = outcome
-        _ = outcome.addBoth(self._finished, job, ability.json)
-        if job.gone:
-            return  # it has ended after all, or was given up meanwhile
         spent = self._clock.seconds() - begun
         if ability.timeout is not None:
             left = max(ability.timeout - spent, 0.0)
             job.timer = self._clock.callLater(left, self._overdue, job, ability.timeout)
         if job.lease and job.next_beat is None:
             job.beat(self._clock, spent)
-
-    def _run_in_pool(self, call: Function, job: WorkerJob) -> Deferred[Any]:
-        if self._pool is not None and self._pool.max != self.concurrency:
-            self._pool.adjustPoolsize(0, self.concurrency)
-        if self._pool is None:
-            self._pool = ThreadPool(0, self.concurrency, "txgear-worker")
-            # A thread that never ends must not keep the process from ending.
-            self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
-            self._pool.start()
-        return deferToThreadPool(IReactorFromThreads(self._reactor), self._pool, call, job)
 
     def _finished(self, outcome: object, job: WorkerJob, json: bool) -> None:
         """The function has returned or raised."""
@@ -265,12 +280,3 @@ class RunningJobs:
             timeout=timeout,
         )
         self.give_up(job, "its time was up")
-
-
-def _from_thread(reactor: IReactorTime) -> Callable[..., object]:
-    """How a thread calls something in the reactor's own; at once where there is only one, as in a test."""
-    return reactor.callFromThread if IReactorFromThreads.providedBy(reactor) else _at_once
-
-
-def _at_once(call: Callable[..., object], *arguments: object) -> None:
-    call(*arguments)
