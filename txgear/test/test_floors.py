@@ -32,7 +32,19 @@ FLOORS: Final = (
         "journal",
         "stores",
     ),
-    *("client", "worker", "server", "web", "plugins", "daemon", "runtime", "cli", "testing", "test"),
+    *(
+        "client",
+        "worker",
+        "tracing",
+        "server",
+        "web",
+        "plugins",
+        "daemon",
+        "runtime",
+        "cli",
+        "testing",
+        "test",
+    ),
 )
 """The folders, and the modules beside them, from the first that knows nobody to the last."""
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random as _random
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from time import time
 from typing import Any, Final, TypeVar
@@ -30,6 +31,7 @@ from txgear.worker.functions import (
     Function,
     RetryLater,
     Runner,
+    Tracing,
     partitioned,
 )
 from txgear.worker.hello import Identity
@@ -89,6 +91,7 @@ class Worker(Service):
         random: Callable[[], float] = _random.random,
         in_thread: InThread | None = None,
         most_jobs: int | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         """
         @param servers: endpoint strings (C{tcp:host:port}, C{tls:host:port},
@@ -120,6 +123,8 @@ class Worker(Service):
             of the worker's own.
         @param most_jobs: after so many jobs the worker stops by itself; C{None} for never. A server that
             takes long to answer may give it one more. It counts anew when it is started again.
+        @param tracing: has the calls of functions traced; a L{Tracing<txgear.tracing.Tracing>} does it with
+            OpenTelemetry.
         @raise ValueError: a server is not understood, or there is none, a number makes no sense, a file
             of TLS cannot be used, or the token has not the form of one.
         @raise TypeError: an argument of a wrong type.
@@ -138,6 +143,7 @@ class Worker(Service):
         self._known: dict[bytes, Ability] = {}
         self._abilities: dict[bytes, Ability] = {}
         self._words = Words()
+        self._tracing = tracing
         if most_jobs is not None:
             most_jobs = _arguments.count("most_jobs", most_jobs)
         self._jobs = RunningJobs(reactor, clock, self._known, concurrency, in_thread, most_jobs)
@@ -224,6 +230,8 @@ class Worker(Service):
         if checked in self._abilities:
             raise ValueError(f"function {name!r} is registered already")
         ability = Ability(checked, call, timeout, blocking, json)
+        if self._tracing is not None:
+            ability = replace(ability, call=self._tracing.traced(call))
         self._known[checked] = self._abilities[checked] = ability
         self._links.announce(ability)
 

@@ -124,6 +124,16 @@ class Ability:
         return request(CAN_DO_TIMEOUT, self.name, b"%d" % round(self.timeout * 1000))
 
 
+class Tracing(Protocol):
+    """What traces the attempts of a worker; L{txgear.tracing.Tracing} is one."""
+
+    def traced(self, call: Function) -> Function:
+        """
+        @return: what is called with each job in place of the function, in the same thread. What the function
+            returns and raises is what this one does.
+        """
+
+
 class Runner(Protocol):
     """Submits the parts of a partitioned job; a L{txgear.client.Client} is one."""
 
