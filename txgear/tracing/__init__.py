@@ -8,7 +8,6 @@ conventions for messaging. This needs the extra C{otel}.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from contextvars import ContextVar, copy_context
 from functools import partial
@@ -20,6 +19,7 @@ from twisted.python.failure import Failure
 
 from txgear._version import __version__
 from txgear.protocol.traces import Trace
+from txgear.tracing.attributes import ATTEMPT, SCHEMA, as_text, in_words, kind_of, of_job, of_server
 from txgear.worker import Fail, FailWithText, RetryLater, WorkerJob
 from txgear.worker.functions import Function
 
@@ -39,13 +39,6 @@ try:
 except ModuleNotFoundError as error:
     raise ImportError(f"txgear.tracing needs the extra otel: {error}") from error
 
-SCHEMA: Final = "https://opentelemetry.io/schemas/1.37.0"
-"""The conventions that the attributes follow."""
-ATTEMPT: Final = "txgear.attempt"
-"""The attribute with the number of the attempt, 1 for the first; the conventions have none for it."""
-
-_PLACE: Final = re.compile(r"(?:(?:tcp|tls|ssl):)?(?:host=)?\[?([^\]]+?)\]?:(?:port=)?(\d{1,5})(?::.*)?")
-_SOCKET: Final = re.compile(r"unix:(?:path=)?([^:]+)(?::.*)?")
 _ON_PURPOSE: Final = (Fail, FailWithText, RetryLater)
 
 _propagator: Final = TraceContextTextMapPropagator()
@@ -78,9 +71,9 @@ class Tracing:
         """
         return SubmitSpan(
             self._tracer.start_span(
-                f"submit {_text(function)}",
+                f"submit {as_text(function)}",
                 kind=SpanKind.PRODUCER,
-                attributes=_attributes("submit", "send", function, size),
+                attributes=of_job("submit", "send", function, size),
             )
         )
 
@@ -132,13 +125,13 @@ class Tracing:
             if job.attempt <= 1:
                 parent = submit
         span = self._tracer.start_span(
-            f"process {_text(job.function)}",
+            f"process {as_text(job.function)}",
             parent,
             SpanKind.CONSUMER,
             {
-                **_attributes("process", "process", job.function, len(job.workload)),
-                **_place(job.server),
-                "messaging.message.id": _text(job.handle),
+                **of_job("process", "process", job.function, len(job.workload)),
+                **of_server(job.server),
+                "messaging.message.id": as_text(job.handle),
                 ATTEMPT: job.attempt,
             },
             links,
@@ -159,7 +152,7 @@ class Tracing:
             withdrawn = job.gone and isinstance(error, CancelledError)
             if not withdrawn and not isinstance(error, _ON_PURPOSE):
                 span.record_exception(error)
-            _fail(span, error, job.why_gone if withdrawn else _words(error))
+            _fail(span, error, job.why_gone if withdrawn else in_words(error))
 
 
 class SubmitSpan:
@@ -177,7 +170,7 @@ class SubmitSpan:
 
     def taken(self, handle: bytes, server: str) -> None:
         """A server has the job."""
-        self._span.set_attributes({"messaging.message.id": _text(handle), **_place(server)})
+        self._span.set_attributes({"messaging.message.id": as_text(handle), **of_server(server)})
         self._span.end()
 
     def failed(self, error: BaseException) -> None:
@@ -196,42 +189,6 @@ def _carried(carrier: Mapping[str, str]) -> Trace | None:
 
 
 def _fail(span: Span, error: BaseException, words: str) -> None:
-    kind = type(error)
-    span.set_attribute("error.type", kind.__qualname__ if kind.__module__ == "builtins" else _full(kind))
+    span.set_attribute("error.type", kind_of(error))
     span.set_status(StatusCode.ERROR, words)
     span.end()
-
-
-def _words(error: BaseException) -> str:
-    return _text(error.text) if isinstance(error, (FailWithText, RetryLater)) else str(error)
-
-
-def _full(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _attributes(operation: str, kind: str, function: bytes, size: int) -> dict[str, str | int]:
-    return {
-        "messaging.system": "gearman",
-        "messaging.operation.name": operation,
-        "messaging.operation.type": kind,
-        "messaging.destination.name": _text(function),
-        "messaging.message.body.size": size,
-    }
-
-
-def _place(server: str) -> dict[str, str | int]:
-    """
-    Where a server is.
-
-    @param server: its name.
-    """
-    if found := _SOCKET.fullmatch(server):
-        return {"server.address": found[1]}
-    if found := _PLACE.fullmatch(server):
-        return {"server.address": found[1], "server.port": int(found[2])}
-    return {"server.address": server}
-
-
-def _text(name: bytes) -> str:
-    return name.decode("utf-8", "backslashreplace")

@@ -34,7 +34,8 @@ if not reason("opentelemetry"):
         use_span,
     )
 
-    from txgear.tracing import ATTEMPT, Tracing
+    from txgear.tracing import Tracing
+    from txgear.tracing.attributes import ATTEMPT
 
 
 class TracedTestCase(SynchronousTestCase):
