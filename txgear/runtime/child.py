@@ -24,6 +24,7 @@ from twisted.logger import FileLogObserver, LogEvent, Logger, LogLevel, eventAsT
 
 from txgear.errors import ConfigurationError
 from txgear.net.monotonic import use_monotonic_clock
+from txgear.protocol.textlines import text
 from txgear.runtime.birth import CONTROL, PAGE
 from txgear.runtime.config import GroupTable
 from txgear.runtime.control import (
@@ -102,7 +103,7 @@ class Child:
         for word in SUPERVISORS:
             self._worker.on_word(word, partial(self._ask, word))
         self._worker.on_word("stop", self._stop_word)
-        self._control.send(Loaded([_text(name) for name in self._worker.functions]))
+        self._control.send(Loaded([text(name) for name in self._worker.functions]))
         _ = self._turning.start(TURN_SECONDS)
         _ = self._worker.when_ready().addCallback(lambda _: self._control.send(Ready()))
         self._worker.startService()
@@ -171,10 +172,6 @@ def _heeded(answer: Answer) -> str:
     if not answer.done:
         raise Refused(answer.text)
     return answer.text
-
-
-def _text(name: bytes) -> str:
-    return name.decode("utf-8", "backslashreplace")
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from txgear.errors import server_error
-from txgear.net.arguments import Text, token_bytes
+from txgear.net.arguments import Text, client_id, token_bytes
 from txgear.net.connector import Connector
 from txgear.net.login import Login
 from txgear.net.serverconnection import Limits, ServerConnection
@@ -28,6 +28,7 @@ from txgear.protocol.constants import (
     FUNCTION_LOAD,
     FUNCTION_LOADS,
     OPTION_REQ,
+    SET_CLIENT_ID,
     WORKER_GONE,
 )
 from txgear.protocol.packets import Data, request
@@ -65,13 +66,16 @@ class SupervisorConnection(ServerConnection):
         login: Login | None,
         on_ready: Callable[[SupervisorConnection], object],
         on_error: Callable[[SupervisorConnection, str], object],
+        name: bytes,
     ) -> None:
         """
         @param on_ready: called when the server has answered for the first time.
         @param on_error: called with what the server refuses, in words.
+        @param name: what lists of connections call it.
         """
         # A server of another kind answers with an ERROR, and knows nothing of all this.
-        greeting = [] if login is not None else [request(OPTION_REQ, EXTENSION_OPTION)]
+        greeting = [request(SET_CLIENT_ID, name)] if name else []
+        greeting += [] if login is not None else [request(OPTION_REQ, EXTENSION_OPTION)]
         super().__init__(clock, server, Limits(), greeting, login)
         self._on_ready = on_ready
         self._on_error = on_error
@@ -165,6 +169,7 @@ class Servers:
         identity: Identity,
         functions: Callable[[], Collection[bytes]],
         *,
+        name: Text = b"",
         tls: TLSArgument = False,
         token: Text | None = None,
         random: Callable[[], float] = _random.random,
@@ -173,6 +178,7 @@ class Servers:
         @param servers: as L{Worker<txgear.worker.Worker>} takes them; named as its processes name them.
         @param identity: who the supervisor is, at all of them.
         @param functions: asked each second of which functions it matters how many jobs wait.
+        @param name: what lists of connections call it.
         @param tls: as L{Worker<txgear.worker.Worker>} takes it.
         @param token: the same.
         @param random: numbers from 0 to 1, to spread the attempts to connect.
@@ -182,6 +188,7 @@ class Servers:
         self._clock = steady(reactor)
         self._identity = identity
         self._functions = functions
+        self._name = client_id(name)
         self._login = None if token is None else Login(token_bytes(token))
         self._connectors = {
             server: Connector(self._clock, [server], self._connection_to, self._unreachable, random)
@@ -231,6 +238,15 @@ class Servers:
         )
 
     @property
+    def reached(self) -> Mapping[str, bool]:
+        """All servers, by name: whether there is a connection over which the server has answered."""
+        found = {}
+        for server, connector in self._connectors.items():
+            connection = connector.connection
+            found[server.name] = connection is not None and connection.usable
+        return found
+
+    @property
     def problems(self) -> Mapping[str, str]:
         """The servers, by name, that cannot be reached now, each with the reason."""
         return {server.name: why for server, why in self._problems.items()}
@@ -273,7 +289,7 @@ class Servers:
     # Connections
 
     def _connection_to(self, server: Server) -> SupervisorConnection:
-        return SupervisorConnection(self._clock, server, self._login, self._ready, self._refused)
+        return SupervisorConnection(self._clock, server, self._login, self._ready, self._refused, self._name)
 
     def _ready(self, connection: SupervisorConnection) -> None:
         server = connection.server

@@ -1,42 +1,84 @@
 """
-A runtime that is all that its process does: its signals.
+A runtime that is all that its process does: its signals, whoever asks how it is, and code that changes.
 """
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 
+from txgear.daemon.notify import notifier
+from txgear.runtime.config import RuntimeTable
+from txgear.runtime.health import Health
+from txgear.runtime.report import Report
 from txgear.runtime.supervisor import Supervisor
+from txgear.runtime.watching import Watcher
+
+ITS_OWN: Final = frozenset(("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"))
+"""What a service manager tells this process, and not its children."""
 
 
 class RuntimeService(Supervisor):
     """
     A L{Supervisor} that heeds signals: SIGTERM and SIGINT end the process when all jobs have ended, a second
-    one cuts that short, and SIGHUP has everything loaded anew.
+    one cuts that short, and SIGHUP has everything loaded anew. It tells how it is.
     """
 
-    def __init__(self, reactor: Any, *arguments: Any, **options: Any) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        table: RuntimeTable,
+        read: Callable[[], RuntimeTable],
+        environ: Mapping[str, str],
+        *,
+        config: str = "",
+        **options: Any,
+    ) -> None:
         """
-        @param arguments: those of L{Supervisor}.
+        @param environ: the environment of the process; what is for it alone the children do not get.
+        @param config: the file that C{read} reads, which is watched as well where code is.
+        @param options: those of L{Supervisor}.
+        @raise ConfigurationError: a server, a file or an address that the table names cannot be used.
         """
-        super().__init__(reactor, *arguments, **options)
+        inherited = {name: value for name, value in environ.items() if name not in ITS_OWN}
+        super().__init__(reactor, table, read, inherited, **options)
         self._reactor = reactor
+        self._config = config
+        report = Report(self)
+        self._health = Health(
+            reactor,
+            self._clock,
+            report,
+            table.health,
+            notifier(self._clock, environ, report.summary),
+        )
+        self._watcher: Watcher | None = None
+
+    # Start and stop
 
     def startService(self) -> None:
-        """Start all children, and heed signals."""
+        """
+        Start all children, tell how this is, and heed signals.
+
+        @raise ConfigurationError: nobody can be told how this is: a port cannot be opened.
+        """
+        self._health.startService()
         self._heed_signals()
         # Again, when the reactor has installed its own.
         self._reactor.callWhenRunning(self._heed_signals)
         super().startService()
+        self._watch()
 
     def stopService(self) -> Deferred[None]:
-        """As in L{Supervisor}."""
+        """As in L{Supervisor}. Until the end it is told how this is."""
         self.log.info("the runtime stops; jobs have {seconds:g} s", seconds=self.table.stop_timeout)
-        return super().stopService()
+        self._health.stopping()
+        if self._watcher is not None:
+            self._watcher.stop()
+        return super().stopService().addCallback(lambda _: self._health.stopService())
 
     def _heed_signals(self) -> None:
         for number, action in (
@@ -55,3 +97,31 @@ class RuntimeService(Supervisor):
             self.hurry()
         else:
             self._reactor.stop()
+
+    # New code
+
+    def reload(self) -> None:
+        """As in L{Supervisor}."""
+        if self.stopping:
+            return
+        self._health.reloading()
+        before = self.table
+        super().reload()
+        if self.table is before:
+            return
+        self._watch()
+        if self.table.health != before.health:
+            self.log.warn("health has changed in the file: that takes a restart")
+
+    def _watch(self) -> None:
+        """Watch code and the file, or do not, as the table says."""
+        files = [self._config] if self._config else []
+        if not self.table.watch:
+            if self._watcher is not None:
+                self._watcher.stop()
+                self._watcher = None
+        elif self._watcher is None:
+            self._watcher = Watcher(self._clock, self.table.path, files, self.reload)
+            self._watcher.start()
+        else:
+            self._watcher.watch(self.table.path, files)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random as _random
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from time import time
 from typing import Any, Final
@@ -28,7 +28,9 @@ from txgear.runtime.guard import ChildrensGuard
 from txgear.runtime.member import Member, Owner, Plan
 from txgear.runtime.memory import memory_of
 from txgear.runtime.peers import peer_arguments
+from txgear.runtime.scaling import Load
 from txgear.runtime.servers import Servers
+from txgear.runtime.sizing import Sizing
 from txgear.runtime.starters import SpawnStarter, Starter
 from txgear.runtime.template import Preload
 from txgear.worker.hello import Identity
@@ -84,7 +86,9 @@ class Supervisor(Service):
         self._memory = memory
         self._generation = 1
         self._started = time()
-        self.servers = self._servers(table)
+        self._sizing = Sizing(self._clock, self.groups, self._load)
+        self._peers = peer_arguments(table)
+        self.servers = self._servers(table, self._peers)
         self._leaving: list[WorkerGroup] = []
         self._guard = ChildrensGuard(table.stop_timeout + GUARD_SECONDS)
         self._looking = LoopingCall(self._look)
@@ -136,7 +140,7 @@ class Supervisor(Service):
 
     # Servers
 
-    def _servers(self, table: RuntimeTable) -> Servers:
+    def _servers(self, table: RuntimeTable, peers: dict[str, Any]) -> Servers:
         """
         @raise ConfigurationError: they cannot be spoken to in the way that the table says.
         """
@@ -144,21 +148,16 @@ class Supervisor(Service):
         try:
             return Servers(
                 self._reactor,
-                **peer_arguments(table),
+                **peers,
                 identity=Identity(self.key, id, "", "", self._started),
-                functions=self._functions,
+                functions=self._sizing.functions,
+                name=id,
             )
         except ValueError as error:
             raise ConfigurationError(str(error)) from error
 
-    def _functions(self) -> set[bytes]:
-        """The functions of which it matters how many jobs wait."""
-        return {
-            name.encode()
-            for group in self.groups.values()
-            if group.plan.group.max is not None
-            for name in group.functions
-        }
+    def _load(self, names: Iterable[bytes]) -> Load | None:
+        return self.servers.load(names)
 
     # Groups
 
@@ -203,6 +202,8 @@ class Supervisor(Service):
     def _look(self) -> None:
         for group in self._all_groups():
             group.look()
+        if not self.stopping:
+            self._sizing.look()
 
     def _weigh(self) -> None:
         members = {each.pid: each for group in self._all_groups() for each in group.members if each.pid}
@@ -220,14 +221,15 @@ class Supervisor(Service):
             return
         try:
             table = self._read()
-            servers = self._servers(table)
+            peers = peer_arguments(table)
+            servers = self._servers(table, peers)
         except TxgearError as error:
             self.log.critical("nothing is loaded anew: {error}", error=error)
             return
         self.log.info("all code is loaded anew")
-        if peer_arguments(table) != peer_arguments(self.table):
+        if peers != self._peers:
             # They may have to be told of children that have ended until now; the new ones are told of others.
-            before, self.servers = self.servers, servers
+            before, self.servers, self._peers = self.servers, servers, peers
             servers.start()
             _ = before.stop()
         self.table = table

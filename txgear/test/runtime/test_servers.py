@@ -260,11 +260,13 @@ class OtherServersTests(ServersTestCase):
             self.clock.advance(2)
         (line,) = said(events)
         self.assertIn("the supervisor cannot reach one: Connection was refused", line)
-        self.assertEqual(list(servers.problems), ["one"])
+        self.assertEqual((list(servers.problems), servers.reached), (["one"], {"one": False}))
         self.one.refusing = False
         self.clock.advance(10)
         self.welcome(self.one)
-        self.assertEqual(servers.problems, {})
+        self.assertEqual((servers.problems, servers.reached), ({}, {"one": True}))
+        self.one.line.lose()
+        self.assertEqual(servers.reached, {"one": False})
 
     def test_a_token(self) -> None:
         """It logs in before it says anything."""
@@ -275,6 +277,12 @@ class OtherServersTests(ServersTestCase):
         self.one.line.send(LOGGED_IN, b"images")
         self.assertEqual(self.one.line.welcome(), [])
         self.assertEqual(self.one.line.packets(), [AskTests.QUESTION])
+
+    def test_a_name(self) -> None:
+        """It is the first that is said, whether or not the server is one of txgear's."""
+        self.start(self.one, name="images-supervisor")
+        named = ("SET_CLIENT_ID", b"images-supervisor")
+        self.assertEqual(self.one.line.welcome(), [named, ASKED])
 
     def test_arguments(self) -> None:
         identity = Identity(KEY, "images", "", "", 1.5)
