@@ -20,7 +20,7 @@ from typing import Any, Final
 from setproctitle import setproctitle
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
-from twisted.logger import FileLogObserver, LogEvent, Logger, LogLevel, eventAsText, globalLogBeginner
+from twisted.logger import Logger
 
 from txgear.errors import ConfigurationError
 from txgear.net.monotonic import use_monotonic_clock
@@ -45,6 +45,7 @@ from txgear.runtime.control import (
     cut,
     first_message,
 )
+from txgear.runtime.loglines import JobLines, start_log
 from txgear.runtime.peers import peer_arguments
 from txgear.runtime.slots import JobSlots, page_slots
 from txgear.runtime.status import StatusPage
@@ -99,7 +100,8 @@ class Child:
 
         @raise Exception: the code cannot be loaded.
         """
-        build(self._reactor, self._group, self._worker, [self._slots])
+        lines = JobLines(self._task.table.log_jobs == "all")
+        build(self._reactor, self._group, self._worker, [self._slots, lines])
         for word in SUPERVISORS:
             self._worker.on_word(word, partial(self._ask, word))
         self._worker.on_word("stop", self._stop_word)
@@ -208,7 +210,7 @@ def work(control: socket.socket, page: int) -> int:
     reactor: Any = installed
 
     use_monotonic_clock(reactor)
-    globalLogBeginner.beginLoggingTo([FileLogObserver(sys.stderr, log_line)], redirectStandardIO=False)
+    log_lines = start_log(sys.stderr, task.table.log, task.id)
     try:
         worker = Worker(
             reactor,
@@ -234,6 +236,7 @@ def work(control: socket.socket, page: int) -> int:
         signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(child.terminated))
         try:
             child.start()
+            log_lines.take_over_logging()
         except BaseException as error:
             status = FAILED
             traceback.print_exc()
@@ -246,13 +249,6 @@ def work(control: socket.socket, page: int) -> int:
     reactor.run()
     sys.stderr.flush()
     return status
-
-
-def log_line(event: LogEvent) -> str | None:
-    """An event as a line for the supervisor's log, without those of Twisted's that say nothing."""
-    if event["log_namespace"].startswith("twisted.") and event["log_level"] < LogLevel.warn:
-        return None
-    return f"{eventAsText(event, includeTimestamp=False, includeSystem=False)}\n"
 
 
 def use_path(folders: Sequence[str]) -> None:

@@ -305,19 +305,16 @@ class JobRun:
 
 class CommandFunction:
     """
-    A function whose jobs a command does.
+    A function whose jobs a command does. No guard watches over it: it has the mark of the process that starts
+    it, and is ended with that.
     """
 
-    def __init__(
-        self, reactor: Any, manner: Manner, guard: Guard | None, inherited: Mapping[bytes, bytes]
-    ) -> None:
+    def __init__(self, reactor: Any, manner: Manner, inherited: Mapping[bytes, bytes]) -> None:
         """
-        @param guard: is told of each command; C{None} for nobody.
         @param inherited: the worker's environment.
         """
         self._reactor = reactor
         self._manner = manner
-        self._guard = guard
         self._inherited = inherited
 
     async def __call__(self, job: WorkerJob) -> bytes:
@@ -327,5 +324,5 @@ class CommandFunction:
         @return: its result.
         @raise FailWithText: it has failed.
         """
-        run = JobRun(self._reactor, self._manner, self._guard, self._inherited, lambda _: None, job)
+        run = JobRun(self._reactor, self._manner, None, self._inherited, lambda _: None, job)
         return await run.do()

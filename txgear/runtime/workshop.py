@@ -21,7 +21,6 @@ from txgear.runtime.commandjobs import CommandFunction, Manner
 from txgear.runtime.config import FunctionTable, GroupTable
 from txgear.runtime.functions import chosen, find
 from txgear.runtime.hooks import AllHooks, JobHooks, load_hooks
-from txgear.runtime.processgroups import Guard
 from txgear.runtime.timelimits import InLoop, InThread, TimeLimits
 from txgear.worker import Worker, WorkerJob
 from txgear.worker.functions import Ability, Function
@@ -32,23 +31,21 @@ def build(
     group: GroupTable,
     worker: Worker,
     hooks: Iterable[JobHooks] = (),
-    guard: Guard | None = None,
 ) -> None:
     """
     Register all functions of a group at a worker.
 
     @param hooks: are told of jobs, before those that the table names.
-    @param guard: ends the commands when this process is gone; C{None} for nobody.
     @raise ConfigurationError: the table asks for something that is not there.
     @raise Exception: a module raises it as it is imported.
     """
     told = AllHooks([*hooks, *load_hooks(group.hooks)])
     limits = None if group.soft_time is None else TimeLimits(reactor, group.soft_time)
-    for ability in abilities_of(reactor, group, guard):
+    for ability in abilities_of(reactor, group):
         register(worker, ability, told, limits)
 
 
-def abilities_of(reactor: Any, group: GroupTable, guard: Guard | None = None) -> list[Ability]:
+def abilities_of(reactor: Any, group: GroupTable) -> list[Ability]:
     """
     What a group can do, by its table; nothing is around it.
 
@@ -62,15 +59,15 @@ def abilities_of(reactor: Any, group: GroupTable, guard: Guard | None = None) ->
             f"a module has function {min(both).decode()!r}, and so has the table of the group"
         )
     for name, table in group.function.items():
-        found.append(Ability(name.encode(), _called(reactor, table, guard), table.timeout, False, False))
+        found.append(Ability(name.encode(), _called(reactor, table), table.timeout, False, False))
     if not found:
         raise ConfigurationError("there is no function to work on")
     return found
 
 
-def _called(reactor: Any, table: FunctionTable, guard: Guard | None) -> Function:
+def _called(reactor: Any, table: FunctionTable) -> Function:
     if table.command:
-        return CommandFunction(reactor, Manner(table.command), guard, os.environb)
+        return CommandFunction(reactor, Manner(table.command), os.environb)
     # A process that needs it not does without Twisted's web.
     from txgear.runtime.httpjobs import http_function
 

@@ -266,7 +266,11 @@ class RunningJobs:
             return job.packet(WORK_EXCEPTION, [job.handle], outcome.value.text[:MAX_EXCEPTION])
         if not (job.gone and outcome.check(CancelledError)):
             self.log.failure(
-                "job {handle} of {function} raised", outcome, handle=job.handle, function=job.function
+                "job {handle} of {function} raised",
+                outcome,
+                handle=job.handle,
+                function=job.function,
+                attempt=job.attempt,
             )
         text = f"{type(outcome.value).__name__}: {outcome.getErrorMessage()}"
         return job.packet(WORK_EXCEPTION, [job.handle], text.encode("utf-8", "replace")[:MAX_EXCEPTION])
