@@ -1399,22 +1399,22 @@ MUTANTS: Final = (
     Mutant(
         "workers are told something without PEERS",
         "broker/workers.py",
-        "if other.works and meets(peer, other)]",
-        "if other.works]",
+        "return [other for other in found if meets(peer, other)]",
+        "return found",
         "broker.test_workers server.test_workercommands",
     ),
     Mutant(
         "workers that match are told something without PEERS",
         "broker/workers.py",
-        "        and meets(peer, other)\n",
-        "",
+        "if meets(peer, other)\n        and _is_wanted",
+        "if _is_wanted",
         "broker.test_workers web.api.test_workers",
     ),
     Mutant(
         "functions that a worker does not do now without SEE",
         "broker/workers.py",
-        "if name not in in_use and may(peer, SEE, name)]",
-        "if name not in in_use]",
+        "told = [each for each in about.state.functions if may(peer, SEE, each.name)]",
+        "told = list(about.state.functions)",
         "broker.test_workers",
     ),
     # Sessions of browsers.

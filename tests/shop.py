@@ -71,8 +71,24 @@ PHP: Final = (
 NO_SUCH_USER: Final = b"SMTPRecipientsRefused: 550 5.1.1 ada@shop.example: no such user"
 
 
-WORKER_STATE: Final = packet(0x5458000A, b'{"words":["pause","resume","stop"],"paused":false}')
-"""The packet in which a worker says what it can be told."""
+WORKER_STATE: Final = packet(
+    0x5458000A,
+    json.dumps(
+        {
+            "words": [
+                *("pause", "resume", "stop", "grow", "shrink", "restart", "register", "unregister"),
+                "rotate-logs",
+            ],
+            "functions": [
+                {"name": "report.stock", "done": 48_213, "failed": 17, "active": 1},
+                {"name": "report.sales", "in_use": False, "done": 960, "failed": 0},
+            ],
+            "concurrency": 2,
+            "memory": 61_865_984,
+        }
+    ).encode(),
+)
+"""The packet in which a worker says how it is, and what it can be told."""
 
 
 @dataclass

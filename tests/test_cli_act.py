@@ -585,12 +585,53 @@ def test_steer(operated: Server, function: str, programs: Programs) -> None:
         [row] = rows(act(operated, "steer", "disconnect", "--worker", "classic", "-y"))
         assert row["word"] == "disconnect"
         assert classic.read_to_end() == b""
-    [row] = rows(act(operated, "steer", "stop", number("mailer")))
+    [row] = rows(act(operated, "steer", "stop", "mailer"))
+    assert (row["id"], row["word"]) == ("mailer", "stop")
     assert worker.wait() == 0
     failed(act(operated, "steer", "pause", "99999"), 1, "no such worker")
+    failed(act(operated, "steer", "pause", "nobody"), 1, "there is no worker nobody at")
     assert rows(act(operated, "steer", "pause", "--function", "no.such")) == []
-    for words in (["pause"], ["pause", "1", "--worker", "x"], ["dance", "1"], ["pause", "-1"]):
+    for words in (["pause"], ["pause", "1", "--worker", "x"], ["dance", "1"], ["pause", "-1"], ["register"]):
         failed(act(operated, "steer", *words), 2, "")
+
+
+def test_one_worker(operated: Server, function: str, programs: Programs) -> None:
+    """Which functions it does is changed by its id; of several that have it all are meant."""
+    program = programs_folder() / "steered_worker.py"
+    names = ["same", "same", "other"]
+    for name in names:
+        programs.start([sys.executable, program, str(operated.port), function, name], name="steered")
+    operated.wait_for_workers(function, 3)
+
+    def known(name: str = "same") -> list[dict[str, Any]]:
+        return documents(act(operated, "worker", name, "--json"))
+
+    def unused() -> list[str]:
+        found = documents(act(operated, "workers", "--group", "steered", "--columns", "id,unused", "--json"))
+        return sorted(row["id"] for row in found if row["unused"] == [function])
+
+    assert [each["words"][:3] for each in known()] == [["pause", "resume", "stop"]] * 2
+    failed(act(operated, "worker", "same", "unregister", function), 2, "--yes")
+    done = rows(act(operated, "worker", "same", "unregister", function, "-y"))
+    assert [(row["id"], row["word"], row["argument"]) for row in done] == [
+        ("same", "unregister", function)
+    ] * 2
+    wait_until(lambda: unused() == ["same", "same"])
+    assert {each["condition"] for each in known()} == {"unused"}
+    [row] = rows(act(operated, "worker", "other", "grow"))
+    assert row["text"] == "2 jobs at once"
+    wait_until(lambda: [each["concurrency"] for each in known("other")] == [2])
+    failed(act(operated, "worker", "other", "register", "no.such"), 1, "It does not know this function")
+    failed(act(operated, "worker", "other", "dance"), 1, "it understands pause, resume, stop")
+    [host] = {row["host"] for row in known()}
+    done = rows(act(operated, "steer", "register", function, "--host", host, "--group", "steered", "-y"))
+    assert len(done) == 3
+    wait_until(lambda: unused() == [])
+    assert len(rows(act(operated, "workers", "--id", "same", "--host", host))) == 2
+    assert rows(act(operated, "workers", "--host", "elsewhere")) == []
+    text = act(operated, "worker", "other").stdout.decode()
+    assert "group\tsteered\n" in text
+    assert rows(act(operated, "steer", "stop", "--group", "steered", "-y"))
 
 
 # Servers

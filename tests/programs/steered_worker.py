@@ -1,7 +1,7 @@
 """
 A worker of txgear's own that ends when it is told to: C{python steered_worker.py PORT FUNCTION NAME}
 
-Each job brings its workload.
+Each job brings its workload. It is one of the group C{steered}.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from txgear import Worker
 
 async def main(reactor: Any, port: str, function: str, name: str) -> None:
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
-    worker = Worker(reactor, f"127.0.0.1:{port}", client_id=name)
+    worker = Worker(reactor, f"127.0.0.1:{port}", id=name, group="steered")
 
     @worker.function(function)
     def work(job: Any) -> bytes:

@@ -190,6 +190,19 @@ class Absences:
         else:
             self._wait(known, now + GONE_SECONDS)
 
+    def dismiss(self, peer: Peer, now: float) -> bool:
+        """
+        Give an absent worker up at once, as an operator says.
+
+        @return: whether it was absent.
+        """
+        known = self._by_peer.get(peer)
+        if known is None or not known.since:
+            return False
+        self._forget(known)
+        self._give_up(known, now)
+        return True
+
     def _wait(self, known: Acquaintance, due: float) -> None:
         self._queue.add(known, due)
         self._timers.call_at(due)

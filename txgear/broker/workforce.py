@@ -28,6 +28,8 @@ MOST_NAMES: Final = 3
 
 PAUSED: Final = "paused"
 """It takes no job for now, as somebody told it. It may still have some."""
+ABSENT: Final = "absent"
+"""Its connection is lost; what it has stays its own for a while, as it may come back."""
 UNUSED: Final = "unused"
 """It can be told what to do, and does no function now."""
 ASLEEP: Final = "asleep"
@@ -45,12 +47,14 @@ SILENT: Final = "silent"
 AWAKE: Final = "awake"
 """It has no job, and has asked for one not long ago."""
 
-CONDITIONS: Final = (PAUSED, UNUSED, ASLEEP, WOKEN, BUSY, UNREAD, LATE, SILENT, AWAKE)
+CONDITIONS: Final = (ABSENT, PAUSED, UNUSED, ASLEEP, WOKEN, BUSY, UNREAD, LATE, SILENT, AWAKE)
 """All of them. Of several that hold, the first counts: one with a job that sleeps could take another."""
 
 
 def condition(peer: Peer, now: float) -> str:
     """How a worker is: one of L{CONDITIONS}."""
+    if not peer.connected:
+        return ABSENT
     if peer.paused:
         return PAUSED
     if not (peer.abilities or peer.running):

@@ -20,7 +20,7 @@ from txgear.broker.broker import Broker
 from txgear.broker.model import Function, Peer
 from txgear.broker.rights import PEERS, may
 from txgear.broker.tenants import Tenant
-from txgear.broker.workforce import Headcount, condition, count_in
+from txgear.broker.workforce import ABSENT, Headcount, condition, count_in
 from txgear.server.turns import Steps
 
 PERIOD: Final = 10.0
@@ -127,6 +127,8 @@ class Census:
                 self._work += since
                 since = 0
                 yield None
+        for peer in self._broker.absences.absent():
+            workers.setdefault(peer.tenant, Counter())[ABSENT] += 1
         self._work += since
         self.counted, self.total, self.at = headcounts, total, self._seconds()
         self._workers, self.connections, self.encrypted = workers, connections, encrypted

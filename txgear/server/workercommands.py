@@ -20,7 +20,7 @@ from txgear.broker.search import OF_WORKERS, Search
 from txgear.errors import ServerError
 from txgear.protocol import textlines
 from txgear.protocol.constants import TEXT, WORD_REGISTER, WORD_UNREGISTER
-from txgear.protocol.textlines import column, for_line, listing, row, text
+from txgear.protocol.textlines import column, for_line, listing, row, shown, text, unescaped
 from txgear.security.audit import DONE
 from txgear.security.tokens import without_secrets
 from txgear.server.jobserver import JobServer
@@ -93,9 +93,11 @@ class Order(NamedTuple):
     word: str
     argument: bytes = b""
 
-    def __str__(self) -> str:
-        shown = text(without_secrets(self.argument)[:MOST_SHOWN])
-        return f"{self.word} {shown}" if shown else self.word
+    @property
+    def told(self) -> bytes:
+        """What logs show, before it is escaped."""
+        argument = unescaped(self.argument) if self.word in NAMING else self.argument
+        return b" ".join(filter(None, (self.word.encode("utf-8"), argument)))
 
     def for_worker(self, worker: Peer) -> bytes:
         """The argument as this worker has to be told."""
@@ -135,7 +137,7 @@ def carry_out(
 ) -> Deferred[list[Outcome]]:
     """
     Have workers do something, all at once. Of one whose connection is ended the jobs come back, as from one
-    that is lost.
+    that is lost; an absent one is given up.
 
     @param record: told of each that was told something, when that has come to an end.
     @return: fires with what has come of it, in the order of the workers, when all have answered or have taken
@@ -148,9 +150,15 @@ def carry_out(
         raise ServerError(f"{order.word} wants the name of a function", "INVALID_ARGUMENTS")
 
     def one(worker: Peer) -> Deferred[Outcome]:
+        absent = not worker.connected
         if order.word == DISCONNECT:
-            server.outbox.line_of(worker).abort()
+            if absent:
+                server.broker.absences.dismiss(worker, server.seconds())
+            else:
+                server.outbox.line_of(worker).abort()
             return succeed(recorded(Outcome(worker, "")))
+        if absent:
+            return succeed(Outcome(worker, "The worker is absent: its connection is lost", "WORKER_ABSENT"))
         try:
             told = server.steering.ask(worker, order.word, order.for_worker(worker))
         except ServerError as error:
@@ -279,8 +287,7 @@ _NAMES: Final = frozenset(("address", "client_id", "id", "group", "host", "versi
 
 def _record(server: JobServer, peer: Peer, order: Order, outcome: Outcome) -> None:
     worker, answer = outcome.worker, outcome.answer
-    word = str(order)
-    server.audit.record(MANAGE, DONE, peer, worker=worker.name, arguments=word, answer=answer)
+    server.audit.record(MANAGE, DONE, peer, worker=worker.name, arguments=order.told, answer=answer)
     server.notices.emit(
         log,
         LogLevel.info,
@@ -290,7 +297,7 @@ def _record(server: JobServer, peer: Peer, order: Order, outcome: Outcome) -> No
         address=peer.address,
         whose="" if peer.tenant is None else f", identity {peer.tenant.name}",
         worker=for_line(worker.name).decode("utf-8"),
-        word=for_line(word).decode("utf-8"),
+        word=shown(without_secrets(order.told)[:MOST_SHOWN]).decode("utf-8"),
         answer=for_line(answer).decode("utf-8"),
     )
 

@@ -22,7 +22,7 @@ SHOWS: Final[Mapping[str, Callable[[Any], str]]] = {
     **dict.fromkeys(
         (
             *("size", "data_size", "result_size", "log_size", "bytes"),
-            *("queue_bytes", "queue_memory", "pending_bytes"),
+            *("queue_bytes", "queue_memory", "pending_bytes", "memory"),
         ),
         quantities.size,
     ),

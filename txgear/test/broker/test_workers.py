@@ -75,6 +75,8 @@ class WorkersTests(BrokerTestCase):
                 "concurrency": None,
                 "memory": None,
                 "condition": "busy",
+                "absent": None,
+                "until": None,
                 "asleep": False,
                 "silent": False,
                 "functions": 2,
@@ -83,6 +85,8 @@ class WorkersTests(BrokerTestCase):
                     {"function": "f", "in_use": True, "running": 1, "done": None, "failed": None},
                     {"function": "g", "in_use": True, "running": 0, "done": None, "failed": None},
                 ],
+                "done": None,
+                "failed": None,
                 "jobs": 1,
                 "in_hand": [
                     {
@@ -194,9 +198,11 @@ class WorkersTests(BrokerTestCase):
                 {"function": "h", "in_use": False, "running": 0, "done": 2, "failed": 1},
             ],
         )
+        self.assertEqual((found["done"], found["failed"]), (32, 5))
         # What is not in use may not be seen either, if the function may not.
         self.peer.rights = FakeRights((SEE, b"g"), (SEE, b"h"))
         (found,) = self.page()["workers"]
+        self.assertEqual((found["done"], found["failed"]), (30, 4))
         self.assertEqual([each["function"] for each in found["counts"]], ["f"])
 
     def test_one_that_does_nothing_now_can_still_be_told(self) -> None:
@@ -219,6 +225,8 @@ class WorkersTests(BrokerTestCase):
             ({"id": b"images-x"}, [1, 2]),
             ({"id": b"mail-x"}, [3, 4]),
             ({"id": b"images"}, []),
+            ({"worker": b"images"}, [1, 2]),
+            ({"worker": b"192.0.2"}, [1, 2, 3]),
             ({"group": b"images"}, [1, 2]),
             ({"host": b"vm1"}, [1, 3]),
             ({"group": b"images", "host": b"vm0"}, [2]),
@@ -231,6 +239,38 @@ class WorkersTests(BrokerTestCase):
         self.assertEqual(len(matching(self.broker, self.peer, Search())), 4)
         self.peer.rights = FakeRights((PEERS, b""))
         self.assertEqual(matching(self.broker, self.peer, Search()), [])
+
+    def test_one_that_is_absent(self) -> None:
+        """It is there as long as it may come back; its number may be another's by now."""
+        self.broker.absences.grace = 10.0
+        peer, other = self.fixture.worker(b"f"), self.fixture.worker(b"f")
+        for each, id in ((peer, "a"), (other, "b")):
+            self.broker.absences.greet(each, id * 32, {}, (), self.fixture.now)
+            each.about = About()
+            each.about.id = id
+        job = self.grabbed(peer, self.fixture.submit(None))
+        self.fixture.now += 5
+        self.broker.disconnect(peer, self.fixture.now)
+        self.broker.disconnect(other, self.fixture.now)
+        (found,) = self.page()["workers"]
+        names = ("id", "condition", "absent", "until", "jobs", "functions", "idle")
+        self.assertEqual(
+            [found[name] for name in names],
+            ["a", "absent", moment(START + 5), moment(START + 15), 1, 0, None],
+        )
+        self.assertEqual(self.descriptors("absent"), [peer.descriptor])
+        self.assertEqual(find(self.broker, self.peer, b"a"), [peer])
+        number = b"%d" % peer.descriptor
+        self.assertEqual(find(self.broker, self.peer, number), [peer])
+        follower = self.fixture.worker(b"g")
+        follower.descriptor = peer.descriptor
+        self.assertEqual(find(self.broker, self.peer, number), [follower])
+        page = self.page(limit=b"1")
+        self.assertEqual([each["condition"] for each in page["workers"]], ["awake", "absent"])
+        self.assertIsNone(page["next"])
+        self.assertFalse(self.broker.absences.dismiss(follower, self.fixture.now))
+        self.assertTrue(self.broker.absences.dismiss(peer, self.fixture.now))
+        self.assertEqual((job.worker, self.descriptors("absent")), (None, []))
 
     def test_by_number_or_id(self) -> None:
         client, peer, other = self.fixture.connect(), self.fixture.worker(b"f"), self.fixture.worker(b"f")

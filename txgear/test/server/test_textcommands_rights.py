@@ -95,6 +95,10 @@ CASES: Final[dict[bytes, tuple[Need, ...]]] = {
     b"status": (HIDDEN,),
     b"prioritystatus": (HIDDEN,),
     b"workers": (Need(PEERS, b"1 192.0.2.1 - :\n" + EMPTY), HIDDEN),
+    b"workforce": (
+        Need(PEERS, EMPTY),
+        Need(SEE, b"2\t-\t-\t-\t-\t-\tawake\t0\t-\t-\t-\t-\n" + EMPTY),
+    ),
     b"show jobs": (HIDDEN,),
     b"show unique jobs": (HIDDEN,),
     b"getpid": (refused(SETTINGS),),

@@ -17,6 +17,7 @@ from txgear.protocol.constants import (
     SET_CLIENT_ID,
     STEER,
     STEERED,
+    WORKER_HELLO,
     WORKER_STATE,
 )
 from txgear.protocol.packets import request, response
@@ -243,6 +244,20 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(self.audited()[0]["arguments"], "disconnect")
         self.assertEqual(self.say("disconnect"), b"ERR UNKNOWN_WORKER There+is+no+such+worker\r\n")
 
+    def test_absent(self) -> None:
+        """It cannot be told anything; who ends its connection has its jobs back."""
+        self.fixture.connect().ask(submit())
+        key = '"key":"%s"' % ("a" * 32)
+        self.line.ask(request(WORKER_HELLO, b'{%s,"id":"mailer"}' % key.encode()), request(GRAB_JOB))
+        self.line.leave()
+        (job,) = self.server.broker.table.jobs.values()
+        self.assertIsNotNone(job.worker)
+        (answer,) = self.told(b"worker mailer pause")
+        self.assertEqual(answer, b"ERR WORKER_ABSENT The+worker+is+absent:+its+connection+is+lost\r\n")
+        self.assertEqual(self.told(b"worker mailer disconnect"), [b"OK\r\n"])
+        self.assertEqual((job.worker, job.retries), (None, 1))
+        self.assertEqual([line["arguments"] for line in self.audited()], ["disconnect"])
+
     def test_it_disconnects_itself(self) -> None:
         self.line.tell(f"worker {self.number} disconnect\nversion\n".encode())
         self.assertTrue(self.line.transport.disconnected)
@@ -358,8 +373,31 @@ class ContractTests(SynchronousTestCase):
 
     def test_words_that_it_does_not_know(self) -> None:
         self.worker()
-        text = "The+worker+does+not+understand+grow;+it+understands+pause,+resume,+stop"
-        self.assertEqual(self.say("grow"), f"ERR NOT_STEERABLE {text}\r\n")
+        text = "The+worker+does+not+understand+dance;+it+understands+pause,+resume,+stop,+grow,+shrink"
+        self.assertEqual(self.say("dance"), f"ERR NOT_STEERABLE {text},+register,+unregister\r\n")
+
+    def test_a_function_is_put_aside_and_taken_again(self) -> None:
+        worker = self.worker(id="images-1")
+        self.submit()
+        self.memory.flush()
+        self.running[0].callback(b"")
+        self.memory.flush()
+        self.assertEqual(self.memory.command("worker images-1 unregister f"), "OK\r\n")
+        self.submit()
+        self.memory.advance(1)
+        self.assertEqual((self.queued(), len(self.running)), ("f\t1\t0\t0", 1))
+        known = self.memory.command("worker images-1").splitlines()
+        self.assertIn("condition\tunused", known)
+        self.assertTrue([row for row in known if row.startswith("function\tf\tno\t0\t")], known)
+        self.assertEqual(self.memory.command("worker images-1 register f"), "OK\r\n")
+        self.memory.flush()
+        self.assertEqual((self.queued(), len(self.running)), ("f\t1\t1\t1", 2))
+        self.running[1].callback(b"")
+        answer = self.memory.command("worker images-1 register g")
+        self.assertEqual(answer, "ERR REFUSED_BY_WORKER It+does+not+know+this+function\r\n")
+        self.assertEqual(worker.concurrency, 1)
+        self.assertEqual(self.memory.command("worker images-1 grow"), "OK 2+jobs+at+once\r\n")
+        self.assertEqual(worker.concurrency, 2)
 
     def test_disconnected_it_comes_back(self) -> None:
         self.worker()

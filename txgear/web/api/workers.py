@@ -27,7 +27,9 @@ from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
 from txgear.web.web import Web
 
-Condition = Literal["paused", "unused", "asleep", "woken", "busy", "unread", "late", "silent", "awake"]
+Condition = Literal[
+    "absent", "paused", "unused", "asleep", "woken", "busy", "unread", "late", "silent", "awake"
+]
 """How a worker is; see L{txgear.broker.workforce.CONDITIONS}."""
 
 
@@ -165,14 +167,20 @@ class Worker(Who, frozen=True, kw_only=True):
     @ivar started: when it started, by its own clock; likewise.
     @ivar concurrency: how many jobs it does at once; likewise.
     @ivar memory: bytes that it takes; likewise.
-    @ivar condition: how it is. C{paused}: it takes no job for now, as somebody told it; C{unused}: it can be
-        told what to do, and does no function now; C{asleep}: it waits
-        to be woken; C{woken}: it was, a moment ago; C{late}: it was, and has not asked; C{busy}: it has a
-        job, and did not ask for another; C{awake}: it has asked for one not long ago; C{silent}: it has none,
-        and has not asked for a minute; C{unread}: the server reads nothing of it, as the store is behind.
+    @ivar condition: how it is. C{absent}: its connection is lost, and its jobs stay its own for a while, as
+        it may come back; C{paused}: it takes no job for now, as somebody told it; C{unused}: it can be told
+        what to do, and does no function now; C{asleep}: it waits to be woken; C{woken}: it was, a moment ago;
+        C{late}: it was, and has not asked; C{busy}: it has a job, and did not ask for another; C{awake}: it
+        has asked for one not long ago; C{silent}: it has none, and has not asked for a minute; C{unread}: the
+        server reads nothing of it, as the store is behind.
+    @ivar absent: since when it is absent; C{null} where it is not.
+    @ivar until: up to when it may come back; likewise.
     @ivar asleep: whether it waits to be woken.
     @ivar silent: whether it has no job, does not sleep, and has not asked for a minute.
     @ivar counts: its functions, those in use first.
+    @ivar done: how many jobs it has done since it started, at all its servers, as it says itself, up to ten
+        seconds ago; of the functions that one may see. C{null} where it does not say.
+    @ivar failed: how many have brought no result; likewise.
     @ivar jobs: how many jobs it has, of those that one may see.
     @ivar in_hand: the first of them.
     @ivar enrolled: when it said first that it can do anything; C{null} for never.
@@ -192,9 +200,13 @@ class Worker(Who, frozen=True, kw_only=True):
     concurrency: int | None
     memory: int | None
     condition: Condition
+    absent: Moment | None
+    until: Moment | None
     asleep: bool
     silent: bool
     counts: list[FunctionCounts]
+    done: int | None
+    failed: int | None
     jobs: int
     in_hand: list[JobInHand]
     enrolled: Moment | None
@@ -426,7 +438,7 @@ def carry_out(request: WebRequest, found: Sequence[Peer], order: Order) -> Defer
     """
 
     def noted(outcome: Outcome) -> None:
-        record(request, MANAGE, worker=outcome.worker.name, arguments=str(order), answer=outcome.answer)
+        record(request, MANAGE, worker=outcome.worker.name, arguments=order.told, answer=outcome.answer)
 
     return workercommands.carry_out(request.server, request.peer, found, order, noted)
 

@@ -14,22 +14,24 @@ from txgear.broker import workers
 from txgear.broker.inspection import moment
 from txgear.broker.model import Peer
 from txgear.broker.rights import MANAGE
+from txgear.broker.workforce import ABSENT
 from txgear.server import workercommands
-from txgear.server.workercommands import DISCONNECT, Order
+from txgear.server.workercommands import DISCONNECT, NAMING, Order
 from txgear.web.answers import Answer, Problem
 from txgear.web.api.workers import steer
 from txgear.web.pages import question
+from txgear.web.pages.board import part_id
 from txgear.web.pages.forms import Form
 from txgear.web.pages.pages import Done, Pages, act, page
 from txgear.web.pages.view import NoQuery, View
-from txgear.web.pages.workers import PATH, RECENT, facts_of, name_of, values_of
+from txgear.web.pages.workers import PATH, RECENT, facts_of, values_of
 from txgear.web.routes import Route
 
 if TYPE_CHECKING:
     from txgear.web.request import WebRequest
 
 ROWS: Final = 100
-"""Jobs in hand that are shown."""
+"""Jobs in hand, and functions, that are shown."""
 
 
 class Word(NamedTuple):
@@ -54,6 +56,11 @@ WORDS: Final = {
         "The worker stops",
         "It finishes what it has in hand, leaves, and does not come back by itself.",
     ),
+    "grow": Word("Grow", "The worker has grown"),
+    "shrink": Word("Shrink", "The worker has shrunk"),
+    "restart": Word("Restart", "A new process takes its place"),
+    "register": Word("Register", "The worker does the function"),
+    "unregister": Word("Unregister", "The worker does the function no more"),
     DISCONNECT: Word(
         "End its connection",
         "The connection has ended",
@@ -73,7 +80,7 @@ class WorkerView(View):
     def __init__(self, pages: Pages, peer: Peer, request: WebRequest, descriptor: str) -> None:
         request.query(NoQuery)
         worker = workercommands.named_alone(pages.server, peer, descriptor.encode("utf-8"))
-        super().__init__(pages, peer, f"Worker {worker.name}")
+        super().__init__(pages, peer, f"Worker {workers.identifier(worker) or worker.name}")
         self._worker = worker
 
     def context(self) -> dict[str, Any]:
@@ -96,12 +103,12 @@ class WorkerView(View):
         yield
         recent = moment(wall - RECENT) or ""
         facts = facts_of(row, recent)
-        self.put("facts", facts, "facts", lambda: {**values_of(row, wall, recent), "name": name_of(row)})
+        more_facts = row["concurrency"], row["memory"], row["done"], row["failed"]
+        self.put("facts", (facts, more_facts), "facts", lambda: values_of(row, wall, recent))
         told = self.may(MANAGE), tuple(row["words"]), row["condition"], row["enrolled"]
         self.put("acts", told, "acts", lambda: self._acts(row))
-        functions = tuple(row["names"])
-        more = row["functions"] - len(functions)
-        self.put("functions", (functions, more), "functions", lambda: {"functions": functions, "more": more})
+        self._put_functions(row)
+        yield
         ids = []
         for job in row["in_hand"][:ROWS]:
             part = f"job-{job['number']}"
@@ -112,16 +119,32 @@ class WorkerView(View):
         unseen = row["jobs"] - len(ids)
         self.put("rest", (not ids, unseen), "rest", lambda: {"is_empty": not ids, "more": unseen})
 
+    def _put_functions(self, row: dict[str, Any]) -> None:
+        words = [word for word in NAMING if word in row["words"]] if self.may(MANAGE) else []
+        ids = []
+        for each in row["counts"][:ROWS]:
+            part = part_id("function", each["function"].encode("utf-8"))
+            word = NAMING[1] if each["in_use"] else NAMING[0]
+            values = {"counts": each, "word": word if word in words else ""}
+            facts = (*each.values(), values["word"])
+            self.put(part, facts, "function_row", partial(dict, values, label=WORDS[word].label))
+            ids.append(part)
+        self.arrange("functions", ids)
+        more = max(len(row["counts"]), row["functions"]) - len(ids)
+        self.put("unshown", (not ids, more), "unshown", lambda: {"is_empty": not ids, "more": more})
+
     def _acts(self, row: dict[str, Any]) -> dict[str, Any]:
         paused = row["condition"] == "paused"
         hidden = "pause" if paused else "resume"
-        known = [word for word in WORDS if word in row["words"] and word != hidden]
+        understood = row["words"] if row["condition"] != ABSENT else []
+        known = [word for word in WORDS if word in understood and word not in (hidden, *NAMING)]
         return {
             "may_manage": self.may(MANAGE),
             "words": {word: WORDS[word] for word in (*known, DISCONNECT)},
-            "other": [word for word in row["words"] if word not in WORDS],
+            "other": [word for word in understood if word not in WORDS],
             "is_classic": not row["words"],
-            "enrolled": row["enrolled"],
+            "is_absent": row["condition"] == ABSENT,
+            "enrolled": row["enrolled"] or "",
         }
 
 
@@ -135,8 +158,11 @@ class WorkerActs:
     def tell(self, request: WebRequest, form: Form, descriptor: str) -> Done | Answer | Deferred[Done]:
         """Tell it something, or end its connection."""
         worker = workercommands.named_alone(self._server, request.peer, descriptor.encode("utf-8"))
-        enrolled, said = form.get("enrolled"), form.get("word")
-        if enrolled != moment(self._server.broker.timers.wall(worker.enrolled)):
+        enrolled, said, argument = form.get("enrolled"), form.get("word"), ""
+        for naming in NAMING:
+            if form.get(naming):
+                said, argument = naming, form.get(naming)
+        if enrolled != (moment(self._server.broker.timers.wall(worker.enrolled)) or ""):
             raise Problem(
                 409,
                 "another_worker",
@@ -149,7 +175,8 @@ class WorkerActs:
             return self._question(request, worker, said, enrolled)
         # One that stops is not there any more when the next page is asked for.
         to = PATH if said in ("stop", DISCONNECT) else f"{PATH}/{worker.descriptor}"
-        return steer(request, worker, Order(said)).addCallback(
+        order = Order(said, argument.encode("utf-8"))
+        return steer(request, worker, order).addCallback(
             lambda answer: Done(_sentence(word.done, answer), to)
         )
 

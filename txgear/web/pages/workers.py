@@ -17,6 +17,7 @@ from txgear.broker.model import Peer
 from txgear.broker.rights import PEERS, knows
 from txgear.broker.search import Bounds, Search
 from txgear.broker.workforce import (
+    ABSENT,
     ASLEEP,
     AWAKE,
     BUSY,
@@ -69,11 +70,14 @@ LABELS: Final = {
     UNUSED: "Unused",
     LATE: "Late",
     SILENT: "Silent",
+    ABSENT: "Absent",
     UNREAD: "Not read",
 }
 """What conditions are called, in the order of the tabs."""
 
-Condition = Literal["", "paused", "unused", "asleep", "woken", "busy", "unread", "late", "silent", "awake"]
+Condition = Literal[
+    "", "absent", "paused", "unused", "asleep", "woken", "busy", "unread", "late", "silent", "awake"
+]
 
 
 class WorkersQuery(Struct, frozen=True, kw_only=True):
@@ -83,13 +87,22 @@ class WorkersQuery(Struct, frozen=True, kw_only=True):
     @ivar condition: how they are.
     @ivar function: a pattern for one of their functions.
     @ivar worker: a part of what they call themselves, or of the address of one that has no name.
+    @ivar group: their group.
+    @ivar host: their machine.
+    @ivar id: what they are called.
     @ivar after: the number after which the page begins.
     """
 
     condition: Condition = ""
     function: Word = ""
     worker: Word = ""
+    group: Word = ""
+    host: Word = ""
+    id: Word = ""
     after: After = 0
+
+
+_FILTERS: Final = ("function", "worker", "group", "host", "id")
 
 
 def address(wanted: WorkersQuery, **other: str | int) -> str:
@@ -98,16 +111,8 @@ def address(wanted: WorkersQuery, **other: str | int) -> str:
 
     @param other: what differs from it.
     """
-    found = {
-        name: value
-        for name, value in {
-            "condition": wanted.condition,
-            "function": wanted.function,
-            "worker": wanted.worker,
-            **other,
-        }.items()
-        if value
-    }
+    kept = {name: getattr(wanted, name) for name in ("condition", *_FILTERS)}
+    found = {name: value for name, value in {**kept, **other}.items() if value}
     return f"{PATH}?{urlencode(found)}" if found else PATH
 
 
@@ -124,14 +129,13 @@ class Workers(View):
         self._query = wanted = request.query(WorkersQuery)
         self._search: Search = search_of(
             WorkerSearch(
-                function=wanted.function or UNSET,
-                worker=wanted.worker or UNSET,
+                **{name: getattr(wanted, name) or UNSET for name in _FILTERS},
                 after=wanted.after,
                 limit=ROWS,
             )
         )
         self._troubled: Search = search_of(WorkerSearch(limit=TROUBLED))
-        self._all = not (wanted.condition or wanted.function or wanted.worker or wanted.after)
+        self._all = wanted == WorkersQuery()
 
     def context(self) -> dict[str, Any]:
         """Part of L{View}."""
@@ -202,7 +206,8 @@ class Workers(View):
         now = self.server.wall_clock()
         recent = moment(now - RECENT) or ""
         for index, row in enumerate(found):
-            part = f"{kind}-{row['descriptor']}"
+            # An absent worker may have had the number that another one has by now.
+            part = f"{kind}-{row['descriptor']}{'-absent' if row['absent'] else ''}"
             self.put(part, facts_of(row, recent), "worker_row", partial(values_of, row, now, recent))
             ids.append(part)
             if index % AT_ONCE == AT_ONCE - 1:
@@ -211,8 +216,13 @@ class Workers(View):
 
 
 def name_of(row: Mapping[str, Any]) -> str:
-    """What a worker calls itself, or where it comes from."""
-    return row["client_id"] or f"{row['address']} {row['descriptor']}"
+    """What a worker, or another connection, is called, or where it comes from."""
+    return row.get("id") or row["client_id"] or f"{row['address']} {row['descriptor']}"
+
+
+def unused_of(row: Mapping[str, Any]) -> list[str]:
+    """The functions that a worker knows, and does not do now."""
+    return [each["function"] for each in row["counts"] if not each["in_use"]]
 
 
 def facts_of(row: Mapping[str, Any], recent: str) -> tuple[Hashable, ...]:
@@ -224,9 +234,11 @@ def facts_of(row: Mapping[str, Any], recent: str) -> tuple[Hashable, ...]:
     @param recent: L{RECENT} seconds ago.
     """
     return (
-        *(row[name] for name in ("descriptor", "client_id", "address", "identity", "encrypted", "enrolled")),
+        *(row[name] for name in ("descriptor", "id", "address", "identity", "encrypted", "enrolled")),
+        *(row[name] for name in ("group", "host", "pid", "version", "started", "absent")),
         *(row[name] for name in ("condition", "silent", "functions", "jobs")),
         *row["names"][:SHOWN],
+        tuple(unused_of(row)[:SHOWN]),
         *((job["handle"], job["began"]) for job in row["in_hand"][:SHOWN]),
         row["asked"] if settled(row, recent) else None,
         None if row["heard"] is None else row["heard"] < RECENT or round(row["heard"] / HEARD_STEP),
@@ -244,6 +256,7 @@ def values_of(row: Mapping[str, Any], now: float, recent: str) -> dict[str, Any]
     return {
         "worker": row,
         "name": name_of(row),
+        "unused": unused_of(row),
         "shown": SHOWN,
         "settled": settled(row, recent),
         "idle_since": None if idle is None else moment(now - idle),

@@ -76,10 +76,55 @@ class PageTests(WorkerTestCase):
         self.assertEqual(self.buttons(self.html(self.path)), ["resume", "stop", "disconnect"])
 
     def test_words_that_have_no_button(self) -> None:
-        self.state(b'"words":["grow","pause","shrink"]')
+        self.state(b'"words":["dance","pause","rest","register"]')
         html = self.html(self.path)
         self.assertEqual(self.buttons(html), ["pause", "disconnect"])
-        self.assertIn("It also understands grow, shrink.", html)
+        self.assertIn("It also understands dance, rest.", html)
+
+    def test_what_it_says_of_itself(self) -> None:
+        html = self.html(self.path)
+        for absent in ("<dt>Group", "<dt>Machine", "<dt>Memory", "<dt>Jobs at once", "<dt>Since it started"):
+            self.assertNotIn(absent, html)
+        page = self.open(self.path)
+        page.heard()
+        about = self.line.protocol.peer.about
+        assert about is not None
+        about.id, about.group, about.host, about.pid, about.version = "images-3", "a&b", "vm", 7, "txgear 1"
+        self.state(b'"concurrency":4,"memory":5242880,"functions":[{"name":"f","done":1234,"failed":5}]')
+        changed = self.changes(page).decode()
+        for html in (changed.replace('\\"', '"'), self.html(self.path)):
+            self.assertIn("<bdi>images-3</bdi>, <bdi>mailer</bdi> in the classic list", html)
+            self.assertIn('<a href="/workers?group=a%26b"><bdi>a&amp;b</bdi></a>', html)
+            self.assertIn('<a href="/workers?host=vm"><bdi>vm</bdi></a>, process 7', html)
+            self.assertIn("<dt>Jobs at once</dt><dd>4</dd>", html)
+            self.assertIn("<dt>Memory</dt><dd>5.2 MB</dd>", html)
+        self.assertIn("1,234 done, 5 failed", html)
+        page.leave()
+
+    def test_functions_in_use_and_not(self) -> None:
+        functions = b'[{"name":"f","done":3},{"name":"g\\\\xff","in_use":false,"failed":2}]'
+        self.state(b'"words":["register","unregister"],"functions":%s' % functions)
+        html = self.html(self.path)
+        rows = html.partition('id="functions"')[2].partition("</tbody>")[0].split("</tr>")
+        self.assertIn('<button class="quiet" form="act" name="unregister" value="f">', rows[0])
+        self.assertIn('<button class="quiet" form="act" name="register" value="g\\xff">', rows[1])
+        self.assertIn("not in use", rows[1])
+        self.assertIn('<td class="number" data-label="Failed">2</td>', rows[1])
+        self.allow_beside_workers("http", "peers", "see")
+        self.assertNotIn('name="register"', self.html(self.path))
+
+    def test_one_that_does_nothing_now(self) -> None:
+        line = self.fixture.connect()
+        line.ask(EXTENDED, request(WORKER_STATE, b'{"words":["pause","register"]}'))
+        html = self.html(self.path_of(line))
+        self.assertIn("does no function now", html)
+        self.assertIn('name="enrolled" value=""', html)
+        self.assertIn("does no function now", self.html("/workers?condition=unused"))
+
+    def test_by_its_id(self) -> None:
+        self.assertIn("<h1><bdi>Worker mailer</bdi></h1>", self.html("/workers/mailer"))
+        self.known(b"f", client_id=b"mailer")
+        self.assertIn("2 workers are called so", self.html("/workers/mailer", 409))
 
     def test_classic(self) -> None:
         html = self.html(self.path_of(self.known(b"f")))
@@ -140,6 +185,16 @@ class TellTests(WorkerTestCase):
         (line,) = self.server.audit.last(0, 10)[0]
         self.assertEqual([line["act"], line["worker"], line["arguments"]], ["manage", "mailer", "pause"])
 
+    def test_a_function_is_put_aside(self) -> None:
+        self.state(b'"words":["register","unregister"],"functions":[{"name":"g\\\\xff"}]')
+        client = self.post(f"{self.path}/tell", SCRIPT, unregister="g\\xff", enrolled=self.enrolled)
+        self.assertEqual(self.line.heard(), response(STEER, b"1", b"unregister", b"g\xff"))
+        self.line.tell(request(STEERED, b"1", b"done", b""))
+        answer = client.web_answer().json
+        self.assertEqual(answer, {"text": "The worker does the function no more", "to": self.path})
+        (line,) = self.server.audit.last(0, 10)[0]
+        self.assertEqual(line["arguments"], "unregister g\\xff")
+
     def test_a_script_is_told(self) -> None:
         client = self.post(f"{self.path}/tell", SCRIPT, word="pause", enrolled=self.enrolled)
         self.line.tell(request(STEERED, b"1", b"done", b"2 jobs are finished first"))
@@ -181,7 +236,7 @@ class TellTests(WorkerTestCase):
         self.assertFalse(self.line.transport.disconnected)
 
     def test_other_words(self) -> None:
-        for word in ("", "grow", "PAUSE", HOSTILE.decode("latin-1")):
+        for word in ("", "dance", "PAUSE", HOSTILE.decode("latin-1")):
             answer = self.posted(f"{self.path}/tell", SCRIPT, word=word, enrolled=self.enrolled)
             self.assertEqual((answer.status, answer.code), (400, "unknown_word"))
 
