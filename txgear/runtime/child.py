@@ -240,7 +240,7 @@ def work(control: socket.socket, page: int) -> int:
         except BaseException as error:
             status = FAILED
             traceback.print_exc()
-            child.failed("".join(traceback.format_exception_only(error)).strip())
+            child.failed(f"{type(error).__name__}: {error}")
             return
         for message in more:
             child.received(message)

@@ -280,7 +280,7 @@ class WorkerGroup:
         if member.why_ended:
             self.log.error("{child}: {reason}", child=member.id, reason=member.why_ended)
         if member is self._successor or member.plan is self._trial:
-            self._not_renewed(member, reason, now)
+            self._not_renewed(member, member.why_ended or reason, now)
         elif member.why_ended:
             self._starts.has_ended(now, now - member.started)
         if member in (self._successor, self._renewed):

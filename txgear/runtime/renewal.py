@@ -54,7 +54,7 @@ def due(table: GroupTable, part: float, seen: Seen) -> str:
     if table.max_idle is not None and idle >= table.max_idle * part > 0:
         return f"it has had nothing to do for {idle:.0f} s"
     if table.soft_memory is not None and seen.memory > table.soft_memory:
-        return f"it has {megabytes(seen.memory)} of memory, and may have {megabytes(table.soft_memory)}"
+        return f"it has {mebibytes(seen.memory)} of memory, and may have {mebibytes(table.soft_memory)}"
     return ""
 
 
@@ -62,8 +62,8 @@ def deadly(table: GroupTable, seen: Seen) -> str:
     """Why a child is to be killed now, in words; empty if it is not."""
     if table.hard_memory is not None and seen.memory > table.hard_memory:
         return (
-            f"its process was killed: it had {megabytes(seen.memory)} of memory,"
-            f" and hard_memory is {megabytes(table.hard_memory)}"
+            f"its process was killed: it had {mebibytes(seen.memory)} of memory,"
+            f" and hard_memory is {mebibytes(table.hard_memory)}"
         )
     if table.hard_time is not None:
         for job in seen.running:
@@ -78,9 +78,9 @@ def deadly(table: GroupTable, seen: Seen) -> str:
     return ""
 
 
-def megabytes(count: int) -> str:
-    """Bytes, for people."""
-    return f"{count / 1e6:.0f} MB"
+def mebibytes(count: int) -> str:
+    """Bytes, as the file has them."""
+    return f"{count / 2**20:.0f}M"
 
 
 def _text(name: bytes) -> str:

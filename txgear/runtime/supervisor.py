@@ -40,7 +40,7 @@ LOOK_SECONDS: Final = 0.5
 MEMORY_SECONDS: Final = 1.0
 """How often it is looked how much memory they have."""
 KEY_BYTES: Final = 16
-GUARD_SECONDS: Final = 10.0
+GUARD_SECONDS: Final = 5.0
 """Seconds beside C{stop_timeout} after which children are killed whose supervisor is gone."""
 
 STOPS: Final = "the runtime was stopped"

@@ -146,7 +146,7 @@ class Template:
                 import_module(module)
         except BaseException as error:
             traceback.print_exc()
-            self._say(Failed(cut("".join(traceback.format_exception_only(error)).strip())))
+            self._say(Failed(cut(f"{type(error).__name__}: {error}")))
             return False
         if reason := unfit():
             self._say(Refused(reason))

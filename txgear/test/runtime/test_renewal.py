@@ -53,11 +53,9 @@ class DueTests(SynchronousTestCase):
 
     def test_memory(self) -> None:
         """More than the soft bound: no part of it, as it is no clock that runs down."""
-        table = GroupTable(soft_memory=100_000_000)
-        self.assertEqual("", due(table, 0.5, seen(memory=100_000_000)))
-        self.assertEqual(
-            "it has 150 MB of memory, and may have 100 MB", due(table, 0.5, seen(memory=150_000_000))
-        )
+        table = GroupTable(soft_memory=100 << 20)
+        self.assertEqual("", due(table, 0.5, seen(memory=100 << 20)))
+        self.assertEqual("it has 150M of memory, and may have 100M", due(table, 0.5, seen(memory=150 << 20)))
 
 
 class DeadlyTests(SynchronousTestCase):
@@ -67,11 +65,11 @@ class DeadlyTests(SynchronousTestCase):
 
     def test_memory(self) -> None:
         """More than the hard bound."""
-        table = GroupTable(hard_memory=100_000_000)
-        self.assertEqual("", deadly(table, seen(memory=100_000_000)))
+        table = GroupTable(hard_memory=100 << 20)
+        self.assertEqual("", deadly(table, seen(memory=100 << 20)))
         self.assertEqual(
-            "its process was killed: it had 150 MB of memory, and hard_memory is 100 MB",
-            deadly(table, seen(memory=150_000_000)),
+            "its process was killed: it had 150M of memory, and hard_memory is 100M",
+            deadly(table, seen(memory=150 << 20)),
         )
 
     def test_time(self) -> None:
