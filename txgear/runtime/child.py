@@ -60,6 +60,7 @@ ASKED_SECONDS: Final = 9.0
 """How long the supervisor may take to answer; an operator waits for ten seconds."""
 SUPERVISORS: Final = ("grow", "shrink", "restart")
 """Words of operators that the supervisor heeds."""
+SUPERVISOR_GONE: Final = "the supervisor of the runtime was gone, and the job had not ended in time"
 FAILED: Final = 1
 """The exit status of a child that could not begin to work."""
 
@@ -130,7 +131,9 @@ class Child:
                 answered.callback(message)
 
     def _supervisor_gone(self, reason: str) -> None:
-        self.log.error("the supervisor is gone; jobs in hand are finished")
+        seconds = self._task.table.stop_timeout
+        self.log.error("the supervisor is gone; jobs in hand have {seconds:g} s", seconds=seconds)
+        self._reactor.callLater(seconds, self._worker.fail_jobs, SUPERVISOR_GONE)
         self._leave()
 
     def terminated(self) -> None:

@@ -16,7 +16,7 @@ from txgear.runtime.config import GroupTable
 from txgear.runtime.member import LEFT, LOADED, READY, STARTING, MakeMember, Member, Plan
 from txgear.runtime.renewal import deadly, due
 
-FAIL_SECONDS: Final = 5.0
+FAIL_SECONDS: Final = 3.0
 """How long a child may take to give up its jobs. One that takes longer is stuck, and killed."""
 
 
