@@ -151,12 +151,19 @@ class Runtime:
         return found()
 
     def processes(self) -> set[int]:
-        """All its processes that are there, and what they have started."""
+        """
+        All its processes that are there, and what they have started: by a variable, or by their title, which
+        is written over the environment that others can see.
+        """
         wanted = f"{TRACE}={self._trace}".encode()
+        title = f"txgear runtime: {self.prefix}".encode()
         found = set()
         for entry in Path("/proc").iterdir():
             try:
-                if entry.name.isdecimal() and wanted in (entry / "environ").read_bytes().split(b"\0"):
+                if entry.name.isdecimal() and (
+                    wanted in (entry / "environ").read_bytes().split(b"\0")
+                    or (entry / "cmdline").read_bytes().startswith(title)
+                ):
                     found.add(int(entry.name))
             except OSError:
                 continue
@@ -245,7 +252,7 @@ def client(server: Server) -> Client:
 
 
 def test_killed(runtime: Runtime, client: Client) -> None:
-    """A process that dies with jobs in hand: they are tried again at once, and another one takes its place."""
+    """A process dies with jobs in hand: they are tried again at once, and another one takes its place."""
     runtime.start("[group.a]\nprocesses = 2\nconcurrency = 2\n", ready=2)
     client.submit(runtime.name("work"), *[b"0.3"] * 20)
     first = runtime.journal("begins", 4)[0]

@@ -144,7 +144,7 @@ class Supervisor(Service):
         """
         @raise ConfigurationError: they cannot be spoken to in the way that the table says.
         """
-        id = "-".join(part for part in (table.name, "supervisor") if part)
+        id = _joined(table.name, "supervisor")
         try:
             return Servers(
                 self._reactor,
@@ -175,14 +175,13 @@ class Supervisor(Service):
         if table.start == "spawn":
             return SpawnStarter(environment)
         modules = (*table.modules, *(hook.partition(":")[0] for hook in table.hooks))
-        preload = Preload(name=name, path=self.table.path, modules=modules)
+        preload = Preload(name=_joined(self.table.name, name), path=self.table.path, modules=modules)
         return ForkStarter(self._reactor, self._clock, self._guard, environment, preload)
 
     def _make(self, name: str, plan: Plan, number: int, owner: Owner) -> Member:
-        parts = (plan.table.name, name, str(number))
         task = Task(
             number=number,
-            id="-".join(part for part in parts if part),
+            id=_joined(plan.table.name, name, str(number)),
             key=secrets.token_hex(KEY_BYTES),
             runtime=self.key,
             group=name,
@@ -250,3 +249,8 @@ class Supervisor(Service):
         if group in self._leaving:
             self._leaving.remove(group)
         group.plan.starter.retire()
+
+
+def _joined(*parts: str) -> str:
+    """What something is called, where some parts may be empty."""
+    return "-".join(part for part in parts if part)
