@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from managers import Manager
 from needs import lacks, requires
 from operating import configured
 from processes import Programs, Servers, free_port, run, twistd, txgear, wait_until
 from txgear._version import __version__
+from txgear.runtime.config import RuntimeTable
 from wirepeer import WirePeer
 
 pytestmark = pytest.mark.txgear_only
@@ -51,6 +54,7 @@ def test_each_file_is_looked_at() -> None:
         *("docker/Dockerfile", "docker/Dockerfile.dockerignore", "docker/compose.yaml"),
         *("nginx/txgear.conf", "nginx/stream.conf", "supervisor/txgear.conf", "supervisor/worker.conf"),
         *(f"systemd/txgear{end}" for end in (".service", "@.service", ".socket", ".service.d/socket.conf")),
+        "systemd/txgear-worker.service",
         *(
             f"kubernetes/{name}.yaml"
             for name in ("configmap", "deployment-postgresql", "poddisruptionbudget")
@@ -94,7 +98,7 @@ def test_units(units: Path) -> None:
     shutil.copytree(units, plain)
     shutil.rmtree(plain / "txgear.service.d")
     for folder, names in (
-        (plain, ["txgear.service", "txgear@a.service"]),
+        (plain, ["txgear.service", "txgear@a.service", "txgear-worker.service"]),
         (units, ["txgear.service", "txgear.socket"]),
     ):
         done = run(
@@ -111,7 +115,7 @@ def test_units(units: Path) -> None:
 def test_units_can_do_little(units: Path) -> None:
     """In tenths of what systemd calls exposure; a unit without such settings has 96."""
     tool = requires("systemd-analyze")
-    for name in ("txgear.service", "txgear@a.service"):
+    for name in ("txgear.service", "txgear@a.service", "txgear-worker.service"):
         accepts(tool, "--no-pager", "security", "--offline=yes", "--threshold=20", units / name)
 
 
@@ -124,6 +128,30 @@ def test_units_are_alike() -> None:
     gone = [line for line in alone if line not in paired and not line.startswith(("#", "Description="))]
     assert [line.partition("=")[0] for line in added] == ["RuntimeDirectoryPreserve", "ExecStart"]
     assert [line.partition("=")[0] for line in gone] == ["ExecStart"]
+
+
+def test_a_runtime_as_a_service(start_server: Servers, programs: Programs, tmp_path: Path) -> None:
+    """What the unit starts is a runtime that tells systemd that it is ready, and it has time to stop."""
+    text = (DEPLOY / "systemd" / "txgear-worker.service").read_text()
+    settings = dict(line.partition("=")[::2] for line in text.splitlines() if "=" in line)
+    assert float(settings["TimeoutStopSec"]) > RuntimeTable(group={}).stop_timeout
+    (tmp_path / "jobs.py").write_text(
+        'from txgear.runtime import function\n\n@function("deployed")\ndef deployed(job):\n    return b""\n'
+    )
+    config = tmp_path / "workers.toml"
+    server = start_server()
+    config.write_text(
+        f'servers = ["127.0.0.1:{server.port}"]\nmodules = ["jobs"]\n[group.a]\nprocesses = 1\n'
+    )
+    command = settings["ExecStart"].replace("/etc/txgear/workers.toml", str(config)).split()
+    assert command[0] == INSTALLED
+    manager = Manager(tmp_path)
+    runtime = programs.start([*twistd(), *command[1:]], env=manager.environ(watchdog=30.0))
+    assert manager.until("READY")["STATUS"].startswith("1 processes, 1 of them ready")
+    runtime.signal(signal.SIGTERM)
+    manager.until("STOPPING")
+    assert runtime.wait() == 0, runtime.log()
+    manager.close()
 
 
 # Containers

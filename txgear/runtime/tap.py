@@ -108,4 +108,5 @@ def makeService(options: Options) -> IService:
     use_monotonic_clock(reactor)
     print_mistakes_as_lines()
     setproctitle(f"txgear runtime: {options['config']}")
-    return RuntimeService(reactor, options.table, partial(read_runtime, options["config"]), os.environ)
+    config = options["config"]
+    return RuntimeService(reactor, options.table, partial(read_runtime, config), os.environ, config=config)
