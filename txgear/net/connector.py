@@ -102,6 +102,7 @@ class Connector(Generic[ConnectionT]):
     Twisted's C{ClientService} cannot leave a connection that others still need, does not tell why an
     attempt failed, and bears no start while it stops.
 
+    @ivar patience: seconds at the most between two attempts.
     @ivar connection: the connection, or the last one there was.
     @ivar connections: all that have not ended, also those that were left.
     @ivar problem: which server could not be reached last, and why; empty if there was none.
@@ -132,6 +133,7 @@ class Connector(Generic[ConnectionT]):
         self._on_problem = on_problem
         self._random = random
         self._on_refused = on_refused
+        self.patience = LONGEST_DELAY
         self._resting = False
         self.refusals: dict[Server, ServerError] = {}
         self._failures = 0
@@ -271,6 +273,6 @@ class Connector(Generic[ConnectionT]):
         rounds, rest = divmod(self._failures, len(self._servers))
         if rest:
             return 0.0
-        ceiling = REFUSED_DELAY if self._everybody_refuses else LONGEST_DELAY
+        ceiling = REFUSED_DELAY if self._everybody_refuses else self.patience
         longest = min(ceiling, FIRST_DELAY * 2.0 ** min(rounds - 1, 10))
         return longest * (1 + self._random()) / 2

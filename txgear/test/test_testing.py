@@ -80,7 +80,7 @@ class TogetherTests(TestingTestCase):
         client = self.server.client()
         self.assertRaises(JobFailed, self.server.result, client.run("fail"))
         error = self.assertRaises(JobRaised, self.server.result, client.run("raise"))
-        self.assertEqual("ValueError: no", str(error))
+        self.assertEqual("ValueError: no", str(error).splitlines()[0])
         self.flushLoggedErrors(ValueError)
 
     def test_refused(self) -> None:

@@ -4,9 +4,11 @@ A worker's connection to a server, and the jobs that come over it.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Collection
 from functools import lru_cache
 from json import loads
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -16,6 +18,8 @@ from txgear.net.serverconnection import Limits, ServerConnection
 from txgear.net.servers import Server
 from txgear.net.stream import BROKEN
 from txgear.protocol.constants import (
+    ECHO_REQ,
+    ECHO_RES,
     ERROR,
     GRAB_JOB,
     GRAB_JOB_ALL,
@@ -32,12 +36,14 @@ from txgear.protocol.constants import (
     REQUEST_MAGIC,
     STEER,
     STEERED,
+    WORK_BEAT,
     WORKER_WELCOME,
 )
 from txgear.protocol.hello import read_welcome
 from txgear.protocol.packets import Data, pack_header, request
 from txgear.protocol.traces import Trace
 from txgear.worker.job import WorkerJob
+from txgear.worker.returning import Absence
 
 ASLEEP: Final = 0
 """The server has no job, and sends a NOOP when that changes."""
@@ -65,6 +71,20 @@ ASSIGNS: Final = frozenset((JOB_ASSIGN, JOB_ASSIGN_UNIQ, JOB_ASSIGN_ALL, JOB_ASS
 """The packets that give a job."""
 
 
+class _Result(NamedTuple):
+    """
+    The last packet about a job, as long as it may not have arrived.
+
+    @ivar read: when the server has read it: see L{WorkerConnection.was_read}.
+    @ivar job: the job.
+    @ivar chunks: the packet.
+    """
+
+    read: tuple[int, int]
+    job: WorkerJob
+    chunks: list[bytes]
+
+
 class Owner(Protocol):
     """
     What a connection calls: the worker's side of it.
@@ -84,7 +104,10 @@ class Owner(Protocol):
         """The server does not allow something that was sent."""
 
     def hello(self, connection: WorkerConnection) -> bytes:
-        """The packet that tells a server of this project who the worker is."""
+        """The packet that tells a server of this project who the worker is, and what it has of it."""
+
+    def welcomed(self, connection: WorkerConnection, held: Collection[bytes]) -> None:
+        """The server says which of these jobs are still the worker's; none where it does not say it."""
 
     def answered_grab(self, connection: WorkerConnection) -> None:
         """The server has answered for the first time when it was asked for a job."""
@@ -122,6 +145,8 @@ class WorkerConnection(ServerConnection):
     @ivar asked_at: since when the server owes the answer to the next grab.
     @ivar gives: whether the server has ever answered when it was asked for a job.
     @ivar grace: seconds for which the server keeps the worker's jobs when the connection is lost.
+    @ivar awaits_welcome: the server has been told who the worker is, and may answer.
+    @ivar welcomed: it has answered.
     @ivar jobs: those that came from here and are under way, by handle.
     """
 
@@ -149,7 +174,12 @@ class WorkerConnection(ServerConnection):
         self.asked_at = 0.0
         self.gives = False
         self.grace = 0.0
-        self._awaits_welcome = False
+        self.awaits_welcome = False
+        self.welcomed = False
+        self._results: deque[_Result] = deque()
+        self._newest = 0, 0
+        self._echo_asked = 0
+        self._echoed = 0
         self.jobs: dict[bytes, WorkerJob] = {}
         self._in_a_row = 0
         self._given: list[WorkerJob] = []
@@ -158,8 +188,8 @@ class WorkerConnection(ServerConnection):
 
     @property
     def idle(self) -> bool:
-        """Whether it can be closed without giving a job back to the server."""
-        return not self.jobs and not self.asked
+        """Whether it can be closed without giving a job back to the server, or a result being lost."""
+        return not self.jobs and not self.asked and not self._results
 
     @property
     def wish(self) -> int:
@@ -207,6 +237,73 @@ class WorkerConnection(ServerConnection):
         kind = GRAB_JOB_OPTIONS if self.extended else GRABS[self._grabs.get(self.server, 0)]
         self.send(pack_header(REQUEST_MAGIC, kind, 0) * count)
 
+    # What is said of jobs
+
+    def beat(self, job: WorkerJob) -> None:
+        """Part of L{txgear.worker.job.JobConnection}."""
+        self.send(request(WORK_BEAT, job.handle))
+
+    def send_part(self, job: WorkerJob, chunks: list[bytes]) -> None:
+        """Part of L{txgear.worker.job.JobConnection}: the job cannot be offered again before this is read."""
+        if self.grace:
+            job.parts_read = self._read_when()
+        self.send(*chunks)
+
+    def finish(self, job: WorkerJob, chunks: list[bytes]) -> None:
+        """Part of L{txgear.worker.job.JobConnection}: the packet is kept until it has been read."""
+        if self.grace:
+            self._results.append(_Result(self._read_when(), job, chunks))
+        self.send(*chunks)
+
+    def _read_when(self) -> tuple[int, int]:
+        """What L{was_read} is to be asked of what is sent now."""
+        self._newest = newest = self.answered + self.asked + 1, self._newest[1] + 1
+        return newest
+
+    def was_read(self, read: tuple[int, int]) -> bool:
+        """
+        Whether the server has read something: it has answered something that was sent behind it.
+
+        @param read: the number of the first grab behind it, and its own number among all that it matters of.
+        """
+        return read[0] <= self.answered or read[1] <= self._echoed
+
+    def _flush(self) -> None:
+        grab, number = self._newest
+        if grab > self.answered + self.asked and self._echo_asked == self._echoed < number:
+            # No grab is behind it, and none may follow for long.
+            self._echo_asked = number
+            self._out.append(request(ECHO_REQ, self._echo_data))
+        super()._flush()
+
+    @property
+    def _echo_data(self) -> bytes:
+        return b"%d" % self._echo_asked
+
+    def _drop_read(self) -> None:
+        """The server has answered: forget what it has read."""
+        results = self._results
+        while results and self.was_read(results[0].read):
+            results.popleft()
+
+    def leave_to(self, absence: Absence) -> None:
+        """
+        The connection has ended: have what may be offered to the server again kept. What has sent data or
+        warnings that the server may not have got is not.
+        """
+        for result in self._results:
+            if self.was_read(result.job.parts_read):
+                absence.keep_result(result.job, result.chunks)
+        for job in self.jobs.values():
+            if job.attempt and self.was_read(job.parts_read):
+                job.parts_read = 0, 0
+                absence.keep(job)
+
+    def take_back(self, job: WorkerJob) -> None:
+        """A job from an earlier connection goes on over this one."""
+        self.jobs[job.handle] = job
+        job.go_on(self)
+
     def release(self, job: WorkerJob) -> None:
         """The job is not under way here any more."""
         # The same worker may have been given the same job again.
@@ -230,7 +327,7 @@ class WorkerConnection(ServerConnection):
         self._use_older_grab()
 
     def became_extended(self) -> None:
-        self._awaits_welcome = True
+        self.awaits_welcome = True
         self.send(self._owner.hello(self))
 
     def became_ready(self) -> None:
@@ -261,6 +358,12 @@ class WorkerConnection(ServerConnection):
                 self._owner.job_withdrawn(job, bytes(arguments[1]).decode("utf-8", "replace"))
         elif kind == WORKER_WELCOME:
             self._welcomed(bytes(arguments[0]))
+        elif (
+            kind == ECHO_RES and self._echo_asked > self._echoed and arguments[0] == b"%d" % self._echo_asked
+        ):
+            self._echoed = self._echo_asked
+            self._drop_read()
+            self._looks = True
         elif kind == STEER:
             self._owner.steered(self, *map(bytes, arguments))
         elif kind == ERROR:
@@ -278,11 +381,19 @@ class WorkerConnection(ServerConnection):
         return True
 
     def _welcomed(self, data: bytes) -> None:
-        self._awaits_welcome = False
         try:
-            self.grace = read_welcome(data).grace
+            welcome = read_welcome(data)
         except ServerError as error:
             self.drop(f"sent a welcome that cannot be read: {error}")
+            return
+        if self.awaits_welcome:
+            self.grace = welcome.grace
+            self.welcomed = True
+            self._welcome_is_over(welcome.held)
+
+    def _welcome_is_over(self, held: Collection[bytes] = ()) -> None:
+        self.awaits_welcome = False
+        self._owner.welcomed(self, held)
 
     def _has_no_job(self) -> None:
         self._in_a_row = 0
@@ -318,6 +429,9 @@ class WorkerConnection(ServerConnection):
             if not self.gives:
                 self.gives = True
                 self._owner.answered_grab(self)
+                if self.awaits_welcome:
+                    self._welcome_is_over()
+            self._drop_read()
             self._answers = self.overdue = False
             self.asked_at = self._clock.seconds()
             self.waits_for_answer(self.asked > 0)
@@ -332,9 +446,9 @@ class WorkerConnection(ServerConnection):
         if isinstance(error, AccessDenied):
             # Of a function that was registered, and never of the grab: that one gets NO_JOB.
             self._owner.access_denied(self, error)
-        elif self._awaits_welcome and self.ready:
+        elif self.awaits_welcome and self.ready:
             # Of a server that does not know the packet.
-            self._awaits_welcome = False
+            self._welcome_is_over()
         elif not self.asked or error.code == "JOB_NOT_FOUND":
             # The result of a job that the server gave to another worker in the meantime.
             self.log.debug("{server}: {error}", server=self.server.name, error=error)

@@ -160,7 +160,9 @@ async def partitioned(
     try:
         results = await gatherResults(runs, consumeErrors=True)
     except FirstError as error:
-        for run in runs:
-            run.cancel()
-        error.subFailure.raiseException()
-    return await maybeDeferred(aggregate, results)
+        failure = error.subFailure
+    else:
+        return await maybeDeferred(aggregate, results)
+    for run in runs:
+        run.cancel()
+    failure.raiseException()

@@ -7,13 +7,13 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from socket import gethostname
 from typing import Final
 
 from txgear._version import __version__
-from txgear.protocol.constants import WORKER_HELLO
+from txgear.protocol.constants import WORKER_GONE, WORKER_HELLO
 from txgear.protocol.hello import Hello, is_key
 from txgear.protocol.packets import request
 
@@ -80,13 +80,14 @@ class Identity:
             started=started,
         )
 
-    def packet(self, server: str, jobs: Mapping[bytes, int]) -> bytes:
+    def packet(self, server: str, jobs: Mapping[bytes, int], parts: Collection[bytes] = ()) -> bytes:
         """
         The packet that says it.
 
         @param server: the name of the server that it goes to.
         @param jobs: the jobs from there that the worker still has, and those whose result the server may not
             have got, by handle: which attempt at each.
+        @param parts: those of them of which the server has data or warnings.
         """
         said = replace(
             self._said,
@@ -95,5 +96,15 @@ class Identity:
             host=gethostname(),
             pid=os.getpid(),
             jobs=jobs,
+            parts=parts,
         )
         return request(WORKER_HELLO, said.to_bytes())
+
+    def farewell(self, server: str, why: str) -> bytes:
+        """
+        The packet by which the worker gives up what it has of a server.
+
+        @param server: the server's name.
+        @param why: the reason, in words.
+        """
+        return request(WORKER_GONE, key_at(self._said.key, server).encode("ascii"), why.encode("utf-8"))

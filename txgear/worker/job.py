@@ -4,7 +4,7 @@ A job that a worker has been given by a server.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from json import loads
 from typing import Any, Final, Protocol
@@ -17,13 +17,12 @@ from txgear.net.servers import Server
 from txgear.protocol.constants import (
     HEADER_SIZE,
     REQUEST_MAGIC,
-    WORK_BEAT,
     WORK_COMPLETE,
     WORK_DATA,
     WORK_STATUS,
     WORK_WARNING,
 )
-from txgear.protocol.packets import PIECES_FROM, Decoder, large, pack_header, request
+from txgear.protocol.packets import PIECES_FROM, Decoder, large, pack_header
 from txgear.protocol.traces import Trace
 
 BEATS: Final = 3
@@ -35,11 +34,29 @@ SHORTEST_BEAT: Final = 0.1
 class JobConnection(Protocol):
     """The connection that a job came over, as far as the job needs it."""
 
-    server: Server
-    decoder: Decoder
+    @property
+    def server(self) -> Server:
+        """Where it leads."""
+
+    @property
+    def decoder(self) -> Decoder:
+        """Knows how large a packet may be."""
+
+    @property
+    def welcomed(self) -> bool:
+        """Whether the server has answered who the worker is: it knows the newer packets."""
 
     def send(self, *chunks: bytes) -> None:
         """Write these."""
+
+    def send_part(self, job: WorkerJob, chunks: list[bytes]) -> None:
+        """Write data or a warning of a job."""
+
+    def finish(self, job: WorkerJob, chunks: list[bytes]) -> None:
+        """Write the packet that ends a job."""
+
+    def beat(self, job: WorkerJob) -> None:
+        """Tell the server that a job goes on."""
 
     def gathered(self) -> AbstractContextManager[None]:
         """What is sent within leaves in one write."""
@@ -90,6 +107,9 @@ class WorkerJob:
     timer: IDelayedCall | None = None
     next_beat: IDelayedCall | None = None
     from_thread: Callable[..., object] | None = None
+    parts: bool = False
+    parts_read: tuple[int, int] = (0, 0)
+    _unsent: Sequence[Deferred[None]] = ()
 
     def __init__(
         self,
@@ -124,7 +144,7 @@ class WorkerJob:
 
         @raise ValueError: it does not fit a packet.
         """
-        self._send(WORK_DATA, [self.handle], result_bytes(data))
+        self._send_part(WORK_DATA, data)
 
     def send_warning(self, data: Workload | str) -> None:
         """
@@ -132,11 +152,15 @@ class WorkerJob:
 
         @raise ValueError: it does not fit a packet.
         """
-        self._send(WORK_WARNING, [self.handle], result_bytes(data))
+        self._send_part(WORK_WARNING, data)
 
     def set_status(self, numerator: int, denominator: int) -> None:
         """Report the job's progress: C{numerator} of C{denominator}."""
-        self._send(WORK_STATUS, [self.handle, b"%d" % numerator], b"%d" % denominator)
+        chunks = self.packet(WORK_STATUS, [self.handle, b"%d" % numerator], b"%d" % denominator)
+        if self.from_thread is None:
+            self.send(chunks)
+        else:
+            self.from_thread(self.send, chunks)
 
     def when_sent(self) -> Deferred[None]:
         """
@@ -144,19 +168,22 @@ class WorkerJob:
         this from time to time, and takes no more memory than the server lets it. Not for functions in a
         thread.
 
-        @return: fires at once if nothing waits. It never fires if the connection ends before; the job is
-            cancelled then.
+        @return: fires at once if nothing waits. It never fires where the job is given up meanwhile.
         """
         sent: Deferred[None] = Deferred(lambda _: None)
-        self.connection.when_caught_up(lambda: None if sent.called else sent.callback(None))
+        self._unsent = [*(each for each in self._unsent if not each.called), sent]
+        self._fire_when_sent(sent)
         return sent
 
-    def _send(self, kind: int, arguments: list[bytes], data: bytes) -> None:
-        chunks = self.packet(kind, arguments, data)
+    def _fire_when_sent(self, sent: Deferred[None]) -> None:
+        self.connection.when_caught_up(lambda: None if sent.called else sent.callback(None))
+
+    def _send_part(self, kind: int, data: Workload | str) -> None:
+        chunks = self.packet(kind, [self.handle], result_bytes(data))
         if self.from_thread is None:
-            self.send(chunks)
+            self.send_part(chunks)
         else:
-            self.from_thread(self.send, chunks)
+            self.from_thread(self.send_part, chunks)
 
     # For the worker
 
@@ -193,6 +220,24 @@ class WorkerJob:
         if not self.gone:
             self.connection.send(*chunks)
 
+    def send_part(self, chunks: list[bytes]) -> None:
+        """Send data or a warning, unless the job is gone."""
+        if not self.gone:
+            self.parts = True
+            self.connection.send_part(self, chunks)
+
+    def finish(self, chunks: list[bytes]) -> None:
+        """Send the packet that ends the job, unless it is gone. Then it is."""
+        if not self.gone:
+            self.connection.finish(self, chunks)
+        self.end()
+
+    def go_on(self, connection: JobConnection) -> None:
+        """The job has another connection from now on."""
+        self.connection = connection
+        for sent in self._unsent:
+            self._fire_when_sent(sent)
+
     def beat(self, clock: IReactorTime, spent: float = 0.0) -> None:
         """
         From now on until L{end} send the server signs of life, as often as the lease demands.
@@ -203,7 +248,7 @@ class WorkerJob:
         self.next_beat = clock.callLater(max(pause - spent, 0.0), self._beat, clock)
 
     def _beat(self, clock: IReactorTime) -> None:
-        self.connection.send(request(WORK_BEAT, self.handle))
+        self.connection.beat(self)
         self.beat(clock)
 
     def end(self) -> None:

@@ -4,7 +4,7 @@ The servers of a worker: it is connected to all of them, and asks them for jobs 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from twisted.internet.defer import Deferred, succeed
@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from txgear.broker.rights import WORK, denied
 from txgear.errors import AccessDenied
-from txgear.net.connector import Connector
+from txgear.net.connector import LONGEST_DELAY, Connector
 from txgear.net.login import Login
 from txgear.net.serverconnection import Limits
 from txgear.net.servers import Server
@@ -30,6 +30,7 @@ from txgear.worker.connection import WorkerConnection
 from txgear.worker.functions import Ability
 from txgear.worker.hello import Identity
 from txgear.worker.job import WorkerJob
+from txgear.worker.returning import Absence
 from txgear.worker.running import RunningJobs
 from txgear.worker.state import STATE_SECONDS, State
 from txgear.worker.words import Refused, Words
@@ -40,6 +41,9 @@ How long a server that was asked for a job keeps its claim to the room for it.
 After that another one is asked as well: a worker must not stand idle at a
 server that is dead.
 """
+HURRY_SECONDS: Final = 1.0
+"""Seconds between two attempts to connect, at the most, while jobs of the server go on here."""
+_AWAY_TOO_LONG: Final = "the server was away for too long"
 
 
 class ServerLinks:
@@ -116,6 +120,8 @@ class ServerLinks:
         self._awaiting_work: list[Deferred[None]] = []
         self._awaiting_ready: list[Deferred[None]] = []
         self._denials: dict[Server, AccessDenied] = {}
+        self._absences: dict[Server, Absence] = {}
+        self._gives_up = False
         self._grab_timer: IDelayedCall | None = None
         self._stop_timer: IDelayedCall | None = None
         self._state_timer: IDelayedCall | None = None
@@ -167,7 +173,11 @@ class ServerLinks:
         """Close the connections over which nothing is under way any more."""
         for server, connector in list(self._connectors.items()):
             connection = connector.connection
-            if server not in self._leaving and (connection is None or connection.closing or connection.idle):
+            if (
+                server not in self._leaving
+                and server not in self._absences
+                and (connection is None or connection.closing or connection.idle)
+            ):
                 self._leaving.add(server)
                 _ = connector.stop().addBoth(self._left, server)
         self._stopped_if_all_left()
@@ -184,6 +194,7 @@ class ServerLinks:
             if timer is not None:
                 timer.cancel()
         self._stop_timer = self._grab_timer = self._state_timer = None
+        self._gives_up = False
         self._jobs.stop_threads()
         waiting, self._stopping = self._stopping + self._awaiting_end, []
         self._awaiting_end = []
@@ -200,8 +211,17 @@ class ServerLinks:
             count=len(self._jobs),
             seconds=self._stop_timeout,
         )
+        self._gives_up = True
+        why = f"the worker was stopped, and the job had not ended {self._stop_timeout:g} seconds later"
+        for server in list(self._absences):
+            self._end_absence(server, why)
         for connection in self._connected():
-            connection.abort()
+            if connection.grace:
+                # The server would wait for us.
+                connection.send(self._identity.farewell(connection.server.name, why))
+                connection.close()
+            else:
+                connection.abort()
 
     # Connections
 
@@ -231,7 +251,9 @@ class ServerLinks:
 
     def hello(self, connection: WorkerConnection) -> bytes:
         """Part of L{txgear.worker.connection.Owner}: what is said to a server of this project."""
-        return self._identity.packet(connection.server.name, {})
+        absence = self._absences.get(connection.server)
+        jobs, parts = ({}, set()) if absence is None else (absence.claims, absence.parts)
+        return self._identity.packet(connection.server.name, jobs, parts)
 
     def _connected(self) -> list[WorkerConnection]:
         """The connections that are not ending, whether the server has answered yet or not."""
@@ -306,15 +328,78 @@ class ServerLinks:
         return {server.name: why for server, why in self._problems.items()}
 
     def connection_lost(self, connection: WorkerConnection, reason: str) -> None:
-        """Part of L{txgear.worker.connection.Owner}: a connection has ended. Its jobs are given up."""
+        """
+        Part of L{txgear.worker.connection.Owner}: a connection has ended. Its jobs go on for as long as the
+        server waits for them, or are given up.
+        """
+        server = connection.server
         if connection in self._ready:
             self._ready.remove(connection)
-            self.log.info(
-                "no longer working at {server}: {reason}", server=connection.server.name, reason=reason
-            )
+            self.log.info("no longer working at {server}: {reason}", server=server.name, reason=reason)
+        absence = self._absences.get(server)
+        if absence is not None and absence.is_over:
+            self._end_absence(server, _AWAY_TOO_LONG)
+        if connection.grace and not self._gives_up:
+            self._begin_absence(connection)
         for job in list(connection.jobs.values()):
-            self._jobs.give_up(job, f"the connection to {job.server} was lost: {reason}")
+            if job.connection is connection:
+                self._jobs.give_up(job, f"the connection to {job.server} was lost: {reason}")
         self.jobs_wanted()
+
+    def _begin_absence(self, connection: WorkerConnection) -> None:
+        absence = Absence(self._give_up_soon)
+        connection.leave_to(absence)
+        if absence:
+            server = connection.server
+            self._absences[server] = absence
+            absence.timer = self._clock.callLater(connection.grace, self._absence_overdue, server)
+            self._connectors[server].patience = HURRY_SECONDS
+            self.log.info(
+                "{count} jobs of {server} go on for {grace:g} seconds",
+                count=len(absence),
+                server=server.name,
+                grace=connection.grace,
+            )
+
+    def _absence_overdue(self, server: Server) -> None:
+        absence = self._absences[server]
+        absence.timer = None
+        connection = self._connectors[server].connection
+        if connection is not None and connection.awaits_welcome and not connection.closing:
+            absence.is_over = True
+        else:
+            self._end_absence(server, _AWAY_TOO_LONG)
+
+    def welcomed(self, connection: WorkerConnection, held: Collection[bytes]) -> None:
+        """
+        Part of L{txgear.worker.connection.Owner}: a server says which of the jobs that it was told of are
+        still the worker's.
+        """
+        absence = self._absences.get(connection.server)
+        if absence is not None:
+            offered = len(absence)
+            for job in absence.deliver(connection, held):
+                connection.take_back(job)
+            self.log.info(
+                "{server} takes {count} of {offered} jobs from before",
+                server=connection.server.name,
+                count=len(held),
+                offered=offered,
+            )
+            self._end_absence(connection.server, "the server was away, and has given it to others")
+
+    def _end_absence(self, server: Server, why: str) -> None:
+        absence = self._absences.pop(server)
+        if absence.timer is not None:
+            absence.timer.cancel()
+        if server in self._connectors:
+            self._connectors[server].patience = LONGEST_DELAY
+        for job in absence.running:
+            self._jobs.give_up(job, why)
+        self.jobs_wanted()
+
+    def _give_up_soon(self, job: WorkerJob, why: str) -> None:
+        self._clock.callLater(0, lambda: None if job.gone else self._jobs.give_up(job, why))
 
     @property
     def refused(self) -> dict[bytes, list[str]]:

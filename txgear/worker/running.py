@@ -17,13 +17,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txgear.net import arguments
-from txgear.protocol.constants import WORK_EXCEPTION, WORK_FAIL
-from txgear.worker.functions import Ability, Fail, FailWithText, Function
+from txgear.protocol.constants import WORK_EXCEPTION, WORK_FAIL, WORK_RETRY
+from txgear.worker.functions import Ability, Fail, FailWithText, Function, RetryLater
 from txgear.worker.job import WorkerJob
 from txgear.worker.threads import Handed, Threads
+from txgear.worker.tracebacks import MAX_EXCEPTION, exception_text
 
-MAX_EXCEPTION: Final = 65536
-"""Bytes of an exception's text that are sent at the most."""
+ROOM_BESIDE: Final = 20
+"""Bytes for what stands beside the text of an exception, and the handle."""
 AHEAD_SECONDS: Final = 0.02
 """How long a job may wait here for its turn, going by how long functions have kept the thread before."""
 NEWEST_COUNTS: Final = 1 / 8
@@ -175,7 +176,7 @@ class RunningJobs:
         ability = self._abilities.get(job.function)
         if ability is None:
             self.log.warn("{server} gave a job of {function}", server=job.server, function=job.function)
-            self._end(Failure(Fail()), job, False)
+            job.finish(job.packet(WORK_FAIL, [], job.handle))
             return
         self._running.add(job)
         try:
@@ -186,13 +187,13 @@ class RunningJobs:
             outcome = Deferred.fromCoroutine(outcome)
         if isinstance(outcome, Deferred):
             job.running = outcome
-            _ = outcome.addBoth(self._finished, job, ability.json)
+            _ = outcome.addBoth(self._finished, job, ability)
             if not job.gone:  # otherwise it has ended after all, or was given up meanwhile
                 self._set_timers(job, ability, now)
         elif outcome is IN_THREAD:
             self._set_timers(job, ability, now)
         else:
-            self._end(outcome, job, ability.json)
+            self._end(outcome, job, ability)
 
     def _call_in_thread(self, ability: Ability, job: WorkerJob) -> object:
         """
@@ -203,7 +204,7 @@ class RunningJobs:
         job.from_thread = partial(self._threads.hand_over, job)
         if self._in_thread is not None:
             return self._in_thread(ability.call, job)
-        self._threads.run(ability.call, job, partial(self._finished, json=ability.json))
+        self._threads.run(ability.call, job, partial(self._finished, ability=ability))
         return IN_THREAD
 
     def _take(self, handed: list[Handed]) -> None:
@@ -236,44 +237,56 @@ class RunningJobs:
         if job.lease and job.next_beat is None:
             job.beat(self._clock, spent)
 
-    def _finished(self, outcome: object, job: WorkerJob, json: bool) -> None:
+    def _finished(self, outcome: object, job: WorkerJob, ability: Ability) -> None:
         """The function has returned or raised."""
         if self._starting:
-            self._end(outcome, job, json)
+            self._end(outcome, job, ability)
             return
         with job.connection.gathered():
-            self._end(outcome, job, json)
+            self._end(outcome, job, ability)
             self._start_waiting()
             self.jobs_wanted()
 
-    def _end(self, outcome: object, job: WorkerJob, json: bool) -> None:
+    def _end(self, outcome: object, job: WorkerJob, ability: Ability) -> None:
         self._running.discard(job)
-        job.send(self._last_packet(outcome, job, json))
-        job.end()
+        job.finish(self._last_packet(outcome, job, ability))
 
-    def _last_packet(self, outcome: object, job: WorkerJob, json: bool) -> list[bytes]:
+    def _last_packet(self, outcome: object, job: WorkerJob, ability: Ability) -> list[bytes]:
         """The packet that ends a job, as chunks."""
         if not isinstance(outcome, Failure):
             try:
-                return job.completed(
-                    arguments.json_bytes(outcome) if json else arguments.result_bytes(outcome)
+                packet = job.completed(
+                    arguments.json_bytes(outcome) if ability.json else arguments.result_bytes(outcome)
                 )
             except Exception:
                 outcome = Failure()
-        if outcome.check(Fail):
+            else:
+                if not job.gone:
+                    ability.counts.done += 1
+                return packet
+        if not job.gone:
+            ability.counts.failed += 1
+        return self._failure_packet(outcome, job)
+
+    def _failure_packet(self, failure: Failure, job: WorkerJob) -> list[bytes]:
+        error = failure.value
+        most = max(min(MAX_EXCEPTION, job.connection.decoder.limit - len(job.handle) - ROOM_BESIDE), 0)
+        if isinstance(error, Fail):
             return job.packet(WORK_FAIL, [], job.handle)
-        if isinstance(outcome.value, FailWithText):
-            return job.packet(WORK_EXCEPTION, [job.handle], outcome.value.text[:MAX_EXCEPTION])
-        if not (job.gone and outcome.check(CancelledError)):
+        if isinstance(error, RetryLater) and job.connection.welcomed:
+            seconds = b"%.3f" % error.seconds
+            return job.packet(WORK_RETRY, [job.handle, seconds], error.text[:most])
+        if isinstance(error, (FailWithText, RetryLater)):
+            return job.packet(WORK_EXCEPTION, [job.handle], error.text[:most])
+        if not (job.gone and isinstance(error, CancelledError)):
             self.log.failure(
                 "job {handle} of {function} raised",
-                outcome,
+                failure,
                 handle=job.handle,
                 function=job.function,
                 attempt=job.attempt,
             )
-        text = f"{type(outcome.value).__name__}: {outcome.getErrorMessage()}"
-        return job.packet(WORK_EXCEPTION, [job.handle], text.encode("utf-8", "replace")[:MAX_EXCEPTION])
+        return job.packet(WORK_EXCEPTION, [job.handle], exception_text(failure, most))
 
     def _overdue(self, job: WorkerJob, timeout: float) -> None:
         job.timer = None

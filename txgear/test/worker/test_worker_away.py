@@ -1,0 +1,646 @@
+"""
+Tests of L{txgear.worker.returning}, L{txgear.worker.links} and L{txgear.worker.connection}, through a worker:
+a server that waits for it when the connection is lost.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.internet.defer import CancelledError
+from twisted.logger import capturedLogs, formatEvent
+
+from txgear.protocol.constants import (
+    ECHO_RES,
+    ERROR,
+    JOB_ASSIGN_OPTIONS,
+    JOB_WITHDRAWN,
+    NO_JOB,
+    OPTION_RES,
+    STEER,
+    WORKER_WELCOME,
+)
+from txgear.test.support.client import STATE, ScriptedConnection, ScriptedServer, WorkerTestCase
+from txgear.worker import RetryLater, Worker, WorkerJob
+from txgear.worker.hello import key_at
+
+KEY = "0123456789abcdef" * 2
+GRAB = ("GRAB_JOB_OPTIONS",)
+
+
+class AwayTestCase(WorkerTestCase):
+    """A worker at a server that waits for it for ten seconds."""
+
+    def start(self, *servers: ScriptedServer, timeout: float | None = None, **options: Any) -> Worker:
+        self.worker = self.make_worker(*servers, key=KEY, **options)
+        self.worker.register("f", self.wait, timeout=timeout)
+        self.worker.startService()
+        for server in servers or [self.server]:
+            self.greet(server.line)
+            server.line.packets()
+        return self.worker
+
+    def greet(self, line: ScriptedConnection, *held: str, grace: float = 10.0) -> None:
+        """Answer all that a worker says at first."""
+        line.send(OPTION_RES, b"txgear-1")
+        line.welcome()
+        self.welcome(line, *held, grace=grace)
+
+    def welcome(self, line: ScriptedConnection, *held: str, grace: float = 10.0) -> None:
+        line.send(WORKER_WELCOME, json.dumps({"grace": grace, "held": held}).encode())
+
+    def give(self, handle: bytes, function: bytes = b"f", **options: Any) -> WorkerJob:
+        """Give a job of which this is the first attempt."""
+        text = json.dumps({"attempt": 1, **options}).encode()
+        self.server.line.send(JOB_ASSIGN_OPTIONS, handle, function, b"", b"", text, b"work")
+        return (
+            self.jobs[-1] if self.jobs else WorkerJob(self.server.line.protocol, handle, b"", b"", b"", b"")
+        )
+
+    def come_back(self, *held: str, after: float = 1.0) -> list[tuple[Any, ...]]:
+        """The server is there again; what it has been sent when it has told what the worker still has."""
+        self.clock.advance(after)
+        self.greet(self.server.line, *held)
+        return [packet for packet in self.server.line.packets() if packet != STATE]
+
+    @property
+    def claimed(self) -> list[list[Any]]:
+        """What the worker has said that it has."""
+        self.server.line.packets()
+        return self.server.line.hellos[-1]["jobs"]  # type: ignore[no-any-return]
+
+
+class RunningJobsTests(AwayTestCase):
+    def test_goes_on(self) -> None:
+        """It ends over the new connection, under the same attempt."""
+        self.start()
+        job = self.give(b"H:1")
+        self.server.line.lose()
+        self.assertEqual((False, ""), (job.gone, job.why_gone))
+        self.clock.advance(1)
+        self.server.line.send(OPTION_RES, b"txgear-1")
+        self.assertEqual([["H:1", 1, False]], self.claimed)
+        self.server.line.send(ECHO_RES, b"txgear")
+        self.welcome(self.server.line, "H:1")
+        self.server.line.packets()
+        self.results[0].callback(b"done")
+        self.assertIn(("WORK_COMPLETE", b"H:1", b"done"), self.server.line.packets())
+        self.assertEqual([], self.cancelled)
+
+    def test_ends_meanwhile(self) -> None:
+        self.start()
+        self.give(b"H:1")
+        self.server.line.lose()
+        self.results[0].callback(b"done")
+        packets = self.come_back("H:1")
+        self.assertIn(("WORK_COMPLETE", b"H:1", b"done"), packets)
+
+    def test_ends_before_the_answer(self) -> None:
+        """Nothing is said of it before the server has told whose it is."""
+        self.start()
+        self.give(b"H:1")
+        self.server.line.lose()
+        self.clock.advance(1)
+        self.server.line.send(OPTION_RES, b"txgear-1")
+        self.server.line.welcome()
+        self.results[0].callback(b"done")
+        self.assertNotIn("WORK_COMPLETE", [packet[0] for packet in self.server.line.packets()])
+        self.welcome(self.server.line, "H:1")
+        self.assertIn(("WORK_COMPLETE", b"H:1", b"done"), self.server.line.packets())
+
+    def test_withdrawn(self) -> None:
+        """Somebody else has it: it is given up, and its result is not sent."""
+        self.start(concurrency=2)
+        one = self.give(b"H:1")
+        self.give(b"H:2")
+        self.server.line.lose()
+        self.results[1].callback(b"done")
+        self.assertNotIn("WORK_COMPLETE", [packet[0] for packet in self.come_back()])
+        self.assertEqual([b"H:1"], self.cancelled)
+        self.assertEqual("the server was away, and has given it to others", one.why_gone)
+        self.server.line.lose()
+        self.clock.advance(1)
+        self.server.line.send(OPTION_RES, b"txgear-1")
+        self.assertEqual([], self.claimed)
+
+    def test_the_time_is_over(self) -> None:
+        self.start()
+        job = self.give(b"H:1")
+        self.server.refusing = True
+        self.server.line.lose()
+        self.clock.pump([0.5] * 19)
+        self.assertFalse(job.gone)
+        self.clock.advance(0.5)
+        self.assertEqual([b"H:1"], self.cancelled)
+        self.assertEqual("the server was away for too long", job.why_gone)
+        self.server.refusing = False
+        self.clock.advance(10)
+        self.server.line.send(OPTION_RES, b"txgear-1")
+        self.assertEqual([], self.claimed)
+
+    def test_the_time_is_over_while_it_is_asked(self) -> None:
+        """Its answer counts: it may be that it waits for the job from now on."""
+        self.start()
+        job = self.give(b"H:1")
+        self.server.line.lose()
+        self.clock.advance(1)
+        self.server.line.send(OPTION_RES, b"txgear-1")
+        self.server.line.welcome()
+        self.clock.advance(9.5)
+        self.assertFalse(job.gone)
+        self.welcome(self.server.line, "H:1")
+        self.results[0].callback(b"done")
+        self.assertIn(("WORK_COMPLETE", b"H:1", b"done"), self.server.line.packets())
+
+    def test_lost_again_while_it_is_asked(self) -> None:
+        """The time counts from the first loss."""
+        self.start()
+        job = self.give(b"H:1")
+        self.server.line.lose()
+        self.clock.advance(1)
+        self.server.line.send(OPTION_RES, b"txgear-1")
+        self.server.line.welcome()
+        self.server.line.lose()
+        self.clock.advance(1)
+        self.server.line.send(OPTION_RES, b"txgear-1")
+        self.assertEqual([["H:1", 1, False]], self.claimed)
+        self.server.line.send(ECHO_RES, b"txgear")
+        self.clock.advance(8.5)
+        self.assertFalse(job.gone)
+        self.server.line.lose()
+        self.assertTrue(job.gone)
+
+    def test_no_grace(self) -> None:
+        worker = self.make_worker(key=KEY)
+        worker.register("f", self.wait)
+        worker.startService()
+        self.greet(self.server.line, grace=0)
+        job = self.give(b"H:1")
+        self.server.line.lose()
+        self.assertTrue(job.gone)
+        self.assertEqual([b"H:1"], self.cancelled)
+
+    def test_a_job_without_an_attempt(self) -> None:
+        """There is no telling which one it is."""
+        self.start()
+        self.assign(self.server.line, b"H:1")
+        self.server.line.lose()
+        self.assertEqual([b"H:1"], self.cancelled)
+
+    def test_a_server_that_knows_no_hello_any_more(self) -> None:
+        """An older one, on the same port."""
+        for answer in ((ERROR, b"UNKNOWN_COMMAND", b"what?"), (NO_JOB,)):
+            with self.subTest(answer=answer):
+                self.cancelled.clear()
+                self.server = ScriptedServer(self.clock)
+                self.start()
+                self.give(b"H:1")
+                self.server.line.lose()
+                self.clock.advance(1)
+                self.server.line.send(OPTION_RES, b"txgear-1")
+                self.server.line.welcome()
+                self.server.line.send(*answer)
+                self.assertEqual([b"H:1"], self.cancelled)
+
+    def test_times_go_on(self) -> None:
+        self.start(timeout=5)
+        job = self.give(b"H:1", timeout=5)
+        self.server.refusing = True
+        self.server.line.lose()
+        self.clock.pump([1] * 5)
+        self.assertEqual("its time was up", job.why_gone)
+        self.server.refusing = False
+        self.clock.advance(1)
+        self.server.line.send(OPTION_RES, b"txgear-1")
+        self.assertEqual([], self.claimed)
+
+    def test_beats(self) -> None:
+        """One at once, when the server is back."""
+        self.start()
+        self.give(b"H:1", lease=30)
+        self.server.refusing = True
+        self.server.line.lose()
+        self.clock.pump([0.5] * 16)
+        self.server.refusing = False
+        self.assertIn(("WORK_BEAT", b"H:1"), self.come_back("H:1"))
+        self.clock.advance(10)
+        self.assertIn(("WORK_BEAT", b"H:1"), self.server.line.packets())
+
+    def test_withdrawn_later(self) -> None:
+        """Over the new connection."""
+        self.start()
+        self.give(b"H:1")
+        self.server.line.lose()
+        self.come_back("H:1")
+        self.server.line.send(JOB_WITHDRAWN, b"H:1", b"cancelled")
+        self.assertEqual([b"H:1"], self.cancelled)
+
+    def test_one_that_waits_for_room(self) -> None:
+        """It is begun when there is some, wherever its server is."""
+        second = ScriptedServer(self.clock, "second")
+        self.start(self.server, second)
+        self.clock.advance(1)
+        self.give(b"T:1", line=second.line)
+        self.give(b"H:1")
+        self.assertEqual([b"T:1"], [job.handle for job in self.jobs])
+        self.server.line.lose()
+        self.results[0].callback(b"")
+        self.assertEqual([b"T:1", b"H:1"], [job.handle for job in self.jobs])
+        self.results[1].callback(b"one")
+        self.assertIn(("WORK_COMPLETE", b"H:1", b"one"), self.come_back("H:1"))
+
+    def test_one_that_waits_for_room_is_withdrawn(self) -> None:
+        second = ScriptedServer(self.clock, "second")
+        self.start(self.server, second)
+        self.clock.advance(1)
+        self.give(b"T:1", line=second.line)
+        self.give(b"H:1")
+        self.server.line.lose()
+        self.come_back()
+        self.results[0].callback(b"")
+        self.assertEqual([b"T:1"], [job.handle for job in self.jobs])
+
+    def test_hurries(self) -> None:
+        """It tries again every second as long as there is something to save."""
+        self.start()
+        self.give(b"H:1")
+        self.server.refusing = True
+        self.server.line.lose()
+        self.clock.pump([0.1] * 95)
+        self.assertTrue(self.server.attempts >= 10, self.server.attempts)
+        self.clock.pump([1] * 30)
+        attempts = self.server.attempts
+        self.clock.pump([1] * 9)
+        self.assertTrue(self.server.attempts <= attempts + 1)
+
+    def test_told(self) -> None:
+        with capturedLogs() as events:
+            self.start()
+            self.give(b"H:1")
+            self.server.line.lose()
+            self.come_back("H:1")
+        told = [formatEvent(event) for event in events]
+        self.assertIn("1 jobs of server go on for 10 seconds", told)
+        self.assertIn("server takes 1 of 1 jobs from before", told)
+        self.assertNotIn(KEY, "".join(map(str, told)))
+
+
+class ResultTests(AwayTestCase):
+    def test_may_not_have_arrived(self) -> None:
+        """It is offered again."""
+        self.start()
+        self.give(b"H:1")
+        self.results[0].callback(b"done")
+        self.assertEqual([("WORK_COMPLETE", b"H:1", b"done"), GRAB], self.server.line.packets())
+        self.server.line.lose()
+        self.clock.advance(1)
+        self.server.line.send(OPTION_RES, b"txgear-1")
+        self.assertEqual([["H:1", 1, False]], self.claimed)
+        self.server.line.send(ECHO_RES, b"txgear")
+        self.welcome(self.server.line, "H:1")
+        self.assertIn(("WORK_COMPLETE", b"H:1", b"done"), self.server.line.packets())
+
+    def test_has_arrived_after_all(self) -> None:
+        self.start()
+        self.give(b"H:1")
+        self.results[0].callback(b"done")
+        self.server.line.lose()
+        self.assertNotIn("WORK_COMPLETE", [packet[0] for packet in self.come_back()])
+
+    def test_lost_twice(self) -> None:
+        """Over the second connection it may not arrive either."""
+        self.start()
+        self.give(b"H:1")
+        self.results[0].callback(b"done")
+        for _ in range(3):
+            self.server.line.lose()
+            self.assertIn(("WORK_COMPLETE", b"H:1", b"done"), self.come_back("H:1"))
+        self.server.line.send(ECHO_RES, b"1")
+        self.server.line.lose()
+        self.clock.advance(4)
+        self.server.line.send(OPTION_RES, b"txgear-1")
+        self.assertEqual([], self.claimed)
+
+    def test_an_answer_confirms(self) -> None:
+        for answer in ((NO_JOB,), (JOB_ASSIGN_OPTIONS, b"H:2", b"f", b"", b"", b"{}", b"")):
+            with self.subTest(answer=answer[0]):
+                self.jobs.clear()
+                self.results.clear()
+                self.server = ScriptedServer(self.clock)
+                self.start()
+                self.give(b"H:1")
+                self.results[0].callback(b"done")
+                self.server.line.send(*answer)
+                self.server.line.lose()
+                self.clock.advance(1)
+                self.server.line.send(OPTION_RES, b"txgear-1")
+                self.assertEqual([], self.claimed)
+
+    def test_an_answer_to_an_earlier_grab_does_not(self) -> None:
+        self.start(concurrency=2)
+        self.give(b"H:1")
+        self.assertEqual([GRAB], self.server.line.packets()[-1:])
+        self.results[0].callback(b"done")
+        self.server.line.send(NO_JOB)
+        self.server.line.lose()
+        self.clock.advance(1)
+        self.server.line.send(OPTION_RES, b"txgear-1")
+        self.assertEqual([["H:1", 1, False]], self.claimed)
+
+    def test_an_echo_where_no_grab_follows(self) -> None:
+        """A worker that is paused asks for no job, and that could last."""
+        worker = self.start()
+        self.give(b"H:1")
+        worker.pause()
+        self.server.line.packets()
+        self.results[0].callback(b"done")
+        self.assertEqual([("WORK_COMPLETE", b"H:1", b"done"), ("ECHO_REQ", b"1")], self.server.line.packets())
+        self.server.line.send(ECHO_RES, b"1")
+        self.server.line.lose()
+        self.clock.advance(1)
+        self.server.line.send(OPTION_RES, b"txgear-1")
+        self.assertEqual([], self.claimed)
+
+    def test_other_echoes_confirm_nothing(self) -> None:
+        worker = self.start()
+        self.give(b"H:1")
+        worker.pause()
+        self.results[0].callback(b"done")
+        for echo in (b"txgear", b"2", b"", b"01"):
+            self.server.line.send(ECHO_RES, echo)
+        self.server.line.lose()
+        self.clock.advance(1)
+        self.server.line.send(OPTION_RES, b"txgear-1")
+        self.assertEqual([["H:1", 1, False]], self.claimed)
+
+    def test_failures_too(self) -> None:
+        self.start(concurrency=2)
+
+        def later(job: WorkerJob) -> None:
+            raise RetryLater(2.5, "the bank is closed")
+
+        self.worker.register("later", later)
+        self.give(b"H:0")
+        self.give(b"H:1", b"later")
+        retry = ("WORK_RETRY", b"H:1", b"2.500", b"the bank is closed")
+        self.assertIn(retry, self.server.line.packets())
+        self.server.line.lose()
+        self.assertIn(retry, self.come_back("H:0", "H:1"))
+
+
+class PartsTests(AwayTestCase):
+    def test_not_confirmed(self) -> None:
+        """Parts may be lost: the job cannot be offered again."""
+        for name in ("send_data", "send_warning"):
+            with self.subTest(name=name):
+                self.cancelled.clear()
+                self.server = ScriptedServer(self.clock)
+                self.start()
+                job = self.give(b"H:1")
+                getattr(job, name)(b"part")
+                self.server.line.lose()
+                self.assertEqual([b"H:1"], self.cancelled)
+
+    def test_the_result_of_such_a_job(self) -> None:
+        self.start()
+        self.give(b"H:1").send_data(b"part")
+        self.results[0].callback(b"rest")
+        self.server.line.lose()
+        self.clock.advance(1)
+        self.server.line.send(OPTION_RES, b"txgear-1")
+        self.assertEqual([], self.claimed)
+
+    def test_confirmed(self) -> None:
+        """The server is told that it has a part."""
+        self.start()
+        job = self.give(b"H:1")
+        self.server.line.packets()
+        job.send_data(b"part")
+        self.assertEqual([("WORK_DATA", b"H:1", b"part"), ("ECHO_REQ", b"1")], self.server.line.packets())
+        self.server.line.send(ECHO_RES, b"1")
+        self.server.line.lose()
+        self.assertFalse(job.gone)
+        self.clock.advance(1)
+        self.server.line.send(OPTION_RES, b"txgear-1")
+        self.assertEqual([["H:1", 1, True]], self.claimed)
+
+    def test_one_echo_at_a_time(self) -> None:
+        self.start()
+        job = self.give(b"H:1")
+        self.server.line.packets()
+        for _ in range(3):
+            job.send_data(b"part")
+        self.assertEqual(1, [packet[0] for packet in self.server.line.packets()].count("ECHO_REQ"))
+        self.server.line.send(ECHO_RES, b"1")
+        self.assertEqual([("ECHO_REQ", b"3")], self.server.line.packets())
+        self.server.line.send(ECHO_RES, b"3")
+        self.assertEqual([], self.server.line.packets())
+
+    def test_progress_needs_no_confirmation(self) -> None:
+        self.start()
+        job = self.give(b"H:1")
+        job.set_status(1, 2)
+        self.server.line.lose()
+        self.assertFalse(job.gone)
+
+    def test_what_is_sent_meanwhile(self) -> None:
+        """In its order; only the last progress counts."""
+        self.start()
+        job = self.give(b"H:1")
+        self.server.line.lose()
+        job.set_status(1, 3)
+        job.send_data(b"one")
+        job.send_warning(b"two")
+        job.set_status(2, 3)
+        packets = self.come_back("H:1")
+        self.assertEqual(
+            [
+                ("WORK_STATUS", b"H:1", b"2", b"3"),
+                ("WORK_DATA", b"H:1", b"one"),
+                ("WORK_WARNING", b"H:1", b"two"),
+            ],
+            [packet for packet in packets if packet[0] in ("WORK_STATUS", "WORK_DATA", "WORK_WARNING")],
+        )
+        self.server.line.lose()
+        self.assertEqual([b"H:1"], self.cancelled)
+
+    def test_confirmed_over_the_second_connection(self) -> None:
+        self.start()
+        job = self.give(b"H:1")
+        self.server.line.lose()
+        job.send_data(b"one")
+        self.come_back("H:1")
+        self.server.line.send(ECHO_RES, b"1")
+        self.server.line.lose()
+        self.assertFalse(job.gone)
+        self.come_back("H:1", after=2)
+        self.server.line.lose()
+        self.assertFalse(job.gone)
+
+    def test_more_than_can_wait(self) -> None:
+        self.start(max_packet=1000)
+        job = self.give(b"H:1")
+        self.server.line.lose()
+        job.send_data(bytes(900))
+        self.assertFalse(job.gone)
+        job.send_data(bytes(900))
+        job.send_data(b"nothing changes")
+        self.clock.advance(0)
+        self.assertEqual([b"H:1"], self.cancelled)
+        self.assertEqual("what it sends does not fit in memory while server is away", job.why_gone)
+        self.clock.advance(1)
+        self.server.line.send(OPTION_RES, b"txgear-1")
+        self.assertEqual([], self.claimed)
+
+    def test_more_than_can_wait_and_then_it_ends(self) -> None:
+        """In the same breath: its result is none without the parts."""
+        self.start(max_packet=1000)
+        job = self.give(b"H:1")
+        self.server.line.lose()
+        job.send_data(bytes(900))
+        job.send_data(bytes(900))
+        self.results[0].callback(b"done")
+        self.clock.advance(0)
+        self.clock.advance(1)
+        self.server.line.send(OPTION_RES, b"txgear-1")
+        self.assertEqual([], self.claimed)
+
+    def test_when_sent(self) -> None:
+        """It is asked anew where the job goes on."""
+        self.start()
+        job = self.give(b"H:1")
+        line = self.server.line
+        line.protocol.pauseProducing()
+        sent = job.when_sent()
+        self.assertNoResult(sent)
+        line.lose()
+        later = job.when_sent()
+        self.assertNoResult(later)
+        self.come_back("H:1")
+        self.successResultOf(sent)
+        self.successResultOf(later)
+        self.successResultOf(job.when_sent())
+
+
+class StopTests(AwayTestCase):
+    def test_a_job_of_a_server_that_is_away(self) -> None:
+        """The worker waits for the server, as long as that waits for it."""
+        worker = self.start()
+        self.give(b"H:1")
+        self.server.line.lose()
+        stopped = worker.stopService()
+        self.results[0].callback(b"done")
+        self.clock.advance(0)
+        self.assertNoResult(stopped)
+        self.assertIn(("WORK_COMPLETE", b"H:1", b"done"), self.come_back("H:1"))
+        self.assertNoResult(stopped)
+        self.server.line.send(ECHO_RES, b"1")
+        self.clock.advance(0)
+        self.successResultOf(stopped)
+
+    def test_it_stays_away(self) -> None:
+        worker = self.start()
+        self.give(b"H:1")
+        self.server.refusing = True
+        self.server.line.lose()
+        stopped = worker.stopService()
+        self.clock.pump([0.5] * 19)
+        self.assertNoResult(stopped)
+        self.clock.pump([0.5, 0])
+        self.successResultOf(stopped)
+        self.assertEqual([b"H:1"], self.cancelled)
+
+    def test_a_result_is_confirmed_first(self) -> None:
+        worker = self.start()
+        self.give(b"H:1")
+        stopped = worker.stopService()
+        self.server.line.packets()
+        self.results[0].callback(b"done")
+        self.assertEqual([("WORK_COMPLETE", b"H:1", b"done"), ("ECHO_REQ", b"1")], self.server.line.packets())
+        self.clock.advance(0)
+        self.assertNoResult(stopped)
+        self.server.line.send(ECHO_RES, b"1")
+        self.clock.advance(0)
+        self.successResultOf(stopped)
+
+    def test_out_of_time(self) -> None:
+        """The server need not wait for it: it is told."""
+        worker = self.start(stop_timeout=5)
+        job = self.give(b"H:1")
+        self.server.line.packets()
+        stopped = worker.stopService()
+        self.clock.advance(5)
+        why = b"the worker was stopped, and the job had not ended 5 seconds later"
+        key = key_at(KEY, "server").encode()
+        self.assertEqual([("WORKER_GONE", key, why)], self.server.line.packets())
+        self.clock.advance(0)
+        self.successResultOf(stopped)
+        self.assertTrue(job.gone)
+        self.assertEqual([b"H:1"], self.cancelled)
+
+    def test_out_of_time_while_it_is_away(self) -> None:
+        worker = self.start(stop_timeout=5)
+        self.give(b"H:1")
+        self.server.refusing = True
+        self.server.line.lose()
+        stopped = worker.stopService()
+        self.clock.pump([0.5] * 10)
+        self.clock.advance(0)
+        self.successResultOf(stopped)
+        self.assertEqual([b"H:1"], self.cancelled)
+
+    def test_told_to_stop(self) -> None:
+        """What waits for its confirmation delays the end, and not the answer."""
+        worker = self.start()
+        self.server.line.send(STEER, b"1", b"stop", b"")
+        self.server.line.send(NO_JOB)
+        self.clock.advance(0)
+        self.successResultOf(worker.when_stopped())
+
+    def test_most_jobs(self) -> None:
+        worker = self.start(most_jobs=1)
+        self.give(b"H:1")
+        stopped = worker.when_stopped()
+        self.results[0].callback(b"done")
+        self.server.line.lose()
+        self.assertIn(("WORK_COMPLETE", b"H:1", b"done"), self.come_back("H:1"))
+        self.server.line.send(ECHO_RES, b"1")
+        self.clock.advance(0)
+        self.successResultOf(stopped)
+
+
+class RetryTests(AwayTestCase):
+    def test_a_server_that_knows_no_retry(self) -> None:
+        def later(job: WorkerJob) -> None:
+            raise RetryLater(5, "not now")
+
+        self.assertEqual(("WORK_EXCEPTION", b"H:1", b"not now"), self.run_one(later)[0])
+
+
+class CountsTests(AwayTestCase):
+    def counts(self) -> tuple[int, int]:
+        self.worker.concurrency = self.worker.concurrency
+        self.server.line.packets()
+        (function,) = self.server.line.states[-1]["functions"]
+        return function["done"], function["failed"]
+
+    def test_counts(self) -> None:
+        self.start()
+        self.assertEqual((0, 0), self.counts())
+        self.give(b"H:1")
+        self.results[0].callback(b"")
+        self.give(b"H:2")
+        self.results[1].errback(CancelledError())
+        self.flushLoggedErrors(CancelledError)
+        self.assertEqual((1, 1), self.counts())
+        self.give(b"H:3")
+        self.results[2].callback(5)
+        self.flushLoggedErrors(TypeError)
+        self.assertEqual((1, 2), self.counts())
+
+    def test_what_is_withdrawn_does_not_count(self) -> None:
+        self.start()
+        self.give(b"H:1")
+        self.server.line.send(JOB_WITHDRAWN, b"H:1", b"cancelled")
+        self.assertEqual((0, 0), self.counts())
