@@ -356,7 +356,8 @@ class MemoryServer:
         if self._server is not None and self._server.journal is not None:
             stopping.append(self._server.journal.close())
         self.crash()
-        self.flush()
+        # Workers wait for the server as long as it would wait for them.
+        self.advance(self._settings.worker_grace)
         for each in stopping:
             self.result(each)
 

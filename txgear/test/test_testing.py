@@ -296,8 +296,27 @@ class MemoryServerTests(TestingTestCase):
         self.server.flush()
         self.server.cut()
         self.assertRaises(JobLost, self.server.result, lost)
-        self.assertEqual(1, len(runs))
         self.server.advance(1)
+        self.assertEqual([b"H:localhost:1"], runs)
+        waiting[0].callback(b"")
+        self.server.flush()
+        self.assertEqual("f\t0\t0\t1\n.\n", self.server.command("status"))
+
+    def test_cut_without_grace(self) -> None:
+        """The server takes the job back at once, and gives it out anew."""
+        server = MemoryServer(settings=Settings(worker_grace=0.0))
+        self.addCleanup(server.stop)
+        runs: list[bytes] = []
+
+        def f(job: WorkerJob) -> Deferred[bytes]:
+            runs.append(job.handle)
+            return Deferred()
+
+        server.worker().register("f", f)
+        server.result(server.client().submit_background("f"))
+        server.flush()
+        server.cut()
+        server.advance(1)
         self.assertEqual([b"H:localhost:1"] * 2, runs)
 
     def test_crash(self) -> None:
@@ -429,7 +448,7 @@ class DurableTests(TestingTestCase):
         return runs
 
     def test_crash_while_it_runs(self) -> None:
-        """A job that runs in a crash is run again, which does not count as a lost worker."""
+        """A job that runs in a crash goes on, and its worker has it again under the same attempt."""
         waiting: list[WorkerJob] = []
 
         def f(job: WorkerJob) -> Deferred[None]:
@@ -440,8 +459,9 @@ class DurableTests(TestingTestCase):
         self.submit(b"one", b"two")
         self.assertEqual(2, len(waiting))
         self.restart()
-        self.assertEqual([b"one", b"two"] * 2, [job.workload for job in waiting])
+        self.assertEqual([b"one", b"two"], [job.workload for job in waiting])
         self.assertEqual([0, 0], [job.retries for job in self.store.kept.values()])
+        self.assertEqual("f\t2\t2\t1\n.\n", self.server.command("status"))
 
     def test_the_last_moment(self) -> None:
         """What has ended within the moment before the crash is back."""

@@ -165,10 +165,9 @@ class OfOneJobTests(PoliciesTestCase):
         handle = self.submitted("f", policy={"retries": 0, "results": "1h"})
         self.server.flush()
         self.flushLoggedErrors(ValueError)
-        self.assertEqual(
-            Result(handle, "dead", b"", b"ValueError: no disk"),
-            self.server.result(self.client.fetch(handle, wait=True)),
-        )
+        dead = self.server.result(self.client.fetch(handle, wait=True))
+        self.assertEqual((handle, "dead", True), (dead.handle, dead.outcome, dead.complete))
+        self.assertTrue(dead.result.startswith(b"ValueError: no disk\nTraceback"), dead.result)
         self.attempts.append(1)
         self.assertEqual("OK\r\n", self.server.command(f"requeue job {handle.decode()}"))
         self.assertEqual(

@@ -50,13 +50,17 @@ class AwayTestCase(WorkerTestCase):
     def welcome(self, line: ScriptedConnection, *held: str, grace: float = 10.0) -> None:
         line.send(WORKER_WELCOME, json.dumps({"grace": grace, "held": held}).encode())
 
-    def give(self, handle: bytes, function: bytes = b"f", **options: Any) -> WorkerJob:
-        """Give a job of which this is the first attempt."""
+    def give(
+        self, handle: bytes, function: bytes = b"f", line: ScriptedConnection | None = None, **options: Any
+    ) -> WorkerJob:
+        """
+        Give a job of which this is the first attempt.
+
+        @return: the last one that C{f} has been called with.
+        """
         text = json.dumps({"attempt": 1, **options}).encode()
-        self.server.line.send(JOB_ASSIGN_OPTIONS, handle, function, b"", b"", text, b"work")
-        return (
-            self.jobs[-1] if self.jobs else WorkerJob(self.server.line.protocol, handle, b"", b"", b"", b"")
-        )
+        (line or self.server.line).send(JOB_ASSIGN_OPTIONS, handle, function, b"", b"", text, b"work")
+        return self.jobs[-1]
 
     def come_back(self, *held: str, after: float = 1.0) -> list[tuple[Any, ...]]:
         """The server is there again; what it has been sent when it has told what the worker still has."""
@@ -194,7 +198,7 @@ class RunningJobsTests(AwayTestCase):
             with self.subTest(answer=answer):
                 self.cancelled.clear()
                 self.server = ScriptedServer(self.clock)
-                self.start()
+                self.start(concurrency=2)
                 self.give(b"H:1")
                 self.server.line.lose()
                 self.clock.advance(1)
