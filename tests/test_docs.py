@@ -17,11 +17,16 @@ from txgear.broker.rights import ACTS, AUDIT, CORRECT, HTTP, METRICS, RELOAD
 from txgear.daemon.config import parse_config
 from txgear.policies import Policy
 from txgear.protocol.packets import PACKETS, PRIVATE_PACKETS, Decoder
+from txgear.runtime.reading import parse_runtime
 from txgear.server import textcommands
 from txgear.server.gear import GearProtocol
 from wirepeer import P
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
+RUNTIME: Final = DOCS / "runtime"
+
+#: What the file of a runtime must have at the least.
+GROUP: Final = '\n[group.shop]\nmodules = ["shop"]\n'
 
 #: Where the pages say that the server, and its configuration, are.
 PORT: Final = "4730"
@@ -47,11 +52,14 @@ def blocks(page: Path) -> list[Block]:
 
 
 def configurations(page: Path) -> list[str]:
-    """What a page would have the operator write down; another project's file is not that."""
+    """
+    What a page would have the operator write down for a server; another project's file is not that, nor is
+    that of a runtime.
+    """
     return [
         text
         for language, text in blocks(page)
-        if language == "toml" and not text.startswith("[build-system]")
+        if language == "toml" and not text.startswith("[build-system]") and page.parent != RUNTIME
     ]
 
 
@@ -116,6 +124,14 @@ def test_configuration(page: Path) -> None:
             or text.startswith("[ceiling]")
         )
     parse_config(configuration(page), name(page))
+
+
+@pytest.mark.parametrize("page", sorted(RUNTIME.glob("*.md")), ids=name)
+def test_configuration_of_a_runtime(page: Path) -> None:
+    """What a page would have written down is right; some of it is for all groups, and names none."""
+    for language, text in blocks(page):
+        if language == "toml":
+            parse_runtime(text if "[group." in text else text + GROUP, name(page))
 
 
 def test_all_settings_are_described() -> None:

@@ -24,13 +24,19 @@ pytestmark = pytest.mark.txgear_only
 
 class Collector:
     """
-    Receives metrics by OTLP over HTTP.
+    Receives metrics, or something else, by OTLP over HTTP.
 
     @ivar requests: what was received.
     """
 
-    def __init__(self, port: int) -> None:
-        self.requests: list[ExportMetricsServiceRequest] = []
+    def __init__(
+        self,
+        port: int,
+        received: Any = ExportMetricsServiceRequest,
+        answered: Any = ExportMetricsServiceResponse,
+    ) -> None:
+        self.port = port
+        self.requests: list[Any] = []
         self.paths: set[str] = set()
         this = self
 
@@ -39,8 +45,8 @@ class Collector:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 assert self.headers["Content-Type"] == "application/x-protobuf"
                 this.paths.add(self.path)
-                this.requests.append(ExportMetricsServiceRequest.FromString(body))
-                answer = ExportMetricsServiceResponse().SerializeToString()
+                this.requests.append(received.FromString(body))
+                answer = answered().SerializeToString()
                 self.send_response(200)
                 self.send_header("Content-Type", "application/x-protobuf")
                 self.send_header("Content-Length", str(len(answer)))
