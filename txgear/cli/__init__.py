@@ -64,6 +64,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
         "workload": Entry("look.workload", "What a job is to be done with"),
     },
     "Run": {
+        "run": Entry("run.runworkers", "Run workers in processes, as a file says"),
         "submit": Entry("run.submit", "Submit jobs, and write their results"),
         "work": Entry("run.work", "Do jobs with a command"),
     },

@@ -23,6 +23,7 @@ from twisted.logger import (
     Logger,
     LogLevel,
     eventAsText,
+    formatTime,
     globalLogBeginner,
 )
 from twisted.python.failure import Failure
@@ -61,11 +62,13 @@ class Lines:
     Writes events as lines.
     """
 
-    def __init__(self, stream: TextIO, style: str, worker: str) -> None:
+    def __init__(self, stream: TextIO, style: str, worker: str, *, timed: bool = False) -> None:
         """
         @param style: C{text} or L{JSON}.
         @param worker: what wrote it; it stands in JSON only.
+        @param timed: whether text says when, and whether it is a warning; JSON does.
         """
+        self._timed = timed
         self._stream = stream
         self._is_json = style == JSON
         self._write = self._write_json if self._is_json else self._write_text
@@ -112,6 +115,9 @@ class Lines:
         if _JOB.get() is not None:
             attempt = f", attempt {facts['attempt']}" if "attempt" in facts else ""
             message = f"{facts['handle']} of {facts['function']}{attempt}: {message}"
+        if self._timed:
+            mark = "" if level == LogLevel.info.name else f"{level}: "
+            message = f"{formatTime(moment)} {mark}{message}"
         self._put(f"{message}\n{trace}\n" if trace else f"{message}\n")
 
     def _write_json(

@@ -7,9 +7,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Final
 
+from msgspec.structs import replace
 from setproctitle import setproctitle
 from twisted.application.service import IService
 from twisted.python.usage import Options as UsageOptions
@@ -41,6 +41,10 @@ class Options(UsageOptions):
 
     optParameters: Sequence[Sequence[Any]] = [
         ("config", "c", None, "TOML file with the groups of processes, and what they do", os.path.abspath),
+    ]
+
+    optFlags: Sequence[Sequence[Any]] = [
+        ("watch", None, "load code anew when a file of it changes, as with watch = true"),
     ]
 
     table: RuntimeTable
@@ -76,11 +80,20 @@ class Options(UsageOptions):
         try:
             if self.parent is not None:
                 check_twistd(self.parent)
-            self.table = read_runtime(self["config"])
+            self.table = self.read()
         except ConfigurationError as error:
             lines = getattr(error, "lines", [str(error)])
             raise UsageError(f"\n{NAME}: ".join(lines)) from error
         self._choose_log()
+
+    def read(self) -> RuntimeTable:
+        """
+        Read the file.
+
+        @raise ConfigurationError: it cannot be understood.
+        """
+        table = read_runtime(self["config"])
+        return replace(table, watch=True) if self["watch"] else table
 
     def _choose_log(self) -> None:
         """Where C{twistd} would write its own text to the standard output, write lines of JSON."""
@@ -90,8 +103,18 @@ class Options(UsageOptions):
             and twistd is not None
             and not any(twistd.get(option) for option in ("logger", "syslog", "logfile"))
         ):
-            # twistd imports it by this name, once it has looked at all options.
-            twistd["logger"] = f"{json_log.__module__}.{json_log.__name__}"
+            twistd["logger"] = logger_of(self.table)
+
+
+def logger_of(table: RuntimeTable) -> str:
+    """What writes the log as the file says, by the name by which C{twistd} imports it."""
+    chosen = json_log if table.log == JSON else text_log
+    return f"{__name__}.{chosen.__name__}"
+
+
+def text_log() -> Lines:
+    """What writes the log as text for who looks at it, on the standard output."""
+    return Lines(sys.stdout, "text", SUPERVISOR, timed=True)
 
 
 def json_log() -> Lines:
@@ -108,5 +131,4 @@ def makeService(options: Options) -> IService:
     use_monotonic_clock(reactor)
     print_mistakes_as_lines()
     setproctitle(f"txgear runtime: {options['config']}")
-    config = options["config"]
-    return RuntimeService(reactor, options.table, partial(read_runtime, config), os.environ, config=config)
+    return RuntimeService(reactor, options.table, options.read, os.environ, config=options["config"])

@@ -19,7 +19,7 @@ from txgear.errors import ConfigurationError
 from txgear.net import arguments
 from txgear.runtime.commandjobs import CommandFunction, Manner
 from txgear.runtime.config import FunctionTable, GroupTable
-from txgear.runtime.functions import chosen, find
+from txgear.runtime.functions import FoundFunction, chosen, find
 from txgear.runtime.hooks import AllHooks, JobHooks, load_hooks
 from txgear.runtime.timelimits import InLoop, InThread, TimeLimits
 from txgear.worker import Worker, WorkerJob
@@ -52,16 +52,27 @@ def abilities_of(reactor: Any, group: GroupTable) -> list[Ability]:
     @raise ConfigurationError: as for L{build}.
     @raise Exception: as for L{build}.
     """
-    found = [each.ability for each in chosen(find(group.modules), group.functions)]
-    both = {ability.name for ability in found}.intersection(map(str.encode, group.function))
-    if both:
-        raise ConfigurationError(
-            f"a module has function {min(both).decode()!r}, and so has the table of the group"
-        )
+    found = [each.ability for each in functions_of(group)]
     for name, table in group.function.items():
         found.append(Ability(name.encode(), _called(reactor, table), table.timeout, False, False))
-    if not found:
+    return found
+
+
+def functions_of(group: GroupTable) -> list[FoundFunction]:
+    """
+    The functions of a group that are Python.
+
+    @raise ConfigurationError: as for L{build}.
+    @raise Exception: as for L{build}.
+    """
+    found = chosen(find(group.modules), group.functions)
+    if not found and not group.function:
         raise ConfigurationError("there is no function to work on")
+    for each in found:
+        if each.ability.name.decode("utf-8", "replace") in group.function:
+            raise ConfigurationError(
+                f"{each.place} is called {each.ability.name.decode()!r}, as is a function in the file"
+            )
     return found
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from txgear._version import __version__
 from txgear.cli.arguments import Parser
+from txgear.cli.base.twistd import run_twistd
 from txgear.cli.imitate import gearmandtls, queuetypes
 from txgear.errors import ConfigurationError
 from txgear.protocol.constants import DEFAULT_PORT
@@ -282,18 +283,11 @@ def serve(words: Sequence[str]) -> None:
     @raise ConfigurationError: C{twistd} does not accept it.
     """
     import setproctitle
-    from twisted.python.usage import UsageError
-    from twisted.scripts.twistd import ServerOptions, runApp  # type: ignore[attr-defined]
 
     # This hides a password from the list of processes as well.
     setproctitle.setproctitle(f"{TITLE} (txgear)")
     setproctitle.setthreadtitle(TITLE)
-    twistd = ServerOptions()
-    try:
-        twistd.parseOptions(list(words))
-    except UsageError as error:
-        raise ConfigurationError(str(error)) from error
-    runApp(twistd)
+    run_twistd(words)
 
 
 def run(arguments: Sequence[str], serve: Callable[[Sequence[str]], None] = serve) -> int:

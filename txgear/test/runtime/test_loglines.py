@@ -47,8 +47,8 @@ class LinesTestCase(SynchronousTestCase):
         self.stream = StringIO()
         self.publisher = LogPublisher()
 
-    def lines(self, style: str = "text") -> Lines:
-        lines = Lines(self.stream, style, "images-3")
+    def lines(self, style: str = "text", *, timed: bool = False) -> Lines:
+        lines = Lines(self.stream, style, "images-3", timed=timed)
         self.publisher.addObserver(lines)
         return lines
 
@@ -93,6 +93,14 @@ class TextTests(LinesTestCase):
         text = self.taken()
         self.assertTrue(text.startswith("it raised\nTraceback"), text)
         self.assertTrue(text.endswith("ValueError: no\n"), text)
+
+    def test_timed(self) -> None:
+        """When it was said, and how bad it is."""
+        self.lines(timed=True)
+        self.logger().info("hello")
+        self.logger().warn("careful")
+        moment = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}"
+        self.assertRegex(self.taken(), rf"^{moment} hello\n{moment} warn: careful\n$")
 
     def test_twisted_itself(self) -> None:
         """Its warnings count."""

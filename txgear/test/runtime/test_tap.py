@@ -15,8 +15,9 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear._version import __version__
+from txgear.runtime.config import RuntimeTable
 from txgear.runtime.loglines import Lines
-from txgear.runtime.tap import Options, json_log
+from txgear.runtime.tap import Options, json_log, logger_of, text_log
 
 
 class Twistd(UsageOptions):
@@ -41,6 +42,17 @@ class OptionsTests(SynchronousTestCase):
         options.parseOptions(["-c", str(self.path)])
         self.assertEqual(options["config"], str(self.path.resolve()))
         self.assertEqual(list(options.table.group), ["a"])
+
+    def test_watch(self) -> None:
+        """What the command line says holds however often the file is read."""
+        options = Options()
+        options.parseOptions(["-c", str(self.path), "--watch"])
+        self.assertEqual((options.table.watch, options.read().watch), (True, True))
+        options = Options()
+        options.parseOptions(["-c", str(self.path)])
+        self.assertFalse(options.table.watch)
+        self.path.write_text("modules = ['m']\nwatch = true\n[group.a]\n")
+        self.assertTrue(options.read().watch)
 
     def test_mistakes(self) -> None:
         self.assertEqual(self.refusal(), "txgear-worker: --config is wanted: a file with what there is to do")
@@ -78,6 +90,11 @@ class LogTests(SynchronousTestCase):
         """C{twistd} finds it by its name."""
         self.assertIs(namedAny(self.logger()), json_log)
         self.assertIsInstance(json_log(), Lines)
+
+    def test_text(self) -> None:
+        """C{twistd}'s own does, unless somebody asks for ours."""
+        self.assertIs(namedAny(logger_of(RuntimeTable(group={}))), text_log)
+        self.assertIsInstance(text_log(), Lines)
 
     def test_somebody_wants_something_else(self) -> None:
         self.assertIs(self.logger(style="text"), None)

@@ -302,4 +302,4 @@ class WorkshopTests(SynchronousTestCase):
         error = self.assertRaises(
             ConfigurationError, self.build, f, function={"f": FunctionTable(command=("cat",))}
         )
-        self.assertEqual(str(error), "a module has function 'f', and so has the table of the group")
+        self.assertEqual(str(error), "txgear_test_workshop.f0 is called 'f', as is a function in the file")
