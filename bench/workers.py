@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import statistics
 import subprocess
@@ -29,6 +28,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+import psutil
 
 from libraries import PEERS, PYTHON, Library, Server, installed, started
 from run import built
@@ -43,7 +44,6 @@ LOOK_SECONDS: Final = 0.01
 """Seconds between two questions to the server how many jobs are left."""
 PATIENCE: Final = 30.0
 """Seconds that a worker may take to begin."""
-TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -122,13 +122,17 @@ def contenders(before: str | None, folder: Path) -> list[Contender]:
             jobs = 60_000 if concurrency == 1 or "before" in build else 250_000
             found.append(Contender(name, own(concurrency, "plain"), jobs, environment))
         found.append(Contender(f"{build}, 8 threads", own(8, "thread"), 60_000, environment))
+    runtime = f"{PYTHON} {PEERS}/runtime_peer.py {{port}} 8"
+    here = {"TXGEAR_BENCH_FOLDER": str(folder)}
+    found.append(Contender("txgear's runtime, concurrency 8", runtime, 250_000, here))
     return found
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process has used so far."""
-    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(words[11]) + int(words[12])) / TICKS
+    """What a process and those that it has started have used so far."""
+    process = psutil.Process(pid)
+    times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
+    return float(sum(each.user + each.system for each in times))
 
 
 def fill(server: Server, jobs: int) -> None:

@@ -1919,4 +1919,33 @@ MUTANTS: Final = (
         "    key: str\n",
         "protocol.test_hello",
     ),
+    # Workers that do many jobs at once.
+    Mutant(
+        "a worker says that it sleeps while answers are on their way",
+        "worker/connection.py",
+        "        if self.asked:\n            self.activity = DRY\n        elif",
+        "        if",
+        "worker.test_links_together",
+    ),
+    Mutant(
+        "functions that keep the thread hoard jobs",
+        "worker/running.py",
+        "if self._call_seconds * room > AHEAD_SECONDS:",
+        "if False:",
+        "worker.test_running_together",
+    ),
+    Mutant(
+        "a job has its whole time from when its function goes on",
+        "worker/running.py",
+        "left = max(ability.timeout - spent, 0.0)",
+        "left = ability.timeout",
+        "worker.test_running_together",
+    ),
+    Mutant(
+        "a job is begun although its connection ends",
+        "worker/connection.py",
+        "        if self.state > BROKEN or not self._looks:\n",
+        "        if not self._looks:\n",
+        "worker.test_links_together",
+    ),
 )
