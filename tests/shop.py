@@ -91,6 +91,23 @@ WORKER_STATE: Final = packet(
 """The packet in which a worker says how it is, and what it can be told."""
 
 
+WORKER_HELLO: Final = packet(
+    0x5458000F,
+    json.dumps(
+        {
+            "key": "5e" * 16,
+            "id": "reports-1",
+            "host": "shop-2",
+            "pid": 412,
+            "version": "txgear 0.1.0",
+            "group": "reports",
+            "started": 1_763_900_000.0,
+        }
+    ).encode(),
+)
+"""The packet in which it says who it is."""
+
+
 @dataclass
 class Shop:
     """
@@ -213,9 +230,11 @@ def _fill(shop: Shop) -> None:
     idle = shop.connect("cleaner-1 pid 88")
     idle.can_do(b"cleanup")
     idle.send(P.PRE_SLEEP)
-    steered = shop.connect("reports-1 pid 412")
+    steered = shop.connect("reports-1")
     steered.send(P.OPTION_REQ, b"txgear-1")
     steered.expect(P.OPTION_RES)
+    steered.send_raw(WORKER_HELLO)
+    steered.expect(0x54580010)
     steered.send_raw(WORKER_STATE)
     steered.can_do(b"report.stock")
     with WirePeer(shop.server.port) as operator:
@@ -226,6 +245,6 @@ def _fill(shop: Shop) -> None:
         ):
             assert operator.ask(line).startswith(b"OK"), line
     numbers = {row[2].replace("\\x20", " "): row[0] for row in shop.server.list("connections")}
-    shop.others.update(worker=numbers["images-1 pid 3120"], steered=numbers["reports-1 pid 412"])
+    shop.others.update(worker=numbers["images-1 pid 3120"], steered=numbers["reports-1"])
     shop.others.update(review="watch", task="1", counted="2")
     wait_until(lambda: all(row[2] == "done" for row in shop.server.list("tasks")), what="the ends of tasks")

@@ -1,7 +1,7 @@
 """
-A worker of txgear's own that ends when it is told to: C{python steered_worker.py PORT FUNCTION NAME}
+A worker of txgear's own that ends when it is told to: C{python steered_worker.py PORT FUNCTION NAME [GROUP]}
 
-Each job brings its workload. It is one of the group C{steered}.
+Each job brings its workload. Without another group it is one of C{steered}.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from twisted.logger import globalLogBeginner, textFileLogObserver
 from txgear import Worker
 
 
-async def main(reactor: Any, port: str, function: str, name: str) -> None:
+async def main(reactor: Any, port: str, function: str, name: str, group: str = "steered") -> None:
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
-    worker = Worker(reactor, f"127.0.0.1:{port}", id=name, group="steered")
+    worker = Worker(reactor, f"127.0.0.1:{port}", id=name, group=group)
 
     @worker.function(function)
     def work(job: Any) -> bytes:
