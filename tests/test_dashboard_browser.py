@@ -34,7 +34,7 @@ PICTURED: Final = {
     "dead": "dead",
     "review": "review",
     "workers": "workers",
-    "worker": "worker",
+    "worker": "worker-steered",
     "tasks": "tasks",
     "task": "task-counted",
     "schedules": "schedules",
