@@ -120,6 +120,9 @@ class HttpFunction:
             headers.setRawHeaders("X-Gearman-Unique", [_header(job.unique)])
         if job.attempt:
             headers.setRawHeaders("X-Gearman-Attempt", [b"%d" % job.attempt])
+        if job.trace is not None:
+            for name, value in job.trace.as_json().items():
+                headers.setRawHeaders(name, [value])
         return headers
 
     def _seconds(self, response: IResponse) -> float:

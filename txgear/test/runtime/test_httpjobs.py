@@ -25,6 +25,7 @@ from twisted.web.iweb import IAgent, IBodyProducer
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from txgear.protocol.traces import Trace
 from txgear.runtime.httpjobs import Body, BodyReader, HttpFunction, retry_after
 from txgear.worker import FailWithText, RetryLater
 
@@ -79,7 +80,15 @@ class FakeAgent:
 
 def job(**members: Any) -> Any:
     return SimpleNamespace(
-        **{"handle": b"H:vm:7", "function": b"mail", "unique": b"", "attempt": 0, "workload": b"w", **members}
+        **{
+            "handle": b"H:vm:7",
+            "function": b"mail",
+            "unique": b"",
+            "attempt": 0,
+            "trace": None,
+            "workload": b"w",
+            **members,
+        }
     )
 
 
@@ -104,6 +113,13 @@ class HttpFunctionTests(SynchronousTestCase):
             answer.send(*pieces)
         error: RetryLater = self.failureResultOf(result, RetryLater).value
         return error.seconds, error.text
+
+    def test_a_trace(self) -> None:
+        """The web server goes on with it."""
+        parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        _ = self.call(Response(200), job(trace=Trace(parent, "a=1")))
+        ((_, _, headers, _),) = self.agent.asked
+        self.assertEqual(([parent], ["a=1"]), (headers["Traceparent"], headers["Tracestate"]))
 
     def test_the_request(self) -> None:
         this = job(unique=b"a%\r\nX: y \xff", attempt=2, workload=b"\0body", function=b"send mail")
