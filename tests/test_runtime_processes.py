@@ -270,14 +270,18 @@ def test_overrun(runtime: Runtime, client: Client, start: str) -> None:
     """Stuck in C code beyond the time, or with too much memory: killed with all that it has started."""
     runtime.start(
         f'[group.stuck]\nprocesses = 1\nstart = "{start}"\nhard_time = 1.5\nfunctions = ["*-stuck"]\n'
-        f'[group.eat]\nprocesses = 1\nstart = "{start}"\nhard_memory = "200M"\nfunctions = ["*-eat"]\n',
-        ready=2,
+        f'[group.eat]\nprocesses = 1\nstart = "{start}"\nhard_memory = "200M"\nfunctions = ["*-eat"]\n'
+        f'[group.command]\nprocesses = 1\nstart = "{start}"\nhard_time = 1.5\nfunctions = ["*-quick"]\n'
+        f'[group.command.function.{runtime.prefix}-command]\n'
+        'command = ["sh", "-c", "[ $TXGEAR_ATTEMPT = 1 ] && sleep 300; printf 1"]\n',
+        ready=3,
     )
     client.submit(runtime.name("stuck"), b"")
     client.submit(runtime.name("eat"), b"")
-    assert client.all_done_once() == [b"1"] * 2
+    client.submit(runtime.name("command"), b"")
+    assert client.all_done_once() == [b"1"] * 3
     assert [attempt for _, attempt, _ in sorted(runtime.journal("begins", 4))] == [1, 2, 1, 2]
-    assert runtime.said("hard_time is 1.5 s") == 1
+    assert runtime.said("hard_time is 1.5 s") == 2
     assert runtime.said("hard_memory is 200M") == 1
     runtime.stop()
 

@@ -242,7 +242,8 @@ def work(control: socket.socket, page: int) -> int:
             log_lines.take_over_logging()
         except BaseException as error:
             status = FAILED
-            traceback.print_exc()
+            if not isinstance(error, ConfigurationError):
+                traceback.print_exc()
             child.failed(f"{type(error).__name__}: {error}")
             return
         for message in more:

@@ -66,6 +66,8 @@ class WorkerGroup:
         self._renewed: Member | None = None
         self._successor: Member | None = None
         self._only_idle_leave = False
+        self._is_looking = False
+        self._look_again = False
         self._starts = Backoff()
         self._renewals = Backoff()
         self._stop_reason = ""
@@ -147,8 +149,23 @@ class WorkerGroup:
 
     def look(self) -> None:
         """See what is to be done; called from time to time, and when something has happened."""
+        self._look_again = True
+        if self._is_looking:
+            # What is done here makes things happen: they are looked at when all that has been done.
+            return
+        self._is_looking = True
+        try:
+            while self._look_again:
+                self._look_again = False
+                self._look()
+        finally:
+            self._is_looking = False
+
+    def _look(self) -> None:
         now = self._clock.seconds()
         for member in list(self.members):
+            if member not in self.members:
+                continue
             seen = member.seen()
             group = member.plan.group
             if reason := deadly(group, seen):

@@ -291,6 +291,9 @@ class Member:
         # What it has started is not to outlive it.
         self._born.group.kill()
         self._guard.has_ended(self._born.group)
+        # What it said last is in the pipes still.
+        for output in self._outputs:
+            output.close()
         how = "it is gone" if ending is None else str(ending)
         if self.state == KILLED:
             self._over(self._kill_reason)
