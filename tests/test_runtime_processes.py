@@ -272,7 +272,7 @@ def test_overrun(runtime: Runtime, client: Client, start: str) -> None:
         f'[group.stuck]\nprocesses = 1\nstart = "{start}"\nhard_time = 1.5\nfunctions = ["*-stuck"]\n'
         f'[group.eat]\nprocesses = 1\nstart = "{start}"\nhard_memory = "200M"\nfunctions = ["*-eat"]\n'
         f'[group.command]\nprocesses = 1\nstart = "{start}"\nhard_time = 1.5\nfunctions = ["*-quick"]\n'
-        f'[group.command.function.{runtime.prefix}-command]\n'
+        f"[group.command.function.{runtime.prefix}-command]\n"
         'command = ["sh", "-c", "[ $TXGEAR_ATTEMPT = 1 ] && sleep 300; printf 1"]\n',
         ready=3,
     )

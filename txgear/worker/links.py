@@ -572,7 +572,12 @@ class ServerLinks:
         self._jobs.assign(jobs)
 
     def fail_jobs(self, reason: str) -> None:
-        """Give up all jobs under way: their servers are told that they have failed, and why."""
+        """
+        Give up all jobs under way: their servers are told that they have failed, and why. One that is away is
+        not waited for any more.
+        """
+        for server in list(self._absences):
+            self._end_absence(server, reason)
         for connection in self._connected():
             with connection.gathered():
                 for job in list(connection.jobs.values()):

@@ -648,3 +648,18 @@ class CountsTests(AwayTestCase):
         self.give(b"H:1")
         self.server.line.send(JOB_WITHDRAWN, b"H:1", b"cancelled")
         self.assertEqual((0, 0), self.counts())
+
+
+class FailJobsTests(AwayTestCase):
+    def test_away(self) -> None:
+        """A server that is away is not waited for: the worker can stop."""
+        worker = self.start()
+        job = self.give(b"H:1")
+        self.server.line.lose()
+        stopped = worker.stopService()
+        self.assertFalse(job.gone)
+        self.assertNoResult(stopped)
+        worker.fail_jobs("it takes too long")
+        self.assertEqual((True, "it takes too long"), (job.gone, job.why_gone))
+        self.clock.pump([0, 0])
+        self.successResultOf(stopped)
