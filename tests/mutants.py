@@ -44,6 +44,56 @@ DENY_FIRST: Final = """
                 return Decision(True, each.rule)
 """
 MUTANTS: Final = (
+    # How many processes there are.
+    Mutant(
+        "how much waits is told to whoever asks",
+        "broker/load.py",
+        " or not may(peer, WORK, name)",
+        "",
+        "broker.test_load",
+    ),
+    Mutant(
+        "jobs that no worker could get wait for one",
+        "broker/load.py",
+        "waiting if available is None else min(waiting, available)",
+        "waiting",
+        "broker.test_load",
+    ),
+    Mutant(
+        "processes leave at the first quiet moment",
+        "runtime/scaling.py",
+        "        if now - self._idle_since < self._shrink_after:\n            return Change(wanted)\n",
+        "",
+        "runtime.test_scaling",
+    ),
+    Mutant(
+        "ever more processes are started where none gets ready",
+        "runtime/scaling.py",
+        "            max(ready, 1) - starting,\n",
+        "",
+        "runtime.test_scaling",
+    ),
+    Mutant(
+        "processes that are busy are told to leave",
+        "runtime/sizing.py",
+        "only_idle=True",
+        "only_idle=False",
+        "runtime.test_sizing",
+    ),
+    Mutant(
+        "all servers are told the same key of a process that is gone",
+        "runtime/servers.py",
+        'key_at(key, connection.server.name).encode("ascii")',
+        'key.encode("ascii")',
+        "runtime.test_servers",
+    ),
+    Mutant(
+        "a runtime is ready before any process is",
+        "runtime/report.py",
+        "            if group.wanted and not group.is_ready\n",
+        "            if False\n",
+        "runtime.test_report",
+    ),
     # The decision.
     Mutant("deny does not win", "security/access.py", DENY_FIRST, ALLOW_FIRST, "security.test_access"),
     Mutant(
@@ -1641,7 +1691,7 @@ MUTANTS: Final = (
         "runtime/processgroups.py",
         "                groups.pop(line[1:], None)\n",
         "                pass\n",
-        "cli.run.test_groups",
+        "runtime.test_processgroups",
     ),
     Mutant(
         "the bounds of a range do not belong to it",

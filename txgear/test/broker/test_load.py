@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from txgear.broker.bulk import BATCH
 from txgear.broker.load import load
 from txgear.broker.model import Peer
 from txgear.broker.rights import SEE, WORK
@@ -91,6 +92,16 @@ class LoadTests(BrokerTestCase):
         self.fixture.submit(None)
         self.fixture.submit(self.peer)
         self.fixture.drain()
+        self.check(1, 0.0)
+
+    def test_a_drain_that_has_just_begun(self) -> None:
+        """Nothing is handed out of a function before it is known what somebody waits for."""
+        for _ in range(2 * BATCH):
+            self.fixture.submit(None)
+        self.fixture.submit(self.peer)
+        self.fixture.drain()
+        self.check(0, None)
+        self.fixture.pass_time(0)
         self.check(1, 0.0)
 
     def test_tenants_that_are_held(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.runtime.scaling import Change, Load, Scaling, total
+from txgear.test.support.extras import PROPERTY, given, st
 
 IDLE = Load(0, None, 0)
 
@@ -227,3 +228,47 @@ class WaveTests(SynchronousTestCase):
         """One job now and then is no reason for a second process."""
         history, left = self.run_load([1, 0, 0, 0] * 100)
         self.assertEqual((set(history), left), ({1}, 0))
+
+
+class RulesTests(SynchronousTestCase):
+    """What holds whatever comes."""
+
+    @PROPERTY
+    @given(
+        bounds=st.tuples(st.integers(0, 3), st.integers(3, 9), st.sampled_from([0.0, 1.0, 5.0])),
+        looks=st.lists(
+            st.tuples(
+                st.none() | st.tuples(st.integers(1, 50), st.sampled_from([0.1, 0.6, 1.0, 3.0, 5.0, 60.0])),
+                st.integers(0, 10),
+                st.integers(0, 10),
+                st.sampled_from([0.5, 1.0, 7.0]),
+            ),
+            max_size=60,
+        ),
+    )
+    def test_rules(
+        self,
+        bounds: tuple[int, int, float],
+        looks: list[tuple[tuple[int, float] | None, int, int, float]],
+    ) -> None:
+        least, most, grow_after = bounds
+        scaling = Scaling(least, most, grow_after, 10.0, 2)
+        now, wanted, unchanged = 1000.0, least, 1000.0
+        for waits, ready, idle, passes in looks:
+            now += passes
+            ready = min(ready, wanted)
+            idle = min(idle, ready)
+            load = IDLE if waits is None else Load(*waits, ready)
+            change = scaling.look(now, load, wanted, ready, idle)
+            self.assertTrue(least <= change.wanted <= most)
+            self.assertEqual(change.wanted != wanted, change.why != "")
+            if change.wanted > wanted:
+                self.assertGreaterEqual(load.oldest or 0.0, grow_after)
+                self.assertLessEqual(change.wanted - wanted, max(ready, 1))
+                self.assertLess(2 * (change.wanted - wanted - 1 + idle), load.waiting)
+            elif change.wanted < wanted:
+                self.assertLess(load.oldest or 0.0, max(grow_after / 2, 0.001))
+                self.assertLessEqual(wanted - change.wanted, idle)
+                self.assertGreaterEqual(now - unchanged, 10.0)
+            if change.wanted != wanted:
+                wanted, unchanged = change.wanted, now
