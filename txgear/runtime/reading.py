@@ -32,6 +32,8 @@ _URL: Final = re.compile(r"[!-~]+")
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[ -~\t]*")
 _QUANTITIES: Final[Mapping[str, Callable[[Any], Any]]] = {DURATION: duration, SIZE: size}
+_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,38}[A-Za-z0-9])?")
+"""With a group and a number it is the id of a worker, which has 127 bytes at the most."""
 _WORDS: Final = {
     "array": "array",
     "bool": "true or false",
@@ -236,6 +238,10 @@ def _doubts_of_runtime(table: RuntimeTable) -> list[tuple[str, str]]:
     found = []
     if not table.servers:
         found.append(("servers", "at least one is wanted"))
+    if table.name and not _NAME.fullmatch(table.name):
+        found.append(
+            ("name", f"letters, digits, dots, dashes and underscores are wanted, not {table.name!r:.100}")
+        )
     if bool(table.cert_file) != bool(table.key_file):
         found.append(
             (

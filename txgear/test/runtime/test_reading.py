@@ -250,6 +250,14 @@ class MistakesTests(SynchronousTestCase):
             ],
         )
 
+    def test_names(self) -> None:
+        for name in ("my shop", "-", "a-", "é", "x" * 41):
+            (line,) = self.mistakes(f"modules = ['m']\nname = {name!r}\n[group.a]\n")
+            self.assertEqual(
+                line,
+                f"f, line 2: name: letters, digits, dots, dashes and underscores are wanted, not {name!r}",
+            )
+
     def test_tokens_are_not_told(self) -> None:
         secret = "txg_abcd1234_" + "s" * 43
         (line,) = self.mistakes(f"modules = ['m']\n[group.a]\nstart = '{secret}'\n")
