@@ -101,7 +101,11 @@ def shown(name: bytes) -> str:
 
 
 def environment(job: WorkerJob, inherited: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """The environment of a command: ours, and what there is to know of the job."""
+    """
+    The environment of a command: ours, and what there is to know of the job. Its trace has the names by which
+    programs that are traced look for it.
+    """
+    trace = {} if job.trace is None else job.trace.as_json()
     return {
         **inherited,
         b"TXGEAR_HANDLE": job.handle,
@@ -109,6 +113,7 @@ def environment(job: WorkerJob, inherited: Mapping[bytes, bytes]) -> dict[bytes,
         b"TXGEAR_UNIQUE": job.unique,
         b"TXGEAR_ATTEMPT": b"%d" % job.attempt,
         b"TXGEAR_SIZE": b"%d" % len(job.workload),
+        **{name.upper().encode("ascii"): value.encode("ascii") for name, value in trace.items()},
     }
 
 

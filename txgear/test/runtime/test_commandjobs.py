@@ -10,6 +10,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.protocol.traces import Trace
 from txgear.runtime.commandjobs import FAILED, Account, environment
 from txgear.runtime.processes import Ending
 from txgear.worker import WorkerJob
@@ -80,6 +81,16 @@ class EnvironmentTests(SynchronousTestCase):
             },
             found,
         )
+
+    def test_a_trace(self) -> None:
+        """It goes before that of the worker's own start, and is not there if the job has none."""
+        this = job()
+        this.trace = Trace("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "a=1")
+        found = environment(this, {b"TRACEPARENT": b"old"})
+        self.assertEqual(
+            (this.trace.traceparent.encode(), b"a=1"), (found[b"TRACEPARENT"], found[b"TRACESTATE"])
+        )
+        self.assertNotIn(b"TRACEPARENT", environment(job(), {}))
 
 
 class EndingTests(SynchronousTestCase):
