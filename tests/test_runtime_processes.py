@@ -260,6 +260,7 @@ def test_killed(runtime: Runtime, client: Client) -> None:
     assert client.all_done_once() == [b"1"] * 20
     runtime.wait_for("is ready", 3)
     assert runtime.said("ended by itself (ended by SIGKILL)") == 1
+    assert runtime.said("ended by itself (ended by SIGKILL):") == 0
     again = [attempt for handle, attempt, _ in runtime.journal("begins", 20) if handle == first[0]]
     assert again == [1, 2]
     runtime.stop()

@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from functools import partial
+from io import TextIOWrapper
 from typing import Any, Final
 
 from setproctitle import setproctitle
@@ -213,7 +214,10 @@ def work(control: socket.socket, page: int) -> int:
     reactor: Any = installed
 
     use_monotonic_clock(reactor)
-    log_lines = start_log(sys.stderr, task.table.log, task.id)
+    # What is written to standard error is then what somebody has to say who cannot use the log any more.
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
+    log_lines = start_log(sys.stdout, task.table.log, task.id)
     try:
         worker = Worker(
             reactor,
@@ -251,7 +255,6 @@ def work(control: socket.socket, page: int) -> int:
 
     reactor.callWhenRunning(start)
     reactor.run()
-    sys.stderr.flush()
     return status
 
 

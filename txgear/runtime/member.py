@@ -300,7 +300,7 @@ class Member:
         elif self.state == LEFT:
             self._over("")
         else:
-            said = self._reason or next((each.last for each in reversed(self._outputs) if each.last), "")
+            said = self._reason or self._outputs[1].last
             self._reason = f"its process ended by itself ({how})" + (f": {said}" if said else "")
             self._over(self._reason)
 
