@@ -58,8 +58,7 @@ class JobSlots:
         with self._lock:
             self.begun += 1
             self.idle_since = 0.0
-            slot = self._free.pop() if self._free else NO_SLOT
-            self._slots[job] = slot
+            self._slots[job] = slot = self._free.pop() if self._free else NO_SLOT
         if slot != NO_SLOT:
             self._page.begin(slot, now, job.handle, job.attempt, job.function)
 
@@ -67,11 +66,9 @@ class JobSlots:
         """Part of L{txgear.runtime.hooks.JobHooks}: it has returned or raised."""
         with self._lock:
             slot = self._slots.pop(job)
-        if slot != NO_SLOT:
-            self._page.end(slot)
-        with self._lock:
             self.ended += 1
             if slot != NO_SLOT:
+                self._page.end(slot)
                 self._free.append(slot)
             if not self._slots:
                 self.idle_since = self._now()

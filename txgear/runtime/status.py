@@ -14,7 +14,8 @@ HEAD: Final = Struct("<dQQd")
 """The time of its last turn, jobs that have begun, jobs that have ended, and since when it has been idle."""
 SLOT: Final = Struct("<IBB64s64sd")
 """A job's attempt, bytes of its handle and of its function, these, and last since when it runs, or 0.0."""
-_NONE: Final = SLOT.pack(0, 0, 0, b"", b"", 0.0)
+_SINCE: Final = Struct("<d")
+"""The last of that."""
 
 
 class Running(NamedTuple):
@@ -66,8 +67,7 @@ class StatusPage:
 
     def end(self, slot: int) -> None:
         """It has ended."""
-        place = HEAD.size + slot * SLOT.size
-        self._memory[place : place + SLOT.size] = _NONE
+        _SINCE.pack_into(self._memory, HEAD.size + (slot + 1) * SLOT.size - _SINCE.size, 0.0)
 
     def turn(self, now: float, begun: int, ended: int, idle_since: float) -> None:
         """
