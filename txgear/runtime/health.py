@@ -172,15 +172,18 @@ def places(address: str) -> list[ListenAddress]:
     """
     Where C{health} is to be asked for.
 
-    @param address: C{HOST:PORT}, C{[ADDRESS]:PORT}, or the path of a Unix socket, which has a slash.
+    @param address: C{HOST:PORT}, C{[ADDRESS]:PORT}, or the path of a Unix socket, which has a slash; empty
+        for nowhere.
     @raise ConfigurationError: it is none of these, or the host has no address.
     """
+    if not address:
+        return []
     if "/" in address:
         path = re.sub(r"([:=\\])", r"\\\1", address)
         return [ListenAddress(endpoint=f"unix:{path}")]
-    found = listen_addresses([address]) if address else []
-    if not found or any(place.port is None for place in found):
-        raise ConfigurationError(f"health: HOST:PORT is wanted, or the path of a socket, not {address!r}")
+    found = listen_addresses([address])
+    if any(place.port is None for place in found):
+        raise ConfigurationError(f"HOST:PORT is wanted, or the path of a socket, not {address!r}")
     return found
 
 
@@ -204,14 +207,14 @@ class Health(Service):
     ) -> None:
         """
         @param clock: the monotonic one.
-        @param address: where to listen: see L{places}; nowhere, if it is empty.
+        @param address: where to listen: see L{places}.
         @param notifier: tells the service manager, if there is one.
         @raise ConfigurationError: as for L{places}.
         """
         self._reactor = reactor
         self._clock = clock
         self._runtime = runtime
-        self._places = places(address) if address else []
+        self._places = places(address)
         self._notifier = notifier
         self._questions = _Questions(clock, runtime)
         self._ports: list[IListeningPort] = []

@@ -17,10 +17,11 @@ from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import FieldInfo, fields, replace
 
 from txgear.daemon.tables import ConfigMistakes, Keys, Mistake, file_text, line_of, parsed
-from txgear.errors import PolicyError
+from txgear.errors import ConfigurationError, PolicyError
 from txgear.net import arguments
 from txgear.quantities import duration, size
 from txgear.runtime.config import DURATION, SIZE, FunctionTable, GroupTable, RuntimeTable
+from txgear.runtime.health import places
 from txgear.security.tokens import without_secrets
 
 StructT = TypeVar("StructT", bound=Struct)
@@ -249,6 +250,10 @@ def _doubts_of_runtime(table: RuntimeTable) -> list[tuple[str, str]]:
                 "the other one of cert_file and key_file is missing",
             )
         )
+    try:
+        places(table.health)
+    except ConfigurationError as error:
+        found.append(("health", str(error)))
     found += [
         ("group", f"group {name} has no functions: modules, or [group.{name}.function.NAME], are wanted")
         for name, group in table.group.items()
@@ -262,7 +267,8 @@ def _completed(table: RuntimeTable, folder: Path) -> RuntimeTable:
     groups = {name: _completed_group(group, table) for name, group in table.group.items()}
     files = {name: str(folder / getattr(table, name)) for name in _PLACES if getattr(table, name)}
     path = tuple(str(folder / each) for each in table.path)
-    return replace(table, group=groups, path=path, **files)
+    health = str(folder / table.health) if "/" in table.health else table.health
+    return replace(table, group=groups, path=path, health=health, **files)
 
 
 def _completed_group(group: GroupTable, table: RuntimeTable) -> GroupTable:

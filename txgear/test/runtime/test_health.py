@@ -147,8 +147,11 @@ class PlacesTests(SynchronousTestCase):
             (found,) = places(path)
             self.assertEqual(found.endpoint, endpoint)
 
+    def test_nowhere(self) -> None:
+        self.assertEqual(places(""), [])
+
     def test_not_understood(self) -> None:
-        for address in ("", "127.0.0.1", "9000", "::1", "tcp:9000", "127.0.0.1:x", "127.0.0.1:70000"):
+        for address in ("127.0.0.1", "9000", "::1", "tcp:9000", "127.0.0.1:x", "127.0.0.1:70000"):
             with self.assertRaises(ConfigurationError):
                 places(address)
 

@@ -160,6 +160,22 @@ class MistakesTests(SynchronousTestCase):
             "zzz: there is no such setting; there are command, url, headers, retry_later and timeout",
         )
 
+    def test_a_place_for_questions(self) -> None:
+        """What cannot be listened at is seen before anything is started; a path is of the file's folder."""
+        for place, told in (
+            ("9000", "cannot listen on 9000: a host is wanted as well, as 0.0.0.0:9000"),
+            ("127.0.0.1", "HOST:PORT is wanted, or the path of a socket, not '127.0.0.1'"),
+        ):
+            lines = self.mistakes(f"modules = ['m']\nhealth = '{place}'\n[group.a]\n")
+            self.assertEqual(lines, [f"f, line 2: health: {told}"])
+        for place, found in (
+            ("127.0.0.1:9000", "127.0.0.1:9000"),
+            ("run/health", "/srv/shop/run/health"),
+            ("/run/health", "/run/health"),
+        ):
+            text = f"modules = ['m']\nhealth = '{place}'\n[group.a]\n"
+            self.assertEqual(parse_runtime(text, "/srv/shop/workers.toml").health, found)
+
     def test_no_group(self) -> None:
         for text in ("", "[group]\n"):
             self.assertEqual(
