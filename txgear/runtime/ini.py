@@ -18,7 +18,7 @@ _WORDS: Final = {"true": "1", "on": "1", "yes": "1", "false": "", "off": "", "no
 _SECTION: Final = re.compile(r"\[([^\]]*)\][\s\]]*(?:;.*)?")
 _ENTRY: Final = re.compile(r"([^=\[\]]+?)\s*(\[[^\]]*\])?\s*=\s*(.*)", re.DOTALL)
 _QUOTED: Final = re.compile(r"\"((?:[^\"\\]|\\.)*)\"\s*(?:;.*)?|'([^']*)'\s*(?:;.*)?")
-_EVALUATED: Final = re.compile(r"\$\{|[|&~!()^{}\"=]|'")
+_EVALUATED: Final = re.compile(r"[|&~!()^{}\"'=$]")
 
 
 def read_ini(text: str) -> dict[str, Section]:
@@ -38,7 +38,7 @@ def read_ini(text: str) -> dict[str, Section]:
             continue
         if line[0] == "[":
             match = _SECTION.fullmatch(line)
-            if match is None:
+            if match is None or "${" in match[1]:
                 raise ConfigurationError(f"line {number}: this is no section: {line[:60]!r}")
             current = found[match[1]] = {}
             continue

@@ -59,13 +59,14 @@ class ReadTests(SynchronousTestCase):
         self.assertIn(why, str(error))
 
     def test_what_only_php_can_tell(self) -> None:
-        for written in ("a|b", "~1", "x!y", "f(x)", "a=b", "${HOME}/x", "a'b", 'x"y"'):
+        for written in ("a|b", "~1", "x!y", "f(x)", "a=b", "${HOME}/x", "a$", "a'b", 'x"y"'):
             self.assertWrong(f"\nx = {written}", "line 2: PHP evaluates")
         self.assertWrong('x = "${HOME}"', "line 1: write the value in the place of ${...}")
 
     def test_no_ini_file(self) -> None:
         self.assertWrong("[a", "line 1: this is no section: '[a'")
         self.assertWrong("[a] b", "line 1: this is no section")
+        self.assertWrong("[${HOME}]", "line 1: this is no section")
         self.assertWrong("[a]\nword", "line 2: a key and a value are wanted, not 'word'")
         self.assertWrong("= 1", "line 1: a key and a value are wanted")
         self.assertWrong('x = "a', "line 1: the quotation does not end")
