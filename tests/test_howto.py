@@ -87,7 +87,7 @@ def test_worker(server: MemoryServer) -> None:
 def test_testing() -> None:
     page = ran("testing.md")
     tests = [page[name] for name in page if name.startswith("test_")]
-    assert len(tests) == 6
+    assert len(tests) == 7
     for test in tests:
         test()
     result = unittest.TestResult()

@@ -60,11 +60,12 @@ class Worker(Service):
     L{startService} to L{stopService}. When a connection is lost, it connects to that server
     again and registers the functions again; the other servers go on meanwhile.
 
-    When a connection is lost, the server gives its jobs to other workers. So
-    they are given up here: the Deferred or coroutine of each is cancelled. A
-    function in a thread cannot be stopped: its result is dropped, and it
-    counts as running until it returns. A job whose time is up is given up in the same way,
-    and so is one that the server takes back.
+    When a connection to one of this project's servers is lost, its jobs go on for as long as the server
+    waits for them; they end over the next connection, and results that may not have arrived are offered
+    again. Elsewhere, and beyond that time, the server gives the jobs to other workers. So they are given up
+    here: the Deferred or coroutine of each is cancelled. A function in a thread cannot be stopped: its result
+    is dropped, and it counts as running until it returns. A job whose time is up is given up in the same
+    way, and so is one that the server takes back.
 
     Where a function has a lease at the server, the worker beats by itself until
     the job's Deferred has fired or its thread has returned. So a lease notices
@@ -186,8 +187,9 @@ class Worker(Service):
 
         The function is called with a L{WorkerJob}. It returns bytes, text (sent as
         UTF-8) or C{None}, or a Deferred of one of them, or is a coroutine
-        function. Where it raises L{Fail}, the job fails. Where it raises
-        anything else, the client gets the exception's text, and the log has all of it.
+        function. Where it raises L{Fail}, the job fails; for L{RetryLater} it is tried again after a while.
+        Where it raises anything else, the client gets the exception's text and traceback, and the log has all
+        of it.
 
         @param timeout: seconds that a job may take; after that the server gives it
             to another worker, and this one gives it up. Servers take any time

@@ -90,8 +90,8 @@ class WorkerJob:
         does not send it.
     @ivar trace: where the client says that the work on the job belongs; C{None} where it does not say that.
     @ivar gone: true once the server waits for this job no more: its time was
-        up, somebody cancelled it, the connection was lost, or the worker had to
-        stop. A function in a thread may look at it from time to time, and return.
+        up, somebody cancelled it, the connection was lost for too long, or the worker
+        had to stop. A function in a thread may look at it from time to time, and return.
     @ivar why_gone: the reason of that, in words; empty before, and for a job that has ended.
     """
 
