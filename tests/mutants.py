@@ -1717,8 +1717,8 @@ MUTANTS: Final = (
     Mutant(
         "a hook that raises fails the job",
         "runtime/hooks.py",
-        "                hooks.begin(job)\n            except Exception:",
-        "                hooks.begin(job)\n            except ZeroDivisionError:",
+        "                begin(job)\n            except Exception:",
+        "                begin(job)\n            except ZeroDivisionError:",
         "runtime.test_hooks",
     ),
     Mutant(

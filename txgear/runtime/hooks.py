@@ -96,30 +96,33 @@ class AllHooks:
     log = Logger()
 
     def __init__(self, hooks: Iterable[JobHooks]) -> None:
-        self._hooks = tuple(hooks)
-        self._reversed = self._hooks[::-1]
+        found = tuple(hooks)
+        # Each of these is called for each job.
+        self._begins = tuple(each.begin for each in found)
+        self._ends = tuple(each.end for each in reversed(found))
+        self._failures = tuple(each.failure for each in reversed(found))
 
     def begin(self, job: WorkerJob) -> None:
         """Part of L{JobHooks}."""
-        for hooks in self._hooks:
+        for begin in self._begins:
             try:
-                hooks.begin(job)
+                begin(job)
             except Exception:
                 self._failed("begin", job)
 
     def end(self, job: WorkerJob) -> None:
         """Part of L{JobHooks}."""
-        for hooks in self._reversed:
+        for end in self._ends:
             try:
-                hooks.end(job)
+                end(job)
             except Exception:
                 self._failed("end", job)
 
     def failure(self, job: WorkerJob, failure: Failure) -> None:
         """Part of L{JobHooks}."""
-        for hooks in self._reversed:
+        for tell in self._failures:
             try:
-                hooks.failure(job, failure)
+                tell(job, failure)
             except Exception:
                 self._failed("failure", job)
 

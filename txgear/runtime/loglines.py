@@ -40,8 +40,8 @@ LONGEST_TEXT: Final = 4000
 QUIET: Final = ("twisted.",)
 """Whose lines are left out that are no warnings: Twisted says of each connection that it begins and ends."""
 
-_JOB: ContextVar[WorkerJob | None] = ContextVar("txgear_job", default=None)
-"""The job whose function runs here."""
+_JOB: ContextVar[tuple[WorkerJob, float] | None] = ContextVar("txgear_job", default=None)
+"""The job whose function runs here, and when it began."""
 
 
 def start_log(stream: TextIO, style: str, worker: str) -> Lines:
@@ -178,9 +178,9 @@ def json_line(moment: float, level: str, worker: str, message: str, trace: str =
 
 def _facts(event: Mapping[str, Any]) -> dict[str, Any]:
     """What is known of the job that something is about: by the event, or by where it is said."""
-    job = _JOB.get()
-    if job is not None:
-        event = vars(job)
+    here = _JOB.get()
+    if here is not None:
+        event = vars(here[0])
     found: dict[str, Any] = {}
     for name in ("handle", "function"):
         value = event.get(name)
@@ -207,22 +207,19 @@ class JobLines:
         """
         self._all = all_jobs
         self._now = now
-        self._began: dict[WorkerJob, float] = {}
 
     def begin(self, job: WorkerJob) -> None:
         """Part of L{txgear.runtime.hooks.JobHooks}."""
-        _JOB.set(job)
-        self._began[job] = self._now()
+        _JOB.set((job, self._now()))
 
     def end(self, job: WorkerJob) -> None:
         """Part of L{txgear.runtime.hooks.JobHooks}."""
-        seconds = self._now() - self._began.pop(job)
         if self._all:
-            self.log.info("done after {seconds:.3f} s", seconds=seconds)
+            self.log.info("done after {seconds:.3f} s", seconds=self._seconds())
 
     def failure(self, job: WorkerJob, failure: Failure) -> None:
         """Part of L{txgear.runtime.hooks.JobHooks}."""
-        seconds, error = self._now() - self._began.pop(job), failure.value
+        seconds, error = self._seconds(), failure.value
         if job.gone:
             self.log.warn("given up after {seconds:.3f} s: {why}", seconds=seconds, why=job.why_gone)
         elif isinstance(error, RetryLater):
@@ -236,6 +233,11 @@ class JobLines:
             self.log.warn("failed after {seconds:.3f} s: {why}", seconds=seconds, why=_text(error))
         elif isinstance(error, Fail):
             self.log.warn("failed after {seconds:.3f} s", seconds=seconds)
+
+    def _seconds(self) -> float:
+        """How long the job of this context has taken."""
+        here = _JOB.get()
+        return 0.0 if here is None else self._now() - here[1]
 
 
 def _text(error: FailWithText | RetryLater) -> str:

@@ -134,10 +134,11 @@ class LoopCall:
         self._hooks.begin(job)
         try:
             outcome = self._call(job)
-            if iscoroutine(outcome):
-                outcome = Deferred.fromCoroutine(outcome)
-            if isinstance(outcome, Deferred):
-                return outcome
+            if not isinstance(outcome, bytes):
+                if iscoroutine(outcome):
+                    outcome = Deferred.fromCoroutine(outcome)
+                if isinstance(outcome, Deferred):
+                    return outcome
             outcome = self._result(outcome)
         except BaseException:
             self._hooks.failure(job, Failure())
