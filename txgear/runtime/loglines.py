@@ -30,13 +30,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txgear.worker import Fail, FailWithText, RetryLater, WorkerJob
+from txgear.worker.tracebacks import exception_text
 
 CHILD_LINE: Final = "line"
 """The member of an event that has a line which a child has written."""
 JSON: Final = "json"
 """The style of lines that are objects; all else is text."""
 LONGEST_TEXT: Final = 4000
-"""Characters of a message in JSON, and of a traceback; of that the end counts."""
+"""Characters of a message in JSON, and of a traceback, of which the end counts."""
 QUIET: Final = ("twisted.",)
 """Whose lines are left out that are no warnings: Twisted says of each connection that it begins and ends."""
 
@@ -86,7 +87,7 @@ class Lines:
             return
         failure = event.get("log_failure")
         message = eventAsText(event, includeTraceback=False, includeTimestamp=False, includeSystem=False)
-        trace = "" if failure is None else failure.getTraceback().rstrip()
+        trace = "" if failure is None else _trace(failure, of_job="handle" in event)
         self._write(event["log_time"], level.name, namespace, message, trace, _facts(event))
 
     # Those of Python
@@ -174,6 +175,18 @@ def json_line(moment: float, level: str, worker: str, message: str, trace: str =
     if trace:
         members["traceback"] = trace[-LONGEST_TEXT:]
     return dumps(members, ensure_ascii=False, separators=(",", ":"))
+
+
+def _trace(failure: Failure, of_job: bool) -> str:
+    """
+    Where something was raised.
+
+    @param of_job: by a function of a user's: what has called it is left out.
+    """
+    if of_job:
+        return exception_text(failure, LONGEST_TEXT).decode("utf-8", "replace")
+    trace: str = failure.getTraceback()
+    return trace.rstrip()
 
 
 def _facts(event: Mapping[str, Any]) -> dict[str, Any]:

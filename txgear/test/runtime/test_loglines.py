@@ -151,7 +151,7 @@ class JsonTests(LinesTestCase):
         )
         (found,) = self.objects()
         self.assertEqual((found["handle"], found["function"], found["attempt"]), ("H:1", "f", 1))
-        self.assertTrue(found["traceback"].endswith("ValueError: no"))
+        self.assertEqual(found["traceback"], "ValueError: no")
 
     def test_long(self) -> None:
         """Of a message the beginning counts, of a traceback the end."""
