@@ -429,6 +429,13 @@ def test_steered(runtime: Runtime, client: Client, server: Server) -> None:
     client.submit(runtime.name("quick"), b"")
     [pid] = client.all_done_once()
     assert int(pid) in runtime.processes()
+    # Somebody ends one process: another one takes its place.
+    os.kill(int(pid), signal.SIGTERM)
+    runtime.wait_for(f"{name}1 is ready", 2)
+    client.submit(runtime.name("quick"), b"")
+    assert client.all_done_once()[1] != pid
+    assert "nobody takes its place" in tell(1, "stop")
+    wait_until(lambda: server.status(runtime.name("quick").decode()) in (None, (0, 0, 0)))
     runtime.stop()
 
 

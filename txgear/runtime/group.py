@@ -194,7 +194,7 @@ class WorkerGroup:
                 self._start(self.plan)
         surplus = len(working) - self.wanted
         if surplus > 0:
-            idle = {each.id for each in working if each.state != READY or each.seen().idle_since}
+            idle = {each.id for each in working if each.state != READY or each.seen().is_idle}
             may = [each for each in reversed(working) if each.id in idle or not self._only_idle_leave]
             # Those with older code first, then those that do nothing; of these the youngest.
             may.sort(key=lambda each: (each.plan is self.plan, each.id not in idle))

@@ -4,7 +4,7 @@ Whether a child is due to be renewed, or to be killed, and why. Pure: what is kn
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from txgear.runtime.config import GroupTable
@@ -36,7 +36,12 @@ class Seen(NamedTuple):
     done: int = 0
     idle_since: float = 0.0
     memory: int = 0
-    running: Iterable[Running] = ()
+    running: Sequence[Running] = ()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has no job: one that has begun is seen at once, that there was none a second later."""
+        return bool(self.idle_since) and not self.running
 
 
 def due(table: GroupTable, part: float, seen: Seen) -> str:
@@ -50,7 +55,7 @@ def due(table: GroupTable, part: float, seen: Seen) -> str:
     age = seen.now - seen.started
     if table.max_age is not None and age >= table.max_age * part:
         return f"it is {age:.0f} s old"
-    idle = seen.now - seen.idle_since if seen.idle_since else 0.0
+    idle = seen.now - seen.idle_since if seen.is_idle else 0.0
     if table.max_idle is not None and idle >= table.max_idle * part > 0:
         return f"it has had nothing to do for {idle:.0f} s"
     if table.soft_memory is not None and seen.memory > table.soft_memory:
@@ -73,7 +78,7 @@ def deadly(table: GroupTable, seen: Seen) -> str:
                     f" {seen.now - job.since:.1f} s, and hard_time is {table.hard_time:g} s"
                 )
     still = seen.now - seen.turned if seen.turned else 0.0
-    if still > STUCK_SECONDS and not any(True for _ in seen.running):
+    if still > STUCK_SECONDS and not seen.running:
         return f"its process was killed: its event loop has stood still for {still:.0f} s"
     return ""
 

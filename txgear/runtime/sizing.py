@@ -55,7 +55,7 @@ class Sizing:
     def _look_at(self, group: WorkerGroup) -> None:
         ready = [member for member in group.members if member.state == READY]
         seen = [member.seen() for member in ready]
-        idle = sum(1 for each in seen if each.idle_since and not any(True for _ in each.running))
+        idle = sum(1 for each in seen if each.is_idle)
         wanted = group.wanted
         change = self._scaling(group).look(
             self._clock.seconds(), self._load(names_of(group)), wanted, len(ready), idle

@@ -50,6 +50,8 @@ class DueTests(SynchronousTestCase):
         self.assertEqual("", due(table, 1.0, seen()))
         self.assertEqual("", due(table, 1.0, seen(idle_since=NOW - 4)))
         self.assertEqual("it has had nothing to do for 5 s", due(table, 1.0, seen(idle_since=NOW - 5)))
+        # A job has just begun.
+        self.assertEqual("", due(table, 1.0, seen(idle_since=NOW - 5, running=running(NOW))))
 
     def test_memory(self) -> None:
         """More than the soft bound: no part of it, as it is no clock that runs down."""
