@@ -431,10 +431,11 @@ def test_steered(runtime: Runtime, client: Client, server: Server) -> None:
     assert int(pid) in runtime.processes()
     # Somebody ends one process: another one takes its place.
     os.kill(int(pid), signal.SIGTERM)
-    runtime.wait_for(f"{name}1 is ready", 2)
+    runtime.wait_for("is ready", 4)
     client.submit(runtime.name("quick"), b"")
     assert client.all_done_once()[1] != pid
-    assert "nobody takes its place" in tell(1, "stop")
+    last = runtime.program.stdout.decode().rpartition(" is ready")[0].rpartition(name)[2]
+    assert "nobody takes its place" in tell(int(last), "stop")
     wait_until(lambda: server.status(runtime.name("quick").decode()) in (None, (0, 0, 0)))
     runtime.stop()
 
