@@ -101,6 +101,7 @@ class Options(UsageOptions):
         if (
             self.table.log == JSON
             and twistd is not None
+            and twistd.get("nodaemon")
             and not any(twistd.get(option) for option in ("logger", "syslog", "logfile"))
         ):
             twistd["logger"] = logger_of(self.table)

@@ -83,12 +83,12 @@ class LogTests(SynchronousTestCase):
         path = Path(self.mktemp())
         path.write_text(f"modules = ['m']\nlog = '{style}'\n[group.a]\n")
         twistd = Twistd()
-        twistd.parseOptions(["-n", *words, "txgear-worker", "-c", str(path)])
+        twistd.parseOptions([*words, "txgear-worker", "-c", str(path)])
         return twistd["logger"]
 
     def test_json(self) -> None:
         """C{twistd} finds it by its name."""
-        self.assertIs(namedAny(self.logger()), json_log)
+        self.assertIs(namedAny(self.logger("-n")), json_log)
         self.assertIsInstance(json_log(), Lines)
 
     def test_text(self) -> None:
@@ -97,6 +97,10 @@ class LogTests(SynchronousTestCase):
         self.assertIsInstance(text_log(), Lines)
 
     def test_somebody_wants_something_else(self) -> None:
-        self.assertIs(self.logger(style="text"), None)
-        self.assertEqual(self.logger("--logger", "mine"), "mine")
-        self.assertIs(self.logger("--logfile", str(Path(self.mktemp()).resolve())), None)
+        self.assertIs(self.logger("-n", style="text"), None)
+        self.assertEqual(self.logger("-n", "--logger", "mine"), "mine")
+        self.assertIs(self.logger("-n", "--logfile", str(Path(self.mktemp()).resolve())), None)
+
+    def test_a_daemon(self) -> None:
+        """It has no standard output: its log is a file of C{twistd}'s."""
+        self.assertIs(self.logger(), None)
