@@ -185,7 +185,7 @@ class CommandProcess:
         Start it.
 
         @param words: the program, which is looked for in C{PATH}, and its arguments.
-        @param environment: all of it; L{MARK} is added.
+        @param environment: all of it; L{MARK<txgear.runtime.processgroups.MARK>} is added.
         @param stdin: what it can read.
         @param outputs: who is given what it writes, by the numbers of its descriptors. The others are ours.
         @raise OSError: it cannot be started.

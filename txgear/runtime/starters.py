@@ -42,7 +42,7 @@ class Starter(Protocol):
         """
         Start a child. Its descriptors are closed here in any case.
 
-        @return: fires when it has been started; fails with L{OSError} or
+        @return: fires when it has been started; fails with C{OSError} or
             L{ControlError<txgear.runtime.control.ControlError>} where it cannot be. Cancelling it changes
             nothing.
         """
