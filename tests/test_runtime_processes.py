@@ -440,6 +440,27 @@ def test_steered(runtime: Runtime, client: Client, server: Server) -> None:
     runtime.stop()
 
 
+def test_never_loaded(runtime: Runtime, client: Client) -> None:
+    """A module whose import does not end is given up, and imported again, also where processes are copies."""
+    (runtime.folder / "other.py").write_text(
+        "import os, time\nfrom txgear.runtime import function\n"
+        "if not os.path.exists('open'): time.sleep(300)\n"
+        f"@function('{runtime.prefix}-other')\ndef other(job): return b'3'\n"
+    )
+    groups = "".join(
+        f'[group.{start}]\nprocesses = 1\nmodules = ["other"]\nstart = "{start}"\nstart_timeout = 5\n'
+        for start in ("spawn", "fork")
+    )
+    runtime.start(groups, ready=0)
+    runtime.wait_for("spawn-1: it was not ready within 5 s")
+    runtime.wait_for("its template has not imported the modules within 5 s")
+    (runtime.folder / "open").touch()
+    runtime.wait_for("is ready", 2)
+    client.submit(runtime.name("other"), b"")
+    assert client.all_done_once() == [b"3"]
+    runtime.stop()
+
+
 def test_crash_loop(runtime: Runtime, client: Client) -> None:
     """A group whose code does not load is tried later and later, others work; new code is tried at once."""
     (runtime.folder / "other.py").write_text("raise ValueError('not today')\n")

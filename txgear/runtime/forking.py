@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import psutil
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from txgear.runtime.birth import INHERITED, Birth
@@ -115,17 +115,21 @@ class ForkStarter:
         guard: ChildGuard,
         environment: Mapping[str, str],
         preload: Preload,
+        load_timeout: float,
     ) -> None:
         """
         @param clock: the monotonic one.
         @param environment: all of it.
         @param preload: what the template is told.
+        @param load_timeout: seconds that it may take to import the modules.
         """
         self._reactor = reactor
         self._clock = clock
         self._guard = guard
         self._environment = environment
         self._preload = preload
+        self._load_timeout = load_timeout
+        self._loading: IDelayedCall | None = None
         self._template: _TemplateProcess | None = None
         self._instead: SpawnStarter | None = None
         self._failure = ""
@@ -151,6 +155,7 @@ class ForkStarter:
                 birth.handed_over()
                 return fail(error)
             self._template.say(self._preload)
+            self._loading = self._clock.callLater(self._load_timeout, self._too_slow)
         self._count += 1
         started: Deferred[Born] = Deferred()
         self._waiting[self._count] = birth, started
@@ -175,12 +180,24 @@ class ForkStarter:
             return
         birth.handed_over()
 
+    def _too_slow(self) -> None:
+        self._loading = None
+        self._failure = f"its template has not imported the modules within {self._load_timeout:g} s"
+        if self._template is not None:
+            self._template.leave()
+
+    def _loading_over(self) -> None:
+        if self._loading is not None:
+            self._loading.cancel()
+            self._loading = None
+
     # What the template says
 
     def _received(self, message: Any) -> None:
         assert self._template is not None
         if isinstance(message, Loaded):
             self._template.is_loaded = True
+            self._loading_over()
             for number in list(self._waiting):
                 self._fork(number)
         elif isinstance(message, Forked):
@@ -205,6 +222,7 @@ class ForkStarter:
 
     def _template_ended(self, reason: str) -> None:
         self._template = None
+        self._loading_over()
         failure, self._failure = self._failure, ""
         waiting, self._waiting = self._waiting, {}
         for birth, started in waiting.values():

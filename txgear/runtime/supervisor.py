@@ -176,7 +176,7 @@ class Supervisor(Service):
             return SpawnStarter(environment)
         modules = (*table.modules, *(hook.partition(":")[0] for hook in table.hooks))
         preload = Preload(name=_joined(self.table.name, name), path=self.table.path, modules=modules)
-        return ForkStarter(self._reactor, self._clock, self._guard, environment, preload)
+        return ForkStarter(self._reactor, self._clock, self._guard, environment, preload, table.start_timeout)
 
     def _make(self, name: str, plan: Plan, number: int, owner: Owner) -> Member:
         task = Task(
