@@ -74,6 +74,14 @@ class ConnectorTests(ClockTestCase):
             [moment for moment in self.moments(19) if moment[0] == "one"],
         )
 
+    def test_patience(self) -> None:
+        """Who has little of it tries again soon, each time."""
+        (server,) = self.servers[:1]
+        server.refusing = True
+        self.connector(1).patience = 1.0
+        waits = [moment for _, moment in self.moments(6)]
+        self.assertEqual([0.5, 1.5, 2.5, 3.5, 4.5, 5.5], waits)
+
     def test_short_success(self) -> None:
         """A server that answers and then goes at once is not tried faster and faster."""
         connector = self.connector(1)

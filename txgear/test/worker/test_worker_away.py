@@ -16,6 +16,7 @@ from txgear.protocol.constants import (
     ERROR,
     JOB_ASSIGN_OPTIONS,
     JOB_WITHDRAWN,
+    LOGGED_IN,
     NO_JOB,
     OPTION_RES,
     STEER,
@@ -663,3 +664,17 @@ class FailJobsTests(AwayTestCase):
         self.assertEqual((True, "it takes too long"), (job.gone, job.why_gone))
         self.clock.pump([0, 0])
         self.successResultOf(stopped)
+
+
+class LoginTests(AwayTestCase):
+    def test_says_who_it_is_when_it_is_let_in(self) -> None:
+        """And not before: whoever answers there may not be let in either."""
+        worker = self.make_worker(key=KEY, token="txg_abcd1234_" + "s" * 43)
+        worker.startService()
+        line = self.server.line
+        line.send(OPTION_RES, b"txgear-1")
+        self.assertEqual("LOGIN", line.packets()[-1][0])
+        self.assertEqual([], line.hellos)
+        line.send(LOGGED_IN, b"workers")
+        line.welcome()
+        self.assertEqual(1, len(line.hellos))
