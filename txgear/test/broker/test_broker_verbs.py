@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from txgear.broker.archive import history_of
 from txgear.broker.records import SCHEDULED
+from txgear.broker.states import DEAD, DELAYED
 from txgear.errors import JobNotFound
 from txgear.protocol.constants import WORK_DATA
 from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase
@@ -55,6 +56,22 @@ class VerbTests(BrokerTestCase):
         self.data(worker, job, b"one ")
         self.complete(worker, job, b"two")
         self.assertEqual(self.brought(job), b"one two")
+
+    def test_a_worker_asks_for_another_attempt(self) -> None:
+        """After a time of its own; it may say that the job has failed as well."""
+        self.fixture.set(retries=1, backoff=60)
+        worker = self.fixture.worker(b"f")
+        job = self.grabbed(worker, self.fixture.submit(None))
+        self.broker.work_retry(worker, job.handle, 5.0, b"busy", self.fixture.now)
+        self.assertEqual((job.state, job.due), (DELAYED, self.fixture.now + 5.0))
+        self.fails(worker, job)
+        with self.assertRaises(JobNotFound):
+            self.broker.work_retry(worker, job.handle, 5.0, b"busy", self.fixture.now)
+        self.fixture.pass_time(5.0)
+        self.grabbed(worker, job)
+        self.broker.work_retry(worker, job.handle, 5.0, b"busy still", self.fixture.now)
+        self.assertEqual([attempt.text for attempt in history_of(job).attempts], ["busy", "busy still"])
+        self.assertEqual(job.state, DEAD)
 
 
 class DurableVerbTests(DurableBrokerTestCase):

@@ -96,6 +96,16 @@ class PolicyTests(SynchronousTestCase):
             found = decided(policy, FAIL, counts=counts, chance=lambda chance=chance: chance)
             self.assertEqual(found, RetryAfter(delay, first=False))
 
+    def test_a_worker_may_say_when(self) -> None:
+        """Where there is another attempt at all, and whatever the policy's time is."""
+        policy = CLASSIC.with_settings({"retries": 1, "backoff": 60})
+        for after in (0.0, 5.0):
+            self.assertEqual(
+                decided(policy, EXCEPTION, counts={EXCEPTION: 1}, after=after), RetryAfter(after, first=False)
+            )
+        self.assertEqual(decided(policy, EXCEPTION, counts={EXCEPTION: 2}, after=5.0), End(DEAD))
+        self.assertEqual(decided(CLASSIC, EXCEPTION, after=5.0), End(FAILED))
+
     def test_the_bound_of_the_classic_rules_does_not_hold(self) -> None:
         policy = CLASSIC.with_settings({"retries": 5, "backoff": 0})
         self.assertEqual(decided(policy, LOST, bound=1, lost=4), RetryAfter(0.0, first=False))
