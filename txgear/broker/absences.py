@@ -9,6 +9,7 @@ nobody else gets them. It comes back by saying hello with its key, and says whic
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from txgear.broker.bulk import BATCH
@@ -56,13 +57,13 @@ class Acquaintance:
 
 class Absences:
     """
-    @ivar grace: seconds for which a worker may be absent; 0.0 for not at all. Whoever owns the broker sets
-        it; it holds for those that leave from then on.
+    @ivar grace: seconds for which a worker may be absent; 0.0 for not at all.
     """
 
     __slots__ = (
         "_by_key",
         "_by_peer",
+        "_claims_end",
         "_departures",
         "_dispatcher",
         "_lifecycle",
@@ -81,6 +82,7 @@ class Absences:
         departures: Departures,
         timers: Timers,
         outbox: Outbox,
+        grace: float,
     ) -> None:
         self._table = table
         self._dispatcher = dispatcher
@@ -88,11 +90,26 @@ class Absences:
         self._departures = departures
         self._timers = timers
         self._outbox = outbox
-        self.grace = 0.0
+        self.grace = grace
+        # Until when those may claim jobs who have them of the server that was here before this one.
+        self._claims_end = 0.0
         self._by_key: dict[str, Acquaintance] = {}
         self._by_peer: dict[Peer, Acquaintance] = {}
         # Those that are given up at some time.
         self._queue: TimerQueue[Acquaintance] = TimerQueue()
+
+    def server_started(self, now: float) -> None:
+        """All is there that was kept: for some time those may come back who had it of the server before."""
+        self._claims_end = now + self.grace
+        self._timers.call_at(self._claims_end)
+        self._end_claims(now)
+
+    def _end_claims(self, now: float) -> None:
+        """If that time is over, forget which jobs those were."""
+        if self._claims_end and now >= self._claims_end:
+            self._claims_end = 0.0
+            self._table.restored = 0
+            self._table.changed.clear()
 
     # A worker comes
 
@@ -146,10 +163,10 @@ class Absences:
         job = self._table.by_handle(handle)
         if (
             job is not None
-            and self.grace
             # Not one that happens to be called the same, where nothing is stored.
             and job.stored
             and job.number <= self._table.restored
+            and job.number not in self._table.changed
             and job.handle == handle
             and job.state in (QUEUED, PAGED)
             # What it sent of the result, nobody has any more.
@@ -234,7 +251,8 @@ class Absences:
                 break
             self._forget(known)
             self._give_up(known, now)
-        return self._queue.next_due()
+        self._end_claims(now)
+        return min(self._queue.next_due(), self._claims_end or inf)
 
     # Who is absent
 

@@ -167,11 +167,22 @@ class Broker:
             table, functions, dispatcher, archive, persistence, timers, outbox, rules.retries, chance
         )
         self.operations = Operations(table, functions, dispatcher, archive, lifecycle, persistence, timers)
-        self.store_events = StoreEvents(
-            table, functions, dispatcher, archive, lifecycle, pager, timers, self.tenants, self.operations
-        )
         self._departures = departures = Departures(functions, self.sleepers, dispatcher, lifecycle, timers)
-        self.absences = Absences(table, dispatcher, lifecycle, departures, timers, outbox)
+        self.absences = absences = Absences(
+            table, dispatcher, lifecycle, departures, timers, outbox, rules.grace
+        )
+        self.store_events = StoreEvents(
+            table,
+            functions,
+            dispatcher,
+            archive,
+            lifecycle,
+            pager,
+            timers,
+            tenants,
+            self.operations,
+            absences,
+        )
         # Used for each job: found at once.
         self._by_name = functions.by_name
         self._joinable = table.uniques.jobs

@@ -135,6 +135,7 @@ class Changes:
             self._archive.move(job, function, now)
             self._persistence.change(job)
             return
+        self._table.note_change(job)
         former = job.function
         if job.state in (QUEUED, PAGED):
             self._withdraw(job, now)
@@ -261,6 +262,7 @@ class Changes:
             others it lies in the store, or on its way there.
         @param size: bytes of the whole.
         """
+        self._table.note_change(job)
         self._persistence.drop_workload(job)
         if job.state == DEAD:
             self._archive.ended.correct(job, key, size)

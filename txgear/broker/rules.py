@@ -25,9 +25,11 @@ class Rules:
     @ivar wakeups: NOOPs that are sent at the most when a job is queued;
         0 for as many as there are jobs.
     @ivar queue_memory: bytes of stored jobs' workloads that are kept in memory.
+    @ivar grace: seconds for which a worker that has said who it is may be absent; 0.0 for not at all.
     """
 
     prefix: bytes
     retries: int = UNLIMITED
     wakeups: int = 0
     queue_memory: int = QUEUE_MEMORY
+    grace: float = 0.0

@@ -19,6 +19,7 @@ from txgear.policies import CLASSIC
 from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD, WORK_FAIL
 
 if TYPE_CHECKING:
+    from txgear.broker.absences import Absences
     from txgear.broker.archive import Archive
     from txgear.broker.dispatcher import Dispatcher
     from txgear.broker.functions import Functions
@@ -46,6 +47,7 @@ class StoreEvents:
     """
 
     __slots__ = (
+        "_absences",
         "_archive",
         "_dispatcher",
         "_functions",
@@ -73,7 +75,9 @@ class StoreEvents:
         timers: Timers,
         tenants: Tenants,
         operations: Operations,
+        absences: Absences,
     ) -> None:
+        self._absences = absences
         self._tenants = tenants
         self._table = table
         self._functions = functions
@@ -157,6 +161,7 @@ class StoreEvents:
                 function = self._functions.get(value.name, bounded=False)
                 self._functions.throttle(function).pause(value.value, value.text)
                 self._dispatcher.regulate(function, now)
+        self._absences.server_started(now)
 
     def _restore_job(self, record: JobRecord, now: float) -> None:
         function = self._functions.get(record.function, bounded=False)

@@ -59,10 +59,12 @@ class JobTable:
     @ivar prefix: what these start with.
     @ivar last_number: the last number, or place, that was given out.
     @ivar reserved: the last one that may be.
-    @ivar restored: the highest number of those that were kept when the server started; 0 for none.
+    @ivar restored: while workers of the server before may come back: the highest number of those that it has
+        left; 0 for none.
+    @ivar changed: the numbers of those of them that have changed since: such a worker has something else.
     """
 
-    __slots__ = ("jobs", "last_number", "naming", "prefix", "reserved", "restored", "uniques")
+    __slots__ = ("changed", "jobs", "last_number", "naming", "prefix", "reserved", "restored", "uniques")
 
     def __init__(self, prefix: bytes) -> None:
         """
@@ -75,6 +77,7 @@ class JobTable:
         self.last_number = 0
         self.reserved = LAST_NUMBER
         self.restored = 0
+        self.changed: set[int] = set()
 
     def add(self, job: Job) -> None:
         """A job is to be done. If it has a key no other job of its function has that."""
@@ -144,6 +147,11 @@ class JobTable:
         return self.uniques.newest(unique, wanted)
 
     # Numbers
+
+    def note_change(self, job: Job) -> None:
+        """A job has got another workload, or is one of another function now."""
+        if job.number <= self.restored:
+            self.changed.add(job.number)
 
     def put_last(self, job: Job) -> None:
         """The job's turn comes after that of all others that there are."""

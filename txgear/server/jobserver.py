@@ -154,9 +154,10 @@ class JobServer:
         self.quick_acks = Tally()
         self.unread = 0
         self.journal = journal
-        rules = Rules(settings.prefix, settings.retries, settings.wakeups, settings.queue_memory)
+        rules = Rules(
+            settings.prefix, settings.retries, settings.wakeups, settings.queue_memory, settings.worker_grace
+        )
         self.broker = Broker(self.outbox, rules, journal, random.random)
-        self.broker.absences.grace = settings.worker_grace
         self.started = self.seconds()
         self.census = Census(self.broker, clock, self.cooperator, self.seconds)
         self.recently = Recently(self.broker.statistics, clock, self.cooperator)

@@ -12,7 +12,13 @@ from txgear.broker.rights import WORK
 from txgear.broker.states import DEAD, DONE, PAGED, QUEUED, RUNNING
 from txgear.errors import InvalidArgument, JobNotFound
 from txgear.protocol.constants import NORMAL, WORK_COMPLETE, WORK_FAIL
-from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase, FakeRights
+from txgear.test.support.broker import (
+    BrokerFixture,
+    BrokerTestCase,
+    DurableBrokerTestCase,
+    FakeJournal,
+    FakeRights,
+)
 from txgear.test.support.clock import START
 
 KEY = "ab" * 16
@@ -23,8 +29,13 @@ class AbsenceTestCase(BrokerTestCase):
     """A worker that has said hello, and has a job."""
 
     def setUp(self) -> None:
-        super().setUp()
-        self.broker.absences.grace = GRACE
+        self.begin(GRACE)
+
+    def begin(self, grace: float) -> None:
+        """
+        @param grace: what the operator has set.
+        """
+        self.fixture = BrokerFixture(grace=grace)
         self.fixture.set(retries=3, backoff=0)
         self.client = self.fixture.connect()
         self.worker = self.fixture.known_worker(KEY, b"f")
@@ -84,17 +95,9 @@ class LeaveTests(AbsenceTestCase):
         self.assertEqual((self.job.state, self.absent()), (QUEUED, []))
 
     def test_without_grace_all_is_lost_at_once(self) -> None:
-        self.broker.absences.grace = 0.0
+        self.begin(0.0)
         self.fixture.leave(self.worker)
         self.assertEqual((self.job.state, self.absent()), (QUEUED, []))
-
-    def test_another_grace_holds_for_those_that_leave_from_then_on(self) -> None:
-        self.fixture.leave(self.worker)
-        self.broker.absences.grace = 0.0
-        self.fixture.pass_time(GRACE - 0.1)
-        self.assertEqual(self.job.state, RUNNING)
-        self.fixture.pass_time(0.1)
-        self.assertEqual(self.job.state, QUEUED)
 
     def test_a_great_many_that_are_given_up_at_once(self) -> None:
         workers = [self.fixture.known_worker(str(number), b"g") for number in range(BATCH + 5)]
@@ -296,11 +299,15 @@ class GoneTests(AbsenceTestCase):
 class RestartTests(DurableBrokerTestCase):
     """The server goes, another takes its place, and a worker comes that has got a job of the first one."""
 
-    queue_memory = 20
-
     def setUp(self) -> None:
-        super().setUp()
-        self.broker.absences.grace = GRACE
+        self.begin(GRACE)
+
+    def begin(self, grace: float) -> None:
+        """
+        @param grace: what the operator has set.
+        """
+        self.journal = FakeJournal()
+        self.fixture = BrokerFixture(journal=self.journal, queue_memory=20, grace=grace)
         self.worker = self.fixture.known_worker(KEY, b"f")
         self.first, self.second = self.fixture.store(b"0123456789", b"second")
         self.fixture.grab_all(self.worker)
@@ -332,7 +339,7 @@ class RestartTests(DurableBrokerTestCase):
         self.broker.reset_abilities(self.peer, self.fixture.now)
         self.assertEqual((self.second.state, self.second.retries), (PAGED, 1))
         self.assertEqual(
-            self.fixture.journal and self.fixture.journal.updates[-1],
+            self.journal.updates[-1],
             JobUpdate(self.second.number, self.second.place, 0.0, 1),
         )
         other = self.fixture.worker(b"f")
@@ -363,8 +370,21 @@ class RestartTests(DurableBrokerTestCase):
         self.assertEqual(self.greet(self.second, parts=(self.second.handle,)), [])
 
     def test_where_nobody_may_be_absent(self) -> None:
-        self.broker.absences.grace = 0.0
+        self.begin(0.0)
         self.assertEqual(self.greet(self.second), [])
+
+    def test_when_nobody_comes_any_more_who_has_it(self) -> None:
+        self.fixture.pass_time(GRACE)
+        self.assertEqual((self.greet(self.second), self.broker.table.restored), ([], 0))
+
+    def test_one_that_an_operator_has_changed(self) -> None:
+        """The worker is at what it was before."""
+        self.broker.operations.correct(self.first, b"another", self.fixture.now)
+        self.broker.operations.move(self.second, b"g", self.fixture.now)
+        self.assertEqual(self.greet(self.first, self.second), [])
+        self.assertEqual(self.broker.table.changed, {self.first.number, self.second.number})
+        self.fixture.pass_time(GRACE)
+        self.assertEqual(self.broker.table.changed, set())
 
     def test_somebody_else_has_got_it(self) -> None:
         other = self.fixture.worker(b"f")

@@ -30,6 +30,7 @@ from txgear.protocol.constants import (
     WORK_EXCEPTION,
     WORK_FAIL,
 )
+from txgear.test.support.absentworkers import AbsentWorkers
 from txgear.test.support.broker import FakeJournal, FakeOutbox, Heard, overflowed, queued
 from txgear.test.support.clock import START
 from txgear.test.support.extras import (
@@ -99,6 +100,13 @@ EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = {
     "create_function": (1, {"name": FUNCTIONS}),
     "drop_function": (1, {"name": FUNCTIONS}),
     "drain": (1, {}),
+    "know": (3, {"index": PEERS}),
+    "cut_off": (4, {"index": PEERS, "name": FUNCTIONS, "times": (1, 2), "seconds": (0.0, 0.0, 1.0)}),
+    "come_back": (
+        5,
+        {"who": PEERS, "claimed": (7, 7, 7, 1, 2, 0), "attempt": (0, 0, 0, 0, 1), "then": ("", *ANSWERS)},
+    ),
+    "gone": (2, {"who": PEERS, "words": (b"", b"killed")}),
 }
 """What may happen, how often that is tried, and with what."""
 
@@ -117,9 +125,10 @@ def drawn_from(events: dict[str, tuple[int, dict[str, Iterable[Any]]]]) -> st.Se
 
 RETRIES = st.sampled_from([-1, -1, 0, 1, 2])
 WAKEUPS = st.sampled_from([0, 0, 1, 2])
+GRACES = st.sampled_from([0.0, 1.5, 4.0, 4.0])
 
 
-class BrokerMachine(RuleBasedStateMachine):
+class BrokerMachine(AbsentWorkers, RuleBasedStateMachine):
     """
     Each event happens to both, and then what the peers hear is compared.
 
@@ -137,10 +146,11 @@ class BrokerMachine(RuleBasedStateMachine):
         self.now = START
         self.handles: list[bytes] = []
 
-    @initialize(retries=RETRIES, wakeups=WAKEUPS)
-    def start(self, retries: int, wakeups: int) -> None:
-        self.broker = Broker(self.outbox, Rules(b"H:test", retries, wakeups))
+    @initialize(retries=RETRIES, wakeups=WAKEUPS, grace=GRACES)
+    def start(self, retries: int, wakeups: int, grace: float) -> None:
+        self.broker = Broker(self.outbox, Rules(b"H:test", retries, wakeups, grace=grace))
         self.model = BrokerModel(retries, durable=False, budget=0)
+        self.model.absences.grace = grace
         self.open_doors()
 
     def open_doors(self) -> None:
@@ -167,6 +177,7 @@ class BrokerMachine(RuleBasedStateMachine):
             arguments["handle"] = self.handle(arguments.pop("which"))
         getattr(self, name)(**arguments)
         self.hear()
+        self.hang_up()
 
     def handle(self, which: int) -> bytes:
         """One of the youngest."""
@@ -221,12 +232,16 @@ class BrokerMachine(RuleBasedStateMachine):
 
     def go(self, peer: Peer) -> None:
         if len(self.peers) > 1:
-            self.peers.remove(peer)
-            self.owed = Counter({key: count for key, count in self.owed.items() if key[0] is not peer})
-            self.model.leave(peer)
-            self.broker.disconnect(peer, self.now)
-            if self.model.draining:
-                self.arrange()
+            self.leave(peer)
+
+    def leave(self, peer: Peer) -> None:
+        self.note_absence(peer)
+        self.peers.remove(peer)
+        self.owed = Counter({key: count for key, count in self.owed.items() if key[0] is not peer})
+        self.model.leave(peer, self.now)
+        self.broker.disconnect(peer, self.now)
+        if self.model.draining:
+            self.arrange()
 
     def can_do(self, peer: Peer, name: bytes, timeout: float) -> None:
         self.model.can_do(peer, name, timeout)
@@ -237,7 +252,7 @@ class BrokerMachine(RuleBasedStateMachine):
         self.broker.cant_do(peer, name, self.now)
 
     def reset_abilities(self, peer: Peer) -> None:
-        self.model.forget_abilities(peer, list(self.model.abilities[peer]))
+        self.model.forget_all(peer)
         self.broker.reset_abilities(peer, self.now)
 
     def submit(
@@ -354,6 +369,7 @@ class BrokerMachine(RuleBasedStateMachine):
             assert not let_pass
             return
         assert known is not None or let_pass
+        self.note_sent(peer, what)
 
     def pass_time(self, seconds: float) -> None:
         end = self.now + seconds
@@ -464,6 +480,7 @@ class BrokerMachine(RuleBasedStateMachine):
             )
             assert (job.function.name, job.priority, job.size) == (known.function, known.priority, known.size)
             assert (job.loaded, job.state != QUEUED or job.loaded) == (known.loaded, True)
+        self.absences_agree()
         for peer in self.peers:
             assert list(peer.running.values()) == [known.job for known in self.model.running[peer]]
             assert set(peer.attached) == {known.job for known in self.model.jobs if peer in known.clients}

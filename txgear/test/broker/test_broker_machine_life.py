@@ -30,6 +30,7 @@ from txgear.test.broker.test_broker_machine import (
     ANSWERS,
     EVENTS,
     FUNCTIONS,
+    GRACES,
     LONG,
     PEERS,
     PLACES,
@@ -195,10 +196,11 @@ class LifeMachine(BrokerMachine):
     model: PolicyModel
     choices = RULES
 
-    @initialize(retries=RETRIES, wakeups=WAKEUPS, rules=CHOICES)
-    def start(self, retries: int, wakeups: int, rules: int) -> None:
-        self.broker = Broker(self.outbox, Rules(b"H:test", retries, wakeups))
+    @initialize(retries=RETRIES, wakeups=WAKEUPS, rules=CHOICES, grace=GRACES)
+    def start(self, retries: int, wakeups: int, rules: int, grace: float) -> None:
+        self.broker = Broker(self.outbox, Rules(b"H:test", retries, wakeups, grace=grace))
         self.model = self.make_model(self.choices[rules], retries, durable=False, budget=0)
+        self.model.absences.grace = grace
         self.begin_watch()
         self.broker.operations.set_policies(policies(self.choices[rules]), self.now)
         self.open_doors()
@@ -617,12 +619,15 @@ class StoredLifeMachine(LifeMachine, StoredMachine):
 
     journal: StoredLifeJournal
 
-    @initialize(retries=RETRIES, wakeups=WAKEUPS, budget=st.sampled_from(BUDGETS), rules=CHOICES)
-    def start(self, retries: int, wakeups: int, budget: int, rules: int) -> None:
+    @initialize(
+        retries=RETRIES, wakeups=WAKEUPS, budget=st.sampled_from(BUDGETS), rules=CHOICES, grace=GRACES
+    )
+    def start(self, retries: int, wakeups: int, budget: int, rules: int, grace: float) -> None:
         self.journal = StoredLifeJournal(self, budget)
-        self.broker_rules = Rules(b"H:test", retries, wakeups, budget)
+        self.broker_rules = Rules(b"H:test", retries, wakeups, budget, grace)
         self.broker = Broker(self.outbox, self.broker_rules, self.journal)
         self.model = self.make_model(self.choices[rules], retries, durable=True, budget=budget)
+        self.model.absences.grace = grace
         self.begin_watch()
         self.broker.operations.set_policies(policies(self.choices[rules]), self.now)
         self.open_doors()
@@ -671,6 +676,7 @@ class StoredLifeMachine(LifeMachine, StoredMachine):
         self.broker.store_events.result_refused(number)
 
     def restart(self, away: float, prefix: bytes) -> None:
+        self.note_absences()
         self.compare_store()
         records = self.journal.kept()
         # As there.

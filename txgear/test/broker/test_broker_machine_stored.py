@@ -27,6 +27,7 @@ from txgear.protocol.constants import ERROR, JOB_CREATED, LOW, NORMAL, PRIORITIE
 from txgear.test.broker.test_broker_machine import (
     EVENTS,
     FUNCTIONS,
+    GRACES,
     LONG,
     PEERS,
     PLACES,
@@ -115,12 +116,13 @@ class StoredMachine(BrokerMachine):
 
     journal: FakeJournal
 
-    @initialize(retries=RETRIES, wakeups=WAKEUPS, budget=st.sampled_from(BUDGETS))
-    def start(self, retries: int, wakeups: int, budget: int) -> None:
+    @initialize(retries=RETRIES, wakeups=WAKEUPS, budget=st.sampled_from(BUDGETS), grace=GRACES)
+    def start(self, retries: int, wakeups: int, budget: int, grace: float) -> None:
         self.journal = WatchedJournal(self, budget)
-        self.broker_rules = Rules(b"H:test", retries, wakeups, budget)
+        self.broker_rules = Rules(b"H:test", retries, wakeups, budget, grace)
         self.broker = Broker(self.outbox, self.broker_rules, self.journal)
         self.model = BrokerModel(retries, durable=True, budget=budget)
+        self.model.absences.grace = grace
         self.open_doors()
 
     @rule(event=drawn_from(STORED_EVENTS))
@@ -294,6 +296,7 @@ class StoredMachine(BrokerMachine):
 
     def restart(self, away: float, prefix: bytes) -> None:
         """The server goes, and another takes its place after a while."""
+        self.note_absences()
         self.compare_store()
         records = self.journal.kept()
         # Not before 1970, however often the clock was set back: 0.0 is never.

@@ -311,11 +311,12 @@ class BrokerFixture:
         journal: FakeJournal | None = None,
         queue_memory: int = QUEUE_MEMORY,
         chance: Callable[[], float] = lambda: 0.0,
+        grace: float = 0.0,
     ) -> None:
         self.outbox = FakeOutbox()
         self.journal = journal
         self.policies = Policies()
-        self._rules = Rules(b"H:test", retries, wakeups, queue_memory)
+        self._rules = Rules(b"H:test", retries, wakeups, queue_memory, grace)
         self._chance = chance
         self.broker = Broker(self.outbox, self._rules, journal, chance)
         self.now = START
@@ -439,9 +440,7 @@ class BrokerFixture:
         # The next server's time begins with what the wall clock shows.
         self.now += self.broker.timers.offset
         rules = replace(self._rules, prefix=prefix)
-        grace = self.broker.absences.grace
         self.broker = Broker(self.outbox, rules, self.journal, self._chance)
-        self.broker.absences.grace = grace
         self.broker.store_events.reserve(first, 1000)
         self.broker.operations.set_policies(self.policies, self.now)
         self.broker.store_events.restore(self.journal.kept(), self.journal.stored_values.values(), self.now)

@@ -26,6 +26,7 @@ from txgear.protocol.constants import (
     WORK_WARNING,
 )
 from txgear.test.support.broker import Heard
+from txgear.test.support.model_absences import ModelAbsences
 
 Key = tuple[bytes, bytes, bytes]
 """What other submits are compared with: function, unique, and the workload where that is it."""
@@ -59,6 +60,7 @@ class ModelJob:
     kept_created: float = 0.0
     returned: bool = False
     tenant: str | None = None
+    left: bool = False
 
     def __post_init__(self) -> None:
         self.first_key = self.key
@@ -114,6 +116,7 @@ class BrokerModel:
         self.scheduled = 0
         self.read_until = -inf  # when whoever waits for a read gives up
         self.offset = 0.0
+        self.absences = ModelAbsences(self)
         # By function and by what it is of: how many there have been.
         self.tally: Counter[tuple[bytes, str]] = Counter()
 
@@ -353,6 +356,7 @@ class BrokerModel:
             known.due, known.at = None, None
             self.count(known, "restored")
             self.begin_to_wait(known, known.kept_due, now)
+        self.absences.server_started(now)
 
     def records(self) -> list[JobRecord]:
         """What the store has."""
@@ -401,7 +405,10 @@ class BrokerModel:
     def cancel(self, known: ModelJob) -> None:
         self.fail(known)
 
-    def lose(self, known: ModelJob) -> None:
+    def lose(self, known: ModelJob, words: bytes = b"") -> None:
+        """
+        @param words: why; nothing is kept of that here.
+        """
         known.retries += 1
         if not (known.background or known.clients):
             self.end(known)
@@ -441,6 +448,7 @@ class BrokerModel:
             self.take_out(known)
             self.advance(known.function, known.priority)
         moved, known.function, known.priority = known.function != function, function, priority
+        known.left = known.left and not moved
         if moved:
             known.key = renamed(known.key, function)
             known.first_key = renamed(known.first_key, function)
@@ -494,7 +502,7 @@ class BrokerModel:
         return True
 
     def give_workload(self, known: ModelJob, workload: bytes) -> None:
-        known.workload = workload
+        known.workload, known.left = workload, False
         known.loaded = not known.stored or known.state == QUEUED or not workload
         if known.stored:
             known.unreadable = False
@@ -503,7 +511,7 @@ class BrokerModel:
 
     def take_workload_back(self, known: ModelJob, workload: bytes) -> None:
         """The store has kept the old one."""
-        known.workload, known.unreadable = workload, False
+        known.workload, known.unreadable, known.left = workload, False, False
         if known.unique == b"-":
             known.key = known.first_key = None
         known.loaded = not workload
@@ -523,11 +531,19 @@ class BrokerModel:
             if known.function in gone:
                 self.lose(known)
 
+    def forget_all(self, peer: Peer, words: bytes = b"") -> None:
+        """All its functions and its jobs, those included of functions that it has not named."""
+        lost, self.running[peer] = self.running[peer], []
+        self.forget_abilities(peer, list(self.abilities[peer]))
+        self.running[peer] = lost
+        for known in lost.copy():
+            self.lose(known, words)
+
     def can_do(self, peer: Peer, function: bytes, timeout: float) -> None:
         self.abilities[peer].pop(function, None)
         self.abilities[peer][function] = timeout
 
-    def leave(self, peer: Peer) -> None:
+    def leave(self, peer: Peer, now: float) -> None:
         for known in self.jobs.copy():
             if peer in known.clients:
                 known.clients = [client for client in known.clients if client is not peer]
@@ -538,8 +554,11 @@ class BrokerModel:
                 elif self.draining and known.state in (QUEUED, PAGED):
                     self.take_out(known)
         self.rise(peer)
-        self.forget_abilities(peer, list(self.abilities[peer]))
-        del self.abilities[peer], self.running[peer]
+        if self.absences.leave(peer, now):
+            del self.abilities[peer]
+        else:
+            self.forget_all(peer, self.absences.forget(peer))
+            del self.abilities[peer], self.running[peer]
         self.advance_all()
 
     def rise(self, peer: Peer) -> None:
@@ -572,8 +591,25 @@ class BrokerModel:
         return known
 
     def begin(self, known: ModelJob, worker: Peer, now: float) -> None:
-        if timeout := self.abilities[worker][known.function]:
+        if timeout := self.abilities[worker].get(known.function, 0.0):
             self.schedule(known, now + timeout)
+
+    def may_work(self, peer: Peer, function: bytes) -> bool:
+        return True
+
+    def hand_over(self, known: ModelJob, worker: Peer) -> None:
+        """It is another's, under the same attempt."""
+        known.worker = worker
+        self.running[worker].append(known)
+
+    def claim(self, known: ModelJob, worker: Peer, now: float) -> None:
+        """A worker has it already, and is not sent it."""
+        self.take_out(known)
+        known.state = RUNNING
+        self.hand_over(known, worker)
+        self.count(known, "waits")
+        self.begin(known, worker, now)
+        self.advance(known.function, known.priority)
 
     def expire(self, now: float) -> None:
         for known in sorted(self.jobs, key=lambda known: known.due or (inf, 0)):
@@ -585,6 +621,7 @@ class BrokerModel:
         for known in sorted(self.jobs, key=lambda known: known.at or (inf, 0)):
             if known.at is not None and known.at[0] <= self.wall(now):
                 self.begin_at_last(known)
+        self.absences.expire(now)
         self.give_up_woken(now)
 
     def begin_at_last(self, known: ModelJob) -> None:
@@ -602,8 +639,8 @@ class BrokerModel:
         return min(
             [known.due[0] for known in self.jobs if known.due is not None]
             + [known.at[0] - self.offset for known in self.jobs if known.at is not None]
-            + [sent + WAKE_SECONDS for sent, _ in self.woken.values()],
-            default=inf,
+            + [sent + WAKE_SECONDS for sent, _ in self.woken.values()]
+            + [self.absences.deadline()]
         )
 
     def drain(self) -> None:

@@ -230,16 +230,12 @@ class PolicyModel(BrokerModel):
         if known.expires and not (self.draining and not known.clients):
             self.schedule(known, known.expires)
 
-    def grab(self, worker: Peer, now: float) -> ModelJob | None:
-        known = super().grab(worker, now)
-        if known is not None and (rate := self.rate(known.function)) is not None:
-            self.full[known.function] = max(self.full.get(known.function, 0.0), now) + rate[0]
-        return known
-
     def begin(self, known: ModelJob, worker: Peer, now: float) -> None:
         assert isinstance(known, PolicyJob)
+        if (rate := self.rate(known.function)) is not None:
+            self.full[known.function] = max(self.full.get(known.function, 0.0), now) + rate[0]
         known.began, known.expires, known.sent, known.missed = now, 0.0, [], False
-        times = self.abilities[worker][known.function], self.setting(known, "timeout")
+        times = self.abilities[worker].get(known.function, 0.0), self.setting(known, "timeout")
         known.overdue = now + min((seconds for seconds in times if seconds), default=inf)
         known.lease = self.setting(known, "lease") if worker.extended else 0.0
         known.beat = now
@@ -254,6 +250,11 @@ class PolicyModel(BrokerModel):
             self.schedule(known, due)
 
     # Attempts end
+
+    def hand_over(self, known: ModelJob, worker: Peer) -> None:
+        assert isinstance(known, PolicyJob)
+        super().hand_over(known, worker)
+        self.hear_of(known)
 
     def hear_of(self, known: PolicyJob) -> None:
         known.beat = self.now
@@ -278,9 +279,9 @@ class PolicyModel(BrokerModel):
             elif 0 < results.get("bytes", 0) < len(b"".join(known.sent)):
                 known.missed = True
 
-    def lose(self, known: ModelJob) -> None:
+    def lose(self, known: ModelJob, words: bytes = b"") -> None:
         assert isinstance(known, PolicyJob)
-        self.attempt_ended(known, "lost")
+        self.attempt_ended(known, "lost", words)
 
     def attempt_ended(self, known: PolicyJob, reason: str, said: bytes = b"") -> None:
         """An attempt has ended without a result."""
@@ -298,7 +299,7 @@ class PolicyModel(BrokerModel):
             self.withdraw(known, reason)
             self.end(known, CANCELLED)
         elif retries is None:
-            self.lose_classically(known, reason)
+            self.lose_classically(known, reason, said)
         elif self.attempts_left(known, retries, reason):
             known.retries += 1
             self.count(known, "retried")
@@ -325,10 +326,10 @@ class PolicyModel(BrokerModel):
         factor = {"fixed": 1, "linear": ended, "exponential": 2 ** (ended - 1)}[backoff["kind"]]
         return float(min(backoff["first"] * factor, backoff["most"]))
 
-    def lose_classically(self, known: PolicyJob, reason: str) -> None:
+    def lose_classically(self, known: PolicyJob, reason: str, said: bytes) -> None:
         known.retries += 1
         if 0 <= self.retries <= known.retries:
-            self.give_up(known, FAILED, reason)
+            self.give_up(known, FAILED, reason, said)
             return
         self.count(known, "retried")
         self.take_back(known, reason)
@@ -347,7 +348,7 @@ class PolicyModel(BrokerModel):
     def withdraw(self, known: PolicyJob, reason: str) -> None:
         """Its worker hears of it, if it is there and understands that."""
         if (
-            known.worker is not None
+            known.worker in self.abilities
             and known.worker.extended
             and reason in ("timeout", "silent", "cancelled")
         ):
@@ -619,6 +620,7 @@ class PolicyModel(BrokerModel):
                 self.expire_job(known)
             else:
                 self.begin_at_last(known)
+        self.absences.expire(now)
         self.work_off()
         for known in self.past[:]:
             if known.until <= now:

@@ -228,8 +228,8 @@ class TenantModel(PolicyModel):
 
     # Peers
 
-    def leave(self, peer: Peer) -> None:
-        super().leave(peer)
+    def leave(self, peer: Peer, now: float) -> None:
+        super().leave(peer, now)
         del self.who[peer]
         self.denied.pop(peer, None)
 
