@@ -56,6 +56,7 @@ LIMITS = (0, 2, 3)
 LONG = b"x" * 150
 OFFSETS = (-600.0, -3.0, 0.0, 3.0, 600.0)
 """What the wall clock can be set to, beside the server's time."""
+CLAIMED = (7, 7, 7, 1, 2, 0)
 ANSWERS = ("work_data", "work_warning", "work_status", "work_complete", "work_fail", "work_exception")
 
 EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = {
@@ -101,10 +102,19 @@ EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = {
     "drop_function": (1, {"name": FUNCTIONS}),
     "drain": (1, {}),
     "know": (3, {"index": PEERS}),
-    "cut_off": (4, {"index": PEERS, "name": FUNCTIONS, "times": (1, 2), "seconds": (0.0, 0.0, 1.0)}),
-    "come_back": (
-        5,
-        {"who": PEERS, "claimed": (7, 7, 7, 1, 2, 0), "attempt": (0, 0, 0, 0, 1), "then": ("", *ANSWERS)},
+    "cut_off": (2, {"index": PEERS, "name": FUNCTIONS, "times": (1, 2), "seconds": (0.0, 1.0)}),
+    "come_back": (3, {"who": PEERS, "claimed": CLAIMED, "attempt": (0, 0, 0, 1), "then": ("", *ANSWERS)}),
+    "go_and_return": (
+        6,
+        {
+            "index": PEERS,
+            "name": FUNCTIONS,
+            "times": (1, 2),
+            "away": (0.0, 0.5, 1.5, 3.0),
+            "claimed": CLAIMED,
+            "attempt": (0, 0, 0, 1),
+            "then": ("", *ANSWERS),
+        },
     ),
     "gone": (2, {"who": PEERS, "words": (b"", b"killed")}),
 }

@@ -25,6 +25,7 @@ from txgear.broker.sharedlanes import SharedLanes
 from txgear.broker.states import PAGED, STORING
 from txgear.protocol.constants import ERROR, JOB_CREATED, LOW, NORMAL, PRIORITIES
 from txgear.test.broker.test_broker_machine import (
+    ANSWERS,
     EVENTS,
     FUNCTIONS,
     GRACES,
@@ -75,6 +76,17 @@ STORED_EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = EVENTS | {
     "unfit": (2, {"which": PLACES}),
     "down": (1, {"refusal": (None, None, "no")}),
     "restart": (1, {"away": (0.0, 3.0), "prefix": (b"H:test", b"100%d")}),
+    "offer_again": (
+        4,
+        {
+            "index": PEERS,
+            "name": FUNCTIONS,
+            "sent": (False, False, True),
+            "meanwhile": ("", "", "correct", "move", "grab", "wait"),
+            "attempt": (0, 0, 0, 1),
+            "then": ANSWERS,
+        },
+    ),
 }
 """The same where there is a journal."""
 
@@ -316,6 +328,42 @@ class StoredMachine(BrokerMachine):
             before[number].job = job
         self.model.restart(self.now)
         self.open_doors()
+
+    def offer_again(
+        self, peer: Peer, name: bytes, sent: bool, meanwhile: str, attempt: int, then: str
+    ) -> None:
+        """
+        A worker has jobs over a restart of the server.
+
+        @param sent: whether it has sent a part of the last one.
+        @param meanwhile: what happens before it comes back.
+        """
+        self.flood(name, NORMAL, 4, b"one", named=False)
+        self.settle_store()
+        key = self.get_jobs(peer, name, 2)
+        if sent and self.model.running[peer]:
+            self.answer(peer, True, b"", "work_data")
+            self.hear()
+        self.restart(0.0, b"H:test")
+        self.hear()
+        offer = next(offer for offer in reversed(self.offers) if offer.key == key)
+        handle = next(reversed(offer.jobs), b"H:test:0")
+        if meanwhile == "correct":
+            self.correct(handle, b"two")
+        elif meanwhile == "move":
+            self.move(handle, FUNCTIONS[0] if name != FUNCTIONS[0] else FUNCTIONS[1])
+        elif meanwhile == "grab":
+            self.settle_store()
+            self.grab(self.peers[0])
+        elif meanwhile == "wait":
+            self.pass_time(3.0)
+        self.hear()
+        self.come_back_with(offer, 7, attempt, then)
+
+    def settle_store(self) -> None:
+        """What it was asked for is done."""
+        while StoredMachine.store_answers(self):
+            self.hear()
 
     def store_answers(self) -> bool:
         if self.journal.adding:

@@ -140,6 +140,10 @@ class TenantMachine(LifeMachine):
         self.model.forget_abilities(peer, [name for name in lost if not self.model.may_work(peer, name)])
         self.broker.rejudge(peer, self.now)
 
+    def forbid_some(self, peer: Peer, chance: int) -> None:
+        if chance % 3 == 0:
+            self.judge(peer, 2 ** len(DENIED) - 1 - (1 << (chance + len(DENIED) - 1) % len(DENIED)))
+
     def can_do(self, peer: Peer, name: bytes, timeout: float) -> None:
         if self.model.may_work(peer, name):
             super().can_do(peer, name, timeout)

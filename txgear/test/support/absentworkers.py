@@ -110,10 +110,12 @@ class AbsentWorkers:
             self.note_absence(peer)
         self.outbox.hung_up.clear()
 
-    def cut_off(self, peer: Peer, name: bytes, times: int, seconds: float) -> None:
-        """A worker that is known gets some jobs, and its connection is lost."""
-        if len(self.peers) < 2:
-            return
+    def get_jobs(self, peer: Peer, name: bytes, times: int) -> str:
+        """
+        A worker that has said who it is gets some jobs of this function, as far as there are any.
+
+        @return: its key.
+        """
         if self.model.absences.key_of(peer) is None:
             self.know(peer)
         if name not in self.model.abilities[peer]:
@@ -122,29 +124,40 @@ class AbsentWorkers:
         for _ in range(times):
             self.grab(peer)
             self.hear()
-        self.leave(peer)
-        self.hear()
-        self.pass_time(seconds)
+        key = self.model.absences.key_of(peer)
+        assert key is not None
+        return key
+
+    def cut_off(self, peer: Peer, name: bytes, times: int, seconds: float) -> None:
+        """Such a worker's connection is lost."""
+        if len(self.peers) > 1:
+            self.get_jobs(peer, name, times)
+            self.leave(peer)
+            self.hear()
+            self.pass_time(seconds)
 
     def come_back(self, who: int, claimed: int, attempt: int, then: str) -> None:
         """
         A worker has another connection. The last one is dead, known to be so or not.
 
         @param who: which of those that are known.
+        """
+        there = [peer for peer in self.peers if self.model.absences.key_of(peer) is not None]
+        if self.offers and who % 2 == 0:
+            self.come_back_with(self.offers[-1 - who % len(self.offers)], claimed, attempt, then)
+        elif there:
+            peer = there[who % len(there)]
+            key = self.model.absences.key_of(peer)
+            assert key is not None
+            jobs = {handle: job.retries + 1 for handle, job in peer.running.items()}
+            self.come_back_with(Offer(key, jobs, set()), claimed, attempt, then)
+
+    def come_back_with(self, offer: Offer, claimed: int, attempt: int, then: str) -> None:
+        """
         @param claimed: a bit for each of the first jobs that it claims, of those that it had.
         @param attempt: is added to the number of each.
         @param then: what it says of the last one at once.
         """
-        if self.offers and who % 2 == 0:
-            offer = self.offers[-1 - who % len(self.offers)]
-        else:
-            there = [peer for peer in self.peers if self.model.absences.key_of(peer) is not None]
-            if not there:
-                return
-            key = self.model.absences.key_of(there[who % len(there)])
-            assert key is not None
-            last = there[who % len(there)].running
-            offer = Offer(key, {handle: job.retries + 1 for handle, job in last.items()}, set())
         jobs = {
             handle: number + attempt
             for index, (handle, number) in enumerate(offer.jobs.items())
@@ -152,6 +165,7 @@ class AbsentWorkers:
         }
         self.connect(exceptions=False)
         peer = self.peers[-1]
+        self.forbid_some(peer, len(self.offers))
         self.hear()
         self.greet(peer, Offer(offer.key, jobs, offer.parts & jobs.keys()))
         self.hear()
@@ -162,6 +176,22 @@ class AbsentWorkers:
         while len(self.peers) > 5:
             self.leave(self.peers[0])
             self.hear()
+
+    def forbid_some(self, peer: Peer, chance: int) -> None:
+        """A peer may not do everything, where there are rights."""
+
+    def go_and_return(
+        self, peer: Peer, name: bytes, times: int, away: float, claimed: int, attempt: int, then: str
+    ) -> None:
+        """A worker is cut off, comes back after some seconds, and goes on for another."""
+        if len(self.peers) < 2:
+            return
+        self.cut_off(peer, name, times, away)
+        self.come_back_with(self.offers[-1], claimed, attempt, "")
+        last = self.peers[-1]
+        self.pass_time(1.0)
+        if then and self.model.running[last]:
+            self.answer(last, True, b"", then)
 
     def gone(self, who: int, words: bytes) -> None:
         """Somebody says why a worker is gone, which is there, is absent, or never was."""
