@@ -100,9 +100,10 @@ class Absences:
 
     def server_started(self, now: float) -> None:
         """All is there that was kept: for some time those may come back who had it of the server before."""
-        self._claims_end = now + self.grace
-        self._timers.call_at(self._claims_end)
-        self._end_claims(now)
+        if self._table.restored:
+            self._claims_end = now + self.grace
+            self._timers.call_at(self._claims_end)
+            self._end_claims(now)
 
     def _end_claims(self, now: float) -> None:
         """If that time is over, forget which jobs those were."""

@@ -39,6 +39,7 @@ LOOKS: Final[tuple[Callable[[Case], Iterator[Finding]], ...]] = (
     diagnosisjobs.oldest_waits,
     diagnosisjobs.died,
     diagnosisworkers.jobs_wait,
+    diagnosisworkers.workers_absent,
     diagnosisjobs.concurrency,
     diagnosisjobs.rate,
     diagnosisjobs.tenants_held,
@@ -52,6 +53,7 @@ LOOKS: Final[tuple[Callable[[Case], Iterator[Finding]], ...]] = (
 INFORMING: Final = frozenset(
     (
         diagnosisworkers.jobs_wait,
+        diagnosisworkers.workers_absent,
         diagnosisjobs.concurrency,
         diagnosisjobs.rate,
         diagnosisjobs.tenants_held,
@@ -86,6 +88,7 @@ CODES: Final = (
     "oldest_waits",
     "dead",
     "jobs_wait",
+    "workers_absent",
     "concurrency",
     "rate",
     "identity_bound",

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from difflib import SequenceMatcher
 from itertools import islice
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from txgear.broker.counts import quantiles
@@ -252,6 +253,27 @@ def workers_paused(case: Case) -> Iterator[Finding]:
             f"{_which(count, muster.known)} {verb(count, 'is', 'are')} paused, until somebody tells"
             f" {verb(count, 'it', 'them')} to go on",
             {"workers": muster.known, "count": count},
+        )
+
+
+def workers_absent(case: Case) -> Iterator[Finding]:
+    """Workers have lost their connections, and may come back to their jobs."""
+    absences = case.broker.absences
+    jobs = 0
+    since = until = 0.0
+    for worker in islice(absences.absent(), case.most):
+        here = sum(job.function is case.function for job in islice(worker.running.values(), case.most))
+        if here:
+            jobs += here
+            since = min(since or inf, absences.since(worker))
+            until = max(until, absences.until(worker))
+    if jobs:
+        yield Finding(
+            "workers_absent",
+            INFO,
+            f"{number(jobs, 'job')} {verb(jobs, 'is', 'are')} at workers whose connections are lost, the"
+            f" first for {case.ago(since)}; they may come back until {case.at(until)}",
+            {"jobs": jobs, "since": case.iso(since), "until": case.iso(until)},
         )
 
 

@@ -9,6 +9,7 @@ that are in memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from txgear.broker.archive import history_of
@@ -91,7 +92,8 @@ def live(broker: Broker, peer: Peer, search: Search, now: float, few: int) -> Se
     if search.unique and search.unique != UNIQUE_FROM_WORKLOAD:
         candidates = _by_number(broker.table.uniques.named(search.unique))
     elif search.worker or search.state == {STATE_NAMES[RUNNING]}:
-        candidates = {job.number: job for peer in broker.peers for job in peer.running.values()}
+        workers = chain(broker.peers, broker.absences.absent())
+        candidates = {job.number: job for worker in workers for job in worker.running.values()}
     return Selection(candidates, matches)
 
 

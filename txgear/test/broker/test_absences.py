@@ -235,6 +235,19 @@ class ReturnTests(AbsenceTestCase):
         self.complete(peer, self.job)
 
 
+class DismissTests(AbsenceTestCase):
+    def test_an_operator_does_not_wait_any_more(self) -> None:
+        self.fixture.leave(self.worker)
+        self.assertTrue(self.broker.absences.dismiss(self.worker, self.fixture.now))
+        self.assertEqual((self.job.state, self.attempts(self.job)), (QUEUED, [("lost", "")]))
+        self.assertEqual(self.absent(), [])
+
+    def test_one_that_is_not_absent(self) -> None:
+        for peer in (self.worker, self.client):
+            self.assertFalse(self.broker.absences.dismiss(peer, self.fixture.now))
+        self.assertEqual(self.job.state, RUNNING)
+
+
 class GoneTests(AbsenceTestCase):
     def gone(self, words: bytes = b"killed", key: str = KEY) -> None:
         self.broker.absences.gone(key, words, self.fixture.now)

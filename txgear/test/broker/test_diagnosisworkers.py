@@ -8,7 +8,7 @@ from txgear.broker.inspection import moment
 from txgear.broker.model import Peer
 from txgear.broker.rights import PEERS, SEE
 from txgear.broker.statistics import MOST_COUNTED
-from txgear.test.support.broker import FakeRights
+from txgear.test.support.broker import BrokerFixture, FakeRights
 from txgear.test.support.diagnosis import MORNING, DiagnosisTestCase
 
 
@@ -263,6 +263,27 @@ class SilentTests(DiagnosisTestCase):
         self.assertEqual(self.line("workers_paused"), (WARNING, words))
         self.assertEqual(self.facts("workers_paused"), {"workers": 2, "count": 2})
         self.assertIn("2 are paused", self.line("jobs_wait")[1])
+
+
+class AbsentTests(DiagnosisTestCase):
+    def test_jobs_at_workers_that_may_come_back(self) -> None:
+        self.fixture = BrokerFixture(grace=60.0)
+        self.fixture.now = MORNING
+        workers = [self.fixture.known_worker(key, b"f", b"g") for key in ("a", "b")]
+        for worker, name in zip((*workers, workers[1]), (b"f", b"f", b"g"), strict=True):
+            self.fixture.submit(None, name)
+            self.fixture.grab(worker)
+        self.assertNotIn("workers_absent", self.found())
+        for worker in workers:
+            self.fixture.leave(worker)
+            self.fixture.now += 10.0
+        where = "2 jobs are at workers whose connections are lost, the first for 20 s"
+        words = f"{where}; they may come back until 09:01:10 UTC"
+        self.assertEqual(self.line("workers_absent"), (INFO, words))
+        self.assertEqual(self.facts("workers_absent")["jobs"], 2)
+        self.assertTrue(self.line("workers_absent", b"g")[1].startswith("1 job is at workers"))
+        self.fixture.pass_time(60.0)
+        self.assertNotIn("workers_absent", self.found())
 
 
 class RunTests(DiagnosisTestCase):

@@ -10,7 +10,7 @@ from txgear.broker.rights import PEERS, READ, SEE
 from txgear.broker.search import OF_DEAD, OF_ENDED, OF_JOBS, Search
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import HIGH
-from txgear.test.support.broker import BrokerTestCase
+from txgear.test.support.broker import BrokerFixture, BrokerTestCase
 
 
 class MatchingTestCase(BrokerTestCase):
@@ -46,6 +46,21 @@ class MatchingTestCase(BrokerTestCase):
             self.broker.work_exception(worker, job.handle, data, self.fixture.now)
         self.fixture.leave(worker)
         return job
+
+
+class AbsentTests(MatchingTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.fixture = BrokerFixture(grace=10.0)
+        self.peer = self.fixture.connect()
+
+    def test_what_an_absent_worker_has_runs(self) -> None:
+        worker = self.fixture.known_worker("k", b"f")
+        worker.client_id = b"away"
+        job = self.grabbed(worker, self.fixture.submit(None))
+        self.fixture.leave(worker)
+        for words in ({"state": b"running"}, {"worker": b"away"}):
+            self.assertEqual(self.found(words), [job])
 
 
 class LiveTests(MatchingTestCase):

@@ -201,3 +201,12 @@ class CheckTests(TableTestCase):
         client.attached.clear()
         self.assert_found()
         client.attached[job] = None
+
+
+class ChangeTests(TableTestCase):
+    def test_only_what_the_server_before_has_left(self) -> None:
+        """Nobody has got any other of somebody else."""
+        self.table.restored = 2
+        for number in (2, 3):
+            self.table.note_change(make_job(number=number))
+        self.assertEqual(self.table.changed, {2})

@@ -46,6 +46,7 @@ from txgear.web.pages.view import View
 from txgear.web.routes import Route
 
 if TYPE_CHECKING:
+    from txgear.broker.broker import Broker
     from txgear.web.request import WebRequest
 
 MOST_ROWS: Final = 20
@@ -260,7 +261,7 @@ class FunctionView(View):
 
     def _jobs(self, function: Function, now: float) -> None:
         ids = []
-        for job in _first_jobs(function):
+        for job in _first_jobs(self.broker, function):
             part = f"job-{job.number}"
             worker = job.worker if job.worker is not None and meets(self.peer, job.worker) else None
             values = {
@@ -345,13 +346,13 @@ class FunctionView(View):
         self.put("policy", tuple(values.values()), "policy", lambda: values)
 
 
-def _first_jobs(function: Function) -> list[Job]:
+def _first_jobs(broker: Broker, function: Function) -> list[Job]:
     """Those that run, then those that are next, then those for later."""
     running: Iterator[Job] = iter(())
     if function.running:
         running = (
             job
-            for other in islice(function.workers, MOST_ASKED)
+            for other in islice(chain(function.workers, broker.absences.absent()), MOST_ASKED)
             for job in islice(other.running.values(), MOST_ROWS)
             if job.function is function
         )

@@ -469,4 +469,4 @@ class FirstJobsTests(FunctionTestCase):
         self.submit(b"g")
         self.submit(b"f")
         known = self.broker.functions.by_name
-        self.assertEqual([job.number for job in function._first_jobs(known[b"f"])], [2])
+        self.assertEqual([job.number for job in function._first_jobs(self.broker, known[b"f"])], [2])
