@@ -43,7 +43,8 @@ from txgear.test.support.extras import (
     settings,
     st,
 )
-from txgear.test.support.model import BrokerModel, ModelJob
+from txgear.test.support.model import BrokerModel
+from txgear.test.support.model_jobs import ModelJob
 
 TERMINAL = (WORK_COMPLETE, WORK_FAIL, WORK_EXCEPTION)
 MOST_PEERS = 4

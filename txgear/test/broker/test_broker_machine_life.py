@@ -49,8 +49,7 @@ from txgear.test.broker.test_broker_machine_stored import (
 from txgear.test.support.broker import Heard
 from txgear.test.support.clock import START
 from txgear.test.support.extras import initialize, invariant, rule, st
-from txgear.test.support.model import ModelJob
-from txgear.test.support.model_jobs import Attempt, End, History, PolicyJob, PolicyRules, Settings
+from txgear.test.support.model_jobs import Attempt, End, History, ModelJob, PolicyJob, PolicyRules, Settings
 from txgear.test.support.model_policies import PolicyModel
 
 TRIES: Final[Settings] = {"retries": 2, "backoff": 2.0, "dead": {"keep": 8.0, "jobs": 2}, "timeout": 3.0}

@@ -41,7 +41,8 @@ from txgear.test.broker.test_broker_machine import (
 from txgear.test.support.broker import FakeJournal, overflowed
 from txgear.test.support.clock import START
 from txgear.test.support.extras import initialize, invariant, rule, st
-from txgear.test.support.model import BrokerModel, ModelJob
+from txgear.test.support.model import BrokerModel
+from txgear.test.support.model_jobs import ModelJob
 
 BUDGETS = (0, 20, 320, 5000)
 

@@ -36,8 +36,7 @@ from txgear.test.broker.test_broker_machine_life import (
 )
 from txgear.test.support.broker import FakeRights, overflowed, queued
 from txgear.test.support.extras import invariant, rule
-from txgear.test.support.model import ModelJob
-from txgear.test.support.model_jobs import PolicyRules
+from txgear.test.support.model_jobs import ModelJob, PolicyRules
 from txgear.test.support.model_tenants import TenantModel
 
 TURNS: Final = {"turns": True}

@@ -181,6 +181,8 @@ class FakeJournal:
         self._kept: dict[int, NewJob] = {}
         self._moved: dict[int, JobUpdate] = {}
         self._changed: dict[int, JobChange] = {}
+        # What a server has found that has started since.
+        self._settled: set[int] = set()
 
     def retry_soon(self) -> None:
         self.asked += 1
@@ -201,6 +203,7 @@ class FakeJournal:
 
     def change(self, change: JobChange) -> None:
         self.changes.append(change)
+        self._settled.discard(change.number)
         earlier = self._changed.get(change.number)
         if earlier is not None and change.workload is None:
             change = change._replace(workload=earlier.workload)
@@ -214,9 +217,9 @@ class FakeJournal:
         return None if kept is None else bytes(kept[1])
 
     def corrected(self, number: int) -> bool:
-        """Whether a job has got a new workload, since it came into the store."""
+        """Whether a job has got a new workload that the store may refuse still."""
         change = self._changed.get(number)
-        return change is not None and change.workload is not None
+        return change is not None and change.workload is not None and number not in self._settled
 
     def refuse_workload(self, number: int) -> bytes:
         """
@@ -294,6 +297,7 @@ class FakeJournal:
     def restart(self) -> None:
         """The server has gone: only what the store has is left."""
         self.adding, self.loading, self.unavailable = [], None, None
+        self._settled = set(self._changed)
 
 
 class BrokerFixture:

@@ -6,12 +6,10 @@ else. L{txgear.test.broker.test_broker_machine} holds the broker against it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
-from dataclasses import dataclass, field
-from hashlib import blake2b
+from collections.abc import Collection, Sequence
 from math import inf
 
-from txgear.broker.model import Job, Peer
+from txgear.broker.model import Peer
 from txgear.broker.records import UNREADABLE_SECONDS, JobRecord, JobUpdate
 from txgear.broker.sleepers import WAKE_SECONDS
 from txgear.broker.states import CANCELLED, DELAYED, DONE, FAILED, PAGED, QUEUED, RUNNING, STORING
@@ -27,62 +25,7 @@ from txgear.protocol.constants import (
 )
 from txgear.test.support.broker import Heard
 from txgear.test.support.model_absences import ModelAbsences
-
-Key = tuple[bytes, bytes, bytes]
-"""What other submits are compared with: function, unique, and the workload where that is it."""
-
-
-@dataclass(eq=False)
-class ModelJob:
-    """What the model knows of a job that has not ended."""
-
-    job: Job
-    function: bytes
-    unique: bytes
-    workload: bytes
-    priority: int
-    key: Key | None
-    background: bool
-    clients: list[Peer] = field(default_factory=list)
-    state: int = DELAYED
-    worker: Peer | None = None
-    retries: int = 0
-    due: tuple[float, int] | None = None
-    at: tuple[float, int] | None = None
-    begins: float = 0.0
-    place: int = 0
-    storing: bool = False
-    stored: bool = False
-    loaded: bool = True
-    unreadable: bool = False
-    kept_due: float = 0.0
-    created: float = 0.0
-    kept_created: float = 0.0
-    returned: bool = False
-    tenant: str | None = None
-    left: bool = False
-
-    def __post_init__(self) -> None:
-        self.first_key = self.key
-
-    @property
-    def size(self) -> int:
-        return len(self.workload)
-
-    @property
-    def digest(self) -> bytes | None:
-        if self.unique != b"-" or self.first_key is None:
-            return None
-        return blake2b(self.first_key[2], digest_size=16).digest()
-
-    @property
-    def takes_memory(self) -> bool:
-        return self.stored and self.loaded
-
-
-def renamed(key: Key | None, function: bytes) -> Key | None:
-    """The same in another function."""
-    return None if key is None else (function, key[1], key[2])
+from txgear.test.support.model_jobs import Key, ModelJob, renamed
 
 
 class BrokerModel:
@@ -119,6 +62,11 @@ class BrokerModel:
         self.absences = ModelAbsences(self)
         # By function and by what it is of: how many there have been.
         self.tally: Counter[tuple[bytes, str]] = Counter()
+
+    @property
+    def live(self) -> Sequence[ModelJob]:
+        """The jobs that have not ended."""
+        return self.jobs
 
     def count(self, known: ModelJob, what: str) -> None:
         self.tally[known.function, what] += 1

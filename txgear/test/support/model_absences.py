@@ -4,16 +4,49 @@ Workers that may be absent, as simple as it can be said: a part of L{txgear.test
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from math import inf
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from txgear.broker.absences import GONE_SECONDS
 from txgear.broker.model import Peer
+from txgear.broker.records import JobRecord
 from txgear.broker.states import PAGED, QUEUED, RUNNING
+from txgear.test.support.model_jobs import ModelJob
 
-if TYPE_CHECKING:
-    from txgear.test.support.model import BrokerModel, ModelJob
+
+class Model(Protocol):
+    """
+    What there is of L{BrokerModel<txgear.test.support.model.BrokerModel>}.
+
+    @ivar abilities: what each connection can do.
+    @ivar running: what it runs; of absent ones as well.
+    """
+
+    abilities: dict[Peer, dict[bytes, float]]
+    running: dict[Peer, list[ModelJob]]
+
+    @property
+    def live(self) -> Sequence[ModelJob]:
+        """The jobs that have not ended."""
+
+    def may_work(self, peer: Peer, function: bytes) -> bool:
+        """Whether it has the right."""
+
+    def hand_over(self, known: ModelJob, worker: Peer) -> None:
+        """It is another's, under the same attempt."""
+
+    def claim(self, known: ModelJob, worker: Peer, now: float) -> None:
+        """A worker has it already, and is not sent it."""
+
+    def forget_all(self, peer: Peer, words: bytes) -> None:
+        """All its functions and its jobs."""
+
+    def lose(self, known: ModelJob, words: bytes) -> None:
+        """Its attempt is lost."""
+
+    def records(self) -> list[JobRecord]:
+        """What the store has."""
 
 
 class ModelAbsences:
@@ -25,7 +58,7 @@ class ModelAbsences:
     @ivar claims_end: until when jobs may be claimed that the server before has left; 0.0 for not any more.
     """
 
-    def __init__(self, model: BrokerModel) -> None:
+    def __init__(self, model: Model) -> None:
         self.model = model
         self.grace = 0.0
         self.holders: dict[str, Peer] = {}
@@ -94,7 +127,7 @@ class ModelAbsences:
 
     def find_left(self, handle: bytes, parts: Collection[bytes]) -> ModelJob | None:
         """A job that the server before has left, and that is still as it was."""
-        known = next((known for known in self.model.jobs if known.job.handle == handle), None)
+        known = next((known for known in self.model.live if known.job.handle == handle), None)
         if known is None or not known.left or handle in parts or known.state not in (QUEUED, PAGED):
             return None
         return known
@@ -126,7 +159,7 @@ class ModelAbsences:
         self.ends.clear()
         self.words.clear()
         self.claims_end = now + self.grace if self.grace and self.model.records() else 0.0
-        for known in self.model.jobs:
+        for known in self.model.live:
             known.left = self.grace > 0
 
     def expire(self, now: float) -> None:
@@ -135,7 +168,7 @@ class ModelAbsences:
                 self.let_go(peer, self.forget(peer))
         if self.claims_end and self.claims_end <= now:
             self.claims_end = 0.0
-            for known in self.model.jobs:
+            for known in self.model.live:
                 known.left = False
 
     def deadline(self) -> float:

@@ -1,5 +1,5 @@
 """
-What L{txgear.test.support.model_policies} knows of jobs, and of what is set for them.
+What the models know of jobs, and of what is set for them.
 """
 
 from __future__ import annotations
@@ -7,11 +7,69 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from math import inf
 from typing import Any, Final, NamedTuple
 
-from txgear.broker.states import DEAD
-from txgear.test.support.model import ModelJob
+from txgear.broker.model import Job, Peer
+from txgear.broker.states import DEAD, DELAYED
+
+Key = tuple[bytes, bytes, bytes]
+"""What other submits are compared with: function, unique, and the workload where that is it."""
+
+
+@dataclass(eq=False)
+class ModelJob:
+    """What the model knows of a job that has not ended."""
+
+    job: Job
+    function: bytes
+    unique: bytes
+    workload: bytes
+    priority: int
+    key: Key | None
+    background: bool
+    clients: list[Peer] = field(default_factory=list)
+    state: int = DELAYED
+    worker: Peer | None = None
+    retries: int = 0
+    due: tuple[float, int] | None = None
+    at: tuple[float, int] | None = None
+    begins: float = 0.0
+    place: int = 0
+    storing: bool = False
+    stored: bool = False
+    loaded: bool = True
+    unreadable: bool = False
+    kept_due: float = 0.0
+    created: float = 0.0
+    kept_created: float = 0.0
+    returned: bool = False
+    tenant: str | None = None
+    left: bool = False
+
+    def __post_init__(self) -> None:
+        self.first_key = self.key
+
+    @property
+    def size(self) -> int:
+        return len(self.workload)
+
+    @property
+    def digest(self) -> bytes | None:
+        if self.unique != b"-" or self.first_key is None:
+            return None
+        return blake2b(self.first_key[2], digest_size=16).digest()
+
+    @property
+    def takes_memory(self) -> bool:
+        return self.stored and self.loaded
+
+
+def renamed(key: Key | None, function: bytes) -> Key | None:
+    """The same in another function."""
+    return None if key is None else (function, key[1], key[2])
+
 
 Settings = Mapping[str, Any]
 PolicyRules = Sequence[tuple[str, Settings]]

@@ -36,14 +36,16 @@ from txgear.protocol.constants import (
     WORK_EXCEPTION,
     WORK_FAIL,
 )
-from txgear.test.support.model import BrokerModel, ModelJob, renamed
+from txgear.test.support.model import BrokerModel
 from txgear.test.support.model_jobs import (
     DEFAULTS,
     BulkTask,
     End,
+    ModelJob,
     PolicyJob,
     PolicyRules,
     Settings,
+    renamed,
 )
 
 

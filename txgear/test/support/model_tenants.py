@@ -14,8 +14,7 @@ from txgear.broker.rights import SEE, SUBMIT, WORK
 from txgear.broker.states import PAGED, QUEUED, RUNNING
 from txgear.broker.tenants import UNBOUNDED, Quota
 from txgear.protocol.constants import PRIORITIES
-from txgear.test.support.model import ModelJob
-from txgear.test.support.model_jobs import PolicyJob, PolicyRules
+from txgear.test.support.model_jobs import ModelJob, PolicyJob, PolicyRules
 from txgear.test.support.model_policies import PolicyModel
 
 
