@@ -20,7 +20,7 @@ from txgear.worker.functions import Ability, Function
 
 FunctionT = TypeVar("FunctionT", bound=Function)
 
-MARK: Final = "__txgear_functions__"
+MARKS: Final = "__txgear_functions__"
 """The attribute in which a callable has its marks."""
 ALL_BELOW: Final = ".*"
 """What a name ends with that stands for all modules right in a package."""
@@ -89,7 +89,7 @@ def function(
     def declare(call: FunctionT) -> FunctionT:
         _ability(mark, call)
         try:
-            setattr(call, MARK, (*getattr(call, MARK, ()), mark))
+            setattr(call, MARKS, (*getattr(call, MARKS, ()), mark))
         except AttributeError:
             raise TypeError(f"{call!r} cannot be marked; call it in a function of its own") from None
         return call
@@ -108,7 +108,7 @@ def marked(module: ModuleType) -> Iterator[FoundFunction]:
     for name, value in vars(module).items():
         # Other things of a module must not do anything because they are looked at, as some of Django and
         # Flask would.
-        marks: Any = getattr_static(value, MARK, ())
+        marks: Any = getattr_static(value, MARKS, ())
         if callable(value) and isinstance(marks, tuple) and id(value) not in seen:
             seen.add(id(value))
             for mark in marks:
