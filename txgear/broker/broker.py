@@ -248,10 +248,13 @@ class Broker:
         self.dispatcher.advance_all(function, now)
 
     def cant_do(self, peer: Peer, name: bytes, now: float) -> None:
-        """The peer does this function no more; its jobs of it are taken back, counted as lost."""
+        """
+        The peer does this function no more. Its jobs of it are taken back, counted as lost. One that speaks
+        this server's own packets goes on with those that it has.
+        """
         function = self.functions.by_name.get(name)
         if function is not None and function in peer.abilities:
-            lost = [job for job in peer.running.values() if job.function is function]
+            lost = [job for job in peer.running.values() if job.function is function and not peer.extended]
             self._departures.give_up(peer, [function], lost, now)
 
     def rejudge(self, peer: Peer, now: float) -> None:

@@ -18,6 +18,7 @@ from txgear.net.serverconnection import Limits, ServerConnection
 from txgear.net.servers import Server
 from txgear.net.stream import BROKEN
 from txgear.protocol.constants import (
+    CANT_DO,
     ECHO_REQ,
     ECHO_RES,
     ERROR,
@@ -181,6 +182,7 @@ class WorkerConnection(ServerConnection):
         self._echo_asked = 0
         self._echoed = 0
         self.jobs: dict[bytes, WorkerJob] = {}
+        self._leaving: set[bytes] = set()
         self._in_a_row = 0
         self._given: list[WorkerJob] = []
         self._looks = False
@@ -197,15 +199,39 @@ class WorkerConnection(ServerConnection):
         How many more jobs it is worth to ask the server for. As long as it has jobs that is one more for each
         that it has given: a server that has only one must not answer for each free place that it has none.
         """
-        if self.activity != AWAKE or self.state > BROKEN:
+        if self.activity != AWAKE or self.state > BROKEN or self._leaving:
             return 0
         return max(self._in_a_row, 1) - self.asked
 
-    def announce(self, ability: bytes) -> None:
-        """Register one more function; the server may have jobs for it."""
+    def announce(self, function: bytes, ability: bytes) -> None:
+        """
+        Register one more function; the server may have jobs for it.
+
+        @param ability: the packet that says it.
+        """
+        self._leaving.discard(function)
         self.send(ability)
         if self.activity == ASLEEP:
             self.activity = AWAKE
+
+    def withdraw(self, function: bytes) -> None:
+        """
+        Give a function back. A server of this project leaves the jobs in hand here. Any other one gives them
+        to another worker at once: it is told when there are none any more, and asked for no job before.
+        """
+        self._leaving.add(function)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        if not self.extended:
+            if self.asked:
+                return
+            in_hand = {job.function for job in self.jobs.values()}
+        else:
+            in_hand = set()
+        for function in sorted(self._leaving - in_hand):
+            self._leaving.remove(function)
+            self.send(request(CANT_DO, function))
 
     def tell_state(self, state: bytes) -> None:
         """
@@ -309,6 +335,8 @@ class WorkerConnection(ServerConnection):
         # The same worker may have been given the same job again.
         if self.jobs.get(job.handle) is job:
             del self.jobs[job.handle]
+            if self._leaving:
+                self._give_back()
 
     def _use_older_grab(self) -> bool:
         """
@@ -404,6 +432,8 @@ class WorkerConnection(ServerConnection):
         else:
             self.activity = ASLEEP
             self.send(request(PRE_SLEEP))
+        if self._leaving:
+            self._give_back()
 
     def _assigned(self, kind: int, arguments: list[Data]) -> None:
         handle, function, *others, workload = arguments

@@ -18,7 +18,6 @@ from txgear.net.login import Login
 from txgear.net.serverconnection import Limits
 from txgear.net.servers import Server
 from txgear.protocol.constants import (
-    CANT_DO,
     EXTENSION_OPTION,
     OPTION_REQ,
     SET_CLIENT_ID,
@@ -228,7 +227,7 @@ class ServerLinks:
     def announce(self, ability: Ability) -> None:
         """Register one more function at the connected servers."""
         for connection in self._connected():
-            connection.announce(ability.packet)
+            connection.announce(ability.name, ability.packet)
         self.tell_state()
         self.jobs_wanted()
 
@@ -237,7 +236,7 @@ class ServerLinks:
         for refused in self._refused.values():
             refused.discard(ability.name)
         for connection in self._connected():
-            connection.send(request(CANT_DO, ability.name))
+            connection.withdraw(ability.name)
         self.tell_state()
 
     def _connection_to(self, server: Server) -> WorkerConnection:

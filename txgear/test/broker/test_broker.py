@@ -288,6 +288,19 @@ class LostJobTests(BrokerTestCase):
             self.complete(worker, self.jobs[0])
         self.complete(worker, other)
 
+    def test_one_that_speaks_our_packets_goes_on_with_what_it_has(self) -> None:
+        worker = self.fixture.worker(b"f", b"g")
+        worker.extended = True
+        self.fixture.grab_all(worker)
+        more = self.fixture.submit(self.client)
+        self.broker.cant_do(worker, b"f", self.fixture.now)
+        self.assertIsNone(self.fixture.grab(worker))
+        for job in self.jobs:
+            self.assertEqual((job.worker, job.retries), (worker, 0))
+            self.complete(worker, job)
+        self.assertEqual((more.state, worker.running), (QUEUED, {}))
+        self.broker.check()
+
     def test_resetting_abilities_is_losing_all(self) -> None:
         worker = self.fixture.worker(b"f", b"g")
         other = self.fixture.submit(self.client, b"g")

@@ -172,6 +172,44 @@ class FunctionsTests(RunningWorkerTestCase):
             result.callback(b"r")
         self.assertIn(("WORK_COMPLETE", b"H:2", b"r"), line.packets())
 
+    def test_a_classic_server_is_told_when_none_is_in_hand(self) -> None:
+        """It would give them to another worker. Meanwhile it is asked for nothing."""
+        worker = self.make_worker(concurrency=2)
+        worker.register("f", self.wait)
+        worker.startService()
+        line = self.server.line
+        line.welcome()
+        line.packets()
+        self.assign(line, b"H:1")
+        line.send(NO_JOB)
+        line.packets()
+        worker.unregister("f")
+        line.send(NOOP)
+        self.assertEqual([], line.packets())
+        self.results[0].callback(b"r")
+        kinds = [packet[0] for packet in line.packets()]
+        self.assertEqual(["WORK_COMPLETE", "CANT_DO"], kinds[:2])
+        self.assertTrue(kinds[2].startswith("GRAB_JOB"), kinds)
+
+    def test_a_classic_server_that_has_been_asked(self) -> None:
+        """It may give one more, which would be lost."""
+        worker = self.make_worker()
+        worker.register("f", self.wait)
+        worker.startService()
+        line = self.server.line
+        line.welcome()
+        line.packets()
+        worker.unregister("f")
+        self.assertEqual([], line.packets())
+        line.send(NO_JOB)
+        self.assertEqual([("PRE_SLEEP",), ("CANT_DO", b"f")], line.packets())
+        worker.register("f", self.wait)
+        self.assertEqual(("CAN_DO", b"f"), line.packets()[0])
+        worker.unregister("f")
+        worker.register("f", self.wait)
+        line.send(NO_JOB)
+        self.assertNotIn(("CANT_DO", b"f"), line.packets())
+
     def test_of_a_function_that_is_none(self) -> None:
         worker = self.start()
         self.assertRaises(ValueError, worker.unregister, "g")
