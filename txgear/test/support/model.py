@@ -471,13 +471,15 @@ class BrokerModel:
             self.enqueue(known)
 
     def forget_abilities(self, peer: Peer, gone: list[bytes]) -> None:
+        """One that speaks this server's own packets goes on with what it has."""
         for function in gone:
             self.abilities[peer].pop(function, None)
         if peer in self.woken and self.woken[peer][1] in gone:
             del self.woken[peer]
-        for known in self.running[peer].copy():
-            if known.function in gone:
-                self.lose(known)
+        if not peer.extended:
+            for known in self.running[peer].copy():
+                if known.function in gone:
+                    self.lose(known)
 
     def forget_all(self, peer: Peer, words: bytes = b"") -> None:
         """All its functions and its jobs, those included of functions that it has not named."""
