@@ -135,8 +135,10 @@ class TenantMachine(LifeMachine):
         peer.rights = None if denied is None else FakeRights(*denied)
         self.model.denied[peer] = denied
         lost = [name for name in self.model.abilities[peer] if not self.model.may_work(peer, name)]
-        lost += {known.function for known in self.model.running[peer]}.difference(self.model.abilities[peer])
-        self.model.forget_abilities(peer, [name for name in lost if not self.model.may_work(peer, name)])
+        self.model.forget_abilities(peer, lost)
+        for known in self.model.running[peer].copy():
+            if not self.model.may_work(peer, known.function):
+                self.model.lose(known)
         self.broker.rejudge(peer, self.now)
 
     def forbid_some(self, peer: Peer, chance: int) -> None:
