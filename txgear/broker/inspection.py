@@ -253,7 +253,8 @@ def job(broker: Broker, peer: Peer, job: Job, now: float) -> dict[str, Any]:
     @return: what every job has; of one that has not ended, where it is, who waits for it and who runs it;
         of one that has, when that was and what is kept of it. What is not there, or not known, is C{None}.
         C{copy_of} is the job that it was made from, C{copies} are the last ones that were made from it;
-        those of them that are known are named where the peer may know of them.
+        those of them that are known are named where the peer may know of them. C{traceparent} is where its
+        submitter says that the work on it belongs.
         C{settings} are those in force for it, C{history} its attempts that ended without a result,
         the newest last. Workers are named where the peer may know who is connected, and quoted where it may
         read results. C{waiters} are the last L{MOST_WAITERS} of its C{clients} of whom the peer may know,
@@ -277,6 +278,7 @@ def job(broker: Broker, peer: Peer, job: Job, now: float) -> dict[str, Any]:
     original = _without_hidden(broker, peer, [history.copy_of] if history.copy_of else ())
     found["copy_of"] = original[0] if original else None
     found["copies"] = _without_hidden(broker, peer, history.copies)
+    found["traceparent"] = None if history.trace is None else history.trace.traceparent
     found["reasons"] = dict(history.counts)
     found["settings"] = history.policy(
         job.function.policy or CLASSIC, broker.functions.policies

@@ -7,7 +7,7 @@ They travel with jobs: a client puts one into the options of a submit, and worke
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from json import dumps
 from typing import Any, Final, NamedTuple
 
@@ -61,6 +61,26 @@ class Trace(NamedTuple):
                 f"tracestate: KEY=VALUE,... is wanted, {MOST_MEMBERS} at the most, each key once"
             )
         return cls(traceparent, ",".join(named))
+
+    @classmethod
+    def from_headers(cls, traceparents: Sequence[bytes], tracestates: Sequence[bytes]) -> Trace | None:
+        """
+        Read the headers of a request. As the W3C has it, nobody is refused for what is malformed: it is as if
+        it was not there.
+
+        @param traceparents: the values of C{traceparent}; one alone means something.
+        @param tracestates: those of C{tracestate}, which belong together, and to the other.
+        """
+        if len(traceparents) != 1:
+            return None
+        try:
+            alone = cls.checked(traceparents[0].decode("latin-1"))
+        except ValueError:
+            return None
+        try:
+            return cls.checked(alone.traceparent, b",".join(tracestates).decode("latin-1"))
+        except ValueError:
+            return alone
 
     @classmethod
     def from_json(cls, value: object) -> Trace:

@@ -26,6 +26,7 @@ from txgear.broker.rights import HTTP, check
 from txgear.errors import AccessDenied
 from txgear.net.stream import DROP_FROM, STALL_SECONDS, shown_peer
 from txgear.protocol.packets import PIECES_FROM, Data, Packet, Pieces
+from txgear.protocol.traces import Trace
 from txgear.security.audit import LOGIN
 from txgear.security.tokens import Token
 from txgear.server.budget import LARGE
@@ -275,6 +276,14 @@ class HttpExchange(Request):
     def _answer_ending(self) -> None:
         """Answer that the server ends."""
         raise NotImplementedError
+
+    @property
+    def trace(self) -> Trace | None:
+        """Where the work on the jobs that it submits belongs, as its headers say."""
+        headers = self.requestHeaders
+        return Trace.from_headers(
+            headers.getRawHeaders(b"traceparent", []), headers.getRawHeaders(b"tracestate", [])
+        )
 
     @property
     def takes_interim_answers(self) -> bool:

@@ -162,6 +162,7 @@ class JobRequest(HttpExchange):
                     server.seconds(),
                     priority=priority,
                     background=background,
+                    trace=self.trace,
                 )
             except ServerError as error:
                 if isinstance(error, AccessDenied):

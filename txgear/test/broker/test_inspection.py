@@ -21,6 +21,7 @@ from txgear.policies import CLASSIC, Policies, Rate
 from txgear.protocol import textlines
 from txgear.protocol.constants import HIGH, LOW
 from txgear.protocol.packets import Pieces
+from txgear.protocol.traces import Trace
 from txgear.test.support.broker import BrokerFixture, FakeJournal, FakeOutbox
 from txgear.test.support.clock import START
 from txgear.test.support.extras import PROPERTY, given, st
@@ -614,11 +615,17 @@ class JobTests(InspectionTestCase):
                 "denominator": None,
                 "copy_of": None,
                 "copies": [],
+                "traceparent": None,
                 "reasons": {},
                 "settings": {},
                 "history": [],
             },
         )
+
+    def test_a_trace(self) -> None:
+        parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        job = self.broker.submit(None, b"f", b"", b"", START, trace=Trace(parent, "a=1"))
+        self.assertEqual(self.job(job)["traceparent"], parent)
 
     def test_who_waits(self) -> None:
         """Those who came last, each once."""

@@ -12,6 +12,26 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 LATER = "01" + PARENT[2:]
 
 
+class HeaderTests(SynchronousTestCase):
+    def test_headers(self) -> None:
+        parent = PARENT.encode()
+        for states, state in (
+            ([], ""),
+            ([b"a=1"], "a=1"),
+            ([b"a=1", b"b=2 , c=3"], "a=1,b=2,c=3"),
+            ([b"", b"a=1"], "a=1"),
+        ):
+            self.assertEqual(Trace.from_headers([parent], states), Trace(PARENT, state))
+
+    def test_what_is_malformed(self) -> None:
+        """It is left out, and nothing is made of two that cannot both be meant."""
+        parent = PARENT.encode()
+        for parents in ([], [parent, parent], [b""], [b"\xff"], [parent.upper()], [parent + b"-"]):
+            self.assertIsNone(Trace.from_headers(parents, [b"a=1"]), parents)
+        for states in ([b"\xff"], [b"a=1", b"a=2"], [b"a=" + b"1" * MOST_STATE], [b"A=1"]):
+            self.assertEqual(Trace.from_headers([parent], states), Trace(PARENT), states)
+
+
 class TraceTests(SynchronousTestCase):
     def test_traceparent(self) -> None:
         for parent in (

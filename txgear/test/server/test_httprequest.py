@@ -20,6 +20,7 @@ from txgear.protocol.constants import (
     WORK_WARNING,
 )
 from txgear.protocol.packets import PIECES_FROM, request
+from txgear.protocol.traces import Trace
 from txgear.server.httprequest import function_name
 from txgear.test.support.clock import START
 from txgear.test.support.http import HttpAnswer, HttpPeer, HttpTestCase
@@ -91,6 +92,21 @@ class RequestTests(HttpTestCase):
         self.assertEqual(client.answer("GET").body, b"result")
         self.assertEqual(self.ask("GET", "/f", body=b"lost").status, 400)
         self.assertEqual(self.queued(), [])
+
+    def test_trace(self) -> None:
+        """The job belongs to the trace of whoever submits it; what is malformed is as if it was not there."""
+        parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        for headers, trace in (
+            ((f"traceparent: {parent}",), Trace(parent)),
+            ((f"Traceparent: {parent}", "tracestate: a=1", "Tracestate: b=2"), Trace(parent, "a=1,b=2")),
+            ((f"traceparent: {parent}", "tracestate: \xff"), Trace(parent)),
+            ((f"traceparent: {parent}", f"traceparent: {parent}"), None),
+            (("traceparent: 00-1-2-3", "tracestate: a=1"), None),
+            ((), None),
+        ):
+            self.connect().ask("POST", "/f", "X-Gearman-Unique:", *headers, body=b"")
+            *_, job = self.broker.table.jobs.values()
+            self.assertEqual(None if job.history is None else job.history.trace, trace, headers)
 
     def test_form_is_a_workload(self) -> None:
         """What curl calls a form, and any other type, is a workload like all others."""

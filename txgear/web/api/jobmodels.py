@@ -189,6 +189,7 @@ class Job(Struct, frozen=True, kw_only=True):
     @ivar stored: whether the store has it.
     @ivar copy_of: the handle of the job that it was made from; C{null} for none.
     @ivar copies: those of the last five that were made from it, the newest last.
+    @ivar traceparent: where the work on it belongs, as its submitter said; C{null} for nothing.
     @ivar reasons: how many attempts have ended how.
     @ivar settings: what holds for it: its function's policy, and its own settings over that.
     @ivar history: its last attempts that ended without a result, the newest last.
@@ -229,6 +230,7 @@ class Job(Struct, frozen=True, kw_only=True):
     stored: bool
     copy_of: str | None
     copies: list[str]
+    traceparent: str | None
     reasons: dict[Reason, int]
     settings: Settings
     history: list[Attempt]

@@ -19,6 +19,7 @@ from txgear.broker.rights import SUBMIT, allowed
 from txgear.errors import InvalidArgument, PolicyError
 from txgear.protocol.constants import HIGH, LOW, MAX_UNIQUE, NORMAL
 from txgear.protocol.packets import Data
+from txgear.protocol.traces import Trace
 from txgear.quantities import duration
 from txgear.server.jobserver import JobServer
 from txgear.web.answers import Problem
@@ -132,13 +133,29 @@ _ResultsHeader = Annotated[str | None, Meta(examples=["1d", '{"keep": "1d", "byt
 _TimeHeader = Annotated[str | None, Meta(examples=["5m", "90"])]
 
 
+_Traceparent = Annotated[
+    str | None, Meta(examples=["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"])
+]
+_Tracestate = Annotated[str | None, Meta(examples=["vendor=value"])]
+
+
+class TraceHeaders(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the work on the job belongs, in the form of the W3C; what has another is passed over."""
+
+    traceparent: _Traceparent = None
+    tracestate: _Tracestate = None
+
+
 class PolicyHeaders(
-    msgspec.Struct,
+    TraceHeaders,
     frozen=True,
     kw_only=True,
     rename={name: header_name(name) for name in SETTINGS},
 ):
-    """What is to hold for the job, over the policy of its function: text, a number or a JSON object."""
+    """
+    What is to hold for the job, over the policy of its function: text, a number or a JSON object; and where
+    the work on it belongs.
+    """
 
     retries: _RetriesHeader = None
     backoff: _BackoffHeader = None
@@ -309,11 +326,14 @@ def order(
     )
 
 
-def submit(server: JobServer, peer: Peer, wanted: Order, background: bool) -> tuple[Job, bool]:
+def submit(
+    server: JobServer, peer: Peer, wanted: Order, background: bool, trace: Trace | None = None
+) -> tuple[Job, bool]:
     """
     Hand an order to the broker. The answer to it comes as packets, once C{server.created} is told; the turn
     is not ended.
 
+    @param trace: where the work on it belongs, for its workers.
     @return: the job, and whether it was there before.
     @raise ServerError: it is not taken.
     """
@@ -331,5 +351,6 @@ def submit(server: JobServer, peer: Peer, wanted: Order, background: bool) -> tu
         wanted.due,
         settings=wanted.settings,
         delay=wanted.delay,
+        trace=trace,
     )
     return job, job.number <= before

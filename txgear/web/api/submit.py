@@ -105,7 +105,7 @@ class Submits:
         if background and wait is not None:
             check(request.peer, READ, order.function)
         try:
-            job, joined = orders.submit(self._server, request.peer, order, background)
+            job, joined = orders.submit(self._server, request.peer, order, background, request.trace)
         except QueueError as error:
             raise refusals.problem(error, request.peer.tenant, request.now) from error
         if background:

@@ -19,7 +19,7 @@ from txgear.errors import AccessDenied, QueueError, ServerError
 from txgear.web import refusals
 from txgear.web.answers import Answer, Problem
 from txgear.web.api import orders
-from txgear.web.api.orders import JobPolicy, Moment, Order, Priority, Seconds, Unique
+from txgear.web.api.orders import JobPolicy, Moment, Order, Priority, Seconds, TraceHeaders, Unique
 from txgear.web.api.replies import Replies
 from txgear.web.api.submit import TAG, accepted
 from txgear.web.problems import details, problem_of
@@ -108,6 +108,7 @@ class Batch:
         self._request = request
         self._server = request.server
         self._jobs = jobs
+        self._trace = request.trace
         self._outcomes: list[Outcome | None] = [None] * len(jobs)
         self._missing = len(jobs)
         self._retry: list[str] = []
@@ -136,7 +137,7 @@ class Batch:
         request = self._request
         try:
             order = self._order(wanted)
-            job, joined = orders.submit(self._server, request.peer, order, background=True)
+            job, joined = orders.submit(self._server, request.peer, order, True, self._trace)
         except Problem as problem:
             self._refuse(index, problem)
         except ServerError as error:
@@ -231,6 +232,7 @@ def routes(web: Web) -> list[Route]:
         body=NewJobs,
         most_body=MOST_BYTES,
         answers={202: Outcomes, 207: Outcomes},
+        headers=TraceHeaders,
         problems=(400, 403, 413, 415, 422, 503),
         links={
             "get_result": {"handle": "$response.body#/jobs/0/handle"},

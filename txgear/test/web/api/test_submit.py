@@ -6,6 +6,7 @@ from txgear.broker.states import DELAYED, STATE_NAMES
 from txgear.broker.tenants import Quota
 from txgear.policies import CLASSIC, Policies, Rate
 from txgear.protocol.constants import HIGH, LOW, NORMAL, WORK_COMPLETE, WORK_DATA, WORK_FAIL
+from txgear.protocol.traces import Trace
 from txgear.security.access import Access
 from txgear.test.support.clock import START
 from txgear.test.support.journal import FaultyStore
@@ -112,6 +113,15 @@ class BackgroundTests(WebTestCase):
                 "results": {"keep": "1d", "bytes": 1000},
             },
         )
+
+    def test_a_trace(self) -> None:
+        parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        self.ask("POST", JOBS, {"traceparent": parent, "tracestate": "a=1"}, b"")
+        self.ask("POST", JOBS, {"traceparent": "nonsense", "tracestate": "a=1"}, b"")
+        first, second = self.broker.table.jobs.values()
+        assert first.history is not None
+        self.assertEqual(first.history.trace, Trace(parent, "a=1"))
+        self.assertIsNone(second.history)
 
     def test_function_names(self) -> None:
         """A part of the path is one name, whatever it has; as it is shown, it is known too."""

@@ -20,6 +20,7 @@ from txgear.protocol.constants import (
     WORK_STATUS,
 )
 from txgear.protocol.packets import request
+from txgear.protocol.traces import Trace
 from txgear.test.support.journal import FaultyStore
 from txgear.test.support.server import DurableServerFixture
 from txgear.test.support.web import WebAnswer, WebPeer, WebTestCase
@@ -84,6 +85,13 @@ class PageTests(JobPageTestCase):
         ):
             self.assertIn(words, text)
         self.assertIn('href="/jobs?unique=u+1&amp;function=f"', self.page().body.decode())
+
+    def test_its_trace(self) -> None:
+        parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        self.submit(trace=Trace(parent))
+        self.assertIn(f"Trace {parent}", self.section("facts"))
+        self.submit()
+        self.assertNotIn("Trace", self.section("facts", "/jobs/H:test:2"))
 
     def test_one_that_runs(self) -> None:
         self.policy(timeout=60)
