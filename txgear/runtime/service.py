@@ -47,6 +47,7 @@ class RuntimeService(Supervisor):
         super().__init__(reactor, table, read, inherited, **options)
         self._reactor = reactor
         self._config = config
+        self._ends = False
         report = Report(self)
         self._health = Health(
             reactor,
@@ -82,8 +83,8 @@ class RuntimeService(Supervisor):
 
     def _heed_signals(self) -> None:
         for number, action in (
-            (signal.SIGTERM, self._end),
-            (signal.SIGINT, self._end),
+            (signal.SIGTERM, self.end),
+            (signal.SIGINT, self.end),
             (signal.SIGHUP, self.reload),
         ):
             signal.signal(number, self._in_reactor(action))
@@ -91,11 +92,14 @@ class RuntimeService(Supervisor):
     def _in_reactor(self, action: Callable[[], object]) -> Callable[[int, object], None]:
         return lambda number, frame: self._reactor.callFromThread(action)
 
-    def _end(self) -> None:
-        if self.stopping:
+    def end(self) -> None:
+        """End the process when all jobs have ended; asked again, have them fail now."""
+        if self.stopping or self._ends:
             self.log.warn("a second signal: jobs that have not ended fail now")
             self.hurry()
         else:
+            # The reactor stops the service in its next turn, and must not be told twice.
+            self._ends = True
             self._reactor.stop()
 
     # New code

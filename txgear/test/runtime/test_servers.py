@@ -325,7 +325,9 @@ class GoneTests(ServersTestCase):
         for key in keys:
             servers.gone(key, "killed")
         told = self.welcome(self.one)
-        self.assertEqual(told, [self.gone(key, "one", b"killed") for key in keys[5:]])
+        # Where they differ, a comparison of all at once takes a minute to say so.
+        for said, key in zip(told, keys[5:], strict=True):
+            self.assertEqual(said, self.gone(key, "one", b"killed"))
 
     def test_a_stop_before_the_start(self) -> None:
         """There is nothing to end."""
