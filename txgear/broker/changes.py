@@ -240,11 +240,7 @@ class Changes:
             self._check_correction(job, key, growth)
         self._replace(job, key, workload, len(workload))
         self._persistence.change(job, workload)
-        if job.state == DEAD:
-            # What was said of its size before may still be on its way.
-            self._persistence.update_ended(job)
-        elif job.state == PAGED:
-            self._dispatcher.advance(job, now)
+        self._resized(job, now)
 
     def _check_correction(self, job: Job, key: Key | None, growth: int) -> None:
         if key is not None and self._table.uniques.find(job.function, key) not in (None, job):
@@ -274,6 +270,15 @@ class Changes:
             job.workload = workload
             self._persistence.count_workload(job)
 
+    def _resized(self, job: Job, now: float) -> None:
+        """A job that stays where it is has another workload."""
+        if job.state == DEAD:
+            # What was said of its size before may still be on its way.
+            self._persistence.update_ended(job)
+        elif job.state == PAGED:
+            # One that is empty need not be read.
+            self._dispatcher.advance(job, now)
+
     def workload_refused(self, number: int, size: int, now: float) -> None:
         """
         The store does not keep the new workload of a job, and has the old one: that one counts.
@@ -292,3 +297,5 @@ class Changes:
         self._persistence.change(job)
         if queued:
             self._put_last(job, now)
+        else:
+            self._resized(job, now)

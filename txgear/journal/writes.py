@@ -243,6 +243,10 @@ class Writes:
             for number in refusals.results:
                 self._link.tell(self._listener.result_refused, number)
         for number, (reason, size) in refusals.workloads.items():
+            change = self._buffer.changes.get(number)
+            if change is not None and change.workload is not None:
+                # It has got another meanwhile, and has that unless it is refused as well.
+                continue
             self.log.error(
                 "{store} does not keep the new workload of job {number}, which keeps its old one: {reason}",
                 store=self._link.name,

@@ -53,7 +53,7 @@ STORED_EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = EVENTS | {
             "name": FUNCTIONS,
             "priority": PRIORITIES,
             "count": (4, 8),
-            "workload": (b"one", LONG),
+            "workload": (b"one", LONG, b""),
             "named": (False, False, True),
         },
     ),
@@ -74,7 +74,7 @@ STORED_EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = EVENTS | {
         },
     ),
     "retry": (3, {"index": PEERS, "first": ("", "", "join", "cancel"), "bad": (0, 0, 1, 7)}),
-    "unfit": (2, {"which": PLACES}),
+    "unfit": (3, {"which": PLACES, "workload": (b"two", LONG), "read": (False, True)}),
     "down": (1, {"refusal": (None, None, "no")}),
     "restart": (1, {"away": (0.0, 3.0), "prefix": (b"H:test", b"100%d")}),
     "offer_again": (
@@ -294,9 +294,20 @@ class StoredMachine(BrokerMachine):
             self.hear()
         self.read_some(100, bad)
 
-    def unfit(self, handle: bytes) -> None:
-        """The store does not keep the new workload that a job has got."""
+    def unfit(self, handle: bytes, workload: bytes, read: bool) -> None:
+        """
+        The store does not keep the new workload that a job has got.
+
+        @param workload: what it gets first, where it has no new one.
+        @param read: whether what was asked for is read before.
+        """
         known = self.find(handle)
+        if known is not None and known.stored and not self.journal.corrected(known.job.number):
+            self.correct(handle, workload)
+            self.hear()
+        if read:
+            self.read(missing=False)
+            self.hear()
         if known is None or not known.stored or not self.journal.corrected(known.job.number):
             return
         old = self.journal.refuse_workload(known.job.number)

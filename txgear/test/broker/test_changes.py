@@ -710,6 +710,34 @@ class RefusedTests(StoredCase):
         self.operations.requeue(job.handle, self.fixture.now)
         self.assertEqual(self.read_and_grab(), [b"one"])
 
+    def test_one_that_died_with_it(self) -> None:
+        """The next server is not to look for more than there is."""
+        self.fixture.set(retries=0)
+        (job,) = self.fixture.store(b"one")
+        self.correct(job, b"longer")
+        self.kill(job)
+        self.refuse(job)
+        self.assertEqual([record.size for record in self.journal.kept()], [3])
+        (job,) = self.restart() or self.broker.archive.jobs.values()
+        self.operations.requeue(job.handle, self.fixture.now)
+        self.assertEqual(self.read_and_grab(), [b"one"])
+
+    def test_an_old_one_that_is_empty_need_not_be_read(self) -> None:
+        """Its turn came while another was being read, and nobody else comes who would look."""
+        self.begin(queue_memory=0)
+        (other,) = self.fixture.store(b"one", function=b"g")
+        first, job = self.fixture.store(b"one", b"")
+        self.correct(job, b"longer")
+        self.fixture.cancel(first)
+        self.fixture.worker(b"g")
+        sleeper = self.fixture.sleeper(b"f")
+        self.assertEqual(self.journal.loading, [other])
+        self.fixture.woken()
+        self.refuse(job)
+        self.assertEqual((job.state, self.fixture.woken()), (QUEUED, [sleeper]))
+        self.fixture.read()
+        self.assertIs(self.fixture.grab(sleeper), job)
+
     def test_one_that_is_over(self) -> None:
         self.fixture.set(results=60)
         jobs = self.fixture.store(b"one", b"two")

@@ -334,6 +334,22 @@ class BatchTests(WritesTestCase):
             ],
         )
 
+    def test_a_newer_one_than_that_which_is_refused(self) -> None:
+        """Nobody is told of the one that nobody has any more."""
+        self.store.too_large = 3
+        self.writes.change(JobChange(1, b"f", 0, None, b"four"))
+        self.writes.change(JobChange(2, b"f", 0, None, b"four"))
+        self.link.closing = True
+        self.writes.look()
+        self.writes.start()
+        self.writes.change(JobChange(1, b"g", 0, None))
+        self.writes.change(JobChange(2, b"f", 0, None, b"new"))
+        with capturedLogs() as events:
+            self.thread.run()
+        self.assertEqual((self.listener.take(), len(events)), ([("workload_refused", 1, 1)], 1))
+        self.assertEqual(self.write(), [])
+        self.assertEqual(self.store.workloads([1, 2]), {1: b"w", 2: b"new"})
+
     def test_new_workloads_are_newer_than_what_is_read(self) -> None:
         """Also those that come back from a store that was lost."""
         found = {1: b"old", 2: b"old", 3: b"old"}

@@ -469,6 +469,8 @@ class BrokerModel:
             self.put_behind(known)
             self.note(known)
             self.enqueue(known)
+        elif known.state == PAGED:
+            self.advance(known.function, known.priority)
 
     def forget_abilities(self, peer: Peer, gone: list[bytes]) -> None:
         """One that speaks this server's own packets goes on with what it has."""

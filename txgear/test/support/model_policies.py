@@ -578,6 +578,14 @@ class PolicyModel(BrokerModel):
             self.note_end(known)
         return None
 
+    def take_workload_back(self, known: ModelJob, workload: bytes) -> None:
+        assert isinstance(known, PolicyJob)
+        if known not in self.past:
+            super().take_workload_back(known, workload)
+        elif known.state == DEAD:
+            super().take_workload_back(known, workload)
+            self.note_end(known)
+
     def has_room_for_growth(self, known: ModelJob, growth: int) -> bool:
         most = self.set_for(known.function, "max_bytes")
         return not (growth > 0 and 0 < most < self.bytes_of(known.function) + growth)
