@@ -145,6 +145,9 @@ class Pager:
         chosen: list[Job] = []
         size = 0
         for index, job in enumerate(islice(overflow.upcoming(), READ_JOBS)):
+            if job.loaded and not index:
+                # Of this lane some are about to be let in, and only then it shows what it lacks.
+                return []
             if crowded and index >= missing and size >= spare:
                 break
             if not job.loaded:

@@ -293,6 +293,18 @@ class ReadTests(PagedTestCase):
         low = [job for pair in zip(jobs[b"f", NORMAL], jobs[b"g", NORMAL], strict=True) for job in pair]
         self.assertEqual(done, jobs[b"f", HIGH] + low)
 
+    def test_some_that_have_changed_their_lane_meanwhile(self) -> None:
+        """All are in their lanes before it shows what these lack: no more is read than that."""
+        self.fixture.worker(b"full")
+        self.flood(1, b"x" * 98, function=b"full")
+        jobs = self.flood(4, b"one")
+        worker = self.fixture.worker(b"f")
+        self.assertEqual(self.journal.loading, jobs[:2])
+        self.broker.operations.reprioritise(jobs[0], HIGH, self.fixture.now)
+        self.fixture.read()
+        self.assertEqual((self.states(jobs), self.journal.loading), ([QUEUED, QUEUED, PAGED, PAGED], None))
+        self.assertEqual(self.drain_queue(worker), jobs)
+
     def test_its_arrival_wakes_as_many_as_can_do_something(self) -> None:
         for wakeups in (0, 1):
             self.journal = type(self.journal)()
