@@ -32,6 +32,8 @@ GONE_SECONDS: Final = 1.0
 Seconds for which the connection of a worker is read that is said to be gone: what it sent before its end is
 on its way to us, and its end is behind that. Only where its machine has gone as well there is no end.
 """
+LOOK_FROM: Final = 1000
+"""Workers that wait to be given up from which those are looked for that have no job any more."""
 
 
 class Acquaintance:
@@ -67,6 +69,7 @@ class Absences:
         "_departures",
         "_dispatcher",
         "_lifecycle",
+        "_look_from",
         "_outbox",
         "_queue",
         "_table",
@@ -97,6 +100,7 @@ class Absences:
         self._by_peer: dict[Peer, Acquaintance] = {}
         # Those that are given up at some time.
         self._queue: TimerQueue[Acquaintance] = TimerQueue()
+        self._look_from = LOOK_FROM
 
     def server_started(self, now: float) -> None:
         """All is there that was kept: for some time those may come back who had it of the server before."""
@@ -178,20 +182,38 @@ class Absences:
 
     # A worker goes
 
-    def leave(self, peer: Peer, now: float) -> None:
-        """The connection of a peer is lost: it can do nothing any more, and may come back to its jobs."""
+    def leave(self, peer: Peer, now: float) -> bool:
+        """
+        The connection of a peer is lost: it can do nothing any more.
+
+        @return: whether it may come back to its jobs.
+        """
         known = self._by_peer.get(peer)
         if known is None:
             self._departures.give_up_all(peer, now)
-        elif known.words is not None or not (self.grace and peer.running):
+            return False
+        if known.words is not None or not (self.grace and peer.running):
             self._forget(known)
             self._give_up(known, now)
-        else:
-            self._departures.give_up(peer, list(peer.abilities), (), now)
-            # We read nothing of it: otherwise that would mean that its silence is our doing.
-            peer.unread = False
-            known.since = now
-            self._wait(known, now + self.grace)
+            return False
+        self._departures.give_up(peer, list(peer.abilities), (), now)
+        # We read nothing of it: otherwise that would mean that its silence is our doing.
+        peer.unread = False
+        known.since = now
+        self._wait(known, now + self.grace)
+        if len(self._queue) >= self._look_from:
+            self._forget_idle()
+        return True
+
+    def _forget_idle(self) -> None:
+        """
+        Forget the absent workers whose jobs have all ended, or been taken back: there are never many more
+        than there are jobs at workers, however many come and go.
+        """
+        for known in list(self._by_key.values()):
+            if known.since and not known.peer.running:
+                self._forget(known)
+        self._look_from = max(LOOK_FROM, 2 * len(self._queue))
 
     def gone(self, key: str, words: bytes, now: float) -> None:
         """
@@ -270,6 +292,10 @@ class Absences:
     def until(self, peer: Peer) -> float:
         """When an absent worker is given up, by the server's time."""
         return self._by_peer[peer].due
+
+    def __len__(self) -> int:
+        """How many are known."""
+        return len(self._by_key)
 
     def absent(self) -> Iterator[Peer]:
         """The workers that are absent and still have jobs."""

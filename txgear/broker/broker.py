@@ -210,6 +210,7 @@ class Broker:
         """
         del self.peers[peer]
         peer.connected = False
+        tenant = peer.tenant
         self.identify(peer, None)
         if self.halted:
             return
@@ -218,7 +219,9 @@ class Broker:
             left = one_by_one(peer.attached)
             peer.attached = {}
             self._departures.part(peer, left, now)
-        self.absences.leave(peer, now)
+        if self.absences.leave(peer, now):
+            # Whose it is those may see who are to see it.
+            peer.tenant = tenant
         if woken_for is not None:
             self.dispatcher.wake(woken_for, now)
 

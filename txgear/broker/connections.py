@@ -75,12 +75,12 @@ def connections(
 def login(peer: Peer) -> dict[str, Any]:
     """
     Who a peer is: its C{identity}, by name, or C{None}; whether it is C{encrypted}; and how many seconds ago
-    it was C{heard} of, C{None} where the system does not tell.
+    it was C{heard} of, C{None} where the system does not tell, or it has gone.
     """
     return {
         "identity": None if peer.tenant is None else peer.tenant.name,
         "encrypted": peer.encrypted,
-        "heard": None if peer.link is None else round(peer.link.heard(), 3),
+        "heard": round(peer.link.heard(), 3) if peer.link is not None and peer.connected else None,
     }
 
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
-from txgear.errors import AccessDenied, ServerError, server_error
+from txgear.errors import AccessDenied, InvalidCommand, ServerError, server_error
 from txgear.net.login import Login
 from txgear.net.serverconnection import Limits, ServerConnection
 from txgear.net.servers import Server
@@ -321,7 +321,8 @@ class WorkerConnection(ServerConnection):
             if self.was_read(result.job.parts_read):
                 absence.keep_result(result.job, result.chunks)
         for job in self.jobs.values():
-            if job.attempt and self.was_read(job.parts_read):
+            # One that came last, before what cannot be read, was never begun.
+            if job.attempt and self.was_read(job.parts_read) and job not in self._given:
                 job.parts_read = 0, 0
                 absence.keep(job)
 
@@ -476,7 +477,7 @@ class WorkerConnection(ServerConnection):
         if isinstance(error, AccessDenied):
             # Of a function that was registered, and never of the grab: that one gets NO_JOB.
             self._owner.access_denied(self, error)
-        elif self.awaits_welcome and self.ready:
+        elif self.awaits_welcome and error.code == InvalidCommand.default_code:
             # Of a server that does not know the packet.
             self._welcome_is_over()
         elif not self.asked or error.code == "JOB_NOT_FOUND":

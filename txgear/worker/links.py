@@ -120,6 +120,12 @@ class ServerLinks:
         self._awaiting_ready: list[Deferred[None]] = []
         self._denials: dict[Server, AccessDenied] = {}
         self._absences: dict[Server, Absence] = {}
+        # Under which name each gets its key: one that is given twice has two connections, and takes the
+        # second for another worker.
+        self._named: dict[Server, str] = {}
+        for server in servers:
+            earlier = sum(other.name == server.name for other in self._named)
+            self._named[server] = f"{server.name} {earlier + 1}" if earlier else server.name
         self._gives_up = False
         self._grab_timer: IDelayedCall | None = None
         self._stop_timer: IDelayedCall | None = None
@@ -217,7 +223,7 @@ class ServerLinks:
         for connection in self._connected():
             if connection.grace:
                 # The server would wait for us.
-                connection.send(self._identity.farewell(connection.server.name, why))
+                connection.send(self._identity.farewell(self._named[connection.server], why))
                 connection.close()
             else:
                 connection.abort()
@@ -252,7 +258,7 @@ class ServerLinks:
         """Part of L{txgear.worker.connection.Owner}: what is said to a server of this project."""
         absence = self._absences.get(connection.server)
         jobs, parts = ({}, set()) if absence is None else (absence.claims, absence.parts)
-        return self._identity.packet(connection.server.name, jobs, parts)
+        return self._identity.packet(self._named[connection.server], jobs, parts)
 
     def _connected(self) -> list[WorkerConnection]:
         """The connections that are not ending, whether the server has answered yet or not."""
@@ -375,7 +381,10 @@ class ServerLinks:
         still the worker's.
         """
         absence = self._absences.get(connection.server)
-        if absence is not None:
+        if not set(held) <= (set() if absence is None else absence.claims.keys()):
+            # Since it was told. The server would wait for it for good: on the next connection it hears it.
+            connection.drop("gives back what has been given up meanwhile")
+        elif absence is not None:
             offered = len(absence)
             for job in absence.deliver(connection, held):
                 connection.take_back(job)

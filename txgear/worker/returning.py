@@ -50,7 +50,7 @@ class Unsent:
         elif not self._overflown:
             self._overflown = True
             self._parts = []
-            self._absence.overflown(job)
+            self._absence.overflown(self)
 
     def finish(self, job: WorkerJob, chunks: list[bytes]) -> None:
         """The job has ended. Where something of it was dropped, nobody can do anything with the rest."""
@@ -124,8 +124,10 @@ class Absence:
         if self._kept.get(unsent.job.handle) is unsent:
             del self._kept[unsent.job.handle]
 
-    def overflown(self, job: WorkerJob) -> None:
-        """A job sends more than can wait."""
+    def overflown(self, unsent: Unsent) -> None:
+        """A job sends more than can wait. From now on it must not be offered, nor be taken back."""
+        self.forget(unsent)
+        job = unsent.job
         self._give_up(job, f"what it sends does not fit in memory while {job.server} is away")
 
     def __len__(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from txgear.broker.absences import GONE_SECONDS
+from txgear.broker.absences import GONE_SECONDS, LOOK_FROM
 from txgear.broker.archive import history_of
 from txgear.broker.bulk import BATCH
 from txgear.broker.history import Attempt
@@ -119,6 +119,31 @@ class LeaveTests(AbsenceTestCase):
         self.fixture.pass_time(3.0)
         self.assertEqual((job.state, job.retries, self.job.state), (QUEUED, 1, RUNNING))
         self.assertEqual((self.fixture.heard(self.worker), self.absent()), ([], [self.worker]))
+
+    def test_those_without_jobs_are_forgotten_in_time(self) -> None:
+        """However many come, take a job for a moment, and go."""
+        broker, submitted = self.broker, []
+        for number in range(2 * LOOK_FROM):
+            worker = self.fixture.known_worker(f"{number:032x}", b"g")
+            job = self.grabbed(worker, self.fixture.submit(self.client, b"g"))
+            self.fixture.leave(worker)
+            if number % 10:
+                self.fixture.cancel(job)
+            else:
+                submitted.append(job)
+        self.assertLess(len(broker.absences), LOOK_FROM + len(submitted))
+        self.assertEqual([RUNNING] * len(submitted), [job.state for job in submitted])
+        self.assertEqual(len(submitted), len(self.absent()))
+
+    def test_whose_it_is_is_known(self) -> None:
+        tenant = self.broker.tenants.get("north")
+        self.broker.identify(self.worker, tenant)
+        other = self.fixture.connect()
+        self.broker.identify(other, tenant)
+        for peer in (self.worker, other):
+            self.fixture.leave(peer)
+        self.assertEqual((self.worker.tenant, other.tenant), (tenant, None))
+        self.assertEqual(tenant.connections, 0)
 
     def test_operators_may_cancel_what_it_has(self) -> None:
         self.fixture.leave(self.worker)

@@ -248,15 +248,16 @@ class WorkersTests(BrokerTestCase):
             self.broker.absences.greet(each, id * 32, {}, (), self.fixture.now)
             each.about = About()
             each.about.id = id
+        peer.link = Way()
         job = self.grabbed(peer, self.fixture.submit(None))
         self.fixture.now += 5
         self.broker.disconnect(peer, self.fixture.now)
         self.broker.disconnect(other, self.fixture.now)
         (found,) = self.page()["workers"]
-        names = ("id", "condition", "absent", "until", "jobs", "functions", "idle")
+        names = ("id", "condition", "absent", "until", "heard", "jobs", "functions", "idle")
         self.assertEqual(
             [found[name] for name in names],
-            ["a", "absent", moment(START + 5), moment(START + 15), 1, 0, None],
+            ["a", "absent", moment(START + 5), moment(START + 15), None, 1, 0, None],
         )
         self.assertEqual(self.descriptors("absent"), [peer.descriptor])
         self.assertEqual(find(self.broker, self.peer, b"a"), [peer])

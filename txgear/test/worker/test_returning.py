@@ -125,7 +125,7 @@ class AbsenceTests(SynchronousTestCase):
         self.assertEqual([after], self.absence.running)
 
     def test_too_much(self) -> None:
-        """It is said once, and the job counts as one that goes on until it is given up."""
+        """It is said once, and from then on the job is not offered any more, nor taken back."""
         job = self.job(b"H:1")
         self.absence.keep(job)
         for _ in range(3):
@@ -133,6 +133,8 @@ class AbsenceTests(SynchronousTestCase):
         self.assertEqual(
             [(b"H:1", "what it sends does not fit in memory while gear1 is away")], self.given_up
         )
+        self.assertEqual({}, self.absence.claims)
+        self.assertEqual([], self.absence.deliver(self.connection, {b"H:1"}))
         job.finish([b"rest"])
         self.assertEqual(0, len(self.absence))
 

@@ -195,7 +195,7 @@ class RunningJobsTests(AwayTestCase):
 
     def test_a_server_that_knows_no_hello_any_more(self) -> None:
         """An older one, on the same port."""
-        for answer in ((ERROR, b"UNKNOWN_COMMAND", b"what?"), (NO_JOB,)):
+        for answer in ((ERROR, b"INVALID_COMMAND", b"what?"), (NO_JOB,)):
             with self.subTest(answer=answer):
                 self.cancelled.clear()
                 self.server = ScriptedServer(self.clock)
@@ -265,6 +265,79 @@ class RunningJobsTests(AwayTestCase):
         self.come_back()
         self.results[0].callback(b"")
         self.assertEqual([b"T:1"], [job.handle for job in self.jobs])
+
+    def test_an_error_of_something_else_while_it_is_asked(self) -> None:
+        """Of the many functions, for instance: what the worker has is still waited for."""
+        self.start()
+        self.give(b"H:1")
+        self.server.line.lose()
+        self.clock.advance(1)
+        self.server.line.send(OPTION_RES, b"txgear-1")
+        self.server.line.welcome()
+        self.server.line.send(ERROR, b"QUEUE_ERROR", b"A connection has at most 10000 functions")
+        self.assertEqual([], self.cancelled)
+        self.welcome(self.server.line, "H:1")
+        self.results[0].callback(b"done")
+        self.assertIn(("WORK_COMPLETE", b"H:1", b"done"), self.server.line.packets())
+
+    def test_given_up_while_it_is_asked(self) -> None:
+        """The server would wait for it for good: on the next connection it hears what is left."""
+        self.start(timeout=5, concurrency=2)
+        self.give(b"H:1", timeout=5)
+        self.clock.advance(4)
+        self.give(b"H:2", timeout=5)
+        self.server.line.lose()
+        self.clock.advance(0.5)
+        self.server.line.send(OPTION_RES, b"txgear-1")
+        self.server.line.welcome()
+        self.clock.advance(0.6)
+        self.assertEqual([b"H:1"], self.cancelled)
+        self.welcome(self.server.line, "H:1", "H:2")
+        self.assertTrue(self.server.line.ended)
+        self.clock.pump([0, 1])
+        self.server.line.send(OPTION_RES, b"txgear-1")
+        self.assertEqual([["H:2", 1, False]], self.claimed)
+        self.server.line.send(ECHO_RES, b"txgear")
+        self.welcome(self.server.line, "H:2")
+        self.assertFalse(self.server.line.ended)
+        self.assertEqual([b"H:1"], self.cancelled)
+
+    def test_all_failed_while_it_is_asked(self) -> None:
+        """As above; nothing is left."""
+        self.start()
+        self.give(b"H:1")
+        self.server.line.lose()
+        self.clock.advance(1)
+        self.server.line.send(OPTION_RES, b"txgear-1")
+        self.server.line.welcome()
+        self.worker.fail_jobs("it has to go")
+        self.welcome(self.server.line, "H:1")
+        self.assertTrue(self.server.line.ended)
+        self.clock.pump([0, 1])
+        self.server.line.send(OPTION_RES, b"txgear-1")
+        self.assertEqual([], self.claimed)
+
+    def test_one_that_was_not_begun(self) -> None:
+        """It came together with what cannot be read, and nobody would begin it later."""
+        self.start(concurrency=2)
+        self.give(b"H:1")
+        text = b'{"attempt": 1}'
+        self.server.line.send_together(
+            (JOB_ASSIGN_OPTIONS, b"H:2", b"f", b"", b"", text, b"work"), (WORKER_WELCOME, b"no welcome")
+        )
+        self.assertTrue(self.server.line.ended)
+        self.clock.pump([0, 1])
+        self.server.line.send(OPTION_RES, b"txgear-1")
+        self.assertEqual([["H:1", 1, False]], self.claimed)
+        self.assertEqual([b"H:1"], [job.handle for job in self.jobs])
+
+    def test_a_server_that_is_named_twice(self) -> None:
+        """Its two connections are those of two workers: neither takes the place of the other."""
+        second = ScriptedServer(self.clock)
+        self.start(self.server, second)
+        keys = {hello["key"] for server in (self.server, second) for hello in server.line.hellos}
+        self.assertEqual(2, len(keys))
+        self.assertIn(key_at(KEY, "server"), keys)
 
     def test_hurries(self) -> None:
         """It tries again every second as long as there is something to save."""

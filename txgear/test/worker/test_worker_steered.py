@@ -87,7 +87,7 @@ class HelloTests(RunningWorkerTestCase):
     def test_a_server_that_does_not_know_it(self) -> None:
         """All is as it would be without."""
         self.start()
-        self.server.line.send(ERROR, b"UNKNOWN_COMMAND", b"what?")
+        self.server.line.send(ERROR, b"INVALID_COMMAND", b"what?")
         self.assertEqual([], self.server.line.packets())
         self.server.line.send(NO_JOB)
         self.assertEqual([("PRE_SLEEP",)], self.server.line.packets())
