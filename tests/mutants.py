@@ -1647,9 +1647,30 @@ MUTANTS: Final = (
     Mutant(
         "a job is offered again of which a part may be lost",
         "worker/connection.py",
-        "            if job.attempt and self.was_read(job.parts_read):\n",
-        "            if job.attempt:\n",
+        "            if job.attempt and self.was_read(job.parts_read) and job not in self._given:\n",
+        "            if job.attempt and job not in self._given:\n",
         "worker.test_worker_away",
+    ),
+    Mutant(
+        "a job that was never begun is kept while the server is away",
+        "worker/connection.py",
+        " and self.was_read(job.parts_read) and job not in self._given:\n",
+        " and self.was_read(job.parts_read):\n",
+        "worker.test_worker_away",
+    ),
+    Mutant(
+        "a server waits for good for what has been given up while it was asked",
+        "worker/links.py",
+        "        if not set(held) <= (set() if absence is None else absence.claims.keys()):\n",
+        "        if False:\n",
+        "worker.test_worker_away",
+    ),
+    Mutant(
+        "absent workers without a job are never forgotten before their time",
+        "broker/absences.py",
+        "        if len(self._queue) >= self._look_from:\n",
+        "        if False:\n",
+        "broker.test_absences",
     ),
     Mutant(
         "a job is given up although the server may just have given it back",

@@ -2,7 +2,7 @@
 A connection's bytes as lines for people: each packet by its name, with its arguments.
 
 What a packet declares costs no memory here: of a long one the beginning is kept, and the rest counted.
-Tokens are cut: of those that have the form of one the ID is left.
+Tokens are cut: of those that have the form of one the ID is left. So are the keys of workers.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from txgear.protocol.constants import (
     REQUEST_MAGIC,
     RESPONSE_MAGIC,
     SET_CLIENT_ID,
+    WORKER_GONE,
+    WORKER_HELLO,
 )
 from txgear.protocol.packets import PACKETS, PRIVATE_PACKETS, Decoder
 from txgear.protocol.textlines import shown, shown_word
@@ -32,12 +34,17 @@ SHOWN: Final = 100
 
 KNOWN: Final = {**PACKETS, **PRIVATE_PACKETS}
 
+_KEY: Final = re.compile(rb"(?i)[0-9a-f]{16,}")
+"""The key of a worker, or one with some digits too many or too few."""
+
 _CREDENTIALS: Final = {
     # A wrong token may be another secret, or a right one with a letter too many.
     LOGIN: re.compile(rb"(?s).+"),
     SET_CLIENT_ID: re.compile(rb"(?s)(?<=\Atoken=)[^;]+"),
+    WORKER_HELLO: _KEY,
+    WORKER_GONE: _KEY,
 }
-"""By packet, what of its one argument says who the sender is."""
+"""By packet, what of its arguments says who the sender is."""
 
 _AUTHORIZATION: Final = re.compile(rb"(?i)(?<=\Aauthorization:).+")
 """The same of a line of HTTP."""
@@ -121,6 +128,7 @@ class PacketView:
         decoder.extended = True
         [(found, cut)] = decoder.feed(_header.pack(magic, kind, len(body)) + body)
         arguments = list(map(bytes, cut))
+        last_size = size - len(body) + (len(arguments[-1]) if arguments else 0)
         words = [_name(kind)]
         if kind in _CREDENTIALS and found != MALFORMED:
             arguments = [_CREDENTIALS[kind].sub(_cut, argument) for argument in arguments]
@@ -129,7 +137,6 @@ class PacketView:
         elif arguments:
             *first, last = arguments
             words += map(_argument, first)
-            last_size = len(last) + size - len(body)
             words.append(_data(last, last_size) if KNOWN[kind][2] else _argument(last, last_size))
         elif size:
             words.append(f"[a body of {size} bytes, where there is to be none]")

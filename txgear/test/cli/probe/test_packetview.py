@@ -21,6 +21,8 @@ from txgear.protocol.constants import (
     SUBMIT_JOB,
     WORK_BEAT,
     WORK_COMPLETE,
+    WORKER_GONE,
+    WORKER_HELLO,
 )
 from txgear.protocol.packets import request, response
 
@@ -188,6 +190,27 @@ class PacketViewTests(SynchronousTestCase):
             ],
         )
         self.assertEqual(self.lines(response(LOGGED_IN, b"web"), magic=RESPONSE_MAGIC), ["LOGGED_IN web"])
+
+    def test_keys_of_workers_are_cut(self) -> None:
+        key = b"0123456789abcdef" * 2
+        hello = request(WORKER_HELLO, b'{"key":"' + key + b'","id":"a"}')
+        long = request(WORKER_HELLO, b'{"key":"' + key + b'","id":"' + b"a" * 100 + b'"}')
+        self.assertEqual(
+            self.lines(
+                hello
+                + long
+                + request(WORKER_GONE, key, b"killed")
+                + request(WORKER_GONE, key.upper() + b"0", b"killed")
+                + request(WORKER_GONE, key)
+            ),
+            [
+                'WORKER_HELLO "{"key":"...","id":"a"}"',
+                "WORKER_HELLO (150 bytes)",
+                'WORKER_GONE ... "killed"',
+                'WORKER_GONE ... "killed"',
+                'WORKER_GONE ... ""',
+            ],
+        )
 
     def test_the_end_is_told_once(self) -> None:
         self.assertEqual(list(self.view.feed(b"stat")), [])
