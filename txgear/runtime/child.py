@@ -246,9 +246,11 @@ def work(control: socket.socket, page: int) -> int:
             log_lines.take_over_logging()
         except BaseException as error:
             status = FAILED
-            if not isinstance(error, ConfigurationError):
+            if isinstance(error, ConfigurationError):
+                child.failed(str(error))
+            else:
                 traceback.print_exc()
-            child.failed(f"{type(error).__name__}: {error}")
+                child.failed(f"{type(error).__name__}: {error}")
             return
         for message in more:
             child.received(message)

@@ -296,6 +296,8 @@ class WorkerGroup:
             self._gone(member.key, reason)
         if member.why_ended:
             self.log.error("{child}: {reason}", child=member.id, reason=member.why_ended)
+        elif not reason:
+            self.log.info("{child} has left", child=member.id)
         if member is self._successor or member.plan is self._trial:
             self._not_renewed(member, member.why_ended or reason, now)
         elif member.why_ended:

@@ -233,7 +233,7 @@ class Health(Service):
             port = listen(self._reactor, place, 0, BACKLOG, self._questions)
             assert port is not None, "no place is optional"
             self._ports.append(port)
-            self.log.info("it is told at {address} how this is", address=shown_address(port))
+            self.log.info("health is told at {address}", address=shown_address(port))
         if self._notifier is not None:
             self._look(self._notifier)
 

@@ -40,6 +40,8 @@ LONGEST_TEXT: Final = 4000
 """Characters of a message in JSON, and of a traceback, of which the end counts."""
 QUIET: Final = ("twisted.",)
 """Whose lines are left out that are no warnings: Twisted says of each connection that it begins and ends."""
+OLD_LOG: Final = "log_legacy"
+"""What is said by C{twisted.python.log}."""
 
 _JOB: ContextVar[tuple[WorkerJob, float] | None] = ContextVar("txgear_job", default=None)
 """The job whose function runs here, and when it began."""
@@ -63,13 +65,17 @@ class Lines:
     Writes events as lines.
     """
 
-    def __init__(self, stream: TextIO, style: str, worker: str, *, timed: bool = False) -> None:
+    def __init__(
+        self, stream: TextIO, style: str, worker: str, *, timed: bool = False, quiet: tuple[str, ...] = QUIET
+    ) -> None:
         """
         @param style: C{text} or L{JSON}.
         @param worker: what wrote it; it stands in JSON only.
-        @param timed: whether text says when, and whether it is a warning; JSON does.
+        @param timed: whether text says when; JSON does.
+        @param quiet: the beginnings of namespaces of which only warnings, and worse, are written.
         """
         self._timed = timed
+        self._quiet = quiet
         self._stream = stream
         self._is_json = style == JSON
         self._write = self._write_json if self._is_json else self._write_text
@@ -83,11 +89,15 @@ class Lines:
             self._put(f"{_line_of_child(event)}\n")
             return
         level, namespace = event["log_level"], event["log_namespace"]
-        if namespace.startswith(QUIET) and level < LogLevel.warn:
+        if level < (LogLevel.warn if namespace.startswith(self._quiet) else LogLevel.info):
             return
         failure = event.get("log_failure")
         message = eventAsText(event, includeTraceback=False, includeTimestamp=False, includeSystem=False)
-        trace = "" if failure is None else _trace(failure, of_job="handle" in event)
+        of_job = failure is not None and "handle" in event
+        if of_job:
+            # Twisted takes all that is raised as critical; a job that failed is not, for a runtime.
+            level = LogLevel.error
+        trace = "" if failure is None else _trace(failure, of_job)
         self._write(event["log_time"], level.name, namespace, message, trace, _facts(event))
 
     # Those of Python
@@ -105,7 +115,7 @@ class Lines:
     def record(self, record: logging.LogRecord) -> None:
         """Write a record of C{logging}."""
         trace = "" if record.exc_info is None else _formatter.formatException(record.exc_info)
-        level = record.levelname.lower()
+        level = _LEVELS.get(record.levelname) or record.levelname.lower()
         self._write(record.created, level, record.name, record.getMessage(), trace, _facts({}))
 
     # The lines
@@ -116,9 +126,10 @@ class Lines:
         if _JOB.get() is not None:
             attempt = f", attempt {facts['attempt']}" if "attempt" in facts else ""
             message = f"{facts['handle']} of {facts['function']}{attempt}: {message}"
+        if level != LogLevel.info.name:
+            message = f"{level}: {message}"
         if self._timed:
-            mark = "" if level == LogLevel.info.name else f"{level}: "
-            message = f"{formatTime(moment)} {mark}{message}"
+            message = f"{formatTime(moment)} {message}"
         self._put(f"{message}\n{trace}\n" if trace else f"{message}\n")
 
     def _write_json(
@@ -145,6 +156,8 @@ class _FromLogging(logging.Handler):
 
 
 _formatter: Final = logging.Formatter()
+_LEVELS: Final = {"WARNING": LogLevel.warn.name}
+"""What levels of C{logging} are called in Twisted, where that is something else."""
 
 
 def _line_of_child(event: LogEvent) -> str:
@@ -198,7 +211,9 @@ def _facts(event: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("handle", "function"):
         value = event.get(name)
         if isinstance(value, bytes):
-            found[name] = value.decode("utf-8", "backslashreplace")
+            value = value.decode("utf-8", "backslashreplace")
+        if isinstance(value, str):
+            found[name] = value
     if found and event.get("attempt"):
         found["attempt"] = event["attempt"]
     return found

@@ -4,12 +4,14 @@ A runtime that is all that its process does: its signals, whoever asks how it is
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 
+from txgear._version import __version__
 from txgear.daemon.notify import notifier
 from txgear.runtime.config import RuntimeTable
 from txgear.runtime.health import Health
@@ -67,6 +69,13 @@ class RuntimeService(Supervisor):
         @raise ConfigurationError: nobody can be told how this is: a port cannot be opened.
         """
         self._health.startService()
+        self.log.info(
+            "txgear {version} runs {file} as process {pid}: {groups}",
+            version=__version__,
+            file=self._config,
+            pid=os.getpid(),
+            groups=", ".join(f"group {name}" for name in self.table.group),
+        )
         self._heed_signals()
         # Again, when the reactor has installed its own.
         self._reactor.callWhenRunning(self._heed_signals)
@@ -79,7 +88,11 @@ class RuntimeService(Supervisor):
         self._health.stopping()
         if self._watcher is not None:
             self._watcher.stop()
-        return super().stopService().addCallback(lambda _: self._health.stopService())
+        return super().stopService().addCallback(self._all_ended)
+
+    def _all_ended(self, _: None) -> Deferred[None]:
+        self.log.info("all processes have ended")
+        return self._health.stopService()
 
     def _heed_signals(self) -> None:
         for number, action in (

@@ -21,12 +21,14 @@ from txgear.daemon.startup import check_twistd, print_mistakes_as_lines
 from txgear.errors import ConfigurationError
 from txgear.net.monotonic import use_monotonic_clock
 from txgear.runtime.config import RuntimeTable
-from txgear.runtime.loglines import JSON, Lines
+from txgear.runtime.loglines import JSON, OLD_LOG, QUIET, Lines
 from txgear.runtime.reading import read_runtime
 
 NAME: Final = "txgear-worker"
 SUPERVISOR: Final = "supervisor"
 """What lines in JSON say that no child has written."""
+TWISTEDS: Final = (*QUIET, OLD_LOG)
+"""In the supervisor nobody but Twisted uses the old log: to say that a port is open, and closed."""
 
 
 class Options(UsageOptions):
@@ -115,12 +117,12 @@ def logger_of(table: RuntimeTable) -> str:
 
 def text_log() -> Lines:
     """What writes the log as text for who looks at it, on the standard output."""
-    return Lines(sys.stdout, "text", SUPERVISOR, timed=True)
+    return Lines(sys.stdout, "text", SUPERVISOR, timed=True, quiet=TWISTEDS)
 
 
 def json_log() -> Lines:
     """What writes the log where the file says C{log = "json"}."""
-    return Lines(sys.stdout, JSON, SUPERVISOR)
+    return Lines(sys.stdout, JSON, SUPERVISOR, quiet=TWISTEDS)
 
 
 def makeService(options: Options) -> IService:

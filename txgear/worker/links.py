@@ -290,10 +290,12 @@ class ServerLinks:
         self._problems.pop(connection.server, None)
         self._connectors[connection.server].proved()
         self._ready.insert(0, connection)
+        count = len(self._abilities) - len(self._refused[connection.server])
         self.log.info(
-            "working at {server}: {count} functions",
+            "working at {server}: {count} {functions}",
             server=connection.server.name,
-            count=len(self._abilities) - len(self._refused[connection.server]),
+            count=count,
+            functions="function" if count == 1 else "functions",
         )
         if self._may_work_at(connection.server):
             self._denials.pop(connection.server, None)
@@ -340,7 +342,8 @@ class ServerLinks:
         server = connection.server
         if connection in self._ready:
             self._ready.remove(connection)
-            self.log.info("no longer working at {server}: {reason}", server=server.name, reason=reason)
+            if server not in self._leaving:
+                self.log.info("no longer working at {server}: {reason}", server=server.name, reason=reason)
         absence = self._absences.get(server)
         if absence is not None and absence.is_over:
             self._end_absence(server, _AWAY_TOO_LONG)

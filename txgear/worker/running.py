@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from txgear.net import arguments
 from txgear.protocol.constants import WORK_EXCEPTION, WORK_FAIL, WORK_RETRY
+from txgear.protocol.textlines import text
 from txgear.worker.functions import Ability, Fail, FailWithText, Function, RetryLater
 from txgear.worker.job import WorkerJob
 from txgear.worker.threads import Handed, Threads
@@ -175,7 +176,7 @@ class RunningJobs:
     def _start(self, job: WorkerJob, now: float) -> None:
         ability = self._abilities.get(job.function)
         if ability is None:
-            self.log.warn("{server} gave a job of {function}", server=job.server, function=job.function)
+            self.log.warn("{server} gave a job of {function}", server=job.server, function=text(job.function))
             job.finish(job.packet(WORK_FAIL, [], job.handle))
             return
         self._running.add(job)
@@ -218,7 +219,9 @@ class RunningJobs:
                     try:
                         each.call(*each.arguments)
                     except Exception:
-                        self.log.failure("what a thread of job {handle} handed over", handle=each.job.handle)
+                        self.log.failure(
+                            "what a thread of job {handle} handed over", handle=text(each.job.handle)
+                        )
             finally:
                 self._starting = starting
             self._start_waiting()
@@ -282,8 +285,8 @@ class RunningJobs:
             self.log.failure(
                 "job {handle} of {function} raised",
                 failure,
-                handle=job.handle,
-                function=job.function,
+                handle=text(job.handle),
+                function=text(job.function),
                 attempt=job.attempt,
             )
         return job.packet(WORK_EXCEPTION, [job.handle], exception_text(failure, most))
@@ -291,9 +294,9 @@ class RunningJobs:
     def _overdue(self, job: WorkerJob, timeout: float) -> None:
         job.timer = None
         self.log.warn(
-            "job {handle} of {function} has not ended within {timeout} seconds; it is given up",
-            handle=job.handle,
-            function=job.function,
+            "job {handle} of {function} has not ended within {timeout:g} seconds; it is given up",
+            handle=text(job.handle),
+            function=text(job.function),
             timeout=timeout,
         )
         self.give_up(job, "its time was up")

@@ -15,7 +15,7 @@ from twisted.logger import Logger, LogLevel, LogPublisher, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.runtime.loglines import JSON, JobLines, Lines
+from txgear.runtime.loglines import JSON, OLD_LOG, QUIET, JobLines, Lines
 from txgear.worker import Fail, FailWithText, RetryLater
 
 
@@ -91,7 +91,7 @@ class TextTests(LinesTestCase):
         self.lines()
         self.logger().failure("it raised", Failure(ValueError("no")))
         text = self.taken()
-        self.assertTrue(text.startswith("it raised\nTraceback"), text)
+        self.assertTrue(text.startswith("critical: it raised\nTraceback"), text)
         self.assertTrue(text.endswith("ValueError: no\n"), text)
 
     def test_timed(self) -> None:
@@ -108,7 +108,24 @@ class TextTests(LinesTestCase):
         twisted = self.logger("twisted.web.client._HTTP11ClientFactory")
         twisted.info("Starting factory")
         twisted.warn("careful")
-        self.assertEqual(self.taken(), "careful\n")
+        self.assertEqual(self.taken(), "warn: careful\n")
+
+    def test_debug(self) -> None:
+        """What helps to find a mistake in the program itself is not for operators."""
+        self.lines()
+        self.logger().debug("attempt 2 at server in 0.3 seconds")
+        self.assertEqual(self.taken(), "")
+
+    def test_old_log(self) -> None:
+        """Users' functions may use it; Twisted does, too, which the supervisor leaves out."""
+        self.lines()
+        self.logger(OLD_LOG).info("hello")
+        self.assertEqual(self.taken(), "hello\n")
+        quiet = Lines(self.stream, "text", "supervisor", quiet=(*QUIET, OLD_LOG))
+        publisher = LogPublisher(quiet)
+        Logger(OLD_LOG, observer=publisher).info("Factory starting on 9180")
+        Logger(OLD_LOG, observer=publisher).error("a mistake")
+        self.assertEqual(self.taken(), "error: a mistake\n")
 
 
 class JsonTests(LinesTestCase):
@@ -147,11 +164,11 @@ class JsonTests(LinesTestCase):
         """What the worker says of a job has its facts in the event."""
         self.lines(JSON)
         self.logger().failure(
-            "job {handle} raised", Failure(ValueError("no")), handle=b"H:1", function=b"f", attempt=1
+            "job {handle} raised", Failure(ValueError("no")), handle="H:1", function=b"f", attempt=1
         )
         (found,) = self.objects()
         self.assertEqual((found["handle"], found["function"], found["attempt"]), ("H:1", "f", 1))
-        self.assertEqual(found["traceback"], "ValueError: no")
+        self.assertEqual((found["level"], found["traceback"]), ("error", "ValueError: no"))
 
     def test_long(self) -> None:
         """Of a message the beginning counts, of a traceback the end."""
@@ -203,7 +220,7 @@ class LoggingTests(LinesTestCase):
             log.exception("it raised")
         first, second, *_, last = self.taken().splitlines()
         self.assertEqual(first, "H:vm:7 of thumb \\xff, attempt 2: 5 bytes")
-        self.assertEqual((second, last), ("it raised", "ValueError: no"))
+        self.assertEqual((second, last), ("error: it raised", "ValueError: no"))
 
     def test_in_json(self) -> None:
         self.lines(JSON).take_over_logging()
@@ -211,7 +228,7 @@ class LoggingTests(LinesTestCase):
         (found,) = self.objects()
         self.assertEqual(
             (found["level"], found["logger"], found["handle"], found["message"]),
-            ("warning", "shop", "H:vm:7", "careful"),
+            ("warn", "shop", "H:vm:7", "careful"),
         )
 
     def test_somebody_else_has_seen_to_it(self) -> None:
@@ -242,18 +259,16 @@ class JobLinesTests(LinesTestCase):
             context.run(hooks.end, this)
         else:
             context.run(hooks.failure, this, Failure(error))
-        head, _, said = self.taken().partition(": ")
-        self.assertIn(head, ("", "H:vm:7 of thumb \\xff, attempt 2"))
-        return said
+        return self.taken().replace("H:vm:7 of thumb \\xff, attempt 2: ", "")
 
     def test_done(self) -> None:
         self.assertEqual(self.ended(), "")
         self.assertEqual(self.ended(all_jobs=True), "done after 0.250 s\n")
 
     def test_failed(self) -> None:
-        self.assertEqual(self.ended(Fail()), "failed after 0.250 s\n")
+        self.assertEqual(self.ended(Fail()), "warn: failed after 0.250 s\n")
         self.assertEqual(
-            self.ended(FailWithText(b"out of ink \xff")), "failed after 0.250 s: out of ink \\xff\n"
+            self.ended(FailWithText(b"out of ink \xff")), "warn: failed after 0.250 s: out of ink \\xff\n"
         )
 
     def test_put_off(self) -> None:
@@ -262,7 +277,7 @@ class JobLinesTests(LinesTestCase):
     def test_given_up(self) -> None:
         self.assertEqual(
             self.ended(ValueError(), gone=True, why_gone="its time was up"),
-            "given up after 0.250 s: its time was up\n",
+            "warn: given up after 0.250 s: its time was up\n",
         )
 
     def test_raised(self) -> None:

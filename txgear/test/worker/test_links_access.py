@@ -99,7 +99,7 @@ class RefusedFunctionsTests(AccessTestCase):
         self.assertEqual(
             [
                 "server does not let this worker work: ACCESS_DENIED: Not allowed: work a\\x09b",
-                "working at server: 1 functions",
+                "working at server: 1 function",
             ],
             self.logged(),
         )
