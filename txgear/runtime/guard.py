@@ -54,7 +54,11 @@ class ChildrensGuard:
 
     def _start(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, f"{self._grace:g}"], stdin=subprocess.PIPE, bufsize=0
+            [sys.executable, "-m", __name__, f"{self._grace:g}"],
+            stdin=subprocess.PIPE,
+            bufsize=0,
+            # Signals to the supervisor's group, as Ctrl-C is one, are not for it, from the beginning.
+            start_new_session=True,
         )
         self._write("".join(f"+{group.pid} {group.mark}\n" for group in self._groups))
 

@@ -158,7 +158,8 @@ class Guard:
 
 def alone(*, keep_stdin: bool = False) -> None:
     """Belong to no terminal, hold nobody's files open, and heed no signal that is meant for the worker."""
-    os.setsid()
+    if os.getsid(0) != os.getpid():
+        os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(1 if keep_stdin else 0, 3):
         os.dup2(null, descriptor)

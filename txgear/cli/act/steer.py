@@ -59,7 +59,7 @@ class Order(NamedTuple):
 
 
 @click.command(epilog="Example: txgear steer pause images-3")
-@click.argument("word", type=click.Choice(WORDS), metavar="|".join(WORDS))
+@click.argument("word", type=click.Choice(WORDS), metavar="WORD")
 @click.argument("names", metavar="[FUNCTION] [WORKER]...", nargs=-1)
 @click.option("--function", metavar="PATTERN", help="All workers with a function like it: 'mail.*'.")
 @click.option(

@@ -62,6 +62,12 @@ def show(api: Api, as_json: bool, found: Mapping[str, Any]) -> None:
         write_details(document)
 
 
+def _shown(way: str, value: Any) -> str:
+    """What has the name of a time may be a yes or no elsewhere, as whether a worker is silent."""
+    shows = SHOWS.get(way) or SHOWS.get(way.rpartition(".")[2])
+    return plain(value) if shows is None or isinstance(value, bool) else shows(value)
+
+
 def write_details(document: Mapping[str, Any]) -> None:
     """
     Write what the API says of one thing. What has parts becomes a line for each, C{settings.retries}; where
@@ -71,7 +77,7 @@ def write_details(document: Mapping[str, Any]) -> None:
     people = is_terminal()
     members = _members(document, tables if people else None)
     facts = {way: value for way, value in members if not people or value not in (None, "")}
-    write_facts(facts, lambda way, value: (SHOWS.get(way) or SHOWS.get(way.rpartition(".")[2], plain))(value))
+    write_facts(facts, _shown)
     for name, rows in tables.items():
         print(f"\n{name}")
         names = [each for each in rows[0] if each not in HIDDEN]
