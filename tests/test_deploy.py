@@ -52,6 +52,7 @@ def test_each_file_is_looked_at() -> None:
     known = {
         *("txgear.toml", "caddy/Caddyfile", "haproxy/haproxy.cfg", "logrotate/txgear"),
         *("docker/Dockerfile", "docker/Dockerfile.dockerignore", "docker/compose.yaml"),
+        "docker/Dockerfile.workers",
         *("nginx/txgear.conf", "nginx/stream.conf", "supervisor/txgear.conf", "supervisor/worker.conf"),
         *(f"systemd/txgear{end}" for end in (".service", "@.service", ".socket", ".service.d/socket.conf")),
         "systemd/txgear-worker.service",
@@ -59,7 +60,7 @@ def test_each_file_is_looked_at() -> None:
             f"kubernetes/{name}.yaml"
             for name in ("configmap", "deployment-postgresql", "poddisruptionbudget")
         ),
-        *(f"kubernetes/{name}.yaml" for name in ("secret", "service", "statefulset")),
+        *(f"kubernetes/{name}.yaml" for name in ("secret", "service", "statefulset", "workers")),
     }
     there = {str(path.relative_to(DEPLOY)) for path in DEPLOY.rglob("*") if path.is_file()}
     assert {name for name in there if not name.startswith("debian/")} == known
@@ -147,7 +148,7 @@ def test_a_runtime_as_a_service(start_server: Servers, programs: Programs, tmp_p
     assert command[0] == INSTALLED
     manager = Manager(tmp_path)
     runtime = programs.start([*twistd(), *command[1:]], env=manager.environ(watchdog=30.0))
-    assert manager.until("READY")["STATUS"].startswith("1 processes, 1 of them ready")
+    assert manager.until("READY")["STATUS"].startswith("1 process, 1 of them ready")
     runtime.signal(signal.SIGTERM)
     manager.until("STOPPING")
     assert runtime.wait() == 0, runtime.log()
@@ -157,9 +158,10 @@ def test_a_runtime_as_a_service(start_server: Servers, programs: Programs, tmp_p
 # Containers
 
 
-def test_dockerfile() -> None:
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.workers"])
+def test_dockerfile(name: str) -> None:
     tool = of_python("hadolint")
-    accepts(tool, DEPLOY / "docker" / "Dockerfile")
+    accepts(tool, DEPLOY / "docker" / name)
 
 
 def test_dockerfile_s_commands(programs: Programs, tmp_path: Path) -> None:
@@ -177,6 +179,25 @@ def test_dockerfile_s_commands(programs: Programs, tmp_path: Path) -> None:
     assert run(healthy).returncode == 0
     # STOPSIGNAL
     assert server.stop() == 0
+    assert run(healthy).returncode == 1
+
+
+def test_commands_of_the_workers_dockerfile(programs: Programs, tmp_path: Path) -> None:
+    """What the image runs is a runtime, and its health check finds it, and finds it gone."""
+    port = str(free_port())
+    text = (DEPLOY / "docker" / "Dockerfile.workers").read_text().replace("9180", port)
+    found = re.findall(r"^(?:ENTRYPOINT|CMD|HEALTHCHECK .* CMD) (\[.*\])$", text, re.MULTILINE)
+    check, entry, command = map(json.loads, found)
+    assert (entry[0], check[0]) == ("txgear", "python")
+    (tmp_path / "workers.toml").write_text(
+        f'servers = ["127.0.0.1:1"]\nhealth = "127.0.0.1:{port}"\n[group.a.function.wc]\ncommand = ["wc"]\n'
+    )
+    runtime = programs.start([*txgear(), *entry[1:], *(str(tmp_path / word) for word in command)])
+    wait_until(lambda: b"health is told" in runtime.stdout, what="a runtime")
+    healthy = [sys.executable, *check[1:]]
+    assert run(healthy).returncode == 0
+    # STOPSIGNAL
+    assert runtime.stop() == 0
     assert run(healthy).returncode == 1
 
 

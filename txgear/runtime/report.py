@@ -42,7 +42,8 @@ class Report:
         members = [member for group in groups for member in group.members]
         ready = sum(1 for member in members if member.state == READY)
         jobs = sum(len(list(member.seen().running)) for member in members)
-        return f"{len(members)} processes, {ready} of them ready; {jobs} jobs in hand"
+        processes = _counted(len(members), "process", "es")
+        return f"{processes}, {ready} of them ready; {_counted(jobs, 'job', 's')} in hand"
 
     def status(self) -> dict[str, Any]:
         """
@@ -63,6 +64,10 @@ class Report:
             },
             "groups": {name: _group(group) for name, group in self._supervisor.groups.items()},
         }
+
+
+def _counted(count: int, what: str, ending: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}{ending}"
 
 
 def _group(group: WorkerGroup) -> dict[str, Any]:

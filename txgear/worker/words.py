@@ -14,7 +14,10 @@ from twisted.python.failure import Failure
 
 from txgear.errors import TxgearError
 from txgear.protocol.constants import STEERED_DONE, STEERED_REFUSED
+from txgear.protocol.textlines import for_line, text
 
+SHOWN_BYTES: Final = 200
+"""So much of an argument stands in the log."""
 _word: Final = re.compile(r"[a-z][a-z-]{0,31}\Z")
 
 Word = Callable[[bytes], Any]
@@ -63,7 +66,8 @@ class Words:
         call = self._calls.get(name)
         if call is None:
             return succeed((STEERED_REFUSED, "It does not know this word"))
-        self.log.info("{server} says {word}", server=server, word=name)
+        more = f" {for_line(text(argument[:SHOWN_BYTES])).decode()}" if argument else ""
+        self.log.info("{server} says {word}{more}", server=server, word=name, more=more)
         return maybeDeferred(call, argument).addCallbacks(_done, self._failed, errbackArgs=(name,))
 
     def _failed(self, failure: Failure, word: str) -> tuple[bytes, str]:

@@ -35,7 +35,7 @@ class WordsTests(SynchronousTestCase):
         with capturedLogs() as events:
             self.assertEqual((b"done", "In a moment"), self.say(b"restart", b"now"))
         self.assertEqual([b"now"], self.said)
-        self.assertEqual(["server says restart"], [formatEvent(event) for event in events])
+        self.assertEqual(["server says restart now"], [formatEvent(event) for event in events])
 
     def test_nothing_to_say(self) -> None:
         self.words.add("restart", self.answer(None))
