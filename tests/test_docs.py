@@ -59,7 +59,10 @@ def configurations(page: Path) -> list[str]:
     return [
         text
         for language, text in blocks(page)
-        if language == "toml" and not text.startswith("[build-system]") and page.parent != RUNTIME
+        if language == "toml"
+        and not text.startswith("[build-system]")
+        and page.parent != RUNTIME
+        and "[group." not in text
     ]
 
 
@@ -83,6 +86,7 @@ def pages() -> list[Path]:
     return sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)
 
 
+WITH_GROUPS: Final = [page for page in pages() if page.parent == RUNTIME or "\n[group." in page.read_text()]
 CONFIGURED: Final = [page for page in pages() if configuration(page)]
 WITH_EXAMPLES: Final = [page for page in CONFIGURED if examples(page)]
 
@@ -126,11 +130,11 @@ def test_configuration(page: Path) -> None:
     parse_config(configuration(page), name(page))
 
 
-@pytest.mark.parametrize("page", sorted(RUNTIME.glob("*.md")), ids=name)
+@pytest.mark.parametrize("page", WITH_GROUPS, ids=name)
 def test_configuration_of_a_runtime(page: Path) -> None:
     """What a page would have written down is right; some of it is for all groups, and names none."""
     for language, text in blocks(page):
-        if language == "toml":
+        if language == "toml" and (page.parent == RUNTIME or "[group." in text):
             parse_runtime(text if "[group." in text else text + GROUP, name(page))
 
 

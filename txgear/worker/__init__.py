@@ -41,7 +41,7 @@ from txgear.worker.running import InThread, RunningJobs
 from txgear.worker.state import FunctionState, State, memory_taken
 from txgear.worker.words import Refused, Word, Words
 
-__all__ = ["Fail", "FailWithText", "Refused", "RetryLater", "Worker", "WorkerJob"]
+__all__ = ["Fail", "FailWithText", "Refused", "RetryLater", "Worker", "WorkerJob", "partitioned"]
 
 STOP_SECONDS: Final = 60.0
 """
