@@ -21,6 +21,8 @@ LOOK_SECONDS: Final = 1.0
 """How often it is looked for jobs that have taken too long, at the least."""
 LOOKS: Final = 10
 """How often it is looked in the time of a shorter limit."""
+CHECKS: Final = 100
+"""Turns of a loop in which the interpreter looks for what is to be raised; it does in each."""
 
 
 class TimeLimit(TxgearError):
@@ -106,12 +108,14 @@ class InThread:
     def __init__(self) -> None:
         self._lock = Lock()
         self._thread: int | None = get_ident()
+        self._told: type[TimeLimit] | None = None
 
     def tell(self, seconds: float) -> None:
         """Part of L{Limited}."""
         with self._lock:
             if self._thread is not None:
-                _raise_in(self._thread, type("TimeLimit", (_ToldLimit,), {"text": _time_text(seconds)}))
+                self._told = type("TimeLimit", (_ToldLimit,), {"text": _time_text(seconds)})
+                _raise_in(self._thread, self._told)
 
     def run(self, call: Callable[[], Any]) -> Any:
         """
@@ -122,11 +126,17 @@ class InThread:
         try:
             return call()
         finally:
-            with self._lock:
-                thread, self._thread = self._thread, None
-                if thread is not None:
-                    # It may have been told, and not have heard it yet: that must not come up elsewhere.
-                    _raise_in(thread, None)
+            try:
+                with self._lock:
+                    thread, self._thread = self._thread, None
+                if self._told is not None and thread is not None:
+                    # It may not have heard it yet, and that must not come up elsewhere: it does here. It
+                    # cannot be taken back: with that Python 3.11 stands still where something traces it.
+                    _raise_in(thread, self._told)
+                    for _ in range(CHECKS):
+                        pass
+            except TimeLimit:
+                pass
 
 
 class _ToldLimit(TimeLimit):
@@ -146,7 +156,6 @@ def _time_limit(seconds: float) -> TimeLimit:
     return TimeLimit(_time_text(seconds))
 
 
-def _raise_in(thread: int, kind: type[BaseException] | None) -> None:
-    """Have the interpreter raise an exception in a thread; C{None} takes back one that was not raised yet."""
-    exception = None if kind is None else ctypes.py_object(kind)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), exception)
+def _raise_in(thread: int, kind: type[BaseException]) -> None:
+    """Have the interpreter raise an exception in a thread, in place of one that was not raised there yet."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(kind))

@@ -5,6 +5,7 @@ Tests for L{txgear.runtime.timelimits}.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -126,3 +127,21 @@ class InThreadTests(SynchronousTestCase):
         job.tell(1)
         for _ in range(1000):
             pass
+
+    def test_told_and_over(self) -> None:
+        """What was told is over with its job, whether its function has heard it or not."""
+        for _ in range(200):
+            job = InThread()
+            teller = threading.Thread(target=job.tell, args=(1,))
+
+            def call(start: Callable[[], object] = teller.start) -> int:
+                start()
+                return 5
+
+            try:
+                self.assertEqual(job.run(call), 5)
+            except TimeLimit as error:
+                self.assertEqual(str(error), "it has taken longer than 1 seconds")
+            teller.join(60)
+            for _ in range(1000):
+                pass
