@@ -1717,8 +1717,8 @@ MUTANTS: Final = (
     Mutant(
         "a function that was told of its time too late hears of it elsewhere",
         "runtime/timelimits.py",
-        "            if self._thread is not None:\n                _raise_in(",
-        "            if True:\n                _raise_in(",
+        "            if self._thread is not None:\n                self._told",
+        "            if True:\n                self._told",
         "runtime.test_timelimits",
     ),
     Mutant(
