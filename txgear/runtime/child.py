@@ -84,7 +84,7 @@ class Child:
         self._reactor = reactor
         self._task = task
         self._worker = worker
-        self._slots = JobSlots(StatusPage(page, page_slots(self._group.concurrency)), self._group.concurrency)
+        self._slots = JobSlots(StatusPage(page, page_slots(self._group.concurrency)))
         self._is_leaving = False
         self._answers: dict[int, Deferred[Answer]] = {}
         self._asked = 0

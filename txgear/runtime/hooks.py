@@ -52,13 +52,13 @@ class _Some:
             if hook is not None and not callable(hook):
                 raise ConfigurationError(f"{place} has a {name} that cannot be called")
         begin, end, failure = found
-        self.begin: Callable[[WorkerJob], object] = begin or _nothing
-        self.end: Callable[[WorkerJob], object] = end or _nothing
-        self.failure: Callable[[WorkerJob, Failure], object] = failure or _nothing
+        self.begin: Callable[[WorkerJob], object] = begin or nothing
+        self.end: Callable[[WorkerJob], object] = end or nothing
+        self.failure: Callable[[WorkerJob, Failure], object] = failure or nothing
 
 
-def _nothing(*_: object) -> None:
-    """Nobody wants to know this."""
+def nothing(*_: object) -> None:
+    """Stands where nobody wants to know something: it is not called."""
 
 
 def load_hooks(names: Iterable[str], load: Callable[[str], ModuleType] = import_module) -> list[JobHooks]:
@@ -98,9 +98,9 @@ class AllHooks:
     def __init__(self, hooks: Iterable[JobHooks]) -> None:
         found = tuple(hooks)
         # Each of these is called for each job.
-        self._begins = tuple(each.begin for each in found)
-        self._ends = tuple(each.end for each in reversed(found))
-        self._failures = tuple(each.failure for each in reversed(found))
+        self._begins = tuple(each.begin for each in found if each.begin is not nothing)
+        self._ends = tuple(each.end for each in reversed(found) if each.end is not nothing)
+        self._failures = tuple(each.failure for each in reversed(found) if each.failure is not nothing)
 
     def begin(self, job: WorkerJob) -> None:
         """Part of L{JobHooks}."""

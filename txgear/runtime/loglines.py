@@ -29,6 +29,7 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from txgear.runtime.hooks import nothing
 from txgear.worker import Fail, FailWithText, RetryLater, WorkerJob
 from txgear.worker.tracebacks import exception_text
 
@@ -233,17 +234,15 @@ class JobLines:
         """
         @param all_jobs: whether those that are done have a line as well.
         """
-        self._all = all_jobs
         self._now = now
+        self.end: Callable[[WorkerJob], object] = self._done if all_jobs else nothing
 
     def begin(self, job: WorkerJob) -> None:
         """Part of L{txgear.runtime.hooks.JobHooks}."""
         _JOB.set((job, self._now()))
 
-    def end(self, job: WorkerJob) -> None:
-        """Part of L{txgear.runtime.hooks.JobHooks}."""
-        if self._all:
-            self.log.info("done after {seconds:.3f} s", seconds=self._seconds())
+    def _done(self, job: WorkerJob) -> None:
+        self.log.info("done after {seconds:.3f} s", seconds=self._seconds())
 
     def failure(self, job: WorkerJob, failure: Failure) -> None:
         """Part of L{txgear.runtime.hooks.JobHooks}."""

@@ -189,7 +189,7 @@ class Member:
 
     def seen(self) -> Seen:
         """What is known of it now."""
-        turned, _, done, idle_since = self._page.head()
+        turned, done, idle_since = self._page.head()
         running = list(self._page.running())
         return Seen(self._clock.seconds(), self.started, turned, done, idle_since, self.memory, running)
 

@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 from txgear.runtime.status import StatusPage
 from txgear.worker import WorkerJob
 
-NO_SLOT: Final = -1
-"""What a job has that found no free place on the page."""
+NO_PLACE: Final = -1
+"""What a job has that found none free on the page."""
 MORE_SLOTS: Final = 16
 """Places beside those of C{concurrency}: functions in threads that are given up run on for a while."""
 
@@ -27,56 +27,48 @@ def page_slots(concurrency: int) -> int:
 
 class JobSlots:
     """
-    Writes on the child's page which jobs run. Functions may run in threads, so all may be called there.
+    Writes on the child's page which jobs run. Functions may run in threads, so all may be called there, but
+    for L{turn}.
 
-    @ivar begun: how many jobs have begun.
-    @ivar ended: how many have ended.
-    @ivar idle_since: since when there has been none; 0.0 while there is one.
+    @ivar ended: how many jobs have ended.
     """
 
-    def __init__(
-        self,
-        page: StatusPage,
-        slots: int,
-        now: Callable[[], float] = monotonic,
-    ) -> None:
-        """
-        @param slots: how many places the page has.
-        """
+    def __init__(self, page: StatusPage, now: Callable[[], float] = monotonic) -> None:
         self._page = page
-        self._slots: dict[WorkerJob, int] = {}
-        self._free = list(range(slots - 1, -1, -1))
+        self._free = page.places()[::-1]
+        self._places: dict[WorkerJob, int] = {}
         self._lock = Lock()
         self._now = now
-        self.begun = 0
         self.ended = 0
-        self.idle_since = now()
+        self._idle_since = now()
+        self._ended_before = 0
 
     def begin(self, job: WorkerJob) -> None:
         """Part of L{txgear.runtime.hooks.JobHooks}: the function of a job is called."""
-        now = self._now()
-        with self._lock:
-            self.begun += 1
-            self.idle_since = 0.0
-            self._slots[job] = slot = self._free.pop() if self._free else NO_SLOT
-        if slot != NO_SLOT:
-            self._page.begin(slot, now, job.handle, job.attempt, job.function)
+        try:
+            place = self._free.pop()
+        except IndexError:
+            place = NO_PLACE
+        else:
+            self._page.begin(place, self._now(), job.handle, job.attempt, job.function)
+        self._places[job] = place
 
     def end(self, job: WorkerJob) -> None:
         """Part of L{txgear.runtime.hooks.JobHooks}: it has returned or raised."""
+        place = self._places.pop(job)
+        if place != NO_PLACE:
+            self._page.end(place)
+            self._free.append(place)
         with self._lock:
-            slot = self._slots.pop(job)
             self.ended += 1
-            if slot != NO_SLOT:
-                self._page.end(slot)
-                self._free.append(slot)
-            if not self._slots:
-                self.idle_since = self._now()
 
     def failure(self, job: WorkerJob, failure: Failure) -> None:
         """Part of L{txgear.runtime.hooks.JobHooks}."""
         self.end(job)
 
     def turn(self) -> None:
-        """The event loop turns; called from time to time."""
-        self._page.turn(self._now(), self.begun, self.ended, self.idle_since)
+        """The event loop turns; called from time to time: since when there is no job is no better known."""
+        now = self._now()
+        if self.ended != self._ended_before:
+            self._ended_before, self._idle_since = self.ended, now
+        self._page.turn(now, self._ended_before, 0.0 if self._places else self._idle_since)

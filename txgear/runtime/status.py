@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import Final, NamedTuple
 
-HEAD: Final = Struct("<dQQd")
-"""The time of its last turn, jobs that have begun, jobs that have ended, and since when it has been idle."""
-SLOT: Final = Struct("<IBB64s64sd")
-"""A job's attempt, bytes of its handle and of its function, these, and last since when it runs, or 0.0."""
+HEAD: Final = Struct("<dQd")
+"""The time of its last turn, jobs that have ended, and since when it has been idle."""
+SLOT: Final = Struct("<I65p65pd")
+"""
+A job's attempt, its handle and its function, of each 64 bytes at the most, and last since when it runs, or 0.0.
+"""
 _SINCE: Final = Struct("<d")
 """The last of that."""
+_TO_SINCE: Final = SLOT.size - _SINCE.size
 
 
 class Running(NamedTuple):
@@ -58,39 +61,39 @@ class StatusPage:
 
     # The process
 
-    def begin(self, slot: int, since: float, handle: bytes, attempt: int, function: bytes) -> None:
+    def places(self) -> list[int]:
+        """Where jobs can stand."""
+        return list(range(HEAD.size, page_size(self._slots), SLOT.size))
+
+    def begin(self, place: int, since: float, handle: bytes, attempt: int, function: bytes) -> None:
         """A job has begun."""
-        place = HEAD.size + slot * SLOT.size
-        sizes = min(len(handle), 64), min(len(function), 64)
-        # The time is written last: until then the reader sees no job in this slot.
-        SLOT.pack_into(self._memory, place, attempt, *sizes, handle, function, since)
+        # The time is written last: until then the reader sees no job there.
+        SLOT.pack_into(self._memory, place, attempt, handle, function, since)
 
-    def end(self, slot: int) -> None:
+    def end(self, place: int) -> None:
         """It has ended."""
-        _SINCE.pack_into(self._memory, HEAD.size + (slot + 1) * SLOT.size - _SINCE.size, 0.0)
+        _SINCE.pack_into(self._memory, place + _TO_SINCE, 0.0)
 
-    def turn(self, now: float, begun: int, ended: int, idle_since: float) -> None:
+    def turn(self, now: float, ended: int, idle_since: float) -> None:
         """
         The process is alive: its event loop turns.
 
         @param idle_since: since when it has had no job; 0.0 while it has one.
         """
-        HEAD.pack_into(self._memory, 0, now, begun, ended, idle_since)
+        HEAD.pack_into(self._memory, 0, now, ended, idle_since)
 
     # The supervisor
 
-    def head(self) -> tuple[float, int, int, float]:
+    def head(self) -> tuple[float, int, float]:
         """What L{turn} was told last; zeros before."""
         return HEAD.unpack_from(self._memory, 0)
 
     def running(self) -> Iterator[Running]:
         """The jobs that run."""
-        for slot in range(self._slots):
-            attempt, handle, function, name, called, since = SLOT.unpack_from(
-                self._memory, HEAD.size + slot * SLOT.size
-            )
+        for slot, place in enumerate(self.places()):
+            attempt, handle, function, since = SLOT.unpack_from(self._memory, place)
             if since:
-                yield Running(slot, since, name[:handle], attempt, called[:function])
+                yield Running(slot, since, handle, attempt, function)
 
     def close(self) -> None:
         """The page is not needed any more."""

@@ -194,8 +194,8 @@ class MemberTests(SynchronousTestCase):
         """What it writes on its page is seen without asking it."""
         member, _ = self.ready()
         page = StatusPage(self.starter.page, page_slots(1))
-        page.begin(0, 5.0, b"H:1", 2, b"f")
-        page.turn(6.0, 3, 2, 0.0)
+        page.begin(page.places()[0], 5.0, b"H:1", 2, b"f")
+        page.turn(6.0, 2, 0.0)
         seen = member.seen()
         self.assertEqual((6.0, 2, 0.0), (seen.turned, seen.done, seen.idle_since))
         self.assertEqual([(0, 5.0, b"H:1", 2, b"f")], list(seen.running))

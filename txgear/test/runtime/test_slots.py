@@ -34,13 +34,13 @@ class JobSlotsTests(SynchronousTestCase):
         file = page_file(page_size(2))
         self.addCleanup(os.close, file)
         self.page = StatusPage(file, 2)
-        self.slots = JobSlots(StatusPage(file, 2), 2, lambda: self.now)
+        self.slots = JobSlots(StatusPage(file, 2), lambda: self.now)
 
     def test_idle(self) -> None:
         """Nothing is known before the first turn; then that there is nothing to do."""
-        self.assertEqual((0.0, 0, 0, 0.0), self.page.head())
+        self.assertEqual((0.0, 0, 0.0), self.page.head())
         self.slots.turn()
-        self.assertEqual((100.0, 0, 0, 100.0), self.page.head())
+        self.assertEqual((100.0, 0, 100.0), self.page.head())
         self.assertEqual([], list(self.page.running()))
 
     def test_jobs(self) -> None:
@@ -54,15 +54,18 @@ class JobSlotsTests(SynchronousTestCase):
             list(self.page.running()),
         )
         self.slots.turn()
-        self.assertEqual((101.0, 2, 0, 0.0), self.page.head())
+        self.assertEqual((101.0, 0, 0.0), self.page.head())
         self.slots.failure(first, Failure(ValueError()))
         self.assertEqual([b"H:2"], [each.handle for each in self.page.running()])
         self.slots.turn()
-        self.assertEqual((101.0, 2, 1, 0.0), self.page.head())
+        self.assertEqual((101.0, 1, 0.0), self.page.head())
         self.now = 102.0
         self.slots.end(second)
         self.slots.turn()
-        self.assertEqual((102.0, 2, 2, 102.0), self.page.head())
+        self.assertEqual((102.0, 2, 102.0), self.page.head())
+        self.now = 103.0
+        self.slots.turn()
+        self.assertEqual((103.0, 2, 102.0), self.page.head())
 
     def test_no_place(self) -> None:
         """A job that finds no place counts all the same, and takes nobody else's."""
@@ -75,7 +78,14 @@ class JobSlotsTests(SynchronousTestCase):
         self.slots.end(jobs[0])
         self.slots.begin(job(b"H:3"))
         self.assertEqual({b"H:3", b"H:1"}, {each.handle for each in self.page.running()})
-        self.assertEqual((4, 2), (self.slots.begun, self.slots.ended))
+        self.assertEqual(2, self.slots.ended)
+
+    def test_long_names(self) -> None:
+        """Only the beginnings of a handle and of a name are there."""
+        long = job(b"H" * 300)
+        long.function = b"f" * 64
+        self.slots.begin(long)
+        self.assertEqual([Running(0, 100.0, b"H" * 64, 1, b"f" * 64)], list(self.page.running()))
 
     def test_places(self) -> None:
         """There are some for functions in threads that were given up, and run on."""
