@@ -14,7 +14,7 @@ HEAD: Final = Struct("<dQd")
 """The time of its last turn, jobs that have ended, and since when it has been idle."""
 SLOT: Final = Struct("<I65p65pd")
 """
-A job's attempt, its handle and its function, of each 64 bytes at the most, and last since when it runs, or 0.0.
+A job's attempt, 64 bytes at the most of its handle and of its function, and last since when it runs, or 0.0.
 """
 _SINCE: Final = Struct("<d")
 """The last of that."""

@@ -119,7 +119,7 @@ class LoopCall:
         """Do a job."""
         context = copy_context()
         outcome = context.run(self._begin, job)
-        if not isinstance(outcome, Deferred):
+        if isinstance(outcome, bytes):
             return outcome
         watched = None
         if self._limits is not None:
@@ -129,7 +129,7 @@ class LoopCall:
             self._returned, self._raised, (job, context, watched), {}, (job, context, watched), {}
         )
 
-    def _begin(self, job: WorkerJob) -> Any:
+    def _begin(self, job: WorkerJob) -> bytes | Deferred[Any]:
         """@return: the result, or a Deferred of what the function returns."""
         self._hooks.begin(job)
         try:

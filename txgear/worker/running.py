@@ -184,6 +184,9 @@ class RunningJobs:
             outcome = self._call_in_thread(ability, job) if ability.blocking else ability.call(job)
         except BaseException:
             outcome = Failure()
+        if isinstance(outcome, bytes):
+            self._end(outcome, job, ability)
+            return
         if isinstance(outcome, CoroutineType):
             outcome = Deferred.fromCoroutine(outcome)
         if isinstance(outcome, Deferred):
