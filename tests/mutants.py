@@ -1660,7 +1660,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a server waits for good for what has been given up while it was asked",
-        "worker/links.py",
+        "worker/absences.py",
         "        if not set(held) <= (set() if absence is None else absence.claims.keys()):\n",
         "        if False:\n",
         "worker.test_worker_away",
@@ -1674,7 +1674,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a job is given up although the server may just have given it back",
-        "worker/links.py",
+        "worker/absences.py",
         "if connection is not None and connection.awaits_welcome and not connection.closing:",
         "if False:",
         "worker.test_worker_away",

@@ -63,11 +63,13 @@ class Birth:
             self.stdout, its_stdout = os.pipe()
             opened += [self.stdout, its_stdout]
             self.stderr, its_stderr = os.pipe()
+            opened += [self.stderr, its_stderr]
+            its_page = os.dup(self.page)
         except OSError:
             for descriptor in opened:
                 os.close(descriptor)
             raise
-        self.theirs = {STDOUT: its_stdout, STDERR: its_stderr, CONTROL: opened[1], PAGE: os.dup(self.page)}
+        self.theirs = {STDOUT: its_stdout, STDERR: its_stderr, CONTROL: opened[1], PAGE: its_page}
 
     @property
     def environment(self) -> dict[str, str]:

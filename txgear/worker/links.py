@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from txgear.broker.rights import WORK, denied
 from txgear.errors import AccessDenied
-from txgear.net.connector import LONGEST_DELAY, Connector
+from txgear.net.connector import Connector
 from txgear.net.login import Login
 from txgear.net.serverconnection import Limits
 from txgear.net.servers import Server
@@ -25,11 +25,11 @@ from txgear.protocol.constants import (
     WORK_EXCEPTION,
 )
 from txgear.protocol.packets import request
+from txgear.worker.absences import Absences
 from txgear.worker.connection import WorkerConnection
 from txgear.worker.functions import Ability
 from txgear.worker.hello import Identity
 from txgear.worker.job import WorkerJob
-from txgear.worker.returning import Absence
 from txgear.worker.running import RunningJobs
 from txgear.worker.state import STATE_SECONDS, State
 from txgear.worker.words import Refused, Words
@@ -40,9 +40,6 @@ How long a server that was asked for a job keeps its claim to the room for it.
 After that another one is asked as well: a worker must not stand idle at a
 server that is dead.
 """
-HURRY_SECONDS: Final = 1.0
-"""Seconds between two attempts to connect, at the most, while jobs of the server go on here."""
-_AWAY_TOO_LONG: Final = "the server was away for too long"
 
 
 class ServerLinks:
@@ -119,7 +116,7 @@ class ServerLinks:
         self._awaiting_work: list[Deferred[None]] = []
         self._awaiting_ready: list[Deferred[None]] = []
         self._denials: dict[Server, AccessDenied] = {}
-        self._absences: dict[Server, Absence] = {}
+        self._absences = Absences(clock, self._connectors, jobs, self.jobs_wanted)
         # Under which name each gets its key: one that is given twice has two connections, and takes the
         # second for another worker.
         self._named: dict[Server, str] = {}
@@ -218,8 +215,7 @@ class ServerLinks:
         )
         self._gives_up = True
         why = f"the worker was stopped, and the job had not ended {self._stop_timeout:g} seconds later"
-        for server in list(self._absences):
-            self._end_absence(server, why)
+        self._absences.end_all(why)
         for connection in self._connected():
             if connection.grace:
                 # The server would wait for us.
@@ -256,9 +252,8 @@ class ServerLinks:
 
     def hello(self, connection: WorkerConnection) -> bytes:
         """Part of L{txgear.worker.connection.Owner}: what is said to a server of this project."""
-        absence = self._absences.get(connection.server)
-        jobs, parts = ({}, set()) if absence is None else (absence.claims, absence.parts)
-        return self._identity.packet(self._named[connection.server], jobs, parts)
+        server = connection.server
+        return self._identity.packet(self._named[server], *self._absences.claims(server))
 
     def _connected(self) -> list[WorkerConnection]:
         """The connections that are not ending, whether the server has answered yet or not."""
@@ -344,73 +339,20 @@ class ServerLinks:
             self._ready.remove(connection)
             if server not in self._leaving:
                 self.log.info("no longer working at {server}: {reason}", server=server.name, reason=reason)
-        absence = self._absences.get(server)
-        if absence is not None and absence.is_over:
-            self._end_absence(server, _AWAY_TOO_LONG)
+        self._absences.lost_again(server)
         if connection.grace and not self._gives_up:
-            self._begin_absence(connection)
+            self._absences.begin(connection)
         for job in list(connection.jobs.values()):
             if job.connection is connection:
                 self._jobs.give_up(job, f"the connection to {job.server} was lost: {reason}")
         self.jobs_wanted()
-
-    def _begin_absence(self, connection: WorkerConnection) -> None:
-        absence = Absence(self._give_up_soon)
-        connection.leave_to(absence)
-        if absence:
-            server = connection.server
-            self._absences[server] = absence
-            absence.timer = self._clock.callLater(connection.grace, self._absence_overdue, server)
-            self._connectors[server].patience = HURRY_SECONDS
-            self.log.info(
-                "{count} jobs of {server} go on for {grace:g} seconds",
-                count=len(absence),
-                server=server.name,
-                grace=connection.grace,
-            )
-
-    def _absence_overdue(self, server: Server) -> None:
-        absence = self._absences[server]
-        absence.timer = None
-        connection = self._connectors[server].connection
-        if connection is not None and connection.awaits_welcome and not connection.closing:
-            absence.is_over = True
-        else:
-            self._end_absence(server, _AWAY_TOO_LONG)
 
     def welcomed(self, connection: WorkerConnection, held: Collection[bytes]) -> None:
         """
         Part of L{txgear.worker.connection.Owner}: a server says which of the jobs that it was told of are
         still the worker's.
         """
-        absence = self._absences.get(connection.server)
-        if not set(held) <= (set() if absence is None else absence.claims.keys()):
-            # Since it was told. The server would wait for it for good: on the next connection it hears it.
-            connection.drop("gives back what has been given up meanwhile")
-        elif absence is not None:
-            offered = len(absence)
-            for job in absence.deliver(connection, held):
-                connection.take_back(job)
-            self.log.info(
-                "{server} takes {count} of {offered} jobs from before",
-                server=connection.server.name,
-                count=len(held),
-                offered=offered,
-            )
-            self._end_absence(connection.server, "the server was away, and has given it to others")
-
-    def _end_absence(self, server: Server, why: str) -> None:
-        absence = self._absences.pop(server)
-        if absence.timer is not None:
-            absence.timer.cancel()
-        if server in self._connectors:
-            self._connectors[server].patience = LONGEST_DELAY
-        for job in absence.running:
-            self._jobs.give_up(job, why)
-        self.jobs_wanted()
-
-    def _give_up_soon(self, job: WorkerJob, why: str) -> None:
-        self._clock.callLater(0, lambda: None if job.gone else self._jobs.give_up(job, why))
+        self._absences.welcomed(connection, held)
 
     @property
     def refused(self) -> dict[bytes, list[str]]:
@@ -587,8 +529,7 @@ class ServerLinks:
         Give up all jobs under way: their servers are told that they have failed, and why. One that is away is
         not waited for any more.
         """
-        for server in list(self._absences):
-            self._end_absence(server, reason)
+        self._absences.end_all(reason)
         for connection in self._connected():
             with connection.gathered():
                 for job in list(connection.jobs.values()):

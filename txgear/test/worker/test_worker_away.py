@@ -1,6 +1,6 @@
 """
-Tests of L{txgear.worker.returning}, L{txgear.worker.links} and L{txgear.worker.connection}, through a worker:
-a server that waits for it when the connection is lost.
+Tests of C{absences}, C{returning}, C{links} and C{connection}, through a worker: a server that waits for it
+when the connection is lost.
 """
 
 from __future__ import annotations
