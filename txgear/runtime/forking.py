@@ -21,7 +21,7 @@ from txgear.runtime.member import ChildGuard
 from txgear.runtime.outputs import OutputLines
 from txgear.runtime.processes import Ending, ending_of
 from txgear.runtime.processgroups import Group
-from txgear.runtime.starters import Born, SpawnStarter, spawned
+from txgear.runtime.starters import Born, Spawn, SpawnStarter, spawned
 from txgear.runtime.template import Ended, Fork, Forked, FromTemplate, Preload, Refused
 
 ORPHAN_SECONDS: Final = 0.2
@@ -43,10 +43,12 @@ class _TemplateProcess:
         environment: Mapping[str, str],
         received: Callable[[Any], object],
         ended: Callable[[str], object],
+        spawn: Spawn,
     ) -> None:
         """
         @param received: called with what it says.
         @param ended: called when its process has ended, with the reason.
+        @param spawn: starts its process.
         @raise OSError: it cannot be started.
         """
         self.is_loaded = False
@@ -61,7 +63,7 @@ class _TemplateProcess:
         self._socket = birth.control
         self._control = ControlEnd(reactor, birth.control, Lines(FromTemplate), received, lambda _: None)
         try:
-            self.born = spawned("txgear.runtime.template", birth, environment)
+            self.born = spawn("txgear.runtime.template", birth, environment)
         except OSError:
             self._close()
             raise
@@ -116,12 +118,14 @@ class ForkStarter:
         environment: Mapping[str, str],
         preload: Preload,
         load_timeout: float,
+        spawn: Spawn = spawned,
     ) -> None:
         """
         @param clock: the monotonic one.
         @param environment: all of it.
         @param preload: what the template is told.
         @param load_timeout: seconds that it may take to import the modules.
+        @param spawn: starts interpreters.
         """
         self._reactor = reactor
         self._clock = clock
@@ -129,6 +133,7 @@ class ForkStarter:
         self._environment = environment
         self._preload = preload
         self._load_timeout = load_timeout
+        self._spawn = spawn
         self._loading: IDelayedCall | None = None
         self._template: _TemplateProcess | None = None
         self._instead: SpawnStarter | None = None
@@ -150,6 +155,7 @@ class ForkStarter:
                     self._environment,
                     self._received,
                     self._template_ended,
+                    self._spawn,
                 )
             except OSError as error:
                 birth.handed_over()
@@ -215,7 +221,7 @@ class ForkStarter:
                 name=self._preload.name,
                 reason=message.reason,
             )
-            self._instead = instead = SpawnStarter(self._environment)
+            self._instead = instead = SpawnStarter(self._environment, self._spawn)
             waiting, self._waiting = self._waiting, {}
             for birth, started in waiting.values():
                 _ = instead.start(birth).chainDeferred(started)

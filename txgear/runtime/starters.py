@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.process import registerReapProcessHandler, unregisterReapProcessHandler
@@ -90,25 +90,27 @@ def spawned(module: str, birth: Birth, environment: Mapping[str, str]) -> Born:
     return born
 
 
+Spawn = Callable[[str, Birth, Mapping[str, str]], Born]
+"""Starts a new interpreter that runs a module, as L{spawned} does."""
+
+
 class SpawnStarter:
     """Starts each child as a new interpreter: what is on the disk by then is its code."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], spawn: Spawn = spawned) -> None:
         """
         @param environment: all of it.
+        @param spawn: starts an interpreter.
         """
         self._environment = environment
+        self._spawn = spawn
 
     def start(self, birth: Birth) -> Deferred[Born]:
         """Part of L{Starter}."""
         try:
-            return succeed(spawned("txgear.runtime.child", birth, self._environment))
+            return succeed(self._spawn("txgear.runtime.child", birth, self._environment))
         except OSError as error:
             return fail(error)
 
     def retire(self) -> None:
         """Part of L{Starter}."""
-
-
-MakeStarter = Callable[[Any], Starter]
-"""Makes the starter of a group, given its plan."""
