@@ -35,7 +35,8 @@ class Backoff:
             self.forget()
         else:
             self.failures += 1
-            self.not_before = now + min(2.0 ** (self.failures - 1), MOST_SECONDS)
+            # A float has no power of two beyond the thousandth, and a night has more failures than that.
+            self.not_before = now + min(2.0 ** min(self.failures - 1, 10), MOST_SECONDS)
 
     def forget(self) -> None:
         """Whatever was wrong has been changed."""

@@ -20,6 +20,13 @@ class BackoffTests(SynchronousTestCase):
             waits.append(backoff.not_before - 100.0)
         self.assertEqual([1, 2, 4, 8, 16, 32, MOST_SECONDS, MOST_SECONDS], waits)
 
+    def test_for_days(self) -> None:
+        """It is tried each minute for as long as it takes."""
+        backoff = Backoff()
+        for _ in range(2000):
+            backoff.has_ended(100.0, 0.5)
+        self.assertEqual((backoff.not_before, backoff.failures), (100.0 + MOST_SECONDS, 2000))
+
     def test_lived(self) -> None:
         """One that has lived for a while is replaced at once, and what was before is forgotten."""
         backoff = Backoff()
