@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 from twisted.logger import Logger
 
@@ -24,13 +26,15 @@ class ChildrensGuard:
 
     log = Logger()
 
-    def __init__(self, grace: float) -> None:
+    def __init__(self, grace: float, popen: Callable[..., Any] = subprocess.Popen) -> None:
         """
         @param grace: seconds that children may take to finish their jobs once the supervisor is gone.
+        @param popen: starts a process, as L{subprocess.Popen} does.
         """
         self._grace = grace
+        self._popen = popen
         self._groups: dict[Group, None] = {}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Any = None
 
     def begins(self, group: Group) -> None:
         """Part of L{txgear.runtime.member.ChildGuard}."""
@@ -53,7 +57,7 @@ class ChildrensGuard:
             self._start()
 
     def _start(self) -> None:
-        self._process = subprocess.Popen(
+        self._process = self._popen(
             [sys.executable, "-m", __name__, f"{self._grace:g}"],
             stdin=subprocess.PIPE,
             bufsize=0,
@@ -63,14 +67,12 @@ class ChildrensGuard:
         self._write("".join(f"+{group.pid} {group.mark}\n" for group in self._groups))
 
     def _write(self, text: str) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
         self._process.stdin.write(text.encode("ascii"))
 
     def leave(self) -> None:
         """Let it end; it ends the children that are left, after a while."""
         process, self._process = self._process, None
-        if process is not None and process.stdin is not None:
+        if process is not None:
             process.stdin.close()
             if not self._groups:
                 process.wait()
