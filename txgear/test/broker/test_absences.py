@@ -94,6 +94,11 @@ class LeaveTests(AbsenceTestCase):
         self.fixture.leave(self.worker)
         self.assertEqual((self.job.state, self.absent()), (QUEUED, []))
 
+    def test_a_server_that_finds_nothing(self) -> None:
+        """There is nobody to wait for."""
+        self.broker.absences.server_started(self.fixture.now)
+        self.assertEqual(self.fixture.next_call, float("inf"))
+
     def test_without_grace_all_is_lost_at_once(self) -> None:
         self.begin(0.0)
         self.fixture.leave(self.worker)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.broker.about import About, State
 from txgear.broker.lanes import Lanes
 from txgear.broker.limits import Throttle
 from txgear.broker.model import MOST_NAMED, Appointment, Function, Job, Peer, Reply
@@ -244,6 +245,18 @@ class ReplyTests(SynchronousTestCase):
 
 
 class PeerTests(SynchronousTestCase):
+    def test_whether_it_is_a_worker(self) -> None:
+        """It can do something, or it can be told to."""
+        peer = Peer(7, "192.0.2.1")
+        self.assertEqual((peer.works, peer.words), (False, ()))
+        peer.about = About()
+        self.assertEqual((peer.works, peer.words), (False, ()))
+        peer.about.state = State(("register",))
+        self.assertEqual((peer.works, peer.words), (True, ("register",)))
+        peer.about = None
+        peer.abilities[Function(b"f")] = 0.0
+        self.assertTrue(peer.works)
+
     def test_its_name(self) -> None:
         peer = Peer(7, "192.0.2.1")
         self.assertEqual((peer.name, repr(peer)), ("192.0.2.1 7", "<Peer 7 192.0.2.1>"))
