@@ -6,6 +6,7 @@ They submit jobs of every kind that the protocol has, tell the book what they se
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import socket
 import threading
@@ -16,6 +17,7 @@ from typing import Final
 from zlib import crc32
 
 from crashbook import OTHER, Ask, Book, Ledger, Record, content
+from txgear.protocol.constants import GRAB_JOB_OPTIONS, JOB_ASSIGN_OPTIONS, WORKER_HELLO, WORKER_WELCOME
 from wirepeer import HEADER, P, packet
 
 #: Seconds in which any answer must come; a store that is away costs five of them.
@@ -246,9 +248,11 @@ class Grabber:
         self.line = Line(port, b"".join(packet(P.CAN_DO, function) for function in functions))
         self._book = book
 
+    asks = packet(P.GRAB_JOB_ALL)
+
     def grab(self, before: bytes = b"") -> Record | None:
         """Send this, if anything, and ask for a job; nothing if there is none now."""
-        self.line.send(before + packet(P.GRAB_JOB_ALL))
+        self.line.send(before + self.asks)
         return self.got()
 
     def got(self) -> Record | None:
@@ -318,6 +322,62 @@ def mortal(port: int, book: Book, chance: random.Random, pause: float) -> None:
             grabber.line.close()
 
 
+class Returner(Grabber):
+    """A worker's connection that has said who it is, with the jobs that it has from before."""
+
+    asks = packet(GRAB_JOB_OPTIONS)
+
+    def __init__(self, port: int, book: Book, key: str, has: dict[bytes, int]) -> None:
+        """
+        :param has: which attempt at each job, by handle.
+        """
+        super().__init__(port, book, PLAIN)
+        self.attempt = 0
+        hello = {"key": key, "jobs": [[handle.decode(), attempt] for handle, attempt in has.items()]}
+        said = packet(P.OPTION_REQ, b"txgear-1"), packet(WORKER_HELLO, json.dumps(hello).encode())
+        self.line.send(b"".join(said))
+        kind, body = self.line.read()
+        while kind in (P.OPTION_RES, P.NOOP):
+            kind, body = self.line.read()
+        if kind != WORKER_WELCOME:
+            raise AssertionError(f"a hello was answered with {kind} {body[:200]!r}")
+        held = json.loads(body)["held"]
+        if held != [handle.decode() for handle in has]:
+            book.wrong(OTHER, f"a worker came back with {has}, and has {held}")
+        book.counts["taken up again"] += len(held)
+
+    def got(self) -> Record | None:
+        kind, body = self.line.read()
+        while kind == P.NOOP:
+            kind, body = self.line.read()
+        if kind == P.NO_JOB:
+            return None
+        if kind != JOB_ASSIGN_OPTIONS:
+            raise AssertionError(f"a grab was answered with {kind} {body[:200]!r}")
+        handle, function, unique, reducer, options, workload = body.split(b"\0", 5)
+        self.attempt = json.loads(options)["attempt"]
+        return self._book.assigned(self, handle, content(function, unique, reducer, workload))
+
+
+def returner(port: int, book: Book, chance: random.Random, pause: float) -> None:
+    """Do jobs; with every other one in hand the connection is lost, and the job ends over the next one."""
+    key = chance.randbytes(16).hex()
+    connection = Returner(port, book, key, {})
+    try:
+        while True:
+            record = connection.grab()
+            if record is None:
+                connection.sleep()
+                continue
+            if chance.random() < 0.5:
+                connection.line.close()
+                connection = Returner(port, book, key, {record.handle: connection.attempt})
+            time.sleep(pause)
+            connection.end(record, P.WORK_COMPLETE)
+    finally:
+        connection.line.close()
+
+
 # All of them
 
 
@@ -367,5 +427,6 @@ def load(port: int, book: Book, numbers: Iterator[int], seed: str) -> Crowd:
     for index in range(2):
         crowd.start(partial(worker, port, book, (PLAIN, ODD, LATER), source(f"worker {index}"), 0.004))
     crowd.start(partial(worker, port, book, (JOINED,), source("worker of joined"), 0.005))
+    crowd.start(partial(returner, port, book, source("returner"), 0.003))
     crowd.start(partial(mortal, port, book, source("mortal"), 0.002))
     return crowd

@@ -40,7 +40,7 @@ def crash(
     # What was not tried was not passed.
     tried = ["answered", "completed", "drained"]
     if database is None:
-        tried += ["joined", "workers lost", "retried and there", "foreground results"]
+        tried += ["joined", "workers lost", "retried and there", "foreground results", "taken up again"]
         assert not figures.counts["refused"]
     for what in tried:
         assert figures.counts[what] > 0, what
