@@ -259,7 +259,8 @@ class JobLines:
         elif isinstance(error, FailWithText):
             self.log.warn("failed after {seconds:.3f} s: {why}", seconds=seconds, why=_text(error))
         elif isinstance(error, Fail):
-            self.log.warn("failed after {seconds:.3f} s", seconds=seconds)
+            why = f": {error}" if str(error) else ""
+            self.log.warn("failed after {seconds:.3f} s{why}", seconds=seconds, why=why)
 
     def _seconds(self) -> float:
         """How long the job of this context has taken."""

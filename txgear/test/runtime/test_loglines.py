@@ -267,6 +267,7 @@ class JobLinesTests(LinesTestCase):
 
     def test_failed(self) -> None:
         self.assertEqual(self.ended(Fail()), "warn: failed after 0.250 s\n")
+        self.assertEqual(self.ended(Fail("550 no")), "warn: failed after 0.250 s: 550 no\n")
         self.assertEqual(
             self.ended(FailWithText(b"out of ink \xff")), "warn: failed after 0.250 s: out of ink \\xff\n"
         )
