@@ -120,7 +120,8 @@ class WorkerView(View):
         self.put("rest", (not ids, unseen), "rest", lambda: {"is_empty": not ids, "more": unseen})
 
     def _put_functions(self, row: dict[str, Any]) -> None:
-        words = [word for word in NAMING if word in row["words"]] if self.may(MANAGE) else []
+        can_be_told = self.may(MANAGE) and row["condition"] != ABSENT
+        words = [word for word in NAMING if word in row["words"]] if can_be_told else []
         ids = []
         for each in row["counts"][:ROWS]:
             part = part_id("function", each["function"].encode("utf-8"))

@@ -189,14 +189,14 @@ class Workers(View):
         self.put("tabs", facts, "tabs", lambda: {"tabs": values})
 
     def _put_wanted(self) -> Iterator[None]:
-        """Which functions have jobs, and nobody to do them."""
+        """Which functions have jobs that nobody has, and nobody to do them."""
         found = [
             function
             for function in self.broker.functions.by_name.values()
-            if not function.workers and knows(self.peer, function) and function.total
+            if not function.workers and knows(self.peer, function) and function.total > function.running
         ]
         yield
-        named = [(text(function.name), function.total) for function in found[:WANTED]]
+        named = [(text(function.name), function.total - function.running) for function in found[:WANTED]]
         more = len(found) - len(named)
         facts = tuple(named), more
         self.put("wanted", facts, "wanted", lambda: {"functions": named, "more": more})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from txgear.broker.workforce import CONDITIONS, SILENT_SECONDS
-from txgear.protocol.constants import GRAB_JOB, PRE_SLEEP, SUBMIT_JOB_BG
+from txgear.protocol.constants import GRAB_JOB, OPTION_REQ, PRE_SLEEP, SUBMIT_JOB_BG, WORKER_HELLO
 from txgear.protocol.packets import request
 from txgear.test.support.workerpages import HOSTILE, WorkerPagesTestCase
 from txgear.web.pages.workers import LABELS, ROWS, SHOWN, WANTED
@@ -56,6 +56,20 @@ class WorkersTests(WorkerPagesTestCase):
         self.assertIn("and 2 more.", html)
         self.allow("http", "peers", "see", functions=("other",))
         self.assertNotIn("lonely", self.html("/workers"))
+
+    def test_what_is_being_done(self) -> None:
+        """A job that somebody has waits for nobody, although its function has no worker any more."""
+        self.fixture.connect().ask(request(SUBMIT_JOB_BG, b"f", b"", b""))
+        worker = self.known(b"f", then=request(GRAB_JOB))
+        worker.tell(request(OPTION_REQ, b"txgear-1"))
+        key = b'{"key":"%s","id":"gone"}' % (b"a" * 32)
+        worker.ask(request(WORKER_HELLO, key))
+        worker.leave()
+        html = self.html("/workers")
+        self.assertIn(">absent</span>", html)
+        self.assertNotIn("no worker is there", html)
+        self.fixture.connect().ask(request(SUBMIT_JOB_BG, b"f", b"", b""))
+        self.assertIn("<bdi>f</bdi></a> (1)", self.html("/workers"))
 
     def test_counts(self) -> None:
         self.known(b"f", then=request(PRE_SLEEP))
