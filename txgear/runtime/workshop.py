@@ -191,25 +191,26 @@ class ThreadCall:
     def _do(self, job: WorkerJob) -> bytes:
         self._hooks.begin(job)
         try:
-            result = self._result(_no_promise(self._limited(partial(self._call, job))))
+            outcome = self._call(job) if self._limits is None else self._limited(self._limits, job)
+            if not isinstance(outcome, bytes):
+                _refuse_promise(outcome)
+            result = self._result(outcome)
         except BaseException:
             self._hooks.failure(job, Failure())
             raise
         self._hooks.end(job)
         return result
 
-    def _limited(self, call: Callable[[], Any]) -> Any:
-        if self._limits is None:
-            return call()
+    def _limited(self, limits: TimeLimits, job: WorkerJob) -> Any:
         watched = InThread()
-        self._limits.begin(watched)
+        limits.begin(watched)
         try:
-            return watched.run(call)
+            return watched.run(partial(self._call, job))
         finally:
-            self._limits.end(watched)
+            limits.end(watched)
 
 
-def _no_promise(value: Any) -> Any:
+def _refuse_promise(value: Any) -> None:
     """
     @raise TypeError: this is no result yet, and nobody in a thread waits for one.
     """
@@ -220,4 +221,3 @@ def _no_promise(value: Any) -> Any:
             f"the function runs in a thread, and returned a {type(value).__name__};"
             " with blocking=False it is called in the event loop"
         )
-    return value
