@@ -84,8 +84,9 @@ STORED_EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = EVENTS | {
             "name": FUNCTIONS,
             "sent": (False, False, True),
             "meanwhile": ("", "", "correct", "move", "grab", "wait"),
+            "claimed": (7, 2),
             "attempt": (0, 0, 0, 1),
-            "then": ANSWERS,
+            "then": (*ANSWERS, "lost", "lost"),
         },
     ),
 }
@@ -342,13 +343,15 @@ class StoredMachine(BrokerMachine):
         self.open_doors()
 
     def offer_again(
-        self, peer: Peer, name: bytes, sent: bool, meanwhile: str, attempt: int, then: str
+        self, peer: Peer, name: bytes, sent: bool, meanwhile: str, claimed: int, attempt: int, then: str
     ) -> None:
         """
         A worker has jobs over a restart of the server.
 
         @param sent: whether it has sent a part of the last one.
         @param meanwhile: what happens before it comes back.
+        @param claimed: a bit for each of the jobs that it has then.
+        @param then: what becomes of them; C{lost} where it gives them up.
         """
         self.flood(name, NORMAL, 4, b"one", named=False)
         self.settle_store()
@@ -370,7 +373,9 @@ class StoredMachine(BrokerMachine):
         elif meanwhile == "wait":
             self.pass_time(3.0)
         self.hear()
-        self.come_back_with(offer, 7, attempt, then)
+        self.come_back_with(offer, claimed, attempt, "" if then == "lost" else then)
+        if then == "lost":
+            self.reset_abilities(self.peers[-1])
 
     def settle_store(self) -> None:
         """What it was asked for is done."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from txgear.broker.states import PAGED, QUEUED, RUNNING
 from txgear.broker.tenants import Quota
 from txgear.test.broker.test_dispatcher import DispatcherTestCase, PagerTestCase
-from txgear.test.support.broker import BrokerTestCase
+from txgear.test.support.broker import BrokerFixture, BrokerTestCase, DurableBrokerTestCase
 
 
 class ClaimTests(DispatcherTestCase):
@@ -70,6 +72,27 @@ class PagedClaimTests(PagerTestCase):
         self.dispatcher.claim(first, worker, self.now)
         self.assertEqual(second.state, QUEUED)
         self.assertIs(self.take(worker), second)
+
+
+class ExpiringClaimTests(DurableBrokerTestCase):
+    """One that would expire has begun."""
+
+    def claim(self, state: int) -> None:
+        self.fixture.set(expires=5)
+        job, _ = self.fixture.store(b"one", b"two")
+        self.assertEqual(job.state, state)
+        self.assertGreater(job.due, 0)
+        self.broker.dispatcher.claim(job, self.fixture.worker(b"g"), self.fixture.now)
+        self.assertEqual(job.due, 0.0)
+        self.fixture.pass_time(10)
+        self.assertEqual((job.state, self.fixture.next_call), (RUNNING, inf))
+
+    def test_of_a_lane(self) -> None:
+        self.claim(QUEUED)
+
+    def test_of_what_is_behind_it(self) -> None:
+        self.fixture = BrokerFixture(journal=self.journal, queue_memory=0)
+        self.claim(PAGED)
 
 
 class TenantClaimTests(BrokerTestCase):
