@@ -307,7 +307,7 @@ def test_lines_of_jobs(shop: Shop) -> None:
 def test_a_line_of_an_exception(shop: Shop) -> None:
     handle, _ = shop.job("raises")
     line = shop.line(handle=handle.decode(), attempt=1, function="raises")
-    assert line["level"] == "critical"
+    assert line["level"] == "error"
     first, *_, last = line["traceback"].splitlines()
     assert first == "ValueError: no good"
     assert last.strip() == 'raise ValueError("no good")'

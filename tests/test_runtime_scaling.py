@@ -211,7 +211,7 @@ def test_how_it_is(tmp_path: Path, programs: Programs, start_server: Servers) ->
     wait_until(lambda: any(each["jobs"] for each in runtime.status()["processes"]), LONG)
     (job,) = [job for each in runtime.status()["processes"] for job in each["jobs"]]
     assert (job["function"], job["attempt"]) == (runtime.name("work"), 1)
-    assert manager.until("STATUS")["STATUS"].endswith("1 jobs in hand")
+    assert manager.until("STATUS")["STATUS"].endswith("1 job in hand")
     assert manager.environ()["NOTIFY_SOCKET"].encode() not in b"".join(environments(runtime))
 
     def version() -> bytes:
