@@ -125,8 +125,9 @@ soak: $(TESTABLE) ## ten minutes of load with disturbances
 	@$(BIN)/python bench/soak.py --seconds 600
 
 .PHONY: crash
-crash: $(TESTABLE) ## 50 kills under load for each kind of store, and no job lost
+crash: $(TESTABLE) ## 50 kills under load for each kind of store, five minutes of a runtime's troubles, and no job lost
 	@$(BIN)/python tests/crash.py
+	@$(BIN)/python tests/runtimecrash.py
 
 .PHONY: bench
 bench: $(TESTABLE) ## the figures of docs/performance.md

@@ -11,6 +11,8 @@ import socket
 import tempfile
 from typing import Final
 
+from setproctitle import setproctitle
+
 from txgear.runtime.processes import STDERR, STDOUT
 from txgear.runtime.processgroups import MARK
 
@@ -18,6 +20,8 @@ CONTROL: Final = 3
 """The descriptor of its end of the line."""
 PAGE: Final = 4
 """The descriptor of its page."""
+NO_ENVIRONMENT: Final = "SPT_NOENV"
+"""With this variable C{setproctitle} writes over the arguments of a process only, and not its environment."""
 INHERITED: Final = (STDOUT, STDERR, CONTROL, PAGE)
 """Its descriptors, in the order in which they are handed to a template."""
 
@@ -37,10 +41,23 @@ def page_file(size: int) -> int:
     return descriptor
 
 
+def show_title(title: str) -> None:
+    """
+    What lists of processes call this one. Its environment stays as others can see it: by the mark there a
+    copy of it is found that has left its group, as daemons do.
+    """
+    ours = NO_ENVIRONMENT not in os.environ
+    os.environ.setdefault(NO_ENVIRONMENT, "1")
+    setproctitle(title)
+    if ours:
+        del os.environ[NO_ENVIRONMENT]
+
+
 class Birth:
     """
     The descriptors of a child that is about to be started, its and ours.
 
+    @ivar name: what the child is called.
     @ivar mark: the value of L{MARK} in the environment of the child, and of all that it starts.
     @ivar control: our end of the line.
     @ivar page: the page's file, which is ours as well.
@@ -49,15 +66,17 @@ class Birth:
     @ivar theirs: the child's descriptors, by the numbers that they have there.
     """
 
-    def __init__(self, page_size: int) -> None:
+    def __init__(self, page_size: int, name: str) -> None:
         """
+        @param name: what the child is called.
         @raise OSError: there are no descriptors left.
         """
+        self.name = name
         self.mark = secrets.token_hex(8)
         opened: list[int] = []
         try:
-            self.control, its_control = socket.socketpair()
-            opened += [self.control.fileno(), its_control.detach()]
+            ours, its_control = socket.socketpair()
+            opened += [ours.detach(), its_control.detach()]
             self.page = page_file(page_size)
             opened.append(self.page)
             self.stdout, its_stdout = os.pipe()
@@ -69,6 +88,7 @@ class Birth:
             for descriptor in opened:
                 os.close(descriptor)
             raise
+        self.control = socket.socket(fileno=opened[0])
         self.theirs = {STDOUT: its_stdout, STDERR: its_stderr, CONTROL: opened[1], PAGE: its_page}
 
     @property

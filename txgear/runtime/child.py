@@ -18,7 +18,6 @@ from functools import partial
 from io import TextIOWrapper
 from typing import Any, Final
 
-from setproctitle import setproctitle
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -26,7 +25,7 @@ from twisted.logger import Logger
 from txgear.errors import ConfigurationError
 from txgear.net.monotonic import use_monotonic_clock
 from txgear.protocol.textlines import text
-from txgear.runtime.birth import CONTROL, PAGE
+from txgear.runtime.birth import CONTROL, PAGE, show_title
 from txgear.runtime.config import GroupTable
 from txgear.runtime.control import (
     Answer,
@@ -48,6 +47,7 @@ from txgear.runtime.control import (
 )
 from txgear.runtime.loglines import JobLines, start_log
 from txgear.runtime.peers import peer_arguments
+from txgear.runtime.processes import STDERR, STDOUT
 from txgear.runtime.slots import JobSlots, page_slots
 from txgear.runtime.status import StatusPage
 from txgear.runtime.workshop import build
@@ -88,7 +88,7 @@ class Child:
         self._is_leaving = False
         self._answers: dict[int, Deferred[Answer]] = {}
         self._asked = 0
-        self._turning = LoopingCall(self._slots.turn)
+        self._turning = LoopingCall(self._turn)
         self._turning.clock = reactor
         self._control = ControlEnd(reactor, control, lines, self.received, self._supervisor_gone)
 
@@ -109,8 +109,16 @@ class Child:
         self._worker.on_word("stop", self._stop_word)
         self._control.send(Loaded([text(name) for name in self._worker.functions]))
         _ = self._turning.start(TURN_SECONDS)
-        _ = self._worker.when_ready().addCallback(lambda _: self._control.send(Ready()))
+        _ = self._worker.when_ready().addCallback(self._is_ready)
         self._worker.startService()
+
+    def _turn(self) -> None:
+        self._slots.turn(self._worker.ready)
+
+    def _is_ready(self, _: None) -> None:
+        # The supervisor is to find the same on the page.
+        self._turn()
+        self._control.send(Ready())
 
     def failed(self, reason: str) -> None:
         """It cannot work: say so, and end."""
@@ -133,6 +141,10 @@ class Child:
 
     def _supervisor_gone(self, reason: str) -> None:
         seconds = self._task.table.stop_timeout
+        # Nobody reads what is written any more: a function that writes something is not to fail for that.
+        with open(os.devnull, "wb") as nothing:
+            for output in (STDOUT, STDERR):
+                os.dup2(nothing.fileno(), output)
         self.log.error("the supervisor is gone; jobs in hand have {seconds:g} s", seconds=seconds)
         self._reactor.callLater(seconds, self._worker.fail_jobs, SUPERVISOR_GONE)
         self._leave()
@@ -147,7 +159,8 @@ class Child:
         if self._is_leaving:
             raise Refused("It leaves already")
         self._control.send(Leaving(for_good=True))
-        self._leave()
+        # The server is to have its answer first.
+        self._reactor.callLater(0, self._leave)
         return "It leaves when its jobs are done, and nobody takes its place"
 
     def _ask(self, word: str, _: bytes) -> Deferred[str]:
@@ -204,7 +217,7 @@ def work(control: socket.socket, page: int) -> int:
         # The supervisor has gone before it had anything to say.
         return FAILED
     assert isinstance(task, Task)
-    setproctitle(f"txgear runtime: {task.id}")
+    show_title(f"txgear runtime: {task.id}")
     group = task.table.group[task.group]
     if group.nice:
         os.nice(group.nice)

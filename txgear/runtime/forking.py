@@ -54,7 +54,7 @@ class _TemplateProcess:
         self.is_loaded = False
         self._guard = guard
         self._ended = ended
-        birth = Birth(0)
+        birth = Birth(0, name)
         os.close(birth.page)
         self._outputs = [
             OutputLines(reactor, descriptor, name, stream)
@@ -92,6 +92,9 @@ class _TemplateProcess:
             self._socket.shutdown(socket.SHUT_WR)
 
     def _has_ended(self, ending: Ending | None) -> None:
+        if ending is not None and not ending.status:
+            # All its copies have ended; what these have made of themselves, as daemons do, has its mark.
+            self.born.group.kill()
         self._guard.has_ended(self.born.group)
         self._close()
         said = next((each.last for each in reversed(self._outputs) if each.last), "")

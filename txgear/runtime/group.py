@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from txgear.runtime.backoff import Backoff
 from txgear.runtime.config import GroupTable
-from txgear.runtime.member import LEFT, LOADED, READY, STARTING, MakeMember, Member, Plan
+from txgear.runtime.member import KILLED, LEFT, LOADED, READY, STARTING, MakeMember, Member, Plan
 from txgear.runtime.renewal import deadly, due
 
 FAIL_SECONDS: Final = 3.0
@@ -117,6 +117,9 @@ class WorkerGroup:
         else:
             # There is nobody to keep.
             self._prove(plan)
+            if not self.wanted:
+                # What waits for the new code is not known before somebody has loaded it.
+                self.wanted = first_number(plan.group)
             for member in self.members:
                 if member.state == STARTING:
                     member.kill("")
@@ -134,7 +137,9 @@ class WorkerGroup:
         """
         if not self._stop_reason:
             self._stop_reason = reason
-            self._trial = None
+            if self._trial is not None:
+                self._trial.starter.retire()
+                self._trial = None
             for member in list(self.members):
                 member.leave(reason)
         self._deadline = self._clock.seconds() + seconds
@@ -168,11 +173,15 @@ class WorkerGroup:
                 continue
             seen = member.seen()
             group = member.plan.group
-            if reason := deadly(group, seen):
+            if member.state == KILLED:
+                member.kill_again()
+            elif reason := deadly(group, seen):
                 member.kill(reason)
             elif member.state == STARTING or (member is self._successor and member.state == LOADED):
                 if now - member.started > group.start_timeout:
                     member.kill(f"it was not ready within {group.start_timeout:g} s")
+                    # The machine may have too much to do; it gets less when fewer begin at once.
+                    self._starts.has_ended(now, 0.0)
             elif member.state == READY and not member.wish:
                 member.wish = due(group, member.part, seen)
         if self._stop_reason:
@@ -191,7 +200,9 @@ class WorkerGroup:
             # While they end as soon as they begin, one is enough to find out.
             count = 1 if self._starts.failures else self.wanted - len(working)
             for _ in range(count):
-                self._start(self.plan)
+                if self._start(self.plan) is None:
+                    self._starts.has_ended(now, 0.0)
+                    break
         surplus = len(working) - self.wanted
         if surplus > 0:
             idle = {each.id for each in working if each.state != READY or each.seen().is_idle}
@@ -209,8 +220,11 @@ class WorkerGroup:
             reason = member.wish if member.plan is newest else "there is newer code"
             if member.state == READY and reason:
                 self.log.info("{child} is renewed: {reason}", child=member.id, reason=reason)
-                self._renewed = member
                 self._successor = self._start(newest)
+                if self._successor is None:
+                    self._renewals.has_ended(now, 0.0)
+                else:
+                    self._renewed = member
                 return
 
     def _look_at_stop(self, now: float) -> None:
@@ -224,10 +238,15 @@ class WorkerGroup:
 
     # Children
 
-    def _start(self, plan: Plan) -> Member:
+    def _start(self, plan: Plan) -> Member | None:
+        """@return: C{None} where it cannot be."""
         taken = {member.number for member in self.members}
         number = next(each for each in range(1, len(taken) + 2) if each not in taken)
-        member = self._make(plan, number, self)
+        try:
+            member = self._make(plan, number, self)
+        except OSError as error:
+            self.log.error("group {group}: no process can be started: {error}", group=self.name, error=error)
+            return None
         self.members.append(member)
         member.start()
         return member
@@ -324,8 +343,8 @@ class WorkerGroup:
                 child=member.id,
                 reason=reason,
             )
-        elif self._trial is None:
-            # Otherwise it was ended to make room for what is on trial now.
+        elif self._trial is None and not self._stop_reason:
+            # Otherwise it was ended to make room for what is on trial now, or with all others.
             self._renewals.has_ended(now, 0.0)
             self.log.error(
                 "group {group}: the successor of a process has ended, {child}: {reason}",

@@ -162,7 +162,7 @@ class Member:
         self._born: Born | None = None
         self._timer: IDelayedCall | None = None
         slots = page_slots(plan.group.concurrency)
-        birth = Birth(page_size(slots))
+        birth = Birth(page_size(slots), task.id)
         self._page = StatusPage(birth.page, slots)
         os.close(birth.page)
         self._outputs = [
@@ -189,9 +189,10 @@ class Member:
 
     def seen(self) -> Seen:
         """What is known of it now."""
-        turned, done, idle_since = self._page.head()
+        turned, done, idle_since, in_reach = self._page.head()
         running = list(self._page.running())
-        return Seen(self._clock.seconds(), self.started, turned, done, idle_since, self.memory, running)
+        now = self._clock.seconds()
+        return Seen(now, self.started, turned, done, idle_since, self.memory, running, in_reach)
 
     # Its birth
 
@@ -247,6 +248,14 @@ class Member:
         if self._born is None:
             self._over(reason)
         else:
+            self._born.group.kill()
+
+    def kill_again(self) -> None:
+        """
+        One that was killed is still there: a copy of a template that had not left its group then was not
+        found.
+        """
+        if self._born is not None:
             self._born.group.kill()
 
     # What it says

@@ -135,12 +135,24 @@ def _value(field: FieldInfo, value: Any, path: Keys, mistakes: list[Mistake]) ->
         return None
     try:
         quantity = _quantity(field.type)
-        return convert(value if quantity is None else _QUANTITIES[quantity](value), field.type)
+        found = convert(value if quantity is None else _QUANTITIES[quantity](value), field.type)
+        if not _has_nul(found):
+            return found
+        mistakes.append(Mistake(path, "it holds a NUL, which nothing here may"))
     except PolicyError as error:
         mistakes.append(Mistake(path, error.problem))
     except ValidationError as error:
         mistakes.append(Mistake(path, _in_words(str(error))))
     return None
+
+
+def _has_nul(value: Any) -> bool:
+    """Whether a text has one: no program can be given that, and no file be called so."""
+    if isinstance(value, dict):
+        return any(_has_nul(each) for pair in value.items() for each in pair)
+    if isinstance(value, tuple):
+        return any(map(_has_nul, value))
+    return isinstance(value, str) and "\0" in value
 
 
 def _table_of(kind: Any) -> type[Struct] | None:
@@ -205,14 +217,14 @@ def _doubts_of_function(table: FunctionTable, name: str) -> list[tuple[str, str]
 
 
 def _doubts_of_url(url: str) -> Iterator[str]:
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         right = False
     if not right or not _URL.fullmatch(url):
         yield f"http://HOST... or https://HOST... is wanted, percent-encoded, not {url!r:.100}"
-    elif "@" in parts.netloc:
+    elif "@" in urlsplit(url).netloc:
         yield "a name and a password do not belong there; headers may have Authorization"
 
 
@@ -228,6 +240,8 @@ def _doubts_of_group(table: GroupTable, name: str) -> list[tuple[str, str]]:
         found.append(("min", "max is missing"))
     if table.max is not None and (table.max < 1 or table.max < (table.min or 0)):
         found.append(("max", "it is less than min, or 0"))
+    if any(not each or "=" in each for each in table.environment):
+        found.append(("environment", "a variable needs a name, which has no ="))
     for soft, hard in (("soft_memory", "hard_memory"), ("soft_time", "hard_time")):
         low, high = getattr(table, soft), getattr(table, hard)
         if low is not None and high is not None and low >= high:

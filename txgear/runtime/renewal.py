@@ -17,6 +17,10 @@ would notice.
 """
 
 
+STILL_SECONDS: Final = 10.0
+"""How long it may stand still, and still count as ready."""
+
+
 class Seen(NamedTuple):
     """
     What is known of a child. Times are by the monotonic clock.
@@ -28,6 +32,7 @@ class Seen(NamedTuple):
     @ivar idle_since: since when it has had no job; 0.0 while it has one.
     @ivar memory: bytes that it has, with all that it has started; 0 where nobody knows.
     @ivar running: its jobs.
+    @ivar in_reach: whether a server is there that can give it jobs.
     """
 
     now: float
@@ -37,11 +42,17 @@ class Seen(NamedTuple):
     idle_since: float = 0.0
     memory: int = 0
     running: Sequence[Running] = ()
+    in_reach: bool = True
 
     @property
     def is_idle(self) -> bool:
         """Whether it has no job: one that has begun is seen at once, that there was none a second later."""
         return bool(self.idle_since) and not self.running
+
+    @property
+    def gets_jobs(self) -> bool:
+        """Whether jobs come to it, once it is ready: it has a server, and moves, or has a job in hand."""
+        return self.in_reach and (self.now - self.turned <= STILL_SECONDS or bool(self.running))
 
 
 def due(table: GroupTable, part: float, seen: Seen) -> str:

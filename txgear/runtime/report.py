@@ -20,7 +20,7 @@ class Report:
     def problems(self) -> list[str]:
         """
         What keeps the runtime from being ready, in words: it stops, no server can be reached, or a group that
-        is to have processes has none that is ready.
+        is to have processes has none that is ready, or that still gets jobs.
         """
         if self._supervisor.stopping:
             return ["it stops"]
@@ -29,6 +29,11 @@ class Report:
             f"group {name}: no process is ready"
             for name, group in self._supervisor.groups.items()
             if group.wanted and not group.is_ready
+        ]
+        found += [
+            f"group {name}: no process gets jobs: they have lost their servers, or stand still"
+            for name, group in self._supervisor.groups.items()
+            if group.wanted and group.is_ready and not any(map(_gets_jobs, group.members))
         ]
         return found
 
@@ -68,6 +73,10 @@ class Report:
 
 def _counted(count: int, what: str, ending: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}{ending}"
+
+
+def _gets_jobs(member: Member) -> bool:
+    return member.state == READY and member.seen().gets_jobs
 
 
 def _group(group: WorkerGroup) -> dict[str, Any]:

@@ -66,9 +66,13 @@ class JobSlots:
         """Part of L{txgear.runtime.hooks.JobHooks}."""
         self.end(job)
 
-    def turn(self) -> None:
-        """The event loop turns; called from time to time: since when there is no job is no better known."""
+    def turn(self, in_reach: bool) -> None:
+        """
+        The event loop turns; called from time to time: since when there is no job is no better known.
+
+        @param in_reach: whether a server is there that can give it jobs.
+        """
         now = self._now()
         if self.ended != self._ended_before:
             self._ended_before, self._idle_since = self.ended, now
-        self._page.turn(now, self._ended_before, 0.0 if self._places else self._idle_since)
+        self._page.turn(now, self._ended_before, 0.0 if self._places else self._idle_since, in_reach)

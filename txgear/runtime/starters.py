@@ -79,7 +79,8 @@ def spawned(module: str, birth: Birth, environment: Mapping[str, str]) -> Born:
     try:
         with open(os.devnull, "rb") as nothing:
             pid = spawn(
-                [sys.executable, "-m", module],
+                # With the name there is room for the title.
+                [sys.executable, "-m", module, birth.name],
                 {os.fsencode(k): os.fsencode(v) for k, v in {**environment, **birth.environment}.items()},
                 {0: nothing.fileno(), **birth.theirs},
             )

@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import Final, NamedTuple
 
-HEAD: Final = Struct("<dQd")
-"""The time of its last turn, jobs that have ended, and since when it has been idle."""
+HEAD: Final = Struct("<dQd?")
+"""
+The time of its last turn, jobs that have ended, since when it has been idle, and whether a server is there
+that can give it jobs.
+"""
 SLOT: Final = Struct("<I65p65pd")
 """
 A job's attempt, 64 bytes at the most of its handle and of its function, and last since when it runs, or 0.0.
@@ -74,17 +77,18 @@ class StatusPage:
         """It has ended."""
         _SINCE.pack_into(self._memory, place + _TO_SINCE, 0.0)
 
-    def turn(self, now: float, ended: int, idle_since: float) -> None:
+    def turn(self, now: float, ended: int, idle_since: float, in_reach: bool) -> None:
         """
         The process is alive: its event loop turns.
 
         @param idle_since: since when it has had no job; 0.0 while it has one.
+        @param in_reach: whether a server is there that can give it jobs.
         """
-        HEAD.pack_into(self._memory, 0, now, ended, idle_since)
+        HEAD.pack_into(self._memory, 0, now, ended, idle_since, in_reach)
 
     # The supervisor
 
-    def head(self) -> tuple[float, int, float]:
+    def head(self) -> tuple[float, int, float, bool]:
         """What L{turn} was told last; zeros before."""
         return HEAD.unpack_from(self._memory, 0)
 

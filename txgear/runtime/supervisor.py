@@ -91,9 +91,9 @@ class Supervisor(Service):
         self.servers = self._servers(table, self._peers)
         self._leaving: list[WorkerGroup] = []
         self._guard = ChildrensGuard(table.stop_timeout + GUARD_SECONDS)
-        self._looking = LoopingCall(self._look)
+        self._looking = LoopingCall(self._round, self._look)
         self._looking.clock = self._clock
-        self._weighing = LoopingCall(self._weigh)
+        self._weighing = LoopingCall(self._round, self._weigh)
         self._weighing.clock = self._clock
 
     # Start and stop
@@ -198,7 +198,15 @@ class Supervisor(Service):
     def _all_groups(self) -> list[WorkerGroup]:
         return [*self.groups.values(), *self._leaving]
 
+    def _round(self, look: Callable[[], None]) -> None:
+        try:
+            look()
+        except Exception:
+            # Whatever it was, the next round may well go: nobody would look after the children without it.
+            self.log.failure("not all is looked at")
+
     def _look(self) -> None:
+        self._guard.look()
         for group in self._all_groups():
             group.look()
         if not self.stopping:

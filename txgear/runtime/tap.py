@@ -5,6 +5,7 @@ The command line of C{twistd txgear-worker}.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, Final
@@ -51,6 +52,9 @@ class Options(UsageOptions):
 
     table: RuntimeTable
 
+    hung_up = False
+    """Whether a SIGHUP has come since the file was read."""
+
     def opt_version(self) -> None:
         """Print the version and exit"""
         print(f"txgear {__version__}")
@@ -82,11 +86,17 @@ class Options(UsageOptions):
         try:
             if self.parent is not None:
                 check_twistd(self.parent)
+            if self.parent is not None:
+                # It would end this process, which does not serve yet, and has its file read anew later.
+                signal.signal(signal.SIGHUP, self._hang_up)
             self.table = self.read()
         except ConfigurationError as error:
             lines = getattr(error, "lines", [str(error)])
             raise UsageError(f"\n{NAME}: ".join(lines)) from error
         self._choose_log()
+
+    def _hang_up(self, number: int, frame: object) -> None:
+        self.hung_up = True
 
     def read(self) -> RuntimeTable:
         """
@@ -134,4 +144,11 @@ def makeService(options: Options) -> IService:
     use_monotonic_clock(reactor)
     print_mistakes_as_lines()
     setproctitle(f"txgear runtime: {options['config']}")
-    return RuntimeService(reactor, options.table, options.read, os.environ, config=options["config"])
+    service = RuntimeService(reactor, options.table, options.read, os.environ, config=options["config"])
+
+    def reload() -> None:
+        if options.hung_up:
+            service.reload()
+
+    reactor.callWhenRunning(reload)
+    return service

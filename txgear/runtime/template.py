@@ -23,9 +23,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from msgspec import Struct
-from setproctitle import setproctitle
 
-from txgear.runtime.birth import CONTROL, INHERITED, PAGE
+from txgear.runtime.birth import CONTROL, INHERITED, PAGE, show_title
 from txgear.runtime.child import use_path, work
 from txgear.runtime.control import PIECE, Failed, Lines, Loaded, cut, line
 from txgear.runtime.processgroups import MARK
@@ -139,7 +138,7 @@ class Template:
             if not self._read():
                 return False
         preload = self._messages.popleft()
-        setproctitle(f"txgear runtime: template of {preload.name}")
+        show_title(f"txgear runtime: template of {preload.name}")
         use_path(preload.path)
         try:
             for module in preload.modules:

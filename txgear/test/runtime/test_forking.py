@@ -104,7 +104,7 @@ class ForkingTests(SynchronousTestCase):
         return Born(FakeGroup(80, birth.mark))
 
     def start(self) -> tuple[Birth, Deferred[Born]]:
-        birth = Birth(0)
+        birth = Birth(0, "g-1")
         self.addCleanup(birth.undone)
         return birth, self.starter.start(birth)
 

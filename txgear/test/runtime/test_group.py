@@ -67,7 +67,7 @@ class FakeMember:
         self.told.append(f"leave: {reason}")
         if self.state == STARTING:
             self.kill("")
-        else:
+        elif self.state < LEAVING:
             self.state = LEAVING
 
     def fail_jobs(self, reason: str) -> None:
@@ -76,6 +76,9 @@ class FakeMember:
     def kill(self, reason: str) -> None:
         self.told.append(f"kill: {reason}")
         self.state = KILLED
+
+    def kill_again(self) -> None:
+        self.told.append("kill again")
 
     # What a test has it do
 
@@ -101,6 +104,7 @@ class GroupCase(SynchronousTestCase):
         self.clock.advance(1000.0)
         self.made: list[FakeMember] = []
         self.gone: list[tuple[str, str]] = []
+        self.problem: OSError | None = None
 
     def plan(self, generation: int = 1, **table: Any) -> Plan:
         group = GroupTable(**{"processes": 2, **table})
@@ -110,6 +114,8 @@ class GroupCase(SynchronousTestCase):
         return cast(Any, plan.starter).retired  # type: ignore[no-any-return]
 
     def make(self, plan: Plan, number: int, owner: Owner) -> Any:
+        if self.problem is not None:
+            raise self.problem
         member = FakeMember(self.clock, plan, number, owner)
         self.made.append(member)
         return member
@@ -172,6 +178,24 @@ class NumberTests(GroupCase):
         self.clock.advance(3.9)
         group.look()
         self.assertEqual([], group.members)
+
+    def test_no_descriptors(self) -> None:
+        """What cannot be started is tried again later; those that are there go on."""
+        group = self.group(self.plan())
+        self.problem = OSError(24, "Too many open files")
+        self.made[0].wish = "it is old"
+        group.look()
+        self.made[1].ends()
+        self.assertEqual([1], self.numbers(group))
+        self.problem = None
+        group.look()
+        self.assertEqual([1], self.numbers(group))
+        self.clock.advance(1.0)
+        group.look()
+        self.assertEqual([1, 2, 3], sorted(self.numbers(group)))
+        self.made[2].gets_ready()
+        self.made[3].gets_ready()
+        self.assertEqual(LEAVING, self.made[0].state)
 
     def test_start_timeout(self) -> None:
         """One whose code does not load is killed after a while; one that waits for a server is not."""
@@ -317,8 +341,19 @@ class LoadTests(GroupCase):
         group = self.group(old, ready=False)
         self.made[0].ends("SyntaxError: invalid syntax")
         group.load(new)
-        self.assertEqual("kill: ", self.made[1].told[-1])
+        self.assertIn("kill: ", self.made[1].told)
         self.assertEqual([old, new, new], [member.plan for member in group.members])
+
+    def test_none_wanted(self) -> None:
+        """Where none was wanted, one loads the new code: else nobody would know what waits for it."""
+        group = self.group(self.plan(processes=None, min=0, max=4))
+        group.resize(0, only_idle=True)
+        self.made[0].ends()
+        group.load(self.plan(2, processes=None, min=0, max=4))
+        self.assertEqual([1], self.numbers(group))
+        group = self.group(self.plan(processes=0))
+        group.load(self.plan(2, processes=0))
+        self.assertEqual([], group.members)
 
     def test_twice(self) -> None:
         """Newer code while code is on trial: that is what is tried."""
@@ -326,7 +361,7 @@ class LoadTests(GroupCase):
         group = self.group(old)
         group.load(new)
         group.load(newer)
-        self.assertEqual("kill: ", self.made[2].told[-1])
+        self.assertIn("kill: ", self.made[2].told)
         self.made[2].ends()
         self.assertIs(newer, self.made[3].plan)
         self.made[3].gets_ready()
@@ -392,6 +427,24 @@ class StopTests(GroupCase):
         self.made[1].ends()
         self.successResultOf(stopped)
         self.assertEqual(2, len(self.made))
+
+    def test_on_trial(self) -> None:
+        """Nobody is started any more with code that is on trial, nor has to be ready for that."""
+        group = self.group(self.plan())
+        new = self.plan(2)
+        group.load(new)
+        _ = group.stop("it stops", 60.0)
+        self.assertEqual(1, self.retired(new))
+
+    def test_killed_is_there(self) -> None:
+        """One that was killed and is still there is killed again, whatever else goes on."""
+        group = self.group(self.plan())
+        self.made[0].kill("it had too much")
+        group.look()
+        self.assertEqual("kill again", self.made[0].told[-1])
+        self.made[1].ends()
+        _ = group.stop("it stops", 60.0)
+        self.assertEqual(["leave: it stops", "kill again"], self.made[0].told[-2:])
 
     def test_deadline(self) -> None:
         """Jobs that take too long fail, and a child that does not listen is killed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -22,13 +23,15 @@ class FakeProcess:
     @ivar is_closed: whether it hears nothing more.
     @ivar waited: how often its end was waited for.
     @ivar is_killed: whether somebody has killed it.
+    @ivar is_stuck: whether it reads nothing.
     """
 
     def __init__(self, arguments: list[str]) -> None:
         self.arguments = arguments
         self.heard = b""
-        self.is_closed = self.is_killed = False
+        self.is_closed = self.is_killed = self.is_stuck = False
         self.waited = 0
+        self._file = os.open(os.devnull, os.O_WRONLY)
 
     @property
     def stdin(self) -> FakeProcess:
@@ -37,10 +40,22 @@ class FakeProcess:
     def write(self, data: bytes) -> None:
         if self.is_killed:
             raise BrokenPipeError
+        if self.is_stuck:
+            raise BlockingIOError
         self.heard += data
 
     def close(self) -> None:
         self.is_closed = True
+        os.close(self._file)
+
+    def fileno(self) -> int:
+        return self._file
+
+    def kill(self) -> None:
+        self.is_killed = True
+
+    def poll(self) -> int | None:
+        return -9 if self.is_killed else None
 
     def wait(self) -> None:
         self.waited += 1
@@ -93,3 +108,17 @@ class GuardTests(SynchronousTestCase):
         self.guard.begins(ONE)
         self.assertEqual(self.started[1].heard, b"+72 two\n+71 one\n")
         self.assertEqual(len(self.started), 2)
+
+    def test_looked_at(self) -> None:
+        """That it is gone is seen without a word to it; one that does not listen is killed first."""
+        self.guard.look()
+        self.assertEqual(self.started, [])
+        self.guard.begins(ONE)
+        self.guard.look()
+        self.started[0].is_killed = True
+        self.guard.look()
+        self.assertEqual(self.started[1].heard, b"+71 one\n")
+        self.started[1].is_stuck = True
+        self.guard.begins(TWO)
+        self.assertTrue(self.started[1].is_killed)
+        self.assertEqual(self.started[2].heard, b"+71 one\n+72 two\n")

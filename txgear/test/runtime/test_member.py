@@ -195,9 +195,12 @@ class MemberTests(SynchronousTestCase):
         member, _ = self.ready()
         page = StatusPage(self.starter.page, page_slots(1))
         page.begin(page.places()[0], 5.0, b"H:1", 2, b"f")
-        page.turn(6.0, 2, 0.0)
+        page.turn(6.0, 2, 0.0, True)
         seen = member.seen()
         self.assertEqual((6.0, 2, 0.0), (seen.turned, seen.done, seen.idle_since))
+        self.assertTrue(seen.in_reach)
+        page.turn(7.0, 2, 0.0, False)
+        self.assertFalse(member.seen().in_reach)
         self.assertEqual([(0, 5.0, b"H:1", 2, b"f")], list(seen.running))
 
     def test_ends_by_itself(self) -> None:
@@ -236,6 +239,9 @@ class MemberTests(SynchronousTestCase):
         member.kill("another reason")
         self.say(Leaving(True), Left())
         self.assertEqual((KILLED, [4711]), (member.state, FakeGroup.killed))
+        # A copy of a template may have been in nobody's group yet.
+        member.kill_again()
+        self.assertEqual([4711, 4711], FakeGroup.killed)
         born.has_ended(Ending(None, 9))
         self.assertEqual([("ended", "it had too much", "")], self.events)
 
@@ -270,6 +276,9 @@ class MemberTests(SynchronousTestCase):
             member = self.make()
             tell(member, "because")
             self.assertEqual((KILLED, [4711]), (member.state, FakeGroup.killed))
+        # A copy of a template may have been in nobody's group yet.
+        member.kill_again()
+        self.assertEqual([4711, 4711], FakeGroup.killed)
 
     def test_does_not_end(self) -> None:
         """One that has left, or has closed its line, has a while to end."""
@@ -277,6 +286,9 @@ class MemberTests(SynchronousTestCase):
         self.say(Left())
         self.reactor.advance(END_SECONDS)
         self.assertEqual((KILLED, [4711]), (member.state, FakeGroup.killed))
+        # A copy of a template may have been in nobody's group yet.
+        member.kill_again()
+        self.assertEqual([4711, 4711], FakeGroup.killed)
         self.events.clear()
         member, born = self.ready()
         self.starter.control.shutdown(socket.SHUT_RDWR)

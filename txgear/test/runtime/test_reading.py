@@ -123,6 +123,22 @@ class ReadingTests(SynchronousTestCase):
 
 
 class MistakesTests(SynchronousTestCase):
+    def test_what_no_program_takes(self) -> None:
+        """A NUL is nowhere in a text, and variables have names."""
+        nul = "it holds a NUL, which nothing here may"
+        for said in ("path = ['a\\u0000']", "token_file = '''a\\u0000'''".replace("'''", '"')):
+            said = said.replace("'", '"')
+            [line] = self.mistakes(f"{said}\nmodules = ['m']\n[group.g]\n")
+            self.assertTrue(line.endswith(nul), line)
+        for said in ('environment = {A = "\\u0000"}', 'environment = {"\\u0000" = "a"}'):
+            self.assertEqual([f"environment: {nul}"], self.in_group(said))
+        self.assertEqual([f"command: {nul}"], self.in_function('command = ["a", "\\u0000"]'))
+        for name in ("", "A=B"):
+            self.assertEqual(
+                ["environment: a variable needs a name, which has no ="],
+                self.in_group(f'environment = {{"{name}" = "a"}}'),
+            )
+
     def mistakes(self, text: str) -> list[str]:
         error: ConfigMistakes = self.assertRaises(ConfigMistakes, parse_runtime, text, "f")
         return error.lines

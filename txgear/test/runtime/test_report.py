@@ -51,6 +51,24 @@ class ReportTests(SynchronousTestCase):
         self.servers.reached = {"a:4730": False, "b:4730": False}
         self.assertEqual(self.report.problems(), ["no server can be reached"])
 
+    def test_gets_no_jobs(self) -> None:
+        """Processes that were ready once, and have lost their servers, or stand still, are not."""
+        problem = ["group images: no process gets jobs: they have lost their servers, or stand still"]
+        for change in ({"in_reach": False}, {"turned": 80.0}):
+            lost, well = member(READY), member(READY)
+            seen = lost.seen()._replace(**change)
+            lost.seen = lambda seen=seen: seen
+            self.set(images=group(lost, member(STARTING)))
+            self.assertEqual(self.report.problems(), problem)
+            self.set(images=group(lost, well))
+            self.assertEqual(self.report.problems(), [])
+        # One that does a job may do nothing else meanwhile.
+        busy = member(READY, Running(0, 80.0, b"H:1", 1, b"resize"))
+        seen = busy.seen()._replace(turned=80.0)
+        busy.seen = lambda: seen
+        self.set(images=group(busy))
+        self.assertEqual(self.report.problems(), [])
+
     def test_the_end(self) -> None:
         self.set(images=group(member(READY)))
         self.supervisor.stopping = True

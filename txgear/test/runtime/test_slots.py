@@ -38,9 +38,9 @@ class JobSlotsTests(SynchronousTestCase):
 
     def test_idle(self) -> None:
         """Nothing is known before the first turn; then that there is nothing to do."""
-        self.assertEqual((0.0, 0, 0.0), self.page.head())
-        self.slots.turn()
-        self.assertEqual((100.0, 0, 100.0), self.page.head())
+        self.assertEqual((0.0, 0, 0.0, False), self.page.head())
+        self.slots.turn(True)
+        self.assertEqual((100.0, 0, 100.0, True), self.page.head())
         self.assertEqual([], list(self.page.running()))
 
     def test_jobs(self) -> None:
@@ -53,19 +53,19 @@ class JobSlotsTests(SynchronousTestCase):
             [Running(0, 100.0, b"H:1", 1, b"resize"), Running(1, 101.0, b"H:2", 3, b"resize")],
             list(self.page.running()),
         )
-        self.slots.turn()
-        self.assertEqual((101.0, 0, 0.0), self.page.head())
+        self.slots.turn(True)
+        self.assertEqual((101.0, 0, 0.0, True), self.page.head())
         self.slots.failure(first, Failure(ValueError()))
         self.assertEqual([b"H:2"], [each.handle for each in self.page.running()])
-        self.slots.turn()
-        self.assertEqual((101.0, 1, 0.0), self.page.head())
+        self.slots.turn(True)
+        self.assertEqual((101.0, 1, 0.0, True), self.page.head())
         self.now = 102.0
         self.slots.end(second)
-        self.slots.turn()
-        self.assertEqual((102.0, 2, 102.0), self.page.head())
+        self.slots.turn(True)
+        self.assertEqual((102.0, 2, 102.0, True), self.page.head())
         self.now = 103.0
-        self.slots.turn()
-        self.assertEqual((103.0, 2, 102.0), self.page.head())
+        self.slots.turn(True)
+        self.assertEqual((103.0, 2, 102.0, True), self.page.head())
 
     def test_no_place(self) -> None:
         """A job that finds no place counts all the same, and takes nobody else's."""
