@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from io import TextIOWrapper
 from typing import Any, Final
@@ -74,16 +74,25 @@ class Child:
     log = Logger()
 
     def __init__(
-        self, reactor: Any, control: socket.socket, lines: Lines, page: int, task: Task, worker: Worker
+        self,
+        reactor: Any,
+        control: socket.socket,
+        lines: Lines,
+        page: int,
+        task: Task,
+        worker: Worker,
+        silence: Callable[[], object] = lambda: None,
     ) -> None:
         """
         @param lines: where what the supervisor has said is read on.
         @param page: the descriptor of the page.
         @param worker: has no functions yet.
+        @param silence: called when nobody reads any more what is written to the standard output and error.
         """
         self._reactor = reactor
         self._task = task
         self._worker = worker
+        self._silence = silence
         self._slots = JobSlots(StatusPage(page, page_slots(self._group.concurrency)))
         self._is_leaving = False
         self._answers: dict[int, Deferred[Answer]] = {}
@@ -141,10 +150,7 @@ class Child:
 
     def _supervisor_gone(self, reason: str) -> None:
         seconds = self._task.table.stop_timeout
-        # Nobody reads what is written any more: a function that writes something is not to fail for that.
-        with open(os.devnull, "wb") as nothing:
-            for output in (STDOUT, STDERR):
-                os.dup2(nothing.fileno(), output)
+        self._silence()
         self.log.error("the supervisor is gone; jobs in hand have {seconds:g} s", seconds=seconds)
         self._reactor.callLater(seconds, self._worker.fail_jobs, SUPERVISOR_GONE)
         self._leave()
@@ -245,7 +251,7 @@ def work(control: socket.socket, page: int) -> int:
     except (ConfigurationError, ValueError) as error:
         control.sendall(_failed(str(error)))
         return FAILED
-    child = Child(reactor, control, lines, page, task, worker)
+    child = Child(reactor, control, lines, page, task, worker, write_nowhere)
     status = 0
 
     def start() -> None:
@@ -271,6 +277,13 @@ def work(control: socket.socket, page: int) -> int:
     reactor.callWhenRunning(start)
     reactor.run()
     return status
+
+
+def write_nowhere() -> None:
+    """Nobody reads what is written any more: a function that writes something is not to fail for that."""
+    with open(os.devnull, "wb") as nothing:
+        for output in (STDOUT, STDERR):
+            os.dup2(nothing.fileno(), output)
 
 
 def use_path(folders: Sequence[str]) -> None:

@@ -201,6 +201,8 @@ class ChildTests(SynchronousTestCase):
         self.start()
         self.assertIn("nobody takes its place", self.worker.words["stop"](b""))
         self.assertEqual(self.told(), [Leaving(for_good=True)])
+        # It answers first.
+        self.reactor.advance(0)
         self.assertRaises(Refused, self.worker.words["stop"], b"")
         self.assertEqual(self.told(), [])
         self.ended()
