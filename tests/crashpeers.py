@@ -335,10 +335,14 @@ class Returner(Grabber):
         self.attempt = 0
         hello = {"key": key, "jobs": [[handle.decode(), attempt] for handle, attempt in has.items()]}
         said = packet(P.OPTION_REQ, b"txgear-1"), packet(WORKER_HELLO, json.dumps(hello).encode())
-        self.line.send(b"".join(said))
-        kind, body = self.line.read()
-        while kind in (P.OPTION_RES, P.NOOP):
+        try:
+            self.line.send(b"".join(said))
             kind, body = self.line.read()
+            while kind in (P.OPTION_RES, P.NOOP):
+                kind, body = self.line.read()
+        except Gone:
+            self.line.close()
+            raise
         if kind != WORKER_WELCOME:
             raise AssertionError(f"a hello was answered with {kind} {body[:200]!r}")
         held = json.loads(body)["held"]
