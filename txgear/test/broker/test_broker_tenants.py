@@ -12,7 +12,7 @@ from txgear.broker.tenants import Quota, Tenant
 from txgear.errors import AccessDenied, QueueError
 from txgear.policies import Rate
 from txgear.protocol.constants import WORK_COMPLETE
-from txgear.test.support.broker import BrokerTestCase, FakeRights
+from txgear.test.support.broker import BrokerFixture, BrokerTestCase, FakeRights
 
 
 class AccountTests(BrokerTestCase):
@@ -43,6 +43,16 @@ class AccountTests(BrokerTestCase):
         self.grabbed(worker, self.fixture.submit(client))
         self.fixture.leave(worker)
         self.assertEqual(self.counts(), (1, 1, 0, 0))
+
+    def test_a_worker_that_may_come_back(self) -> None:
+        """It has no connection any more, and is its tenant's all the same, as long as it has a job."""
+        self.fixture = BrokerFixture(grace=10.0)
+        worker = self.fixture.known_worker("2" * 32, b"f")
+        web = self.broker.tenants.get("web")
+        self.broker.identify(worker, web)
+        job = self.grabbed(worker, self.fixture.submit(None))
+        self.fixture.leave(worker)
+        self.assertEqual((job.worker, worker.tenant, web.connections), (worker, web, 0))
 
     def test_who_leaves_while_the_server_ends(self) -> None:
         """It gives its place back all the same."""
