@@ -18,6 +18,7 @@ import sys
 import threading
 import traceback
 from collections import deque
+from collections.abc import Container, Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -98,14 +99,21 @@ ToTemplate = Preload | Fork
 FromTemplate = Loaded | Failed | Refused | Forked | Ended
 
 
-def unfit(tasks: Path = TASKS) -> str:
-    """Why this process must not be copied, in words; empty if it may."""
-    others = [each.name for each in threading.enumerate() if each is not threading.main_thread()]
+def unfit(threads: Iterable[str], tasks: Path, modules: Container[str]) -> str:
+    """
+    Why this process must not be copied, in words.
+
+    @param threads: the names of Python's threads beside the main one.
+    @param tasks: where the system has a folder for each thread.
+    @param modules: those that have been imported.
+    @return: empty if it may be copied.
+    """
+    others = list(threads)
     if others:
         return f"a module has started a thread as it was imported: {', '.join(others)}"
     if tasks.is_dir() and (count := len(list(tasks.iterdir()))) > 1:
         return f"a module has started {count - 1} threads as it was imported, which are none of Python's"
-    if REACTOR in sys.modules:
+    if REACTOR in modules:
         return "a module has imported twisted.internet.reactor, which installs it"
     return ""
 
@@ -147,7 +155,8 @@ class Template:
             traceback.print_exc()
             self._say(Failed(cut(f"{type(error).__name__}: {error}")))
             return False
-        if reason := unfit():
+        others = [each.name for each in threading.enumerate() if each is not threading.main_thread()]
+        if reason := unfit(others, TASKS, sys.modules):
             self._say(Refused(reason))
             return False
         self._say(Loaded([]))

@@ -139,7 +139,8 @@ class DurableServerFixture(ServerFixture):
             clock.advance(START)
         self.clock = clock
         self.thread = ManualThread()
-        settings = Settings(prefix=b"H:test", **choices)
+        # Nobody comes back to a job where a test says nothing of it: so no server waits for that.
+        settings = Settings(prefix=b"H:test", **{"worker_grace": 0.0, **choices})
         self.journal = Journal(store, in_thread or self.thread, clock, settings.store_timeout)
         self.wall = FakeWallClock(clock)
         self.server = JobServer(clock, settings, self.journal, wall_seconds=self.wall)
