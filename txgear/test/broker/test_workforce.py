@@ -5,6 +5,7 @@ from __future__ import annotations
 from txgear.broker.model import Peer
 from txgear.broker.sleepers import WAKE_SECONDS
 from txgear.broker.workforce import (
+    ABSENT,
     ASLEEP,
     AWAKE,
     BUSY,
@@ -15,6 +16,7 @@ from txgear.broker.workforce import (
     SILENT,
     SILENT_SECONDS,
     UNREAD,
+    UNUSED,
     WOKEN,
     Headcount,
     Muster,
@@ -53,6 +55,17 @@ class ConditionTests(WorkforceTestCase):
         self.broker.reset_abilities(worker, self.fixture.now)
         self.broker.can_do(worker, b"f", 0.0, self.fixture.now)
         self.assertEqual(idle_since(worker), self.fixture.now)
+
+    def test_one_that_does_nothing_now(self) -> None:
+        """It has jobs of a function that it has given back, and then none."""
+        worker = self.fixture.worker(b"f", extended=True)
+        job = self.grabbed(worker, self.fixture.submit(None))
+        self.broker.cant_do(worker, b"f", self.fixture.now)
+        self.assertEqual(self.how(worker), BUSY)
+        self.complete(worker, job)
+        self.assertEqual(self.how(worker), UNUSED)
+        self.fixture.leave(worker)
+        self.assertEqual(self.how(worker), ABSENT)
 
     def test_one_that_asks(self) -> None:
         worker = self.fixture.worker(b"f")
