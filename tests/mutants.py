@@ -1687,13 +1687,6 @@ MUTANTS: Final = (
         "worker.test_worker_away",
     ),
     Mutant(
-        "the result of a job is sent of which a part was dropped",
-        "worker/returning.py",
-        "        if not self._overflown:\n            self.last = chunks",
-        "        self.last = chunks",
-        "worker.test_worker_away worker.test_returning",
-    ),
-    Mutant(
         "all servers are told the same key",
         "worker/hello.py",
         "            key=key_at(self._said.key, server),\n",

@@ -535,7 +535,7 @@ def test_what_makes_no_sense(world: World) -> None:
         ("workers", "--condition", "tired"),
         ("connections", "--kind", "pigeon"),
         ("dead", "--reason", "boredom"),
-        ("worker", "mailer-1"),
+        ("worker", ""),
         ("history", "--span", "year"),
         ("jobs", "extra"),
         ("job",),

@@ -55,6 +55,8 @@ ACTS: Final[dict[str, Do]] = {}
 match; with what does it."""
 
 _WORDS: Final = ("act", "word", "how")
+_NAMING: Final = ("register", "unregister")
+"""The buttons whose value is a function."""
 _RULES: Final = [
     (re.compile(re.sub("<[a-z]+>", "[^/]+", route.rule)), route.rule)
     for route in routes()
@@ -76,6 +78,7 @@ def key(post: Post) -> str:
     """What a form is for."""
     rule = next(rule for pattern, rule in _RULES if pattern.fullmatch(post.path.partition("?")[0]))
     words = [post.fields[name] for name in _WORDS if name in post.fields]
+    words += [name for name in _NAMING if name in post.fields]
     return " ".join([rule, *words, *(["all"] if post.fields.get("to") == "all" else [])])
 
 
@@ -159,6 +162,10 @@ class Stage:
     def jobs(self, words: str) -> list[str]:
         """The handles of those that a list has."""
         return [row[0] for row in self.server.list(words)]
+
+    def fact(self, command: str, name: str) -> str:
+        """A value of a thing that a text command tells all of."""
+        return next(value for fact, value, *_ in self.server.list(command) if fact == name)
 
     def until(self, is_so: Callable[[], object]) -> None:
         """Wait until the server is so."""
@@ -595,6 +602,7 @@ from txgear import Worker
 async def main(reactor):
     worker = Worker(reactor, [sys.argv[1]], client_id="steered")
     worker.function("w.steered")(lambda job: job.workload)
+    worker.on_word("restart", lambda _: print("restarted", flush=True))
     worker.startService()
     await worker.when_stopped()
 
@@ -605,6 +613,11 @@ react(main)
 @act(
     "/workers/<descriptor>/tell pause",
     "/workers/<descriptor>/tell resume",
+    "/workers/<descriptor>/tell grow",
+    "/workers/<descriptor>/tell shrink",
+    "/workers/<descriptor>/tell restart",
+    "/workers/<descriptor>/tell unregister",
+    "/workers/<descriptor>/tell register",
     "/workers/<descriptor>/tell stop",
 )
 def steered(at: Stage) -> None:
@@ -621,6 +634,18 @@ def steered(at: Stage) -> None:
         assert at.operator.state(handle) == "queued"
         at.press("Go on")
         at.until(lambda: at.operator.state(handle) == "")
+        for button, done, concurrency in (("Grow", "grown", "2"), ("Shrink", "shrunk", "1")):
+            at.press(button)
+            at.done(done)
+            assert at.fact("worker steered", "concurrency") == concurrency
+        at.press("Restart")
+        wait_until(lambda: worker.stdout == b"restarted\n", what="the new process")
+        at.press("Unregister w.steered")
+        at.until(lambda: at.server.unused("w.steered"))
+        at.press("Register w.steered")
+        at.until(lambda: at.fact("worker steered", "functions") == "1")
+        # It counts as another worker until the page knows of it.
+        expect(at.page.get_by_role("button", name="Unregister w.steered")).to_be_visible()
         at.press("Stop", sure="Yes, stop")
         at.done("stops")
         assert worker.wait() == 0

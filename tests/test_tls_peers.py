@@ -242,7 +242,7 @@ def test_a_worker_that_may_not_do_everything(
     worker = programs.start(
         [sys.executable, "-c", WORKER, guarded.address, guarded.workers, other, function], name="worker"
     )
-    wait_until(lambda: b"1 functions" in worker.stderr, what="the worker")
+    wait_until(lambda: b"1 function\n" in worker.stderr, what="the worker")
     said = f"does not let this worker work: ACCESS_DENIED: Not allowed: work {other}"
     assert said in worker.stderr.decode()
     assert secret(guarded.workers) not in worker.stderr

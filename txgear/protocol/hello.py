@@ -34,7 +34,7 @@ class Hello:
     @ivar id: what it is called, for people.
     @ivar host: the machine that it runs on, as it calls it itself.
     @ivar pid: its process there; C{None} where it does not say.
-    @ivar version: what it is made of, C{txgear 0.1.0} for instance.
+    @ivar version: what it is made of, C{txgear 1.0} for instance.
     @ivar runtime: the key of its supervisor; empty for none.
     @ivar group: the group of its runtime; empty for none.
     @ivar started: when it started, by its wall clock, in seconds since the epoch; 0.0 where it does not say.

@@ -53,9 +53,8 @@ class Unsent:
             self._absence.overflown(self)
 
     def finish(self, job: WorkerJob, chunks: list[bytes]) -> None:
-        """The job has ended. Where something of it was dropped, nobody can do anything with the rest."""
-        if not self._overflown:
-            self.last = chunks
+        """The job has ended."""
+        self.last = chunks
 
     def beat(self, job: WorkerJob) -> None:
         """There is nobody to hear it."""
