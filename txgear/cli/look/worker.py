@@ -11,6 +11,7 @@ from txgear.cli.act.steer import Order, found, is_number, tell, unknown
 from txgear.cli.base.api import as_shown, path_of
 from txgear.cli.base.asking import yes_option
 from txgear.cli.base.options import Servers, json_option, server_options
+from txgear.cli.base.statuses import MISUSED, CommandError
 from txgear.cli.look.details import show, show_each
 
 
@@ -30,6 +31,8 @@ def command(
     unregister is a function. A WORKER is a number or an id of 'txgear workers'; of an id that several have
     all are meant.
     """
+    if not worker:
+        raise CommandError("the number or the id of a worker is wanted, not nothing", MISUSED)
     if word is not None:
         order = Order(word, None if argument is None else as_shown(argument))
         return tell(servers, as_json, order, [worker], yes)
