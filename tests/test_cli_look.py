@@ -536,6 +536,8 @@ def test_what_makes_no_sense(world: World) -> None:
         ("connections", "--kind", "pigeon"),
         ("dead", "--reason", "boredom"),
         ("worker", ""),
+        ("worker", "", "stop"),
+        ("steer", "stop", "", "--yes"),
         ("history", "--span", "year"),
         ("jobs", "extra"),
         ("job",),

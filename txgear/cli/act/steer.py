@@ -115,7 +115,7 @@ def tell(servers: Servers, as_json: bool, order: Order, workers: Sequence[str], 
         if is_number(name):
             told.append((fleet.apis[0], {"descriptor": int(name), "id": None}))
             continue
-        these = each_once(found(fleet, {"id": as_shown(name)}), order)
+        these = each_once(with_id(fleet, name), order)
         if not these:
             raise unknown(fleet.apis, name)
         sure = sure and len(these) == 1
@@ -154,6 +154,17 @@ def found(fleet: Fleet, matched: Row) -> Iterator[tuple[Api, dict[str, Any]]]:
     for api in fleet.apis:
         for row in api.rows(f"{ROOT}/workers", "workers", {**matched, "limit": PAGE}):
             yield api, row
+
+
+def with_id(fleet: Fleet, name: str) -> Iterator[tuple[Api, dict[str, Any]]]:
+    """
+    The workers of this id.
+
+    @raise CommandError: it is empty, which would stand for all that there are.
+    """
+    if not name:
+        raise CommandError("the number or the id of a worker is wanted, not nothing", MISUSED)
+    return found(fleet, {"id": as_shown(name)})
 
 
 def each_once(found: Iterator[tuple[Api, Row]], order: Order) -> list[tuple[Api, Row]]:

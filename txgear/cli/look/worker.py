@@ -7,11 +7,10 @@ from __future__ import annotations
 import click
 
 from txgear.cli.act.acts import Fleet
-from txgear.cli.act.steer import Order, found, is_number, tell, unknown
+from txgear.cli.act.steer import Order, is_number, tell, unknown, with_id
 from txgear.cli.base.api import as_shown, path_of
 from txgear.cli.base.asking import yes_option
 from txgear.cli.base.options import Servers, json_option, server_options
-from txgear.cli.base.statuses import MISUSED, CommandError
 from txgear.cli.look.details import show, show_each
 
 
@@ -31,8 +30,6 @@ def command(
     unregister is a function. A WORKER is a number or an id of 'txgear workers'; of an id that several have
     all are meant.
     """
-    if not worker:
-        raise CommandError("the number or the id of a worker is wanted, not nothing", MISUSED)
     if word is not None:
         order = Order(word, None if argument is None else as_shown(argument))
         return tell(servers, as_json, order, [worker], yes)
@@ -41,7 +38,7 @@ def command(
         show_each([servers.api()], as_json, lambda api: api.get(path), f"worker {worker}")
         return 0
     fleet = Fleet(servers)
-    rows = list(found(fleet, {"id": as_shown(worker)}))
+    rows = list(with_id(fleet, worker))
     if not rows:
         raise unknown(fleet.apis, worker)
     for place, (api, row) in enumerate(rows):
