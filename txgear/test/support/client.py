@@ -28,6 +28,7 @@ from txgear.protocol.constants import (
     ECHO_RES,
     JOB_ASSIGN_UNIQ,
     JOB_CREATED,
+    OPTION_RES,
     REQUEST_MAGIC,
     WORKER_HELLO,
     WORKER_STATE,
@@ -312,3 +313,20 @@ class WorkerTestCase(ClockTestCase):
         self.assertEqual(GRAB, line.packets())
         self.assign(line, b"H:1", b"work", b"g")
         return line.packets()
+
+
+class GrantedWorkerTestCase(WorkerTestCase):
+    """A worker at servers that speak this project's own packets, too."""
+
+    def start(self, *servers: ScriptedServer, timeout: float | None = None, **options: Any) -> Worker:
+        worker = self.make_worker(*servers, **options)
+        worker.register("f", self.wait, timeout=timeout)
+        worker.startService()
+        for server in servers or [self.server]:
+            self.grant(server.line)
+            server.line.packets()
+        return worker
+
+    def grant(self, line: ScriptedConnection) -> None:
+        line.send(OPTION_RES, b"txgear-1")
+        line.welcome()

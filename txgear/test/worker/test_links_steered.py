@@ -6,29 +6,15 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import capturedLogs, formatEvent
 
 from txgear.protocol.constants import ECHO_RES, NO_JOB, NOOP, OPTION_RES, STEER
-from txgear.test.support.client import GRAB, STATE, ScriptedConnection, ScriptedServer, WorkerTestCase
-from txgear.worker import Worker
+from txgear.test.support.client import GRAB, STATE, GrantedWorkerTestCase, ScriptedServer
 
 GRAB_OPTIONS = ("GRAB_JOB_OPTIONS",)
 PAUSED = ("WORKER_STATE", True)
 DONE = ("STEERED", b"7", b"done", b"")
 
 
-class SteeredTestCase(WorkerTestCase):
+class SteeredTestCase(GrantedWorkerTestCase):
     """A worker at servers that understand it."""
-
-    def start(self, *servers: ScriptedServer, timeout: float | None = None, **options: object) -> Worker:
-        worker = self.make_worker(*servers, **options)
-        worker.register("f", self.wait, timeout=timeout)
-        worker.startService()
-        for server in servers or [self.server]:
-            self.grant(server.line)
-            server.line.packets()
-        return worker
-
-    def grant(self, line: ScriptedConnection) -> None:
-        line.send(OPTION_RES, b"txgear-1")
-        line.welcome()
 
     def tell(self, word: bytes, argument: bytes = b"") -> list[tuple[object, ...]]:
         """What the worker sends when it is told something."""

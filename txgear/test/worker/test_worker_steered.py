@@ -9,29 +9,20 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 
 from txgear.protocol.constants import ECHO_RES, ERROR, NO_JOB, NOOP, OPTION_RES, STEER, WORKER_WELCOME
-from txgear.test.support.client import STATE, ScriptedConnection, ScriptedServer, WorkerTestCase
-from txgear.worker import Refused, Worker
+from txgear.test.support.client import (
+    STATE,
+    GrantedWorkerTestCase,
+    ScriptedServer,
+)
+from txgear.worker import Refused
 from txgear.worker.hello import key_at
 
 KEY = "0123456789abcdef" * 2
 GRAB = ("GRAB_JOB_OPTIONS",)
 
 
-class RunningWorkerTestCase(WorkerTestCase):
+class RunningWorkerTestCase(GrantedWorkerTestCase):
     """A worker at servers that understand it."""
-
-    def start(self, *servers: ScriptedServer, timeout: float | None = None, **options: Any) -> Worker:
-        worker = self.make_worker(*servers, **options)
-        worker.register("f", self.wait, timeout=timeout)
-        worker.startService()
-        for server in servers or [self.server]:
-            self.grant(server.line)
-            server.line.packets()
-        return worker
-
-    def grant(self, line: ScriptedConnection) -> None:
-        line.send(OPTION_RES, b"txgear-1")
-        line.welcome()
 
     def tell(self, word: bytes, argument: bytes = b"") -> tuple[str, str]:
         """What the worker answers when it is told something: the outcome, and the text."""
