@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from txgear.broker.broker import Broker
     from txgear.broker.model import Job, Peer
     from txgear.broker.ports import Outbox
-    from txgear.broker.records import Batch, HistoryChunk, JobRecord, StoredValue, StoreReport
+    from txgear.broker.records import (
+        Batch,
+        HistoryChunk,
+        JobRecord,
+        LaneCount,
+        Question,
+        StoredValue,
+        StoreReport,
+    )
     from txgear.protocol.packets import Packet
 
 
@@ -220,6 +228,28 @@ class IJobStore(Interface):
         @param limit: jobs to return at the most.
         @return: the kept jobs with a higher number, in the order of their numbers;
             fewer than C{limit} only if there are no more.
+        """
+
+    def lanes() -> list[LaneCount]:
+        """How many jobs are kept: each lane that has any. That takes the same however many they are."""
+
+    def rows(question: Question) -> list[JobRecord]:
+        """
+        Read jobs that are kept. That takes as long as is needed for those that are found, however many there
+        are, but for L{InOrder<txgear.broker.records.InOrder>}.
+
+        @return: them, with their kinds and when they wake; of L{ByNumber<txgear.broker.records.ByNumber>} and
+            L{ByKey<txgear.broker.records.ByKey>} in any order.
+        """
+
+    def hashes(after: int, limit: int) -> list[int]:
+        """
+        Read by what jobs with keys are found, by and by.
+
+        @param after: one of them, or -1 for the beginning.
+        @param limit: how many at the most; fewer only if there are no more.
+        @return: numbers in growing order, below 2**63, of which those of C{limit} follow each other; their
+            last bits are what L{hash_of<txgear.broker.uniques.hash_of>} makes of the keys.
         """
 
     def write(batch: Batch) -> None:

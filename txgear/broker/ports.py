@@ -5,12 +5,13 @@ disk, and whoever tells operators. Each is passed in; in a test it is a list.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from txgear.broker.model import Job, Peer, Reply
-    from txgear.broker.records import JobChange, JobRecord, JobUpdate, StoredValue
+    from txgear.broker.records import JobChange, JobRecord, JobUpdate, Question, StoredValue
+    from txgear.broker.uniques import Key
     from txgear.protocol.packets import Data
 
 
@@ -65,6 +66,22 @@ class Reading:
     def __init__(self, number: int, result: bool, done: Callable[[bytes | None], None]) -> None:
         self.number = number
         self.result = result
+        self.done = done
+
+
+class Asking:
+    """
+    A question to the store.
+
+    @ivar question: which jobs are wanted.
+    @ivar done: called once, in a turn of the server's, with what the store has of them; with C{None} if it
+        does not answer. Of what has changed meanwhile it has what was: see L{Journal.pending}.
+    """
+
+    __slots__ = ("done", "question")
+
+    def __init__(self, question: Question, done: Callable[[Sequence[JobRecord] | None], None]) -> None:
+        self.question = question
         self.done = done
 
 
@@ -129,6 +146,23 @@ class Journal(Protocol):
     def load(self, jobs: list[Job]) -> None:
         """Read the workloads of these jobs; one such list at a time."""
 
+    def ask(self, asking: Asking) -> None:
+        """Ask which jobs are kept. Several are answered in the order in which they were asked."""
+
+    def pending(self, number: int) -> bool:
+        """Whether anything of this job is still on its way to the store, its deletion included."""
+
+    # The keys of jobs that are in the store only
+
+    def hide(self, key: Key) -> None:
+        """A job with this key is in memory no more."""
+
+    def show(self, key: Key) -> None:
+        """A job with this key is in memory again, or is not there any more."""
+
+    def may_hide(self, key: Key) -> bool:
+        """Whether there may be a job with this key that is not in memory; hardly ever if there is none."""
+
 
 class JournalListener(Protocol):
     """
@@ -152,6 +186,12 @@ class JournalListener(Protocol):
 
     def stored(self, job: Job, now: float) -> None:
         """A job is in the store."""
+
+    def written(self, numbers: Iterable[int], now: float) -> None:
+        """What had changed of these kept jobs is in the store; of some there may be more on its way."""
+
+    def answers(self, now: float) -> None:
+        """The store answers again: what it has not answered may be asked anew."""
 
     def refused(self, job: Job, reason: str, now: float) -> None:
         """

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Final, NamedTuple, TypeAlias
 
+from txgear.broker.history import owner_of
+from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
 from txgear.protocol.packets import Data
 
 LAST_NUMBER: Final = 10**18 - 1
@@ -24,6 +26,52 @@ UNREADABLE_SECONDS: Final = 60.0
 Seconds for which a job is delayed whose workload cannot be read. They are few enough to notice soon that the
 disk or the line is repaired, and enough for reads that may cost the connection to be rare.
 """
+
+
+READY: Final = -1
+"""The kind of a job that can be handed out: its priority. Those are in the order of their places."""
+WAITING: Final = 3
+"""The kind of a job whose time is still to come."""
+KEPT: Final = 4
+"""The kind of a job that has ended otherwise than dead, and counts for the bounds of what is kept."""
+NAMED: Final = 5
+"""The kind of one that is known for its unique only, and counts for none."""
+ASIDE: Final = 6
+"""The kind of a dead job that is in a review."""
+DEAD: Final = 8
+"""The kind of a dead job: this, and the index of why it is in L{txgear.broker.deadgroups.DEAD_REASONS}."""
+OWN: Final = 16
+"""Is part of the kind of a job that has ended and is kept by settings of its own."""
+KINDS: Final = 32
+"""All kinds are below this."""
+
+
+class Lane(NamedTuple):
+    """
+    Jobs that a store counts together, and finds in the order of their places.
+
+    @ivar function: the name of their function.
+    @ivar tenant: on whose account they are; empty for nobody's.
+    @ivar kind: their kind, as a L{JobRecord} has it when it is read.
+    """
+
+    function: bytes
+    tenant: str
+    kind: int
+
+
+class LaneCount(NamedTuple):
+    """
+    How many jobs a lane has.
+
+    @ivar lane: the lane.
+    @ivar jobs: how many.
+    @ivar bytes: the sum of their sizes.
+    """
+
+    lane: Lane
+    jobs: int
+    bytes: int
 
 
 class JobRecord(NamedTuple):
@@ -51,6 +99,11 @@ class JobRecord(NamedTuple):
     @ivar ended: seconds since the epoch when it ended, or 0.0.
     @ivar history: L{txgear.broker.history.History.to_bytes} or L{owned_by<txgear.broker.history.owned_by>},
         or C{None} where there is nothing to say.
+    @ivar kind: what it is counted as, and in which order it is found: L{READY}, L{WAITING}, L{KEPT},
+        L{NAMED}, L{ASIDE} or one of the L{DEAD}, the last ones with L{OWN} or without. A store answers with
+        the priority for L{READY}.
+    @ivar wake: seconds since the epoch when something is to be done to it though nobody asks for it: it may
+        begin, it expires, or it is to be forgotten; 0.0 where that is C{due}.
     """
 
     number: int
@@ -68,6 +121,24 @@ class JobRecord(NamedTuple):
     state: int = 0
     ended: float = 0.0
     history: bytes | None = None
+    kind: int = READY
+    wake: float = 0.0
+
+
+def lane_of(record: JobRecord) -> Lane:
+    """In which lane a job is."""
+    owner = None if record.history is None else owner_of(record.history)
+    kind = record.kind
+    if kind == READY:
+        kind = WAITING if record.due else record.priority
+    return Lane(record.function, owner or "", kind)
+
+
+def key_of_record(record: JobRecord) -> bytes | int | None:
+    """What others are compared with who may join a job; C{None} if none may."""
+    if record.unique != UNIQUE_FROM_WORKLOAD:
+        return record.unique or None
+    return None if record.digest is None else int.from_bytes(record.digest, "big")
 
 
 NewJob: TypeAlias = "tuple[JobRecord, Data]"
@@ -94,6 +165,8 @@ class JobUpdate(NamedTuple):
     state: int = 0
     ended: float = 0.0
     history: bytes | None = None
+    kind: int = READY
+    wake: float = 0.0
 
 
 class JobChange(NamedTuple):
@@ -103,6 +176,8 @@ class JobChange(NamedTuple):
 
     @ivar workload: its new workload, whose length is the job's C{size} as well; C{None} if both are as they
         were.
+    @ivar unique: its unique, and
+    @ivar tenant: on whose account it is: these do not change, and say where it is found.
     """
 
     number: int
@@ -110,6 +185,70 @@ class JobChange(NamedTuple):
     priority: int
     digest: bytes | None
     workload: bytes | None = None
+    unique: bytes = b""
+    tenant: str = ""
+
+
+# What is asked of a store
+
+
+class ByNumber(NamedTuple):
+    """The jobs with these numbers."""
+
+    numbers: Sequence[int]
+
+
+class ByKey(NamedTuple):
+    """
+    The jobs that others may join by these keys, or might until they ended, of whatever function; see
+    L{txgear.broker.uniques.key_of}.
+    """
+
+    keys: Sequence[bytes | int]
+
+
+class InLane(NamedTuple):
+    """
+    The first jobs of a lane, in the order of their places.
+
+    @ivar after: their places are higher than this.
+    @ivar limit: how many at the most; fewer are found only if there are no more.
+    """
+
+    lane: Lane
+    after: int
+    limit: int
+
+
+class Waking(NamedTuple):
+    """
+    The jobs of which C{wake}, or C{due} where that is 0.0, is not 0.0, in the order of that and of their
+    numbers.
+
+    @ivar until: it is not later than this.
+    @ivar after: this time and number come before theirs.
+    @ivar limit: how many at the most; fewer are found only if there are no more.
+    """
+
+    until: float
+    after: tuple[float, int]
+    limit: int
+
+
+class InOrder(NamedTuple):
+    """
+    Jobs of all kinds in the order of their numbers.
+
+    @ivar after: their numbers are higher than this.
+    @ivar limit: how many at the most; fewer are found only if there are no more.
+    """
+
+    after: int
+    limit: int
+
+
+Question: TypeAlias = "ByNumber | ByKey | InLane | Waking | InOrder"
+"""Which jobs somebody wants to know of."""
 
 
 class StoredValue(NamedTuple):

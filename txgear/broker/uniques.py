@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
 from txgear.protocol.packets import Data, Pieces
@@ -43,6 +43,16 @@ def key_of(unique: bytes, workload: Data) -> Key | None:
     for chunk in workload.chunks if isinstance(workload, Pieces) else (workload,):
         digest.update(chunk)
     return int.from_bytes(digest.digest(), "big")
+
+
+HASH_BITS: Final = 41
+"""Bits of what stands for a key in a store and in memory: of ten million keys hardly two are alike."""
+
+
+def hash_of(key: Key) -> int:
+    """What stands for a key where that itself would be too long; two keys may have the same."""
+    kept = key if isinstance(key, bytes) else key.to_bytes(16, "big")
+    return int.from_bytes(blake2b(kept, digest_size=8).digest(), "big") >> (64 - HASH_BITS)
 
 
 class Uniques(Generic[T]):

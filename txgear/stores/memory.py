@@ -9,7 +9,23 @@ from heapq import nsmallest
 
 from zope.interface import implementer
 
-from txgear.broker.records import LAST_NUMBER, Batch, HistoryChunk, JobRecord, StoredValue
+from txgear.broker.records import (
+    LAST_NUMBER,
+    Batch,
+    ByKey,
+    ByNumber,
+    HistoryChunk,
+    InLane,
+    JobRecord,
+    Lane,
+    LaneCount,
+    Question,
+    StoredValue,
+    Waking,
+    key_of_record,
+    lane_of,
+)
+from txgear.broker.uniques import HASH_BITS, hash_of
 from txgear.errors import StoreRefused, StoreUnavailable, StoreUnusable
 from txgear.interfaces import IHistoryStore
 
@@ -95,6 +111,44 @@ class MemoryStore:
         """See L{IJobStore.results}."""
         self._check_open()
         return {number: self._results[number] for number in numbers if self._results.get(number)}
+
+    def lanes(self) -> list[LaneCount]:
+        """See L{IJobStore.lanes}."""
+        self._check_open()
+        found: dict[Lane, tuple[int, int]] = {}
+        for job in self._jobs.values():
+            lane = lane_of(job)
+            jobs, size = found.get(lane, (0, 0))
+            found[lane] = jobs + 1, size + job.size
+        return [LaneCount(lane, *count) for lane, count in found.items()]
+
+    def rows(self, question: Question) -> list[JobRecord]:
+        """See L{IJobStore.rows}."""
+        self._check_open()
+        jobs = self._jobs.values()
+        if isinstance(question, ByNumber):
+            found = [self._jobs[number] for number in question.numbers if number in self._jobs]
+        elif isinstance(question, ByKey):
+            keys = set(question.keys)
+            found = [job for job in jobs if key_of_record(job) in keys]
+        elif isinstance(question, InLane):
+            lying = [job for job in jobs if job.place > question.after and lane_of(job) == question.lane]
+            found = nsmallest(question.limit, lying, key=lambda job: job.place)
+        elif isinstance(question, Waking):
+            until, after, limit = question
+            waking = [((job.wake or job.due, job.number), job) for job in jobs if job.wake or job.due]
+            in_time = [each for each in waking if after < each[0] and each[0][0] <= until]
+            found = [job for _, job in nsmallest(limit, in_time, key=lambda each: each[0])]
+        else:
+            found = self.replay(question.after, question.limit)
+        return [job._replace(kind=lane_of(job).kind, wake=job.wake or job.due) for job in found]
+
+    def hashes(self, after: int, limit: int) -> list[int]:
+        """See L{IJobStore.hashes}."""
+        self._check_open()
+        keys = [(job.number, key_of_record(job)) for job in self._jobs.values()]
+        every = [number << HASH_BITS | hash_of(key) for number, key in keys if key is not None]
+        return nsmallest(limit, (each for each in every if each > after))
 
     def values(self) -> list[StoredValue]:
         """See L{IJobStore.values}."""
