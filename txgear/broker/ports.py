@@ -5,7 +5,7 @@ disk, and whoever tells operators. Each is passed in; in a test it is a list.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -74,15 +74,24 @@ class Asking:
     A question to the store.
 
     @ivar question: which jobs are wanted.
-    @ivar done: called once, in a turn of the server's, with what the store has of them; with C{None} if it
-        does not answer. Of what has changed meanwhile it has what was: see L{Journal.pending}.
+    @ivar most_bytes: bytes of workloads that are to be read as well: those of the first jobs that are found,
+        as far as this goes; 0 for none. Where they cannot be read there are none.
+    @ivar done: called once, in a turn of the server's, with what the store has of the jobs, and with the
+        workloads, by number; with C{None} if it does not answer. Of what has changed meanwhile it has what
+        was: see L{Journal.pending}.
     """
 
-    __slots__ = ("done", "question")
+    __slots__ = ("done", "most_bytes", "question")
 
-    def __init__(self, question: Question, done: Callable[[Sequence[JobRecord] | None], None]) -> None:
+    def __init__(
+        self,
+        question: Question,
+        done: Callable[[Sequence[JobRecord] | None, Mapping[int, bytes]], None],
+        most_bytes: int = 0,
+    ) -> None:
         self.question = question
         self.done = done
+        self.most_bytes = most_bytes
 
 
 class Journal(Protocol):
