@@ -76,9 +76,9 @@ class Asking:
     @ivar question: which jobs are wanted.
     @ivar most_bytes: bytes of workloads that are to be read as well: those of the first jobs that are found,
         as far as this goes; 0 for none. Where they cannot be read there are none.
-    @ivar done: called once, in a turn of the server's, with what the store has of the jobs, and with the
-        workloads, by number; with C{None} if it does not answer. Of what has changed meanwhile it has what
-        was: see L{Journal.pending}.
+    @ivar done: called once, in a turn of the server's, with what the store has of the jobs, with the
+        workloads, by number, and with the server's time; with C{None} if the store does not answer. Of what
+        has changed meanwhile it has what was: see L{Journal.pending}.
     """
 
     __slots__ = ("done", "most_bytes", "question")
@@ -86,7 +86,7 @@ class Asking:
     def __init__(
         self,
         question: Question,
-        done: Callable[[Sequence[JobRecord] | None, Mapping[int, bytes]], None],
+        done: Callable[[Sequence[JobRecord] | None, Mapping[int, bytes], float], None],
         most_bytes: int = 0,
     ) -> None:
         self.question = question

@@ -141,6 +141,12 @@ class StoreEvents:
             self._dispatcher.advance(job, now)
         pager.go_on(now)
 
+    def written(self, numbers: Iterable[int], now: float) -> None:
+        """As in L{JournalListener.written<txgear.broker.ports.JournalListener.written>}."""
+
+    def answers(self, now: float) -> None:
+        """As in L{JournalListener.answers<txgear.broker.ports.JournalListener.answers>}."""
+
     # The server starts again
 
     def restore(self, records: Iterable[JobRecord], values: Iterable[StoredValue], now: float) -> None:

@@ -21,9 +21,9 @@ class WriteBuffer:
     them.
 
     @ivar updates: by job number.
-    @ivar deleted: see L{Batch}.
+    @ivar deleted: see L{Batch}; numbers, in this order.
     @ivar results: by job number.
-    @ivar deleted_all: see L{Batch}.
+    @ivar deleted_all: likewise.
     @ivar values: by kind and name.
     @ivar changes: by job number.
     @ivar bytes: of the results, and of the workloads of changes.
@@ -33,9 +33,9 @@ class WriteBuffer:
 
     def __init__(self) -> None:
         self.updates: dict[int, JobUpdate] = {}
-        self.deleted: list[int] = []
+        self.deleted: dict[int, None] = {}
         self.results: dict[int, bytes] = {}
-        self.deleted_all: list[int] = []
+        self.deleted_all: dict[int, None] = {}
         self.values: dict[tuple[int, bytes], StoredValue] = {}
         self.changes: dict[int, JobChange] = {}
         self.bytes = 0
@@ -43,6 +43,16 @@ class WriteBuffer:
     def __len__(self) -> int:
         changes = len(self.updates) + len(self.deleted) + len(self.results)
         return changes + len(self.deleted_all) + len(self.values) + len(self.changes)
+
+    def __contains__(self, number: int) -> bool:
+        """Whether anything of this job is here."""
+        return (
+            number in self.updates
+            or number in self.deleted
+            or number in self.changes
+            or number in self.results
+            or number in self.deleted_all
+        )
 
     def put_result(self, number: int, result: bytes) -> None:
         """Keep this result, in place of an earlier one."""
@@ -69,9 +79,9 @@ class WriteBuffer:
         for number in (*self.results, *self.deleted_all):
             earlier.drop_result(number)
         self.updates = {**earlier.updates, **self.updates}
-        self.deleted = earlier.deleted + self.deleted
+        self.deleted = {**earlier.deleted, **self.deleted}
         self.results = {**earlier.results, **self.results}
-        self.deleted_all = earlier.deleted_all + self.deleted_all
+        self.deleted_all = {**earlier.deleted_all, **self.deleted_all}
         self.values = {**earlier.values, **self.values}
         newer, self.changes = self.changes, earlier.changes
         self.bytes += earlier.bytes - sum(map(_size, newer.values()))
@@ -119,8 +129,8 @@ class WriteBuffer:
         for number in list(islice(self.updates, MOST_ROWS)):
             if number not in self.results and number not in later:
                 part.updates[number] = self.updates.pop(number)
-        part.deleted, self.deleted = _first(self.deleted, later)
-        part.deleted_all, self.deleted_all = _first(self.deleted_all, later)
+        part.deleted = _take_first(self.deleted, later)
+        part.deleted_all = _take_first(self.deleted_all, later)
         part.values = {key: value for key, value in self.values.items() if value.number not in later}
         self.values = {key: value for key, value in self.values.items() if value.number in later}
         return part
@@ -134,9 +144,9 @@ class WriteBuffer:
         return Batch(
             new_jobs,
             list(self.updates.values()),
-            self.deleted,
+            list(self.deleted),
             list(self.results.items()),
-            self.deleted_all,
+            list(self.deleted_all),
             list(self.values.values()),
             tuple(self.changes.values()),
         )
@@ -155,8 +165,9 @@ def _size(change: JobChange) -> int:
     return 0 if change.workload is None else len(change.workload)
 
 
-def _first(numbers: list[int], later: Collection[int]) -> tuple[list[int], list[int]]:
-    """Those that a batch has room for, and the others."""
-    first = numbers[:MOST_ROWS]
-    left = [number for number in first if number in later]
-    return [number for number in first if number not in later], left + numbers[MOST_ROWS:]
+def _take_first(numbers: dict[int, None], later: Collection[int]) -> dict[int, None]:
+    """Take out those that a batch has room for."""
+    first = dict.fromkeys(number for number in islice(numbers, MOST_ROWS) if number not in later)
+    for number in first:
+        del numbers[number]
+    return first

@@ -23,6 +23,7 @@ from txgear.journal.figures import Figures
 from txgear.journal.link import CLOSED, LOST, OPEN, OPENING, TAKEN, InThread, Link
 from txgear.journal.reads import Reads
 from txgear.journal.reports import Reports
+from txgear.journal.sieve import Sieve
 from txgear.journal.writes import NOTHING, NOW, Writes
 
 if TYPE_CHECKING:
@@ -56,12 +57,22 @@ class Journal:
         self._clock = clock
         self._timeout = timeout
         self._link = Link(store, in_thread, clock, self)
-        self._writes = Writes(self._link, clock, timeout, self.turn_ended, self._time_is_up)
-        self._reads = Reads(self._link, clock, self.turn_ended, self._writes.renew)
+        self._writes = Writes(
+            self._link,
+            clock,
+            timeout,
+            self.turn_ended,
+            self._time_is_up,
+            lambda: len(self._reads.askings) > 0,
+        )
+        writes = self._writes
+        self._reads = Reads(self._link, clock, self.turn_ended, writes.renew, writes.asked, writes.answered)
+        self._was_lost = False
         self.chunks = Chunks(self._link, store, clock) if IHistoryStore.providedBy(store) else None
         self.reports = Reports(self._link, store, clock) if IReportingStore.providedBy(store) else None
         self._read_last = False
         self._ending = Ending(clock, timeout)
+        self._sieve = Sieve()
 
         self.retry_soon = self._link.retries.soon
         self.add = self._writes.jobs.add
@@ -74,6 +85,11 @@ class Journal:
         self.has_room = self._writes.has_room
         self.read = self._reads.readings.read
         self.load = self._reads.loads.load
+        self.ask = self._reads.askings.ask
+        self.pending = self._writes.pending
+        self.hide = self._sieve.hide
+        self.show = self._sieve.show
+        self.may_hide = self._sieve.may_hide
 
     def begin(
         self, listener: JournalListener, answered: Callable[[], None], taken: Callable[[], None], limit: int
@@ -108,7 +124,7 @@ class Journal:
     @property
     def crowded(self) -> bool:
         """Part of L{txgear.broker.ports.Journal}."""
-        return self._writes.crowded
+        return self._writes.crowded or self._reads.askings.crowded
 
     @property
     def backlogged(self) -> bool:
@@ -170,7 +186,7 @@ class Journal:
         reports = self.reports
         need = writes.look()
         low = self._listener.numbers_left < NUMBERS // 2 and not link.closing
-        if low and not (link.retries.attempts and (need is NOW or reads.loads.jobs)):
+        if low and not (link.retries.attempts and (need is NOW or reads.loads.jobs or reads.askings)):
             link.call(lambda store: store.reserve(NUMBERS), self._reserved)
         elif reports is not None and reports.ready:
             reports.start()
@@ -214,17 +230,21 @@ class Journal:
         """Part of L{txgear.journal.link.LinkListener}."""
         self._ending.answered()
         self._writes.recovered()
+        if self._was_lost and not self._link.closing:
+            self._was_lost = False
+            self._link.tell(self._listener.answers, self._clock.seconds())
 
     def lost(self) -> None:
         """Part of L{txgear.journal.link.LinkListener}."""
-        self._reads.readings.drop()
+        self._was_lost = True
+        self._reads.drop()
 
     def taken(self, reason: str) -> None:
         """
         Part of L{txgear.journal.link.LinkListener}: from here on nothing is right that this server says of
         its jobs.
         """
-        self._reads.readings.drop()
+        self._reads.drop()
         self._writes.jobs.refuse_all(reason, self._clock.seconds())
         self._stop()
         self._taken()
@@ -241,7 +261,7 @@ class Journal:
         """
         link = self._link
         link.prepare_close()
-        self._reads.readings.drop()
+        self._reads.drop()
         # Answers that are there now would be held by nobody but us.
         self.answered()
         patience = self._ending.begin()
@@ -265,7 +285,7 @@ class Journal:
     def _close(self, result: None) -> Deferred[None] | None:
         closed = self._link.close(self._listener.next_number, self._timeout)
         self._stop()
-        self._reads.readings.give_up()
+        self._reads.give_up()
         self._writes.give_up()
         return closed
 

@@ -4,8 +4,8 @@ New jobs on their way to the store, each from its submit until those who submitt
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Final
 
 from twisted.logger import Logger
@@ -50,9 +50,9 @@ class NewJobs:
     All jobs on their way to the store, in order. Those of one batch are in flight at a time.
 
     @ivar listener: is told what has become of each, once.
-    @ivar waiting: those of which none is at the store yet.
+    @ivar waiting: those of which none is at the store yet, by number.
     @ivar retracted: numbers of jobs that are in the store, though those who submitted them have been told
-        that they are not: to be deleted.
+        that they are not: to be deleted, in this order.
     @ivar bytes: what those take that are not settled.
     """
 
@@ -63,16 +63,16 @@ class NewJobs:
         """
         @param drop: called with the number of a job that is refused, before the broker hears of it.
         """
-        self.waiting: list[Pending] = []
-        self.retracted: list[int] = []
+        self.waiting: dict[int, Pending] = {}
+        self.retracted: dict[int, None] = {}
         self.bytes = 0
-        self._in_flight: deque[Pending] = deque()
+        self._in_flight: dict[int, Pending] = {}
         self._drop = drop
 
     def add(self, job: Job, record: JobRecord, workload: Data) -> None:
         """Part of L{txgear.broker.ports.Journal}."""
         pending = Pending(job, (record, workload))
-        self.waiting.append(pending)
+        self.waiting[record.number] = pending
         self.bytes += pending.size
 
     def take(self) -> list[NewJob]:
@@ -80,9 +80,12 @@ class NewJobs:
         waiting = self.waiting
         taken = len(waiting)
         if taken > MOST_ROWS or self.bytes > MOST_BYTES:
-            taken = fitting([pending.new[0].size for pending in waiting])
-        self._in_flight, self.waiting = deque(waiting[:taken]), waiting[taken:]
-        return [pending.new for pending in self._in_flight]
+            taken = fitting([pending.new[0].size for pending in islice(waiting.values(), MOST_ROWS)])
+        if taken == len(waiting):
+            self._in_flight, self.waiting = waiting, {}
+        else:
+            self._in_flight = {number: waiting.pop(number) for number in list(islice(waiting, taken))}
+        return [pending.new for pending in self._in_flight.values()]
 
     @property
     def unsettled(self) -> int:
@@ -91,7 +94,11 @@ class NewJobs:
 
     def numbers_in_flight(self) -> list[int]:
         """The numbers of the jobs that are at the store, and may be in it or not once that has failed."""
-        return [pending.new[0].number for pending in self._in_flight]
+        return list(self._in_flight)
+
+    def __contains__(self, number: int) -> bool:
+        """Whether this job is on its way, or is to be deleted."""
+        return number in self.waiting or number in self._in_flight or number in self.retracted
 
     # What becomes of them
 
@@ -102,13 +109,13 @@ class NewJobs:
         @param refusals: but for these, by their place in the batch.
         """
         in_flight = self._in_flight
-        for index in range(len(in_flight)):
+        for index, (number, pending) in enumerate(list(in_flight.items())):
             # One by one: whatever happens here, what is left is still known to be on its way.
-            pending = in_flight.popleft()
+            del in_flight[number]
             if index in refusals:
                 self._refuse(pending, str(refusals[index]), now)
             elif pending.settled:
-                self.retracted.append(pending.number)
+                self.retracted[number] = None
             else:
                 pending.settled = True
                 self.bytes -= pending.size
@@ -124,10 +131,13 @@ class NewJobs:
         @param known: the numbers of those that are in it; the others are to be written again.
         """
         in_flight = self._in_flight
-        self._in_flight = deque(pending for pending in in_flight if pending.number in known)
-        self.waiting[:0] = [
-            pending for pending in in_flight if not pending.settled and pending.number not in known
-        ]
+        self._in_flight = {number: pending for number, pending in in_flight.items() if number in known}
+        lost = {
+            number: pending
+            for number, pending in in_flight.items()
+            if not pending.settled and number not in known
+        }
+        self.waiting = {**lost, **self.waiting}
         self.written({}, now)
 
     def refuse_all(self, reason: str, now: float) -> None:
@@ -135,8 +145,8 @@ class NewJobs:
         Nobody is to wait any longer. What is in flight stays there; should it be kept after all, it is
         deleted again.
         """
-        waiting, self.waiting = self.waiting, []
-        for pending in [*self._in_flight, *waiting]:
+        waiting, self.waiting = self.waiting, {}
+        for pending in [*self._in_flight.values(), *waiting.values()]:
             self._refuse(pending, reason, now)
 
     def _refuse(self, pending: Pending, reason: str, now: float) -> None:
@@ -159,6 +169,7 @@ class NewJobs:
 
         @raise AssertionError: they are not.
         """
-        assert not any(pending.settled for pending in self.waiting)
-        unsettled = [pending for pending in (*self._in_flight, *self.waiting) if not pending.settled]
+        assert not any(pending.settled for pending in self.waiting.values())
+        every = (*self._in_flight.values(), *self.waiting.values())
+        unsettled = [pending for pending in every if not pending.settled]
         assert self.bytes == sum(pending.size for pending in unsettled)

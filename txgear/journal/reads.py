@@ -1,9 +1,11 @@
 """
-What is to be read: workloads for the queue, and results and workloads for somebody who wants one.
+What is to be read: workloads for the queue, results and workloads for somebody who wants one, and which jobs
+there are.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -14,6 +16,7 @@ from txgear.broker.model import Job
 from txgear.broker.paging import READ_JOBS
 from txgear.broker.ports import JournalListener, Reading
 from txgear.broker.records import UNREADABLE_SECONDS
+from txgear.journal.askings import Askings
 from txgear.journal.link import CLOSED, TAKEN, Link
 from txgear.journal.portion import Portion
 from txgear.journal.timer import Timer
@@ -42,6 +45,11 @@ class Readings:
         self._link = link
         self._pause = pause
         self._portion = Portion(MOST_READINGS)
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something that may be read now."""
+        return bool(self.waiting) and not self._pause.running
 
     def read(self, reading: Reading) -> None:
         """Part of L{txgear.broker.ports.Journal}."""
@@ -118,6 +126,11 @@ class Loads:
         self._pause = pause
         self._portion = Portion(READ_JOBS)
 
+    @property
+    def ready(self) -> bool:
+        """Whether there is something that may be read now."""
+        return bool(self.jobs) and not self._pause.running and not self._link.closing
+
     def load(self, jobs: list[Job]) -> None:
         """Part of L{txgear.broker.ports.Journal}."""
         self.jobs = jobs
@@ -170,6 +183,7 @@ class Reads:
 
     @ivar readings: what somebody asks for.
     @ivar loads: what the queue needs.
+    @ivar askings: which jobs there are.
     """
 
     def __init__(
@@ -178,37 +192,50 @@ class Reads:
         clock: IReactorTime,
         turn_ended: Callable[[], None],
         renew: Callable[[dict[int, bytes]], None],
+        asked: Callable[[], None],
+        answered: Callable[[], None],
     ) -> None:
         """
         @param turn_ended: called when something may be read again.
         @param renew: puts newer workloads in place of those that were read.
+        @param asked: called when somebody begins to wait for which jobs there are.
+        @param answered: called when some of them are about to hear it.
         """
-        # A store that reads nothing is not to be kept busy by it.
-        self._pause = Timer(clock, turn_ended)
-        self.readings = Readings(link, self._pause, renew)
-        self.loads = Loads(link, clock, self._pause, renew)
-        self._link = link
-        self._loaded_last = False
+        # A store that reads nothing is not to be kept busy by it; nor does what it has of jobs wait for their
+        # workloads.
+        self._pauses = Timer(clock, turn_ended), Timer(clock, turn_ended)
+        pause, pause_of_askings = self._pauses
+        self.readings = Readings(link, pause, renew)
+        self.loads = Loads(link, clock, pause, renew)
+        self.askings = Askings(link, clock, pause_of_askings, renew, asked, answered)
+        self._turns: deque[Readings | Loads | Askings] = deque((self.askings, self.loads, self.readings))
 
     @property
     def ready(self) -> bool:
         """Whether there is something that may be read now."""
-        if self._pause.running:
-            return False
-        return bool(self.readings.waiting or (self.loads.jobs and not self._link.closing))
+        return self.askings.ready or self.loads.ready or self.readings.ready
 
     def start(self) -> None:
-        """Read some of it, of either kind in turn; the reads are L{ready}, and the link is open."""
-        may_load = bool(self.loads.jobs) and not self._link.closing
-        self._loaded_last = may_load and not (self.readings.waiting and self._loaded_last)
-        if self._loaded_last:
-            self.loads.start()
-        else:
-            self.readings.start()
+        """Read some of it, of each kind in turn; the reads are L{ready}, and the link is open."""
+        kind = next(kind for kind in self._turns if kind.ready)
+        self._turns.remove(kind)
+        self._turns.append(kind)
+        kind.start()
+
+    def drop(self) -> None:
+        """The store does not answer: nobody who asks for something is kept waiting."""
+        self.askings.drop()
+        self.readings.drop()
+
+    def give_up(self) -> None:
+        """Nothing is read any more, and what the store still answers is not heard."""
+        self.askings.drop()
+        self.readings.give_up()
 
     def stop(self) -> None:
-        """Cancel the timer."""
-        self._pause.cancel()
+        """Cancel the timers."""
+        for pause in self._pauses:
+            pause.cancel()
 
 
 def _failed(portion: Portion, count: int, pause: Timer) -> bool:

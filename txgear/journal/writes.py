@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 from functools import partial
+from itertools import islice
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
@@ -61,16 +62,19 @@ class Writes:
         patience: float,
         turn_ended: Callable[[], None],
         overdue: Callable[[], None],
+        is_asked: Callable[[], bool],
     ) -> None:
         """
         @param patience: seconds that those who submit wait for the store at the most.
         @param turn_ended: called when what nobody waits for has gathered long enough.
         @param overdue: called when they have waited so long.
+        @param is_asked: whether somebody waits for what is to be read.
         """
         self.jobs = NewJobs(self._drop)
         self.deadline = Timer(clock, overdue)
         self.figures = Figures(clock.seconds)
         self._patience = patience
+        self._is_asked = is_asked
         self._flush = Flush(clock, turn_ended)
         self._link = link
         self._clock = clock
@@ -101,12 +105,12 @@ class Writes:
 
     def delete(self, number: int) -> None:
         """Part of L{txgear.broker.ports.Journal}."""
-        self._buffer.deleted.append(number)
+        self._buffer.deleted[number] = None
 
     def delete_all(self, number: int) -> None:
         """Part of L{txgear.broker.ports.Journal}."""
         self._buffer.drop_result(number)
-        self._buffer.deleted_all.append(number)
+        self._buffer.deleted_all[number] = None
 
     def put_result(self, number: int, result: bytes) -> None:
         """Part of L{txgear.broker.ports.Journal}."""
@@ -140,6 +144,10 @@ class Writes:
             if (workload := changes[number].workload) is not None:
                 workloads[number] = workload
 
+    def pending(self, number: int) -> bool:
+        """Part of L{txgear.broker.ports.Journal}."""
+        return number in self._buffer or number in self._in_flight or number in self.jobs
+
     # How much there is
 
     @property
@@ -167,6 +175,11 @@ class Writes:
     def watch(self) -> None:
         """A turn has ended: whoever waits from now on does not for ever."""
         if not self.deadline.running and (self.jobs.waiting or self.crowded):
+            self.deadline.start(self._patience)
+
+    def asked(self) -> None:
+        """Somebody waits for what is to be read, who does not do that for ever either."""
+        if not self.deadline.running:
             self.deadline.start(self._patience)
 
     def look(self) -> Need:
@@ -199,14 +212,16 @@ class Writes:
     def _take_retracted(self) -> tuple[Batch, Callable[[], None]]:
         """Deletions by themselves, before anything else: one of the jobs may be submitted again."""
         jobs = self.jobs
-        numbers, jobs.retracted = jobs.retracted[:MOST_ROWS], jobs.retracted[MOST_ROWS:]
+        numbers = dict.fromkeys(islice(jobs.retracted, MOST_ROWS))
+        for number in numbers:
+            del jobs.retracted[number]
         self._flush.cancel()
 
         def undone() -> None:
             # To delete them twice does no harm.
-            jobs.retracted = numbers + jobs.retracted
+            jobs.retracted = {**numbers, **jobs.retracted}
 
-        return Batch((), (), (), deleted_all=numbers), undone
+        return Batch((), (), (), deleted_all=list(numbers)), undone
 
     def _take_batch(self) -> tuple[Batch, Callable[[], None]]:
         """All that has gathered, or the first of it."""
@@ -215,7 +230,7 @@ class Writes:
             self._in_flight, self._buffer = self._buffer, WriteBuffer()
             self._flush.taken(more=False)
         else:
-            self._in_flight = self._buffer.take({pending.number for pending in self.jobs.waiting})
+            self._in_flight = self._buffer.take(self.jobs.waiting.keys())
             self._flush.taken(more=bool(self._buffer))
         return self._in_flight.batch(new_jobs), self._restore
 
@@ -226,7 +241,7 @@ class Writes:
 
     def _written(self, refusals: Refusals) -> None:
         in_flight, self._in_flight = self._in_flight, WriteBuffer()
-        self._watch_anew()
+        self.answered()
         self.jobs.written(refusals.new_jobs, self._clock.seconds())
         if in_flight.results:
             tell = self._listener.result_stored
@@ -254,6 +269,9 @@ class Writes:
                 reason=str(reason),
             )
             self._link.tell(self._listener.workload_refused, number, size, self._clock.seconds())
+        if in_flight.updates or in_flight.changes or in_flight.results:
+            numbers = {**in_flight.updates, **in_flight.changes, **in_flight.results}
+            self._link.tell(self._listener.written, numbers, self._clock.seconds())
 
     def _tell_of_refused(self, new_jobs: Mapping[int, StoreRefused]) -> None:
         """The store works, and refuses new jobs: where its disk is full that may be all there is to see."""
@@ -270,9 +288,11 @@ class Writes:
         )
         self._jobs_refused = 0
 
-    def _watch_anew(self) -> None:
-        """A batch has come back: those who are left have their time from now on."""
+    def answered(self) -> None:
+        """The store has answered: those who are left have their time from now on."""
         self.deadline.cancel()
+        if self._is_asked():
+            self.deadline.start(self._patience)
 
     def reopened(self, known: set[int]) -> None:
         """
@@ -282,7 +302,7 @@ class Writes:
         """
         self.jobs.found(known, self._clock.seconds())
         if not self.jobs.waiting:
-            self._watch_anew()
+            self.answered()
 
     def _drop(self, number: int) -> None:
         """A new job is refused, and what was to be kept with it."""

@@ -22,9 +22,9 @@ def holding(
 ) -> WriteBuffer:
     made = WriteBuffer()
     made.updates = {move.number: move for move in moves}
-    made.deleted = list(ends)
+    made.deleted = dict.fromkeys(ends)
     made.results = dict(results)
-    made.deleted_all = list(forgotten)
+    made.deleted_all = dict.fromkeys(forgotten)
     made.values = {(mark.kind, mark.name): mark for mark in marks}
     return made
 
@@ -45,7 +45,7 @@ class WriteBufferTests(SynchronousTestCase):
         moves, marks = [JobUpdate(2, 2, 0.0, 0), JobUpdate(1, 1, 0.0, 0)], [StoredValue(PAUSED, b"f", 1.0)]
         additions = [addition(7, b"w")]
         batch = holding(moves, [3, 3], [(5, b"r"), (4, b"")], [6], marks).batch(additions)
-        self.assertEqual(batch, Batch(additions, moves, [3, 3], [(5, b"r"), (4, b"")], [6], marks))
+        self.assertEqual(batch, Batch(additions, moves, [3], [(5, b"r"), (4, b"")], [6], marks))
 
     def test_what_has_been_said_since_is_newer(self) -> None:
         now = holding(
@@ -69,7 +69,7 @@ class WriteBufferTests(SynchronousTestCase):
             sorted(batch.updates),
             [JobUpdate(1, 10, 0.0, 0), JobUpdate(2, 20, 0.0, 0), JobUpdate(3, 3, 0.0, 0)],
         )
-        self.assertEqual((batch.deleted, batch.deleted_all), ([2, 1, 1], [2, 1]))
+        self.assertEqual((batch.deleted, batch.deleted_all), ([2, 1], [2, 1]))
         self.assertEqual(sorted(batch.results), [(1, b"new"), (2, b"new"), (3, b"old")])
         self.assertEqual(
             sorted(batch.values),
@@ -186,7 +186,7 @@ class ChangeTests(SynchronousTestCase):
         self.buffer.updates = {number: JobUpdate(number, 9, 0.0, 0) for number in range(1, 8)}
         self.buffer.put_result(2, b"two")
         self.buffer.put_result(6, b"six")
-        self.buffer.deleted, self.buffer.deleted_all = [1, 3, 7], [4, 6]
+        self.buffer.deleted, self.buffer.deleted_all = dict.fromkeys([1, 3, 7]), dict.fromkeys([4, 6])
         expected = [
             ([1], [1, 6, 7], [1, 7], [6], [6]),
             ([2], [2], [], [2], []),
@@ -200,17 +200,17 @@ class ChangeTests(SynchronousTestCase):
             self.buffer.check()
             self.assertEqual(list(part.changes), changes)
             self.assertEqual(sorted(part.updates), updates)
-            self.assertEqual((part.deleted, part.deleted_all), (deleted, deleted_all))
+            self.assertEqual((list(part.deleted), list(part.deleted_all)), (deleted, deleted_all))
             self.assertEqual(list(part.results), results)
         self.assertFalse(self.buffer)
 
     def test_that_of_a_job_that_a_later_batch_adds_waits_for_it(self) -> None:
         self.change(1)
         self.change(2, workload=b"two")
-        self.buffer.deleted = [2]
+        self.buffer.deleted = {2: None}
         part = self.buffer.take([2])
         self.assertEqual((list(part.changes), list(self.buffer.changes)), ([1], [2]))
-        self.assertEqual((part.deleted, self.buffer.deleted), ([], [2]))
+        self.assertEqual((list(part.deleted), list(self.buffer.deleted)), ([], [2]))
 
 
 class TakeTests(SynchronousTestCase):
@@ -219,7 +219,7 @@ class TakeTests(SynchronousTestCase):
     def test_whether_it_fits(self) -> None:
         some = holding(ends=range(MOST_ROWS))
         self.assertTrue(some.fits)
-        some.deleted_all.append(1)
+        some.deleted_all[1] = None
         self.assertFalse(some.fits)
         some = WriteBuffer()
         some.put_result(1, bytes(MOST_BYTES))
@@ -246,10 +246,12 @@ class TakeTests(SynchronousTestCase):
         some.put_result(2, b"two")
         part = some.take({2})
         self.assertEqual(
-            (list(part.updates), part.deleted, list(part.results), part.deleted_all), ([1], [1], [1], [1])
+            [*part.updates, *part.deleted, *part.results, *part.deleted_all],
+            [1, 1, 1, 1],
         )
         self.assertEqual(
-            (list(some.updates), some.deleted, list(some.results), some.deleted_all), ([2], [2], [2], [2])
+            [*some.updates, *some.deleted, *some.results, *some.deleted_all],
+            [2, 2, 2, 2],
         )
         self.assertEqual((list(part.values.values()), list(some.values.values())), (values[:1], values[1:]))
 
@@ -257,4 +259,5 @@ class TakeTests(SynchronousTestCase):
         some = holding(ends=range(MOST_ROWS + 1), forgotten=range(MOST_ROWS + 2))
         part = some.take({0})
         self.assertEqual((len(part.deleted), len(part.deleted_all)), (MOST_ROWS - 1, MOST_ROWS - 1))
-        self.assertEqual((some.deleted, some.deleted_all), ([0, MOST_ROWS], [0, MOST_ROWS, MOST_ROWS + 1]))
+        self.assertEqual(list(some.deleted), [0, MOST_ROWS])
+        self.assertEqual(list(some.deleted_all), [0, MOST_ROWS, MOST_ROWS + 1])

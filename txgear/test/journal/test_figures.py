@@ -70,7 +70,7 @@ class FiguresTests(WritesTestCase):
         self.assertEqual(sum(self.figures.commits.counts), 1)
 
     def test_deletions_of_refused_jobs_count(self) -> None:
-        self.writes.jobs.retracted = [1, 2]
+        self.writes.jobs.retracted = {1: None, 2: None}
         self.write()
         self.assertEqual(self.figures.rows.sum, 2)
 

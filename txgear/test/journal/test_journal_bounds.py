@@ -387,7 +387,7 @@ class DefectTests(BoundsTestCase):
 
     def test_the_journal_itself(self) -> None:
         """Whatever becomes of a batch is looked up, as after a lost connection."""
-        for name in ("_written", "_watch_anew", "_take_batch", "reopened"):
+        for name in ("_written", "answered", "_take_batch", "reopened"):
             self.begin_anew()
             writes: Any = self.journal._writes
             whole = getattr(writes, name)

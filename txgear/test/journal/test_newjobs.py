@@ -60,7 +60,7 @@ class NewJobsTests(SynchronousTestCase):
         self.jobs.add(*new_job(1, b"12345"))
         self.assertEqual(self.jobs.bytes, JOB_BYTES + 5)
         self.assertEqual(self.take(), [1])
-        self.assertEqual((self.jobs.waiting, self.jobs.numbers_in_flight()), ([], [1]))
+        self.assertEqual((self.jobs.waiting, self.jobs.numbers_in_flight()), ({}, [1]))
         self.assertEqual(self.jobs.bytes, JOB_BYTES + 5)
         self.assertEqual(self.written(), [("stored", 1)])
         self.assertEqual((self.jobs.bytes, self.jobs.numbers_in_flight()), (0, []))
@@ -96,10 +96,10 @@ class NewJobsTests(SynchronousTestCase):
         self.jobs.refuse_all("late", 0.0)
         told = [("refused", number, "late") for number in (1, 2, 3)]
         self.assertEqual(self.listener.take(), told)
-        self.assertEqual((self.dropped, self.jobs.bytes, self.jobs.waiting), ([1, 2, 3], 0, []))
+        self.assertEqual((self.dropped, self.jobs.bytes, self.jobs.waiting), ([1, 2, 3], 0, {}))
         self.jobs.refuse_all("later", 0.0)
         self.assertEqual(self.written(_1=LARGE), [])
-        self.assertEqual(self.jobs.retracted, [1])
+        self.assertEqual(list(self.jobs.retracted), [1])
 
     def test_a_store_that_was_lost(self) -> None:
         """Those that it has are stored; the others are written again, before those that came since."""
@@ -111,13 +111,26 @@ class NewJobsTests(SynchronousTestCase):
         self.jobs.check()
         self.assertEqual(self.take(), [1, 3, 4])
 
+    def test_which_are_on_their_way(self) -> None:
+        """Those that are refused while they are at the store count until that has told, or deleted them."""
+        self.assertNotIn(1, self.jobs)
+        self.add(1, 2)
+        self.assertIn(1, self.jobs)
+        self.take()
+        self.add(3)
+        self.jobs.refuse_all("late", 0.0)
+        self.assertEqual([number in self.jobs for number in (1, 2, 3)], [True, True, False])
+        self.jobs.written({0: LARGE}, 0.0)
+        self.assertEqual([number in self.jobs for number in (1, 2, 3)], [False, True, False])
+        self.listener.take()
+
     def test_a_store_that_was_lost_when_nobody_waited_any_longer(self) -> None:
         self.add(1, 2)
         self.take()
         self.jobs.refuse_all("late", 0.0)
         self.listener.take()
         self.jobs.found({2}, 0.0)
-        self.assertEqual((self.listener.take(), self.jobs.retracted, self.take()), ([], [2], []))
+        self.assertEqual((self.listener.take(), list(self.jobs.retracted), self.take()), ([], [2], []))
 
     def test_a_defect_of_the_broker(self) -> None:
         """It costs no other job its outcome."""
@@ -136,6 +149,6 @@ class NewJobsTests(SynchronousTestCase):
         job, record, workload = new_job(2)
         pending = Pending(job, (record, workload))
         pending.settled = True
-        self.jobs.waiting.append(pending)
+        self.jobs.waiting[2] = pending
         self.assertRaises(AssertionError, self.jobs.check)
-        self.jobs.waiting.pop()
+        del self.jobs.waiting[2]

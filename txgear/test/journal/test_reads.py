@@ -57,7 +57,15 @@ class ReadsTestCase(SynchronousTestCase):
         self.newer: dict[int, bytes] = {}
         self.answers: dict[tuple[int, bool], bytes | None] = {}
         self.link = Link(self.store, self.thread, self.clock, Unheard())
-        self.reads = Reads(self.link, self.clock, self.count_turn, self.renew)
+        self.waited: list[str] = []
+        self.reads = Reads(
+            self.link,
+            self.clock,
+            self.count_turn,
+            self.renew,
+            lambda: self.waited.append("asked"),
+            lambda: self.waited.append("answered"),
+        )
         self.listener = self.reads.loads.listener = RecordingListener()
         self.store.take()
 

@@ -103,13 +103,17 @@ class WritesTestCase(SynchronousTestCase):
         self.store.write(adding(addition(1, b"w"), addition(2, b"w"), addition(3, b"w")))
         self.store.batches.clear()
         self.turns = self.overdue = 0
+        self.asked = False
         self.link = Link(self.store, self.thread, self.clock, Unheard())
-        self.writes = Writes(self.link, self.clock, 5.0, self.count_turn, self.count_overdue)
+        self.writes = Writes(self.link, self.clock, 5.0, self.count_turn, self.count_overdue, self.is_asked)
         self.listener = RecordingListener()
         self.writes.begin(self.listener, 0)
 
     def tearDown(self) -> None:
         self.writes.check()
+
+    def is_asked(self) -> bool:
+        return self.asked
 
     def count_turn(self) -> None:
         self.turns += 1
@@ -211,7 +215,7 @@ class BatchTests(WritesTestCase):
         self.writes.delete_all(3)
         value = StoredValue(PAUSED, b"f", 1.0)
         self.writes.put_value(value)
-        self.assertEqual(self.write(), [("stored", 4), ("result_stored", [1])])
+        self.assertEqual(self.write(), [("stored", 4), ("result_stored", [1]), ("written", [1, 3])])
         (batch,) = self.store.batches
         updates = [JobUpdate(1, 1, 0.0, 0, 6, DONE), JobUpdate(3, 3, 0.0, 0, 7, DONE)]
         self.assertEqual(batch, Batch([addition(4, b"w")], updates, [2], [(1, b"result")], [3], [value]))
@@ -254,7 +258,7 @@ class BatchTests(WritesTestCase):
         self.clock.advance(FLUSH_DELAY)
         self.writes.look()
         self.clock.advance(FLUSH_DELAY)
-        self.assertEqual(self.write(), [("result_stored", [1])])
+        self.assertEqual(self.write(), [("result_stored", [1]), ("written", [1, 2])])
         self.assertEqual(self.store.results([1, 2]), {1: b"newer"})
 
     def test_those_that_the_store_does_not_have_still_wait(self) -> None:
@@ -285,6 +289,7 @@ class BatchTests(WritesTestCase):
                 ("stored", 5),
                 ("result_stored", [2]),
                 ("result_refused", 1),
+                ("written", [1, 2]),
             ],
         )
         self.assertEqual(
@@ -310,13 +315,43 @@ class BatchTests(WritesTestCase):
         why = "new jobs, whose submits are refused: A workload of 4 bytes is too large"
         self.assertEqual(lines, [[f"memory: does not keep 2 {why}"], [], [f"memory: does not keep 4 {why}"]])
 
+    def test_what_is_pending(self) -> None:
+        """Of a job, from when it is said until it is written, whatever it is."""
+        self.writes.jobs.add(*new_job(4))
+        self.writes.update(JobUpdate(1, 1, 0.0, 0))
+        self.writes.change(JobChange(2, b"g", 0, None))
+        self.done(3, b"r")
+        self.writes.delete(5)
+        self.writes.delete_all(6)
+        every = list(range(1, 7))
+        self.assertEqual([number for number in range(9) if self.writes.pending(number)], every)
+        self.writes.start()
+        self.assertEqual([number for number in range(9) if self.writes.pending(number)], every)
+        self.thread.run()
+        self.assertEqual([number for number in range(9) if self.writes.pending(number)], [])
+        self.assertEqual(self.listener.take()[-1], ("written", [1, 2, 3]))
+
+    def test_what_is_said_meanwhile_is_pending(self) -> None:
+        self.writes.update(JobUpdate(1, 1, 0.0, 0))
+        self.writes.start()
+        self.writes.update(JobUpdate(1, 2, 0.0, 0))
+        self.thread.run()
+        self.assertEqual(self.listener.take(), [("written", [1])])
+        self.assertTrue(self.writes.pending(1))
+
+    def test_deletions_are_told_to_nobody(self) -> None:
+        self.writes.delete(1)
+        self.writes.start()
+        self.thread.run()
+        self.assertEqual(self.listener.take(), [])
+
     def test_what_operators_have_changed(self) -> None:
         self.writes.change(JobChange(1, b"g", 0, None))
         self.writes.change(JobChange(2, b"g", 0, None, b"new"))
         self.assertEqual(self.writes.pending_bytes, 3)
         self.assertIs(self.writes.look(), LATER)
         self.clock.advance(FLUSH_DELAY)
-        self.assertEqual(self.write(), [])
+        self.assertEqual(self.write(), [("written", [1, 2])])
         self.assertEqual(self.store.workloads([1, 2]), {1: b"w", 2: b"new"})
         self.assertEqual([job.function for job in self.store.replay(0, 3)], [b"g", b"g", b"f"])
 
@@ -325,7 +360,7 @@ class BatchTests(WritesTestCase):
         self.writes.change(JobChange(2, b"g", 0, None, b"four"))
         self.link.closing = True
         with capturedLogs() as events:
-            self.assertEqual(self.write(), [("workload_refused", 2, 1)])
+            self.assertEqual(self.write(), [("workload_refused", 2, 1), ("written", [2])])
         self.assertEqual(
             [formatEvent(event) for event in events],
             [
@@ -346,8 +381,10 @@ class BatchTests(WritesTestCase):
         self.writes.change(JobChange(2, b"f", 0, None, b"new"))
         with capturedLogs() as events:
             self.thread.run()
-        self.assertEqual((self.listener.take(), len(events)), ([("workload_refused", 1, 1)], 1))
-        self.assertEqual(self.write(), [])
+        self.assertEqual(
+            (self.listener.take(), len(events)), ([("workload_refused", 1, 1), ("written", [1, 2])], 1)
+        )
+        self.assertEqual(self.write(), [("written", [1, 2])])
         self.assertEqual(self.store.workloads([1, 2]), {1: b"w", 2: b"new"})
 
     def test_new_workloads_are_newer_than_what_is_read(self) -> None:
@@ -402,9 +439,9 @@ class BatchTests(WritesTestCase):
         self.assertEqual(list(self.store.batches[2].new_jobs), [addition(4, b"again")])
 
     def test_deletions_have_a_bound_too(self) -> None:
-        self.writes.jobs.retracted = list(range(10, MOST_ROWS + 11))
+        self.writes.jobs.retracted = dict.fromkeys(range(10, MOST_ROWS + 11))
         self.write()
-        self.assertEqual(self.writes.jobs.retracted, [MOST_ROWS + 10])
+        self.assertEqual(list(self.writes.jobs.retracted), [MOST_ROWS + 10])
         self.write()
         self.assertIs(self.writes.look(), NOTHING)
 

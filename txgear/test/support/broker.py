@@ -5,6 +5,7 @@ around it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
@@ -14,15 +15,17 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.broker.broker import Broker
 from txgear.broker.lanes import Lanes
 from txgear.broker.model import Function, Job, Peer, Reply
-from txgear.broker.ports import Reading
-from txgear.broker.records import JobChange, JobRecord, JobUpdate, NewJob, StoredValue
+from txgear.broker.ports import Asking, Reading
+from txgear.broker.records import Batch, JobChange, JobRecord, JobUpdate, NewJob, StoredValue
 from txgear.broker.rules import QUEUE_MEMORY, UNLIMITED, Rules
 from txgear.broker.sharedlanes import SharedLanes
 from txgear.broker.states import PAGED, QUEUED
 from txgear.broker.tenants import Quota
+from txgear.broker.uniques import Key
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import NOOP, NORMAL
 from txgear.protocol.packets import Data
+from txgear.stores.memory import MemoryStore
 from txgear.test.support.clock import START
 
 Told: TypeAlias = "tuple[int, bytes, bytes, bool]"
@@ -157,6 +160,9 @@ class FakeJournal:
     @ivar deleted_all: all that was told.
     @ivar stored_values: the last of each that was told.
     @ivar reading: what is asked for by those who want one.
+    @ivar asking: the questions that are not answered.
+    @ivar unsettled: jobs of which something is on its way, by number.
+    @ivar hidden: how many jobs with each key are not in memory.
     @ivar loading: the jobs whose workloads are asked for, if any are.
     @ivar loads: how many jobs were asked for each time.
     """
@@ -178,6 +184,9 @@ class FakeJournal:
         self.deleted_all: list[int] = []
         self.stored_values: dict[tuple[int, bytes], StoredValue] = {}
         self.reading: list[Reading] = []
+        self.asking: list[Asking] = []
+        self.unsettled: set[int] = set()
+        self.hidden: Counter[Key] = Counter()
         self._kept: dict[int, NewJob] = {}
         self._moved: dict[int, JobUpdate] = {}
         self._changed: dict[int, JobChange] = {}
@@ -251,6 +260,37 @@ class FakeJournal:
     def read(self, reading: Reading) -> None:
         self.reading.append(reading)
 
+    def ask(self, asking: Asking) -> None:
+        self.asking.append(asking)
+
+    def pending(self, number: int) -> bool:
+        return number in self.unsettled or any(adding.job.number == number for adding in self.adding)
+
+    def hide(self, key: Key) -> None:
+        self.hidden[key] += 1
+
+    def show(self, key: Key) -> None:
+        self.hidden[key] -= 1
+
+    def may_hide(self, key: Key) -> bool:
+        return self.hidden[key] > 0
+
+    def answer(self, now: float) -> None:
+        """The first question is answered, by what the store has."""
+        asking = self.asking.pop(0)
+        store = MemoryStore()
+        store.open()
+        store.write(Batch([(record, self._workload(record.number) or b"") for record in self.kept()], (), ()))
+        records = store.rows(asking.question)
+        workloads: dict[int, bytes] = {}
+        size = 0
+        for record in records:
+            size += record.size
+            if size > asking.most_bytes:
+                break
+            workloads[record.number] = self._workload(record.number) or b""
+        asking.done(records, workloads, now)
+
     def answer_readings(self) -> None:
         """What was asked for is read, as far as it is there."""
         readings, self.reading = self.reading, []
@@ -297,6 +337,9 @@ class FakeJournal:
     def restart(self) -> None:
         """The server has gone: only what the store has is left."""
         self.adding, self.loading, self.unavailable = [], None, None
+        self.asking.clear()
+        self.unsettled.clear()
+        self.hidden.clear()
         self._settled = set(self._changed)
 
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from txgear.broker.model import Job
 from txgear.broker.ports import JournalListener
-from txgear.broker.records import Batch, HistoryChunk, JobRecord, StoredValue, StoreReport
+from txgear.broker.records import Batch, ByNumber, HistoryChunk, JobRecord, Question, StoredValue, StoreReport
 from txgear.errors import StoreRefused, StoreUnavailable
 from txgear.interfaces import IHistoryStore, IReportingStore
 from txgear.stores.memory import MemoryStore
@@ -50,7 +50,8 @@ class FaultyStore(MemoryStore):
     @ivar batches: what was to be written, in order, whatever became of it.
     @ivar too_large: bytes of a workload or a result above which it is refused.
     @ivar unreadable: the numbers of jobs whose workloads and results cannot be read.
-    @ivar unreadable_why: what reading them raises.
+    @ivar unfindable: the numbers of jobs by which nothing can be found.
+    @ivar unreadable_why: what reading or finding them raises.
     @ivar closed_with: what L{close} was given when it was open last.
     """
 
@@ -60,6 +61,7 @@ class FaultyStore(MemoryStore):
         self.batches: list[Batch] = []
         self.too_large = 10**9
         self.unreadable: set[int] = set()
+        self.unfindable: set[int] = set()
         self.unreadable_why: Exception = StoreUnavailable("the disk is damaged")
         self.closed_with: int | None = None
         self._faults: dict[str, deque[Fault]] = {}
@@ -178,6 +180,17 @@ class FaultyStore(MemoryStore):
         strays = self._results.keys() - self._jobs.keys()
         assert not strays, f"results of jobs that are not kept: {strays}"
 
+    def rows(self, question: Question) -> list[JobRecord]:
+        return self._do("rows", self._find, question)
+
+    def _find(self, question: Question) -> list[JobRecord]:
+        if isinstance(question, ByNumber) and not self.unfindable.isdisjoint(question.numbers):
+            self._fail()
+        return super().rows(question)
+
+    def hashes(self, after: int, limit: int) -> list[int]:
+        return self._do("hashes", super().hashes, after, limit)
+
     def workloads(self, numbers: Sequence[int]) -> dict[int, bytes]:
         return self._do("workloads", self._read, super().workloads, numbers)
 
@@ -188,10 +201,13 @@ class FaultyStore(MemoryStore):
         self, read: Callable[[Sequence[int]], dict[int, bytes]], numbers: Sequence[int]
     ) -> dict[int, bytes]:
         if not self.unreadable.isdisjoint(numbers):
-            why = self.unreadable_why
-            self._is_open = isinstance(why, StoreRefused)
-            raise type(why)(*why.args)
+            self._fail()
         return read(numbers)
+
+    def _fail(self) -> NoReturn:
+        why = self.unreadable_why
+        self._is_open = isinstance(why, StoreRefused)
+        raise type(why)(*why.args)
 
     def values(self) -> list[StoredValue]:
         return self._do("values", super().values)
@@ -297,6 +313,12 @@ class RecordingListener:
 
     def stored(self, job: Job, now: float) -> None:
         self._outcome(job, "stored")
+
+    def written(self, numbers: Iterable[int], now: float) -> None:
+        self.told.append(("written", sorted(numbers)))
+
+    def answers(self, now: float) -> None:
+        self.told.append(("answers",))
 
     def refused(self, job: Job, reason: str, now: float) -> None:
         self._outcome(job, "refused", reason)
