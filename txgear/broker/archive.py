@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from txgear.broker.history import Aside
     from txgear.broker.model import Function, Job
     from txgear.broker.persistence import Persistence
+    from txgear.broker.records import JobRecord
+    from txgear.broker.tenants import Tenant
     from txgear.broker.timers import Timers
     from txgear.broker.uniques import Key
 
@@ -58,9 +60,10 @@ class Archive:
     @ivar ended: the jobs.
     @ivar jobs: the same by number, in the order of their ends.
     @ivar results: by number, of those whose results are in memory.
+    @ivar rows: how many jobs are kept besides that are not in memory.
     """
 
-    __slots__ = ("_functions", "_persistence", "_timers", "ended", "jobs", "results")
+    __slots__ = ("_functions", "_persistence", "_rows", "_timers", "ended", "jobs", "results", "rows")
 
     def __init__(self, persistence: Persistence, functions: Functions, timers: Timers) -> None:
         self._persistence = persistence
@@ -69,6 +72,8 @@ class Archive:
         self.ended = EndedJobs()
         self.jobs = self.ended.jobs
         self.results: dict[int, bytes] = {}
+        self.rows = 0
+        self._rows: dict[tuple[Function, Tenant | None, int], tuple[int, int]] = {}
 
     # Finding
 
@@ -113,13 +118,27 @@ class Archive:
         for other in self.ended.beyond(self._functions.policies.ceiling):
             self.forget(other)
 
-    def restore(self, job: Job, until: float, history: History, now: float) -> None:
-        """
-        The server starts again: this one was kept.
+    def add_rows(self, function: Function, tenant: Tenant | None, kind: int, jobs: int, size: int) -> None:
+        """There are so many jobs more that are kept, and not in memory."""
+        lane = function, tenant, kind
+        count, total = self._rows.pop(lane, (0, 0))
+        self.rows += jobs
+        function.kept += jobs
+        if count + jobs:
+            self._rows[lane] = count + jobs, total + size
 
-        @param until: when it is to be forgotten, by the server's time.
-        """
-        self._add(job, until, history, now)
+    def take_in(self, job: Job, record: JobRecord, now: float) -> None:
+        """A job that is kept is in memory from now on."""
+        self.add_rows(job.function, job.tenant, record.kind, -1, -record.size)
+        offset = self._timers.offset
+        job.state = record.state
+        job.since = record.ended - offset
+        job.archived = record.history or b"{}"
+        history, job.history = job.history or History(), None
+        self._add(job, record.due - offset, history, now)
+
+    def settle(self, job: Job) -> None:
+        """Nothing of a job that is kept is on its way to the store any more."""
 
     def _add(self, job: Job, until: float, history: History, now: float) -> None:
         dead = job.state == DEAD

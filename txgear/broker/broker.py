@@ -24,6 +24,7 @@ from txgear.broker.bulk import BATCH, one_by_one
 from txgear.broker.counts import word_of
 from txgear.broker.departures import Departures
 from txgear.broker.dispatcher import Dispatcher
+from txgear.broker.expiry import set_expiry
 from txgear.broker.functions import Functions
 from txgear.broker.history import History, check_settings
 from txgear.broker.lifecycle import Lifecycle
@@ -37,6 +38,7 @@ from txgear.broker.rules import Rules
 from txgear.broker.sleepers import Sleepers
 from txgear.broker.soundness import check_functions, check_statistics, check_tenants, check_timers
 from txgear.broker.states import DONE
+from txgear.broker.stock import Stock
 from txgear.broker.storeevents import StoreEvents
 from txgear.broker.table import JobTable
 from txgear.broker.tenants import Tenants
@@ -99,6 +101,7 @@ class Broker:
     @ivar absences: the workers that have said who they are, those included that may come back.
     @ivar archive: the jobs that have ended and are still known.
     @ivar persistence: what is told to the journal.
+    @ivar stock: which jobs are in memory.
     @ivar lifecycle: what becomes of a job.
     @ivar repeat: L{Lifecycle.repeat}: the result of a job that is done already.
     @ivar watch: L{Lifecycle.watch}: has somebody told when a job ends.
@@ -132,6 +135,7 @@ class Broker:
         "repeat",
         "sleepers",
         "statistics",
+        "stock",
         "store_events",
         "table",
         "tenants",
@@ -157,14 +161,15 @@ class Broker:
         self.functions = functions = Functions(timers)
         self.statistics = functions.statistics
         self.table = table = JobTable(rules.prefix)
-        self.pager = pager = None if journal is None else Pager(rules.queue_memory, journal.load)
+        self.pager = pager = None if journal is None else Pager(rules.queue_memory, table.jobs, journal.load)
         self.sleepers = Sleepers(outbox.send, timers)
         self.dispatcher = dispatcher = Dispatcher(functions, self.sleepers, timers, pager, rules.wakeups)
         self.tenants = tenants = Tenants(dispatcher.quotas_changed)
         self.persistence = persistence = Persistence(journal, pager, rules.prefix, timers)
         self.archive = archive = Archive(persistence, functions, timers)
+        self.stock = stock = Stock(table, functions, tenants, dispatcher, archive, timers, pager, journal)
         self.lifecycle = lifecycle = Lifecycle(
-            table, functions, dispatcher, archive, persistence, timers, outbox, rules.retries, chance
+            table, functions, dispatcher, archive, persistence, timers, outbox, stock, rules.retries, chance
         )
         self.operations = Operations(table, functions, dispatcher, archive, lifecycle, persistence, timers)
         self._departures = departures = Departures(functions, self.sleepers, dispatcher, lifecycle, timers)
@@ -177,9 +182,9 @@ class Broker:
             dispatcher,
             archive,
             lifecycle,
+            stock,
             pager,
             timers,
-            tenants,
             self.operations,
             absences,
         )
@@ -371,7 +376,7 @@ class Broker:
                     job.tenant = tenant
                 if rare and (policy is not None or own):
                     job.history = History(settings, trace) if own else None
-                    self.lifecycle.set_expiry(job, now)
+                    set_expiry(self.functions, job, now)
                 if background:
                     if self._store is not None:
                         self._store(job, due or (begins and self.timers.wall(begins)))
@@ -675,7 +680,7 @@ class Broker:
         @raise AssertionError: something does not agree.
         """
         jobs, functions = self.table.jobs.values(), self.functions.by_name.values()
-        for owner in (self.table, self.dispatcher, self.archive, self.lifecycle):
+        for owner in (self.table, self.dispatcher, self.archive, self.stock, self.lifecycle):
             owner.check()
         if not self.halted:
             self.absences.check(self.peers, jobs)

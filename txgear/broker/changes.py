@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from txgear.broker.expiry import expiry, set_expiry
 from txgear.broker.history import Aside
 from txgear.broker.states import DEAD, DELAYED, PAGED, QUEUED, RUNNING
 from txgear.broker.uniques import key_of
@@ -160,7 +161,7 @@ class Changes:
             if self._archive.still_done(function, job.key, now) is not None:
                 raise ServerError("The function has a job with this unique, which is done", "UNIQUE_TAKEN")
         function.check_room(job.priority, job.size)
-        if 0.0 < self._lifecycle.expiry(job, function, now) <= now:
+        if 0.0 < expiry(self._functions, job, function, now) <= now:
             raise ServerError("The job would expire there at once: it has waited for too long", "EXPIRED")
 
     def _enter(self, job: Job, function: Function, now: float) -> None:
@@ -170,7 +171,7 @@ class Changes:
         job.function = function
         if job.history is not None:
             job.history.expires = 0.0
-        self._lifecycle.set_expiry(job, now)
+        set_expiry(self._functions, job, now)
 
     def _take_off_timers(self, job: Job) -> float | None:
         """

@@ -127,15 +127,18 @@ class Dispatcher:
         job.function.delayed[job] = None
 
     def advance(self, job: Job, now: float) -> None:
+        """As L{advance_lane}, of the lane of this job."""
+        self.advance_lane(job.function, job.priority, job.tenant, now)
+
+    def advance_lane(self, function: Function, priority: int, tenant: Tenant | None, now: float) -> None:
         """
-        What is in the overflow of this job's lane has changed, or the lane before it: let those into the
-        lane whose workloads are there, and have others read.
+        What is behind a lane has changed, or the lane before it: let those into the lane whose workloads are
+        there, and have others read.
         """
-        function, priority = job.function, job.priority
         lanes = function.lanes
         advanced = 0
         dry = not lanes.counts[priority]
-        while (other := lanes.pop_loaded(job)) is not None:
+        while (other := lanes.pop_loaded(priority, tenant)) is not None:
             advanced += 1
             other.state = TO_QUEUED[other.state]
             lanes.append(other)
@@ -147,9 +150,67 @@ class Dispatcher:
             self.unbar(priority, now)
 
     def advance_all(self, function: Function, now: float) -> None:
-        """The same for all overflows of a function."""
+        """The same for all lanes of a function."""
         for job in function.lanes.firsts():
             self.advance(job, now)
+        if self._pager is not None:
+            for priority in sorted(function.lanes.overflow):
+                self._pager.ask(function, priority, now)
+
+    # Out of memory, and into it; see txgear.broker.stock
+
+    def pass_by(self, job: Job, now: float) -> None:
+        """A job that is in no place could be handed out, and is not in memory from now on."""
+        function, tenant, priority = job.function, job.tenant, job.priority
+        lanes = function.lanes
+        if tenant is not None and tenant.quota.running:
+            lanes = self._bound(tenant, function, now)
+        if lanes.add_row(job, tenant):
+            self._to_ring_end(function, priority)
+        assert self._pager is not None
+        self._pager.ask(function, priority, now)
+
+    def let_go(self, job: Job, now: float) -> None:
+        """The same for one that is PAGED."""
+        lanes = job.function.lanes
+        if job.due:
+            self._timers.discard(job)
+        # In this order, as the lane is not to look empty.
+        lanes.add_row(job, job.tenant)
+        lanes.remove_overflow(job)
+
+    def add_rows(
+        self, function: Function, priority: int, tenant: Tenant | None, count: int, now: float
+    ) -> None:
+        """There are so many jobs that can be handed out, and are not in memory."""
+        lanes = function.lanes
+        if tenant is not None and tenant.quota.running:
+            lanes = self._bound(tenant, function, now)
+        if lanes.add_rows(priority, tenant, count):
+            self._to_ring_end(function, priority)
+
+    def take_in(self, job: Job) -> None:
+        """A job that can be handed out is in memory again: it is PAGED. L{advance_lane} is to follow."""
+        lanes = job.function.lanes
+        if job.tenant not in lanes.rows(job.priority):
+            # The store has one more than was known.
+            lanes.add_row(job, job.tenant)
+        lanes.take_row(job.priority, job.tenant)
+        job.state = TO_PAGED[job.state]
+        lanes.append_overflow(job)
+
+    def rows_read(
+        self, function: Function, priority: int, tenant: Tenant | None, read_to: int | None, now: float
+    ) -> None:
+        """
+        What a tenant has behind a lane is in memory up to this place.
+
+        @param read_to: C{None} for all of it.
+        """
+        if function.lanes.read(priority, tenant, read_to):
+            # The store had less than was thought.
+            self._settle_rings(function, now)
+        self.advance_lane(function, priority, tenant, now)
 
     def _to_ring_end(self, function: Function, priority: int) -> None:
         if function.throttled:
@@ -422,7 +483,8 @@ class Dispatcher:
         """
         for function in self._functions.by_name.values():
             lanes = function.lanes
-            if bounded and any(job.tenant in bounded for job in lanes.all() if job.state in (QUEUED, PAGED)):
+            owners = lanes.owners().union(job.tenant for job in lanes.all() if job.state in (QUEUED, PAGED))
+            if bounded and not owners.isdisjoint(bounded):
                 lanes = function.share()
             if isinstance(lanes, SharedLanes):
                 for tenant in lanes.tenants():
@@ -534,6 +596,10 @@ class Dispatcher:
         """Withhold what no client waits for, and let the rest be handed out."""
         now = yield
         for function in functions:
+            for priority in PRIORITIES:
+                # What is not in memory is not handed out: for those who count it waits as well.
+                for owner in list(function.lanes.rows(priority)):
+                    function.later += function.lanes.read(priority, owner, None)
             for job in function.unassigned():
                 if not job.clients:
                     self.withhold(job, now)

@@ -1,187 +1,23 @@
 """
 Three lanes, one for each priority, first in first out; and behind each lane its overflow, what is too much
 for the memory.
-
-An item that ends while it is in a lane stays there as a tombstone, uncounted, until it is passed over or
-swept out with others: taking one out of the middle would cost a walk along the lane. One that is withdrawn,
-to be put into some lane again, leaves a stale entry, which looks as alive as the item is: so these are noted.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from heapq import heappop, heappush
-from typing import Final, Generic, Protocol, TypeVar
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from txgear.broker.states import PAGED, QUEUED
+from txgear.broker.entries import SLACK, Item, Returned, Stale
+from txgear.broker.overflow import Overflow, Rows
+from txgear.broker.states import QUEUED
 from txgear.protocol.constants import PRIORITIES
 
-SLACK: Final = 64
-"""Tombstones in a lane that are never worth a sweep."""
-
-
-class Item(Protocol):
-    """
-    What lies in lanes: a job.
-
-    @ivar state: L{QUEUED} in a lane, L{PAGED} in an overflow; anything else is a tombstone.
-    @ivar priority: which lane.
-    @ivar place: its turn among those that have been handed out before; another one after it was withdrawn.
-    """
-
-    state: int
-    priority: int
-    place: int
-
-    @property
-    def loaded(self) -> bool:
-        """Whether it may come from the overflow into the lane."""
-
+if TYPE_CHECKING:
+    from txgear.broker.tenants import Tenant
 
 T = TypeVar("T", bound=Item)
-
-
-class Stale(Generic[T]):
-    """
-    Entries of one lane, or of one overflow, whose items were withdrawn. An item may be there again: of all
-    its entries the last one counts then.
-    """
-
-    __slots__ = ("_counts",)
-
-    def __init__(self) -> None:
-        self._counts: dict[T, int] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._counts)
-
-    def __contains__(self, item: T) -> bool:
-        return item in self._counts
-
-    def add(self, item: T) -> None:
-        """The entry of this item is stale from now on."""
-        self._counts[item] = self._counts.get(item, 0) + 1
-
-    def passed(self, item: T) -> bool:
-        """
-        The first entry of this item is about to be taken out.
-
-        @return: whether it is stale; it is noted no more then.
-        """
-        left = self._counts.pop(item, 0)
-        if left > 1:
-            self._counts[item] = left - 1
-        return left > 0
-
-    def without(self, items: Iterable[T]) -> Iterator[T]:
-        """Those entries, which are the first ones there, that are not stale."""
-        if not self._counts:
-            yield from items
-            return
-        met: dict[T, int] = {}
-        for item in items:
-            stale = self._counts.get(item, 0)
-            if stale and met.get(item, 0) < stale:
-                met[item] = met.get(item, 0) + 1
-            else:
-                yield item
-
-    def clear(self) -> None:
-        """All of them have been taken out."""
-        self._counts.clear()
-
-
-class Overflow(Generic[T]):
-    """
-    What is behind one lane, oldest first.
-
-    @ivar items: those that are PAGED, tombstones and stale entries.
-    @ivar count: how many are PAGED.
-    """
-
-    __slots__ = ("_stale", "count", "items")
-
-    def __init__(self) -> None:
-        self.items: deque[T] = deque()
-        self.count = 0
-        self._stale: Stale[T] = Stale()
-
-    def remove(self, item: T, *, again: bool = False) -> None:
-        """
-        Count an item out; its state is about to change.
-
-        @param again: whether it was withdrawn, and may come again.
-        """
-        self.count -= 1
-        items = self.items
-        if items and items[-1] is item:
-            items.pop()
-        elif items and items[0] is item and item not in self._stale:
-            items.popleft()
-        else:
-            if again:
-                self._stale.add(item)
-            if len(items) > 2 * self.count + SLACK:
-                self.items = deque(other for other in self.upcoming() if other is not item)
-                self._stale.clear()
-
-    def first(self) -> T | None:
-        """The item whose turn it is to come into the lane."""
-        items, stale = self.items, self._stale
-        while items and ((stale and stale.passed(items[0])) or items[0].state != PAGED):
-            items.popleft()
-        return items[0] if items else None
-
-    def upcoming(self) -> Iterator[T]:
-        """Those that are PAGED, in order."""
-        return (item for item in self._stale.without(self.items) if item.state == PAGED)
-
-
-class Returned(Generic[T]):
-    """
-    The items of one priority that have come back from a worker for the first time: a heap by their places,
-    before all that is in the lane.
-    """
-
-    __slots__ = ("_heap", "_there")
-
-    def __init__(self, items: Iterable[T] = ()) -> None:
-        # Sorted, as here, they are a heap.
-        self._heap = sorted((item.place, item) for item in items)
-        self._there = {item for _, item in self._heap}
-
-    def __len__(self) -> int:
-        return len(self._there)
-
-    def __contains__(self, item: T) -> bool:
-        return item in self._there
-
-    def add(self, item: T) -> None:
-        """One more; none of the same place was ever here."""
-        heappush(self._heap, (item.place, item))
-        self._there.add(item)
-
-    def remove(self, item: T) -> None:
-        """This one is not here any more."""
-        self._there.remove(item)
-        if len(self._heap) > 2 * len(self._there) + SLACK:
-            self._heap = sorted(entry for entry in self._heap if self._is_here(entry))
-
-    def first(self) -> T | None:
-        """The one with the lowest place, left where it is."""
-        heap = self._heap
-        while heap and not self._is_here(heap[0]):
-            heappop(heap)
-        return heap[0][1] if heap else None
-
-    def in_order(self) -> list[T]:
-        """All of them, by their places."""
-        return [entry[1] for entry in sorted(self._heap) if self._is_here(entry)]
-
-    def _is_here(self, entry: tuple[int, T]) -> bool:
-        """Whether this is the entry of an item that is here: one that was withdrawn has another place."""
-        return entry[1] in self._there and entry[1].place == entry[0]
 
 
 class Odds(Generic[T]):
@@ -209,7 +45,7 @@ class Lanes(Generic[T]):
     @ivar counts: how many are in each lane, by priority.
     @ivar ready: the sum of C{counts}.
     @ivar overflow: what is behind each lane, by priority; only where there is something.
-    @ivar paged: how many are in C{overflow}.
+    @ivar paged: how many are in C{overflow}, those included that are not in memory.
     @cvar held: how many are not to be handed out for now: none, as in L{txgear.broker.sharedlanes}.
     @cvar limited: whether fewer may be handed out than are ready: likewise.
     """
@@ -417,6 +253,11 @@ class Lanes(Generic[T]):
             list(overflow.upcoming()) if overflow else [],
         )
 
+    def rows(self, priority: int) -> dict[Tenant | None, Rows]:
+        """What is not in memory, by its owners."""
+        overflow = self.overflow.get(priority)
+        return {} if overflow is None else overflow.rows
+
     def in_turn(self) -> Iterator[T]:
         """
         Every item in the lanes and their overflow, in the order of being handed out, each as it is asked for:
@@ -437,10 +278,15 @@ class Lanes(Generic[T]):
         self.counts[priority] = len(returned) + len(queued)
         self.ready += self.counts[priority]
         if paged:
-            overflow = self.overflow[priority] = Overflow()
-            overflow.items.extend(paged)
-            overflow.count = len(paged)
-            self.paged += overflow.count
+            overflow = self._overflow(priority)
+            for item in paged:
+                overflow.append(item)
+            self.paged += len(paged)
+
+    def fill_rows(self, priority: int, owner: Tenant | None, rows: Rows) -> None:
+        """Have all these behind a lane behind which this owner has none; before L{fill}."""
+        self._overflow(priority).rows[owner] = rows
+        self.paged += rows.count
 
     def all(self) -> list[T]:
         """Every item in the lanes and their overflow, in the order of being handed out."""
@@ -459,12 +305,17 @@ class Lanes(Generic[T]):
         @return: whether there was no other.
         """
         overflow = self.overflow.get(item.priority)
+        opened = overflow is None and not self.counts[item.priority]
         if overflow is None:
             overflow = self.overflow[item.priority] = Overflow()
-        overflow.items.append(item)
-        overflow.count += 1
+        overflow.append(item)
         self.paged += 1
-        return overflow.count == 1 and not self.counts[item.priority]
+        return opened
+
+    def _overflow(self, priority: int) -> Overflow[T]:
+        if priority not in self.overflow:
+            self.overflow[priority] = Overflow()
+        return self.overflow[priority]
 
     def remove_overflow(self, item: T, *, again: bool = False) -> None:
         """
@@ -475,12 +326,69 @@ class Lanes(Generic[T]):
         overflow = self.overflow[item.priority]
         overflow.remove(item, again=again)
         self.paged -= 1
-        if not overflow.count:
+        if not (overflow.count or overflow.rows):
             del self.overflow[item.priority]
 
-    def pop_loaded(self, item: T) -> T | None:
-        """The first item in the overflow in which this one is, or was, taken out, if it is loaded."""
+    # Not in memory
+
+    def may_spare(self, item: T) -> bool:
+        """As L{Overflow.may_spare}, of an item that is PAGED."""
+        return self.overflow[item.priority].may_spare(item)
+
+    def may_pass_by(self, item: T) -> bool:
+        """As L{Overflow.may_pass_by}."""
         overflow = self.overflow.get(item.priority)
+        return overflow is None or overflow.may_pass_by(item.place)
+
+    def add_row(self, item: T, owner: Tenant | None) -> bool:
+        """
+        An item that was in no place, or is in none any more, is not in memory from now on.
+
+        @return: whether its lane was empty before, and nothing was behind it.
+        """
+        priority = item.priority
+        opened = not self.counts[priority] and priority not in self.overflow
+        self._overflow(priority).add_row(owner, item.place)
+        self.paged += 1
+        return opened
+
+    def add_rows(self, priority: int, owner: Tenant | None, count: int) -> bool:
+        """As L{add_row}, for so many of which the places are not known."""
+        opened = not self.counts[priority] and priority not in self.overflow
+        self._overflow(priority).add_rows(owner, count)
+        self.paged += count
+        return opened
+
+    def take_row(self, priority: int, owner: Tenant | None) -> None:
+        """One is in memory again: L{append_overflow} is to follow."""
+        self.overflow[priority].take_row(owner)
+        self.paged -= 1
+
+    def read(self, priority: int, owner: Tenant | None, read_to: int | None) -> int:
+        """
+        As L{Overflow.read}.
+
+        @return: how many are not there that were thought to be.
+        """
+        overflow = self.overflow.get(priority)
+        if overflow is None:
+            return 0
+        missing = 0
+        if read_to is None and owner in overflow.rows:
+            missing = overflow.rows[owner].count
+        overflow.read(owner, read_to)
+        self.paged -= missing
+        if not (overflow.count or overflow.rows):
+            del self.overflow[priority]
+        return missing
+
+    def pop_loaded(self, priority: int, owner: Tenant | None) -> T | None:
+        """
+        The first item behind a lane taken out, if it is loaded and before all rows.
+
+        @param owner: here the lane is everybody's, as in L{txgear.broker.sharedlanes} it is not.
+        """
+        overflow = self.overflow.get(priority)
         first = None if overflow is None else overflow.first()
         if overflow is None or first is None or not first.loaded:
             return None
@@ -495,6 +403,16 @@ class Lanes(Generic[T]):
         @return: the overflow, C{None} if there is none; and how many are in the lane before it.
         """
         return self.overflow.get(priority), self.counts[priority]
+
+    @property
+    def rows_count(self) -> int:
+        """How many are not in memory."""
+        every = (overflow.total - overflow.count for overflow in self.overflow.values())
+        return sum(every)
+
+    def owners(self) -> set[Tenant | None]:
+        """Whose rows there are."""
+        return {owner for overflow in self.overflow.values() for owner in overflow.rows}
 
     def firsts(self) -> list[T]:
         """The first item in each overflow."""
@@ -519,7 +437,7 @@ class Lanes(Generic[T]):
     def total_of(self, priority: int) -> int:
         """Items of this priority, in the lane and in its overflow."""
         overflow = self.overflow.get(priority)
-        return self.counts[priority] + (overflow.count if overflow is not None else 0)
+        return self.counts[priority] + (overflow.total if overflow is not None else 0)
 
     def check(self) -> None:
         """
@@ -535,6 +453,8 @@ class Lanes(Generic[T]):
         assert self.ready == sum(self.counts), (self.ready, self.counts)
         for priority, overflow in self.overflow.items():
             paged = list(overflow.upcoming())
-            assert len(set(paged)) == len(paged) == overflow.count > 0, (priority, paged, overflow.count)
+            assert len(set(paged)) == len(paged) == overflow.count, (priority, paged, overflow.count)
             assert all(item.priority == priority for item in paged), priority
-        assert self.paged == sum(overflow.count for overflow in self.overflow.values()), self.paged
+            assert overflow.total > 0, priority
+            assert all(rows.count > 0 for rows in overflow.rows.values()), priority
+        assert self.paged == sum(overflow.total for overflow in self.overflow.values()), self.paged

@@ -47,9 +47,10 @@ if TYPE_CHECKING:
     from txgear.broker.dispatcher import Dispatcher
     from txgear.broker.functions import Functions
     from txgear.broker.history import Follower, Watcher
-    from txgear.broker.model import Function, Job, Peer
+    from txgear.broker.model import Job, Peer
     from txgear.broker.persistence import Persistence
     from txgear.broker.ports import Outbox, Witness
+    from txgear.broker.stock import Stock
     from txgear.broker.table import JobTable
     from txgear.broker.timers import Timers
     from txgear.protocol.packets import Data
@@ -73,6 +74,7 @@ class Lifecycle:
         "_retries",
         "_send",
         "_starts",
+        "_stock",
         "_table",
         "_timers",
         "witness",
@@ -87,6 +89,7 @@ class Lifecycle:
         persistence: Persistence,
         timers: Timers,
         outbox: Outbox,
+        stock: Stock,
         retries: int,
         chance: Callable[[], float],
     ) -> None:
@@ -103,6 +106,7 @@ class Lifecycle:
         self._timers = timers
         self._outbox = outbox
         self._send = outbox.send
+        self._stock = stock
         self._retries = retries
         self._chance = chance
         # When jobs may begin that are on their way to the store: by the wall clock, and by the server's time.
@@ -141,11 +145,12 @@ class Lifecycle:
         del job.function.delayed[job]
         if job in self._starts or job.history is not None:
             due, begins = self._starts.pop(job, (0.0, 0.0))
-            self._persistence.admit_workload(job, due > self._timers.wall(now) or begins > now)
-            self.make_ready(job, due, begins, now)
-        else:
-            self._persistence.admit_workload(job, False)
-            self._dispatcher.enqueue(job, now)
+            if due > self._timers.wall(now) or begins > now:
+                job.workload = b""
+                self.make_ready(job, due, begins, now)
+                self._stock.settle(job, now)
+                return
+        self._stock.stored(job, now)
 
     def refused(self, job: Job, reason: str, now: float) -> None:
         """
@@ -188,28 +193,6 @@ class Lifecycle:
             self._timers.appoint(job, due, now)
         if begins or expires:
             self._timers.add(job, min(begins, expires) if begins and expires else begins or expires)
-
-    def set_expiry(self, job: Job, now: float) -> None:
-        """If its policy says so, the job ends unless it begins in time; one that has been tried has begun."""
-        if (job.function.policy is None and job.history is None) or job.retries:
-            return
-        if expires := self.expiry(job, job.function, now):
-            job.history = job.history or History()
-            job.history.expires = expires
-
-    def expiry(self, job: Job, function: Function, now: float) -> float:
-        """
-        @param function: that of the job, or one that it is to belong to.
-        @return: when the job ends there unless it begins; 0.0 for never, as it is for one that has been
-            tried.
-        """
-        history = job.history
-        if job.retries or (history is not None and history.attempts):
-            return 0.0
-        policy = function.policy or CLASSIC
-        if history is not None:
-            policy = history.policy(policy, self._functions.policies)
-        return (job.created or now) + policy.expires if policy.expires else 0.0
 
     def begins(self, job: Job) -> float:
         """When a job is to begin, by the wall clock; 0.0 for one that does not wait for a time."""

@@ -268,7 +268,8 @@ class Function:
     @ivar name: what it is called.
     @ivar lanes: its jobs that can be handed out, or only wait for their workloads; for each tenant where they
         take turns, or one may not have more than so many at workers.
-    @ivar delayed: its jobs that are not to be handed out yet.
+    @ivar delayed: its jobs that are not to be handed out yet, as far as they are in memory, and
+    @ivar later: how many there are that are not.
     @ivar running: how many of its jobs are at workers.
     @ivar workers: the peers that can do it.
     @ivar sleepers: those of them that wait for a NOOP, who fell asleep first being first; see
@@ -293,6 +294,7 @@ class Function:
         "due",
         "kept",
         "lanes",
+        "later",
         "max_queued",
         "name",
         "policy",
@@ -312,6 +314,7 @@ class Function:
         self.counts = Counts() if counts is None else counts
         self.lanes: Lanes[Job] | SharedLanes[Job] = Lanes()
         self.delayed: dict[Job, None] = {}
+        self.later = 0
         self.running = 0
         self.workers: dict[Peer, None] = {}
         # Taken from its front: a plain dict would be walked over all that has been taken since it grew.
@@ -330,7 +333,12 @@ class Function:
     def total(self) -> int:
         """Jobs of every state, as C{status} shows them and C{maxqueue} counts them."""
         lanes = self.lanes
-        return lanes.ready + lanes.paged + lanes.held + len(self.delayed) + self.running
+        return lanes.ready + lanes.paged + lanes.held + len(self.delayed) + self.later + self.running
+
+    @property
+    def waiting(self) -> int:
+        """How many are not to be handed out yet."""
+        return len(self.delayed) + self.later
 
     @property
     def waiting_since(self) -> float:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from txgear.broker.history import owned_by
 from txgear.broker.model import Reply
 from txgear.broker.ports import Reading
-from txgear.broker.records import JobChange, JobRecord, JobUpdate
+from txgear.broker.records import READY, WAITING, JobChange, JobRecord, JobUpdate
 from txgear.broker.states import DEAD
 from txgear.errors import STORE_UNAVAILABLE, QueueError
 
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from txgear.broker.ports import Journal
     from txgear.broker.records import StoredValue
     from txgear.broker.timers import Timers
-
-
-def _nothing(job: Job, waits: bool = False) -> None:
-    """Where there is no pager all workloads are in memory, and nobody counts them."""
 
 
 def _life_of(job: Job) -> bytes | None:
@@ -41,14 +37,9 @@ def _digest_of(job: Job) -> bytes | None:
 
 
 class Persistence:
-    """
-    The broker's side of a L{Journal}; where there is none, nothing is kept.
+    """The broker's side of a L{Journal}; where there is none, nothing is kept."""
 
-    @ivar admit_workload: L{Pager.admit<txgear.broker.paging.Pager.admit>}, where there is a pager.
-    @ivar count_workload: L{Pager.count<txgear.broker.paging.Pager.count>}, likewise.
-    """
-
-    __slots__ = ("_journal", "_pager", "_prefix", "_timers", "admit_workload", "count_workload")
+    __slots__ = ("_journal", "_pager", "_prefix", "_timers")
 
     def __init__(self, journal: Journal | None, pager: Pager | None, prefix: bytes, timers: Timers) -> None:
         """
@@ -61,8 +52,6 @@ class Persistence:
         self._pager = pager
         self._prefix = prefix
         self._timers = timers
-        self.admit_workload: Callable[[Job, bool], None] = _nothing if pager is None else pager.admit
-        self.count_workload: Callable[[Job], None] = _nothing if pager is None else pager.count
 
     @property
     def backlogged(self) -> bool:
@@ -120,6 +109,8 @@ class Persistence:
             0,
             0.0,
             _life_of(job),
+            READY,
+            self._wake(job, due),
         )
         job.reply = Reply(job.size)
         journal.add(job, record, job.workload)
@@ -132,9 +123,28 @@ class Persistence:
         """
         if self._journal is not None and (job.stored or job.reply is not None):
             wall = self._timers.wall
+            kind = WAITING if due else READY
             self._journal.update(
-                JobUpdate(job.number, job.place, wall(due), job.retries, history=_life_of(job))
+                JobUpdate(
+                    job.number,
+                    job.place,
+                    wall(due),
+                    job.retries,
+                    history=_life_of(job),
+                    kind=kind,
+                    wake=self._wake(job, wall(due)),
+                )
             )
+
+    def _wake(self, job: Job, due: float) -> float:
+        """
+        @param due: when a job may begin, by the wall clock, or 0.0.
+        @return: when something is to be done to it that has not ended, where that is not C{due}; or 0.0.
+        """
+        if job.history is None or not job.history.expires:
+            return 0.0
+        expires = self._timers.wall(job.history.expires)
+        return expires if not due or expires < due else 0.0
 
     def check_change(self, job: Job) -> None:
         """
@@ -155,7 +165,15 @@ class Persistence:
         """
         if self._journal is not None and (job.stored or job.reply is not None):
             self._journal.change(
-                JobChange(job.number, job.function.name, job.priority, _digest_of(job), workload)
+                JobChange(
+                    job.number,
+                    job.function.name,
+                    job.priority,
+                    _digest_of(job),
+                    workload,
+                    job.unique,
+                    "" if job.tenant is None else job.tenant.name,
+                )
             )
 
     def update_ended(self, job: Job) -> None:
@@ -197,6 +215,11 @@ class Persistence:
         """The workload of a job is wanted no more in memory, if the store has it."""
         if job.stored and self._pager is not None:
             self._pager.drop(job)
+
+    def count_workload(self, job: Job) -> None:
+        """The workload of a stored job is in memory."""
+        if self._pager is not None:
+            self._pager.count(job)
 
     def yield_room(self, job: Job) -> None:
         """A job goes behind the others: its workload is given up for them, if the store has it."""

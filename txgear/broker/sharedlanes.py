@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 from typing import Final, Generic, Protocol, TypeVar
 
-from txgear.broker.lanes import Item, Lanes, Overflow
+from txgear.broker.entries import Item
+from txgear.broker.lanes import Lanes
+from txgear.broker.overflow import Overflow, Rows
 from txgear.broker.states import PAGED, QUEUED
 from txgear.broker.tenants import Tenant
 from txgear.protocol.constants import PRIORITIES
@@ -137,7 +139,9 @@ class SharedLanes(Generic[T]):
 
     def _party(self, item: T) -> Party[T]:
         """Whose this is."""
-        tenant = item.tenant
+        return self._party_of(item.tenant)
+
+    def _party_of(self, tenant: Tenant | None) -> Party[T]:
         party = self.parties.get(tenant)
         if party is None:
             party = self.parties[tenant] = Party(tenant)
@@ -324,7 +328,7 @@ class SharedLanes(Generic[T]):
     def append_overflow(self, item: T) -> bool:
         """As L{Lanes.append_overflow}; C{False} as well if it may not be handed out."""
         party, priority = self._party(item), item.priority
-        alone = not (self.counts[priority] or priority in self.overflow)
+        alone = self._alone(priority)
         party.lanes.append_overflow(item)
         self._totals[priority] += 1
         if not party.held:
@@ -339,10 +343,10 @@ class SharedLanes(Generic[T]):
         self._left_overflow(party, item.priority)
         self._sort_in(party, item.priority)
 
-    def pop_loaded(self, item: T) -> T | None:
-        """As L{Lanes.pop_loaded}, of the party of this item."""
-        party, priority = self.parties.get(item.tenant), item.priority
-        found = None if party is None else party.lanes.pop_loaded(item)
+    def pop_loaded(self, priority: int, owner: Tenant | None) -> T | None:
+        """As L{Lanes.pop_loaded}, of this party."""
+        party = self.parties.get(owner)
+        found = None if party is None else party.lanes.pop_loaded(priority, owner)
         if party is not None and found is not None:
             self._left_overflow(party, priority)
             # It comes into the lane: until then the party has its turn, even if that was all.
@@ -351,10 +355,10 @@ class SharedLanes(Generic[T]):
             party.turns[priority] = turn
         return found
 
-    def _left_overflow(self, party: Party[T], priority: int) -> None:
-        self._totals[priority] -= 1
+    def _left_overflow(self, party: Party[T], priority: int, count: int = 1) -> None:
+        self._totals[priority] -= count
         if not party.held:
-            self.paged -= 1
+            self.paged -= count
 
     def to_read(self, priority: int) -> tuple[Overflow[T] | None, int]:
         """As L{Lanes.to_read}: first of those that have nothing else, and of the others in turn."""
@@ -375,6 +379,71 @@ class SharedLanes(Generic[T]):
         """As L{Lanes.heads}, of all parties, those included that are held."""
         return [item for party in self.parties.values() for item in party.lanes.heads()]
 
+    # Not in memory
+
+    def rows(self, priority: int) -> dict[Tenant | None, Rows]:
+        """As L{Lanes.rows}, of all parties."""
+        found: dict[Tenant | None, Rows] = {}
+        for party in self.parties.values():
+            found.update(party.lanes.rows(priority))
+        return found
+
+    @property
+    def rows_count(self) -> int:
+        """As L{Lanes.rows_count}, of all parties."""
+        return sum(party.lanes.rows_count for party in self.parties.values())
+
+    def owners(self) -> set[Tenant | None]:
+        """As L{Lanes.owners}."""
+        return {owner for party in self.parties.values() for owner in party.lanes.owners()}
+
+    def may_spare(self, item: T) -> bool:
+        """As L{Lanes.may_spare}."""
+        return self.parties[item.tenant].lanes.may_spare(item)
+
+    def may_pass_by(self, item: T) -> bool:
+        """As L{Lanes.may_pass_by}."""
+        party = self.parties.get(item.tenant)
+        return party is None or party.lanes.may_pass_by(item)
+
+    def add_row(self, item: T, owner: Tenant | None) -> bool:
+        """As L{Lanes.add_row}; C{False} as well if it may not be handed out."""
+        party = self._party_of(owner)
+        alone = self._alone(item.priority)
+        party.lanes.add_row(item, owner)
+        return self._rows_came(party, item.priority, 1, alone)
+
+    def add_rows(self, priority: int, owner: Tenant | None, count: int) -> bool:
+        """As L{Lanes.add_rows}; C{False} as well if they may not be handed out."""
+        party = self._party_of(owner)
+        alone = self._alone(priority)
+        party.lanes.add_rows(priority, owner, count)
+        return self._rows_came(party, priority, count, alone)
+
+    def _alone(self, priority: int) -> bool:
+        return not (self.counts[priority] or priority in self.overflow)
+
+    def _rows_came(self, party: Party[T], priority: int, count: int, alone: bool) -> bool:
+        self._totals[priority] += count
+        if not party.held:
+            self.paged += count
+        self._sort_in(party, priority)
+        return alone and not party.held
+
+    def take_row(self, priority: int, owner: Tenant | None) -> None:
+        """As L{Lanes.take_row}."""
+        party = self.parties[owner]
+        party.lanes.take_row(priority, owner)
+        self._left_overflow(party, priority)
+
+    def read(self, priority: int, owner: Tenant | None, read_to: int | None) -> int:
+        """As L{Lanes.read}."""
+        party = self._party_of(owner)
+        missing = party.lanes.read(priority, owner, read_to)
+        self._left_overflow(party, priority, missing)
+        self._sort_in(party, priority)
+        return missing
+
     # As other lanes
 
     def take_over(self, lanes: Lanes[T]) -> None:
@@ -387,6 +456,10 @@ class SharedLanes(Generic[T]):
                     if tenant not in owned:
                         owned[tenant] = [], [], []
                     owned[tenant][kind].append(item)
+            for owner, rows in lanes.rows(priority).items():
+                party = self._party_of(owner)
+                party.lanes.fill_rows(priority, owner, rows)
+                self._rows_came(party, priority, rows.count, alone=False)
             for kinds in owned.values():
                 self._fill(priority, *kinds)
 
@@ -410,6 +483,8 @@ class SharedLanes(Generic[T]):
             for party in self.parties.values():
                 for kind, items in zip(kinds, party.lanes.kinds(priority), strict=True):
                     kind += items
+                for owner, rows in party.lanes.rows(priority).items():
+                    lanes.fill_rows(priority, owner, rows)
             for kind in kinds:
                 kind.sort(key=lambda item: item.place)
             lanes.fill(priority, *kinds)

@@ -44,7 +44,7 @@ def check_functions(functions: Iterable[Function], jobs: Iterable[Job], ended: I
     for function in known:
         lanes = function.lanes
         lying = states[function, QUEUED] + states[function, PAGED]
-        assert lanes.ready + lanes.paged + lanes.held == lying, function
+        assert lanes.ready + lanes.paged + lanes.held == lying + lanes.rows_count, function
         assert function.running == states[function, RUNNING], function
         assert len(function.delayed) == states[function, STORING] + states[function, DELAYED], function
 

@@ -9,14 +9,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from txgear.broker.counts import UNREADABLE
-from txgear.broker.history import History, owned_by, owner_of
 from txgear.broker.model import Job
-from txgear.broker.records import PAUSED, by_place
-from txgear.broker.states import FAILED, PAGED, QUEUED
-from txgear.broker.table import naming_of
-from txgear.errors import ConfigurationError, PolicyError
-from txgear.policies import CLASSIC
-from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD, WORK_FAIL
+from txgear.broker.records import PAUSED
+from txgear.broker.states import FAILED, PAGED
+from txgear.protocol.constants import WORK_FAIL
 
 if TYPE_CHECKING:
     from txgear.broker.absences import Absences
@@ -27,11 +23,11 @@ if TYPE_CHECKING:
     from txgear.broker.model import Function
     from txgear.broker.operations import Operations
     from txgear.broker.paging import Pager
-    from txgear.broker.records import JobRecord, StoredValue
+    from txgear.broker.records import LaneCount, StoredValue
+    from txgear.broker.stock import Stock
     from txgear.broker.table import JobTable
-    from txgear.broker.tenants import Tenant, Tenants
+    from txgear.broker.tenants import Tenant
     from txgear.broker.timers import Timers
-    from txgear.broker.uniques import Key
 
 
 class StoreEvents:
@@ -53,8 +49,8 @@ class StoreEvents:
         "_functions",
         "_lifecycle",
         "_pager",
+        "_stock",
         "_table",
-        "_tenants",
         "_timers",
         "refused",
         "reserve",
@@ -71,14 +67,14 @@ class StoreEvents:
         dispatcher: Dispatcher,
         archive: Archive,
         lifecycle: Lifecycle,
+        stock: Stock,
         pager: Pager | None,
         timers: Timers,
-        tenants: Tenants,
         operations: Operations,
         absences: Absences,
     ) -> None:
         self._absences = absences
-        self._tenants = tenants
+        self._stock = stock
         self._table = table
         self._functions = functions
         self._dispatcher = dispatcher
@@ -143,81 +139,28 @@ class StoreEvents:
 
     def written(self, numbers: Iterable[int], now: float) -> None:
         """As in L{JournalListener.written<txgear.broker.ports.JournalListener.written>}."""
+        jobs, ended = self._table.jobs, self._archive.jobs
+        for number in numbers:
+            job = jobs.get(number) or ended.get(number)
+            if job is not None:
+                self._stock.settle(job, now)
 
     def answers(self, now: float) -> None:
         """As in L{JournalListener.answers<txgear.broker.ports.JournalListener.answers>}."""
+        self._stock.read_heads(now)
 
-    # The server starts again
-
-    def restore(self, records: Iterable[JobRecord], values: Iterable[StoredValue], now: float) -> None:
+    def begin(self, lanes: Iterable[LaneCount], values: Iterable[StoredValue], now: float) -> None:
         """
-        Take up what was kept. Jobs are queued, or wait for their time, as before: the earlier of two with
-        one priority comes first. Those that have ended are still known, and functions that were paused
+        The server starts again, and takes up what was kept: see L{Stock.begin}. Functions that were paused
         still are.
 
-        @param records: all jobs that are kept, in the order of their numbers.
+        @param lanes: how many jobs are kept.
         @param values: what else is.
-        @raise ConfigurationError: what was kept of a job's history cannot be read.
         """
-        for record in by_place(records):
-            self._restore_job(record, now)
-        self._archive.ended.sort()
+        self._stock.begin(lanes, now)
         for value in values:
             if value.kind == PAUSED and value.value:
                 function = self._functions.get(value.name, bounded=False)
                 self._functions.throttle(function).pause(value.value, value.text)
                 self._dispatcher.regulate(function, now)
         self._absences.server_started(now)
-
-    def _restore_job(self, record: JobRecord, now: float) -> None:
-        function = self._functions.get(record.function, bounded=False)
-        key: Key | None = record.unique or None
-        if key == UNIQUE_FROM_WORKLOAD:
-            key = int.from_bytes(record.digest, "big") if record.digest is not None else None
-        own = record.prefix == self._table.prefix
-        offset = self._timers.offset
-        job = Job(
-            self._table.naming if own else naming_of(record.prefix),
-            record.number,
-            function,
-            record.unique,
-            key,
-            b"",
-            record.priority,
-            True,
-            record.reducer,
-            record.created and record.created - offset,
-        )
-        job.place, job.size, job.retries = record.place, record.size, record.retries
-        job.stored = True
-        self._table.restored = max(self._table.restored, record.number)
-        history = self._history(job, record.history)
-        if record.state:
-            job.state = record.state
-            job.since = record.ended - offset
-            job.archived = record.history or b"{}"
-            self._archive.restore(job, record.due - offset, history or History(), now)
-            return
-        job.history = history
-        self._lifecycle.set_expiry(job, now)
-        self._table.add_again(job)
-        function.counts.restored += 1
-        self._lifecycle.make_ready(job, record.due, 0.0, now)
-        if job.state in (QUEUED, PAGED) and job.created and job.place == job.number:
-            # It was ready before the server was. Of one that has been tried nobody knows since when.
-            job.since = min(max(job.created, record.due - offset), now)
-
-    def _history(self, job: Job, kept: bytes | None) -> History | None:
-        """What a job has beyond the classic protocol; on whose account it is it knows from then on."""
-        if kept is None:
-            return None
-        try:
-            if (owner := owner_of(kept)) is not None:
-                job.tenant = self._tenants.get(owner)
-                if kept == owned_by(owner):
-                    return None
-            history = History.from_bytes(kept)
-            history.policy(job.function.policy or CLASSIC, self._functions.policies)
-        except (ValueError, PolicyError) as error:
-            raise ConfigurationError(f"what the store has of {job.handle!r} is damaged: {error}") from error
-        return history

@@ -37,13 +37,19 @@ def naming_of(prefix: bytes) -> bytes:
     return prefix.replace(b"%", b"%%") + b":%d"
 
 
+def number_of_handle(handle: bytes) -> int | None:
+    """The number in a handle; C{None} where there is none."""
+    number = handle.rpartition(b":")[2]
+    return int(number) if number.isdigit() and len(number) < MAX_HANDLE else None
+
+
 def job_of_handle(jobs: Mapping[int, Job], handle: bytes) -> Job | None:
     """
     The one of these jobs that has this handle. Perl's client puts the server in front of it,
     C{127.0.0.1:4730//H:desk:1}: that is no part of it.
     """
-    number = handle.rpartition(b":")[2]
-    job = jobs.get(int(number)) if number.isdigit() and len(number) < MAX_HANDLE else None
+    number = number_of_handle(handle)
+    job = None if number is None else jobs.get(number)
     # Only its very handle: there are other ways to write a number.
     if job is None or job.handle in (handle, handle.partition(b"//")[2]):
         return job
@@ -52,8 +58,8 @@ def job_of_handle(jobs: Mapping[int, Job], handle: bytes) -> Job | None:
 
 class JobTable:
     """
-    @ivar jobs: by number; the oldest first, but for those that had been put behind others before the
-        server started.
+    @ivar jobs: those that are in memory, by number, and
+    @ivar rows: how many there are that are not; see L{txgear.broker.stock.Stock}.
     @ivar uniques: those that others may join.
     @ivar naming: what handles of new jobs look like, with C{%d} for the number.
     @ivar prefix: what these start with.
@@ -64,13 +70,24 @@ class JobTable:
     @ivar changed: the numbers of those of them that have changed since: such a worker has something else.
     """
 
-    __slots__ = ("changed", "jobs", "last_number", "naming", "prefix", "reserved", "restored", "uniques")
+    __slots__ = (
+        "changed",
+        "jobs",
+        "last_number",
+        "naming",
+        "prefix",
+        "reserved",
+        "restored",
+        "rows",
+        "uniques",
+    )
 
     def __init__(self, prefix: bytes) -> None:
         """
         @param prefix: what handles start with; see L{check_prefix}.
         """
         self.jobs: dict[int, Job] = {}
+        self.rows = 0
         self.uniques: Uniques[Job] = Uniques()
         self.prefix = prefix
         self.naming = naming_of(prefix)
@@ -78,6 +95,27 @@ class JobTable:
         self.reserved = LAST_NUMBER
         self.restored = 0
         self.changed: set[int] = set()
+
+    def __len__(self) -> int:
+        """How many jobs there are."""
+        return len(self.jobs) + self.rows
+
+    def let_go(self, job: Job) -> None:
+        """A job is not in memory any more; it is counted as before, with its function and its tenant."""
+        del self.jobs[job.number]
+        self.rows += 1
+        if (key := job.key) is not None:
+            self.uniques.remove(key, job)
+
+    def take_in(self, job: Job) -> None:
+        """A job is in memory again. Where another has its name by now, both are to be done."""
+        self.jobs[job.number] = job
+        self.rows -= 1
+        if (key := job.key) is not None:
+            if self.uniques.find(job.function, key) is not None:
+                job.key = None
+            else:
+                self.uniques.add(key, job)
 
     def add(self, job: Job) -> None:
         """A job is to be done. If it has a key no other job of its function has that."""

@@ -1,0 +1,337 @@
+"""
+Which jobs are in memory, and which are rows of the store only. Nobody else asks that.
+
+A row is taken in as an ordinary job, in its ordinary place, before anything is done to it: see L{Stock.load}.
+A job is let go of when the store has all of it, nobody waits for it, and its turn is not near.
+
+What a read of the store finds may be out of date: some of it may have changed since, and the change is still
+on its way. Of a job that is in memory the memory is right. One that is in neither, and of which something is
+on its way, has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from txgear.broker.expiry import set_expiry
+from txgear.broker.history import History, owned_by, owner_of
+from txgear.broker.model import Job
+from txgear.broker.ports import Asking
+from txgear.broker.records import WAITING, ByNumber, InLane, Lane
+from txgear.broker.states import DELAYED, PAGED
+from txgear.broker.table import naming_of, number_of_handle
+from txgear.errors import ConfigurationError, PolicyError
+from txgear.policies import CLASSIC
+from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
+
+if TYPE_CHECKING:
+    from txgear.broker.archive import Archive
+    from txgear.broker.dispatcher import Dispatcher
+    from txgear.broker.functions import Functions
+    from txgear.broker.model import Function
+    from txgear.broker.paging import Pager
+    from txgear.broker.ports import Journal
+    from txgear.broker.records import JobRecord, LaneCount, Question
+    from txgear.broker.table import JobTable
+    from txgear.broker.tenants import Tenant, Tenants
+    from txgear.broker.timers import Timers
+    from txgear.broker.uniques import Key
+
+FAR_SECONDS: Final = 60.0
+"""Seconds until the time of a job from which on it need not be in memory where there is no room."""
+
+Then = Callable[[bool, float], None]
+"""Called with whether the store has answered, and the time of the server."""
+
+
+class Stock:
+    """The jobs of a server, wherever they are. Without a journal all are in memory."""
+
+    __slots__ = (
+        "_archive",
+        "_dispatcher",
+        "_functions",
+        "_journal",
+        "_pager",
+        "_table",
+        "_tenants",
+        "_timers",
+        "_waiting",
+    )
+
+    def __init__(
+        self,
+        table: JobTable,
+        functions: Functions,
+        tenants: Tenants,
+        dispatcher: Dispatcher,
+        archive: Archive,
+        timers: Timers,
+        pager: Pager | None,
+        journal: Journal | None,
+    ) -> None:
+        self._table = table
+        self._functions = functions
+        self._tenants = tenants
+        self._dispatcher = dispatcher
+        self._archive = archive
+        self._timers = timers
+        self._pager = pager
+        self._journal = journal
+        # How many rows wait for their time: by their functions, and on whose account.
+        self._waiting: dict[tuple[Function, Tenant | None], int] = {}
+        if pager is not None:
+            pager.read = self._read_ahead
+
+    # The server starts
+
+    def begin(self, counts: Iterable[LaneCount], now: float) -> None:
+        """
+        There are so many jobs in the store. None is in memory; the first of each lane are read at once.
+
+        @param counts: all lanes of the store.
+        """
+        table = self._table
+        for lane, jobs, size in counts:
+            function = self._functions.get(lane.function, bounded=False)
+            tenant = self._tenants.get(lane.tenant) if lane.tenant else None
+            if lane.kind > WAITING:
+                self._archive.add_rows(function, tenant, lane.kind, jobs, size)
+                continue
+            table.rows += jobs
+            function.bytes += size
+            function.counts.restored += jobs
+            if tenant is not None:
+                tenant.queued += jobs
+                tenant.bytes += size
+            if lane.kind == WAITING:
+                self._count_waiting(function, tenant, jobs)
+            else:
+                self._dispatcher.add_rows(function, lane.kind, tenant, jobs, now)
+        table.restored = table.last_number
+        self.read_heads(now)
+
+    def read_heads(self, now: float) -> None:
+        """Have read what is missing at the heads of all lanes."""
+        for function in list(self._functions.by_name.values()):
+            self._dispatcher.advance_all(function, now)
+
+    def _count_waiting(self, function: Function, tenant: Tenant | None, jobs: int) -> None:
+        """There are so many more of them, or less."""
+        function.later += jobs
+        count = self._waiting.pop((function, tenant), 0) + jobs
+        if count:
+            self._waiting[function, tenant] = count
+
+    # Out of memory
+
+    def stored(self, job: Job, now: float) -> None:
+        """The store has a job that can be handed out, and is in no place: now it is queued, or a row."""
+        pager, lanes = self._pager, job.function.lanes
+        assert pager is not None
+        if pager.has_room(job):
+            pager.used += job.size
+        else:
+            full = pager.crowded or job.tenant in lanes.rows(job.priority)
+            if full and self._is_free(job) and lanes.may_pass_by(job) and not self._dispatcher.draining:
+                self._forget(job)
+                self._dispatcher.pass_by(job, now)
+                return
+            job.workload = b""
+        self._dispatcher.enqueue(job, now)
+
+    @staticmethod
+    def _is_free(job: Job) -> bool:
+        """Whether nobody waits for a job."""
+        history = job.history
+        return not job.clients and (history is None or not (history.watchers or history.followers))
+
+    def _forget(self, job: Job) -> None:
+        journal = self._journal
+        assert journal is not None
+        self._table.let_go(job)
+        if job.key is not None:
+            journal.hide(job.key)
+        job.workload = b""
+
+    def settle(self, job: Job, now: float) -> None:
+        """
+        Something that kept a job in memory is over: it is let go of, if nothing else does. This may be called
+        of any job at any time.
+        """
+        journal, pager = self._journal, self._pager
+        if journal is None or pager is None or not job.stored or journal.pending(job.number):
+            return
+        if job.ended:
+            if job.number in self._archive.jobs:
+                self._archive.settle(job)
+            return
+        if not self._is_free(job) or job in pager.unreadable:
+            return
+        if job.state == PAGED:
+            lanes = job.function.lanes
+            if (pager.crowded or job.tenant in lanes.rows(job.priority)) and lanes.may_spare(job):
+                pager.drop(job)
+                self._dispatcher.let_go(job, now)
+                self._forget(job)
+        elif job.state == DELAYED and pager.crowded and self._is_far(job, now):
+            self._dispatcher.leave(job, now)
+            self._count_waiting(job.function, job.tenant, 1)
+            self._forget(job)
+
+    def _is_far(self, job: Job, now: float) -> bool:
+        """Whether nothing happens to a delayed job for a while; not so of one that waits for good."""
+        appointment = job.appointment
+        if job.due and job.due < now + FAR_SECONDS:
+            return False
+        if appointment is None:
+            return bool(job.due)
+        return appointment.due > self._timers.wall(now) + FAR_SECONDS
+
+    # Into memory
+
+    def load(self, question: Question, then: Then, now: float) -> None:
+        """
+        Have jobs in memory, and do something then.
+
+        @param question: which jobs.
+        @param then: called once, at once or in a later turn, when those of them are in memory that there are;
+            if the store does not answer, with C{False}. After it they may leave the memory again.
+        """
+        journal = self._journal
+        if journal is None:
+            then(True, now)
+            return
+
+        def done(records: Sequence[JobRecord] | None, workloads: Mapping[int, bytes], later: float) -> None:
+            loaded = [self._take_in(record, b"", later) for record in records or () if self._is_row(record)]
+            then(records is not None, later)
+            for job in loaded:
+                self.settle(job, later)
+
+        journal.ask(Asking(question, done))
+
+    def load_handles(self, handles: Iterable[bytes], then: Then, now: float) -> None:
+        """
+        The same for the jobs with these handles, whether or not they have ended; at once, if all are in
+        memory that there can be.
+        """
+        numbers = {number for handle in handles if (number := number_of_handle(handle)) is not None}
+        rows = [number for number in numbers if self._may_be_row(number)]
+        if rows:
+            self.load(ByNumber(rows), then, now)
+        else:
+            then(True, now)
+
+    def _may_be_row(self, number: int) -> bool:
+        if not (self._table.rows or self._archive.rows) or number > self._table.last_number:
+            return False
+        return number not in self._table.jobs and number not in self._archive.jobs
+
+    def _is_row(self, record: JobRecord) -> bool:
+        """Whether what was read of a job is what there is of it."""
+        number, journal = record.number, self._journal
+        if number in self._table.jobs or number in self._archive.jobs:
+            return False
+        return journal is not None and not journal.pending(number)
+
+    def _read_ahead(
+        self, function: Function, priority: int, tenant: Tenant | None, after: int, count: int, size: int
+    ) -> None:
+        """See L{Pager.read<txgear.broker.paging.Pager.read>}."""
+        journal, pager = self._journal, self._pager
+        assert journal is not None
+        assert pager is not None
+        lane = Lane(function.name, "" if tenant is None else tenant.name, priority)
+
+        def done(records: Sequence[JobRecord] | None, workloads: Mapping[int, bytes], now: float) -> None:
+            pager.arrived()
+            if records is None:
+                # Asked again when the store answers.
+                return
+            for record in records:
+                if self._is_row(record):
+                    self._take_in(record, workloads.get(record.number, b""), now)
+            read_to = None if len(records) < count else records[-1].place
+            self._dispatcher.rows_read(function, priority, tenant, read_to, now)
+            pager.go_on(now)
+
+        journal.ask(Asking(InLane(lane, after, count), done, size))
+
+    def _take_in(self, record: JobRecord, workload: bytes, now: float) -> Job:
+        """A row is a job from now on."""
+        job = self._make(record)
+        journal, pager, offset = self._journal, self._pager, self._timers.offset
+        assert journal is not None
+        assert pager is not None
+        if job.key is not None:
+            journal.show(job.key)
+        if record.state:
+            self._archive.take_in(job, record, now)
+            return job
+        self._table.take_in(job)
+        set_expiry(self._functions, job, now)
+        if record.kind == WAITING:
+            self._count_waiting(job.function, job.tenant, -1)
+            self._dispatcher.delay(job)
+            self._timers.appoint(job, record.due, now)
+        else:
+            # Of one that has been tried nobody knows since when it is ready.
+            known = job.created and job.place == job.number
+            job.since = min(max(job.created, record.due - offset), now) if known else now
+            if workload and len(workload) == job.size:
+                job.workload = workload
+                pager.count(job)
+            self._dispatcher.take_in(job)
+        if job.history is not None and job.history.expires:
+            self._timers.add(job, job.history.expires)
+        return job
+
+    def _make(self, record: JobRecord) -> Job:
+        """A job as the store has it, in no place."""
+        table, offset = self._table, self._timers.offset
+        key: Key | None = record.unique or None
+        if key == UNIQUE_FROM_WORKLOAD:
+            key = int.from_bytes(record.digest, "big") if record.digest is not None else None
+        job = Job(
+            table.naming if record.prefix == table.prefix else naming_of(record.prefix),
+            record.number,
+            self._functions.get(record.function, bounded=False),
+            record.unique,
+            key,
+            b"",
+            record.priority,
+            True,
+            record.reducer,
+            record.created and record.created - offset,
+        )
+        job.place, job.size, job.retries = record.place, record.size, record.retries
+        job.stored = True
+        if record.history is not None:
+            self._set_history(job, record.history)
+        return job
+
+    def _set_history(self, job: Job, kept: bytes) -> None:
+        """What a job has beyond the classic protocol; on whose account it is it knows from then on."""
+        try:
+            if (owner := owner_of(kept)) is not None:
+                job.tenant = self._tenants.get(owner)
+                if kept == owned_by(owner):
+                    return
+            job.history = History.from_bytes(kept)
+            job.history.policy(job.function.policy or CLASSIC, self._functions.policies)
+        except (ValueError, PolicyError) as error:
+            raise ConfigurationError(f"what the store has of {job.handle!r} is damaged: {error}") from error
+
+    def check(self) -> None:
+        """
+        Are as many rows counted in lanes as there are in all?
+
+        @raise AssertionError: they are not.
+        """
+        functions = self._functions.by_name.values()
+        rows = sum(function.lanes.rows_count + function.later for function in functions)
+        if not self._dispatcher.draining:
+            assert rows == self._table.rows, (rows, self._table.rows)
+            assert sum(function.later for function in functions) == sum(self._waiting.values())
