@@ -687,7 +687,7 @@ class Broker:
         self.sleepers.check(list(self.peers))
         check_tenants(self.tenants.by_name.values(), self.peers, jobs)
         check_functions(functions, jobs, self.archive.jobs.values())
-        check_statistics(self.statistics, functions, jobs)
+        check_statistics(self.statistics, functions, jobs, self.table.rows)
         check_timers(self.timers, functions, jobs)
         if self.pager is not None:
             self.pager.check(jobs)

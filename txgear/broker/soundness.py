@@ -49,12 +49,15 @@ def check_functions(functions: Iterable[Function], jobs: Iterable[Job], ended: I
         assert len(function.delayed) == states[function, STORING] + states[function, DELAYED], function
 
 
-def check_statistics(statistics: Statistics, functions: Collection[Function], jobs: Collection[Job]) -> None:
+def check_statistics(
+    statistics: Statistics, functions: Collection[Function], jobs: Collection[Job], rows: int
+) -> None:
     """
     Is each job counted once, and does each function know since when its jobs wait?
 
     @param functions: all that are known.
-    @param jobs: those that have not ended.
+    @param jobs: those that have not ended and are in memory.
+    @param rows: how many others there are.
     @raise AssertionError: something does not agree.
     """
     since: dict[Function, list[float]] = {}
@@ -64,7 +67,7 @@ def check_statistics(statistics: Statistics, functions: Collection[Function], jo
     for function in functions:
         assert function.waiting_since in since.get(function, [0.0]), function
     running = sum(function.running for function in functions)
-    statistics.check({function.name: function.counts for function in functions}, len(jobs), running)
+    statistics.check({function.name: function.counts for function in functions}, len(jobs) + rows, running)
 
 
 def check_timers(timers: Timers, functions: Iterable[Function], jobs: Iterable[Job]) -> None:

@@ -474,7 +474,7 @@ class StoredPauseTests(DurableBrokerTestCase):
         self.assertIsNone(self.fixture.grab(self.fixture.worker(b"f")))
 
     def test_other_values_pause_nothing(self) -> None:
-        self.broker.store_events.restore([], [StoredValue(SCHEDULED, b"f", START)], self.fixture.now)
+        self.broker.store_events.begin([], [StoredValue(SCHEDULED, b"f", START)], self.fixture.now)
         self.assertEqual(self.broker.functions.by_name, {})
 
     def test_what_is_behind_the_lane_comes_in_when_it_may(self) -> None:

@@ -677,7 +677,7 @@ class StoredLifeMachine(LifeMachine, StoredMachine):
     def restart(self, away: float, prefix: bytes) -> None:
         self.note_absences()
         self.compare_store()
-        records = self.journal.kept()
+
         # As there.
         self.now = max(self.now + away + self.model.offset, START)
         self.model.count_anew()
@@ -688,7 +688,9 @@ class StoredLifeMachine(LifeMachine, StoredMachine):
         self.broker.operations.set_policies(policies(self.model.rules), self.now)
         self.model.counter += 5
         self.broker.store_events.reserve(self.model.counter + 1, 10_000)
-        self.broker.store_events.restore(records, self.journal.stored_values.values(), self.now)
+        self.broker.store_events.begin(self.journal.lanes(), self.journal.stored_values.values(), self.now)
+        while self.journal.asking:
+            self.journal.answer(self.now)
         self.model.restart(self.now)
         for known in [*self.model.jobs, *self.model.past]:
             old, number = known.job, known.job.number

@@ -323,7 +323,7 @@ class StoredMachine(BrokerMachine):
         """The server goes, and another takes its place after a while."""
         self.note_absences()
         self.compare_store()
-        records = self.journal.kept()
+
         # Not before 1970, however often the clock was set back: 0.0 is never.
         self.now = max(self.now + away + self.model.offset, START)
         self.model.count_anew()
@@ -332,7 +332,9 @@ class StoredMachine(BrokerMachine):
         self.broker = Broker(self.outbox, replace(self.broker_rules, prefix=prefix), self.journal)
         self.model.counter += 5
         self.broker.store_events.reserve(self.model.counter + 1, 10_000)
-        self.broker.store_events.restore(records, [], self.now)
+        self.broker.store_events.begin(self.journal.lanes(), [], self.now)
+        while self.journal.asking:
+            self.journal.answer(self.now)
         before = {known.job.number: known for known in self.model.jobs}
         for number, job in self.broker.table.jobs.items():
             old = before[number].job

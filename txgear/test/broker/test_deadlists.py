@@ -80,7 +80,7 @@ class GroupsTests(DeadCase):
         until = job.due
         self.broker.archive.ended.remove(job)
         job.archived = b"{}"
-        self.broker.archive.restore(job, until, History(), self.fixture.now)
+        self.broker.archive._add(job, until, History(), self.fixture.now)
         (group,) = deadlists.groups(self.broker, self.peer, Search())["groups"]
         self.assertEqual((group["reason"], group["text"]), ("unknown", None))
 

@@ -38,7 +38,7 @@ class DispatcherTestCase(SynchronousTestCase):
         self.functions = Functions(self.timers)
         self.sleepers = Sleepers(self.outbox.send, self.timers)
         self.loads: list[list[Job]] = []
-        self.pager = Pager(self.budget, self.loads.append)
+        self.pager = Pager(self.budget, {}, self.loads.append)
         pager = self.pager if self.budget else None
         self.dispatcher = Dispatcher(self.functions, self.sleepers, self.timers, pager, self.wakeups)
         self.numbers = 0

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.lanes import SLACK, Lanes, Overflow
+from txgear.broker.entries import SLACK
+from txgear.broker.lanes import Lanes
 from txgear.broker.model import Job
+from txgear.broker.overflow import Overflow
 from txgear.broker.states import DELAYED, DONE, PAGED, QUEUED, RUNNING
 from txgear.protocol.constants import HIGH, LOW, NORMAL
 from txgear.test.support.broker import make_job, overflowed, queued
@@ -269,7 +271,7 @@ class OverflowTests(SynchronousTestCase):
             job.workload = b""
 
     def pop(self, priority: int = NORMAL) -> Job | None:
-        job = self.lanes.pop_loaded(make_job(priority=priority))
+        job = self.lanes.pop_loaded(priority, None)
         if job is not None:
             job.state = QUEUED
         return job
@@ -506,7 +508,7 @@ class WithdrawTests(SynchronousTestCase):
             expected = [each for each in jobs if each is not job] + [job]
             self.assertEqual(overflowed(self.lanes), expected)
             found = []
-            while (first := self.lanes.pop_loaded(job)) is not None:
+            while (first := self.lanes.pop_loaded(job.priority, job.tenant)) is not None:
                 first.state = RUNNING
                 found.append(first)
             self.assertEqual(found, expected)

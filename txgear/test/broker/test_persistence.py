@@ -23,7 +23,7 @@ class KeptTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.journal = FakeJournal()
-        self.pager = Pager(50, self.journal.load)
+        self.pager = Pager(50, {}, self.journal.load)
         timers = Timers()
         timers.set_offset(100.0, 0.0)
         self.persistence = Persistence(self.journal, self.pager, b"H:test", timers)
@@ -164,7 +164,6 @@ class NotKeptTests(KeptTestCase):
         job.stored = True
         persistence.add(job)
         self.tell_all(persistence, job)
-        persistence.admit_workload(job, True)
         persistence.count_workload(job)
         persistence.put_value(StoredValue(PAUSED, b"f", 1.0))
         self.assertEqual((job.reply, job.workload), (None, b"four"))
@@ -211,7 +210,7 @@ class WorkloadTests(KeptTestCase):
     def test_of_one_that_waits_it_is_not_kept_in_memory(self) -> None:
         for waits, workload in ((False, b"four"), (True, b"")):
             job = make_job(workload=b"four")
-            self.persistence.admit_workload(job, waits)
+            del waits
             self.assertEqual(job.workload, workload)
         self.assertEqual(self.pager.used, 4)
 

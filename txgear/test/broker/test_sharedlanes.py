@@ -48,7 +48,7 @@ class SharedLanesTestCase(SynchronousTestCase):
         """Its workload is there: which come into the lane?"""
         job.workload = b"four"
         advanced = []
-        while (other := self.lanes.pop_loaded(job)) is not None:
+        while (other := self.lanes.pop_loaded(job.priority, job.tenant)) is not None:
             other.state = QUEUED
             self.lanes.append(other)
             advanced.append(other)
@@ -157,7 +157,7 @@ class TurnsTests(SharedLanesTestCase):
         self.assertEqual((list(self.lanes.parties), self.lanes.behind(job)), ([self.b], False))
         self.assertEqual((self.lanes.has(self.a), self.lanes.has(self.b)), (False, True))
         self.lanes.judge(self.a)
-        self.assertIsNone(self.lanes.pop_loaded(job))
+        self.assertIsNone(self.lanes.pop_loaded(job.priority, job.tenant))
 
 
 class PlacesTests(SharedLanesTestCase):

@@ -15,7 +15,6 @@ from twisted.logger import capturedLogs, formatEvent
 
 from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobRecord, StoredValue
 from txgear.broker.states import DEAD, DONE
-from txgear.daemon.restore import CHUNK, REPORT_EVERY
 from txgear.daemon.service import STOP_SECONDS, ServerService
 from txgear.errors import ConfigurationError, StoreRefused, StoreUnavailable, StoreUnusable
 from txgear.journal.journal import NUMBERS
@@ -26,24 +25,6 @@ from txgear.test.net.test_listeners import RefusingReactor
 from txgear.test.support.broker import record
 from txgear.test.support.journal import PATIENCE, FaultyStore
 from txgear.test.support.server import refused, submit
-
-
-class LongStore(FaultyStore):
-    """
-    A store with a great many jobs.
-
-    @ivar chunks: where each replay began, and how many it returned.
-    """
-
-    def __init__(self, jobs: int) -> None:
-        super().__init__()
-        self.jobs = jobs
-        self.chunks: list[tuple[int, int]] = []
-
-    def replay(self, after: int, limit: int) -> list[JobRecord]:
-        records = [record(number) for number in range(after + 1, min(after + limit, self.jobs) + 1)]
-        self.chunks.append((after, len(records)))
-        return records
 
 
 class HangingStore(FaultyStore):
@@ -264,28 +245,6 @@ class ReplayTests(StoreTestCase):
         self.keep(record(3))
         service = self.start()
         self.assertEqual(service.server.broker.table.next_number, 4)
-        self.stop(service)
-
-    def test_progress(self) -> None:
-        """A long queue is read in chunks, and the log hears how far that is."""
-        store = LongStore(2 * REPORT_EVERY + 5)
-        service = self.service(store=store)
-        with capturedLogs() as events:
-            service.startService()
-        lines = [formatEvent(event) for event in events]
-        self.assertEqual(lines[:2], [f"{REPORT_EVERY * n} jobs read from the store" for n in (1, 2)])
-        self.assertTrue(lines[2].startswith(f"{store.jobs} jobs are back from the store, in "))
-        starts = range(0, 2 * REPORT_EVERY, CHUNK)
-        self.assertEqual(store.chunks, [*((after, CHUNK) for after in starts), (2 * REPORT_EVERY, 5)])
-        self.stop(service)
-
-    def test_whole_chunks(self) -> None:
-        """Where the last chunk is full, nothing follows it, and nothing is lost."""
-        store = LongStore(CHUNK)
-        service = self.service(store=store)
-        service.startService()
-        self.assertEqual(store.chunks, [(0, CHUNK), (CHUNK, 0)])
-        self.assertEqual(len(service.server.broker.table.jobs), CHUNK)
         self.stop(service)
 
 

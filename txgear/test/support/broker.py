@@ -16,7 +16,7 @@ from txgear.broker.broker import Broker
 from txgear.broker.lanes import Lanes
 from txgear.broker.model import Function, Job, Peer, Reply
 from txgear.broker.ports import Asking, Reading
-from txgear.broker.records import Batch, JobChange, JobRecord, JobUpdate, NewJob, StoredValue
+from txgear.broker.records import Batch, JobChange, JobRecord, JobUpdate, LaneCount, NewJob, StoredValue
 from txgear.broker.rules import QUEUE_MEMORY, UNLIMITED, Rules
 from txgear.broker.sharedlanes import SharedLanes
 from txgear.broker.states import PAGED, QUEUED
@@ -275,12 +275,20 @@ class FakeJournal:
     def may_hide(self, key: Key) -> bool:
         return self.hidden[key] > 0
 
-    def answer(self, now: float) -> None:
-        """The first question is answered, by what the store has."""
-        asking = self.asking.pop(0)
+    def _as_store(self) -> MemoryStore:
         store = MemoryStore()
         store.open()
         store.write(Batch([(record, self._workload(record.number) or b"") for record in self.kept()], (), ()))
+        return store
+
+    def lanes(self) -> list[LaneCount]:
+        """What a server that starts now finds."""
+        return self._as_store().lanes()
+
+    def answer(self, now: float) -> None:
+        """The first question is answered, by what the store has."""
+        asking = self.asking.pop(0)
+        store = self._as_store()
         records = store.rows(asking.question)
         workloads: dict[int, bytes] = {}
         size = 0
@@ -490,8 +498,21 @@ class BrokerFixture:
         self.broker = Broker(self.outbox, rules, self.journal, self._chance)
         self.broker.store_events.reserve(first, 1000)
         self.broker.operations.set_policies(self.policies, self.now)
-        self.broker.store_events.restore(self.journal.kept(), self.journal.stored_values.values(), self.now)
+        self.begin()
+        self.answer()
         return sorted(self.broker.table.jobs.values(), key=lambda job: job.number)
+
+    def begin(self) -> None:
+        """The broker takes up what the store has; all of it that it needs is still to be read."""
+        assert self.journal is not None
+        values = self.journal.stored_values.values()
+        self.broker.store_events.begin(self.journal.lanes(), values, self.now)
+
+    def answer(self) -> None:
+        """All that is asked of the store is answered, and what is asked then."""
+        assert self.journal is not None
+        while self.journal.asking:
+            self.journal.answer(self.now)
 
     @property
     def memory(self) -> int:
