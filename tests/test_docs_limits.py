@@ -42,6 +42,9 @@ NO_LIMITS: Final = frozenset(
         "net.batchedreads.MAX_EVENTS",
         "net.batchedreads.MOST_ROUNDS",
         "server.figurechunks.MOST_PARTS",
+        "stores.lanecounts.MOST_EMPTY",
+        "stores.lanecounts.MOST_KNOWN",
+        "stores.places.MOST_LANES",
         "stores.statements.MOST_BYTES",
         "stores.statements.MOST_ROWS",
         # What is remembered of a file while it is read.

@@ -13,6 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from txgear.broker.records import StoreReport
 from txgear.errors import ConfigurationError
+from txgear.stores.questions import Questions
 from txgear.stores.statements import Statements
 
 
@@ -24,9 +25,11 @@ class StoreDialect(ABC):
     @cvar options: arguments of SQLAlchemy's C{create_engine}.
     @cvar begin: the statement that begins a transaction that writes; empty where the driver begins it.
     @cvar statements_class: makes L{statements}.
+    @cvar questions_class: makes L{questions}.
     @ivar name: where the database is, as a URL without a password.
     @ivar engine: SQLAlchemy's, which makes connections.
     @ivar statements: the statements in the SQL of this database.
+    @ivar questions: what it is asked.
     @ivar largest_value: bytes of the largest workload or result that it takes, where a larger one costs
         more than an error; otherwise C{None}.
     @ivar largest_value_why: what sets that bound, in words.
@@ -36,6 +39,7 @@ class StoreDialect(ABC):
     options: ClassVar[dict[str, Any]] = {}
     begin: ClassVar[str] = ""
     statements_class: ClassVar[type[Statements]] = Statements
+    questions_class: ClassVar[type[Questions]] = Questions
 
     def __init__(self, name: str, url: URL, connect_args: dict[str, Any]) -> None:
         """
@@ -55,6 +59,7 @@ class StoreDialect(ABC):
                 f"the store {name} needs a package that is not installed: pip install '{self.package}'"
             ) from error
         self.statements = self.statements_class(self.engine.dialect)
+        self.questions = self.questions_class(self.statements)
 
     @abstractmethod
     def prepare(self) -> None:

@@ -127,7 +127,7 @@ class MemoryStore:
         self._check_open()
         jobs = self._jobs.values()
         if isinstance(question, ByNumber):
-            found = [self._jobs[number] for number in question.numbers if number in self._jobs]
+            found = [self._jobs[number] for number in dict.fromkeys(question.numbers) if number in self._jobs]
         elif isinstance(question, ByKey):
             keys = set(question.keys)
             found = [job for job in jobs if key_of_record(job) in keys]

@@ -1,8 +1,8 @@
 """
 The tables of a SQL store, in their newest revision.
 
-There is no index but the primary keys. Jobs come with growing numbers, so each
-insert is an append.
+Jobs come with growing numbers, so each insert is an append; and so it is, or nearly, in the indexes, which
+are for the questions that a store is asked (L{txgear.stores.questions}).
 
 Tables and columns keep the names that they were made with: C{txgear_marks} holds the
 stored values, with C{note} for their texts, and C{life} the history of a job.
@@ -16,6 +16,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Double,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -26,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.types import TypeEngine
 
-REVISIONS: Final = ("0001", "0002", "0003")
+REVISIONS: Final = ("0001", "0002", "0003", "0004")
 """All revisions, up to that of the tables below: the files in C{migrations/versions}."""
 
 REVISION_TABLE: Final = "txgear_schema"
@@ -78,9 +79,42 @@ jobs: Final = Table(
     _column("state", SmallInteger(), "0"),
     _column("ended", Double(), "0"),
     Column("life", LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql"), key="history"),
+    # What it is found by (L{txgear.stores.places}); a lane of 0 is one that is not known yet.
+    _column("lane", BigInteger(), "0"),
+    Column("ukey", BigInteger()),
+    # When something is to be done to it, or 0.0: the wake of a JobRecord, or its due.
+    _column("wake", Double(), "0"),
     mysql_engine="InnoDB",
 )
 """The jobs that are kept."""
+
+BY_LANE: Final = Index("txgear_jobs_lane", jobs.c.lane, jobs.c.place)
+BY_KEY: Final = Index(
+    "txgear_jobs_ukey",
+    jobs.c.ukey,
+    sqlite_where=jobs.c.ukey.is_not(None),
+    postgresql_where=jobs.c.ukey.is_not(None),
+)
+BY_WAKE: Final = Index(
+    "txgear_jobs_wake",
+    jobs.c.wake,
+    jobs.c.number,
+    sqlite_where=jobs.c.wake > 0,
+    postgresql_where=jobs.c.wake > 0,
+)
+
+lanes: Final = Table(
+    "txgear_lanes",
+    _metadata,
+    _key("lane", BigInteger()),
+    _column("function", _bytes(8191)),
+    _column("tenant", _bytes(1024)),
+    _column("kind", SmallInteger()),
+    _column("jobs", BigInteger()),
+    _column("bytes", BigInteger()),
+    mysql_engine="InnoDB",
+)
+"""How many jobs each lane has. Its row may stay for a while when it has none."""
 
 workloads: Final = Table(
     "txgear_workloads",
@@ -118,9 +152,13 @@ numbers: Final = Table(
     _metadata,
     _key("next", _NUMBER),
     _column("openings", BigInteger()),
+    # What the numbers of lanes are made with: nobody else can find two functions with the same one.
+    Column("salt", _digest(16)),
+    # The lanes of jobs with higher numbers are still to be filled in; NULL where all are known.
+    Column("filled", BigInteger()),
     mysql_engine="InnoDB",
 )
-"""One row: the first job number that is not reserved, and how often a server has opened the store."""
+"""One row: the first job number that is not reserved, how often a server has opened the store, and more."""
 
 imported: Final = Table("txgear_imported", _metadata, _key("digest", _digest(32)), mysql_engine="InnoDB")
 """Digests of the rows that C{txgear import} has taken over from another server's queue."""
@@ -137,7 +175,7 @@ history: Final = Table(
 UPDATED_ONLY: Final = frozenset({"state", "ended", "history"})
 """Columns of L{jobs} that an insert leaves to their defaults, and an update sets."""
 
-TABLES: Final = (jobs, workloads, results, stored_values, numbers, imported)
+TABLES: Final = (jobs, workloads, results, stored_values, numbers, imported, lanes)
 """What a server cannot do without."""
 
 

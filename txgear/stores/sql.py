@@ -24,7 +24,9 @@ from txgear.broker.records import (
     JobChange,
     JobRecord,
     JobUpdate,
+    LaneCount,
     NewJob,
+    Question,
     Result,
     StoredValue,
     StoreReport,
@@ -33,16 +35,16 @@ from txgear.errors import StoreError, StoreRefused, StoreTaken, StoreUnavailable
 from txgear.interfaces import IHistoryStore, IReportingStore
 from txgear.stores import leftovers, migrations, schema
 from txgear.stores.dialects import StoreDialect
+from txgear.stores.filling import Filling
+from txgear.stores.lanecounts import LaneCounts
 from txgear.stores.leftovers import Leftovers
+from txgear.stores.places import Places, Tally, segments_of
 from txgear.stores.statements import ROW_BYTES
 
 LOCK_SECONDS: Final = 3.0
 """Seconds that a database has to notice that the last server is gone."""
 LOCK_INTERVAL: Final = 0.1
 """Seconds between two attempts to take the database's lock."""
-
-NEW_ROW_FIELDS: Final = len(schema.inserted_columns(schema.jobs))
-"""Fields of a L{JobRecord}, from the first, that an insert sets."""
 
 MOST_CHARACTERS: Final = 300
 """Characters of a database's message that are passed on at the most."""
@@ -60,6 +62,9 @@ class SqlStore:
         self.name = dialect.name
         self._dialect = dialect
         self._statements = dialect.statements
+        self._questions = dialect.questions
+        self._lanes = LaneCounts(dialect.statements)
+        self._places = Places(b"")
         self._driver: Any = dialect.engine.dialect.loaded_dbapi
         self._connection: Connection | None = None
         # How often the store had been opened, by any server, when we opened it.
@@ -133,6 +138,17 @@ class SqlStore:
             # Only the key: a damaged workload is no reason not to start.
             connection.execute(select(*table.primary_key.columns).limit(1)).all()
         self._count_opening(connection)
+        self._find_places(connection)
+
+    def _find_places(self, connection: Connection) -> None:
+        """Know how lanes are numbered; and where a version before has written jobs, give them their lanes."""
+        salt, filled = connection.execute(select(schema.numbers.c.salt, schema.numbers.c.filled)).one()
+        connection.rollback()
+        self._places = Places(bytes(salt))
+        self._lanes.forget()
+        self._questions.forget()
+        if filled is not None:
+            Filling(self._dialect, connection, self._places, self._lanes).run(filled)
 
     def _count_opening(self, connection: Connection) -> None:
         """
@@ -272,10 +288,14 @@ class SqlStore:
 
     def _write(self, batch: Batch) -> None:
         statements = self._statements
-        with self._write_transaction() as cursor:
-            self._add(cursor, batch.new_jobs)
+        gone = {*batch.deleted, *batch.deleted_all}
+        changed = {update.number for update in batch.updates}
+        changed.update(change.number for change in batch.changes)
+        with self._counting_transaction() as (cursor, tally):
+            self._add(cursor, batch.new_jobs, tally)
+            self._lanes.before(cursor, tally, gone | changed)
             if batch.changes:
-                self._change(cursor, batch.changes)
+                self._change(cursor, batch.changes, tally)
             if batch.updates:
                 statements.update(cursor, batch.updates)
             if batch.results:
@@ -284,13 +304,27 @@ class SqlStore:
                 self._delete(cursor, table, batch.deleted)
             for table in (schema.jobs, schema.workloads, schema.results):
                 self._delete(cursor, table, batch.deleted_all)
+            self._lanes.after(cursor, tally, changed - gone)
             if batch.values:
                 statements.put_values(cursor, batch.values)
 
-    def _change(self, cursor: DBAPICursor, changes: Sequence[JobChange]) -> None:
+    @contextlib.contextmanager
+    def _counting_transaction(self) -> Iterator[tuple[DBAPICursor, Tally]]:
+        """A transaction that changes jobs, and how many there are in the lanes."""
+        tally = Tally()
+        try:
+            with self._write_transaction() as cursor:
+                yield cursor, tally
+                self._lanes.apply(cursor, tally)
+        except BaseException:
+            self._lanes.forget()
+            raise
+
+    def _change(self, cursor: DBAPICursor, changes: Sequence[JobChange], tally: Tally) -> None:
         """Change what operators have changed of jobs that are kept, their workloads as well."""
         statements = self._statements
-        statements.change(cursor, changes)
+        statements.change(cursor, changes, self._places)
+        self._places.name_changes(changes, tally)
         new = {each.number: each.workload for each in changes if each.workload is not None}
         if damaged := sorted(new.keys() & self._damaged_jobs):
             raise StoreRefused(f"the workload of job {damaged[0]} is damaged, and cannot be replaced")
@@ -343,8 +377,8 @@ class SqlStore:
         @param results: of those that have ended with one.
         """
         self._check(new_jobs, results)
-        with self._write_transaction() as cursor:
-            self._add(cursor, new_jobs)
+        with self._counting_transaction() as (cursor, tally):
+            self._add(cursor, new_jobs, tally)
             # Those with a history have it all by now.
             if ended := [history_update(job) for job, _ in new_jobs if job.state and job.history is None]:
                 self._statements.update(cursor, ended)
@@ -377,8 +411,9 @@ class SqlStore:
                         f"{self._dialect.largest_value_why}"
                     )
 
-    def _add(self, cursor: DBAPICursor, new_jobs: Sequence[NewJob]) -> None:
-        jobs = [job[:NEW_ROW_FIELDS] for job, _ in new_jobs]
+    def _add(self, cursor: DBAPICursor, new_jobs: Sequence[NewJob], tally: Tally) -> None:
+        jobs = self._places.new_rows(new_jobs, tally)
+        self._questions.came(segments_of(jobs))
         weights = [ROW_BYTES + len(job.function) for job, _ in new_jobs]
         self._statements.insert(cursor, schema.jobs, jobs, weights)
         if histories := [history_update(job) for job, _ in new_jobs if job.history is not None]:
@@ -394,6 +429,21 @@ class SqlStore:
         """See L{IJobStore.replay}."""
         with self._transaction() as cursor:
             return self._statements.replay(cursor, after, limit)
+
+    def lanes(self) -> list[LaneCount]:
+        """See L{IJobStore.lanes}."""
+        with self._transaction() as cursor:
+            return self._lanes.all(cursor)
+
+    def rows(self, question: Question) -> list[JobRecord]:
+        """See L{IJobStore.rows}."""
+        with self._transaction() as cursor:
+            return self._questions.rows(cursor, self._places, question)
+
+    def hashes(self, after: int, limit: int) -> list[int]:
+        """See L{IJobStore.hashes}."""
+        with self._transaction() as cursor:
+            return self._questions.hashes(cursor, after, limit)
 
     def workloads(self, numbers: Sequence[int]) -> dict[int, bytes]:
         """See L{IJobStore.workloads}."""
@@ -455,7 +505,18 @@ class SqlStore:
 
 def history_update(job: JobRecord) -> JobUpdate:
     """The update that sets the fields of a new job that its insert leaves out."""
-    return JobUpdate(job.number, job.place, job.due, job.retries, None, job.state, job.ended, job.history)
+    return JobUpdate(
+        job.number,
+        job.place,
+        job.due,
+        job.retries,
+        None,
+        job.state,
+        job.ended,
+        job.history,
+        job.kind,
+        job.wake,
+    )
 
 
 def _close_at_once(connection: Connection) -> None:

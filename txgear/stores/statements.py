@@ -17,11 +17,21 @@ from hashlib import sha256
 from itertools import chain
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Column, Table, bindparam, delete, func, insert, literal_column, select, update
+from sqlalchemy import Column, Table, bindparam, case, delete, func, insert, literal_column, select, update
 from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
 from sqlalchemy.sql import ClauseElement
 
-from txgear.broker.records import HistoryChunk, JobChange, JobRecord, JobUpdate, StoredValue
+from txgear.broker.records import (
+    KINDS,
+    READY,
+    WAITING,
+    HistoryChunk,
+    JobChange,
+    JobRecord,
+    JobUpdate,
+    StoredValue,
+)
+from txgear.stores.places import Places, ukey_of
 from txgear.stores.schema import (
     MAX_NOTE,
     history,
@@ -90,18 +100,27 @@ class Statements:
         self.dialect = dialect
         self._next = self.text(select(numbers.c.next))
         self._advance = self.text(update(numbers).values(next=parameter(numbers.c.next)))
-        changed = {
-            name: parameter(jobs.c[name]) for name in ("place", "due", "retries", "state", "ended", "history")
-        }
+        changed = ("place", "due", "retries", "state", "ended", "history", "wake")
+        kind = jobs.c.lane.op("&")(literal_column(str(KINDS - 1)))
         self._update = self.text(
             update(jobs)
-            .values(**changed, size=func.coalesce(parameter(jobs.c.size), jobs.c.size))
+            .values(
+                **{name: parameter(jobs.c[name]) for name in changed},
+                size=func.coalesce(parameter(jobs.c.size), jobs.c.size),
+                lane=jobs.c.lane - kind + func.coalesce(parameter(jobs.c.priority), jobs.c.priority),
+            )
             .where(jobs.c.number == parameter(jobs.c.number))
         )
-        by_operator = {name: parameter(jobs.c[name]) for name in ("function", "priority", "digest")}
+        corrected = ("function", "priority", "digest", "ukey")
         self._change = self.text(
             update(jobs)
-            .values(**by_operator, size=func.coalesce(parameter(jobs.c.size), jobs.c.size))
+            .values(
+                **{name: parameter(jobs.c[name]) for name in corrected},
+                size=func.coalesce(parameter(jobs.c.size), jobs.c.size),
+                # A job that is ready stays so, with its new priority.
+                lane=parameter(jobs.c.lane)
+                + case((kind < literal_column(str(WAITING)), parameter(jobs.c.priority)), else_=kind),
+            )
             .where(jobs.c.number == parameter(jobs.c.number))
         )
         self._values = self.text(
@@ -133,11 +152,24 @@ class Statements:
     def update(self, cursor: DBAPICursor, updates: Sequence[JobUpdate]) -> None:
         """Change jobs; those that are not there are passed over."""
         # SQLAlchemy puts the columns in the order of the table, not of its arguments.
-        cursor.executemany(self._update, [(*each[1:], each.number) for each in updates])
+        rows = [(*each[1:8], kind_of(each), each.wake or each.due, each.number) for each in updates]
+        cursor.executemany(self._update, rows)
 
-    def change(self, cursor: DBAPICursor, changes: Sequence[JobChange]) -> None:
+    def change(self, cursor: DBAPICursor, changes: Sequence[JobChange], places: Places) -> None:
         """Change what operators have changed of jobs, but for their workloads; as in L{update}."""
-        rows = [(each.function, each.digest, each.priority, size_of(each), each.number) for each in changes]
+        rows = [
+            (
+                each.function,
+                each.digest,
+                each.priority,
+                size_of(each),
+                places.base(each.function, each.tenant),
+                each.priority,
+                ukey_of(each),
+                each.number,
+            )
+            for each in changes
+        ]
         cursor.executemany(self._change, rows)
 
     def put_values(self, cursor: DBAPICursor, changed: Sequence[StoredValue]) -> None:
@@ -247,7 +279,19 @@ class Statements:
         return self.text(select(primary_key(table)).where(self.is_one_of(primary_key(table), keys)))
 
     def _make_replay(self, limit: int) -> str:
-        return self._make_page(jobs, limit)
+        """As they were written: of a job that is queued, or waits for its time, that is all that is said."""
+        columns = list(jobs.columns)
+        kind = jobs.c.lane.op("&")(literal_column(str(KINDS - 1)))
+        queued = (kind < literal_column(str(WAITING))) | (
+            (kind == literal_column(str(WAITING))) & (jobs.c.due != literal_column("0"))
+        )
+        return self._make_page(
+            jobs,
+            limit,
+            *columns[: columns.index(jobs.c.lane)],
+            case((queued, literal_column(str(READY))), else_=kind),
+            case((jobs.c.wake == jobs.c.due, literal_column("0.0")), else_=jobs.c.wake),
+        )
 
     def _make_history(self, limit: int) -> str:
         return self._make_page(history, limit)
@@ -255,11 +299,11 @@ class Statements:
     def _make_noted(self, limit: int) -> str:
         return self._make_page(imported, limit)
 
-    def _make_page(self, table: Table, limit: int) -> str:
-        """So many rows of a table, from a key on."""
+    def _make_page(self, table: Table, limit: int, *columns: Any) -> str:
+        """So many rows of a table, from a key on; with all columns, unless some are named."""
         key = primary_key(table)
         return self.text(
-            select(table)
+            select(*(columns or table.columns))
             .where(key > parameter(key))
             .order_by(key)
             .limit(literal_column(str(limit)))
@@ -278,6 +322,13 @@ class Statements:
         return self.text(
             select(results.c.number, results.c.result).where(self.is_one_of(results.c.number, keys))
         )
+
+
+def kind_of(update: JobUpdate) -> int | None:
+    """The new kind of a job; C{None} if that is its priority."""
+    if update.kind != READY:
+        return update.kind
+    return WAITING if update.due else None
 
 
 def size_of(change: JobChange) -> int | None:

@@ -1,0 +1,118 @@
+"""
+Fills in what the jobs of an earlier version are found by, and makes the indexes.
+
+Each page is a transaction that says how far it has come. So it may be interrupted anywhere; whoever opens the
+store next goes on with it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import Connection, bindparam, func, select, update
+from twisted.logger import Logger
+
+from txgear.broker.deadgroups import DEAD_REASONS, UNKNOWN, reason_of
+from txgear.broker.history import History
+from txgear.broker.records import ASIDE, DEAD, KEPT, NAMED, READY, WAITING, JobRecord, key_of_record
+from txgear.broker.states import DEAD as IS_DEAD
+from txgear.broker.states import DONE
+from txgear.errors import PolicyError
+from txgear.stores.places import Places, Tally, ukey_of
+from txgear.stores.schema import BY_KEY, BY_LANE, BY_WAKE, jobs, numbers
+
+if TYPE_CHECKING:
+    from txgear.stores.dialects import StoreDialect
+    from txgear.stores.lanecounts import LaneCounts
+
+PAGE: Final = 10_000
+"""Jobs of one transaction."""
+SAY_EVERY: Final = 500_000
+"""Jobs after which the log says how far it has come."""
+
+
+class Filling:
+    """
+    Does it, for a store that is being opened.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, dialect: StoreDialect, connection: Connection, places: Places, counts: LaneCounts
+    ) -> None:
+        """
+        @param connection: outside of a transaction, and so it is afterwards.
+        """
+        self._dialect = dialect
+        self._connection = connection
+        self._places = places
+        self._counts = counts
+
+    def run(self, after: int) -> None:
+        """
+        Do it, or what is left of it.
+
+        @param after: the lanes of jobs with numbers up to this are known.
+        """
+        connection = self._connection
+        last = connection.execute(select(func.max(jobs.c.number))).scalar()
+        connection.rollback()
+        done = 0
+        while last is not None and after < last:
+            after, count = self._page(after)
+            done += count
+            if done // SAY_EVERY != (done - count) // SAY_EVERY:
+                self.log.info("{count} jobs brought up to date", count=done)
+        for index in (BY_LANE, BY_KEY, BY_WAKE):
+            self._begin()
+            if done >= SAY_EVERY:
+                self.log.info("making the index {index}", index=index.name)
+            index.create(connection, checkfirst=True)
+            connection.commit()
+        self._begin()
+        connection.execute(update(numbers).values(filled=None))
+        connection.commit()
+
+    def _begin(self) -> None:
+        if self._dialect.begin:
+            self._connection.exec_driver_sql(self._dialect.begin)
+
+    def _page(self, after: int) -> tuple[int, int]:
+        """
+        Do the next jobs.
+
+        @return: the last one's number, and how many there were.
+        """
+        self._begin()
+        driver: Any = self._connection.connection.driver_connection
+        cursor = self._dialect.cursor(driver)
+        records = self._dialect.statements.replay(cursor, after, PAGE)
+        tally = Tally()
+        rows = []
+        for record in records:
+            job = record._replace(kind=kind_of(record), wake=0.0)
+            lane = self._places.count(job, tally)
+            rows.append({"n": job.number, "lane": lane, "ukey": ukey_of(job), "wake": job.due})
+        if rows:
+            after = records[-1].number
+            self._connection.execute(update(jobs).where(jobs.c.number == bindparam("n")), rows)
+        self._counts.apply(cursor, tally)
+        self._connection.execute(update(numbers).values(filled=after))
+        self._connection.commit()
+        return after, len(records)
+
+
+def kind_of(job: JobRecord) -> int:
+    """What an earlier version's job is counted as, as far as that can be told from what is kept of it."""
+    if not job.state:
+        return WAITING if job.due else READY
+    try:
+        history = History.from_bytes(job.history) if job.history else History()
+    except (ValueError, PolicyError):
+        # It is for those who take the job up to say so.
+        return DEAD + DEAD_REASONS.index(UNKNOWN) if job.state == IS_DEAD else KEPT
+    if job.state == IS_DEAD:
+        return ASIDE if history.aside is not None else DEAD + DEAD_REASONS.index(reason_of(history))
+    named = job.state == DONE and not history.complete and key_of_record(job) is not None
+    return NAMED if named else KEPT

@@ -1,0 +1,148 @@
+"""
+How many jobs a store has in each lane: a table that is changed in the transactions that change the jobs.
+
+What a batch changes is worked out from the rows themselves. So it is right, whatever a batch repeats, and
+whatever it speaks of that is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import delete, func, select, update
+
+from txgear.broker.records import KINDS, Lane, LaneCount
+from txgear.stores.schema import jobs, lanes
+from txgear.stores.statements import ROW_BYTES, parameter
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import DBAPICursor
+
+    from txgear.stores.places import Tally
+    from txgear.stores.statements import Statements
+
+MOST_KNOWN: Final = 50_000
+"""Lanes that are remembered to have a row."""
+MOST_EMPTY: Final = 1000
+"""Rows that are made until those of lanes without jobs are deleted; more where more lanes have jobs."""
+TENANT_BYTES: Final = 1024
+"""Bytes of a tenant's name at the most."""
+LAST: Final = 2**63 - 1
+
+
+class LaneCounts:
+    """
+    Keeps the table. All that is remembered of it is which lanes have a row.
+    """
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+        self._known: set[int] = set()
+        self._made = 0
+        self._sweep_at = 0
+        self._sums_text = cache(self._make_sums)
+        self._count = statements.text(
+            update(lanes)
+            .values(
+                jobs=lanes.c.jobs + parameter(lanes.c.jobs), bytes=lanes.c.bytes + parameter(lanes.c.bytes)
+            )
+            .where(lanes.c.lane == parameter(lanes.c.lane))
+        )
+        self._lanes = statements.text(
+            select(*(lanes.c[name] for name in ("lane", "function", "tenant", "jobs", "bytes"))).where(
+                lanes.c.lane.between(parameter(lanes.c.lane), parameter(lanes.c.lane))
+            )
+        )
+        self._rows = statements.text(select(func.count()).select_from(lanes))
+        self._sweep = statements.text(delete(lanes).where(lanes.c.jobs == parameter(lanes.c.jobs)))
+
+    def forget(self) -> None:
+        """A transaction was rolled back, or there may have been others: nothing is known."""
+        self._known.clear()
+
+    def all(self, cursor: DBAPICursor) -> list[LaneCount]:
+        """Each lane that has jobs."""
+        return [
+            LaneCount(Lane(function, tenant, lane % KINDS), count, size)
+            for lane, function, tenant, count, size in self._read(cursor, 0, LAST)
+            if count
+        ]
+
+    def before(self, cursor: DBAPICursor, tally: Tally, numbers: Collection[int]) -> None:
+        """
+        Jobs are about to be changed, or to be deleted.
+
+        @param numbers: theirs, each once; of some there may be no jobs.
+        """
+        for lane, count, size in self._sums(cursor, numbers):
+            tally.add(lane, -count, -size)
+
+    def after(self, cursor: DBAPICursor, tally: Tally, numbers: Collection[int]) -> None:
+        """These were changed, and not deleted."""
+        for lane, count, size in self._sums(cursor, numbers):
+            tally.add(lane, count, size)
+
+    def apply(self, cursor: DBAPICursor, tally: Tally) -> None:
+        """Change the table, at the end of a transaction."""
+        changes = tally.changes()
+        if not changes:
+            return
+        if self._made >= self._sweep_at:
+            self._delete_empty(cursor)
+        if unknown := [lane for _, _, lane in changes if lane not in self._known]:
+            self._make(cursor, tally, unknown)
+        cursor.executemany(self._count, changes)
+
+    def _make(self, cursor: DBAPICursor, tally: Tally, unknown: list[int]) -> None:
+        """Make the rows of lanes that have none."""
+        there = self._statements.known(cursor, lanes, unknown)
+        rows = []
+        for lane in unknown:
+            if lane not in there:
+                base = lane - lane % KINDS
+                function, tenant = tally.names.get(base) or self._names(cursor, base)
+                rows.append((lane, function, tenant.encode("utf-8", "surrogatepass"), lane % KINDS, 0, 0))
+        weights = [ROW_BYTES + TENANT_BYTES + len(row[1]) for row in rows]
+        self._statements.insert(cursor, lanes, rows, weights)
+        self._made += len(rows)
+        if len(self._known) + len(unknown) > MOST_KNOWN:
+            self._known.clear()
+        self._known.update(unknown)
+
+    def _names(self, cursor: DBAPICursor, base: int) -> tuple[bytes, str]:
+        """The function and the tenant of lanes, to one of which jobs have come from one of another kind."""
+        _, function, tenant, _, _ = self._read(cursor, base, base + KINDS - 1)[0]
+        return function, tenant
+
+    def _delete_empty(self, cursor: DBAPICursor) -> None:
+        """Delete the rows of lanes without jobs; that is done again when as many have come as there are."""
+        cursor.execute(self._sweep, (0,))
+        self._known.clear()
+        cursor.execute(self._rows)
+        self._sweep_at = max(MOST_EMPTY, cursor.fetchall()[0][0])
+        self._made = 0
+
+    def _read(self, cursor: DBAPICursor, first: int, last: int) -> list[tuple[int, bytes, str, int, int]]:
+        cursor.execute(self._lanes, (first, last))
+        return [
+            (lane, bytes(function), bytes(tenant).decode("utf-8", "surrogatepass"), count, size)
+            for lane, function, tenant, count, size in cursor.fetchall()
+        ]
+
+    def _sums(self, cursor: DBAPICursor, numbers: Collection[int]) -> list[tuple[int, int, int]]:
+        """Lanes of jobs, how many these are in each, and their bytes."""
+        found: list[tuple[int, int, int]] = []
+        for part in self._statements.key_lists(list(numbers)):
+            cursor.execute(self._sums_text(len(part)), part)
+            # Databases have types of their own for sums.
+            found += [(lane, count, int(size)) for lane, count, size in cursor.fetchall()]
+        return found
+
+    def _make_sums(self, keys: int) -> str:
+        return self._statements.text(
+            select(jobs.c.lane, func.count(), func.sum(jobs.c.size))
+            .where(self._statements.is_one_of(jobs.c.number, keys))
+            .group_by(jobs.c.lane)
+        )

@@ -1,0 +1,150 @@
+"""
+What stored jobs are found by: the numbers of their lanes, and of their keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import Any, Final
+
+from txgear.broker.history import owner_of
+from txgear.broker.records import KINDS, READY, WAITING, JobChange, JobRecord, Lane, NewJob
+from txgear.broker.uniques import HASH_BITS, hash_of
+from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
+from txgear.stores.schema import inserted_columns, jobs
+
+SEGMENT_BITS: Final = 15
+"""
+Jobs whose numbers differ in these last bits only have their keys in the same segment of an index. New keys
+come to the last one, of which no more is changed than the cache has room for, however many jobs there are.
+"""
+SEGMENTS: Final = 1 << (63 - HASH_BITS)
+"""So many there are; later ones are the first ones again."""
+
+MOST_LANES: Final = 20_000
+"""Functions, on whosever account, whose numbers are remembered."""
+
+COPIED: Final = len(inserted_columns(jobs)) - 3
+"""Fields of a L{JobRecord}, from the first, that an insert takes as they are."""
+
+
+def segment_of(number: int) -> int:
+    """In which segment the key of a job with this number is."""
+    return (number >> SEGMENT_BITS) % SEGMENTS
+
+
+class Tally:
+    """
+    What a transaction changes.
+
+    @ivar counts: jobs and bytes more, by the numbers of lanes.
+    @ivar names: functions and tenants, by the numbers of their lanes without the kind: of all that may be
+        new.
+    """
+
+    __slots__ = ("counts", "names")
+
+    def __init__(self) -> None:
+        self.counts: dict[int, list[int]] = {}
+        self.names: dict[int, tuple[bytes, str]] = {}
+
+    def add(self, lane: int, jobs: int, size: int) -> None:
+        """So many jobs more are in a lane, with so many bytes; either may be negative."""
+        try:
+            count = self.counts[lane]
+        except KeyError:
+            self.counts[lane] = [jobs, size]
+        else:
+            count[0] += jobs
+            count[1] += size
+
+    def changes(self) -> list[tuple[int, int, int]]:
+        """Jobs more, bytes more, and the lane: of those that change."""
+        return [(jobs, size, lane) for lane, (jobs, size) in self.counts.items() if jobs or size]
+
+
+class Places:
+    """
+    Gives numbers to lanes, below 2**63: the last bits are the kind, those before stand for the function and
+    the tenant. Never 0.
+    """
+
+    def __init__(self, salt: bytes) -> None:
+        """
+        @param salt: the store's own 16 bytes: whoever does not know them cannot find two functions with the
+            same number.
+        """
+        self._salt = salt
+        self._bases: dict[tuple[bytes, str], int] = {}
+
+    def base(self, function: bytes, tenant: str) -> int:
+        """The number of a lane without its kind."""
+        found = self._bases.get((function, tenant))
+        if found is None:
+            owner = tenant.encode("utf-8", "surrogatepass")
+            name = b"%d:%b%b" % (len(owner), owner, function)
+            hashed = int.from_bytes(blake2b(name, digest_size=8, key=self._salt).digest(), "big")
+            found = max(hashed >> 6, 1) * KINDS
+            if len(self._bases) >= MOST_LANES:
+                self._bases.clear()
+            self._bases[function, tenant] = found
+        return found
+
+    def lane(self, lane: Lane) -> int:
+        """The number of a lane."""
+        return self.base(lane.function, lane.tenant) + lane.kind
+
+    def new_rows(self, new_jobs: Sequence[NewJob], tally: Tally) -> list[tuple[Any, ...]]:
+        """
+        The rows of new jobs, which are counted.
+
+        @return: the values of L{inserted_columns}.
+        """
+        return [
+            (*job[:COPIED], self.count(job, tally), ukey_of(job), job.wake or job.due) for job, _ in new_jobs
+        ]
+
+    def count(self, job: JobRecord, tally: Tally) -> int:
+        """Count a job, and return the number of its lane."""
+        kind, function = job.kind, job.function
+        tenant = tenant_of(job.history)
+        if kind == READY:
+            kind = WAITING if job.due else job.priority
+        base = self.base(function, tenant)
+        tally.add(base + kind, 1, job.size)
+        tally.names[base] = function, tenant
+        return base + kind
+
+    def name_changes(self, changes: Sequence[JobChange], tally: Tally) -> None:
+        """Say in which lanes jobs may be that have changed."""
+        for change in changes:
+            tally.names[self.base(change.function, change.tenant)] = change.function, change.tenant
+
+
+def ukey_of(job: JobRecord | JobChange) -> int | None:
+    """What a job is found by for its key; C{None} if it has none."""
+    key: bytes | int | None = job.unique
+    if not key:
+        return None
+    if key == UNIQUE_FROM_WORKLOAD:
+        if job.digest is None:
+            return None
+        key = int.from_bytes(job.digest, "big")
+    return segment_of(job.number) << HASH_BITS | hash_of(key)
+
+
+def tenant_of(history: bytes | None) -> str:
+    """On whose account a job is, by what is kept of it; empty for nobody's, and where that cannot be read."""
+    if history is None:
+        return ""
+    try:
+        return owner_of(history) or ""
+    except ValueError:
+        # It is for those who take the job up to say so.
+        return ""
+
+
+def segments_of(rows: Iterable[Sequence[Any]]) -> set[int]:
+    """The segments in which the keys of new rows are."""
+    return {row[-2] >> HASH_BITS for row in rows if row[-2] is not None}

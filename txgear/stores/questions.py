@@ -1,0 +1,200 @@
+"""
+The questions that a SQL store is asked, each by an index: what is not found is not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import Index, Select, func, literal_column, select
+
+from txgear.broker.records import (
+    KINDS,
+    ByKey,
+    ByNumber,
+    InLane,
+    JobRecord,
+    Question,
+    Waking,
+    key_of_record,
+)
+from txgear.broker.uniques import HASH_BITS, hash_of
+from txgear.stores.schema import BY_KEY, BY_LANE, BY_WAKE, jobs
+from txgear.stores.statements import parameter
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import DBAPICursor
+
+    from txgear.stores.places import Places
+    from txgear.stores.statements import Statements
+
+PROBES: Final = 64
+"""Segments that are looked for in one go."""
+FEW_SEGMENTS: Final = 64
+"""Segments that may have come since they were looked for, without their being looked for anew."""
+
+FORCE: Final = {"sqlite": "INDEXED BY {}", "mysql": "FORCE INDEX ({})"}
+"""How a database is told to use an index; it knows little of tables that grow and shrink as a queue does."""
+
+
+def number(value: int) -> Any:
+    """A number as it stands in the text of a statement."""
+    return literal_column(str(value))
+
+
+class Questions:
+    """
+    Asks them. What it remembers is in which segments there are keys.
+    """
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+        # Those that have come since the last look, too.
+        self._segments: set[int] = set()
+        self._look_at = 0
+        self._lane_text = cache(self._make_lane)
+        self._waking_text = cache(self._make_waking)
+        self._order_text = cache(self._make_order)
+        self._numbers_text = cache(self._make_numbers)
+        self._keys_text = cache(self._make_keys)
+        self._hashes_text = cache(self._make_hashes)
+        probe = select(func.min(jobs.c.ukey)).where(jobs.c.ukey >= parameter(jobs.c.ukey))
+        self._probes = statements.text(select(*[self.by(BY_KEY, probe).scalar_subquery()] * PROBES))
+
+    # Segments
+
+    def came(self, segments: Collection[int]) -> None:
+        """There are keys in these segments now, or will be."""
+        self._segments.update(segments)
+
+    def forget(self) -> None:
+        """There may have been others: look anew where there are keys."""
+        self._segments.clear()
+        self._look_at = 0
+
+    def segments(self, cursor: DBAPICursor) -> list[int]:
+        """In which segments there may be keys: those where there are any, and some in which there were."""
+        if len(self._segments) >= self._look_at:
+            self._segments = self._find_segments(cursor)
+            self._look_at = 2 * len(self._segments) + FEW_SEGMENTS
+        return sorted(self._segments)
+
+    def _find_segments(self, cursor: DBAPICursor) -> set[int]:
+        found: set[int] = set()
+        start = 0
+        while True:
+            cursor.execute(self._probes, tuple(start + probe << HASH_BITS for probe in range(PROBES)))
+            new = [key >> HASH_BITS for key in cursor.fetchall()[0] if key is not None]
+            found.update(new)
+            if len(new) < PROBES:
+                return found
+            start = max(new) + 1
+
+    # Questions
+
+    def rows(self, cursor: DBAPICursor, places: Places, question: Question) -> list[JobRecord]:
+        """See L{IJobStore.rows<txgear.interfaces.IJobStore.rows>}."""
+        if isinstance(question, ByNumber):
+            return self._by_numbers(cursor, question.numbers)
+        if isinstance(question, ByKey):
+            return self._by_keys(cursor, question.keys)
+        if isinstance(question, InLane):
+            lane, after, limit = question
+            return self.read(cursor, self._lane_text(limit), (places.lane(lane), after, lane.function))
+        if isinstance(question, Waking):
+            return self._waking(cursor, question)
+        return self.read(cursor, self._order_text(question.limit), (question.after,))
+
+    def read(self, cursor: DBAPICursor, text: str, parameters: Sequence[Any]) -> list[JobRecord]:
+        """Read rows with all columns."""
+        cursor.execute(text, parameters)
+        return list(map(JobRecord._make, cursor.fetchall()))
+
+    def _by_numbers(self, cursor: DBAPICursor, numbers: Sequence[int]) -> list[JobRecord]:
+        found: list[JobRecord] = []
+        for part in self._statements.key_lists(list(dict.fromkeys(numbers))):
+            found += self.read(cursor, self._numbers_text(len(part)), part)
+        return found
+
+    def _by_keys(self, cursor: DBAPICursor, keys: Sequence[bytes | int]) -> list[JobRecord]:
+        wanted = set(keys)
+        hashes = sorted(set(map(hash_of, wanted)))
+        places = [segment << HASH_BITS | each for segment in self.segments(cursor) for each in hashes]
+        found: list[JobRecord] = []
+        for part in self._statements.key_lists(places):
+            found += self.read(cursor, self._keys_text(len(part)), part)
+        return [job for job in found if key_of_record(job) in wanted]
+
+    def _waking(self, cursor: DBAPICursor, question: Waking) -> list[JobRecord]:
+        until, (time, last), limit = question
+        found: list[JobRecord] = []
+        if 0.0 < time <= until:
+            found = self.read(cursor, self._waking_text(limit, True), (time, last))
+        if len(found) < limit and time < until:
+            found += self.read(cursor, self._waking_text(limit, False), (max(time, 0.0), until))[
+                : limit - len(found)
+            ]
+        return found
+
+    def hashes(self, cursor: DBAPICursor, after: int, limit: int) -> list[int]:
+        """See L{IJobStore.hashes<txgear.interfaces.IJobStore.hashes>}."""
+        cursor.execute(self._hashes_text(limit), (after,))
+        return [key for (key,) in cursor.fetchall()]
+
+    # Texts
+
+    def by(self, index: Index, query: Select[Any]) -> Select[Any]:
+        """Have a question answered by an index, whatever the database knows of the table."""
+        name = self._statements.dialect.name
+        if name not in FORCE:
+            return query
+        return query.with_hint(jobs, FORCE[name].format(index.name), name)
+
+    def columns(self) -> list[Any]:
+        """The columns of a L{JobRecord}."""
+        last = list(jobs.columns).index(jobs.c.lane)
+        return [*list(jobs.columns)[:last], jobs.c.lane.op("&")(number(KINDS - 1)), jobs.c.wake]
+
+    def _page(self, index: Index | None, limit: int, where: Sequence[Any], order: Sequence[Any]) -> str:
+        query = select(*self.columns()).where(*where).order_by(*order)
+        if index is not None:
+            query = self.by(index, query)
+        # Without an offset SQLAlchemy adds one for SQLite, as a parameter.
+        return self._statements.text(query.limit(number(limit)).offset(number(0)))
+
+    def _make_lane(self, limit: int) -> str:
+        columns = jobs.c
+        where = (
+            columns.lane == parameter(columns.lane),
+            columns.place > parameter(columns.place),
+            columns.function == parameter(columns.function),
+        )
+        return self._page(BY_LANE, limit, where, (columns.place,))
+
+    def _make_waking(self, limit: int, same: bool) -> str:
+        wake, key = jobs.c.wake, jobs.c.number
+        if same:
+            where: tuple[Any, ...] = (wake == parameter(wake), key > parameter(key))
+        else:
+            where = (wake > parameter(wake), wake <= parameter(wake))
+        # A part of the table is in that index.
+        return self._page(BY_WAKE, limit, (*where, wake > number(0)), (wake, key))
+
+    def _make_order(self, limit: int) -> str:
+        return self._page(None, limit, (jobs.c.number > parameter(jobs.c.number),), (jobs.c.number,))
+
+    def _make_numbers(self, keys: int) -> str:
+        return self._statements.text(
+            select(*self.columns()).where(self._statements.is_one_of(jobs.c.number, keys))
+        )
+
+    def _make_keys(self, keys: int) -> str:
+        query = select(*self.columns()).where(self._statements.is_one_of(jobs.c.ukey, keys))
+        return self._statements.text(self.by(BY_KEY, query))
+
+    def _make_hashes(self, limit: int) -> str:
+        key = jobs.c.ukey
+        query = self.by(BY_KEY, select(key).where(key > parameter(key)).order_by(key))
+        return self._statements.text(query.limit(number(limit)).offset(number(0)))
