@@ -62,7 +62,7 @@ class StatisticsTests(SynchronousTestCase):
         self.function.counts.submitted = 2
 
     def check(self) -> None:
-        check_statistics(self.statistics, [self.function], [self.job, self.waiting])
+        check_statistics(self.statistics, [self.function], [self.job, self.waiting], 0)
 
     def test_what_agrees(self) -> None:
         self.check()
