@@ -18,9 +18,15 @@ from sqlalchemy import event, inspect
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.records import (
+    DEAD,
+    KEPT,
+    OWN,
     PAUSED,
+    READY,
     SCHEDULED,
+    WAITING,
     Batch,
+    InOrder,
     JobChange,
     JobRecord,
     JobUpdate,
@@ -613,6 +619,8 @@ MOVES = st.builds(
     st.sampled_from([0, *TO_ENDED]),
     TIMES,
     LIVES,
+    st.sampled_from([READY, WAITING, KEPT, DEAD + OWN]),
+    TIMES,
 )
 VALUES = st.builds(
     StoredValue, st.sampled_from([PAUSED, SCHEDULED]), st.sampled_from([b"", b"f", b"g"]), TIMES
@@ -668,7 +676,11 @@ class ModelTests(SQLiteCase):
                     outcomes.append(True)
             self.assertEqual(*outcomes)
             numbers = range(1, 14)
-            self.assertEqual(self.store.replay(0, 99), memory.replay(0, 99))
+            everything = InOrder(0, 99)
+            self.assertEqual(self.store.rows(everything), memory.rows(everything))
+            self.assertEqual(
+                [job[:15] for job in self.store.replay(0, 99)], [job[:15] for job in memory.replay(0, 99)]
+            )
             self.assertEqual(self.store.workloads(numbers), memory.workloads(numbers))
             self.assertEqual(self.store.results(numbers), memory.results(numbers))
             self.assertEqual(self.store.known(numbers), memory.known(numbers))
