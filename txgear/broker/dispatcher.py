@@ -195,22 +195,32 @@ class Dispatcher:
         if job.tenant not in lanes.rows(job.priority):
             # The store has one more than was known.
             lanes.add_row(job, job.tenant)
-        lanes.take_row(job.priority, job.tenant)
         job.state = TO_PAGED[job.state]
+        # In this order: if it is the last row, those behind it are not before it.
         lanes.append_overflow(job)
+        lanes.take_row(job.priority, job.tenant)
 
     def rows_read(
-        self, function: Function, priority: int, tenant: Tenant | None, read_to: int | None, now: float
-    ) -> None:
+        self,
+        function: Function,
+        priority: int,
+        tenant: Tenant | None,
+        after: int,
+        read_to: int | None,
+        now: float,
+    ) -> int:
         """
-        What a tenant has behind a lane is in memory up to this place.
+        What a tenant has behind a lane is in memory from one place to another.
 
+        @param after: behind which place; of what is before that nothing is said.
         @param read_to: C{None} for all of it.
+        @return: how many are not there that were thought to be.
         """
-        if function.lanes.read(priority, tenant, read_to):
-            # The store had less than was thought.
+        missing = function.lanes.read(priority, tenant, after, read_to)
+        if missing:
             self._settle_rings(function, now)
         self.advance_lane(function, priority, tenant, now)
+        return missing
 
     def _to_ring_end(self, function: Function, priority: int) -> None:
         if function.throttled:
@@ -599,7 +609,7 @@ class Dispatcher:
             for priority in PRIORITIES:
                 # What is not in memory is not handed out: for those who count it waits as well.
                 for owner in list(function.lanes.rows(priority)):
-                    function.later += function.lanes.read(priority, owner, None)
+                    function.later += function.lanes.read(priority, owner, 0, None)
             for job in function.unassigned():
                 if not job.clients:
                     self.withhold(job, now)

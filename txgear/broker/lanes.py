@@ -360,23 +360,16 @@ class Lanes(Generic[T]):
         return opened
 
     def take_row(self, priority: int, owner: Tenant | None) -> None:
-        """One is in memory again: L{append_overflow} is to follow."""
+        """One is in memory again: L{append_overflow} came before."""
         self.overflow[priority].take_row(owner)
         self.paged -= 1
 
-    def read(self, priority: int, owner: Tenant | None, read_to: int | None) -> int:
-        """
-        As L{Overflow.read}.
-
-        @return: how many are not there that were thought to be.
-        """
+    def read(self, priority: int, owner: Tenant | None, after: int, read_to: int | None) -> int:
+        """As L{Overflow.read}."""
         overflow = self.overflow.get(priority)
         if overflow is None:
             return 0
-        missing = 0
-        if read_to is None and owner in overflow.rows:
-            missing = overflow.rows[owner].count
-        overflow.read(owner, read_to)
+        missing = overflow.read(owner, after, read_to)
         self.paged -= missing
         if not (overflow.count or overflow.rows):
             del self.overflow[priority]
@@ -415,9 +408,8 @@ class Lanes(Generic[T]):
         return {owner for overflow in self.overflow.values() for owner in overflow.rows}
 
     def firsts(self) -> list[T]:
-        """The first item in each overflow."""
-        found = (self.overflow[priority].first() for priority in sorted(self.overflow))
-        return [item for item in found if item is not None]
+        """The first items in each overflow: see L{Overflow.heads}."""
+        return [item for priority in sorted(self.overflow) for item in self.overflow[priority].heads()]
 
     def heads(self) -> list[T]:
         """

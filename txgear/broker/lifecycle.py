@@ -145,7 +145,8 @@ class Lifecycle:
         del job.function.delayed[job]
         if job in self._starts or job.history is not None:
             due, begins = self._starts.pop(job, (0.0, 0.0))
-            if due > self._timers.wall(now) or begins > now:
+            expires = 0.0 if job.history is None else job.history.expires
+            if due > self._timers.wall(now) or begins > now or 0.0 < expires <= now:
                 job.workload = b""
                 self.make_ready(job, due, begins, now)
                 self._stock.settle(job, now)

@@ -97,6 +97,10 @@ class Overflow(Generic[T]):
             items.popleft()
         return items[0] if items else None
 
+    def heads(self) -> list[T]:
+        """The first item before all rows, and the first of the others: what else is in memory came later."""
+        return [item for item in (self.first(), self._beyond.first()) if item is not None]
+
     def upcoming(self) -> Iterator[T]:
         """Those that are PAGED, in order."""
         yield from self._in_items()
@@ -152,18 +156,24 @@ class Overflow(Generic[T]):
             del self.rows[owner]
             self._settle()
 
-    def read(self, owner: Tenant | None, read_to: int | None) -> None:
+    def read(self, owner: Tenant | None, after: int, read_to: int | None) -> int:
         """
-        Those of this owner are in memory whose places are not higher than this.
+        Those of this owner are in memory whose places are between these.
 
-        @param read_to: C{None} for all that there are.
+        @param after: they are higher than this.
+        @param read_to: and not higher than this; C{None} for all that there are.
+        @return: how many are not there that were thought to be.
         """
-        if owner in self.rows:
+        missing = 0
+        rows = self.rows.get(owner)
+        # Otherwise some have become rows meanwhile that are before what was read.
+        if rows is not None and rows.read_to >= after:
             if read_to is None:
-                del self.rows[owner]
+                missing = self.rows.pop(owner).count
             else:
-                self.rows[owner].read_to = read_to
+                rows.read_to = max(rows.read_to, read_to)
         self._settle()
+        return missing
 
     def _settle(self) -> None:
         """Items before which there are no rows any more are only behind each other."""

@@ -436,10 +436,10 @@ class SharedLanes(Generic[T]):
         party.lanes.take_row(priority, owner)
         self._left_overflow(party, priority)
 
-    def read(self, priority: int, owner: Tenant | None, read_to: int | None) -> int:
+    def read(self, priority: int, owner: Tenant | None, after: int, read_to: int | None) -> int:
         """As L{Lanes.read}."""
         party = self._party_of(owner)
-        missing = party.lanes.read(priority, owner, read_to)
+        missing = party.lanes.read(priority, owner, after, read_to)
         self._left_overflow(party, priority, missing)
         self._sort_in(party, priority)
         return missing

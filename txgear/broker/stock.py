@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from txgear.broker.counts import UNREADABLE
 from txgear.broker.expiry import set_expiry
 from txgear.broker.history import History, owned_by, owner_of
 from txgear.broker.model import Job
@@ -209,6 +210,10 @@ class Stock:
             then(records is not None, later)
             for job in loaded:
                 self.settle(job, later)
+            for job in loaded:
+                if job.state == PAGED:
+                    # What is empty, or first, has its turn.
+                    self._dispatcher.advance(job, later)
 
         journal.ask(Asking(question, done))
 
@@ -254,10 +259,28 @@ class Stock:
                 if self._is_row(record):
                     self._take_in(record, workloads.get(record.number, b""), now)
             read_to = None if len(records) < count else records[-1].place
-            self._dispatcher.rows_read(function, priority, tenant, read_to, now)
+            missing = self._dispatcher.rows_read(function, priority, tenant, after, read_to, now)
+            if missing:
+                self._lose(function, tenant, missing, now)
             pager.go_on(now)
 
         journal.ask(Asking(InLane(lane, after, count), done, size))
+
+    def _lose(self, function: Function, tenant: Tenant | None, count: int, now: float) -> None:
+        """Somebody has taken rows out of the store: nobody can do them any more."""
+        table = self._table
+        table.rows -= count
+        for _ in range(count):
+            function.counts.fail(UNREADABLE, now)
+        if tenant is not None:
+            tenant.queued -= count
+        if not table.rows:
+            # How long they were nobody knows; but now it shows.
+            jobs = table.jobs.values()
+            function.bytes = sum(job.size for job in jobs if job.function is function)
+            if tenant is not None:
+                tenant.bytes = sum(job.size for job in jobs if job.tenant is tenant)
+        self._functions.forget_if_unused(function)
 
     def _take_in(self, record: JobRecord, workload: bytes, now: float) -> Job:
         """A row is a job from now on."""
@@ -284,8 +307,11 @@ class Stock:
                 job.workload = workload
                 pager.count(job)
             self._dispatcher.take_in(job)
-        if job.history is not None and job.history.expires:
-            self._timers.add(job, job.history.expires)
+        if job.history is not None and (expires := job.history.expires):
+            if expires <= now:
+                # It is not to be handed out any more.
+                self._dispatcher.withhold(job, now)
+            self._timers.add(job, expires)
         return job
 
     def _make(self, record: JobRecord) -> Job:

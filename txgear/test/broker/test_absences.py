@@ -350,7 +350,7 @@ class RestartTests(DurableBrokerTestCase):
         @param grace: what the operator has set.
         """
         self.journal = FakeJournal()
-        self.fixture = BrokerFixture(journal=self.journal, queue_memory=20, grace=grace)
+        self.fixture = BrokerFixture(journal=self.journal, grace=grace)
         self.worker = self.fixture.known_worker(KEY, b"f")
         self.first, self.second = self.fixture.store(b"0123456789", b"second")
         self.fixture.grab_all(self.worker)
@@ -387,7 +387,7 @@ class RestartTests(DurableBrokerTestCase):
         )
         other = self.fixture.worker(b"f")
         for workload in (b"0123456789", b"second"):
-            self.fixture.read()
+            self.fixture.read_all()
             job = self.fixture.grab(other)
             self.assertEqual(job and job.workload, workload)
 

@@ -32,5 +32,5 @@ class BarredTests(DurableBrokerTestCase):
         self.assertEqual((self.fixture.woken(), self.worker.barred), ([self.worker], None))
 
     def test_what_has_been_read_is_for_it(self) -> None:
-        self.fixture.read()
+        self.fixture.read_all()
         self.assertEqual((self.fixture.woken(), self.worker.barred), ([self.worker], None))

@@ -380,15 +380,17 @@ class StoredBoundsTests(DurableBrokerTestCase, BoundsTestCase):
 
     def test_draining_sorts_out_what_is_not_in_memory_too(self) -> None:
         client = self.fixture.connect()
-        jobs = self.fixture.store(*[b"x"] * MANY)
-        (joined,) = self.fixture.store(b"x", unique=b"u", priority=HIGH)
-        self.fixture.submit(client, unique=b"u")
-        self.assertEqual(self.states([*jobs, joined]), {PAGED})
-        self.assert_pieces(self.fixture.drain, 30)
-        self.assertEqual(self.states(jobs), {DELAYED})
+        self.fixture.store(*[b"x"] * MANY)
+        (joined,) = self.fixture.store_waited_for(b"x", priority=HIGH)
+        self.submit(MANY, client)
+        self.fixture.read()
+        function = joined.function
+        self.assertEqual((function.lanes.rows_count, joined.state), (MANY - 1, PAGED))
+        self.assert_pieces(self.fixture.drain, 60)
+        self.assertEqual((function.waiting, function.lanes.ready, function.lanes.paged), (MANY, MANY, 1))
         worker = self.fixture.worker(b"f")
         self.fixture.read()
-        self.assertEqual((self.fixture.grab(worker), joined.function.lanes.total_of(NORMAL)), (joined, 0))
+        self.assertEqual((self.fixture.grab(worker), function.lanes.total_of(NORMAL)), (joined, MANY))
 
     def test_a_client_of_jobs_behind_others_leaves(self) -> None:
         client = self.fixture.connect()

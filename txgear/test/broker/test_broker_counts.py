@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from txgear.broker import records as kinds
 from txgear.broker.counts import Counts, bucket
 from txgear.broker.history import History
 from txgear.broker.records import JobRecord
@@ -235,16 +236,17 @@ class DurableTests(DurableBrokerTestCase, CountedTestCase):
         self.assertEqual(self.counts().failed, {"unreadable": 1})
 
     def test_what_is_found_there(self) -> None:
-        """It has waited since it was submitted, or since its time."""
+        """It has waited since it was submitted; since when it could begin nobody knows."""
         then = self.fixture.now
         self.fixture.store(b"one", b"two", function=b"f")
         self.fixture.store(b"later", function=b"g", due=then + 30.0)
         self.fixture.store(b"much later", function=b"h", due=then + 300.0)
         self.fixture.now += 60.0
         self.fixture.restart()
+        self.fixture.pass_time(0)
         self.assertEqual((self.counts().restored, self.counts().submitted), (2, 0))
         since = {name: function.waiting_since for name, function in self.broker.functions.by_name.items()}
-        self.assertEqual(since, {b"f": then, b"g": then + 30.0, b"h": 0.0})
+        self.assertEqual(since, {b"f": then, b"g": self.fixture.now, b"h": 0.0})
 
     def test_what_is_found_there_and_has_been_tried(self) -> None:
         """Nobody knows since when it waits."""
@@ -256,12 +258,28 @@ class DurableTests(DurableBrokerTestCase, CountedTestCase):
         self.fails(worker, job)
         self.fixture.now += 60.0
         self.fixture.restart()
+        self.fixture.pass_time(0)
         self.assertEqual(self.broker.functions.by_name[b"f"].waiting_since, self.fixture.now)
 
     def test_what_is_found_there_and_has_ended(self) -> None:
         history = History().to_bytes(None) or b"{}"
         record = JobRecord(
-            7, 7, b"H:test", b"f", b"", None, b"", 1, self.fixture.now + 9e9, 0, 0, 0.0, DEAD, 1.0, history
+            7,
+            7,
+            b"H:test",
+            b"f",
+            b"",
+            None,
+            b"",
+            1,
+            self.fixture.now + 9e9,
+            0,
+            0,
+            0.0,
+            DEAD,
+            1.0,
+            history,
+            kinds.DEAD,
         )
         self.journal.put(record)
         self.fixture.restart()

@@ -8,7 +8,7 @@ from typing import Any
 from txgear.broker.model import Job, Peer
 from txgear.broker.records import PAUSED, SCHEDULED, StoredValue
 from txgear.broker.sleepers import WAKE_SECONDS
-from txgear.broker.states import DELAYED, PAGED, QUEUED, RUNNING
+from txgear.broker.states import DELAYED, QUEUED
 from txgear.errors import ArgumentTooLarge, QueueError
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import HIGH, LOW, MAX_FUNCTION, NOOP
@@ -483,16 +483,15 @@ class StoredPauseTests(DurableBrokerTestCase):
         worker = self.fixture.worker(b"f")
         self.fixture.set(concurrency=1)
         jobs = self.fixture.store(b"1234", b"1234", b"1234")
-        self.grabbed(worker, jobs[0])
-        self.fixture.read()
-        self.assertEqual([job.state for job in jobs], [RUNNING, QUEUED, PAGED])
-        self.assertIsNone(self.fixture.grab(worker))
-        self.complete(worker, jobs[0])
-        self.grabbed(worker, jobs[1])
-        self.fixture.read()
-        self.assertIsNone(self.fixture.grab(worker))
-        self.complete(worker, jobs[1])
-        self.grabbed(worker, jobs[2])
+        for number, job in enumerate(jobs):
+            found = self.fixture.grab(worker)
+            assert found is not None
+            self.assertEqual(found.number, job.number)
+            self.fixture.read_all()
+            lanes = found.function.lanes
+            self.assertEqual((lanes.ready, lanes.paged), [(1, 1), (1, 0), (0, 0)][number])
+            self.assertIsNone(self.fixture.grab(worker))
+            self.complete(worker, found)
 
 
 class BoundsTests(LimitsTestCase):

@@ -594,12 +594,12 @@ class StoredTests(StoredCase):
         (job,) = self.restart()
         self.assertIs(self.fixture.submit(None, unique=b"-", workload=b"two"), job)
         self.correct(job, b"")
-        self.assertEqual(self.journal.changes[-1], JobChange(job.number, b"f", NORMAL, None, b""))
+        self.assertEqual(self.journal.changes[-1], JobChange(job.number, b"f", NORMAL, None, b"", b"-"))
 
     def test_what_is_not_in_memory_is_read_when_it_is_wanted(self) -> None:
         """What is read is the new one, also where it was asked for before."""
         self.begin(queue_memory=0)
-        jobs = self.fixture.store(*[b"old"] * 4)
+        jobs = self.fixture.store_waited_for(*[b"old"] * 4)
         worker = self.fixture.worker(b"f")
         self.assertEqual(self.journal.loading, jobs[:1])
         self.correct(jobs[0], b"newer")
@@ -612,14 +612,14 @@ class StoredTests(StoredCase):
 
     def test_one_that_is_empty_need_not_be_read(self) -> None:
         self.begin(queue_memory=0)
-        jobs = self.fixture.store(*[b"old"] * 2)
+        jobs = self.fixture.store_waited_for(*[b"old"] * 2)
         self.correct(jobs[0], b"")
         self.assertEqual(jobs[0].state, QUEUED)
         self.broker.check()
 
     def test_between_lanes_that_are_longer_than_the_memory(self) -> None:
         self.begin(queue_memory=0)
-        jobs = self.fixture.store(*[b"%d" % number for number in range(8)])
+        jobs = self.fixture.store_waited_for(*[b"%d" % number for number in range(8)])
         self.assertEqual({job.state for job in jobs}, {PAGED})
         for job in jobs[::2]:
             self.reprioritise(job, HIGH)
@@ -725,8 +725,8 @@ class RefusedTests(StoredCase):
     def test_an_old_one_that_is_empty_need_not_be_read(self) -> None:
         """Its turn came while another was being read, and nobody else comes who would look."""
         self.begin(queue_memory=0)
-        (other,) = self.fixture.store(b"one", function=b"g")
-        first, job = self.fixture.store(b"one", b"")
+        (other,) = self.fixture.store_waited_for(b"one", function=b"g")
+        first, job = self.fixture.store_waited_for(b"one", b"")
         self.correct(job, b"longer")
         self.fixture.cancel(first)
         self.fixture.worker(b"g")

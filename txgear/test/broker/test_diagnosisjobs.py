@@ -347,7 +347,7 @@ class StoreTests(DurableDiagnosisTestCase):
         self.assertNotIn("being_read", self.found())
 
     def test_jobs_that_cannot_be_read(self) -> None:
-        self.fixture.store(b"123", b"456", b"789")
+        self.fixture.store_waited_for(b"123", b"456", b"789")
         self.fixture.grab(self.worker)
         jobs = [job for job, _ in self.journal.fetch()]
         self.broker.store_events.loaded([], self.fixture.now, jobs)

@@ -79,7 +79,7 @@ class ExpiringClaimTests(DurableBrokerTestCase):
 
     def claim(self, state: int) -> None:
         self.fixture.set(expires=5)
-        job, _ = self.fixture.store(b"one", b"two")
+        job, _ = self.fixture.store_waited_for(b"one", b"two")
         self.assertEqual(job.state, state)
         self.assertGreater(job.due, 0)
         self.broker.dispatcher.claim(job, self.fixture.worker(b"g"), self.fixture.now)

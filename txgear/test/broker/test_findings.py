@@ -7,7 +7,7 @@ from txgear.broker.inspection import moment
 from txgear.broker.model import Peer
 from txgear.broker.rights import PEERS
 from txgear.broker.statistics import MOST_COUNTED
-from txgear.test.support.broker import DurableBrokerTestCase, FakeRights
+from txgear.test.support.broker import BrokerFixture, DurableBrokerTestCase, FakeRights
 from txgear.test.support.clock import START
 
 
@@ -49,13 +49,14 @@ class LaterTests(DurableBrokerTestCase):
     def test_what_cannot_be_read(self) -> None:
         self.broker.store_events.reserve(1, 1000)
         worker = self.fixture.worker(b"f")
-        self.fixture.store(b"123", b"456", b"789")
+        self.fixture.store_waited_for(b"123", b"456", b"789")
         self.fixture.grab(worker)
         self.broker.store_events.loaded([], self.fixture.now, [job for job, _ in self.journal.fetch()])
         later = self.later()
         self.assertEqual((later.unreadable, later.next_read, later.delayed), (1, START + 60, 0))
 
     def test_for_good(self) -> None:
+        self.fixture = BrokerFixture(journal=self.journal)
         self.fixture.worker(b"f")
         self.fixture.store(b"", b"")
         self.fixture.drain()

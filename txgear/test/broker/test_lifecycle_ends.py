@@ -185,8 +185,9 @@ class UnreadableTests(DurableBrokerTestCase):
     def test_those_who_wait_are_told_and_it_is_tried_again(self) -> None:
         """Nobody knows for how long it cannot be read."""
         client = self.fixture.connect()
-        (job,) = self.fixture.store(b"work", unique=b"u")
+        job = self.fixture.submit(None, unique=b"u", workload=b"work")
         self.fixture.submit(client, unique=b"u")
+        self.fixture.commit()
         self.fixture.worker(b"f")
         self.journal.loading = None
         self.broker.store_events.loaded([], self.fixture.now, [job])

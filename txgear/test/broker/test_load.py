@@ -128,6 +128,7 @@ class StoredTests(DurableBrokerTestCase):
     def test_what_is_not_in_memory_waits_as_well(self) -> None:
         """It is read before a worker gets it."""
         self.fixture.store(b"one", b"two", b"three")
+        self.fixture.read()
         self.fixture.pass_time(4)
         found = load(self.broker.functions, self.fixture.connect(), b"f", self.fixture.now)
         self.assertEqual(found, {"waiting": 3, "oldest": 4.0, "running": 0})

@@ -507,9 +507,9 @@ class StoredOperationsTests(DurableBrokerTestCase, OperationsTestCase):
     def test_a_purge_takes_those_that_are_not_in_memory_and_those_on_their_way(self) -> None:
         self.journal = FakeJournal()
         self.fixture = BrokerFixture(journal=self.journal, queue_memory=4)
-        stored = self.fixture.store(b"1234", b"1234", b"1234")
+        stored = self.fixture.store_waited_for(b"1234", b"1234", b"1234")
         storing = self.fixture.submit(None, workload=b"1234")
-        self.assertEqual([job.state for job in (*stored, storing)], [QUEUED, PAGED, PAGED, STORING])
+        self.assertEqual([job.state for job in (*stored, storing)], [PAGED, PAGED, PAGED, STORING])
         self.assertEqual(self.broker.operations.purge(b"f", self.fixture.now), 4)
         self.fixture.pass_time(0)
         self.fixture.commit()

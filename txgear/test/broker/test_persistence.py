@@ -8,7 +8,7 @@ from txgear.broker.history import Attempt, History
 from txgear.broker.model import Job
 from txgear.broker.paging import Pager
 from txgear.broker.persistence import Persistence
-from txgear.broker.records import PAUSED, JobChange, JobRecord, JobUpdate, StoredValue
+from txgear.broker.records import PAUSED, WAITING, JobChange, JobRecord, JobUpdate, StoredValue
 from txgear.broker.states import DEAD, DONE
 from txgear.broker.tenants import Tenant
 from txgear.broker.timers import Timers
@@ -113,7 +113,9 @@ class JobTests(KeptTestCase):
         job.place, job.retries = 9, 2
         self.persistence.update(job)
         self.persistence.update(job, 30.0)
-        self.assertEqual(self.journal.updates, [JobUpdate(1, 9, 0.0, 2), JobUpdate(1, 9, 130.0, 2)])
+        self.assertEqual(
+            self.journal.updates, [JobUpdate(1, 9, 0.0, 2), JobUpdate(1, 9, 130.0, 2, kind=WAITING)]
+        )
 
     def test_one_that_is_on_its_way_moves_as_well(self) -> None:
         job = make_job()
@@ -206,13 +208,6 @@ class WorkloadTests(KeptTestCase):
         job = self.stored(number=2)
         self.persistence.yield_room(job)
         self.assertEqual((job.workload, self.pager.used), (b"four", 4))
-
-    def test_of_one_that_waits_it_is_not_kept_in_memory(self) -> None:
-        for waits, workload in ((False, b"four"), (True, b"")):
-            job = make_job(workload=b"four")
-            del waits
-            self.assertEqual(job.workload, workload)
-        self.assertEqual(self.pager.used, 4)
 
     def test_what_is_read(self) -> None:
         """Of the dead the workload, of others that have ended the result."""

@@ -61,11 +61,16 @@ class StatisticsTests(SynchronousTestCase):
         self.waiting = make_job(self.function, 2)
         self.function.counts.submitted = 2
 
-    def check(self) -> None:
-        check_statistics(self.statistics, [self.function], [self.job, self.waiting], 0)
+    def check(self, rows: int = 0) -> None:
+        check_statistics(self.statistics, [self.function], [self.job, self.waiting], rows)
 
     def test_what_agrees(self) -> None:
         self.check()
+
+    def test_those_that_are_not_in_memory(self) -> None:
+        self.function.counts.submitted += 3
+        self.check(3)
+        self.assertRaises(AssertionError, self.check)
 
     def test_what_does_not(self) -> None:
         """Of what has come, of those to whom it belongs, and since when it waits."""

@@ -16,7 +16,16 @@ from txgear.broker.broker import Broker
 from txgear.broker.lanes import Lanes
 from txgear.broker.model import Function, Job, Peer, Reply
 from txgear.broker.ports import Asking, Reading
-from txgear.broker.records import Batch, JobChange, JobRecord, JobUpdate, LaneCount, NewJob, StoredValue
+from txgear.broker.records import (
+    Batch,
+    InOrder,
+    JobChange,
+    JobRecord,
+    JobUpdate,
+    LaneCount,
+    NewJob,
+    StoredValue,
+)
 from txgear.broker.rules import QUEUE_MEMORY, UNLIMITED, Rules
 from txgear.broker.sharedlanes import SharedLanes
 from txgear.broker.states import PAGED, QUEUED
@@ -376,6 +385,7 @@ class BrokerFixture:
         self.broker = Broker(self.outbox, self._rules, journal, chance)
         self.now = START
         self._connected = 0
+        self._waited_for = 0
 
     def set(self, function: str = "f", /, **settings: Any) -> None:
         """Let this policy hold for a function, and none for any other."""
@@ -473,13 +483,33 @@ class BrokerFixture:
         return adding.reply
 
     def read(self) -> None:
-        """What is asked for is read."""
+        """What is asked for is read: rows, or workloads."""
         assert self.journal is not None
-        self.broker.store_events.loaded(self.journal.fetch(), self.now)
+        if self.journal.asking:
+            self.journal.answer(self.now)
+        else:
+            self.broker.store_events.loaded(self.journal.fetch(), self.now)
+
+    def read_all(self) -> None:
+        """The same with all that is asked for, and what is asked for then."""
+        assert self.journal is not None
+        while self.journal.asking or self.journal.loading is not None:
+            self.read()
 
     def store(self, *workloads: bytes, function: bytes = b"f", **rest: Any) -> list[Job]:
         """Background jobs with these workloads, stored."""
         jobs = [self.submit(None, function, workload=workload, **rest) for workload in workloads]
+        self.commit()
+        return jobs
+
+    def store_waited_for(self, *workloads: bytes, function: bytes = b"f", **rest: Any) -> list[Job]:
+        """The same, and a client waits for each: they stay in memory, if not with their workloads."""
+        jobs = []
+        for workload in workloads:
+            self._waited_for += 1
+            unique = b"waited-for-%d" % self._waited_for
+            jobs.append(self.submit(None, function, unique, workload, **rest))
+            self.submit(self.connect(), function, unique, workload)
         self.commit()
         return jobs
 
@@ -499,6 +529,16 @@ class BrokerFixture:
         self.broker.store_events.reserve(first, 1000)
         self.broker.operations.set_policies(self.policies, self.now)
         self.begin()
+        self.answer()
+        return self.load_all()
+
+    def load_all(self) -> list[Job]:
+        """
+        Have all jobs in memory that have not ended, as long as there is room.
+
+        @return: those that are there then, by number.
+        """
+        self.broker.stock.load(InOrder(0, 10**9), lambda found, now: None, self.now)
         self.answer()
         return sorted(self.broker.table.jobs.values(), key=lambda job: job.number)
 
