@@ -182,6 +182,10 @@ bench-asking: $(TESTABLE) ## what it costs a busy server to be asked each second
 bench-memory: $(TESTABLE) ## a million jobs of 10 kB in the store; needs 15 GB of disk
 	@$(BIN)/python bench/longqueue.py
 
+.PHONY: bench-deep
+bench-deep: $(TESTABLE) ## two and ten million small jobs in the store; BEFORE=COMMAND starts another build; needs 8 GB of disk
+	@$(BIN)/python bench/deep.py $(if $(BEFORE),--other '$(BEFORE)')
+
 .PHONY: bench-archive
 bench-archive: $(TESTABLE) ## a million dead or kept jobs; needs 4 GB of disk
 	@$(BIN)/python bench/archive.py
