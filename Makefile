@@ -121,8 +121,9 @@ wheel: $(DEVELOPABLE) ## build it, install it elsewhere, try it, remove it
 	@PYTHON=$(BIN)/python .ci/try-wheel
 
 .PHONY: soak
-soak: $(TESTABLE) ## ten minutes of load with disturbances
+soak: $(TESTABLE) ## ten minutes of load with disturbances, and ten with a store and hardly any memory
 	@$(BIN)/python bench/soak.py --seconds 600
+	@$(BIN)/python bench/soak.py --seconds 600 --rows
 
 .PHONY: crash
 crash: $(TESTABLE) ## 50 kills under load for each kind of store, five minutes of a runtime's troubles, and no job lost
