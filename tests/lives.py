@@ -119,9 +119,8 @@ class Lives:
     # Lives
 
     def _options(self) -> list[str]:
-        # So little memory that most jobs are rows of the store, or so much that workloads and results are.
-        memory = self._random.choice(("16K", "16K", "64K", "1M"))
-        return ["--config", str(self._folder / "txgear.toml"), "--queue-memory", memory]
+        # A little memory, so that workloads and results are read from the store.
+        return ["--config", str(self._folder / "txgear.toml"), "--queue-memory", "1M"]
 
     def _start(self) -> Server:
         self._lives += 1

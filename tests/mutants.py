@@ -44,6 +44,42 @@ DENY_FIRST: Final = """
                 return Decision(True, each.rule)
 """
 MUTANTS: Final = (
+    # Which jobs the store has.
+    Mutant(
+        "what is hidden while the sieve is built is not in the new one",
+        "journal/sieve.py",
+        "        if self._new is not None and hashed not in self._new:\n",
+        "        if self._new is not None and hashed in self._filters:\n",
+        "journal.test_sieve",
+    ),
+    Mutant(
+        "nothing is hidden before the sieve knows what the store had",
+        "journal/sieve.py",
+        "if filters.keys else self._blind",
+        "if filters.keys else False",
+        "journal.test_sieve",
+    ),
+    Mutant(
+        "a job that is to be deleted is not on its way",
+        "journal/newjobs.py",
+        " or number in self.retracted",
+        "",
+        "journal.test_newjobs",
+    ),
+    Mutant(
+        "whoever asks for jobs waits for a store that hangs",
+        "journal/askings.py",
+        "            self._waiting.append(asking)\n            self._asked()\n",
+        "            self._waiting.append(asking)\n",
+        "journal.test_journal_askings",
+    ),
+    Mutant(
+        "a store that says that it cannot read has not answered",
+        "journal/askings.py",
+        "            askings, self._in_flight = self._in_flight, []\n            self._answered()\n",
+        "            askings, self._in_flight = self._in_flight, []\n",
+        "journal.test_askings journal.test_journal_askings",
+    ),
     # How many processes there are.
     Mutant(
         "how much waits is told to whoever asks",

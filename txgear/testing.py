@@ -341,8 +341,10 @@ class MemoryServer:
 
     def _durable(self, store: IJobStore) -> JobServer:
         """A server with what is in the store."""
-        server = self._with_policies(Journal(store, execute, self.clock, self._settings.store_timeout))
-        restore(server.broker, store, self.clock.seconds())
+        journal = Journal(store, execute, self.clock, self._settings.store_timeout)
+        server = self._with_policies(journal)
+        restore(server.broker, journal, store, self.clock.seconds())
+        server.end_turn()
         return server
 
     def stop(self) -> None:

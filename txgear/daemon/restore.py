@@ -6,27 +6,56 @@ The service, L{txgear.testing} and the tests start a server with a store in this
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from txgear.broker.broker import Broker
-from txgear.broker.records import StoredValue
+from txgear.broker.records import ASIDE, DEAD, OWN, WAITING, StoredValue
 from txgear.interfaces import IJobStore
-from txgear.journal.journal import NUMBERS
+from txgear.journal.journal import NUMBERS, Journal
 
 
-def restore(broker: Broker, store: IJobStore, now: float, numbers: int = NUMBERS) -> list[StoredValue]:
+class Restored(NamedTuple):
     """
-    Open a store and take up what is in it: how many jobs there are. They are read as they are needed. This
-    blocks: nobody may have connected yet.
+    What a store has kept.
+
+    @ivar values: what is no job.
+    @ivar jobs: how many jobs have not ended.
+    @ivar dead: how many are dead.
+    @ivar others: how many have ended otherwise, and are kept or known still.
+    """
+
+    values: list[StoredValue]
+    jobs: int
+    dead: int
+    others: int
+
+
+def restore(
+    broker: Broker, journal: Journal, store: IJobStore, now: float, numbers: int = NUMBERS
+) -> Restored:
+    """
+    Open a store and take up how many jobs are in it; they are read as they are needed. This blocks, but it
+    takes the same however many there are: nobody may have connected yet.
 
     @param broker: has its policies, and no job.
+    @param journal: the broker's, which leads to this store.
     @param store: not open.
     @param now: the time of the broker.
     @param numbers: how many job numbers are reserved for the broker.
-    @return: the values that the store has kept.
     @raise txgear.errors.StoreError: the store cannot be opened or read.
     """
     store.open()
     # The reserved numbers are above those of all jobs that are kept.
     broker.store_events.reserve(store.reserve(numbers), numbers)
-    values = store.values()
-    broker.store_events.begin(store.lanes(), values, now)
-    return values
+    values, lanes = store.values(), store.lanes()
+    jobs = dead = others = 0
+    for lane, count, _ in lanes:
+        if lane.kind <= WAITING:
+            jobs += count
+        elif lane.kind == ASIDE or lane.kind & ~OWN >= DEAD:
+            dead += count
+        else:
+            others += count
+    journal.found(jobs + dead + others)
+    broker.store_events.begin(lanes, values, now)
+    return Restored(values, jobs, dead, others)

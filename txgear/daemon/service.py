@@ -25,13 +25,12 @@ from txgear._version import __version__
 from txgear.broker.model import Peer
 from txgear.broker.records import PAUSED, SIGNED_OUT, SIGNING_KEY, StoredValue
 from txgear.broker.rights import RELOAD, SHUTDOWN
-from txgear.broker.states import DEAD
 from txgear.daemon.config import Config, read_config
 from txgear.daemon.handover import HandOver, Offer
 from txgear.daemon.ports import wanted_ports
 from txgear.daemon.pushes import Pushes
 from txgear.daemon.renewal import Renewal, files_of
-from txgear.daemon.restore import restore
+from txgear.daemon.restore import Restored, restore
 from txgear.daemon.webport import WebPlace, hosts, is_local, origins, url, web_place
 from txgear.errors import ConfigurationError, StoreError, StoreUnusable, TxgearError
 from txgear.interfaces import IJobStore, IProtocolModule
@@ -270,6 +269,8 @@ class ServerService(Service):
             self._warn_of_config()
             # Without the option nothing is said of schedules: what is remembered of them stays.
             self.scheduler.start(self._config.schedules, values)
+        # What is asked of the store first is read from now on.
+        self.server.end_turn()
 
     def _take_over(self, handover: HandOver) -> list[StoredValue]:
         """
@@ -309,20 +310,22 @@ class ServerService(Service):
 
     def _restore(self, store: IJobStore) -> list[StoredValue]:
         """
-        Open the store and queue what is in it. This blocks: nobody can have connected yet.
+        Open the store and take up what is in it. This blocks: nobody can have connected yet.
 
         @return: what else is remembered.
         """
         started = self.server.seconds()
+        journal = self.server.journal
+        assert journal is not None
         try:
-            values = restore(self.server.broker, store, started)
+            found = restore(self.server.broker, journal, store, started)
         except StoreUnusable:
             raise
         except StoreError as error:
             raise ConfigurationError(f"the store {store.name}: {error}") from error
-        self._log_restored_jobs(self.server.seconds() - started)
-        self._log_paused_functions([value.name for value in values if value.kind == PAUSED])
-        return values
+        self._log_restored_jobs(found, self.server.seconds() - started)
+        self._log_paused_functions([value.name for value in found.values if value.kind == PAUSED])
+        return found.values
 
     def _log_paused_functions(self, functions: list[bytes]) -> None:
         """Nobody wonders why their jobs wait who has read this."""
@@ -334,17 +337,16 @@ class ServerService(Service):
                 more=f" and {more} more" if more > 0 else "",
             )
 
-    def _log_restored_jobs(self, seconds: float) -> None:
-        queued, ended = self.server.broker.table.jobs, self.server.broker.archive.jobs
-        if not (queued or ended):
+    def _log_restored_jobs(self, found: Restored, seconds: float) -> None:
+        _, jobs, dead, others = found
+        if not (jobs or dead or others):
             return
-        dead = sum(job.state == DEAD for job in ended.values())
         self.log.info(
             "{count} {jobs} back from the store, in {seconds:.1f} seconds{also}",
-            count=len(queued),
-            jobs="job is" if len(queued) == 1 else "jobs are",
+            count=jobs,
+            jobs="job is" if jobs == 1 else "jobs are",
             seconds=seconds,
-            also=f"; ended ones that are kept: {dead} dead, {len(ended) - dead} others" if ended else "",
+            also=f"; ended ones that are kept: {dead} dead, {others} others" if dead or others else "",
         )
 
     def _let_go_of_store(self) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from twisted.internet.interfaces import IReactorTime
 
 from txgear.broker.ports import Asking
-from txgear.broker.records import ByKey, ByNumber, JobRecord, Question, key_of_record
+from txgear.broker.records import UNREADABLE_SECONDS, ByKey, ByNumber, JobRecord, Question, key_of_record
 from txgear.broker.states import DEAD
 from txgear.errors import StoreRefused
 from txgear.journal.link import CLOSED, TAKEN, Link
@@ -53,12 +53,14 @@ class Askings:
         renew: Callable[[dict[int, bytes]], None],
         asked: Callable[[], None],
         answered: Callable[[], None],
+        again: Callable[[], None],
     ) -> None:
         """
         @param pause: nothing is to be asked while it is running.
         @param renew: puts newer workloads in place of those that were read.
         @param asked: called when somebody begins to wait for an answer.
         @param answered: called when the store has said something, before that is told.
+        @param again: called a while after something could not be answered though the store is not lost.
         """
         self._link = link
         self._clock = clock
@@ -66,6 +68,7 @@ class Askings:
         self._renew = renew
         self._asked = asked
         self._answered = answered
+        self._again = Timer(clock, again)
         self._waiting: deque[Asking] = deque()
         self._in_flight: list[Asking] = []
         self._portion = Portion(MOST_ASKINGS)
@@ -90,6 +93,8 @@ class Askings:
         link = self._link
         ended = link.state is CLOSED or link.state is TAKEN
         if link.unavailable is not None or ended or len(self._waiting) >= MOST_WAITING:
+            if link.unavailable is None and not ended:
+                self._again.start(UNREADABLE_SECONDS)
             asking.done(None, {}, self._clock.seconds())
         else:
             self._waiting.append(asking)
@@ -110,6 +115,7 @@ class Askings:
             elif askings:
                 if portion.failed(len(askings)):
                     given_up = [askings.pop()]
+                    self._again.start(UNREADABLE_SECONDS)
                 if portion.pause:
                     self._pause.start(portion.pause)
             waiting.extendleft(reversed(askings))
@@ -160,6 +166,10 @@ class Askings:
         if askings:
             self._answered()
         self._give_up(askings)
+
+    def stop(self) -> None:
+        """Cancel the timer."""
+        self._again.cancel()
 
     def _give_up(self, askings: Collection[Asking]) -> None:
         self._plain.difference_update(askings)

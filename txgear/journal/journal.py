@@ -20,7 +20,7 @@ from txgear.broker.ports import JournalListener
 from txgear.interfaces import IHistoryStore, IReportingStore
 from txgear.journal.chunks import Chunks
 from txgear.journal.figures import Figures
-from txgear.journal.link import CLOSED, LOST, OPEN, OPENING, TAKEN, InThread, Link
+from txgear.journal.link import BUSY, CLOSED, LOST, OPEN, OPENING, TAKEN, InThread, Link
 from txgear.journal.reads import Reads
 from txgear.journal.reports import Reports
 from txgear.journal.sieve import Sieve
@@ -57,22 +57,24 @@ class Journal:
         self._clock = clock
         self._timeout = timeout
         self._link = Link(store, in_thread, clock, self)
-        self._writes = Writes(
+        self._writes = writes = Writes(
+            self._link, clock, timeout, self.turn_ended, self._time_is_up, self._is_asked
+        )
+        self._reads = Reads(
             self._link,
             clock,
-            timeout,
             self.turn_ended,
-            self._time_is_up,
-            lambda: len(self._reads.askings) > 0,
+            writes.renew,
+            writes.asked,
+            writes.answered,
+            self._ask_again,
         )
-        writes = self._writes
-        self._reads = Reads(self._link, clock, self.turn_ended, writes.renew, writes.asked, writes.answered)
         self._was_lost = False
         self.chunks = Chunks(self._link, store, clock) if IHistoryStore.providedBy(store) else None
         self.reports = Reports(self._link, store, clock) if IReportingStore.providedBy(store) else None
         self._read_last = False
         self._ending = Ending(clock, timeout)
-        self._sieve = Sieve()
+        self._sieve = Sieve(self._link, clock, self.turn_ended)
 
         self.retry_soon = self._link.retries.soon
         self.add = self._writes.jobs.add
@@ -90,6 +92,7 @@ class Journal:
         self.hide = self._sieve.hide
         self.show = self._sieve.show
         self.may_hide = self._sieve.may_hide
+        self.found = self._sieve.found
 
     def begin(
         self, listener: JournalListener, answered: Callable[[], None], taken: Callable[[], None], limit: int
@@ -152,6 +155,11 @@ class Journal:
         return self._link.closing
 
     @property
+    def busy(self) -> bool:
+        """Whether a call is at the store."""
+        return self._link.state is BUSY
+
+    @property
     def reopening(self) -> bool:
         """Whether it is to be opened again before anything else; that may be over in a moment."""
         return self._link.state in (LOST, OPENING)
@@ -180,21 +188,25 @@ class Journal:
     def _call_next(self) -> None:
         """
         Reads and writes take turns; numbers for jobs come before both, and so does the question of each
-        minute; history comes last.
+        minute; the sieve and history come last, unless they have waited for long.
         """
         link, writes, reads, chunks = self._link, self._writes, self._reads, self.chunks
-        reports = self.reports
+        reports, sieve = self.reports, self._sieve
         need = writes.look()
         low = self._listener.numbers_left < NUMBERS // 2 and not link.closing
         if low and not (link.retries.attempts and (need is NOW or reads.loads.jobs or reads.askings)):
             link.call(lambda store: store.reserve(NUMBERS), self._reserved)
         elif reports is not None and reports.ready:
             reports.start()
+        elif sieve.overdue:
+            sieve.start()
         elif reads.ready and not (need is NOW and self._read_last):
             self._read_last = True
             reads.start()
         elif chunks is not None and chunks.ready and (need is not NOW or chunks.overdue):
             chunks.start()
+        elif need is not NOW and sieve.ready:
+            sieve.start()
         elif need is NOW:
             self._read_last = False
             writes.start()
@@ -219,6 +231,18 @@ class Journal:
         self._writes.jobs.refuse_all(reason, self._clock.seconds())
         self.answered()
 
+    def _is_asked(self) -> bool:
+        """Whether somebody waits to hear which jobs there are."""
+        return len(self._reads.askings) > 0
+
+    def _ask_again(self) -> None:
+        """What could not be read a while ago may be repaired."""
+        self._tell_of_answers()
+        self.answered()
+
+    def _tell_of_answers(self) -> None:
+        self._link.tell(self._listener.answers, self._clock.seconds())
+
     # What the link says: L{txgear.journal.link.LinkListener}
 
     @property
@@ -232,7 +256,7 @@ class Journal:
         self._writes.recovered()
         if self._was_lost and not self._link.closing:
             self._was_lost = False
-            self._link.tell(self._listener.answers, self._clock.seconds())
+            self._tell_of_answers()
 
     def lost(self) -> None:
         """Part of L{txgear.journal.link.LinkListener}."""
@@ -298,6 +322,7 @@ class Journal:
         """Nothing is to come any more."""
         self._writes.stop()
         self._reads.stop()
+        self._sieve.stop()
         self._ending.nothing_is_left()
 
     def check(self) -> None:

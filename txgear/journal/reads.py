@@ -194,12 +194,14 @@ class Reads:
         renew: Callable[[dict[int, bytes]], None],
         asked: Callable[[], None],
         answered: Callable[[], None],
+        again: Callable[[], None],
     ) -> None:
         """
         @param turn_ended: called when something may be read again.
         @param renew: puts newer workloads in place of those that were read.
         @param asked: called when somebody begins to wait for which jobs there are.
         @param answered: called when some of them are about to hear it.
+        @param again: called when what has not been answered may be asked again.
         """
         # A store that reads nothing is not to be kept busy by it; nor does what it has of jobs wait for their
         # workloads.
@@ -207,7 +209,7 @@ class Reads:
         pause, pause_of_askings = self._pauses
         self.readings = Readings(link, pause, renew)
         self.loads = Loads(link, clock, pause, renew)
-        self.askings = Askings(link, clock, pause_of_askings, renew, asked, answered)
+        self.askings = Askings(link, clock, pause_of_askings, renew, asked, answered, again)
         self._turns: deque[Readings | Loads | Askings] = deque((self.askings, self.loads, self.readings))
 
     @property
@@ -236,6 +238,7 @@ class Reads:
         """Cancel the timers."""
         for pause in self._pauses:
             pause.cancel()
+        self.askings.stop()
 
 
 def _failed(portion: Portion, count: int, pause: Timer) -> bool:

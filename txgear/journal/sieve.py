@@ -1,32 +1,226 @@
 """
 Which keys may be those of jobs that are in the store only.
+
+Nothing can be taken out of such a filter: what has ended stays in it, until it is built anew from what the
+store has. That is done in the background, and once after each start. Meanwhile the old one answers; where
+there is none, each key may be that of such a job.
 """
 
 from __future__ import annotations
 
-from txgear.broker.uniques import Key, hash_of
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from rbloom import Bloom
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from txgear.broker.uniques import HASH_BITS, Key, hash_of
+from txgear.journal.link import Link
+from txgear.journal.timer import Timer
+
+RATE: Final = 0.0012
+"""How often one filter says yes of a key that is not in it, once it is full: fourteen bits for each key."""
+OVERDUE: Final = 0.1
+"""Seconds after which the next are read though others want the store."""
+AGAIN_SECONDS: Final = 10.0
+"""Seconds after a failure until the same is tried again."""
+REPORT_EVERY: Final = 1_000_000
+"""Keys after which the log hears how many have been read."""
+
+MASK: Final = (1 << HASH_BITS) - 1
+"""What of a number of the store's stands for the key."""
+
+
+class Bounds(NamedTuple):
+    """
+    How much there is of what.
+
+    @ivar capacity: keys that the first filter has room for at the least; two megabytes. Each further one has
+        room for half of all before it.
+    @ivar filters: how many there are at the most before all are made one: together they would be wrong more
+        often than once in a hundred times.
+    @ivar ended: keys that have ended for which nothing is built anew.
+    @ivar page: keys that are read at once: a millisecond of the reactor.
+    """
+
+    capacity: int = 2**20
+    filters: int = 8
+    ended: int = 1000
+    page: int = 5000
+
+
+BOUNDS: Final = Bounds()
+"""Those of a server."""
+
+
+class Filters:
+    """
+    Keys, by what stands for them, in as many filters as they need.
+
+    @ivar keys: how many, of which a few may be counted twice, and a few that it took for others not at all.
+    @ivar filters: the filters; none while there are no keys.
+    """
+
+    __slots__ = ("_least", "_room", "filters", "keys")
+
+    def __init__(self, least: int, first: int = 0) -> None:
+        """
+        @param least: how many keys each filter has room for at the least.
+        @param first: how many there are about to be.
+        """
+        self.keys = 0
+        self.filters: list[Bloom] = []
+        self._least = least
+        self._room = 0
+        if first > least:
+            self._append(first)
+
+    def __contains__(self, hashed: int) -> bool:
+        for each in self.filters:  # noqa: SIM110 - for each submit: a generator takes as long as a filter
+            if hashed in each:
+                return True
+        return False
+
+    def add(self, hashed: int) -> None:
+        """Put in one that is not there."""
+        self._make_room()
+        self.filters[-1].add(hashed)
+        self.keys += 1
+        self._room -= 1
+
+    def update(self, hashes: Sequence[int]) -> None:
+        """Put in different ones."""
+        first = 0
+        while first < len(hashes):
+            self._make_room()
+            part = hashes[first : first + self._room]
+            self.filters[-1].update(part)
+            self.keys += len(part)
+            self._room -= len(part)
+            first += len(part)
+
+    def _make_room(self) -> None:
+        if not self._room:
+            self._append(max(self._least, self.keys // 2))
+
+    def _append(self, room: int) -> None:
+        self.filters.append(Bloom(room, RATE))
+        self._room = room
 
 
 class Sieve:
     """
-    The keys of jobs that are not in memory, each by what stands for it.
+    The keys of jobs that are not in memory, or were not since this was built.
     """
 
-    def __init__(self) -> None:
-        self._hidden: dict[int, int] = {}
+    log = Logger()
+
+    def __init__(
+        self, link: Link, clock: IReactorTime, turn_ended: Callable[[], None], bounds: Bounds = BOUNDS
+    ) -> None:
+        """
+        @param turn_ended: called when something may be read again.
+        """
+        self._link = link
+        self._clock = clock
+        self._pause = Timer(clock, turn_ended)
+        self._bounds = bounds
+        self._filters = Filters(bounds.capacity)
+        # Whether nothing is known of what the store had when the server started.
+        self._blind = False
+        # How many of the keys in the filters are those of no job any more, about.
+        self._ended = 0
+        # What is being built; up to where, and how many have been read; when they began to wait for others;
+        # and how many had ended before.
+        self._new: Filters | None = None
+        self._after = -1
+        self._read = 0
+        self._since = 0.0
+        self._ended_before = 0
 
     def hide(self, key: Key) -> None:
         """Part of L{txgear.broker.ports.Journal}."""
         hashed = hash_of(key)
-        self._hidden[hashed] = self._hidden.get(hashed, 0) + 1
+        if self._new is not None and hashed not in self._new:
+            self._new.add(hashed)
+        if self._blind:
+            return
+        if hashed not in self._filters:
+            self._filters.add(hashed)
+            if len(self._filters.filters) > self._bounds.filters:
+                self._build()
+        elif self._ended > self._ended_before:
+            self._ended -= 1
 
     def show(self, key: Key) -> None:
         """Part of L{txgear.broker.ports.Journal}."""
-        hashed = hash_of(key)
-        left = self._hidden.pop(hashed, 0) - 1
-        if left > 0:
-            self._hidden[hashed] = left
+        self._ended += 1
+        if self._ended > self._bounds.ended and 2 * self._ended > self._filters.keys:
+            self._build()
 
     def may_hide(self, key: Key) -> bool:
         """Part of L{txgear.broker.ports.Journal}."""
-        return bool(self._hidden) and hash_of(key) in self._hidden
+        filters = self._filters
+        return hash_of(key) in filters if filters.keys else self._blind
+
+    # It is built anew
+
+    def found(self, jobs: int) -> None:
+        """
+        The server has started, and none of the jobs of its store is in memory.
+
+        @param jobs: how many the store has.
+        """
+        if jobs:
+            self._blind = True
+            self._build()
+
+    def _build(self) -> None:
+        if self._new is None:
+            self._new = Filters(self._bounds.capacity, self._filters.keys - self._ended)
+            self._after = -1
+            self._read = 0
+            self._since = self._clock.seconds()
+            self._ended_before = self._ended
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to be read where nothing else is."""
+        return self._new is not None and not self._pause.running and not self._link.closing
+
+    @property
+    def overdue(self) -> bool:
+        """Whether that is L{ready}, and has waited so long that it comes before others."""
+        return self.ready and self._clock.seconds() >= self._since + OVERDUE
+
+    def start(self) -> None:
+        """Read the next keys; that is L{ready}, and the link is open."""
+        after, limit = self._after, self._bounds.page
+        self._link.call(lambda store: store.hashes(after, limit), self._page, self._failed, is_read=True)
+
+    def _page(self, numbers: list[int]) -> None:
+        new = self._new
+        assert new is not None
+        new.update(list({number & MASK for number in numbers}))
+        before, self._read = self._read, self._read + len(numbers)
+        if len(numbers) == self._bounds.page:
+            self._after = numbers[-1]
+            self._since = self._clock.seconds()
+            if self._blind and before // REPORT_EVERY != self._read // REPORT_EVERY:
+                self.log.info("the uniques of {count} jobs in the store are known", count=self._read)
+            return
+        if self._blind and self._read >= REPORT_EVERY:
+            self.log.info("those of all {count} jobs that have one are known", count=self._read)
+        self._filters, self._new = new, None
+        self._blind = False
+        self._ended -= self._ended_before
+        self._ended_before = 0
+
+    def _failed(self) -> None:
+        """What is there answers for longer."""
+        self._pause.start(AGAIN_SECONDS)
+
+    def stop(self) -> None:
+        """Cancel the timer."""
+        self._pause.cancel()

@@ -319,7 +319,8 @@ class JobServer:
         if reply is None or self.journal is None:
             self.outbox.send(peer, JOB_CREATED, job.handle)
         else:
-            self.outbox.hold(peer, reply, self.journal.pending_bytes > self.settings.queue_memory)
+            crowded = self.journal.crowded or self.journal.pending_bytes > self.settings.queue_memory
+            self.outbox.hold(peer, reply, crowded)
         if not background and job.ended:
             self.broker.repeat(peer, job)
 

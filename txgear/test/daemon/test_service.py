@@ -69,6 +69,10 @@ class ServiceTestCase(SynchronousTestCase):
         self.addCleanup(service.scheduler.stop)
         return service
 
+    def settle(self, service: ServerService) -> None:
+        """The store has done all that it was asked."""
+        self.reactor.settle(service.server.journal)
+
     def connect(self) -> tuple[Any, StringTransport]:
         """A connection to the first port."""
         factory: Any = self.reactor.tcpServers[0][1]
@@ -345,7 +349,7 @@ class ReloadTests(ServiceTestCase):
         self.write("")
         self.reload(service)
         self.assertEqual(heard.value(), response(NOOP))
-        self.assertEqual(len(service.server.broker.table.jobs), 2)
+        self.assertEqual(len(service.server.broker.table), 2)
 
     def test_mistake(self) -> None:
         """A mistake is said, and all stays as it was; when it is mended, that is taken."""
@@ -382,7 +386,7 @@ class ReloadTests(ServiceTestCase):
         """Schedules run, are replaced, and end with the server."""
         service = self.begin('[[schedule]]\nname = "s"\ncron = "* * * * *"\nfunction = "f"\n')
         self.reactor.advance(60)
-        self.assertEqual(len(service.server.broker.table.jobs), 1)
+        self.assertEqual(len(service.server.broker.table), 1)
         self.write('[[schedule]]\nname = "t"\ncron = "*/5 * * * *"\nfunction = "g"\n')
         self.assertEqual(
             self.reload(service), [("info", "FILE read again: policies for 0 patterns, 1 schedule")]
@@ -568,14 +572,15 @@ class ChildTests(SynchronousTestCase):
         service = self.child(store=store)
         for number in (1, 2):
             self.command(submit())
-            self.reactor.deliver()
-            self.assertEqual(len(service.server.broker.table.jobs), number)
+            self.reactor.settle(service.server.journal)
+            self.assertEqual(len(service.server.broker.table), number)
             stopping = service.stopService()
             self.leaving.connectionLost()
             self.reactor.deliver()
             self.successResultOf(stopping)
             service.startService()
-        self.assertEqual(len(service.server.broker.table.jobs), 2)
+            self.reactor.settle(service.server.journal)
+        self.assertEqual(len(service.server.broker.table), 2)
         stopping = self.parent.stopService()
         self.reactor.deliver()
         self.successResultOf(stopping)

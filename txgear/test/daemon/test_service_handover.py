@@ -248,7 +248,7 @@ class GiveWayTests(HandOverTestCase):
         service.go_on()
         self.assertTrue(service.running)
         self.assertEqual(service.offer().sockets, before)
-        self.assertEqual(len(service.server.broker.table.jobs), 1)
+        self.assertEqual(len(service.server.broker.table), 1)
         protocol, transport = self.connect_own()
         protocol.dataReceived(request(ECHO_REQ, b"again"))
         self.assertEqual(transport.value(), response(ECHO_RES, b"again"))

@@ -13,7 +13,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs, formatEvent
 
-from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobRecord, StoredValue
+from txgear.broker.records import DEAD as KIND_DEAD
+from txgear.broker.records import KEPT, PAUSED, SCHEDULED, Batch, ByNumber, JobRecord, StoredValue
 from txgear.broker.states import DEAD, DONE
 from txgear.daemon.service import STOP_SECONDS, ServerService
 from txgear.errors import ConfigurationError, StoreRefused, StoreUnavailable, StoreUnusable
@@ -87,7 +88,9 @@ class StoreTestCase(ServiceTestCase):
         return path
 
     def start(self, *words: str) -> ServerService:
-        return self.started(*words, store=self.store)
+        service = self.started(*words, store=self.store)
+        self.settle(service)
+        return service
 
     def stop(self, service: ServerService) -> None:
         """End it, when nobody is connected."""
@@ -111,7 +114,7 @@ class ReplayTests(StoreTestCase):
             service = self.start()
         (line,) = [formatEvent(event) for event in events]
         self.assertIn("is ready: store memory:, listening on", line)
-        self.assertEqual(self.store.take(), ["open", "reserve", "values", "replay"])
+        self.assertEqual(self.store.take(), ["open", "reserve", "values", "lanes"])
         protocol, transport = self.connect()
         self.tell(protocol, submit())
         self.assertEqual(transport.value(), response(JOB_CREATED, service.server.settings.prefix + b":1"))
@@ -134,13 +137,15 @@ class ReplayTests(StoreTestCase):
         self.assertEqual(lines[0], "5 jobs are back from the store, in 0.0 seconds")
         self.assertEqual(len(lines), 2)
         protocol, transport = self.connect()
-        self.tell(protocol, request(CAN_DO, b"f"))
-        protocol.dataReceived(request(GRAB_JOB) * 4)
+        protocol.dataReceived(request(CAN_DO, b"f"))
+        for _ in range(4):
+            self.settle(service)
+            protocol.dataReceived(request(GRAB_JOB))
         assigned = [response(JOB_ASSIGN, b"H:test:%d" % number, b"f", b"w") for number in (2, 4, 1, 7)]
         self.assertEqual(transport.value(), b"".join(assigned))
         transport.clear()
         self.reactor.advance(50)
-        self.reactor.deliver()
+        self.settle(service)
         protocol.dataReceived(request(GRAB_JOB))
         self.assertEqual(transport.value(), response(JOB_ASSIGN, b"H:test:3", b"f", b"w"))
         self.assertEqual(service.server.broker.table.jobs[1].retries, 2)
@@ -156,8 +161,10 @@ class ReplayTests(StoreTestCase):
         """And what is paused."""
         self.keep(
             record(1, size=1),
-            record(2, size=1)._replace(state=DEAD, ended=1.0, due=1e9, history=b"{}"),
-            record(3, size=6)._replace(state=DONE, ended=1.0, due=1e9, history=b'{"result":[0,6,true]}'),
+            record(2, size=1, kind=KIND_DEAD)._replace(state=DEAD, ended=1.0, due=1e9, history=b"{}"),
+            record(3, size=6, kind=KEPT)._replace(
+                state=DONE, ended=1.0, due=1e9, history=b'{"result":[0,6,true]}'
+            ),
         )
         self.store.open()
         self.store.write(Batch((), (), (), [(3, b"result")], values=[StoredValue(PAUSED, b"g h", 1.0)]))
@@ -170,14 +177,18 @@ class ReplayTests(StoreTestCase):
         )
         self.assertEqual(formatEvent(events[1]), "paused, until `resume` is said: g\\x20h")
         broker = service.server.broker
-        self.assertEqual((list(broker.table.jobs), sorted(broker.archive.jobs)), ([1], [2, 3]))
+        self.assertEqual((list(broker.table.jobs), broker.archive.rows), ([1], 2))
         gate = broker.functions.by_name[b"g h"].throttle
         self.assertTrue(gate is not None and gate.paused)
         answers: list[bytes | None] = []
-        for number in (2, 3):
-            broker.archive.read(broker.archive.jobs[number], answers.append)
+
+        def loaded(there: bool, now: float) -> None:
+            for number in (2, 3):
+                broker.archive.read(broker.archive.jobs[number], answers.append)
+
+        broker.stock.load(ByNumber([2, 3]), loaded, 0.0)
         service.server.end_turn()
-        self.reactor.deliver()
+        self.settle(service)
         self.assertEqual(answers, [b"w", b"result"])
         self.stop(service)
 
@@ -195,7 +206,7 @@ class ReplayTests(StoreTestCase):
 
     def test_only_ended(self) -> None:
         """They are told also when there is nothing to do."""
-        self.keep(record(1, state=DEAD, ended=1.0, due=1e9))
+        self.keep(record(1, state=DEAD, kind=KIND_DEAD, ended=1.0, due=1e9))
         with capturedLogs() as events:
             service = self.start()
         self.assertEqual(
@@ -222,11 +233,10 @@ class ReplayTests(StoreTestCase):
         self.remember(StoredValue(SCHEDULED, b"s", 900.0), StoredValue(SCHEDULED, b"gone", 900.0))
         path = self.config('[[schedule]]\nname = "s"\ncron = "* * * * *"\nfunction = "f"\n')
         service = self.start("--config", path)
-        self.assertEqual(len(service.server.broker.table.jobs), 1)
-        self.reactor.deliver()
+        self.assertEqual(len(service.server.broker.table), 1)
         self.stop(service)
         service = self.start("--config", path)
-        self.assertEqual(len(service.server.broker.table.jobs), 1)
+        self.assertEqual(len(service.server.broker.table), 1)
         self.stop(service)
         self.assertEqual(self.remembered(), [StoredValue(SCHEDULED, b"s", 960.0)])
         self.assertEqual(len(self.store.kept), 1)
@@ -273,7 +283,7 @@ class FailingStartTests(StoreTestCase):
     def test_unavailable(self) -> None:
         """Any call may find the database gone, or refuse: never a silent start without a store."""
         self.keep(record(1))
-        for name in ("open", "reserve", "values", "replay"):
+        for name in ("open", "reserve", "values", "lanes"):
             for error in (StoreUnavailable("nobody listens"), StoreRefused("nobody listens")):
                 self.store.fail(name, error)
                 self.assert_not_started("the store memory:: nobody listens")
@@ -284,7 +294,7 @@ class FailingStartTests(StoreTestCase):
         reactor = RefusingReactor(98)
         service = self.service("--listen=127.0.0.1", reactor=reactor, store=self.store)
         self.assertRaises(ConfigurationError, service.startService)
-        self.assertEqual(self.store.take(), ["open", "reserve", "values", "replay", "close"])
+        self.assertEqual(self.store.take(), ["open", "reserve", "values", "lanes", "close"])
         self.join()
         self.stop(self.start())
 
@@ -354,8 +364,8 @@ class EndTests(StoreTestCase):
         self.successResultOf(stopping)
         self.assertEqual(self.store.sizes, [(1, 0, 0)])
         self.assertEqual((self.store.kept[1].retries, self.store.kept[1].place), (0, 1))
-        service = self.started(store=self.store)
-        self.assertEqual(list(service.server.broker.table.jobs), [1])
+        service = self.start()
+        self.assertEqual(len(service.server.broker.table), 1)
         self.stop(service)
 
     def test_last_results(self) -> None:

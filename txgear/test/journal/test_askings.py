@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.ports import Asking
 from txgear.broker.records import (
+    UNREADABLE_SECONDS,
     Batch,
     ByKey,
     ByNumber,
@@ -60,7 +61,10 @@ class AskingsTestCase(SynchronousTestCase):
         self.turns = 0
         self.link = Link(self.store, self.thread, self.clock, Unheard())
         self.pause = Timer(self.clock, self.count_turn)
-        self.askings = Askings(self.link, self.clock, self.pause, self.renew, self.asked, self.answered)
+        self.again = 0
+        self.askings = Askings(
+            self.link, self.clock, self.pause, self.renew, self.asked, self.answered, self.ask_again
+        )
         self.store.take()
 
     def renew(self, workloads: dict[int, bytes]) -> None:
@@ -74,6 +78,9 @@ class AskingsTestCase(SynchronousTestCase):
 
     def answered(self) -> None:
         self.waited[1] += 1
+
+    def ask_again(self) -> None:
+        self.again += 1
 
     def ask(self, question: Question, most_bytes: int = 0, name: object = None) -> None:
         """Somebody wants to know that."""
@@ -259,7 +266,7 @@ class TroubleTests(AskingsTestCase):
         self.link.abandon()
         self.numbers(2)
         self.assertEqual(self.take(), [(1, None, NOTHING), (2, None, NOTHING)])
-        self.assertEqual(self.waited, [0, 0])
+        self.assertEqual((self.waited, self.clock.getDelayedCalls()), ([0, 0], []))
 
     def test_too_many(self) -> None:
         self.numbers(*[1] * CROWDED)
@@ -273,6 +280,11 @@ class TroubleTests(AskingsTestCase):
         self.assertEqual(self.take(), [])
         self.numbers(2)
         self.assertEqual(self.take(), [(2, None, NOTHING)])
+        self.clock.advance(UNREADABLE_SECONDS)
+        self.assertEqual(self.again, 1)
+        self.numbers(2)
+        self.askings.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_one_loss_is_not_heard(self) -> None:
         """What was asked is asked again, before what came since, and in order."""
@@ -316,6 +328,8 @@ class TroubleTests(AskingsTestCase):
         self.read_all()
         expected = [(number, [number] if number != 5 else None, NOTHING) for number in range(1, 10)]
         self.assertEqual(self.take(), expected)
+        self.clock.advance(UNREADABLE_SECONDS)
+        self.assertEqual(self.again, 1)
 
     def test_one_that_answers_nothing_has_pauses(self) -> None:
         self.store.fail("rows", DAMAGED, times=99)

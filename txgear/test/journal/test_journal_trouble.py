@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from txgear.broker.ports import Asking
+from txgear.broker.records import ByNumber, JobRecord
 from txgear.errors import StoreRefused, StoreTaken, StoreUnavailable, StoreUnusable
 from txgear.journal.batches import MOST_REFUSALS
 from txgear.journal.link import FIRST_RETRY, LAST_RETRY, RETRY_WHEN_ASKED
@@ -472,13 +476,15 @@ class DefectTests(TroubleTestCase):
         self.assertEqual(self.other.ask(submit()), refused(b"internal error of the store"))
 
     def test_reads_and_numbers(self) -> None:
-        self.client.tell(submit())
-        self.thread.run()
-        self.begin(queue_memory=0, numbers=100)
-        self.store.fail("workloads", ZeroDivisionError("a defect"))
+        self.begin_anew(numbers=100)
+        self.store.fail("rows", ZeroDivisionError("a defect"))
         self.store.fail("reserve", ZeroDivisionError("a defect"))
+        found: list[Sequence[JobRecord] | None] = []
+        self.fixture.journal.ask(Asking(ByNumber([1]), lambda records, *more: found.append(records)))
+        self.client.tell(submit())
         self.other.tell(request(CAN_DO, b"f"))
         self.run_on(5)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+        self.assertEqual([len(records or ()) for records in found], [1])
         self.grab(1)
         self.assert_well()

@@ -65,6 +65,7 @@ class ReadsTestCase(SynchronousTestCase):
             self.renew,
             lambda: self.waited.append("asked"),
             lambda: self.waited.append("answered"),
+            lambda: self.waited.append("again"),
         )
         self.listener = self.reads.loads.listener = RecordingListener()
         self.store.take()

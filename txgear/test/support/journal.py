@@ -19,9 +19,19 @@ from zope.interface import implementer
 
 from txgear.broker.model import Job
 from txgear.broker.ports import JournalListener
-from txgear.broker.records import Batch, ByNumber, HistoryChunk, JobRecord, Question, StoredValue, StoreReport
+from txgear.broker.records import (
+    Batch,
+    ByNumber,
+    HistoryChunk,
+    JobRecord,
+    LaneCount,
+    Question,
+    StoredValue,
+    StoreReport,
+)
 from txgear.errors import StoreRefused, StoreUnavailable
 from txgear.interfaces import IHistoryStore, IReportingStore
+from txgear.journal.journal import Journal
 from txgear.stores.memory import MemoryStore
 
 T = TypeVar("T")
@@ -180,6 +190,9 @@ class FaultyStore(MemoryStore):
         strays = self._results.keys() - self._jobs.keys()
         assert not strays, f"results of jobs that are not kept: {strays}"
 
+    def lanes(self) -> list[LaneCount]:
+        return self._do("lanes", super().lanes)
+
     def rows(self, question: Question) -> list[JobRecord]:
         return self._do("rows", self._find, question)
 
@@ -275,6 +288,12 @@ class ThreadedReactor(MemoryReactorClock):
     def deliver(self) -> None:
         """Wait for the next call, and make it."""
         self._arrived.get(timeout=PATIENCE)()
+
+    def settle(self, journal: Journal | None) -> None:
+        """Wait until the store of this journal, which there is, has done all that it was asked."""
+        assert journal is not None
+        while journal.busy:
+            self.deliver()
 
 
 class Instead:

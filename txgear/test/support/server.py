@@ -147,7 +147,10 @@ class DurableServerFixture(ServerFixture):
         self.factory = GearFactory(self.server)
         if policies is not None:
             self.server.broker.operations.set_policies(policies, clock.seconds())
-        restore(self.server.broker, store, clock.seconds(), numbers)
+        found = restore(self.server.broker, self.journal, store, clock.seconds(), numbers)
+        if found.jobs or found.dead or found.others:
+            # What is asked of the store first is read from now on.
+            self.server.end_turn()
 
 
 class DurableServerTestCase(SynchronousTestCase):

@@ -1,0 +1,440 @@
+"""Tests of L{txgear.journal.sieve}, with a link and no broker."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from txgear.broker.records import Batch
+from txgear.broker.uniques import HASH_BITS, Key, hash_of
+from txgear.errors import StoreRefused, StoreUnavailable
+from txgear.journal.link import LOST, OPEN, Link
+from txgear.journal.sieve import AGAIN_SECONDS, BOUNDS, OVERDUE, REPORT_EVERY, Bounds, Filters, Sieve
+from txgear.stores.memory import MemoryStore
+from txgear.test.journal.test_writes import Unheard
+from txgear.test.support.broker import record
+from txgear.test.support.extras import (
+    PROPERTY,
+    RuleBasedStateMachine,
+    invariant,
+    needs,
+    rule,
+    run_state_machine_as_test,
+    settings,
+    st,
+)
+from txgear.test.support.journal import FaultyStore, ManualThread
+
+CAPACITY, _, ENDED, PAGE = BOUNDS
+GONE = StoreUnavailable("the connection is gone")
+DAMAGED = StoreRefused("the disk is damaged")
+
+
+def key(number: int) -> bytes:
+    return b"u%d" % number
+
+
+class ListedStore(FaultyStore):
+    """@ivar listed: what it says that it has."""
+
+    listed: Sequence[int] = ()
+
+    def hashes(self, after: int, limit: int) -> list[int]:
+        self.asked.append("hashes")
+        fault = self.next_fault("hashes")
+        if fault is not None:
+            self._is_open = isinstance(fault.error, StoreRefused)
+            raise fault.error
+        first = bisect_right(self.listed, after)
+        return list(self.listed[first : first + limit])
+
+
+class FiltersTests(SynchronousTestCase):
+    def test_there_is_none_for_nothing(self) -> None:
+        filters = Filters(10)
+        self.assertEqual((filters.filters, filters.keys, 1 in filters), ([], 0, False))
+
+    def test_each_has_room_for_half_of_all_before_it(self) -> None:
+        """So that as many bytes are in use as are needed, about."""
+        filters = Filters(CAPACITY, 4 * CAPACITY)
+        filters.update(range(4 * CAPACITY))
+        self.assertEqual(len(filters.filters), 1)
+        filters.add(10**9)
+        filters.update(range(10**10, 10**10 + 2 * CAPACITY))
+        self.assertEqual((len(filters.filters), filters.keys), (3, 6 * CAPACITY + 1))
+        bits = [each.size_in_bits / CAPACITY for each in filters.filters]
+        self.assertAlmostEqual(bits[0] / bits[1], 2.0, 2)
+        self.assertAlmostEqual(bits[2] / bits[1], 1.5, 2)
+        for each in (0, 4 * CAPACITY - 1, 10**9, 10**10, 10**10 + 2 * CAPACITY - 1):
+            self.assertIn(each, filters)
+
+    def test_they_are_hardly_ever_wrong(self) -> None:
+        """All together less than once in a hundred times, and each key takes two bytes."""
+        hashes = [hash_of(key(number)) for number in range(100_000)]
+        with_room = Filters(10_000)
+        with_room.update(hashes[:50_000])
+        for each in hashes[50_000:]:
+            with_room.add(each)
+        self.assertLessEqual(len(with_room.filters), BOUNDS.filters)
+        self.assertTrue(all(each in with_room for each in hashes))
+        wrong = sum(hash_of(b"other%d" % number) in with_room for number in range(50_000))
+        self.assertLess(wrong, 500)
+        self.assertLess(sum(each.size_in_bits for each in with_room.filters) / 8, 2.7 * 100_000)
+
+
+class SieveTestCase(SynchronousTestCase):
+    """@ivar turns: how often something could be read again."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.thread = ManualThread()
+        self.store = ListedStore()
+        self.store.open()
+        self.turns = 0
+        self.link = Link(self.store, self.thread, self.clock, Unheard())
+        self.sieve = Sieve(self.link, self.clock, self.count_turn)
+        self.store.take()
+
+    def count_turn(self) -> None:
+        self.turns += 1
+
+    def read(self) -> None:
+        """The next page is."""
+        self.assertTrue(self.sieve.ready)
+        self.sieve.start()
+        self.thread.run()
+
+    def build(self) -> int:
+        """How many pages it takes."""
+        pages = 0
+        while self.sieve.ready:
+            self.read()
+            pages += 1
+        return pages
+
+    def lists(self, *numbers: int) -> None:
+        """The store has jobs with these keys."""
+        self.store.listed = sorted(number << HASH_BITS | hash_of(key(number)) for number in numbers)
+
+    def hidden(self, *numbers: int) -> list[bool]:
+        return [self.sieve.may_hide(key(number)) for number in numbers]
+
+
+class SieveTests(SieveTestCase):
+    def test_nothing_is_hidden(self) -> None:
+        self.assertEqual(self.hidden(1, 2), [False, False])
+        self.assertFalse(self.sieve.ready)
+
+    def test_what_is_hidden(self) -> None:
+        self.sieve.hide(key(1))
+        self.sieve.hide(2**100)
+        self.assertEqual(self.hidden(1, 2), [True, False])
+        self.assertTrue(self.sieve.may_hide(2**100))
+        self.assertFalse(self.sieve.may_hide(2**99))
+
+    def test_what_is_shown_may_stay(self) -> None:
+        """Nothing can be taken out, and there may be another job with that key."""
+        self.sieve.hide(key(1))
+        self.sieve.show(key(1))
+        self.assertEqual(self.hidden(1), [True])
+        self.assertFalse(self.sieve.ready)
+
+
+class BuildTests(SieveTestCase):
+    def fill(self, count: int) -> None:
+        for number in range(count):
+            self.sieve.hide(key(number))
+
+    def show(self, *numbers: int) -> None:
+        for number in numbers:
+            self.sieve.show(key(number))
+
+    def test_when_half_have_ended(self) -> None:
+        count = 4 * ENDED
+        self.fill(count)
+        self.show(*range(count // 2))
+        self.assertFalse(self.sieve.ready)
+        self.show(count // 2)
+        self.lists(*range(count // 2 + 1, count))
+        self.assertEqual(self.build(), 1)
+        self.assertEqual(self.store.take(), ["hashes"])
+        known = self.hidden(*range(count))
+        self.assertEqual(set(known[count // 2 + 1 :]), {True})
+        self.assertLess(sum(known[: count // 2 + 1]), count // 100)
+
+    def test_not_for_a_few(self) -> None:
+        self.fill(ENDED)
+        self.show(*range(ENDED))
+        self.assertFalse(self.sieve.ready)
+        self.fill(1)
+        self.show(0)
+        self.assertFalse(self.sieve.ready, "it has not ended after all")
+        self.show(0)
+        self.assertTrue(self.sieve.ready)
+
+    def test_what_changes_meanwhile(self) -> None:
+        """What is hidden is in the old one and in the new one; what is shown has ended in the new one."""
+        count = ENDED + 1
+        self.fill(count)
+        self.show(*range(count))
+        self.lists(*range(PAGE + 1))
+        self.read()
+        self.sieve.hide(key(PAGE + 50))
+        # One that was hidden before.
+        self.sieve.hide(key(5))
+        self.show(7, 8)
+        self.assertEqual(self.hidden(PAGE + 50, 0, PAGE + 60), [True, True, False])
+        self.read()
+        self.assertFalse(self.sieve.ready)
+        self.assertEqual(self.hidden(PAGE + 50, 0, PAGE, PAGE + 60), [True, True, True, False])
+        # Half of those that there are now: two have ended.
+        self.show(*range(PAGE // 2 - 2))
+        self.assertFalse(self.sieve.ready)
+        self.show(*range(2))
+        self.assertTrue(self.sieve.ready)
+
+    def test_only_once_at_a_time(self) -> None:
+        self.fill(ENDED + 1)
+        self.show(*range(ENDED + 1))
+        self.lists(*range(2 * PAGE))
+        self.read()
+        self.show(1, 2, 3)
+        self.read()
+        self.assertEqual(self.build(), 1)
+
+    def test_many_filters_become_one(self) -> None:
+        self.sieve = Sieve(self.link, self.clock, self.count_turn, Bounds(capacity=10))
+        count = 0
+        while not self.sieve.ready:
+            self.sieve.hide(key(count))
+            count += 1
+        filters = self.sieve._filters
+        self.assertEqual(len(filters.filters), BOUNDS.filters + 1)
+        self.lists(*range(count))
+        self.build()
+        self.assertEqual(len(self.sieve._filters.filters), 1)
+        self.assertEqual(set(self.hidden(*range(count))), {True})
+
+    def test_when_it_is_overdue(self) -> None:
+        self.assertFalse(self.sieve.overdue)
+        self.sieve.found(1)
+        self.lists(*range(PAGE + 1))
+        self.assertFalse(self.sieve.overdue)
+        self.clock.advance(OVERDUE)
+        self.assertTrue(self.sieve.overdue)
+        self.read()
+        self.assertFalse(self.sieve.overdue)
+        self.clock.advance(OVERDUE)
+        self.assertTrue(self.sieve.overdue)
+        self.read()
+        self.clock.advance(OVERDUE)
+        self.assertFalse(self.sieve.overdue)
+
+    def test_not_at_the_end(self) -> None:
+        self.sieve.found(1)
+        self.link.closing = True
+        self.assertFalse(self.sieve.ready)
+
+    def test_a_page_that_cannot_be_read(self) -> None:
+        """It is tried again a while later; until then what is there answers."""
+        for error in (DAMAGED, GONE):
+            self.store.fail("hashes", error)
+            self.sieve = Sieve(self.link, self.clock, self.count_turn)
+            self.sieve.found(1)
+            self.lists(1)
+            self.read()
+            self.assertFalse(self.sieve.ready)
+            self.assertEqual(self.hidden(2), [True])
+            if self.link.state is LOST:
+                self.link.open([], lambda known: None)
+                self.thread.run()
+            self.assertIs(self.link.state, OPEN)
+            self.turns = 0
+            self.clock.advance(AGAIN_SECONDS)
+            self.assertEqual(self.turns, 1)
+            self.read()
+            self.assertEqual(self.hidden(1, 2), [True, False])
+
+    def test_the_timer_is_cancelled(self) -> None:
+        self.store.fail("hashes", DAMAGED)
+        self.sieve.found(1)
+        self.read()
+        self.sieve.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class StartTests(SieveTestCase):
+    """A server starts with what its store has."""
+
+    def test_an_empty_store(self) -> None:
+        self.sieve.found(0)
+        self.assertEqual(self.hidden(1), [False])
+        self.assertFalse(self.sieve.ready)
+
+    def test_each_may_be_hidden_until_all_are_known(self) -> None:
+        self.lists(*range(PAGE + 1))
+        self.sieve.found(PAGE + 5)
+        self.assertEqual(self.hidden(1, PAGE, 10**6), [True, True, True])
+        self.sieve.hide(key(10**6))
+        self.read()
+        self.assertEqual(self.hidden(1, PAGE, 10**7), [True, True, True])
+        with capturedLogs() as events:
+            self.read()
+        self.assertEqual(events, [])
+        self.assertEqual(self.hidden(1, PAGE, 10**6, 10**7), [True, True, True, False])
+        self.assertFalse(self.sieve.ready)
+
+    def test_jobs_without_keys(self) -> None:
+        self.sieve.found(5)
+        self.assertEqual(self.build(), 1)
+        self.assertEqual(self.hidden(1), [False])
+
+    def test_the_log_says_how_far_it_is(self) -> None:
+        self.sieve.found(1)
+        self.store.listed = range(2 * REPORT_EVERY + 1)
+        with capturedLogs() as events:
+            self.build()
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            [
+                "the uniques of 1000000 jobs in the store are known",
+                "the uniques of 2000000 jobs in the store are known",
+                "those of all 2000001 jobs that have one are known",
+            ],
+        )
+
+
+KEYS: list[Key] = [*(key(number) for number in range(100)), *range(1, 50)]
+
+
+class UnorderedStore(FaultyStore):
+    """What it has of new jobs may come before what was read."""
+
+    def hashes(self, after: int, limit: int) -> list[int]:
+        every = self._do("hashes", MemoryStore.hashes, self, -1, 10**6)
+        return sorted(hashed for each in every if (hashed := each & (1 << HASH_BITS) - 1) > after)[:limit]
+
+
+class SieveMachine(RuleBasedStateMachine):
+    """
+    Jobs come into a store, are in memory or not, and end. The sieve may say yes of a key whose job is in
+    memory, but never no of one that is hidden.
+
+    @ivar rows: the jobs in the store, by number, with their keys.
+    @ivar out: the numbers of those that are not in memory.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+        self.thread = ManualThread()
+        self.store = UnorderedStore()
+        self.rows: dict[int, Key] = {}
+        self.out: set[int] = set()
+        self.next = 1
+        self.begin()
+
+    def begin(self) -> None:
+        self.store.mend()
+        self.store.open()
+        self.link = Link(self.store, self.thread, self.clock, Unheard())
+        self.sieve = Sieve(self.link, self.clock, lambda: None, Bounds(4, 3, 2, 7))
+
+    @rule(some=st.lists(st.sampled_from(KEYS), min_size=1, max_size=8), stay=st.booleans())
+    def come(self, some: list[Key], stay: bool) -> None:
+        self.add(some, stay)
+
+    def add(self, some: list[Key], stay: bool) -> None:
+        """Jobs with these keys are stored, and stay in memory or not."""
+        for which in some:
+            fields: dict[str, Any] = (
+                {"unique": which}
+                if isinstance(which, bytes)
+                else {"unique": b"-", "digest": which.to_bytes(16, "big")}
+            )
+            self.store.write(Batch([(record(self.next, **fields), b"")], (), ()))
+            self.rows[self.next] = which
+            if not stay:
+                self.out.add(self.next)
+                self.sieve.hide(which)
+            self.next += 1
+
+    @rule(which=st.integers(0))
+    def let_go(self, which: int) -> None:
+        jobs = sorted(self.rows.keys() - self.out)
+        if not jobs:
+            return
+        number = jobs[which % len(jobs)]
+        self.out.add(number)
+        self.sieve.hide(self.rows[number])
+
+    @rule(which=st.integers(0))
+    def take_in(self, which: int) -> None:
+        jobs = sorted(self.out)
+        if not jobs:
+            return
+        number = jobs[which % len(jobs)]
+        self.out.discard(number)
+        self.sieve.show(self.rows[number])
+
+    @rule(which=st.integers(0))
+    def end(self, which: int) -> None:
+        jobs = sorted(self.rows.keys() - self.out)
+        if not jobs:
+            return
+        number = jobs[which % len(jobs)]
+        del self.rows[number]
+        self.store.write(Batch((), (), [number]))
+
+    @rule(pages=st.integers(1, 4), error=st.sampled_from([None, None, GONE, DAMAGED]))
+    def read(self, pages: int, error: Exception | None) -> None:
+        """The store has time for so many pages, and fails then."""
+        for _ in range(pages):
+            self.read_page()
+        if error is not None and self.sieve.ready:
+            self.store.fail("hashes", error)
+            self.read_page()
+            self.clock.advance(AGAIN_SECONDS)
+
+    def read_page(self) -> None:
+        if not self.sieve.ready:
+            return
+        self.sieve.start()
+        self.thread.run()
+        if self.link.state is LOST:
+            self.link.open([], lambda known: None)
+            self.thread.run()
+
+    @rule(some=st.lists(st.sampled_from(KEYS), min_size=1, max_size=8))
+    def add_while_it_is_built(self, some: list[Key]) -> None:
+        self.read_page()
+        self.add(some, stay=False)
+        self.read_page()
+
+    @rule()
+    def restart(self) -> None:
+        """None of the jobs in the store is in memory."""
+        self.sieve.stop()
+        self.link.abandon()
+        self.begin()
+        self.out = set(self.rows)
+        self.sieve.found(len(self.rows))
+
+    @invariant()
+    def nothing_is_denied(self) -> None:
+        for which in {self.rows[number] for number in self.out}:
+            assert self.sieve.may_hide(which), which
+
+
+@needs("hypothesis")
+class MachineTests(SynchronousTestCase):
+    def test_it_never_says_no_of_one_that_is_hidden(self) -> None:
+        run_state_machine_as_test(
+            SieveMachine,
+            settings=settings(PROPERTY, max_examples=60, stateful_step_count=60),
+        )
