@@ -121,8 +121,9 @@ wheel: $(DEVELOPABLE) ## build it, install it elsewhere, try it, remove it
 	@PYTHON=$(BIN)/python .ci/try-wheel
 
 .PHONY: soak
-soak: $(TESTABLE) ## ten minutes of load with disturbances
+soak: $(TESTABLE) ## ten minutes of load with disturbances, and ten with a store and hardly any memory
 	@$(BIN)/python bench/soak.py --seconds 600
+	@$(BIN)/python bench/soak.py --seconds 600 --rows
 
 .PHONY: crash
 crash: $(TESTABLE) ## 50 kills under load for each kind of store, five minutes of a runtime's troubles, and no job lost
@@ -181,6 +182,10 @@ bench-asking: $(TESTABLE) ## what it costs a busy server to be asked each second
 .PHONY: bench-memory
 bench-memory: $(TESTABLE) ## a million jobs of 10 kB in the store; needs 15 GB of disk
 	@$(BIN)/python bench/longqueue.py
+
+.PHONY: bench-deep
+bench-deep: $(TESTABLE) ## two and ten million small jobs in the store; BEFORE=COMMAND starts another build; needs 8 GB of disk
+	@$(BIN)/python bench/deep.py $(if $(BEFORE),--other '$(BEFORE)')
 
 .PHONY: bench-archive
 bench-archive: $(TESTABLE) ## a million dead or kept jobs; needs 4 GB of disk

@@ -310,6 +310,9 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=1000.0, help="submits a second in the mean [1000]")
     parser.add_argument("--seed", type=int, default=None, help="of the random numbers")
     parser.add_argument(
+        "--rows", action="store_true", help="with a store, and so little memory that most jobs are rows of it"
+    )
+    parser.add_argument(
         "--server",
         metavar="COMMAND",
         help="the server to soak, with {port} for a free port and {dir} for an empty folder",
@@ -321,7 +324,7 @@ def main() -> int:
     raise_descriptor_limit(descriptors)
     gc.set_threshold(100_000, 20, 100)
     print(f"seed {options.seed}", flush=True)  # the same choices, though never at the same moments
-    with running(options.server or default_command(descriptors)) as server:
+    with running(options.server or default_command(descriptors, options.rows)) as server:
         soak = Soak(server, options)
         asyncio.run(soak.run())
         status = server.stop()

@@ -104,11 +104,16 @@ def running(command: str) -> Iterator[Server]:
             server.stop()
 
 
-def default_command(descriptors: int) -> str:
-    """This txgear, on a free port."""
+def default_command(descriptors: int, rows: bool = False) -> str:
+    """
+    This txgear, on a free port.
+
+    @param rows: whether jobs for the background are to be in a store, and nearly none of them in memory.
+    """
     twistd = shutil.which("twistd", path=os.path.dirname(sys.executable)) or "twistd"
+    store = "sqlite:///{dir}/jobs.sqlite --queue-memory 16K" if rows else "memory:"
     return (
-        f"{twistd} -n --pidfile= txgear --port {{port}} --listen 127.0.0.1 --store memory:"
+        f"{twistd} -n --pidfile= txgear --port {{port}} --listen 127.0.0.1 --store {store}"
         f" --file-descriptors {descriptors}"
     )
 

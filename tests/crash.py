@@ -19,7 +19,7 @@ from math import inf
 from pathlib import Path
 from typing import Final
 
-from crashbook import CHANGED, DUPLICATE, LOST, NUMBER, ORDER, OTHER, RETURNED, Book, Record
+from crashbook import CHANGED, DUPLICATE, LOST, NUMBER, ORDER, OTHER, RETURNED, TWICE, Book, Record
 from crashfigures import Figures, table
 from crashpeers import FUNCTIONS, LATER, Grabber, Line, ending, load
 from databases import Database, MariaDB, Postgres
@@ -48,8 +48,9 @@ QUIET: Final = 0.5
 STORES: Final = ("sqlite", "postgresql", "mysql")
 SERVERS: Final[dict[str, type[Database]]] = {"postgresql": Postgres, "mysql": MariaDB}
 
-#: Workloads that may be in memory: little, so that most of them are read again from the store.
-QUEUE_MEMORY: Final = "1M"
+#: What may be in memory of the queue, drawn anew for each life of the server: mostly so little that most jobs
+#: are rows of the store, and sometimes enough for all jobs, though not for their workloads.
+QUEUE_MEMORY: Final = ("16K", "16K", "64K", "1M")
 
 
 #: What is told of a run.
@@ -62,6 +63,7 @@ COLUMNS: Final = (
     (DUPLICATE, (DUPLICATE, NUMBER)),
     (CHANGED, (CHANGED,)),
     (ORDER, (ORDER,)),
+    (TWICE, (TWICE,)),
     ("came back", ("came back",)),
     ("of them late", (RETURNED,)),
     ("drained", ("drained",)),
@@ -124,7 +126,8 @@ class Trial:
 
     def _options(self) -> list[str]:
         # Handles keep what they start with, whatever new ones do.
-        return ["--job-handle-prefix", f"H:crash-{self._lives % 2}", "--queue-memory", QUEUE_MEMORY]
+        memory = self._random.choice(QUEUE_MEMORY)
+        return ["--job-handle-prefix", f"H:crash-{self._lives % 2}", "--queue-memory", memory]
 
     def _start(self) -> Server:
         self._lives += 1

@@ -33,6 +33,7 @@ DUPLICATE: Final = "duplicates"
 RETURNED: Final = "came back late"
 CHANGED: Final = "changed"
 ORDER: Final = "out of order"
+TWICE: Final = "unique twice"
 NUMBER: Final = "number used twice"
 OTHER: Final = "other"
 
@@ -65,6 +66,13 @@ class Content(NamedTuple):
     reducer: bytes
     size: int
     digest: bytes
+
+    @property
+    def key(self) -> tuple[bytes, bytes] | None:
+        """By what jobs are joined: the function, and the unique or what stands for it; C{None} for none."""
+        if self.unique != b"-":
+            return (self.function, self.unique) if self.unique else None
+        return (self.function, b"-" + self.digest) if self.size else None
 
     def __str__(self) -> str:
         names = " ".join(repr(name[:20]) for name in (self.function, self.unique, self.reducer))
@@ -139,6 +147,9 @@ class Book(Ledger):
         self._open: dict[Content, list[Ask]] = {}
         # Submits that were refused, whose jobs must not be there; only a crash just then excuses them.
         self._refused: dict[Content, list[Ask]] = {}
+        # The job that has a key, and of those that were new while one had theirs: which one that was.
+        self._named: dict[tuple[bytes, bytes], Record] = {}
+        self._beside: list[tuple[Record, Record]] = []
         self._highest = 0
         self._highest_before = 0
         self._last_of_client: dict[int, int] = {}
@@ -179,6 +190,12 @@ class Book(Ledger):
                 if record.number <= self._last_of_client.get(ask.client, 0) and not ask.content.unique:
                     self.wrong(ORDER, f"{record} has a lower number than one submitted before it")
                 self._last_of_client[ask.client] = record.number
+                if (key := ask.content.key) is not None:
+                    before = self._named.get(key)
+                    if before is not None and before.kept and before.ended is None:
+                        # Its worker may be about to tell that it has ended.
+                        self._beside.append((before, record))
+                    self._named[key] = record
             record.asks.append(ask)
 
     def refused(self, ask: Ask) -> None:
@@ -237,6 +254,10 @@ class Book(Ledger):
             for record in self._jobs.values():
                 record.holder = None
                 self._settle(record, foreground)
+            for before, record in self._beside:
+                if before.ended is None:
+                    self.wrong(TWICE, f"{record} was new while {before} was there")
+            self._beside.clear()
             self._last_of_client.clear()
 
     def restarted(self, rows: Iterable[tuple[bytes, int]], at: float) -> list[bytes]:
@@ -364,6 +385,9 @@ class Book(Ledger):
     def _forget(self, record: Record) -> None:
         """It has ended, and the server does not know it any more."""
         del self._jobs[record.handle]
+        for ask in record.asks[:1]:
+            if (key := ask.content.key) is not None and self._named.get(key) is record:
+                del self._named[key]
         self._gone[record.handle] = None
 
     def _settle(self, record: Record, foreground: dict[Content, list[Ask]]) -> None:

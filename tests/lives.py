@@ -119,8 +119,9 @@ class Lives:
     # Lives
 
     def _options(self) -> list[str]:
-        # A little memory, so that workloads and results are read from the store.
-        return ["--config", str(self._folder / "txgear.toml"), "--queue-memory", "1M"]
+        # So little memory that most jobs are rows of the store, or so much that workloads and results are.
+        memory = self._random.choice(("16K", "16K", "64K", "1M"))
+        return ["--config", str(self._folder / "txgear.toml"), "--queue-memory", memory]
 
     def _start(self) -> Server:
         self._lives += 1

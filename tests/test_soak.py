@@ -18,9 +18,12 @@ SOAK: Final = Path(__file__).parents[1] / "bench" / "soak.py"
 LIMIT: Final = 30 + 150.0
 
 
-def test_soak(programs: Programs) -> None:
+@pytest.mark.parametrize(
+    "words", [("--seconds", "30"), ("--seconds", "15", "--rows")], ids=["memory", "rows"]
+)
+def test_soak(programs: Programs, words: tuple[str, ...]) -> None:
     """2,000 connections come and go, workers die, clients leave: each job ends once, no peer is left."""
-    soak = programs.start([sys.executable, SOAK, "--seconds", "30"], name="soak")
+    soak = programs.start([sys.executable, SOAK, *words], name="soak")
     status = soak.wait(LIMIT)
     said = soak.stdout.decode("utf-8", "backslashreplace")
     assert status == 0, f"{said}\n{soak.log()}"

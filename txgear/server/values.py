@@ -22,7 +22,8 @@ MAX_WAKEUPS: Final = 255
 SMALLEST_MAX_PACKET: Final = 64 * 1024
 LARGEST_MAX_PACKET: Final = 2**32 - 1
 """A packet's header has 32 bits for it."""
-SMALLEST_QUEUE_MEMORY: Final = 1024 * 1024
+SMALLEST_QUEUE_MEMORY: Final = 16 * 1024
+"""Some dozens of jobs; nearly all else is in the store alone."""
 
 UNITS: Final = {"milliseconds": 0.001, "seconds": 1.0}
 """What libraries send with CAN_DO_TIMEOUT, in seconds; the protocol's own is first."""
