@@ -651,6 +651,7 @@ class Broker:
         away = self.absences.expire(now)
         self._departures.work(now)
         go_on = min(away, self.operations.work(now), self.archive.forget_due(now))
+        go_on = min(go_on, self.stock.wakings.expire(now))
         for _ in range(BATCH):
             function = self.sleepers.pop_overdue(now)
             if function is None:
@@ -666,6 +667,7 @@ class Broker:
         others wait for good. A function of which there are many has to wait until they are sorted out.
         """
         if not self.dispatcher.draining:
+            self.stock.wakings.stop()
             self._departures.start(self.dispatcher.drain(now), now)
 
     @property

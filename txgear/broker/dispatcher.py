@@ -190,7 +190,14 @@ class Dispatcher:
             self._to_ring_end(function, priority)
 
     def take_in(self, job: Job) -> None:
-        """A job that can be handed out is in memory again: it is PAGED. L{advance_lane} is to follow."""
+        """
+        A job that can be handed out is in memory again: it is PAGED, and L{advance_lane} is to follow. While
+        the server drains it is delayed for good, as all are that nobody waits for.
+        """
+        if self.draining:
+            job.function.later -= 1
+            self.delay(job)
+            return
         lanes = job.function.lanes
         if job.tenant not in lanes.rows(job.priority):
             # The store has one more than was known.
@@ -593,6 +600,8 @@ class Dispatcher:
         @return: what sorts them out.
         """
         self.draining = True
+        if self._pager is not None:
+            self._pager.stop()
         for function in self._functions.by_name.values():
             if function.lanes.ready or function.lanes.paged or function.lanes.held:
                 function.throttled = True

@@ -89,45 +89,44 @@ class Stale(Generic[T]):
 
 class Returned(Generic[T]):
     """
-    The items of one priority that have come back from a worker for the first time: a heap by their places,
-    before all that is in the lane.
+    Items in the order of their places, which come in any order: those of one priority that have come back from
+    a worker for the first time, and are before all that is in the lane; or those that stand among rows.
     """
 
     __slots__ = ("_heap", "_there")
 
     def __init__(self, items: Iterable[T] = ()) -> None:
+        # By their places, of which each is in the heap, besides some that are not here any more.
+        self._there = {item.place: item for item in items}
         # Sorted, as here, they are a heap.
-        self._heap = sorted((item.place, item) for item in items)
-        self._there = {item for _, item in self._heap}
+        self._heap = sorted(self._there)
 
     def __len__(self) -> int:
         return len(self._there)
 
     def __contains__(self, item: T) -> bool:
-        return item in self._there
+        return self._there.get(item.place) is item
 
     def add(self, item: T) -> None:
-        """One more; none of the same place was ever here."""
-        heappush(self._heap, (item.place, item))
-        self._there.add(item)
+        """One more; none of the same place is here."""
+        heappush(self._heap, item.place)
+        self._there[item.place] = item
 
     def remove(self, item: T) -> None:
         """This one is not here any more."""
-        self._there.remove(item)
+        del self._there[item.place]
         if len(self._heap) > 2 * len(self._there) + SLACK:
-            self._heap = sorted(entry for entry in self._heap if self._is_here(entry))
+            self._heap = sorted(self._there)
 
     def first(self) -> T | None:
         """The one with the lowest place, left where it is."""
-        heap = self._heap
-        while heap and not self._is_here(heap[0]):
+        heap, there = self._heap, self._there
+        while heap:
+            if (item := there.get(heap[0])) is not None:
+                return item
             heappop(heap)
-        return heap[0][1] if heap else None
+        return None
 
     def in_order(self) -> list[T]:
         """All of them, by their places."""
-        return [entry[1] for entry in sorted(self._heap) if self._is_here(entry)]
-
-    def _is_here(self, entry: tuple[int, T]) -> bool:
-        """Whether this is the entry of an item that is here: one that was withdrawn has another place."""
-        return entry[1] in self._there and entry[1].place == entry[0]
+        return [self._there[place] for place in sorted(self._there)]

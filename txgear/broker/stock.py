@@ -20,8 +20,9 @@ from txgear.broker.history import History, owned_by, owner_of
 from txgear.broker.model import Job
 from txgear.broker.ports import Asking
 from txgear.broker.records import WAITING, ByNumber, InLane, Lane
-from txgear.broker.states import DELAYED, PAGED
+from txgear.broker.states import DELAYED, NEW, PAGED
 from txgear.broker.table import naming_of, number_of_handle
+from txgear.broker.wakings import Wakings
 from txgear.errors import ConfigurationError, PolicyError
 from txgear.policies import CLASSIC
 from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
@@ -33,21 +34,26 @@ if TYPE_CHECKING:
     from txgear.broker.model import Function
     from txgear.broker.paging import Pager
     from txgear.broker.ports import Journal
-    from txgear.broker.records import JobRecord, LaneCount, Question
+    from txgear.broker.records import JobRecord, LaneCount, Question, Waking
     from txgear.broker.table import JobTable
     from txgear.broker.tenants import Tenant, Tenants
     from txgear.broker.timers import Timers
     from txgear.broker.uniques import Key
 
-FAR_SECONDS: Final = 60.0
-"""Seconds until the time of a job from which on it need not be in memory where there is no room."""
+NEAR_SECONDS: Final = 1.0
+"""Seconds to the time of a job in which it stays in memory, whether or not there is room."""
 
 Then = Callable[[bool, float], None]
 """Called with whether the store has answered, and the time of the server."""
 
 
 class Stock:
-    """The jobs of a server, wherever they are. Without a journal all are in memory."""
+    """
+    The jobs of a server, wherever they are. Without a journal all are in memory.
+
+    @ivar wakings: has those taken in whose time comes.
+    @ivar restored: the highest number that a job may have which an earlier server took.
+    """
 
     __slots__ = (
         "_archive",
@@ -59,6 +65,8 @@ class Stock:
         "_tenants",
         "_timers",
         "_waiting",
+        "restored",
+        "wakings",
     )
 
     def __init__(
@@ -82,6 +90,8 @@ class Stock:
         self._journal = journal
         # How many rows wait for their time: by their functions, and on whose account.
         self._waiting: dict[tuple[Function, Tenant | None], int] = {}
+        self.restored = 0
+        self.wakings = Wakings(self, timers)
         if pager is not None:
             pager.read = self._read_ahead
 
@@ -110,11 +120,14 @@ class Stock:
                 self._count_waiting(function, tenant, jobs)
             else:
                 self._dispatcher.add_rows(function, lane.kind, tenant, jobs, now)
-        table.restored = table.last_number
+        self.restored = table.last_number
+        if table.rows:
+            table.restored = self.restored
         self.read_heads(now)
 
     def read_heads(self, now: float) -> None:
-        """Have read what is missing at the heads of all lanes."""
+        """Have read what is missing at the heads of all lanes, and what has its time."""
+        self._timers.call_at(now)
         for function in list(self._functions.by_name.values()):
             self._dispatcher.advance_all(function, now)
 
@@ -135,26 +148,34 @@ class Stock:
             pager.used += job.size
         else:
             full = pager.crowded or job.tenant in lanes.rows(job.priority)
-            if full and self._is_free(job) and lanes.may_pass_by(job) and not self._dispatcher.draining:
+            if full and self._is_free(job, now) and lanes.may_pass_by(job) and not self._dispatcher.draining:
                 self._forget(job)
                 self._dispatcher.pass_by(job, now)
                 return
             job.workload = b""
         self._dispatcher.enqueue(job, now)
 
-    @staticmethod
-    def _is_free(job: Job) -> bool:
-        """Whether nobody waits for a job."""
+    def _is_free(self, job: Job, now: float) -> bool:
+        """Whether nobody waits for a job, and it does not expire in a moment."""
         history = job.history
-        return not job.clients and (history is None or not (history.watchers or history.followers))
+        if job.clients:
+            return False
+        if history is None:
+            return True
+        near = 0.0 < history.expires < now + NEAR_SECONDS
+        return not (near or history.watchers or history.followers)
 
     def _forget(self, job: Job) -> None:
-        journal = self._journal
+        journal, timers, history = self._journal, self._timers, job.history
         assert journal is not None
         self._table.let_go(job)
         if job.key is not None:
             journal.hide(job.key)
         job.workload = b""
+        # For those who still have this object, as what is read of it is on its way.
+        job.state = NEW
+        if history is not None and history.expires:
+            self.wakings.left(timers.wall(history.expires))
 
     def settle(self, job: Job, now: float) -> None:
         """
@@ -168,7 +189,7 @@ class Stock:
             if job.number in self._archive.jobs:
                 self._archive.settle(job)
             return
-        if not self._is_free(job) or job in pager.unreadable:
+        if not self._is_free(job, now) or job in pager.unreadable:
             return
         if job.state == PAGED:
             lanes = job.function.lanes
@@ -176,19 +197,21 @@ class Stock:
                 pager.drop(job)
                 self._dispatcher.let_go(job, now)
                 self._forget(job)
-        elif job.state == DELAYED and pager.crowded and self._is_far(job, now):
-            self._dispatcher.leave(job, now)
-            self._count_waiting(job.function, job.tenant, 1)
-            self._forget(job)
+        elif job.state == DELAYED and pager.crowded:
+            begins = self._begins(job)
+            if begins > self._timers.wall(now) + NEAR_SECONDS:
+                pager.drop(job)
+                self._dispatcher.leave(job, now)
+                self._count_waiting(job.function, job.tenant, 1)
+                self._forget(job)
+                self.wakings.left(begins)
 
-    def _is_far(self, job: Job, now: float) -> bool:
-        """Whether nothing happens to a delayed job for a while; not so of one that waits for good."""
-        appointment = job.appointment
-        if job.due and job.due < now + FAR_SECONDS:
-            return False
-        if appointment is None:
-            return bool(job.due)
-        return appointment.due > self._timers.wall(now) + FAR_SECONDS
+    def _begins(self, job: Job) -> float:
+        """When a delayed job may begin, by the wall clock; 0.0 for never, or if it expires before."""
+        if job.appointment is not None:
+            return job.appointment.due
+        expires = 0.0 if job.history is None else job.history.expires
+        return self._timers.wall(job.due) if job.due != expires else 0.0
 
     # Into memory
 
@@ -206,7 +229,7 @@ class Stock:
             return
 
         def done(records: Sequence[JobRecord] | None, workloads: Mapping[int, bytes], later: float) -> None:
-            loaded = [self._take_in(record, b"", later) for record in records or () if self._is_row(record)]
+            loaded = self._take_all_in(records or (), workloads, later)
             then(records is not None, later)
             for job in loaded:
                 self.settle(job, later)
@@ -214,6 +237,32 @@ class Stock:
                 if job.state == PAGED:
                     # What is empty, or first, has its turn.
                     self._dispatcher.advance(job, later)
+
+        journal.ask(Asking(question, done))
+
+    @property
+    def may_wake(self) -> bool:
+        """Whether anything that is not in memory may have its time."""
+        return bool(self._table.rows or self._archive.rows)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether there is no room for more in memory."""
+        return self._pager is not None and self._pager.crowded
+
+    def wake(self, question: Waking, then: Callable[[Sequence[JobRecord] | None, float], None]) -> None:
+        """
+        Have jobs in memory whose time comes; they stay there.
+
+        @param then: called with what was found; with C{None} if the store does not answer.
+        """
+        journal = self._journal
+        assert journal is not None
+
+        def done(records: Sequence[JobRecord] | None, workloads: Mapping[int, bytes], now: float) -> None:
+            if not self._dispatcher.draining:
+                self._take_all_in(records or (), workloads, now)
+            then(records, now)
 
         journal.ask(Asking(question, done))
 
@@ -252,12 +301,10 @@ class Stock:
 
         def done(records: Sequence[JobRecord] | None, workloads: Mapping[int, bytes], now: float) -> None:
             pager.arrived()
-            if records is None:
+            if records is None or self._dispatcher.draining:
                 # Asked again when the store answers.
                 return
-            for record in records:
-                if self._is_row(record):
-                    self._take_in(record, workloads.get(record.number, b""), now)
+            self._take_all_in(records, workloads, now)
             read_to = None if len(records) < count else records[-1].place
             missing = self._dispatcher.rows_read(function, priority, tenant, after, read_to, now)
             if missing:
@@ -282,6 +329,15 @@ class Stock:
                 tenant.bytes = sum(job.size for job in jobs if job.tenant is tenant)
         self._functions.forget_if_unused(function)
 
+    def _take_all_in(
+        self, records: Iterable[JobRecord], workloads: Mapping[int, bytes], now: float
+    ) -> list[Job]:
+        return [
+            self._take_in(record, workloads.get(record.number, b""), now)
+            for record in records
+            if self._is_row(record)
+        ]
+
     def _take_in(self, record: JobRecord, workload: bytes, now: float) -> Job:
         """A row is a job from now on."""
         job = self._make(record)
@@ -294,7 +350,12 @@ class Stock:
             self._archive.take_in(job, record, now)
             return job
         self._table.take_in(job)
-        set_expiry(self._functions, job, now)
+        if record.wake and record.wake != record.due:
+            job.history = job.history or History()
+            job.history.expires = record.wake - offset
+        elif record.number <= self.restored:
+            # It may have been taken by a server that had no such policy.
+            set_expiry(self._functions, job, now)
         if record.kind == WAITING:
             self._count_waiting(job.function, job.tenant, -1)
             self._dispatcher.delay(job)

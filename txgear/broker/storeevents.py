@@ -118,8 +118,9 @@ class StoreEvents:
             pager.arrived()
         lanes: dict[tuple[Function, int, Tenant | None], Job] = {}
         for job, workload in workloads:
+            # Whatever has become of it: its lane may lack another now.
+            lanes[job.function, job.priority, job.tenant] = job
             if job.state == PAGED:
-                lanes[job.function, job.priority, job.tenant] = job
                 pager.unreadable.discard(job)
                 if workload is None or len(workload) != job.size:
                     # Somebody has changed the store: nobody can do it any more.

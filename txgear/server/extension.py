@@ -48,7 +48,7 @@ from txgear.protocol.constants import (
     WORKER_STATE,
     WORKER_WELCOME,
 )
-from txgear.protocol.hello import Welcome, is_key, read_hello
+from txgear.protocol.hello import Hello, Welcome, is_key, read_hello
 from txgear.protocol.packets import PIECES_FROM, Data, Pieces
 from txgear.protocol.textlines import for_line, shown, text, unescaped
 from txgear.protocol.traces import Trace
@@ -158,6 +158,7 @@ class Extension:
         """
         @param stream: leads to the peer.
         """
+        self._said_hello = False
         self._server = server
         self._broker = server.broker
         self._peer = peer
@@ -418,9 +419,19 @@ class Extension:
 
     def _hello(self, data: Data) -> None:
         hello = read_hello(bytes(data))
+        if self._said_hello:
+            raise InvalidArgument("A worker says hello once on a connection")
+        self._said_hello = True
+        now = self._server.seconds()
+        # What it claims may be in the store only. Until the welcome it says nothing of it.
+        self._broker.stock.load_handles(hello.jobs, lambda answered, then: self._greet(hello, then), now)
+
+    def _greet(self, hello: Hello, now: float) -> None:
         peer, absences = self._peer, self._broker.absences
+        if not peer.connected:
+            return
         former = absences.peer(hello.key)
-        held = absences.greet(peer, hello.key, hello.jobs, hello.parts, self._server.seconds())
+        held = absences.greet(peer, hello.key, hello.jobs, hello.parts, now)
         about = peer.about = peer.about or About()
         about.id, about.host, about.pid = hello.id, hello.host, hello.pid
         about.version, about.group, about.started = hello.version, hello.group, hello.started
