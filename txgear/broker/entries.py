@@ -89,8 +89,8 @@ class Stale(Generic[T]):
 
 class Returned(Generic[T]):
     """
-    Items in the order of their places, which come in any order: those of one priority that have come back from
-    a worker for the first time, and are before all that is in the lane; or those that stand among rows.
+    Items in the order of their places, which come in any order: those of one priority that have come back
+    from a worker for the first time, and are before all that is in the lane; or those that stand among rows.
     """
 
     __slots__ = ("_heap", "_there")
