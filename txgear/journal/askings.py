@@ -28,6 +28,8 @@ MOST_ASKINGS: Final = 1000
 """Questions that are carried out in one call: what follows from their answers is one turn of the server's."""
 MOST_ROWS: Final = 1000
 """Jobs that are asked for in one call, unless one question alone asks for more."""
+KEY_ROWS: Final = 10
+"""As how many jobs a key counts for that: in a long queue it is looked for in hundreds of places."""
 MOST_BYTES: Final = 16 * 1024 * 1024
 """Bytes of workloads that are read in one call, unless one question alone asks for more."""
 CROWDED: Final = 10_000
@@ -233,10 +235,10 @@ class Call:
 
 
 def _most_rows(question: Question) -> int:
-    """About how many jobs a question finds at the most."""
+    """About how many jobs a question finds at the most, or as how many it counts."""
     if isinstance(question, ByNumber):
         return len(question.numbers)
-    return len(question.keys) if isinstance(question, ByKey) else question.limit
+    return KEY_ROWS * len(question.keys) if isinstance(question, ByKey) else question.limit
 
 
 def _first(rows: Collection[JobRecord], most_bytes: int) -> list[int]:

@@ -22,7 +22,15 @@ from txgear.broker.records import (
 )
 from txgear.broker.states import DEAD, DONE
 from txgear.errors import StoreRefused, StoreUnavailable
-from txgear.journal.askings import CROWDED, MOST_ASKINGS, MOST_BYTES, MOST_ROWS, MOST_WAITING, Askings
+from txgear.journal.askings import (
+    CROWDED,
+    KEY_ROWS,
+    MOST_ASKINGS,
+    MOST_BYTES,
+    MOST_ROWS,
+    MOST_WAITING,
+    Askings,
+)
 from txgear.journal.link import LOST, OPEN, Link
 from txgear.journal.portion import AT_ONCE, PAUSE
 from txgear.journal.timer import Timer
@@ -181,7 +189,10 @@ class AskTests(AskingsTestCase):
         for _ in range(2):
             self.ask(ByNumber([1]), MOST_BYTES // 2 + 1)
         self.assertEqual(self.read_all(), 2)
-        self.assertEqual(len(self.take()), MOST_ASKINGS + 8)
+        for _ in range(MOST_ROWS // KEY_ROWS + 1):
+            self.ask(ByKey([b"u1"]))
+        self.assertEqual(self.read_all(), 2)
+        self.assertEqual(len(self.take()), MOST_ASKINGS + MOST_ROWS // KEY_ROWS + 9)
 
     def test_ten_thousand_take_a_few_calls(self) -> None:
         self.numbers(*[number % 10 + 1 for number in range(10_000)])
