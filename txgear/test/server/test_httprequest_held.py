@@ -115,10 +115,10 @@ class HeldTests(HttpTestCase):
         self.start(queue_memory=0)
         client = self.submit(b"x" * (MOST_HELD_BYTES + 1))
         self.assertEqual(client.transport.producerState, "producing")
-        self.thread.run()
+        self.thread.run_all()
         self.assertEqual(client.answer().status, 202)
         client.ask("POST", "/f", BACKGROUND, body=b"next")
-        self.thread.run()
+        self.thread.run_all()
         self.assertEqual(client.answer().status, 202)
 
     def test_client_leaves(self) -> None:
