@@ -92,6 +92,12 @@ class StoreTestCase(ServiceTestCase):
         self.settle(service)
         return service
 
+    def pass_time(self, service: ServerService, seconds: int) -> None:
+        """Let it pass, the store doing what it is asked as it is."""
+        for _ in range(10 * seconds):
+            self.reactor.advance(0.1)
+            self.settle(service)
+
     def stop(self, service: ServerService) -> None:
         """End it, when nobody is connected."""
         stopping: Deferred[None] = service.stopService()
@@ -144,8 +150,7 @@ class ReplayTests(StoreTestCase):
         assigned = [response(JOB_ASSIGN, b"H:test:%d" % number, b"f", b"w") for number in (2, 4, 1, 7)]
         self.assertEqual(transport.value(), b"".join(assigned))
         transport.clear()
-        self.reactor.advance(50)
-        self.settle(service)
+        self.pass_time(service, 50)
         protocol.dataReceived(request(GRAB_JOB))
         self.assertEqual(transport.value(), response(JOB_ASSIGN, b"H:test:3", b"f", b"w"))
         self.assertEqual(service.server.broker.table.jobs[1].retries, 2)
@@ -218,13 +223,12 @@ class ReplayTests(StoreTestCase):
     def test_policies(self) -> None:
         """Jobs are back under the policies of their functions: their time to begin goes on."""
         self.reactor.advance(1000)
-        self.keep(record(1, created=990.0), record(2, created=950.0))
+        self.keep(record(1, created=990.0, wake=1050.0), record(2, created=950.0, wake=1010.0))
         service = self.start("--config", self.config('[[function]]\nname = "f"\nexpires = 60\n'))
-        self.assertEqual(list(service.server.broker.table.jobs), [1, 2])
-        self.reactor.advance(10)
-        self.assertEqual(list(service.server.broker.table.jobs), [1])
-        self.reactor.advance(1)
-        self.reactor.deliver()
+        self.pass_time(service, 9)
+        self.assertEqual(list(self.store.kept), [1, 2])
+        self.pass_time(service, 2)
+        self.assertEqual(list(self.store.kept), [1])
         self.stop(service)
 
     def test_schedules(self) -> None:

@@ -172,7 +172,7 @@ class GroupCommitTests(DurableServerTestCase):
         fixture = DurableServerFixture(FaultyStore(), execute)
         line = fixture.connect()
         self.assertEqual(line.ask(submit(), echo(b"x"), submit()), created(1) + echoed(b"x") + created(2))
-        self.assertEqual(fixture.clock.getDelayedCalls(), [])
+        self.assertEqual(fixture.calls(), [])
 
 
 class FlushDelayTests(DurableServerTestCase):
@@ -200,7 +200,7 @@ class FlushDelayTests(DurableServerTestCase):
     def test_but_are_written_along_when_somebody_waits(self) -> None:
         self.other.tell(done(1))
         self.client.tell(submit())
-        self.assertEqual(len(self.clock.getDelayedCalls()), 1)  # for the submit
+        self.assertEqual(len(self.fixture.calls()), 1)  # for the submit
         self.thread.run()
         self.assertEqual(self.store.sizes, [(1, 0, 1)])
         self.assertEqual(self.numbers(), [2, 3, 4, 5])

@@ -25,7 +25,7 @@ class EndTests(TroubleTestCase):
     def assert_closed(self, next_number: int) -> None:
         self.assertEqual(self.store.closed_with, next_number)
         self.assertEqual(self.store.take()[-1], "close")
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.fixture.calls(), [])
 
     def test_with_nothing_to_do_it_is_at_once(self) -> None:
         self.assertIsNone(self.successResultOf(self.settle()))

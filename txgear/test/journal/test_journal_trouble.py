@@ -265,7 +265,7 @@ class LostTests(TroubleTestCase):
         self.assertEqual(self.store.take(), ["write", "open"])
         self.other.tell(submit())
         self.assertEqual(self.other.heard(), refused(b"The store cannot be used at present"))
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.fixture.calls(), [])
         self.successResultOf(self.fixture.journal.settle())
 
     def test_who_waits_goes_on_waiting_and_who_comes_is_refused(self) -> None:
