@@ -28,7 +28,7 @@ from txgear.broker.states import (
 from txgear.protocol.constants import PRIORITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from txgear.broker.bulk import BulkTask
     from txgear.broker.functions import Functions
@@ -207,6 +207,22 @@ class Dispatcher:
         lanes.append_overflow(job)
         lanes.take_row(job.priority, job.tenant)
 
+    def take_next_in(self, function: Function, first: Job, jobs: Sequence[Job], now: float) -> None:
+        """
+        Jobs of a lane are in memory again with their workloads, the first of its rows, and nothing else is
+        behind it: they are QUEUED.
+
+        @param first: the first of them.
+        """
+        priority, lanes = first.priority, function.lanes
+        dry = not lanes.counts[priority]
+        for job in jobs:
+            job.state = TO_QUEUED[job.state]
+        lanes.take_rows(priority, first.tenant, jobs)
+        self.wake(function, now, len(jobs))
+        if dry:
+            self.unbar(priority, now)
+
     def rows_read(
         self,
         function: Function,
@@ -277,7 +293,7 @@ class Dispatcher:
             if function.throttle is not None:
                 function.throttle.started(now)
                 self.regulate(function, now)
-            if lanes.overflow:
+            if lanes.overflow and lanes.is_low(priority):
                 self.advance(job, now)
             return job
         return None

@@ -6,7 +6,7 @@ for the memory.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from txgear.broker.entries import SLACK, Item, Returned, Stale
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from txgear.broker.tenants import Tenant
 
 T = TypeVar("T", bound=Item)
+
+LOW: Final = 2000
+"""Items of a lane from which on there is no hurry to have more."""
 
 
 class Odds(Generic[T]):
@@ -363,6 +366,32 @@ class Lanes(Generic[T]):
         """One is in memory again: L{append_overflow} came before."""
         self.overflow[priority].take_row(owner)
         self.paged -= 1
+
+    def has_rows_only(self, priority: int, owner: Tenant | None) -> bool:
+        """Whether all that is behind a lane are rows of this owner."""
+        overflow = self.overflow.get(priority)
+        return overflow is not None and not overflow.count and overflow.rows.keys() == {owner}
+
+    def take_rows(self, priority: int, owner: Tenant | None, items: Sequence[T]) -> None:
+        """Items go into their lane that were the first rows behind it; see L{has_rows_only}."""
+        count, lane = len(items), self._lanes[priority]
+        if lane is None:
+            lane = self._lanes[priority] = deque()
+        lane.extend(items)
+        self.counts[priority] += count
+        self.ready += count
+        self.paged -= count
+        rows = self.overflow[priority].rows[owner]
+        rows.count -= count
+        rows.read_to = max(rows.read_to, items[-1].place)
+        if rows.count <= 0:
+            # There were at least as many as were known.
+            self.paged -= rows.count
+            del self.overflow[priority]
+
+    def is_low(self, priority: int) -> bool:
+        """Whether it is time to look for what is behind a lane."""
+        return self.counts[priority] < LOW
 
     def read(self, priority: int, owner: Tenant | None, after: int, read_to: int | None) -> int:
         """As L{Overflow.read}."""

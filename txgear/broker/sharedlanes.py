@@ -9,12 +9,12 @@ matters to workers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Final, Generic, Protocol, TypeVar
 
 from txgear.broker.entries import Item
-from txgear.broker.lanes import Lanes
+from txgear.broker.lanes import LOW, Lanes
 from txgear.broker.overflow import Overflow, Rows
 from txgear.broker.states import PAGED, QUEUED
 from txgear.broker.tenants import Tenant
@@ -435,6 +435,29 @@ class SharedLanes(Generic[T]):
         party = self.parties[owner]
         party.lanes.take_row(priority, owner)
         self._left_overflow(party, priority)
+
+    def has_rows_only(self, priority: int, owner: Tenant | None) -> bool:
+        """As L{Lanes.has_rows_only}, of a party."""
+        party = self.parties.get(owner)
+        return party is not None and party.lanes.has_rows_only(priority, owner)
+
+    def take_rows(self, priority: int, owner: Tenant | None, items: Sequence[T]) -> None:
+        """As L{Lanes.take_rows}, of a party."""
+        party = self.parties[owner]
+        lanes = party.lanes
+        paged = lanes.paged
+        lanes.take_rows(priority, owner, items)
+        gone = paged - lanes.paged
+        self._totals[priority] += len(items) - gone
+        if not party.held:
+            self.ready += len(items)
+            self.counts[priority] += len(items)
+            self.paged -= gone
+        self._sort_in(party, priority)
+
+    def is_low(self, priority: int) -> bool:
+        """As L{Lanes.is_low}, or whether a party has nothing in its lane."""
+        return self.counts[priority] < LOW or bool(self._dry[priority])
 
     def read(self, priority: int, owner: Tenant | None, after: int, read_to: int | None) -> int:
         """As L{Lanes.read}."""

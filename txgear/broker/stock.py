@@ -304,6 +304,8 @@ class Stock:
             if records is None or self._dispatcher.draining:
                 # Asked again when the store answers.
                 return
+            if function.lanes.has_rows_only(priority, tenant):
+                self._take_next_in(function, records, workloads, now)
             self._take_all_in(records, workloads, now)
             read_to = None if len(records) < count else records[-1].place
             missing = self._dispatcher.rows_read(function, priority, tenant, after, read_to, now)
@@ -328,6 +330,42 @@ class Stock:
             if tenant is not None:
                 tenant.bytes = sum(job.size for job in jobs if job.tenant is tenant)
         self._functions.forget_if_unused(function)
+
+    def _take_next_in(
+        self, function: Function, records: Sequence[JobRecord], workloads: Mapping[int, bytes], now: float
+    ) -> None:
+        """
+        The first of these rows go into their lane, behind which nothing is in memory: as long as they have
+        their workloads and do not expire. That is the way of each job of a long queue, so it is short.
+        """
+        journal, found = self._journal, list[Job]()
+        assert journal is not None
+        show = journal.show
+        size = 0
+        for record in records:
+            if not self._is_row(record):
+                continue
+            workload = workloads.get(record.number, b"")
+            if len(workload) != record.size or record.wake or function.policy is not None:
+                break
+            job = self._make(record)
+            if job.key is not None:
+                show(job.key)
+            job.workload = workload
+            size += record.size
+            job.since = self._since(job, record, now)
+            found.append(job)
+        if found:
+            self._table.take_all_in(found)
+            assert self._pager is not None
+            self._pager.used += size
+            self._dispatcher.take_next_in(function, found[0], found, now)
+
+    def _since(self, job: Job, record: JobRecord, now: float) -> float:
+        """Since when a job is ready; of one that has been tried nobody knows."""
+        if job.created and job.place == job.number:
+            return min(max(job.created, record.due - self._timers.offset), now)
+        return now
 
     def _take_all_in(
         self, records: Iterable[JobRecord], workloads: Mapping[int, bytes], now: float
@@ -361,9 +399,7 @@ class Stock:
             self._dispatcher.delay(job)
             self._timers.appoint(job, record.due, now)
         else:
-            # Of one that has been tried nobody knows since when it is ready.
-            known = job.created and job.place == job.number
-            job.since = min(max(job.created, record.due - offset), now) if known else now
+            job.since = self._since(job, record, now)
             if workload and len(workload) == job.size:
                 job.workload = workload
                 pager.count(job)
@@ -378,13 +414,14 @@ class Stock:
     def _make(self, record: JobRecord) -> Job:
         """A job as the store has it, in no place."""
         table, offset = self._table, self._timers.offset
+        name = record.function
         key: Key | None = record.unique or None
         if key == UNIQUE_FROM_WORKLOAD:
             key = int.from_bytes(record.digest, "big") if record.digest is not None else None
         job = Job(
             table.naming if record.prefix == table.prefix else naming_of(record.prefix),
             record.number,
-            self._functions.get(record.function, bounded=False),
+            self._functions.by_name.get(name) or self._functions.get(name, bounded=False),
             record.unique,
             key,
             b"",

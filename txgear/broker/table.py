@@ -4,7 +4,7 @@ The jobs that have not ended, by number, by handle and by unique; and the number
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Final
 
 from txgear.broker.records import LAST_NUMBER
@@ -116,6 +116,19 @@ class JobTable:
                 job.key = None
             else:
                 self.uniques.add(key, job)
+
+    def take_all_in(self, jobs: Collection[Job]) -> None:
+        """The same for these."""
+        known = self.uniques.jobs
+        for job in jobs:
+            if job.key in known:
+                self.take_in(job)
+                continue
+            # As there, without a call for each.
+            self.jobs[job.number] = job
+            self.rows -= 1
+            if job.key is not None:
+                known[job.key] = job
 
     def add(self, job: Job) -> None:
         """A job is to be done. If it has a key no other job of its function has that."""
