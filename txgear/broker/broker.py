@@ -28,11 +28,11 @@ from txgear.broker.expiry import set_expiry
 from txgear.broker.functions import Functions
 from txgear.broker.history import History, check_settings
 from txgear.broker.lifecycle import Lifecycle
+from txgear.broker.lookups import Lookups
 from txgear.broker.model import Function, Job
 from txgear.broker.operations import Operations
 from txgear.broker.paging import Pager
 from txgear.broker.persistence import Persistence
-from txgear.broker.records import SCHEDULED, StoredValue
 from txgear.broker.rights import SUBMIT, WORK, check, check_join, knows, may
 from txgear.broker.rules import Rules
 from txgear.broker.sleepers import Sleepers
@@ -102,7 +102,9 @@ class Broker:
     @ivar archive: the jobs that have ended and are still known.
     @ivar persistence: what is told to the journal.
     @ivar stock: which jobs are in memory.
+    @ivar lookups: what the store is asked of those that are not.
     @ivar lifecycle: what becomes of a job.
+    @ivar named: L{Lookups.named}: the job with a unique.
     @ivar repeat: L{Lifecycle.repeat}: the result of a job that is done already.
     @ivar watch: L{Lifecycle.watch}: has somebody told when a job ends.
     @ivar operations: the orders of operators.
@@ -128,6 +130,8 @@ class Broker:
         "halted",
         "identify",
         "lifecycle",
+        "lookups",
+        "named",
         "operations",
         "pager",
         "peers",
@@ -171,7 +175,13 @@ class Broker:
         self.lifecycle = lifecycle = Lifecycle(
             table, functions, dispatcher, archive, persistence, timers, outbox, stock, rules.retries, chance
         )
-        self.operations = Operations(table, functions, dispatcher, archive, lifecycle, persistence, timers)
+        self.operations = operations = Operations(
+            table, functions, dispatcher, archive, lifecycle, persistence, timers
+        )
+        self.lookups = Lookups(
+            table, functions, dispatcher, archive, lifecycle, operations, persistence, stock, outbox, journal
+        )
+        self.named = self.lookups.named
         self._departures = departures = Departures(functions, self.sleepers, dispatcher, lifecycle, timers)
         self.absences = absences = Absences(
             table, dispatcher, lifecycle, departures, timers, outbox, rules.grace
@@ -346,14 +356,20 @@ class Broker:
                 key = key_of(unique, workload)
             if key in self._joinable and (job := self.table.uniques.find(function, key)) is not None:
                 self._join(job, client, background)
-                if schedule is not None:
-                    self._note_schedule(schedule, 0 if job.reply is None else job.number)
+                if job.reply is not None and job.reply.asked:
+                    self.lookups.joined(job, client, schedule)
+                elif schedule is not None:
+                    self.lookups.note(schedule, 0 if job.reply is None else job.number)
                 return job
             # One look for all that is rare.
             policy, own = function.policy, settings or trace
             rare = policy is not None or function.kept or function.max_queued is not None or own
             table = self.table
             begins = now + delay if delay else 0.0
+            full: QueueError | None = None
+            asked = False
+            if key is not None and (table.rows or (function.kept and self.archive.rows)):
+                asked = self.lookups.may_hide(key)
             try:
                 if rare:
                     done = None if key is None else self.archive.still_done(function, key, now)
@@ -361,29 +377,38 @@ class Broker:
                         check_join(client, done)
                         function.counts.joined += 1
                         if schedule is not None:
-                            self._note_schedule(schedule, 0)
+                            self.lookups.note(schedule, 0)
                         return done
-                    function.check_room(priority, len(workload))
+                try:
+                    if rare:
+                        function.check_room(priority, len(workload))
+                    if tenant is not None and (
+                        tenant.queued >= tenant.most_queued
+                        or tenant.bytes + len(workload) > tenant.most_bytes
+                    ):
+                        tenant.check_room(len(workload))
+                except QueueError as error:
+                    if not asked:
+                        raise
+                    full = error
                 number = table.last_number + 1
                 if number > table.reserved:
                     raise QueueError("No job numbers are left until the store answers", why=STORE_UNAVAILABLE)
                 job = Job(
                     table.naming, number, function, unique, key, workload, priority, background, reducer, now
                 )
-                if tenant is not None:
-                    if tenant.queued >= tenant.most_queued or tenant.bytes + job.size > tenant.most_bytes:
-                        tenant.check_room(job.size)
-                    job.tenant = tenant
+                job.tenant = tenant
                 if rare and (policy is not None or own):
                     job.history = History(settings, trace) if own else None
                     set_expiry(self.functions, job, now)
-                if background:
-                    if self._store is not None:
-                        self._store(job, due or (begins and self.timers.wall(begins)))
-                elif client is not None:
-                    if len(client.attached) >= MOST_AWAITED:
-                        text = f"A connection waits for at most {MOST_AWAITED} jobs"
-                        raise QueueError(text, why=TOO_MANY_WAIT)
+                if not background and client is not None and len(client.attached) >= MOST_AWAITED:
+                    text = f"A connection waits for at most {MOST_AWAITED} jobs"
+                    raise QueueError(text, why=TOO_MANY_WAIT)
+                if asked and key is not None:
+                    self.lookups.ask(job, key, full)
+                elif background and self._store is not None:
+                    self._store(job, due or (begins and self.timers.wall(begins)))
+                if not background and client is not None:
                     job.clients = (client,)
                     client.attached[job] = None
             except (QueueError, AccessDenied):
@@ -392,9 +417,12 @@ class Broker:
         except ServerError as error:
             self.statistics.refuse(name, word_of(error), now)
             raise
-        if schedule is not None:
-            self._note_schedule(schedule, number)
-        function.counts.submitted += 1
+        if asked:
+            self.lookups.joined(job, client, schedule)
+        else:
+            function.counts.submitted += 1
+            if schedule is not None:
+                self.lookups.note(schedule, number)
         table.last_number = number
         # As in JobTable.add, which is one call more on the way of each job.
         table.jobs[number] = job
@@ -415,14 +443,6 @@ class Broker:
             self._enqueue(job, now)
         return job
 
-    def _note_schedule(self, schedule: tuple[bytes, float], number: int) -> None:
-        """
-        Remember that a schedule has run.
-
-        @param number: the job with which that is kept; 0 for none.
-        """
-        self.persistence.put_value(StoredValue(SCHEDULED, *schedule, number))
-
     def _join(self, job: Job, client: Peer | None, background: bool) -> None:
         """
         One more asks for this job. A background request makes it outlive the
@@ -442,21 +462,6 @@ class Broker:
             job.join(client)
         job.function.counts.joined += 1
         self.operations.spare(job)
-
-    def named(self, name: bytes, unique: bytes, wanted: Callable[[Job], bool] | None = None) -> Job | None:
-        """
-        The job with this unique; otherwise the one that had it last, if that is still known.
-
-        @param name: its function's; empty for any.
-        @param wanted: whether a job counts; by default each does.
-        """
-        if not name:
-            return self.table.by_unique(unique, wanted) or self.archive.ended.newest(unique, wanted)
-        function = self.functions.by_name.get(name)
-        if function is None:
-            return None
-        job = self.table.uniques.find(function, unique) or self.archive.ended.find(function, unique)
-        return None if job is None or (wanted is not None and not wanted(job)) else job
 
     # Jobs go to workers
 
@@ -635,6 +640,7 @@ class Broker:
         answer a NOOP others are woken. A great many at once take several calls.
         """
         timers = self.timers
+        self.stock.work(now)
         for _ in range(BATCH):
             due = timers.pop_due(now)
             if due is None:
@@ -682,14 +688,15 @@ class Broker:
         @raise AssertionError: something does not agree.
         """
         jobs, functions = self.table.jobs.values(), self.functions.by_name.values()
-        for owner in (self.table, self.dispatcher, self.archive, self.stock, self.lifecycle):
+        for owner in (self.table, self.dispatcher, self.archive, self.stock, self.lookups, self.lifecycle):
             owner.check()
         if not self.halted:
             self.absences.check(self.peers, jobs)
         self.sleepers.check(list(self.peers))
         check_tenants(self.tenants.by_name.values(), self.peers, jobs)
         check_functions(functions, jobs, self.archive.jobs.values())
-        check_statistics(self.statistics, functions, jobs, self.table.rows)
+        # Jobs of which the store is asked are not counted before it has answered.
+        check_statistics(self.statistics, functions, jobs, self.table.rows - len(self.lookups))
         check_timers(self.timers, functions, jobs)
         if self.pager is not None:
             self.pager.check(jobs)

@@ -153,16 +153,18 @@ class Lifecycle:
                 return
         self._stock.stored(job, now)
 
-    def refused(self, job: Job, reason: str, now: float) -> None:
+    def refused(self, job: Job, reason: str, now: float, why: str = STORE_REFUSED) -> None:
         """
         A job could not be stored: it is as if those who submitted it for the
         background had never done so, and they get an ERROR with the reason.
+
+        @param why: the word that it is counted under.
         """
         reply, job.reply = job.reply, None
         assert reply is not None
         code = QueueError.default_code.encode("ascii")
         self._outbox.release(reply, ERROR, code, reason.encode("utf-8"))
-        job.function.counts.refuse(STORE_REFUSED, now)
+        job.function.counts.refuse(why, now)
         if job.ended:
             if job.number in self._archive.jobs:
                 self._archive.forget(job)
@@ -175,6 +177,28 @@ class Lifecycle:
             else:
                 self.end(job, CANCELLED, now, reason=ABANDONED)
             self._dispatcher.advance(job, now)
+
+    def admit(self, job: Job, now: float) -> None:
+        """A foreground job on its way to the store need not go there: it may be handed out."""
+        reply, job.reply = job.reply, None
+        assert reply is not None
+        self._outbox.release(reply, JOB_CREATED, job.naming % job.number)
+        del job.function.delayed[job]
+        due, begins = self._starts.pop(job, (0.0, 0.0))
+        self.make_ready(job, due, begins, now)
+
+    def drop(self, job: Job, now: float) -> None:
+        """
+        A job on its way to the store was none of its own, but the same as another: it is as if it had never
+        been there. Nobody waits for it any more; who looks at it sees it cancelled.
+        """
+        self._dispatcher.leave(job, now)
+        self._starts.pop(job, None)
+        job.state = TO_ENDED[CANCELLED][job.state]
+        self._table.remove(job)
+        job.reply, job.workload = None, b""
+        if (history := job.history) is not None:
+            history.notify(CANCELLED, b"", b"", complete=True)
 
     def make_ready(self, job: Job, due: float, begins: float, now: float) -> None:
         """

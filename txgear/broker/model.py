@@ -5,7 +5,7 @@ Jobs, functions and peers. They point at each other, so they stand together.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
 from txgear.broker.counts import Counts
@@ -34,14 +34,30 @@ class Reply:
     @ivar packet: its type and its arguments, or C{None} before it is known.
     @ivar size: bytes that wait with it.
     @ivar peers: whose output waits for it.
+    @ivar asked: whether the store is asked first if it has the job already, and was told nothing of it.
+    @ivar others: those of the peers whose answer is another one.
     """
 
     __slots__ = ("packet", "peers", "size")
+
+    asked: bool = False
+    others: Mapping[Peer, tuple[int | Data, ...]] | None = None
 
     def __init__(self, size: int) -> None:
         self.packet: tuple[int | Data, ...] | None = None
         self.size = size
         self.peers: list[Peer] = []
+
+
+class AskedReply(Reply):
+    """The same of a job of which the store is asked whether it has it already."""
+
+    __slots__ = ("asked", "others")
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.asked = True
+        self.others = None
 
 
 MOST_NAMED: Final = 100

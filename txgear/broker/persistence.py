@@ -79,6 +79,11 @@ class Persistence:
 
     # Jobs
 
+    @staticmethod
+    def _is_coming(job: Job) -> bool:
+        """Whether a job is on its way to the store."""
+        return (reply := job.reply) is not None and not reply.asked
+
     def add(self, job: Job, due: float = 0.0) -> None:
         """
         Have a background job kept from now on, if anything is. What submitters are answered waits for that.
@@ -92,6 +97,9 @@ class Persistence:
         if (reason := journal.unavailable) is not None:
             journal.retry_soon()
             raise QueueError(reason, why=STORE_UNAVAILABLE)
+        if (reply := job.reply) is not None and reply.asked:
+            # It may be there already. Where it is not, this is called once more.
+            return
         offset = self._timers.offset
         record = JobRecord(
             job.number,
@@ -112,7 +120,8 @@ class Persistence:
             READY,
             self._wake(job, due),
         )
-        job.reply = Reply(job.size)
+        if reply is None:
+            job.reply = Reply(job.size)
         journal.add(job, record, job.workload)
 
     def update(self, job: Job, due: float = 0.0) -> None:
@@ -121,7 +130,7 @@ class Persistence:
 
         @param due: when it is to begin, by the server's time; 0.0 for at once.
         """
-        if self._journal is not None and (job.stored or job.reply is not None):
+        if self._journal is not None and (job.stored or self._is_coming(job)):
             wall = self._timers.wall
             kind = WAITING if due else READY
             self._journal.update(
@@ -153,7 +162,7 @@ class Persistence:
         @raise QueueError: that cannot be kept at present.
         """
         journal = self._journal
-        if journal is not None and (job.stored or job.reply is not None) and journal.unavailable is not None:
+        if journal is not None and (job.stored or self._is_coming(job)) and journal.unavailable is not None:
             journal.retry_soon()
             raise QueueError(journal.unavailable, why=STORE_UNAVAILABLE)
 
@@ -163,7 +172,7 @@ class Persistence:
 
         @param workload: the new one; C{None} if it has not changed.
         """
-        if self._journal is not None and (job.stored or job.reply is not None):
+        if self._journal is not None and (job.stored or self._is_coming(job)):
             self._journal.change(
                 JobChange(
                     job.number,
@@ -178,7 +187,7 @@ class Persistence:
 
     def update_ended(self, job: Job) -> None:
         """A job has ended that is archived, or something of that has changed."""
-        if self._journal is not None and (job.stored or job.reply is not None):
+        if self._journal is not None and (job.stored or self._is_coming(job)):
             wall = self._timers.wall
             self._journal.update(
                 JobUpdate(
@@ -195,18 +204,18 @@ class Persistence:
 
     def put_result(self, job: Job, result: bytes) -> None:
         """Keep the result of a job that has ended; L{update_ended} came before."""
-        if self._journal is not None and (job.stored or job.reply is not None):
+        if self._journal is not None and (job.stored or self._is_coming(job)):
             self._journal.put_result(job.number, result)
 
     def delete(self, job: Job) -> None:
         """A job has ended, and nothing is kept of it."""
-        if self._journal is not None and (job.stored or job.reply is not None):
+        if self._journal is not None and (job.stored or self._is_coming(job)):
             self._journal.delete(job.number)
             self.drop_workload(job)
 
     def delete_all(self, job: Job) -> None:
         """Nothing is kept any more of a job that was archived."""
-        if self._journal is not None and (job.stored or job.reply is not None):
+        if self._journal is not None and (job.stored or self._is_coming(job)):
             self._journal.delete_all(job.number)
 
     # Workloads and results

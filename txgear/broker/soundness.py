@@ -57,7 +57,7 @@ def check_statistics(
 
     @param functions: all that are known.
     @param jobs: those that have not ended and are in memory.
-    @param rows: how many others there are.
+    @param rows: how many others there are; negative for some that are not to be counted.
     @raise AssertionError: something does not agree.
     """
     since: dict[Function, list[float]] = {}

@@ -53,6 +53,8 @@ class Stock:
 
     @ivar wakings: has those taken in whose time comes.
     @ivar restored: the highest number that a job may have which an earlier server took.
+    @ivar met: called with a job that was submitted while the store had it already as another, and with that
+        one, which is in its place now: see L{txgear.broker.lookups}, which sets it.
     """
 
     __slots__ = (
@@ -60,11 +62,13 @@ class Stock:
         "_dispatcher",
         "_functions",
         "_journal",
+        "_kept",
         "_pager",
         "_table",
         "_tenants",
         "_timers",
         "_waiting",
+        "met",
         "restored",
         "wakings",
     )
@@ -92,6 +96,9 @@ class Stock:
         self._waiting: dict[tuple[Function, Tenant | None], int] = {}
         self.restored = 0
         self.wakings = Wakings(self, timers)
+        # Jobs that somebody may need in this turn.
+        self._kept: list[Job] = []
+        self.met: Callable[[Job, Job, float], None]
         if pager is not None:
             pager.read = self._read_ahead
 
@@ -231,14 +238,17 @@ class Stock:
         def done(records: Sequence[JobRecord] | None, workloads: Mapping[int, bytes], later: float) -> None:
             loaded = self._take_all_in(records or (), workloads, later)
             then(records is not None, later)
-            for job in loaded:
-                self.settle(job, later)
-            for job in loaded:
-                if job.state == PAGED:
-                    # What is empty, or first, has its turn.
-                    self._dispatcher.advance(job, later)
+            self._settle_all(loaded, later)
 
         journal.ask(Asking(question, done))
+
+    def _settle_all(self, loaded: Iterable[Job], now: float) -> None:
+        for job in loaded:
+            self.settle(job, now)
+        for job in loaded:
+            if job.state == PAGED:
+                # What is empty, or first, has its turn.
+                self._dispatcher.advance(job, now)
 
     @property
     def may_wake(self) -> bool:
@@ -265,6 +275,26 @@ class Stock:
             then(records, now)
 
         journal.ask(Asking(question, done))
+
+    def bring(self, records: Iterable[JobRecord], now: float) -> list[Job]:
+        """
+        Have jobs in memory that the store has just answered with.
+
+        @return: those that were not; L{keep} is to follow.
+        """
+        return self._take_all_in(records, {}, now)
+
+    def keep(self, jobs: Iterable[Job], now: float) -> None:
+        """These stay in memory for the rest of this turn, whether or not anybody waits for them."""
+        self._kept += jobs
+        if self._kept:
+            self._timers.call_at(now)
+
+    def work(self, now: float) -> None:
+        """Another turn has begun."""
+        if self._kept:
+            kept, self._kept = self._kept, []
+            self._settle_all(kept, now)
 
     def load_handles(self, handles: Iterable[bytes], then: Then, now: float) -> None:
         """
@@ -387,7 +417,7 @@ class Stock:
         if record.state:
             self._archive.take_in(job, record, now)
             return job
-        self._table.take_in(job)
+        other = self._table.take_in(job)
         if record.wake and record.wake != record.due:
             job.history = job.history or History()
             job.history.expires = record.wake - offset
@@ -409,6 +439,8 @@ class Stock:
                 # It is not to be handed out any more.
                 self._dispatcher.withhold(job, now)
             self._timers.add(job, expires)
+        if other is not None:
+            self.met(other, job, now)
         return job
 
     def _make(self, record: JobRecord) -> Job:

@@ -107,15 +107,26 @@ class JobTable:
         if (key := job.key) is not None:
             self.uniques.remove(key, job)
 
-    def take_in(self, job: Job) -> None:
-        """A job is in memory again. Where another has its name by now, both are to be done."""
+    def take_in(self, job: Job) -> Job | None:
+        """
+        A job is in memory again. Where another has its name by now, both are to be done.
+
+        @return: the one that was submitted later as the same, where the store is just asked for that: it is
+            not known by its name any more.
+        """
         self.jobs[job.number] = job
         self.rows -= 1
-        if (key := job.key) is not None:
-            if self.uniques.find(job.function, key) is not None:
+        if (key := job.key) is None:
+            return None
+        other = self.uniques.find(job.function, key)
+        if other is not None:
+            if other.reply is None or not other.reply.asked:
                 job.key = None
-            else:
-                self.uniques.add(key, job)
+                return None
+            self.uniques.remove(key, other)
+            other.key = None
+        self.uniques.add(key, job)
+        return other
 
     def take_all_in(self, jobs: Collection[Job]) -> None:
         """The same for these."""

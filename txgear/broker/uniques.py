@@ -25,6 +25,10 @@ class Item(Protocol):
     def function(self) -> object:
         """Whose uniques it shares."""
 
+    @property
+    def number(self) -> int:
+        """Its place in the order in which they came."""
+
 
 T = TypeVar("T", bound=Item)
 
@@ -88,16 +92,19 @@ class Uniques(Generic[T]):
         @param wanted: whether a job counts; by default each does.
         """
         found = self.jobs.get(unique)
-        if wanted is None:
-            return found[-1] if isinstance(found, list) else found
-        if found is None:
-            return None
-        several = reversed(found) if isinstance(found, list) else (found,)
-        return next((job for job in several if wanted(job)), None)
+        if found is None or (wanted is None and not isinstance(found, list)):
+            return found
+        several = found if isinstance(found, list) else (found,)
+        # They may have come into memory in another order.
+        return max(
+            (job for job in several if wanted is None or wanted(job)),
+            key=lambda job: job.number,
+            default=None,
+        )
 
-    def named(self, unique: bytes) -> list[T]:
-        """All with this unique, of whatever function."""
-        found = self.jobs.get(unique, [])
+    def named(self, key: Key) -> list[T]:
+        """All with this key, of whatever function."""
+        found = self.jobs.get(key, [])
         return list(found) if isinstance(found, list) else [found]
 
     def add(self, key: Key, job: T) -> None:

@@ -102,7 +102,7 @@ class Outbox:
             who add to it are not to be read for now.
         """
         if reply.packet is not None:
-            self.send(peer, *reply.packet)
+            self.send(peer, *_packet_for(peer, reply, reply.packet))
             return
         held = self._held.get(peer)
         if held is None:
@@ -173,7 +173,7 @@ class Outbox:
                     break
                 else:
                     held.size -= item.size
-                    ready.append(item.packet)
+                    ready.append(item.packet if item.others is None else _packet_for(peer, item, item.packet))
                 items.popleft()
             if ready:
                 self._pending.setdefault(peer, []).extend(ready)
@@ -243,6 +243,11 @@ class Outbox:
                         call()
         finally:
             self._flushing = False
+
+
+def _packet_for(peer: Peer, reply: Reply, packet: Packet) -> Packet:
+    """What of an answer is for this peer."""
+    return packet if reply.others is None else reply.others.get(peer, packet)
 
 
 def _size(packet: Packet) -> int:
