@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import Any
 
-from txgear.broker.model import Job, Peer
+from txgear.broker.model import Job, Peer, Reply
 from txgear.broker.records import JobRecord, JobUpdate
-from txgear.broker.states import DELAYED, QUEUED, RUNNING, STORING
+from txgear.broker.states import CANCELLED, DELAYED, QUEUED, RUNNING, STORING
 from txgear.errors import STORE_UNAVAILABLE, QueueError
 from txgear.protocol.constants import ERROR, HIGH, JOB_CREATED, LOW, WORK_COMPLETE, WORK_FAIL
 from txgear.protocol.packets import Pieces
@@ -149,6 +150,39 @@ class StoringTests(DurableBrokerTestCase):
         job = fixture.submit(None)
         self.assertIsNone(job.reply_for(background=True))
         self.assertEqual((job.state, job.stored), (QUEUED, False))
+
+
+class AskedTests(DurableBrokerTestCase):
+    """Jobs on their way to the store that do not come there: see L{txgear.broker.lookups}."""
+
+    def on_its_way(self, **rest: Any) -> tuple[Job, Reply]:
+        job = self.fixture.submit(None, workload=b"work", **rest)
+        assert job.reply is not None
+        return job, job.reply
+
+    def test_one_need_not_go_there(self) -> None:
+        job, reply = self.on_its_way()
+        self.broker.lifecycle.admit(job, self.fixture.now)
+        self.assertEqual((reply.packet, job.reply, job.state), ((JOB_CREATED, job.handle), None, QUEUED))
+
+    def test_one_that_is_to_begin_later(self) -> None:
+        for rest in ({"due": START + 10}, {"delay": 10.0}):
+            job, _ = self.on_its_way(**rest)
+            self.broker.lifecycle.admit(job, self.fixture.now)
+            self.assertEqual(job.state, DELAYED)
+            self.fixture.pass_time(10)
+            self.assertEqual(job.state, QUEUED)
+
+    def test_one_was_none_of_its_own(self) -> None:
+        for rest in ({}, {"due": START + 10}, {"settings": {"timeout": 3}}):
+            job, reply = self.on_its_way(**rest)
+            told = self.outcome(job) if job.history is not None else [(CANCELLED, b"", b"", True)]
+            self.broker.lifecycle.drop(job, self.fixture.now)
+            self.assert_gone(job)
+            self.assertEqual((reply.packet, job.reply, job.state), (None, None, CANCELLED))
+            self.assertEqual((told, self.journal.deleted), ([(CANCELLED, b"", b"", True)], []))
+            # It was never counted.
+            job.function.counts.submitted -= 1
 
 
 class ForegroundMadeBackgroundTests(DurableBrokerTestCase):

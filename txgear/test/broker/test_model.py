@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from txgear.broker.about import About, State
 from txgear.broker.lanes import Lanes
 from txgear.broker.limits import Throttle
-from txgear.broker.model import MOST_NAMED, Appointment, Function, Job, Peer, Reply
+from txgear.broker.model import MOST_NAMED, Appointment, AskedReply, Function, Job, Peer, Reply
 from txgear.broker.sharedlanes import SharedLanes
 from txgear.broker.states import (
     CANCELLED,
@@ -89,6 +89,11 @@ class JobTests(SynchronousTestCase):
         ):
             job.state = state
             self.assertIs(job.reply_for(background), job.reply if waits else None)
+
+    def test_an_answer_that_waits_for_a_question_first(self) -> None:
+        reply = AskedReply(7)
+        self.assertEqual((reply.asked, reply.others, reply.size), (True, None, 7))
+        self.assertEqual((Reply(7).asked, Reply(7).others), (False, None))
 
     def test_it_shows_its_state(self) -> None:
         self.assertEqual(repr(make_job()), "<Job b'H:test:1' of b'f', new>")

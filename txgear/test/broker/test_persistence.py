@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.history import Attempt, History
-from txgear.broker.model import Job
+from txgear.broker.model import AskedReply, Job
 from txgear.broker.paging import Pager
 from txgear.broker.persistence import Persistence
 from txgear.broker.records import PAUSED, WAITING, JobChange, JobRecord, JobUpdate, StoredValue
@@ -100,6 +100,20 @@ class JobTests(KeptTestCase):
         self.persistence.update(job)
         kept = [self.journal.adding[0].record.history, *(move.history for move in self.journal.updates)]
         self.assertEqual(kept, [b'{"tenant":"web"}'] * 2 + [b'{"tenant":"web","settings":{"timeout":3}}'])
+
+    def test_one_that_may_be_there_already_is_told_later(self) -> None:
+        """And nothing is said of it before."""
+        job = make_job(workload=b"four")
+        reply = job.reply = AskedReply(4)
+        self.persistence.add(job)
+        self.persistence.update(job)
+        self.persistence.delete(job)
+        self.assertEqual((self.journal.adding, self.journal.updates, self.journal.deleted), ([], [], []))
+        reply.asked = False
+        self.persistence.add(job)
+        self.persistence.update(job)
+        self.assertIs(self.journal.adding[0].reply, reply)
+        self.assertEqual(len(self.journal.updates), 1)
 
     def test_while_the_store_is_away_none_is_taken(self) -> None:
         """And it had better be tried again soon."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.model import Function, Job, Peer
+from txgear.broker.model import AskedReply, Function, Job, Peer, Reply
 from txgear.broker.records import LAST_NUMBER
 from txgear.broker.states import DONE
 from txgear.broker.table import MAX_PREFIX, JobTable, check_prefix, job_of_handle, naming_of
@@ -140,6 +140,42 @@ class JobsTests(TableTestCase):
         self.assertIs(self.table.by_unique(b"v"), other)
         self.table.add_again(make_job(self.function, 4))
         self.assertEqual(len(self.table.jobs), 4)
+
+
+class RowTests(TableTestCase):
+    """Jobs that are in memory no more, and again."""
+
+    def let_go(self, number: int, unique: bytes = b"u") -> Job:
+        job = self.add(number, unique)
+        self.table.let_go(job)
+        self.assertNotIn(number, self.table.jobs)
+        return job
+
+    def test_it_is_counted_as_before(self) -> None:
+        job, other = self.let_go(1), self.let_go(2, b"")
+        self.assertEqual((len(self.table), self.table.rows, self.function.bytes), (2, 2, 8))
+        self.assertIsNone(self.table.by_unique(b"u"))
+        for each in (job, other):
+            self.assertIsNone(self.table.take_in(each))
+        self.assertEqual((len(self.table), self.table.rows), (2, 0))
+        self.assertIs(self.table.by_unique(b"u"), job)
+
+    def test_another_has_its_name_by_now(self) -> None:
+        """Both are to be done; that one may be on its way to the store."""
+        for reply in (None, Reply(0)):
+            self.setUp()
+            job, other = self.let_go(1), self.add(2, b"u")
+            other.reply = reply
+            self.assertIsNone(self.table.take_in(job))
+            self.assertEqual((job.key, self.table.by_unique(b"u")), (None, other))
+            self.table.check()
+
+    def test_another_may_be_the_same(self) -> None:
+        """Of that the store was asked."""
+        job, other = self.let_go(1), self.add(2, b"u")
+        other.reply = AskedReply(0)
+        self.assertIs(self.table.take_in(job), other)
+        self.assertEqual((other.key, self.table.by_unique(b"u")), (None, job))
 
 
 class NumbersTests(TableTestCase):

@@ -40,7 +40,9 @@ class UniquesTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.uniques: Uniques[Job] = Uniques()
         self.functions = [Function(b"f"), Function(b"g"), Function(b"h")]
-        self.jobs = [make_job(function, unique=b"u") for function in self.functions]
+        self.jobs = [
+            make_job(function, number, unique=b"u") for number, function in enumerate(self.functions, 1)
+        ]
 
     def found(self) -> list[Job | None]:
         return [self.uniques.find(function, b"u") for function in self.functions]
@@ -90,3 +92,8 @@ class UniquesTests(SynchronousTestCase):
         self.uniques.remove(b"u", self.jobs[2])
         self.assertIs(self.uniques.newest(b"u"), self.jobs[1])
         self.assertIsNone(self.uniques.newest(b"v"))
+
+    def test_it_is_the_newest_whenever_it_came(self) -> None:
+        for one in reversed(self.jobs):
+            self.uniques.add(b"u", one)
+            self.assertIs(self.uniques.newest(b"u"), self.jobs[2])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.model import Peer, Reply
+from txgear.broker.model import AskedReply, Peer, Reply
 from txgear.protocol.constants import ECHO_RES, JOB_CREATED, NOOP, TEXT
 from txgear.protocol.packets import Packet, Pieces
 from txgear.server.outbox import MOST_HELD, MOST_HELD_BYTES, Outbox
@@ -142,6 +142,16 @@ class OrderTests(HeldTestCase):
         self.outbox.hold(self.other, shared)
         self.assertEqual(self.answer(shared), [self.created(1)] * 2)
         self.assertEqual(self.other_line.take(), [self.created(1)])
+
+    def test_some_hear_another_answer(self) -> None:
+        shared = AskedReply(1)
+        self.outbox.hold(self.peer, shared)
+        self.outbox.hold(self.other, shared)
+        shared.others = {self.other: echo(b"no")}
+        self.outbox.release(shared, *self.created(1))
+        self.outbox.hold(self.other, shared)
+        self.assertEqual(self.answer(), [self.created(1)])
+        self.assertEqual(self.other_line.take(), [echo(b"no")] * 2)
 
     def test_the_answer_may_be_there_already(self) -> None:
         reply = NumberedReply(1)
