@@ -367,9 +367,7 @@ class Broker:
             table = self.table
             begins = now + delay if delay else 0.0
             full: QueueError | None = None
-            asked = False
-            if key is not None and (table.rows or (function.kept and self.archive.rows)):
-                asked = self.lookups.may_hide(key)
+            asked = key is not None and (table.rows or function.kept) and self.lookups.may_hide(key)
             try:
                 if rare:
                     done = None if key is None else self.archive.still_done(function, key, now)
