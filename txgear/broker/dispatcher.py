@@ -178,6 +178,9 @@ class Dispatcher:
         # In this order, as the lane is not to look empty.
         lanes.add_row(job, job.tenant)
         lanes.remove_overflow(job)
+        if self._pager is not None:
+            # Its workload may just be on its way, for somebody who wants it.
+            self._pager.ask(job.function, job.priority, now)
 
     def add_rows(
         self, function: Function, priority: int, tenant: Tenant | None, count: int, now: float

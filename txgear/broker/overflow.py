@@ -121,11 +121,14 @@ class Overflow(Generic[T]):
         return min(rows.read_to for rows in self.rows.values())
 
     def may_spare(self, item: T) -> bool:
-        """Whether an item can become a row: then no other may be handed out that is behind it."""
+        """
+        Whether an item can become a row: then no other may be handed out that is behind it. The first one
+        stays: it is wanted next, and says since when there is something.
+        """
         if item in self._beyond:
             return True
         items = self.items
-        return bool(items) and items[-1] is item and item not in self._stale
+        return bool(items) and items[-1] is item and item not in self._stale and self.first() is not item
 
     def may_pass_by(self, place: int) -> bool:
         """The same of one that is about to come."""

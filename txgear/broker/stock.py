@@ -149,13 +149,19 @@ class Stock:
 
     def stored(self, job: Job, now: float) -> None:
         """The store has a job that can be handed out, and is in no place: now it is queued, or a row."""
-        pager, lanes = self._pager, job.function.lanes
+        journal, pager, lanes = self._journal, self._pager, job.function.lanes
+        assert journal is not None
         assert pager is not None
         if pager.has_room(job):
             pager.used += job.size
         else:
             full = pager.crowded or job.tenant in lanes.rows(job.priority)
-            if full and self._is_free(job, now) and lanes.may_pass_by(job) and not self._dispatcher.draining:
+            if (
+                full
+                and self._is_free(job, now)
+                and lanes.may_pass_by(job)
+                and not (self._dispatcher.draining or journal.pending(job.number))
+            ):
                 self._forget(job)
                 self._dispatcher.pass_by(job, now)
                 return

@@ -1,0 +1,553 @@
+"""
+Any sequence of events, with a store and next to no memory: nearly all jobs are rows of the store, which
+answers late, in its own order, and of what was a while ago.
+
+The model says which jobs there are, whose turn it is, what is told of them and what the store has in the end;
+which of them are in memory, and when, it does not know.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from txgear.broker.broker import Broker
+from txgear.broker.model import Function, Job, Peer
+from txgear.broker.paging import JOB_BYTES, Pager
+from txgear.broker.records import PAUSED
+from txgear.broker.rules import Rules
+from txgear.broker.sharedlanes import SharedLanes
+from txgear.broker.tenants import Quota
+from txgear.errors import ServerError
+from txgear.policies import CLASSIC, Policies
+from txgear.protocol.constants import NOOP, PRIORITIES, WORK_COMPLETE, WORK_FAIL
+from txgear.stores.memory import MemoryStore
+from txgear.test.broker.test_broker_machine import drawn_from
+from txgear.test.support.broker import FakeOutbox
+from txgear.test.support.clock import START
+from txgear.test.support.extras import (
+    HealthCheck,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+    settings,
+    st,
+)
+from txgear.test.support.lazyjournal import LazyJournal
+from txgear.test.support.model_rows import READY, RUNNING, STORING, RowJob, RowsModel
+
+FUNCTIONS = (b"f", b"g")
+PEERS = tuple(range(4))
+PLACES = tuple(range(12))
+LONG = b"x" * 150
+TENANTS = (None, None, "a", "b")
+BUDGETS = (0, JOB_BYTES, 3 * JOB_BYTES, 10 * JOB_BYTES)
+BOUNDS: tuple[dict[str, int], ...] = ({}, {}, {"a": 1}, {"a": 2, "b": 1})
+
+ROWS_EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = {
+    "come": (1, {"tenant": TENANTS}),
+    "go": (1, {"index": PEERS}),
+    "can_do": (3, {"index": PEERS, "name": FUNCTIONS}),
+    "cant_do": (1, {"index": PEERS, "name": FUNCTIONS}),
+    "submit": (
+        6,
+        {
+            "index": PEERS,
+            "name": FUNCTIONS,
+            "workload": (b"", b"one", LONG),
+            "priority": PRIORITIES,
+            "background": (True, True, False),
+        },
+    ),
+    "flood": (
+        4,
+        {
+            "index": PEERS,
+            "name": FUNCTIONS,
+            "workload": (b"", b"one", LONG),
+            "priority": PRIORITIES,
+            "count": (3, 8),
+            "written": (True, True, False),
+        },
+    ),
+    "grab": (10, {"index": PEERS}),
+    "sleep": (4, {"index": PEERS}),
+    "answer": (5, {"index": PEERS, "what": ("work_complete", "work_complete", "work_fail")}),
+    "lose": (3, {"index": PEERS, "name": FUNCTIONS}),
+    "cancel": (2, {"which": PLACES}),
+    "reprioritise": (3, {"which": PLACES, "priority": PRIORITIES}),
+    "move": (3, {"which": PLACES, "name": FUNCTIONS}),
+    "correct": (2, {"which": PLACES, "workload": (b"", b"two", LONG)}),
+    "pause": (1, {"name": FUNCTIONS}),
+    "resume": (2, {"name": FUNCTIONS}),
+    "set_quotas": (1, {"bounds": BOUNDS}),
+    "set_turns": (1, {"turns": (True, False)}),
+    "write": (5, {"ends": (True, False)}),
+    "find": (8, {"most": (1, 2, 100), "ends": (True, True, False), "lost": (False,) * 7 + (True,)}),
+    "load": (4, {"ends": (True, False)}),
+    "end": (4, {}),
+    "settle": (2, {}),
+    "restart": (1, {}),
+    "pass_time": (1, {"seconds": (0.5, 3.0)}),
+}
+"""What may happen, how often that is tried, and with what."""
+
+
+class RowsMachine(RuleBasedStateMachine):
+    """Each event happens to both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = START
+        self.outbox = FakeOutbox()
+        self.model = RowsModel()
+        self.store = MemoryStore()
+        self.store.open()
+        self.handles: list[bytes] = []
+        self.expected: list[tuple[Peer, bytes, int]] = []
+        self.turns = False
+        # Those included that have ended.
+        self.all_jobs: dict[int, RowJob] = {}
+
+    @initialize(budget=st.sampled_from(BUDGETS))
+    def start(self, budget: int) -> None:
+        self.budget = budget
+        self.begin()
+
+    def begin(self) -> None:
+        self.journal = LazyJournal(self.store)
+        self.broker = Broker(self.outbox, Rules(b"H:test", queue_memory=self.budget), self.journal)
+        self.journal.listener = self.broker.store_events
+        self.peers: list[Peer] = []
+        self.model.last_number += 5
+        self.broker.store_events.reserve(self.model.last_number + 1, 100_000)
+        self.put_quotas()
+        self.put_policies()
+        self.broker.store_events.begin(self.store.lanes(), self.store.values(), self.now)
+        for tenant in (None, "a"):
+            self.come(tenant)
+
+    @rule(event=drawn_from(ROWS_EVENTS))
+    def happen(self, event: tuple[str, dict[str, Any]]) -> None:
+        self.step(event)
+
+    def step(self, event: tuple[str, dict[str, Any]]) -> None:
+        name, arguments = event[0], event[1].copy()
+        if "index" in arguments:
+            arguments["peer"] = self.peers[arguments.pop("index") % len(self.peers)]
+        if "which" in arguments:
+            which = arguments.pop("which")
+            arguments["handle"] = self.handles[-1 - which % len(self.handles)] if self.handles else b"H:no:1"
+        getattr(self, name)(**arguments)
+        self.hear()
+
+    def hear(self) -> None:
+        """Clients are told what they are to be told, and nothing else."""
+        told = [(peer, bytes(said[1]), said[0]) for peer, said in self.outbox.take() if said != (NOOP,)]
+        assert Counter(told) == Counter(self.expected), (told, self.expected)
+        self.expected = []
+
+    def expect(self, job: RowJob, kind: int) -> None:
+        self.expected += [(client, job.handle, kind) for client in job.clients]
+
+    @property
+    def pager(self) -> Pager:
+        assert self.broker.pager is not None
+        return self.broker.pager
+
+    # Peers
+
+    def come(self, tenant: str | None) -> None:
+        if len(self.peers) < len(PEERS):
+            peer = Peer(len(self.peers), "192.0.2.1")
+            self.broker.connect(peer)
+            if tenant is not None:
+                self.broker.identify(peer, self.broker.tenants.get(tenant))
+            self.peers.append(peer)
+
+    def go(self, peer: Peer) -> None:
+        if len(self.peers) < 2:
+            return
+        self.peers.remove(peer)
+        for job in list(self.model.jobs.values()):
+            if peer in job.clients:
+                job.clients.remove(peer)
+                if not job.clients and not job.background and job.state != RUNNING:
+                    self.model.end(job)
+        for job in self.at(peer):
+            self.lose_job(job)
+        self.broker.disconnect(peer, self.now)
+        self.broker.expire(self.now)
+
+    def at(self, peer: Peer) -> list[RowJob]:
+        """What a worker has."""
+        numbers = [job.number for job in peer.running.values()]
+        return [self.model.jobs[number] for number in numbers]
+
+    def can_do(self, peer: Peer, name: bytes) -> None:
+        self.broker.can_do(peer, name, 0.0, self.now)
+
+    def cant_do(self, peer: Peer, name: bytes) -> None:
+        for job in self.at(peer):
+            if job.function == name:
+                self.lose_job(job)
+        self.broker.cant_do(peer, name, self.now)
+
+    def lose_job(self, job: RowJob) -> None:
+        if not self.model.lose(job):
+            self.model.end(job)
+
+    # Jobs
+
+    def submit(self, peer: Peer, name: bytes, workload: bytes, priority: int, background: bool) -> None:
+        job = self.broker.submit(peer, name, b"", workload, self.now, priority, background)
+        self.handles.append(job.handle)
+        tenant = peer.tenant and peer.tenant.name
+        number = self.model.next_number()
+        assert job.number == number
+        known = RowJob(number, job.handle, name, priority, workload, background, tenant, place=number)
+        self.model.jobs[number] = self.all_jobs[number] = known
+        if background:
+            known.state = STORING
+        else:
+            known.clients.append(peer)
+            self.model.arrive(known)
+
+    def flood(
+        self, peer: Peer, name: bytes, workload: bytes, priority: int, count: int, written: bool
+    ) -> None:
+        for _ in range(count):
+            self.submit(peer, name, workload, priority, True)
+        if written:
+            self.end()
+            self.write(ends=True)
+
+    def grab(self, peer: Peer) -> None:
+        lanes = {name: function.lanes for name, function in self.broker.functions.by_name.items()}
+        counts = {name: list(each.counts) for name, each in lanes.items()}
+        job = self.broker.grab(peer, self.now)
+        known = None if job is None else self.model.jobs[job.number]
+        if job is not None and known is not None:
+            assert (known.state, known.workload) == (READY, bytes(job.workload)), known
+            assert known.function in {function.name for function in peer.abilities}
+            assert known in self.model.ready(known.function, known.priority), "it is held back"
+            assert self.model.is_next(known), known
+        for priority in PRIORITIES:
+            able = [f.name for f in peer.abilities if self.model.ready(f.name, priority)]
+            if known is not None and known.priority == priority:
+                assert known.function in able
+                self.model.grab(known, peer)
+                return
+            assert not any(counts[name][priority] for name in able), "it could have been handed out"
+            if able and self.pager.trusts(self.now):
+                assert known is None, "what is lower has to wait"
+                return
+            assert not (able and self.journal.idle), "nobody reads what is to be handed out"
+        assert known is None
+
+    def sleep(self, peer: Peer) -> None:
+        self.broker.pre_sleep(peer, self.now)
+
+    def answer(self, peer: Peer, what: str) -> None:
+        if not peer.running:
+            return
+        handle = next(reversed(peer.running))
+        known = self.model.jobs[peer.running[handle].number]
+        self.expect(known, WORK_COMPLETE if what == "work_complete" else WORK_FAIL)
+        self.model.end(known)
+        arguments = (b"",) if what == "work_complete" else ()
+        getattr(self.broker, what)(peer, handle, *arguments, self.now)
+
+    def lose(self, peer: Peer, name: bytes) -> None:
+        """A worker gets a job of this function, and loses it."""
+        self.can_do(peer, name)
+        self.grab(peer)
+        self.cant_do(peer, name)
+
+    # Operators
+
+    def act(self, handle: bytes, do: Callable[[Job, RowJob], None]) -> None:
+        """Something is done to a job, wherever it is, as soon as it is in memory."""
+
+        def then(found: bool, now: float) -> None:
+            if not found:
+                return
+            job = self.broker.table.by_handle(handle)
+            number = int(handle.rpartition(b":")[2])
+            known = self.model.jobs.get(number)
+            assert (job is None) == (known is None), (handle, job, known)
+            if job is not None and known is not None:
+                do(job, known)
+
+        self.broker.stock.load_handles([handle], then, self.now)
+
+    def cancel(self, handle: bytes) -> None:
+        def do(job: Job, known: RowJob) -> None:
+            self.expect(known, WORK_FAIL)
+            self.model.end(known)
+            assert self.broker.operations.cancel(handle, self.now)
+
+        self.act(handle, do)
+
+    def change(self, handle: bytes, able: Callable[[RowJob], bool], order: Callable[[Job], None]) -> None:
+        def do(job: Job, known: RowJob) -> None:
+            expected = able(known)
+            try:
+                order(job)
+            except ServerError:
+                assert not expected, known
+            else:
+                assert expected, known
+
+        self.act(handle, do)
+
+    def reprioritise(self, handle: bytes, priority: int) -> None:
+        def able(known: RowJob) -> bool:
+            if known.state == RUNNING:
+                return False
+            if known.priority != priority:
+                known.priority = priority
+                self.put_behind(known)
+            return True
+
+        self.change(handle, able, lambda job: self.broker.operations.reprioritise(job, priority, self.now))
+
+    def move(self, handle: bytes, name: bytes) -> None:
+        def able(known: RowJob) -> bool:
+            if known.state == RUNNING or known.function == name:
+                return False
+            known.function = name
+            self.put_behind(known)
+            return True
+
+        self.change(handle, able, lambda job: self.broker.operations.move(job, name, self.now))
+
+    def put_behind(self, known: RowJob) -> None:
+        if known.state == READY:
+            self.model.put_last(known)
+            self.model.arrive(known)
+
+    def correct(self, handle: bytes, workload: bytes) -> None:
+        def able(known: RowJob) -> bool:
+            if known.state == RUNNING:
+                return False
+            known.workload = workload
+            return True
+
+        self.change(handle, able, lambda job: self.broker.operations.correct(job, workload, self.now))
+
+    def pause(self, name: bytes) -> None:
+        self.model.paused.add(name)
+        self.broker.operations.pause(name, self.now)
+
+    def resume(self, name: bytes) -> None:
+        self.model.paused.discard(name)
+        self.broker.operations.resume(name, self.now)
+
+    def set_quotas(self, bounds: dict[str, int]) -> None:
+        self.model.bounds = bounds
+        self.put_quotas()
+
+    def put_quotas(self) -> None:
+        quotas = {name: Quota(running=bound) for name, bound in self.model.bounds.items()}
+        self.broker.tenants.set_quotas(quotas, self.now)
+
+    def set_turns(self, turns: bool) -> None:
+        self.turns = turns
+        self.put_policies()
+
+    def put_policies(self) -> None:
+        """Functions take turns among tenants, or not."""
+        policy = CLASSIC.with_settings({"turns": True})
+        rules = [("*", policy)] if self.turns else []
+        self.broker.operations.set_policies(Policies(rules), self.now)
+
+    # The store
+
+    def write(self, ends: bool) -> None:
+        self.journal.begin_write()
+        if ends:
+            self.end()
+
+    def find(self, most: int, ends: bool, lost: bool) -> None:
+        self.journal.begin_answers(most, lost)
+        if ends:
+            self.end()
+
+    def load(self, ends: bool) -> None:
+        self.journal.begin_load()
+        if ends:
+            self.end()
+
+    def end(self) -> None:
+        new = list(self.journal._writing.new_jobs)
+        for number in new:
+            known = self.model.jobs.get(number)
+            if known is not None:
+                known.stored = True
+                if known.state == STORING:
+                    self.model.arrive(known)
+        self.journal.end(self.now)
+        self.hear()
+
+    def settle(self) -> None:
+        """Whatever was asked of the store is done."""
+        for _ in range(1000):
+            if self.journal.idle:
+                break
+            self.end()
+            self.journal.begin_write()
+            self.end()
+            self.journal.begin_answers(100, lost=False)
+            self.end()
+            self.journal.begin_load()
+            self.end()
+        assert self.journal.idle, "it never comes to an end"
+        self.compare_store()
+        self.memory_is_bounded()
+        self.nobody_waits_in_vain()
+
+    def restart(self) -> None:
+        """The server goes, and another takes its place; what is on its way is not written."""
+        self.end()
+        there = {record.number: record for record in self.store.replay(0, 10**6)}
+        self.model.jobs = {}
+        for number, record in there.items():
+            # One that has ended, and of which that is not written, is done again.
+            known = self.all_jobs[number]
+            known.function, known.priority, known.place = record.function, record.priority, record.place
+            known.retries, known.workload = record.retries, self.store.workloads([number])[number]
+            known.clients, known.background, known.stored = [], True, True
+            self.model.jobs[number] = known
+        for known in sorted(self.model.jobs.values(), key=lambda known: known.place):
+            self.model.arrive(known)
+        self.model.paused = {value.name for value in self.store.values() if value.kind == PAUSED}
+        self.begin()
+
+    def pass_time(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self.broker.timers.deadline <= end:
+            self.now = max(self.broker.timers.deadline, self.now)
+            self.broker.expire(self.now)
+        self.now = end
+
+    # What is always true
+
+    @invariant()
+    def it_counts_right(self) -> None:
+        self.broker.check()
+        jobs = list(self.model.jobs.values())
+        assert len(self.broker.table) == len(jobs), (len(self.broker.table), jobs)
+        for name in FUNCTIONS:
+            function = self.broker.functions.by_name.get(name)
+            own = [job for job in jobs if job.function == name]
+            assert (0 if function is None else function.total) == len(own), name
+            assert (0 if function is None else function.bytes) == sum(len(job.workload) for job in own), name
+        for name in ("a", "b"):
+            tenant = self.broker.tenants.get(name)
+            assert tenant.queued == sum(job.tenant == name for job in jobs), name
+
+    # When the store has done all that it was asked for
+
+    def compare_store(self) -> None:
+        kept = {record.number: record for record in self.store.replay(0, 10**6)}
+        expected = {number: job for number, job in self.model.jobs.items() if job.stored}
+        assert kept.keys() == expected.keys(), (kept.keys(), expected.keys())
+        for number, job in expected.items():
+            record = kept[number]
+            assert (record.function, record.priority, record.place, record.retries) == (
+                job.function,
+                job.priority,
+                job.place,
+                job.retries,
+            ), (record, job)
+            assert self.store.workloads([number])[number] == job.workload
+
+    def memory_is_bounded(self) -> None:
+        """What is in memory beyond the budget has a reason; nobody waits for what is behind rows."""
+        for function in self.broker.functions.by_name.values():
+            for job in self.behind_rows(function):
+                rows = function.lanes.rows(job.priority).get(job.tenant)
+                read_ahead = rows is None or job.place <= rows.read_to
+                assert self.model.jobs[job.number].clients or read_ahead, job
+        pinned = [job for job in self.model.jobs.values() if job.state == RUNNING or job.clients]
+        spare = sum(
+            (len(function.workers) + 1) * len(PRIORITIES) * 3
+            for function in self.broker.functions.by_name.values()
+        )
+        most = self.budget // JOB_BYTES + len(pinned) + spare
+        assert len(self.broker.table.jobs) <= most, (self.broker.table.jobs, most)
+
+    @staticmethod
+    def behind_rows(function: Function) -> list[Job]:
+        """Jobs in memory before which there are rows of the same lane."""
+        lanes = function.lanes
+        every = (
+            [party.lanes for party in lanes.parties.values()] if isinstance(lanes, SharedLanes) else [lanes]
+        )
+        overflows = [overflow for each in every for overflow in each.overflow.values()]
+        return [
+            job for overflow in overflows for job in set(overflow.upcoming()) - set(overflow.before_rows())
+        ]
+
+    def nobody_waits_in_vain(self) -> None:
+        for peer in self.peers:
+            assert peer.barred is None, "nothing is being read any more"
+            if peer.asleep:
+                for function in peer.abilities:
+                    ready = [job for p in PRIORITIES for job in self.model.ready(function.name, p)]
+                    assert not ready or function.woken, (peer, function, ready)
+
+    def teardown(self) -> None:
+        """In the end a worker does all that is left."""
+        if not hasattr(self, "broker"):
+            return
+        self.settle()
+        for name in FUNCTIONS:
+            self.resume(name)
+        self.set_quotas({})
+        for peer in self.peers[1:]:
+            self.go(peer)
+            self.hear()
+        (last,) = self.peers
+        while last.running:
+            self.answer(last, "work_complete")
+        for name in FUNCTIONS:
+            self.can_do(last, name)
+        for _ in range(1000):
+            if not self.model.jobs:
+                break
+            self.settle()
+            self.grab(last)
+            self.answer(last, "work_complete")
+            self.hear()
+            self.it_counts_right()
+        assert not self.model.jobs
+        self.settle()
+        assert not self.broker.table.jobs
+        assert not self.pager.used
+
+
+def run_machine(examples: int = 60) -> None:
+    """The same runs each time."""
+    run_state_machine_as_test(
+        RowsMachine,
+        settings=settings(
+            derandomize=True,
+            database=None,
+            deadline=None,
+            max_examples=examples,
+            stateful_step_count=80,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )
+
+
+class RowsMachineTests(SynchronousTestCase):
+    def test_any_sequence_of_events(self) -> None:
+        run_machine()

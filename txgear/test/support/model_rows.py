@@ -1,0 +1,125 @@
+"""
+What a broker does whose store has more jobs than fit into its memory, as far as anybody sees it: which jobs
+there are, which may be handed out next, and what is told of them. Where a job is, is no business of it.
+
+L{txgear.test.broker.test_broker_machine_rows} holds the broker against it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from txgear.broker.model import Peer
+
+STORING, WAITING, READY, RUNNING = "storing", "waiting", "ready", "running"
+
+
+@dataclass(eq=False)
+class RowJob:
+    """
+    A job that has not ended.
+
+    @ivar place: its turn by the store, and
+    @ivar order: by when it came into its lane; where both say so, one is before another.
+    @ivar returned: whether it is before all that have never been handed out.
+    @ivar stored: whether the store has it.
+    """
+
+    number: int
+    handle: bytes
+    function: bytes
+    priority: int
+    workload: bytes
+    background: bool
+    tenant: str | None
+    clients: list[Peer] = field(default_factory=list)
+    state: str = READY
+    place: int = 0
+    order: int = 0
+    returned: bool = False
+    stored: bool = False
+    retries: int = 0
+    due: float = 0.0
+    worker: Peer | None = None
+
+    def is_before(self, other: RowJob) -> bool:
+        """Whether the other one must not be handed out before this one; both are of one lane."""
+        if self.returned != other.returned:
+            return self.returned
+        if self.returned:
+            return self.place < other.place
+        return self.order < other.order and self.place < other.place
+
+
+class RowsModel:
+    """
+    @ivar jobs: those that have not ended, by number.
+    @ivar last_number: the last number or place that was given out.
+    @ivar paused: functions of which nothing is handed out.
+    @ivar bounds: how many jobs of a tenant may be at workers; only of those that have a bound.
+    """
+
+    def __init__(self) -> None:
+        self.jobs: dict[int, RowJob] = {}
+        self.last_number = 0
+        self.paused: set[bytes] = set()
+        self.bounds: dict[str, int] = {}
+        self._arrivals = 0
+
+    def next_number(self) -> int:
+        self.last_number += 1
+        return self.last_number
+
+    def arrive(self, job: RowJob) -> None:
+        """It can be handed out, and is behind all others."""
+        self._arrivals += 1
+        job.state, job.order, job.returned, job.worker, job.due = READY, self._arrivals, False, None, 0.0
+
+    def put_last(self, job: RowJob) -> None:
+        job.place = self.next_number()
+
+    def held(self, tenant: str | None) -> bool:
+        """Whether as many of its jobs are at workers as may be."""
+        if tenant is None or tenant not in self.bounds:
+            return False
+        running = sum(job.state == RUNNING and job.tenant == tenant for job in self.jobs.values())
+        return running >= self.bounds[tenant]
+
+    def ready(self, function: bytes, priority: int) -> list[RowJob]:
+        """What may be handed out of one lane, some time."""
+        if function in self.paused:
+            return []
+        return [
+            job
+            for job in self.jobs.values()
+            if (job.function, job.priority, job.state) == (function, priority, READY)
+            and not self.held(job.tenant)
+        ]
+
+    def is_next(self, job: RowJob) -> bool:
+        """Whether no other of its lane and its tenant is before it."""
+        return not any(
+            other.tenant == job.tenant and other.is_before(job)
+            for other in self.ready(job.function, job.priority)
+        )
+
+    def grab(self, job: RowJob, worker: Peer) -> None:
+        job.state, job.worker = RUNNING, worker
+
+    def lose(self, job: RowJob) -> bool:
+        """
+        Its worker is gone.
+
+        @return: whether it is done again.
+        """
+        if not (job.background or job.clients):
+            return False
+        job.retries += 1
+        if job.retries > 1:
+            self.put_last(job)
+        self.arrive(job)
+        job.returned = job.retries == 1
+        return True
+
+    def end(self, job: RowJob) -> None:
+        del self.jobs[job.number]
