@@ -207,7 +207,7 @@ class RowsMachine(RuleBasedStateMachine):
     def submit(self, peer: Peer, name: bytes, workload: bytes, priority: int, background: bool) -> None:
         job = self.broker.submit(peer, name, b"", workload, self.now, priority, background)
         self.handles.append(job.handle)
-        tenant = peer.tenant and peer.tenant.name
+        tenant = None if peer.tenant is None else peer.tenant.name
         number = self.model.next_number()
         assert job.number == number
         known = RowJob(number, job.handle, name, priority, workload, background, tenant, place=number)
@@ -448,9 +448,9 @@ class RowsMachine(RuleBasedStateMachine):
             own = [job for job in jobs if job.function == name]
             assert (0 if function is None else function.total) == len(own), name
             assert (0 if function is None else function.bytes) == sum(len(job.workload) for job in own), name
-        for name in ("a", "b"):
-            tenant = self.broker.tenants.get(name)
-            assert tenant.queued == sum(job.tenant == name for job in jobs), name
+        for who in ("a", "b"):
+            tenant = self.broker.tenants.get(who)
+            assert tenant.queued == sum(job.tenant == who for job in jobs), who
 
     # When the store has done all that it was asked for
 
