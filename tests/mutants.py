@@ -385,8 +385,8 @@ MUTANTS: Final = (
     Mutant(
         "status by handle without SEE",
         "server/clientrequests.py",
-        "sees(connection.peer, connection.broker.table.by_handle(handle))",
-        "connection.broker.table.by_handle(handle)",
+        "sees(peer, broker.table.by_handle(handle))",
+        "broker.table.by_handle(handle)",
         "server.test_gear_rights",
     ),
     Mutant(

@@ -75,6 +75,10 @@ class Archive:
         self.rows = 0
         self._rows: dict[tuple[Function, Tenant | None, int], tuple[int, int]] = {}
 
+    def __len__(self) -> int:
+        """How many jobs are kept."""
+        return len(self.jobs) + self.rows
+
     # Finding
 
     def by_handle(self, handle: bytes) -> Job | None:

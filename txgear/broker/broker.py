@@ -182,7 +182,9 @@ class Broker:
             table, functions, dispatcher, archive, lifecycle, operations, persistence, stock, outbox, journal
         )
         self.named = self.lookups.named
-        self._departures = departures = Departures(functions, self.sleepers, dispatcher, lifecycle, timers)
+        self._departures = departures = Departures(
+            functions, self.sleepers, dispatcher, lifecycle, stock, timers
+        )
         self.absences = absences = Absences(
             table, dispatcher, lifecycle, departures, timers, outbox, rules.grace
         )

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from txgear.broker.lifecycle import Lifecycle
     from txgear.broker.model import Function, Job, Peer
     from txgear.broker.sleepers import Sleepers
+    from txgear.broker.stock import Stock
     from txgear.broker.timers import Timers
 
 
 class Departures:
     """What has been left and is not seen to yet. It is true while there is something."""
 
-    __slots__ = ("_dispatcher", "_functions", "_lifecycle", "_sleepers", "_tasks", "_timers")
+    __slots__ = ("_dispatcher", "_functions", "_lifecycle", "_sleepers", "_stock", "_tasks", "_timers")
 
     def __init__(
         self,
@@ -34,12 +35,14 @@ class Departures:
         sleepers: Sleepers,
         dispatcher: Dispatcher,
         lifecycle: Lifecycle,
+        stock: Stock,
         timers: Timers,
     ) -> None:
         self._functions = functions
         self._sleepers = sleepers
         self._dispatcher = dispatcher
         self._lifecycle = lifecycle
+        self._stock = stock
         self._timers = timers
         self._tasks = BulkTasks()
 
@@ -73,6 +76,7 @@ class Departures:
                 self._dispatcher.withhold(job, now)
             if job.function.lanes.behind(job):
                 self._dispatcher.advance(job, now)
+            self._stock.settle(job, now)
             now = yield
 
     def give_up_all(self, worker: Peer, now: float, words: bytes = b"") -> None:

@@ -103,7 +103,7 @@ class Later:
         """
         @param most: how many are looked at.
         """
-        self.total = len(function.delayed)
+        self.total = function.waiting
         self.seen = self.storing = self.unreadable = self.retrying = self.delayed = self.withheld = 0
         self.storing_since = self.next_retry = self.next_delayed = self.next_read = 0.0
         unreadable, offset = broker.store_events.unreadable, broker.timers.offset

@@ -220,13 +220,16 @@ def function_name(broker: Broker, word: bytes, names: Iterable[bytes]) -> bytes:
 
 
 def find(broker: Broker, peer: Peer, word: bytes) -> Job | None:
-    """The job with this handle, as it is shown or as it is; whether or not it has ended."""
-    job = _with_handle(broker, word)
+    """
+    The job with this handle, as it is shown or as it is, whether or not it has ended; if it is in memory: see
+    L{txgear.broker.loading}.
+    """
+    job = with_handle(broker, word)
     return None if job is None else sees(peer, job)
 
 
-def _with_handle(broker: Broker, word: bytes) -> Job | None:
-    """The same, whoever asks."""
+def with_handle(broker: Broker, word: bytes) -> Job | None:
+    """The job with this handle that is in memory, whoever asks."""
     for handle in readings(word):
         if (job := broker.table.by_handle(handle) or broker.archive.by_handle(handle)) is not None:
             return job
@@ -240,7 +243,7 @@ def _without_hidden(broker: Broker, peer: Peer, handles: Iterable[str]) -> list[
     """
     found = []
     for handle in handles:
-        job = _with_handle(broker, handle.encode("utf-8"))
+        job = with_handle(broker, handle.encode("utf-8"))
         if job is None or sees(peer, job) is not None:
             found.append(handle)
     return found
@@ -483,7 +486,7 @@ def function(broker: Broker, function: Function, now: float) -> dict[str, Any]:
     return {
         "function": text(function.name),
         "queued": function.lanes.ready + function.lanes.paged + function.lanes.held,
-        "waiting": len(function.delayed),
+        "waiting": function.waiting,
         "running": function.running,
         "oldest": _since(function.waiting_since, now),
         "workers": len(function.workers),

@@ -254,6 +254,7 @@ class Lifecycle:
         job.part(client)
         if self._dispatcher.draining and not job.clients:
             self._dispatcher.withhold(job, now)
+        self._stock.settle(job, now)
 
     # An attempt
 
@@ -390,38 +391,38 @@ class Lifecycle:
 
     # The end
 
-    @staticmethod
-    def watch(job: Job, watcher: Watcher) -> Callable[[], None]:
+    def watch(self, job: Job, watcher: Watcher) -> Callable[[float], None]:
         """
         Have a watcher called when a job ends.
 
-        @return: what is called if nobody wants to know any more.
+        @return: what is called with the time if nobody wants to know any more.
         """
         history = job.history = job.history or History()
         token = object()
         history.watchers[token] = watcher
 
-        def unwatch() -> None:
+        def unwatch(now: float) -> None:
             history.watchers.pop(token, None)
+            self._stock.settle(job, now)
 
         return unwatch
 
-    @staticmethod
-    def follow(job: Job, follower: Follower) -> Callable[[], None]:
+    def follow(self, job: Job, follower: Follower) -> Callable[[float], None]:
         """
         Have a follower called with all that happens to a job before its end; see L{watch} for that.
 
-        @return: what is called if nobody wants to know any more.
+        @return: what is called with the time if nobody wants to know any more.
         """
         history = job.history = job.history or History()
         followers = history.followers = history.followers or {}
         token = object()
         followers[token] = follower
 
-        def unfollow() -> None:
+        def unfollow(now: float) -> None:
             followers.pop(token, None)
             if not followers:
                 history.followers = None
+            self._stock.settle(job, now)
 
         return unfollow
 

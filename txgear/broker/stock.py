@@ -11,8 +11,8 @@ on its way, has ended.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from txgear.broker.counts import UNREADABLE
 from txgear.broker.expiry import set_expiry
@@ -47,6 +47,26 @@ Then = Callable[[bool, float], None]
 """Called with whether the store has answered, and the time of the server."""
 
 
+def _place(job: Job) -> int:
+    return job.place
+
+
+class Found(NamedTuple):
+    """
+    What a question has found.
+
+    @ivar records: all that the store has of it, in its order; what is known better may be other by now.
+    @ivar jobs: the jobs.
+    """
+
+    records: Sequence[JobRecord]
+    jobs: list[Job]
+
+
+Look = Callable[[Found | None, float], None]
+"""Called with what was found, C{None} if the store does not answer; and with the time of the server."""
+
+
 class Stock:
     """
     The jobs of a server, wherever they are. Without a journal all are in memory.
@@ -55,6 +75,7 @@ class Stock:
     @ivar restored: the highest number that a job may have which an earlier server took.
     @ivar met: called with a job that was submitted while the store had it already as another, and with that
         one, which is in its place now: see L{txgear.broker.lookups}, which sets it.
+    @ivar held: those that somebody looks at over several turns, and how many do so.
     """
 
     __slots__ = (
@@ -68,6 +89,7 @@ class Stock:
         "_tenants",
         "_timers",
         "_waiting",
+        "held",
         "met",
         "restored",
         "wakings",
@@ -92,6 +114,7 @@ class Stock:
         self._timers = timers
         self._pager = pager
         self._journal = journal
+        self.held: dict[Job, int] = {}
         # How many rows wait for their time: by their functions, and on whose account.
         self._waiting: dict[tuple[Function, Tenant | None], int] = {}
         self.restored = 0
@@ -171,7 +194,7 @@ class Stock:
     def _is_free(self, job: Job, now: float) -> bool:
         """Whether nobody waits for a job, and it does not expire in a moment."""
         history = job.history
-        if job.clients:
+        if job.clients or job in self.held:
             return False
         if history is None:
             return True
@@ -199,7 +222,7 @@ class Stock:
         if journal is None or pager is None or not job.stored or journal.pending(job.number):
             return
         if job.ended:
-            if job.number in self._archive.jobs:
+            if job.number in self._archive.jobs and job not in self.held:
                 self._archive.settle(job)
             return
         if not self._is_free(job, now) or job in pager.unreadable:
@@ -219,6 +242,18 @@ class Stock:
                 self._forget(job)
                 self.wakings.left(begins)
 
+    def hold(self, job: Job) -> None:
+        """A job is to stay in memory until L{release} is called, as often as this."""
+        self.held[job] = self.held.get(job, 0) + 1
+
+    def release(self, job: Job, now: float) -> None:
+        """Undo one L{hold}."""
+        left = self.held.pop(job) - 1
+        if left:
+            self.held[job] = left
+        else:
+            self.settle(job, now)
+
     def _begins(self, job: Job) -> float:
         """When a delayed job may begin, by the wall clock; 0.0 for never, or if it expires before."""
         if job.appointment is not None:
@@ -236,20 +271,35 @@ class Stock:
         @param then: called once, at once or in a later turn, when those of them are in memory that there are;
             if the store does not answer, with C{False}. After it they may leave the memory again.
         """
-        journal = self._journal
-        if journal is None:
+        if self._journal is None:
             then(True, now)
-            return
+        else:
+            self.visit(question, lambda found, later: then(found is not None, later))
 
-        def done(records: Sequence[JobRecord] | None, workloads: Mapping[int, bytes], later: float) -> None:
-            loaded = self._take_all_in(records or (), workloads, later)
-            then(records is not None, later)
-            self._settle_all(loaded, later)
+    def visit(self, question: Question, look: Look) -> None:
+        """
+        The same, for whoever wants to know which jobs they are. There is a journal.
+
+        @param look: called once, in a later turn, with those that there are.
+        """
+        journal, live, ended = self._journal, self._table.jobs, self._archive.jobs
+        assert journal is not None
+
+        def done(records: Sequence[JobRecord] | None, workloads: Mapping[int, bytes], now: float) -> None:
+            if records is None:
+                look(None, now)
+                return
+            loaded = self._take_all_in(records, workloads, now)
+            numbers = [record.number for record in records]
+            found = (live.get(number) or ended.get(number) for number in numbers)
+            look(Found(records, [job for job in found if job is not None]), now)
+            self._settle_all(loaded, now)
 
         journal.ask(Asking(question, done))
 
-    def _settle_all(self, loaded: Iterable[Job], now: float) -> None:
-        for job in loaded:
+    def _settle_all(self, loaded: Collection[Job], now: float) -> None:
+        # In a lane only the last one can become a row.
+        for job in sorted(loaded, key=_place, reverse=True):
             self.settle(job, now)
         for job in loaded:
             if job.state == PAGED:
@@ -302,20 +352,62 @@ class Stock:
             kept, self._kept = self._kept, []
             self._settle_all(kept, now)
 
+    def peek(self, question: Question, look: Look) -> None:
+        """
+        Look at jobs that are not in memory, which they do not come into. There is a journal.
+
+        @param look: called once, in a later turn, with those of them that are not in memory: for this turn
+            only, and not to be changed.
+        """
+        journal = self._journal
+        assert journal is not None
+
+        def done(records: Sequence[JobRecord] | None, workloads: Mapping[int, bytes], now: float) -> None:
+            if records is None:
+                look(None, now)
+            else:
+                rows = [self._seen(record) for record in records if self._is_row(record)]
+                look(Found(records, rows), now)
+
+        journal.ask(Asking(question, done))
+
+    def _seen(self, record: JobRecord) -> Job:
+        """What a row would be as a job."""
+        job, offset = self._make(record), self._timers.offset
+        if record.state:
+            job.state, job.since = record.state, record.ended - offset
+            job.due = record.due - offset
+            job.archived, job.history = record.history or b"{}", None
+        elif record.kind == WAITING:
+            job.state, job.due = DELAYED, record.due - offset
+        else:
+            job.state = PAGED
+        return job
+
     def load_handles(self, handles: Iterable[bytes], then: Then, now: float) -> None:
         """
         The same for the jobs with these handles, whether or not they have ended; at once, if all are in
         memory that there can be.
         """
-        numbers = {number for handle in handles if (number := number_of_handle(handle)) is not None}
-        rows = [number for number in numbers if self._may_be_row(number)]
+        rows = self._rows_of(handles)
         if rows:
             self.load(ByNumber(rows), then, now)
         else:
             then(True, now)
 
+    def lacks(self, handles: Iterable[bytes]) -> bool:
+        """Whether L{load_handles} would ask the store."""
+        return bool(self._rows_of(handles))
+
+    def _rows_of(self, handles: Iterable[bytes]) -> list[int]:
+        """The numbers of those of them that may be rows."""
+        if not (self._table.rows or self._archive.rows):
+            return []
+        numbers = dict.fromkeys(map(number_of_handle, handles))
+        return [number for number in numbers if number is not None and self._may_be_row(number)]
+
     def _may_be_row(self, number: int) -> bool:
-        if not (self._table.rows or self._archive.rows) or number > self._table.last_number:
+        if not 0 < number <= self._table.last_number:
             return False
         return number not in self._table.jobs and number not in self._archive.jobs
 

@@ -224,7 +224,7 @@ class ProcessService(ServerService):
         """What the server does, in a line."""
         server = self.server
         broker, journal = server.broker, server.journal
-        jobs, running = len(broker.table.jobs), broker.dispatcher.running
+        jobs, running = len(broker.table), broker.dispatcher.running
         counts = f"{len(broker.peers)} connections; {jobs} jobs, {running} of them running"
         if broker.dispatcher.draining:
             return f"draining: {counts}"

@@ -561,7 +561,7 @@ class ServerService(Service):
         return self.server.drain().addCallback(self._drained)
 
     def _drained(self, result: None) -> None:
-        left = len(self.server.broker.table.jobs)
+        left = len(self.server.broker.table)
         one = left == 1
         jobs = "1 background job" if one else f"{left} background jobs"
         if left and self._store is not None:
@@ -607,7 +607,7 @@ class ServerService(Service):
     def give_way(self, released: Callable[[], None]) -> Deferred[None]:
         """Part of L{txgear.daemon.handover.Giver}."""
         self.offer()
-        left = len(self.server.broker.table.jobs)
+        left = len(self.server.broker.table)
         if left and self._store is None:
             one = left == 1
             jobs = "1 background job" if one else f"{left} background jobs"

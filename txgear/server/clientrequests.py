@@ -9,12 +9,13 @@ from __future__ import annotations
 from datetime import date
 from typing import Any, Final
 
-from txgear.broker.model import Job
+from txgear.broker.model import Job, Reply
 from txgear.broker.rights import seen_by, sees
 from txgear.broker.states import DONE, RUNNING
 from txgear.errors import ArgumentTooLarge
 from txgear.protocol import sched
 from txgear.protocol.constants import (
+    ERROR,
     GET_STATUS,
     GET_STATUS_UNIQUE,
     HIGH,
@@ -34,9 +35,11 @@ from txgear.protocol.constants import (
     SUBMIT_REDUCE_JOB,
     SUBMIT_REDUCE_JOB_BACKGROUND,
 )
-from txgear.protocol.packets import Data, decimal, reduce_workload
+from txgear.protocol.packets import Data, Packet, decimal, reduce_workload
 from txgear.server.gearconnection import GearConnection, Request
 
+NOT_READ: Final = (ERROR, b"NOT_READ", b"The store does not answer")
+"""The packet for who has asked for something that is in the store only."""
 YEAR: Final = 366 * 86400.0
 """Seconds within which a date comes again; that it is another day of the week then is hardly meant."""
 INT64: Final = 2**63
@@ -109,8 +112,21 @@ def _reduce_background(
 
 def _get_status(connection: GearConnection, handle: bytes) -> None:
     handle = handle.removesuffix(b"\0")
-    job = sees(connection.peer, connection.broker.table.by_handle(handle))
-    connection.send(connection.peer, STATUS_RES, handle, *_status_columns(job))
+    broker, peer, outbox = connection.broker, connection.peer, connection.server.outbox
+
+    def answer() -> Packet:
+        return STATUS_RES, handle, *_status_columns(sees(peer, broker.table.by_handle(handle)))
+
+    if not broker.stock.lacks((handle,)):
+        connection.send(peer, *answer())
+        return
+    reply = Reply(len(handle))
+    outbox.hold(peer, reply, broker.persistence.crowded)
+
+    def then(answered: bool, now: float) -> None:
+        outbox.release(reply, *(answer() if answered else NOT_READ))
+
+    broker.stock.load_handles((handle,), then, connection.now)
 
 
 def _get_status_unique(connection: GearConnection, unique: bytes) -> None:

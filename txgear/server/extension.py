@@ -64,6 +64,7 @@ MOST_PENDING: Final = 1000
 Requests for results, of one peer, that wait for the end of a job or for the store. Each costs some hundred
 bytes, and one at the store as much as the result has.
 """
+_TOO_MANY: Final = f"{MOST_PENDING} questions of this connection wait already"
 MOST_LOADS: Final = 1000
 """Functions that one FUNCTION_LOAD asks about at the most: these take some milliseconds."""
 BYTES_AT_ONCE: Final = 8 * 1024 * 1024
@@ -165,7 +166,9 @@ class Extension:
         self._stream = stream
         self._send = partial(server.outbox.send, peer)
         # The jobs whose ends are waited for, by the tokens of the requests, each with what ends the waiting.
-        self._watched: dict[bytes, tuple[Job, Callable[[], None]]] = {}
+        self._watched: dict[bytes, tuple[Job, Callable[[float], None]]] = {}
+        # Requests whose jobs are still to be had in memory, by their tokens.
+        self._loading: dict[bytes, object] = {}
         # Jobs that have ended, whose results are to be read.
         self._ended_requests: deque[tuple[bytes, Job]] = deque()
         self._reading = 0
@@ -176,22 +179,25 @@ class Extension:
     def leave(self) -> None:
         """The peer has gone: answer nothing any more."""
         self._left = True
-        self._ended_requests.clear()
+        self._loading.clear()
+        now = self._server.seconds()
+        while self._ended_requests:
+            self._broker.stock.release(self._ended_requests.popleft()[1], now)
         waits, self._watched = self._watched, {}
         for _, stop in waits.values():
-            stop()
+            stop(now)
 
     def rejudge(self) -> None:
         """What the peer may do has changed: answer what waits for results that it may not read any more."""
         for token, (job, stop) in list(self._watched.items()):
             if not self._may_read(token, job.handle, job):
-                stop()
+                stop(self._server.seconds())
                 self._take_watched(token)
 
     @property
     def waits(self) -> int:
         """Requests for results that are not answered yet."""
-        return len(self._watched) + len(self._ended_requests) + self._reading
+        return len(self._watched) + len(self._loading) + len(self._ended_requests) + self._reading
 
     # Clients
 
@@ -235,12 +241,40 @@ class Extension:
             raise InvalidArgument("handle: a handle or a unique is wanted")
         if (watched := self._watched.pop(token, None)) is not None:
             # A request takes the place of the one with its token.
-            watched[1]()
+            watched[1](self._server.seconds())
         broker = self._broker
-        if handle:
-            job = broker.table.by_handle(handle) or broker.archive.by_handle(handle)
-        else:
+        self._loading.pop(token, None)
+        if not handle:
             job = broker.named(function, unique, seen_by(self._peer))
+            self._answer_for(token, handle, wait, job)
+        elif not broker.stock.lacks((handle,)):
+            job = broker.table.by_handle(handle) or broker.archive.by_handle(handle)
+            self._answer_for(token, handle, wait, job)
+        elif self.waits >= MOST_PENDING:
+            self._refuse(token, handle, _TOO_MANY)
+        else:
+            self._load_job(token, handle, wait)
+
+    def _load_job(self, token: bytes, handle: bytes, wait: bytes) -> None:
+        """Answer a request for a job when that is in memory."""
+        broker, request = self._broker, object()
+        self._loading[token] = request
+
+        def then(answered: bool, now: float) -> None:
+            if self._loading.get(token) is not request:
+                return
+            del self._loading[token]
+            if answered:
+                job = broker.table.by_handle(handle) or broker.archive.by_handle(handle)
+                self._answer_for(token, handle, wait, job)
+            else:
+                self._refuse(token, handle, "The store does not answer")
+
+        broker.stock.load_handles((handle,), then, self._server.seconds())
+
+    def _answer_for(self, token: bytes, handle: bytes, wait: bytes, job: Job | None) -> None:
+        """Answer a request for a job, or have it wait."""
+        broker = self._broker
         if job is None:
             self._answer(token, handle, OUTCOME_UNKNOWN)
         elif not self._may_read(token, handle, job):
@@ -248,8 +282,9 @@ class Extension:
         elif not job.ended and wait == b"0":
             self._answer(token, job.handle, OUTCOME_PENDING)
         elif self.waits >= MOST_PENDING:
-            self._refuse(token, job.handle, f"{MOST_PENDING} questions of this connection wait already")
+            self._refuse(token, job.handle, _TOO_MANY)
         elif job.ended:
+            broker.stock.hold(job)
             self._ended_requests.append((token, job))
             self._answer_some()
         else:
@@ -305,7 +340,9 @@ class Extension:
                     self._pause()
                 return
             self._bytes_requested += size
-            self._answer_ended(*self._ended_requests.popleft())
+            token, job = self._ended_requests.popleft()
+            self._answer_ended(token, job)
+            self._broker.stock.release(job, self._server.seconds())
 
     def _pause(self) -> None:
         """Go on when all results that have been read have left."""
@@ -337,7 +374,7 @@ class Extension:
             self._answer(token, job.handle, outcome, complete=False)
         else:
             self._reading += 1
-            self._broker.archive.read(job, partial(self._result_read, token, job, history))
+            self._server.read(job, partial(self._result_read, token, job, history))
 
     def _result_read(self, token: bytes, job: Job, history: History, found: bytes | None) -> None:
         self._reading -= 1

@@ -197,7 +197,7 @@ class FigureHistory:
         return Figures(
             queued=lanes.ready + lanes.paged + lanes.held,
             running=function.running,
-            delayed=len(function.delayed),
+            delayed=function.waiting,
             workers=len(function.workers),
             dead=dead,
             oldest=function.ready_for(now),

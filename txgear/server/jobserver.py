@@ -324,6 +324,19 @@ class JobServer:
         if not background and job.ended:
             self.broker.repeat(peer, job)
 
+    def read(self, job: Job, done: Callable[[bytes | None], None]) -> None:
+        """As L{Archive.read<txgear.broker.archive.Archive.read>}; the job stays in memory meanwhile."""
+        stock = self.broker.stock
+
+        def come(found: bytes | None) -> None:
+            try:
+                done(found)
+            finally:
+                stock.release(job, self.seconds())
+
+        stock.hold(job)
+        self.broker.archive.read(job, come)
+
     def _store_answered(self) -> None:
         if self.journal is not None and not self.journal.crowded:
             self.outbox.resume()

@@ -128,6 +128,17 @@ class Outbox:
         for peer in reply.peers:
             self._released[peer] = None
 
+    def wait_for(self, reply: Reply, other: Reply) -> None:
+        """What an answer was that waits is known now: it is another one that may have to wait."""
+        if other.packet is not None:
+            self.release(reply, *other.packet)
+            return
+        for peer in reply.peers:
+            if (held := self._held.get(peer)) is not None:
+                held.items[held.items.index(reply)] = other
+                held.size += other.size - reply.size
+                other.peers.append(peer)
+
     def pause(self, peer: Peer) -> None:
         """
         Part of L{txgear.broker.ports.Outbox}: it adds to what is on its way to the disk, and that is too

@@ -46,8 +46,8 @@ def server(server: JobServer) -> dict[str, Any]:
         "draining": broker.dispatcher.draining,
         "connections": len(broker.peers),
         "functions": len(broker.functions.by_name),
-        "jobs": len(broker.table.jobs),
-        "ended": len(broker.archive.jobs),
+        "jobs": len(broker.table),
+        "ended": len(broker.archive),
     }
 
 
@@ -96,9 +96,15 @@ def visible_schedules(server: JobServer, peer: Peer, names: Iterable[bytes]) -> 
     return [name for name in names if name in known and may(peer, SEE, known[name].function)]
 
 
+def last_jobs(server: JobServer, names: Iterable[bytes]) -> list[bytes]:
+    """The handles of the last jobs of these schedules since the server started."""
+    runs = map(server.scheduler.last_run, names)
+    return [run.handle for run in runs if run is not None]
+
+
 def schedule(server: JobServer, peer: Peer, name: bytes) -> dict[str, Any]:
     """
-    What is known of a schedule that is in force.
+    What is known of a schedule that is in force. Of its last job that is told only if that is in memory.
 
     @return: its C{name}, C{cron}, that in C{words}, C{timezone}, C{function}, C{unique} and C{priority}, and
         the C{size} of its workload; C{last}, the time for which it has run, or from which on it counts;

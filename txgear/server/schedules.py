@@ -207,6 +207,10 @@ class Scheduler:
         following = self.schedules[name].following(max(self._server.wall_clock(), last))
         return last, None if following == inf else following
 
+    def last_run(self, name: bytes) -> Run | None:
+        """The last job of a schedule since the start."""
+        return self._runs.get(name)
+
     def shown(self, name: bytes) -> dict[str, Any]:
         """
         What is known of a schedule that is in force, as plain values: its settings, but for the workload, of

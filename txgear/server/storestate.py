@@ -48,9 +48,9 @@ def store(server: JobServer, peer: Peer) -> dict[str, Any]:
         "state": _state(journal),
         "why": None,
         "since": None,
-        "jobs": len(broker.table.jobs),
-        "ended": len(broker.archive.jobs),
-        "queue_bytes": None if broker.pager is None else broker.pager.used,
+        "jobs": len(broker.table),
+        "ended": len(broker.archive),
+        "queue_bytes": None if broker.pager is None else broker.pager.memory,
         "queue_memory": server.settings.queue_memory,
         **dict.fromkeys(
             (

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from txgear._version import __version__
-from txgear.broker import inspection
+from txgear.broker import inspection, loading
 from txgear.broker.archive import history_of
 from txgear.broker.connections import connections
 from txgear.broker.model import Function, Job, Peer, Reply
 from txgear.broker.rights import READ, SEE, SETTINGS, check, knows, may, meets
 from txgear.broker.search import OF_CONNECTIONS, OF_DEAD, OF_ENDED, OF_FUNCTIONS, OF_JOBS, Search
 from txgear.broker.states import DEAD
+from txgear.broker.table import number_of_handle
 from txgear.errors import AccessDenied, ServerError
 from txgear.protocol import textlines
 from txgear.protocol.constants import PRIORITIES, TEXT
@@ -49,6 +50,35 @@ def answer(server: JobServer, peer: Peer, line: bytes) -> bytes | Reply | Listin
     @raise txgear.errors.ProtocolError: the line has too many words, or is of an HTTP request.
     """
     words = textlines.words(line, WITH_FILTERS)
+    handles = [word for word in words[1:] if number_of_handle(word) is not None]
+    if not handles or words[0].lower() not in OF_ONE_JOB:
+        return _carry_out(server, peer, line, words)
+    reply: Reply | None = None
+    at_once: list[bytes | Reply | Listing] = []
+
+    def then(answered: bool, now: float) -> None:
+        found = _carry_out(server, peer, line, words) if answered else textlines.refused(not_read())
+        if reply is None:
+            at_once.append(found)
+        elif isinstance(found, Reply):
+            server.outbox.wait_for(reply, found)
+        else:
+            server.outbox.release(reply, TEXT, bytes(found))
+
+    loading.load(server.broker, peer, handles, then, server.seconds())
+    if not at_once:
+        reply = Reply(len(line))
+        return reply
+    return at_once[0]
+
+
+def not_read() -> ServerError:
+    """The store was asked for something in vain."""
+    return ServerError("The store does not have it, or does not answer", "NOT_READ")
+
+
+def _carry_out(server: JobServer, peer: Peer, line: bytes, words: list[bytes]) -> bytes | Reply | Listing:
+    """The same, when the jobs that it names are in memory."""
     name = words[0].lower()
     try:
         if (command := COMMANDS.get(name)) is not None:
@@ -402,7 +432,7 @@ def _read(server: JobServer, peer: Peer, job: Job, inspect: Callable[[bytes], di
             answer = _refused(server, peer, error)
         server.outbox.release(reply, TEXT, answer)
 
-    server.broker.archive.read(job, come)
+    server.read(job, come)
     return reply
 
 
@@ -415,7 +445,7 @@ def _what_was_read(peer: Peer, job: Job, facts: dict[str, Any] | None) -> bytes:
         return textlines.UNKNOWN_JOB
     check(peer, READ, job.function.name)
     if facts is None:
-        raise ServerError("The store does not have it, or does not answer", "NOT_READ")
+        raise not_read()
     return listing(
         row(name.encode("ascii"), for_line(value) if isinstance(value, str) else value)
         for name, value in facts.items()
@@ -446,6 +476,11 @@ OWN_COMMANDS: Final[dict[bytes, Command]] = {
     **workercommands.COMMANDS,
 }
 """Commands that the reference does not have."""
+
+OF_ONE_JOB: Final = frozenset(
+    (b"cancel", b"forget", b"job", b"move", b"prioritise", b"requeue", b"result", b"review", b"workload")
+)
+"""Commands that may name a job by its handle."""
 
 WITH_FILTERS: Final = frozenset((*OWN_COMMANDS, b"cancel"))
 """Commands that may have more words than those of the reference have."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 from base64 import b32encode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from secrets import token_bytes
 from types import ModuleType
@@ -23,7 +24,9 @@ from txgear.errors import AccessDenied
 from txgear.server.figurehistory import FigureHistory
 from txgear.server.jobserver import JobServer
 from txgear.web.answers import JSON, Answer, Problem
+from txgear.web.api.finding import as_sent
 from txgear.web.channel import WebChannel, WebFactory
+from txgear.web.loading import when_loaded
 from txgear.web.origins import SAFE, Authority, Origins, authority
 from txgear.web.payloads import Payloads
 from txgear.web.reading import check_form, check_json
@@ -312,8 +315,11 @@ class Web:
     def carry_out(self, request: WebRequest) -> None:
         """Part of L{txgear.web.request.Site}."""
         assert request.route is not None
+        handle = request.arguments.get("handle")
+        handles = () if handle is None else (as_sent(handle),)
+        endpoint = partial(request.route.endpoint, request, **request.arguments)
         try:
-            result = request.route.endpoint(request, **request.arguments)
+            result = when_loaded(request, handles, endpoint) if handles else endpoint()
         except Exception:
             request.fail(Failure())
         else:

@@ -434,10 +434,10 @@ class WatchTests(ResultsTestCase):
         told: list[object] = []
         unwatch = self.broker.watch(job, lambda *said: told.append(said))
         kept = self.outcome(job)
-        unwatch()
-        unwatch()
+        unwatch(self.fixture.now)
+        unwatch(self.fixture.now)
         self.fixture.cancel(job)
-        unwatch()
+        unwatch(self.fixture.now)
         self.assertEqual((told, len(kept)), ([], 1))
 
     def test_it_changes_nothing_for_the_job(self) -> None:

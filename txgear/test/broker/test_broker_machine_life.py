@@ -470,7 +470,7 @@ class LifeMachine(BrokerMachine):
         if who % 3:
             known.watchers.append(who)
         else:
-            unwatch()
+            unwatch(self.now)
 
     def look_up(self, known: PolicyJob | None) -> None:
         """Read what is kept of a job that has ended."""

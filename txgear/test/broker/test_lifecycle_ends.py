@@ -19,8 +19,8 @@ class WatchTests(BrokerTestCase):
         job = self.fixture.submit(None)
         ends = self.outcome(job)
         unwatch = self.broker.watch(job, lambda *end: self.fail("nobody wants to know any more"))
-        unwatch()
-        unwatch()
+        unwatch(self.fixture.now)
+        unwatch(self.fixture.now)
         worker = self.fixture.worker(b"f")
         self.complete(worker, self.grabbed(worker, job))
         self.assertEqual(ends, [(DONE, b"", b"done", True)])
@@ -52,19 +52,19 @@ class FollowTests(BrokerTestCase):
                 self.broker.work_fail(worker, handle, self.fixture.now)
                 self.assertEqual(told.pop(), (RESTARTED,))
                 self.fixture.pass_time(60)
-        unfollow()
-        unfollow()
+        unfollow(self.fixture.now)
+        unfollow(self.fixture.now)
         self.broker.work_data(worker, handle, b"more", self.fixture.now)
         self.assertEqual(told, [])
 
     def test_each_of_several_is_told_and_may_leave_meanwhile(self) -> None:
         job = self.fixture.submit(None)
         told: list[int] = []
-        leave: list[Callable[[], None]] = []
+        leave: list[Callable[[float], None]] = []
 
         def first(kind: int, arguments: object) -> None:
             told.append(1)
-            leave[0]()
+            leave[0](self.fixture.now)
 
         leave.append(self.broker.lifecycle.follow(job, first))
         self.broker.lifecycle.follow(job, lambda kind, arguments: told.append(2))

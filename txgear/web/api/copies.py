@@ -24,10 +24,10 @@ from txgear.web.answers import Answer
 from txgear.web.api import orders, outcomes
 from txgear.web.api.acts import FunctionName
 from txgear.web.api.finding import as_sent, unknown_job
-from txgear.web.api.jobs import not_read
 from txgear.web.api.orders import JobPolicy, Moment, Priority, Seconds, Unique
 from txgear.web.api.replies import Replies
 from txgear.web.api.submit import Accepted, accepted
+from txgear.web.loading import not_read
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
 from txgear.web.web import Web

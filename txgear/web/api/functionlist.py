@@ -137,7 +137,7 @@ class FunctionList:
             if knows(peer, function):
                 functions += 1
                 queued += queued_of(function)
-                delayed += len(function.delayed)
+                delayed += function.waiting
                 running += function.running
                 dead += dead_of(broker, function)
                 if matches is None or matches(function.name):

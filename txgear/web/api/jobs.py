@@ -4,7 +4,7 @@ Jobs, as they are read: lists, one of them, and its workload.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType, field
 from twisted.internet.defer import Deferred
@@ -18,12 +18,11 @@ from txgear.web.api import jobmodels, outcomes
 from txgear.web.api.finding import function_path, job_named, job_path, unknown_job
 from txgear.web.api.models import ROOT, DeadPage, EndedPage, LivePage, search_of
 from txgear.web.api.openapi import BYTES
+from txgear.web.loading import not_read
 from txgear.web.payloads import Sending
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
 from txgear.web.web import Web
-
-RETRY_SECONDS: Final = 1
 
 
 class WorkloadQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -125,12 +124,6 @@ def _check_read(request: WebRequest, job: Job, found: bytes | None) -> None:
     check(request.peer, READ, job.function.name)
     if found is None:
         raise not_read()
-
-
-def not_read() -> Problem:
-    """The store does not have it, or does not answer."""
-    retry = {"Retry-After": str(RETRY_SECONDS)}
-    return Problem(503, "not_read", "The store does not have it, or does not answer", headers=retry)
 
 
 def routes(web: Web) -> list[Route]:

@@ -24,6 +24,7 @@ from txgear.web.answers import Answer, Problem
 from txgear.web.api import outcomes
 from txgear.web.api.finding import as_sent
 from txgear.web.api.outcomes import NO_RESULT, Pending
+from txgear.web.loading import while_held
 from txgear.web.payloads import PIECE, Sending
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
@@ -93,7 +94,7 @@ class ResultWait:
         self._wait = wait
         self._failed = failed
         self._done: Deferred[Answer | None] = Deferred(self._cancelled)
-        self._unwatch: Callable[[], None] = lambda: None
+        self._unwatch: Callable[[float], None] = lambda now: None
         self._over: IDelayedCall | None = None
         self._release: Callable[[], None] = lambda: None
         self._gone = False
@@ -124,7 +125,7 @@ class ResultWait:
 
     def _time_over(self) -> None:
         self._over = None
-        self._unwatch()
+        self._unwatch(self._server.seconds())
         self._answer(lambda: outcomes.pending(self._job))
 
     def _ended(self, outcome: int, data: bytes, result: bytes, complete: bool) -> None:
@@ -180,7 +181,7 @@ class ResultWait:
         """Nobody waits any more."""
         self._gone = True
         self._release()
-        self._unwatch()
+        self._unwatch(self._server.seconds())
         self._stop()
 
     # One that has
@@ -245,7 +246,7 @@ class Results:
             raise _unknown()
         return ResultWait(request, job, wait).answer()
 
-    def by_unique(self, request: WebRequest) -> Answer | Deferred[Answer | None]:
+    def by_unique(self, request: WebRequest) -> Any:
         """The result of the job that had this unique last."""
         query = request.query(FindQuery)
         wait = wait_seconds(query.wait)
@@ -254,7 +255,7 @@ class Results:
         for function in functions:
             for unique in inspection.readings(query.unique.encode("utf-8")):
                 if (job := self._broker.named(function, unique, wanted)) is not None:
-                    return ResultWait(request, job, wait).answer()
+                    return while_held(request, (job,), ResultWait(request, job, wait).answer)
         raise _unknown()
 
 

@@ -4,7 +4,7 @@ What is submitted by the clock, and what of that is submitted at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from itertools import chain
 from typing import Any, Final
 
 from msgspec import Struct
@@ -17,6 +17,7 @@ from txgear.broker.rights import SETTINGS, SUBMIT, check
 from txgear.errors import QueueError
 from txgear.server import overview, runcommand
 from txgear.server.runcommand import ScheduledJob
+from txgear.server.turns import Steps
 from txgear.web import refusals
 from txgear.web.acts import record
 from txgear.web.answers import Answer
@@ -25,6 +26,7 @@ from txgear.web.api.finding import as_sent
 from txgear.web.api.models import ROOT, Moment
 from txgear.web.api.replies import Replies
 from txgear.web.api.submit import Accepted, accepted
+from txgear.web.loading import kept_there
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
 from txgear.web.web import Web
@@ -136,22 +138,28 @@ class ScheduleRoutes:
         check(request.peer, SETTINGS)
         found: list[dict[str, Any]] = []
         steps = self._list(request.peer, found)
-        if next(steps, steps) is steps:
+        first = next(steps, steps)
+        if first is steps:
             return Answer({"schedules": found})
-        task: Any = self._server.cooperator.cooperate(steps)
+        task: Any = self._server.cooperator.cooperate(chain((first,), steps))
         done: Deferred[Any] = Deferred(lambda waiting: task.stop())
         task.whenDone().addCallbacks(lambda steps: done.callback(None), done.errback)
         return done.addCallbacks(lambda nothing: Answer({"schedules": found}), _stopped)
 
-    def _list(self, peer: Peer, found: list[dict[str, Any]]) -> Iterator[None]:
+    def _list(self, peer: Peer, found: list[dict[str, Any]]) -> Steps:
         """Each may take half a millisecond, where its next times are not known."""
         server = self._server
-        for name in overview.visible_schedules(server, peer, list(server.scheduler.schedules)):
-            # It may be in force no more.
-            if name in server.scheduler.schedules:
-                found.append(overview.schedule(server, peer, name))
-                if len(found) % AT_ONCE == 0:
-                    yield
+        names = overview.visible_schedules(server, peer, list(server.scheduler.schedules))
+        release = yield from kept_there(server, peer, overview.last_jobs(server, names))
+        try:
+            for name in names:
+                # It may be in force no more.
+                if name in server.scheduler.schedules:
+                    found.append(overview.schedule(server, peer, name))
+                    if len(found) % AT_ONCE == 0:
+                        yield None
+        finally:
+            release()
 
     def run(self, request: WebRequest, name: str) -> Deferred[Answer]:
         """The job of one of them, now."""

@@ -82,8 +82,8 @@ class JobReader:
         self._progress_timer: IDelayedCall | None = None
         self._stale = False
         self._quiet = self._server.clock.callLater(QUIET_SECONDS, self._say_nothing)
-        self._unfollow: Callable[[], None] = lambda: None
-        self._unwatch: Callable[[], None] = lambda: None
+        self._unfollow: Callable[[float], None] = lambda now: None
+        self._unwatch: Callable[[float], None] = lambda now: None
         self._tell_job()
         if job.ended:
             self._finish({"outcome": STATE_NAMES[job.state]})
@@ -214,8 +214,9 @@ class JobReader:
         self._stop()
 
     def _stop(self) -> None:
-        self._unfollow()
-        self._unwatch()
+        now = self._server.seconds()
+        self._unfollow(now)
+        self._unwatch(now)
         self._quiet.cancel()
         if self._progress_timer is not None:
             self._progress_timer.cancel()

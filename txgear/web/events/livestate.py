@@ -156,7 +156,7 @@ def _facts(broker: Broker, function: Function) -> tuple[Any, ...]:
         counted = counts.submitted, counts.completed, counts.failures, counts.retried
     return (
         *(lanes.ready, lanes.paged, lanes.held),
-        len(function.delayed),
+        function.waiting,
         function.running,
         len(function.workers),
         function.kept,
@@ -192,9 +192,9 @@ def _server(server: JobServer) -> dict[str, Any]:
     return {
         "connections": len(broker.peers),
         "functions": len(broker.functions.by_name),
-        "jobs": len(broker.table.jobs),
+        "jobs": len(broker.table),
         "running": broker.dispatcher.running,
-        "ended": len(broker.archive.jobs),
+        "ended": len(broker.archive),
         "draining": broker.dispatcher.draining,
         "store": None if journal is None else journal.unavailable or "ok",
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from msgspec import Struct
@@ -27,6 +28,7 @@ from txgear.web.answers import Problem
 from txgear.web.events.jobevents import JobReader
 from txgear.web.events.livestate import LiveState, Thing
 from txgear.web.events.sse import COMMENT, EVENT_STREAM, QUIET_SECONDS, event
+from txgear.web.loading import when_loaded
 from txgear.web.routes import Operation, Route
 
 if TYPE_CHECKING:
@@ -284,18 +286,21 @@ def routes(web: Web) -> list[Route]:
     """The routes of this part."""
     events = web.own(Events(web.server))
 
-    def follow(request: WebRequest) -> None:
+    def follow_job(request: WebRequest, handle: bytes, last_id: str) -> None:
+        job = inspection.find(web.server.broker, request.peer, handle)
+        if job is None:
+            raise Problem(404, "unknown_job", "There is no such job")
+        events.check_room()
+        events.follow(request, job, last_id)
+
+    def follow(request: WebRequest) -> Any:
         query = request.query(EventsQuery)
         last_id = request.header("Last-Event-ID") or query.last_event_id
         if query.job:
             if query.topics or query.function:
                 raise Problem(400, "invalid_query", "A job is followed alone: without topics and function")
-            job = inspection.find(web.server.broker, request.peer, query.job.encode("utf-8"))
-            if job is None:
-                raise Problem(404, "unknown_job", "There is no such job")
-            events.check_room()
-            events.follow(request, job, last_id)
-            return
+            handle = query.job.encode("utf-8")
+            return when_loaded(request, (handle,), partial(follow_job, request, handle, last_id))
         topics = _topics(query.topics, events.state)
         search = Search.parse(
             {"function": unescaped(query.function.encode("utf-8"))} if query.function else {}, OF_EVENTS
@@ -303,6 +308,7 @@ def routes(web: Web) -> list[Route]:
         events.check_room()
         stream = request.stream(content_type=EVENT_STREAM)
         events.join(Reader(request, stream, topics, search), last_id)
+        return None
 
     return [Route("GET", "/events", follow, OPERATION)]
 

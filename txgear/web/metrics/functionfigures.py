@@ -87,7 +87,7 @@ class Row:
         found = (
             lanes.ready + lanes.held,
             lanes.paged,
-            len(function.delayed),
+            function.waiting,
             function.running,
             dead,
             function.kept - dead,

@@ -80,7 +80,7 @@ def _memory(server: JobServer) -> Iterator[Metric]:
     yield families.UNFINISHED_BYTES.value(server.budget.used)
     pager = server.broker.pager
     if pager is not None:
-        yield families.QUEUE_BYTES.value(pager.used)
+        yield families.QUEUE_BYTES.value(pager.memory)
     yield families.PYTHON_BLOCKS.value(sys.getallocatedblocks())
 
 

@@ -4,7 +4,7 @@ C{/audit}: who has done what, and who was refused what.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,8 +15,10 @@ from txgear.broker.model import Peer
 from txgear.broker.rights import ACTS, AUDIT, SEE, check, may
 from txgear.security.access import NOBODY
 from txgear.security.audit import DONE, LOGIN, LOST, MOST_KEPT, REFUSED, Line
+from txgear.server.turns import Steps
 from txgear.web.api.finding import as_sent
 from txgear.web.api.server import AuditPage
+from txgear.web.loading import kept_there
 from txgear.web.pages.formats import following
 from txgear.web.pages.pages import Pages, page
 from txgear.web.pages.view import View
@@ -43,11 +45,15 @@ class AuditView(View):
         check(peer, AUDIT)
         super().__init__(pages, peer, "Audit")
         self._wanted: AuditPage = request.query(AuditPage)
+        # The handles that the store was asked for, and those of them that it has.
+        self._asked: set[str] = set()
+        self._stored: set[str] = set()
 
-    def look(self) -> Iterator[None]:
+    def look(self) -> Steps:
         """Part of L{View}."""
         wanted = self._wanted
         lines, after = self.server.audit.last(wanted.after, wanted.limit, wanted.wanted.meets)
+        yield from self._look_up(lines)
         ids = []
         for line in lines:
             part = f"act-{line['number']}"
@@ -55,14 +61,26 @@ class AuditView(View):
             self.put(part, links, "act_row", partial(_row, line, links))
             ids.append(part)
             if len(ids) % AT_ONCE == 0:
-                yield
+                yield None
         self.arrange("acts", ids)
         self.put("audit-more", (after, not ids), "more", partial(self._more, after, not ids))
+
+    def _finds(self, handle: str) -> bool:
+        return inspection.find(self.broker, self.peer, as_sent(handle)) is not None
+
+    def _look_up(self, lines: Iterable[Line]) -> Steps:
+        """See which of their jobs the store has; each is asked for once."""
+        handles = {line.get("handle") for line in lines} - self._asked
+        named = [handle for handle in handles if isinstance(handle, str)]
+        self._asked.update(named)
+        release = yield from kept_there(self.server, self.peer, map(as_sent, named))
+        self._stored.update(filter(self._finds, named))
+        release()
 
     def _links(self, line: Line) -> tuple[bool, bool]:
         """Whether there are pages of its job and its function, as far as one may know of these."""
         function, handle = line.get("function"), line.get("handle")
-        job = isinstance(handle, str) and inspection.find(self.broker, self.peer, as_sent(handle)) is not None
+        job = isinstance(handle, str) and (self._finds(handle) or handle in self._stored)
         if not isinstance(function, str):
             return job, False
         names = [name for name in inspection.readings(as_sent(function)) if may(self.peer, SEE, name)]

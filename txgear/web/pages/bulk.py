@@ -8,7 +8,8 @@ server has counted; see L{txgear.web.pages.tasks}.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from txgear.broker.bulkacts import KINDS
 from txgear.broker.inspection import PRIORITY_NAMES
@@ -22,6 +23,7 @@ from txgear.server import operatorcommands, reviewcommands, tasks
 from txgear.server.jobserver import JobServer
 from txgear.web.acts import record
 from txgear.web.answers import Answer, Problem
+from txgear.web.loading import when_loaded
 from txgear.web.pages import question
 from txgear.web.pages.asked import takes_html
 from txgear.web.pages.filters import EVERYTHING, kind
@@ -156,9 +158,7 @@ def wish(server: JobServer, peer: Peer, form: Form, of: str) -> Wish:
     return Wish(act)
 
 
-def act(
-    pages: Pages, request: WebRequest, form: Form, of: str, words: Mapping[str, bytes], back: str
-) -> Done | Answer:
+def act(pages: Pages, request: WebRequest, form: Form, of: str, words: Mapping[str, bytes], back: str) -> Any:
     """
     Do what a form wants: to each C{handle} in it; or with C{to=all} to all that match a filter, of which
     nothing is done before it is confirmed.
@@ -166,6 +166,7 @@ def act(
     @param of: of which list the jobs are: C{jobs}, C{dead} or C{kept}.
     @param words: the filter.
     @param back: the address of the page that has the form.
+    @return: what was done, or a page; or a Deferred that fires with it.
     @raise Problem: it makes no sense.
     """
     wanted = wish(pages.server, request.peer, form, of)
@@ -189,7 +190,11 @@ def act(
             back=back,
             place=_place(back),
         )
-    return _to_each(pages, request, wanted, handles, back)
+    return when_loaded(
+        request,
+        [handle.encode("utf-8") for handle in handles],
+        partial(_to_each, pages, request, wanted, handles, back),
+    )
 
 
 def count(request: WebRequest, wanted: Wish, of: str, words: Mapping[str, bytes]) -> Done:

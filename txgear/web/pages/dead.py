@@ -25,7 +25,7 @@ from txgear.web.pages.bulk import Wish
 from txgear.web.pages.formats import only
 from txgear.web.pages.forms import Form
 from txgear.web.pages.joblist import JobList
-from txgear.web.pages.pages import Done, Pages, act, page
+from txgear.web.pages.pages import Pages, act, page
 from txgear.web.routes import Route
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ class Dead:
         query = request.query(DeadQuery)
         return self._show(request) if query.is_plain() else Answer(None, 303, {"Location": query.address()})
 
-    def act(self, request: WebRequest, form: Form) -> Done | Answer:
+    def act(self, request: WebRequest, form: Form) -> Any:
         """Do something to jobs of the page."""
         query = request.query(DeadQuery)
         words = query.words()

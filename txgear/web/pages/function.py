@@ -178,7 +178,7 @@ class FunctionView(View):
         submitted, completed, failed = self._history.rates(series)
         self._card("queued", "Queued", f"{jobs}&state=queued", formats.count(queued_of(function)))
         self._card("running", "Running", f"{jobs}&state=running", formats.count(function.running))
-        self._card("later", "For later", f"{jobs}&state=waiting", formats.count(len(function.delayed)))
+        self._card("later", "For later", f"{jobs}&state=waiting", formats.count(function.waiting))
         iso = moment(self.broker.timers.wall(since)) if since else None
         age = self.server.seconds() - since if since else None
         self._card("oldest", "Oldest waits", "", "", iso=iso, age=age)

@@ -80,6 +80,14 @@ class JobView(View):
         self._result = Content(pages, job, of_result=True)
         super().__init__(pages, peer, f"Job {text(job.handle)}")
 
+    def open(self) -> None:
+        """Part of L{View}: the job stays in memory."""
+        self.broker.stock.hold(self._job)
+
+    def close(self) -> None:
+        """Part of L{View}."""
+        self.broker.stock.release(self._job, self.server.seconds())
+
     def context(self) -> dict[str, Any]:
         """Part of L{View}."""
         job = self._job

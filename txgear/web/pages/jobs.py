@@ -5,6 +5,7 @@ C{/jobs}: jobs that have not ended, or those that are kept, by what one looks fo
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from msgspec import Struct
@@ -17,11 +18,12 @@ from txgear.broker.search import Bounds, Search
 from txgear.errors import InvalidArgument
 from txgear.web.answers import Answer
 from txgear.web.api.models import After
+from txgear.web.loading import when_loaded
 from txgear.web.pages import bulk, filters
 from txgear.web.pages.formats import job_path
 from txgear.web.pages.forms import Form
 from txgear.web.pages.joblist import JobList
-from txgear.web.pages.pages import Done, Pages, act, page
+from txgear.web.pages.pages import Pages, act, page
 from txgear.web.routes import Route
 
 if TYPE_CHECKING:
@@ -155,7 +157,7 @@ class JobsView(JobList):
                     lanes.ready,
                     lanes.paged,
                     function.running,
-                    len(function.delayed),
+                    function.waiting,
                     function.kept,
                     counts.submitted,
                     counts.requeued,
@@ -208,7 +210,13 @@ class Jobs:
     def listed(self, request: WebRequest) -> Any:
         """The page; or where to find what was typed."""
         query = request.query(JobsQuery)
-        to = None if query.is_plain() else self._meant(request, query)
+        if query.is_plain():
+            return self._show(request)
+        handles = (query.q.strip().encode("utf-8"),) if query.q else ()
+        return when_loaded(request, handles, partial(self._lead, request, query))
+
+    def _lead(self, request: WebRequest, query: JobsQuery) -> Any:
+        to = self._meant(request, query)
         return self._show(request) if to is None else Answer(None, 303, {"Location": to})
 
     def _meant(self, request: WebRequest, query: JobsQuery) -> str | None:
@@ -229,7 +237,7 @@ class Jobs:
         known = filters.known(query.of)
         return _address(words, query.of) if all(name in known for name in words) else None
 
-    def act(self, request: WebRequest, form: Form) -> Done | Answer:
+    def act(self, request: WebRequest, form: Form) -> Any:
         """Do something to jobs of the page."""
         query = request.query(JobsQuery)
         words, known = query.words(), filters.known(query.of)

@@ -264,9 +264,11 @@ class Live:
             raise
 
         def left() -> None:
+            view.close()
             guard.dismiss(asker)
             if self._watched.get(key) is watched:
                 del self._watched[key]
 
+        view.open()
         watched = self._watched[key] = Watched(self._server, view, left)
         return watched

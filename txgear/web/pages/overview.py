@@ -139,7 +139,7 @@ class Overview(View):
             "queued": queued_of(function),
             "oldest": moment(self.broker.timers.wall(since)) if since else None,
             "running": function.running,
-            "later": len(function.delayed),
+            "later": function.waiting,
             "workers": len(function.workers),
             "asleep": seen.asleep,
             "busy": seen.busy,

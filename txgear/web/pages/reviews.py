@@ -14,7 +14,7 @@ from txgear.broker import deadlists
 from txgear.broker.model import Peer
 from txgear.broker.rights import FORGET, MOVE, READ, REQUEUE, knows
 from txgear.protocol.textlines import text, unescaped
-from txgear.web.answers import Answer, Problem
+from txgear.web.answers import Problem
 from txgear.web.api.models import After
 from txgear.web.pages import bulk, dead
 from txgear.web.pages.bulk import PUT_BACK
@@ -175,7 +175,7 @@ class ReviewView(DeadJobs):
             if not self._reading:
                 self._stop_waiting()
 
-        self.broker.archive.read(job, come)
+        self.server.read(job, come)
 
 
 class Reviews:
@@ -185,16 +185,20 @@ class Reviews:
         self._pages = pages
         self._reviews = pages.server.broker.archive.ended.reviews
 
-    def act(self, request: WebRequest, form: Form, name: str) -> Done | Answer:
+    def act(self, request: WebRequest, form: Form, name: str) -> Any:
         """Do something to jobs of the page."""
         known = self._reviews.by_name.get(name)
         if known is None or not any(knows(request.peer, function) for function in known.sizes):
             raise _unknown()
         back = _path(name, request.query(ReviewQuery).after)
         done = bulk.act(self._pages, request, form, "dead", {"review": name.encode("utf-8")}, back)
-        if isinstance(done, Done) and done.to == back and name not in self._reviews.by_name:
-            return Done(f"{done.text}; the review has no jobs any more", dead.PATH)
-        return done
+
+        def led(done: Any) -> Any:
+            if isinstance(done, Done) and done.to == back and name not in self._reviews.by_name:
+                return Done(f"{done.text}; the review has no jobs any more", dead.PATH)
+            return done
+
+        return done.addCallback(led) if isinstance(done, Deferred) else led(done)
 
 
 def routes(pages: Pages) -> list[Route]:

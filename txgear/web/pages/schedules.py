@@ -4,7 +4,6 @@ C{/schedules}: what is submitted by the clock, and the same at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -18,8 +17,10 @@ from txgear.broker.rights import SETTINGS, SUBMIT, check
 from txgear.server import overview
 from txgear.server.crontimes import UTC, zone_of
 from txgear.server.runcommand import ScheduledJob
+from txgear.server.turns import Steps
 from txgear.web.api.models import After
 from txgear.web.api.schedules import run_at_once
+from txgear.web.loading import kept_there
 from txgear.web.pages.board import part_id
 from txgear.web.pages.formats import following, time_of
 from txgear.web.pages.forms import Form
@@ -58,15 +59,23 @@ class SchedulesView(View):
         super().__init__(pages, peer, "Schedules")
         self._after = request.query(SchedulesQuery).after
 
-    def look(self) -> Iterator[None]:
+    def look(self) -> Steps:
         """Part of L{View}."""
         server = self.server
         visible = overview.visible_schedules(server, self.peer, server.scheduler.schedules)
         names = visible[self._after :]
+        release = yield from kept_there(server, self.peer, overview.last_jobs(server, names[:ROWS]))
+        try:
+            yield from self._put_rows(names)
+        finally:
+            release()
+
+    def _put_rows(self, names: list[bytes]) -> Steps:
+        server = self.server
         ids = []
         for index, name in enumerate(names[:ROWS]):
             if index % AT_ONCE == AT_ONCE - 1:
-                yield
+                yield None
             known = server.scheduler.schedules
             if name not in known:
                 continue

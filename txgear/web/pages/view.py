@@ -73,6 +73,12 @@ class View:
         """
         raise NotImplementedError
 
+    def open(self) -> None:
+        """It is kept open from now on, until L{close}."""
+
+    def close(self) -> None:
+        """Nobody keeps it open any more."""
+
     @property
     def is_current(self) -> bool:
         """Whether its address still stands for what it shows: another thing may have the same name by now."""

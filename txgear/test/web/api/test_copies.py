@@ -10,7 +10,7 @@ from txgear.broker.rights import HTTP, READ, SEE, SUBMIT
 from txgear.broker.states import DEAD, DELAYED
 from txgear.errors import StoreUnavailable
 from txgear.policies import CLASSIC, Policies
-from txgear.protocol.constants import HIGH, SUBMIT_JOB_BG, WORK_COMPLETE, WORK_FAIL
+from txgear.protocol.constants import HIGH, SUBMIT_JOB_EPOCH, WORK_COMPLETE, WORK_FAIL
 from txgear.protocol.packets import request
 from txgear.security.audit import AuditLog
 from txgear.test.support.journal import FaultyStore
@@ -169,7 +169,8 @@ class StoredCopiesTests(ApiTestCase):
         self.store = FaultyStore()
         self.use(DurableServerFixture(self.store))
         self.fixture.thread.run_all()
-        self.fixture.connect().ask(request(SUBMIT_JOB_BG, b"f", b"", b"w" * 100))
+        # Its time is far: nobody reads it ahead.
+        self.fixture.connect().ask(request(SUBMIT_JOB_EPOCH, b"f", b"", b"99999999999", b"w" * 100))
         self.fixture.thread.run_all()
         self.again()
 
@@ -181,6 +182,8 @@ class StoredCopiesTests(ApiTestCase):
     def asked(self, body: Any = None) -> WebPeer:
         client = self.connect()
         client.ask_web("POST", COPY, self.headers, body or {})
+        while not self.broker.table.jobs:
+            self.thread.run()
         return client
 
     def test_it_is_read_and_the_copy_is_on_the_disk_before_the_answer(self) -> None:
@@ -192,7 +195,10 @@ class StoredCopiesTests(ApiTestCase):
         copy = answer.json["handle"]
         self.again()
         for handle, key, value in (("H:test:1", "copies", [copy]), (copy, "copy_of", "H:test:1")):
-            found = self.read(f"/api/v1/jobs/{handle}", jobmodels.Job)
+            client = self.connect()
+            client.ask_web("GET", f"/api/v1/jobs/{handle}", self.headers)
+            self.thread.run_all()
+            found = client.web_answer().json
             self.assertEqual((found[key], found["size"]), (value, 100))
 
     def test_one_that_cannot_be_read(self) -> None:

@@ -10,6 +10,7 @@ from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import (
     SUBMIT_JOB,
     SUBMIT_JOB_BG,
+    SUBMIT_JOB_EPOCH,
     SUBMIT_JOB_HIGH_BG,
     WORK_COMPLETE,
     WORK_EXCEPTION,
@@ -313,7 +314,8 @@ class StoredTests(JobsTestCase):
         self.use(DurableServerFixture(self.store))
         self.thread = self.fixture.thread
         self.thread.run_all()
-        self.submit(workload=b"w" * 100)
+        # Its time is far: nobody reads it ahead.
+        self.fixture.connect().ask(request(SUBMIT_JOB_EPOCH, b"f", b"", b"99999999999", b"w" * 100))
         self.thread.run_all()
         # As after a restart.
         self.use(DurableServerFixture(self.store))
@@ -322,6 +324,8 @@ class StoredTests(JobsTestCase):
     def asked(self, tail: str = "") -> WebPeer:
         client = self.connect()
         client.ask_web("GET", self.path + tail, self.headers)
+        while not self.server.broker.table.jobs:
+            self.thread.run()
         self.assertEqual((client.heard(), self.payloads().held), (b"", 100))
         return client
 
@@ -363,5 +367,8 @@ class StoredTests(JobsTestCase):
 
     def test_too_much_at_once(self) -> None:
         self.payloads().hold(MOST_HELD)
-        answer = self.ask("GET", self.path)
+        client = self.connect()
+        client.ask_web("GET", self.path, self.headers)
+        self.thread.run_all()
+        answer = client.web_answer()
         self.assertEqual((answer.status, answer.code), (503, "too_much_read"))

@@ -12,7 +12,7 @@ from txgear.broker.model import Job
 from txgear.broker.rights import HTTP, PEERS, READ, SEE
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import (
-    SUBMIT_JOB_BG,
+    SUBMIT_JOB_EPOCH,
     WORK_COMPLETE,
     WORK_DATA,
     WORK_EXCEPTION,
@@ -317,7 +317,8 @@ class StoredTests(JobPageTestCase):
         self.store = FaultyStore()
         self.use(DurableServerFixture(self.store))
         self.fixture.thread.run_all()
-        self.fixture.connect().ask(request(SUBMIT_JOB_BG, b"f", b"", b"w" * 100))
+        # Its time is far: nobody reads it ahead.
+        self.fixture.connect().ask(request(SUBMIT_JOB_EPOCH, b"f", b"", b"99999999999", b"w" * 100))
         self.fixture.thread.run_all()
         self.use(DurableServerFixture(self.store))
         self.thread = self.fixture.thread
@@ -325,6 +326,8 @@ class StoredTests(JobPageTestCase):
     def asked(self) -> WebPeer:
         client = self.connect()
         client.ask_web("GET", PAGE, BROWSER)
+        while not self.server.broker.table.jobs:
+            self.thread.run()
         self.clock.advance(0)
         return client
 
@@ -348,9 +351,9 @@ class StoredTests(JobPageTestCase):
         self.store.unreadable = {1}
         client = self.connect()
         client.ask_web("GET", PAGE, EVENTS)
-        self.clock.advance(0)
-        self.thread.run_all()
-        self.clock.advance(0)
+        for _ in range(2):
+            self.thread.run_all()
+            self.clock.advance(0)
         self.assertIn(b"It cannot be read now", client.heard())
         self.store.unreadable = set()
         for _ in range(4 * int(AGAIN_SECONDS)):

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from txgear.broker.inspection import find
+from txgear.broker.loading import load, named
+from txgear.broker.model import Job, Peer
+from txgear.broker.records import InOrder
+from txgear.broker.states import DELAYED, PAGED
+from txgear.broker.stock import Found
+from txgear.test.support.broker import DurableBrokerTestCase, FakeRights
+
+
+class LoadingCase(DurableBrokerTestCase):
+    queue_memory = 0
+
+    def rows(self, count: int = 3) -> list[bytes]:
+        """The handles of so many more jobs that are not in memory."""
+        if not self.broker.table.jobs:
+            # The first of a lane is.
+            self.fixture.store(b"first")
+            self.fixture.answer()
+        jobs = self.fixture.store(*(b"%d" % number for number in range(count)))
+        self.fixture.answer()
+        self.assertEqual([job for job in jobs if job.number in self.broker.table.jobs], [])
+        return [job.handle for job in jobs]
+
+    def load(self, peer: Peer, *words: bytes) -> list[tuple[bool, list[Job]]]:
+        """What is told, by and by, with the jobs that are in memory then."""
+        told: list[tuple[bool, list[Job]]] = []
+
+        def then(answered: bool, now: float) -> None:
+            told.append((answered, named(self.broker, words)))
+
+        load(self.broker, peer, words, then, self.fixture.now)
+        return told
+
+
+class LoadTests(LoadingCase):
+    def test_what_is_in_memory_is_there_at_once(self) -> None:
+        self.rows()
+        job = self.broker.table.jobs[1]
+        self.assertEqual(self.load(self.fixture.connect(), job.handle), [(True, [job])])
+        self.assertEqual(self.load(self.fixture.connect(), b"H:test:9", b"no handle"), [(True, [])])
+
+    def test_a_row_is_there_until_it_is_not_needed(self) -> None:
+        handle = self.rows()[0]
+        told = self.load(self.fixture.connect(), handle, handle)
+        self.assertEqual(told, [])
+        self.assertIsNone(find(self.broker, self.fixture.connect(), handle))
+        self.fixture.answer()
+        ((answered, (job,)),) = told
+        self.assertEqual((answered, job.handle, job.state), (True, handle, PAGED))
+        self.assertEqual(named(self.broker, [handle]), [])
+
+    def test_the_store_does_not_answer(self) -> None:
+        handle = self.rows()[0]
+        told = self.load(self.fixture.connect(), handle)
+        self.journal.asking.pop(0).done(None, {}, self.fixture.now)
+        self.assertEqual(told, [(False, [])])
+
+    def linked(self) -> list[bytes]:
+        """Rows of which each is a copy of the one before."""
+        handles = self.rows()
+
+        def link(answered: bool, now: float) -> None:
+            first, second, third = named(self.broker, handles)
+            self.broker.operations.link_copy(first, second)
+            self.broker.operations.link_copy(second, third)
+
+        load(self.broker, self.fixture.connect(), handles, link, self.fixture.now)
+        self.fixture.answer()
+        return handles
+
+    def test_who_may_not_know_of_all_has_the_copies_as_well(self) -> None:
+        handles = self.linked()
+        peer = self.fixture.connect()
+        peer.rights = FakeRights()
+        told = []
+
+        def then(answered: bool, now: float) -> None:
+            told.append((answered, [job.handle for job in named(self.broker, handles)]))
+
+        load(self.broker, peer, [handles[1]], then, self.fixture.now)
+        self.fixture.answer()
+        self.assertEqual(told, [(True, handles)])
+
+    def test_the_copies_cannot_be_had(self) -> None:
+        handles = self.linked()
+        peer = self.fixture.connect()
+        peer.rights = FakeRights()
+        told = []
+        load(self.broker, peer, [handles[1]], lambda answered, now: told.append(answered), self.fixture.now)
+        self.journal.answer(self.fixture.now)
+        self.journal.asking.pop(0).done(None, {}, self.fixture.now)
+        # One that has none.
+        load(self.broker, peer, [b"H:test:1"], lambda answered, now: told.append(answered), self.fixture.now)
+        self.assertEqual(told, [False, True])
+
+
+class StockTests(LoadingCase):
+    """What L{txgear.broker.stock.Stock} has for those who look."""
+
+    def held(self, handle: bytes) -> Job:
+        """A row that is in memory from now on."""
+        held: list[Job] = []
+
+        def then(answered: bool, now: float) -> None:
+            held.extend(named(self.broker, [handle]))
+            self.broker.stock.hold(held[0])
+
+        self.broker.stock.load_handles([handle], then, self.fixture.now)
+        self.fixture.answer()
+        return held[0]
+
+    def test_who_is_held_stays(self) -> None:
+        handle, stock = self.rows()[0], self.broker.stock
+        job = self.held(handle)
+        stock.hold(job)
+        stock.settle(job, self.fixture.now)
+        stock.release(job, self.fixture.now)
+        self.assertEqual(named(self.broker, [handle]), [job])
+        stock.release(job, self.fixture.now)
+        self.assertEqual(named(self.broker, [handle]), [])
+
+    def test_lacks(self) -> None:
+        handle, *_ = self.rows()
+        stock = self.broker.stock
+        self.assertTrue(stock.lacks([handle]))
+        self.assertFalse(stock.lacks([b"H:test:1", b"", b"H:test:999999"]))
+
+    def test_a_watcher_keeps_it(self) -> None:
+        for watch in (self.broker.lifecycle.watch, self.broker.lifecycle.follow):
+            handle = self.rows()[0]
+            there = self.held(handle)
+            stop = watch(there, lambda *said: None)
+            self.broker.stock.release(there, self.fixture.now)
+            self.assertEqual(named(self.broker, [handle]), [there])
+            stop(self.fixture.now)
+            self.assertEqual(named(self.broker, [handle]), [])
+
+    def test_visit(self) -> None:
+        self.rows()
+        found: list[Found | None] = []
+        there: list[int] = []
+
+        def look(what: Found | None, now: float) -> None:
+            found.append(what)
+            there.append(len(self.broker.table.jobs))
+
+        self.broker.stock.visit(InOrder(0, 4), look)
+        self.fixture.answer()
+        (what,) = found
+        assert what is not None
+        self.assertEqual([record.number for record in what.records], [1, 2, 3, 4])
+        self.assertEqual([job.number for job in what.jobs], [1, 2, 3, 4])
+        self.assertEqual((there, len(self.broker.table.jobs)), ([4], 1))
+        self.broker.stock.visit(InOrder(0, 4), look)
+        self.journal.asking.pop(0).done(None, {}, self.fixture.now)
+        self.assertIsNone(found[1])
+
+    def test_peek(self) -> None:
+        self.fixture.set(retries=0, results="1h")
+        handles = self.rows(4)
+        self.fixture.submit(None, workload=b"w", delay=9999.0)
+        self.fixture.commit()
+        found: list[Found | None] = []
+        before = dict(self.broker.table.jobs)
+        self.broker.stock.peek(InOrder(0, 9), lambda what, now: found.append(what))
+        self.fixture.answer()
+        (what,) = found
+        assert what is not None
+        self.assertEqual(len(what.records), 6)
+        rows = {job.handle: job.state for job in what.jobs}
+        self.assertEqual(set(handles) <= set(rows), True)
+        self.assertEqual(set(rows.values()) <= {PAGED, DELAYED}, True)
+        self.assertEqual(self.broker.table.jobs, before)
+        self.broker.stock.peek(InOrder(0, 9), lambda what, now: found.append(what))
+        self.journal.asking.pop(0).done(None, {}, self.fixture.now)
+        self.assertIsNone(found[1])

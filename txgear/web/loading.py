@@ -1,0 +1,118 @@
+"""
+Jobs that a request names: had in memory before it is carried out, and kept there until it is answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+
+from txgear.broker import loading
+from txgear.broker.model import Job, Peer
+from txgear.server.jobserver import JobServer
+from txgear.web.answers import Problem
+from txgear.web.request import WebRequest
+
+RETRY_SECONDS: Final = 1
+
+
+def not_read() -> Problem:
+    """The store does not have it, or does not answer."""
+    retry = {"Retry-After": str(RETRY_SECONDS)}
+    return Problem(503, "not_read", "The store does not have it, or does not answer", headers=retry)
+
+
+def when_loaded(request: WebRequest, handles: Iterable[bytes], do: Callable[[], Any]) -> Any:
+    """
+    Carry out a request, or a part of it, when the jobs that it names are in memory.
+
+    @param handles: those of the jobs, as they are shown or as they are.
+    @param do: carries it out. The jobs stay in memory until what it returns has fired, if that is a Deferred.
+    @return: what that has returned; a Deferred that fires with it where the store was asked for jobs, and
+        fails where it does not answer.
+    @raise Problem: that is known at once.
+    """
+    server, broker, words = request.server, request.server.broker, list(handles)
+    done: Deferred[Any] | None = None
+    at_once: list[bool] = []
+
+    def then(answered: bool, now: float) -> None:
+        if done is None:
+            at_once.append(answered)
+            return
+        if answered:
+            done.callback(None)
+        else:
+            done.errback(not_read())
+        server.end_turn()
+
+    loading.load(broker, request.peer, words, then, request.now)
+    if at_once == [False]:
+        raise not_read()
+    if at_once:
+        return while_held(request, loading.named(broker, words), do)
+    done = Deferred()
+    return done.addCallback(lambda nothing: while_held(request, loading.named(broker, words), do))
+
+
+def while_held(request: WebRequest, jobs: Iterable[Job], do: Callable[[], Any]) -> Any:
+    """
+    Carry out a request while jobs are kept in memory that are there.
+
+    @param do: as with L{when_loaded}.
+    """
+    server, stock = request.server, request.server.broker.stock
+    for job in jobs:
+        stock.hold(job)
+
+    def release(result: Any) -> Any:
+        for job in jobs:
+            stock.release(job, server.seconds())
+        return result
+
+    try:
+        result = do()
+    except BaseException:
+        release(None)
+        raise
+    if isinstance(result, Deferred):
+        return result.addBoth(release)
+    return release(result)
+
+
+def kept_there(
+    server: JobServer, peer: Peer, handles: Iterable[bytes]
+) -> Generator[Deferred[None], None, Callable[[], None]]:
+    """
+    Have jobs in memory, and keep them there: for work that is done in pieces.
+
+    @param handles: those of the jobs, as they are shown or as they are. Where the store does not answer some
+        are not there.
+    @return: what lets go of them; it is to be called.
+    """
+    broker, words = server.broker, list(handles)
+    are_there: Deferred[None] = Deferred()
+    jobs: list[Job] = []
+
+    def then(answered: bool, now: float) -> None:
+        jobs.extend(loading.named(broker, words))
+        for job in jobs:
+            broker.stock.hold(job)
+        are_there.callback(None)
+
+    def release() -> None:
+        while jobs:
+            broker.stock.release(jobs.pop(), server.seconds())
+
+    loading.load(broker, peer, words, then, server.seconds())
+    if not are_there.called:
+        # Nobody else has the journal look at what is wanted: a look is no turn of any peer.
+        server.end_turn()
+        try:
+            yield are_there
+        except GeneratorExit:
+            release()
+            raise
+    return release
