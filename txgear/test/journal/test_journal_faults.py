@@ -21,7 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.archive import history_of
 from txgear.broker.model import Reply
-from txgear.broker.records import PAUSED, SCHEDULED, ByNumber, StoredValue
+from txgear.broker.records import PAUSED, SCHEDULED, ByNumber, JobRecord, Question, StoredValue, Waking
 from txgear.broker.states import DEAD
 from txgear.errors import QueueError, StoreError, StoreRefused, StoreUnavailable
 from txgear.policies import CLASSIC, Policies
@@ -45,6 +45,7 @@ from txgear.protocol.constants import (
     WORK_FAIL,
 )
 from txgear.protocol.packets import Decoder, request
+from txgear.stores.memory import MemoryStore
 from txgear.test.support.clock import START
 from txgear.test.support.journal import Fault, FaultyStore
 from txgear.test.support.server import DurableServerFixture
@@ -72,6 +73,10 @@ all for a while.
 """
 
 
+MOST_LOOKS: Final = 4
+"""Looks for what has its time that may fail: one follows the other all the time."""
+
+
 class FailingStore(FaultyStore):
     """
     A store of which one call fails, or a few.
@@ -79,6 +84,7 @@ class FailingStore(FaultyStore):
     @ivar late: whether these calls take too long as well.
     @ivar failed: the names of those that have failed.
     @ivar delay: seconds that the last call has taken.
+    @ivar looks: how often it was asked for what has its time.
     """
 
     def __init__(self, first: int, places: tuple[int, ...], fault: Fault | None, late: bool) -> None:
@@ -89,6 +95,7 @@ class FailingStore(FaultyStore):
         self.calls = 0
         self.failed: list[str] = []
         self.delay = 0.0
+        self.looks = 0
 
     def next_fault(self, name: str) -> Fault | None:
         self.calls += 1
@@ -99,6 +106,14 @@ class FailingStore(FaultyStore):
         if self.late:
             self.delay += LATE_SECONDS
         return self.fault
+
+    def rows(self, question: Question) -> list[JobRecord]:
+        """Looks for what has its time are many, and alike: only the first few fail."""
+        if isinstance(question, Waking):
+            self.looks += 1
+            if self.looks > MOST_LOOKS:
+                return MemoryStore.rows(self, question)
+        return super().rows(question)
 
     def labels(self, *, ended: bool = False) -> dict[bytes, int]:
         """The number of each job that is kept and is to be done, or has ended."""
