@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from txgear.broker.bulk import BATCH
 from txgear.broker.deadgroups import reason_of
 from txgear.broker.endedjobs import EndedJobs, Shelf
-from txgear.broker.history import History
+from txgear.broker.history import History, ended_as
 from txgear.broker.states import DEAD, DONE
 from txgear.broker.table import job_of_handle
 from txgear.errors import QUEUE_FULL, QueueError
@@ -97,12 +97,19 @@ class Archive:
     # Keeping
 
     def keep(
-        self, job: Job, history: History, bounds: Retention | None, seconds: float, result: bytes, now: float
+        self,
+        job: Job,
+        history: History | None,
+        bounds: Retention | None,
+        seconds: float,
+        result: bytes,
+        now: float,
     ) -> None:
         """
         Keep a job that has just ended, as L{retention} says, and make room for it.
 
-        @param history: what was its history, with C{data_size}, C{result_size} and C{complete} set.
+        @param history: what was its history, with C{data_size}, C{result_size} and C{complete} set; C{None}
+            where there is nothing to say but that it has ended, not dead, and that its result is kept.
         @param result: its data, which is C{history.data_size} bytes, and its result; empty for a dead
             job, whose workload is kept instead.
         """
@@ -112,15 +119,28 @@ class Archive:
             job.size = len(result)
             if result:
                 self.results[job.number] = result
-        job.history, job.since, job.archived = None, now, history.to_bytes(job.tenant) or b"{}"
-        self._add(job, now + seconds, history, now)
+        tenant, until = job.tenant, now + seconds
+        job.history, job.since = None, now
+        if history is None:
+            job.archived = ended_as(None if tenant is None else tenant.name, job.size)
+            self.ended.add(job, until)
+            if until < self._timers.deadline:
+                self._timers.call_at(until)
+        else:
+            job.archived = history.to_bytes(tenant) or b"{}"
+            self._add(job, until, history, now)
         self._persistence.update_ended(job)
         if not dead:
             self._persistence.put_result(job, result)
         if bounds is not None:
-            self._make_room(job, bounds, now)
-        for other in self.ended.beyond(self._functions.policies.ceiling):
-            self.forget(other)
+            # Its function's policy comes before its own: its submitter has no say about others.
+            policy = job.function.policy or CLASSIC
+            bounds = policy.dead if dead else policy.results or bounds
+            if bounds.jobs or bounds.bytes:
+                self._make_room(job, bounds, now)
+        if self.ended.own.jobs:
+            for other in self.ended.beyond(self._functions.policies.ceiling):
+                self.forget(other)
 
     def add_rows(self, function: Function, tenant: Tenant | None, kind: int, jobs: int, size: int) -> None:
         """There are so many jobs more that are kept, and not in memory."""
@@ -165,12 +185,7 @@ class Archive:
     def _make_room(self, job: Job, bounds: Retention, now: float) -> None:
         """
         The function's oldest kept jobs make room for this one; but a unique that is taken stays taken.
-
-        @param bounds: what this job's policy says; what its function's says comes before it, as
-            its submitter has no say about others.
         """
-        policy = job.function.policy or CLASSIC
-        bounds = policy.dead if job.state == DEAD else policy.results or bounds
         for other in self.ended.surplus(job, bounds):
             if self._takes_unique(other, History.from_bytes(other.archived), now):
                 self._drop_result(other)

@@ -480,7 +480,8 @@ class Broker:
         function = None
         if job is not None:
             function = job.function
-            if function.policy is not None or job.history is not None:
+            policy = function.policy
+            if job.history is not None or (policy is not None and (policy.timeout or policy.lease)):
                 self.lifecycle.begin(job, worker, now)
             elif timeout := worker.abilities[function]:
                 self.timers.add(job, now + timeout)
@@ -537,10 +538,8 @@ class Broker:
         self.lifecycle.send_clients(job, WORK_DATA, handle, data)
         self._heard(job, now)
         if (history := job.history) is None:
-            # No results were kept when it began; should they be later, a part is missing.
-            job.history = History()
-            job.history.discard_data()
-            return
+            # Made with the first part, also where results are not kept: should they be later, it is missing.
+            history = job.history = History()
         results = self.functions.policy_of(job).results if job.background else None
         if results is None:
             history.discard_data()

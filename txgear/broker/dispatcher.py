@@ -293,8 +293,13 @@ class Dispatcher:
                     self._judge(tenant, now)
             if job.due:
                 self._timers.discard(job)
-            if function.throttle is not None:
-                function.throttle.started(now)
+            if (throttle := function.throttle) is not None and (
+                not throttle.started(now)
+                or throttle.concurrency
+                or function.due
+                or (self._asleep and lanes.ready > function.woken)
+            ):
+                # Otherwise there is a token for the next one, and nobody to be woken for it.
                 self.regulate(function, now)
             if lanes.overflow and lanes.is_low(priority):
                 self.advance(job, now)
@@ -376,7 +381,7 @@ class Dispatcher:
                     self._judge(tenant, now)
             if job.due:
                 self._timers.discard(job)
-            if function.throttle is not None:
+            if function.throttle is not None and function.throttle.concurrency:
                 self.regulate(function, now)
         elif state == QUEUED:
             if job.due:

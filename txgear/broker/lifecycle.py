@@ -259,13 +259,16 @@ class Lifecycle:
     # An attempt
 
     def begin(self, job: Job, worker: Peer, now: float) -> None:
-        """A worker has got a job that has a policy or a history: how long may it take, and be silent?"""
+        """
+        A worker has got a job that has a history, or whose function's policy bounds its time: how long may it
+        take, and be silent?
+        """
         policy = self._functions.policy_of(job)
         # One that comes back with a job has not said yet what it can do.
         own = worker.abilities.get(job.function, 0.0)
         times = [seconds for seconds in (own, policy.timeout) if seconds]
         lease = policy.lease if worker.extended else 0.0
-        if job.history is not None or lease or (policy.results is not None and job.background):
+        if job.history is not None or lease:
             history = job.history = job.history or History()
             history.restart()
             history.expires = 0.0
@@ -484,30 +487,8 @@ class Lifecycle:
         if not (seconds and job.background):
             self.end(job, outcome, now, result, reason)
             return
-        history = job.history or History()
-        data, last = history.take_data(), bytes(result)
-        worker = job.worker
-        self._remove(job, outcome, now, reason)
-        self._starts.pop(job, None)
-        self._persistence.drop_workload(job)
-        kept = b""
-        if outcome != DEAD:
-            if bounds is None:
-                history.complete = None
-            elif data is None or 0 < bounds.bytes < len(data) + len(last):
-                history.complete = False
-            elif not self._persistence.has_room(len(data) + len(last)):
-                # Those who waited have it; nobody else will.
-                history.complete = False
-            else:
-                history.data_size, history.result_size = len(data), len(last)
-                kept = data + last
-        self._archive.keep(job, history, bounds, seconds, kept, now)
-        if outcome != DEAD and worker is not None and self._persistence.crowded:
-            self._outbox.pause(worker)
-        history.notify(outcome, data or b"", last, complete=data is not None)
-
-    def _remove(self, job: Job, outcome: int, now: float, reason: str) -> None:
+        history, last, worker = job.history, bytes(result), job.worker
+        data: bytes | None = b"" if history is None else history.take_data()
         self._dispatcher.leave(job, now)
         counts = job.function.counts
         if outcome == DONE:
@@ -517,10 +498,37 @@ class Lifecycle:
             counts.fail(reason, now)
         job.state = TO_ENDED[outcome][job.state]
         self._table.remove(job)
+        self._starts.pop(job, None)
+        self._persistence.drop_workload(job)
+        kept = b""
+        if outcome == DEAD:
+            history = history or History()
+        else:
+            complete = None
+            if bounds is not None:
+                # Where there is no room for it those who waited have it; nobody else will.
+                complete = (
+                    data is not None
+                    and not 0 < bounds.bytes < len(data) + len(last)
+                    and self._persistence.has_room(len(data) + len(last))
+                )
+            if complete:
+                assert data is not None
+                kept = data + last if data else last
+            if history is not None or not complete:
+                history = history or History()
+                history.complete = complete
+                if complete:
+                    history.data_size, history.result_size = len(kept) - len(last), len(last)
+        self._archive.keep(job, history, bounds, seconds, kept, now)
+        if outcome != DEAD and worker is not None and self._persistence.crowded:
+            self._outbox.pause(worker)
+        if history is not None:
+            history.notify(outcome, data or b"", last, complete=data is not None)
 
     def end(self, job: Job, outcome: int, now: float, result: Data = b"", reason: str = "") -> None:
         """The job is over, and nothing is kept of it; the same as with L{finish}."""
-        # As in _remove, which is one call more on the way of each job.
+        # As in finish, which is to be one call, too.
         self._dispatcher.leave(job, now)
         counts = job.function.counts
         if outcome == DONE:

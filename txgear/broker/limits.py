@@ -59,10 +59,18 @@ class Bucket:
         """When the next token is there, by the server's time; it may be over."""
         return -inf if self.rate is None else self.full - self._slack
 
-    def started(self, now: float) -> None:
-        """A token is used up: something has started."""
-        if self.rate is not None:
-            self.full = max(self.full, now) + self.rate.interval
+    def started(self, now: float) -> bool:
+        """
+        A token is used up: something has started.
+
+        @return: whether there is another.
+        """
+        if self.rate is None:
+            return True
+        full = self.full
+        # Without max, which is a call more for each job.
+        self.full = full = (now if full < now else full) + self._interval
+        return full - self._slack <= now
 
     def set_rate(self, rate: Rate | None, now: float) -> None:
         """Let this rate hold from now on; tokens that are missing stay so, and come at the new rate."""

@@ -14,6 +14,7 @@ from txgear.broker.history import (
     History,
     as_text,
     check_settings,
+    ended_as,
     owned_by,
     owner_of,
 )
@@ -52,6 +53,17 @@ class OwnerTests(SynchronousTestCase):
         self.assertEqual(History().to_bytes(web), owned_by("web"))
         kept = History({"timeout": 3}).to_bytes(web) or b""
         self.assertEqual((owner_of(kept), History.from_bytes(kept).settings), ("web", {"timeout": 3}))
+
+    def test_there_is_nothing_to_say_but_that_the_result_is_kept(self) -> None:
+        """It is as if there were a history without anything."""
+        for tenant in (None, Tenant("web")):
+            for size in (0, 12_345):
+                history = History()
+                history.result_size = size
+                kept = ended_as(None if tenant is None else tenant.name, size)
+                self.assertEqual(kept, history.to_bytes(tenant) or b"{}")
+                read = History.from_bytes(kept)
+                self.assertEqual((read.data_size, read.result_size, read.complete), (0, size, True))
 
     def test_nobodys(self) -> None:
         """Even where the word stands in it."""

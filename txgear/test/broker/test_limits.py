@@ -34,6 +34,14 @@ class ThrottleTests(SynchronousTestCase):
         self.throttle.started(0.0)
         self.assertEqual((self.throttle.available(0, 0.0), self.throttle.opens()), (None, -inf))
 
+    def test_it_says_whether_there_is_another_token(self) -> None:
+        self.assertTrue(self.throttle.started(0.0))
+        self.throttle.set_rate(Rate(10.0, 3), 100.0)
+        said = [
+            self.throttle.started(now) for now in (100.0, 100.0, 100.0, 110.0, 125.0, 1000.0, 1000.0, 1000.0)
+        ]
+        self.assertEqual(said, [True, True, False, False, False, True, True, False])
+
     def test_each_reason_makes_it_needed(self) -> None:
         for name, value in (("paused", True), ("suspended", 1), ("concurrency", 1), ("rate", Rate(1.0, 1))):
             throttle = Throttle()

@@ -241,7 +241,7 @@ class PolicyModel(BrokerModel):
         known.overdue = now + min((seconds for seconds in times if seconds), default=inf)
         known.lease = self.setting(known, "lease") if worker.extended else 0.0
         known.beat = now
-        if known.lease or (self.setting(known, "results") is not None and known.background):
+        if known.lease:
             known.beyond = True
         self.look_later(known)
 
@@ -276,9 +276,9 @@ class PolicyModel(BrokerModel):
         if what == "work_data":
             results = self.keeping(self.setting(known, "results"))
             known.sent.append(b"data")
-            if results is None or not (known.background and known.beyond):
-                known.missed = known.beyond = True
-            elif 0 < results.get("bytes", 0) < len(b"".join(known.sent)):
+            known.beyond = True
+            most = 0 if results is None else results.get("bytes", 0)
+            if results is None or not known.background or 0 < most < len(b"".join(known.sent)):
                 known.missed = True
 
     def lose(self, known: ModelJob, words: bytes = b"") -> None:
