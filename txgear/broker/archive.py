@@ -129,9 +129,10 @@ class Archive:
         else:
             job.archived = history.to_bytes(tenant) or b"{}"
             self._add(job, until, history, now)
-        self._persistence.update_ended(job)
-        if not dead:
-            self._persistence.put_result(job, result)
+        if self._persistence.keeps:
+            self._persistence.update_ended(job)
+            if not dead:
+                self._persistence.put_result(job, result)
         if bounds is not None:
             # Its function's policy comes before its own: its submitter has no say about others.
             policy = job.function.policy or CLASSIC

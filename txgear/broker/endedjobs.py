@@ -75,7 +75,7 @@ class EndedJobs:
         them.
     """
 
-    __slots__ = ("_older", "_shelves", "_uniques", "due", "groups", "jobs", "own", "reviews")
+    __slots__ = ("_dead", "_kept", "_older", "_uniques", "due", "groups", "jobs", "own", "reviews")
 
     def __init__(self) -> None:
         self.jobs: dict[int, Job] = {}
@@ -86,15 +86,16 @@ class EndedJobs:
         self._uniques: Uniques[Job] = Uniques()
         # Where several have one name those that ended before the last one, in that order.
         self._older: dict[tuple[Function, Key], list[Job]] = {}
-        self._shelves: dict[tuple[Function, bool], Shelf] = {}
+        self._dead: dict[Function, Shelf] = {}
+        self._kept: dict[Function, Shelf] = {}
 
     def shelf(self, function: Function, dead: bool) -> Shelf:
         """The dead of a function that are not set aside, or the others that are kept of it."""
-        return self._shelves.get((function, dead)) or Shelf()
+        return (self._dead if dead else self._kept).get(function) or Shelf()
 
     def dead(self, function: Function) -> int:
         """How many of a function are dead, those that are set aside included."""
-        shelf = self._shelves.get((function, True))
+        shelf = self._dead.get(function)
         return self.reviews.count(function) + (0 if shelf is None else len(shelf.jobs))
 
     def add(
@@ -115,28 +116,36 @@ class EndedJobs:
         @param reason: why it is dead, if it is; see L{DeadGroups.add}.
         @param aside: in which review it is, if it is in one.
         """
-        self.jobs[job.number] = job
+        number, function = job.number, job.function
+        self.jobs[number] = job
         self.due.add(job, until)
+        function.kept += 1
         if aside is not None:
             self.reviews.add(job, aside)
-        else:
+        elif own or job.state == DEAD:
             self._put_up(job, counted, own, reason)
-        job.function.kept += 1
+        elif counted:
+            # As there, which is two calls more for each job that is kept.
+            shelf = self._kept.get(function)
+            if shelf is None:
+                shelf = self._kept[function] = Shelf()
+            shelf.jobs[number] = job
+            shelf.bytes += job.size
         if (key := job.key) is not None:
             if key in self._uniques.jobs:
                 self._give_name(job, key)
             else:
-                # As nearly each that has ended: two calls less.
+                # As nearly each that has ended.
                 self._uniques.jobs[key] = job
 
     def _put_up(self, job: Job, counted: bool, own: bool, reason: str) -> None:
         """On its shelves."""
         dead = job.state == DEAD
         if counted:
-            place = job.function, dead
-            shelf = self._shelves.get(place)
+            shelves = self._dead if dead else self._kept
+            shelf = shelves.get(job.function)
             if shelf is None:
-                shelf = self._shelves[place] = Shelf()
+                shelf = shelves[job.function] = Shelf()
             shelf.add(job)
         if dead:
             self.groups.add(job, reason)
@@ -172,7 +181,11 @@ class EndedJobs:
 
     def sort(self) -> None:
         """Put jobs that were not added in the order of their ends into it."""
-        for jobs in (self.jobs, self.own.jobs, *(shelf.jobs for shelf in self._shelves.values())):
+        for jobs in (
+            self.jobs,
+            self.own.jobs,
+            *(shelf.jobs for shelf in (*self._dead.values(), *self._kept.values())),
+        ):
             ordered = sorted(jobs.items(), key=lambda item: item[1].since)
             jobs.clear()
             jobs.update(ordered)
@@ -186,7 +199,7 @@ class EndedJobs:
 
     def surplus(self, job: Job, bounds: Retention) -> list[Job]:
         """The oldest of those beside this one that are too many by these bounds; not the job itself."""
-        shelf = self._shelves.get((job.function, job.state == DEAD))
+        shelf = (self._dead if job.state == DEAD else self._kept).get(job.function)
         return [] if shelf is None or job.number not in shelf.jobs else shelf.surplus(bounds)
 
     def beyond(self, ceiling: Retention) -> list[Job]:
@@ -220,7 +233,7 @@ class EndedJobs:
         if (review := self.reviews.of(job)) is not None:
             review.count(job.function, 0, growth)
         else:
-            for shelf in (self._shelves[job.function, True], self.own):
+            for shelf in (self._dead[job.function], self.own):
                 if job.number in shelf.jobs:
                     shelf.bytes += growth
         job.size = size
@@ -240,12 +253,12 @@ class EndedJobs:
 
     def _take_off(self, job: Job) -> None:
         """Off its shelf, if it is there."""
-        place = job.function, job.state == DEAD
-        shelf = self._shelves.get(place)
+        shelves = self._dead if job.state == DEAD else self._kept
+        shelf = shelves.get(job.function)
         if shelf is not None and shelf.jobs.pop(job.number, None) is not None:
             shelf.bytes -= job.size
             if not shelf.jobs:
-                del self._shelves[place]
+                del shelves[job.function]
 
     def find(self, function: Function, key: Key) -> Job | None:
         """The job of this function and key that ended last."""
@@ -295,14 +308,15 @@ class EndedJobs:
         for job in self.jobs.values():
             assert job.function.kept == kept[job.function], (job.function, job.function.kept)
         assert len(self.due) == len(self.jobs), (len(self.due), len(self.jobs))
-        for (function, dead), shelf in self._shelves.items():
-            assert shelf.jobs, function
-            assert shelf.bytes == sum(job.size for job in shelf.jobs.values()), shelf.jobs
-            for number, job in shelf.jobs.items():
-                assert self.jobs[number] is job, job
-                assert job.function is function, job
-                assert dead == (job.state == DEAD), job
-                assert self.reviews.of(job) is None, job
+        for dead, shelves in ((True, self._dead), (False, self._kept)):
+            for function, shelf in shelves.items():
+                assert shelf.jobs, function
+                assert shelf.bytes == sum(job.size for job in shelf.jobs.values()), shelf.jobs
+                for number, job in shelf.jobs.items():
+                    assert self.jobs[number] is job, job
+                    assert job.function is function, job
+                    assert dead == (job.state == DEAD), job
+                    assert self.reviews.of(job) is None, job
         assert self.own.jobs.keys() <= self.jobs.keys(), self.own.jobs
         assert self.own.bytes == sum(job.size for job in self.own.jobs.values()), self.own.bytes
         dead_jobs = [job for job in self.jobs.values() if job.state == DEAD]

@@ -498,8 +498,9 @@ class Lifecycle:
             counts.fail(reason, now)
         job.state = TO_ENDED[outcome][job.state]
         self._table.remove(job)
-        self._starts.pop(job, None)
-        self._persistence.drop_workload(job)
+        if keeps := self._persistence.keeps:
+            self._starts.pop(job, None)
+            self._persistence.drop_workload(job)
         kept = b""
         if outcome == DEAD:
             history = history or History()
@@ -510,7 +511,7 @@ class Lifecycle:
                 complete = (
                     data is not None
                     and not 0 < bounds.bytes < len(data) + len(last)
-                    and self._persistence.has_room(len(data) + len(last))
+                    and (not keeps or self._persistence.has_room(len(data) + len(last)))
                 )
             if complete:
                 assert data is not None
@@ -521,7 +522,7 @@ class Lifecycle:
                 if complete:
                     history.data_size, history.result_size = len(kept) - len(last), len(last)
         self._archive.keep(job, history, bounds, seconds, kept, now)
-        if outcome != DEAD and worker is not None and self._persistence.crowded:
+        if keeps and outcome != DEAD and worker is not None and self._persistence.crowded:
             self._outbox.pause(worker)
         if history is not None:
             history.notify(outcome, data or b"", last, complete=data is not None)

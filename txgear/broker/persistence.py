@@ -37,9 +37,13 @@ def _digest_of(job: Job) -> bytes | None:
 
 
 class Persistence:
-    """The broker's side of a L{Journal}; where there is none, nothing is kept."""
+    """
+    The broker's side of a L{Journal}; where there is none, nothing is kept.
 
-    __slots__ = ("_journal", "_pager", "_prefix", "_timers")
+    @ivar keeps: whether there is one: where not, there is nothing to be said here of any job.
+    """
+
+    __slots__ = ("_journal", "_pager", "_prefix", "_timers", "keeps")
 
     def __init__(self, journal: Journal | None, pager: Pager | None, prefix: bytes, timers: Timers) -> None:
         """
@@ -49,6 +53,7 @@ class Persistence:
         @param timers: has the wall clock's time, which is kept.
         """
         self._journal = journal
+        self.keeps = journal is not None
         self._pager = pager
         self._prefix = prefix
         self._timers = timers
