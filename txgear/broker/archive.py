@@ -45,11 +45,11 @@ def retention(policy: Policy, job: Job, outcome: int) -> tuple[Retention | None,
         for how many seconds something is known of it.
     """
     bounds = policy.dead if outcome == DEAD else policy.results
-    if bounds is not None and not bounds.keep:
+    keep = 0.0
+    if bounds is not None and not (keep := bounds.keep):
         bounds = None
-    keep = 0.0 if bounds is None else bounds.keep
-    if outcome == DONE and job.key is not None:
-        keep = max(keep, policy.unique_for)
+    if outcome == DONE and policy.unique_for > keep and job.key is not None:
+        keep = policy.unique_for
     return bounds, keep
 
 

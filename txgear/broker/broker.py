@@ -118,6 +118,7 @@ class Broker:
         "_by_name",
         "_departures",
         "_end",
+        "_ended",
         "_enqueue",
         "_joinable",
         "_send",
@@ -203,6 +204,7 @@ class Broker:
         # Used for each job: found at once.
         self._by_name = functions.by_name
         self._joinable = table.uniques.jobs
+        self._ended = archive.ended.uniques.jobs
         self._store = None if journal is None else persistence.add
         self.identify = tenants.identify
         self.repeat = lifecycle.repeat
@@ -372,7 +374,9 @@ class Broker:
             asked = key is not None and (table.rows or function.kept) and self.lookups.may_hide(key)
             try:
                 if rare:
-                    done = None if key is None else self.archive.still_done(function, key, now)
+                    done = None
+                    if key is not None and key in self._ended:
+                        done = self.archive.still_done(function, key, now)
                     if done is not None:
                         check_join(client, done)
                         function.counts.joined += 1
@@ -380,7 +384,7 @@ class Broker:
                             self.lookups.note(schedule, 0)
                         return done
                 try:
-                    if rare:
+                    if rare and function.bounded:
                         function.check_room(priority, len(workload))
                     if tenant is not None and (
                         tenant.queued >= tenant.most_queued
@@ -398,7 +402,7 @@ class Broker:
                     table.naming, number, function, unique, key, workload, priority, background, reducer, now
                 )
                 job.tenant = tenant
-                if rare and (policy is not None or own):
+                if own or (policy is not None and policy.expires):
                     job.history = History(settings, trace) if own else None
                     set_expiry(self.functions, job, now)
                 if not background and client is not None and len(client.attached) >= MOST_AWAITED:

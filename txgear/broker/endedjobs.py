@@ -71,11 +71,12 @@ class EndedJobs:
     @ivar own: those of them that are kept because of settings of their own.
     @ivar due: when they are to be forgotten.
     @ivar groups: the dead that are not set aside, by function and reason.
+    @ivar uniques: the job of each function and key that ended last.
     @ivar reviews: the dead that are. They stand on no shelf: no bound of a function's, and no ceiling, counts
         them.
     """
 
-    __slots__ = ("_dead", "_kept", "_older", "_uniques", "due", "groups", "jobs", "own", "reviews")
+    __slots__ = ("_dead", "_kept", "_older", "due", "groups", "jobs", "own", "reviews", "uniques")
 
     def __init__(self) -> None:
         self.jobs: dict[int, Job] = {}
@@ -83,7 +84,7 @@ class EndedJobs:
         self.groups = DeadGroups()
         self.reviews = Reviews()
         self.due: TimerQueue[Job] = TimerQueue()
-        self._uniques: Uniques[Job] = Uniques()
+        self.uniques: Uniques[Job] = Uniques()
         # Where several have one name those that ended before the last one, in that order.
         self._older: dict[tuple[Function, Key], list[Job]] = {}
         self._dead: dict[Function, Shelf] = {}
@@ -132,11 +133,11 @@ class EndedJobs:
             shelf.jobs[number] = job
             shelf.bytes += job.size
         if (key := job.key) is not None:
-            if key in self._uniques.jobs:
+            if key in self.uniques.jobs:
                 self._give_name(job, key)
             else:
                 # As nearly each that has ended.
-                self._uniques.jobs[key] = job
+                self.uniques.jobs[key] = job
 
     def _put_up(self, job: Job, counted: bool, own: bool, reason: str) -> None:
         """On its shelves."""
@@ -173,11 +174,11 @@ class EndedJobs:
             self.own.bytes -= job.size
 
     def _give_name(self, job: Job, key: Key) -> None:
-        last = self._uniques.find(job.function, key)
+        last = self.uniques.find(job.function, key)
         if last is not None:
-            self._uniques.remove(key, last)
+            self.uniques.remove(key, last)
             self._older.setdefault((job.function, key), []).append(last)
-        self._uniques.add(key, job)
+        self.uniques.add(key, job)
 
     def sort(self) -> None:
         """Put jobs that were not added in the order of their ends into it."""
@@ -191,11 +192,11 @@ class EndedJobs:
             jobs.update(ordered)
         self.groups.sort()
         for (function, key), older in self._older.items():
-            last = self._uniques.find(function, key)
+            last = self.uniques.find(function, key)
             assert last is not None
-            self._uniques.remove(key, last)
+            self.uniques.remove(key, last)
             *older[:], last = sorted([*older, last], key=lambda job: job.since)
-            self._uniques.add(key, last)
+            self.uniques.add(key, last)
 
     def surplus(self, job: Job, bounds: Retention) -> list[Job]:
         """The oldest of those beside this one that are too many by these bounds; not the job itself."""
@@ -218,12 +219,12 @@ class EndedJobs:
     def _take_name(self, job: Job, key: Key) -> None:
         place = job.function, key
         older = self._older.get(place, [])
-        if self._uniques.find(*place) is not job:
+        if self.uniques.find(*place) is not job:
             older.remove(job)
         else:
-            self._uniques.remove(key, job)
+            self.uniques.remove(key, job)
             if older:
-                self._uniques.add(key, older.pop())
+                self.uniques.add(key, older.pop())
         if not older:
             self._older.pop(place, None)
 
@@ -262,11 +263,11 @@ class EndedJobs:
 
     def find(self, function: Function, key: Key) -> Job | None:
         """The job of this function and key that ended last."""
-        return self._uniques.find(function, key)
+        return self.uniques.find(function, key)
 
     def find_done(self, function: Function, key: Key) -> Job | None:
         """The same, of those that were done."""
-        last = self._uniques.find(function, key)
+        last = self.uniques.find(function, key)
         if last is None or last.state == DONE:
             return last
         return next(
@@ -279,7 +280,7 @@ class EndedJobs:
 
         @param wanted: whether a job counts; by default each does.
         """
-        found = self._uniques.jobs.get(unique)
+        found = self.uniques.jobs.get(unique)
         if found is None:
             return None
         several = reversed(found) if isinstance(found, list) else (found,)
@@ -289,7 +290,7 @@ class EndedJobs:
         """All with this unique, of whatever function."""
         return [
             job
-            for last in self._uniques.named(unique)
+            for last in self.uniques.named(unique)
             for job in (last, *self._older.get((last.function, unique), ()))
         ]
 
@@ -331,4 +332,4 @@ class EndedJobs:
                 assert number not in self.own.jobs, job
         older = sum(map(len, self._older.values()))
         named = sum(job.key is not None for job in self.jobs.values())
-        assert len(self._uniques) + older == named, (len(self._uniques), older, named)
+        assert len(self.uniques) + older == named, (len(self.uniques), older, named)

@@ -480,14 +480,17 @@ class Lifecycle:
         @param result: its result, or its worker's message when it failed.
         @param reason: why there is no result, as in L{txgear.broker.counts.FAILURES}; empty if there is one.
         """
-        if outcome == DEAD and 0 < (job.function.policy or CLASSIC).dead.bytes < job.size:
+        policy, history = job.function.policy or CLASSIC, job.history
+        if outcome == DEAD and 0 < policy.dead.bytes < job.size:
             # All others would have to make room for it, and it would be too large still.
             outcome = FAILED
-        bounds, seconds = retention(self._functions.policy_of(job), job, outcome)
+        if history is not None:
+            policy = history.policy(policy, self._functions.policies)
+        bounds, seconds = retention(policy, job, outcome)
         if not (seconds and job.background):
             self.end(job, outcome, now, result, reason)
             return
-        history, last, worker = job.history, bytes(result), job.worker
+        last, worker = bytes(result), job.worker
         data: bytes | None = b"" if history is None else history.take_data()
         self._dispatcher.leave(job, now)
         counts = job.function.counts

@@ -382,6 +382,14 @@ class Function:
         """Whether nothing would be lost with it."""
         return not (self.total or self.workers or self.created or self.max_queued or self.kept or self.paused)
 
+    @property
+    def bounded(self) -> bool:
+        """Whether there may be only so many jobs of it."""
+        policy = self.policy
+        return self.max_queued is not None or (
+            policy is not None and bool(policy.max_queue or policy.max_bytes)
+        )
+
     def check_room(self, priority: int, size: int) -> None:
         """
         @raise QueueError: there is no room for one more job of this priority and size.

@@ -59,11 +59,11 @@ class TimerQueue(Generic[T]):
         item.due = due
         self._live += 1
         second = int(due)
-        if second <= self._begun:
-            self._put_in_order(item)
-            return
         items = self._later.get(second)
         if items is None:
+            if second <= self._begun:
+                self._put_in_order(item)
+                return
             items = self._later[second] = {}
             heappush(self._seconds, second)
         items[item] = None
