@@ -1,16 +1,22 @@
 """
 What is kept of jobs that have ended: the dead, those with results, and those whose uniques stay taken.
+
+Where there is a store they are in memory only until it has all of them, or while somebody does something with
+them: see L{txgear.broker.stock.Stock}. Whoever does loads them before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from heapq import nsmallest
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from txgear.broker.bulk import BATCH
 from txgear.broker.deadgroups import reason_of
-from txgear.broker.endedjobs import EndedJobs, Shelf
+from txgear.broker.endedjobs import EndedJobs
 from txgear.broker.history import History, ended_as
+from txgear.broker.records import KEPT, LAST_NUMBER, InLane
 from txgear.broker.states import DEAD, DONE
 from txgear.broker.table import job_of_handle
 from txgear.errors import QUEUE_FULL, QueueError
@@ -21,13 +27,24 @@ if TYPE_CHECKING:
     from txgear.broker.history import Aside
     from txgear.broker.model import Function, Job
     from txgear.broker.persistence import Persistence
-    from txgear.broker.records import JobRecord
-    from txgear.broker.tenants import Tenant
+    from txgear.broker.records import JobRecord, Lane, Question
+    from txgear.broker.shelves import LaneRows, Shelf
     from txgear.broker.timers import Timers
     from txgear.broker.uniques import Key
 
 PAUSE: Final = 0.01
 """Seconds until there is another look whether the store has caught up."""
+MOST_LANES: Final = 8
+"""Lanes of which the first jobs are read at once: of a function's dead there is one for each way to die."""
+FEW: Final = 10
+"""Jobs of a lane that are read at once at the least."""
+REVIEWED: Final = 1000
+"""Jobs that are set aside of which so many are read at once when the server starts."""
+
+Told = Callable[[Sequence["JobRecord"]], None]
+"""Called with what the store has of the jobs that are asked for, when they are in memory."""
+LoadAll = Callable[[Iterable["tuple[Question, Told]"], Callable[[bool, float], None], float], None]
+"""See L{Stock.load_all<txgear.broker.stock.Stock.load_all>}."""
 
 
 def history_of(job: Job) -> History:
@@ -58,22 +75,52 @@ class Archive:
     All that is kept, until its time is over or there is too much of it.
 
     @ivar ended: the jobs.
-    @ivar jobs: the same by number, in the order of their ends.
+    @ivar jobs: those of them that are in memory, by number.
     @ivar results: by number, of those whose results are in memory.
-    @ivar rows: how many jobs are kept besides that are not in memory.
+    @ivar load_all: has jobs in memory for a while; whoever takes rows in sets it.
     """
 
-    __slots__ = ("_functions", "_persistence", "_rows", "_timers", "ended", "jobs", "results", "rows")
+    __slots__ = (
+        "_functions",
+        "_persistence",
+        "_put_last",
+        "_reading_reviews",
+        "_timers",
+        "ended",
+        "jobs",
+        "load_all",
+        "results",
+    )
 
-    def __init__(self, persistence: Persistence, functions: Functions, timers: Timers) -> None:
+    load_all: LoadAll
+
+    def __init__(
+        self,
+        persistence: Persistence,
+        functions: Functions,
+        timers: Timers,
+        put_last: Callable[[Job], None],
+    ) -> None:
+        """
+        @param put_last: gives a job a place that is higher than all others.
+        """
         self._persistence = persistence
         self._functions = functions
         self._timers = timers
+        self._put_last = put_last
+        self._reading_reviews = False
         self.ended = EndedJobs()
         self.jobs = self.ended.jobs
         self.results: dict[int, bytes] = {}
-        self.rows = 0
-        self._rows: dict[tuple[Function, Tenant | None, int], tuple[int, int]] = {}
+
+    @property
+    def rows(self) -> int:
+        """How many jobs are kept that are not in memory."""
+        return self.ended.rows
+
+    def __len__(self) -> int:
+        """How many jobs are kept."""
+        return len(self.ended)
 
     def __len__(self) -> int:
         """How many jobs are kept."""
@@ -87,7 +134,7 @@ class Archive:
 
     def still_done(self, function: Function, key: Key, now: float) -> Job | None:
         """The job that is done and has taken this unique for a while."""
-        job = self.ended.find_done(function, key)
+        job = self.ended.names.find_done(function, key)
         return job if job is not None and self._takes_unique(job, history_of(job), now) else None
 
     def shelf(self, function: Function, dead: bool) -> Shelf:
@@ -119,8 +166,10 @@ class Archive:
             job.size = len(result)
             if result:
                 self.results[job.number] = result
-        tenant, until = job.tenant, now + seconds
+        tenant, until, keeps = job.tenant, now + seconds, self._persistence.keeps
         job.history, job.since = None, now
+        if keeps:
+            self._put_last(job)
         if history is None:
             job.archived = ended_as(None if tenant is None else tenant.name, job.size)
             self.ended.add(job, until)
@@ -129,8 +178,8 @@ class Archive:
         else:
             job.archived = history.to_bytes(tenant) or b"{}"
             self._add(job, until, history, now)
-        if self._persistence.keeps:
-            self._persistence.update_ended(job)
+        if keeps:
+            self._persistence.update_ended(job, KEPT if history is None else self.ended.kind_of(job))
             if not dead:
                 self._persistence.put_result(job, result)
         if bounds is not None:
@@ -138,32 +187,11 @@ class Archive:
             policy = job.function.policy or CLASSIC
             bounds = policy.dead if dead else policy.results or bounds
             if bounds.jobs or bounds.bytes:
-                self._make_room(job, bounds, now)
-        if self.ended.own.jobs:
-            for other in self.ended.beyond(self._functions.policies.ceiling):
-                self.forget(other)
-
-    def add_rows(self, function: Function, tenant: Tenant | None, kind: int, jobs: int, size: int) -> None:
-        """There are so many jobs more that are kept, and not in memory."""
-        lane = function, tenant, kind
-        count, total = self._rows.pop(lane, (0, 0))
-        self.rows += jobs
-        function.kept += jobs
-        if count + jobs:
-            self._rows[lane] = count + jobs, total + size
-
-    def take_in(self, job: Job, record: JobRecord, now: float) -> None:
-        """A job that is kept is in memory from now on."""
-        self.add_rows(job.function, job.tenant, record.kind, -1, -record.size)
-        offset = self._timers.offset
-        job.state = record.state
-        job.since = record.ended - offset
-        job.archived = record.history or b"{}"
-        history, job.history = job.history or History(), None
-        self._add(job, record.due - offset, history, now)
-
-    def settle(self, job: Job) -> None:
-        """Nothing of a job that is kept is on its way to the store any more."""
+                shelf = self.ended.shelf_of(job)
+                if shelf is not None:
+                    self._make_room(shelf, bounds, now)
+        if (own := self.ended.own).jobs:
+            self._make_room(own, self._functions.policies.ceiling, now)
 
     def _add(self, job: Job, until: float, history: History, now: float) -> None:
         dead = job.state == DEAD
@@ -183,16 +211,42 @@ class Archive:
         seconds = retention(history.policy(base, self._functions.policies), job, job.state)[1]
         return seconds > without or (job.state == DEAD and base.retries is None)
 
-    def _make_room(self, job: Job, bounds: Retention, now: float) -> None:
+    # Making room
+
+    def _make_room(self, shelf: Shelf, bounds: Retention, now: float) -> None:
         """
-        The function's oldest kept jobs make room for this one; but a unique that is taken stays taken.
+        The oldest make room where there are too many. What is not in memory is read for that: until it is,
+        there may be more.
         """
-        for other in self.ended.surplus(job, bounds):
-            if self._takes_unique(other, History.from_bytes(other.archived), now):
-                self._drop_result(other)
-                self._persistence.put_result(other, b"")
+        if shelf.asked or not shelf.exceeds(bounds):
+            return
+        if not shelf.rows:
+            self._give_up(shelf, bounds, LAST_NUMBER, now)
+            return
+        shelf.asked = True
+
+        def done(up_to: int | None, later: float) -> None:
+            shelf.asked = False
+            if up_to is not None and (self._give_up(shelf, bounds, up_to, later) or up_to < LAST_NUMBER):
+                self._make_room(shelf, bounds, later)
+
+        self.load_oldest(shelf.lanes.values(), shelf.excess(bounds), done, now)
+
+    def _give_up(self, shelf: Shelf, bounds: Retention, up_to: int, now: float) -> bool:
+        """
+        The oldest are forgotten; but a unique that is taken stays taken, as far as a function's bounds go.
+
+        @param up_to: all are in memory of which the places are not higher.
+        @return: whether there were any.
+        """
+        surplus = shelf.surplus(bounds, up_to)
+        for job in surplus:
+            if shelf is not self.ended.own and self._takes_unique(job, history_of(job), now):
+                self._drop_result(job)
+                self._persistence.put_result(job, b"")
             else:
-                self.forget(other)
+                self.forget(job)
+        return bool(surplus)
 
     def _takes_unique(self, job: Job, history: History, now: float) -> bool:
         """Whether the unique of a job that has ended is not free yet."""
@@ -200,6 +254,78 @@ class Archive:
             return False
         policy = history.policy(job.function.policy or CLASSIC, self._functions.policies)
         return job.since + policy.unique_for > now
+
+    # What is not in memory
+
+    def add_rows(self, function: Function, lane: Lane, count: int, size: int) -> None:
+        """
+        The server starts, and there are so many jobs that are kept.
+
+        @param size: bytes of their workloads and results.
+        """
+        self.ended.add_rows(function, lane, count, size)
+
+    def take_in(self, job: Job, record: JobRecord) -> None:
+        """A job that is kept is in memory from now on."""
+        offset = self._timers.offset
+        job.state = record.state
+        job.since = record.ended - offset
+        job.archived = record.history or b"{}"
+        history, job.history = job.history, None
+        until = record.due - offset
+        self.ended.take_in(job, until, record.kind, None if history is None else history.aside)
+        self._timers.call_at(until)
+
+    def let_go(self, job: Job) -> bool:
+        """
+        The store has all of a job that is kept, and nobody needs it in memory.
+
+        @return: whether it has left it; one that is set aside never does.
+        """
+        if self.ended.reviews.of(job) is not None:
+            return False
+        self.results.pop(job.number, None)
+        self.ended.let_go(job)
+        job.workload = b""
+        return True
+
+    def load_oldest(
+        self,
+        lanes: Collection[LaneRows],
+        count: int,
+        then: Callable[[int | None, float], None],
+        now: float,
+    ) -> None:
+        """
+        Have those of some lanes in memory that ended first.
+
+        @param count: about how many.
+        @param then: called once with a place: of these lanes all jobs are in memory of which the places are
+            not higher; with L{LAST_NUMBER} for all; with C{None} if the store does not answer.
+        """
+        chosen = nsmallest(MOST_LANES, lanes, key=attrgetter("read_to"))
+        limit = max(-(-count // len(chosen)), FEW) if chosen else 0
+
+        def done(answered: bool, later: float) -> None:
+            then(min([rows.read_to for rows in lanes], default=LAST_NUMBER) if answered else None, later)
+
+        self.load_all([_first_of(rows, limit) for rows in chosen], done, now)
+
+    def read_reviews(self, now: float) -> None:
+        """The server starts: have those in memory that are set aside."""
+        reviews = self.ended.reviews
+        lanes = [rows for _, rows in reviews.lanes.values() if rows.read_to < LAST_NUMBER]
+        if self._reading_reviews or not lanes:
+            return
+        self._reading_reviews = True
+
+        def done(up_to: int | None, later: float) -> None:
+            self._reading_reviews = False
+            if up_to is not None:
+                reviews.sort()
+                self.read_reviews(later)
+
+        self.load_oldest(lanes, REVIEWED, done, now)
 
     # Results
 
@@ -247,7 +373,7 @@ class Archive:
         """
         bounds = (function.policy or CLASSIC).dead
         shelf = self.shelf(function, dead=True)
-        if jobs and 0 < bounds.jobs < len(shelf.jobs) + jobs:
+        if jobs and 0 < bounds.jobs < shelf.count + jobs:
             text = f"There is no room among the dead of the function: it keeps {bounds.jobs}"
             raise QueueError(text, why=QUEUE_FULL)
         if size > 0 and 0 < bounds.bytes < shelf.bytes + size:
@@ -259,7 +385,10 @@ class Archive:
         until = job.due
         self.ended.remove(job)
         former, job.function = job.function, function
+        if self._persistence.keeps:
+            self._put_last(job)
         self._add(job, until, history_of(job), now)
+        self.update(job)
         self._functions.forget_if_unused(former)
 
     def set_aside(self, job: Job, aside: Aside) -> None:
@@ -267,13 +396,19 @@ class Archive:
         history = history_of(job)
         history.aside = aside
         self.ended.set_aside(job, aside)
-        self.change(job, history)
+        self._move(job, history)
 
     def give_back(self, job: Job) -> None:
         """A job that is in a review is in none any more."""
         history = history_of(job)
         history.aside = None
         self.ended.give_back(job, self._is_own(job, history), reason_of(history))
+        self._move(job, history)
+
+    def _move(self, job: Job, history: History) -> None:
+        """A job counts as the last one of its kind."""
+        if self._persistence.keeps:
+            self._put_last(job)
         self.change(job, history)
 
     def change(self, job: Job, history: History) -> None:
@@ -283,7 +418,11 @@ class Archive:
         @param history: what L{history_of} gave, and what has come to it.
         """
         job.archived = history.to_bytes(job.tenant) or b"{}"
-        self._persistence.update_ended(job)
+        self.update(job)
+
+    def update(self, job: Job) -> None:
+        """Keep what has changed of a job that has ended."""
+        self._persistence.update_ended(job, self.ended.kind_of(job))
 
     # Forgetting
 
@@ -325,3 +464,15 @@ class Archive:
         self.ended.check()
         for number, result in self.results.items():
             assert self.jobs[number].size == len(result), number
+
+
+def _first_of(rows: LaneRows, limit: int) -> tuple[InLane, Told]:
+    """Asks for the first jobs of a lane that are not in memory."""
+    after = rows.read_to
+
+    def told(records: Sequence[JobRecord]) -> None:
+        # If one has left the memory meanwhile that is before them, it is the first.
+        if rows.read_to >= after:
+            rows.read_to = records[-1].place if len(records) >= limit else LAST_NUMBER
+
+    return InLane(rows.lane, after, limit), told

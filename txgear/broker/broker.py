@@ -171,7 +171,7 @@ class Broker:
         self.dispatcher = dispatcher = Dispatcher(functions, self.sleepers, timers, pager, rules.wakeups)
         self.tenants = tenants = Tenants(dispatcher.quotas_changed)
         self.persistence = persistence = Persistence(journal, pager, rules.prefix, timers)
-        self.archive = archive = Archive(persistence, functions, timers)
+        self.archive = archive = Archive(persistence, functions, timers, table.put_last)
         self.stock = stock = Stock(table, functions, tenants, dispatcher, archive, timers, pager, journal)
         self.lifecycle = lifecycle = Lifecycle(
             table, functions, dispatcher, archive, persistence, timers, outbox, stock, rules.retries, chance
@@ -204,7 +204,7 @@ class Broker:
         # Used for each job: found at once.
         self._by_name = functions.by_name
         self._joinable = table.uniques.jobs
-        self._ended = archive.ended.uniques.jobs
+        self._ended = archive.ended.names.last.jobs
         self._store = None if journal is None else persistence.add
         self.identify = tenants.identify
         self.repeat = lifecycle.repeat

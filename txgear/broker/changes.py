@@ -275,7 +275,7 @@ class Changes:
         """A job that stays where it is has another workload."""
         if job.state == DEAD:
             # What was said of its size before may still be on its way.
-            self._persistence.update_ended(job)
+            self._archive.update(job)
         elif job.state == PAGED:
             # One that is empty need not be read.
             self._dispatcher.advance(job, now)

@@ -5,8 +5,9 @@ The dead by what is wrong: by their functions, and by how their last attempts en
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
+from txgear.broker.shelves import Shelf
 from txgear.policies import REASONS
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ UNKNOWN: Final = "unknown"
 DEAD_REASONS: Final = (*REASONS, UNKNOWN)
 """Why jobs are dead."""
 
-Group: TypeAlias = "dict[int, Job]"
-"""Dead jobs by number, who died first being first."""
-
 
 def reason_of(history: History) -> str:
     """How the last attempt of a job ended: one of L{DEAD_REASONS}."""
@@ -31,43 +29,52 @@ def reason_of(history: History) -> str:
 
 class DeadGroups:
     """
-    Dead jobs, each in one group. To add one or to take one off costs the same however many there are, and how
-    many there are in a group is known.
+    Dead jobs, each in one group, which is a shelf. To add one or to take one off costs the same however many
+    there are, and how many there are in a group is known, be they in memory or not.
     """
 
     __slots__ = ("_groups",)
 
     def __init__(self) -> None:
-        self._groups: dict[Function, dict[str, dict[int, Job]]] = {}
+        self._groups: dict[Function, dict[str, Shelf]] = {}
 
-    def add(self, job: Job, reason: str) -> None:
+    def group(self, function: Function, reason: str) -> Shelf:
         """
-        One more, which is the last that died.
+        The group of a function's dead for which something is to come; L{tidy} is to follow.
 
         @param reason: one of L{DEAD_REASONS}.
         """
         try:
-            self._groups[job.function][reason][job.number] = job
+            return self._groups[function][reason]
         except KeyError:
-            self._groups.setdefault(job.function, {})[reason] = {job.number: job}
+            return self._groups.setdefault(function, {}).setdefault(reason, Shelf())
 
     def remove(self, job: Job) -> None:
-        """Take one off that is there."""
-        groups = self._groups[job.function]
-        # There are a few reasons: to ask all of them is less than to read the job's history.
-        reason = next(reason for reason, group in groups.items() if job.number in group)
-        del groups[reason][job.number]
-        if not groups[reason]:
+        """Take one off that is there, and in memory."""
+        reason = self.reason_of(job)
+        self._groups[job.function][reason].remove(job)
+        self.tidy(job.function, reason)
+
+    def tidy(self, function: Function, reason: str) -> None:
+        """Something has left a group: there may be none any more."""
+        groups = self._groups[function]
+        if not groups[reason].count:
             del groups[reason]
             if not groups:
-                del self._groups[job.function]
+                del self._groups[function]
+
+    def reason_of(self, job: Job) -> str:
+        """Why a job is dead that is there, and in memory."""
+        # There are a few reasons: to ask all of them is less than to read the job's history.
+        groups = self._groups[job.function]
+        return next(reason for reason, group in groups.items() if job.number in group.jobs)
 
     def has(self, job: Job, reasons: Collection[str]) -> bool:
-        """Whether a job is there, for one of these reasons."""
+        """Whether a job is there, in memory, for one of these reasons."""
         groups = self.of(job.function)
-        return any(job.number in groups.get(reason, ()) for reason in reasons)
+        return any(reason in groups and job.number in groups[reason].jobs for reason in reasons)
 
-    def of(self, function: Function) -> Mapping[str, Group]:
+    def of(self, function: Function) -> Mapping[str, Shelf]:
         """The groups of a function, by reason: those in which there are any."""
         return self._groups.get(function, {})
 
@@ -76,27 +83,19 @@ class DeadGroups:
         """The functions that have any."""
         return self._groups.keys()
 
-    def sort(self) -> None:
-        """Put jobs that were not added in the order of their ends into it."""
-        for groups in self._groups.values():
-            for group in groups.values():
-                ordered = sorted(group.items(), key=lambda item: item[1].since)
-                group.clear()
-                group.update(ordered)
-
     def check(self, dead: Iterable[Job]) -> None:
         """
-        Are these there, each once, and no others?
+        Are these there, each once, and no others that are in memory?
 
         @raise AssertionError: they are not.
         """
         every = [group for groups in self._groups.values() for group in groups.values()]
-        found = {number: job for group in every for number, job in group.items()}
+        found = {number: job for group in every for number, job in group.jobs.items()}
         assert found == {job.number: job for job in dead}
-        assert len(found) == sum(map(len, every)), found
+        assert len(found) == sum(len(group.jobs) for group in every), found
         for function, groups in self._groups.items():
             assert groups, function
             for reason, group in groups.items():
-                assert group, (function, reason)
-                for number, job in group.items():
+                assert group.count, (function, reason)
+                for number, job in group.jobs.items():
                     assert (job.number, job.function) == (number, function), job

@@ -1,7 +1,8 @@
 """
 What an operator can see of the dead as a whole: their groups, and the reviews in which some are set aside.
 
-As L{txgear.broker.inspection}: plain values, nothing is changed, and each peer has only what it may know.
+As L{txgear.broker.inspection}: plain values, nothing is changed, and each peer has only what it may know. Of
+a group they tell the oldest and the newest job: whoever asks has these in memory before, by L{questions}.
 """
 
 from __future__ import annotations
@@ -10,25 +11,26 @@ from heapq import heapify, heappop
 from typing import TYPE_CHECKING, Any
 
 from txgear.broker.archive import history_of
-from txgear.broker.deadgroups import DEAD_REASONS, Group
+from txgear.broker.deadgroups import DEAD_REASONS
 from txgear.broker.inspection import LOOKED_PAST, moment, place
+from txgear.broker.records import InLane, LastInLane
 from txgear.broker.rights import PEERS, knows, may, reads
 from txgear.broker.search import BOUNDS, Bounds, Search
 from txgear.protocol.textlines import text
 
 if TYPE_CHECKING:
     from txgear.broker.broker import Broker
-    from txgear.broker.model import Function, Peer
+    from txgear.broker.model import Function, Job, Peer
+    from txgear.broker.records import Question
     from txgear.broker.reviews import Review
+    from txgear.broker.shelves import Shelf
+
+    GroupPage = tuple[list[tuple[Function, str, Shelf]], bytes | None]
 
 
-def groups(broker: Broker, peer: Peer, search: Search, bounds: Bounds = BOUNDS) -> dict[str, Any]:
+def _page(broker: Broker, peer: Peer, search: Search, bounds: Bounds) -> GroupPage:
     """
-    The dead that are not set aside, by function and reason; by the names of their functions, in pages. A
-    function stands on one page with all its groups, be they a few more than were asked for.
-
-    @return: C{groups}, for each what L{group} returns; and C{next}, behind which it goes on, or C{None} at
-        the end: a name, or what stands for a long one.
+    @return: groups of a page, and behind which name the next one begins; C{None} at the end.
     """
     there, wanted = broker.archive.ended.groups, search.functions(peer)
     functions: dict[bytes, Function] = {}
@@ -39,43 +41,81 @@ def groups(broker: Broker, peer: Peer, search: Search, bounds: Bounds = BOUNDS) 
     # Only as many are sorted as are looked at.
     places = list(functions)
     heapify(places)
-    rows: list[dict[str, Any]] = []
+    found: list[tuple[Function, str, Shelf]] = []
     last = b""
     work = len(there.functions) >> LOOKED_PAST
     while places:
-        if len(rows) >= search.limit or work >= bounds.work:
-            return {"groups": rows, "next": text(last)}
+        if len(found) >= search.limit or work >= bounds.work:
+            return found, last
         last = heappop(places)
         work += 4
         function = functions[last]
         if not wanted(function):
             continue
-        found = there.of(function)
+        groups = there.of(function)
         for reason in DEAD_REASONS:
-            if reason in found and (not search.reason or reason in search.reason):
-                rows.append(group(broker, peer, function, reason, found[reason]))
+            if reason in groups and (not search.reason or reason in search.reason):
+                found.append((function, reason, groups[reason]))
                 work += 24
-    return {"groups": rows, "next": None}
+    return found, None
 
 
-def group(broker: Broker, peer: Peer, function: Function, reason: str, jobs: Group) -> dict[str, Any]:
+def groups(broker: Broker, peer: Peer, search: Search, bounds: Bounds = BOUNDS) -> dict[str, Any]:
+    """
+    The dead that are not set aside, by function and reason; by the names of their functions, in pages. A
+    function stands on one page with all its groups, be they a few more than were asked for.
+
+    @return: C{groups}, for each what L{group} returns; and C{next}, behind which it goes on, or C{None} at
+        the end: a name, or what stands for a long one.
+    """
+    found, last = _page(broker, peer, search, bounds)
+    rows = [group(broker, peer, *each) for each in found]
+    return {"groups": rows, "next": None if last is None else text(last)}
+
+
+def questions(broker: Broker, peer: Peer, search: Search, bounds: Bounds = BOUNDS) -> list[Question]:
+    """What L{groups} needs of the store: for L{Stock.load_all<txgear.broker.stock.Stock.load_all>}."""
+    return [question for _, _, found in _page(broker, peer, search, bounds)[0] for question in ends_of(found)]
+
+
+def ends_of(found: Shelf) -> list[Question]:
+    """What L{ends} of a group needs of the store."""
+    return [
+        question
+        for rows in found.lanes.values()
+        for question in (InLane(rows.lane, rows.read_to, 1), LastInLane(rows.lane))
+    ]
+
+
+def ends(found: Shelf) -> tuple[Job, Job] | None:
+    """Of a group the oldest and the newest job; C{None} if none is in memory."""
+    jobs = found.in_order()
+    return (next(iter(jobs)), next(found.newest())) if jobs else None
+
+
+def group(broker: Broker, peer: Peer, function: Function, reason: str, found: Shelf) -> dict[str, Any]:
     """
     @return: C{function}, C{reason} and how many C{jobs} there are; when the C{oldest} and the C{newest} of
         them died, and of the latter the C{handle} and, where the peer may read it, the C{text} that its last
-        worker sent.
+        worker sent. These four say nothing where they cannot be read.
     """
-    wall = broker.timers.wall
-    oldest, newest = next(iter(jobs.values())), next(reversed(jobs.values()))
-    attempts = history_of(newest).attempts if reads(peer, function) else ()
-    return {
+    wall, known = broker.timers.wall, ends(found)
+    row = {
         "function": text(function.name),
         "reason": reason,
-        "jobs": len(jobs),
-        "oldest": moment(wall(oldest.since)),
-        "newest": moment(wall(newest.since)),
-        "handle": text(newest.handle),
-        "text": attempts[-1].text if attempts else None,
+        "jobs": found.count,
+        "oldest": None,
+        "newest": None,
+        "handle": "",
+        "text": None,
     }
+    if known is not None:
+        oldest, newest = known
+        attempts = history_of(newest).attempts if reads(peer, function) else ()
+        row["oldest"], row["newest"] = moment(wall(oldest.since)), moment(wall(newest.since))
+        row["handle"] = text(newest.handle)
+        row["text"] = attempts[-1].text if attempts else None
+    return row
 
 
 def reviews(broker: Broker, peer: Peer) -> list[dict[str, Any]]:

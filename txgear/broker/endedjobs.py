@@ -1,103 +1,89 @@
 """
 A container of jobs that have ended: by number, by unique, and by function on shelves with their bounds; the
-dead by why they are, and those that are set aside.
+dead by why they are, and those that are set aside. Of those that are not in memory it is known how many there
+are.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from txgear.broker.deadgroups import UNKNOWN, DeadGroups
+from txgear.broker.deadgroups import DEAD_REASONS, UNKNOWN, DeadGroups
+from txgear.broker.endednames import EndedNames
+from txgear.broker.records import ASIDE, KEPT, NAMED, OWN, Lane
+from txgear.broker.records import DEAD as DEAD_KIND
 from txgear.broker.reviews import Reviews
-from txgear.broker.states import DEAD, DONE
+from txgear.broker.shelves import LaneRows, Shelf
+from txgear.broker.states import DEAD
 from txgear.broker.timerqueue import TimerQueue
-from txgear.broker.uniques import Key, Uniques
 
 if TYPE_CHECKING:
     from txgear.broker.history import Aside
     from txgear.broker.model import Function, Job
-    from txgear.policies import Retention
+    from txgear.broker.uniques import Key
 
 
-MOST_AT_ONCE: Final = 100
-"""Jobs that make room for one at the most: when the bounds were lowered, that takes some ends."""
+_KIND_OF: Final = {reason: DEAD_KIND + index for index, reason in enumerate(DEAD_REASONS)}
 
 
-def _end(job: Job) -> float:
-    return job.since
-
-
-class Shelf:
-    """
-    What is kept of one function's dead, or of its others.
-
-    @ivar jobs: by number, in the order of their ends.
-    @ivar bytes: the sum of their sizes.
-    """
-
-    __slots__ = ("bytes", "jobs")
-
-    def __init__(self) -> None:
-        # The oldest leave: in a plain dict whoever looks for the first passes over their holes.
-        self.jobs: OrderedDict[int, Job] = OrderedDict()
-        self.bytes = 0
-
-    def add(self, job: Job) -> None:
-        """One more; its size is to stay as it is."""
-        self.jobs[job.number] = job
-        self.bytes += job.size
-
-    def surplus(self, bounds: Retention) -> list[Job]:
-        """The oldest that are too many by these bounds; never the newest, and not very many at once."""
-        number, size = len(self.jobs), self.bytes
-        found: list[Job] = []
-        for job in islice(self.jobs.values(), MOST_AT_ONCE):
-            if number <= 1 or not (0 < bounds.jobs < number or 0 < bounds.bytes < size):
-                break
-            found.append(job)
-            number -= 1
-            size -= job.size
-        return found
+def lane_of(job: Job, kind: int) -> Lane:
+    """Where the store has a job of this kind."""
+    return Lane(job.function.name, "" if job.tenant is None else job.tenant.name, kind)
 
 
 class EndedJobs:
     """
-    Jobs that have ended, in the order of their ends.
+    Jobs that have ended.
 
-    @ivar jobs: by number.
-    @ivar own: those of them that are kept because of settings of their own.
-    @ivar due: when they are to be forgotten.
+    @ivar jobs: those in memory, by number.
+    @ivar rows: how many there are besides.
+    @ivar own: those that are kept because of settings of their own.
+    @ivar due: when those in memory are to be forgotten.
+    @ivar names: those in memory, by their uniques.
     @ivar groups: the dead that are not set aside, by function and reason.
-    @ivar uniques: the job of each function and key that ended last.
     @ivar reviews: the dead that are. They stand on no shelf: no bound of a function's, and no ceiling, counts
         them.
     """
 
-    __slots__ = ("_dead", "_kept", "_older", "due", "groups", "jobs", "own", "reviews", "uniques")
+    __slots__ = ("_dead", "_kept", "_lanes", "due", "groups", "jobs", "names", "own", "reviews", "rows")
 
     def __init__(self) -> None:
         self.jobs: dict[int, Job] = {}
+        self.rows = 0
         self.own = Shelf()
         self.groups = DeadGroups()
         self.reviews = Reviews()
         self.due: TimerQueue[Job] = TimerQueue()
-        self.uniques: Uniques[Job] = Uniques()
-        # Where several have one name those that ended before the last one, in that order.
-        self._older: dict[tuple[Function, Key], list[Job]] = {}
+        self.names = EndedNames()
         self._dead: dict[Function, Shelf] = {}
         self._kept: dict[Function, Shelf] = {}
+        self._lanes: dict[Lane, LaneRows] = {}
 
     def shelf(self, function: Function, dead: bool) -> Shelf:
         """The dead of a function that are not set aside, or the others that are kept of it."""
         return (self._dead if dead else self._kept).get(function) or Shelf()
 
+    def shelf_of(self, job: Job) -> Shelf | None:
+        """The one on which a job stands that counts for the bounds of its function."""
+        shelf = (self._dead if job.state == DEAD else self._kept).get(job.function)
+        return shelf if shelf is not None and job.number in shelf.jobs else None
+
     def dead(self, function: Function) -> int:
         """How many of a function are dead, those that are set aside included."""
-        shelf = self._dead.get(function)
-        return self.reviews.count(function) + (0 if shelf is None else len(shelf.jobs))
+        return self.reviews.count(function) + self.shelf(function, dead=True).count
+
+    def kind_of(self, job: Job) -> int:
+        """As what the store counts a job that is here; see L{txgear.broker.records}."""
+        number = job.number
+        if job.state != DEAD:
+            shelf = self._kept.get(job.function)
+            kind = KEPT if shelf is not None and number in shelf.jobs else NAMED
+        elif self.reviews.of(job) is not None:
+            return ASIDE
+        else:
+            kind = _KIND_OF[self.groups.reason_of(job)]
+        return kind | OWN if number in self.own.jobs else kind
 
     def add(
         self,
@@ -114,7 +100,7 @@ class EndedJobs:
         @param counted: whether it counts for the bounds of its function's; not if only its unique is kept.
         @param own: whether settings of its own are the reason.
         @param until: when it is to be forgotten, by the server's time.
-        @param reason: why it is dead, if it is; see L{DeadGroups.add}.
+        @param reason: why it is dead, if it is; see L{DeadGroups.group}.
         @param aside: in which review it is, if it is in one.
         """
         number, function = job.number, job.function
@@ -133,25 +119,41 @@ class EndedJobs:
             shelf.jobs[number] = job
             shelf.bytes += job.size
         if (key := job.key) is not None:
-            if key in self.uniques.jobs:
-                self._give_name(job, key)
+            if key in (last := self.names.last.jobs):
+                self.names.add(job, key)
             else:
                 # As nearly each that has ended.
-                self.uniques.jobs[key] = job
+                last[key] = job
 
     def _put_up(self, job: Job, counted: bool, own: bool, reason: str) -> None:
         """On its shelves."""
-        dead = job.state == DEAD
-        if counted:
-            shelves = self._dead if dead else self._kept
-            shelf = shelves.get(job.function)
-            if shelf is None:
-                shelf = shelves[job.function] = Shelf()
+        if job.state == DEAD:
+            kind = _KIND_OF[reason]
+        else:
+            kind = KEPT if counted else NAMED
+        for shelf in self._shelves(job.function, kind | OWN if own else kind):
             shelf.add(job)
-        if dead:
-            self.groups.add(job, reason)
-        if own:
-            self.own.add(job)
+
+    def _shelves(self, function: Function, kind: int) -> Iterator[Shelf]:
+        """Those on which jobs of this kind stand; made where there is none."""
+        if kind & OWN:
+            yield self.own
+            kind -= OWN
+        if kind >= DEAD_KIND:
+            yield self._dead.setdefault(function, Shelf())
+            yield self.groups.group(function, DEAD_REASONS[kind - DEAD_KIND])
+        elif kind == KEPT:
+            yield self._kept.setdefault(function, Shelf())
+
+    def _tidy(self, function: Function, kind: int) -> None:
+        """Something has left the shelves for this kind: one may be empty."""
+        kind &= ~OWN
+        if kind >= DEAD_KIND:
+            self.groups.tidy(function, DEAD_REASONS[kind - DEAD_KIND])
+        if kind >= DEAD_KIND or kind == KEPT:
+            shelves = self._kept if kind == KEPT else self._dead
+            if not shelves[function].count:
+                del shelves[function]
 
     def set_aside(self, job: Job, aside: Aside) -> None:
         """A dead job is in a review from now on, and in no other."""
@@ -167,45 +169,10 @@ class EndedJobs:
         """Off all shelves, and out of its review."""
         if self.reviews.remove(job):
             return
-        if job.state == DEAD:
-            self.groups.remove(job)
-        self._take_off(job)
-        if self.own.jobs.pop(job.number, None) is not None:
-            self.own.bytes -= job.size
-
-    def _give_name(self, job: Job, key: Key) -> None:
-        last = self.uniques.find(job.function, key)
-        if last is not None:
-            self.uniques.remove(key, last)
-            self._older.setdefault((job.function, key), []).append(last)
-        self.uniques.add(key, job)
-
-    def sort(self) -> None:
-        """Put jobs that were not added in the order of their ends into it."""
-        for jobs in (
-            self.jobs,
-            self.own.jobs,
-            *(shelf.jobs for shelf in (*self._dead.values(), *self._kept.values())),
-        ):
-            ordered = sorted(jobs.items(), key=lambda item: item[1].since)
-            jobs.clear()
-            jobs.update(ordered)
-        self.groups.sort()
-        for (function, key), older in self._older.items():
-            last = self.uniques.find(function, key)
-            assert last is not None
-            self.uniques.remove(key, last)
-            *older[:], last = sorted([*older, last], key=lambda job: job.since)
-            self.uniques.add(key, last)
-
-    def surplus(self, job: Job, bounds: Retention) -> list[Job]:
-        """The oldest of those beside this one that are too many by these bounds; not the job itself."""
-        shelf = (self._dead if job.state == DEAD else self._kept).get(job.function)
-        return [] if shelf is None or job.number not in shelf.jobs else shelf.surplus(bounds)
-
-    def beyond(self, ceiling: Retention) -> list[Job]:
-        """The oldest of those that are kept by settings of their own, and are too many by this ceiling."""
-        return self.own.surplus(ceiling)
+        kind = self.kind_of(job)
+        for shelf in self._shelves(job.function, kind):
+            shelf.remove(job)
+        self._tidy(job.function, kind)
 
     def remove(self, job: Job) -> None:
         """Keep this one no more."""
@@ -214,19 +181,7 @@ class EndedJobs:
         self._take_down(job)
         job.function.kept -= 1
         if job.key is not None:
-            self._take_name(job, job.key)
-
-    def _take_name(self, job: Job, key: Key) -> None:
-        place = job.function, key
-        older = self._older.get(place, [])
-        if self.uniques.find(*place) is not job:
-            older.remove(job)
-        else:
-            self.uniques.remove(key, job)
-            if older:
-                self.uniques.add(key, older.pop())
-        if not older:
-            self._older.pop(place, None)
+            self.names.remove(job, job.key)
 
     def correct(self, job: Job, key: Key | None, size: int) -> None:
         """A dead job has got another workload."""
@@ -234,65 +189,80 @@ class EndedJobs:
         if (review := self.reviews.of(job)) is not None:
             review.count(job.function, 0, growth)
         else:
-            for shelf in (self._dead[job.function], self.own):
-                if job.number in shelf.jobs:
-                    shelf.bytes += growth
+            for shelf in self._shelves(job.function, self.kind_of(job)):
+                shelf.bytes += growth
         job.size = size
         if key != job.key:
             if job.key is not None:
-                self._take_name(job, job.key)
+                self.names.remove(job, job.key)
             job.key = key
             if key is not None:
-                self._give_name(job, key)
+                self.names.add(job, key)
 
     def drop_result(self, job: Job) -> None:
         """Nothing is left of this one but that it has ended, and how; it counts no more for any bounds."""
-        self._take_off(job)
+        shelf = self.shelf_of(job)
+        if shelf is not None:
+            shelf.remove(job)
+            self._tidy(job.function, KEPT)
         if job.number in self.own.jobs:
             self.own.bytes -= job.size
         job.size = 0
 
-    def _take_off(self, job: Job) -> None:
-        """Off its shelf, if it is there."""
-        shelves = self._dead if job.state == DEAD else self._kept
-        shelf = shelves.get(job.function)
-        if shelf is not None and shelf.jobs.pop(job.number, None) is not None:
-            shelf.bytes -= job.size
-            if not shelf.jobs:
-                del shelves[job.function]
+    # What is not in memory
 
-    def find(self, function: Function, key: Key) -> Job | None:
-        """The job of this function and key that ended last."""
-        return self.uniques.find(function, key)
+    def __len__(self) -> int:
+        return len(self.jobs) + self.rows
 
-    def find_done(self, function: Function, key: Key) -> Job | None:
-        """The same, of those that were done."""
-        last = self.uniques.find(function, key)
-        if last is None or last.state == DONE:
-            return last
-        return next(
-            (job for job in reversed(self._older.get((function, key), [])) if job.state == DONE), None
-        )
-
-    def newest(self, unique: bytes, wanted: Callable[[Job], bool] | None = None) -> Job | None:
+    def add_rows(self, function: Function, lane: Lane, count: int, size: int, read_to: int = 0) -> None:
         """
-        The one with this unique that ended last, of whatever function.
+        There are so many more that are not in memory.
 
-        @param wanted: whether a job counts; by default each does.
+        @param size: bytes of them.
+        @param read_to: their places are higher.
         """
-        found = self.uniques.jobs.get(unique)
-        if found is None:
-            return None
-        several = reversed(found) if isinstance(found, list) else (found,)
-        return max(several if wanted is None else filter(wanted, several), key=_end, default=None)
+        rows = self._lanes.get(lane)
+        if rows is None:
+            rows = self._lanes[lane] = LaneRows(lane, read_to)
+        rows.read_to = min(rows.read_to, read_to)
+        self._count_rows(function, rows, count, size)
 
-    def named(self, unique: bytes) -> list[Job]:
-        """All with this unique, of whatever function."""
-        return [
-            job
-            for last in self.uniques.named(unique)
-            for job in (last, *self._older.get((last.function, unique), ()))
-        ]
+    def _count_rows(self, function: Function, rows: LaneRows, count: int, size: int) -> None:
+        rows.count += count
+        rows.bytes += size
+        self.rows += count
+        function.kept += count
+        kind = rows.lane.kind
+        if kind == ASIDE:
+            self.reviews.count_rows(function, rows)
+        for shelf in self._shelves(function, kind):
+            shelf.count_rows(rows, count, size)
+        if not rows.count:
+            del self._lanes[rows.lane]
+
+    def let_go(self, job: Job) -> None:
+        """One is not in memory any more."""
+        self.add_rows(job.function, lane_of(job, self.kind_of(job)), 1, job.size, job.place - 1)
+        self.remove(job)
+
+    def take_in(self, job: Job, until: float, kind: int, aside: Aside | None) -> None:
+        """
+        One is in memory from now on.
+
+        @param until: as in L{add}.
+        @param kind: as what the store counts it.
+        @param aside: in which review it is, if that is its kind.
+        """
+        plain = kind & ~OWN
+        reason = DEAD_REASONS[plain - DEAD_KIND] if plain >= DEAD_KIND else UNKNOWN
+        self.add(job, until, plain != NAMED, kind != plain, reason, aside if plain == ASIDE else None)
+        for shelf in self._shelves(job.function, kind):
+            shelf.mix()
+        if job.key is not None:
+            self.names.sort(job.function, job.key)
+        # Where the store has more than it has counted it is one more.
+        if (rows := self._lanes.get(lane_of(job, kind))) is not None:
+            self._count_rows(job.function, rows, -1, -job.size)
 
     def check(self) -> None:
         """
@@ -301,35 +271,46 @@ class EndedJobs:
         @raise AssertionError: one is not.
         """
         kept: dict[object, int] = {}
+        assert self.rows == sum(rows.count for rows in self._lanes.values())
         for number, job in self.jobs.items():
             assert number == job.number, job
             assert job.ended, job
             assert job.due, job
             kept[job.function] = kept.get(job.function, 0) + 1
         for job in self.jobs.values():
-            assert job.function.kept == kept[job.function], (job.function, job.function.kept)
+            missing = job.function.kept - kept[job.function]
+            assert missing >= 0 if self.rows else not missing, (job.function, missing)
         assert len(self.due) == len(self.jobs), (len(self.due), len(self.jobs))
         for dead, shelves in ((True, self._dead), (False, self._kept)):
             for function, shelf in shelves.items():
-                assert shelf.jobs, function
-                assert shelf.bytes == sum(job.size for job in shelf.jobs.values()), shelf.jobs
-                for number, job in shelf.jobs.items():
-                    assert self.jobs[number] is job, job
+                self._check_shelf(shelf)
+                for job in shelf.jobs.values():
                     assert job.function is function, job
                     assert dead == (job.state == DEAD), job
                     assert self.reviews.of(job) is None, job
-        assert self.own.jobs.keys() <= self.jobs.keys(), self.own.jobs
-        assert self.own.bytes == sum(job.size for job in self.own.jobs.values()), self.own.bytes
+        if self.own.count:
+            self._check_shelf(self.own)
         dead_jobs = [job for job in self.jobs.values() if job.state == DEAD]
         self.groups.check(job for job in dead_jobs if self.reviews.of(job) is None)
         self.reviews.check()
         for function in {job.function for job in dead_jobs}:
-            assert self.dead(function) == sum(job.function is function for job in dead_jobs), function
+            found = sum(job.function is function for job in dead_jobs)
+            rows = self.shelf(function, dead=True).rows + self.reviews.rows(function)
+            assert self.dead(function) == found + rows, function
         for review in self.reviews.by_name.values():
             for number, job in review.jobs.items():
                 assert self.jobs[number] is job, job
                 assert job.state == DEAD, job
                 assert number not in self.own.jobs, job
-        older = sum(map(len, self._older.values()))
         named = sum(job.key is not None for job in self.jobs.values())
-        assert len(self.uniques) + older == named, (len(self.uniques), older, named)
+        assert len(self.names) == named, (len(self.names), named)
+
+    def _check_shelf(self, shelf: Shelf) -> None:
+        assert shelf.count, shelf
+        sizes = sum(job.size for job in shelf.jobs.values()), sum(rows.bytes for rows in shelf.lanes.values())
+        assert shelf.bytes == sum(sizes), (shelf.bytes, sizes)
+        assert shelf.rows == sum(rows.count for rows in shelf.lanes.values()), shelf.lanes
+        for lane, rows in shelf.lanes.items():
+            assert self._lanes[lane] is rows, lane
+        for number, job in shelf.jobs.items():
+            assert self.jobs[number] is job, job

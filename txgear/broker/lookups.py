@@ -319,11 +319,11 @@ class Lookups:
         """
         table, ended = self._table, self._archive.ended
         if not name:
-            return table.by_unique(unique, wanted) or ended.newest(unique, wanted)
+            return table.by_unique(unique, wanted) or ended.names.newest(unique, wanted)
         function = self._functions.by_name.get(name)
         if function is None:
             return None
-        job = table.uniques.find(function, unique) or ended.find(function, unique)
+        job = table.uniques.find(function, unique) or ended.names.find(function, unique)
         return None if job is None or (wanted is not None and not wanted(job)) else job
 
     def load(self, key: Key, then: Then, now: float) -> None:

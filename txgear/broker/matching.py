@@ -101,7 +101,7 @@ def _ended(broker: Broker, search: Search) -> Mapping[int, Job]:
     """Those that have ended, or of these at least all that have the unique that is asked for."""
     # That of a submit with the unique - is not what it is found by.
     if search.unique and search.unique != UNIQUE_FROM_WORKLOAD:
-        return _by_number(broker.archive.ended.named(search.unique))
+        return _by_number(broker.archive.ended.names.named(search.unique))
     return broker.archive.jobs
 
 
@@ -160,7 +160,7 @@ def _shelves(
             continue
         if search.reason:
             groups = ended.groups.of(function)
-            yield from (group for reason, group in groups.items() if reason in search.reason)
+            yield from (group.jobs for reason, group in groups.items() if reason in search.reason)
         else:
             yield ended.shelf(function, dead=True).jobs
 

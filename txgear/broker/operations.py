@@ -6,13 +6,14 @@ What concerns a great many jobs is done in pieces, and waits until the store has
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from txgear.broker.archive import PAUSE, history_of
-from txgear.broker.bulk import BulkTask, BulkTasks, one_by_one
+from txgear.broker.bulk import BATCH, BulkTask, BulkTasks, one_by_one
 from txgear.broker.changes import Changes
 from txgear.broker.copies import Copies
 from txgear.broker.counts import CANCEL
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 MOST_PURGES: Final = 1000
 """Functions of which it is remembered when they were purged: 300 kB."""
 
+PATIENCE: Final = 1.0
+"""Seconds until a store is asked again that has not answered."""
 STEPS: Final = 100
 """Of what is done to all jobs that a search is for, in one turn: nobody waits for it, and others do."""
 
@@ -74,6 +77,7 @@ class Operations:
         "_lifecycle",
         "_orders",
         "_persistence",
+        "_resting",
         "_spared",
         "_table",
         "_timers",
@@ -115,6 +119,8 @@ class Operations:
         self._orders = BulkTasks()
         # What is done to all jobs that a search is for: in turn, as any of them may take long.
         self._bulk_acts = BulkTasks()
+        # What the store has not answered, and when to ask again.
+        self._resting: deque[tuple[float, BulkTask]] = deque()
         self.purges: OrderedDict[bytes, Purge] = OrderedDict()
         # Of functions that are being purged: the jobs that stay, as somebody has submitted them again.
         self._spared: dict[Function, set[Job]] = {}
@@ -248,7 +254,12 @@ class Operations:
         function = self._functions.by_name.get(name)
         if function is None:
             return 0
-        dead = list(self._archive.shelf(function, dead=True).jobs.values())
+        shelf = self._archive.shelf(function, dead=True)
+        if self._persistence.keeps:
+            last = self._table.last_number
+            self._run_in_pieces(self._to_first_dead(function, last, do), now)
+            return shelf.count
+        dead = list(shelf.jobs.values())
 
         def each() -> BulkTask:
             later = yield
@@ -259,6 +270,30 @@ class Operations:
 
         self._run_in_pieces(each(), now)
         return len(dead)
+
+    def _to_first_dead(self, function: Function, last: int, do: Callable[[Job, float], None]) -> BulkTask:
+        """
+        To each of a function's dead, a page at a time: what is not in memory is read for that.
+
+        @param last: the places of those that are meant are not higher.
+        """
+        now = yield
+        shelf = self._archive.shelf(function, dead=True)
+
+        def done(up_to: int | None, later: float) -> None:
+            if up_to is None:
+                self._resting.append((later + PATIENCE, self._to_first_dead(function, last, do)))
+                self._timers.call_at(later + PATIENCE)
+                return
+            dead = list(islice(shelf.in_order(), BATCH))
+            for job in dead:
+                if job.place > min(up_to, last):
+                    break
+                do(job, later)
+            if up_to < last or (len(dead) == BATCH and dead[-1].place <= last):
+                self._run_in_pieces(self._to_first_dead(function, last, do), later)
+
+        self._archive.load_oldest(shelf.lanes.values(), BATCH, done, now)
 
     # Functions
 
@@ -360,10 +395,12 @@ class Operations:
 
         @return: when to go on with it, by the server's time; infinite if all is done.
         """
+        while self._resting and self._resting[0][0] <= now:
+            self._orders.add(self._resting.popleft()[1])
         if not self._persistence.backlogged:
             self._orders.work(now)
             self._bulk_acts.work(now, STEPS)
             self._bulk_acts.turn()
         if not (self._orders or self._bulk_acts):
-            return inf
+            return self._resting[0][0] if self._resting else inf
         return now + PAUSE if self._persistence.backlogged else now

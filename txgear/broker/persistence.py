@@ -190,8 +190,12 @@ class Persistence:
                 )
             )
 
-    def update_ended(self, job: Job) -> None:
-        """A job has ended that is archived, or something of that has changed."""
+    def update_ended(self, job: Job, kind: int) -> None:
+        """
+        A job has ended that is archived, or something of that has changed.
+
+        @param kind: what it is counted as; see L{txgear.broker.records}.
+        """
         if self._journal is not None and (job.stored or self._is_coming(job)):
             wall = self._timers.wall
             self._journal.update(
@@ -204,6 +208,7 @@ class Persistence:
                     job.state,
                     wall(job.since),
                     job.archived,
+                    kind,
                 )
             )
 

@@ -220,6 +220,12 @@ class InLane(NamedTuple):
     limit: int
 
 
+class LastInLane(NamedTuple):
+    """The last job of a lane: the one with the highest place."""
+
+    lane: Lane
+
+
 class Waking(NamedTuple):
     """
     The jobs of which C{wake}, or C{due} where that is 0.0, is not 0.0, in the order of that and of their
@@ -247,7 +253,7 @@ class InOrder(NamedTuple):
     limit: int
 
 
-Question: TypeAlias = "ByNumber | ByKey | InLane | Waking | InOrder"
+Question: TypeAlias = "ByNumber | ByKey | InLane | LastInLane | Waking | InOrder"
 """Which jobs somebody wants to know of."""
 
 

@@ -16,6 +16,8 @@ from txgear.errors import InvalidArgument, ServerError
 if TYPE_CHECKING:
     from txgear.broker.history import Aside
     from txgear.broker.model import Function, Job
+    from txgear.broker.records import Lane
+    from txgear.broker.shelves import LaneRows
 
 MOST_REVIEWS: Final = 20
 """Reviews at the same time: together they keep no more jobs from making room than somebody can look at."""
@@ -66,12 +68,15 @@ class Reviews:
     All of them.
 
     @ivar by_name: those that there are. One without jobs is none.
+    @ivar lanes: while the server starts, in which lanes of the store there are jobs that are set aside and
+        not in memory yet, with their functions. Later all are in memory.
     """
 
-    __slots__ = ("_by_number", "_counts", "by_name")
+    __slots__ = ("_by_number", "_counts", "by_name", "lanes")
 
     def __init__(self) -> None:
         self.by_name: dict[str, Review] = {}
+        self.lanes: dict[Lane, tuple[Function, LaneRows]] = {}
         self._by_number: dict[int, Review] = {}
         self._counts: dict[Function, int] = {}
 
@@ -132,7 +137,28 @@ class Reviews:
 
     def count(self, function: Function) -> int:
         """How many jobs of a function are set aside."""
-        return self._counts.get(function, 0)
+        return self._counts.get(function, 0) + self.rows(function)
+
+    def rows(self, function: Function) -> int:
+        """How many of them are not in memory."""
+        return sum(rows.count for owner, rows in self.lanes.values() if owner is function)
+
+    def count_rows(self, function: Function, rows: LaneRows) -> None:
+        """
+        So many of a function's are not in memory.
+
+        @param rows: how many there are in one lane.
+        """
+        if rows.count:
+            self.lanes[rows.lane] = function, rows
+        else:
+            self.lanes.pop(rows.lane, None)
+
+    def sort(self) -> None:
+        """Put jobs that were not set aside in the order in which they were added into that order."""
+        for review in self.by_name.values():
+            # Of jobs that a store has places say that.
+            review.jobs = dict(sorted(review.jobs.items(), key=lambda item: item[1].place))
 
     def check(self) -> None:
         """

@@ -12,6 +12,7 @@ on its way, has ended.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from txgear.broker.counts import UNREADABLE
@@ -22,13 +23,13 @@ from txgear.broker.ports import Asking
 from txgear.broker.records import WAITING, ByNumber, InLane, Lane
 from txgear.broker.states import DELAYED, NEW, PAGED
 from txgear.broker.table import naming_of, number_of_handle
-from txgear.broker.wakings import Wakings
+from txgear.broker.wakings import AHEAD, Wakings
 from txgear.errors import ConfigurationError, PolicyError
 from txgear.policies import CLASSIC
 from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
 
 if TYPE_CHECKING:
-    from txgear.broker.archive import Archive
+    from txgear.broker.archive import Archive, Told
     from txgear.broker.dispatcher import Dispatcher
     from txgear.broker.functions import Functions
     from txgear.broker.model import Function
@@ -122,6 +123,7 @@ class Stock:
         # Jobs that somebody may need in this turn.
         self._kept: list[Job] = []
         self.met: Callable[[Job, Job, float], None]
+        archive.load_all = self.load_all
         if pager is not None:
             pager.read = self._read_ahead
 
@@ -138,7 +140,7 @@ class Stock:
             function = self._functions.get(lane.function, bounded=False)
             tenant = self._tenants.get(lane.tenant) if lane.tenant else None
             if lane.kind > WAITING:
-                self._archive.add_rows(function, tenant, lane.kind, jobs, size)
+                self._archive.add_rows(function, lane, jobs, size)
                 continue
             table.rows += jobs
             function.bytes += size
@@ -160,6 +162,7 @@ class Stock:
         self._timers.call_at(now)
         for function in list(self._functions.by_name.values()):
             self._dispatcher.advance_all(function, now)
+        self._archive.read_reviews(now)
 
     def _count_waiting(self, function: Function, tenant: Tenant | None, jobs: int) -> None:
         """There are so many more of them, or less."""
@@ -222,8 +225,8 @@ class Stock:
         if journal is None or pager is None or not job.stored or journal.pending(job.number):
             return
         if job.ended:
-            if job.number in self._archive.jobs and job not in self.held:
-                self._archive.settle(job)
+            if job not in self.held:
+                self._settle_ended(job, now)
             return
         if not self._is_free(job, now) or job in pager.unreadable:
             return
@@ -253,6 +256,15 @@ class Stock:
             self.held[job] = left
         else:
             self.settle(job, now)
+
+    def _settle_ended(self, job: Job, now: float) -> None:
+        journal, archive, due = self._journal, self._archive, job.due
+        assert journal is not None
+        near = due < now + (NEAR_SECONDS if self.crowded else AHEAD)
+        if archive.jobs.get(job.number) is job and not near and archive.let_go(job):
+            if job.key is not None:
+                journal.hide(job.key)
+            self.wakings.left(self._timers.wall(due))
 
     def _begins(self, job: Job) -> float:
         """When a delayed job may begin, by the wall clock; 0.0 for never, or if it expires before."""
@@ -296,6 +308,42 @@ class Stock:
             self._settle_all(loaded, now)
 
         journal.ask(Asking(question, done))
+
+    def load_all(self, questions: Iterable[tuple[Question, Told]], then: Then, now: float) -> None:
+        """
+        As L{load} for several questions: C{then} is called once, when all that they are for are in memory.
+
+        @param questions: each with what is called with what the store has of its jobs, when these are there.
+        """
+        journal, asked = self._journal, list(questions)
+        if journal is None or not asked:
+            then(True, now)
+            return
+        loading = Loading(self, len(asked), then)
+        for question, told in asked:
+            journal.ask(Asking(question, partial(loading.answered, told)))
+
+    def hold_all(self, records: Sequence[JobRecord], now: float) -> list[Job]:
+        """
+        Have jobs in memory that the store has just answered with, until L{release_all}.
+
+        @return: those that there are.
+        """
+        self._take_all_in(records, {}, now)
+        live, ended = self._table.jobs, self._archive.jobs
+        found = [live.get(record.number) or ended.get(record.number) for record in records]
+        jobs = [job for job in found if job is not None]
+        for job in jobs:
+            self.hold(job)
+        return jobs
+
+    def release_all(self, jobs: Sequence[Job], now: float) -> None:
+        """See L{hold_all}."""
+        for job in jobs:
+            self.held[job] -= 1
+            if not self.held[job]:
+                del self.held[job]
+        self._settle_all(jobs, now)
 
     def _settle_all(self, loaded: Collection[Job], now: float) -> None:
         # In a lane only the last one can become a row.
@@ -513,7 +561,7 @@ class Stock:
         if job.key is not None:
             journal.show(job.key)
         if record.state:
-            self._archive.take_in(job, record, now)
+            self._archive.take_in(job, record)
             return job
         other = self._table.take_in(job)
         if record.wake and record.wake != record.due:
@@ -589,3 +637,33 @@ class Stock:
         if not self._dispatcher.draining:
             assert rows == self._table.rows, (rows, self._table.rows)
             assert sum(function.later for function in functions) == sum(self._waiting.values())
+
+
+class Loading:
+    """Jobs that are to be in memory together."""
+
+    __slots__ = ("_answered", "_jobs", "_left", "_stock", "_then")
+
+    def __init__(self, stock: Stock, questions: int, then: Then) -> None:
+        """
+        @param questions: how many answers there are to come.
+        """
+        self._stock = stock
+        self._left = questions
+        self._then = then
+        self._answered = True
+        self._jobs: list[Job] = []
+
+    def answered(
+        self, told: Told, records: Sequence[JobRecord] | None, workloads: Mapping[int, bytes], now: float
+    ) -> None:
+        """One of the answers is there; see L{Asking<txgear.broker.ports.Asking>}."""
+        if records is None:
+            self._answered = False
+        else:
+            self._jobs += self._stock.hold_all(records, now)
+            told(records)
+        self._left -= 1
+        if not self._left:
+            self._then(self._answered, now)
+            self._stock.release_all(self._jobs, now)

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from twisted.internet.interfaces import IReactorTime
 
 from txgear.broker.ports import Asking
-from txgear.broker.records import UNREADABLE_SECONDS, ByKey, ByNumber, JobRecord, Question, key_of_record
+from txgear.broker.records import (
+    UNREADABLE_SECONDS,
+    ByKey,
+    ByNumber,
+    JobRecord,
+    LastInLane,
+    Question,
+    key_of_record,
+)
 from txgear.broker.states import DEAD
 from txgear.errors import StoreRefused
 from txgear.journal.link import CLOSED, TAKEN, Link
@@ -238,6 +246,8 @@ def _most_rows(question: Question) -> int:
     """About how many jobs a question finds at the most, or as how many it counts."""
     if isinstance(question, ByNumber):
         return len(question.numbers)
+    if isinstance(question, LastInLane):
+        return 1
     return KEY_ROWS * len(question.keys) if isinstance(question, ByKey) else question.limit
 
 

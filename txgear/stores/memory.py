@@ -19,6 +19,7 @@ from txgear.broker.records import (
     JobRecord,
     Lane,
     LaneCount,
+    LastInLane,
     Question,
     StoredValue,
     Waking,
@@ -134,6 +135,9 @@ class MemoryStore:
         elif isinstance(question, InLane):
             lying = [job for job in jobs if job.place > question.after and lane_of(job) == question.lane]
             found = nsmallest(question.limit, lying, key=lambda job: job.place)
+        elif isinstance(question, LastInLane):
+            lying = [job for job in jobs if lane_of(job) == question.lane]
+            found = sorted(lying, key=lambda job: job.place)[-1:]
         elif isinstance(question, Waking):
             until, after, limit = question
             waking = [((job.wake or job.due, job.number), job) for job in jobs if job.wake or job.due]

@@ -16,6 +16,7 @@ from txgear.broker.records import (
     ByNumber,
     InLane,
     JobRecord,
+    LastInLane,
     Question,
     Waking,
     key_of_record,
@@ -55,6 +56,7 @@ class Questions:
         self._segments: set[int] = set()
         self._look_at = 0
         self._lane_text = cache(self._make_lane)
+        self._last_text = self._make_lane(1, last=True)
         self._waking_text = cache(self._make_waking)
         self._order_text = cache(self._make_order)
         self._numbers_text = cache(self._make_numbers)
@@ -103,6 +105,8 @@ class Questions:
         if isinstance(question, InLane):
             lane, after, limit = question
             return self.read(cursor, self._lane_text(limit), (places.lane(lane), after, lane.function))
+        if isinstance(question, LastInLane):
+            return self.read(cursor, self._last_text, (places.lane(question.lane), question.lane.function))
         if isinstance(question, Waking):
             return self._waking(cursor, question)
         return self.read(cursor, self._order_text(question.limit), (question.after,))
@@ -164,13 +168,12 @@ class Questions:
         # Without an offset SQLAlchemy adds one for SQLite, as a parameter.
         return self._statements.text(query.limit(number(limit)).offset(number(0)))
 
-    def _make_lane(self, limit: int) -> str:
+    def _make_lane(self, limit: int, last: bool = False) -> str:
         columns = jobs.c
-        where = (
-            columns.lane == parameter(columns.lane),
-            columns.place > parameter(columns.place),
-            columns.function == parameter(columns.function),
-        )
+        where = [columns.lane == parameter(columns.lane), columns.function == parameter(columns.function)]
+        if last:
+            return self._page(BY_LANE, limit, where, (columns.place.desc(),))
+        where.insert(1, columns.place > parameter(columns.place))
         return self._page(BY_LANE, limit, where, (columns.place,))
 
     def _make_waking(self, limit: int, same: bool) -> str:

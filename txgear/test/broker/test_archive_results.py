@@ -463,6 +463,7 @@ class StoredResultsTests(DurableBrokerTestCase, ResultsTestCase):
 
     def again(self) -> None:
         self.fixture.restart()
+        self.fixture.recall()
         self.client = self.fixture.connect()
         self.worker = self.fixture.worker(b"f")
 

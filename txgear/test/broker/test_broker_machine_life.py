@@ -552,7 +552,7 @@ class LifeMachine(BrokerMachine):
             for known in self.model.dead(name):
                 expected.setdefault(self.model.reason(known), []).append(known.job)
             groups = ended.groups.of(function)
-            assert {reason: list(group.values()) for reason, group in groups.items()} == expected
+            assert {reason: list(group.in_order()) for reason, group in groups.items()} == expected
             assert ended.dead(function) == sum(known.function == name for known in dead)
         reviews: dict[str, set[Job]] = {}
         for known in dead:

@@ -649,6 +649,7 @@ class StoredTests(StoredCase):
         (record,) = self.journal.kept()
         self.assertEqual((record.function, record.priority, record.size, record.state), (b"g", LOW, 5, DEAD))
         self.restart()
+        self.fixture.recall()
         (job,) = self.broker.archive.jobs.values()
         self.assertEqual((job.function.name, job.priority, job.size), (b"g", LOW, 5))
         self.broker.check()
@@ -718,7 +719,9 @@ class RefusedTests(StoredCase):
         self.kill(job)
         self.refuse(job)
         self.assertEqual([record.size for record in self.journal.kept()], [3])
-        (job,) = self.restart() or self.broker.archive.jobs.values()
+        self.restart()
+        self.fixture.recall()
+        (job,) = self.broker.archive.jobs.values()
         self.operations.requeue(job.handle, self.fixture.now)
         self.assertEqual(self.read_and_grab(), [b"one"])
 

@@ -27,16 +27,15 @@ class DeadGroupsTests(SynchronousTestCase):
         self.function = Function(b"f")
         self.jobs: list[Job] = []
 
-    def put(self, reason: str, since: float = 0.0) -> Job:
+    def put(self, reason: str) -> Job:
         job = make_job(self.function, len(self.jobs) + 1)
-        job.since = since
         self.jobs.append(job)
-        self.groups.add(job, reason)
+        self.groups.group(self.function, reason).add(job)
         self.groups.check(self.jobs)
         return job
 
     def found(self) -> dict[str, list[int]]:
-        return {reason: list(group) for reason, group in self.groups.of(self.function).items()}
+        return {reason: list(group.jobs) for reason, group in self.groups.of(self.function).items()}
 
     def test_each_is_in_one_group(self) -> None:
         first, second, third = self.put(FAIL), self.put(EXCEPTION), self.put(FAIL)
@@ -48,7 +47,8 @@ class DeadGroupsTests(SynchronousTestCase):
         other = self.put(TIMEOUT)
         self.assertFalse(self.groups.has(other, (FAIL,)))
         self.assertEqual(list(self.groups.functions), [first.function, other.function])
-        self.assertEqual(self.groups.of(third.function)[FAIL], {1: first, 3: third})
+        self.assertEqual(self.groups.of(third.function)[FAIL].jobs, {1: first, 3: third})
+        self.assertEqual([self.groups.reason_of(job) for job in (first, second)], [FAIL, EXCEPTION])
 
     def test_one_that_is_taken_off_leaves_nothing(self) -> None:
         for reason in (FAIL, EXCEPTION, FAIL):
@@ -59,15 +59,8 @@ class DeadGroupsTests(SynchronousTestCase):
             self.assertEqual(self.found(), left)
         self.assertEqual(list(self.groups.functions), [])
 
-    def test_in_the_order_of_their_ends(self) -> None:
-        for since in (3.0, 1.0, 2.0):
-            self.put(FAIL, since)
-        self.put(TIMEOUT)
-        self.groups.sort()
-        self.assertEqual(self.found(), {FAIL: [2, 3, 1], TIMEOUT: [4]})
-
     def test_what_is_wrong_is_found(self) -> None:
         job = self.put(FAIL)
         self.assertRaises(AssertionError, self.groups.check, [])
-        self.groups.add(job, TIMEOUT)
+        self.groups.group(self.function, TIMEOUT).add(job)
         self.assertRaises(AssertionError, self.groups.check, [job])

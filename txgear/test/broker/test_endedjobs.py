@@ -5,11 +5,14 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.deadgroups import UNKNOWN
-from txgear.broker.endedjobs import MOST_AT_ONCE, EndedJobs
+from txgear.broker.endedjobs import EndedJobs, lane_of
 from txgear.broker.history import Aside
 from txgear.broker.model import Function, Job
+from txgear.broker.records import ASIDE, KEPT, NAMED, OWN, Lane
+from txgear.broker.records import DEAD as DEAD_KIND
 from txgear.broker.states import DEAD, DONE
-from txgear.policies import FAIL, Retention
+from txgear.broker.tenants import Tenant
+from txgear.policies import EXCEPTION, FAIL
 from txgear.test.support.broker import make_job
 
 
@@ -52,14 +55,14 @@ class EndedJobsTests(EndedJobsTestCase):
         self.ended.correct(first, b"v", 30)
         self.ended.check()
         self.assertEqual((self.shelf(True)[1], self.ended.own.bytes), (41, 7))
-        self.assertIs(self.ended.find(self.function, b"v"), first)
-        self.assertIsNone(self.ended.find(self.function, b"u"))
+        self.assertIs(self.ended.names.find(self.function, b"v"), first)
+        self.assertIsNone(self.ended.names.find(self.function, b"u"))
         self.ended.correct(first, b"v", 0)
         self.ended.correct(first, None, 0)
         self.ended.check()
-        self.assertIs(self.ended.find(self.function, b"v"), second)
+        self.assertIs(self.ended.names.find(self.function, b"v"), second)
         self.ended.correct(own, b"w", 7)
-        self.assertIs(self.ended.find(self.function, b"w"), own)
+        self.assertIs(self.ended.names.find(self.function, b"w"), own)
 
     def test_functions_too(self) -> None:
         self.put(3)
@@ -70,58 +73,58 @@ class EndedJobsTests(EndedJobsTestCase):
         first, second = self.put(3, unique=b"u"), self.put(5)
         self.ended.remove(first)
         self.assertEqual((self.shelf(False), self.function.kept), (([second], 5), 1))
-        self.assertIsNone(self.ended.find(self.function, b"u"))
+        self.assertIsNone(self.ended.names.find(self.function, b"u"))
         self.ended.remove(second)
         self.assertEqual(self.ended.jobs, {})
         self.ended.check()
 
     def test_the_last_one_has_the_unique(self) -> None:
         first, second = self.put(unique=b"u"), self.put(unique=b"u")
-        self.assertIs(self.ended.find(self.function, b"u"), second)
+        self.assertIs(self.ended.names.find(self.function, b"u"), second)
         self.ended.remove(first)
-        self.assertIs(self.ended.newest(b"u"), second)
+        self.assertIs(self.ended.names.newest(b"u"), second)
         self.ended.remove(second)
-        self.assertIsNone(self.ended.newest(b"u"))
+        self.assertIsNone(self.ended.names.newest(b"u"))
 
     def test_of_the_same_name_the_last_that_is_there(self) -> None:
         first, second, third = (self.put(unique=b"u", since=float(number)) for number in range(3))
         other = self.put(unique=b"v")
         for gone, last in ((third, second), (first, second), (second, None)):
             self.ended.remove(gone)
-            self.assertIs(self.ended.find(self.function, b"u"), last)
-        self.assertIs(self.ended.newest(b"v"), other)
+            self.assertIs(self.ended.names.find(self.function, b"u"), last)
+        self.assertIs(self.ended.names.newest(b"v"), other)
         self.ended.check()
 
     def test_all_of_a_name(self) -> None:
         first, second = self.put(unique=b"u"), self.put(unique=b"u")
         self.function = Function(b"g")
         third = self.put(unique=b"u")
-        self.assertEqual(self.ended.named(b"u"), [second, first, third])
-        self.assertEqual(self.ended.named(b"v"), [])
+        self.assertEqual(self.ended.names.named(b"u"), [second, first, third])
+        self.assertEqual(self.ended.names.named(b"v"), [])
 
     def test_the_last_of_those_that_are_wanted(self) -> None:
         """Whether functions share the name, or not."""
         first = self.put(unique=b"u", since=1.0)
         for _ in range(2):
-            self.assertIs(self.ended.newest(b"u", (first,).__contains__), first)
-            self.assertIsNone(self.ended.newest(b"u", ().__contains__))
+            self.assertIs(self.ended.names.newest(b"u", (first,).__contains__), first)
+            self.assertIsNone(self.ended.names.newest(b"u", ().__contains__))
             self.function = Function(b"other")
             second = self.put(unique=b"u", since=2.0)
-            self.assertIs(self.ended.newest(b"u", (first, second).__contains__), second)
-        self.assertIsNone(self.ended.newest(b"v", (first,).__contains__))
+            self.assertIs(self.ended.names.newest(b"u", (first, second).__contains__), second)
+        self.assertIsNone(self.ended.names.newest(b"v", (first,).__contains__))
 
     def test_the_last_that_was_done(self) -> None:
-        self.assertIsNone(self.ended.find_done(self.function, b"u"))
+        self.assertIsNone(self.ended.names.find_done(self.function, b"u"))
         dead = self.put(state=DEAD, unique=b"u")
-        self.assertIsNone(self.ended.find_done(self.function, b"u"))
+        self.assertIsNone(self.ended.names.find_done(self.function, b"u"))
         done = self.put(unique=b"u")
-        self.assertIs(self.ended.find_done(self.function, b"u"), done)
+        self.assertIs(self.ended.names.find_done(self.function, b"u"), done)
         later = self.put(state=DEAD, unique=b"u")
-        self.assertIs(self.ended.find_done(self.function, b"u"), done)
-        self.assertIs(self.ended.find(self.function, b"u"), later)
+        self.assertIs(self.ended.names.find_done(self.function, b"u"), done)
+        self.assertIs(self.ended.names.find(self.function, b"u"), later)
         for job in (later, dead):
             self.ended.remove(job)
-        self.assertIs(self.ended.newest(b"u"), done)
+        self.assertIs(self.ended.names.newest(b"u"), done)
 
     def test_their_time(self) -> None:
         job, gone = self.put(since=1.0), self.put(since=0.5)
@@ -129,47 +132,14 @@ class EndedJobsTests(EndedJobsTestCase):
         self.assertEqual((gone.due, self.ended.due.next_due()), (0.0, 61.0))
         self.assertIs(self.ended.due.pop_due(61.0), job)
 
-    def test_what_is_too_many_is_the_oldest(self) -> None:
-        jobs = [self.put(10) for _ in range(5)]
-        for bounds, surplus in (
-            (Retention(1.0), []),
-            (Retention(1.0, jobs=5), []),
-            (Retention(1.0, jobs=3), jobs[:2]),
-            (Retention(1.0, bytes=50), []),
-            (Retention(1.0, bytes=49), jobs[:1]),
-            (Retention(1.0, bytes=15), jobs[:4]),
-            (Retention(1.0, jobs=4, bytes=20), jobs[:3]),
-            (Retention(1.0, jobs=1, bytes=1), jobs[:4]),
-        ):
-            self.assertEqual(self.ended.surplus(jobs[-1], bounds), surplus)
-
-    def test_not_too_many_at_once(self) -> None:
-        jobs = [self.put() for _ in range(MOST_AT_ONCE * 2)]
-        self.assertEqual(self.ended.surplus(jobs[-1], Retention(1.0, jobs=1)), jobs[:MOST_AT_ONCE])
-
     def test_one_that_is_stripped_is_known_and_counts_no_more(self) -> None:
         first, second = self.put(10, unique=b"u"), self.put(10)
         self.ended.drop_result(first)
         self.assertEqual((self.shelf(False), first.size), (([second], 10), 0))
-        self.assertIs(self.ended.find(self.function, b"u"), first)
+        self.assertIs(self.ended.names.find(self.function, b"u"), first)
         self.ended.drop_result(first)
         self.ended.remove(first)
         self.assertEqual((self.shelf(False), self.function.kept), (([second], 10), 1))
-
-    def test_they_can_be_put_into_the_order_of_their_ends(self) -> None:
-        late, early, middle = self.put(since=3.0), self.put(since=1.0), self.put(since=2.0)
-        dead = self.put(state=DEAD, since=0.0)
-        self.ended.sort()
-        self.assertEqual(self.shelf(False)[0], [early, middle, late])
-        self.assertEqual(list(self.ended.jobs), [job.number for job in (dead, early, middle, late)])
-
-    def test_those_of_the_same_name_too(self) -> None:
-        late, early = self.put(unique=b"u", since=3.0), self.put(unique=b"u", since=1.0)
-        self.assertIs(self.ended.newest(b"u"), early)
-        self.ended.sort()
-        self.assertIs(self.ended.newest(b"u"), late)
-        self.ended.remove(late)
-        self.assertIs(self.ended.newest(b"u"), early)
 
 
 class OwnTests(EndedJobsTestCase):
@@ -180,15 +150,10 @@ class OwnTests(EndedJobsTestCase):
         self.ended.add(job, 60.0, own=True)
         return job
 
-    def test_their_oldest_are_too_many_by_a_ceiling(self) -> None:
-        self.put(10)
-        jobs = [self.own() for _ in range(3)]
-        for ceiling, beyond in (
-            (Retention(1.0), []),
-            (Retention(1.0, jobs=2), jobs[:1]),
-            (Retention(1.0, bytes=10), jobs[:2]),
-        ):
-            self.assertEqual(self.ended.beyond(ceiling), beyond)
+    def test_they_are_on_two_shelves(self) -> None:
+        other, job = self.put(10), self.own()
+        self.assertEqual(self.shelf(False), ([other, job], 20))
+        self.assertEqual((list(self.ended.own.jobs.values()), self.ended.own.bytes), ([job], 10))
 
     def test_those_that_go_count_no_more(self) -> None:
         first, second = self.own(), self.own()
@@ -201,15 +166,16 @@ class OwnTests(EndedJobsTestCase):
         job, other = self.job(unique=b"u"), self.put(unique=b"v")
         self.ended.add(job, 60.0, counted=False)
         self.assertEqual(self.shelf(False), ([other], 0))
-        self.assertIs(self.ended.find(self.function, b"u"), job)
-        self.assertEqual(self.ended.surplus(job, Retention(1.0, jobs=1)), [])
+        self.assertIs(self.ended.names.find(self.function, b"u"), job)
+        self.assertIsNone(self.ended.shelf_of(job))
+        self.assertIs(self.ended.shelf_of(other), self.ended.shelf(self.function, dead=False))
 
     def test_a_unique_that_functions_share(self) -> None:
         """The one that ended last."""
         late = self.put(unique=b"u", since=3.0)
         self.function = Function(b"g")
         self.put(unique=b"u", since=1.0)
-        self.assertIs(self.ended.newest(b"u"), late)
+        self.assertIs(self.ended.names.newest(b"u"), late)
 
 
 class ReviewTests(EndedJobsTestCase):
@@ -225,10 +191,10 @@ class ReviewTests(EndedJobsTestCase):
             self.ended.set_aside(job, self.aside)
             self.ended.check()
         self.assertEqual((self.shelf(True), self.ended.own.jobs), (([second], 5), {}))
-        self.assertEqual(self.ended.groups.of(self.function), {UNKNOWN: {second.number: second}})
+        self.assertEqual(list(self.ended.groups.of(self.function)), [UNKNOWN])
         self.assertEqual((self.ended.dead(self.function), self.function.kept), (3, 3))
-        self.assertIs(self.ended.find(self.function, b"u"), first)
-        self.assertEqual(self.ended.surplus(first, Retention(1.0, jobs=1)), [])
+        self.assertIs(self.ended.names.find(self.function, b"u"), first)
+        self.assertIsNone(self.ended.shelf_of(first))
         self.ended.give_back(owned, own=True, reason=FAIL)
         self.ended.check()
         self.assertEqual((self.shelf(True), self.ended.own.bytes), (([second, owned], 9), 4))
@@ -237,7 +203,6 @@ class ReviewTests(EndedJobsTestCase):
     def test_one_that_was_so_before(self) -> None:
         job = self.job(3, DEAD)
         self.ended.add(job, 60.0, own=True, aside=self.aside)
-        self.ended.sort()
         self.ended.check()
         self.assertEqual((self.shelf(True), self.ended.own.bytes), (([], 0), 0))
         self.assertEqual((list(self.ended.reviews.by_name), self.ended.dead(self.function)), (["r"], 1))
@@ -258,6 +223,100 @@ class ReviewTests(EndedJobsTestCase):
             self.ended.set_aside(job, Aside(name, 1.0, ""))
             self.ended.check()
         self.assertEqual(list(self.ended.reviews.by_name), ["b"])
+
+
+class RowsTests(EndedJobsTestCase):
+    """Those that are not in memory."""
+
+    aside = Aside("r", 5.0, "")
+
+    def put_all(self) -> dict[int, Job]:
+        """One of each kind, by that."""
+        jobs = {KEPT: self.put(3, unique=b"u"), DEAD_KIND + 5: self.put(5, DEAD, unique=b"u")}
+        for kind, state, counted, own, reason in (
+            (NAMED, DONE, False, False, UNKNOWN),
+            (NAMED | OWN, DONE, False, True, UNKNOWN),
+            (KEPT | OWN, DONE, True, True, UNKNOWN),
+            (DEAD_KIND + 1, DEAD, True, False, EXCEPTION),
+            (DEAD_KIND | OWN, DEAD, True, True, FAIL),
+        ):
+            jobs[kind] = self.job(7, state, unique=b"v")
+            self.ended.add(jobs[kind], 60.0, counted, own, reason)
+        jobs[ASIDE] = self.put(9, DEAD)
+        self.ended.set_aside(jobs[ASIDE], self.aside)
+        return jobs
+
+    def counted(self) -> tuple[object, ...]:
+        function, ended = self.function, self.ended
+        shelves = ended.shelf(function, dead=True), ended.shelf(function, dead=False), ended.own
+        groups = {reason: (group.count, group.bytes) for reason, group in ended.groups.of(function).items()}
+        ended.check()
+        return (
+            *[(shelf.count, shelf.bytes) for shelf in shelves],
+            groups,
+            ended.dead(function),
+            function.kept,
+            len(ended),
+        )
+
+    def test_they_count_as_those_in_memory_do(self) -> None:
+        jobs = self.put_all()
+        expected = self.counted()
+        for kind, job in jobs.items():
+            self.assertEqual(self.ended.kind_of(job), kind)
+            if kind != ASIDE:
+                self.ended.let_go(job)
+            self.assertEqual(self.counted(), expected)
+        self.assertEqual((list(self.ended.jobs), self.ended.rows), ([jobs[ASIDE].number], 7))
+        self.assertIsNone(self.ended.names.find(self.function, b"u"))
+        for kind, job in reversed(jobs.items()):
+            if kind != ASIDE:
+                self.ended.take_in(job, 60.0, kind, None)
+            self.assertEqual(self.counted(), expected)
+            self.assertEqual(self.ended.kind_of(job), kind)
+        self.assertEqual(self.ended.rows, 0)
+        self.assertIs(self.ended.names.find(self.function, b"u"), jobs[DEAD_KIND + 5])
+        for shelf in (self.ended.shelf(self.function, dead=False), self.ended.own):
+            numbers = [job.number for job in shelf.in_order()]
+            self.assertEqual((len(numbers) > 1, numbers), (True, sorted(numbers)))
+        for job in jobs.values():
+            self.ended.remove(job)
+        self.assertEqual(self.counted(), ((0, 0), (0, 0), (0, 0), {}, 0, 0, 0))
+
+    def test_of_a_server_that_starts(self) -> None:
+        """It knows their numbers. Those that are set aside come into memory by and by."""
+        first = self.job(3, DEAD)
+        lane = Lane(b"f", "", DEAD_KIND)
+        self.ended.add_rows(self.function, lane, 2, 10)
+        aside = Lane(b"f", "", ASIDE)
+        self.ended.add_rows(self.function, aside, 1, 4)
+        expected = ((2, 10), (0, 0), (0, 0), {FAIL: (2, 10)}, 3, 3, 3)
+        self.assertEqual(self.counted(), expected)
+        self.ended.take_in(first, 60.0, DEAD_KIND, None)
+        self.assertEqual(self.counted(), expected)
+        second = self.job(4, DEAD)
+        self.assertEqual(list(self.ended.reviews.lanes), [aside])
+        self.ended.take_in(second, 60.0, ASIDE, self.aside)
+        self.assertEqual(self.counted(), expected)
+        self.assertEqual((self.ended.reviews.name_of(second), self.ended.reviews.lanes), ("r", {}))
+
+    def test_one_more_than_was_counted(self) -> None:
+        job = self.job(3, DEAD)
+        self.ended.take_in(job, 60.0, DEAD_KIND, None)
+        self.assertEqual(self.counted(), ((1, 3), (0, 0), (0, 0), {FAIL: (1, 3)}, 1, 1, 1))
+
+    def test_where_the_store_has_them(self) -> None:
+        job = self.job()
+        self.assertEqual(lane_of(job, 5), (b"f", "", 5))
+        job.tenant = Tenant("somebody")
+        self.assertEqual(lane_of(job, 5), (b"f", "somebody", 5))
+
+    def test_their_places_are_higher_than_what_is_said(self) -> None:
+        jobs = [self.put(), self.put(), self.put()]
+        for job, read_to in ((jobs[1], 1), (jobs[2], 1), (jobs[0], 0)):
+            self.ended.let_go(job)
+            (rows,) = self.ended.shelf(self.function, dead=False).lanes.values()
+            self.assertEqual(rows.read_to, read_to)
 
 
 class CheckTests(EndedJobsTestCase):

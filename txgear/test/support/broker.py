@@ -555,6 +555,11 @@ class BrokerFixture:
         values = self.journal.stored_values.values()
         self.broker.store_events.begin(self.journal.lanes(), values, self.now)
 
+    def recall(self) -> None:
+        """All jobs that have ended and are kept are in memory from now on."""
+        assert self.journal is not None
+        self.broker.stock.hold([record for record in self.journal.kept() if record.state], self.now)
+
     def answer(self) -> None:
         """All that is asked of the store is answered, and what is asked then."""
         assert self.journal is not None

@@ -167,8 +167,8 @@ class DeadView(DeadJobs):
                 continue
             for reason, jobs in there.of(function).items():
                 if not search.reason or reason in search.reason:
-                    total += len(jobs)
-                    found.append((-len(jobs), function.name, reason, function))
+                    total += jobs.count
+                    found.append((-jobs.count, function.name, reason, function))
             if len(found) >= seen:
                 seen += AT_ONCE
                 yield
@@ -199,14 +199,14 @@ class DeadView(DeadJobs):
         # No pattern is for an empty name alone: what is for all that match would be done to all there are.
         acts = tuple(act for act in _OF_GROUPS if function.name and self.may(act, function.name))
         now = self.server.seconds()
-        ends = next(iter(jobs)), next(reversed(jobs))
+        ends = deadlists.ends(jobs) or ()
         self.put(
             part,
-            (len(jobs), ends, acts),
+            (jobs.count, [job.number for job in ends], acts),
             "group_row",
             lambda: {
                 "group": deadlists.group(self.broker, self.peer, function, reason, jobs),
-                "ages": [now - jobs[number].since for number in ends],
+                "ages": [now - job.since for job in ends] or [0.0, 0.0],
                 "why": WORDS[reason],
                 "wishes": [Wish(act) for act in acts],
                 "path": f"{PATH}?function={only(function.name)}&reason={reason}",

@@ -318,17 +318,23 @@ class StoredReviewTests(DeadPageTestCase):
         self.use(DurableServerFixture(self.store, policies=policies))
         self.fixture.thread.run_all()
         client = self.fixture.connect()
+        handles: list[bytes] = []
         for workload in (b"first", b"second", b"x" * 70_000):
             client.tell(request(SUBMIT_JOB_BG, b"f", b"", workload))
             self.fixture.thread.run_all()
             worker = self.worker(b"f")
-            worker.say(WORK_FAIL, worker.grab()[0])
+            handles.append(worker.grab()[0])
+            worker.say(WORK_FAIL, handles[-1])
             worker.leave()
-        self.review("r", 1, 2, 3)
+        self.broker.stock.load_handles(handles, self.review_all, self.clock.seconds())
+        self.fixture.thread.run_all()
         self.server.end_turn()
         for _ in range(20):
             self.clock.advance(0.05)
             self.fixture.thread.run_all()
+
+    def review_all(self, answered: bool, now: float) -> None:
+        self.review("r", *self.broker.archive.jobs)
 
     def ask_for_it(self) -> Any:
         client = self.connect()
@@ -431,14 +437,14 @@ class LongSearchTests(DeadPageTestCase):
         for number in range(dead.AT_ONCE + 1):
             other = make_job(Function(b"f%d" % number), 1000 + number)
             other.since = job.since
-            groups.add(other, "fail")
+            groups.group(other.function, "fail").add(other)
         view = self.view(b"")
         steps = view.look()
         next(steps)
         # Some are gone by the time that they are shown.
         for function in list(groups.functions):
             for group in list(groups.of(function).values()):
-                for other in list(group.values()):
+                for other in list(group.jobs.values()):
                     if other is not job:
                         groups.remove(other)
         for looking in (steps, view.look()):
