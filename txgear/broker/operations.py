@@ -6,7 +6,7 @@ What concerns a great many jobs is done in pieces, and waits until the store has
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from itertools import islice
 from math import inf
@@ -119,8 +119,8 @@ class Operations:
         self._orders = BulkTasks()
         # What is done to all jobs that a search is for: in turn, as any of them may take long.
         self._bulk_acts = BulkTasks()
-        # What the store has not answered, and when to ask again.
-        self._resting: deque[tuple[float, BulkTask]] = deque()
+        # What goes on in another turn, and not before a moment.
+        self._resting: list[tuple[float, BulkTask]] = []
         self.purges: OrderedDict[bytes, Purge] = OrderedDict()
         # Of functions that are being purged: the jobs that stay, as somebody has submitted them again.
         self._spared: dict[Function, set[Job]] = {}
@@ -282,16 +282,14 @@ class Operations:
 
         def done(up_to: int | None, later: float) -> None:
             if up_to is None:
-                self._resting.append((later + PATIENCE, self._to_first_dead(function, last, do)))
-                self._timers.call_at(later + PATIENCE)
+                self._rest(self._to_first_dead(function, last, do), later + PATIENCE)
                 return
-            dead = list(islice(shelf.in_order(), BATCH))
+            found = islice(self._archive.shelf(function, dead=True).in_order(), BATCH)
+            dead = [job for job in found if job.place <= min(up_to, last)]
             for job in dead:
-                if job.place > min(up_to, last):
-                    break
                 do(job, later)
-            if up_to < last or (len(dead) == BATCH and dead[-1].place <= last):
-                self._run_in_pieces(self._to_first_dead(function, last, do), later)
+            if up_to < last or len(dead) == BATCH:
+                self._rest(self._to_first_dead(function, last, do), later)
 
         self._archive.load_oldest(shelf.lanes.values(), BATCH, done, now)
 
@@ -384,6 +382,11 @@ class Operations:
         self._orders.add(task)
         self._timers.call_at(now)
 
+    def _rest(self, task: BulkTask, moment: float) -> None:
+        """Have this done in a turn after this one, and not before that moment."""
+        self._resting.append((moment, task))
+        self._timers.call_at(moment)
+
     def run(self, task: BulkTask, now: float) -> None:
         """Have this done in the next turns, in turn with others of its kind."""
         self._bulk_acts.add(task)
@@ -395,12 +398,17 @@ class Operations:
 
         @return: when to go on with it, by the server's time; infinite if all is done.
         """
-        while self._resting and self._resting[0][0] <= now:
-            self._orders.add(self._resting.popleft()[1])
+        resting, self._resting = self._resting, []
+        for moment, task in resting:
+            if moment <= now:
+                self._orders.add(task)
+            else:
+                self._resting.append((moment, task))
         if not self._persistence.backlogged:
             self._orders.work(now)
             self._bulk_acts.work(now, STEPS)
             self._bulk_acts.turn()
+        go_on = min([moment for moment, _ in self._resting], default=inf)
         if not (self._orders or self._bulk_acts):
-            return self._resting[0][0] if self._resting else inf
-        return now + PAUSE if self._persistence.backlogged else now
+            return go_on
+        return min(go_on, now + PAUSE if self._persistence.backlogged else now)

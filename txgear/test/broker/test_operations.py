@@ -8,7 +8,7 @@ from typing import Any
 from txgear.broker.archive import PAUSE, history_of
 from txgear.broker.bulk import BATCH, BulkTask
 from txgear.broker.model import Job, Peer
-from txgear.broker.operations import MOST_PURGES, STEPS, Purge
+from txgear.broker.operations import MOST_PURGES, PATIENCE, STEPS, Purge
 from txgear.broker.states import CANCELLED, DEAD, DELAYED, DONE, PAGED, QUEUED, RUNNING, STORING
 from txgear.errors import QueueError
 from txgear.protocol.constants import WORK_FAIL
@@ -450,6 +450,56 @@ class StoredOperationsTests(DurableBrokerTestCase, OperationsTestCase):
         self.fixture.pass_time(PAUSE)
         self.assertEqual((len(self.broker.archive.jobs), self.broker.timers.deadline), (0, inf))
 
+    def write(self) -> None:
+        """All that has ended is in the store, and not in memory."""
+        self.broker.store_events.written(list(self.broker.archive.jobs), self.fixture.now)
+        self.assertEqual(self.broker.archive.jobs, {})
+
+    def test_those_that_are_not_in_memory_are_read_page_by_page(self) -> None:
+        """In the order in which they died; each page has a turn of its own, and waits for the store."""
+        jobs = self.dead(BATCH * 2 + 3)
+        numbers = [job.number for job in jobs]
+        self.write()
+        self.assertEqual(self.broker.operations.requeue_all(b"f", self.fixture.now), BATCH * 2 + 3)
+        later = self.dead(1)
+        self.write()
+        for left in (BATCH + 4, 4, 1):
+            self.assertEqual(self.journal.asking, [])
+            self.broker.expire(self.fixture.now)
+            self.assertEqual(len(self.journal.asking), 1)
+            self.fixture.answer()
+            self.assertEqual((len(self.broker.archive), self.broker.archive.rows), (left, left))
+            self.broker.check()
+        self.broker.expire(self.fixture.now)
+        self.assertEqual((self.journal.asking, self.broker.archive.rows), ([], 1))
+        queued = sorted(self.broker.table.jobs.values(), key=lambda job: job.place)
+        self.assertEqual([job.number for job in queued], numbers)
+        self.assertEqual([record.number for record in self.journal.kept() if record.state], [later[0].number])
+
+    def test_a_store_that_does_not_answer_is_asked_again(self) -> None:
+        self.dead(3)
+        self.write()
+        self.assertEqual(self.broker.operations.forget_all(b"f", self.fixture.now), 3)
+        self.broker.expire(self.fixture.now)
+        self.journal.asking.pop().done(None, {}, self.fixture.now)
+        self.broker.expire(self.fixture.now)
+        self.assertEqual(self.journal.asking, [])
+        self.fixture.pass_time(PATIENCE)
+        self.fixture.answer()
+        self.assertEqual((len(self.broker.archive), len(self.journal.deleted_all)), (0, 3))
+
+    def test_orders_take_turns(self) -> None:
+        """One that waits for the store is in nobody's way."""
+        self.dead(3)
+        self.write()
+        waiting = self.fixture.store(b"1", function=b"g")
+        self.broker.operations.forget_all(b"f", self.fixture.now)
+        self.broker.operations.purge(b"g", self.fixture.now)
+        self.broker.expire(self.fixture.now)
+        self.assertTrue(waiting[0].ended)
+        self.fixture.answer()
+        self.assertEqual(len(self.broker.archive), 0)
+
     def test_what_is_old_waits_for_it_too(self) -> None:
         self.dead(BATCH + 3, settings={"dead": 60})
         self.journal.backlogged = True
@@ -467,6 +517,7 @@ class StoredOperationsTests(DurableBrokerTestCase, OperationsTestCase):
     def test_one_that_was_dead_when_the_server_started(self) -> None:
         self.dead(workload=b"work", unique=b"u")
         self.again()
+        self.fixture.recall()
         (job,) = self.broker.archive.jobs.values()
         self.broker.operations.requeue(job.handle, self.fixture.now)
         self.fixture.read()
