@@ -27,11 +27,12 @@ UNITS: Final = {
 NO_LIMITS: Final = frozenset(
     (
         # How much is done at once; nothing is refused, cut off or forgotten beyond it.
+        "broker.archive.MOST_LANES",
         "broker.diagnosisjobs.MOST_PARTIES",
         "broker.diagnosisworkers.MOST_ALIKE",
         "broker.diagnosisworkers.MOST_COMPARED",
+        "broker.shelves.MOST_AT_ONCE",
         "broker.workforce.MOST_IN_HAND",
-        "broker.endedjobs.MOST_AT_ONCE",
         "journal.askings.MOST_ASKINGS",
         "journal.askings.MOST_BYTES",
         "journal.askings.MOST_ROWS",
