@@ -9,7 +9,7 @@ from txgear.broker.history import Aside
 from txgear.broker.model import Job, Peer
 from txgear.broker.records import ASIDE, DEAD, KEPT, LAST_NUMBER, NAMED, OWN, InLane, Lane
 from txgear.broker.records import DEAD as DEAD_KIND
-from txgear.broker.stock import FAR_SECONDS
+from txgear.broker.wakings import AHEAD
 from txgear.policies import Policies, Retention
 from txgear.test.support.broker import DurableBrokerTestCase
 
@@ -104,7 +104,7 @@ class LeavingTests(RowsTestCase):
         self.assertEqual((list(self.broker.archive.jobs), self.broker.archive.rows), ([number], 0))
 
     def test_those_that_are_to_be_forgotten_soon_stay(self) -> None:
-        self.fixture.set(results=FAR_SECONDS / 2)
+        self.fixture.set(results=AHEAD / 2)
         self.do(1)
         self.assertEqual(len(self.broker.archive.jobs), 1)
 
