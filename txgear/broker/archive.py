@@ -122,10 +122,6 @@ class Archive:
         """How many jobs are kept."""
         return len(self.ended)
 
-    def __len__(self) -> int:
-        """How many jobs are kept."""
-        return len(self.jobs) + self.rows
-
     # Finding
 
     def by_handle(self, handle: bytes) -> Job | None:

@@ -51,6 +51,11 @@ class RowsTestCase(DurableBrokerTestCase):
         self.write()
         return numbers
 
+    def release(self, numbers: Iterable[int]) -> None:
+        """Nobody has these in memory any more."""
+        jobs = [self.broker.archive.jobs[number] for number in numbers]
+        self.broker.stock.release_all(jobs, self.fixture.now)
+
     def kept(self) -> list[int]:
         """The numbers of what the store has, in the order of the ends."""
         return [record.number for record in sorted(self.journal.kept(), key=lambda each: each.place)]
@@ -99,7 +104,7 @@ class LeavingTests(RowsTestCase):
         (number,) = self.kill(1)
         self.fixture.recall()
         self.broker.archive.set_aside(self.broker.archive.jobs[number], Aside("r", 1.0, ""))
-        self.broker.stock.release([number], self.fixture.now)
+        self.release([number])
         self.write()
         self.assertEqual((list(self.broker.archive.jobs), self.broker.archive.rows), ([number], 0))
 
@@ -209,7 +214,7 @@ class BoundsTests(RowsTestCase):
     def test_what_is_in_memory_for_somebody_makes_room_in_its_turn(self) -> None:
         numbers = self.kill(3)
         self.fixture.recall()
-        self.broker.stock.release(numbers[1:], self.fixture.now)
+        self.release(numbers[1:])
         numbers += self.kill(2)
         self.answer()
         self.assertEqual(self.kept(), numbers[2:])
@@ -217,9 +222,9 @@ class BoundsTests(RowsTestCase):
     def test_one_that_leaves_the_memory_meanwhile_is_the_first(self) -> None:
         numbers = self.kill(3)
         self.fixture.recall()
-        self.broker.stock.release(numbers[1:], self.fixture.now)
+        self.release(numbers[1:])
         numbers += self.kill(2)
-        self.broker.stock.release(numbers[:1], self.fixture.now)
+        self.release(numbers[:1])
         self.answer()
         self.assertEqual(self.kept(), numbers[2:])
 

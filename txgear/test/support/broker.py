@@ -558,7 +558,7 @@ class BrokerFixture:
     def recall(self) -> None:
         """All jobs that have ended and are kept are in memory from now on."""
         assert self.journal is not None
-        self.broker.stock.hold([record for record in self.journal.kept() if record.state], self.now)
+        self.broker.stock.hold_all([record for record in self.journal.kept() if record.state], self.now)
 
     def answer(self) -> None:
         """All that is asked of the store is answered, and what is asked then."""
