@@ -6,7 +6,8 @@ from typing import Any
 
 from txgear.broker.history import Attempt, History
 from txgear.broker.model import Job
-from txgear.broker.records import PAUSED, SCHEDULED, JobRecord, StoredValue
+from txgear.broker.records import DEAD as DEAD_KIND
+from txgear.broker.records import KEPT, PAUSED, SCHEDULED, JobRecord, StoredValue
 from txgear.broker.rights import SEE
 from txgear.broker.states import DEAD, DELAYED, DONE, PAGED, QUEUED
 from txgear.broker.uniques import key_of
@@ -288,11 +289,20 @@ class KnownTests(DurableBrokerTestCase):
         history = History()
         history.result_size = 4
         ended = record(
-            7, state=DONE, due=START + 60, ended=START - 5, size=4, unique=b"u", history=history.to_bytes()
+            7,
+            state=DONE,
+            due=START + 60,
+            ended=START - 5,
+            size=4,
+            unique=b"u",
+            history=history.to_bytes(),
+            kind=KEPT,
         )
         self.journal.put(ended)
         self.journal.results[7] = b"done"
         self.assertEqual(self.fixture.restart(), [])
+        self.assertEqual(len(self.broker.archive), 1)
+        self.fixture.recall()
         job = self.broker.archive.by_handle(b"H:test:7")
         assert job is not None
         self.assertEqual((job.state, job.since, job.due), (DONE, START - 5, START + 60))
@@ -301,8 +311,9 @@ class KnownTests(DurableBrokerTestCase):
         self.assertEqual(self.broker.archive.jobs, {})
 
     def test_without_a_history_it_has_an_empty_one(self) -> None:
-        self.journal.put(record(7, state=DEAD, due=START + 60))
+        self.journal.put(record(7, state=DEAD, due=START + 60, kind=DEAD_KIND))
         self.fixture.restart()
+        self.fixture.recall()
         self.assertEqual(self.broker.archive.jobs[7].archived, b"{}")
 
     def test_the_history_of_one_that_lives(self) -> None:
@@ -342,6 +353,7 @@ class KnownTests(DurableBrokerTestCase):
         self.fixture.store(b"x")
         for first in (1000, 2000):
             jobs = self.fixture.restart(first=first)
+            self.fixture.recall()
             web = self.broker.tenants.get("web")
             self.assertEqual([job.tenant for job in jobs], [web, web, web, None])
             self.assertEqual([job.history is None for job in jobs], [False, True, False, True])
@@ -367,6 +379,7 @@ class KnownTests(DurableBrokerTestCase):
         self.complete(worker, self.grabbed(worker, job))
         self.broker.store_events.result_refused(job.number)
         self.fixture.restart()
+        self.fixture.recall()
         self.assertEqual(
             [job.tenant and job.tenant.name for job in self.broker.archive.jobs.values()], ["web"]
         )
