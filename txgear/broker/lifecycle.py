@@ -137,6 +137,7 @@ class Lifecycle:
             if not job.ended:
                 job.stored = True
                 self._persistence.count_workload(job)
+                self._stock.settle(job, now)
             elif job.number in self._archive.jobs:
                 job.stored = True
                 job.workload = b""
@@ -151,6 +152,9 @@ class Lifecycle:
                 self.make_ready(job, due, begins, now)
                 self._stock.settle(job, now)
                 return
+            if due or begins:
+                # The store has it as one that waits.
+                self._persistence.update(job)
         self._stock.stored(job, now)
 
     def refused(self, job: Job, reason: str, now: float, why: str = STORE_REFUSED) -> None:

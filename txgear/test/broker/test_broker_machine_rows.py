@@ -20,7 +20,9 @@ from txgear.broker.paging import JOB_BYTES, Pager
 from txgear.broker.records import PAUSED
 from txgear.broker.rules import Rules
 from txgear.broker.sharedlanes import SharedLanes
+from txgear.broker.states import PAGED, QUEUED
 from txgear.broker.tenants import Quota
+from txgear.broker.wakings import PATIENCE
 from txgear.errors import ServerError
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import NOOP, PRIORITIES, WORK_COMPLETE, WORK_FAIL
@@ -39,7 +41,7 @@ from txgear.test.support.extras import (
     st,
 )
 from txgear.test.support.lazyjournal import LazyJournal
-from txgear.test.support.model_rows import READY, RUNNING, STORING, RowJob, RowsModel
+from txgear.test.support.model_rows import READY, RUNNING, STORING, WAITING, RowJob, RowsModel
 
 FUNCTIONS = (b"f", b"g")
 PEERS = tuple(range(4))
@@ -62,6 +64,7 @@ ROWS_EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = {
             "workload": (b"", b"one", LONG),
             "priority": PRIORITIES,
             "background": (True, True, False),
+            "delay": (0.0, 0.0, 0.0, 0.5, 5.0, 200.0),
         },
     ),
     "flood": (
@@ -73,6 +76,7 @@ ROWS_EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = {
             "priority": PRIORITIES,
             "count": (3, 8),
             "written": (True, True, False),
+            "delay": (0.0, 0.0, 0.0, 0.0, 4.0),
         },
     ),
     "grab": (10, {"index": PEERS}),
@@ -93,7 +97,7 @@ ROWS_EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = {
     "end": (4, {}),
     "settle": (2, {}),
     "restart": (1, {}),
-    "pass_time": (1, {"seconds": (0.5, 3.0)}),
+    "pass_time": (3, {"seconds": (0.5, 3.0, 200.0)}),
 }
 """What may happen, how often that is tried, and with what."""
 
@@ -111,6 +115,8 @@ class RowsMachine(RuleBasedStateMachine):
         self.handles: list[bytes] = []
         self.expected: list[tuple[Peer, bytes, int]] = []
         self.turns = False
+        # Whether lanes were made anew, with those before rows that had come before them.
+        self.rearranged = False
         # Those included that have ended.
         self.all_jobs: dict[int, RowJob] = {}
 
@@ -129,6 +135,7 @@ class RowsMachine(RuleBasedStateMachine):
         self.put_quotas()
         self.put_policies()
         self.broker.store_events.begin(self.store.lanes(), self.store.values(), self.now)
+        self.rearranged = False
         for tenant in (None, "a"):
             self.come(tenant)
 
@@ -144,6 +151,7 @@ class RowsMachine(RuleBasedStateMachine):
             which = arguments.pop("which")
             arguments["handle"] = self.handles[-1 - which % len(self.handles)] if self.handles else b"H:no:1"
         getattr(self, name)(**arguments)
+        self.note_those_who_have_begun()
         self.hear()
 
     def hear(self) -> None:
@@ -159,6 +167,20 @@ class RowsMachine(RuleBasedStateMachine):
     def pager(self) -> Pager:
         assert self.broker.pager is not None
         return self.broker.pager
+
+    def note_those_who_have_begun(self) -> None:
+        """When a job has its time depends on when it was read: it is behind all others then."""
+        begun = []
+        for known in self.model.jobs.values():
+            job = self.broker.table.jobs.get(known.number)
+            if known.state == WAITING and job is not None and job.state in (QUEUED, PAGED):
+                assert known.due <= self.now, "it is too early"
+                assert job.place > known.place
+                known.place = job.place
+                begun.append(known)
+        for known in sorted(begun, key=lambda known: known.place):
+            self.model.arrive(known)
+        self.model.last_number = max(self.model.last_number, *[known.place for known in begun], 0)
 
     # Peers
 
@@ -204,25 +226,41 @@ class RowsMachine(RuleBasedStateMachine):
 
     # Jobs
 
-    def submit(self, peer: Peer, name: bytes, workload: bytes, priority: int, background: bool) -> None:
-        job = self.broker.submit(peer, name, b"", workload, self.now, priority, background)
+    def submit(
+        self, peer: Peer, name: bytes, workload: bytes, priority: int, background: bool, delay: float
+    ) -> None:
+        job = self.broker.submit(peer, name, b"", workload, self.now, priority, background, delay=delay)
         self.handles.append(job.handle)
         tenant = None if peer.tenant is None else peer.tenant.name
         number = self.model.next_number()
         assert job.number == number
         known = RowJob(number, job.handle, name, priority, workload, background, tenant, place=number)
         self.model.jobs[number] = self.all_jobs[number] = known
+        known.due = self.now + delay if delay else 0.0
         if background:
             known.state = STORING
         else:
             known.clients.append(peer)
+            self.begin_to_wait(known)
+
+    def begin_to_wait(self, known: RowJob) -> None:
+        if known.due > self.now:
+            known.state = WAITING
+        else:
             self.model.arrive(known)
 
     def flood(
-        self, peer: Peer, name: bytes, workload: bytes, priority: int, count: int, written: bool
+        self,
+        peer: Peer,
+        name: bytes,
+        workload: bytes,
+        priority: int,
+        count: int,
+        written: bool,
+        delay: float,
     ) -> None:
         for _ in range(count):
-            self.submit(peer, name, workload, priority, True)
+            self.submit(peer, name, workload, priority, True, delay)
         if written:
             self.end()
             self.write(ends=True)
@@ -354,6 +392,7 @@ class RowsMachine(RuleBasedStateMachine):
         self.put_quotas()
 
     def put_quotas(self) -> None:
+        self.rearranged = True
         quotas = {name: Quota(running=bound) for name, bound in self.model.bounds.items()}
         self.broker.tenants.set_quotas(quotas, self.now)
 
@@ -363,6 +402,7 @@ class RowsMachine(RuleBasedStateMachine):
 
     def put_policies(self) -> None:
         """Functions take turns among tenants, or not."""
+        self.rearranged = True
         policy = CLASSIC.with_settings({"turns": True})
         rules = [("*", policy)] if self.turns else []
         self.broker.operations.set_policies(Policies(rules), self.now)
@@ -391,12 +431,14 @@ class RowsMachine(RuleBasedStateMachine):
             if known is not None:
                 known.stored = True
                 if known.state == STORING:
-                    self.model.arrive(known)
+                    self.begin_to_wait(known)
         self.journal.end(self.now)
+        self.note_those_who_have_begun()
         self.hear()
 
-    def settle(self) -> None:
+    def do_all(self) -> None:
         """Whatever was asked of the store is done."""
+        self.expire()
         for _ in range(1000):
             if self.journal.idle:
                 break
@@ -407,7 +449,16 @@ class RowsMachine(RuleBasedStateMachine):
             self.end()
             self.journal.begin_load()
             self.end()
+            self.expire()
         assert self.journal.idle, "it never comes to an end"
+
+    def settle(self) -> None:
+        """Whatever was asked of the store is done, and what it has not answered is asked again."""
+        self.do_all()
+        self.pass_time(PATIENCE)
+        self.do_all()
+        overdue = [known for known in self.model.jobs.values() if 0.0 < known.due <= self.now]
+        assert not [known for known in overdue if known.state == WAITING], overdue
         self.compare_store()
         self.memory_is_bounded()
         self.nobody_waits_in_vain()
@@ -422,10 +473,14 @@ class RowsMachine(RuleBasedStateMachine):
             known = self.all_jobs[number]
             known.function, known.priority, known.place = record.function, record.priority, record.place
             known.retries, known.workload = record.retries, self.store.workloads([number])[number]
+            known.due = record.due
             known.clients, known.background, known.stored = [], True, True
             self.model.jobs[number] = known
         for known in sorted(self.model.jobs.values(), key=lambda known: known.place):
+            due = known.due
             self.model.arrive(known)
+            if due:
+                known.state, known.due = WAITING, due
         self.model.paused = {value.name for value in self.store.values() if value.kind == PAUSED}
         self.begin()
 
@@ -434,7 +489,14 @@ class RowsMachine(RuleBasedStateMachine):
         while self.broker.timers.deadline <= end:
             self.now = max(self.broker.timers.deadline, self.now)
             self.broker.expire(self.now)
+            self.note_those_who_have_begun()
         self.now = end
+
+    def expire(self) -> None:
+        """What is due is done."""
+        if self.broker.timers.deadline <= self.now:
+            self.broker.expire(self.now)
+            self.note_those_who_have_begun()
 
     # What is always true
 
@@ -473,7 +535,7 @@ class RowsMachine(RuleBasedStateMachine):
         for function in self.broker.functions.by_name.values():
             for job in self.behind_rows(function):
                 rows = function.lanes.rows(job.priority).get(job.tenant)
-                read_ahead = rows is None or job.place <= rows.read_to
+                read_ahead = rows is None or job.place <= rows.read_to or self.rearranged
                 assert self.model.jobs[job.number].clients or read_ahead, job
         pinned = [job for job in self.model.jobs.values() if job.state == RUNNING or job.clients]
         spare = sum(
@@ -508,6 +570,7 @@ class RowsMachine(RuleBasedStateMachine):
         if not hasattr(self, "broker"):
             return
         self.settle()
+        self.pass_time(300.0)
         for name in FUNCTIONS:
             self.resume(name)
         self.set_quotas({})
