@@ -22,7 +22,7 @@ from txgear.broker.rules import Rules
 from txgear.broker.sharedlanes import SharedLanes
 from txgear.broker.states import PAGED, QUEUED
 from txgear.broker.tenants import Quota
-from txgear.broker.wakings import PATIENCE
+from txgear.broker.wakings import AHEAD, PATIENCE
 from txgear.errors import ServerError
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import NOOP, PRIORITIES, WORK_COMPLETE, WORK_FAIL
@@ -538,6 +538,8 @@ class RowsMachine(RuleBasedStateMachine):
                 read_ahead = rows is None or job.place <= rows.read_to or self.rearranged
                 assert self.model.jobs[job.number].clients or read_ahead, job
         pinned = [job for job in self.model.jobs.values() if job.state == RUNNING or job.clients]
+        # A page of those whose time comes is read where there was room before.
+        pinned += [job for job in self.model.jobs.values() if 0.0 < job.due <= self.now + AHEAD + PATIENCE]
         spare = sum(
             (len(function.workers) + 1) * len(PRIORITIES) * 3
             for function in self.broker.functions.by_name.values()

@@ -244,6 +244,9 @@ class BrokerModel:
         waits = due > self.wall(now) or known.begins > now
         crowded = full and self.ready(known.function) >= self.able(known.function)
         known.loaded = not known.size or not (waits or crowded or self.behind(known))
+        if known.kept_due and not waits:
+            # The store has it as one that waits.
+            self.note(known)
         self.begin_to_wait(known, due, now, known.begins)
 
     def begin_to_wait(self, known: ModelJob, due: float, now: float, begins: float = 0.0) -> None:
@@ -303,8 +306,16 @@ class BrokerModel:
             known.clients, known.worker, known.loaded, known.unreadable = [], None, not known.size, False
             known.due, known.at = None, None
             self.count(known, "restored")
-            self.begin_to_wait(known, known.kept_due, now)
+            if known.kept_due:
+                self.wait_again(known)
+            else:
+                self.begin_to_wait(known, 0.0, now)
         self.absences.server_started(now)
+
+    def wait_again(self, known: ModelJob) -> None:
+        """Also where its time has come meanwhile: then it is behind those that waited for nothing."""
+        known.state = DELAYED
+        self.appoint(known, known.kept_due)
 
     def records(self) -> list[JobRecord]:
         """What the store has."""

@@ -221,6 +221,12 @@ class PolicyModel(BrokerModel):
         if (soonest := min(begins or inf, known.expires or inf)) < inf:
             self.schedule(known, soonest)
 
+    def wait_again(self, known: ModelJob) -> None:
+        assert isinstance(known, PolicyJob)
+        super().wait_again(known)
+        if known.expires:
+            self.schedule(known, known.expires)
+
     def waits_until(self, known: ModelJob) -> float:
         assert isinstance(known, PolicyJob)
         expires = known.at is None and known.due is not None and known.due[0] == known.expires
