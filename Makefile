@@ -187,6 +187,10 @@ bench-memory: $(TESTABLE) ## a million jobs of 10 kB in the store; needs 15 GB o
 bench-deep: $(TESTABLE) ## two and ten million small jobs in the store; BEFORE=COMMAND starts another build; needs 8 GB of disk
 	@$(BIN)/python bench/deep.py $(if $(BEFORE),--other '$(BEFORE)')
 
+.PHONY: bench-policies
+bench-policies: $(TESTABLE) ## retries, kept results and a rate on every function, beside the same server without
+	@$(BIN)/python bench/policies.py
+
 .PHONY: bench-archive
 bench-archive: $(TESTABLE) ## a million dead or kept jobs; needs 4 GB of disk
 	@$(BIN)/python bench/archive.py
