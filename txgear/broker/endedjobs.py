@@ -242,8 +242,28 @@ class EndedJobs:
 
     def let_go(self, job: Job) -> None:
         """One is not in memory any more."""
-        self.add_rows(job.function, lane_of(job, self.kind_of(job)), 1, job.size, job.place - 1)
-        self.remove(job)
+        number, function = job.number, job.function
+        shelf = self._kept.get(function)
+        if job.state == DEAD or shelf is None or number not in shelf.jobs or number in self.own.jobs:
+            self.add_rows(function, lane_of(job, self.kind_of(job)), 1, job.size, job.place - 1)
+            self.remove(job)
+            return
+        # As nearly each that is kept: it stays on its shelf, where it is counted as it was.
+        lane = lane_of(job, KEPT)
+        rows = self._lanes.get(lane)
+        if rows is None:
+            rows = self._lanes[lane] = shelf.lanes[lane] = LaneRows(lane, job.place - 1)
+        elif rows.read_to >= job.place:
+            rows.read_to = job.place - 1
+        rows.count += 1
+        rows.bytes += job.size
+        shelf.rows += 1
+        self.rows += 1
+        del shelf.jobs[number]
+        del self.jobs[number]
+        self.due.discard(job)
+        if job.key is not None:
+            self.names.remove(job, job.key)
 
     def take_in(self, job: Job, until: float, kind: int, aside: Aside | None) -> None:
         """

@@ -59,6 +59,10 @@ class EndedNames:
 
     def remove(self, job: Job, key: Key) -> None:
         """One less, which is there."""
+        if not self._older and self.last.jobs.get(key) is job:
+            # As nearly each.
+            del self.last.jobs[key]
+            return
         place = job.function, key
         older = self._older.get(place, [])
         if self.last.find(*place) is not job:

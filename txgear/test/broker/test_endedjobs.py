@@ -312,11 +312,14 @@ class RowsTests(EndedJobsTestCase):
         self.assertEqual(lane_of(job, 5), (b"f", "somebody", 5))
 
     def test_their_places_are_higher_than_what_is_said(self) -> None:
-        jobs = [self.put(), self.put(), self.put()]
-        for job, read_to in ((jobs[1], 1), (jobs[2], 1), (jobs[0], 0)):
-            self.ended.let_go(job)
-            (rows,) = self.ended.shelf(self.function, dead=False).lanes.values()
-            self.assertEqual(rows.read_to, read_to)
+        for state in (DONE, DEAD):
+            jobs = [self.put(state=state), self.put(state=state), self.put(state=state)]
+            first = jobs[0].place
+            for job, read_to in ((jobs[1], first), (jobs[2], first), (jobs[0], first - 1)):
+                self.ended.let_go(job)
+                (rows,) = self.ended.shelf(self.function, state == DEAD).lanes.values()
+                self.assertEqual(rows.read_to, read_to)
+                self.ended.check()
 
 
 class CheckTests(EndedJobsTestCase):

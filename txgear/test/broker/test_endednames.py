@@ -33,6 +33,13 @@ class EndedNamesTests(SynchronousTestCase):
         self.assertIs(self.names.newest(b"v"), other)
         self.assertEqual(len(self.names), 1)
 
+    def test_one_that_has_its_name_for_itself(self) -> None:
+        """Whether or not others have not."""
+        for others in (0, 2):
+            alone, several = self.put(b"v"), [self.put() for _ in range(others)]
+            self.names.remove(alone, b"v")
+            self.assertEqual((self.names.named(b"v"), self.names.named(b"u")), ([], several[::-1]))
+
     def test_one_that_ended_before_others(self) -> None:
         """It comes from the store, where places are in the order of the ends."""
         last, first, middle = self.put(), self.put(), self.put()
