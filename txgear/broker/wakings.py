@@ -5,15 +5,14 @@ are taken in when that comes near; then the timers have them, as they have all o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from txgear.broker.records import Waking
 
 if TYPE_CHECKING:
     from txgear.broker.records import JobRecord
-    from txgear.broker.stock import Stock
     from txgear.broker.timers import Timers
 
 AHEAD: Final = 10.0
@@ -26,6 +25,21 @@ PATIENCE: Final = 1.0
 """Seconds until a store is asked again that has not answered."""
 
 
+class Rows(Protocol):
+    """What takes jobs in: L{txgear.broker.stock.Stock}."""
+
+    @property
+    def may_wake(self) -> bool:
+        """Whether anything that is not in memory may have its time."""
+
+    @property
+    def crowded(self) -> bool:
+        """Whether there is no room for more in memory."""
+
+    def wake(self, question: Waking, then: Callable[[Sequence[JobRecord] | None, float], None]) -> None:
+        """See L{Stock.wake<txgear.broker.stock.Stock.wake>}."""
+
+
 class Wakings:
     """
     The time up to which all is in memory that has its time, and the questions that move it on.
@@ -35,7 +49,7 @@ class Wakings:
 
     __slots__ = ("_after", "_asking", "_pause", "_stock", "_stopped", "_timers", "_until")
 
-    def __init__(self, stock: Stock, timers: Timers) -> None:
+    def __init__(self, stock: Rows, timers: Timers) -> None:
         self._stock = stock
         self._timers = timers
         # All is in memory up to this time, or behind it up to this time and number.
