@@ -138,13 +138,16 @@ class LoadTests(UnreadableTestCase):
 
     def test_those_who_wait_for_it_are_told(self) -> None:
         joining = request(SUBMIT_JOB, b"g", b"u4", b"")
-        self.assertEqual(self.client.ask(joining), created(5))
+        self.client.tell(joining)
+        self.thread.run_all()
+        self.assertEqual(self.client.heard(), created(5))
         self.store.unreadable = {5}
         self.assertEqual(len(self.work()), 8)
         self.assertEqual(self.client.heard(), response(WORK_FAIL, HANDLES[5]))
         # It is there all the same, and may be waited for again.
-        self.assertEqual(self.client.ask(joining), created(5))
+        self.client.tell(joining)
         self.run_on(1)
+        self.assertEqual(self.client.heard(), created(5))
         self.assertEqual(self.numbers(), [5])
 
     def test_it_can_be_cancelled(self) -> None:
