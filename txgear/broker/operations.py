@@ -13,7 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from txgear.broker.archive import PAUSE, history_of
-from txgear.broker.bulk import BATCH, BulkTask, BulkTasks, one_by_one
+from txgear.broker.bulk import BulkTask, BulkTasks, one_by_one
 from txgear.broker.changes import Changes
 from txgear.broker.copies import Copies
 from txgear.broker.counts import CANCEL
@@ -37,6 +37,8 @@ MOST_PURGES: Final = 1000
 
 PATIENCE: Final = 1.0
 """Seconds until a store is asked again that has not answered."""
+PAGE: Final = 100
+"""The dead that are read, and something is done to, in one turn: some 10 ms."""
 STEPS: Final = 100
 """Of what is done to all jobs that a search is for, in one turn: nobody waits for it, and others do."""
 
@@ -284,14 +286,14 @@ class Operations:
             if up_to is None:
                 self._rest(self._to_first_dead(function, last, do), later + PATIENCE)
                 return
-            found = islice(self._archive.shelf(function, dead=True).in_order(), BATCH)
+            found = islice(self._archive.shelf(function, dead=True).in_order(), PAGE)
             dead = [job for job in found if job.place <= min(up_to, last)]
             for job in dead:
                 do(job, later)
-            if up_to < last or len(dead) == BATCH:
+            if up_to < last or len(dead) == PAGE:
                 self._rest(self._to_first_dead(function, last, do), later)
 
-        self._archive.load_oldest(shelf.lanes.values(), BATCH, done, now)
+        self._archive.load_oldest(shelf.lanes.values(), PAGE, done, now)
 
     # Functions
 

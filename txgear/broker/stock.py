@@ -349,10 +349,10 @@ class Stock:
         # In a lane only the last one can become a row.
         for job in sorted(loaded, key=_place, reverse=True):
             self.settle(job, now)
-        for job in loaded:
-            if job.state == PAGED:
-                # What is empty, or first, has its turn.
-                self._dispatcher.advance(job, now)
+        # What is empty, or first, has its turn.
+        lanes = {(job.function, job.priority, job.tenant): job for job in loaded if job.state == PAGED}
+        for job in lanes.values():
+            self._dispatcher.advance(job, now)
 
     @property
     def may_wake(self) -> bool:

@@ -50,6 +50,16 @@ class MoveTests(BrokerTestCase):
         self.fixture.pass_time(60)
         self.assertEqual(self.broker.archive.jobs, {})
 
+    def test_one_that_is_set_aside_and_given_back_is_the_last_one(self) -> None:
+        first, second = self.die(), self.die()
+        archive, shelf = self.broker.archive, self.broker.archive.shelf(first.function, dead=True)
+        archive.set_aside(first, Aside("r", 1.0, ""))
+        self.assertEqual(list(shelf.in_order()), [second])
+        archive.give_back(first)
+        self.assertEqual(list(shelf.in_order()), [second, first])
+        # Nobody needs another place.
+        self.assertEqual((first.place, second.place), (first.number, second.number))
+
     def test_how_much_room_there_is(self) -> None:
         for _ in range(2):
             self.move(self.die())

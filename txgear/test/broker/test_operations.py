@@ -8,7 +8,7 @@ from typing import Any
 from txgear.broker.archive import PAUSE, history_of
 from txgear.broker.bulk import BATCH, BulkTask
 from txgear.broker.model import Job, Peer
-from txgear.broker.operations import MOST_PURGES, PATIENCE, STEPS, Purge
+from txgear.broker.operations import MOST_PURGES, PAGE, PATIENCE, STEPS, Purge
 from txgear.broker.records import InLane
 from txgear.broker.states import CANCELLED, DEAD, DELAYED, DONE, PAGED, QUEUED, RUNNING, STORING
 from txgear.errors import QueueError
@@ -463,13 +463,13 @@ class StoredOperationsTests(DurableBrokerTestCase, OperationsTestCase):
 
     def test_those_that_are_not_in_memory_are_read_page_by_page(self) -> None:
         """In the order in which they died; each page has a turn of its own, and waits for the store."""
-        jobs = self.dead(BATCH * 2 + 3)
+        jobs = self.dead(PAGE * 2 + 3)
         numbers = [job.number for job in jobs]
         self.write()
-        self.assertEqual(self.broker.operations.requeue_all(b"f", self.fixture.now), BATCH * 2 + 3)
+        self.assertEqual(self.broker.operations.requeue_all(b"f", self.fixture.now), PAGE * 2 + 3)
         later = self.dead(1)
         self.write()
-        for left in (BATCH + 4, 4, 1):
+        for left in (PAGE + 4, 4, 1):
             self.assertEqual(self.asked(), [])
             self.broker.expire(self.fixture.now)
             self.assertEqual(len(self.asked()), 1)

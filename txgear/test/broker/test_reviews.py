@@ -6,7 +6,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.history import Aside
 from txgear.broker.model import Function, Job
+from txgear.broker.records import ASIDE, Lane
 from txgear.broker.reviews import MOST_REVIEWED, MOST_REVIEWS, Reviews, check_name
+from txgear.broker.shelves import LaneRows
 from txgear.errors import InvalidArgument, ServerError
 from txgear.test.support.broker import make_job
 
@@ -80,6 +82,31 @@ class ReviewsTests(SynchronousTestCase):
         error = self.assertRaises(ServerError, self.reviews.check_room, "b")
         self.assertEqual(error.code, "TOO_MANY_REVIEWS")
         self.assertRaises(InvalidArgument, self.reviews.check_room, "-")
+
+    def test_those_that_are_not_in_memory_are_counted(self) -> None:
+        """While a server starts that has some."""
+        self.put()
+        lanes = []
+        for function, tenant, count in ((self.f, "", 2), (self.f, "web", 1), (self.g, "", 5)):
+            rows = LaneRows(Lane(function.name, tenant, ASIDE), 0)
+            rows.count = count
+            self.reviews.count_rows(function, rows)
+            lanes.append(rows)
+        self.assertEqual([self.reviews.count(each) for each in (self.f, self.g)], [4, 5])
+        self.assertEqual([self.reviews.rows(each) for each in (self.f, self.g)], [3, 5])
+        lanes[0].count = 0
+        self.reviews.count_rows(self.f, lanes[0])
+        self.reviews.count_rows(self.f, lanes[0])
+        self.assertEqual(list(self.reviews.lanes), [lanes[1].lane, lanes[2].lane])
+        self.reviews.check()
+
+    def test_in_the_order_in_which_they_were_set_aside(self) -> None:
+        jobs = [self.put() for _ in range(3)] + [self.put(B)]
+        for job, place in zip(jobs, (8, 9, 7, 6), strict=True):
+            job.place = place
+        self.reviews.sort()
+        self.reviews.check()
+        self.assertEqual(list(self.reviews.by_name["a"].jobs), [3, 1, 2])
 
     def test_what_is_wrong_is_found(self) -> None:
         job = self.put()
