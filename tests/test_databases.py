@@ -33,6 +33,7 @@ from txgear.interfaces import IHistoryStore
 from txgear.stores import make_store, migrations, schema
 from txgear.stores.mysql import LEAST_PACKET
 from txgear.stores.sql import SqlStore
+from txgear.test.support.storequestions import QuestionContract
 from txgear.test.support.stores import (
     HistoryContract,
     adding,
@@ -45,7 +46,7 @@ from txgear.test.support.stores import (
 )
 
 
-class TestPostgresContract(HistoryContract, SynchronousTestCase):
+class TestPostgresContract(HistoryContract, QuestionContract, SynchronousTestCase):
     @pytest.fixture(autouse=True)
     def _place(self, postgres: Database) -> None:
         self.url = postgres.url
@@ -54,7 +55,7 @@ class TestPostgresContract(HistoryContract, SynchronousTestCase):
         return make_store(self.url)
 
 
-class TestMariaDBContract(HistoryContract, SynchronousTestCase):
+class TestMariaDBContract(HistoryContract, QuestionContract, SynchronousTestCase):
     @pytest.fixture(autouse=True)
     def _place(self, mariadb: Database) -> None:
         self.url = mariadb.url

@@ -5,6 +5,8 @@ What differs between the databases that a SQL store works with, as one abstract 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine
@@ -92,6 +94,11 @@ class StoreDialect(ABC):
 
         @raise StoreUnusable: it would not.
         """
+
+    @contextmanager
+    def patience(self, driver: DBAPIConnection) -> Iterator[None]:
+        """What is done meanwhile, outside of a transaction, may take long before the database answers."""
+        yield
 
     def damaged(self, error: BaseException) -> bool:
         """Whether an error of the driver says that some rows are damaged; others can still be read."""

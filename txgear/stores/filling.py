@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, func, select, update
 from twisted.logger import Logger
 
 from txgear.broker.deadgroups import DEAD_REASONS, UNKNOWN, reason_of
@@ -24,6 +24,7 @@ from txgear.stores.schema import BY_KEY, BY_LANE, BY_WAKE, jobs, numbers
 if TYPE_CHECKING:
     from txgear.stores.dialects import StoreDialect
     from txgear.stores.lanecounts import LaneCounts
+    from txgear.stores.statements import Placed
 
 PAGE: Final = 10_000
 """Jobs of one transaction."""
@@ -58,21 +59,29 @@ class Filling:
         connection = self._connection
         last = connection.execute(select(func.max(jobs.c.number))).scalar()
         connection.rollback()
+        if last is not None and last > after:
+            self.log.info(
+                "bringing the jobs up to date; it may be interrupted, and goes on at the next start"
+            )
         done = 0
         while last is not None and after < last:
             after, count = self._page(after)
             done += count
             if done // SAY_EVERY != (done - count) // SAY_EVERY:
                 self.log.info("{count} jobs brought up to date", count=done)
-        for index in (BY_LANE, BY_KEY, BY_WAKE):
-            self._begin()
-            if done >= SAY_EVERY:
-                self.log.info("making the index {index}", index=index.name)
-            index.create(connection, checkfirst=True)
-            connection.commit()
+        with self._dialect.patience(self._driver()):
+            for index in (BY_LANE, BY_KEY, BY_WAKE):
+                if done >= SAY_EVERY:
+                    self.log.info("making the index {index}", index=index.name)
+                self._begin()
+                index.create(connection, checkfirst=True)
+                connection.commit()
         self._begin()
         connection.execute(update(numbers).values(filled=None))
         connection.commit()
+
+    def _driver(self) -> Any:
+        return self._connection.connection.driver_connection
 
     def _begin(self) -> None:
         if self._dialect.begin:
@@ -85,19 +94,18 @@ class Filling:
         @return: the last one's number, and how many there were.
         """
         self._begin()
-        driver: Any = self._connection.connection.driver_connection
-        cursor = self._dialect.cursor(driver)
-        records = self._dialect.statements.replay(cursor, after, PAGE)
+        cursor = self._dialect.cursor(self._driver())
+        statements = self._dialect.statements
+        records = statements.replay(cursor, after, PAGE)
         tally = Tally()
-        rows = []
+        rows: list[Placed] = []
         for record in records:
             job = record._replace(kind=kind_of(record), wake=0.0)
-            lane = self._places.count(job, tally)
-            rows.append({"n": job.number, "lane": lane, "ukey": ukey_of(job), "wake": job.due})
-        if rows:
-            after = records[-1].number
-            self._connection.execute(update(jobs).where(jobs.c.number == bindparam("n")), rows)
+            rows.append((job.number, self._places.count(job, tally), ukey_of(job), job.due))
+        statements.place(cursor, rows)
         self._counts.apply(cursor, tally)
+        cursor.close()
+        after = records[-1].number
         self._connection.execute(update(numbers).values(filled=after))
         self._connection.commit()
         return after, len(records)

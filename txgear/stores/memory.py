@@ -151,7 +151,9 @@ class MemoryStore:
         """See L{IJobStore.hashes}."""
         self._check_open()
         keys = [(job.number, key_of_record(job)) for job in self._jobs.values()]
-        every = [number << HASH_BITS | hash_of(key) for number, key in keys if key is not None]
+        # Below 2**63.
+        most = 1 << (63 - HASH_BITS)
+        every = [number % most << HASH_BITS | hash_of(key) for number, key in keys if key is not None]
         return nsmallest(limit, (each for each in every if each > after))
 
     def values(self) -> list[StoredValue]:

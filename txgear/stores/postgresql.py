@@ -5,6 +5,7 @@ PostgreSQL, with psycopg 3.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from math import ceil
 from typing import Any, Final
@@ -16,8 +17,16 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, Dialect
 from txgear.broker.records import StoreReport
 from txgear.stores import durability
 from txgear.stores.schema import REVISIONS, inserted_columns
-from txgear.stores.serverdialect import ACCESS, FOREIGN_TABLES, GRACE, READ_ONLY, RIGHTS, ServerDialect
-from txgear.stores.statements import Statements
+from txgear.stores.serverdialect import (
+    ACCESS,
+    FOREIGN_TABLES,
+    GRACE,
+    PATIENCE,
+    READ_ONLY,
+    RIGHTS,
+    ServerDialect,
+)
+from txgear.stores.statements import Placed, Statements
 
 LARGEST_SECONDS: Final = 600.0
 """
@@ -37,6 +46,13 @@ ADVICE: Final = {
     "42": FOREIGN_TABLES,
 }
 """What to do, by the beginning of the SQLSTATE; the first that fits counts."""
+
+PLACE: Final = (
+    "UPDATE txgear_jobs SET lane = placed.lane, ukey = placed.ukey, wake = placed.wake"
+    " FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::double precision[])"
+    " AS placed (number, lane, ukey, wake) WHERE txgear_jobs.number = placed.number"
+)
+"""Says what many jobs are found by; one by one would take ten times as long."""
 
 NOT_LET_IN: Final = (
     ("authentication failed", ACCESS),
@@ -69,6 +85,9 @@ class PostgreSQLStatements(Statements):
             copy.set_types(types)
             for row in rows:
                 copy.write_row(row)
+
+    def place(self, cursor: DBAPICursor, rows: Sequence[Placed]) -> None:
+        cursor.execute(PLACE, tuple(map(list, zip(*rows, strict=True))))
 
     def is_one_of(self, key: Column[Any], keys: int) -> Any:
         return key == any_(bindparam(None, type_=ARRAY(key.type), required=True))
@@ -118,6 +137,15 @@ class PostgreSQL(ServerDialect):
             " WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END",
             (f"{ceil(self.timeout * 1000)}ms", f"{ceil((self.timeout + LARGEST_SECONDS) * 1000)}ms"),
         )
+
+    @contextmanager
+    def patience(self, driver: DBAPIConnection) -> Iterator[None]:
+        connection: Any = driver
+        before, connection.stall_timeout = connection.stall_timeout, PATIENCE
+        try:
+            yield
+        finally:
+            connection.stall_timeout = before
 
     def lock(self, connection: Connection) -> bool:
         taken: bool = connection.exec_driver_sql("SELECT pg_try_advisory_lock(%s)", (LOCK,)).scalar_one()

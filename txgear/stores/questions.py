@@ -5,7 +5,7 @@ The questions that a SQL store is asked, each by an index: what is not found is 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Index, Select, func, literal_column, select
@@ -36,6 +36,9 @@ PROBES: Final = 64
 FEW_SEGMENTS: Final = 64
 """Segments that may have come since they were looked for, without their being looked for anew."""
 
+TEXTS: Final = 64
+"""Texts that are remembered of each statement, of which there is one for each bound."""
+
 FORCE: Final = {"sqlite": "INDEXED BY {}", "mysql": "FORCE INDEX ({})"}
 """How a database is told to use an index; it knows little of tables that grow and shrink as a queue does."""
 
@@ -55,13 +58,13 @@ class Questions:
         # Those that have come since the last look, too.
         self._segments: set[int] = set()
         self._look_at = 0
-        self._lane_text = cache(self._make_lane)
+        self._lane_text = lru_cache(TEXTS)(self._make_lane)
         self._last_text = self._make_lane(1, last=True)
-        self._waking_text = cache(self._make_waking)
-        self._order_text = cache(self._make_order)
+        self._waking_text = lru_cache(TEXTS)(self._make_waking)
+        self._order_text = lru_cache(TEXTS)(self._make_order)
         self._numbers_text = cache(self._make_numbers)
         self._keys_text = cache(self._make_keys)
-        self._hashes_text = cache(self._make_hashes)
+        self._hashes_text = lru_cache(TEXTS)(self._make_hashes)
         probe = select(func.min(jobs.c.ukey)).where(jobs.c.ukey >= parameter(jobs.c.ukey))
         self._probes = statements.text(select(*[self.by(BY_KEY, probe).scalar_subquery()] * PROBES))
 
@@ -159,7 +162,8 @@ class Questions:
     def columns(self) -> list[Any]:
         """The columns of a L{JobRecord}."""
         last = list(jobs.columns).index(jobs.c.lane)
-        return [*list(jobs.columns)[:last], jobs.c.lane.op("&")(number(KINDS - 1)), jobs.c.wake]
+        kind = jobs.c.lane.op("&")(number(KINDS - 1)).label("kind")
+        return [*list(jobs.columns)[:last], kind, jobs.c.wake]
 
     def _page(self, index: Index | None, limit: int, where: Sequence[Any], order: Sequence[Any]) -> str:
         query = select(*self.columns()).where(*where).order_by(*order)

@@ -16,6 +16,9 @@ from txgear.stores.dialects import StoreDialect
 GRACE: Final = 1.0
 """Seconds that we wait longer than the server does, so that it gives a statement up first."""
 
+PATIENCE: Final = 3600.0
+"""Seconds that the server has to make an index."""
+
 ACCESS: Final = "check the user, the password and the database"
 RIGHTS: Final = "let the server's user make and write tables in that database"
 READ_ONLY: Final = "it is read-only: name a database that can be written"

@@ -19,6 +19,7 @@ from txgear.stores import durability
 from txgear.stores.dialects import StoreDialect
 from txgear.stores.filelock import DatabaseFile, FileLock
 from txgear.stores.schema import REVISIONS, jobs, workloads
+from txgear.stores.sqliterows import SQLiteQuestions
 from txgear.stores.statements import Statements, parameter
 
 BUSY_SECONDS: Final = 1.0
@@ -98,6 +99,7 @@ class SQLite(StoreDialect):
     # The write lock is taken at the beginning: a transaction that reads first may not get it any more.
     begin = "BEGIN IMMEDIATE"
     statements_class = SQLiteStatements
+    questions_class = SQLiteQuestions
 
     def __init__(self, path: str, own_folder: bool = False) -> None:
         """

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from hashlib import sha256
 from itertools import chain
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from sqlalchemy import Column, Table, bindparam, case, delete, func, insert, literal_column, select, update
 from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
@@ -54,6 +54,10 @@ MOST_BYTES: Final = 4 * 1024 * 1024
 
 ROW_BYTES: Final = 512
 """Bytes of a row at the most, without the name of a function, a workload and a result."""
+
+
+Placed: TypeAlias = "tuple[int, int, int | None, float]"
+"""The number of a job, and what it is found by: its lane, its key, and when something is to be done to it."""
 
 
 def row_slices(weights: Sequence[int], most_bytes: int) -> Iterator[slice]:
@@ -123,6 +127,10 @@ class Statements:
             )
             .where(jobs.c.number == parameter(jobs.c.number))
         )
+        found_by = {name: parameter(jobs.c[name]) for name in ("lane", "ukey", "wake")}
+        self._place = self.text(
+            update(jobs).values(**found_by).where(jobs.c.number == parameter(jobs.c.number))
+        )
         self._values = self.text(
             select(stored_values.c.kind, stored_values.c.name, stored_values.c.value, stored_values.c.text)
         )
@@ -171,6 +179,10 @@ class Statements:
             for each in changes
         ]
         cursor.executemany(self._change, rows)
+
+    def place(self, cursor: DBAPICursor, rows: Sequence[Placed]) -> None:
+        """Say what jobs are found by."""
+        cursor.executemany(self._place, [(lane, ukey, wake, number) for number, lane, ukey, wake in rows])
 
     def put_values(self, cursor: DBAPICursor, changed: Sequence[StoredValue]) -> None:
         """Keep values, each in place of the one of its kind and name; a value of 0.0 is removed."""

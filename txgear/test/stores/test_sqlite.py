@@ -40,6 +40,7 @@ from txgear.stores import make_store, migrations, schema
 from txgear.stores.memory import MemoryStore
 from txgear.stores.sql import SqlStore
 from txgear.test.support.extras import PROPERTY, given, st
+from txgear.test.support.storequestions import QuestionContract
 from txgear.test.support.stores import (
     HistoryContract,
     adding,
@@ -124,7 +125,7 @@ def damage(path: str, workload: bytes) -> None:
     raise AssertionError("there is no such page")
 
 
-class SQLiteContractTests(HistoryContract, SynchronousTestCase):
+class SQLiteContractTests(HistoryContract, QuestionContract, SynchronousTestCase):
     def setUp(self) -> None:
         self.path = os.path.realpath(self.mktemp())
         super().setUp()

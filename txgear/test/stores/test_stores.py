@@ -13,10 +13,11 @@ from txgear.interfaces import IHistoryStore
 from txgear.stores import default_url, make_store
 from txgear.stores.memory import MemoryStore
 from txgear.test.support.extras import needs
+from txgear.test.support.storequestions import QuestionContract
 from txgear.test.support.stores import HistoryContract
 
 
-class MemoryStoreTests(HistoryContract, SynchronousTestCase):
+class MemoryStoreTests(HistoryContract, QuestionContract, SynchronousTestCase):
     def setUp(self) -> None:
         self.place = MemoryStore()
         super().setUp()
