@@ -10,8 +10,22 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from txgear.broker.history import Attempt, History, owned_by
-from txgear.broker.records import PAUSED, SCHEDULED, Batch, JobRecord, JobUpdate, StoredValue
+from txgear.broker.deadgroups import DEAD_REASONS
+from txgear.broker.history import Aside, Attempt, History, owned_by, owner_of
+from txgear.broker.records import (
+    ASIDE,
+    KEPT,
+    NAMED,
+    OWN,
+    PAUSED,
+    READY,
+    SCHEDULED,
+    Batch,
+    JobRecord,
+    JobUpdate,
+    StoredValue,
+)
+from txgear.broker.records import DEAD as KIND_DEAD
 from txgear.broker.states import DEAD, DONE, FAILED
 from txgear.broker.tenants import Tenant
 from txgear.stores import make_store
@@ -47,6 +61,13 @@ def failures(count: int) -> list[Attempt]:
     ]
 
 
+def kind_of(fields: dict[str, Any]) -> int:
+    """What a job is counted as, if nothing else is said."""
+    if fields.get("state") == DEAD:
+        return KIND_DEAD + DEAD_REASONS.index("exception")
+    return KEPT if fields.get("state") else READY
+
+
 def jobs(name: str) -> list[tuple[JobRecord, bytes, bytes | None]]:
     """
     All jobs as they are to be found, with their workloads; of those that were done, with their results.
@@ -70,6 +91,7 @@ def jobs(name: str) -> list[tuple[JobRecord, bytes, bytes | None]]:
             "retries": 0,
             "size": len(workload if result is None else result),
             "created": THEN + number,
+            "kind": kind_of(fields),
             **fields,
         }
         made.append((JobRecord(**settings), workload, result))
@@ -153,6 +175,24 @@ def jobs(name: str) -> list[tuple[JobRecord, bytes, bytes | None]]:
         ended=FAR - 9,
         history=owned_by("web"),
     )
+    if name != "schema-0004":
+        return made
+    # What only a server knows, as it has the settings of functions.
+    add(b"expires", function=b"kinds", wake=FAR)
+    dead = {"function": b"kinds", "due": FAR, "state": DEAD, "ended": THEN + 66}
+    add(b"dead for longer", kind=KIND_DEAD + OWN, history=history(settings=own, **tried), **dead)
+    aside = history(aside=Aside("check", THEN + 67, "alice"), **tried)
+    add(b"in a review", kind=ASIDE, history=aside, **dead)
+    add(
+        result=b"",
+        function=b"unique",
+        unique=b"named",
+        kind=NAMED,
+        due=FAR,
+        state=DONE,
+        ended=FAR - 9,
+        history=history(complete=None),
+    )
     return made
 
 
@@ -185,13 +225,23 @@ def main(path: str) -> None:
     first = store.reserve(1000)
     added, moves, results = [], [], []
     for job, workload, result in jobs(Path(path).stem):
-        fresh = job._replace(size=len(workload), state=0, ended=0.0, history=None)
+        history = owned_by(owner) if (owner := owner_of(job.history or b"")) else None
+        fresh = job._replace(size=len(workload), state=0, ended=0.0, history=history, kind=READY)
         added.append((fresh, workload))
         if job.history is not None:
             size = None if result is None else job.size
             moves.append(
                 JobUpdate(
-                    job.number, job.place, job.due, job.retries, size, job.state, job.ended, job.history
+                    job.number,
+                    job.place,
+                    job.due,
+                    job.retries,
+                    size,
+                    job.state,
+                    job.ended,
+                    job.history,
+                    job.kind,
+                    job.wake,
                 )
             )
         if result is not None:

@@ -13,7 +13,16 @@ from make import FAR, chunks, digests, jobs, marks
 
 from crashpeers import Line
 from processes import Servers
-from txgear.broker.records import PAUSED, JobRecord, StoredValue
+from txgear.broker.records import (
+    PAUSED,
+    ByKey,
+    InLane,
+    JobRecord,
+    Lane,
+    LaneCount,
+    StoredValue,
+    lane_of,
+)
 from txgear.broker.states import DEAD, DONE
 from txgear.stores import make_store
 from wirepeer import P, packet
@@ -54,8 +63,16 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Old:
     return Old(f"sqlite:///{copy}", jobs(name), marks(name), [] if "0002" in name else chunks())
 
 
-def test_there_are_four() -> None:
-    assert len(FILES) == 4
+def test_there_are_five() -> None:
+    assert len(FILES) == 5
+
+
+def counts(jobs: list[tuple[JobRecord, bytes, bytes | None]]) -> list[LaneCount]:
+    """How many jobs there are in each lane."""
+    found: dict[Lane, list[int]] = {}
+    for job, _, _ in jobs:
+        found.setdefault(lane_of(job), []).append(job.size)
+    return [LaneCount(lane, len(sizes), sum(sizes)) for lane, sizes in found.items()]
 
 
 def test_all_is_there(old: Old) -> None:
@@ -63,6 +80,11 @@ def test_all_is_there(old: Old) -> None:
     store.open()
     try:
         assert store.replay(0, 1000) == [job for job, _, _ in old.jobs]
+        assert sorted(store.lanes()) == sorted(counts(old.jobs))
+        for job, _, _ in old.jobs:
+            assert job.number in {found.number for found in store.rows(InLane(lane_of(job), 0, 100))}
+            if job.unique not in (b"", b"-"):
+                assert job.number in {found.number for found in store.rows(ByKey([job.unique]))}
         numbers = range(1, 1000)
         assert store.workloads(numbers) == {
             job.number: workload if result is None else b"" for job, workload, result in old.jobs
@@ -140,17 +162,31 @@ def tables(path: Path) -> dict[str, list[tuple[object, ...]]]:
         return {name: file.execute(f"PRAGMA table_info({name})").fetchall() for name in names}
 
 
-def test_back_to_the_revision_before(tmp_path: Path) -> None:
-    """As docs/upgrading.md says: nothing is lost but what that version has no place for."""
-    copy = Path(shutil.copy(FOLDER / "schema-0003.sqlite", tmp_path / "jobs.sqlite"))
+@pytest.mark.parametrize("before", [3, 2])
+def test_back_to_the_revisions_before(tmp_path: Path, before: int) -> None:
+    """As docs/upgrading.md says: nothing is lost but what those versions have no place for."""
+    copy = Path(shutil.copy(FOLDER / "schema-0004.sqlite", tmp_path / "jobs.sqlite"))
     page = (FOLDER.parent.parent / "docs" / "upgrading.md").read_text("utf-8")
+    scripts = [part.partition("```")[0] for part in page.split("```sql\n")[1:]]
+    steps = sorted((script for script in scripts if "version_num" in script), key=revision_of, reverse=True)
+    assert [revision_of(step) for step in steps] == [3, 2]
     with closing(sqlite3.connect(copy)) as file:
-        file.executescript(page.partition("```sql\n")[2].partition("```")[0])
-    assert tables(copy) == tables(FOLDER / "schema-0002-tenants.sqlite")
+        for step in steps:
+            if revision_of(step) >= before:
+                file.executescript(step)
+    old = "schema-0003" if before == 3 else "schema-0002-tenants"
+    assert tables(copy) == tables(FOLDER / f"{old}.sqlite")
     with closing(sqlite3.connect(copy)) as file:
-        assert file.execute("SELECT version_num FROM txgear_schema").fetchall() == [("0002",)]
+        assert file.execute("SELECT version_num FROM txgear_schema").fetchall() == [(f"000{before}",)]
     store = make_store(f"sqlite:///{copy}")
     store.open()
-    assert store.replay(0, 1000) == [job for job, _, _ in jobs("schema-0003")]
-    assert sorted(store.values()) == sorted(mark._replace(text="") for mark in marks("schema-0003"))
+    kept = [job[:-2] for job, _, _ in jobs("schema-0004")]
+    assert [job[:-2] for job in store.replay(0, 1000)] == kept
+    if before == 2:
+        assert sorted(store.values()) == sorted(mark._replace(text="") for mark in marks("schema-0003"))
     store.close(None)
+
+
+def revision_of(script: str) -> int:
+    """To which revision a script of docs/upgrading.md leads."""
+    return int(script.partition("version_num = '")[2].partition("'")[0])

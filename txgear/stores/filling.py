@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from txgear.stores.lanecounts import LaneCounts
     from txgear.stores.statements import Placed
 
-PAGE: Final = 10_000
+PAGE: Final = 5000
 """Jobs of one transaction."""
 SAY_EVERY: Final = 500_000
 """Jobs after which the log says how far it has come."""
