@@ -179,7 +179,7 @@ def jobs(name: str) -> list[tuple[JobRecord, bytes, bytes | None]]:
         return made
     # What only a server knows, as it has the settings of functions.
     add(b"expires", function=b"kinds", wake=FAR)
-    dead = {"function": b"kinds", "due": FAR, "state": DEAD, "ended": THEN + 66}
+    dead: dict[str, Any] = {"function": b"kinds", "due": FAR, "state": DEAD, "ended": THEN + 66}
     add(b"dead for longer", kind=KIND_DEAD + OWN, history=history(settings=own, **tried), **dead)
     aside = history(aside=Aside("check", THEN + 67, "alice"), **tried)
     add(b"in a review", kind=ASIDE, history=aside, **dead)

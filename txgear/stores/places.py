@@ -101,20 +101,45 @@ class Places:
 
         @return: the values of L{inserted_columns}.
         """
-        return [
-            (*job[:COPIED], self.count(job, tally), ukey_of(job), job.wake or job.due) for job, _ in new_jobs
-        ]
+        rows = []
+        # Nearly all are of one lane, or of a few.
+        lanes: dict[tuple[bytes, bytes | None, int], int] = {}
+        counts: dict[int, list[int]] = {}
+        for job, _ in new_jobs:
+            function, unique, kind, history = job.function, job.unique, job.kind, job.history
+            if kind == READY:
+                kind = WAITING if job.due else job.priority
+            lane = lanes.get((function, history, kind))
+            if lane is None:
+                lane = lanes[function, history, kind] = self.named(job, kind, tally)
+                counts.setdefault(lane, [])
+            counts[lane].append(job.size)
+            if not unique:
+                ukey = None
+            elif unique == UNIQUE_FROM_WORKLOAD:
+                ukey = ukey_of(job)
+            else:
+                ukey = (job.number >> SEGMENT_BITS) % SEGMENTS << HASH_BITS | hash_of(unique)
+            rows.append((*job[:COPIED], lane, ukey, job.wake or job.due))
+        for lane, sizes in counts.items():
+            tally.add(lane, len(sizes), sum(sizes))
+        return rows
+
+    def named(self, job: JobRecord, kind: int, tally: Tally) -> int:
+        """The number of a job's lane, whose names are noted."""
+        tenant = tenant_of(job.history)
+        base = self.base(job.function, tenant)
+        tally.names[base] = job.function, tenant
+        return base + kind
 
     def count(self, job: JobRecord, tally: Tally) -> int:
         """Count a job, and return the number of its lane."""
-        kind, function = job.kind, job.function
-        tenant = tenant_of(job.history)
+        kind = job.kind
         if kind == READY:
             kind = WAITING if job.due else job.priority
-        base = self.base(function, tenant)
-        tally.add(base + kind, 1, job.size)
-        tally.names[base] = function, tenant
-        return base + kind
+        lane = self.named(job, kind, tally)
+        tally.add(lane, 1, job.size)
+        return lane
 
     def name_changes(self, changes: Sequence[JobChange], tally: Tally) -> None:
         """Say in which lanes jobs may be that have changed."""
