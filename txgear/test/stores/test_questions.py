@@ -1,0 +1,121 @@
+"""Tests of L{txgear.stores.questions} and L{txgear.stores.lanecounts}, as far as they are SQLite's."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from txgear.broker.records import ByKey, InLane, Lane, Waking
+from txgear.stores import make_store
+from txgear.stores.lanecounts import MOST_EMPTY
+from txgear.stores.sql import SqlStore
+from txgear.test.support.storequestions import job
+from txgear.test.support.stores import adding, deleting
+
+COUNT = 2000
+
+
+class QuestionCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.store: SqlStore = make_store(f"sqlite:///{os.path.realpath(self.mktemp())}")
+        self.addCleanup(lambda: self.store.close(None))
+        self.store.open()
+
+    def driver(self) -> Any:
+        assert self.store._connection is not None
+        return self.store._connection.connection.driver_connection
+
+
+class PlanTests(QuestionCase):
+    """Nothing is read but what is found, whatever SQLite knows of the table."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.store.write(
+            adding(
+                *(
+                    job(number, function=b"f%d" % (number % 3), unique=b"u%d" % number, due=number % 7 * 1.0)
+                    for number in range(1, COUNT + 1)
+                )
+            )
+        )
+
+    def steps(self, text: str, parameters: tuple[Any, ...]) -> list[str]:
+        """How SQLite finds the rows of a statement."""
+        return [row[3] for row in self.driver().execute(f"EXPLAIN QUERY PLAN {text}", parameters)]
+
+    def test_each_is_answered_by_an_index(self) -> None:
+        questions, counts = self.store._questions, self.store._lanes
+        texts: list[tuple[str, tuple[Any, ...]]] = [
+            (questions._lane_text(100), (1, 2, b"f")),
+            (questions._waking_text(100, True), (1.0, 2)),
+            (questions._waking_text(100, False), (1.0, 2.0)),
+            (questions._order_text(100), (7,)),
+            (questions._numbers_text(4), (1, 2, 3, 4)),
+            (questions._keys_text(4), (1, 2, 3, 4)),
+            (questions._hashes_text(100), (-1,)),
+            (questions._probes, tuple(range(64))),
+            (counts._sums_text(4), (1, 2, 3, 4)),
+            (counts._count, (1, 2, 3)),
+        ]
+        for analyzed in (False, True):
+            if analyzed:
+                self.driver().execute("ANALYZE")
+            for text, parameters in texts:
+                steps = self.steps(text, parameters)
+                self.assertTrue(any("SEARCH" in step for step in steps), (text, steps))
+                for step in steps:
+                    # One constant row is scanned where each column is a question of its own.
+                    self.assertFalse(step.startswith("SCAN") and "CONSTANT" not in step, (text, steps))
+                    if "lane" in text.partition("WHERE")[2] or "wake" in text.partition("WHERE")[2]:
+                        self.assertNotIn("ORDER BY", step)
+
+    def test_it_does_not_ask_for_more_than_it_needs(self) -> None:
+        """Steps of SQLite's machine, of which a scan of all takes tens of thousands."""
+        for question in (
+            InLane(Lane(b"f1", "", 3), 100, 5),
+            ByKey([b"u500", b"none"]),
+            Waking(9.0, (5.0, 100), 3),
+        ):
+            steps = 0
+
+            def count() -> None:
+                nonlocal steps
+                steps += 100
+
+            self.store.rows(question)
+            self.driver().set_progress_handler(count, 100)
+            self.assertTrue(self.store.rows(question))
+            self.driver().set_progress_handler(None, 100)
+            self.assertLess(steps, 3000, question)
+
+
+class LaneRowsTests(QuestionCase):
+    def rows(self) -> int:
+        count: int = self.driver().execute("SELECT count(*) FROM txgear_lanes").fetchall()[0][0]
+        return count
+
+    def test_lanes_that_come_and_go_leave_little(self) -> None:
+        self.store.write(adding(job(1, b"stays", function=b"stays")))
+        most = 0
+        for start in range(2, 6 * MOST_EMPTY, 300):
+            numbers = range(start, start + 300)
+            self.store.write(adding(*(job(number, function=b"f%d" % number) for number in numbers)))
+            self.store.write(deleting(numbers))
+            most = max(most, self.rows())
+        self.assertGreater(most, MOST_EMPTY // 2)
+        self.assertLess(most, 2 * MOST_EMPTY)
+        (count,) = self.store.lanes()
+        self.assertEqual((count.lane.function, count.jobs, count.bytes), (b"stays", 1, 5))
+
+    def test_many_lanes_with_jobs_stay(self) -> None:
+        self.store.write(adding(*(job(number, function=b"f%d" % number) for number in range(1, 3000))))
+        self.store.write(deleting(range(1, 3000, 3)))
+        for start in range(3000, 9000, 500):
+            numbers = range(start, start + 500)
+            self.store.write(adding(*(job(number, function=b"f%d" % number) for number in numbers)))
+            self.store.write(deleting(numbers))
+        self.assertEqual(len(self.store.lanes()), 1999)
+        self.assertTrue(all(count.jobs == 1 for count in self.store.lanes()))
