@@ -50,6 +50,7 @@ class PlanTests(QuestionCase):
         questions, counts = self.store._questions, self.store._lanes
         texts: list[tuple[str, tuple[Any, ...]]] = [
             (questions._lane_text(100), (1, 2, b"f")),
+            (questions._last_text, (1, b"f")),
             (questions._waking_text(100, True), (1.0, 2)),
             (questions._waking_text(100, False), (1.0, 2.0)),
             (questions._order_text(100), (7,)),

@@ -27,6 +27,7 @@ from txgear.broker.records import (
     JobUpdate,
     Lane,
     LaneCount,
+    LastInLane,
     NewJob,
     Question,
     Waking,
@@ -218,6 +219,8 @@ class QuestionContract(StoreContract):
                     break
             self.assertEqual(read, ordered[: len(read)])
         self.assertEqual(self.in_lane(F, LAST), [])
+        self.assertEqual(self.found(LastInLane(F)), ordered[-1:])
+        self.assertEqual(self.found(LastInLane(F._replace(kind=HIGH))), [])
 
     # What operators change
 
