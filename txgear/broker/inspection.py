@@ -23,7 +23,7 @@ from txgear.broker.counts import Counts, quantiles
 from txgear.broker.matching import parsing, state_name, worker_name
 from txgear.broker.model import Job
 from txgear.broker.rights import PEERS, knows, may, meets, reads, sees
-from txgear.broker.search import BOUNDS, Bounds, Search, page
+from txgear.broker.search import BOUNDS, Bounds, Rows, Search, page
 from txgear.broker.states import DEAD, RUNNING
 from txgear.broker.words import LAST_SECOND
 from txgear.errors import ServerError
@@ -82,13 +82,16 @@ def _attempts(job: Job, history: History | None) -> int:
 # Lists
 
 
-def jobs(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds = BOUNDS) -> dict[str, Any]:
+def jobs(
+    broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds = BOUNDS, rows: Rows | None = None
+) -> dict[str, Any]:
     """
-    Jobs that have not ended.
+    Jobs that have not ended: those in memory; L{txgear.broker.listing} has all.
 
     A text is looked for in their uniques, and in those workloads that are in memory and that the peer may
     read.
 
+    @param rows: some that are not in memory.
     @return: C{jobs}, a dict for each with C{handle}, C{function}, C{state}, C{priority}, C{age} (seconds, or
         C{None} if that is not known), C{attempts} (that have ended without a result), C{worker} (or
         C{None}) and C{unique}; and C{next}, which is what to ask for with C{after}, or C{None} at the end.
@@ -110,7 +113,9 @@ def jobs(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds 
             "unique": text(job.unique),
         }
 
-    return page(candidates, broker.table.next_number - 1, search, look, bounds)
+    if rows is None:
+        return page(candidates, broker.table.last_number, search, look, bounds)
+    return page(candidates, rows.last, search, look, bounds, rows.jobs)
 
 
 # What has ended
@@ -147,7 +152,7 @@ def dead(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds 
             "unique": text(job.unique),
         }
 
-    return page(candidates, broker.table.next_number - 1, search, look, bounds)
+    return page(candidates, broker.table.last_number, search, look, bounds)
 
 
 def kept(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds = BOUNDS) -> dict[str, Any]:
@@ -176,7 +181,7 @@ def kept(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds 
             "unique": text(job.unique),
         }
 
-    return page(candidates, broker.table.next_number - 1, search, look, bounds)
+    return page(candidates, broker.table.last_number, search, look, bounds)
 
 
 # What is meant

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from txgear.broker.deadgroups import DEAD_REASONS
@@ -213,11 +214,33 @@ class Search:
 
 # Pages
 
+NONE: Final[Mapping[int, Job]] = {}
+"""No jobs."""
+
 Look: TypeAlias = "Callable[[Job], tuple[int, dict[str, Any] | None]]"
 """Looks at a job: how much work that was, and its row if it is wanted."""
 
 
-def page(jobs: Mapping[int, Job], last: int, search: Search, look: Look, bounds: Bounds) -> dict[str, Any]:
+class Rows(NamedTuple):
+    """
+    Jobs that are not in memory, beside those that are.
+
+    @ivar jobs: by number, those of which the numbers are not higher than
+    @ivar last: this. Of those in memory none of which it is are looked at either.
+    """
+
+    jobs: Mapping[int, Job]
+    last: int
+
+
+def page(
+    jobs: Mapping[int, Job],
+    last: int,
+    search: Search,
+    look: Look,
+    bounds: Bounds,
+    rows: Mapping[int, Job] = NONE,
+) -> dict[str, Any]:
     """
     Some of these jobs, by their numbers.
 
@@ -226,33 +249,36 @@ def page(jobs: Mapping[int, Job], last: int, search: Search, look: Look, bounds:
     another server has begun with higher ones, all are looked through for the next: that is done soonest
     by a plain loop, as they need not be in the order of their numbers.
 
-    @param last: the highest number that any has.
+    @param last: the highest number that any has, or may have.
+    @param rows: some more.
     """
-    rows: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     work = 0
     after = first = search.after
     few = len(jobs) <= bounds.few
     stop = min(first + bounds.numbers, last)
-    for number in sorted(jobs) if few else range(first + 1, stop + 1):
-        job = jobs.get(number)
-        if job is None or number <= first:
+    for number in sorted((*jobs, *rows)) if few else range(first + 1, stop + 1):
+        if not first < number <= last:
             continue
-        if len(rows) == search.limit or work >= bounds.work:
-            return {"jobs": rows, "next": after}
+        job = jobs.get(number) or rows.get(number)
+        if job is None:
+            continue
+        if len(found) == search.limit or work >= bounds.work:
+            return {"jobs": found, "next": after}
         after = number
         done, row = look(job)
         work += done
         if row is not None:
-            rows.append(row)
+            found.append(row)
     if few or stop >= last:
-        return {"jobs": rows, "next": None}
+        return {"jobs": found, "next": None}
     if after > first:
-        return {"jobs": rows, "next": stop}
+        return {"jobs": found, "next": stop}
     following = last + 1
-    for number in jobs:
+    for number in chain(jobs, rows):
         if number < following and number > stop:
             following = number
-    return {"jobs": rows, "next": None if following > last else following - 1}
+    return {"jobs": found, "next": None if following > last else following - 1}
 
 
 def searching(data: Data) -> int:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from txgear._version import __version__
 from txgear.broker import inspection, loading
+from txgear.broker import listing as lists
 from txgear.broker.archive import history_of
 from txgear.broker.connections import connections
 from txgear.broker.model import Function, Job, Peer, Reply
@@ -232,32 +233,51 @@ def _columns(found: Mapping[str, Any], names: Iterable[str]) -> bytes:
 
 def _page(page: Mapping[str, Any], *names: str) -> bytes:
     """A page of jobs, these columns of each."""
+    for job in page["jobs"]:
+        for name in ("age", "left"):
+            if name in job:
+                job[name] = _whole(job[name])
     rows = [_columns(job, names) for job in page["jobs"]]
     if page["next"] is not None:
         rows.append(row(b"next", page["next"]))
     return listing(rows)
 
 
-def _jobs(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
+def _list(server: JobServer, peer: Peer, of: str, search: Search, *names: str) -> bytes | Reply:
+    """A page of a list, these columns of each job."""
+    reply: Reply | None = None
+    at_once: list[bytes] = []
+
+    def then(page: dict[str, Any] | None) -> None:
+        answer = textlines.refused(not_read()) if page is None else _page(page, *names)
+        if reply is None:
+            at_once.append(answer)
+        else:
+            server.outbox.release(reply, TEXT, answer)
+
+    lists.find(server.broker, peer, of, search, server.seconds(), then)
+    if at_once:
+        return at_once[0]
+    reply = Reply(0)
+    return reply
+
+
+def _jobs(server: JobServer, peer: Peer, words: list[bytes]) -> bytes | Reply:
     search = Search.parse(textlines.pairs(words[1:]), OF_JOBS)
-    page = inspection.jobs(server.broker, peer, search, server.seconds())
-    for job in page["jobs"]:
-        job["age"] = _whole(job["age"])
-    return _page(page, "handle", "function", "state", "priority", "age", "attempts", "worker", "unique")
+    names = ("handle", "function", "state", "priority", "age", "attempts", "worker", "unique")
+    return _list(server, peer, "jobs", search, *names)
 
 
-def _dead(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
+def _dead(server: JobServer, peer: Peer, words: list[bytes]) -> bytes | Reply:
     search = Search.parse(textlines.pairs(words[1:]), OF_DEAD)
-    page = inspection.dead(server.broker, peer, search, server.seconds())
-    return _page(page, "handle", "function", "died", "attempts", "reason", "unique", "text")
+    names = ("handle", "function", "died", "attempts", "reason", "unique", "text")
+    return _list(server, peer, "dead", search, *names)
 
 
-def _kept(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:
+def _kept(server: JobServer, peer: Peer, words: list[bytes]) -> bytes | Reply:
     search = Search.parse(textlines.pairs(words[1:]), OF_ENDED)
-    page = inspection.kept(server.broker, peer, search, server.seconds())
-    for job in page["jobs"]:
-        job["age"], job["left"] = _whole(job["age"]), _whole(job["left"])
-    return _page(page, "handle", "function", "outcome", "age", "size", "left", "unique")
+    names = ("handle", "function", "outcome", "age", "size", "left", "unique")
+    return _list(server, peer, "kept", search, *names)
 
 
 def _functions(server: JobServer, peer: Peer, words: list[bytes]) -> Listing:

@@ -1,5 +1,6 @@
 """
-Jobs that a request names: had in memory before it is carried out, and kept there until it is answered.
+Jobs wherever they are: those that a request names are in memory before it is carried out, and until it is
+answered; pages of lists have all.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 
-from txgear.broker import loading
+from txgear.broker import listing, loading
 from txgear.broker.model import Job, Peer
+from txgear.broker.search import BOUNDS, Bounds, Search
 from txgear.server.jobserver import JobServer
 from txgear.web.answers import Problem
 from txgear.web.request import WebRequest
@@ -116,3 +118,28 @@ def kept_there(
             release()
             raise
     return release
+
+
+def page_of(
+    server: JobServer, peer: Peer, of: str, search: Search, bounds: Bounds = BOUNDS
+) -> Deferred[dict[str, Any] | None]:
+    """
+    Make a page of a list.
+
+    @param of: of which: C{jobs}, C{dead} or C{kept}.
+    @return: fires with what L{txgear.broker.listing.find} says; has fired where all is in memory.
+    """
+    done: Deferred[dict[str, Any] | None] = Deferred()
+
+    def then(page: dict[str, Any] | None) -> None:
+        done.callback(page)
+        if asked:
+            server.end_turn()
+
+    asked = False
+    listing.find(server.broker, peer, of, search, server.seconds(), then, bounds)
+    if not done.called:
+        # Nobody else has the journal look at what is wanted: a look is no turn of any peer.
+        asked = True
+        server.end_turn()
+    return done

@@ -12,13 +12,14 @@ from twisted.internet.defer import Deferred
 from txgear.broker import inspection
 from txgear.broker.model import Job
 from txgear.broker.rights import READ, check, knows
+from txgear.broker.search import Search
 from txgear.broker.states import DEAD
 from txgear.web.answers import Answer, Problem
 from txgear.web.api import jobmodels, outcomes
 from txgear.web.api.finding import function_path, job_named, job_path, unknown_job
 from txgear.web.api.models import ROOT, DeadPage, EndedPage, LivePage, search_of
 from txgear.web.api.openapi import BYTES
-from txgear.web.loading import not_read
+from txgear.web.loading import not_read, page_of
 from txgear.web.payloads import Sending
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
@@ -42,20 +43,26 @@ class JobRoutes:
         self._broker = web.server.broker
         self._payloads = web.payloads
 
-    def live(self, request: WebRequest) -> Answer:
+    def live(self, request: WebRequest) -> Deferred[Answer]:
         """Jobs that have not ended."""
-        search = search_of(request.query(LivePage))
-        return Answer(inspection.jobs(self._broker, request.peer, search, request.now))
+        return self._page(request, "jobs", search_of(request.query(LivePage)))
 
-    def dead(self, request: WebRequest) -> Answer:
+    def dead(self, request: WebRequest) -> Deferred[Answer]:
         """The dead."""
-        search = search_of(request.query(DeadPage))
-        return Answer(inspection.dead(self._broker, request.peer, search, request.now))
+        return self._page(request, "dead", search_of(request.query(DeadPage)))
 
-    def kept(self, request: WebRequest) -> Answer:
+    def kept(self, request: WebRequest) -> Deferred[Answer]:
         """The others that have ended."""
-        search = search_of(request.query(EndedPage))
-        return Answer(inspection.kept(self._broker, request.peer, search, request.now))
+        return self._page(request, "kept", search_of(request.query(EndedPage)))
+
+    @staticmethod
+    def _page(request: WebRequest, of: str, search: Search) -> Deferred[Answer]:
+        def answer(page: dict[str, Any] | None) -> Answer:
+            if page is None:
+                raise not_read()
+            return Answer(page)
+
+        return page_of(request.server, request.peer, of, search).addCallback(answer)
 
     def job(self, request: WebRequest, handle: str) -> Answer:
         """One of them."""

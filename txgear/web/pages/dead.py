@@ -5,18 +5,19 @@ for.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from functools import partial
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from txgear.broker import deadlists, inspection
+from txgear.broker import deadlists
 from txgear.broker.deadgroups import DEAD_REASONS
 from txgear.broker.model import Function, Peer
 from txgear.broker.rights import FORGET, MOVE, REQUEUE, REVIEW
-from txgear.broker.search import Bounds, Search
+from txgear.broker.search import Search
+from txgear.server.turns import Steps
 from txgear.web.answers import Answer
 from txgear.web.api.models import After
 from txgear.web.pages import bulk, filters
@@ -104,10 +105,6 @@ class DeadJobs(JobList):
     def __init__(self, pages: Pages, peer: Peer, title: str, words: dict[str, bytes], after: int) -> None:
         super().__init__(pages, peer, title, "dead", words, after)
 
-    def find(self, search: Search, bounds: Bounds) -> dict[str, Any]:
-        """Part of L{JobList}."""
-        return inspection.dead(self.broker, self.peer, search, self.server.seconds(), bounds)
-
     def put_row(self, row: dict[str, Any], more: dict[str, Any]) -> str:
         """
         @param more: what is shown besides.
@@ -144,7 +141,7 @@ class DeadView(DeadJobs):
             "action": self.address(query.after),
         }
 
-    def look(self) -> Iterator[None]:
+    def look(self) -> Steps:
         """Part of L{View}."""
         stamp = yield from self._look_at_groups()
         self._look_at_reviews()

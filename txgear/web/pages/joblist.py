@@ -4,14 +4,18 @@ A page of a list of jobs: those that are looked for, what can be done to them, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Final
 
+from twisted.internet.defer import Deferred
+
 from txgear.broker.model import Peer
 from txgear.broker.search import Bounds, Search
 from txgear.protocol.textlines import unescaped
+from txgear.server.turns import Steps
+from txgear.web.answers import Problem
+from txgear.web.loading import page_of
 from txgear.web.pages import filters
 from txgear.web.pages.bulk import Wish
 from txgear.web.pages.listing import MOST_PIECES, PIECE, Found, look_through
@@ -28,6 +32,7 @@ class JobList(View):
     @cvar bounds: what is looked at in one piece of work.
     @cvar pieces: of how many a search is at the most.
     @cvar rest: the macro that makes what stands below the list.
+    @ivar of: in which list they are: C{jobs}, C{dead} or C{kept}.
     @ivar acts: what can be done to such jobs.
     @ivar words: the filter, as it was said.
     @ivar wrong: what of it makes no sense, and why.
@@ -55,6 +60,7 @@ class JobList(View):
         """
         super().__init__(pages, peer, title)
         known = filters.known(of)
+        self.of = of
         self.words = words
         self.wrong = filters.problems(words, known)
         search = Search() if self.wrong else Search.parse(words, known)
@@ -71,9 +77,9 @@ class JobList(View):
         """
         raise NotImplementedError
 
-    def find(self, search: Search, bounds: Bounds) -> dict[str, Any]:
-        """Look for some of them; see L{txgear.broker.inspection.jobs}."""
-        raise NotImplementedError
+    def find(self, search: Search, bounds: Bounds) -> Deferred[dict[str, Any] | None]:
+        """Look for some of them."""
+        return page_of(self.server, self.peer, self.of, search, bounds)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -85,9 +91,10 @@ class JobList(View):
         """Whether others had to be served while the jobs were looked for."""
         return self.found is not None and self.found.pieces > 1
 
-    def look_at_jobs(self, stamp: object) -> Iterator[None]:
+    def look_at_jobs(self, stamp: object) -> Steps:
         """
-        Look for those of this page. What takes long is done only where it may come to something else.
+        Look for those of this page. What takes long is done only where it may come to something else. While
+        the store does not answer the page stays as it is.
 
         @param stamp: changes when a job may be one of them, or none of them any more.
         """
@@ -98,7 +105,11 @@ class JobList(View):
         if self.takes_long and stamp == self._stamp and now - self._looked_at < IDLE_SECONDS:
             return
         self._stamp, self._looked_at = stamp, now
-        self.found = yield from look_through(self.find, self.search, self.bounds, self.pieces)
+        try:
+            self.found = yield from look_through(self.find, self.search, self.bounds, self.pieces)
+        except Problem:
+            if self.found is None:
+                raise
 
     @staticmethod
     def part_of(row: dict[str, Any]) -> str:

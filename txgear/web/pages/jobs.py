@@ -4,7 +4,7 @@ C{/jobs}: jobs that have not ended, or those that are kept, by what one looks fo
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -14,8 +14,9 @@ from txgear.broker import inspection
 from txgear.broker.inspection import moment
 from txgear.broker.model import Peer
 from txgear.broker.rights import CANCEL, FORGET, MOVE, PRIORITISE
-from txgear.broker.search import Bounds, Search
+from txgear.broker.search import Search
 from txgear.errors import InvalidArgument
+from txgear.server.turns import Steps
 from txgear.web.answers import Answer
 from txgear.web.api.models import After
 from txgear.web.loading import when_loaded
@@ -116,11 +117,6 @@ class JobsView(JobList):
         """Part of L{JobList}."""
         return self._query.address(after)
 
-    def find(self, search: Search, bounds: Bounds) -> dict[str, Any]:
-        """Part of L{JobList}."""
-        find = inspection.jobs if self._query.of == "jobs" else inspection.kept
-        return find(self.broker, self.peer, search, self.server.seconds(), bounds)
-
     def context(self) -> dict[str, Any]:
         """Part of L{View}."""
         query, known = self._query, filters.known(self._query.of)
@@ -138,7 +134,7 @@ class JobsView(JobList):
 
     # Looking
 
-    def look(self) -> Iterator[None]:
+    def look(self) -> Steps:
         """Part of L{View}."""
         yield from self.look_at_jobs((yield from self._count()) if self.takes_long else None)
         make = self._put_live if self._query.of == "jobs" else self._put_kept

@@ -29,6 +29,7 @@ from txgear.broker.workforce import (
     WOKEN,
 )
 from txgear.protocol.textlines import text
+from txgear.server.turns import Steps
 from txgear.web.api.models import After, Word, search_of
 from txgear.web.api.workers import WorkerSearch
 from txgear.web.pages.listing import Find, look_through
@@ -141,18 +142,18 @@ class Workers(View):
         """Part of L{View}."""
         return {"query": self._query, "overview": self._all}
 
-    def look(self) -> Iterator[None]:
+    def look(self) -> Steps:
         """Part of L{View}."""
         wanted = self._query
         self._put_tabs()
         if self._all:
             yield from self._put_wanted()
             troubled = yield from look_through(self._find(SILENT, LATE), self._troubled, PIECE)
-            yield
+            yield None
             yield from self._put_rows("troubled", "trouble", troubled.rows)
         find = self._find(wanted.condition) if wanted.condition else self._find()
         found = yield from look_through(find, self._search, PIECE)
-        yield
+        yield None
         yield from self._put_rows("workers", "worker", found.rows)
         following = None if found.next is None else address(wanted, after=found.next)
         first = address(wanted) if wanted.after else None
