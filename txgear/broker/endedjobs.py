@@ -6,7 +6,7 @@ are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Final
 
 from txgear.broker.deadgroups import DEAD_REASONS, UNKNOWN, DeadGroups
@@ -59,6 +59,11 @@ class EndedJobs:
         self._dead: dict[Function, Shelf] = {}
         self._kept: dict[Function, Shelf] = {}
         self._lanes: dict[Lane, LaneRows] = {}
+
+    @property
+    def lanes(self) -> Collection[LaneRows]:
+        """Those of the store in which there are some that are not in memory."""
+        return self._lanes.values()
 
     def shelf(self, function: Function, dead: bool) -> Shelf:
         """The dead of a function that are not set aside, or the others that are kept of it."""

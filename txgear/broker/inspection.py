@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, Final
 from txgear.broker import matching
 from txgear.broker.archive import history_of
 from txgear.broker.counts import Counts, quantiles
-from txgear.broker.matching import parsing, state_name, worker_name
+from txgear.broker.matching import Matches, parsing, state_name, worker_name
 from txgear.broker.model import Job
 from txgear.broker.rights import PEERS, knows, may, meets, reads, sees
-from txgear.broker.search import BOUNDS, Bounds, Rows, Search, page
+from txgear.broker.search import BOUNDS, Bounds, Look, Rows, Search, page
 from txgear.broker.states import DEAD, RUNNING
 from txgear.broker.words import LAST_SECOND
 from txgear.errors import ServerError
@@ -123,7 +123,7 @@ def jobs(
 
 def dead(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds = BOUNDS) -> dict[str, Any]:
     """
-    The dead.
+    The dead that are in memory; L{txgear.broker.listing} has all.
 
     A text is looked for in their uniques; and where the peer may read them in the messages of their workers,
     and in those workloads that are in memory.
@@ -133,6 +133,13 @@ def dead(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds 
         C{next}, as with L{jobs}.
     """
     candidates, matches = matching.dead(broker, peer, search, now, bounds.few)
+    return page(
+        candidates, broker.table.last_number, search, look_at_dead(broker, peer, matches, now), bounds
+    )
+
+
+def look_at_dead(broker: Broker, peer: Peer, matches: Matches, now: float) -> Look:
+    """Makes the rows of L{dead}."""
 
     def look(job: Job) -> tuple[int, dict[str, Any] | None]:
         work, matched = matches(job)
@@ -152,12 +159,13 @@ def dead(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds 
             "unique": text(job.unique),
         }
 
-    return page(candidates, broker.table.last_number, search, look, bounds)
+    return look
 
 
 def kept(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds = BOUNDS) -> dict[str, Any]:
     """
-    Jobs that have ended otherwise than dead, and are still known.
+    Jobs that have ended otherwise than dead, and are still known, and in memory; L{txgear.broker.listing} has
+    all.
 
     A text is looked for in their uniques, and in those results that are in memory and that the peer may read.
 
@@ -166,6 +174,11 @@ def kept(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds 
         forgotten) and C{unique}; and C{next}, as with L{jobs}.
     """
     candidates, matches = matching.kept(broker, peer, search, now, bounds.few)
+    return page(candidates, broker.table.last_number, search, look_at_kept(broker, matches, now), bounds)
+
+
+def look_at_kept(broker: Broker, matches: Matches, now: float) -> Look:
+    """Makes the rows of L{kept}."""
 
     def look(job: Job) -> tuple[int, dict[str, Any] | None]:
         work, matched = matches(job)
@@ -181,7 +194,7 @@ def kept(broker: Broker, peer: Peer, search: Search, now: float, bounds: Bounds 
             "unique": text(job.unique),
         }
 
-    return page(candidates, broker.table.last_number, search, look, bounds)
+    return look
 
 
 # What is meant

@@ -7,25 +7,32 @@ store a bounded number of times; it may have no rows, and still say where the ne
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from zlib import crc32
 
 from txgear.broker import inspection
-from txgear.broker.records import ByKey, InOrder
-from txgear.broker.search import BOUNDS, Bounds, Rows, Search
+from txgear.broker.deadgroups import DEAD_REASONS
+from txgear.broker.matching import SELECTIONS
+from txgear.broker.records import DEAD, KEPT, LAST_NUMBER, NAMED, OWN, ByKey, InLane, InOrder
+from txgear.broker.search import BOUNDS, Bounds, Rows, Search, page_by_place
 from txgear.broker.states import DELAYED, QUEUED, STATE_NAMES
 from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
 
 if TYPE_CHECKING:
     from txgear.broker.broker import Broker
     from txgear.broker.model import Job, Peer
+    from txgear.broker.records import Lane
     from txgear.broker.stock import Found
 
-ROWS: Final = 500
-"""Jobs that the store is asked for at once: to look at them takes some milliseconds."""
 MOST_ASKED: Final = 10
 """Times that it is asked for one page: that takes some ten milliseconds if nobody else asks."""
+BUCKETS: Final = 1000
+"""In so many parts a great many lanes are: a page reads a hundred where there are a hundred thousand."""
+PLACES: Final = 10**15
+"""Places are below this; what comes above is the bucket, where a page says where the next one begins."""
 OF_ROWS: Final = frozenset((STATE_NAMES[QUEUED], STATE_NAMES[DELAYED]))
 """How a job can be that only the store has."""
 
@@ -85,15 +92,15 @@ class _LiveWalk:
         self._asked = 0
         self._jobs: list[dict[str, Any]] = []
 
-    def go_on(self, after: int, most: int = ROWS) -> None:
+    def go_on(self, after: int, most: int = LAST_NUMBER) -> None:
         """
         Look at the next ones.
 
         @param after: their numbers are higher than this.
-        @param most: how many of the store's at the most.
+        @param most: how many of the store's at the most, within the bounds.
         """
         self._asked += 1
-        limit = min(most, ROWS)
+        limit = min(most, self._bounds.rows)
 
         def look(found: Found | None, now: float) -> None:
             if found is None:
@@ -120,14 +127,129 @@ class _LiveWalk:
             self.go_on(following)
 
 
-def _dead(broker: Broker, peer: Peer, search: Search, now: float, then: Then, bounds: Bounds) -> None:
-    """See L{inspection.dead}."""
-    then(inspection.dead(broker, peer, search, now, bounds))
+def _ended(
+    of: str, broker: Broker, peer: Peer, search: Search, now: float, then: Then, bounds: Bounds
+) -> None:
+    """See L{inspection.dead} and L{inspection.kept}."""
+    if broker.pager is None:
+        make = inspection.dead if of == "dead" else inspection.kept
+        then(make(broker, peer, search, now, bounds))
+    else:
+        _EndedPage(of, broker, peer, search, now, then, bounds).start()
 
 
-def _kept(broker: Broker, peer: Peer, search: Search, now: float, then: Then, bounds: Bounds) -> None:
-    """See L{inspection.kept}."""
-    then(inspection.kept(broker, peer, search, now, bounds))
+class _EndedPage:
+    """
+    Jobs that have ended in the order of their places, which is that of their ends.
+
+    The lanes of the store that are looked for are read together, each as far as its turn goes. Where there
+    are a great many, one bucket of functions comes after the other, and a page says in which it ends.
+    """
+
+    def __init__(
+        self, of: str, broker: Broker, peer: Peer, search: Search, now: float, then: Then, bounds: Bounds
+    ) -> None:
+        self._of = of
+        self._broker = broker
+        self._peer = peer
+        self._search = search
+        self._now = now
+        self._then = then
+        self._bounds = bounds
+        self._bucket, self._after = divmod(search.after, PLACES)
+
+    def start(self) -> None:
+        """Find out where to look, and ask the store for what it has there."""
+        broker, search, after = self._broker, self._search, self._after
+        candidates, self._matches = SELECTIONS[self._of](
+            broker, self._peer, search, self._now, self._bounds.few
+        )
+        self._jobs = [job for job in candidates.values() if job.place > after]
+        lanes = list(self._lanes())
+        if search.unique and search.unique != UNIQUE_FROM_WORKLOAD:
+            self._ask([ByKey((search.unique,))] if lanes else [])
+            return
+        # A list that has begun without them goes on so.
+        if self._bucket or (len(lanes) > self._bounds.lanes and not after):
+            lanes = self._of_bucket(lanes)
+        most = max(self._bounds.rows // len(lanes), 1) if lanes else 0
+        self._ask([InLane(lane, self._after, most) for lane in lanes])
+
+    def _lanes(self) -> Iterator[Lane]:
+        """Those in which there may be some that are looked for."""
+        search, by_name = self._search, self._broker.functions.by_name
+        if search.review:
+            # These are in memory.
+            return
+        wanted = search.functions(self._peer)
+        for rows in self._broker.archive.ended.lanes:
+            lane = rows.lane
+            kind = lane.kind & ~OWN
+            if self._of == "dead":
+                there = kind >= DEAD and (not search.reason or DEAD_REASONS[kind - DEAD] in search.reason)
+            else:
+                there = kind in (KEPT, NAMED)
+            function = by_name.get(lane.function)
+            if there and function is not None and wanted(function):
+                yield lane
+
+    def _of_bucket(self, lanes: list[Lane]) -> list[Lane]:
+        """The lanes of the first bucket in which there is anything, from the one on where the page begins."""
+        first = max(self._bucket, 1)
+        buckets = {_bucket_of(lane.function) for lane in lanes}
+        buckets.update(_bucket_of(job.function.name) for job in self._jobs)
+        self._bucket = min((bucket for bucket in buckets if bucket >= first), default=BUCKETS + 1)
+        if self._bucket > first:
+            self._after = 0
+        self._jobs = [job for job in self._jobs if _bucket_of(job.function.name) == self._bucket]
+        return [lane for lane in lanes if _bucket_of(lane.function) == self._bucket]
+
+    def _ask(self, questions: list[InLane] | list[ByKey]) -> None:
+        found: list[Found | None] = []
+
+        def look(one: Found | None, now: float) -> None:
+            found.append(one)
+            if len(found) == len(questions):
+                self._now = now
+                self._look(questions, found)
+
+        for question in questions:
+            self._broker.stock.peek(question, look)
+        if not questions:
+            self._look([], [])
+
+    def _look(self, questions: list[InLane] | list[ByKey], found: list[Found | None]) -> None:
+        last = LAST_NUMBER
+        rows: list[Job] = []
+        for question, one in zip(questions, found, strict=True):
+            if one is None:
+                self._then(None)
+                return
+            rows += one.jobs
+            if isinstance(question, InLane) and len(one.records) == question.limit:
+                last = min(last, one.records[-1].place)
+        there = [*self._jobs, *(job for job in rows if job.ended and job.place > self._after)]
+        if self._of == "dead":
+            make = inspection.look_at_dead(self._broker, self._peer, self._matches, self._now)
+        else:
+            make = inspection.look_at_kept(self._broker, self._matches, self._now)
+        jobs, following = page_by_place(there, last, self._search.limit, make, self._bounds)
+        if following is None and last < LAST_NUMBER:
+            following = last
+        if self._bucket and following is not None:
+            following += self._bucket * PLACES
+        elif 0 < self._bucket < BUCKETS:
+            following = (self._bucket + 1) * PLACES
+        self._then({"jobs": jobs, "next": following})
 
 
-_FIND: Final = {"jobs": _live, "dead": _dead, "kept": _kept}
+def _bucket_of(name: bytes) -> int:
+    """A number from 1 to L{BUCKETS}, the same for a function at any time."""
+    return 1 + crc32(name) % BUCKETS
+
+
+_FIND: Final[Mapping[str, Callable[..., None]]] = {
+    "jobs": _live,
+    "dead": partial(_ended, "dead"),
+    "kept": partial(_ended, "kept"),
+}

@@ -125,7 +125,12 @@ def dead(broker: Broker, peer: Peer, search: Search, now: float, few: int) -> Se
             if reason_of(history_of(job)) not in search.reason:
                 return work, False
         elif search.reason and not groups.has(job, search.reason):
-            return work, False
+            if job.number in broker.archive.jobs:
+                return work, False
+            # Of one that is not in memory it is known only to itself.
+            work += parsing(job)
+            if reason_of(history_of(job)) not in search.reason:
+                return work, False
         if not search.text or search.text in job.unique:
             return work, True
         if not reads(peer, job.function):

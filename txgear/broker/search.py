@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from txgear.broker.deadgroups import DEAD_REASONS
@@ -49,11 +50,15 @@ class Bounds(NamedTuple):
     @ivar work: jobs that are looked at, and what else takes as long as that, a microsecond or so.
     @ivar numbers: that are tried, most of jobs that have ended long ago; some milliseconds.
     @ivar few: jobs that are rather sorted than looked up by all numbers that they could have.
+    @ivar rows: jobs that the store is asked for at once: to look at them takes some milliseconds.
+    @ivar lanes: of the store that are read for one page; of more, each page reads some.
     """
 
     work: int = 10_000
     numbers: int = 100_000
     few: int = 10_000
+    rows: int = 500
+    lanes: int = 200
 
 
 BOUNDS: Final = Bounds()
@@ -279,6 +284,31 @@ def page(
         if number < following and number > stop:
             following = number
     return {"jobs": found, "next": None if following > last else following - 1}
+
+
+def page_by_place(
+    jobs: Iterable[Job], last: int, limit: int, look: Look, bounds: Bounds
+) -> tuple[list[dict[str, Any]], int | None]:
+    """
+    Some of these jobs, by their places.
+
+    @param last: those with higher ones are not looked at.
+    @param limit: rows at the most.
+    @return: the rows; and the place of the last that was looked at, C{None} if that were all.
+    """
+    found: list[dict[str, Any]] = []
+    work = after = 0
+    for job in sorted(jobs, key=attrgetter("place")):
+        if job.place > last:
+            break
+        if len(found) == limit or work >= bounds.work:
+            return found, after
+        after = job.place
+        done, row = look(job)
+        work += done
+        if row is not None:
+            found.append(row)
+    return found, None
 
 
 def searching(data: Data) -> int:

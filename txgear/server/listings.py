@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final
 
-from twisted.internet.defer import DeferredSemaphore
+from twisted.internet.defer import Deferred, DeferredSemaphore
 
 from txgear.errors import ServerError
 from txgear.net.stream import DROP_FROM
@@ -34,14 +34,18 @@ class Listing:
     A list answer, without the dot at its end.
 
     @ivar count: how many pieces it has.
-    @ivar pieces: yields them; what it lists is to be taken down when it begins, as it changes meanwhile.
+    @ivar pieces: yields them; what it lists is to be taken down when it begins, as it changes meanwhile. It
+        may raise a L{ServerError}, which is the answer then.
+    @ivar waiting: while the next ones have to be waited for: fires when they are there. Meanwhile those that
+        are yielded are empty. Only a long one has to wait.
     """
 
-    __slots__ = ("count", "pieces")
+    __slots__ = ("count", "pieces", "waiting")
 
     def __init__(self, count: int, pieces: Callable[[], Iterator[bytes]]) -> None:
         self.count = count
         self.pieces = pieces
+        self.waiting: Deferred[None] | None = None
 
     @property
     def long(self) -> bool:
@@ -72,23 +76,28 @@ def gather(
         pieces = listing.pieces()
         gathered: list[bytes] = []
         size = 0
-        whole = False
+        whole = failed = False
         while not whole and not stream.closing:
             part: list[bytes] = []
             end = seconds() + TURN_SECONDS
-            while not whole and seconds() < end:
-                # Each is a piece that may be empty, as not all are shown to everybody.
-                some = list(islice(pieces, LOOK_EVERY))
-                whole = not some
-                part += some
+            try:
+                while not whole and listing.waiting is None and seconds() < end:
+                    # Each is a piece that may be empty, as not all are shown to everybody.
+                    some = list(islice(pieces, LOOK_EVERY))
+                    whole = not some
+                    part += some
+            except ServerError as error:
+                gathered, part, size = [], [textlines.refused(error)], 0
+                whole = failed = True
             gathered.append(b"".join(part))
             size += len(gathered[-1])
             if size > MOST_BYTES:
-                error = ServerError(f"The list has more than {MOST_BYTES} bytes", "TOO_LONG")
-                gathered, whole = [textlines.refused(error)], True
-            elif whole:
+                too_long = ServerError(f"The list has more than {MOST_BYTES} bytes", "TOO_LONG")
+                gathered, whole = [textlines.refused(too_long)], True
+            elif whole and not failed:
                 gathered.append(textlines.END)
-            yield None
+            waiting, listing.waiting = listing.waiting, None
+            yield waiting
     finally:
         turn.release()
     if whole:

@@ -35,8 +35,9 @@ def store(server: JobServer, peer: Peer) -> dict[str, Any]:
 
     @return: its C{name}, of which who may not see settings is told the kind only; its C{state}, one of
         L{MEMORY}, L{WELL}, L{REOPENING}, L{AWAY} and L{ENDING}; C{why} it is away, and C{since} when; the
-        C{jobs} that have not ended and the C{ended} ones that are known; C{queue_bytes} of workloads in
-        memory, of C{queue_memory} that may be. Without a store that is all, and the rest is C{None}:
+        C{jobs} that have not ended and the C{ended} ones that are known; how many of all
+        these are C{loaded}, which is in memory; C{queue_bytes} that jobs and workloads take there, of
+        C{queue_memory} that they may. Without a store that is all, and the rest is C{None}:
         C{losses}, how often it was away since the start; C{pending_changes} and C{pending_bytes} on their
         way; what it has refused, C{refused_jobs} and C{refused_results}; C{commits}, how long commits took in
         seconds, since the start and C{lately}, and C{rows}, how much is in each; C{report}, what it said of
@@ -50,6 +51,7 @@ def store(server: JobServer, peer: Peer) -> dict[str, Any]:
         "since": None,
         "jobs": len(broker.table),
         "ended": len(broker.archive),
+        "loaded": len(broker.table.jobs) + len(broker.archive.jobs),
         "queue_bytes": None if broker.pager is None else broker.pager.memory,
         "queue_memory": server.settings.queue_memory,
         **dict.fromkeys(

@@ -8,8 +8,10 @@ L{txgear.server.operatorcommands} has those that change something.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any, Final
+
+from twisted.internet.defer import Deferred
 
 from txgear._version import __version__
 from txgear.broker import inspection, loading
@@ -17,9 +19,11 @@ from txgear.broker import listing as lists
 from txgear.broker.archive import history_of
 from txgear.broker.connections import connections
 from txgear.broker.model import Function, Job, Peer, Reply
+from txgear.broker.records import InOrder
 from txgear.broker.rights import READ, SEE, SETTINGS, check, knows, may, meets
-from txgear.broker.search import OF_CONNECTIONS, OF_DEAD, OF_ENDED, OF_FUNCTIONS, OF_JOBS, Search
+from txgear.broker.search import BOUNDS, OF_CONNECTIONS, OF_DEAD, OF_ENDED, OF_FUNCTIONS, OF_JOBS, Search
 from txgear.broker.states import DEAD
+from txgear.broker.stock import Found
 from txgear.broker.table import number_of_handle
 from txgear.errors import AccessDenied, ServerError
 from txgear.protocol import textlines
@@ -35,7 +39,7 @@ from txgear.server import (
     workercommands,
 )
 from txgear.server.jobserver import JobServer
-from txgear.server.listings import Listing
+from txgear.server.listings import AT_ONCE, Listing
 
 Command = Callable[[JobServer, Peer, "list[bytes]"], "bytes | Reply | Listing"]
 
@@ -181,14 +185,66 @@ def _show(server: JobServer, peer: Peer, words: list[bytes]) -> bytes | Listing:
 
 
 def _of_jobs(server: JobServer, peer: Peer, line: Callable[[Job], bytes]) -> Listing:
-    jobs = server.broker.table.jobs
-    return Listing(
-        len(jobs),
-        lambda: (
-            b"" if job.ended or (peer.rights is not None and not knows(peer, job.function)) else line(job)
-            for job in list(jobs.values())
-        ),
-    )
+    table = server.broker.table
+
+    def shown_line(job: Job) -> bytes:
+        hidden = job.ended or (peer.rights is not None and not knows(peer, job.function))
+        return b"" if hidden else line(job)
+
+    if not table.rows:
+        return Listing(len(table.jobs), lambda: map(shown_line, list(table.jobs.values())))
+
+    def pieces() -> Iterator[bytes]:
+        jobs = dict(table.jobs)
+        last = table.last_number
+        yield from map(shown_line, jobs.values())
+        yield from _of_rows(server, jobs, last, shown_line, found)
+
+    found = Listing(max(len(table), AT_ONCE + 1), pieces)
+    return found
+
+
+def _of_rows(
+    server: JobServer, others: Container[int], last: int, line: Callable[[Job], bytes], listing: Listing
+) -> Iterator[bytes]:
+    """
+    Lines for all jobs that the store has, some hundred at a time.
+
+    @param others: the numbers of those that have one.
+    @param last: the highest number of those that are to have one.
+    @raise ServerError: the store does not answer.
+    """
+    jobs, after = server.broker.table.jobs, 0
+    while after < last:
+        lines: list[bytes] = []
+        ends: list[int] = []
+        are_there: Deferred[None] = Deferred()
+
+        def look(
+            found: Found | None,
+            now: float,
+            lines: list[bytes] = lines,
+            ends: list[int] = ends,
+            are_there: Deferred[None] = are_there,
+        ) -> None:
+            if found is not None:
+                rows = {job.number: job for job in found.jobs}
+                numbers = [record.number for record in found.records]
+                there = (rows.get(number) or jobs.get(number) for number in numbers if number not in others)
+                lines += [line(job) for job in there if job is not None and job.number <= last]
+                ends.append(numbers[-1] if len(numbers) == BOUNDS.rows else last)
+            are_there.callback(None)
+
+        server.broker.stock.peek(InOrder(after, BOUNDS.rows), look)
+        # Nobody else has the journal look at what is wanted: this is no turn of any peer.
+        server.end_turn()
+        while not are_there.called:
+            listing.waiting = are_there
+            yield b""
+        if not ends:
+            raise not_read()
+        after = ends[0]
+        yield from lines
 
 
 def _getpid(server: JobServer, peer: Peer, words: list[bytes]) -> bytes:

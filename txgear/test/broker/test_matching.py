@@ -132,6 +132,15 @@ class DeadTests(MatchingTestCase):
             for words, expected in searches:
                 self.assertEqual(self.found(words), expected, words)
 
+    def test_one_that_is_not_in_memory(self) -> None:
+        """Why it is dead only its history says."""
+        job = self.end("dead", b"f", b"text")
+        self.broker.archive.take_out(job)
+        for reason, matched in ((b"exception", True), (b"fail", False)):
+            search = Search.parse({"reason": reason}, OF_DEAD)
+            matches = SELECTIONS["dead"](self.broker, self.peer, search, self.fixture.now, 10).matches
+            self.assertEqual(matches(job)[1], matched)
+
     def test_by_reason(self) -> None:
         first, second = self.end("dead", b"f"), self.end("dead", b"g", b"text")
         worker = self.fixture.worker(b"f")

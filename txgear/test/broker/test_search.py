@@ -16,11 +16,30 @@ from txgear.broker.search import (
     Bounds,
     Search,
     contains,
+    page_by_place,
 )
 from txgear.errors import InvalidArgument
 from txgear.protocol.packets import Pieces
 from txgear.test.broker.test_inspection import InspectionTestCase, numbers
-from txgear.test.support.broker import FakeRights
+from txgear.test.support.broker import FakeRights, make_job
+
+
+class PageByPlaceTests(SynchronousTestCase):
+    def page(self, *places: int, last: int = 100, limit: int = 100, work: int = 100) -> object:
+        jobs = [make_job(number=number + 1) for number in range(len(places))]
+        for job, place in zip(jobs, places, strict=True):
+            job.place = place
+        bounds = Bounds(work=work)
+        look = lambda job: (1, {"place": job.place} if job.place % 2 else None)  # noqa: E731
+        found, following = page_by_place(jobs, last, limit, look, bounds)
+        return [row["place"] for row in found], following
+
+    def test_in_order_as_far_as_it_goes(self) -> None:
+        self.assertEqual(self.page(), ([], None))
+        self.assertEqual(self.page(5, 1, 3, 2), ([1, 3, 5], None))
+        self.assertEqual(self.page(5, 1, 3, 2, last=3), ([1, 3], None))
+        self.assertEqual(self.page(5, 1, 3, 2, limit=1), ([1], 1))
+        self.assertEqual(self.page(5, 1, 3, 2, work=2), ([1], 2))
 
 
 class SearchTests(SynchronousTestCase):

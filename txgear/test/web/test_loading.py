@@ -38,6 +38,12 @@ READS = {
     "page": ("/jobs/H:test:1", b"H:test:1"),
     "form": ("/jobs/H:test:1/edit", b"H:test:1"),
     "line": ("/jobs?q=H:test:1", b""),
+    "jobs": ("/api/v1/jobs", b'"handle":"H:test:1"'),
+    "those with its unique": ("/api/v1/jobs?unique=u", b'"handle":"H:test:1"'),
+    "the page of jobs": ("/jobs", b"H:test:1"),
+    "dead": ("/api/v1/dead", b'"jobs":[]'),
+    "kept": ("/api/v1/kept", b'"jobs":[]'),
+    "the dead set": ("/dead", b"Dead set"),
     "schedules": ("/api/v1/schedules", b"[]"),
 }
 """What is asked for, and what stands in the answer."""
@@ -138,6 +144,10 @@ class PagesTests(RowTestCase):
 
 
 class WebTests(RowTestCase):
+    def test_lists_where_the_store_does_not_answer(self) -> None:
+        self.away()
+        self.assertEqual(self.ask("GET", "/api/v1/jobs").code, "not_read")
+
     def test_acts(self) -> None:
         for act, (body, status) in ACTS.items():
             with self.subTest(act):
@@ -192,6 +202,36 @@ class OtherWaysTests(RowTestCase):
         self.away()
         peer = self.fixture.connect()
         self.assertIn(b"ERR NOT_READ", peer.ask(b"job H:test:1\n"))
+
+    def test_lists(self) -> None:
+        """Those of all jobs, which take some turns; and pages."""
+        for command, wanted in (
+            (b"show jobs", b"H:test:1\t0\t0\t1\n.\n"),
+            (b"show unique jobs", b"u\n.\n"),
+            (b"jobs", b"H:test:1\tf\twaiting\tnormal\t0\t0\t-\tu\n.\n"),
+            (b"jobs state=running", b".\n"),
+            (b"dead", b".\n"),
+            (b"kept", b".\n"),
+        ):
+            with self.subTest(command):
+                peer = self.fixture.connect()
+                peer.tell(command + b"\n")
+                for _ in range(5):
+                    self.clock.advance(0)
+                    self.thread.run_all()
+                self.clock.advance(0)
+                self.assertEqual(peer.heard(), wanted)
+                self.assertEqual(dict(self.server.broker.table.jobs), {})
+
+    def test_lists_where_the_store_does_not_answer(self) -> None:
+        self.away()
+        for command in (b"show jobs", b"jobs"):
+            peer = self.fixture.connect()
+            peer.tell(command + b"\n")
+            for _ in range(5):
+                self.clock.advance(0)
+                self.thread.run_all()
+            self.assertTrue(peer.heard().startswith(b"ERR NOT_READ"))
 
     def status(self, peer: FakePeer) -> bytes:
         peer.tell(request(GET_STATUS, ONE))

@@ -69,8 +69,10 @@ class StoreState(Struct, frozen=True, kw_only=True):
     @ivar since: since when it is away.
     @ivar jobs: those that have not ended, in memory or there.
     @ivar ended: those that have, and are still known.
-    @ivar queue_bytes: bytes of workloads in memory.
-    @ivar queue_memory: how many there may be.
+    @ivar loaded: how many of all these are in memory. The others are in the store only, until their turn
+        comes or somebody asks for them.
+    @ivar queue_bytes: bytes that jobs that have not ended take in memory, with their workloads.
+    @ivar queue_memory: how many they may.
     @ivar losses: how often it was away since the server started.
     @ivar pending_changes: new jobs and changes on their way to it.
     @ivar pending_bytes: bytes of these.
@@ -88,6 +90,7 @@ class StoreState(Struct, frozen=True, kw_only=True):
     since: Moment | None
     jobs: int
     ended: int
+    loaded: int
     queue_bytes: int | None
     queue_memory: int
     losses: int | None

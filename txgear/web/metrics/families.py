@@ -178,7 +178,12 @@ UNFINISHED_BYTES: Final = _gauge(
     "txgear_input_unfinished_bytes", "Bytes of packets that have not arrived whole."
 )
 QUEUE_BYTES: Final = _gauge(
-    "txgear_queue_memory_bytes", "Bytes of the workloads of stored jobs that are in memory."
+    "txgear_queue_memory_bytes", "Bytes that jobs that have not ended take in memory, with their workloads."
+)
+QUEUE_JOBS: Final = _gauge(
+    "txgear_queue_jobs",
+    "Jobs, kept ones included: those in memory, and those in the store only.",
+    "place",
 )
 PYTHON_BLOCKS: Final = _gauge("txgear_python_blocks", "Pieces of memory that Python has in use.")
 LAG: Final = _histogram(

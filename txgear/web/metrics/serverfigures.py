@@ -80,7 +80,11 @@ def _memory(server: JobServer) -> Iterator[Metric]:
     yield families.UNFINISHED_BYTES.value(server.budget.used)
     pager = server.broker.pager
     if pager is not None:
+        broker = server.broker
+        loaded = len(broker.table.jobs) + len(broker.archive.jobs)
+        rows = len(broker.table) + len(broker.archive) - loaded
         yield families.QUEUE_BYTES.value(pager.memory)
+        yield families.QUEUE_JOBS.values([(("memory",), loaded), (("store",), rows)])
     yield families.PYTHON_BLOCKS.value(sys.getallocatedblocks())
 
 

@@ -100,7 +100,8 @@ def _cards(found: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
         yield "batch", "Changes in a commit", f"{rows['mean']:,.1f}", f"p95 {rows['p95']:,.0f}"
     if found["queue_bytes"] is not None:
         bound = f"of {size(found['queue_memory'])}; the others are read as their turn comes"
-        yield "memory", "Workloads in memory", size(found["queue_bytes"]), bound
+        yield "memory", "Memory of the queue", size(found["queue_bytes"]), bound
+        yield "loaded", "Jobs in memory", count(found["loaded"]), "all others are in the store only"
     refused = f"and {count(found['refused_results'])} results"
     yield "refused", "Jobs that it did not take", count(found["refused_jobs"]), refused
     yield "losses", "Times that it was away", count(found["losses"]), "since the server started"

@@ -9,6 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear._version import __version__
+from txgear.broker.paging import JOB_BYTES
 from txgear.errors import AccessDenied
 from txgear.protocol.constants import ECHO_REQ
 from txgear.protocol.packets import request
@@ -152,7 +153,7 @@ class ServerFiguresTests(SynchronousTestCase):
         self.assertEqual(found["txgear_store_batch_rows_bucket 3.0"], 1)
         self.assertEqual(found["txgear_store_batch_rows_sum"], 2)
         self.assertEqual(found["txgear_store_pending_changes"], 0)
-        self.assertEqual(found["txgear_queue_memory_bytes"], 10)
+        self.assertEqual(found["txgear_queue_memory_bytes"], 10 + 2 * JOB_BYTES)
         self.fixture.journal.figures.refused_jobs = 3
         self.fixture.journal._link.refuse("gone", "gone")
         found = self.read()

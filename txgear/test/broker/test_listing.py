@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+from typing import Any
+
+from txgear.broker.listing import BUCKETS, MOST_ASKED, PLACES, find
+from txgear.broker.model import Peer
+from txgear.broker.search import BOUNDS, OF_DEAD, OF_ENDED, OF_JOBS, Search
+from txgear.policies import CLASSIC, Policies
+from txgear.protocol.constants import HIGH
+from txgear.test.support.broker import BrokerTestCase, DurableBrokerTestCase, FakeRights
+
+KNOWN = {"jobs": OF_JOBS, "dead": OF_DEAD, "kept": OF_ENDED}
+
+
+class ListingCase(DurableBrokerTestCase):
+    queue_memory = 0
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.peer = self.fixture.connect()
+        self.bounds = BOUNDS
+
+    def asked(self, of: str, **words: str) -> list[dict[str, Any] | None]:
+        """What is told, by and by."""
+        search = Search.parse({name: word.encode() for name, word in words.items()}, KNOWN[of])
+        told: list[dict[str, Any] | None] = []
+        find(self.broker, self.peer, of, search, self.fixture.now, told.append, self.bounds)
+        return told
+
+    def page(self, of: str, **words: str) -> tuple[list[int], int | None]:
+        """The numbers of the jobs of a page, and where the next one begins."""
+        told = self.asked(of, **words)
+        self.fixture.answer()
+        (page,) = told
+        assert page is not None
+        return [int(job["handle"].rpartition(":")[2]) for job in page["jobs"]], page["next"]
+
+    def whole(self, of: str, **words: str) -> list[int]:
+        """The numbers of the jobs of all pages."""
+        found: list[int] = []
+        after: int | None = 0
+        for _ in range(3 * BUCKETS):
+            jobs, after = self.page(of, **words, after=str(after))
+            found += jobs
+            if after is None:
+                return found
+        raise AssertionError("there is no end")
+
+    def gone(self, of: str, **words: str) -> None:
+        """The store does not answer."""
+        told = self.asked(of, **words)
+        while self.journal.asking:
+            self.journal.asking.pop(0).done(None, {}, self.fixture.now)
+        self.assertEqual(told, [None])
+
+
+class LiveTests(ListingCase):
+    """Nearly all are rows: of a lane the first one is in memory."""
+
+    def fill(self, count: int = 5) -> None:
+        self.fixture.store(*(b"%d" % number for number in range(count)))
+        self.fixture.answer()
+
+    def test_each_once_in_order(self) -> None:
+        self.fill(3)
+        self.fixture.submit(self.peer, b"f", b"foreground", b"w")
+        self.fixture.store(b"x", b"y", priority=HIGH, unique=b"")
+        self.fixture.submit(None, b"f", workload=b"later", delay=9999.0)
+        self.fixture.commit()
+        self.fixture.answer()
+        self.assertGreater(self.broker.table.rows, 2)
+        self.assertEqual(self.whole("jobs"), [1, 2, 3, 4, 5, 6, 7])
+        for limit in ("1", "2", "3"):
+            self.assertEqual(self.whole("jobs", limit=limit), [1, 2, 3, 4, 5, 6, 7])
+
+    def test_what_is_looked_for(self) -> None:
+        self.fill()
+        self.fixture.store(b"w", function=b"g")
+        self.fixture.submit(None, b"g", b"named", workload=b"later", delay=9999.0)
+        self.fixture.commit()
+        self.assertEqual(self.whole("jobs", function="g"), [6, 7])
+        self.assertEqual(self.whole("jobs", state="waiting"), [7])
+        self.assertEqual(self.whole("jobs", state="running"), [])
+        self.assertEqual(self.whole("jobs", worker="w"), [])
+        self.assertEqual(self.whole("jobs", unique="named"), [7])
+        self.assertEqual(self.whole("jobs", unique="named", function="f"), [])
+        self.assertEqual(self.whole("jobs", unique="other"), [])
+        self.assertEqual(self.whole("jobs", text="nam"), [7])
+        self.peer.rights = FakeRights(("see", b"g"))
+        self.assertEqual(self.whole("jobs"), [1, 2, 3, 4, 5])
+
+    def test_one_that_is_cancelled_and_not_gone_from_the_store(self) -> None:
+        self.fill(2)
+        handle = b"H:test:2"
+
+        def cancel(answered: bool, now: float) -> None:
+            self.broker.operations.cancel(handle, now)
+
+        self.broker.stock.load_handles([handle], cancel, self.fixture.now)
+        self.fixture.answer()
+        self.fill(2)
+        self.assertEqual(self.whole("jobs"), [1, 3, 4])
+
+    def test_a_bounded_number_of_questions(self) -> None:
+        self.fill(1)
+        self.bounds = BOUNDS._replace(rows=3)
+        self.fixture.store(*(b"%d" % number for number in range(3 * MOST_ASKED)))
+        found, following = self.page("jobs", function="none", limit="1")
+        self.assertEqual(found, [])
+        assert following is not None
+        self.assertLess(following, self.broker.table.last_number)
+        self.assertEqual(self.page("jobs", function="none", after=str(following)), ([], None))
+
+    def test_the_store_does_not_answer(self) -> None:
+        self.fill()
+        self.gone("jobs")
+        self.gone("jobs", unique="u")
+
+
+class EndedTests(ListingCase):
+    def setUp(self) -> None:
+        super().setUp()
+        settings = {"retries": 0, "results": "1h", "dead": "1h"}
+        self.fixture.policies = Policies([("*", CLASSIC.with_settings(settings))])
+        self.broker.operations.set_policies(self.fixture.policies, self.fixture.now)
+        self.worker: Peer = self.fixture.worker(b"f", b"g")
+        self.ends: list[int] = []
+
+    def end(self, *numbers: bool, function: bytes = b"f", unique: bytes = b"") -> None:
+        """Jobs end: done, or dead."""
+        for done in numbers:
+            self.fixture.submit(None, function, unique, b"w")
+            self.fixture.commit()
+            self.fixture.answer()
+            job = self.fixture.grab(self.worker)
+            assert job is not None
+            self.ends.append(job.number)
+            if done:
+                self.complete(self.worker, job)
+            else:
+                self.fails(self.worker, job)
+            self.fixture.answer()
+
+    def listed(self, of: str, **words: str) -> list[int]:
+        """Which of those that have ended are listed: 1 is the one that ended first."""
+        return [1 + self.ends.index(number) for number in self.whole(of, **words)]
+
+    def rows(self) -> None:
+        """The store has all of it: they are rows."""
+        for job in list(self.broker.archive.jobs.values()):
+            self.broker.stock.settle(job, self.fixture.now)
+        self.assertEqual(len(self.broker.archive.jobs), 0)
+
+    def test_rows_and_what_is_in_memory(self) -> None:
+        self.end(True, False, False)
+        self.end(False, True, function=b"g")
+        self.rows()
+        self.end(False, True)
+        self.assertEqual(len(self.broker.archive.jobs), 2)
+        for limit in ("1", "2", "100"):
+            self.assertEqual(self.listed("dead", limit=limit), [2, 3, 4, 6])
+            self.assertEqual(self.listed("kept", limit=limit), [1, 5, 7])
+        self.assertEqual(self.listed("dead", function="g"), [4])
+        self.assertEqual(self.listed("dead", reason="fail"), [2, 3, 4, 6])
+        self.assertEqual(self.listed("dead", reason="timeout"), [])
+        self.assertEqual(self.listed("dead", review="r"), [])
+        self.peer.rights = FakeRights(("see", b"g"))
+        self.assertEqual(self.listed("kept"), [1, 7])
+
+    def test_by_unique(self) -> None:
+        self.end(False, unique=b"u")
+        self.end(False, unique=b"v")
+        self.rows()
+        self.assertEqual(self.listed("dead", unique="u"), [1])
+        self.assertEqual(self.listed("dead", unique="u", reason="fail"), [1])
+        self.assertEqual(self.listed("dead", unique="u", reason="timeout"), [])
+        self.end(False, function=b"g", unique=b"u")
+        self.assertEqual(self.listed("dead", unique="u"), [1, 3])
+        self.assertEqual(self.listed("dead", unique="u", reason="timeout"), [])
+
+    def test_more_than_are_read_at_once(self) -> None:
+        self.bounds = BOUNDS._replace(rows=4)
+        self.end(*(number % 3 == 0 for number in range(20)))
+        self.rows()
+        dead = [number + 1 for number in range(20) if number % 3]
+        self.assertEqual(self.listed("dead"), dead)
+        self.assertEqual(self.listed("dead", limit="3"), dead)
+
+    def test_the_store_does_not_answer(self) -> None:
+        self.end(False)
+        self.rows()
+        self.gone("dead")
+
+    def test_a_great_many_lanes(self) -> None:
+        self.bounds = BOUNDS._replace(lanes=10)
+        names = [b"f%d" % number for number in range(15)]
+        self.worker = self.fixture.worker(*names)
+        for name in names:
+            self.end(False, function=name)
+        self.rows()
+        first, following = self.page("dead")
+        assert following is not None
+        self.assertGreater(following, PLACES)
+        self.assertLess(len(first), 10)
+        self.end(False, function=b"f0")
+        self.assertEqual(sorted(self.listed("dead", limit="1")), list(range(1, len(names) + 2)))
+        # One that has begun without buckets goes on so.
+        after = str(self.ends[1])
+        self.assertEqual(self.page("dead", after=after, limit="2")[0], self.ends[1:3])
+
+
+class WithoutStoreTests(BrokerTestCase):
+    def test_at_once(self) -> None:
+        self.fixture.set(retries=0, results="1h")
+        worker = self.fixture.worker(b"f")
+        for end in (self.complete, self.fails):
+            job = self.fixture.submit(None)
+            self.grabbed(worker, job)
+            end(worker, job)
+        told: list[dict[str, Any] | None] = []
+        for of in KNOWN:
+            find(self.broker, worker, of, Search(), self.fixture.now, told.append)
+        self.assertEqual([len(page["jobs"]) for page in told if page is not None], [0, 1, 1])
