@@ -522,7 +522,8 @@ class LifeMachine(BrokerMachine):
     @invariant()
     def what_has_ended_is_known_until_its_time_is_over(self) -> None:
         archive = self.broker.archive
-        assert list(archive.jobs.values()) == [known.job for known in self.model.past]
+        assert len(archive.jobs) == len(self.model.past)
+        assert set(archive.jobs.values()) == {known.job for known in self.model.past}
         for known in self.model.past:
             job = known.job
             assert (job.state, job.since, job.due) == (known.state, known.ended, known.until)
@@ -650,6 +651,25 @@ class StoredLifeMachine(LifeMachine, StoredMachine):
         }
         assert paused == self.model.paused
 
+    def hear(self) -> None:
+        super().hear()
+        self.agree_on_ends()
+
+    def agree_on_ends(self) -> None:
+        """Of several that end at once it is the broker's own choice which one is first."""
+        together: dict[float, list[PolicyJob]] = {}
+        for known in self.model.past:
+            together.setdefault(known.ended, []).append(known)
+        for group in together.values():
+            if sorted(known.place for known in group) != sorted(known.job.place for known in group):
+                continue
+            indices = [self.model.past.index(known) for known in group]
+            shelved = sorted(known.shelved for known in group)
+            group.sort(key=lambda known: known.job.place)
+            for known, index, shelf in zip(group, indices, shelved, strict=True):
+                known.place, known.shelved = known.job.place, shelf
+                self.model.past[index] = known
+
     def answer_readings(self) -> None:
         self.journal.answer_readings()
 
@@ -698,7 +718,17 @@ class StoredLifeMachine(LifeMachine, StoredMachine):
             assert job.created == known.created
             assert (job.key is None) == (known.key is None)
             known.job = job
+        self.agree_on_turns()
         self.open_doors()
+
+    def load_all(self) -> None:
+        """Those that have ended stay there, too: that they are rows is tested elsewhere."""
+        ended = [record for record in self.journal.kept() if record.state]
+        self.broker.stock.hold_all(sorted(ended, key=lambda record: record.place), self.now)
+        super().load_all()
+
+    def agree_on_turns(self) -> None:
+        """Of those that are there at once it is the broker's own choice whose turn comes first."""
 
     def set_up_again(self) -> None:
         """What holds for the next server beside policies."""

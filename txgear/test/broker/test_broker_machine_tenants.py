@@ -262,6 +262,15 @@ class StoredTenantMachine(TenantMachine, StoredLifeMachine):
     def set_up_again(self) -> None:
         self.set_up_quotas(self.model.quotas)
 
+    def agree_on_turns(self) -> None:
+        for (name, priority), parties in self.model.parties.items():
+            lanes = self.broker.functions.by_name[name].lanes
+            assert isinstance(lanes, SharedLanes)
+            turns = {
+                party.tenant and party.tenant.name: party.turns[priority] for party in lanes.parties.values()
+            }
+            parties.sort(key=turns.__getitem__)
+
     def compare_store(self) -> None:
         super().compare_store()
         owners = {record.number: owner_of(record.history or b"{}") for record in self.journal.kept()}

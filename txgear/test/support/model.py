@@ -241,13 +241,17 @@ class BrokerModel:
             return
         full = self.used() > self.budget  # it is counted already
         due = 0.0 if known.begins else known.kept_due
-        waits = due > self.wall(now) or known.begins > now
+        waits = due > self.wall(now) or known.begins > now or self.expires_now(known, now)
         crowded = full and self.ready(known.function) >= self.able(known.function)
         known.loaded = not known.size or not (waits or crowded or self.behind(known))
         if known.kept_due and not waits:
             # The store has it as one that waits.
             self.note(known)
         self.begin_to_wait(known, due, now, known.begins)
+
+    def expires_now(self, known: ModelJob, now: float) -> bool:
+        """Whether it is not to be handed out any more: here none expires."""
+        return False
 
     def begin_to_wait(self, known: ModelJob, due: float, now: float, begins: float = 0.0) -> None:
         if due > self.wall(now):

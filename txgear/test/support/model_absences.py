@@ -158,7 +158,7 @@ class ModelAbsences:
         self.holders.clear()
         self.ends.clear()
         self.words.clear()
-        self.claims_end = now + self.grace if self.grace and self.model.records() else 0.0
+        self.claims_end = now + self.grace if self.grace and self.model.live else 0.0
         for known in self.model.live:
             known.left = self.grace > 0
 

@@ -111,7 +111,8 @@ class PolicyJob(ModelJob):
     """
     The same with its whole life, and what is known of it when that is over.
 
-    @ivar expires: when it ends unless it has begun, 0.0 for never.
+    @ivar expires: when it ends unless it has begun, 0.0 for never; C{kept_expires}: the same, as the store has
+        it.
     @ivar beyond: whether anything is known of it that no classic job has.
     @ivar sent: what its worker has sent; C{missed} if not all of it was kept.
     @ivar ended: when it did, and C{brought} what is kept of that; C{until} when. C{kept_end}: both, as
@@ -123,6 +124,7 @@ class PolicyJob(ModelJob):
 
     settings: Settings = field(default_factory=dict)
     expires: float = 0.0
+    kept_expires: float = 0.0
     beyond: bool = False
     counts: Counter[str] = field(default_factory=Counter)
     attempts: list[Attempt] = field(default_factory=list)

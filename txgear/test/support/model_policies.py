@@ -215,11 +215,30 @@ class PolicyModel(BrokerModel):
             self.appoint(known, due)
         elif begins > now or 0 < known.expires <= now:
             known.state = DELAYED
+            known.loaded = known.loaded and not (known.stored and known.size)
         else:
             self.enqueue(known)
             return
         if (soonest := min(begins or inf, known.expires or inf)) < inf:
             self.schedule(known, soonest)
+
+    def store(self, known: ModelJob, due: float) -> None:
+        super().store(known, due)
+        self.keep_expiry(known)
+
+    def note(self, known: ModelJob, due: float = 0.0) -> None:
+        super().note(known, due)
+        self.keep_expiry(known)
+
+    def keep_expiry(self, known: ModelJob) -> None:
+        """The store has when it expires, if that comes before its time."""
+        assert isinstance(known, PolicyJob)
+        expires = self.wall(known.expires)
+        known.kept_expires = 0.0 if 0.0 < known.kept_due <= expires else expires
+
+    def expires_now(self, known: ModelJob, now: float) -> bool:
+        assert isinstance(known, PolicyJob)
+        return 0.0 < known.expires <= now
 
     def wait_again(self, known: ModelJob) -> None:
         assert isinstance(known, PolicyJob)
@@ -419,11 +438,17 @@ class PolicyModel(BrokerModel):
         else:
             known.brought, known.data_size = data + said, len(data)
         known.state, known.ended, known.until, known.clients = outcome, self.now, self.now + keep, []
+        self.put_last_of_all(known)
         self.schedule(known, known.until)
         self.note_end(known)
         self.remember(known)
         if bounds is not None and known.counted:
             self.make_room(known, bounds)
+
+    def put_last_of_all(self, known: PolicyJob) -> None:
+        """The store has them in the order of their ends."""
+        if self.durable:
+            self.put_last(known)
 
     def note_end(self, known: PolicyJob) -> None:
         known.kept_end = self.wall(known.ended), self.wall(known.until)
@@ -497,6 +522,7 @@ class PolicyModel(BrokerModel):
     def set_aside(self, known: PolicyJob, review: str | None) -> None:
         """In a review, or in none any more."""
         known.review = review
+        self.put_last_of_all(known)
         self.shelve(known)
         self.note_end(known)
 
@@ -539,6 +565,7 @@ class PolicyModel(BrokerModel):
         if not self.has_room_among_dead(function, 1, known.size):
             return QueueError
         self.past.remove(known)
+        self.put_last_of_all(known)
         self.rename_dead(known, function)
         self.remember(known)
         self.schedule(known, known.until)
@@ -722,11 +749,13 @@ class PolicyModel(BrokerModel):
         self.full.clear()
         past = sorted((known for known in self.past if known.stored), key=lambda known: known.place)
         self.past = []
-        for known in sorted(past, key=lambda known: known.ended):
+        for known in past:
             known.loaded = not known.size
             # That another had its name when it was queued again is known to no store.
             known.key = known.first_key
+            counted = known.counted
             self.remember(known)
+            known.counted = counted
         taken = set()
         self.jobs.sort(key=lambda known: known.place)
         for known in self.jobs:
@@ -735,7 +764,10 @@ class PolicyModel(BrokerModel):
                 taken.add(known.key)
                 known.expires, known.watchers, known.sent, known.missed = 0.0, [], [], False
                 known.beyond = bool(known.settings or known.attempts)
-                self.limit_wait(known)
+                if known.kept_expires:
+                    known.expires, known.beyond = known.kept_expires, True
+                else:
+                    self.limit_wait(known)
         super().restart(now)
         for known in sorted(past, key=lambda known: known.place):
             self.schedule(known, known.until)
