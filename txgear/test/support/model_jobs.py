@@ -111,8 +111,7 @@ class PolicyJob(ModelJob):
     """
     The same with its whole life, and what is known of it when that is over.
 
-    @ivar expires: when it ends unless it has begun, 0.0 for never; C{kept_expires}: the same, as the store has
-        it.
+    @ivar expires: when it ends unless it has begun, 0.0 for never; as the store has it: C{kept_expires}.
     @ivar beyond: whether anything is known of it that no classic job has.
     @ivar sent: what its worker has sent; C{missed} if not all of it was kept.
     @ivar ended: when it did, and C{brought} what is kept of that; C{until} when. C{kept_end}: both, as
