@@ -191,16 +191,19 @@ class Lifecycle:
         due, begins = self._starts.pop(job, (0.0, 0.0))
         self.make_ready(job, due, begins, now)
 
-    def drop(self, job: Job, now: float) -> None:
+    def drop(self, job: Job, same: Job, now: float) -> None:
         """
         A job on its way to the store was none of its own, but the same as another: it is as if it had never
         been there. Nobody waits for it any more; who looks at it sees it cancelled.
+
+        @param same: the other, whose handle it has from now on.
         """
         self._dispatcher.leave(job, now)
         self._starts.pop(job, None)
         job.state = TO_ENDED[CANCELLED][job.state]
         self._table.remove(job)
         job.reply, job.workload = None, b""
+        job.kept_handle = same.handle
         if (history := job.history) is not None:
             history.notify(CANCELLED, b"", b"", complete=True)
 

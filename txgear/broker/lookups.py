@@ -12,7 +12,8 @@ noticed when it does. After the second the submit is a new job, as if it had com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from txgear.broker.counts import word_of
@@ -187,6 +188,10 @@ class Lookups:
         if schedule is not None:
             lookup.schedules.append(schedule)
 
+    def afterwards(self, job: Job, then: Callable[[float], None]) -> None:
+        """Have something done once it is known what a job is of which the store is asked."""
+        self._asked[job].waiting.append(then)
+
     def note(self, schedule: Schedule, number: int) -> None:
         """
         Remember that a schedule has run.
@@ -277,7 +282,7 @@ class Lookups:
         reply = self._over(job, lookup)
         others = self._others(lookup, found, now)
         clients = [client for client in job.clients if client not in others]
-        self._lifecycle.drop(job, now)
+        self._lifecycle.drop(job, found, now)
         if next(iter(lookup.peers), None) not in others:
             # The others were counted when they came.
             found.function.counts.joined += 1
@@ -326,22 +331,34 @@ class Lookups:
         job = table.uniques.find(function, unique) or ended.names.find(function, unique)
         return None if job is None or (wanted is not None and not wanted(job)) else job
 
-    def load(self, key: Key, then: Then, now: float) -> None:
+    def lacks(self, keys: Iterable[Key]) -> bool:
+        """Whether L{load} would ask the store, or wait for it."""
+        return any(self.may_hide(key) or self._lookup(key) is not None for key in keys)
+
+    def load(self, keys: Collection[Key], then: Then, now: float) -> None:
         """
-        Have all jobs in memory that this is the key of, whether or not they have ended; do something then.
+        Have all jobs in memory that have one of these keys, whether or not they have ended; do something
+        then.
 
         @param then: as with L{Stock.load}. It is called at once where nothing of the kind can be in the store
             only.
         """
-        for job in self._table.uniques.named(key):
-            if (lookup := self._asked.get(job)) is not None:
+        for key in keys:
+            if (lookup := self._lookup(key)) is not None:
                 # It may be another by then.
-                lookup.waiting.append(lambda later: self.load(key, then, later))
+                lookup.waiting.append(partial(self.load, keys, then))
                 return
-        if self.may_hide(key):
-            self._stock.load(ByKey((key,)), then, now)
+        if hidden := [key for key in keys if self.may_hide(key)]:
+            self._stock.load(ByKey(hidden), then, now)
         else:
             then(True, now)
+
+    def _lookup(self, key: Key) -> Lookup | None:
+        """What is asked of a job with this key."""
+        if not self._asked:
+            return None
+        jobs = self._table.uniques.named(key)
+        return next((self._asked[job] for job in jobs if job in self._asked), None)
 
     def check(self) -> None:
         """

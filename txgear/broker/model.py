@@ -120,7 +120,8 @@ class Job:
     One piece of work. A server may hold a million of them, hence the slots.
 
     @ivar naming: what its handle looks like, with C{%d} for the number.
-    @ivar kept_handle: its handle, made once, while it runs and is needed often; empty otherwise.
+    @ivar kept_handle: its handle, made once, while it runs and is needed often; that of another, where it was
+        found to be the same; empty otherwise.
     @ivar number: its place in the order in which the server took jobs; no other job ever has it.
     @ivar place: its turn among the jobs of its function and priority: its
         number, or a later one once it was put behind the others.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from txgear.broker.counts import UNREADABLE
 from txgear.broker.expiry import set_expiry
+from txgear.broker.gone import Gone
 from txgear.broker.history import History, owned_by, owner_of
 from txgear.broker.model import Job
 from txgear.broker.ports import Asking
@@ -83,6 +84,7 @@ class Stock:
         "_archive",
         "_dispatcher",
         "_functions",
+        "_gone",
         "_journal",
         "_kept",
         "_pager",
@@ -120,6 +122,7 @@ class Stock:
         self._waiting: dict[tuple[Function, Tenant | None], int] = {}
         self.restored = 0
         self.wakings = Wakings(self, timers)
+        self._gone = Gone()
         # Jobs that somebody may need in this turn.
         self._kept: list[Job] = []
         self.met: Callable[[Job, Job, float], None]
@@ -349,6 +352,9 @@ class Stock:
         # In a lane only the last one can become a row.
         for job in sorted(loaded, key=_place, reverse=True):
             self.settle(job, now)
+        self._advance_all(loaded, now)
+
+    def _advance_all(self, loaded: Iterable[Job], now: float) -> None:
         # What is empty, or first, has its turn.
         lanes = {(job.function, job.priority, job.tenant): job for job in loaded if job.state == PAGED}
         for job in lanes.values():
@@ -390,7 +396,9 @@ class Stock:
 
     def keep(self, jobs: Iterable[Job], now: float) -> None:
         """These stay in memory for the rest of this turn, whether or not anybody waits for them."""
-        self._kept += jobs
+        for job in jobs:
+            self.hold(job)
+            self._kept.append(job)
         if self._kept:
             self._timers.call_at(now)
 
@@ -398,7 +406,9 @@ class Stock:
         """Another turn has begun."""
         if self._kept:
             kept, self._kept = self._kept, []
-            self._settle_all(kept, now)
+            for job in sorted(kept, key=_place, reverse=True):
+                self.release(job, now)
+            self._advance_all(kept, now)
 
     def peek(self, question: Question, look: Look) -> None:
         """
@@ -438,10 +448,17 @@ class Stock:
         memory that there can be.
         """
         rows = self._rows_of(handles)
-        if rows:
-            self.load(ByNumber(rows), then, now)
-        else:
+        if not rows:
             then(True, now)
+            return
+        live, ended, gone = self._table.jobs, self._archive.jobs, self._gone
+
+        def done(answered: bool, later: float) -> None:
+            if answered:
+                gone.update(number for number in rows if number not in live and number not in ended)
+            then(answered, later)
+
+        self.load(ByNumber(rows), done, now)
 
     def lacks(self, handles: Iterable[bytes]) -> bool:
         """Whether L{load_handles} would ask the store."""
@@ -457,7 +474,9 @@ class Stock:
     def _may_be_row(self, number: int) -> bool:
         if not 0 < number <= self._table.last_number:
             return False
-        return number not in self._table.jobs and number not in self._archive.jobs
+        if number in self._table.jobs or number in self._archive.jobs:
+            return False
+        return number not in self._gone
 
     def _is_row(self, record: JobRecord) -> bool:
         """Whether what was read of a job is what there is of it."""

@@ -6,12 +6,15 @@ Each is called with the connection that it came by, and with the arguments of it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
+from functools import partial
 from typing import Any, Final
 
 from txgear.broker.model import Job, Reply
 from txgear.broker.rights import seen_by, sees
 from txgear.broker.states import DONE, RUNNING
+from txgear.broker.stock import Then
 from txgear.errors import ArgumentTooLarge
 from txgear.protocol import sched
 from txgear.protocol.constants import (
@@ -112,28 +115,47 @@ def _reduce_background(
 
 def _get_status(connection: GearConnection, handle: bytes) -> None:
     handle = handle.removesuffix(b"\0")
-    broker, peer, outbox = connection.broker, connection.peer, connection.server.outbox
+    broker, peer = connection.broker, connection.peer
 
     def answer() -> Packet:
         return STATUS_RES, handle, *_status_columns(sees(peer, broker.table.by_handle(handle)))
 
-    if not broker.stock.lacks((handle,)):
+    if broker.stock.lacks((handle,)):
+        _answer_later(connection, partial(broker.stock.load_handles, (handle,)), answer)
+    else:
         connection.send(peer, *answer())
-        return
-    reply = Reply(len(handle))
-    outbox.hold(peer, reply, broker.persistence.crowded)
-
-    def then(answered: bool, now: float) -> None:
-        outbox.release(reply, *(answer() if answered else NOT_READ))
-
-    broker.stock.load_handles((handle,), then, connection.now)
 
 
 def _get_status_unique(connection: GearConnection, unique: bytes) -> None:
     unique = unique.removesuffix(b"\0")
-    job = connection.broker.table.by_unique(unique, seen_by(connection.peer))
-    clients = b"%d" % len(job.clients) if job is not None else b"0"
-    connection.send(connection.peer, STATUS_RES_UNIQUE, unique, *_status_columns(job), clients)
+    broker, peer = connection.broker, connection.peer
+
+    def answer() -> Packet:
+        job = broker.table.by_unique(unique, seen_by(peer))
+        clients = b"%d" % len(job.clients) if job is not None else b"0"
+        return STATUS_RES_UNIQUE, unique, *_status_columns(job), clients
+
+    if unique and broker.lookups.lacks((unique,)):
+        _answer_later(connection, partial(broker.lookups.load, (unique,)), answer)
+    else:
+        connection.send(peer, *answer())
+
+
+def _answer_later(
+    connection: GearConnection, load: Callable[[Then, float], None], answer: Callable[[], Packet]
+) -> None:
+    """
+    Answer when what is asked for is in memory; the answer keeps its place.
+
+    @param load: has that in memory; not at once.
+    """
+    outbox, reply = connection.server.outbox, Reply(0)
+    outbox.hold(connection.peer, reply, connection.broker.persistence.crowded)
+
+    def then(answered: bool, now: float) -> None:
+        outbox.release(reply, *(answer() if answered else NOT_READ))
+
+    load(then, connection.now)
 
 
 def _warn_of_rare_date(connection: GearConnection, function: bytes, due: float) -> None:

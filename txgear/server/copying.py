@@ -63,7 +63,8 @@ def copy(server: JobServer, peer: Peer, original: Job, wanted: NewCopy, workload
     two shows the other from then on. What the peer may do is looked at once more, as time may have passed.
 
     @param workload: what L{read_workload} has found.
-    @return: the job, and whether it was there before, by its unique: then it is no copy.
+    @return: the job, and whether it was there before, by its unique: then it is no copy. Where the store is
+        asked for that first, the answer to the submit says it.
     @raise AccessDenied: the peer may not read the original, or not submit to the function.
     @raise ServerError: the original is not known any more, or the job is not taken.
     """
@@ -90,5 +91,14 @@ def copy(server: JobServer, peer: Peer, original: Job, wanted: NewCopy, workload
     )
     if job.number <= before:
         return job, True
-    broker.operations.link_copy(original, job)
+
+    def link(later: float) -> None:
+        if not job.ended:
+            broker.operations.link_copy(original, job)
+
+    if job.reply is not None and job.reply.asked:
+        # What is there already is no copy.
+        broker.lookups.afterwards(job, link)
+    else:
+        link(0.0)
     return job, False

@@ -21,6 +21,7 @@ from txgear.broker.load import load
 from txgear.broker.model import Job, Peer
 from txgear.broker.rights import READ, check, knows, seen_by
 from txgear.broker.states import DEAD, STATE_NAMES
+from txgear.broker.stock import Then
 from txgear.errors import AccessDenied, ArgumentTooLarge, InvalidArgument, PolicyError
 from txgear.policies import FORMER_NAMES, former_names
 from txgear.protocol.constants import (
@@ -244,20 +245,40 @@ class Extension:
             watched[1](self._server.seconds())
         broker = self._broker
         self._loading.pop(token, None)
-        if not handle:
-            job = broker.named(function, unique, seen_by(self._peer))
-            self._answer_for(token, handle, wait, job)
-        elif not broker.stock.lacks((handle,)):
-            job = broker.table.by_handle(handle) or broker.archive.by_handle(handle)
-            self._answer_for(token, handle, wait, job)
+        if handle:
+            find = partial(self._find, handle)
+            lacks = broker.stock.lacks((handle,))
+            load = partial(broker.stock.load_handles, (handle,))
+        else:
+            find = partial(broker.named, function, unique, seen_by(self._peer))
+            lacks = broker.lookups.lacks((unique,))
+            load = partial(broker.lookups.load, (unique,))
+        if not lacks:
+            self._answer_for(token, handle, wait, find())
         elif self.waits >= MOST_PENDING:
             self._refuse(token, handle, _TOO_MANY)
         else:
-            self._load_job(token, handle, wait)
+            self._load_job(token, handle, wait, load, find)
 
-    def _load_job(self, token: bytes, handle: bytes, wait: bytes) -> None:
-        """Answer a request for a job when that is in memory."""
-        broker, request = self._broker, object()
+    def _find(self, handle: bytes) -> Job | None:
+        broker = self._broker
+        return broker.table.by_handle(handle) or broker.archive.by_handle(handle)
+
+    def _load_job(
+        self,
+        token: bytes,
+        handle: bytes,
+        wait: bytes,
+        load: Callable[[Then, float], None],
+        find: Callable[[], Job | None],
+    ) -> None:
+        """
+        Answer a request for a job when that is in memory.
+
+        @param load: has it there.
+        @param find: finds it then.
+        """
+        request = object()
         self._loading[token] = request
 
         def then(answered: bool, now: float) -> None:
@@ -265,12 +286,11 @@ class Extension:
                 return
             del self._loading[token]
             if answered:
-                job = broker.table.by_handle(handle) or broker.archive.by_handle(handle)
-                self._answer_for(token, handle, wait, job)
+                self._answer_for(token, handle, wait, find())
             else:
                 self._refuse(token, handle, "The store does not answer")
 
-        broker.stock.load_handles((handle,), then, self._server.seconds())
+        load(then, self._server.seconds())
 
     def _answer_for(self, token: bytes, handle: bytes, wait: bytes, job: Job | None) -> None:
         """Answer a request for a job, or have it wait."""

@@ -173,6 +173,7 @@ class JobServer:
             self.end_turn,
             lambda: self.audit,
         )
+        self.broker.lookups.denied = self.guard.denied
         if journal is not None:
             journal.begin(
                 self.broker.store_events,
@@ -319,8 +320,8 @@ class JobServer:
         if reply is None or self.journal is None:
             self.outbox.send(peer, JOB_CREATED, job.handle)
         else:
-            crowded = self.journal.crowded or self.journal.pending_bytes > self.settings.queue_memory
-            self.outbox.hold(peer, reply, crowded)
+            pending = self.journal.pending_bytes + (self.broker.lookups.bytes if reply.asked else 0)
+            self.outbox.hold(peer, reply, self.journal.crowded or pending > self.settings.queue_memory)
         if not background and job.ended:
             self.broker.repeat(peer, job)
 

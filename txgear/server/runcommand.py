@@ -34,6 +34,14 @@ class ScheduledJob(NamedTuple):
     job: Job
     joined: bool
 
+    def answered(self, handle: bytes) -> ScheduledJob:
+        """
+        The same, as the answer to the submit says.
+
+        @param handle: of the job that it is: the store may have had that before.
+        """
+        return self._replace(joined=self.joined or handle != self.job.naming % self.job.number)
+
     @property
     def words(self) -> str:
         """What has come of it, as a sentence."""
@@ -118,6 +126,7 @@ class _Answer:
         server, asker, found = self._server, self._asker, self._found
         kind, *arguments = packets[0]
         if kind == JOB_CREATED:
+            found = found.answered(bytes(arguments[0]))
             said = textlines.ok(text(found.job.handle))
             server.audit.record(SUBMIT, DONE, asker, **about(found))
             log_line(server, asker, b"run schedule " + shown_word(found.schedule), said)

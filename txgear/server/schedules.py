@@ -356,6 +356,10 @@ class Scheduler:
         del self._submitted[name]
         if reply.packet[0] == JOB_CREATED:
             self._marks[name] = at
+            run, handle = self._runs.get(name), bytes(reply.packet[1])
+            if run is not None and run.at == at and run.handle != handle:
+                # The store had it already.
+                self._runs[name] = run._replace(handle=handle, joined=True)
         else:
             self.take_back(name, at)
             # The store may have the refused one's, if it took the job too late.

@@ -5,7 +5,8 @@ answered; pages of lists have all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
+from functools import partial
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -13,6 +14,7 @@ from twisted.internet.defer import Deferred
 from txgear.broker import listing, loading
 from txgear.broker.model import Job, Peer
 from txgear.broker.search import BOUNDS, Bounds, Search
+from txgear.broker.stock import Then
 from txgear.server.jobserver import JobServer
 from txgear.web.answers import Problem
 from txgear.web.request import WebRequest
@@ -36,7 +38,23 @@ def when_loaded(request: WebRequest, handles: Iterable[bytes], do: Callable[[], 
         fails where it does not answer.
     @raise Problem: that is known at once.
     """
-    server, broker, words = request.server, request.server.broker, list(handles)
+    broker, words = request.server.broker, list(handles)
+
+    def load(then: Then, now: float) -> None:
+        loading.load(broker, request.peer, words, then, now)
+
+    return _when(request, load, lambda: while_held(request, loading.named(broker, words), do))
+
+
+def when_named(request: WebRequest, uniques: Collection[bytes], do: Callable[[], Any]) -> Any:
+    """
+    The same for jobs that have one of these uniques; they stay in memory until C{do} returns.
+    """
+    return _when(request, partial(request.server.broker.lookups.load, uniques), do)
+
+
+def _when(request: WebRequest, load: Callable[[Then, float], None], do: Callable[[], Any]) -> Any:
+    server = request.server
     done: Deferred[Any] | None = None
     at_once: list[bool] = []
 
@@ -50,13 +68,13 @@ def when_loaded(request: WebRequest, handles: Iterable[bytes], do: Callable[[], 
             done.errback(not_read())
         server.end_turn()
 
-    loading.load(broker, request.peer, words, then, request.now)
+    load(then, request.now)
     if at_once == [False]:
         raise not_read()
     if at_once:
-        return while_held(request, loading.named(broker, words), do)
+        return do()
     done = Deferred()
-    return done.addCallback(lambda nothing: while_held(request, loading.named(broker, words), do))
+    return done.addCallback(lambda nothing: do())
 
 
 def while_held(request: WebRequest, jobs: Iterable[Job], do: Callable[[], Any]) -> Any:

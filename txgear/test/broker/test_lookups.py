@@ -39,9 +39,11 @@ class LookupTestCase(DurableBrokerTestCase):
         @return: its number.
         """
         if function not in self.broker.functions.by_name or not self.broker.functions.get(function).total:
-            # The first of a lane is in memory.
-            self.fixture.submit(None, function)
-        job = self.fixture.submit(None, function, unique, **rest)
+            # The first of a lane is in memory, and so is the first behind that.
+            for _ in range(2):
+                self.fixture.submit(None, function, workload=b"work")
+                self.fixture.commit()
+        job = self.fixture.submit(None, function, unique, **{"workload": b"work", **rest})
         # One of another function may have the same name.
         self.fixture.answer()
         self.fixture.commit()
@@ -110,7 +112,7 @@ class FoundTests(LookupTestCase):
         self.assertIn(number, self.broker.table.jobs)
         self.fixture.pass_time(0)
         self.assertNotIn(number, self.broker.table.jobs)
-        self.assertEqual(len(self.broker.table), 2)
+        self.assertEqual(len(self.broker.table), 3)
 
     def test_a_foreground_submit_waits_for_it(self) -> None:
         number = self.row()
@@ -121,8 +123,12 @@ class FoundTests(LookupTestCase):
         self.fixture.pass_time(0)
         self.assertIs(self.held(number), found)
         worker = self.fixture.worker(b"f")
-        for job in self.fixture.grab_all(worker):
-            self.complete(worker, job, b"done")
+        while not found.ended:
+            self.fixture.answer()
+            if self.journal.loading:
+                self.fixture.read()
+            for job in self.fixture.grab_all(worker):
+                self.complete(worker, job, b"done")
         self.assertIn((WORK_COMPLETE, b"H:test:%d" % number, b"done"), self.fixture.heard(self.client))
 
     def test_all_who_join_meanwhile(self) -> None:
@@ -195,7 +201,7 @@ class FoundTests(LookupTestCase):
         _, reply = self.asked(None)
         self.answer()
         self.assertEqual(reply.packet, self.created(number))
-        self.assertEqual(len(self.broker.table), 2)
+        self.assertEqual(len(self.broker.table), 3)
 
     def test_so_has_a_quota(self) -> None:
         owner = self.fixture.tenant("amy")
@@ -311,7 +317,7 @@ class DoneTests(LookupTestCase):
             found.extend(self.broker.named(function, b"u") for function in (b"", b"f", b"g"))
             found.append(self.broker.named(b"f", b"u", lambda job: False))
 
-        self.broker.lookups.load(b"u", then, self.fixture.now)
+        self.broker.lookups.load((b"u",), then, self.fixture.now)
         self.answer()
         self.assertEqual([job and job.number for job in found], [self.number, self.number, None, None])
 
@@ -326,7 +332,7 @@ class NewTests(LookupTestCase):
         self.assertEqual((reply.packet, reply.asked, job.reply), (None, False, reply))
         self.fixture.commit()
         self.assertEqual(reply.packet, self.created(job.number))
-        self.assertEqual(self.broker.functions.get(b"f").counts.submitted, 3)
+        self.assertEqual(self.broker.functions.get(b"f").counts.submitted, 4)
         self.assertIn(job.number, [record.number for record in self.journal.kept()])
 
     def test_a_foreground_submit_is_queued(self) -> None:
@@ -408,7 +414,7 @@ class MeanwhileTests(LookupTestCase):
             self.assertIsNone(reply.packet)
             self.answer()
             self.assertEqual(reply.packet, self.created(job.number))
-        self.assertEqual(self.fixture.heard(self.client), [(WORK_FAIL, b"H:test:3")])
+        self.assertEqual(self.fixture.heard(self.client), [(WORK_FAIL, b"H:test:4")])
         self.assertEqual(self.journal.deleted, [])
 
     def test_it_is_cancelled_and_that_is_kept(self) -> None:
@@ -453,12 +459,12 @@ class MeanwhileTests(LookupTestCase):
     def test_it_is_moved(self) -> None:
         """It may be the same as one there."""
         self.row()
-        self.row(function=b"g")
+        number = self.row(function=b"g")
         job, reply = self.asked(self.client)
         self.broker.operations.move(job, b"g", self.fixture.now)
         self.assertEqual(self.journal.changes, [])
         self.answer()
-        self.assertEqual(reply.packet, self.created(4))
+        self.assertEqual(reply.packet, self.created(number))
 
     def test_it_gets_another_workload(self) -> None:
         self.mistaken()
@@ -562,7 +568,7 @@ class QuestionTests(LookupTestCase):
             self.assertTrue(ok)
             found.append(self.broker.named(b"", unique))
 
-        self.broker.lookups.load(unique, then, self.fixture.now)
+        self.broker.lookups.load((unique,), then, self.fixture.now)
         if wait:
             self.answer()
         return found
@@ -596,11 +602,33 @@ class QuestionTests(LookupTestCase):
         self.answer()
         self.assertEqual(found, [self.held(number)])
 
+    def test_what_it_is_then(self) -> None:
+        """Whoever made it may want to know."""
+        self.row()
+        for client, ended in ((None, True), (self.client, True)):
+            job, _ = self.asked(client)
+            told: list[bool] = []
+            self.broker.lookups.afterwards(job, lambda now, job=job: told.append(job.ended))  # type: ignore[misc]
+            self.assertEqual(told, [])
+            self.answer()
+            self.assertEqual(told, [ended])
+
+    def test_what_is_not_in_memory(self) -> None:
+        self.row()
+        lacks = self.broker.lookups.lacks
+        self.assertEqual([lacks(names) for names in ((), (b"v",), (b"v", b"u"))], [False, False, True])
+        self.journal.hidden.clear()
+        self.assertFalse(lacks((b"u",)))
+        self.journal.hide(b"w")
+        self.asked(None, b"w")
+        self.journal.hidden.clear()
+        self.assertEqual([lacks((b"w",)), lacks((b"v",))], [True, False])
+
     def test_which_is_never_known(self) -> None:
         self.row()
         self.asked(self.client)
         told: list[bool] = []
-        self.broker.lookups.load(b"u", lambda ok, now: told.append(ok), self.fixture.now)
+        self.broker.lookups.load((b"u",), lambda ok, now: told.append(ok), self.fixture.now)
         self.in_vain()
         self.assertEqual(told, [])
         self.in_vain()

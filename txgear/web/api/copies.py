@@ -4,6 +4,7 @@ C{POST /api/v1/jobs/{handle}/copy}: a job that is made from another.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -138,14 +139,14 @@ class Copies:
             else:
                 about = f"copy of {text(original.handle)}"
                 record(request, SUBMIT, function=job.function.name, handle=job.handle, arguments=about)
-                Replies(request).created(job, True, lambda error: told(job, joined, error))
+                Replies(request).created(job, True, partial(told, joined))
             server.end_turn()
 
-        def told(job: Job, joined: bool, error: QueueError | None) -> None:
+        def told(joined: bool, job: Job, found: bool, error: QueueError | None) -> None:
             if done.called:
                 return
             if error is None:
-                done.callback((job, joined))
+                done.callback((job, joined or found))
             else:
                 done.errback(refusals.problem(error, peer.tenant, request.now))
 

@@ -39,6 +39,8 @@ from txgear.web.request import Streamed, WebRequest
 
 ENDS: Final = frozenset((WORK_COMPLETE, WORK_EXCEPTION, WORK_FAIL))
 """The types of packets that are the last of a job."""
+Accepted = Callable[[Job, bool], Answer]
+"""Makes the answer for a job that is taken; and is told whether the store had it already."""
 OVERHEAD: Final = 200
 """Bytes that an event takes beside its own, while it waits to be read."""
 
@@ -51,7 +53,7 @@ class Foreground:
         cancel it is to wait no more.
     """
 
-    def __init__(self, request: WebRequest, accepted: Callable[[Job], Answer], wait: float | None) -> None:
+    def __init__(self, request: WebRequest, accepted: Accepted, wait: float | None) -> None:
         """
         @param accepted: makes the answer when the job goes on as a background job.
         @param wait: seconds to wait at the most; C{None} for no bound.
@@ -64,6 +66,7 @@ class Foreground:
         self._replies = Replies(request)
         self._replies.on_packet = self._packet
         self._ended = False
+        self._joined = False
         self._job: Job
 
     def begin(self, job: Job) -> None:
@@ -73,7 +76,8 @@ class Foreground:
             self._over = self._request.server.clock.callLater(self._wait, self._time_over)
         self._replies.created(job, False, self._told)
 
-    def _told(self, error: QueueError | None) -> None:
+    def _told(self, job: Job, joined: bool, error: QueueError | None) -> None:
+        self._job, self._joined = job, joined
         if error is not None:
             self._fail(refusals.problem(error, self._request.peer.tenant, self._request.now))
         else:
@@ -88,12 +92,12 @@ class Foreground:
         except QueueError as error:
             self._goes_on(error)
         else:
-            self._replies.created(self._job, True, self._goes_on)
+            self._replies.created(self._job, True, lambda job, joined, error: self._goes_on(error))
         request.server.end_turn()
 
     def _goes_on(self, error: QueueError | None) -> None:
         if error is None:
-            self._let_go(self._accepted(self._job))
+            self._let_go(self._accepted(self._job, self._joined))
         else:
             # The client still counts as one that waits, and cannot be told of an end any more.
             self._request.end_connection()
@@ -223,7 +227,7 @@ class EventAnswer(Foreground):
     several events. What a slow reader has not read yet is bounded.
     """
 
-    def __init__(self, request: WebRequest, accepted: Callable[[Job], Answer], wait: float | None) -> None:
+    def __init__(self, request: WebRequest, accepted: Accepted, wait: float | None) -> None:
         super().__init__(request, accepted, wait)
         # Events, or what makes them, that are not written yet; and what they hold in bytes.
         self._waiting: deque[bytes | Iterator[bytes]] = deque()

@@ -16,8 +16,11 @@ from txgear.web.request import WebRequest
 
 _QUEUE_ERROR: Final = QueueError.default_code.encode("ascii")
 
-Told = Callable[["QueueError | None"], None]
-"""Called once: with C{None} when a job is taken, and safe on the disk where it is to be; or with why not."""
+Told = Callable[[Job, bool, "QueueError | None"], None]
+"""
+Called once: with the job that was submitted and C{None} when it is taken, and safe on the disk where it is to
+be; or with why not. Where the store had it already as another one, that is told, and C{True}.
+"""
 
 
 class Replies:
@@ -32,7 +35,7 @@ class Replies:
         self.on_packet: Callable[[Any, list[Any]], None] = lambda kind, arguments: None
         self._request = request
         self._server = request.server
-        self._expected: deque[Told] = deque()
+        self._expected: deque[tuple[Job, Told]] = deque()
         request.on_packets = self._take
 
     def created(self, job: Job, background: bool, told: Told) -> None:
@@ -41,22 +44,31 @@ class Replies:
 
         @param background: whether it is to outlive its client.
         """
-        self._expected.append(told)
+        self._expected.append((job, told))
         self._server.created(self._request.peer, job, background)
 
     def _take(self, packets: list[Packet]) -> None:
         for index, (kind, *arguments) in enumerate(packets):
             if kind == JOB_CREATED:
-                self._expected.popleft()(None)
+                self._taken(*self._expected.popleft(), bytes(arguments[0]))
             elif kind != ERROR:
                 self.on_packet(kind, arguments)
             elif arguments[0] == _QUEUE_ERROR and self._expected:
-                self._expected.popleft()(self._refused(bytes(arguments[1])))
+                job, told = self._expected.popleft()
+                told(job, False, self._refused(bytes(arguments[1])))
             else:
                 # It is not about a job: the peer is not served any more.
                 self._request.on_packets = None
                 self._request.write_packets(packets[index:])
                 return
+
+    def _taken(self, job: Job, told: Told, handle: bytes) -> None:
+        broker = self._server.broker
+        if handle == job.naming % job.number:
+            told(job, False, None)
+        else:
+            # What is not in memory any more has the other's handle.
+            told(broker.table.by_handle(handle) or broker.archive.by_handle(handle) or job, True, None)
 
     def _refused(self, text: bytes) -> QueueError:
         """The store has not taken a job."""

@@ -24,7 +24,7 @@ from txgear.web.answers import Answer, Problem
 from txgear.web.api import outcomes
 from txgear.web.api.finding import as_sent
 from txgear.web.api.outcomes import NO_RESULT, Pending
-from txgear.web.loading import while_held
+from txgear.web.loading import when_named, while_held
 from txgear.web.payloads import PIECE, Sending
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
@@ -252,11 +252,16 @@ class Results:
         wait = wait_seconds(query.wait)
         wanted = seen_by(request.peer)
         functions = inspection.readings(query.function.encode("utf-8"))
-        for function in functions:
-            for unique in inspection.readings(query.unique.encode("utf-8")):
-                if (job := self._broker.named(function, unique, wanted)) is not None:
-                    return while_held(request, (job,), ResultWait(request, job, wait).answer)
-        raise _unknown()
+        uniques = inspection.readings(query.unique.encode("utf-8"))
+
+        def find() -> Any:
+            for function in functions:
+                for unique in uniques:
+                    if (job := self._broker.named(function, unique, wanted)) is not None:
+                        return while_held(request, (job,), ResultWait(request, job, wait).answer)
+            raise _unknown()
+
+        return when_named(request, uniques, find)
 
 
 DESCRIPTION: Final = """\

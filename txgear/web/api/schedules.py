@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import SchedulerStopped, TaskStopped
 from twisted.python.failure import Failure
 
-from txgear.broker.model import Peer
+from txgear.broker.model import Job, Peer
 from txgear.broker.rights import SETTINGS, SUBMIT, check
 from txgear.errors import QueueError
 from txgear.server import overview, runcommand
@@ -115,13 +115,14 @@ def run_at_once(request: WebRequest, name: str) -> Deferred[ScheduledJob]:
     found = runcommand.run(server, peer, word)
     done: Deferred[ScheduledJob] = Deferred()
 
-    def told(error: QueueError | None) -> None:
+    def told(job: Job, joined: bool, error: QueueError | None) -> None:
         if error is not None:
             server.scheduler.take_back(found.schedule, found.at)
             done.errback(refusals.problem(error))
         else:
-            record(request, SUBMIT, **runcommand.about(found))
-            done.callback(found)
+            answered = found.answered(job.handle)
+            record(request, SUBMIT, **runcommand.about(answered))
+            done.callback(answered)
 
     Replies(request).created(found.job, True, told)
     return done

@@ -4,7 +4,7 @@ C{POST /api/v1/functions/{name}/jobs}: one job, whose workload is the body.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 import msgspec
 from msgspec import Meta
@@ -23,6 +23,7 @@ from txgear.web.api.orders import Order, PolicyHeaders, Priority, Unique
 from txgear.web.api.replies import Replies
 from txgear.web.api.results import ResultWait, WaitSeconds, wait_seconds
 from txgear.web.events.sse import EVENT_STREAM
+from txgear.web.loading import while_held
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
 from txgear.web.web import Web
@@ -111,7 +112,7 @@ class Submits:
         if background:
             return self._background(request, job, joined, wait)
         kind = EventAnswer if events else ResultAnswer
-        answer = kind(request, lambda job: self._accepted(request, job, joined), wait)
+        answer = kind(request, lambda job, found: self._accepted(request, job, joined or found), wait)
         answer.begin(job)
         return answer.done
 
@@ -129,18 +130,20 @@ class Submits:
     def _background(
         self, request: WebRequest, job: Job, joined: bool, wait: float | None
     ) -> Deferred[Answer | None]:
-        stored: Deferred[None] = Deferred()
+        stored: Deferred[tuple[Job, bool]] = Deferred()
 
-        def told(error: QueueError | None) -> None:
+        def told(job: Job, found: bool, error: QueueError | None) -> None:
             if error is not None:
                 stored.errback(refusals.problem(error, request.peer.tenant, request.now))
             else:
-                stored.callback(None)
+                stored.callback((job, joined or found))
 
-        def answer(nothing: None) -> Answer | Deferred[Answer | None]:
+        def answer(taken: tuple[Job, bool]) -> Answer | Deferred[Answer | None]:
+            job, joined = taken
             if wait is None:
                 return self._accepted(request, job, joined)
-            return ResultWait(request, job, wait, outcomes.JOB_FAILED).answer()
+            found = ResultWait(request, job, wait, outcomes.JOB_FAILED)
+            return cast("Answer | Deferred[Answer | None]", while_held(request, (job,), found.answer))
 
         Replies(request).created(job, True, told)
         return stored.addCallback(answer)

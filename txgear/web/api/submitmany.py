@@ -145,7 +145,7 @@ class Batch:
                 self._server.guard.denied(request.peer, error)
             self._refuse(index, self._problem(error))
         else:
-            self._replies.created(job, True, partial(self._told, index, job, joined))
+            self._replies.created(job, True, partial(self._told, index, joined))
 
     def _order(self, wanted: NewJob) -> Order:
         if wanted.workload is not UNSET and wanted.base64 is not UNSET:
@@ -169,11 +169,11 @@ class Batch:
         assert problem is not None
         return problem
 
-    def _told(self, index: int, job: Job, joined: bool, error: QueueError | None) -> None:
+    def _told(self, index: int, joined: bool, job: Job, found: bool, error: QueueError | None) -> None:
         if error is not None:
             self._refuse(index, self._problem(error))
             return
-        self._put(index, Outcome(status=202, **msgspec.structs.asdict(accepted(job, joined))))
+        self._put(index, Outcome(status=202, **msgspec.structs.asdict(accepted(job, joined or found))))
 
     def _refuse(self, index: int, problem: Problem) -> None:
         if (retry := problem.headers.get("Retry-After")) is not None:

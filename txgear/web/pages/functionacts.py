@@ -4,11 +4,12 @@ What one can do on the page of a function: the acts of the API, and to submit a 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from twisted.internet.defer import Deferred
 
+from txgear.broker.model import Job
 from txgear.broker.rights import DROP, PURGE, check
 from txgear.broker.words import number, verb
 from txgear.errors import QueueError
@@ -133,17 +134,18 @@ class FunctionForms:
             job, joined = orders.submit(self._server, request.peer, order, background=True)
         except QueueError as error:
             raise refusals.problem(error, request.peer.tenant, request.now) from error
-        taken: Deferred[Any] = Deferred()
+        taken: Deferred[Done] = Deferred()
 
-        def told(error: QueueError | None) -> None:
+        def told(job: Job, found: bool, error: QueueError | None) -> None:
             if error is None:
-                taken.callback(None)
+                there = joined or found
+                words = "That was submitted before: this is the job" if there else "The job is submitted"
+                taken.callback(Done(words, job_path(job.handle)))
             else:
                 taken.errback(refusals.problem(error, request.peer.tenant, request.now))
 
         Replies(request).created(job, True, told)
-        words = "That was submitted before: this is the job" if joined else "The job is submitted"
-        return taken.addCallback(lambda nothing: Done(words, job_path(job.handle)))
+        return taken
 
 
 def _back(request: WebRequest) -> str:
