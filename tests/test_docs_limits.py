@@ -31,6 +31,7 @@ NO_LIMITS: Final = frozenset(
         "broker.diagnosisjobs.MOST_PARTIES",
         "broker.diagnosisworkers.MOST_ALIKE",
         "broker.diagnosisworkers.MOST_COMPARED",
+        "broker.gone.MOST_GONE",
         "broker.shelves.MOST_AT_ONCE",
         "broker.workforce.MOST_IN_HAND",
         "journal.askings.MOST_ASKINGS",
