@@ -392,15 +392,15 @@ MUTANTS: Final = (
     Mutant(
         "status by unique without SEE",
         "server/clientrequests.py",
-        "by_unique(unique, seen_by(connection.peer))",
+        "by_unique(unique, seen_by(peer))",
         "by_unique(unique)",
         "server.test_gear_rights",
     ),
     Mutant(
         "a result by unique without SEE",
         "server/extension.py",
-        "broker.named(function, unique, seen_by(self._peer))",
-        "broker.named(function, unique)",
+        "broker.named, function, unique, seen_by(self._peer))",
+        "broker.named, function, unique)",
         "server.test_extension_rights",
     ),
     Mutant(
@@ -2194,5 +2194,34 @@ MUTANTS: Final = (
         "        return f\"a module has started a thread as it was imported: {', '.join(others)}\"\n",
         '        return ""\n',
         "runtime.test_template",
+    ),
+    # Uniques over what is not in memory.
+    Mutant(
+        "a submit is new though the store has the job",
+        "broker/broker.py",
+        "asked = key is not None and (table.rows or function.kept) and self.lookups.may_hide(key)",
+        "asked = False",
+        "broker.test_lookups",
+    ),
+    Mutant(
+        "a row that comes into memory meanwhile is another job",
+        "broker/table.py",
+        "            if other.reply is None or not other.reply.asked:\n",
+        "            if True:\n",
+        "broker.test_lookups",
+    ),
+    Mutant(
+        "who may not know of a row joins it",
+        "broker/lookups.py",
+        "                check_join(peer, found)\n",
+        "                check_join(None, found)\n",
+        "broker.test_lookups",
+    ),
+    Mutant(
+        "a job may be new though the store does not answer",
+        "broker/lookups.py",
+        "        elif records is None:\n            self._refuse(job, lookup, self._silence(), now)\n",
+        "        elif records is None:\n            self._admit(job, lookup, now)\n",
+        "broker.test_lookups",
     ),
 )
