@@ -33,6 +33,7 @@ NO_LIMITS: Final = frozenset(
         "broker.diagnosisworkers.MOST_COMPARED",
         "broker.gone.MOST_GONE",
         "broker.shelves.MOST_AT_ONCE",
+        "broker.stock.MOST_ENDED",
         "broker.workforce.MOST_IN_HAND",
         "journal.askings.MOST_ASKINGS",
         "journal.askings.MOST_BYTES",

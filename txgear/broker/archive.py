@@ -77,6 +77,7 @@ class Archive:
     @ivar ended: the jobs.
     @ivar jobs: those of them that are in memory, by number.
     @ivar results: by number, of those whose results are in memory.
+    @ivar behind: whether some in memory are to be forgotten, and were not yet.
     @ivar load_all: has jobs in memory for a while; whoever takes rows in sets it.
     """
 
@@ -86,6 +87,7 @@ class Archive:
         "_put_last",
         "_reading_reviews",
         "_timers",
+        "behind",
         "ended",
         "jobs",
         "load_all",
@@ -109,6 +111,7 @@ class Archive:
         self._timers = timers
         self._put_last = put_last
         self._reading_reviews = False
+        self.behind = False
         self.ended = EndedJobs()
         self.jobs = self.ended.jobs
         self.results: dict[int, bytes] = {}
@@ -442,14 +445,17 @@ class Archive:
         @return: when to go on with it, by the server's time; infinite for not at all.
         """
         due = self.ended.due
-        if self._persistence.backlogged and due.next_due() <= now:
+        self.behind = due.next_due() <= now
+        if self.behind and self._persistence.backlogged:
             return now + PAUSE
         for _ in range(BATCH):
             job = due.pop_due(now)
             if job is None:
                 break
             self.forget(job)
-        return due.next_due()
+        go_on = due.next_due()
+        self.behind = go_on <= now
+        return go_on
 
     def check(self) -> None:
         """

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 NEAR_SECONDS: Final = 1.0
 """Seconds to the time of a job in which it stays in memory, whether or not there is room."""
 
+MOST_ENDED: Final = 10_000
+"""Jobs that have ended and are in memory, with which no more are wanted there before they must: 15 MB."""
+
 Then = Callable[[bool, float], None]
 """Called with whether the store has answered, and the time of the server."""
 
@@ -362,13 +365,15 @@ class Stock:
 
     @property
     def may_wake(self) -> bool:
-        """Whether anything that is not in memory may have its time."""
-        return bool(self._table.rows or self._archive.rows)
+        """Whether anything that is not in memory may have its time; first those have theirs that are."""
+        return bool(self._table.rows or self._archive.rows) and not self._archive.behind
 
     @property
     def crowded(self) -> bool:
         """Whether there is no room for more in memory."""
-        return self._pager is not None and self._pager.crowded
+        if self._pager is None:
+            return False
+        return self._pager.crowded or len(self._archive.jobs) > MOST_ENDED
 
     def wake(self, question: Waking, then: Callable[[Sequence[JobRecord] | None, float], None]) -> None:
         """

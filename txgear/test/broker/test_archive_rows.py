@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from txgear.broker.bulk import BATCH
 from txgear.broker.history import Aside
 from txgear.broker.model import Job, Peer
 from txgear.broker.records import ASIDE, DEAD, KEPT, LAST_NUMBER, NAMED, OWN, InLane, Lane
 from txgear.broker.records import DEAD as DEAD_KIND
-from txgear.broker.wakings import AHEAD
+from txgear.broker.wakings import AHEAD, PAGE
 from txgear.policies import Policies, Retention
 from txgear.test.support.broker import DurableBrokerTestCase
 
@@ -112,6 +113,29 @@ class LeavingTests(RowsTestCase):
         self.fixture.set(results=AHEAD / 2)
         self.do(1)
         self.assertEqual(len(self.broker.archive.jobs), 1)
+
+    def test_a_great_many_are_read_for_that_no_faster_than_they_are_forgotten(self) -> None:
+        self.fixture.set(retries=0, dead=600)
+        count = PAGE + BATCH
+        for job in self.fixture.store(*[b"w"] * count):
+            self.fails(self.worker, self.grabbed(self.worker, job))
+        self.write()
+        self.assertEqual(self.broker.archive.rows, count)
+        self.fixture.now += 600
+        self.broker.expire(self.fixture.now)
+        self.fixture.answer()
+        self.assertEqual(len(self.broker.archive.jobs), PAGE)
+        self.journal.backlogged = True
+        self.broker.expire(self.fixture.now)
+        self.assertEqual(len(self.broker.archive.jobs), PAGE)
+        self.journal.backlogged = False
+        while self.broker.archive.jobs:
+            self.assertEqual(self.journal.asking, [])
+            self.broker.expire(self.fixture.now)
+        self.fixture.answer()
+        self.assertEqual((len(self.broker.archive.jobs), self.broker.archive.rows), (BATCH, 0))
+        self.fixture.pass_time(1)
+        self.assertEqual((len(self.broker.archive), len(self.journal.deleted_all)), (0, count))
 
     def test_one_that_comes_back_is_what_it_was(self) -> None:
         self.fixture.set(retries=0, dead=600)
