@@ -2,11 +2,12 @@
 What an operator can see of the dead as a whole: their groups, and the reviews in which some are set aside.
 
 As L{txgear.broker.inspection}: plain values, nothing is changed, and each peer has only what it may know. Of
-a group they tell the oldest and the newest job: whoever asks has these in memory before, by L{questions}.
+a group they tell the oldest and the newest job, which are read for that where they are not in memory.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heapify, heappop
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from txgear.protocol.textlines import text
 if TYPE_CHECKING:
     from txgear.broker.broker import Broker
     from txgear.broker.model import Function, Job, Peer
-    from txgear.broker.records import Question
+    from txgear.broker.records import JobRecord
     from txgear.broker.reviews import Review
     from txgear.broker.shelves import Shelf
 
@@ -63,7 +64,7 @@ def _page(broker: Broker, peer: Peer, search: Search, bounds: Bounds) -> GroupPa
 def groups(broker: Broker, peer: Peer, search: Search, bounds: Bounds = BOUNDS) -> dict[str, Any]:
     """
     The dead that are not set aside, by function and reason; by the names of their functions, in pages. A
-    function stands on one page with all its groups, be they a few more than were asked for.
+    function stands on one page with all its groups, be they a few more than were asked for. See L{find}.
 
     @return: C{groups}, for each what L{group} returns; and C{next}, behind which it goes on, or C{None} at
         the end: a name, or what stands for a long one.
@@ -73,18 +74,43 @@ def groups(broker: Broker, peer: Peer, search: Search, bounds: Bounds = BOUNDS) 
     return {"groups": rows, "next": None if last is None else text(last)}
 
 
-def questions(broker: Broker, peer: Peer, search: Search, bounds: Bounds = BOUNDS) -> list[Question]:
-    """What L{groups} needs of the store: for L{Stock.load_all<txgear.broker.stock.Stock.load_all>}."""
-    return [question for _, _, found in _page(broker, peer, search, bounds)[0] for question in ends_of(found)]
+def find(
+    broker: Broker,
+    peer: Peer,
+    search: Search,
+    now: float,
+    then: Callable[[dict[str, Any] | None], None],
+    bounds: Bounds = BOUNDS,
+) -> None:
+    """
+    As L{groups}, wherever the dead are.
+
+    @param then: called once, at once or in a later turn, with what L{groups} returns; with C{None} if the
+        store does not answer.
+    """
+    found = [shelf for _, _, shelf in _page(broker, peer, search, bounds)[0]]
+    load_ends(
+        broker, found, lambda answered: then(groups(broker, peer, search, bounds) if answered else None), now
+    )
 
 
-def ends_of(found: Shelf) -> list[Question]:
-    """What L{ends} of a group needs of the store."""
-    return [
-        question
-        for rows in found.lanes.values()
+def load_ends(broker: Broker, found: Iterable[Shelf], then: Callable[[bool], None], now: float) -> None:
+    """
+    Have the oldest and the newest of some groups in memory.
+
+    @param then: called once, at once or in a later turn, with whether they are; only as long as that.
+    """
+    questions = [
+        (question, _pass_by)
+        for shelf in found
+        for rows in shelf.lanes.values()
         for question in (InLane(rows.lane, rows.read_to, 1), LastInLane(rows.lane))
     ]
+    broker.stock.load_all(questions, lambda answered, later: then(answered), now)
+
+
+def _pass_by(records: Sequence[JobRecord]) -> None:
+    """That they are in memory is enough."""
 
 
 def ends(found: Shelf) -> tuple[Job, Job] | None:

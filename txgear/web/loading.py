@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from twisted.internet.defer import Deferred
 
@@ -19,6 +19,8 @@ from txgear.server.jobserver import JobServer
 from txgear.web.answers import Problem
 from txgear.web.request import WebRequest
 
+T = TypeVar("T")
+
 RETRY_SECONDS: Final = 1
 
 
@@ -26,6 +28,29 @@ def not_read() -> Problem:
     """The store does not have it, or does not answer."""
     retry = {"Retry-After": str(RETRY_SECONDS)}
     return Problem(503, "not_read", "The store does not have it, or does not answer", headers=retry)
+
+
+def when_made(server: JobServer, make: Callable[[Callable[[T], None]], None]) -> Deferred[T]:
+    """
+    Something that may be made of jobs that are not in memory.
+
+    @param make: calls what it is given with it, once, at once or in a later turn.
+    @return: fires with it; has fired where nothing had to be read.
+    """
+    made: Deferred[T] = Deferred()
+    asked = False
+
+    def then(result: T) -> None:
+        made.callback(result)
+        if asked:
+            server.end_turn()
+
+    make(then)
+    if not made.called:
+        # Nobody else has the journal look at what is wanted: a look is no turn of any peer.
+        asked = True
+        server.end_turn()
+    return made
 
 
 def when_loaded(request: WebRequest, handles: Iterable[bytes], do: Callable[[], Any]) -> Any:

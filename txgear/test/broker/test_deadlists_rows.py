@@ -35,20 +35,16 @@ class StoredGroupsTests(DurableBrokerTestCase):
         self.assertEqual(self.broker.archive.jobs, {})
         return job.handle.decode()
 
-    def groups(self, *told: str) -> list[tuple[Any, ...]]:
-        found = deadlists.groups(self.broker, self.peer, Search())["groups"]
-        return [tuple(row[name] for name in told) for row in found]
+    def told(self, page: dict[str, Any] | None, *told: str) -> list[tuple[Any, ...]]:
+        assert page is not None
+        return [tuple(row[name] for name in told) for row in page["groups"]]
 
-    def load(self, *told: str) -> list[tuple[Any, ...]]:
-        """What is told when what it needs is in memory."""
-        said: list[tuple[Any, ...]] = []
-        questions = deadlists.questions(self.broker, self.peer, Search())
-        self.broker.stock.load_all(
-            [(question, lambda records: None) for question in questions],
-            lambda answered, now: said.extend(self.groups(*told)),
-            self.fixture.now,
-        )
-        self.fixture.answer()
+    def groups(self, *told: str) -> list[tuple[Any, ...]]:
+        return self.told(deadlists.groups(self.broker, self.peer, Search()), *told)
+
+    def find(self) -> list[dict[str, Any] | None]:
+        said: list[dict[str, Any] | None] = []
+        deadlists.find(self.broker, self.peer, Search(), self.fixture.now, said.append)
         return said
 
     def test_they_are_counted(self) -> None:
@@ -61,8 +57,12 @@ class StoredGroupsTests(DurableBrokerTestCase):
         """On whosever account they are."""
         handles = [self.die(b"%d" % number, tenant) for number, tenant in enumerate(("", "b", "a", "", "a"))]
         other = self.die(b"of another", function=b"g")
+        said = self.find()
+        self.assertEqual(said, [])
+        self.fixture.answer()
+        (page,) = said
         self.assertEqual(
-            self.load("jobs", "oldest", "newest", "handle", "text"),
+            self.told(page, "jobs", "oldest", "newest", "handle", "text"),
             [
                 (5, "1970-01-01T00:16:41.000Z", "1970-01-01T00:16:45.000Z", handles[4], "4"),
                 (1, "1970-01-01T00:16:46.000Z", "1970-01-01T00:16:46.000Z", other, "of another"),
@@ -73,5 +73,12 @@ class StoredGroupsTests(DurableBrokerTestCase):
     def test_nothing_is_asked_for_what_is_in_memory(self) -> None:
         handle = self.die()
         self.fixture.recall()
-        self.assertEqual(deadlists.questions(self.broker, self.peer, Search()), [])
-        self.assertEqual(self.groups("handle"), [(handle,)])
+        (page,) = self.find()
+        self.assertEqual(self.told(page, "handle"), [(handle,)])
+
+    def test_a_store_that_does_not_answer(self) -> None:
+        self.die()
+        said = self.find()
+        for _ in range(2):
+            self.journal.asking.pop().done(None, {}, self.fixture.now)
+        self.assertEqual(said, [None])

@@ -5,10 +5,12 @@ looked at one by one.
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
+from twisted.internet.defer import Deferred
 
 from txgear.broker import deadlists
 from txgear.broker.reviews import MOST_REVIEWED
@@ -31,6 +33,7 @@ from txgear.web.api.models import (
     words_of,
 )
 from txgear.web.api.tasks import Task, begun
+from txgear.web.loading import not_read, when_made
 from txgear.web.request import WebRequest
 from txgear.web.routes import Operation, Route
 from txgear.web.web import Web
@@ -150,9 +153,17 @@ class DeadSet:
         self._server = web.server
         self._broker = web.server.broker
 
-    def groups(self, request: WebRequest) -> Answer:
+    def groups(self, request: WebRequest) -> Deferred[Answer]:
         """How many have died of what."""
-        return Answer(deadlists.groups(self._broker, request.peer, search_of(request.query(GroupPage))))
+        search = search_of(request.query(GroupPage))
+
+        def answer(page: dict[str, Any] | None) -> Answer:
+            if page is None:
+                raise not_read()
+            return Answer(page)
+
+        find = partial(deadlists.find, self._broker, request.peer, search, request.now)
+        return when_made(self._server, find).addCallback(answer)
 
     def begin(self, request: WebRequest) -> Answer:
         """Set some aside."""

@@ -5,21 +5,24 @@ for.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from functools import partial
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
+from twisted.internet.defer import Deferred
 
 from txgear.broker import deadlists
 from txgear.broker.deadgroups import DEAD_REASONS
 from txgear.broker.model import Function, Peer
 from txgear.broker.rights import FORGET, MOVE, REQUEUE, REVIEW
 from txgear.broker.search import Search
+from txgear.broker.shelves import Shelf
 from txgear.server.turns import Steps
 from txgear.web.answers import Answer
 from txgear.web.api.models import After
+from txgear.web.loading import when_made
 from txgear.web.pages import bulk, filters
 from txgear.web.pages.board import part_id
 from txgear.web.pages.bulk import Wish
@@ -117,6 +120,14 @@ class DeadJobs(JobList):
         return part
 
 
+def _stamp(function: Function, group: Shelf) -> object:
+    """Changes when another job of a group is its first or its last one, or there are more or fewer."""
+    ends = None if group.rows else deadlists.ends(group)
+    numbers = ends and [job.number for job in ends]
+    counts = function.counts
+    return group.count, counts.failures, counts.requeued, numbers
+
+
 class DeadView(DeadJobs):
     """The whole dead set."""
 
@@ -124,6 +135,9 @@ class DeadView(DeadJobs):
 
     def __init__(self, pages: Pages, peer: Peer, request: WebRequest) -> None:
         self._query = query = request.query(DeadQuery)
+        # Of groups that are shown: when that was looked at, what is told of them, and when the first and the
+        # last died.
+        self._groups: dict[tuple[Function, str], tuple[object, dict[str, Any], tuple[float, float]]] = {}
         super().__init__(pages, peer, "Dead set", query.words(), query.after)
 
     def address(self, after: int | None = None) -> str:
@@ -149,7 +163,7 @@ class DeadView(DeadJobs):
         self.arrange("rows", [self.put_row(row, {}) for row in self.rows])
         self.put_rest()
 
-    def _look_at_groups(self) -> Generator[None, None, object]:
+    def _look_at_groups(self) -> Generator[Deferred[None] | None, None, object]:
         """
         Show the groups that the filter is for.
 
@@ -168,11 +182,12 @@ class DeadView(DeadJobs):
                     found.append((-jobs.count, function.name, reason, function))
             if len(found) >= seen:
                 seen += AT_ONCE
-                yield
-        ids = []
-        for _, _, reason, function in nsmallest(MOST_GROUPS, found):
-            if reason in there.of(function):
-                ids.append(self._put_group(function, reason))
+                yield None
+        chosen = [each[2:] for each in nsmallest(MOST_GROUPS, found)]
+        yield from self._read_groups(chosen)
+        ids = [
+            self._put_group(function, reason) for reason, function in chosen if reason in there.of(function)
+        ]
         self.arrange("groups", ids)
         left = len(found) - len(ids)
         self.put(
@@ -190,20 +205,54 @@ class DeadView(DeadJobs):
             (count, name, reason, function.counts.requeued) for count, name, reason, function in found
         ], sizes
 
+    def _read_groups(self, chosen: list[tuple[str, Function]]) -> Steps:
+        """Read what is told of groups, where it is not known and not in memory."""
+        there = self.broker.archive.ended.groups
+        wanted: list[tuple[str, Function, Shelf]] = []
+        for reason, function in chosen:
+            group = there.of(function).get(reason)
+            known = self._groups.get((function, reason))
+            if group is not None and (known is None or known[0] != _stamp(function, group)):
+                wanted.append((reason, function, group))
+        current = {(function, reason) for reason, function in chosen}
+        self._groups = {key: known for key, known in self._groups.items() if key in current}
+        if not wanted:
+            return
+
+        def look(answered: bool) -> None:
+            for reason, function, group in wanted:
+                row = deadlists.group(self.broker, self.peer, function, reason, group)
+                ends = deadlists.ends(group)
+                since = (0.0, 0.0) if ends is None else (ends[0].since, ends[1].since)
+                # What was not answered is asked for again.
+                stamp = _stamp(function, group) if answered else None
+                self._groups[function, reason] = stamp, row, since
+
+        def load(then: Callable[[bool], None]) -> None:
+            def read(answered: bool) -> None:
+                look(answered)
+                then(answered)
+
+            groups = [group for _, _, group in wanted]
+            deadlists.load_ends(self.broker, groups, read, self.server.seconds())
+
+        made = when_made(self.server, load)
+        if not made.called:
+            yield made.addCallback(lambda answered: None)
+
     def _put_group(self, function: Function, reason: str) -> str:
-        jobs = self.broker.archive.ended.groups.of(function)[reason]
+        _, row, since = self._groups[function, reason]
         part = part_id("group", b"%s\0%s" % (function.name, reason.encode("ascii")))
         # No pattern is for an empty name alone: what is for all that match would be done to all there are.
         acts = tuple(act for act in _OF_GROUPS if function.name and self.may(act, function.name))
         now = self.server.seconds()
-        ends = deadlists.ends(jobs) or ()
         self.put(
             part,
-            (jobs.count, [job.number for job in ends], acts),
+            (row["jobs"], row["handle"], since, acts),
             "group_row",
             lambda: {
-                "group": deadlists.group(self.broker, self.peer, function, reason, jobs),
-                "ages": [now - job.since for job in ends] or [0.0, 0.0],
+                "group": row,
+                "ages": [now - moment for moment in since],
                 "why": WORDS[reason],
                 "wishes": [Wish(act) for act in acts],
                 "path": f"{PATH}?function={only(function.name)}&reason={reason}",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from txgear.broker.states import DONE
 from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import (
     WORK_COMPLETE,
@@ -367,7 +367,12 @@ class StoredTests(ResultTestCase):
         worker.say(WORK_COMPLETE, handle, b"result")
         self.clock.advance(1)
         self.thread.run_all()
-        self.assertEqual((self.broker.archive.jobs[1].state, self.broker.archive.results), (DONE, {}))
+        self.assertEqual((self.broker.archive.rows, self.broker.archive.results), (1, {}))
+
+    def meanwhile(self, do: Callable[[], object]) -> None:
+        """Something is done to the job while its result is to be read."""
+        self.broker.stock.load_handles([b"H:test:1"], lambda answered, now: do(), self.clock.seconds())
+        self.thread.run_all()
 
     def test_it_is_read(self) -> None:
         client = self.waiting(RESULT)
@@ -391,8 +396,7 @@ class StoredTests(ResultTestCase):
     def test_it_is_forgotten_meanwhile(self) -> None:
         client = self.waiting(RESULT)
         self.store.unreadable.add(1)
-        self.broker.operations.forget(b"H:test:1")
-        self.thread.run_all()
+        self.meanwhile(lambda: self.broker.operations.forget(b"H:test:1"))
         self.clock.advance(60)
         self.thread.run_all()
         self.assertEqual(client.web_answer().code, "unknown_job")
@@ -400,8 +404,7 @@ class StoredTests(ResultTestCase):
     def test_it_makes_room_meanwhile(self) -> None:
         client = self.waiting(RESULT)
         self.store.unreadable.add(1)
-        self.broker.archive.result_refused(1)
-        self.thread.run_all()
+        self.meanwhile(lambda: self.broker.archive.result_refused(1))
         self.clock.advance(60)
         self.thread.run_all()
         self.assertEqual(client.web_answer().code, "result_not_kept")
