@@ -172,17 +172,5 @@ def page_of(
     @param of: of which: C{jobs}, C{dead} or C{kept}.
     @return: fires with what L{txgear.broker.listing.find} says; has fired where all is in memory.
     """
-    done: Deferred[dict[str, Any] | None] = Deferred()
-
-    def then(page: dict[str, Any] | None) -> None:
-        done.callback(page)
-        if asked:
-            server.end_turn()
-
-    asked = False
-    listing.find(server.broker, peer, of, search, server.seconds(), then, bounds)
-    if not done.called:
-        # Nobody else has the journal look at what is wanted: a look is no turn of any peer.
-        asked = True
-        server.end_turn()
-    return done
+    find = partial(listing.find, server.broker, peer, of, search, server.seconds())
+    return when_made(server, lambda then: find(then, bounds))
