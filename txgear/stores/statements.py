@@ -17,7 +17,20 @@ from hashlib import sha256
 from itertools import chain
 from typing import Any, Final, TypeAlias, TypeVar
 
-from sqlalchemy import Column, Table, bindparam, case, delete, func, insert, literal_column, select, update
+from sqlalchemy import (
+    Column,
+    Integer,
+    Table,
+    bindparam,
+    case,
+    cast,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
 from sqlalchemy.sql import ClauseElement
 
@@ -301,7 +314,8 @@ class Statements:
             jobs,
             limit,
             *columns[: columns.index(jobs.c.lane)],
-            case((queued, literal_column(str(READY))), else_=kind),
+            # To MySQL the two are of different types, and it would answer with decimals.
+            case((queued, literal_column(str(READY))), else_=cast(kind, Integer)),
             case((jobs.c.wake == jobs.c.due, literal_column("0.0")), else_=jobs.c.wake),
         )
 
