@@ -310,10 +310,11 @@ class BrokerModel:
             known.clients, known.worker, known.loaded, known.unreadable = [], None, not known.size, False
             known.due, known.at = None, None
             self.count(known, "restored")
+            if not known.kept_due:
+                self.begin_to_wait(known, 0.0, now)
+        for known in sorted(self.jobs, key=lambda known: known.job.number):
             if known.kept_due:
                 self.wait_again(known)
-            else:
-                self.begin_to_wait(known, 0.0, now)
         self.absences.server_started(now)
 
     def wait_again(self, known: ModelJob) -> None:

@@ -168,3 +168,4 @@ class BulkTask:
     jobs: list[PolicyJob]
     holds: bool = False
     spared: list[ModelJob] = field(default_factory=list)
+    last: int = 0

@@ -639,7 +639,7 @@ class PolicyModel(BrokerModel):
             jobs = self.dead(function)
         for chore in self.purges(function) if what == "purge" else ():
             chore.spared.clear()
-        self.chores.append(BulkTask(function, what, jobs, what == "purge"))
+        self.chores.append(BulkTask(function, what, jobs, what == "purge", last=self.counter))
         return len(jobs)
 
     def as_cancelled(self, function: bytes, queued: list[PolicyJob]) -> list[PolicyJob]:
@@ -700,7 +700,10 @@ class PolicyModel(BrokerModel):
                     if there and known.state != RUNNING and known not in chore.spared:
                         self.cancel(known)
                         self.advance(known.function, known.priority)
-                elif known in self.dead(chore.function):
+                elif known in self.dead(chore.function) and not (
+                    # Where there is a store those who died since are left out.
+                    self.durable and known.place > chore.last
+                ):
                     self.requeue(known) if chore.what == "requeue" else self.forget(known)
             del self.chores[0]
 
