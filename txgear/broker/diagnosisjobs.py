@@ -316,20 +316,27 @@ def died(case: Case) -> Iterator[Finding]:
     """Jobs have failed for good, and are kept for somebody to look at."""
     if not case.function.kept:
         return
-    jobs = case.broker.archive.shelf(case.function, dead=True).jobs
+    shelf = case.broker.archive.shelf(case.function, dead=True)
+    jobs, last = shelf.count, shelf.last
     if not jobs:
         return
+    dead = f"{number(jobs, 'job')} {verb(jobs, 'is', 'are')} dead"
+    when = f"; the last one died at {case.at(last)} ({case.ago(last)} ago)" if last else ""
+    if shelf.rows:
+        # How many died when only the store knows.
+        severity = WARNING if last and case.now - last < RECENT_SECONDS else INFO
+        facts = {"jobs": jobs, "last_hour": None, "last": case.iso(last) if last else None}
+        yield Finding("dead", severity, f"{dead}{when}", facts)
+        return
     recent = 0
-    for job in islice(reversed(jobs.values()), case.most):
+    for job in islice(shelf.newest(), case.most):
         if case.now - job.since >= RECENT_SECONDS:
             break
         recent += 1
-    last = next(reversed(jobs.values())).since
     many = "at least " if recent == case.most else ""
     yield Finding(
         "dead",
         WARNING if recent else INFO,
-        f"{number(len(jobs), 'job')} {verb(len(jobs), 'is', 'are')} dead, {many}{recent:,} of the last hour;"
-        f" the last one died at {case.at(last)} ({case.ago(last)} ago)",
-        {"jobs": len(jobs), "last_hour": recent, "last": case.iso(last)},
+        f"{dead}, {many}{recent:,} of the last hour{when}",
+        {"jobs": jobs, "last_hour": recent, "last": case.iso(last)},
     )

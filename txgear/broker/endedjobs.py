@@ -138,6 +138,9 @@ class EndedJobs:
             kind = KEPT if counted else NAMED
         for shelf in self._shelves(job.function, kind | OWN if own else kind):
             shelf.add(job)
+        if job.state == DEAD:
+            shelf = self._dead[job.function]
+            shelf.last = max(shelf.last, job.since)
 
     def _shelves(self, function: Function, kind: int) -> Iterator[Shelf]:
         """Those on which jobs of this kind stand; made where there is none."""

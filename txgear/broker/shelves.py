@@ -48,10 +48,11 @@ class Shelf:
     @ivar rows: how many there are besides, and
     @ivar lanes: in which lanes of the store those are; only where there is one.
     @ivar bytes: the sum of the sizes of all.
+    @ivar last: when the last of the dead here has died, by the server's time; 0.0 where that is not known.
     @ivar asked: whether somebody waits for the store to make room here.
     """
 
-    __slots__ = ("_mixed", "asked", "bytes", "jobs", "lanes", "rows")
+    __slots__ = ("_mixed", "asked", "bytes", "jobs", "lanes", "last", "rows")
 
     def __init__(self) -> None:
         # The oldest leave: in a plain dict whoever looks for the first passes over their holes.
@@ -59,6 +60,7 @@ class Shelf:
         self.rows = 0
         self.lanes: dict[Lane, LaneRows] = {}
         self.bytes = 0
+        self.last = 0.0
         self.asked = False
         self._mixed = False
 

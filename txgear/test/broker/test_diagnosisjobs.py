@@ -285,6 +285,28 @@ class TimeTests(DiagnosisTestCase):
         self.assertNotIn("dead", self.found())
 
 
+class DeadRowsTests(DurableDiagnosisTestCase):
+    """Of the dead that are not in memory it is known how many there are, and when the last one died."""
+
+    def test_before_and_after_a_start(self) -> None:
+        self.fixture.set(retries=0, dead="1d")
+        worker = self.fixture.worker(b"f")
+        for _ in range(2):
+            (job,) = self.fixture.store(b"")
+            self.fails(worker, self.grabbed(worker, job))
+            self.broker.store_events.written([job.number], self.fixture.now)
+            self.fixture.now += 600
+        words = "2 jobs are dead; the last one died at 09:10:00 UTC (10 min ago)"
+        self.assertEqual(self.line("dead"), (WARNING, words))
+        expected: dict[str, object] = {"jobs": 2, "last_hour": None, "last": moment(MORNING + 600)}
+        self.assertEqual(self.facts("dead"), expected)
+        self.fixture.now += 3600
+        self.assertEqual(self.line("dead")[0], INFO)
+        self.fixture.restart()
+        self.assertEqual(self.line("dead"), (INFO, "2 jobs are dead"))
+        self.assertEqual(self.facts("dead"), {**expected, "last": None})
+
+
 class StoreTests(DurableDiagnosisTestCase):
     queue_memory = 2
 
