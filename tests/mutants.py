@@ -44,6 +44,42 @@ DENY_FIRST: Final = """
                 return Decision(True, each.rule)
 """
 MUTANTS: Final = (
+    # What has ended, and only the store has.
+    Mutant(
+        "of several lanes of the dead the first is emptied, be others older",
+        "broker/archive.py",
+        "then(min([rows.read_to for rows in lanes], default=LAST_NUMBER) if answered else None, later)",
+        "then(LAST_NUMBER if answered else None, later)",
+        "broker.test_archive_rows",
+    ),
+    Mutant(
+        "what leaves the memory before the first that is read is passed over",
+        "broker/archive.py",
+        "        if rows.read_to >= after:\n",
+        "        if rows.read_to >= 0:\n",
+        "broker.test_archive_rows",
+    ),
+    Mutant(
+        "what is read for one who waits leaves the memory before the rest is there",
+        "broker/stock.py",
+        "            if job not in self.held:\n                self._settle_ended(job, now)\n",
+        "            self._settle_ended(job, now)\n",
+        "broker.test_stock_together",
+    ),
+    Mutant(
+        "what died after an order is meant by it",
+        "broker/operations.py",
+        "            dead = [job for job in found if job.place <= min(up_to, last)]\n",
+        "            dead = [job for job in found if job.place <= up_to]\n",
+        "broker.test_operations",
+    ),
+    Mutant(
+        "a great many are taken in to be forgotten, and are not",
+        "broker/archive.py",
+        "        self.behind = due.next_due() <= now\n",
+        "        self.behind = False\n",
+        "broker.test_archive_rows",
+    ),
     # Which jobs the store has.
     Mutant(
         "what is hidden while the sieve is built is not in the new one",
