@@ -367,10 +367,12 @@ class Lanes(Generic[T]):
         self.overflow[priority].take_row(owner)
         self.paged -= 1
 
-    def has_rows_only(self, priority: int, owner: Tenant | None) -> bool:
-        """Whether all that is behind a lane are rows of this owner."""
+    def has_rows_only(self, priority: int, owner: Tenant | None, after: int) -> bool:
+        """Whether all that is behind a lane are rows of this owner, with places that are higher than this."""
         overflow = self.overflow.get(priority)
-        return overflow is not None and not overflow.count and overflow.rows.keys() == {owner}
+        if overflow is None or overflow.count or overflow.rows.keys() != {owner}:
+            return False
+        return overflow.rows[owner].read_to >= after
 
     def take_rows(self, priority: int, owner: Tenant | None, items: Sequence[T]) -> None:
         """Items go into their lane that were the first rows behind it; see L{has_rows_only}."""

@@ -436,10 +436,10 @@ class SharedLanes(Generic[T]):
         party.lanes.take_row(priority, owner)
         self._left_overflow(party, priority)
 
-    def has_rows_only(self, priority: int, owner: Tenant | None) -> bool:
+    def has_rows_only(self, priority: int, owner: Tenant | None, after: int) -> bool:
         """As L{Lanes.has_rows_only}, of a party."""
         party = self.parties.get(owner)
-        return party is not None and party.lanes.has_rows_only(priority, owner)
+        return party is not None and party.lanes.has_rows_only(priority, owner, after)
 
     def take_rows(self, priority: int, owner: Tenant | None, items: Sequence[T]) -> None:
         """As L{Lanes.take_rows}, of a party."""

@@ -504,7 +504,7 @@ class Stock:
             if records is None or self._dispatcher.draining:
                 # Asked again when the store answers.
                 return
-            if function.lanes.has_rows_only(priority, tenant):
+            if function.lanes.has_rows_only(priority, tenant, after):
                 self._take_next_in(function, records, workloads, now)
             self._take_all_in(records, workloads, now)
             read_to = None if len(records) < count else records[-1].place
@@ -556,10 +556,12 @@ class Stock:
             job.since = self._since(job, record, now)
             found.append(job)
         if found:
-            self._table.take_all_in(found)
+            met = self._table.take_all_in(found)
             assert self._pager is not None
             self._pager.used += size
             self._dispatcher.take_next_in(function, found[0], found, now)
+            for other, job in met:
+                self.met(other, job, now)
 
     def _since(self, job: Job, record: JobRecord, now: float) -> float:
         """Since when a job is ready; of one that has been tried nobody knows."""

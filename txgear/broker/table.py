@@ -128,18 +128,25 @@ class JobTable:
         self.uniques.add(key, job)
         return other
 
-    def take_all_in(self, jobs: Collection[Job]) -> None:
-        """The same for these."""
+    def take_all_in(self, jobs: Collection[Job]) -> list[tuple[Job, Job]]:
+        """
+        The same for these.
+
+        @return: each that was submitted later as one of these, and that one.
+        """
         known = self.uniques.jobs
+        met: list[tuple[Job, Job]] = []
         for job in jobs:
             if job.key in known:
-                self.take_in(job)
+                if (other := self.take_in(job)) is not None:
+                    met.append((other, job))
                 continue
             # As there, without a call for each.
             self.jobs[job.number] = job
             self.rows -= 1
             if job.key is not None:
                 known[job.key] = job
+        return met
 
     def add(self, job: Job) -> None:
         """A job is to be done. If it has a key no other job of its function has that."""

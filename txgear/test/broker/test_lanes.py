@@ -352,6 +352,23 @@ class OverflowTests(SynchronousTestCase):
         self.assertEqual((self.lanes.ready, self.lanes.paged), (1, 3))
 
 
+class RowsTests(SynchronousTestCase):
+    """What is behind a lane is not in memory."""
+
+    def test_they_may_go_into_the_lane_if_they_are_the_first(self) -> None:
+        lanes: Lanes[Job] = Lanes()
+        self.assertFalse(lanes.has_rows_only(NORMAL, None, 0))
+        overflow = lanes.overflow[NORMAL] = Overflow()
+        overflow.add_row(None, 5)
+        self.assertTrue(lanes.has_rows_only(NORMAL, None, 4))
+        # This was asked for when none was before it; by now one is.
+        overflow.add_row(None, 3)
+        self.assertFalse(lanes.has_rows_only(NORMAL, None, 4))
+        self.assertTrue(lanes.has_rows_only(NORMAL, None, 2))
+        overflow.append(make_job(None, 2))
+        self.assertFalse(lanes.has_rows_only(NORMAL, None, 2))
+
+
 class WithdrawTests(SynchronousTestCase):
     """Items that are taken out of a lane, to be put into some lane again."""
 

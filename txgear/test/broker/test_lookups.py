@@ -7,7 +7,7 @@ from typing import Any
 from txgear.broker.history import History
 from txgear.broker.model import AskedReply, Job, Peer, Reply
 from txgear.broker.ports import Asking
-from txgear.broker.records import KEPT, SCHEDULED, ByKey, StoredValue
+from txgear.broker.records import KEPT, SCHEDULED, ByKey, InLane, StoredValue
 from txgear.broker.rights import SEE
 from txgear.broker.states import CANCELLED, DELAYED, DONE, PAGED, STORING
 from txgear.broker.tenants import Quota
@@ -80,6 +80,13 @@ class LookupTestCase(DurableBrokerTestCase):
         self.journal.asking.insert(0, asking)
         self.journal.answer(self.fixture.now)
 
+    def in_lane(self) -> None:
+        """What is asked of lanes is answered."""
+        for asking in [asking for asking in self.journal.asking if isinstance(asking.question, InLane)]:
+            self.journal.asking.remove(asking)
+            self.journal.asking.insert(0, asking)
+            self.journal.answer(self.fixture.now)
+
     def in_vain(self) -> Asking:
         """The store does not answer the question by a key."""
         (asking,) = (asking for asking in self.journal.asking if isinstance(asking.question, ByKey))
@@ -130,6 +137,21 @@ class FoundTests(LookupTestCase):
             for job in self.fixture.grab_all(worker):
                 self.complete(worker, job, b"done")
         self.assertIn((WORK_COMPLETE, b"H:test:%d" % number, b"done"), self.fixture.heard(self.client))
+
+    def test_its_lane_is_read_meanwhile(self) -> None:
+        """So it is in memory before the question is answered."""
+        number = self.row(workload=b"")
+        _, reply = self.asked(None, workload=b"")
+        worker = self.fixture.worker(b"f")
+        while number not in self.broker.table.jobs:
+            if self.journal.loading is not None:
+                self.broker.store_events.loaded(self.journal.fetch(), self.fixture.now)
+            for job in self.fixture.grab_all(worker):
+                self.complete(worker, job, b"done")
+            self.in_lane()
+        self.assertEqual((reply.packet, self.journal.adding), (self.created(number), []))
+        self.answer()
+        self.assertEqual([job.number for job in self.fixture.grab_all(worker)], [number])
 
     def test_all_who_join_meanwhile(self) -> None:
         number = self.row()

@@ -177,6 +177,13 @@ class RowTests(TableTestCase):
         self.assertIs(self.table.take_in(job), other)
         self.assertEqual((other.key, self.table.by_unique(b"u")), (None, job))
 
+    def test_several(self) -> None:
+        job, free, other = self.let_go(1), self.let_go(2, b"v"), self.add(3, b"u")
+        other.reply = AskedReply(0)
+        self.assertEqual(self.table.take_all_in([job, free]), [(other, job)])
+        self.assertEqual((self.table.by_unique(b"u"), self.table.by_unique(b"v")), (job, free))
+        self.assertEqual(self.table.rows, 0)
+
 
 class NumbersTests(TableTestCase):
     def test_at_first_all_are_free(self) -> None:
