@@ -202,9 +202,6 @@ class Dispatcher:
             self.delay(job)
             return
         lanes = job.function.lanes
-        if job.tenant not in lanes.rows(job.priority):
-            # The store has one more than was known.
-            lanes.add_row(job, job.tenant)
         job.state = TO_PAGED[job.state]
         # In this order: if it is the last row, those behind it are not before it.
         lanes.append_overflow(job)

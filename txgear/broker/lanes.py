@@ -261,6 +261,11 @@ class Lanes(Generic[T]):
         overflow = self.overflow.get(priority)
         return {} if overflow is None else overflow.rows
 
+    def has_rows(self, priority: int, owner: Tenant | None) -> bool:
+        """Whether this owner has any of them."""
+        overflow = self.overflow.get(priority)
+        return overflow is not None and owner in overflow.rows
+
     def in_turn(self) -> Iterator[T]:
         """
         Every item in the lanes and their overflow, in the order of being handed out, each as it is asked for:

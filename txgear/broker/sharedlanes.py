@@ -388,6 +388,11 @@ class SharedLanes(Generic[T]):
             found.update(party.lanes.rows(priority))
         return found
 
+    def has_rows(self, priority: int, owner: Tenant | None) -> bool:
+        """As L{Lanes.has_rows}."""
+        party = self.parties.get(owner)
+        return party is not None and party.lanes.has_rows(priority, owner)
+
     @property
     def rows_count(self) -> int:
         """As L{Lanes.rows_count}, of all parties."""

@@ -187,7 +187,7 @@ class Stock:
         if pager.has_room(job):
             pager.used += job.size
         else:
-            full = pager.crowded or job.tenant in lanes.rows(job.priority)
+            full = pager.crowded or lanes.has_rows(job.priority, job.tenant)
             if (
                 full
                 and self._is_free(job, now)
@@ -238,7 +238,7 @@ class Stock:
             return
         if job.state == PAGED:
             lanes = job.function.lanes
-            if (pager.crowded or job.tenant in lanes.rows(job.priority)) and lanes.may_spare(job):
+            if (pager.crowded or lanes.has_rows(job.priority, job.tenant)) and lanes.may_spare(job):
                 pager.drop(job)
                 self._dispatcher.let_go(job, now)
                 self._forget(job)
@@ -505,7 +505,8 @@ class Stock:
                 # Asked again when the store answers.
                 return
             if function.lanes.has_rows_only(priority, tenant, after):
-                self._take_next_in(function, records, workloads, now)
+                known = function.lanes.rows(priority)[tenant].count
+                self._take_next_in(function, records[:known], workloads, now)
             self._take_all_in(records, workloads, now)
             read_to = None if len(records) < count else records[-1].place
             missing = self._dispatcher.rows_read(function, priority, tenant, after, read_to, now)
@@ -569,6 +570,16 @@ class Stock:
             return min(max(job.created, record.due - self._timers.offset), now)
         return now
 
+    def _find(self, job: Job) -> None:
+        """Somebody has put a row into the store of which nobody was told: it counts as one that was there."""
+        self._table.rows += 1
+        job.function.bytes += job.size
+        job.function.counts.restored += 1
+        if (tenant := job.tenant) is not None:
+            tenant.queued += 1
+            tenant.bytes += job.size
+        job.function.lanes.add_row(job, tenant)
+
     def _take_all_in(
         self, records: Iterable[JobRecord], workloads: Mapping[int, bytes], now: float
     ) -> list[Job]:
@@ -589,6 +600,9 @@ class Stock:
         if record.state:
             self._archive.take_in(job, record)
             return job
+        waits = record.kind == WAITING
+        if not (waits or self._dispatcher.draining or job.function.lanes.has_rows(job.priority, job.tenant)):
+            self._find(job)
         other = self._table.take_in(job)
         if record.wake and record.wake != record.due:
             job.history = job.history or History()
@@ -596,7 +610,7 @@ class Stock:
         elif record.number <= self.restored:
             # It may have been taken by a server that had no such policy.
             set_expiry(self._functions, job, now)
-        if record.kind == WAITING:
+        if waits:
             self._count_waiting(job.function, job.tenant, -1)
             self._dispatcher.delay(job)
             self._timers.appoint(job, record.due, now)
