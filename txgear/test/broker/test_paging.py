@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from txgear.broker.counts import UNREADABLE
+from txgear.broker.lanes import LOW as LOW_LEVEL
 from txgear.broker.model import Job, Peer
 from txgear.broker.paging import AHEAD, DRY_SHARE, JOB_BYTES, READ_BYTES, READ_JOBS, READ_ROWS, READ_SHARE
 from txgear.broker.records import UNREADABLE_SECONDS, InLane, Lane
@@ -261,10 +262,10 @@ class RowsTests(PagedTestCase):
         ready = function.lanes.ready
         self.assertGreaterEqual(ready, AHEAD)
         self.assertLess(ready, AHEAD + READ_ROWS)
-        while function.lanes.ready >= AHEAD:
-            self.assertTrue(self.idle)
+        while self.idle:
             self.fixture.grab(worker)
-        self.assertFalse(self.idle)
+        # Not for each that is taken: some time before there is nothing left.
+        self.assertEqual(function.lanes.ready, LOW_LEVEL - 1)
 
     def test_with_their_workloads_as_far_as_they_go(self) -> None:
         self.start(QUEUE_MEMORY, 1, READ_BYTES // 2, READ_BYTES // 2, 1, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from txgear.broker.counts import TOO_LATE, UNREADABLE
 from txgear.broker.history import History, owned_by
@@ -38,7 +39,7 @@ class StockTestCase(DurableBrokerTestCase):
         super().setUp()
         self.told: list[tuple[bool, list[int]]] = []
 
-    def store(self, count: int, workload: bytes = b"four", **rest: object) -> list[Job]:
+    def store(self, count: int, workload: bytes = b"four", **rest: Any) -> list[Job]:
         return [job for _ in range(count) for job in self.fixture.store(workload, **rest)]
 
     @property
