@@ -18,16 +18,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from txgear.broker.counts import UNREADABLE
 from txgear.broker.expiry import set_expiry
 from txgear.broker.gone import Gone
-from txgear.broker.history import History, owned_by, owner_of
+from txgear.broker.history import History
 from txgear.broker.model import Job
 from txgear.broker.ports import Asking
 from txgear.broker.records import WAITING, ByNumber, InLane, Lane
+from txgear.broker.revival import Revival
 from txgear.broker.states import DELAYED, NEW, PAGED
-from txgear.broker.table import naming_of, number_of_handle
+from txgear.broker.table import number_of_handle
 from txgear.broker.wakings import AHEAD, Wakings
-from txgear.errors import ConfigurationError, PolicyError
-from txgear.policies import CLASSIC
-from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
 
 if TYPE_CHECKING:
     from txgear.broker.archive import Archive, Told
@@ -40,7 +38,6 @@ if TYPE_CHECKING:
     from txgear.broker.table import JobTable
     from txgear.broker.tenants import Tenant, Tenants
     from txgear.broker.timers import Timers
-    from txgear.broker.uniques import Key
 
 NEAR_SECONDS: Final = 1.0
 """Seconds to the time of a job in which it stays in memory, whether or not there is room."""
@@ -91,6 +88,7 @@ class Stock:
         "_journal",
         "_kept",
         "_pager",
+        "_revival",
         "_table",
         "_tenants",
         "_timers",
@@ -120,6 +118,7 @@ class Stock:
         self._timers = timers
         self._pager = pager
         self._journal = journal
+        self._revival = Revival(table, functions, tenants, timers)
         self.held: dict[Job, int] = {}
         # How many rows wait for their time: by their functions, and on whose account.
         self._waiting: dict[tuple[Function, Tenant | None], int] = {}
@@ -429,23 +428,10 @@ class Stock:
             if records is None:
                 look(None, now)
             else:
-                rows = [self._seen(record) for record in records if self._is_row(record)]
+                rows = [self._revival.shown(record) for record in records if self._is_row(record)]
                 look(Found(records, rows), now)
 
         journal.ask(Asking(question, done))
-
-    def _seen(self, record: JobRecord) -> Job:
-        """What a row would be as a job."""
-        job, offset = self._make(record), self._timers.offset
-        if record.state:
-            job.state, job.since = record.state, record.ended - offset
-            job.due = record.due - offset
-            job.archived, job.history = record.history or b"{}", None
-        elif record.kind == WAITING:
-            job.state, job.due = DELAYED, record.due - offset
-        else:
-            job.state = PAGED
-        return job
 
     def load_handles(self, handles: Iterable[bytes], then: Then, now: float) -> None:
         """
@@ -549,12 +535,12 @@ class Stock:
             workload = workloads.get(record.number, b"")
             if len(workload) != record.size or record.wake or function.policy is not None:
                 break
-            job = self._make(record)
+            job = self._revival.make(record)
             if job.key is not None:
                 show(job.key)
             job.workload = workload
             size += record.size
-            job.since = self._since(job, record, now)
+            job.since = self._revival.since(job, record, now)
             found.append(job)
         if found:
             met = self._table.take_all_in(found)
@@ -563,12 +549,6 @@ class Stock:
             self._dispatcher.take_next_in(function, found[0], found, now)
             for other, job in met:
                 self.met(other, job, now)
-
-    def _since(self, job: Job, record: JobRecord, now: float) -> float:
-        """Since when a job is ready; of one that has been tried nobody knows."""
-        if job.created and job.place == job.number:
-            return min(max(job.created, record.due - self._timers.offset), now)
-        return now
 
     def _find(self, job: Job) -> None:
         """Somebody has put a row into the store of which nobody was told: it counts as one that was there."""
@@ -591,7 +571,7 @@ class Stock:
 
     def _take_in(self, record: JobRecord, workload: bytes, now: float) -> Job:
         """A row is a job from now on."""
-        job = self._make(record)
+        job = self._revival.make(record)
         journal, pager, offset = self._journal, self._pager, self._timers.offset
         assert journal is not None
         assert pager is not None
@@ -615,7 +595,7 @@ class Stock:
             self._dispatcher.delay(job)
             self._timers.appoint(job, record.due, now)
         else:
-            job.since = self._since(job, record, now)
+            job.since = self._revival.since(job, record, now)
             if workload and len(workload) == job.size:
                 job.workload = workload
                 pager.count(job)
@@ -628,43 +608,6 @@ class Stock:
         if other is not None:
             self.met(other, job, now)
         return job
-
-    def _make(self, record: JobRecord) -> Job:
-        """A job as the store has it, in no place."""
-        table, offset = self._table, self._timers.offset
-        name = record.function
-        key: Key | None = record.unique or None
-        if key == UNIQUE_FROM_WORKLOAD:
-            key = int.from_bytes(record.digest, "big") if record.digest is not None else None
-        job = Job(
-            table.naming if record.prefix == table.prefix else naming_of(record.prefix),
-            record.number,
-            self._functions.by_name.get(name) or self._functions.get(name, bounded=False),
-            record.unique,
-            key,
-            b"",
-            record.priority,
-            True,
-            record.reducer,
-            record.created and record.created - offset,
-        )
-        job.place, job.size, job.retries = record.place, record.size, record.retries
-        job.stored = True
-        if record.history is not None:
-            self._set_history(job, record.history)
-        return job
-
-    def _set_history(self, job: Job, kept: bytes) -> None:
-        """What a job has beyond the classic protocol; on whose account it is it knows from then on."""
-        try:
-            if (owner := owner_of(kept)) is not None:
-                job.tenant = self._tenants.get(owner)
-                if kept == owned_by(owner):
-                    return
-            job.history = History.from_bytes(kept)
-            job.history.policy(job.function.policy or CLASSIC, self._functions.policies)
-        except (ValueError, PolicyError) as error:
-            raise ConfigurationError(f"what the store has of {job.handle!r} is damaged: {error}") from error
 
     def check(self) -> None:
         """

@@ -1,0 +1,92 @@
+"""
+A row of the store as a job.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from txgear.broker.history import History, owned_by, owner_of
+from txgear.broker.model import Job
+from txgear.broker.records import WAITING
+from txgear.broker.states import DELAYED, PAGED
+from txgear.broker.table import naming_of
+from txgear.errors import ConfigurationError, PolicyError
+from txgear.policies import CLASSIC
+from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
+
+if TYPE_CHECKING:
+    from txgear.broker.functions import Functions
+    from txgear.broker.records import JobRecord
+    from txgear.broker.table import JobTable
+    from txgear.broker.tenants import Tenants
+    from txgear.broker.timers import Timers
+    from txgear.broker.uniques import Key
+
+
+class Revival:
+    """Makes jobs of rows. It puts them nowhere."""
+
+    __slots__ = ("_functions", "_table", "_tenants", "_timers")
+
+    def __init__(self, table: JobTable, functions: Functions, tenants: Tenants, timers: Timers) -> None:
+        self._table = table
+        self._functions = functions
+        self._tenants = tenants
+        self._timers = timers
+
+    def make(self, record: JobRecord) -> Job:
+        """A job as the store has it, in no place."""
+        table, offset = self._table, self._timers.offset
+        name = record.function
+        key: Key | None = record.unique or None
+        if key == UNIQUE_FROM_WORKLOAD:
+            key = int.from_bytes(record.digest, "big") if record.digest is not None else None
+        job = Job(
+            table.naming if record.prefix == table.prefix else naming_of(record.prefix),
+            record.number,
+            self._functions.by_name.get(name) or self._functions.get(name, bounded=False),
+            record.unique,
+            key,
+            b"",
+            record.priority,
+            True,
+            record.reducer,
+            record.created and record.created - offset,
+        )
+        job.place, job.size, job.retries = record.place, record.size, record.retries
+        job.stored = True
+        if record.history is not None:
+            self._set_history(job, record.history)
+        return job
+
+    def _set_history(self, job: Job, kept: bytes) -> None:
+        """What a job has beyond the classic protocol; on whose account it is it knows from then on."""
+        try:
+            if (owner := owner_of(kept)) is not None:
+                job.tenant = self._tenants.get(owner)
+                if kept == owned_by(owner):
+                    return
+            job.history = History.from_bytes(kept)
+            job.history.policy(job.function.policy or CLASSIC, self._functions.policies)
+        except (ValueError, PolicyError) as error:
+            raise ConfigurationError(f"what the store has of {job.handle!r} is damaged: {error}") from error
+
+    def since(self, job: Job, record: JobRecord, now: float) -> float:
+        """Since when a job is ready; of one that has been tried nobody knows."""
+        if job.created and job.place == job.number:
+            return min(max(job.created, record.due - self._timers.offset), now)
+        return now
+
+    def shown(self, record: JobRecord) -> Job:
+        """What a row would be as a job."""
+        job, offset = self.make(record), self._timers.offset
+        if record.state:
+            job.state, job.since = record.state, record.ended - offset
+            job.due = record.due - offset
+            job.archived, job.history = record.history or b"{}", None
+        elif record.kind == WAITING:
+            job.state, job.due = DELAYED, record.due - offset
+        else:
+            job.state = PAGED
+        return job

@@ -1,0 +1,86 @@
+"""
+Tests for L{txgear.broker.revival}.
+"""
+
+from __future__ import annotations
+
+from txgear.broker.history import History, owned_by
+from txgear.broker.records import KEPT, WAITING
+from txgear.broker.revival import Revival
+from txgear.broker.states import DELAYED, DONE, PAGED
+from txgear.errors import ConfigurationError
+from txgear.test.support.broker import BrokerTestCase, record
+
+DIGEST = bytes(15) + b"\1"
+
+
+class RevivalTests(BrokerTestCase):
+    """What a row is as a job."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        broker = self.broker
+        self.revival = Revival(broker.table, broker.functions, broker.tenants, broker.timers)
+
+    def test_plain(self) -> None:
+        """It has all that the store has of it, and is nowhere."""
+        row = record(5, 7, unique=b"u", size=3, retries=2, created=90.0, reducer=b"r")
+        self.fixture.set_clock(50.0)
+        job = self.revival.make(row)
+        self.assertEqual((job.handle, job.place, job.size, job.retries), (b"H:test:5", 7, 3, 2))
+        self.assertEqual((job.unique, job.key, job.reducer, job.created), (b"u", b"u", b"r", 40.0))
+        self.assertTrue(job.stored and job.background)
+        self.assertIs(job.function, self.broker.functions.by_name[b"f"])
+        self.assertNotIn(5, self.broker.table.jobs)
+
+    def test_known_function(self) -> None:
+        function = self.broker.functions.get(b"f")
+        self.assertIs(self.revival.make(record(5)).function, function)
+
+    def test_handle_of_another_server(self) -> None:
+        self.assertEqual(self.revival.make(record(5, prefix=b"H:50%")).handle, b"H:50%:5")
+
+    def test_keys(self) -> None:
+        """The unique C{-} stands for the workload, if there is one."""
+        self.assertIsNone(self.revival.make(record(5)).key)
+        self.assertEqual(self.revival.make(record(5, unique=b"-", digest=DIGEST)).key, 1)
+        self.assertIsNone(self.revival.make(record(5, unique=b"-")).key)
+
+    def test_on_an_account(self) -> None:
+        job = self.revival.make(record(5, history=owned_by("a")))
+        self.assertIs(job.tenant, self.broker.tenants.get("a"))
+        self.assertIsNone(job.history)
+
+    def test_history(self) -> None:
+        tenant = self.broker.tenants.get("a")
+        kept = History({"retries": 3}).to_bytes(tenant)
+        job = self.revival.make(record(5, history=kept))
+        assert job.history is not None
+        self.assertEqual((job.history.settings, job.tenant), ({"retries": 3}, tenant))
+        self.assertIsNone(self.revival.make(record(5, history=History({"retries": 3}).to_bytes())).tenant)
+
+    def test_damaged_history(self) -> None:
+        error = self.assertRaises(ConfigurationError, self.revival.make, record(5, history=b"{"))
+        self.assertIn("H:test:5", str(error))
+
+    def test_since_when_it_is_ready(self) -> None:
+        """Since it was there, or its time had come; of one that has been tried nobody knows."""
+        for row, since in (
+            (record(5, created=90.0), 90.0),
+            (record(5, created=90.0, due=95.0), 95.0),
+            (record(5, created=200.0), 100.0),
+            (record(5), 100.0),
+            (record(5, 7, created=90.0), 100.0),
+        ):
+            self.assertEqual(self.revival.since(self.revival.make(row), row, 100.0), since)
+
+    def test_shown(self) -> None:
+        """It looks as it would in its place."""
+        self.assertEqual(self.revival.shown(record(5)).state, PAGED)
+        waiting = self.revival.shown(record(5, kind=WAITING, due=90.0))
+        self.assertEqual((waiting.state, waiting.due), (DELAYED, 90.0))
+        for history, archived in ((None, b"{}"), (owned_by("a"), owned_by("a"))):
+            row = record(5, state=DONE, ended=80.0, due=90.0, kind=KEPT, history=history)
+            ended = self.revival.shown(row)
+            self.assertEqual((ended.state, ended.since, ended.due), (DONE, 80.0, 90.0))
+            self.assertEqual((ended.archived, ended.history), (archived, None))
