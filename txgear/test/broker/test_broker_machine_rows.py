@@ -15,7 +15,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.broker import Broker
-from txgear.broker.model import Function, Job, Peer
+from txgear.broker.model import AskedReply, Function, Job, Peer
 from txgear.broker.paging import JOB_BYTES, Pager
 from txgear.broker.records import PAUSED
 from txgear.broker.rules import Rules
@@ -25,7 +25,7 @@ from txgear.broker.tenants import Quota
 from txgear.broker.wakings import AHEAD, PATIENCE
 from txgear.errors import ServerError
 from txgear.policies import CLASSIC, Policies
-from txgear.protocol.constants import NOOP, PRIORITIES, WORK_COMPLETE, WORK_FAIL
+from txgear.protocol.constants import ERROR, JOB_CREATED, NOOP, PRIORITIES, WORK_COMPLETE, WORK_FAIL
 from txgear.stores.memory import MemoryStore
 from txgear.test.broker.test_broker_machine import drawn_from
 from txgear.test.support.broker import FakeOutbox
@@ -65,6 +65,16 @@ ROWS_EVENTS: dict[str, tuple[int, dict[str, Iterable[Any]]]] = {
             "priority": PRIORITIES,
             "background": (True, True, False),
             "delay": (0.0, 0.0, 0.0, 0.5, 5.0, 200.0),
+        },
+    ),
+    "submit_named": (
+        6,
+        {
+            "index": PEERS,
+            "name": FUNCTIONS,
+            "unique": (b"u", b"v", b"w"),
+            "priority": PRIORITIES,
+            "background": (True, True, False),
         },
     ),
     "flood": (
@@ -117,6 +127,8 @@ class RowsMachine(RuleBasedStateMachine):
         self.turns = False
         # Whether lanes were made anew, with those before rows that had come before them.
         self.rearranged = False
+        # Jobs of which the store is asked whether it has them already, with the answers that wait for that.
+        self.asked: dict[int, AskedReply] = {}
         # Those included that have ended.
         self.all_jobs: dict[int, RowJob] = {}
 
@@ -169,6 +181,10 @@ class RowsMachine(RuleBasedStateMachine):
         return self.broker.pager
 
     def note_those_who_have_begun(self) -> None:
+        self.note_what_was_found()
+        self.note_begun()
+
+    def note_begun(self) -> None:
         """When a job has its time depends on when it was read: it is behind all others then."""
         begun = []
         for known in self.model.jobs.values():
@@ -198,7 +214,7 @@ class RowsMachine(RuleBasedStateMachine):
         self.peers.remove(peer)
         for job in list(self.model.jobs.values()):
             if peer in job.clients:
-                job.clients.remove(peer)
+                job.clients = [client for client in job.clients if client is not peer]
                 if not job.clients and not job.background and job.state != RUNNING:
                     self.model.end(job)
         for job in self.at(peer):
@@ -242,6 +258,60 @@ class RowsMachine(RuleBasedStateMachine):
         else:
             known.clients.append(peer)
             self.begin_to_wait(known)
+
+    def submit_named(self, peer: Peer, name: bytes, unique: bytes, priority: int, background: bool) -> None:
+        """A submit of a job that may be there already, wherever it is."""
+        job = self.broker.submit(peer, name, unique, b"one", self.now, priority, background)
+        known = self.model.jobs.get(job.number)
+        if known is not None:
+            assert (known.function, known.unique) == (name, unique)
+            self.join(known, [] if background else [peer], background)
+            return
+        tenant = None if peer.tenant is None else peer.tenant.name
+        number = self.model.next_number()
+        assert job.number == number
+        known = RowJob(number, job.handle, name, priority, b"one", background, tenant, unique, place=number)
+        known.state = STORING
+        if not background:
+            known.clients.append(peer)
+        self.model.jobs[number] = self.all_jobs[number] = known
+        if isinstance(job.reply, AskedReply):
+            self.asked[number] = job.reply
+            return
+        assert not self.model.same(known), "there is one already"
+        self.handles.append(job.handle)
+        if not background:
+            self.model.arrive(known)
+
+    @staticmethod
+    def join(known: RowJob, clients: list[Peer], background: bool) -> None:
+        # Who asks twice is told twice.
+        known.clients += clients
+        known.background = known.background or background
+
+    def note_what_was_found(self) -> None:
+        """The store has answered whether some jobs are there already."""
+        for number, reply in list(self.asked.items()):
+            known = self.model.jobs.get(number)
+            if known is None:
+                # Nobody wanted it any more.
+                del self.asked[number]
+                continue
+            if reply.asked:
+                continue
+            del self.asked[number]
+            kind, *rest = reply.packet or (0,)
+            if kind == ERROR:
+                self.model.end(known)
+            elif kind == JOB_CREATED and rest[0] != known.handle:
+                self.model.end(known)
+                (found,) = [other for other in self.model.same(known) if other.handle == rest[0]]
+                self.join(found, known.clients, known.background)
+            else:
+                assert not self.model.same(known), "there is one already"
+                self.handles.append(known.handle)
+                if kind:
+                    self.model.arrive(known)
 
     def begin_to_wait(self, known: RowJob) -> None:
         if known.due > self.now:
@@ -334,6 +404,9 @@ class RowsMachine(RuleBasedStateMachine):
 
     def change(self, handle: bytes, able: Callable[[RowJob], bool], order: Callable[[Job], None]) -> None:
         def do(job: Job, known: RowJob) -> None:
+            if known.unique:
+                # Whether another of its name is in the way, those look before who call this.
+                return
             expected = able(known)
             try:
                 order(job)
@@ -466,6 +539,7 @@ class RowsMachine(RuleBasedStateMachine):
     def restart(self) -> None:
         """The server goes, and another takes its place; what is on its way is not written."""
         self.end()
+        self.asked.clear()
         there = {record.number: record for record in self.store.replay(0, 10**6)}
         self.model.jobs = {}
         for number, record in there.items():

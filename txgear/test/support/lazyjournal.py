@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from txgear.broker.model import Job
 from txgear.broker.ports import Asking, JournalListener, Reading
-from txgear.broker.records import Batch, JobChange, JobRecord, JobUpdate, StoredValue
+from txgear.broker.records import Batch, JobChange, JobRecord, JobUpdate, StoredValue, key_of_record
 from txgear.broker.uniques import Key
 from txgear.protocol.packets import Data
 from txgear.stores.memory import MemoryStore
@@ -73,7 +73,8 @@ class LazyJournal:
         self.asking: deque[Asking] = deque()
         self.loading: list[Job] | None = None
         self.reading: deque[Reading] = deque()
-        self.hidden: Counter[Key] = Counter()
+        every = (key_of_record(record) for record in store.replay(0, 10**9))
+        self.hidden: Counter[Key] = Counter(key for key in every if key is not None)
         # What is at the store: what is written, and what is to be called when the answer is there.
         self._writing = Changes()
         self._end: Callable[[float], None] | None = None

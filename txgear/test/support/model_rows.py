@@ -32,6 +32,7 @@ class RowJob:
     workload: bytes
     background: bool
     tenant: str | None
+    unique: bytes = b""
     clients: list[Peer] = field(default_factory=list)
     state: str = READY
     place: int = 0
@@ -74,6 +75,14 @@ class RowsModel:
         """It can be handed out, and is behind all others."""
         self._arrivals += 1
         job.state, job.order, job.returned, job.worker, job.due = READY, self._arrivals, False, None, 0.0
+
+    def same(self, job: RowJob) -> list[RowJob]:
+        """The others that have its name."""
+        if not job.unique:
+            return []
+        name = job.function, job.unique
+        others = [other for other in self.jobs.values() if other is not job]
+        return [other for other in others if (other.function, other.unique) == name]
 
     def put_last(self, job: RowJob) -> None:
         job.place = self.next_number()
