@@ -192,6 +192,22 @@ class FoundTests(LookupTestCase):
         self.answer()
         self.assertEqual(list(self.held(number).clients), [self.client])
 
+    def test_its_turn_comes_meanwhile(self) -> None:
+        """It is read ahead, as many are."""
+        number = self.row()
+        _, reply = self.asked(None)
+        asked = self.journal.asking.pop(0)
+        worker = self.fixture.worker(b"f")
+        while reply.packet is None:
+            self.fixture.answer()
+            if self.journal.loading:
+                self.fixture.read()
+            for job in self.fixture.grab_all(worker):
+                self.complete(worker, job)
+        self.assertEqual(reply.packet, self.created(number))
+        asked.done([], {}, self.fixture.now)
+        self.assertEqual(self.journal.adding, [])
+
     def test_it_ends_meanwhile(self) -> None:
         """What the store answers is what was."""
         number = self.row()
