@@ -31,8 +31,10 @@ from pathlib import Path
 from typing import Final
 
 from run import free_port, server_command
+from txgear.broker.deadgroups import DEAD_REASONS
 from txgear.broker.history import Attempt, History
-from txgear.broker.records import Batch, JobRecord, JobUpdate
+from txgear.broker.records import DEAD as DEAD_KIND
+from txgear.broker.records import KEPT, Batch, JobRecord, JobUpdate
 from txgear.broker.states import DEAD, DONE
 from txgear.policies import FAIL
 from txgear.protocol.constants import ECHO_REQ, NORMAL, REQUEST_MAGIC
@@ -56,6 +58,8 @@ REST: Final = 0.4
 """Seconds in which a server that has nothing to do hardly computes."""
 QUIET: Final = 0.1
 """What part of them it does, at the most: the echoes are some of that."""
+STARTED: Final = 20.0
+"""Seconds in which a server is sure to have started, however busy the machine is."""
 PATIENCE: Final = 1800.0
 """Seconds that anything may take."""
 
@@ -155,7 +159,10 @@ def fill(path: Path, jobs: int, state: int) -> int:
             for number in numbers
         ]
         size = None if state == DEAD else len(RESULT)
-        moves = [JobUpdate(number, number, now + 86400.0, 0, size, state, now, record) for number in numbers]
+        kind = DEAD_KIND + DEAD_REASONS.index(FAIL) if state == DEAD else KEPT
+        moves = [
+            JobUpdate(number, number, now + 86400.0, 0, size, state, now, record, kind) for number in numbers
+        ]
         results = [] if state == DEAD else [(number, RESULT) for number in numbers]
         store.write(Batch(additions, moves, [], results))
     store.close(first + jobs)
@@ -165,7 +172,7 @@ def fill(path: Path, jobs: int, state: int) -> int:
 def limit_all(path: Path, due: float) -> None:
     """Let the time of all jobs of a store be over at that moment."""
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("UPDATE txgear_jobs SET due = ?", (due,))
+        connection.execute("UPDATE txgear_jobs SET due = ?, wake = ?", (due, due))
         connection.commit()
 
 
@@ -435,12 +442,12 @@ def main() -> None:
         path.unlink()
         shutil.copy(copy, path)
         show("dead, dropped", dropped(path, jobs))
-        show("dead, aged", aged(copy, jobs, 2.0 + jobs / 12_000))
+        show("dead, aged", aged(copy, jobs, STARTED))
         path.unlink()
         copy.unlink()
         first = fill(path, jobs, DONE)
         show("kept", kept(path, first, jobs))
-        show("kept, aged", aged(path, jobs, 2.0 + jobs / 12_000))
+        show("kept, aged", aged(path, jobs, STARTED))
     if worst > options.bound:
         sys.exit(f"the server has stalled for {worst:.1f} ms: more than {options.bound:g}")
 

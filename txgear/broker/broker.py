@@ -643,7 +643,7 @@ class Broker:
         answer a NOOP others are woken. A great many at once take several calls.
         """
         timers = self.timers
-        self.stock.work(now)
+        settling = self.stock.work(now)
         for _ in range(BATCH):
             due = timers.pop_due(now)
             if due is None:
@@ -659,7 +659,7 @@ class Broker:
             self.lifecycle.time_has_come(job, now)
         away = self.absences.expire(now)
         self._departures.work(now)
-        go_on = min(away, self.operations.work(now), self.archive.forget_due(now))
+        go_on = min(away, settling, self.operations.work(now), self.archive.forget_due(now))
         go_on = min(go_on, self.stock.wakings.expire(now))
         for _ in range(BATCH):
             function = self.sleepers.pop_overdue(now)

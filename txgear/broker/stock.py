@@ -11,8 +11,10 @@ on its way, has ended.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from txgear.broker.counts import UNREADABLE
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 NEAR_SECONDS: Final = 1.0
 """Seconds to the time of a job in which it stays in memory, whether or not there is room."""
 
+SETTLED: Final = 1000
+"""Jobs of which something has been written that are looked at in one turn: some milliseconds."""
 MOST_ENDED: Final = 10_000
 """Jobs that have ended and are in memory, with which no more are wanted there before they must: 15 MB."""
 
@@ -93,6 +97,7 @@ class Stock:
         "_tenants",
         "_timers",
         "_waiting",
+        "_written",
         "held",
         "met",
         "restored",
@@ -127,6 +132,8 @@ class Stock:
         self._gone = Gone()
         # Jobs that somebody may need in this turn.
         self._kept: list[Job] = []
+        # The numbers of jobs that are to be looked at: a batch that is written may have very many.
+        self._written: deque[int] = deque()
         self.met: Callable[[Job, Job, float], None]
         archive.load_all = self.load_all
         if pager is not None:
@@ -406,13 +413,34 @@ class Stock:
         if self._kept:
             self._timers.call_at(now)
 
-    def work(self, now: float) -> None:
-        """Another turn has begun."""
+    def written(self, numbers: Iterable[int], now: float) -> None:
+        """Something of these jobs was on its way to the store, and is there."""
+        self._written.extend(numbers)
+        self._settle_written(now)
+
+    def _settle_written(self, now: float) -> None:
+        written, live, ended = self._written, self._table.jobs, self._archive.jobs
+        for _ in range(min(len(written), SETTLED)):
+            number = written.popleft()
+            job = live.get(number) or ended.get(number)
+            if job is not None:
+                self.settle(job, now)
+        if written:
+            self._timers.call_at(now)
+
+    def work(self, now: float) -> float:
+        """
+        Another turn has begun.
+
+        @return: when to go on, by the server's time; infinite for not at all.
+        """
+        self._settle_written(now)
         if self._kept:
             kept, self._kept = self._kept, []
             for job in sorted(kept, key=_place, reverse=True):
                 self.release(job, now)
             self._advance_all(kept, now)
+        return now if self._written else inf
 
     def peek(self, question: Question, look: Look) -> None:
         """

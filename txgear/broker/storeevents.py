@@ -40,11 +40,11 @@ class StoreEvents:
     @ivar result_stored: L{Archive.result_stored<txgear.broker.archive.Archive.result_stored>}.
     @ivar result_refused: L{Archive.result_refused<txgear.broker.archive.Archive.result_refused>}.
     @ivar workload_refused: L{Changes.workload_refused<txgear.broker.changes.Changes.workload_refused>}.
+    @ivar written: L{Stock.written<txgear.broker.stock.Stock.written>}.
     """
 
     __slots__ = (
         "_absences",
-        "_archive",
         "_dispatcher",
         "_functions",
         "_lifecycle",
@@ -58,6 +58,7 @@ class StoreEvents:
         "result_stored",
         "stored",
         "workload_refused",
+        "written",
     )
 
     def __init__(
@@ -78,7 +79,6 @@ class StoreEvents:
         self._table = table
         self._functions = functions
         self._dispatcher = dispatcher
-        self._archive = archive
         self._lifecycle = lifecycle
         self._pager = pager
         self._timers = timers
@@ -88,6 +88,7 @@ class StoreEvents:
         self.result_stored = archive.result_stored
         self.result_refused = archive.result_refused
         self.workload_refused = operations.workload_refused
+        self.written = stock.written
 
     @property
     def numbers_left(self) -> int:
@@ -137,14 +138,6 @@ class StoreEvents:
         for job in lanes.values():
             self._dispatcher.advance(job, now)
         pager.go_on(now)
-
-    def written(self, numbers: Iterable[int], now: float) -> None:
-        """As in L{JournalListener.written<txgear.broker.ports.JournalListener.written>}."""
-        jobs, ended = self._table.jobs, self._archive.jobs
-        for number in numbers:
-            job = jobs.get(number) or ended.get(number)
-            if job is not None:
-                self._stock.settle(job, now)
 
     def answers(self, now: float) -> None:
         """As in L{JournalListener.answers<txgear.broker.ports.JournalListener.answers>}."""

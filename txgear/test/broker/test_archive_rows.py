@@ -120,6 +120,7 @@ class LeavingTests(RowsTestCase):
         for job in self.fixture.store(*[b"w"] * count):
             self.fails(self.worker, self.grabbed(self.worker, job))
         self.write()
+        self.write()
         self.assertEqual(self.broker.archive.rows, count)
         self.fixture.now += 600
         self.broker.expire(self.fixture.now)
