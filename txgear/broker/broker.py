@@ -177,7 +177,7 @@ class Broker:
             table, functions, dispatcher, archive, persistence, timers, outbox, stock, rules.retries, chance
         )
         self.operations = operations = Operations(
-            table, functions, dispatcher, archive, lifecycle, persistence, timers
+            table, functions, dispatcher, archive, lifecycle, persistence, stock, timers
         )
         self.lookups = Lookups(
             table, functions, dispatcher, archive, lifecycle, operations, persistence, stock, outbox, journal

@@ -2,24 +2,32 @@
 What is done to all jobs that a search is for: in pieces, with a count before, a progress, and a stop.
 
 The jobs are taken down when it begins: those that come later are none of them. First they are counted; then
-each of those that were found has its turn, if it still is what was looked for. Whether that may be done is
-asked for each job at its turn, for whoever began it, as the rights of that may change meanwhile.
+each of those that were found has its turn, if it still is what was looked for. Those that only the store has
+are not taken down: they are gone over twice, a page at a time (L{txgear.broker.walks}). Whether that may be
+done is asked for each job at its turn, for whoever began it, as the rights of that may change meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from txgear.broker.bulk import BulkTask, one_by_one
+from txgear.broker.listing import OF_ROWS, ended_lanes
 from txgear.broker.matching import SELECTIONS, Selection
+from txgear.broker.operations import PATIENCE
+from txgear.broker.records import ByKey
 from txgear.broker.rights import CANCEL, FORGET, MOVE, PRIORITISE, REQUEUE, REVIEW, check, knows
+from txgear.broker.walks import Walk
 from txgear.errors import ServerError
+from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
 
 if TYPE_CHECKING:
     from txgear.broker.broker import Broker
     from txgear.broker.model import Job, Peer
+    from txgear.broker.records import Lane
     from txgear.broker.search import Search
+    from txgear.broker.stock import Found
 
 MOST_TASKS: Final = 20
 """Of them that have not ended: each may have a number for each job, 8 MB for a million."""
@@ -178,6 +186,31 @@ class BulkAct:
         return f"<BulkAct {self.number}: {self.order.act} {self.order.of}, {self.state}>"
 
 
+class _Rows:
+    """
+    Those of the jobs of an act that only the store has.
+
+    @ivar seen: the numbers of those that were in memory when they were counted, and have not left it since.
+    """
+
+    __slots__ = ("_lanes", "_last", "seen")
+
+    def __init__(self, lanes: list[Lane | ByKey], last: int) -> None:
+        """
+        @param last: the highest place of all that are meant.
+        """
+        self._lanes = lanes
+        self._last = last
+        self.seen: set[int] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._lanes)
+
+    def walk(self) -> Walk:
+        """Go over them once."""
+        return Walk(self._lanes, self._last)
+
+
 class BulkActs:
     """All that are under way, and those that have ended lately."""
 
@@ -239,10 +272,11 @@ class BulkActs:
     def _run(self, act: BulkAct, began: float) -> BulkTask:
         order = act.order
         selection = SELECTIONS[order.of](self._broker, act.asker, order.search, began, FEW)
+        rows = self._rows(act)
         # Taken down now; L{one_by_one} only begins when it is asked.
         numbers = one_by_one(list(selection.candidates))
         partial = act.asker.rights is not None
-        act.total = 0 if partial else len(selection.candidates)
+        act.total = 0 if partial else len(selection.candidates) + self._count(order.of, rows)
         selection = Selection({}, selection.matches)
         now = yield
         if act.ended:
@@ -261,6 +295,8 @@ class BulkActs:
                 act.total += 1
             work += 1
             if job is not None:
+                if rows:
+                    rows.seen.add(number)
                 cost, matched = selection.matches(job)
                 work += cost
                 if matched:
@@ -272,32 +308,149 @@ class BulkActs:
                 now = yield
                 if act.ended:
                     return
-        act.counted = True
-        if order.preview:
-            act.end(DONE, now)
-            return
-        act.go_on(ACTING)
-        if order.most:
-            del found[order.most :]
-        now = yield
-        yield from self._act(act, one_by_one(found), selection, now)
+        if rows:
+            self._count_rows(act, rows, rows.walk(), selection, found, now)
+        elif self._are_counted(act, now):
+            yield from self._act(act, rows, found, selection)
 
-    def _act(self, act: BulkAct, numbers: Iterator[int], selection: Selection, now: float) -> BulkTask:
+    @staticmethod
+    def _are_counted(act: BulkAct, now: float) -> bool:
+        """
+        All have been looked at.
+
+        @return: whether it goes on.
+        """
+        act.counted = True
+        if act.order.preview:
+            act.end(DONE, now)
+            return False
+        act.go_on(ACTING)
+        return True
+
+    def _act(self, act: BulkAct, rows: _Rows, found: list[int], selection: Selection) -> BulkTask:
+        """
+        Do it.
+
+        @param found: the numbers of those that are what is looked for and were in memory.
+        """
+        if act.order.most:
+            del found[act.order.most :]
+        numbers = one_by_one(found)
+        now = yield
         for number in numbers:
             if act.ended:
                 return
             job = self._job(act.order.of, number)
-            if job is None or not (selection.matches(job)[1] and knows(act.asker, job.function)):
+            if job is None and rows:
+                # It may be a row by now.
+                rows.seen.discard(number)
+            elif job is None or not self._matches(act, job, selection):
                 act.passed += 1
             else:
-                try:
-                    self._do(act, job, now)
-                    act.done += 1
-                except ServerError as error:
-                    act.fail(job, error)
+                self._try(act, job, now)
             act.changed += 1
             now = yield
-        act.end(DONE, now)
+        if rows:
+            self._act_on_rows(act, rows, rows.walk(), selection, now)
+        else:
+            act.end(DONE, now)
+
+    @staticmethod
+    def _matches(act: BulkAct, job: Job, selection: Selection) -> bool:
+        return selection.matches(job)[1] and knows(act.asker, job.function)
+
+    def _try(self, act: BulkAct, job: Job, now: float) -> None:
+        try:
+            self._do(act, job, now)
+            act.done += 1
+        except ServerError as error:
+            act.fail(job, error)
+
+    # Those that only the store has
+
+    def _rows(self, act: BulkAct) -> _Rows:
+        broker, order = self._broker, act.order
+        search, last = order.search, broker.table.last_number
+        wanted = search.functions(act.asker)
+        if order.of != "jobs":
+            lanes: list[Lane | ByKey] = [*ended_lanes(broker, order.of, search, wanted)]
+            return _Rows(self._named(search, lanes), last)
+        if search.worker or not search.state & OF_ROWS or not broker.table.rows:
+            return _Rows([], last)
+        functions = [function for function in broker.functions.by_name.values() if wanted(function)]
+        # What is moved comes to lanes that have been gone over.
+        functions.sort(key=lambda function: function.name != order.function)
+        lanes = [lane for function in functions for lane in broker.stock.lanes_of(function)]
+        return _Rows(self._named(search, lanes), last)
+
+    @staticmethod
+    def _named(search: Search, lanes: list[Lane | ByKey]) -> list[Lane | ByKey]:
+        """Where those of these lanes are to be found that have the unique that is looked for."""
+        by_key = bool(search.unique) and search.unique != UNIQUE_FROM_WORKLOAD
+        return [ByKey((search.unique,))] if by_key and lanes else lanes
+
+    def _count(self, of: str, rows: _Rows) -> int:
+        """About how many there are of them."""
+        if not rows:
+            return 0
+        return self._broker.table.rows if of == "jobs" else self._broker.archive.rows
+
+    def _count_rows(
+        self, act: BulkAct, rows: _Rows, walk: Walk, selection: Selection, found: list[int], now: float
+    ) -> None:
+        question = walk.question
+        if question is None:
+            act.total = act.looked_at
+            if self._are_counted(act, now):
+                self._broker.operations.run(self._act(act, rows, found, selection), now)
+            return
+
+        def look(page: Found | None, later: float) -> None:
+            if act.ended:
+                return
+            if page is not None:
+                there = {job.number: job for job in page.jobs}
+                for number in walk.go_on(page.records):
+                    job = there.get(number) or self._job(act.order.of, number)
+                    if job is not None and number not in rows.seen and knows(act.asker, job.function):
+                        act.looked_at += 1
+                        act.matched += selection.matches(job)[1]
+                act.total = max(act.total, act.looked_at)
+                act.changed += 1
+
+            def go_on() -> BulkTask:
+                at_last = yield
+                self._count_rows(act, rows, walk, selection, found, at_last)
+
+            self._broker.operations.rest(go_on(), later if page is not None else later + PATIENCE)
+
+        self._broker.stock.peek(question, look)
+
+    def _act_on_rows(self, act: BulkAct, rows: _Rows, walk: Walk, selection: Selection, now: float) -> None:
+        question, order = walk.question, act.order
+        if question is None or 0 < order.most <= act.done + act.failed:
+            act.passed = max(act.passed, min(act.matched, order.most or act.matched) - act.done - act.failed)
+            act.end(DONE, now)
+            return
+
+        def look(page: Found | None, later: float) -> None:
+            if act.ended:
+                return
+            if page is not None:
+                numbers = set(walk.go_on(page.records)) - rows.seen
+                for job in page.jobs:
+                    full = 0 < order.most <= act.done + act.failed
+                    if job.number in numbers and not full and self._matches(act, job, selection):
+                        self._try(act, job, later)
+                act.changed += 1
+
+            def go_on() -> BulkTask:
+                at_last = yield
+                self._act_on_rows(act, rows, walk, selection, at_last)
+
+            self._broker.operations.rest(go_on(), later if page is not None else later + PATIENCE)
+
+        self._broker.stock.visit(question, look)
 
     def _job(self, of: str, number: int) -> Job | None:
         jobs = self._broker.table.jobs if of == "jobs" else self._broker.archive.jobs

@@ -23,7 +23,7 @@ from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
 
 if TYPE_CHECKING:
     from txgear.broker.broker import Broker
-    from txgear.broker.model import Job, Peer
+    from txgear.broker.model import Function, Job, Peer
     from txgear.broker.records import Lane
     from txgear.broker.stock import Found
 
@@ -127,6 +127,29 @@ class _LiveWalk:
             self.go_on(following)
 
 
+def ended_lanes(
+    broker: Broker, of: str, search: Search, wanted: Callable[[Function], bool]
+) -> Iterator[Lane]:
+    """
+    Where the store may have ended jobs that are looked for and are not in memory.
+
+    @param of: C{dead} or C{kept}.
+    @param wanted: whether a function is.
+    """
+    if search.review:
+        # These are in memory.
+        return
+    for rows in broker.archive.ended.lanes:
+        lane = rows.lane
+        kind = lane.kind & ~OWN
+        if of == "dead":
+            there = kind >= DEAD and (not search.reason or DEAD_REASONS[kind - DEAD] in search.reason)
+        else:
+            there = kind in (KEPT, NAMED)
+        if there and wanted(broker.functions.by_name[lane.function]):
+            yield lane
+
+
 def _ended(
     of: str, broker: Broker, peer: Peer, search: Search, now: float, then: Then, bounds: Bounds
 ) -> None:
@@ -165,7 +188,7 @@ class _EndedPage:
             broker, self._peer, search, self._now, self._bounds.few
         )
         self._jobs = [job for job in candidates.values() if job.place > after]
-        lanes = list(self._lanes())
+        lanes = list(ended_lanes(broker, self._of, search, search.functions(self._peer)))
         if search.unique and search.unique != UNIQUE_FROM_WORKLOAD:
             self._ask([ByKey((search.unique,))] if lanes else [])
             return
@@ -174,24 +197,6 @@ class _EndedPage:
             lanes = self._of_bucket(lanes)
         most = max(self._bounds.rows // len(lanes), 1) if lanes else 0
         self._ask([InLane(lane, self._after, most) for lane in lanes])
-
-    def _lanes(self) -> Iterator[Lane]:
-        """Those in which there may be some that are looked for."""
-        search, by_name = self._search, self._broker.functions.by_name
-        if search.review:
-            # These are in memory.
-            return
-        wanted = search.functions(self._peer)
-        for rows in self._broker.archive.ended.lanes:
-            lane = rows.lane
-            kind = lane.kind & ~OWN
-            if self._of == "dead":
-                there = kind >= DEAD and (not search.reason or DEAD_REASONS[kind - DEAD] in search.reason)
-            else:
-                there = kind in (KEPT, NAMED)
-            function = by_name.get(lane.function)
-            if there and function is not None and wanted(function):
-                yield lane
 
     def _of_bucket(self, lanes: list[Lane]) -> list[Lane]:
         """The lanes of the first bucket in which there is anything, from the one on where the page begins."""

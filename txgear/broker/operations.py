@@ -19,6 +19,7 @@ from txgear.broker.copies import Copies
 from txgear.broker.counts import CANCEL
 from txgear.broker.records import PAUSED, StoredValue
 from txgear.broker.states import CANCELLED, DEAD, DELAYED, RUNNING
+from txgear.broker.walks import Walk
 
 if TYPE_CHECKING:
     from txgear.broker.archive import Archive
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from txgear.broker.lifecycle import Lifecycle
     from txgear.broker.model import Function, Job
     from txgear.broker.persistence import Persistence
+    from txgear.broker.stock import Found, Stock
     from txgear.broker.table import JobTable
     from txgear.broker.timers import Timers
     from txgear.policies import Policies
@@ -81,6 +83,7 @@ class Operations:
         "_persistence",
         "_resting",
         "_spared",
+        "_stock",
         "_table",
         "_timers",
         "correct",
@@ -101,6 +104,7 @@ class Operations:
         archive: Archive,
         lifecycle: Lifecycle,
         persistence: Persistence,
+        stock: Stock,
         timers: Timers,
     ) -> None:
         self._table = table
@@ -109,6 +113,7 @@ class Operations:
         self._archive = archive
         self._lifecycle = lifecycle
         self._persistence = persistence
+        self._stock = stock
         self._timers = timers
         changes = Changes(table, functions, dispatcher, archive, lifecycle, persistence, timers)
         self.reprioritise = changes.reprioritise
@@ -124,8 +129,9 @@ class Operations:
         # What goes on in another turn, and not before a moment.
         self._resting: list[tuple[float, BulkTask]] = []
         self.purges: OrderedDict[bytes, Purge] = OrderedDict()
-        # Of functions that are being purged: the jobs that stay, as somebody has submitted them again.
-        self._spared: dict[Function, set[Job]] = {}
+        # Of functions that are being purged: the numbers of jobs that stay, as somebody has submitted them
+        # again.
+        self._spared: dict[Function, set[int]] = {}
 
     # Jobs
 
@@ -171,12 +177,45 @@ class Operations:
         return count
 
     def _purge(self, function: Function, jobs: Iterable[Job]) -> BulkTask:
+        last = self._table.last_number
+        lanes = self._stock.lanes_of(function)
         now = yield
         for job in jobs:
-            there = job.function is function and not job.ended and job.state != RUNNING
-            if there and job not in self._spared[function]:
-                self._cancel(job, now)
+            self._purge_one(function, job, now)
             now = yield
+        # Some of those that were in memory may not be any more.
+        lanes += self._stock.lanes_of(function)
+        self._purge_page(function, Walk(dict.fromkeys(lanes), last), now)
+
+    def _purge_one(self, function: Function, job: Job, now: float) -> None:
+        there = job.function is function and job.state != RUNNING and self._table.jobs.get(job.number) is job
+        if there and job.number not in self._spared[function]:
+            self._cancel(job, now)
+
+    def _purge_page(self, function: Function, walk: Walk, now: float) -> None:
+        """Go on with those that are not in memory."""
+        question = walk.question
+        if question is None:
+            self._purged(function, now)
+            return
+
+        def look(found: Found | None, later: float) -> None:
+            if found is None:
+                self.rest(self._purge_more(function, walk), later + PATIENCE)
+                return
+            numbers = set(walk.go_on(found.records))
+            for job in found.jobs:
+                if job.number in numbers:
+                    self._purge_one(function, job, later)
+            self.rest(self._purge_more(function, walk), later)
+
+        self._stock.visit(question, look)
+
+    def _purge_more(self, function: Function, walk: Walk) -> BulkTask:
+        now = yield
+        self._purge_page(function, walk, now)
+
+    def _purged(self, function: Function, now: float) -> None:
         throttle = self._functions.throttle(function)
         throttle.suspended -= 1
         if not throttle.suspended:
@@ -187,7 +226,7 @@ class Operations:
     def spare(self, job: Job) -> None:
         """A job has been submitted again: it is not to be purged, if its function is just being."""
         if job.function in self._spared:
-            self._spared[job.function].add(job)
+            self._spared[job.function].add(job.number)
 
     # Jobs that have ended
 
@@ -284,14 +323,14 @@ class Operations:
 
         def done(up_to: int | None, later: float) -> None:
             if up_to is None:
-                self._rest(self._to_first_dead(function, last, do), later + PATIENCE)
+                self.rest(self._to_first_dead(function, last, do), later + PATIENCE)
                 return
             found = islice(self._archive.shelf(function, dead=True).in_order(), PAGE)
             dead = [job for job in found if job.place <= min(up_to, last)]
             for job in dead:
                 do(job, later)
             if up_to < last or len(dead) == PAGE:
-                self._rest(self._to_first_dead(function, last, do), later)
+                self.rest(self._to_first_dead(function, last, do), later)
 
         self._archive.load_oldest(shelf.lanes.values(), PAGE, done, now)
 
@@ -384,7 +423,7 @@ class Operations:
         self._orders.add(task)
         self._timers.call_at(now)
 
-    def _rest(self, task: BulkTask, moment: float) -> None:
+    def rest(self, task: BulkTask, moment: float) -> None:
         """Have this done in a turn after this one, and not before that moment."""
         self._resting.append((moment, task))
         self._timers.call_at(moment)

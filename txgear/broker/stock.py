@@ -28,6 +28,7 @@ from txgear.broker.revival import Revival
 from txgear.broker.states import DELAYED, NEW, PAGED
 from txgear.broker.table import number_of_handle
 from txgear.broker.wakings import AHEAD, Wakings
+from txgear.protocol.constants import PRIORITIES
 
 if TYPE_CHECKING:
     from txgear.broker.archive import Archive, Told
@@ -286,6 +287,13 @@ class Stock:
         return self._timers.wall(job.due) if job.due != expires else 0.0
 
     # Into memory
+
+    def lanes_of(self, function: Function) -> list[Lane]:
+        """Where the store has jobs of a function that are not in memory; those that wait come first."""
+        owners = [(tenant, WAITING) for other, tenant in self._waiting if other is function]
+        for priority in PRIORITIES:
+            owners += [(tenant, priority) for tenant in function.lanes.rows(priority)]
+        return [Lane(function.name, "" if owner is None else owner.name, kind) for owner, kind in owners]
 
     def load(self, question: Question, then: Then, now: float) -> None:
         """

@@ -22,11 +22,13 @@ from txgear.broker.bulkacts import (
     Order,
 )
 from txgear.broker.model import Job, Peer
-from txgear.broker.operations import STEPS
+from txgear.broker.operations import PATIENCE, STEPS
 from txgear.broker.rights import CANCEL, FORGET, MOVE, OPERATOR_ACTS, PRIORITISE, REQUEUE, REVIEW, SEE
 from txgear.broker.search import OF_DEAD, OF_JOBS, Search
 from txgear.broker.states import DEAD, QUEUED, RUNNING
+from txgear.broker.walks import PAGE
 from txgear.errors import ServerError
+from txgear.policies import CLASSIC, Policies
 from txgear.protocol.constants import HIGH, NORMAL
 from txgear.test.support.broker import BrokerFixture, BrokerTestCase, FakeJournal, FakeRights
 
@@ -348,3 +350,184 @@ class KnownTests(BulkActsTestCase):
         act.end(STOPPED, self.fixture.now)
         act.end(DONE, self.fixture.now + 1)
         self.assertEqual((act.state, act.ended, self.told), (STOPPED, self.fixture.now, [(1, STOPPED, 0)]))
+
+
+class RowsTests(BulkActsTestCase):
+    """Nearly all of the jobs are in the store only."""
+
+    def begin(self, journal: FakeJournal | None = None) -> None:
+        self.journal = journal or FakeJournal()
+        self.fixture = BrokerFixture(journal=self.journal, queue_memory=0)
+        settings = {"retries": 0, "results": "1h", "dead": "1h"}
+        self.fixture.policies = Policies([("*", CLASSIC.with_settings(settings))])
+        self.broker.operations.set_policies(self.fixture.policies, self.fixture.now)
+        self.acts = BulkActs(self.broker)
+        self.asker = Peer(1, "192.0.2.9")
+        self.told = []
+
+    def fill(self, count: int, function: bytes = b"f", **rest: Any) -> list[int]:
+        """The numbers of so many jobs."""
+        jobs = self.fixture.store(*(b"w" for _ in range(count)), function=function, **rest)
+        self.fixture.answer()
+        return [job.number for job in jobs]
+
+    def ended(self, count: int, function: bytes = b"f") -> list[int]:
+        """The numbers of so many dead ones."""
+        worker = self.fixture.worker(function)
+        numbers = []
+        for _ in range(count):
+            self.fill(1, function)
+            job = self.fixture.grab(worker)
+            assert job is not None
+            self.fails(worker, job)
+            numbers.append(job.number)
+            self.broker.stock.settle(job, self.fixture.now)
+        self.fixture.leave(worker)
+        self.assertEqual(len(self.broker.archive.jobs), 0)
+        return numbers
+
+    def go_on(self, act: BulkAct) -> BulkAct:
+        """To its end."""
+        for _ in range(200):
+            self.fixture.pass_time(0)
+            self.fixture.answer()
+            if self.journal.loading is not None:
+                self.fixture.read()
+            if act.ended:
+                return act
+        raise AssertionError("it does not end")
+
+    def figures(self, act: BulkAct) -> tuple[int, int, int, int]:
+        return act.matched, act.done, act.passed, act.failed
+
+    def left(self) -> int:
+        return len(self.broker.table)
+
+    def test_cancel(self) -> None:
+        self.fill(PAGE + 10)
+        self.fill(3, b"g")
+        self.fixture.submit(None, b"f", workload=b"w", delay=9999.0)
+        self.fixture.commit()
+        act = self.go_on(self.start(CANCEL, words={"function": b"f"}, preview=True))
+        self.assertEqual(
+            (self.figures(act), act.counted, self.left()), ((PAGE + 11, 0, 0, 0), True, PAGE + 14)
+        )
+        self.assertEqual((act.total, act.looked_at), (PAGE + 12, PAGE + 12))
+        act = self.go_on(self.start(CANCEL, words={"function": b"f"}))
+        self.assertEqual((self.figures(act), self.left()), ((PAGE + 11, PAGE + 11, 0, 0), 3))
+
+    def test_by_state_and_unique(self) -> None:
+        self.fill(3)
+        self.fixture.submit(None, b"f", b"u", workload=b"w", delay=9999.0)
+        self.fixture.commit()
+        for words, matched in (
+            ({"state": b"waiting"}, 1),
+            ({"state": b"running"}, 0),
+            ({"worker": b"w"}, 0),
+            ({"unique": b"u"}, 1),
+            ({"unique": b"v"}, 0),
+            ({"unique": b"-"}, 0),
+            ({"function": b"g"}, 0),
+        ):
+            act = self.go_on(self.start(CANCEL, words=words, preview=True))
+            self.assertEqual(act.matched, matched, words)
+
+    def test_what_is_prioritised_or_moved_comes_once(self) -> None:
+        self.fill(4)
+        self.fill(2, b"g")
+        act = self.go_on(self.start(PRIORITISE, priority=HIGH))
+        self.assertEqual(self.figures(act), (6, 6, 0, 0))
+        act = self.go_on(self.start(MOVE, function=b"g"))
+        self.assertEqual(self.figures(act), (6, 4, 0, 2))
+        self.assertEqual(self.broker.functions.by_name[b"g"].total, 6)
+
+    def test_later_ones_are_none_of_them(self) -> None:
+        self.fill(3)
+        act = self.start(CANCEL)
+        self.fill(2)
+        self.go_on(act)
+        self.assertEqual((self.figures(act), self.left()), ((3, 3, 0, 0), 2))
+
+    def test_requeue_and_forget_the_dead(self) -> None:
+        self.ended(3)
+        self.ended(2, b"g")
+        act = self.go_on(self.start(REQUEUE, "dead", words={"function": b"g"}))
+        self.assertEqual((self.figures(act), self.left()), ((2, 2, 0, 0), 2))
+        act = self.go_on(self.start(FORGET, "dead", words={"reason": b"timeout"}))
+        self.assertEqual(self.figures(act), (0, 0, 0, 0))
+        act = self.go_on(self.start(FORGET, "dead"))
+        self.assertEqual((self.figures(act), len(self.broker.archive)), ((3, 3, 0, 0), 0))
+
+    def test_so_many_are_set_aside(self) -> None:
+        self.ended(4)
+        act = self.go_on(self.start(REVIEW, "dead", review="r", most=3))
+        self.assertEqual(self.figures(act), (4, 3, 0, 0))
+        self.assertEqual(len(self.broker.archive.ended.reviews.by_name["r"].jobs), 3)
+
+    def test_one_that_is_in_memory_only_while_it_is_counted(self) -> None:
+        self.fill(3)
+        self.broker.stock.load_handles([b"H:test:3"], self.hold_third, self.fixture.now)
+        self.fixture.answer()
+        act = self.start(CANCEL)
+        self.fixture.pass_time(0)
+        self.assertEqual((act.state, act.matched), (COUNTING, 2))
+        self.broker.stock.release(self.broker.table.jobs[3], self.fixture.now)
+        self.assertNotIn(3, self.broker.table.jobs)
+        self.go_on(act)
+        self.assertEqual((self.figures(act), self.left()), ((3, 3, 0, 0), 0))
+
+    def hold_third(self, answered: bool, now: float) -> None:
+        self.broker.stock.hold(self.broker.table.jobs[3])
+
+    def test_what_is_gone_meanwhile_is_passed_over(self) -> None:
+        self.fill(3)
+        act = self.start(CANCEL)
+        while act.state != ACTING:
+            self.fixture.pass_time(0)
+            if act.state != ACTING:
+                self.fixture.answer()
+        self.broker.stock.load_handles([b"H:test:3"], self.cancel_third, self.fixture.now)
+        # That is answered first.
+        self.journal.asking.insert(0, self.journal.asking.pop())
+        self.fixture.answer()
+        self.go_on(act)
+        self.assertEqual((self.figures(act), self.left()), ((3, 2, 1, 0), 0))
+
+    def cancel_third(self, answered: bool, now: float) -> None:
+        self.assertTrue(self.broker.operations.cancel(b"H:test:3", now))
+
+    def test_the_store_does_not_answer_for_a_while(self) -> None:
+        self.fill(3)
+        act = self.start(CANCEL)
+        for _ in range(2):
+            while not self.journal.asking:
+                self.fixture.pass_time(0)
+            while self.journal.asking:
+                self.journal.asking.pop(0).done(None, {}, self.fixture.now)
+            self.fixture.pass_time(PATIENCE)
+            if act.state == COUNTING:
+                self.fixture.answer()
+        self.fixture.pass_time(PATIENCE)
+        self.go_on(act)
+        self.assertEqual((self.figures(act), self.left()), ((3, 3, 0, 0), 0))
+
+    def test_it_is_stopped(self) -> None:
+        for state in (COUNTING, ACTING):
+            self.begin()
+            self.fill(3)
+            act = self.start(CANCEL)
+            while act.state != state or not self.journal.asking:
+                self.fixture.pass_time(0)
+                if act.state != state:
+                    self.fixture.answer()
+            self.acts.stop(act, self.fixture.now)
+            self.fixture.answer()
+            self.fixture.pass_time(1)
+            self.assertEqual((act.state, self.left() > 1), (STOPPED, True))
+
+    def test_of_which_one_may_know(self) -> None:
+        self.fill(3)
+        self.fill(2, b"g")
+        self.asker.rights = FakeRights((SEE, b"g"))
+        act = self.go_on(self.start(CANCEL))
+        self.assertEqual((self.figures(act), act.total, act.looked_at), ((3, 3, 0, 0), 3, 3))

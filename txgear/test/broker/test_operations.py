@@ -12,7 +12,7 @@ from txgear.broker.operations import MOST_PURGES, PAGE, PATIENCE, STEPS, Purge
 from txgear.broker.records import InLane
 from txgear.broker.states import CANCELLED, DEAD, DELAYED, DONE, PAGED, QUEUED, RUNNING, STORING
 from txgear.errors import QueueError
-from txgear.protocol.constants import WORK_FAIL
+from txgear.protocol.constants import HIGH, WORK_FAIL
 from txgear.test.support.broker import BrokerFixture, BrokerTestCase, DurableBrokerTestCase, FakeJournal
 from txgear.test.support.clock import START
 
@@ -576,6 +576,94 @@ class StoredOperationsTests(DurableBrokerTestCase, OperationsTestCase):
             self.assert_gone(job)
         self.assertEqual(len(self.journal.deleted), 4)
         self.assertEqual(self.fixture.counts(), {})
+
+
+class RowsTests(DurableBrokerTestCase):
+    """Purges of functions of which nearly all jobs are in the store only."""
+
+    queue_memory = 0
+
+    def fill(self, count: int, function: bytes = b"f") -> list[bytes]:
+        """The handles of so many jobs."""
+        jobs = self.fixture.store(*(b"%d" % number for number in range(count)), function=function)
+        self.fixture.answer()
+        return [job.handle for job in jobs]
+
+    def purge(self) -> int | None:
+        return self.broker.operations.purge(b"f", self.fixture.now)
+
+    def go_on(self) -> None:
+        for _ in range(20):
+            self.fixture.pass_time(0)
+            self.fixture.answer()
+            if self.journal.loading is not None:
+                self.fixture.read()
+
+    def test_all_lanes(self) -> None:
+        self.fill(PAGE + 20)
+        others = self.fill(3, b"g")
+        self.fixture.submit(None, workload=b"w", priority=HIGH)
+        self.fixture.submit(None, workload=b"w", delay=9999.0)
+        self.fixture.commit()
+        self.assertEqual(self.purge(), PAGE + 22)
+        self.go_on()
+        self.assertEqual(len(self.broker.table), len(others))
+        self.assertEqual(len(set(self.journal.deleted)), PAGE + 22)
+        self.assertNotIn(b"f", self.broker.functions.by_name)
+
+    def test_none_is_handed_out_meanwhile_and_later_ones_stay(self) -> None:
+        self.fill(5)
+        self.purge()
+        worker = self.fixture.worker(b"f")
+        later = self.fill(1)
+        self.assertIsNone(self.fixture.grab(worker))
+        self.go_on()
+        self.assertEqual(len(self.broker.table), 1)
+        job = self.fixture.grab(worker)
+        assert job is not None
+        self.assertEqual([job.handle], later)
+
+    def test_one_that_is_submitted_again_stays(self) -> None:
+        handles = self.fill(5)
+        self.purge()
+
+        def spare(answered: bool, now: float) -> None:
+            job = self.broker.table.by_handle(handles[3])
+            assert job is not None
+            self.broker.operations.spare(job)
+
+        self.broker.stock.load_handles([handles[3]], spare, self.fixture.now)
+        self.go_on()
+        self.assertEqual(len(self.broker.table), 1)
+
+    def test_the_store_does_not_answer_for_a_while(self) -> None:
+        self.fill(5)
+        self.purge()
+        self.fixture.pass_time(0)
+        while self.journal.asking:
+            self.journal.asking.pop(0).done(None, {}, self.fixture.now)
+        self.fixture.pass_time(PATIENCE)
+        self.go_on()
+        self.assertEqual(len(self.broker.table), 0)
+
+    def test_one_that_has_left_the_memory_meanwhile(self) -> None:
+        self.fill(3)
+        job = next(iter(self.broker.table.jobs.values()))
+        self.broker.stock.hold(job)
+        self.purge()
+        self.broker.stock.release(job, self.fixture.now)
+        self.go_on()
+        self.assertEqual(len(self.broker.table), 0)
+
+    def test_bounds_count_them(self) -> None:
+        self.fill(5)
+        self.broker.operations.limit_function(b"f", (5, 5, 5))
+        self.assertRaises(QueueError, self.fixture.submit, None)
+        self.assertIs(self.broker.operations.drop_function(b"f"), False)
+        self.fixture.set(max_bytes=5)
+        self.broker.operations.limit_function(b"f", (0, 0, 0))
+        self.assertRaises(QueueError, self.fixture.submit, None, workload=b"w")
+        self.fixture.submit(None)
 
 
 class FunctionsTests(OperationsTestCase):
