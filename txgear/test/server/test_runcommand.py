@@ -10,7 +10,7 @@ from txgear.protocol.constants import HIGH
 from txgear.server.schedules import Schedule
 from txgear.test.server.test_textcommands import AdminTestCase
 from txgear.test.support.broker import FakeRights
-from txgear.test.support.server import DurableServerTestCase
+from txgear.test.support.server import DurableServerTestCase, submit
 
 NIGHTLY = Schedule(b"at night", "0 3 * * *", b"mail", workload=b"all", unique=b"u", priority=HIGH)
 
@@ -104,3 +104,20 @@ class StoredTests(DurableServerTestCase):
         self.thread.run_all()
         self.assertEqual(len(self.server.audit.last(0, 9)[0]), 1)
         self.assertEqual(self.server.guard._stand_ins, {})
+
+    def test_the_store_has_it_already(self) -> None:
+        """What is answered, noted and shown is the job that there is."""
+        self.begin_anew(queue_memory=0)
+        self.server = self.fixture.server
+        self.server.scheduler.start([NIGHTLY], [])
+        self.addCleanup(self.server.scheduler.stop)
+        self.other.tell(submit(function=b"mail"), submit(function=b"mail", unique=b"u"))
+        self.thread.run_all()
+        self.client.tell(b"run schedule at\\x20night\n")
+        self.assertEqual(self.client.heard(), b"")
+        self.thread.run_all()
+        self.assertEqual(self.client.heard(), b"OK H:test:2\n")
+        (line,), _ = self.server.audit.last(0, 9)
+        self.assertEqual((line["handle"], line["answer"]), ("H:test:2", "it was there before"))
+        run = self.server.scheduler.shown(b"at night")["run"]
+        self.assertEqual((run.handle, run.joined), (b"H:test:2", True))

@@ -375,6 +375,20 @@ class StoredSchedulerTests(DurableServerTestCase):
         self.thread.run_all()
         self.assertEqual([found["last"] for found in listed(self.scheduler)], [1020.0])
 
+    def test_the_store_has_it_already(self) -> None:
+        """The last job is that one, and the time has had its job."""
+        self.begin_anew(queue_memory=0)
+        self.scheduler = Scheduler(self.fixture.server)
+        self.scheduler.start([schedule(unique=b"u")], [])
+        self.client.tell(submit(), submit(unique=b"u"))
+        self.run_to(1021)
+        (found,) = listed(self.scheduler)
+        self.assertEqual(
+            (found["last"], found["run"].handle, found["run"].joined), (1020.0, b"H:test:2", True)
+        )
+        self.run_on(1)
+        self.assertEqual((sorted(self.store.kept), self.marks()), ([1, 2], {b"s": 1020.0}))
+
     def test_one_transaction(self) -> None:
         """The job and what is remembered of it are in one batch."""
         self.start(schedule())
