@@ -127,6 +127,7 @@ class _Answer:
         kind, *arguments = packets[0]
         if kind == JOB_CREATED:
             found = found.answered(bytes(arguments[0]))
+            server.scheduler.has_come(found.schedule, found.at, bytes(arguments[0]))
             said = textlines.ok(text(found.job.handle))
             server.audit.record(SUBMIT, DONE, asker, **about(found))
             log_line(server, asker, b"run schedule " + shown_word(found.schedule), said)

@@ -342,6 +342,17 @@ class Scheduler:
         wait = schedule.following(max(mark, wall)) - wall
         return min(RETRY, wait) if name in self._submitted else wait
 
+    def has_come(self, name: bytes, at: float, handle: bytes) -> None:
+        """
+        The job of a schedule is taken.
+
+        @param at: the time for which it is, or when it was run by hand.
+        @param handle: the job's; the store may have had it before, as another one.
+        """
+        run = self._runs.get(name)
+        if run is not None and run.at == at and run.handle != handle:
+            self._runs[name] = run._replace(handle=handle, joined=True)
+
     def _take_outcome(self, name: bytes) -> bool:
         """
         Learn what became of the last job of a schedule.
@@ -356,10 +367,7 @@ class Scheduler:
         del self._submitted[name]
         if reply.packet[0] == JOB_CREATED:
             self._marks[name] = at
-            run, handle = self._runs.get(name), bytes(reply.packet[1])
-            if run is not None and run.at == at and run.handle != handle:
-                # The store had it already.
-                self._runs[name] = run._replace(handle=handle, joined=True)
+            self.has_come(name, at, bytes(reply.packet[1]))
         else:
             self.take_back(name, at)
             # The store may have the refused one's, if it took the job too late.

@@ -121,6 +121,7 @@ def run_at_once(request: WebRequest, name: str) -> Deferred[ScheduledJob]:
             done.errback(refusals.problem(error))
         else:
             answered = found.answered(job.handle)
+            server.scheduler.has_come(found.schedule, found.at, job.handle)
             record(request, SUBMIT, **runcommand.about(answered))
             done.callback(answered)
 
