@@ -290,6 +290,7 @@ class RowsTests(EndedJobsTestCase):
         self.ended.add_rows(self.function, lane, 2, 10)
         aside = Lane(b"f", "", ASIDE)
         self.ended.add_rows(self.function, aside, 1, 4)
+        self.assertEqual([rows.lane for rows in self.ended.lanes], [lane, aside])
         expected = ((2, 10), (0, 0), (0, 0), {FAIL: (2, 10)}, 3, 3, 3)
         self.assertEqual(self.counted(), expected)
         self.ended.take_in(first, 60.0, DEAD_KIND, None)
