@@ -44,6 +44,70 @@ DENY_FIRST: Final = """
                 return Decision(True, each.rule)
 """
 MUTANTS: Final = (
+    # What is in memory, and what only the store has.
+    Mutant(
+        "what is read of a job that is in memory is taken for what it is",
+        "broker/stock.py",
+        "        if number in self._table.jobs or number in self._archive.jobs:\n            return False\n",
+        "        if number in self._archive.jobs:\n            return False\n",
+        "broker.test_stock",
+    ),
+    Mutant(
+        "a job that has ended comes back as its end is still on its way",
+        "broker/stock.py",
+        "        return journal is not None and not journal.pending(number)\n",
+        "        return journal is not None\n",
+        "broker.test_stock",
+    ),
+    Mutant(
+        "a job becomes a row that was changed on its way to the store",
+        "broker/stock.py",
+        "(self._dispatcher.draining or journal.pending(job.number))",
+        "(self._dispatcher.draining)",
+        "broker.test_stock",
+    ),
+    Mutant(
+        "rows that somebody has taken out of the store are counted for ever",
+        "broker/stock.py",
+        "        table.rows -= count\n        for _ in range(count):\n",
+        "        for _ in range(count):\n",
+        "broker.test_stock",
+    ),
+    Mutant(
+        "what comes later overtakes rows",
+        "broker/overflow.py",
+        "        if self.rows and item.place > self._barrier:\n",
+        "        if self.rows and item.place < self._barrier:\n",
+        "broker.test_overflow",
+    ),
+    Mutant(
+        "what became a row while others were read is never read",
+        "broker/overflow.py",
+        "        if rows is not None and rows.read_to >= after:\n",
+        "        if rows is not None:\n",
+        "broker.test_overflow",
+    ),
+    Mutant(
+        "a row before all others is never read",
+        "broker/overflow.py",
+        "        rows.read_to = min(rows.read_to, place - 1)\n",
+        "        rows.read_to = max(rows.read_to, place - 1)\n",
+        "broker.test_overflow",
+    ),
+    Mutant(
+        "the last row comes behind what was behind it",
+        "broker/dispatcher.py",
+        "        lanes.append_overflow(job)\n        lanes.take_row(job.priority, job.tenant)\n",
+        "        lanes.take_row(job.priority, job.tenant)\n        lanes.append_overflow(job)\n",
+        "broker.test_paging",
+    ),
+    Mutant(
+        "the store has a job as one that waits whose time came on its way",
+        "broker/lifecycle.py",
+        "            if due or begins:\n                # The store has it as one that waits.\n",
+        "            if due and begins:\n                # The store has it as one that waits.\n",
+        "broker.test_lifecycle_stored",
+    ),
     # What has ended, and only the store has.
     Mutant(
         "of several lanes of the dead the first is emptied, be others older",

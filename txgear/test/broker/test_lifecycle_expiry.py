@@ -220,7 +220,7 @@ class StoredExpiryTests(DurableBrokerTestCase):
         self.fixture.set(expires=10)
         self.fixture.store(b"work")
         (kept,) = self.journal.kept()
-        self.journal.put(kept._replace(created=0.0))
+        self.journal.put(kept._replace(created=0.0, wake=0.0))
         self.fixture.pass_time(9)
         self.fixture.restart()
         self.fixture.pass_time(9)

@@ -131,6 +131,15 @@ class JobTests(KeptTestCase):
             self.journal.updates, [JobUpdate(1, 9, 0.0, 2), JobUpdate(1, 9, 130.0, 2, kind=WAITING)]
         )
 
+    def test_when_something_is_to_be_done_to_it(self) -> None:
+        """It expires, where that comes before its time."""
+        job = self.stored()
+        job.history = History()
+        job.history.expires = 20.0
+        for due in (0.0, 10.0, 30.0):
+            self.persistence.update(job, due)
+        self.assertEqual([move.wake for move in self.journal.updates], [120.0, 0.0, 120.0])
+
     def test_one_that_is_on_its_way_moves_as_well(self) -> None:
         job = make_job()
         self.persistence.add(job)

@@ -1,0 +1,97 @@
+"""Tests of L{txgear.broker.sharedlanes}: what parties have behind their lanes, and not in memory."""
+
+from __future__ import annotations
+
+from txgear.broker.lanes import LOW as LOW_LEVEL
+from txgear.broker.lanes import Lanes
+from txgear.broker.model import Job
+from txgear.broker.sharedlanes import SharedLanes
+from txgear.broker.states import PAGED, QUEUED
+from txgear.broker.tenants import Tenant
+from txgear.protocol.constants import LOW, NORMAL
+from txgear.test.broker.test_sharedlanes import SharedLanesTestCase
+
+
+class RowsTests(SharedLanesTestCase):
+    def row(self, tenant: Tenant | None) -> Job:
+        job = self.job(tenant)
+        self.lanes.add_row(job, tenant)
+        return job
+
+    def test_they_count_and_open_a_lane(self) -> None:
+        self.assertTrue(self.lanes.add_row(self.job(self.a), self.a))
+        self.assertFalse(self.lanes.add_rows(NORMAL, self.b, 2))
+        self.assertTrue(self.lanes.add_rows(LOW, None, 1))
+        self.assertEqual((self.lanes.ready, self.lanes.paged, self.lanes.rows_count), (0, 4, 4))
+        self.assertEqual((self.lanes.total_of(NORMAL), self.lanes.owners()), (3, {self.a, self.b, None}))
+        self.assertEqual(
+            {owner: rows.count for owner, rows in self.lanes.rows(NORMAL).items()}, {self.a: 1, self.b: 2}
+        )
+
+    def test_those_of_one_who_is_held_count_by_themselves(self) -> None:
+        self.add(self.a)
+        self.let_run(self.a, 1, 1)
+        self.assertFalse(self.lanes.add_rows(NORMAL, self.a, 2))
+        self.assertEqual((self.lanes.paged, self.lanes.held), (0, 3))
+        self.lanes.take_rows(NORMAL, self.a, [self.queued(self.a)])
+        self.assertEqual((self.lanes.ready, self.lanes.held), (0, 3))
+
+    def queued(self, tenant: Tenant | None) -> Job:
+        job = self.job(tenant)
+        job.state = QUEUED
+        return job
+
+    def test_whose_they_are(self) -> None:
+        self.row(self.a)
+        self.assertEqual(
+            [self.lanes.has_rows(NORMAL, each) for each in (self.a, self.b, None)], [True, False, False]
+        )
+
+    def test_nobody_is_behind_what_another_has(self) -> None:
+        """Each is read and comes into its lane for itself."""
+        first, second = self.row(self.a), self.row(self.b)
+        second.state = PAGED
+        self.lanes.append_overflow(second)
+        self.lanes.take_row(NORMAL, self.b)
+        self.assertEqual(self.lanes.read(NORMAL, self.b, 0, None), 0)
+        self.assertEqual(self.load(second), [second])
+        self.assertEqual((self.lanes.counts[NORMAL], self.lanes.paged), (1, 1))
+        self.assertEqual(self.lanes.read(NORMAL, self.a, 0, None), 1)
+        self.assertEqual((self.lanes.paged, first.state), (0, first.state))
+
+    def test_the_first_go_into_the_lane_at_once(self) -> None:
+        self.add(self.b)
+        self.lanes.add_rows(NORMAL, self.a, 2)
+        self.assertTrue(self.lanes.has_rows_only(NORMAL, self.a, 0))
+        self.assertFalse(self.lanes.has_rows_only(NORMAL, None, 0))
+        jobs = [self.queued(self.a) for _ in range(2)]
+        self.lanes.take_rows(NORMAL, self.a, jobs)
+        self.assertEqual((self.lanes.ready, self.lanes.paged), (3, 0))
+        self.assertEqual([job for job in self.take_all() if job.tenant is self.a], jobs)
+
+    def test_which_can_become_rows(self) -> None:
+        self.assertTrue(self.lanes.may_pass_by(self.job(self.a)))
+        early = self.job(self.a)
+        jobs = [self.page(self.a), self.page(self.a)]
+        self.assertEqual([self.lanes.may_spare(job) for job in jobs], [False, True])
+        self.assertEqual([self.lanes.may_pass_by(job) for job in (early, self.job(self.a))], [False, True])
+
+    def test_when_to_look_for_more(self) -> None:
+        """A party that has nothing is not to wait until others have little."""
+        for _ in range(LOW_LEVEL):
+            self.add(self.a)
+        self.assertFalse(self.lanes.is_low(NORMAL))
+        self.row(self.b)
+        self.assertTrue(self.lanes.is_low(NORMAL))
+
+    def test_they_go_with_all_else(self) -> None:
+        """Into lanes for each, and back."""
+        lanes: Lanes[Job] = Lanes()
+        lanes.add_rows(NORMAL, self.a, 2)
+        lanes.add_rows(LOW, None, 1)
+        self.lanes.take_over(lanes)
+        self.assertEqual((self.lanes.total_of(NORMAL), self.lanes.total_of(LOW)), (2, 1))
+        merged = self.lanes.merged()
+        self.assertEqual({owner: rows.count for owner, rows in merged.rows(NORMAL).items()}, {self.a: 2})
+        merged.check()
+        self.lanes = SharedLanes(True)
