@@ -48,8 +48,8 @@ MUTANTS: Final = (
     Mutant(
         "what is read of a job that is in memory is taken for what it is",
         "broker/stock.py",
-        "        if number in self._table.jobs or number in self._archive.jobs:\n            return False\n",
-        "        if number in self._archive.jobs:\n            return False\n",
+        "        number, journal = record.number, self._journal\n        if number in self._table.jobs or ",
+        "        number, journal = record.number, self._journal\n        if ",
         "broker.test_stock",
     ),
     Mutant(
