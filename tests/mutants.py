@@ -2360,6 +2360,20 @@ MUTANTS: Final = (
         "broker.test_lookups",
     ),
     Mutant(
+        "what is read with its lane is not known by its unique",
+        "broker/stock.py",
+        "            for other, job in met:\n",
+        "            for other, job in met[:0]:\n",
+        "broker.test_lookups",
+    ),
+    Mutant(
+        "rows that come before what is being read are passed over",
+        "broker/lanes.py",
+        "        return overflow.rows[owner].read_to >= after\n",
+        "        return True\n",
+        "broker.test_lanes",
+    ),
+    Mutant(
         "a job may be new though the store does not answer",
         "broker/lookups.py",
         "        elif records is None:\n            self._refuse(job, lookup, self._silence(), now)\n",
