@@ -28,8 +28,8 @@ def named(broker: Broker, words: Iterable[bytes]) -> list[Job]:
 
 def load(broker: Broker, peer: Peer, words: Iterable[bytes], then: Then, now: float) -> None:
     """
-    Have jobs in memory; for a peer that may not know of all jobs, those as well that these are copies of, and
-    that are copies of these.
+    Have jobs in memory, and those that have the same uniques, so that a move finds them; for a peer that may
+    not know of all jobs, those as well that these are copies of, and that are copies of these.
 
     @param peer: who names them.
     @param words: as with L{named}.
@@ -37,11 +37,27 @@ def load(broker: Broker, peer: Peer, words: Iterable[bytes], then: Then, now: fl
     """
     stock, words = broker.stock, list(words)
     handles = [handle for word in words for handle in readings(word)]
-    if peer.rights is None:
-        stock.load_handles(handles, then, now)
-        return
+
+    def come(answered: bool, later: float) -> None:
+        jobs = named(broker, words)
+        keys = [job.key for job in jobs if job.key is not None]
+        if not answered or not broker.lookups.lacks(keys):
+            are_there(answered, later)
+            return
+        for job in jobs:
+            stock.hold(job)
+
+        def have_come(answered: bool, at_last: float) -> None:
+            are_there(answered, at_last)
+            for job in jobs:
+                stock.release(job, at_last)
+
+        broker.lookups.load(keys, have_come, later)
 
     def are_there(answered: bool, later: float) -> None:
+        if peer.rights is None:
+            then(answered, later)
+            return
         jobs = named(broker, words)
         others = [other for job in jobs for other in _kin(job)]
         if not answered or not stock.lacks(others):
@@ -57,7 +73,7 @@ def load(broker: Broker, peer: Peer, words: Iterable[bytes], then: Then, now: fl
 
         stock.load_handles(others, all_are_there, later)
 
-    stock.load_handles(handles, are_there, now)
+    stock.load_handles(handles, come, now)
 
 
 def _kin(job: Job) -> list[bytes]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from txgear.broker.inspection import find
 from txgear.broker.loading import load, named
 from txgear.broker.model import Job, Peer
+from txgear.errors import ServerError
 from txgear.test.support.broker import DurableBrokerTestCase, FakeRights
 
 
@@ -47,6 +48,26 @@ class LoadTests(LoadingCase):
         ((answered, (job,)),) = told
         self.assertEqual((answered, job.handle), (True, handle))
         self.assertEqual(named(self.broker, [handle]), [])
+
+    def test_those_of_its_name_are_there_as_well(self) -> None:
+        """So it is not moved to where there is one."""
+        for name in (b"f", b"g"):
+            for unique in (b"", b"", b"u"):
+                self.fixture.submit(None, name, unique, b"work")
+                self.fixture.answer()
+                self.fixture.commit()
+                self.fixture.answer()
+        refused: list[str] = []
+
+        def then(answered: bool, now: float) -> None:
+            (job,) = named(self.broker, [b"H:test:3"])
+            error = self.assertRaises(ServerError, self.broker.operations.move, job, b"g", now)
+            refused.append(error.code)
+
+        load(self.broker, self.fixture.connect(), [b"H:test:3"], then, self.fixture.now)
+        self.fixture.answer()
+        self.assertEqual(refused, ["UNIQUE_TAKEN"])
+        self.assertNotIn(6, self.broker.table.jobs)
 
     def test_the_store_does_not_answer(self) -> None:
         handle = self.rows()[0]
