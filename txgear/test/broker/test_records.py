@@ -6,9 +6,33 @@ from collections.abc import Iterator
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.records import JobRecord, by_place
+from txgear.broker.history import owned_by
+from txgear.broker.records import KEPT, WAITING, JobRecord, Lane, by_place, key_of_record, lane_of
+from txgear.protocol.constants import HIGH, NORMAL
 from txgear.test.support.broker import record
 from txgear.test.support.extras import PROPERTY, given, st
+
+
+class LaneTests(SynchronousTestCase):
+    """Where a store finds a job."""
+
+    def test_of_what_can_be_handed_out_or_waits(self) -> None:
+        self.assertEqual(lane_of(record(1, priority=HIGH)), Lane(b"f", "", HIGH))
+        self.assertEqual(lane_of(record(1, due=5.0)), Lane(b"f", "", WAITING))
+
+    def test_of_another_kind_and_on_an_account(self) -> None:
+        kept = record(1, function=b"g", kind=KEPT, history=owned_by("web"))
+        self.assertEqual(lane_of(kept), Lane(b"g", "web", KEPT))
+        self.assertEqual(lane_of(record(1, history=b"{}")), Lane(b"f", "", NORMAL))
+
+    def test_what_others_are_compared_with(self) -> None:
+        found = [
+            record(1),
+            record(1, unique=b"u"),
+            record(1, unique=b"-"),
+            record(1, unique=b"-", digest=bytes(15) + b"\7"),
+        ]
+        self.assertEqual([key_of_record(each) for each in found], [None, b"u", None, 7])
 
 
 class ByPlaceTests(SynchronousTestCase):

@@ -277,6 +277,34 @@ class ListenerTests(DurableBrokerTestCase):
         self.assertEqual((self.events.unreadable, job.workload), (set(), b""))
 
 
+class WrittenTests(DurableBrokerTestCase):
+    """What was kept in memory as it was on its way leaves it."""
+
+    queue_memory = 0
+
+    def test_live_and_ended_ones_and_those_that_are_gone(self) -> None:
+        self.fixture.set(retries=0)
+        worker = self.fixture.worker(b"f")
+        (dead,) = self.fixture.store(b"")
+        self.fixture.read_all()
+        self.fails(worker, self.grabbed(worker, self.broker.table.jobs[dead.number]))
+        jobs = self.fixture.store_waited_for(b"1", b"2", function=b"g")
+        for client in list(jobs[1].clients):
+            self.fixture.leave(client)
+        self.broker.store_events.written([dead.number, jobs[1].number, 99], self.fixture.now)
+        self.assertEqual(
+            (list(self.broker.archive.jobs), list(self.broker.table.jobs)), ([], [jobs[0].number])
+        )
+
+    def test_what_was_not_answered_is_asked_again(self) -> None:
+        self.fixture.store(b"1")
+        self.journal.asking.pop().done(None, {}, self.fixture.now)
+        self.assertEqual(self.journal.asking, [])
+        self.broker.store_events.answers(self.fixture.now)
+        self.fixture.read_all()
+        self.assertEqual(list(self.broker.table.jobs), [1])
+
+
 class WithoutStoreTests(BrokerTestCase):
     def test_nothing_is_unreadable(self) -> None:
         self.assertEqual(self.broker.store_events.unreadable, set())
