@@ -180,42 +180,52 @@ class _EndedPage:
         self._then = then
         self._bounds = bounds
         self._bucket, self._after = divmod(search.after, PLACES)
+        self._jobs: dict[int, Job] = {}
 
     def start(self) -> None:
         """Find out where to look, and ask the store for what it has there."""
-        broker, search, after = self._broker, self._search, self._after
-        candidates, self._matches = SELECTIONS[self._of](
-            broker, self._peer, search, self._now, self._bounds.few
-        )
-        self._jobs = [job for job in candidates.values() if job.place > after]
+        broker, search = self._broker, self._search
+        self._note_loaded()
         lanes = list(ended_lanes(broker, self._of, search, search.functions(self._peer)))
         if search.unique and search.unique != UNIQUE_FROM_WORKLOAD:
             self._ask([ByKey((search.unique,))] if lanes else [])
             return
         # A list that has begun without them goes on so.
-        if self._bucket or (len(lanes) > self._bounds.lanes and not after):
+        if self._bucket or (len(lanes) > self._bounds.lanes and not self._after):
             lanes = self._of_bucket(lanes)
         most = max(self._bounds.rows // len(lanes), 1) if lanes else 0
         self._ask([InLane(lane, self._after, most) for lane in lanes])
+
+    def _note_loaded(self) -> None:
+        """
+        Those that are in memory are among the jobs. One may leave it before all answers are there, and be in
+        none of them, or in one of them as well.
+        """
+        candidates, self._matches = SELECTIONS[self._of](
+            self._broker, self._peer, self._search, self._now, self._bounds.few
+        )
+        self._jobs.update(candidates)
 
     def _of_bucket(self, lanes: list[Lane]) -> list[Lane]:
         """The lanes of the first bucket in which there is anything, from the one on where the page begins."""
         first = max(self._bucket, 1)
         buckets = {_bucket_of(lane.function) for lane in lanes}
-        buckets.update(_bucket_of(job.function.name) for job in self._jobs)
+        buckets.update(_bucket_of(job.function.name) for job in self._jobs.values())
         self._bucket = min((bucket for bucket in buckets if bucket >= first), default=BUCKETS + 1)
         if self._bucket > first:
             self._after = 0
-        self._jobs = [job for job in self._jobs if _bucket_of(job.function.name) == self._bucket]
         return [lane for lane in lanes if _bucket_of(lane.function) == self._bucket]
 
     def _ask(self, questions: list[InLane] | list[ByKey]) -> None:
         found: list[Found | None] = []
 
         def look(one: Found | None, now: float) -> None:
+            if now != self._now or not found:
+                # Those that are told at one time were found by one call.
+                self._now = now
+                self._note_loaded()
             found.append(one)
             if len(found) == len(questions):
-                self._now = now
                 self._look(questions, found)
 
         for question in questions:
@@ -225,20 +235,21 @@ class _EndedPage:
 
     def _look(self, questions: list[InLane] | list[ByKey], found: list[Found | None]) -> None:
         last = LAST_NUMBER
-        rows: list[Job] = []
+        there = self._jobs
         for question, one in zip(questions, found, strict=True):
             if one is None:
                 self._then(None)
                 return
-            rows += one.jobs
+            for job in one.jobs:
+                there.setdefault(job.number, job)
             if isinstance(question, InLane) and len(one.records) == question.limit:
                 last = min(last, one.records[-1].place)
-        there = [*self._jobs, *(job for job in rows if job.ended and job.place > self._after)]
+        among = [job for job in there.values() if job.ended and self._is_on_page(job)]
         if self._of == "dead":
             make = inspection.look_at_dead(self._broker, self._peer, self._matches, self._now)
         else:
             make = inspection.look_at_kept(self._broker, self._matches, self._now)
-        jobs, following = page_by_place(there, last, self._search.limit, make, self._bounds)
+        jobs, following = page_by_place(among, last, self._search.limit, make, self._bounds)
         if following is None and last < LAST_NUMBER:
             following = last
         if self._bucket and following is not None:
@@ -246,6 +257,12 @@ class _EndedPage:
         elif 0 < self._bucket < BUCKETS:
             following = (self._bucket + 1) * PLACES
         self._then({"jobs": jobs, "next": following})
+
+    def _is_on_page(self, job: Job) -> bool:
+        """Whether a job is not before the page, nor in another bucket."""
+        if self._bucket and _bucket_of(job.function.name) != self._bucket:
+            return False
+        return job.place > self._after
 
 
 def _bucket_of(name: bytes) -> int:

@@ -167,6 +167,20 @@ class EndedTests(ListingCase):
         self.peer.rights = FakeRights(("see", b"g"))
         self.assertEqual(self.listed("kept"), [1, 7])
 
+    def test_one_that_leaves_the_memory_while_the_store_is_asked(self) -> None:
+        """It is there once, whether or not the answer has it."""
+        self.end(False, False)
+        self.rows()
+        self.end(False)
+        told = self.asked("dead")
+        self.rows()
+        self.fixture.answer()
+        (page,) = told
+        assert page is not None
+        self.assertEqual(
+            [job["handle"] for job in page["jobs"]], [f"H:test:{number}" for number in self.ends]
+        )
+
     def test_by_unique(self) -> None:
         self.end(False, unique=b"u")
         self.end(False, unique=b"v")
