@@ -14,6 +14,7 @@ from make import FAR, chunks, digests, jobs, marks
 from crashpeers import Line
 from processes import Servers
 from txgear.broker.records import (
+    ASIDE,
     PAUSED,
     ByKey,
     InLane,
@@ -129,8 +130,13 @@ def test_a_server_goes_on_with_it(old: Old, start_server: Servers) -> None:
             assert got == expected
         line.send(packet(P.CANT_DO, function))
     assert {row.split(b"\t")[0] for row in line.lines(b"show jobs")} == waiting - set(done)
-    dead = [job.prefix + b":%d" % job.number for job, _, _ in old.jobs if job.state == DEAD]
-    assert [row.split(b"\t")[0] for row in line.lines(b"dead")] == dead
+    for asked, aside in ((b"dead", False), (b"dead review=check", True)):
+        dead = [
+            job.prefix + b":%d" % job.number
+            for job, _, _ in old.jobs
+            if job.state == DEAD and (job.kind == ASIDE) == aside
+        ]
+        assert [row.split(b"\t")[0] for row in line.lines(asked)] == dead
     for mark in old.marks:
         if mark.kind == PAUSED:
             assert b"paused\tyes" in line.lines(b"policy " + mark.name)
