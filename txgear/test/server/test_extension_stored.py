@@ -50,7 +50,7 @@ class StoredTests(DurableServerTestCase):
         self.assertEqual(self.client.ask(request(ECHO_REQ, b"x")), response(ECHO_RES, b"x"))
         self.thread.run_all()
         self.assertEqual(self.client.heard(), told(b"done", b"4", b"dataresult"))
-        self.assertEqual(self.store.take(), ["results", "workloads"])
+        self.assertEqual(self.store.take(), ["rows", "results", "workloads"])
 
     def test_after_a_restart(self) -> None:
         self.finish()
@@ -79,19 +79,26 @@ class StoredTests(DurableServerTestCase):
         self.client.leave()
         self.thread.run_all()
         self.assertEqual(self.client.heard(), b"")
-        self.assertEqual(self.other.ask(asked(TWO)), told(b"unknown", handle=TWO))
+        self.other.tell(asked(TWO))
+        self.thread.run_all()
+        self.assertEqual(self.other.heard(), told(b"unknown", handle=TWO))
 
     def test_the_store_does_not_answer(self) -> None:
         """That is said, with the token: the question may be asked again."""
         refusal = told(b"refused", b"-", b"The result cannot be read at present")
         self.finish()
         self.client.tell(asked())
+        # The job is found.
+        self.thread.run()
         self.store.fail("results", StoreUnavailable("gone"), times=2)
         self.store.fail("open", StoreUnavailable("gone"), times=2)
         self.thread.run_all()
         self.assertEqual(self.client.heard(), refusal)
+        # As long as it does not answer no job is found that it may have.
+        refusal = told(b"refused", b"-", b"The store does not answer")
         self.assertEqual(self.client.ask(asked(wait=b"1")), refusal)
-        self.assertEqual(self.client.ask(asked(TWO)), told(b"unknown", handle=TWO))
+        later = b"H:test:4"
+        self.assertEqual(self.client.ask(asked(later)), told(b"unknown", handle=later))
         self.run_on(10)
         self.client.tell(asked())
         self.thread.run_all()
@@ -108,6 +115,7 @@ class StoredTests(DurableServerTestCase):
     def test_forgotten_while_it_is_read(self) -> None:
         self.finish()
         self.client.tell(asked())
+        self.thread.run()
         self.assertTrue(self.fixture.server.broker.operations.forget(ONE))
         self.store.lose_results()
         self.thread.run_all()
@@ -117,6 +125,7 @@ class StoredTests(DurableServerTestCase):
         """Only that it is done is still known."""
         self.finish()
         self.client.tell(asked())
+        self.thread.run()
         self.fixture.server.broker.store_events.result_refused(1)
         self.store.lose_results()
         self.thread.run_all()
@@ -138,6 +147,9 @@ class StoredTests(DurableServerTestCase):
         """Others are asked of the store when those have left that it has brought."""
         self.finish(b"r" * (BYTES_AT_ONCE // 2 - len(b"data")))
         self.client.tell(*[asked(token=b"%d" % number) for number in range(3)])
+        # The first finds the job, and then two are read.
+        self.thread.run()
+        self.assertEqual(self.client.heard(), b"")
         self.thread.run()
         self.assertEqual(self.client.heard().count(b"datar"), 2)
         self.thread.run_all()

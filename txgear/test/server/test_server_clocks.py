@@ -234,6 +234,7 @@ class TimesTests(BrokerTestCase):
         wall = START + HOUR
         self.assertEqual((record.created, record.ended, record.due), (wall, wall, wall + 100))
         self.fixture.restart()
+        self.fixture.recall()
         job = self.fixture.broker.archive.jobs[number]
         self.assertEqual((job.state, self.fixture.now), (DEAD, wall))
         self.assertEqual((job.created, job.since, job.due), (wall, wall, wall + 100))

@@ -205,6 +205,11 @@ class DurableServerTestCase(SynchronousTestCase):
         self.client.tell(submit())
         self.assertEqual(len(self.thread.waiting), 1)
 
+    def recall(self) -> None:
+        """All jobs that have ended and are kept are in memory from now on."""
+        ended = [record for record in self.store.kept.values() if record.state]
+        self.fixture.server.broker.stock.hold_all(ended, self.clock.seconds())
+
     def numbers(self) -> list[int]:
         """The jobs that are kept, by number."""
         return sorted(self.store.kept)
