@@ -159,16 +159,19 @@ class LoadTests(UnreadableTestCase):
         self.assertEqual(self.numbers(), [])
 
     def test_one_that_ends_while_it_is_given_up(self) -> None:
-        self.store.unreadable, self.store.unreadable_why = {1}, StoreRefused("damaged")
-        self.other.tell(request(CAN_DO, b"f"))
-        for _ in range(20):
-            # Each looks for the job in the store.
+        for calls in range(8):
+            self.fill()
+            self.store.unreadable, self.store.unreadable_why = {1}, StoreRefused("damaged")
+            self.other.tell(request(CAN_DO, b"f"))
+            for _ in range(calls):
+                if self.thread.waiting:
+                    self.thread.run()
             self.client.tell(b"cancel job H:test:1\n")
-            self.thread.run()
-        self.thread.run_all()
-        self.assertEqual(self.fixture.server.broker.store_events.unreadable, set())
-        self.store.unreadable = set()
-        self.assertEqual(set(self.work()), set(range(2, 10)))
+            self.thread.run_all()
+            self.assertEqual(self.client.heard(), b"OK\r\n")
+            self.assertEqual(self.fixture.server.broker.store_events.unreadable, set())
+            self.store.unreadable = set()
+            self.assertEqual(set(self.work()), set(range(2, 10)))
 
     def test_a_store_that_reads_nothing_takes_jobs(self) -> None:
         """And is not asked all the time."""
