@@ -428,11 +428,11 @@ class Stock:
 
     def _settle_written(self, now: float) -> None:
         written, live, ended = self._written, self._table.jobs, self._archive.jobs
-        for _ in range(min(len(written), SETTLED)):
-            number = written.popleft()
-            job = live.get(number) or ended.get(number)
-            if job is not None:
-                self.settle(job, now)
+        numbers = [written.popleft() for _ in range(min(len(written), SETTLED))]
+        found = (live.get(number) or ended.get(number) for number in numbers)
+        # In a lane only the last one can become a row.
+        for job in sorted((job for job in found if job is not None), key=_place, reverse=True):
+            self.settle(job, now)
         if written:
             self._timers.call_at(now)
 
