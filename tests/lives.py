@@ -50,6 +50,9 @@ EARLY_ENDS: Final = 3
 #: Seconds in which workers have done all that can be done.
 PATIENCE: Final = 30.0
 
+#: Seconds in which a job is handed out that is only in the store.
+READING: Final = 5.0
+
 #: What is told of a run; below these, what must not be.
 COLUMNS: Final = (
     ("answered", ("answered",)),
@@ -269,11 +272,15 @@ class Lives:
         line = Line(self._port)
         line.send(packet(P.CAN_DO, TICKS) + packet(P.CAN_DO, SINGLE))
         done: set[int] = set()
+        patience = time.monotonic() + READING
         while self._schedules.numbers - done:
             line.send(packet(P.GRAB_JOB))
             kind, body = line.read()
+            if kind == P.NO_JOB and time.monotonic() < patience:
+                # They may be rows that are being read.
+                time.sleep(0.05)
+                continue
             if kind == P.NO_JOB:
-                # Workloads are not waited for: these have none.
                 self._book.wrong(
                     LOST, f"jobs {self._schedules.numbers - done} of schedules are not handed out"
                 )
