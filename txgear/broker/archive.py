@@ -38,8 +38,6 @@ MOST_LANES: Final = 8
 """Lanes of which the first jobs are read at once: of a function's dead there is one for each way to die."""
 FEW: Final = 10
 """Jobs of a lane that are read at once at the least."""
-REVIEWED: Final = 1000
-"""Jobs that are set aside of which so many are read at once when the server starts."""
 
 Told = Callable[[Sequence["JobRecord"]], None]
 """Called with what the store has of the jobs that are asked for, when they are in memory."""
@@ -85,7 +83,6 @@ class Archive:
         "_functions",
         "_persistence",
         "_put_last",
-        "_reading_reviews",
         "_timers",
         "behind",
         "ended",
@@ -110,7 +107,6 @@ class Archive:
         self._functions = functions
         self._timers = timers
         self._put_last = put_last
-        self._reading_reviews = False
         self.behind = False
         self.ended = EndedJobs()
         self.jobs = self.ended.jobs
@@ -309,22 +305,6 @@ class Archive:
             then(min([rows.read_to for rows in lanes], default=LAST_NUMBER) if answered else None, later)
 
         self.load_all([_first_of(rows, limit) for rows in chosen], done, now)
-
-    def read_reviews(self, now: float) -> None:
-        """The server starts: have those in memory that are set aside."""
-        reviews = self.ended.reviews
-        lanes = [rows for _, rows in reviews.lanes.values() if rows.read_to < LAST_NUMBER]
-        if self._reading_reviews or not lanes:
-            return
-        self._reading_reviews = True
-
-        def done(up_to: int | None, later: float) -> None:
-            self._reading_reviews = False
-            if up_to is not None:
-                reviews.sort()
-                self.read_reviews(later)
-
-        self.load_oldest(lanes, REVIEWED, done, now)
 
     # Results
 

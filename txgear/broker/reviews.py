@@ -154,12 +154,6 @@ class Reviews:
         else:
             self.lanes.pop(rows.lane, None)
 
-    def sort(self) -> None:
-        """Put jobs that were not set aside in the order in which they were added into that order."""
-        for review in self.by_name.values():
-            # Of jobs that a store has places say that.
-            review.jobs = dict(sorted(review.jobs.items(), key=lambda item: item[1].place))
-
     def check(self) -> None:
         """
         Is each job in one review, and counted there?

@@ -142,11 +142,13 @@ class Stock:
 
     # The server starts
 
-    def begin(self, counts: Iterable[LaneCount], now: float) -> None:
+    def begin(self, counts: Iterable[LaneCount], now: float, aside: Iterable[JobRecord] = ()) -> None:
         """
-        There are so many jobs in the store. None is in memory; the first of each lane are read at once.
+        There are so many jobs in the store. None is in memory but those that are set aside; the first of each
+        lane are read at once.
 
         @param counts: all lanes of the store.
+        @param aside: the jobs that are set aside.
         """
         table = self._table
         for lane, jobs, size in counts:
@@ -168,6 +170,8 @@ class Stock:
         self.restored = table.last_number
         if table.rows:
             table.restored = self.restored
+        # Their places say in which order they were set aside.
+        self._take_all_in(sorted(aside, key=lambda record: record.place), {}, now)
         self.read_heads(now)
 
     def read_heads(self, now: float) -> None:
@@ -175,7 +179,6 @@ class Stock:
         self._timers.call_at(now)
         for function in list(self._functions.by_name.values()):
             self._dispatcher.advance_all(function, now)
-        self._archive.read_reviews(now)
 
     def _count_waiting(self, function: Function, tenant: Tenant | None, jobs: int) -> None:
         """There are so many more of them, or less."""

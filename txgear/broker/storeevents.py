@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from txgear.broker.model import Function
     from txgear.broker.operations import Operations
     from txgear.broker.paging import Pager
-    from txgear.broker.records import LaneCount, StoredValue
+    from txgear.broker.records import JobRecord, LaneCount, StoredValue
     from txgear.broker.stock import Stock
     from txgear.broker.table import JobTable
     from txgear.broker.tenants import Tenant
@@ -143,15 +143,22 @@ class StoreEvents:
         """As in L{JournalListener.answers<txgear.broker.ports.JournalListener.answers>}."""
         self._stock.read_heads(now)
 
-    def begin(self, lanes: Iterable[LaneCount], values: Iterable[StoredValue], now: float) -> None:
+    def begin(
+        self,
+        lanes: Iterable[LaneCount],
+        values: Iterable[StoredValue],
+        now: float,
+        aside: Iterable[JobRecord] = (),
+    ) -> None:
         """
         The server starts again, and takes up what was kept: see L{Stock.begin}. Functions that were paused
         still are.
 
         @param lanes: how many jobs are kept.
         @param values: what else is.
+        @param aside: those of the jobs that are set aside.
         """
-        self._stock.begin(lanes, now)
+        self._stock.begin(lanes, now, aside)
         for value in values:
             if value.kind == PAUSED and value.value:
                 function = self._functions.get(value.name, bounded=False)

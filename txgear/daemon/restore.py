@@ -6,12 +6,16 @@ The service, L{txgear.testing} and the tests start a server with a store in this
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 from txgear.broker.broker import Broker
-from txgear.broker.records import ASIDE, DEAD, OWN, WAITING, StoredValue
+from txgear.broker.records import ASIDE, DEAD, OWN, WAITING, InLane, JobRecord, Lane, StoredValue
 from txgear.interfaces import IJobStore
 from txgear.journal.journal import NUMBERS, Journal
+
+PAGE: Final = 1000
+"""Jobs that are set aside of which so many are read at once."""
 
 
 class Restored(NamedTuple):
@@ -34,8 +38,9 @@ def restore(
     broker: Broker, journal: Journal, store: IJobStore, now: float, numbers: int = NUMBERS
 ) -> Restored:
     """
-    Open a store and take up how many jobs are in it; they are read as they are needed. This blocks, but it
-    takes the same however many there are: nobody may have connected yet.
+    Open a store and take up how many jobs are in it; they are read as they are needed, but those that are set
+    aside, which are few. This blocks, but it takes the same however many others there are: nobody may have
+    connected yet.
 
     @param broker: has its policies, and no job.
     @param journal: the broker's, which leads to this store.
@@ -48,14 +53,26 @@ def restore(
     # The reserved numbers are above those of all jobs that are kept.
     broker.store_events.reserve(store.reserve(numbers), numbers)
     values, lanes = store.values(), store.lanes()
+    aside: list[JobRecord] = []
     jobs = dead = others = 0
     for lane, count, _ in lanes:
         if lane.kind <= WAITING:
             jobs += count
-        elif lane.kind == ASIDE or lane.kind & ~OWN >= DEAD:
+        elif lane.kind & ~OWN == ASIDE:
+            dead += count
+            aside += _all_in(store, lane)
+        elif lane.kind & ~OWN >= DEAD:
             dead += count
         else:
             others += count
     journal.found(jobs + dead + others)
-    broker.store_events.begin(lanes, values, now)
+    broker.store_events.begin(lanes, values, now, aside)
     return Restored(values, jobs, dead, others)
+
+
+def _all_in(store: IJobStore, lane: Lane) -> Iterator[JobRecord]:
+    """All jobs of a lane of the store."""
+    after = 0
+    while page := store.rows(InLane(lane, after, PAGE)):
+        yield from page
+        after = page[-1].place

@@ -100,14 +100,6 @@ class ReviewsTests(SynchronousTestCase):
         self.assertEqual(list(self.reviews.lanes), [lanes[1].lane, lanes[2].lane])
         self.reviews.check()
 
-    def test_in_the_order_in_which_they_were_set_aside(self) -> None:
-        jobs = [self.put() for _ in range(3)] + [self.put(B)]
-        for job, place in zip(jobs, (8, 9, 7, 6), strict=True):
-            job.place = place
-        self.reviews.sort()
-        self.reviews.check()
-        self.assertEqual(list(self.reviews.by_name["a"].jobs), [3, 1, 2])
-
     def test_what_is_wrong_is_found(self) -> None:
         job = self.put()
         for name, wrong in (("size", 7), ("number", 9), ("function", self.g)):

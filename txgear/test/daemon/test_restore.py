@@ -5,12 +5,14 @@ Tests for L{txgear.daemon.restore}.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker import records
 from txgear.broker.broker import Broker
+from txgear.broker.history import Aside, History
 from txgear.broker.inspection import functions
 from txgear.broker.model import Peer
 from txgear.broker.records import ASIDE, KEPT, NAMED, PAUSED, SCHEDULED, Batch, JobRecord, StoredValue
@@ -61,7 +63,7 @@ class RestoreTests(SynchronousTestCase):
             record(3, function=b"g"),
             record(4, state=DONE, kind=KEPT),
             record(5, state=DONE, kind=NAMED),
-            record(6, state=DEAD, kind=ASIDE),
+            record(6, due=1e9, state=DEAD, kind=ASIDE),
             record(7, state=DEAD, kind=records.DEAD + 1),
             record(8, state=DEAD, kind=records.DEAD | records.OWN),
             record(9, state=DONE, kind=KEPT | records.OWN),
@@ -71,6 +73,7 @@ class RestoreTests(SynchronousTestCase):
         self.assertEqual(
             (sorted(found.values), found.jobs, found.dead, found.others), (sorted(values), 3, 3, 3)
         )
+        self.assertEqual(list(self.broker.archive.jobs), [6])
         self.assertEqual(self.broker.table.next_number, 100)
         self.assertEqual(
             [function.name for function in functions(self.broker, Peer(0, ""), Search(paused=True))], [b"f"]
@@ -84,6 +87,21 @@ class RestoreTests(SynchronousTestCase):
         self.assertEqual(self.store.take(), ["open", "reserve", "values", "lanes"])
         self.assertEqual((len(self.broker.table.jobs), self.broker.table.rows), (0, 1999))
         self.assertTrue(self.journal.may_hide(b"u"))
+
+    def test_what_is_set_aside(self) -> None:
+        """It is there before anybody asks, in its order, page by page."""
+        places = [*range(3000, 1500, -1)]
+        history = History()
+        history.aside = Aside("r", 1.0, "")
+        jobs = []
+        for place, function in zip(places, cycle((b"f", b"g", b"f")), strict=False):
+            fields = {"due": 1e9, "state": DEAD, "kind": ASIDE, "history": history.to_bytes()}
+            jobs.append(record(place, place=4000 - place, function=function, **fields))
+        self.keep(*jobs)
+        self.assertEqual(restore(self.broker, self.journal, self.store, START).dead, 1500)
+        review = self.broker.archive.ended.reviews.by_name["r"]
+        self.assertEqual(list(review.jobs), places)
+        self.broker.check()
 
     def test_an_error_of_the_store(self) -> None:
         """It is the caller's."""

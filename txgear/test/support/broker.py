@@ -17,6 +17,8 @@ from txgear.broker.lanes import Lanes
 from txgear.broker.model import Function, Job, Peer, Reply
 from txgear.broker.ports import Asking, Reading
 from txgear.broker.records import (
+    ASIDE,
+    OWN,
     Batch,
     InOrder,
     JobChange,
@@ -550,10 +552,14 @@ class BrokerFixture:
         return sorted(self.broker.table.jobs.values(), key=lambda job: job.number)
 
     def begin(self) -> None:
-        """The broker takes up what the store has; all of it that it needs is still to be read."""
+        """
+        The broker takes up what the store has; all of it that it needs is still to be read, but what is set
+        aside.
+        """
         assert self.journal is not None
         values = self.journal.stored_values.values()
-        self.broker.store_events.begin(self.journal.lanes(), values, self.now)
+        aside = [record for record in self.journal.kept() if record.kind & ~OWN == ASIDE]
+        self.broker.store_events.begin(self.journal.lanes(), values, self.now, aside)
 
     def recall(self) -> None:
         """All jobs that have ended and are kept are in memory from now on."""
