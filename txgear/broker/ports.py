@@ -51,6 +51,9 @@ class Witness(Protocol):
         @param reason: L{TIMEOUT<txgear.policies.TIMEOUT>} or L{SILENT<txgear.policies.SILENT>}.
         """
 
+    def damaged(self, handle: bytes, why: str) -> None:
+        """What the store has of a job's settings and attempts cannot be read: the job goes on without."""
+
 
 class Reading:
     """

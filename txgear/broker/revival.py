@@ -11,7 +11,7 @@ from txgear.broker.model import Job
 from txgear.broker.records import WAITING
 from txgear.broker.states import DELAYED, PAGED
 from txgear.broker.table import naming_of
-from txgear.errors import ConfigurationError, PolicyError
+from txgear.errors import PolicyError
 from txgear.policies import CLASSIC
 from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
 
@@ -60,17 +60,26 @@ class Revival:
             self._set_history(job, record.history)
         return job
 
+    def complaint(self, record: JobRecord) -> str | None:
+        """What is wrong with what is kept of a job's settings and attempts; C{None} for nothing."""
+        assert record.history is not None
+        try:
+            owner = owner_of(record.history)
+            if owner is None or record.history != owned_by(owner):
+                function = self._functions.by_name.get(record.function)
+                policy = CLASSIC if function is None else function.policy or CLASSIC
+                History.from_bytes(record.history).policy(policy, self._functions.policies)
+        except (ValueError, PolicyError) as error:
+            return str(error)
+        return None
+
     def _set_history(self, job: Job, kept: bytes) -> None:
         """What a job has beyond the classic protocol; on whose account it is it knows from then on."""
-        try:
-            if (owner := owner_of(kept)) is not None:
-                job.tenant = self._tenants.get(owner)
-                if kept == owned_by(owner):
-                    return
-            job.history = History.from_bytes(kept)
-            job.history.policy(job.function.policy or CLASSIC, self._functions.policies)
-        except (ValueError, PolicyError) as error:
-            raise ConfigurationError(f"what the store has of {job.handle!r} is damaged: {error}") from error
+        if (owner := owner_of(kept)) is not None:
+            job.tenant = self._tenants.get(owner)
+            if kept == owned_by(owner):
+                return
+        job.history = History.from_bytes(kept)
 
     def since(self, job: Job, record: JobRecord, now: float) -> float:
         """Since when a job is ready; of one that has been tried nobody knows."""

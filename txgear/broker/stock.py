@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from txgear.broker.functions import Functions
     from txgear.broker.model import Function
     from txgear.broker.paging import Pager
-    from txgear.broker.ports import Journal
+    from txgear.broker.ports import Journal, Witness
     from txgear.broker.records import JobRecord, LaneCount, Question, Waking
     from txgear.broker.table import JobTable
     from txgear.broker.tenants import Tenant, Tenants
@@ -82,6 +82,7 @@ class Stock:
     @ivar restored: the highest number that a job may have which an earlier server took.
     @ivar met: called with a job that was submitted while the store had it already as another, and with that
         one, which is in its place now: see L{txgear.broker.lookups}, which sets it.
+    @ivar witness: hears of rows that are damaged; whoever owns the broker sets it.
     @ivar held: those that somebody looks at over several turns, and how many do so.
     """
 
@@ -103,6 +104,7 @@ class Stock:
         "met",
         "restored",
         "wakings",
+        "witness",
     )
 
     def __init__(
@@ -129,6 +131,7 @@ class Stock:
         # How many rows wait for their time: by their functions, and on whose account.
         self._waiting: dict[tuple[Function, Tenant | None], int] = {}
         self.restored = 0
+        self.witness: Witness | None = None
         self.wakings = Wakings(self, timers)
         self._gone = Gone()
         # Jobs that somebody may need in this turn.
@@ -467,7 +470,9 @@ class Stock:
             if records is None:
                 look(None, now)
             else:
-                rows = [self._revival.shown(record) for record in records if self._is_row(record)]
+                rows = [
+                    self._revival.shown(self._readable(record)) for record in records if self._is_row(record)
+                ]
                 look(Found(records, rows), now)
 
         journal.ask(Asking(question, done))
@@ -574,7 +579,7 @@ class Stock:
             workload = workloads.get(record.number, b"")
             if len(workload) != record.size or record.wake or function.policy is not None:
                 break
-            job = self._revival.make(record)
+            job = self._revival.make(self._readable(record))
             if job.key is not None:
                 show(job.key)
             job.workload = workload
@@ -599,6 +604,14 @@ class Stock:
             tenant.bytes += job.size
         job.function.lanes.add_row(job, tenant)
 
+    def _readable(self, record: JobRecord) -> JobRecord:
+        """A row without what is damaged of it."""
+        if record.history is None or (why := self._revival.complaint(record)) is None:
+            return record
+        if self.witness is not None:
+            self.witness.damaged(record.prefix + b":%d" % record.number, why)
+        return record._replace(history=None)
+
     def _take_all_in(
         self, records: Iterable[JobRecord], workloads: Mapping[int, bytes], now: float
     ) -> list[Job]:
@@ -610,6 +623,7 @@ class Stock:
 
     def _take_in(self, record: JobRecord, workload: bytes, now: float) -> Job:
         """A row is a job from now on."""
+        record = self._readable(record)
         job = self._revival.make(record)
         journal, pager, offset = self._journal, self._pager, self._timers.offset
         assert journal is not None

@@ -162,7 +162,7 @@ class JobServer:
         self.census = Census(self.broker, clock, self.cooperator, self.seconds)
         self.recently = Recently(self.broker.statistics, clock, self.cooperator)
         self._timers = self.broker.timers
-        self.broker.lifecycle.witness = self.notices
+        self.broker.lifecycle.witness = self.broker.stock.witness = self.notices
         self.bulk_acts = BulkActs(self.broker)
         self.guard = Guard(
             self.broker,

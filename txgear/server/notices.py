@@ -133,6 +133,17 @@ class Notices:
 
     # What happens in the broker
 
+    def damaged(self, handle: bytes, why: str) -> None:
+        """Part of L{txgear.broker.ports.Witness}."""
+        self.emit(
+            self.log,
+            LogLevel.error,
+            ("damaged",),
+            "what the store has of {handle} is damaged; it goes on without its settings and attempts: {why}",
+            handle=shown(handle).decode("utf-8"),
+            why=why,
+        )
+
     def taken_back(self, job: Job, reason: str, now: float) -> None:
         """
         Part of L{txgear.broker.ports.Witness}. A job that never ends in its time is tried again and

@@ -8,7 +8,6 @@ from txgear.broker.history import History, owned_by
 from txgear.broker.records import KEPT, WAITING
 from txgear.broker.revival import Revival
 from txgear.broker.states import DELAYED, DONE, PAGED
-from txgear.errors import ConfigurationError
 from txgear.test.support.broker import BrokerTestCase, record
 
 DIGEST = bytes(15) + b"\1"
@@ -60,8 +59,14 @@ class RevivalTests(BrokerTestCase):
         self.assertIsNone(self.revival.make(record(5, history=History({"retries": 3}).to_bytes())).tenant)
 
     def test_damaged_history(self) -> None:
-        error = self.assertRaises(ConfigurationError, self.revival.make, record(5, history=b"{"))
-        self.assertIn("H:test:5", str(error))
+        for kept in (b"{", b"[]", b'{"tenant": 3}', b'{"settings": {"timeout": -1}}'):
+            self.assertTrue(self.revival.complaint(record(5, history=kept)), kept)
+
+    def test_sound_history(self) -> None:
+        self.broker.functions.get(b"known")
+        for kept in (b"{}", owned_by("a"), History({"retries": 3}).to_bytes() or b""):
+            for name in (b"known", b"unknown"):
+                self.assertIsNone(self.revival.complaint(record(5, function=name, history=kept)), kept)
 
     def test_since_when_it_is_ready(self) -> None:
         """Since it was there, or its time had come; of one that has been tried nobody knows."""

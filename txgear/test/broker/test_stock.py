@@ -12,7 +12,6 @@ from txgear.broker.paging import JOB_BYTES
 from txgear.broker.records import WAITING, ByNumber, InOrder, JobRecord, Lane, LaneCount
 from txgear.broker.states import DELAYED, PAGED, QUEUED, RUNNING
 from txgear.broker.stock import NEAR_SECONDS
-from txgear.errors import ConfigurationError
 from txgear.protocol.constants import HIGH, NORMAL
 from txgear.test.support.broker import BrokerFixture, BrokerTestCase, DurableBrokerTestCase, record
 from txgear.test.support.clock import START
@@ -346,6 +345,19 @@ class HandlesTests(StockTestCase):
         self.assertEqual(self.told, [(True, [1, 2, 3])])
 
 
+class DamageWitness:
+    """Writes down what it is told."""
+
+    def __init__(self, told: list[tuple[bytes, str]]) -> None:
+        self._told = told
+
+    def taken_back(self, job: Job, reason: str, now: float) -> None:
+        raise AssertionError(reason)
+
+    def damaged(self, handle: bytes, why: str) -> None:
+        self._told.append((handle, why))
+
+
 class RecordTests(StockTestCase):
     """What is made of a record."""
 
@@ -366,8 +378,19 @@ class RecordTests(StockTestCase):
         self.assertEqual((job.tenant and job.tenant.name, job.history.settings), ("web", {"timeout": 3}))
 
     def test_what_is_damaged(self) -> None:
-        with self.assertRaisesRegex(ConfigurationError, "what the store has of b'H:test:1' is damaged"):
-            self.one(record(1, history=b"[]"))
+        """The job goes on without it, and somebody is told."""
+        job = self.one(record(1, history=b"[]"))
+        self.assertEqual((job.state, job.history, job.tenant), (QUEUED, None, None))
+        told: list[tuple[bytes, str]] = []
+        self.fixture = BrokerFixture(journal=self.journal)
+        self.broker.stock.witness = witness = DamageWitness(told)
+        self.assertIs(self.broker.stock.witness, witness)
+        self.fixture.begin()
+        self.fixture.worker(b"f")
+        self.fixture.answer()
+        ((handle, why),) = told
+        self.assertEqual(handle, b"H:test:1")
+        self.assertTrue(why)
 
     def test_a_unique_that_stands_for_the_workload(self) -> None:
         self.assertEqual(self.one(record(1, unique=b"-", digest=bytes(15) + b"\7")).key, 7)

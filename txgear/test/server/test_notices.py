@@ -42,6 +42,15 @@ class NoticesTests(SynchronousTestCase):
         self.assertEqual([formatEvent(event) for event in events], ["number 1", "other 3"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_a_damaged_row(self) -> None:
+        with capturedLogs() as events:
+            self.notices.damaged(b"H:x:1", "no history")
+        (event,) = events
+        expected = (
+            "what the store has of H:x:1 is damaged; it goes on without its settings and attempts: no history"
+        )
+        self.assertEqual((formatEvent(event), event["log_level"]), (expected, LogLevel.error))
+
     def test_it_is_new_after_a_quiet_minute(self) -> None:
         self.assertEqual(self.said(1, seconds=60), ["number 1"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
