@@ -83,6 +83,9 @@ class TakenBackTests(BrokerTestCase):
         self.told: list[tuple[Job, str, float]] = []
         self.broker.lifecycle.witness = self
 
+    def damaged(self, handle: bytes, why: str) -> None:
+        raise AssertionError(handle)
+
     def taken_back(self, job: Job, reason: str, now: float) -> None:
         """We are the witness."""
         self.assertEqual(job.state, RUNNING)

@@ -44,7 +44,7 @@ class NoticesTests(SynchronousTestCase):
 
     def test_a_damaged_row(self) -> None:
         with capturedLogs() as events:
-            self.notices.damaged(b"H:x:1", "no history")
+            self.notices.damaged(b"H:x:1", "bad")
         (event,) = events
         expected = (
             "what the store has of H:x:1 is damaged; it goes on without its settings and attempts: no history"
