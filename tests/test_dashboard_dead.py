@@ -120,13 +120,15 @@ def test_groups_and_reviews(start_server: Servers, tmp_path: Path) -> None:
     )
     assert user.send("/reviews/odd-1", ("act", "put-back"), chosen[2]) == "/reviews/odd-1"
     assert dead(server) == [raised[2]]
+    # One that is moved is behind the others.
     assert [row[:2] for row in server.list("dead review=odd-1")] == [
-        [raised[1], "mail.odd"],
         [raised[3], "mail"],
+        [raised[1], "mail.odd"],
     ]
     user.confirm(user.send("/reviews/odd-1", ("to", "all"), ("act", "put-back")), "Put back 2 jobs")
     assert server.list("reviews") == []
-    assert dead(server) == raised[1:]
+    # What is put back counts as what has died last.
+    assert dead(server) == [raised[2], raised[3], raised[1]]
     user.see("/reviews/odd-1", 404)
 
 
