@@ -46,6 +46,13 @@ DENY_FIRST: Final = """
 MUTANTS: Final = (
     # What is in memory, and what only the store has.
     Mutant(
+        "a job whose time comes is not woken that left the memory while the store was asked for later ones",
+        "broker/wakings.py",
+        "            self._go_back(missed)\n",
+        "",
+        "broker.test_wakings",
+    ),
+    Mutant(
         "what is read of a job that is in memory is taken for what it is",
         "broker/stock.py",
         "        number, journal = record.number, self._journal\n        if number in self._table.jobs or ",

@@ -47,7 +47,7 @@ class Wakings:
     Times are by the wall clock: those of the store are.
     """
 
-    __slots__ = ("_after", "_asking", "_pause", "_stock", "_stopped", "_timers", "_until")
+    __slots__ = ("_after", "_asking", "_missed", "_pause", "_stock", "_stopped", "_timers", "_until")
 
     def __init__(self, stock: Rows, timers: Timers) -> None:
         self._stock = stock
@@ -56,6 +56,8 @@ class Wakings:
         self._until = -inf
         self._after = (-inf, 0)
         self._asking = False
+        # The earliest time of those that have left the memory while the store is being asked.
+        self._missed = inf
         self._pause = -inf
         self._stopped = False
 
@@ -65,9 +67,18 @@ class Wakings:
 
         @param wake: its time; 0.0 for none.
         """
-        if wake and (wake <= self._until or wake <= self._after[0]):
-            self._until = min(self._until, wake - CROWDED_AHEAD)
-            self._after = min(self._after, (self._until, 0))
+        if wake:
+            if self._asking:
+                # It may lie before all that the answer is about.
+                self._missed = min(self._missed, wake)
+            self._go_back(wake)
+
+    def _go_back(self, wake: float) -> None:
+        """Something with this time is not in memory."""
+        if wake <= self._until or wake <= self._after[0]:
+            before = wake - CROWDED_AHEAD
+            self._until = min(self._until, before)
+            self._after = min(self._after, (before, 0))
 
     def stop(self) -> None:
         """Take nothing in any more: the server drains."""
@@ -104,5 +115,7 @@ class Wakings:
                 self._until, self._after = until, (until, 0)
             else:
                 self._after = records[-1].wake, records[-1].number
+            missed, self._missed = self._missed, inf
+            self._go_back(missed)
 
         self._stock.wake(Waking(until, self._after, PAGE), done)
