@@ -2387,4 +2387,18 @@ MUTANTS: Final = (
         "        elif records is None:\n            self._admit(job, lookup, now)\n",
         "broker.test_lookups",
     ),
+    Mutant(
+        "segments of keys stay narrow however many there are",
+        "stores/questions.py",
+        "        return self._look_at <= 2 * FEW_SEGMENTS\n",
+        "        return True\n",
+        "stores.test_questions",
+    ),
+    Mutant(
+        "segments without keys are never forgotten",
+        "stores/questions.py",
+        "        self._look(cursor)\n        self._segments.update(segments)\n",
+        "        self._segments.update(segments)\n",
+        "stores.test_questions",
+    ),
 )

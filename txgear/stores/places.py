@@ -14,13 +14,21 @@ from txgear.broker.uniques import HASH_BITS, hash_of
 from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
 from txgear.stores.schema import inserted_columns, jobs
 
-SEGMENT_BITS: Final = 15
+SEGMENT_BITS: Final = 11
 """
 Jobs whose numbers differ in these last bits only have their keys in the same segment of an index. New keys
-come to the last one, of which no more is changed than the cache has room for, however many jobs there are.
+come to the last one, so that a commit changes few pages of it, however many jobs there are.
+"""
+WIDE_BITS: Final = 15
+"""
+The same where there are many segments already, as a key is looked for in each: a commit changes more pages
+then, which the cache still has room for. In which segment a key is nobody needs to know.
 """
 SEGMENTS: Final = 1 << (63 - HASH_BITS)
 """So many there are; later ones are the first ones again."""
+
+NARROW: Final = SEGMENTS - 1
+WIDE: Final = NARROW & -(1 << (WIDE_BITS - SEGMENT_BITS))
 
 MOST_LANES: Final = 20_000
 """Functions, on whosever account, whose numbers are remembered."""
@@ -30,8 +38,8 @@ COPIED: Final = len(inserted_columns(jobs)) - 3
 
 
 def segment_of(number: int) -> int:
-    """In which segment the key of a job with this number is."""
-    return (number >> SEGMENT_BITS) % SEGMENTS
+    """In which segment the key of a job with this number is, where there are many."""
+    return number >> SEGMENT_BITS & WIDE
 
 
 class Tally:
@@ -95,13 +103,17 @@ class Places:
         """The number of a lane."""
         return self.base(lane.function, lane.tenant) + lane.kind
 
-    def new_rows(self, new_jobs: Sequence[NewJob], tally: Tally) -> list[tuple[Any, ...]]:
+    def new_rows(
+        self, new_jobs: Sequence[NewJob], tally: Tally, *, narrow: bool = False
+    ) -> list[tuple[Any, ...]]:
         """
         The rows of new jobs, which are counted.
 
+        @param narrow: whether there are few segments.
         @return: the values of L{inserted_columns}.
         """
         rows = []
+        segments = NARROW if narrow else WIDE
         # Nearly all are of one lane, or of a few.
         lanes: dict[tuple[bytes, bytes | None, int], int] = {}
         counts: dict[int, list[int]] = {}
@@ -117,9 +129,9 @@ class Places:
             if not unique:
                 ukey = None
             elif unique == UNIQUE_FROM_WORKLOAD:
-                ukey = ukey_of(job)
+                ukey = ukey_of(job, segments)
             else:
-                ukey = (job.number >> SEGMENT_BITS) % SEGMENTS << HASH_BITS | hash_of(unique)
+                ukey = (job.number >> SEGMENT_BITS & segments) << HASH_BITS | hash_of(unique)
             rows.append((*job[:COPIED], lane, ukey, job.wake or job.due))
         for lane, sizes in counts.items():
             tally.add(lane, len(sizes), sum(sizes))
@@ -147,8 +159,12 @@ class Places:
             tally.names[self.base(change.function, change.tenant)] = change.function, change.tenant
 
 
-def ukey_of(job: JobRecord | JobChange) -> int | None:
-    """What a job is found by for its key; C{None} if it has none."""
+def ukey_of(job: JobRecord | JobChange, segments: int = WIDE) -> int | None:
+    """
+    What a job is found by for its key; C{None} if it has none.
+
+    @param segments: L{WIDE}, or L{NARROW} where there are few.
+    """
     key: bytes | int | None = job.unique
     if not key:
         return None
@@ -156,7 +172,7 @@ def ukey_of(job: JobRecord | JobChange) -> int | None:
         if job.digest is None:
             return None
         key = int.from_bytes(job.digest, "big")
-    return segment_of(job.number) << HASH_BITS | hash_of(key)
+    return (job.number >> SEGMENT_BITS & segments) << HASH_BITS | hash_of(key)
 
 
 def tenant_of(history: bytes | None) -> str:

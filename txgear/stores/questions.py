@@ -22,6 +22,7 @@ from txgear.broker.records import (
     key_of_record,
 )
 from txgear.broker.uniques import HASH_BITS, hash_of
+from txgear.stores.places import SEGMENTS
 from txgear.stores.schema import BY_KEY, BY_LANE, BY_WAKE, jobs
 from txgear.stores.statements import parameter
 
@@ -70,8 +71,14 @@ class Questions:
 
     # Segments
 
-    def came(self, segments: Collection[int]) -> None:
-        """There are keys in these segments now, or will be."""
+    @property
+    def few_segments(self) -> bool:
+        """Whether there may be some more: each costs every look-up a step."""
+        return self._look_at <= 2 * FEW_SEGMENTS
+
+    def came(self, cursor: DBAPICursor, segments: Collection[int]) -> None:
+        """There are about to be keys in these segments."""
+        self._look(cursor)
         self._segments.update(segments)
 
     def forget(self) -> None:
@@ -81,21 +88,27 @@ class Questions:
 
     def segments(self, cursor: DBAPICursor) -> list[int]:
         """In which segments there may be keys: those where there are any, and some in which there were."""
+        self._look(cursor)
+        return sorted(self._segments)
+
+    def _look(self, cursor: DBAPICursor) -> None:
+        """Forget those where there are no keys any more, from time to time."""
         if len(self._segments) >= self._look_at:
             self._segments = self._find_segments(cursor)
-            self._look_at = 2 * len(self._segments) + FEW_SEGMENTS
-        return sorted(self._segments)
+            self._look_at = len(self._segments) + FEW_SEGMENTS
 
     def _find_segments(self, cursor: DBAPICursor) -> set[int]:
         found: set[int] = set()
         start = 0
-        while True:
-            cursor.execute(self._probes, tuple(start + probe << HASH_BITS for probe in range(PROBES)))
+        while start < SEGMENTS:
+            probes = (min(start + probe, SEGMENTS - 1) for probe in range(PROBES))
+            cursor.execute(self._probes, tuple(probe << HASH_BITS for probe in probes))
             new = [key >> HASH_BITS for key in cursor.fetchall()[0] if key is not None]
             found.update(new)
             if len(new) < PROBES:
-                return found
+                break
             start = max(new) + 1
+        return found
 
     # Questions
 

@@ -38,7 +38,7 @@ from txgear.stores.dialects import StoreDialect
 from txgear.stores.filling import Filling
 from txgear.stores.lanecounts import LaneCounts
 from txgear.stores.leftovers import Leftovers
-from txgear.stores.places import Places, Tally, segments_of
+from txgear.stores.places import Places, Tally, segment_of, segments_of
 from txgear.stores.statements import ROW_BYTES
 
 LOCK_SECONDS: Final = 3.0
@@ -323,6 +323,7 @@ class SqlStore:
     def _change(self, cursor: DBAPICursor, changes: Sequence[JobChange], tally: Tally) -> None:
         """Change what operators have changed of jobs that are kept, their workloads as well."""
         statements = self._statements
+        self._questions.came(cursor, {segment_of(change.number) for change in changes})
         statements.change(cursor, changes, self._places)
         self._places.name_changes(changes, tally)
         new = {each.number: each.workload for each in changes if each.workload is not None}
@@ -412,8 +413,8 @@ class SqlStore:
                     )
 
     def _add(self, cursor: DBAPICursor, new_jobs: Sequence[NewJob], tally: Tally) -> None:
-        jobs = self._places.new_rows(new_jobs, tally)
-        self._questions.came(segments_of(jobs))
+        jobs = self._places.new_rows(new_jobs, tally, narrow=self._questions.few_segments)
+        self._questions.came(cursor, segments_of(jobs))
         weights = [ROW_BYTES + len(job.function) for job, _ in new_jobs]
         self._statements.insert(cursor, schema.jobs, jobs, weights)
         if histories := [history_update(job) for job, _ in new_jobs if job.history is not None]:

@@ -8,8 +8,10 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.records import ByKey, InLane, Lane, Waking
+from txgear.broker.uniques import HASH_BITS
 from txgear.stores import make_store
 from txgear.stores.lanecounts import MOST_EMPTY
+from txgear.stores.places import SEGMENT_BITS, SEGMENTS, WIDE_BITS
 from txgear.stores.sql import SqlStore
 from txgear.test.support.storequestions import job
 from txgear.test.support.stores import adding, deleting
@@ -91,6 +93,62 @@ class PlanTests(QuestionCase):
             self.assertTrue(self.store.rows(question))
             self.driver().set_progress_handler(None, 100)
             self.assertLess(steps, 3000, question)
+
+
+class SegmentTests(QuestionCase):
+    """
+    Keys are found in whatever segment they are.
+
+    @ivar STEP: how far two jobs are apart that are in different segments where these are narrow.
+    """
+
+    STEP = 1 << SEGMENT_BITS
+
+    def add(self, numbers: range) -> None:
+        """Sixteen to a batch."""
+        for start in range(0, len(numbers), 16):
+            part = numbers[start : start + 16]
+            self.store.write(adding(*(job(number, unique=b"u%d" % number) for number in part)))
+
+    def segments(self) -> int:
+        """In how many there are keys."""
+        text = "SELECT count(DISTINCT ukey >> ?) FROM txgear_jobs"
+        count: int = self.driver().execute(text, (HASH_BITS,)).fetchall()[0][0]
+        return count
+
+    def found(self, numbers: range) -> list[int]:
+        rows = self.store.rows(ByKey([b"u%d" % number for number in numbers]))
+        return sorted(row.number for row in rows)
+
+    def test_they_are_narrow_while_there_are_few(self) -> None:
+        few = range(self.STEP, 100 * self.STEP, self.STEP)
+        self.add(few)
+        self.assertEqual((self.segments(), self.found(few)), (99, list(few)))
+
+    def test_they_are_wide_where_there_are_many(self) -> None:
+        many = range(self.STEP, 481 * self.STEP, self.STEP)
+        self.add(many)
+        self.assertLess(self.segments(), 200)
+        self.assertEqual(self.found(many), list(many))
+
+    def test_they_are_narrow_again_when_the_jobs_have_ended(self) -> None:
+        many = range(self.STEP, 481 * self.STEP, self.STEP)
+        self.add(many)
+        self.store.write(deleting(many))
+        wide = 1 << WIDE_BITS
+        later = range(wide * 100, wide * 180, wide)
+        self.add(later)
+        self.store.write(deleting(later))
+        last = range(wide * 200, wide * 201, self.STEP)
+        self.add(last)
+        self.assertEqual((self.segments(), self.found(last)), (len(last), list(last)))
+
+    def test_those_before_the_first_ones_again(self) -> None:
+        last = range((SEGMENTS - 80) * self.STEP, (SEGMENTS + 2) * self.STEP, self.STEP)
+        self.add(last)
+        self.store.close(None)
+        self.store.open()
+        self.assertEqual(self.found(last), list(last))
 
 
 class LaneRowsTests(QuestionCase):
