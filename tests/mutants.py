@@ -2401,4 +2401,18 @@ MUTANTS: Final = (
         "        self._segments.update(segments)\n",
         "stores.test_questions",
     ),
+    Mutant(
+        "a server that starts has no reviews yet",
+        "daemon/restore.py",
+        "            aside += _all_in(store, lane)\n",
+        "",
+        "daemon.test_restore",
+    ),
+    Mutant(
+        "what is set aside is in no order after a start",
+        "broker/stock.py",
+        "self._take_all_in(sorted(aside, key=lambda record: record.place), {}, now)",
+        "self._take_all_in(aside, {}, now)",
+        "daemon.test_restore",
+    ),
 )
