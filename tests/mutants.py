@@ -103,7 +103,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "the last row comes behind what was behind it",
-        "broker/dispatcher.py",
+        "broker/passage.py",
         "        lanes.append_overflow(job)\n        lanes.take_row(job.priority, job.tenant)\n",
         "        lanes.take_row(job.priority, job.tenant)\n        lanes.append_overflow(job)\n",
         "broker.test_paging",
@@ -1408,7 +1408,7 @@ MUTANTS: Final = (
     Mutant(
         "who has joined a job hears of it still, though he may not see it any more",
         "server/guard.py",
-        "            self._broker.leave_unseen(peer, self._seconds())\n",
+        "            self._broker.departures.leave_unseen(peer, self._seconds())\n",
         "            pass\n",
         "server.test_guard_certificates",
     ),
@@ -1442,10 +1442,10 @@ MUTANTS: Final = (
     ),
     Mutant(
         "what was joined stays joined, though it may not be seen any more",
-        "broker/broker.py",
-        "if job.tenant is not tenant and not knows(peer, job.function)]",
-        "if False]",
-        "broker.test_broker_joined",
+        "broker/departures.py",
+        "if job.tenant is not tenant and not knows(client, job.function)",
+        "if False",
+        "broker.test_departures_joined",
     ),
     # What operators do to jobs.
     Mutant(

@@ -33,7 +33,7 @@ from txgear.broker.model import Function, Job
 from txgear.broker.operations import Operations
 from txgear.broker.paging import Pager
 from txgear.broker.persistence import Persistence
-from txgear.broker.rights import SUBMIT, WORK, check, check_join, knows, may
+from txgear.broker.rights import SUBMIT, WORK, check, check_join, may
 from txgear.broker.rules import Rules
 from txgear.broker.sleepers import Sleepers
 from txgear.broker.soundness import check_functions, check_statistics, check_tenants, check_timers
@@ -63,7 +63,6 @@ from txgear.protocol.constants import (
     UNIQUE_FROM_WORKLOAD,
     WORK_COMPLETE,
     WORK_DATA,
-    WORK_FAIL,
     WORK_STATUS,
     WORK_WARNING,
 )
@@ -98,6 +97,7 @@ class Broker:
     @ivar tenants: on whose accounts jobs are.
     @ivar identify: L{Tenants.identify}: who a peer is.
     @ivar dispatcher: which of them is whose turn, and whether the server drains.
+    @ivar departures: what peers leave behind.
     @ivar absences: the workers that have said who they are, those included that may come back.
     @ivar archive: the jobs that have ended and are still known.
     @ivar persistence: what is told to the journal.
@@ -116,7 +116,6 @@ class Broker:
     __slots__ = (
         "_awake",
         "_by_name",
-        "_departures",
         "_end",
         "_ended",
         "_enqueue",
@@ -126,6 +125,7 @@ class Broker:
         "_take",
         "absences",
         "archive",
+        "departures",
         "dispatcher",
         "functions",
         "halted",
@@ -183,8 +183,8 @@ class Broker:
             table, functions, dispatcher, archive, lifecycle, operations, persistence, stock, outbox, journal
         )
         self.named = self.lookups.named
-        self._departures = departures = Departures(
-            functions, self.sleepers, dispatcher, lifecycle, stock, timers
+        self.departures = departures = Departures(
+            functions, self.sleepers, dispatcher, lifecycle, stock, timers, outbox
         )
         self.absences = absences = Absences(
             table, dispatcher, lifecycle, departures, timers, outbox, rules.grace
@@ -237,7 +237,7 @@ class Broker:
         if peer.attached:
             left = one_by_one(peer.attached)
             peer.attached = {}
-            self._departures.part(peer, left, now)
+            self.departures.part(peer, left, now)
         if self.absences.leave(peer, now):
             # Whose it is those may see who are to see it.
             peer.tenant = tenant
@@ -277,7 +277,7 @@ class Broker:
         function = self.functions.by_name.get(name)
         if function is not None and function in peer.abilities:
             lost = [job for job in peer.running.values() if job.function is function and not peer.extended]
-            self._departures.give_up(peer, [function], lost, now)
+            self.departures.give_up(peer, [function], lost, now)
 
     def rejudge(self, peer: Peer, now: float) -> None:
         """
@@ -286,22 +286,11 @@ class Broker:
         """
         forbidden = [function for function in peer.abilities if not may(peer, WORK, function.name)]
         lost = [job for job in peer.running.values() if not may(peer, WORK, job.function.name)]
-        self._departures.give_up(peer, forbidden, lost, now)
-
-    def leave_unseen(self, peer: Peer, now: float) -> None:
-        """Jobs of others that a client has joined, and may not know of any more, fail as far as it goes."""
-        tenant = peer.tenant
-        left = [job for job in peer.attached if job.tenant is not tenant and not knows(peer, job.function)]
-        for job in left:
-            del peer.attached[job]
-            job.part(peer)
-            self._send(peer, WORK_FAIL, job.handle)
-        if left:
-            self._departures.part(peer, left, now)
+        self.departures.give_up(peer, forbidden, lost, now)
 
     def reset_abilities(self, peer: Peer, now: float) -> None:
         """The peer does nothing any more; all its jobs are taken back, counted as lost."""
-        self._departures.give_up_all(peer, now)
+        self.departures.give_up_all(peer, now)
 
     # Jobs come
 
@@ -658,7 +647,7 @@ class Broker:
                 break
             self.lifecycle.time_has_come(job, now)
         away = self.absences.expire(now)
-        self._departures.work(now)
+        self.departures.work(now)
         go_on = min(away, settling, self.operations.work(now), self.archive.forget_due(now))
         go_on = min(go_on, self.stock.wakings.expire(now))
         for _ in range(BATCH):
@@ -668,7 +657,7 @@ class Broker:
             self.dispatcher.wake(function, now)
         go_on = min(go_on, self.dispatcher.look_at_barred(now), self.sleepers.next_overdue())
         # Only here is it moved on: until then a deadline that has lapsed costs one empty call.
-        timers.deadline = min(go_on, timers.next_due(now), now if self._departures else go_on)
+        timers.deadline = min(go_on, timers.next_due(now), now if self.departures else go_on)
 
     def drain(self, now: float) -> None:
         """
@@ -677,7 +666,7 @@ class Broker:
         """
         if not self.dispatcher.draining:
             self.stock.wakings.stop()
-            self._departures.start(self.dispatcher.drain(now), now)
+            self.departures.start(self.dispatcher.drain(now), now)
 
     @property
     def drained(self) -> bool:

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING
 
 from txgear.broker.bulk import BulkTask, BulkTasks
 from txgear.broker.counts import ABANDONED
+from txgear.broker.rights import knows
 from txgear.broker.states import CANCELLED, RUNNING
 from txgear.policies import LOST
+from txgear.protocol.constants import WORK_FAIL
 
 if TYPE_CHECKING:
     from txgear.broker.dispatcher import Dispatcher
     from txgear.broker.functions import Functions
     from txgear.broker.lifecycle import Lifecycle
     from txgear.broker.model import Function, Job, Peer
+    from txgear.broker.ports import Outbox
     from txgear.broker.sleepers import Sleepers
     from txgear.broker.stock import Stock
     from txgear.broker.timers import Timers
@@ -27,7 +30,16 @@ if TYPE_CHECKING:
 class Departures:
     """What has been left and is not seen to yet. It is true while there is something."""
 
-    __slots__ = ("_dispatcher", "_functions", "_lifecycle", "_sleepers", "_stock", "_tasks", "_timers")
+    __slots__ = (
+        "_dispatcher",
+        "_functions",
+        "_lifecycle",
+        "_send",
+        "_sleepers",
+        "_stock",
+        "_tasks",
+        "_timers",
+    )
 
     def __init__(
         self,
@@ -37,6 +49,7 @@ class Departures:
         lifecycle: Lifecycle,
         stock: Stock,
         timers: Timers,
+        outbox: Outbox,
     ) -> None:
         self._functions = functions
         self._sleepers = sleepers
@@ -44,6 +57,7 @@ class Departures:
         self._lifecycle = lifecycle
         self._stock = stock
         self._timers = timers
+        self._send = outbox.send
         self._tasks = BulkTasks()
 
     def __bool__(self) -> bool:
@@ -78,6 +92,19 @@ class Departures:
                 self._dispatcher.advance(job, now)
             self._stock.settle(job, now)
             now = yield
+
+    def leave_unseen(self, client: Peer, now: float) -> None:
+        """Jobs of others that a client has joined, and may not know of any more, fail as far as it goes."""
+        tenant = client.tenant
+        left = [
+            job for job in client.attached if job.tenant is not tenant and not knows(client, job.function)
+        ]
+        for job in left:
+            del client.attached[job]
+            job.part(client)
+            self._send(client, WORK_FAIL, job.handle)
+        if left:
+            self.part(client, left, now)
 
     def give_up_all(self, worker: Peer, now: float, words: bytes = b"") -> None:
         """

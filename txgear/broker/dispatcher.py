@@ -3,7 +3,8 @@ Which job goes to which worker: the order in which functions are served, who is 
 
 Every job is in exactly one place: on its way to the disk (STORING), in a lane of its function (QUEUED) or
 the lane's overflow (PAGED), at a worker (RUNNING), or delayed (DELAYED, until its time or, while the server
-drains, for good). Here are the ways between them, with all that belongs to each.
+drains, for good). Here are the ways between them, with all that belongs to each; L{txgear.broker.passage} has
+those out of memory, and into it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from txgear.broker.states import (
 from txgear.protocol.constants import PRIORITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
     from txgear.broker.bulk import BulkTask
     from txgear.broker.functions import Functions
@@ -103,14 +104,14 @@ class Dispatcher:
         rare: object = lanes.overflow or job.stored or job.history is not None
         if (tenant := job.tenant) is not None and tenant.quota.running:
             # What it has behind its lane does not show in the lanes while it is held.
-            rare, lanes = True, self._bound(tenant, function, now)
+            rare, lanes = True, self.bound(tenant, function, now)
         if rare:
             if job.history is not None and job.history.expires:
                 self._timers.add(job, job.history.expires)
             if (job.size and not job.workload) or (not first and lanes.behind(job)):
                 job.state = TO_PAGED[job.state]
                 if lanes.append_overflow(job):
-                    self._to_ring_end(function, priority)
+                    self.to_ring_end(function, priority)
                 self.advance(job, now)
                 return
         job.state = TO_QUEUED[job.state]
@@ -157,95 +158,8 @@ class Dispatcher:
             for priority in sorted(function.lanes.overflow):
                 self._pager.ask(function, priority, now)
 
-    # Out of memory, and into it; see txgear.broker.stock
-
-    def pass_by(self, job: Job, now: float) -> None:
-        """A job that is in no place could be handed out, and is not in memory from now on."""
-        function, tenant, priority = job.function, job.tenant, job.priority
-        lanes = function.lanes
-        if tenant is not None and tenant.quota.running:
-            lanes = self._bound(tenant, function, now)
-        if lanes.add_row(job, tenant):
-            self._to_ring_end(function, priority)
-        assert self._pager is not None
-        self._pager.ask(function, priority, now)
-
-    def let_go(self, job: Job, now: float) -> None:
-        """The same for one that is PAGED."""
-        lanes = job.function.lanes
-        if job.due:
-            self._timers.discard(job)
-        # In this order, as the lane is not to look empty.
-        lanes.add_row(job, job.tenant)
-        lanes.remove_overflow(job)
-        if self._pager is not None:
-            # Its workload may just be on its way, for somebody who wants it.
-            self._pager.ask(job.function, job.priority, now)
-
-    def add_rows(
-        self, function: Function, priority: int, tenant: Tenant | None, count: int, now: float
-    ) -> None:
-        """There are so many jobs that can be handed out, and are not in memory."""
-        lanes = function.lanes
-        if tenant is not None and tenant.quota.running:
-            lanes = self._bound(tenant, function, now)
-        if lanes.add_rows(priority, tenant, count):
-            self._to_ring_end(function, priority)
-
-    def take_in(self, job: Job) -> None:
-        """
-        A job that can be handed out is in memory again: it is PAGED, and L{advance_lane} is to follow. While
-        the server drains it is delayed for good, as all are that nobody waits for.
-        """
-        if self.draining:
-            job.function.later -= 1
-            self.delay(job)
-            return
-        lanes = job.function.lanes
-        job.state = TO_PAGED[job.state]
-        # In this order: if it is the last row, those behind it are not before it.
-        lanes.append_overflow(job)
-        lanes.take_row(job.priority, job.tenant)
-
-    def take_next_in(self, function: Function, first: Job, jobs: Sequence[Job], now: float) -> None:
-        """
-        Jobs of a lane are in memory again with their workloads, the first of its rows, and nothing else is
-        behind it: they are QUEUED.
-
-        @param first: the first of them.
-        """
-        priority, lanes = first.priority, function.lanes
-        dry = not lanes.counts[priority]
-        for job in jobs:
-            job.state = TO_QUEUED[job.state]
-        lanes.take_rows(priority, first.tenant, jobs)
-        self.wake(function, now, len(jobs))
-        if dry:
-            self.unbar(priority, now)
-
-    def rows_read(
-        self,
-        function: Function,
-        priority: int,
-        tenant: Tenant | None,
-        after: int,
-        read_to: int | None,
-        now: float,
-    ) -> int:
-        """
-        What a tenant has behind a lane is in memory from one place to another.
-
-        @param after: behind which place; of what is before that nothing is said.
-        @param read_to: C{None} for all of it.
-        @return: how many are not there that were thought to be.
-        """
-        missing = function.lanes.read(priority, tenant, after, read_to)
-        if missing:
-            self._settle_rings(function, now)
-        self.advance_lane(function, priority, tenant, now)
-        return missing
-
-    def _to_ring_end(self, function: Function, priority: int) -> None:
+    def to_ring_end(self, function: Function, priority: int) -> None:
+        """There is something of this priority: the function may have its turn, after all others."""
         if function.throttled:
             return
         self._turn += 1
@@ -275,7 +189,7 @@ class Dispatcher:
                 del ring[function]
             elif len(ring) > 1:
                 del ring[function]
-                self._to_ring_end(function, priority)
+                self.to_ring_end(function, priority)
             job.state = TO_RUNNING[job.state]
             job.worker = worker
             function.counts.new_waits.append(now - job.since)
@@ -437,7 +351,7 @@ class Dispatcher:
         throttled = available == 0 or function in self._unsifted
         if throttled != function.throttled:
             function.throttled = throttled
-            self._settle_rings(function, now)
+            self.settle_rings(function, now)
         if throttle is not None:
             self._timers.discard(function)
             if throttled and not throttle.paused and (opens := throttle.opens()) > now:
@@ -445,7 +359,7 @@ class Dispatcher:
         if not throttled and lanes.ready:
             self.wake(function, now, lanes.ready)
 
-    def _settle_rings(self, function: Function, now: float) -> None:
+    def settle_rings(self, function: Function, now: float) -> None:
         """Have a function in the rings of those priorities of which something may be handed out."""
         lanes = function.lanes
         for priority, ring in enumerate(self.rings):
@@ -455,7 +369,7 @@ class Dispatcher:
                     del ring[function]
                     self.unbar(priority, now)
             elif there:
-                self._to_ring_end(function, priority)
+                self.to_ring_end(function, priority)
 
     def release_throttle(self, function: Function, now: float) -> None:
         """A reason to hold this function back is gone; there may be others."""
@@ -479,7 +393,7 @@ class Dispatcher:
 
     # What holds a tenant back
 
-    def _bound(self, tenant: Tenant, function: Function, now: float) -> SharedLanes[Job]:
+    def bound(self, tenant: Tenant, function: Function, now: float) -> SharedLanes[Job]:
         """
         There is to be something of a tenant that may have so many jobs at workers: it must not be in the way
         of others.
@@ -506,7 +420,7 @@ class Dispatcher:
                 del functions[function]
                 continue
             lanes.judge(tenant)
-            self._settle_rings(function, now)
+            self.settle_rings(function, now)
             if self._pager is not None:
                 for priority in sorted(lanes.overflow):
                     self._pager.ask(function, priority, now)

@@ -22,11 +22,13 @@ from txgear.broker.expiry import set_expiry
 from txgear.broker.gone import Gone
 from txgear.broker.history import History
 from txgear.broker.model import Job
+from txgear.broker.passage import Passage
 from txgear.broker.ports import Asking
 from txgear.broker.records import WAITING, ByNumber, InLane, Lane
 from txgear.broker.revival import Revival
 from txgear.broker.states import DELAYED, NEW, PAGED
 from txgear.broker.table import number_of_handle
+from txgear.broker.together import Together
 from txgear.broker.wakings import AHEAD, Wakings
 from txgear.protocol.constants import PRIORITIES
 
@@ -94,6 +96,7 @@ class Stock:
         "_journal",
         "_kept",
         "_pager",
+        "_passage",
         "_revival",
         "_table",
         "_tenants",
@@ -122,6 +125,7 @@ class Stock:
         self._functions = functions
         self._tenants = tenants
         self._dispatcher = dispatcher
+        self._passage = Passage(dispatcher, timers, pager)
         self._archive = archive
         self._timers = timers
         self._pager = pager
@@ -169,7 +173,7 @@ class Stock:
             if lane.kind == WAITING:
                 self._count_waiting(function, tenant, jobs)
             else:
-                self._dispatcher.add_rows(function, lane.kind, tenant, jobs, now)
+                self._passage.add_rows(function, lane.kind, tenant, jobs, now)
         self.restored = table.last_number
         if table.rows:
             table.restored = self.restored
@@ -208,7 +212,7 @@ class Stock:
                 and not (self._dispatcher.draining or journal.pending(job.number))
             ):
                 self._forget(job)
-                self._dispatcher.pass_by(job, now)
+                self._passage.pass_by(job, now)
                 return
             job.workload = b""
         self._dispatcher.enqueue(job, now)
@@ -253,7 +257,7 @@ class Stock:
             lanes = job.function.lanes
             if (pager.crowded or lanes.has_rows(job.priority, job.tenant)) and lanes.may_spare(job):
                 pager.drop(job)
-                self._dispatcher.let_go(job, now)
+                self._passage.let_go(job, now)
                 self._forget(job)
         elif job.state == DELAYED and pager.crowded:
             begins = self._begins(job)
@@ -345,9 +349,9 @@ class Stock:
         if journal is None or not asked:
             then(True, now)
             return
-        loading = Loading(self, len(asked), then)
+        together = Together(self, len(asked), then)
         for question, told in asked:
-            journal.ask(Asking(question, partial(loading.answered, told)))
+            journal.ask(Asking(question, partial(together.answered, told)))
 
     def hold_all(self, records: Sequence[JobRecord], now: float) -> list[Job]:
         """
@@ -539,7 +543,7 @@ class Stock:
                 self._take_next_in(function, records[:known], workloads, now)
             self._take_all_in(records, workloads, now)
             read_to = None if len(records) < count else records[-1].place
-            missing = self._dispatcher.rows_read(function, priority, tenant, after, read_to, now)
+            missing = self._passage.rows_read(function, priority, tenant, after, read_to, now)
             if missing:
                 self._lose(function, tenant, missing, now)
             pager.go_on(now)
@@ -590,7 +594,7 @@ class Stock:
             met = self._table.take_all_in(found)
             assert self._pager is not None
             self._pager.used += size
-            self._dispatcher.take_next_in(function, found[0], found, now)
+            self._passage.take_next_in(function, found[0], found, now)
             for other, job in met:
                 self.met(other, job, now)
 
@@ -652,7 +656,7 @@ class Stock:
             if workload and len(workload) == job.size:
                 job.workload = workload
                 pager.count(job)
-            self._dispatcher.take_in(job)
+            self._passage.take_in(job)
         if job.history is not None and (expires := job.history.expires):
             if expires <= now:
                 # It is not to be handed out any more.
@@ -673,33 +677,3 @@ class Stock:
         if not self._dispatcher.draining:
             assert rows == self._table.rows, (rows, self._table.rows)
             assert sum(function.later for function in functions) == sum(self._waiting.values())
-
-
-class Loading:
-    """Jobs that are to be in memory together."""
-
-    __slots__ = ("_answered", "_jobs", "_left", "_stock", "_then")
-
-    def __init__(self, stock: Stock, questions: int, then: Then) -> None:
-        """
-        @param questions: how many answers there are to come.
-        """
-        self._stock = stock
-        self._left = questions
-        self._then = then
-        self._answered = True
-        self._jobs: list[Job] = []
-
-    def answered(
-        self, told: Told, records: Sequence[JobRecord] | None, workloads: Mapping[int, bytes], now: float
-    ) -> None:
-        """One of the answers is there; see L{Asking<txgear.broker.ports.Asking>}."""
-        if records is None:
-            self._answered = False
-        else:
-            self._jobs += self._stock.hold_all(records, now)
-            told(records)
-        self._left -= 1
-        if not self._left:
-            self._then(self._answered, now)
-            self._stock.release_all(self._jobs, now)

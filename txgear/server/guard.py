@@ -253,7 +253,7 @@ class Guard:
             self._broker.rejudge(peer, self._seconds())
         if peer.attached and peer.tenant is before:
             # What it has submitted as somebody else is its own, too.
-            self._broker.leave_unseen(peer, self._seconds())
+            self._broker.departures.leave_unseen(peer, self._seconds())
         if (look_again := self.waiting.get(peer)) is not None:
             look_again()
         return name

@@ -1,4 +1,4 @@
-"""Tests of L{txgear.broker.broker}: clients of others' jobs that may not know of them any more."""
+"""Tests of L{txgear.broker.departures}: clients of others' jobs that may not know of them any more."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class JoinedTests(BrokerTestCase):
         other = self.fixture.tenant("web", UNSEEN)
         peer.rights = other.rights
         self.fixture.leave(other)
-        self.broker.leave_unseen(peer, self.fixture.now)
+        self.broker.departures.leave_unseen(peer, self.fixture.now)
 
     def bring(self, job: Job) -> None:
         worker = self.fixture.worker(b"f")
@@ -55,7 +55,7 @@ class JoinedTests(BrokerTestCase):
     def test_nor_those_of_functions_that_may_be_known(self) -> None:
         job = self.join(self.web, self.mail)
         self.mail.rights = self.fixture.tenant("web", (SEE, b"g")).rights
-        self.broker.leave_unseen(self.mail, self.fixture.now)
+        self.broker.departures.leave_unseen(self.mail, self.fixture.now)
         self.assertIn(job, self.mail.attached)
 
     def test_a_job_that_nobody_else_waits_for(self) -> None:
