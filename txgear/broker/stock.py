@@ -415,6 +415,16 @@ class Stock:
 
         journal.ask(Asking(question, done))
 
+    def find(self, question: Waking, then: Callable[[Sequence[JobRecord] | None, float], None]) -> None:
+        """
+        Only ask what the store has; nothing comes into memory.
+
+        @param then: called with that; with C{None} if the store does not answer.
+        """
+        journal = self._journal
+        assert journal is not None
+        journal.ask(Asking(question, lambda records, workloads, now: then(records, now)))
+
     def bring(self, records: Iterable[JobRecord], now: float) -> list[Job]:
         """
         Have jobs in memory that the store has just answered with.

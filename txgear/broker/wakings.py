@@ -10,6 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
 from txgear.broker.records import Waking
+from txgear.broker.timers import LOOK_SECONDS
 
 if TYPE_CHECKING:
     from txgear.broker.records import JobRecord
@@ -23,6 +24,8 @@ PAGE: Final = 1000
 """Jobs that are asked for at once."""
 PATIENCE: Final = 1.0
 """Seconds until a store is asked again that has not answered."""
+FAR: Final = 1e11
+"""A time by the wall clock, in seconds since the epoch, that no server comes to: the year 5138."""
 
 
 class Rows(Protocol):
@@ -39,15 +42,24 @@ class Rows(Protocol):
     def wake(self, question: Waking, then: Callable[[Sequence[JobRecord] | None, float], None]) -> None:
         """See L{Stock.wake<txgear.broker.stock.Stock.wake>}."""
 
+    def find(self, question: Waking, then: Callable[[Sequence[JobRecord] | None, float], None]) -> None:
+        """See L{Stock.find<txgear.broker.stock.Stock.find>}."""
+
+
+def _wake_of(record: JobRecord) -> tuple[float, int]:
+    """Where a job is in the order of a L{Waking}."""
+    return record.wake or record.due, record.number
+
 
 class Wakings:
     """
-    The time up to which all is in memory that has its time, and the questions that move it on.
+    The time up to which all is in memory that has its time, and the questions that move it on. Where nothing
+    comes soon the store is asked what comes next, and then no more until that is near.
 
     Times are by the wall clock: those of the store are.
     """
 
-    __slots__ = ("_after", "_asking", "_missed", "_pause", "_stock", "_stopped", "_timers", "_until")
+    __slots__ = ("_after", "_asking", "_left", "_pause", "_stock", "_stopped", "_timers", "_until")
 
     def __init__(self, stock: Rows, timers: Timers) -> None:
         self._stock = stock
@@ -56,8 +68,8 @@ class Wakings:
         self._until = -inf
         self._after = (-inf, 0)
         self._asking = False
-        # The earliest time of those that have left the memory while the store is being asked.
-        self._missed = inf
+        # The first time of those that have left the memory since the store was asked.
+        self._left = inf
         self._pause = -inf
         self._stopped = False
 
@@ -67,18 +79,21 @@ class Wakings:
 
         @param wake: its time; 0.0 for none.
         """
-        if wake:
-            if self._asking:
-                # It may lie before all that the answer is about.
-                self._missed = min(self._missed, wake)
-            self._go_back(wake)
+        if not wake:
+            return
+        self._left = min(self._left, wake)
+        if not self._asking:
+            self._go_back()
+        # A job leaves earlier than that; where it is to be there earlier, it is looked for then.
+        self._timers.call_at(wake - 2 * CROWDED_AHEAD - self._timers.offset)
 
-    def _go_back(self, wake: float) -> None:
-        """Something with this time is not in memory."""
-        if wake <= self._until or wake <= self._after[0]:
-            before = wake - CROWDED_AHEAD
+    def _go_back(self) -> None:
+        """Not all is in memory any more: some has left it."""
+        if self._left <= max(self._until, self._after[0]):
+            before = self._left - CROWDED_AHEAD
             self._until = min(self._until, before)
             self._after = min(self._after, (before, 0))
+        self._left = inf
 
     def stop(self) -> None:
         """Take nothing in any more: the server drains."""
@@ -99,23 +114,37 @@ class Wakings:
             return due
         ahead = CROWDED_AHEAD if self._stock.crowded else AHEAD
         if (look := self._until - ahead / 2 - self._timers.offset) > now:
-            return look
-        self._ask(self._timers.wall(now) + ahead)
+            # The wall clock may be set meanwhile.
+            return min(look, now + LOOK_SECONDS)
+        self._ask(now + self._timers.offset + ahead)
         return inf
 
     def _ask(self, until: float) -> None:
         self._asking = True
 
         def done(records: Sequence[JobRecord] | None, later: float) -> None:
-            self._asking = False
-            self._timers.call_at(later)
             if records is None:
                 self._pause = later + PATIENCE
-            elif len(records) < PAGE:
-                self._until, self._after = until, (until, 0)
+            elif len(records) == PAGE:
+                self._after = _wake_of(records[-1])
             else:
-                self._after = records[-1].wake, records[-1].number
-            missed, self._missed = self._missed, inf
-            self._go_back(missed)
+                self._until, self._after = until, (until, 0)
+                if not records:
+                    self._stock.find(Waking(FAR, self._after, 1), self._next_known)
+                    return
+            self._answered(later)
 
         self._stock.wake(Waking(until, self._after, PAGE), done)
+
+    def _next_known(self, found: Sequence[JobRecord] | None, later: float) -> None:
+        """What comes next is not before this; if the store does not answer it is asked as if it came soon."""
+        if found is not None:
+            next_wake = _wake_of(found[0])[0] if found else FAR
+            self._until = max(self._until, next_wake - CROWDED_AHEAD)
+            self._after = (self._until, 0)
+        self._answered(later)
+
+    def _answered(self, later: float) -> None:
+        self._asking = False
+        self._go_back()
+        self._timers.call_at(later)

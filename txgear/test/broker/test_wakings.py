@@ -1,133 +1,221 @@
-"""Tests of L{txgear.broker.wakings}: when the store is asked for what has its time."""
+"""Tests of L{txgear.broker.wakings}."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import inf
+from typing import TypeAlias
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.records import JobRecord, Waking
-from txgear.broker.timers import Timers
-from txgear.broker.wakings import AHEAD, CROWDED_AHEAD, PAGE, PATIENCE, Wakings
-from txgear.test.support.broker import make_job, record
+from txgear.broker.timers import LOOK_SECONDS, Timers
+from txgear.broker.wakings import AHEAD, CROWDED_AHEAD, FAR, PAGE, PATIENCE, Wakings
 
-NOW = 100.0
+WALL = 1_000_000.0
+"""What the wall clock shows at the server's time 0."""
+
+Then: TypeAlias = "Callable[[Sequence[JobRecord] | None, float], None]"
+
+
+def row(number: int, wake: float, due: float = 0.0) -> JobRecord:
+    return JobRecord(number, number, b"H:test", b"f", b"", None, b"", 1, due, 0, 0, wake=wake)
 
 
 class FakeRows:
     """
-    Jobs that are not in memory.
+    What the store has, and what it is asked.
 
-    @ivar asked: the questions that are not answered, each with what is called with the answer.
+    @ivar asked: the question that is to be answered, and whether the rows found come into memory.
+    @ivar questions: how many were asked.
     """
 
     def __init__(self) -> None:
         self.may_wake = True
         self.crowded = False
-        self.asked: list[tuple[Waking, Callable[[Sequence[JobRecord] | None, float], None]]] = []
+        self.rows: list[JobRecord] = []
+        self.asked: tuple[Waking, bool, Then] | None = None
+        self.questions = 0
+        self.taken_in: list[int] = []
 
-    def wake(self, question: Waking, then: Callable[[Sequence[JobRecord] | None, float], None]) -> None:
-        self.asked.append((question, then))
+    def wake(self, question: Waking, then: Then) -> None:
+        self._ask(question, True, then)
+
+    def find(self, question: Waking, then: Then) -> None:
+        self._ask(question, False, then)
+
+    def _ask(self, question: Waking, taking: bool, then: Then) -> None:
+        assert self.asked is None, "one question at a time"
+        self.asked = question, taking, then
+        self.questions += 1
+
+    def look(self) -> list[JobRecord]:
+        """What is found now."""
+        assert self.asked is not None
+        until, after, limit = self.asked[0]
+        order = sorted(((record.wake or record.due, record.number), record) for record in self.rows)
+        return [record for key, record in order if after < key and key[0] <= until][:limit]
+
+    def answer(self, now: float, found: list[JobRecord] | None) -> None:
+        """The store has answered."""
+        assert self.asked is not None
+        (_, taking, then), self.asked = self.asked, None
+        if taking:
+            self.taken_in += [record.number for record in found or ()]
+        then(found, now)
 
 
 class WakingsTests(SynchronousTestCase):
+    """What is asked when, and what is in memory in time."""
+
     def setUp(self) -> None:
-        self.rows = FakeRows()
+        self.stock = FakeRows()
         self.timers = Timers()
-        self.wakings = Wakings(self.rows, self.timers)
+        self.timers.offset = WALL
+        self.wakings = Wakings(self.stock, self.timers)
 
-    def asked(self, now: float) -> Waking:
-        """It is time, and this is the question."""
-        self.assertEqual(self.wakings.expire(now), inf)
-        ((question, _),) = self.rows.asked
-        return question
+    def pass_time(self, start: float, end: float) -> None:
+        """The server looks when it was told to; the store answers at once."""
+        now = start
+        while now < end:
+            again = self.wakings.expire(now)
+            while self.stock.asked is not None:
+                self.stock.answer(now, self.stock.look())
+                again = self.wakings.expire(now)
+            now = max(again, now + 0.001)
 
-    def answer(self, records: Sequence[JobRecord] | None, now: float) -> None:
-        ((_, then),) = self.rows.asked
-        self.rows.asked.clear()
-        then(records, now)
+    def test_nothing_that_may_wake(self) -> None:
+        self.stock.may_wake = False
+        self.assertEqual(self.wakings.expire(0.0), inf)
+        self.assertIsNone(self.stock.asked)
 
-    def read(self, now: float) -> None:
-        """All that comes next is in memory."""
-        self.asked(now)
-        self.answer([], now)
+    def test_what_is_due_in_memory_comes_first(self) -> None:
+        class Item:
+            due = 0.0
 
-    def test_the_first_question_is_for_all_that_comes_soon(self) -> None:
-        self.assertEqual(self.asked(NOW), Waking(NOW + AHEAD, (-inf, 0), PAGE))
+        item = Item()
+        self.timers.add(item, 5.0)  # type: ignore[arg-type]
+        self.assertEqual(self.wakings.expire(6.0), 5.0)
+        self.assertIsNone(self.stock.asked)
 
-    def test_there_is_one_at_a_time(self) -> None:
-        self.asked(NOW)
-        self.asked(NOW + 100)
+    def test_what_comes_near_is_taken_in(self) -> None:
+        self.stock.rows = [row(1, WALL + 4), row(2, 0.0, WALL + AHEAD), row(3, WALL + 100)]
+        self.assertEqual(self.wakings.expire(0.0), inf)
+        assert self.stock.asked is not None
+        self.assertEqual(self.stock.asked[:2], (Waking(WALL + AHEAD, (-inf, 0), PAGE), True))
+        # Not while it is being asked.
+        self.assertEqual(self.wakings.expire(0.0), inf)
+        self.stock.answer(0.0, self.stock.look())
+        self.assertEqual(self.stock.taken_in, [1, 2])
+        self.assertEqual(self.timers.deadline, 0.0)
+        self.assertEqual(self.wakings.expire(0.0), LOOK_SECONDS)
+        self.assertEqual(self.wakings.expire(AHEAD / 2 - 0.5), AHEAD / 2)
 
-    def test_none_where_nothing_may_have_its_time(self) -> None:
-        self.rows.may_wake = False
-        self.assertEqual((self.wakings.expire(NOW), self.rows.asked), (inf, []))
+    def test_where_nothing_comes_soon_the_store_is_left_alone(self) -> None:
+        self.stock.rows = [row(3, WALL + 1000)]
+        self.pass_time(0.0, 900.0)
+        self.assertEqual((self.stock.questions, self.stock.taken_in), (2, []))
+        self.pass_time(900.0, 1000.0 - 1.0)
+        self.assertEqual(self.stock.taken_in, [3])
+        self.stock.rows = []
+        self.pass_time(1000.0, 1100.0)
+        questions = self.stock.questions
+        self.pass_time(1100.0, 5000.0)
+        self.assertEqual(self.stock.questions, questions)
 
-    def test_none_while_the_server_drains(self) -> None:
-        self.wakings.stop()
-        self.assertEqual((self.wakings.expire(NOW), self.rows.asked), (inf, []))
+    def test_the_time_is_never_before_now(self) -> None:
+        """What was found at first has its time in a moment."""
+        self.wakings.expire(0.0)
+        self.stock.answer(0.0, [])
+        assert self.stock.asked is not None
+        self.assertEqual(self.stock.asked[:2], (Waking(FAR, (WALL + AHEAD, 0), 1), False))
+        self.stock.answer(0.0, [row(1, WALL + AHEAD + 0.1)])
+        self.assertEqual(self.wakings.expire(AHEAD / 2 - 0.1), AHEAD / 2)
 
-    def test_what_is_here_comes_first(self) -> None:
-        self.timers.add(make_job(), NOW - 1)
-        self.assertEqual((self.wakings.expire(NOW), self.rows.asked), (NOW - 1, []))
+    def test_the_wall_clock_may_be_set(self) -> None:
+        self.stock.rows = [row(3, WALL + 1000)]
+        self.pass_time(0.0, 10.0)
+        self.timers.offset += 985.0
+        self.pass_time(10.0 + LOOK_SECONDS, 12.0)
+        self.assertEqual(self.stock.taken_in, [3])
 
-    def test_the_next_is_asked_for_half_the_time_before(self) -> None:
-        self.read(NOW)
-        self.assertEqual(self.timers.deadline, NOW)
-        self.assertEqual((self.wakings.expire(NOW), self.rows.asked), (NOW + AHEAD / 2, []))
-        later = NOW + AHEAD / 2
-        self.assertEqual(self.asked(later), Waking(later + AHEAD, (NOW + AHEAD, 0), PAGE))
+    def test_a_page_at_a_time(self) -> None:
+        self.stock.rows = [row(number, WALL + 1 + number / 1000) for number in range(1, PAGE + 11)]
+        self.wakings.expire(0.0)
+        self.stock.answer(0.0, self.stock.look())
+        self.wakings.expire(0.0)
+        assert self.stock.asked is not None
+        self.assertEqual(self.stock.asked[0].after, (WALL + 2, PAGE))
+        self.stock.answer(0.0, self.stock.look())
+        self.assertEqual(self.stock.taken_in, list(range(1, PAGE + 11)))
 
-    def test_where_there_is_no_room_it_is_later(self) -> None:
-        self.rows.crowded = True
-        self.assertEqual(self.asked(NOW).until, NOW + CROWDED_AHEAD)
-        self.answer([], NOW)
-        self.assertEqual(self.wakings.expire(NOW), NOW + CROWDED_AHEAD / 2)
+    def test_some_of_a_page_has_left_again(self) -> None:
+        self.stock.rows = [row(number, WALL + 3) for number in range(1, PAGE + 11)]
+        self.wakings.expire(0.0)
+        self.stock.answer(0.0, self.stock.look())
+        self.wakings.left(WALL + 3)
+        self.wakings.expire(0.0)
+        self.stock.answer(0.0, self.stock.look())
+        self.assertEqual(self.stock.taken_in, list(range(1, PAGE + 1)) * 2)
 
-    def test_times_are_those_of_the_wall_clock(self) -> None:
-        self.timers.set_offset(1000.0, NOW)
-        self.assertEqual(self.asked(NOW).until, NOW + 1000.0 + AHEAD)
-        self.answer([], NOW)
-        self.assertEqual(self.wakings.expire(NOW), NOW + AHEAD / 2)
+    def test_where_it_is_crowded_less_is_taken_in(self) -> None:
+        self.stock.crowded = True
+        self.wakings.expire(0.0)
+        assert self.stock.asked is not None
+        self.assertEqual(self.stock.asked[0].until, WALL + CROWDED_AHEAD)
 
-    def test_a_full_page_is_followed_by_the_next(self) -> None:
-        self.asked(NOW)
-        self.answer([record(number, wake=NOW + 3) for number in range(1, PAGE + 1)], NOW)
-        self.assertEqual(self.asked(NOW), Waking(NOW + AHEAD, (NOW + 3, PAGE), PAGE))
-
-    def test_a_store_that_does_not_answer_is_asked_again_after_a_while(self) -> None:
-        self.asked(NOW)
-        self.answer(None, NOW + 2)
-        self.assertEqual(self.timers.deadline, NOW + 2)
-        again = NOW + 2 + PATIENCE
-        self.assertEqual((self.wakings.expire(NOW + 2), self.rows.asked), (again, []))
-        self.assertEqual(self.asked(again), Waking(again + AHEAD, (-inf, 0), PAGE))
-
-    def test_one_that_leaves_the_memory_and_comes_before_that_is_asked_for_again(self) -> None:
-        self.read(NOW)
-        self.wakings.left(NOW + 4)
-        self.assertEqual(self.asked(NOW), Waking(NOW + AHEAD, (NOW + 4 - CROWDED_AHEAD, 0), PAGE))
-
-    def test_also_one_that_a_page_has_passed(self) -> None:
-        self.asked(NOW)
-        self.answer([record(number, wake=NOW + 3) for number in range(1, PAGE + 1)], NOW)
-        self.wakings.left(NOW + 2)
-        self.assertEqual(self.asked(NOW).after, (NOW + 2 - CROWDED_AHEAD, 0))
-
-    def test_also_one_that_leaves_while_the_store_is_asked_for_what_comes_after_it(self) -> None:
-        self.read(NOW)
-        later = NOW + AHEAD / 2
-        self.asked(later)
-        for wake in (later + 2, later + 3, later + AHEAD + 1):
-            self.wakings.left(wake)
-        self.answer([], later)
-        self.assertEqual(self.asked(later), Waking(later + AHEAD, (later + 2 - CROWDED_AHEAD, 0), PAGE))
-        self.answer([], later)
-        self.assertEqual(self.wakings.expire(later), later + AHEAD / 2)
-
-    def test_one_that_comes_later_or_never_changes_nothing(self) -> None:
-        self.read(NOW)
-        self.wakings.left(NOW + AHEAD + 1)
+    def test_one_that_leaves(self) -> None:
+        """Before what is in memory: it is looked for in time."""
+        self.pass_time(0.0, 20.0)
+        self.timers.deadline = inf
+        self.stock.rows = [row(1, WALL + 60)]
         self.wakings.left(0.0)
-        self.assertEqual((self.wakings.expire(NOW), self.rows.asked), (NOW + AHEAD / 2, []))
+        self.assertEqual(self.timers.deadline, inf)
+        self.wakings.left(WALL + 60)
+        self.assertEqual(self.timers.deadline, 60 - 2 * CROWDED_AHEAD)
+        self.pass_time(20.0, self.timers.deadline)
+        self.assertEqual(self.stock.taken_in, [1])
+
+    def test_one_that_leaves_when_all_was_in_memory(self) -> None:
+        """Nobody looks then."""
+        self.stock.may_wake = False
+        self.wakings.expire(0.0)
+        self.stock.may_wake = True
+        self.stock.rows = [row(1, WALL + 60)]
+        self.wakings.left(WALL + 60)
+        self.pass_time(self.timers.deadline, 59.9)
+        self.assertEqual(self.stock.taken_in, [1])
+
+    def test_one_that_leaves_while_the_store_is_asked(self) -> None:
+        """What is in memory up to some time is so without it."""
+        for answers in (0, 1):
+            self.setUp()
+            self.wakings.expire(0.0)
+            for _ in range(answers):
+                self.stock.answer(0.0, [])
+            self.wakings.left(WALL + 5)
+            while self.stock.asked is not None:
+                self.stock.answer(0.0, [])
+            self.stock.rows = [row(1, WALL + 5)]
+            self.pass_time(0.0, 4.9)
+            self.assertEqual(self.stock.taken_in, [1])
+
+    def test_a_store_that_does_not_answer(self) -> None:
+        self.wakings.expire(0.0)
+        self.stock.answer(1.0, None)
+        self.assertEqual(self.wakings.expire(1.5), 1.0 + PATIENCE)
+        self.assertEqual(self.wakings.expire(1.0 + PATIENCE), inf)
+        self.assertIsNotNone(self.stock.asked)
+
+    def test_nor_says_what_comes_next(self) -> None:
+        """It is asked again as if that came soon."""
+        self.wakings.expire(0.0)
+        self.stock.answer(0.0, [])
+        self.stock.answer(0.0, None)
+        self.assertEqual(self.wakings.expire(AHEAD / 2 - 0.5), AHEAD / 2)
+        self.assertEqual(self.wakings.expire(AHEAD / 2), inf)
+
+    def test_a_server_that_drains(self) -> None:
+        self.wakings.stop()
+        self.assertEqual(self.wakings.expire(0.0), inf)
+        self.assertIsNone(self.stock.asked)
