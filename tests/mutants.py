@@ -48,8 +48,8 @@ MUTANTS: Final = (
     Mutant(
         "a job whose time comes is not woken that left the memory while the store was asked for later ones",
         "broker/wakings.py",
-        "            self._go_back(missed)\n",
-        "",
+        "        self._asking = False\n        self._go_back()\n",
+        "        self._asking = False\n",
         "broker.test_wakings",
     ),
     Mutant(
