@@ -41,6 +41,30 @@ class WaitingTests(SynchronousTestCase):
         self.assertEqual(function.waiting_since, 5.0)
         self.assertEqual((function.ready_for(7.5), function.ready_for(4.0)), (2.5, 0.0))
 
+    def test_how_many_wait_wherever_they_are(self) -> None:
+        function = Function(b"f")
+        job = make_job(function)
+        job.state = DELAYED
+        function.delayed[job] = None
+        function.later += 2
+        self.assertEqual((function.waiting, function.total), (3, 3))
+
+
+class BoundedTests(SynchronousTestCase):
+    def test_what_bounds_how_many_there_may_be(self) -> None:
+        function = Function(b"f")
+        self.assertFalse(function.bounded)
+        for settings, bounded in (
+            ({"retries": 1}, False),
+            ({"max_queue": 5}, True),
+            ({"max_bytes": 9}, True),
+        ):
+            function.policy = CLASSIC.with_settings(settings)
+            self.assertEqual(function.bounded, bounded, settings)
+        function.policy = None
+        function.max_queued = (1, 1, 1)
+        self.assertTrue(function.bounded)
+
 
 class JobTests(SynchronousTestCase):
     def test_its_handle_ends_with_its_number(self) -> None:

@@ -184,6 +184,12 @@ class RowTests(TableTestCase):
         self.assertEqual((self.table.by_unique(b"u"), self.table.by_unique(b"v")), (job, free))
         self.assertEqual(self.table.rows, 0)
 
+    def test_several_whose_names_others_have_or_nobody(self) -> None:
+        job, nameless, other = self.let_go(1), self.let_go(2, b""), self.add(3, b"u")
+        self.assertEqual(self.table.take_all_in([job, nameless]), [])
+        self.assertEqual((job.key, self.table.by_unique(b"u")), (None, other))
+        self.assertEqual((self.table.rows, sorted(self.table.jobs)), (0, [1, 2, 3]))
+
 
 class NumbersTests(TableTestCase):
     def test_at_first_all_are_free(self) -> None:

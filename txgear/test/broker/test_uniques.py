@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.model import Function, Job
-from txgear.broker.uniques import Uniques, key_of
+from txgear.broker.uniques import HASH_BITS, Uniques, hash_of, key_of
 from txgear.protocol.packets import Pieces
 from txgear.test.support.broker import make_job
 from txgear.test.support.extras import PROPERTY, given, st
@@ -34,6 +34,17 @@ class KeyTests(SynchronousTestCase):
 
     def test_no_unique_equals_the_key_of_a_workload(self) -> None:
         self.assertNotIsInstance(key_of(b"-", b"one"), bytes)
+
+
+class HashTests(SynchronousTestCase):
+    def test_it_is_the_same_on_every_server(self) -> None:
+        """It is in the stores."""
+        self.assertEqual([hash_of(key) for key in (b"u", 7)], [53430327746, 96762746016])
+
+    def test_it_has_so_many_bits(self) -> None:
+        hashes = {hash_of(b"%d" % number) for number in range(1000)}
+        self.assertEqual(len(hashes), 1000)
+        self.assertEqual(max(hashes).bit_length(), HASH_BITS)
 
 
 class UniquesTests(SynchronousTestCase):
