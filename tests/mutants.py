@@ -46,6 +46,13 @@ DENY_FIRST: Final = """
 MUTANTS: Final = (
     # What is in memory, and what only the store has.
     Mutant(
+        "a function of which somebody has put a job into the store never has its turn",
+        "broker/stock.py",
+        "            tenant.bytes += job.size\n        self._passage.pass_by(job, now)\n",
+        "            tenant.bytes += job.size\n        job.function.lanes.add_row(job, tenant)\n",
+        "broker.test_stock_rows",
+    ),
+    Mutant(
         "a job whose time comes is not woken that left the memory while the store was asked for later ones",
         "broker/wakings.py",
         "        self._asking = False\n        self._go_back()\n",

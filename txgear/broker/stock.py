@@ -608,7 +608,7 @@ class Stock:
             for other, job in met:
                 self.met(other, job, now)
 
-    def _find(self, job: Job) -> None:
+    def _find(self, job: Job, now: float) -> None:
         """Somebody has put a row into the store of which nobody was told: it counts as one that was there."""
         self._table.rows += 1
         job.function.bytes += job.size
@@ -616,7 +616,7 @@ class Stock:
         if (tenant := job.tenant) is not None:
             tenant.queued += 1
             tenant.bytes += job.size
-        job.function.lanes.add_row(job, tenant)
+        self._passage.pass_by(job, now)
 
     def _readable(self, record: JobRecord) -> JobRecord:
         """A row without what is damaged of it."""
@@ -649,7 +649,7 @@ class Stock:
             return job
         waits = record.kind == WAITING
         if not (waits or self._dispatcher.draining or job.function.lanes.has_rows(job.priority, job.tenant)):
-            self._find(job)
+            self._find(job, now)
         other = self._table.take_in(job)
         if record.wake and record.wake != record.due:
             job.history = job.history or History()

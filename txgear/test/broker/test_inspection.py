@@ -14,7 +14,8 @@ from txgear.broker.counts import VALUES
 from txgear.broker.inspection import LONGEST_PLACE, MOST_WAITERS
 from txgear.broker.model import Job, Peer
 from txgear.broker.rules import Rules
-from txgear.broker.search import OF_FUNCTIONS, OF_JOBS, Bounds, Search
+from txgear.broker.search import OF_FUNCTIONS, OF_JOBS, Bounds, Rows, Search
+from txgear.broker.states import PAGED
 from txgear.broker.tenants import Quota
 from txgear.errors import InvalidArgument, ServerError
 from txgear.policies import CLASSIC, Policies, Rate
@@ -22,7 +23,7 @@ from txgear.protocol import textlines
 from txgear.protocol.constants import HIGH, LOW
 from txgear.protocol.packets import Pieces
 from txgear.protocol.traces import Trace
-from txgear.test.support.broker import BrokerFixture, FakeJournal, FakeOutbox
+from txgear.test.support.broker import BrokerFixture, FakeJournal, FakeOutbox, make_job
 from txgear.test.support.clock import START
 from txgear.test.support.extras import PROPERTY, given, st
 
@@ -122,6 +123,15 @@ class InspectionTestCase(SynchronousTestCase):
 
 
 class JobsTests(InspectionTestCase):
+    def test_rows_beside_those_in_memory(self) -> None:
+        """As far as it is known which there are."""
+        self.fixture.submit(None, b"f")
+        row, behind = make_job(number=2), make_job(number=4)
+        row.state = behind.state = PAGED
+        rows = Rows({2: row, 4: behind}, 3)
+        found = inspection.jobs(self.broker, self.peer, self.search(), self.fixture.now, self.bounds, rows)
+        self.assertEqual([job["handle"] for job in found["jobs"]], ["H:test:1", "H:test:2"])
+
     def test_a_row(self) -> None:
         client = self.fixture.connect()
         self.fixture.submit(client, b"a b", b"u\xff", priority=HIGH)

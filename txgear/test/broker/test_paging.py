@@ -4,15 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.trial.unittest import SynchronousTestCase
+
 from txgear.broker.counts import UNREADABLE
 from txgear.broker.lanes import LOW as LOW_LEVEL
-from txgear.broker.model import Job, Peer
-from txgear.broker.paging import AHEAD, DRY_SHARE, JOB_BYTES, READ_BYTES, READ_JOBS, READ_ROWS, READ_SHARE
+from txgear.broker.model import Function, Job, Peer
+from txgear.broker.paging import (
+    AHEAD,
+    DRY_SHARE,
+    JOB_BYTES,
+    READ_BYTES,
+    READ_JOBS,
+    READ_ROWS,
+    READ_SHARE,
+    Pager,
+)
 from txgear.broker.records import UNREADABLE_SECONDS, InLane, Lane
 from txgear.broker.rules import QUEUE_MEMORY
 from txgear.broker.states import DELAYED, PAGED, QUEUED, RUNNING
 from txgear.protocol.constants import HIGH, LOW, NORMAL, WORK_FAIL
-from txgear.test.support.broker import BrokerFixture, DurableBrokerTestCase, overflowed, queued, record
+from txgear.test.support.broker import (
+    BrokerFixture,
+    DurableBrokerTestCase,
+    make_job,
+    overflowed,
+    queued,
+    record,
+)
 from txgear.test.support.clock import START
 
 BIG = b"x" * 40
@@ -864,3 +882,25 @@ class UnreadableTests(PagedTestCase):
         self.journal.asking.clear()
         asking.done(self.journal.kept()[-1:], {}, self.fixture.now)
         self.assertEqual((self.states(jobs), self.workloads_asked), ([RUNNING, PAGED], [jobs[1].number]))
+
+
+class AloneTests(SynchronousTestCase):
+    """A pager that nobody has."""
+
+    def test_a_lane_into_which_some_are_about_to_come_is_not_read_for(self) -> None:
+        """Only then it shows what it lacks."""
+        loads: list[list[Job]] = []
+        jobs: dict[int, Job] = {}
+        pager = Pager(10 * JOB_BYTES, jobs, loads.append)
+        function = Function(b"f")
+        function.workers[Peer(1, "192.0.2.1")] = None
+        for number in (1, 2):
+            job = jobs[number] = make_job(function, number, workload=BIG)
+            job.state = PAGED
+            function.lanes.append_overflow(job)
+        jobs[2].workload = b""
+        pager.ask(function, NORMAL, 0.0)
+        self.assertEqual(loads, [])
+        jobs[1].workload = b""
+        pager.ask(function, NORMAL, 0.0)
+        self.assertEqual(loads, [[jobs[1], jobs[2]]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from txgear.broker.counts import TOO_LATE
 from txgear.broker.paging import JOB_BYTES
 from txgear.broker.records import InOrder
 from txgear.broker.sharedlanes import SharedLanes
@@ -66,6 +67,29 @@ class RowsTests(DurableBrokerTestCase):
             self.fixture.read_all()
             found = self.fixture.grab(worker)
             self.assertEqual(found and found.number, job.number)
+
+    def test_one_that_expires_leaves_and_expires(self) -> None:
+        """Its time is asked of the store then."""
+        self.fixture.set(expires=60)
+        self.fixture.store(b"1")
+        jobs = self.fixture.store_waited_for(b"1", b"2")
+        self.assertNotEqual(jobs[1].due, 0.0)
+        for client in list(jobs[1].clients):
+            self.fixture.leave(client)
+        self.broker.stock.settle(jobs[1], self.fixture.now)
+        self.assertNotIn(jobs[1].number, self.broker.table.jobs)
+        for _ in range(130):
+            self.fixture.pass_time(0.5)
+            self.fixture.read_all()
+        counts = self.broker.functions.get(b"f").counts
+        self.assertEqual((counts.failed, len(self.broker.table)), ({TOO_LATE: 3}, 0))
+
+    def test_where_some_are_missing_a_function_with_no_others_has_no_turn(self) -> None:
+        self.fixture.store(b"1", b"2")
+        self.fixture.grab(self.fixture.worker(b"f"))
+        while self.journal.asking:
+            self.journal.asking.pop().done([], {}, self.fixture.now)
+        self.assertEqual([list(ring) for ring in self.broker.dispatcher.rings], [[], [], []])
 
     def test_those_that_are_loaded_while_the_server_drains_wait_for_good(self) -> None:
         self.fixture.store(b"1", b"2", b"3")
