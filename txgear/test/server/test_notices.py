@@ -46,10 +46,8 @@ class NoticesTests(SynchronousTestCase):
         with capturedLogs() as events:
             self.notices.damaged(b"H:x:1", "bad")
         (event,) = events
-        expected = (
-            "what the store has of H:x:1 is damaged; it goes on without its settings and attempts: no history"
-        )
-        self.assertEqual((formatEvent(event), event["log_level"]), (expected, LogLevel.error))
+        text = "what the store has of H:x:1 is damaged; it goes on without its settings and attempts: bad"
+        self.assertEqual((formatEvent(event), event["log_level"]), (text, LogLevel.error))
 
     def test_it_is_new_after_a_quiet_minute(self) -> None:
         self.assertEqual(self.said(1, seconds=60), ["number 1"])
