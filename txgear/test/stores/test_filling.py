@@ -23,6 +23,7 @@ from txgear.broker.records import (
     ByKey,
     InLane,
     JobRecord,
+    Lane,
     Waking,
     lane_of,
 )
@@ -137,9 +138,9 @@ class FillingTests(SynchronousTestCase):
 
     def check(self, store: SqlStore) -> None:
         """All is known of all jobs."""
-        lanes = {
-            lane_of(job): [each for each in self.jobs if lane_of(each) == lane_of(job)] for job in self.jobs
-        }
+        lanes: dict[Lane, list[JobRecord]] = {}
+        for job in self.jobs:
+            lanes.setdefault(lane_of(job), []).append(job)
         self.assertGreater(len(lanes), 8)
         self.assertEqual(
             {count.lane: (count.jobs, count.bytes) for count in store.lanes()},
