@@ -198,7 +198,7 @@ class FoundTests(LookupTestCase):
         _, reply = self.asked(None)
         asked = self.journal.asking.pop(0)
         worker = self.fixture.worker(b"f")
-        while reply.packet is None:
+        for _ in range(100):
             self.fixture.answer()
             if self.journal.loading:
                 self.fixture.read()
