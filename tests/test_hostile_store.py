@@ -274,7 +274,7 @@ def fill(tell: Tell, server: Server, name: str, more_room: Callable[[], object])
         kept.remove(done.handle)
         refusals: list[float] = []
         # Some are refused at once, others after the whole patience.
-        for _ in range(10):
+        for _ in range(25):
             begin = time.monotonic()
             kind, body = ask(line)
             if kind == P.JOB_CREATED:
