@@ -82,6 +82,8 @@ class Askings:
         self._waiting: deque[Asking] = deque()
         self._in_flight: list[Asking] = []
         self._portion = Portion(MOST_ASKINGS)
+        # How many were given up since the last that was answered.
+        self._refused = 0
         # Those whose workloads have been read in vain.
         self._plain: set[Asking] = set()
 
@@ -125,7 +127,9 @@ class Askings:
             elif askings:
                 if portion.failed(len(askings)):
                     given_up = [askings.pop()]
-                    self._again.start(UNREADABLE_SECONDS)
+                    # Soon at first: the heads of queues may be waited for.
+                    self._again.start(min(2.0**self._refused, UNREADABLE_SECONDS))
+                    self._refused = min(self._refused + 1, 10)
                 if portion.pause:
                     self._pause.start(portion.pause)
             waiting.extendleft(reversed(askings))
@@ -134,6 +138,7 @@ class Askings:
         def done(answers: list[Answer]) -> None:
             askings, self._in_flight = self._in_flight, []
             portion.succeeded()
+            self._refused = 0
             self._answered()
             self._plain.difference_update(askings)
             # Those that have been given up meanwhile are not told of it.
