@@ -273,8 +273,7 @@ def fill(tell: Tell, server: Server, name: str, more_room: Callable[[], object])
         worker.end(done, P.WORK_COMPLETE)
         kept.remove(done.handle)
         refusals: list[float] = []
-        # Some are refused at once, others after the whole patience.
-        for _ in range(25):
+        for _ in range(50):
             begin = time.monotonic()
             kind, body = ask(line)
             if kind == P.JOB_CREATED:

@@ -15,10 +15,11 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.broker import Broker
-from txgear.broker.model import AskedReply, Job, Peer
+from txgear.broker.model import AskedReply, Function, Job, Peer
 from txgear.broker.paging import JOB_BYTES, Pager
 from txgear.broker.records import PAUSED
 from txgear.broker.rules import Rules
+from txgear.broker.sharedlanes import SharedLanes
 from txgear.broker.states import PAGED, QUEUED
 from txgear.broker.tenants import Quota
 from txgear.broker.wakings import AHEAD, PATIENCE
@@ -125,6 +126,7 @@ class RowsMachine(RuleBasedStateMachine):
         self.expected: list[tuple[Peer, bytes, int]] = []
         self.turns = False
         # Whether lanes were made anew, with those before rows that had come before them.
+        self.rearranged = False
         # Jobs of which the store is asked whether it has them already, with the answers that wait for that.
         self.asked: dict[int, AskedReply] = {}
         # Those included that have ended.
@@ -145,6 +147,7 @@ class RowsMachine(RuleBasedStateMachine):
         self.put_quotas()
         self.put_policies()
         self.broker.store_events.begin(self.store.lanes(), self.store.values(), self.now)
+        self.rearranged = False
         for tenant in (None, "a"):
             self.come(tenant)
 
@@ -464,6 +467,7 @@ class RowsMachine(RuleBasedStateMachine):
         self.put_quotas()
 
     def put_quotas(self) -> None:
+        self.rearranged = True
         quotas = {name: Quota(running=bound) for name, bound in self.model.bounds.items()}
         self.broker.tenants.set_quotas(quotas, self.now)
 
@@ -473,6 +477,7 @@ class RowsMachine(RuleBasedStateMachine):
 
     def put_policies(self) -> None:
         """Functions take turns among tenants, or not."""
+        self.rearranged = True
         policy = CLASSIC.with_settings({"turns": True})
         rules = [("*", policy)] if self.turns else []
         self.broker.operations.set_policies(Policies(rules), self.now)
@@ -602,7 +607,12 @@ class RowsMachine(RuleBasedStateMachine):
             assert self.store.workloads([number])[number] == job.workload
 
     def memory_is_bounded(self) -> None:
-        """What is in memory beyond the budget has a reason."""
+        """What is in memory beyond the budget has a reason; nobody waits for what is behind rows."""
+        for function in self.broker.functions.by_name.values():
+            for job in self.behind_rows(function):
+                rows = function.lanes.rows(job.priority).get(job.tenant)
+                read_ahead = rows is None or job.place <= rows.read_to or self.rearranged
+                assert self.model.jobs[job.number].clients or read_ahead, job
         pinned = [job for job in self.model.jobs.values() if job.state == RUNNING or job.clients]
         # A page of those whose time comes is read where there was room before.
         pinned += [job for job in self.model.jobs.values() if 0.0 < job.due <= self.now + AHEAD + PATIENCE]
@@ -612,6 +622,18 @@ class RowsMachine(RuleBasedStateMachine):
         )
         most = self.budget // JOB_BYTES + len(pinned) + spare
         assert len(self.broker.table.jobs) <= most, (self.broker.table.jobs, most)
+
+    @staticmethod
+    def behind_rows(function: Function) -> list[Job]:
+        """Jobs in memory before which there are rows of the same lane."""
+        lanes = function.lanes
+        every = (
+            [party.lanes for party in lanes.parties.values()] if isinstance(lanes, SharedLanes) else [lanes]
+        )
+        overflows = [overflow for each in every for overflow in each.overflow.values()]
+        return [
+            job for overflow in overflows for job in set(overflow.upcoming()) - set(overflow.before_rows())
+        ]
 
     def nobody_waits_in_vain(self) -> None:
         for peer in self.peers:

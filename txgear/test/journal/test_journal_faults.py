@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
-from itertools import chain, count
+from itertools import count
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -70,11 +70,6 @@ Which calls fail, counted from the first: that alone; the next one or the one
 after it, too (after a write that is lost they are C{open} and C{known}); and
 all for a while.
 """
-
-FIRST: Final = 6
-"""The first call that is not one of the start."""
-STEP: Final = 5
-"""Of so many calls in a row one fails in each test."""
 
 
 class FailingStore(FaultyStore):
@@ -633,23 +628,24 @@ class FaultTests(SynchronousTestCase):
             self.flushLoggedErrors(ZeroDivisionError)
         return store.failed
 
-    def check(self, fault: Fault | None, offset: int, *, in_time: bool = True) -> None:
-        """
-        Whatever call fails like this, alone or with others, in time or so late that nobody waits. Those of
-        the start do each, of the others one in a few: which, is another in each test.
-        """
+    def play_all(self, places: tuple[int, ...], fault: Fault | None, *, late: bool) -> set[str]:
+        """Play it with each call failing in its turn; the names of those that have."""
         failed: set[str] = set()
-        for play, first in enumerate(chain(range(1, FIRST), count(FIRST + offset, STEP))):
-            places = PLACES[play % len(PLACES)]
-            late = not in_time or play // len(PLACES) % 2 == 1
+        for first in count(1):
             names = self.play_one(first, places, fault, late)
             if not names:
                 self.assertGreater(first, 30)
-                break
+                return failed
             failed.update(names)
-        self.assertTrue(
-            failed >= {"open", "reserve", "lanes", "rows", "write", "workloads", "values"}, failed
-        )
+        raise AssertionError
+
+    def check(self, fault: Fault | None, *, in_time: bool = True) -> None:
+        """Whatever call fails like this, alone or with others, in time or so late that nobody waits."""
+        needed = {"open", "reserve", "lanes", "rows", "write", "workloads", "results", "values"}
+        for places in PLACES:
+            for late in {True, not in_time}:
+                failed = self.play_all(places, fault, late=late)
+                self.assertTrue(failed >= needed, (places, needed - failed))
 
     def test_nothing(self) -> None:
         """All goes well; what is refused then would be by a mistake of the scenario."""
@@ -658,21 +654,21 @@ class FaultTests(SynchronousTestCase):
         self.assertEqual(store.failed, [])
 
     def test_lost_before(self) -> None:
-        self.check(Fault(GONE), 0)
+        self.check(Fault(GONE))
 
     def test_lost_after(self) -> None:
-        self.check(Fault(GONE, after=True), 1)
+        self.check(Fault(GONE, after=True))
 
     def test_refused(self) -> None:
         """Before only: a call that refuses has done nothing, that is what it means."""
-        self.check(Fault(FULL), 2)
+        self.check(Fault(FULL))
 
     def test_defect_before(self) -> None:
-        self.check(Fault(DEFECT), 3)
+        self.check(Fault(DEFECT))
 
     def test_defect_after(self) -> None:
-        self.check(Fault(DEFECT, after=True), 4)
+        self.check(Fault(DEFECT, after=True))
 
     def test_slow(self) -> None:
         """It does what it should, and too late."""
-        self.check(None, 0, in_time=False)
+        self.check(None, in_time=False)
