@@ -177,13 +177,30 @@ class TroubleTests(JournalTestCase):
         self.assertEqual((self.take(), self.journal.unavailable), ([(1, [1])], None))
 
     def test_what_cannot_be_found_is_asked_for_again(self) -> None:
-        """By whoever needs it; no submit is refused for it."""
+        """By whoever needs it, soon at first; no submit is refused for it."""
         self.store.unfindable, self.store.unreadable_why = {2}, StoreRefused("damaged")
         self.ask(1, 2, 3)
         self.thread.run_all()
         self.assertEqual(sorted(self.take()), [(1, [1]), (2, None), (3, [3])])
-        self.clock.advance(UNREADABLE_SECONDS - 1)
-        self.assertEqual((self.listener.take(), self.journal.unavailable), ([], None))
+        for wait in (1, 1, 2, 4, 8, 16, 32, UNREADABLE_SECONDS, UNREADABLE_SECONDS):
+            self.clock.advance(wait - 0.5)
+            self.assertEqual((self.listener.take(), self.journal.unavailable), ([], None))
+            self.clock.advance(0.5)
+            self.assertEqual(self.listener.take(), [("answers",)])
+            self.ask(2)
+            self.thread.run_all()
+            self.assertEqual(self.take(), [(2, None)])
+
+    def test_one_that_has_answered_is_asked_soon_again(self) -> None:
+        self.store.unfindable, self.store.unreadable_why = {2}, StoreRefused("damaged")
+        for _ in range(4):
+            self.ask(2)
+            self.thread.run_all()
+            self.clock.advance(UNREADABLE_SECONDS)
+        self.ask(3)
+        self.ask(2)
+        self.thread.run_all()
+        self.listener.take()
         self.clock.advance(1)
         self.assertEqual(self.listener.take(), [("answers",)])
 
