@@ -7,10 +7,10 @@ takes longer than all else. So each column of many jobs comes as one text, with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from txgear.broker.records import JobRecord
 from txgear.stores.questions import TEXTS, Questions
@@ -29,8 +29,13 @@ NOTHING: Final = "-"
 """Stands for NULL in a column of bytes."""
 
 NULLABLE: Final = ("digest", "life")
+OWN: Final = "uniq"
+"""The column of which each job has a value of its own."""
 INTEGERS: Final = ("number", "place", "priority", "retries", "size", "state", "kind")
 TIMES: Final = ("created", "due", "ended", "wake")
+
+_record: Final = cast("Callable[[Iterable[Any]], JobRecord]", partial(tuple.__new__, JobRecord))
+"""As JobRecord._make, without a call of Python's own for each."""
 
 
 class SQLiteQuestions(Questions):
@@ -44,25 +49,26 @@ class SQLiteQuestions(Questions):
 
     def read(self, cursor: DBAPICursor, text: str, parameters: Sequence[Any]) -> list[JobRecord]:
         cursor.execute(self._one_row(text), parameters)
-        odd, *columns = cursor.fetchall()[0]
-        if odd is None:
+        count, odd, *columns = cursor.fetchall()[0]
+        if not count:
             return []
         if not odd:
             # A column may have anything in it, if somebody has changed the file.
             with suppress(ValueError):
-                values = [decode(column) for decode, column in zip(self._decoders, columns, strict=True)]
-                return list(map(JobRecord._make, zip(*values, strict=True)))
+                pairs = zip(self._decoders, columns, strict=True)
+                values = [_values(column, count, decode) for decode, column in pairs]
+                return list(map(_record, zip(*values, strict=True)))
         return super().read(cursor, text, parameters)
 
     def hashes(self, cursor: DBAPICursor, after: int, limit: int) -> list[int]:
         text = f"SELECT group_concat(ukey) FROM ({self._hashes_text(limit)})"  # noqa: S608 - it is our own
         cursor.execute(text, (after,))
-        return _integers(cursor.fetchall()[0][0] or "")
+        return integers(cursor.fetchall()[0][0] or "")
 
     def _make_one_row(self, text: str) -> str:
         odd = " + ".join(f"({name} * {FINE} <> CAST({name} * {FINE} AS INTEGER))" for name in TIMES)
         columns = ", ".join(f"group_concat({self._encoded(name)})" for name in self._names)
-        return f"SELECT sum({odd}), {columns} FROM ({text})"  # noqa: S608 - it is our own
+        return f"SELECT count(*), sum({odd}), {columns} FROM ({text})"  # noqa: S608 - it is our own
 
     @staticmethod
     def _encoded(name: str) -> str:
@@ -76,27 +82,50 @@ class SQLiteQuestions(Questions):
         return f"hex({name})"
 
     @staticmethod
-    def _decoder(name: str) -> Callable[[str], Sequence[Any]]:
+    def _decoder(name: str) -> Callable[[list[str]], list[Any]]:
         if name in TIMES:
             return _times
-        return _integers if name in INTEGERS else _bytes
+        if name in INTEGERS:
+            return _integers
+        if name in NULLABLE:
+            return _nullable
+        return _own if name == OWN else _shared
 
 
-def _integers(text: str) -> list[int]:
-    return list(map(int, text.split(","))) if text else []
+def integers(text: str) -> list[int]:
+    """Whole numbers with commas between."""
+    return _integers(text.split(",")) if text else []
 
 
-def _times(text: str) -> list[float]:
-    parts = text.split(",")
-    if parts.count(parts[0]) == len(parts):
-        return [int(parts[0]) / FINE] * len(parts)
-    return [int(part) / FINE for part in parts]
+def _values(text: str, count: int, decode: Callable[[list[str]], list[Any]]) -> list[Any]:
+    """
+    The values of a column.
+
+    @param count: how many there are.
+    """
+    first = text.partition(",")[0]
+    if text == ",".join([first] * count):
+        # In a lane most columns are so.
+        return decode([first]) * count
+    return decode(text.split(","))
 
 
-def _bytes(text: str) -> list[bytes | None]:
-    parts = text.split(",")
-    kinds = set(parts)
-    if len(kinds) > len(parts) // 2:
-        return [None if part == NOTHING else bytes.fromhex(part) for part in parts]
-    known = {part: None if part == NOTHING else bytes.fromhex(part) for part in kinds}
+def _integers(parts: list[str]) -> list[int]:
+    return list(map(int, parts))
+
+
+def _times(parts: list[str]) -> list[float]:
+    return list(map((1 / FINE).__mul__, map(int, parts)))
+
+
+def _own(parts: list[str]) -> list[bytes]:
+    return list(map(bytes.fromhex, parts))
+
+
+def _nullable(parts: list[str]) -> list[bytes | None]:
+    return [None if part == NOTHING else bytes.fromhex(part) for part in parts]
+
+
+def _shared(parts: list[str]) -> list[bytes]:
+    known = {part: bytes.fromhex(part) for part in set(parts)}
     return [known[part] for part in parts]

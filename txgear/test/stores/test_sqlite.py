@@ -234,6 +234,26 @@ class FileTests(SQLiteCase):
         self.assertRegex(self.refusal_to_open(), r"cannot lock the file .*\.lock: No locks available")
 
 
+class ManyWorkloadsTests(SQLiteCase):
+    """More than come as a column each."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.store.open()
+        self.kept = {number: bytes(range(256))[number:] * (number % 3) for number in range(1, 300, 2)}
+        self.store.write(adding(*(addition(number, kept) for number, kept in self.kept.items())))
+
+    def test_they_are_any_bytes_or_none(self) -> None:
+        self.assertEqual(self.store.workloads(range(400)), self.kept)
+        self.assertEqual(self.store.workloads(range(0, 400, 2)), {})
+
+    def test_what_somebody_has_put_there(self) -> None:
+        self.other().execute("UPDATE txgear_workloads SET workload = 'ä€' WHERE number = 101")
+        self.other().execute("UPDATE txgear_workloads SET workload = 1.5 WHERE number = 103")
+        self.kept.update({101: "ä€".encode(), 103: b"1.5"})
+        self.assertEqual(self.store.workloads(range(400)), self.kept)
+
+
 class DamageTests(SQLiteCase):
     def test_a_file_of_something_else(self) -> None:
         with open(self.path, "wb") as file:
@@ -676,7 +696,8 @@ class ModelTests(SQLiteCase):
                 else:
                     outcomes.append(True)
             self.assertEqual(*outcomes)
-            numbers = range(1, 14)
+            # More than are read as a column each.
+            numbers = range(1, 40)
             everything = InOrder(0, 99)
             self.assertEqual(self.store.rows(everything), memory.rows(everything))
             self.assertEqual(
