@@ -16,7 +16,6 @@ from txgear.broker.bulk import BulkTask, one_by_one
 from txgear.broker.listing import OF_ROWS, ended_lanes
 from txgear.broker.matching import SELECTIONS, Selection
 from txgear.broker.operations import PATIENCE
-from txgear.broker.records import ByKey
 from txgear.broker.rights import CANCEL, FORGET, MOVE, PRIORITISE, REQUEUE, REVIEW, check, knows
 from txgear.broker.walks import Walk
 from txgear.errors import ServerError
@@ -195,7 +194,7 @@ class _Rows:
 
     __slots__ = ("_lanes", "_last", "seen")
 
-    def __init__(self, lanes: list[Lane | ByKey], last: int) -> None:
+    def __init__(self, lanes: list[Lane | bytes], last: int) -> None:
         """
         @param last: the highest place of all that are meant.
         """
@@ -373,7 +372,7 @@ class BulkActs:
         search, last = order.search, broker.table.last_number
         wanted = search.functions(act.asker)
         if order.of != "jobs":
-            lanes: list[Lane | ByKey] = [*ended_lanes(broker, order.of, search, wanted)]
+            lanes: list[Lane | bytes] = [*ended_lanes(broker, order.of, search, wanted)]
             return _Rows(self._named(search, lanes), last)
         if search.worker or not search.state & OF_ROWS or not broker.table.rows:
             return _Rows([], last)
@@ -384,10 +383,10 @@ class BulkActs:
         return _Rows(self._named(search, lanes), last)
 
     @staticmethod
-    def _named(search: Search, lanes: list[Lane | ByKey]) -> list[Lane | ByKey]:
-        """Where those of these lanes are to be found that have the unique that is looked for."""
-        by_key = bool(search.unique) and search.unique != UNIQUE_FROM_WORKLOAD
-        return [ByKey((search.unique,))] if by_key and lanes else lanes
+    def _named(search: Search, lanes: list[Lane | bytes]) -> list[Lane | bytes]:
+        """By what those of these lanes are to be found that have the unique that is looked for."""
+        by_unique = bool(search.unique) and search.unique != UNIQUE_FROM_WORKLOAD
+        return [search.unique] if by_unique and lanes else lanes
 
     def _count(self, of: str, rows: _Rows) -> int:
         """About how many there are of them."""

@@ -7,7 +7,7 @@ store a bounded number of times; it may have no rows, and still say where the ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -16,7 +16,7 @@ from zlib import crc32
 from txgear.broker import inspection
 from txgear.broker.deadgroups import DEAD_REASONS
 from txgear.broker.matching import SELECTIONS
-from txgear.broker.records import DEAD, KEPT, LAST_NUMBER, NAMED, OWN, ByKey, InLane, InOrder
+from txgear.broker.records import DEAD, KEPT, LAST_NUMBER, NAMED, OWN, ByKey, InLane, InOrder, WithUnique
 from txgear.broker.search import BOUNDS, Bounds, Rows, Search, page_by_place
 from txgear.broker.states import DELAYED, QUEUED, STATE_NAMES
 from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
@@ -188,7 +188,7 @@ class _EndedPage:
         self._note_loaded()
         lanes = list(ended_lanes(broker, self._of, search, search.functions(self._peer)))
         if search.unique and search.unique != UNIQUE_FROM_WORKLOAD:
-            self._ask([ByKey((search.unique,))] if lanes else [])
+            self._ask([WithUnique(search.unique, self._after, self._bounds.rows)] if lanes else [])
             return
         # A list that has begun without them goes on so.
         if self._bucket or (len(lanes) > self._bounds.lanes and not self._after):
@@ -216,7 +216,7 @@ class _EndedPage:
             self._after = 0
         return [lane for lane in lanes if _bucket_of(lane.function) == self._bucket]
 
-    def _ask(self, questions: list[InLane] | list[ByKey]) -> None:
+    def _ask(self, questions: Sequence[InLane | WithUnique]) -> None:
         found: list[Found | None] = []
 
         def look(one: Found | None, now: float) -> None:
@@ -233,7 +233,7 @@ class _EndedPage:
         if not questions:
             self._look([], [])
 
-    def _look(self, questions: list[InLane] | list[ByKey], found: list[Found | None]) -> None:
+    def _look(self, questions: Sequence[InLane | WithUnique], found: list[Found | None]) -> None:
         last = LAST_NUMBER
         there = self._jobs
         for question, one in zip(questions, found, strict=True):
@@ -242,7 +242,7 @@ class _EndedPage:
                 return
             for job in one.jobs:
                 there.setdefault(job.number, job)
-            if isinstance(question, InLane) and len(one.records) == question.limit:
+            if len(one.records) == question.limit:
                 last = min(last, one.records[-1].place)
         among = [job for job in there.values() if job.ended and self._is_on_page(job)]
         if self._of == "dead":

@@ -14,6 +14,7 @@ from heapq import heappop, heappush
 from typing import Final, NamedTuple, TypeAlias
 
 from txgear.broker.history import owner_of
+from txgear.broker.states import DONE
 from txgear.protocol.constants import UNIQUE_FROM_WORKLOAD
 from txgear.protocol.packets import Data
 
@@ -141,6 +142,20 @@ def key_of_record(record: JobRecord) -> bytes | int | None:
     return None if record.digest is None else int.from_bytes(record.digest, "big")
 
 
+def last_of_each(records: Iterable[JobRecord]) -> list[JobRecord]:
+    """Those of them that L{ByKey} is about; all have keys."""
+    found: list[JobRecord] = []
+    last: dict[tuple[bytes | int | None, bytes, bool], JobRecord] = {}
+    for record in records:
+        if not record.state:
+            found.append(record)
+            continue
+        name = key_of_record(record), record.function, record.state == DONE
+        if name not in last or last[name].place < record.place:
+            last[name] = record
+    return [*found, *last.values()]
+
+
 NewJob: TypeAlias = "tuple[JobRecord, Data]"
 """A new job, with its workload."""
 
@@ -200,11 +215,27 @@ class ByNumber(NamedTuple):
 
 class ByKey(NamedTuple):
     """
-    The jobs that others may join by these keys, or might until they ended, of whatever function; see
-    L{txgear.broker.uniques.key_of}.
+    The jobs that others may join by these keys, of whatever function; see L{txgear.broker.uniques.key_of}. Of
+    those that have ended, which may be any number, two of each function: the last one that is done, and
+    the last one that is not.
     """
 
     keys: Sequence[bytes | int]
+
+
+class WithUnique(NamedTuple):
+    """
+    The first jobs with a unique, of whatever function and whether or not they have ended, in the order of
+    their places.
+
+    @ivar unique: the unique, which is neither empty nor C{-}.
+    @ivar after: their places are higher than this.
+    @ivar limit: how many at the most; fewer are found only if there are no more.
+    """
+
+    unique: bytes
+    after: int
+    limit: int
 
 
 class InLane(NamedTuple):
@@ -253,7 +284,7 @@ class InOrder(NamedTuple):
     limit: int
 
 
-Question: TypeAlias = "ByNumber | ByKey | InLane | LastInLane | Waking | InOrder"
+Question: TypeAlias = "ByNumber | ByKey | WithUnique | InLane | LastInLane | Waking | InOrder"
 """Which jobs somebody wants to know of."""
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from txgear.broker.records import ByKey, InLane
+from txgear.broker.records import InLane, WithUnique
 
 if TYPE_CHECKING:
     from txgear.broker.records import JobRecord, Lane
@@ -25,9 +25,9 @@ class Walk:
 
     __slots__ = ("_after", "_lanes", "_size", "last")
 
-    def __init__(self, lanes: Iterable[Lane | ByKey], last: int, size: int = PAGE) -> None:
+    def __init__(self, lanes: Iterable[Lane | bytes], last: int, size: int = PAGE) -> None:
         """
-        @param lanes: in which order they are gone over; or keys, whose jobs are one page.
+        @param lanes: in which order they are gone over; or uniques.
         @param size: jobs of a page.
         """
         self.last = last
@@ -37,12 +37,14 @@ class Walk:
         self._size = size
 
     @property
-    def question(self) -> InLane | ByKey | None:
+    def question(self) -> InLane | WithUnique | None:
         """What the store is to be asked next; C{None} at the end."""
         if not self._lanes:
             return None
         lane = self._lanes[-1]
-        return lane if isinstance(lane, ByKey) else InLane(lane, self._after, self._size)
+        if isinstance(lane, bytes):
+            return WithUnique(lane, self._after, self._size)
+        return InLane(lane, self._after, self._size)
 
     def go_on(self, records: Sequence[JobRecord]) -> list[int]:
         """
@@ -50,8 +52,7 @@ class Walk:
 
         @return: the numbers of those that are its jobs; C{question} is the next one from now on.
         """
-        whole = isinstance(self._lanes[-1], ByKey) or len(records) < self._size
-        if whole or records[-1].place >= self.last:
+        if len(records) < self._size or records[-1].place >= self.last:
             self._lanes.pop()
             self._after = 0
         else:

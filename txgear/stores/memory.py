@@ -23,8 +23,10 @@ from txgear.broker.records import (
     Question,
     StoredValue,
     Waking,
+    WithUnique,
     key_of_record,
     lane_of,
+    last_of_each,
 )
 from txgear.broker.uniques import HASH_BITS, hash_of
 from txgear.errors import StoreRefused, StoreUnavailable, StoreUnusable
@@ -131,7 +133,10 @@ class MemoryStore:
             found = [self._jobs[number] for number in dict.fromkeys(question.numbers) if number in self._jobs]
         elif isinstance(question, ByKey):
             keys = set(question.keys)
-            found = [job for job in jobs if key_of_record(job) in keys]
+            found = last_of_each(job for job in jobs if key_of_record(job) in keys)
+        elif isinstance(question, WithUnique):
+            named = [job for job in jobs if job.place > question.after and job.unique == question.unique]
+            found = nsmallest(question.limit, named, key=lambda job: job.place)
         elif isinstance(question, InLane):
             lying = [job for job in jobs if job.place > question.after and lane_of(job) == question.lane]
             found = nsmallest(question.limit, lying, key=lambda job: job.place)

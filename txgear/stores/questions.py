@@ -4,11 +4,11 @@ The questions that a SQL store is asked, each by an index: what is not found is 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Index, Select, func, literal_column, select
+from sqlalchemy import Index, Select, case, func, literal_column, or_, select
 
 from txgear.broker.records import (
     KINDS,
@@ -19,8 +19,11 @@ from txgear.broker.records import (
     LastInLane,
     Question,
     Waking,
+    WithUnique,
     key_of_record,
+    last_of_each,
 )
+from txgear.broker.states import DONE
 from txgear.broker.uniques import HASH_BITS, hash_of
 from txgear.stores.places import SEGMENTS
 from txgear.stores.schema import BY_KEY, BY_LANE, BY_WAKE, jobs
@@ -40,8 +43,11 @@ FEW_SEGMENTS: Final = 64
 TEXTS: Final = 64
 """Texts that are remembered of each statement, of which there is one for each bound."""
 
-FORCE: Final = {"sqlite": "INDEXED BY {}", "mysql": "FORCE INDEX ({})"}
-"""How a database is told to use an index; it knows little of tables that grow and shrink as a queue does."""
+FORCE: Final = {"mysql": "FORCE INDEX ({})"}
+"""
+How a database is told to use an index, where that can be: it knows little of tables that grow and shrink as a
+queue does.
+"""
 
 
 def number(value: int) -> Any:
@@ -65,6 +71,7 @@ class Questions:
         self._order_text = lru_cache(TEXTS)(self._make_order)
         self._numbers_text = cache(self._make_numbers)
         self._keys_text = cache(self._make_keys)
+        self._unique_text = lru_cache(TEXTS)(self._make_unique)
         self._hashes_text = lru_cache(TEXTS)(self._make_hashes)
         probe = select(func.min(jobs.c.ukey)).where(jobs.c.ukey >= parameter(jobs.c.ukey))
         self._probes = statements.text(select(*[self.by(BY_KEY, probe).scalar_subquery()] * PROBES))
@@ -118,6 +125,8 @@ class Questions:
             return self._by_numbers(cursor, question.numbers)
         if isinstance(question, ByKey):
             return self._by_keys(cursor, question.keys)
+        if isinstance(question, WithUnique):
+            return self._with_unique(cursor, question)
         if isinstance(question, InLane):
             lane, after, limit = question
             return self.read(cursor, self._lane_text(limit), (places.lane(lane), after, lane.function))
@@ -140,12 +149,23 @@ class Questions:
 
     def _by_keys(self, cursor: DBAPICursor, keys: Sequence[bytes | int]) -> list[JobRecord]:
         wanted = set(keys)
-        hashes = sorted(set(map(hash_of, wanted)))
-        places = [segment << HASH_BITS | each for segment in self.segments(cursor) for each in hashes]
         found: list[JobRecord] = []
-        for part in self._statements.key_lists(places):
+        for part in self._ukeys(cursor, wanted):
             found += self.read(cursor, self._keys_text(len(part)), part)
-        return [job for job in found if key_of_record(job) in wanted]
+        return last_of_each(job for job in found if key_of_record(job) in wanted)
+
+    def _with_unique(self, cursor: DBAPICursor, question: WithUnique) -> list[JobRecord]:
+        unique, after, limit = question
+        found: list[JobRecord] = []
+        for part in self._ukeys(cursor, {unique}):
+            found += self.read(cursor, self._unique_text(len(part), limit), (*part, unique, after))
+        return sorted(found, key=lambda job: job.place)[:limit]
+
+    def _ukeys(self, cursor: DBAPICursor, keys: Collection[bytes | int]) -> Iterator[tuple[int, ...]]:
+        """Where jobs with these keys are to be looked for, in lists for one statement each."""
+        hashes = sorted(set(map(hash_of, keys)))
+        ukeys = [segment << HASH_BITS | each for segment in self.segments(cursor) for each in hashes]
+        return self._statements.key_lists(ukeys)
 
     def _waking(self, cursor: DBAPICursor, question: Waking) -> list[JobRecord]:
         until, (time, last), limit = question
@@ -211,8 +231,27 @@ class Questions:
         )
 
     def _make_keys(self, keys: int) -> str:
-        query = select(*self.columns()).where(self._statements.is_one_of(jobs.c.ukey, keys))
-        return self._statements.text(self.by(BY_KEY, query))
+        """A unique that is used again and again may be that of very many that have ended."""
+        columns = jobs.c
+        done = columns.state == number(DONE)
+        outcome = case((columns.state == number(0), number(0)), (done, number(1)), else_=number(2))
+        # Those of one function, and on one account, differ in these bits of their lanes only.
+        lane = columns.lane - columns.lane.op("&")(number(KINDS - 1))
+        same = (columns.uniq, columns.digest, lane, outcome)
+        turn = func.row_number().over(partition_by=same, order_by=columns.place.desc()).label("turn")
+        query = select(*self.columns(), turn).where(self._statements.is_one_of(columns.ukey, keys))
+        found = self.by(BY_KEY, query).subquery()
+        last = or_(found.c.turn == number(1), found.c.state == number(0))
+        return self._statements.text(select(*list(found.c)[:-1]).where(last))
+
+    def _make_unique(self, keys: int, limit: int) -> str:
+        columns = jobs.c
+        where = (
+            self._statements.is_one_of(columns.ukey, keys),
+            columns.uniq == parameter(columns.uniq),
+            columns.place > parameter(columns.place),
+        )
+        return self._page(BY_KEY, limit, where, (columns.place,))
 
     def _make_hashes(self, limit: int) -> str:
         key = jobs.c.ukey

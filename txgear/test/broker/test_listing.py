@@ -192,6 +192,14 @@ class EndedTests(ListingCase):
         self.assertEqual(self.listed("dead", unique="u"), [1, 3])
         self.assertEqual(self.listed("dead", unique="u", reason="timeout"), [])
 
+    def test_more_of_a_unique_than_are_read_at_once(self) -> None:
+        self.bounds = BOUNDS._replace(rows=4)
+        self.end(*(number % 3 == 0 for number in range(20)), unique=b"u")
+        self.rows()
+        dead = [number + 1 for number in range(20) if number % 3]
+        self.assertEqual(self.listed("dead", unique="u"), dead)
+        self.assertEqual(self.listed("dead", unique="u", limit="3"), dead)
+
     def test_more_than_are_read_at_once(self) -> None:
         self.bounds = BOUNDS._replace(rows=4)
         self.end(*(number % 3 == 0 for number in range(20)))

@@ -7,7 +7,17 @@ from collections.abc import Iterator
 from twisted.trial.unittest import SynchronousTestCase
 
 from txgear.broker.history import owned_by
-from txgear.broker.records import KEPT, WAITING, JobRecord, Lane, by_place, key_of_record, lane_of
+from txgear.broker.records import (
+    KEPT,
+    WAITING,
+    JobRecord,
+    Lane,
+    by_place,
+    key_of_record,
+    lane_of,
+    last_of_each,
+)
+from txgear.broker.states import CANCELLED, DONE, FAILED
 from txgear.protocol.constants import HIGH, NORMAL
 from txgear.test.support.broker import record
 from txgear.test.support.extras import PROPERTY, given, st
@@ -33,6 +43,21 @@ class LaneTests(SynchronousTestCase):
             record(1, unique=b"-", digest=bytes(15) + b"\7"),
         ]
         self.assertEqual([key_of_record(each) for each in found], [None, b"u", None, 7])
+
+    def test_of_those_that_have_ended_the_last_ones(self) -> None:
+        """Of each function and key, done and otherwise; and all that can be joined."""
+        jobs = [
+            record(1, 20, unique=b"u", state=DONE),
+            record(2, 21, unique=b"u", state=FAILED),
+            record(3, 19, unique=b"u", state=DONE),
+            record(4, 22, unique=b"u", state=CANCELLED),
+            record(5, 23, unique=b"v", state=DONE),
+            record(6, 24, unique=b"u", state=DONE, function=b"g"),
+            record(7, unique=b"u"),
+            record(8, unique=b"u"),
+        ]
+        for order in (jobs, jobs[::-1]):
+            self.assertEqual(sorted(job.number for job in last_of_each(order)), [1, 4, 5, 6, 7, 8])
 
 
 class ByPlaceTests(SynchronousTestCase):

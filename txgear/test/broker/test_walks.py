@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txgear.broker.records import ByKey, InLane, Lane
+from txgear.broker.records import InLane, Lane, WithUnique
 from txgear.broker.walks import PAGE, Walk
 from txgear.test.support.broker import record
 
@@ -23,10 +23,12 @@ class WalkTests(SynchronousTestCase):
         self.assertEqual(walk.go_on([]), [])
         self.assertIsNone(walk.question)
 
-    def test_by_a_key(self) -> None:
-        walk = Walk((ByKey((b"u",)), FIRST), 9, 2)
-        self.assertEqual(walk.question, ByKey((b"u",)))
-        self.assertEqual(walk.go_on([record(1), record(2), record(3, 12)]), [1, 2])
+    def test_by_a_unique(self) -> None:
+        walk = Walk((b"u", FIRST), 9, 2)
+        self.assertEqual(walk.question, WithUnique(b"u", 0, 2))
+        self.assertEqual(walk.go_on([record(1), record(2)]), [1, 2])
+        self.assertEqual(walk.question, WithUnique(b"u", 2, 2))
+        self.assertEqual(walk.go_on([record(3, 12), record(4, 13)]), [])
         self.assertEqual(walk.question, InLane(FIRST, 0, 2))
 
     def test_those_that_come_later_are_none(self) -> None:

@@ -31,7 +31,10 @@ from txgear.broker.records import (
     NewJob,
     Question,
     Waking,
+    WithUnique,
 )
+from txgear.broker.states import DEAD as DIED
+from txgear.broker.states import DONE, FAILED
 from txgear.broker.uniques import HASH_BITS, Key, hash_of
 from txgear.errors import StoreRefused
 from txgear.protocol.constants import HIGH, LOW, NORMAL
@@ -332,6 +335,51 @@ class QuestionContract(StoreContract):
         self.store.write(deleting_all([9, 2**40]))
         self.assertEqual(self.by_key(b"a"), [])
 
+    def test_of_those_that_have_ended_the_last_ones_are_found(self) -> None:
+        """However many have had the same unique, a look-up is about one that can be joined, or what was."""
+        far = 2**16
+        functions = {5: b"g", 6: b"g"}
+        self.store.write(
+            adding(
+                *(job(each, function=functions.get(each, b"f"), unique=b"u") for each in range(1, 9)),
+                *(job(far + each, unique=b"u", history=owned_by("t")) for each in range(1, 4)),
+                job(far + 9, unique=b"-", digest=DIGEST),
+                job(far + 10, unique=b"-", digest=DIGEST),
+                job(far + 11, unique=b"-", digest=DIGEST[::-1]),
+            )
+        )
+        ends = [
+            # Places say in which order they have ended.
+            (2, 100, DONE),
+            (1, 101, DONE),
+            (4, 102, FAILED),
+            (3, 103, DIED),
+            (5, 104, DONE),
+            (far + 1, 105, DONE),
+            (far + 2, 106, DIED),
+            (far + 9, 108, DONE),
+            (far + 10, 107, DONE),
+        ]
+        for number, place, state in ends:
+            self.store.write(updating(JobUpdate(number, far * 2 + place, 9.0, 0, None, state, kind=NAMED)))
+        digest = int.from_bytes(DIGEST, "big")
+        for _ in range(2):
+            self.assertEqual(self.by_key(b"u"), [5, 6, 7, 8, far + 1, far + 2, far + 3])
+            self.assertEqual(self.by_key(digest, b"none"), [far + 9])
+            self.assertEqual(self.by_key(b"u", digest)[-1], far + 9)
+            self.reopen()
+
+    def test_all_that_have_a_unique(self) -> None:
+        step = 2**15
+        numbers = [1, 2, 3, 3 * step, 3 * step + 1, 2**40]
+        self.store.write(adding(*(job(number, unique=b"u") for number in numbers), job(4, unique=b"v")))
+        self.store.write(updating(JobUpdate(2, 4 * step, 0.0, 0, None, DONE, kind=KEPT)))
+        for _ in range(2):
+            self.assertEqual(self.found(WithUnique(b"u", 0, EVERY)), [1, 3, 3 * step, 3 * step + 1, 2, 2**40])
+            self.assertEqual(self.found(WithUnique(b"u", 3, 3)), [3 * step, 3 * step + 1, 2])
+            self.assertEqual(self.found(WithUnique(b"none", 0, 3)), [])
+            self.reopen()
+
     def test_any_number_of_keys(self) -> None:
         numbers = range(1, 200_001, 173)
         self.store.write(adding(*(job(number, unique=b"u%d" % number) for number in numbers)))
@@ -456,6 +504,7 @@ def some_changes(chance: random.Random, there: dict[int, JobRecord], last: int) 
                 chance.choice([0.0, 1e9 + chance.random()]),
                 chance.randrange(3),
                 chance.choice([None, 5]),
+                chance.choice([0, DONE, DONE, DIED, FAILED]),
                 history=there[number].history if number in there else None,
                 kind=chance.choice(kinds),
                 wake=chance.choice([0.0, 2e9]),
@@ -485,6 +534,8 @@ def some_questions(chance: random.Random, lanes: list[LaneCount], last: int) -> 
     found: list[Question] = [
         ByNumber([chance.randrange(1, last + 5) for _ in range(200)]),
         ByKey([b"u%d" % number for number in range(chance.randrange(30))]),
+        WithUnique(b"u7", chance.randrange(last), chance.randrange(1, 9)),
+        WithUnique(b"u1", 0, EVERY),
         ByKey([b"none", int.from_bytes(bytes([1] * 16), "big"), b"u1"]),
         InOrder(chance.randrange(last), chance.randrange(1, 100)),
     ]
