@@ -194,6 +194,10 @@ class Journal:
         reports, sieve = self.reports, self._sieve
         need = writes.look()
         low = self._listener.numbers_left < NUMBERS // 2 and not link.closing
+        if need is NOTHING and not low:
+            # It is well before it has read all that there is to be read.
+            link.recovered()
+            need = writes.look()
         if low and not (link.retries.attempts and (need is NOW or reads.loads.jobs or reads.askings)):
             link.call(lambda store: store.reserve(NUMBERS), self._reserved)
         elif reports is not None and reports.ready:
@@ -210,10 +214,8 @@ class Journal:
         elif need is NOW:
             self._read_last = False
             writes.start()
-        elif need is NOTHING:
-            link.recovered()
-            if link.closing:
-                self._ending.nothing_is_left()
+        elif need is NOTHING and link.closing:
+            self._ending.nothing_is_left()
 
     def _reopened(self, known: set[int]) -> None:
         if self.reports is not None:

@@ -201,7 +201,7 @@ class Link:
         @param call: called with the store on its thread.
         @param done: called with what that returns.
         @param undone: called if it fails.
-        @param is_read: whether its failure says nothing of writes.
+        @param is_read: whether what comes of it says nothing of writes.
         """
         self._enter(BUSY)
 
@@ -214,7 +214,8 @@ class Link:
 
         def answered(result: T) -> None:
             if self.state is not CLOSED:
-                self.recovered()
+                if not is_read:
+                    self.recovered()
                 self._finish(done, result)
 
         store = self._store
@@ -290,7 +291,6 @@ class Link:
             return
         if is_read and failure.check(StoreRefused):
             # It is there, and has said that it cannot read that.
-            self.recovered()
             self._enter(OPEN)
             self._listener.answered()
             return

@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from txgear.broker.paging import READ_JOBS
 from txgear.broker.ports import Asking
 from txgear.broker.records import UNREADABLE_SECONDS, Batch, ByNumber, JobRecord, JobUpdate
 from txgear.errors import StoreRefused, StoreTaken, StoreUnavailable
@@ -15,6 +16,7 @@ from txgear.journal.journal import Journal
 from txgear.journal.link import FIRST_RETRY
 from txgear.journal.sieve import OVERDUE
 from txgear.test.journal.test_newjobs import new_job
+from txgear.test.journal.test_reads import paged
 from txgear.test.support.broker import record
 from txgear.test.support.journal import FaultyStore, ManualThread, RecordingListener
 
@@ -153,6 +155,17 @@ class TroubleTests(JournalTestCase):
         self.assertEqual(self.take(), [])
         self.assertEqual((self.journal.unavailable, self.listener.take()), (None, [("answers",)]))
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_it_is_well_before_it_has_read_all(self) -> None:
+        self.journal.load([paged(1)] * (READ_JOBS + 1))
+        self.journal.turn_ended()
+        self.ask(1)
+        self.clock.advance(TIMEOUT)
+        self.assertIsNotNone(self.journal.unavailable)
+        self.thread.run()
+        self.assertEqual((self.journal.unavailable, self.journal.busy), (None, True))
+        self.thread.run()
+        self.assertEqual(self.store.take(), ["workloads", "workloads"])
 
     def test_one_that_is_slow_is_not_lost(self) -> None:
         """Each answer gives those who still wait their time anew."""

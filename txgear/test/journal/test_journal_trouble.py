@@ -12,6 +12,7 @@ from txgear.journal.link import FIRST_RETRY, LAST_RETRY, RETRY_WHEN_ASKED
 from txgear.journal.writes import FLUSH_DELAY
 from txgear.protocol.constants import CAN_DO, CANT_DO, GRAB_JOB, JOB_ASSIGN, SUBMIT_JOB, WORK_COMPLETE
 from txgear.protocol.packets import request, response
+from txgear.test.support.journal import ReportingStore
 from txgear.test.support.server import HANDLES, DurableServerTestCase, created, refused, submit
 
 LATE = b"The store has not answered for 5 seconds"
@@ -250,6 +251,23 @@ class LostTests(TroubleTestCase):
         self.run_on(1)
         self.assertEqual(self.client.heard(), created(1))
         self.assertEqual(self.numbers(), [1])
+
+    def test_one_that_reads_and_does_not_write(self) -> None:
+        """What it says of itself each time that it is open again does not make it well."""
+        self.store = ReportingStore()
+        self.begin()
+        self.store.fail("write", GONE, times=10**6)
+        self.submit_one()
+        self.thread.run_all()
+        self.assertEqual(self.other.ask(submit()), refused(b"the connection is gone"))
+        self.run_on(4.9)
+        self.assertEqual(self.client.heard(), b"")
+        self.assertEqual(self.store.take().count("write"), 9)
+        self.run_on(0.1)
+        self.assertEqual(self.client.heard(), refused(b"the connection is gone"))
+        self.store.mend()
+        self.run_on(1)
+        self.assert_well()
 
     def test_another_server_has_it_now(self) -> None:
         """What this one knows is not true any more: it ends, and writes nothing."""

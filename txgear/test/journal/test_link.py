@@ -338,7 +338,22 @@ class AvailableTests(LinkTestCase):
 
 
 class ReadTests(LinkTestCase):
-    """A read that fails says nothing of writes."""
+    """What comes of a read says nothing of writes."""
+
+    def test_one_that_succeeds(self) -> None:
+        self.lose()
+        self.reopen(GONE)
+        self.reopen()
+        self.take()
+        for error in (None, FULL):
+            if error is not None:
+                self.store.fail("workloads", error)
+            self.call(is_read=True)
+            self.thread.run()
+            self.assertEqual((self.link.state, self.take()), (OPEN, ["answered"]))
+            self.assertEqual(
+                (self.link.unavailable, self.link.retries.attempts), ("the connection is gone", 2)
+            )
 
     def test_one_that_is_refused_was_answered(self) -> None:
         self.store.fail("workloads", FULL)
