@@ -21,13 +21,14 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     SmallInteger,
+    String,
     Table,
     text,
 )
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.types import TypeEngine
 
-REVISIONS: Final = ("0001", "0002", "0003", "0004")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005")
 """All revisions, up to that of the tables below: the files in C{migrations/versions}."""
 
 REVISION_TABLE: Final = "txgear_schema"
@@ -35,6 +36,9 @@ REVISION_TABLE: Final = "txgear_schema"
 
 MAX_NOTE: Final = 1024
 """Bytes of the text of a stored value; what is longer is cut off."""
+
+MAX_NAME: Final = 255
+"""Characters of the texts of a lease."""
 
 _metadata: Final = MetaData()
 
@@ -151,6 +155,7 @@ numbers: Final = Table(
     "txgear_numbers",
     _metadata,
     _key("next", _NUMBER),
+    # Nobody reads it any more: versions before the leases counted how often a server had opened the store.
     _column("openings", BigInteger()),
     # What the numbers of lanes are made with: nobody else can find two functions with the same one.
     Column("salt", _digest(16)),
@@ -158,7 +163,23 @@ numbers: Final = Table(
     Column("filled", BigInteger()),
     mysql_engine="InnoDB",
 )
-"""One row: the first job number that is not reserved, how often a server has opened the store, and more."""
+"""One row: the first job number that is not reserved, and more."""
+
+leases: Final = Table(
+    "txgear_leases",
+    _metadata,
+    _key("part", Integer()),
+    # Random, anew with each taking; empty where it was let go of.
+    _column("owner", _bytes(16)),
+    _column("term", BigInteger()),
+    _column("beat", BigInteger()),
+    # For people: where the owner runs.
+    _column("name", String(MAX_NAME)),
+    # The database's own words for the owner's connection; empty where they tell nothing.
+    _column("session", String(MAX_NAME)),
+    mysql_engine="InnoDB",
+)
+"""Which server has which part of the rows (L{txgear.stores.leases}). A SQLite file has a lock instead."""
 
 imported: Final = Table("txgear_imported", _metadata, _key("digest", _digest(32)), mysql_engine="InnoDB")
 """Digests of the rows that C{txgear import} has taken over from another server's queue."""
@@ -175,7 +196,7 @@ history: Final = Table(
 UPDATED_ONLY: Final = frozenset({"state", "ended", "history"})
 """Columns of L{jobs} that an insert leaves to their defaults, and an update sets."""
 
-TABLES: Final = (jobs, workloads, results, stored_values, numbers, imported, lanes)
+TABLES: Final = (jobs, workloads, results, stored_values, numbers, imported, lanes, leases)
 """What a server cannot do without."""
 
 
